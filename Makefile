@@ -1,0 +1,56 @@
+# Everything a person does with a checkout; `make help` lists it.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-slow check verify tui report bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
+
+setup: $(STAMP)  ## create .venv and install the pinned packages, nothing else
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) found: install Python 3.11 or newer, or call make PYTHON=/path/to/python3" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(0 if sys.version_info >= (3, 11) else f"fts needs Python 3.11 or newer, found {v}: call make PYTHON=/path/to/python3.11")'
+	@echo "creating $(VENV) and installing the pinned packages (about two minutes, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+	@echo "installed: $$($(BIN)/python -m pip list --disable-pip-version-check 2>/dev/null | wc -l) packages"
+
+run: $(STAMP)  ## real S&P 500 data, a small real HPO matrix through queue and worker, the results table
+	@$(BIN)/fts demo
+
+test: $(STAMP)  ## the test suite (about 8 minutes on 2 cores)
+	@echo "running the tests (the long chaos and soak runs are in make test-slow)"
+	@$(BIN)/python -m pytest
+
+test-slow: $(STAMP)  ## long chaos, soak and 2B runs (hours)
+	@$(BIN)/python -m pytest -m slow --timeout 7200
+
+check: $(STAMP)  ## ruff, mypy, and the test that draws the direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest tests/test_layout.py
+
+verify: $(STAMP)  ## check the environment and the data manifests, in words
+	@$(BIN)/fts doctor
+	@$(BIN)/fts data verify
+
+tui: $(STAMP)  ## the monitor
+	@$(BIN)/fts-tui
+
+report: $(STAMP)  ## outputs/report/index.html from what is in the database
+	@$(BIN)/fts report
+
+bench: $(STAMP)  ## measure this machine, write benchmarks/results.md
+	@$(BIN)/python -m benchmarks
+
+clean:  ## remove .venv and caches; data/ and outputs/ stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

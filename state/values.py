@@ -1,0 +1,216 @@
+"""What a read hands back: frozen values, never live rows.
+
+The command line, the monitor and the supervisor see the database only through these. Times are seconds since the epoch
+(UTC, float) by the database's clock; None means "no such thing".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class JobStatus(StrEnum):
+    QUEUED = "queued"  # waits for a slot, unless hold_reason says why it may not start
+    RUNNING = "running"  # a worker holds its lease and token
+    PAUSED = "paused"  # by a person; keeps its trials and checkpoints, waits for resume
+    DONE = "done"  # all its trials have ended
+    FAILED = "failed"  # ended with a cause; retry puts it back in line with the same trials
+    CANCELLED = "cancelled"  # by a person; undo or retry puts it back
+
+
+class TrialStatus(StrEnum):
+    RUNNING = "running"  # a trial process works on it (or its worker was lost a moment ago)
+    INTERRUPTED = "interrupted"  # continues as the same trial with the same number from its checkpoint
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    FAILED = "failed"
+
+
+class Cause(StrEnum):
+    """Why something ended: a closed list, so that it can be counted."""
+
+    FINISHED = "finished"
+    EARLY_STOPPED = "early stopped"
+    MAX_STEPS = "step limit"
+    PRUNED = "pruned"
+    REUSED = "reused"  # an earlier trial had the identical effective configuration
+    OUT_OF_MEMORY = "out of memory"
+    DIVERGED = "diverged"
+    STALLED = "stalled"
+    OVERHEATED = "overheated"
+    KILLED = "killed by user"
+    DRAINED = "drained"
+    PAUSED = "paused by user"
+    DATA_ERROR = "data error"
+    CODE_ERROR = "code error"
+    DISK = "disk"
+    LOST_WORKER = "lost worker"
+    CANNOT_FIT = "cannot fit"
+
+
+@dataclass(frozen=True)
+class Job:
+    id: int
+    experiment: str  # phase6a_2M_h1_threshold_1pct
+    kind: str  # cell | baseline | train | replicate
+    budget: str
+    horizon: int  # trading days
+    task: str
+    tier: str
+    status: JobStatus
+    rank: float  # smaller runs earlier
+    hold_reason: str | None  # set: may not start, in words ("needs 91 GB, 20 GB allowed")
+    asked: str | None  # what a person asked of the running job: pause | cancel
+    trials_wanted: int
+    trials_complete: int
+    trials_pruned: int
+    trials_failed: int
+    attempt: int  # counted at claim
+    idle_attempts: int  # attempts since the last progress (a new epoch or trial end)
+    token: int  # fencing token of the latest claim
+    lease_until: float | None
+    worker_id: int | None
+    cause: Cause | None
+    message: str | None
+    best_value: float | None  # of the objective, over complete trials that are not flagged diverged
+    best_trial: int | None  # number
+    spec: dict[str, Any]
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    acknowledged_at: float | None
+
+
+@dataclass(frozen=True)
+class Trial:
+    id: int
+    job_id: int
+    number: int
+    status: TrialStatus
+    params: dict[str, Any]  # as suggested
+    effective: dict[str, Any]  # what the trial consumed, every field
+    effective_md5: str
+    architecture: str  # d512-L6-h8-ff2048
+    n_params: int | None  # counted
+    objective: str  # val_loss | val_auc
+    value: float | None  # best epoch's objective
+    best_epoch: int | None
+    last_value: float | None
+    epochs: int  # recorded so far
+    val_loss: float | None  # at the best epoch
+    val_auc: float | None
+    auc_low: float | None  # 95 % interval
+    auc_high: float | None
+    n_train: int | None
+    n_val: int | None
+    n_pos: int | None
+    prior_loss: float | None  # validation loss of the class prior
+    label_md5: str | None
+    base_rate: float | None
+    data_md5: str | None
+    code_commit: str | None
+    code_dirty: bool | None
+    seed: int
+    torch_version: str | None
+    host: str | None
+    device: str | None
+    threads: int | None
+    micro_batch: int | None
+    accumulation: int | None
+    recipe: dict[str, Any] | None
+    predicted_bytes: int | None
+    peak_bytes: int | None
+    badges: tuple[str, ...]  # collapsed, diverged, reused ...
+    reused_from: int | None  # trial id
+    cause: Cause | None
+    message: str | None
+    log_path: str | None
+    started_at: float
+    ended_at: float | None
+    train_seconds: float  # sum of epoch seconds
+
+
+@dataclass(frozen=True)
+class Epoch:
+    trial_id: int
+    epoch: int  # from 1
+    step: int
+    train_loss: float
+    val_loss: float
+    train_auc: float | None
+    val_auc: float | None
+    val_brier: float | None
+    pred_min: float
+    pred_max: float
+    pred_sd: float
+    learning_rate: float
+    samples_per_s: float
+    seconds: float
+    at: float
+
+
+@dataclass(frozen=True)
+class Event:
+    id: int
+    at: float
+    who: str  # user@host, worker 3, watchdog
+    verb: str  # enqueued, claimed, paused, new_best ... (state.transitions lists them)
+    job_id: int | None
+    trial_id: int | None
+    message: str
+    data: dict[str, Any] = field(default_factory=dict)
+    inverse: dict[str, Any] | None = None  # how to undo it; None: cannot be undone
+    undone_by: int | None = None
+
+
+@dataclass(frozen=True)
+class Worker:
+    id: int
+    host: str
+    pid: int
+    pid_started: float
+    slots: int
+    status: str  # running | stopped | lost
+    asked: str | None  # drain_job | drain_trial | stop
+    started_at: float
+    heartbeat_at: float
+    stopped_at: float | None
+    guard: str  # normal | warm | frozen | cooling | unknown
+    guard_message: str | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    at: float
+    worker_id: int
+    trial_rss: int | None  # bytes, the trial tree
+    available: int | None
+    total: int | None
+    swap_used: int | None
+    cpu_percent: float | None
+    temperature: float | None  # Celsius; None: unknown, never "normal"
+    gpu_percent: float | None
+    gpu_memory: int | None
+    power_w: float | None
+    disk_free: int | None
+    step_s: float | None  # seconds of the latest optimizer step
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One consistent look at everything the monitor and `fts status` show, read in one transaction."""
+
+    taken_at: float
+    schema: int
+    path: str
+    jobs: tuple[Job, ...]  # running, then by rank, then ended ones in the order they ended
+    workers: tuple[Worker, ...]  # live first
+    trials: tuple[Trial, ...]  # running and interrupted ones, and each job's best
+    epochs: tuple[Epoch, ...]  # of the running trials
+    events: tuple[Event, ...]  # the latest 200, newest last
+    samples: tuple[Sample, ...]  # the latest one of each live worker
+    queue_paused: bool
+    queue_paused_reason: str | None
+    last_key_at: float | None  # when this user last pressed a key in a monitor, or acknowledged

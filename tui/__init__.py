@@ -1,0 +1,1 @@
+"""The window: a monitor that shows the database and acts through jobs.commands."""
