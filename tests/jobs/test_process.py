@@ -1,0 +1,343 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from jobs import process
+from jobs.process import ChildGone, ChildNotReading, ChildProcess, Reaped, reap_recorded, started_at
+
+PRELUDE = """
+import json, os, signal, subprocess, sys, time
+fd = int(sys.argv[sys.argv.index("--facts-fd") + 1])
+def raw(data): os.write(fd, data)
+def fact(**fields): raw(json.dumps(fields).encode() + b"\\n")
+"""
+ECHO = "fact(kind='ready')\nfor line in sys.stdin: fact(kind='echo', **json.loads(line))\nfact(kind='eof')"
+SLEEP = "fact(kind='ready')\ntime.sleep(60)"
+STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nfact(kind='ready')\ntime.sleep(60)"
+POLITE = """
+def leave(*_):
+    fact(kind='checkpoint'); sys.exit(7)
+signal.signal(signal.SIGTERM, leave)
+fact(kind='ready')
+time.sleep(60)
+"""
+
+
+def spawn(body: str, folder: Path, **options: Any) -> ChildProcess:
+    return ChildProcess([sys.executable, "-S", "-c", PRELUDE + body], folder / "logs" / "trial.log", **options)
+
+
+def facts_until(child: ChildProcess, kind: str, patience_s: float = 20.0) -> list[dict[str, Any]]:
+    seen: list[dict[str, Any]] = []
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        seen += child.facts(0.2)
+        if any(fact["kind"] == kind for fact in seen):
+            return seen
+    raise AssertionError(f"no {kind} among {seen}")
+
+
+def all_facts(child: ChildProcess, patience_s: float = 20.0) -> list[dict[str, Any]]:
+    seen: list[dict[str, Any]] = []
+    deadline = time.monotonic() + patience_s
+    while not child.facts_ended and time.monotonic() < deadline:
+        seen += child.facts(0.2)
+    return seen
+
+
+def eventually(claim: Callable[[], bool], patience_s: float = 20.0) -> bool:
+    deadline = time.monotonic() + patience_s
+    while not claim() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return claim()
+
+
+def is_alive(pid: int) -> bool:
+    return started_at(pid) is not None
+
+
+def test_commands_go_down_and_facts_come_up(tmp_path: Path) -> None:
+    with spawn(ECHO, tmp_path) as child:
+        facts_until(child, "ready")
+        child.send({"n": 1})
+        child.send({"n": 2, "text": "line\nbreak"})
+        child.close_stdin()
+        assert all_facts(child) == [
+            {"kind": "echo", "n": 1},
+            {"kind": "echo", "n": 2, "text": "line\nbreak"},
+            {"kind": "eof"},
+        ]
+        assert child.wait(10) == 0
+
+
+def test_what_it_prints_goes_to_a_private_log_that_is_appended_to(tmp_path: Path) -> None:
+    for word in ("first", "second"):
+        with spawn(f"print('{word}'); print('oops', file=sys.stderr)", tmp_path) as child:
+            assert child.wait(20) == 0
+    log = tmp_path / "logs" / "trial.log"
+    assert sorted(log.read_text().split()) == ["first", "oops", "oops", "second"]
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert log.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_log_that_is_a_symbolic_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "trial.log").symlink_to(tmp_path / "elsewhere")
+    before = psutil.Process().num_fds()
+    with pytest.raises(OSError):
+        spawn(SLEEP, tmp_path)
+    assert not (tmp_path / "elsewhere").exists()
+    assert psutil.Process().num_fds() == before
+
+
+def test_unreadable_lines_become_garbage_facts_and_the_rest_is_read(tmp_path: Path) -> None:
+    body = (
+        "raw(b'{half'); time.sleep(0.1); raw(b' a line\\n[1]\\n\\n\\xff\\n' + b'[' * 90000 + b'\\n')\n"
+        "fact(kind='ok'); raw(b'{cut')"
+    )
+    with spawn(body, tmp_path) as child:
+        seen = all_facts(child)
+    assert [fact["kind"] for fact in seen] == ["garbage"] * 4 + ["ok", "garbage"]
+    assert seen[0]["line"] == "{half a line"
+    assert seen[1]["reason"] == "not a JSON object"
+    assert seen[-1]["reason"] == "the child ended within this line"
+    assert all(len(fact.get("line", "")) <= 200 for fact in seen)
+
+
+def test_a_line_beyond_the_limit_is_one_garbage_fact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "MAX_LINE", 100_000)
+    with spawn("raw(b'x' * 300000 + b'\\n'); fact(kind='ok'); raw(b'y' * 150000)", tmp_path) as child:
+        seen = all_facts(child)
+    assert [fact["kind"] for fact in seen] == ["garbage", "ok", "garbage"]
+
+
+def test_a_fact_split_over_many_writes_arrives_whole(tmp_path: Path) -> None:
+    with spawn(
+        "for c in json.dumps({'kind': 'slow', 'n': 5}): raw(c.encode()); time.sleep(0.002)\nraw(b'\\n')", tmp_path
+    ) as child:
+        assert all_facts(child) == [{"kind": "slow", "n": 5}]
+
+
+def test_a_child_that_does_not_read_is_named_and_hears_every_command_later(tmp_path: Path) -> None:
+    body = "fact(kind='ready'); os.kill(os.getpid(), signal.SIGSTOP)\n" + ECHO
+    with spawn(body, tmp_path) as child:
+        facts_until(child, "ready")
+        with pytest.raises(ChildNotReading, match="unread"):
+            child.send({"text": "x" * 300_000}, timeout_s=0.1)
+        child.thaw()
+        child.send({"text": "after"})
+        child.close_stdin()
+        echoes = [fact["text"] for fact in all_facts(child) if fact["kind"] == "echo"]
+    assert echoes == ["x" * 300_000, "after"]
+
+
+def test_a_command_to_an_ended_child_says_so(tmp_path: Path) -> None:
+    with spawn("pass", tmp_path) as child:
+        assert child.wait(20) == 0
+        with pytest.raises(ChildGone, match=str(child.pid)):
+            child.send({"kind": "stop"})
+
+
+def test_stop_lets_a_polite_child_checkpoint_and_keeps_its_last_facts(tmp_path: Path) -> None:
+    with spawn(POLITE, tmp_path) as child:
+        facts_until(child, "ready")
+        assert child.stop(20) == 7
+        assert {"kind": "checkpoint"} in all_facts(child)
+
+
+def test_stop_reads_facts_while_it_waits_so_that_a_full_pipe_does_not_block_the_child(tmp_path: Path) -> None:
+    body = POLITE.replace("fact(kind='checkpoint')", "[fact(kind='checkpoint', pad='x' * 1000) for _ in range(500)]")
+    with spawn(body, tmp_path) as child:
+        facts_until(child, "ready")
+        assert child.stop(30) == 7
+        assert len(all_facts(child)) == 500
+
+
+def test_stop_kills_a_stubborn_child_after_the_grace(tmp_path: Path) -> None:
+    with spawn(STUBBORN, tmp_path) as child:
+        facts_until(child, "ready")
+        assert child.stop(0.3) == -signal.SIGKILL
+
+
+def test_stop_reaches_a_frozen_child(tmp_path: Path) -> None:
+    with spawn(POLITE, tmp_path) as child:
+        facts_until(child, "ready")
+        child.freeze()
+        assert child.stop(20) == 7
+
+
+GRANDCHILDREN = """
+same = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(60)'])
+away = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(60)'], start_new_session=True)
+fact(kind='ready', pids=[same.pid, away.pid])
+"""
+
+
+@pytest.mark.parametrize("signals", ["", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"])
+def test_stop_ends_grandchildren_too(tmp_path: Path, signals: str) -> None:
+    with spawn(signals + GRANDCHILDREN + "time.sleep(60)", tmp_path) as child:
+        [ready] = facts_until(child, "ready")
+        child.stop(0.5)
+    for pid in ready["pids"]:
+        assert eventually(lambda pid=pid: not is_alive(pid))
+
+
+def test_a_stubborn_grandchild_in_a_session_of_its_own_is_ended_after_a_polite_child(tmp_path: Path) -> None:
+    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+    body = f"""
+def leave(*_): sys.exit(7)
+signal.signal(signal.SIGTERM, leave)
+argv = [sys.executable, '-S', '-c', {stubborn!r}]
+away = subprocess.Popen(argv, start_new_session=True, stdout=subprocess.PIPE)
+away.stdout.readline()
+fact(kind='ready', pid=away.pid)
+time.sleep(60)
+"""
+    with spawn(body, tmp_path) as child:
+        [ready] = facts_until(child, "ready")
+        assert child.stop(20) == 7
+    assert eventually(lambda: not is_alive(ready["pid"]))
+
+
+def test_helpers_left_in_the_group_of_an_ended_child_are_ended(tmp_path: Path) -> None:
+    with spawn(GRANDCHILDREN.replace(", start_new_session=True", ""), tmp_path) as child:
+        [ready] = facts_until(child, "ready")
+        assert child.wait(20) == 0
+    for pid in ready["pids"]:
+        assert eventually(lambda pid=pid: not is_alive(pid))
+
+
+def test_freeze_stops_the_whole_tree_and_thaw_lets_it_go_on(tmp_path: Path) -> None:
+    with spawn(GRANDCHILDREN + "time.sleep(60)", tmp_path) as child:
+        [ready] = facts_until(child, "ready")
+        tree = [psutil.Process(pid) for pid in (child.pid, *ready["pids"])]
+        assert child.freeze() and child.frozen
+        assert eventually(lambda: all(p.status() == psutil.STATUS_STOPPED for p in tree))
+        assert child.thaw() and not child.frozen
+        assert eventually(lambda: all(p.status() != psutil.STATUS_STOPPED for p in tree))
+        child.kill()
+        assert not child.freeze()
+
+
+def test_end_of_file_reaches_the_child_although_another_child_was_started_later(tmp_path: Path) -> None:
+    with spawn(ECHO, tmp_path) as first, spawn(SLEEP, tmp_path) as second:
+        facts_until(first, "ready")
+        facts_until(second, "ready")
+        first.close_stdin()
+        assert first.wait(20) == 0
+
+
+def test_children_see_only_their_own_descriptors(tmp_path: Path) -> None:
+    body = """
+def is_open(n):
+    try: os.fstat(n)
+    except OSError: return False
+    return True
+fact(kind='fds', fds=[n for n in range(256) if is_open(n)], mine=fd)
+"""
+    with spawn(SLEEP, tmp_path), spawn(body, tmp_path) as child:
+        [seen] = all_facts(child)
+    assert seen["fds"] == [0, 1, 2, seen["mine"]]
+
+
+def test_fifty_spawns_leave_no_descriptor_and_no_zombie(tmp_path: Path) -> None:
+    before = psutil.Process().num_fds()
+    for n in range(50):
+        child = spawn("time.sleep(60)" if n % 2 else "pass", tmp_path)
+        child.stop(0.05)
+        child.close()
+        child.close()
+    assert psutil.Process().num_fds() == before
+    assert [p for p in psutil.Process().children() if p.status() == psutil.STATUS_ZOMBIE] == []
+
+
+def test_threads_and_passive_waiting_are_set_and_the_caller_may_add_more(tmp_path: Path) -> None:
+    with spawn("fact(kind='env', **dict(os.environ))", tmp_path, threads=3, env={"FTS_EXTRA": "yes"}) as child:
+        [seen] = all_facts(child)
+    assert seen["OMP_NUM_THREADS"] == seen["MKL_NUM_THREADS"] == seen["OPENBLAS_NUM_THREADS"] == "3"
+    assert (seen["OMP_WAIT_POLICY"], seen["GOMP_SPINCOUNT"], seen["FTS_EXTRA"]) == ("PASSIVE", "0", "yes")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux keeps these limits")
+def test_the_kernel_prefers_the_child_and_an_allocation_beyond_the_limit_fails_inside_it(tmp_path: Path) -> None:
+    body = (
+        "sys.stdin.readline()\n"  # the limits are set right after the start
+        "try: bytearray(1 << 30); fact(kind='fits')\n"
+        "except MemoryError: fact(kind='refused', oom=int(open('/proc/self/oom_score_adj').read()))"
+    )
+    with spawn(body, tmp_path, limit_bytes=1 << 29) as child:
+        child.send({})
+        assert all_facts(child) == [{"kind": "refused", "oom": process.OOM_SCORE}]
+
+
+# -- children of a dead predecessor
+
+SUPERVISOR = """
+import sys, time
+from pathlib import Path
+from jobs.process import ChildProcess
+child = ChildProcess([sys.executable, "-S", "-c", sys.argv[1]], Path(sys.argv[2]))
+for fact in child.facts(20): pass
+print(child.pid, child.started, flush=True)
+time.sleep(60)
+"""
+
+
+def orphan(body: str, folder: Path) -> tuple[int, float]:
+    """Start a supervisor with a child, kill -9 the supervisor, and hand back what it would have recorded."""
+    argv = [sys.executable, "-c", SUPERVISOR, PRELUDE + body, str(folder / "trial.log")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdout is not None
+        pid, started = supervisor.stdout.readline().split()
+        supervisor.kill()
+    return int(pid), float(started)
+
+
+def test_a_child_whose_supervisor_was_killed_reads_end_of_file(tmp_path: Path) -> None:
+    pid, _ = orphan("fact(kind='ready')\nsys.stdin.read()", tmp_path)
+    assert eventually(lambda: not is_alive(pid))
+
+
+def test_a_frozen_orphan_is_thawed_and_stopped_by_the_next_worker(tmp_path: Path) -> None:
+    pid, started = orphan("fact(kind='ready')\nos.kill(os.getpid(), signal.SIGSTOP)\ntime.sleep(60)", tmp_path)
+    assert eventually(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    assert reap_recorded(pid, started, grace_s=10) is Reaped.STOPPED
+    assert not is_alive(pid)
+
+
+def test_a_stubborn_orphan_is_killed(tmp_path: Path) -> None:
+    pid, started = orphan(STUBBORN, tmp_path)
+    assert reap_recorded(pid, started, grace_s=0.2) is Reaped.KILLED
+    assert not is_alive(pid)
+
+
+def test_a_pid_that_now_belongs_to_someone_else_is_left_alone(tmp_path: Path) -> None:
+    with spawn(SLEEP, tmp_path) as child:
+        facts_until(child, "ready")
+        assert reap_recorded(child.pid, child.started - 60, grace_s=0.1) is Reaped.NOT_OURS
+        assert child.poll() is None
+
+
+@pytest.mark.parametrize("pid", [-1, 0, 1, 2**22 + 17])
+def test_a_pid_that_cannot_be_a_child_is_gone(pid: int) -> None:
+    assert reap_recorded(pid, time.time()) is Reaped.GONE
+
+
+def test_the_worker_itself_is_never_reaped() -> None:
+    started = started_at(os.getpid())
+    assert started is not None
+    assert reap_recorded(os.getpid(), started) is Reaped.GONE
+
+
+def test_facts_are_json_a_person_can_read(tmp_path: Path) -> None:
+    with spawn("fact(kind='café', n=1.5, none=None)", tmp_path) as child:
+        assert json.dumps(all_facts(child)) == json.dumps([{"kind": "café", "n": 1.5, "none": None}])
