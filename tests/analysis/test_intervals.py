@@ -1,0 +1,173 @@
+"""Intervals that hold what they promise, and metrics that agree with scikit-learn."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from fts.analysis.intervals import (
+    TooFewSamples,
+    auc_interval,
+    block_length,
+    compare,
+    effective_size,
+    measure,
+    resample,
+)
+from fts.analysis.metrics import (
+    METRICS,
+    auc,
+    auc_influence,
+    calibration_bins,
+    expected_calibration_error,
+    precision_at,
+    recall_at,
+)
+from tests.analysis.planted import probabilities, slow_noise, threshold_labels
+
+
+def tossed(n=300, seed=0, decimals=2):
+    """Labels and predictions with ties and some skill."""
+    rng = np.random.default_rng(seed)
+    p = rng.random(n).round(decimals)
+    return (rng.random(n) < p).astype(float), np.clip(p, 0.01, 0.99)
+
+
+def repeated(y, p, weights):
+    index = np.repeat(np.arange(len(y)), weights.astype(int))
+    return y[index], p[index]
+
+
+@pytest.mark.parametrize(
+    ("name", "slow"),
+    [
+        ("auc", reference.roc_auc_score),
+        ("average_precision", reference.average_precision_score),
+        ("log_loss", reference.log_loss),
+        ("brier", reference.brier_score_loss),
+    ],
+)
+def test_weighted_metrics_equal_scikit_learn_on_the_repeated_samples(name, slow):
+    y, p = tossed()
+    weights = resample(len(y), 5, seed=1, n=20)
+    fast = METRICS[name](y, p, weights)
+    assert fast == pytest.approx([slow(*repeated(y, p, w)) for w in weights], abs=1e-12)
+    assert METRICS[name](y, p, None)[0] == pytest.approx(slow(y, p), abs=1e-12)
+
+
+def test_precision_and_recall_at_a_rate_flag_exactly_that_share():
+    y = np.array([1, 1, 0, 1, 0, 0, 0, 0, 0, 0.0])
+    p = np.linspace(0.9, 0.1, 10)
+    assert precision_at(y, p, None, rate=0.4)[0] == pytest.approx(3 / 4)
+    assert recall_at(y, p, None, rate=0.2)[0] == pytest.approx(2 / 3)
+
+
+def test_a_constant_predictor_has_the_base_rate_as_precision():
+    y, _ = tossed()
+    assert precision_at(y, np.full(len(y), 0.3), None, rate=0.1)[0] == pytest.approx(y.mean())
+
+
+def test_calibration_error_is_small_for_honest_and_large_for_boastful_probabilities():
+    y, p = tossed(4000, decimals=4)
+    assert expected_calibration_error(y, p, None)[0] < 0.03
+    assert expected_calibration_error(y, np.clip(p + 0.2, 0, 1), None)[0] > 0.15
+    assert sum(b.n for b in calibration_bins(y, p)) == 4000
+
+
+def test_the_variance_of_the_influence_is_the_variance_of_the_auc():
+    y, p = tossed(400)
+    by_resampling = auc(y, p, resample(400, 1, seed=0, n=4000)).std()
+    assert auc_influence(y, p).std() / np.sqrt(400) == pytest.approx(by_resampling, rel=0.07)
+
+
+def test_the_effective_size_is_the_ratio_of_the_bootstrap_variances():
+    series = slow_noise(np.random.default_rng(3), 600, 0.8)
+    weights = resample(600, 20, seed=0, n=4000)
+    by_resampling = 600 * (series.var() / 600) / (weights @ series / 600).var()
+    assert effective_size(series, 20) == pytest.approx(by_resampling, rel=0.1)
+
+
+def test_without_skill_the_interval_covers_one_half_about_95_percent_of_the_time():
+    rng = np.random.default_rng(5)
+    covered = 0
+    for turn in range(200):
+        y, _ = threshold_labels(rng, 400, horizon=5)
+        p = probabilities(slow_noise(rng, 400, 0.9))
+        low, high = auc_interval(y, p, horizon=5, seed=turn, n=200)
+        covered += low <= 0.5 <= high
+    assert 0.90 <= covered / 200 <= 0.99
+
+
+def test_blocks_give_wider_intervals_than_single_days_on_overlapping_labels():
+    rng = np.random.default_rng(7)
+    y, log_vol = threshold_labels(rng, 600, horizon=5)
+    p = probabilities(log_vol)
+    single_days = np.ptp(np.quantile(auc(y, p, resample(600, 1, seed=0)), [0.025, 0.975]))
+    low, high = auc_interval(y, p, horizon=5, seed=0)
+    assert high - low > 1.2 * single_days
+    assert measure(y, p, horizon=5, n=100).n_effective < 400
+
+
+def test_a_planted_difference_is_clear_and_none_is_not():
+    rng = np.random.default_rng(11)
+    y, log_vol = threshold_labels(rng, 800, horizon=3)
+    skilled = probabilities(log_vol)
+    blind = probabilities(slow_noise(rng, 800, 0.9))
+    also_skilled = probabilities(log_vol + 0.1 * rng.standard_normal(800))
+    assert compare(y, skilled, blind, horizon=3).clear
+    assert compare(y, skilled, blind, horizon=3, metric="brier").interval.value < 0
+    assert not compare(y, skilled, also_skilled, horizon=3).clear
+
+
+def test_pairing_is_narrower_than_two_intervals_suggest():
+    rng = np.random.default_rng(13)
+    y, log_vol = threshold_labels(rng, 600, horizon=3)
+    first, second = probabilities(log_vol), probabilities(log_vol + 0.3 * rng.standard_normal(600))
+    paired = compare(y, first, second, horizon=3).interval
+    alone = measure(y, first, horizon=3, n=300).auc
+    assert paired.high - paired.low < alone.high - alone.low
+
+
+def test_same_seed_same_interval():
+    y, p = tossed()
+    assert auc_interval(y, p, horizon=1, seed=4) == auc_interval(y, p, horizon=1, seed=4)
+    assert auc_interval(y, p, horizon=1, seed=4) != auc_interval(y, p, horizon=1, seed=5)
+
+
+def test_the_block_is_never_shorter_than_the_label_overlap():
+    assert block_length(np.random.default_rng(0).standard_normal(120), horizon=20) >= 20
+
+
+def test_a_collapsed_predictor_scores_one_half_and_nothing_else():
+    y, _ = tossed()
+    assert auc_interval(y, np.full(len(y), 0.3), horizon=1, seed=0) == (0.5, 0.5)
+
+
+def test_a_perfect_score_from_one_prediction_shows_its_count_and_its_width():
+    y = np.zeros(100)
+    y[[20, 21, 60, 61, 90]] = 1
+    p = np.linspace(0.1, 0.2, 100)
+    p[20] = 0.9
+    scores = measure(y, p, horizon=1, rate=0.01)
+    assert (scores.n_hit, scores.n_flagged) == (1, 1)
+    assert scores.precision.value == 1.0
+    assert scores.precision.low < 0.3
+
+
+@pytest.mark.parametrize(
+    ("y", "p", "told"),
+    [
+        (np.ones(50), np.linspace(0, 1, 50), "all 50 labels are 1"),
+        (np.r_[np.zeros(4), 1.0], np.linspace(0, 1, 5), "too few"),
+        (np.r_[np.zeros(25), np.ones(25)], np.full(50, np.nan), "50 of 50 predictions are not finite"),
+        (np.full(50, 0.5), np.linspace(0, 1, 50), "labels must be 0 or 1"),
+        (np.zeros(50), np.zeros(49), "two vectors of one length"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_with_the_reason(y, p, told):
+    with pytest.raises(ValueError, match=told):
+        auc_interval(y, p, horizon=1, seed=0)
+
+
+def test_one_class_is_its_own_error():
+    with pytest.raises(TooFewSamples):
+        measure(np.zeros(40), np.linspace(0, 1, 40), horizon=1)
