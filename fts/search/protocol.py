@@ -1,0 +1,47 @@
+"""The language of a trial process: commands in on stdin, facts out on a pipe, one JSON object a line.
+
+Commands: {"do": "run", "spec": {...}} · {"do": "stop"} (checkpoint at the next optimizer step, then leave) ·
+{"do": "prune"} (end this trial, no checkpoint) · {"do": "quit"}. End of file means the supervisor died: like stop.
+
+Facts: every one has "fact" and, while a trial runs, its "number".
+    ready       pid, torch, device                                   the process can take a command
+    started     n_params, label and data fingerprints, batch ...     the trial is built; facts of lesson 2
+    step        step, epoch, loss, step_s                            at most twice a second: the heartbeat of progress
+    epoch       the fields of EpochResult                            also the epochs a resumed trial already had
+    checkpoint  step, epoch, path, bytes, md5, seconds
+    result      value, best_epoch, last_value, reason, badges ...    the trial has ended by itself
+    pruned | stopped                                                 it ended because it was asked to
+    failed      cause, message                                       it ended because something broke
+Another trainer, in another language, becomes a trial by speaking this.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+STOPPED = 75  # exit code after a stop: there is a checkpoint, run me again (EX_TEMPFAIL)
+MAX_LINE = 1 << 20  # bytes; a longer line is refused by the supervisor
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """One line; NaN and infinity travel as null, because JSON has no words for them."""
+    return (json.dumps(_finite(message), separators=(",", ":"), allow_nan=False) + "\n").encode()
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """The object of one line; raises ValueError when it is not a JSON object."""
+    message = json.loads(line)
+    if not isinstance(message, dict):
+        raise ValueError(f"a line holds {type(message).__name__}, expected a JSON object")
+    return message
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

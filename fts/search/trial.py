@@ -1,0 +1,219 @@
+"""The trial process: takes trial specs on stdin, trains, and tells facts on a pipe; knows no database.
+
+    python -m fts.search.trial --facts-fd 5        (the supervisor, jobs/supervisor.py, starts it)
+
+It serves several trials one after another, because importing torch costs seconds. A stop request (command, SIGTERM,
+or end of file on stdin: the supervisor died) is obeyed at the next optimizer step, with a checkpoint, and ends the
+process with exit code 75.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fts.search import protocol
+from fts.search.spec import TrialSpec
+
+STEP_EVERY_S = 0.5  # between two step facts: a heartbeat, not a record
+CHECKPOINT_SHARE = 0.02  # of training time that checkpoints may take
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="one trial process; started by the fts worker")
+    parser.add_argument("--facts-fd", type=int, required=True)
+    fd = parser.parse_args().facts_fd
+    orders = Orders(sys.stdin.fileno())
+    signal.signal(signal.SIGTERM, lambda *_: orders.ask_stop())
+    for ignored in (signal.SIGINT, signal.SIGHUP):  # a terminal's signals are the worker's to interpret
+        signal.signal(ignored, signal.SIG_IGN)
+    return serve(orders, fd)
+
+
+def serve(orders: Orders, fd: int) -> int:
+    """Runs trials until told to stop (returns 75) or to quit (returns 0)."""
+    import torch  # here, so that --help and a bad flag answer at once
+
+    _tell(fd, {"fact": "ready", "pid": os.getpid(), "torch": torch.__version__})
+    while (command := orders.next()) is not None:
+        number = None
+        try:
+            spec = TrialSpec.from_json(command)
+            number = spec.number
+            for fact in run_trial(spec, orders):
+                _tell(fd, fact | {"number": number})
+        except BrokenPipeError:
+            return protocol.STOPPED  # nobody listens any more
+        except Exception as error:  # the outermost net: the supervisor writes it into the trial
+            traceback.print_exc()
+            _tell(fd, {"fact": "failed", "number": number, "cause": cause_of(error), "message": _first_line(error)})
+        if orders.stop_asked():
+            return protocol.STOPPED
+    return protocol.STOPPED if orders.stop_asked() else 0
+
+
+def run_trial(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
+    """The story of one trial as facts: started, then steps, epochs and checkpoints, then how it ended."""
+    from fts.search.build import build_trial
+
+    _log_to(Path(spec.log_path))
+    folder = Path(spec.folder)
+    trial = build_trial(spec)
+    trainer = trial.trainer
+    if spec.resume and (folder / "checkpoint").exists():
+        resumed = trainer.load(folder / "checkpoint")
+        say(f"resumed {spec.cell.experiment} t{spec.number} at step {trainer.step}: {resumed}")
+    yield {"fact": "started", **trial.facts(), "resumed_step": trainer.step}
+    for result in trainer.history:  # the supervisor may have died before it wrote them
+        yield {"fact": "epoch", **result.to_json()}
+    say(f"{spec.cell.experiment} t{spec.number} {trial.summary()}")
+
+    pace = Pace(spec.checkpoint_every_s)
+    for event in trainer.run():
+        if hasattr(event, "result"):  # EpochDone
+            say(f"{event.result.line(spec.cell.epochs)}{' best' if event.improved else ''}")
+            if event.improved and spec.dry_run_rows is None:
+                trainer.save_best(folder)
+            yield {"fact": "epoch", **event.result.to_json()}
+        elif pace.step_due():
+            yield {
+                "fact": "step",
+                "step": event.step,
+                "epoch": event.epoch,
+                "loss": event.loss,
+                "step_s": event.seconds,
+            }
+        if orders.prune_asked(spec.number):
+            say("pruned")
+            yield {"fact": "pruned"}
+            return
+        stopping = orders.stop_asked()
+        if spec.dry_run_rows is None and (stopping or pace.checkpoint_due(hasattr(event, "result"))):
+            yield {"fact": "checkpoint", **pace.timed(lambda: trainer.save(folder / "checkpoint").to_json())}
+        if stopping:
+            say(f"stopped at step {trainer.step}, checkpoint written")
+            yield {"fact": "stopped", "step": trainer.step}
+            return
+    yield {"fact": "result", **trial.result(None if spec.dry_run_rows else folder)}
+    say("ended")
+
+
+class Orders:
+    """What the supervisor asked for: a thread reads stdin, the trial looks between two optimizer steps."""
+
+    def __init__(self, fd: int) -> None:
+        self._stop = threading.Event()
+        self._pruned: set[int] = set()
+        self._runs: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, args=(fd,), name="orders", daemon=True).start()
+
+    def next(self) -> dict[str, Any] | None:
+        """The next trial spec as JSON; None when there will be none."""
+        return None if self.stop_asked() else self._runs.get()
+
+    def stop_asked(self) -> bool:
+        return self._stop.is_set()
+
+    def prune_asked(self, number: int) -> bool:
+        return number in self._pruned
+
+    def ask_stop(self) -> None:
+        self._stop.set()
+        self._runs.put(None)
+
+    def _read(self, fd: int) -> None:
+        with os.fdopen(fd, "rb", closefd=False) as stdin:
+            for line in stdin:
+                try:
+                    self._obey(protocol.decode(line))
+                except ValueError as error:
+                    print(f"unreadable command ignored: {error}", flush=True)
+        self.ask_stop()  # end of file: the supervisor died, and no orphan trains on
+
+    def _obey(self, command: dict[str, Any]) -> None:
+        if command.get("do") == "run":
+            self._runs.put(command.get("spec") or {})
+        elif command.get("do") == "prune":
+            self._pruned.add(int(command["number"]))
+        elif command.get("do") == "quit":
+            self._runs.put(None)
+        elif command.get("do") == "stop":
+            self.ask_stop()
+
+
+class Pace:
+    """When to tell a step and when to write a checkpoint, so that checkpoints stay below 2 % of training."""
+
+    def __init__(self, every_s: float) -> None:
+        self.every_s = every_s
+        self._cost_s = 0.0
+        self._last_checkpoint = self._last_step = time.monotonic()
+
+    def step_due(self) -> bool:
+        if time.monotonic() - self._last_step < STEP_EVERY_S:
+            return False
+        self._last_step = time.monotonic()
+        return True
+
+    def checkpoint_due(self, epoch_ended: bool) -> bool:
+        waited = time.monotonic() - self._last_checkpoint
+        affordable = waited >= self._cost_s / CHECKPOINT_SHARE
+        return affordable and (epoch_ended or waited >= self.every_s)
+
+    def timed(self, save: Any) -> dict[str, Any]:
+        start = time.monotonic()
+        saved: dict[str, Any] = save()
+        self._last_checkpoint = time.monotonic()
+        self._cost_s = self._last_checkpoint - start
+        return saved
+
+
+def cause_of(error: BaseException) -> str:
+    """The entry of the closed list of causes (state.values.Cause) that an exception stands for."""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if isinstance(error, MemoryError) or "OutOfMemoryError" in names or "allocate memory" in str(error):
+        return "out of memory"
+    if "DiskFull" in names or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)):
+        return "disk"
+    if names & {"DataError", "BadBars", "SplitTooSmall", "LeakyFeature", "JoinFailed", "DatasetMissing"}:
+        return "data error"
+    return "code error"
+
+
+def say(line: str) -> None:
+    """One line in the trial's log."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+def _tell(fd: int, fact: dict[str, Any]) -> None:
+    data = protocol.encode(fact)
+    while data:  # a pipe may take less than the whole line
+        data = data[os.write(fd, data) :]
+
+
+def _log_to(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    os.close(log)
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"[
+        :1000
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""One trial process working on one trial: its facts become rows, people's and the watchdog's wishes become signals.
+
+The supervisor says what to do next by how an attempt ended; nothing here decides about jobs.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fts.search.protocol import STOPPED
+from jobs.process import ChildError, ChildProcess
+
+log = logging.getLogger("fts.worker")
+
+
+@dataclass(frozen=True)
+class End:
+    """How an attempt ended: result | pruned | failed | stopped | died."""
+
+    how: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    wish: Wish | None = None  # what it was stopped for
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Why a running trial should stop: a person's order, or the watchdog's."""
+
+    reason: str  # pause | cancel | stop | shrink | kill | stalled | heat | disk | lost
+    message: str = ""
+    kill: bool = False  # no time for a checkpoint
+
+
+class Attempt:
+    """Runs one spec in a trial process that may have run others before.
+
+    `record` gets every fact except the last; it may return a Wish. `wish` is asked several times a second.
+    """
+
+    def __init__(
+        self,
+        child: ChildProcess,
+        record: Callable[[dict[str, Any]], Wish | str | None],
+        wish: Callable[[], Wish | None],
+        poll_s: float,
+        grace_s: float,
+    ) -> None:
+        self.child, self.record, self.wish = child, record, wish
+        self.poll_s, self.grace_s = poll_s, grace_s
+        self._wish: Wish | None = None
+        self._pruned = False  # decided; what the trial still tells of its later epochs does not count
+        self._stop_by = float("inf")  # monotonic
+
+    def run(self, spec: dict[str, Any], number: int) -> End:
+        """Blocks until the trial has ended, or was stopped, or the process died."""
+        try:
+            self.child.send({"do": "run", "spec": spec})
+        except ChildError as error:
+            return End("died", {"message": str(error)})
+        while True:
+            for fact in self.child.facts(self.poll_s):
+                if end := self._take(fact, number):
+                    return end
+            if self.child.poll() is not None:
+                return self._last_words(number)
+            self._look_around()
+
+    def _take(self, fact: dict[str, Any], number: int) -> End | None:
+        kind = fact.get("fact")
+        if kind == "ready" or fact.get("number") not in (number, None):
+            return None
+        if kind in ("result", "pruned", "failed", "stopped"):
+            return End("pruned" if self._pruned else kind, fact, self._wish)
+        if self._pruned:
+            return None
+        wish = self.record(fact)
+        if wish == "prune":
+            self._pruned = True
+            self._send({"do": "prune", "number": number})
+        elif isinstance(wish, Wish):
+            self._obey(wish)
+        return None
+
+    def _last_words(self, number: int) -> End:
+        """The process is gone; what it still wrote counts."""
+        while facts := self.child.facts(0.0):
+            for fact in facts:
+                if end := self._take(fact, number):
+                    return end
+        code = self.child.poll()
+        if self._pruned:
+            return End("pruned", {}, self._wish)
+        if code == STOPPED:
+            return End("stopped", {}, self._wish)
+        return End("died", {"message": died_of(code), "code": code}, self._wish)
+
+    def _look_around(self) -> None:
+        if self._wish is None and (wish := self.wish()) is not None:
+            self._obey(wish)
+        elif self._wish is not None and time.monotonic() > self._stop_by:
+            log.warning("the trial did not stop within %.0f s and is killed", self.grace_s)
+            self.child.kill()
+            self._stop_by = float("inf")
+
+    def _obey(self, wish: Wish) -> None:
+        if self._wish is not None:
+            return
+        self._wish = wish
+        if wish.kill:
+            self.child.kill()
+            return
+        self.child.ask_to_stop()
+        self._stop_by = time.monotonic() + self.grace_s
+
+    def _send(self, command: dict[str, Any]) -> None:
+        try:
+            self.child.send(command)
+        except ChildError as error:
+            log.warning("%s", error)
+
+
+def died_of(code: int | None) -> str:
+    if code is not None and code < 0:
+        who = " (SIGKILL: the kernel or a person)" if code == -9 else ""
+        return f"the trial process was killed by signal {-code}{who}"
+    return f"the trial process ended with exit code {code}"

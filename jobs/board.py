@@ -1,0 +1,73 @@
+"""What people, signals and the database ask of a running worker: written by the beat, read by every supervisor."""
+
+from __future__ import annotations
+
+import threading
+
+RANK = {None: 0, "drain_job": 1, "drain_trial": 2, "stop": 3}  # a stronger wish replaces a weaker one
+
+
+class Board:
+    """Thread-safe. Signals ask for the life of the process; database orders can be withdrawn."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._signalled: str | None = None
+        self._asked: str | None = None
+        self._jobs: dict[int, str] = {}
+        self._lost: set[int] = set()
+        self._running: set[int] = set()
+        self.changed = threading.Event()
+
+    def signal(self, order: str) -> None:
+        """drain_job | drain_trial | stop, from a signal or the stop file."""
+        with self._lock:
+            if RANK[order] > RANK[self._signalled]:
+                self._signalled = order
+        self.changed.set()
+
+    def from_database(self, asked: str | None, jobs: dict[int, str]) -> None:
+        with self._lock:
+            self._asked, self._jobs = asked, dict(jobs)
+
+    def lost(self, job_ids: set[int]) -> None:
+        """These claims are no longer ours: someone else may run them."""
+        with self._lock:
+            self._lost |= job_ids & self._running
+
+    def starts(self, job_id: int) -> None:
+        with self._lock:
+            self._running.add(job_id)
+            self._lost.discard(job_id)
+
+    def ends(self, job_id: int) -> None:
+        with self._lock:
+            self._running.discard(job_id)
+            self._lost.discard(job_id)
+        self.changed.set()
+
+    @property
+    def order(self) -> str | None:
+        """The strongest order for the worker as a whole."""
+        with self._lock:
+            return max(self._signalled, self._asked, key=lambda order: RANK[order])
+
+    @property
+    def busy(self) -> int:
+        with self._lock:
+            return len(self._running)
+
+    def takes_work(self) -> bool:
+        return self.order is None
+
+    def for_job(self, job_id: int) -> str | None:
+        """lost | stop | cancel | pause | drain (leave at the next trial boundary), or None."""
+        with self._lock:
+            if job_id in self._lost:
+                return "lost"
+            strongest = max(self._signalled, self._asked, key=lambda order: RANK[order])
+            if strongest == "stop":
+                return "stop"
+            if asked := self._jobs.get(job_id):
+                return asked
+            return "drain" if strongest == "drain_trial" else None

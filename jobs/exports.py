@@ -1,0 +1,197 @@
+"""Writes what the earlier scripts wrote, from the database, atomically: exports are never read back.
+
+outputs/hpo/{experiment}/best_params.json, {experiment}_{budget}_best.json, {experiment}_all_trials.json,
+trials/trial_NNNN.json, and one row per finished cell in outputs/experiment_results.csv.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jobs.settings import Places
+from state import queries
+from state.values import Epoch, Job, JobStatus, Trial, TrialStatus
+
+CSV_COLUMNS = [
+    "timestamp",
+    "experiment",
+    "task",
+    "horizon",
+    "timescale",
+    "budget",
+    "d_model",
+    "n_layers",
+    "n_heads",
+    "d_ff",
+    "n_params",
+    "learning_rate",
+    "weight_decay",
+    "warmup_steps",
+    "dropout",
+    "val_loss",
+    "val_auc",
+    "auc_low",
+    "auc_high",
+    "n_val",
+    "n_pos",
+    "prior_loss",
+    "base_rate",
+    "best_epoch",
+    "trials_complete",
+    "trials_pruned",
+    "trials_failed",
+    "status",
+    "cause",
+    "minutes",
+    "data_md5",
+    "label_md5",
+    "code_commit",
+    "trial_number",
+]
+
+
+def export_job(db: Any, places: Places, job: Job) -> Path:
+    """Rewrite everything of one cell from the database; returns its folder."""
+    trials = queries.trials(db, job.id)
+    folder = places.exports / job.experiment
+    for trial in trials:
+        epochs = queries.epochs(db, trial.id)
+        write_json(folder / "trials" / f"trial_{trial.number:04d}.json", trial_record(job, trial, epochs))
+    write_json(folder / f"{job.experiment}_all_trials.json", [trial_record(job, trial, ()) for trial in trials])
+    best = best_of(job, trials)
+    if best is not None:
+        record = best_record(job, best)
+        write_json(folder / "best_params.json", record)
+        write_json(folder / f"{job.experiment}_{job.budget}_best.json", record)
+    return folder
+
+
+def export_trial(db: Any, places: Places, job: Job, number: int) -> None:
+    """After one trial: its own file, and the summaries of its cell."""
+    trials = queries.trials(db, job.id)
+    folder = places.exports / job.experiment
+    for trial in trials:
+        if trial.number == number:
+            record = trial_record(job, trial, queries.epochs(db, trial.id))
+            write_json(folder / "trials" / f"trial_{number:04d}.json", record)
+    write_json(folder / f"{job.experiment}_all_trials.json", [trial_record(job, trial, ()) for trial in trials])
+    if (best := best_of(job, trials)) is not None:
+        for name in ("best_params.json", f"{job.experiment}_{job.budget}_best.json"):
+            write_json(folder / name, best_record(job, best))
+
+
+def export_results(db: Any, places: Places) -> Path:
+    """experiment_results.csv: one row per ended cell, rewritten whole from the database."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    ended = [job for job in queries.jobs(db) if job.kind == "cell" and job.status in (JobStatus.DONE, JobStatus.FAILED)]
+    for job in sorted(ended, key=lambda job: job.ended_at or 0.0):
+        writer.writerow(result_row(job, queries.trials(db, job.id)))
+    write_text(places.results_csv, out.getvalue())
+    return places.results_csv
+
+
+def export_all(db: Any, places: Places) -> list[Path]:
+    folders = [export_job(db, places, job) for job in queries.jobs(db) if job.kind == "cell"]
+    return [*folders, export_results(db, places)]
+
+
+def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:
+    """The best complete trial that did not diverge; the lower number wins a tie."""
+    fit = [t for t in trials if t.status == TrialStatus.COMPLETE and t.value is not None and "diverged" not in t.badges]
+    if not fit:
+        return None
+    sign = -1.0 if fit[0].objective == "val_auc" else 1.0
+    return min(fit, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+
+
+def trial_record(job: Job, trial: Trial, epochs: Iterable[Epoch]) -> dict[str, Any]:
+    record = {"experiment": job.experiment, "trial_number": trial.number, **asdict(trial)}
+    record["badges"] = list(trial.badges)
+    if curve := [asdict(epoch) for epoch in epochs]:
+        record["learning_curve"] = curve
+    return record
+
+
+def best_record(job: Job, best: Trial) -> dict[str, Any]:
+    return {
+        "experiment": job.experiment,
+        "budget": job.budget,
+        "task": job.task,
+        "horizon": job.horizon,
+        "objective": best.objective,
+        "best_value": best.value,
+        "best_trial": best.number,
+        "best_params": best.params,
+        "architecture": best.effective,
+        "arch": best.architecture,
+        "n_params": best.n_params,
+        "val_loss": best.val_loss,
+        "val_auc": best.val_auc,
+        "auc_interval": [best.auc_low, best.auc_high],
+        "n_val": best.n_val,
+        "n_pos": best.n_pos,
+        "prior_loss": best.prior_loss,
+        "data_md5": best.data_md5,
+        "label_md5": best.label_md5,
+        "code_commit": best.code_commit,
+    }
+
+
+def result_row(job: Job, trials: list[Trial]) -> dict[str, Any]:
+    """One line of experiment_results.csv; empty cells where there is no such thing."""
+    row: dict[str, Any] = dict.fromkeys(CSV_COLUMNS, "")
+    row |= {
+        "timestamp": iso(job.ended_at),
+        "experiment": job.experiment,
+        "task": job.task,
+        "horizon": job.horizon,
+        "timescale": "daily",
+        "budget": job.budget,
+        "trials_complete": job.trials_complete,
+        "trials_pruned": job.trials_pruned,
+        "trials_failed": job.trials_failed,
+        "status": str(job.status),
+        "cause": job.cause or "",
+        "minutes": round(sum(trial.train_seconds for trial in trials) / 60, 2),
+    }
+    best = best_of(job, trials)
+    if best is None:
+        return row
+    d_model, n_layers, n_heads, d_ff = (part.lstrip("dLhf") for part in best.architecture.split("-"))
+    shape = {"d_model": d_model, "n_layers": n_layers, "n_heads": n_heads, "d_ff": d_ff, "trial_number": best.number}
+    values = {name: getattr(best, name) for name in CSV_COLUMNS if hasattr(best, name)}
+    params = {name: best.params.get(name) for name in ("learning_rate", "weight_decay", "warmup_steps", "dropout")}
+    return row | {k: v for k, v in {**values, **params, **shape}.items() if v is not None and not row[k]}
+
+
+def iso(at: float | None) -> str:
+    from datetime import UTC, datetime
+
+    return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """All or nothing: a temporary name beside it, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

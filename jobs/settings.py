@@ -1,0 +1,109 @@
+"""Where things lie and how a worker runs: one frozen value, read once from flags and environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+TRIAL_MODULE = ("-m", "fts.search.trial")
+
+
+class BadSetting(ValueError):
+    """An environment variable or flag holds something unusable; the sentence names it."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Files of one study: the database's folder is the outputs folder."""
+
+    db: Path
+    data: Path
+
+    @property
+    def outputs(self) -> Path:
+        return self.db.parent
+
+    @property
+    def logs(self) -> Path:
+        return self.outputs / "logs"
+
+    @property
+    def exports(self) -> Path:
+        return self.outputs / "hpo"
+
+    @property
+    def results_csv(self) -> Path:
+        return self.outputs / "experiment_results.csv"
+
+    @property
+    def stop_file(self) -> Path:
+        return self.logs / "STOP_HPO"  # `touch` it: stop after this job, as the earlier scripts did
+
+    @property
+    def backups(self) -> Path:
+        return self.outputs / "backups"
+
+
+def places(db: str | Path | None = None) -> Places:
+    """From --db, else $FTS_DB, else ./outputs/fts.db; data from $FTS_DATA, else ./data."""
+    chosen = Path(db or os.environ.get("FTS_DB") or "outputs/fts.db").expanduser().absolute()
+    data = Path(os.environ.get("FTS_DATA") or "data").expanduser().absolute()
+    return Places(chosen, data)
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    slots: int = 1
+    threads: int = 1  # of each trial; slots x threads <= cores
+    device: str = "cpu"
+    lease_s: float = 60.0
+    beat_s: float = 5.0  # several beats fit into a lease, so that a slow disk costs nothing
+    poll_s: float = 0.5  # how often a supervisor looks for orders
+    stop_grace_s: float = 120.0  # a checkpoint of 2B parameters takes tens of seconds
+    checkpoint_every_s: float = 60.0
+    memory_limit: int | None = None  # bytes for one trial; None: 85 % of what is available, shared by the slots
+    until_empty: bool = False  # leave when nothing can run
+    detached: bool = False
+
+
+def worker_settings(slots: int | None = None, threads: int | None = None, **flags: object) -> WorkerSettings:
+    """Defaults for this machine: one-thread trials side by side up to two, since two of them beat one of two threads.
+
+    Raises BadSetting when slots x threads exceeds the cores (oversubscription cost 2-16x) or a variable is no number.
+    """
+    cores = os.cpu_count() or 1
+    device = str(flags.pop("device", None) or best_device())
+    if slots is None:
+        slots = 1 if device != "cpu" or threads else min(2, cores)
+    threads = threads or max(1, cores // slots)
+    if slots < 1 or threads < 1 or slots * threads > max(cores, 1):
+        raise BadSetting(
+            f"{slots} slots x {threads} threads need {slots * threads} cores, this machine has {cores}: "
+            f"oversubscription makes trials 2-16x slower; use --slots {max(1, cores // max(1, threads))}"
+        )
+    timings = {name: seconds(f"FTS_{name.upper()}") for name in ("lease_s", "beat_s", "poll_s", "checkpoint_every_s")}
+    chosen = {name: value for name, value in {**timings, **flags}.items() if value is not None}
+    return WorkerSettings(slots=slots, threads=threads, device=device, **chosen)  # type: ignore[arg-type]
+
+
+def seconds(variable: str) -> float | None:
+    text = os.environ.get(variable)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not value > 0:
+        raise BadSetting(f"{variable} is {text!r}, expected a positive number of seconds")
+    return value
+
+
+def best_device() -> str:
+    """cuda or mps where one is to be had; asked of the driver, because importing torch here would cost seconds."""
+    if chosen := os.environ.get("FTS_DEVICE"):
+        return chosen
+    if Path("/dev/nvidia0").exists() or Path("/proc/driver/nvidia/version").exists():
+        return "cuda"
+    return "cpu"

@@ -1,0 +1,109 @@
+"""Specs are frozen, survive JSON, and are refused field by field when something is off."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from fts.search.spec import BadSpec, CellSpec, TrialSpec, UnusedParameter, config_md5, effective_config, seed_for
+
+PARAMS = {
+    "architecture": "d16-L1-h2-ff32",
+    "learning_rate": 3e-4,
+    "weight_decay": 1e-3,
+    "warmup_steps": 100,
+    "dropout": 0.2,
+}
+CELL = CellSpec(
+    experiment="phase6a_tiny_h1_threshold_1pct",
+    budget="tiny",
+    horizon=1,
+    task="threshold_1pct",
+    tier="a25",
+    dataset="SPX.dataset.a25",
+    data_md5="0" * 32,
+    trials=3,
+    epochs=2,
+    space={},
+)
+TRIAL = TrialSpec(
+    cell=CELL,
+    number=4,
+    params=PARAMS,
+    seed=1,
+    threads=1,
+    device="cpu",
+    data_root="data",
+    folder="outputs/trials/x",
+    log_path="outputs/logs/x.log",
+)
+
+
+def through_json(value):
+    return json.loads(json.dumps(value.to_json()))
+
+
+def test_specs_survive_json():
+    assert CellSpec.from_json(through_json(CELL)) == CELL
+    assert TrialSpec.from_json(through_json(TRIAL)) == TRIAL
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("experiment", "../../etc/passwd"),
+        ("experiment", "a\x1b[31m"),
+        ("task", "[/foo]"),
+        ("data_md5", "short"),
+        ("horizon", 0),
+        ("horizon", "1"),
+        ("horizon", True),
+        ("trials", 10**9),
+        ("min_delta", float("nan")),
+        ("loss", "hinge"),
+        ("sampler", "psychic"),
+        ("space", []),
+        ("surprise", 1),
+    ],
+)
+def test_a_bad_field_is_named(field, value):
+    with pytest.raises(BadSpec, match=field):
+        CellSpec.from_json(through_json(CELL) | {field: value})
+
+
+def test_a_missing_field_is_named():
+    data = through_json(CELL)
+    del data["budget"]
+    with pytest.raises(BadSpec, match="budget"):
+        CellSpec.from_json(data)
+
+
+def test_a_suggestion_nothing_consumes_is_an_error():
+    with pytest.raises(UnusedParameter, match="momentum"):
+        effective_config(CELL, PARAMS | {"momentum": 0.9})
+
+
+def test_a_suggestion_that_lacks_a_parameter_is_an_error():
+    with pytest.raises(BadSpec, match="dropout"):
+        effective_config(CELL, {k: v for k, v in PARAMS.items() if k != "dropout"})
+
+
+def test_equal_effective_configurations_have_equal_md5_and_horizons_differ():
+    mine = config_md5(effective_config(CELL, PARAMS))
+    assert mine == config_md5(effective_config(replace(CELL, seed=9, code_commit="abc"), dict(PARAMS)))
+    assert mine != config_md5(effective_config(replace(CELL, horizon=3), PARAMS))
+
+
+def test_the_code_commit_does_not_make_another_cell():
+    assert CELL.identity == replace(CELL, code_commit="abc", code_dirty=True).identity
+    assert CELL.identity != replace(CELL, seed=1).identity
+
+
+def test_half_the_micro_batch_is_the_same_trial():
+    halved = TRIAL.halved(64)
+    assert (halved.recipe["micro_batch"], halved.resume, halved.number) == (32, True, 4)
+    assert TRIAL.halved(1).recipe["micro_batch"] == 1
+
+
+def test_seeds_depend_on_every_part():
+    assert len({seed_for(s, n, p) for s in (0, 1) for n in (0, 1) for p in ("suggest", "train")}) == 8
