@@ -1,0 +1,91 @@
+"""An architecture is named by what it is (`d512-L6-h8-ff2048`), and a model by everything that decides its weights."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+NORMS = ("revin", "none")  # revin: every window is read relative to its own mean and spread
+
+
+@dataclass(frozen=True, order=True)
+class Architecture:
+    """The shape of the encoder: the part of a model that a search may vary within a budget."""
+
+    d_model: int
+    n_layers: int
+    n_heads: int
+    d_ff: int
+
+    def __post_init__(self) -> None:
+        for field, value in asdict(self).items():
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{field} must be a positive whole number, got {value!r}")
+        if self.d_model % self.n_heads:
+            raise ValueError(
+                f"{self.n_heads} heads do not divide d_model {self.d_model}; choose a divisor of {self.d_model}"
+            )
+
+    @property
+    def name(self) -> str:
+        return f"d{self.d_model}-L{self.n_layers}-h{self.n_heads}-ff{self.d_ff}"
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def parse(cls, name: str) -> Architecture:
+        """The architecture called `name`; raises ValueError for a name of another form."""
+        found = re.fullmatch(r"d(\d{1,6})-L(\d{1,6})-h(\d{1,6})-ff(\d{1,6})", name)
+        if not found:
+            raise ValueError(f"{name!r} is no architecture; expected the form d512-L6-h8-ff2048")
+        return cls(*map(int, found.groups()))
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that decides the number and meaning of a model's weights."""
+
+    architecture: Architecture
+    n_features: int
+    context: int = 80  # trading days in a window
+    patch: int = 10  # days in a token; 10/5 gives the published grid counts, 16/8 misses one 2M size
+    stride: int = 5  # days between the starts of two tokens
+    dropout: float = 0.1
+    norm: str = "revin"
+    channel_independent: bool = False  # True: every feature is read alone, they meet in the head
+    n_outputs: int = 1
+
+    def __post_init__(self) -> None:
+        for field in ("n_features", "context", "patch", "stride", "n_outputs"):
+            value = getattr(self, field)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{field} must be a positive whole number, got {value!r}")
+        if self.patch > self.context:
+            raise ValueError(f"a patch of {self.patch} days does not fit into a window of {self.context}")
+        if (self.context - self.patch) % self.stride:
+            raise ValueError(
+                f"patches of {self.patch} days every {self.stride} days leave "
+                f"{(self.context - self.patch) % self.stride} days of the {self.context}-day window unread; "
+                "choose context = patch + a multiple of stride"
+            )
+        if self.stride > self.patch:
+            raise ValueError(f"stride {self.stride} skips days between patches of {self.patch}; stride <= patch")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        if self.norm not in NORMS:
+            raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {self.norm!r}")
+
+    @property
+    def n_patches(self) -> int:
+        """Tokens in a window."""
+        return (self.context - self.patch) // self.stride + 1
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "architecture": self.architecture.name}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> ModelConfig:
+        """The inverse of to_json; raises ValueError or TypeError for unknown fields and values out of range."""
+        return cls(**{**values, "architecture": Architecture.parse(values["architecture"])})

@@ -1,0 +1,66 @@
+"""Dropout whose mask is a pure function of a seed: cheap on a CPU, and the same again after a resume or a recompute."""
+
+# shapes: M sequences, N tokens, D width
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+LEVELS = 256  # one random byte decides one activation, so a rate is rounded to 1/256 (0.1 -> 26/256 = 0.1016)
+
+
+def branch_masks(x_MND: Tensor, rate: float, seed: int | None, layer: int) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """Two masks like x, of 0 and 1/(1-rate), for the two branches of a layer, from one draw; None if nothing drops.
+
+    torch's own dropout takes 10 ns an element on a CPU (bernoulli from one Mersenne word each), as long as a matrix
+    product of the narrow shapes; eight masks from one 64-bit word take 1.5 ns.
+    """
+    if seed is None or not rate:
+        return None, None
+    masks = _draw((2, *x_MND.shape), rate, _mix(seed, layer + 1), x_MND)
+    return masks[0], masks[1]
+
+
+def drop_mask(x_MND: Tensor, rate: float, seed: int) -> Tensor:
+    """One mask like x, of 0 and 1/(1-rate)."""
+    return _draw(tuple(x_MND.shape), rate, _mix(seed, 0), x_MND)
+
+
+def add_dropped(x_MND: Tensor, branch_MND: Tensor, mask_MND: Tensor | None) -> Tensor:
+    """x + branch * mask in one pass over memory."""
+    return x_MND + branch_MND if mask_MND is None else torch.addcmul(x_MND, branch_MND, mask_MND)
+
+
+def effective_rate(rate: float) -> float:
+    """The rate that is really applied: the nearest multiple of 1/256, and never all."""
+    return _threshold(rate) / LEVELS
+
+
+def _draw(shape: tuple[int, ...], rate: float, seed: int, like: Tensor) -> Tensor:
+    n = 1
+    for size in shape:
+        n *= size
+    words = torch.empty(-(-n // 8), dtype=torch.int64, device=like.device)
+    words.random_(-(2**63), None, generator=_generator(like.device).manual_seed(seed))
+    kept = words.view(torch.uint8)[:n].view(shape) >= _threshold(rate)
+    return kept.to(like.dtype).mul_(LEVELS / (LEVELS - _threshold(rate)))
+
+
+def _threshold(rate: float) -> int:
+    return min(round(rate * LEVELS), LEVELS - 1)
+
+
+def _mix(seed: int, layer: int) -> int:
+    """A 32-bit seed for one layer of one call (torch's CPU generator reads 32 bits): splitmix64, folded."""
+    z = (seed + layer * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return (z ^ (z >> 31)) & 0xFFFFFFFF
+
+
+@cache
+def _generator(device: torch.device) -> torch.Generator:
+    return torch.Generator(device)  # seeded anew before every draw, so sharing it couples nothing

@@ -1,0 +1,133 @@
+"""PatchTST: a window of daily features is cut into patches, a transformer reads them, a head returns logits."""
+
+# shapes: B batch, C features, T days, N patches, P days in a patch, D width, H heads, K = D/H, M = B or B*C sequences
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from fts.model.architecture import ModelConfig
+from fts.model.dropout import add_dropped, branch_masks, drop_mask
+
+
+class PatchTST(nn.Module):
+    """The study's model; `forward` returns logits, probabilities exist in one place only (fts.training.metrics).
+
+    Weights are a pure function of `seed`, dropout one of the `dropout_seed` of each call: nothing here reads or moves
+    a global random state.
+    """
+
+    def __init__(self, config: ModelConfig, seed: int = 0) -> None:
+        super().__init__()
+        a = config.architecture
+        self.config = config
+        token = config.patch * (1 if config.channel_independent else config.n_features)
+        head_tokens = config.n_patches * (config.n_features if config.channel_independent else 1)
+        self.embed = Linear(token, a.d_model)
+        self.position_ND = nn.Parameter(torch.empty(config.n_patches, a.d_model))
+        self.blocks = nn.ModuleList(
+            Block(a.d_model, a.n_heads, a.d_ff, config.dropout, index) for index in range(a.n_layers)
+        )
+        self.norm = nn.LayerNorm(a.d_model)
+        self.head = Linear(head_tokens * a.d_model, config.n_outputs)
+        if not self.position_ND.is_meta:
+            self._initialise(seed)
+
+    def forward(self, x_BCT: Tensor, dropout_seed: int | None = None, checkpoint_layers: bool = False) -> Tensor:
+        """Logits [B], or [B, n_outputs] if there are several, of raw windows [B, C, T].
+
+        dropout_seed: an integer drops activations as a pure function of it, None drops nothing (evaluation).
+        checkpoint_layers: keep only each layer's input for the backward pass and compute the rest again.
+        """
+        config = self.config
+        B, C, T = x_BCT.shape
+        assert config.context == T, f"window has {T} days, the model was built for {config.context}"
+        assert config.n_features == C, f"window has {C} features, the model was built for {config.n_features}"
+        if config.norm == "revin":
+            x_BCT = normalise_window(x_BCT)
+        x_MND = self.embed(self._patches(x_BCT)) + self.position_ND
+        if dropout_seed is not None and config.dropout:
+            x_MND = x_MND * drop_mask(x_MND, config.dropout, dropout_seed)
+        for block in self.blocks:
+            if checkpoint_layers and torch.is_grad_enabled():
+                x_MND = checkpoint(block, x_MND, dropout_seed, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x_MND = block(x_MND, dropout_seed)
+        return self.head(self.norm(x_MND).reshape(B, -1)).squeeze(-1)
+
+    def _patches(self, x_BCT: Tensor) -> Tensor:
+        """Tokens [M, N, P*C] (M = B) or, channel by channel, [M, N, P] with M = B*C."""
+        x_BCNP = x_BCT.unfold(-1, self.config.patch, self.config.stride)
+        if self.config.channel_independent:
+            return x_BCNP.flatten(0, 1)
+        return x_BCNP.transpose(1, 2).flatten(2)
+
+    @torch.no_grad()
+    def _initialise(self, seed: int) -> None:
+        """Xavier for matrices; the last one of each branch shrunk by sqrt(2L) so that depth 256 starts calm, and the
+        head tenfold, so that the first loss is near that of a coin."""
+        generator = torch.Generator(self.position_ND.device).manual_seed(seed)
+        branch_end = 1 / math.sqrt(2 * len(self.blocks))
+        shrink = {"attention_out.weight": branch_end, "ff_out.weight": branch_end, "head.weight": 0.1}
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+            elif parameter.dim() == 1:
+                parameter.fill_(1.0)  # LayerNorm
+            elif name == "position_ND":
+                parameter.normal_(0, 0.02, generator=generator)
+            else:
+                nn.init.xavier_uniform_(parameter, generator=generator)
+                parameter.mul_(shrink.get(".".join(name.split(".")[-2:]), 1.0))
+
+
+class Block(nn.Module):
+    """One pre-norm encoder layer: attention, then feed-forward, each added to the stream with dropout."""
+
+    def __init__(self, d_model: int, n_heads: int, d_ff: int, dropout: float, index: int) -> None:
+        super().__init__()
+        self.n_heads, self.dropout, self.index = n_heads, dropout, index
+        self.attention_norm = nn.LayerNorm(d_model)
+        self.qkv = Linear(d_model, 3 * d_model)
+        self.attention_out = Linear(d_model, d_model)
+        self.ff_norm = nn.LayerNorm(d_model)
+        self.ff_in = Linear(d_model, d_ff)
+        self.ff_out = Linear(d_ff, d_model)
+
+    def forward(self, x_MND: Tensor, dropout_seed: int | None = None) -> Tensor:
+        attention_mask, ff_mask = branch_masks(x_MND, self.dropout, dropout_seed, self.index)
+        x_MND = add_dropped(x_MND, self.attention_out(self._attend(self.attention_norm(x_MND))), attention_mask)
+        hidden = functional.gelu(self.ff_in(self.ff_norm(x_MND)))
+        return add_dropped(x_MND, self.ff_out(hidden), ff_mask)
+
+    def _attend(self, x_MND: Tensor) -> Tensor:
+        M, N, D = x_MND.shape
+        q_MHNK, k_MHNK, v_MHNK = self.qkv(x_MND).view(M, N, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
+        out_MHNK = functional.scaled_dot_product_attention(q_MHNK, k_MHNK, v_MHNK)
+        return out_MHNK.transpose(1, 2).reshape(M, N, D)
+
+
+class Linear(nn.Linear):
+    """A linear map whose weights are drawn once, by the model, instead of twice (2B weights take seconds)."""
+
+    def reset_parameters(self) -> None:
+        pass
+
+
+def normalise_window(x_BCT: Tensor) -> Tensor:
+    """RevIN without affine part: each window and feature minus its mean, over its standard deviation.
+
+    Price levels differ 6.5-fold between train and test; a window's own scale carries over. The first day is taken off
+    before averaging, so that a price of 3,000 or a volume of 1e9 loses no digits, and a spread below what float32
+    can tell from rounding (1e-6 of the level) counts as that much: a constant feature becomes 0, not noise.
+    """
+    level_BC1 = x_BCT[..., :1]
+    moved_BCT = x_BCT - level_BC1
+    centred_BCT = moved_BCT - moved_BCT.mean(-1, keepdim=True)
+    spread_BC1 = centred_BCT.square().mean(-1, keepdim=True).sqrt()
+    return centred_BCT / torch.maximum(spread_BC1, level_BC1.abs() * 1e-6).clamp_min(1e-12)

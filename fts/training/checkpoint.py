@@ -1,0 +1,303 @@
+"""Checkpoints on disk: whole or absent, checked on load, the one before kept, and never a pickle.
+
+A checkpoint is a folder `checkpoint-000007` of safetensors shards, state.json and manifest.json (bytes and md5 of each
+file). It is written under another name, flushed to the disk, then renamed: a crash at any moment leaves every earlier
+one as it was. The newest that passes its checksums is the one that counts.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import safetensors
+from safetensors.torch import save_file
+from torch import Tensor
+
+FORMAT = 1
+KEPT = 2  # the current one and the one before it
+SHARD_BYTES = 1 << 28  # loading reads a shard's tensors one by one, so this bounds the page cache, not our memory
+SLACK_BYTES = 1 << 20  # headers, JSON, folder entries
+WRITING, DELETING = ".writing-", ".deleting-"
+Value = TypeVar("Value")
+
+
+class DiskFull(OSError):
+    """Not enough free space for a checkpoint; nothing was changed."""
+
+    def __init__(self, folder: Path, needed: int, free: int) -> None:
+        super().__init__(
+            errno.ENOSPC,
+            f"a checkpoint needs {needed:,} bytes and {folder} has {free:,} free; free some space and resume",
+        )
+        self.needed, self.free = needed, free
+
+
+class CheckpointError(RuntimeError):
+    """A folder holds no checkpoint that can be continued from here; the message says why."""
+
+
+@dataclass(frozen=True)
+class SavedCheckpoint:
+    path: str
+    bytes: int
+    md5s: dict[str, str]  # file name -> md5
+    step: int
+    epoch: int
+    seconds: float
+
+    @property
+    def md5(self) -> str:
+        """One fingerprint of all files."""
+        return hashlib.md5(json.dumps(self.md5s, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"md5": self.md5}
+
+
+@dataclass(frozen=True)
+class StoredCheckpoint:
+    """A checkpoint whose files all passed their checksums."""
+
+    path: Path
+    state: dict[str, Any]
+    shards: tuple[str, ...]
+    warnings: tuple[str, ...] = field(default=())  # newer ones that had to be passed over, and why
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor in memory of its own, one at a time."""
+        for shard in self.shards:
+            with safetensors.safe_open(self.path / shard, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118  # safe_open is no dict
+                    # cloned: a mapped tensor may start anywhere, and sums depend on how memory is aligned
+                    yield name, file.get_tensor(name).clone()
+
+
+def write_checkpoint(
+    folder: Path, tensors: Callable[[], Iterable[tuple[str, Tensor]]], state: dict[str, Any]
+) -> tuple[Path, dict[str, str], int]:
+    """Writes the next checkpoint into folder and returns its path, md5s and bytes; raises DiskFull, leaving all as is.
+
+    tensors is called twice: to size them before anything is written, and to write them, shard by shard, from where
+    they are (safetensors copies nothing that is contiguous and on the CPU).
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    sweep(folder)
+    text = json.dumps({"format": FORMAT} | state)
+    needed = sum(tensor.nbytes for _, tensor in tensors()) + len(text) + SLACK_BYTES
+    path = folder / f"checkpoint-{_newest_serial(folder) + 1:06d}"
+    draft = folder / f"{WRITING}{os.getpid()}-{path.name}"
+
+    def write() -> dict[str, str]:
+        draft.mkdir(mode=0o700)
+        md5s = {name: _write_shard(draft / name, shard) for name, shard in _shards(tensors())}
+        md5s["state.json"] = _write_text(draft / "state.json", text)
+        sizes = {name: (draft / name).stat().st_size for name in md5s}
+        manifest = {name: {"md5": md5, "bytes": sizes[name]} for name, md5 in md5s.items()}
+        _write_text(draft / "manifest.json", json.dumps(manifest))
+        sync_folder(draft)
+        draft.rename(path)
+        sync_folder(folder)
+        return md5s
+
+    md5s = with_disk_space(folder, needed, write, undo=lambda: shutil.rmtree(draft, ignore_errors=True))
+    for old in _stored(folder)[KEPT:]:
+        _delete(old)
+    return path, md5s, sum(file.stat().st_size for file in path.iterdir())
+
+
+def read_checkpoint(folder: Path) -> StoredCheckpoint:
+    """The newest checkpoint that passes its checksums; raises CheckpointError if there is none.
+
+    One that fails is named in `warnings` and put aside, so that it is not kept in place of a good one.
+    """
+    warnings: list[str] = []
+    for path in _stored(folder):
+        try:
+            shards = _verify(path)
+            state = json.loads((path / "state.json").read_text())
+        except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as damage:
+            warnings.append(f"{path.name} is damaged ({damage}) and was passed over")
+            path.rename(path.with_name(DELETING + path.name))
+            continue
+        if state.get("format") != FORMAT:
+            raise CheckpointError(f"{path} has format {state.get('format')}, this version reads format {FORMAT}")
+        return StoredCheckpoint(path, state, shards, tuple(warnings))
+    found = "; ".join(warnings) if warnings else "it has none"
+    raise CheckpointError(f"{folder} holds no checkpoint to continue from: {found}; start the trial anew")
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether anything is there to try."""
+    return bool(_stored(folder))
+
+
+def sweep(folder: Path) -> int:
+    """Removes what an interrupted write or delete left behind, and says how many."""
+    left = [path for path in folder.iterdir() if path.name.startswith((WRITING, DELETING))]
+    for path in left:
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    return len(left)
+
+
+def with_disk_space(folder: Path, needed: int, write: Callable[[], Value], undo: Callable[[], object]) -> Value:
+    """Calls write if `needed` bytes are free; a disk that fills up all the same is undone and raised as DiskFull."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DiskFull(folder, needed, free)
+    try:
+        return write()
+    except (OSError, safetensors.SafetensorError) as error:
+        undo()
+        if is_disk_full(error):
+            raise DiskFull(folder, needed, shutil.disk_usage(folder).free) from error
+        raise
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """safetensors reports the world's errors as text of its own."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return any(word in str(error) for word in ("No space left", "os error 28", "quota exceeded", "os error 122"))
+
+
+def replace_file(path: Path, write: Callable[[Path], None]) -> str:
+    """Writes a file under another name, flushes it, renames it into place; returns its md5."""
+    draft = path.with_name(f"{WRITING}{os.getpid()}-{path.name}")
+    try:
+        write(draft)
+        draft.chmod(0o600)
+        sync_file(draft)
+        md5 = file_md5(draft)
+        draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return md5
+
+
+def write_weights(path: Path, weights: dict[str, Tensor], facts: dict[str, Any]) -> str:
+    """One file of weights that says itself what they are (facts, as JSON in its header); returns its md5.
+
+    Raises DiskFull, leaving an earlier file of that name as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    needed = sum(tensor.nbytes for tensor in weights.values()) + SLACK_BYTES
+    dense = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
+    header = {"fts": json.dumps(facts)}
+    return with_disk_space(
+        path.parent,
+        needed,
+        lambda: replace_file(path, lambda draft: save_file(dense, draft, header)),
+        undo=lambda: None,
+    )
+
+
+def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The facts and weights of write_weights; raises CheckpointError for a file of another kind."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get("fts")
+            weights = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # no dict
+    except safetensors.SafetensorError as damage:
+        raise CheckpointError(f"{path} is no whole safetensors file ({damage})") from damage
+    if header is None:
+        raise CheckpointError(f"{path} does not say which model its weights belong to; expected a file of save_best")
+    return json.loads(header), weights
+
+
+def file_md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def sync_file(path: Path) -> None:
+    """On the disk, not only in its cache, when this returns."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        if sys.platform == "darwin":
+            import fcntl  # here: exists on POSIX only, and is needed on macOS only
+
+            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)  # macOS: a plain fsync stops at the drive's own cache
+        else:
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(path: Path) -> None:
+    """Makes a rename in the folder survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _shards(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    shard: dict[str, Tensor] = {}
+    number = size = 0
+    for name, tensor in tensors:
+        if shard and size + tensor.nbytes > SHARD_BYTES:
+            number += 1
+            yield f"tensors-{number:05d}.safetensors", shard
+            shard, size = {}, 0
+        shard[name] = tensor
+        size += tensor.nbytes
+    if shard:
+        yield f"tensors-{number + 1:05d}.safetensors", shard
+
+
+def _write_shard(path: Path, shard: dict[str, Tensor]) -> str:
+    save_file({name: tensor.detach().contiguous() for name, tensor in shard.items()}, path)
+    path.chmod(0o600)
+    sync_file(path)
+    return file_md5(path)
+
+
+def _write_text(path: Path, text: str) -> str:
+    with path.open("w") as file:
+        file.write(text)
+    path.chmod(0o600)
+    sync_file(path)
+    return file_md5(path)
+
+
+def _verify(path: Path) -> tuple[str, ...]:
+    """The names of the shards; raises ValueError that says which file differs from the manifest, and how."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    for name, entry in manifest.items():
+        if Path(name).name != name:
+            raise ValueError(f"the manifest names a file outside the folder: {name!r}")
+        file = path / name
+        if (size := file.stat().st_size) != entry["bytes"]:
+            raise ValueError(f"{name} has {size} bytes, the manifest says {entry['bytes']}")
+        if file_md5(file) != entry["md5"]:
+            raise ValueError(f"{name} does not match its md5")
+    if "state.json" not in manifest:
+        raise ValueError("the manifest lists no state.json")
+    return tuple(sorted(name for name in manifest if name.endswith(".safetensors")))
+
+
+def _stored(folder: Path) -> list[Path]:
+    """Newest first."""
+    return sorted(folder.glob("checkpoint-" + "[0-9]" * 6), reverse=True) if folder.is_dir() else []
+
+
+def _newest_serial(folder: Path) -> int:
+    return max((int(path.name.split("-")[1]) for path in _stored(folder)), default=0)
+
+
+def _delete(path: Path) -> None:
+    """First out of sight, then gone: half a deleted checkpoint must not look like a damaged one."""
+    hidden = path.with_name(DELETING + path.name)
+    path.rename(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)

@@ -1,0 +1,103 @@
+"""How a model is trained: every choice a trial makes after its data and its architecture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+LOSSES = ("bce", "focal")
+OBJECTIVES = ("val_loss", "val_auc")
+OPTIMIZERS = ("adamw", "adafactor")
+PRECISIONS = ("fp32", "bf16")
+
+# How the work is done, not what is computed: may differ between the two halves of an interrupted trial (the numbers
+# then agree to rounding, not to the bit), while everything else must be equal. `threads` is judged apart: see Trainer.
+RECIPE_FIELDS = ("micro_batch", "checkpoint_layers", "precision", "device", "threads")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Training parameters of one trial, and the recipe (last block) that a memory plan may choose for it."""
+
+    learning_rate: float = 3e-4
+    weight_decay: float = 1e-3  # decoupled, on matrices only
+    warmup_steps: int = 100  # optimizer steps; longer than the whole run means the top is never reached
+    max_epochs: int = 50
+    max_steps: int | None = None  # cuts the run short, the schedule stays that of max_epochs
+    patience: int = 10  # epochs without improvement by min_delta
+    min_delta: float = 0.001
+    effective_batch: int = 256  # windows in an optimizer step
+    loss: str = "bce"
+    focal_gamma: float = 2.0
+    pos_weight: float | None = None  # weight of a rise against that of none
+    objective: str = "val_loss"
+    grad_clip: float = 1.0  # 0: off
+    seed: int = 0
+
+    micro_batch: int = 256  # windows in memory at a time
+    optimizer: str = "adamw"
+    fused_backward: bool = False  # step each parameter inside backward: no full gradient is ever held
+    checkpoint_layers: bool = False  # keep only layer inputs, compute the rest again in backward
+    precision: str = "fp32"
+    device: str = "cpu"
+    threads: int | None = None  # what the caller set; None: not his business
+
+    def __post_init__(self) -> None:
+        for name in ("max_epochs", "patience", "effective_batch", "micro_batch"):
+            _whole(name, getattr(self, name), 1)
+        for name in ("warmup_steps", "seed"):
+            _whole(name, getattr(self, name), 0)
+        for name in ("max_steps", "threads"):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name), 1)
+        for name in ("weight_decay", "min_delta", "grad_clip", "focal_gamma"):
+            _number(name, getattr(self, name), above=False)
+        _number("learning_rate", self.learning_rate, above=True)
+        if self.pos_weight is not None:
+            _number("pos_weight", self.pos_weight, above=True)
+        _one_of("loss", self.loss, LOSSES)
+        _one_of("objective", self.objective, OBJECTIVES)
+        _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _one_of("precision", self.precision, PRECISIONS)
+        if self.micro_batch > self.effective_batch:
+            raise ValueError(f"micro_batch {self.micro_batch} is larger than effective_batch {self.effective_batch}")
+        if self.fused_backward and self.micro_batch != self.effective_batch:
+            raise ValueError(
+                "fused_backward steps inside the backward pass and cannot accumulate: "
+                f"effective_batch {self.effective_batch} must equal micro_batch {self.micro_batch}"
+            )
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches in a full optimizer step."""
+        return math.ceil(self.effective_batch / self.micro_batch)
+
+    def batch_line(self) -> str:
+        """`batch=64x4`, as users of the earlier scripts know it from their logs."""
+        return f"batch={self.micro_batch}x{self.accumulation}"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> TrainConfig:
+        """The inverse of to_json; raises TypeError for an unknown field, ValueError for a value out of range."""
+        return cls(**values)
+
+
+def _whole(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+def _number(name: str, value: Any, above: bool) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
+    if value < 0 or (above and value == 0):
+        raise ValueError(f"{name} must be {'above' if above else 'at least'} 0, got {value!r}")
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")

@@ -1,0 +1,63 @@
+"""What a set of predictions is worth: the one place where logits become probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import brier_score_loss, roc_auc_score
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scores:
+    loss: float  # cross-entropy, natural logarithm
+    auc: float | None  # None: one class only, or a value that is no number
+    brier: float
+    low: float  # smallest probability
+    high: float
+    spread: float  # their standard deviation
+
+
+def score(logits: Floats, y: Floats) -> Scores:
+    """Scores of n logits against n labels in {0, 1}; non-finite logits give non-finite scores, not an error."""
+    p = probabilities(logits)
+    if not np.isfinite(logits).all():
+        return Scores(float("nan"), None, float("nan"), float("nan"), float("nan"), float("nan"))
+    return Scores(
+        cross_entropy(logits, y),
+        auc(logits, y),
+        float(brier_score_loss(y, p.astype(np.float64), pos_label=1)),
+        float(p.min()),
+        float(p.max()),
+        float(p.std(dtype=np.float64)),
+    )
+
+
+def probabilities(logits: Floats) -> Floats:
+    """The sigmoid of float32 logits, without overflow."""
+    z = logits.astype(np.float64)
+    return np.exp(-np.logaddexp(0, -z)).astype(np.float32)
+
+
+def cross_entropy(logits: Floats, y: Floats) -> float:
+    """Mean of log(1 + exp(-z)) over rises and log(1 + exp(z)) over the others, in float64."""
+    z = logits.astype(np.float64)
+    return float(np.mean(np.logaddexp(0, np.where(y > 0.5, -z, z))))
+
+
+def auc(logits: Floats, y: Floats) -> float | None:
+    """Area under the ROC curve; None where there is one class only."""
+    if len(np.unique(y)) < 2 or not np.isfinite(logits).all():
+        return None
+    return float(roc_auc_score(y, logits))
+
+
+def prior_loss(y_train: Floats, y_val: Floats) -> float:
+    """Cross-entropy on validation of always saying the training base rate (kept off 0 and 1 by half a window)."""
+    n = len(y_train)
+    rate = float(np.clip(np.mean(y_train, dtype=np.float64), 0.5 / n, 1 - 0.5 / n))
+    share = float(np.mean(y_val, dtype=np.float64))
+    return float(-(share * np.log(rate) + (1 - share) * np.log(1 - rate)))

@@ -1,0 +1,117 @@
+"""How gradients become steps: all at once after backward, or parameter by parameter inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adafactor, AdamW, Optimizer
+
+from fts.training.config import TrainConfig
+
+
+class Stepper(Protocol):
+    """What the training loop needs of an optimizer, and what a checkpoint needs of its state."""
+
+    def set_rate(self, rate: float) -> None:
+        """The learning rate of the step to come; called before its backward pass."""
+
+    def step(self) -> None:
+        """Apply what the backward passes left, and let go of the gradients."""
+
+    def state(self) -> Iterator[tuple[str, Tensor]]:
+        """Every state tensor under the name `parameter/key`, one at a time and without a copy."""
+
+    def restore(self, name: str, value: Tensor) -> None:
+        """Put back one tensor that state() gave."""
+
+
+def make_stepper(model: nn.Module, config: TrainConfig) -> Stepper:
+    return SteppedInBackward(model, config) if config.fused_backward else SteppedAfterBackward(model, config)
+
+
+class SteppedAfterBackward:
+    """The usual way: gradients of all parameters are held, clipped by their common norm, then applied."""
+
+    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
+        self.parameters = dict(model.named_parameters())
+        self.grad_clip = config.grad_clip
+        matrices = [p for p in self.parameters.values() if p.dim() > 1]
+        vectors = [p for p in self.parameters.values() if p.dim() <= 1]
+        groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+        self.optimizer = _optimizer(groups, config)
+
+    def set_rate(self, rate: float) -> None:
+        _set_rate(self.optimizer, rate)
+
+    def step(self) -> None:
+        if self.grad_clip:
+            nn.utils.clip_grad_norm_(self.parameters.values(), self.grad_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def state(self) -> Iterator[tuple[str, Tensor]]:
+        for name, parameter in self.parameters.items():
+            yield from _state(self.optimizer, name, parameter)
+
+    def restore(self, name: str, value: Tensor) -> None:
+        parameter, key = name.rsplit("/", 1)
+        self.optimizer.state[self.parameters[parameter]][key] = value
+
+
+class SteppedInBackward:
+    """The lean way: each parameter is stepped as soon as its gradient is there, and the gradient is dropped.
+
+    The common norm of all gradients is never known, so grad_clip bounds each parameter's own gradient instead; and
+    since a step cannot be taken back, gradients cannot be accumulated over micro-batches (TrainConfig refuses it).
+    """
+
+    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
+        self.parameters = dict(model.named_parameters())
+        self.grad_clip = config.grad_clip
+        self.optimizers: dict[nn.Parameter, Optimizer] = {}
+        for parameter in self.parameters.values():
+            group = {"params": [parameter], **({"weight_decay": 0.0} if parameter.dim() <= 1 else {})}
+            self.optimizers[parameter] = _optimizer([group], config)
+            parameter.register_post_accumulate_grad_hook(self._step_one)
+
+    def _step_one(self, parameter: Tensor) -> None:
+        if self.grad_clip:
+            nn.utils.clip_grad_norm_([parameter], self.grad_clip)
+        self.optimizers[parameter].step()  # type: ignore[index]  # the hook's argument is the Parameter itself
+        parameter.grad = None
+
+    def set_rate(self, rate: float) -> None:
+        for optimizer in self.optimizers.values():
+            _set_rate(optimizer, rate)
+
+    def step(self) -> None:
+        """Nothing is left to do: backward has stepped."""
+
+    def state(self) -> Iterator[tuple[str, Tensor]]:
+        for name, parameter in self.parameters.items():
+            yield from _state(self.optimizers[parameter], name, parameter)
+
+    def restore(self, name: str, value: Tensor) -> None:
+        parameter, key = name.rsplit("/", 1)
+        self.optimizers[self.parameters[parameter]].state[self.parameters[parameter]][key] = value
+
+
+def _optimizer(groups: list[dict], config: TrainConfig) -> Optimizer:
+    if config.optimizer == "adafactor":
+        # foreach=False: one parameter's temporaries at a time, not all of them
+        return Adafactor(groups, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=False)
+    return AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+
+
+def _set_rate(optimizer: Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def _state(optimizer: Optimizer, name: str, parameter: nn.Parameter) -> Iterator[tuple[str, Tensor]]:
+    for key, value in optimizer.state.get(parameter, {}).items():
+        assert isinstance(value, torch.Tensor), f"optimizer state {key} of {name} is a {type(value).__name__}"
+        yield f"{name}/{key}", value

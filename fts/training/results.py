@@ -1,0 +1,76 @@
+"""What a trainer yields and what it ends with: frozen facts that can be written to a row or a line of JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+FINISHED = "finished"
+EARLY_STOPPED = "early stopped"
+STEP_LIMIT = "step limit"
+DIVERGED = "diverged"
+COLLAPSED = "collapsed"
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimizer step has been taken."""
+
+    step: int  # from 1, over the whole run
+    epoch: int  # from 1
+    loss: float  # mean over the step's windows, of the loss trained on
+    seconds: float
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One pass over the training windows and the look at the validation windows after it."""
+
+    epoch: int  # from 1
+    step: int
+    train_loss: float  # of the loss trained on, with dropout, while the weights moved
+    val_loss: float  # always plain cross-entropy, so that it compares with the class prior's whatever was trained on
+    train_auc: float | None  # None: one class only
+    val_auc: float | None
+    val_brier: float
+    pred_min: float  # probabilities on validation
+    pred_max: float
+    pred_sd: float
+    learning_rate: float  # of the epoch's last step
+    samples_per_s: float  # trained windows per second of training (validation apart)
+    seconds: float  # of the whole epoch
+
+    def line(self, max_epochs: int) -> str:
+        """The epoch as one line of a log."""
+        auc = "   -" if self.val_auc is None else f"{self.val_auc:.3f}"
+        return (
+            f"epoch {self.epoch}/{max_epochs} step {self.step} train {self.train_loss:.4f} val {self.val_loss:.4f} "
+            f"auc {auc} brier {self.val_brier:.4f} p {self.pred_min:.3f}..{self.pred_max:.3f} sd {self.pred_sd:.4f} "
+            f"lr {self.learning_rate:.2e} {self.samples_per_s:.0f} samples/s {self.seconds:.1f} s"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """An epoch has ended; `improved` says that its objective is the best so far: now is the time to save_best."""
+
+    result: EpochResult
+    improved: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: the objective of its best and of its last epoch are different numbers."""
+
+    best_value: float | None  # None: no epoch ended with a finite value
+    best_epoch: int | None
+    last_value: float | None
+    epochs: int
+    reason: str  # finished | early stopped | step limit | diverged
+    badges: tuple[str, ...]  # collapsed: the best epoch tells no window from another; diverged
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
