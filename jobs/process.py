@@ -18,18 +18,29 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import psutil
 
-MAX_LINE = 4 << 20  # bytes of one fact; an epoch's predictions fit, a child gone mad does not fill our memory
+from fts.search.protocol import MAX_LINE
+from jobs.reap import Reaped, descendants, reap_recorded, same_process, signal_tree, started_at
+
+__all__ = [
+    "ChildError",
+    "ChildGone",
+    "ChildNotReading",
+    "ChildProcess",
+    "Reaped",
+    "reap_recorded",
+    "same_process",
+    "started_at",
+]
+
 CHUNK = 1 << 16  # what a pipe holds
 CHUNKS_PER_CALL = 64  # a flood of facts must not keep the supervisor from its beats
 OOM_SCORE = 500  # of 1000: the kernel takes the trial before the worker and the person's editor
-SAME_START_S = 2.0  # Linux computes a start time from a boot time in whole seconds, which flickers by one
 
 
 class ChildError(RuntimeError):
@@ -44,21 +55,13 @@ class ChildNotReading(ChildError):
     """It lives and leaves its stdin unread: frozen, or deep in a long operation."""
 
 
-class Reaped(StrEnum):
-    """What became of a process that a dead predecessor had recorded."""
-
-    GONE = "gone"  # nothing runs under that pid
-    NOT_OURS = "not ours"  # the pid belongs to a younger process by now: left alone
-    STOPPED = "stopped"  # it left by itself after SIGTERM
-    KILLED = "killed"
-
-
 class ChildProcess:
     """One child in its own session, with its pipes, its log and its end.
 
     `argv` gets `--facts-fd N` appended. `threads` sets the OpenMP and BLAS pools, which wait passively. `limit_bytes`
     caps the address space (Linux only): an allocation beyond it fails inside the child, with an error it can report.
     The log is appended to and readable by its owner only. Raises OSError when `argv[0]` cannot be started.
+    One thread reads (facts, wait, stop, close); poll, send, freeze, thaw, ask_to_stop and kill are for every thread.
     """
 
     def __init__(
@@ -154,7 +157,7 @@ class ChildProcess:
     def facts(self, timeout_s: float = 0.0) -> list[dict[str, Any]]:
         """All facts that have arrived, oldest first; waits up to `timeout_s` for the first one.
 
-        A line that is not a JSON object, or longer than MAX_LINE, becomes {"kind": "garbage", "reason", "line"}.
+        A line that is not a JSON object, or longer than MAX_LINE, becomes {"fact": "garbage", "reason", "line"}.
         """
         if not self._facts:
             self._pump(timeout_s)
@@ -265,8 +268,7 @@ class ChildProcess:
                 self._popen.wait()  # SIGKILL is not refused; a disk that hangs delays it
                 self._sweep()
                 code = self._popen.returncode
-        self._pump(0.0)
-        return code
+            return code
 
     def close(self) -> None:
         """Kill what still lives and give back every file descriptor."""
@@ -294,77 +296,6 @@ class ChildProcess:
             with contextlib.suppress(psutil.Error):
                 process.kill()  # psutil compares the start time first
         self._met.clear()
-
-
-def reap_recorded(pid: int, pid_started: float, grace_s: float = 10.0) -> Reaped:
-    """End the child that a dead predecessor recorded: only if pid *and* start time (within 2 s) are still its own."""
-    if pid <= 1 or pid == os.getpid() or not psutil.pid_exists(pid):
-        return Reaped.GONE
-    if not same_process(pid, pid_started):
-        return Reaped.NOT_OURS if started_at(pid) is not None else Reaped.GONE
-    met = signal_tree(pid, signal.SIGCONT) | signal_tree(pid, signal.SIGTERM)
-    survivors = wait_gone(met, grace_s)
-    for process in survivors:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    wait_gone(survivors, 5.0)
-    return Reaped.KILLED if any(process.pid == pid for process in survivors) else Reaped.STOPPED
-
-
-def wait_gone(processes: set[psutil.Process], timeout_s: float) -> set[psutil.Process]:
-    """Wait until all have ended (we are not their parent, so a zombie counts as ended); returns those that have not."""
-    deadline = time.monotonic() + timeout_s
-    while (living := {p for p in processes if is_living(p)}) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return living
-
-
-def is_living(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
-def started_at(pid: int) -> float | None:
-    """Start time of a living process in seconds since the epoch; None when there is none (a zombie has ended too)."""
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.Error:
-        return None
-
-
-def same_process(pid: int, pid_started: float) -> bool:
-    """Does the process that was recorded with this pid and start time still live?"""
-    found = started_at(pid)
-    return found is not None and abs(found - pid_started) <= SAME_START_S
-
-
-def signal_tree(pid: int, number: signal.Signals) -> set[psutil.Process]:
-    """Signal a session's process group, and descendants in a group of their own; returns all it met."""
-    met: set[psutil.Process] = set()
-    while new := set(descendants(pid)) - met:  # a child forked during one pass is met in the next
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if not met:
-                os.killpg(pid, number)
-        for process in new:
-            with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
-                if os.getpgid(process.pid) != pid:
-                    process.send_signal(number)
-        met |= new
-        if number == signal.SIGKILL:
-            break  # the dead stay visible until they are reaped, and fork nothing
-    return met
-
-
-def descendants(pid: int) -> list[psutil.Process]:
-    """The process and everything below it, as far as they live."""
-    try:
-        process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.Error:
-        return []
 
 
 def thread_environment(threads: int) -> dict[str, str]:
@@ -427,4 +358,4 @@ def parse_fact(line: bytes) -> dict[str, Any]:
 
 
 def garbage(line: bytes, reason: str) -> dict[str, Any]:
-    return {"kind": "garbage", "reason": reason[:200], "line": line[:200].decode(errors="replace")}
+    return {"fact": "garbage", "reason": reason[:200], "line": line[:200].decode(errors="replace")}

@@ -18,16 +18,16 @@ PRELUDE = """
 import json, os, signal, subprocess, sys, time
 fd = int(sys.argv[sys.argv.index("--facts-fd") + 1])
 def raw(data): os.write(fd, data)
-def fact(**fields): raw(json.dumps(fields).encode() + b"\\n")
+def say(**fields): raw(json.dumps(fields).encode() + b"\\n")
 """
-ECHO = "fact(kind='ready')\nfor line in sys.stdin: fact(kind='echo', **json.loads(line))\nfact(kind='eof')"
-SLEEP = "fact(kind='ready')\ntime.sleep(60)"
-STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nfact(kind='ready')\ntime.sleep(60)"
+ECHO = "say(fact='ready')\nfor line in sys.stdin: say(fact='echo', **json.loads(line))\nsay(fact='eof')"
+SLEEP = "say(fact='ready')\ntime.sleep(60)"
+STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nsay(fact='ready')\ntime.sleep(60)"
 POLITE = """
 def leave(*_):
-    fact(kind='checkpoint'); sys.exit(7)
+    say(fact='checkpoint'); sys.exit(7)
 signal.signal(signal.SIGTERM, leave)
-fact(kind='ready')
+say(fact='ready')
 time.sleep(60)
 """
 
@@ -41,7 +41,7 @@ def facts_until(child: ChildProcess, kind: str, patience_s: float = 20.0) -> lis
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         seen += child.facts(0.2)
-        if any(fact["kind"] == kind for fact in seen):
+        if any(fact["fact"] == kind for fact in seen):
             return seen
     raise AssertionError(f"no {kind} among {seen}")
 
@@ -72,9 +72,9 @@ def test_commands_go_down_and_facts_come_up(tmp_path: Path) -> None:
         child.send({"n": 2, "text": "line\nbreak"})
         child.close_stdin()
         assert all_facts(child) == [
-            {"kind": "echo", "n": 1},
-            {"kind": "echo", "n": 2, "text": "line\nbreak"},
-            {"kind": "eof"},
+            {"fact": "echo", "n": 1},
+            {"fact": "echo", "n": 2, "text": "line\nbreak"},
+            {"fact": "eof"},
         ]
         assert child.wait(10) == 0
 
@@ -102,11 +102,11 @@ def test_a_log_that_is_a_symbolic_link_is_refused(tmp_path: Path) -> None:
 def test_unreadable_lines_become_garbage_facts_and_the_rest_is_read(tmp_path: Path) -> None:
     body = (
         "raw(b'{half'); time.sleep(0.1); raw(b' a line\\n[1]\\n\\n\\xff\\n' + b'[' * 90000 + b'\\n')\n"
-        "fact(kind='ok'); raw(b'{cut')"
+        "say(fact='ok'); raw(b'{cut')"
     )
     with spawn(body, tmp_path) as child:
         seen = all_facts(child)
-    assert [fact["kind"] for fact in seen] == ["garbage"] * 4 + ["ok", "garbage"]
+    assert [fact["fact"] for fact in seen] == ["garbage"] * 4 + ["ok", "garbage"]
     assert seen[0]["line"] == "{half a line"
     assert seen[1]["reason"] == "not a JSON object"
     assert seen[-1]["reason"] == "the child ended within this line"
@@ -115,20 +115,20 @@ def test_unreadable_lines_become_garbage_facts_and_the_rest_is_read(tmp_path: Pa
 
 def test_a_line_beyond_the_limit_is_one_garbage_fact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "MAX_LINE", 100_000)
-    with spawn("raw(b'x' * 300000 + b'\\n'); fact(kind='ok'); raw(b'y' * 150000)", tmp_path) as child:
+    with spawn("raw(b'x' * 300000 + b'\\n'); say(fact='ok'); raw(b'y' * 150000)", tmp_path) as child:
         seen = all_facts(child)
-    assert [fact["kind"] for fact in seen] == ["garbage", "ok", "garbage"]
+    assert [fact["fact"] for fact in seen] == ["garbage", "ok", "garbage"]
 
 
 def test_a_fact_split_over_many_writes_arrives_whole(tmp_path: Path) -> None:
     with spawn(
-        "for c in json.dumps({'kind': 'slow', 'n': 5}): raw(c.encode()); time.sleep(0.002)\nraw(b'\\n')", tmp_path
+        "for c in json.dumps({'fact': 'slow', 'n': 5}): raw(c.encode()); time.sleep(0.002)\nraw(b'\\n')", tmp_path
     ) as child:
-        assert all_facts(child) == [{"kind": "slow", "n": 5}]
+        assert all_facts(child) == [{"fact": "slow", "n": 5}]
 
 
 def test_a_child_that_does_not_read_is_named_and_hears_every_command_later(tmp_path: Path) -> None:
-    body = "fact(kind='ready'); os.kill(os.getpid(), signal.SIGSTOP)\n" + ECHO
+    body = "say(fact='ready'); os.kill(os.getpid(), signal.SIGSTOP)\n" + ECHO
     with spawn(body, tmp_path) as child:
         facts_until(child, "ready")
         with pytest.raises(ChildNotReading, match="unread"):
@@ -136,7 +136,7 @@ def test_a_child_that_does_not_read_is_named_and_hears_every_command_later(tmp_p
         child.thaw()
         child.send({"text": "after"})
         child.close_stdin()
-        echoes = [fact["text"] for fact in all_facts(child) if fact["kind"] == "echo"]
+        echoes = [fact["text"] for fact in all_facts(child) if fact["fact"] == "echo"]
     assert echoes == ["x" * 300_000, "after"]
 
 
@@ -144,18 +144,18 @@ def test_a_command_to_an_ended_child_says_so(tmp_path: Path) -> None:
     with spawn("pass", tmp_path) as child:
         assert child.wait(20) == 0
         with pytest.raises(ChildGone, match=str(child.pid)):
-            child.send({"kind": "stop"})
+            child.send({"fact": "stop"})
 
 
 def test_stop_lets_a_polite_child_checkpoint_and_keeps_its_last_facts(tmp_path: Path) -> None:
     with spawn(POLITE, tmp_path) as child:
         facts_until(child, "ready")
         assert child.stop(20) == 7
-        assert {"kind": "checkpoint"} in all_facts(child)
+        assert {"fact": "checkpoint"} in all_facts(child)
 
 
 def test_stop_reads_facts_while_it_waits_so_that_a_full_pipe_does_not_block_the_child(tmp_path: Path) -> None:
-    body = POLITE.replace("fact(kind='checkpoint')", "[fact(kind='checkpoint', pad='x' * 1000) for _ in range(500)]")
+    body = POLITE.replace("say(fact='checkpoint')", "[say(fact='checkpoint', pad='x' * 1000) for _ in range(500)]")
     with spawn(body, tmp_path) as child:
         facts_until(child, "ready")
         assert child.stop(30) == 7
@@ -178,7 +178,7 @@ def test_stop_reaches_a_frozen_child(tmp_path: Path) -> None:
 GRANDCHILDREN = """
 same = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(60)'])
 away = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(60)'], start_new_session=True)
-fact(kind='ready', pids=[same.pid, away.pid])
+say(fact='ready', pids=[same.pid, away.pid])
 """
 
 
@@ -199,7 +199,7 @@ signal.signal(signal.SIGTERM, leave)
 argv = [sys.executable, '-S', '-c', {stubborn!r}]
 away = subprocess.Popen(argv, start_new_session=True, stdout=subprocess.PIPE)
 away.stdout.readline()
-fact(kind='ready', pid=away.pid)
+say(fact='ready', pid=away.pid)
 time.sleep(60)
 """
     with spawn(body, tmp_path) as child:
@@ -242,7 +242,7 @@ def is_open(n):
     try: os.fstat(n)
     except OSError: return False
     return True
-fact(kind='fds', fds=[n for n in range(256) if is_open(n)], mine=fd)
+say(fact='fds', fds=[n for n in range(256) if is_open(n)], mine=fd)
 """
     with spawn(SLEEP, tmp_path), spawn(body, tmp_path) as child:
         [seen] = all_facts(child)
@@ -261,7 +261,7 @@ def test_fifty_spawns_leave_no_descriptor_and_no_zombie(tmp_path: Path) -> None:
 
 
 def test_threads_and_passive_waiting_are_set_and_the_caller_may_add_more(tmp_path: Path) -> None:
-    with spawn("fact(kind='env', **dict(os.environ))", tmp_path, threads=3, env={"FTS_EXTRA": "yes"}) as child:
+    with spawn("say(fact='env', **dict(os.environ))", tmp_path, threads=3, env={"FTS_EXTRA": "yes"}) as child:
         [seen] = all_facts(child)
     assert seen["OMP_NUM_THREADS"] == seen["MKL_NUM_THREADS"] == seen["OPENBLAS_NUM_THREADS"] == "3"
     assert (seen["OMP_WAIT_POLICY"], seen["GOMP_SPINCOUNT"], seen["FTS_EXTRA"]) == ("PASSIVE", "0", "yes")
@@ -271,12 +271,12 @@ def test_threads_and_passive_waiting_are_set_and_the_caller_may_add_more(tmp_pat
 def test_the_kernel_prefers_the_child_and_an_allocation_beyond_the_limit_fails_inside_it(tmp_path: Path) -> None:
     body = (
         "sys.stdin.readline()\n"  # the limits are set right after the start
-        "try: bytearray(1 << 30); fact(kind='fits')\n"
-        "except MemoryError: fact(kind='refused', oom=int(open('/proc/self/oom_score_adj').read()))"
+        "try: bytearray(1 << 30); say(fact='fits')\n"
+        "except MemoryError: say(fact='refused', oom=int(open('/proc/self/oom_score_adj').read()))"
     )
     with spawn(body, tmp_path, limit_bytes=1 << 29) as child:
         child.send({})
-        assert all_facts(child) == [{"kind": "refused", "oom": process.OOM_SCORE}]
+        assert all_facts(child) == [{"fact": "refused", "oom": process.OOM_SCORE}]
 
 
 # -- children of a dead predecessor
@@ -303,12 +303,12 @@ def orphan(body: str, folder: Path) -> tuple[int, float]:
 
 
 def test_a_child_whose_supervisor_was_killed_reads_end_of_file(tmp_path: Path) -> None:
-    pid, _ = orphan("fact(kind='ready')\nsys.stdin.read()", tmp_path)
+    pid, _ = orphan("say(fact='ready')\nsys.stdin.read()", tmp_path)
     assert eventually(lambda: not is_alive(pid))
 
 
 def test_a_frozen_orphan_is_thawed_and_stopped_by_the_next_worker(tmp_path: Path) -> None:
-    pid, started = orphan("fact(kind='ready')\nos.kill(os.getpid(), signal.SIGSTOP)\ntime.sleep(60)", tmp_path)
+    pid, started = orphan("say(fact='ready')\nos.kill(os.getpid(), signal.SIGSTOP)\ntime.sleep(60)", tmp_path)
     assert eventually(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     assert reap_recorded(pid, started, grace_s=10) is Reaped.STOPPED
     assert not is_alive(pid)
@@ -339,5 +339,5 @@ def test_the_worker_itself_is_never_reaped() -> None:
 
 
 def test_facts_are_json_a_person_can_read(tmp_path: Path) -> None:
-    with spawn("fact(kind='café', n=1.5, none=None)", tmp_path) as child:
-        assert json.dumps(all_facts(child)) == json.dumps([{"kind": "café", "n": 1.5, "none": None}])
+    with spawn("say(fact='café', n=1.5, none=None)", tmp_path) as child:
+        assert json.dumps(all_facts(child)) == json.dumps([{"fact": "café", "n": 1.5, "none": None}])

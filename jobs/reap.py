@@ -1,0 +1,93 @@
+"""Finds, signals and ends process trees: a child's own, and those that a dead worker left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from enum import StrEnum
+
+import psutil
+
+SAME_START_S = 2.0  # Linux computes a start time from a boot time in whole seconds, which flickers by one
+
+
+class Reaped(StrEnum):
+    """What became of a process that a dead predecessor had recorded."""
+
+    GONE = "gone"  # nothing runs under that pid
+    NOT_OURS = "not ours"  # the pid belongs to a younger process by now: left alone
+    STOPPED = "stopped"  # it left by itself after SIGTERM
+    KILLED = "killed"
+
+
+def reap_recorded(pid: int, pid_started: float, grace_s: float = 10.0) -> Reaped:
+    """End the child that a dead predecessor recorded: only if pid *and* start time (within 2 s) are still its own."""
+    if pid <= 1 or pid == os.getpid() or not psutil.pid_exists(pid):
+        return Reaped.GONE
+    if not same_process(pid, pid_started):
+        return Reaped.NOT_OURS if started_at(pid) is not None else Reaped.GONE
+    met = signal_tree(pid, signal.SIGCONT) | signal_tree(pid, signal.SIGTERM)
+    survivors = wait_gone(met, grace_s)
+    for process in survivors:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    wait_gone(survivors, 5.0)
+    return Reaped.KILLED if any(process.pid == pid for process in survivors) else Reaped.STOPPED
+
+
+def wait_gone(processes: set[psutil.Process], timeout_s: float) -> set[psutil.Process]:
+    """Wait until all have ended (we are not their parent, so a zombie counts as ended); returns those that have not."""
+    deadline = time.monotonic() + timeout_s
+    while (living := {p for p in processes if is_living(p)}) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return living
+
+
+def is_living(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def started_at(pid: int) -> float | None:
+    """Start time of a living process in seconds since the epoch; None when there is none (a zombie has ended too)."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return None
+
+
+def same_process(pid: int, pid_started: float) -> bool:
+    """Does the process that was recorded with this pid and start time still live?"""
+    found = started_at(pid)
+    return found is not None and abs(found - pid_started) <= SAME_START_S
+
+
+def signal_tree(pid: int, number: signal.Signals) -> set[psutil.Process]:
+    """Signal a session's process group, and descendants in a group of their own; returns all it met."""
+    met: set[psutil.Process] = set()
+    while new := set(descendants(pid)) - met:  # a child forked during one pass is met in the next
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if not met:
+                os.killpg(pid, number)
+        for process in new:
+            with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+                if os.getpgid(process.pid) != pid:
+                    process.send_signal(number)
+        met |= new
+        if number == signal.SIGKILL:
+            break  # the dead stay visible until they are reaped, and fork nothing
+    return met
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """The process and everything below it, as far as they live."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return []
