@@ -50,6 +50,49 @@ class Cause(StrEnum):
     CANNOT_FIT = "cannot fit"
 
 
+class Verb(StrEnum):
+    """What an event says has happened: the closed list of the transitions (a watchdog may add words of its own)."""
+
+    ENQUEUED = "enqueued"
+    CLAIMED = "claimed"
+    RELEASED = "released"  # back in line: drained, or its worker was lost
+    PARKED = "parked"  # failed at claim after too many attempts without progress
+    HELD = "held"
+    UNHELD = "unheld"
+    FINISHED = "finished"
+    FAILED = "failed"
+    MOVED = "moved"
+    PAUSED = "paused"
+    PAUSE_ASKED = "pause_asked"
+    RESUMED = "resumed"
+    CANCELLED = "cancelled"
+    CANCEL_ASKED = "cancel_asked"
+    RETRIED = "retried"
+    TRIAL_STARTED = "trial_started"
+    TRIAL_RESUMED = "trial_resumed"
+    TRIAL_FACTS = "trial_facts"
+    TRIAL_COMPLETE = "trial_complete"
+    TRIAL_PRUNED = "trial_pruned"
+    TRIAL_FAILED = "trial_failed"
+    TRIAL_INTERRUPTED = "trial_interrupted"
+    NEW_BEST = "new_best"
+    RESUME_MISMATCH = "resume_mismatch"
+    QUEUE_PAUSED = "queue_paused"
+    QUEUE_RESUMED = "queue_resumed"
+    WORKER_STARTED = "worker_started"
+    WORKER_STOPPED = "worker_stopped"
+    WORKER_LOST = "worker_lost"
+    WORKER_BACK = "worker_back"  # declared lost, then beat again: a laptop that slept
+    WORKER_ASKED = "worker_asked"
+    GUARD = "guard"
+    NOTED = "noted"
+    ACKNOWLEDGED = "acknowledged"
+    UNDONE = "undone"
+    REDONE = "redone"
+    TICKET_QUARANTINED = "ticket_quarantined"
+    PRUNED_ROWS = "pruned_rows"
+
+
 @dataclass(frozen=True)
 class Job:
     id: int
@@ -130,6 +173,8 @@ class Trial:
     started_at: float
     ended_at: float | None
     train_seconds: float  # sum of epoch seconds
+    pid: int | None = None  # of the trial process that works on it, or last did
+    pid_started: float | None = None  # a pid alone may have been given to somebody else
 
 
 @dataclass(frozen=True)
@@ -214,3 +259,54 @@ class Snapshot:
     queue_paused: bool
     queue_paused_reason: str | None
     last_key_at: float | None  # when this user last pressed a key in a monitor, or acknowledged
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to work on a job. Every write of a worker shows it; an old one is refused with StaleToken."""
+
+    job: Job  # as it was at the claim
+    token: int
+    attempt: int
+    worker_id: int
+
+    @property
+    def job_id(self) -> int:
+        return self.job.id
+
+
+@dataclass(frozen=True)
+class WorkerOrders:
+    """The answer to a beat: what people asked meanwhile, and which claims are gone."""
+
+    asked: str | None  # drain_job | drain_trial | stop, of the worker
+    jobs: dict[int, str]  # job id -> pause | cancel
+    lost: tuple[Claim, ...]  # of the claims shown at the beat: stop their trials, write nothing more
+
+
+@dataclass(frozen=True)
+class Enqueued:
+    job_id: int
+    created: bool  # False: the same specification was already waiting, running or paused
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a person's action did, or would do (dry run)."""
+
+    message: str
+    event_id: int | None  # of the last event written; None: nothing changed, or a dry run
+    job_ids: tuple[int, ...] = ()
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class RunningChild:
+    """A trial process the database believes in: what a starting worker must reap if it is still alive."""
+
+    job_id: int
+    trial_id: int
+    number: int
+    worker_id: int | None
+    pid: int
+    pid_started: float

@@ -1,0 +1,272 @@
+"""Opens the one database, and translates what SQLite says into errors a caller can act on."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import peewee
+
+from state import errors, migrations
+
+DEFAULT_PATH = Path("outputs/fts.db")
+BUSY_TIMEOUT_S = 30.0
+NOW = "(julianday('now') - 2440587.5) * 86400.0"  # the database's clock: every process on it sees the same one
+APPLICATION_ID = 0x66747331  # "fts1" in the file header, so that `file` and we recognise it
+
+
+class Database(peewee.SqliteDatabase):
+    """SQLite with our pragmas, our errors, and `write()`. Each thread gets its own connection."""
+
+    def __init__(self, path: Path, readonly: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+        self.path = path
+        self.readonly = readonly
+        name = path.absolute().as_uri() + "?mode=ro" if readonly else str(path)
+        super().__init__(name, pragmas=_pragmas(readonly), timeout=busy_timeout_s, uri=readonly)
+
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """One write transaction, all of it or nothing. Inside another one it joins that one.
+
+        Raises DatabaseBusy after the busy timeout, DiskFull, DatabaseFailed, ReadOnlyDatabase.
+        """
+        if self.readonly:
+            raise errors.ReadOnlyDatabase(f"{self.path} is open for reading only, so nothing can be changed in it")
+        if self.in_transaction():
+            yield
+            return
+        with self.atomic("IMMEDIATE"):  # a deferred transaction that writes later gets "database is locked" at once
+            yield
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """One consistent look. Keep it short: a reader that stays keeps the write-ahead log from being emptied."""
+        if self.in_transaction():
+            yield
+            return
+        with self.atomic():
+            yield
+
+    def now(self) -> float:
+        """Seconds since the epoch by the database's clock."""
+        return float(self.execute_sql(f"SELECT {NOW}").fetchone()[0])
+
+    def rows(self, query: peewee.BaseQuery) -> list[dict[str, Any]]:
+        """The rows of a select, as dictionaries."""
+        return list(query.dicts().execute(self))
+
+    def one(self, query: peewee.ModelSelect) -> dict[str, Any] | None:
+        """The first row of a select, or None."""
+        found = self.rows(query.limit(1))
+        return found[0] if found else None
+
+    # What peewee runs, with SQLite's words translated.
+
+    def execute_sql(self, sql: str, params: Sequence[Any] | None = None) -> Any:
+        with self._translated():
+            return super().execute_sql(sql, params)
+
+    def begin(self, lock_type: str | None = None) -> None:
+        with self._translated():
+            super().begin(lock_type)
+
+    def commit(self) -> None:
+        with self._translated():
+            super().commit()
+
+    def rollback(self) -> None:
+        try:
+            super().rollback()
+        except peewee.OperationalError as error:
+            # After "disk is full" SQLite has rolled back by itself; its complaint would hide the first error.
+            if "no transaction is active" not in str(error):
+                raise
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except peewee.IntegrityError:
+            raise  # a constraint of ours: the transition that met it knows what it means
+        except peewee.DatabaseError as error:
+            raise translate(error, self.path) from error
+
+
+def open_database(
+    path: Path | str | None = None,
+    readonly: bool = False,
+    check: bool = True,
+    busy_timeout_s: float = BUSY_TIMEOUT_S,
+) -> Database:
+    """The database at `path` (default $FTS_DB or outputs/fts.db), created or migrated if need be.
+
+    With `check` an existing file is read through once (`quick_check`, 50 ms for 63 MB). A read-only open never writes.
+    Raises NoDatabase (read-only, no file), NotOurDatabase, DatabaseCorrupt, SchemaTooNew (writers), SchemaTooOld
+    (readers), DatabaseBusy, and StateError for a URL we do not serve.
+    """
+    file = database_path(path)
+    if readonly and not file.exists():
+        raise errors.NoDatabase(f"there is no database at {file}; `fts enqueue` creates it")
+    existed = file.exists() and file.stat().st_size > 0
+    if not readonly:
+        _make_private(file)
+    db = Database(file, readonly, busy_timeout_s)
+    try:
+        version = _checked_version(db, check and existed)
+        if readonly:
+            _refuse_older(db, version)
+        else:
+            _bring_up_to_date(db, version)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def database_path(path: Path | str | None = None) -> Path:
+    """Where the database is: the argument, else $FTS_DB, else outputs/fts.db."""
+    text = str(path or os.environ.get("FTS_DB") or DEFAULT_PATH)
+    scheme = urlsplit(text).scheme if "://" in text else ""
+    if scheme == "sqlite":
+        text = text.split("://", 1)[1]
+    elif scheme:
+        shown = text.split("@")[-1] if "@" in text else text  # never a password on the screen
+        raise errors.StateError(
+            f"the database {shown} is of kind {scheme!r}, but only SQLite files are served so far: "
+            "set FTS_DB to a path such as outputs/fts.db"
+        )
+    return Path(text)
+
+
+def translate(error: Exception, path: Path) -> Exception:
+    """Our error for what SQLite said; the same error if we have no better word."""
+    said = str(error).lower()
+    if "locked" in said or "busy" in said:
+        return errors.DatabaseBusy(f"{path} is locked by another process; nothing was written, try again")
+    if "disk is full" in said:
+        return errors.DiskFull(f"the disk of {path} is full; nothing was written: free space and try again")
+    if "malformed" in said or "not a database" in said:
+        return errors.DatabaseCorrupt(corrupt_sentence(path, str(error)))
+    if "readonly" in said:
+        return errors.ReadOnlyDatabase(f"{path} may not be written to by this user; check its owner and permissions")
+    if "i/o error" in said or "unable to open" in said:
+        return errors.DatabaseFailed(f"the system could not read or write {path} ({error}); nothing was written")
+    return error
+
+
+def corrupt_sentence(path: Path, found: str) -> str:
+    """What is wrong with the file and which backup to take."""
+    newest = newest_backup(path)
+    cure = f"restore the newest backup with `fts restore {newest}`" if newest else "there is no backup beside it"
+    return f"{path} is damaged ({found}); {cure}"
+
+
+def newest_backup(path: Path) -> Path | None:
+    """The latest file in the folder `backups` beside the database; its name carries the time."""
+    found = sorted((path.parent / "backups").glob("fts-*.db"))
+    return found[-1] if found else None
+
+
+def synced_folder_warning(path: Path) -> str | None:
+    """A sentence if the database lies on a network or a synced folder, where SQLite's locks or its WAL do not hold."""
+    place = path.absolute()
+    for word in ("Dropbox", "Mobile Documents", "CloudDocs", "iCloud", "OneDrive", "Google Drive", "GoogleDrive"):
+        if any(word in part for part in place.parts):
+            return (
+                f"{place} lies in a folder that is synced ({word}): the copier may take the database apart while it is "
+                "written. Put it on a local disk and set FTS_DB."
+            )
+    kind = _filesystem(place)
+    if kind and kind.startswith(("nfs", "cifs", "smb", "afp", "webdav", "fuse.sshfs", "9p", "glusterfs", "lustre")):
+        return (
+            f"{place} lies on a network file system ({kind}): SQLite's write-ahead log needs shared memory on one "
+            "machine, so two machines would corrupt it. Put it on a local disk and set FTS_DB."
+        )
+    return None
+
+
+def _filesystem(path: Path) -> str | None:
+    import psutil  # here, not above: 20 ms that a read need not pay
+
+    mounts = [p for p in psutil.disk_partitions(all=True) if path.is_relative_to(p.mountpoint)]
+    return max(mounts, key=lambda p: len(p.mountpoint)).fstype if mounts else None
+
+
+def _pragmas(readonly: bool) -> dict[str, object]:
+    pragmas: dict[str, object] = {"foreign_keys": 1}
+    if not readonly:
+        pragmas |= {"synchronous": "FULL", "journal_size_limit": 64 * 2**20}
+        if sys.platform == "darwin":
+            pragmas |= {"fullfsync": 1, "checkpoint_fullfsync": 1}  # without them macOS only pretends
+    return pragmas
+
+
+def _make_private(file: Path) -> None:
+    """The folder 0700 (if we make it), the file 0600; SQLite gives its -wal and -shm the mode of the file."""
+    if not file.parent.exists():
+        file.parent.mkdir(parents=True, mode=0o700)
+    os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    if file.stat().st_mode & 0o077 and file.stat().st_uid == os.getuid():
+        file.chmod(0o600)
+
+
+def _checked_version(db: Database, check: bool) -> int:
+    if check:
+        found = [row[0] for row in db.execute_sql("PRAGMA quick_check(3)").fetchall()]
+        if found != ["ok"]:
+            raise errors.DatabaseCorrupt(corrupt_sentence(db.path, "; ".join(map(str, found))))
+    version = int(db.execute_sql("PRAGMA user_version").fetchone()[0])
+    application = int(db.execute_sql("PRAGMA application_id").fetchone()[0])
+    if application != APPLICATION_ID and (version or db.get_tables()):
+        raise errors.NotOurDatabase(f"{db.path} is a SQLite database of another program; choose another path")
+    return version
+
+
+def _refuse_older(db: Database, version: int) -> None:
+    if version < migrations.SCHEMA:
+        raise errors.SchemaTooOld(
+            f"{db.path} has schema {version}, this fts reads schema {migrations.SCHEMA}; `fts doctor --fix` migrates it"
+        )
+
+
+def _bring_up_to_date(db: Database, version: int) -> None:
+    if version > migrations.SCHEMA:
+        raise errors.SchemaTooNew(
+            f"{db.path} has schema {version}, this fts writes schema {migrations.SCHEMA}: update fts "
+            "(reading still works)"
+        )
+    _use_wal(db)
+    if version == migrations.SCHEMA:
+        return
+    if version > 0:
+        from state.backup import backup  # here, not above: backup opens databases itself
+
+        backup(db, db.path.parent / "backups", keep=None)
+    with db.write():
+        version = int(db.execute_sql("PRAGMA user_version").fetchone()[0])  # another process may have been faster
+        if version < migrations.SCHEMA:
+            db.execute_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+            migrations.apply(db, version, migrations.MIGRATIONS)
+
+
+def _use_wal(db: Database) -> None:
+    """WAL is a property of the file; switching it needs the file alone, and SQLite does not wait for that by itself."""
+    retry_while_busy(lambda: db.execute_sql("PRAGMA journal_mode = wal").fetchone(), db.timeout)
+
+
+def retry_while_busy(act: Callable[[], Any], timeout_s: float) -> Any:
+    """Runs `act` again every 50 ms while the database is locked; raises DatabaseBusy after `timeout_s`."""
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            return act()
+        except errors.DatabaseBusy:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)

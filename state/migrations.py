@@ -1,0 +1,27 @@
+"""Brings an older database to the schema of this code, one numbered step at a time.
+
+A step is frozen once released: it is plain SQL, not the models of today. `tests/state/test_schema.py` compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from state import schema_1
+
+
+class Executes(Protocol):
+    def execute_sql(self, sql: str, params: Sequence[object] | None = None) -> object: ...
+
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (schema_1.STATEMENTS,)  # step n brings version n to n + 1
+SCHEMA = len(MIGRATIONS)
+
+
+def apply(db: Executes, version: int, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS) -> None:
+    """Runs the steps after `version`. The caller holds the write transaction, so a step that fails leaves nothing."""
+    for statements in migrations[version:]:
+        for statement in statements:
+            db.execute_sql(statement)
+    db.execute_sql(f"PRAGMA user_version = {len(migrations)}")

@@ -1,0 +1,325 @@
+"""Every read of the memory; what comes back is frozen (state.values), never a live row."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from peewee import SQL, fn
+
+from state import migrations
+from state.db import Database
+from state.errors import NoSuchRow
+from state.models import CheckpointRow, EpochRow, EventRow, FlagRow, JobRow, SampleRow, TrialRow, WorkerRow
+from state.scheduling import QueueContext, runnable_reason
+from state.values import (
+    Cause,
+    Epoch,
+    Event,
+    Job,
+    JobStatus,
+    RunningChild,
+    Sample,
+    Snapshot,
+    Trial,
+    TrialStatus,
+    Worker,
+)
+
+EVENTS_IN_SNAPSHOT = 200
+LIVE_TRIAL = ("running", "interrupted")
+
+
+def snapshot(db: Database, user: str | None = None) -> Snapshot:
+    """One consistent look at everything the monitor and `fts status` show, in one short read transaction."""
+    with db.read():
+        everything = jobs(db)
+        shown = _live_and_best_trials(db)
+        running = [trial.id for trial in shown if trial.status.value in LIVE_TRIAL]
+        crew = workers(db)
+        paused = flag(db, "queue_paused")
+        return Snapshot(
+            taken_at=db.now(),
+            schema=migrations.SCHEMA,
+            path=str(db.path),
+            jobs=everything,
+            workers=crew,
+            trials=shown,
+            epochs=_epochs_of(db, running),
+            events=events(db, limit=EVENTS_IN_SNAPSHOT),
+            samples=_latest_samples(db, [worker.id for worker in crew if worker.status == "running"]),
+            queue_paused=paused is not None,
+            queue_paused_reason=paused["reason"] if paused else None,
+            last_key_at=last_key_at(db, user) if user else None,
+        )
+
+
+# Jobs
+
+
+def jobs(db: Database, statuses: Iterable[JobStatus | str] | None = None) -> tuple[Job, ...]:
+    """All jobs: running ones, then the line by rank, then the ended ones in the order they ended."""
+    query = JobRow.select().order_by(
+        SQL("CASE status WHEN 'running' THEN 0 WHEN 'queued' THEN 1 WHEN 'paused' THEN 1 ELSE 2 END"),
+        SQL("CASE WHEN status IN ('running', 'queued', 'paused') THEN rank ELSE ended_at END"),
+        JobRow.id,
+    )
+    if statuses is not None:
+        query = query.where(JobRow.status.in_([JobStatus(status).value for status in statuses]))
+    return tuple(to_job(row) for row in db.rows(query))
+
+
+def job(db: Database, ref: int | str) -> Job:
+    """One job by number, or by its experiment's name (then the newest of that name). Raises NoSuchRow."""
+    text = str(ref)
+    where = JobRow.id == int(text) if text.isdecimal() else JobRow.experiment == text
+    row = db.one(JobRow.select().where(where).order_by(JobRow.id.desc()))
+    if row is None:
+        raise NoSuchRow(f"there is no job {text[:80]!r}; `fts queue` lists them")
+    return to_job(row)
+
+
+def why(db: Database, ref: int | str) -> str:
+    """Why a job is not running, in one sentence, from the rule the claim itself uses."""
+    with db.read():
+        found = job(db, ref)
+        paused = flag(db, "queue_paused")
+        context = QueueContext(paused is not None, paused["reason"] if paused else None)
+        reason = runnable_reason(found, context)
+        if reason is not None:
+            return f"job {found.id}: {reason}"
+        ahead = runnable_before(db, found)
+        live = [worker for worker in workers(db) if worker.status == "running"]
+        busy = JobRow.select(fn.COUNT(JobRow.id)).where(JobRow.status == "running").scalar(db)
+    taking = [worker for worker in live if worker.asked is None]
+    place = "it is next in line" if ahead == 0 else f"{ahead} before it in line"
+    if not live:
+        return f"job {found.id}: {place}, but no worker runs; `fts worker` starts one"
+    if not taking:
+        return f"job {found.id}: {place}, but every worker was asked to stop ({live[0].asked})"
+    slots = sum(worker.slots for worker in taking)
+    if busy >= slots:
+        return f"job {found.id}: {place}, all {slots} slots are busy"
+    return f"job {found.id}: {place}, a slot is free and will take it at its next look"
+
+
+def runnable_before(db: Database, job: Job) -> int:
+    """How many runnable jobs a claim would take before this one."""
+    earlier = (JobRow.rank < job.rank) | ((JobRow.rank == job.rank) & (JobRow.id < job.id))
+    runnable = SQL("status = 'queued' AND hold_reason IS NULL")
+    return int(JobRow.select(fn.COUNT(JobRow.id)).where(runnable, earlier).scalar(db))
+
+
+# Trials and epochs
+
+
+def trials(db: Database, job_id: int) -> tuple[Trial, ...]:
+    """The trials of a job by number."""
+    query = TrialRow.select().where(TrialRow.job_id == job_id).order_by(TrialRow.number)
+    return tuple(to_trial(row) for row in db.rows(query))
+
+
+def all_trials(db: Database) -> tuple[Trial, ...]:
+    """Every trial, by job and number."""
+    return tuple(to_trial(row) for row in db.rows(TrialRow.select().order_by(TrialRow.job_id, TrialRow.number)))
+
+
+def trial(db: Database, job_id: int, number: int) -> Trial:
+    """Trial `number` of a job. Raises NoSuchRow."""
+    row = db.one(TrialRow.select().where(TrialRow.job_id == job_id, TrialRow.number == number))
+    if row is None:
+        raise NoSuchRow(f"job {job_id} has no trial {number}")
+    return to_trial(row)
+
+
+def trial_by_id(db: Database, trial_id: int) -> Trial:
+    row = db.one(TrialRow.select().where(TrialRow.id == trial_id))
+    if row is None:
+        raise NoSuchRow(f"there is no trial with id {trial_id}")
+    return to_trial(row)
+
+
+def live_trial(db: Database, job_id: int) -> Trial | None:
+    """The running or interrupted trial of a job: the one that must go on before a new one starts."""
+    row = db.one(TrialRow.select().where(TrialRow.job_id == job_id, TrialRow.status.in_(LIVE_TRIAL)))
+    return None if row is None else to_trial(row)
+
+
+def same_configuration(db: Database, effective_md5: str, data_md5: str | None = None) -> Trial | None:
+    """The first complete trial with the identical effective configuration (and data), whose result can be reused."""
+    query = TrialRow.select().where(TrialRow.effective_md5 == effective_md5, TrialRow.status == "complete")
+    if data_md5 is not None:
+        query = query.where(TrialRow.data_md5 == data_md5)
+    row = db.one(query.order_by(TrialRow.id))
+    return None if row is None else to_trial(row)
+
+
+def epochs(db: Database, trial_id: int) -> tuple[Epoch, ...]:
+    return _epochs_of(db, [trial_id])
+
+
+def history(db: Database, job_id: int) -> tuple[tuple[Trial, tuple[Epoch, ...]], ...]:
+    """All a sampler or pruner needs: the trials of a job by number, each with its epochs, in one transaction."""
+    with db.read():
+        found = trials(db, job_id)
+        by_trial: dict[int, list[Epoch]] = {trial.id: [] for trial in found}
+        of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
+        query = EpochRow.select().where(EpochRow.trial_id.in_(of_job)).order_by(EpochRow.trial_id, EpochRow.epoch)
+        for row in db.rows(query):
+            by_trial[row["trial_id"]].append(to_epoch(row))
+    return tuple((trial, tuple(by_trial[trial.id])) for trial in found)
+
+
+def checkpoints(db: Database, trial_id: int) -> tuple[dict[str, Any], ...]:
+    """The checkpoints of a trial, newest first."""
+    query = CheckpointRow.select().where(CheckpointRow.trial_id == trial_id).order_by(CheckpointRow.id.desc())
+    return tuple(db.rows(query))
+
+
+# Events, samples, workers, flags
+
+
+def events(
+    db: Database,
+    since: int | None = None,
+    limit: int = EVENTS_IN_SNAPSHOT,
+    job_id: int | None = None,
+    verbs: Iterable[str] | None = None,
+    trial_id: int | None = None,
+) -> tuple[Event, ...]:
+    """Events, oldest first: those after number `since`, or without it the latest; at most `limit`."""
+    query = EventRow.select()
+    if since is not None:
+        query = query.where(EventRow.id > since)
+    if job_id is not None:
+        query = query.where(EventRow.job_id == job_id)
+    if trial_id is not None:
+        query = query.where(EventRow.trial_id == trial_id)
+    if verbs is not None:
+        query = query.where(EventRow.verb.in_([str(verb) for verb in verbs]))
+    order = EventRow.id if since is not None else EventRow.id.desc()
+    rows = db.rows(query.order_by(order).limit(limit))
+    return tuple(to_event(row) for row in sorted(rows, key=lambda row: row["id"]))
+
+
+def samples(
+    db: Database, since: float, every_s: float = 0.0, worker_id: int | None = None, limit: int = 100_000
+) -> tuple[Sample, ...]:
+    """Hardware samples since a time, oldest first; with `every_s` at most one per that many seconds and worker."""
+    query = SampleRow.select().where(SampleRow.at >= since)
+    if worker_id is not None:
+        query = query.where(SampleRow.worker_id == worker_id)
+    if every_s > 0:
+        bucket = fn.CAST(SQL(f"at / {float(every_s)} AS INTEGER"))
+        newest = SampleRow.select(fn.MAX(SampleRow.id)).where(SampleRow.at >= since)
+        query = query.where(SampleRow.id.in_(newest.group_by(SampleRow.worker_id, bucket)))
+    return tuple(to_sample(row) for row in db.rows(query.order_by(SampleRow.at, SampleRow.id).limit(limit)))
+
+
+def workers(db: Database, limit: int = 100) -> tuple[Worker, ...]:
+    """Live workers first, then the latest others."""
+    order = SQL("CASE status WHEN 'running' THEN 0 ELSE 1 END")
+    return tuple(
+        to_worker(row) for row in db.rows(WorkerRow.select().order_by(order, WorkerRow.id.desc()).limit(limit))
+    )
+
+
+def running_children(db: Database, host: str) -> tuple[RunningChild, ...]:
+    """The trial processes of this host the database believes in: a starting worker reaps those it finds alive."""
+    query = (
+        TrialRow.select(
+            TrialRow.job_id, TrialRow.id.alias("trial_id"), TrialRow.number, JobRow.worker_id, TrialRow.pid,
+            TrialRow.pid_started,
+        )
+        .join(JobRow, on=(JobRow.id == TrialRow.job_id))
+        .where(TrialRow.status.in_(LIVE_TRIAL), TrialRow.host == host, TrialRow.pid.is_null(False))
+    )  # fmt: skip
+    return tuple(RunningChild(**row) for row in db.rows(query) if row["pid_started"] is not None)
+
+
+def flag(db: Database, name: str) -> dict[str, Any] | None:
+    """A flag's row (name, value, reason, who, at); None: not set."""
+    return db.one(FlagRow.select().where(FlagRow.name == name))
+
+
+def last_key_at(db: Database, user: str) -> float | None:
+    """When this user last pressed a key in a monitor, or acknowledged."""
+    row = flag(db, f"last_key:{user}")
+    return None if row is None else float(row["at"])
+
+
+def data_version(db: Database) -> int:
+    """A number that changes when another connection has written: cheap to ask once a second."""
+    return int(db.execute_sql("PRAGMA data_version").fetchone()[0])
+
+
+# Rows to values
+
+
+def to_job(row: Mapping[str, Any]) -> Job:
+    kept = {name: row[name] for name in Job.__dataclass_fields__}
+    kept["status"] = JobStatus(row["status"])
+    kept["cause"] = _cause(row["cause"])
+    kept["spec"] = json.loads(row["spec"])
+    return Job(**kept)
+
+
+def to_trial(row: Mapping[str, Any]) -> Trial:
+    kept = {name: row[name] for name in Trial.__dataclass_fields__}
+    kept["status"] = TrialStatus(row["status"])
+    kept["cause"] = _cause(row["cause"])
+    kept["params"] = json.loads(row["params"])
+    kept["effective"] = json.loads(row["effective"])
+    kept["recipe"] = None if row["recipe"] is None else json.loads(row["recipe"])
+    kept["badges"] = tuple(json.loads(row["badges"]))
+    kept["code_dirty"] = None if row["code_dirty"] is None else bool(row["code_dirty"])
+    return Trial(**kept)
+
+
+_ALWAYS = ("train_loss", "val_loss", "pred_min", "pred_max", "pred_sd", "learning_rate", "samples_per_s", "seconds")
+
+
+def to_epoch(row: Mapping[str, Any]) -> Epoch:
+    """A number that is always there was nan when its column is NULL: SQLite stores nan so."""
+    return Epoch(**{**row, **{name: math.nan for name in _ALWAYS if row[name] is None}})
+
+
+def to_event(row: Mapping[str, Any]) -> Event:
+    inverse = None if row["inverse"] is None else json.loads(row["inverse"])
+    return Event(**{**row, "data": json.loads(row["data"]), "inverse": inverse})
+
+
+def to_worker(row: Mapping[str, Any]) -> Worker:
+    return Worker(**{name: row[name] for name in Worker.__dataclass_fields__})
+
+
+def to_sample(row: Mapping[str, Any]) -> Sample:
+    return Sample(**{name: row[name] for name in Sample.__dataclass_fields__})
+
+
+def _cause(text: str | None) -> Cause | None:
+    return None if text is None else Cause(text)
+
+
+def _live_and_best_trials(db: Database) -> tuple[Trial, ...]:
+    best = TrialRow.select(TrialRow.id).join(
+        JobRow, on=((JobRow.id == TrialRow.job_id) & (JobRow.best_trial == TrialRow.number))
+    )
+    query = TrialRow.select().where(SQL("t1.status IN ('running', 'interrupted')") | TrialRow.id.in_(best))
+    return tuple(to_trial(row) for row in db.rows(query.order_by(TrialRow.job_id, TrialRow.number)))
+
+
+def _epochs_of(db: Database, trial_ids: list[int]) -> tuple[Epoch, ...]:
+    query = EpochRow.select().where(EpochRow.trial_id.in_(trial_ids)).order_by(EpochRow.trial_id, EpochRow.epoch)
+    return tuple(to_epoch(row) for row in db.rows(query))
+
+
+def _latest_samples(db: Database, worker_ids: list[int]) -> tuple[Sample, ...]:
+    found = []
+    for worker_id in worker_ids:
+        row = db.one(SampleRow.select().where(SampleRow.worker_id == worker_id).order_by(SampleRow.at.desc()))
+        if row is not None:
+            found.append(to_sample(row))
+    return tuple(found)

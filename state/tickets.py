@@ -1,0 +1,206 @@
+"""huey on our database: a ticket says only "look at the queue", the job row is the truth.
+
+A ticket is JSON and names a registered task, nothing else: no pickle, no arguments, so whoever can write the table
+cannot run code. What cannot be read is put aside with its reason, and the consumer lives on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from huey import Huey
+from huey.api import Task
+from huey.contrib.sql_huey import BytesBlobField, SqlStorage
+from huey.exceptions import HueyException
+from huey.serializer import Serializer
+from peewee import CharField, CompositeKey, FloatField, IntegerField, Model, TimestampField, fn
+
+from state.db import Database
+from state.models import JobRow, QuarantineRow, TicketRow
+
+QUEUE = "fts"
+LOOK = "look"  # the one task that runs jobs; the worker registers it
+MAX_TICKET_BYTES = 200
+
+logger = logging.getLogger("fts.tickets")
+
+
+def make_huey(db: Database) -> TicketHuey:
+    """A huey whose tickets live in `db`. The worker registers its tasks on it:
+
+    huey = make_huey(db)
+    @huey.task(name="look")
+    def look() -> None: ...
+    """
+    return TicketHuey(QUEUE, database=db)
+
+
+def send_ticket(db: Database, count: int = 1) -> None:
+    """Puts `count` tickets in line, in the transaction of the transition that made a job runnable."""
+    row = {"queue": QUEUE, "data": write_ticket(LOOK), "priority": 0.0}
+    with db.write():
+        for _ in range(count):
+            TicketRow.insert(row).execute(db)
+
+
+def missing_tickets(db: Database) -> int:
+    """Sends the tickets that are missing for runnable jobs and says how many: a lost ticket is only a late one."""
+    with db.write():
+        short = runnable_jobs(db) - waiting_tickets(db)
+        if short > 0:
+            send_ticket(db, short)
+    return max(0, short)
+
+
+def waiting_tickets(db: Database) -> int:
+    return int(TicketRow.select(fn.COUNT(TicketRow.id)).where(TicketRow.queue == QUEUE).scalar(db))
+
+
+def runnable_jobs(db: Database) -> int:
+    return int(
+        JobRow.select(fn.COUNT(JobRow.id)).where(JobRow.status == "queued", JobRow.hold_reason.is_null()).scalar(db)
+    )
+
+
+def write_ticket(task: str) -> bytes:
+    return json.dumps({"task": task}).encode()
+
+
+def read_ticket(data: object) -> str:
+    """The name of the task a ticket asks for; UnreadableTicket says what is wrong with it."""
+    if not isinstance(data, bytes) or len(data) > MAX_TICKET_BYTES:
+        raise UnreadableTicket(f"expected at most {MAX_TICKET_BYTES} bytes of JSON, found {type(data).__name__}")
+    try:
+        message = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableTicket(f"not JSON: {error}") from error
+    if not isinstance(message, dict) or set(message) != {"task"} or not isinstance(message["task"], str):
+        raise UnreadableTicket('expected {"task": name} and nothing else')
+    return message["task"]
+
+
+class UnreadableTicket(HueyException):
+    """A row in the ticket table that is not one of ours."""
+
+
+class JsonSerializer(Serializer):
+    """For whatever huey itself stores (locks, revocations): JSON, so that reading it cannot run code."""
+
+    def _serialize(self, data: Any) -> bytes:
+        return json.dumps(data).encode()
+
+    def _deserialize(self, data: bytes) -> Any:
+        return json.loads(data)
+
+
+class TicketStorage(SqlStorage):
+    """huey's SQL storage under our table names, with a look before the write lock is taken."""
+
+    database: Database
+
+    def __init__(self, name: str = QUEUE, database: Database | None = None, **kwargs: Any) -> None:
+        super().__init__(name, database=database, create_tables=False, **kwargs)
+
+    def create_models(self) -> tuple[type[Model], ...]:
+        class Base(Model):
+            class Meta:
+                database = self.database
+
+        class KV(Base):
+            queue = CharField()
+            key = CharField()
+            value = BytesBlobField()
+
+            class Meta:
+                table_name = "huey_kv"
+                primary_key = CompositeKey("queue", "key")
+
+        class Schedule(Base):
+            queue = CharField()
+            data = BytesBlobField()
+            timestamp = TimestampField(resolution=1000)
+
+            class Meta:
+                table_name = "huey_schedule"
+
+        class Ticket(Base):
+            queue = CharField()
+            data = BytesBlobField()
+            priority = FloatField(default=0.0)
+
+            class Meta:
+                table_name = "huey_task"
+
+        class Counter(Base):
+            queue = CharField()
+            key = CharField()
+            value = IntegerField()
+
+            class Meta:
+                table_name = "huey_counter"
+                primary_key = CompositeKey("queue", "key")
+
+        return KV, Schedule, Ticket, Counter
+
+    def dequeue(self) -> bytes | None:
+        raise NotImplementedError("tickets are taken with `take`, which reads them before they are gone")
+
+    def take(self, read: Callable[[object], Task]) -> Task | None:
+        """The next readable ticket, removed; unreadable ones on the way are put aside. None: nothing to do."""
+        self.check_conn()
+        if not self._next():  # an idle poll must not take the write lock
+            return None
+        with self.database.write():
+            while row := self._next():
+                number, data = row
+                TicketRow.delete().where(TicketRow.id == number).execute(self.database)
+                try:
+                    return read(data)
+                except HueyException as error:
+                    self._put_aside(data, str(error))
+        return None
+
+    def _next(self) -> tuple[int, object] | None:
+        # Not through the model: a hostile row may hold a text where its field expects bytes.
+        sql = "SELECT id, data FROM huey_task WHERE queue = ? ORDER BY priority DESC, id LIMIT 1"
+        return self.database.execute_sql(sql, (self.name,)).fetchone()
+
+    def _put_aside(self, data: object, reason: str) -> None:
+        logger.warning("put aside a ticket that cannot be read: %s", reason)
+        kept = data if isinstance(data, bytes) else repr(data).encode(errors="replace")
+        row = {"at": self.database.now(), "data": kept[:100_000], "reason": reason[:1000]}
+        QuarantineRow.insert(row).execute(self.database)
+
+    def add_to_schedule(self, data: bytes, timestamp: Any) -> None:
+        raise HueyException("tickets are never scheduled: a retry is a transition of the job")
+
+    def read_schedule(self, timestamp: Any) -> list[bytes]:
+        return []
+
+
+class TicketHuey(Huey):
+    """Huey with tickets for messages. Results are rows of ours, never huey's."""
+
+    storage_class = TicketStorage
+
+    def __init__(self, name: str = QUEUE, **kwargs: Any) -> None:
+        super().__init__(name, results=False, serializer=JsonSerializer(), **kwargs)
+
+    def serialize_task(self, task: Task) -> bytes:
+        args, kwargs = task.data
+        if args or kwargs or task.eta or task.retries:
+            raise HueyException(f"{type(task).__name__}: a ticket carries no arguments, no time and no retries")
+        return write_ticket(type(task).__name__)
+
+    def deserialize_task(self, data: object) -> Task:
+        name = read_ticket(data)
+        for task_class in self._registry._registry.values():
+            if task_class.__name__ == name:
+                return task_class()
+        raise UnreadableTicket(f"no task named {name[:80]!r} is registered")
+
+    def dequeue(self) -> Task | None:
+        return self.storage.take(self.deserialize_task)

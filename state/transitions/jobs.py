@@ -1,0 +1,277 @@
+"""A job's way through the queue: enqueued, claimed, released, ended. Every write of a worker shows its claim."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from peewee import SQL, fn
+
+from state.db import Database
+from state.errors import BadRow
+from state.models import FlagRow, JobRow, TrialRow
+from state.queries import to_job
+from state.scheduling import MAX_IDLE_ATTEMPTS, RUNNABLE_SQL
+from state.tickets import send_ticket
+from state.transitions.ledger import (
+    MAX_SPEC,
+    Row,
+    change_job,
+    checked_cause,
+    checked_int,
+    checked_name,
+    emit,
+    fenced_job,
+    get_job,
+    get_worker,
+    short,
+    tail,
+    this_person,
+    to_json,
+    transaction,
+)
+from state.values import Cause, Claim, Enqueued, Verb
+
+KINDS = ("cell", "baseline", "train", "replicate")
+# The job did nothing wrong: such an attempt does not count towards "too many attempts without progress".
+GRACEFUL = {Cause.DRAINED, Cause.PAUSED, Cause.DISK, Cause.OVERHEATED, Cause.KILLED}
+
+
+def enqueue(db: Database, specs: Iterable[Mapping[str, Any]], who: str | None = None) -> list[Enqueued]:
+    """Puts specifications in line, all of them or none; one already waiting, running or paused is not put in twice.
+
+    Each is a mapping of experiment, kind, budget, horizon (trading days), task, tier, trials_wanted, spec (dict or
+    JSON), and optionally spec_md5, hold_reason. Raises BadRow, naming the field.
+    """
+    who = who or this_person()
+    rows = [_checked_spec(spec) for spec in specs]
+    with transaction(db):
+        return [_enqueue_one(db, row, who) for row in rows]
+
+
+def _enqueue_one(db: Database, row: Row, who: str) -> Enqueued:
+    live = JobRow.select(JobRow.id).where(
+        JobRow.spec_md5 == row["spec_md5"], SQL("status IN ('queued', 'running', 'paused')")
+    )
+    if same := db.one(live):
+        return Enqueued(same["id"], created=False)
+    last = JobRow.select(fn.MAX(JobRow.rank)).scalar(db)
+    row = row | {"status": "queued", "rank": (last or 0.0) + 1.0, "created_at": db.now()}
+    job_id = int(JobRow.insert(row | _ZEROS).execute(db))
+    job = get_job(db, job_id)
+    expect = {"status": "queued", "attempt": 0}
+    emit(
+        db,
+        Verb.ENQUEUED,
+        who,
+        f"{row['experiment']} is job {job_id}" + (f", held: {row['hold_reason']}" if row["hold_reason"] else ""),
+        job_id=job_id,
+        data={"old": None, "new": {"status": "queued", "rank": job["rank"], "hold_reason": job["hold_reason"]}},
+        inverse={"jobs": [{"id": job_id, "expect": expect, "set": {"status": "cancelled", "cause": Cause.KILLED}}]},
+    )
+    if row["hold_reason"] is None:
+        send_ticket(db)
+    return Enqueued(job_id, created=True)
+
+
+_ZEROS = dict.fromkeys(("trials_complete", "trials_pruned", "trials_failed", "attempt", "idle_attempts", "token"), 0)
+
+
+def claim(db: Database, worker_id: int, lease_s: float, max_idle_attempts: int = MAX_IDLE_ATTEMPTS) -> Claim | None:
+    """The best runnable job, if there is one for this worker; status, attempt, token and lease change in one UPDATE.
+
+    A job that ended `max_idle_attempts` attempts without an epoch or a trial is parked as failed with its last cause.
+    None: nothing runnable, the queue is paused, or the worker was asked to stop.
+    """
+    if _next_runnable(db) is None:  # an idle poll must not take the write lock
+        return None
+    with transaction(db):
+        worker = get_worker(db, worker_id)
+        if worker["status"] == "stopped" or worker["asked"] is not None or queue_pause(db) is not None:
+            return None
+        while (job_id := _next_runnable(db)) is not None:
+            job = get_job(db, job_id)
+            if job["idle_attempts"] < max_idle_attempts:
+                return _hand_out(db, job, worker_id, lease_s)
+            _park(db, job, worker_id)
+    return None
+
+
+def _next_runnable(db: Database) -> int | None:
+    # Plain SQL: with a parameter in place of 'queued', SQLite may not use the partial index.
+    row = db.execute_sql(f"SELECT id FROM job WHERE {RUNNABLE_SQL} ORDER BY rank, id LIMIT 1").fetchone()
+    return None if row is None else int(row[0])
+
+
+def queue_pause(db: Database) -> Row | None:
+    """The flag that pauses the queue, with its reason; None: not paused."""
+    return db.one(FlagRow.select().where(FlagRow.name == "queue_paused"))
+
+
+def _hand_out(db: Database, job: Row, worker_id: int, lease_s: float) -> Claim:
+    now = db.now()
+    changed = change_job(
+        db,
+        job,
+        status="running",
+        worker_id=worker_id,
+        lease_until=now + lease_s,
+        attempt=job["attempt"] + 1,
+        idle_attempts=job["idle_attempts"] + 1,
+        token=job["token"] + 1,
+        started_at=job["started_at"] or now,
+        cause=None,
+        message=None,
+        acknowledged_at=None,
+    )
+    fresh = to_job(get_job(db, job["id"]))
+    words = f"worker {worker_id} takes {fresh.experiment}, attempt {fresh.attempt}"
+    emit(db, Verb.CLAIMED, f"worker {worker_id}", words, job_id=fresh.id, data=changed | {"token": fresh.token})
+    return Claim(fresh, fresh.token, fresh.attempt, worker_id)
+
+
+def _park(db: Database, job: Row, worker_id: int) -> None:
+    cause = job["cause"] or Cause.LOST_WORKER.value
+    message = f"{job['idle_attempts']} attempts without an epoch; the last one ended with: {cause}"
+    if job["message"]:
+        message += f" ({job['message']})"
+    ended = db.now()
+    changed = change_job(db, job, status="failed", cause=cause, message=short(message), ended_at=ended)
+    emit(db, Verb.PARKED, f"worker {worker_id}", message, job_id=job["id"], data=changed)
+
+
+def finish_job(db: Database, claim: Claim, message: str = "all trials have ended") -> None:
+    """running -> done."""
+    with transaction(db):
+        job = fenced_job(db, claim)
+        interrupt_live_trial(db, job["id"], Cause.FINISHED, claim_name(claim))
+        changes = _off_worker() | {"status": "done", "cause": Cause.FINISHED.value, "message": short(message)}
+        changed = change_job(db, job, **changes, ended_at=db.now())
+        emit(db, Verb.FINISHED, claim_name(claim), message, job_id=job["id"], data=changed)
+
+
+def fail_job(db: Database, claim: Claim, cause: Cause | str, message: str, log_tail: str | None = None) -> None:
+    """running -> failed, with its cause, a sentence, and the last lines of the log. Its live trial is interrupted."""
+    cause = checked_cause(cause)
+    with transaction(db):
+        job = fenced_job(db, claim)
+        interrupt_live_trial(db, job["id"], cause, claim_name(claim))
+        changes = _off_worker() | {"status": "failed", "cause": cause, "message": short(message)}
+        changed = change_job(db, job, **changes, ended_at=db.now())
+        emit(db, Verb.FAILED, claim_name(claim), message, job_id=job["id"], data=changed | {"log_tail": tail(log_tail)})
+
+
+def release_job(db: Database, claim: Claim, cause: Cause | str, message: str = "", log_tail: str | None = None) -> None:
+    """running -> queued, to go on later from the checkpoint; what a person asked meanwhile (pause, cancel) is done."""
+    with transaction(db):
+        job = fenced_job(db, claim)
+        put_back(db, job, checked_cause(cause), message, claim_name(claim), log_tail)
+
+
+def pause_running(db: Database, claim: Claim, message: str = "checkpoint written, memory freed") -> None:
+    """running -> paused, at a person's wish: the trial is interrupted at its checkpoint."""
+    with transaction(db):
+        job = fenced_job(db, claim)
+        put_back(db, job | {"asked": "pause"}, Cause.PAUSED.value, message, claim_name(claim))
+
+
+def cancel_running(db: Database, claim: Claim, message: str = "stopped at a checkpoint") -> None:
+    """running -> cancelled, at a person's wish; retry continues it."""
+    with transaction(db):
+        job = fenced_job(db, claim)
+        put_back(db, job | {"asked": "cancel"}, Cause.KILLED.value, message, claim_name(claim))
+
+
+def hold_job(db: Database, claim: Claim, reason: str) -> None:
+    """running -> queued, but held: it may not start until a person resumes it ("needs 91 GB, 20 GB allowed")."""
+    with transaction(db):
+        job = fenced_job(db, claim)
+        who = claim_name(claim)
+        interrupt_live_trial(db, job["id"], Cause.CANNOT_FIT, who)
+        changes = _off_worker() | {"status": "queued", "hold_reason": short(reason), "idle_attempts": 0}
+        changed = change_job(db, job, **changes, cause=Cause.CANNOT_FIT.value, message=short(reason))
+        emit(db, Verb.HELD, who, reason, job_id=job["id"], data=changed)
+
+
+def put_back(db: Database, job: Row, cause: str, message: str, who: str, log_tail: str | None = None) -> None:
+    """A running job leaves its worker: back in line, or where a person asked it to go. Inside a transaction."""
+    interrupt_live_trial(db, job["id"], cause, who)
+    changes = _off_worker() | {"cause": cause, "message": short(message) or None}
+    if cause in GRACEFUL:
+        changes["idle_attempts"] = max(0, job["idle_attempts"] - 1)
+    if job["asked"] == "cancel":
+        changes |= {"status": "cancelled", "ended_at": db.now(), "cause": Cause.KILLED.value}
+        verb = Verb.CANCELLED
+    elif job["asked"] == "pause":
+        changes |= {"status": "paused", "cause": Cause.PAUSED.value}
+        verb = Verb.PAUSED
+    else:
+        changes |= {"status": "queued"}
+        verb = Verb.RELEASED
+    # `job` may carry a wish that is not in the row; the condition is on status and token only.
+    changed = change_job(db, job, **changes)
+    words = f"{verb.value}: {cause}" + (f", {message}" if message else "")
+    emit(db, verb, who, words, job_id=job["id"], data=changed | {"log_tail": tail(log_tail)})
+    if changes["status"] == "queued" and job["hold_reason"] is None:
+        send_ticket(db)
+
+
+def interrupt_live_trial(db: Database, job_id: int, cause: Cause | str, who: str) -> None:
+    """The running trial of a job, if any, becomes interrupted: it continues under its own number."""
+    live = db.one(TrialRow.select().where(TrialRow.job_id == job_id, TrialRow.status == "running"))
+    if live is None:
+        return
+    name = Cause(cause).value
+    TrialRow.update(status="interrupted", cause=name).where(TrialRow.id == live["id"]).execute(db)
+    words = f"trial {live['number']} interrupted after epoch {live['epochs']}: {name}"
+    emit(db, Verb.TRIAL_INTERRUPTED, who, words, job_id=job_id, trial_id=live["id"], data={"cause": name})
+
+
+def claim_name(claim: Claim) -> str:
+    return f"worker {claim.worker_id}"
+
+
+def _off_worker() -> Row:
+    return {"worker_id": None, "lease_until": None, "asked": None}
+
+
+def _checked_spec(given: Mapping[str, Any]) -> Row:
+    unknown = set(given) - _FIELDS
+    missing = _REQUIRED - set(given)
+    if unknown or missing:
+        raise BadRow(f"a job row has unknown fields {sorted(unknown)}, lacks {sorted(missing)}")
+    if given["kind"] not in KINDS:
+        raise BadRow(f"kind is {str(given['kind'])[:80]!r}; expected one of {', '.join(KINDS)}")
+    spec = _as_object(given["spec"])
+    text = to_json(spec, "spec", MAX_SPEC)
+    return {
+        "experiment": checked_name(given["experiment"], "experiment"),
+        "kind": given["kind"],
+        "budget": checked_name(given["budget"], "budget"),
+        "horizon": checked_int(given["horizon"], "horizon", 1, 10_000),
+        "task": checked_name(given["task"], "task"),
+        "tier": checked_name(given["tier"], "tier"),
+        "trials_wanted": checked_int(given["trials_wanted"], "trials_wanted", 0, 1_000_000),
+        "hold_reason": short(given.get("hold_reason")),
+        "spec": text,
+        "spec_md5": given.get("spec_md5") or hashlib.md5(text.encode()).hexdigest(),
+    }
+
+
+_REQUIRED = {"experiment", "kind", "budget", "horizon", "task", "tier", "trials_wanted", "spec"}
+_FIELDS = _REQUIRED | {"spec_md5", "hold_reason"}
+
+
+def _as_object(spec: Any) -> dict[str, Any]:
+    if isinstance(spec, str):
+        if len(spec) > MAX_SPEC:
+            raise BadRow(f"spec is {len(spec)} characters of JSON, at most {MAX_SPEC} are stored")
+        try:
+            spec = json.loads(spec)
+        except (ValueError, RecursionError) as error:
+            raise BadRow(f"spec is not JSON: {error}") from error
+    if not isinstance(spec, Mapping):
+        raise BadRow(f"spec is a {type(spec).__name__}, expected an object")
+    return dict(spec)

@@ -1,0 +1,347 @@
+"""A trial's way: started with all its parameters, its facts and epochs recorded, interrupted and resumed, ended."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from peewee import fn
+
+from state.db import Database
+from state.errors import BadRow, LabelClash, ResumeMismatch, WrongStatus
+from state.models import CheckpointRow, EpochRow, JobRow, TrialRow
+from state.transitions.jobs import claim_name
+from state.transitions.ledger import (
+    Row,
+    change_trial,
+    checked_cause,
+    checked_int,
+    emit,
+    fenced_job,
+    fenced_trial,
+    finite,
+    short,
+    to_json,
+    transaction,
+)
+from state.values import Cause, Claim, TrialStatus, Verb
+
+OBJECTIVES = {"val_loss": 1, "val_auc": -1}  # objective -> sign that makes smaller better
+
+
+def start_trial(
+    db: Database,
+    claim: Claim,
+    number: int,
+    *,
+    params: Mapping[str, Any],
+    effective: Mapping[str, Any],
+    architecture: str,
+    objective: str,
+    seed: int,
+    effective_md5: str | None = None,
+    **facts: Any,
+) -> int:
+    """Trial `number` begins, with all its parameters in the same transaction; returns its id.
+
+    `number` must be the next of the job (from 0), and no other trial of it may be running or interrupted.
+    `facts` are any fields of `record_started` known already. Raises StaleToken, WrongStatus, BadRow.
+    """
+    if objective not in OBJECTIVES:
+        raise BadRow(f"objective is {str(objective)[:80]!r}; expected val_loss or val_auc")
+    effective_json = to_json(effective, "effective")
+    row = {
+        "job_id": claim.job_id,
+        "number": checked_int(number, "number", 0),
+        "status": "running",
+        "params": to_json(params, "params"),
+        "effective": effective_json,
+        "effective_md5": effective_md5 or hashlib.md5(effective_json.encode()).hexdigest(),
+        "architecture": architecture,
+        "objective": objective,
+        "seed": checked_int(seed, "seed", 0, 2**63 - 1),
+        "epochs": 0,
+        "train_seconds": 0.0,
+        "badges": "[]",
+    } | _checked_facts(facts)
+    with transaction(db):
+        fenced_job(db, claim)
+        _refuse_out_of_turn(db, claim, number)
+        trial_id = int(TrialRow.insert(row | {"started_at": db.now()}).execute(db))
+        words = f"trial {number} of {claim.job.experiment} starts: {architecture}"
+        data = {"number": number, "params": dict(params), "token": claim.token}
+        emit(db, Verb.TRIAL_STARTED, claim_name(claim), words, job_id=claim.job_id, trial_id=trial_id, data=data)
+    return trial_id
+
+
+def _refuse_out_of_turn(db: Database, claim: Claim, number: int) -> None:
+    trials = TrialRow.select().where(TrialRow.job_id == claim.job_id)
+    if live := db.one(trials.where(TrialRow.status.in_(["running", "interrupted"]))):
+        raise WrongStatus(f"trial {live['number']} of job {claim.job_id} is {live['status']}: it goes first")
+    last = TrialRow.select(fn.MAX(TrialRow.number)).where(TrialRow.job_id == claim.job_id).scalar(db)
+    expected = 0 if last is None else last + 1
+    if number != expected:
+        raise WrongStatus(f"the next trial of job {claim.job_id} is number {expected}, not {number}")
+
+
+def resume_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> None:
+    """interrupted -> running, under its own number; `facts` as in record_started (pid, host ...)."""
+    changes = _checked_facts(facts) | {"status": "running", "cause": None, "message": None}
+    with transaction(db):
+        trial = fenced_trial(db, claim, trial_id, "interrupted")
+        change_trial(db, trial, **changes)
+        words = f"trial {trial['number']} of {claim.job.experiment} continues after epoch {trial['epochs']}"
+        data = {"number": trial["number"], "token": claim.token}
+        emit(db, Verb.TRIAL_RESUMED, claim_name(claim), words, job_id=claim.job_id, trial_id=trial_id, data=data)
+
+
+def record_started(db: Database, claim: Claim, trial_id: int, facts: Mapping[str, Any]) -> None:
+    """What the trial process found when it started: counted parameters, data and label fingerprints, machine.
+
+    Raises LabelClash, writing nothing, if a cell with another task or horizon trains on the same data with the same
+    labels: that is how 600 trials of h3 and h5 once all learned h1 (DOMAIN lesson 2).
+    """
+    changes = _checked_facts(facts)
+    with transaction(db):
+        trial = fenced_trial(db, claim, trial_id)
+        _refuse_equal_labels(db, claim, changes.get("label_md5"), changes.get("data_md5"))
+        change_trial(db, trial, **changes)
+        words = f"trial {trial['number']}: " + ", ".join(
+            f"{name} {changes[name]}"
+            for name in ("n_params", "n_val", "n_pos", "device")
+            if changes.get(name) is not None
+        )
+        shown = {name: value for name, value in changes.items() if name != "recipe"}
+        emit(db, Verb.TRIAL_FACTS, claim_name(claim), words, job_id=claim.job_id, trial_id=trial_id, data=shown)
+
+
+def _refuse_equal_labels(db: Database, claim: Claim, label_md5: str | None, data_md5: str | None) -> None:
+    if label_md5 is None:
+        return
+    job = claim.job
+    clash = (
+        TrialRow.select(TrialRow.number, JobRow.id, JobRow.experiment, JobRow.task, JobRow.horizon)
+        .join(JobRow, on=(JobRow.id == TrialRow.job_id))
+        .where(
+            TrialRow.label_md5 == label_md5,
+            TrialRow.data_md5 == data_md5,
+            (JobRow.task != job.task) | (JobRow.horizon != job.horizon),
+        )
+    )
+    if other := db.one(clash):
+        raise LabelClash(
+            f"{job.experiment} (task {job.task}, horizon {job.horizon}) has exactly the labels of "
+            f"{other['experiment']} (task {other['task']}, horizon {other['horizon']}): one of them trains on the wrong labels"
+        )
+
+
+def record_progress(db: Database, claim: Claim, trial_id: int, facts: Mapping[str, Any]) -> None:
+    """Facts that change while a trial runs (micro_batch, accumulation, peak_bytes, pid ...), without an event."""
+    changes = _checked_facts(facts)
+    with transaction(db):
+        change_trial(db, fenced_trial(db, claim, trial_id), **changes)
+
+
+def record_epoch(db: Database, claim: Claim, trial_id: int, epoch: Mapping[str, Any]) -> None:
+    """One epoch's result: the fields of values.Epoch but trial_id and at. It counts as progress of the job.
+
+    The same result again changes nothing (a trial resumed from an earlier checkpoint repeats epochs). Another result
+    for a recorded epoch leaves an event `resume_mismatch`, keeps the first, and raises ResumeMismatch.
+    """
+    row = _checked_epoch(epoch)
+    with transaction(db):
+        trial = fenced_trial(db, claim, trial_id)
+        stored = db.one(EpochRow.select().where(EpochRow.trial_id == trial_id, EpochRow.epoch == row["epoch"]))
+        different = [] if stored is None else _differences(stored, row)
+        if stored is None:
+            _add_epoch(db, trial, row)
+        elif different:
+            words = f"epoch {row['epoch']} of trial {trial['number']} came out otherwise than before: {different[0]}"
+            data = {"epoch": row["epoch"], "differences": different}
+            who = claim_name(claim)
+            emit(db, Verb.RESUME_MISMATCH, who, words, job_id=claim.job_id, trial_id=trial_id, data=data)
+    if different:
+        raise ResumeMismatch(words)
+
+
+def _add_epoch(db: Database, trial: Row, row: Row) -> None:
+    if row["epoch"] != trial["epochs"] + 1:
+        raise WrongStatus(
+            f"trial {trial['number']} has {trial['epochs']} epochs recorded, "
+            f"so epoch {trial['epochs'] + 1} comes next, not {row['epoch']}"
+        )
+    EpochRow.insert(row | {"trial_id": trial["id"], "at": db.now()}).execute(db)
+    change_trial(db, trial, epochs=row["epoch"], train_seconds=trial["train_seconds"] + (row["seconds"] or 0.0))
+    JobRow.update(idle_attempts=0).where(JobRow.id == trial["job_id"], JobRow.idle_attempts > 0).execute(db)
+
+
+def _differences(stored: Row, row: Row) -> list[str]:
+    return [
+        f"{name} was {stored[name]!r}, now {row[name]!r}"
+        for name in _EPOCH_FIELDS
+        if name not in ("seconds", "samples_per_s") and stored[name] != row[name]
+    ]
+
+
+def record_checkpoint(
+    db: Database, claim: Claim, trial_id: int, *, step: int, epoch: int, path: str, bytes: int, md5: str, seconds: float
+) -> int:
+    """A checkpoint lies durably at `path`; returns the row's id. No event: the row itself is the record."""
+    row = {"step": step, "epoch": epoch, "path": str(path), "bytes": bytes, "md5": md5, "seconds": seconds}
+    with transaction(db):
+        fenced_trial(db, claim, trial_id)
+        return int(CheckpointRow.insert(row | {"trial_id": trial_id, "at": db.now()}).execute(db))
+
+
+def finish_trial(
+    db: Database,
+    claim: Claim,
+    trial_id: int,
+    status: TrialStatus | str,
+    cause: Cause | str,
+    *,
+    value: float | None = None,
+    best_epoch: int | None = None,
+    last_value: float | None = None,
+    val_loss: float | None = None,
+    val_auc: float | None = None,
+    auc_low: float | None = None,
+    auc_high: float | None = None,
+    badges: Iterable[str] = (),
+    peak_bytes: int | None = None,
+    reused_from: int | None = None,
+    message: str | None = None,
+) -> bool:
+    """running -> complete | pruned | failed. Returns whether it is the job's new best (event `new_best`)."""
+    status = TrialStatus(status)
+    if status not in (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED):
+        raise BadRow(f"a trial ends complete, pruned or failed, not {status.value}")
+    if status is TrialStatus.COMPLETE and (value is None or not math.isfinite(value)):
+        raise BadRow(f"a complete trial has a finite value, not {value}")
+    scores = {
+        "value": value, "best_epoch": best_epoch, "last_value": last_value, "val_loss": val_loss, "val_auc": val_auc,
+        "auc_low": auc_low, "auc_high": auc_high,
+    }  # fmt: skip
+    changes = finite(scores) | {
+        "status": status.value,
+        "cause": checked_cause(cause),
+        "badges": to_json(list(badges), "badges", 2000),
+        "reused_from": reused_from,
+        "message": short(message),
+    }
+    with transaction(db):
+        trial = fenced_trial(db, claim, trial_id)
+        if peak_bytes is not None:
+            changes["peak_bytes"] = peak_bytes
+        change_trial(db, trial, **changes, ended_at=db.now())
+        words = f"trial {trial['number']} {status.value}: {changes['cause']}" + (f", {value:.4f}" if value else "")
+        data = {"number": trial["number"], "value": value, "cause": changes["cause"], "message": changes["message"]}
+        who = claim_name(claim)
+        emit(db, _END_VERBS[status], who, words, job_id=claim.job_id, trial_id=trial_id, data=data)
+        return _refresh_job(db, claim, trial | changes)
+
+
+_END_VERBS = {
+    TrialStatus.COMPLETE: Verb.TRIAL_COMPLETE,
+    TrialStatus.PRUNED: Verb.TRIAL_PRUNED,
+    TrialStatus.FAILED: Verb.TRIAL_FAILED,
+}
+
+
+def _refresh_job(db: Database, claim: Claim, ended: Row) -> bool:
+    """Counts and best of the job, recomputed from its trials, so that they cannot drift."""
+    of_job = TrialRow.job_id == claim.job_id
+    counts = dict(
+        TrialRow.select(TrialRow.status, fn.COUNT(TrialRow.id))
+        .where(of_job)
+        .group_by(TrialRow.status)
+        .tuples()
+        .execute(db)
+    )
+    best = best_trial(db, claim.job_id, ended["objective"])
+    before = db.one(JobRow.select(JobRow.best_trial, JobRow.best_value).where(JobRow.id == claim.job_id))
+    JobRow.update(
+        trials_complete=counts.get("complete", 0),
+        trials_pruned=counts.get("pruned", 0),
+        trials_failed=counts.get("failed", 0),
+        best_value=best and best["value"],
+        best_trial=best and best["number"],
+        idle_attempts=0,
+    ).where(JobRow.id == claim.job_id).execute(db)
+    improved = best is not None and best["number"] == ended["number"]
+    if best is not None and improved:
+        words = f"new best of {claim.job.experiment}: {ended['objective']} {best['value']:.4f} (trial {best['number']})"
+        data = {"number": best["number"], "value": best["value"], "before": before and before["best_value"]}
+        who = claim_name(claim)
+        emit(db, Verb.NEW_BEST, who, words, job_id=claim.job_id, trial_id=ended["id"], data=data)
+    return improved
+
+
+def best_trial(db: Database, job_id: int, objective: str) -> Row | None:
+    """The complete trial with the best value that is not flagged diverged; the earlier one of equals."""
+    better_first = TrialRow.value if OBJECTIVES[objective] > 0 else TrialRow.value.desc()
+    complete = (
+        TrialRow.select(TrialRow.number, TrialRow.value, TrialRow.badges)
+        .where(TrialRow.job_id == job_id, TrialRow.status == "complete", TrialRow.value.is_null(False))
+        .order_by(better_first, TrialRow.number)
+    )
+    return next((row for row in complete.dicts().execute(db) if '"diverged"' not in row["badges"]), None)
+
+
+def interrupt_trial(db: Database, claim: Claim, trial_id: int, cause: Cause | str, message: str | None = None) -> None:
+    """running -> interrupted: it continues from its checkpoint, as the same trial with the same number."""
+    cause = checked_cause(cause)
+    with transaction(db):
+        trial = fenced_trial(db, claim, trial_id)
+        change_trial(db, trial, status="interrupted", cause=cause, message=short(message))
+        words = f"trial {trial['number']} interrupted after epoch {trial['epochs']}: {cause}"
+        data = {"number": trial["number"], "cause": cause, "message": short(message)}
+        who = claim_name(claim)
+        emit(db, Verb.TRIAL_INTERRUPTED, who, words, job_id=claim.job_id, trial_id=trial_id, data=data)
+
+
+_FACTS: dict[str, type | tuple[type, ...]] = {
+    "n_params": int, "n_train": int, "n_val": int, "n_pos": int, "prior_loss": (float, int), "label_md5": str,
+    "base_rate": (float, int), "data_md5": str, "code_commit": str, "code_dirty": (bool, int), "torch_version": str,
+    "host": str, "device": str, "threads": int, "micro_batch": int, "accumulation": int, "recipe": Mapping,
+    "predicted_bytes": int, "peak_bytes": int, "pid": int, "pid_started": (float, int), "log_path": str,
+}  # fmt: skip
+
+
+def _checked_facts(facts: Mapping[str, Any]) -> Row:
+    row: Row = {}
+    for name, value in facts.items():
+        if name not in _FACTS:
+            raise BadRow(f"{name!r} is not a fact of a trial; known: {', '.join(_FACTS)}")
+        if value is not None and not isinstance(value, _FACTS[name]):
+            raise BadRow(f"{name} is a {type(value).__name__}, expected {_FACTS[name]}")
+        if isinstance(value, Mapping):
+            value = to_json(finite(value), name)
+        row[name] = short(value) if isinstance(value, str) and name != "recipe" else value
+    if row.get("code_dirty") is not None:
+        row["code_dirty"] = int(row["code_dirty"])
+    return row
+
+
+_EPOCH_FIELDS = (
+    "epoch", "step", "train_loss", "val_loss", "train_auc", "val_auc", "val_brier", "pred_min", "pred_max", "pred_sd",
+    "learning_rate", "samples_per_s", "seconds",
+)  # fmt: skip
+
+
+def _checked_epoch(epoch: Mapping[str, Any]) -> Row:
+    unknown = set(epoch) - set(_EPOCH_FIELDS)
+    missing = set(_EPOCH_FIELDS) - set(epoch)
+    if unknown or missing:
+        raise BadRow(f"an epoch row has unknown fields {sorted(unknown)}, lacks {sorted(missing)}")
+    checked_int(epoch["epoch"], "epoch", 1, 1_000_000)
+    checked_int(epoch["step"], "step", 0)
+    for name in _EPOCH_FIELDS[2:]:
+        if epoch[name] is not None and (isinstance(epoch[name], bool) or not isinstance(epoch[name], int | float)):
+            raise BadRow(f"{name} is a {type(epoch[name]).__name__}, expected a number")
+    numbers = {name: None if epoch[name] is None else float(epoch[name]) for name in _EPOCH_FIELDS[2:]}
+    # nan becomes NULL in SQLite whatever we do; infinity stays itself
+    kept = {name: None if value is None or math.isnan(value) else value for name, value in numbers.items()}
+    return {"epoch": epoch["epoch"], "step": epoch["step"]} | kept
