@@ -193,12 +193,11 @@ def write_weights(path: Path, weights: dict[str, Tensor], facts: dict[str, Any])
     needed = sum(tensor.nbytes for tensor in weights.values()) + SLACK_BYTES
     dense = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
     header = {"fts": json.dumps(facts)}
-    return with_disk_space(
-        path.parent,
-        needed,
-        lambda: replace_file(path, lambda draft: save_file(dense, draft, header)),
-        undo=lambda: None,
-    )
+
+    def write() -> str:
+        return replace_file(path, lambda draft: save_file(dense, draft, header))
+
+    return with_disk_space(path.parent, needed, write, undo=lambda: None)
 
 
 def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -27,6 +27,4 @@ def cross_entropy(logits_B: Tensor, y_B: Tensor, pos_weight: float | None = None
 def focal_factor(logits_B: Tensor, y_B: Tensor, gamma: float) -> Tensor:
     """(1 - p_t)^gamma with p_t the probability of what happened (Lin et al. 2017, equation 4)."""
     towards_B = logits_B * (2 * y_B - 1)
-    return (
-        -gamma * functional.softplus(towards_B)
-    ).exp()  # 1 - sigmoid(z) = exp(-softplus(z)): no 0^gamma, no lost digits
+    return (-gamma * functional.softplus(towards_B)).exp()  # (1 - sigmoid(z))^gamma, with no lost digits

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ class SteppedAfterBackward:
         self.grad_clip = config.grad_clip
         matrices = [p for p in self.parameters.values() if p.dim() > 1]
         vectors = [p for p in self.parameters.values() if p.dim() <= 1]
-        groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
         self.optimizer = _optimizer(groups, config)
 
     def set_rate(self, rate: float) -> None:
@@ -99,7 +99,7 @@ class SteppedInBackward:
         self.optimizers[self.parameters[parameter]].state[self.parameters[parameter]][key] = value
 
 
-def _optimizer(groups: list[dict], config: TrainConfig) -> Optimizer:
+def _optimizer(groups: list[dict[str, Any]], config: TrainConfig) -> Optimizer:
     if config.optimizer == "adafactor":
         # foreach=False: one parameter's temporaries at a time, not all of them
         return Adafactor(groups, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=False)

@@ -26,8 +26,8 @@ class TrainingData:
     train_ends, val_ends: int64 positions of a window's last row; the window is rows end - context + 1 .. end.
     """
 
-    features_TF: Tensor
-    y_T: Tensor
+    features_TF: Tensor  # noqa: N815  # a tensor carries its shape
+    y_T: Tensor  # noqa: N815  # the same
     train_ends: Tensor
     val_ends: Tensor
     context: int
@@ -86,5 +86,10 @@ class TrainingData:
         """The same data where the model lives."""
         if self.features_TF.device == torch.device(device):
             return self
-        moved = (t.to(device) for t in (self.features_TF, self.y_T, self.train_ends, self.val_ends))
-        return TrainingData(*moved, self.context)
+        return TrainingData(
+            self.features_TF.to(device),
+            self.y_T.to(device),
+            self.train_ends.to(device),
+            self.val_ends.to(device),
+            self.context,
+        )
