@@ -1,0 +1,148 @@
+"""Says when the queue will be done, with an honest interval and its own record: how often past intervals held.
+
+Seconds per trial come from the cells that ended and from the one that runs; a budget nobody has run yet is scaled from
+those that did, with a wide interval. The record is a back-test: each finished cell is predicted as it would have been
+at its start, from what had ended by then, and counted as held when its real duration lies inside the 80 % interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jobs.glance.words import trials_ended
+from state.values import Job, JobStatus, Snapshot
+
+# Hours per cell of 50 trials of the earlier scripts (median of what it really took): only their ratios are used.
+COST = {"tiny": 0.01, "2M": 0.37, "20M": 1.6, "200M": 13.0, "2B": 40.0}
+SD_UNSEEN = 0.9  # of log seconds per trial, scaled from another budget: the earlier estimates missed by 2-6x
+SD_ONE = 0.35  # one cell of the same budget seen
+SD_LEAST = 0.15
+Z80 = 1.2816  # 80 % of a normal distribution lies within
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds per trial of a budget, and how sure that is."""
+
+    seconds: float
+    sd_log: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """When it is done. Times are seconds since the epoch; None: no history to judge by."""
+
+    finish_at: float | None
+    low: float | None  # 80 % interval
+    high: float | None
+    held: int  # past intervals that contained the truth
+    judged: int  # past intervals in all
+    seconds_left: dict[int, float]  # by job id, until *its* end; absent: unknown or not going to run
+
+    @property
+    def half_width_s(self) -> float | None:
+        """Half of the interval, for `±9h`."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+    @property
+    def record(self) -> str:
+        """`8 of 9 past intervals held`."""
+        return f"{self.held} of {self.judged} past intervals held" if self.judged else "no past interval yet"
+
+
+def forecast(snapshot: Snapshot, now: float) -> Forecast:
+    """The forecast for every job that is running or may run."""
+    slots = max(sum(worker.slots for worker in snapshot.workers if worker.status == "running"), 1)
+    held, judged = track_record(snapshot.jobs)
+    ends: dict[int, float] = {}
+    free = [0.0] * slots  # seconds until each slot is free
+    spread: dict[str, float] = {}  # seconds of standard deviation, summed within a budget: its error is shared
+    unknown = False
+    for job in snapshot.jobs:
+        if job.status is JobStatus.RUNNING or _may_run(job):
+            pace = pace_of(job.budget, snapshot.jobs, now)
+            if pace is None:
+                unknown = True
+                continue
+            slot = free.index(min(free))
+            seconds = _seconds_left(job, pace, now)
+            free[slot] += seconds
+            ends[job.id] = free[slot]
+            spread[job.budget] = spread.get(job.budget, 0.0) + seconds * pace.sd_log / slots
+    total = max(free)
+    if unknown or not ends:
+        return Forecast(None, None, None, held, judged, ends)
+    sd_log = math.sqrt(sum(sd * sd for sd in spread.values())) / total if total else 0.0
+    low, high = total * math.exp(-Z80 * sd_log), total * math.exp(Z80 * sd_log)
+    return Forecast(now + total, now + low, now + high, held, judged, ends)
+
+
+def pace_of(budget: str, jobs: Sequence[Job], now: float) -> Pace | None:
+    """Seconds per trial of a budget from what `jobs` show by `now`; None without any history."""
+    seen = {name: _paces([job for job in jobs if job.budget == name], now) for name in {job.budget for job in jobs}}
+    own = seen.get(budget, [])
+    if own:
+        return Pace(_geometric_mean(own), _sd_log(own))
+    scale = COST.get(budget)
+    others = [pace / COST[name] for name, paces in seen.items() if name in COST for pace in paces]
+    if not others or scale is None:
+        return None
+    return Pace(_geometric_mean(others) * scale, SD_UNSEEN)
+
+
+def track_record(jobs: Sequence[Job]) -> tuple[int, int]:
+    """(held, judged) of the back-test over finished cells that had any history at their start."""
+    held = judged = 0
+    done = [job for job in jobs if job.status is JobStatus.DONE and job.started_at and job.ended_at]
+    for job in done:
+        assert job.started_at is not None and job.ended_at is not None
+        before = [other for other in done if (other.ended_at or math.inf) <= job.started_at]
+        pace = pace_of(job.budget, before, job.started_at)
+        took = job.ended_at - job.started_at
+        if pace is None or not trials_ended(job) or took <= 0:
+            continue
+        expected = pace.seconds * trials_ended(job)
+        judged += 1
+        held += abs(math.log(took / expected)) <= Z80 * pace.sd_log
+    return held, judged
+
+
+def _may_run(job: Job) -> bool:
+    return job.status is JobStatus.QUEUED and not job.hold_reason
+
+
+def _seconds_left(job: Job, pace: Pace, now: float) -> float:
+    remaining = max(job.trials_wanted - trials_ended(job), 0)
+    seconds = remaining * pace.seconds
+    if job.status is JobStatus.RUNNING and remaining:
+        seconds = max(seconds - pace.seconds / 2, pace.seconds * 0.1)  # the running trial is, on average, half done
+    return seconds
+
+
+def _paces(jobs: Sequence[Job], now: float) -> list[float]:
+    """Seconds per trial of each job that ran long enough to tell."""
+    paces = []
+    for job in jobs:
+        ended = trials_ended(job)
+        if not ended or job.started_at is None or job.kind != "cell":
+            continue
+        until = job.ended_at if job.ended_at is not None else now
+        if until > job.started_at:
+            share = ended + (0.5 if job.ended_at is None else 0.0)
+            paces.append((until - job.started_at) / share)
+    return paces
+
+
+def _geometric_mean(values: Sequence[float]) -> float:
+    return math.exp(sum(math.log(value) for value in values) / len(values))
+
+
+def _sd_log(values: Sequence[float]) -> float:
+    if len(values) < 2:
+        return SD_ONE
+    logs = [math.log(value) for value in values]
+    mean = sum(logs) / len(logs)
+    sd = math.sqrt(sum((log - mean) ** 2 for log in logs) / (len(logs) - 1))
+    return max(sd * math.sqrt(1 + 1 / len(logs)), SD_LEAST)

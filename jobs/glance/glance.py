@@ -1,0 +1,340 @@
+"""The first lines of every screen and the whole of `fts status`: do I have to act, when is it done, what happened?
+
+Lines are tuples of (text, role) pairs: the command line prints the text, the monitor colours it by role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.glance import words
+from jobs.glance.away import NOW, Away, Night, away, night
+from jobs.glance.eta import Forecast, forecast
+from jobs.glance.verbs import GUARDED
+from jobs.glance.verdict import Verdict, Word, is_live, judge
+from state.values import Event, Snapshot
+
+Span = tuple[str, str]
+Line = tuple[Span, ...]
+
+STRIP_ROLES = {"█": "running", "·": "dim", "‖": "paused", "✗": "failed", "↻": "retrying", NOW: "strong"}
+
+
+@dataclass(frozen=True)
+class Glance:
+    """Everything the first lines say, at one moment."""
+
+    snapshot: Snapshot
+    now: float
+    title: str  # spark · patchtst-a20
+    verdict: Verdict
+    forecast: Forecast
+    away: Away | None
+    events: tuple[Event, ...]  # of the absence
+    read_age_s: float
+    mode: str = ""  # REPLAY 03:12, DRAINING, READONLY ...: shown beside the freshness
+
+    @property
+    def fresh(self) -> str:
+        """`live 1 s`, or `stale 40 s`."""
+        if self.mode.startswith("REPLAY"):
+            return self.mode
+        return "live 1 s" if self.read_age_s < 3 else f"stale {self.read_age_s:.0f} s"
+
+    @property
+    def is_stale(self) -> bool:
+        return self.fresh.startswith("stale")
+
+
+def look(
+    snapshot: Snapshot,
+    now: float,
+    *,
+    since: float | None = None,
+    title: str = "",
+    read_age_s: float = 0.0,
+    problem: str | None = None,
+    events: Sequence[Event] | None = None,
+    mode: str = "",
+) -> Glance:
+    """The glance at `now`; `since` (default: the user's last key press) begins the absence, `events` covers it."""
+    began = snapshot.last_key_at if since is None else since
+    journal = tuple(snapshot.events if events is None else events)
+    verdict = judge(snapshot, now, read_age_s=read_age_s, problem=problem)
+    absence = away(snapshot, now, began, journal)
+    return Glance(
+        snapshot, now, title, verdict, forecast(snapshot, now), absence, journal, read_age_s, mode or _mode(snapshot)
+    )
+
+
+def lines(glance: Glance, width: int, height: int, tabs: Sequence[str] = (), current: int = 0) -> list[Line]:
+    """The glance at a terminal size: 1 line below 40x8, 2 in the pocket, 3 at 80x24, 5 at 120x40, 4 at 200x60."""
+    if width < 40 or height < 8:
+        return [fill(verdict_spans(glance, width, brief=True), (), width)]
+    if width < 70 or height < 20:
+        return [_pocket_first(glance, width), _pocket_second(glance, width)]
+    head = header(glance, width, tabs, current)
+    if width < 100 or height < 32:
+        return [head, _verdict_and_finish(glance, width), _away_and_night(glance, width)]
+    if width < 160 or height < 50:
+        verdict = fill(verdict_spans(glance, width), (), width)
+        return [head, verdict, _finish(glance, width), _away(glance, width), _night(glance, width)]
+    return [head, _wide_verdict(glance, width), _away(glance, width), _night(glance, width, legend=True)]
+
+
+def as_dict(glance: Glance) -> dict[str, Any]:
+    """The same facts for `fts status --json`."""
+    away_, eta = glance.away, glance.forecast
+    return {
+        "verdict": str(glance.verdict.word),
+        "reason": glance.verdict.reason,
+        "key": glance.verdict.key,
+        "decisions": [
+            {"verdict": str(c.word), "reason": c.reason, "key": c.key, "job": c.job_id} for c in glance.verdict.concerns
+        ],
+        "finish": {"at": eta.finish_at, "low": eta.low, "high": eta.high, "held": eta.held, "judged": eta.judged},
+        "away": None
+        if away_ is None
+        else {
+            "since": away_.since,
+            "seconds": away_.seconds,
+            "done": away_.done,
+            "trials": away_.trials,
+            "failed": away_.failed,
+            "lost": away_.lost,
+            "guard_pauses": away_.guard_pauses,
+            "guard_seconds": away_.guard_seconds,
+            "best_before": away_.best_before,
+            "best_after": away_.best_after,
+            "best_cell": away_.best_cell,
+            "night": night_of(glance, 60).cells,
+        },
+        "read_age_s": glance.read_age_s,
+    }
+
+
+def plain(line: Line) -> str:
+    """The text of a line, without trailing blanks."""
+    return "".join(text for text, _ in line).rstrip()
+
+
+# ---------------------------------------------------------------- lines
+
+
+def header(glance: Glance, width: int, tabs: Sequence[str] = (), current: int = 0) -> Line:
+    """Program, host and title; the screens; freshness and clock."""
+    stale = "stale" if glance.is_stale else "replay" if glance.mode.startswith("REPLAY") else "dim"
+    age = glance.fresh if width >= 100 else glance.fresh.replace("live 1 s", "live, 1 s old")
+    right: list[Span] = [(age, stale)]
+    if glance.mode and not glance.mode.startswith("REPLAY"):
+        right = [(glance.mode, "look"), ("  ", ""), *right]
+    right += [("    " if width < 100 else "   ", ""), (words.day_clock(glance.now), "")]
+    if tabs and width >= 110:
+        names: list[Span] = []
+        for n, name in enumerate(tabs):
+            names.append(
+                (f"[{n + 1} {name}]" if n == current else f"{n + 1} {name}", "title" if n == current else "dim")
+            )
+            names.append((" ", ""))
+        right = [*names, ("  ", ""), *right]
+    elif tabs:
+        right = [(f"{current + 1} {tabs[current]}", "title"), ("    ", ""), *right]
+    return fill([("fts", "title"), ("  ", ""), (glance.title, "dim")], right, width)
+
+
+def verdict_spans(glance: Glance, width: int, brief: bool = False) -> list[Span]:
+    """`LOOK   20M/h5 failed: ...` in at most `width` columns."""
+    verdict = glance.verdict
+    gap = " " if width < 70 else "  " if width < 100 else "   "
+    room = width - len(verdict.word) - len(gap)
+    more = f" (+{verdict.decisions - 1} more)" if verdict.decisions > 1 else ""
+    text = verdict.reason + more
+    if words.width(text) > room or brief:
+        text = verdict.short + more
+    if words.width(text) > room:
+        text = verdict.short.split(". ")[0]
+    return [(str(verdict.word), str(verdict.word).lower()), (gap, ""), (words.cut(text, room), "")]
+
+
+def finish_text(glance: Glance) -> str:
+    """`done Sat 14:20 ±9h`, or why there is no such time."""
+    eta = glance.forecast
+    if eta.finish_at is None or eta.half_width_s is None:
+        idle = glance.verdict.word is Word.IDLE
+        return "" if idle else "done: no history yet"
+    return f"done {_moment(eta.finish_at, glance.now)} ±{words.plus_minus(eta.half_width_s)}"
+
+
+def night_of(glance: Glance, cells: int) -> Night:
+    """The strip of the absence, or of the last 10 hours when nobody was away."""
+    start = glance.away.since if glance.away else glance.now - 10 * words.HOUR
+    return night(glance.snapshot, start, glance.now, max(cells, 2), glance.events)
+
+
+def fill(left: Sequence[Span], right: Sequence[Span], width: int) -> Line:
+    """`left`, blanks, `right`: exactly `width` columns; the left side is cut when both do not fit."""
+    need = sum(words.width(text) for text, _ in right)
+    if need > width:
+        return tuple(cut_spans(list(right), width))
+    kept = cut_spans(list(left), width - need - (1 if need else 0))
+    used = sum(words.width(text) for text, _ in kept)
+    return (*kept, (" " * (width - used - need), ""), *right)
+
+
+def cut_spans(spans: list[Span], width: int) -> list[Span]:
+    """The spans in at most `width` columns."""
+    kept: list[Span] = []
+    for text, role in spans:
+        columns = words.width(text)
+        if columns > width:
+            kept.append((words.cut(text, width), role))
+            break
+        kept.append((text, role))
+        width -= columns
+    return kept
+
+
+def _pocket_first(glance: Glance, width: int) -> Line:
+    right = [(glance.fresh, "stale" if glance.is_stale else "dim"), (f" {words.clock(glance.now)}", "")]
+    return fill(verdict_spans(glance, width - 16, brief=True), right, width)
+
+
+def _pocket_second(glance: Glance, width: int) -> Line:
+    guard = [w for w in glance.snapshot.workers if w.guard in GUARDED]
+    if guard:
+        return fill([(f"guard {guard[0].guard}: {guard[0].guard_message or 'too warm'}", "paused")], (), width)
+    alive = any(is_live(worker, glance.now) for worker in glance.snapshot.workers)
+    finish = finish_text(glance)
+    left = ("alive" if alive else "no worker") + (f" · {finish}" if finish else "")
+    happened = glance.away
+    right = f"+{happened.done} done {happened.failed} failed" if happened else ""
+    return fill([(left, "")], [(right, "failed" if happened and happened.failed else "dim")], width)
+
+
+def _verdict_and_finish(glance: Glance, width: int) -> Line:
+    finish = finish_text(glance)
+    room = width - words.width(finish) - (1 if finish else 0)
+    return fill(verdict_spans(glance, room), [(finish, "")], width)
+
+
+def _away_and_night(glance: Glance, width: int) -> Line:
+    strip = _strip_spans(night_of(glance, 12))
+    happened = glance.away
+    if happened is None:
+        return fill([("first look here: nothing seen before", "dim")], strip, width)
+    left: list[Span] = [
+        (f"away {words.absence(happened.seconds)}", ""),
+        (f"  +{happened.done} done", "done" if happened.done else "dim"),
+        (f"  {happened.failed} failed", "failed" if happened.failed else "dim"),
+        (f"  {happened.lost} lost", "retrying" if happened.lost else "dim"),
+        (f"  {_gain(happened)}", "best" if happened.best_after is not None else "dim"),
+    ]
+    return fill(left, strip, width)
+
+
+def _finish(glance: Glance, width: int) -> Line:
+    eta, decisions = glance.forecast, glance.verdict.decisions
+    yours = f"yours: {words.count(decisions, 'decision')}" if decisions else "yours: nothing"
+    return fill([("finish ", "dim"), *_finish_spans(glance, eta)], [(yours, "look" if decisions else "dim")], width)
+
+
+def _finish_spans(glance: Glance, eta: Forecast, brief: bool = False) -> list[Span]:
+    if eta.finish_at is None or eta.low is None or eta.high is None:
+        return [
+            ("no estimate: nothing of this budget has run yet" if glance.snapshot.jobs else "nothing queued", "dim")
+        ]
+    low, high = _moment(eta.low, glance.now), _moment(eta.high, glance.now)
+    record = f"past estimates: {eta.held} of {eta.judged} cells landed inside" if eta.judged else "no past estimate yet"
+    if brief and eta.judged:
+        record = f"{eta.held} of {eta.judged} past inside"
+    return [(_moment(eta.finish_at, glance.now), "strong"), (f"  (80%: {low} … {high};  {record})", "dim")]
+
+
+def _wide_verdict(glance: Glance, width: int) -> Line:
+    eta, decisions = glance.forecast, glance.verdict.decisions
+    right: list[Span] = [("finish ", "dim"), *_finish_spans(glance, eta, brief=True)]
+    right += [
+        (f"   yours: {words.count(decisions, 'decision')}", "look") if decisions else ("   yours: nothing", "dim")
+    ]
+    need = sum(words.width(text) for text, _ in right)
+    return fill(verdict_spans(glance, width - need - 2), right, width)
+
+
+def _away(glance: Glance, width: int) -> Line:
+    happened = glance.away
+    if happened is None:
+        return fill([("first look here: nothing seen before; `a` marks what you have seen", "dim")], (), width)
+    left: list[Span] = [
+        (f"away {words.absence(happened.seconds)}", ""),
+        (f" (last key {words.when(happened.since, glance.now)})", "dim"),
+        (f"  +{happened.done} done", "done" if happened.done else "dim"),
+        (f"  +{words.count(happened.trials, 'trial')}", ""),
+        (f"  {happened.failed} failed", "failed" if happened.failed else "dim"),
+        (f"  {happened.lost} lost", "retrying" if happened.lost else "dim"),
+        (f"  {_pauses(happened)}", "paused" if happened.guard_pauses else "dim"),
+        (f"  {_gain(happened)}", "best" if happened.best_after is not None else "dim"),
+    ]
+    if happened.best_cell and width >= 160:
+        left.append((f" ({happened.best_cell})", "dim"))
+    return fill(left, [("a", "key"), (" = seen" if width >= 160 else " seen", "dim")], width)
+
+
+def _night(glance: Glance, width: int, legend: bool = False) -> Line:
+    right: list[Span] = [("  ‖ guard ✗ failed ↻ restart", "dim")] if legend else []
+    room = width - 17 - sum(words.width(text) + 1 for text, _ in right)  # 17: "night  22h " + edges + " 08h"
+    return fill([("night  ", "dim"), *_strip_spans(night_of(glance, room), labels=True)], right, width)
+
+
+def _strip_spans(strip: Night, labels: bool = False) -> list[Span]:
+    spans: list[Span] = [(words.clock(strip.start)[:2] + "h ", "dim")]
+    chars = [(char, STRIP_ROLES[char]) for char in strip.cells]
+    if labels:
+        spans.append(("▕", "dim"))
+        _write_labels(chars, strip)
+    for char, role in chars:
+        if spans[-1][1] == role and role:
+            spans[-1] = (spans[-1][0] + char, role)
+        else:
+            spans.append((char, role))
+    if labels:
+        spans.append(("▏", "dim"))
+    return [*spans, (" " + words.clock(strip.end)[:2] + "h", "dim")]
+
+
+def _write_labels(chars: list[Span], strip: Night) -> None:
+    """Writes each cell's name where it started, unless something worse or another name stands there."""
+    free = 0
+    for at, name in strip.labels:
+        end = at + len(name)
+        if at < free or end >= len(chars) - 1 or any(role not in ("running", "dim") for _, role in chars[at:end]):
+            continue
+        chars[at:end] = [(char, "strong") for char in name]
+        free = end + 1
+
+
+def _pauses(happened: Away) -> str:
+    text = words.count(happened.guard_pauses, "guard pause")
+    return f"{text} ({words.spell(happened.guard_seconds)})" if happened.guard_pauses else text
+
+
+def _gain(happened: Away) -> str:
+    name = "AUC" if happened.objective.endswith("auc") else "loss"
+    if happened.best_after is None:
+        return f"{name} no gain"
+    before = "—" if happened.best_before is None else words.short_score(happened.best_before, 3)
+    return f"{name} {before}→{words.short_score(happened.best_after, 3)}"
+
+
+def _moment(at: float, now: float) -> str:
+    return words.day_clock(at) if abs(at - now) < 6 * words.DAY else words.when(at, now)
+
+
+def _mode(snapshot: Snapshot) -> str:
+    asked = {worker.asked for worker in snapshot.workers if worker.status == "running"}
+    if "stop" in asked:
+        return "STOPPING"
+    if asked & {"drain_job", "drain_trial"}:
+        return "DRAINING"
+    return "QUEUE PAUSED" if snapshot.queue_paused else ""

@@ -1,0 +1,289 @@
+"""Says in one word whether a person has to act, why, and which key deals with it: the first line of every screen.
+
+First match wins, worst first: BLIND (I cannot see), ACT (compute is being lost now), LOOK (a decision waits),
+IDLE (nothing left to run), WELL. One pure function of a Snapshot; `fts status` and the monitor share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from jobs.glance import words
+from jobs.glance.verbs import FAILED, GUARDED, RETRIED, WORKER_LOST, guard_since
+from state.values import Cause, Job, JobStatus, Snapshot, Worker
+
+
+class Word(StrEnum):
+    WELL = "WELL"  # nothing to do
+    LOOK = "LOOK"  # a decision waits, nothing is burning
+    ACT = "ACT"  # compute is being lost now
+    IDLE = "IDLE"  # nothing left to run
+    BLIND = "BLIND"  # the data are older than 15 s, or cannot be read
+
+
+EXIT_CODES = {Word.WELL: 0, Word.LOOK: 10, Word.ACT: 11, Word.IDLE: 12, Word.BLIND: 13}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When something counts as wrong."""
+
+    blind_after_s: float = 15.0
+    beat_s: float = 5.0  # a worker beats this often (jobs.settings)
+    silent_beats: int = 3
+    disk_reserve: int = 2 * 10**9  # bytes; a checkpoint of the 200M cells is 2.4 GB
+    guard_pause_s: float = 30 * 60.0
+    crash_loop: int = 3  # workers lost within an hour
+    stuck_epochs: float = 5.0  # no epoch for this many times the usual one
+    stuck_at_least_s: float = 15 * 60.0
+
+
+@dataclass(frozen=True)
+class Concern:
+    """One thing that is not as it should be."""
+
+    word: Word
+    reason: str
+    short: str  # for 80 columns; its first sentence for 60
+    key: str | None = None  # the key of the monitor that deals with it
+    job_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    word: Word
+    reason: str
+    short: str
+    key: str | None
+    concerns: tuple[Concern, ...]  # all of them, worst first: "yours: 2 decisions"
+
+    @property
+    def decisions(self) -> int:
+        """How many things wait for a person."""
+        return sum(concern.word in (Word.ACT, Word.LOOK) for concern in self.concerns)
+
+
+def judge(
+    snapshot: Snapshot, now: float, *, read_age_s: float = 0.0, problem: str | None = None, limits: Limits | None = None
+) -> Verdict:
+    """The verdict at `now` (seconds since the epoch) on data last read `read_age_s` ago.
+
+    `problem` is why the latest read failed, if it did; a problem of the schema blinds at once, others after
+    `limits.blind_after_s`.
+    """
+    limits = limits or Limits()
+    found = [*_blind(read_age_s, problem, limits), *_act(snapshot, now, limits), *_look(snapshot, now, limits)]
+    if not any(c.word in (Word.BLIND, Word.ACT) for c in found):
+        found.extend(_idle(snapshot))
+    if not found:
+        found.append(_well(snapshot, now))
+    first = min(found, key=lambda concern: ORDER.index(concern.word))
+    found.sort(key=lambda concern: ORDER.index(concern.word))
+    return Verdict(first.word, first.reason, first.short, first.key, tuple(found))
+
+
+ORDER = (Word.BLIND, Word.ACT, Word.LOOK, Word.IDLE, Word.WELL)
+
+
+# ---------------------------------------------------------------- facts
+
+
+def is_live(worker: Worker, now: float, limits: Limits | None = None) -> bool:
+    """Its heartbeat is recent enough to believe that it works."""
+    limits = limits or Limits()
+    return worker.status == "running" and now - worker.heartbeat_at <= limits.beat_s * limits.silent_beats
+
+
+def runnable(snapshot: Snapshot) -> list[Job]:
+    """Jobs that a free slot would start now."""
+    if snapshot.queue_paused:
+        return []
+    return [job for job in snapshot.jobs if job.status is JobStatus.QUEUED and not job.hold_reason]
+
+
+def running(snapshot: Snapshot) -> list[Job]:
+    return [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
+
+
+# ---------------------------------------------------------------- concerns, worst first
+
+
+def _blind(read_age_s: float, problem: str | None, limits: Limits) -> Iterator[Concern]:
+    if problem and ("schema" in problem or read_age_s > limits.blind_after_s):
+        yield Concern(Word.BLIND, problem, problem, "ctrl+r")
+    elif read_age_s > limits.blind_after_s:
+        yield Concern(Word.BLIND, f"no good read for {words.spell(read_age_s)}", "no good read", "ctrl+r")
+
+
+def _act(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
+    yield from _silent_workers(snapshot, now, limits)
+    yield from _disk(snapshot, limits)
+    yield from _guard(snapshot, now, limits)
+    lost = [e for e in snapshot.events if e.verb in WORKER_LOST and now - e.at < words.HOUR]
+    if len(lost) >= limits.crash_loop:
+        yield Concern(Word.ACT, f"crash loop: {len(lost)} workers lost within an hour", "crash loop", "7")
+    for job in snapshot.jobs:
+        if job.status is JobStatus.FAILED and _failed_again(snapshot, job) and not _seen(job):
+            reason = f"{words.cell_name(job)} failed again after retry: {_cause(job)}"
+            yield Concern(Word.ACT, reason, reason, "x", job.id)
+
+
+def _silent_workers(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
+    waiting = runnable(snapshot) or running(snapshot)
+    if not waiting or any(is_live(worker, now, limits) for worker in snapshot.workers):
+        return
+    silent = [w for w in snapshot.workers if w.status == "running"]
+    if silent:
+        worker = max(silent, key=lambda w: w.heartbeat_at)
+        quiet = words.spell(now - worker.heartbeat_at)
+        last = words.seconds_clock(worker.heartbeat_at)
+        yield Concern(
+            Word.ACT,
+            f"worker {worker.pid} silent for {quiet} (last {last}); {_waiting(snapshot)}",
+            "worker silent",
+            "W",
+        )
+    elif any(w.status == "lost" for w in snapshot.workers[:1]):
+        yield Concern(Word.ACT, f"worker lost; {_waiting(snapshot)}. Start one: fts worker", "worker lost", "W")
+
+
+def _disk(snapshot: Snapshot, limits: Limits) -> Iterator[Concern]:
+    free = [s.disk_free for s in snapshot.samples if s.disk_free is not None]
+    if free and min(free) < limits.disk_reserve:
+        reason = f"{words.size(min(free))} free < {words.size(limits.disk_reserve)}; fts gc frees checkpoints"
+        yield Concern(Word.ACT, reason, f"disk: {words.size(min(free))} free", "4")
+
+
+def _guard(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
+    for worker in snapshot.workers:
+        if worker.status != "running" or worker.guard not in GUARDED:
+            continue
+        began = guard_since(snapshot.events, worker)
+        seconds = now - began if began else 0.0
+        why = worker.guard_message or "too warm"
+        since = f"paused {words.clock(began)}, " if began else ""
+        word = Word.ACT if seconds > limits.guard_pause_s else Word.LOOK
+        yield Concern(word, f"guard {worker.guard}: {since}{why}", f"guard {worker.guard}", "4")
+
+
+def _look(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
+    fine = sum(j.status not in (JobStatus.FAILED,) for j in snapshot.jobs)
+    for job in snapshot.jobs:
+        if job.status is JobStatus.FAILED and not _seen(job) and not _failed_again(snapshot, job):
+            name, cause = words.cell_name(job), _cause(job)
+            worker = _worker_words(snapshot, now, limits)
+            others = f"{worker}, guard {_guard_word(snapshot)}, other {fine} cells fine."
+            brief = "Worker alive" if "alive" in worker else worker
+            reason = f"{name} failed: {cause} (r retries, 5 log). {others}"
+            short = f"{name} failed: {_cause(job, brief=True)}. {brief}, {fine} others fine."
+            yield Concern(Word.LOOK, reason, short, "r", job.id)
+    for job in snapshot.jobs:
+        if job.status is JobStatus.QUEUED and job.hold_reason and not _seen(job):
+            reason = f"{words.cell_name(job)} cannot start: {job.hold_reason}"
+            yield Concern(Word.LOOK, reason, f"{words.cell_name(job)} is held", "x", job.id)
+    yield from _stuck(snapshot, now, limits)
+    yield from _nobody_works(snapshot, now, limits)
+
+
+def _stuck(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
+    for trial in snapshot.trials:
+        epochs = [e for e in snapshot.epochs if e.trial_id == trial.id]
+        if trial.status != "running" or len(epochs) < 3:
+            continue
+        usual = sorted(e.seconds for e in epochs)[len(epochs) // 2]
+        quiet = now - epochs[-1].at
+        frozen = any(w.guard in GUARDED for w in snapshot.workers)
+        if quiet > max(limits.stuck_at_least_s, limits.stuck_epochs * usual) and not frozen:
+            reason = f"no epoch for {words.spell(quiet)}, usually {words.spell(usual)}"
+            yield Concern(Word.LOOK, f"t{trial.number}: {reason}", "no progress", "5", trial.job_id)
+
+
+def _nobody_works(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
+    waiting = runnable(snapshot)
+    if not waiting or any(w.status == "running" for w in snapshot.workers):
+        return
+    stopped = [w for w in snapshot.workers if w.status == "stopped"]
+    if not stopped:
+        if not any(w.status == "lost" for w in snapshot.workers):
+            yield Concern(Word.LOOK, f"{len(waiting)} queued, no worker. Start one: fts worker", "no worker", "W")
+        return
+    latest = max(stopped, key=lambda w: w.stopped_at or 0.0)
+    at = words.when(latest.stopped_at or latest.heartbeat_at, now)
+    how = "drained" if latest.asked else "stopped"
+    yield Concern(
+        Word.LOOK, f"worker {how} at {at}, {len(waiting)} queued. Start one: fts worker", f"worker {how}", "W"
+    )
+
+
+def _idle(snapshot: Snapshot) -> Iterator[Concern]:
+    if runnable(snapshot) or running(snapshot):
+        return
+    jobs = snapshot.jobs
+    if not jobs:
+        yield Concern(Word.IDLE, "the queue is empty: e enqueues the matrix", "queue is empty", "e")
+        return
+    waiting = [job for job in jobs if job.status is JobStatus.QUEUED]
+    if snapshot.queue_paused and waiting:
+        why = f" ({snapshot.queue_paused_reason})" if snapshot.queue_paused_reason else ""
+        yield Concern(Word.IDLE, f"the queue is paused{why}, {len(waiting)} wait", "queue paused", "P")
+        return
+    paused = sum(job.status is JobStatus.PAUSED for job in jobs)
+    held = sum(bool(job.hold_reason) for job in waiting)
+    done = sum(job.status is JobStatus.DONE for job in jobs)
+    if paused or held:
+        parts = [f"{done} done"] + [f"{n} {word}" for n, word in ((paused, "paused"), (held, "held")) if n]
+        yield Concern(Word.IDLE, "nothing may run: " + ", ".join(parts), "nothing may run", "p")
+        return
+    ended = max((job.ended_at for job in jobs if job.ended_at), default=None)
+    at = f" {words.day_clock(ended)}" if ended else ""
+    yield Concern(Word.IDLE, f"finished{at}: {words.count(done, 'result')}, w writes them", f"finished{at}", "6")
+
+
+def _well(snapshot: Snapshot, now: float) -> Concern:
+    waiting, busy = len(runnable(snapshot)), running(snapshot)
+    names = ", ".join(words.cell_name(job) for job in busy[:3]) or "starting"
+    reason = (
+        f"{names} running, {waiting} waiting. {_worker_words(snapshot, now, Limits())}, guard {_guard_word(snapshot)}."
+    )
+    return Concern(Word.WELL, reason, f"{names} running")
+
+
+# ---------------------------------------------------------------- words
+
+
+def _seen(job: Job) -> bool:
+    return job.acknowledged_at is not None and job.acknowledged_at >= (job.ended_at or 0.0)
+
+
+def _failed_again(snapshot: Snapshot, job: Job) -> bool:
+    own = [event for event in snapshot.events if event.job_id == job.id and event.verb in RETRIED | FAILED]
+    retried = [n for n, event in enumerate(own) if event.verb in RETRIED]
+    return bool(retried) and any(event.verb in FAILED for event in own[retried[-1] + 1 :])
+
+
+def _cause(job: Job, brief: bool = False) -> str:
+    if job.cause is Cause.OUT_OF_MEMORY and brief:
+        return "OOM"
+    return str(job.cause) if job.cause else words.cut(job.message or "no cause recorded", 40)
+
+
+def _waiting(snapshot: Snapshot) -> str:
+    busy, queued = len(running(snapshot)), len(runnable(snapshot))
+    return f"{busy} running, {queued} waiting" if busy else f"{queued} waiting"
+
+
+def _worker_words(snapshot: Snapshot, now: float, limits: Limits) -> str:
+    live = [w for w in snapshot.workers if is_live(w, now, limits)]
+    if len(live) > 1:
+        return f"{len(live)} workers alive"
+    return f"Worker {live[0].pid} alive" if live else "No worker"
+
+
+def _guard_word(snapshot: Snapshot) -> str:
+    words_ = {w.guard for w in snapshot.workers if w.status == "running"}
+    for word in ("cooling", "frozen", "warm", "unknown"):
+        if word in words_:
+            return word
+    return "ok"

@@ -1,0 +1,289 @@
+"""Words, numbers and glyphs the glance, the command line and the monitor share: one way to say each thing."""
+
+from __future__ import annotations
+
+import math
+import time
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+
+from state.values import Job, JobStatus, Trial, TrialStatus
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+
+# One column each; 4.4 of the monitor's specification. Colour and word always stand beside the glyph.
+GLYPHS: dict[str, str] = {
+    JobStatus.QUEUED: "◌",
+    JobStatus.RUNNING: "►",
+    JobStatus.PAUSED: "‖",
+    JobStatus.DONE: "✓",
+    JobStatus.FAILED: "✗",
+    JobStatus.CANCELLED: "⊗",
+    TrialStatus.INTERRUPTED: "↻",
+    TrialStatus.COMPLETE: "✓",
+    TrialStatus.PRUNED: "⊘",
+}
+BEST, LOST, RESTARTED = "★", "?", "↻"
+EIGHTHS = "▏▎▍▌▋▊▉█"
+SPARKS = "▁▂▃▄▅▆▇█"
+TROUGH = "·"
+
+
+def glyph_of(status: str) -> str:
+    """The one character of a job's or trial's state."""
+    return GLYPHS[status]
+
+
+# ---------------------------------------------------------------- ASCII
+
+_ASCII = {
+    **dict(zip("◌►‖✓✗⊘↻⊗★•·│┤└┘┴┬─╌┊●", ".>=+X-rc*@.||++++--|o", strict=True)),
+    **dict(zip("—–…±°↵→←↑↓▕▏░▒▓×≤≥", "--~~ <><^v[]:%%x<>", strict=True)),
+    **dict(zip(SPARKS, "._-=+*%#", strict=True)),
+    **{eighth: "#" if n > 3 else "." for n, eighth in enumerate(EIGHTHS) if n},
+}
+
+
+def to_ascii(text: str) -> str:
+    """The same columns in plain ASCII: each glyph becomes its ASCII twin, braille the height of its dots."""
+    return text if text.isascii() else "".join(map(_ascii_char, text))
+
+
+@lru_cache(maxsize=4096)
+def _ascii_char(char: str) -> str:
+    if char.isascii():
+        return char
+    if "\u2800" <= char <= "\u28ff":
+        return _braille_as_ascii(ord(char) - 0x2800)
+    return _ASCII.get(char, "?" * _columns(char))
+
+
+def _braille_as_ascii(dots: int) -> str:
+    """Blank, or one of ' - _ by the mean height of the dots that are set (bit order of Unicode braille)."""
+    rows = [row for bit, row in enumerate((0, 1, 2, 0, 1, 2, 3, 3)) if dots >> bit & 1]
+    if not rows:
+        return " "
+    mean = sum(rows) / len(rows)
+    return "'" if mean < 1 else "-" if mean < 2.2 else "_"
+
+
+# ---------------------------------------------------------------- names
+
+
+def cell_name(job: Job) -> str:
+    """`20M/h3`; other kinds of job say which: `20M/h3 final`."""
+    name = f"{job.budget}/h{job.horizon}"
+    return name if job.kind == "cell" else f"{name} {KINDS.get(job.kind, job.kind)}"
+
+
+KINDS = {"baseline": "base", "train": "final", "replicate": "seeds"}
+
+
+def objective_of(job: Job, trials: tuple[Trial, ...] = ()) -> str:
+    """`val_auc` or `val_loss`: what the job's best value is a value of."""
+    for trial in trials:
+        if trial.job_id == job.id:
+            return trial.objective
+    return str(job.spec.get("objective", "val_loss"))
+
+
+def is_better(objective: str, value: float, than: float) -> bool:
+    """AUC is better when larger, a loss when smaller."""
+    return value > than if objective.endswith("auc") else value < than
+
+
+def trials_ended(job: Job) -> int:
+    """Trials that count towards the number wanted."""
+    return job.trials_complete + job.trials_pruned + job.trials_failed
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def left(seconds: float | None) -> str:
+    """Time to go in at most five characters: 45s, 41m, 6h12, 17h, 2d4h, 31d; a dash when unknown."""
+    if seconds is None or not math.isfinite(seconds):
+        return "—"
+    seconds = max(seconds, 0)
+    if seconds < 55:
+        return f"{seconds:.0f}s"
+    minutes = round(seconds / MINUTE)
+    if minutes < 60:
+        return f"{minutes}m"
+    if minutes < 600:
+        return f"{minutes // 60}h{minutes % 60:02d}"
+    hours = round(minutes / 60)
+    if hours < 24:
+        return f"{hours}h"
+    if hours < 240:
+        return f"{hours // 24}d{hours % 24}h"
+    return f"{min(round(hours / 24), 9999)}d"
+
+
+def spell(seconds: float) -> str:
+    """A length of time for a sentence: 12 s, 22 min, 3 h, 3 h 20 min, 4 days."""
+    seconds = max(seconds, 0)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * MINUTE:
+        return f"{seconds / MINUTE:.0f} min"
+    if seconds < 36 * HOUR:
+        hours, minutes = divmod(round(seconds / MINUTE), 60)
+        return f"{hours} h {minutes:02d} min" if minutes and hours < 10 else f"{hours} h"
+    return f"{seconds / DAY:.0f} days"
+
+
+def absence(seconds: float) -> str:
+    """10h02 (or 3d04h): how long someone was away, to the minute."""
+    minutes = int(max(seconds, 0) // MINUTE)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60}h{minutes % 60:02d}"
+    return f"{minutes // 1440}d{minutes % 1440 // 60:02d}h"
+
+
+def plus_minus(seconds: float) -> str:
+    """The half width of an interval: 6 min, 9h, 2d."""
+    if seconds < 90 * MINUTE:
+        return f"{max(seconds / MINUTE, 1):.0f} min"
+    return f"{seconds / HOUR:.0f}h" if seconds < 48 * HOUR else f"{seconds / DAY:.0f}d"
+
+
+def clock(at: float) -> str:
+    """08:14, in the reader's time zone."""
+    return time.strftime("%H:%M", time.localtime(at))
+
+
+def seconds_clock(at: float) -> str:
+    """08:14:02."""
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def day_clock(at: float) -> str:
+    """Sat 14:20."""
+    return time.strftime("%a %H:%M", time.localtime(at))
+
+
+def when(at: float, now: float) -> str:
+    """The shortest unambiguous time: 08:14 today, Wed 22:10 this week, 3 Nov 22:10 otherwise."""
+    if time.localtime(at)[:3] == time.localtime(now)[:3]:
+        return clock(at)
+    if abs(at - now) < 6 * DAY:
+        return day_clock(at)
+    moment = time.localtime(at)
+    return f"{moment.tm_mday} {time.strftime('%b %H:%M', moment)}"
+
+
+def score(value: float | None, digits: int = 4) -> str:
+    """0.6841, or a dash."""
+    return "—" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def short_score(value: float | None, digits: int = 4) -> str:
+    """.6841: the leading zero is dropped where room is short."""
+    text = score(value, digits)
+    return text[1:] if text.startswith("0.") else text
+
+
+def size(count: float | None) -> str:
+    """Bytes as people read them: 412 MB, 92 GB."""
+    if count is None:
+        return "—"
+    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            amount = count / scale
+            return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
+    return f"{count:.0f} B"
+
+
+def number(value: object) -> str:
+    """A parameter value in a table: 2.8e-4, 0.12, 256, adamw."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int) or value == 0 or not math.isfinite(value):
+        return str(value)
+    if abs(value) < 1e-2:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    return f"{value:.4g}"
+
+
+def count(n: int, one: str, many: str | None = None) -> str:
+    """1 trial, 2 trials."""
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+# ---------------------------------------------------------------- columns
+
+
+@lru_cache(maxsize=8192)
+def width(text: str) -> int:
+    """Terminal columns of a cleaned string: wide East Asian characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(char) for char in text)
+
+
+@lru_cache(maxsize=4096)
+def _columns(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def cut(text: str, columns: int, ellipsis: str = "…") -> str:
+    """`text` in at most `columns` columns; what was cut is marked."""
+    if columns <= 0:
+        return ""
+    if width(text) <= columns:
+        return text
+    if text.isascii():
+        return text[: columns - 1] + ellipsis
+    kept, used = [], 0
+    for char in text:
+        used += _columns(char)
+        if used > columns - 1:
+            break
+        kept.append(char)
+    return "".join(kept) + ellipsis
+
+
+def fit(text: str, columns: int, ellipsis: str = "…") -> str:
+    """`text` in exactly `columns` columns, left aligned."""
+    text = cut(text, columns, ellipsis)
+    return text + " " * (columns - width(text))
+
+
+def fit_right(text: str, columns: int) -> str:
+    """`text` in exactly `columns` columns, right aligned."""
+    text = cut(text, columns)
+    return " " * (columns - width(text)) + text
+
+
+def bar(part: float, columns: int) -> str:
+    """A bar of exactly `columns` columns, filled to `part` (0..1) in eighths."""
+    part = min(max(part, 0.0), 1.0) if math.isfinite(part) else 0.0
+    full, rest = divmod(int(part * columns * 8 + 1e-9), 8)
+    text = EIGHTHS[-1] * full + (EIGHTHS[rest - 1] if rest else "")
+    return text + TROUGH * (columns - len(text))
+
+
+def spark(values: Sequence[float], low: float | None = None, high: float | None = None) -> str:
+    """One character per value, scaled between the smallest and the largest (or the limits given)."""
+    finite = [v for v in values if math.isfinite(v)]
+    if not finite:
+        return ""
+    low = min(finite) if low is None else low
+    high = max(finite) if high is None else high
+    return "".join(_spark(value, low, high - low) for value in values)
+
+
+def _spark(value: float, low: float, span: float) -> str:
+    if not math.isfinite(value):
+        return " "
+    top = len(SPARKS) - 1
+    level = round((value - low) / span * top) if span > 0 else top // 2
+    return SPARKS[min(max(level, 0), top)]
