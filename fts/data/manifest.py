@@ -1,0 +1,272 @@
+"""Remembers which data files there are, where they came from and what their bytes were; nothing is ever overwritten.
+
+`root` is the data folder. It holds raw/ and processed/, each with a manifest.json and content-addressed parquet files
+(`SPX.1f0e8c23aa01.parquet`); `SPX.parquet` is a link to the current one. Paths in a manifest are relative to root.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fts.data.files import md5_of, read_dates, sync_folder, write_parquet, write_text
+
+KINDS = ("raw", "processed")
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
+_PATH = re.compile(r"(raw|processed)/[A-Za-z0-9][A-Za-z0-9_.-]{0,120}\.parquet")
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+class ManifestError(ValueError):
+    """A manifest, or a file it names, cannot be believed."""
+
+
+class UnknownDataset(ManifestError):
+    """No entry has this name or md5."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One version of one data set."""
+
+    dataset: str  # SPX.OHLCV.daily, SPX.dataset.a25
+    version: int  # from 1; the highest one is current
+    tier: str | None  # None: raw
+    path: str  # relative to the data folder
+    md5: str  # of the file
+    rows: int
+    start: str  # first day, 1999-01-04
+    end: str  # last day
+    generated_at: str  # UTC, 2026-11-20T08:30:00Z
+    sources: dict[str, str] = field(default_factory=dict)  # what it was made of -> its md5
+    note: str = ""  # what a person should know: rows left out, rows filled
+
+    def __post_init__(self) -> None:
+        if not (_NAME.fullmatch(self.dataset) and _PATH.fullmatch(self.path) and _MD5.fullmatch(self.md5)):
+            raise ManifestError(f"an entry has an odd name, path or md5: {self.dataset!r:.90}, {self.path!r:.150}")
+
+
+class Manifest:
+    """The manifests of one data folder. Reads are fresh each time; writes are locked, atomic and durable."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def entries(self, kind: str) -> tuple[Entry, ...]:
+        """All versions, in the order they were made. Raises ManifestError."""
+        path = self.root / kind / MANIFEST
+        if not path.exists():
+            return ()
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return tuple(_entry(e) for e in content["entries"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ManifestError(
+                f"{kind}/{MANIFEST} cannot be read ({error}); move it away and register the files again"
+            ) from None
+
+    def listing(self) -> tuple[Entry, ...]:
+        """The current version of every data set, raw ones first."""
+        current = {e.dataset: e for kind in KINDS for e in sorted(self.entries(kind), key=lambda e: e.version)}
+        return tuple(current.values())
+
+    def current(self, dataset: str) -> Entry:
+        """Raises UnknownDataset."""
+        for entry in self.listing():
+            if entry.dataset == dataset:
+                return entry
+        known = ", ".join(e.dataset for e in self.listing()) or "none yet"
+        raise UnknownDataset(f"no data set {dataset!r:.90} (there are: {known}); make it with `fts data build`")
+
+    def find(self, dataset_or_md5: str) -> Entry:
+        """The current version of a name, or whichever version has this md5. Raises UnknownDataset."""
+        if not _MD5.fullmatch(dataset_or_md5):
+            return self.current(dataset_or_md5)
+        for kind in reversed(KINDS):
+            for entry in reversed(self.entries(kind)):
+                if entry.md5 == dataset_or_md5:
+                    return entry
+        raise UnknownDataset(
+            f"no data set has the md5 {dataset_or_md5}; it was built elsewhere or its manifest entry is gone: "
+            "copy the data folder here, or build it from the same raw file"
+        )
+
+    def file(self, entry: Entry) -> Path:
+        """The entry's file, after its bytes were checked. Raises ManifestError."""
+        if problem := self._problem(entry):
+            raise ManifestError(problem)
+        return self.root / entry.path
+
+    def store(
+        self,
+        kind: str,
+        dataset: str,
+        frame: pd.DataFrame,
+        *,
+        tier: str | None = None,
+        sources: dict[str, str] | None = None,
+        note: str = "",
+    ) -> Entry:
+        """Write the frame under its content's name and make it current; equal content makes no new file or entry."""
+        folder = self._folder(kind)
+        temporary = folder / f".{dataset}.{os.getpid()}.tmp"
+        md5 = write_parquet(frame, temporary)
+        final = folder / f"{_stem(dataset)}.{md5[:12]}.parquet"
+        if final.exists():
+            temporary.unlink()
+            if md5_of(final) != md5:
+                raise ManifestError(
+                    f"{kind}/{final.name} is damaged: its bytes are not those of its name; move it away"
+                )
+        else:
+            temporary.replace(final)
+            sync_folder(folder)
+        return self._add(kind, dataset, final, md5, tier, sources or {}, note)
+
+    def adopt(self, dataset: str, path: Path, sources: dict[str, str] | None = None, note: str = "") -> Entry:
+        """Make a parquet file that lies in raw/ a registered one, byte for byte, under its content's name."""
+        md5 = md5_of(path)
+        final = path.parent / f"{_stem(dataset)}.{md5[:12]}.parquet"
+        if path != final:
+            path.replace(final)
+        return self._add("raw", dataset, final, md5, None, sources or {}, note)
+
+    def verify(self) -> list[str]:
+        """One sentence for each thing that is wrong with a current entry; empty: all is well."""
+        try:
+            listing = self.listing()
+        except ManifestError as error:
+            return [str(error)]
+        known = {e.md5 for kind in KINDS for e in self.entries(kind)}
+        problems = [p for entry in listing if (p := self._problem(entry))]
+        for entry in listing:
+            for source, md5 in entry.sources.items():
+                if _MD5.fullmatch(md5) and source.count(".") >= 2 and md5 not in known:
+                    problems.append(f"{entry.dataset}: made of {source} {md5[:12]}, which no manifest knows")
+        return problems
+
+    def pending(self) -> list[Path]:
+        """Files on disk that no manifest knows, relative to the data folder: pending registrations."""
+        found: list[Path] = []
+        for kind in KINDS:
+            entries = self.entries(kind)
+            known = {Path(e.path).name for e in entries}
+            links = {f"{_stem(e.dataset)}.parquet" for e in entries}
+            beside = {Path(e.path).with_suffix(".drift.csv").name for e in entries}
+            for path in sorted((self.root / kind).glob("*")):
+                if path.name == MANIFEST or path.name.startswith(".") or path.is_dir():
+                    continue
+                ours = path.name in known | beside or (path.name in links and self._is_link(path, entries))
+                if not ours:
+                    found.append(path.relative_to(self.root))
+        return found
+
+    def _problem(self, entry: Entry) -> str | None:
+        path = self.root / entry.path
+        if not path.is_file():
+            return f"{entry.dataset}: {entry.path} is missing; build or copy it again"
+        if (md5 := md5_of(path)) != entry.md5:
+            return (
+                f"{entry.dataset}: {entry.path} was changed or damaged (md5 {md5[:12]}, the manifest says "
+                f"{entry.md5[:12]}); move it away and build it again"
+            )
+        return None
+
+    def _add(
+        self, kind: str, dataset: str, path: Path, md5: str, tier: str | None, sources: dict[str, str], note: str
+    ) -> Entry:
+        with self._locked():
+            entries = self.entries(kind)
+            versions = [e for e in entries if e.dataset == dataset]
+            latest = max(versions, key=lambda e: e.version, default=None)
+            if latest is None or (latest.md5, latest.sources) != (md5, sources):
+                dates = _file_dates(path)
+                latest = Entry(
+                    dataset,
+                    version=1 + max((e.version for e in versions), default=0),
+                    tier=tier,
+                    path=f"{kind}/{path.name}",
+                    md5=md5,
+                    rows=len(dates),
+                    start=dates[0],
+                    end=dates[-1],
+                    generated_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                    sources=sources,
+                    note=note,
+                )
+                content = {"format": 1, "entries": [asdict(e) for e in (*entries, latest)]}
+                write_text(self.root / kind / MANIFEST, json.dumps(content, indent=2) + "\n")
+            self._link(path, path.parent / f"{_stem(dataset)}.parquet", entries)
+        return latest
+
+    def _link(self, target: Path, link: Path, entries: tuple[Entry, ...]) -> None:
+        if link.exists() and not self._is_link(link, entries):  # a user's own file: keep its bytes under another name
+            link.replace(link.with_name(f"{link.stem}.{md5_of(link)[:12]}.parquet"))
+        temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
+        temporary.unlink(missing_ok=True)
+        try:
+            temporary.symlink_to(target.name)
+        except OSError:  # a file system without links
+            shutil.copyfile(target, temporary)
+        temporary.replace(link)
+
+    def _is_link(self, path: Path, entries: tuple[Entry, ...]) -> bool:
+        """Is it a link of ours, or (without links) a copy of a registered file?"""
+        if path.is_symlink():
+            return True
+        return path.is_file() and md5_of(path) in {e.md5 for e in entries}
+
+    def _folder(self, kind: str) -> Path:
+        folder = self.root / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Two builds at once add their entries one after the other."""
+        with (self.root / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def raw_name(ticker: str) -> str:
+    """`^GSPC` -> `GSPC.OHLCV.daily`; the VIX has closes only."""
+    return "VIX.Close.daily" if clean_ticker(ticker) == "VIX" else f"{clean_ticker(ticker)}.OHLCV.daily"
+
+
+def processed_name(ticker: str, tier: str) -> str:
+    return f"{clean_ticker(ticker)}.dataset.{tier}"
+
+
+def clean_ticker(ticker: str) -> str:
+    """A ticker as part of file and data set names. Raises ManifestError."""
+    clean = re.sub(r"[^A-Za-z0-9_-]", "-", ticker.lstrip("^"))
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,29}", clean):
+        raise ManifestError(f"ticker {ticker!r:.40} cannot name a file; expected letters and digits such as SPY")
+    return clean
+
+
+def _stem(dataset: str) -> str:
+    """Raw files are called by their ticker alone, as the earlier scripts did: SPX.parquet."""
+    return dataset.split(".")[0] if dataset.endswith(".daily") else dataset
+
+
+def _file_dates(path: Path) -> list[str]:
+    return [str(day) for day in read_dates(path)]
+
+
+def _entry(content: Any) -> Entry:
+    known = {f.name for f in fields(Entry)}
+    return Entry(**{name: value for name, value in content.items() if name in known})

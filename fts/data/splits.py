@@ -1,0 +1,139 @@
+"""Cuts a history into train, validation and test, so that no window and no label reaches across a border."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+MIN_POSITIVES = 30  # a constant predictor's loss on 19 validation samples had sd 0.148 (lesson 1)
+
+
+class BadSplit(ValueError):
+    """A split that cannot be used: wrong order, unknown fields, or an empty part."""
+
+
+class SplitTooSmall(BadSplit):
+    """Too few windows or positives in a part for its numbers to mean anything."""
+
+
+@dataclass(frozen=True)
+class DateSplit:
+    """Train through `train_end`, validation through `val_end` (both included), test after it."""
+
+    train_end: date = date(2022, 12, 31)
+    val_end: date = date(2024, 12, 31)
+
+    def __post_init__(self) -> None:
+        if not self.train_end < self.val_end:
+            raise BadSplit(f"train must end before validation ends, got {self.train_end} and {self.val_end}")
+
+
+@dataclass(frozen=True)
+class FractionSplit:
+    """The first `train` of the rows, then `val` of them, the rest is test."""
+
+    train: float = 0.70
+    val: float = 0.15
+
+    def __post_init__(self) -> None:
+        if not (0 < self.train < 1 and 0 < self.val < 1 and self.train + self.val <= 1):
+            raise BadSplit(f"fractions must be positive and sum to at most 1, got {self.train} and {self.val}")
+
+
+Split = DateSplit | FractionSplit
+
+
+@dataclass(frozen=True)
+class Borders:
+    """A split of T rows: train is [0, train_stop), validation [train_stop, val_stop), test [val_stop, T)."""
+
+    train_stop: int
+    val_stop: int
+    n_rows: int
+    text: str  # how it was chosen and where the borders lie, for a person
+
+    def part(self, name: str) -> tuple[int, int]:
+        return {
+            "train": (0, self.train_stop),
+            "val": (self.train_stop, self.val_stop),
+            "test": (self.val_stop, self.n_rows),
+        }[name]
+
+
+def parse(content: Mapping[str, Any] | None) -> Split | None:
+    """{} -> None (choose); {"train_end": "2022-12-31", "val_end": "2024-12-31"} by date; {"train": 0.7, "val": 0.15}.
+
+    Raises BadSplit.
+    """
+    if not content:
+        return None
+    try:
+        if set(content) == {"train_end", "val_end"}:
+            return DateSplit(date.fromisoformat(content["train_end"]), date.fromisoformat(content["val_end"]))
+        if set(content) == {"train", "val"}:
+            return FractionSplit(float(content["train"]), float(content["val"]))
+    except (TypeError, ValueError) as error:
+        raise BadSplit(f"split {dict(content)!r:.120} cannot be read: {error}") from None
+    raise BadSplit(f"split has {', '.join(map(str, content))}, expected train_end and val_end, or train and val")
+
+
+def borders(dates: np.ndarray, split: Split | None = None) -> Borders:
+    """Where the split cuts `dates` (T days, rising, datetime64[D]).
+
+    None: the default dates if all three parts get rows, else by fraction. Raises BadSplit when train or validation would be
+    empty.
+    """
+    chosen, why = (split, "as asked") if split is not None else _choose(dates)
+    if isinstance(chosen, DateSplit):
+        train_stop = int(np.searchsorted(dates, np.datetime64(chosen.train_end, "D"), side="right"))
+        val_stop = int(np.searchsorted(dates, np.datetime64(chosen.val_end, "D"), side="right"))
+        how = "by date"
+    else:
+        train_stop = int(len(dates) * chosen.train)
+        val_stop = int(round(len(dates) * (chosen.train + chosen.val), 6))
+        how = f"by fraction {chosen.train:.0%} / {chosen.val:.0%} / {1 - chosen.train - chosen.val:.0%}"
+    if not 0 < train_stop < val_stop:
+        span = f"{dates[0]} to {dates[-1]}" if len(dates) else "no rows"
+        raise BadSplit(f"the split {chosen} leaves train or validation empty: the data covers {span}")
+    parts = f"train {_span(dates, 0, train_stop)}, val {_span(dates, train_stop, val_stop)}"
+    return Borders(
+        train_stop, val_stop, len(dates), f"{how} ({why}): {parts}, test {_span(dates, val_stop, len(dates))}"
+    )
+
+
+def _choose(dates: np.ndarray) -> tuple[Split, str]:
+    """By date when all three parts of the default get rows, else by fraction; the reason goes into the record."""
+    default = DateSplit()
+    last, first = dates[-1], dates[0]
+    if last <= np.datetime64(default.val_end, "D"):
+        return FractionSplit(), f"the data ends {last}, before a test part after {default.val_end} could begin"
+    if first > np.datetime64(default.train_end, "D"):
+        return FractionSplit(), f"the data begins {first}, after the default train part ended {default.train_end}"
+    return default, "the default"
+
+
+def _span(dates: np.ndarray, start: int, stop: int) -> str:
+    return f"{dates[start]}..{dates[stop - 1]} ({stop - start} rows)" if stop > start else "none"
+
+
+def window_ends(start: int, stop: int, context: int, horizon: int) -> np.ndarray:
+    """int64 positions e of the last row of each window of [start, stop): rows e-context+1..e+horizon all lie inside."""
+    return np.arange(start + context - 1, stop - horizon, dtype=np.int64)
+
+
+def check_counts(y_T: np.ndarray, train_ends: np.ndarray, val_ends: np.ndarray, min_positives: int, text: str) -> None:
+    """Raises SplitTooSmall unless validation has `min_positives` positives, and both parts both classes."""
+    n_val, n_pos = len(val_ends), int(y_T[val_ends].sum())
+    n_train, n_train_pos = len(train_ends), int(y_T[train_ends].sum())
+    if n_pos < min_positives:
+        raise SplitTooSmall(
+            f"validation has {n_pos} positives in {n_val} windows, at least {min_positives} are needed for a score that "
+            f"is more than noise; take a longer history or another split ({text})"
+        )
+    for part, n, pos in (("train", n_train, n_train_pos), ("validation", n_val, n_pos)):
+        if pos in (0, n):
+            raise SplitTooSmall(f"{part} has {pos} positives in {n} windows, both classes are needed ({text})")

@@ -1,0 +1,114 @@
+"""The indicators themselves: TA-Lib where it has them, pandas' rolling windows where it does not.
+
+Every function takes float64[T] columns in order of time and returns float64[T], NaN while warming up. All are recursions
+or trailing windows from the first row on: the value of a day depends on the days before it and on where the history
+begins, never on where it ends (fts.features.leak proves it at every build).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import talib
+from pandas.api.typing import Rolling
+
+VIX_WARM_UP = 59  # rows of the VIX history before vix_percentile_60d, its slowest feature, has a value
+
+
+def dema(close: np.ndarray, days: int) -> np.ndarray:
+    return talib.DEMA(close, days)
+
+
+def sma(close: np.ndarray, days: int) -> np.ndarray:
+    return talib.SMA(close, days)
+
+
+def rsi(close: np.ndarray, periods: int) -> np.ndarray:
+    """Wilder's relative strength index, 0..100."""
+    return talib.RSI(close, periods)
+
+
+def stochrsi(close: np.ndarray) -> np.ndarray:
+    """%K of STOCHRSI(14, 5, 3), 0..100: where RSI(14) stands within its range of the last 5 periods."""
+    return talib.STOCHRSI(close, timeperiod=14, fastk_period=5, fastd_period=3)[0]
+
+
+def macd_line(close: np.ndarray) -> np.ndarray:
+    """EMA(12) - EMA(26); the signal line's 9 only lengthens the warm-up."""
+    return talib.MACD(close, 12, 26, 9)[0]
+
+
+def obv(close: np.ndarray, volume: np.ndarray) -> np.ndarray:
+    """On-balance volume, cumulative from the first row of the history."""
+    return talib.OBV(close, volume)
+
+
+def adosc(high: np.ndarray, low: np.ndarray, close: np.ndarray, volume: np.ndarray) -> np.ndarray:
+    """Chaikin oscillator: EMA(3) - EMA(10) of the accumulation/distribution line."""
+    return talib.ADOSC(high, low, close, volume, 3, 10)
+
+
+def atr(high: np.ndarray, low: np.ndarray, close: np.ndarray, days: int) -> np.ndarray:
+    return talib.ATR(high, low, close, days)
+
+
+def adx(high: np.ndarray, low: np.ndarray, close: np.ndarray, days: int) -> np.ndarray:
+    return talib.ADX(high, low, close, days)
+
+
+def bb_percent_b(close: np.ndarray, days: int) -> np.ndarray:
+    """(C - lower) / (upper - lower) of Bollinger bands two population standard deviations wide."""
+    upper, _, lower = talib.BBANDS(close, days, 2, 2)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a flat price is refused later, by name and date
+        return (close - lower) / (upper - lower)
+
+
+def vwap(close: np.ndarray, volume: np.ndarray, days: int) -> np.ndarray:
+    """Rolling sum(C * V) / sum(V)."""
+    with np.errstate(divide="ignore", invalid="ignore"):  # no volume is refused later, by name and date
+        return _rolling(close * volume, days).sum().to_numpy() / _rolling(volume, days).sum().to_numpy()
+
+
+def percentile(values: np.ndarray, days: int) -> np.ndarray:
+    """Share in percent of the earlier `days`-1 values that lie below today's, 0..100."""
+    return (_rolling(values, days).rank(method="min").to_numpy() - 1) / (days - 1) * 100
+
+
+def zscore(values: np.ndarray, days: int) -> np.ndarray:
+    """Distance from the rolling mean in rolling sample standard deviations; 0 where nothing moved."""
+    window = _rolling(values, days)
+    sd = window.std().to_numpy()
+    distance = values - window.mean().to_numpy()
+    return np.where(sd == 0, 0.0, distance / np.where(sd == 0, 1.0, sd))
+
+
+def vix_regime(vix: np.ndarray) -> np.ndarray:
+    """0: below 15, 1: 15 to 25, 2: 25 and above."""
+    return np.digitize(vix, [15, 25]).astype(np.float64)
+
+
+def percent_change(values: np.ndarray, days: int) -> np.ndarray:
+    changed = np.full(len(values), np.nan)
+    changed[days:] = (values[days:] / values[:-days] - 1) * 100
+    return changed
+
+
+def of_finished_weeks(close: pd.Series, indicator: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """An indicator of weekly closes, read on each day from the week before: Friday's close is first seen on Monday.
+
+    A week runs Monday to Sunday, its close is that of its last trading day, whichever day that was. On the week's own
+    last day its close stays unseen too: whether a Thursday ends the week (Good Friday) is known only from a calendar or
+    from the next bar, and a bar of the future must not decide. So every day of week w shows week w-1 (lesson 24).
+    """
+    days = close.index.to_numpy().astype("datetime64[D]").astype(np.int64)
+    week = (days + 3) // 7  # day 0, 1970-01-01, was a Thursday; numpy's own weeks begin there, ours on Mondays
+    is_last = np.append(week[1:] != week[:-1], True)
+    week_of_day = np.concatenate([[0], np.cumsum(is_last[:-1])])
+    weekly = np.concatenate([[np.nan], indicator(close.to_numpy(np.float64)[is_last])])
+    return weekly[week_of_day]
+
+
+def _rolling(values: np.ndarray, days: int) -> Rolling:
+    return pd.Series(values).rolling(days)

@@ -1,0 +1,143 @@
+"""Which features a tier has, in order: name -> function of the bars (and of the VIX), as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+
+from fts.features import indicators as ta
+
+WARM_UP = 199  # rows: sma_200 is the slowest; the first 199 rows of a history are not used
+
+
+class FeatureUnknown(ValueError):
+    """A feature has no number where it should have one, or a tier lacks its inputs."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a feature may look at: bars up to some day, and VIX closes up to the same day."""
+
+    bars: pd.DataFrame
+    vix: pd.Series | None = None
+
+    def until(self, last: pd.Timestamp) -> Inputs:
+        """What was known on the evening of `last`."""
+        return Inputs(self.bars.loc[:last], None if self.vix is None else self.vix.loc[:last])
+
+
+Feature = Callable[[Inputs], np.ndarray]  # float64[T], one value for each bar, NaN while warming up
+
+
+def build(bars: pd.DataFrame, tier: str, vix: pd.Series | None = None) -> pd.DataFrame:
+    """The tier's features without the warm-up: T-199 rows of float64, index as `bars`.
+
+    For tiers with VIX features the rows outside the VIX history are left out. Raises FeatureUnknown.
+    """
+    if needs_vix(tier) and vix is None:
+        raise FeatureUnknown(f"tier {tier} needs VIX closes; give them, or take tier a25")
+    features = compute(Inputs(bars, vix), TIERS[tier]).iloc[WARM_UP:]
+    if vix is not None and needs_vix(tier):
+        first_known = vix.index[min(ta.VIX_WARM_UP, len(vix) - 1)]
+        features = features.loc[first_known : vix.index[-1]]
+    for name in features.columns:
+        if len(holes := np.flatnonzero(~np.isfinite(features[name].to_numpy()))):
+            day = features.index[holes[0]]
+            raise FeatureUnknown(
+                f"{name} is not a number on {day:%Y-%m-%d} ({len(holes)} such days), perhaps a flat price or no volume; "
+                "mend the bars of that time, or take another tier"
+            )
+    return features
+
+
+def compute(inputs: Inputs, features: Mapping[str, Feature]) -> pd.DataFrame:
+    """All rows, warm-up included (NaN)."""
+    return pd.DataFrame({name: function(inputs) for name, function in features.items()}, index=inputs.bars.index)
+
+
+def needs_vix(tier: str) -> bool:
+    return any(name in _VIX for name in tier_features(tier))
+
+
+def tier_features(tier: str) -> Mapping[str, Feature]:
+    if tier not in TIERS:
+        raise FeatureUnknown(f"no tier {tier!r:.40}, there are {', '.join(TIERS)}")
+    return TIERS[tier]
+
+
+def _bar(function: Callable[..., np.ndarray], *columns: str, **arguments: int) -> Feature:
+    """A feature of some columns of the bars."""
+
+    def feature(inputs: Inputs) -> np.ndarray:
+        return function(*(inputs.bars[c].to_numpy(np.float64) for c in columns), **arguments)
+
+    return feature
+
+
+def _weekly(function: Callable[..., np.ndarray], **arguments: int) -> Feature:
+    """A feature of the closes of finished weeks."""
+
+    def feature(inputs: Inputs) -> np.ndarray:
+        return ta.of_finished_weeks(inputs.bars["Close"], lambda closes: function(closes, **arguments))
+
+    return feature
+
+
+def _vix(function: Callable[..., np.ndarray], **arguments: int) -> Feature:
+    """A feature of the VIX closes, on the VIX's own days, then read on the days of the bars.
+
+    The VIX closes at 16:15 New York time, the bars at 16:00; a decision for tomorrow may use both.
+    """
+
+    def feature(inputs: Inputs) -> np.ndarray:
+        assert inputs.vix is not None, "a VIX feature was asked for without VIX closes"
+        values = pd.Series(function(inputs.vix.to_numpy(np.float64), **arguments), index=inputs.vix.index)
+        # a day the VIX lacks keeps the last value; the join check allows this on at most 1 % of the days
+        return values.reindex(inputs.bars.index, method="ffill").to_numpy()
+
+    return feature
+
+
+_A20: dict[str, Feature] = {
+    "dema_9": _bar(ta.dema, "Close", days=9),
+    "dema_10": _bar(ta.dema, "Close", days=10),
+    "sma_12": _bar(ta.sma, "Close", days=12),
+    "dema_20": _bar(ta.dema, "Close", days=20),
+    "dema_25": _bar(ta.dema, "Close", days=25),
+    "sma_50": _bar(ta.sma, "Close", days=50),
+    "dema_90": _bar(ta.dema, "Close", days=90),
+    "sma_100": _bar(ta.sma, "Close", days=100),
+    "sma_200": _bar(ta.sma, "Close", days=200),
+    "rsi_daily": _bar(ta.rsi, "Close", periods=14),
+    "rsi_weekly": _weekly(ta.rsi, periods=14),
+    "stochrsi_daily": _bar(ta.stochrsi, "Close"),
+    "stochrsi_weekly": _weekly(ta.stochrsi),
+    "macd_line": _bar(ta.macd_line, "Close"),
+    "obv": _bar(ta.obv, "Close", "Volume"),
+    "adosc": _bar(ta.adosc, "High", "Low", "Close", "Volume"),
+    "atr_14": _bar(ta.atr, "High", "Low", "Close", days=14),
+    "adx_14": _bar(ta.adx, "High", "Low", "Close", days=14),
+    "bb_percent_b": _bar(ta.bb_percent_b, "Close", days=20),
+    "vwap_20": _bar(ta.vwap, "Close", "Volume", days=20),
+}
+
+_RAW: dict[str, Feature] = {c: _bar(np.array, c) for c in ("Open", "High", "Low", "Close", "Volume")}
+
+_VIX: dict[str, Feature] = {
+    "vix_close": _vix(np.array),
+    "vix_sma_10": _vix(ta.sma, days=10),
+    "vix_sma_20": _vix(ta.sma, days=20),
+    "vix_percentile_60d": _vix(ta.percentile, days=60),
+    "vix_zscore_20d": _vix(ta.zscore, days=20),
+    "vix_regime": _vix(ta.vix_regime),
+    "vix_change_1d": _vix(ta.percent_change, days=1),
+    "vix_change_5d": _vix(ta.percent_change, days=5),
+}
+
+TIERS: Mapping[str, Mapping[str, Feature]] = MappingProxyType(
+    {"a20": _A20, "a25": {**_RAW, **_A20}, "c": {**_RAW, **_A20, **_VIX}}
+)

@@ -1,0 +1,292 @@
+"""Makes data sets (bars -> snapshot -> features -> leak check -> manifest) and loads them as what a cell trains on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fts.data import labels, sources, splits
+from fts.data.bars import COLUMNS, BadBars, check_bars, check_closes
+from fts.data.files import read_columns, read_dates, write_text
+from fts.data.manifest import Entry, Manifest, ManifestError, clean_ticker, processed_name, raw_name
+from fts.features import drift, leak, tiers
+
+MATCH = 0.99  # a join that finds fewer of its days fails (lesson 26)
+LONGEST_HORIZON = 5  # trading days; of the study's matrix
+USUAL_CONTEXT = 80  # days
+
+ProcessedEntry = Entry
+
+
+class JoinFailed(ValueError):
+    """Two tables that should share their days do not."""
+
+
+@dataclass(frozen=True)
+class CellData:
+    """Everything a cell trains and is judged on. T rows, F features; while sealed no row of the test part is here."""
+
+    name: str  # SPX.dataset.a25
+    data_md5: str  # of the processed file
+    feature_names: tuple[str, ...]
+    dates: np.ndarray  # datetime64[D], T
+    features_TF: np.ndarray  # noqa: N815  # shapes are upper-case suffixes; float32, C-contiguous
+    y_T: np.ndarray  # noqa: N815  # float32, NaN where the future is unknown
+    train_ends: np.ndarray  # int64 positions of the last row of each window
+    val_ends: np.ndarray
+    test_ends: np.ndarray  # empty while sealed
+    context: int  # days
+    horizon: int  # trading days
+    task: str
+    mean: np.ndarray  # float64, F: of the train rows; features_TF = (x - mean) / sd
+    sd: np.ndarray
+    label: labels.LabelFingerprint  # of all labels of train and validation
+    prior: float  # base rate of the train windows
+    prior_loss: float  # log loss of `prior` on the validation windows
+    n_train: int
+    n_val: int
+    n_pos: int  # positives among the validation windows
+    split: splits.Borders
+    sealed: bool
+
+
+def load(
+    root: Path | str,
+    dataset: str,
+    task: str,
+    horizon: int,
+    context: int,
+    split: Mapping[str, Any] | splits.Split | None = None,
+    *,
+    norm: str = "standard",
+    sealed: bool = True,
+    min_positives: int = splits.MIN_POSITIVES,
+) -> CellData:
+    """The data set `dataset` (name, or md5 of the processed file) in the data folder `root`, cut for one cell.
+
+    `split` as in `fts.data.splits.parse`; `norm` standard (train mean and sd, in float64) or none. While `sealed`, rows
+    from the test part on are dropped before anything is computed, labels included. Raises UnknownDataset,
+    ManifestError, BadSplit, SplitTooSmall, UnknownTask.
+    """
+    manifest = Manifest(Path(root))
+    entry = manifest.find(dataset)
+    if entry.tier is None:
+        raise ManifestError(f"{entry.dataset} is raw; a cell needs a processed data set such as SPX.dataset.a25")
+    path = manifest.file(entry)
+    chosen = splits.parse(split) if split is None or isinstance(split, Mapping) else split
+    all_dates = read_dates(path)
+    borders = splits.borders(all_dates, chosen)
+    test_start = all_dates[borders.val_stop] if borders.val_stop < len(all_dates) else None
+    dates, columns = read_columns(path, before=test_start if sealed else None)
+    bars = pd.DataFrame({name: columns[name] for name in COLUMNS})
+    names = tuple(tiers.tier_features(entry.tier))
+    features_TF, mean_F, sd_F = _scaled(np.column_stack([columns[n] for n in names]), borders.train_stop, norm)
+    y_T = labels.label(bars, task, horizon)
+    ends = {part: splits.window_ends(*borders.part(part), context, horizon) for part in ("train", "val")}
+    splits.check_counts(y_T, ends["train"], ends["val"], min_positives, borders.text)
+    test_ends = splits.window_ends(*borders.part("test"), context, horizon) if not sealed else np.empty(0, np.int64)
+    y_val = y_T[ends["val"]]
+    prior = float(y_T[ends["train"]].mean(dtype=np.float64))
+    definition = f"{labels.task(task).definition}.h{horizon}"
+    return CellData(
+        name=entry.dataset,
+        data_md5=entry.md5,
+        feature_names=names,
+        dates=dates,
+        features_TF=features_TF,
+        y_T=y_T,
+        train_ends=ends["train"],
+        val_ends=ends["val"],
+        test_ends=test_ends,
+        context=context,
+        horizon=horizon,
+        task=task,
+        mean=mean_F,
+        sd=sd_F,
+        label=labels.fingerprint(_labels_before_test(bars, task, horizon, borders), definition),
+        prior=prior,
+        prior_loss=_log_loss(prior, y_val),
+        n_train=len(ends["train"]),
+        n_val=len(ends["val"]),
+        n_pos=int(y_val.sum()),
+        split=borders,
+        sealed=sealed,
+    )
+
+
+def build(
+    root: Path | str,
+    source: str = "bundled",
+    ticker: str | None = None,
+    tier: str = "a25",
+    *,
+    path: Path | str | None = None,
+    vix: Path | str | None = None,
+    context: int = USUAL_CONTEXT,
+    horizon: int = LONGEST_HORIZON,
+) -> ProcessedEntry:
+    """Make the data set of a ticker and tier current, and return its manifest entry.
+
+    `source`: bundled (SPX, IXIC), yahoo, csv or parquet (with `path`), raw (the snapshot already here). `vix`: a file of
+    VIX closes for tiers that need them; default: those of the source. Raises BadBars, SourceFailed, LeakyFeature,
+    JoinFailed, FeatureUnknown, ManifestError.
+    """
+    manifest = Manifest(Path(root))
+    features = tiers.tier_features(tier)
+    bars, raw = _bars(manifest, source, ticker, path, min_rows=tiers.WARM_UP + context + horizon + 1)
+    made_of, note, closes = {raw.dataset: raw.md5}, "", None
+    if tiers.needs_vix(tier):
+        closes, vix_entry = _vix_closes(manifest, source, vix)
+        made_of[vix_entry.dataset] = vix_entry.md5
+        note = _check_vix_join(bars, closes)
+    leak.truncation_check(bars, features, closes)
+    x = tiers.build(bars, tier, closes)
+    if len(x) < context + horizon + 1:
+        raise BadBars(
+            f"{raw.dataset}: {len(x)} rows are left for tier {tier}, {context + horizon + 1} are needed ({note})"
+        )
+    table = bars.loc[bars.index.intersection(x.index)]
+    check_join(x.index, table.index, "features", "bars")
+    table = table.join(x[[n for n in x.columns if n not in COLUMNS]], how="inner", validate="one_to_one")
+    name = processed_name(raw.dataset.split(".")[0], tier)
+    entry = manifest.store("processed", name, table, tier=tier, sources=made_of, note=note)
+    _write_drift(manifest, entry, table[list(features)])
+    return entry
+
+
+def check_join(left: pd.Index, right: pd.Index, left_name: str, right_name: str) -> int:
+    """How many days of `left` the `right` lacks; raises JoinFailed when it has fewer than 99 % of them."""
+    lacking = left[~left.isin(right)]
+    if len(left) == 0 or len(lacking) > (1 - MATCH) * len(left):
+        example = f"; first one lacking: {lacking[0]}" if len(lacking) else ""
+        raise JoinFailed(
+            f"only {len(left) - len(lacking)} of {len(left)} days of the {left_name} are in the {right_name}, expected "
+            f"at least {MATCH:.0%}{example}; compare the two calendars and hours"
+        )
+    return len(lacking)
+
+
+def register(root: Path | str, path: Path | str, ticker: str | None = None) -> Entry:
+    """Check a file of bars (or VIX closes) and make it the current raw snapshot of its ticker (default: its name).
+
+    A parquet file that lies in raw/ is renamed, not rewritten; any other file is copied. Raises BadBars, ManifestError.
+    """
+    manifest, path = Manifest(Path(root)), Path(path)
+    if not path.exists() and (manifest.root / path).exists():
+        path = manifest.root / path  # as `pending` prints it
+    if path.parent.resolve() == (manifest.root / "processed").resolve():
+        raise ManifestError(f"{path.name} is a processed file; `fts data build` makes and registers it, or delete it")
+    name = clean_ticker(ticker or path.name.split(".")[0])
+    if name == "VIX":
+        frame = sources.closes_file(path).to_frame()
+    else:
+        frame = sources.parquet_file(path) if path.suffix == ".parquet" else sources.csv_file(path)
+    if path.suffix == ".parquet" and path.parent.resolve() == (manifest.root / "raw").resolve():
+        if path.is_symlink():
+            raise ManifestError(f"{path.name} is a link to a registered file; nothing to do")
+        return manifest.adopt(raw_name(name), path, {"file": path.name})
+    return manifest.store("raw", raw_name(name), frame, sources={"file": path.name})
+
+
+def listing(root: Path | str) -> tuple[Entry, ...]:
+    """The current version of every data set, raw ones first."""
+    return Manifest(Path(root)).listing()
+
+
+def verify(root: Path | str) -> list[str]:
+    """What is wrong, one sentence each; empty: all current entries are as recorded."""
+    return Manifest(Path(root)).verify()
+
+
+def pending(root: Path | str) -> list[Path]:
+    """Files in the data folder that no manifest knows, relative to it."""
+    return Manifest(Path(root)).pending()
+
+
+def drift_table(root: Path | str, dataset: str) -> pd.DataFrame:
+    """The table stored beside a processed data set: train against validation and test, per feature."""
+    manifest = Manifest(Path(root))
+    return pd.read_csv((manifest.root / manifest.find(dataset).path).with_suffix(".drift.csv"))
+
+
+def _bars(
+    manifest: Manifest, source: str, ticker: str | None, path: Path | str | None, min_rows: int
+) -> tuple[pd.DataFrame, Entry]:
+    """Checked bars and the entry of their snapshot."""
+    if source == "raw":
+        entry = manifest.current(raw_name(_wanted(ticker, source)))
+        return check_bars(pd.read_parquet(manifest.file(entry)), entry.dataset, min_rows), entry
+    if source in ("csv", "parquet"):
+        if path is None:
+            raise sources.SourceFailed(f"source {source} needs the path of a file")
+        entry = register(manifest.root, path, ticker)
+        return check_bars(pd.read_parquet(manifest.file(entry)), Path(path).name, min_rows), entry
+    if source == "bundled":
+        ticker = ticker or "SPX"
+        bars = sources.bundled(ticker)
+    elif source == "yahoo":
+        bars = sources.yahoo(_wanted(ticker, source))
+    else:
+        raise sources.SourceFailed(f"no source {source!r:.40}, there are bundled, yahoo, csv, parquet and raw")
+    bars = check_bars(bars, f"{source} {ticker}", min_rows)
+    return bars, manifest.store("raw", raw_name(_wanted(ticker, source)), bars, sources={"origin": source})
+
+
+def _wanted(ticker: str | None, source: str) -> str:
+    if not ticker:
+        raise sources.SourceFailed(f"source {source} needs a ticker, such as SPY")
+    return ticker
+
+
+def _vix_closes(manifest: Manifest, source: str, path: Path | str | None) -> tuple[pd.Series, Entry]:
+    if path is not None:
+        entry = register(manifest.root, path, "VIX")
+    elif source == "bundled":
+        entry = manifest.store("raw", raw_name("VIX"), sources.bundled_vix().to_frame(), sources={"origin": source})
+    elif source == "yahoo":
+        entry = manifest.store("raw", raw_name("VIX"), sources.yahoo_vix().to_frame(), sources={"origin": source})
+    else:
+        entry = manifest.current(raw_name("VIX"))
+    return check_closes(pd.read_parquet(manifest.file(entry)), entry.dataset), entry
+
+
+def _check_vix_join(bars: pd.DataFrame, closes: pd.Series) -> str:
+    """Raises JoinFailed; the note for the manifest says which rows go and which are filled."""
+    shared = bars.loc[closes.index[0] : closes.index[-1]]
+    filled = check_join(shared.index, closes.index, "bars", "VIX closes")
+    note = f"{len(bars) - len(shared)} of {len(bars)} rows lie outside the VIX closes {closes.index[0]:%Y-%m-%d}.."
+    return note + f"{closes.index[-1]:%Y-%m-%d}; {filled} days took the VIX close of the day before"
+
+
+def _write_drift(manifest: Manifest, entry: Entry, x: pd.DataFrame) -> None:
+    borders = splits.borders(x.index.to_numpy().astype("datetime64[D]"))
+    table = drift.drift_table(x, borders.train_stop, borders.val_stop)
+    write_text((manifest.root / entry.path).with_suffix(".drift.csv"), table.to_csv(index=False))
+
+
+def _scaled(x_TF: np.ndarray, train_stop: int, norm: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """float32 features and the float64 scaler that made them; only train rows decide the scaler."""
+    if norm not in ("standard", "none"):
+        raise ValueError(f"norm is {norm!r:.40}, expected standard or none")
+    x_TF = x_TF.astype(np.float64)
+    mean_F, sd_F = np.zeros(x_TF.shape[1]), np.ones(x_TF.shape[1])
+    if norm == "standard":
+        mean_F, sd_F = x_TF[:train_stop].mean(axis=0), x_TF[:train_stop].std(axis=0)
+        sd_F[sd_F == 0] = 1.0  # a feature that never moves in train stays at 0
+    return np.ascontiguousarray(((x_TF - mean_F) / sd_F).astype(np.float32)), mean_F, sd_F
+
+
+def _labels_before_test(bars: pd.DataFrame, task: str, horizon: int, borders: splits.Borders) -> np.ndarray:
+    """Labels of train and validation, none of which looks into the test part."""
+    return labels.label(bars.iloc[: borders.val_stop], task, horizon)
+
+
+def _log_loss(probability: float, y: np.ndarray) -> float:
+    """Natural logarithm, mean over samples, of one constant prediction."""
+    share = float(y.mean(dtype=np.float64))
+    return float(-(share * np.log(probability) + (1 - share) * np.log(1 - probability)))
