@@ -1,0 +1,61 @@
+"""What an exception means to the person who typed the command: one sentence and an exit code."""
+
+from __future__ import annotations
+
+import errno
+
+import click
+
+from state.errors import NoDatabase, NoSuchRow, SchemaTooNew, SchemaTooOld
+
+FAILED, USAGE, SCHEMA, NO_DATA = 1, 2, 5, 6
+OURS = ("fts.", "state.", "jobs.", "tui.")
+
+
+class NothingThere(click.ClickException):
+    """The question was well formed, and there is nothing it could be answered with."""
+
+    exit_code = NO_DATA
+
+
+def code_of(error: Exception) -> int:
+    if isinstance(error, click.ClickException):
+        return error.exit_code
+    if isinstance(error, SchemaTooNew | SchemaTooOld):
+        return SCHEMA
+    if isinstance(error, NoDatabase | NoSuchRow):
+        return NO_DATA
+    if type(error).__name__ in ("BadSpec", "BadSetting", "BadSpace"):
+        return USAGE
+    return FAILED
+
+
+def sentence_of(error: Exception) -> str:
+    """One line, whatever the error: what was found, and what to do."""
+    if isinstance(error, click.UsageError):
+        return _usage(error)
+    if isinstance(error, click.ClickException):
+        return _one_line(error.format_message())
+    if type(error).__module__.startswith(OURS):
+        return _one_line(str(error)) or type(error).__name__
+    if isinstance(error, OSError):
+        return _of_system(error)
+    kind = type(error).__name__
+    return f"a fault in fts itself: {kind}: {_one_line(str(error))} (run it again with FTS_DEBUG=1 to see where)"
+
+
+def _usage(error: click.UsageError) -> str:
+    path = error.ctx.command_path if error.ctx else "fts"
+    message = _one_line(error.format_message()).rstrip(".")
+    return f"{message} (see {path} --help)"
+
+
+def _of_system(error: OSError) -> str:
+    what = error.strerror or str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    cure = "; free space, then try again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return _one_line(f"{where}{what}{cure}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:2000]

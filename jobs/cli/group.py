@@ -1,0 +1,182 @@
+"""The list of all commands, in the order and the words a newcomer reads them; each is imported when it is called.
+
+`fts status` must answer within a tenth of a second, so nothing here imports torch, optuna, pandas or textual.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from jobs.settings import Places, places
+
+
+@dataclass(frozen=True)
+class Entry:
+    name: str
+    where: str  # "module:attribute" below jobs.cli, or "action:ID" for an action of the registry
+    help: str
+
+
+SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+    (
+        "Begin",
+        (
+            Entry("demo", "running:demo", "real S&P 500 data through queue and worker, in minutes"),
+            Entry("data", "data:data", "build, list, verify and register data sets"),
+            Entry("budgets", "matrix:budgets", "the model sizes and the architectures in each"),
+            Entry("enqueue", "matrix:enqueue", "put one cell, or the whole matrix, in line"),
+            Entry("worker", "running:worker", "run the queue until stopped (Ctrl-C loses nothing)"),
+            Entry("run", "running:run", "run one cell here and now, without the queue"),
+        ),
+    ),
+    (
+        "Look",
+        (
+            Entry("status", "status:status", "is all well, when is it done, what happened"),
+            Entry("tui", "window:tui", "the monitor, full screen"),
+            Entry("queue", "look:queue", "every job in the order it will run"),
+            Entry("trials", "look:trials", "the trials of one cell"),
+            Entry("curve", "look:curve", "losses epoch by epoch, as numbers or as a plot"),
+            Entry("logs", "look:logs", "what a trial printed; -f follows"),
+            Entry("events", "look:events", "who changed what, and when"),
+            Entry("watch", "watch:watch", "one line per change, as it happens"),
+            Entry("why", "look:why", "why a job is not running"),
+            Entry("results", "look:results", "best value per cell, with interval and baseline"),
+        ),
+    ),
+    (
+        "Change the queue",
+        (
+            Entry("move", "act:move", "earlier, later, or to a place in line"),
+            Entry("next", "act:next_", "run these next"),
+            Entry("pause", "act:pause", "pause jobs (running: checkpoint, free memory), or --queue"),
+            Entry("resume", "act:resume", "resume jobs at the same step, or --queue"),
+            Entry("cancel", "act:cancel", "take jobs out of the queue"),
+            Entry("retry", "act:retry", "put failed jobs back in line, trials kept"),
+            Entry("note", "act:note", "write a line into the journal"),
+            Entry("ack", "act:ack", "I have seen this"),
+            Entry("undo", "act:undo", "take back the last change, also after a restart"),
+            Entry("redo", "act:redo", "take back the last undo"),
+        ),
+    ),
+    (
+        "Stop",
+        (
+            Entry("drain", "act:drain", "workers stop after this trial (--after job: after this job)"),
+            Entry("stop", "act:stop", "workers stop at the next step, with a checkpoint"),
+        ),
+    ),
+    (
+        "Results and records",
+        (
+            Entry("report", "papers:report", "one page with figures, tables and provenance"),
+            Entry("train", "papers:train", "train the final model of a trial"),
+            Entry("predict", "papers:predict", "predictions of a finished trial"),
+            Entry("replicate", "papers:replicate", "run the best configuration again with other seeds"),
+            Entry("script", "papers:script", "write a script that runs one trial by hand"),
+            Entry("export", "keep:export", "rewrite the JSON and CSV files from the database"),
+            Entry("snapshot", "window:snapshot", "a screen of the monitor as svg, png or txt"),
+        ),
+    ),
+    (
+        "Keep house",
+        (
+            Entry("doctor", "keep:doctor", "what is wrong here, and what to do about it"),
+            Entry("backup", "keep:backup", "copy the database while it is in use"),
+            Entry("restore", "keep:restore", "put a backup in the database's place"),
+            Entry("gc", "keep:gc", "free the disk space of what nobody needs any more"),
+            Entry("db", "keep:db", "path, shell, or one query on the database"),
+            Entry("serve", "window:serve", "the monitor in a browser, read-only, this machine only"),
+        ),
+    ),
+)
+ENTRIES: dict[str, Entry] = {entry.name: entry for _, entries in SECTIONS for entry in entries}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is asked for, and prints the help from the list above."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name in ENTRIES if exists(ENTRIES[name])]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        entry = ENTRIES.get(name)
+        if entry is None:
+            return None
+        module, attribute = entry.where.split(":")
+        command: click.Command = getattr(importlib.import_module(f"jobs.cli.{module}"), attribute)
+        command.name, command.short_help = name, entry.help
+        with_db(command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in ENTRIES:
+            raise click.UsageError(f"there is no command {name!r}{_nearest(name)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, entries in SECTIONS:
+            offered = [(entry.name, entry.help) for entry in entries if exists(entry)]
+            if offered:
+                with formatter.section(title):
+                    formatter.write_dl(offered)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="A cell is named 2M/h1, or phase6a_2M_h1_threshold_1pct, or by its job number. "
+    "First steps: fts demo. Or: fts data build; fts enqueue --matrix; fts worker; fts status.",
+)
+@click.option("--db", "db", metavar="PATH", help="the database (default: $FTS_DB, else outputs/fts.db)")
+@click.version_option(package_name="fts", message="fts %(version)s")
+@click.pass_context
+def fts(ctx: click.Context, db: str | None) -> None:
+    """Runs a matrix of hyperparameter searches for days, loses nothing, and tells you how it stands."""
+    ctx.obj = places(db)
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+
+
+def with_db(command: click.Command) -> None:
+    """Lets `--db PATH` stand behind the command's name too, where most people type it."""
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        with_db(inner)
+    if not any(parameter.name == "db" for parameter in command.params):
+        command.params.append(
+            click.Option(["--db"], metavar="PATH", hidden=True, expose_value=False, callback=_other_database)
+        )
+
+
+def _other_database(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.obj = places(value)
+
+
+def exists(entry: Entry) -> bool:
+    """Is there a module for it? A command whose part is not installed is not offered."""
+    module = entry.where.split(":")[0]
+    return Path(__file__).with_name(f"{module}.py").exists()
+
+
+def _nearest(name: str) -> str:
+    import difflib  # here: needed only on this way out
+
+    near: Sequence[str] = difflib.get_close_matches(name, ENTRIES, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def here() -> Places:
+    """The places of the command that is running."""
+    found = click.get_current_context().obj
+    assert isinstance(found, Places)
+    return found

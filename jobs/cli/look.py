@@ -1,0 +1,360 @@
+"""The commands that show: queue, trials, curve, logs, events, results, why. None of them writes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobs import results as results_table
+from jobs.cli.errors import NothingThere
+from jobs.cli.group import here
+from jobs.cli.output import emit, emit_json, emit_line, emit_table, plain, say
+from jobs.cli.selection import choose, one_job, split_trial
+from jobs.glance import words
+from jobs.glance.sanitize import clean
+from jobs.why import why as reasons_of
+from state import queries
+from state.db import Database, open_database
+from state.values import Event, Job, JobStatus, Trial
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)")
+SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+@contextmanager
+def reading() -> Iterator[Database]:
+    """The database of this command, for reading only. Raises NoDatabase when there is none."""
+    db = open_database(here().db, readonly=True, check=False)
+    try:
+        yield db
+    finally:
+        db.close()
+
+
+@click.command()
+@click.argument("wanted", nargs=-1, metavar="[JOB]...")
+@AS_JSON
+def queue(wanted: tuple[str, ...], as_json: bool) -> None:
+    """Every job in the order it will run, then the ended ones.
+
+    JOB narrows it: 7, 3-5, 2M/h1, 2B, h3, state:failed.
+    """
+    with reading() as db:
+        snapshot = queries.snapshot(db)
+    jobs = choose(snapshot.jobs, wanted).jobs if wanted else snapshot.jobs
+    if as_json:
+        return emit_json("jobs", jobs, snapshot.taken_at)
+    if not jobs:
+        return say("the queue is empty: `fts enqueue --matrix` fills it")
+    if snapshot.queue_paused:
+        say(f"the queue is paused: {snapshot.queue_paused_reason or 'no reason given'}; `fts resume --queue` goes on")
+    places = {job.id: n for n, job in enumerate((j for j in snapshot.jobs if j.status in WAITING), start=1)}
+    columns = ("job", "place", "cell", "task", "tier", "state", "trials", "best", "attempt", "note")
+    rows = [
+        (
+            job.id,
+            places.get(job.id),
+            words.cell_name(job),
+            job.task,
+            job.tier,
+            f"{words.glyph_of(job.status)} {job.status}",
+            f"{words.trials_ended(job)}/{job.trials_wanted}",
+            words.score(job.best_value),
+            job.attempt,
+            remark(job),
+        )
+        for job in jobs
+    ]
+    return emit_table(columns, rows, right=("job", "place", "trials", "best", "attempt"))
+
+
+WAITING = (JobStatus.QUEUED, JobStatus.PAUSED)
+
+
+def remark(job: Job) -> str:
+    """What a person should know beside the state."""
+    if job.hold_reason:
+        return f"held: {job.hold_reason}"
+    if job.asked:
+        return f"asked to {job.asked}"
+    if job.status in (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.QUEUED) and job.cause:
+        return f"{job.cause}: {job.message}" if job.message else str(job.cause)
+    return ""
+
+
+@click.command()
+@click.argument("cell")
+@click.option("--csv", "as_csv", is_flag=True, help="comma-separated, every digit")
+@AS_JSON
+def trials(cell: str, as_csv: bool, as_json: bool) -> None:
+    """The trials of one CELL (2M/h1, its experiment name, or its job number), best marked with a star."""
+    with reading() as db:
+        job = one_job(queries.jobs(db), cell)
+        found = queries.trials(db, job.id)
+    if as_json:
+        return emit_json("trials", found)
+    if not found:
+        return say(f"job {job.id} ({words.cell_name(job)}) has no trial yet; `fts why {job.id}` says why")
+    if as_csv:
+        return emit_csv([flat(trial) for trial in found])
+    columns = ("trial", "state", "objective", "value", "epoch", "epochs", "AUC", "95%", "prior", "n_val", "n_pos")
+    columns += ("architecture", "params", "batch", "lr", "dropout", "minutes", "note")
+    rows = [_trial_row(trial, trial.number == job.best_trial) for trial in found]
+    right = ("value", "epoch", "epochs", "AUC", "prior", "n_val", "n_pos", "params", "lr", "dropout", "minutes")
+    return emit_table(columns, rows, right=right)
+
+
+def _trial_row(trial: Trial, best: bool) -> list[Any]:
+    return [
+        f"t{trial.number}{words.BEST if best else ''}",
+        f"{words.glyph_of(trial.status)} {trial.status}",
+        trial.objective,
+        words.score(trial.value),
+        trial.best_epoch,
+        trial.epochs,
+        words.score(trial.val_auc, 3),
+        results_table.interval(trial.auc_low, trial.auc_high),
+        words.score(trial.prior_loss),
+        trial.n_val,
+        trial.n_pos,
+        trial.architecture,
+        results_table.parameters(trial.n_params),
+        f"{trial.micro_batch}x{trial.accumulation}" if trial.micro_batch else None,
+        words.number(trial.params.get("learning_rate")),
+        words.number(trial.params.get("dropout")),
+        f"{trial.train_seconds / 60:.1f}",
+        ", ".join([*trial.badges, *([trial.message] if trial.message else [])]),
+    ]
+
+
+@click.command()
+@click.argument("cell", metavar="CELL[:tN]")
+@click.option("--plot", is_flag=True, help="draw it with characters")
+@AS_JSON
+def curve(cell: str, plot: bool, as_json: bool) -> None:
+    """Losses epoch by epoch of one trial: `fts curve 2M/h1:t3`; without :tN the running one, else the best."""
+    from jobs.cli.plot import plot_curve  # here: only when it is needed
+
+    with reading() as db:
+        job, trial = find_trial(db, cell)
+        epochs = queries.epochs(db, trial.id)
+    if as_json:
+        return emit_json("epochs", epochs)
+    if not epochs:
+        return say(f"t{trial.number} of {words.cell_name(job)} has no epoch yet")
+    say(f"{job.experiment} t{trial.number}, {trial.architecture}, {trial.status}")
+    if plot:
+        return emit(plot_curve(epochs, trial.prior_loss))
+    columns = ("epoch", "step", "train_loss", "val_loss", "val_auc", "val_brier", "pred_min", "pred_max", "pred_sd")
+    columns += ("lr", "samples/s", "seconds")
+    rows = [
+        (
+            f"{words.BEST if e.epoch == trial.best_epoch else ''}{e.epoch}",
+            e.step,
+            words.score(e.train_loss),
+            words.score(e.val_loss),
+            words.score(e.val_auc, 3),
+            words.score(e.val_brier),
+            words.score(e.pred_min, 3),
+            words.score(e.pred_max, 3),
+            words.score(e.pred_sd),
+            words.number(e.learning_rate),
+            f"{e.samples_per_s:.0f}",
+            f"{e.seconds:.1f}",
+        )
+        for e in epochs
+    ]
+    return emit_table(columns, rows, right=columns)
+
+
+def find_trial(db: Database, word: str) -> tuple[Job, Trial]:
+    """`2M/h1:t3`; without `:t3` the running trial, else the best, else the latest."""
+    cell, number = split_trial(word)
+    job = one_job(queries.jobs(db), cell)
+    found = queries.trials(db, job.id)
+    if not found:
+        raise NothingThere(f"job {job.id} ({words.cell_name(job)}) has no trial yet; `fts why {job.id}` says why")
+    if number is None:
+        live = [t for t in found if t.ended_at is None]
+        best = [t for t in found if t.number == job.best_trial]
+        return job, (live or best or found)[-1]
+    for trial in found:
+        if trial.number == number:
+            return job, trial
+    raise NothingThere(f"{words.cell_name(job)} has trials t0-t{found[-1].number}, no t{number}")
+
+
+@click.command()
+@click.argument("cell", metavar="[CELL[:tN]]", required=False)
+@click.option("-f", "--follow", is_flag=True, help="go on as lines are written")
+@click.option("-n", "--lines", default=50, show_default=True, help="of the end")
+@click.option("--grep", metavar="RE", help="only lines that match")
+@AS_JSON
+def logs(cell: str | None, follow: bool, lines: int, grep: str | None, as_json: bool) -> None:
+    """What a trial printed; without CELL the log that was written to last."""
+    pattern = _pattern(grep)
+    path = _log_of(cell)
+    say(str(path))
+    tail = [line for line in last_lines(path, lines if not grep else 1 << 30) if not pattern or pattern.search(line)]
+    if as_json and not follow:
+        return emit_json("log", {"path": str(path), "lines": tail[-lines:]})
+    for line in tail[-lines:]:
+        emit_line({"line": line}) if as_json else emit(line)
+    if follow:
+        for line in follow_lines(path):
+            if not pattern or pattern.search(line):
+                emit_line({"line": line}) if as_json else emit(line)
+    return None
+
+
+def _pattern(grep: str | None) -> re.Pattern[str] | None:
+    try:
+        return re.compile(grep) if grep else None
+    except re.error as error:
+        raise click.UsageError(f"{grep!r} is no regular expression: {error}") from error
+
+
+def _log_of(cell: str | None) -> Path:
+    folder = here().logs
+    if cell is None:
+        files = [path for path in folder.glob("*.log") if path.is_file()] if folder.is_dir() else []
+        if not files:
+            raise NothingThere(f"there is no log in {folder} yet; a worker writes one per trial")
+        return max(files, key=lambda path: path.stat().st_mtime)
+    with reading() as db:
+        job, trial = find_trial(db, cell)
+    path = Path(trial.log_path) if trial.log_path else None
+    if path is None or not path.is_file():
+        raise NothingThere(f"t{trial.number} of {words.cell_name(job)} has left no log file")
+    if not path.resolve().is_relative_to(folder.resolve()):  # a hostile row must not show other files of this user
+        raise NothingThere(f"the log of t{trial.number} is recorded at {clean(str(path))}, outside {folder}: not shown")
+    return path
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """The last `count` lines, read from the end (at most 8 MB of it)."""
+    with path.open("rb") as file:
+        end = file.seek(0, 2)
+        file.seek(max(0, end - (8 << 20)))
+        text = file.read().decode(errors="replace")
+    return [clean(line) for line in text.splitlines()[-count:]]
+
+
+def follow_lines(path: Path, poll_s: float = 0.3) -> Iterator[str]:
+    """Lines as they are written, for ever; starts at the end of the file, and again when it was replaced."""
+    file = path.open("rb")
+    try:
+        file.seek(0, 2)
+        rest = b""
+        while True:
+            chunk = file.read(1 << 16)
+            if not chunk:
+                time.sleep(poll_s)
+                if path.exists() and path.stat().st_size < file.tell():
+                    file.seek(0)
+                continue
+            *whole, rest = (rest + chunk).split(b"\n")
+            for line in whole:
+                yield clean(line.decode(errors="replace"))
+    finally:
+        file.close()
+
+
+@click.command()
+@click.option("--since", metavar="TIME", help="10h, 2d, or 2026-11-20 22:00")
+@click.option("--limit", default=50, show_default=True, help="at most so many, the newest")
+@click.option("--job", "cell", metavar="CELL", help="only of this job")
+@AS_JSON
+def events(since: str | None, limit: int, cell: str | None, as_json: bool) -> None:
+    """The journal: who changed what, and when, oldest first."""
+    with reading() as db:
+        after = since_of(since) if since else None
+        job_id = one_job(queries.jobs(db), cell).id if cell else None
+        found = [e for e in queries.events(db, limit=limit, job_id=job_id) if after is None or e.at >= after]
+    if as_json:
+        return emit_json("events", found)
+    if not found:
+        return say("nothing has happened" + (f" since {since}" if since else " yet"))
+    columns = ("event", "when", "who", "verb", "job", "what")
+    now = time.time()
+    rows = [(e.id, words.when(e.at, now), e.who, e.verb, e.job_id, event_words(e)) for e in found]
+    return emit_table(columns, rows, right=("event", "job"))
+
+
+def event_words(event: Event) -> str:
+    return f"{event.message} (undone by event {event.undone_by})" if event.undone_by else event.message
+
+
+def since_of(text: str) -> float:
+    """Seconds since the epoch of `10h` (ago), or of a date and time in this machine's zone."""
+    if match := DURATION.fullmatch(text.strip()):
+        return time.time() - float(match[1]) * SECONDS[match[2]]
+    from datetime import datetime  # here: only for dates
+
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except ValueError:
+        raise click.UsageError(f"{text!r} is no time; expected 10h, 2d, or 2026-11-20 22:00") from None
+
+
+@click.command()
+@click.argument("wanted", nargs=-1, metavar="[JOB]...")
+@click.option("--csv", "form", flag_value="csv", help="comma-separated, every digit")
+@click.option("--md", "form", flag_value="md", help="a Markdown table")
+@click.option("--json", "form", flag_value="json", help="one JSON object, with schema and taken_at")
+def results(wanted: tuple[str, ...], form: str | None) -> None:
+    """Best value per cell: with its 95 % interval, the class prior's loss and the size of the validation set."""
+    with reading() as db:
+        jobs = queries.jobs(db)
+        rows = results_table.results(db, choose(jobs, wanted).jobs if wanted else jobs)
+    if form == "json":
+        return emit_json("results", rows)
+    if form == "csv":
+        return emit(results_table.as_csv(rows).rstrip("\n"))
+    if not rows:
+        return say("there is no cell yet: `fts enqueue --matrix` puts the matrix in line")
+    if form == "md":
+        return emit(results_table.as_markdown(rows))
+    emit_table(results_table.COLUMNS, results_table.table(rows), right=results_table.NUMBERS)
+    return say("validation only; 95% is the interval of the AUC, prior the loss of always predicting the base rate")
+
+
+@click.command()
+@click.argument("job", metavar="JOB")
+@AS_JSON
+def why(job: str, as_json: bool) -> None:
+    """Why a JOB is not running: its place, a hold, the queue, the workers."""
+    with reading() as db:
+        snapshot = queries.snapshot(db)
+    found = one_job(snapshot.jobs, job)
+    told = reasons_of(found, snapshot)
+    if as_json:
+        return emit_json("why", {"job": found.id, "cell": words.cell_name(found), "reasons": told}, snapshot.taken_at)
+    return emit("\n".join(told))
+
+
+def flat(trial: Trial) -> dict[str, Any]:
+    """A trial as one row of a table: what has parts is JSON, what is missing is empty."""
+    values = plain(trial)
+    return {
+        name: "" if value is None else json.dumps(value) if isinstance(value, dict | list) else value
+        for name, value in values.items()
+    }
+
+
+def emit_csv(rows: list[dict[str, Any]]) -> None:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    emit(out.getvalue().rstrip("\n"))

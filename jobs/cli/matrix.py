@@ -1,0 +1,206 @@
+"""`fts budgets` shows what can be searched, `fts enqueue` puts it in line."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from jobs.cli.group import here
+from jobs.cli.output import emit_json, emit_table, say
+from jobs.cli.selection import CELL
+from jobs.commands import matrix
+from jobs.results import parameters
+
+EXPERIMENT = re.compile(r"phase6a_([A-Za-z0-9.]+)_h(\d{1,3})_([A-Za-z0-9_.-]+)")
+
+
+class Listed(click.ParamType):
+    """2M,20M as a tuple; every element is checked by `element`."""
+
+    name = "list"
+
+    def __init__(self, element: type[str] | type[int]) -> None:
+        self.element = element
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",") if part.strip()]
+        try:
+            return tuple(self.element(part.removeprefix("h") if self.element is int else part) for part in parts)
+        except ValueError:
+            self.fail(f"{value!r} is no list of whole numbers; expected 1,3,5", param, ctx)
+
+
+@click.command()
+@click.argument("budget", required=False)
+@click.option("--features", default=25, show_default=True, help="features of a day (tier a25 has 25)")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+def budgets(budget: str | None, features: int, as_json: bool) -> None:
+    """The model sizes, and with BUDGET every architecture in it with its counted parameters."""
+    from fts.model.architecture import ModelConfig
+    from fts.model.budgets import BUDGETS, count_parameters, grid
+
+    if budget is not None and budget not in BUDGETS:
+        raise click.UsageError(f"there is no budget {budget!r}; there are {', '.join(BUDGETS)}")
+    shapes = {
+        name: {str(a): count_parameters(ModelConfig(a, features)) for a in grid(name, features)}
+        for name in ([budget] if budget else BUDGETS)
+    }
+    if as_json:
+        return emit_json("budgets", shapes)
+    if budget is None:
+        rows = [
+            (name, parameters(BUDGETS[name]), len(sizes), len(set(sizes.values())), *_range(list(sizes.values())))
+            for name, sizes in shapes.items()
+        ]
+        columns = ("budget", "promises", "architectures", "sizes", "smallest", "largest")
+        return emit_table(columns, rows, right=columns[1:])
+    rows_of_one = [
+        (name, f"{count:,}", f"{100 * (count / BUDGETS[budget] - 1):+.1f} %") for name, count in shapes[budget].items()
+    ]
+    return emit_table(
+        ("architecture", "parameters", "off the label"), rows_of_one, right=("parameters", "off the label")
+    )
+
+
+def _range(sizes: list[int]) -> tuple[str, str]:
+    return (parameters(min(sizes)), parameters(max(sizes))) if sizes else ("—", "—")
+
+
+@click.command()
+@click.argument("cells", nargs=-1, metavar="[CELL]...")
+@click.option("--matrix", "whole", is_flag=True, help="all budgets x all horizons")
+@click.option("--budgets", "budgets_", type=Listed(str), metavar="2M,20M", help="default 2M,20M,200M,2B")
+@click.option("--horizons", type=Listed(int), metavar="1,3,5", help="trading days; default 1,3,5")
+@click.option("--trials", default=matrix.TRIALS, show_default=True, help="per cell")
+@click.option("--epochs", default=matrix.EPOCHS, show_default=True, help="at most; early stopping usually ends before")
+@click.option("--task", default=matrix.TASK, show_default=True)
+@click.option("--tier", default=matrix.TIER, show_default=True, help="a20, a25 or c")
+@click.option("--data", "dataset", metavar="NAME", help="data set by name (default: the tier's one; see fts data list)")
+@click.option("--objective", help="val_loss or val_auc  [default: val_loss]")
+@click.option("--loss", help="bce or focal  [default: bce]")
+@click.option("--pos-weight", is_flag=True, default=None, help="weight positives by their rarity")
+@click.option("--focal-gamma", type=float)
+@click.option("--sampler", help="tpe, gp or random  [default: tpe]")
+@click.option("--pruner", help="none, median or halving  [default: none]")
+@click.option("--seed", type=int, help="of the study  [default: 0]")
+@click.option("--patience", type=int, help="epochs without improvement  [default: 10]")
+@click.option("--min-delta", type=float, help="what counts as improvement  [default: 0.001]")
+@click.option("--max-steps", type=int, help="end a trial after so many optimizer steps")
+@click.option("--batch", "effective_batch", type=int, help="windows in one optimizer step  [default: 256]")
+@click.option("--grad-clip", type=float)
+@click.option("--context", type=int, help="days a window sees  [default: 80]")
+@click.option("--patch", type=int)
+@click.option("--stride", type=int)
+@click.option("--norm", help="revin or none  [default: revin]")
+@click.option("--channel-independent", is_flag=True, default=None, help="read every feature by itself")
+@click.option("--min-positives", type=int, help="refuse fewer in validation  [default: 30]")
+@click.option("--no-check", is_flag=True, help="skip the dry run of one step per cell")
+@click.option("-n", "--dry-run", is_flag=True, help="try every cell, put nothing in line")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+def enqueue(
+    cells: tuple[str, ...],
+    whole: bool,
+    budgets_: tuple[str, ...] | None,
+    horizons: tuple[int, ...] | None,
+    trials: int,
+    epochs: int,
+    task: str,
+    tier: str,
+    dataset: str | None,
+    no_check: bool,
+    dry_run: bool,
+    as_json: bool,
+    **fields: Any,
+) -> None:
+    """Put one CELL (2M/h1) or the whole --matrix in line.
+
+    Each cell is frozen as it is now and tried with one optimizer step first. The same cell twice is one job.
+    """
+    from state.db import open_database  # here: a wrong flag must not create a database
+
+    chosen = {name: value for name, value in fields.items() if value is not None}
+    specs = [
+        spec
+        for budget, horizon, named_task in _wanted(cells, whole, budgets_, horizons, task)
+        for spec in matrix.make_cells(here(), [budget], [horizon], trials, epochs, named_task, tier, dataset, **chosen)
+    ]
+    if dry_run:
+        lines = matrix.enqueue_cells(None, here(), specs, check=not no_check, dry_run=True, tell=say)
+    else:
+        db = open_database(here().db)
+        try:
+            lines = matrix.enqueue_cells(db, here(), specs, check=not no_check, tell=say)
+        finally:
+            db.close()
+    _report(lines, dry_run, as_json)
+
+
+def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        content = [
+            {
+                "experiment": line.cell.experiment,
+                "cell": f"{line.cell.budget}/h{line.cell.horizon}",
+                "job": line.job_id,
+                "created": line.created,
+                "found": line.found,
+                "identity": line.cell.identity,
+            }
+            for line in lines
+        ]
+        return emit_json("enqueued", content)
+    what = {True: "in line", False: "already there"}
+    rows = [
+        (
+            line.job_id,
+            f"{line.cell.budget}/h{line.cell.horizon}",
+            line.cell.experiment,
+            f"{line.cell.trials} x {line.cell.epochs}",
+            "would be put in line" if dry_run else what[line.created],
+        )
+        for line in lines
+    ]
+    emit_table(("job", "cell", "experiment", "trials x epochs", "state"), rows, right=("job",))
+    if dry_run:
+        return say("dry run: nothing was put in line")
+    new = sum(line.created for line in lines)
+    same = len(lines) - new
+    return say(
+        f"{new} of {len(lines)} put in line"
+        + (f"; {same} waited or ran already with the same specification" if same else "")
+        + ". `fts worker` runs them, `fts status` shows how they stand"
+    )
+
+
+def _wanted(
+    cells: tuple[str, ...],
+    whole: bool,
+    budgets_: tuple[str, ...] | None,
+    horizons: tuple[int, ...] | None,
+    task: str,
+) -> list[tuple[str, int, str]]:
+    """(budget, horizon, task) in the order they will run."""
+    if cells and (whole or budgets_ or horizons):
+        raise click.UsageError("name cells or give --matrix, --budgets and --horizons, not both")
+    if not cells and not (whole or budgets_ or horizons):
+        raise click.UsageError("name a cell such as 2M/h1, or give --matrix")
+    if not cells:
+        return [(b, h, task) for b in budgets_ or matrix.BUDGETS for h in horizons or matrix.HORIZONS]
+    return [parse_cell(cell, task) for cell in cells]
+
+
+def parse_cell(word: str, task: str) -> tuple[str, int, str]:
+    """2M/h1, 2M_h1 or phase6a_2M_h1_threshold_1pct as (2M, 1, task)."""
+    from fts.model.budgets import BUDGETS
+
+    match = CELL.fullmatch(word) or EXPERIMENT.fullmatch(word)
+    known = {name.lower(): name for name in BUDGETS}
+    if match is None or match[1].lower() not in known:
+        raise click.UsageError(
+            f"{word!r} is no cell; expected BUDGET/hDAYS such as 2M/h1, budgets {', '.join(BUDGETS)}"
+        )
+    return known[match[1].lower()], int(match[2]), match[3] if match.re is EXPERIMENT else task

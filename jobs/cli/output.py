@@ -1,0 +1,100 @@
+"""How a command speaks: tables and JSON on stdout, talk on stderr, every foreign string cleaned on its way out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from jobs.glance import words
+from jobs.glance.sanitize import clean, clean_value
+from jobs.table import layout
+from state.migrations import SCHEMA
+
+COLOURS = {
+    "running": "cyan",
+    "done": "green",
+    "complete": "green",
+    "failed": "red",
+    "paused": "magenta",
+    "interrupted": "yellow",
+    "ok": "green",
+    "warn": "yellow",
+    "bad": "red",
+}
+
+
+def say(text: str) -> None:
+    """Talk, for a person: one line on stderr."""
+    click.echo(clean(text), err=True)
+
+
+def complain(text: str) -> None:
+    """What went wrong, as one sentence on stderr."""
+    click.echo(f"fts: {clean(text)}", err=True)
+
+
+def emit(text: str = "") -> None:
+    """Data, one or more lines on stdout; each line is cleaned, the line ends are ours."""
+    click.echo("\n".join(clean(line) for line in text.split("\n")))
+
+
+def emit_json(kind: str, content: Any, taken_at: float | None = None) -> None:
+    """One JSON object: schema, taken_at and the content under its name. NaN has no word in JSON and becomes null."""
+    record = {"schema": SCHEMA, "taken_at": time.time() if taken_at is None else taken_at, kind: plain(content)}
+    click.echo(json.dumps(record, indent=None if not sys.stdout.isatty() else 2, allow_nan=False))
+
+
+def emit_line(content: Any) -> None:
+    """One line of NDJSON, flushed: for programs that follow along."""
+    click.echo(json.dumps(plain(content), allow_nan=False))
+    sys.stdout.flush()
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, enums and tuples as JSON has them, with every string cleaned."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {clean(str(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, str):
+        return clean(str(value))
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float) else clean_value(str(value))
+
+
+def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()) -> None:
+    """Aligned columns; `right` names the ones that hold numbers. Lines are cut only where a terminal reads them."""
+    head, *lines = layout(columns, rows, right)
+    room = terminal_columns()
+    click.echo(click.style(words.cut(head, room), bold=True))
+    for line in lines:
+        click.echo(_coloured(words.cut(line, room)))
+
+
+def terminal_columns() -> int:
+    """Columns of the terminal on stdout; a pipe has no edge."""
+    if not sys.stdout.isatty():
+        return 1 << 20
+    try:
+        return max(20, os.get_terminal_size(sys.stdout.fileno()).columns)
+    except OSError:
+        return 80
+
+
+def _coloured(line: str) -> str:
+    """The first word that names a state gets its colour; the word and its glyph stay."""
+    for word in line.split():
+        if word in COLOURS:
+            return line.replace(word, click.style(word, fg=COLOURS[word]), 1)
+    return line

@@ -1,0 +1,108 @@
+"""Finds the jobs a person names: 7, 3-5, 2M/h1, 2B, h3, an experiment's name, state:failed, all.
+
+Several words are one set, in the order of the queue. A word that matches nothing is an error, never silence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import click
+
+from jobs.cli.errors import NothingThere
+from jobs.glance.words import cell_name
+from state.values import Job, JobStatus
+
+NUMBER = re.compile(r"#?(\d{1,15})")
+RANGE = re.compile(r"#?(\d{1,15})(?:-|\.\.)(\d{1,15})")
+CELL = re.compile(r"([A-Za-z0-9.]+)[/_]h(\d{1,3})", re.IGNORECASE)
+HORIZON = re.compile(r"h(\d{1,3})", re.IGNORECASE)
+TRIAL = re.compile(r"(.+):t?(\d{1,7})")
+FIELDS = ("state", "status", "budget", "horizon", "task", "tier", "kind", "cause", "experiment")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The jobs a person meant, and whether each was named by itself (7) or swept up by a pattern (2B)."""
+
+    jobs: tuple[Job, ...]
+    named: frozenset[int]
+
+
+def choose(jobs: Sequence[Job], wanted: Sequence[str]) -> Chosen:
+    """The jobs that `wanted` names. Raises NothingThere for a word that matches none, UsageError for a strange one."""
+    found: set[int] = set()
+    named: set[int] = set()
+    for word in wanted:
+        matches = [job for job in jobs if matcher(word)(job)]
+        if not matches:
+            raise NothingThere(f"no job matches {word!r}; {known(jobs)}")
+        found |= {job.id for job in matches}
+        if NUMBER.fullmatch(word) or len(matches) == 1:
+            named |= {job.id for job in matches}
+    return Chosen(tuple(job for job in jobs if job.id in found), frozenset(named))
+
+
+def matcher(word: str) -> Callable[[Job], bool]:
+    """The question that one word asks of a job; `!word` asks the opposite."""
+    if word.startswith("!") and len(word) > 1:
+        asks = matcher(word[1:])
+        return lambda job: not asks(job)
+    if match := NUMBER.fullmatch(word):
+        wanted = int(match[1])
+        return lambda job: job.id == wanted
+    if match := RANGE.fullmatch(word):
+        low, high = sorted((int(match[1]), int(match[2])))
+        return lambda job: low <= job.id <= high
+    if match := CELL.fullmatch(word):
+        cell = f"{match[1]}/h{match[2]}".lower()
+        return lambda job: f"{job.budget}/h{job.horizon}".lower() == cell
+    if match := HORIZON.fullmatch(word):
+        horizon = int(match[1])
+        return lambda job: job.horizon == horizon
+    if ":" in word:
+        return _field(word)
+    low_word = word.lower()
+    if low_word == "all":
+        return lambda job: True
+    return lambda job: low_word in (job.experiment.lower(), job.budget.lower(), cell_name(job).lower())
+
+
+def one_job(jobs: Sequence[Job], word: str) -> Job:
+    """The one job a word means: a job that waits or runs goes before an ended one, then the newest."""
+    matches = list(choose(jobs, [word]).jobs)
+    if len({(job.experiment, job.kind) for job in matches}) > 1:
+        names = ", ".join(f"{job.id} ({cell_name(job)})" for job in matches[:6])
+        raise click.UsageError(f"{word!r} means several jobs: {names}; name one")
+    ended = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
+    return max(matches, key=lambda job: (job.status not in ended, job.id))
+
+
+def split_trial(word: str) -> tuple[str, int | None]:
+    """`2M/h1:t3` is trial 3 of 2M/h1; without `:t3` the trial is None."""
+    match = TRIAL.fullmatch(word)
+    return (match[1], int(match[2])) if match else (word, None)
+
+
+def known(jobs: Sequence[Job]) -> str:
+    """What could have been named instead."""
+    if not jobs:
+        return "the queue is empty: `fts enqueue --matrix` fills it"
+    names = list(dict.fromkeys(cell_name(job) for job in jobs))
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"there are jobs {min(j.id for j in jobs)}-{max(j.id for j in jobs)}: {', '.join(names[:8])}{more}"
+
+
+def _field(word: str) -> Callable[[Job], bool]:
+    name, _, value = word.partition(":")
+    if name not in FIELDS:
+        raise click.UsageError(f"{word!r} asks for {name!r}, expected one of {', '.join(FIELDS)}")
+    attribute = "status" if name == "state" else name
+    wanted = value.lower().removeprefix("h") if name == "horizon" else value.lower()
+    if attribute == "status" and wanted not in list(JobStatus) and wanted != "held":
+        raise click.UsageError(f"there is no state {value!r}; there are {', '.join(JobStatus)} and held")
+    if wanted == "held" and attribute == "status":
+        return lambda job: job.status == JobStatus.QUEUED and job.hold_reason is not None
+    return lambda job: str(getattr(job, attribute) or "").lower() == wanted

@@ -1,0 +1,71 @@
+"""`fts watch`: one sentence per change, as it happens; append-only, for screen readers, logs and pipes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import click
+
+from jobs.cli.group import here
+from jobs.cli.look import event_words
+from jobs.cli.output import emit, emit_line, say
+from jobs.glance import words
+from jobs.why import runnable, running
+from state import queries
+from state.db import Database, open_database
+from state.migrations import SCHEMA
+from state.values import Event
+
+BATCH = 1000  # events read at once
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="NDJSON: one event per line")
+@click.option("--from", "start", type=int, metavar="EVENT", help="begin behind this event (0: from the beginning)")
+@click.option("--until-idle", is_flag=True, help="leave when nothing runs and nothing can")
+@click.option("--every", "poll_s", default=1.0, show_default=True, help="seconds between two looks")
+def watch(as_json: bool, start: int | None, until_idle: bool, poll_s: float) -> None:
+    """One line per change, as it happens. Ctrl-C leaves; the worker goes on."""
+    db = open_database(here().db, readonly=True, check=False)
+    try:
+        say(f"watching {here().db}; Ctrl-C leaves, the worker goes on")
+        for event in follow(db, start, until_idle, poll_s):
+            if as_json:
+                emit_line({"schema": SCHEMA, "taken_at": time.time(), "event": event})
+            else:
+                emit(sentence(event))
+    finally:
+        db.close()
+
+
+def follow(db: Database, start: int | None, until_idle: bool, poll_s: float) -> Iterator[Event]:
+    """Every event behind `start` (None: from now on) in its order; a look costs one pragma while nothing changes."""
+    last = _newest(db) if start is None else start
+    version = None
+    while True:
+        now = queries.data_version(db)
+        if now != version:
+            version = now
+            while found := queries.events(db, since=last, limit=BATCH):
+                yield from found
+                last = found[-1].id
+            if until_idle and not _anything_to_do(db):
+                return
+        time.sleep(poll_s)
+
+
+def _newest(db: Database) -> int:
+    latest = queries.events(db, limit=1)
+    return latest[-1].id if latest else 0
+
+
+def _anything_to_do(db: Database) -> bool:
+    """Does a job run, or could one be claimed?"""
+    snapshot = queries.snapshot(db)
+    return bool(running(snapshot) or runnable(snapshot))
+
+
+def sentence(event: Event) -> str:
+    """`08:14:02 2B/h1 ...`: time, who, what."""
+    return f"{words.seconds_clock(event.at)} {event.who}: {event_words(event)}"

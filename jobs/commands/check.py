@@ -1,0 +1,165 @@
+"""Proves that a cell can run before it may enter the queue: one optimizer step on 64 windows, in a real trial process.
+
+200M and 2B are too large to try on every machine: their architectures are built on the meta device, where a model has
+shapes and no bytes, and their memory is worked out by arithmetic.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fts.search.spec import CellSpec, TrialSpec, seed_for
+from jobs.process import ChildError, ChildProcess
+from jobs.settings import TRIAL_MODULE, Places, best_device
+
+ROWS = 64  # windows in the one step
+TRIED = ("tiny", "2M", "20M")  # budgets small enough to be tried for real
+PATIENCE_S = 180.0  # for one step of 20M on a slow machine, the import of torch included
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the dry run of one cell found."""
+
+    cell: CellSpec
+    problem: str | None  # why it may not enter the queue; None: it may
+    found: str  # what was tried, in words
+
+
+def check_cells(places: Places, cells: Iterable[CellSpec]) -> Iterator[Checked]:
+    """One answer per cell, as it comes. One trial process serves them all, because importing torch costs seconds."""
+    with tempfile.TemporaryDirectory(prefix="fts-dry-run-") as folder:
+        tried = _TrialProcess(places, Path(folder))
+        try:
+            for cell in cells:
+                yield tried.check(cell) if cell.budget in TRIED else check_on_paper(cell)
+        finally:
+            tried.close()
+
+
+class _TrialProcess:
+    """A trial process that is replaced when a dry run ended badly."""
+
+    def __init__(self, places: Places, folder: Path) -> None:
+        self.places, self.folder = places, folder
+        self._child: ChildProcess | None = None
+        self._number = 0
+
+    def check(self, cell: CellSpec) -> Checked:
+        params = first_params(cell)
+        self._number += 1
+        spec = TrialSpec(
+            cell=cell,
+            number=self._number,
+            params=params,
+            seed=seed_for(cell.seed, 0, "train"),
+            threads=1,
+            device=best_device(),
+            data_root=str(self.places.data),
+            folder=str(self.folder / f"trial_{self._number}"),
+            log_path=str(self.folder / f"trial_{self._number}.log"),
+            dry_run_rows=ROWS,
+        )
+        began = time.monotonic()
+        try:
+            problem = self._one_step(spec)
+        except ChildError as error:
+            problem = str(error)
+        if problem:
+            self.close()
+            return Checked(cell, problem, "one step failed")
+        return Checked(cell, None, f"one step of {params['architecture']} in {time.monotonic() - began:.1f} s")
+
+    def _one_step(self, spec: TrialSpec) -> str | None:
+        """None when the trial process says that it did its step, else what went wrong."""
+        child = self._child or ChildProcess(
+            [sys.executable, *TRIAL_MODULE], self.folder / "process.log", threads=spec.threads
+        )
+        self._child = child
+        child.send({"do": "run", "spec": spec.to_json()})
+        give_up = time.monotonic() + PATIENCE_S
+        while time.monotonic() < give_up:
+            for fact in child.facts(0.1):
+                if fact.get("fact") == "result":
+                    return None
+                if fact.get("fact") == "failed":
+                    return str(fact.get("message") or fact.get("cause") or "it failed without a word")
+            if child.poll() is not None and child.facts_ended:
+                return f"the trial process ended with code {child.poll()}: {self._last_line(spec)}"
+        return f"no step within {PATIENCE_S:.0f} s"
+
+    def _last_line(self, spec: TrialSpec) -> str:
+        for path in (Path(spec.log_path), self.folder / "process.log"):
+            if path.exists() and (lines := path.read_text(errors="replace").strip().splitlines()):
+                return lines[-1][:300]
+        return "it left no log"
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.close_stdin()
+            self._child.wait(5.0)
+            self._child.close()
+            self._child = None
+
+
+def first_params(cell: CellSpec) -> dict[str, object]:
+    """The parameters that trial 0 of the cell will get."""
+    from fts.search.suggest import suggest  # here, not above: optuna costs 0.4 s
+
+    if cell.warm_start:
+        return dict(cell.warm_start[0])
+    return suggest(cell.space, [], cell.seed, 0, cell.sampler, cell.objective == "val_auc")
+
+
+def check_on_paper(cell: CellSpec) -> Checked:
+    """Every architecture of a large cell, without memory: its counted size must equal the formula and the label."""
+    import torch  # here, not above: seconds, and only the large budgets need it
+
+    from fts.model.architecture import Architecture, ModelConfig
+    from fts.model.budgets import count_parameters, fits
+    from fts.model.patchtst import PatchTST
+
+    n_features = features_of(cell)
+    names = [str(name) for name in cell.space["architecture"]["choices"]]
+    smallest: tuple[int, str] | None = None
+    for name in names:
+        config = ModelConfig(
+            Architecture.parse(name),
+            n_features,
+            context=cell.context,
+            patch=cell.patch,
+            stride=cell.stride,
+            norm=cell.norm,
+            channel_independent=cell.channel_independent,
+        )
+        formula = count_parameters(config)
+        if not fits(cell.budget, formula):
+            return Checked(cell, f"{name} has {formula:,} parameters, which is no {cell.budget}", "counted")
+        smallest = min(smallest or (formula, name), (formula, name))
+    assert smallest is not None, "a space without architectures does not pass space_for"
+    config = ModelConfig(
+        Architecture.parse(smallest[1]),
+        n_features,
+        context=cell.context,
+        patch=cell.patch,
+        stride=cell.stride,
+        norm=cell.norm,
+        channel_independent=cell.channel_independent,
+    )
+    with torch.device("meta"):
+        counted = sum(parameter.numel() for parameter in PatchTST(config).parameters())
+    if counted != smallest[0]:
+        return Checked(cell, f"{smallest[1]} has {counted:,} parameters, the formula says {smallest[0]:,}", "counted")
+    return Checked(cell, None, f"{len(names)} architectures counted, the smallest {smallest[1]} has {counted:,}")
+
+
+def features_of(cell: CellSpec) -> int:
+    """How many features a day of the cell's tier has."""
+    from fts.features.tiers import TIERS  # here, not above: TA-Lib and pandas
+
+    return len(TIERS[cell.tier])

@@ -1,0 +1,217 @@
+"""From a matrix (budgets x horizons) to jobs in line: each cell is frozen as a spec, tried once, and written.
+
+All cells of one call enter the queue in one transaction, or none does. The same cell twice is one job.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fts.search.spec import BadSpec, CellSpec
+from jobs.settings import Places
+from state.values import Enqueued
+
+BUDGETS = ("2M", "20M", "200M", "2B")  # the matrix of the study; `tiny` is for tests
+HORIZONS = (1, 3, 5)  # trading days
+TASK = "threshold_1pct"
+TIER = "a25"
+TRIALS = EPOCHS = 50
+
+
+class NotEnqueued(RuntimeError):
+    """A cell did not pass its dry run, or there is no data for it. Nothing was put in line."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What became of one cell."""
+
+    cell: CellSpec
+    found: str | None  # by the dry run, in words; None: not tried
+    job_id: int | None  # None: a dry run, or a cell that is refused
+    created: bool
+    problem: str | None = None
+
+
+def enqueue_matrix(
+    db: Any,
+    places: Places,
+    budgets: Sequence[str] = BUDGETS,
+    horizons: Sequence[int] = HORIZONS,
+    trials: int = TRIALS,
+    epochs: int = EPOCHS,
+    task: str = TASK,
+    tier: str = TIER,
+    *,
+    dataset: str | None = None,
+    check: bool = True,
+    dry_run: bool = False,
+    who: str | None = None,
+    tell: Callable[[str], None] | None = None,
+    **fields: Any,
+) -> list[Line]:
+    """Puts budgets x horizons in line, in that order; `fields` are further fields of CellSpec.
+
+    Raises BadSpec for a value out of range, NotEnqueued (with every reason) when a cell fails its dry run or the data
+    set is missing; then nothing was written. A dry run tries every cell and writes nothing.
+    """
+    cells = make_cells(places, budgets, horizons, trials, epochs, task, tier, dataset, **fields)
+    return enqueue_cells(db, places, cells, check=check, dry_run=dry_run, who=who, tell=tell)
+
+
+def enqueue_cells(
+    db: Any,
+    places: Places,
+    cells: Sequence[CellSpec],
+    *,
+    check: bool = True,
+    dry_run: bool = False,
+    who: str | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> list[Line]:
+    """Tries the cells and puts them in line, all or none; see enqueue_matrix. A dry run needs no database."""
+    lines = _tried(places, cells, tell) if check else [Line(cell, None, None, False) for cell in cells]
+    if refused := [line for line in lines if line.problem]:
+        reasons = "; ".join(f"{_name(line.cell)}: {line.problem}" for line in refused)
+        raise NotEnqueued(f"{reasons}; nothing was put in line")
+    if dry_run:
+        return lines
+    written = write(db, cells, who)
+    return [replace(line, job_id=w.job_id, created=w.created) for line, w in zip(lines, written, strict=True)]
+
+
+def make_cells(
+    places: Places,
+    budgets: Sequence[str],
+    horizons: Sequence[int],
+    trials: int,
+    epochs: int,
+    task: str,
+    tier: str,
+    dataset: str | None = None,
+    **fields: Any,
+) -> list[CellSpec]:
+    """The specs of the matrix, checked field by field. Raises BadSpec, and NotEnqueued without the data."""
+    data = find_data(places.data, tier, dataset)
+    commit, dirty = code_version()
+    cells = []
+    for budget in budgets:
+        space = _space(budget, data.n_features, fields)
+        for horizon in horizons:
+            spec = CellSpec(
+                experiment=f"phase6a_{budget}_h{horizon}_{task}",
+                budget=budget,
+                horizon=horizon,
+                task=task,
+                tier=tier,
+                dataset=data.name,
+                data_md5=data.md5,
+                trials=trials,
+                epochs=epochs,
+                space=space,
+                code_commit=commit,
+                code_dirty=dirty,
+                **fields,
+            )
+            cells.append(CellSpec.from_json(spec.to_json()))
+    return cells
+
+
+def write(db: Any, cells: Iterable[CellSpec], who: str | None = None) -> list[Enqueued]:
+    """All cells in one transaction; one that already waits or runs is found, not doubled."""
+    from state import transitions  # here, not above: peewee and huey, which a mere --help need not load
+
+    rows = [
+        {
+            "experiment": cell.experiment,
+            "kind": cell.kind,
+            "budget": cell.budget,
+            "horizon": cell.horizon,
+            "task": cell.task,
+            "tier": cell.tier,
+            "trials_wanted": cell.trials,
+            "spec": cell.to_json(),
+            "spec_md5": cell.identity,
+        }
+        for cell in cells
+    ]
+    return list(transitions.enqueue(db, rows, who=who))
+
+
+@dataclass(frozen=True)
+class Data:
+    """The processed data set a matrix will train on."""
+
+    name: str  # SPX.dataset.a25
+    md5: str
+    n_features: int
+
+
+def find_data(root: Path, tier: str, dataset: str | None = None) -> Data:
+    """The current data set of that name; without one the S&P 500's of the tier, or the only one there is.
+
+    Raises NotEnqueued, BadSpec for an unknown tier.
+    """
+    from fts.features.tiers import TIERS  # here, not above: TA-Lib and pandas, for enqueue alone
+    from fts.search.dataset import listing
+
+    if tier not in TIERS:
+        raise BadSpec(f"there is no tier {tier!r}; there are {', '.join(TIERS)}")
+    found = {entry.dataset: entry for entry in listing(root) if entry.tier == tier}
+    build = f"`fts data build --tier {tier}`" if tier != TIER else "`fts data build`"
+    if dataset is not None and dataset not in found:
+        known = ", ".join(found) or "none"
+        raise NotEnqueued(f"there is no data set {dataset!r} of tier {tier} in {root} (there is: {known}); run {build}")
+    if not found:
+        raise NotEnqueued(f"there is no data set of tier {tier} in {root}; run {build}")
+    usual = f"SPX.dataset.{tier}"
+    name = dataset or (usual if usual in found else next(iter(found)))
+    if dataset is None and name != usual and len(found) > 1:
+        raise NotEnqueued(f"there are several data sets of tier {tier}: {', '.join(found)}; name one with --data")
+    return Data(name, found[name].md5, len(TIERS[tier]))
+
+
+def code_version() -> tuple[str | None, bool | None]:
+    """(commit, uncommitted changes) of the checkout this code runs from; (None, None) where it is no checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None, None
+    commit = _git(root, "rev-parse", "HEAD")
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "fts", "state", "jobs")
+    return (commit, bool(changes)) if commit and changes is not None else (None, None)
+
+
+def _git(root: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _space(budget: str, n_features: int, fields: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    from fts.model.budgets import BUDGETS as KNOWN
+    from fts.search.space import space_for  # here, not above: it imports optuna
+
+    if budget not in KNOWN:
+        raise BadSpec(f"there is no budget {budget!r}; there are {', '.join(KNOWN)}")
+    return space_for(budget, n_features)
+
+
+def _tried(places: Places, cells: Sequence[CellSpec], tell: Callable[[str], None] | None) -> list[Line]:
+    from jobs.commands.check import check_cells
+
+    lines = []
+    for checked in check_cells(places, cells):
+        lines.append(Line(checked.cell, checked.found, None, False, checked.problem))
+        if tell:
+            tell(f"{_name(checked.cell)}: {checked.problem or checked.found}")
+    return lines
+
+
+def _name(cell: CellSpec) -> str:
+    return f"{cell.budget}/h{cell.horizon}"

@@ -1,0 +1,174 @@
+"""The results table: what each cell found, how sure that is, and whether it beats knowing nothing.
+
+Beside every best value stand its interval, the number of validation windows and positives, and the loss of the class
+prior, because a validation set of 19 once drove 600 trials (lesson 1).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from jobs.exports import best_of
+from jobs.glance import words
+from jobs.table import layout
+from state.values import Job, JobStatus, Trial
+
+BELOW_PRIOR = "below prior"  # its validation loss is no better than always predicting the base rate
+IN_NOISE = "inside noise"  # the 95 % interval of its AUC contains 0.5: it may be a coin
+
+
+@dataclass(frozen=True)
+class Result:
+    """One cell. Values are those of the best complete trial; None while there is none."""
+
+    job: int
+    cell: str  # 2M/h1
+    experiment: str
+    status: str
+    wanted: int
+    complete: int
+    pruned: int
+    failed: int
+    objective: str
+    value: float | None
+    best_trial: int | None
+    best_epoch: int | None
+    val_loss: float | None
+    prior_loss: float | None
+    val_auc: float | None
+    auc_low: float | None  # 95 %
+    auc_high: float | None
+    n_val: int | None
+    n_pos: int | None
+    base_rate: float | None
+    architecture: str | None
+    n_params: int | None
+    minutes: float  # of training, summed over the trials
+    label_md5: str | None
+    data_md5: str | None
+    badges: tuple[str, ...]
+
+
+def results(db: Any, jobs: Iterable[Job] | None = None) -> list[Result]:
+    """One row per cell, by budget and horizon; a cell that was run again appears once per job."""
+    from state import queries  # here, not above: peewee, which the pure parts of this file do not need
+
+    chosen = [job for job in (queries.jobs(db) if jobs is None else jobs) if job.status is not JobStatus.CANCELLED]
+    rows = [result_of(job, queries.trials(db, job.id)) for job in chosen if job.kind == "cell"]
+    order = {job.id: (BUDGETS.get(job.budget, len(BUDGETS)), job.horizon, job.id) for job in chosen}
+    return sorted(rows, key=lambda row: order[row.job])
+
+
+BUDGETS = {"tiny": 0, "2M": 1, "20M": 2, "200M": 3, "2B": 4}
+
+
+def results_table(db: Any) -> str:
+    """The table as text, as `fts results` prints it."""
+    return "\n".join(layout(COLUMNS, table(results(db)), right=NUMBERS))
+
+
+def result_of(job: Job, trials: Sequence[Trial]) -> Result:
+    best = best_of(job, trials)
+    return Result(
+        job=job.id,
+        cell=words.cell_name(job),
+        experiment=job.experiment,
+        status=str(job.status),
+        wanted=job.trials_wanted,
+        complete=job.trials_complete,
+        pruned=job.trials_pruned,
+        failed=job.trials_failed,
+        objective=best.objective if best else str(job.spec.get("objective", "val_loss")),
+        value=best.value if best else None,
+        best_trial=best.number if best else None,
+        best_epoch=best.best_epoch if best else None,
+        val_loss=best.val_loss if best else None,
+        prior_loss=best.prior_loss if best else None,
+        val_auc=best.val_auc if best else None,
+        auc_low=best.auc_low if best else None,
+        auc_high=best.auc_high if best else None,
+        n_val=best.n_val if best else None,
+        n_pos=best.n_pos if best else None,
+        base_rate=best.base_rate if best else None,
+        architecture=best.architecture if best else None,
+        n_params=best.n_params if best else None,
+        minutes=sum(trial.train_seconds for trial in trials) / 60,
+        label_md5=best.label_md5 if best else None,
+        data_md5=best.data_md5 if best else None,
+        badges=badges_of(best) if best else (),
+    )
+
+
+def badges_of(best: Trial) -> tuple[str, ...]:
+    """What speaks against believing a best value."""
+    badges = [badge for badge in best.badges if badge != "reused"]
+    if best.val_loss is not None and best.prior_loss is not None and best.val_loss >= best.prior_loss:
+        badges.append(BELOW_PRIOR)
+    if best.auc_low is not None and best.auc_high is not None and best.auc_low <= 0.5 <= best.auc_high:
+        badges.append(IN_NOISE)
+    return tuple(badges)
+
+
+COLUMNS = ("job", "cell", "state", "trials", "objective", "value", "prior", "AUC", "95%", "n_val", "n_pos")
+COLUMNS += ("architecture", "params", "best", "minutes", "badges")
+NUMBERS = ("job", "value", "prior", "AUC", "n_val", "n_pos", "params", "minutes")
+
+
+def table(rows: Iterable[Result]) -> list[list[str]]:
+    """The rows of COLUMNS, as text for people."""
+    return [
+        [
+            str(row.job),
+            row.cell,
+            row.status,
+            f"{row.complete}/{row.pruned}/{row.failed} of {row.wanted}",
+            row.objective,
+            words.score(row.value),
+            words.score(row.prior_loss),
+            words.score(row.val_auc, 3),
+            interval(row.auc_low, row.auc_high),
+            str(row.n_val or "—"),
+            str(row.n_pos or "—"),
+            row.architecture or "—",
+            parameters(row.n_params),
+            "—" if row.best_trial is None else f"t{row.best_trial} e{row.best_epoch}",
+            f"{row.minutes:.1f}",
+            ", ".join(row.badges) or "—",
+        ]
+        for row in rows
+    ]
+
+
+def interval(low: float | None, high: float | None) -> str:
+    return "—" if low is None or high is None else f"{low:.3f}-{high:.3f}"
+
+
+def parameters(n: int | None) -> str:
+    """2.01M, 1.51B: parameters as people say them."""
+    if n is None:
+        return "—"
+    for unit, scale in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if n >= scale:
+            return f"{n / scale:.2f}{unit}"
+    return str(n)
+
+
+def as_csv(rows: Iterable[Result]) -> str:
+    """Every field to its last digit, one line per cell."""
+    out = io.StringIO()
+    names = [field.name for field in fields(Result)]
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        values = {name: getattr(row, name) for name in names} | {"badges": " ".join(row.badges)}
+        writer.writerow(["" if values[name] is None else values[name] for name in names])
+    return out.getvalue()
+
+
+def as_markdown(rows: Iterable[Result]) -> str:
+    lines = [COLUMNS, ["---:" if name in NUMBERS else "---" for name in COLUMNS], *table(rows)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

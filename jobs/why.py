@@ -1,0 +1,93 @@
+"""Answers why a job is not running, from the same predicate that schedules, and from who could run it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobs.glance import words
+from jobs.glance.verdict import is_live
+from state.scheduling import QueueContext, runnable_reason
+from state.values import Job, JobStatus, Snapshot, Worker
+
+
+def why(job: Job, snapshot: Snapshot, now: float | None = None) -> list[str]:
+    """Sentences, the deciding one first. A running job says with whom it runs and until when."""
+    now = snapshot.taken_at if now is None else now
+    name = f"job {job.id} ({words.cell_name(job)})"
+    if job.status is JobStatus.RUNNING:
+        return [f"{name} is running", *_running(job, snapshot, now)]
+    context = QueueContext(snapshot.queue_paused, snapshot.queue_paused_reason)
+    reason = runnable_reason(job, context)
+    if reason is not None:
+        return [f"{name} is not running: {reason}", *_ended(job)]
+    return _waiting(job, name, snapshot, now)
+
+
+def _running(job: Job, snapshot: Snapshot, now: float) -> list[str]:
+    told = [f"worker {job.worker_id} holds it, attempt {job.attempt}"]
+    if job.lease_until is not None:
+        left = job.lease_until - now
+        told.append(
+            f"its lease ends in {words.spell(left)}"
+            if left > 0
+            else f"its lease ran out {words.spell(-left)} ago: another worker takes it over at its next look"
+        )
+    worker = next((w for w in snapshot.workers if w.id == job.worker_id), None)
+    if worker is not None and worker.guard in ("frozen", "cooling"):
+        told.append(f"the guard of its worker has it {worker.guard}: {worker.guard_message or 'too warm'}")
+    if job.asked:
+        told.append(f"asked to {job.asked}: it will at its next step")
+    return told
+
+
+def _ended(job: Job) -> list[str]:
+    return [f"the last thing said about it: {job.message}"] if job.message else []
+
+
+def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
+    """Nothing forbids it to start: who is before it, and who could take it."""
+    ahead = [other for other in runnable(snapshot) if (other.rank, other.id) < (job.rank, job.id)]
+    live = [worker for worker in snapshot.workers if is_live(worker, now)]
+    free = sum(worker.slots for worker in takers(live)) - len(running(snapshot))
+    told = []
+    if not live:
+        told.append(f"{name} is not running: no worker is alive; start one with `fts worker`")
+        told += _silent(snapshot, now)
+    elif not takers(live):
+        asked = ", ".join(sorted({worker.asked or "" for worker in live}))
+        told.append(f"{name} is not running: every worker was asked to leave ({asked}); start one with `fts worker`")
+    elif ahead:
+        told.append(f"{name} is not running: it waits for a slot, {words.count(len(ahead), 'job')} before it")
+    elif free <= 0:
+        slots = words.count(sum(worker.slots for worker in live), "slot")
+        told.append(f"{name} is not running: it is next, and {slots} of {words.count(len(live), 'worker')} are taken")
+    else:
+        told.append(f"{name} is next and a slot is free: it starts at the worker's next look, within seconds")
+    if ahead and takers(live):
+        told.append(f"next is job {ahead[0].id} ({words.cell_name(ahead[0])}); `fts next {job.id}` puts this one first")
+    if job.cause is not None and job.attempt:
+        told.append(f"it has run before: attempt {job.attempt} ended with {job.cause.value}")
+    return told
+
+
+def takers(workers: Sequence[Worker]) -> list[Worker]:
+    """The workers that still take jobs."""
+    return [worker for worker in workers if worker.asked is None]
+
+
+def runnable(snapshot: Snapshot) -> list[Job]:
+    context = QueueContext(snapshot.queue_paused, snapshot.queue_paused_reason)
+    return [job for job in snapshot.jobs if runnable_reason(job, context) is None]
+
+
+def running(snapshot: Snapshot) -> list[Job]:
+    return [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
+
+
+def _silent(snapshot: Snapshot, now: float) -> list[str]:
+    """The last one that worked, and since when it is quiet."""
+    quiet = [worker for worker in snapshot.workers if worker.status == "running"]
+    if not quiet:
+        return []
+    last = max(quiet, key=lambda worker: worker.heartbeat_at)
+    return [f"worker {last.id} on {last.host} has been silent for {words.spell(now - last.heartbeat_at)}"]
