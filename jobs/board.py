@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from state.values import Claim
+
 RANK = {None: 0, "drain_job": 1, "drain_trial": 2, "stop": 3}  # a stronger wish replaces a weaker one
 
 
@@ -16,7 +18,7 @@ class Board:
         self._asked: str | None = None
         self._jobs: dict[int, str] = {}
         self._lost: set[int] = set()
-        self._running: set[int] = set()
+        self._running: dict[int, Claim] = {}
         self.changed = threading.Event()
 
     def signal(self, order: str) -> None:
@@ -33,16 +35,16 @@ class Board:
     def lost(self, job_ids: set[int]) -> None:
         """These claims are no longer ours: someone else may run them."""
         with self._lock:
-            self._lost |= job_ids & self._running
+            self._lost |= job_ids & set(self._running)
 
-    def starts(self, job_id: int) -> None:
+    def starts(self, claim: Claim) -> None:
         with self._lock:
-            self._running.add(job_id)
-            self._lost.discard(job_id)
+            self._running[claim.job_id] = claim
+            self._lost.discard(claim.job_id)
 
     def ends(self, job_id: int) -> None:
         with self._lock:
-            self._running.discard(job_id)
+            self._running.pop(job_id, None)
             self._lost.discard(job_id)
         self.changed.set()
 
@@ -51,6 +53,11 @@ class Board:
         """The strongest order for the worker as a whole."""
         with self._lock:
             return max(self._signalled, self._asked, key=lambda order: RANK[order])
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        with self._lock:
+            return tuple(self._running.values())
 
     @property
     def busy(self) -> int:

@@ -146,7 +146,7 @@ def best_record(job: Job, best: Trial) -> dict[str, Any]:
     }
 
 
-def result_row(job: Job, trials: list[Trial]) -> dict[str, Any]:
+def result_row(job: Job, trials: Iterable[Trial]) -> dict[str, Any]:
     """One line of experiment_results.csv; empty cells where there is no such thing."""
     row: dict[str, Any] = dict.fromkeys(CSV_COLUMNS, "")
     row |= {

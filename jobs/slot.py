@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 import psutil
 
@@ -47,6 +48,9 @@ class Slot:
         held = self._rss() if self._child is not None else 0
         return int(SHARE * (psutil.virtual_memory().available + held) / self.settings.slots)
 
+    def watch(self, child: ChildProcess, claim: Any, trial: Any) -> Watch:
+        return Watch()
+
     def after(self, end: End) -> None:
         """Keep the process for the next trial only if it ended this one in good order and has not grown."""
         if end.how not in ("result", "pruned"):
@@ -77,3 +81,9 @@ def resident(process: psutil.Process) -> int:
         return int(process.memory_info().rss)
     except psutil.Error:
         return 0
+
+
+class Watch:
+    def saw(self, fact: dict[str, Any]) -> None: ...
+    def wish(self) -> None: ...
+    def close(self) -> None: ...

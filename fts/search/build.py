@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import platform
 import socket
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from fts.model.architecture import ModelConfig
+from fts.analysis.intervals import TooFewSamples, auc_interval
+from fts.model.architecture import Architecture, ModelConfig
+from fts.model.patchtst import PatchTST
 from fts.search import dataset
-from fts.search.spec import TrialSpec, effective_config
+from fts.search.spec import CellSpec, TrialSpec, effective_config
 from fts.training.config import TrainConfig
-from fts.training.trainer import Trainer
+from fts.training.trainer import Trainer, TrainingData
 
 
 @dataclass(frozen=True)
 class BuiltTrial:
+    """A trial ready to run, and what can be said of it before its first step."""
+
     spec: TrialSpec
     cell_data: dataset.CellData
-    model_config: ModelConfig
     train_config: TrainConfig
     trainer: Trainer
     recipe: dict[str, Any]
@@ -40,8 +48,8 @@ class BuiltTrial:
             "label_md5": data.label.md5,
             "base_rate": data.label.base_rate,
             "data_md5": data.data_md5,
-            "effective": effective_config(self.spec.cell, self.spec.params),
             "torch_version": torch.__version__,
+            "python_version": platform.python_version(),
             "host": socket.gethostname(),
             "device": config.device,
             "threads": config.threads,
@@ -50,14 +58,153 @@ class BuiltTrial:
             "recipe": self.recipe,
             "predicted_bytes": self.predicted_bytes,
             "pid": os.getpid(),
-            "python_version": platform.python_version(),
         }
 
     def summary(self) -> str:
-        p = self.spec.params
-        batch = f"batch={self.train_config.micro_batch}x{self.train_config.accumulation}"
-        return f"{p['architecture']} {batch} dropout={p['dropout']:.3f} lr={p['learning_rate']:.2e} {self.recipe}"
+        """The log's opening line, with the words users of the earlier scripts know."""
+        config = self.train_config
+        return (
+            f"{self.spec.params['architecture']} {config.batch_line()} dropout={self.spec.params['dropout']:.3f} "
+            f"lr={config.learning_rate:.2e} wd={config.weight_decay:.2e} warmup={config.warmup_steps} "
+            f"threads={config.threads} {config.device} n_train={self.cell_data.n_train} "
+            f"n_val={self.cell_data.n_val} n_pos={self.cell_data.n_pos} prior_loss={self.cell_data.prior_loss:.4f}"
+        )
 
     def result(self, folder: Path | None) -> dict[str, Any]:
         """How it ended, after writing the best epoch's validation predictions (folder None: write nothing)."""
-        return {}
+        outcome = self.trainer.outcome()
+        best = self.trainer.history[outcome.best_epoch - 1] if outcome.best_epoch else None
+        low, high = self._interval()
+        if folder is not None and self.trainer.val_predictions is not None:
+            write_predictions(folder / "predictions.parquet", self.cell_data, self.trainer.val_predictions)
+        return {
+            "value": outcome.best_value,
+            "best_epoch": outcome.best_epoch,
+            "last_value": outcome.last_value,
+            "epochs": outcome.epochs,
+            "reason": outcome.reason,
+            "badges": list(outcome.badges),
+            "val_loss": best.val_loss if best else None,
+            "val_auc": best.val_auc if best else None,
+            "auc_low": low,
+            "auc_high": high,
+            "peak_bytes": peak_bytes(),
+        }
+
+    def _interval(self) -> tuple[float | None, float | None]:
+        p = self.trainer.val_predictions
+        if p is None:
+            return None, None
+        y = self.cell_data.y_T[self.cell_data.val_ends]
+        try:
+            return auc_interval(y, p, self.spec.cell.horizon, seed=0)
+        except TooFewSamples:
+            return None, None
+
+
+def build_trial(spec: TrialSpec) -> BuiltTrial:
+    """Loads the data (once per process and cell), builds the model under the trial's seed, and its trainer.
+
+    Raises what its parts raise for bad data, UnusedParameter for a suggestion nothing consumes, BadSpec for a recipe
+    that makes no sense.
+    """
+    cell = spec.cell
+    effective_config(cell, spec.params)  # every suggested parameter is consumed, or this is an error
+    torch.set_num_threads(spec.threads)
+    data = cell_data(spec.data_root, cell, spec.dry_run_rows)
+    model_config = ModelConfig(
+        Architecture.parse(spec.params["architecture"]),
+        n_features=len(data.feature_names),
+        context=cell.context,
+        patch=cell.patch,
+        stride=cell.stride,
+        dropout=spec.params["dropout"],
+        norm=cell.norm,
+        channel_independent=cell.channel_independent,
+    )
+    recipe, predicted = choose_recipe(spec, model_config)
+    train_config = make_train_config(spec, recipe, data)
+    torch.manual_seed(spec.seed)
+    trainer = Trainer(PatchTST(model_config), tensors(data), train_config, prior_loss=data.prior_loss)
+    return BuiltTrial(spec, data, train_config, trainer, recipe, predicted)
+
+
+def choose_recipe(spec: TrialSpec, config: ModelConfig) -> tuple[dict[str, Any], int | None]:
+    """The recipe the spec fixes, completed by the default: the whole batch at once."""
+    return {"micro_batch": spec.cell.effective_batch, **(spec.recipe or {})}, None
+
+
+def make_train_config(spec: TrialSpec, recipe: dict[str, Any], data: dataset.CellData) -> TrainConfig:
+    cell, params = spec.cell, spec.params
+    return TrainConfig(
+        learning_rate=params["learning_rate"],
+        weight_decay=params["weight_decay"],
+        warmup_steps=params["warmup_steps"],
+        max_epochs=1 if spec.dry_run_rows else cell.epochs,
+        max_steps=1 if spec.dry_run_rows else cell.max_steps,
+        patience=max(1, cell.patience),
+        min_delta=cell.min_delta,
+        effective_batch=cell.effective_batch,
+        loss=cell.loss,
+        focal_gamma=cell.focal_gamma,
+        pos_weight=(1 - data.prior) / data.prior if cell.pos_weight else None,
+        objective=cell.objective,
+        grad_clip=cell.grad_clip,
+        seed=spec.seed,
+        device=spec.device,
+        threads=spec.threads,
+        **recipe,
+    )
+
+
+@lru_cache(maxsize=4)
+def _load(root: str, md5: str, task: str, horizon: int, context: int, split: str, least: int) -> dataset.CellData:
+    return dataset.load(
+        Path(root), md5, task=task, horizon=horizon, context=context, split=json.loads(split), min_positives=least
+    )
+
+
+def cell_data(root: str, cell: CellSpec, rows: int | None = None) -> dataset.CellData:
+    """The cell's data, sealed: nothing of the test period is read. `rows`: only so many windows, for a dry run."""
+    split = json.dumps(cell.split, sort_keys=True)
+    data = _load(root, cell.data_md5, cell.task, cell.horizon, cell.context, split, cell.min_positives)
+    if rows is None:
+        return data
+    return replace(data, train_ends=data.train_ends[:rows], val_ends=data.val_ends[:rows])
+
+
+def tensors(data: dataset.CellData) -> TrainingData:
+    """The same numbers as tensors that share their memory."""
+    train, val = (torch.from_numpy(np.ascontiguousarray(e, dtype=np.int64)) for e in (data.train_ends, data.val_ends))
+    return TrainingData(torch.from_numpy(data.features_TF), torch.from_numpy(data.y_T), train, val, data.context)
+
+
+def write_predictions(path: Path, data: dataset.CellData, p: np.ndarray) -> None:
+    """Date, label and probability of every validation window (lesson 23), all or nothing."""
+    import pandas as pd  # here, not above: the trial has it loaded with its data already
+
+    y = data.y_T[data.val_ends]
+    frame = pd.DataFrame({"date": data.dates[data.val_ends], "y": y.astype("int8"), "p": p})
+    part = path.with_suffix(".part")
+    frame.to_parquet(part, index=False)
+    part.replace(path)
+
+
+def peak_bytes() -> int | None:
+    """Largest resident size since `reset_peak` (Linux), or of the process's life (elsewhere)."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    import resource  # here: the module does not exist everywhere
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def reset_peak() -> None:
+    """Forget the peaks of earlier trials in this process; only Linux can."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")

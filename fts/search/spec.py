@@ -86,8 +86,8 @@ class CellSpec:
     effective_batch: int = 256  # windows in one optimizer step = micro-batch x accumulation
     grad_clip: float = 1.0
     context: int = 80  # days a window sees
-    patch: int = 16
-    stride: int = 8
+    patch: int = 10  # with stride 5 the grids have the published counts
+    stride: int = 5
     norm: str = "revin"
     channel_independent: bool = False
     min_positives: int = 30  # fewer positives in validation are refused (lesson 1)
@@ -158,8 +158,8 @@ class TrialSpec:
 def effective_config(cell: CellSpec, params: dict[str, Any]) -> dict[str, Any]:
     """Everything that decides the result of a trial but its seed; raises UnusedParameter for a leftover suggestion.
 
-    Two trials of equal effective configuration are the same experiment (lesson 31). The recipe (micro-batch, threads) is
-    left out: it changes the last bits of a result, not its meaning, and is stored beside it.
+    Two trials of equal effective configuration are the same experiment (lesson 31). The recipe (micro-batch, threads)
+    is left out: it changes the last bits of a result, not its meaning, and is stored beside it.
     """
     left = dict(params)
     try:

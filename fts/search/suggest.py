@@ -46,8 +46,7 @@ def rebuild_study(
     import optuna  # here, not above: 0.4 s
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    direction = "maximize" if maximize else "minimize"
-    study = optuna.create_study(direction=direction, sampler=sampler)
+    study = optuna.create_study(direction="maximize" if maximize else "minimize", sampler=sampler)
     study.add_trials([frozen(space, past) for past in sorted(history, key=lambda past: past.number)])
     return study
 

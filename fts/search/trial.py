@@ -64,15 +64,19 @@ def serve(orders: Orders, fd: int) -> int:
 
 def run_trial(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
     """The story of one trial as facts: started, then steps, epochs and checkpoints, then how it ended."""
-    from fts.search.build import build_trial
+    from fts.search.build import build_trial, reset_peak  # here, not above: torch and pandas, about 3 s
+    from fts.training.results import EpochDone
 
     _log_to(Path(spec.log_path))
     folder = Path(spec.folder)
+    reset_peak()
     trial = build_trial(spec)
     trainer = trial.trainer
     if spec.resume and (folder / "checkpoint").exists():
-        resumed = trainer.load(folder / "checkpoint")
-        say(f"resumed {spec.cell.experiment} t{spec.number} at step {trainer.step}: {resumed}")
+        stored = trainer.load(folder / "checkpoint")
+        for warning in stored.warnings:
+            say(f"checkpoint: {warning}")
+        say(f"resumed at step {trainer.step} from {stored.path.name}")
     yield {"fact": "started", **trial.facts(), "resumed_step": trainer.step}
     for result in trainer.history:  # the supervisor may have died before it wrote them
         yield {"fact": "epoch", **result.to_json()}
@@ -80,8 +84,9 @@ def run_trial(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
 
     pace = Pace(spec.checkpoint_every_s)
     for event in trainer.run():
-        if hasattr(event, "result"):  # EpochDone
-            say(f"{event.result.line(spec.cell.epochs)}{' best' if event.improved else ''}")
+        epoch_ended = isinstance(event, EpochDone)
+        if isinstance(event, EpochDone):
+            say(epoch_line(event.result, spec.cell.epochs) + (" best" if event.improved else ""))
             if event.improved and spec.dry_run_rows is None:
                 trainer.save_best(folder)
             yield {"fact": "epoch", **event.result.to_json()}
@@ -98,7 +103,7 @@ def run_trial(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
             yield {"fact": "pruned"}
             return
         stopping = orders.stop_asked()
-        if spec.dry_run_rows is None and (stopping or pace.checkpoint_due(hasattr(event, "result"))):
+        if spec.dry_run_rows is None and (stopping or pace.checkpoint_due(epoch_ended)):
             yield {"fact": "checkpoint", **pace.timed(lambda: trainer.save(folder / "checkpoint").to_json())}
         if stopping:
             say(f"stopped at step {trainer.step}, checkpoint written")
@@ -188,6 +193,15 @@ def cause_of(error: BaseException) -> str:
     if names & {"DataError", "BadBars", "SplitTooSmall", "LeakyFeature", "JoinFailed", "DatasetMissing"}:
         return "data error"
     return "code error"
+
+
+def epoch_line(result: Any, epochs: int) -> str:
+    """`ep 9/20 step 4120 loss .5931 auc .6803 ...`: one epoch in the log."""
+    auc = "" if result.val_auc is None else f" auc {result.val_auc:.4f}"
+    return (
+        f"ep {result.epoch}/{epochs} step {result.step} train {result.train_loss:.4f} val {result.val_loss:.4f}{auc} "
+        f"sd {result.pred_sd:.4f} lr {result.learning_rate:.1e} {result.samples_per_s:.0f} samples/s"
+    )
 
 
 def say(line: str) -> None:

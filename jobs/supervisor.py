@@ -1,0 +1,348 @@
+"""Runs one claimed job to its end, trial by trial, and writes down everything that happens.
+
+One supervisor per slot. It owns the slot's trial process, draws parameters, decides pruning, and answers every way an
+attempt can end. All its writes carry the claim's token: a supervisor that woke up late is refused and says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fts.search.prune import should_prune
+from fts.search.spec import CellSpec, TrialSpec, config_md5, effective_config, seed_for
+from fts.search.spec import trial_folder as folder_of
+from fts.search.suggest import PastTrial, suggest
+from jobs import exports
+from jobs.attempt import Attempt, End, Wish
+from jobs.commands.matrix import code_version
+from jobs.process import ChildProcess
+from jobs.settings import Places, WorkerSettings
+from jobs.slot import Slot
+from state import queries, transitions
+from state.errors import LabelClash, ResumeMismatch
+from state.values import Cause, Claim, Epoch, Trial, TrialStatus
+
+log = logging.getLogger("fts.worker")
+
+STALLS_ALLOWED = 2  # the third stall of a trial fails it
+FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
+
+
+class Supervisor:
+    """Runs the claim it is given; `ordered` says what people asked of it meanwhile."""
+
+    def __init__(
+        self,
+        db: Any,
+        places: Places,
+        settings: WorkerSettings,
+        slot: Slot,
+        claim: Claim,
+        ordered: Callable[[int], str | None],
+        tell: Callable[[str, dict[str, Any]], None],
+    ) -> None:
+        self.db, self.places, self.settings = db, places, settings
+        self.slot, self.claim, self.ordered, self.tell = slot, claim, ordered, tell
+        self.job = claim.job
+        self.cell = CellSpec.from_json(self.job.spec)
+        self.maximize = self.cell.objective == "val_auc"
+        self.code = code_version()
+
+    def run(self) -> None:
+        """Trial after trial until the job is done, given up, or somebody wants it to stop."""
+        failures = 0
+        while (trial := self._next_trial()) is not None:
+            wish = self._run_trial(trial)
+            if wish is not None:
+                return self._leave(wish)
+            ended = self._reread(trial)
+            exports.export_trial(self.db, self.places, self.job, ended.number)
+            failures = failures + 1 if ended.status == TrialStatus.FAILED else 0
+            if ended.cause == Cause.DATA_ERROR or failures == FAILURES_IN_A_ROW:
+                return self._give_up(ended)
+            if (order := self.ordered(self.job.id)) is not None:
+                return self._leave(Wish(order))
+        transitions.finish_job(self.db, self.claim)
+        self._export()
+        self.tell("job done", {"job": self.job})
+        return None
+
+    # -- how a job is left
+
+    def _leave(self, wish: Wish) -> None:
+        """Back in line, paused or cancelled: what was asked for; its trial keeps its number and its checkpoint."""
+        if wish.reason == "lost":
+            return
+        if wish.reason == "pause":
+            transitions.pause_running(self.db, self.claim)
+        elif wish.reason == "cancel":
+            transitions.cancel_running(self.db, self.claim)
+        elif wish.reason == "disk":
+            transitions.release_job(self.db, self.claim, Cause.DISK, wish.message)
+            transitions.pause_queue(self.db, f"disk full: {wish.message}", who="watchdog")
+        else:
+            transitions.release_job(self.db, self.claim, Cause.DRAINED, wish.message)
+        self.tell(f"job {LEFT.get(wish.reason, 'back in line')}", {"job": self.job})
+
+    def _give_up(self, ended: Trial) -> None:
+        message = f"trial {ended.number} failed: {ended.message or ended.cause}"
+        transitions.fail_job(self.db, self.claim, ended.cause or Cause.CODE_ERROR, message, log_tail(ended.log_path))
+        self._export()
+        self.tell(f"job failed ({ended.cause}): {message}", {"job": self.job})
+
+    def _export(self) -> None:
+        job = queries.job(self.db, self.job.id)
+        exports.export_job(self.db, self.places, job)
+        exports.export_results(self.db, self.places)
+
+    # -- trials
+
+    def _next_trial(self) -> Trial | None:
+        """The interrupted trial if there is one, else a new one with freshly drawn parameters, else None: all done."""
+        trials = queries.trials(self.db, self.job.id)
+        for trial in trials:
+            if trial.status == TrialStatus.INTERRUPTED:
+                transitions.resume_trial(self.db, self.claim, trial.id)
+                return trial
+        number = len(trials)
+        return self._open_trial(number, trials) if number < self.cell.trials else None
+
+    def _open_trial(self, number: int, trials: Sequence[Trial]) -> Trial:
+        params = self._draw(number)
+        effective = effective_config(self.cell, params)
+        md5 = config_md5(effective)
+        trial_id = transitions.start_trial(
+            self.db,
+            self.claim,
+            number,
+            params=params,
+            effective=effective,
+            effective_md5=md5,
+            architecture=effective["architecture"],
+            objective=self.cell.objective,
+            seed=seed_for(self.cell.seed, number, "train"),
+            code_commit=self.code[0],
+            code_dirty=self.code[1],
+        )
+        twin = next((t for t in trials if t.effective_md5 == md5 and t.status == TrialStatus.COMPLETE), None)
+        if twin is not None:
+            self._reuse(trial_id, twin)
+        return queries.trial(self.db, self.job.id, number)
+
+    def _reuse(self, trial_id: int, twin: Trial) -> None:
+        """An identical effective configuration has run: its result stands for this one too, marked so (lesson 31)."""
+        kept = ("value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high")
+        transitions.finish_trial(
+            self.db,
+            self.claim,
+            trial_id,
+            TrialStatus.COMPLETE,
+            Cause.REUSED,
+            badges=[*(badge for badge in twin.badges if badge != "reused"), "reused"],
+            reused_from=twin.reused_from or twin.id,
+            message=f"same configuration as trial {twin.number}",
+            **{name: getattr(twin, name) for name in kept},
+        )
+
+    def _draw(self, number: int) -> dict[str, Any]:
+        if number < len(self.cell.warm_start):
+            return dict(self.cell.warm_start[number])
+        return suggest(self.cell.space, self._history(), self.cell.seed, number, self.cell.sampler, self.maximize)
+
+    def _history(self, without: int | None = None) -> list[PastTrial]:
+        """What a sampler or pruner may know: the recorded trials of this job."""
+        return [
+            PastTrial(t.number, t.params, str(t.status), t.value, self._curve(epochs))
+            for t, epochs in queries.history(self.db, self.job.id)
+            if t.number != without
+        ]
+
+    def _curve(self, epochs: Sequence[Epoch]) -> dict[int, float]:
+        values = {epoch.epoch: getattr(epoch, self.cell.objective) for epoch in epochs}
+        return {epoch: value for epoch, value in values.items() if value is not None and math.isfinite(value)}
+
+    def _run_trial(self, trial: Trial) -> Wish | None:
+        """Attempts until the trial has ended; returns the wish it was left for, or None when it ended."""
+        if trial.status == TrialStatus.COMPLETE:  # an identical twin had run
+            return None
+        self.tell("trial", {"job": self.job, "trial": trial})
+        spec = self._spec(trial)
+        stalls = deaths = 0
+        while True:
+            end = self._attempt(trial, spec)
+            reason = self._reason(trial, end)
+            if reason in LEAVES:
+                return Wish(reason, message_of(end))
+            stalls += reason == "stalled"
+            deaths += reason == "died"
+            if cause := hopeless(reason, stalls, deaths):
+                end, reason = End("failed", {"cause": cause, "message": message_of(end)}), None
+            if reason is None:
+                self._close(trial, end)
+                return None
+            spec = self._again(trial, spec, reason, message_of(end))
+
+    def _reason(self, trial: Trial, end: End) -> str | None:
+        """Why the trial must be left or tried again; None: it has ended."""
+        if end.how in ("result", "pruned"):
+            return None
+        if end.how == "failed":
+            cause = end.facts.get("cause")
+            micro_batch = self._reread(trial).micro_batch or 1
+            return "disk" if cause == Cause.DISK else "shrink" if cause == OOM and micro_batch > 1 else None
+        return end.wish.reason if end.wish else "died"
+
+    def _attempt(self, trial: Trial, spec: TrialSpec) -> End:
+        child = self.slot.child()
+        watch = self.slot.watch(child, self.claim, trial)
+        history = self._history(without=trial.number)
+        curve: dict[int, float] = {}
+
+        def record(fact: dict[str, Any]) -> str | Wish | None:
+            watch.saw(fact)
+            kind = fact.get("fact")
+            if kind == "started":
+                return self._record_started(trial, spec, fact, child)
+            if kind == "epoch":
+                self._record_epoch(trial, fact)
+                if (value := fact[self.cell.objective]) is not None:
+                    curve[fact["epoch"]] = value
+                return "prune" if should_prune(self.cell.pruner, history, trial.number, curve, self.maximize) else None
+            if kind == "checkpoint":
+                kept = ("step", "epoch", "path", "bytes", "md5", "seconds")
+                transitions.record_checkpoint(self.db, self.claim, trial.id, **{name: fact[name] for name in kept})
+            return None
+
+        def wish() -> Wish | None:
+            order = self.ordered(self.job.id)
+            return Wish(order, kill=order == "lost") if order not in (None, "drain") else watch.wish()
+
+        try:
+            attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s)
+            end = attempt.run(spec.to_json(), trial.number)
+        except BaseException:
+            self.slot.close()  # a refused write or a bug: the process must not train on
+            raise
+        finally:
+            watch.close()
+        self.slot.after(end)
+        return end
+
+    def _record_started(self, trial: Trial, spec: TrialSpec, fact: dict[str, Any], child: ChildProcess) -> Wish | None:
+        facts = {name: fact[name] for name in STARTED_FACTS if name in fact}
+        facts |= {"log_path": spec.log_path, "pid": child.pid, "pid_started": child.started}
+        try:
+            transitions.record_started(self.db, self.claim, trial.id, facts)
+        except LabelClash as clash:
+            return Wish("data error", str(clash), kill=True)
+        return None
+
+    def _record_epoch(self, trial: Trial, fact: dict[str, Any]) -> None:
+        epoch = {name: value for name, value in fact.items() if name not in ("fact", "number")}
+        try:
+            transitions.record_epoch(self.db, self.claim, trial.id, epoch)
+        except ResumeMismatch as mismatch:  # an event tells of it; the first result stays
+            log.warning("%s", mismatch)
+        self.tell("epoch", {"job": self.job, "trial": trial, "epoch": fact})
+
+    def _spec(self, trial: Trial) -> TrialSpec:
+        return TrialSpec(
+            cell=self.cell,
+            number=trial.number,
+            params=trial.params,
+            seed=trial.seed,
+            threads=trial.threads or self.settings.threads,  # a resumed trial keeps its own: it decides the last bits
+            device=trial.device or self.settings.device,
+            data_root=str(self.places.data),
+            folder=str(folder_of(self.places.outputs, self.job.experiment, self.job.id, trial.number)),
+            log_path=str(self.places.logs / f"{self.job.experiment}_{self.job.id}_t{trial.number:04d}.log"),
+            recipe=trial.recipe,
+            memory_limit=self.slot.memory_limit(),
+            resume=True,  # from a checkpoint if there is one
+            checkpoint_every_s=self.settings.checkpoint_every_s,
+        )
+
+    def _again(self, trial: Trial, spec: TrialSpec, reason: str, message: str) -> TrialSpec:
+        """The spec of the next attempt: from the checkpoint, after a shrink with half the micro-batch."""
+        now = self._reread(trial)
+        words = f"t{trial.number} goes on from its checkpoint: {reason}{f', {message}' if message else ''}"
+        transitions.record_intervention(
+            self.db, self.claim, "trial_restarted", words, {"reason": reason}, trial_id=trial.id
+        )
+        self.tell("note", {"text": f"{self.job.experiment} {words}"})
+        spec = replace(spec, recipe=now.recipe)
+        return spec.halved(now.micro_batch) if reason in ("shrink", "kill") and now.micro_batch else spec
+
+    def _close(self, trial: Trial, end: End) -> None:
+        """Write how the trial ended."""
+        facts = end.facts
+        if end.how == "failed":
+            status, cause = TrialStatus.FAILED, facts.get("cause", Cause.CODE_ERROR)
+        elif end.how == "pruned":
+            status, cause = TrialStatus.PRUNED, Cause.PRUNED
+        else:
+            status, cause = TrialStatus.COMPLETE, facts["reason"]
+            if cause == Cause.DIVERGED or facts.get("value") is None:
+                status, cause = TrialStatus.FAILED, Cause.DIVERGED
+        known = {name: facts[name] for name in RESULT_FACTS if facts.get(name) is not None}
+        if end.how == "pruned":
+            known |= best_so_far(queries.epochs(self.db, trial.id), self.cell.objective, self.maximize)
+        message = facts.get("message")
+        transitions.finish_trial(self.db, self.claim, trial.id, status, cause, message=message, **known)
+        self.tell("trial ended", {"job": self.job, "trial": self._reread(trial)})
+
+    def _reread(self, trial: Trial) -> Trial:
+        return queries.trial(self.db, self.job.id, trial.number)
+
+
+OOM = Cause.OUT_OF_MEMORY
+LEAVES = ("lost", "stop", "pause", "cancel", "disk", "drain")  # wishes that end this claim
+LEFT = {"pause": "paused", "cancel": "cancelled", "disk": "stopped: disk full"}
+STARTED_FACTS = (
+    "n_params", "n_train", "n_val", "n_pos", "prior_loss", "label_md5", "base_rate", "data_md5", "torch_version",
+    "host", "device", "threads", "micro_batch", "accumulation", "recipe", "predicted_bytes",
+)  # fmt: skip
+RESULT_FACTS = (
+    "value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high", "badges", "peak_bytes",
+)  # fmt: skip
+
+
+def hopeless(reason: str | None, stalls: int, deaths: int) -> Cause | None:
+    """The cause to end a trial with that was tried often enough, or whose fault another try cannot mend."""
+    if stalls > STALLS_ALLOWED:
+        return Cause.STALLED
+    if deaths >= FAILURES_IN_A_ROW:
+        return Cause.CODE_ERROR
+    return Cause.DATA_ERROR if reason == "data error" else None
+
+
+def best_so_far(epochs: Sequence[Epoch], objective: str, maximize: bool) -> dict[str, Any]:
+    """What a pruned trial had reached: recorded, but never ranked (its status says so)."""
+    scored = [epoch for epoch in epochs if getattr(epoch, objective) is not None]
+    if not scored:
+        return {}
+    best = (max if maximize else min)(scored, key=lambda epoch: getattr(epoch, objective))
+    return {
+        "value": getattr(best, objective),
+        "best_epoch": best.epoch,
+        "last_value": getattr(scored[-1], objective),
+        "val_loss": best.val_loss,
+        "val_auc": best.val_auc,
+    }
+
+
+def message_of(end: End) -> str:
+    return (end.wish.message if end.wish else "") or str(end.facts.get("message") or "")
+
+
+def log_tail(path: str | None, lines: int = 20) -> str | None:
+    """The last lines of a trial's log, for the record of a failed job."""
+    try:
+        return "\n".join(Path(path).read_text(errors="replace").splitlines()[-lines:]) if path else None
+    except OSError:
+        return None

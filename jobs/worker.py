@@ -1,0 +1,207 @@
+"""The worker: takes its slots, brings the past in order, then runs one job per slot until it is told to leave.
+
+Start-up order: lock the slots, reap the children a dead predecessor left, reconcile the rows, only then claim. huey's
+consumer gives one thread per slot; a ticket means only "look at the queue". Trials run in processes of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import signal
+import socket
+import threading
+import time
+from typing import Any
+
+import psutil
+from huey.consumer import Consumer, ConsumerStopped
+
+from jobs.board import Board
+from jobs.locks import SlotLock
+from jobs.process import reap_recorded, same_process
+from jobs.progress import Progress
+from jobs.settings import Places, WorkerSettings
+from jobs.slot import Slot
+from jobs.supervisor import Supervisor
+from state import queries, tickets, transitions
+from state.db import open_database
+from state.errors import StaleToken, StateError
+
+log = logging.getLogger("fts.worker")
+
+
+def work(places: Places, settings: WorkerSettings, progress: Progress | None = None) -> int:
+    """Runs a worker until it is told to leave; returns the exit code (0: left in good order, nothing in flight).
+
+    Raises SlotTaken when another worker has a slot of this study on this machine, StateError for the database.
+    """
+    progress = progress or Progress()
+    with contextlib.ExitStack() as stack:
+        for index in range(settings.slots):
+            stack.enter_context(SlotLock(places.outputs, index))
+        db = open_database(places.db)
+        bring_in_order(db)
+        worker = Worker(db, places, settings, progress)
+        stack.callback(worker.close)
+        return worker.run()
+
+
+def bring_in_order(db: Any) -> None:
+    """End what a dead worker of this machine left running, and put its jobs back in line."""
+    host = socket.gethostname()
+    alive = {worker.id for worker in queries.workers(db) if same_process(worker.pid, worker.pid_started)}
+    for child in queries.running_children(db, host):
+        if child.worker_id not in alive:
+            log.info("process %d of a lost worker: %s", child.pid, reap_recorded(child.pid, child.pid_started))
+    transitions.reconcile(db, host, same_process)
+
+
+class Worker:
+    """One process, its slots, its beat, and huey's consumer."""
+
+    def __init__(self, db: Any, places: Places, settings: WorkerSettings, progress: Progress) -> None:
+        self.db, self.places, self.settings, self.progress = db, places, settings, progress
+        self.board = Board()
+        me = psutil.Process()
+        self.id = transitions.register_worker(db, socket.gethostname(), me.pid, me.create_time(), settings.slots)
+        self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
+        self._slots = [Slot(index, places, settings) for index in range(settings.slots)]
+        for slot in self._slots:
+            self._free.put(slot)
+        self._beat = threading.Thread(target=self._beat_on, name="beat", daemon=True)
+        self._over = threading.Event()
+        self._idle_since: float | None = None
+
+    def run(self) -> int:
+        huey = tickets.make_huey(self.db)
+        look = self.look
+
+        @huey.task(name=tickets.LOOK)
+        def look_at_the_queue() -> None:
+            look()
+
+        consumer = SlotConsumer(huey, self)
+        self._beat.start()
+        consumer.run()
+        return 0
+
+    def close(self) -> None:
+        """Say goodbye in the database; what ran has been checkpointed and put back by its supervisor."""
+        self._over.set()
+        for slot in self._slots:
+            slot.close()
+        with contextlib.suppress(StateError):  # a full disk: the next worker's reconcile will see that we are gone
+            transitions.stop_worker(self.db, self.id)
+        self.progress.close()
+
+    def look(self) -> None:
+        """Claim and run jobs with one slot until there is nothing to claim or the worker is to leave."""
+        slot = self._free.get()
+        try:
+            while self.board.takes_work():
+                claim = transitions.claim(self.db, self.id, self.settings.lease_s)
+                if claim is None:
+                    return
+                self._run_claim(slot, claim)
+        finally:
+            self._free.put(slot)
+
+    def _run_claim(self, slot: Slot, claim: Any) -> None:
+        job = claim.job
+        self.board.starts(claim)
+        self.progress.tell("job", {"job": job, "attempt": claim.attempt})
+        try:
+            supervisor = Supervisor(
+                self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell
+            )
+            supervisor.run()
+        except StaleToken as refused:
+            slot.close()
+            self.progress.tell("note", {"text": f"{job.experiment}: {refused}"})
+        finally:
+            self.board.ends(job.id)
+
+    # -- the beat
+
+    def _beat_on(self) -> None:
+        """Extends the leases and reads the orders, whatever the supervisors are doing."""
+        version, beaten = None, float("-inf")
+        swept = time.monotonic()
+        observer = transitions.LeaseObserver(self.settings.lease_s)
+        while not self._over.wait(self.settings.poll_s):
+            try:
+                now_version = queries.data_version(self.db)
+                due = time.monotonic() - beaten >= self.settings.beat_s
+                if due or now_version != version:
+                    beaten = time.monotonic() if due else beaten
+                    self._beat_once(due)
+                    version = now_version
+                if time.monotonic() - swept >= self.settings.lease_s / 6:
+                    swept = time.monotonic()
+                    transitions.sweep(self.db, observer)
+                    tickets.missing_tickets(self.db)
+            except StateError as error:  # busy or full: the leases have room for several missed beats
+                log.warning("beat: %s", error)
+
+    def _beat_once(self, write: bool) -> None:
+        if write:
+            orders = transitions.beat(self.db, self.id, self.settings.lease_s, self.board.claims)
+            self.board.from_database(orders.asked, orders.jobs)
+            self.board.lost({claim.job_id for claim in orders.lost})
+        else:
+            self._read_orders()
+        if self.places.stop_file.exists():
+            self.places.stop_file.unlink(missing_ok=True)
+            self.board.signal("drain_job")
+            self.progress.tell(
+                "note", {"text": f"{self.places.stop_file.name} found and removed: leaving after this job"}
+            )
+
+    def _read_orders(self) -> None:
+        mine = {job.id: job for job in queries.jobs(self.db, ["running"]) if job.worker_id == self.id}
+        me = next(worker for worker in queries.workers(self.db) if worker.id == self.id)
+        self.board.from_database(me.asked, {job.id: job.asked for job in mine.values() if job.asked})
+
+    # -- leaving
+
+    def leaves(self) -> bool:
+        """Is there nothing left to do for this process?"""
+        if self.board.order is not None:
+            return self.board.busy == 0
+        if not self.settings.until_empty or self.board.busy or self._work_waits():
+            self._idle_since = None
+            return False
+        self._idle_since = self._idle_since or time.monotonic()
+        return time.monotonic() - self._idle_since > 2 * self.settings.poll_s
+
+    def _work_waits(self) -> bool:
+        return queries.flag(self.db, "queue_paused") is None and tickets.runnable_jobs(self.db) > 0
+
+    def signalled(self, signum: int) -> None:
+        order = {signal.SIGUSR1: "drain_trial"}.get(signal.Signals(signum), "stop")
+        self.board.signal(order)
+
+
+class SlotConsumer(Consumer):  # type: ignore[misc]
+    """huey's consumer with our signals: the first SIGINT or SIGTERM asks for a checkpoint, it interrupts nothing."""
+
+    def __init__(self, huey: Any, worker: Worker) -> None:
+        super().__init__(huey, workers=worker.settings.slots, periodic=False, initial_delay=0.2, max_delay=2.0)
+        self.worker = worker
+        self._stop_flag_timeout = 0.25  # seconds between two looks whether to leave
+
+    def loop(self, health_check_ts: float | None = None) -> float | None:
+        if self.worker.leaves():
+            self.stop(graceful=True)
+            raise ConsumerStopped
+        return super().loop(health_check_ts)  # type: ignore[no-any-return]
+
+    def _set_signal_handlers(self) -> None:
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(signum, self._ask)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if self.worker.settings.detached else self._ask)
+
+    def _ask(self, signum: int, frame: Any) -> None:
+        self.worker.signalled(signum)
