@@ -57,11 +57,11 @@ class Database(peewee.SqliteDatabase):
         """Seconds since the epoch by the database's clock."""
         return float(self.execute_sql(f"SELECT {NOW}").fetchone()[0])
 
-    def rows(self, query: peewee.BaseQuery) -> list[dict[str, Any]]:
+    def rows(self, query: peewee.ModelSelect[Any]) -> list[dict[str, Any]]:
         """The rows of a select, as dictionaries."""
         return list(query.dicts().execute(self))
 
-    def one(self, query: peewee.ModelSelect) -> dict[str, Any] | None:
+    def one(self, query: peewee.ModelSelect[Any]) -> dict[str, Any] | None:
         """The first row of a select, or None."""
         found = self.rows(query.limit(1))
         return found[0] if found else None

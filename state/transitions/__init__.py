@@ -1,6 +1,19 @@
 """Every write to the memory: one function, one transaction, one change with its event."""
 
 from state.scheduling import MAX_IDLE_ATTEMPTS
+from state.transitions.control import (
+    acknowledge,
+    ask_worker,
+    cancel,
+    move,
+    note,
+    pause,
+    pause_queue,
+    resume,
+    resume_queue,
+    retry,
+    touch_key,
+)
 from state.transitions.jobs import (
     cancel_running,
     claim,
@@ -11,6 +24,7 @@ from state.transitions.jobs import (
     pause_running,
     release_job,
 )
+from state.transitions.retention import prune_events, prune_samples
 from state.transitions.trials import (
     finish_trial,
     interrupt_trial,
@@ -21,6 +35,7 @@ from state.transitions.trials import (
     resume_trial,
     start_trial,
 )
+from state.transitions.undo import redo, undo
 from state.transitions.workers import (
     LeaseObserver,
     add_sample,
@@ -34,8 +49,10 @@ from state.transitions.workers import (
 )
 
 __all__ = [
-    "MAX_IDLE_ATTEMPTS", "LeaseObserver", "add_sample", "beat", "cancel_running", "claim", "enqueue", "fail_job",
-    "finish_job", "finish_trial", "hold_job", "interrupt_trial", "pause_running", "reconcile", "record_checkpoint",
-    "record_epoch", "record_intervention", "record_progress", "record_started", "register_worker", "release_job",
-    "resume_trial", "set_guard", "start_trial", "stop_worker", "sweep",
+    "MAX_IDLE_ATTEMPTS", "LeaseObserver", "acknowledge", "add_sample", "ask_worker", "beat", "cancel",
+    "cancel_running", "claim", "enqueue", "fail_job", "finish_job", "finish_trial", "hold_job", "interrupt_trial",
+    "move", "note", "pause", "pause_queue", "pause_running", "prune_events", "prune_samples", "reconcile",
+    "record_checkpoint", "record_epoch", "record_intervention", "record_progress", "record_started", "redo",
+    "register_worker", "release_job", "resume", "resume_queue", "resume_trial", "retry", "set_guard", "start_trial",
+    "stop_worker", "sweep", "touch_key", "undo",
 ]  # fmt: skip

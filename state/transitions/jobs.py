@@ -11,7 +11,7 @@ from peewee import SQL, fn
 
 from state.db import Database
 from state.errors import BadRow
-from state.models import FlagRow, JobRow, TrialRow
+from state.models import EventRow, FlagRow, JobRow, TrialRow
 from state.queries import to_job
 from state.scheduling import MAX_IDLE_ATTEMPTS, RUNNABLE_SQL
 from state.tickets import send_ticket
@@ -43,15 +43,26 @@ def enqueue(db: Database, specs: Iterable[Mapping[str, Any]], who: str | None = 
     """Puts specifications in line, all of them or none; one already waiting, running or paused is not put in twice.
 
     Each is a mapping of experiment, kind, budget, horizon (trading days), task, tier, trials_wanted, spec (dict or
-    JSON), and optionally spec_md5, hold_reason. Raises BadRow, naming the field.
+    JSON), and optionally spec_md5, hold_reason. Raises BadRow, naming the field. One undo takes back the whole call.
     """
     who = who or this_person()
     rows = [_checked_spec(spec) for spec in specs]
     with transaction(db):
-        return [_enqueue_one(db, row, who) for row in rows]
+        results = [_enqueue_one(db, row) for row in rows]
+        created = [result.job_id for result in results if result.created]
+        expect, cancelled = {"status": "queued", "attempt": 0}, {"status": "cancelled", "cause": Cause.KILLED.value}
+        inverse = {"jobs": [{"id": job_id, "expect": expect, "set": cancelled} for job_id in created]}
+        for job_id in created:
+            job = get_job(db, job_id)
+            words = f"{job['experiment']} is job {job_id}"
+            words += f", held: {job['hold_reason']}" if job["hold_reason"] else ""
+            data = {"old": None, "new": {name: job[name] for name in ("status", "rank", "hold_reason")}}
+            last = job_id == created[-1]
+            emit(db, Verb.ENQUEUED, who, words, job_id=job_id, data=data, inverse=inverse if last else None)
+    return results
 
 
-def _enqueue_one(db: Database, row: Row, who: str) -> Enqueued:
+def _enqueue_one(db: Database, row: Row) -> Enqueued:
     live = JobRow.select(JobRow.id).where(
         JobRow.spec_md5 == row["spec_md5"], SQL("status IN ('queued', 'running', 'paused')")
     )
@@ -60,17 +71,6 @@ def _enqueue_one(db: Database, row: Row, who: str) -> Enqueued:
     last = JobRow.select(fn.MAX(JobRow.rank)).scalar(db)
     row = row | {"status": "queued", "rank": (last or 0.0) + 1.0, "created_at": db.now()}
     job_id = int(JobRow.insert(row | _ZEROS).execute(db))
-    job = get_job(db, job_id)
-    expect = {"status": "queued", "attempt": 0}
-    emit(
-        db,
-        Verb.ENQUEUED,
-        who,
-        f"{row['experiment']} is job {job_id}" + (f", held: {row['hold_reason']}" if row["hold_reason"] else ""),
-        job_id=job_id,
-        data={"old": None, "new": {"status": "queued", "rank": job["rank"], "hold_reason": job["hold_reason"]}},
-        inverse={"jobs": [{"id": job_id, "expect": expect, "set": {"status": "cancelled", "cause": Cause.KILLED}}]},
-    )
     if row["hold_reason"] is None:
         send_ticket(db)
     return Enqueued(job_id, created=True)
@@ -213,9 +213,33 @@ def put_back(db: Database, job: Row, cause: str, message: str, who: str, log_tai
     # `job` may carry a wish that is not in the row; the condition is on status and token only.
     changed = change_job(db, job, **changes)
     words = f"{verb.value}: {cause}" + (f", {message}" if message else "")
-    emit(db, verb, who, words, job_id=job["id"], data=changed | {"log_tail": tail(log_tail)})
+    data = changed | {"log_tail": tail(log_tail)}
+    inverse = _back_in_line(job, changes) if job["asked"] else None
+    event_id = emit(db, verb, who, words, job_id=job["id"], data=data, inverse=inverse)
+    if job["asked"]:
+        _wish_fulfilled(db, event_id)
     if changes["status"] == "queued" and job["hold_reason"] is None:
         send_ticket(db)
+
+
+def _back_in_line(job: Row, changes: Row) -> Row:
+    """What undo does once a running job has been paused or cancelled: it continues from its checkpoint."""
+    expect = {"status": changes["status"], "attempt": job["attempt"]}
+    queued = {"status": "queued", "cause": None, "message": None, "ended_at": None}
+    return {"jobs": [{"id": job["id"], "expect": expect, "set": queued}]}
+
+
+def _wish_fulfilled(db: Database, event_id: int) -> None:
+    """A wish that has been done can no longer be withdrawn: the event that did it takes its place for undo."""
+    wishes = EventRow.select(EventRow.id, EventRow.inverse).where(
+        SQL("inverse IS NOT NULL AND undone_by IS NULL"),
+        EventRow.verb.in_([Verb.PAUSE_ASKED, Verb.CANCEL_ASKED, Verb.REDONE, Verb.UNDONE]),
+    )
+    asked = {row["id"] for row in db.rows(JobRow.select(JobRow.id).where(JobRow.asked.is_null(False)))}
+    for event in db.rows(wishes.order_by(EventRow.id.desc()).limit(100)):
+        entries = json.loads(event["inverse"]).get("jobs", [])
+        if entries and all("asked" in entry["expect"] and entry["id"] not in asked for entry in entries):
+            EventRow.update(undone_by=event_id).where(EventRow.id == event["id"]).execute(db)
 
 
 def interrupt_live_trial(db: Database, job_id: int, cause: Cause | str, who: str) -> None:

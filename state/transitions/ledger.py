@@ -126,7 +126,7 @@ def fenced_trial(db: Database, claim: Claim, trial_id: int, starts_from: str = "
 
 
 def change_job(db: Database, job: Row, **changes: Any) -> Row:
-    """Writes the changes if the job still has the status and token it was read with; returns old and new, for the event.
+    """Writes the changes if the job still has the status and token it was read with; returns old and new of it.
 
     The condition is in the UPDATE itself, so that two writers cannot both succeed.
     """

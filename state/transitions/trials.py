@@ -133,7 +133,8 @@ def _refuse_equal_labels(db: Database, claim: Claim, label_md5: str | None, data
     if other := db.one(clash):
         raise LabelClash(
             f"{job.experiment} (task {job.task}, horizon {job.horizon}) has exactly the labels of "
-            f"{other['experiment']} (task {other['task']}, horizon {other['horizon']}): one of them trains on the wrong labels"
+            f"{other['experiment']} (task {other['task']}, horizon {other['horizon']}): "
+            "one of them trains on the wrong labels"
         )
 
 

@@ -1,0 +1,207 @@
+"""Takes changes back and forth: undo is a compensating transition, itself an event, so it works across processes.
+
+The way back stands in the event as data: {"jobs": [{"id", "expect", "set"}], "flags": [...], "workers": [...]}.
+`expect` is what must still hold; where it does not, the undo is refused with the reason. Only the columns and status
+changes listed here can be set, so a hostile event row cannot do what a person at the keyboard could not.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from peewee import SQL, IntegrityError
+
+from state.db import Database
+from state.errors import CannotUndo, NoSuchRow
+from state.models import EventRow, FlagRow, WorkerRow
+from state.tickets import missing_tickets, send_ticket
+from state.transitions.control import set_flag
+from state.transitions.ledger import Row, change_job, emit, get_job, get_worker, this_person, transaction
+from state.values import Change, Verb
+
+JOB_COLUMNS = {
+    "status", "rank", "hold_reason", "asked", "cause", "message", "ended_at", "acknowledged_at", "idle_attempts",
+}  # fmt: skip
+STATUS_CHANGES = {
+    ("queued", "paused"), ("paused", "queued"), ("queued", "cancelled"), ("paused", "cancelled"),
+    ("cancelled", "queued"), ("cancelled", "paused"), ("queued", "failed"), ("failed", "queued"),
+}  # fmt: skip
+FLAGS = {"queue_paused"}
+
+
+def undo(
+    db: Database, n: int = 1, who: str | None = None, dry_run: bool = False, event_id: int | None = None
+) -> list[Change]:
+    """Takes back the last `n` changes that can be taken back, newest first, all or none; says what it does.
+
+    With `event_id` that one change, whatever came after it. Raises CannotUndo: there is nothing to undo, or something
+    has happened since that stands against it.
+    """
+    who = who or this_person()
+    with transaction(db, dry_run):
+        if event_id is not None:
+            return [_take_back(db, _undoable(db, event_id), Verb.UNDONE, who, dry_run)]
+        return [_take_back(db, _latest_undoable(db), Verb.UNDONE, who, dry_run) for _ in range(n)]
+
+
+def redo(db: Database, n: int = 1, who: str | None = None, dry_run: bool = False) -> list[Change]:
+    """Does again what the last `n` undos took back, unless something else was changed since."""
+    with transaction(db, dry_run):
+        return [_take_back(db, _latest_undone(db), Verb.REDONE, who or this_person(), dry_run) for _ in range(n)]
+
+
+def _undoable(db: Database, event_id: int) -> Row:
+    event = db.one(EventRow.select().where(EventRow.id == event_id))
+    if event is None:
+        raise NoSuchRow(f"there is no event {event_id}")
+    if event["inverse"] is None or event["undone_by"] is not None:
+        state = "was taken back already" if event["undone_by"] is not None else "cannot be taken back"
+        raise CannotUndo(f"event {event_id} ({event['message']}) {state}")
+    return event
+
+
+def _latest_undoable(db: Database) -> Row:
+    open_ones = EventRow.select().where(SQL("inverse IS NOT NULL AND undone_by IS NULL"), EventRow.verb != Verb.UNDONE)
+    event = db.one(open_ones.order_by(EventRow.id.desc()))
+    if event is None:
+        raise CannotUndo("there is nothing to undo")
+    return event
+
+
+def _latest_undone(db: Database) -> Row:
+    undone = EventRow.select().where(SQL("inverse IS NOT NULL AND undone_by IS NULL"), EventRow.verb == Verb.UNDONE)
+    event = db.one(undone.order_by(EventRow.id.desc()))
+    if event is None:
+        raise CannotUndo("there is nothing to redo")
+    newer = EventRow.select().where(
+        EventRow.id > event["id"], EventRow.inverse.is_null(False), EventRow.verb.not_in([Verb.UNDONE, Verb.REDONE])
+    )
+    if since := db.one(newer):
+        raise CannotUndo(f"cannot redo: something else was changed since ({since['message']})")
+    return event
+
+
+def _take_back(db: Database, event: Row, verb: Verb, who: str, dry_run: bool) -> Change:
+    doing = "undo" if verb is Verb.UNDONE else "redo"
+    try:
+        inverse = json.loads(event["inverse"])
+        said, forward = _apply(db, inverse)
+    except (IntegrityError, NoSuchRow) as error:
+        raise CannotUndo(f"cannot {doing} '{event['message']}': {_constraint_words(error)}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CannotUndo(f"cannot {doing} event {event['id']}: its way back cannot be read ({error})") from error
+    except CannotUndo as error:
+        raise CannotUndo(f"cannot {doing} '{event['message']}': {error}") from error
+    root = json.loads(event["data"]).get("root") or f"{event['message']}' by {event['who']}"
+    message = f"{doing} of '{root}: {said}"
+    ids = tuple(int(entry["id"]) for entry in inverse.get("jobs", []))
+    data = {"of": event["id"], "verb": event["verb"], "root": root, "changes": forward["changes"]}
+    way_back = {name: entries for name, entries in forward.items() if name != "changes"}
+    job_id = ids[0] if len(ids) == 1 else None
+    event_id = emit(db, verb, who, message, job_id=job_id, data=data, inverse=way_back)
+    EventRow.update(undone_by=event_id).where(EventRow.id == event["id"]).execute(db)
+    return Change(message, None if dry_run else event_id, ids, dry_run)
+
+
+def _constraint_words(error: Exception) -> str:
+    if isinstance(error, IntegrityError):
+        return "the same specification is in the queue again under another number"
+    return str(error)
+
+
+def _apply(db: Database, inverse: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Does what the way back says; returns words, and the way forward again."""
+    unknown = set(inverse) - {"jobs", "flags", "workers"}
+    if unknown or not inverse:
+        raise CannotUndo(f"its way back names {sorted(unknown) or 'nothing'}, which cannot be changed")
+    said: list[str] = []
+    forward: dict[str, Any] = {"changes": []}
+    for entry in inverse.get("jobs", []):
+        words, back, change = _restore_job(db, entry)
+        said.append(words)
+        forward.setdefault("jobs", []).append(back)
+        forward["changes"].append(change)
+    for entry in inverse.get("flags", []):
+        words, back = _restore_flag(db, entry)
+        said.append(words)
+        forward.setdefault("flags", []).append(back)
+    for entry in inverse.get("workers", []):
+        said.append(_restore_worker(db, entry))
+        back = {"id": entry["id"], "expect": entry["set"], "set": entry["expect"]}
+        forward.setdefault("workers", []).append(back)
+    return "; ".join(said[:5]) + (f"; and {len(said) - 5} more" if len(said) > 5 else ""), forward
+
+
+def _restore_job(db: Database, entry: Row) -> tuple[str, Row, Row]:
+    job = get_job(db, int(entry["id"]))
+    changes = dict(entry["set"])
+    for name, value in dict(entry["expect"]).items():
+        if job[name] != value:
+            raise CannotUndo(_why_not(job, name, value))
+    if set(changes) - JOB_COLUMNS:
+        raise CannotUndo(f"its way back sets {sorted(set(changes) - JOB_COLUMNS)} of a job")
+    status = changes.get("status", job["status"])
+    if status != job["status"] and (job["status"], status) not in STATUS_CHANGES:
+        raise CannotUndo(f"job {job['id']} cannot go from {job['status']} to {status}")
+    if status == "cancelled" and changes.get("ended_at") is None:
+        changes["ended_at"] = db.now()
+    change = change_job(db, job, **changes)
+    now = job | changes
+    if status == "queued" and status != job["status"] and now["hold_reason"] is None:
+        send_ticket(db)
+    expect = {"attempt": job["attempt"]} | {name: now[name] for name in ("status", "rank", "asked") if name in changes}
+    back = {"id": job["id"], "expect": expect, "set": {name: job[name] for name in changes}}
+    return _what_changed(job, changes), back, {"job_id": job["id"]} | change
+
+
+def _what_changed(job: Row, changes: Row) -> str:
+    if "status" in changes and changes["status"] != job["status"]:
+        return f"job {job['id']}: {job['status']} -> {changes['status']}"
+    if "rank" in changes:
+        return f"job {job['id']}: back to its place (rank {changes['rank']:g})"
+    if "asked" in changes:
+        return f"job {job['id']}: {changes['asked'] or 'nothing'} is asked of it"
+    return f"job {job['id']}: {', '.join(f'{name} {value}' for name, value in changes.items())}"
+
+
+def _why_not(job: Row, name: str, expected: Any) -> str:
+    if name == "status":
+        started = "has started since and is" if job["status"] == "running" else "is"
+        return f"job {job['id']} {started} {job['status']} now, not {expected}"
+    if name == "attempt":
+        return f"job {job['id']} has started since (attempt {job['attempt']})"
+    if name == "rank":
+        return f"job {job['id']} was moved since"
+    if name == "asked":
+        return f"job {job['id']} was asked something else since ({job['asked'] or 'nothing'})"
+    return f"{name} of job {job['id']} is {job[name]} now, not {expected}"
+
+
+def _restore_flag(db: Database, entry: Row) -> tuple[str, Row]:
+    name, wanted = entry["name"], entry["set"]
+    if name not in FLAGS:
+        raise CannotUndo(f"its way back sets the flag {str(name)[:40]!r}")
+    row = db.one(FlagRow.select().where(FlagRow.name == name))
+    if (row and row["value"]) != entry["expect"]:
+        raise CannotUndo("the queue was resumed since" if row is None else "the queue was paused since")
+    was = None if row is None else {"value": row["value"], "reason": row["reason"]}
+    if wanted is None:
+        FlagRow.delete().where(FlagRow.name == name).execute(db)
+        missing_tickets(db)
+        return "the queue goes on", {"name": name, "expect": None, "set": was}
+    set_flag(db, name, str(wanted["value"]), wanted["reason"], "undo")
+    return f"the queue is paused again ({wanted['reason']})", {"name": name, "expect": wanted["value"], "set": was}
+
+
+def _restore_worker(db: Database, entry: Row) -> str:
+    worker = get_worker(db, int(entry["id"]))
+    wanted, expected = entry["set"]["asked"], entry["expect"]["asked"]
+    if worker["status"] != "running":
+        raise CannotUndo(f"worker {worker['id']} is {worker['status']} now")
+    if worker["asked"] != expected:
+        raise CannotUndo(f"worker {worker['id']} was asked something else since ({worker['asked']})")
+    WorkerRow.update(asked=wanted).where(WorkerRow.id == worker["id"]).execute(db)
+    if wanted is None:
+        missing_tickets(db)
+    return f"worker {worker['id']}: {wanted or 'may go on'}"
