@@ -103,8 +103,7 @@ def auc_interval(y: ArrayLike, p: ArrayLike, horizon: int, seed: int, n: int = 5
     y, p: labels 0/1 and probabilities (or logits), N in time order; horizon in trading days; n resamples.
     Raises TooFewSamples when one class is missing in more than half of the resamples.
     """
-    y_N, p_N = checked_pair(y, p)
-    _need_both_classes(y_N)
+    y_N, p_N = checked_labels(y, p)
     block = block_length(auc_influence(y_N, p_N), horizon)
     drawn = auc(y_N, p_N, resample(len(y_N), block, seed, n))
     interval = _interval("auc", auc(y_N, p_N, None)[0], drawn, block, len(y_N))
@@ -120,8 +119,7 @@ def measure(
     flag for precision and recall (default: the base rate). All metrics share the same resamples.
     Raises TooFewSamples for a single class or fewer than two horizons of samples.
     """
-    y_N, p_N = checked_pair(y, p)
-    _need_both_classes(y_N)
+    y_N, p_N = checked_labels(y, p)
     rate = float(y_N.mean()) if rate is None else rate
     if not 0 < rate <= 1:
         raise ValueError(f"rate is the share of days to flag and lies in (0, 1], got {rate}")
@@ -163,13 +161,13 @@ def compare(
     """First minus second in `metric` on the same N samples, with its interval.
 
     metric: auc, log_loss, brier or average_precision; labels and vectors as in `measure`. Pairing removes what both
-    vectors share (a hard year is hard for both), so this interval is narrower than two separate ones suggest. Raises ValueError when the vectors are not of one length or the metric is unknown.
+    vectors share (a hard year is hard for both), so this interval is narrower than two separate ones suggest.
+    Raises ValueError when the vectors are not of one length or the metric is unknown.
     """
     if metric not in METRICS:
         raise ValueError(f"no paired comparison for {metric!r}; choose one of {', '.join(METRICS)}")
-    y_N, a_N = checked_pair(y, first)
+    y_N, a_N = checked_labels(y, first)
     _, b_N = checked_pair(y, second)
-    _need_both_classes(y_N)
     series: Callable[[Floats, Floats], Floats] = log_losses if metric in ("log_loss", "brier") else auc_influence
     block = block_length(series(y_N, a_N) - series(y_N, b_N), horizon)
     weights = resample(len(y_N), block, seed, n)
@@ -235,6 +233,14 @@ def effective_size(series: ArrayLike, block: float) -> float:
     return float(min(n, n * naive / max(long_run, 1e-24)))
 
 
+def checked_labels(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:
+    """`checked_pair`, and both classes present; raises TooFewSamples when all labels are equal."""
+    y_N, p_N = checked_pair(y, p)
+    if y_N.min() == y_N.max():
+        raise TooFewSamples(f"all {len(y_N)} labels are {y_N[0]:.0f}: nothing can be ranked")
+    return y_N, p_N
+
+
 def _interval(name: str, value: float, drawn: Floats, block: float, n_samples: int) -> Interval:
     usable = drawn[np.isfinite(drawn)]
     if len(usable) < FEWEST_BOTH_CLASSES * len(drawn):
@@ -256,9 +262,3 @@ def _student_factor(n_samples: int, block: float) -> float:
     pieces = max(3.0, n_samples / block)
     upper = (1 + LEVEL) / 2
     return float(stdtrit(pieces - 1, upper) / ndtri(upper) * math.sqrt(pieces / (pieces - 1)))
-
-
-def _need_both_classes(y: Floats) -> None:
-    n_pos = int(y.sum())
-    if n_pos == 0 or n_pos == len(y):
-        raise TooFewSamples(f"all {len(y)} labels are {'1' if n_pos else '0'}: nothing can be ranked")

@@ -1,0 +1,247 @@
+"""Answers "can one HPO serve all horizons?": do the best trials of h1, h3 and h5 want different settings?
+
+The horizon variance study of phase 6A. The top trials of each cell are compared: how much of the spread of a parameter
+lies between horizons (eta squared), and how often would that much appear if the horizons' names were dealt at random
+(permutation within each budget, Holm's correction over the parameters)? Top trials of one search are not independent,
+since a sampler digs where it was lucky; with three budgets or more, cells are therefore also tested as single votes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fts.analysis.data import ranked
+
+TOP_SHARE = 0.2  # of a cell's comparable trials
+FEWEST_TOP = 5  # trials of a cell; with fewer its middle is a guess
+FEWEST_BUDGETS = 3  # for cells as votes: 3! ways to deal 3 horizons in each of 3 budgets gives 216 permutations
+PERMUTATIONS = 5000
+LEVEL = 0.05
+POWER = 0.8
+TOO_BLUNT = 0.4  # of the spread: a test that only sees more than this cannot say "no difference"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    name: str
+    label: str
+    log: bool  # compared on a log scale, as it is searched
+
+
+PARAMETERS = (
+    Parameter("learning_rate", "learning rate", log=True),
+    Parameter("dropout", "dropout", log=False),
+    Parameter("weight_decay", "weight decay", log=True),
+    Parameter("n_layers", "depth", log=True),
+    Parameter("d_model", "width", log=True),
+)
+
+
+@dataclass(frozen=True)
+class HorizonEffect:
+    """One parameter's difference between horizons among the top trials."""
+
+    name: str
+    label: str
+    eta_squared: float  # share of the spread within budgets that lies between horizons, 0..1
+    by_chance: float  # the eta squared that shuffled horizons show on average
+    p_value: float  # permutation
+    p_holm: float  # corrected for the number of parameters
+    p_cells: float | None  # permutation of whole cells; None below FEWEST_BUDGETS budgets
+    medians: dict[int, float]  # horizon -> median of the top trials
+    n: int  # top trials over all horizons
+
+    @property
+    def differs(self) -> bool:
+        return self.p_holm < LEVEL
+
+
+@dataclass(frozen=True)
+class HorizonVariance:
+    """The study's table and its answer in one sentence."""
+
+    effects: tuple[HorizonEffect, ...]
+    top_per_cell: dict[str, int]  # experiment -> trials compared
+    horizons: tuple[int, ...]
+    budgets: tuple[str, ...]
+    detectable: float | None  # eta squared that these counts would find with 80 % probability
+    verdict: str  # yes | no | cannot say
+    sentence: str
+
+
+def horizon_variance(trials: pd.DataFrame, seed: int = 0, permutations: int = PERMUTATIONS) -> HorizonVariance:
+    """Compares the top trials of all horizons and answers in one sentence. trials: a table of `load_trials`.
+
+    Cells with fewer than FEWEST_TOP top trials are left out; "cannot say" when fewer than two horizons remain.
+    """
+    top = top_trials(trials)
+    horizons = tuple(sorted(int(h) for h in top["horizon"].unique()))
+    budgets = tuple(sorted(map(str, top["budget"].unique())))
+    counts = {str(name): int(n) for name, n in top.groupby("experiment").size().items()}
+    if len(horizons) < 2:
+        return HorizonVariance((), counts, horizons, budgets, None, "cannot say", _too_few(trials))
+    rng = np.random.default_rng(seed)
+    found = [effect for p in PARAMETERS if (effect := _effect(top, p, rng, permutations)) is not None]
+    effects = _with_holm(found)
+    detectable = detectable_eta_squared(len(top), len(horizons), len(budgets), max(1, len(effects)))
+    verdict, sentence = _answer(effects, detectable, horizons, budgets, len(top))
+    return HorizonVariance(effects, counts, horizons, budgets, detectable, verdict, sentence)
+
+
+def top_trials(trials: pd.DataFrame, share: float = TOP_SHARE, fewest: int = FEWEST_TOP) -> pd.DataFrame:
+    """The best `share` of each cell's comparable trials, at least `fewest`; cells that cannot give twice that are out.
+
+    Only budgets with two horizons or more stay: within the others there is nothing to compare.
+    """
+    fit = ranked(trials).dropna(subset=["horizon", "budget"])
+    size = fit.groupby("experiment")["number"].transform("size")
+    place = fit.groupby("experiment").cumcount()
+    wanted = np.maximum(fewest, np.ceil(share * size))
+    top = fit[(place < wanted) & (size >= 2 * fewest)]
+    return top[top.groupby("budget")["horizon"].transform("nunique") > 1]
+
+
+def detectable_eta_squared(n: int, n_horizons: int, n_budgets: int, n_tests: int) -> float | None:
+    """The eta squared that an F test at LEVEL / n_tests finds with probability POWER; None when no spread is left."""
+    from scipy import optimize, stats  # 1 s of imports a reader of the types need not pay
+
+    between, within = n_horizons - 1, n - n_budgets - n_horizons + 1
+    if within < 2:
+        return None
+    limit = stats.f.ppf(1 - LEVEL / n_tests, between, within)
+
+    def missing_power(eta: float) -> float:
+        return float(stats.ncf.sf(limit, between, within, n * eta / (1 - eta)) - POWER)
+
+    return float(optimize.brentq(missing_power, 1e-6, 0.99)) if missing_power(0.99) > 0 else None
+
+
+def _effect(
+    top: pd.DataFrame, parameter: Parameter, rng: np.random.Generator, permutations: int
+) -> HorizonEffect | None:
+    rows = top.dropna(subset=[parameter.name])
+    raw = rows[parameter.name].to_numpy(float)
+    if len(rows) < 2 * FEWEST_TOP or np.ptp(raw) == 0 or (parameter.log and (raw <= 0).any()):
+        return None
+    values = np.log(raw) if parameter.log else raw
+    horizon, budget = pd.factorize(rows["horizon"])[0], pd.factorize(rows["budget"])[0]
+    seen, shuffled = _permuted(values, horizon, budget, rng, permutations)
+    medians = rows.groupby("horizon")[parameter.name].median()
+    return HorizonEffect(
+        name=parameter.name,
+        label=parameter.label,
+        eta_squared=seen,
+        by_chance=float(shuffled.mean()),
+        p_value=_share_reaching(seen, shuffled),
+        p_holm=1.0,
+        p_cells=_by_cells(rows, values, rng, permutations),
+        medians=dict(zip(medians.index.astype(int).tolist(), medians.tolist(), strict=True)),
+        n=len(rows),
+    )
+
+
+def _by_cells(rows: pd.DataFrame, values: NDArray[Any], rng: np.random.Generator, permutations: int) -> float | None:
+    cells = rows.assign(_value=values).groupby(["budget", "horizon"])["_value"].mean().reset_index()
+    if cells["budget"].nunique() < FEWEST_BUDGETS:
+        return None
+    horizon, budget = pd.factorize(cells["horizon"])[0], pd.factorize(cells["budget"])[0]
+    seen, shuffled = _permuted(cells["_value"].to_numpy(float), horizon, budget, rng, permutations)
+    return _share_reaching(seen, shuffled)
+
+
+def _permuted(
+    values: NDArray[Any], horizon: NDArray[Any], budget: NDArray[Any], rng: np.random.Generator, permutations: int
+) -> tuple[float, NDArray[np.float64]]:
+    """Eta squared of the horizons within budgets, as seen and with horizons shuffled inside each budget."""
+    centred = values - (np.bincount(budget, values) / np.bincount(budget))[budget]
+    total = float(centred @ centred)
+    if total < 1e-24:
+        return 0.0, np.zeros(permutations)
+    dealt = np.empty((permutations + 1, len(values)), dtype=np.intp)
+    dealt[0] = horizon
+    for b in np.unique(budget):
+        members = np.flatnonzero(budget == b)
+        dealt[1:, members] = rng.permuted(np.tile(horizon[members], (permutations, 1)), axis=1)
+    counts = np.bincount(horizon)
+    sums = np.stack([(dealt == h) @ centred for h in range(len(counts))], axis=1)
+    etas = (sums**2 / counts).sum(axis=1) / total
+    return float(etas[0]), etas[1:]
+
+
+def _share_reaching(seen: float, shuffled: NDArray[np.float64]) -> float:
+    return float((1 + np.count_nonzero(shuffled >= seen - 1e-12)) / (1 + len(shuffled)))
+
+
+def _with_holm(effects: list[HorizonEffect]) -> tuple[HorizonEffect, ...]:
+    """Holm's step-down correction (1979): the k-th smallest of m p-values times m - k + 1, never falling."""
+    order = sorted(range(len(effects)), key=lambda i: effects[i].p_value)
+    corrected, worst = {}, 0.0
+    for rank, i in enumerate(order):
+        worst = max(worst, min(1.0, effects[i].p_value * (len(effects) - rank)))
+        corrected[i] = worst
+    return tuple(HorizonEffect(**{**vars(e), "p_holm": corrected[i]}) for i, e in enumerate(effects))
+
+
+def _answer(
+    effects: tuple[HorizonEffect, ...],
+    detectable: float | None,
+    horizons: tuple[int, ...],
+    budgets: tuple[str, ...],
+    n: int,
+) -> tuple[str, str]:
+    where = f"{' and '.join(f'h{h}' for h in horizons)}, {n} top trials at {_listed(list(budgets))}"
+    if not effects:
+        return "cannot say", f"Cannot say whether one HPO can serve all horizons: no parameter varies ({where})."
+    differing = [effect for effect in effects if effect.differs]
+    if differing:
+        named = _listed([f"{e.label} (eta² {e.eta_squared:.2f}, corrected p {_p(e.p_holm)})" for e in differing])
+        return "no", (
+            f"No, not safely: the best trials differ between horizons in {named}; {where}. "
+            f"{_sureness(differing, budgets)}"
+        )
+    smallest = min(effects, key=lambda effect: effect.p_holm)
+    if detectable is None or detectable > TOO_BLUNT:
+        return "cannot say", (
+            f"Cannot say whether one HPO can serve all horizons: no difference was found ({where}), but so few trials "
+            f"would have missed even one that explains {TOO_BLUNT:.0%} of the spread."
+        )
+    return "yes", (
+        f"As far as these trials show, yes: none of {len(effects)} parameters differs between horizons (smallest "
+        f"corrected p {_p(smallest.p_holm)}, {smallest.label}; {where}). A difference that explains {detectable:.0%} "
+        "of the spread would have been found with 80 % probability; smaller ones remain possible."
+    )
+
+
+def _sureness(differing: list[HorizonEffect], budgets: tuple[str, ...]) -> str:
+    if len(budgets) < FEWEST_BUDGETS:
+        return (
+            f"Fairly sure at best: with {len(budgets)} budget{'s' if len(budgets) > 1 else ''} a sampler's own luck in "
+            "one search looks the same; more budgets or a second study seed would tell."
+        )
+    confirmed = [e.label for e in differing if e.p_cells is not None and e.p_cells < LEVEL]
+    if confirmed:
+        return f"Sure for {_listed(confirmed)}: budgets agree when each cell counts once."
+    return "Not sure: counted as one vote per cell, the budgets do not agree on it."
+
+
+def _too_few(trials: pd.DataFrame) -> str:
+    per_cell = ranked(trials).groupby("experiment").size()
+    most = int(per_cell.max()) if len(per_cell) else 0
+    return (
+        f"Cannot say whether one HPO can serve all horizons: it takes {2 * FEWEST_TOP} comparable trials in each of "
+        f"two horizons of one budget; {int((per_cell >= 2 * FEWEST_TOP).sum())} cells have as many (the most is {most})."
+    )
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 and math.isfinite(value) else "< 0.001"

@@ -1,0 +1,109 @@
+"""Ranks the searched parameters by how much of the objective they explain, beside a parameter that is pure chance.
+
+Optuna's fANOVA (variance explained over the whole space) and PED-ANOVA (what tells the good trials from the rest), on a
+study rebuilt in memory from the table of trials. Forty trials make some importance out of anything, so random numbers
+are ranked along: what does not beat `chance` has not been shown to matter.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from fts.analysis.data import ranked
+from fts.analysis.horizon import PARAMETERS, Parameter
+
+if TYPE_CHECKING:
+    import optuna
+
+FEWEST_TRIALS = 20
+REPEATS = 5  # of the dealt random parameter; its largest importance is the bar
+CHANCE = "chance"
+SEARCHED = (*PARAMETERS, Parameter("warmup_steps", "warm-up", log=True), Parameter("n_heads", "heads", log=True))
+
+
+class TooFewTrials(ValueError):
+    """So few trials that a ranking of parameters would be noise."""
+
+
+@dataclass(frozen=True)
+class Importance:
+    name: str
+    label: str
+    fanova: float  # share of the explained variance, mean over REPEATS
+    ped_anova: float
+    beats_chance: bool  # fANOVA above the largest importance any random parameter reached
+
+
+def importances(trials: pd.DataFrame, seed: int = 0) -> list[Importance]:
+    """Importance of each searched parameter in one cell, largest fANOVA first. trials: rows of one experiment.
+
+    Raises TooFewTrials below FEWEST_TRIALS comparable trials, ValueError for rows of several experiments.
+    """
+    if trials["experiment"].nunique() > 1:
+        raise ValueError("importance is of one cell: pass the trials of one experiment")
+    fit = ranked(trials)
+    if len(fit) < FEWEST_TRIALS:
+        raise TooFewTrials(f"{len(fit)} comparable trials; a ranking of parameters needs at least {FEWEST_TRIALS}")
+    varying = [
+        p for p in SEARCHED if fit[p.name].notna().all() and fit[p.name].nunique() > 1 and (fit[p.name] > 0).all()
+    ]
+    fanova: dict[str, list[float]] = {}
+    ped: dict[str, list[float]] = {}
+    for repeat in range(REPEATS):
+        study = rebuilt_study(fit, varying, seed + repeat)
+        for found, store in zip(_both(study, seed + repeat), (fanova, ped), strict=True):
+            for name, share in found.items():
+                store.setdefault(name, []).append(share)
+    bar = max(fanova[CHANCE])
+    rows = [
+        Importance(p.name, p.label, _mean(fanova[p.name]), _mean(ped[p.name]), _mean(fanova[p.name]) > bar)
+        for p in varying
+    ]
+    chance = Importance(CHANCE, "a random number", _mean(fanova[CHANCE]), _mean(ped[CHANCE]), beats_chance=False)
+    return sorted([*rows, chance], key=lambda row: -row.fanova)
+
+
+def rebuilt_study(fit: pd.DataFrame, parameters: list[Parameter], seed: int) -> optuna.Study:
+    """An in-memory Optuna study of these trials with one more parameter, CHANCE, drawn at random."""
+    import optuna  # here, not above: 0.4 s that only this analysis needs
+
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {
+        p.name: optuna.distributions.FloatDistribution(fit[p.name].min(), fit[p.name].max(), log=p.log)
+        for p in parameters
+    }
+    distributions[CHANCE] = optuna.distributions.FloatDistribution(0.0, 1.0)
+    drawn = np.random.default_rng(seed).random(len(fit))
+    upwards = (fit["objective"] == "val_auc").all()
+    study = optuna.create_study(direction="maximize" if upwards else "minimize")
+    columns = fit[[p.name for p in parameters]].astype(float)
+    study.add_trials(
+        [
+            optuna.trial.create_trial(
+                params={**{str(k): v for k, v in row.items()}, CHANCE: float(chance)},
+                distributions=distributions,
+                value=float(value),
+            )
+            for row, chance, value in zip(columns.to_dict("records"), drawn, fit["value"], strict=True)
+        ]
+    )
+    return study
+
+
+def _both(study: optuna.Study, seed: int) -> tuple[dict[str, float], dict[str, float]]:
+    from optuna import importance  # see rebuilt_study
+    from optuna.exceptions import ExperimentalWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        evaluators = importance.FanovaImportanceEvaluator(seed=seed), importance.PedAnovaImportanceEvaluator()
+        first, second = (importance.get_param_importances(study, evaluator=evaluator) for evaluator in evaluators)
+    return dict(first), dict(second)
+
+
+def _mean(shares: list[float]) -> float:
+    return float(np.mean(shares))

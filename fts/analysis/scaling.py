@@ -1,0 +1,209 @@
+"""Fits L(N) = E + A * N^-alpha to loss against counted parameters, and says whether there is anything to fit.
+
+Form and robust fit (Huber loss on log residuals, many starts) follow Hoffmann et al. 2022, "Training Compute-Optimal
+Large Language Models", appendix D.2. A slope from fewer than three sizes is refused, and the law is always shown beside
+"no scaling": a constant, compared by AICc and by predicting each size from the others.
+"""
+
+# shapes: P points (size, value), R draws of all values
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+FEWEST_SIZES = 3
+HUBER_DELTA = 1e-2  # log units: about one percent of the loss, the spread between seeds
+ALPHAS = (0.05, 0.1, 0.2, 0.4, 0.8)  # starting points
+STEEPEST = 3.0  # alpha above this is a step, not a law
+DRAWS = 200
+SMALLEST_GAIN = 1e-4  # nats: the law cannot rise, so its gain is never below zero and 'covers zero' means this
+
+
+class TooFewSizes(ValueError):
+    """A slope was asked from fewer than three sizes."""
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    floor: float  # E
+    scale: float  # A, for N in units of the smallest size
+    alpha: float
+    smallest: float  # parameters
+
+    def __call__(self, n_params: ArrayLike) -> Floats:
+        sizes = np.asarray(n_params, dtype=np.float64) / self.smallest
+        return np.asarray(self.floor + self.scale * sizes**-self.alpha)
+
+
+@dataclass(frozen=True)
+class ScalingFit:
+    """The law, its interval, and the verdict against "no scaling"."""
+
+    law: PowerLaw
+    alpha_low: float | None  # 95 % bootstrap interval; None when nothing could be resampled
+    alpha_high: float | None
+    gain: float  # fitted loss at the smallest size minus at the largest
+    gain_low: float | None
+    gain_high: float | None
+    aicc_gain: float | None  # AICc(constant) - AICc(law): above 2 speaks for the law; None: too few points
+    left_out_ratio: float | None  # error of the law over that of a constant on left-out sizes; None below four sizes
+    n_points: int
+    n_sizes: int
+    verdict: str  # scales | no scaling seen | cannot say
+    sentence: str
+
+
+def fit_scaling(n_params: ArrayLike, values: ArrayLike, draws: ArrayLike | None = None, seed: int = 0) -> ScalingFit:
+    """Fits the law to P points; sizes may repeat (several trials or seeds of one size).
+
+    n_params: counted parameters; values: losses (or 1 - AUC), positive, lower is better; draws: the same P values
+    recomputed on R resamples of the validation days (R, P), so that noise which all sizes share cancels. Without
+    draws, repeated points are resampled within their size; without either there is no interval. Raises TooFewSizes.
+    """
+    sizes_P, values_P = np.asarray(n_params, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    if sizes_P.shape != values_P.shape or sizes_P.ndim != 1 or not (values_P > 0).all() or not (sizes_P > 0).all():
+        raise ValueError("sizes and values must be two vectors of one length with positive numbers only")
+    distinct = np.unique(sizes_P)
+    if len(distinct) < FEWEST_SIZES:
+        raise TooFewSizes(
+            f"a slope from {len(distinct)} size{'s' if len(distinct) != 1 else ''} would be an invention: "
+            f"at least {FEWEST_SIZES} are needed"
+        )
+    law = fit_power_law(sizes_P, values_P)
+    resampled = _resampled(sizes_P, values_P, draws, seed)
+    laws = [fit_power_law(sizes_P[index], drawn, law) for index, drawn in resampled]
+    alpha_low, alpha_high = _interval([fitted.alpha for fitted in laws])
+    gain_low, gain_high = _interval([_gain(fitted, distinct) for fitted in laws])
+    aicc_gain, left_out = _aicc_gain(sizes_P, values_P, law), _left_out_ratio(sizes_P, values_P)
+    verdict = _verdict(gain_low, gain_high, aicc_gain, left_out)
+    return ScalingFit(
+        law=law,
+        alpha_low=alpha_low,
+        alpha_high=alpha_high,
+        gain=_gain(law, distinct),
+        gain_low=gain_low,
+        gain_high=gain_high,
+        aicc_gain=aicc_gain,
+        left_out_ratio=left_out,
+        n_points=len(sizes_P),
+        n_sizes=len(distinct),
+        verdict=verdict,
+        sentence=_sentence(verdict, law, alpha_low, alpha_high, gain_low, gain_high, len(distinct)),
+    )
+
+
+def fit_power_law(n_params: Floats, values: Floats, start: PowerLaw | None = None) -> PowerLaw:
+    """The best law by Huber loss on log residuals, from several starts (or from `start` only)."""
+    from scipy.optimize import least_squares  # 1 s of imports a reader of the types need not pay
+
+    smallest = float(n_params.min())
+    relative, logs = n_params / smallest, np.log(values)
+
+    def residuals(theta: Floats) -> Floats:
+        floor, scale, alpha = theta
+        return np.log(np.maximum(floor + scale * relative**-alpha, 1e-12)) - logs
+
+    least, most = float(values.min()), float(values.max())
+    starts = [(share * least, most - share * least, alpha) for share in (0.2, 0.9) for alpha in ALPHAS]
+    if start is not None:
+        starts = [(start.floor, start.scale, start.alpha)]
+    bounds = ([0.0, 0.0, 1e-3], [most * 1.5, most * 3, STEEPEST])
+    inside = [np.clip(np.array(s), np.array(bounds[0]) + 1e-9, np.array(bounds[1]) - 1e-9) for s in starts]
+    options = {"bounds": bounds, "loss": "huber", "f_scale": HUBER_DELTA, "max_nfev": 60}
+    fits = [least_squares(residuals, s, **options) for s in inside]
+    floor, scale, alpha = min(fits, key=lambda fit: float(fit.cost)).x
+    return PowerLaw(float(floor), float(scale), float(alpha), smallest)
+
+
+def _resampled(
+    sizes: Floats, values: Floats, draws: ArrayLike | None, seed: int
+) -> list[tuple[NDArray[np.intp], Floats]]:
+    everyone = np.arange(len(sizes))
+    if draws is not None:
+        draws_RP = np.asarray(draws, dtype=np.float64)
+        if draws_RP.ndim != 2 or draws_RP.shape[1] != len(sizes):
+            raise ValueError(f"draws must have one column per point, got {draws_RP.shape} for {len(sizes)} points")
+        return [(everyone, row) for row in draws_RP[:DRAWS] if (row > 0).all()]
+    groups = [np.flatnonzero(sizes == size) for size in np.unique(sizes)]
+    if all(len(group) == 1 for group in groups):
+        return []
+    rng = np.random.default_rng(seed)
+    picks = [np.concatenate([rng.choice(group, len(group)) for group in groups]) for _ in range(DRAWS)]
+    return [(pick, values[pick]) for pick in picks]
+
+
+def _interval(drawn: list[float]) -> tuple[float | None, float | None]:
+    if len(drawn) < 20:
+        return None, None
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _gain(law: PowerLaw, sizes: Floats) -> float:
+    first, last = law([sizes.min(), sizes.max()])
+    return float(first - last)
+
+
+def _aicc_gain(sizes: Floats, values: Floats, law: PowerLaw) -> float | None:
+    """AICc with Gaussian log residuals: n log(RSS / n) + 2k + 2k(k + 1)/(n - k - 1), k counts the variance too."""
+    n, logs = len(values), np.log(values)
+    if n < 6:  # k = 4 for the law leaves no denominator below
+        return None
+    of_constant = _aicc(logs - logs.mean(), n, 2)
+    return of_constant - _aicc(np.log(law(sizes)) - logs, n, 4)
+
+
+def _aicc(residuals: Floats, n: int, k: int) -> float:
+    rss = max(float(residuals @ residuals), 1e-18)
+    return n * math.log(rss / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
+
+
+def _left_out_ratio(sizes: Floats, values: Floats) -> float | None:
+    """Root mean squared log error on each size predicted from the others: law over constant."""
+    distinct = np.unique(sizes)
+    if len(distinct) < FEWEST_SIZES + 1:
+        return None
+    of_law, of_constant = [], []
+    for size in distinct:
+        out = sizes == size
+        law = fit_power_law(sizes[~out], values[~out])
+        truth = float(np.log(values[out]).mean())
+        of_law.append(math.log(max(float(law(size)), 1e-12)) - truth)
+        of_constant.append(float(np.log(values[~out]).mean()) - truth)
+    return math.sqrt(sum(e * e for e in of_law) / max(sum(e * e for e in of_constant), 1e-18))
+
+
+def _verdict(gain_low: float | None, gain_high: float | None, aicc_gain: float | None, left_out: float | None) -> str:
+    if gain_low is None or gain_high is None:
+        return "cannot say"
+    votes = [] if aicc_gain is None else [aicc_gain > 2]
+    votes += [] if left_out is None else [left_out < 1]
+    if not votes:
+        return "cannot say"
+    return "scales" if gain_low > SMALLEST_GAIN and all(votes) else "no scaling seen"
+
+
+def _sentence(
+    verdict: str,
+    law: PowerLaw,
+    alpha_low: float | None,
+    alpha_high: float | None,
+    gain_low: float | None,
+    gain_high: float | None,
+    n_sizes: int,
+) -> str:
+    alpha = f"alpha {law.alpha:.2f}"
+    if alpha_low is not None:
+        alpha += f" [{alpha_low:.2f}, {alpha_high:.2f}]"
+    gain = "" if gain_low is None else f"; loss falls by [{gain_low:.4f}, {gain_high:.4f}] from smallest to largest"
+    if verdict == "scales":
+        return f"Loss falls with size over {n_sizes} sizes: {alpha}{gain}."
+    if verdict == "no scaling seen":
+        return f"A constant describes {n_sizes} sizes as well as a power law does ({alpha}{gain})."
+    return f"{n_sizes} sizes with these points cannot tell a power law from a constant ({alpha}{gain})."

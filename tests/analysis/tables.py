@@ -1,0 +1,101 @@
+"""Tables of trials, epochs and predictions as a study leaves them, with planted truths."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from fts.analysis.data import tidy_trials
+
+SIZES = {"2M": 2_050_000, "20M": 19_800_000, "200M": 203_000_000, "2B": 2_010_000_000}
+WIDTHS = (128, 192, 256, 384, 512)
+DEPTHS = (2, 4, 6, 8, 12, 16)
+
+
+def trial_rows(budget="2M", horizon=1, n=30, seed=0, best_dropout=0.3, best_lr=3e-4, noise=0.004, **changes):
+    """Rows of v_trials of one searched cell: the loss is a bowl around best_dropout and best_lr."""
+    rng = np.random.default_rng([seed, horizon, list(SIZES).index(budget)])
+    rows = []
+    for number in range(n):
+        width, depth = int(rng.choice(WIDTHS)), int(rng.choice(DEPTHS))
+        lr, dropout = 10 ** rng.uniform(-4, -3), rng.uniform(0.1, 0.6)
+        loss = 0.55 + 0.3 * (dropout - best_dropout) ** 2 + 0.05 * np.log10(lr / best_lr) ** 2
+        loss += noise * rng.standard_normal()
+        row = {
+            "job": list(SIZES).index(budget) * 3 + horizon,
+            "experiment": f"phase6a_{budget}_h{horizon}_threshold_1pct",
+            "budget": budget,
+            "horizon": horizon,
+            "task": "threshold_1pct",
+            "tier": "a25",
+            "number": number,
+            "status": "complete",
+            "objective": "val_loss",
+            "value": loss,
+            "best_epoch": 6,
+            "last_value": loss + 0.01,
+            "epochs": 16,
+            "val_loss": loss,
+            "val_auc": 0.62 - (loss - 0.55),
+            "auc_low": 0.55 - (loss - 0.55),
+            "auc_high": 0.69 - (loss - 0.55),
+            "n_train": 3300,
+            "n_val": 640,
+            "n_pos": 200,
+            "prior_loss": 0.62,
+            "architecture": f"d{width}-L{depth}-h8-ff{4 * width}",
+            "n_params": SIZES[budget],
+            "learning_rate": lr,
+            "weight_decay": 10 ** rng.uniform(-4, -2.3),
+            "warmup_steps": int(rng.choice([100, 200, 300, 500])),
+            "dropout": dropout,
+            "params": json.dumps({"learning_rate": lr, "dropout": dropout}),
+            "label_md5": f"{horizon}" * 32,
+            "base_rate": 0.3,
+            "data_md5": "d" * 32,
+            "effective_md5": f"{budget}{horizon}{number}",
+            "seed": 7,
+            "code_commit": "c0ffee1",
+            "code_dirty": 0,
+            "torch_version": "2.13.0",
+            "host": "box",
+            "device": "cpu",
+            "threads": 1,
+            "predicted_bytes": 10**9,
+            "peak_bytes": 11 * 10**8,
+            "cause": "early stopped",
+            "badges": "[]",
+            "reused_from": None,
+            "message": None,
+            "minutes": 2.4,
+        }
+        rows.append({**row, **changes})
+    return rows
+
+
+def trial_table(cells=(("2M", 1), ("2M", 3), ("2M", 5)), **options):
+    return tidy_trials(pd.DataFrame([row for budget, h in cells for row in trial_rows(budget, h, **options)]))
+
+
+def epoch_rows(experiment, number, n=16, best=6):
+    return [
+        {
+            "experiment": experiment,
+            "number": number,
+            "epoch": e,
+            "train_loss": 0.69 - 0.02 * e,
+            "val_loss": 0.56 + 0.002 * (e - best) ** 2,
+            "train_auc": 0.5 + 0.02 * e,
+            "val_auc": 0.61 - 0.002 * abs(e - best),
+            "val_brier": 0.2,
+            "pred_min": 0.1,
+            "pred_max": 0.6,
+            "pred_sd": 0.08,
+            "learning_rate": 3e-4,
+            "samples_per_s": 600.0,
+            "seconds": 9.0,
+        }
+        for e in range(1, n + 1)
+    ]

@@ -1,0 +1,76 @@
+"""Horizon variance: a planted difference is found, none is not, and too little data is said to be too little."""
+
+import pandas as pd
+import pytest
+
+from fts.analysis.horizon import detectable_eta_squared, horizon_variance, top_trials
+from tests.analysis.tables import trial_table
+
+ALL = [(budget, horizon) for budget in ("2M", "20M", "200M") for horizon in (1, 3, 5)]
+
+
+def with_dropouts(cells, best, **options):
+    tables = [trial_table([(b, h)], best_dropout=best[h], **options) for b, h in cells]
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_a_planted_horizon_effect_is_found_and_named():
+    study = horizon_variance(with_dropouts(ALL, {1: 0.15, 3: 0.35, 5: 0.55}), permutations=500)
+    assert study.verdict == "no"
+    assert [effect.name for effect in study.effects if effect.differs] == ["dropout"]
+    assert "dropout" in study.sentence
+    assert study.sentence.endswith("Sure for dropout: budgets agree when each cell counts once.")
+    medians = next(effect.medians for effect in study.effects if effect.name == "dropout")
+    assert medians[1] < medians[3] < medians[5]
+
+
+def test_one_budget_alone_is_never_sure():
+    study = horizon_variance(with_dropouts(ALL[:3], {1: 0.15, 3: 0.35, 5: 0.55}), permutations=500)
+    assert study.verdict == "no"
+    assert "Fairly sure at best" in study.sentence
+
+
+def test_without_an_effect_the_answer_is_yes_with_what_could_have_been_missed():
+    study = horizon_variance(trial_table(ALL, n=50), permutations=500)
+    assert study.verdict == "yes"
+    assert "80 % probability" in study.sentence
+    assert study.detectable < 0.2
+
+
+def test_no_effect_is_rarely_called_one():
+    found = [horizon_variance(trial_table(ALL[:3], seed=s), permutations=200).verdict == "no" for s in range(40)]
+    assert sum(found) <= 6  # 5 % of 40, and room for chance
+
+
+def test_few_trials_cannot_say():
+    study = horizon_variance(trial_table(n=6))
+    assert study.verdict == "cannot say"
+    assert "the most is 6" in study.sentence
+    assert horizon_variance(trial_table([("2M", 1)])).verdict == "cannot say"
+    assert horizon_variance(trial_table([])).verdict == "cannot say"
+
+
+def test_a_difference_that_small_samples_would_miss_is_not_called_absent():
+    study = horizon_variance(trial_table([("2M", 1), ("2M", 3)], n=12), permutations=200)
+    assert study.verdict == "cannot say"
+    assert "so few trials" in study.sentence
+
+
+def test_reused_diverged_and_unfinished_trials_do_not_count_as_top():
+    table = trial_table(n=20)
+    table.loc[0, "status"] = "pruned"
+    table.at[1, "badges"] = ("reused",)
+    table.at[2, "badges"] = ("diverged",)
+    table.loc[:2, "value"] = 0.0
+    assert not set(top_trials(table).query("horizon == 1")["number"]) & {0, 1, 2}
+
+
+def test_a_parameter_that_never_varies_has_no_effect():
+    study = horizon_variance(trial_table(n=40, dropout=0.5), permutations=200)
+    assert "dropout" not in [effect.name for effect in study.effects]
+
+
+def test_more_trials_detect_smaller_effects():
+    assert detectable_eta_squared(30, 3, 1, 5) > detectable_eta_squared(90, 3, 1, 5)
+    assert detectable_eta_squared(90, 3, 1, 1) == pytest.approx(0.103, abs=0.01)  # Cohen's f 0.34 at power 0.8
+    assert detectable_eta_squared(4, 3, 1, 1) is None
