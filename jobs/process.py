@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 
 from fts.search.protocol import MAX_LINE
-from jobs.reap import Reaped, descendants, reap_recorded, same_process, signal_tree, started_at
+from jobs.reap import Reaped, kin, reap_recorded, same_process, signal_tree, started_at
 
 __all__ = [
     "ChildError",
@@ -84,6 +84,7 @@ class ChildProcess:
         self._facts_fd, child_end = os.pipe()
         self._met: set[psutil.Process] = set()  # its tree, as far as we have seen it
         self.frozen = False
+        self._asked_to_stop = False
         try:
             log_fd = open_log(log_path)
             try:
@@ -238,13 +239,13 @@ class ChildProcess:
     def tree(self) -> list[psutil.Process]:
         """The child and all its descendants, as far as they live."""
         with self._lock:
-            tree = [] if self.poll() is not None else descendants(self.pid)
+            tree = [] if self.poll() is not None else kin(self.pid)
             self._met.update(tree)
             return tree
 
     def freeze(self) -> bool:
-        """SIGSTOP to the whole tree; False when it has ended."""
-        return self._signal_tree(signal.SIGSTOP)
+        """SIGSTOP to the whole tree; False when it has ended, or is asked to end: its checkpoint has to be written."""
+        return not self._asked_to_stop and self._signal_tree(signal.SIGSTOP)
 
     def thaw(self) -> bool:
         """SIGCONT to the whole tree; False when it has ended."""
@@ -252,6 +253,7 @@ class ChildProcess:
 
     def ask_to_stop(self) -> bool:
         """SIGCONT, then SIGTERM: a stopped child answers nothing else. False when it has ended."""
+        self._asked_to_stop = True
         return self.thaw() and self._signal_tree(signal.SIGTERM)
 
     def stop(self, grace_s: float) -> int:

@@ -1,0 +1,79 @@
+"""Keeps the machine from going to sleep while a worker trains; where that is not possible, quietly does nothing.
+
+with keep_awake():
+    work()
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def keep_awake(environ: Mapping[str, str] = os.environ) -> Iterator[str | None]:
+    """Holds an inhibitor for this process; yields the tool's name, or None when there is none or FTS_AWAKE=0.
+
+    The helper ends with us even after kill -9: caffeinate watches our pid, and systemd-inhibit holds its lock for a
+    `cat` that reads from us. Never raises for the helper's sake.
+    """
+    helper = start_helper(environ)
+    try:
+        yield None if helper is None else Path(argv_of(helper)[0]).name
+    finally:
+        if helper is not None:
+            end_helper(helper)
+
+
+def start_helper(environ: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
+    argv = helper_command(sys.platform, os.getpid())
+    if argv is None or environ.get("FTS_AWAKE", "1") == "0":
+        return None
+    path = shutil.which(argv[0], path=environ.get("PATH"))
+    if path is None:
+        return None
+    try:
+        return subprocess.Popen(
+            [path, *argv[1:]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        log.info("the machine may fall asleep: %s does not start (%s)", argv[0], error)
+        return None
+
+
+def argv_of(helper: subprocess.Popen[bytes]) -> Sequence[str]:
+    assert isinstance(helper.args, list)
+    return helper.args
+
+
+def helper_command(platform: str, pid: int) -> list[str] | None:
+    """The inhibitor of a platform: -i is idle sleep on macOS; a lid that closes is the person's own wish."""
+    if platform == "darwin":
+        return ["caffeinate", "-i", "-w", str(pid)]
+    if platform == "linux":
+        return ["systemd-inhibit", "--what=sleep:idle", "--who=fts", "--why=training", "--mode=block", "cat"]
+    return None
+
+
+def end_helper(helper: subprocess.Popen[bytes]) -> None:
+    if helper.stdin is not None:
+        with contextlib.suppress(OSError):
+            helper.stdin.close()
+    helper.terminate()
+    try:
+        helper.wait(2.0)
+    except subprocess.TimeoutExpired:
+        helper.kill()
+        helper.wait()

@@ -1,0 +1,348 @@
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from jobs.guard import Action, Decision, Guard, MemoryLimits, Thresholds
+from jobs.process import ChildProcess
+from jobs.reap import descendants, kin
+from jobs.sensors import FileSensors, SystemPart
+from jobs.tree import TreeUse, occupied, physical_footprint, resident_and_swapped
+from jobs.watchdog import Clock, PaceLimits, Watchdog, look_after
+from state.values import Cause
+
+GiB, MiB = 1 << 30, 1 << 20
+PRELUDE = """
+import json, os, signal, subprocess, sys, time
+fd = int(sys.argv[sys.argv.index("--facts-fd") + 1])
+def say(**fields): os.write(fd, json.dumps(fields).encode() + b"\\n")
+"""
+SLEEP = "say(fact='ready'); time.sleep(60)"
+BUSY = "say(fact='ready')\nwhile True: pass"
+HOLD_200_MIB = "held = bytearray(os.urandom(1 << 20) * 200); say(fact='ready'); time.sleep(60)"
+NOTHING_ELSE = MemoryLimits(soft=None, hard=None, available_low=None, swap_growth=None, disk_reserve=None)
+
+
+class HandClock:
+    """Time that passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now, self.day = 1000.0, 1_700_000_000.0
+
+    def pass_(self, seconds: float, asleep_s: float = 0.0) -> None:
+        self.now += seconds
+        self.day += seconds + asleep_s
+
+    def clock(self) -> Clock:
+        return Clock(monotonic=lambda: self.now, wall=lambda: self.day)
+
+
+class Post:
+    """A watchdog at its post, beside a real child, with a file for a thermometer."""
+
+    def __init__(self, child: ChildProcess, folder: Path, limits: MemoryLimits, **options: Any) -> None:
+        self.time = HandClock()
+        self.first_look: list[Decision] = []
+        self.file = folder / "sensors"
+        self.feel(temperature=60)
+        sensors = FileSensors(self.file, SystemPart(folder))
+        self.dog = Watchdog(child, limits, sensors, Guard(Thresholds()), clock=self.time.clock(), **options)
+
+    def feel(self, **fields: Any) -> None:
+        self.file.write_text("\n".join(f"{name}={value}" for name, value in fields.items()))
+
+    def watch(self, seconds: float, step_s: float | None = None) -> list[Decision]:
+        """Look every second for so long; with `step_s` the trial makes progress before each look."""
+        found = []
+        for _ in range(round(seconds)):
+            self.time.pass_(1.0)
+            if step_s is not None:
+                self.dog.progress(step_s)
+            found += self.dog.check()
+        return found
+
+
+@contextmanager
+def at_work(body: str, folder: Path, limits: MemoryLimits = NOTHING_ELSE, **options: Any) -> Iterator[Post]:
+    argv = [sys.executable, "-S", "-c", PRELUDE + body]
+    with ChildProcess(argv, folder / "trial.log") as child:
+        deadline = time.monotonic() + 30
+        while not (child.facts(0.1)) and time.monotonic() < deadline:
+            pass
+        post = Post(child, folder, limits, **options)
+        post.first_look = post.dog.check()  # has nothing to compare with yet
+        yield post
+        post.dog.close()
+
+
+def actions(found: list[Decision]) -> list[Action]:
+    return [decision.action for decision in found if decision.action is not Action.NONE]
+
+
+# -- memory
+
+
+def test_a_trial_above_the_soft_limit_is_asked_once_to_shrink(tmp_path: Path) -> None:
+    with at_work(HOLD_200_MIB, tmp_path, MemoryLimits(soft=100 * MiB, hard=GiB)) as post:
+        [decision] = [d for d in post.first_look + post.watch(5) if d.action is not Action.NONE]
+        assert decision.action is Action.SHRINK and decision.cause is Cause.OUT_OF_MEMORY
+        assert "soft limit 100 MiB" in decision.message
+        assert post.dog.latest is not None and post.dog.latest.peak_bytes > 200 * MiB
+
+
+def test_a_tree_that_grows_beyond_the_hard_limit_is_killed_before_it_has_grown_much_more(tmp_path: Path) -> None:
+    body = "say(fact='ready'); sys.stdin.readline(); held = []\nwhile True: held.append(bytearray(os.urandom(1 << 20)))"
+    with at_work(body, tmp_path, MemoryLimits(soft=None, hard=300 * MiB)) as post:
+        child = post.dog.child
+        with post.dog:
+            child.send({})
+            assert child.wait(60) == -signal.SIGKILL
+            [decision] = post.watch(3)
+        assert (decision.action, decision.cause) == (Action.KILL, Cause.OUT_OF_MEMORY)
+        assert 300 * MiB <= post.dog.memory.peak < 1 * GiB
+        assert post.watch(3) == []
+
+
+def test_memory_of_grandchildren_counts(tmp_path: Path) -> None:
+    body = (
+        "held = subprocess.Popen([sys.executable, '-S', '-c', 'b = bytearray(200 << 20); input()'],"
+        " stdin=subprocess.PIPE)\nsay(fact='ready'); time.sleep(60)"
+    )
+    with at_work(body, tmp_path) as post:
+        use = TreeUse(post.dog.child.tree)
+        deadline = time.monotonic() + 20
+        while use.memory() < 200 * MiB and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert use.memory() >= 200 * MiB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="proportional sizes are Linux's")
+def test_memory_shared_by_forked_processes_is_counted_once_where_it_matters(tmp_path: Path) -> None:
+    body = """
+held = bytearray(os.urandom(1 << 20) * 100)
+for _ in range(4):
+    if os.fork() == 0: time.sleep(60)
+say(fact='ready'); time.sleep(60)
+"""
+    with at_work(body, tmp_path) as post:
+        use = TreeUse(post.dog.child.tree)
+        assert use.memory() > 400 * MiB
+        assert use.memory(exact_above=300 * MiB) < 200 * MiB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_memory_of_a_process_is_what_psutil_says_and_of_an_ended_one_nothing() -> None:
+    own = psutil.Process()
+    assert occupied(own) == pytest.approx(own.memory_info().rss, rel=0.1)
+    status = b"Name:\tx\nVmRSS:\t    2048 kB\nVmData:\t 9 kB\nVmSwap:\t    1024 kB\n"
+    assert resident_and_swapped(status) == 3 * MiB
+    assert resident_and_swapped(b"Name:\tzombie\nState:\tZ\n") == 0
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="elsewhere than on macOS")
+def test_without_libproc_there_is_no_footprint() -> None:
+    assert physical_footprint(os.getpid()) is None
+
+
+def test_the_cheap_list_of_kin_is_the_thorough_one(tmp_path: Path) -> None:
+    nested = "subprocess.Popen(['sh', '-c', 'sleep 60 & sleep 60 & wait'])\nsay(fact='ready'); time.sleep(60)"
+    with at_work(nested, tmp_path) as post:
+        pid = post.dog.child.pid
+        deadline = time.monotonic() + 20
+        while len(descendants(pid)) < 4 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert {p.pid for p in kin(pid)} == {p.pid for p in descendants(pid)}
+    assert kin(pid) == []
+
+
+def test_looks_come_faster_near_the_limit() -> None:
+    assert look_after(None, 5 * GiB) == 0.5
+    assert look_after(10 * GiB, 5 * GiB) == 0.5
+    assert look_after(10 * GiB, 9 * GiB) == pytest.approx(0.25)
+    assert look_after(10 * GiB, 10 * GiB - 1) == 0.05
+
+
+def test_memory_that_other_programs_fill_is_told_once_and_again_when_it_comes_back(tmp_path: Path) -> None:
+    with at_work(SLEEP, tmp_path, MemoryLimits(available_low=GiB, disk_reserve=None)) as post:
+        told = []
+        for available in (8 * GiB, GiB // 4, GiB // 4, 8 * GiB, GiB // 4):
+            post.feel(temperature=60, available=available)
+            told.append(len(post.watch(1)))
+        assert told == [0, 1, 0, 0, 1]
+
+
+def test_a_full_disk_stops_the_trial_once(tmp_path: Path) -> None:
+    with at_work(SLEEP, tmp_path, MemoryLimits(disk_reserve=GiB)) as post:
+        post.feel(temperature=60, disk_free=1000)
+        assert actions(post.watch(4)) == [Action.DISK]
+
+
+# -- progress
+
+PACE = PaceLimits(stall_min_s=30, stall_first_s=60)
+
+
+def test_a_trial_that_sleeps_without_progress_is_stalled(tmp_path: Path) -> None:
+    with at_work(SLEEP, tmp_path, pace=PACE) as post:
+        post.watch(20, step_s=0.5)
+        assert actions(post.watch(29)) == []
+        [decision] = post.watch(30)
+        assert (decision.action, decision.cause) == (Action.KILL, Cause.STALLED)
+        assert "no step for 31 s" in decision.message and "median step takes 0.5 s" in decision.message
+
+
+def test_a_trial_of_long_steps_has_twenty_of_them_before_it_is_stalled(tmp_path: Path) -> None:
+    with at_work(SLEEP, tmp_path, pace=PACE) as post:
+        post.watch(20, step_s=4.0)
+        assert actions(post.watch(79)) == []
+        assert actions(post.watch(2)) == [Action.KILL]
+
+
+def test_a_trial_that_never_starts_is_stalled_later(tmp_path: Path) -> None:
+    with at_work(SLEEP, tmp_path, pace=PACE) as post:
+        assert actions(post.watch(60)) == []
+        assert actions(post.watch(2)) == [Action.KILL]
+
+
+def test_a_trial_that_computes_is_never_stalled(tmp_path: Path) -> None:
+    pace = PaceLimits(stall_first_s=60, stall_cpu_percent=0.1)  # the hand's seconds pass in 0.02 real ones
+    with at_work(BUSY, tmp_path, pace=pace) as post:
+        for _ in range(70):
+            time.sleep(0.02)
+            assert actions(post.watch(1)) == []
+
+
+def test_frozen_time_is_no_stall(tmp_path: Path) -> None:
+    with at_work(SLEEP, tmp_path, pace=PACE) as post:
+        post.watch(20, step_s=0.5)
+        post.dog.child.freeze()
+        assert actions(post.watch(500)) == []
+        post.dog.child.thaw()
+        assert actions(post.watch(28)) == []
+        assert actions(post.watch(15)) == [Action.KILL]
+
+
+def test_a_machine_that_slept_is_told_and_is_no_stall(tmp_path: Path) -> None:
+    with at_work(SLEEP, tmp_path, pace=PACE) as post:
+        post.watch(20, step_s=0.5)
+        post.time.pass_(1.0, asleep_s=36000)
+        [told] = post.dog.check()
+        assert told.message.startswith("the machine slept 36000 s") and told.action is Action.NONE
+        assert actions(post.watch(28)) == []
+
+
+def test_a_worker_that_was_held_up_does_not_blame_the_trial(tmp_path: Path) -> None:
+    with at_work(SLEEP, tmp_path, pace=PACE) as post:
+        post.watch(20, step_s=0.5)
+        post.time.pass_(600)  # the database was locked; nobody looked
+        assert actions(post.watch(24)) == []
+
+
+def test_the_next_trial_of_the_same_process_starts_anew(tmp_path: Path) -> None:
+    with at_work(SLEEP, tmp_path, pace=PACE) as post:
+        post.watch(20, step_s=0.5)
+        post.time.pass_(5000)
+        post.dog.begin_trial()
+        assert actions(post.watch(60)) == []
+
+
+# -- slow steps
+
+
+def test_steps_beyond_three_times_the_shapes_history_are_told_once_with_a_reason(tmp_path: Path) -> None:
+    with at_work(SLEEP, tmp_path, usual_step_s=1.0) as post:
+        assert post.watch(10, step_s=2.9) == []
+        [told] = post.watch(10, step_s=4.0)
+        assert told.message.startswith("4.0x slower than this shape was: 4 s a step instead of 1 s; likely ")
+        assert post.watch(10, step_s=2.5) == []  # still slow, hysteresis
+        assert post.watch(10, step_s=1.0) == []
+        assert len(post.watch(10, step_s=4.0)) == 1
+
+
+def test_without_a_history_the_trials_own_first_steps_are_the_measure(tmp_path: Path) -> None:
+    with at_work(SLEEP, tmp_path) as post:
+        assert post.watch(30, step_s=1.0) == []
+        assert len(post.watch(10, step_s=4.0)) == 1
+
+
+def test_one_late_step_is_no_event(tmp_path: Path) -> None:
+    with at_work(SLEEP, tmp_path, usual_step_s=1.0) as post:
+        assert post.watch(5, step_s=1.0) + post.watch(1, step_s=90.0) + post.watch(5, step_s=1.0) == []
+
+
+def test_a_step_that_contains_a_freeze_is_not_counted(tmp_path: Path) -> None:
+    with at_work(SLEEP, tmp_path, usual_step_s=1.0, pace=PaceLimits(slow_steps=1)) as post:
+        post.watch(5, step_s=1.0)
+        post.dog.child.freeze()
+        post.watch(60)
+        post.dog.child.thaw()
+        assert post.watch(1, step_s=61.0) == []
+
+
+@pytest.mark.parametrize(
+    ("feeling", "reason"),
+    [
+        ({"temperature": 80}, "heat: 80 °C"),
+        ({"temperature": 60, "thermal_pressure": "nominal", "available": GiB}, "memory pressure: 1.0 GiB available"),
+        ({"temperature": 60, "cpu_percent": 100}, "neighbours: other programs use"),
+        ({"temperature": 60, "cpu_percent": 10}, "throttling by the system"),
+    ],
+)
+def test_the_likely_reason_of_slow_steps(tmp_path: Path, feeling: dict[str, Any], reason: str) -> None:
+    limits = MemoryLimits(available_low=int(0.6 * GiB), swap_growth=None, disk_reserve=None)
+    with at_work(SLEEP, tmp_path, limits, usual_step_s=1.0, pace=PaceLimits(slow_steps=3)) as post:
+        post.feel(**({"cpu_percent": 10, "available": 20 * GiB} | feeling))
+        slow = [told for told in post.watch(6, step_s=9.0) if "slower" in told.message]
+        assert len(slow) == 1 and f"likely {reason}" in slow[0].message
+
+
+# -- heat
+
+
+def test_a_hot_day_beside_a_real_child(tmp_path: Path) -> None:
+    with at_work(BUSY, tmp_path) as post:
+        child, seen = post.dog.child, []
+        for degrees in (60, 88, 80, 72, 97, 65):
+            post.feel(temperature=degrees)
+            for decision in post.watch(1):
+                seen.append(decision.action)
+                if decision.action is Action.FREEZE:
+                    child.freeze()
+                if decision.action is Action.THAW:
+                    child.thaw()
+            if degrees == 80:
+                assert psutil.Process(child.pid).status() == psutil.STATUS_STOPPED
+        assert seen == [Action.FREEZE, Action.THAW, Action.STOP, Action.RESUME]
+
+
+def test_a_child_that_was_asked_to_stop_is_not_frozen_any_more(tmp_path: Path) -> None:
+    body = "signal.signal(signal.SIGTERM, lambda *_: None); say(fact='ready'); time.sleep(60)"
+    with at_work(body, tmp_path) as post:
+        post.dog.child.ask_to_stop()
+        assert not post.dog.child.freeze()
+        assert psutil.Process(post.dog.child.pid).status() != psutil.STATUS_STOPPED
+
+
+def test_an_unreadable_thermometer_is_told_and_never_normal(tmp_path: Path) -> None:
+    with at_work(SLEEP, tmp_path) as post:
+        post.feel(temperature=-1)
+        [told] = post.watch(3)
+        assert told.state == "unknown" and "temperature unknown" in told.message
+        assert post.dog.latest is not None and post.dog.latest.reading.temperature is None
+
+
+def test_looks_closer_than_a_second_cost_nothing(tmp_path: Path) -> None:
+    with at_work(SLEEP, tmp_path) as post:
+        post.watch(1)
+        before = post.dog.latest
+        for _ in range(5):
+            post.time.pass_(0.1)
+            assert post.dog.check() == []
+        assert post.dog.latest is before
