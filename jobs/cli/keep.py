@@ -129,7 +129,10 @@ def export(everything: bool, wanted: tuple[str, ...], as_json: bool) -> None:
     with reading() as opened:
         if wanted and not everything:
             jobs = [job for job in choose(queries.jobs(opened), wanted).jobs if job.kind == "cell"]
-            written = [*(exports.export_job(opened, here(), job) for job in jobs), exports.export_results(opened, here())]
+            written = [
+                *(exports.export_job(opened, here(), job) for job in jobs),
+                exports.export_results(opened, here()),
+            ]
         else:
             written = exports.export_all(opened, here())
     if as_json:
@@ -212,7 +215,9 @@ def doctor(fix: bool, as_json: bool) -> None:
         emit_json("findings", [finding.to_json() for finding in found])
     else:
         for finding in found:
-            mark = click.style(f"{finding.state:<5}", fg={"ok": "green", "warn": "yellow", "bad": "red"}.get(finding.state))
+            mark = click.style(
+                f"{finding.state:<5}", fg={"ok": "green", "warn": "yellow", "bad": "red"}.get(finding.state)
+            )
             click.echo(mark, nl=False)
             emit(f"{finding.name}: {finding.text}" + (f" -> {finding.cure}" if finding.cure else ""))
     if fix:

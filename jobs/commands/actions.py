@@ -1,0 +1,197 @@
+"""The registry: what each action is called, which key and command it has, when it applies, what it costs, what it does.
+
+Lower case keys act on the chosen jobs, upper case keys on the whole machine. Levels: L0 free, L1 reversible, L2 loses
+work, L3 cannot be undone (never a key: palette or command only).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.commands import doing, rules
+from state.values import Change, Job, JobStatus, Snapshot, Verb
+
+SCOPES = ("jobs", "worker", "queue", "study")
+LEVELS = ("L0", "L1", "L2", "L3")
+
+Refusal = Callable[[Job | None, Snapshot], "str | None"]
+Price = Callable[[Snapshot, Sequence[Job]], "str | None"]
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing a person can do.
+
+    `refuses`, `costs` and `does` are the parts behind why_not, price and run; ask those.
+    """
+
+    id: str
+    key: str | None  # of the monitor; None: palette and command only
+    label: str
+    scope: str  # jobs: the chosen ones; worker, queue, study: no job is chosen
+    level: str
+    verb: str  # of the event it leaves
+    cli: str  # its command; {jobs} stands for the chosen numbers
+    help: str
+    refuses: Refusal
+    costs: Price
+    does: Callable[..., Change]
+
+    @property
+    def needs_jobs(self) -> bool:
+        return self.scope == "jobs"
+
+    def why_not(self, job: Job | None, snapshot: Snapshot) -> str | None:
+        """Why it cannot be done now, in words ("2M/h1 is done"); None: it can."""
+        if self.needs_jobs and job is None:
+            return "no job is chosen"
+        return self.refuses(job, snapshot)
+
+    def applies_to(self, job: Job | None, snapshot: Snapshot) -> bool:
+        return self.why_not(job, snapshot) is None
+
+    def price(self, snapshot: Snapshot, jobs: Sequence[Job] = ()) -> str | None:
+        """What it costs or causes, in words, for the question before it; None: nothing worth asking about."""
+        return self.costs(snapshot, jobs)
+
+    def level_for(self, jobs: Sequence[Job] = ()) -> str:
+        """The level for these jobs: taking a waiting job out of line is reversible, a running one loses work."""
+        if self.level == "L2" and not any(job.status is JobStatus.RUNNING for job in jobs):
+            return "L1"
+        return self.level
+
+    def asks(self, jobs: Sequence[Job] = ()) -> bool:
+        """Should a person be asked first? Whatever concerns the whole machine or loses work."""
+        return self.scope in ("worker", "queue") or self.level_for(jobs) in ("L2", "L3")
+
+    def command(self, jobs: Sequence[Job | int] = (), **args: Any) -> str:
+        """The command line that does the same: `fts move 7 up`."""
+        numbers = " ".join(str(job if isinstance(job, int) else job.id) for job in jobs)
+        known = {"place": "PLACE", "text": "TEXT", **{k: v for k, v in args.items() if v is not None}}
+        return " ".join(self.cli.format(jobs=numbers or "JOB", **known).split())
+
+    def run(
+        self, db: Any, job_ids: Sequence[int] = (), who: str | None = None, dry_run: bool = False, **args: Any
+    ) -> Change:
+        """Does it, in one transaction with its event (a dry run: does it and takes it back).
+
+        Raises WrongStatus, NoSuchRow, BadRow, CannotUndo of state.errors; then nothing was changed.
+        """
+        return self.does(db, tuple(job_ids), who, dry_run, **args)
+
+
+ACTIONS: tuple[Action, ...] = (
+    Action(
+        "move_up", "K", "move up", "jobs", "L0", Verb.MOVED, "fts move {jobs} up",
+        "One place earlier in line.", rules.must_wait, rules.free, doing.move_up,
+    ),
+    Action(
+        "move_down", "J", "move down", "jobs", "L0", Verb.MOVED, "fts move {jobs} down",
+        "One place later in line.", rules.must_wait, rules.free, doing.move_down,
+    ),
+    Action(
+        "move_to", None, "move to a place", "jobs", "L0", Verb.MOVED, "fts move {jobs} {place}",
+        "To a place in line; 1 runs next.", rules.must_wait, rules.free, doing.move_to,
+    ),
+    Action(
+        "next", "t", "run next", "jobs", "L0", Verb.MOVED, "fts next {jobs}",
+        "To the head of the line.", rules.must_wait, rules.free, doing.move_to_top,
+    ),
+    Action(
+        "pause", "p", "pause", "jobs", "L1", Verb.PAUSED, "fts pause {jobs}",
+        "Waiting: hold it back. Running: write a checkpoint, free the memory, go on later at the same step.",
+        rules.pausable, rules.price_of_pause, doing.pause,
+    ),
+    Action(
+        "resume", "p", "resume", "jobs", "L1", Verb.RESUMED, "fts resume {jobs}",
+        "Back in line, to go on at the same step; a held job may start all the same.",
+        rules.resumable, rules.free, doing.resume,
+    ),
+    Action(
+        "cancel", "x", "cancel", "jobs", "L2", Verb.CANCELLED, "fts cancel {jobs}",
+        "Out of the line; what it has found is kept, and undo or retry brings it back.",
+        rules.cancellable, rules.price_of_cancel, doing.cancel,
+    ),
+    Action(
+        "retry", "r", "retry", "jobs", "L1", Verb.RETRIED, "fts retry {jobs}",
+        "A failed or cancelled job goes back in line with the trials it has.",
+        rules.retryable, rules.price_of_retry, doing.retry,
+    ),
+    Action(
+        "pause_queue", "P", "pause the queue", "queue", "L1", Verb.QUEUE_PAUSED, "fts pause --queue",
+        "Start nothing new; what runs goes on.", rules.queue_runs, rules.price_of_pause_queue, doing.pause_queue,
+    ),
+    Action(
+        "resume_queue", "P", "resume the queue", "queue", "L1", Verb.QUEUE_RESUMED, "fts resume --queue",
+        "Start jobs again.", rules.queue_paused, rules.price_of_resume_queue, doing.resume_queue,
+    ),
+    Action(
+        "drain", "D", "drain after this trial", "worker", "L1", Verb.WORKER_ASKED, "fts drain",
+        "The worker finishes its trial, then leaves; the queue stays.",
+        rules.can_drain, rules.price_of_drain, doing.drain,
+    ),
+    Action(
+        "undrain", "D", "withdraw the drain", "worker", "L1", Verb.WORKER_ASKED, "fts drain --withdraw",
+        "The worker stays and takes jobs again.", rules.asked_to_leave, rules.price_of_undrain, doing.withdraw,
+    ),
+    Action(
+        "drain_job", None, "drain after this job", "worker", "L1", Verb.WORKER_ASKED, "fts drain --after job",
+        "The worker finishes its job with all its trials, then leaves.",
+        rules.can_drain_job, rules.price_of_drain_job, doing.drain_job,
+    ),
+    Action(
+        "stop", None, "stop now", "worker", "L3", Verb.WORKER_ASKED, "fts stop",
+        "The worker writes a checkpoint at its next step and leaves; the trial goes on from there later.",
+        rules.can_stop, rules.price_of_stop, doing.stop,
+    ),
+    Action(
+        "start_worker", "W", "start a worker", "worker", "L1", Verb.WORKER_STARTED, "fts worker --detach",
+        "Start a worker on this machine that keeps running after you log out.",
+        rules.no_worker, rules.price_of_worker, doing.start_worker,
+    ),
+    Action(
+        "undo", "u", "undo", "study", "L0", Verb.UNDONE, "fts undo",
+        "Take back the last change, also after a restart, also one made elsewhere.",
+        rules.undoable, rules.price_of_undo, doing.undo,
+    ),
+    Action(
+        "redo", "U", "redo", "study", "L0", Verb.REDONE, "fts redo",
+        "Take back the last undo.", rules.redoable, rules.price_of_redo, doing.redo,
+    ),
+    Action(
+        "ack", "a", "acknowledge", "study", "L0", Verb.ACKNOWLEDGED, "fts ack {jobs}",
+        "I have seen this: what ended until now is no news any more.", rules.always, rules.free, doing.acknowledge,
+    ),
+    Action(
+        "note", "m", "note", "study", "L0", Verb.NOTED, 'fts note "{text}"',
+        "A line in the journal, of one job or of the study.", rules.always, rules.free, doing.note,
+    ),
+    Action(
+        "enqueue", "e", "enqueue", "study", "L1", Verb.ENQUEUED, "fts enqueue --matrix",
+        "Put a cell or the matrix in line; each cell is tried with one step first.",
+        rules.always, rules.free, doing.enqueue,
+    ),
+)  # fmt: skip
+
+BY_ID: dict[str, Action] = {action.id: action for action in ACTIONS}
+
+
+def by_id(action_id: str) -> Action:
+    """Raises KeyError for an action that does not exist."""
+    return BY_ID[action_id]
+
+
+def by_key(key: str) -> tuple[Action, ...]:
+    """The actions of a key: p, P and D have one for each direction."""
+    return tuple(action for action in ACTIONS if action.key == key)
+
+
+def for_key(key: str, jobs: Sequence[Job], snapshot: Snapshot) -> Action | None:
+    """The action a key means now: of several the first that applies to any chosen job, else the first of them."""
+    actions = by_key(key)
+    for action in actions:
+        if any(action.applies_to(job, snapshot) for job in (jobs if action.needs_jobs else [None])):
+            return action
+    return actions[0] if actions else None

@@ -1,0 +1,150 @@
+"""What each action does: one transition of the memory, or a process of ours that does it.
+
+Every function takes (db, job_ids, who, dry_run, ...) and returns the Change that was made or would be.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from state.errors import StateError
+from state.values import Change
+
+Ids = tuple[int, ...]
+COMMAND_LIMIT_S = 3600.0  # a matrix whose cells are tried one by one takes minutes
+
+
+class CommandFailed(StateError):
+    """The command that should have done it ended with an error; the sentence is its own."""
+
+
+def move_up(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    return _transitions().move(db, ids, "up", who=who, dry_run=dry_run)
+
+
+def move_down(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    return _transitions().move(db, ids, "down", who=who, dry_run=dry_run)
+
+
+def move_to(
+    db: Any, ids: Ids, who: str | None, dry_run: bool, place: int | str | None = None, before: int | None = None
+) -> Change:
+    """`place` is a number (1 runs next), "top" or "bottom"; or `before` is a job."""
+    if isinstance(place, str):
+        return _transitions().move(db, ids, place, who=who, dry_run=dry_run)
+    return _transitions().move(db, ids, place=place, before=before, who=who, dry_run=dry_run)
+
+
+def move_to_top(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    return _transitions().move(db, ids, "top", who=who, dry_run=dry_run)
+
+
+def pause(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    return _transitions().pause(db, ids, who=who, dry_run=dry_run)
+
+
+def resume(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    return _transitions().resume(db, ids, who=who, dry_run=dry_run)
+
+
+def cancel(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    return _transitions().cancel(db, ids, who=who, dry_run=dry_run)
+
+
+def retry(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    return _transitions().retry(db, ids, who=who, dry_run=dry_run)
+
+
+def pause_queue(db: Any, ids: Ids, who: str | None, dry_run: bool, reason: str = "by hand") -> Change:
+    return _transitions().pause_queue(db, reason, who=who, dry_run=dry_run)
+
+
+def resume_queue(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    return _transitions().resume_queue(db, who=who, dry_run=dry_run)
+
+
+def drain(db: Any, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
+    return _transitions().ask_worker(db, worker, "drain_trial", who=who, dry_run=dry_run)
+
+
+def drain_job(db: Any, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
+    return _transitions().ask_worker(db, worker, "drain_job", who=who, dry_run=dry_run)
+
+
+def stop(db: Any, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
+    return _transitions().ask_worker(db, worker, "stop", who=who, dry_run=dry_run)
+
+
+def withdraw(db: Any, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
+    return _transitions().ask_worker(db, worker, None, who=who, dry_run=dry_run)
+
+
+def undo(db: Any, ids: Ids, who: str | None, dry_run: bool, n: int = 1) -> Change:
+    return _joined(_transitions().undo(db, n, who=who, dry_run=dry_run), dry_run)
+
+
+def redo(db: Any, ids: Ids, who: str | None, dry_run: bool, n: int = 1) -> Change:
+    return _joined(_transitions().redo(db, n, who=who, dry_run=dry_run), dry_run)
+
+
+def acknowledge(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    return _transitions().acknowledge(db, who or this_person(), ids or None, dry_run=dry_run)
+
+
+def note(db: Any, ids: Ids, who: str | None, dry_run: bool, text: str = "") -> Change:
+    """At most one job; a dry run writes nothing and repeats the text."""
+    if dry_run:
+        return Change(f"would note: {text[:80]}", None, ids, True)
+    return _transitions().note(db, text, ids[0] if ids else None, who=who)
+
+
+def enqueue(db: Any, ids: Ids, who: str | None, dry_run: bool, words: Sequence[str] = ("--matrix",)) -> Change:
+    """Runs `fts enqueue WORDS` as a process of its own: trying a cell needs torch, which no caller should load."""
+    found = _command(db, ["enqueue", "--json", *(["--dry-run"] if dry_run else []), *words])
+    lines = json.loads(found)["enqueued"]
+    jobs = tuple(int(line["job"]) for line in lines if line["job"] is not None)
+    new = sum(bool(line["created"]) for line in lines)
+    if dry_run:
+        return Change(f"{len(lines)} cells passed their dry run", None, (), True)
+    return Change(f"{new} of {len(lines)} cells put in line", None, jobs)
+
+
+def start_worker(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    """Runs `fts worker --detach`, which returns when the worker lives."""
+    if dry_run:
+        return Change("would run: fts worker --detach", None, (), True)
+    said = _command(db, ["worker", "--detach"]).strip()
+    return Change(said.splitlines()[-1] if said else "a worker was started", None)
+
+
+def _command(db: Any, words: list[str]) -> str:
+    """Standard output of `fts WORDS` on this database. Raises CommandFailed with its sentence."""
+    argv = [sys.executable, "-m", "jobs.cli", "--db", str(db.path), *words]
+    done = subprocess.run(
+        argv, capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False, stdin=subprocess.DEVNULL
+    )
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines()
+        raise CommandFailed(said[-1].removeprefix("fts: ") if said else f"fts {words[0]} ended with {done.returncode}")
+    return done.stdout
+
+
+def _joined(changes: Sequence[Change], dry_run: bool) -> Change:
+    ids = tuple(dict.fromkeys(job for change in changes for job in change.job_ids))
+    return Change("; ".join(change.message for change in changes), changes[-1].event_id, ids, dry_run)
+
+
+def this_person() -> str:
+    from state.transitions.ledger import this_person as person
+
+    return person()
+
+
+def _transitions() -> Any:
+    from state import transitions  # here, not above: peewee and huey, for those who only list the actions
+
+    return transitions

@@ -1,0 +1,247 @@
+"""When an action applies, and what it costs: pure functions of a snapshot, in words a person can decide by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobs.glance import words
+from state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker
+
+ASK_AFTER_S = 300.0  # an older change is not undone without a question
+ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+# ---------------------------------------------------------------- why not
+
+
+def always(job: Job | None, snapshot: Snapshot) -> str | None:
+    return None
+
+
+def must_wait(job: Job | None, snapshot: Snapshot) -> str | None:
+    assert job is not None
+    return None if job.status in (JobStatus.QUEUED, JobStatus.PAUSED) else _is(job)
+
+
+def pausable(job: Job | None, snapshot: Snapshot) -> str | None:
+    assert job is not None
+    if job.status is JobStatus.RUNNING and job.asked:
+        return f"{words.cell_name(job)} was asked to {job.asked} already"
+    return None if job.status in (JobStatus.QUEUED, JobStatus.RUNNING) else _is(job)
+
+
+def resumable(job: Job | None, snapshot: Snapshot) -> str | None:
+    assert job is not None
+    held = job.status is JobStatus.QUEUED and job.hold_reason is not None
+    leaving = job.status is JobStatus.RUNNING and job.asked == "pause"
+    return None if job.status is JobStatus.PAUSED or held or leaving else _is(job)
+
+
+def cancellable(job: Job | None, snapshot: Snapshot) -> str | None:
+    assert job is not None
+    if job.asked == "cancel":
+        return f"{words.cell_name(job)} was asked to cancel already"
+    return _is(job) if job.status in ENDED else None
+
+
+def retryable(job: Job | None, snapshot: Snapshot) -> str | None:
+    assert job is not None
+    return None if job.status in (JobStatus.FAILED, JobStatus.CANCELLED) else _is(job)
+
+
+def queue_runs(job: Job | None, snapshot: Snapshot) -> str | None:
+    return f"the queue is paused already: {snapshot.queue_paused_reason or '-'}" if snapshot.queue_paused else None
+
+
+def queue_paused(job: Job | None, snapshot: Snapshot) -> str | None:
+    return None if snapshot.queue_paused else "the queue is not paused"
+
+
+def can_drain(job: Job | None, snapshot: Snapshot) -> str | None:
+    return _cannot_ask(snapshot, "drain_trial")
+
+
+def can_drain_job(job: Job | None, snapshot: Snapshot) -> str | None:
+    return _cannot_ask(snapshot, "drain_job")
+
+
+def can_stop(job: Job | None, snapshot: Snapshot) -> str | None:
+    return _cannot_ask(snapshot, "stop")
+
+
+def asked_to_leave(job: Job | None, snapshot: Snapshot) -> str | None:
+    return None if any(worker.asked for worker in live(snapshot)) else "no worker was asked to leave"
+
+
+def no_worker(job: Job | None, snapshot: Snapshot) -> str | None:
+    beating = [worker for worker in live(snapshot) if snapshot.taken_at - worker.heartbeat_at < 60]
+    return f"worker {beating[0].id} on {beating[0].host} is running" if beating else None
+
+
+def undoable(job: Job | None, snapshot: Snapshot) -> str | None:
+    return None if latest_undoable(snapshot) or _journal_goes_on(snapshot) else "there is nothing to undo"
+
+
+def redoable(job: Job | None, snapshot: Snapshot) -> str | None:
+    undone = [e for e in snapshot.events if e.verb == Verb.UNDONE and e.inverse is not None and e.undone_by is None]
+    return None if undone or _journal_goes_on(snapshot) else "there is nothing to redo"
+
+
+# ---------------------------------------------------------------- price
+
+
+def free(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    return None
+
+
+def price_of_pause(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    running = [job for job in jobs if job.status is JobStatus.RUNNING]
+    if not running:
+        return None
+    return f"{_trials_of(snapshot, running)} writes a checkpoint and frees its memory; it goes on at the same step"
+
+
+def price_of_cancel(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    """What a running job loses: the trials it will lack, and where its running trial stands."""
+    running = [job for job in jobs if job.status is JobStatus.RUNNING]
+    if not running:
+        return None
+    missing = sum(max(0, job.trials_wanted - words.trials_ended(job)) for job in running)
+    kept = sum(job.trials_complete for job in running)
+    return (
+        f"{_trials_of(snapshot, running)} stops; {words.count(missing, 'trial')} will be missing, "
+        f"{kept} complete ones and the checkpoint are kept"
+    )
+
+
+def price_of_retry(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    again = [job for job in jobs if job.cause is not None and job.attempt > 1]
+    return f"{words.cell_name(again[0])} has ended before with: {again[0].cause}" if again else None
+
+
+def price_of_pause_queue(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    waiting = sum(job.status is JobStatus.QUEUED for job in snapshot.jobs)
+    running = sum(job.status is JobStatus.RUNNING for job in snapshot.jobs)
+    return f"nothing new starts: {waiting} wait; {running} running go on to their end"
+
+
+def price_of_resume_queue(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    waiting = sum(job.status is JobStatus.QUEUED and not job.hold_reason for job in snapshot.jobs)
+    return (
+        f"{words.count(waiting, 'job')} may start (paused because: {snapshot.queue_paused_reason or 'no reason given'})"
+    )
+
+
+def price_of_drain(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    """ "worker stops after t23, about 08:41; queue stays"."""
+    trials = _running_trials(snapshot)
+    if not trials:
+        return "the worker leaves at once: no trial runs; the queue stays"
+    ends = [end for trial in trials if (end := latest_end(snapshot, trial)) is not None]
+    about = f", at the latest {words.when(max(ends), snapshot.taken_at)}" if ends else ""
+    return f"the worker stops after {_names(trials)}{about}; the queue stays"
+
+
+def price_of_drain_job(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    running = [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
+    if not running:
+        return "the worker leaves at once: no job runs; the queue stays"
+    left = ", ".join(
+        f"{words.cell_name(job)} ({job.trials_wanted - words.trials_ended(job)} trials left)" for job in running
+    )
+    return f"the worker stops after {left}; the queue stays"
+
+
+def price_of_undrain(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    asked = [f"worker {worker.id} ({worker.asked})" for worker in live(snapshot) if worker.asked]
+    return f"{', '.join(asked)} stays and takes jobs again" if asked else None
+
+
+def price_of_stop(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    trials = _running_trials(snapshot)
+    what = f"{_names(trials)} writes a checkpoint at its next step" if trials else "no trial runs"
+    return f"{what}, the worker leaves; nothing is lost, but nothing runs until a worker is started again"
+
+
+def price_of_worker(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    waiting = sum(job.status is JobStatus.QUEUED and not job.hold_reason for job in snapshot.jobs)
+    return f"a worker starts on this machine and takes {words.count(waiting, 'job')}; it stays when you log out"
+
+
+def price_of_undo(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    """What would be taken back, if that deserves a question: it is old, or somebody else did it."""
+    event = latest_undoable(snapshot)
+    return _old_or_foreign(event, snapshot) if event else None
+
+
+def price_of_redo(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    undone = [e for e in snapshot.events if e.verb == Verb.UNDONE and e.inverse is not None and e.undone_by is None]
+    return _old_or_foreign(undone[-1], snapshot) if undone else None
+
+
+# ---------------------------------------------------------------- facts
+
+
+def live(snapshot: Snapshot) -> list[Worker]:
+    return [worker for worker in snapshot.workers if worker.status == "running"]
+
+
+def latest_undoable(snapshot: Snapshot) -> Event | None:
+    """The change that `undo` would take back, among the events of the snapshot."""
+    for event in reversed(snapshot.events):
+        if event.inverse is not None and event.undone_by is None and event.verb != Verb.UNDONE:
+            return event
+    return None
+
+
+def latest_end(snapshot: Snapshot, trial: Trial) -> float | None:
+    """When a running trial has had all its epochs, seconds since the epoch; early stopping may come before."""
+    job = next((job for job in snapshot.jobs if job.id == trial.job_id), None)
+    seconds = [epoch.seconds for epoch in snapshot.epochs if epoch.trial_id == trial.id and epoch.seconds > 0]
+    epochs = job.spec.get("epochs") if job else None
+    if not seconds or not isinstance(epochs, int):
+        return None
+    return snapshot.taken_at + max(0, epochs - trial.epochs) * sum(seconds) / len(seconds)
+
+
+def _running_trials(snapshot: Snapshot) -> list[Trial]:
+    return [trial for trial in snapshot.trials if trial.status is TrialStatus.RUNNING]
+
+
+def _trials_of(snapshot: Snapshot, jobs: Sequence[Job]) -> str:
+    """ "t23 of 2B/h1 (epoch 9)": what runs in these jobs."""
+    running = {trial.job_id: trial for trial in _running_trials(snapshot)}
+    named = []
+    for job in jobs:
+        trial = running.get(job.id)
+        named.append(
+            f"t{trial.number} of {words.cell_name(job)} (epoch {trial.epochs})" if trial else words.cell_name(job)
+        )
+    return ", ".join(named)
+
+
+def _names(trials: Sequence[Trial]) -> str:
+    return ", ".join(f"t{trial.number}" for trial in trials)
+
+
+def _is(job: Job) -> str:
+    status = "held" if job.status is JobStatus.QUEUED and job.hold_reason else str(job.status)
+    return f"{words.cell_name(job)} is {status}"
+
+
+def _cannot_ask(snapshot: Snapshot, order: str) -> str | None:
+    workers = live(snapshot)
+    if not workers:
+        return "no worker is running"
+    return f"every worker was asked already ({order})" if all(worker.asked == order for worker in workers) else None
+
+
+def _journal_goes_on(snapshot: Snapshot) -> bool:
+    """Did more happen than the snapshot shows? Then only the database knows."""
+    return bool(snapshot.events) and snapshot.events[0].id > 1
+
+
+def _old_or_foreign(event: Event, snapshot: Snapshot) -> str | None:
+    age = snapshot.taken_at - event.at
+    old = f"{words.spell(age)} ago" if age > ASK_AFTER_S else ""
+    return f"{event.message}: {old} by {event.who}" if old else None
