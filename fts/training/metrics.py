@@ -23,9 +23,9 @@ class Scores:
 
 def score(logits: Floats, y: Floats) -> Scores:
     """Scores of n logits against n labels in {0, 1}; non-finite logits give non-finite scores, not an error."""
-    p = probabilities(logits)
     if not np.isfinite(logits).all():
         return Scores(float("nan"), None, float("nan"), float("nan"), float("nan"), float("nan"))
+    p = probabilities(logits)
     return Scores(
         cross_entropy(logits, y),
         auc(logits, y),

@@ -44,7 +44,7 @@ class TrainingData:
     def _check_ends(self, name: str, ends: Tensor, T: int) -> None:
         if ends.dtype != torch.int64 or ends.dim() != 1 or not len(ends):
             raise DataError(
-                f"{name} window ends must be a non-empty int64 vector, got {ends.dtype} {tuple(ends.shape)}"
+                f"{name} window ends must be one or more int64 positions, got {ends.dtype} {tuple(ends.shape)}"
             )
         first, last = int(ends.min()), int(ends.max())
         if first < self.context - 1 or last >= T:
