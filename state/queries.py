@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from peewee import SQL, fn
@@ -13,20 +11,9 @@ from state import migrations
 from state.db import Database
 from state.errors import NoSuchRow
 from state.models import CheckpointRow, EpochRow, EventRow, FlagRow, JobRow, SampleRow, TrialRow, WorkerRow
+from state.rows import to_epoch, to_event, to_job, to_sample, to_trial, to_worker
 from state.scheduling import QueueContext, runnable_reason
-from state.values import (
-    Cause,
-    Epoch,
-    Event,
-    Job,
-    JobStatus,
-    RunningChild,
-    Sample,
-    Snapshot,
-    Trial,
-    TrialStatus,
-    Worker,
-)
+from state.values import Epoch, Event, Job, JobStatus, RunningChild, Sample, Snapshot, Trial, Worker
 
 EVENTS_IN_SNAPSHOT = 200
 LIVE_TRIAL = ("running", "interrupted")
@@ -54,6 +41,13 @@ def snapshot(db: Database, user: str | None = None) -> Snapshot:
             queue_paused_reason=paused["reason"] if paused else None,
             last_key_at=last_key_at(db, user) if user else None,
         )
+
+
+def snapshot_at(db: Database, when: float, user: str | None = None) -> Snapshot:
+    """The same look at a past time (seconds since the epoch), rebuilt from the events; see state.replay."""
+    from state.replay import rebuild  # here, not above: it reads through this module
+
+    return rebuild(db, when, user)
 
 
 # Jobs
@@ -253,54 +247,6 @@ def last_key_at(db: Database, user: str) -> float | None:
 def data_version(db: Database) -> int:
     """A number that changes when another connection has written: cheap to ask once a second."""
     return int(db.execute_sql("PRAGMA data_version").fetchone()[0])
-
-
-# Rows to values
-
-
-def to_job(row: Mapping[str, Any]) -> Job:
-    kept = {name: row[name] for name in Job.__dataclass_fields__}
-    kept["status"] = JobStatus(row["status"])
-    kept["cause"] = _cause(row["cause"])
-    kept["spec"] = json.loads(row["spec"])
-    return Job(**kept)
-
-
-def to_trial(row: Mapping[str, Any]) -> Trial:
-    kept = {name: row[name] for name in Trial.__dataclass_fields__}
-    kept["status"] = TrialStatus(row["status"])
-    kept["cause"] = _cause(row["cause"])
-    kept["params"] = json.loads(row["params"])
-    kept["effective"] = json.loads(row["effective"])
-    kept["recipe"] = None if row["recipe"] is None else json.loads(row["recipe"])
-    kept["badges"] = tuple(json.loads(row["badges"]))
-    kept["code_dirty"] = None if row["code_dirty"] is None else bool(row["code_dirty"])
-    return Trial(**kept)
-
-
-_ALWAYS = ("train_loss", "val_loss", "pred_min", "pred_max", "pred_sd", "learning_rate", "samples_per_s", "seconds")
-
-
-def to_epoch(row: Mapping[str, Any]) -> Epoch:
-    """A number that is always there was nan when its column is NULL: SQLite stores nan so."""
-    return Epoch(**{**row, **{name: math.nan for name in _ALWAYS if row[name] is None}})
-
-
-def to_event(row: Mapping[str, Any]) -> Event:
-    inverse = None if row["inverse"] is None else json.loads(row["inverse"])
-    return Event(**{**row, "data": json.loads(row["data"]), "inverse": inverse})
-
-
-def to_worker(row: Mapping[str, Any]) -> Worker:
-    return Worker(**{name: row[name] for name in Worker.__dataclass_fields__})
-
-
-def to_sample(row: Mapping[str, Any]) -> Sample:
-    return Sample(**{name: row[name] for name in Sample.__dataclass_fields__})
-
-
-def _cause(text: str | None) -> Cause | None:
-    return None if text is None else Cause(text)
 
 
 def _live_and_best_trials(db: Database) -> tuple[Trial, ...]:

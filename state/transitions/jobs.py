@@ -12,7 +12,7 @@ from peewee import SQL, fn
 from state.db import Database
 from state.errors import BadRow
 from state.models import EventRow, FlagRow, JobRow, TrialRow
-from state.queries import to_job
+from state.rows import to_job
 from state.scheduling import MAX_IDLE_ATTEMPTS, RUNNABLE_SQL
 from state.tickets import send_ticket
 from state.transitions.ledger import (

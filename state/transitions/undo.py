@@ -97,6 +97,8 @@ def _take_back(db: Database, event: Row, verb: Verb, who: str, dry_run: bool) ->
     message = f"{doing} of '{root}: {said}"
     ids = tuple(int(entry["id"]) for entry in inverse.get("jobs", []))
     data = {"of": event["id"], "verb": event["verb"], "root": root, "changes": forward["changes"]}
+    if "flags" in inverse:
+        data["flags"] = inverse["flags"]
     way_back = {name: entries for name, entries in forward.items() if name != "changes"}
     job_id = ids[0] if len(ids) == 1 else None
     event_id = emit(db, verb, who, message, job_id=job_id, data=data, inverse=way_back)

@@ -1,0 +1,142 @@
+"""Copies of the database that can be believed: taken online, checked, and put back.
+
+Never by copying the file: a copy without its -wal may lack whole tables.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+
+from state.db import APPLICATION_ID, Database, open_database, translate
+from state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, SchemaTooNew, StateError, WrongStatus
+from state.migrations import SCHEMA
+from state.models import WorkerRow
+
+KEEP = 7  # daily copies
+QUIET_S = 120.0  # a worker that beat within this time is taken to be alive
+
+
+def backup(db: Database, folder: Path | str | None = None, keep: int | None = KEEP) -> Path:
+    """Writes `fts-<UTC time>.db` into the folder (default: `backups` beside the database), checks it, and returns it.
+
+    Writers go on meanwhile. Of the copies there the newest `keep` stay (None: all). Raises DiskFull, DatabaseCorrupt.
+    """
+    target = _free_name(Path(folder) if folder else db.path.parent / "backups")
+    unfinished = target.with_suffix(".part")
+    try:
+        _copy_pages(db, unfinished)
+        check_file(unfinished)
+        _flush(unfinished)
+        unfinished.rename(target)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    _flush(target.parent)
+    if keep is not None:
+        for old in sorted(target.parent.glob("fts-*.db"))[:-keep]:
+            old.unlink()
+    return target
+
+
+def restore(copy: Path | str, path: Path | str) -> Path | None:
+    """Puts a checked copy in the place of the database; returns where the former one was moved to (None: none there).
+
+    Raises NoDatabase, DatabaseCorrupt, NotOurDatabase or SchemaTooNew for the copy, WrongStatus while a worker runs.
+    """
+    copy, path = Path(copy), Path(path)
+    check_file(copy)
+    _refuse_while_working(path)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = path.with_name(path.name + ".restoring")
+    shutil.copyfile(copy, fresh)
+    fresh.chmod(0o600)
+    _flush(fresh)
+    aside = _set_aside(path)
+    fresh.rename(path)
+    _flush(path.parent)
+    return aside
+
+
+def check_file(path: Path) -> None:
+    """Reads a copy through: whole, ours, and of a schema we know."""
+    if not path.exists():
+        raise NoDatabase(f"there is no file {path}")
+    connection = sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)
+    try:
+        found = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
+        if found != ["ok"]:
+            raise DatabaseCorrupt(f"{path} is damaged ({'; '.join(map(str, found))})")
+        if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise NotOurDatabase(f"{path} is not a copy of an fts database")
+        schema = connection.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        raise DatabaseCorrupt(f"{path} is damaged ({error})") from error
+    finally:
+        connection.close()
+    if schema > SCHEMA:
+        raise SchemaTooNew(f"{path} has schema {schema}, this fts knows schema {SCHEMA}: update fts")
+
+
+def _free_name(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    while True:
+        target = folder / time.strftime("fts-%Y%m%d-%H%M%S.db", time.gmtime())
+        if not target.exists():
+            return target
+        time.sleep(0.2)  # two within a second: names must sort by time
+
+
+def _copy_pages(db: Database, target: Path) -> None:
+    os.close(os.open(target, os.O_CREAT | os.O_RDWR | os.O_TRUNC, 0o600))
+    connection = sqlite3.connect(target)
+    try:
+        db.connection().backup(connection)
+        connection.execute("PRAGMA journal_mode = delete")  # one file, nothing beside it
+    except sqlite3.DatabaseError as error:
+        raise translate(error, target) from error
+    finally:
+        connection.close()
+
+
+def _refuse_while_working(path: Path) -> None:
+    """A worker that has the old file open would go on writing into it, unseen."""
+    if not path.exists():
+        return
+    try:
+        db = open_database(path, readonly=True, check=False)
+    except StateError:
+        return  # damaged or foreign: that is why it is being replaced
+    try:
+        recent = WorkerRow.select().where(WorkerRow.status == "running", WorkerRow.heartbeat_at > db.now() - QUIET_S)
+        worker = db.one(recent)
+    except StateError:
+        return
+    finally:
+        db.close()
+    if worker is not None:
+        raise WrongStatus(f"worker {worker['id']} (pid {worker['pid']} on {worker['host']}) is running: stop it first")
+
+
+def _set_aside(path: Path) -> Path | None:
+    if not path.exists():
+        return None
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    aside = path.with_name(f"{path.name}.replaced-{stamp}")
+    for suffix in ("-wal", "-shm"):  # they belong to the file that goes, and would destroy the one that comes
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            beside.rename(aside.with_name(aside.name + suffix))
+    path.rename(aside)
+    return aside
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,157 @@
+"""What `fts doctor` asks the memory: each check returns findings, a sentence each; `fix` mends the safe ones."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from peewee import SQL, fn
+
+from state import tickets
+from state.db import Database, newest_backup, synced_folder_warning
+from state.models import JobRow, QuarantineRow, TrialRow, WorkerRow
+from state.transitions.jobs import interrupt_live_trial
+from state.transitions.ledger import transaction
+from state.values import Cause
+
+STALE_S = 300.0  # a running worker without a beat for this long is worth a word; never a reason to take its job
+WAL_LIMIT = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Finding:
+    ok: bool
+    sentence: str
+    fixable: bool = False  # `fts doctor --fix` mends it without risk
+
+
+def check_all(db: Database) -> list[Finding]:
+    """Every check of the database, in the order a person would ask."""
+    checks: tuple[Callable[[Database], list[Finding]], ...] = (
+        sqlite_version, location, permissions, integrity, log_size, backups, quiet_workers, lost_tickets, orphan_trials,
+        drifted_counts, quarantined,
+    )  # fmt: skip
+    return [finding for check in checks for finding in check(db)]
+
+
+def fix(db: Database) -> list[str]:
+    """Mends what can be mended without risk; returns a sentence for each thing done."""
+    done = []
+    for path in _too_open(db):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+        done.append(f"{path} is now readable by its owner only")
+    if sent := tickets.missing_tickets(db):
+        done.append(f"{sent} tickets were sent anew")
+    with transaction(db):
+        for job_id in _jobs_with_orphans(db):
+            interrupt_live_trial(db, job_id, Cause.LOST_WORKER, "doctor")
+            done.append(f"the running trial of job {job_id} is now interrupted: nobody worked on it")
+    return done
+
+
+def sqlite_version(db: Database | None = None) -> list[Finding]:
+    """The WAL-reset bug: back-to-back explicit checkpoints under writes corrupted the file in 5 of 5 runs."""
+    version = sqlite3.sqlite_version_info
+    fixed = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
+    if fixed:
+        return [Finding(True, f"SQLite {sqlite3.sqlite_version} has the WAL-reset fix")]
+    return [
+        Finding(
+            True,
+            f"SQLite {sqlite3.sqlite_version} is older than the WAL-reset fix (3.51.3, 3.50.7, 3.44.6); "
+            "fts is safe with it, because it leaves checkpoints to SQLite: run no `PRAGMA wal_checkpoint` in a loop",
+        )
+    ]
+
+
+def location(db: Database) -> list[Finding]:
+    warning = synced_folder_warning(db.path)
+    return [Finding(False, warning)] if warning else [Finding(True, f"{db.path} is on a local disk")]
+
+
+def permissions(db: Database) -> list[Finding]:
+    found = [
+        Finding(False, f"{path} can be read by others (mode {stat.S_IMODE(path.stat().st_mode):o})", fixable=True)
+        for path in _too_open(db)
+    ]
+    return found or [Finding(True, "the database is readable by its owner only")]
+
+
+def _too_open(db: Database) -> list[Path]:
+    files = [db.path.with_name(db.path.name + suffix) for suffix in ("", "-wal", "-shm")]
+    return [path for path in files if path.exists() and path.stat().st_mode & 0o077]
+
+
+def integrity(db: Database) -> list[Finding]:
+    found = [str(row[0]) for row in db.execute_sql("PRAGMA integrity_check(3)").fetchall()]
+    broken = db.execute_sql("PRAGMA foreign_key_check").fetchmany(3)
+    if found != ["ok"]:
+        return [Finding(False, f"the database is damaged: {'; '.join(found)}")]
+    if broken:
+        return [Finding(False, f"{broken[0][0]} row {broken[0][1]} points to a row of {broken[0][2]} that is gone")]
+    return [Finding(True, "the database is whole")]
+
+
+def log_size(db: Database) -> list[Finding]:
+    log = db.path.with_name(db.path.name + "-wal")
+    size = log.stat().st_size if log.exists() else 0
+    if size > WAL_LIMIT:
+        return [Finding(False, f"the write-ahead log has {size >> 20} MiB: some reader keeps a transaction open")]
+    return [Finding(True, f"the write-ahead log has {size >> 10} KiB")]
+
+
+def backups(db: Database) -> list[Finding]:
+    newest = newest_backup(db.path)
+    if newest is None:
+        return [Finding(False, "there is no backup yet; `fts backup` takes one while everything runs")]
+    return [Finding(True, f"the newest backup is {newest}")]
+
+
+def quiet_workers(db: Database) -> list[Finding]:
+    quiet = WorkerRow.select().where(WorkerRow.status == "running", WorkerRow.heartbeat_at < db.now() - STALE_S)
+    found = []
+    for worker in db.rows(quiet):
+        age = (db.now() - worker["heartbeat_at"]) / 60
+        words = f"worker {worker['id']} on {worker['host']} (pid {worker['pid']}) has not beaten for {age:.0f} minutes"
+        found.append(Finding(False, f"{words}; the next worker takes its jobs over if it is gone"))
+    return found or [Finding(True, "no worker is overdue")]
+
+
+def lost_tickets(db: Database) -> list[Finding]:
+    short = tickets.runnable_jobs(db) - tickets.waiting_tickets(db)
+    if short > 0:
+        return [Finding(False, f"{short} runnable jobs have no ticket", fixable=True)]
+    return [Finding(True, "every runnable job has its ticket")]
+
+
+def orphan_trials(db: Database) -> list[Finding]:
+    found = _jobs_with_orphans(db)
+    if found:
+        return [Finding(False, f"job {job} is not running, but its trial says it is", fixable=True) for job in found]
+    return [Finding(True, "every running trial belongs to a running job")]
+
+
+def _jobs_with_orphans(db: Database) -> list[int]:
+    query = TrialRow.select(TrialRow.job_id).join(JobRow, on=(JobRow.id == TrialRow.job_id))
+    return [row["job_id"] for row in db.rows(query.where(TrialRow.status == "running", JobRow.status != "running"))]
+
+
+def drifted_counts(db: Database) -> list[Finding]:
+    """The counts of a job are recomputed at each trial end, so a difference means that somebody wrote by hand."""
+    counted = SQL("(SELECT COUNT(*) FROM trial WHERE trial.job_id = t1.id AND trial.status = 'complete')")
+    drifted = db.rows(JobRow.select(JobRow.id).where(JobRow.trials_complete != counted))
+    if drifted:
+        return [Finding(False, f"job {row['id']} counts its complete trials wrongly") for row in drifted]
+    return [Finding(True, "the counts of every job agree with its trials")]
+
+
+def quarantined(db: Database) -> list[Finding]:
+    count = int(QuarantineRow.select(fn.COUNT(QuarantineRow.id)).scalar(db))
+    if not count:
+        return [Finding(True, "no ticket was put aside")]
+    last = db.one(QuarantineRow.select().order_by(QuarantineRow.id.desc()))
+    reason = last["reason"] if last else ""
+    return [Finding(False, f"{count} tickets could not be read and were put aside; the last one: {reason}")]

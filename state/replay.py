@@ -1,0 +1,212 @@
+"""Rebuilds what a snapshot would have shown at a past time, from the rows of today and the events since.
+
+Every event of a job says what it was before (`old`): so the job at a past time is the job of today with the first
+`old` after that time laid over it. As far back as the events reach; what was pruned stays as it is today.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from peewee import fn
+
+from state import queries
+from state.db import Database
+from state.models import EpochRow, EventRow, SampleRow, TrialRow
+from state.rows import to_epoch, to_event, to_sample, to_trial
+from state.values import Cause, Epoch, Event, Job, JobStatus, Sample, Snapshot, Trial, TrialStatus, Verb, Worker
+
+ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
+WAITING = (JobStatus.QUEUED, JobStatus.PAUSED)
+TRIAL_STATUS = {
+    Verb.TRIAL_STARTED: TrialStatus.RUNNING,
+    Verb.TRIAL_RESUMED: TrialStatus.RUNNING,
+    Verb.TRIAL_INTERRUPTED: TrialStatus.INTERRUPTED,
+}
+
+
+def rebuild(db: Database, when: float, user: str | None = None) -> Snapshot:
+    """The snapshot of time `when`."""
+    with db.read():
+        since = [to_event(row) for row in db.rows(EventRow.select().where(EventRow.at > when).order_by(EventRow.id))]
+        trials = _trials_at(db, when)
+        before = _first_old(since)
+        past = [
+            _job_at(job, when, before.get(job.id, {}), trials) for job in queries.jobs(db) if job.created_at <= when
+        ]
+        crew = [_worker_at(worker, when, since) for worker in queries.workers(db) if worker.started_at <= when]
+        live = [trial for trial in trials if trial.status.value in queries.LIVE_TRIAL]
+        best = {(job.id, job.best_trial) for job in past}
+        shown = [t for t in trials if t in live or (t.job_id, t.number) in best]
+        now = queries.snapshot(db, user)
+        paused, reason = _queue_pause_at(db, when, now, since)
+        latest = EventRow.select().where(EventRow.at <= when).order_by(EventRow.id.desc())
+        return dataclasses.replace(
+            now,
+            taken_at=when,
+            jobs=tuple(sorted(past, key=_in_order)),
+            workers=tuple(sorted(crew, key=lambda worker: worker.status != "running")),
+            trials=tuple(shown),
+            epochs=_epochs_at(db, [trial.id for trial in live], when),
+            events=tuple(to_event(row) for row in reversed(db.rows(latest.limit(queries.EVENTS_IN_SNAPSHOT)))),
+            samples=_samples_at(db, crew, when),
+            queue_paused=paused,
+            queue_paused_reason=reason,
+        )
+
+
+def _first_old(since: Iterable[Event]) -> dict[int, dict[str, Any]]:
+    """Job -> the fields as they were before the first event that changed them."""
+    before: dict[int, dict[str, Any]] = {}
+    for event in since:
+        changes = [(event.job_id, event.data.get("old"))]
+        changes += [(change["job_id"], change["old"]) for change in event.data.get("changes", [])]
+        changes += [(int(job), {"rank": old}) for job, (old, _) in event.data.get("ranks", {}).items()]
+        for job_id, old in changes:
+            if job_id is not None and isinstance(old, dict):
+                known = before.setdefault(job_id, {})
+                known.update({name: value for name, value in old.items() if name not in known})
+    return before
+
+
+def _job_at(job: Job, when: float, old: dict[str, Any], trials: list[Trial]) -> Job:
+    mine = [trial for trial in trials if trial.job_id == job.id]
+    status = JobStatus(old.get("status", job.status))
+    complete = [trial for trial in mine if trial.status is TrialStatus.COMPLETE]
+    ranked = [t for t in complete if t.value is not None and "diverged" not in t.badges]
+    best = min(ranked, key=_goodness, default=None)
+    cause = old.get("cause", job.cause)
+    changed = "status" in old and status is not job.status
+    return dataclasses.replace(
+        job,
+        status=status,
+        rank=old.get("rank", job.rank),
+        hold_reason=old.get("hold_reason", job.hold_reason),
+        asked=old.get("asked", job.asked),
+        cause=None if cause is None else Cause(cause),
+        message=None if changed else job.message,
+        worker_id=old.get("worker_id", job.worker_id),
+        attempt=old.get("attempt", job.attempt),
+        lease_until=when if status is JobStatus.RUNNING else None,
+        trials_complete=len(complete),
+        trials_pruned=sum(trial.status is TrialStatus.PRUNED for trial in mine),
+        trials_failed=sum(trial.status is TrialStatus.FAILED for trial in mine),
+        best_value=None if best is None else best.value,
+        best_trial=None if best is None else best.number,
+        started_at=_by(job.started_at, when),
+        ended_at=_by(job.ended_at, when) if status in ENDED else None,
+        acknowledged_at=_by(job.acknowledged_at, when),
+    )
+
+
+def _goodness(trial: Trial) -> tuple[float, int]:
+    assert trial.value is not None
+    return (-trial.value if trial.objective == "val_auc" else trial.value, trial.number)
+
+
+def _by(at: float | None, when: float) -> float | None:
+    return at if at is not None and at <= when else None
+
+
+def _in_order(job: Job) -> tuple[int, float, int]:
+    if job.status is JobStatus.RUNNING:
+        return 0, job.rank, job.id
+    if job.status in WAITING:
+        return 1, job.rank, job.id
+    return 2, job.ended_at or 0.0, job.id
+
+
+def _trials_at(db: Database, when: float) -> list[Trial]:
+    started = TrialRow.select().where(TrialRow.started_at <= when).order_by(TrialRow.job_id, TrialRow.number)
+    found = [to_trial(row) for row in db.rows(started)]
+    unended = [trial.id for trial in found if trial.ended_at is None or trial.ended_at > when]
+    statuses = _status_of_unended(db, unended, when)
+    counts = _epochs_counted(db, unended, when)
+    return [_trial_at(trial, statuses, counts) if trial.id in statuses else trial for trial in found]
+
+
+def _trial_at(trial: Trial, statuses: dict[int, TrialStatus], counts: dict[int, tuple[int, float]]) -> Trial:
+    epochs, seconds = counts.get(trial.id, (0, 0.0))
+    scores: dict[str, Any] = dict.fromkeys(("value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high"))
+    return dataclasses.replace(
+        trial,
+        **scores,
+        status=statuses[trial.id],
+        epochs=epochs,
+        train_seconds=seconds,
+        badges=(),
+        cause=None,
+        message=None,
+        ended_at=None,
+    )
+
+
+def _status_of_unended(db: Database, trial_ids: list[int], when: float) -> dict[int, TrialStatus]:
+    statuses = dict.fromkeys(trial_ids, TrialStatus.RUNNING)
+    told = EventRow.select(EventRow.trial_id, EventRow.verb).where(
+        EventRow.at <= when, EventRow.trial_id.in_(trial_ids), EventRow.verb.in_(list(TRIAL_STATUS))
+    )
+    for row in db.rows(told.order_by(EventRow.id)):
+        statuses[row["trial_id"]] = TRIAL_STATUS[Verb(row["verb"])]
+    return statuses
+
+
+def _epochs_counted(db: Database, trial_ids: list[int], when: float) -> dict[int, tuple[int, float]]:
+    query = EpochRow.select(EpochRow.trial_id, fn.COUNT(EpochRow.epoch).alias("n"), fn.SUM(EpochRow.seconds).alias("s"))
+    query = query.where(EpochRow.trial_id.in_(trial_ids), EpochRow.at <= when).group_by(EpochRow.trial_id)
+    return {row["trial_id"]: (row["n"], row["s"] or 0.0) for row in db.rows(query)}
+
+
+def _epochs_at(db: Database, trial_ids: list[int], when: float) -> tuple[Epoch, ...]:
+    query = EpochRow.select().where(EpochRow.trial_id.in_(trial_ids), EpochRow.at <= when)
+    return tuple(to_epoch(row) for row in db.rows(query.order_by(EpochRow.trial_id, EpochRow.epoch)))
+
+
+def _samples_at(db: Database, crew: list[Worker], when: float) -> tuple[Sample, ...]:
+    found = []
+    for worker in crew:
+        query = SampleRow.select().where(SampleRow.worker_id == worker.id, SampleRow.at <= when)
+        row = db.one(query.order_by(SampleRow.at.desc()))
+        if worker.status == "running" and row is not None:
+            found.append(to_sample(row))
+    return tuple(found)
+
+
+def _worker_at(worker: Worker, when: float, since: Iterable[Event]) -> Worker:
+    status, guard = worker.status, worker.guard
+    stopped_at = _by(worker.stopped_at, when)
+    for event in reversed(list(since)):  # newest first, so that the oldest one after `when` has the last word
+        if event.data.get("worker_id") != worker.id:
+            continue
+        if event.verb in (Verb.WORKER_LOST, Verb.WORKER_STOPPED):
+            status = "running"
+        elif event.verb == Verb.WORKER_BACK:
+            status = "lost"
+        elif event.verb == Verb.GUARD:
+            guard = event.data["old"]
+    beat_at = min(worker.heartbeat_at, when)
+    return dataclasses.replace(
+        worker, status=status, guard=guard, stopped_at=stopped_at, heartbeat_at=beat_at, asked=None
+    )
+
+
+def _queue_pause_at(db: Database, when: float, now: Snapshot, since: Iterable[Event]) -> tuple[bool, str | None]:
+    """From the first change of the flag after `when`, which tells what it was before; else as it is now."""
+    for event in since:
+        if event.verb == Verb.QUEUE_PAUSED:
+            return False, None
+        if event.verb == Verb.QUEUE_RESUMED:
+            return True, event.data.get("reason")
+        if event.data.get("flags"):
+            was_paused = event.data["flags"][0]["expect"] is not None
+            return was_paused, _latest_pause_reason(db, when) if was_paused else None
+    return now.queue_paused, now.queue_paused_reason
+
+
+def _latest_pause_reason(db: Database, when: float) -> str | None:
+    query = EventRow.select(EventRow.data).where(EventRow.at <= when, EventRow.verb == Verb.QUEUE_PAUSED)
+    row = db.one(query.order_by(EventRow.id.desc()))
+    return None if row is None else json.loads(row["data"]).get("reason")

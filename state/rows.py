@@ -1,0 +1,55 @@
+"""Rows of the database to the frozen values that leave it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from state.values import Cause, Epoch, Event, Job, JobStatus, Sample, Trial, TrialStatus, Worker
+
+
+def to_job(row: Mapping[str, Any]) -> Job:
+    kept = {name: row[name] for name in Job.__dataclass_fields__}
+    kept["status"] = JobStatus(row["status"])
+    kept["cause"] = _cause(row["cause"])
+    kept["spec"] = json.loads(row["spec"])
+    return Job(**kept)
+
+
+def to_trial(row: Mapping[str, Any]) -> Trial:
+    kept = {name: row[name] for name in Trial.__dataclass_fields__}
+    kept["status"] = TrialStatus(row["status"])
+    kept["cause"] = _cause(row["cause"])
+    kept["params"] = json.loads(row["params"])
+    kept["effective"] = json.loads(row["effective"])
+    kept["recipe"] = None if row["recipe"] is None else json.loads(row["recipe"])
+    kept["badges"] = tuple(json.loads(row["badges"]))
+    kept["code_dirty"] = None if row["code_dirty"] is None else bool(row["code_dirty"])
+    return Trial(**kept)
+
+
+_ALWAYS = ("train_loss", "val_loss", "pred_min", "pred_max", "pred_sd", "learning_rate", "samples_per_s", "seconds")
+
+
+def to_epoch(row: Mapping[str, Any]) -> Epoch:
+    """A number that is always there was nan when its column is NULL: SQLite stores nan so."""
+    return Epoch(**{**row, **{name: math.nan for name in _ALWAYS if row[name] is None}})
+
+
+def to_event(row: Mapping[str, Any]) -> Event:
+    inverse = None if row["inverse"] is None else json.loads(row["inverse"])
+    return Event(**{**row, "data": json.loads(row["data"]), "inverse": inverse})
+
+
+def to_worker(row: Mapping[str, Any]) -> Worker:
+    return Worker(**{name: row[name] for name in Worker.__dataclass_fields__})
+
+
+def to_sample(row: Mapping[str, Any]) -> Sample:
+    return Sample(**{name: row[name] for name in Sample.__dataclass_fields__})
+
+
+def _cause(text: str | None) -> Cause | None:
+    return None if text is None else Cause(text)
