@@ -13,14 +13,14 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from fts.data.files import md5_of, read_dates, sync_folder, write_parquet, write_text
+from fts.data.files import md5_of, sync_folder, write_parquet, write_text
 
 KINDS = ("raw", "processed")
 MANIFEST = "manifest.json"
@@ -50,7 +50,8 @@ class Entry:
     start: str  # first day, 1999-01-04
     end: str  # last day
     generated_at: str  # UTC, 2026-11-20T08:30:00Z
-    sources: dict[str, str] = field(default_factory=dict)  # what it was made of -> its md5
+    sources: dict[str, str] = field(default_factory=dict)  # the raw data sets it was made of -> their md5
+    origin: str = ""  # of raw data, in words: yahoo SPY, file bars.csv
     note: str = ""  # what a person should know: rows left out, rows filled
 
     def __post_init__(self) -> None:
@@ -117,6 +118,7 @@ class Manifest:
         *,
         tier: str | None = None,
         sources: dict[str, str] | None = None,
+        origin: str = "",
         note: str = "",
     ) -> Entry:
         """Write the frame under its content's name and make it current; equal content makes no new file or entry."""
@@ -133,15 +135,17 @@ class Manifest:
         else:
             temporary.replace(final)
             sync_folder(folder)
-        return self._add(kind, dataset, final, md5, tier, sources or {}, note)
+        return self._add(
+            _new(dataset, final, md5, frame.index, tier=tier, sources=sources or {}, origin=origin, note=note)
+        )
 
-    def adopt(self, dataset: str, path: Path, sources: dict[str, str] | None = None, note: str = "") -> Entry:
+    def adopt(self, dataset: str, path: Path, dates: pd.Index, origin: str = "") -> Entry:
         """Make a parquet file that lies in raw/ a registered one, byte for byte, under its content's name."""
         md5 = md5_of(path)
         final = path.parent / f"{_stem(dataset)}.{md5[:12]}.parquet"
         if path != final:
             path.replace(final)
-        return self._add("raw", dataset, final, md5, None, sources or {}, note)
+        return self._add(_new(dataset, final, md5, dates, tier=None, sources={}, origin=origin, note=""))
 
     def verify(self) -> list[str]:
         """One sentence for each thing that is wrong with a current entry; empty: all is well."""
@@ -153,7 +157,7 @@ class Manifest:
         problems = [p for entry in listing if (p := self._problem(entry))]
         for entry in listing:
             for source, md5 in entry.sources.items():
-                if _MD5.fullmatch(md5) and source.count(".") >= 2 and md5 not in known:
+                if md5 not in known:
                     problems.append(f"{entry.dataset}: made of {source} {md5[:12]}, which no manifest knows")
         return problems
 
@@ -163,13 +167,11 @@ class Manifest:
         for kind in KINDS:
             entries = self.entries(kind)
             known = {Path(e.path).name for e in entries}
-            links = {f"{_stem(e.dataset)}.parquet" for e in entries}
             beside = {Path(e.path).with_suffix(".drift.csv").name for e in entries}
             for path in sorted((self.root / kind).glob("*")):
                 if path.name == MANIFEST or path.name.startswith(".") or path.is_dir():
                     continue
-                ours = path.name in known | beside or (path.name in links and self._is_link(path, entries))
-                if not ours:
+                if path.name not in known | beside and not _is_link(path, entries):
                     found.append(path.relative_to(self.root))
         return found
 
@@ -184,49 +186,18 @@ class Manifest:
             )
         return None
 
-    def _add(
-        self, kind: str, dataset: str, path: Path, md5: str, tier: str | None, sources: dict[str, str], note: str
-    ) -> Entry:
+    def _add(self, new: Entry) -> Entry:
+        """Append the entry, unless the current one says the same, and let the link point to its file."""
+        kind, name = new.path.split("/")
         with self._locked():
             entries = self.entries(kind)
-            versions = [e for e in entries if e.dataset == dataset]
-            latest = max(versions, key=lambda e: e.version, default=None)
-            if latest is None or (latest.md5, latest.sources) != (md5, sources):
-                dates = _file_dates(path)
-                latest = Entry(
-                    dataset,
-                    version=1 + max((e.version for e in versions), default=0),
-                    tier=tier,
-                    path=f"{kind}/{path.name}",
-                    md5=md5,
-                    rows=len(dates),
-                    start=dates[0],
-                    end=dates[-1],
-                    generated_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                    sources=sources,
-                    note=note,
-                )
+            latest = max((e for e in entries if e.dataset == new.dataset), key=lambda e: e.version, default=None)
+            if latest is None or (latest.md5, latest.sources) != (new.md5, new.sources):
+                latest = replace(new, version=1 + (latest.version if latest else 0))
                 content = {"format": 1, "entries": [asdict(e) for e in (*entries, latest)]}
                 write_text(self.root / kind / MANIFEST, json.dumps(content, indent=2) + "\n")
-            self._link(path, path.parent / f"{_stem(dataset)}.parquet", entries)
+            _link(self.root / kind / name, self.root / kind / f"{_stem(new.dataset)}.parquet", entries)
         return latest
-
-    def _link(self, target: Path, link: Path, entries: tuple[Entry, ...]) -> None:
-        if link.exists() and not self._is_link(link, entries):  # a user's own file: keep its bytes under another name
-            link.replace(link.with_name(f"{link.stem}.{md5_of(link)[:12]}.parquet"))
-        temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
-        temporary.unlink(missing_ok=True)
-        try:
-            temporary.symlink_to(target.name)
-        except OSError:  # a file system without links
-            shutil.copyfile(target, temporary)
-        temporary.replace(link)
-
-    def _is_link(self, path: Path, entries: tuple[Entry, ...]) -> bool:
-        """Is it a link of ours, or (without links) a copy of a registered file?"""
-        if path.is_symlink():
-            return True
-        return path.is_file() and md5_of(path) in {e.md5 for e in entries}
 
     def _folder(self, kind: str) -> Path:
         folder = self.root / kind
@@ -263,10 +234,44 @@ def _stem(dataset: str) -> str:
     return dataset.split(".")[0] if dataset.endswith(".daily") else dataset
 
 
-def _file_dates(path: Path) -> list[str]:
-    return [str(day) for day in read_dates(path)]
+def _new(dataset: str, path: Path, md5: str, dates: pd.Index, **more: Any) -> Entry:
+    return Entry(
+        dataset,
+        version=0,
+        path=f"{path.parent.name}/{path.name}",
+        md5=md5,
+        rows=len(dates),
+        start=f"{dates[0]:%Y-%m-%d}",
+        end=f"{dates[-1]:%Y-%m-%d}",
+        generated_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        **more,
+    )
 
 
 def _entry(content: Any) -> Entry:
+    if not isinstance(content, dict):
+        raise TypeError(f"an entry is {type(content).__name__}, expected an object")
     known = {f.name for f in fields(Entry)}
     return Entry(**{name: value for name, value in content.items() if name in known})
+
+
+def _link(target: Path, link: Path, entries: tuple[Entry, ...]) -> None:
+    """Point the ticker's plain name to the current file; a user's own file of that name is kept under another."""
+    if link.exists() and not _is_link(link, entries):
+        link.replace(link.with_name(f"{link.stem}.{md5_of(link)[:12]}.parquet"))
+    temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        temporary.symlink_to(target.name)
+    except OSError:  # a file system without links
+        shutil.copyfile(target, temporary)
+    temporary.replace(link)
+
+
+def _is_link(path: Path, entries: tuple[Entry, ...]) -> bool:
+    """Is it a link of ours, or (where there are no links) a copy of a registered file?"""
+    if path.name not in {f"{_stem(e.dataset)}.parquet" for e in entries}:
+        return False
+    if path.is_symlink():
+        return str(path.readlink()) in {Path(e.path).name for e in entries}
+    return path.is_file() and md5_of(path) in {e.md5 for e in entries}

@@ -77,6 +77,11 @@ def _download(ticker: str) -> pd.DataFrame:
     return frame[frame.index < today]  # the bar of the running day still changes
 
 
+def bars_file(path: Path) -> pd.DataFrame:
+    """Bars of a parquet or csv file, told apart by the ending. Raises SourceFailed, BadBars."""
+    return parquet_file(path) if path.suffix == ".parquet" else csv_file(path)
+
+
 def csv_file(path: Path) -> pd.DataFrame:
     """Bars from a csv file with the columns Date, Open, High, Low, Close, Volume. Raises SourceFailed, BadBars."""
     return check_bars(_read(path), path.name)

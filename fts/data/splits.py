@@ -84,8 +84,8 @@ def parse(content: Mapping[str, Any] | None) -> Split | None:
 def borders(dates: np.ndarray, split: Split | None = None) -> Borders:
     """Where the split cuts `dates` (T days, rising, datetime64[D]).
 
-    None: the default dates if all three parts get rows, else by fraction. Raises BadSplit when train or validation would be
-    empty.
+    None: the default dates if all three parts get rows, else by fraction. Raises BadSplit when train or
+    validation would be empty.
     """
     chosen, why = (split, "as asked") if split is not None else _choose(dates)
     if isinstance(chosen, DateSplit):
@@ -131,8 +131,8 @@ def check_counts(y_T: np.ndarray, train_ends: np.ndarray, val_ends: np.ndarray, 
     n_train, n_train_pos = len(train_ends), int(y_T[train_ends].sum())
     if n_pos < min_positives:
         raise SplitTooSmall(
-            f"validation has {n_pos} positives in {n_val} windows, at least {min_positives} are needed for a score that "
-            f"is more than noise; take a longer history or another split ({text})"
+            f"validation has {n_pos} positives in {n_val} windows, at least {min_positives} are needed for a score "
+            f"that is more than noise; take a longer history or another split ({text})"
         )
     for part, n, pos in (("train", n_train, n_train_pos), ("validation", n_val, n_pos)):
         if pos in (0, n):

@@ -1,7 +1,7 @@
 """The indicators themselves: TA-Lib where it has them, pandas' rolling windows where it does not.
 
-Every function takes float64[T] columns in order of time and returns float64[T], NaN while warming up. All are recursions
-or trailing windows from the first row on: the value of a day depends on the days before it and on where the history
+Every function takes float64[T] columns in order of time and returns float64[T], NaN while warming up. All recur or are
+trailing windows from the first row on: the value of a day depends on the days before it and on where the history
 begins, never on where it ends (fts.features.leak proves it at every build).
 """
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from fts.data import labels, sources, splits
 from fts.data.bars import COLUMNS, BadBars, check_bars, check_closes
-from fts.data.files import read_columns, read_dates, write_text
+from fts.data.files import md5_of, read_columns, read_dates, write_text
 from fts.data.manifest import Entry, Manifest, ManifestError, clean_ticker, processed_name, raw_name
 from fts.features import drift, leak, tiers
 
@@ -85,6 +85,10 @@ def load(
     dates, columns = read_columns(path, before=test_start if sealed else None)
     bars = pd.DataFrame({name: columns[name] for name in COLUMNS})
     names = tuple(tiers.tier_features(entry.tier))
+    if lacking := [n for n in (*COLUMNS, *names) if n not in columns]:
+        raise ManifestError(
+            f"{entry.dataset} {entry.md5[:12]} lacks {', '.join(lacking)}; build it again with this version"
+        )
     features_TF, mean_F, sd_F = _scaled(np.column_stack([columns[n] for n in names]), borders.train_stop, norm)
     y_T = labels.label(bars, task, horizon)
     ends = {part: splits.window_ends(*borders.part(part), context, horizon) for part in ("train", "val")}
@@ -132,9 +136,9 @@ def build(
 ) -> ProcessedEntry:
     """Make the data set of a ticker and tier current, and return its manifest entry.
 
-    `source`: bundled (SPX, IXIC), yahoo, csv or parquet (with `path`), raw (the snapshot already here). `vix`: a file of
-    VIX closes for tiers that need them; default: those of the source. Raises BadBars, SourceFailed, LeakyFeature,
-    JoinFailed, FeatureUnknown, ManifestError.
+    `source`: bundled (SPX, IXIC), yahoo, csv or parquet (with `path`), raw (the snapshot already here). `vix`: a
+    file of VIX closes for tiers that need them; default: those of the source. Raises BadBars, SourceFailed,
+    LeakyFeature, JoinFailed, FeatureUnknown, ManifestError.
     """
     manifest = Manifest(Path(root))
     features = tiers.tier_features(tier)
@@ -176,21 +180,18 @@ def register(root: Path | str, path: Path | str, ticker: str | None = None) -> E
 
     A parquet file that lies in raw/ is renamed, not rewritten; any other file is copied. Raises BadBars, ManifestError.
     """
-    manifest, path = Manifest(Path(root)), Path(path)
-    if not path.exists() and (manifest.root / path).exists():
-        path = manifest.root / path  # as `pending` prints it
+    manifest = Manifest(Path(root))
+    path = _here(manifest, path)
     if path.parent.resolve() == (manifest.root / "processed").resolve():
         raise ManifestError(f"{path.name} is a processed file; `fts data build` makes and registers it, or delete it")
     name = clean_ticker(ticker or path.name.split(".")[0])
-    if name == "VIX":
-        frame = sources.closes_file(path).to_frame()
-    else:
-        frame = sources.parquet_file(path) if path.suffix == ".parquet" else sources.csv_file(path)
+    frame = sources.closes_file(path).to_frame() if name == "VIX" else sources.bars_file(path)
+    origin = f"file {path.name}, md5 {md5_of(path)}"
     if path.suffix == ".parquet" and path.parent.resolve() == (manifest.root / "raw").resolve():
         if path.is_symlink():
             raise ManifestError(f"{path.name} is a link to a registered file; nothing to do")
-        return manifest.adopt(raw_name(name), path, {"file": path.name})
-    return manifest.store("raw", raw_name(name), frame, sources={"file": path.name})
+        return manifest.adopt(raw_name(name), path, frame.index, origin)
+    return manifest.store("raw", raw_name(name), frame, origin=origin)
 
 
 def listing(root: Path | str) -> tuple[Entry, ...]:
@@ -224,8 +225,9 @@ def _bars(
     if source in ("csv", "parquet"):
         if path is None:
             raise sources.SourceFailed(f"source {source} needs the path of a file")
+        check_bars(sources.bars_file(_here(manifest, path)), Path(path).name, min_rows)  # before anything is registered
         entry = register(manifest.root, path, ticker)
-        return check_bars(pd.read_parquet(manifest.file(entry)), Path(path).name, min_rows), entry
+        return check_bars(pd.read_parquet(manifest.file(entry)), entry.dataset, min_rows), entry
     if source == "bundled":
         ticker = ticker or "SPX"
         bars = sources.bundled(ticker)
@@ -234,7 +236,13 @@ def _bars(
     else:
         raise sources.SourceFailed(f"no source {source!r:.40}, there are bundled, yahoo, csv, parquet and raw")
     bars = check_bars(bars, f"{source} {ticker}", min_rows)
-    return bars, manifest.store("raw", raw_name(_wanted(ticker, source)), bars, sources={"origin": source})
+    return bars, manifest.store("raw", raw_name(_wanted(ticker, source)), bars, origin=f"{source} {ticker}")
+
+
+def _here(manifest: Manifest, path: Path | str) -> Path:
+    """A path as given, or as `pending` prints it: relative to the data folder."""
+    below = manifest.root / path
+    return below if below.exists() and not Path(path).exists() else Path(path)
 
 
 def _wanted(ticker: str | None, source: str) -> str:
@@ -247,9 +255,9 @@ def _vix_closes(manifest: Manifest, source: str, path: Path | str | None) -> tup
     if path is not None:
         entry = register(manifest.root, path, "VIX")
     elif source == "bundled":
-        entry = manifest.store("raw", raw_name("VIX"), sources.bundled_vix().to_frame(), sources={"origin": source})
+        entry = manifest.store("raw", raw_name("VIX"), sources.bundled_vix().to_frame(), origin="bundled VIX")
     elif source == "yahoo":
-        entry = manifest.store("raw", raw_name("VIX"), sources.yahoo_vix().to_frame(), sources={"origin": source})
+        entry = manifest.store("raw", raw_name("VIX"), sources.yahoo_vix().to_frame(), origin="yahoo ^VIX")
     else:
         entry = manifest.current(raw_name("VIX"))
     return check_closes(pd.read_parquet(manifest.file(entry)), entry.dataset), entry
