@@ -1,0 +1,88 @@
+"""One frame: the glance above, the panes of a screen, the bar of keys below; the same for terminal, file and test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jobs.glance import words
+from jobs.glance.glance import lines as glance_lines
+from tui.paint import Line, Placed, clip, compose, with_role
+from tui.screens import curves, events, hardware, logs, queue, results, trials
+from tui.view import SCREENS, View
+from tui.widgets import keybar
+
+PANES: tuple[Callable[[View, int, int], list[Placed]], ...] = (
+    queue.panes,
+    trials.panes,
+    curves.panes,
+    hardware.panes,
+    logs.panes,
+    results.panes,
+    events.panes,
+)
+
+
+def frame(view: View, width: int, height: int) -> list[Line]:
+    """Exactly `height` lines of exactly `width` columns."""
+    if width < 40 or height < 8:
+        top = glance_lines(view.glance, width, height)
+        return [clip(row, width) for row in (*top, *([()] * height))][:height]
+    top = glance_lines(view.glance, width, height, SCREENS, view.screen)
+    body = height - len(top) - 1
+    painted = compose(placed(view, width, body), width, body)
+    if view.glance.is_stale or view.problem:
+        painted = [with_role(row, "faded") for row in painted]
+    return [*top, *painted, clip(keybar.paint(view, width), width)]
+
+
+def placed(view: View, width: int, height: int) -> list[Placed]:
+    """The panes of the screen, or the focused one alone when zoomed."""
+    if view.screen == 0 and _is_finished(view) and not view.filter:
+        return results.panes(view, width, height)
+    found = PANES[view.screen](view, width, height)
+    if not view.zoomed:
+        return found
+    return _zoomed(view, found, width, height)
+
+
+def pane_names(view: View, width: int, height: int) -> list[str]:
+    """The panes Tab goes through."""
+    return [pane.name for pane in PANES[view.screen](view, width, height) if pane.name]
+
+
+def body_height(view: View, width: int, height: int) -> tuple[int, int]:
+    """(first row, rows) of the body."""
+    top = len(glance_lines(view.glance, width, height, SCREENS, view.screen))
+    return top, height - top - 1
+
+
+def _is_finished(view: View) -> bool:
+    """Everything is done: the results take the grid's place."""
+    return bool(view.snapshot.jobs) and all(str(job.status) == "done" for job in view.snapshot.jobs)
+
+
+ZOOMED = {
+    "curve": 2,
+    "hardware": 3,
+    "events": 6,
+    "results": 5,
+    "trials": 1,
+    "log": 4,
+    "diff": 1,
+}  # a pane's full view is the screen of the same subject
+
+
+def _zoomed(view: View, found: list[Placed], width: int, height: int) -> list[Placed]:
+    name = view.focus or next((pane.name for pane in found if pane.name), "")
+    if name == "queue":
+        return [Placed("queue", 0, 0, width, height, found[0].paint)]
+    subject = ZOOMED.get(name)
+    if subject is None or subject == view.screen:
+        return [Placed(p.name, 0, 0, width, height, p.paint) for p in found if p.name == name and p.height > 1] or found
+    return PANES[subject](view, width, height)
+
+
+def text(painted: list[Line], ascii_only: bool = False) -> str:
+    """The frame as text, trailing blanks cut."""
+    rows = ("".join(part for part, _ in row).rstrip() for row in painted)
+    return "\n".join(words.to_ascii(row) if ascii_only else row for row in rows) + "\n"

@@ -1,0 +1,109 @@
+"""Lines of a screen: cut and filled to exact widths, laid side by side, pasted into one frame.
+
+A line is a tuple of (text, role) spans; roles are words such as "failed" or "cursor running" that theme.py turns into
+colours. Painting is pure, so a frame can be tested, written to a file and sent to a terminal from the same lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from jobs.glance import words
+from jobs.glance.glance import Line, Span, cut_spans, fill
+
+__all__ = ["Line", "Placed", "Span", "beside", "clip", "compose", "fill", "labelled", "line", "rule", "with_role"]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A pane at its place on the screen (columns and rows from the top left)."""
+
+    name: str  # "" cannot be focused
+    x: int
+    y: int
+    width: int
+    height: int
+    paint: Callable[[int, int], Sequence[Line]]  # (width, height) -> lines
+
+
+def compose(panes: Sequence[Placed], width: int, height: int) -> list[Line]:
+    """One frame of exactly `height` lines of exactly `width` columns; panes must not overlap."""
+    rows: list[list[tuple[int, int, Line]]] = [[] for _ in range(height)]
+    for pane in panes:
+        if pane.width <= 0 or pane.height <= 0:
+            continue
+        for n, painted in enumerate(pane.paint(pane.width, pane.height)[: pane.height]):
+            if 0 <= pane.y + n < height:
+                rows[pane.y + n].append((pane.x, pane.width, painted))
+    return [_join(row, width) for row in rows]
+
+
+def _join(row: list[tuple[int, int, Line]], width: int) -> Line:
+    spans: list[Span] = []
+    at = 0
+    for x, columns, painted in sorted(row, key=lambda item: item[0]):
+        if x > at:
+            spans.append((" " * (x - at), ""))
+        columns = min(columns, width - x)
+        spans.extend(clip(painted, columns))
+        at = x + columns
+    if at < width:
+        spans.append((" " * (width - at), ""))
+    return tuple(spans)
+
+
+def clip(painted: Line, width: int) -> Line:
+    """The line in exactly `width` columns."""
+    used = sum(words.width(text) for text, _ in painted)
+    if used > width:
+        painted = tuple(cut_spans(list(painted), width))
+        used = sum(words.width(text) for text, _ in painted)
+    return (*painted, (" " * (width - used), "")) if used < width else painted
+
+
+def line(*spans: Span | str) -> Line:
+    """A line of spans; a bare string has no role."""
+    return tuple(span if isinstance(span, tuple) else (span, "") for span in spans)
+
+
+def labelled(label: str, text: str, role: str = "", width: int = 11) -> Line:
+    """`label      text`, for facts one under another."""
+    return ((words.fit(label, width), "dim"), (text, role))
+
+
+def rule(title: str, hint: str, width: int, focused: bool = False) -> Line:
+    """`─ title ───────── hint ─`: the upper edge of a pane; a focused pane has a bold one."""
+    role = "focus" if focused else "rule"
+    hint = f" {hint} " if hint else ""
+    title = words.cut(title, max(width - words.width(hint) - 5, 1))
+    left = f"─ {title} " if title else "─"
+    dashes = width - words.width(left) - words.width(hint) - 1
+    if dashes < 0:
+        return ((words.cut(left, width), role),)
+    return (
+        ("─ ", role),
+        (title, "title" if focused else "head"),
+        (" " + "─" * dashes, role),
+        (hint, "dim"),
+        ("─", role),
+    )
+
+
+def beside(left: Sequence[Line], left_width: int, right: Sequence[Line], right_width: int) -> list[Line]:
+    """Two blocks side by side with a wall between them."""
+    empty: Line = ()
+    rows = max(len(left), len(right))
+    return [
+        (
+            *clip(left[n] if n < len(left) else empty, left_width),
+            ("│", "rule"),
+            *clip(right[n] if n < len(right) else empty, right_width),
+        )
+        for n in range(rows)
+    ]
+
+
+def with_role(painted: Line, role: str) -> Line:
+    """The line with a role added to every span: the cursor, a mark, a stale frame."""
+    return tuple((text, f"{role} {own}".strip()) for text, own in painted)

@@ -1,0 +1,130 @@
+"""The race view's numbers: the running trial against the best, the median and the middle half at the same epoch."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from state.values import Epoch, Trial, TrialStatus
+
+Points = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Race:
+    """Curves over epochs, in the objective's units."""
+
+    live: Points
+    best: Points
+    median: Points
+    band: tuple[tuple[float, float, float], ...]  # (epoch, lower quartile, upper quartile)
+    others: int  # trials behind median and band
+    prune_at: int | None  # next epoch at which a trial of this cell has been pruned
+    prune_line: float | None  # the best value that was pruned there
+    beats_best: float | None  # share of earlier trials whose gain from here would beat the best
+    pruned_later: float | None  # share of earlier trials that were pruned after this epoch
+
+
+def objective_value(epoch: Epoch, objective: str) -> float | None:
+    """The epoch's value of `val_auc` or `val_loss`."""
+    return epoch.val_auc if objective.endswith("auc") else epoch.val_loss
+
+
+def race(trial: Trial, best: Trial | None, trials: Sequence[Trial], curves: Mapping[int, Sequence[Epoch]]) -> Race:
+    """`trial` against the others of its cell, as far as their curves are known."""
+    higher = trial.objective.endswith("auc")
+    others = [t for t in trials if t.id != trial.id and t.status in ENDED and curves.get(t.id)]
+    paths = {t.id: _best_so_far(curves[t.id], trial.objective, higher) for t in others}
+    live = points(curves.get(trial.id, ()), trial.objective)
+    best_points = points(curves.get(best.id, ()), trial.objective) if best and best.id != trial.id else ()
+    raw = {t.id: dict(points(curves[t.id], trial.objective)) for t in others}
+    median, band = _middle(raw)
+    at = int(live[-1][0]) if live else 0
+    now = (max if higher else min)(value for _, value in live) if live else None
+    prune_at, prune_line = _prune_line(others, raw, at, higher)
+    return Race(
+        live=live,
+        best=best_points,
+        median=median,
+        band=band,
+        others=len(others),
+        prune_at=prune_at,
+        prune_line=prune_line,
+        beats_best=_chance(others, paths, at, now, best, higher),
+        pruned_later=_pruned_later(others, at),
+    )
+
+
+ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)
+ENOUGH = 5  # trials below which a share says nothing
+
+
+def points(epochs: Sequence[Epoch], objective: str) -> Points:
+    """(epoch, value) of the epochs that have one."""
+    found = ((float(e.epoch), objective_value(e, objective)) for e in epochs)
+    return tuple((x, y) for x, y in found if y is not None and y == y)
+
+
+def _best_so_far(epochs: Sequence[Epoch], objective: str, higher: bool) -> dict[int, float]:
+    best: float | None = None
+    path = {}
+    for x, y in points(epochs, objective):
+        best = y if best is None else max(best, y) if higher else min(best, y)
+        path[int(x)] = best
+    return path
+
+
+def _middle(paths: Mapping[int, Mapping[float, float]]) -> tuple[Points, tuple[tuple[float, float, float], ...]]:
+    by_epoch: dict[float, list[float]] = {}
+    for path in paths.values():
+        for x, y in path.items():
+            by_epoch.setdefault(x, []).append(y)
+    median = tuple((x, statistics.median(by_epoch[x])) for x in sorted(by_epoch) if len(by_epoch[x]) >= 2)
+    band = []
+    for x in sorted(by_epoch):
+        values = by_epoch[x]
+        if len(values) >= 4:
+            low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+            band.append((x, low, high))
+    return median, tuple(band)
+
+
+def _prune_line(
+    others: Sequence[Trial], raw: Mapping[int, Mapping[float, float]], at: int, higher: bool
+) -> tuple[int | None, float | None]:
+    pruned = [t for t in others if t.status is TrialStatus.PRUNED and t.epochs > at]
+    if not pruned:
+        return None, None
+    epoch = min(t.epochs for t in pruned)
+    values = [raw[t.id][float(epoch)] for t in pruned if t.epochs == epoch and float(epoch) in raw[t.id]]
+    return epoch, (max(values) if higher else min(values)) if values else None
+
+
+def _chance(
+    others: Sequence[Trial],
+    paths: Mapping[int, Mapping[int, float]],
+    at: int,
+    now: float | None,
+    best: Trial | None,
+    higher: bool,
+) -> float | None:
+    """Share of complete trials whose later gain, added to `now`, would beat the best; None with fewer than five."""
+    if now is None or best is None or best.value is None:
+        return None
+    gains = []
+    for other in others:
+        path = paths[other.id]
+        if other.status is TrialStatus.COMPLETE and at in path:
+            gains.append(path[max(path)] - path[at])
+    if len(gains) < ENOUGH:
+        return None
+    wins = sum((now + gain > best.value) if higher else (now + gain < best.value) for gain in gains)
+    return wins / len(gains)
+
+
+def _pruned_later(others: Sequence[Trial], at: int) -> float | None:
+    reached = [t for t in others if t.epochs > at]
+    if len(reached) < ENOUGH:
+        return None
+    return sum(t.status is TrialStatus.PRUNED for t in reached) / len(reached)

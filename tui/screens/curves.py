@@ -1,0 +1,90 @@
+"""Screen 3: the race of the selected trial over the whole screen, and the best curve of every cell when wide."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from jobs.glance import words
+from state.values import Job
+from tui.paint import Line, Placed, line, rule
+from tui.race import points
+from tui.view import View
+from tui.widgets import race_chart
+from tui.widgets.curve import Plot, Series, paint, value_range
+
+
+def panes(view: View, width: int, height: int) -> list[Placed]:
+    """One big plot; from 100 columns on, small ones of all cells beside it."""
+    side = width * 2 // 5 if width >= 100 else 0
+    left = width - side - (1 if side else 0)
+    zoom = f"1/{2**view.chart_zoom}" if view.chart_zoom else "all"
+    hint = f"+/- {zoom}  h l time  y {'log' if view.log_y else 'linear'}  s overlay {'on' if view.overlay else 'off'}"
+    title = race_chart.title(view)
+    found = [
+        Placed("curve", 0, 0, left, 1, lambda w, h: [rule(title, hint, w, view.focus in ("", "curve"))]),
+        Placed("", 0, 1, left, height - 2, partial(race_chart.chart, view)),
+        Placed("", 0, height - 1, left, 1, lambda w, h: [line((race_chart.verdict_line(view), "dim"))]),
+    ]  # fmt: skip
+    if side:
+        found += [
+            Placed("", left, 0, 1, height, lambda w, h: [(("│", "rule"),)] * h),
+            Placed("cells", left + 1, 0, side, height, partial(small_multiples, view)),
+        ]
+    return found
+
+
+def small_multiples(view: View, width: int, height: int) -> list[Line]:
+    """The best curve of each cell on one scale per row of sizes, three horizons side by side."""
+    jobs = [job for job in view.snapshot.jobs if job.kind == "cell"]
+    if not jobs:
+        return [rule("best curve of each cell", "", width), line(("nothing queued yet", "dim"))]
+    horizons = sorted({job.horizon for job in jobs})[:4]
+    sizes = [size for size in ("tiny", "2M", "20M", "200M", "2B") if any(job.budget == size for job in jobs)]
+    lines: list[Line] = [rule("best curve of each cell", "[ ] selects", width, view.focus == "cells")]
+    column = max(width // max(len(horizons), 1), 8)
+    rows = max((height - 1) // max(len(sizes), 1) - 1, 2)
+    span = _range(view, jobs)
+    for size in sizes:
+        heads: list[tuple[str, str]] = []
+        blocks: list[list[Line]] = []
+        for horizon in horizons:
+            job = next((j for j in jobs if j.budget == size and j.horizon == horizon), None)
+            heads.append(_head(view, job, size, horizon, column))
+            blocks.append(_small(view, job, column - 1, rows, span))
+        lines.append(tuple(heads))
+        for n in range(rows):
+            row: list[tuple[str, str]] = []
+            for block in blocks:
+                row += _padded(block[n] if n < len(block) else (), column)
+            lines.append(tuple(row))
+    return lines[:height]
+
+
+def _head(view: View, job: Job | None, size: str, horizon: int, column: int) -> tuple[str, str]:
+    if job is None:
+        return (words.fit(f"{size}/h{horizon} —", column), "dim")
+    text = f"{words.glyph_of(job.status)} {words.cell_name(job)} {words.short_score(job.best_value)}"
+    return (words.fit(text, column), "focus" if job.id == view.job_id else str(job.status))
+
+
+def _small(view: View, job: Job | None, width: int, height: int, span: tuple[float, float]) -> list[Line]:
+    found = _points(view, job) if job else ()
+    if not found:
+        return [line(("no curve yet", "dim"))] if job else []
+    x = (found[0][0], max(found[-1][0], found[0][0] + 1))
+    return paint(Plot((Series(found, "live"),), x, span), width, height, axis=False)
+
+
+def _points(view: View, job: Job) -> tuple[tuple[float, float], ...]:
+    trial = next((t for t in view.snapshot.trials if t.job_id == job.id and t.number == job.best_trial), None)
+    curve = view.details.best_curves.get(job.id, ())
+    return points(curve, trial.objective if trial else words.objective_of(job))
+
+
+def _range(view: View, jobs: list[Job]) -> tuple[float, float]:
+    return value_range([y for job in jobs for _, y in _points(view, job)])
+
+
+def _padded(painted: Line, column: int) -> list[tuple[str, str]]:
+    used = sum(words.width(text) for text, _ in painted)
+    return [*painted, (" " * max(column - used, 0), "")]

@@ -1,0 +1,35 @@
+"""Screen 7: the journal: who did what and when, what can be undone, notes, and the replay control."""
+
+from __future__ import annotations
+
+from tui import select
+from tui.paint import Line, Placed, rule
+from tui.view import View
+from tui.widgets import lists
+
+
+def panes(view: View, width: int, height: int) -> list[Placed]:
+    """The journal, and the selected event in full below it."""
+    rows = select.events_of(view)
+    hint = ", . replay  u undo  m note  / filter"
+    below = 5 if height >= 14 else 0
+    return [
+        Placed("events", 0, 0, width, 1, lambda w, h: [rule(f"events ({len(rows)})", hint, w, True)]),
+        Placed("", 0, 1, width, height - 1 - below, lambda w, h: lists.journal(view, w, h)),
+        Placed("", 0, height - below, width, below, lambda w, h: _full(view, w, h)),
+    ]
+
+
+def _full(view: View, width: int, height: int) -> list[Line]:
+    rows = select.events_of(view)
+    event = next((e for e in rows if e.id == view.event_id), rows[0] if rows else None)
+    if event is None:
+        return []
+    undo = "can be undone (u)" if event.inverse is not None and event.undone_by is None else "cannot be undone"
+    if event.undone_by is not None:
+        undo = f"undone by event {event.undone_by}"
+    facts = ", ".join(f"{name} {value}" for name, value in event.data.items() if not isinstance(value, dict | list))
+    text = f"{event.message}  {facts}".strip()
+    step = max(width - 1, 10)
+    lines: list[Line] = [rule(f"event {event.id} · {event.verb} · {undo}", "", width)]
+    return [*lines, *(((text[n : n + step], ""),) for n in range(0, min(len(text), step * (height - 1)), step))]

@@ -1,0 +1,129 @@
+"""Screen 4: memory, heat, load, power and disk over 24 hours with their limits, the guard, and the workers."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from jobs.glance import words
+from jobs.glance.verbs import is_guard_off, is_guard_on
+from jobs.guard import Thresholds
+from state.values import Sample
+from tui.paint import Line, Placed, line, rule
+from tui.view import View
+from tui.widgets import meter
+from tui.widgets.curve import Plot, Series, paint
+
+
+def panes(view: View, width: int, height: int) -> list[Placed]:
+    """Meters, then the plots of a day, then guard and workers (beside the plots when wide)."""
+    meters = 6
+    facts = 9 if height >= 26 else 5
+    side = 52 if width >= 120 else 0
+    left = width - side - (1 if side else 0)
+    plots = height - meters - (0 if side else facts)
+    title = f"hardware · guard {meter.guard_word(view)}"
+    found = [
+        Placed("hardware", 0, 0, left, 1, lambda w, h: [rule(title, "24 h", w, True)]),
+        Placed("", 0, 1, left, meters - 1, lambda w, h: meter.rows(view, w, min(max(w - 54, 0), 24), ALL)),
+        Placed("day", 0, meters, left, plots, partial(day, view)),
+    ]  # fmt: skip
+    if side:
+        found += [
+            Placed("", left, 0, 1, height, lambda w, h: [(("│", "rule"),)] * h),
+            Placed("guard", left + 1, 0, side, height, partial(guard, view)),
+        ]
+    else:
+        found.append(Placed("guard", 0, height - facts, width, facts, partial(guard, view)))
+    return found
+
+
+ALL = ("mem", "temp", "gpu", "cpu", "power", "disk")
+
+
+def day(view: View, width: int, height: int) -> list[Line]:
+    """Memory and temperature of the last 24 hours, with the limits drawn in; what cannot be read is said."""
+    samples = view.details.samples
+    half = max(height // 2, 3)
+    return [
+        *_plot(view, "memory used, GB", _memory(samples), None, width, half),
+        *_plot(view, "temperature, °C", _heat(samples), Thresholds().warning, width, height - half),
+    ][:height]
+
+
+def _plot(
+    view: View, title: str, found: tuple[tuple[float, float], ...], limit: float | None, width: int, height: int
+) -> list[Line]:
+    if not found:
+        return [rule(title, "", width), line((f"{title.split(',')[0]}: nothing measured in the last 24 h", "dim"))]
+    values = [y for _, y in found]
+    top = max([*values, limit or 0.0])
+    low = min(values)
+    span = (max(low - 0.1 * (top - low + 1), 0.0), top + 0.05 * (top - low + 1))
+    since = view.now - words.DAY
+    first = max(since, found[0][0]) if found[-1][0] - found[0][0] > words.HOUR / 2 else found[0][0]
+    x = (first, max(view.now, first + 60))
+    ticks = [(at, words.clock(at)) for at in _hours(*x)]
+    plot = Plot((Series(found, "live"),), x, span, level=limit, level_role="limit", digits=0)
+    hint = f"max {max(values):.0f}" + (f" ┊ limit {limit:.0f}" if limit else "")
+    return [rule(title, hint, width), *paint(plot, width, height - 1, True, ticks)]
+
+
+def _hours(first: float, last: float) -> list[float]:
+    step = next((s for s in (600, 1800, 3600, 7200, 14400) if (last - first) / s <= 7), 14400)
+    start = math.ceil(first / step) * step
+    return [start + n * step for n in range(int((last - start) // step) + 1)]
+
+
+def guard(view: View, width: int, height: int) -> list[Line]:
+    """Thresholds, pauses, workers and the trial's memory."""
+    limits = Thresholds()
+    lines: list[Line] = [
+        rule("guard and workers", "", width, view.focus == "guard"),
+        _cut(meter.guard_line(view, limits), width),
+    ]
+    text = f"below {limits.warm:.0f} normal, from {limits.warning:.0f} frozen until {limits.thaw:.0f}, "
+    text += f"above {limits.critical:.0f} stopped"
+    lines.append(_cut(text, width))
+    lines += [_cut(text, width, "paused") for text in pauses(view)[: max(height - 7, 1)]]
+    for worker in view.snapshot.workers[:4]:
+        role = "" if worker.status == "running" else "dim"
+        lines.append(_cut(meter.worker_line(view, worker), width, role))
+    if not view.snapshot.workers:
+        lines.append(_cut("no worker has ever run here: `fts worker` (W starts one)", width))
+    for trial in view.snapshot.trials:
+        if trial.status == "running":
+            seen = max((s.trial_rss or 0 for s in view.snapshot.samples), default=0)
+            text = f"t{trial.number}: {words.size(seen or None)} now, predicted {words.size(trial.predicted_bytes)}"
+            lines.append(_cut(f"{text}, batch {trial.micro_batch}x{trial.accumulation}", width))
+    if resume := meter.resume_line(view):
+        lines.append(_cut(resume, width, "dim"))
+    return lines[:height]
+
+
+def pauses(view: View) -> list[str]:
+    """Each pause of the guard in the journal, newest first: `03:12-03:23 (11 min) 88°C > 85°C`."""
+    found: list[str] = []
+    began = None
+    for event in view.details.events or view.snapshot.events:
+        if is_guard_on(event) and began is None:
+            began = event
+        elif is_guard_off(event) and began is not None:
+            length = words.spell(event.at - began.at)
+            found.append(f"‖ {words.when(began.at, view.now)}–{words.clock(event.at)} ({length}) {began.message}")
+            began = None
+    if began is not None:
+        found.append(f"‖ since {words.when(began.at, view.now)}: {began.message}")
+    return found[::-1]
+
+
+def _memory(samples: tuple[Sample, ...]) -> tuple[tuple[float, float], ...]:
+    return tuple((s.at, (s.total - s.available) / 1e9) for s in samples if s.total and s.available is not None)
+
+
+def _heat(samples: tuple[Sample, ...]) -> tuple[tuple[float, float], ...]:
+    return tuple((s.at, s.temperature) for s in samples if s.temperature is not None)
+
+
+def _cut(text: str, width: int, role: str = "") -> Line:
+    return ((words.cut(text, width), role),)

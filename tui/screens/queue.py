@@ -1,0 +1,203 @@
+"""Screen 1, home: the queue, and as much of curve, hardware, events, results and log as the terminal has room for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from jobs.glance import words
+from tui.paint import Line, Placed, fill, line, rule
+from tui.screens.results import matrix, scaling
+from tui.view import View
+from tui.widgets import lists, meter, queue_grid, race_chart
+
+GRID_ROWS = 12
+
+
+def panes(view: View, width: int, height: int) -> list[Placed]:
+    """The panes of a body of `width` x `height` (without glance and key bar)."""
+    if width < 70 or height < 16:
+        return [Placed("queue", 0, 0, width, height, partial(queue_grid.paint, view))]
+    if width < 100 or height < 26:
+        return _small(view, width, height)
+    if width < 160 or height < 44:
+        return _medium(view, width, height)
+    return _wide(view, width, height)
+
+
+def _grid_height(view: View, height: int) -> int:
+    """Heading and up to 12 rows; more only where the terminal is tall."""
+    return 1 + min(
+        max(len(view.snapshot.jobs), 1) if view.snapshot.jobs else GRID_ROWS + 1, max(GRID_ROWS, height // 3)
+    )
+
+
+def _small(view: View, width: int, height: int) -> list[Placed]:
+    grid = _grid_height(view, height)
+    log = 6 if height >= 36 else 0
+    events = 2 if height < 30 else 5
+    plot = height - grid - events - log
+    side = 26
+    found = [
+        Placed("queue", 0, 0, width, grid, partial(queue_grid.paint, view)),
+        Placed("curve", 0, grid, width, 1, _title(view, "curve", race_chart.title(view), race_chart.summary(view))),
+        Placed("", 0, grid + 1, width - side - 1, plot - 1, partial(_bare_chart, view)),
+        Placed("hardware", width - side, grid + 1, side, plot - 1, partial(_words, view)),
+        Placed("events", 0, grid + plot, width, 1, _title(view, "events", "events", "7 all")),
+    ]
+    if events == 2:
+        found.append(Placed("", 0, grid + plot + 1, width, 1, lambda w, h: [lists.event_line(view, w)]))
+    else:
+        found.append(Placed("", 0, grid + plot + 1, width, events - 1, partial(lists.events, view)))
+    if log:
+        at = grid + plot + events
+        found += _log(view, 0, at, width, log)
+    return found
+
+
+def _medium(view: View, width: int, height: int) -> list[Placed]:
+    grid = _grid_height(view, height)
+    log = max(height - grid - 1 - 14, 4)
+    middle = height - grid - 1 - log
+    log -= 0
+    side = min(47, width // 2 - 12)
+    left = width - side - 1
+    top = grid + 1
+    meters = 6
+    return [
+        Placed("queue", 0, 0, width, grid, partial(queue_grid.paint, view)),
+        Placed(
+            "curve", 0, top, left, 1, _title(view, "curve", f"{race_chart.title(view)} · live vs best vs median", "+/-")
+        ),
+        Placed("", 0, top + 1, left, middle - 2, partial(race_chart.chart, view)),
+        Placed("", 0, top + middle - 1, left, 1, lambda w, h: [line((race_chart.verdict_line(view), "dim"))]),
+        Placed("", left, top, 1, middle, _wall),
+        Placed(
+            "hardware",
+            left + 1,
+            top,
+            side,
+            1,
+            _title(view, "hardware", f"hardware · guard {meter.guard_word(view)}", "4"),
+        ),
+        Placed("", left + 1, top + 1, side, meters - 1, partial(_meters, view, 7)),
+        Placed("events", left + 1, top + meters + 1, side, 1, _title(view, "events", "events", "7 all")),
+        Placed("", left + 1, top + meters + 2, side, middle - meters - 2, partial(lists.events, view)),
+        *_log(view, 0, top + middle, width, log),
+    ]
+
+
+def _wide(view: View, width: int, height: int) -> list[Placed]:
+    left = max(width * 118 // 200, 100)
+    side = width - left - 1
+    grid = max(_grid_height(view, height), 13)
+    log = max(height - grid - 1 - 17 - 11, 6)
+    middle = 17
+    hardware = height - grid - 1 - middle - log
+    top, low, bottom = grid + 1, grid + 1 + middle, grid + 1 + middle + hardware
+    job = view.job
+    name = words.cell_name(job) if job else "no cell"
+    count = f"trials {name} ({words.trials_ended(job)} of {job.trials_wanted})" if job else "trials"
+    return [
+        Placed("queue", 0, 0, left, grid, partial(queue_grid.paint, view)),
+        Placed("", left, 0, 1, bottom - 1, _wall),
+        Placed("results", left + 1, 0, side, 1, _title(view, "results", "results so far · best (n trials)", "6")),
+        Placed("", left + 1, 1, side, grid - 1, lambda w, h: [*matrix(view, w), (), *scaling(view, w, h - 7)][:h]),
+        Placed("curve", 0, top, left, 1, _title(view, "curve", race_chart.title(view), "+/- zoom  y log  s overlay")),
+        Placed("", 0, top + 1, left, middle - 3, partial(race_chart.chart, view)),
+        Placed("", 0, top + middle - 2, left, 1, lambda w, h: [line((race_chart.verdict_line(view), "dim"))]),
+        Placed("trials", left + 1, top, side, 1, _title(view, "trials", count, "2")),
+        Placed("", left + 1, top + 1, side, middle - 2, lambda w, h: lists.trials(view, w, h, title=False)),
+        Placed(
+            "hardware",
+            0,
+            low,
+            left,
+            1,
+            _title(view, "hardware", f"hardware, 24 h · guard {meter.guard_word(view)}", "4"),
+        ),
+        Placed("", 0, low + 1, left, hardware - 2, partial(_history, view)),
+        Placed("events", left + 1, low, side, 1, _title(view, "events", "events", "7 all")),
+        Placed("", left + 1, low + 1, side, hardware - 2, partial(lists.events, view)),
+        *_log(view, 0, bottom - 1, width, log + 1),
+    ]
+
+
+def _log(view: View, x: int, y: int, width: int, height: int) -> list[Placed]:
+    job, trial = view.job, view.trial
+    name = f"log {words.cell_name(job)}" + (f" t{trial.number}" if trial else "") if job else "log"
+    follow = "on" if view.follow else "off"
+    return [
+        Placed("log", x, y, width, 1, _title(view, "log", name, f"5 full  f follow {follow}")),
+        Placed("", x, y + 1, width, height - 1, partial(lists.log, view)),
+    ]
+
+
+def _title(view: View, name: str, text: str, hint: str) -> Callable[[int, int], Sequence[Line]]:
+    return lambda width, height: [rule(text, hint, width, view.focus == name)]
+
+
+def _wall(width: int, height: int) -> list[Line]:
+    return [(("│", "rule"),)] * height
+
+
+def _bare_chart(view: View, width: int, height: int) -> list[Line]:
+    return race_chart.chart(view, width, height, notes=False)
+
+
+def _words(view: View, width: int, height: int) -> list[Line]:
+    """Beside the small curve: chances, memory, heat and guard, right aligned."""
+    trial = view.trial
+    lines: list[Line] = []
+    best = race_chart.best_trial(view)
+    if trial is not None:
+        found = race_chart.race_of(view, trial)
+        if found.beats_best is not None:
+            lines.append(_right(f"beats best {found.beats_best:.0%}", width))
+        elif best is not None and best.id != trial.id:
+            lines.append(_right(f"╌ best t{best.number}", width))
+        if found.prune_line is not None:
+            lines.append(_right(f"prune line {words.short_score(found.prune_line, 3)} ep {found.prune_at}", width))
+    while len(lines) < height - 2:
+        lines.append(())
+    lines = lines[: max(height - 2, 0)]
+    for reading in meter.meters(view)[:1]:
+        if reading.part is None:
+            lines.append(_right(reading.text, width))
+        else:
+            lines.append(
+                fill((), (("mem ", "dim"), (words.bar(reading.part, 10), "running"), (f" {reading.text}", "")), width)
+            )
+    lines.append(_right(_heat_words(view), width))
+    return lines[-height:]
+
+
+def _heat_words(view: View) -> str:
+    now = meter.latest(view)
+    load = ""
+    if now is not None and now.gpu_percent is not None:
+        load = f"gpu {now.gpu_percent:.0f}%"
+    elif now is not None and now.cpu_percent is not None:
+        load = f"cpu {now.cpu_percent:.0f}%"
+    heat = f"{now.temperature:.0f}°C" if now is not None and now.temperature is not None else "heat unknown"
+    return f"{load} {heat}  guard {meter.guard_word(view)}".strip()
+
+
+def _right(text: str, width: int) -> Line:
+    return fill((), ((words.cut(text, width), "dim"),), width)
+
+
+def _meters(view: View, columns: int, width: int, height: int) -> list[Line]:
+    painted = meter.rows(view, width, columns, ("mem", "temp", "gpu", "cpu", "disk"))
+    return [*painted[: height - 1], line((words.cut(meter.guard_line(view), width), "dim"))]
+
+
+def _history(view: View, width: int, height: int) -> list[Line]:
+    painted = meter.rows(view, width, max(width - 64, 12), ("mem", "temp", "gpu", "cpu", "power", "disk"))
+    facts = [
+        meter.guard_line(view),
+        *(meter.worker_line(view, w) for w in view.snapshot.workers[:2] if w.status == "running"),
+    ]
+    if resume := meter.resume_line(view):
+        facts.append(resume)
+    return [*painted, (), *(line((fact, "dim")) for fact in facts)][:height]

@@ -1,0 +1,192 @@
+"""Screen 6: the matrix size x horizon with its best values, how they grow with size, and what they rest on.
+
+Validation only: the test set stays sealed until a person opens it for one cell (`fts final`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from jobs.glance import words
+from state.values import Job, JobStatus, Trial
+from tui.paint import Line, Placed, Span, labelled, line, rule, with_role
+from tui.view import View
+from tui.widgets import queue_grid
+
+SIZES = ("tiny", "2M", "20M", "200M", "2B")
+COLUMN = 16
+SEALED = "validation only: the test set stays sealed until `fts final` opens it for a cell"
+SHADES = "░▒▓█"
+
+
+def panes(view: View, width: int, height: int) -> list[Placed]:
+    """The matrix above, the scaling curve and the selected cell below (beside it where there is room)."""
+    rows = len(sizes_of(view)) + 2
+    top = min(rows + 2, height)
+    title = f"results so far · best {_objective(view)} on validation · n trials"
+    found = [
+        Placed("results", 0, 0, width, 1, lambda w, h: [rule(title, "w writes them", w, True)]),
+        Placed("", 0, 1, width, top - 1, lambda w, h: [*matrix(view, w), (), line((SEALED, "dim"))]),
+    ]
+    rest = height - top
+    if rest < 3:
+        return found
+    left = width * 3 // 5 if width >= 100 else width
+    found += [
+        Placed("", 0, top, left, 1, lambda w, h: [rule("value against size", "", w)]),
+        Placed("", 0, top + 1, left, rest - 1, lambda w, h: scaling(view, w, h)),
+    ]
+    if left < width:
+        found.append(Placed("", left + 1, top, width - left - 1, rest, partial(_cell, view)))
+    return found
+
+
+def matrix(view: View, width: int) -> list[Line]:
+    """One row per size, one column per horizon: best value, shade, trials, state."""
+    cells = {(job.budget, job.horizon): job for job in view.snapshot.jobs if job.kind == "cell"}
+    horizons = sorted({horizon for _, horizon in cells}) or [1, 3, 5]
+    best = queue_grid.best_ids(view)
+    head: list[Span] = [(words.fit("", 6), "")]
+    head += [(words.fit(f"  h{horizon}", COLUMN), "dim") for horizon in horizons]
+    lines: list[Line] = [tuple(head)]
+    values = [job.best_value for job in cells.values() if job.best_value is not None]
+    for size in sizes_of(view):
+        spans: list[Span] = [(words.fit(size, 6), "")]
+        for horizon in horizons:
+            spans += _matrix_cell(view, cells.get((size, horizon)), values, best)
+        lines.append(tuple(spans))
+    return lines
+
+
+def sizes_of(view: View) -> list[str]:
+    """The sizes in the queue, smallest first; the four of the study when it is empty."""
+    known = {job.budget for job in view.snapshot.jobs if job.kind == "cell"}
+    ordered = [size for size in SIZES if size in known] + sorted(known - set(SIZES))
+    return ordered or list(SIZES[1:])
+
+
+def _matrix_cell(view: View, job: Job | None, values: Sequence[float], best: set[int]) -> Line:
+    if job is None:
+        return ((words.fit("  —", COLUMN), "dim"),)
+    role = "best" if job.id in best else ""
+    sign = words.glyph_of(job.status)
+    if job.status is JobStatus.DONE:
+        sign = "★" if job.id in best else " "
+    text = words.short_score(job.best_value)
+    shade = _shade(job.best_value, values, _objective(view)) if job.best_value is not None else " "
+    count = f"{words.trials_ended(job):3d}" if job.best_value is not None else "   "
+    cell: Line = (
+        (words.fit(f"  {text}", 8), role),
+        (shade, "running"),
+        (f" {count}", "dim"),
+        (words.fit(sign, COLUMN - 13), "best" if sign == "★" else str(job.status)),
+    )
+    return with_role(cell, "cursor") if job.id == view.job_id and view.screen == 5 else cell
+
+
+def _shade(value: float, values: Sequence[float], objective: str) -> str:
+    low, high = min(values), max(values)
+    part = (value - low) / (high - low) if high > low else 0.5
+    part = part if "AUC" in objective else 1 - part
+    return SHADES[min(int(part * 4), 3)]
+
+
+def scaling(view: View, width: int, height: int) -> list[Line]:
+    """Best value by size for each horizon, and an honest word about the slope."""
+    if height < 3:
+        return []
+    sizes = sizes_of(view)
+    found: dict[int, dict[str, float]] = {}
+    for job in view.snapshot.jobs:
+        if job.kind == "cell" and job.best_value is not None:
+            found.setdefault(job.horizon, {})[job.budget] = job.best_value
+    if not found:
+        return [line(("no result yet: the first value appears when a trial has ended", "dim"))]
+    lines: list[Line] = []
+    for horizon in sorted(found):
+        by_size = found[horizon]
+        row = "   ".join(f"{size} {words.short_score(by_size[size])}" for size in sizes if size in by_size)
+        known = [by_size[size] for size in sizes if size in by_size]
+        if len(known) >= 3:
+            trend = f"{words.short_score(known[0])} → {words.short_score(known[-1])} over {len(known)} sizes"
+        else:
+            trend = f"({'two more sizes are' if len(known) == 1 else 'a third size is'} needed for a slope)"
+        lines.append(
+            (((f"scaling h{horizon}:  "), "dim"), (words.spark(known), "running"), (f"  {row}  ", ""), (trend, "dim"))
+        )
+    return [*lines, (), *_rest_on(view)][:height]
+
+
+def _rest_on(view: View) -> list[Line]:
+    """What the values rest on: validation windows, positives, seeds, baselines."""
+    trials = [t for t in view.snapshot.trials if t.n_val]
+    lines: list[Line] = []
+    if trials:
+        n_val = sorted({t.n_val for t in trials if t.n_val})
+        n_pos = sorted({t.n_pos for t in trials if t.n_pos})
+        seeds = len({t.seed for t in trials if t.status == "complete"})
+        text = f"validation windows {_span(n_val)}, positives {_span(n_pos)}; "
+        text += f"{words.count(seeds, 'seed')} behind the best values"
+        lines.append(line((text, "dim")))
+    for job in view.snapshot.jobs:
+        if job.kind == "baseline" and job.best_value is not None:
+            lines.append(line((f"baseline h{job.horizon}: {words.short_score(job.best_value)}", "dim")))
+    return lines
+
+
+def _cell(view: View, width: int, height: int) -> list[Line]:
+    """Facts of the selected cell's best trial."""
+    job = view.job
+    if job is None:
+        return [rule("no cell selected", "", width)]
+    lines: list[Line] = [rule(f"{words.cell_name(job)} · best trial", "2", width)]
+    trial = next((t for t in view.trials if t.number == job.best_trial), None)
+    if trial is None:
+        return [*lines, line(("no trial has ended yet", "dim"))]
+    return [*lines, *facts(trial, job)][:height]
+
+
+def facts(trial: Trial, job: Job) -> list[Line]:
+    """What a value rests on, one fact per line."""
+    interval = ""
+    if trial.auc_low is not None and trial.auc_high is not None:
+        interval = f"  95 % {words.short_score(trial.auc_low, 3)} … {words.short_score(trial.auc_high, 3)}"
+    gain = ""
+    if trial.prior_loss is not None and trial.val_loss is not None:
+        gain = f"  prior {words.short_score(trial.prior_loss)} (gain {trial.prior_loss - trial.val_loss:+.4f})"
+    rate = f"{trial.base_rate:.1%}" if trial.base_rate is not None else "—"
+    shown = [
+        labelled("trial", f"t{trial.number} {trial.status}, best epoch {trial.best_epoch} of {trial.epochs}"),
+        labelled("AUC", f"{words.score(trial.val_auc)}{interval}"),
+        labelled("loss", f"{words.score(trial.val_loss)}{gain}"),
+        labelled("validation", f"{trial.n_val or '—'} windows, {trial.n_pos or '—'} positive, base rate {rate}"),
+        labelled("model", f"{trial.architecture}  {_parameters(trial.n_params)}"),
+        labelled("batch", f"{trial.micro_batch or '—'}x{trial.accumulation or '—'}  threads {trial.threads or '—'}"),
+        labelled("memory", f"predicted {words.size(trial.predicted_bytes)}, peak {words.size(trial.peak_bytes)}"),
+        labelled("data", f"{(trial.data_md5 or '—')[:8]}  labels {(trial.label_md5 or '—')[:8]}"),
+        labelled(
+            "code", f"{(trial.code_commit or '—')[:10]}{' (changed)' if trial.code_dirty else ''}  seed {trial.seed}"
+        ),
+    ]
+    if trial.badges:
+        shown.append(labelled("badges", ", ".join(trial.badges), "retrying"))
+    return shown
+
+
+def _parameters(count: int | None) -> str:
+    if count is None:
+        return ""
+    return f"{count / 1e9:.2f}B parameters" if count >= 1e9 else f"{count / 1e6:.2f}M parameters"
+
+
+def _span(values: Sequence[int]) -> str:
+    if not values:
+        return "unknown"
+    return str(values[0]) if values[0] == values[-1] else f"{values[0]}-{values[-1]}"
+
+
+def _objective(view: View) -> str:
+    for job in view.snapshot.jobs:
+        return "AUC" if words.objective_of(job, view.snapshot.trials).endswith("auc") else "loss"
+    return "value"

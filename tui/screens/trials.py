@@ -1,0 +1,79 @@
+"""Screen 2: the trials of the selected cell, and what the selected trial has different from the best."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from jobs.glance import words
+from state.values import Trial
+from tui.paint import Line, Placed, labelled, line, rule
+from tui.screens.results import facts
+from tui.view import View
+from tui.widgets import lists, race_chart
+
+
+def panes(view: View, width: int, height: int) -> list[Placed]:
+    """The table; the selected trial beside it when wide, below it when tall."""
+    job = view.job
+    name = words.cell_name(job) if job else "no cell"
+    done = f"{words.trials_ended(job)} of {job.trials_wanted}" if job else "0"
+    title = f"trials {name} ({done})" + (f" · {len(view.marks)} marked" if view.marks else "")
+
+    def head(w: int, h: int) -> list[Line]:
+        return [rule(title, "[ ] other cell  o sort  / filter", w, view.focus in ("", "trials"))]
+
+    if width >= 110:
+        left = width - 46
+        return [
+            Placed("trials", 0, 0, left, 1, head),
+            Placed("", 0, 1, left, height - 1, lambda w, h: lists.trials(view, w, h)),
+            Placed("", left, 0, 1, height, lambda w, h: [(("│", "rule"),)] * h),
+            Placed("diff", left + 1, 0, width - left - 1, height, partial(detail, view)),
+        ]
+    below = 8 if height >= 18 else 0
+    return [
+        Placed("trials", 0, 0, width, 1, head),
+        Placed("", 0, 1, width, height - 1 - below, lambda w, h: lists.trials(view, w, h)),
+        Placed("diff", 0, height - below, width, below, partial(detail, view)),
+    ]
+
+
+def detail(view: View, width: int, height: int) -> list[Line]:
+    """The selected trial: what it has different from the best, its error, its facts."""
+    trial, job = view.trial, view.job
+    if trial is None or job is None:
+        return [rule("no trial selected", "", width)]
+    lines = [
+        rule(f"t{trial.number} against the best", "", width, view.focus == "diff"),
+        *difference(trial, race_chart.best_trial(view)),
+    ]
+    if trial.message or trial.cause:
+        lines += [(), *error(trial, width)]
+    return [*lines, (), *facts(trial, job)][:height]
+
+
+def difference(trial: Trial, best: Trial | None) -> list[Line]:
+    """Parameters that differ, one per line: `learning_rate  2.2e-4   best 2.8e-4`."""
+    if best is None:
+        return [line(("no best trial yet", "dim"))]
+    if best.id == trial.id:
+        return [line(("this is the best one ★", "best")), *(_own(trial))]
+    names = sorted({*trial.params, *best.params})
+    lines: list[Line] = []
+    for name in names:
+        mine, theirs = trial.params.get(name), best.params.get(name)
+        if mine != theirs:
+            lines.append(labelled(name, f"{words.number(mine):18s} best {words.number(theirs)}", width=15))
+    return lines or [line(("the same parameters as the best one", "dim"))]
+
+
+def _own(trial: Trial) -> list[Line]:
+    return [labelled(name, words.number(value), width=15) for name, value in sorted(trial.params.items())]
+
+
+def error(trial: Trial, width: int) -> list[Line]:
+    """Why it ended as it did, wrapped to the pane."""
+    text = f"{trial.cause or ''}: {trial.message or ''}".strip(": ")
+    role = "failed" if trial.status == "failed" else "dim"
+    step = max(width - 1, 10)
+    return [line((text[n : n + step], role)) for n in range(0, min(len(text), step * 6), step)]

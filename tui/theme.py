@@ -1,0 +1,123 @@
+"""Colours of every role, in three palettes; glyph and word always stand beside the colour.
+
+Tuned from Okabe-Ito; a test holds every text colour to a contrast of 4.5 (WCAG AA) on its background and on the cursor
+row. The ansi palette uses the terminal's own sixteen colours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rich.style import Style
+
+PALETTES = ("dark", "light", "ansi")
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Background, text, and a colour for each state."""
+
+    name: str
+    background: str
+    text: str
+    dim: str
+    cursor: str  # background of the cursor row
+    panel: str  # background of dialogs
+    running: str
+    paused: str
+    done: str
+    failed: str
+    warn: str
+    best: str
+
+
+DARK = Palette(
+    "dark", "#121212", "#E4E4E4", "#9A9A9A", "#303030", "#1E1E1E",
+    running="#56B4E9", paused="#D98CB3", done="#2FBF8F", failed="#FF7A50", warn="#E69F00", best="#F0E442",
+)  # fmt: skip
+LIGHT = Palette(
+    "light", "#FAFAFA", "#1C1C1C", "#5F5F5F", "#E0E0E0", "#F0F0F0",
+    running="#0060A0", paused="#8E3C6C", done="#00614A", failed="#A83800", warn="#7A4F00", best="#5A5000",
+)  # fmt: skip
+ANSI = Palette(
+    "ansi", "default", "default", "bright_black", "default", "default",
+    running="bright_blue", paused="magenta", done="green", failed="red", warn="yellow", best="bright_yellow",
+)  # fmt: skip
+
+
+def palette(name: str) -> Palette:
+    """A palette by name; ValueError names the three."""
+    for known in (DARK, LIGHT, ANSI):
+        if known.name == name:
+            return known
+    raise ValueError(f"theme is {name!r}, expected one of {', '.join(PALETTES)}")
+
+
+# role: (field of the palette, bold, reverse)
+ROLES: dict[str, tuple[str, bool, bool]] = {
+    "": ("text", False, False),
+    "dim": ("dim", False, False),
+    "strong": ("text", True, False),
+    "title": ("text", True, False),
+    "head": ("text", False, False),
+    "rule": ("dim", False, False),
+    "focus": ("running", True, False),
+    "key": ("running", True, False),
+    "queued": ("dim", False, False),
+    "running": ("running", True, False),
+    "paused": ("paused", False, False),
+    "done": ("done", False, False),
+    "complete": ("done", False, False),
+    "failed": ("failed", True, False),
+    "pruned": ("dim", False, False),
+    "interrupted": ("warn", False, False),
+    "retrying": ("warn", False, False),
+    "lost": ("warn", False, True),
+    "cancelled": ("dim", False, False),
+    "best": ("best", True, False),
+    "mark": ("best", True, False),
+    "well": ("done", True, False),
+    "look": ("warn", True, True),
+    "act": ("failed", True, True),
+    "idle": ("running", True, False),
+    "blind": ("paused", True, True),
+    "stale": ("warn", True, True),
+    "replay": ("paused", True, True),
+    "live": ("running", True, False),
+    "median": ("done", False, False),
+    "band": ("dim", False, False),
+    "prune": ("failed", False, False),
+    "axis": ("dim", False, False),
+    "limit": ("warn", False, False),
+    "error": ("failed", True, True),
+    "match": ("best", True, True),
+    "choice": ("text", True, True),
+}
+
+
+@lru_cache(maxsize=512)
+def style(roles: str, name: str) -> Style:
+    """The style of roles such as "cursor running" in a palette; "cursor" and "faded" change the others."""
+    colours = palette(name)
+    parts = roles.split()
+    cursor, faded = "cursor" in parts, "faded" in parts
+    own = next((part for part in parts if part not in ("cursor", "faded")), "")
+    field, bold, reverse = ROLES[own]
+    colour = getattr(colours, "dim" if faded and own not in ("stale", "blind", "act", "look") else field)
+    background = colours.cursor if cursor else colours.background
+    if cursor and colours is ANSI:
+        reverse = True
+    return Style(color=colour, bgcolor=background, bold=bold or None, reverse=reverse or None)
+
+
+def contrast(first: str, second: str) -> float:
+    """Contrast of two colours `#RRGGBB` after WCAG 2.1: 1 (equal) to 21."""
+    low, high = sorted((_luminance(first), _luminance(second)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    channels = (int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5))
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b

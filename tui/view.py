@@ -1,0 +1,108 @@
+"""What a painter is given: the last read, where the cursor stands, and how the reader wants to see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from jobs.glance.glance import Glance
+from state.values import Epoch, Event, Job, Sample, Snapshot, Trial, TrialStatus
+
+SCREENS = ("Queue", "Trials", "Curves", "Hardware", "Logs", "Results", "Events")
+QUEUE, TRIALS, CURVES, HARDWARE, LOGS, RESULTS, EVENTS = range(7)
+
+
+@dataclass(frozen=True)
+class Details:
+    """What screens show beyond the snapshot, read for the selected cell only."""
+
+    job_id: int | None = None
+    trials: tuple[Trial, ...] = ()  # of the selected job, by number
+    curves: Mapping[int, tuple[Epoch, ...]] = field(default_factory=dict)  # of those trials, by trial id
+    best_curves: Mapping[int, tuple[Epoch, ...]] = field(default_factory=dict)  # best trial of each job, by job id
+    samples: tuple[Sample, ...] = ()  # of the last 24 h, oldest first
+    events: tuple[Event, ...] = ()  # the journal, newest last
+    away_events: tuple[Event, ...] = ()  # of the absence
+    log: tuple[str, ...] = ()  # the end of the trial's log file
+    log_path: str = ""
+    log_problem: str = ""
+
+
+@dataclass(frozen=True)
+class Hint:
+    """One key of the bar."""
+
+    key: str
+    label: str
+    enabled: bool = True
+
+
+@dataclass(frozen=True)
+class View:
+    """One look at one screen."""
+
+    glance: Glance
+    details: Details = Details()
+    screen: int = QUEUE
+    job_id: int | None = None
+    trial_id: int | None = None
+    event_id: int | None = None
+    marks: frozenset[int] = frozenset()  # of the table on screen
+    focus: str = ""  # name of the focused pane; "": the screen's first
+    zoomed: bool = False
+    filter: str = ""
+    sort: str = ""  # column
+    reverse: bool = False
+    scroll: int = 0  # logs: lines above the end
+    search: str = ""
+    level: str = ""  # logs: "", warning, error
+    follow: bool = True
+    chart_zoom: int = 0  # halvings of the chart's window
+    chart_shift: int = 0  # steps back in time
+    log_y: bool = False
+    overlay: bool = True  # best and median beside the running trial
+    hints: tuple[Hint, ...] = ()
+    toast: str = ""
+    toast_role: str = ""
+    readonly: bool = False
+    own_cost: str = ""
+    problem: str = ""  # why the latest read failed
+    pending: str = ""  # "asked 08:14:02": a change the journal has not confirmed yet
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self.glance.snapshot
+
+    @property
+    def now(self) -> float:
+        return self.glance.now
+
+    @property
+    def job(self) -> Job | None:
+        """The selected job."""
+        return next((job for job in self.snapshot.jobs if job.id == self.job_id), None)
+
+    @property
+    def trial(self) -> Trial | None:
+        """The selected trial, else the running one of the selected job, else its best, else its latest."""
+        trials = self.trials
+        chosen = next((t for t in trials if t.id == self.trial_id), None)
+        return chosen or self.live_trial or next((t for t in reversed(trials) if t.epochs), None)
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Of the selected job: all of them once they are read, the snapshot's until then."""
+        if self.details.job_id == self.job_id and self.details.trials:
+            return self.details.trials
+        return tuple(t for t in self.snapshot.trials if t.job_id == self.job_id)
+
+    @property
+    def live_trial(self) -> Trial | None:
+        """The running (or interrupted) trial of the selected job."""
+        live = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
+        return next((t for t in self.snapshot.trials if t.job_id == self.job_id and t.status in live), None)
+
+    def epochs(self, trial_id: int) -> tuple[Epoch, ...]:
+        """The curve of a trial, as far as it was read."""
+        own = tuple(e for e in self.snapshot.epochs if e.trial_id == trial_id)
+        return own or self.details.curves.get(trial_id, ())

@@ -1,0 +1,192 @@
+"""Events, trials and log lines as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobs.glance import words
+from jobs.glance.verbs import NEWSWORTHY
+from state.values import Event, Job, Trial, TrialStatus
+from tui import select
+from tui.paint import Line, Span, with_role
+from tui.view import View
+
+EVENT_ROLES = {
+    "failed": "failed", "parked": "failed", "trial_failed": "failed", "new_best": "best", "finished": "done",
+    "guard": "paused", "worker_lost": "retrying", "paused": "paused", "queue_paused": "paused", "noted": "strong",
+}  # fmt: skip
+
+
+def events(view: View, width: int, height: int) -> list[Line]:
+    """The latest newsworthy events, newest first: `08:02 t22 pruned at ep 12`."""
+    fresh = [event for event in reversed(view.snapshot.events) if event.verb in NEWSWORTHY][:height]
+    if not fresh:
+        return [(("nothing has happened yet", "dim"),)]
+    return [_event(view, event, width) for event in fresh]
+
+
+def event_line(view: View, width: int) -> Line:
+    """As many of the latest events as fit into one line, three blanks between them."""
+    spans: list[Span] = []
+    used = 0
+    for event in reversed(view.snapshot.events):
+        if event.verb not in NEWSWORTHY:
+            continue
+        text = f"{words.when(event.at, view.now)} {event_words(view, event)}"
+        gap = "   " if spans else ""
+        if spans and used + len(gap) + words.width(text) > width:
+            break
+        spans.append((gap + text, EVENT_ROLES.get(event.verb, "")))
+        used += words.width(gap + text)
+    return tuple(spans) or (("nothing has happened yet", "dim"),)
+
+
+def event_words(view: View, event: Event) -> str:
+    """The message; a verb without one speaks for itself."""
+    return event.message or event.verb.replace("_", " ")
+
+
+def _event(view: View, event: Event, width: int) -> Line:
+    at = words.when(event.at, view.now)
+    return (
+        (f"{at} ", "dim"),
+        (words.cut(event_words(view, event), width - len(at) - 1), EVENT_ROLES.get(event.verb, "")),
+    )
+
+
+def journal(view: View, width: int, height: int) -> list[Line]:
+    """Screen 7: who, what, when, whether it can be undone."""
+    rows = select.events_of(view)
+    lines: list[Line] = [((f"   {'when':12s} {'who':22s} {'what':17s} message", "dim"),)]
+    if not rows:
+        total = len(view.details.events or view.snapshot.events)
+        missing = f"0 of {total} match `{view.filter}`. Esc clears." if total else "nothing has happened yet"
+        return [*lines, ((f"   {missing}", "dim"),)]
+    cursor = next((n for n, event in enumerate(rows) if event.id == view.event_id), 0)
+    first, last = select.window(len(rows), height - 1, cursor)
+    for n in range(first, last):
+        lines.append(_journal_row(view, rows[n], n == cursor, width))
+    return lines
+
+
+def _journal_row(view: View, event: Event, selected: bool, width: int) -> Line:
+    undo = "u" if event.inverse is not None and event.undone_by is None else "↻" if event.undone_by else " "
+    spans: Line = (
+        ("►" if selected else " ", "key"),
+        (undo, "key" if undo == "u" else "dim"),
+        (" ", ""),
+        (words.fit(words.when(event.at, view.now), 12), "dim"),
+        (" " + words.fit(event.who, 22), ""),
+        (" " + words.fit(str(event.verb).replace("_", " "), 17), EVENT_ROLES.get(event.verb, "")),
+        (" " + words.fit(event_words(view, event), max(width - 57, 1)), ""),
+    )
+    return with_role(spans, "cursor") if selected else spans
+
+
+# ---------------------------------------------------------------- trials
+
+PARAMS = ("learning_rate", "dropout", "weight_decay", "warmup_steps")
+SHORT = {"learning_rate": "lr", "weight_decay": "wd", "warmup_steps": "warm", "architecture": "arch"}
+
+
+def trials(view: View, width: int, height: int, title: bool = True) -> list[Line]:
+    """Screen 2, and the side pane of the widest Queue."""
+    rows = select.trials_of(view)
+    names = param_names(rows, width)
+    value = "AUC" if not rows or rows[0].objective.endswith("auc") else "loss"
+    head = f"   {'t':>4s} {'state':11s} {value:>7s} {'ep':>4s} {'min':>5s} "
+    head += " ".join(words.fit_right(SHORT.get(name, name), 7) for name in names)
+    head += "  architecture"
+    sort = f" (by {view.sort}{' reversed' if view.reverse else ''})" if view.sort and title else ""
+    lines: list[Line] = [((head, "dim"), (sort, "key"), (f"  /{view.filter}" if view.filter and title else "", "key"))]
+    if not rows:
+        return [*lines, *_no_trials(view)]
+    job = view.job
+    cursor = next((n for n, trial in enumerate(rows) if trial.id == view.trial_id), 0)
+    first, last = select.window(len(rows), height - 1, cursor)
+    for n in range(first, last):
+        selected = n == cursor and title
+        lines.append(_trial_row(view, job, rows[n], names, selected, width))
+    return lines
+
+
+def param_names(rows: Sequence[Trial], width: int) -> list[str]:
+    """The parameter columns that fit: those that vary first, the architecture has its own column."""
+    known = [name for name in PARAMS if any(name in trial.params for trial in rows[:50])]
+    others = {name for trial in rows[:50] for name in trial.params} - set(PARAMS) - {"architecture"}
+    room = max((width - 38 - 20) // 8, 0)
+    return [*known, *sorted(others)][:room]
+
+
+def _trial_row(view: View, job: Job | None, trial: Trial, names: Sequence[str], selected: bool, width: int) -> Line:
+    best = job is not None and trial.number == job.best_trial
+    role = str(trial.status)
+    minutes = trial.train_seconds / 60
+    live = "+" if trial.status is TrialStatus.RUNNING else " "
+    spans: list[Span] = [
+        ("•" if trial.id in view.marks else "►" if selected else " ", "mark" if trial.id in view.marks else "key"),
+        ("► "[0] if role == "running" else words.glyph_of(trial.status), role),
+        ("★" if best else " ", "best"),
+        (f"{trial.number:4d} ", ""),
+        (words.fit(role, 12), role),
+        (words.fit_right(words.score(trial.value), 7), "best" if best else ""),
+        (f" {trial.epochs:4d} {minutes:4.0f}{live} ", ""),
+        (" ".join(words.fit_right(words.number(trial.params.get(name, "")), 7) for name in names), ""),
+        ("  " + trial.architecture, "dim"),
+    ]
+    notes = [*trial.badges, *([str(trial.cause)] if trial.cause and role == "failed" else [])]
+    if notes:
+        spans.append(("  " + ", ".join(notes), "failed" if role == "failed" else "retrying"))
+    painted: Line = tuple(spans)
+    if selected:
+        used = sum(words.width(text) for text, _ in painted)
+        painted = with_role((*painted, (" " * max(width - used, 0), "")), "cursor")
+    return painted
+
+
+def _no_trials(view: View) -> list[Line]:
+    if view.filter and view.trials:
+        return [((f"   0 of {len(view.trials)} match `{view.filter}`. Esc clears.", "dim"),)]
+    job = view.job
+    if job is None:
+        return [(("   No cell is selected. 1 shows the queue.", "dim"),)]
+    name = words.cell_name(job)
+    if job.status == "queued":
+        return [((f"   {name} has no trial yet: it waits in line. t runs it next (`fts next {job.id}`).", "dim"),)]
+    return [((f"   {name} has no trial yet.", "dim"),)]
+
+
+# ---------------------------------------------------------------- logs
+
+
+def log(view: View, width: int, height: int) -> list[Line]:
+    """The end of the log, or the part the reader has scrolled to; matches of the search are marked."""
+    lines = select.log_of(view)
+    if not lines:
+        return [((no_log(view), "dim"),)]
+    end = max(len(lines) - view.scroll, min(height, len(lines)))
+    return [log_line(text, view.search, width) for text in lines[max(end - height, 0) : end]]
+
+
+def no_log(view: View) -> str:
+    """Why there is nothing to show."""
+    if view.details.log_problem:
+        return view.details.log_problem
+    if view.level and view.details.log:
+        return f"no line of level {view.level} among {len(view.details.log)}. l shows all."
+    trial = view.trial
+    if trial is None:
+        return "no trial, no log yet"
+    return f"t{trial.number} has written no log yet" if trial.log_path else f"t{trial.number} has no log file"
+
+
+def log_line(text: str, search: str, width: int) -> Line:
+    role = {2: "failed", 1: "retrying"}.get(select.level_of(text), "")
+    if not search or search.lower() not in text.lower():
+        return ((words.cut(text, width), role),)
+    text = words.cut(text, width)
+    at = text.lower().find(search.lower())
+    if at < 0:
+        return ((text, role),)
+    end = at + len(search)
+    return ((text[:at], role), (text[at:end], "match"), (text[end:], role))

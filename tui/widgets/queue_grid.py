@@ -1,0 +1,177 @@
+"""The queue as a grid: one row per cell in run order, with what it does now or why it does not run."""
+
+from __future__ import annotations
+
+from jobs.glance import words
+from jobs.glance.verdict import is_live
+from state.values import Job, JobStatus, Trial, TrialStatus
+from tui import select
+from tui.paint import Line, Span, with_role
+from tui.view import View
+
+CELL = 8  # columns of a cell's name
+
+
+def paint(view: View, width: int, height: int) -> list[Line]:
+    """Heading and rows; with more jobs than rows it scrolls, running and failed ones stay in sight."""
+    rows = select.jobs_of(view)
+    bars, extra = width >= 70, width >= 110
+    lines: list[Line] = [] if width < 70 else [_heading(view, rows, extra)]
+    if not rows:
+        lines.extend(_empty(view))
+        return lines
+    cursor = next((n for n, job in enumerate(rows) if job.id == view.job_id), 0)
+    best = best_ids(view)
+    place = {job.id: n + 1 for n, job in enumerate(select.in_order(view.snapshot.jobs))}
+    for n in select.pinned_window(rows, height - len(lines), cursor):
+        lines.append(_row(view, rows[n], place[rows[n].id], rows[n].id in best, bars, extra, width))
+    return lines
+
+
+def best_ids(view: View) -> set[int]:
+    """The best cell of each task and horizon."""
+    best: dict[tuple[str, int], Job] = {}
+    for job in view.snapshot.jobs:
+        if job.best_value is None or job.kind != "cell":
+            continue
+        key = (job.task, job.horizon)
+        held = best.get(key)
+        objective = words.objective_of(job, view.snapshot.trials)
+        if held is None or held.best_value is None or words.is_better(objective, job.best_value, held.best_value):
+            best[key] = job
+    return {job.id for job in best.values()}
+
+
+def why(view: View, job: Job, order: int | None = None) -> str:
+    """What it does now, or why it does not run: never empty."""
+    if job.status is JobStatus.RUNNING:
+        return _now(view, job)
+    if job.status is JobStatus.DONE:
+        return f"best t{job.best_trial}" if job.best_trial is not None else "no trial succeeded"
+    if job.status is JobStatus.FAILED:
+        cause = "OOM" if job.cause == "out of memory" else str(job.cause or "no cause recorded")
+        where = f" in t{job.trials_complete + job.trials_pruned + job.trials_failed}" if job.message is None else ""
+        detail = f": {job.message}" if job.message else where
+        return f"{cause} · r retries{detail}"
+    if job.status is JobStatus.PAUSED:
+        return f"paused · p resumes{_since(view, job, 'paused')}"
+    if job.status is JobStatus.CANCELLED:
+        return f"cancelled · r puts it back{_since(view, job, 'cancelled')}"
+    if job.hold_reason:
+        return f"held: {job.hold_reason}"
+    if view.snapshot.queue_paused:
+        return f"queue paused · P resumes ({view.snapshot.queue_paused_reason or 'by you'})"
+    waiting = [j for j in view.snapshot.jobs if j.status is JobStatus.QUEUED and not j.hold_reason]
+    ahead = next((n for n, other in enumerate(waiting) if other.id == job.id), 0)
+    if not any(is_live(worker, view.now) for worker in view.snapshot.workers):
+        return "no worker · W starts one" if ahead == 0 else f"{ahead} before it, no worker"
+    return "next" if ahead == 0 else f"{ahead} before it"
+
+
+def _since(view: View, job: Job, verb: str) -> str:
+    for event in reversed(view.snapshot.events):
+        if event.verb == verb and (event.job_id == job.id or job.id in event.data.get("jobs", ())):
+            return f" · by {event.who.split('@')[0]} {words.when(event.at, view.now)}"
+    return ""
+
+
+def _now(view: View, job: Job) -> str:
+    trial = next((t for t in view.snapshot.trials if t.job_id == job.id and t.status is TrialStatus.RUNNING), None)
+    if job.asked:
+        return f"asked to {job.asked}"
+    worker = next((w for w in view.snapshot.workers if w.id == job.worker_id), None)
+    if worker is not None and not is_live(worker, view.now):
+        lease = (job.lease_until or view.now) - view.now
+        return f"lost claim, back in line in {words.left(lease)}" if lease > 0 else "lost claim"
+    if worker is not None and worker.guard in ("frozen", "cooling"):
+        return f"guard {worker.guard}: {worker.guard_message or 'too warm'}"
+    if trial is None:
+        return "between trials"
+    values = curve_values(view, trial)
+    planned = job.spec.get("epochs")
+    of = f"/{planned}" if isinstance(planned, int) else ""
+    return f"t{trial.number} ep {trial.epochs}{of} {words.spark(values[-8:])}".rstrip()
+
+
+def curve_values(view: View, trial: Trial) -> list[float]:
+    """The objective by epoch, as far as known."""
+    auc = trial.objective.endswith("auc")
+    found = [(e.val_auc if auc else e.val_loss) for e in view.epochs(trial.id)]
+    return [value for value in found if value is not None]
+
+
+def _heading(view: View, rows: list[Job], extra: bool) -> Line:
+    name = "best loss" if rows and not words.objective_of(rows[0], view.snapshot.trials).endswith("auc") else "best AUC"
+    text = f"   # cell     state    trials           {name:9s} eta  now / why"
+    if extra:
+        text = f"{words.fit(text, 88)}{'done by':13s}{'samples/s':>9s}"
+    sort = f"  (by {view.sort}{' reversed' if view.reverse else ''})" if view.sort else ""
+    wanted = f"  /{view.filter}" if view.filter else ""
+    return ((text, "dim"), (sort, "key"), (wanted, "key"))
+
+
+def _row(view: View, job: Job, place: int, best: bool, bars: bool, extra: bool, width: int) -> Line:
+    selected = job.id == view.job_id
+    lost = job.status is JobStatus.RUNNING and _is_lost(view, job)
+    role = "lost" if lost else str(job.status)
+    glyph = "?" if lost else words.glyph_of(job.status)
+    first = "•" if job.id in view.marks else "►" if selected else " "
+    ended = words.trials_ended(job)
+    spans: list[Span] = [
+        (first, "mark" if job.id in view.marks else "key"),
+        (glyph, role),
+        (f"{place:2d} ", "dim"),
+        (words.fit(words.cell_name(job), CELL), ""),
+        (" ", ""),
+    ]
+    if bars:
+        part = ended / job.trials_wanted if job.trials_wanted else 0.0
+        spans += [(words.fit("lost" if lost else str(job.status), 9), role), (words.bar(part, 10), role)]
+    spans += [
+        (f" {ended:2d}/{job.trials_wanted:<3d} "[: 9 if bars else 8], ""),
+        (words.fit_right(words.score(job.best_value), 6), "best" if best else ""),
+        ("★" if best else " ", "best"),
+        (words.fit_right(words.left(view.glance.forecast.seconds_left.get(job.id)), 6), ""),
+        (" ", ""),
+    ]
+    reason = why(view, job)
+    role = {"running": "", "failed": "failed", "paused": "paused"}.get(str(job.status), "dim")
+    if extra:
+        spans += [(words.fit(reason, 88 - 55), role), (_done_by(view, job), "dim")]
+    else:
+        spans.append((reason, role))
+    painted: Line = tuple(spans)
+    if selected:
+        used = sum(words.width(text) for text, _ in painted)
+        painted = with_role((*painted, (" " * max(width - used, 0), "")), "cursor")
+    return painted
+
+
+def _done_by(view: View, job: Job) -> str:
+    seconds = view.glance.forecast.seconds_left.get(job.id)
+    by = words.day_clock(view.now + seconds) if seconds is not None else ""
+    if job.ended_at is not None:
+        by = words.day_clock(job.ended_at)
+    trial = next((t for t in view.snapshot.trials if t.job_id == job.id), None)
+    epochs = view.epochs(trial.id) if trial else ()
+    speed = f"{epochs[-1].samples_per_s:9.0f}" if epochs else " " * 9
+    return f"{words.fit(by, 13)}{speed}"
+
+
+def _is_lost(view: View, job: Job) -> bool:
+    worker = next((w for w in view.snapshot.workers if w.id == job.worker_id), None)
+    return worker is None or not is_live(worker, view.now)
+
+
+def _empty(view: View) -> list[Line]:
+    if view.filter and view.snapshot.jobs:
+        return [((f"   0 of {len(view.snapshot.jobs)} match `{view.filter}`. Esc clears.", "dim"),)]
+    lines: list[Line] = []
+    for n, (budget, horizon) in enumerate((b, h) for b in _SIZES for h in (1, 3, 5)):
+        lines.append(((f" ◌{n + 1:2d} {words.fit(f'{budget}/h{horizon}', CELL)} not queued", "dim"),))
+    key = "" if view.readonly else "Press e to enqueue the 4 × 3 matrix, or run"
+    lines.append(((f"   Nothing is queued. {key or 'Run'} `fts enqueue --matrix`.", ""),))
+    return lines
+
+
+_SIZES = ("2M", "20M", "200M", "2B")

@@ -1,0 +1,169 @@
+"""The running trial over best, median and middle half at the same epoch, with the prune line ahead of it."""
+
+from __future__ import annotations
+
+from jobs.glance import words
+from state.values import Job, Trial
+from tui.paint import Line, line
+from tui.race import Points, Race, race
+from tui.view import View
+from tui.widgets.curve import Band, Plot, Series, paint, value_range
+
+
+def title(view: View) -> str:
+    """`20M/h3 t23  val AUC by epoch`."""
+    job, trial = view.job, view.trial
+    if job is None:
+        return "no cell selected"
+    name = words.cell_name(job) + (f" t{trial.number}" if trial else "")
+    kind = "val AUC" if trial and trial.objective.endswith("auc") else "val loss" if trial else "curve"
+    return f"{name}  {kind} by epoch"
+
+
+def summary(view: View) -> str:
+    """`now .6803  best .6841`."""
+    trial, best = view.trial, best_trial(view)
+    if trial is None:
+        return ""
+    found = race_of(view, trial)
+    now = f"now {words.short_score(found.live[-1][1])}" if found.live else "no epoch yet"
+    return f"{now}  best {words.short_score(best.value)}" if best else now
+
+
+def chart(view: View, width: int, height: int, axis: bool = True, notes: bool = True) -> list[Line]:
+    """The plot, or a sentence that says why there is none and when to expect it."""
+    job, trial = view.job, view.trial
+    if job is None:
+        return [line(("no cell selected", "dim"))]
+    if trial is None or not view.epochs(trial.id):
+        return [line((no_curve(view, job, trial), "dim"))]
+    found = race_of(view, trial)
+    plot, ticks = _plot(view, trial, found, width, height, notes)
+    return paint(plot, width, height, axis, ticks)
+
+
+def verdict_line(view: View) -> str:
+    """`beats best 31% · pruned at 12: 9% · this trial ends 08:41`."""
+    trial = view.trial
+    if trial is None:
+        return ""
+    found = race_of(view, trial)
+    parts = []
+    if found.beats_best is not None:
+        parts.append(f"beats best {found.beats_best:.0%}")
+    if found.pruned_later is not None:
+        parts.append(f"pruned later {found.pruned_later:.0%}")
+    if (ends := trial_end(view, trial)) is not None:
+        parts.append(f"this trial ends by {words.when(ends, view.now)}")
+    if epochs := view.epochs(trial.id):
+        parts.append(f"{epochs[-1].samples_per_s:.0f} samples/s")
+    if not parts:
+        return f"{words.count(found.others, 'earlier trial')}: too few to judge the chances"
+    return " · ".join(parts)
+
+
+def trial_end(view: View, trial: Trial) -> float | None:
+    """When the running trial has done all its epochs; it may stop earlier."""
+    job, epochs = view.job, view.epochs(trial.id)
+    planned = job.spec.get("epochs") if job else None
+    if not epochs or not isinstance(planned, int) or trial.ended_at is not None:
+        return None
+    usual = sorted(e.seconds for e in epochs)[len(epochs) // 2]
+    return epochs[-1].at + (planned - len(epochs)) * usual
+
+
+def best_trial(view: View) -> Trial | None:
+    """The best trial of the selected job."""
+    job = view.job
+    if job is None or job.best_trial is None:
+        return None
+    return next((t for t in view.trials if t.number == job.best_trial), None)
+
+
+def race_of(view: View, trial: Trial) -> Race:
+    curves = {t.id: view.epochs(t.id) for t in view.trials}
+    curves[trial.id] = view.epochs(trial.id)
+    return race(trial, best_trial(view), view.trials, curves)
+
+
+def no_curve(view: View, job: Job, trial: Trial | None) -> str:
+    """Never an empty box: what is missing and when it comes."""
+    if trial is None:
+        return f"{words.cell_name(job)} has no trial yet" + (" · t runs it next" if job.status == "queued" else "")
+    known = [t for t in view.trials if t.epochs and t.train_seconds > 0]
+    if trial.ended_at is None and known:
+        seconds = sum(t.train_seconds / t.epochs for t in known) / len(known)
+        expected = words.clock(trial.started_at + seconds)
+        return f"first epoch of t{trial.number} expected {expected} (from {words.count(len(known), 'earlier trial')})"
+    return f"t{trial.number} has no epoch yet"
+
+
+def _plot(
+    view: View, trial: Trial, found: Race, width: int, height: int, notes: bool
+) -> tuple[Plot, list[tuple[float, str]]]:
+    series, values = [], []
+    if view.overlay and found.median:
+        series.append(Series(found.median, "median", dashed=True, name="median"))
+    if view.overlay and found.best:
+        series.append(Series(found.best, "best", dashed=True, name="best"))
+    series.append(Series(found.live, "live", name="now"))
+    low_x, high_x = _x_range(view, found)
+    for each in series:
+        values += [y for x, y in each.points if low_x <= x <= high_x]
+    band = Band(found.band) if view.overlay and found.band else None
+    if band:
+        values += [v for x, low, high in band.points if low_x <= x <= high_x for v in (low, high)]
+    if found.prune_line is not None:
+        values.append(found.prune_line)
+    ticks = [(float(x), str(x)) for x in _ticks(low_x, high_x)]
+    if ticks:
+        ticks[0] = (ticks[0][0], f"ep {ticks[0][1]}")
+    plot = Plot(
+        tuple(series),
+        (low_x, high_x),
+        value_range(values),
+        band,
+        found.prune_line,
+        log_y=view.log_y,
+        notes=_notes(view, found, height) if notes else (),
+    )
+    return plot, ticks if height >= 8 else []
+
+
+def _x_range(view: View, found: Race) -> tuple[float, float]:
+    """All epochs of all curves, halved once per zoom step and shifted back by h."""
+    lines: list[Points] = [found.live, found.best, found.median]
+    last = max((points[-1][0] for points in lines if points), default=1.0)
+    planned = view.job.spec.get("epochs") if view.job else None
+    if isinstance(planned, int) and found.live and found.live[-1][0] > last / 2:
+        last = max(last, min(float(planned), last * 1.5))
+    first = min((points[0][0] for points in lines if points), default=1.0)
+    span = max((last - first) / 2**view.chart_zoom, 1.0)
+    end = max(last - view.chart_shift * span / 4, first + span)
+    return end - span, max(end, end - span + 1)
+
+
+def _ticks(low: float, high: float) -> list[int]:
+    step = max(round((high - low) / 6), 1)
+    return list(range(_ceil(low), int(high) + 1, step))
+
+
+def _ceil(value: float) -> int:
+    return int(-(-value // 1))
+
+
+def _notes(view: View, found: Race, height: int) -> tuple[tuple[int, str, str], ...]:
+    best = best_trial(view)
+    texts = []
+    if view.overlay and best and found.best:
+        texts.append((f"╌ best t{best.number} {words.short_score(best.value)}", "best"))
+    if found.live:
+        texts.append((f"● now {words.short_score(found.live[-1][1])} ep {int(found.live[-1][0])}", "live"))
+    if found.prune_line is not None:
+        texts.append((f"▁ prune line {words.short_score(found.prune_line, 3)} (ep {found.prune_at})", "prune"))
+    if view.overlay and found.band:
+        texts.append((f"░ middle half of {words.count(found.others, 'trial')}", "band"))
+    if view.overlay and found.median and not found.band:
+        texts.append(("╌ median", "median"))
+    first = max(height - 3 - len(texts), 0) // 2  # in the middle, where rising curves leave room at the right
+    return tuple((first + n, text, role) for n, (text, role) in enumerate(texts[: max(height - 2, 1)]))
