@@ -113,7 +113,19 @@ def badges_of(best: Trial) -> tuple[str, ...]:
     return tuple(badges)
 
 
-COLUMNS = ("job", "cell", "state", "trials", "objective", "value", "prior", "AUC", "95%", "n_val", "n_pos")
+COLUMNS: tuple[str, ...] = (
+    "job",
+    "cell",
+    "state",
+    "trials",
+    "objective",
+    "value",
+    "prior",
+    "AUC",
+    "95%",
+    "n_val",
+    "n_pos",
+)
 COLUMNS += ("architecture", "params", "best", "minutes", "badges")
 NUMBERS = ("job", "value", "prior", "AUC", "n_val", "n_pos", "params", "minutes")
 

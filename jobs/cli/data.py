@@ -81,7 +81,8 @@ def verify(as_json: bool) -> None:
     """Check every current entry against its file; exit code 1 when something is wrong."""
     from fts.search import dataset
 
-    entries, problems, unknown = (look(here().data) for look in (dataset.listing, dataset.verify, dataset.pending))
+    root = here().data
+    entries, problems, unknown = dataset.listing(root), dataset.verify(root), dataset.pending(root)
     if as_json:
         content = {"entries": len(entries), "problems": problems, "pending": [str(path) for path in unknown]}
         emit_json("verify", content)

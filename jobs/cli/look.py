@@ -107,7 +107,19 @@ def trials(cell: str, as_csv: bool, as_json: bool) -> None:
         return say(f"job {job.id} ({words.cell_name(job)}) has no trial yet; `fts why {job.id}` says why")
     if as_csv:
         return emit_csv([flat(trial) for trial in found])
-    columns = ("trial", "state", "objective", "value", "epoch", "epochs", "AUC", "95%", "prior", "n_val", "n_pos")
+    columns: tuple[str, ...] = (
+        "trial",
+        "state",
+        "objective",
+        "value",
+        "epoch",
+        "epochs",
+        "AUC",
+        "95%",
+        "prior",
+        "n_val",
+        "n_pos",
+    )
     columns += ("architecture", "params", "batch", "lr", "dropout", "minutes", "note")
     rows = [_trial_row(trial, trial.number == job.best_trial) for trial in found]
     right = ("value", "epoch", "epochs", "AUC", "prior", "n_val", "n_pos", "params", "lr", "dropout", "minutes")
@@ -155,7 +167,17 @@ def curve(cell: str, plot: bool, as_json: bool) -> None:
     say(f"{job.experiment} t{trial.number}, {trial.architecture}, {trial.status}")
     if plot:
         return emit(plot_curve(epochs, trial.prior_loss))
-    columns = ("epoch", "step", "train_loss", "val_loss", "val_auc", "val_brier", "pred_min", "pred_max", "pred_sd")
+    columns: tuple[str, ...] = (
+        "epoch",
+        "step",
+        "train_loss",
+        "val_loss",
+        "val_auc",
+        "val_brier",
+        "pred_min",
+        "pred_max",
+        "pred_sd",
+    )
     columns += ("lr", "samples/s", "seconds")
     rows = [
         (

@@ -43,7 +43,16 @@ def complain(text: str) -> None:
 
 def emit(text: str = "") -> None:
     """Data, one or more lines on stdout; each line is cleaned, the line ends are ours."""
-    click.echo("\n".join(clean(line) for line in text.split("\n")))
+    put("\n".join(clean(line) for line in text.split("\n")))
+
+
+def put(text: str) -> None:
+    """Text that is ours on stdout, in plain ASCII where the terminal knows no other."""
+    click.echo(text if speaks_unicode() else words.to_ascii(text))
+
+
+def speaks_unicode() -> bool:
+    return "utf" in (sys.stdout.encoding or "").lower() and os.environ.get("TERM") != "dumb"
 
 
 def emit_json(kind: str, content: Any, taken_at: float | None = None) -> None:
@@ -77,9 +86,9 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Ite
     """Aligned columns; `right` names the ones that hold numbers. Lines are cut only where a terminal reads them."""
     head, *lines = layout(columns, rows, right)
     room = terminal_columns()
-    click.echo(click.style(words.cut(head, room), bold=True))
+    put(click.style(words.cut(head, room), bold=True))
     for line in lines:
-        click.echo(_coloured(words.cut(line, room)))
+        put(_coloured(words.cut(line, room)))
 
 
 def terminal_columns() -> int:

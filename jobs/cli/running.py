@@ -1,0 +1,131 @@
+"""The commands that do the work: worker, run, demo."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import subprocess
+import sys
+import time
+from typing import Any
+
+import click
+
+from jobs.cli.group import here
+from jobs.cli.output import emit, say
+from jobs.settings import Places, worker_settings
+
+BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)i?B?", re.IGNORECASE)
+STARTS_WITHIN_S = 60.0  # torch is not imported by the worker itself, but a slow disk may be busy
+
+
+class Size(click.ParamType):
+    """20GB, 512M or plain bytes, as bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = BYTES.fullmatch(str(value).strip())
+        if match is None or float(match[1]) <= 0:
+            self.fail(f"{value!r} is no size; expected 20GB, 512MB or a number of bytes", param, ctx)
+        return int(float(match[1]) * 1000 ** " kmgt".index(match[2].lower() or " "))
+
+
+@click.command()
+@click.option("--slots", type=int, help="jobs at once  [default: 2 on a CPU with 2 or more cores, else 1]")
+@click.option("--threads", type=int, help="of each trial; slots x threads must not exceed the cores")
+@click.option("--device", help="cpu, cuda or mps  [default: what the machine has]")
+@click.option(
+    "--memory-limit", type=Size(), metavar="SIZE", help="one trial may use, e.g. 20GB  [default: 85 % of free]"
+)
+@click.option("--until-empty", is_flag=True, help="leave when nothing can run any more")
+@click.option("--detach", is_flag=True, help="go on after logout, with a pid file and outputs/logs/worker.log")
+@click.option("--detached", is_flag=True, hidden=True)
+def worker(detach: bool, detached: bool, **flags: Any) -> int:
+    """Run the queue until stopped.
+
+    Ctrl-C writes a checkpoint and leaves; nothing is lost. `fts drain` lets it finish its trial first.
+    """
+    settings = worker_settings(**flags, detached=detached)
+    if detach:
+        return start_detached(here(), flags)
+    from jobs.worker import work  # here, not above: --help and --detach need no huey
+
+    log_to_stderr(logging.INFO if detached or not sys.stderr.isatty() else logging.WARNING)
+    return work(here(), settings)
+
+
+def log_to_stderr(level: int) -> None:
+    logging.basicConfig(level=level, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.getLogger("huey").setLevel(max(level, logging.WARNING))  # its own start-up lines say nothing to a person
+
+
+def start_detached(places: Places, flags: dict[str, Any]) -> int:
+    """Starts `fts worker` in a session of its own and returns when it lives: 0, or its exit code."""
+    places.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = places.logs / "worker.log"
+    argv = [sys.executable, "-m", "jobs.cli", "--db", str(places.db), "worker", "--detached", *arguments(flags)]
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    start = os.lseek(handle, 0, os.SEEK_END)
+    try:
+        child = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=handle, stderr=handle, start_new_session=True, close_fds=True
+        )
+    finally:
+        os.close(handle)
+    give_up = time.monotonic() + STARTS_WITHIN_S
+    while time.monotonic() < give_up:
+        if (code := child.poll()) is not None:
+            with log.open(errors="replace") as file:
+                file.seek(start)
+                said = file.read().strip().splitlines()
+            say(said[-1] if said else f"the worker ended at once with code {code}")
+            return code
+        if number := registered(places, child.pid):
+            pid_file = places.outputs / "worker.pid"
+            pid_file.write_text(f"{child.pid}\n")
+            emit(f"worker {number} runs as process {child.pid} (in {pid_file}); its log is {log}")
+            say("`fts status` shows how it stands, `fts drain` or `fts stop` ends it")
+            return 0
+        time.sleep(0.1)
+    say(f"process {child.pid} has not registered within {STARTS_WITHIN_S:.0f} s; see {log}")
+    return 1
+
+
+def arguments(flags: dict[str, Any]) -> list[str]:
+    """The flags of this command, as the detached one gets them."""
+    words: list[str] = []
+    for name, value in flags.items():
+        if value is True:
+            words.append(f"--{name.replace('_', '-')}")
+        elif value not in (None, False):
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return words
+
+
+def registered(places: Places, pid: int) -> int | None:
+    """The number of the worker with that pid; None until it has said that it is there."""
+    from state import queries  # here: after the flags were read
+    from state.db import open_database
+    from state.errors import StateError
+
+    try:
+        db = open_database(places.db, readonly=True, check=False)
+    except StateError:
+        return None  # not created yet
+    try:
+        return next((w.id for w in queries.workers(db) if w.pid == pid and w.status == "running"), None)
+    finally:
+        db.close()
+
+
+@click.command()
+def demo() -> int:
+    """Real S&P 500 data, three 2M cells, the real queue and worker, the results table: a few minutes."""
+    from jobs.demo import demo as run_demo
+
+    log_to_stderr(logging.WARNING)
+    return run_demo(here())

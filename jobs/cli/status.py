@@ -1,0 +1,134 @@
+"""`fts status`: is all well, when is it done, what happened; the first lines of the monitor, in a pipe too."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import click
+
+from jobs.cli.errors import NothingThere
+from jobs.cli.group import here
+from jobs.cli.look import since_of
+from jobs.cli.output import emit, emit_json, terminal_columns
+from jobs.glance import glance as glances
+from jobs.glance import words
+from jobs.glance.sanitize import clean_snapshot
+from jobs.glance.verdict import EXIT_CODES
+from state import queries
+from state.db import Database, open_database
+from state.values import Event, Job, JobStatus
+
+EVENTS_OF_AN_ABSENCE = 20_000
+
+
+@click.command()
+@click.option("--line", "form", flag_value="line", help="one line, for tmux status-right")
+@click.option("--plain", "form", flag_value="plain", help="sentences without glyphs, for screen readers")
+@click.option("--json", "form", flag_value="json", help="one JSON object, with schema and taken_at")
+@click.option("--since", metavar="TIME", help="what happened since 10h, 2d, a date, or `last` (your last key press)")
+@click.option("--exit-code", is_flag=True, help="10 LOOK, 11 ACT, 12 IDLE, 13 BLIND; 0 is WELL")
+def status(form: str | None, since: str | None, exit_code: bool) -> int:
+    """Is all well, when is it done, what happened while you were away."""
+    glance = look(since)
+    if form == "json":
+        jobs = [brief(job) for job in glance.snapshot.jobs]
+        emit_json("status", glances.as_dict(glance) | {"jobs": jobs}, glance.snapshot.taken_at)
+    elif form == "line":
+        emit(glances.plain(glances.lines(glance, 39, 1)[0]))
+    elif form == "plain":
+        emit("\n".join(sentences(glance)))
+    else:
+        width = min(max(terminal_columns() if sys.stdout.isatty() else 100, 70), 159)
+        shown = [glances.plain(line) for line in glances.lines(glance, width, 40)]
+        emit("\n".join([*shown, "", *(job_line(job, glance) for job in listed(glance.snapshot.jobs))]))
+    return EXIT_CODES[glance.verdict.word] if exit_code else 0
+
+
+def look(since: str | None) -> glances.Glance:
+    """The glance at this moment. Raises NothingThere without a database."""
+    if not here().db.exists():
+        raise NothingThere(
+            f"there is no study at {here().db} (looked at --db, $FTS_DB, ./outputs); "
+            "`fts enqueue --matrix` creates it, `fts demo` shows how it goes"
+        )
+    db = open_database(here().db, readonly=True, check=False)
+    try:
+        snapshot = clean_snapshot(queries.snapshot(db, user=person()))
+        began = None if since in (None, "last") else since_of(str(since))
+        began = snapshot.last_key_at if began is None else began
+        journal = events_of(db, began, snapshot.events)
+    finally:
+        db.close()
+    now = snapshot.taken_at
+    title = here().outputs.parent.name
+    return glances.look(snapshot, now, since=began, title=title, events=journal, read_age_s=max(0.0, time.time() - now))
+
+
+def events_of(db: Database, since: float | None, latest: tuple[Event, ...]) -> tuple[Event, ...]:
+    """All events of the absence: the snapshot's, or more where they do not reach back far enough."""
+    if since is None or not latest or latest[0].at <= since or latest[0].id == 1:
+        return latest
+    return queries.events(db, limit=EVENTS_OF_AN_ABSENCE)
+
+
+def listed(jobs: tuple[Job, ...], most: int = 14) -> list[Job]:
+    """Running and failed ones always, then the line, then the ended ones, as many as fit."""
+    first = [job for job in jobs if job.status in (JobStatus.RUNNING, JobStatus.FAILED)]
+    rest = [job for job in jobs if job.status not in (JobStatus.RUNNING, JobStatus.FAILED)]
+    kept = {job.id for job in (first + rest)[:most]}
+    return [job for job in jobs if job.id in kept]
+
+
+def job_line(job: Job, glance: glances.Glance) -> str:
+    left = glance.forecast.seconds_left.get(job.id)
+    value = words.score(job.best_value)
+    ended = words.trials_ended(job)
+    bar = words.bar(ended / job.trials_wanted if job.trials_wanted else 0.0, 10)
+    note = job.hold_reason or job.message or (f"asked to {job.asked}" if job.asked else "")
+    eta = f"in {words.left(left)}" if left is not None else ""
+    return (
+        f"{words.glyph_of(job.status)} {words.fit(words.cell_name(job), 10)} {job.status:<9} {bar} "
+        f"{ended:>3}/{job.trials_wanted:<3} best {value:<7} {eta:<9} {words.cut(note, 40)}"
+    ).rstrip()
+
+
+def brief(job: Job) -> dict[str, object]:
+    return {
+        "job": job.id,
+        "cell": words.cell_name(job),
+        "experiment": job.experiment,
+        "status": str(job.status),
+        "trials": words.trials_ended(job),
+        "wanted": job.trials_wanted,
+        "best_value": job.best_value,
+        "cause": job.cause and str(job.cause),
+        "message": job.message,
+        "hold_reason": job.hold_reason,
+    }
+
+
+def sentences(glance: glances.Glance) -> list[str]:
+    """The same facts as whole sentences, without glyphs or columns."""
+    told = [f"{glance.verdict.word}: {glance.verdict.reason}."]
+    told += [f"Also: {concern.reason}." for concern in glance.verdict.concerns[1:]]
+    finish = glances.finish_text(glance)
+    told.append(f"{finish[0].upper()}{finish[1:].replace(' ±', ', plus or minus ')}." if finish else "No end in sight.")
+    if (away := glance.away) is not None:
+        told.append(
+            f"Since {words.when(away.since, glance.now)}: {words.count(away.done, 'cell')} done, "
+            f"{words.count(away.trials, 'trial')} ended, {away.failed} failed, {away.lost} lost with their worker, "
+            f"{words.count(away.guard_pauses, 'pause')} for heat."
+        )
+    for job in listed(glance.snapshot.jobs):
+        best = f", best {words.score(job.best_value)}" if job.best_value is not None else ""
+        told.append(
+            f"{words.cell_name(job)} is {job.status}: {words.trials_ended(job)} of {job.trials_wanted} trials{best}."
+        )
+    return told
+
+
+def person() -> str:
+    from state.transitions.ledger import this_person  # here: who looks, as the events name people
+
+    return this_person()
