@@ -66,6 +66,7 @@ class Attempt:
                 if end := self._take(fact, number):
                     return end
             if self.child.poll() is not None:
+                self._wish = self._wish or self.wish()  # it may be dead because the watchdog killed it
                 return self._last_words(number)
             self._look_around()
 

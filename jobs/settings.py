@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 TRIAL_MODULE = ("-m", "fts.search.trial")
@@ -63,6 +63,8 @@ class WorkerSettings:
     stop_grace_s: float = 120.0  # a checkpoint of 2B parameters takes tens of seconds
     checkpoint_every_s: float = 60.0
     memory_limit: int | None = None  # bytes for one trial; None: 85 % of what is available, shared by the slots
+    max_idle_attempts: int = 3  # attempts without an epoch or a checkpoint, then the job is parked
+    stall: dict[str, float] = field(default_factory=dict)  # overrides of jobs.watchdog.PaceLimits
     until_empty: bool = False  # leave when nothing can run
     detached: bool = False
 
@@ -83,8 +85,16 @@ def worker_settings(slots: int | None = None, threads: int | None = None, **flag
             f"oversubscription makes trials 2-16x slower; use --slots {max(1, cores // max(1, threads))}"
         )
     timings = {name: seconds(f"FTS_{name.upper()}") for name in ("lease_s", "beat_s", "poll_s", "checkpoint_every_s")}
+    attempts = os.environ.get("FTS_MAX_IDLE_ATTEMPTS")
     chosen = {name: value for name, value in {**timings, **flags}.items() if value is not None}
+    if attempts:
+        chosen["max_idle_attempts"] = int(seconds("FTS_MAX_IDLE_ATTEMPTS") or 3)
+    stall = {name: seconds(f"FTS_{name.upper()}") for name in STALL}
+    chosen["stall"] = {name: value for name, value in stall.items() if value is not None}
     return WorkerSettings(slots=slots, threads=threads, device=device, **chosen)  # type: ignore[arg-type]
+
+
+STALL = ("stall_factor", "stall_min_s", "stall_first_s", "stall_cpu_percent", "cpu_window_s")
 
 
 def seconds(variable: str) -> float | None:

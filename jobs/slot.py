@@ -1,30 +1,41 @@
-"""One place where a trial can run: its trial process, kept while it is healthy, and the memory it may use."""
+"""One place where a trial can run: its trial process, kept while it is healthy, the memory it may use, its guard."""
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 import psutil
 
 from jobs.attempt import End
+from jobs.guard import Action, Guard, GuardState, MemoryLimits, Thresholds
 from jobs.process import ChildProcess
+from jobs.sensors import Sensors
 from jobs.settings import TRIAL_MODULE, Places, WorkerSettings
+from jobs.watch import Watch
+from jobs.watchdog import PaceLimits, Watchdog
+from state import queries, transitions
+from state.values import Claim, Trial
 
 log = logging.getLogger("fts.worker")
 
 SHARE = 0.85  # of the available memory that trials may plan with
 RECYCLE_AT = 1.5  # times the memory the process held after its first trial: something grew that should not
 QUIT_GRACE_S = 10.0
+COOL_LOOK_S = 1.0
 
 
 class Slot:
     """Starts the trial process when one is needed and replaces it when it has become doubtful."""
 
-    def __init__(self, index: int, places: Places, settings: WorkerSettings) -> None:
-        self.index, self.places, self.settings = index, places, settings
+    def __init__(self, index: int, places: Places, settings: WorkerSettings, sensors: Sensors) -> None:
+        self.index, self.places, self.settings, self.sensors = index, places, settings, sensors
+        self.guard = Guard(Thresholds.from_env())
         self._child: ChildProcess | None = None
+        self._watchdog: Watchdog | None = None
         self._first_rss: int | None = None
 
     def child(self) -> ChildProcess:
@@ -32,31 +43,50 @@ class Slot:
         if self._child is not None and self._child.poll() is None:
             return self._child
         self.close()
+        allowed = self.memory_limit()
         # no address-space limit: torch reserves far more than it uses; the watchdog watches what is resident
         self._child = ChildProcess(
             [sys.executable, *TRIAL_MODULE],
             self.places.logs / f"trial_process_{self.index}.log",
             threads=self.settings.threads,
         )
+        limits = MemoryLimits.for_trial(allowed, psutil.virtual_memory().total)
+        pace = PaceLimits(**self.settings.stall)  # type: ignore[arg-type]  # its integer fields are not offered
+        self._watchdog = Watchdog(self._child, limits, self.sensors, self.guard, pace=pace)
+        self._watchdog.memory.start()
         self._first_rss = None
         return self._child
+
+    def watch(self, db: Any, claim: Claim, trial: Trial) -> Watch:
+        """The watchdog of the living process, told that another trial begins."""
+        assert self._child is not None and self._watchdog is not None, "a trial process must run before it is watched"
+        batch = int(trial.effective["effective_batch"])
+        device, threads = trial.device or self.settings.device, trial.threads or self.settings.threads
+        self._watchdog.begin_trial(queries.usual_step_s(db, trial.architecture, batch, device, threads))
+        return Watch(db, claim, trial, self._child, self._watchdog)
 
     def memory_limit(self) -> int:
         """Bytes one trial of this slot may plan with, the same for every slot."""
         if self.settings.memory_limit is not None:
             return self.settings.memory_limit
-        held = self._rss() if self._child is not None else 0
+        held = self.rss()
         return int(SHARE * (psutil.virtual_memory().available + held) / self.settings.slots)
 
-    def watch(self, child: ChildProcess, claim: Any, trial: Any) -> Watch:
-        return Watch()
+    def cool_down(self, db: Any, worker_id: int, ordered: Callable[[], bool]) -> None:
+        """Blocks until the machine is cool enough to train again, or somebody wants something else."""
+        while self.guard.state is GuardState.COOLING and not ordered():
+            decision = self.guard.step(self.sensors.read())
+            if decision.changed and decision.state is not None:
+                transitions.set_guard(db, worker_id, decision.state.value, decision.message)
+            if decision.action is not Action.RESUME:
+                time.sleep(min(COOL_LOOK_S, self.settings.poll_s))
 
     def after(self, end: End) -> None:
         """Keep the process for the next trial only if it ended this one in good order and has not grown."""
         if end.how not in ("result", "pruned"):
             self.close()
             return
-        rss = self._rss()
+        rss = self.rss()
         if self._first_rss is None:
             self._first_rss = rss
         elif rss > RECYCLE_AT * self._first_rss:
@@ -64,6 +94,10 @@ class Slot:
             self.close()
 
     def close(self) -> None:
+        """End the trial process, gently if it still answers."""
+        if self._watchdog is not None:
+            self._watchdog.close()
+            self._watchdog = None
         if self._child is None:
             return
         if self._child.poll() is None:
@@ -72,8 +106,14 @@ class Slot:
         self._child.close()
         self._child = None
 
-    def _rss(self) -> int:
+    def rss(self) -> int:
+        """Resident bytes of the trial tree; 0 without one."""
         return sum(resident(process) for process in self._child.tree()) if self._child is not None else 0
+
+    def step_s(self) -> float | None:
+        """Seconds of the latest optimizer step, for the sample row."""
+        latest = self._watchdog.latest if self._watchdog is not None else None
+        return latest.step_s if latest is not None else None
 
 
 def resident(process: psutil.Process) -> int:
@@ -81,9 +121,3 @@ def resident(process: psutil.Process) -> int:
         return int(process.memory_info().rss)
     except psutil.Error:
         return 0
-
-
-class Watch:
-    def saw(self, fact: dict[str, Any]) -> None: ...
-    def wish(self) -> None: ...
-    def close(self) -> None: ...

@@ -185,6 +185,10 @@ class Supervisor:
             if reason is None:
                 self._close(trial, end)
                 return None
+            if reason == "heat":
+                self.slot.cool_down(self.db, self.claim.worker_id, lambda: self.ordered(self.job.id) is not None)
+                if order := self.ordered(self.job.id):
+                    return Wish(order)
             spec = self._again(trial, spec, reason, message_of(end))
 
     def _reason(self, trial: Trial, end: End) -> str | None:
@@ -199,7 +203,7 @@ class Supervisor:
 
     def _attempt(self, trial: Trial, spec: TrialSpec) -> End:
         child = self.slot.child()
-        watch = self.slot.watch(child, self.claim, trial)
+        watch = self.slot.watch(self.db, self.claim, trial)
         history = self._history(without=trial.number)
         curve: dict[int, float] = {}
 
@@ -228,8 +232,6 @@ class Supervisor:
         except BaseException:
             self.slot.close()  # a refused write or a bug: the process must not train on
             raise
-        finally:
-            watch.close()
         self.slot.after(end)
         return end
 

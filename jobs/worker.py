@@ -18,6 +18,8 @@ from typing import Any
 import psutil
 from huey.consumer import Consumer, ConsumerStopped
 
+from jobs import sensors
+from jobs.awake import keep_awake
 from jobs.board import Board
 from jobs.locks import SlotLock
 from jobs.process import reap_recorded, same_process
@@ -30,6 +32,13 @@ from state.db import open_database
 from state.errors import StaleToken, StateError
 
 log = logging.getLogger("fts.worker")
+
+
+SAMPLE_EVERY_S = 10.0
+SAMPLED = (
+    "available", "total", "swap_used", "cpu_percent", "temperature", "gpu_percent", "gpu_memory", "power_w",
+    "disk_free",
+)  # fmt: skip
 
 
 def work(places: Places, settings: WorkerSettings, progress: Progress | None = None) -> int:
@@ -45,6 +54,7 @@ def work(places: Places, settings: WorkerSettings, progress: Progress | None = N
         bring_in_order(db)
         worker = Worker(db, places, settings, progress)
         stack.callback(worker.close)
+        stack.enter_context(keep_awake())
         return worker.run()
 
 
@@ -67,7 +77,8 @@ class Worker:
         me = psutil.Process()
         self.id = transitions.register_worker(db, socket.gethostname(), me.pid, me.create_time(), settings.slots)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
-        self._slots = [Slot(index, places, settings) for index in range(settings.slots)]
+        self._sensors = sensors.from_env(disk=places.outputs)
+        self._slots = [Slot(index, places, settings, self._sensors) for index in range(settings.slots)]
         for slot in self._slots:
             self._free.put(slot)
         self._beat = threading.Thread(target=self._beat_on, name="beat", daemon=True)
@@ -92,6 +103,7 @@ class Worker:
         self._over.set()
         for slot in self._slots:
             slot.close()
+        self._sensors.close()
         with contextlib.suppress(StateError):  # a full disk: the next worker's reconcile will see that we are gone
             transitions.stop_worker(self.db, self.id)
         self.progress.close()
@@ -101,7 +113,7 @@ class Worker:
         slot = self._free.get()
         try:
             while self.board.takes_work():
-                claim = transitions.claim(self.db, self.id, self.settings.lease_s)
+                claim = transitions.claim(self.db, self.id, self.settings.lease_s, self.settings.max_idle_attempts)
                 if claim is None:
                     return
                 self._run_claim(slot, claim)
@@ -129,6 +141,7 @@ class Worker:
         """Extends the leases and reads the orders, whatever the supervisors are doing."""
         version, beaten = None, float("-inf")
         swept = time.monotonic()
+        sampled = float("-inf")
         observer = transitions.LeaseObserver(self.settings.lease_s)
         while not self._over.wait(self.settings.poll_s):
             try:
@@ -138,6 +151,9 @@ class Worker:
                     beaten = time.monotonic() if due else beaten
                     self._beat_once(due)
                     version = now_version
+                if time.monotonic() - sampled >= SAMPLE_EVERY_S:
+                    sampled = time.monotonic()
+                    self._sample()
                 if time.monotonic() - swept >= self.settings.lease_s / 6:
                     swept = time.monotonic()
                     transitions.sweep(self.db, observer)
@@ -158,6 +174,18 @@ class Worker:
             self.progress.tell(
                 "note", {"text": f"{self.places.stop_file.name} found and removed: leaving after this job"}
             )
+
+    def _sample(self) -> None:
+        """One look at the hardware for the record; what cannot be read stays unknown."""
+        now = self._sensors.read()
+        steps = [step_s for slot in self._slots if (step_s := slot.step_s()) is not None]
+        transitions.add_sample(
+            self.db,
+            self.id,
+            trial_rss=sum(slot.rss() for slot in self._slots),
+            step_s=steps[0] if steps else None,
+            **{name: getattr(now, name) for name in SAMPLED},
+        )
 
     def _read_orders(self) -> None:
         mine = {job.id: job for job in queries.jobs(self.db, ["running"]) if job.worker_id == self.id}

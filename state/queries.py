@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from statistics import median
 from typing import Any
 
 from peewee import SQL, fn
@@ -148,6 +149,25 @@ def same_configuration(db: Database, effective_md5: str, data_md5: str | None = 
         query = query.where(TrialRow.data_md5 == data_md5)
     row = db.one(query.order_by(TrialRow.id))
     return None if row is None else to_trial(row)
+
+
+def usual_step_s(db: Database, architecture: str, effective_batch: int, device: str, threads: int) -> float | None:
+    """Median seconds of an optimizer step of this shape on this kind of device so far; None: it has no history."""
+    query = (
+        EpochRow.select(EpochRow.samples_per_s)
+        .join(TrialRow, on=(TrialRow.id == EpochRow.trial_id))
+        .where(
+            TrialRow.architecture == architecture,
+            TrialRow.device == device,
+            TrialRow.threads == threads,
+            EpochRow.samples_per_s > 0,
+            fn.json_extract(TrialRow.effective, "$.effective_batch") == effective_batch,
+        )
+        .order_by(EpochRow.trial_id.desc(), EpochRow.epoch.desc())
+        .limit(50)
+    )
+    rates = [row["samples_per_s"] for row in db.rows(query)]
+    return effective_batch / median(rates) if rates else None
 
 
 def epochs(db: Database, trial_id: int) -> tuple[Epoch, ...]:
