@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 
 KIN_EVERY_S = 2.0  # finding the children costs 1.6 ms, reading one's memory 0.05
-SHARED_EVERY_S = 1.0  # proportional sizes cost up to milliseconds a process
+SHARED_EVERY_S = 10.0  # proportional sizes cost milliseconds a process, more for a large one
+SHARED_GROWTH = 0.05  # or as soon as the tree has grown or shrunk by this share: what is new may not be shared
 RUSAGE_WORDS = 24  # uint64 after the uuid, more than rusage_info_v0 has
 FOOTPRINT_WORD = 7  # ri_phys_footprint
 
@@ -26,22 +27,23 @@ class TreeUse:
         self._clock = clock
         self._kin: list[psutil.Process] = []
         self._kin_at = float("-inf")
-        self._shared_at = float("-inf")
+        self._shared_at, self._shared_for = float("-inf"), 0  # when, and at which summed size
         self._shared_share = 1.0  # proportional size / summed resident size, when last measured
 
     def memory(self, exact_above: int | None = None) -> int:
         """Bytes the tree occupies, in memory or swapped out.
 
         Resident sizes of several processes count shared pages several times. Above `exact_above` bytes they are scaled
-        by the share that proportional sizes (Linux) last showed, measured at most once a second.
+        by the share that proportional sizes (Linux) last showed.
         """
         kin = self.processes()
         summed = sum(occupied(process) for process in kin)
         if exact_above is None or summed < exact_above or len(kin) < 2 or sys.platform != "linux":
             return summed
-        if self._clock() - self._shared_at >= SHARED_EVERY_S:
+        moved = abs(summed - self._shared_for) > SHARED_GROWTH * self._shared_for
+        if moved or self._clock() - self._shared_at >= SHARED_EVERY_S:
             self._shared_share = shared_share(kin)
-            self._shared_at = self._clock()
+            self._shared_at, self._shared_for = self._clock(), summed
         return int(summed * self._shared_share)
 
     def cpu_s(self) -> float:
