@@ -14,6 +14,7 @@ from jobs.cli.group import here
 from jobs.cli.output import emit, emit_json, say
 from jobs.cli.selection import choose
 from jobs.commands import Action, by_id
+from jobs.person import this_person
 from state import queries
 from state.db import Database, open_database
 from state.values import Change, Job, Snapshot
@@ -197,7 +198,7 @@ def act(name: str, wanted: Sequence[str], flags: dict[str, Any], **args: Any) ->
             args["before"] = fitting(action, snapshot, [args["before"]])[0].id
         if not flags["dry_run"]:
             ask(action, snapshot, jobs, flags["yes"])
-        change = action.run(db, [job.id for job in jobs], person(), flags["dry_run"], **args)
+        change = action.run(db, [job.id for job in jobs], this_person(), flags["dry_run"], **args)
     report(action, change, flags["as_json"])
 
 
@@ -255,10 +256,3 @@ def report(action: Action, change: Change, as_json: bool) -> None:
     if change.event_id is not None and action.level in ("L1", "L2") and action.id not in ("undo", "redo"):
         say("`fts undo` takes it back")
     return None
-
-
-def person() -> str:
-    """user@host, as the events name people."""
-    from state.transitions.ledger import this_person
-
-    return this_person()

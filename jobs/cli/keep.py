@@ -216,7 +216,7 @@ def doctor(fix: bool, as_json: bool) -> None:
     else:
         for finding in found:
             mark = click.style(
-                f"{finding.state:<5}", fg={"ok": "green", "warn": "yellow", "bad": "red"}.get(finding.state)
+                f"{finding.state:<8}", fg={"ok": "green", "warn": "yellow", "bad": "red"}.get(finding.state)
             )
             click.echo(mark, nl=False)
             emit(f"{finding.name}: {finding.text}" + (f" -> {finding.cure}" if finding.cure else ""))

@@ -19,6 +19,7 @@ from jobs.cli.errors import NothingThere
 from jobs.cli.group import here
 from jobs.cli.output import emit, emit_json, emit_line, emit_table, plain, say
 from jobs.cli.selection import choose, one_job, split_trial
+from jobs.cli.since import since_of
 from jobs.glance import words
 from jobs.glance.sanitize import clean
 from jobs.why import why as reasons_of
@@ -27,8 +28,6 @@ from state.db import Database, open_database
 from state.values import Event, Job, JobStatus, Trial
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
-DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)")
-SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
 @contextmanager
@@ -315,18 +314,6 @@ def events(since: str | None, limit: int, cell: str | None, as_json: bool) -> No
 
 def event_words(event: Event) -> str:
     return f"{event.message} (undone by event {event.undone_by})" if event.undone_by else event.message
-
-
-def since_of(text: str) -> float:
-    """Seconds since the epoch of `10h` (ago), or of a date and time in this machine's zone."""
-    if match := DURATION.fullmatch(text.strip()):
-        return time.time() - float(match[1]) * SECONDS[match[2]]
-    from datetime import datetime  # here: only for dates
-
-    try:
-        return datetime.fromisoformat(text.strip()).timestamp()
-    except ValueError:
-        raise click.UsageError(f"{text!r} is no time; expected 10h, 2d, or 2026-11-20 22:00") from None
 
 
 @click.command()

@@ -9,12 +9,13 @@ import click
 
 from jobs.cli.errors import NothingThere
 from jobs.cli.group import here
-from jobs.cli.look import since_of
 from jobs.cli.output import emit, emit_json, terminal_columns
+from jobs.cli.since import since_of
 from jobs.glance import glance as glances
 from jobs.glance import words
 from jobs.glance.sanitize import clean_snapshot
 from jobs.glance.verdict import EXIT_CODES
+from jobs.person import this_person
 from state import queries
 from state.db import Database, open_database
 from state.values import Event, Job, JobStatus
@@ -54,7 +55,7 @@ def look(since: str | None) -> glances.Glance:
         )
     db = open_database(here().db, readonly=True, check=False)
     try:
-        snapshot = clean_snapshot(queries.snapshot(db, user=person()))
+        snapshot = clean_snapshot(queries.snapshot(db, user=this_person()))
         began = None if since in (None, "last") else since_of(str(since))
         began = snapshot.last_key_at if began is None else began
         journal = events_of(db, began, snapshot.events)
@@ -126,9 +127,3 @@ def sentences(glance: glances.Glance) -> list[str]:
             f"{words.cell_name(job)} is {job.status}: {words.trials_ended(job)} of {job.trials_wanted} trials{best}."
         )
     return told
-
-
-def person() -> str:
-    from state.transitions.ledger import this_person  # here: who looks, as the events name people
-
-    return this_person()

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from jobs.person import this_person
 from state.errors import StateError
 from state.values import Change
 
@@ -136,12 +137,6 @@ def _command(db: Any, words: list[str]) -> str:
 def _joined(changes: Sequence[Change], dry_run: bool) -> Change:
     ids = tuple(dict.fromkeys(job for change in changes for job in change.job_ids))
     return Change("; ".join(change.message for change in changes), changes[-1].event_id, ids, dry_run)
-
-
-def this_person() -> str:
-    from state.transitions.ledger import this_person as person
-
-    return person()
 
 
 def _transitions() -> Any:

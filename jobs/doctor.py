@@ -1,0 +1,258 @@
+"""Looks at everything a long run depends on and says, one line each, what is well, what is not, and what to do.
+
+What cannot be known is said to be unknown, never to be well.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import socket
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from jobs import gc, locks, sensors
+from jobs.glance import words
+from jobs.process import same_process
+from jobs.settings import Places, best_device
+from state import checks, queries, transitions
+from state.db import open_database
+from state.errors import SchemaTooOld, StateError
+
+PACKAGES = ("torch", "optuna", "huey", "peewee", "textual", "TA-Lib")
+DISK_RESERVE = 2 * 10**9  # bytes; one checkpoint of a 200M cell
+MEMORY_LITTLE = 2 * 10**9  # bytes; torch and a 2M trial need about one
+GRAVE = ("damaged", "that is gone", "synced", "network file system")  # findings that can cost the study
+
+
+@dataclass(frozen=True)
+class Finding:
+    name: str
+    state: str  # ok | warn | bad | unknown
+    text: str
+    cure: str | None = None
+    fix: str | None = None  # key of FIXES: `fts doctor --fix` mends it
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine(places: Places) -> list[Finding]:
+    """Every check, in the order a person would ask."""
+    found = [*python(), *packages(), *machine(places), *terminal(), *sensed(places)]
+    return [*found, *database(places), *slots(places), *leftovers(places), *data(places)]
+
+
+def mend(places: Places, found: list[Finding]) -> list[str]:
+    """Mends what is safe to mend; returns a sentence for each thing done."""
+    done: list[str] = []
+    for key in dict.fromkeys(finding.fix for finding in found if finding.fix):
+        done += FIXES[key](places)
+    return done or ["nothing to mend"]
+
+
+# ---------------------------------------------------------------- environment
+
+
+def python() -> Iterator[Finding]:
+    text = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    yield Finding("python", "ok", text)
+
+
+def packages() -> Iterator[Finding]:
+    """Versions from the packages' metadata: importing torch would take seconds."""
+    versions, missing = [], []
+    for name in PACKAGES:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        yield Finding("packages", "bad", f"{', '.join(missing)} missing", "make setup")
+    else:
+        yield Finding("packages", "ok", ", ".join(versions))
+
+
+def machine(places: Places) -> Iterator[Finding]:
+    import psutil  # here, not above: only this check needs it
+
+    memory = psutil.virtual_memory()
+    text = f"{words.size(memory.available)} of {words.size(memory.total)} free"
+    little = memory.available < MEMORY_LITTLE
+    yield Finding("processors", "ok", f"{os.cpu_count()} cores, trials run on {best_device()}")
+    yield Finding("memory", "warn" if little else "ok", text, "a trial needs about 1 GB and more" if little else None)
+    folder = next(path for path in (places.outputs, *places.outputs.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    if free < DISK_RESERVE:
+        yield Finding("disk", "bad", f"{words.size(free)} free for {folder}", "fts gc frees checkpoints")
+    else:
+        yield Finding("disk", "ok", f"{words.size(free)} free for {folder}")
+
+
+def terminal() -> Iterator[Finding]:
+    """What the monitor will find: encoding, colours, size, tmux."""
+    term, colours = os.environ.get("TERM", ""), os.environ.get("COLORTERM", "")
+    encoding = (sys.stdout.encoding or "unknown").lower()
+    size = shutil.get_terminal_size()
+    inside = ", inside tmux" if os.environ.get("TMUX") else ""
+    text = (
+        f"{term or 'unknown'} {size.columns}x{size.lines}, {encoding}, colours {colours or 'of the terminal'}{inside}"
+    )
+    if not sys.stdout.isatty():
+        yield Finding("terminal", "ok", "none here (output goes to a pipe or a file)")
+    elif "utf" not in encoding:
+        yield Finding("terminal", "warn", text, "export LC_ALL=C.UTF-8 for the real glyphs; ASCII is shown until then")
+    else:
+        yield Finding("terminal", "ok", text)
+
+
+def sensed(places: Places) -> Iterator[Finding]:
+    """Which sensors answer; the guard acts only on what is known."""
+    try:
+        source = sensors.from_env(places.outputs)
+    except ValueError as error:
+        yield Finding("sensors", "bad", str(error), "unset FTS_SENSORS")
+        return
+    try:
+        reading = source.read()
+    finally:
+        source.close()
+    if reading.temperature is not None:
+        yield Finding("temperature", "ok", f"{reading.temperature:.0f} °C ({reading.temperature_source})")
+    elif reading.thermal_pressure is not None:
+        yield Finding("temperature", "ok", f"thermal pressure {reading.thermal_pressure}")
+    else:
+        cure = "FTS_SENSORS=file:PATH reads a sensor of your own; without one the heat guard cannot act"
+        yield Finding("temperature", "unknown", "not available here", cure)
+    if reading.gpu_percent is not None:
+        yield Finding("gpu", "ok", f"{reading.gpu_percent:.0f} % busy, {words.size(reading.gpu_memory)} in use")
+    else:
+        yield Finding("gpu", "unknown", "no GPU answers; trials run on the processor")
+
+
+# ---------------------------------------------------------------- the study
+
+
+def database(places: Places) -> Iterator[Finding]:
+    for finding in checks.sqlite_version():
+        yield Finding("sqlite", "ok" if finding.ok else "warn", finding.sentence)
+    if not places.db.exists():
+        yield Finding("database", "ok", f"none yet at {places.db}", "fts enqueue creates it")
+        return
+    mode = places.outputs.stat().st_mode
+    if mode & 0o022 and not mode & stat.S_ISVTX:  # /tmp and its like protect each file from the others
+        text = f"others may replace files in {places.outputs}"
+        yield Finding("folder", "warn", text, f"chmod 700 {places.outputs}")
+    try:
+        db = open_database(places.db, readonly=True)
+    except SchemaTooOld as error:
+        yield Finding("database", "bad", str(error), "fts doctor --fix", "migrate")
+        return
+    except StateError as error:
+        yield Finding("database", "bad", str(error))
+        return
+    try:
+        for found in checks.check_all(db)[1:]:  # the first one is the version of SQLite, said above
+            state = "ok" if found.ok else "bad" if any(word in found.sentence for word in GRAVE) else "warn"
+            yield Finding("database", state, found.sentence, None, "state" if found.fixable else None)
+        yield from dead_workers(db)
+        if paused := queries.flag(db, "queue_paused"):
+            yield Finding("queue", "warn", f"paused: {paused['reason']}", "fts resume --queue")
+    finally:
+        db.close()
+
+
+def dead_workers(db: Any) -> Iterator[Finding]:
+    """Workers of this machine that the database believes in and the system does not know."""
+    host = socket.gethostname()
+    for worker in queries.workers(db):
+        if worker.status == "running" and worker.host == host and not same_process(worker.pid, worker.pid_started):
+            text = f"worker {worker.id} (process {worker.pid}) is gone without a word"
+            yield Finding("worker", "warn", text, "fts doctor --fix, or start a worker: its jobs go on", "workers")
+
+
+def slots(places: Places) -> Iterator[Finding]:
+    """Who holds the slots of this machine."""
+    taken = []
+    for path in sorted(places.outputs.glob("slot-*.lock")) if places.outputs.is_dir() else []:
+        index = path.stem.removeprefix("slot-")
+        if index.isdecimal() and (holder := locks.holder(places.outputs, int(index))) is not None:
+            taken.append(f"slot {index}: {holder}")
+    yield Finding("slots", "ok", "; ".join(taken) if taken else "no worker on this machine")
+
+
+def leftovers(places: Places) -> Iterator[Finding]:
+    """What could be freed, and folders that belong to no job."""
+    if not places.db.exists():
+        return
+    try:
+        db = open_database(places.db, readonly=True, check=False)
+    except StateError:
+        return  # said above
+    try:
+        found, strange = gc.collect(db, places), gc.orphans(db, places)
+    finally:
+        db.close()
+    total = sum(item.bytes for item in found)
+    if found:
+        yield Finding("leftovers", "warn", f"{words.size(total)} that nobody needs any more", "fts gc")
+    if strange:
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        text = f"{strange[0].name}{more} in {places.outputs / 'trials'} belongs to no job of this database"
+        yield Finding("leftovers", "warn", text, "look at it and remove it by hand")
+    if not found and not strange:
+        yield Finding("leftovers", "ok", "none")
+
+
+def data(places: Places) -> Iterator[Finding]:
+    from fts.search import dataset  # here, not above: pandas
+
+    if not places.data.exists():
+        yield Finding("data", "warn", f"no data set in {places.data}", "fts data build")
+        return
+    problems, unknown = dataset.verify(places.data), dataset.pending(places.data)
+    for problem in problems:
+        yield Finding("data", "bad", problem)
+    for path in unknown:
+        yield Finding("data", "warn", f"{path} is in no manifest", f"fts data register {path}")
+    if not problems:
+        count = words.count(len(dataset.listing(places.data)), "data set")
+        yield Finding("data", "ok", f"{count} in {places.data}, as recorded")
+
+
+# ---------------------------------------------------------------- mending
+
+
+def _mend_state(places: Places) -> list[str]:
+    db = open_database(places.db)
+    try:
+        return checks.fix(db)
+    finally:
+        db.close()
+
+
+def _mend_workers(places: Places) -> list[str]:
+    """The jobs of dead workers go back in line; running trial processes they left end with their stdin."""
+    db = open_database(places.db)
+    try:
+        released = transitions.reconcile(db, socket.gethostname(), same_process)
+    finally:
+        db.close()
+    return [f"dead workers are marked stopped; {words.count(len(released), 'job')} went back in line"]
+
+
+def _migrate(places: Places) -> list[str]:
+    open_database(places.db).close()
+    return [f"{places.db} was brought to the schema of this fts, after a backup"]
+
+
+FIXES: dict[str, Callable[[Places], list[str]]] = {
+    "state": _mend_state,
+    "workers": _mend_workers,
+    "migrate": _migrate,
+}
