@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
 import signal
 import socket
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import psutil
@@ -21,7 +23,7 @@ from huey.consumer import Consumer, ConsumerStopped
 from jobs import sensors
 from jobs.awake import keep_awake
 from jobs.board import Board
-from jobs.locks import SlotLock
+from jobs.locks import SlotLock, SlotTaken
 from jobs.process import reap_recorded, same_process
 from jobs.progress import Progress
 from jobs.settings import Places, WorkerSettings
@@ -29,7 +31,7 @@ from jobs.slot import Slot
 from jobs.supervisor import Supervisor
 from state import queries, tickets, transitions
 from state.db import open_database
-from state.errors import StaleToken, StateError
+from state.errors import StaleToken, StateError, WrongStatus
 
 log = logging.getLogger("fts.worker")
 
@@ -56,6 +58,33 @@ def work(places: Places, settings: WorkerSettings, progress: Progress | None = N
         stack.callback(worker.close)
         stack.enter_context(keep_awake())
         return worker.run()
+
+
+def run_job(places: Places, settings: WorkerSettings, job_id: int, progress: Progress | None = None) -> int:
+    """Runs one job in the foreground, without the queue: same supervisor, same records; returns the exit code.
+
+    0: done; 1: it ended otherwise or was stopped at a checkpoint. Raises SlotTaken when every slot of the machine is
+    taken, StateError for the database.
+    """
+    progress = progress or Progress()
+    with contextlib.ExitStack() as stack:
+        stack.callback(free_slot(places).release)
+        db = open_database(places.db)
+        bring_in_order(db)
+        worker = Worker(db, places, replace(settings, slots=1), progress)
+        stack.callback(worker.close)
+        stack.enter_context(keep_awake())
+        worker.run_one(job_id)
+        return 0 if queries.job(db, job_id).status == "done" else 1
+
+
+def free_slot(places: Places) -> SlotLock:
+    """Holds the first slot nobody else does; raises SlotTaken of the last one when all of this machine's cores are slots."""
+    last = max(1, os.cpu_count() or 1) - 1
+    for index in range(last):
+        with contextlib.suppress(SlotTaken):
+            return SlotLock(places.outputs, index).acquire()
+    return SlotLock(places.outputs, last).acquire()
 
 
 def bring_in_order(db: Any) -> None:
@@ -97,6 +126,17 @@ class Worker:
         self._beat.start()
         consumer.run()
         return 0
+
+    def run_one(self, job_id: int) -> None:
+        """One job, whatever its rank; Ctrl-C stops it at a checkpoint."""
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(signum, lambda signum, frame: self.signalled(signum))
+        self._beat.start()
+        settings = self.settings
+        claim = transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, job_id)
+        if claim is None:
+            raise WrongStatus(f"job {job_id} cannot be run now: {queries.why(self.db, job_id)}")
+        self._run_claim(self._slots[0], claim)
 
     def close(self) -> None:
         """Say goodbye in the database; what ran has been checkpointed and put back by its supervisor."""

@@ -79,12 +79,21 @@ def _enqueue_one(db: Database, row: Row) -> Enqueued:
 _ZEROS = dict.fromkeys(("trials_complete", "trials_pruned", "trials_failed", "attempt", "idle_attempts", "token"), 0)
 
 
-def claim(db: Database, worker_id: int, lease_s: float, max_idle_attempts: int = MAX_IDLE_ATTEMPTS) -> Claim | None:
+def claim(
+    db: Database,
+    worker_id: int,
+    lease_s: float,
+    max_idle_attempts: int = MAX_IDLE_ATTEMPTS,
+    job_id: int | None = None,
+) -> Claim | None:
     """The best runnable job, if there is one for this worker; status, attempt, token and lease change in one UPDATE.
 
     A job that ended `max_idle_attempts` attempts without an epoch or a trial is parked as failed with its last cause.
-    None: nothing runnable, the queue is paused, or the worker was asked to stop.
+    None: nothing runnable, the queue is paused, or the worker was asked to stop. With `job_id` only that job is handed
+    out, whatever its rank and although the queue may be paused: `fts run` has no queue.
     """
+    if job_id is not None:
+        return _claim_this(db, worker_id, lease_s, job_id)
     if _next_runnable(db) is None:  # an idle poll must not take the write lock
         return None
     with transaction(db):
@@ -97,6 +106,12 @@ def claim(db: Database, worker_id: int, lease_s: float, max_idle_attempts: int =
                 return _hand_out(db, job, worker_id, lease_s)
             _park(db, job, worker_id)
     return None
+
+
+def _claim_this(db: Database, worker_id: int, lease_s: float, job_id: int) -> Claim | None:
+    with transaction(db):
+        job = get_job(db, job_id)
+        return _hand_out(db, job, worker_id, lease_s) if job["status"] == "queued" else None
 
 
 def _next_runnable(db: Database) -> int | None:
