@@ -84,7 +84,7 @@ class ChildProcess:
         self._facts_fd, child_end = os.pipe()
         self._met: set[psutil.Process] = set()  # its tree, as far as we have seen it
         self.frozen = False
-        self._asked_to_stop = False
+        self.asked_to_stop = False
         try:
             log_fd = open_log(log_path)
             try:
@@ -150,10 +150,12 @@ class ChildProcess:
         self._unsent = self._unsent[written:]
 
     def close_stdin(self) -> None:
-        """End of file on stdin: the child checkpoints and leaves by itself."""
+        """End of file on stdin: the child checkpoints and leaves by itself. Thaws it: a stopped child hears nothing."""
+        self.asked_to_stop = True
         with self._send_lock:
             if self._popen.stdin is not None and not self._popen.stdin.closed:
                 self._popen.stdin.close()
+        self.thaw()
 
     def facts(self, timeout_s: float = 0.0) -> list[dict[str, Any]]:
         """All facts that have arrived, oldest first; waits up to `timeout_s` for the first one.
@@ -245,7 +247,7 @@ class ChildProcess:
 
     def freeze(self) -> bool:
         """SIGSTOP to the whole tree; False when it has ended, or is asked to end: its checkpoint has to be written."""
-        return not self._asked_to_stop and self._signal_tree(signal.SIGSTOP)
+        return not self.asked_to_stop and self._signal_tree(signal.SIGSTOP)
 
     def thaw(self) -> bool:
         """SIGCONT to the whole tree; False when it has ended."""
@@ -253,7 +255,7 @@ class ChildProcess:
 
     def ask_to_stop(self) -> bool:
         """SIGCONT, then SIGTERM: a stopped child answers nothing else. False when it has ended."""
-        self._asked_to_stop = True
+        self.asked_to_stop = True
         return self.thaw() and self._signal_tree(signal.SIGTERM)
 
     def stop(self, grace_s: float) -> int:

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from types import TracebackType
 
@@ -105,7 +105,8 @@ class Watchdog:
         self.pace = Pace(self.pace_limits, usual_step_s)
         self._looked_at: tuple[float, float] | None = None  # monotonic, wall
         self._ended_by: Action | None = None
-        self._said: set[str] = set()
+        self._said: set[str] = set()  # kinds of trouble that go on and were told
+        self.memory.peak = 0
         self._swap_at_start: int | None = None
 
     def progress(self, step_s: float | None = None) -> None:
@@ -127,7 +128,7 @@ class Watchdog:
         if self._swap_at_start is None:
             self._swap_at_start = reading.swap_used
         tree = self.use.memory(self.limits.soft and int(0.8 * self.limits.soft))
-        heat = self.guard.step(reading)
+        heat = self._again(self.guard.step(reading))
         self.memory.see(tree)
         self.latest = Vitals(
             reading, tree, self.pace.cpu_percent(), self.pace.latest_step_s, heat, peak_bytes=self.memory.peak
@@ -137,6 +138,12 @@ class Watchdog:
             found.append(Decision(Action.NONE, f"the machine slept {slept_s:.0f} s, or its clock was set"))
         found += self._judge(reading, tree)
         return self._most_important(found)
+
+    def _again(self, heat: Decision) -> Decision:
+        """A guard that froze an earlier child says so once; this child has to hear it too."""
+        if heat.state is not GuardState.FROZEN or self.child.frozen or self.child.asked_to_stop:
+            return heat
+        return replace(heat, action=Action.FREEZE, changed=True)
 
     def _judge(self, reading: Reading, tree: int) -> list[Decision]:
         judged = [

@@ -236,6 +236,14 @@ def test_end_of_file_reaches_the_child_although_another_child_was_started_later(
         assert first.wait(20) == 0
 
 
+def test_end_of_file_thaws_a_frozen_child(tmp_path: Path) -> None:
+    with spawn(ECHO, tmp_path) as child:
+        facts_until(child, "ready")
+        child.freeze()
+        child.close_stdin()
+        assert child.wait(20) == 0
+
+
 def test_children_see_only_their_own_descriptors(tmp_path: Path) -> None:
     body = """
 def is_open(n):

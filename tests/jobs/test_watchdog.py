@@ -13,7 +13,7 @@ import pytest
 from jobs.guard import Action, Decision, Guard, MemoryLimits, Thresholds
 from jobs.process import ChildProcess
 from jobs.reap import descendants, kin
-from jobs.sensors import FileSensors, SystemPart
+from jobs.sensors import FileSensors, Reading, SystemPart
 from jobs.tree import TreeUse, occupied, physical_footprint, resident_and_swapped
 from jobs.watchdog import Clock, PaceLimits, Watchdog, look_after
 from state.values import Cause
@@ -108,6 +108,14 @@ def test_a_tree_that_grows_beyond_the_hard_limit_is_killed_before_it_has_grown_m
         assert (decision.action, decision.cause) == (Action.KILL, Cause.OUT_OF_MEMORY)
         assert 300 * MiB <= post.dog.memory.peak < 1 * GiB
         assert post.watch(3) == []
+
+
+def test_the_peak_is_that_of_the_trial(tmp_path: Path) -> None:
+    with at_work(SLEEP, tmp_path) as post:
+        post.dog.memory.see(100 * GiB)
+        post.dog.begin_trial()
+        post.dog.check()
+        assert 0 < post.dog.memory.peak < GiB
 
 
 def test_memory_of_grandchildren_counts(tmp_path: Path) -> None:
@@ -322,12 +330,23 @@ def test_a_hot_day_beside_a_real_child(tmp_path: Path) -> None:
         assert seen == [Action.FREEZE, Action.THAW, Action.STOP, Action.RESUME]
 
 
+def test_a_child_that_starts_while_the_guard_is_frozen_is_frozen_too(tmp_path: Path) -> None:
+    with at_work(SLEEP, tmp_path) as post:
+        post.dog.guard.step(Reading(at=0, temperature=90))  # an earlier child was frozen, and then stopped by a person
+        post.feel(temperature=84)
+        assert actions(post.watch(1)) == [Action.FREEZE]
+        post.dog.child.freeze()
+        assert actions(post.watch(2)) == []
+
+
 def test_a_child_that_was_asked_to_stop_is_not_frozen_any_more(tmp_path: Path) -> None:
     body = "signal.signal(signal.SIGTERM, lambda *_: None); say(fact='ready'); time.sleep(60)"
     with at_work(body, tmp_path) as post:
         post.dog.child.ask_to_stop()
         assert not post.dog.child.freeze()
         assert psutil.Process(post.dog.child.pid).status() != psutil.STATUS_STOPPED
+        post.feel(temperature=90)
+        assert len(actions(post.watch(3))) == 1  # told once, not every second
 
 
 def test_an_unreadable_thermometer_is_told_and_never_normal(tmp_path: Path) -> None:
