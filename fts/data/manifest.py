@@ -11,8 +11,9 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -123,6 +124,7 @@ class Manifest:
     ) -> Entry:
         """Write the frame under its content's name and make it current; equal content makes no new file or entry."""
         folder = self._folder(kind)
+        _sweep(folder)
         temporary = folder / f".{dataset}.{os.getpid()}.tmp"
         md5 = write_parquet(frame, temporary)
         final = folder / f"{_stem(dataset)}.{md5[:12]}.parquet"
@@ -266,6 +268,14 @@ def _link(target: Path, link: Path, entries: tuple[Entry, ...]) -> None:
     except OSError:  # a file system without links
         shutil.copyfile(target, temporary)
     temporary.replace(link)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed build left half-written a day ago or earlier."""
+    for left in folder.glob(".*.tmp"):
+        with suppress(FileNotFoundError):  # another build sweeps too, or has just finished
+            if time.time() - left.lstat().st_mtime > 86_400:
+                left.unlink()
 
 
 def _is_link(path: Path, entries: tuple[Entry, ...]) -> bool:

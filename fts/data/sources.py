@@ -65,7 +65,7 @@ def _download(ticker: str) -> pd.DataFrame:
     try:
         frame = yfinance.Ticker(ticker).history(period="max", interval="1d", auto_adjust=True)
     except (OSError, yfinance.exceptions.YFException) as error:  # curl's and requests' errors are OSErrors
-        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        reason = str(error).split(" See http")[0].strip(". \n")[:160] or type(error).__name__
         raise SourceFailed(
             f"could not download {ticker} from Yahoo ({reason}); check the network, or use the bundled bars or a file"
         ) from None

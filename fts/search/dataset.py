@@ -84,7 +84,7 @@ def load(
     test_start = all_dates[borders.val_stop] if borders.val_stop < len(all_dates) else None
     dates, columns = read_columns(path, before=test_start if sealed else None)
     bars = pd.DataFrame({name: columns[name] for name in COLUMNS})
-    names = tuple(tiers.tier_features(entry.tier))
+    names = feature_names(entry.tier)
     if lacking := [n for n in (*COLUMNS, *names) if n not in columns]:
         raise ManifestError(
             f"{entry.dataset} {entry.md5[:12]} lacks {', '.join(lacking)}; build it again with this version"
@@ -188,10 +188,13 @@ def register(root: Path | str, path: Path | str, ticker: str | None = None) -> E
     frame = sources.closes_file(path).to_frame() if name == "VIX" else sources.bars_file(path)
     origin = f"file {path.name}, md5 {md5_of(path)}"
     if path.suffix == ".parquet" and path.parent.resolve() == (manifest.root / "raw").resolve():
-        if path.is_symlink():
-            raise ManifestError(f"{path.name} is a link to a registered file; nothing to do")
-        return manifest.adopt(raw_name(name), path, frame.index, origin)
+        return manifest.adopt(raw_name(name), path.resolve() if path.is_symlink() else path, frame.index, origin)
     return manifest.store("raw", raw_name(name), frame, origin=origin)
+
+
+def feature_names(tier: str) -> tuple[str, ...]:
+    """The features of a tier, in order. Raises FeatureUnknown with the tiers there are."""
+    return tuple(tiers.tier_features(tier))
 
 
 def listing(root: Path | str) -> tuple[Entry, ...]:

@@ -84,7 +84,7 @@ def test_counts_prior_and_labels_agree_with_a_slow_look(tmp_path):
     assert (data.n_train, data.n_val, data.n_pos) == (len(data.train_ends), len(y_val), int(y_val.sum()))
     assert data.prior == pytest.approx(y[data.train_ends].mean())
     assert data.prior_loss == pytest.approx(log_loss(y_val, np.full(len(y_val), data.prior)))
-    assert str(data.dates[0]) == entry.start and data.feature_names == tuple(tiers.TIERS["a25"])
+    assert str(data.dates[0]) == entry.start and data.feature_names == dataset.feature_names("a25")
     assert data.label.definition == "threshold_1pct.high.v2.h2"
 
 
@@ -212,8 +212,7 @@ def test_a_users_parquet_in_raw_is_registered_byte_for_byte(tmp_path):
     ).name
     assert dataset.pending(root) == [] and dataset.verify(root) == []
     assert dataset.build(root, "raw", "ABC").rows == 401
-    with pytest.raises(ManifestError, match="is a link to a registered file"):
-        dataset.register(root, "raw/ABC.parquet")
+    assert dataset.register(root, "raw/ABC.parquet") == entry  # through the link: the same file, no new version
 
 
 def test_a_processed_file_without_an_entry_is_pending_and_only_a_build_registers_it(tmp_path):

@@ -1,8 +1,10 @@
 """Snapshots are never overwritten, and a changed byte is found."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -150,6 +152,37 @@ def test_two_processes_that_register_at_once_both_get_their_entry(tmp_path):
     assert [p.wait() for p in both] == [0, 0]
     manifest = Manifest(tmp_path)
     assert len(manifest.listing()) == 16 and manifest.verify() == [] and manifest.pending() == []
+
+
+@pytest.mark.parametrize("milliseconds", [1, 7, 19, 43])
+def test_a_build_killed_at_any_moment_leaves_whole_manifests(tmp_path, milliseconds):
+    """What the killed process had written is either registered and intact, or pending, never half."""
+    code = (
+        "import sys; from pathlib import Path; from tests.data.made import make_bars; "
+        "from fts.data.manifest import Manifest; m = Manifest(Path(sys.argv[1]))\n"
+        "print('ready', flush=True)\n"
+        "for i in range(10_000): m.store('raw', 'SPX.OHLCV.daily', make_bars(40, i))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    time.sleep(milliseconds / 1000)
+    process.kill()
+    process.wait()
+    manifest = Manifest(tmp_path)
+    assert manifest.verify() == []
+    for path in manifest.pending():
+        assert md5_of(tmp_path / path)[:12] in path.name or path.name == "SPX.parquet"
+    assert store(tmp_path, seed=99_999) == manifest.current("SPX.OHLCV.daily")
+
+
+def test_what_a_killed_build_left_is_swept_after_a_day(tmp_path):
+    store(tmp_path)
+    old, fresh = tmp_path / "raw/.SPX.OHLCV.daily.1.tmp", tmp_path / "raw/.SPX.OHLCV.daily.2.tmp"
+    for path in (old, fresh):
+        path.touch()
+    os.utime(old, (0, 0))
+    store(tmp_path, seed=1)
+    assert not old.exists() and fresh.exists()
 
 
 def test_unknown_names_list_the_known_ones(tmp_path):
