@@ -235,7 +235,7 @@ def _too_few(trials: pd.DataFrame) -> str:
     most = int(per_cell.max()) if len(per_cell) else 0
     return (
         f"Cannot say whether one HPO can serve all horizons: it takes {2 * FEWEST_TOP} comparable trials in each of "
-        f"two horizons of one budget; {int((per_cell >= 2 * FEWEST_TOP).sum())} cells have as many (the most is {most})."
+        f"two horizons of one budget; {int((per_cell >= 2 * FEWEST_TOP).sum())} cells have as many, the most is {most}."
     )
 
 

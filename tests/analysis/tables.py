@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fts.analysis.data import tidy_trials
+from tests.analysis.planted import slow_noise
 
 SIZES = {"2M": 2_050_000, "20M": 19_800_000, "200M": 203_000_000, "2B": 2_010_000_000}
 WIDTHS = (128, 192, 256, 384, 512)
@@ -99,3 +100,59 @@ def epoch_rows(experiment, number, n=16, best=6):
         }
         for e in range(1, n + 1)
     ]
+
+
+def study(cells, hostile="", **options):
+    """A StudyData with curves, predictions and baselines for every cell of `cells` (budget, horizon)."""
+    from fts.analysis.baselines import BaselineResult
+    from fts.analysis.data import best_trials, trial_name
+    from fts.analysis.intervals import auc_interval
+    from fts.analysis.metrics import METRICS
+    from fts.analysis.study import BaselineRow, StudyData
+
+    table = trial_table(cells, **options)
+    table["experiment"] += hostile
+    planned = table.drop_duplicates("experiment")[["experiment", "budget", "horizon", "task", "tier"]]
+    dates = pd.bdate_range("2015-01-02", periods=640).to_numpy().astype("datetime64[D]")
+    truth = {h: validation_days(h) for _, h in cells}
+    predictions, epochs = {}, []
+    for best in best_trials(table).to_dict("records"):
+        y, signal = truth[best["horizon"]]
+        rng = np.random.default_rng([int(best["horizon"]), len(best["budget"])])
+        p = 1 / (1 + np.exp(-(signal - 0.6 + 0.7 * rng.standard_normal(len(y)))))
+        predictions[trial_name(best["experiment"], best["number"])] = pd.DataFrame({"date": dates, "y": y, "p": p})
+        epochs += epoch_rows(best["experiment"], best["number"])
+    rows = []
+    for h, (y, signal) in truth.items():
+        for name, p in (("class prior", np.full(len(y), 0.3)), ("logistic regression", 1 / (1 + np.exp(0.8 - signal)))):
+            score = {metric: float(f(y, p, None)[0]) for metric, f in METRICS.items()}
+            low, high = auc_interval(y, p, h, seed=0, n=100)
+            result = BaselineResult(
+                name=name,
+                inputs="last row",
+                n_val=len(y),
+                n_pos=int(y.sum()),
+                loss=score["log_loss"],
+                auc=score["auc"],
+                auc_low=low,
+                auc_high=high,
+                brier=score["brier"],
+                average_precision=score["average_precision"],
+                seconds=0.4,
+                predictions=p.astype(np.float32),
+            )
+            rows.append(BaselineRow("threshold_1pct", h, "a25", "d" * 32, result, dates))
+    return StudyData(
+        trials=table,
+        epochs=pd.DataFrame(epochs, columns=[*epoch_rows("", 0)[0]]),
+        baselines=tuple(rows),
+        predictions=predictions,
+        cells=planned.assign(trials_wanted=30, status="done"),
+        source="fts.db",
+    )
+
+
+def validation_days(horizon, n=640):
+    rng = np.random.default_rng(horizon)
+    signal = slow_noise(rng, n, 0.95)
+    return (rng.random(n) < 1 / (1 + np.exp(0.8 - signal))).astype(int), signal

@@ -1,0 +1,51 @@
+"""A baseline as a trial: speaks the protocol of fts.search.trial, fits one scikit-learn model, tells its scores.
+
+    python -m fts.analysis.baseline_trial --facts-fd 5        (the supervisor starts it for jobs of kind `baseline`)
+
+So baselines have rows, logs, predictions, intervals and a watchdog like every other trial.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fts.analysis.baselines import fit_one
+from fts.search.evidence import cell_data, data_facts, peak_bytes, reset_peak, write_predictions
+from fts.search.spec import TrialSpec
+from fts.search.trial import Orders, log_to, main, say
+
+
+def run_baseline(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
+    """started, then result: there is nothing in between worth a checkpoint, it takes seconds."""
+    log_to(Path(spec.log_path))
+    reset_peak()
+    data = cell_data(spec.data_root, spec.cell, spec.dry_run_rows)
+    yield {"fact": "started", **data_facts(data), "device": "cpu", "threads": spec.threads}
+    model, inputs = spec.params["model"], spec.params["inputs"]
+    say(f"{model} on {inputs}: n_train={data.n_train} n_val={data.n_val} n_pos={data.n_pos}")
+    scored = fit_one(model, inputs, data, seed=spec.seed % 2**32, n_jobs=spec.threads)
+    say(f"log loss {scored.loss:.4f} auc {scored.auc:.4f} [{scored.auc_low:.4f}, {scored.auc_high:.4f}]")
+    if spec.dry_run_rows is None:
+        folder = Path(spec.folder)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_predictions(folder / "predictions.parquet", data, scored.predictions)
+    value = scored.auc if spec.cell.objective == "val_auc" else scored.loss
+    yield {
+        "fact": "result",
+        "value": value,
+        "last_value": value,
+        "reason": "finished",
+        "badges": [],
+        "val_loss": scored.loss,
+        "val_auc": scored.auc,
+        "auc_low": scored.auc_low,
+        "auc_high": scored.auc_high,
+        "peak_bytes": peak_bytes(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(run_baseline))

@@ -1,0 +1,309 @@
+"""Says what may and what may not be concluded from a study, by rules that each answer a mistake made before.
+
+Errors come first: what is wrong must be repaired before a number is read. Then the three questions of the study, each
+with an answer that says how sure it is, then every reason for doubt by name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from fts.analysis.scaling import FEWEST_SIZES
+from fts.analysis.study import StudyData
+from fts.analysis.summary import CellSummary, Group
+
+Kind = Literal["error", "cannot", "caution", "can"]
+
+FEWEST_POSITIVES = 30  # lesson 1: 19 samples once drove 600 trials
+FEW_SAMPLES = 100
+COLLAPSED_SHARE = 0.25
+BUDGET_TOLERANCE = 0.25  # counted parameters against the budget's name
+NAMED_SIZE = {"2M": 2e6, "20M": 2e7, "200M": 2e8, "2B": 2e9}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence, what it is about, and how much weight it takes away or gives."""
+
+    kind: Kind
+    about: str  # experiments, or "study"
+    rule: str  # short name of the rule, so that findings can be counted
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One of the questions the study was made for."""
+
+    question: str
+    answer: str  # yes | no | cannot say
+    sentence: str
+
+
+def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Finding, ...]:
+    """Every finding, errors first, then what cannot be said, what calls for caution, and what can be said."""
+    found = [*_equal_labels(study.trials), *_mixed_data(study.trials), *_unused_parameters(study.trials)]
+    found += [*_wrong_sizes(study.trials), *_code(study.trials)]
+    for group in groups:
+        for cell in group.cells:
+            found += _about_cell(cell)
+        found += _about_group(group)
+    if study.test_openings:
+        opened = "; ".join(study.test_openings)
+        found.append(Finding("caution", "study", "test set opened", f"The test set has been opened: {opened}."))
+    order: list[Kind] = ["error", "cannot", "caution", "can"]
+    return tuple(sorted(found, key=lambda finding: order.index(finding.kind)))
+
+
+def answers(groups: tuple[Group, ...]) -> tuple[Answer, ...]:
+    """The three questions: better than the baseline? better with size? one search for all horizons?"""
+    return tuple(answer for group in groups for answer in (_beats_baseline(group), _scales(group), _one_search(group)))
+
+
+def missing(study: StudyData, groups: tuple[Group, ...]) -> tuple[str, ...]:
+    """What is not there yet, one sentence each."""
+    said = []
+    for group in groups:
+        for cell in group.cells:
+            done = cell.n_complete + cell.n_pruned + cell.n_failed
+            if cell.best is None:
+                reason = f" (job {cell.state})" if cell.state else ""
+                said.append(f"{cell.experiment}: no finished trial yet{reason}")
+                continue
+            if cell.trials_wanted is not None and done < cell.trials_wanted:
+                said.append(f"{cell.experiment}: {done} of {cell.trials_wanted} trials, job {cell.state}")
+            if cell.predictions is None:
+                said.append(f"{cell.name}: no stored predictions, so no calibration, luck or paired comparison")
+            if cell.baseline is None:
+                said.append(f"{cell.experiment}: no baselines on its data; `fts enqueue --matrix` queues them")
+        absent = [f"{b} h{h}" for b in group.budgets for h in group.horizons if group.cell(b, h) is None]
+        if absent:
+            said.append(f"{group.task} on {group.tier}: not planned: {', '.join(absent)}")
+    return tuple(said) if groups else ("no cell has been planned or run; `fts enqueue --matrix` makes the first ones",)
+
+
+def _about_cell(cell: CellSummary) -> Iterator[Finding]:
+    if cell.best is None:
+        return
+    name, best = cell.experiment, cell.best
+    n_val, n_pos = best["n_val"], best["n_pos"]
+    if pd.notna(n_pos) and min(n_pos, n_val - n_pos) < FEWEST_POSITIVES:
+        yield Finding(
+            "cannot",
+            name,
+            "validation too small",
+            f"{name}: {n_val:.0f} validation windows with {n_pos:.0f} positives carry no ranking of trials; "
+            f"at least {FEWEST_POSITIVES} of each class are needed.",
+        )
+    elif pd.notna(n_val) and n_val < FEW_SAMPLES:
+        yield Finding("caution", name, "validation small", f"{name}: only {n_val:.0f} validation windows.")
+    yield from _against_prior(cell)
+    yield from _against_baseline(cell)
+    yield from _against_luck(cell)
+    ended = cell.n_complete + cell.n_pruned
+    if ended and cell.n_collapsed / ended > COLLAPSED_SHARE:
+        yield Finding(
+            "caution",
+            name,
+            "collapsed",
+            f"{name}: {cell.n_collapsed} of {ended} trials collapsed to a constant prediction.",
+        )
+    if "collapsed" in best["badges"]:
+        yield Finding("cannot", name, "best collapsed", f"{cell.name}, the best trial, predicts a constant.")
+    if cell.n_seeds < 2:
+        yield Finding(
+            "caution",
+            name,
+            "one seed",
+            f"{name}: its winner was trained with one seed; how much of the score is the seed is unknown "
+            f"(`fts replicate {name} --seeds 5`).",
+        )
+
+
+def _against_prior(cell: CellSummary) -> Iterator[Finding]:
+    assert cell.best is not None
+    loss, prior = cell.best["val_loss"], cell.best["prior_loss"]
+    if pd.notna(loss) and pd.notna(prior) and loss >= prior:
+        yield Finding(
+            "cannot",
+            cell.experiment,
+            "class prior",
+            f"{cell.experiment}: its best loss {loss:.4f} is no better than the class prior's {prior:.4f}.",
+        )
+
+
+def _against_baseline(cell: CellSummary) -> Iterator[Finding]:
+    if cell.auc_gain is None or cell.baseline is None:
+        return
+    rival = f"{cell.baseline.result.name} ({cell.baseline.result.inputs})"
+    gain = cell.auc_gain.interval
+    told = f"AUC {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] against {rival}"
+    if not cell.auc_gain.clear:
+        yield Finding("cannot", cell.experiment, "baseline", f"{cell.experiment} is not shown to differ: {told}.")
+    elif gain.value < 0:
+        yield Finding("can", cell.experiment, "baseline", f"{cell.experiment} is worse than the baseline: {told}.")
+    else:
+        yield Finding("can", cell.experiment, "baseline", f"{cell.experiment} beats the baseline: {told}.")
+
+
+def _against_luck(cell: CellSummary) -> Iterator[Finding]:
+    luck = cell.luck
+    if luck is None:
+        return
+    told = (
+        f"the best of {luck.n_trials} trials without skill would reach {luck.expected_best:.3f} on average and stay "
+        f"below {luck.luck_limit:.3f} in 95 %"
+    )
+    if luck.beyond_luck:
+        sentence = f"{cell.experiment} ranks days better than luck: AUC {luck.observed:.3f}, while {told}."
+        yield Finding("can", cell.experiment, "luck", sentence)
+    else:
+        sentence = f"{cell.experiment}: AUC {luck.observed:.3f} is within luck; {told}."
+        yield Finding("cannot", cell.experiment, "luck", sentence)
+
+
+def _about_group(group: Group) -> Iterator[Finding]:
+    for curve in group.scaling:
+        if curve.refusal:
+            yield Finding("cannot", f"h{curve.horizon}", "sizes", f"{curve.refusal}.")
+    if group.variance.verdict == "cannot say":
+        yield Finding("cannot", "study", "horizon variance", group.variance.sentence)
+
+
+def _equal_labels(trials: pd.DataFrame) -> Iterator[Finding]:
+    """Lesson 2: three horizons once trained on the labels of one."""
+    known = trials.dropna(subset=["label_md5", "horizon"])
+    for md5, rows in known.groupby("label_md5"):
+        questions = sorted(
+            {f"{task} h{horizon:.0f}" for task, horizon in zip(rows["task"], rows["horizon"], strict=True)}
+        )
+        if len(questions) > 1:
+            names = ", ".join(sorted(set(rows["experiment"])))
+            yield Finding(
+                "error",
+                names,
+                "equal labels",
+                f"{' and '.join(questions)} were trained on the same labels ({str(md5)[:8]}): {names}. "
+                "Nothing about their difference can be believed.",
+            )
+
+
+def _mixed_data(trials: pd.DataFrame) -> Iterator[Finding]:
+    for (task, tier, horizon), rows in trials.groupby(["task", "tier", "horizon"]):
+        for column, word in (("data_md5", "data sets"), ("label_md5", "labels"), ("n_val", "validation sizes")):
+            if rows[column].nunique() > 1:
+                yield Finding(
+                    "error",
+                    f"{task} {tier} h{horizon:.0f}",
+                    "mixed data",
+                    f"{task} on {tier}, h{horizon:.0f}: {rows[column].nunique()} different {word} in one row of the "
+                    "matrix; its cells cannot be compared.",
+                )
+                break
+
+
+def _unused_parameters(trials: pd.DataFrame) -> Iterator[Finding]:
+    """Lesson 3: trials that were suggested different values and consumed the same configuration."""
+    if "params" not in trials:
+        return
+    known = trials[trials["effective_md5"].notna() & trials["params"].notna()]
+    reused = known["badges"].map(lambda badges: "reused" in badges).astype(bool)
+    for experiment, rows in known[~reused].groupby("experiment"):
+        idle: set[str] = set()
+        for _, twins in rows.groupby("effective_md5"):
+            idle |= _differing([_as_dict(value) for value in twins["params"]])
+        if idle:
+            yield Finding(
+                "error",
+                str(experiment),
+                "unused parameter",
+                f"{experiment}: {', '.join(sorted(idle))} was searched but never used: trials that differ in it "
+                "consumed the same configuration.",
+            )
+
+
+def _wrong_sizes(trials: pd.DataFrame) -> Iterator[Finding]:
+    """Lesson 33: a "200M" cell once held 6.4M parameters."""
+    for budget, named in NAMED_SIZE.items():
+        rows = trials[(trials["budget"] == budget) & trials["n_params"].notna()]
+        off = rows[(rows["n_params"] / named - 1).abs() > BUDGET_TOLERANCE]
+        if len(off):
+            yield Finding(
+                "error",
+                ", ".join(sorted(set(off["experiment"]))),
+                "size",
+                f"{len(off)} trials named {budget} have {off['n_params'].min():,.0f} to {off['n_params'].max():,.0f} "
+                "parameters, more than 25 % off.",
+            )
+
+
+def _code(trials: pd.DataFrame) -> Iterator[Finding]:
+    commits = sorted(trials["code_commit"].dropna().astype(str).str[:7].unique())
+    if len(commits) > 1:
+        sentence = f"Trials come from {len(commits)} versions of the code: {', '.join(commits)}."
+        yield Finding("caution", "study", "code versions", sentence)
+    dirty = int((trials["code_dirty"].fillna(0).astype(bool)).sum())
+    if dirty:
+        sentence = f"{dirty} of {len(trials)} trials ran on code with uncommitted changes."
+        yield Finding("caution", "study", "uncommitted code", sentence)
+
+
+def _beats_baseline(group: Group) -> Answer:
+    question = "Does any transformer beat the best cheap baseline?"
+    judged = [cell for cell in group.cells if cell.auc_gain is not None]
+    if not judged:
+        return Answer(question, "cannot say", "No cell has both predictions and baselines on the same days yet.")
+    better = [c for c in judged if c.auc_gain and c.auc_gain.clear and c.auc_gain.interval.value > 0]
+    worse = [c for c in judged if c.auc_gain and c.auc_gain.clear and c.auc_gain.interval.value < 0]
+    lucky = [c for c in better if c.luck is not None and not c.luck.beyond_luck]
+    counts = f"{len(better)} of {len(judged)} cells clearly better, {len(worse)} clearly worse"
+    if len(better) > len(lucky):
+        chance = 0.025 * len(judged)
+        return Answer(
+            question, "yes", f"{counts} (by chance alone {chance:.1f} would look better). One seed each counts."
+        )
+    if len(worse) == len(judged):
+        return Answer(question, "no", f"{counts}, each on the same validation days.")
+    return Answer(question, "not shown", f"{counts}; the intervals of the others include no difference.")
+
+
+def _scales(group: Group) -> Answer:
+    question = "Does it get better as it grows?"
+    fits = [(curve.horizon, curve.loss_fit) for curve in group.scaling if curve.loss_fit is not None]
+    if not fits:
+        most = max((len(set(curve.n_params)) for curve in group.scaling), default=0)
+        return Answer(
+            question,
+            "cannot say",
+            f"It takes at least {FEWEST_SIZES} sizes at one horizon to give a slope; there {_are(most)} so far.",
+        )
+    told = " ".join(f"h{horizon}: {fit.sentence}" for horizon, fit in fits)
+    verdicts = {fit.verdict for _, fit in fits}
+    if verdicts == {"scales"}:
+        return Answer(question, "yes", told)
+    if verdicts == {"no scaling seen"}:
+        return Answer(question, "not shown", told)
+    return Answer(question, "cannot say" if "cannot say" in verdicts else "in part", told)
+
+
+def _one_search(group: Group) -> Answer:
+    return Answer("Can one HPO serve all horizons?", group.variance.verdict, group.variance.sentence)
+
+
+def _are(n: int) -> str:
+    return "is 1" if n == 1 else f"are {n}"
+
+
+def _as_dict(value: object) -> dict[str, object]:
+    loaded = json.loads(value) if isinstance(value, str) else value
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def _differing(params: list[dict[str, object]]) -> set[str]:
+    names = {name for one in params for name in one}
+    return {name for name in names if len({json.dumps(one.get(name), sort_keys=True) for one in params}) > 1}

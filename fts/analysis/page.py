@@ -1,0 +1,197 @@
+"""The report's page as a template: one file that opens offline, prints well, and needs no script.
+
+Everything a study says passes through Jinja's autoescape; only figures drawn by us are inserted as markup.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+STYLE = """
+:root { --ink:#1f2328; --soft:#57606a; --line:#d8dee4; --wash:#f6f8fa; --good:#116329; --bad:#a40e26; --warn:#7d4e00; }
+* { box-sizing:border-box; }
+body { margin:0; color:var(--ink); background:#fff;
+  font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif; }
+main { max-width:1020px; margin:0 auto; padding:44px 28px 60px; }
+h1 { font:600 29px/1.2 Georgia,"Times New Roman",serif; margin:0 0 6px; }
+h2 { font:600 20px/1.3 Georgia,"Times New Roman",serif; margin:52px 0 6px;
+  padding-top:14px; border-top:1px solid var(--line); }
+h3 { font-size:14px; margin:22px 0 4px; }
+p.lead, p.note { color:var(--soft); margin:0 0 14px; max-width:76ch; }
+p.note { font-size:13px; }
+nav { font-size:13px; margin:14px 0 26px; }
+nav a { color:var(--soft); margin-right:14px; text-decoration:none; border-bottom:1px solid var(--line); }
+.answers { display:grid; grid-template-columns:repeat(auto-fit,minmax(270px,1fr)); gap:14px; margin:20px 0; }
+.answer { border:1px solid var(--line); border-top:4px solid var(--soft); border-radius:4px; padding:14px 16px; }
+.answer .q { font-size:13px; color:var(--soft); margin:0; }
+.answer .a { font:600 24px/1.3 Georgia,serif; margin:2px 0 6px; }
+.answer p.why { font-size:13px; margin:0; }
+.answer.yes { border-top-color:var(--good); } .answer.no { border-top-color:var(--bad); }
+.findings { list-style:none; padding:0; margin:8px 0 0; }
+.findings li { display:grid; grid-template-columns:138px 1fr; gap:12px;
+  padding:5px 0; border-bottom:1px solid var(--wash); font-size:14px; }
+.findings .rule { font-size:12px; color:var(--soft); padding-top:2px; }
+.box { border-left:4px solid var(--line); padding:2px 0 2px 16px; margin:18px 0; }
+.box h3 { margin-top:2px; }
+.error { border-color:var(--bad); } .error h3 { color:var(--bad); }
+.cannot { border-color:var(--warn); } .cannot h3 { color:var(--warn); }
+.can { border-color:var(--good); } .can h3 { color:var(--good); }
+table { border-collapse:collapse; font-size:13px; font-variant-numeric:tabular-nums; margin:10px 0; }
+th { text-align:left; font-weight:600; border-bottom:1.5px solid var(--ink); padding:4px 12px 4px 0;
+  vertical-align:bottom; }
+td { border-bottom:1px solid var(--line); padding:5px 12px 5px 0; vertical-align:top; }
+td.n, th.n { text-align:right; }
+.matrix td { min-width:205px; padding:9px 14px 9px 0; }
+.matrix .big { font-size:18px; font-weight:600; }
+.matrix .sub { color:var(--soft); font-size:12px; display:block; }
+.up { color:var(--good); } .down { color:var(--bad); } .flat { color:var(--soft); }
+.wide { overflow-x:auto; }
+figure { margin:16px 0 6px; overflow-x:auto; }
+figure svg { width:100%; height:auto; min-width:560px; }
+figcaption { font-size:13px; color:var(--soft); max-width:80ch; }
+code, .mono { font:12px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace; overflow-wrap:anywhere; }
+summary { cursor:pointer; font-size:13px; color:var(--soft); margin:10px 0; }
+footer { margin-top:56px; padding-top:14px; border-top:1px solid var(--line); color:var(--soft); font-size:12px; }
+@media (max-width:640px) { main { padding:24px 16px; } .findings li { grid-template-columns:1fr; gap:0; } }
+@media print { body { font-size:11px; } main { padding:0; max-width:none; } nav { display:none; }
+  h2, figure, .answer, .box, tr { break-inside:avoid; } details > * { display:block; } }
+"""
+
+TEMPLATE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<title>{{ title }}</title>
+<style>{{ style }}</style>
+</head>
+<body>
+<main>
+<h1>{{ title }}</h1>
+<p class="lead">{{ lead }}</p>
+<nav aria-label="Sections"><a href="#conclusions">conclusions</a><a href="#matrix">matrix</a>
+{%- for group in groups %}{% for figure in group.figures %}<a href="#{{ figure.id }}">{{ figure.title|lower }}</a>
+{%- endfor %}{% endfor %}<a href="#provenance">provenance</a></nav>
+
+<section id="conclusions">
+<div class="answers">
+{%- for answer in answers %}
+<div class="answer {{ 'yes' if answer.answer == 'yes' else 'no' if answer.answer == 'no' else 'open' }}">
+<p class="q">{{ answer.question }}</p><p class="a">{{ answer.answer|capitalize }}</p>
+<p class="why">{{ answer.sentence }}</p>
+</div>
+{%- endfor %}
+</div>
+{%- for kind, heading in kinds %}
+{%- if findings[kind] %}
+<div class="box {{ kind }}">
+<h3>{{ heading }}</h3>
+<ul class="findings">
+{%- for finding in findings[kind] %}
+<li><span class="rule">{{ finding.rule }}</span><span>{{ finding.sentence }}</span></li>
+{%- endfor %}
+</ul>
+</div>
+{%- endif %}
+{%- endfor %}
+{%- if missing %}
+<div class="box">
+<h3>Not there yet</h3>
+<ul class="findings">
+{%- for sentence in missing %}
+<li><span class="rule">missing</span><span>{{ sentence }}</span></li>
+{%- endfor %}
+</ul>
+</div>
+{%- endif %}
+</section>
+
+<section id="matrix">
+<h2>The matrix</h2>
+<p class="note">Validation AUC of each cell's best trial with its 95&nbsp;% interval (stationary block bootstrap), then
+its paired difference to the strongest cheap baseline on the same days. n is validation windows and how many are
+positive; n effective is how many independent windows would give an interval as wide.</p>
+{%- for group in groups %}
+<h3>{{ group.name }}</h3>
+<div class="wide"><table class="matrix">
+<tr><th></th>{% for horizon in group.horizons %}<th>h{{ horizon }}</th>{% endfor %}</tr>
+{%- for row in group.matrix %}
+<tr><th>{{ row.budget }}</th>
+{%- for cell in row.cells %}
+<td>{% if cell.auc %}<span class="big">{{ cell.auc }}</span> <span class="sub">{{ cell.interval }}</span>
+<span class="sub {{ cell.direction }}">{{ cell.versus }}</span>
+<span class="sub">{{ cell.loss }}</span><span class="sub">{{ cell.counts }}</span>
+<span class="sub">{{ cell.trials }}</span>
+{%- else %}<span class="sub">{{ cell.trials }}</span>{% endif %}</td>
+{%- endfor %}</tr>
+{%- endfor %}
+</table></div>
+{%- if group.baselines %}
+<h3>Baselines</h3>
+<div class="wide"><table>
+<tr><th>horizon</th><th>baseline</th><th>sees</th><th class="n">AUC</th><th class="n">95&nbsp;%</th>
+<th class="n">loss</th><th class="n">Brier</th><th class="n">avg. precision</th>
+<th class="n">n (pos)</th><th class="n">seconds</th></tr>
+{%- for row in group.baselines %}
+<tr>{% for value in row[:3] %}<td>{{ value }}</td>{% endfor %}
+{% for value in row[3:] %}<td class="n">{{ value }}</td>{% endfor %}</tr>
+{%- endfor %}
+</table></div>
+{%- endif %}
+{%- if group.scores %}
+<h3>Scores of the best trials</h3>
+<div class="wide"><table>
+<tr>{% for head in group.scores[0] %}<th{% if not loop.first %} class="n"{% endif %}>{{ head }}</th>{% endfor %}</tr>
+{%- for row in group.scores[1:] %}
+<tr><td>{{ row[0] }}</td>{% for value in row[1:] %}<td class="n">{{ value }}</td>{% endfor %}</tr>
+{%- endfor %}
+</table></div>
+{%- endif %}
+{%- endfor %}
+</section>
+
+{%- for group in groups %}
+{%- for figure in group.figures %}
+<section id="{{ figure.id }}">
+<h2>{{ figure.title }}</h2>
+<figure role="img" aria-label="{{ figure.title }}: {{ figure.caption }}">{{ figure.svg|safe }}
+<figcaption>{{ figure.caption }}</figcaption></figure>
+{%- if figure.table %}
+<div class="wide"><table>
+<tr>{% for head in figure.table[0] %}<th>{{ head }}</th>{% endfor %}</tr>
+{%- for row in figure.table[1:] %}
+<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
+{%- endfor %}
+</table></div>
+{%- endif %}
+</section>
+{%- endfor %}
+{%- endfor %}
+
+<section id="provenance">
+<h2>Where every number comes from</h2>
+<p class="note">One row per best trial. The trial is the name that <code>fts trials</code> and <code>fts curve</code>
+take; label is the fingerprint of the labels it was trained and judged on.</p>
+<div class="wide"><table class="mono">
+<tr>{% for head in provenance[0] %}<th>{{ head }}</th>{% endfor %}</tr>
+{%- for row in provenance[1:] %}
+<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
+{%- endfor %}
+</table></div>
+<details><summary>Files beside this page</summary><p class="mono">{{ files|join(', ') }}</p></details>
+</section>
+<footer>{{ footer }}</footer>
+</main>
+</body>
+</html>
+"""
+
+
+def render(content: dict[str, Any]) -> str:
+    """The page; every value is escaped but figures' SVG."""
+    from jinja2 import Environment, StrictUndefined  # here, not above: only a report needs them
+    from markupsafe import Markup
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return environment.from_string(TEMPLATE).render(**content, style=Markup(STYLE))

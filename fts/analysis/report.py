@@ -1,0 +1,175 @@
+"""Writes the report: one page that opens offline, its figures, and every table again as CSV and JSON.
+
+    write_report(StudyData(trials, epochs, baselines, predictions, cells), "outputs/report")
+
+Works on nothing, on half a matrix and on all of it, and says at the top what can be concluded and what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fts.analysis import tables
+from fts.analysis.conclusions import Finding, answers, findings, missing
+from fts.analysis.figures import draw_all, write_figure
+from fts.analysis.page import render
+from fts.analysis.study import StudyData
+from fts.analysis.summary import Group, summarise
+
+KINDS = (
+    ("error", "Repair first: these errors make numbers below unreadable"),
+    ("cannot", "What these data cannot show"),
+    ("can", "What these data show"),
+    ("caution", "Read with caution"),
+)
+CAPTIONS = {
+    "results": (
+        "Results",
+        "Dot and line: AUC of the best trial and its 95 % interval. Band: the strongest cheap baseline and its "
+        "interval. Black tick: 95 % of searches as long as this one, but without skill, end below it.",
+    ),
+    "learning_curves": (
+        "Learning curves",
+        "Each cell's best trial. The ring is the epoch whose loss counts; dotted, the loss of always saying the class "
+        "prior. The gap between validation and training after the ring is what early stopping spared.",
+    ),
+    "scaling": (
+        "Scaling",
+        "Best trial of each size with its interval. A solid line is a law that beats a constant, a dashed one does "
+        "not. The search's own luck differs between sizes and is not in these intervals.",
+    ),
+    "calibration": (
+        "Calibration",
+        "On the diagonal, a promise of 30 % comes true in 30 of 100 cases. Dots are tenths of the days, their area the "
+        "number of days; lines are Wilson's 95 % interval.",
+    ),
+    "hyperparameters": (
+        "Horizon variance: where the best trials lie",
+        "Coloured: the best fifth of each cell; grey: all of its trials; bar: median. Eta squared is the share of the "
+        "spread that lies between horizons, p the chance of as much with horizons dealt at random.",
+    ),
+    "importance": (
+        "Parameter importance",
+        "Share of the objective's variance that a parameter explains in one cell's trials. Pale bars do not pass what "
+        "a random number explains.",
+    ),
+    "depth_width": (
+        "Depth against width",
+        "Each trial by shape, darker is better within its cell; black outlines are the best of each horizon.",
+    ),
+    "cost": ("Cost", "Time in training over all trials of a cell, reused ones included."),
+}
+
+
+def write_report(study: StudyData, folder: Path | str, seed: int = 0) -> Path:
+    """Writes index.html, figures/*.svg and *.png, and the CSV and JSON twins into `folder`; returns the page's path.
+
+    Same study and seed, same page to the byte. A full 4 x 3 matrix takes about a minute; nothing is drawn that the
+    data do not carry.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    groups = summarise(study, seed)
+    found = findings(study, groups)
+    twins = tables.all_tables(study, groups, found)
+    files = [name for table, frame in twins.items() for name in _write_twin(folder, table, frame)]
+    drawn = [_drawn(study, group, folder, k, len(groups)) for k, group in enumerate(groups, start=1)]
+    files += [f"figures/{figure['file']}.{kind}" for shown in drawn for figure in shown for kind in ("svg", "png")]
+    content = {
+        "title": study.title,
+        "lead": _lead(study, groups),
+        "answers": [asdict(answer) for answer in answers(groups)],
+        "kinds": KINDS,
+        "findings": {kind: [asdict(f) for f in found if f.kind == kind] for kind, _ in KINDS},
+        "missing": missing(study, groups),
+        "groups": [_shown(study, group, figures) for group, figures in zip(groups, drawn, strict=True)],
+        "provenance": tables.as_rows(tables.provenance(groups)),
+        "files": files,
+        "footer": " · ".join(part for part in ("fts report", study.source, study.made_at) if part),
+    }
+    _write_text(folder / "summary.json", _json(_summary(study, groups, found)))
+    page = folder / "index.html"
+    _write_text(page, render(content))
+    return page
+
+
+def _shown(study: StudyData, group: Group, figures: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "name": " on ".join(part for part in (group.task, group.tier) if part),
+        "horizons": group.horizons,
+        "matrix": tables.matrix(group),
+        "baselines": tables.baseline_rows(study, group),
+        "scores": tables.score_rows(group),
+        "figures": figures,
+    }
+
+
+def _drawn(study: StudyData, group: Group, folder: Path, number: int, n_groups: int) -> list[dict[str, Any]]:
+    """Each figure of a group, written, with what the page says about it."""
+    shown = []
+    for name, figure in draw_all(study, group).items():
+        file = name if n_groups == 1 else f"{name}_{number}"
+        title, caption = CAPTIONS[name]
+        shown.append(
+            {
+                "id": file.replace("_", "-"),
+                "file": file,
+                "title": title if n_groups == 1 else f"{title}: {group.task} on {group.tier}",
+                "caption": caption,
+                "svg": write_figure(figure, folder / "figures", file),
+                "table": tables.beside_figure(name, group),
+            }
+        )
+    return shown
+
+
+def _lead(study: StudyData, groups: tuple[Group, ...]) -> str:
+    cells = [cell for group in groups for cell in group.cells]
+    if not cells:
+        return "Nothing has been run yet."
+    done = sum(cell.best is not None for cell in cells)
+    trials = study.trials[study.trials["kind"] == "cell"]
+    counts = trials["status"].value_counts()
+    told = ", ".join(f"{counts[s]} {s}" for s in ("complete", "pruned", "failed", "running") if s in counts)
+    hours = sum(cell.minutes for cell in cells) / 60
+    sealed = "opened" if study.test_openings else "sealed"
+    return (
+        f"{done} of {len(cells)} cells have results, from {len(trials)} trials ({told}) and {hours:.1f} hours of "
+        f"training. All scores are on validation data; the test set is {sealed}."
+    )
+
+
+def _summary(study: StudyData, groups: tuple[Group, ...], found: tuple[Finding, ...]) -> dict[str, Any]:
+    return {
+        "title": study.title,
+        "answers": [asdict(answer) for answer in answers(groups)],
+        "findings": [asdict(finding) for finding in found],
+        "missing": list(missing(study, groups)),
+        "horizon_variance": [{"task": group.task, "tier": group.tier, **asdict(group.variance)} for group in groups],
+        "scaling": [
+            {"task": group.task, "tier": group.tier, **asdict(curve)} for group in groups for curve in group.scaling
+        ],
+    }
+
+
+def _write_twin(folder: Path, name: str, frame: pd.DataFrame) -> list[str]:
+    _write_text(folder / f"{name}.csv", tables.safe_for_spreadsheets(frame).to_csv(index=False))
+    _write_text(folder / f"{name}.json", _json(json.loads(frame.to_json(orient="records", double_precision=15))))
+    return [f"{name}.csv", f"{name}.json"]
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2, default=str) + "\n"
+
+
+def _write_text(path: Path, text: str) -> None:
+    """All or nothing: a reader sees the old page or the new one."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text)
+    part.replace(path)

@@ -1,0 +1,88 @@
+"""What a report is made of: trials, curves, baselines and predictions of a study, as plain frozen tables.
+
+Whoever holds the database fills a StudyData; this package never opens it. Half-finished is normal: every part may be
+empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fts.analysis.baselines import BaselineResult
+from fts.analysis.data import tidy_trials
+
+EPOCH_COLUMNS = ("experiment", "number", "epoch", "train_loss", "val_loss", "train_auc", "val_auc")
+CELL_COLUMNS = ("experiment", "budget", "horizon", "task", "tier", "trials_wanted", "status")
+PREDICTION_COLUMNS = ("date", "y", "p")
+
+
+class BadPredictions(ValueError):
+    """A predictions file is not what a trial writes."""
+
+
+@dataclass(frozen=True)
+class BaselineRow:
+    """One baseline on the validation windows of every cell with this task, horizon, tier and data."""
+
+    task: str
+    horizon: int
+    tier: str
+    data_md5: str
+    result: BaselineResult
+    dates: np.ndarray  # datetime64[D], n_val: the last day of each window, in the order of result.predictions
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """Everything `write_report` and `summarise` read.
+
+    trials: any table `tidy_trials` accepts (v_trials, exports). epochs: EPOCH_COLUMNS and more; experiment and number
+    name the trial. predictions: `fts.analysis.data.trial_name` -> table of PREDICTION_COLUMNS, for best trials (others
+    are ignored). cells: CELL_COLUMNS of what was planned, so that the report can say what is missing. test_openings:
+    one sentence per opened test set (who, when, which cell).
+    """
+
+    trials: pd.DataFrame
+    epochs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(EPOCH_COLUMNS)))
+    baselines: tuple[BaselineRow, ...] = ()
+    predictions: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    cells: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CELL_COLUMNS)))
+    test_openings: tuple[str, ...] = ()
+    title: str = "Does a transformer for daily prices get better as it grows?"
+    source: str = ""  # where the rows come from, shown in the footer
+    made_at: str = ""  # UTC, as text; empty: not shown, so that equal data give an equal page
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "trials", newest_jobs(tidy_trials(self.trials)))
+        for name, frame, columns in (
+            ("epochs", self.epochs, EPOCH_COLUMNS[:5]),
+            ("cells", self.cells, CELL_COLUMNS),
+        ):
+            if lacking := [column for column in columns if column not in frame]:
+                raise ValueError(f"the {name} table lacks {', '.join(lacking)}; expected {', '.join(columns)}")
+
+
+def newest_jobs(trials: pd.DataFrame) -> pd.DataFrame:
+    """One search per experiment: when a cell was enqueued again with another specification, the latest job's trials."""
+    if "job" not in trials or trials.empty:
+        return trials
+    latest = trials.groupby(["experiment", "kind"])["job"].transform("max")
+    return trials[trials["job"] == latest].reset_index(drop=True)
+
+
+def read_predictions(path: Path | str) -> pd.DataFrame:
+    """A trial's predictions.parquet: date (sorted, unique), y (0/1) and p in [0, 1]; raises BadPredictions."""
+    frame = pd.read_parquet(path)
+    if lacking := [column for column in PREDICTION_COLUMNS if column not in frame]:
+        raise BadPredictions(f"{path} lacks the columns {', '.join(lacking)}; expected date, y and p")
+    frame = frame[list(PREDICTION_COLUMNS)].assign(date=pd.to_datetime(frame["date"])).sort_values("date")
+    if frame["date"].duplicated().any() or frame.isna().to_numpy().any() or not frame["p"].between(0, 1).all():
+        raise BadPredictions(
+            f"{path} has doubled days, gaps, or probabilities outside 0..1; the trial must be run again"
+        )
+    return frame.reset_index(drop=True)

@@ -1,0 +1,272 @@
+"""The report's numbers as tables: for the page, and as the CSV and JSON twins that other programs read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from fts.analysis.conclusions import Finding
+from fts.analysis.intervals import Difference, Interval
+from fts.analysis.study import StudyData
+from fts.analysis.summary import CellSummary, Group
+
+NONE = "–"
+PROVENANCE = (
+    "data_md5",
+    "label_md5",
+    "code_commit",
+    "code_dirty",
+    "seed",
+    "torch_version",
+    "host",
+    "device",
+    "threads",
+)
+CELL_FIELDS = (
+    "experiment", "budget", "horizon", "task", "tier", "state", "trials_wanted", "n_complete", "n_pruned", "n_failed",
+    "n_collapsed", "minutes", "energy_wh", "n_seeds", "seed_sd",
+)  # fmt: skip
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
+
+
+def all_tables(study: StudyData, groups: tuple[Group, ...], found: tuple[Finding, ...]) -> dict[str, pd.DataFrame]:
+    """Every table by file name."""
+    shown = study.trials.assign(badges=[" ".join(badges) for badges in study.trials["badges"]])
+    return {
+        "cells": cells(groups),
+        "baselines": baselines(study),
+        "horizon_variance": pd.DataFrame(
+            [
+                {"task": group.task, "tier": group.tier, **_flat(vars(effect))}
+                for group in groups
+                for effect in group.variance.effects
+            ]
+        ),
+        "scaling": scaling(groups),
+        "importance": pd.DataFrame(
+            [
+                {"experiment": experiment, **vars(row)}
+                for group in groups
+                for experiment, rows in group.importance.items()
+                for row in rows
+            ]
+        ),
+        "findings": pd.DataFrame([vars(finding) for finding in found], columns=["kind", "about", "rule", "sentence"]),
+        "provenance": provenance(groups),
+        "trials": shown.drop(columns=[name for name in ("params", "effective", "recipe") if name in shown]),
+    }
+
+
+def cells(groups: tuple[Group, ...]) -> pd.DataFrame:
+    """One row per cell with every score, interval and count."""
+    return pd.DataFrame([_cell_row(cell) for group in groups for cell in group.cells])
+
+
+def baselines(study: StudyData) -> pd.DataFrame:
+    rows = []
+    for row in study.baselines:
+        kept = {name: value for name, value in vars(row.result).items() if name != "predictions"}
+        rows.append({"task": row.task, "horizon": row.horizon, "tier": row.tier, "data_md5": row.data_md5, **kept})
+    return pd.DataFrame(rows)
+
+
+def scaling(groups: tuple[Group, ...]) -> pd.DataFrame:
+    """One row per point, with its horizon's fit repeated."""
+    rows = []
+    for group in groups:
+        for curve in group.scaling:
+            fit = curve.loss_fit
+            law = {} if fit is None else {f"law_{k}": v for k, v in vars(fit.law).items()}
+            extra = {} if fit is None else {k: v for k, v in vars(fit).items() if k not in ("law", "sentence")}
+            for n, loss, auc in zip(curve.n_params, curve.losses, curve.aucs, strict=True):
+                point = {"n_params": n, "val_loss": loss, "val_auc": auc, "refusal": curve.refusal}
+                rows.append({"task": group.task, "tier": group.tier, "horizon": curve.horizon, **point, **law, **extra})
+    return pd.DataFrame(rows)
+
+
+def provenance(groups: tuple[Group, ...]) -> pd.DataFrame:
+    """Where each best value comes from: trial, data, labels, code, machine."""
+    rows = []
+    for cell in (cell for group in groups for cell in group.cells if cell.best is not None):
+        assert cell.best is not None
+        kept = {name: cell.best.get(name) for name in PROVENANCE}
+        auc = None if cell.auc is None else cell.auc.value
+        shape = {"architecture": cell.best["architecture"], "n_params": cell.best["n_params"]}
+        rows.append({"trial": cell.name, "objective": cell.best["value"], "auc": auc, **shape, **kept})
+    return pd.DataFrame(rows, columns=["trial", "objective", "auc", "architecture", "n_params", *PROVENANCE])
+
+
+def matrix(group: Group) -> list[dict[str, Any]]:
+    """Rows of the page's matrix, as text."""
+    return [{"budget": b, "cells": [_matrix_cell(group.cell(b, h)) for h in group.horizons]} for b in group.budgets]
+
+
+def baseline_rows(study: StudyData, group: Group) -> list[list[str]]:
+    ours = [row for row in study.baselines if (row.task, row.tier) == (group.task, group.tier)]
+    ours.sort(key=lambda row: (row.horizon, -row.result.auc))
+    return [
+        [
+            f"h{row.horizon}",
+            r.name,
+            r.inputs,
+            f"{r.auc:.3f}",
+            f"{r.auc_low:.3f} to {r.auc_high:.3f}",
+            f"{r.loss:.4f}",
+            f"{r.brier:.4f}",
+            f"{r.average_precision:.3f}",
+            f"{r.n_val} ({r.n_pos})",
+            f"{r.seconds:.1f}",
+        ]
+        for row in ours
+        for r in [row.result]
+    ]
+
+
+def score_rows(group: Group) -> list[list[str]]:
+    """Head and rows of every score with its interval; empty without stored predictions."""
+    judged = [(cell, cell.scores) for cell in group.cells if cell.scores is not None]
+    if not judged:
+        return []
+    head = "cell|loss|Brier|avg. precision|precision|recall|calibration error|luck: best of n, 95 %|deflated AUC"
+    rows = [
+        [
+            f"{cell.budget} h{cell.horizon}",
+            _ranged(scores.log_loss, 4),
+            _ranged(scores.brier, 4),
+            _ranged(scores.average_precision),
+            f"{_ranged(scores.precision)}, {scores.n_hit} of {scores.n_flagged}",
+            f"{_ranged(scores.recall)}, {scores.n_hit} of {scores.n_pos}",
+            _ranged(scores.calibration_error),
+            NONE if cell.luck is None else f"{cell.luck.luck_limit:.3f} of {cell.luck.n_trials}",
+            NONE if cell.luck is None else f"{cell.luck.deflated:.3f}",
+        ]
+        for cell, scores in judged
+    ]
+    return [head.split("|"), *rows]
+
+
+def beside_figure(name: str, group: Group) -> list[list[str]]:
+    """A small table under a figure, head first; empty for figures that say it all."""
+    if name == "hyperparameters" and group.variance.effects:
+        head = ["parameter", *[f"median h{h}" for h in group.variance.horizons]]
+        head += ["eta²", "by chance", "p, corrected", "p, cells as votes"]
+        return [
+            head,
+            *[
+                [
+                    effect.label,
+                    *[f"{effect.medians[h]:.3g}" if h in effect.medians else NONE for h in group.variance.horizons],
+                    f"{effect.eta_squared:.2f}",
+                    f"{effect.by_chance:.2f}",
+                    f"{effect.p_holm:.3f}",
+                    NONE if effect.p_cells is None else f"{effect.p_cells:.3f}",
+                ]
+                for effect in group.variance.effects
+            ],
+        ]
+    if name == "scaling":
+        told = [[f"h{c.horizon}", c.refusal or (c.loss_fit.sentence if c.loss_fit else NONE)] for c in group.scaling]
+        return [["horizon", "L(N) = E + A N^-alpha"], *told]
+    return []
+
+
+def as_rows(frame: pd.DataFrame) -> list[list[str]]:
+    """Head and rows as text for a page; fingerprints shortened."""
+    rows = [[_short(name, value) for name, value in row.items()] for row in frame.to_dict("records")]
+    return [[str(name) for name in frame.columns], *rows]
+
+
+def safe_for_spreadsheets(frame: pd.DataFrame) -> pd.DataFrame:
+    """Text that a spreadsheet would take for a formula gets a quote in front."""
+
+    def quoted(value: Any) -> Any:
+        return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+
+    text = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
+    return frame.assign(**{str(name): [quoted(value) for value in frame[name]] for name in text})
+
+
+def _cell_row(cell: CellSummary) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(cell, name) for name in CELL_FIELDS}
+    row["trial"] = cell.name
+    best = cell.best or {}
+    row |= {name: best.get(name) for name in ("architecture", "n_params", "n_val", "n_pos", "prior_loss", "base_rate")}
+    for name, interval in (("auc", cell.auc), ("loss", cell.loss)):
+        row |= _spread(name, interval)
+    if cell.scores is not None:
+        row |= {"n_effective": cell.scores.n_effective, "block_days": cell.scores.block, "rate": cell.scores.rate}
+        for name in ("brier", "average_precision", "precision", "recall", "calibration_error"):
+            row |= _spread(name, getattr(cell.scores, name))
+    if cell.baseline is not None:
+        row |= {"baseline": cell.baseline.result.name, "baseline_inputs": cell.baseline.result.inputs}
+        row["baseline_auc"] = cell.baseline.result.auc
+    gains = (("auc_gain", cell.auc_gain), ("loss_gain", cell.loss_gain), ("gain_over_prior", cell.prior_gain))
+    for name, gain in gains:
+        row |= _spread(name, gain.interval if gain else None)
+    if cell.luck is not None:
+        row |= {f"luck_{name}": value for name, value in vars(cell.luck).items()}
+    return row
+
+
+def _matrix_cell(cell: CellSummary | None) -> dict[str, Any]:
+    if cell is None:
+        return {"auc": "", "trials": "not planned"}
+    trials = f"{cell.n_complete} complete, {cell.n_pruned} pruned, {cell.n_failed} failed"
+    trials += f" of {cell.trials_wanted}" if cell.trials_wanted is not None else ""
+    if cell.best is None or cell.auc is None:
+        return {"auc": "", "trials": f"{cell.state or 'no result yet'}: {trials}"}
+    best, loss = cell.best, "no loss recorded"
+    if pd.notna(best["val_loss"]):
+        loss = f"loss {best['val_loss']:.4f}"
+        loss += f", prior {best['prior_loss']:.4f}" if pd.notna(best["prior_loss"]) else ""
+    counts = f"n {_whole(best['n_val'])} ({_whole(best['n_pos'])} positive)"
+    counts += f", n effective {cell.scores.n_effective:.0f}" if cell.scores is not None else ""
+    return {
+        "auc": f"{cell.auc.value:.3f}",
+        "interval": f"{cell.auc.low:.3f} to {cell.auc.high:.3f}",
+        "versus": _versus(cell.auc_gain, cell),
+        "direction": _direction(cell.auc_gain),
+        "loss": loss,
+        "counts": counts,
+        "trials": f"{trials}; {best['architecture']}",
+    }
+
+
+def _versus(gain: Difference | None, cell: CellSummary) -> str:
+    if gain is None or cell.baseline is None:
+        return "no baseline on the same days"
+    interval = gain.interval
+    return f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}] vs {cell.baseline.result.name}"
+
+
+def _direction(gain: Difference | None) -> str:
+    if gain is None or not gain.clear:
+        return "flat"
+    return "up" if gain.interval.value > 0 else "down"
+
+
+def _spread(name: str, interval: Interval | None) -> dict[str, float | None]:
+    ends = (None, None, None) if interval is None else (interval.value, interval.low, interval.high)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+
+
+def _ranged(interval: Interval, digits: int = 3) -> str:
+    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def _flat(effect: dict[str, Any]) -> dict[str, Any]:
+    medians = {f"median_h{h}": value for h, value in effect["medians"].items()}
+    return {**{k: v for k, v in effect.items() if k != "medians"}, **medians}
+
+
+def _short(name: Any, value: Any) -> str:
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return NONE
+    if isinstance(value, float):
+        return f"{value:,.0f}" if name == "n_params" else f"{value:.4f}"
+    return str(value)[:8] if str(name).endswith("_md5") or name == "code_commit" else str(value)
+
+
+def _whole(value: Any) -> str:
+    return NONE if pd.isna(value) else f"{value:.0f}"
