@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 TRIAL_MODULE = ("-m", "fts.search.trial")
+BASELINE_MODULE = ("-m", "fts.analysis.baseline_trial")
 
 
 class BadSetting(ValueError):

@@ -35,21 +35,23 @@ class Slot:
         self.index, self.places, self.settings, self.sensors = index, places, settings, sensors
         self.guard = Guard(Thresholds.from_env())
         self._child: ChildProcess | None = None
+        self._module: tuple[str, ...] = TRIAL_MODULE
         self._watchdog: Watchdog | None = None
         self._first_rss: int | None = None
 
-    def child(self) -> ChildProcess:
-        """The living trial process; started when there is none."""
-        if self._child is not None and self._child.poll() is None:
+    def child(self, module: tuple[str, ...] = TRIAL_MODULE) -> ChildProcess:
+        """The living trial process of that kind; started when there is none."""
+        if self._child is not None and self._child.poll() is None and module == self._module:
             return self._child
         self.close()
         allowed = self.memory_limit()
         # no address-space limit: torch reserves far more than it uses; the watchdog watches what is resident
         self._child = ChildProcess(
-            [sys.executable, *TRIAL_MODULE],
+            [sys.executable, *module],
             self.places.logs / f"trial_process_{self.index}.log",
             threads=self.settings.threads,
         )
+        self._module = module
         limits = MemoryLimits.for_trial(allowed, psutil.virtual_memory().total)
         pace = PaceLimits(**self.settings.stall)  # type: ignore[arg-type]  # its integer fields are not offered
         self._watchdog = Watchdog(self._child, limits, self.sensors, self.guard, pace=pace)
@@ -60,7 +62,7 @@ class Slot:
     def watch(self, db: Any, claim: Claim, trial: Trial) -> Watch:
         """The watchdog of the living process, told that another trial begins."""
         assert self._child is not None and self._watchdog is not None, "a trial process must run before it is watched"
-        batch = int(trial.effective["effective_batch"])
+        batch = int(trial.effective.get("effective_batch", 1))
         device, threads = trial.device or self.settings.device, trial.threads or self.settings.threads
         self._watchdog.begin_trial(queries.usual_step_s(db, trial.architecture, batch, device, threads))
         return Watch(db, claim, trial, self._child, self._watchdog)

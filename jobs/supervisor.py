@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fts.analysis.baselines import BASELINES
 from fts.search.prune import should_prune
 from fts.search.spec import CellSpec, TrialSpec, config_md5, effective_config, seed_for
 from fts.search.spec import trial_folder as folder_of
@@ -21,7 +22,7 @@ from jobs import exports
 from jobs.attempt import Attempt, End, Wish
 from jobs.commands.matrix import code_version
 from jobs.process import ChildProcess
-from jobs.settings import Places, WorkerSettings
+from jobs.settings import BASELINE_MODULE, TRIAL_MODULE, Places, WorkerSettings
 from jobs.slot import Slot
 from state import queries, transitions
 from state.errors import LabelClash, ResumeMismatch
@@ -123,7 +124,7 @@ class Supervisor:
             params=params,
             effective=effective,
             effective_md5=md5,
-            architecture=effective["architecture"],
+            architecture=effective.get("architecture") or f"{effective['model']} ({effective['inputs']})",
             objective=self.cell.objective,
             seed=seed_for(self.cell.seed, number, "train"),
             code_commit=self.code[0],
@@ -150,6 +151,8 @@ class Supervisor:
         )
 
     def _draw(self, number: int) -> dict[str, Any]:
+        if self.cell.kind == "baseline":
+            return dict(BASELINES[number])
         if number < len(self.cell.warm_start):
             return dict(self.cell.warm_start[number])
         return suggest(self.cell.space, self._history(), self.cell.seed, number, self.cell.sampler, self.maximize)
@@ -202,7 +205,7 @@ class Supervisor:
         return end.wish.reason if end.wish else "died"
 
     def _attempt(self, trial: Trial, spec: TrialSpec) -> End:
-        child = self.slot.child()
+        child = self.slot.child(BASELINE_MODULE if self.cell.kind == "baseline" else TRIAL_MODULE)
         watch = self.slot.watch(self.db, self.claim, trial)
         history = self._history(without=trial.number)
         curve: dict[int, float] = {}

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import platform
-import socket
-import sys
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +13,8 @@ from fts.analysis.intervals import TooFewSamples, auc_interval
 from fts.model.architecture import Architecture, ModelConfig
 from fts.model.patchtst import PatchTST
 from fts.search import dataset
-from fts.search.spec import CellSpec, TrialSpec, effective_config
+from fts.search.evidence import cell_data, data_facts, peak_bytes, write_predictions
+from fts.search.spec import TrialSpec, effective_config
 from fts.training.config import TrainConfig
 from fts.training.trainer import Trainer, TrainingData
 
@@ -38,26 +32,17 @@ class BuiltTrial:
 
     def facts(self) -> dict[str, Any]:
         """What this trial is, for its record: sizes, fingerprints, versions (lessons 2, 8, 33)."""
-        data, config = self.cell_data, self.train_config
+        config = self.train_config
         return {
             "n_params": sum(p.numel() for p in self.trainer.model.parameters()),
-            "n_train": data.n_train,
-            "n_val": data.n_val,
-            "n_pos": data.n_pos,
-            "prior_loss": data.prior_loss,
-            "label_md5": data.label.md5,
-            "base_rate": data.label.base_rate,
-            "data_md5": data.data_md5,
+            **data_facts(self.cell_data),
             "torch_version": torch.__version__,
-            "python_version": platform.python_version(),
-            "host": socket.gethostname(),
             "device": config.device,
             "threads": config.threads,
             "micro_batch": config.micro_batch,
             "accumulation": config.accumulation,
             "recipe": self.recipe,
             "predicted_bytes": self.predicted_bytes,
-            "pid": os.getpid(),
         }
 
     def summary(self) -> str:
@@ -157,54 +142,7 @@ def make_train_config(spec: TrialSpec, recipe: dict[str, Any], data: dataset.Cel
     )
 
 
-@lru_cache(maxsize=4)
-def _load(root: str, md5: str, task: str, horizon: int, context: int, split: str, least: int) -> dataset.CellData:
-    return dataset.load(
-        Path(root), md5, task=task, horizon=horizon, context=context, split=json.loads(split), min_positives=least
-    )
-
-
-def cell_data(root: str, cell: CellSpec, rows: int | None = None) -> dataset.CellData:
-    """The cell's data, sealed: nothing of the test period is read. `rows`: only so many windows, for a dry run."""
-    split = json.dumps(cell.split, sort_keys=True)
-    data = _load(root, cell.data_md5, cell.task, cell.horizon, cell.context, split, cell.min_positives)
-    if rows is None:
-        return data
-    return replace(data, train_ends=data.train_ends[:rows], val_ends=data.val_ends[:rows])
-
-
 def tensors(data: dataset.CellData) -> TrainingData:
     """The same numbers as tensors that share their memory."""
     train, val = (torch.from_numpy(np.ascontiguousarray(e, dtype=np.int64)) for e in (data.train_ends, data.val_ends))
     return TrainingData(torch.from_numpy(data.features_TF), torch.from_numpy(data.y_T), train, val, data.context)
-
-
-def write_predictions(path: Path, data: dataset.CellData, p: np.ndarray) -> None:
-    """Date, label and probability of every validation window (lesson 23), all or nothing."""
-    import pandas as pd  # here, not above: the trial has it loaded with its data already
-
-    y = data.y_T[data.val_ends]
-    frame = pd.DataFrame({"date": data.dates[data.val_ends], "y": y.astype("int8"), "p": p})
-    part = path.with_suffix(".part")
-    frame.to_parquet(part, index=False)
-    part.replace(path)
-
-
-def peak_bytes() -> int | None:
-    """Largest resident size since `reset_peak` (Linux), or of the process's life (elsewhere)."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    import resource  # here: the module does not exist everywhere
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def reset_peak() -> None:
-    """Forget the peaks of earlier trials in this process; only Linux can."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")

@@ -4,7 +4,7 @@ Commands: {"do": "run", "spec": {...}} · {"do": "stop"} (checkpoint at the next
 {"do": "prune"} (end this trial, no checkpoint) · {"do": "quit"}. End of file means the supervisor died: like stop.
 
 Facts: every one has "fact" and, while a trial runs, its "number".
-    ready       pid, torch, device                                   the process can take a command
+    ready       pid                                                  the process can take a command
     started     n_params, label and data fingerprints, batch ...     the trial is built; facts of lesson 2
     step        step, epoch, loss, step_s                            at most twice a second: the heartbeat of progress
     epoch       the fields of EpochResult                            also the epochs a resumed trial already had

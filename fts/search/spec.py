@@ -162,6 +162,8 @@ def effective_config(cell: CellSpec, params: dict[str, Any]) -> dict[str, Any]:
     is left out: it changes the last bits of a result, not its meaning, and is stored beside it.
     """
     left = dict(params)
+    if cell.kind == "baseline":
+        return {name: str(left[name]) for name in ("model", "inputs")} | _fixed(cell, BASELINE_FIELDS)
     try:
         consumed = {
             "architecture": str(left.pop("architecture")),
@@ -176,29 +178,18 @@ def effective_config(cell: CellSpec, params: dict[str, Any]) -> dict[str, Any]:
         ) from None
     if left:
         raise UnusedParameter(f"nothing in a trial consumes {', '.join(sorted(left))}; remove it from the space")
-    fixed = [
-        "data_md5",
-        "tier",
-        "task",
-        "horizon",
-        "epochs",
-        "max_steps",
-        "objective",
-        "loss",
-        "focal_gamma",
-        "pos_weight",
-        "patience",
-        "min_delta",
-        "effective_batch",
-        "grad_clip",
-        "context",
-        "patch",
-        "stride",
-        "norm",
-        "channel_independent",
-        "split",
-    ]
-    return consumed | {name: getattr(cell, name) for name in fixed}
+    return consumed | _fixed(cell, TRIAL_FIELDS)
+
+
+BASELINE_FIELDS = ("data_md5", "tier", "task", "horizon", "context", "split")
+TRIAL_FIELDS = (
+    *BASELINE_FIELDS, "epochs", "max_steps", "objective", "loss", "focal_gamma", "pos_weight", "patience", "min_delta",
+    "effective_batch", "grad_clip", "patch", "stride", "norm", "channel_independent",
+)  # fmt: skip
+
+
+def _fixed(cell: CellSpec, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(cell, name) for name in names}
 
 
 def config_md5(effective: dict[str, Any]) -> str:

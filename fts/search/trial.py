@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,11 @@ from fts.search.spec import TrialSpec
 STEP_EVERY_S = 0.5  # between two step facts: a heartbeat, not a record
 CHECKPOINT_SHARE = 0.02  # of training time that checkpoints may take
 
+Run = Callable[[TrialSpec, "Orders"], Iterator[dict[str, Any]]]
 
-def main() -> int:
+
+def main(run: Run | None = None) -> int:
+    """The process's whole life; `run` is how it does a trial (default: train one)."""
     parser = argparse.ArgumentParser(description="one trial process; started by the fts worker")
     parser.add_argument("--facts-fd", type=int, required=True)
     fd = parser.parse_args().facts_fd
@@ -37,20 +40,18 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: orders.ask_stop())
     for ignored in (signal.SIGINT, signal.SIGHUP):  # a terminal's signals are the worker's to interpret
         signal.signal(ignored, signal.SIG_IGN)
-    return serve(orders, fd)
+    return serve(orders, fd, run)
 
 
-def serve(orders: Orders, fd: int) -> int:
+def serve(orders: Orders, fd: int, run: Run | None) -> int:
     """Runs trials until told to stop (returns 75) or to quit (returns 0)."""
-    import torch  # here, so that --help and a bad flag answer at once
-
-    _tell(fd, {"fact": "ready", "pid": os.getpid(), "torch": torch.__version__})
+    _tell(fd, {"fact": "ready", "pid": os.getpid()})
     while (command := orders.next()) is not None:
         number = None
         try:
             spec = TrialSpec.from_json(command)
             number = spec.number
-            for fact in run_trial(spec, orders):
+            for fact in (run or run_trial)(spec, orders):
                 _tell(fd, fact | {"number": number})
         except BrokenPipeError:
             return protocol.STOPPED  # nobody listens any more
@@ -64,10 +65,11 @@ def serve(orders: Orders, fd: int) -> int:
 
 def run_trial(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
     """The story of one trial as facts: started, then steps, epochs and checkpoints, then how it ended."""
-    from fts.search.build import build_trial, reset_peak  # here, not above: torch and pandas, about 3 s
+    from fts.search.build import build_trial  # here, not above: torch and pandas, about 3 s
+    from fts.search.evidence import reset_peak
     from fts.training.results import EpochDone
 
-    _log_to(Path(spec.log_path))
+    log_to(Path(spec.log_path))
     folder = Path(spec.folder)
     reset_peak()
     trial = build_trial(spec)
@@ -215,7 +217,7 @@ def _tell(fd: int, fact: dict[str, Any]) -> None:
         data = data[os.write(fd, data) :]
 
 
-def _log_to(path: Path) -> None:
+def log_to(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream in (1, 2):
