@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
+from fts.search.spec import CellSpec
 from jobs.cli.group import here
 from jobs.cli.output import emit_json, emit_table, say
 from jobs.cli.selection import CELL
@@ -70,34 +72,60 @@ def _range(sizes: list[int]) -> tuple[str, str]:
     return (parameters(min(sizes)), parameters(max(sizes))) if sizes else ("—", "—")
 
 
+CELL_OPTIONS = (
+    click.option("--trials", default=matrix.TRIALS, show_default=True, help="per cell"),
+    click.option("--epochs", default=matrix.EPOCHS, show_default=True, help="at most; early stopping comes before"),
+    click.option("--task", default=matrix.TASK, show_default=True),
+    click.option("--tier", default=matrix.TIER, show_default=True, help="a20, a25 or c"),
+    click.option(
+        "--data", "dataset", metavar="NAME", help="data set by name (default: the tier's one; see fts data list)"
+    ),
+    click.option("--objective", help="val_loss or val_auc  [default: val_loss]"),
+    click.option("--loss", help="bce or focal  [default: bce]"),
+    click.option("--pos-weight", is_flag=True, default=None, help="weight positives by their rarity"),
+    click.option("--focal-gamma", type=float),
+    click.option("--sampler", help="tpe, gp or random  [default: tpe]"),
+    click.option("--pruner", help="none, median or halving  [default: none]"),
+    click.option("--seed", type=int, help="of the study  [default: 0]"),
+    click.option("--patience", type=int, help="epochs without improvement  [default: 10]"),
+    click.option("--min-delta", type=float, help="what counts as improvement  [default: 0.001]"),
+    click.option("--max-steps", type=int, help="end a trial after so many optimizer steps"),
+    click.option("--batch", "effective_batch", type=int, help="windows in one optimizer step  [default: 256]"),
+    click.option("--grad-clip", type=float),
+    click.option("--context", type=int, help="days a window sees  [default: 80]"),
+    click.option("--patch", type=int),
+    click.option("--stride", type=int),
+    click.option("--norm", help="revin or none  [default: revin]"),
+    click.option("--channel-independent", is_flag=True, default=None, help="read every feature by itself"),
+    click.option("--min-positives", type=int, help="refuse fewer in validation  [default: 30]"),
+)
+
+
+def cell_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a new cell is made of: the fields of CellSpec that a person may choose."""
+    for option in reversed(CELL_OPTIONS):
+        command = option(command)
+    return command
+
+
+def specs_of(
+    wanted: Iterable[tuple[str, int, str]], trials: int, epochs: int, tier: str, dataset: str | None, **fields: Any
+) -> list[CellSpec]:
+    """The frozen specs of (budget, horizon, task)."""
+    chosen = {name: value for name, value in fields.items() if value is not None}
+    return [
+        spec
+        for budget, horizon, task in wanted
+        for spec in matrix.make_cells(here(), [budget], [horizon], trials, epochs, task, tier, dataset, **chosen)
+    ]
+
+
 @click.command()
 @click.argument("cells", nargs=-1, metavar="[CELL]...")
 @click.option("--matrix", "whole", is_flag=True, help="all budgets x all horizons")
 @click.option("--budgets", "budgets_", type=Listed(str), metavar="2M,20M", help="default 2M,20M,200M,2B")
 @click.option("--horizons", type=Listed(int), metavar="1,3,5", help="trading days; default 1,3,5")
-@click.option("--trials", default=matrix.TRIALS, show_default=True, help="per cell")
-@click.option("--epochs", default=matrix.EPOCHS, show_default=True, help="at most; early stopping usually ends before")
-@click.option("--task", default=matrix.TASK, show_default=True)
-@click.option("--tier", default=matrix.TIER, show_default=True, help="a20, a25 or c")
-@click.option("--data", "dataset", metavar="NAME", help="data set by name (default: the tier's one; see fts data list)")
-@click.option("--objective", help="val_loss or val_auc  [default: val_loss]")
-@click.option("--loss", help="bce or focal  [default: bce]")
-@click.option("--pos-weight", is_flag=True, default=None, help="weight positives by their rarity")
-@click.option("--focal-gamma", type=float)
-@click.option("--sampler", help="tpe, gp or random  [default: tpe]")
-@click.option("--pruner", help="none, median or halving  [default: none]")
-@click.option("--seed", type=int, help="of the study  [default: 0]")
-@click.option("--patience", type=int, help="epochs without improvement  [default: 10]")
-@click.option("--min-delta", type=float, help="what counts as improvement  [default: 0.001]")
-@click.option("--max-steps", type=int, help="end a trial after so many optimizer steps")
-@click.option("--batch", "effective_batch", type=int, help="windows in one optimizer step  [default: 256]")
-@click.option("--grad-clip", type=float)
-@click.option("--context", type=int, help="days a window sees  [default: 80]")
-@click.option("--patch", type=int)
-@click.option("--stride", type=int)
-@click.option("--norm", help="revin or none  [default: revin]")
-@click.option("--channel-independent", is_flag=True, default=None, help="read every feature by itself")
-@click.option("--min-positives", type=int, help="refuse fewer in validation  [default: 30]")
+@cell_options
 @click.option("--no-check", is_flag=True, help="skip the dry run of one step per cell")
 @click.option("-n", "--dry-run", is_flag=True, help="try every cell, put nothing in line")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
@@ -106,11 +134,7 @@ def enqueue(
     whole: bool,
     budgets_: tuple[str, ...] | None,
     horizons: tuple[int, ...] | None,
-    trials: int,
-    epochs: int,
     task: str,
-    tier: str,
-    dataset: str | None,
     no_check: bool,
     dry_run: bool,
     as_json: bool,
@@ -122,12 +146,7 @@ def enqueue(
     """
     from state.db import open_database  # here: a wrong flag must not create a database
 
-    chosen = {name: value for name, value in fields.items() if value is not None}
-    specs = [
-        spec
-        for budget, horizon, named_task in _wanted(cells, whole, budgets_, horizons, task)
-        for spec in matrix.make_cells(here(), [budget], [horizon], trials, epochs, named_task, tier, dataset, **chosen)
-    ]
+    specs = specs_of(_wanted(cells, whole, budgets_, horizons, task), **fields)
     if dry_run:
         lines = matrix.enqueue_cells(None, here(), specs, check=not no_check, dry_run=True, tell=say)
     else:

@@ -8,13 +8,22 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import click
 
+from jobs.cli.errors import NothingThere
 from jobs.cli.group import here
+from jobs.cli.matrix import cell_options, parse_cell, specs_of
 from jobs.cli.output import emit, say
+from jobs.cli.selection import NUMBER, one_job
+from jobs.commands import matrix
 from jobs.settings import Places, worker_settings
+from state import queries
+from state.db import open_database
+from state.errors import StateError
+from state.values import JobStatus
 
 BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)i?B?", re.IGNORECASE)
 STARTS_WITHIN_S = 60.0  # torch is not imported by the worker itself, but a slow disk may be busy
@@ -34,13 +43,22 @@ class Size(click.ParamType):
         return int(float(match[1]) * 1000 ** " kmgt".index(match[2].lower() or " "))
 
 
+def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How a trial may use this machine."""
+    for option in (
+        click.option(
+            "--memory-limit", type=Size(), metavar="SIZE", help="one trial may use, e.g. 20GB  [default: 85 %]"
+        ),
+        click.option("--device", help="cpu, cuda or mps  [default: what the machine has]"),
+        click.option("--threads", type=int, help="of each trial; slots x threads must not exceed the cores"),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.option("--slots", type=int, help="jobs at once  [default: 2 on a CPU with 2 or more cores, else 1]")
-@click.option("--threads", type=int, help="of each trial; slots x threads must not exceed the cores")
-@click.option("--device", help="cpu, cuda or mps  [default: what the machine has]")
-@click.option(
-    "--memory-limit", type=Size(), metavar="SIZE", help="one trial may use, e.g. 20GB  [default: 85 % of free]"
-)
+@machine_options
 @click.option("--until-empty", is_flag=True, help="leave when nothing can run any more")
 @click.option("--detach", is_flag=True, help="go on after logout, with a pid file and outputs/logs/worker.log")
 @click.option("--detached", is_flag=True, hidden=True)
@@ -108,16 +126,64 @@ def arguments(flags: dict[str, Any]) -> list[str]:
 
 def registered(places: Places, pid: int) -> int | None:
     """The number of the worker with that pid; None until it has said that it is there."""
-    from state import queries  # here: after the flags were read
-    from state.db import open_database
-    from state.errors import StateError
-
     try:
         db = open_database(places.db, readonly=True, check=False)
     except StateError:
         return None  # not created yet
     try:
         return next((w.id for w in queries.workers(db) if w.pid == pid and w.status == "running"), None)
+    finally:
+        db.close()
+
+
+@click.command()
+@click.argument("cell")
+@cell_options
+@click.option("--no-check", is_flag=True, help="skip the dry run of one step for a new cell")
+@machine_options
+def run(
+    cell: str,
+    task: str,
+    no_check: bool,
+    threads: int | None,
+    device: str | None,
+    memory_limit: int | None,
+    **fields: Any,
+) -> int:
+    """Run one CELL here and now: a waiting job (by number or name), or a new one such as 2M/h1.
+
+    The same code and the same records as the queue's; Ctrl-C writes a checkpoint and the job waits in line.
+    """
+    from jobs.worker import run_job  # here, not above: --help needs no huey
+
+    settings = worker_settings(slots=1, threads=threads, device=device, memory_limit=memory_limit)
+    job = waiting_job(cell)
+    if job is None:
+        wanted = [parse_cell(cell, task)]
+        db = open_database(here().db)
+        try:
+            (line,) = matrix.enqueue_cells(db, here(), specs_of(wanted, **fields), check=not no_check, tell=say)
+        finally:
+            db.close()
+        assert line.job_id is not None, "what is written has a number"
+        job = line.job_id
+    say(f"job {job} runs here; Ctrl-C stops it at a checkpoint")
+    log_to_stderr(logging.WARNING)
+    return run_job(here(), settings, job)
+
+
+def waiting_job(word: str) -> int | None:
+    """The number of the waiting job a word names; None when there is none (yet)."""
+    if not here().db.exists():
+        return None
+    db = open_database(here().db, readonly=True, check=False)
+    try:
+        jobs = queries.jobs(db, [JobStatus.QUEUED, JobStatus.PAUSED])
+        return one_job(jobs, word).id
+    except NothingThere:
+        if NUMBER.fullmatch(word):
+            raise  # a number cannot name a new cell
+        return None
     finally:
         db.close()
 

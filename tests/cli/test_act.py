@@ -1,0 +1,162 @@
+"""The commands that change: what they do, what they refuse, how they are taken back."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from state import queries, transitions
+from state.db import Database
+from state.values import JobStatus
+from tests.cli.study import claim, failed_cell, finished_cell, places_of, start_trial, start_worker
+
+
+def order(db: Database) -> list[int]:
+    return [job.id for job in queries.jobs(db) if job.status in (JobStatus.QUEUED, JobStatus.PAUSED)]
+
+
+def status(db: Database, job_id: int) -> str:
+    return str(queries.job(db, job_id).status)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["move", "3", "up"], [1, 3, 2, 4]),
+        (["move", "1-2", "down"], [3, 1, 2, 4]),
+        (["move", "4", "top"], [4, 1, 2, 3]),
+        (["move", "1", "bottom"], [2, 3, 4, 1]),
+        (["move", "h3", "1"], [2, 4, 1, 3]),
+        (["move", "4", "--before", "2M/h3"], [1, 4, 2, 3]),
+        (["next", "20M"], [3, 4, 1, 2]),
+    ],
+)
+def test_moving_jobs(fts, db: Database, words, expected):
+    assert fts(*words, "--dry-run").code == 0
+    assert order(db) == [1, 2, 3, 4]
+    assert fts(*words).code == 0
+    assert order(db) == expected
+    assert fts("undo").code == 0
+    assert order(db) == [1, 2, 3, 4]
+    assert fts("redo").code == 0
+    assert order(db) == expected
+
+
+def test_pause_and_resume_of_waiting_and_running_jobs(fts, db: Database):
+    claim(db)
+    assert "asked to pause" in fts("pause", "1").out
+    assert queries.job(db, 1).asked == "pause"
+    assert fts("pause", "2-3").code == 0
+    assert [status(db, n) for n in (2, 3)] == ["paused", "paused"]
+    assert fts("resume", "all").code == 0
+    assert queries.job(db, 1).asked is None and status(db, 2) == "queued"
+
+
+def test_cancel_is_undone_and_retry_brings_a_failed_job_back(fts, db: Database):
+    failed_cell(db)
+    assert fts("cancel", "2").code == 0 and status(db, 2) == "cancelled"
+    assert fts("undo").code == 0 and status(db, 2) == "queued"
+    assert fts("retry", "state:failed").code == 0 and status(db, 1) == "queued"
+
+
+def test_the_queue_is_paused_with_a_reason_and_resumed(fts, db: Database):
+    assert fts("pause", "--queue", "--reason", "the building is hot").code == 0
+    assert queries.flag(db, "queue_paused")["reason"] == "the building is hot"
+    assert fts("resume").code == 0  # nothing named, and the queue is what is paused
+    assert queries.flag(db, "queue_paused") is None
+
+
+def test_workers_are_drained_stopped_and_withdrawn(fts, db: Database):
+    worker = start_worker(db)
+    for words, asked in ((["drain"], "drain_trial"), (["drain", "--after", "job"], "drain_job"), (["stop"], "stop")):
+        assert fts(*words).code == 0
+        assert queries.workers(db)[0].asked == asked
+    assert fts("drain", "--withdraw", "--worker", str(worker)).code == 0
+    assert queries.workers(db)[0].asked is None
+
+
+def test_a_note_and_an_acknowledgement_stand_in_the_journal(fts, db: Database):
+    failed_cell(db)
+    assert fts("note", "fan", "replaced", "--job", "2").code == 0
+    assert fts("ack").code == 0
+    noted, acknowledged = queries.events(db, limit=2)
+    assert (noted.verb, noted.message, noted.job_id) == ("noted", "fan replaced", 2)
+    assert acknowledged.verb == "acknowledged" and queries.job(db, 1).acknowledged_at is not None
+
+
+def test_a_job_named_by_itself_must_fit_and_of_a_pattern_the_others_are_left_out(fts, db: Database):
+    finished_cell(db)
+    refused = fts("pause", "1")
+    assert refused.code == 1 and "2M/h1 is done" in refused.err and refused.err.count("\n") == 1
+    swept = fts("pause", "2M")
+    assert swept.code == 0 and "left out: job 1, 2M/h1 is done" in swept.err
+    assert status(db, 2) == "paused"
+    assert fts("retry", "20M").code == 1
+
+
+def test_all_or_nothing_when_one_of_several_named_jobs_does_not_fit(fts, db: Database):
+    finished_cell(db)
+    assert fts("pause", "1", "2", "3").code == 1
+    assert [status(db, n) for n in (2, 3)] == ["queued", "queued"]
+
+
+def test_a_dry_run_says_what_would_happen_and_leaves_no_event(fts, db: Database):
+    before = len(queries.events(db))
+    for words in (["pause", "1"], ["cancel", "all"], ["pause", "--queue"], ["note", "x"], ["next", "3"]):
+        said = fts(*words, "-n")
+        assert said.code == 0 and said.out.startswith("would: ")
+    assert len(queries.events(db)) == before
+
+
+def test_what_cannot_be_undone_says_why(fts, db: Database):
+    assert "nothing to redo" in fts("redo").err
+    fts("pause", "1")
+    transitions.resume(db, [1])
+    transitions.move(db, [1], "top")
+    claim(db)
+    said = fts("undo", "3")
+    assert said.code == 1 and said.err.count("\n") == 1
+
+
+def test_a_change_as_json_names_action_jobs_and_event(fts, db: Database):
+    change = json.loads(fts("pause", "2-3", "--json").out)["change"]
+    assert (change["action"], change["job_ids"]) == ("pause", [2, 3])
+    assert change["event_id"] == queries.events(db, limit=1)[0].id
+
+
+@pytest.mark.parametrize(("answer", "expected"), [(b"n\n", None), (b"\n", None), (b"y\n", "cancel")])
+def test_cancelling_a_running_job_asks_at_a_terminal_and_no_is_the_default(
+    tmp_path: Path, db: Database, answer: bytes, expected: str | None
+):
+    start_trial(db, claim(db))
+    said = at_a_terminal(["--db", str(places_of(tmp_path).db), "cancel", "1"], answer)
+    assert "3 trials will be missing" in said and "t0 of 2M/h1" in said
+    assert queries.job(db, 1).asked == expected
+
+
+def at_a_terminal(words: list[str], answer: bytes) -> str:
+    """Runs `fts` with a pseudo-terminal for stdin and stderr; what it said there."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "jobs.cli", *words], stdin=theirs, stdout=theirs, stderr=theirs
+    ) as child:
+        os.close(theirs)
+        os.write(ours, answer)
+        said = b""
+        while True:
+            try:
+                chunk = os.read(ours, 4096)
+            except OSError:  # Linux: the other side has closed
+                break
+            if not chunk:
+                break
+            said += chunk
+        child.wait(30)
+    os.close(ours)
+    return said.decode()

@@ -1,0 +1,137 @@
+"""Every error is one sentence on stderr, with the exit code that says what kind it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs.cli.group import ENTRIES, SECTIONS, exists
+from state.db import Database
+from tests.cli.study import places_of
+
+FTS = [sys.executable, "-m", "jobs.cli"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["qeue"], "did you mean 'queue'"),
+        (["queue", "--nonsense"], "No such option"),
+        (["move", "1"], "say where to"),
+        (["move", "1", "sideways"], "say where to"),
+        (["pause"], "name jobs"),
+        (["pause", "1", "--queue"], "name jobs"),
+        (["cancel"], "Missing argument"),
+        (["queue", "colour:red"], "expected one of"),
+        (["queue", "state:sleeping"], "there is no state"),
+        (["enqueue"], "name a cell"),
+        (["enqueue", "3M/h1"], "is no cell"),
+        (["enqueue", "2M/h1", "--matrix"], "not both"),
+        (["enqueue", "--matrix", "--horizons", "one"], "no list of whole numbers"),
+        (["events", "--since", "yesterday-ish"], "is no time"),
+        (["budgets", "3M"], "there is no budget"),
+        (["undo", "0"], "expected 1 or more"),
+        (["worker", "--memory-limit", "lots"], "is no size"),
+        (["worker", "--slots", "500"], "oversubscription"),
+        (["logs", "--grep", "("], "no regular expression"),
+        (["db", "query", "select nonsense from job"], "SQLite says"),
+    ],
+)
+def test_a_usage_error_is_one_sentence_and_exit_2(fts, db: Database, words, expected):
+    said = fts(*words)
+    assert said.code == 2
+    assert said.out == ""
+    assert expected in said.err
+    assert said.err.startswith("fts: ") and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["queue"], ["status"], ["results"], ["pause", "1"], ["undo"], ["db", "query", "x"]])
+def test_without_a_database_nothing_is_made_and_the_code_is_6(fts, tmp_path: Path, words):
+    said = fts(*words)
+    assert said.code == 6
+    assert "fts enqueue" in said.err and said.err.count("\n") == 1
+    assert not places_of(tmp_path).db.exists()
+
+
+def test_a_job_that_is_not_there_is_named_with_what_there_is(fts, db: Database):
+    said = fts("trials", "99")
+    assert said.code == 6
+    assert "'99'" in said.err and "there are jobs 1-4" in said.err
+
+
+def test_a_newer_schema_can_be_read_but_a_change_ends_with_5(fts, db: Database):
+    db.execute_sql("PRAGMA user_version = 99")
+    assert fts("queue").code == 0
+    said = fts("pause", "1")
+    assert said.code == 5 and "update fts" in said.err
+
+
+def test_a_damaged_file_is_one_sentence(fts, tmp_path: Path):
+    path = places_of(tmp_path).db
+    path.parent.mkdir()
+    path.write_bytes(b"no database at all" * 1000)
+    said = fts("queue")
+    assert said.code == 1 and said.err.count("\n") == 1 and "damaged" in said.err
+
+
+def test_debug_shows_where_an_error_comes_from(fts, db: Database, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FTS_DEBUG", "1")
+    with pytest.raises(Exception, match="not possible for job 1"):
+        fts("retry", "1")
+
+
+def test_missing_data_says_what_to_run(fts):
+    said = fts("enqueue", "2M/h1", "--no-check")
+    assert said.code == 1 and "`fts data build`" in said.err
+
+
+def test_status_imports_neither_torch_nor_optuna_nor_textual_nor_pandas(tmp_path: Path, db: Database):
+    code = (
+        "import sys, jobs.cli; "
+        f"assert jobs.cli.main(['--db', {str(places_of(tmp_path).db)!r}, 'status']) == 0; "
+        "heavy = {'torch', 'optuna', 'textual', 'pandas', 'numpy', 'huey', 'matplotlib'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path, db: Database):
+    command = f"{sys.executable} -m jobs.cli --db {places_of(tmp_path).db} budgets 2M | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout.startswith("architecture")
+
+
+def test_a_pipe_gets_no_colour_and_a_terminal_without_unicode_gets_ascii(tmp_path: Path, db: Database):
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "NO_COLOR": "1"}
+    done = subprocess.run(
+        [*FTS, "--db", str(places_of(tmp_path).db), "queue"], capture_output=True, text=True, check=True, env=env
+    )
+    assert "\x1b" not in done.stdout and done.stdout.isascii()
+    assert "queued" in done.stdout
+
+
+def test_the_help_lists_every_command_under_a_heading(fts):
+    said = fts("--help")
+    assert said.code == 0
+    for title, entries in SECTIONS:
+        for entry in entries:
+            if exists(entry):
+                assert f"  {entry.name} " in said.out and f"{title}:" in said.out
+
+
+@pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if exists(entry)])
+def test_every_command_has_help(fts, name: str):
+    said = fts(name, "--help")
+    assert said.code == 0 and f"Usage: fts {name}" in said.out
+
+
+def test_the_database_can_be_named_behind_the_command(fts, tmp_path: Path, db: Database):
+    said = fts("queue", "--json", "--db", str(places_of(tmp_path).db))
+    assert len(json.loads(said.out)["jobs"]) == 4

@@ -1,0 +1,107 @@
+"""Export, backup, restore, gc and doctor on real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+from fts.search.spec import trial_folder
+from jobs import doctor
+from state import queries, transitions
+from state.db import Database
+from tests.cli.study import add_epoch, claim, finished_cell, places_of, start_trial
+
+
+def test_exports_agree_with_the_database(fts, db: Database, tmp_path: Path):
+    finished_cell(db)
+    said = fts("export", "--all")
+    assert said.code == 0
+    best = json.loads((places_of(tmp_path).exports / "phase6a_2M_h1_threshold_1pct" / "best_params.json").read_text())
+    assert best["best_value"] == queries.job(db, 1).best_value
+    assert places_of(tmp_path).results_csv.read_text().count("\n") == 2
+
+
+def test_a_backup_is_put_back_and_the_former_file_kept(fts, db: Database, tmp_path: Path):
+    assert fts("backup").code == 0
+    transitions.cancel(db, [1])
+    db.close()
+    assert fts("restore").code == 2  # nobody can be asked, and nobody said -y
+    assert fts("restore", "-y").code == 0
+    assert json.loads(fts("queue", "--json", "1").out)["jobs"][0]["status"] == "queued"
+    assert list(places_of(tmp_path).outputs.glob("fts.db.replaced-*"))
+
+
+def checkpoint_of(tmp_path: Path, job: int, number: int) -> Path:
+    folder = trial_folder(places_of(tmp_path).outputs, "phase6a_2M_h1_threshold_1pct", job, number)
+    (folder / "checkpoint" / "checkpoint-000001").mkdir(parents=True)
+    (folder / "checkpoint" / "checkpoint-000001" / "state.json").write_bytes(b"x" * 1000)
+    (folder / "best.safetensors").write_bytes(b"x" * 500)
+    return folder
+
+
+def test_gc_frees_checkpoints_of_ended_trials_and_keeps_what_goes_on(fts, db: Database, tmp_path: Path):
+    claimed = claim(db)
+    trial = start_trial(db, claimed)
+    add_epoch(db, claimed, trial, 1, 0.5)
+    folder = checkpoint_of(tmp_path, 1, 0)
+    assert "nothing to free" in fts("gc").err
+    transitions.finish_trial(db, claimed, trial, "complete", "finished", value=0.5, best_epoch=1)
+    running = start_trial(db, claimed, 1)
+    live = checkpoint_of(tmp_path, 1, 1)
+    assert running and json.loads(fts("gc", "-n", "--json").out)["gc"]["bytes"] == 1000
+    assert (folder / "checkpoint").exists()
+    assert fts("gc").code == 0
+    assert not (folder / "checkpoint").exists() and (folder / "best.safetensors").exists()
+    assert (live / "checkpoint").exists()
+
+
+def test_gc_takes_old_drafts_but_not_somebodys_write_of_this_moment(fts, db: Database, tmp_path: Path):
+    exports = places_of(tmp_path).exports
+    exports.mkdir()
+    old, fresh = exports / ".best_params.json.1.part", exports / ".best_params.json.2.part"
+    for path in (old, fresh):
+        path.write_text("{")
+    os.utime(old, (time.time() - 7200, time.time() - 7200))
+    assert fts("gc").code == 0
+    assert not old.exists() and fresh.exists()
+
+
+def test_gc_does_not_follow_a_link_out_of_the_outputs(fts, db: Database, tmp_path: Path):
+    finished_cell(db)
+    outside = tmp_path / "precious"
+    outside.mkdir()
+    (outside / "thesis").write_text("x")
+    folder = trial_folder(places_of(tmp_path).outputs, "phase6a_2M_h1_threshold_1pct", 1, 0)
+    folder.mkdir(parents=True)
+    (folder / "checkpoint").symlink_to(outside)
+    fts("gc")
+    assert (outside / "thesis").exists()
+
+
+def test_doctor_finds_a_dead_worker_and_fix_puts_its_job_back(fts, db: Database):
+    worker = transitions.register_worker(db, os.uname().nodename, 2**22 + 7, 1.0, 1)
+    assert transitions.claim(db, worker, 60.0) is not None
+    said = fts("doctor", "--json")
+    found = [f for f in json.loads(said.out)["findings"] if f["name"] == "worker"]
+    assert found[0]["state"] == "warn" and "gone without a word" in found[0]["text"]
+    fts("doctor", "--fix")
+    assert str(queries.job(db, 1).status) == "queued"
+
+
+def test_doctor_names_orphan_folders_and_never_calls_the_unknown_well(db: Database, tmp_path: Path, monkeypatch):
+    (places_of(tmp_path).outputs / "trials" / "00099_of_another_study").mkdir(parents=True)
+    monkeypatch.setenv("FTS_SENSORS", "none")
+    found = doctor.examine(places_of(tmp_path))
+    assert any("belongs to no job" in finding.text for finding in found)
+    assert next(f for f in found if f.name == "temperature").state == "unknown"
+    assert {finding.state for finding in found} <= {"ok", "warn", "bad", "unknown"}
+
+
+def test_doctor_says_that_a_damaged_database_is_bad(fts, tmp_path: Path):
+    path = places_of(tmp_path).db
+    path.parent.mkdir()
+    path.write_bytes(b"garbage" * 1000)
+    said = fts("doctor")
+    assert said.code == 1 and "damaged" in said.out

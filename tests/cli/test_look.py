@@ -1,0 +1,247 @@
+"""The commands that show, on a study with finished, failed, running and waiting cells."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from state import transitions
+from state.db import Database
+from tests.cli.study import add_epoch, claim, failed_cell, finished_cell, places_of, start_trial, start_worker
+
+HOSTILE = "\x1b]52;c;ZXZpbA==\x07\x1b[2J[/bold][@click=app.quit]\u202egpj.exe\r\nowned"
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["queue", "--json"], "jobs"),
+        (["trials", "2M/h1", "--json"], "trials"),
+        (["curve", "2M/h1", "--json"], "epochs"),
+        (["events", "--json"], "events"),
+        (["results", "--json"], "results"),
+        (["why", "2", "--json"], "why"),
+        (["status", "--json"], "status"),
+        (["budgets", "--json"], "budgets"),
+        (["doctor", "--json"], "findings"),
+        (["gc", "--json", "-n"], "gc"),
+        (["db", "query", "--json", "select * from v_trials"], "rows"),
+        (["pause", "2", "--json"], "change"),
+        (["pause", "2", "--json", "-n"], "change"),
+        (["data", "list", "--json"], "data"),
+    ],
+)
+def test_json_is_one_object_with_schema_and_time(fts, db: Database, words, name):
+    finished_cell(db)
+    said = fts(*words)
+    record = json.loads(said.out)
+    assert record["schema"] == 1 and record["taken_at"] > 1e9 and name in record
+
+
+def test_the_queue_is_shown_in_the_order_it_will_run(fts, db: Database):
+    transitions.move(db, [4], "top")
+    cells = [line.split()[2] for line in fts("queue").out.splitlines()[1:]]
+    assert cells == ["20M/h3", "2M/h1", "2M/h3", "20M/h1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "ids"),
+    [
+        (["1"], [1]),
+        (["2-3"], [2, 3]),
+        (["3..2"], [2, 3]),
+        (["#4"], [4]),
+        (["2M"], [1, 2]),
+        (["2m/h3"], [2]),
+        (["h1"], [1, 3]),
+        (["phase6a_20M_h3_threshold_1pct"], [4]),
+        (["state:done"], [1]),
+        (["state:queued", "1"], [1, 2, 3, 4]),
+        (["!2M"], [3, 4]),
+        (["budget:20M"], [3, 4]),
+        (["horizon:h3"], [2, 4]),
+        (["all"], [1, 2, 3, 4]),
+        (["3", "3", "2-3"], [2, 3]),
+    ],
+)
+def test_jobs_are_named_by_number_range_cell_budget_or_filter(fts, db: Database, words, ids):
+    finished_cell(db)
+    found = json.loads(fts("queue", "--json", *words).out)["jobs"]
+    assert sorted(job["id"] for job in found) == ids
+
+
+def test_a_cell_that_ran_twice_means_the_one_that_waits(fts, db: Database):
+    done = finished_cell(db)
+    transitions.enqueue(db, [_row(db, done.job_id) | {"spec_md5": "f" * 32}])
+    assert json.loads(fts("why", "2M/h1", "--json").out)["why"]["job"] == 5
+
+
+def _row(db: Database, job_id: int) -> dict:
+    columns = "experiment, kind, budget, horizon, task, tier, trials_wanted, spec"
+    values = db.execute_sql(f"SELECT {columns} FROM job WHERE id = ?", (job_id,)).fetchone()
+    return dict(zip(columns.split(", "), values, strict=True))
+
+
+def test_results_show_interval_counts_and_prior_beside_the_best_value(fts, db: Database):
+    finished_cell(db, val_loss=0.5)
+    row = json.loads(fts("results", "--json", "1").out)["results"][0]
+    assert (row["value"], row["prior_loss"], row["auc_low"], row["auc_high"]) == (0.5, 0.53, 0.55, 0.65)
+    assert (row["n_val"], row["n_pos"], row["complete"], row["badges"]) == (400, 90, 1, [])
+    head, line = fts("results", "1").out.splitlines()
+    assert "0.5000" in line and "0.550-0.650" in line and "1/0/0 of 3" in line and "prior" in head
+
+
+def test_a_value_no_better_than_the_prior_or_chance_wears_a_badge(fts, db: Database):
+    finished_cell(db, val_loss=0.53, low=0.49)
+    row = json.loads(fts("results", "--json", "1").out)["results"][0]
+    assert row["badges"] == ["below prior", "inside noise"]
+
+
+def test_results_as_csv_and_markdown_have_one_row_per_cell(fts, db: Database):
+    finished_cell(db)
+    csv_lines, md_lines = fts("results", "--csv").out.splitlines(), fts("results", "--md").out.splitlines()
+    assert len(csv_lines) == 5 and csv_lines[0].startswith("job,cell,experiment")
+    assert len(md_lines) == 6 and md_lines[1].count("---") >= 10
+
+
+def test_the_table_agrees_with_the_view_people_query_by_hand(fts, db: Database):
+    finished_cell(db)
+    row = json.loads(fts("db", "query", "--json", "select * from v_trials").out)["rows"][0]
+    shown = json.loads(fts("results", "--json", "1").out)["results"][0]
+    assert (row["value"], row["n_val"], row["prior_loss"]) == (shown["value"], shown["n_val"], shown["prior_loss"])
+
+
+def test_a_query_cannot_change_anything(fts, db: Database):
+    for sql in ("delete from job", "drop table trial", "update job set rank = 0", "pragma user_version = 7"):
+        fts("db", "query", sql)
+    assert len(json.loads(fts("queue", "--json").out)["jobs"]) == 4
+    assert db.execute_sql("PRAGMA user_version").fetchone()[0] == 1
+
+
+def test_a_curve_is_shown_as_numbers_and_as_a_plot(fts, db: Database):
+    finished_cell(db)
+    numbers = fts("curve", "2M/h1:t0")
+    assert "★1" in numbers.out and "0.6000" in numbers.out
+    plot = fts("curve", "1", "--plot").out
+    assert "★" in plot and "epoch 2" in plot and max(map(len, plot.splitlines())) <= 80
+    assert fts("curve", "1:t7").code == 6
+
+
+@pytest.mark.parametrize(
+    "command", ["queue", "status", "events", "results", "why 1", "trials 1", "logs 1", "status --plain"]
+)
+def test_a_hostile_text_cannot_steer_the_terminal(fts, db: Database, tmp_path: Path, command: str):
+    log = places_of(tmp_path).logs / "a.log"
+    log.parent.mkdir()
+    log.write_text(HOSTILE)
+    claimed = claim(db)
+    start_trial(db, claimed, log_path=str(log))
+    transitions.fail_job(db, claimed, "code error", HOSTILE)
+    db.execute_sql("UPDATE trial SET message = ?, architecture = ?", (HOSTILE, HOSTILE))
+    db.execute_sql("UPDATE job SET budget = ?, experiment = ? WHERE id = 2", (HOSTILE, HOSTILE))
+    said = fts(*command.split())
+    assert said.code == 0
+    assert not CONTROL.search(said.out) and not CONTROL.search(said.err)
+
+
+def test_a_log_outside_the_study_is_not_shown(fts, db: Database, tmp_path: Path):
+    secret = tmp_path / "secret"
+    secret.write_text("the key")
+    start_trial(db, claim(db), log_path=str(secret))
+    said = fts("logs", "1")
+    assert said.code == 6 and "the key" not in said.out + said.err
+
+
+def test_logs_show_the_end_and_only_what_matches(fts, db: Database, tmp_path: Path):
+    log = places_of(tmp_path).logs / "a.log"
+    log.parent.mkdir()
+    log.write_text("\n".join(f"line {n}" for n in range(100)))
+    assert fts("logs", "-n", "2").out == "line 98\nline 99\n"
+    assert fts("logs", "--grep", "7$", "-n", "2").out == "line 87\nline 97\n"
+    assert json.loads(fts("logs", "-n", "1", "--json").out)["log"]["lines"] == ["line 99"]
+
+
+def test_watch_tells_every_change_once_and_leaves_when_idle(fts, db: Database):
+    finished_cell(db)
+    transitions.pause_queue(db, "night")
+    said = fts("watch", "--from", "0", "--until-idle", "--json")
+    events = [json.loads(line)["event"] for line in said.out.splitlines()]
+    assert [e["id"] for e in events] == list(range(1, len(events) + 1))
+    assert events[-1]["verb"] == "queue_paused"
+    assert "queue paused: night" in fts("watch", "--from", "0", "--until-idle").out
+
+
+def test_events_can_be_limited_in_time_number_and_to_a_job(fts, db: Database):
+    finished_cell(db)
+    assert len(json.loads(fts("events", "--limit", "2", "--json").out)["events"]) == 2
+    assert len(json.loads(fts("events", "--since", "1h", "--json").out)["events"]) > 4
+    assert json.loads(fts("events", "--since", "2099-01-01", "--json").out)["events"] == []
+    assert {e["job_id"] for e in json.loads(fts("events", "--job", "2M/h1", "--json").out)["events"]} == {1}
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda db: None, "no worker is alive"),
+        (lambda db: start_worker(db), "it waits for a slot, 1 job before it"),
+        (lambda db: transitions.pause(db, [2]), "it is paused"),
+        (lambda db: transitions.cancel(db, [2]), "it has ended: cancelled"),
+        (lambda db: transitions.pause_queue(db, "night"), "the queue is paused: night"),
+        (lambda db: db.execute_sql("UPDATE job SET hold_reason = 'needs 91 GB' WHERE id = 2"), "held: needs 91 GB"),
+        (lambda db: claim(db), "it is next, and 1 slot of 1 worker are taken"),
+        (lambda db: transitions.ask_worker(db, start_worker(db), "drain_job"), "every worker was asked to leave"),
+    ],
+)
+def test_why_says_what_the_scheduler_would(fts, db: Database, make, expected: str):
+    make(db)
+    assert expected in fts("why", "2").out
+
+
+def test_why_of_a_running_job_says_who_has_it(fts, db: Database):
+    claim(db)
+    said = fts("why", "1").out
+    assert "is running" in said and "worker 1 holds it, attempt 1" in said and "its lease ends in" in said
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "word"),
+    [(lambda db: None, 10, "LOOK"), (lambda db: claim(db), 0, "WELL"), (lambda db: _all_done(db), 12, "IDLE")],
+)
+def test_status_gives_the_verdict_as_word_and_as_exit_code(fts, db: Database, make, code: int, word: str):
+    make(db)
+    assert fts("status").code == 0
+    said = fts("status", "--exit-code")
+    assert (said.code, word in said.out) == (code, True)
+    assert fts("status", "--line").out.startswith(word)
+    assert json.loads(fts("status", "--json").out)["status"]["verdict"] == word
+
+
+def _all_done(db: Database) -> None:
+    for _ in range(4):
+        finished_cell(db)
+
+
+def test_plain_status_is_sentences_for_a_screen_reader(fts, db: Database):
+    failed_cell(db, "out of luck")
+    lines = fts("status", "--plain").out.splitlines()
+    assert all(line.endswith(".") for line in lines)
+    assert any("2M/h1 is failed: 0 of 3 trials." in line for line in lines)
+
+
+def test_trials_as_csv_keep_every_digit(fts, db: Database):
+    claimed = claim(db)
+    trial = start_trial(db, claimed)
+    add_epoch(db, claimed, trial, 1, 0.1 + 0.2)
+    assert "0.00030000000000000003" not in fts("trials", "1", "--csv").out
+    head, line = fts("trials", "1", "--csv").out.splitlines()
+    assert head.startswith("id,job_id,number,status") and '""learning_rate"": 0.0003' in line
+
+
+def test_the_default_columns_fit_what_people_ask_first(fts, db: Database):
+    finished_cell(db)
+    head = fts("trials", "1").out.splitlines()[0].split()
+    assert head[:4] == ["trial", "state", "objective", "value"]

@@ -1,0 +1,168 @@
+"""The registry: every action can be reached by key or palette, has its command, its help, its verb, and does it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import click
+import pytest
+
+from jobs.cli.group import ENTRIES, fts
+from jobs.commands import ACTIONS, by_id, by_key, for_key
+from jobs.commands.actions import LEVELS, SCOPES
+from jobs.person import this_person
+from state import queries, transitions
+from state.errors import WrongStatus
+from state.transitions.ledger import this_person as as_the_ledger_says
+from state.values import Verb
+from tests.cli.study import add_epoch, claim, finished_cell, make_study, start_trial, start_worker
+
+MONITOR_KEYS = set("jkgGhlozfyYwqv?:/nN") | {str(n) for n in range(1, 8)}  # moving, looking, leaving: no actions
+
+
+@pytest.fixture
+def db(tmp_path: Path):
+    opened = make_study(tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.id)
+def test_each_action_has_a_command_that_exists_help_level_scope_and_verb(action):
+    assert action.scope in SCOPES and action.level in LEVELS and action.verb in list(Verb)
+    assert action.label and action.help.endswith(".")
+    program, name, *flags = action.command().replace("PLACE", "1").split()
+    assert program == "fts" and name in ENTRIES
+    command = fts.get_command(click.Context(fts), name)
+    assert command is not None
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {flag for flag in flags if flag.startswith("--")} <= known
+
+
+def test_ids_are_unique_and_a_key_means_one_thing():
+    assert len({action.id for action in ACTIONS}) == len(ACTIONS)
+    keys = {action.key for action in ACTIONS if action.key}
+    assert keys == set("JKtpxrPDuUameW")
+    assert not keys & MONITOR_KEYS
+    for key in keys:
+        assert len({action.scope for action in by_key(key)}) == 1
+
+
+def test_what_cannot_be_undone_has_no_key():
+    assert all(action.key is None for action in ACTIONS if action.level == "L3")
+
+
+def test_upper_case_acts_on_the_whole_machine_and_asks():
+    for action in ACTIONS:
+        if action.scope in ("worker", "queue"):
+            assert action.asks() and (action.key is None or action.key.isupper())
+
+
+def test_an_action_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        ACTIONS[0].key = "q"  # type: ignore[misc]
+
+
+def test_importing_the_registry_is_light():
+    code = (
+        "import sys, jobs.commands; "
+        "heavy = {'torch', 'optuna', 'textual', 'pandas', 'numpy', 'huey', 'peewee'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["move_up", "move_down", "next", "pause", "resume", "cancel", "retry"])
+def test_an_action_applies_exactly_where_the_memory_accepts_it(db, name: str):
+    """Jobs in every state; what `why_not` allows must go through, what it refuses must be refused or change nothing."""
+    finished_cell(db)  # job 1
+    claim(db)  # job 2 runs
+    transitions.pause(db, [4])
+    transitions.enqueue(db, [_again(db, 1)])  # job 5 waits
+    transitions.cancel(db, [5])
+    action, snapshot = by_id(name), queries.snapshot(db)
+    for job in snapshot.jobs:
+        refused = action.why_not(job, snapshot)
+        try:
+            change = action.run(db, [job.id], "test", dry_run=True)
+            did = not change.message.startswith("nothing to do")
+        except WrongStatus:
+            did = False
+        if refused is None:
+            assert did or name.startswith(("move", "next")), f"{name} of job {job.id}: allowed, but {change.message}"
+        else:
+            assert not did, f"{name} of job {job.id} was refused ({refused}) and worked"
+
+
+def _again(db, job_id: int) -> dict:
+    job = queries.job(db, job_id)
+    fields = ("experiment", "kind", "budget", "horizon", "task", "tier", "trials_wanted", "spec")
+    return {name: getattr(job, name) for name in fields} | {"spec_md5": "e" * 32}
+
+
+def test_p_and_big_p_and_big_d_go_both_ways(db):
+    snapshot = queries.snapshot(db)
+    assert for_key("p", snapshot.jobs[:1], snapshot).id == "pause"
+    assert for_key("P", (), snapshot).id == "pause_queue"
+    transitions.pause(db, [1])
+    transitions.pause_queue(db, "night")
+    worker = start_worker(db)
+    snapshot = queries.snapshot(db)
+    assert for_key("p", [queries.job(db, 1)], snapshot).id == "resume"
+    assert for_key("P", (), snapshot).id == "resume_queue"
+    assert for_key("D", (), snapshot).id == "drain"
+    transitions.ask_worker(db, worker, "drain_trial")
+    assert for_key("D", (), queries.snapshot(db)).id == "undrain"
+    assert for_key("Z", (), snapshot) is None
+
+
+def test_the_price_of_a_running_trial_is_named(db):
+    claimed = claim(db)
+    trial = start_trial(db, claimed)
+    add_epoch(db, claimed, trial, 1, 0.5)
+    snapshot = queries.snapshot(db)
+    running = [job for job in snapshot.jobs if job.id == 1]
+    cancel = by_id("cancel")
+    assert cancel.level_for(running) == "L2" and "t0 of 2M/h1 (epoch 1) stops; 3 trials" in cancel.price(
+        snapshot, running
+    )
+    waiting = [job for job in snapshot.jobs if job.id == 2]
+    assert cancel.level_for(waiting) == "L1" and cancel.price(snapshot, waiting) is None
+    assert "after t0, at the latest" in by_id("drain").price(snapshot)
+    assert "3 wait; 1 running go on" in by_id("pause_queue").price(snapshot)
+
+
+def test_greyed_keys_answer_with_the_reason(db):
+    finished_cell(db)
+    snapshot = queries.snapshot(db)
+    done = next(job for job in snapshot.jobs if job.id == 1)
+    assert by_id("cancel").why_not(done, snapshot) == "2M/h1 is done"
+    assert by_id("cancel").why_not(None, snapshot) == "no job is chosen"
+    assert by_id("resume_queue").why_not(None, snapshot) == "the queue is not paused"
+
+
+def test_every_change_leaves_its_verb_in_the_journal(db):
+    start_worker(db)
+    for name, ids, args in [
+        ("move_down", [1], {}), ("next", [3], {}), ("pause", [1], {}), ("resume", [1], {}), ("cancel", [2], {}),
+        ("retry", [2], {}), ("pause_queue", [], {}), ("resume_queue", [], {}), ("drain", [], {}), ("undrain", [], {}),
+        ("drain_job", [], {}), ("stop", [], {}), ("undo", [], {}), ("redo", [], {}), ("note", [1], {"text": "hot"}),
+    ]:  # fmt: skip
+        action = by_id(name)
+        change = action.run(db, ids, "test", **args)
+        event = queries.events(db, limit=1)[0]
+        assert (event.verb, event.who, event.id) == (action.verb, "test", change.event_id), name
+
+
+def test_the_command_line_twin_names_the_jobs(db):
+    jobs = queries.jobs(db)[:2]
+    assert by_id("pause").command(jobs) == "fts pause 1 2"
+    assert by_id("move_to").command([3], place=2) == "fts move 3 2"
+    assert by_id("pause_queue").command() == "fts pause --queue"
+
+
+def test_the_journal_and_the_glance_agree_who_is_at_the_keyboard():
+    assert this_person() == as_the_ledger_says()
