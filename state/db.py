@@ -162,6 +162,7 @@ def translate(error: Exception, path: Path) -> Exception:
 
 def corrupt_sentence(path: Path, found: str) -> str:
     """What is wrong with the file and which backup to take."""
+    found = " ".join(found.replace("*** in database main ***", "").split())[:160]
     newest = newest_backup(path)
     cure = f"restore the newest backup with `fts restore {newest}`" if newest else "there is no backup beside it"
     return f"{path} is damaged ({found}); {cure}"

@@ -130,7 +130,9 @@ def _trials_at(db: Database, when: float) -> list[Trial]:
 
 def _trial_at(trial: Trial, statuses: dict[int, TrialStatus], counts: dict[int, tuple[int, float]]) -> Trial:
     epochs, seconds = counts.get(trial.id, (0, 0.0))
-    scores: dict[str, Any] = dict.fromkeys(("value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high"))
+    scores: dict[str, Any] = dict.fromkeys(
+        ("value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high")
+    )
     return dataclasses.replace(
         trial,
         **scores,

@@ -138,7 +138,7 @@ def _apply(db: Database, inverse: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 def _restore_job(db: Database, entry: Row) -> tuple[str, Row, Row]:
     job = get_job(db, int(entry["id"]))
     changes = dict(entry["set"])
-    for name, value in dict(entry["expect"]).items():
+    for name, value in sorted(dict(entry["expect"]).items(), key=lambda pair: pair[0] != "status"):
         if job[name] != value:
             raise CannotUndo(_why_not(job, name, value))
     if set(changes) - JOB_COLUMNS:

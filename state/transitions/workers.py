@@ -94,12 +94,12 @@ def reconcile(db: Database, host: str, is_alive: Callable[[int, float], bool]) -
     candidates = WorkerRow.select().where(WorkerRow.host == host, WorkerRow.status.in_(["running", "lost"]))
     gone = [worker for worker in db.rows(candidates) if not is_alive(worker["pid"], worker["pid_started"])]
     released: list[int] = []
-    for worker in gone:
-        with transaction(db):
-            if get_worker(db, worker["id"])["status"] == "stopped":
-                continue
-            released += _lose(db, worker, "its process is gone", stopped=True)
-    missing_tickets(db)
+    with transaction(db):
+        for seen in gone:
+            worker = get_worker(db, seen["id"])
+            if worker["status"] != "stopped":
+                released += _lose(db, worker, "its process is gone", stopped=True)
+        missing_tickets(db)
     return released
 
 

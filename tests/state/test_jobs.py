@@ -43,7 +43,9 @@ def test_one_bad_row_keeps_all_of_them_out(db: Database) -> None:
     assert queries.jobs(db) == ()
 
 
-@pytest.mark.parametrize("name", ["../../etc", "..", ".hidden", "-rf", "a/b", "a b", "", "x" * 81, "a\x1b[2J", "[/foo]", 7])
+@pytest.mark.parametrize(
+    "name", ["../../etc", "..", ".hidden", "-rf", "a/b", "a b", "", "x" * 81, "a\x1b[2J", "[/foo]", 7]
+)
 def test_a_name_that_could_leave_its_folder_is_refused(db: Database, name: object) -> None:
     with pytest.raises(BadRow, match="experiment is"):
         transitions.enqueue(db, [spec(1, experiment=name)])

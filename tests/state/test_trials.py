@@ -82,7 +82,9 @@ def test_every_digit_survives(db: Database, claim: Claim) -> None:
     assert (stored.val_loss, stored.learning_rate) == (0.1 + 0.2, 5e-324)
 
 
-@pytest.mark.parametrize(("objective", "values", "best"), [("val_loss", [0.6, 0.5, 0.7], 1), ("val_auc", [0.6, 0.5, 0.7], 2)])
+@pytest.mark.parametrize(
+    ("objective", "values", "best"), [("val_loss", [0.6, 0.5, 0.7], 1), ("val_auc", [0.6, 0.5, 0.7], 2)]
+)
 def test_the_best_trial_follows_the_objective(
     db: Database, claim: Claim, objective: str, values: list[float], best: int
 ) -> None:

@@ -1,0 +1,326 @@
+"""What people ask of the queue, and the way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from state import queries, tickets, transitions
+from state.db import Database, open_database
+from state.errors import BadRow, CannotUndo, NoSuchRow, WrongStatus
+from state.models import EventRow
+from state.values import Cause, JobStatus
+from tests.state.helpers import LEASE_S, claimed, dump, enqueued, line, spec, started, verbs, worker
+
+
+def status(db: Database, job_id: int) -> str:
+    return queries.job(db, job_id).status.value
+
+
+@pytest.mark.parametrize(
+    ("move", "expected"),
+    [
+        ({"job_ids": [4], "to": "top"}, [4, 1, 2, 3, 5]),
+        ({"job_ids": [2], "to": "bottom"}, [1, 3, 4, 5, 2]),
+        ({"job_ids": [3], "to": "up"}, [1, 3, 2, 4, 5]),
+        ({"job_ids": [3], "to": "down"}, [1, 2, 4, 3, 5]),
+        ({"job_ids": [3, 4], "to": "up"}, [1, 3, 4, 2, 5]),
+        ({"job_ids": [1, 2], "to": "up"}, [1, 2, 3, 4, 5]),
+        ({"job_ids": [4, 5], "to": "down"}, [1, 2, 3, 4, 5]),
+        ({"job_ids": [1, 5], "to": "top"}, [1, 5, 2, 3, 4]),
+        ({"job_ids": [5, 1], "place": 2}, [2, 1, 5, 3, 4]),
+        ({"job_ids": [1], "place": 99}, [2, 3, 4, 5, 1]),
+        ({"job_ids": [5], "before": 2}, [1, 5, 2, 3, 4]),
+    ],
+)
+def test_a_job_moves_in_line_and_back(db: Database, move: dict[str, Any], expected: list[int]) -> None:
+    enqueued(db, 5)
+    moved = transitions.move(db, **move)
+    assert line(db) == expected
+    if moved.event_id is not None:
+        transitions.undo(db)
+    assert line(db) == [1, 2, 3, 4, 5]
+
+
+def test_a_place_in_line_can_be_halved_for_ever(db: Database) -> None:
+    enqueued(db, 3)
+    for _ in range(120):  # more often than a float has bits
+        first, second, third = line(db)
+        transitions.move(db, [third], before=second)
+        assert line(db) == [first, third, second]
+    ranks = [job.rank for job in queries.jobs(db)]
+    assert len(set(ranks)) == 3
+
+
+def test_only_waiting_jobs_have_a_place(db: Database) -> None:
+    enqueued(db, 2)
+    claimed(db)
+    with pytest.raises(WrongStatus, match="job 1 is running"):
+        transitions.move(db, [1], "top")
+    with pytest.raises(NoSuchRow, match="no job 9"):
+        transitions.move(db, [9], "top")
+
+
+@pytest.mark.parametrize("action", ["pause", "cancel", "retry", "resume"])
+def test_every_action_can_be_tried_dry(db: Database, action: str) -> None:
+    enqueued(db, 2)
+    if action == "retry":
+        transitions.cancel(db, [1, 2])
+    if action == "resume":
+        transitions.pause(db, [1, 2])
+    before = dump(db)
+    change = getattr(transitions, action)(db, [1, 2], dry_run=True)
+    assert dump(db) == before
+    assert change.dry_run and change.event_id is None
+    done = getattr(transitions, action)(db, [1, 2])
+    assert done.message == change.message
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda db, dry: transitions.move(db, [2], "top", dry_run=dry),
+        lambda db, dry: transitions.pause_queue(db, "heat", dry_run=dry),
+        lambda db, dry: transitions.ask_worker(db, None, "stop", dry_run=dry),
+        lambda db, dry: transitions.undo(db, dry_run=dry)[0],
+        lambda db, dry: transitions.acknowledge(db, "ada", dry_run=dry),
+    ],
+)
+def test_a_dry_run_writes_nothing_and_says_the_same(db: Database, action: Any) -> None:
+    enqueued(db, 2)
+    worker(db)
+    before = dump(db)
+    said = action(db, True).message
+    assert dump(db) == before
+    assert action(db, False).message == said
+
+
+def test_several_jobs_change_together_or_not_at_all(db: Database) -> None:
+    enqueued(db, 3)
+    transitions.finish_job(db, claimed(db))
+    with pytest.raises(WrongStatus, match="job 1 is done and cannot be paused"):
+        transitions.pause(db, [2, 1, 3])
+    assert line(db) == [2, 3] and status(db, 2) == "queued"
+    transitions.pause(db, [2, 3])
+    transitions.undo(db)
+    assert (status(db, 2), status(db, 3)) == ("queued", "queued")
+
+
+def test_a_running_job_is_paused_by_its_worker_and_undo_puts_it_back_in_line(db: Database) -> None:
+    enqueued(db)
+    claim = claimed(db)
+    started(db, claim)
+    transitions.pause(db, [1])
+    assert transitions.beat(db, claim.worker_id, LEASE_S).jobs == {1: "pause"}
+    transitions.pause_running(db, claim)
+    assert (status(db, 1), queries.job(db, 1).cause) == ("paused", Cause.PAUSED)
+    transitions.undo(db)
+    assert status(db, 1) == "queued"
+    assert tickets.waiting_tickets(db) == 2
+
+
+def test_a_wish_can_be_withdrawn_before_it_is_done(db: Database) -> None:
+    enqueued(db)
+    claimed(db)
+    transitions.cancel(db, [1])
+    transitions.undo(db)
+    assert queries.job(db, 1).asked is None
+
+
+def test_cancelling_a_running_job_says_what_is_lost(db: Database) -> None:
+    enqueued(db)
+    claim = claimed(db)
+    assert "3 of 3 trials will be missing" in transitions.cancel(db, [1]).message
+    transitions.cancel_running(db, claim)
+    assert status(db, 1) == "cancelled"
+    transitions.retry(db, [1])
+    assert claimed(db, claim.worker_id).attempt == 2
+
+
+def test_retry_keeps_the_trials_and_forgives_the_attempts(db: Database) -> None:
+    enqueued(db)
+    claim = claimed(db)
+    started(db, claim)
+    transitions.fail_job(db, claim, Cause.OUT_OF_MEMORY, "40 GB")
+    transitions.retry(db, [1])
+    job = queries.job(db, 1)
+    assert (job.status, job.cause, job.ended_at, job.idle_attempts) == (JobStatus.QUEUED, None, None, 0)
+    assert len(queries.trials(db, 1)) == 1
+
+
+def test_retry_is_refused_while_the_same_specification_waits(db: Database) -> None:
+    enqueued(db)
+    transitions.cancel(db, [1])
+    transitions.enqueue(db, [spec(1)])
+    with pytest.raises(WrongStatus, match="in the queue again under another number"):
+        transitions.retry(db, [1])
+    assert status(db, 1) == "cancelled"
+
+
+def test_undo_and_redo_walk_the_same_way_back_and_forth(db: Database) -> None:
+    enqueued(db, 3)
+    seen = [_shape(db)]
+    for act in (
+        lambda: transitions.move(db, [3], "top"),
+        lambda: transitions.pause(db, [1, 2]),
+        lambda: transitions.pause_queue(db, "heat"),
+        lambda: transitions.cancel(db, [2]),
+        lambda: transitions.resume_queue(db),
+    ):
+        act()
+        seen.append(_shape(db))
+    for expected in reversed(seen[:-1]):
+        transitions.undo(db)
+        assert _shape(db) == expected
+    for expected in seen[1:]:
+        transitions.redo(db)
+        assert _shape(db) == expected
+    transitions.undo(db, 5)
+    assert _shape(db) == seen[0]
+
+
+def _shape(db: Database) -> object:
+    snapshot = queries.snapshot(db)
+    jobs = sorted((job.id, job.status.value, job.rank, job.cause) for job in snapshot.jobs)
+    return jobs, snapshot.queue_paused, snapshot.queue_paused_reason
+
+
+def test_undo_of_an_enqueue_takes_back_the_whole_matrix(db: Database) -> None:
+    enqueued(db, 12)
+    (change,) = transitions.undo(db)
+    assert "and 7 more" in change.message
+    assert line(db) == []
+    transitions.redo(db)
+    assert len(line(db)) == 12
+
+
+def test_undo_is_refused_once_the_job_has_started(db: Database) -> None:
+    enqueued(db)
+    claimed(db)
+    with pytest.raises(CannotUndo, match="job 1 has started since and is running now, not queued"):
+        transitions.undo(db)
+
+
+def test_undo_of_a_retry_is_refused_after_a_start_even_if_it_waits_again(db: Database) -> None:
+    enqueued(db)
+    transitions.cancel(db, [1])
+    transitions.retry(db, [1])
+    transitions.release_job(db, claimed(db), Cause.DRAINED)
+    with pytest.raises(CannotUndo, match="has started since"):
+        transitions.undo(db)
+
+
+def test_redo_is_refused_after_another_change(db: Database) -> None:
+    enqueued(db, 2)
+    transitions.pause(db, [1])
+    transitions.undo(db)
+    transitions.pause(db, [2])
+    with pytest.raises(CannotUndo, match="nothing to redo|something else was changed since"):
+        transitions.redo(db)
+
+
+def test_an_older_change_can_be_taken_back_by_its_number(db: Database) -> None:
+    enqueued(db, 2)
+    first = transitions.pause(db, [1])
+    transitions.pause(db, [2])
+    transitions.undo(db, event_id=first.event_id)
+    assert (status(db, 1), status(db, 2)) == ("queued", "paused")
+    with pytest.raises(CannotUndo, match="was taken back already"):
+        transitions.undo(db, event_id=first.event_id)
+
+
+def test_undo_works_from_another_process(db: Database) -> None:
+    enqueued(db)
+    transitions.pause(db, [1])
+    other = open_database(db.path)
+    assert "job 1: paused -> queued" in transitions.undo(other, who="eve@home")[0].message
+    other.close()
+    assert status(db, 1) == "queued"
+    assert queries.events(db)[-1].who == "eve@home"
+
+
+def test_there_is_an_end_to_undoing(db: Database) -> None:
+    with pytest.raises(CannotUndo, match="nothing to undo"):
+        transitions.undo(db)
+    with pytest.raises(CannotUndo, match="nothing to redo"):
+        transitions.redo(db)
+
+
+@pytest.mark.parametrize(
+    "inverse",
+    [
+        '{"jobs": [{"id": 1, "expect": {}, "set": {"status": "running"}}]}',
+        '{"jobs": [{"id": 1, "expect": {}, "set": {"spec": "{}"}}]}',
+        '{"jobs": [{"id": 1, "expect": {}, "set": {"token": 99}}]}',
+        '{"jobs": [{"id": 99, "expect": {}, "set": {"rank": 1}}]}',
+        '{"jobs": [{"id": 1}]}',
+        '{"jobs": 7}',
+        '{"jobs": [{"id": 1, "expect": {"nothing": 1}, "set": {}}]}',
+        '{"flags": [{"name": "last_key:ada", "expect": null, "set": {"value": "1", "reason": null}}]}',
+        '{"workers": [{"id": 5, "expect": {"asked": null}, "set": {"asked": "stop"}}]}',
+        '{"tables": ["job"]}',
+        "[1]",
+        "{}",
+    ],
+)
+def test_a_hostile_way_back_does_nothing(db: Database, inverse: str) -> None:
+    enqueued(db)
+    EventRow.insert(at=1.0, who="x", verb="moved", message="m", data="{}", inverse=inverse).execute(db)
+    before = dump(db)
+    with pytest.raises(CannotUndo):
+        transitions.undo(db)
+    assert dump(db) == before
+
+
+def test_asking_a_worker_is_told_and_can_be_taken_back(db: Database) -> None:
+    first, second = worker(db), worker(db, pid=2)
+    assert transitions.ask_worker(db, None, "drain_trial").message == ("workers 1, 2 asked to stop after this trial")
+    transitions.ask_worker(db, first, "stop")
+    transitions.undo(db)
+    assert [w.asked for w in queries.workers(db)] == ["drain_trial", "drain_trial"]
+    transitions.undo(db)
+    assert [w.asked for w in queries.workers(db)] == [None, None]
+    transitions.stop_worker(db, second)
+    with pytest.raises(WrongStatus, match="worker 2 is stopped"):
+        transitions.ask_worker(db, second, "stop")
+
+
+def test_asking_the_same_again_is_no_change(db: Database) -> None:
+    enqueued(db)
+    transitions.pause(db, [1])
+    before = len(verbs(db))
+    assert transitions.pause(db, [1]).message.startswith("nothing to do")
+    assert len(verbs(db)) == before
+
+
+def test_a_note_is_kept_with_its_job(db: Database) -> None:
+    enqueued(db)
+    transitions.note(db, "looks odd \x1b[31m[/foo]", job_id=1, who="ada@lab")
+    event = queries.events(db, job_id=1)[-1]
+    assert (event.verb, event.message) == ("noted", "looks odd \x1b[31m[/foo]")
+
+
+def test_acknowledging_remembers_who_looked_when(db: Database) -> None:
+    enqueued(db)
+    transitions.finish_job(db, claimed(db))
+    assert queries.snapshot(db, "ada").last_key_at is None
+    transitions.acknowledge(db, "ada")
+    snapshot = queries.snapshot(db, "ada")
+    assert snapshot.last_key_at is not None and snapshot.jobs[0].acknowledged_at is not None
+    assert queries.snapshot(db, "eve").last_key_at is None
+    assert transitions.acknowledge(db, "ada").message == "nothing to acknowledge"
+
+
+def test_old_events_go_but_milestones_stay(db: Database) -> None:
+    enqueued(db)
+    claim = claimed(db)
+    transitions.set_guard(db, claim.worker_id, "normal")
+    transitions.finish_job(db, claim)
+    assert transitions.prune_events(db, older_than_s=-10) == 3  # worker_started, claimed, guard
+    assert verbs(db) == ["enqueued", "finished", "pruned_rows"]
+
+
+def test_nothing_named_is_an_error_not_everything(db: Database) -> None:
+    with pytest.raises(BadRow, match="no job was named"):
+        transitions.cancel(db, [])

@@ -1,0 +1,199 @@
+"""The disk fills up, the file is locked, the disk fails, the process dies: at every statement, all or nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import peewee
+import pytest
+
+from state import queries, tickets, transitions
+from state.db import Database, open_database
+from state.errors import DatabaseBusy, DatabaseFailed, DiskFull
+from state.values import Cause
+from tests.state.helpers import LEASE_S, claimed, dump, enqueued, epoch, new_db, spec, started, worker
+
+Action = Callable[[Database], Any]
+
+
+class FailingDatabase(Database):
+    """Fails as SQLite would, at the n-th statement from `arm` on; counts them otherwise."""
+
+    fail_at = 0
+    seen = 0
+    error = "database or disk is full"
+
+    def arm(self, n: int, error: str) -> None:
+        self.fail_at, self.seen, self.error = n, 0, error
+
+    def _count(self) -> None:
+        self.seen += 1
+        if self.seen == self.fail_at:
+            if "full" in self.error and self.in_transaction():
+                self.connection().rollback()  # what SQLite does by itself when the disk is full
+            raise peewee.OperationalError(self.error)
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        with self._translated():
+            self._count()
+        return super().execute_sql(sql, params)
+
+    def begin(self, lock_type: str | None = None) -> None:
+        with self._translated():
+            self._count()
+        super().begin(lock_type)
+
+    def commit(self) -> None:
+        with self._translated():
+            self._count()
+        super().commit()
+
+
+def _trial_ends(db: Database) -> None:
+    claim = transitions.claim(db, 1, LEASE_S)
+    if claim is None:
+        return
+    with db.write():  # one transaction around all, so that "nothing or everything" has one meaning
+        trial = started(db, claim)
+        transitions.record_started(db, claim, trial, {"n_val": 442, "label_md5": "x"})
+        transitions.record_epoch(db, claim, trial, epoch())
+        transitions.finish_trial(db, claim, trial, "complete", Cause.FINISHED, value=0.6)
+
+
+ACTIONS: dict[str, Action] = {
+    "enqueue": lambda db: transitions.enqueue(db, [spec(8), spec(9)], "ada"),
+    "claim": lambda db: transitions.claim(db, 1, LEASE_S),
+    "beat": lambda db: transitions.beat(db, 1, LEASE_S),
+    "move": lambda db: transitions.move(db, [3, 2], "top", who="ada"),
+    "pause": lambda db: transitions.pause(db, [1, 2, 3], who="ada"),
+    "cancel": lambda db: transitions.cancel(db, [1, 2], who="ada"),
+    "undo": lambda db: transitions.undo(db, who="ada"),
+    "pause queue": lambda db: transitions.pause_queue(db, "disk", who="ada"),
+    "stop worker": lambda db: transitions.stop_worker(db, 1),
+    "reconcile": lambda db: transitions.reconcile(db, "lab", lambda pid, started_at: False),
+    "look": lambda db: _looking(db).dequeue(),
+}
+
+
+def _looking(db: Database) -> tickets.TicketHuey:
+    huey = tickets.make_huey(db)
+    huey.task(name="look")(lambda: None)
+    return huey
+
+
+def failing(folder: Path) -> FailingDatabase:
+    new_db(folder).close()
+    db = FailingDatabase(folder / "outputs" / "fts.db")
+    enqueued(db, 3)
+    worker(db)
+    return db
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        ("database or disk is full", DiskFull),
+        ("database is locked", DatabaseBusy),
+        ("disk I/O error", DatabaseFailed),
+    ],
+)
+def test_a_failure_at_any_statement_leaves_nothing(
+    tmp_path: Path, name: str, error: str, raised: type[Exception]
+) -> None:
+    db = failing(tmp_path)
+    before = dump(db)
+    n = 0
+    while True:
+        n += 1
+        db.arm(n, error)
+        try:
+            ACTIONS[name](db)
+        except raised:
+            assert not db.in_transaction()
+            assert dump(db) == before, f"something stayed after a failure at statement {n} of {name}"
+            continue
+        break  # fewer than n statements: it went through
+    db.arm(0, error)
+    assert n > 2
+    assert name in ("beat",) or dump(db) != before
+    assert db.execute_sql("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.close()
+
+
+def test_a_whole_trial_in_one_transaction_is_all_or_nothing(tmp_path: Path) -> None:
+    db = failing(tmp_path)
+    n, done = 0, False
+    while not done:
+        n += 1
+        db.arm(n, "database or disk is full")
+        try:
+            _trial_ends(db)
+            done = True
+        except DiskFull:
+            db.arm(0, "")
+            assert queries.trials(db, 1) == ()
+            db.execute_sql("UPDATE job SET status = 'queued', worker_id = NULL, lease_until = NULL, idle_attempts = 0")
+    db.arm(0, "")
+    assert n > 20
+    assert queries.job(db, 1).best_value == 0.6
+    db.close()
+
+
+def test_a_full_disk_says_so_and_work_goes_on_afterwards(tmp_path: Path) -> None:
+    db = new_db(tmp_path)
+    pages = int(db.execute_sql("PRAGMA page_count").fetchone()[0])
+    db.execute_sql(f"PRAGMA max_page_count = {pages + 2}")  # SQLite's own "database or disk is full"
+    with pytest.raises(DiskFull, match="free space and try again"):
+        for n in range(1, 100):
+            transitions.enqueue(db, [spec(n, spec={"n": n, "long": "x" * 5000})])
+    before = len(queries.jobs(db))
+    assert db.execute_sql("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.execute_sql("PRAGMA max_page_count = 100000")
+    transitions.enqueue(db, [spec(100)])
+    assert len(queries.jobs(db)) == before + 1
+    db.close()
+
+
+def test_a_database_that_somebody_locked_is_waited_for_and_then_named(db: Database) -> None:
+    enqueued(db)
+    blocker = sqlite3.connect(db.path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    impatient = open_database(db.path, check=False, busy_timeout_s=0.1)
+    with pytest.raises(DatabaseBusy, match="locked by another process"):
+        transitions.pause(impatient, [1])
+    assert len(queries.jobs(impatient)) == 1  # reading goes on
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    transitions.pause(impatient, [1])
+    impatient.close()
+
+
+def test_what_was_committed_survives_a_torn_log(tmp_path: Path) -> None:
+    db = new_db(tmp_path)
+    enqueued(db, 5)
+    log = db.path.with_name(db.path.name + "-wal")
+    content = db.path.read_bytes(), log.read_bytes()
+    db.close()
+    torn = tmp_path / "torn"
+    for cut in (0, 100, len(content[1]) // 2, len(content[1]) - 10):
+        torn.mkdir(exist_ok=True)
+        (torn / "fts.db").write_bytes(content[0])
+        (torn / "fts.db-wal").write_bytes(content[1][:cut])
+        again = open_database(torn / "fts.db")
+        assert len(queries.jobs(again)) in (0, 5)
+        again.close()
+        for path in torn.iterdir():
+            path.unlink()
+
+
+def test_a_claim_needs_a_worker_that_is_there(db: Database) -> None:
+    enqueued(db)
+    from state.errors import NoSuchRow
+
+    with pytest.raises(NoSuchRow, match="no worker 5"):
+        transitions.claim(db, 5, LEASE_S)
+    assert claimed(db).job_id == 1
