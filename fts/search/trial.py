@@ -149,6 +149,7 @@ class Orders:
 
     def _obey(self, command: dict[str, Any]) -> None:
         if command.get("do") == "run":
+            self._pruned.clear()  # what was pruned before was another trial, perhaps of the same number
             self._runs.put(command.get("spec") or {})
         elif command.get("do") == "prune":
             self._pruned.add(int(command["number"]))
