@@ -19,7 +19,6 @@ from state.models import EpochRow, EventRow, SampleRow, TrialRow
 from state.rows import to_epoch, to_event, to_sample, to_trial
 from state.values import Cause, Epoch, Event, Job, JobStatus, Sample, Snapshot, Trial, TrialStatus, Verb, Worker
 
-ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
 WAITING = (JobStatus.QUEUED, JobStatus.PAUSED)
 TRIAL_STATUS = {
     Verb.TRIAL_STARTED: TrialStatus.RUNNING,
@@ -97,7 +96,7 @@ def _job_at(job: Job, when: float, old: dict[str, Any], trials: list[Trial]) -> 
         best_value=None if best is None else best.value,
         best_trial=None if best is None else best.number,
         started_at=_by(job.started_at, when),
-        ended_at=_by(job.ended_at, when) if status in ENDED else None,
+        ended_at=old.get("ended_at", job.ended_at),
         acknowledged_at=_by(job.acknowledged_at, when),
     )
 

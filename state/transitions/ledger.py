@@ -146,7 +146,7 @@ def change_trial(db: Database, trial: Row, **changes: Any) -> None:
 
 def _placed(job: Mapping[str, Any]) -> Row:
     """What the queue looked like to this job: enough to rebuild the table at a past time."""
-    kept = ("status", "rank", "hold_reason", "asked", "cause", "worker_id", "attempt")
+    kept = ("status", "rank", "hold_reason", "asked", "cause", "worker_id", "attempt", "ended_at")
     return {name: job[name] for name in kept}
 
 

@@ -1,0 +1,166 @@
+"""Copies that can be believed, and what doctor asks."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from state import checks, queries, transitions
+from state.backup import backup, restore
+from state.db import Database, newest_backup, open_database
+from state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, WrongStatus
+from state.models import TicketRow
+from state.values import Cause
+from tests.state.helpers import claimed, enqueued, spec, started, worker
+
+
+def copy_is_whole(path: Path) -> int:
+    db = open_database(path, readonly=True)
+    count = len(queries.jobs(db))
+    db.close()
+    return count
+
+
+def test_a_backup_is_whole_and_private(db: Database) -> None:
+    enqueued(db, 3)
+    copy = backup(db)
+    assert copy_is_whole(copy) == 3
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert newest_backup(db.path) == copy
+
+
+def test_a_backup_is_taken_while_others_write(db: Database) -> None:
+    enqueued(db, 3)
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            transitions.move(db, [3], "top")
+            transitions.move(db, [3], "bottom")
+        db.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        copies = [backup(db) for _ in range(2)]
+    finally:
+        stop.set()
+        writer.join()
+    assert [copy_is_whole(copy) for copy in copies] == [3, 3]
+
+
+def test_only_the_newest_backups_are_kept(db: Database, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    for n in range(9):
+        (folder / f"fts-2020010{n}-000000.db").touch()
+    (folder / "mine.db").touch()
+    newest = backup(db, folder, keep=3)
+    kept = sorted(path.name for path in folder.iterdir())
+    assert kept == ["fts-20200107-000000.db", "fts-20200108-000000.db", newest.name, "mine.db"]
+
+
+def test_restore_puts_the_copy_in_place_and_the_old_one_aside(db: Database) -> None:
+    enqueued(db, 3)
+    copy = backup(db)
+    transitions.cancel(db, [1, 2, 3])
+    db.close()
+    aside = restore(copy, db.path)
+    again = open_database(db.path)
+    assert [job.status for job in queries.jobs(again)] == ["queued"] * 3
+    again.close()
+    assert aside is not None
+    former = open_database(aside)
+    assert [job.status for job in queries.jobs(former)] == ["cancelled"] * 3
+    former.close()
+
+
+def test_restore_mends_a_damaged_database(db: Database) -> None:
+    enqueued(db, 3)
+    copy = backup(db)
+    db.close()
+    db.path.write_bytes(b"\xa5" * 50_000)
+    restore(copy, db.path)
+    assert copy_is_whole(db.path) == 3
+
+
+def test_restore_is_refused_while_a_worker_runs(db: Database) -> None:
+    enqueued(db)
+    copy = backup(db)
+    crew = worker(db, pid=4711)
+    with pytest.raises(WrongStatus, match=r"worker 1 \(pid 4711 on lab\) is running"):
+        restore(copy, db.path)
+    transitions.stop_worker(db, crew)
+    db.close()
+    restore(copy, db.path)
+
+
+def test_what_is_no_good_copy_is_refused(db: Database, tmp_path: Path) -> None:
+    enqueued(db)
+    other, torn = tmp_path / "photos.db", tmp_path / "torn.db"
+    with sqlite3.connect(other) as connection:
+        connection.execute("CREATE TABLE photo (id INTEGER)")
+    torn.write_bytes(backup(db).read_bytes()[:20_000])
+    for copy, error in ((other, NotOurDatabase), (torn, DatabaseCorrupt), (tmp_path / "none.db", NoDatabase)):
+        with pytest.raises(error):
+            restore(copy, db.path)
+    assert len(queries.jobs(db)) == 1
+
+
+def test_doctor_finds_nothing_wrong_with_a_fresh_database(db: Database) -> None:
+    enqueued(db)
+    backup(db)
+    assert [finding.sentence for finding in checks.check_all(db) if not finding.ok] == []
+
+
+def test_doctor_finds_and_mends_what_was_broken_by_hand(db: Database) -> None:
+    enqueued(db, 2)
+    backup(db)
+    claim = claimed(db)
+    trial = started(db, claim)
+    transitions.release_job(db, claim, Cause.DRAINED)
+    db.execute_sql("UPDATE trial SET status = 'running'")
+    TicketRow.delete().execute(db)
+    db.path.chmod(0o644)
+    broken = [finding for finding in checks.check_all(db) if not finding.ok]
+    assert all(finding.fixable for finding in broken) and len(broken) == 3
+    assert len(checks.fix(db)) == 3
+    assert [finding for finding in checks.check_all(db) if not finding.ok] == []
+    assert queries.trial_by_id(db, trial).status == "interrupted"
+
+
+def test_doctor_speaks_of_quiet_workers_and_unreadable_tickets(db: Database) -> None:
+    worker(db, pid=77)
+    db.execute_sql("UPDATE worker SET heartbeat_at = heartbeat_at - 3600")
+    db.execute_sql("INSERT INTO huey_quarantine (at, data, reason) VALUES (1, x'00', 'not JSON')")
+    said = " ".join(finding.sentence for finding in checks.check_all(db) if not finding.ok)
+    assert "worker 1 on lab (pid 77) has not beaten for 60 minutes" in said
+    assert "could not be read and were put aside; the last one: not JSON" in said
+
+
+@pytest.mark.parametrize(
+    ("version", "fixed"),
+    [
+        ((3, 40, 1), False),
+        ((3, 44, 6), True),
+        ((3, 45, 0), False),
+        ((3, 50, 7), True),
+        ((3, 51, 2), False),
+        ((3, 52, 0), True),
+    ],
+)
+def test_doctor_knows_the_fixed_releases_of_sqlite(
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, int, int], fixed: bool
+) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
+    assert ("has the WAL-reset fix" in checks.sqlite_version()[0].sentence) is fixed
+
+
+def test_a_count_changed_by_hand_is_found(db: Database) -> None:
+    transitions.enqueue(db, [spec(1)])
+    db.execute_sql("UPDATE job SET trials_complete = 7")
+    assert "job 1 counts its complete trials wrongly" in [f.sentence for f in checks.drifted_counts(db)]
