@@ -13,6 +13,7 @@ from typing import Literal
 
 import pandas as pd
 
+from fts.analysis.horizon import listed
 from fts.analysis.scaling import FEWEST_SIZES
 from fts.analysis.study import StudyData
 from fts.analysis.summary import CellSummary, Group
@@ -24,6 +25,20 @@ FEW_SAMPLES = 100
 COLLAPSED_SHARE = 0.25
 BUDGET_TOLERANCE = 0.25  # counted parameters against the budget's name
 NAMED_SIZE = {"2M": 2e6, "20M": 2e7, "200M": 2e8, "2B": 2e9}
+
+
+MANY: dict[str, str] = {  # rule -> what to say of many cases at once
+    "baseline": "cells are not shown to differ from the best cheap baseline",
+    "below baseline": "cells are clearly below the best cheap baseline",
+    "beats baseline": "cells clearly beat the best cheap baseline",
+    "beyond luck": "cells rank days better than the best of as many trials without skill would",
+    "within luck": "cells are within what the best of as many trials without skill reaches",
+    "class prior": "cells are no better than always saying the class prior",
+    "one seed": "winners were trained with one seed; `fts replicate CELL --seeds 5` shows what a seed is worth",
+    "collapsed": "cells lost more than a quarter of their trials to constant predictions",
+    "validation too small": "cells have too few validation positives to rank trials",
+    "sizes": f"horizons have fewer than {FEWEST_SIZES} sizes, so no slope is given",
+}
 
 
 @dataclass(frozen=True)
@@ -146,9 +161,9 @@ def _against_baseline(cell: CellSummary) -> Iterator[Finding]:
     if not cell.auc_gain.clear:
         yield Finding("cannot", cell.experiment, "baseline", f"{cell.experiment} is not shown to differ: {told}.")
     elif gain.value < 0:
-        yield Finding("can", cell.experiment, "baseline", f"{cell.experiment} is worse than the baseline: {told}.")
+        yield Finding("can", cell.experiment, "below baseline", f"{cell.experiment} is below the baseline: {told}.")
     else:
-        yield Finding("can", cell.experiment, "baseline", f"{cell.experiment} beats the baseline: {told}.")
+        yield Finding("can", cell.experiment, "beats baseline", f"{cell.experiment} beats the baseline: {told}.")
 
 
 def _against_luck(cell: CellSummary) -> Iterator[Finding]:
@@ -161,10 +176,10 @@ def _against_luck(cell: CellSummary) -> Iterator[Finding]:
     )
     if luck.beyond_luck:
         sentence = f"{cell.experiment} ranks days better than luck: AUC {luck.observed:.3f}, while {told}."
-        yield Finding("can", cell.experiment, "luck", sentence)
+        yield Finding("can", cell.experiment, "beyond luck", sentence)
     else:
         sentence = f"{cell.experiment}: AUC {luck.observed:.3f} is within luck; {told}."
-        yield Finding("cannot", cell.experiment, "luck", sentence)
+        yield Finding("cannot", cell.experiment, "within luck", sentence)
 
 
 def _about_group(group: Group) -> Iterator[Finding]:
@@ -282,8 +297,15 @@ def _scales(group: Group) -> Answer:
             "cannot say",
             f"It takes at least {FEWEST_SIZES} sizes at one horizon to give a slope; there {_are(most)} so far.",
         )
-    told = " ".join(f"h{horizon}: {fit.sentence}" for horizon, fit in fits)
     verdicts = {fit.verdict for _, fit in fits}
+    told = " ".join(f"h{horizon}: {fit.sentence}" for horizon, fit in fits)
+    if verdicts == {"no scaling seen"}:
+        gain = max(fit.gain_high or 0.0 for _, fit in fits)
+        horizons = listed([f"h{horizon}" for horizon, _ in fits])
+        told = (
+            f"At {horizons} a constant describes the loss of {fits[0][1].n_sizes} sizes as well as a power law does; "
+            f"from the smallest to the largest it falls by at most {gain:.3f} nats (95 %)."
+        )
     if verdicts == {"scales"}:
         return Answer(question, "yes", told)
     if verdicts == {"no scaling seen"}:

@@ -75,6 +75,7 @@ TEXT = (
     "cause",
 )  # fmt: skip
 NUMBERS = [column for column in COLUMNS if column not in TEXT]
+BUDGETS = ("tiny", "2M", "20M", "200M", "2B")
 EXPERIMENT = re.compile(r"^(?:.*_)?(?P<budget>tiny|\d+[MB])_h(?P<horizon>\d+)_(?P<task>.+)$")
 ARCHITECTURE = r"^d(?P<d_model>\d+)-L(?P<n_layers>\d+)-h(?P<n_heads>\d+)-ff(?P<d_ff>\d+)$"
 
@@ -140,6 +141,11 @@ def best_trials(trials: pd.DataFrame) -> pd.DataFrame:
 def trial_name(experiment: str, number: float) -> str:
     """phase6a_2M_h1_threshold_1pct:t3, as the command line takes it."""
     return f"{experiment}:t{int(number)}"
+
+
+def budget_order(budget: str) -> tuple[int, str]:
+    """A sort key: the matrix's budgets by size, then others by name."""
+    return (BUDGETS.index(budget) if budget in BUDGETS else len(BUDGETS), budget)
 
 
 def _viewed(path: Path) -> pd.DataFrame:

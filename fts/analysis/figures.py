@@ -22,7 +22,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from fts.analysis.data import ranked, trial_name
 from fts.analysis.horizon import PARAMETERS, top_trials
-from fts.analysis.importance import CHANCE
+from fts.analysis.importance import CHANCE, Importance
 from fts.analysis.metrics import calibration_bins
 from fts.analysis.study import StudyData
 from fts.analysis.summary import CellSummary, Group, ScalingCurve
@@ -209,12 +209,12 @@ def hyperparameters(study: StudyData, group: Group) -> Figure | None:
                 axis.hlines(best.median(), k - 0.36, k + 0.36, color=INK, lw=1.4, zorder=3)
         if parameter.log:
             axis.set_yscale("log", base=2 if parameter.name in ("n_layers", "d_model") else 10)
-            if parameter.name in ("n_layers", "d_model"):
-                axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_title(parameter.label)
         effect = effects.get(parameter.name)
         if effect is not None:
-            axis.set_xlabel(f"eta² {effect.eta_squared:.2f}\np {effect.p_holm:.3f} corrected", fontsize=6.5)
+            axis.set_xlabel(f"eta² {effect.eta_squared:.2f}\np {effect.p_holm:.3f}", fontsize=6.5)
         axis.set_xticks(range(len(group.horizons)), [f"h{h}" for h in group.horizons])
     return figure
 
@@ -224,19 +224,20 @@ def importance(group: Group) -> Figure | None:
     shown = [cell for cell in group.cells if cell.experiment in group.importance]
     if not shown:
         return None
-    names = [row.label for row in sorted(group.importance[shown[0].experiment], key=lambda row: row.label)]
-    names = [name for name in names if name != "a random number"]
+    labels = {row.label for cell in shown for row in group.importance[cell.experiment] if row.name != CHANCE}
+    shares = {label: [_share(group.importance[cell.experiment], label) for cell in shown] for label in labels}
+    order = sorted(labels, key=lambda label: (np.mean(shares[label]), label))
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(WIDTH, 0.5 + 1.35 * rows))
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axis, cell in zip(axes, shown, strict=False):
         found = {row.label: row for row in group.importance[cell.experiment]}
         bar = next(row.fanova for row in group.importance[cell.experiment] if row.name == CHANCE)
-        order = sorted((name for name in names if name in found), key=lambda name: found[name].fanova)
-        colours = [_colour(group, cell.horizon) if found[name].beats_chance else PALE for name in order]
-        axis.barh(order, [found[name].fanova for name in order], color=colours, height=0.65)
-        axis.plot([found[name].ped_anova for name in order], order, "|", color=INK, ms=7)
+        known = [label for label in order if label in found]
+        colours = [_colour(group, cell.horizon) if found[label].beats_chance else PALE for label in known]
+        axis.barh(known, [found[label].fanova for label in known], color=colours, height=0.65)
+        axis.plot([found[label].ped_anova for label in known], known, "|", color=INK, ms=7)
         axis.axvline(bar, color=GREY, lw=0.8, ls=(0, (2, 2)))
         axis.set_title(f"{cell.budget} h{cell.horizon}")
         axis.tick_params(axis="y", length=0)
@@ -262,6 +263,8 @@ def depth_width(study: StudyData, group: Group) -> Figure | None:
         rows = fit[fit["budget"] == budget].sort_values("_share", ascending=False)
         for horizon in group.horizons:
             some = rows[rows["horizon"] == horizon]
+            if some.empty:
+                continue
             x = some["d_model"] * 2 ** rng.uniform(-0.06, 0.06, len(some))
             y = some["n_layers"] * 2 ** rng.uniform(-0.08, 0.08, len(some))
             shade = 0.9 - 0.75 * some["_share"].to_numpy(float)
@@ -275,7 +278,8 @@ def depth_width(study: StudyData, group: Group) -> Figure | None:
             side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set(title=budget, xlabel="width d_model")
     axes[0].set_ylabel("depth, layers")
-    axes[0].legend(loc="best")
+    legend = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(legend.values(), legend.keys(), loc="outside lower right", ncols=len(legend))
     return figure
 
 
@@ -332,12 +336,22 @@ def _scaling_line(
     if not curve.n_params:
         return
     colour = _colour(group, curve.horizon)
-    axis.plot(curve.n_params, values, _marker(group, curve.horizon), color=colour, ms=5, label=f"h{curve.horizon}")
+    aside = 1.12 ** (
+        group.horizons.index(curve.horizon) - (len(group.horizons) - 1) / 2
+    )  # or intervals hide each other
+    axis.plot(
+        np.array(curve.n_params) * aside,
+        values,
+        _marker(group, curve.horizon),
+        color=colour,
+        ms=5,
+        label=f"h{curve.horizon}",
+    )
     cells = [cell for cell in group.cells if cell.horizon == curve.horizon and cell.best is not None]
     for cell in cells:
         interval = cell.auc if flip else cell.loss
         if interval is not None and cell.best is not None and pd.notna(cell.best["n_params"]):
-            axis.vlines(cell.best["n_params"], interval.low, interval.high, color=colour, lw=1, alpha=0.5)
+            axis.vlines(cell.best["n_params"] * aside, interval.low, interval.high, color=colour, lw=1, alpha=0.5)
     if fit is not None:
         sizes = np.geomspace(min(curve.n_params), max(curve.n_params), 60)
         fitted = fit.law(sizes)
@@ -361,6 +375,10 @@ def _label_edges(axes: dict[tuple[str, int], Axes], group: Group, x: str, y: str
             axis.set_xlabel(x)
         if horizon == group.horizons[0]:
             axis.set_ylabel(y)
+
+
+def _share(rows: list[Importance], label: str) -> float:
+    return next((row.fanova for row in rows if row.label == label), 0.0)
 
 
 def _of(study: StudyData, group: Group) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fts.analysis.data import ranked
+from fts.analysis.data import budget_order, ranked
 
 TOP_SHARE = 0.2  # of a cell's comparable trials
 FEWEST_TOP = 5  # trials of a cell; with fewer its middle is a guess
@@ -82,7 +82,7 @@ def horizon_variance(trials: pd.DataFrame, seed: int = 0, permutations: int = PE
     """
     top = top_trials(trials)
     horizons = tuple(sorted(int(h) for h in top["horizon"].unique()))
-    budgets = tuple(sorted(map(str, top["budget"].unique())))
+    budgets = tuple(sorted(map(str, top["budget"].unique()), key=budget_order))
     counts = {str(name): int(n) for name, n in top.groupby("experiment").size().items()}
     if len(horizons) < 2:
         return HorizonVariance((), counts, horizons, budgets, None, "cannot say", _too_few(trials))
@@ -195,12 +195,12 @@ def _answer(
     budgets: tuple[str, ...],
     n: int,
 ) -> tuple[str, str]:
-    where = f"{' and '.join(f'h{h}' for h in horizons)}, {n} top trials at {_listed(list(budgets))}"
+    where = f"{' and '.join(f'h{h}' for h in horizons)}, {n} top trials at {listed(list(budgets))}"
     if not effects:
         return "cannot say", f"Cannot say whether one HPO can serve all horizons: no parameter varies ({where})."
     differing = [effect for effect in effects if effect.differs]
     if differing:
-        named = _listed([f"{e.label} (eta² {e.eta_squared:.2f}, corrected p {_p(e.p_holm)})" for e in differing])
+        named = listed([f"{e.label} (eta² {e.eta_squared:.2f}, corrected p {_p(e.p_holm)})" for e in differing])
         return "no", (
             f"No, not safely: the best trials differ between horizons in {named}; {where}. "
             f"{_sureness(differing, budgets)}"
@@ -226,7 +226,7 @@ def _sureness(differing: list[HorizonEffect], budgets: tuple[str, ...]) -> str:
         )
     confirmed = [e.label for e in differing if e.p_cells is not None and e.p_cells < LEVEL]
     if confirmed:
-        return f"Sure for {_listed(confirmed)}: budgets agree when each cell counts once."
+        return f"Sure for {listed(confirmed)}: budgets agree when each cell counts once."
     return "Not sure: counted as one vote per cell, the budgets do not agree on it."
 
 
@@ -239,7 +239,8 @@ def _too_few(trials: pd.DataFrame) -> str:
     )
 
 
-def _listed(words: list[str]) -> str:
+def listed(words: list[str]) -> str:
+    """One, two and three."""
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
 
 

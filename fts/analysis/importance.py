@@ -8,6 +8,8 @@ are ranked along: what does not beat `chance` has not been shown to matter.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,11 +56,12 @@ def importances(trials: pd.DataFrame, seed: int = 0) -> list[Importance]:
     ]
     fanova: dict[str, list[float]] = {}
     ped: dict[str, list[float]] = {}
-    for repeat in range(REPEATS):
-        study = rebuilt_study(fit, varying, seed + repeat)
-        for found, store in zip(_both(study, seed + repeat), (fanova, ped), strict=True):
-            for name, share in found.items():
-                store.setdefault(name, []).append(share)
+    with _quietly():
+        for repeat in range(REPEATS):
+            study = rebuilt_study(fit, varying, seed + repeat)
+            for found, store in zip(_both(study, seed + repeat), (fanova, ped), strict=True):
+                for name, share in found.items():
+                    store.setdefault(name, []).append(share)
     bar = max(fanova[CHANCE])
     rows = [
         Importance(p.name, p.label, _mean(fanova[p.name]), _mean(ped[p.name]), _mean(fanova[p.name]) > bar)
@@ -106,6 +109,19 @@ def _both(study: optuna.Study, seed: int) -> tuple[dict[str, float], dict[str, f
         )
         first, second = (importance.get_param_importances(study, evaluator=evaluator) for evaluator in evaluators)
     return dict(first), dict(second)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without a log line for each of the passing studies."""
+    import optuna  # see rebuilt_study
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def _mean(shares: list[float]) -> float:

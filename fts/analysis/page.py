@@ -31,25 +31,30 @@ nav a { color:var(--soft); margin-right:14px; text-decoration:none; border-botto
 .findings li { display:grid; grid-template-columns:138px 1fr; gap:12px;
   padding:5px 0; border-bottom:1px solid var(--wash); font-size:14px; }
 .findings .rule { font-size:12px; color:var(--soft); padding-top:2px; }
+.findings summary { color:var(--ink); font-size:14px; margin:0; }
+.findings details p { margin:4px 0 4px 15px; font-size:13px; }
 .box { border-left:4px solid var(--line); padding:2px 0 2px 16px; margin:18px 0; }
 .box h3 { margin-top:2px; }
 .error { border-color:var(--bad); } .error h3 { color:var(--bad); }
 .cannot { border-color:var(--warn); } .cannot h3 { color:var(--warn); }
 .can { border-color:var(--good); } .can h3 { color:var(--good); }
 table { border-collapse:collapse; font-size:13px; font-variant-numeric:tabular-nums; margin:10px 0; }
-th { text-align:left; font-weight:600; border-bottom:1.5px solid var(--ink); padding:4px 12px 4px 0;
-  vertical-align:bottom; }
+th { text-align:left; font-weight:600; padding:4px 12px 4px 0; vertical-align:bottom; white-space:nowrap; }
+tr:first-child > th { border-bottom:1.5px solid var(--ink); }
 td { border-bottom:1px solid var(--line); padding:5px 12px 5px 0; vertical-align:top; }
 td.n, th.n { text-align:right; }
+.matrix tr + tr th { vertical-align:top; padding-top:13px; border-bottom:1px solid var(--line); }
 .matrix td { min-width:205px; padding:9px 14px 9px 0; }
 .matrix .big { font-size:18px; font-weight:600; }
 .matrix .sub { color:var(--soft); font-size:12px; display:block; }
+td .sub { color:var(--soft); font-size:12px; display:block; white-space:nowrap; }
 .up { color:var(--good); } .down { color:var(--bad); } .flat { color:var(--soft); }
 .wide { overflow-x:auto; }
 figure { margin:16px 0 6px; overflow-x:auto; }
 figure svg { width:100%; height:auto; min-width:560px; }
 figcaption { font-size:13px; color:var(--soft); max-width:80ch; }
-code, .mono { font:12px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace; overflow-wrap:anywhere; }
+code, .mono { font:12px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace; }
+table.mono td { white-space:nowrap; } p.mono { overflow-wrap:anywhere; }
 summary { cursor:pointer; font-size:13px; color:var(--soft); margin:10px 0; }
 footer { margin-top:56px; padding-top:14px; border-top:1px solid var(--line); color:var(--soft); font-size:12px; }
 @media (max-width:640px) { main { padding:24px 16px; } .findings li { grid-template-columns:1fr; gap:0; } }
@@ -89,7 +94,10 @@ TEMPLATE = """<!doctype html>
 <h3>{{ heading }}</h3>
 <ul class="findings">
 {%- for finding in findings[kind] %}
-<li><span class="rule">{{ finding.rule }}</span><span>{{ finding.sentence }}</span></li>
+<li><span class="rule">{{ finding.rule }}</span>
+{%- if finding.each %}<details><summary>{{ finding.sentence }}</summary>
+{%- for sentence in finding.each %}<p>{{ sentence }}</p>{% endfor %}</details>
+{%- else %}<span>{{ finding.sentence }}</span>{% endif %}</li>
 {%- endfor %}
 </ul>
 </div>
@@ -144,7 +152,8 @@ positive; n effective is how many independent windows would give an interval as 
 <div class="wide"><table>
 <tr>{% for head in group.scores[0] %}<th{% if not loop.first %} class="n"{% endif %}>{{ head }}</th>{% endfor %}</tr>
 {%- for row in group.scores[1:] %}
-<tr><td>{{ row[0] }}</td>{% for value in row[1:] %}<td class="n">{{ value }}</td>{% endfor %}</tr>
+<tr><td>{{ row[0] }}</td>
+{%- for value, sub in row[1:] %}<td class="n">{{ value }}<span class="sub">{{ sub }}</span></td>{% endfor %}</tr>
 {%- endfor %}
 </table></div>
 {%- endif %}

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from fts.analysis import tables
-from fts.analysis.conclusions import Finding, answers, findings, missing
+from fts.analysis.conclusions import MANY, Finding, answers, findings, missing
 from fts.analysis.figures import draw_all, write_figure
 from fts.analysis.page import render
 from fts.analysis.study import StudyData
@@ -28,6 +28,7 @@ KINDS = (
     ("can", "What these data show"),
     ("caution", "Read with caution"),
 )
+FEW = 2  # sentences of one rule shown one by one
 CAPTIONS = {
     "results": (
         "Results",
@@ -86,7 +87,7 @@ def write_report(study: StudyData, folder: Path | str, seed: int = 0) -> Path:
         "lead": _lead(study, groups),
         "answers": [asdict(answer) for answer in answers(groups)],
         "kinds": KINDS,
-        "findings": {kind: [asdict(f) for f in found if f.kind == kind] for kind, _ in KINDS},
+        "findings": {kind: _condensed([f for f in found if f.kind == kind]) for kind, _ in KINDS},
         "missing": missing(study, groups),
         "groups": [_shown(study, group, figures) for group, figures in zip(groups, drawn, strict=True)],
         "provenance": tables.as_rows(tables.provenance(groups)),
@@ -97,6 +98,18 @@ def write_report(study: StudyData, folder: Path | str, seed: int = 0) -> Path:
     page = folder / "index.html"
     _write_text(page, render(content))
     return page
+
+
+def _condensed(found: list[Finding]) -> list[dict[str, Any]]:
+    """One line per rule: its sentences when they are few, a count with the sentences folded in when they are many."""
+    lines: list[dict[str, Any]] = []
+    for rule in dict.fromkeys(finding.rule for finding in found):
+        sentences = [finding.sentence for finding in found if finding.rule == rule]
+        if len(sentences) > FEW:
+            lines.append({"rule": rule, "sentence": f"{len(sentences)} {MANY.get(rule, 'cases')}.", "each": sentences})
+        else:
+            lines += [{"rule": rule, "sentence": sentence, "each": []} for sentence in sentences]
+    return lines
 
 
 def _shown(study: StudyData, group: Group, figures: list[dict[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fts.analysis.baselines import best_baseline
-from fts.analysis.data import ranked, trial_name
+from fts.analysis.data import budget_order, ranked, trial_name
 from fts.analysis.horizon import HorizonVariance, horizon_variance
 from fts.analysis.importance import Importance, TooFewTrials, importances
 from fts.analysis.intervals import (
@@ -27,8 +27,6 @@ from fts.analysis.metrics import auc, log_losses
 from fts.analysis.no_skill import NoSkillSearch, no_skill_search
 from fts.analysis.scaling import FEWEST_SIZES, ScalingFit, TooFewSizes, fit_scaling
 from fts.analysis.study import BaselineRow, StudyData
-
-BUDGET_ORDER = ("tiny", "2M", "20M", "200M", "2B")
 
 
 @dataclass(frozen=True)
@@ -178,10 +176,6 @@ def scaling_curve(cells: list[CellSummary], horizon: int, seed: int = 0) -> Scal
     except (TooFewSizes, ValueError) as error:
         return ScalingCurve(horizon, sizes, losses, aucs, None, None, f"h{horizon}: {error}")
     return ScalingCurve(horizon, sizes, losses, aucs, loss_fit, error_fit, None)
-
-
-def budget_order(budget: str) -> tuple[int, str]:
-    return (BUDGET_ORDER.index(budget) if budget in BUDGET_ORDER else len(BUDGET_ORDER), budget)
 
 
 def _cells(study: StudyData) -> pd.DataFrame:

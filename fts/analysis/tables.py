@@ -123,23 +123,23 @@ def baseline_rows(study: StudyData, group: Group) -> list[list[str]]:
     ]
 
 
-def score_rows(group: Group) -> list[list[str]]:
-    """Head and rows of every score with its interval; empty without stored predictions."""
+def score_rows(group: Group) -> list[list[Any]]:
+    """Head and rows of every score, each a pair of value and what belongs under it; empty without predictions."""
     judged = [(cell, cell.scores) for cell in group.cells if cell.scores is not None]
     if not judged:
         return []
-    head = "cell|loss|Brier|avg. precision|precision|recall|calibration error|luck: best of n, 95 %|deflated AUC"
+    head = "cell|loss|Brier|avg. precision|precision|recall|calibration error|limit of luck|deflated AUC"
     rows = [
         [
             f"{cell.budget} h{cell.horizon}",
             _ranged(scores.log_loss, 4),
             _ranged(scores.brier, 4),
             _ranged(scores.average_precision),
-            f"{_ranged(scores.precision)}, {scores.n_hit} of {scores.n_flagged}",
-            f"{_ranged(scores.recall)}, {scores.n_hit} of {scores.n_pos}",
+            _ranged(scores.precision, count=f"{scores.n_hit} of {scores.n_flagged}"),
+            _ranged(scores.recall, count=f"{scores.n_hit} of {scores.n_pos}"),
             _ranged(scores.calibration_error),
-            NONE if cell.luck is None else f"{cell.luck.luck_limit:.3f} of {cell.luck.n_trials}",
-            NONE if cell.luck is None else f"{cell.luck.deflated:.3f}",
+            (NONE, "") if cell.luck is None else (f"{cell.luck.luck_limit:.3f}", f"best of {cell.luck.n_trials}"),
+            (NONE, "") if cell.luck is None else (f"{cell.luck.deflated:.3f}", f"p {cell.luck.p_value:.3f}"),
         ]
         for cell, scores in judged
     ]
@@ -150,7 +150,7 @@ def beside_figure(name: str, group: Group) -> list[list[str]]:
     """A small table under a figure, head first; empty for figures that say it all."""
     if name == "hyperparameters" and group.variance.effects:
         head = ["parameter", *[f"median h{h}" for h in group.variance.horizons]]
-        head += ["eta²", "by chance", "p, corrected", "p, cells as votes"]
+        head += ["eta²", "by chance", "p, corrected", "p, cells as votes, uncorrected"]
         return [
             head,
             *[
@@ -251,8 +251,9 @@ def _spread(name: str, interval: Interval | None) -> dict[str, float | None]:
     return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
 
 
-def _ranged(interval: Interval, digits: int = 3) -> str:
-    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+def _ranged(interval: Interval, digits: int = 3, count: str = "") -> tuple[str, str]:
+    ends = f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
+    return f"{interval.value:.{digits}f}", f"{ends}, {count}" if count else ends
 
 
 def _flat(effect: dict[str, Any]) -> dict[str, Any]:
@@ -263,8 +264,10 @@ def _flat(effect: dict[str, Any]) -> dict[str, Any]:
 def _short(name: Any, value: Any) -> str:
     if value is None or (isinstance(value, float) and pd.isna(value)):
         return NONE
+    if name == "n_params":
+        return f"{value:,.0f}"
     if isinstance(value, float):
-        return f"{value:,.0f}" if name == "n_params" else f"{value:.4f}"
+        return f"{value:.4f}"
     return str(value)[:8] if str(name).endswith("_md5") or name == "code_commit" else str(value)
 
 
