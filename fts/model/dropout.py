@@ -16,7 +16,7 @@ def branch_masks(x_MND: Tensor, rate: float, seed: int | None, layer: int) -> tu
     """Two masks like x, of 0 and 1/(1-rate), for the two branches of a layer, from one draw; None if nothing drops.
 
     torch's own dropout takes 10 ns an element on a CPU (bernoulli from one Mersenne word each), as long as a matrix
-    product of the narrow shapes; eight masks from one 64-bit word take 1.5 ns.
+    product of the narrow shapes; one byte of a word drawn for eight takes 1.3 ns.
     """
     if seed is None or not rate:
         return None, None
@@ -45,8 +45,9 @@ def _draw(shape: tuple[int, ...], rate: float, seed: int, like: Tensor) -> Tenso
         n *= size
     words = torch.empty(-(-n // 8), dtype=torch.int64, device=like.device)
     words.random_(-(2**63), None, generator=_generator(like.device).manual_seed(seed))
-    kept = words.view(torch.uint8)[:n].view(shape) >= _threshold(rate)
-    return kept.to(like.dtype).mul_(LEVELS / (LEVELS - _threshold(rate)))
+    # compared as floats: torch compares bytes into bools one at a time, and turns bools into floats likewise (6x)
+    kept = words.view(torch.uint8)[:n].view(shape).to(like.dtype).ge_(_threshold(rate))
+    return kept.mul_(LEVELS / (LEVELS - _threshold(rate)))
 
 
 def _threshold(rate: float) -> int:

@@ -1,6 +1,7 @@
 """PatchTST: a window of daily features is cut into patches, a transformer reads them, a head returns logits."""
 
-# shapes: B batch, C features, T days, N patches, P days in a patch, D width, H heads, K = D/H, M = B or B*C sequences
+# shapes: B batch, C features, T days, N patches, P days in a patch, D width,
+# M = B or B*C sequences
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from fts.model.architecture import ModelConfig
+from fts.model.attention import attend
 from fts.model.dropout import add_dropped, branch_masks, drop_mask
 
 
@@ -101,15 +103,10 @@ class Block(nn.Module):
 
     def forward(self, x_MND: Tensor, dropout_seed: int | None = None) -> Tensor:
         attention_mask, ff_mask = branch_masks(x_MND, self.dropout, dropout_seed, self.index)
-        x_MND = add_dropped(x_MND, self.attention_out(self._attend(self.attention_norm(x_MND))), attention_mask)
+        attended = attend(self.qkv(self.attention_norm(x_MND)), self.n_heads)
+        x_MND = add_dropped(x_MND, self.attention_out(attended), attention_mask)
         hidden = functional.gelu(self.ff_in(self.ff_norm(x_MND)))
         return add_dropped(x_MND, self.ff_out(hidden), ff_mask)
-
-    def _attend(self, x_MND: Tensor) -> Tensor:
-        M, N, D = x_MND.shape
-        q_MHNK, k_MHNK, v_MHNK = self.qkv(x_MND).view(M, N, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
-        out_MHNK = functional.scaled_dot_product_attention(q_MHNK, k_MHNK, v_MHNK)
-        return out_MHNK.transpose(1, 2).reshape(M, N, D)
 
 
 class Linear(nn.Linear):

@@ -1,0 +1,45 @@
+"""Attention among the few tokens of a window, arranged for the machine it runs on."""
+
+# shapes: M sequences, N tokens, D width, H heads, K = D/H, G windows read as one sequence
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+PAIR = 2  # windows; on a CPU the kernel's fixed cost per sequence outweighs the sums over 11 to 15 tokens
+
+
+def attend(qkv_MN3D: Tensor, n_heads: int) -> Tensor:
+    """Scaled dot-product attention [M, N, D] within each of the M sequences, from packed queries, keys and values.
+
+    On a CPU two sequences go through the kernel as one, with a mask that keeps them apart: exact (a weight of exp(-inf)
+    is 0), and 20-30 % faster forward and backward, as measured at 11 tokens with 2 and 8 heads. An odd number of
+    sequences, and any other device, takes them one by one.
+    """
+    M, N, _ = qkv_MN3D.shape
+    if qkv_MN3D.device.type != "cpu" or M % PAIR:
+        return _attend(qkv_MN3D, n_heads, None)
+    paired = qkv_MN3D.reshape(M // PAIR, PAIR * N, -1)
+    mask = _apart(N, qkv_MN3D.dtype if not torch.is_autocast_enabled("cpu") else torch.get_autocast_dtype("cpu"))
+    return _attend(paired, n_heads, mask).reshape(M, N, -1)
+
+
+def _attend(qkv_MN3D: Tensor, n_heads: int, mask: Tensor | None) -> Tensor:
+    M, N, width = qkv_MN3D.shape
+    # split, not permute: the gradients of the three parts are then joined by one copy instead of two
+    q, k, v = (t.view(M, N, n_heads, -1).transpose(1, 2) for t in qkv_MN3D.split(width // 3, -1))
+    out_MHNK = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return out_MHNK.transpose(1, 2).reshape(M, N, width // 3)
+
+
+@cache
+def _apart(n_tokens: int, dtype: torch.dtype) -> Tensor:
+    """Adds -inf to what would look from one window of a group into another."""
+    group = torch.arange(PAIR * n_tokens) // n_tokens
+    allowed = group[:, None] == group[None, :]
+    return torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, -math.inf)
