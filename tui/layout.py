@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from jobs.glance import words
 from jobs.glance.glance import lines as glance_lines
-from tui.paint import Line, Placed, clip, compose, with_role
+from tui import select
+from tui.paint import Line, Placed, clip, compose, with_role, wrapped
 from tui.screens import curves, events, hardware, logs, queue, results, trials
-from tui.view import SCREENS, View
+from tui.view import EVENTS, QUEUE, SCREENS, TRIALS, View
 from tui.widgets import keybar
 
 PANES: tuple[Callable[[View, int, int], list[Placed]], ...] = (
@@ -29,10 +30,38 @@ def frame(view: View, width: int, height: int) -> list[Line]:
         return [clip(row, width) for row in (*top, *([()] * height))][:height]
     top = glance_lines(view.glance, width, height, SCREENS, view.screen)
     body = height - len(top) - 1
-    painted = compose(placed(view, width, body), width, body)
+    painted = compose(placed(view, width, body), width, body) if not view.missing else _missing(view, width, body)
     if view.glance.is_stale or view.problem:
         painted = [with_role(row, "faded") for row in painted]
     return [*top, *painted, clip(keybar.paint(view, width), width)]
+
+
+def _missing(view: View, width: int, height: int) -> list[Line]:
+    """No database: what to do, in words."""
+    text = wrapped(view.missing, width - 4)
+    lines: list[Line] = [(), *((("  " + row, ""),) for row in text)]
+    return [clip(row, width) for row in (*lines, *([()] * height))][:height]
+
+
+def row_at(view: View, width: int, height: int, x: int, y: int) -> int | None:
+    """The id of the row of a table at a place of the body; None where there is no row."""
+    for pane in placed(view, width, height):
+        if not (pane.x <= x < pane.x + pane.width and pane.y <= y < pane.y + pane.height):
+            continue
+        if view.screen == QUEUE and pane.name == "queue":
+            rows = select.jobs_of(view)
+            head = 0 if width < 70 else 1
+            cursor = next((n for n, job in enumerate(rows) if job.id == view.job_id), 0)
+            shown = select.pinned_window(rows, pane.height - head, cursor) if rows else []
+            at = y - pane.y - head
+            return rows[shown[at]].id if 0 <= at < len(shown) else None
+        if view.screen in (TRIALS, EVENTS) and pane.x == 0 and pane.y == 1:
+            ids = [row.id for row in (select.trials_of(view) if view.screen == TRIALS else select.events_of(view))]
+            chosen = view.trial_id if view.screen == TRIALS else view.event_id
+            first, last = select.window(len(ids), pane.height - 1, ids.index(chosen) if chosen in ids else 0)
+            at = first + y - pane.y - 1
+            return ids[at] if first <= at < last else None
+    return None
 
 
 def placed(view: View, width: int, height: int) -> list[Placed]:

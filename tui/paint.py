@@ -12,7 +12,20 @@ from dataclasses import dataclass
 from jobs.glance import words
 from jobs.glance.glance import Line, Span, cut_spans, fill
 
-__all__ = ["Line", "Placed", "Span", "beside", "clip", "compose", "fill", "labelled", "line", "rule", "with_role"]
+__all__ = [
+    "Line",
+    "Placed",
+    "Span",
+    "beside",
+    "clip",
+    "compose",
+    "fill",
+    "labelled",
+    "line",
+    "rule",
+    "with_role",
+    "wrapped",
+]
 
 
 @dataclass(frozen=True)
@@ -102,6 +115,18 @@ def beside(left: Sequence[Line], left_width: int, right: Sequence[Line], right_w
         )
         for n in range(rows)
     ]
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """The text broken at blanks into lines of at most `width` columns."""
+    rows, row = [], ""
+    for word in text.split():
+        if row and words.width(row) + 1 + words.width(word) > width:
+            rows.append(row)
+            row = word
+        else:
+            row = f"{row} {word}" if row else word
+    return [*rows, row] if row else rows
 
 
 def with_role(painted: Line, role: str) -> Line:

@@ -68,10 +68,12 @@ class View:
     own_cost: str = ""
     problem: str = ""  # why the latest read failed
     pending: str = ""  # "asked 08:14:02": a change the journal has not confirmed yet
+    missing: str = ""  # there is no database: what to do
+    body: Snapshot | None = None  # frozen: what the panes show while the first lines stay live
 
     @property
     def snapshot(self) -> Snapshot:
-        return self.glance.snapshot
+        return self.body or self.glance.snapshot
 
     @property
     def now(self) -> float:

@@ -323,7 +323,9 @@ def _gain(happened: Away) -> str:
     name = "AUC" if happened.objective.endswith("auc") else "loss"
     if happened.best_after is None:
         return f"{name} no gain"
-    before = "—" if happened.best_before is None else words.short_score(happened.best_before, 3)
+    if happened.best_before is None:
+        return f"{name} {words.short_score(happened.best_after, 3)} new"
+    before = words.short_score(happened.best_before, 3)
     return f"{name} {before}→{words.short_score(happened.best_after, 3)}"
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from functools import partial
 
+from jobs.commands.desk import heat_limits
 from jobs.glance import words
 from jobs.glance.verbs import is_guard_off, is_guard_on
-from jobs.guard import Thresholds
 from state.values import Sample
 from tui.paint import Line, Placed, line, rule
 from tui.view import View
@@ -47,7 +47,7 @@ def day(view: View, width: int, height: int) -> list[Line]:
     half = max(height // 2, 3)
     return [
         *_plot(view, "memory used, GB", _memory(samples), None, width, half),
-        *_plot(view, "temperature, °C", _heat(samples), Thresholds().warning, width, height - half),
+        *_plot(view, "temperature, °C", _heat(samples), heat_limits().warning, width, height - half),
     ][:height]
 
 
@@ -77,7 +77,7 @@ def _hours(first: float, last: float) -> list[float]:
 
 def guard(view: View, width: int, height: int) -> list[Line]:
     """Thresholds, pauses, workers and the trial's memory."""
-    limits = Thresholds()
+    limits = heat_limits()
     lines: list[Line] = [
         rule("guard and workers", "", width, view.focus == "guard"),
         _cut(meter.guard_line(view, limits), width),

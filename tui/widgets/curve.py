@@ -152,7 +152,7 @@ def _draw_line(cells: _Cells, scale: _Scale, series: Series) -> None:
         elif here is not None and previous is not None:
             for dot in _between(previous, here):
                 drawn += 1
-                if not series.dashed or drawn % 4 < 2:
+                if not series.dashed or drawn // 4 % 2 == 0:
                     cells.set(*dot, series.role)
         previous = here
 

@@ -42,8 +42,16 @@ def event_line(view: View, width: int) -> Line:
 
 
 def event_words(view: View, event: Event) -> str:
-    """The message; a verb without one speaks for itself."""
-    return event.message or event.verb.replace("_", " ")
+    """The message, with the cell's short name for its experiment's; a verb without a message speaks for itself."""
+    text = event.message or str(event.verb).replace("_", " ")
+    if event.job_id is None:
+        return text
+    job = next((job for job in view.snapshot.jobs if job.id == event.job_id), None)
+    if job is None:
+        return text
+    name = words.cell_name(job)
+    shorter = text.replace(job.experiment, name)
+    return shorter if name in shorter else f"{name} {shorter}"
 
 
 def _event(view: View, event: Event, width: int) -> Line:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jobs.commands.desk import Thresholds, heat_limits
 from jobs.glance import words
 from jobs.glance.verdict import is_live
-from jobs.guard import Thresholds
 from state.values import Sample, Worker
 from tui.paint import Line, Span
 from tui.view import View
@@ -30,7 +30,7 @@ class Meter:
 
 def meters(view: View, limits: Thresholds | None = None) -> list[Meter]:
     """The five meters of the latest sample of the first live worker; unknown is said, never drawn as zero."""
-    limits = limits or Thresholds()
+    limits = limits or heat_limits()
     now = latest(view)
     past = view.details.samples or ((now,) if now else ())
     return [_memory(now, past), _heat(now, past, limits), _gpu(now, past), _power(now, past), _disk(view, now, past)]
@@ -77,7 +77,7 @@ def guard_word(view: View) -> str:
 
 def guard_line(view: View, limits: Thresholds | None = None) -> str:
     """What the guard does and when it would act, in a sentence."""
-    limits = limits or Thresholds()
+    limits = limits or heat_limits()
     worker = next((w for w in view.snapshot.workers if w.status == "running"), None)
     if worker is None:
         return "guard: no worker, nothing to guard"

@@ -1,0 +1,40 @@
+"""What a window needs beside the actions: who sits there, when they last pressed a key, what the guard allows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jobs.guard import Thresholds
+from jobs.person import this_person
+from state.db import open_database
+
+__all__ = ["Thresholds", "heat_limits", "key_pressed", "run_action", "this_person"]
+
+
+def heat_limits() -> Thresholds:
+    """The guard's limits as the environment of this machine sets them; the defaults where it cannot be read."""
+    try:
+        return Thresholds.from_env()
+    except ValueError:  # a mistyped variable is the worker's error to report; a window still shows the defaults
+        return Thresholds()
+
+
+def key_pressed(path: Path, user: str) -> None:
+    """Remembers that this user is here: what ends from now on is news to them. Raises the errors of state.errors."""
+    from state.transitions.control import touch_key  # here, not above: peewee and huey, which a reader does not need
+
+    db = open_database(path, check=False, busy_timeout_s=2.0)
+    try:
+        touch_key(db, user)
+    finally:
+        db.close()
+
+
+def run_action(action: Any, path: Path, job_ids: tuple[int, ...], who: str, dry_run: bool, **args: Any) -> Any:
+    """One action on a connection of its own, closed again: the window holds no lock while it waits for the next key."""
+    db = open_database(path, check=False, busy_timeout_s=5.0)
+    try:
+        return action.run(db, job_ids, who, dry_run, **args)
+    finally:
+        db.close()

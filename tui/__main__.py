@@ -1,0 +1,86 @@
+"""`fts-tui`: the monitor, full screen. It reads arguments first and imports Textual last."""
+
+from __future__ import annotations
+
+import argparse
+import locale
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the monitor until it is left; returns the exit code (2: arguments, 0: left)."""
+    given = arguments(argv)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print("fts: the monitor needs a terminal; `fts status` and `fts snapshot` work in a pipe", file=sys.stderr)
+        return 2
+    return run(given)
+
+
+def run(given: argparse.Namespace) -> int:
+    """The monitor with parsed arguments."""
+    from state.db import database_path  # here, not above: --help must not wait for peewee and Textual
+    from tui.app import Monitor
+    from tui.terminal import leave_when_terminal_goes
+
+    app = Monitor(
+        database_path(given.db).expanduser(),
+        readonly=given.readonly,
+        ascii_only=given.ascii or not speaks_utf8(),
+        palette=given.theme,
+        at=given.at,
+        locked=getattr(given, "locked", False),
+    )
+    if sys.stdin.isatty():  # a browser's monitor has no terminal to lose
+        leave_when_terminal_goes(app)
+    app.run(mouse=not given.no_mouse)
+    return app.return_code or 0
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """--db --readonly --no-mouse --ascii --theme --at."""
+    parser = argparse.ArgumentParser("fts-tui", description="The monitor of the experiment queue.")
+    parser.add_argument("--db", type=Path, help="the database  [default: $FTS_DB or outputs/fts.db]")
+    parser.add_argument("--readonly", action="store_true", help="no key writes")
+    parser.add_argument("--no-mouse", action="store_true", help="for slow links")
+    parser.add_argument("--ascii", action="store_true", help="plain ASCII; automatic without UTF-8")
+    parser.add_argument("--theme", choices=("dark", "light", "ansi"), default=default_theme())
+    parser.add_argument("--at", type=moment, metavar="TIME", help="replay: 03:12, 2h (ago), 2026-11-20 22:00")
+    return parser.parse_args(argv)
+
+
+def default_theme() -> str:
+    """$FTS_THEME, else dark; with NO_COLOR the terminal's own colours and none of ours."""
+    chosen = os.environ.get("FTS_THEME", "dark")
+    return chosen if chosen in ("dark", "light", "ansi") else "dark"
+
+
+def speaks_utf8() -> bool:
+    """Whether the terminal's locale can show more than ASCII."""
+    return "utf" in (sys.stdout.encoding or locale.getpreferredencoding(False)).lower()
+
+
+def moment(text: str) -> float:
+    """Seconds since the epoch of 03:12 (the latest such time), 2h or 30m (ago), or a date and time."""
+    text = text.strip()
+    if found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text):
+        return time.time() - float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+    if found := re.fullmatch(r"(\d{1,2}):(\d\d)", text):
+        now = time.time()
+        today = time.localtime(now)
+        at = time.mktime((today.tm_year, today.tm_mon, today.tm_mday, int(found[1]), int(found[2]), 0, 0, 0, -1))
+        return at if at <= now else at - 86400
+    from datetime import datetime  # here: only for dates
+
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; expected 03:12, 2h, or 2026-11-20 22:00") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

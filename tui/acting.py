@@ -1,0 +1,152 @@
+"""From a key to a change: which action it means, whether it may be done now, what to ask first, what to say after.
+
+Every change goes through the registry of jobs.commands, in a thread, on a connection of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.commands import Action, by_id, by_key, for_key
+from jobs.commands.desk import run_action
+from jobs.glance import words
+from state.errors import StateError
+from state.values import Job
+from tui.messages import Acted
+from tui.screens.dialogs import Ask, Confirm
+from tui.screens.enqueue import Enqueue, Order
+
+if TYPE_CHECKING:
+    from tui.app import Monitor
+
+SETTLE_S = 0.3  # no destructive key this soon after a screen or dialog appeared
+MOVED_S = 0.5  # nor on a row that moved under the cursor
+PREVIEW_ABOVE = 3  # jobs changed without a list to look at
+
+
+class Acting:
+    """The writing half of the monitor."""
+
+    def __init__(self, app: Monitor) -> None:
+        self.app = app
+
+    def press(self, key: str) -> None:
+        """A key of the registry: p, P and D have one action for each direction."""
+        jobs = self.app.chosen()
+        action = for_key(key, jobs, self.app.snapshot)
+        if action is not None:
+            self.begin(action, jobs)
+
+    def by_id(self, action_id: str) -> None:
+        """The same from the palette."""
+        self.begin(by_id(action_id), self.app.chosen())
+
+    def begin(self, action: Action, jobs: Sequence[Job]) -> None:
+        """Refuses with the reason, asks where it must, or does it."""
+        if reason := self._refused(action, jobs):
+            self.app.say(f"{action.key or action.label}: {reason}", "look")
+            return
+        if action.id == "enqueue":
+            self.app.push_screen(Enqueue(self.app.snapshot, self.app.palette, self.app.ascii_only), self._enqueue)
+            return
+        if action.id == "note":
+            hint = "One line for the journal; Enter writes it, Esc leaves."
+            self._ask_text("note", hint, lambda text: self._run(action, jobs[:1], text=text))
+            return
+        if action.id == "move_to":
+            hint = "The place in line: a number (1 runs next), top or bottom."
+            self._ask_text(action.label, hint, lambda text: self._run(action, jobs, place=_place(text)))
+            return
+        affected = [job for job in jobs if action.applies_to(job, self.app.snapshot)] if action.needs_jobs else []
+        if action.id == "ack":
+            affected = []
+        self._ask_then_run(action, affected)
+
+    def _refused(self, action: Action, jobs: Sequence[Job]) -> str | None:
+        app = self.app
+        if app.readonly:
+            return "this monitor only reads; `:writable` changes that"
+        if app.desk.at is not None:
+            return "this is a replay; Esc returns to now"
+        if app.problem and action.id != "enqueue":
+            return app.problem
+        if action.level_for(jobs) in ("L2", "L3"):
+            if app.age_s() > 15:
+                return "the picture is too old to act on"
+            if time.monotonic() - app.appeared_at < SETTLE_S or time.monotonic() - app.desk.moved_at < MOVED_S:
+                return "the screen has just changed; look, then press again"
+        if not action.needs_jobs:
+            return action.why_not(None, app.snapshot)
+        reasons = [action.why_not(job, app.snapshot) for job in jobs] or ["no job is chosen"]
+        return None if any(reason is None for reason in reasons) else reasons[0]
+
+    def _ask_then_run(self, action: Action, jobs: Sequence[Job]) -> None:
+        price = action.price(self.app.snapshot, jobs)
+        level = action.level_for(jobs)
+        names = ", ".join(words.cell_name(job) for job in jobs)
+        if level == "L3":
+            word = words.cell_name(jobs[0]) if jobs else action.id
+            hint = f"{price or action.help} Type {word} to do it; Esc leaves."
+            dialog = Ask(action.label, hint, self.app.palette, self.app.ascii_only, demanded=word)
+            self.app.push_screen(dialog, lambda text: self._run(action, jobs) if text else None)
+            return
+        asks = (
+            action.asks(jobs)
+            or (len(jobs) > PREVIEW_ABOVE and level != "L0")
+            or (price and action.id in ("undo", "redo"))
+        )
+        if not asks:
+            self._run(action, jobs)
+            return
+        effects = [price or action.help]
+        if len(jobs) > 1:
+            effects.insert(0, f"{words.count(len(jobs), 'cell')}: {names}")
+        question = f"{action.label}{' ' + names if len(jobs) == 1 else ''}?"
+        dialog_ = Confirm(question, effects, self.app.palette, self.app.ascii_only, yes=action.label)
+        self.app.push_screen(dialog_, lambda yes: self._run(action, jobs) if yes else None)
+
+    def _ask_text(self, title: str, hint: str, then: Callable[[str], None]) -> None:
+        dialog = Ask(title, hint, self.app.palette, self.app.ascii_only)
+        self.app.push_screen(dialog, lambda text: then(text.strip()) if text and text.strip() else None)
+
+    def _enqueue(self, order: Order | None) -> None:
+        if order is not None:
+            for call in order.calls():
+                self._run(by_id("enqueue"), (), dry_run=order.dry_run, words=call)
+
+    def _run(self, action: Action, jobs: Sequence[Job], dry_run: bool = False, **args: Any) -> None:
+        ids = tuple(job.id for job in jobs)
+        self.app.remember(action.command(jobs, **{k: v for k, v in args.items() if k in ("place", "text")}))
+        self.app.pending = f"asked {words.seconds_clock(time.time())}"
+        self.app.run_worker(
+            lambda: self._do(action, ids, dry_run, args), thread=True, name=action.id, exit_on_error=False
+        )
+
+    def _do(self, action: Action, ids: tuple[int, ...], dry_run: bool, args: dict[str, Any]) -> None:
+        """In a thread: the result comes back as a message, whatever it is."""
+        try:
+            change = run_action(action, self.app.path, ids, self.app.user, dry_run, **args)
+        except (StateError, OSError, ValueError) as error:
+            self.app.post_message(Acted(action.id, str(error), failed=True))
+            return
+        undo = " · u undoes" if action.level in ("L0", "L1") and change.event_id and action.id not in SILENT else ""
+        self.app.post_message(Acted(action.id, change.message + undo, failed=False))
+
+
+SILENT = ("undo", "redo", "ack", "note", "start_worker")  # nothing to take back, or `u` would mean something else
+
+
+def _place(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def twins(path: Path, jobs: Sequence[Job]) -> list[str]:
+    """The commands of what can be done with these jobs, for the copy menu."""
+    found = []
+    for key in ("p", "x", "r", "t"):
+        for action in by_key(key):
+            found.append(action.command(jobs))
+    return found

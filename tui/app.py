@@ -1,0 +1,320 @@
+"""The monitor: one canvas, one poller, one desk. Data comes up as messages, keys go to the hands, a frame goes down."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import events
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.theme import Theme
+
+from jobs.commands.desk import this_person
+from jobs.glance import glance as glances
+from jobs.glance import words
+from jobs.glance.sanitize import clean
+from state.values import Event, Job, Snapshot
+from tui import keys, layout, theme
+from tui.acting import Acting
+from tui.canvas import Canvas
+from tui.cost import Cost
+from tui.desk import Desk
+from tui.hands import Hands
+from tui.messages import Acted, Arrived, Unreadable
+from tui.poller import Poller
+from tui.reading import Reading, Wish
+from tui.view import LOGS, Details, View
+
+TICK_S = 1.0
+UNFOCUSED_S = 5.0  # between looks while the terminal's pane is not in front
+STALE_S = 3.0  # a live picture is re-read every second
+TOAST_S = 6.0
+AWAY_S = 1800.0  # a pause of this long between two keys is an absence
+KEY_EVERY_S = 60.0  # the key press is remembered at most this often
+
+
+def empty_snapshot(path: Path) -> Snapshot:
+    """What is known before the first read."""
+    return Snapshot(time.time(), 0, str(path), (), (), (), (), (), (), False, None, None)
+
+
+class Front(Screen[None]):
+    """The only base screen: a canvas. Its keys go to the hands before any binding of Textual sees them."""
+
+    AUTO_FOCUS = None
+
+    def compose(self) -> Any:
+        app = self.app
+        assert isinstance(app, Monitor)
+        yield Canvas(app.palette, app.ascii_only, id="front")
+
+    def on_key(self, event: events.Key) -> None:
+        app = self.app
+        assert isinstance(app, Monitor)
+        event.stop()
+        event.prevent_default()
+        app.hands.press(event)
+
+    def on_click(self, event: events.Click) -> None:
+        app = self.app
+        assert isinstance(app, Monitor)
+        app.hands.click(event.x, event.y, event.chain > 1)
+
+    def on_mouse_scroll_down(self) -> None:
+        self._wheel(1)
+
+    def on_mouse_scroll_up(self) -> None:
+        self._wheel(-1)
+
+    def on_resize(self) -> None:
+        self.app.paint()  # type: ignore[attr-defined]
+
+    def _wheel(self, step: int) -> None:
+        app = self.app
+        assert isinstance(app, Monitor)
+        app.desk.move(app.view(), step)
+        app.paint()
+
+
+class Monitor(App[None]):
+    """`Monitor(path).run()`; it only reads, unless an action of the registry is asked for."""
+
+    CSS = "Screen { layers: base; } Front { background: $background; }"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c,ctrl+q", "leave", "leave", priority=True, show=False)]
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        readonly: bool = False,
+        ascii_only: bool = False,
+        palette: str = "dark",
+        at: float | None = None,
+        user: str | None = None,
+        title: str = "",
+        locked: bool = False,
+    ) -> None:
+        super().__init__(ansi_color=palette == "ansi")
+        self.animation_level = "none"
+        self.path, self.readonly, self.ascii_only, self.palette = path, readonly, ascii_only, palette
+        self.locked = locked  # read-only for good: `:writable` is refused
+        self.user = user or this_person()
+        self.study = clean(title or path.absolute().parent.parent.name)
+        self.reading: Reading | None = None
+        self.frozen: Reading | None = None
+        self.snapshot = empty_snapshot(path)
+        self.desk = Desk(at=at)
+        self.hands = Hands(self)
+        self.acting = Acting(self)
+        self.cost = Cost()
+        self.problem = ""
+        self.problem_kind = ""
+        self.pending = ""
+        self.toast: tuple[str, str, float] = ("", "", 0.0)
+        self.since: float | None = None  # the absence the glance tells of
+        self.last_key = 0.0  # seconds since the epoch
+        self.key_written = 0.0
+        self.appeared_at = time.monotonic()
+        self.journal: tuple[Event, ...] = ()  # the live one, also during a replay
+        self.twin = ""  # the command line of what was last done here
+        self.poller = Poller(path, self.post_message, self.wish())
+        self._shown: tuple[object, ...] = ()
+        self._looked_at = 0.0
+
+    # ---------------------------------------------------------------- life
+
+    def get_default_screen(self) -> Screen[Any]:
+        return Front()
+
+    def on_mount(self) -> None:
+        for name in ("dark", "light"):
+            self.register_theme(_theme(name))
+        self.theme = {"dark": "fts-dark", "light": "fts-light", "ansi": "ansi-dark"}[self.palette]
+        if self._driver is not None:
+            self.cost.count_writes_of(self._driver)
+        self.poller.start()
+        self.poller.ask()
+        self.set_interval(TICK_S, self.tick)
+
+    def on_unmount(self) -> None:
+        self.poller.stop()
+
+    def action_leave(self) -> None:
+        self.hands.leave()
+
+    # ---------------------------------------------------------------- time
+
+    def now(self) -> float:
+        """Seconds since the epoch; in a replay the moment that is shown."""
+        return time.time() if self.desk.at is None else self.desk.at
+
+    def age_s(self) -> float:
+        """Seconds since the last read that succeeded."""
+        return time.monotonic() - self.poller.last_good if self.poller.last_good else 0.0
+
+    def tick(self) -> None:
+        """Once a second: asks for a look; paints only when something that is shown has changed by time alone."""
+        if self.app_focus or time.monotonic() - self._looked_at >= UNFOCUSED_S:
+            self._looked_at = time.monotonic()
+            self.poller.ask()
+        if self.toast[0] and time.monotonic() > self.toast[2]:
+            self.toast = ("", "", 0.0)
+        if self._time_facts() != self._shown:
+            self.paint()
+
+    def _time_facts(self) -> tuple[object, ...]:
+        """What the passing of time changes on the screen: the minute, an age once it is old, the verdict."""
+        age = self.age_s()
+        stale = int(age) if age > max(STALE_S, UNFOCUSED_S + 1 if not self.app_focus else 0.0) else 0
+        verdict = self._glance().verdict
+        return words.clock(self.now()), stale, self.toast[0], self.pending, verdict.word, verdict.short
+
+    # ---------------------------------------------------------------- data
+
+    def wish(self) -> Wish:
+        """What the poller should read for the screen as it is."""
+        width, height = self.size if self._size is not None else (80, 24)
+        large = width >= 100 and height >= 30
+        return Wish(
+            user=self.user,
+            screen=self.desk.screen,
+            job_id=self.desk.job_id,
+            trial_id=self.desk.trial_id,
+            with_log=self.desk.screen == LOGS or (self.desk.screen == 0 and large),
+            with_curves=width >= 70,
+            with_day=self.desk.screen == 0 and width >= 160,
+            at=self.desk.at,
+        )
+
+    def look(self, now: bool = False) -> None:
+        """Tells the poller what is wanted."""
+        self.poller.ask(self.wish(), now)
+
+    def on_arrived(self, message: Arrived) -> None:
+        first = self.reading is None
+        self.reading = message.reading
+        self.problem = self.problem_kind = ""
+        self.snapshot = message.reading.snapshot
+        if self.desk.at is None:
+            self.journal = message.reading.details.events
+        if first:
+            self.since = self.snapshot.last_key_at
+        if message.reading.reopened:
+            self.say(message.reading.reopened, "look")
+        chosen = self.desk.job_id
+        self.desk.settle(self.snapshot, time.monotonic())
+        if self.desk.job_id != chosen:
+            self.look()
+        self.paint()
+
+    def on_unreadable(self, message: Unreadable) -> None:
+        self.problem_kind = message.kind
+        sentence = clean(message.sentence)
+        self.problem = sentence if message.kind != "busy" else f"{sentence}; reading again every 1, 2, 5 s"
+        self.paint()
+
+    def on_acted(self, message: Acted) -> None:
+        self.pending = ""
+        self.say(clean(message.sentence), "failed" if message.failed else "")
+        if message.action_id == "ack" and not message.failed:
+            self.since = time.time()
+        self.look(now=True)
+        self.paint()
+
+    # ---------------------------------------------------------------- picture
+
+    def view(self) -> View:
+        """The frozen look that is painted."""
+        reading = self.frozen or self.reading
+        details = reading.details if reading else Details()
+        hints = keys.hints(
+            self.desk.screen, self.size.width, self.snapshot, self.chosen(), self.readonly, self.ascii_only
+        )
+        return self.desk.view(
+            self._glance(),
+            details,
+            hints,
+            body=self.frozen.snapshot if self.frozen else None,
+            toast=self.toast[0],
+            toast_role=self.toast[1],
+            readonly=self.readonly,
+            problem=self.problem if self.reading or self.problem_kind != "gone" else "",
+            missing=self._missing(),
+            pending=self.pending,
+        )
+
+    def paint(self) -> None:
+        """Paints the frame; the canvas sends only what differs."""
+        if not self.is_running or not self._installed():
+            return
+        self._shown = self._time_facts()
+        front = self.screen_stack[0].query_one("#front", Canvas)
+        front.show(layout.frame(self.view(), self.size.width, self.size.height))
+
+    def _installed(self) -> bool:
+        return bool(self.screen_stack) and bool(self.screen_stack[0].query("#front"))
+
+    def _glance(self) -> glances.Glance:
+        replay = f"REPLAY {words.when(self.desk.at, time.time())}" if self.desk.at is not None else ""
+        journal = self.reading.details.events if self.reading else ()
+        mode = replay or ("FROZEN" if self.frozen else "READ ONLY" if self.readonly else "")
+        age = 0.0 if self.desk.at is not None else self.age_s()
+        if not self.app_focus and age <= UNFOCUSED_S + 1:
+            age = 0.0
+        replayed = self.desk.at is not None
+        return glances.look(
+            self.snapshot if replayed else replace(self.snapshot, last_key_at=self.since),
+            self.now(),
+            title=self.study,
+            read_age_s=age,
+            problem=self.problem or None,
+            events=journal or None,
+            mode=mode,
+        )
+
+    def _missing(self) -> str:
+        """The sentence for a database that is not there (yet)."""
+        if self.reading is not None or self.problem_kind != "gone":
+            return ""
+        run = "run `fts enqueue --matrix`. Looked at: --db, $FTS_DB, ./outputs."
+        create = "" if self.readonly else "Press e to create it with the 4 × 3 matrix, or "
+        return f"No state at {self.path}. {create}{run if create else run.capitalize()}"
+
+    # ---------------------------------------------------------------- for hands and acting
+
+    def chosen(self) -> list[Job]:
+        """The jobs an action would concern."""
+        marked = self.desk.marks.get(0, set()) if self.desk.screen == 0 else set()
+        if marked:
+            return [job for job in self.snapshot.jobs if job.id in marked]
+        return [job for job in self.snapshot.jobs if job.id == self.desk.job_id]
+
+    def say(self, text: str, role: str = "") -> None:
+        """A toast: one line in place of the key bar for a few seconds."""
+        self.toast = (text, role, time.monotonic() + TOAST_S)
+        self.paint()
+
+    def remember(self, command: str) -> None:
+        """The command line twin of what is being done, for the copy menu."""
+        self.twin = command
+
+
+def _theme(name: str) -> Theme:
+    colours = theme.palette(name)
+    return Theme(
+        name=f"fts-{name}",
+        primary=colours.running,
+        foreground=colours.text,
+        background=colours.background,
+        surface=colours.background,
+        panel=colours.panel,
+        warning=colours.warn,
+        error=colours.failed,
+        success=colours.done,
+        dark=name == "dark",
+    )

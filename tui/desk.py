@@ -1,0 +1,237 @@
+"""Where the reader stands: screen, cursor, marks, filter, sort, scroll; and what keys of movement do to them.
+
+Cursor and marks are held by id, never by row number, so that a row that moves takes its cursor along. No textual here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jobs.glance.glance import Glance
+from state.values import Job, JobStatus, Snapshot
+from tui import select
+from tui.view import CURVES, EVENTS, LOGS, QUEUE, RESULTS, TRIALS, Details, Hint, View
+
+
+@dataclass
+class Desk:
+    """Mutable; one per monitor."""
+
+    screen: int = QUEUE
+    job_id: int | None = None
+    trial_id: int | None = None
+    event_id: int | None = None
+    marks: dict[int, set[int]] = field(default_factory=dict)  # by screen
+    last_mark: int | None = None
+    filters: dict[int, str] = field(default_factory=dict)
+    sorts: dict[int, tuple[str, bool]] = field(default_factory=dict)
+    focus: str = ""
+    zoomed: bool = False
+    scroll: int = 0
+    search: str = ""
+    level: str = ""
+    follow: bool = True
+    chart_zoom: int = 0
+    chart_shift: int = 0
+    log_y: bool = False
+    overlay: bool = True
+    at: float | None = None  # replay
+    moved_at: float = 0.0  # monotonic time at which the row under the cursor last changed its place
+    places: dict[int, int] = field(default_factory=dict)  # job id: place, to see that
+
+    def view(self, glance: Glance, details: Details, hints: tuple[Hint, ...] = (), **more: object) -> View:
+        """One look, frozen."""
+        sort, reverse = self.sorts.get(self.screen, ("", False))
+        return View(
+            glance=glance,
+            details=details,
+            screen=self.screen,
+            job_id=self.job_id,
+            trial_id=self.trial_id,
+            event_id=self.event_id,
+            marks=frozenset(self.marks.get(self.screen, ())),
+            focus=self.focus,
+            zoomed=self.zoomed,
+            filter=self.filters.get(self.screen, ""),
+            sort=sort,
+            reverse=reverse,
+            scroll=self.scroll,
+            search=self.search,
+            level=self.level,
+            follow=self.follow,
+            chart_zoom=self.chart_zoom,
+            chart_shift=self.chart_shift,
+            log_y=self.log_y,
+            overlay=self.overlay,
+            hints=hints,
+            **more,  # type: ignore[arg-type]
+        )
+
+    # ---------------------------------------------------------------- arriving data
+
+    def settle(self, snapshot: Snapshot, now: float) -> None:
+        """Chooses a row when none is chosen, and notices when the chosen one has moved."""
+        if not any(job.id == self.job_id for job in snapshot.jobs):
+            self.job_id = first_choice(snapshot)
+            self.trial_id = None
+        places = {job.id: n for n, job in enumerate(select.in_order(snapshot.jobs))}
+        if self.job_id is not None and self.places and self.places.get(self.job_id) != places.get(self.job_id):
+            self.moved_at = now
+        self.places = places
+        for screen in (QUEUE,):
+            alive = {job.id for job in snapshot.jobs}
+            if screen in self.marks:
+                self.marks[screen] &= alive
+
+    def chosen(self, view: View) -> list[Job]:
+        """The jobs an action concerns: the marked ones in order, else the selected one."""
+        marked = self.marks.get(QUEUE, set())
+        jobs = select.in_order(view.snapshot.jobs)
+        if marked and self.screen == QUEUE:
+            return [job for job in jobs if job.id in marked]
+        return [job for job in jobs if job.id == self.job_id]
+
+    # ---------------------------------------------------------------- movement
+
+    def rows(self, view: View) -> list[int]:
+        """The ids of the rows the cursor walks on this screen."""
+        if self.screen in (QUEUE, RESULTS):
+            return [job.id for job in select.jobs_of(view)]
+        if self.screen == TRIALS:
+            return [trial.id for trial in select.trials_of(view)]
+        if self.screen == EVENTS:
+            return [event.id for event in select.events_of(view)]
+        return []
+
+    def move(self, view: View, steps: int) -> None:
+        """`steps` rows down (up when negative); on Logs it scrolls."""
+        if self.screen == LOGS:
+            most = max(len(select.log_of(view)) - 1, 0)
+            self.scroll = min(max(self.scroll - steps, 0), most)
+            self.follow = self.scroll == 0
+            return
+        rows = self.rows(view)
+        if rows:
+            self.choose(rows[min(max(self._index(rows) + steps, 0), len(rows) - 1)])
+
+    def to_end(self, view: View, last: bool) -> None:
+        """First or last row."""
+        self.move(view, 10**9 if last else -(10**9))
+
+    def choose(self, row: int) -> None:
+        """Puts the cursor of this screen on a row by id."""
+        if self.screen in (QUEUE, RESULTS):
+            if row != self.job_id:
+                self.trial_id, self.scroll = None, 0
+            self.job_id = row
+        elif self.screen == TRIALS:
+            self.trial_id = row
+        elif self.screen == EVENTS:
+            self.event_id = row
+
+    def _index(self, rows: list[int]) -> int:
+        chosen = {TRIALS: self.trial_id, EVENTS: self.event_id}.get(self.screen, self.job_id)
+        return rows.index(chosen) if chosen in rows else 0
+
+    def other(self, view: View, step: int) -> None:
+        """[ and ]: the next cell; on Curves and Logs the next trial of the cell."""
+        if self.screen in (CURVES, LOGS):
+            trials = [trial.id for trial in view.trials]
+            trial = view.trial
+            at = trials.index(trial.id) if trial and trial.id in trials else 0
+            if trials:
+                self.trial_id, self.scroll = trials[min(max(at + step, 0), len(trials) - 1)], 0
+            return
+        jobs = [job.id for job in select.in_order(view.snapshot.jobs)]
+        at = jobs.index(self.job_id) if self.job_id in jobs else 0
+        if jobs:
+            self.job_id = jobs[min(max(at + step, 0), len(jobs) - 1)]
+            self.trial_id, self.scroll = None, 0
+
+    # ---------------------------------------------------------------- screens, marks
+
+    def show(self, screen: int) -> None:
+        """Another screen; zoom and pane focus belong to the old one."""
+        if screen != self.screen:
+            self.screen, self.focus, self.zoomed = screen, "", False
+
+    def open(self, view: View) -> None:
+        """Enter: queue and results -> trials -> curves; events -> the job's trials."""
+        if self.screen in (QUEUE, RESULTS) and self.job_id is not None:
+            self.show(TRIALS)
+        elif self.screen == TRIALS:
+            rows = self.rows(view)
+            if self.trial_id is None and rows:
+                self.trial_id = rows[0]
+            self.show(CURVES)
+        elif self.screen == EVENTS:
+            events = select.events_of(view)
+            event = next((e for e in events if e.id == self.event_id), events[0] if events else None)
+            if event is not None and event.job_id is not None:
+                self.job_id, self.trial_id = event.job_id, event.trial_id
+                self.show(TRIALS)
+
+    def back(self) -> bool:
+        """Escape: the innermost of search, filter, marks, zoom, replay, screen; False when there is nothing left."""
+        if self.screen == LOGS and (self.search or self.level):
+            self.search = self.level = ""
+        elif self.filters.get(self.screen):
+            self.filters[self.screen] = ""
+        elif self.marks.get(self.screen):
+            self.marks[self.screen] = set()
+        elif self.zoomed:
+            self.zoomed = False
+        elif self.at is not None:
+            self.at = None
+        elif self.screen != QUEUE:
+            self.show(TRIALS if self.screen == CURVES and self.trial_id is not None else QUEUE)
+        else:
+            return False
+        return True
+
+    def mark(self, view: View) -> None:
+        """Space: the row under the cursor, and one down."""
+        rows = self.rows(view)
+        if not rows:
+            return
+        row = rows[self._index(rows)]
+        marked = self.marks.setdefault(self.screen, set())
+        marked.symmetric_difference_update({row})
+        self.last_mark = row
+        self.move(view, 1)
+
+    def mark_range(self, view: View) -> None:
+        """v: everything from the last mark to the cursor."""
+        rows = self.rows(view)
+        if not rows:
+            return
+        here = self._index(rows)
+        start = rows.index(self.last_mark) if self.last_mark in rows else here
+        low, high = min(start, here), max(start, here)
+        self.marks.setdefault(self.screen, set()).update(rows[low : high + 1])
+        self.last_mark = rows[here]
+
+    def sort(self, letter: str) -> str | None:
+        """o + letter: by a column, again to reverse; the column, or None for an unknown letter."""
+        tables = {QUEUE: select.JOB_SORTS, TRIALS: select.TRIAL_SORTS, EVENTS: select.EVENT_SORTS}
+        column = tables.get(self.screen, {}).get(letter)
+        if column is None:
+            return None
+        now, reverse = self.sorts.get(self.screen, ("", False))
+        self.sorts[self.screen] = (column, not reverse if now == column else False)
+        return column
+
+    def next_pane(self, names: list[str], step: int) -> None:
+        """Tab and Shift+Tab."""
+        if names:
+            at = names.index(self.focus) if self.focus in names else 0
+            self.focus = names[(at + step) % len(names)]
+
+
+def first_choice(snapshot: Snapshot) -> int | None:
+    """The running job, else the next in line, else the last that ended."""
+    for status in (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.PAUSED):
+        for job in snapshot.jobs:
+            if job.status is status:
+                return job.id
+    return snapshot.jobs[-1].id if snapshot.jobs else None

@@ -1,0 +1,147 @@
+"""Every key that is not an action of the registry: movement, screens, ways of looking. The help is made of both.
+
+Lower case acts on the selection, upper case on the whole machine and asks. One meaning per key on every screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jobs.commands import ACTIONS, Action
+from state.values import Snapshot
+from tui.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, TRIALS, Hint
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key with what it does; `id` is the name of the method that does it."""
+
+    id: str
+    keys: tuple[str, ...]  # names of Textual, or the character itself
+    shown: str
+    label: str
+    help: str
+    writes: bool = False
+
+
+KEYS: tuple[Key, ...] = (
+    Key("down", ("j", "down"), "j ↓", "down", "Next row."),
+    Key("up", ("k", "up"), "k ↑", "up", "Previous row."),
+    Key("first", ("g", "home"), "g Home", "first", "First row."),
+    Key("last", ("G", "end"), "G End", "last", "Last row."),
+    Key("page_down", ("ctrl+d", "pagedown"), "^d PgDn", "page down", "Half a page down."),
+    Key("page_up", ("ctrl+u", "pageup"), "^u PgUp", "page up", "Half a page up."),
+    Key("open", ("enter",), "↵", "open", "Into the selected row: queue, trials, curve."),
+    Key("back", ("escape",), "Esc", "back", "Back; also clears filter, marks, zoom, and ends the replay."),
+    Key("next_pane", ("tab",), "Tab", "next pane", "The next pane of this screen."),
+    Key("previous_pane", ("shift+tab",), "S-Tab", "previous pane", "The pane before."),
+    Key("screen", tuple("1234567"), "1-7", "screens", "Queue, Trials, Curves, Hardware, Logs, Results, Events."),
+    Key("previous_cell", ("[",), "[", "previous cell", "The cell (on Curves and Logs: the trial) before."),
+    Key("next_cell", ("]",), "]", "next cell", "The next cell, or trial."),
+    Key("search", ("/",), "/", "filter", "Filter a table (`!x` inverts, `state:failed`); in logs: search."),
+    Key("next_match", ("n",), "n", "next match", "Next match of the search."),
+    Key("previous_match", ("N",), "N", "previous match", "Match before."),
+    Key("palette", (":", "ctrl+p"), ":", "command", "Every command, with its key and its `fts` twin."),
+    Key("help", ("?", "f1"), "?", "help", "The keys of this pane; type to search."),
+    Key("mark", ("space",), "Space", "mark", "Mark a row; actions then concern all marked ones."),
+    Key("mark_range", ("v",), "v", "mark range", "Mark from the last mark to here."),
+    Key("sort", ("o",), "o", "sort", "Then a letter for the column; again reverses."),
+    Key("zoom", ("z",), "z", "zoom pane", "The focused pane on the whole screen, and back."),
+    Key("zoom_in", ("+", "="), "+", "zoom in", "A shorter window of the chart."),
+    Key("zoom_out", ("-",), "-", "zoom out", "A longer window of the chart."),
+    Key("earlier", ("h", "left"), "h ←", "earlier", "Chart: earlier; logs: ten minutes back; events: an hour back."),
+    Key("later", ("l", "right"), "l →", "later", "Chart: later; logs: ten minutes on; events: an hour on."),
+    Key("day_back", ("H",), "H", "hour back", "Logs: an hour back."),
+    Key("day_on", ("L",), "L", "hour on", "Logs: an hour on; on other screens: to the logs."),
+    Key("follow", ("f",), "f", "freeze", "Logs: follow or stay; elsewhere: freeze the picture."),
+    Key("log_y", ("y",), "y", "copy / log y", "Copies the row; on Curves: logarithmic axis."),
+    Key("copy_menu", ("Y",), "Y", "copy menu", "Row as JSON, parameters as YAML, the `fts` twin, the log's path."),
+    Key("overlay", ("s",), "s", "overlay / level", "Curves: best and median on or off; logs: level filter."),
+    Key("write", ("w",), "w", "write view", "This view as txt, svg, png, csv or json, beside the database."),
+    Key("replay_back", (",",), ",", "step back", "Time travel: one event back; every screen shows that moment."),
+    Key("replay_on", (".",), ".", "step forward", "One event forward; Esc returns to now."),
+    Key("reread", ("ctrl+r",), "^r", "read now", "Read the database now and rebuild the screen."),
+    Key("redraw", ("ctrl+l",), "^l", "redraw", "Send the whole screen again."),
+    Key("leave", ("q", "ctrl+c"), "q", "leave", "Leave the monitor; the worker keeps running."),
+)
+
+BY_KEY: dict[str, Key] = {name: key for key in KEYS for name in key.keys}
+ACTION_KEYS: dict[str, str] = {a.key: a.key for a in ACTIONS if a.key} | {"alt+up": "K", "alt+down": "J"}
+
+# What the bar shows: four in the pocket, seven at 80, eleven at 120, eighteen at 200 columns.
+BAR_QUEUE = (
+    ("open", "↵", "open"), ("enqueue", "e", "enqueue"), ("move_up", "J/K", "reorder"), ("next", "t", "run next"),
+    ("pause", "p", "pause"), ("cancel", "x", "cancel"), ("retry", "r", "retry"), ("drain", "D", "drain"),
+    ("pause_queue", "P", "pause queue"), ("start_worker", "W", "worker"), ("undo", "u", "undo"), ("redo", "U", "redo"),
+    ("copy", "y", "copy"), ("write", "w", "write"), ("search", "/", "filter"), ("follow", "f", "freeze"),
+    ("zoom", "z", "zoom"), ("palette", ":", "command"),
+)  # fmt: skip
+FEW = ("open", "pause", "drain", "undo")
+SEVEN = ("open", "enqueue", "move_up", "pause", "cancel", "drain", "undo")
+ELEVEN = (*SEVEN, "next", "retry", "search", "palette")
+BARS: dict[int, tuple[tuple[str, str, str], ...]] = {
+    QUEUE: BAR_QUEUE,
+    TRIALS: (
+        ("open", "↵", "curve"), ("sort", "o", "sort"), ("search", "/", "filter"), ("next_cell", "[ ]", "cell"),
+        ("mark", "Space", "mark"), ("copy", "y", "copy"), ("write", "w", "write"), ("palette", ":", "command"),
+    ),
+    CURVES: (
+        ("zoom_in", "+/-", "zoom"), ("earlier", "h l", "time"), ("log_y", "y", "log y"), ("overlay", "s", "overlay"),
+        ("next_cell", "[ ]", "trial"), ("write", "w", "write"), ("palette", ":", "command"),
+    ),
+    HARDWARE: (
+        ("drain", "D", "drain"), ("start_worker", "W", "worker"), ("note", "m", "note"), ("write", "w", "write"),
+        ("palette", ":", "command"),
+    ),
+    LOGS: (
+        ("follow", "f", "follow"), ("search", "/", "search"), ("next_match", "n N", "match"), ("overlay", "s", "level"),
+        ("earlier", "h l", "10 min"), ("day_back", "H L", "hour"), ("next_cell", "[ ]", "trial"),
+        ("palette", ":", "command"),
+    ),
+    RESULTS: (
+        ("next_cell", "[ ]", "cell"), ("open", "↵", "trials"), ("write", "w", "write"), ("copy", "y", "copy"),
+        ("palette", ":", "command"),
+    ),
+    EVENTS: (
+        ("replay_back", ", .", "replay"), ("undo", "u", "undo"), ("note", "m", "note"), ("ack", "a", "seen"),
+        ("search", "/", "filter"), ("write", "w", "write"), ("palette", ":", "command"),
+    ),
+}  # fmt: skip
+
+
+def hints(
+    screen: int, width: int, snapshot: Snapshot, jobs: Sequence[object], readonly: bool, ascii_only: bool = False
+) -> tuple[Hint, ...]:
+    """The keys of the bar for a screen at a width; keys that write are left out when nothing may be written."""
+    bar = BARS[screen]
+    if screen == QUEUE:
+        wanted = FEW if width < 70 else SEVEN if width < 100 else ELEVEN if width < 160 else None
+        bar = tuple(hint for hint in bar if wanted is None or hint[0] in wanted)
+    found = []
+    for name, key, label in bar:
+        action = _action(name, jobs, snapshot)
+        if action is not None and readonly:
+            continue
+        enabled = action is None or _applies(action, jobs, snapshot)
+        label = action.label if action is not None and action.id in ("resume", "undrain", "resume_queue") else label
+        label = {"withdraw the drain": "stay", "resume the queue": "resume queue"}.get(label, label)
+        found.append(Hint("Enter" if key == "↵" and ascii_only else key, label, enabled))
+    return tuple(found)
+
+
+def _action(name: str, jobs: Sequence[object], snapshot: Snapshot) -> Action | None:
+    """The action a hint stands for: of the two directions of p, P and D the one that applies."""
+    found = next((action for action in ACTIONS if action.id == name), None)
+    if found is None or found.key is None:
+        return found
+    for action in ACTIONS:
+        if action.key == found.key and _applies(action, jobs, snapshot):
+            return action
+    return found
+
+
+def _applies(action: Action, jobs: Sequence[object], snapshot: Snapshot) -> bool:
+    if not action.needs_jobs:
+        return action.applies_to(None, snapshot)
+    return any(action.applies_to(job, snapshot) for job in jobs)  # type: ignore[arg-type]

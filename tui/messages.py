@@ -1,0 +1,37 @@
+"""What reaches the app from its threads; a newer look supersedes an older one that nobody has seen."""
+
+from __future__ import annotations
+
+from textual.message import Message
+
+from tui.reading import Reading
+
+
+class Arrived(Message):
+    """The poller has read something new."""
+
+    def __init__(self, reading: Reading) -> None:
+        super().__init__()
+        self.reading = reading
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, Arrived)
+
+
+class Unreadable(Message):
+    """The poller could not read: kind is busy, gone, schema, corrupt or failed; the sentence is for the screen."""
+
+    def __init__(self, kind: str, sentence: str) -> None:
+        super().__init__()
+        self.kind, self.sentence = kind, sentence
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, Unreadable)
+
+
+class Acted(Message):
+    """An action has ended: its sentence, or its error."""
+
+    def __init__(self, action_id: str, sentence: str, failed: bool) -> None:
+        super().__init__()
+        self.action_id, self.sentence, self.failed = action_id, sentence, failed

@@ -1,0 +1,282 @@
+"""Reads what the screens need, cleans it once, and remembers what cannot have changed; used by poller and snapshot.
+
+`PRAGMA data_version` is asked first: while nobody has written, nothing is read and nothing is sent to the screen.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jobs.glance import words
+from jobs.glance.sanitize import clean, clean_value
+from state import queries
+from state.db import Database, open_database
+from state.errors import NoDatabase
+from state.values import Epoch, Event, Sample, Snapshot, Trial
+from tui.view import CURVES, EVENTS, HARDWARE, LOGS, TRIALS, Details
+
+MANY_TRIALS = 400  # beyond them the race is read only where it is shown large
+JOURNAL = 3000  # events kept
+LOG_BYTES = 512 * 1024  # the end of a log that is read at first
+LOG_LINES = 5000
+DAY_POINTS = 480  # samples of 24 h that are drawn: one per three minutes
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the reader of the screen looks at."""
+
+    user: str = ""
+    screen: int = 0
+    job_id: int | None = None
+    trial_id: int | None = None
+    with_log: bool = False
+    with_curves: bool = True
+    with_day: bool = False
+    at: float | None = None  # replay: as it was then
+    now: float | None = None  # instead of the database's clock, for pictures that must not change
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look: a consistent snapshot and the details of the selected cell."""
+
+    snapshot: Snapshot
+    details: Details
+    reopened: str = ""  # why the file had to be opened anew
+
+
+class Reader:
+    """Owns one read-only connection; not for sharing between threads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.bytes_read = 0
+        self._db: Database | None = None
+        self._inode: tuple[int, int] | None = None
+        self._version: int | None = None
+        self._wish: Wish | None = None
+        self._snapshot: Snapshot | None = None
+        self._memory = _Memory()
+
+    def read(self, wish: Wish) -> Reading | None:
+        """A fresh look, or None when nothing has changed since the last one.
+
+        Raises the errors of state.errors; after one the connection is opened anew at the next call.
+        """
+        reopened = self._open()
+        db = self._db
+        assert db is not None
+        try:
+            version = queries.data_version(db)
+            same = version == self._version and wish == self._wish and self._snapshot is not None and not reopened
+            if same and not (wish.with_log and self._memory.log_changed()):
+                return None
+            if not same or self._snapshot is None:
+                self._snapshot = _snapshot(db, wish, self._memory)
+            details = _details(db, self._snapshot, wish, self._memory, self.path)
+        except BaseException:
+            self.close()
+            raise
+        self._version, self._wish = version, wish
+        return Reading(self._snapshot, details, reopened)
+
+    def close(self) -> None:
+        """Closes the connection; the next read opens it again."""
+        if self._db is not None:
+            self._db.close()
+        self._db = None
+
+    def _open(self) -> str:
+        """Opens the file, again if it was replaced; says so if it was."""
+        try:
+            stat = self.path.stat()
+        except FileNotFoundError as error:
+            self.close()
+            self._version = None
+            raise NoDatabase(f"there is no database at {self.path}") from error
+        inode = (stat.st_dev, stat.st_ino)
+        if self._db is not None and inode == self._inode:
+            return ""
+        replaced = self._inode is not None and inode != self._inode
+        self.close()
+        self._db = open_database(self.path, readonly=True, check=False, busy_timeout_s=2.0)
+        self._inode, self._version = inode, None
+        if replaced:
+            self._memory = _Memory()
+        return f"the file was replaced at {words.clock(time.time())}; reopened" if replaced else ""
+
+
+class _Memory:
+    """What need not be read again: ended trials' curves, old events, the log so far."""
+
+    def __init__(self) -> None:
+        self.trials_key: tuple[Any, ...] = ()
+        self.trials: tuple[Trial, ...] = ()
+        self.curves: dict[int, tuple[Epoch, ...]] = {}
+        self.best: dict[int, tuple[int, tuple[Epoch, ...]]] = {}  # job id: (trial id, curve)
+        self.events: tuple[Event, ...] = ()
+        self.samples: tuple[Sample, ...] = ()
+        self.samples_at = 0.0
+        self.log_path: Path | None = None
+        self.log_state: tuple[int, int, int] = (0, 0, 0)  # inode, size, offset read
+        self.log: tuple[str, ...] = ()
+        self.log_rest = b""
+
+    def log_changed(self) -> bool:
+        """Whether the log file has grown since it was last read."""
+        if self.log_path is None:
+            return False
+        try:
+            stat = self.log_path.stat()
+        except OSError:
+            return False
+        return (stat.st_ino, stat.st_size) != self.log_state[:2]
+
+
+def _snapshot(db: Database, wish: Wish, memory: _Memory) -> Snapshot:
+    if wish.at is not None:
+        return clean_value(queries.snapshot_at(db, wish.at, wish.user or None))
+    found = queries.snapshot(db, wish.user or None)
+    fresh = clean_value(replace(found, events=()))
+    known = {event.id: event for event in memory.events}
+    events = tuple(
+        known[e.id] if e.id in known and known[e.id].undone_by == e.undone_by else clean_value(e) for e in found.events
+    )
+    return replace(fresh, events=events)
+
+
+def _details(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory, path: Path) -> Details:
+    memory.events = _journal(db, snapshot, wish, memory)
+    job = next((job for job in snapshot.jobs if job.id == wish.job_id), None)
+    if job is not None:
+        live = tuple(t.id for t in snapshot.trials if t.job_id == job.id and t.ended_at is None)
+        many = job.trials_complete + job.trials_pruned + job.trials_failed > MANY_TRIALS
+        if wish.with_curves and (not many or wish.screen in (TRIALS, CURVES)):
+            key = (job.id, job.trials_complete, job.trials_pruned, job.trials_failed, job.best_trial, live, wish.at)
+            if key != memory.trials_key:
+                _read_trials(db, job.id, many, memory, wish.at)
+                memory.trials_key = key
+    else:
+        memory.trials_key, memory.trials, memory.curves = (), (), {}
+    own = memory.trials_key[:1] == (wish.job_id,)
+    if wish.with_day or wish.screen == HARDWARE:
+        _read_day(db, wish.now or snapshot.taken_at, memory, wish)
+    log, log_path, problem = _log(snapshot, wish, memory, path)
+    return Details(
+        job_id=wish.job_id if own else None,
+        trials=memory.trials if own else (),
+        curves=memory.curves if own else {},
+        best_curves=_best_curves(db, snapshot, memory) if wish.screen == CURVES else {},
+        samples=memory.samples,
+        events=memory.events,
+        log=log,
+        log_path=log_path,
+        log_problem=problem,
+    )
+
+
+def _read_trials(db: Database, job_id: int, many: bool, memory: _Memory, at: float | None) -> None:
+    trials = clean_value(queries.trials(db, job_id))
+    if at is not None:
+        trials = tuple(t for t in trials if t.started_at <= at)
+    shown = trials[-MANY_TRIALS:] if many else trials
+    known = memory.curves
+    memory.trials = trials
+    memory.curves = {
+        t.id: known[t.id] if t.id in known and len(known[t.id]) == t.epochs else queries.epochs(db, t.id) for t in shown
+    }
+    if at is not None:
+        memory.curves = {key: tuple(e for e in curve if e.at <= at) for key, curve in memory.curves.items()}
+
+
+def _best_curves(db: Database, snapshot: Snapshot, memory: _Memory) -> dict[int, tuple[Epoch, ...]]:
+    found: dict[int, tuple[Epoch, ...]] = {}
+    for job in snapshot.jobs:
+        trial = next((t for t in snapshot.trials if t.job_id == job.id and t.number == job.best_trial), None)
+        if trial is None:
+            continue
+        kept = memory.best.get(job.id)
+        if kept is None or kept[0] != trial.id or len(kept[1]) != trial.epochs:
+            kept = (trial.id, queries.epochs(db, trial.id))
+            memory.best[job.id] = kept
+        found[job.id] = kept[1]
+    return found
+
+
+def _journal(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory) -> tuple[Event, ...]:
+    """The latest events, of which only new ones are read; an undone one comes anew with the snapshot."""
+    if wish.at is not None:
+        return snapshot.events
+    if not memory.events:
+        limit = JOURNAL if wish.screen == EVENTS or len(snapshot.events) >= queries.EVENTS_IN_SNAPSHOT else 200
+        return tuple(clean_value(event) for event in queries.events(db, limit=limit))
+    fresh = {event.id: event for event in snapshot.events}
+    newest = memory.events[-1].id
+    kept = [fresh.get(event.id, event) for event in memory.events]
+    missing = [event for event in snapshot.events if event.id > newest]
+    if missing and missing[0].id > newest + 1 and len(missing) >= queries.EVENTS_IN_SNAPSHOT:
+        missing = [clean_value(event) for event in queries.events(db, since=newest, limit=JOURNAL)]
+    return tuple((kept + missing)[-JOURNAL:])
+
+
+def _read_day(db: Database, now: float, memory: _Memory, wish: Wish) -> None:
+    if wish.at is None and now - memory.samples_at < 60 and memory.samples:
+        return
+    end = wish.at or now
+    found = queries.samples(db, end - words.DAY, every_s=words.DAY / DAY_POINTS)
+    memory.samples = tuple(s for s in found if s.at <= end)
+    memory.samples_at = now
+
+
+# ---------------------------------------------------------------- log files
+
+
+def _log(snapshot: Snapshot, wish: Wish, memory: _Memory, db_path: Path) -> tuple[tuple[str, ...], str, str]:
+    """(lines, name, problem) of the selected trial's log; only files below the database's folder are opened."""
+    if not (wish.with_log or wish.screen == LOGS):
+        return (), "", ""
+    trial = _logged_trial(snapshot, wish, memory)
+    if trial is None or not trial.log_path:
+        memory.log_path = None
+        return (), "", ""
+    outputs = db_path.absolute().parent.resolve()
+    path = Path(trial.log_path)
+    path = (path if path.is_absolute() else outputs.parent / path).resolve()
+    if not path.is_relative_to(outputs):
+        return (), "", f"the log path of t{trial.number} lies outside {outputs.name}/ and is not opened"
+    try:
+        _tail(path, memory)
+    except OSError as error:
+        return (), path.name, f"{path.name}: {error.strerror or error}"
+    return memory.log, path.name, ""
+
+
+def _logged_trial(snapshot: Snapshot, wish: Wish, memory: _Memory) -> Trial | None:
+    own = [t for t in (*snapshot.trials, *memory.trials) if t.job_id == wish.job_id]
+    chosen = next((t for t in own if t.id == wish.trial_id), None)
+    live = next((t for t in own if t.ended_at is None), None)
+    return chosen or live or max(own, key=lambda t: t.number, default=None)
+
+
+def _tail(path: Path, memory: _Memory) -> None:
+    """Reads what was appended since the last time; a new or shortened file is read from near its end."""
+    with path.open("rb") as file:
+        stat = os.fstat(file.fileno())
+        inode, size, offset = memory.log_state
+        if memory.log_path != path or stat.st_ino != inode or stat.st_size < size:
+            offset = max(stat.st_size - LOG_BYTES, 0)
+            memory.log, memory.log_rest = (), b""
+        file.seek(offset)
+        data = file.read(LOG_BYTES * 4)
+    memory.log_path = path
+    memory.log_state = (stat.st_ino, stat.st_size, offset + len(data))
+    if not data:
+        return
+    *whole, memory.log_rest = (memory.log_rest + data).split(b"\n")
+    lines = tuple(clean(line.decode("utf-8", "replace").rstrip("\r")) for line in whole[-LOG_LINES:])
+    memory.log = (memory.log + lines)[-LOG_LINES:]
