@@ -1,0 +1,93 @@
+"""Runs `fts` as a person does: a process of its own, in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+QUICK = {"FTS_LEASE_S": "5", "FTS_BEAT_S": "0.5", "FTS_POLL_S": "0.1", "FTS_AWAKE": "0", "FTS_SENSORS": "none"}
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+
+class Study:
+    """One folder with its outputs and data, and everything a person can do there."""
+
+    def __init__(self, folder: Path, **environ: str) -> None:
+        self.folder = folder
+        self.outputs = folder / "outputs"
+        folder.mkdir(parents=True, exist_ok=True)
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("FTS_")}
+        self.environ = clean | QUICK | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environ
+
+    def fts(self, *words: str, timeout_s: float = 120.0) -> Said:
+        done = subprocess.run(
+            [sys.executable, "-m", "jobs.cli", *words],
+            cwd=self.folder,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            stdin=subprocess.DEVNULL,
+        )
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    def ok(self, *words: str, timeout_s: float = 120.0) -> str:
+        said = self.fts(*words, timeout_s=timeout_s)
+        assert said.code == 0, f"fts {' '.join(words)}: {said}"
+        return said.out
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self.ok(*words, "--json"))
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """`fts ...` in the background, in a session of its own; what it says goes to outputs/said.txt."""
+        with (self.folder / "said.txt").open("a") as said:
+            return subprocess.Popen(
+                [sys.executable, "-m", "jobs.cli", *words],
+                cwd=self.folder,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                text=True,
+                start_new_session=True,
+            )
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        """Rows of the database, read-only, by column name."""
+        import sqlite3
+
+        connection = sqlite3.connect(f"file:{self.outputs / 'fts.db'}?mode=ro", uri=True)
+        connection.row_factory = sqlite3.Row
+        try:
+            return [dict(row) for row in connection.execute(sql)]
+        finally:
+            connection.close()
+
+    def one(self, sql: str) -> Any:
+        (value,) = self.query(sql)[0].values()
+        return value
+
+
+def wait_until(true: Callable[[], Any], timeout_s: float = 60.0, every_s: float = 0.1) -> Any:
+    """The first truthy answer; fails with the question's source line when it never comes."""
+    give_up = time.monotonic() + timeout_s
+    while time.monotonic() < give_up:
+        if answer := true():
+            return answer
+        time.sleep(every_s)
+    raise AssertionError(f"not true within {timeout_s:.0f} s (line {true.__code__.co_firstlineno})")

@@ -1,0 +1,120 @@
+"""A person steers real workers with real trials: pause, resume, drain, stop, cancel, retry; nothing is lost on the way."""
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+
+from tests.data.made import make_bars, write_csv
+from tests.fts_process import Study, wait_until
+
+LONG = ("--budgets", "tiny", "--trials", "40", "--epochs", "400", "--patience", "400", "--tier", "a20", "--no-check")
+SMALL = ("--context", "20", "--batch", "32", "--min-positives", "3", "--data", "MINE.dataset.a20", "--no-baselines")
+
+
+@pytest.fixture
+def study(tmp_path):
+    study = Study(tmp_path, FTS_CHECKPOINT_EVERY_S="1")
+    study.ok("data", "build", "--source", "csv", "--ticker", "MINE", "--tier", "a20", str(made(tmp_path)))
+    study.ok("enqueue", "--matrix", "--horizons", "1,3", *LONG, *SMALL)
+    yield study
+    for worker in study.query("select pid, pid_started from worker where status = 'running'"):
+        if psutil.pid_exists(worker["pid"]):
+            psutil.Process(worker["pid"]).kill()
+
+
+def made(folder):
+    return write_csv(make_bars(700, 3), folder / "mine.csv")
+
+
+def status(study, job=1):
+    return study.one(f"select status from job where id = {job}")
+
+
+def epochs(study, job=1):
+    return study.one(f"select coalesce(max(epochs), 0) from trial where job_id = {job}")
+
+
+def verbs(study, job=1):
+    return [row["verb"] for row in study.query(f"select verb from event where job_id = {job} order by id")]
+
+
+def trial_process(study, job=1):
+    return study.one(f"select pid from trial where job_id = {job} order by number desc limit 1")
+
+
+def test_a_day_of_steering(study):
+    """One worker through everything a person asks of it, because each start of a trial process costs seconds."""
+    worker = study.start("worker", "--slots", "1", "--threads", "1")
+    wait_until(lambda: epochs(study) >= 2)
+
+    # a running job is paused: checkpoint, memory freed, and the next job gets the slot
+    pid = trial_process(study)
+    study.ok("pause", "1", "-y")
+    wait_until(lambda: status(study) == "paused")
+    assert study.one("select status from trial where job_id = 1") == "interrupted"
+    wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    reached = epochs(study)
+    wait_until(lambda: status(study, 2) == "running" and epochs(study, 2) >= 1)
+    assert "paused" in study.ok("why", "1")
+
+    # the other one is cancelled while it runs, job 1 resumes as the same trial, after the epochs it had
+    study.ok("cancel", "2", "-y")
+    study.ok("resume", "1")
+    wait_until(lambda: status(study, 2) == "cancelled")
+    wait_until(lambda: epochs(study) > reached + 1)
+    assert study.one("select count(*) from trial where job_id = 1") == 1
+    assert "resume_mismatch" not in verbs(study)
+    log = next((study.outputs / "logs").glob("*_h1_*t0000.log")).read_text()
+    assert "resumed at step" in log and "batch=32x1" in log
+
+    # a second worker on this machine is told who is running
+    second = study.fts("worker", "--slots", "1", "--threads", "1")
+    assert second.code != 0 and str(worker.pid) in second.err and "Traceback" not in second.err
+
+    # STOP_HPO, as users of the earlier scripts know it, drains after this job; `stop` overtakes it
+    (study.outputs / "logs" / "STOP_HPO").touch()
+    wait_until(lambda: not (study.outputs / "logs" / "STOP_HPO").exists())
+    assert worker.poll() is None and status(study) == "running"
+    study.ok("stop", "-y")
+    assert worker.wait(60) == 0
+    assert status(study) == "queued"
+    assert study.one("select status from worker order by id desc limit 1") == "stopped"
+    assert study.one("select count(*) from job where lease_until is not null") == 0
+
+    # the cancelled job is put back by undo or retry with its trial and checkpoint
+    study.ok("retry", "2")
+    assert status(study, 2) == "queued"
+    assert study.one("select count(*) from trial where job_id = 2 and status = 'interrupted'") == 1
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_within_seconds_at_a_checkpoint(study, signum):
+    worker = study.start("worker", "--slots", "1", "--threads", "1")
+    wait_until(lambda: epochs(study) >= 1)
+    worker.send_signal(signum)
+    began = time.monotonic()
+    assert worker.wait(60) == 0
+    assert time.monotonic() - began < 30
+    assert status(study) == "queued"
+    assert study.one("select status from trial") == "interrupted"
+    assert study.one("select count(*) from checkpoint") >= 1
+
+
+def test_drain_ends_after_this_trial_and_a_detached_worker_survives_its_terminal(study):
+    study.ok("pause", "1,2".split(",")[1], "-y")
+    study.ok("cancel", "1", "-y")
+    short = ("--budgets", "tiny", "--trials", "40", "--epochs", "30", "--patience", "30", "--tier", "a20", "--no-check")
+    study.ok("enqueue", "--matrix", "--horizons", "5", *short, *SMALL)
+    study.ok("worker", "--detach", "--slots", "1", "--threads", "1")
+    pid = int((study.outputs / "worker.pid").read_text())
+    os.kill(pid, signal.SIGHUP)
+    wait_until(lambda: epochs(study, 3) >= 1)
+    study.ok("drain", "-y")
+    worker = psutil.Process(pid)
+    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, 120)
+    ended = study.query("select status, count(*) as n from trial where job_id = 3 group by status")
+    assert [row["status"] for row in ended] == ["complete"], "the trial it was in was finished, no other was begun"
+    assert status(study, 3) == "queued"
