@@ -1,4 +1,4 @@
-"""The main job, end to end: bars -> data set -> matrix -> queue -> worker -> trials -> results, as a person types it."""
+"""The main job as a person types it: bars -> data set -> matrix -> queue -> worker -> trials -> results."""
 
 import csv
 import json
@@ -63,7 +63,8 @@ def test_exports_agree_with_the_database_to_the_last_digit(study):
         assert [(t["trial_number"], t["value"]) for t in trials] == [(t["number"], t["value"]) for t in stored]
         curve = json.loads((folder / "trials" / "trial_0000.json").read_text())["learning_curve"]
         epochs = study.query(
-            f"select epoch.val_loss from epoch join trial on trial.id = trial_id where job_id = {job['id']} and number = 0"
+            "select epoch.val_loss from epoch join trial on trial.id = trial_id "
+            f"where job_id = {job['id']} and number = 0"
         )
         assert [point["val_loss"] for point in curve] == [epoch["val_loss"] for epoch in epochs]
 
@@ -76,7 +77,7 @@ def test_the_results_file_has_one_row_a_finished_cell(study):
 
 
 def test_exports_can_be_rebuilt_from_the_database(study):
-    files = [path for path in (study.outputs / "hpo").rglob("*.json")]
+    files = list((study.outputs / "hpo").rglob("*.json"))
     before = {path: path.read_bytes() for path in files}
     for path in files:
         path.unlink()
