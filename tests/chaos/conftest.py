@@ -1,0 +1,46 @@
+"""One nursery, one data folder and one undisturbed study for all chaos tests."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos import study
+from tests.chaos.harness import Harness, Nursery
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery | None]:
+    if sys.platform != "linux":
+        yield None  # ordinary processes do as well, slowly
+        return
+    made = Nursery()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return study.make_data(tmp_path_factory.mktemp("chaos") / "data")
+
+
+@pytest.fixture
+def make_harness(tmp_path: Path, data: Path, nursery: Nursery | None) -> Callable[..., Harness]:
+    def make(name: str = "study", **fields: Any) -> Harness:
+        folder = tmp_path / name
+        return Harness(study.make_study(folder, data, **fields), nursery, folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, data: Path, nursery: Nursery | None) -> dict[str, Any]:
+    """The identity of the study when nothing happens to it."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "study"
+    harness = Harness(study.make_study(folder, data), nursery, folder)
+    harness.finish()
+    assert study.broken(harness.places, harness.journal) == []
+    assert study.finished(harness.places)
+    return study.identity(harness.places)

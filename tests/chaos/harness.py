@@ -1,0 +1,177 @@
+"""Starts real workers, ends them at named or random moments, and looks at what they left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from jobs.settings import Places
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN_WORKER = ROOT / "tests" / "chaos" / "run_worker.py"
+NURSERY = ROOT / "tests" / "chaos" / "nursery.py"
+INJECT = ROOT / "tests" / "chaos" / "inject"
+PATIENCE_S = 120.0  # of the harness; never asserted, only so that a hanging test ends
+QUICK = {
+    "FTS_POLL_S": "0.05", "FTS_BEAT_S": "0.4", "FTS_LEASE_S": "4", "FTS_CHECKPOINT_EVERY_S": "0.05",
+    "FTS_MAX_IDLE_ATTEMPTS": "1000", "FTS_DEVICE": "cpu",
+    "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
+}  # fmt: skip
+
+
+class Nursery:
+    """A process that has torch imported and forks workers from itself; see nursery.py."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(NURSERY)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **QUICK, "PYTHONPATH": str(ROOT)},
+        )
+        self.ready = self._answer()
+
+    def ask(self, **words: Any) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(words) + "\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answer
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(30)
+
+
+class RunningWorker:
+    """A worker process of a test: forked by the nursery, or an ordinary `python run_worker.py`."""
+
+    def __init__(self, nursery: Nursery | None, env: dict[str, str], argv: list[str], log: Path) -> None:
+        self.nursery, self.log = nursery, log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        if nursery is not None:
+            self.pid = int(nursery.ask(start=env, argv=argv, log=str(log))["pid"])
+            return
+        with log.open("ab") as out:
+            self._popen = subprocess.Popen(
+                [sys.executable, str(RUN_WORKER), *argv],
+                env=env | {"PYTHONPATH": f"{INJECT}{os.pathsep}{ROOT}"},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd=log.parent,
+            )
+        self.pid = self._popen.pid
+
+    def poll(self) -> int | None:
+        if self.nursery is None:
+            return self._popen.poll()
+        code = self.nursery.ask(poll=self.pid)["code"]
+        return None if code is None else int(code)
+
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
+        code = until(self.poll, timeout_s, lambda: f"worker {self.pid} still runs\n{self.talk()}")
+        return int(code)
+
+    def send(self, signum: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signum)
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        self.wait()
+
+    def talk(self, characters: int = 4000) -> str:
+        return self.log.read_text(errors="replace")[-characters:] if self.log.exists() else ""
+
+
+@dataclass
+class Harness:
+    """One study under attack."""
+
+    places: Places
+    nursery: Nursery | None
+    folder: Path  # of the journal and the workers' logs
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "journal"
+
+    @property
+    def trouble(self) -> Path:
+        return self.folder / "trouble"
+
+    def start(self, faults: Iterable[str] = (), argv: Iterable[str] = ("--until-empty",), **env: str) -> RunningWorker:
+        """A worker that has to suffer these faults."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        around = {name: value for name, value in os.environ.items() if not name.startswith("FTS_")}
+        ours = {
+            "FTS_DB": str(self.places.db),
+            "FTS_DATA": str(self.places.data),
+            "FTS_CHAOS": ",".join(faults),
+            "FTS_CHAOS_JOURNAL": str(self.journal),
+        }
+        return RunningWorker(self.nursery, {**around, **QUICK, **ours, **env}, list(argv), self.folder / "worker.log")
+
+    def finish(self) -> None:
+        """An undisturbed worker brings the study to its end."""
+        worker = self.start()
+        code = worker.wait()
+        assert code == 0, f"exit code {code}\n{worker.talk()}"
+
+    def fired(self) -> list[str]:
+        """The faults that have happened, in order."""
+        lines = self.journal.read_text().splitlines() if self.journal.exists() else []
+        return [line.split(" ", 2)[2] for line in lines if line.startswith("fired ")]
+
+    def trial_processes(self) -> list[psutil.Process]:
+        """Every living trial process of this study, orphans too: a session leader with our journal in its environment."""
+        return list(self._trials())
+
+    def _trials(self) -> Iterator[psutil.Process]:
+        mine = str(self.journal)
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.status() != psutil.STATUS_ZOMBIE and is_trial(process, mine):
+                    yield process
+
+
+def is_trial(process: psutil.Process, journal: str) -> bool:
+    """A forked one keeps the command line of the nursery, so its log tells: stdout goes to a trial's log."""
+    target = os.readlink(f"/proc/{process.pid}/fd/1")
+    study = str(Path(journal).parent)
+    return target.startswith(study) and "/outputs/logs/" in target
+
+
+def until(found: Callable[[], Any], timeout_s: float = PATIENCE_S, sorry: Callable[[], str] = lambda: "") -> Any:
+    """The first thing `found` returns that is not None or False; a sentence when it never comes."""
+    end = time.monotonic() + timeout_s
+    while (thing := found()) is None or thing is False:
+        assert time.monotonic() < end, f"waited {timeout_s:.0f} s in vain; {sorry()}"
+        time.sleep(0.02)
+    return thing
+
+
+def seeded(name: str, default: int) -> random.Random:
+    """Random choices that can be had again: FTS_CHAOS_SEED=... replays what a failed test printed."""
+    seed = int(os.environ.get("FTS_CHAOS_SEED", default))
+    print(f"{name}: FTS_CHAOS_SEED={seed}")
+    return random.Random(seed)
