@@ -9,16 +9,18 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from jobs.exports import best_of
+from jobs.exports import best_of, iso
 from jobs.glance import words
 from jobs.table import layout
-from state.values import Job, JobStatus, Trial
+from state.values import Job, JobStatus, Trial, TrialStatus
 
 BELOW_PRIOR = "below prior"  # its validation loss is no better than always predicting the base rate
 IN_NOISE = "inside noise"  # the 95 % interval of its AUC contains 0.5: it may be a coin
+
+Rivals = Sequence[tuple[Job, Sequence[Trial]]]  # baseline jobs with their trials
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,27 @@ class Result:
     n_val: int | None
     n_pos: int | None
     base_rate: float | None
+    baseline: str | None  # the best one on the same question: "random forest, last row"
+    baseline_auc: float | None
     architecture: str | None
     n_params: int | None
     minutes: float  # of training, summed over the trials
     label_md5: str | None
     data_md5: str | None
     badges: tuple[str, ...]
+    rival: str | None = None  # the best baseline by AUC; the differences are cell minus rival, paired, 95 %
+    auc_gain: float | None = None
+    auc_gain_low: float | None = None
+    auc_gain_high: float | None = None
+    loss_gain: float | None = None  # below 0: the cell is better
+    loss_gain_low: float | None = None
+    loss_gain_high: float | None = None
+    seeds: int = 0  # trainings of the winning configuration with other seeds
+    seed_mean: float | None = None  # of the objective
+    seed_sd: float | None = None
+    test_opened: str | None = None  # who opened the test set, and when
+    test_auc: float | None = None
+    test_loss: float | None = None
 
 
 def results(db: Any, jobs: Iterable[Job] | None = None) -> list[Result]:
@@ -58,12 +75,39 @@ def results(db: Any, jobs: Iterable[Job] | None = None) -> list[Result]:
     from state import queries  # here, not above: peewee, which the pure parts of this file do not need
 
     chosen = [job for job in (queries.jobs(db) if jobs is None else jobs) if job.status is not JobStatus.CANCELLED]
-    rows = [result_of(job, queries.trials(db, job.id)) for job in chosen if job.kind == "cell"]
+    rivals = [(job, queries.trials(db, job.id)) for job in queries.jobs(db) if job.kind == "baseline"]
+    rows = [result_of(job, queries.trials(db, job.id), rivals) for job in chosen if job.kind == "cell"]
     order = {job.id: (BUDGETS.get(job.budget, len(BUDGETS)), job.horizon, job.id) for job in chosen}
     return sorted(rows, key=lambda row: order[row.job])
 
 
-BUDGETS = {"tiny": 0, "2M": 1, "20M": 2, "200M": 3, "2B": 4}
+SHOWN = ("cell", "baseline")
+
+
+def _with_evidence(db: Any, row: Result, job: Job) -> Result:
+    """The row with what was found out after the trials: baselines, other seeds, the test set."""
+    from jobs.replicate import spread_of  # here: see results
+    from state import queries
+
+    if job.kind != "cell":
+        return row
+    margin = next((m for m in queries.margins(db) if m.job_id == job.id), None)
+    if margin is not None:
+        row = replace(
+            row, rival=margin.rival, auc_gain=margin.auc, auc_gain_low=margin.auc_low, auc_gain_high=margin.auc_high,
+            loss_gain=margin.loss, loss_gain_low=margin.loss_low, loss_gain_high=margin.loss_high,
+        )  # fmt: skip
+    if (spread := spread_of(db, job)) is not None:
+        row = replace(row, seeds=spread.n, seed_mean=spread.mean, seed_sd=spread.sd)
+    if (opened := queries.opening(db, job.experiment)) is not None:
+        scores = opened.scores or {}
+        row = replace(
+            row, test_opened=f"{opened.who} {iso(opened.at)}", test_auc=scores.get("auc"), test_loss=scores.get("loss")
+        )
+    return row
+
+
+BUDGETS = {"baseline": -1, "base": -1, "tiny": 0, "2M": 1, "20M": 2, "200M": 3, "2B": 4}
 
 
 def results_table(db: Any) -> str:
@@ -71,8 +115,9 @@ def results_table(db: Any) -> str:
     return "\n".join(layout(COLUMNS, table(results(db)), right=NUMBERS))
 
 
-def result_of(job: Job, trials: Sequence[Trial]) -> Result:
+def result_of(job: Job, trials: Sequence[Trial], baselines: Rivals = ()) -> Result:
     best = best_of(job, trials)
+    rival = best_baseline(job, baselines)
     return Result(
         job=job.id,
         cell=words.cell_name(job),
@@ -94,6 +139,8 @@ def result_of(job: Job, trials: Sequence[Trial]) -> Result:
         n_val=best.n_val if best else None,
         n_pos=best.n_pos if best else None,
         base_rate=best.base_rate if best else None,
+        baseline=None if rival is None else f"{rival.params.get('model')}, {rival.params.get('inputs')}",
+        baseline_auc=None if rival is None else rival.val_auc,
         architecture=best.architecture if best else None,
         n_params=best.n_params if best else None,
         minutes=sum(trial.train_seconds for trial in trials) / 60,
@@ -101,6 +148,18 @@ def result_of(job: Job, trials: Sequence[Trial]) -> Result:
         data_md5=best.data_md5 if best else None,
         badges=badges_of(best) if best else (),
     )
+
+
+def best_baseline(job: Job, baselines: Rivals) -> Trial | None:
+    """The baseline with the highest AUC on this cell's very question: task, horizon, tier and data."""
+    rivals = [trial for other, trials in baselines if question(other) == question(job) for trial in trials]
+    scored = [trial for trial in rivals if trial.status is TrialStatus.COMPLETE and trial.val_auc is not None]
+    return max(scored, key=lambda trial: trial.val_auc or 0.0, default=None)
+
+
+def question(job: Job) -> tuple[object, ...]:
+    """What two jobs must share for their scores to be comparable."""
+    return job.task, job.horizon, job.tier, job.spec.get("data_md5"), str(job.spec.get("split") or {})
 
 
 def badges_of(best: Trial) -> tuple[str, ...]:
@@ -113,21 +172,9 @@ def badges_of(best: Trial) -> tuple[str, ...]:
     return tuple(badges)
 
 
-COLUMNS: tuple[str, ...] = (
-    "job",
-    "cell",
-    "state",
-    "trials",
-    "objective",
-    "value",
-    "prior",
-    "AUC",
-    "95%",
-    "n_val",
-    "n_pos",
-)
-COLUMNS += ("architecture", "params", "best", "minutes", "badges")
-NUMBERS = ("job", "value", "prior", "AUC", "n_val", "n_pos", "params", "minutes")
+COLUMNS: tuple[str, ...] = ("job", "cell", "state", "trials", "objective", "value", "prior", "AUC", "95%", "vs base")
+COLUMNS += ("n_val", "n_pos", "architecture", "params", "best", "minutes", "badges")
+NUMBERS = ("job", "value", "prior", "AUC", "vs base", "n_val", "n_pos", "params", "minutes")
 
 
 def table(rows: Iterable[Result]) -> list[list[str]]:
@@ -143,20 +190,51 @@ def table(rows: Iterable[Result]) -> list[list[str]]:
             words.score(row.prior_loss),
             words.score(row.val_auc, 3),
             interval(row.auc_low, row.auc_high),
+            gain(row),
+            gain(row),
             str(row.n_val or "—"),
             str(row.n_pos or "—"),
             row.architecture or "—",
             parameters(row.n_params),
-            "—" if row.best_trial is None else f"t{row.best_trial} e{row.best_epoch}",
+            "—" if row.best_trial is None else f"t{row.best_trial}" + (f" e{row.best_epoch}" if row.best_epoch else ""),
             f"{row.minutes:.1f}",
-            ", ".join(row.badges) or "—",
+            ", ".join(remarks(row)) or "—",
         ]
         for row in rows
     ]
 
 
+def gain(row: Result) -> str:
+    """AUC above the best baseline: +0.012."""
+    if row.val_auc is None or row.baseline_auc is None:
+        return "—"
+    return f"{row.val_auc - row.baseline_auc:+.3f}"
+
+
 def interval(low: float | None, high: float | None) -> str:
     return "—" if low is None or high is None else f"{low:.3f}-{high:.3f}"
+
+
+def gain(row: Result) -> str:
+    """`+0.012 [-0.010, +0.034]`: AUC of the best trial minus the best baseline's, on the same days."""
+    if row.auc_gain is None:
+        return "—"
+    return f"{row.auc_gain:+.3f} [{row.auc_gain_low:+.3f}, {row.auc_gain_high:+.3f}]"
+
+
+def remarks(row: Result) -> list[str]:
+    """The badges, then the spread over seeds and, for ever after, that the test set was opened."""
+    said = list(row.badges)
+    if row.auc_gain is not None and row.auc_gain_low is not None and row.auc_gain_high is not None:
+        if row.auc_gain_high < 0:
+            said.append(f"worse than {row.rival}")
+        elif row.auc_gain_low <= 0:
+            said.append(f"not shown to beat {row.rival}")
+    if row.seeds:
+        said.append(f"{row.seeds} seeds: {words.score(row.seed_mean)}" + (f" sd {row.seed_sd:.4f}" if row.seed_sd else ""))
+    if row.test_opened:
+        said.append(f"test opened by {row.test_opened}: AUC {words.score(row.test_auc, 3)}")
+    return said
 
 
 def parameters(n: int | None) -> str:

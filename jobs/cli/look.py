@@ -141,11 +141,15 @@ def _trial_row(trial: Trial, best: bool) -> list[Any]:
         trial.architecture,
         results_table.parameters(trial.n_params),
         f"{trial.micro_batch}x{trial.accumulation}" if trial.micro_batch else None,
-        words.number(trial.params.get("learning_rate")),
-        words.number(trial.params.get("dropout")),
+        _number(trial.params.get("learning_rate")),
+        _number(trial.params.get("dropout")),
         f"{trial.train_seconds / 60:.1f}",
         ", ".join([*trial.badges, *([trial.message] if trial.message else [])]),
     ]
+
+
+def _number(value: object) -> str | None:
+    return None if value is None else words.number(value)
 
 
 @click.command()
@@ -335,7 +339,10 @@ def results(wanted: tuple[str, ...], form: str | None) -> None:
     if form == "md":
         return emit(results_table.as_markdown(rows))
     emit_table(results_table.COLUMNS, results_table.table(rows), right=results_table.NUMBERS)
-    return say("validation only; 95% is the interval of the AUC, prior the loss of always predicting the base rate")
+    return say(
+        "validation only; 95% is the interval of the AUC, prior the loss of always predicting the base rate, "
+        "vs base the AUC above the best baseline"
+    )
 
 
 @click.command()

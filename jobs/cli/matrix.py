@@ -126,6 +126,11 @@ def specs_of(
 @click.option("--budgets", "budgets_", type=Listed(str), metavar="2M,20M", help="default 2M,20M,200M,2B")
 @click.option("--horizons", type=Listed(int), metavar="1,3,5", help="trading days; default 1,3,5")
 @cell_options
+@click.option(
+    "--baselines/--no-baselines",
+    default=None,
+    help="a baseline job (prior, regression, forest, boosting) before each horizon  [default: with --matrix]",
+)
 @click.option("--no-check", is_flag=True, help="skip the dry run of one step per cell")
 @click.option("-n", "--dry-run", is_flag=True, help="try every cell, put nothing in line")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
@@ -135,6 +140,7 @@ def enqueue(
     budgets_: tuple[str, ...] | None,
     horizons: tuple[int, ...] | None,
     task: str,
+    baselines: bool | None,
     no_check: bool,
     dry_run: bool,
     as_json: bool,
@@ -147,13 +153,13 @@ def enqueue(
     from state.db import open_database  # here: a wrong flag must not create a database
 
     specs = specs_of(_wanted(cells, whole, budgets_, horizons, task), **fields)
-    if dry_run:
-        lines = matrix.enqueue_cells(None, here(), specs, check=not no_check, dry_run=True, tell=say)
-    else:
-        db = open_database(here().db)
-        try:
-            lines = matrix.enqueue_cells(db, here(), specs, check=not no_check, tell=say)
-        finally:
+    check, with_baselines = not no_check, not cells if baselines is None else baselines
+    db = None if dry_run and not here().db.exists() else open_database(here().db)  # a dry run makes no database
+    try:
+        chosen = matrix.before_cells(db, specs) if with_baselines else specs
+        lines = matrix.enqueue_cells(db, here(), chosen, check=check, dry_run=dry_run, tell=say)
+    finally:
+        if db is not None:
             db.close()
     _report(lines, dry_run, as_json)
 
@@ -163,6 +169,7 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
         content = [
             {
                 "experiment": line.cell.experiment,
+                "kind": line.cell.kind,
                 "cell": f"{line.cell.budget}/h{line.cell.horizon}",
                 "job": line.job_id,
                 "created": line.created,

@@ -19,7 +19,7 @@ def plot_curve(epochs: Sequence[Epoch], prior_loss: float | None, width: int = W
     low, high = min([*losses, *_prior(prior_loss, losses)]), max([*losses, *_prior(prior_loss, losses)])
     span = (high - low) or 1.0
     last = max(e.epoch for e in epochs)
-    columns = min(width, max(2, last * 4))
+    columns = min(width, max(16, last * 4))
     grid = [[" "] * columns for _ in range(height)]
 
     def place(epoch: int, loss: float, sign: str) -> None:

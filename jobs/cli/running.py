@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -73,7 +74,11 @@ def worker(detach: bool, detached: bool, **flags: Any) -> int:
     from jobs.worker import work  # here, not above: --help and --detach need no huey
 
     log_to_stderr(logging.INFO if detached or not sys.stderr.isatty() else logging.WARNING)
-    return work(here(), settings)
+    try:
+        return work(here(), settings)
+    finally:
+        if detached:
+            pid_file(here()).unlink(missing_ok=True)
 
 
 def log_to_stderr(level: int) -> None:
@@ -103,14 +108,18 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
             say(said[-1] if said else f"the worker ended at once with code {code}")
             return code
         if number := registered(places, child.pid):
-            pid_file = places.outputs / "worker.pid"
-            pid_file.write_text(f"{child.pid}\n")
-            emit(f"worker {number} runs as process {child.pid} (in {pid_file}); its log is {log}")
+            pid_file(places).write_text(f"{child.pid}\n")
+            emit(f"worker {number} runs as process {child.pid} (in {pid_file(places)}); its log is {log}")
             say("`fts status` shows how it stands, `fts drain` or `fts stop` ends it")
             return 0
         time.sleep(0.1)
     say(f"process {child.pid} has not registered within {STARTS_WITHIN_S:.0f} s; see {log}")
     return 1
+
+
+def pid_file(places: Places) -> Path:
+    """Holds the process number of the detached worker while it lives."""
+    return places.outputs / "worker.pid"
 
 
 def arguments(flags: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ shapes and no bytes, and their memory is worked out by arithmetic.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 import time
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fts.search.spec import CellSpec, TrialSpec, seed_for
+from jobs.commands import baselines
 from jobs.process import ChildError, ChildProcess
-from jobs.settings import TRIAL_MODULE, Places, best_device
+from jobs.settings import BASELINE_MODULE, TRIAL_MODULE, Places, best_device
 
 ROWS = 64  # windows in the one step
 TRIED = ("tiny", "2M", "20M")  # budgets small enough to be tried for real
@@ -33,20 +35,21 @@ class Checked:
 
 def check_cells(places: Places, cells: Iterable[CellSpec]) -> Iterator[Checked]:
     """One answer per cell, as it comes. One trial process serves them all, because importing torch costs seconds."""
-    with tempfile.TemporaryDirectory(prefix="fts-dry-run-") as folder:
-        tried = _TrialProcess(places, Path(folder))
-        try:
-            for cell in cells:
-                yield tried.check(cell) if cell.budget in TRIED else check_on_paper(cell)
-        finally:
-            tried.close()
+    with tempfile.TemporaryDirectory(prefix="fts-dry-run-") as folder, contextlib.ExitStack() as stack:
+        trial = stack.enter_context(contextlib.closing(_TrialProcess(places, Path(folder), TRIAL_MODULE)))
+        baseline = stack.enter_context(contextlib.closing(_TrialProcess(places, Path(folder), BASELINE_MODULE)))
+        for cell in cells:
+            if cell.kind == "baseline":
+                yield baseline.check(cell)
+            else:
+                yield trial.check(cell) if cell.budget in TRIED else check_on_paper(cell)
 
 
 class _TrialProcess:
     """A trial process that is replaced when a dry run ended badly."""
 
-    def __init__(self, places: Places, folder: Path) -> None:
-        self.places, self.folder = places, folder
+    def __init__(self, places: Places, folder: Path, module: tuple[str, ...]) -> None:
+        self.places, self.folder, self.module = places, folder, module
         self._child: ChildProcess | None = None
         self._number = 0
         self._took_s = 0.0
@@ -69,16 +72,20 @@ class _TrialProcess:
         try:
             problem = self._one_step(spec)
         except ChildError as error:
+            self.close()
             problem = str(error)
         if problem:
-            self.close()
             return Checked(cell, problem, "one step failed")
-        return Checked(cell, None, f"one step of {params['architecture']} in {self._took_s:.1f} s")
+        what = params.get("architecture") or params.get("model")
+        return Checked(cell, None, f"one step of {what} in {self._took_s:.1f} s")
 
     def _one_step(self, spec: TrialSpec) -> str | None:
-        """None when the trial process says that it did its step, else what went wrong."""
+        """None when the trial process says that it did its step, else what went wrong.
+
+        Raises ChildError when the process died or said nothing: it must be replaced.
+        """
         child = self._child or ChildProcess(
-            [sys.executable, *TRIAL_MODULE], self.folder / "process.log", threads=spec.threads
+            [sys.executable, *self.module], self.folder / "process.log", threads=spec.threads
         )
         self._child = child
         child.send({"do": "run", "spec": spec.to_json()})
@@ -94,8 +101,8 @@ class _TrialProcess:
                 if fact.get("fact") == "failed":
                     return str(fact.get("message") or fact.get("cause") or "it failed without a word")
             if child.poll() is not None and child.facts_ended:
-                return f"the trial process ended with code {child.poll()}: {self._last_line(spec)}"
-        return f"no step within {PATIENCE_S:.0f} s"
+                raise ChildError(f"the trial process ended with code {child.poll()}: {self._last_line(spec)}")
+        raise ChildError(f"no step within {PATIENCE_S:.0f} s")
 
     def _last_line(self, spec: TrialSpec) -> str:
         for path in (Path(spec.log_path), self.folder / "process.log"):
@@ -115,6 +122,8 @@ def first_params(cell: CellSpec) -> dict[str, object]:
     """The parameters that trial 0 of the cell will get."""
     from fts.search.suggest import suggest  # here, not above: optuna costs 0.4 s
 
+    if cell.kind == "baseline":
+        return baselines.first_params()
     if cell.warm_start:
         return dict(cell.warm_start[0])
     return suggest(cell.space, [], cell.seed, 0, cell.sampler, cell.objective == "val_auc")

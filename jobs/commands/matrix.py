@@ -48,6 +48,7 @@ def enqueue_matrix(
     tier: str = TIER,
     *,
     dataset: str | None = None,
+    baselines: bool = False,
     check: bool = True,
     dry_run: bool = False,
     who: str | None = None,
@@ -56,11 +57,23 @@ def enqueue_matrix(
 ) -> list[Line]:
     """Puts budgets x horizons in line, in that order; `fields` are further fields of CellSpec.
 
+    With `baselines`, a baseline job stands before the first cell of each horizon, unless it ran already.
+
     Raises BadSpec for a value out of range, NotEnqueued (with every reason) when a cell fails its dry run or the data
     set is missing; then nothing was written. A dry run tries every cell and writes nothing.
     """
     cells = make_cells(places, budgets, horizons, trials, epochs, task, tier, dataset, **fields)
+    if baselines:
+        cells = before_cells(db, cells)
     return enqueue_cells(db, places, cells, check=check, dry_run=dry_run, who=who, tell=tell)
+
+
+def before_cells(db: Any, cells: Sequence[CellSpec]) -> list[CellSpec]:
+    """The cells with the baselines that have not run yet; `db` None: there is no database, so none has."""
+    from jobs.commands.baselines import finished, with_baselines
+    from state import queries
+
+    return with_baselines(cells, finished(queries.jobs(db, ["done"])) if db is not None else ())
 
 
 def enqueue_cells(
@@ -214,4 +227,4 @@ def _tried(places: Places, cells: Sequence[CellSpec], tell: Callable[[str], None
 
 
 def _name(cell: CellSpec) -> str:
-    return f"{cell.budget}/h{cell.horizon}"
+    return f"{cell.budget}/h{cell.horizon}" if cell.kind == "cell" else f"{cell.kind} h{cell.horizon}"

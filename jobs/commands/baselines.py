@@ -1,0 +1,72 @@
+"""A baseline job before the cells of each task and horizon: seconds of work that every cell is measured against.
+
+A random forest beat the transformer for five weeks before anybody looked (lesson 25).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from fts.search.spec import BadSpec, CellSpec
+from state.values import Job, JobStatus
+
+BUDGET = "base"  # stands where a cell has its size
+
+
+def with_baselines(cells: Iterable[CellSpec], known: Iterable[str] = ()) -> list[CellSpec]:
+    """The cells, each question's baseline right before its first cell; `known` are identities that ran already."""
+    seen, line = set(known), []
+    for cell in cells:
+        baseline = baseline_of(cell)
+        if baseline.identity not in seen:
+            seen.add(baseline.identity)
+            line.append(baseline)
+        line.append(cell)
+    return line
+
+
+def baseline_of(cell: CellSpec) -> CellSpec:
+    """The baselines of a cell's question: same task, horizon, data and windows; the budget does not matter to them."""
+    from fts.analysis.baselines import BASELINES  # here, not above: numpy
+
+    return CellSpec(
+        experiment=f"baseline_h{cell.horizon}_{cell.task}_{cell.tier}"[:80],
+        budget=BUDGET,
+        horizon=cell.horizon,
+        task=cell.task,
+        tier=cell.tier,
+        dataset=cell.dataset,
+        data_md5=cell.data_md5,
+        trials=len(BASELINES),
+        epochs=1,
+        space={},
+        kind="baseline",
+        context=cell.context,
+        split=cell.split,
+        min_positives=cell.min_positives,
+        code_commit=cell.code_commit,
+        code_dirty=cell.code_dirty,
+    )
+
+
+def finished(jobs: Iterable[Job]) -> set[str]:
+    """Identities of the baselines that have been run; asking the same question again would cost and add nothing."""
+    return {identity for job in jobs if (identity := _identity(job)) is not None}
+
+
+def _identity(job: Job) -> str | None:
+    if job.kind != "baseline" or job.status is not JobStatus.DONE:
+        return None
+    try:
+        return replace(CellSpec.from_json(job.spec), code_commit=None, code_dirty=None).identity
+    except BadSpec:
+        return None  # of an older fts
+
+
+def first_params() -> dict[str, Any]:
+    """The cheapest baseline, for a dry run."""
+    from fts.analysis.baselines import BASELINES
+
+    return dict(BASELINES[0])

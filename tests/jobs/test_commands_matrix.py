@@ -1,0 +1,143 @@
+"""From a matrix to jobs in line: frozen specs, baselines first, tried once, written all or none."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fts.search import dataset
+from fts.search.spec import BadSpec, CellSpec
+from jobs import results
+from jobs.commands.baselines import baseline_of, finished, with_baselines
+from jobs.commands.check import check_cells, check_on_paper
+from jobs.commands.matrix import NotEnqueued, enqueue_cells, enqueue_matrix, find_data, make_cells
+from jobs.settings import Places
+from state import queries, transitions
+from state.db import open_database
+from state.values import Cause
+from tests.cli.study import Said, cell, claim, finished_cell, make_study, runner, start_trial
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default data set, built once."""
+    root = tmp_path_factory.mktemp("data")
+    dataset.build(root)
+    return root
+
+
+@pytest.fixture
+def places(tmp_path: Path, data: Path) -> Places:
+    return Places(tmp_path / "outputs" / "fts.db", data)
+
+
+def test_a_matrix_is_frozen_with_data_code_and_space(places: Places):
+    made = make_cells(places, ["2M", "20M"], [1, 5], 50, 40, "threshold_1pct", "a25", seed=7)
+    names = [spec.experiment for spec in made]
+    assert names[:2] == ["phase6a_2M_h1_threshold_1pct", "phase6a_2M_h5_threshold_1pct"] and len(names) == 4
+    entry = dataset.listing(places.data)[-1]
+    assert {spec.data_md5 for spec in made} == {entry.md5} and made[0].dataset == "SPX.dataset.a25"
+    assert len(made[0].space["architecture"]["choices"]) == 80
+    assert made[0].seed == 7 and made[0].code_dirty in (True, False, None)
+    assert CellSpec.from_json(json.loads(json.dumps(made[0].to_json()))) == made[0]
+
+
+def test_the_same_cell_twice_is_one_job_and_another_seed_is_another(places: Places):
+    db = open_database(places.db)
+    first = enqueue_matrix(db, places, ["2M"], [1], 3, 2, check=False)
+    again = enqueue_matrix(db, places, ["2M"], [1], 3, 2, check=False)
+    other = enqueue_matrix(db, places, ["2M"], [1], 3, 2, check=False, seed=1)
+    assert (first[0].job_id, first[0].created) == (1, True)
+    assert (again[0].job_id, again[0].created) == (1, False)
+    assert (other[0].job_id, other[0].created) == (2, True)
+
+
+def test_a_value_out_of_range_is_refused_with_its_name_and_nothing_is_written(places: Places):
+    db = open_database(places.db)
+    for wrong, name in (({"trials": 0}, "trials"), ({"patience": -1}, "patience"), ({"sampler": "magic"}, "sampler")):
+        arguments = {"budgets": ["2M"], "horizons": [1], "trials": 3, "epochs": 2, "check": False} | wrong
+        with pytest.raises(BadSpec, match=name):
+            enqueue_matrix(db, places, **arguments)
+    with pytest.raises(BadSpec, match="there is no budget"):
+        enqueue_matrix(db, places, ["3M"], [1], check=False)
+    assert queries.jobs(db) == ()
+
+
+def test_missing_data_names_the_command_that_makes_it(places: Places, tmp_path: Path):
+    with pytest.raises(NotEnqueued, match="run `fts data build`$"):
+        find_data(tmp_path / "empty", "a25")
+    with pytest.raises(NotEnqueued, match="run `fts data build --tier a20`"):
+        find_data(places.data, "a20")
+    with pytest.raises(BadSpec, match="there is no tier"):
+        find_data(places.data, "z")
+
+
+def test_a_cell_is_tried_with_one_step_and_a_broken_one_keeps_all_out(places: Places):
+    (good,) = make_cells(places, ["tiny"], [1], 3, 2, "threshold_1pct", "a25")
+    bad = replace(good, patch=33)
+    first, second = check_cells(places, [good, bad])
+    assert first.problem is None and "one step of d" in first.found
+    assert second.problem is not None and "33" in second.problem
+    db = open_database(places.db)
+    with pytest.raises(NotEnqueued, match="nothing was put in line"):
+        enqueue_cells(db, places, [bad])
+    assert queries.jobs(db) == ()
+    assert not list(places.outputs.glob("trials/*"))
+
+
+def test_the_largest_budget_is_counted_on_the_meta_device(places: Places):
+    (spec,) = make_cells(places, ["2B"], [1], 3, 2, "threshold_1pct", "a25")
+    checked = check_on_paper(spec)
+    assert checked.problem is None and "75 architectures counted" in checked.found
+    small = replace(spec, space={"architecture": {"kind": "choice", "choices": ["d64-L2-h2-ff128"]}})
+    assert "is no 2B" in (check_on_paper(small).problem or "")
+
+
+def test_a_baseline_stands_before_the_first_cell_of_each_horizon():
+    cells = [cell(budget, horizon) for budget in ("2M", "20M") for horizon in (1, 3)]
+    line = with_baselines(cells)
+    assert [(spec.kind, spec.budget, spec.horizon) for spec in line] == [
+        ("baseline", "base", 1), ("cell", "2M", 1), ("baseline", "base", 3), ("cell", "2M", 3), ("cell", "20M", 1),
+        ("cell", "20M", 3),
+    ]  # fmt: skip
+
+
+def test_a_baseline_that_ran_is_not_run_again(tmp_path: Path):
+    db = make_study(tmp_path, budgets=(), horizons=())
+    enqueue_cells(db, Places(tmp_path / "x.db", tmp_path), [baseline_of(cell("2M", 1))], check=False)
+    finished_cell(db)
+    ran = finished(queries.jobs(db))
+    assert [spec.kind for spec in with_baselines([cell("2M", 1)], ran)] == ["cell"]
+    assert [spec.kind for spec in with_baselines([cell("2M", 3)], ran)] == ["baseline", "cell"]
+
+
+def test_results_show_the_distance_to_the_best_baseline_of_the_same_question(tmp_path: Path):
+    db = make_study(tmp_path, budgets=(), horizons=())
+    specs = [baseline_of(cell("2M", 1)), cell("2M", 1), cell("2M", 3)]
+    enqueue_cells(db, Places(tmp_path / "x.db", tmp_path), specs, check=False)
+    claimed = claim(db)
+    for number, auc in enumerate((0.5, 0.75)):
+        trial = start_trial(db, claimed, number)
+        transitions.finish_trial(db, claimed, trial, "complete", Cause.FINISHED, value=0.4, val_loss=0.4, val_auc=auc)
+    transitions.finish_job(db, claimed)
+    finished_cell(db)
+    h1, h3 = results.results(db)
+    assert (h1.baseline_auc, h3.baseline_auc) == (0.75, None)
+    assert "-0.150" in results.results_table(db).splitlines()[1]
+
+
+def test_the_command_says_what_it_put_in_line(places: Places, tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.setenv("FTS_DATA", str(places.data))
+    fts = runner(tmp_path, capsys)
+    said = fts("enqueue", "--matrix", "--no-check", "--json")
+    lines = json.loads(said.out)["enqueued"]
+    assert [line["kind"] for line in lines].count("cell") == 12
+    assert [line["kind"] for line in lines].count("baseline") == 3 and lines[0]["kind"] == "baseline"
+    again: Said = fts("enqueue", "2M/h1", "phase6a_20M_h3_threshold_1pct", "--no-check")
+    assert again.out.count("already there") == 2 and "2 waited or ran already" in again.err
+    assert len(queries.jobs(open_database(places.db))) == 15
+    assert fts("enqueue", "--matrix", "--no-check", "-n", "--db", str(tmp_path / "other.db")).code == 0
+    assert not (tmp_path / "other.db").exists()
