@@ -311,7 +311,8 @@ def write_figure(figure: Figure, folder: Path, name: str) -> str:
     """Writes {name}.svg and {name}.png into `folder`; returns the SVG as an element for a page (no prolog, own ids)."""
     folder.mkdir(parents=True, exist_ok=True)
     with look(), mpl.rc_context({"svg.hashsalt": name}):  # equal data give equal bytes, and no two figures share ids
-        figure.savefig(folder / f"{name}.png", dpi=200, facecolor="white", metadata={"Software": None})
+        figure.savefig(folder / f"{name}.png", dpi=170, facecolor="white", metadata={"Software": None})
+        figure.set_layout_engine("none")  # the layout just found holds for the SVG too
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = out.getvalue()

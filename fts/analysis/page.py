@@ -17,7 +17,7 @@ h1 { font:600 29px/1.2 Georgia,"Times New Roman",serif; margin:0 0 6px; }
 h2 { font:600 20px/1.3 Georgia,"Times New Roman",serif; margin:52px 0 6px;
   padding-top:14px; border-top:1px solid var(--line); }
 h3 { font-size:14px; margin:22px 0 4px; }
-p.lead, p.note { color:var(--soft); margin:0 0 14px; max-width:76ch; }
+p.lead, p.note { color:var(--soft); margin:0 0 14px; max-width:88ch; }
 p.note { font-size:13px; }
 nav { font-size:13px; margin:14px 0 26px; }
 nav a { color:var(--soft); margin-right:14px; text-decoration:none; border-bottom:1px solid var(--line); }
@@ -46,13 +46,13 @@ td.n, th.n { text-align:right; }
 .matrix tr + tr th { vertical-align:top; padding-top:13px; border-bottom:1px solid var(--line); }
 .matrix td { min-width:205px; padding:9px 14px 9px 0; }
 .matrix .big { font-size:18px; font-weight:600; }
-.matrix .sub { color:var(--soft); font-size:12px; display:block; }
 td .sub { color:var(--soft); font-size:12px; display:block; white-space:nowrap; }
-.up { color:var(--good); } .down { color:var(--bad); } .flat { color:var(--soft); }
+td .sub.up { color:var(--good); } td .sub.down { color:var(--bad); }
+.matrix .sub { white-space:normal; }
 .wide { overflow-x:auto; }
 figure { margin:16px 0 6px; overflow-x:auto; }
 figure svg { width:100%; height:auto; min-width:560px; }
-figcaption { font-size:13px; color:var(--soft); max-width:80ch; }
+figcaption { font-size:13px; color:var(--soft); max-width:96ch; }
 code, .mono { font:12px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace; }
 table.mono td { white-space:nowrap; } p.mono { overflow-wrap:anywhere; }
 summary { cursor:pointer; font-size:13px; color:var(--soft); margin:10px 0; }
@@ -130,7 +130,7 @@ positive; n effective is how many independent windows would give an interval as 
 <td>{% if cell.auc %}<span class="big">{{ cell.auc }}</span> <span class="sub">{{ cell.interval }}</span>
 <span class="sub {{ cell.direction }}">{{ cell.versus }}</span>
 <span class="sub">{{ cell.loss }}</span><span class="sub">{{ cell.counts }}</span>
-<span class="sub">{{ cell.trials }}</span>
+<span class="sub">{{ cell.trials }}</span><span class="sub">{{ cell.shape }}</span>
 {%- else %}<span class="sub">{{ cell.trials }}</span>{% endif %}</td>
 {%- endfor %}</tr>
 {%- endfor %}
@@ -152,7 +152,7 @@ positive; n effective is how many independent windows would give an interval as 
 <div class="wide"><table>
 <tr>{% for head in group.scores[0] %}<th{% if not loop.first %} class="n"{% endif %}>{{ head }}</th>{% endfor %}</tr>
 {%- for row in group.scores[1:] %}
-<tr><td>{{ row[0] }}</td>
+<tr><td style="white-space:nowrap">{{ row[0] }}</td>
 {%- for value, sub in row[1:] %}<td class="n">{{ value }}<span class="sub">{{ sub }}</span></td>{% endfor %}</tr>
 {%- endfor %}
 </table></div>

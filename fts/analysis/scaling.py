@@ -21,7 +21,7 @@ FEWEST_SIZES = 3
 HUBER_DELTA = 1e-2  # log units: about one percent of the loss, the spread between seeds
 ALPHAS = (0.05, 0.1, 0.2, 0.4, 0.8)  # starting points
 STEEPEST = 3.0  # alpha above this is a step, not a law
-DRAWS = 200
+DRAWS = 150
 SMALLEST_GAIN = 1e-4  # nats: the law cannot rise, so its gain is never below zero and 'covers zero' means this
 
 
@@ -109,13 +109,19 @@ def fit_power_law(n_params: Floats, values: Floats, start: PowerLaw | None = Non
         floor, scale, alpha = theta
         return np.log(np.maximum(floor + scale * relative**-alpha, 1e-12)) - logs
 
+    def slopes(theta: Floats) -> Floats:
+        floor, scale, alpha = theta
+        power = relative**-alpha
+        by_parameter = np.stack([np.ones_like(power), power, -scale * np.log(relative) * power], axis=1)
+        return by_parameter / np.maximum(floor + scale * power, 1e-12)[:, None]
+
     least, most = float(values.min()), float(values.max())
     starts = [(share * least, most - share * least, alpha) for share in (0.2, 0.9) for alpha in ALPHAS]
     if start is not None:
         starts = [(start.floor, start.scale, start.alpha)]
     bounds = ([0.0, 0.0, 1e-3], [most * 1.5, most * 3, STEEPEST])
     inside = [np.clip(np.array(s), np.array(bounds[0]) + 1e-9, np.array(bounds[1]) - 1e-9) for s in starts]
-    options = {"bounds": bounds, "loss": "huber", "f_scale": HUBER_DELTA, "max_nfev": 60}
+    options = {"jac": slopes, "bounds": bounds, "loss": "huber", "f_scale": HUBER_DELTA, "max_nfev": 60}
     fits = [least_squares(residuals, s, **options) for s in inside]
     floor, scale, alpha = min(fits, key=lambda fit: float(fit.cost)).x
     return PowerLaw(float(floor), float(scale), float(alpha), smallest)
@@ -201,9 +207,9 @@ def _sentence(
     alpha = f"alpha {law.alpha:.2f}"
     if alpha_low is not None:
         alpha += f" [{alpha_low:.2f}, {alpha_high:.2f}]"
-    gain = "" if gain_low is None else f"; loss falls by [{gain_low:.4f}, {gain_high:.4f}] from smallest to largest"
+    gain = "" if gain_low is None else f"; fall from smallest to largest [{gain_low:.4f}, {gain_high:.4f}] nats"
     if verdict == "scales":
-        return f"Loss falls with size over {n_sizes} sizes: {alpha}{gain}."
+        return f"The loss falls over {n_sizes} sizes: {alpha}{gain}."
     if verdict == "no scaling seen":
         return f"A constant describes {n_sizes} sizes as well as a power law does ({alpha}{gain})."
-    return f"{n_sizes} sizes with these points cannot tell a power law from a constant ({alpha}{gain})."
+    return f"These {n_sizes} sizes cannot tell a power law from a constant ({alpha}{gain})."

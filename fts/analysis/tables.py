@@ -166,7 +166,7 @@ def beside_figure(name: str, group: Group) -> list[list[str]]:
             ],
         ]
     if name == "scaling":
-        told = [[f"h{c.horizon}", c.refusal or (c.loss_fit.sentence if c.loss_fit else NONE)] for c in group.scaling]
+        told = [[f"h{c.horizon}", c.loss_fit.sentence if c.loss_fit else (c.refusal or NONE)] for c in group.scaling]
         return [["horizon", "L(N) = E + A N^-alpha"], *told]
     return []
 
@@ -229,7 +229,8 @@ def _matrix_cell(cell: CellSummary | None) -> dict[str, Any]:
         "direction": _direction(cell.auc_gain),
         "loss": loss,
         "counts": counts,
-        "trials": f"{trials}; {best['architecture']}",
+        "trials": trials,
+        "shape": str(best["architecture"]),
     }
 
 

@@ -1,0 +1,147 @@
+"""Each mistake of the earlier study, planted: it is found and called by its name."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fts.analysis.conclusions import answers, findings, missing
+from fts.analysis.study import StudyData
+from fts.analysis.summary import summarise
+from tests.analysis.tables import study, trial_rows, trial_table
+
+THREE = (("2M", 1), ("2M", 3), ("2M", 5))
+
+
+def found(data):
+    return {(f.kind, f.rule): f.sentence for f in findings(data, summarise(data))}
+
+
+def bare(table, **parts):
+    return StudyData(trials=table, **parts)
+
+
+def test_equal_labels_under_different_horizons_are_an_error():
+    table = trial_table(THREE, n=3, label_md5="a" * 32)
+    sentence = found(bare(table))["error", "equal labels"]
+    assert "threshold_1pct h1 and threshold_1pct h3 and threshold_1pct h5" in sentence
+
+
+def test_a_19_sample_validation_set_carries_no_ranking():
+    sentence = found(bare(trial_table(THREE[:1], n=3, n_val=19, n_pos=7)))["cannot", "validation too small"]
+    assert "19 validation windows with 7 positives" in sentence
+
+
+def test_a_parameter_that_was_searched_and_never_used_is_named():
+    rows = trial_rows(n=4, effective_md5="same")
+    for k, row in enumerate(rows):
+        row["params"] = json.dumps({"learning_rate": 1e-3, "weight_decay": 10.0 ** -(k + 2)})
+    sentence = found(bare(pd.DataFrame(rows)))["error", "unused parameter"]
+    assert "weight_decay was searched but never used" in sentence
+    assert "learning_rate" not in sentence
+
+
+def test_a_reused_result_is_not_an_unused_parameter():
+    rows = trial_rows(n=4, effective_md5="same", badges='["reused"]')
+    assert ("error", "unused parameter") not in found(bare(pd.DataFrame(rows)))
+
+
+def test_collapsed_trials_and_a_collapsed_winner_are_flagged():
+    said = found(bare(trial_table(THREE[:1], n=6, badges='["collapsed"]')))
+    assert "6 of 6 trials collapsed" in said["caution", "collapsed"]
+    assert ("cannot", "best collapsed") in said
+
+
+def test_a_loss_above_the_class_prior_shows_nothing():
+    assert ("cannot", "class prior") in found(bare(trial_table(THREE[:1], n=3, prior_loss=0.5)))
+
+
+def test_a_name_that_does_not_fit_the_counted_parameters_is_an_error():
+    sentence = found(bare(trial_table([("200M", 1)], n=3, n_params=6_400_000)))["error", "size"]
+    assert "3 trials named 200M have 6,400,000" in sentence
+
+
+def test_cells_of_one_row_on_different_data_cannot_be_compared():
+    both = pd.concat([trial_table([("2M", 1)], n=3), trial_table([("20M", 1)], n=3, data_md5="e" * 32)])
+    assert "2 different data sets" in found(bare(both))["error", "mixed data"]
+
+
+def test_fewer_than_three_sizes_give_no_slope():
+    data = bare(trial_table(THREE, n=12))
+    assert "1 size so far" in found(data)["cannot", "sizes"]
+    growth = answers(summarise(data))[1]
+    assert growth.answer == "cannot say"
+    assert "there is 1 so far" in growth.sentence
+
+
+def test_one_seed_dirty_code_and_an_opened_test_set_call_for_caution():
+    data = bare(trial_table(THREE[:1], n=3, code_dirty=1), test_openings=("2M h1 by ada@box on 2026-11-22",))
+    said = found(data)
+    assert ("caution", "one seed") in said
+    assert "3 of 3 trials" in said["caution", "uncommitted code"]
+    assert "ada@box" in said["caution", "test set opened"]
+
+
+def test_replicates_count_as_seeds_and_show_their_spread():
+    again = trial_table(THREE[:1], n=4, kind="replicate", seed=9)
+    data = bare(pd.concat([trial_table(THREE[:1], n=10), again], ignore_index=True))
+    cell = summarise(data)[0].cells[0]
+    assert cell.n_seeds == 5
+    assert cell.seed_sd > 0
+    assert ("caution", "one seed") not in found(data)
+
+
+def test_skill_that_only_copies_the_baseline_is_not_called_better():
+    data = study(THREE[:1], n=6)
+    said = found(data)
+    assert ("can", "beats baseline") not in said
+    assert ("can", "beyond luck") in said
+    assert answers(summarise(data))[0].answer != "yes"
+
+
+def test_predictions_better_than_the_baseline_are_a_yes():
+    data = study(THREE[:1], n=6)
+    (name, frame), *_ = data.predictions.items()
+    sure = np.clip(0.3 + 0.25 * frame["y"] + 0.2 * np.random.default_rng(0).random(len(frame)), 0, 1)
+    data = dataclasses.replace(data, predictions={name: frame.assign(p=sure)})
+    assert answers(summarise(data))[0].answer == "yes"
+    assert ("can", "beats baseline") in found(data)
+
+
+def test_baselines_on_other_data_are_not_compared():
+    data = study(THREE[:1], n=6)
+    others = tuple(dataclasses.replace(row, data_md5="f" * 32) for row in data.baselines)
+    data = dataclasses.replace(data, baselines=others)
+    assert summarise(data)[0].cells[0].auc_gain is None
+    assert any("no baselines on its data" in sentence for sentence in missing(data, summarise(data)))
+
+
+def test_baselines_on_other_days_are_not_compared():
+    data = study(THREE[:1], n=6)
+    shifted = tuple(dataclasses.replace(row, dates=row.dates + np.timedelta64(30, "D")) for row in data.baselines)
+    assert summarise(dataclasses.replace(data, baselines=shifted))[0].cells[0].auc_gain is None
+
+
+def test_only_the_newest_job_of_an_experiment_counts():
+    old = trial_table(THREE[:1], n=5, job=1, value=0.1)
+    new = trial_table(THREE[:1], n=5, job=9)
+    data = bare(pd.concat([old, new], ignore_index=True))
+    assert len(data.trials) == 5
+    assert summarise(data)[0].cells[0].best["value"] > 0.5
+
+
+def test_a_half_finished_matrix_says_what_is_missing():
+    planned = trial_table([("2M", 1), ("2M", 3), ("20M", 1)], n=1)
+    cells = planned[["experiment", "budget", "horizon", "task", "tier"]].assign(trials_wanted=30, status="queued")
+    data = bare(trial_table([("2M", 1)], n=12), cells=cells)
+    said = missing(data, summarise(data))
+    assert "phase6a_2M_h1_threshold_1pct: 12 of 30 trials, job queued" in said
+    assert "phase6a_20M_h1_threshold_1pct: no finished trial yet (job queued)" in said
+    assert "threshold_1pct on a25: not planned: 20M h3" in said
+
+
+def test_a_table_that_lacks_its_columns_is_refused():
+    with pytest.raises(ValueError, match="the cells table lacks"):
+        bare(trial_table([]), cells=pd.DataFrame({"experiment": ["x"]}))

@@ -1,0 +1,136 @@
+"""The page: empty, half and full, self-contained, deterministic, and deaf to hostile names."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from fts.analysis.report import CAPTIONS, write_report
+from fts.analysis.study import BadPredictions, StudyData, read_predictions
+from fts.analysis.tables import safe_for_spreadsheets
+from tests.analysis.tables import study, trial_table
+
+HOSTILE = '<script>alert(1)</script>"><img src=http://evil/x onerror=go()>$\\frac{$&{{7*7}}'
+FULL = [("2M", 1), ("2M", 3), ("20M", 1), ("200M", 1)]
+
+
+class Elements(HTMLParser):
+    """Tags and attributes a browser would see."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    return write_report(study(FULL, hostile=HOSTILE, n=22), folder)
+
+
+def test_an_empty_study_gives_a_page_that_says_so(tmp_path):
+    page = write_report(StudyData(trials=pd.DataFrame()), tmp_path)
+    assert "Nothing has been run yet" in page.read_text()
+    assert "no cell has been planned or run" in page.read_text()
+
+
+def test_a_half_finished_matrix_gives_a_page_with_what_there_is(tmp_path):
+    table = trial_table([("2M", 1)], n=8)
+    planned = trial_table([("2M", 1), ("20M", 3)], n=1)
+    cells = planned[["experiment", "budget", "horizon", "task", "tier"]].assign(trials_wanted=30, status="queued")
+    text = write_report(StudyData(trials=table, cells=cells), tmp_path).read_text()
+    assert "1 of 2 cells have results" in text
+    assert "8 of 30 trials" in text
+    assert "not planned" in text
+
+
+def test_the_full_page_has_every_section_and_figure(full):
+    text = full.read_text()
+    for name in CAPTIONS:
+        assert f'<section id="{name.replace("_", "-")}">' in text
+        assert (full.parent / "figures" / f"{name}.png").stat().st_size > 5_000
+        assert (full.parent / "figures" / f"{name}.svg").read_text().endswith("</svg>\n")
+    assert text.index("What these data cannot show") < text.index("The matrix")
+
+
+def test_the_page_loads_nothing_from_anywhere(full):
+    page = Elements(full.read_text())
+    assert not {"script", "link", "iframe", "object", "embed"} & set(page.tags)
+    for _, name, value in page.attributes:
+        if name in ("src", "href", "xlink:href", "data", "action"):
+            assert value.startswith(("#", "data:")), value
+        assert not name.startswith("on")
+    assert "url(http" not in full.read_text()
+
+
+def test_a_hostile_name_is_text_and_nothing_else(full):
+    text = full.read_text()
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert "{{7*7}}" in text  # a name is not a template either
+    assert "img" not in Elements(text).tags
+
+
+def test_ids_are_unique_so_figures_do_not_borrow_from_each_other(full):
+    ids = [value for _, name, value in Elements(full.read_text()).attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    used = set(re.findall(r'(?:url\(|xlink:href=")#([^)"]+)', full.read_text()))
+    assert used <= set(ids)
+
+
+def test_the_twins_hold_the_same_numbers(full):
+    cells_csv = pd.read_csv(full.parent / "cells.csv")
+    cells_json = json.loads((full.parent / "cells.json").read_text())
+    assert list(cells_csv["auc"]) == pytest.approx([row["auc"] for row in cells_json])
+    assert f"{cells_csv['auc'].iloc[0]:.3f}" in full.read_text()
+    assert (cells_csv["auc_low"] < cells_csv["auc"]).all()
+    summary = json.loads((full.parent / "summary.json").read_text())
+    assert len(summary["answers"]) == 3
+
+
+def test_every_best_value_names_its_trial_data_labels_and_commit(full):
+    rows = pd.read_csv(full.parent / "provenance.csv")
+    assert len(rows) == len(FULL)
+    assert rows["trial"].str.contains(":t").all()
+    assert rows[["data_md5", "label_md5", "code_commit"]].notna().to_numpy().all()
+
+
+def test_equal_data_give_an_equal_page(tmp_path):
+    data = study([("2M", 1)], n=6)
+    one, two = write_report(data, tmp_path / "a"), write_report(data, tmp_path / "b")
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_spreadsheet_would_not_run_a_name():
+    table = pd.DataFrame({"experiment": ["=HYPERLINK(0)", "plain", None], "auc": [-0.1, 0.6, 0.7]})
+    safe = safe_for_spreadsheets(table)
+    assert list(safe["experiment"])[:2] == ["'=HYPERLINK(0)", "plain"]
+    assert list(safe["auc"]) == [-0.1, 0.6, 0.7]
+
+
+def test_two_tasks_are_shown_side_by_side(tmp_path):
+    both = pd.concat([trial_table([("2M", 1)], n=6), trial_table([("2M", 1)], n=6, task="close_1pct", job=99)])
+    both.loc[both["task"] == "close_1pct", "experiment"] = "phase6a_2M_h1_close_1pct"
+    text = write_report(StudyData(trials=both), tmp_path).read_text()
+    assert "close_1pct on a25" in text
+    assert '<section id="results-2">' in text
+
+
+def test_predictions_come_back_in_order_and_broken_ones_are_refused(tmp_path):
+    path = tmp_path / "predictions.parquet"
+    days = pd.to_datetime(["2020-01-03", "2020-01-02"])
+    pd.DataFrame({"date": days, "y": [1, 0], "p": [0.7, 0.2]}).to_parquet(path)
+    assert list(read_predictions(path)["p"]) == [0.2, 0.7]
+    pd.DataFrame({"date": days, "y": [1, 0], "p": [0.7, 1.2]}).to_parquet(path)
+    with pytest.raises(BadPredictions, match="outside 0..1"):
+        read_predictions(path)
+    pd.DataFrame({"date": days}).to_parquet(path)
+    with pytest.raises(BadPredictions, match="lacks the columns y, p"):
+        read_predictions(path)
