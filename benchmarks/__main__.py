@@ -1,0 +1,109 @@
+"""`make bench`: measures this machine in one run and writes benchmarks/results.md, a row for every speed claim.
+
+python -m benchmarks [--full] [NAME ...]        NAME: trainer, overhead, memory, state, watchdog, checkpoint, monitor
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+RESULTS = Path(__file__).parent / "results.md"
+# module -> what a reader of the page wants to know first
+PARTS = {
+    "trainer": "Training speed: ours against a plain trainer, and share of the machine's matrix product",
+    "peers": "Training speed against other PatchTST implementations (`pip install '.[peers]'`)",
+    "overhead": "What the queue costs: between trials, at start, in writes",
+    "checkpoint": "What checkpoints cost",
+    "memory": "Predicted and measured peak memory",
+    "state": "The database: transitions and reads with few and many rows",
+    "watchdog": "What watching costs",
+    "monitor": "What the monitor costs",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="measure this machine, write benchmarks/results.md")
+    parser.add_argument("--full", action="store_true", help="more repeats, all shapes; an hour instead of minutes")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these of {', '.join(PARTS)}")
+    given = parser.parse_args()
+    if unknown := [name for name in given.names if name not in PARTS]:
+        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    pages = [page for name in PARTS if not given.names or name in given.names if (page := measure(name, given.full))]
+    text = "\n".join([heading(given.full), *pages])
+    if given.names:
+        print(text)
+    else:
+        RESULTS.write_text(text)
+        print(f"written: {RESULTS}")
+    return 0
+
+
+def heading(full: bool) -> str:
+    memory = psutil.virtual_memory().total / 2**30
+    return (
+        "# Benchmarks\n\nWritten by `make bench`; measure your own machine, trust ratios more than digits.\n\n"
+        f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}, "
+        f"{time.strftime('%Y-%m-%d')}, {'full' if full else 'quick'} run, load {os.getloadavg()[0]:.1f} at its end.\n"
+    )
+
+
+def measure(name: str, full: bool) -> str | None:
+    """One section of the page; None when its packages are not installed (said on stderr)."""
+    print(f"measuring: {PARTS[name]}", file=sys.stderr, flush=True)
+    try:
+        module = importlib.import_module(f"benchmarks.{name}")
+    except ImportError as missing:
+        print(f"  left out: {missing}", file=sys.stderr)
+        return None
+    rows = module.rows(quick=not full)
+    for row in rows:
+        print(f"  {row.line()}", file=sys.stderr)
+    return f"\n## {PARTS[name]}\n\n{table(rows)}\n"
+
+
+def table(rows: Sequence[Any]) -> str:
+    """Markdown of benchmarks.Row values; a column nobody fills is left out."""
+    lines = [{**asdict(row), "ratio": row.ratio} for row in rows]
+    shown = [name for name in COLUMNS if any(line[name] not in (None, "") for line in lines)]
+    head = [COLUMNS[name] for name in shown]
+    body = [[cell(name, line[name]) for name in shown] for line in lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *body])
+
+
+COLUMNS = {
+    "name": "what",
+    "ours": "measured",
+    "unit": "unit",
+    "reference": "other half",
+    "reference_name": "which is",
+    "ratio": "ratio (above 1: better)",
+    "share_of_peak": "share of peak",
+    "repeats": "n",
+    "spread": "±",
+    "note": "note",
+}
+
+
+def cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if name in ("share_of_peak", "spread"):
+        return f"{value:.0%}"
+    if name == "ratio":
+        return f"{value:.2f}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "/")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
