@@ -1,0 +1,111 @@
+"""How fast a trial trains: the five 2M shapes against a plain trainer and against this machine's matrix product."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+
+from benchmarks import Row, median_and_spread
+from benchmarks.reference import reference_steps
+from fts.model.architecture import Architecture, ModelConfig
+from fts.model.patchtst import PatchTST
+from fts.training.config import TrainConfig
+from fts.training.results import StepDone
+from fts.training.trainer import Trainer, TrainingData
+
+SHAPES = (
+    Architecture(64, 48, 2, 256),
+    Architecture(128, 12, 8, 512),
+    Architecture(192, 6, 8, 384),
+    Architecture(256, 2, 8, 1024),
+    Architecture(384, 2, 8, 768),
+)
+BATCH = 256
+GEMM = 1024  # rows, columns and depth of the matrix product that stands for the peak
+
+
+def rows(quick: bool = True) -> list[Row]:
+    """One row a shape: samples/s of ours and of the reference, each step of one after a step of the other."""
+    repeats = 5 if quick else 15
+    return [_compare(shape, repeats) for shape in SHAPES]
+
+
+def _compare(shape: Architecture, repeats: int) -> Row:
+    config = ModelConfig(shape, n_features=25, context=60, patch=10, stride=5, dropout=0.3)
+    data = _data(config)
+    ours = _our_steps(config, data)
+    reference, n_reference = reference_steps(config, data.features_TF, data.y_T, data.train_ends, BATCH)
+    assert n_reference == sum(p.numel() for p in PatchTST(config).parameters()), "two different models"
+    matrix = torch.randn(GEMM, GEMM)
+    times = _in_turns({"ours": ours, "reference": reference, "gemm": lambda: matrix @ matrix}, repeats)
+    seconds, spread = median_and_spread(times["ours"])
+    peak = 2 * GEMM**3 / median_and_spread(times["gemm"])[0]
+    return Row(
+        name=f"train {shape.name}",
+        ours=BATCH / seconds,
+        unit="samples/s",
+        reference=BATCH / median_and_spread(times["reference"])[0],
+        reference_name="nn.TransformerEncoder, Adam, DataLoader",
+        share_of_peak=flops(config) * BATCH / seconds / peak,
+        repeats=repeats,
+        spread=spread,
+        note=f"{torch.get_num_threads()} thread(s), peak {peak / 1e9:.0f} GFLOP/s, CPU time",
+    )
+
+
+def flops(config: ModelConfig) -> float:
+    """Floating-point operations of one window's training step: matrix products only, backward twice the forward."""
+    a, N = config.architecture, config.n_patches
+    layer = 4 * a.d_model**2 + 2 * a.d_model * a.d_ff + 2 * N * a.d_model
+    embedding = config.patch * config.n_features * a.d_model
+    return 6.0 * N * (a.n_layers * layer + embedding)
+
+
+def _in_turns(steps: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """CPU seconds of each call, taken in turns after one round of warm-up: neighbours disturb all of them alike."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(repeats + 1):
+        for name, step in steps.items():
+            start = time.process_time()
+            step()
+            if turn:
+                times[name].append(time.process_time() - start)
+    return times
+
+
+def _our_steps(config: ModelConfig, data: TrainingData) -> Callable[[], None]:
+    trainer = Trainer(PatchTST(config), data, TrainConfig(max_epochs=1000, effective_batch=BATCH))
+    events = trainer.run()
+
+    def step() -> None:
+        while not isinstance(next(events), StepDone):
+            pass
+
+    return step
+
+
+def _data(config: ModelConfig) -> TrainingData:
+    """As many windows as a full run has steps here, so that no epoch's validation falls into a measurement."""
+    generator = torch.Generator().manual_seed(0)
+    n_days = 64 * BATCH + config.context
+    features_TF = torch.randn(n_days, config.n_features, generator=generator).cumsum(0)
+    y_T = (torch.rand(n_days, generator=generator) < 0.4).float()
+    ends = torch.arange(config.context - 1, n_days)
+    return TrainingData(features_TF, y_T, ends[: 64 * BATCH], ends[-2:], config.context)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="15 repeats instead of 5")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    for row in rows(quick=not arguments.full):
+        print(row.line(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
