@@ -1,19 +1,16 @@
 """What watching costs: processor time of the watchdog beside a real process, in percent of one core. Goal: below 0.5 %.
 
-python -m benchmarks.watchdog [--seconds 10] [--repeats 3] [--json]
+python -m benchmarks.watchdog
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 
+from benchmarks import Row, median_and_spread
 from jobs.guard import Guard, MemoryLimits, Thresholds
 from jobs.process import ChildProcess
 from jobs.sensors import from_env
@@ -30,34 +27,28 @@ held = bytearray(os.urandom(1 << 20) * 300)
 os.write(fd, b'{"fact": "ready"}\\n')
 time.sleep(600)
 """
+BARE = "the same loop without a watchdog"
 CASES = {
-    "no watchdog": None,
+    BARE: None,
     "far from the memory limit": 100_000 * MiB,
     "near the memory limit (20 looks a second)": 420 * MiB,
 }
 
 
-@dataclass(frozen=True)
-class Row:
-    """One case and what it used; `percents` holds each repeat."""
-
-    case: str
-    percent_of_core: float  # median
-    low: float
-    high: float
-    repeats: int
-    seconds: float  # of each repeat
-    percents: tuple[float, ...]
-
-
-def rows(seconds: float = 10.0, repeats: int = 3) -> list[Row]:
-    """Every case on this machine; takes about `seconds` x `repeats` x 3."""
+def rows(quick: bool = True) -> list[Row]:
+    """Every case beside the loop without a watchdog; half a minute, or four in full."""
+    seconds, repeats = (4.0, 3) if quick else (20.0, 5)
     with tempfile.TemporaryDirectory() as folder:
-        found = []
-        for case, hard in CASES.items():
-            percents = tuple(cost(Path(folder), hard, seconds) for _ in range(repeats))
-            found.append(Row(case, median(percents), min(percents), max(percents), repeats, seconds, percents))
-    return found
+        costs = {
+            case: median_and_spread([cost(Path(folder), hard, seconds) for _ in range(repeats)])
+            for case, hard in CASES.items()
+        }
+    bare = costs[BARE][0]
+    return [
+        Row(case, percent, "% of a core", bare, BARE, True, repeats=repeats, spread=spread)
+        for case, (percent, spread) in costs.items()
+        if case != BARE
+    ]
 
 
 def cost(folder: Path, hard: int | None, seconds: float) -> float:
@@ -83,18 +74,8 @@ def cost(folder: Path, hard: int | None, seconds: float) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args()
-    found = rows(chosen.seconds, chosen.repeats)
-    if chosen.json:
-        print(json.dumps([asdict(row) for row in found]))
-        return
-    print("case                                       % of a core   (low - high)")
-    for row in found:
-        print(f"{row.case:42s} {row.percent_of_core:11.3f}   ({row.low:.3f} - {row.high:.3f}), {row.repeats} repeats")
+    for row in rows():
+        print(row.line())
 
 
 if __name__ == "__main__":
