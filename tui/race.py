@@ -22,8 +22,8 @@ class Race:
     others: int  # trials behind median and band
     prune_at: int | None  # next epoch at which a trial of this cell has been pruned
     prune_line: float | None  # the best value that was pruned there
-    beats_best: float | None  # share of earlier trials whose gain from here would beat the best
-    pruned_later: float | None  # share of earlier trials that were pruned after this epoch
+    beats_best: tuple[int, int] | None  # of so many complete trials, whose gain from here would beat the best
+    pruned_later: tuple[int, int] | None  # of so many trials that came this far, how many were pruned later
 
 
 def objective_value(epoch: Epoch, objective: str) -> float | None:
@@ -108,8 +108,8 @@ def _chance(
     now: float | None,
     best: Trial | None,
     higher: bool,
-) -> float | None:
-    """Share of complete trials whose later gain, added to `now`, would beat the best; None with fewer than five."""
+) -> tuple[int, int] | None:
+    """(how many, of how many) complete trials' later gain, added to `now`, beats the best; None below five."""
     if now is None or best is None or best.value is None:
         return None
     gains = []
@@ -120,11 +120,11 @@ def _chance(
     if len(gains) < ENOUGH:
         return None
     wins = sum((now + gain > best.value) if higher else (now + gain < best.value) for gain in gains)
-    return wins / len(gains)
+    return wins, len(gains)
 
 
-def _pruned_later(others: Sequence[Trial], at: int) -> float | None:
+def _pruned_later(others: Sequence[Trial], at: int) -> tuple[int, int] | None:
     reached = [t for t in others if t.epochs > at]
     if len(reached) < ENOUGH:
         return None
-    return sum(t.status is TrialStatus.PRUNED for t in reached) / len(reached)
+    return sum(t.status is TrialStatus.PRUNED for t in reached), len(reached)

@@ -9,7 +9,7 @@ from jobs.commands.desk import heat_limits
 from jobs.glance import words
 from jobs.glance.verbs import is_guard_off, is_guard_on
 from state.values import Sample
-from tui.paint import Line, Placed, line, rule
+from tui.paint import Line, Placed, line, rule, wrapped
 from tui.view import View
 from tui.widgets import meter
 from tui.widgets.curve import Plot, Series, paint
@@ -78,26 +78,25 @@ def _hours(first: float, last: float) -> list[float]:
 def guard(view: View, width: int, height: int) -> list[Line]:
     """Thresholds, pauses, workers and the trial's memory."""
     limits = heat_limits()
-    lines: list[Line] = [
-        rule("guard and workers", "", width, view.focus == "guard"),
-        _cut(meter.guard_line(view, limits), width),
-    ]
+    lines: list[Line] = [rule("guard and workers", "", width, view.focus == "guard")]
+    lines += _wrapped(meter.guard_line(view, limits), width)
     text = f"below {limits.warm:.0f} normal, from {limits.warning:.0f} frozen until {limits.thaw:.0f}, "
     text += f"above {limits.critical:.0f} stopped"
-    lines.append(_cut(text, width))
-    lines += [_cut(text, width, "paused") for text in pauses(view)[: max(height - 7, 1)]]
+    lines += _wrapped(text, width, "dim")
+    for text in pauses(view)[: max((height - 8) // 2, 1)]:
+        lines += _wrapped(text, width, "paused")
     for worker in view.snapshot.workers[:4]:
         role = "" if worker.status == "running" else "dim"
-        lines.append(_cut(meter.worker_line(view, worker), width, role))
+        lines += _wrapped(meter.worker_line(view, worker), width, role)
     if not view.snapshot.workers:
-        lines.append(_cut("no worker has ever run here: `fts worker` (W starts one)", width))
+        lines += _wrapped("no worker has ever run here: `fts worker` (W starts one)", width)
     for trial in view.snapshot.trials:
         if trial.status == "running":
             seen = max((s.trial_rss or 0 for s in view.snapshot.samples), default=0)
             text = f"t{trial.number}: {words.size(seen or None)} now, predicted {words.size(trial.predicted_bytes)}"
-            lines.append(_cut(f"{text}, batch {trial.micro_batch}x{trial.accumulation}", width))
+            lines += _wrapped(f"{text}, batch {trial.micro_batch}x{trial.accumulation}", width)
     if resume := meter.resume_line(view):
-        lines.append(_cut(resume, width, "dim"))
+        lines += _wrapped(resume, width, "dim")
     return lines[:height]
 
 
@@ -125,5 +124,5 @@ def _heat(samples: tuple[Sample, ...]) -> tuple[tuple[float, float], ...]:
     return tuple((s.at, s.temperature) for s in samples if s.temperature is not None)
 
 
-def _cut(text: str, width: int, role: str = "") -> Line:
-    return ((words.cut(text, width), role),)
+def _wrapped(text: str, width: int, role: str = "") -> list[Line]:
+    return [((row, role),) for row in wrapped(text, width - 1)]

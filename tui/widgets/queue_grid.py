@@ -137,7 +137,7 @@ def _row(view: View, job: Job, place: int, best: bool, bars: bool, extra: bool, 
     reason = why(view, job)
     role = {"running": "", "failed": "failed", "paused": "paused"}.get(str(job.status), "dim")
     if extra:
-        spans += [(words.fit(reason, 88 - 55), role), (_done_by(view, job), "dim")]
+        spans += [(words.fit(reason, 88 - 56), role), (" ", ""), (_done_by(view, job), "dim")]
     else:
         spans.append((reason, role))
     painted: Line = tuple(spans)

@@ -50,9 +50,9 @@ def verdict_line(view: View) -> str:
     found = race_of(view, trial)
     parts = []
     if found.beats_best is not None:
-        parts.append(f"beats best {found.beats_best:.0%}")
+        parts.append("beats best in " + share(found.beats_best))
     if found.pruned_later is not None:
-        parts.append(f"pruned later {found.pruned_later:.0%}")
+        parts.append("pruned later " + share(found.pruned_later))
     if (ends := trial_end(view, trial)) is not None:
         parts.append(f"this trial ends by {words.when(ends, view.now)}")
     if epochs := view.epochs(trial.id):
@@ -60,6 +60,12 @@ def verdict_line(view: View) -> str:
     if not parts:
         return f"{words.count(found.others, 'earlier trial')}: too few to judge the chances"
     return " · ".join(parts)
+
+
+def share(counted: tuple[int, int]) -> str:
+    """`31% of 22`: a rate never stands without its count."""
+    part, whole = counted
+    return f"{part / whole:.0%} of {whole}"
 
 
 def trial_end(view: View, trial: Trial) -> float | None:

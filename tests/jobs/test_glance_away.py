@@ -1,0 +1,84 @@
+"""What happened while nobody was there, and the strip of the night."""
+
+from dataclasses import replace
+
+from jobs.glance.away import away, night
+from tests.tui.values import HOUR, NOW, make_event, make_job, make_snapshot, picture
+
+
+def test_nobody_was_here_before():
+    assert away(picture(), NOW, None) is None
+
+
+def test_the_absence_is_counted_from_the_last_key():
+    found = away(picture(), NOW, NOW - 10 * HOUR)
+    assert found is not None
+    assert (found.done, found.failed, found.lost, found.trials) == (2, 1, 0, 21)
+    assert (found.guard_pauses, found.guard_seconds) == (1, 660)
+    assert (found.best_before, found.best_after, found.best_cell) == (0.671, 0.6841, "20M/h3")
+
+
+def test_what_was_seen_is_no_news():
+    found = away(picture(), NOW, NOW - HOUR)
+    assert found is not None
+    assert (found.done, found.failed, found.best_after) == (0, 0, None)
+
+
+def test_a_pause_that_still_lasts_counts_until_now():
+    events = (make_event(1, NOW - 600, "guard", data={"old": "normal", "new": "frozen"}),)
+    found = away(make_snapshot(events=events), NOW, NOW - HOUR)
+    assert found is not None
+    assert (found.guard_pauses, found.guard_seconds) == (1, 600)
+
+
+def strip(events, jobs=(), cells=11):
+    """Ten slices of an hour each, and now."""
+    return night(make_snapshot(jobs=jobs, events=events), NOW - 10 * HOUR, NOW, cells).cells
+
+
+def test_an_empty_night_is_idle():
+    assert strip(()) == "··········►"
+
+
+def test_a_cell_that_ran_and_ended_is_drawn_from_claim_to_end():
+    events = (make_event(1, NOW - 8.5 * HOUR, "claimed", 1), make_event(2, NOW - 5.5 * HOUR, "finished", 1))
+    assert strip(events, (make_job(1, status="done"),)) == "·████·····►"
+
+
+def test_a_cell_that_ran_before_and_still_runs_fills_the_night():
+    job = make_job(1, status="running", started_at=NOW - 20 * HOUR)
+    assert strip((), (job,)) == "██████████►"
+
+
+def test_a_cell_that_was_running_when_the_night_began_is_drawn_up_to_its_end():
+    job = make_job(1, status="done", started_at=NOW - 20 * HOUR, ended_at=NOW - 7.5 * HOUR)
+    assert strip((make_event(2, NOW - 7.5 * HOUR, "finished", 1),), (job,)) == "███·······►"
+
+
+def test_the_worst_of_a_slice_is_shown():
+    job = make_job(1, status="running", started_at=NOW - 20 * HOUR)
+    events = (
+        make_event(1, NOW - 8.5 * HOUR, "guard", data={"new": "frozen"}),
+        make_event(2, NOW - 7.5 * HOUR, "guard", data={"new": "normal"}),
+        make_event(3, NOW - 4.5 * HOUR, "failed", 2),
+        make_event(4, NOW - 2.5 * HOUR, "worker_lost"),
+    )
+    assert strip(events, (job,)) == "█‖‖██✗█↻██►"
+
+
+def test_one_more_hour_shifts_nothing_that_has_happened():
+    job = make_job(1, status="running", started_at=NOW - 20 * HOUR)
+    events = (make_event(3, NOW - 4.5 * HOUR, "failed", 2),)
+    snapshot = make_snapshot(jobs=(job,), events=events)
+    assert night(snapshot, NOW - 10 * HOUR, NOW, 11).cells.index("✗") == 5
+    later = night(snapshot, NOW - 10 * HOUR, NOW + HOUR, 12).cells
+    assert later.index("✗") == 5
+
+
+def test_names_stand_where_cells_began():
+    found = night(picture(), NOW - 10 * HOUR, NOW, 61)
+    assert [name for _, name in found.labels] == ["20M/h1", "20M/h5", "20M/h3"]
+
+
+def test_a_night_shorter_than_a_slice_does_not_fail():
+    assert night(replace(picture(), events=()), NOW, NOW, 2).cells[-1] == "►"

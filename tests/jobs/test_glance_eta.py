@@ -1,0 +1,77 @@
+"""When is it done, how sure is that, and how often was it right before?"""
+
+import math
+
+import pytest
+
+from jobs.glance.eta import COST, forecast, pace_of, track_record
+from tests.tui.values import HOUR, NOW, make_job, make_snapshot, make_worker, picture
+
+
+def done(id, budget="2M", hours=1.0, ended_ago=10.0, trials=50, **changes):
+    return make_job(
+        id, budget, 1, "done", trials_wanted=trials, trials_complete=trials,
+        started_at=NOW - (ended_ago + hours) * HOUR, ended_at=NOW - ended_ago * HOUR, **changes,
+    )  # fmt: skip
+
+
+def test_without_history_there_is_no_estimate_and_no_invented_one():
+    found = forecast(make_snapshot(jobs=(make_job(),)), NOW)
+    assert (found.finish_at, found.low, found.high, found.seconds_left) == (None, None, None, {})
+
+
+def test_cells_like_those_that_ran_take_as_long():
+    jobs = (make_job(9), done(1, hours=1.0), done(2, hours=1.0))
+    found = forecast(make_snapshot(jobs=jobs, workers=(make_worker(),)), NOW)
+    assert found.finish_at == pytest.approx(NOW + HOUR)
+    assert found.low < found.finish_at < found.high
+
+
+def test_two_slots_halve_the_time_of_two_cells():
+    jobs = (make_job(8), make_job(9), done(1))
+    one = forecast(make_snapshot(jobs=jobs, workers=(make_worker(),)), NOW)
+    two = forecast(make_snapshot(jobs=jobs, workers=(make_worker(slots=2),)), NOW)
+    assert (one.finish_at - NOW) == pytest.approx(2 * (two.finish_at - NOW))
+
+
+def test_an_unseen_budget_is_scaled_and_its_interval_is_wide():
+    seen = forecast(make_snapshot(jobs=(make_job(9), done(1))), NOW)
+    scaled = forecast(make_snapshot(jobs=(make_job(9, "20M"), done(1))), NOW)
+    assert (scaled.finish_at - NOW) / (seen.finish_at - NOW) == pytest.approx(COST["20M"] / COST["2M"])
+    assert scaled.high / scaled.low > 1
+    assert (scaled.high - NOW) / (scaled.low - NOW) > (seen.high - NOW) / (seen.low - NOW)
+
+
+def test_paused_and_held_cells_do_not_count():
+    jobs = (make_job(7, status="paused"), make_job(8, hold_reason="needs 91 GB"), make_job(9), done(1))
+    assert set(forecast(make_snapshot(jobs=jobs), NOW).seconds_left) == {9}
+
+
+def test_the_running_cell_counts_what_is_left_of_it():
+    running = make_job(5, status="running", trials_complete=25, started_at=NOW - HOUR)
+    left = forecast(make_snapshot(jobs=(running, done(1, hours=2.0))), NOW).seconds_left[5]
+    assert 0.8 * HOUR < left < 1.3 * HOUR
+
+
+def test_a_cell_that_has_all_its_trials_is_about_done():
+    running = make_job(5, status="running", trials_complete=50, started_at=NOW - HOUR)
+    assert forecast(make_snapshot(jobs=(running,)), NOW).seconds_left[5] == 0
+
+
+def test_the_record_counts_only_cells_with_a_history_before_them():
+    jobs = (done(1, ended_ago=20), done(2, ended_ago=15, hours=1.1), done(3, ended_ago=10, hours=9.0))
+    held, judged = track_record(jobs)
+    assert (held, judged) == (1, 2)  # the first has no history, the third took nine times as long
+
+
+def test_the_pace_is_that_of_the_budget_itself_when_it_is_known():
+    jobs = [done(1, "2M", hours=1.0), done(2, "20M", hours=7.0)]
+    assert pace_of("20M", jobs, NOW).seconds == pytest.approx(7 * HOUR / 50)
+    assert pace_of("unheard-of", jobs, NOW) is None
+
+
+def test_the_picture_has_an_interval_around_its_estimate():
+    found = forecast(picture(), NOW)
+    assert found.low < found.finish_at < found.high
+    assert all(math.isfinite(seconds) for seconds in found.seconds_left.values())
+    assert "past intervals held" in found.record

@@ -1,0 +1,127 @@
+"""One word first: do I have to act? A table of situations, worst first."""
+
+from dataclasses import replace
+
+import pytest
+
+from jobs.glance.verdict import EXIT_CODES, Word, judge
+from state.values import Cause
+from tests.tui.values import (
+    HOUR,
+    NOW,
+    make_epochs,
+    make_event,
+    make_job,
+    make_sample,
+    make_snapshot,
+    make_trial,
+    make_worker,
+    picture,
+)
+
+RUNNING = {"worker_id": 1, "lease_until": NOW + 50, "attempt": 1, "started_at": NOW - HOUR}
+
+
+def healthy(**changes):
+    """One worker, one running cell, one waiting."""
+    jobs = (make_job(1, status="running", **RUNNING), make_job(2, horizon=3))
+    return make_snapshot(**{"jobs": jobs, "workers": (make_worker(),), "samples": (make_sample(),)} | changes)
+
+
+def failed(**changes):
+    return make_job(3, "20M", 5, "failed", ended_at=NOW - HOUR, cause=Cause.OUT_OF_MEMORY, **changes)
+
+
+SITUATIONS = {
+    "all is well": (healthy(), Word.WELL, "running"),
+    "no database rows": (make_snapshot(), Word.IDLE, "empty"),
+    "a failed cell nobody has seen": (healthy(jobs=(*healthy().jobs, failed())), Word.LOOK, "20M/h5 failed"),
+    "a failed cell somebody has seen": (
+        healthy(jobs=(*healthy().jobs, failed(acknowledged_at=NOW))), Word.WELL, "running"),
+    "a cell that can never fit": (
+        healthy(jobs=(*healthy().jobs, make_job(4, "2B", hold_reason="needs 91 GB"))), Word.LOOK, "needs 91 GB"),
+    "a silent worker while a cell runs": (
+        healthy(workers=(make_worker(heartbeat_at=NOW - 180),)), Word.ACT, "silent for 3 min"),
+    "a silent worker with nothing to do": (
+        make_snapshot(jobs=(make_job(status="done", ended_at=NOW - 5),),
+                      workers=(make_worker(heartbeat_at=NOW - 999),)),
+        Word.IDLE, "finished"),
+    "one of two workers silent": (
+        healthy(workers=(make_worker(), make_worker(2, heartbeat_at=NOW - 999))), Word.WELL, "running"),
+    "a disk that is almost full": (healthy(samples=(make_sample(disk_free=212 * 10**6),)), Word.ACT, "212 MB free"),
+    "a disk nobody can measure": (healthy(samples=(make_sample(disk_free=None),)), Word.WELL, "running"),
+    "a guard that paused just now": (
+        healthy(workers=(make_worker(guard="frozen", guard_message="88°C > 85"),)), Word.LOOK, "88°C"),
+    "a guard that paused 40 minutes ago": (
+        healthy(workers=(make_worker(guard="frozen"),),
+                events=(make_event(1, NOW - 2400, "guard", data={"new": "frozen", "worker_id": 1}),)),
+        Word.ACT, "guard frozen"),
+    "three workers lost within an hour": (
+        healthy(events=tuple(make_event(n, NOW - n * 600, "worker_lost") for n in range(3, 0, -1))),
+        Word.ACT, "crash loop"),
+    "two workers lost": (
+        healthy(events=tuple(make_event(n, NOW - n * 600, "worker_lost") for n in (2, 1))), Word.WELL, "running"),
+    "failed again after a retry": (
+        healthy(jobs=(*healthy().jobs, failed()),
+                events=(make_event(1, NOW - 9000, "failed", 3), make_event(2, NOW - 8000, "retried", 3),
+                        make_event(3, NOW - HOUR, "failed", 3))),
+        Word.ACT, "again"),
+    "retried but not failed again": (
+        healthy(jobs=(*healthy().jobs, replace(failed(), status=make_job().status)),
+                events=(make_event(1, NOW - 9000, "failed", 3), make_event(2, NOW - 8000, "retried", 3))),
+        Word.WELL, "running"),
+    "no progress for long": (
+        healthy(trials=(make_trial(1, 1, 4, "running", epochs=5),), epochs=make_epochs(1, 5, 0.68, NOW - 1500)),
+        Word.LOOK, "no epoch for 25 min"),
+    "slow but usual": (
+        healthy(trials=(make_trial(1, 1, 4, "running", epochs=5),),
+                epochs=make_epochs(1, 5, 0.68, NOW - 1500, seconds=1200.0)), Word.WELL, "running"),
+    "waiting without any worker": (make_snapshot(jobs=(make_job(),)), Word.LOOK, "no worker"),
+    "waiting after a drain": (
+        make_snapshot(jobs=(make_job(),),
+                      workers=(make_worker(status="stopped", asked="drain_trial", stopped_at=NOW - 60),)),
+        Word.LOOK, "drained"),
+    "waiting after a lost worker": (
+        make_snapshot(jobs=(make_job(),), workers=(make_worker(status="lost"),)), Word.ACT, "worker lost"),
+    "a paused queue": (
+        make_snapshot(jobs=(make_job(),), queue_paused=True, queue_paused_reason="by hand"), Word.IDLE, "paused"),
+    "everything paused": (make_snapshot(jobs=(make_job(status="paused"),)), Word.IDLE, "1 paused"),
+    "everything done": (
+        make_snapshot(jobs=(make_job(status="done", ended_at=NOW - 60),)), Word.IDLE, "finished"),
+    "the picture of the specification": (picture(), Word.LOOK, "20M/h5 failed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("snapshot", "word", "part"), SITUATIONS.values(), ids=SITUATIONS.keys())
+def test_the_verdict(snapshot, word, part):
+    found = judge(snapshot, NOW)
+    assert (found.word, part in found.reason) == (word, True), found.reason
+
+
+def test_old_data_blind_whatever_they_say():
+    assert judge(healthy(), NOW, read_age_s=15.5).word is Word.BLIND
+    assert judge(healthy(), NOW, read_age_s=14).word is Word.WELL
+
+
+def test_an_unknown_schema_blinds_at_once():
+    assert judge(healthy(), NOW, problem="the file has schema 9, this fts reads schema 1").word is Word.BLIND
+
+
+def test_a_busy_database_does_not_blind_for_15_seconds():
+    assert judge(healthy(), NOW, read_age_s=4, problem="the database is locked").word is Word.WELL
+
+
+def test_the_worst_comes_first_and_the_others_are_counted():
+    both = healthy(jobs=(*healthy().jobs, failed()), samples=(make_sample(disk_free=1),))
+    found = judge(both, NOW)
+    assert found.word is Word.ACT
+    assert found.decisions == 2
+
+
+def test_each_word_has_its_exit_code():
+    assert [EXIT_CODES[word] for word in Word] == [0, 10, 11, 12, 13]
+
+
+def test_a_verdict_names_the_key_that_deals_with_it():
+    assert judge(healthy(jobs=(*healthy().jobs, failed())), NOW).key == "r"
+    assert judge(make_snapshot(), NOW).key == "e"

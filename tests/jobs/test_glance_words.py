@@ -1,0 +1,84 @@
+"""One way to say each thing: durations, numbers, columns, bars, and their ASCII twins."""
+
+import math
+
+import pytest
+
+from jobs.glance import words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(5, "5s"), (54, "54s"), (56, "1m"), (41 * 60, "41m"), (6 * 3600 + 12 * 60, "6h12"), (17 * 3600, "17h"),
+     (29 * 3600, "1d5h"), (52 * 3600, "2d4h"), (31 * 86400, "31d"), (None, "—"), (math.inf, "—"), (-3, "0s")],
+)  # fmt: skip
+def test_time_to_go_takes_at_most_five_characters(seconds, said):
+    assert words.left(seconds) == said
+    assert len(said) <= 5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(12, "12 s"), (22 * 60, "22 min"), (3 * 3600, "3 h"), (3 * 3600 + 20 * 60, "3 h 20 min"), (4 * 86400, "4 days")],
+)
+def test_lengths_of_time_in_sentences(seconds, said):
+    assert words.spell(seconds) == said
+
+
+@pytest.mark.parametrize(("value", "said"), [(0.6841, "0.6841"), (None, "—"), (float("nan"), "—"), (float("inf"), "—")])
+def test_a_score_that_is_no_number_is_a_dash(value, said):
+    assert words.score(value) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(2.8e-4, "2.8e-4"), (0.12, "0.12"), (256, "256"), (0, "0"), ("adamw", "adamw"), (True, "True")],
+)
+def test_parameter_values(value, said):
+    assert words.number(value) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "shown"),
+    [("abc", 5, "abc  "), ("abcdef", 4, "abc…"), ("日本語", 4, "日… "), ("日本", 4, "日本"), ("x", 0, "")],
+)
+def test_fitted_text_has_exactly_its_columns(text, columns, shown):
+    assert words.fit(text, columns) == shown
+    assert words.width(words.fit(text, columns)) == columns
+
+
+@pytest.mark.parametrize("part", [0.0, 0.01, 0.44, 0.5, 0.999, 1.0, 1.7, -1.0, float("nan")])
+def test_a_bar_has_exactly_its_columns(part):
+    assert len(words.bar(part, 10)) == 10
+
+
+def test_a_bar_counts_in_eighths():
+    assert words.bar(0.44, 10) == "████▍·····"
+    assert words.bar(1.0, 4) == "████"
+
+
+def test_a_spark_line_spans_its_values():
+    assert words.spark([1, 2, 3]) == "▁▅█"
+    assert words.spark([2, 2]) == "▄▄"
+    assert words.spark([]) == ""
+    assert words.spark([1, float("nan"), 2]) == "▁ █"
+
+
+def test_every_glyph_has_an_ascii_twin_of_one_column():
+    for glyph in [*words.GLYPHS.values(), words.BEST, words.RESTARTED, *words.EIGHTHS, *words.SPARKS, *"─│┤└┬…—±°↵→"]:
+        twin = words.to_ascii(glyph)
+        assert len(twin) == 1
+        assert twin.isascii()
+
+
+def test_states_keep_different_signs_in_ascii():
+    signs = [words.to_ascii(words.GLYPHS[name]) for name in ("queued", "running", "paused", "done", "failed", "pruned")]
+    assert len(set(signs)) == len(signs)
+
+
+def test_braille_becomes_the_height_of_its_dots():
+    assert words.to_ascii("⠉⠤⣀⠀") == "'-_ "
+
+
+def test_foreign_letters_become_question_marks_of_the_same_width():
+    assert words.to_ascii("é日x") == "???x"
