@@ -27,7 +27,7 @@ run: $(STAMP)  ## real S&P 500 data, a small real HPO matrix through queue and w
 
 test: $(STAMP)  ## the test suite (about 8 minutes on 2 cores)
 	@echo "running the tests (the long chaos and soak runs are in make test-slow)"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(STAMP)  ## long chaos, soak and 2B runs (hours)
 	@$(BIN)/python -m pytest -m slow --timeout 7200
