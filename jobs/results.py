@@ -15,12 +15,10 @@ from typing import Any
 from jobs.exports import best_of, iso
 from jobs.glance import words
 from jobs.table import layout
-from state.values import Job, JobStatus, Trial, TrialStatus
+from state.values import Job, JobStatus, Trial
 
 BELOW_PRIOR = "below prior"  # its validation loss is no better than always predicting the base rate
 IN_NOISE = "inside noise"  # the 95 % interval of its AUC contains 0.5: it may be a coin
-
-Rivals = Sequence[tuple[Job, Sequence[Trial]]]  # baseline jobs with their trials
 
 
 @dataclass(frozen=True)
@@ -47,8 +45,6 @@ class Result:
     n_val: int | None
     n_pos: int | None
     base_rate: float | None
-    baseline: str | None  # the best one on the same question: "random forest, last row"
-    baseline_auc: float | None
     architecture: str | None
     n_params: int | None
     minutes: float  # of training, summed over the trials
@@ -75,8 +71,8 @@ def results(db: Any, jobs: Iterable[Job] | None = None) -> list[Result]:
     from state import queries  # here, not above: peewee, which the pure parts of this file do not need
 
     chosen = [job for job in (queries.jobs(db) if jobs is None else jobs) if job.status is not JobStatus.CANCELLED]
-    rivals = [(job, queries.trials(db, job.id)) for job in queries.jobs(db) if job.kind == "baseline"]
-    rows = [result_of(job, queries.trials(db, job.id), rivals) for job in chosen if job.kind == "cell"]
+    shown = [job for job in chosen if job.kind in SHOWN]
+    rows = [_with_evidence(db, result_of(job, queries.trials(db, job.id)), job) for job in shown]
     order = {job.id: (BUDGETS.get(job.budget, len(BUDGETS)), job.horizon, job.id) for job in chosen}
     return sorted(rows, key=lambda row: order[row.job])
 
@@ -86,7 +82,7 @@ SHOWN = ("cell", "baseline")
 
 def _with_evidence(db: Any, row: Result, job: Job) -> Result:
     """The row with what was found out after the trials: baselines, other seeds, the test set."""
-    from jobs.replicate import spread_of  # here: see results
+    from jobs.seeds import spread_of  # here: see results
     from state import queries
 
     if job.kind != "cell":
@@ -115,9 +111,8 @@ def results_table(db: Any) -> str:
     return "\n".join(layout(COLUMNS, table(results(db)), right=NUMBERS))
 
 
-def result_of(job: Job, trials: Sequence[Trial], baselines: Rivals = ()) -> Result:
+def result_of(job: Job, trials: Sequence[Trial]) -> Result:
     best = best_of(job, trials)
-    rival = best_baseline(job, baselines)
     return Result(
         job=job.id,
         cell=words.cell_name(job),
@@ -139,8 +134,6 @@ def result_of(job: Job, trials: Sequence[Trial], baselines: Rivals = ()) -> Resu
         n_val=best.n_val if best else None,
         n_pos=best.n_pos if best else None,
         base_rate=best.base_rate if best else None,
-        baseline=None if rival is None else f"{rival.params.get('model')}, {rival.params.get('inputs')}",
-        baseline_auc=None if rival is None else rival.val_auc,
         architecture=best.architecture if best else None,
         n_params=best.n_params if best else None,
         minutes=sum(trial.train_seconds for trial in trials) / 60,
@@ -148,18 +141,6 @@ def result_of(job: Job, trials: Sequence[Trial], baselines: Rivals = ()) -> Resu
         data_md5=best.data_md5 if best else None,
         badges=badges_of(best) if best else (),
     )
-
-
-def best_baseline(job: Job, baselines: Rivals) -> Trial | None:
-    """The baseline with the highest AUC on this cell's very question: task, horizon, tier and data."""
-    rivals = [trial for other, trials in baselines if question(other) == question(job) for trial in trials]
-    scored = [trial for trial in rivals if trial.status is TrialStatus.COMPLETE and trial.val_auc is not None]
-    return max(scored, key=lambda trial: trial.val_auc or 0.0, default=None)
-
-
-def question(job: Job) -> tuple[object, ...]:
-    """What two jobs must share for their scores to be comparable."""
-    return job.task, job.horizon, job.tier, job.spec.get("data_md5"), str(job.spec.get("split") or {})
 
 
 def badges_of(best: Trial) -> tuple[str, ...]:
@@ -191,7 +172,6 @@ def table(rows: Iterable[Result]) -> list[list[str]]:
             words.score(row.val_auc, 3),
             interval(row.auc_low, row.auc_high),
             gain(row),
-            gain(row),
             str(row.n_val or "—"),
             str(row.n_pos or "—"),
             row.architecture or "—",
@@ -202,13 +182,6 @@ def table(rows: Iterable[Result]) -> list[list[str]]:
         ]
         for row in rows
     ]
-
-
-def gain(row: Result) -> str:
-    """AUC above the best baseline: +0.012."""
-    if row.val_auc is None or row.baseline_auc is None:
-        return "—"
-    return f"{row.val_auc - row.baseline_auc:+.3f}"
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -231,7 +204,9 @@ def remarks(row: Result) -> list[str]:
         elif row.auc_gain_low <= 0:
             said.append(f"not shown to beat {row.rival}")
     if row.seeds:
-        said.append(f"{row.seeds} seeds: {words.score(row.seed_mean)}" + (f" sd {row.seed_sd:.4f}" if row.seed_sd else ""))
+        said.append(
+            f"{row.seeds} seeds: {words.score(row.seed_mean)}" + (f" sd {row.seed_sd:.4f}" if row.seed_sd else "")
+        )
     if row.test_opened:
         said.append(f"test opened by {row.test_opened}: AUC {words.score(row.test_auc, 3)}")
     return said

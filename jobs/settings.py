@@ -8,6 +8,8 @@ from pathlib import Path
 
 TRIAL_MODULE = ("-m", "fts.search.trial")
 BASELINE_MODULE = ("-m", "fts.analysis.baseline_trial")
+FINAL_MODULE = ("-m", "fts.analysis.final_trial")
+MODULES = {"cell": TRIAL_MODULE, "replicate": TRIAL_MODULE, "baseline": BASELINE_MODULE, "train": FINAL_MODULE}
 
 
 class BadSetting(ValueError):

@@ -18,11 +18,12 @@ from fts.search.prune import should_prune
 from fts.search.spec import CellSpec, TrialSpec, config_md5, effective_config, seed_for
 from fts.search.spec import trial_folder as folder_of
 from fts.search.suggest import PastTrial, suggest
-from jobs import exports
+from jobs import exports, margins
 from jobs.attempt import Attempt, End, Wish
 from jobs.commands.matrix import code_version
+from jobs.models import opened_by, publish
 from jobs.process import ChildProcess
-from jobs.settings import BASELINE_MODULE, TRIAL_MODULE, Places, WorkerSettings
+from jobs.settings import MODULES, Places, WorkerSettings
 from jobs.slot import Slot
 from state import queries, transitions
 from state.errors import LabelClash, ResumeMismatch
@@ -53,6 +54,7 @@ class Supervisor:
         self.cell = CellSpec.from_json(self.job.spec)
         self.maximize = self.cell.objective == "val_auc"
         self.code = code_version()
+        self.who = f"worker {claim.worker_id}"
 
     def run(self) -> None:
         """Trial after trial until the job is done, given up, or somebody wants it to stop."""
@@ -62,12 +64,17 @@ class Supervisor:
             if wish is not None:
                 return self._leave(wish)
             ended = self._reread(trial)
+            if self.cell.kind == "cell":
+                self._compare()
             exports.export_trial(self.db, self.places, self.job, ended.number)
             failures = failures + 1 if ended.status == TrialStatus.FAILED else 0
             if ended.cause == Cause.DATA_ERROR or failures == FAILURES_IN_A_ROW:
                 return self._give_up(ended)
             if (order := self.ordered(self.job.id)) is not None:
                 return self._leave(Wish(order))
+        self._compare()
+        if self.cell.kind == "train":
+            publish(self.db, self.places, self.job)
         transitions.finish_job(self.db, self.claim)
         self._export()
         self.tell("job done", {"job": self.job})
@@ -101,6 +108,11 @@ class Supervisor:
         exports.export_job(self.db, self.places, job)
         exports.export_results(self.db, self.places)
 
+    def _compare(self) -> None:
+        """What this job adds to the comparison of cells with baselines."""
+        job = queries.job(self.db, self.job.id)
+        margins.refresh(self.db, self.places, job, self.who)
+
     # -- trials
 
     def _next_trial(self) -> Trial | None:
@@ -126,12 +138,12 @@ class Supervisor:
             effective_md5=md5,
             architecture=effective.get("architecture") or f"{effective['model']} ({effective['inputs']})",
             objective=self.cell.objective,
-            seed=seed_for(self.cell.seed, number, "train"),
+            seed=seed_for(self.cell.seed, number, FROM_WINNER.get(self.cell.kind, "train")),
             code_commit=self.code[0],
             code_dirty=self.code[1],
         )
         twin = next((t for t in trials if t.effective_md5 == md5 and t.status == TrialStatus.COMPLETE), None)
-        if twin is not None:
+        if twin is not None and self.cell.kind != "replicate":  # a replicate is the same configuration on purpose
             self._reuse(trial_id, twin)
         return queries.trial(self.db, self.job.id, number)
 
@@ -153,6 +165,8 @@ class Supervisor:
     def _draw(self, number: int) -> dict[str, Any]:
         if self.cell.kind == "baseline":
             return dict(BASELINES[number])
+        if self.cell.kind in FROM_WINNER:
+            return dict(self.cell.warm_start[0])
         if number < len(self.cell.warm_start):
             return dict(self.cell.warm_start[number])
         return suggest(self.cell.space, self._history(), self.cell.seed, number, self.cell.sampler, self.maximize)
@@ -205,7 +219,7 @@ class Supervisor:
         return end.wish.reason if end.wish else "died"
 
     def _attempt(self, trial: Trial, spec: TrialSpec) -> End:
-        child = self.slot.child(BASELINE_MODULE if self.cell.kind == "baseline" else TRIAL_MODULE)
+        child = self.slot.child(MODULES[self.cell.kind])
         watch = self.slot.watch(self.db, self.claim, trial)
         history = self._history(without=trial.number)
         curve: dict[int, float] = {}
@@ -270,6 +284,7 @@ class Supervisor:
             memory_limit=self.slot.memory_limit(),
             resume=True,  # from a checkpoint if there is one
             checkpoint_every_s=self.settings.checkpoint_every_s,
+            opened_by=opened_by(self.db, self.cell) if self.cell.kind == "train" else None,
         )
 
     def _again(self, trial: Trial, spec: TrialSpec, reason: str, message: str) -> TrialSpec:
@@ -295,6 +310,10 @@ class Supervisor:
             if cause == Cause.DIVERGED or facts.get("value") is None:
                 status, cause = TrialStatus.FAILED, Cause.DIVERGED
         known = {name: facts[name] for name in RESULT_FACTS if facts.get(name) is not None}
+        if self.cell.kind == "cell" and trial.number < len(self.cell.warm_start):
+            known["badges"] = [*known.get("badges", ()), "warm"]
+        if facts.get("test"):
+            transitions.record_test(self.db, self.cell.origin["experiment"], facts["test"], self.who)
         if end.how == "pruned":
             known |= best_so_far(queries.epochs(self.db, trial.id), self.cell.objective, self.maximize)
         message = facts.get("message")
@@ -305,6 +324,7 @@ class Supervisor:
         return queries.trial(self.db, self.job.id, trial.number)
 
 
+FROM_WINNER = {"replicate": "replicate", "train": "final"}  # kinds that repeat a winner -> purpose of their seeds
 OOM = Cause.OUT_OF_MEMORY
 LEAVES = ("lost", "stop", "pause", "cancel", "disk", "drain")  # wishes that end this claim
 LEFT = {"pause": "paused", "cancel": "cancelled", "disk": "stopped: disk full"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from statistics import median
 from typing import Any
@@ -14,7 +15,19 @@ from state.errors import NoSuchRow
 from state.models import CheckpointRow, EpochRow, EventRow, FlagRow, JobRow, SampleRow, TrialRow, WorkerRow
 from state.rows import to_epoch, to_event, to_job, to_sample, to_trial, to_worker
 from state.scheduling import QueueContext, runnable_reason
-from state.values import Epoch, Event, Job, JobStatus, RunningChild, Sample, Snapshot, Trial, Worker
+from state.values import (
+    Epoch,
+    Event,
+    Job,
+    JobStatus,
+    Margin,
+    Opening,
+    RunningChild,
+    Sample,
+    Snapshot,
+    Trial,
+    Worker,
+)
 
 EVENTS_IN_SNAPSHOT = 200
 LIVE_TRIAL = ("running", "interrupted")
@@ -41,6 +54,7 @@ def snapshot(db: Database, user: str | None = None) -> Snapshot:
             queue_paused=paused is not None,
             queue_paused_reason=paused["reason"] if paused else None,
             last_key_at=last_key_at(db, user) if user else None,
+            margins=margins(db),
         )
 
 
@@ -256,6 +270,32 @@ def running_children(db: Database, host: str) -> tuple[RunningChild, ...]:
 def flag(db: Database, name: str) -> dict[str, Any] | None:
     """A flag's row (name, value, reason, who, at); None: not set."""
     return db.one(FlagRow.select().where(FlagRow.name == name))
+
+
+def margins(db: Database) -> tuple[Margin, ...]:
+    """What each cell gains over the best baseline, by job number."""
+    rows = db.rows(FlagRow.select().where(FlagRow.name.startswith("margin:")))
+    found = (Margin(**json.loads(row["value"]), at=float(row["at"])) for row in rows)
+    return tuple(sorted(found, key=lambda margin: margin.job_id))
+
+
+def openings(db: Database) -> tuple[Opening, ...]:
+    """Every cell whose test set has been opened, the earliest first."""
+    rows = list(db.rows(FlagRow.select().where(FlagRow.name.startswith("unsealed:")).order_by(FlagRow.at)))
+    return tuple(_to_opening(db, row) for row in rows)
+
+
+def opening(db: Database, experiment: str) -> Opening | None:
+    """Who opened the test set of a cell, and when; None: it is sealed."""
+    row = flag(db, f"unsealed:{experiment}")
+    return None if row is None else _to_opening(db, row)
+
+
+def _to_opening(db: Database, row: dict[str, Any]) -> Opening:
+    content, experiment = json.loads(row["value"]), row["name"].removeprefix("unsealed:")
+    tested = flag(db, f"tested:{experiment}")
+    scores = json.loads(tested["value"]) if tested else None
+    return Opening(experiment, content["job_id"], content["trial"], row["who"] or "", float(row["at"]), scores)
 
 
 def last_key_at(db: Database, user: str) -> float | None:

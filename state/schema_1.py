@@ -136,7 +136,7 @@ ORDER BY CASE job.status WHEN 'running' THEN 0 WHEN 'queued' THEN 1 WHEN 'paused
 
 V_TRIALS = """
 CREATE VIEW v_trials AS
-SELECT job.id AS job, experiment, budget, horizon, task, tier, number, trial.status, objective, value, best_epoch,
+SELECT job.id AS job, experiment, kind, budget, horizon, task, tier, number, trial.status, objective, value, best_epoch,
   last_value, epochs, val_loss, val_auc, auc_low, auc_high, n_train, n_val, n_pos, prior_loss,
   prior_loss - val_loss AS gain_over_prior, architecture, n_params,
   json_extract(params, '$.learning_rate') AS learning_rate, json_extract(params, '$.weight_decay') AS weight_decay,

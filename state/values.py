@@ -91,6 +91,9 @@ class Verb(StrEnum):
     REDONE = "redone"
     TICKET_QUARANTINED = "ticket_quarantined"
     PRUNED_ROWS = "pruned_rows"
+    COMPARED = "compared"  # a cell's best trial against the best baseline
+    UNSEALED = "unsealed"  # a person opened the test set for a cell; cannot be undone
+    TESTED = "tested"  # its one evaluation on the test set
 
 
 @dataclass(frozen=True)
@@ -259,6 +262,42 @@ class Snapshot:
     queue_paused: bool
     queue_paused_reason: str | None
     last_key_at: float | None  # when this user last pressed a key in a monitor, or acknowledged
+    margins: tuple[Margin, ...] = ()  # of each cell that could be compared with a baseline, by job
+
+    def margin(self, job_id: int) -> Margin | None:
+        """How far a cell is ahead of the best baseline; None while it cannot be said."""
+        return next((margin for margin in self.margins if margin.job_id == job_id), None)
+
+
+@dataclass(frozen=True)
+class Margin:
+    """A cell's best trial minus the best baseline (by AUC) of the same question, on the same validation windows."""
+
+    job_id: int  # the cell's
+    trial: int  # number of its best trial
+    rival: str  # random forest (window)
+    rival_job: int
+    rival_trial: int
+    n: int  # validation windows
+    auc: float  # difference; above 0: the cell ranks better
+    auc_low: float  # 95 %, paired
+    auc_high: float
+    loss: float  # difference in log loss, nats; below 0: the cell is better
+    loss_low: float
+    loss_high: float
+    at: float
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The test set of a cell was opened, by whom and when, and what its one evaluation said (None: not yet)."""
+
+    experiment: str
+    job_id: int
+    trial: int  # the winner it was opened for: no other model of this cell is evaluated
+    who: str
+    at: float
+    scores: dict[str, Any] | None
 
 
 @dataclass(frozen=True)

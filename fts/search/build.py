@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,11 @@ class BuiltTrial:
     trainer: Trainer
     recipe: dict[str, Any]
     predicted_bytes: int | None
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the weights of the best epoch are worth keeping: its validation windows were not trained on."""
+        return True
 
     def facts(self) -> dict[str, Any]:
         """What this trial is, for its record: sizes, fingerprints, versions (lessons 2, 8, 33)."""
@@ -93,10 +98,16 @@ def build_trial(spec: TrialSpec) -> BuiltTrial:
     Raises what its parts raise for bad data, UnusedParameter for a suggestion nothing consumes, BadSpec for a recipe
     that makes no sense.
     """
+    effective_config(spec.cell, spec.params)  # every suggested parameter is consumed, or this is an error
+    return assemble(spec, cell_data(spec.data_root, spec.cell, spec.dry_run_rows))
+
+
+def assemble(
+    spec: TrialSpec, data: dataset.CellData, built_as: type[BuiltTrial] = BuiltTrial, **training: Any
+) -> BuiltTrial:
+    """A trial of these data; `training` replaces fields of its TrainConfig."""
     cell = spec.cell
-    effective_config(cell, spec.params)  # every suggested parameter is consumed, or this is an error
     torch.set_num_threads(spec.threads)
-    data = cell_data(spec.data_root, cell, spec.dry_run_rows)
     model_config = ModelConfig(
         Architecture.parse(spec.params["architecture"]),
         n_features=len(data.feature_names),
@@ -108,10 +119,10 @@ def build_trial(spec: TrialSpec) -> BuiltTrial:
         channel_independent=cell.channel_independent,
     )
     recipe, predicted = choose_recipe(spec, model_config)
-    train_config = make_train_config(spec, recipe, data)
+    train_config = replace(make_train_config(spec, recipe, data), **training)
     torch.manual_seed(spec.seed)
-    trainer = Trainer(PatchTST(model_config), tensors(data), train_config, prior_loss=data.prior_loss)
-    return BuiltTrial(spec, data, train_config, trainer, recipe, predicted)
+    trainer = Trainer(PatchTST(model_config, spec.seed), tensors(data), train_config, prior_loss=data.prior_loss)
+    return built_as(spec, data, train_config, trainer, recipe, predicted)
 
 
 def choose_recipe(spec: TrialSpec, config: ModelConfig) -> tuple[dict[str, Any], int | None]:

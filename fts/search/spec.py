@@ -94,6 +94,7 @@ class CellSpec:
     max_steps: int | None = None  # stop a trial after so many optimizer steps
     split: dict[str, Any] = field(default_factory=dict)  # empty: the default of fts.data.splits
     warm_start: tuple[dict[str, Any], ...] = ()  # parameters of neighbours' best trials, tried first
+    origin: dict[str, Any] = field(default_factory=dict)  # of a train or replicate: the trial it repeats (Origin)
     code_commit: str | None = None
     code_dirty: bool | None = None
 
@@ -138,6 +139,7 @@ class TrialSpec:
     resume: bool = False
     checkpoint_every_s: float = 60.0
     dry_run_rows: int | None = None  # one step on so many windows, nothing written
+    opened_by: str | None = None  # who opened the test set for this cell, and when; None: it is sealed
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

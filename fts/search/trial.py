@@ -20,10 +20,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.search import protocol
 from fts.search.spec import TrialSpec
+
+if TYPE_CHECKING:
+    from fts.search.build import BuiltTrial
 
 STEP_EVERY_S = 0.5  # between two step facts: a heartbeat, not a record
 CHECKPOINT_SHARE = 0.02  # of training time that checkpoints may take
@@ -63,8 +66,13 @@ def serve(orders: Orders, fd: int, run: Run | None) -> int:
     return protocol.STOPPED if orders.stop_asked() else 0
 
 
-def run_trial(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
-    """The story of one trial as facts: started, then steps, epochs and checkpoints, then how it ended."""
+def run_trial(
+    spec: TrialSpec, orders: Orders, build: Callable[[TrialSpec], BuiltTrial] | None = None
+) -> Iterator[dict[str, Any]]:
+    """The story of one trial as facts: started, then steps, epochs and checkpoints, then how it ended.
+
+    `build` makes the trial of the spec (default: one of the search, fts.search.build.build_trial).
+    """
     from fts.search.build import build_trial  # here, not above: torch and pandas, about 3 s
     from fts.search.evidence import reset_peak
     from fts.training.results import EpochDone
@@ -72,7 +80,7 @@ def run_trial(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
     log_to(Path(spec.log_path))
     folder = Path(spec.folder)
     reset_peak()
-    trial = build_trial(spec)
+    trial = (build or build_trial)(spec)
     trainer = trial.trainer
     if spec.resume and (folder / "checkpoint").exists():
         stored = trainer.load(folder / "checkpoint")
@@ -89,7 +97,7 @@ def run_trial(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
         epoch_ended = isinstance(event, EpochDone)
         if isinstance(event, EpochDone):
             say(epoch_line(event.result, spec.cell.epochs) + (" best" if event.improved else ""))
-            if event.improved and spec.dry_run_rows is None:
+            if event.improved and trial.keeps_best and spec.dry_run_rows is None:
                 trainer.save_best(folder)
             yield {"fact": "epoch", **event.result.to_json()}
         elif pace.step_due():

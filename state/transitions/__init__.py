@@ -25,6 +25,7 @@ from state.transitions.jobs import (
     release_job,
 )
 from state.transitions.retention import prune_events, prune_samples
+from state.transitions.science import record_margin, record_test, unseal
 from state.transitions.trials import (
     finish_trial,
     interrupt_trial,
@@ -49,10 +50,10 @@ from state.transitions.workers import (
 )
 
 __all__ = [
-    "MAX_IDLE_ATTEMPTS", "LeaseObserver", "acknowledge", "add_sample", "ask_worker", "beat", "cancel",
+    "LeaseObserver", "MAX_IDLE_ATTEMPTS", "acknowledge", "add_sample", "ask_worker", "beat", "cancel",
     "cancel_running", "claim", "enqueue", "fail_job", "finish_job", "finish_trial", "hold_job", "interrupt_trial",
     "move", "note", "pause", "pause_queue", "pause_running", "prune_events", "prune_samples", "reconcile",
-    "record_checkpoint", "record_epoch", "record_intervention", "record_progress", "record_started", "redo",
-    "register_worker", "release_job", "resume", "resume_queue", "resume_trial", "retry", "set_guard", "start_trial",
-    "stop_worker", "sweep", "touch_key", "undo",
+    "record_checkpoint", "record_epoch", "record_intervention", "record_margin", "record_progress",
+    "record_started", "record_test", "redo", "register_worker", "release_job", "resume", "resume_queue",
+    "resume_trial", "retry", "set_guard", "start_trial", "stop_worker", "sweep", "touch_key", "undo", "unseal",
 ]  # fmt: skip

@@ -1,0 +1,75 @@
+"""The one place that reads test labels: a final model judged once, after a person opened the test set for its cell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fts.analysis.intervals import measure
+from fts.data.files import write_text
+from fts.search import dataset
+from fts.search.final import write_card
+from fts.search.predict import FinalModel, WrongBars, load_model, window_probabilities
+from fts.search.spec import CellSpec
+
+
+def evaluate_test(folder: Path, data_root: Path | str, opened_by: str) -> dict[str, Any]:
+    """Scores with 95 % intervals on the test windows; writes test.json, test_predictions.parquet and the card.
+
+    `opened_by`: who opened the test set and when; the caller has made sure of it. A model that was judged before is not
+    judged again: what came out then is returned. Raises WrongBars when the data set's features are not the model's,
+    TooFewSamples when the test part cannot carry an interval.
+    """
+    scores: dict[str, Any]
+    if (stored := folder / "test.json").exists():
+        scores = json.loads(stored.read_text())
+        return scores
+    model = load_model(folder)
+    data = _open(model, data_root)
+    p = window_probabilities(model, data.features_TF, data.test_ends)
+    y = data.y_T[data.test_ends]
+    scores = {"opened_by": opened_by, **scores_of(y, p, data.horizon, float(model.config["trained_on"]["base_rate"]))}
+    table = pd.DataFrame({"date": data.dates[data.test_ends], "y": y.astype("int8"), "p": p})
+    part = folder / "test_predictions.parquet.part"
+    table.to_parquet(part, index=False)
+    part.replace(folder / "test_predictions.parquet")
+    write_text(folder / "test.json", json.dumps(scores, indent=1, sort_keys=True) + "\n")
+    write_card(folder)
+    return scores
+
+
+def scores_of(y: np.ndarray, p: np.ndarray, horizon: int, base_rate: float) -> dict[str, Any]:
+    """What the record keeps of one evaluation: loss, AUC and Brier score with intervals, and the class prior's loss."""
+    if not np.isfinite(y).all() or not np.isfinite(p).all():
+        raise WrongBars(
+            f"{int((~np.isfinite(y)).sum())} of {len(y)} test windows have no label and "
+            f"{int((~np.isfinite(p)).sum())} no prediction: the test part of the data has gaps"
+        )
+    scores = measure(y, p, horizon)
+    share = float(y.mean())
+    prior_loss = -(share * np.log(base_rate) + (1 - share) * np.log(1 - base_rate))
+    found: dict[str, Any] = {"n": scores.n, "n_pos": scores.n_pos, "n_effective": round(scores.n_effective, 1)}
+    for name, interval in (("loss", scores.log_loss), ("auc", scores.auc), ("brier", scores.brier)):
+        found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return found | {"prior_loss": float(prior_loss)}
+
+
+def _open(model: FinalModel, data_root: Path | str) -> dataset.CellData:
+    cell = CellSpec.from_json(model.config["cell"])
+    data = dataset.load(
+        data_root,
+        cell.data_md5,
+        task=cell.task,
+        horizon=cell.horizon,
+        context=cell.context,
+        split=cell.split,
+        min_positives=cell.min_positives,
+        sealed=False,
+    )
+    if list(data.feature_names) != model.config["features"]:
+        raise WrongBars(f"{data.name} has other features than {model.folder.name} was trained on; build it again")
+    return data

@@ -1,0 +1,66 @@
+"""The model card: what a final model is, what it was trained on, what is known of it, and what is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+LIMITS = """## What not to do with it
+
+* It says how likely a rise is, not how large, and nothing of the fall before it. It is no trading rule.
+* It was chosen among many trials by its validation score, so that score is too good; see the report for how much.
+* Bars that look unlike those it was trained on get a warning from `fts predict`; believe the warning.
+"""
+
+
+def card(config: dict[str, Any], test: dict[str, Any] | None) -> str:
+    """The card as markdown. config: config.json of a model folder; test: test.json, None while the set is sealed."""
+    trained, origin, model = config["trained_on"], config["origin"], config["model"]
+    return "\n".join(
+        [
+            f"# {origin.get('experiment', config['cell']['experiment'])}, trial {origin.get('trial', 0)}, final model",
+            "",
+            f"Probability that `{config['task']}` comes true within {config['horizon']} trading days "
+            f"(label `{trained['label']}`), from the last {config['context']} days of tier {config['tier']}.",
+            "",
+            "## What it is",
+            "",
+            f"* PatchTST {model['architecture']}, {config['n_params']:,} parameters, patches of {model['patch']} days "
+            f"every {model['stride']}, dropout {model['dropout']:.3f}, norm {model['norm']}",
+            "* " + ", ".join(f"{name} {value}" for name, value in sorted(config["params"].items())),
+            f"* trained {config['epochs']} epochs ({config['steps']} steps), the winner's best number, "
+            f"seed {config['seed']}",
+            f"* weights md5 `{config['weights_md5']}`, torch {config['torch_version']}, {config['threads']} thread(s)",
+            "",
+            "## What it was trained on",
+            "",
+            f"* {trained['dataset']}, md5 `{trained['data_md5']}`, {trained['windows']:,} windows, training and "
+            f"validation together, {trained['first_day']} to {trained['last_day']}",
+            f"* base rate {trained['base_rate']:.3f}; label md5 `{trained['label_md5']}`",
+            f"* code {config['cell'].get('code_commit') or 'of unknown commit'}"
+            + (" with uncommitted changes" if config["cell"].get("code_dirty") else ""),
+            "",
+            "## What is known of it",
+            "",
+            f"* The winner it repeats, on validation windows it had not seen: log loss "
+            f"{_number(origin.get('val_loss'))}, AUC {_number(origin.get('val_auc'))} "
+            f"[{_number(origin.get('auc_low'))}, {_number(origin.get('auc_high'))}].",
+            *_tested(test),
+            "",
+            LIMITS,
+        ]
+    )
+
+
+def _tested(test: dict[str, Any] | None) -> list[str]:
+    if test is None:
+        return ["* The test set is sealed: nothing is known of this model on days after its training."]
+    return [
+        f"* On the test set, opened by {test['opened_by']}, evaluated once: {test['n']} windows, {test['n_pos']} "
+        f"positive, log loss {_number(test['loss'])} [{_number(test['loss_low'])}, {_number(test['loss_high'])}], "
+        f"AUC {_number(test['auc'])} [{_number(test['auc_low'])}, {_number(test['auc_high'])}], "
+        f"class prior's log loss {_number(test['prior_loss'])}."
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"

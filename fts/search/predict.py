@@ -1,0 +1,151 @@
+"""Uses a final model: probabilities for new bars, the same on every call, and a refusal for the wrong bars."""
+
+# shapes: T days, F features, W windows, B windows in a batch
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from fts.data.sources import bars_file, closes_file
+from fts.features import tiers
+from fts.model.architecture import ModelConfig
+from fts.model.patchtst import PatchTST
+from fts.training.checkpoint import read_weights
+from fts.training.metrics import probabilities
+
+FORMAT = 1  # of a model folder
+BATCH = 256  # windows at a time
+DRIFT = 3.0  # standard deviations of the training rows: a feature whose mean lies farther out is named
+
+
+class NoModel(FileNotFoundError):
+    """A folder that holds no final model."""
+
+
+class WrongBars(ValueError):
+    """Bars that this model cannot be asked about: the message says what was expected."""
+
+
+@dataclass(frozen=True)
+class FinalModel:
+    """A model folder, read and checked."""
+
+    folder: Path
+    config: dict[str, Any]
+    model: PatchTST
+    mean: NDArray[np.float64]  # F, of the training rows
+    sd: NDArray[np.float64]
+
+    @property
+    def context(self) -> int:
+        return int(self.config["context"])
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """One probability per day that has a whole window behind it."""
+
+    table: pd.DataFrame  # date, p
+    warnings: tuple[str, ...]  # where these bars look unlike those of the training
+
+
+def load_model(folder: Path | str) -> FinalModel:
+    """Raises NoModel for a folder without a whole model, CheckpointError for weights that are damaged."""
+    folder = Path(folder)
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        scaler = json.loads((folder / "scaler.json").read_text())
+    except FileNotFoundError as missing:
+        raise NoModel(
+            f"{folder} holds no final model: {missing.filename} is missing; `fts train CELL` makes one"
+        ) from None
+    if config.get("format") != FORMAT:
+        raise NoModel(f"{folder} has format {config.get('format')!r:.20}, this fts reads format {FORMAT}")
+    if [entry["feature"] for entry in scaler] != config["features"]:
+        raise NoModel(f"{folder}: scaler.json and config.json name different features; train the model again")
+    _, weights = read_weights(folder / "model.safetensors")
+    model = PatchTST(ModelConfig.from_json(config["model"]))
+    model.load_state_dict(weights)
+    model.eval()
+    mean, sd = (np.array([entry[part] for entry in scaler], dtype=np.float64) for part in ("mean", "sd"))
+    return FinalModel(folder, config, model, mean, sd)
+
+
+def predict_file(model: FinalModel, path: Path | str, vix: Path | str | None = None) -> Predicted:
+    """Probabilities for the bars of a csv or parquet file; `vix`: a file of VIX closes, for tiers that need them.
+
+    Raises BadBars for a file that holds no bars, WrongBars when the model cannot read them.
+    """
+    tier = str(model.config["tier"])
+    if tiers.needs_vix(tier) and vix is None:
+        raise WrongBars(f"the model reads tier {tier}, which needs VIX closes; give their file with --vix")
+    bars = bars_file(Path(path))
+    closes = closes_file(Path(vix)) if vix is not None and tiers.needs_vix(tier) else None
+    return predict_bars(model, bars, closes, Path(path).name)
+
+
+def predict_bars(
+    model: FinalModel, bars: pd.DataFrame, closes: pd.Series | None = None, origin: str = "these bars"
+) -> Predicted:
+    """Probabilities for checked bars (fts.data.bars.check_bars). Raises WrongBars, FeatureUnknown."""
+    needed = tiers.WARM_UP + model.context
+    if len(bars) < needed:
+        raise WrongBars(
+            f"{origin} has {len(bars)} rows; the model needs {needed}: {tiers.WARM_UP} until the slowest indicator has "
+            f"a value, then {model.context} for one window"
+        )
+    x = tiers.build(bars, str(model.config["tier"]), closes)
+    if list(x.columns) != model.config["features"]:
+        raise WrongBars(
+            f"{origin}: tier {model.config['tier']} now has the features {', '.join(x.columns)}, the model was trained "
+            f"on {', '.join(model.config['features'])}; use fts of commit {model.config['cell'].get('code_commit')}"
+        )
+    if len(x) < model.context:
+        raise WrongBars(f"{origin}: {len(x)} rows are left after the warm-up, one window takes {model.context}")
+    scaled_TF = scaled(model, x.to_numpy(np.float64))
+    ends = np.arange(model.context - 1, len(x))
+    table = pd.DataFrame({"date": x.index[ends], "p": window_probabilities(model, scaled_TF, ends)})
+    return Predicted(table, drift_warnings(model, x))
+
+
+def scaled(model: FinalModel, x_TF: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The features as the model was trained on them."""
+    return np.ascontiguousarray(((x_TF - model.mean) / model.sd).astype(np.float32))
+
+
+@torch.inference_mode()
+def window_probabilities(model: FinalModel, x_TF: NDArray[np.float32], ends: NDArray[np.int64]) -> NDArray[np.float32]:
+    """One probability per window end. One thread: sums of several come out differently from run to run of a machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        windows_WFT = torch.from_numpy(x_TF).unfold(0, model.context, 1)
+        starts = torch.from_numpy(np.asarray(ends, dtype=np.int64) - (model.context - 1))
+        logits = [model.model(windows_WFT[part_B]).float() for part_B in starts.split(BATCH)]
+        return probabilities(torch.cat(logits).numpy())
+    finally:
+        torch.set_num_threads(before)
+
+
+def drift_warnings(model: FinalModel, x: pd.DataFrame) -> tuple[str, ...]:
+    """Features whose mean over these bars lies far outside what the training rows were like."""
+    shift_F = np.abs(x.to_numpy(np.float64).mean(axis=0) - model.mean) / model.sd
+    far = [(name, shift) for name, shift in zip(x.columns, shift_F, strict=True) if shift > DRIFT]
+    if not far:
+        return ()
+    named = ", ".join(f"{name} by {shift:.1f}" for name, shift in sorted(far, key=lambda pair: -pair[1])[:5])
+    more = f" and {len(far) - 5} more" if len(far) > 5 else ""
+    norm = (
+        " (each window is read relative to itself, which softens this)"
+        if model.config["model"]["norm"] == "revin"
+        else ""
+    )
+    return (f"{len(far)} of {x.shape[1]} features stand more than {DRIFT:g} training sd off: {named}{more}{norm}",)

@@ -1,0 +1,47 @@
+"""Where final models lie, and which of them may look at the test set."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from fts.search.spec import CellSpec, trial_folder
+from jobs.settings import Places
+from state import queries
+from state.values import Job, TrialStatus
+
+
+def opened_by(db: Any, train: CellSpec) -> str | None:
+    """Who opened the test set for the model this job trains; None: it may not look at it.
+
+    Only the trial it was opened for is evaluated, and only once: a second model would be a choice made on test data.
+    """
+    opened = queries.opening(db, str(train.origin.get("experiment")))
+    if opened is None or opened.scores is not None or opened.trial != train.origin.get("trial"):
+        return None
+    return f"{opened.who} at {opened.at:.0f}"
+
+
+def model_folder(places: Places, train: Job) -> Path:
+    """outputs/models/2M_h1_threshold_1pct_t7: where people find a final model."""
+    name = train.experiment.removeprefix("train_")
+    return places.outputs / "models" / f"{name}_t{train.spec['origin']['trial']}"
+
+
+def publish(db: Any, places: Places, train: Job) -> Path | None:
+    """Puts the model of a finished train job where people look for it, whole or not at all; None: there is none."""
+    trained = queries.trials(db, train.id)
+    source = trial_folder(places.outputs, train.experiment, train.id, 0) / "model"
+    if not trained or trained[0].status is not TrialStatus.COMPLETE or not source.is_dir():
+        return None
+    target = model_folder(places, train)
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft, old = (target.with_name(f".{target.name}.{os.getpid()}.{word}") for word in ("part", "old"))
+    shutil.copytree(source, draft)
+    if target.exists():
+        target.rename(old)
+    draft.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+    return target

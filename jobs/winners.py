@@ -1,0 +1,91 @@
+"""From a cell's winner to the jobs that follow it: other seeds (replicate), and the final model (train).
+
+Both freeze the winner's parameters in their own specification, so that they repeat that trial and no later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from fts.search.spec import CellSpec
+from jobs.commands.matrix import code_version
+from jobs.exports import best_of
+from state import queries
+from state.errors import WrongStatus
+from state.values import Job, JobStatus, Trial, TrialStatus
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The trial that a replicate or train job repeats, as its CellSpec.origin holds it."""
+
+    experiment: str  # of the cell
+    job: int
+    trial: int  # number
+    best_epoch: int
+    value: float
+    val_loss: float | None
+    val_auc: float | None
+    auc_low: float | None
+    auc_high: float | None
+    effective_md5: str
+
+
+def winner(db: Any, cell: Job, number: int | None = None) -> Trial:
+    """The best trial of a cell, or its complete trial `number`. Raises WrongStatus when there is no such trial."""
+    if cell.kind != "cell":
+        raise WrongStatus(f"job {cell.id} is a {cell.kind}; winners are of cells")
+    trials = queries.trials(db, cell.id)
+    if number is None:
+        found = best_of(cell, trials)
+        if found is None:
+            raise WrongStatus(f"{cell.experiment} has no complete trial yet, so there is no winner")
+        return found
+    found = next((trial for trial in trials if trial.number == number), None)
+    if found is None or found.status is not TrialStatus.COMPLETE or found.best_epoch is None:
+        what = found.status if found else "not there"
+        raise WrongStatus(f"trial {number} of {cell.experiment} is {what}; only a complete trial can be repeated")
+    return found
+
+
+def replicate_spec(cell: Job, trial: Trial, seeds: int) -> CellSpec:
+    """The winner's configuration again, `seeds` times, each with another seed of weights, order and dropout."""
+    return _following("replicate", cell, trial, seeds)
+
+
+def train_spec(cell: Job, trial: Trial) -> CellSpec:
+    """The winner's configuration on training and validation windows together, for its best number of epochs."""
+    return _following("train", cell, trial, 1)
+
+
+def _following(kind: str, cell: Job, trial: Trial, trials: int) -> CellSpec:
+    commit, dirty = code_version()
+    origin = Origin(
+        experiment=cell.experiment, job=cell.id, trial=trial.number, best_epoch=trial.best_epoch or 1,
+        value=trial.value or 0.0, val_loss=trial.val_loss, val_auc=trial.val_auc, auc_low=trial.auc_low,
+        auc_high=trial.auc_high, effective_md5=trial.effective_md5,
+    )  # fmt: skip
+    spec = replace(
+        CellSpec.from_json(cell.spec),
+        experiment=f"{PREFIX[kind]}_{cell.experiment.removeprefix('phase6a_')}"[:80],
+        kind=kind,
+        trials=trials,
+        pruner="none",
+        warm_start=(dict(trial.params),),
+        origin=asdict(origin),
+        code_commit=commit,
+        code_dirty=dirty,
+    )
+    return CellSpec.from_json(spec.to_json())
+
+
+PREFIX = {"replicate": "replicate", "train": "train"}  # train_2M_h1_threshold_1pct, as the scripts are called
+
+
+def same_job(jobs: Iterable[Job], spec: CellSpec) -> Job | None:
+    """The newest job that has done exactly this already."""
+    done = [job for job in jobs if job.kind == spec.kind and job.status is JobStatus.DONE]
+    same = [job for job in done if CellSpec.from_json(job.spec).identity == spec.identity]
+    return max(same, key=lambda job: job.id, default=None)
