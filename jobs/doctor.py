@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jobs import gc, locks, sensors
+from jobs import garbage, locks, sensors
 from jobs.glance import words
 from jobs.process import same_process
 from jobs.settings import Places, best_device
@@ -195,7 +195,7 @@ def leftovers(places: Places) -> Iterator[Finding]:
     except StateError:
         return  # said above
     try:
-        found, strange = gc.collect(db, places), gc.orphans(db, places)
+        found, strange = garbage.collect(db, places), garbage.orphans(db, places)
     finally:
         db.close()
     total = sum(item.bytes for item in found)

@@ -47,6 +47,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("events", "look:events", "who changed what, and when"),
             Entry("watch", "watch:watch", "one line per change, as it happens"),
             Entry("why", "look:why", "why a job is not running"),
+            Entry("hardware", "machine:hardware", "memory, heat and use over time, as the workers saw them"),
             Entry("results", "look:results", "best value per cell, with interval and baseline"),
         ),
     ),

@@ -180,7 +180,7 @@ def restore(file: Path | None, yes: bool) -> None:
 @AS_JSON
 def gc(only_best: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Free the disk space of what nobody needs any more: checkpoints of ended trials, interrupted writes."""
-    from jobs import gc as garbage
+    from jobs import garbage
     from jobs.cli.look import reading
 
     with reading() as opened:

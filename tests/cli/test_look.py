@@ -26,6 +26,7 @@ CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
         (["results", "--json"], "results"),
         (["why", "2", "--json"], "why"),
         (["status", "--json"], "status"),
+        (["hardware", "--json"], "samples"),
         (["budgets", "--json"], "budgets"),
         (["doctor", "--json"], "findings"),
         (["gc", "--json", "-n"], "gc"),

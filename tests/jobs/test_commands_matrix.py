@@ -10,15 +10,13 @@ import pytest
 
 from fts.search import dataset
 from fts.search.spec import BadSpec, CellSpec
-from jobs import results
 from jobs.commands.baselines import baseline_of, finished, with_baselines
 from jobs.commands.check import check_cells, check_on_paper
 from jobs.commands.matrix import NotEnqueued, enqueue_cells, enqueue_matrix, find_data, make_cells
 from jobs.settings import Places
-from state import queries, transitions
+from state import queries
 from state.db import open_database
-from state.values import Cause
-from tests.cli.study import Said, cell, claim, finished_cell, make_study, runner, start_trial
+from tests.cli.study import Said, cell, finished_cell, make_study, runner
 
 
 @pytest.fixture(scope="module")
@@ -112,21 +110,6 @@ def test_a_baseline_that_ran_is_not_run_again(tmp_path: Path):
     ran = finished(queries.jobs(db))
     assert [spec.kind for spec in with_baselines([cell("2M", 1)], ran)] == ["cell"]
     assert [spec.kind for spec in with_baselines([cell("2M", 3)], ran)] == ["baseline", "cell"]
-
-
-def test_results_show_the_distance_to_the_best_baseline_of_the_same_question(tmp_path: Path):
-    db = make_study(tmp_path, budgets=(), horizons=())
-    specs = [baseline_of(cell("2M", 1)), cell("2M", 1), cell("2M", 3)]
-    enqueue_cells(db, Places(tmp_path / "x.db", tmp_path), specs, check=False)
-    claimed = claim(db)
-    for number, auc in enumerate((0.5, 0.75)):
-        trial = start_trial(db, claimed, number)
-        transitions.finish_trial(db, claimed, trial, "complete", Cause.FINISHED, value=0.4, val_loss=0.4, val_auc=auc)
-    transitions.finish_job(db, claimed)
-    finished_cell(db)
-    h1, h3 = results.results(db)
-    assert (h1.baseline_auc, h3.baseline_auc) == (0.75, None)
-    assert "-0.150" in results.results_table(db).splitlines()[1]
 
 
 def test_the_command_says_what_it_put_in_line(places: Places, tmp_path: Path, capsys, monkeypatch):

@@ -1,0 +1,76 @@
+"""The commands that open the monitor: full screen, as a picture, or in a browser on this machine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from jobs.cli.group import here
+from jobs.cli.keep import existing
+from jobs.cli.output import put, say
+from jobs.cli.since import since_of
+from jobs.person import this_person
+
+SIZE = re.compile(r"(\d{2,3})x(\d{1,3})")
+SCREENS = ("queue", "trials", "curves", "hardware", "logs", "results", "events")
+THEMES = click.Choice(["dark", "light"])
+
+
+@click.command()
+@click.option("--readonly", is_flag=True, help="no key writes")
+@click.option("--no-mouse", is_flag=True, help="for slow links")
+@click.option("--ascii", "ascii_only", is_flag=True, help="plain ASCII (automatic without UTF-8)")
+@click.option("--theme", type=click.Choice(["dark", "light", "ansi"]), help="default: $FTS_THEME, else dark")
+@click.option("--at", metavar="TIME", help="replay: 03:12, 2h (ago), 2026-11-20 22:00")
+def tui(readonly: bool, no_mouse: bool, ascii_only: bool, theme: str | None, at: str | None) -> int:
+    """The monitor, full screen. Leaving it stops nothing: the worker goes on."""
+    from tui.__main__ import main as monitor  # here, not above: Textual, for this command only
+
+    flags = {"--readonly": readonly, "--no-mouse": no_mouse, "--ascii": ascii_only}
+    words = [flag for flag, given in flags.items() if given]
+    words += [word for flag, value in (("--theme", theme), ("--at", at)) if value for word in (flag, value)]
+    return monitor(["--db", str(here().db), *words])
+
+
+@click.command()
+@click.option("--screen", type=click.Choice(SCREENS), default="queue", show_default=True)
+@click.option("--size", default="120x40", show_default=True, metavar="COLSxROWS")
+@click.option("--theme", type=THEMES, default="dark", show_default=True)
+@click.option("--at", metavar="TIME", help="as it was: 10h (ago), 2026-11-20 22:00")
+@click.option("--ascii", "ascii_only", is_flag=True, help="plain ASCII")
+@click.option("--to", "target", type=click.Path(dir_okay=False, path_type=Path), help="frame.svg, .png or .txt")
+def snapshot(screen: str, size: str, theme: str, at: str | None, ascii_only: bool, target: Path | None) -> None:
+    """A screen of the monitor as text (default), SVG or PNG, without a terminal."""
+    if not (match := SIZE.fullmatch(size)):
+        raise click.UsageError(f"{size!r} is no size; expected columns x rows such as 120x40")
+    if target is not None and target.suffix not in (".svg", ".png", ".txt"):
+        raise click.UsageError(f"{target.name!r} has no known ending; expected .svg, .png or .txt")
+    from tui.snapshot import render  # here, not above: the monitor's drawing, for this command only
+
+    columns, rows = int(match[1]), int(match[2])
+    moment = since_of(at) if at else None
+    picture = render(
+        existing(), screen, (columns, rows), theme, moment, user=this_person(), ascii_only=ascii_only,
+        title=here().outputs.parent.name,
+    )  # fmt: skip
+    if target is None:
+        return put(picture.text.rstrip("\n"))
+    if target.suffix == ".png":
+        target.write_bytes(picture.png)
+    else:
+        target.write_text(picture.svg if target.suffix == ".svg" else picture.text)
+    return say(f"written: {target}")
+
+
+@click.command()
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1024, 65535))
+@click.option("--theme", type=THEMES, default="dark", show_default=True)
+def serve(port: int, theme: str) -> None:
+    """The monitor in a browser: read-only, and only for pages of this machine."""
+    from tui.serve import serve as serve_monitor  # here, not above: aiohttp, for this command only
+
+    database = existing()
+    say(f"http://127.0.0.1:{port} shows {database}, read-only; Ctrl-C ends it")
+    serve_monitor(database, port, theme)
