@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fts.analysis.intervals import TooFewSamples, auc_interval
 from fts.analysis.metrics import METRICS, checked_pair
@@ -82,19 +82,26 @@ def score_baseline(
 ) -> BaselineResult:
     """Times `predict` (probabilities in the order of val_ends) and scores it on the validation labels of `cell`."""
     start = time.perf_counter()
-    predictions = np.asarray(predict(), dtype=np.float32)
+    predictions = predict()
     seconds = time.perf_counter() - start
-    y, p = checked_pair(_labels(cell, cell.val_ends), predictions)
-    scores = {metric: float(score(y, p, None)[0]) for metric, score in METRICS.items()}
+    return score_predictions(name, inputs, _labels(cell, cell.val_ends), predictions, cell.horizon, seed, seconds)
+
+
+def score_predictions(
+    name: str, inputs: str, y: ArrayLike, predictions: ArrayLike, horizon: int, seed: int = 0, seconds: float = 0.0
+) -> BaselineResult:
+    """The scores of stored probabilities: y 0/1 and predictions, n_val each in time order; horizon in trading days."""
+    y_N, p_N = checked_pair(y, np.asarray(predictions, dtype=np.float32))
+    scores = {metric: float(score(y_N, p_N, None)[0]) for metric, score in METRICS.items()}
     try:
-        low, high = auc_interval(y, p, cell.horizon, seed)
+        low, high = auc_interval(y_N, p_N, horizon, seed)
     except TooFewSamples:
         low, high = 0.0, 1.0  # nothing is known of it
     return BaselineResult(
         name=name,
         inputs=inputs,
-        n_val=len(y),
-        n_pos=int(y.sum()),
+        n_val=len(y_N),
+        n_pos=int(y_N.sum()),
         loss=scores["log_loss"],
         auc=scores["auc"],
         auc_low=low,
@@ -102,7 +109,7 @@ def score_baseline(
         brier=scores["brier"],
         average_precision=scores["average_precision"],
         seconds=seconds,
-        predictions=predictions,
+        predictions=np.asarray(predictions, dtype=np.float32),
     )
 
 

@@ -62,8 +62,9 @@ class Answer:
 
 def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Finding, ...]:
     """Every finding, errors first, then what cannot be said, what calls for caution, and what can be said."""
-    found = [*_equal_labels(study.trials), *_mixed_data(study.trials), *_unused_parameters(study.trials)]
-    found += [*_wrong_sizes(study.trials), *_code(study.trials)]
+    trials = study.trials[study.trials["kind"] == "cell"]
+    found = [*_equal_labels(trials), *_mixed_data(trials), *_unused_parameters(trials)]
+    found += [*_wrong_sizes(trials), *_code(trials)]
     for group in groups:
         for cell in group.cells:
             found += _about_cell(cell)

@@ -21,7 +21,7 @@ import pandas as pd
 
 COLUMNS: dict[str, str] = {
     "experiment": "phase6a_2M_h1_threshold_1pct",
-    "kind": "cell, or replicate for another seed of a winner",
+    "kind": "cell; replicate: another seed of a winner; baseline; train: a final model",
     "budget": "2M, 20M, 200M, 2B",
     "horizon": "trading days",
     "task": "threshold_1pct",

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fts.analysis.baselines import BaselineResult
+from fts.analysis.baselines import BaselineResult, score_predictions
 from fts.analysis.data import tidy_trials
 
 EPOCH_COLUMNS = ("experiment", "number", "epoch", "train_loss", "val_loss", "train_auc", "val_auc")
@@ -37,14 +37,30 @@ class BaselineRow:
     dates: np.ndarray  # datetime64[D], n_val: the last day of each window, in the order of result.predictions
 
 
+def baseline_row(
+    task: str,
+    horizon: int,
+    tier: str,
+    data_md5: str,
+    name: str,
+    inputs: str,
+    predictions: pd.DataFrame,
+    seconds: float = 0.0,
+) -> BaselineRow:
+    """A BaselineRow from stored predictions (`read_predictions`), scored again here so that nothing can drift apart."""
+    result = score_predictions(name, inputs, predictions["y"], predictions["p"], horizon, seconds=seconds)
+    return BaselineRow(task, horizon, tier, data_md5, result, predictions["date"].to_numpy().astype("datetime64[D]"))
+
+
 @dataclass(frozen=True)
 class StudyData:
     """Everything `write_report` and `summarise` read.
 
-    trials: any table `tidy_trials` accepts (v_trials, exports). epochs: EPOCH_COLUMNS and more; experiment and number
-    name the trial. predictions: `fts.analysis.data.trial_name` -> table of PREDICTION_COLUMNS, for best trials (others
-    are ignored). cells: CELL_COLUMNS of what was planned, so that the report can say what is missing. test_openings:
-    one sentence per opened test set (who, when, which cell).
+    trials: any table `tidy_trials` accepts (v_trials, exports), of every kind; replicates are matched to their winner
+    by effective_md5, other kinds than cells are ignored. epochs: EPOCH_COLUMNS and more; experiment and number name the
+    trial. predictions: `fts.analysis.data.trial_name` -> table of PREDICTION_COLUMNS, for best trials (others are
+    ignored). cells: CELL_COLUMNS of what was planned, so that the report can say what is missing. test_openings: one
+    sentence per opened test set (who, when, which cell).
     """
 
     trials: pd.DataFrame

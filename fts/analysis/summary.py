@@ -133,7 +133,7 @@ def summarise_cell(study: StudyData, row: dict[str, Any], seed: int = 0) -> Cell
     rivals = _rivals(study, row, best)
     baseline = _strongest(rivals)
     prior = next((rival for rival in rivals if rival.result.name == "class prior"), None)
-    seeds = _seed_values(trials, best)
+    seeds = _seed_values(study.trials, best)
     n_looks = int(status.get("complete", 0) + status.get("pruned", 0))
     return CellSummary(
         experiment=experiment,
@@ -273,10 +273,11 @@ def _importances(trials: pd.DataFrame, seed: int) -> dict[str, list[Importance]]
 
 
 def _seed_values(trials: pd.DataFrame, best: dict[str, Any] | None) -> list[float]:
-    """Objective values of the winner and of its re-trainings with other seeds."""
+    """Objective values of the winner and of its re-trainings: other seeds, the same effective configuration."""
     if best is None:
         return []
     again = trials[(trials["kind"] == "replicate") & (trials["status"] == "complete") & trials["value"].notna()]
+    again = again[again["effective_md5"] == best["effective_md5"]]
     return [float(best["value"]), *again["value"].astype(float)]
 
 

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from fts.analysis.conclusions import answers, findings, missing
-from fts.analysis.study import StudyData
+from fts.analysis.data import best_trials
+from fts.analysis.study import StudyData, baseline_row
 from fts.analysis.summary import summarise
 from tests.analysis.tables import study, trial_rows, trial_table
 
@@ -85,8 +86,12 @@ def test_one_seed_dirty_code_and_an_opened_test_set_call_for_caution():
 
 
 def test_replicates_count_as_seeds_and_show_their_spread():
-    again = trial_table(THREE[:1], n=4, kind="replicate", seed=9)
-    data = bare(pd.concat([trial_table(THREE[:1], n=10), again], ignore_index=True))
+    search = trial_table(THREE[:1], n=10)
+    winner = best_trials(search)["effective_md5"].iloc[0]
+    again = trial_table(THREE[:1], n=4, kind="replicate", effective_md5=winner)
+    again["experiment"] = "replicate_2M_h1_threshold_1pct"
+    other = trial_table(THREE[:1], n=3, kind="replicate", effective_md5="of an older winner")
+    data = bare(pd.concat([search, again, other], ignore_index=True))
     cell = summarise(data)[0].cells[0]
     assert cell.n_seeds == 5
     assert cell.seed_sd > 0
@@ -145,3 +150,14 @@ def test_a_half_finished_matrix_says_what_is_missing():
 def test_a_table_that_lacks_its_columns_is_refused():
     with pytest.raises(ValueError, match="the cells table lacks"):
         bare(trial_table([]), cells=pd.DataFrame({"experiment": ["x"]}))
+
+
+def test_a_baseline_row_from_stored_predictions_scores_as_when_it_was_fitted():
+    data = study(THREE[:1], n=3)
+    row = data.baselines[1]
+    (frame,) = data.predictions.values()
+    stored = frame.assign(p=row.result.predictions)
+    again = baseline_row(row.task, row.horizon, row.tier, row.data_md5, "logistic regression", "last row", stored)
+    assert again.result.auc == pytest.approx(row.result.auc)
+    assert again.result.loss == pytest.approx(row.result.loss, abs=1e-6)
+    assert (again.dates == row.dates).all()
