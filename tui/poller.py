@@ -26,7 +26,7 @@ class Poller(threading.Thread):
         self.want = threading.Event()
         self._reader = Reader(path)
         self._post = post
-        self._stop = threading.Event()
+        self._over = threading.Event()
         self._failures = 0
         self._retry_at = 0.0
 
@@ -40,16 +40,16 @@ class Poller(threading.Thread):
 
     def stop(self) -> None:
         """Ends the thread; returns when its connection is closed."""
-        self._stop.set()
+        self._over.set()
         self.want.set()
         if self.is_alive():
             self.join(timeout=3)
 
     def run(self) -> None:
-        while not self._stop.is_set():
+        while not self._over.is_set():
             self.want.wait()
             self.want.clear()
-            if not self._stop.is_set() and time.monotonic() >= self._retry_at:
+            if not self._over.is_set() and time.monotonic() >= self._retry_at:
                 self._look()
         self._reader.close()
 

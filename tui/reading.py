@@ -247,8 +247,10 @@ def _log(snapshot: Snapshot, wish: Wish, memory: _Memory, db_path: Path) -> tupl
     outputs = db_path.absolute().parent.resolve()
     path = Path(trial.log_path)
     path = (path if path.is_absolute() else outputs.parent / path).resolve()
+    if not path.is_relative_to(outputs):  # the study was moved, or the row is hostile: only our own folder is read
+        path = (outputs / "logs" / path.name).resolve()
     if not path.is_relative_to(outputs):
-        return (), "", f"the log path of t{trial.number} lies outside {outputs.name}/ and is not opened"
+        return (), "", f"the log of t{trial.number} lies outside {outputs.name}/ and is not opened"
     try:
         _tail(path, memory)
     except OSError as error:

@@ -41,13 +41,17 @@ class Dialog(ModalScreen[Answer]):
     def compose(self) -> ComposeResult:
         with Vertical() as box:
             if self.has_input:
-                yield _input(self.placeholder())
+                yield _input(self.placeholder(), self.start_value())
             yield Canvas(self.palette, self.ascii_only, id="lines")
         box.border_title = words.to_ascii(self.title_text) if self.ascii_only else self.title_text
         if self.ascii_only:
             box.styles.border = ("ascii", "white")
 
     def on_mount(self) -> None:
+        self.call_after_refresh(self.ready)
+
+    def ready(self) -> None:
+        """The box and its children are there."""
         self.fit()
 
     def on_resize(self) -> None:
@@ -57,6 +61,8 @@ class Dialog(ModalScreen[Answer]):
         """As large as wanted, as small as the terminal."""
         width = max(min(self.box_width, self.app.size.width - 4), 20)
         height = max(min(self.box_height, self.app.size.height - 2 - 1 * self.has_input), 3)
+        if not self.query(Canvas):
+            return
         canvas = self.query_one(Canvas)
         canvas.styles.width, canvas.styles.height = width, height
         if self.has_input:
@@ -78,6 +84,9 @@ class Dialog(ModalScreen[Answer]):
     def placeholder(self) -> str:
         return ""
 
+    def start_value(self) -> str:
+        return ""
+
     def lines(self, width: int, height: int) -> list[Line]:
         raise NotImplementedError
 
@@ -88,8 +97,8 @@ class Dialog(ModalScreen[Answer]):
             self.dismiss(None)
 
 
-def _input(placeholder: str) -> Input:
-    field = Input(placeholder=placeholder, select_on_focus=False)
+def _input(placeholder: str, value: str) -> Input:
+    field = Input(value, placeholder=placeholder, select_on_focus=False)
     field.cursor_blink = False  # a blinking cursor sends bytes for ever
     return field
 
@@ -206,11 +215,8 @@ class Ask(Dialog[str]):
         self.box_width = 64
         self.box_height = len(wrapped(hint, 64)) or 1
 
-    def on_mount(self) -> None:
-        super().on_mount()
-        field = self.query_one(Input)
-        field.value = self.value
-        field.cursor_position = len(self.value)
+    def start_value(self) -> str:
+        return self.value
 
     def lines(self, width: int, height: int) -> list[Line]:
         return [((text, "dim"),) for text in wrapped(self.hint, width)]

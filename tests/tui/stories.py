@@ -1,0 +1,93 @@
+"""Helpers of the stories: a monitor on a real database, driven by keys, read as text."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from state import queries
+from state.db import open_database
+from tests.tui import study
+from tui import layout
+from tui.app import Monitor
+from tui.canvas import Canvas
+
+
+@asynccontextmanager
+async def monitor(path: Path, size=(80, 24), **options):
+    """(app, pilot) with the first read shown."""
+    app = Monitor(path, user=options.pop("user", study.USER), **options)
+    async with app.run_test(size=size) as pilot:
+        await until(lambda: app.reading is not None or app.problem, pilot)
+        yield app, pilot
+
+
+async def until(true: Callable[[], object], pilot=None, patience_s: float = 15.0) -> None:
+    """Waits for something to become true; the stories name no times of their own."""
+    end = asyncio.get_running_loop().time() + patience_s
+    while not true():
+        assert asyncio.get_running_loop().time() < end, f"still not true: {true}"
+        await (pilot.pause(0.02) if pilot else asyncio.sleep(0.02))
+
+
+async def press(pilot, *keys: str) -> None:
+    """Keys, one after another, each handled."""
+    for key in keys:
+        await pilot.press(key)
+    await pilot.pause()
+
+
+def shown(app: Monitor) -> str:
+    """The text of the base screen."""
+    canvas = app.screen_stack[0].query_one("#front", Canvas)
+    return layout.text(canvas.lines, app.ascii_only)
+
+
+def on_screen(app: Monitor) -> str:
+    """The text the terminal shows, dialogs included: what Textual's compositor would send."""
+    strips = compositor_lines(app)
+    return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+
+def compositor_lines(app: Monitor) -> list:
+    """The only use of Textual's private compositor; test_the_terminal_shows_the_painted_lines guards it."""
+    return app.screen._compositor.render_strips(app.size)
+
+
+def dialog_text(app: Monitor) -> str:
+    """The lines of the dialog on top."""
+    return layout.text(app.screen.query_one("#lines", Canvas).lines)
+
+
+def opened(app: Monitor, kind: type) -> bool:
+    """A dialog of this kind is on top and painted."""
+    return isinstance(app.screen, kind) and any(canvas.lines for canvas in app.screen.query("#lines"))
+
+
+def rows(path: Path) -> dict[str, str]:
+    """Cell name: status, from the database itself."""
+    db = open_database(path, readonly=True)
+    try:
+        return {f"{job.budget}/h{job.horizon}": str(job.status) for job in queries.jobs(db)}
+    finally:
+        db.close()
+
+
+def waiting(path: Path) -> list[str]:
+    """The cells in line, by rank."""
+    db = open_database(path, readonly=True)
+    try:
+        return [f"{job.budget}/h{job.horizon}" for job in queries.jobs(db, ["queued", "paused"])]
+    finally:
+        db.close()
+
+
+def verbs(path: Path, last: int = 1) -> list[str]:
+    """The latest verbs of the journal."""
+    db = open_database(path, readonly=True)
+    try:
+        return [str(event.verb) for event in queries.events(db, limit=last)]
+    finally:
+        db.close()
