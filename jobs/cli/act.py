@@ -234,14 +234,18 @@ def fitting(action: Action, snapshot: Snapshot, wanted: Sequence[str]) -> list[J
 
 
 def ask(action: Action, snapshot: Snapshot, jobs: Sequence[Job], yes: bool) -> None:
-    """A question at a terminal, with the price; in a script nobody is asked. Raises Abort on no."""
+    """A question at a terminal, with the price. In a script nobody is asked; what is for ever needs -y there.
+
+    Raises Abort on no, UsageError where the answer is missing.
+    """
     price = action.price(snapshot, jobs)
     many = len(jobs) > LISTED and action.level != "L0"
-    if (
-        yes
-        or not sys.stdin.isatty()
-        or not (many or (price is not None and (action.asks(jobs) or action.id == "undo")))
-    ):
+    wanted = many or (price is not None and (action.asks(jobs) or action.id == "undo"))
+    if yes or not wanted:
+        return
+    if not sys.stdin.isatty():
+        if action.level == "L3" and action.needs_jobs:
+            raise click.UsageError(f"{action.label}: {price}; give -y to say yes where nobody can be asked")
         return
     for job in jobs if many else ():
         say(f"  {job.id}  {job.experiment}  {job.status}")

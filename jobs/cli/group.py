@@ -76,11 +76,12 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Results and records",
         (
-            Entry("report", "papers:report", "one page with figures, tables and provenance"),
-            Entry("train", "papers:train", "train the final model of a trial"),
-            Entry("predict", "papers:predict", "predictions of a finished trial"),
-            Entry("replicate", "papers:replicate", "run the best configuration again with other seeds"),
-            Entry("script", "papers:script", "write a script that runs one trial by hand"),
+            Entry("report", "report:report", "one page with figures, tables and provenance"),
+            Entry("train", "final:train", "final model of a cell's winner, on training and validation"),
+            Entry("predict", "final:predict", "probabilities of a final model for new bars"),
+            Entry("replicate", "final:replicate", "the winner again with other seeds: how much is luck"),
+            Entry("unseal", "final:unseal", "open a cell's test set: once, for ever, recorded"),
+            Entry("script", "script:script", "write a script that runs one trial by hand"),
             Entry("export", "keep:export", "rewrite the JSON and CSV files from the database"),
             Entry("snapshot", "window:snapshot", "a screen of the monitor as svg, png or txt"),
         ),

@@ -169,6 +169,11 @@ ACTIONS: tuple[Action, ...] = (
         "A line in the journal, of one job or of the study.", rules.always, rules.free, doing.note,
     ),
     Action(
+        "unseal", None, "open the test set", "jobs", "L3", Verb.UNSEALED, "fts unseal {jobs}",
+        "Open a cell's test set for its best trial: once and for ever.",
+        rules.can_unseal, rules.price_of_unseal, doing.unseal,
+    ),
+    Action(
         "enqueue", "e", "enqueue", "study", "L1", Verb.ENQUEUED, "fts enqueue --matrix",
         "Put a cell or the matrix in line; each cell is tried with one step first.",
         rules.always, rules.free, doing.enqueue,

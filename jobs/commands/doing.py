@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jobs.person import this_person
-from state.errors import StateError
+from state.errors import StateError, WrongStatus
 from state.values import Change
 
 Ids = tuple[int, ...]
@@ -94,6 +94,20 @@ def redo(db: Any, ids: Ids, who: str | None, dry_run: bool, n: int = 1) -> Chang
 
 def acknowledge(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
     return _transitions().acknowledge(db, who or this_person(), ids or None, dry_run=dry_run)
+
+
+def unseal(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    """For the best trial of one cell; a dry run only says so."""
+    from state import queries
+
+    if len(ids) != 1:
+        raise WrongStatus("the test set is opened for one cell at a time")
+    job = queries.job(db, ids[0])
+    if job.best_trial is None:
+        raise WrongStatus(f"job {job.id} has no complete trial, so there is nothing to evaluate")
+    if dry_run:
+        return Change(f"would open the test set of {job.experiment} for trial {job.best_trial}", None, ids, True)
+    return _transitions().unseal(db, job.id, job.best_trial, who=who)
 
 
 def note(db: Any, ids: Ids, who: str | None, dry_run: bool, text: str = "") -> Change:

@@ -49,6 +49,15 @@ def retryable(job: Job | None, snapshot: Snapshot) -> str | None:
     return None if job.status in (JobStatus.FAILED, JobStatus.CANCELLED) else _is(job)
 
 
+def can_unseal(job: Job | None, snapshot: Snapshot) -> str | None:
+    assert job is not None
+    if job.kind != "cell":
+        return f"{words.cell_name(job)} is no cell"
+    if job.best_trial is None:
+        return f"{words.cell_name(job)} has no complete trial"
+    return None if job.status is JobStatus.DONE else _is(job)
+
+
 def queue_runs(job: Job | None, snapshot: Snapshot) -> str | None:
     return f"the queue is paused already: {snapshot.queue_paused_reason or '-'}" if snapshot.queue_paused else None
 
@@ -117,6 +126,11 @@ def price_of_cancel(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
 def price_of_retry(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     again = [job for job in jobs if job.cause is not None and job.attempt > 1]
     return f"{words.cell_name(again[0])} has ended before with: {again[0].cause}" if again else None
+
+
+def price_of_unseal(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    names = ", ".join(f"{words.cell_name(job)} (t{job.best_trial})" for job in jobs)
+    return f"the test set of {names} is looked at: it cannot be sealed again, and every later choice for it is tainted"
 
 
 def price_of_pause_queue(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:

@@ -1,0 +1,96 @@
+"""The commands after a search: other seeds for the winner, the final model, predictions, the one look at the test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobs.cli.act import act, common, writing
+from jobs.cli.errors import NothingThere
+from jobs.cli.group import here
+from jobs.cli.output import emit, emit_json, say
+from jobs.cli.selection import one_job
+from jobs.glance import words
+from state import queries
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+
+
+@click.command()
+@click.argument("cell")
+@click.option("--from-trial", type=int, metavar="N", help="this trial instead of the best one")
+@AS_JSON
+def train(cell: str, from_trial: int | None, as_json: bool) -> None:
+    """Put the final training of CELL's winner in line: on training and validation windows together.
+
+    The model comes to outputs/models; its test set stays sealed until `fts unseal CELL`.
+    """
+    from jobs.winners import train_spec, winner  # here, not above: --help needs none of it
+
+    follow(cell, as_json, lambda db, job: train_spec(job, winner(db, job, from_trial)))
+
+
+@click.command()
+@click.argument("cell")
+@click.option("--seeds", default=5, show_default=True, type=click.IntRange(1, 1000), help="trainings")
+@click.option("--from-trial", type=int, metavar="N", help="this trial instead of the best one")
+@AS_JSON
+def replicate(cell: str, seeds: int, from_trial: int | None, as_json: bool) -> None:
+    """Put CELL's winning configuration in line again with other seeds: how much of its score is luck."""
+    from jobs.winners import replicate_spec, winner  # here, not above: --help needs none of it
+
+    follow(cell, as_json, lambda db, job: replicate_spec(job, winner(db, job, from_trial), seeds))
+
+
+def follow(cell: str, as_json: bool, spec_of: Any) -> None:
+    """Freezes the job that follows a cell and puts it in line, unless it waits already or has been done."""
+    from jobs.commands.matrix import write
+    from jobs.winners import same_job
+
+    with writing() as db:
+        jobs = [job for job in queries.jobs(db) if job.kind == "cell"]
+        spec = spec_of(db, one_job(jobs, cell))
+        if (done := same_job(queries.jobs(db), spec)) is not None:
+            job_id, created = done.id, False
+        else:
+            (written,) = write(db, [spec])
+            job_id, created = written.job_id, written.created
+    if as_json:
+        return emit_json("enqueued", [{"job": job_id, "experiment": spec.experiment, "created": created}])
+    repeated = f"trial {spec.origin['trial']} of {spec.origin['experiment']}"
+    state = "is in line" if created else "is there already"
+    return emit(f"job {job_id} ({spec.experiment}) repeats {repeated} and {state}; `fts worker` runs it")
+
+
+@click.command()
+@click.argument("cell")
+@common
+def unseal(cell: str, **flags: Any) -> None:
+    """Open the test set of CELL for its best trial: once and for ever, and it stands in every table after that."""
+    act("unseal", (cell,), flags)
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--vix", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="VIX closes, for tier c")
+@AS_JSON
+def predict(model: Path, file: Path, vix: Path | None, as_json: bool) -> None:
+    """Probabilities of a final MODEL (a folder, or its name in outputs/models) for the bars in FILE, as CSV."""
+    folder = model if model.is_dir() else here().outputs / "models" / model
+    if not folder.is_dir():
+        models = here().outputs / "models"
+        known = ", ".join(sorted(path.name for path in models.iterdir())) if models.is_dir() else "none yet"
+        raise NothingThere(f"there is no model {str(model)!r} (there is: {known}); `fts train CELL` makes one")
+    from fts.search.predict import load_model, predict_file  # here, not above: torch
+
+    predicted = predict_file(load_model(folder), file, vix)
+    for warning in predicted.warnings:
+        say(warning)
+    days = [(f"{day:%Y-%m-%d}", float(p)) for day, p in predicted.table.itertuples(index=False)]
+    if as_json:
+        return emit_json("predictions", [{"date": day, "p": p} for day, p in days])
+    say(f"{words.count(len(days), 'day')}, probability that the label is 1")
+    return emit("\n".join(["date,p", *(f"{day},{p:.6f}" for day, p in days)]))
