@@ -113,7 +113,7 @@ def make_cells(
     commit, dirty = code_version()
     cells = []
     for budget in budgets:
-        space = _space(budget, data.n_features, fields)
+        space = _space(budget, data.n_features)
         for horizon in horizons:
             spec = CellSpec(
                 experiment=f"phase6a_{budget}_h{horizon}_{task}",
@@ -206,7 +206,7 @@ def _git(root: Path, *words: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _space(budget: str, n_features: int, fields: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _space(budget: str, n_features: int) -> dict[str, dict[str, Any]]:
     from fts.model.budgets import BUDGETS as KNOWN
     from fts.search.space import space_for  # here, not above: it imports optuna
 
