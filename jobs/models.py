@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from fts.search.spec import CellSpec, trial_folder
+from jobs.exports import iso
 from jobs.settings import Places
-from state import queries
-from state.values import Job, TrialStatus
+from state import queries, transitions
+from state.errors import WrongStatus
+from state.values import Job, Opening, TrialStatus
 
 
 def opened_by(db: Any, train: CellSpec) -> str | None:
@@ -21,7 +23,39 @@ def opened_by(db: Any, train: CellSpec) -> str | None:
     opened = queries.opening(db, str(train.origin.get("experiment")))
     if opened is None or opened.scores is not None or opened.trial != train.origin.get("trial"):
         return None
-    return f"{opened.who} at {opened.at:.0f}"
+    return opener(opened)
+
+
+def opener(opened: Opening) -> str:
+    return f"{opened.who} at {iso(opened.at)}"
+
+
+def judge(db: Any, places: Places, experiment: str, who: str) -> dict[str, Any] | None:
+    """Evaluates the final model of an opened cell on its test set, once; None: no such model has been trained yet.
+
+    Raises WrongStatus while the test set is sealed, and what evaluate_test raises.
+    """
+    opened = queries.opening(db, experiment)
+    if opened is None:
+        raise WrongStatus(f"the test set of {experiment} is sealed; `fts final` opens it")
+    if opened.scores is not None:
+        return opened.scores
+    folder = next((model_folder(places, job) for job in final_jobs(db, opened)), None)
+    if folder is None or not folder.is_dir():
+        return None
+    from fts.analysis.sealed import evaluate_test  # here, not above: torch, and only this command needs it
+
+    scores = evaluate_test(folder, places.data, opener(opened))
+    transitions.record_test(db, experiment, scores, who)
+    return scores
+
+
+def final_jobs(db: Any, opened: Opening) -> list[Job]:
+    """Finished train jobs of the trial that the test set was opened for, the newest first."""
+    wanted = (opened.experiment, opened.trial)
+    jobs = [job for job in queries.jobs(db, ["done"]) if job.kind == "train"]
+    same = [job for job in jobs if (job.spec["origin"].get("experiment"), job.spec["origin"].get("trial")) == wanted]
+    return sorted(same, key=lambda job: -job.id)
 
 
 def model_folder(places: Places, train: Job) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 from fts.search.spec import CellSpec, TrialSpec, seed_for
 from jobs.commands import baselines
 from jobs.process import ChildError, ChildProcess
-from jobs.settings import BASELINE_MODULE, TRIAL_MODULE, Places, best_device
+from jobs.settings import BASELINE_MODULE, MODULES, Places, best_device
 
 ROWS = 64  # windows in the one step
 TRIED = ("tiny", "2M", "20M")  # budgets small enough to be tried for real
@@ -34,15 +34,17 @@ class Checked:
 
 
 def check_cells(places: Places, cells: Iterable[CellSpec]) -> Iterator[Checked]:
-    """One answer per cell, as it comes. One trial process serves them all, because importing torch costs seconds."""
+    """One answer per cell, as it comes. One process serves all cells of a kind, because importing torch costs seconds."""
     with tempfile.TemporaryDirectory(prefix="fts-dry-run-") as folder, contextlib.ExitStack() as stack:
-        trial = stack.enter_context(contextlib.closing(_TrialProcess(places, Path(folder), TRIAL_MODULE)))
-        baseline = stack.enter_context(contextlib.closing(_TrialProcess(places, Path(folder), BASELINE_MODULE)))
+        tried: dict[tuple[str, ...], _TrialProcess] = {}
         for cell in cells:
-            if cell.kind == "baseline":
-                yield baseline.check(cell)
-            else:
-                yield trial.check(cell) if cell.budget in TRIED else check_on_paper(cell)
+            module = MODULES[cell.kind]
+            if module != BASELINE_MODULE and cell.budget not in TRIED:
+                yield check_on_paper(cell)
+                continue
+            if module not in tried:
+                tried[module] = stack.enter_context(contextlib.closing(_TrialProcess(places, Path(folder), module)))
+            yield tried[module].check(cell)
 
 
 class _TrialProcess:

@@ -1,0 +1,27 @@
+"""`fts report`: one page with figures, tables and the provenance of every number."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from jobs.cli.group import here
+from jobs.cli.look import reading
+from jobs.cli.output import emit, emit_json
+
+
+@click.command()
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="folder  [default: outputs/report]")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+def report(out: Path | None, as_json: bool) -> None:
+    """Write the page that says what these numbers show and what they do not, with its tables as CSV and JSON.
+
+    Works at any time: what is missing is named. It reads no test label.
+    """
+    from jobs.report import make_report  # here, not above: --help needs no database code
+
+    with reading() as db:
+        page = make_report(db, here(), now=time.time())
+    return emit_json("report", {"page": str(page)}) if as_json else emit(str(page))

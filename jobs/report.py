@@ -1,0 +1,131 @@
+"""Fills a report from the database: trials, curves, baselines, predictions and openings, as the analysis wants them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.exports import best_of, iso
+from jobs.margins import predictions_path
+from jobs.settings import Places
+from state import queries
+from state.values import Job, JobStatus, Opening, Trial, TrialStatus
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fts.analysis.study import BaselineRow, StudyData
+
+log = logging.getLogger("fts.report")
+
+
+def make_report(db: Any, places: Places, folder: Path | None = None, now: float | None = None) -> Path:
+    """Writes outputs/report (or `folder`) and returns the page; half a matrix is reported as half a matrix."""
+    from fts.analysis.report import write_report  # here, not above: pandas and matplotlib, seconds
+
+    return write_report(study_data(db, places, now), folder or places.outputs / "report")
+
+
+def study_data(db: Any, places: Places, now: float | None = None) -> StudyData:
+    """Everything the analysis reads, from one consistent look at the database and the stored predictions."""
+    import pandas as pd
+
+    from fts.analysis.study import CELL_COLUMNS, EPOCH_COLUMNS, StudyData
+
+    with db.read():
+        jobs = [job for job in queries.jobs(db) if job.status is not JobStatus.CANCELLED]
+        jobs.sort(key=lambda job: job.id)
+        trials = {job.id: queries.trials(db, job.id) for job in jobs}
+        cells = newest_cells(jobs)
+        epochs = [
+            {"experiment": job.experiment, "number": trial.number, **asdict(epoch)}
+            for job in cells
+            for trial, curve in queries.history(db, job.id)
+            for epoch in curve
+        ]
+        openings = queries.openings(db)
+    rows = [trial_row(job, trial) for job in jobs for trial in trials[job.id]]
+    planned = [
+        {name: str(job.status) if name == "status" else getattr(job, name) for name in CELL_COLUMNS} for job in cells
+    ]
+    return StudyData(
+        trials=pd.DataFrame(rows),
+        epochs=pd.DataFrame(epochs) if epochs else pd.DataFrame(columns=list(EPOCH_COLUMNS)),
+        baselines=tuple(baseline_rows(places, [(job, trials[job.id]) for job in jobs if job.kind == "baseline"])),
+        predictions=dict(best_predictions(places, [(job, trials[job.id]) for job in cells])),
+        cells=pd.DataFrame(planned, columns=list(CELL_COLUMNS)),
+        test_openings=tuple(opening_sentence(opening) for opening in openings),
+        source=f"database {places.db.name}, {len(jobs)} jobs, {len(rows)} trials",
+        made_at="" if now is None else f"made {iso(now)}",
+    )
+
+
+def trial_row(job: Job, trial: Trial) -> dict[str, Any]:
+    """A trial as one row, with what its job says about it."""
+    of_job = ("experiment", "kind", "budget", "horizon", "task", "tier")
+    return {
+        "job": job.id,
+        **{name: getattr(job, name) for name in of_job},
+        **asdict(trial),
+        "status": str(trial.status),
+    }
+
+
+def newest_cells(jobs: Iterable[Job]) -> list[Job]:
+    """One job per experiment: the latest, when a cell was put in line again with another specification."""
+    latest = {job.experiment: job for job in sorted(jobs, key=lambda job: job.id) if job.kind == "cell"}
+    return list(latest.values())
+
+
+def baseline_rows(places: Places, ran: Iterable[tuple[Job, Iterable[Trial]]]) -> Iterator[BaselineRow]:
+    """The stored predictions of every baseline, scored again."""
+    from fts.analysis.study import baseline_row
+
+    for job, trials in ran:
+        for trial in trials:
+            table = stored(places, job, trial)
+            if table is not None:
+                what = (trial.data_md5 or "", trial.params["model"], trial.params["inputs"])
+                seconds = (trial.ended_at or trial.started_at) - trial.started_at
+                yield baseline_row(job.task, job.horizon, job.tier, *what, table, seconds)
+
+
+def best_predictions(
+    places: Places, cells: Iterable[tuple[Job, Iterable[Trial]]]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """trial name -> date, y, p of the best trial of each cell."""
+    from fts.analysis.data import trial_name
+
+    for job, trials in cells:
+        best = best_of(job, trials)
+        table = None if best is None else stored(places, job, best)
+        if best is not None and table is not None:
+            yield trial_name(job.experiment, best.number), table
+
+
+def stored(places: Places, job: Job, trial: Trial) -> pd.DataFrame | None:
+    """A complete trial's predictions; None when there are none that can be read, which the report then says."""
+    from fts.analysis.study import BadPredictions, read_predictions
+
+    if trial.status is not TrialStatus.COMPLETE:
+        return None
+    try:
+        return read_predictions(predictions_path(places, job, trial))
+    except (OSError, ValueError, BadPredictions) as error:  # pyarrow's errors are ValueErrors and OSErrors
+        log.warning("%s trial %d has no usable predictions: %s", job.experiment, trial.number, error)
+        return None
+
+
+def opening_sentence(opening: Opening) -> str:
+    """`ada@lab opened it for phase6a_2M_h1_threshold_1pct, trial 7, at 2026-11-22T10:00:00+00:00: AUC 0.61 [...]`."""
+    said = f"{opening.who} opened it for {opening.experiment}, trial {opening.trial}, at {iso(opening.at)}"
+    scores = opening.scores
+    if scores is None:
+        return f"{said}; not evaluated yet"
+    return (
+        f"{said}: AUC {scores['auc']:.3f} [{scores['auc_low']:.3f}, {scores['auc_high']:.3f}], log loss "
+        f"{scores['loss']:.4f} against {scores['prior_loss']:.4f} of the class prior, on {scores['n']} windows"
+    )
