@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from jobs.admission import allowed_bytes
 from jobs.attempt import End
 from jobs.guard import Action, Guard, GuardState, MemoryLimits, Thresholds
 from jobs.process import ChildProcess
@@ -22,7 +23,6 @@ from state.values import Claim, Trial
 
 log = logging.getLogger("fts.worker")
 
-SHARE = 0.85  # of the available memory that trials may plan with
 RECYCLE_AT = 1.5  # times the memory the process held after its first trial: something grew that should not
 QUIT_GRACE_S = 10.0
 COOL_LOOK_S = 1.0
@@ -44,7 +44,6 @@ class Slot:
         if self._child is not None and self._child.poll() is None and module == self._module:
             return self._child
         self.close()
-        allowed = self.memory_limit()
         # no address-space limit: torch reserves far more than it uses; the watchdog watches what is resident
         self._child = ChildProcess(
             [sys.executable, *module],
@@ -52,9 +51,8 @@ class Slot:
             threads=self.settings.threads,
         )
         self._module = module
-        limits = MemoryLimits.for_trial(allowed, psutil.virtual_memory().total)
         pace = PaceLimits(**self.settings.stall)  # type: ignore[arg-type]  # its integer fields are not offered
-        self._watchdog = Watchdog(self._child, limits, self.sensors, self.guard, pace=pace)
+        self._watchdog = Watchdog(self._child, self.limits(), self.sensors, self.guard, pace=pace)
         self._watchdog.memory.start()
         self._first_rss = None
         return self._child
@@ -64,15 +62,25 @@ class Slot:
         assert self._child is not None and self._watchdog is not None, "a trial process must run before it is watched"
         batch = int(trial.effective.get("effective_batch", 1))
         device, threads = trial.device or self.settings.device, trial.threads or self.settings.threads
+        self._watchdog.limit_memory(self.limits())
         self._watchdog.begin_trial(queries.usual_step_s(db, trial.architecture, batch, device, threads))
         return Watch(db, claim, trial, self._child, self._watchdog)
 
-    def memory_limit(self) -> int:
-        """Bytes one trial of this slot may plan with, the same for every slot."""
+    def plan_limit(self) -> int | None:
+        """Bytes a trial may plan with on its device, the same for every slot; None: nobody knows."""
         if self.settings.memory_limit is not None:
             return self.settings.memory_limit
-        held = self.rss()
-        return int(SHARE * (psutil.virtual_memory().available + held) / self.settings.slots)
+        return allowed_bytes(self.sensors.read(), self.settings.slots, held_by_trials(), self.settings.device)
+
+    def limits(self) -> MemoryLimits:
+        """What the watchdog keeps the trial's tree within: of the machine's memory, whatever the device."""
+        reading, chosen = self.sensors.read(), self.settings.memory_limit
+        if self.settings.device == "cuda":
+            chosen = None  # the flag then is about GPU memory
+        allowed = chosen or allowed_bytes(reading, self.settings.slots, held_by_trials())
+        if allowed is None or reading.total is None:
+            return MemoryLimits()
+        return MemoryLimits.for_trial(allowed, reading.total)
 
     def cool_down(self, db: Any, worker_id: int, ordered: Callable[[], bool]) -> None:
         """Blocks until the machine is cool enough to train again, or somebody wants something else."""
@@ -116,6 +124,11 @@ class Slot:
         """Seconds of the latest optimizer step, for the sample row."""
         latest = self._watchdog.latest if self._watchdog is not None else None
         return latest.step_s if latest is not None else None
+
+
+def held_by_trials() -> int:
+    """Resident bytes of every trial of this worker: what they hold is not lost to the next plan."""
+    return sum(resident(process) for process in psutil.Process().children(recursive=True))
 
 
 def resident(process: psutil.Process) -> int:

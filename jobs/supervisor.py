@@ -15,12 +15,15 @@ from typing import Any
 
 from fts.analysis.baselines import BASELINES
 from fts.search.prune import should_prune
+from fts.search.recipe import CannotFit, shrunk
 from fts.search.spec import CellSpec, TrialSpec, config_md5, effective_config, seed_for
 from fts.search.spec import trial_folder as folder_of
 from fts.search.suggest import PastTrial, suggest
 from jobs import exports, margins
+from jobs.admission import TRAINS, recipe_for
 from jobs.attempt import Attempt, End, Wish
 from jobs.commands.matrix import code_version
+from jobs.guard import size
 from jobs.models import opened_by, publish
 from jobs.process import ChildProcess
 from jobs.settings import MODULES, Places, WorkerSettings
@@ -90,6 +93,8 @@ class Supervisor:
             transitions.pause_running(self.db, self.claim)
         elif wish.reason == "cancel":
             transitions.cancel_running(self.db, self.claim)
+        elif wish.reason == "cannot fit":
+            transitions.hold_job(self.db, self.claim, wish.message)
         elif wish.reason == "disk":
             transitions.release_job(self.db, self.claim, Cause.DISK, wish.message)
             transitions.pause_queue(self.db, f"disk full: {wish.message}", who="watchdog")
@@ -188,8 +193,11 @@ class Supervisor:
         if trial.status == TrialStatus.COMPLETE:  # an identical twin had run
             return None
         self.tell("trial", {"job": self.job, "trial": trial})
-        spec = self._spec(trial)
         stalls = deaths = 0
+        try:
+            spec = self._spec(trial)
+        except CannotFit as refused:  # before any process has started
+            return Wish("cannot fit", f"t{trial.number} {trial.architecture} {refused}")
         while True:
             end = self._attempt(trial, spec)
             reason = self._reason(trial, end)
@@ -206,16 +214,18 @@ class Supervisor:
                 self.slot.cool_down(self.db, self.claim.worker_id, lambda: self.ordered(self.job.id) is not None)
                 if order := self.ordered(self.job.id):
                     return Wish(order)
-            spec = self._again(trial, spec, reason, message_of(end))
+            again = self._again(trial, spec, reason, message_of(end))
+            if again is None:
+                leanest = f"t{trial.number} {trial.architecture} has no leaner recipe left"
+                return Wish("cannot fit", f"{leanest}: {message_of(end)}")
+            spec = again
 
     def _reason(self, trial: Trial, end: End) -> str | None:
         """Why the trial must be left or tried again; None: it has ended."""
         if end.how in ("result", "pruned"):
             return None
         if end.how == "failed":
-            cause = end.facts.get("cause")
-            micro_batch = self._reread(trial).micro_batch or 1
-            return "disk" if cause == Cause.DISK else "shrink" if cause == OOM and micro_batch > 1 else None
+            return {"disk": "disk", "out of memory": "shrink"}.get(str(end.facts.get("cause")))
         return end.wish.reason if end.wish else "died"
 
     def _attempt(self, trial: Trial, spec: TrialSpec) -> End:
@@ -234,6 +244,8 @@ class Supervisor:
                 if (value := fact[self.cell.objective]) is not None:
                     curve[fact["epoch"]] = value
                 return "prune" if should_prune(self.cell.pruner, history, trial.number, curve, self.maximize) else None
+            if kind == "probe":
+                return self._record_probe(trial, spec, fact)
             if kind == "checkpoint":
                 kept = ("step", "epoch", "path", "bytes", "md5", "seconds")
                 transitions.record_checkpoint(self.db, self.claim, trial.id, **{name: fact[name] for name in kept})
@@ -261,6 +273,16 @@ class Supervisor:
             return Wish("data error", str(clash), kill=True)
         return None
 
+    def _record_probe(self, trial: Trial, spec: TrialSpec, fact: dict[str, Any]) -> Wish | None:
+        """What the first steps really took; more than it may, and the trial goes on with a leaner recipe."""
+        measured = fact.get("measured")
+        if measured is None:
+            return None
+        transitions.record_progress(self.db, self.claim, trial.id, {"peak_bytes": measured})
+        if spec.memory_limit is None or measured <= spec.memory_limit or self.cell.kind not in TRAINS:
+            return None
+        return Wish("shrink", f"its first steps took {size(measured)}, {size(spec.memory_limit)} allowed")
+
     def _record_epoch(self, trial: Trial, fact: dict[str, Any]) -> None:
         epoch = {name: value for name, value in fact.items() if name not in ("fact", "number")}
         try:
@@ -270,33 +292,39 @@ class Supervisor:
         self.tell("epoch", {"job": self.job, "trial": trial, "epoch": fact})
 
     def _spec(self, trial: Trial) -> TrialSpec:
+        """What the trial process gets; raises CannotFit if no recipe fits into the memory there is."""
+        device, limit = trial.device or self.settings.device, self.slot.plan_limit()
+        recipe = trial.recipe if limit is None else recipe_for(self.cell, trial.params, trial.recipe, limit, device)
         return TrialSpec(
             cell=self.cell,
             number=trial.number,
             params=trial.params,
             seed=trial.seed,
             threads=trial.threads or self.settings.threads,  # a resumed trial keeps its own: it decides the last bits
-            device=trial.device or self.settings.device,
+            device=device,
             data_root=str(self.places.data),
             folder=str(folder_of(self.places.outputs, self.job.experiment, self.job.id, trial.number)),
             log_path=str(self.places.logs / f"{self.job.experiment}_{self.job.id}_t{trial.number:04d}.log"),
-            recipe=trial.recipe,
-            memory_limit=self.slot.memory_limit(),
+            recipe=recipe,
+            memory_limit=limit,
             resume=True,  # from a checkpoint if there is one
             checkpoint_every_s=self.settings.checkpoint_every_s,
             opened_by=opened_by(self.db, self.cell) if self.cell.kind == "train" else None,
         )
 
-    def _again(self, trial: Trial, spec: TrialSpec, reason: str, message: str) -> TrialSpec:
-        """The spec of the next attempt: from the checkpoint, after a shrink with half the micro-batch."""
-        now = self._reread(trial)
+    def _again(self, trial: Trial, spec: TrialSpec, reason: str, message: str) -> TrialSpec | None:
+        """The spec of the next attempt: from the checkpoint, after a shrink with less memory; None: none is leaner."""
+        recipe = self._reread(trial).recipe or spec.recipe
+        if reason in ("shrink", "kill"):
+            recipe = shrunk(self.cell, recipe or {})
+            if recipe is None:
+                return None
+            message += f"; now batch={batch_of(recipe, self.cell)}"
         words = f"t{trial.number} goes on from its checkpoint: {reason}{f', {message}' if message else ''}"
-        transitions.record_intervention(
-            self.db, self.claim, "trial_restarted", words, {"reason": reason}, trial_id=trial.id
-        )
+        data = {"reason": reason, "recipe": recipe}
+        transitions.record_intervention(self.db, self.claim, "trial_restarted", words, data, trial_id=trial.id)
         self.tell("note", {"text": f"{self.job.experiment} {words}"})
-        spec = replace(spec, recipe=now.recipe)
-        return spec.halved(now.micro_batch) if reason in ("shrink", "kill") and now.micro_batch else spec
+        return replace(spec, recipe=recipe)
 
     def _close(self, trial: Trial, end: End) -> None:
         """Write how the trial ended."""
@@ -325,9 +353,8 @@ class Supervisor:
 
 
 FROM_WINNER = {"replicate": "replicate", "train": "final"}  # kinds that repeat a winner -> purpose of their seeds
-OOM = Cause.OUT_OF_MEMORY
 LEAVES = ("lost", "stop", "pause", "cancel", "disk", "drain")  # wishes that end this claim
-LEFT = {"pause": "paused", "cancel": "cancelled", "disk": "stopped: disk full"}
+LEFT = {"cannot fit": "held: too large", "pause": "paused", "cancel": "cancelled", "disk": "stopped: disk full"}
 STARTED_FACTS = (
     "n_params", "n_train", "n_val", "n_pos", "prior_loss", "label_md5", "base_rate", "data_md5", "torch_version",
     "host", "device", "threads", "micro_batch", "accumulation", "recipe", "predicted_bytes",
@@ -359,6 +386,11 @@ def best_so_far(epochs: Sequence[Epoch], objective: str, maximize: bool) -> dict
         "val_loss": best.val_loss,
         "val_auc": best.val_auc,
     }
+
+
+def batch_of(recipe: dict[str, Any], cell: CellSpec) -> str:
+    micro_batch = int(recipe["micro_batch"])
+    return f"{micro_batch}x{math.ceil(cell.effective_batch / micro_batch)}"
 
 
 def message_of(end: End) -> str:

@@ -100,6 +100,10 @@ class Watchdog:
         """End the sampling thread; the sensors stay open, they belong to the worker."""
         self.memory.close()
 
+    def limit_memory(self, limits: MemoryLimits) -> None:
+        """Other limits from now on: what is available has changed since the process started."""
+        self.limits = self.memory.limits = limits
+
     def begin_trial(self, usual_step_s: float | None = None) -> None:
         """The process starts another trial: `usual_step_s` is what a step of its shape took so far, None: unknown."""
         self.pace = Pace(self.pace_limits, usual_step_s)

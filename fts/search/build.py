@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from fts.analysis.intervals import TooFewSamples, auc_interval
-from fts.model.architecture import Architecture, ModelConfig
+from fts.model.architecture import ModelConfig
 from fts.model.patchtst import PatchTST
 from fts.search import dataset
 from fts.search.evidence import cell_data, data_facts, peak_bytes, write_predictions
+from fts.search.recipe import Recipe, model_config, plan_for, predict
 from fts.search.spec import TrialSpec, effective_config
 from fts.training.config import TrainConfig
 from fts.training.trainer import Trainer, TrainingData
@@ -78,8 +79,18 @@ class BuiltTrial:
             "val_auc": best.val_auc if best else None,
             "auc_low": low,
             "auc_high": high,
-            "peak_bytes": peak_bytes(),
+            "peak_bytes": self.measured_bytes(),
         }
+
+    def probe(self) -> dict[str, int | None]:
+        """What the first optimizer steps took, beside what was predicted (lesson 8); bytes."""
+        return {"predicted": self.predicted_bytes, "measured": self.measured_bytes()}
+
+    def measured_bytes(self) -> int | None:
+        """The largest number of bytes so far: of the process, or of the GPU where it trains on one."""
+        if self.train_config.device == "cuda":
+            return torch.cuda.max_memory_reserved()
+        return peak_bytes()
 
     def _interval(self) -> tuple[float | None, float | None]:
         p = self.trainer.val_predictions
@@ -108,26 +119,21 @@ def assemble(
     """A trial of these data; `training` replaces fields of its TrainConfig."""
     cell = spec.cell
     torch.set_num_threads(spec.threads)
-    model_config = ModelConfig(
-        Architecture.parse(spec.params["architecture"]),
-        n_features=len(data.feature_names),
-        context=cell.context,
-        patch=cell.patch,
-        stride=cell.stride,
-        dropout=spec.params["dropout"],
-        norm=cell.norm,
-        channel_independent=cell.channel_independent,
-    )
-    recipe, predicted = choose_recipe(spec, model_config)
+    config = model_config(cell, spec.params["architecture"], len(data.feature_names), spec.params["dropout"])
+    recipe, predicted = choose_recipe(spec, config)
     train_config = replace(make_train_config(spec, recipe, data), **training)
     torch.manual_seed(spec.seed)
-    trainer = Trainer(PatchTST(model_config, spec.seed), tensors(data), train_config, prior_loss=data.prior_loss)
+    trainer = Trainer(PatchTST(config, spec.seed), tensors(data), train_config, prior_loss=data.prior_loss)
     return built_as(spec, data, train_config, trainer, recipe, predicted)
 
 
 def choose_recipe(spec: TrialSpec, config: ModelConfig) -> tuple[dict[str, Any], int | None]:
-    """The recipe the spec fixes, completed by the default: the whole batch at once."""
-    return {"micro_batch": spec.cell.effective_batch, **(spec.recipe or {})}, None
+    """The recipe the spec fixes, else the memory plan's, else the whole batch at once; and the predicted bytes."""
+    if spec.recipe is None and spec.memory_limit is not None:
+        found = plan_for(config, spec.cell.effective_batch, spec.memory_limit, spec.device)
+        return found.recipe.to_json(), found.estimate.total
+    recipe = Recipe.from_json(spec.recipe or {}, spec.cell.effective_batch)
+    return recipe.to_json(), predict(config, recipe, spec.device).total
 
 
 def make_train_config(spec: TrialSpec, recipe: dict[str, Any], data: dataset.CellData) -> TrainConfig:

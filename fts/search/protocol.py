@@ -6,6 +6,7 @@ Commands: {"do": "run", "spec": {...}} · {"do": "stop"} (checkpoint at the next
 Facts: every one has "fact" and, while a trial runs, its "number".
     ready       pid                                                  the process can take a command
     started     n_params, label and data fingerprints, batch ...     the trial is built; facts of lesson 2
+    probe       predicted, measured                                  bytes, after the first optimizer steps
     step        step, epoch, loss, step_s                            at most twice a second: the heartbeat of progress
     epoch       the fields of EpochResult                            also the epochs a resumed trial already had
     checkpoint  step, epoch, path, bytes, md5, seconds

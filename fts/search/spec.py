@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -150,11 +150,6 @@ class TrialSpec:
             raise BadSpec(f"a trial spec is {type(data).__name__}, expected a JSON object")
         checked = _checked_fields(cls, {k: v for k, v in data.items() if k != "cell"}, skip=("cell",))
         return cls(cell=CellSpec.from_json(data.get("cell")), **checked)
-
-    def halved(self, micro_batch: int) -> TrialSpec:
-        """The same trial with half the micro-batch: same effective batch, less memory."""
-        smaller = max(1, micro_batch // 2)
-        return replace(self, recipe={**(self.recipe or {}), "micro_batch": smaller}, resume=True)
 
 
 def effective_config(cell: CellSpec, params: dict[str, Any]) -> dict[str, Any]:

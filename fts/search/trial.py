@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fts.search.build import BuiltTrial
 
 STEP_EVERY_S = 0.5  # between two step facts: a heartbeat, not a record
+PROBED_STEPS = 2  # the first one creates the optimizer's state, the second one has it from its beginning
 CHECKPOINT_SHARE = 0.02  # of training time that checkpoints may take
 
 Run = Callable[[TrialSpec, "Orders"], Iterator[dict[str, Any]]]
@@ -93,8 +94,10 @@ def run_trial(
     say(f"{spec.cell.experiment} t{spec.number} {trial.summary()}")
 
     pace = Pace(spec.checkpoint_every_s)
-    for event in trainer.run():
+    for taken, event in enumerate(trainer.run(), start=1):
         epoch_ended = isinstance(event, EpochDone)
+        if taken == PROBED_STEPS:
+            yield {"fact": "probe", **trial.probe()}
         if isinstance(event, EpochDone):
             say(epoch_line(event.result, spec.cell.epochs) + (" best" if event.improved else ""))
             if event.improved and trial.keeps_best and spec.dry_run_rows is None:

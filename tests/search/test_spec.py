@@ -99,11 +99,5 @@ def test_the_code_commit_does_not_make_another_cell():
     assert CELL.identity != replace(CELL, seed=1).identity
 
 
-def test_half_the_micro_batch_is_the_same_trial():
-    halved = TRIAL.halved(64)
-    assert (halved.recipe["micro_batch"], halved.resume, halved.number) == (32, True, 4)
-    assert TRIAL.halved(1).recipe["micro_batch"] == 1
-
-
 def test_seeds_depend_on_every_part():
     assert len({seed_for(s, n, p) for s in (0, 1) for n in (0, 1) for p in ("suggest", "train")}) == 8

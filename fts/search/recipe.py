@@ -1,0 +1,113 @@
+"""Which recipe a trial trains with: the memory plan of fts.training.memory, asked about a cell and an architecture.
+
+Imports neither torch nor pandas: the worker asks before a process starts, `fts plan` for hundreds of architectures.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from fts.model.architecture import Architecture, ModelConfig
+from fts.model.budgets import count_parameters
+from fts.search.spec import BadSpec, CellSpec
+from fts.training import memory
+from fts.training.memory import CannotFit, Estimate, Plan, Recipe, Shape
+
+__all__ = [
+    "CannotFit", "Estimate", "Plan", "Recipe", "Shape", "fitted", "model_config", "plan_for", "plan_recipe", "predict",
+    "shrunk",
+]  # fmt: skip
+
+# tier -> features of a day; here as numbers because fts.features would load pandas and TA-Lib (a test compares them)
+FEATURES = {"a20": 20, "a25": 25, "c": 33}
+
+
+def plan_recipe(cell: CellSpec, architecture: str, limit: int, device: str) -> Plan:
+    """The fastest recipe for one architecture of a cell within `limit` bytes; raises CannotFit with the bytes."""
+    return plan_for(_config(cell, architecture), cell.effective_batch, limit, device)
+
+
+def plan_for(config: ModelConfig, effective_batch: int, limit: int, device: str) -> Plan:
+    """The same for a model's configuration."""
+    return memory.plan(shape_of(config), effective_batch, limit, device, good_at_bf16(device))
+
+
+def predict(config: ModelConfig, recipe: Recipe, device: str) -> Estimate:
+    """Bytes that training with this recipe will need at its peak, by part."""
+    return memory.estimate(shape_of(config), recipe, device)
+
+
+def fitted(cell: CellSpec, architecture: str, limit: int, device: str, stored: dict[str, Any]) -> Plan:
+    """The stored recipe of a trial that goes on, made smaller until it fits; raises CannotFit with the bytes.
+
+    Its optimizer stays: the checkpoint holds its state.
+    """
+    shape = shape_of(_config(cell, architecture))
+    recipe: Recipe | None = Recipe.from_json(stored, cell.effective_batch)
+    while recipe is not None:
+        found = Plan(recipe, memory.estimate(shape, recipe, device))
+        if found.estimate.total <= limit:
+            return found
+        recipe = memory.smaller(recipe)
+    raise CannotFit(found.estimate.total, limit, found.recipe)
+
+
+def shrunk(cell: CellSpec, stored: dict[str, Any]) -> dict[str, Any] | None:
+    """The next leaner recipe for a trial that needed more than it may, as stored in a trial; None: there is none."""
+    smaller = memory.smaller(Recipe.from_json(stored, cell.effective_batch))
+    return None if smaller is None else stored | smaller.to_json()
+
+
+def model_config(cell: CellSpec, architecture: str, n_features: int, dropout: float = 0.0) -> ModelConfig:
+    """What a trial of the cell builds."""
+    return ModelConfig(
+        Architecture.parse(architecture),
+        n_features=n_features,
+        context=cell.context,
+        patch=cell.patch,
+        stride=cell.stride,
+        dropout=dropout,
+        norm=cell.norm,
+        channel_independent=cell.channel_independent,
+    )
+
+
+def shape_of(config: ModelConfig) -> Shape:
+    """What of a model's configuration decides its bytes."""
+    return memory.shape_of(
+        config.architecture,
+        count_parameters(config),
+        config.n_features,
+        config.n_patches,
+        config.patch,
+        config.context,
+        config.channel_independent,
+    )
+
+
+def _config(cell: CellSpec, architecture: str) -> ModelConfig:
+    """Raises BadSpec for a tier whose width is not known here."""
+    if cell.tier not in FEATURES:
+        raise BadSpec(f"tier {cell.tier!r} is unknown to the memory plan; it knows {', '.join(FEATURES)}")
+    return model_config(cell, architecture, FEATURES[cell.tier])
+
+
+@lru_cache(maxsize=4)
+def good_at_bf16(device: str) -> bool:
+    """Has the processor bf16 matrix units, or the first GPU compute capability 8? AVX-512's bf16 alone does not pay."""
+    if device == "cpu":
+        try:
+            return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+        except OSError:
+            return False
+    if device != "cuda":
+        return False
+    import pynvml  # here, not above: only machines with a GPU need it
+
+    try:
+        pynvml.nvmlInit()
+        return bool(pynvml.nvmlDeviceGetCudaComputeCapability(pynvml.nvmlDeviceGetHandleByIndex(0))[0] >= 8)
+    except pynvml.NVMLError:
+        return False

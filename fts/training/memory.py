@@ -1,0 +1,300 @@
+"""How many bytes a training step needs, by arithmetic, and the fastest way to train that fits into a limit.
+
+    plan(shape, effective_batch=256, limit=20 << 30).recipe   # Recipe(micro_batch=256, ...), or raises CannotFit
+
+Nothing here imports torch: the worker and `fts plan` ask before any process starts. The constants were fitted to peaks
+of fresh processes (VmHWM of two optimizer steps and a validation pass); `python -m benchmarks.memory` repeats that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+MiB = 1 << 20
+FLOAT = 4  # bytes
+
+# CPU: a process that has imported torch, pandas and scikit-learn and loaded its data, and what its first step adds
+# (code pages of the matrix library, its buffers, the autograd thread).
+BASE_BYTES = {"cpu": 375 * MiB, "mps": 375 * MiB, "cuda": 600 * MiB}  # cuda: of the GPU, context and libraries
+FIRST_STEP_BYTES = 95 * MiB
+HEAP_LOSS = 0.45  # of the activations: holes between gradients that stay while micro-batches come and go (glibc)
+MAPPED_ABOVE = 32 * MiB  # glibc gives larger blocks pages of their own, which leave no holes
+
+# Relative cost of a step, used to rank recipes only: a product of few rows is bound by reading the weights.
+ROWS_AT_HALF_SPEED = 64  # tokens in a micro-batch at which a matrix product runs at about half its best speed
+RECOMPUTE = 4 / 3  # forward twice and backward once instead of once and once
+
+SAVED_BY_CHECKPOINT = 1.0  # a layer's input, in floats per token and d_model
+SAVED_PER_TOKEN = 12.5  # floats per token and d_model beside the feed-forward's: stream, norms, q, k, v, masks ...
+
+
+class Architecture(Protocol):
+    """The encoder's shape, as fts.model.architecture.Architecture has it."""
+
+    @property
+    def d_model(self) -> int: ...
+    @property
+    def n_layers(self) -> int: ...
+    @property
+    def n_heads(self) -> int: ...
+    @property
+    def d_ff(self) -> int: ...
+
+
+class CannotFit(MemoryError):
+    """No recipe trains this model within the limit; `needed` bytes would be the least."""
+
+    def __init__(self, needed: int, limit: int, recipe: Recipe) -> None:
+        super().__init__(f"needs {in_gib(needed)} at the least ({recipe.words()}), {in_gib(limit)} allowed")
+        self.needed, self.limit, self.recipe = needed, limit, recipe
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a model and its windows decides bytes and time."""
+
+    n_params: int
+    d_model: int
+    n_layers: int
+    n_heads: int
+    d_ff: int
+    tokens: int  # per window; read channel by channel, those of all features
+    window: int  # numbers in a window: features x days
+    patch_numbers: int  # numbers in a window's patches: patches overlap, so more than `window`
+    largest: int  # parameters of the largest matrix
+
+    @property
+    def flops_per_window(self) -> float:
+        """Of forward and backward: 6 per weight of the layers and token, and the attention's two products."""
+        layer = 4 * self.d_model**2 + 2 * self.d_model * self.d_ff
+        attention = 2 * self.tokens * self.d_model
+        return 6.0 * self.tokens * self.n_layers * (layer + attention)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an optimizer step is carried out; `to_json` gives the fields of TrainConfig it stands for."""
+
+    micro_batch: int
+    effective_batch: int
+    checkpoint_layers: bool = False
+    optimizer: str = "adamw"
+    fused_backward: bool = False
+    precision: str = "fp32"
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches in an optimizer step."""
+        return -(-self.effective_batch // self.micro_batch)
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if name != "effective_batch"}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], effective_batch: int) -> Recipe:
+        """The recipe of a stored trial; fields it does not name have their defaults, the batch is whole."""
+        known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
+        return cls(**{"micro_batch": effective_batch, **known, "effective_batch": effective_batch})
+
+    def words(self) -> str:
+        """`batch=64x4, layers recomputed, adafactor inside backward`."""
+        said = [f"batch={self.micro_batch}x{self.accumulation}"]
+        said += ["layers recomputed"] * self.checkpoint_layers
+        said += [self.optimizer + " inside backward" * self.fused_backward] * (self.optimizer != "adamw")
+        said += [self.precision] * (self.precision != "fp32")
+        return ", ".join(said)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes at the highest moment of training, by part."""
+
+    base: int  # the process before it has a model
+    weights: int
+    gradients: int  # held while the activations of the peak are
+    optimizer: int
+    activations: int
+    temporary: int
+
+    @property
+    def total(self) -> int:
+        return sum(asdict(self).values())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The recipe that was chosen and the bytes it is expected to need."""
+
+    recipe: Recipe
+    estimate: Estimate
+
+
+def shape_of(
+    architecture: Architecture,
+    n_params: int,
+    n_features: int,
+    n_patches: int,
+    patch: int,
+    context: int,
+    channel_independent: bool = False,
+) -> Shape:
+    """The shape of a model with `n_params` counted parameters that reads windows of n_features x context."""
+    a = architecture
+    width = patch * (1 if channel_independent else n_features)
+    return Shape(
+        n_params=n_params,
+        d_model=a.d_model,
+        n_layers=a.n_layers,
+        n_heads=a.n_heads,
+        d_ff=a.d_ff,
+        tokens=n_patches * (n_features if channel_independent else 1),
+        window=n_features * context,
+        patch_numbers=n_patches * patch * n_features,
+        largest=max(3 * a.d_model**2, a.d_model * a.d_ff, width * a.d_model),
+    )
+
+
+def plan(shape: Shape, effective_batch: int, limit: int, device: str = "cpu", bf16: bool = False) -> Plan:
+    """The fastest recipe whose bytes stay within `limit`, tried from fast to lean.
+
+    bf16: the hardware is good at it; then a GPU computes in it from the start (master weights stay fp32), a CPU only
+    when nothing else fits. The optimizer changes only when no recipe with AdamW fits, because it changes results.
+    Raises CannotFit with the bytes of the leanest recipe.
+    """
+    leanest: Plan | None = None
+    for recipe in recipes(shape, effective_batch, device, bf16):
+        found = Plan(recipe, estimate(shape, recipe, device))
+        if found.estimate.total <= limit:
+            return found
+        if leanest is None or found.estimate.total < leanest.estimate.total:
+            leanest = found
+    assert leanest is not None, "there is always a recipe to try"
+    raise CannotFit(leanest.estimate.total, limit, leanest.recipe)
+
+
+def recipes(shape: Shape, effective_batch: int, device: str = "cpu", bf16: bool = False) -> Iterator[Recipe]:
+    """Every recipe worth trying, in the order to try them."""
+    precisions = ["fp32"]
+    if bf16:
+        precisions = ["bf16"] if device == "cuda" else ["fp32", "bf16"]
+    for precision in precisions:
+        usual = [
+            Recipe(micro, effective_batch, checkpointed, precision=precision)
+            for micro in halvings(effective_batch)
+            for checkpointed in (False, True)
+        ]
+        lean = [
+            Recipe(effective_batch, effective_batch, checkpointed, "adafactor", True, precision)
+            for checkpointed in (False, True)
+        ]
+        accumulated = [replace(recipe, optimizer="adafactor") for recipe in usual if recipe.checkpoint_layers]
+        for group in (usual, lean, accumulated):
+            yield from sorted(group, key=lambda recipe: relative_seconds(shape, recipe))
+
+
+def smaller(recipe: Recipe) -> Recipe | None:
+    """The next leaner recipe that a trial in progress can go on with: same effective batch, same optimizer.
+
+    Half the micro-batch, but not where the step is taken inside backward, which cannot accumulate; then recomputed
+    layers. None: there is none.
+    """
+    if recipe.micro_batch > 1 and not recipe.fused_backward:
+        return replace(recipe, micro_batch=-(-recipe.micro_batch // 2))
+    return None if recipe.checkpoint_layers else replace(recipe, checkpoint_layers=True)
+
+
+def estimate(shape: Shape, recipe: Recipe, device: str = "cpu", base: int | None = None) -> Estimate:
+    """Bytes at the peak of an optimizer step with the optimizer's state present, by part.
+
+    Activations fall while gradients grow during backward, so without accumulation only the larger of the two counts;
+    with it the gradients of earlier micro-batches are there when the activations of the next are at their highest.
+    """
+    weights = FLOAT * shape.n_params
+    saved = activation_bytes(shape, recipe)
+    layer = layer_bytes(shape, recipe)
+    gradients = weights
+    if recipe.fused_backward:
+        gradients = FLOAT * shape.largest
+    elif recipe.accumulation == 1:
+        gradients = max(0, weights - saved)
+    on_heap = device == "cpu" and block_bytes(shape, recipe) < MAPPED_ABOVE
+    if recipe.accumulation > 1 and on_heap:
+        saved = int(saved * (1 + HEAP_LOSS))
+    return Estimate(
+        base=BASE_BYTES[device] if base is None else base,
+        weights=weights + (weights // 2 if recipe.precision == "bf16" else 0),  # autocast keeps cast copies of a step
+        gradients=gradients,
+        optimizer=optimizer_bytes(shape, recipe),
+        activations=saved,
+        temporary=layer + optimizer_temporaries(shape, recipe) + (FIRST_STEP_BYTES if device != "cuda" else 0),
+    )
+
+
+def activation_bytes(shape: Shape, recipe: Recipe) -> int:
+    """What forward keeps for backward, for one micro-batch."""
+    per_layer = SAVED_BY_CHECKPOINT * shape.d_model if recipe.checkpoint_layers else _saved_numbers(shape)
+    per_window = shape.tokens * (shape.n_layers * per_layer + 4 * shape.d_model) + shape.window + shape.patch_numbers
+    return int(FLOAT * _precision_factor(recipe) * recipe.micro_batch * per_window)
+
+
+def layer_bytes(shape: Shape, recipe: Recipe) -> int:
+    """What is alive of one layer beside what is saved: its gradients, and with recomputed layers all of it again."""
+    rows = recipe.micro_batch * shape.tokens
+    gradients = 2 * shape.d_ff + 4 * shape.d_model
+    again = _saved_numbers(shape) if recipe.checkpoint_layers else 0.0
+    return int(FLOAT * _precision_factor(recipe) * rows * (gradients + again))
+
+
+def block_bytes(shape: Shape, recipe: Recipe) -> int:
+    """A typical tensor of a layer."""
+    return FLOAT * recipe.micro_batch * shape.tokens * shape.d_model
+
+
+def optimizer_bytes(shape: Shape, recipe: Recipe) -> int:
+    """AdamW keeps two numbers a weight; Adafactor a row and a column of each matrix."""
+    if recipe.optimizer == "adamw":
+        return 2 * FLOAT * shape.n_params
+    per_layer = 2 * (4 * shape.d_model + 2 * shape.d_ff) + 10 * shape.d_model
+    return FLOAT * shape.n_layers * per_layer
+
+
+def optimizer_temporaries(shape: Shape, recipe: Recipe) -> int:
+    """AdamW updates in place; Adafactor computes squares, their estimate and the update of one matrix at a time."""
+    return 3 * FLOAT * shape.largest if recipe.optimizer == "adafactor" else 0
+
+
+def relative_seconds(shape: Shape, recipe: Recipe) -> float:
+    """Seconds of a step in units of the same step at its best; for ranking."""
+    rows = recipe.micro_batch * shape.tokens
+    slow = 1 + ROWS_AT_HALF_SPEED / rows
+    return slow * (RECOMPUTE if recipe.checkpoint_layers else 1.0)
+
+
+def step_seconds(shape: Shape, recipe: Recipe, flops: float, share: float = 0.6) -> float:
+    """Seconds of an optimizer step on a machine with `flops` operations a second, of which training gets `share`."""
+    return recipe.effective_batch * shape.flops_per_window * relative_seconds(shape, recipe) / (flops * share)
+
+
+def halvings(number: int) -> list[int]:
+    """number, half of it, ... 1, rounded up."""
+    found = [number]
+    while found[-1] > 1:
+        found.append(-(-found[-1] // 2))
+    return found
+
+
+def in_gib(count: int) -> str:
+    """Bytes in words: 1.9 GiB."""
+    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / MiB:.0f} MiB"
+
+
+def _saved_numbers(shape: Shape) -> float:
+    """Floats per token that one layer keeps for its backward pass."""
+    return SAVED_PER_TOKEN * shape.d_model + 2 * shape.d_ff
+
+
+def _precision_factor(recipe: Recipe) -> float:
+    """bf16 halves what the matrix products keep; norms, masks and the stream stay fp32."""
+    return 0.65 if recipe.precision == "bf16" else 1.0

@@ -1,0 +1,69 @@
+"""Whether a cell or a trial may start: what cannot fit is held, with its bytes as reason, before any process starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fts.search.recipe import CannotFit, fitted, plan_recipe
+from fts.search.spec import CellSpec
+from jobs.sensors import Reading
+
+SHARE = 0.85  # of the memory there is that trials may plan with
+TRAINS = ("cell", "train", "replicate")  # kinds of jobs whose trials train a model of ours
+
+
+def recipe_for(
+    cell: CellSpec, params: dict[str, Any], stored: dict[str, Any] | None, limit: int, device: str
+) -> dict[str, Any] | None:
+    """How a trial is to train within `limit` bytes: as it began, if it has begun; None for a baseline.
+
+    Raises CannotFit with the bytes it would need at the least.
+    """
+    if cell.kind not in TRAINS:
+        return None
+    architecture = str(params["architecture"])
+    if stored is None:
+        return plan_recipe(cell, architecture, limit, device).recipe.to_json()
+    return stored | fitted(cell, architecture, limit, device, stored).recipe.to_json()
+
+
+def hold_reason(cell: CellSpec, limit: int, device: str) -> str | None:
+    """Why a whole cell cannot run here, in words with bytes; None if at least one of its architectures fits."""
+    smallest: CannotFit | None = None
+    for architecture in architectures(cell):
+        try:
+            plan_recipe(cell, architecture, limit, device)
+        except CannotFit as refused:
+            if smallest is None or refused.needed < smallest.needed:
+                smallest = refused
+        else:
+            return None
+    return None if smallest is None else f"no architecture fits: the smallest {smallest}"
+
+
+def architectures(cell: CellSpec) -> Iterator[str]:
+    """Every architecture a trial of the cell can get."""
+    if cell.kind not in TRAINS:
+        return
+    yield from drawn(cell.space.get("architecture"), (str(params["architecture"]) for params in cell.warm_start))
+
+
+def drawn(distribution: dict[str, Any] | None, named: Iterable[str]) -> list[str]:
+    choices = [str(name) for name in distribution["choices"]] if distribution else []
+    return list(dict.fromkeys([*choices, *named]))
+
+
+def allowed_bytes(reading: Reading, slots: int, held: int, device: str = "cpu") -> int | None:
+    """85 % of what is free or held by our own trials, shared by the slots: GPU memory on a GPU; None: nobody knows."""
+    if device == "cuda":
+        if reading.gpu_memory_total is None or reading.gpu_memory is None:
+            return None
+        return int(SHARE * (reading.gpu_memory_total - reading.gpu_memory + held) / slots)
+    return None if reading.available is None else int(SHARE * (reading.available + held) / slots)
+
+
+def machine_bytes(reading: Reading, device: str = "cpu") -> int | None:
+    """The same for the whole machine with nothing else running: what decides whether a cell can ever run here."""
+    total = reading.gpu_memory_total if device == "cuda" else reading.total
+    return None if total is None else int(SHARE * total)
