@@ -44,8 +44,8 @@ def run_cell(
 ) -> int:
     """Runs a cell (or train, replicate, baseline) to its end in this process; returns 0 when it is done.
 
-    A specification that waits or was stopped goes on where it was. Raises BadSpec, NotEnqueued when its one-step dry run
-    fails, SlotTaken, StateError.
+    A specification that waits or was stopped goes on where it was. Raises BadSpec, NotEnqueued when its one-step dry
+    run fails, SlotTaken, StateError.
     """
     cell = spec if isinstance(spec, CellSpec) else CellSpec.from_json(spec)
     here = places(db)

@@ -34,7 +34,7 @@ class Checked:
 
 
 def check_cells(places: Places, cells: Iterable[CellSpec]) -> Iterator[Checked]:
-    """One answer per cell, as it comes. One process serves all cells of a kind, because importing torch costs seconds."""
+    """One answer per cell, as it comes. One process serves all cells of a kind: importing torch costs seconds."""
     with tempfile.TemporaryDirectory(prefix="fts-dry-run-") as folder, contextlib.ExitStack() as stack:
         tried: dict[tuple[str, ...], _TrialProcess] = {}
         for cell in cells:

@@ -1,0 +1,79 @@
+"""`fts final`: the one look at the test set, asked for once, recorded with who and when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from jobs.cli.act import writing
+from jobs.cli.group import here
+from jobs.cli.keep import sure
+from jobs.cli.output import emit, emit_json, say
+from jobs.cli.selection import one_job
+from jobs.exports import iso
+from jobs.person import this_person
+from state import queries, transitions
+from state.db import Database
+from state.values import Job, Opening
+
+
+@click.command()
+@click.argument("cell")
+@click.option("-y", "--yes", is_flag=True, help="do not ask")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+def final(cell: str, yes: bool, as_json: bool) -> None:
+    """Open CELL's test set for its winner and say how the final model does there: once, and for ever.
+
+    The first call asks; there is no way back, and results and report show the opening ever after. The final model is
+    trained first if it is not there yet (`fts train`), and evaluated when it is. A second call shows what came out.
+    """
+    from jobs.models import judge  # here, not above: --help needs none of it
+
+    with writing() as db:
+        job = one_job([job for job in queries.jobs(db) if job.kind == "cell"], cell)
+        opened = queries.opening(db, job.experiment) or open_test_set(db, job, yes)
+        if judge(db, here(), job.experiment, this_person()) is None:
+            put_in_line(db, job, opened)
+        opened = queries.opening(db, job.experiment) or opened
+    if as_json:
+        return emit_json("opening", opened)
+    return emit(sentence(opened))
+
+
+def open_test_set(db: Database, job: Job, yes: bool) -> Opening:
+    """Asks, and opens the test set for the cell's winner. Raises Abort on no, WrongStatus without a winner."""
+    from jobs.winners import winner
+
+    best = winner(db, job)
+    sure(
+        f"Open the test set of {job.experiment} for trial {best.number}? It can be looked at once; afterwards no choice "
+        "for this cell is unbiased any more, and every table will say so.",
+        yes,
+    )
+    transitions.unseal(db, job.id, best.number, this_person())
+    opened = queries.opening(db, job.experiment)
+    assert opened is not None, "what was just written is there"
+    return opened
+
+
+def put_in_line(db: Database, job: Job, opened: Opening) -> None:
+    """The final training of the winner, which evaluates it on the opened test set when it has ended."""
+    from jobs.commands.matrix import write
+    from jobs.winners import train_spec, winner
+
+    (line,) = write(db, [train_spec(job, winner(db, job, opened.trial))])
+    state = "put in line" if line.created else "in line already"
+    say(f"its final training is {state} as job {line.job_id}; the evaluation follows when `fts worker` has run it")
+
+
+def sentence(opened: Opening) -> str:
+    said = f"{opened.experiment}: test set opened by {opened.who} at {iso(opened.at)} for trial {opened.trial}"
+    scores: dict[str, Any] | None = opened.scores
+    if scores is None:
+        return f"{said}; not evaluated yet"
+    return (
+        f"{said}\nAUC {scores['auc']:.4f} [{scores['auc_low']:.4f}, {scores['auc_high']:.4f}], log loss "
+        f"{scores['loss']:.4f} [{scores['loss_low']:.4f}, {scores['loss_high']:.4f}], class prior "
+        f"{scores['prior_loss']:.4f}, on {scores['n']} windows with {scores['n_pos']} positives"
+    )
