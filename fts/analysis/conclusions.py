@@ -76,9 +76,17 @@ def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Finding, ...]
     return tuple(sorted(found, key=lambda finding: order.index(finding.kind)))
 
 
-def answers(groups: tuple[Group, ...]) -> tuple[Answer, ...]:
-    """The three questions: better than the baseline? better with size? one search for all horizons?"""
-    return tuple(answer for group in groups for answer in (_beats_baseline(group), _scales(group), _one_search(group)))
+def answers(groups: tuple[Group, ...], found: tuple[Finding, ...]) -> tuple[Answer, ...]:
+    """The three questions: better than the baseline? better with size? one search for all horizons?
+
+    While `found` holds an error nothing is answered yes or no: what the numbers would say is kept in the sentence.
+    """
+    given = [answer for group in groups for answer in (_beats_baseline(group), _scales(group), _one_search(group))]
+    errors = list(dict.fromkeys(finding.rule for finding in found if finding.kind == "error"))
+    if not errors:
+        return tuple(given)
+    repair = f"Errors must be repaired first ({listed(errors)}). As they stand, the numbers would say: "
+    return tuple(Answer(a.question, "cannot say", f"{repair}{a.answer}. {a.sentence}") for a in given)
 
 
 def missing(study: StudyData, groups: tuple[Group, ...]) -> tuple[str, ...]:
@@ -284,7 +292,8 @@ def _beats_baseline(group: Group) -> Answer:
             question, "yes", f"{counts} (by chance alone {chance:.1f} would look better). One seed each counts."
         )
     if len(worse) == len(judged):
-        return Answer(question, "no", f"{counts}, each on the same validation days.")
+        said = "no" if len(judged) == len(group.cells) else "not so far"
+        return Answer(question, said, f"{counts}, each on the same validation days; {len(group.cells)} are planned.")
     return Answer(question, "not shown", f"{counts}; the intervals of the others include no difference.")
 
 

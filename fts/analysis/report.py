@@ -85,7 +85,7 @@ def write_report(study: StudyData, folder: Path | str, seed: int = 0) -> Path:
     content = {
         "title": study.title,
         "lead": _lead(study, groups),
-        "answers": [asdict(answer) for answer in answers(groups)],
+        "answers": [asdict(answer) for answer in answers(groups, found)],
         "kinds": KINDS,
         "findings": {kind: _condensed([f for f in found if f.kind == kind]) for kind, _ in KINDS},
         "missing": missing(study, groups),
@@ -161,7 +161,7 @@ def _lead(study: StudyData, groups: tuple[Group, ...]) -> str:
 def _summary(study: StudyData, groups: tuple[Group, ...], found: tuple[Finding, ...]) -> dict[str, Any]:
     return {
         "title": study.title,
-        "answers": [asdict(answer) for answer in answers(groups)],
+        "answers": [asdict(answer) for answer in answers(groups, found)],
         "findings": [asdict(finding) for finding in found],
         "missing": list(missing(study, groups)),
         "horizon_variance": [{"task": group.task, "tier": group.tier, **asdict(group.variance)} for group in groups],

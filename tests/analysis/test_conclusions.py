@@ -20,6 +20,11 @@ def found(data):
     return {(f.kind, f.rule): f.sentence for f in findings(data, summarise(data))}
 
 
+def asked(data):
+    groups = summarise(data)
+    return answers(groups, findings(data, groups))
+
+
 def bare(table, **parts):
     return StudyData(trials=table, **parts)
 
@@ -72,7 +77,7 @@ def test_cells_of_one_row_on_different_data_cannot_be_compared():
 def test_fewer_than_three_sizes_give_no_slope():
     data = bare(trial_table(THREE, n=12))
     assert "1 size so far" in found(data)["cannot", "sizes"]
-    growth = answers(summarise(data))[1]
+    growth = asked(data)[1]
     assert growth.answer == "cannot say"
     assert "there is 1 so far" in growth.sentence
 
@@ -103,7 +108,7 @@ def test_skill_that_only_copies_the_baseline_is_not_called_better():
     said = found(data)
     assert ("can", "beats baseline") not in said
     assert ("can", "beyond luck") in said
-    assert answers(summarise(data))[0].answer != "yes"
+    assert asked(data)[0].answer != "yes"
 
 
 def test_predictions_better_than_the_baseline_are_a_yes():
@@ -111,7 +116,7 @@ def test_predictions_better_than_the_baseline_are_a_yes():
     (name, frame), *_ = data.predictions.items()
     sure = np.clip(0.3 + 0.25 * frame["y"] + 0.2 * np.random.default_rng(0).random(len(frame)), 0, 1)
     data = dataclasses.replace(data, predictions={name: frame.assign(p=sure)})
-    assert answers(summarise(data))[0].answer == "yes"
+    assert asked(data)[0].answer == "yes"
     assert ("can", "beats baseline") in found(data)
 
 
@@ -161,3 +166,19 @@ def test_a_baseline_row_from_stored_predictions_scores_as_when_it_was_fitted():
     assert again.result.auc == pytest.approx(row.result.auc)
     assert again.result.loss == pytest.approx(row.result.loss, abs=1e-6)
     assert (again.dates == row.dates).all()
+
+
+def test_nothing_is_answered_while_an_error_stands():
+    data = study(THREE[:1], n=6)
+    wrong = data.trials.assign(n_params=6_400_000)
+    told = asked(dataclasses.replace(data, trials=wrong))
+    assert {answer.answer for answer in told} == {"cannot say"}
+    assert all("Errors must be repaired first (size)" in answer.sentence for answer in told)
+
+
+def test_half_a_matrix_below_the_baseline_is_not_a_no():
+    data = study(THREE[:1], n=6)
+    more = data.cells.assign(experiment="phase6a_20M_h1_threshold_1pct", budget="20M", status="queued")
+    assert asked(data)[0].answer == "no"
+    half = dataclasses.replace(data, cells=pd.concat([data.cells, more], ignore_index=True))
+    assert asked(half)[0].answer == "not so far"
