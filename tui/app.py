@@ -278,9 +278,11 @@ class Monitor(App[None]):
         )
 
     def _missing(self) -> str:
-        """The sentence for a database that is not there (yet)."""
-        if self.reading is not None or self.problem_kind != "gone":
+        """What stands in place of the panes before anything was read: why, and what to do."""
+        if self.reading is not None:
             return ""
+        if self.problem_kind != "gone":
+            return self.problem or f"Reading {self.path} ..."
         run = "run `fts enqueue --matrix`. Looked at: --db, $FTS_DB, ./outputs."
         create = "" if self.readonly else "Press e to create it with the 4 × 3 matrix, or "
         return f"No state at {self.path}. {create}{run if create else run.capitalize()}"

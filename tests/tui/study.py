@@ -163,7 +163,7 @@ def run_running(db: Database, clock: Clock, worker: int, top: float) -> None:
     for number in range(6):
         run_trial(db, clock, claim, number, value_of(top, number, 10), each)
     log = f"logs/phase6a_20M_h5_{claim.job_id}_t0006.log"
-    trial = start_trial(db, clock, claim, 6, log_path=str(Path(db.path).parent / log))
+    trial = start_trial(db, clock, claim, 6, log_path=f"outputs/{log}")
     clock.at = NOW - 16 * 60
     for epoch in range(1, 5):
         transitions.record_epoch(db, claim, trial, epoch_of(epoch, top - 0.004, 180.0))

@@ -27,9 +27,8 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
 
 def _grid_height(view: View, height: int) -> int:
     """Heading and up to 12 rows; more only where the terminal is tall."""
-    return 1 + min(
-        max(len(view.snapshot.jobs), 1) if view.snapshot.jobs else GRID_ROWS + 1, max(GRID_ROWS, height // 3)
-    )
+    rows = len(view.snapshot.jobs) or GRID_ROWS + 1  # an empty queue shows the matrix that could be
+    return 1 + min(rows, max(GRID_ROWS + 1, height // 3))
 
 
 def _small(view: View, width: int, height: int) -> list[Placed]:

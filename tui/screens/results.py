@@ -157,7 +157,7 @@ def facts(trial: Trial, job: Job) -> list[Line]:
         gain = f"  prior {words.short_score(trial.prior_loss)} (gain {trial.prior_loss - trial.val_loss:+.4f})"
     rate = f"{trial.base_rate:.1%}" if trial.base_rate is not None else "—"
     shown = [
-        labelled("trial", f"t{trial.number} {trial.status}, best epoch {trial.best_epoch} of {trial.epochs}"),
+        labelled("trial", f"t{trial.number} {trial.status}, {_best_epoch(trial)}"),
         labelled("AUC", f"{words.score(trial.val_auc)}{interval}"),
         labelled("loss", f"{words.score(trial.val_loss)}{gain}"),
         labelled("validation", f"{trial.n_val or '—'} windows, {trial.n_pos or '—'} positive, base rate {rate}"),
@@ -172,6 +172,12 @@ def facts(trial: Trial, job: Job) -> list[Line]:
     if trial.badges:
         shown.append(labelled("badges", ", ".join(trial.badges), "retrying"))
     return shown
+
+
+def _best_epoch(trial: Trial) -> str:
+    if trial.best_epoch is None:
+        return f"at epoch {trial.epochs}"
+    return f"best epoch {trial.best_epoch} of {trial.epochs}"
 
 
 def _parameters(count: int | None) -> str:

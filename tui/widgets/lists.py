@@ -137,7 +137,7 @@ def _trial_row(view: View, job: Job | None, trial: Trial, names: Sequence[str], 
         ("★" if best else " ", "best"),
         (f"{trial.number:4d} ", ""),
         (words.fit(role, 12), role),
-        (words.fit_right(words.score(trial.value), 7), "best" if best else ""),
+        (words.fit_right(words.score(_value(view, trial)), 7), "best" if best else ""),
         (f" {trial.epochs:4d} {minutes:4.0f}{live} ", ""),
         (" ".join(words.fit_right(words.number(trial.params.get(name, "")), 7) for name in names), ""),
         ("  " + trial.architecture, "dim"),
@@ -150,6 +150,15 @@ def _trial_row(view: View, job: Job | None, trial: Trial, names: Sequence[str], 
         used = sum(words.width(text) for text, _ in painted)
         painted = with_role((*painted, (" " * max(width - used, 0), "")), "cursor")
     return painted
+
+
+def _value(view: View, trial: Trial) -> float | None:
+    """The recorded value; of a running trial the best so far."""
+    if trial.value is not None or trial.ended_at is not None:
+        return trial.value
+    auc = trial.objective.endswith("auc")
+    seen = [value for e in view.epochs(trial.id) if (value := e.val_auc if auc else e.val_loss) is not None]
+    return (max(seen) if auc else min(seen)) if seen else None
 
 
 def _no_trials(view: View) -> list[Line]:

@@ -166,11 +166,10 @@ def _is_lost(view: View, job: Job) -> bool:
 def _empty(view: View) -> list[Line]:
     if view.filter and view.snapshot.jobs:
         return [((f"   0 of {len(view.snapshot.jobs)} match `{view.filter}`. Esc clears.", "dim"),)]
-    lines: list[Line] = []
+    key = "" if view.readonly else "e enqueues the 4 × 3 matrix, or "
+    lines: list[Line] = [((f"   Nothing is queued: {key}`fts enqueue --matrix`", ""),)]
     for n, (budget, horizon) in enumerate((b, h) for b in _SIZES for h in (1, 3, 5)):
         lines.append(((f" ◌{n + 1:2d} {words.fit(f'{budget}/h{horizon}', CELL)} not queued", "dim"),))
-    key = "" if view.readonly else "Press e to enqueue the 4 × 3 matrix, or run"
-    lines.append(((f"   Nothing is queued. {key or 'Run'} `fts enqueue --matrix`.", ""),))
     return lines
 
 

@@ -1,0 +1,239 @@
+"""Empty and broken worlds: no file, no jobs, all done, a locked, replaced, newer, damaged database; nothing crashes."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from state import transitions
+from state.db import open_database
+from tests.jobs.test_glance_sanitize import HOSTILE
+from tests.tui import study
+from tests.tui.stories import monitor, on_screen, opened, press, rows, shown, until
+from tests.tui.values import NOW, make_job, make_snapshot
+from tui import layout
+from tui.canvas import Canvas, changed_columns
+from tui.desk import Desk
+from tui.messages import Unreadable
+from tui.screens.enqueue import Enqueue
+from tui.view import Details
+
+
+def frame(snapshot, screen=0, size=(80, 24), details=None):
+    from jobs.glance import glance as glances
+
+    desk = Desk(screen=screen)
+    desk.settle(snapshot, 0.0)
+    view = desk.view(glances.look(snapshot, NOW, title="study"), details or Details())
+    return layout.text(layout.frame(view, *size))
+
+
+async def test_no_database_says_what_to_do_and_where_it_looked(tmp_path):
+    path = tmp_path / "outputs" / "fts.db"
+    async with monitor(path) as (app, pilot):
+        text = shown(app)
+        assert f"No state at {path}" in " ".join(text.split())
+        assert "fts enqueue --matrix" in " ".join(text.split())
+        await press(pilot, "e")
+        await until(lambda: opened(app, Enqueue), pilot)
+        await press(pilot, "escape")
+        for number in "1234567":
+            await press(pilot, number)
+
+
+async def test_a_database_that_appears_is_shown(tmp_path, built):
+    folder = tmp_path / "late" / "outputs"
+    folder.mkdir(parents=True)
+    async with monitor(folder / "fts.db") as (app, pilot):
+        assert "No state" in shown(app)
+        study.copy(built, folder)
+        app.look(now=True)
+        await until(lambda: "20M/h5" in shown(app), pilot)
+
+
+async def test_readonly_without_a_database_does_not_offer_to_create_it(tmp_path):
+    async with monitor(tmp_path / "fts.db", readonly=True) as (app, _pilot):
+        assert "Press e" not in shown(app)
+        assert not (tmp_path / "fts.db").exists()
+
+
+def test_no_jobs_draws_the_matrix_that_could_be():
+    text = frame(make_snapshot())
+    assert "2B/h5" in text
+    assert "fts enqueue --matrix" in text
+
+
+@pytest.mark.parametrize("screen", range(7))
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (120, 40), (200, 60)])
+def test_no_screen_is_an_empty_box_without_jobs(screen, size):
+    text = frame(make_snapshot(), screen, size)
+    assert len([row for row in text.split("\n") if row.strip()]) >= 4
+
+
+def test_all_done_shows_the_results_in_place_of_the_grid():
+    jobs = tuple(
+        make_job(n, "2M", h, "done", trials_complete=50, best_value=0.65, ended_at=NOW - 60, started_at=NOW - 900)
+        for n, h in ((1, 1), (2, 3), (3, 5))
+    )
+    text = frame(make_snapshot(jobs=jobs))
+    assert "results so far" in text
+    assert "IDLE" in text
+    assert "w writes them" in text
+
+
+def test_more_than_twelve_cells_scroll_and_running_ones_stay_in_sight():
+    jobs = [make_job(n, "2M", n, rank=float(n)) for n in range(1, 41)]
+    jobs[30] = make_job(31, "20M", 31, "running", worker_id=1, started_at=NOW - 60)
+    desk = Desk(job_id=2)
+    from jobs.glance import glance as glances
+
+    view = desk.view(glances.look(make_snapshot(jobs=tuple(jobs)), NOW), Details())
+    text = layout.text(layout.frame(view, 80, 24))
+    assert "20M/h31" in text
+    assert "2M/h2 " in text
+
+
+async def test_a_locked_database_keeps_the_last_frame_and_says_so(db_path):
+    async with monitor(db_path) as (app, pilot):
+        app.on_unreadable(Unreadable("busy", "the file is locked by another process"))
+        assert "locked" in shown(app)
+        assert "20M/h5" in shown(app)
+        await press(pilot, "p")
+        assert "locked" in app.toast[0]
+        assert rows(db_path)["20M/h5"] == "running"
+
+
+async def test_a_database_that_is_locked_from_the_start_is_shown_once_it_is_free(db_path):
+    holder = sqlite3.connect(db_path)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    async with monitor(db_path) as (app, pilot):
+        assert app.problem_kind == "busy"
+        assert "reading again every 1, 2, 5 s" in app.problem
+        holder.rollback()
+        holder.close()
+        app.look(now=True)
+        await until(lambda: "20M/h5" in shown(app), pilot)
+        assert not app.problem
+
+
+async def test_a_replaced_file_is_opened_anew(db_path, built, tmp_path):
+    async with monitor(db_path) as (app, pilot):
+        other = study.copy(built, tmp_path / "other")
+        db = open_database(other)
+        transitions.control.pause(db, [7])
+        db.close()
+        other.replace(db_path)
+        app.look(now=True)
+        await until(lambda: "replaced" in app.toast[0], pilot)
+        await until(lambda: next(j for j in app.snapshot.jobs if j.id == 7).status == "paused", pilot)
+
+
+async def test_a_deleted_file_keeps_the_last_frame(db_path):
+    async with monitor(db_path) as (app, pilot):
+        for file in db_path.parent.glob("fts.db*"):
+            file.unlink()
+        app.look(now=True)
+        await until(lambda: app.problem_kind == "gone", pilot)
+        assert "20M/h5" in shown(app)
+        assert "no database" in shown(app)
+
+
+async def test_a_newer_schema_is_shown_and_refused_for_writing(db_path):
+    connection = sqlite3.connect(db_path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.commit()
+    connection.close()
+    async with monitor(db_path) as (app, pilot):
+        assert "20M/h5" in shown(app)
+        await press(pilot, "j", "p")
+        await until(lambda: "schema 99" in app.toast[0], pilot)
+
+
+async def test_a_damaged_file_ends_in_a_sentence(tmp_path):
+    path = tmp_path / "fts.db"
+    path.write_bytes(b"this is no database at all, " * 100)
+    async with monitor(path) as (app, pilot):
+        await until(lambda: app.problem, pilot)
+        assert "damaged" in app.problem or "not a database" in app.problem
+
+
+async def test_two_monitors_on_one_database(db_path):
+    async with monitor(db_path) as (one, first):
+        await press(first, "j", "p")
+        await until(lambda: "u undoes" in one.toast[0], first)
+    async with monitor(db_path) as (two, second):
+        await press(second, "u")
+        await until(lambda: next(j for j in two.snapshot.jobs if j.id == 7).status == "queued", second)
+
+
+async def test_hostile_strings_reach_no_terminal(db_path):
+    """Written past all checks, as another program would; markup, escapes, directions."""
+    evil = "".join(HOSTILE.values()) + "[@click=app.quit]x[/] [/foo] \U0001f600"
+    connection = sqlite3.connect(db_path)
+    safe = evil.encode("utf-8", "replace").decode()
+    connection.execute("UPDATE job SET message = ?, hold_reason = NULL, budget = ?", (safe, safe))
+    connection.execute("UPDATE event SET message = ?, who = ?", (safe, safe))
+    connection.execute("UPDATE trial SET architecture = ?, message = ?, host = ?", (safe, safe, safe))
+    connection.execute("UPDATE worker SET host = ?, guard_message = ?", (safe, safe))
+    connection.commit()
+    connection.close()
+    (log,) = [p for p in (db_path.parent / "logs").iterdir() if "_6_" in p.name]
+    log.write_bytes(safe.encode() + b"\xff\xfe\n" + b"x" * 50_000 + b"\n")
+    for size in ((60, 15), (120, 40)):
+        async with monitor(db_path, size) as (app, pilot):
+            for key in ("1", "2", "3", "4", "5", "6", "7", "?"):
+                await press(pilot, key)
+                text = on_screen(app)
+                assert not [char for char in text if char != "\n" and (ord(char) < 32 or 0x7F <= ord(char) < 0xA0)]
+                assert "\u202e" not in text
+            assert app.is_running
+
+
+def test_only_changed_columns_are_sent():
+    before = (("abc", ""), ("def", "dim"))
+    assert changed_columns(before, (("abc", ""), ("def", "dim"))) == (0, 0)
+    assert changed_columns(before, (("abX", ""), ("def", "dim"))) == (2, 3)
+    assert changed_columns(before, (("abc", ""), ("def", "bold"))) == (3, 6)
+    assert changed_columns((("日本", ""),), (("日木", ""),)) == (2, 4)
+
+
+async def test_a_quiet_database_repaints_nothing(db_path):
+    async with monitor(db_path) as (app, pilot):
+        await pilot.pause(0.3)
+        canvas = app.screen.query_one("#front", Canvas)
+        before = canvas.repainted
+        for _ in range(5):
+            app.look()
+            app.tick()
+            await pilot.pause(0.05)
+        assert canvas.repainted == before
+
+
+async def test_the_reader_holds_no_transaction_and_no_lock(db_path):
+    async with monitor(db_path) as (app, pilot):
+        await pilot.pause(0.2)
+        connection = sqlite3.connect(db_path, timeout=0.2)
+        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.rollback()
+        connection.close()
+        assert app.is_running
+
+
+def test_log_paths_outside_the_study_are_not_opened(db_path, tmp_path):
+    from tui.reading import Reader, Wish
+
+    secret = tmp_path / "secret.txt"
+    secret.write_text("do not show me\n")
+    connection = sqlite3.connect(db_path)
+    connection.execute("UPDATE trial SET log_path = ?", (str(secret),))
+    connection.commit()
+    connection.close()
+    reader = Reader(Path(db_path))
+    found = reader.read(Wish(screen=4, job_id=6, with_log=True))
+    reader.close()
+    assert found is not None
+    assert found.details.log == ()
