@@ -70,8 +70,8 @@ def predictions_path(places: Places, job: Job, trial: Trial) -> Path:
 
 
 def _compared(places: Places, cell: Job, best: Trial, rival_job: Job, rival: Trial) -> Margin | None:
-    from fts.analysis.intervals import TooFewSamples, compare  # here, not above: pandas and arch, a second
     from fts.analysis.study import BadPredictions, read_predictions
+    from fts.scores.intervals import TooFewSamples, compare  # here, not above: pandas and arch, a second
 
     try:
         mine = read_predictions(predictions_path(places, cell, best))

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fts.analysis.intervals import TooFewSamples, auc_interval
-from fts.analysis.metrics import METRICS, checked_pair
+from fts.scores.intervals import TooFewSamples, auc_interval
+from fts.scores.metrics import METRICS, checked_pair
 
 if TYPE_CHECKING:
     from fts.search.dataset import CellData

@@ -88,9 +88,12 @@ def load_trials(source: str | Path) -> pd.DataFrame:
     """One row per trial, with the columns of COLUMNS.
 
     source: an SQLite file of ours (read through v_trials, read-only, while a worker writes) or a folder of exports
-    (outputs/hpo, or one cell's folder in it). Raises NoTrials, or ValueError for a file that is not a database of ours.
+    (outputs/hpo, or one cell's folder in it), or of `fts export --parquet`. Raises NoTrials, or ValueError for a file that is not a database of ours.
     """
     path = Path(source)
+    if (path / "trials.parquet").is_file():  # of `fts export --parquet`
+        table = pd.read_parquet(path / "trials.parquet")
+        return tidy_trials(table.assign(badges=table["badges"].map(list)))
     if path.is_dir():
         return tidy_trials(pd.DataFrame(_exported(path)))
     if not path.is_file():

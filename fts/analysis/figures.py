@@ -23,9 +23,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from fts.analysis.data import ranked, trial_name
 from fts.analysis.horizon import PARAMETERS, top_trials
 from fts.analysis.importance import CHANCE, Importance
-from fts.analysis.metrics import calibration_bins
 from fts.analysis.study import StudyData
 from fts.analysis.summary import CellSummary, Group, ScalingCurve
+from fts.scores.metrics import calibration_bins
 
 INK, GREY, PALE = "#1f2328", "#6e7781", "#d8dee4"
 # Okabe and Ito's palette, safe for the colour-blind; the marker says the same once more

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fts.analysis.intervals import block_length, checked_labels
-from fts.analysis.metrics import auc
+from fts.scores.intervals import block_length, checked_labels
+from fts.scores.metrics import auc
 
 SIMULATIONS = 2000
 EULER = 0.5772156649015329

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fts.analysis.intervals import measure
 from fts.data.files import write_text
+from fts.scores.intervals import measure
 from fts.search import dataset
 from fts.search.final import write_card
 from fts.search.predict import FinalModel, WrongBars, load_model, window_probabilities

@@ -12,7 +12,10 @@ from fts.analysis.baselines import best_baseline
 from fts.analysis.data import budget_order, ranked, trial_name
 from fts.analysis.horizon import HorizonVariance, horizon_variance
 from fts.analysis.importance import Importance, TooFewTrials, importances
-from fts.analysis.intervals import (
+from fts.analysis.no_skill import NoSkillSearch, no_skill_search
+from fts.analysis.scaling import FEWEST_SIZES, ScalingFit, TooFewSizes, fit_scaling
+from fts.analysis.study import BaselineRow, StudyData
+from fts.scores.intervals import (
     RESAMPLES,
     Difference,
     Interval,
@@ -23,10 +26,7 @@ from fts.analysis.intervals import (
     measure,
     resample,
 )
-from fts.analysis.metrics import auc, log_losses
-from fts.analysis.no_skill import NoSkillSearch, no_skill_search
-from fts.analysis.scaling import FEWEST_SIZES, ScalingFit, TooFewSizes, fit_scaling
-from fts.analysis.study import BaselineRow, StudyData
+from fts.scores.metrics import auc, log_losses
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from fts.analysis.conclusions import Finding
-from fts.analysis.intervals import Difference, Interval
 from fts.analysis.study import StudyData
 from fts.analysis.summary import CellSummary, Group
+from fts.scores.intervals import Difference, Interval
 
 NONE = "–"
 PROVENANCE = (

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from fts.analysis.intervals import TooFewSamples, auc_interval
 from fts.model.architecture import ModelConfig
 from fts.model.patchtst import PatchTST
+from fts.scores.intervals import TooFewSamples, auc_interval
 from fts.search import dataset
 from fts.search.evidence import cell_data, data_facts, peak_bytes, write_predictions
 from fts.search.recipe import Recipe, model_config, plan_for, predict

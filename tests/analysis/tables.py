@@ -106,9 +106,9 @@ def study(cells, hostile="", **options):
     """A StudyData with curves, predictions and baselines for every cell of `cells` (budget, horizon)."""
     from fts.analysis.baselines import BaselineResult
     from fts.analysis.data import best_trials, trial_name
-    from fts.analysis.intervals import auc_interval
-    from fts.analysis.metrics import METRICS
     from fts.analysis.study import BaselineRow, StudyData
+    from fts.scores.intervals import auc_interval
+    from fts.scores.metrics import METRICS
 
     table = trial_table(cells, **options)
     table["experiment"] += hostile

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from fts.analysis.intervals import (
+from fts.scores.intervals import (
     TooFewSamples,
     auc_interval,
     block_length,
@@ -13,7 +13,7 @@ from fts.analysis.intervals import (
     measure,
     resample,
 )
-from fts.analysis.metrics import (
+from fts.scores.metrics import (
     METRICS,
     auc,
     auc_influence,

@@ -20,7 +20,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fts.analysis.metrics import (
+from fts.scores.metrics import (
     METRICS,
     Metric,
     auc,
