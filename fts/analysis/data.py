@@ -88,7 +88,8 @@ def load_trials(source: str | Path) -> pd.DataFrame:
     """One row per trial, with the columns of COLUMNS.
 
     source: an SQLite file of ours (read through v_trials, read-only, while a worker writes) or a folder of exports
-    (outputs/hpo, or one cell's folder in it), or of `fts export --parquet`. Raises NoTrials, or ValueError for a file that is not a database of ours.
+    (outputs/hpo, one cell's folder in it, or a folder of `fts export --parquet`). Raises NoTrials, or ValueError for a
+    file that is not a database of ours.
     """
     path = Path(source)
     if (path / "trials.parquet").is_file():  # of `fts export --parquet`

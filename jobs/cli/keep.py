@@ -118,16 +118,28 @@ def _shown(value: Any) -> Any:
 @click.command()
 @click.option("--all", "everything", is_flag=True, help="every cell (the default when none is named)")
 @click.argument("wanted", nargs=-1, metavar="[JOB]...")
+@click.option("--optuna", "optuna_url", metavar="URL", help="write Optuna studies there, e.g. sqlite:///optuna.db")
+@click.option(
+    "--parquet", "parquet", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="tables for pandas"
+)
 @AS_JSON
-def export(everything: bool, wanted: tuple[str, ...], as_json: bool) -> None:
-    """Rewrite the JSON and CSV files in outputs/ from the database."""
+def export(
+    everything: bool, wanted: tuple[str, ...], optuna_url: str | None, parquet: Path | None, as_json: bool
+) -> None:
+    """Rewrite the JSON and CSV files in outputs/ from the database; or hand the study to Optuna or to pandas."""
     from jobs import exports  # here: after the flags were read
     from jobs.cli.look import reading
     from jobs.cli.selection import choose
     from state import queries
 
+    written: list[Any]
     with reading() as opened:
-        if wanted and not everything:
+        if optuna_url or parquet:
+            from jobs.share import to_optuna, to_parquet
+
+            written = [f"{optuna_url} {study}" for study in to_optuna(opened, optuna_url)] if optuna_url else []
+            written += to_parquet(opened, here(), parquet) if parquet else []
+        elif wanted and not everything:
             jobs = [job for job in choose(queries.jobs(opened), wanted).jobs if job.kind == "cell"]
             written = [
                 *(exports.export_job(opened, here(), job) for job in jobs),

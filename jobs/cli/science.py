@@ -47,8 +47,8 @@ def open_test_set(db: Database, job: Job, yes: bool) -> Opening:
 
     best = winner(db, job)
     sure(
-        f"Open the test set of {job.experiment} for trial {best.number}? It can be looked at once; afterwards no choice "
-        "for this cell is unbiased any more, and every table will say so.",
+        f"Open the test set of {job.experiment} for trial {best.number}? It can be looked at once; afterwards no "
+        "choice for this cell is unbiased any more, and every table will say so.",
         yes,
     )
     transitions.unseal(db, job.id, best.number, this_person())

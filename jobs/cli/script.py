@@ -46,7 +46,7 @@ def script(cells: tuple[str, ...], whole: bool, out: Path | None, task: str, as_
 
 
 def known_specs() -> dict[tuple[str, int, str], list[CellSpec]]:
-    """Per (budget, horizon, task) the frozen cell of its newest job and, where there is a winner, its final training."""
+    """(budget, horizon, task) -> the frozen cell of its newest job and, where there is a winner, its final training."""
     if not here().db.exists():
         return {}
     from jobs.cli.look import reading
