@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.exports import best_of, iso
 from jobs.margins import predictions_path
 from jobs.settings import Places
+from jobs.winners import newest_cells
 from state import queries
 from state.values import Job, JobStatus, Opening, Trial, TrialStatus
 
@@ -72,12 +73,6 @@ def trial_row(job: Job, trial: Trial) -> dict[str, Any]:
         **asdict(trial),
         "status": str(trial.status),
     }
-
-
-def newest_cells(jobs: Iterable[Job]) -> list[Job]:
-    """One job per experiment: the latest, when a cell was put in line again with another specification."""
-    latest = {job.experiment: job for job in sorted(jobs, key=lambda job: job.id) if job.kind == "cell"}
-    return list(latest.values())
 
 
 def baseline_rows(places: Places, ran: Iterable[tuple[Job, Iterable[Trial]]]) -> Iterator[BaselineRow]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.report import trial_row
 from jobs.settings import Places
+from jobs.winners import newest_cells
 from state import queries
-from state.values import Epoch, Job, JobStatus, Trial, TrialStatus
+from state.values import Epoch, Job, Trial, TrialStatus
 
 if TYPE_CHECKING:
     import optuna
@@ -40,7 +40,7 @@ def to_optuna(db: Any, url: str) -> list[str]:
     storage = optuna.storages.RDBStorage(url)
     there = {summary.study_name for summary in optuna.get_all_study_summaries(storage, include_best_trial=False)}
     written = []
-    for job in _newest_cells(db):
+    for job in newest_cells(queries.jobs(db)):
         history = queries.history(db, job.id)
         maximize = job.spec.get("objective") == "val_auc"
         if job.experiment in there:
@@ -103,12 +103,6 @@ def _write(table: Any, path: Path) -> Path:
     table.to_parquet(part, index=False)
     part.replace(path)
     return path
-
-
-def _newest_cells(db: Any) -> Iterator[Job]:
-    """One job per experiment: the latest one that was not taken back."""
-    cells = [job for job in queries.jobs(db) if job.kind == "cell" and job.status is not JobStatus.CANCELLED]
-    yield from {job.experiment: job for job in sorted(cells, key=lambda job: job.id)}.values()
 
 
 def _frozen(job: Job, trial: Trial, epochs: tuple[Epoch, ...]) -> optuna.trial.FrozenTrial:

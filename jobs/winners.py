@@ -84,6 +84,12 @@ def _following(kind: str, cell: Job, trial: Trial, trials: int) -> CellSpec:
 PREFIX = {"replicate": "replicate", "train": "train"}  # train_2M_h1_threshold_1pct, as the scripts are called
 
 
+def newest_cells(jobs: Iterable[Job]) -> list[Job]:
+    """One cell per experiment: the latest, when it was put in line again with another specification."""
+    there = [job for job in jobs if job.kind == "cell" and job.status is not JobStatus.CANCELLED]
+    return list({job.experiment: job for job in sorted(there, key=lambda job: job.id)}.values())
+
+
 def same_job(jobs: Iterable[Job], spec: CellSpec) -> Job | None:
     """The newest job that has done exactly this already."""
     done = [job for job in jobs if job.kind == spec.kind and job.status is JobStatus.DONE]

@@ -131,6 +131,7 @@ def specs_of(
     default=None,
     help="a baseline job (prior, regression, forest, boosting) before each horizon  [default: with --matrix]",
 )
+@click.option("--warm-start", is_flag=True, help="try first what was best in other horizons and the smaller budget")
 @click.option("--no-check", is_flag=True, help="skip the dry run of one step per cell")
 @click.option("-n", "--dry-run", is_flag=True, help="try every cell, put nothing in line")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
@@ -141,6 +142,7 @@ def enqueue(
     horizons: tuple[int, ...] | None,
     task: str,
     baselines: bool | None,
+    warm_start: bool,
     no_check: bool,
     dry_run: bool,
     as_json: bool,
@@ -156,6 +158,10 @@ def enqueue(
     check, with_baselines = not no_check, not cells if baselines is None else baselines
     db = None if dry_run and not here().db.exists() else open_database(here().db)  # a dry run makes no database
     try:
+        if warm_start and db is not None:
+            from jobs.warm import warmed
+
+            specs = warmed(db, specs)
         chosen = matrix.before_cells(db, specs) if with_baselines else specs
         lines = matrix.enqueue_cells(db, here(), chosen, check=check, dry_run=dry_run, tell=say)
     finally:

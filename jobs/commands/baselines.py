@@ -5,12 +5,12 @@ A random forest beat the transformer for five weeks before anybody looked (lesso
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from fts.search.spec import BadSpec, CellSpec
-from state.values import Job, JobStatus
+from state.values import Enqueued, Job, JobStatus
 
 BUDGET = "base"  # stands where a cell has its size
 
@@ -49,6 +49,17 @@ def baseline_of(cell: CellSpec) -> CellSpec:
         code_commit=cell.code_commit,
         code_dirty=cell.code_dirty,
     )
+
+
+def put_first(db: Any, written: Sequence[tuple[CellSpec, Enqueued]], who: str | None = None) -> None:
+    """Moves new baselines before the cells that stood in line already: seconds of work come before what they judge."""
+    from state import queries, transitions
+
+    fresh = [entry.job_id for cell, entry in written if cell.kind == "baseline" and entry.created]
+    old = {entry.job_id for cell, entry in written if cell.kind == "cell" and not entry.created}
+    waiting = [job.id for job in queries.jobs(db, ["queued", "paused"]) if job.id in old]
+    if fresh and waiting:
+        transitions.move(db, fresh, before=waiting[0], who=who)
 
 
 def finished(jobs: Iterable[Job]) -> set[str]:

@@ -94,6 +94,9 @@ def enqueue_cells(
     if dry_run:
         return lines
     written = write(db, cells, who)
+    from jobs.commands.baselines import put_first
+
+    put_first(db, list(zip(cells, written, strict=True)), who)
     return [replace(line, job_id=w.job_id, created=w.created) for line, w in zip(lines, written, strict=True)]
 
 

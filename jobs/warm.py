@@ -1,0 +1,85 @@
+"""Begins a search where its neighbours ended: the first trials of a cell repeat what was best elsewhere, marked `warm`.
+
+Another horizon of the same budget lends its whole configuration, a smaller budget of the same horizon its training
+parameters only: its architecture is another size. Frozen into the specification at enqueue, so a resumed search is the
+same search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fts.search.spec import CellSpec
+from jobs.exports import best_of
+from jobs.results import BUDGETS
+from jobs.winners import newest_cells
+from state import queries
+from state.values import Job, Trial
+
+MOST = 3  # of a cell's trials: a search must also look elsewhere
+TRAINING = ("learning_rate", "weight_decay", "warmup_steps", "dropout")
+
+
+def warmed(db: Any, cells: Iterable[CellSpec], most: int = MOST) -> list[CellSpec]:
+    """The cells with their first trials fixed, where there are neighbours with complete trials; others as they are."""
+    won = winners(db)
+    return [replace(cell, warm_start=tuple(first_trials(cell, won, most))) for cell in cells]
+
+
+def winners(db: Any) -> list[tuple[Job, Trial]]:
+    """The best trial of each cell so far."""
+    cells = newest_cells(queries.jobs(db))
+    found = ((job, best_of(job, queries.trials(db, job.id))) for job in cells)
+    return [(job, best) for job, best in found if best is not None]
+
+
+def first_trials(cell: CellSpec, won: Sequence[tuple[Job, Trial]], most: int = MOST) -> list[dict[str, Any]]:
+    """Parameters to try first, the nearest neighbour's before the others; never outside the cell's own space."""
+    lent: list[dict[str, Any]] = []
+    for job, best in sorted(won, key=lambda pair: _distance(cell, pair[0])):
+        params = _lent(cell, job, best, len(lent))
+        if params is not None and params not in lent:
+            lent.append(params)
+    return lent[:most]
+
+
+def _lent(cell: CellSpec, job: Job, best: Trial, number: int) -> dict[str, Any] | None:
+    """What a neighbour's winner lends to this cell; None: nothing."""
+    if (job.task, job.tier, best.objective) != (cell.task, cell.tier, cell.objective):
+        return None
+    if job.budget == cell.budget and job.horizon != cell.horizon:
+        params = dict(best.params)
+    elif job.horizon == cell.horizon and _size(job.budget) < _size(cell.budget):
+        params = _drawn(cell, number) | {name: best.params[name] for name in TRAINING if name in best.params}
+    else:
+        return None
+    return params if fits(cell.space, params) else None
+
+
+def fits(space: dict[str, dict[str, Any]], params: dict[str, Any]) -> bool:
+    """Whether a search of this space could have suggested these parameters."""
+    return set(params) == set(space) and all(_inside(space[name], value) for name, value in params.items())
+
+
+def _inside(distribution: dict[str, Any], value: Any) -> bool:
+    if distribution["kind"] == "choice":
+        return value in distribution["choices"]
+    return isinstance(value, int | float) and distribution["low"] <= value <= distribution["high"]
+
+
+def _drawn(cell: CellSpec, number: int) -> dict[str, Any]:
+    """What a cold search would try: a smaller budget has no architecture of this size to lend."""
+    from fts.search.suggest import suggest  # here, not above: optuna costs 0.4 s
+
+    return suggest(cell.space, [], cell.seed, number, "random", cell.objective == "val_auc")
+
+
+def _distance(cell: CellSpec, job: Job) -> tuple[int, int, int]:
+    """Other horizons of the budget first, then the next smaller budget; job numbers break ties."""
+    return abs(_size(cell.budget) - _size(job.budget)), abs(cell.horizon - job.horizon), job.id
+
+
+def _size(budget: str) -> int:
+    return BUDGETS.get(budget, len(BUDGETS))
