@@ -1,0 +1,147 @@
+"""A real pseudo terminal around a real monitor process: keys in, bytes out, processor time and memory from outside."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import sys
+import termios
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+
+class Terminal:
+    """Starts `python -m tui --db PATH` on its own pty and reads everything it sends."""
+
+    def __init__(self, db: Path, size: tuple[int, int] = (120, 40), *options: str, ignore_hangup: bool = False) -> None:
+        self.sent: list[tuple[float, int]] = []  # (monotonic time, bytes)
+        self.screen = b""
+        self.reading = True
+        self._stalled = threading.Event()
+        self.began = time.monotonic()
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            if ignore_hangup:
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", LANG="C.UTF-8")
+            os.execv(sys.executable, [sys.executable, "-m", "tui", "--db", str(db), *options])
+        self.resize(*size)
+        self.process = psutil.Process(self.pid)
+        self._thread = threading.Thread(target=self._drain, daemon=True)
+        self._thread.start()
+
+    def _drain(self) -> None:
+        while self.reading:
+            if self._stalled.is_set():
+                time.sleep(0.05)
+                continue
+            ready, _, _ = select.select([self.fd], [], [], 0.1)
+            if not ready:
+                continue
+            try:
+                data = os.read(self.fd, 65536)
+            except OSError:
+                return
+            if not data:
+                return
+            self.sent.append((time.monotonic(), len(data)))
+            self.screen = (self.screen + data)[-200_000:]
+
+    def stall(self, stalled: bool = True) -> None:
+        """A link that takes nothing for a while."""
+        self._stalled.set() if stalled else self._stalled.clear()
+
+    def resize(self, columns: int, rows: int) -> None:
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        if hasattr(self, "process"):
+            self.process.send_signal(signal.SIGWINCH)
+
+    def key(self, text: str) -> None:
+        os.write(self.fd, text.encode())
+
+    def bytes_since(self, moment: float) -> int:
+        return sum(count for at, count in self.sent if at >= moment)
+
+    def cpu_s(self) -> float:
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+    def rss(self) -> int:
+        return int(self.process.memory_info().rss)
+
+    def wait_for(self, text: str, patience_s: float = 30.0) -> float:
+        """Seconds since the start until `text` has been sent."""
+        end = time.monotonic() + patience_s
+        while text.encode() not in self.screen:
+            assert time.monotonic() < end, f"{text!r} was not shown; the last bytes: {self.screen[-300:]!r}"
+            assert self.is_alive(), "the monitor has ended"
+            time.sleep(0.005)
+        return time.monotonic() - self.began
+
+    def wait_quiet(self, seconds: float = 0.6, patience_s: float = 20.0) -> None:
+        """Until nothing has been sent for so long."""
+        end = time.monotonic() + patience_s
+        while time.monotonic() < end and self.sent and time.monotonic() - self.sent[-1][0] < seconds:
+            time.sleep(0.05)
+
+    def is_alive(self) -> bool:
+        try:
+            done, _ = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        return done == 0
+
+    def gone_within(self, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if not self.is_alive():
+                return True
+            time.sleep(0.05)
+        return False
+
+    def hang_up(self) -> None:
+        """Closes our side, as a terminal window or an ssh connection that dies."""
+        self.reading = False
+        self._thread.join(timeout=2)
+        os.close(self.fd)
+
+    def close(self) -> None:
+        self.reading = False
+        if self.is_alive():
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        self._thread.join(timeout=2)
+        try:
+            os.close(self.fd)
+        except OSError:
+            return
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+def key_to_paint(terminal: Terminal, keys: list[str], pause_s: float = 0.12) -> list[float]:
+    """Seconds from each key to the first byte that answers it."""
+    found = []
+    for key in keys:
+        terminal.wait_quiet(0.08, 2.0)
+        count = len(terminal.sent)
+        began = time.monotonic()
+        terminal.key(key)
+        while len(terminal.sent) == count and time.monotonic() - began < 2:
+            time.sleep(0.0005)
+        if len(terminal.sent) > count:
+            found.append(terminal.sent[count][0] - began)
+        time.sleep(pause_s)
+    return found

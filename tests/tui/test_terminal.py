@@ -1,0 +1,92 @@
+"""On a real pseudo terminal: closed, stalled, resized; the monitor leaves nothing behind and harms nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.tui.stories import rows
+from tests.tui.terminal import Terminal
+
+
+@pytest.fixture
+def terminal(db_path):
+    opened = Terminal(db_path, (80, 24))
+    opened.wait_for("20M/h5")
+    yield opened
+    opened.close()
+
+
+def test_q_leaves_and_gives_the_terminal_back(terminal):
+    terminal.key("q")
+    assert terminal.gone_within(5)
+    assert b"\x1b[?1049l" in terminal.screen
+
+
+def test_a_closed_terminal_ends_it_within_five_seconds(terminal, db_path):
+    terminal.hang_up()
+    assert terminal.gone_within(5)
+    assert rows(db_path)["20M/h5"] == "running"
+
+
+def test_a_closed_terminal_ends_it_even_when_hangups_are_ignored(db_path):
+    terminal = Terminal(db_path, (80, 24), ignore_hangup=True)
+    terminal.wait_for("20M/h5")
+    terminal.hang_up()
+    assert terminal.gone_within(6)
+
+
+def test_a_killed_monitor_leaves_the_database_whole(terminal, db_path):
+    os.kill(terminal.pid, signal.SIGKILL)
+    assert terminal.gone_within(5)
+    assert rows(db_path)["20M/h5"] == "running"
+
+
+def test_a_storm_of_sizes_ends_in_a_right_picture(terminal):
+    for columns, lines in [(60, 15), (200, 60), (39, 6), (120, 40), (80, 24)] * 4:
+        terminal.resize(columns, lines)
+        time.sleep(0.02)
+    terminal.resize(100, 40)
+    terminal.wait_quiet()
+    assert terminal.is_alive()
+    terminal.key("q")
+    assert terminal.gone_within(5)
+
+
+def test_a_stalled_link_does_not_let_it_grow(terminal):
+    before = terminal.rss()
+    terminal.stall()
+    for _ in range(60):
+        terminal.key("j")
+        terminal.key("2")
+        terminal.key("1")
+        time.sleep(0.02)
+    terminal.stall(False)
+    terminal.wait_quiet()
+    assert terminal.is_alive()
+    assert terminal.rss() - before < 30 * 2**20
+
+
+def test_it_says_what_it_needs_without_a_terminal(db_path, capfd):
+    from tui.__main__ import main
+
+    assert main(["--db", str(db_path)]) == 2
+    assert "fts status" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"), [("2h", True), ("03:12", True), ("2026-11-20 22:00", True), ("yesterday-ish", False)]
+)
+def test_moments(text, valid):
+    import argparse
+
+    from tui.__main__ import moment
+
+    if valid:
+        assert moment(text) <= time.time()
+    else:
+        with pytest.raises(argparse.ArgumentTypeError, match="is no time"):
+            moment(text)
