@@ -46,6 +46,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("logs", "look:logs", "what a trial printed; -f follows"),
             Entry("events", "look:events", "who changed what, and when"),
             Entry("watch", "watch:watch", "one line per change, as it happens"),
+            Entry("plan", "plan:plan", "what each remaining cell will cost and is likely to gain"),
             Entry("why", "look:why", "why a job is not running"),
             Entry("hardware", "machine:hardware", "memory, heat and use over time, as the workers saw them"),
             Entry("results", "look:results", "best value per cell, with interval and baseline"),

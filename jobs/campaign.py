@@ -1,0 +1,159 @@
+"""Says from finished trials what each remaining cell will cost, and what it is likely to gain.
+
+Cost: seconds per trial as the forecast of `fts status` has them, with its 80 % interval. Gain of further trials: the
+best of n trials falls about linearly with log n, at the slope of this cell's own last doubling; a cell nobody has begun
+is judged by what its size changed at other horizons. Beside it stands the noise of the validation set: a gain below it
+cannot be told from luck.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.exports import best_of
+from jobs.glance.eta import Z80, pace_of
+from jobs.glance.words import cell_name, trials_ended
+from jobs.results import BUDGETS
+from state.values import Job, JobStatus, Margin, Trial, TrialStatus
+
+FEWEST = 4  # complete trials before a slope is read from them
+OPEN = (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.PAUSED)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a cell that has not ended will cost and may bring. Gains are in the objective, above 0: better."""
+
+    job: int
+    cell: str
+    status: str
+    left: int  # trials
+    seconds: float | None  # of training and overhead; None: nothing like it has run
+    seconds_low: float | None  # 80 %
+    seconds_high: float | None
+    objective: str
+    best: float | None  # so far
+    chance: float | None  # that one of the trials left beats the best: they are as good as those that ran
+    gain: float | None  # expected, over the best so far; of a cell not begun: over the best at its horizon
+    noise: float | None  # half the 95 % interval of the paired difference to the baseline
+    basis: str  # where the gain comes from, in words
+
+    @property
+    def worth_it(self) -> bool | None:
+        """Is the expected gain above the noise? None: cannot be said."""
+        return None if self.gain is None or self.noise is None else self.gain > self.noise
+
+
+def outlooks(
+    jobs: Sequence[Job], trials: Mapping[int, Sequence[Trial]], margins: Iterable[Margin], now: float
+) -> list[Outlook]:
+    """One per cell that is running or may still run, in the order of the queue. `trials` by job number."""
+    cells = [job for job in jobs if job.kind == "cell" and job.status is not JobStatus.CANCELLED]
+    noise = {margin.job_id: (margin.loss_high - margin.loss_low) / 2 for margin in margins}
+    noise_auc = {margin.job_id: (margin.auc_high - margin.auc_low) / 2 for margin in margins}
+    found = []
+    for job in cells:
+        if job.status not in OPEN or trials_ended(job) >= job.trials_wanted:
+            continue
+        known = noise_auc if _objective(job) == "val_auc" else noise
+        found.append(_outlook(job, cells, trials, known, jobs, now))
+    return found
+
+
+def _outlook(
+    job: Job,
+    cells: Sequence[Job],
+    trials: Mapping[int, Sequence[Trial]],
+    noise: dict[int, float],
+    jobs: Sequence[Job],
+    now: float,
+) -> Outlook:
+    left = job.trials_wanted - trials_ended(job)
+    pace = pace_of(job.budget, jobs, now)
+    best = best_of(job, trials.get(job.id, ()))
+    values = complete_values(trials.get(job.id, ()))
+    if len(values) >= FEWEST:
+        gain, basis = more_trials(values, left), f"its last {len(values) // 2} of {len(values)} trials"
+    else:
+        gain, basis = step_in_size(job, cells, trials)
+    seconds = None if pace is None else left * pace.seconds
+    wide = 1.0 if pace is None else math.exp(Z80 * pace.sd_log)
+    rivals = [noise[other.id] for other in cells if other.horizon == job.horizon and other.id in noise]
+    return Outlook(
+        job=job.id,
+        cell=cell_name(job),
+        status=str(job.status),
+        left=left,
+        seconds=seconds,
+        seconds_low=None if seconds is None else seconds / wide,
+        seconds_high=None if seconds is None else seconds * wide,
+        objective=_objective(job),
+        best=best.value if best else None,
+        chance=left / (left + len(values)) if values else None,
+        gain=gain,
+        noise=noise.get(job.id, max(rivals, default=None)),
+        basis=basis,
+    )
+
+
+def complete_values(trials: Iterable[Trial]) -> list[float]:
+    """Losses of complete trials in the order they ran; an AUC counts as its negative, so that smaller is better."""
+    return [
+        -trial.value if trial.objective == "val_auc" else trial.value
+        for trial in trials
+        if trial.status is TrialStatus.COMPLETE and trial.value is not None and "reused" not in trial.badges
+    ]
+
+
+def more_trials(values: Sequence[float], left: int) -> float:
+    """Expected fall of the best value by `left` further trials like the `values` that ran.
+
+    Expected best of k out of n, over all choices of k, is known from the sample itself; its fall from k = n/2 to n is
+    one doubling, and log2((n + left) / n) doublings are to come.
+    """
+    n = len(values)
+    doubling = expected_best(values, n // 2) - expected_best(values, n)
+    return doubling * math.log2((n + left) / n)
+
+
+def expected_best(values: Sequence[float], k: int) -> float:
+    """Mean of the smallest of k values drawn without replacement: it is the i-th smallest in C(n-i, k-1) of C(n, k)."""
+    ordered, n = sorted(values), len(values)
+    total = math.comb(n, k)
+    return math.fsum(value * (math.comb(n - i, k - 1) / total) for i, value in enumerate(ordered, start=1))
+
+
+def step_in_size(job: Job, cells: Sequence[Job], trials: Mapping[int, Sequence[Trial]]) -> tuple[float | None, str]:
+    """What the step from the best smaller budget to this one gained at other horizons, and how that is known."""
+    best = {
+        (other.budget, other.horizon): min(values)
+        for other in cells
+        if other.id != job.id and other.task == job.task and (values := complete_values(trials.get(other.id, ())))
+    }
+    smaller = [budget for budget in BUDGETS if BUDGETS[budget] < BUDGETS.get(job.budget, 0)]
+    steps = []
+    for budget, horizon in best:
+        before = [best[b, horizon] for b in smaller if (b, horizon) in best]
+        if budget == job.budget and horizon != job.horizon and before:
+            steps.append(min(before) - best[budget, horizon])
+    if not steps:
+        return None, "nothing like it has run"
+    return math.fsum(steps) / len(steps), f"the same step in size at {len(steps)} other horizon{'s' * (len(steps) > 1)}"
+
+
+def _objective(job: Job) -> str:
+    return str(job.spec.get("objective", "val_loss"))
+
+
+def campaign(db: Any, now: float) -> list[Outlook]:
+    """The outlook of every open cell, from one look at the database."""
+    from state import queries  # here, not above: peewee
+
+    with db.read():
+        jobs = queries.jobs(db)
+        trials = {job.id: queries.trials(db, job.id) for job in jobs if job.kind == "cell"}
+        margins = queries.margins(db)
+    return outlooks(jobs, trials, margins, now)

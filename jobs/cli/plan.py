@@ -1,0 +1,52 @@
+"""`fts plan`: what each remaining cell will cost, and what it is likely to gain."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from jobs.campaign import Outlook, campaign
+from jobs.cli.look import reading
+from jobs.cli.output import emit_json, emit_table, say
+from jobs.glance import words
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+def plan(as_json: bool) -> None:
+    """What the cells that have not ended will cost and are likely to gain, judged from finished trials.
+
+    A gain below the noise of the validation set cannot be told from luck: spend the trials elsewhere.
+    """
+    with reading() as db:
+        found = campaign(db, time.time())
+    if as_json:
+        return emit_json("plan", found)
+    if not found:
+        return say("no cell is left to run")
+    columns = ("job", "cell", "state", "trials left", "takes", "80 %", "best", "chance", "gain", "noise", "judged by")
+    emit_table(columns, [row(outlook) for outlook in found], right=("job", "trials left", "takes", "best", "gain"))
+    known = [outlook.seconds for outlook in found if outlook.seconds is not None]
+    return say(
+        f"{words.count(len(found), 'cell')}, {words.spell(sum(known))} in all on one slot"
+        + ("" if len(known) == len(found) else f", and {len(found) - len(known)} of unknown cost")
+        + "; chance: that a trial left beats the best; gain: expected, in the objective"
+    )
+
+
+def row(outlook: Outlook) -> tuple[object, ...]:
+    low, high = outlook.seconds_low, outlook.seconds_high
+    return (
+        outlook.job,
+        outlook.cell,
+        outlook.status,
+        outlook.left,
+        None if outlook.seconds is None else words.spell(outlook.seconds),
+        None if low is None or high is None else f"{words.spell(low)} to {words.spell(high)}",
+        words.score(outlook.best),
+        None if outlook.chance is None else f"{outlook.chance:.0%}",
+        None if outlook.gain is None else f"{outlook.gain:+.4f}" + (" (noise)" if outlook.worth_it is False else ""),
+        None if outlook.noise is None else f"{outlook.noise:.4f}",
+        outlook.basis,
+    )
