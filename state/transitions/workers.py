@@ -11,8 +11,8 @@ from peewee import SQL
 from state.db import Database
 from state.errors import BadRow, WrongStatus
 from state.models import JobRow, SampleRow, WorkerRow
-from state.tickets import missing_tickets
-from state.transitions.jobs import claim_name, put_back
+from state.tickets import missing_tickets, runnable_jobs, waiting_tickets
+from state.transitions.jobs import claim_name, put_back, queue_pause
 from state.transitions.ledger import (
     VERB,
     Row,
@@ -130,13 +130,18 @@ class LeaseObserver:
 
 
 def sweep(db: Database, observer: LeaseObserver) -> list[int]:
-    """Puts back the jobs of workers that went quiet; returns them. Call it often (at least every lease / 4)."""
+    """Puts back the jobs of workers that went quiet; returns them. Call it often (at least every lease / 4).
+
+    It also sends the tickets that somebody looked at in vain, such as a worker that was asked to stop.
+    """
     running = db.rows(WorkerRow.select().where(WorkerRow.status == "running"))
     quiet = observer.look({worker["id"]: worker["beats"] for worker in running})
     released: list[int] = []
     for worker in running:
         if worker["id"] in quiet:
             released += _lose_if_still_quiet(db, worker)
+    if runnable_jobs(db) > waiting_tickets(db) and queue_pause(db) is None:
+        missing_tickets(db)
     return released
 
 

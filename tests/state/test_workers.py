@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from state import queries, transitions
+from state import queries, tickets, transitions
 from state.db import Database
 from state.errors import BadRow, StaleToken, WrongStatus
-from state.models import JobRow, WorkerRow
+from state.models import JobRow, TicketRow, WorkerRow
 from state.transitions import LeaseObserver
 from state.values import Cause, JobStatus
 from tests.state.helpers import LEASE_S, claimed, enqueued, epoch, started, verbs, worker
@@ -118,9 +118,6 @@ def test_a_starting_worker_takes_over_from_the_dead_of_its_own_host_only(db: Dat
 
 
 def test_reconcile_sends_the_tickets_that_were_lost(db: Database) -> None:
-    from state import tickets
-    from state.models import TicketRow
-
     enqueued(db, 3)
     TicketRow.delete().execute(db)
     transitions.reconcile(db, "lab", lambda pid, started_at: True)
@@ -188,3 +185,10 @@ def test_a_worker_row_says_who_it_is(db: Database) -> None:
     (seen,) = queries.workers(db)
     assert (seen.id, seen.pid, seen.pid_started, seen.slots, seen.guard) == (crew, 77, 1.5, 2, "unknown")
     assert WorkerRow.select().count(db) == 1
+
+
+def test_a_sweep_sends_the_ticket_that_a_draining_worker_ate(db: Database) -> None:
+    enqueued(db, 2)
+    TicketRow.delete().execute(db)
+    transitions.sweep(db, LeaseObserver(LEASE_S))
+    assert tickets.waiting_tickets(db) == 2
