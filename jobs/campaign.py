@@ -75,6 +75,7 @@ def _outlook(
     pace = pace_of(job.budget, jobs, now)
     best = best_of(job, trials.get(job.id, ()))
     values = complete_values(trials.get(job.id, ()))
+    gain: float | None
     if len(values) >= FEWEST:
         gain, basis = more_trials(values, left), f"its last {len(values) // 2} of {len(values)} trials"
     else:

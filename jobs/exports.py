@@ -17,7 +17,7 @@ from typing import Any
 
 from jobs.settings import Places
 from state import queries
-from state.values import Epoch, Job, JobStatus, Trial, TrialStatus
+from state.values import Epoch, Job, JobStatus, Margin, Trial, TrialStatus
 
 CSV_COLUMNS = [
     "timestamp",
@@ -54,6 +54,13 @@ CSV_COLUMNS = [
     "label_md5",
     "code_commit",
     "trial_number",
+    "baseline",
+    "auc_gain",  # best trial minus best baseline by AUC, paired, with its 95 % interval
+    "auc_gain_low",
+    "auc_gain_high",
+    "loss_gain",
+    "loss_gain_low",
+    "loss_gain_high",
 ]
 
 
@@ -93,14 +100,15 @@ def export_results(db: Any, places: Places) -> Path:
     writer = csv.DictWriter(out, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     ended = [job for job in queries.jobs(db) if job.kind == "cell" and job.status in (JobStatus.DONE, JobStatus.FAILED)]
+    margins = {margin.job_id: margin for margin in queries.margins(db)}
     for job in sorted(ended, key=lambda job: job.ended_at or 0.0):
-        writer.writerow(result_row(job, queries.trials(db, job.id)))
+        writer.writerow(result_row(job, queries.trials(db, job.id)) | gains(margins.get(job.id)))
     write_text(places.results_csv, out.getvalue())
     return places.results_csv
 
 
 def export_all(db: Any, places: Places) -> list[Path]:
-    folders = [export_job(db, places, job) for job in queries.jobs(db) if job.kind == "cell"]
+    folders = [export_job(db, places, job) for job in queries.jobs(db) if job.status is not JobStatus.CANCELLED]
     return [*folders, export_results(db, places)]
 
 
@@ -114,7 +122,8 @@ def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:
 
 
 def trial_record(job: Job, trial: Trial, epochs: Iterable[Epoch]) -> dict[str, Any]:
-    record = {"experiment": job.experiment, "trial_number": trial.number, **asdict(trial)}
+    of_job = {name: getattr(job, name) for name in ("experiment", "kind", "budget", "horizon", "task", "tier")}
+    record = {**of_job, "trial_number": trial.number, **asdict(trial)}
     record["badges"] = list(trial.badges)
     if curve := [asdict(epoch) for epoch in epochs]:
         record["learning_curve"] = curve
@@ -171,6 +180,16 @@ def result_row(job: Job, trials: Iterable[Trial]) -> dict[str, Any]:
     values = {name: getattr(best, name) for name in CSV_COLUMNS if hasattr(best, name)}
     params = {name: best.params.get(name) for name in ("learning_rate", "weight_decay", "warmup_steps", "dropout")}
     return row | {k: v for k, v in {**values, **params, **shape}.items() if v is not None and not row[k]}
+
+
+def gains(margin: Margin | None) -> dict[str, Any]:
+    """The columns that say how far a cell is ahead of the best baseline; none while it cannot be said."""
+    if margin is None:
+        return {}
+    numbers = {
+        f"{name}_gain{end}": getattr(margin, name + end) for name in ("auc", "loss") for end in ("", "_low", "_high")
+    }
+    return {"baseline": margin.rival, **numbers}
 
 
 def iso(at: float | None) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from fts.analysis.baselines import BASELINES
 from fts.search.prune import should_prune
 from fts.search.recipe import CannotFit, shrunk
-from fts.search.spec import CellSpec, TrialSpec, config_md5, effective_config, seed_for
+from fts.search.spec import BadSpec, CellSpec, TrialSpec, UnusedParameter, config_md5, effective_config, seed_for
 from fts.search.spec import trial_folder as folder_of
 from fts.search.suggest import PastTrial, suggest
 from jobs import exports, margins
@@ -61,6 +61,14 @@ class Supervisor:
 
     def run(self) -> None:
         """Trial after trial until the job is done, given up, or somebody wants it to stop."""
+        try:
+            self._run()
+        except (UnusedParameter, BadSpec) as refused:  # the specification is at fault: no other attempt can mend it
+            transitions.fail_job(self.db, self.claim, Cause.CODE_ERROR, str(refused))
+            self._export()
+            self.tell("job failed", {"job": self.job})
+
+    def _run(self) -> None:
         failures = 0
         while (trial := self._next_trial()) is not None:
             wish = self._run_trial(trial)

@@ -33,7 +33,7 @@ def status(form: str | None, since: str | None, exit_code: bool) -> int:
     """Is all well, when is it done, what happened while you were away."""
     glance = look(since)
     if form == "json":
-        jobs = [brief(job) for job in glance.snapshot.jobs]
+        jobs = [brief(job) | {"margin": glance.snapshot.margin(job.id)} for job in glance.snapshot.jobs]
         emit_json("status", glances.as_dict(glance) | {"jobs": jobs}, glance.snapshot.taken_at)
     elif form == "line":
         emit(glances.plain(glances.lines(glance, 39, 1)[0]))
@@ -89,9 +89,17 @@ def job_line(job: Job, glance: glances.Glance) -> str:
     note = job.hold_reason or job.message or (f"asked to {job.asked}" if job.asked else "")
     eta = f"in {words.left(left)}" if left is not None else ""
     return (
-        f"{words.glyph_of(job.status)} {words.fit(words.cell_name(job), 10)} {job.status:<9} {bar} "
-        f"{ended:>3}/{job.trials_wanted:<3} best {value:<7} {eta:<9} {words.cut(note, 40)}"
+        f"{words.glyph_of(job.status)} {words.fit(words.cell_name(job), 13)} {job.status:<9} {bar} "
+        f"{ended:>3}/{job.trials_wanted:<3} best {value:<7} {ahead(job, glance):<12} {eta:<9} {words.cut(note, 30)}"
     ).rstrip()
+
+
+def ahead(job: Job, glance: glances.Glance) -> str:
+    """`base +0.012`: AUC above the best baseline, with a ? while its interval holds 0."""
+    margin = glance.snapshot.margin(job.id)
+    if margin is None:
+        return ""
+    return f"base {margin.auc:+.3f}" + ("?" if margin.auc_low <= 0 <= margin.auc_high else "")
 
 
 def brief(job: Job) -> dict[str, object]:
