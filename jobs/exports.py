@@ -19,6 +19,8 @@ from jobs.settings import Places
 from state import queries
 from state.values import Epoch, Job, JobStatus, Margin, Trial, TrialStatus
 
+CLOCK_SLACK_S = 60.0  # between the database's clock and the file system's; exporting once too often costs nothing
+
 CSV_COLUMNS = [
     "timestamp",
     "experiment",
@@ -110,6 +112,18 @@ def export_results(db: Any, places: Places) -> Path:
 def export_all(db: Any, places: Places) -> list[Path]:
     folders = [export_job(db, places, job) for job in queries.jobs(db) if job.status is not JobStatus.CANCELLED]
     return [*folders, export_results(db, places)]
+
+
+def catch_up(db: Any, places: Places) -> None:
+    """Write what a worker that died between the end of a job and its export left unwritten."""
+    csv_file = places.results_csv
+    since = csv_file.stat().st_mtime - CLOCK_SLACK_S if csv_file.exists() else 0.0
+    ended = queries.jobs(db, [JobStatus.DONE, JobStatus.FAILED])
+    late = [job for job in ended if job.kind == "cell" and (job.ended_at or 0.0) > since]
+    for job in late:
+        export_job(db, places, job)
+    if late:
+        export_results(db, places)
 
 
 def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:

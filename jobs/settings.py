@@ -44,6 +44,10 @@ class Places:
         return self.logs / "STOP_HPO"  # `touch` it: stop after this job, as the earlier scripts did
 
     @property
+    def ballast(self) -> Path:
+        return self.outputs / ".ballast"
+
+    @property
     def backups(self) -> Path:
         return self.outputs / "backups"
 
@@ -60,6 +64,7 @@ class WorkerSettings:
     slots: int = 1
     threads: int = 1  # of each trial; slots x threads <= cores
     device: str = "cpu"
+    busy_s: float = 10.0  # SQLite waits so long for the write lock before the worker says so and asks again
     lease_s: float = 60.0
     beat_s: float = 5.0  # several beats fit into a lease, so that a slow disk costs nothing
     poll_s: float = 0.5  # how often a supervisor looks for orders
@@ -87,7 +92,8 @@ def worker_settings(slots: int | None = None, threads: int | None = None, **flag
             f"{slots} slots x {threads} threads need {slots * threads} cores, this machine has {cores}: "
             f"oversubscription makes trials 2-16x slower; use --slots {max(1, cores // max(1, threads))}"
         )
-    timings = {name: seconds(f"FTS_{name.upper()}") for name in ("lease_s", "beat_s", "poll_s", "checkpoint_every_s")}
+    names = ("busy_s", "lease_s", "beat_s", "poll_s", "checkpoint_every_s")
+    timings = {name: seconds(f"FTS_{name.upper()}") for name in names}
     attempts = os.environ.get("FTS_MAX_IDLE_ATTEMPTS")
     chosen = {name: value for name, value in {**timings, **flags}.items() if value is not None}
     if attempts:

@@ -116,6 +116,12 @@ class Slot:
         self._child.close()
         self._child = None
 
+    def kill(self) -> None:
+        """End the trial process at once, without a last checkpoint."""
+        if self._child is not None:
+            self._child.kill()
+        self.close()
+
     def rss(self) -> int:
         """Resident bytes of the trial tree; 0 without one."""
         return sum(resident(process) for process in self._child.tree()) if self._child is not None else 0

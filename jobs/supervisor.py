@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,11 +26,11 @@ from jobs.attempt import Attempt, End, Wish
 from jobs.commands.matrix import code_version
 from jobs.guard import size
 from jobs.models import opened_by, publish
-from jobs.process import ChildProcess
+from jobs.process import ChildProcess, reap_recorded
 from jobs.settings import MODULES, Places, WorkerSettings
 from jobs.slot import Slot
 from state import queries, transitions
-from state.errors import LabelClash, ResumeMismatch
+from state.errors import LabelClash, ResumeMismatch, StaleToken
 from state.values import Cause, Claim, Epoch, Trial, TrialStatus
 
 log = logging.getLogger("fts.worker")
@@ -96,6 +97,7 @@ class Supervisor:
     def _leave(self, wish: Wish) -> None:
         """Back in line, paused or cancelled: what was asked for; its trial keeps its number and its checkpoint."""
         if wish.reason == "lost":
+            self.tell("note", {"text": f"{self.job.experiment}: handed on to another worker, its trial here was ended"})
             return
         if wish.reason == "pause":
             transitions.pause_running(self.db, self.claim)
@@ -104,8 +106,9 @@ class Supervisor:
         elif wish.reason == "cannot fit":
             transitions.hold_job(self.db, self.claim, wish.message)
         elif wish.reason == "disk":
+            # in this order: between the two, nobody may take the job and meet the same disk
+            transitions.pause_queue(self.db, f"disk: {wish.message}", who=f"worker {self.claim.worker_id}")
             transitions.release_job(self.db, self.claim, Cause.DISK, wish.message)
-            transitions.pause_queue(self.db, f"disk full: {wish.message}", who="watchdog")
         else:
             transitions.release_job(self.db, self.claim, Cause.DRAINED, wish.message)
         self.tell(f"job {LEFT.get(wish.reason, 'back in line')}", {"job": self.job})
@@ -202,6 +205,7 @@ class Supervisor:
             return None
         self.tell("trial", {"job": self.job, "trial": trial})
         stalls = deaths = 0
+        reached = self._reached(trial)
         try:
             spec = self._spec(trial)
         except CannotFit as refused:  # before any process has started
@@ -212,7 +216,9 @@ class Supervisor:
             if reason in LEAVES:
                 return Wish(reason, message_of(end))
             stalls += reason == "stalled"
-            deaths += reason == "died"
+            if reason == "died":  # it counts only when nothing was gained since the last time
+                before, reached = reached, self._reached(trial)
+                deaths = deaths + 1 if reached == before else 1
             if cause := hopeless(reason, stalls, deaths):
                 end, reason = End("failed", {"cause": cause, "message": message_of(end)}), None
             if reason is None:
@@ -227,6 +233,11 @@ class Supervisor:
                 leanest = f"t{trial.number} {trial.architecture} has no leaner recipe left"
                 return Wish("cannot fit", f"{leanest}: {message_of(end)}")
             spec = again
+
+    def _reached(self, trial: Trial) -> tuple[int, int]:
+        """Epochs recorded, and the step of the latest checkpoint."""
+        stored = queries.checkpoints(self.db, trial.id)
+        return self._reread(trial).epochs, stored[0]["step"] if stored else 0
 
     def _reason(self, trial: Trial, end: End) -> str | None:
         """Why the trial must be left or tried again; None: it has ended."""
@@ -264,13 +275,32 @@ class Supervisor:
             return Wish(order, kill=order == "lost") if order not in (None, "drain") else watch.wish()
 
         try:
+            self._take_over(trial, child)
             attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s)
             end = attempt.run(spec.to_json(), trial.number)
+        except StaleToken:
+            self.slot.kill()  # no last checkpoint: somebody else writes to the same folder now
+            raise
         except BaseException:
-            self.slot.close()  # a refused write or a bug: the process must not train on
+            self.slot.close()  # a full disk or a bug: the process must not train on
             raise
         self.slot.after(end)
         return end
+
+    def _take_over(self, trial: Trial, child: ChildProcess) -> None:
+        """Nobody else works on this trial when this returns, and `child` is on record before it hears of the trial.
+
+        A worker that was stopped for longer than its lease lost the job, but its trial process trains on: two would
+        write to one folder. The old pid is read before the fence, so that a late worker never ends its successor's.
+        """
+        host = socket.gethostname()
+        before = self._reread(trial)
+        if before.pid not in (None, child.pid) and before.host == host and before.pid_started is not None:
+            transitions.record_progress(self.db, self.claim, trial.id, {"host": host})
+            became = reap_recorded(before.pid or 0, before.pid_started)
+            log.info("process %s, which had this trial before: %s", before.pid, became)
+        facts = {"host": host, "pid": child.pid, "pid_started": child.started}
+        transitions.record_progress(self.db, self.claim, trial.id, facts)
 
     def _record_started(self, trial: Trial, spec: TrialSpec, fact: dict[str, Any], child: ChildProcess) -> Wish | None:
         facts = {name: fact[name] for name in STARTED_FACTS if name in fact}

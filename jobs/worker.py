@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import queue
 import signal
@@ -20,9 +21,11 @@ from typing import Any
 import psutil
 from huey.consumer import Consumer, ConsumerStopped
 
-from jobs import sensors
+from jobs import exports, sensors
 from jobs.awake import keep_awake
+from jobs.ballast import Ballast
 from jobs.board import Board
+from jobs.last_words import LastWords
 from jobs.locks import SlotLock, SlotTaken
 from jobs.process import reap_recorded, same_process
 from jobs.progress import Progress
@@ -31,12 +34,14 @@ from jobs.slot import Slot
 from jobs.supervisor import Supervisor
 from state import queries, tickets, transitions
 from state.db import open_database
-from state.errors import StaleToken, StateError, WrongStatus
+from state.errors import DatabaseFailed, DiskFull, StaleToken, StateError, WrongStatus
+from state.values import Claim
 
 log = logging.getLogger("fts.worker")
 
 
 SAMPLE_EVERY_S = 10.0
+GOODBYE_S = 30.0  # a locked database does not keep a worker from leaving for longer
 SAMPLED = (
     "available", "total", "swap_used", "cpu_percent", "temperature", "gpu_percent", "gpu_memory", "power_w",
     "disk_free",
@@ -52,8 +57,8 @@ def work(places: Places, settings: WorkerSettings, progress: Progress | None = N
     with contextlib.ExitStack() as stack:
         for index in range(settings.slots):
             stack.enter_context(SlotLock(places.outputs, index))
-        db = open_database(places.db)
-        bring_in_order(db)
+        db = open_database(places.db, busy_timeout_s=settings.busy_s, patience_s=math.inf)
+        bring_in_order(db, places)
         worker = Worker(db, places, settings, progress)
         stack.callback(worker.close)
         stack.enter_context(keep_awake())
@@ -69,8 +74,8 @@ def run_job(places: Places, settings: WorkerSettings, job_id: int, progress: Pro
     progress = progress or Progress()
     with contextlib.ExitStack() as stack:
         stack.callback(free_slot(places).release)
-        db = open_database(places.db)
-        bring_in_order(db)
+        db = open_database(places.db, busy_timeout_s=settings.busy_s, patience_s=math.inf)
+        bring_in_order(db, places)
         worker = Worker(db, places, replace(settings, slots=1), progress)
         stack.callback(worker.close)
         stack.enter_context(keep_awake())
@@ -79,7 +84,7 @@ def run_job(places: Places, settings: WorkerSettings, job_id: int, progress: Pro
 
 
 def free_slot(places: Places) -> SlotLock:
-    """Holds the first slot nobody else does; raises SlotTaken of the last one when all of this machine's cores are slots."""
+    """Holds the first slot nobody else does; raises SlotTaken of the last one when all of this machine are taken."""
     last = max(1, os.cpu_count() or 1) - 1
     for index in range(last):
         with contextlib.suppress(SlotTaken):
@@ -87,14 +92,18 @@ def free_slot(places: Places) -> SlotLock:
     return SlotLock(places.outputs, last).acquire()
 
 
-def bring_in_order(db: Any) -> None:
-    """End what a dead worker of this machine left running, and put its jobs back in line."""
+def bring_in_order(db: Any, places: Places) -> None:
+    """End what a dead worker of this machine left running, put its jobs back in line, export what it did not."""
     host = socket.gethostname()
     alive = {worker.id for worker in queries.workers(db) if same_process(worker.pid, worker.pid_started)}
     for child in queries.running_children(db, host):
         if child.worker_id not in alive:
             log.info("process %d of a lost worker: %s", child.pid, reap_recorded(child.pid, child.pid_started))
     transitions.reconcile(db, host, same_process)
+    try:
+        exports.catch_up(db, places)
+    except OSError as error:  # a full disk: exports can be had again at any time
+        log.warning("exports: %s", error)
 
 
 class Worker:
@@ -103,8 +112,11 @@ class Worker:
     def __init__(self, db: Any, places: Places, settings: WorkerSettings, progress: Progress) -> None:
         self.db, self.places, self.settings, self.progress = db, places, settings, progress
         self.board = Board()
+        self.ballast = Ballast(places.ballast)
+        self.ballast.fill()
         me = psutil.Process()
         self.id = transitions.register_worker(db, socket.gethostname(), me.pid, me.create_time(), settings.slots)
+        self.last_words = LastWords(db, self.ballast, self.board, self.id, progress.tell)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self._sensors = sensors.from_env(disk=places.outputs)
         self._slots = [Slot(index, places, settings, self._sensors) for index in range(settings.slots)]
@@ -144,6 +156,7 @@ class Worker:
         for slot in self._slots:
             slot.close()
         self._sensors.close()
+        self.db.patience_s = GOODBYE_S
         with contextlib.suppress(StateError):  # a full disk: the next worker's reconcile will see that we are gone
             transitions.stop_worker(self.db, self.id)
         self.progress.close()
@@ -153,14 +166,22 @@ class Worker:
         slot = self._free.get()
         try:
             while self.board.takes_work():
-                claim = transitions.claim(self.db, self.id, self.settings.lease_s, self.settings.max_idle_attempts)
+                self.ballast.fill()
+                claim = self._claim()
                 if claim is None:
                     return
                 self._run_claim(slot, claim)
         finally:
             self._free.put(slot)
 
-    def _run_claim(self, slot: Slot, claim: Any) -> None:
+    def _claim(self) -> Claim | None:
+        try:
+            return transitions.claim(self.db, self.id, self.settings.lease_s, self.settings.max_idle_attempts)
+        except (DiskFull, DatabaseFailed) as error:
+            self.last_words.pause_queue(error)
+            return None
+
+    def _run_claim(self, slot: Slot, claim: Claim) -> None:
         job = claim.job
         self.board.starts(claim)
         self.progress.tell("job", {"job": job, "attempt": claim.attempt})
@@ -172,6 +193,10 @@ class Worker:
         except StaleToken as refused:
             slot.close()
             self.progress.tell("note", {"text": f"{job.experiment}: {refused}"})
+        except Exception as error:  # the one net: whatever broke, no job stays `running` with nobody at work on it
+            log.exception("job %d (%s) is given back", job.id, job.experiment)
+            slot.close()
+            self.last_words.give_back(claim, error)
         finally:
             self.board.ends(job.id)
 
@@ -179,6 +204,14 @@ class Worker:
 
     def _beat_on(self) -> None:
         """Extends the leases and reads the orders, whatever the supervisors are doing."""
+        try:
+            self._beat_until_over()
+        except BaseException:
+            log.exception("without its beat this worker would lose its jobs: it stops at a checkpoint")
+            self.board.signal("stop")
+            raise
+
+    def _beat_until_over(self) -> None:
         version, beaten = None, float("-inf")
         swept = time.monotonic()
         sampled = float("-inf")
@@ -261,7 +294,12 @@ class SlotConsumer(Consumer):  # type: ignore[misc]
         self._stop_flag_timeout = 0.25  # seconds between two looks whether to leave
 
     def loop(self, health_check_ts: float | None = None) -> float | None:
-        if self.worker.leaves():
+        try:
+            leaves = self.worker.leaves()
+        except StateError as error:
+            log.warning("cannot see whether there is work: %s", error)
+            leaves = False
+        if leaves:
             self.stop(graceful=True)
             raise ConsumerStopped
         return super().loop(health_check_ts)  # type: ignore[no-any-return]

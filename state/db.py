@@ -24,9 +24,12 @@ APPLICATION_ID = 0x66747331  # "fts1" in the file header, so that `file` and we 
 class Database(peewee.SqliteDatabase):
     """SQLite with our pragmas, our errors, and `write()`. Each thread gets its own connection."""
 
-    def __init__(self, path: Path, readonly: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+    def __init__(
+        self, path: Path, readonly: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S, patience_s: float = 0.0
+    ) -> None:
         self.path = path
         self.readonly = readonly
+        self.patience_s = patience_s  # a transaction asks for the lock again and again for so long
         name = path.absolute().as_uri() + "?mode=ro" if readonly else str(path)
         super().__init__(name, pragmas=_pragmas(readonly), timeout=busy_timeout_s, uri=readonly)
 
@@ -73,8 +76,11 @@ class Database(peewee.SqliteDatabase):
             return super().execute_sql(sql, params)
 
     def begin(self, lock_type: str | None = None) -> None:
-        with self._translated():
-            super().begin(lock_type)
+        def begin() -> None:
+            with self._translated():
+                peewee.SqliteDatabase.begin(self, lock_type)
+
+        retry_while_busy(begin, self.patience_s)  # here, and not around the transition: nothing has happened yet
 
     def commit(self) -> None:
         with self._translated():
@@ -103,12 +109,15 @@ def open_database(
     readonly: bool = False,
     check: bool = True,
     busy_timeout_s: float = BUSY_TIMEOUT_S,
+    patience_s: float = 0.0,
 ) -> Database:
     """The database at `path` (default $FTS_DB or outputs/fts.db), created or migrated if need be.
 
-    With `check` an existing file is read through once (`quick_check`, 50 ms for 63 MB). A read-only open never writes.
-    Raises NoDatabase (read-only, no file), NotOurDatabase, DatabaseCorrupt, SchemaTooNew (writers), SchemaTooOld
-    (readers), DatabaseBusy, and StateError for a URL we do not serve.
+    A write waits for another process's lock for `busy_timeout_s` in SQLite, and asks again for `patience_s`: a worker
+    has no reason to give up, its trials train on meanwhile. With `check` an existing file is read through once
+    (`quick_check`, 50 ms for 63 MB). A read-only open never writes. Raises NoDatabase (read-only, no file),
+    NotOurDatabase, DatabaseCorrupt, SchemaTooNew (writers), SchemaTooOld (readers), DatabaseBusy, and StateError for a
+    URL we do not serve.
     """
     file = database_path(path)
     if readonly and not file.exists():
@@ -116,7 +125,7 @@ def open_database(
     existed = file.exists() and file.stat().st_size > 0
     if not readonly:
         _make_private(file)
-    db = Database(file, readonly, busy_timeout_s)
+    db = Database(file, readonly, busy_timeout_s, patience_s)
     try:
         version = _checked_version(db, check and existed)
         if readonly:

@@ -10,6 +10,7 @@ process with exit code 75.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import queue
@@ -56,12 +57,13 @@ def serve(orders: Orders, fd: int, run: Run | None) -> int:
             spec = TrialSpec.from_json(command)
             number = spec.number
             for fact in (run or run_trial)(spec, orders):
-                _tell(fd, fact | {"number": number})
-        except BrokenPipeError:
-            return protocol.STOPPED  # nobody listens any more
+                if not _tell(fd, fact | {"number": number}):
+                    orders.ask_stop()  # nobody listens any more: one more step, a checkpoint, and out
         except Exception as error:  # the outermost net: the supervisor writes it into the trial
-            traceback.print_exc()
+            with contextlib.suppress(OSError):  # a full disk may be the very error
+                traceback.print_exc()
             _tell(fd, {"fact": "failed", "number": number, "cause": cause_of(error), "message": _first_line(error)})
+        orders.training = False
         if orders.stop_asked():
             return protocol.STOPPED
     return protocol.STOPPED if orders.stop_asked() else 0
@@ -88,6 +90,7 @@ def run_trial(
         for warning in stored.warnings:
             say(f"checkpoint: {warning}")
         say(f"resumed at step {trainer.step} from {stored.path.name}")
+    orders.training = True
     yield {"fact": "started", **trial.facts(), "resumed_step": trainer.step}
     for result in trainer.history:  # the supervisor may have died before it wrote them
         yield {"fact": "epoch", **result.to_json()}
@@ -133,6 +136,7 @@ class Orders:
         self._stop = threading.Event()
         self._pruned: set[int] = set()
         self._runs: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self.training = False  # there is, or soon will be, something worth a checkpoint
         threading.Thread(target=self._read, args=(fd,), name="orders", daemon=True).start()
 
     def next(self) -> dict[str, Any] | None:
@@ -157,6 +161,8 @@ class Orders:
                 except ValueError as error:
                     print(f"unreadable command ignored: {error}", flush=True)
         self.ask_stop()  # end of file: the supervisor died, and no orphan trains on
+        if not self.training:
+            os._exit(protocol.STOPPED)  # nothing has been trained: do not import, load and build for nobody
 
     def _obey(self, command: dict[str, Any]) -> None:
         if command.get("do") == "run":
@@ -223,10 +229,15 @@ def say(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
-def _tell(fd: int, fact: dict[str, Any]) -> None:
+def _tell(fd: int, fact: dict[str, Any]) -> bool:
+    """Writes one fact; False when the supervisor has gone."""
     data = protocol.encode(fact)
-    while data:  # a pipe may take less than the whole line
-        data = data[os.write(fd, data) :]
+    try:
+        while data:  # a pipe may take less than the whole line
+            data = data[os.write(fd, data) :]
+    except BrokenPipeError:
+        return False
+    return True
 
 
 def log_to(path: Path) -> None:

@@ -189,10 +189,16 @@ def _differences(stored: Row, row: Row) -> list[str]:
 def record_checkpoint(
     db: Database, claim: Claim, trial_id: int, *, step: int, epoch: int, path: str, bytes: int, md5: str, seconds: float
 ) -> int:
-    """A checkpoint lies durably at `path`; returns the row's id. No event: the row itself is the record."""
+    """A checkpoint lies durably at `path`; returns the row's id. No event: the row itself is the record.
+
+    One at a later step than any before counts as progress of the job: an epoch of the largest models takes hours.
+    """
     row = {"step": step, "epoch": epoch, "path": str(path), "bytes": bytes, "md5": md5, "seconds": seconds}
     with transaction(db):
         fenced_trial(db, claim, trial_id)
+        last = CheckpointRow.select(fn.MAX(CheckpointRow.step)).where(CheckpointRow.trial_id == trial_id).scalar(db)
+        if last is None or step > last:
+            JobRow.update(idle_attempts=0).where(JobRow.id == claim.job_id, JobRow.idle_attempts > 0).execute(db)
         return int(CheckpointRow.insert(row | {"trial_id": trial_id, "at": db.now()}).execute(db))
 
 

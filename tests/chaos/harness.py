@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,22 +143,18 @@ class Harness:
         return [line.split(" ", 2)[2] for line in lines if line.startswith("fired ")]
 
     def trial_processes(self) -> list[psutil.Process]:
-        """Every living trial process of this study, orphans too: a session leader with our journal in its environment."""
-        return list(self._trials())
+        """Every living trial process of this study, orphans too.
 
-    def _trials(self) -> Iterator[psutil.Process]:
-        mine = str(self.journal)
+        A forked one keeps the command line of the nursery, so its output tells: it goes to a log of this study.
+        """
+        logs = str(self.places.logs)
+        found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
-                if process.status() != psutil.STATUS_ZOMBIE and is_trial(process, mine):
-                    yield process
-
-
-def is_trial(process: psutil.Process, journal: str) -> bool:
-    """A forked one keeps the command line of the nursery, so its log tells: stdout goes to a trial's log."""
-    target = os.readlink(f"/proc/{process.pid}/fd/1")
-    study = str(Path(journal).parent)
-    return target.startswith(study) and "/outputs/logs/" in target
+                stdout = str(Path(f"/proc/{process.pid}/fd/1").readlink())
+                if stdout.startswith(logs) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
 
 
 def until(found: Callable[[], Any], timeout_s: float = PATIENCE_S, sorry: Callable[[], str] = lambda: "") -> Any:

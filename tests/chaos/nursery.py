@@ -10,7 +10,9 @@ orphan to the worker, which has declared itself a subreaper. Linux only; elsewhe
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib
 import json
 import os
 import socket
@@ -18,11 +20,16 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
 REAL_POPEN = subprocess.Popen
+PRELOADED = (  # torch._dynamo is what the first optimizer imports, with sympy: another 2 s
+    "torch._dynamo", "optuna", "pandas", "pyarrow.parquet", "sklearn.metrics", "arch.bootstrap", "fts.search.build",
+    "fts.search.trial", "tests.chaos.run_worker",
+)  # fmt: skip
 HIGH_FD = 200  # received descriptors are moved up here, out of the way of the numbers they must get
 
 
@@ -33,7 +40,7 @@ def main() -> None:
     for line in sys.stdin:
         command = json.loads(line)
         if "start" in command:
-            answer: dict[str, Any] = {"pid": fork(lambda: be_worker(command))}
+            answer: dict[str, Any] = {"pid": fork(partial(be_worker, command))}
         else:
             reap(codes)
             answer = {"code": codes.get(command["poll"])}
@@ -41,22 +48,10 @@ def main() -> None:
 
 
 def preload() -> None:
-    import arch.bootstrap  # noqa: F401
-    import optuna  # noqa: F401
-    import pandas as pd
-    import pyarrow.parquet  # noqa: F401
-    import sklearn.metrics  # noqa: F401
-    import torch
-    import torch._dynamo  # what the first optimizer imports, with sympy: another 2 s
-
-    import fts.analysis.intervals
-    import fts.search.build
-    import fts.search.trial
-    import jobs.worker
-    from tests.chaos import run_worker  # noqa: F401
-
+    for name in PRELOADED:
+        importlib.import_module(name)
+    torch = sys.modules["torch"]
     torch.set_num_threads(1)
-    pd.DataFrame({"a": [1]})
     threads = int(next(x for x in Path("/proc/self/status").read_text().splitlines() if "Threads:" in x).split()[1])
     print(json.dumps({"ready": os.getpid(), "threads": threads}), flush=True)
 
@@ -86,10 +81,8 @@ def fork(live: Callable[[], int]) -> int:
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
-            try:
+            with contextlib.suppress(OSError):
                 stream.flush()
-            except OSError:
-                pass
         os._exit(code)
 
 
@@ -166,14 +159,16 @@ def be_helper(theirs_of_worker: socket.socket, line: socket.socket) -> int:
         size = int.from_bytes(head, "big")
         body = b""
         while len(body) < size:
-            body += line.recv(size - len(body))
+            if not (more := line.recv(size - len(body))):
+                return 0
+            body += more
         words = json.loads(body)
         tell, told = os.pipe()
-        middle = fork(lambda w=words, f=fds, t=told: be_middle(line, w, f, t))  # type: ignore[misc]
+        middle = fork(partial(be_middle, line, words, fds, told))
         os.close(told)
         os.waitpid(middle, 0)  # from here on the worker is the trial's parent
-        pid = os.read(told_read := tell, 8)
-        os.close(told_read)
+        pid = os.read(tell, 8)
+        os.close(tell)
         for fd in fds:
             os.close(fd)
         line.sendall(pid)

@@ -1,4 +1,4 @@
-"""A study small enough to be killed a hundred times: its data, its two cells, what it must equal, what must always hold.
+"""A study small enough to be killed a hundred times: its data, its cells, what it must equal, what must always hold.
 
 Two `tiny` cells of a few trials: shuffling, dropout, warm-up and early stopping are on, one of them prunes.
 """

@@ -1,0 +1,72 @@
+"""Gives a job back after something broke, even when writing itself is what broke: nothing stays `running` with nobody.
+
+A disk in trouble pauses the queue with its reason, so that no job after another meets the same disk. The space for
+these last rows comes from the ballast; without it, we try again until there is some.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fts.search.spec import BadSpec
+from jobs.ballast import Ballast
+from jobs.board import Board
+from state import transitions
+from state.errors import DatabaseBusy, DatabaseFailed, DiskFull, StaleToken
+from state.values import Cause, Claim
+
+log = logging.getLogger("fts.worker")
+
+RETRY_S = 2.0  # between two tries to write down that the disk is full
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+
+
+class LastWords:
+    """Of one worker; every method blocks until the words are written, are refused, or the worker is to leave."""
+
+    def __init__(
+        self, db: Any, ballast: Ballast, board: Board, worker_id: int, tell: Callable[[str, dict[str, Any]], None]
+    ) -> None:
+        self.db, self.ballast, self.board, self.worker_id, self.tell = db, ballast, board, worker_id, tell
+
+    def give_back(self, claim: Claim, error: Exception) -> None:
+        """Back in line with its cause; a disk in trouble pauses the queue first, a spec that cannot be read fails."""
+        message = f"{type(error).__name__}: {error}"[:1000]
+        self.tell("note", {"text": f"{claim.job.experiment} is given back: {message}"})
+        if isinstance(error, BadSpec):
+            self._insist(lambda: transitions.fail_job(self.db, claim, Cause.DATA_ERROR, message))
+            return
+        cause = Cause.DRAINED if isinstance(error, DatabaseBusy) else Cause.CODE_ERROR
+        if is_disk_trouble(error):
+            cause = Cause.DISK
+            self.pause_queue(error)
+        self._insist(lambda: transitions.release_job(self.db, claim, cause, message))
+
+    def pause_queue(self, error: Exception) -> None:
+        reason = f"disk: {error}"
+        self._insist(lambda: transitions.pause_queue(self.db, reason, who=f"worker {self.worker_id}"))
+
+    def _insist(self, write: Callable[[], object]) -> None:
+        while True:
+            try:
+                write()
+                return
+            except StaleToken as refused:
+                self.tell("note", {"text": str(refused)})
+                return
+            except (DiskFull, DatabaseFailed, DatabaseBusy) as error:
+                if self.ballast.drop():
+                    continue
+                log.warning("%s; trying again every %.0f s", error, RETRY_S)
+                if self.board.order is not None:  # the next worker will find what we could not write
+                    return
+                time.sleep(RETRY_S)
+
+
+def is_disk_trouble(error: BaseException) -> bool:
+    """Of the database, or of a file beside it."""
+    return isinstance(error, DiskFull | DatabaseFailed) or (isinstance(error, OSError) and error.errno in DISK_ERRORS)
