@@ -12,9 +12,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from jobs.sensors import Reading
 from state.values import Cause
+
+if TYPE_CHECKING:  # the monitor draws these limits and need not pay for psutil
+    from jobs.sensors import Reading
 
 GiB = 1 << 30
 

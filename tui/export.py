@@ -10,9 +10,9 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from html import escape
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 from rich.style import Style
 

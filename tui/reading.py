@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from state.values import Epoch, Event, Sample, Snapshot, Trial
 from tui.view import CURVES, EVENTS, HARDWARE, LOGS, TRIALS, Details
 
 MANY_TRIALS = 400  # beyond them the race is read only where it is shown large
+MANY_CURVES = 100  # and only against so many of the latest
+CELLS_KEPT = 6  # so that walking down the queue and back reads nothing twice
 JOURNAL = 3000  # events kept
 LOG_BYTES = 512 * 1024  # the end of a log that is read at first
 LOG_LINES = 5000
@@ -73,10 +77,10 @@ class Reader:
         assert db is not None
         try:
             version = queries.data_version(db)
-            same = version == self._version and wish == self._wish and self._snapshot is not None and not reopened
-            if same and not (wish.with_log and self._memory.log_changed()):
+            same = version == self._version and self._snapshot is not None and not reopened
+            if same and wish == self._wish and not (wish.with_log and self._memory.log_changed()):
                 return None
-            if not same or self._snapshot is None:
+            if self._snapshot is None or not same or self._wish is None or wish.at != self._wish.at:
                 self._snapshot = _snapshot(db, wish, self._memory)
             details = _details(db, self._snapshot, wish, self._memory, self.path)
         except BaseException:
@@ -111,13 +115,21 @@ class Reader:
         return f"the file was replaced at {words.clock(time.time())}; reopened" if replaced else ""
 
 
+@dataclass(frozen=True)
+class Cell:
+    """The trials of one job and their curves, as of a count of ended trials."""
+
+    job_id: int | None = None
+    trials: tuple[Trial, ...] = ()
+    curves: Mapping[int, tuple[Epoch, ...]] = field(default_factory=dict)
+
+
 class _Memory:
     """What need not be read again: ended trials' curves, old events, the log so far."""
 
     def __init__(self) -> None:
-        self.trials_key: tuple[Any, ...] = ()
-        self.trials: tuple[Trial, ...] = ()
-        self.curves: dict[int, tuple[Epoch, ...]] = {}
+        self.cells: dict[tuple[Any, ...], Cell] = {}  # the cells looked at last, newest at the end
+        self.cell = Cell()
         self.best: dict[int, tuple[int, tuple[Epoch, ...]]] = {}  # job id: (trial id, curve)
         self.events: tuple[Event, ...] = ()
         self.samples: tuple[Sample, ...] = ()
@@ -152,25 +164,14 @@ def _snapshot(db: Database, wish: Wish, memory: _Memory) -> Snapshot:
 
 def _details(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory, path: Path) -> Details:
     memory.events = _journal(db, snapshot, wish, memory)
-    job = next((job for job in snapshot.jobs if job.id == wish.job_id), None)
-    if job is not None:
-        live = tuple(t.id for t in snapshot.trials if t.job_id == job.id and t.ended_at is None)
-        many = job.trials_complete + job.trials_pruned + job.trials_failed > MANY_TRIALS
-        if wish.with_curves and (not many or wish.screen in (TRIALS, CURVES)):
-            key = (job.id, job.trials_complete, job.trials_pruned, job.trials_failed, job.best_trial, live, wish.at)
-            if key != memory.trials_key:
-                _read_trials(db, job.id, many, memory, wish.at)
-                memory.trials_key = key
-    else:
-        memory.trials_key, memory.trials, memory.curves = (), (), {}
-    own = memory.trials_key[:1] == (wish.job_id,)
+    memory.cell = _cell(db, snapshot, wish, memory)
     if wish.with_day or wish.screen == HARDWARE:
         _read_day(db, wish.now or snapshot.taken_at, memory, wish)
     log, log_path, problem = _log(snapshot, wish, memory, path)
     return Details(
-        job_id=wish.job_id if own else None,
-        trials=memory.trials if own else (),
-        curves=memory.curves if own else {},
+        job_id=memory.cell.job_id,
+        trials=memory.cell.trials,
+        curves=memory.cell.curves,
         best_curves=_best_curves(db, snapshot, memory) if wish.screen == CURVES else {},
         samples=memory.samples,
         events=memory.events,
@@ -180,18 +181,38 @@ def _details(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory, path
     )
 
 
-def _read_trials(db: Database, job_id: int, many: bool, memory: _Memory, at: float | None) -> None:
-    trials = clean_value(queries.trials(db, job_id))
+def _cell(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory) -> Cell:
+    """The selected cell; read again only when one of its trials has begun or ended."""
+    job = next((job for job in snapshot.jobs if job.id == wish.job_id), None)
+    if job is None:
+        return Cell()
+    many = job.trials_complete + job.trials_pruned + job.trials_failed > MANY_TRIALS
+    if not wish.with_curves or (many and wish.screen not in (TRIALS, CURVES)):
+        return Cell()
+    live = tuple(t.id for t in snapshot.trials if t.job_id == job.id and t.ended_at is None)
+    key = (job.id, job.trials_complete, job.trials_pruned, job.trials_failed, job.best_trial, live, wish.at)
+    cell = memory.cells.pop(key, None) or _read_cell(db, job.id, many, wish.at)
+    memory.cells[key] = cell
+    while len(memory.cells) > (1 if many else CELLS_KEPT):
+        memory.cells.pop(next(iter(memory.cells)))
+    return cell
+
+
+def _read_cell(db: Database, job_id: int, many: bool, at: float | None) -> Cell:
+    trials = tuple(_lean(trial) for trial in clean_value(queries.trials(db, job_id)))
     if at is not None:
         trials = tuple(t for t in trials if t.started_at <= at)
-    shown = trials[-MANY_TRIALS:] if many else trials
-    known = memory.curves
-    memory.trials = trials
-    memory.curves = {
-        t.id: known[t.id] if t.id in known and len(known[t.id]) == t.epochs else queries.epochs(db, t.id) for t in shown
-    }
+    curves = {t.id: queries.epochs(db, t.id) for t in (trials[-MANY_CURVES:] if many else trials)}
     if at is not None:
-        memory.curves = {key: tuple(e for e in curve if e.at <= at) for key, curve in memory.curves.items()}
+        curves = {key: tuple(e for e in curve if e.at <= at) for key, curve in curves.items()}
+    return Cell(job_id, trials, curves)
+
+
+def _lean(trial: Trial) -> Trial:
+    """Without what no screen shows, and with shared names: ten thousand trials are kept."""
+    params = {sys.intern(name): value for name, value in trial.params.items()}
+    architecture = sys.intern(trial.architecture)
+    return replace(trial, effective={}, effective_md5="", recipe=None, params=params, architecture=architecture)
 
 
 def _best_curves(db: Database, snapshot: Snapshot, memory: _Memory) -> dict[int, tuple[Epoch, ...]]:
@@ -259,7 +280,7 @@ def _log(snapshot: Snapshot, wish: Wish, memory: _Memory, db_path: Path) -> tupl
 
 
 def _logged_trial(snapshot: Snapshot, wish: Wish, memory: _Memory) -> Trial | None:
-    own = [t for t in (*snapshot.trials, *memory.trials) if t.job_id == wish.job_id]
+    own = [t for t in (*snapshot.trials, *memory.cell.trials) if t.job_id == wish.job_id]
     chosen = next((t for t in own if t.id == wish.trial_id), None)
     live = next((t for t in own if t.ended_at is None), None)
     return chosen or live or max(own, key=lambda t: t.number, default=None)

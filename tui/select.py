@@ -42,6 +42,19 @@ ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
 
 def trials_of(view: View) -> list[Trial]:
     """The rows of the trial table, newest first unless sorted."""
+    key = (view.details.trials, view.snapshot.trials)
+    rest = (view.job_id, view.filter, view.sort, view.reverse)
+    if _latest and _latest[0][1] == rest and all(a is b for a, b in zip(_latest[0][0], key, strict=True)):
+        return _latest[0][2]
+    found = _trials_of(view)
+    _latest[:] = [(key, rest, found)]
+    return found
+
+
+_latest: list[tuple[tuple[object, ...], tuple[object, ...], list[Trial]]] = []  # ten thousand rows, sorted once
+
+
+def _trials_of(view: View) -> list[Trial]:
     rows: Sequence[Trial] = view.trials
     live = {t.id: t for t in view.snapshot.trials if t.job_id == view.job_id}
     if view.filter:

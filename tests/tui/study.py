@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from state import transitions
 from state.db import Database, open_database
 from state.transitions.control import acknowledge, pause
-from state.values import Claim
+from state.values import Claim, Trial
 from tests.tui.values import HOUR, NOW
 
 BUDGETS = ("2M", "20M", "200M", "2B")
 TRIALS, EPOCHS = 10, 6
 USER = "you@spark"
+
+
+__all__ = ["NOW", "Trial", "build", "copy", "epoch_of", "write_log"]
 
 
 class Clock:
@@ -30,7 +34,9 @@ class Clock:
         self.at += seconds
 
 
-def specs(budgets=BUDGETS, horizons=(1, 3, 5), trials=TRIALS, epochs=EPOCHS) -> list[dict]:
+def specs(
+    budgets: Sequence[str] = BUDGETS, horizons: Sequence[int] = (1, 3, 5), trials: int = TRIALS, epochs: int = EPOCHS
+) -> list[dict]:
     return [
         {
             "experiment": f"phase6a_{budget}_h{horizon}_threshold_1pct", "kind": "cell", "budget": budget,
@@ -49,31 +55,31 @@ def open_at(path: Path, clock: Clock) -> Database:
     return db
 
 
-def build(path: Path) -> None:
+def build(path: Path, now: float = NOW) -> None:
     """Four cells done, one failed, one running its trial 6, the rest in line; the reader was away for ten hours."""
-    clock = Clock(NOW - 21 * HOUR)
+    clock = Clock(now - 21 * HOUR)
     db = open_at(path, clock)
     with db.write():
         jobs = [made.job_id for made in transitions.enqueue(db, specs(), who=USER)]
-        clock.at = NOW - 20 * HOUR
-        worker = transitions.register_worker(db, "spark", 4242, NOW - 20 * HOUR, 1)
+        clock.at = now - 20 * HOUR
+        worker = transitions.register_worker(db, "spark", 4242, now - 20 * HOUR, 1)
         transitions.set_guard(db, worker, "normal")
         for n, (top, hours) in enumerate(((0.6512, 1.5), (0.6604, 1.5), (0.6730, 4.0), (0.6549, 4.2))):
             run_cell(db, clock, worker, top, hours * HOUR)
             if n == 1:
-                clock.at = NOW - 12 * HOUR
+                clock.at = now - 12 * HOUR
                 transitions.beat(db, worker, 60.0)
-        clock.at = NOW - 10.5 * HOUR
+        clock.at = now - 10.5 * HOUR
         pause(db, jobs[10:12], who=USER)
-        clock.at = NOW - 10.03 * HOUR
+        clock.at = now - 10.03 * HOUR
         acknowledge(db, USER)
-        clock.at = NOW - 5.5 * HOUR
+        clock.at = now - 5.5 * HOUR
         run_cell(db, clock, worker, 0.6215, 1.5 * HOUR, fails_after=3)
-        clock.at = NOW - 3.0 * HOUR
+        clock.at = now - 3.0 * HOUR
         guard(db, clock, worker)
-        run_running(db, clock, worker, 0.6841)
-        hardware(db, clock, worker)
-        clock.at = NOW - 2
+        run_running(db, clock, worker, 0.6841, now)
+        hardware(db, clock, worker, now)
+        clock.at = now - 2
         transitions.beat(db, worker, 60.0)
     db.close()
 
@@ -106,7 +112,9 @@ def value_of(top: float, number: int, trials: int) -> float:
     return top - 0.002 * abs(trials - 3 - number) - 0.001 * (number % 3)
 
 
-def run_trial(db: Database, clock: Clock, claim: Claim, number: int, top: float, seconds: float, epochs=EPOCHS) -> int:
+def run_trial(
+    db: Database, clock: Clock, claim: Claim, number: int, top: float, seconds: float, epochs: int = EPOCHS
+) -> int:
     """One trial with its epochs; every fifth is pruned half way."""
     trial = start_trial(db, clock, claim, number)
     pruned = number % 5 == 4
@@ -130,7 +138,7 @@ def start_trial(db: Database, clock: Clock, claim: Claim, number: int, log_path:
     }  # fmt: skip
     trial = transitions.start_trial(
         db, claim, number, params=params, effective=params | {"horizon": claim.job.horizon},
-        architecture=params["architecture"], objective="val_auc", seed=number,
+        architecture=str(params["architecture"]), objective="val_auc", seed=number,
         effective_md5=f"{claim.job_id:016x}{number:016x}",
     )  # fmt: skip
     facts = {
@@ -155,25 +163,25 @@ def epoch_of(epoch: int, top: float, seconds: float) -> dict:
     }  # fmt: skip
 
 
-def run_running(db: Database, clock: Clock, worker: int, top: float) -> None:
+def run_running(db: Database, clock: Clock, worker: int, top: float, now: float) -> None:
     """Six trials of the cell ended, the seventh is at epoch 4."""
     claim = transitions.claim(db, worker, 600.0)
     assert claim is not None
-    each = (NOW - 17 * 60 - clock.at) / 6
+    each = (now - 17 * 60 - clock.at) / 6
     for number in range(6):
         run_trial(db, clock, claim, number, value_of(top, number, 10), each)
     log = f"logs/phase6a_20M_h5_{claim.job_id}_t0006.log"
     trial = start_trial(db, clock, claim, 6, log_path=f"outputs/{log}")
-    clock.at = NOW - 16 * 60
+    clock.at = now - 16 * 60
     for epoch in range(1, 5):
         transitions.record_epoch(db, claim, trial, epoch_of(epoch, top - 0.004, 180.0))
         clock.pass_s(180)
 
 
-def hardware(db: Database, clock: Clock, worker: int) -> None:
+def hardware(db: Database, clock: Clock, worker: int, now: float) -> None:
     """One sample each ten minutes over 20 hours, with a warm spell."""
     for n in range(120):
-        clock.at = NOW - 20 * HOUR + n * 600
+        clock.at = now - 20 * HOUR + n * 600
         hot = 27 * math.exp(-(((n - 102) / 3) ** 2))
         transitions.add_sample(
             db, worker, trial_rss=40 * 10**9, available=(60 - n // 5) * 10**9, total=128 * 10**9, swap_used=0,

@@ -1,0 +1,178 @@
+"""What the monitor costs on a real pseudo terminal: idle, live at a real cadence, per key, at start, in memory.
+
+python -m benchmarks.monitor [--full]
+
+Goals: idle 0 B/s and 0.5 % of a core, live at 120x40 1 % and 2 KB/s, key to paint p95 30 ms (12 jobs and 10,000
+trials), start 0.6 s, 60 MB. Each row's other half is its goal.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks import Row
+from state import transitions
+from state.db import Database, open_database
+from state.values import Claim
+from tests.tui import study
+from tests.tui.terminal import Terminal, key_to_paint
+
+MANY = 10_000
+
+
+def rows(quick: bool = True) -> list[Row]:
+    """All figures; about a minute, or five in full."""
+    idle_s, live_s, keys = (10.0, 30.0, 40) if quick else (60.0, 120.0, 200)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "study" / "outputs" / "fts.db"
+        path.parent.mkdir(parents=True)
+        study.build(path, now=time.time())
+        study.write_log(path)
+        found = [start(path, 5 if quick else 15)]
+        for size in ((80, 24), (120, 40), (200, 60)):
+            found += idle(path, size, idle_s)
+        for size in ((80, 24), (120, 40), (200, 60)):
+            found += live(path, size, live_s)
+        found += keyboard(path, "12 jobs", ["j"] * 4 + ["k"] * 4, keys)
+        add_trials(path, MANY)
+        found += keyboard(path, f"{MANY} trials", ["j"] * 6 + ["k"] * 3 + ["G", "g"], keys, enter="2")
+    return found
+
+
+def start(path: Path, repeats: int) -> Row:
+    """From the process' start to the first frame with data."""
+    times = []
+    for _ in range(repeats):
+        with Terminal(path, (120, 40)) as terminal:
+            times.append(terminal.wait_for("20M/h5"))
+    return Row(
+        "start to the first frame, 120x40", sorted(times)[len(times) // 2], "s", 0.6, "goal", True, repeats=repeats
+    )
+
+
+def idle(path: Path, size: tuple[int, int], seconds: float) -> list[Row]:
+    """Nothing happens in the database. The clock's minute may turn meanwhile: a few bytes."""
+    with Terminal(path, size) as terminal:
+        cpu, sent, rss = _watch(terminal, seconds)
+    name = f"idle {size[0]}x{size[1]}"
+    return [
+        Row(f"{name}, processor", cpu, "% of a core", 0.5, "goal", True),
+        Row(f"{name}, sent", sent, "B/s", note="goal 0; a turning minute sends its few digits"),
+        Row(f"{name}, memory", rss, "MB", 60, "goal", True),
+    ]
+
+
+def live(path: Path, size: tuple[int, int], seconds: float) -> list[Row]:
+    """A worker's real cadence: a beat each 5 s, a sample each 10 s, a log line each 2 s, an epoch each 30 s."""
+    with Terminal(path, size) as terminal, worker_at_work(path):
+        cpu, sent, rss = _watch(terminal, seconds)
+    name = f"live {size[0]}x{size[1]}"
+    goal = size == (120, 40)
+    return [
+        Row(f"{name}, processor", cpu, "% of a core", 1.0 if goal else None, "goal" if goal else "", True),
+        Row(f"{name}, sent", sent / 1000, "KB/s", 2.0 if goal else None, "goal" if goal else "", True),
+        Row(f"{name}, memory", rss, "MB", 60, "goal", True),
+    ]
+
+
+def keyboard(path: Path, name: str, keys: list[str], count: int, enter: str = "") -> list[Row]:
+    """From a key to the first byte that answers it."""
+    with Terminal(path, (120, 40)) as terminal:
+        terminal.wait_for("20M/h5")
+        if enter:
+            terminal.key(enter)
+            terminal.wait_quiet(1.5, 30.0)
+        waits = sorted(key_to_paint(terminal, (keys * count)[:count]))
+        rss = terminal.rss() / 1e6
+    p50, p95 = waits[len(waits) // 2] * 1000, waits[int(len(waits) * 0.95)] * 1000
+    return [
+        Row(f"key to paint p50, {name}", p50, "ms", repeats=len(waits)),
+        Row(f"key to paint p95, {name}", p95, "ms", 30, "goal", True, repeats=len(waits), note=f"{rss:.0f} MB"),
+    ]
+
+
+def _watch(terminal: Terminal, seconds: float) -> tuple[float, float, float]:
+    """(percent of a core, bytes per second, megabytes) after the first frame has settled."""
+    terminal.wait_for("20M/h5")
+    terminal.wait_quiet(2.0)
+    began, cpu = time.monotonic(), terminal.cpu_s()
+    time.sleep(seconds)
+    elapsed = time.monotonic() - began
+    used = 100 * (terminal.cpu_s() - cpu) / elapsed
+    return used, terminal.bytes_since(began) / elapsed, terminal.rss() / 1e6
+
+
+@contextmanager
+def worker_at_work(path: Path) -> Iterator[None]:
+    """Writes what a worker with one running trial writes, until the block ends."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_work, args=(path, stop), daemon=True)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
+def _work(path: Path, stop: threading.Event) -> None:
+    db = open_database(path)
+    claim, trial = running(db)
+    log = next((path.parent / "logs").glob("*_6_*.log"))
+    second = 0
+    while not stop.wait(1.0):
+        second += 1
+        if second % 2 == 0:
+            with log.open("a") as file:
+                file.write(f"08:{second // 60:02d}:{second % 60:02d} step {second} loss .59 lr 2e-4 875 samples/s\n")
+        if second % 5 == 0:
+            transitions.beat(db, claim.worker_id, 60.0, [claim])
+        if second % 10 == 0:
+            transitions.add_sample(
+                db, claim.worker_id, available=60 * 10**9, total=128 * 10**9, temperature=60.0 + second % 7,
+                gpu_percent=70.0 + second % 9, disk_free=500 * 10**9,
+            )  # fmt: skip
+        if second % 30 == 0 and trial.epochs + second // 30 <= 40:
+            epoch = trial.epochs + second // 30
+            transitions.record_epoch(db, claim, trial.id, study.epoch_of(epoch, 0.68, 30.0))
+    db.close()
+
+
+def running(db: Database) -> tuple[Claim, study.Trial]:
+    """The running trial of the study, and the right to write about it."""
+    from state import queries
+
+    job = next(job for job in queries.jobs(db) if job.status == "running")
+    assert job.worker_id is not None
+    trial = queries.live_trial(db, job.id)
+    assert trial is not None
+    return Claim(job, job.token, job.attempt, job.worker_id), trial
+
+
+def add_trials(path: Path, count: int) -> None:
+    """Rows of ended trials for the running cell, written at once: the transitions would take minutes."""
+    db = open_database(path)
+    claim, trial = running(db)
+    with db.write():
+        db.execute_sql("UPDATE trial SET number = number + ? WHERE id = ?", (count, trial.id))
+        db.execute_sql(
+            """
+            WITH RECURSIVE n(i) AS (SELECT ? UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+            INSERT INTO trial (job_id, number, status, params, effective, effective_md5, architecture, objective, value,
+              best_epoch, last_value, epochs, val_auc, seed, started_at, ended_at, train_seconds, badges)
+            SELECT job_id, n.i, 'complete', params, effective, printf('%032x', 900000 + n.i), architecture, objective,
+              0.6 + n.i * 1e-6, 3, 0.6, 6, 0.6, n.i, started_at - 1000, started_at - 900, 100.0, '[]'
+            FROM trial, n WHERE trial.id = ?""",
+            (trial.number, trial.number + count - 1, trial.id),
+        )
+        db.execute_sql("UPDATE job SET trials_complete = trials_complete + ? WHERE id = ?", (count, claim.job_id))
+    db.close()
+
+
+if __name__ == "__main__":
+    for row in rows(quick="--full" not in sys.argv):
+        print(row.line())
