@@ -1,0 +1,75 @@
+"""A study small enough for tests, whose test set is poisoned: whoever reads a row of it stumbles over missing numbers."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fts.data import splits
+from fts.data.manifest import Manifest
+from fts.search import dataset
+from fts.search.spec import CellSpec
+from jobs.commands.matrix import make_cells
+from jobs.progress import Progress
+from jobs.settings import Places, WorkerSettings
+from jobs.worker import work
+from state.db import Database, open_database
+from tests.data.made import make_bars, write_csv
+
+SPLIT = {"train": 0.6, "val": 0.25}
+QUICK: dict[str, Any] = {"patience": 3, "effective_batch": 64, "context": 20, "min_positives": 3, "split": SPLIT}
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+
+
+def make_data(root: Path, ticker: str = "MADE", bars: pd.DataFrame | None = None) -> Manifest:
+    """A data folder with one small data set of tier a20."""
+    path = write_csv(make_bars(900, 7) if bars is None else bars, root.parent / f"{ticker}.csv")
+    dataset.build(root, "csv", ticker, "a20", path=path, context=20, horizon=5)
+    return Manifest(root)
+
+
+def poison_test_part(manifest: Manifest, name: str = "MADE.dataset.a20") -> tuple[str, str]:
+    """Replaces every number of the test part by NaN; returns the md5 of the sound file and of the poisoned one."""
+    sound = manifest.current(name)
+    table = pd.read_parquet(manifest.file(sound)).set_index("Date")
+    cut = splits.borders(table.index.to_numpy().astype("datetime64[D]"), splits.parse(SPLIT)).val_stop
+    table.iloc[cut:] = np.nan
+    entry = manifest.store("processed", name, table, tier=sound.tier, sources=dict(sound.sources), note="poisoned")
+    return sound.md5, entry.md5
+
+
+def cells_of(
+    places: Places, horizons: Sequence[int] = (1,), trials: int = 2, epochs: int = 2, **fields: Any
+) -> list[CellSpec]:
+    task = fields.pop("task", "threshold_1pct")
+    return make_cells(places, ("tiny",), horizons, trials, epochs, task, "a20", **(QUICK | fields))
+
+
+def run_queue(places: Places) -> str:
+    """A real worker in this process until nothing can run; returns what it said."""
+    said = io.StringIO()
+    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    try:
+        code = work(places, WorkerSettings(until_empty=True, poll_s=0.05), Progress(said))
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    assert code == 0, said.getvalue()
+    return said.getvalue()
+
+
+def copied(places: Places, folder: Path) -> Places:
+    """The same study elsewhere, to be changed without harm."""
+    shutil.copytree(places.outputs, folder / "outputs")
+    return Places(folder / "outputs" / places.db.name, places.data)
+
+
+def opened(places: Places) -> Database:
+    return open_database(places.db)
