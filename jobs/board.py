@@ -13,20 +13,18 @@ class Board:
     """Thread-safe. Signals ask for the life of the process; database orders can be withdrawn."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may arrive in the thread that holds it
         self._signalled: str | None = None
         self._asked: str | None = None
         self._jobs: dict[int, str] = {}
         self._lost: set[int] = set()
         self._running: dict[int, Claim] = {}
-        self.changed = threading.Event()
 
     def signal(self, order: str) -> None:
         """drain_job | drain_trial | stop, from a signal or the stop file."""
         with self._lock:
             if RANK[order] > RANK[self._signalled]:
                 self._signalled = order
-        self.changed.set()
 
     def from_database(self, asked: str | None, jobs: dict[int, str]) -> None:
         with self._lock:
@@ -46,7 +44,6 @@ class Board:
         with self._lock:
             self._running.pop(job_id, None)
             self._lost.discard(job_id)
-        self.changed.set()
 
     @property
     def order(self) -> str | None:

@@ -26,6 +26,7 @@ from jobs.awake import keep_awake
 from jobs.ballast import Ballast
 from jobs.board import Board
 from jobs.last_words import LastWords
+from jobs.housekeeping import Housekeeping
 from jobs.locks import SlotLock, SlotTaken
 from jobs.process import reap_recorded, same_process
 from jobs.progress import Progress
@@ -216,6 +217,7 @@ class Worker:
         swept = time.monotonic()
         sampled = float("-inf")
         observer = transitions.LeaseObserver(self.settings.lease_s)
+        housekeeping = Housekeeping(self.db, self.places)
         while not self._over.wait(self.settings.poll_s):
             try:
                 now_version = queries.data_version(self.db)
@@ -231,6 +233,7 @@ class Worker:
                     swept = time.monotonic()
                     transitions.sweep(self.db, observer)
                     tickets.missing_tickets(self.db)
+                housekeeping.look()
             except StateError as error:  # busy or full: the leases have room for several missed beats
                 log.warning("beat: %s", error)
 

@@ -1,0 +1,45 @@
+"""What a worker does for the database once a day, unasked: a checked copy of it, and old samples thinned."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from jobs.settings import Places
+from state import transitions
+from state.backup import backup
+from state.db import newest_backup
+from state.errors import StateError
+
+log = logging.getLogger("fts.worker")
+
+DAY_S = 86_400.0
+LOOK_EVERY_S = 600.0  # the first look is so long after the start: a worker that is killed at once copies nothing
+FINE_SAMPLES_S = 2 * DAY_S  # older samples keep one a minute
+
+
+class Housekeeping:
+    """Call `look` as often as you like; it acts once a day, and never stops a beat by failing."""
+
+    def __init__(self, db: Any, places: Places, clock: Callable[[], float] = time.monotonic) -> None:
+        self.db, self.places, self.clock = db, places, clock
+        self._looked = clock()
+
+    def look(self) -> bool:
+        """Did it keep house now?"""
+        if self.clock() - self._looked < LOOK_EVERY_S:
+            return False
+        self._looked = self.clock()
+        newest = newest_backup(self.places.db)
+        if newest is not None and time.time() - newest.stat().st_mtime < DAY_S:
+            return False
+        try:
+            copy = backup(self.db, self.places.backups)
+            transitions.prune_samples(self.db, FINE_SAMPLES_S)
+        except (StateError, OSError) as error:
+            log.warning("the daily backup did not succeed and is tried again: %s", error)
+            return False
+        log.info("daily backup: %s", copy)
+        return True

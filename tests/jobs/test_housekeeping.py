@@ -1,0 +1,56 @@
+"""Once a day a worker copies the database, and never more than the last seven are kept."""
+
+import os
+import time
+
+from jobs.housekeeping import DAY_S, LOOK_EVERY_S, Housekeeping
+from jobs.settings import Places
+from state.backup import KEEP, check_file
+from state.db import open_database
+
+
+def make(tmp_path):
+    places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
+    now = [0.0]
+    return Housekeeping(open_database(places.db), places, clock=lambda: now[0]), places, now
+
+
+def copies(places):
+    return sorted(places.backups.glob("fts-*.db")) if places.backups.exists() else []
+
+
+def test_the_first_copy_waits_for_the_first_look(tmp_path):
+    house, places, now = make(tmp_path)
+    assert not house.look() and not copies(places)
+    now[0] = LOOK_EVERY_S
+    assert house.look()
+    check_file(copies(places)[0])
+
+
+def test_a_fresh_copy_is_enough_for_a_day(tmp_path):
+    house, places, now = make(tmp_path)
+    now[0] = LOOK_EVERY_S
+    assert house.look()
+    now[0] = 2 * LOOK_EVERY_S
+    assert not house.look()
+    yesterday = time.time() - DAY_S
+    os.utime(copies(places)[0], (yesterday, yesterday))
+    now[0] = 3 * LOOK_EVERY_S
+    assert house.look()
+
+
+def test_the_last_seven_are_kept(tmp_path):
+    house, places, now = make(tmp_path)
+    for day in range(1, KEEP + 4):
+        now[0] = day * LOOK_EVERY_S
+        assert house.look()
+        for copy in copies(places):
+            os.utime(copy, (0, 0))
+    assert len(copies(places)) == KEEP
+
+
+def test_a_folder_that_cannot_be_written_is_no_reason_to_stop(tmp_path):
+    house, places, now = make(tmp_path)
+    places.backups.write_text("a file where the folder should be")
+    now[0] = LOOK_EVERY_S
+    assert not house.look()
