@@ -25,8 +25,8 @@ from jobs import exports, sensors
 from jobs.awake import keep_awake
 from jobs.ballast import Ballast
 from jobs.board import Board
-from jobs.last_words import LastWords
 from jobs.housekeeping import Housekeeping
+from jobs.last_words import LastWords
 from jobs.locks import SlotLock, SlotTaken
 from jobs.process import reap_recorded, same_process
 from jobs.progress import Progress
