@@ -24,9 +24,17 @@ class BadSpace(ValueError):
     """A distribution is not one of float, int, choice, or its bounds make no sense."""
 
 
-def space_for(budget: str, n_features: int, overrides: Space | None = None, family: str = "patchtst") -> Space:
-    """The space of one cell: the architectures of its budget by name, and the training parameters."""
-    names = [architecture.name for architecture in grid(budget, n_features)]
+def space_for(
+    budget: str, n_features: int, overrides: Space | None = None, family: str = "patchtst", **window: Any
+) -> Space:
+    """The space of one cell: the architectures of its budget by name, and the training parameters.
+
+    `window`: context, patch, stride, channel_independent, where they are not the usual ones: they decide how many
+    parameters an architecture has. Raises BadSpace for an override that makes no sense, or a budget nothing fits.
+    """
+    names = [architecture.name for architecture in grid(budget, n_features, **window)]
+    if not names:
+        raise BadSpace(f"no architecture of the grid has {budget} parameters with {window}; choose another window")
     space = {"architecture": {"kind": "choice", "choices": names}} | FAMILIES[family]
     for name, distribution in (overrides or {}).items():
         if name not in space:

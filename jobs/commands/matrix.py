@@ -6,7 +6,7 @@ All cells of one call enter the queue in one transaction, or none does. The same
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,7 @@ def make_cells(
     commit, dirty = code_version()
     cells = []
     for budget in budgets:
-        space = _space(budget, data.n_features)
+        space = _space(budget, data.n_features, fields)
         for horizon in horizons:
             spec = CellSpec(
                 experiment=f"phase6a_{budget}_h{horizon}_{task}",
@@ -209,13 +209,16 @@ def _git(root: Path, *words: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _space(budget: str, n_features: int) -> dict[str, dict[str, Any]]:
+WINDOW_FIELDS = ("context", "patch", "stride", "channel_independent")  # of a spec: they decide a model's size
+
+
+def _space(budget: str, n_features: int, fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     from fts.model.budgets import BUDGETS as KNOWN
     from fts.search.space import space_for  # here, not above: it imports optuna
 
     if budget not in KNOWN:
         raise BadSpec(f"there is no budget {budget!r}; there are {', '.join(KNOWN)}")
-    return space_for(budget, n_features)
+    return space_for(budget, n_features, **{name: fields[name] for name in WINDOW_FIELDS if name in fields})
 
 
 def _tried(places: Places, cells: Sequence[CellSpec], tell: Callable[[str], None] | None) -> list[Line]:
