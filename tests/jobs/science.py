@@ -1,4 +1,4 @@
-"""A study small enough for tests, whose test set is poisoned: whoever reads a row of it stumbles over missing numbers."""
+"""A study small enough for tests, with a poisoned test set: whoever reads a row of it stumbles over missing numbers."""
 
 from __future__ import annotations
 
