@@ -27,7 +27,7 @@ from tui.hands import Hands
 from tui.messages import Acted, Arrived, Unreadable
 from tui.poller import Poller
 from tui.reading import Reading, Wish
-from tui.view import LOGS, Details, View
+from tui.view import LOGS, QUEUE, Details, View
 
 TICK_S = 1.0
 UNFOCUSED_S = 5.0  # between looks while the terminal's pane is not in front
@@ -184,8 +184,8 @@ class Monitor(App[None]):
             user=self.user,
             screen=self.desk.screen,
             job_id=self.desk.job_id,
-            trial_id=self.desk.trial_id,
-            with_log=self.desk.screen == LOGS or (self.desk.screen == 0 and large),
+            trial_id=self.desk.trial_id if self.desk.screen in (QUEUE, LOGS) else None,
+            with_log=self.desk.screen == LOGS or (self.desk.screen == QUEUE and large),
             with_curves=width >= 70,
             with_day=self.desk.screen == 0 and width >= 160,
             at=self.desk.at,

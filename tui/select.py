@@ -123,10 +123,12 @@ def matches(query: str, text: str, fields: dict[str, str]) -> bool:
 
 
 def window(rows: int, height: int, cursor: int) -> tuple[int, int]:
-    """(first, last + 1) of the rows to show so that the cursor stands near the middle of a longer list."""
+    """(first, last + 1) of the rows to show: the list moves by half a screen, so that most keys repaint two rows."""
     if rows <= height:
         return 0, rows
-    first = min(max(cursor - height // 2, 0), rows - height)
+    block = max(height // 2, 1)
+    first = cursor // block * block - (height - block) // 2
+    first = min(max(first, 0), rows - height)
     return first, first + height
 
 

@@ -106,9 +106,14 @@ def style(roles: str, name: str) -> Style:
     field, bold, reverse = ROLES[own]
     colour = getattr(colours, "dim" if faded and own not in ("stale", "blind", "act", "look") else field)
     background = colours.cursor if cursor else colours.background
-    if cursor and colours is ANSI:
-        reverse = True
-    return Style(color=colour, bgcolor=background, bold=bold or None, reverse=reverse or None)
+    marked = cursor and colours is ANSI  # it has no background of ours: inverse, and underlined for what is inverse
+    return Style(
+        color=colour,
+        bgcolor=background,
+        bold=bold or None,
+        reverse=(reverse or marked) or None,
+        underline=marked or None,
+    )
 
 
 def contrast(first: str, second: str) -> float:

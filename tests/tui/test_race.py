@@ -1,0 +1,68 @@
+"""The running trial against the others at the same epoch, each rate with its count."""
+
+from dataclasses import replace
+
+import pytest
+
+from state.values import TrialStatus
+from tests.tui.values import NOW, make_epochs, make_trial
+from tui.race import ENOUGH, race
+
+
+def field(tops, pruned=()):
+    trials, curves = [], {}
+    for n, top in enumerate(tops):
+        short = n in pruned
+        status = "pruned" if short else "complete"
+        trials.append(make_trial(n, 1, n, status, epochs=5 if short else 10, value=top))
+        curves[n] = make_epochs(n, 5 if short else 10, top, NOW)
+    return trials, curves
+
+
+def running(top=0.67, epochs=4):
+    return make_trial(99, 1, 99, "running", epochs=epochs), make_epochs(99, epochs, top, NOW)
+
+
+def test_the_median_and_the_middle_half_are_those_of_the_same_epoch():
+    trials, curves = field((0.64, 0.65, 0.66, 0.67, 0.68))
+    live, curve = running()
+    found = race(live, trials[4], [*trials, live], curves | {99: curve})
+    at_3 = sorted(curves[n][2].val_auc for n in range(5))
+    assert dict(found.median)[3.0] == pytest.approx(at_3[2])
+    assert next((low, high) for x, low, high in found.band if x == 3.0) == pytest.approx((at_3[1], at_3[3]))
+    assert found.others == 5
+
+
+def test_too_few_trials_give_no_chance():
+    trials, curves = field((0.65,) * (ENOUGH - 1))
+    live, curve = running()
+    found = race(live, trials[0], [*trials, live], curves | {99: curve})
+    assert (found.beats_best, found.pruned_later) == (None, None)
+
+
+def test_the_chance_counts_gains_from_here():
+    trials, curves = field((0.60, 0.61, 0.62, 0.63, 0.64))
+    ahead, curve = running(top=0.70)
+    assert race(ahead, trials[4], trials, curves | {99: curve}).beats_best == (5, 5)
+    behind, curve = running(top=0.50)
+    assert race(behind, trials[4], trials, curves | {99: curve}).beats_best == (0, 5)
+
+
+def test_the_prune_line_lies_ahead():
+    trials, curves = field((0.60, 0.61, 0.62, 0.63, 0.64, 0.65), pruned=(0, 1))
+    live, curve = running()
+    found = race(live, trials[5], trials, curves | {99: curve})
+    assert found.prune_at == 5
+    assert found.prune_line == pytest.approx(curves[1][-1].val_auc)
+    assert found.pruned_later == (2, 6)
+    later, curve = running(epochs=7)
+    assert race(later, trials[5], trials, curves | {99: curve}).prune_line is None
+
+
+def test_a_loss_is_better_when_smaller():
+    trials, curves = field((0.60,) * 5)
+    trials = [replace(t, objective="val_loss", value=0.60) for t in trials]
+    live, curve = running()
+    live = replace(live, objective="val_loss", status=TrialStatus.RUNNING)
+    better = tuple(replace(e, val_loss=e.val_loss - 0.2) for e in curve)
+    assert race(live, trials[0], trials, curves | {99: better}).beats_best == (5, 5)
