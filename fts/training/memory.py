@@ -15,19 +15,26 @@ from typing import Any, Protocol
 MiB = 1 << 20
 FLOAT = 4  # bytes
 
-# CPU: a process that has imported torch, pandas and scikit-learn and loaded its data, and what its first step adds
-# (code pages of the matrix library, its buffers, the autograd thread).
-BASE_BYTES = {"cpu": 375 * MiB, "mps": 375 * MiB, "cuda": 600 * MiB}  # cuda: of the GPU, context and libraries
-FIRST_STEP_BYTES = 95 * MiB
-HEAP_LOSS = 0.45  # of the activations: holes between gradients that stay while micro-batches come and go (glibc)
+# A process that has imported torch, pandas and scikit-learn and loaded its data; on a GPU, its context and libraries.
+BASE_BYTES = {"cpu": 420 * MiB, "mps": 420 * MiB, "cuda": 600 * MiB}
+FIRST_STEP_BYTES = 95 * MiB  # what a first step adds on a CPU: code pages and buffers of the matrix library, autograd
+
+SAVED_PER_TOKEN = 12.4  # floats per token and d_model that a layer keeps beside its feed-forward: stream, q, k, v ...
+GELU_PER_TOKEN = 2  # floats per token and d_ff: before and after the activation function
+CHECKPOINT_PER_TOKEN = 1  # floats per token and d_model: a recomputed layer keeps its input
+
+# glibc's heap is left with holes where short-lived activations lay between gradients and optimizer state that stay.
+NOT_REUSED = 0.65  # of the smaller of activations and gradients, where one should take the other's place
+HOLES = 0.45  # of the activations, when micro-batches come and go beside gradients ...
+HOLES_AT_MOST = 256 * MiB  # ... up to here: larger ones are found again by the next micro-batch
+HOLES_OF_RECOMPUTED = 0.5, 0.7  # of gradients and optimizer state, and of a layer's activations, when recomputed
 MAPPED_ABOVE = 32 * MiB  # glibc gives larger blocks pages of their own, which leave no holes
 
-# Relative cost of a step, used to rank recipes only: a product of few rows is bound by reading the weights.
+# Relative seconds of a step, used to rank recipes only.
 ROWS_AT_HALF_SPEED = 64  # tokens in a micro-batch at which a matrix product runs at about half its best speed
+ROWS_IN_CACHE = {"cpu": 1024}  # tokens beyond which activations fall out of the processor's cache ...
+OUT_OF_CACHE = 1.15  # ... which cost 5-25 % (benchmarks.trainer)
 RECOMPUTE = 4 / 3  # forward twice and backward once instead of once and once
-
-SAVED_BY_CHECKPOINT = 1.0  # a layer's input, in floats per token and d_model
-SAVED_PER_TOKEN = 12.5  # floats per token and d_model beside the feed-forward's: stream, norms, q, k, v, masks ...
 
 
 class Architecture(Protocol):
@@ -191,7 +198,7 @@ def recipes(shape: Shape, effective_batch: int, device: str = "cpu", bf16: bool 
         ]
         accumulated = [replace(recipe, optimizer="adafactor") for recipe in usual if recipe.checkpoint_layers]
         for group in (usual, lean, accumulated):
-            yield from sorted(group, key=lambda recipe: relative_seconds(shape, recipe))
+            yield from sorted(group, key=lambda recipe: relative_seconds(shape, recipe, device))
 
 
 def smaller(recipe: Recipe) -> Recipe | None:
@@ -212,29 +219,36 @@ def estimate(shape: Shape, recipe: Recipe, device: str = "cpu", base: int | None
     with it the gradients of earlier micro-batches are there when the activations of the next are at their highest.
     """
     weights = FLOAT * shape.n_params
-    saved = activation_bytes(shape, recipe)
-    layer = layer_bytes(shape, recipe)
-    gradients = weights
+    saved, state = activation_bytes(shape, recipe), optimizer_bytes(shape, recipe)
+    holes = 0.0
     if recipe.fused_backward:
         gradients = FLOAT * shape.largest
-    elif recipe.accumulation == 1:
-        gradients = max(0, weights - saved)
-    on_heap = device == "cpu" and block_bytes(shape, recipe) < MAPPED_ABOVE
-    if recipe.accumulation > 1 and on_heap:
-        saved = int(saved * (1 + HEAP_LOSS))
+    elif recipe.accumulation > 1:
+        gradients, holes = weights, min(HOLES_AT_MOST, HOLES * saved)
+    else:
+        gradients, holes = max(0, weights - saved), NOT_REUSED * min(weights, saved)
+    if recipe.checkpoint_layers and not recipe.fused_backward:
+        of_state, of_layer = HOLES_OF_RECOMPUTED
+        holes = of_state * (weights + state) + of_layer * layer_bytes(shape, recipe)
+    leaves_holes = device == "cpu" and block_bytes(shape, recipe) < MAPPED_ABOVE
     return Estimate(
         base=BASE_BYTES[device] if base is None else base,
         weights=weights + (weights // 2 if recipe.precision == "bf16" else 0),  # autocast keeps cast copies of a step
         gradients=gradients,
-        optimizer=optimizer_bytes(shape, recipe),
+        optimizer=state,
         activations=saved,
-        temporary=layer + optimizer_temporaries(shape, recipe) + (FIRST_STEP_BYTES if device != "cuda" else 0),
+        temporary=(
+            layer_bytes(shape, recipe)
+            + optimizer_temporaries(shape, recipe)
+            + (FIRST_STEP_BYTES if device != "cuda" else 0)
+            + (int(holes) if leaves_holes else 0)
+        ),
     )
 
 
 def activation_bytes(shape: Shape, recipe: Recipe) -> int:
     """What forward keeps for backward, for one micro-batch."""
-    per_layer = SAVED_BY_CHECKPOINT * shape.d_model if recipe.checkpoint_layers else _saved_numbers(shape)
+    per_layer = CHECKPOINT_PER_TOKEN * shape.d_model if recipe.checkpoint_layers else _saved_numbers(shape)
     per_window = shape.tokens * (shape.n_layers * per_layer + 4 * shape.d_model) + shape.window + shape.patch_numbers
     return int(FLOAT * _precision_factor(recipe) * recipe.micro_batch * per_window)
 
@@ -265,16 +279,18 @@ def optimizer_temporaries(shape: Shape, recipe: Recipe) -> int:
     return 3 * FLOAT * shape.largest if recipe.optimizer == "adafactor" else 0
 
 
-def relative_seconds(shape: Shape, recipe: Recipe) -> float:
+def relative_seconds(shape: Shape, recipe: Recipe, device: str = "cpu") -> float:
     """Seconds of a step in units of the same step at its best; for ranking."""
     rows = recipe.micro_batch * shape.tokens
     slow = 1 + ROWS_AT_HALF_SPEED / rows
+    if rows > ROWS_IN_CACHE.get(device, rows):
+        slow *= OUT_OF_CACHE
     return slow * (RECOMPUTE if recipe.checkpoint_layers else 1.0)
 
 
-def step_seconds(shape: Shape, recipe: Recipe, flops: float, share: float = 0.6) -> float:
+def step_seconds(shape: Shape, recipe: Recipe, flops: float, share: float = 0.6, device: str = "cpu") -> float:
     """Seconds of an optimizer step on a machine with `flops` operations a second, of which training gets `share`."""
-    return recipe.effective_batch * shape.flops_per_window * relative_seconds(shape, recipe) / (flops * share)
+    return recipe.effective_batch * shape.flops_per_window * relative_seconds(shape, recipe, device) / (flops * share)
 
 
 def halvings(number: int) -> list[int]:
@@ -292,7 +308,7 @@ def in_gib(count: int) -> str:
 
 def _saved_numbers(shape: Shape) -> float:
     """Floats per token that one layer keeps for its backward pass."""
-    return SAVED_PER_TOKEN * shape.d_model + 2 * shape.d_ff
+    return SAVED_PER_TOKEN * shape.d_model + GELU_PER_TOKEN * shape.d_ff
 
 
 def _precision_factor(recipe: Recipe) -> float:
