@@ -14,7 +14,7 @@ from pathlib import Path
 from state.db import APPLICATION_ID, Database, open_database, translate
 from state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, SchemaTooNew, StateError, WrongStatus
 from state.migrations import SCHEMA
-from state.models import WorkerRow
+from state.models import ALL, WorkerRow
 
 KEEP = 7  # daily copies
 QUIET_S = 120.0  # a worker that beat within this time is taken to be alive
@@ -111,7 +111,7 @@ def _refuse_while_working(path: Path) -> None:
     except StateError:
         return  # damaged or foreign: that is why it is being replaced
     try:
-        recent = WorkerRow.select().where(WorkerRow.status == "running", WorkerRow.heartbeat_at > db.now() - QUIET_S)
+        recent = WorkerRow.select(ALL).where(WorkerRow.status == "running", WorkerRow.heartbeat_at > db.now() - QUIET_S)
         worker = db.one(recent)
     except StateError:
         return

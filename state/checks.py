@@ -12,7 +12,7 @@ from peewee import SQL, fn
 
 from state import tickets
 from state.db import Database, newest_backup, synced_folder_warning
-from state.models import JobRow, QuarantineRow, TrialRow, WorkerRow
+from state.models import ALL, JobRow, QuarantineRow, TrialRow, WorkerRow
 from state.transitions.jobs import interrupt_live_trial
 from state.transitions.ledger import transaction
 from state.values import Cause
@@ -111,7 +111,7 @@ def backups(db: Database) -> list[Finding]:
 
 
 def quiet_workers(db: Database) -> list[Finding]:
-    quiet = WorkerRow.select().where(WorkerRow.status == "running", WorkerRow.heartbeat_at < db.now() - STALE_S)
+    quiet = WorkerRow.select(ALL).where(WorkerRow.status == "running", WorkerRow.heartbeat_at < db.now() - STALE_S)
     found = []
     for worker in db.rows(quiet):
         age = (db.now() - worker["heartbeat_at"]) / 60
@@ -152,6 +152,6 @@ def quarantined(db: Database) -> list[Finding]:
     count = int(QuarantineRow.select(fn.COUNT(QuarantineRow.id)).scalar(db))
     if not count:
         return [Finding(True, "no ticket was put aside")]
-    last = db.one(QuarantineRow.select().order_by(QuarantineRow.id.desc()))
+    last = db.one(QuarantineRow.select(ALL).order_by(QuarantineRow.id.desc()))
     reason = last["reason"] if last else ""
     return [Finding(False, f"{count} tickets could not be read and were put aside; the last one: {reason}")]

@@ -62,7 +62,9 @@ class Database(peewee.SqliteDatabase):
 
     def rows(self, query: peewee.ModelSelect[Any]) -> list[dict[str, Any]]:
         """The rows of a select, as dictionaries."""
-        return list(query.dicts().execute(self))
+        cursor = self.execute(query)  # past peewee's row wrappers, which cost a snapshot a third of its time
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def one(self, query: peewee.ModelSelect[Any]) -> dict[str, Any] | None:
         """The first row of a select, or None."""

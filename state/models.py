@@ -6,7 +6,9 @@ No model is bound to a database: a query is run with `.execute(db)`, so that one
 
 from __future__ import annotations
 
-from peewee import AutoField, BlobField, CompositeKey, FloatField, IntegerField, Model, TextField
+from peewee import SQL, AutoField, BlobField, CompositeKey, FloatField, IntegerField, Model, TextField
+
+ALL = SQL("*")  # `JobRow.select(ALL)`: naming 44 columns one by one costs peewee 0.4 ms a query
 
 
 class JobRow(Model):

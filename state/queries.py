@@ -12,7 +12,7 @@ from peewee import SQL, fn
 from state import migrations
 from state.db import Database
 from state.errors import NoSuchRow
-from state.models import CheckpointRow, EpochRow, EventRow, FlagRow, JobRow, SampleRow, TrialRow, WorkerRow
+from state.models import ALL, CheckpointRow, EpochRow, EventRow, FlagRow, JobRow, SampleRow, TrialRow, WorkerRow
 from state.rows import to_epoch, to_event, to_job, to_sample, to_trial, to_worker
 from state.scheduling import QueueContext, runnable_reason
 from state.values import (
@@ -70,7 +70,7 @@ def snapshot_at(db: Database, when: float, user: str | None = None) -> Snapshot:
 
 def jobs(db: Database, statuses: Iterable[JobStatus | str] | None = None) -> tuple[Job, ...]:
     """All jobs: running ones, then the line by rank, then the ended ones in the order they ended."""
-    query = JobRow.select().order_by(
+    query = JobRow.select(ALL).order_by(
         SQL("CASE status WHEN 'running' THEN 0 WHEN 'queued' THEN 1 WHEN 'paused' THEN 1 ELSE 2 END"),
         SQL("CASE WHEN status IN ('running', 'queued', 'paused') THEN rank ELSE ended_at END"),
         JobRow.id,
@@ -84,7 +84,7 @@ def job(db: Database, ref: int | str) -> Job:
     """One job by number, or by its experiment's name (then the newest of that name). Raises NoSuchRow."""
     text = str(ref)
     where = JobRow.id == int(text) if text.isdecimal() else JobRow.experiment == text
-    row = db.one(JobRow.select().where(where).order_by(JobRow.id.desc()))
+    row = db.one(JobRow.select(ALL).where(where).order_by(JobRow.id.desc()))
     if row is None:
         raise NoSuchRow(f"there is no job {text[:80]!r}; `fts queue` lists them")
     return to_job(row)
@@ -126,25 +126,25 @@ def runnable_before(db: Database, job: Job) -> int:
 
 def trials(db: Database, job_id: int) -> tuple[Trial, ...]:
     """The trials of a job by number."""
-    query = TrialRow.select().where(TrialRow.job_id == job_id).order_by(TrialRow.number)
+    query = TrialRow.select(ALL).where(TrialRow.job_id == job_id).order_by(TrialRow.number)
     return tuple(to_trial(row) for row in db.rows(query))
 
 
 def all_trials(db: Database) -> tuple[Trial, ...]:
     """Every trial, by job and number."""
-    return tuple(to_trial(row) for row in db.rows(TrialRow.select().order_by(TrialRow.job_id, TrialRow.number)))
+    return tuple(to_trial(row) for row in db.rows(TrialRow.select(ALL).order_by(TrialRow.job_id, TrialRow.number)))
 
 
 def trial(db: Database, job_id: int, number: int) -> Trial:
     """Trial `number` of a job. Raises NoSuchRow."""
-    row = db.one(TrialRow.select().where(TrialRow.job_id == job_id, TrialRow.number == number))
+    row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id, TrialRow.number == number))
     if row is None:
         raise NoSuchRow(f"job {job_id} has no trial {number}")
     return to_trial(row)
 
 
 def trial_by_id(db: Database, trial_id: int) -> Trial:
-    row = db.one(TrialRow.select().where(TrialRow.id == trial_id))
+    row = db.one(TrialRow.select(ALL).where(TrialRow.id == trial_id))
     if row is None:
         raise NoSuchRow(f"there is no trial with id {trial_id}")
     return to_trial(row)
@@ -152,13 +152,13 @@ def trial_by_id(db: Database, trial_id: int) -> Trial:
 
 def live_trial(db: Database, job_id: int) -> Trial | None:
     """The running or interrupted trial of a job: the one that must go on before a new one starts."""
-    row = db.one(TrialRow.select().where(TrialRow.job_id == job_id, TrialRow.status.in_(LIVE_TRIAL)))
+    row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id, TrialRow.status.in_(LIVE_TRIAL)))
     return None if row is None else to_trial(row)
 
 
 def same_configuration(db: Database, effective_md5: str, data_md5: str | None = None) -> Trial | None:
     """The first complete trial with the identical effective configuration (and data), whose result can be reused."""
-    query = TrialRow.select().where(TrialRow.effective_md5 == effective_md5, TrialRow.status == "complete")
+    query = TrialRow.select(ALL).where(TrialRow.effective_md5 == effective_md5, TrialRow.status == "complete")
     if data_md5 is not None:
         query = query.where(TrialRow.data_md5 == data_md5)
     row = db.one(query.order_by(TrialRow.id))
@@ -194,7 +194,7 @@ def history(db: Database, job_id: int) -> tuple[tuple[Trial, tuple[Epoch, ...]],
         found = trials(db, job_id)
         by_trial: dict[int, list[Epoch]] = {trial.id: [] for trial in found}
         of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
-        query = EpochRow.select().where(EpochRow.trial_id.in_(of_job)).order_by(EpochRow.trial_id, EpochRow.epoch)
+        query = EpochRow.select(ALL).where(EpochRow.trial_id.in_(of_job)).order_by(EpochRow.trial_id, EpochRow.epoch)
         for row in db.rows(query):
             by_trial[row["trial_id"]].append(to_epoch(row))
     return tuple((trial, tuple(by_trial[trial.id])) for trial in found)
@@ -202,7 +202,7 @@ def history(db: Database, job_id: int) -> tuple[tuple[Trial, tuple[Epoch, ...]],
 
 def checkpoints(db: Database, trial_id: int) -> tuple[dict[str, Any], ...]:
     """The checkpoints of a trial, newest first."""
-    query = CheckpointRow.select().where(CheckpointRow.trial_id == trial_id).order_by(CheckpointRow.id.desc())
+    query = CheckpointRow.select(ALL).where(CheckpointRow.trial_id == trial_id).order_by(CheckpointRow.id.desc())
     return tuple(db.rows(query))
 
 
@@ -218,7 +218,7 @@ def events(
     trial_id: int | None = None,
 ) -> tuple[Event, ...]:
     """Events, oldest first: those after number `since`, or without it the latest; at most `limit`."""
-    query = EventRow.select()
+    query = EventRow.select(ALL)
     if since is not None:
         query = query.where(EventRow.id > since)
     if job_id is not None:
@@ -236,7 +236,7 @@ def samples(
     db: Database, since: float, every_s: float = 0.0, worker_id: int | None = None, limit: int = 100_000
 ) -> tuple[Sample, ...]:
     """Hardware samples since a time, oldest first; with `every_s` at most one per that many seconds and worker."""
-    query = SampleRow.select().where(SampleRow.at >= since)
+    query = SampleRow.select(ALL).where(SampleRow.at >= since)
     if worker_id is not None:
         query = query.where(SampleRow.worker_id == worker_id)
     if every_s > 0:
@@ -250,7 +250,7 @@ def workers(db: Database, limit: int = 100) -> tuple[Worker, ...]:
     """Live workers first, then the latest others."""
     order = SQL("CASE status WHEN 'running' THEN 0 ELSE 1 END")
     return tuple(
-        to_worker(row) for row in db.rows(WorkerRow.select().order_by(order, WorkerRow.id.desc()).limit(limit))
+        to_worker(row) for row in db.rows(WorkerRow.select(ALL).order_by(order, WorkerRow.id.desc()).limit(limit))
     )
 
 
@@ -269,19 +269,19 @@ def running_children(db: Database, host: str) -> tuple[RunningChild, ...]:
 
 def flag(db: Database, name: str) -> dict[str, Any] | None:
     """A flag's row (name, value, reason, who, at); None: not set."""
-    return db.one(FlagRow.select().where(FlagRow.name == name))
+    return db.one(FlagRow.select(ALL).where(FlagRow.name == name))
 
 
 def margins(db: Database) -> tuple[Margin, ...]:
     """What each cell gains over the best baseline, by job number."""
-    rows = db.rows(FlagRow.select().where(FlagRow.name.startswith("margin:")))
+    rows = db.rows(FlagRow.select(ALL).where(FlagRow.name.startswith("margin:")))
     found = (Margin(**json.loads(row["value"]), at=float(row["at"])) for row in rows)
     return tuple(sorted(found, key=lambda margin: margin.job_id))
 
 
 def openings(db: Database) -> tuple[Opening, ...]:
     """Every cell whose test set has been opened, the earliest first."""
-    rows = list(db.rows(FlagRow.select().where(FlagRow.name.startswith("unsealed:")).order_by(FlagRow.at)))
+    rows = list(db.rows(FlagRow.select(ALL).where(FlagRow.name.startswith("unsealed:")).order_by(FlagRow.at)))
     return tuple(_to_opening(db, row) for row in rows)
 
 
@@ -313,19 +313,19 @@ def _live_and_best_trials(db: Database) -> tuple[Trial, ...]:
     best = TrialRow.select(TrialRow.id).join(
         JobRow, on=((JobRow.id == TrialRow.job_id) & (JobRow.best_trial == TrialRow.number))
     )
-    query = TrialRow.select().where(SQL("t1.status IN ('running', 'interrupted')") | TrialRow.id.in_(best))
+    query = TrialRow.select(ALL).where(SQL("t1.status IN ('running', 'interrupted')") | TrialRow.id.in_(best))
     return tuple(to_trial(row) for row in db.rows(query.order_by(TrialRow.job_id, TrialRow.number)))
 
 
 def _epochs_of(db: Database, trial_ids: list[int]) -> tuple[Epoch, ...]:
-    query = EpochRow.select().where(EpochRow.trial_id.in_(trial_ids)).order_by(EpochRow.trial_id, EpochRow.epoch)
+    query = EpochRow.select(ALL).where(EpochRow.trial_id.in_(trial_ids)).order_by(EpochRow.trial_id, EpochRow.epoch)
     return tuple(to_epoch(row) for row in db.rows(query))
 
 
 def _latest_samples(db: Database, worker_ids: list[int]) -> tuple[Sample, ...]:
     found = []
     for worker_id in worker_ids:
-        row = db.one(SampleRow.select().where(SampleRow.worker_id == worker_id).order_by(SampleRow.at.desc()))
+        row = db.one(SampleRow.select(ALL).where(SampleRow.worker_id == worker_id).order_by(SampleRow.at.desc()))
         if row is not None:
             found.append(to_sample(row))
     return tuple(found)

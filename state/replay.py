@@ -15,7 +15,7 @@ from peewee import fn
 
 from state import queries
 from state.db import Database
-from state.models import EpochRow, EventRow, SampleRow, TrialRow
+from state.models import ALL, EpochRow, EventRow, SampleRow, TrialRow
 from state.rows import to_epoch, to_event, to_sample, to_trial
 from state.values import Cause, Epoch, Event, Job, JobStatus, Sample, Snapshot, Trial, TrialStatus, Verb, Worker
 
@@ -30,7 +30,7 @@ TRIAL_STATUS = {
 def rebuild(db: Database, when: float, user: str | None = None) -> Snapshot:
     """The snapshot of time `when`."""
     with db.read():
-        since = [to_event(row) for row in db.rows(EventRow.select().where(EventRow.at > when).order_by(EventRow.id))]
+        since = [to_event(row) for row in db.rows(EventRow.select(ALL).where(EventRow.at > when).order_by(EventRow.id))]
         trials = _trials_at(db, when)
         before = _first_old(since)
         past = [
@@ -42,7 +42,7 @@ def rebuild(db: Database, when: float, user: str | None = None) -> Snapshot:
         shown = [t for t in trials if t in live or (t.job_id, t.number) in best]
         now = queries.snapshot(db, user)
         paused, reason = _queue_pause_at(db, when, now, since)
-        latest = EventRow.select().where(EventRow.at <= when).order_by(EventRow.id.desc())
+        latest = EventRow.select(ALL).where(EventRow.at <= when).order_by(EventRow.id.desc())
         return dataclasses.replace(
             now,
             taken_at=when,
@@ -119,7 +119,7 @@ def _in_order(job: Job) -> tuple[int, float, int]:
 
 
 def _trials_at(db: Database, when: float) -> list[Trial]:
-    started = TrialRow.select().where(TrialRow.started_at <= when).order_by(TrialRow.job_id, TrialRow.number)
+    started = TrialRow.select(ALL).where(TrialRow.started_at <= when).order_by(TrialRow.job_id, TrialRow.number)
     found = [to_trial(row) for row in db.rows(started)]
     unended = [trial.id for trial in found if trial.ended_at is None or trial.ended_at > when]
     statuses = _status_of_unended(db, unended, when)
@@ -162,14 +162,14 @@ def _epochs_counted(db: Database, trial_ids: list[int], when: float) -> dict[int
 
 
 def _epochs_at(db: Database, trial_ids: list[int], when: float) -> tuple[Epoch, ...]:
-    query = EpochRow.select().where(EpochRow.trial_id.in_(trial_ids), EpochRow.at <= when)
+    query = EpochRow.select(ALL).where(EpochRow.trial_id.in_(trial_ids), EpochRow.at <= when)
     return tuple(to_epoch(row) for row in db.rows(query.order_by(EpochRow.trial_id, EpochRow.epoch)))
 
 
 def _samples_at(db: Database, crew: list[Worker], when: float) -> tuple[Sample, ...]:
     found = []
     for worker in crew:
-        query = SampleRow.select().where(SampleRow.worker_id == worker.id, SampleRow.at <= when)
+        query = SampleRow.select(ALL).where(SampleRow.worker_id == worker.id, SampleRow.at <= when)
         row = db.one(query.order_by(SampleRow.at.desc()))
         if worker.status == "running" and row is not None:
             found.append(to_sample(row))

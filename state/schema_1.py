@@ -106,7 +106,6 @@ INDEXES = (
     "CREATE INDEX job_waiting ON job (rank, id) WHERE status IN ('queued', 'paused')",
     "CREATE INDEX job_running ON job (worker_id) WHERE status = 'running'",
     "CREATE INDEX job_rank ON job (rank)",
-    "CREATE INDEX job_status ON job (status, ended_at)",
     "CREATE INDEX job_experiment ON job (experiment)",
     # a job works on one trial at a time, and an interrupted one goes first
     "CREATE UNIQUE INDEX trial_live ON trial (job_id) WHERE status IN ('running', 'interrupted')",

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from peewee import SQL, IntegrityError
+from peewee import SQL, IntegrityError, ModelSelect, fn
 
 from state.db import Database
 from state.errors import BadRow, NoSuchRow, WrongStatus
-from state.models import FlagRow, JobRow, WorkerRow
+from state.models import ALL, FlagRow, JobRow, WorkerRow
 from state.tickets import missing_tickets, send_ticket
 from state.transitions import order
 from state.transitions.ledger import (
@@ -45,20 +45,18 @@ def move(
     """Moves waiting jobs in line: `to` top, bottom, up or down; or to a `place` (1 is the head); or `before` a job."""
     ids = _listed(job_ids)
     with transaction(db, dry_run):
-        line = _waiting_line(db)
-        standing = {job for job, _ in line}
-        for job_id in [*ids, *([before] if before is not None else [])]:
-            if job_id not in standing:
-                status = get_job(db, job_id)["status"]
-                raise WrongStatus(f"job {job_id} is {status}; only queued and paused jobs have a place in line")
-        wanted = _wanted_order(line, ids, to, place, before)
-        ranks = order.new_ranks(line, wanted, ids)
-        places = {job: i for i, job in enumerate(wanted, start=1)}
+        _refuse_if_not_waiting(db, [*ids, *([before] if before is not None else [])])
+        line = _waiting_line(db, ids, to)
+        ranks = order.new_ranks(line, _wanted_order(line, ids, to, place, before), ids)
+        if set(ranks) - set(ids):  # the gaps are used up: everybody in line gets a new number
+            line = _waiting_line(db)
+            ranks = order.new_ranks(line, _wanted_order(line, ids, to, place, before), ids)
         if not ranks:
             return Change(f"nothing to do: {numbers(ids)} stands there already", None, tuple(ids), dry_run)
         old = dict(line)
         for job_id, rank in ranks.items():
             JobRow.update(rank=rank).where(JobRow.id == job_id).execute(db)
+        places = {job_id: _place(db, job_id, ranks.get(job_id, old[job_id])) for job_id in ids}
         inverse = {"jobs": [{"id": j, "expect": {"rank": r}, "set": {"rank": old[j]}} for j, r in ranks.items()]}
         renumbered = {str(j): [old[j], r] for j, r in ranks.items()} if len(ranks) > len(ids) else None
         message = f"{numbers(ids)} moved to place {', '.join(str(places[j]) for j in ids[:5])}"
@@ -90,9 +88,42 @@ def _wanted_order(line: order.Line, ids: list[int], to: str | None, place: int |
     raise BadRow(f"cannot move to {str(to)[:40]!r}; expected top, bottom, up, down, a place or before a job")
 
 
-def _waiting_line(db: Database) -> list[tuple[int, float]]:
-    waiting = JobRow.select(JobRow.id, JobRow.rank).where(SQL("status IN ('queued', 'paused')"))
-    return [(job, rank) for job, rank in waiting.order_by(JobRow.rank, JobRow.id).tuples().execute(db)]
+WAITING = "status IN ('queued', 'paused')"  # written out, so that SQLite uses the partial index
+
+
+def _refuse_if_not_waiting(db: Database, job_ids: list[int]) -> None:
+    for job_id in job_ids:
+        status = get_job(db, job_id)["status"]
+        if status not in ("queued", "paused"):
+            raise WrongStatus(f"job {job_id} is {status}; only queued and paused jobs have a place in line")
+
+
+def _waiting_line(db: Database, ids: list[int] | None = None, to: str | None = None) -> list[tuple[int, float]]:
+    """Job and rank of the line; for a move to the top, the bottom or by one, only the part it can touch."""
+    waiting = JobRow.select(JobRow.id, JobRow.rank).where(SQL(WAITING))
+    first_to_last, last_to_first = (JobRow.rank, JobRow.id), (JobRow.rank.desc(), JobRow.id.desc())
+    if ids is None or to not in ("top", "bottom", "up", "down"):
+        return _pairs(db, waiting.order_by(*first_to_last))
+    moved = _pairs(db, waiting.where(JobRow.id.in_(ids)))
+    low, high = min(rank for _, rank in moved), max(rank for _, rank in moved)
+    if to == "top":
+        part = _pairs(db, waiting.order_by(*first_to_last).limit(len(ids) + 1))
+    elif to == "bottom":
+        part = _pairs(db, waiting.order_by(*last_to_first).limit(len(ids) + 1))
+    else:
+        part = _pairs(db, waiting.where(JobRow.rank.between(low, high)))
+        part += _pairs(db, waiting.where(JobRow.rank < low).order_by(*last_to_first).limit(2))
+        part += _pairs(db, waiting.where(JobRow.rank > high).order_by(*first_to_last).limit(2))
+    return sorted(set(moved + part), key=lambda pair: (pair[1], pair[0]))
+
+
+def _pairs(db: Database, query: ModelSelect[JobRow]) -> list[tuple[int, float]]:
+    return [(job, rank) for job, rank in query.tuples().execute(db)]
+
+
+def _place(db: Database, job_id: int, rank: float) -> int:
+    earlier = (JobRow.rank < rank) | ((JobRow.rank == rank) & (JobRow.id < job_id))
+    return 1 + int(JobRow.select(fn.COUNT(JobRow.id)).where(SQL(WAITING), earlier).scalar(db))
 
 
 def pause(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run: bool = False) -> Change:
@@ -257,7 +288,7 @@ def ask_worker(
 
 def _live_workers(db: Database, worker_id: int | None) -> list[Row]:
     if worker_id is None:
-        found = db.rows(WorkerRow.select().where(WorkerRow.status == "running"))
+        found = db.rows(WorkerRow.select(ALL).where(WorkerRow.status == "running"))
         if not found:
             raise NoSuchRow("no worker is running")
         return found
@@ -321,7 +352,7 @@ def set_flag(db: Database, name: str, value: str, reason: str | None, who: str) 
 
 
 def _flag(db: Database, name: str) -> Row | None:
-    return db.one(FlagRow.select().where(FlagRow.name == name))
+    return db.one(FlagRow.select(ALL).where(FlagRow.name == name))
 
 
 def _listed(job_ids: Iterable[int]) -> list[int]:

@@ -11,7 +11,7 @@ from peewee import SQL, fn
 
 from state.db import Database
 from state.errors import BadRow
-from state.models import EventRow, FlagRow, JobRow, TrialRow
+from state.models import ALL, EventRow, FlagRow, JobRow, TrialRow
 from state.rows import to_job
 from state.scheduling import MAX_IDLE_ATTEMPTS, RUNNABLE_SQL
 from state.tickets import send_ticket
@@ -122,7 +122,7 @@ def _next_runnable(db: Database) -> int | None:
 
 def queue_pause(db: Database) -> Row | None:
     """The flag that pauses the queue, with its reason; None: not paused."""
-    return db.one(FlagRow.select().where(FlagRow.name == "queue_paused"))
+    return db.one(FlagRow.select(ALL).where(FlagRow.name == "queue_paused"))
 
 
 def _hand_out(db: Database, job: Row, worker_id: int, lease_s: float) -> Claim:
@@ -259,7 +259,7 @@ def _wish_fulfilled(db: Database, event_id: int) -> None:
 
 def interrupt_live_trial(db: Database, job_id: int, cause: Cause | str, who: str) -> None:
     """The running trial of a job, if any, becomes interrupted: it continues under its own number."""
-    live = db.one(TrialRow.select().where(TrialRow.job_id == job_id, TrialRow.status == "running"))
+    live = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id, TrialRow.status == "running"))
     if live is None:
         return
     name = Cause(cause).value

@@ -13,7 +13,7 @@ from typing import Any
 
 from state.db import Database
 from state.errors import BadRow, NoSuchRow, StaleToken, WrongStatus
-from state.models import EventRow, JobRow, TrialRow, WorkerRow
+from state.models import ALL, EventRow, JobRow, TrialRow, WorkerRow
 from state.values import Cause, Claim
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")  # becomes a folder name: never "..", never an option
@@ -79,21 +79,21 @@ def this_person() -> str:
 
 
 def get_job(db: Database, job_id: int) -> Row:
-    row = db.one(JobRow.select().where(JobRow.id == job_id))
+    row = db.one(JobRow.select(ALL).where(JobRow.id == job_id))
     if row is None:
         raise NoSuchRow(f"there is no job {job_id}")
     return row
 
 
 def get_trial(db: Database, trial_id: int) -> Row:
-    row = db.one(TrialRow.select().where(TrialRow.id == trial_id))
+    row = db.one(TrialRow.select(ALL).where(TrialRow.id == trial_id))
     if row is None:
         raise NoSuchRow(f"there is no trial with id {trial_id}")
     return row
 
 
 def get_worker(db: Database, worker_id: int) -> Row:
-    row = db.one(WorkerRow.select().where(WorkerRow.id == worker_id))
+    row = db.one(WorkerRow.select(ALL).where(WorkerRow.id == worker_id))
     if row is None:
         raise NoSuchRow(f"there is no worker {worker_id}")
     return row

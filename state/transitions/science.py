@@ -8,7 +8,7 @@ from typing import Any
 
 from state.db import Database
 from state.errors import BadRow, WrongStatus
-from state.models import FlagRow, TrialRow
+from state.models import ALL, FlagRow, TrialRow
 from state.transitions.ledger import MAX_JSON, Row, emit, finite, get_job, this_person, to_json, transaction
 from state.values import Change, Margin, Verb
 
@@ -38,7 +38,7 @@ def unseal(db: Database, job_id: int, trial: int, who: str | None = None) -> Cha
             raise WrongStatus(f"job {job_id} is a {job['kind']}; the test set is opened for a cell")
         if before := _flag(db, f"unsealed:{job['experiment']}"):
             raise WrongStatus(f"the test set of {job['experiment']} is open already, since {before['who']} opened it")
-        row = db.one(TrialRow.select().where(TrialRow.job_id == job_id, TrialRow.number == trial))
+        row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id, TrialRow.number == trial))
         if row is None or row["status"] != "complete":
             raise WrongStatus(f"trial {trial} of job {job_id} is {row['status'] if row else 'not there'}, not complete")
         content = {"job_id": job_id, "trial": trial, "data_md5": row["data_md5"]}
@@ -70,7 +70,7 @@ def _put(db: Database, name: str, content: Mapping[str, Any], who: str) -> None:
 
 
 def _flag(db: Database, name: str) -> Row | None:
-    return db.one(FlagRow.select().where(FlagRow.name == name))
+    return db.one(FlagRow.select(ALL).where(FlagRow.name == name))
 
 
 def _short(value: Any) -> str:

@@ -11,7 +11,7 @@ from peewee import fn
 
 from state.db import Database
 from state.errors import BadRow, LabelClash, ResumeMismatch, WrongStatus
-from state.models import CheckpointRow, EpochRow, JobRow, TrialRow
+from state.models import ALL, CheckpointRow, EpochRow, JobRow, TrialRow
 from state.transitions.jobs import claim_name
 from state.transitions.ledger import (
     Row,
@@ -77,7 +77,7 @@ def start_trial(
 
 
 def _refuse_out_of_turn(db: Database, claim: Claim, number: int) -> None:
-    trials = TrialRow.select().where(TrialRow.job_id == claim.job_id)
+    trials = TrialRow.select(ALL).where(TrialRow.job_id == claim.job_id)
     if live := db.one(trials.where(TrialRow.status.in_(["running", "interrupted"]))):
         raise WrongStatus(f"trial {live['number']} of job {claim.job_id} is {live['status']}: it goes first")
     last = TrialRow.select(fn.MAX(TrialRow.number)).where(TrialRow.job_id == claim.job_id).scalar(db)
@@ -154,7 +154,7 @@ def record_epoch(db: Database, claim: Claim, trial_id: int, epoch: Mapping[str, 
     row = _checked_epoch(epoch)
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id)
-        stored = db.one(EpochRow.select().where(EpochRow.trial_id == trial_id, EpochRow.epoch == row["epoch"]))
+        stored = db.one(EpochRow.select(ALL).where(EpochRow.trial_id == trial_id, EpochRow.epoch == row["epoch"]))
         different = [] if stored is None else _differences(stored, row)
         if stored is None:
             _add_epoch(db, trial, row)

@@ -14,7 +14,7 @@ from peewee import SQL, IntegrityError
 
 from state.db import Database
 from state.errors import CannotUndo, NoSuchRow
-from state.models import EventRow, FlagRow, WorkerRow
+from state.models import ALL, EventRow, FlagRow, WorkerRow
 from state.tickets import missing_tickets, send_ticket
 from state.transitions.control import set_flag
 from state.transitions.ledger import Row, change_job, emit, get_job, get_worker, this_person, transaction
@@ -52,7 +52,7 @@ def redo(db: Database, n: int = 1, who: str | None = None, dry_run: bool = False
 
 
 def _undoable(db: Database, event_id: int) -> Row:
-    event = db.one(EventRow.select().where(EventRow.id == event_id))
+    event = db.one(EventRow.select(ALL).where(EventRow.id == event_id))
     if event is None:
         raise NoSuchRow(f"there is no event {event_id}")
     if event["inverse"] is None or event["undone_by"] is not None:
@@ -62,7 +62,9 @@ def _undoable(db: Database, event_id: int) -> Row:
 
 
 def _latest_undoable(db: Database) -> Row:
-    open_ones = EventRow.select().where(SQL("inverse IS NOT NULL AND undone_by IS NULL"), EventRow.verb != Verb.UNDONE)
+    open_ones = EventRow.select(ALL).where(
+        SQL("inverse IS NOT NULL AND undone_by IS NULL"), EventRow.verb != Verb.UNDONE
+    )
     event = db.one(open_ones.order_by(EventRow.id.desc()))
     if event is None:
         raise CannotUndo("there is nothing to undo")
@@ -70,11 +72,11 @@ def _latest_undoable(db: Database) -> Row:
 
 
 def _latest_undone(db: Database) -> Row:
-    undone = EventRow.select().where(SQL("inverse IS NOT NULL AND undone_by IS NULL"), EventRow.verb == Verb.UNDONE)
+    undone = EventRow.select(ALL).where(SQL("inverse IS NOT NULL AND undone_by IS NULL"), EventRow.verb == Verb.UNDONE)
     event = db.one(undone.order_by(EventRow.id.desc()))
     if event is None:
         raise CannotUndo("there is nothing to redo")
-    newer = EventRow.select().where(
+    newer = EventRow.select(ALL).where(
         EventRow.id > event["id"], EventRow.inverse.is_null(False), EventRow.verb.not_in([Verb.UNDONE, Verb.REDONE])
     )
     if since := db.one(newer):
@@ -184,7 +186,7 @@ def _restore_flag(db: Database, entry: Row) -> tuple[str, Row]:
     name, wanted = entry["name"], entry["set"]
     if name not in FLAGS:
         raise CannotUndo(f"its way back sets the flag {str(name)[:40]!r}")
-    row = db.one(FlagRow.select().where(FlagRow.name == name))
+    row = db.one(FlagRow.select(ALL).where(FlagRow.name == name))
     if (row and row["value"]) != entry["expect"]:
         raise CannotUndo("the queue was resumed since" if row is None else "the queue was paused since")
     was = None if row is None else {"value": row["value"], "reason": row["reason"]}

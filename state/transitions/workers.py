@@ -10,7 +10,7 @@ from peewee import SQL
 
 from state.db import Database
 from state.errors import BadRow, WrongStatus
-from state.models import JobRow, SampleRow, WorkerRow
+from state.models import ALL, JobRow, SampleRow, WorkerRow
 from state.tickets import missing_tickets, runnable_jobs, waiting_tickets
 from state.transitions.jobs import claim_name, put_back, queue_pause
 from state.transitions.ledger import (
@@ -91,7 +91,7 @@ def reconcile(db: Database, host: str, is_alive: Callable[[int, float], bool]) -
 
     `is_alive(pid, pid_started)` asks the operating system; reap the children such a worker left before calling this.
     """
-    candidates = WorkerRow.select().where(WorkerRow.host == host, WorkerRow.status.in_(["running", "lost"]))
+    candidates = WorkerRow.select(ALL).where(WorkerRow.host == host, WorkerRow.status.in_(["running", "lost"]))
     gone = [worker for worker in db.rows(candidates) if not is_alive(worker["pid"], worker["pid_started"])]
     released: list[int] = []
     with transaction(db):
@@ -134,7 +134,7 @@ def sweep(db: Database, observer: LeaseObserver) -> list[int]:
 
     It also sends the tickets that somebody looked at in vain, such as a worker that was asked to stop.
     """
-    running = db.rows(WorkerRow.select().where(WorkerRow.status == "running"))
+    running = db.rows(WorkerRow.select(ALL).where(WorkerRow.status == "running"))
     quiet = observer.look({worker["id"]: worker["beats"] for worker in running})
     released: list[int] = []
     for worker in running:
@@ -167,7 +167,7 @@ def _lose(db: Database, worker: Row, why: str, stopped: bool = False) -> list[in
 
 
 def _release_all(db: Database, worker: Row, cause: Cause, message: str, who: str) -> list[int]:
-    held = db.rows(JobRow.select().where(JobRow.worker_id == worker["id"], SQL("status = 'running'")))
+    held = db.rows(JobRow.select(ALL).where(JobRow.worker_id == worker["id"], SQL("status = 'running'")))
     for job in held:
         put_back(db, job, cause.value, message, who)
     return [job["id"] for job in held]

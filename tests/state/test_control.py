@@ -324,3 +324,16 @@ def test_old_events_go_but_milestones_stay(db: Database) -> None:
 def test_nothing_named_is_an_error_not_everything(db: Database) -> None:
     with pytest.raises(BadRow, match="no job was named"):
         transitions.cancel(db, [])
+
+
+@pytest.mark.parametrize("to", ["top", "bottom", "up", "down"])
+def test_a_move_by_one_reads_only_its_neighbours_and_still_lands_right(db: Database, to: str) -> None:
+    transitions.enqueue(db, [spec(n) for n in range(1, 41)])
+    transitions.pause(db, [19, 22])
+    expected = line(db)
+    i = expected.index(20)
+    expected.remove(20)
+    expected.insert({"top": 0, "bottom": 39, "up": i - 1, "down": i + 1}[to], 20)
+    change = transitions.move(db, [20], to)
+    assert line(db) == expected
+    assert change.message == f"job 20 moved to place {expected.index(20) + 1}"

@@ -13,6 +13,8 @@ import pytest
 from state import db as db_module
 from state import errors, migrations, models, queries, transitions
 from state.db import Database, open_database
+from state.scheduling import RUNNABLE_SQL
+from state.transitions.control import WAITING
 from tests.state.helpers import enqueued, new_db, spec
 
 
@@ -208,3 +210,20 @@ def test_several_processes_may_create_it_at_once(tmp_path: Path) -> None:
     db = open_database(path)
     assert len(queries.jobs(db)) == 4
     db.close()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"SELECT id FROM job WHERE {RUNNABLE_SQL} ORDER BY rank, id LIMIT 1",
+        f"SELECT id FROM job WHERE {WAITING} ORDER BY rank, id LIMIT 1",
+        "SELECT MAX(rank) FROM job",
+        "SELECT id FROM event WHERE inverse IS NOT NULL AND undone_by IS NULL ORDER BY id DESC LIMIT 1",
+        "SELECT id, data FROM huey_task WHERE queue = 'fts' ORDER BY priority DESC, id LIMIT 1",
+        "SELECT id FROM event WHERE job_id = 1 ORDER BY id DESC LIMIT 200",
+    ],
+)
+def test_what_is_asked_often_does_not_grow_with_the_table(db: Database, sql: str) -> None:
+    plan = " ".join(str(row[3]) for row in db.execute_sql(f"EXPLAIN QUERY PLAN {sql}"))
+    assert "INDEX" in plan or "PRIMARY KEY" in plan
+    assert "TEMP B-TREE" not in plan  # that would read everything and sort it
