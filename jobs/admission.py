@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from fts.search.recipe import CannotFit, fitted, plan_recipe
 from fts.search.spec import CellSpec
-from jobs.sensors import Reading
+from jobs.guard import read_bytes
+from jobs.sensors import Reading, from_env
+from jobs.settings import best_device
 
 SHARE = 0.85  # of the memory there is that trials may plan with
 TRAINS = ("cell", "train", "replicate")  # kinds of jobs whose trials train a model of ours
@@ -67,3 +71,22 @@ def machine_bytes(reading: Reading, device: str = "cpu") -> int | None:
     """The same for the whole machine with nothing else running: what decides whether a cell can ever run here."""
     total = reading.gpu_memory_total if device == "cuda" else reading.total
     return None if total is None else int(SHARE * total)
+
+
+def too_large(cell: CellSpec) -> str | None:
+    """Why a cell cannot run on this machine even if nothing else does; None: it can, or nobody knows."""
+    device = best_device()
+    limit = usual_limit(Path(), 1, device) if cell.kind in TRAINS else None
+    return None if limit is None else hold_reason(cell, limit, device)
+
+
+def usual_limit(disk: Path, slots: int, device: str) -> int | None:
+    """What a trial may use on this machine when nothing else runs: FTS_MEMORY_LIMIT, else 85 % of all, per slot."""
+    if text := os.environ.get("FTS_MEMORY_LIMIT", "").strip():
+        return read_bytes("FTS_MEMORY_LIMIT", text)
+    machine = from_env(disk)
+    try:
+        total = machine_bytes(machine.read(), device)
+    finally:
+        machine.close()
+    return None if total is None else total // slots

@@ -16,8 +16,8 @@ from fts.training import memory
 from fts.training.memory import CannotFit, Estimate, Plan, Recipe, Shape
 
 __all__ = [
-    "CannotFit", "Estimate", "Plan", "Recipe", "Shape", "fitted", "model_config", "plan_for", "plan_recipe", "predict",
-    "shrunk",
+    "CannotFit", "Estimate", "Plan", "Recipe", "Shape", "cell_shape", "fitted", "model_config", "plan_for",
+    "plan_recipe", "predict", "shrunk",
 ]  # fmt: skip
 
 # tier -> features of a day; here as numbers because fts.features would load pandas and TA-Lib (a test compares them)
@@ -44,7 +44,7 @@ def fitted(cell: CellSpec, architecture: str, limit: int, device: str, stored: d
 
     Its optimizer stays: the checkpoint holds its state.
     """
-    shape = shape_of(_config(cell, architecture))
+    shape = cell_shape(cell, architecture)
     recipe: Recipe | None = Recipe.from_json(stored, cell.effective_batch)
     while recipe is not None:
         found = Plan(recipe, memory.estimate(shape, recipe, device))
@@ -74,6 +74,11 @@ def model_config(cell: CellSpec, architecture: str, n_features: int, dropout: fl
     )
 
 
+def cell_shape(cell: CellSpec, architecture: str) -> Shape:
+    """Bytes and work of one architecture of a cell; raises BadSpec for a tier whose width is not known here."""
+    return shape_of(_config(cell, architecture))
+
+
 def shape_of(config: ModelConfig) -> Shape:
     """What of a model's configuration decides its bytes."""
     return memory.shape_of(
@@ -88,7 +93,6 @@ def shape_of(config: ModelConfig) -> Shape:
 
 
 def _config(cell: CellSpec, architecture: str) -> ModelConfig:
-    """Raises BadSpec for a tier whose width is not known here."""
     if cell.tier not in FEATURES:
         raise BadSpec(f"tier {cell.tier!r} is unknown to the memory plan; it knows {', '.join(FEATURES)}")
     return model_config(cell, architecture, FEATURES[cell.tier])

@@ -32,7 +32,7 @@ MAPPED_ABOVE = 32 * MiB  # glibc gives larger blocks pages of their own, which l
 
 # Relative seconds of a step, used to rank recipes only.
 ROWS_AT_HALF_SPEED = 64  # tokens in a micro-batch at which a matrix product runs at about half its best speed
-ROWS_IN_CACHE = {"cpu": 1024}  # tokens beyond which activations fall out of the processor's cache ...
+ROWS_IN_CACHE = {"cpu": 2048}  # tokens beyond which activations fall out of the processor's cache ...
 OUT_OF_CACHE = 1.15  # ... which cost 5-25 % (benchmarks.trainer)
 RECOMPUTE = 4 / 3  # forward twice and backward once instead of once and once
 
@@ -288,9 +288,9 @@ def relative_seconds(shape: Shape, recipe: Recipe, device: str = "cpu") -> float
     return slow * (RECOMPUTE if recipe.checkpoint_layers else 1.0)
 
 
-def step_seconds(shape: Shape, recipe: Recipe, flops: float, share: float = 0.6, device: str = "cpu") -> float:
-    """Seconds of an optimizer step on a machine with `flops` operations a second, of which training gets `share`."""
-    return recipe.effective_batch * shape.flops_per_window * relative_seconds(shape, recipe, device) / (flops * share)
+def step_seconds(shape: Shape, recipe: Recipe, flops: float, device: str = "cpu") -> float:
+    """Seconds of an optimizer step where training computes `flops` operations a second at its best."""
+    return recipe.effective_batch * shape.flops_per_window * relative_seconds(shape, recipe, device) / flops
 
 
 def halvings(number: int) -> list[int]:

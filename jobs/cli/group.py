@@ -30,6 +30,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("demo", "running:demo", "real S&P 500 data through queue and worker, in minutes"),
             Entry("data", "data:data", "build, list, verify and register data sets"),
             Entry("budgets", "matrix:budgets", "the model sizes and the architectures in each"),
+            Entry("plan", "plan:plan", "what each cell would take here: recipe, batch, bytes, seconds"),
             Entry("enqueue", "matrix:enqueue", "put one cell, or the whole matrix, in line"),
             Entry("worker", "running:worker", "run the queue until stopped (Ctrl-C loses nothing)"),
             Entry("run", "running:run", "run one cell here and now, without the queue"),
