@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fts.search.spec import BadSpec, CellSpec
+from jobs.admission import too_large
 from jobs.settings import Places
 from state.values import Enqueued
 
@@ -152,6 +153,7 @@ def write(db: Any, cells: Iterable[CellSpec], who: str | None = None) -> list[En
             "trials_wanted": cell.trials,
             "spec": cell.to_json(),
             "spec_md5": cell.identity,
+            "hold_reason": too_large(cell),
         }
         for cell in cells
     ]
