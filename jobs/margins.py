@@ -19,7 +19,7 @@ from state.values import Job, JobStatus, Margin, Trial, TrialStatus
 
 log = logging.getLogger("fts.worker")
 
-QUESTION = ("task", "horizon", "tier", "data_md5", "context", "split")  # equal: the same windows and labels
+QUESTION = ("task", "horizon", "tier", "data_md5", "context", "split", "cv")  # equal: the same windows and labels
 
 
 def refresh(db: Any, places: Places, job: Job, who: str) -> list[Margin]:

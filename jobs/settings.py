@@ -9,7 +9,13 @@ from pathlib import Path
 TRIAL_MODULE = ("-m", "fts.search.trial")
 BASELINE_MODULE = ("-m", "fts.analysis.baseline_trial")
 FINAL_MODULE = ("-m", "fts.analysis.final_trial")
+CV_MODULE = ("-m", "fts.analysis.cv_trial")
 MODULES = {"cell": TRIAL_MODULE, "replicate": TRIAL_MODULE, "baseline": BASELINE_MODULE, "train": FINAL_MODULE}
+
+
+def module_of(kind: str, cv: str | None = None) -> tuple[str, ...]:
+    """What runs a trial of such a job: a program that speaks fts.search.protocol."""
+    return CV_MODULE if cv is not None and kind in ("cell", "replicate") else MODULES[kind]
 
 
 class BadSetting(ValueError):

@@ -27,7 +27,7 @@ from jobs.commands.matrix import code_version
 from jobs.guard import size
 from jobs.models import opened_by, publish
 from jobs.process import ChildProcess, reap_recorded
-from jobs.settings import MODULES, Places, WorkerSettings
+from jobs.settings import Places, WorkerSettings, module_of
 from jobs.slot import Slot
 from state import queries, transitions
 from state.errors import LabelClash, ResumeMismatch, StaleToken
@@ -248,7 +248,7 @@ class Supervisor:
         return end.wish.reason if end.wish else "died"
 
     def _attempt(self, trial: Trial, spec: TrialSpec) -> End:
-        child = self.slot.child(MODULES[self.cell.kind])
+        child = self.slot.child(module_of(self.cell.kind, self.cell.cv))
         watch = self.slot.watch(self.db, self.claim, trial)
         history = self._history(without=trial.number)
         curve: dict[int, float] = {}

@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fts.analysis.baselines import fit_one
+import numpy as np
+
+from fts.analysis.baselines import fit_one, score_predictions
+from fts.analysis.cv_trial import folds_of, on_fold, together
 from fts.search.evidence import cell_data, data_facts, peak_bytes, reset_peak, write_predictions
 from fts.search.spec import TrialSpec
 from fts.search.trial import Orders, log_to, main, say
@@ -23,10 +26,17 @@ def run_baseline(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
     log_to(Path(spec.log_path))
     reset_peak()
     data = cell_data(spec.data_root, spec.cell, spec.dry_run_rows)
+    parts = [data]
+    if spec.cell.cv is not None:
+        parts = [on_fold(data, fold, spec.dry_run_rows) for fold in folds_of(data, spec.cell)]
+        data = together(data, parts, spec.cell.min_positives if spec.dry_run_rows is None else 0)
     yield {"fact": "started", **data_facts(data), "device": "cpu", "threads": spec.threads}
     model, inputs = spec.params["model"], spec.params["inputs"]
     say(f"{model} on {inputs}: n_train={data.n_train} n_val={data.n_val} n_pos={data.n_pos}")
-    scored = fit_one(model, inputs, data, seed=spec.seed % 2**32, n_jobs=spec.threads)
+    seed = spec.seed % 2**32
+    fitted = [fit_one(model, inputs, part, seed, n_jobs=spec.threads) for part in parts]
+    p, seconds = np.concatenate([one.predictions for one in fitted]), sum(one.seconds for one in fitted)
+    scored = score_predictions(model, inputs, data.y_T[data.val_ends], p, data.horizon, seed, seconds)
     say(f"log loss {scored.loss:.4f} auc {scored.auc:.4f} [{scored.auc_low:.4f}, {scored.auc_high:.4f}]")
     if spec.dry_run_rows is None:
         folder = Path(spec.folder)

@@ -24,7 +24,7 @@ from fts.model.patchtst import PatchTST
 from fts.search.build import BuiltTrial, assemble
 from fts.search.card import card
 from fts.search.dataset import CellData
-from fts.search.evidence import cell_data, peak_bytes
+from fts.search.evidence import cell_data
 from fts.search.predict import FORMAT
 from fts.search.spec import TrialSpec, effective_config
 from fts.training.checkpoint import write_weights
@@ -57,7 +57,7 @@ class FinalTrial(BuiltTrial):
             "val_auc": last.val_auc if last else None,
             "auc_low": None,
             "auc_high": None,
-            "peak_bytes": peak_bytes(),
+            "peak_bytes": self.measured_bytes(),
         }
 
 

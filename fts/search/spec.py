@@ -16,6 +16,7 @@ from typing import Any
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 MD5 = re.compile(r"[0-9a-f]{32}")
+CV = re.compile(r"walk-forward:([2-9]|1\d|20)")
 
 
 class BadSpec(ValueError):
@@ -93,10 +94,18 @@ class CellSpec:
     min_positives: int = 30  # fewer positives in validation are refused (lesson 1)
     max_steps: int | None = None  # stop a trial after so many optimizer steps
     split: dict[str, Any] = field(default_factory=dict)  # empty: the default of fts.data.splits
+    cv: str | None = (
+        None  # walk-forward:5 judges every trial on 5 folds before the test part; None: one validation part
+    )
     warm_start: tuple[dict[str, Any], ...] = ()  # parameters of neighbours' best trials, tried first
     origin: dict[str, Any] = field(default_factory=dict)  # of a train or replicate: the trial it repeats (Origin)
     code_commit: str | None = None
     code_dirty: bool | None = None
+
+    @property
+    def folds(self) -> int:
+        """How many folds a trial is judged on; 1 without cross-validation."""
+        return int(self.cv.split(":")[1]) if self.cv else 1
 
     @property
     def identity(self) -> str:
@@ -116,6 +125,8 @@ class CellSpec:
         for name in ("experiment", "budget", "task", "tier", "dataset"):
             if not NAME.fullmatch(getattr(spec, name)):
                 raise BadSpec(f"{name} is {getattr(spec, name)!r}, expected letters, digits and _.- (at most 80)")
+        if spec.cv is not None and not CV.fullmatch(spec.cv):
+            raise BadSpec(f"cv is {spec.cv!r}, expected walk-forward:N with 2 to 20 folds, such as walk-forward:5")
         if not MD5.fullmatch(spec.data_md5):
             raise BadSpec(f"data_md5 is {spec.data_md5!r}, expected 32 hexadecimal digits")
         return spec
@@ -178,7 +189,7 @@ def effective_config(cell: CellSpec, params: dict[str, Any]) -> dict[str, Any]:
     return consumed | _fixed(cell, TRIAL_FIELDS)
 
 
-BASELINE_FIELDS = ("data_md5", "tier", "task", "horizon", "context", "split")
+BASELINE_FIELDS = ("data_md5", "tier", "task", "horizon", "context", "split", "cv")
 TRIAL_FIELDS = (
     *BASELINE_FIELDS, "epochs", "max_steps", "objective", "loss", "focal_gamma", "pos_weight", "patience", "min_delta",
     "effective_batch", "grad_clip", "patch", "stride", "norm", "channel_independent",

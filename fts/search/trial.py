@@ -85,7 +85,7 @@ def run_trial(
     reset_peak()
     trial = (build or build_trial)(spec)
     trainer = trial.trainer
-    if spec.resume and (folder / "checkpoint").exists():
+    if spec.resume and trainer.can_load(folder / "checkpoint"):
         stored = trainer.load(folder / "checkpoint")
         for warning in stored.warnings:
             say(f"checkpoint: {warning}")

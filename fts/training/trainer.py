@@ -26,6 +26,7 @@ from fts.training.checkpoint import (
     CheckpointError,
     SavedCheckpoint,
     StoredCheckpoint,
+    has_checkpoint,
     read_checkpoint,
     write_checkpoint,
     write_weights,
@@ -124,6 +125,11 @@ class Trainer:
             str(path), size, md5s, self.progress.step, self.progress.epoch, time.perf_counter() - start
         )
 
+    @staticmethod
+    def can_load(folder: Path) -> bool:
+        """Whether there is a checkpoint to try; the folder may be empty, when its first write was cut short."""
+        return has_checkpoint(Path(folder))
+
     def load(self, folder: Path, any_threads: bool = False) -> StoredCheckpoint:
         """Continues from the newest sound checkpoint in folder; its `warnings` name any that were passed over.
 
@@ -205,7 +211,7 @@ class Trainer:
     def _end_epoch(self, order: Tensor) -> EpochDone:
         start = time.perf_counter()
         progress = self.progress
-        logits = self._validation_logits()
+        logits = self.validation_logits()
         scores = score(logits, self._y_val)
         n = min(progress.step_in_epoch * self.config.effective_batch, len(order))
         result = EpochResult(
@@ -232,7 +238,8 @@ class Trainer:
         return EpochDone(result, improved)
 
     @torch.inference_mode()
-    def _validation_logits(self) -> NDArray[np.float32]:
+    def validation_logits(self) -> NDArray[np.float32]:
+        """Of the weights as they are now, in the order of val_ends."""
         parts = self.data.val_ends.split(self.config.micro_batch)
         logits_B = torch.cat([self._forward(self.data.batch(part_B)[0], None) for part_B in parts])
         return logits_B.cpu().numpy()

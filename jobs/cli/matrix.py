@@ -97,6 +97,7 @@ CELL_OPTIONS = (
     click.option("--stride", type=int),
     click.option("--norm", help="revin or none  [default: revin]"),
     click.option("--channel-independent", is_flag=True, default=None, help="read every feature by itself"),
+    click.option("--cv", metavar="walk-forward:N", help="judge each trial on N purged folds instead of one split"),
     click.option("--min-positives", type=int, help="refuse fewer in validation  [default: 30]"),
 )
 

@@ -30,9 +30,10 @@ def with_baselines(cells: Iterable[CellSpec], known: Iterable[str] = ()) -> list
 def baseline_of(cell: CellSpec) -> CellSpec:
     """The baselines of a cell's question: same task, horizon, data and windows; the budget does not matter to them."""
     from fts.analysis.baselines import BASELINES  # here, not above: numpy
+    from jobs.commands.matrix import cv_suffix  # here: that module uses this one
 
     return CellSpec(
-        experiment=f"baseline_h{cell.horizon}_{cell.task}_{cell.tier}"[:80],
+        experiment=f"baseline_h{cell.horizon}_{cell.task}_{cell.tier}{cv_suffix(cell.cv)}"[:80],
         budget=BUDGET,
         horizon=cell.horizon,
         task=cell.task,
@@ -45,6 +46,7 @@ def baseline_of(cell: CellSpec) -> CellSpec:
         kind="baseline",
         context=cell.context,
         split=cell.split,
+        cv=cell.cv,
         min_positives=cell.min_positives,
         code_commit=cell.code_commit,
         code_dirty=cell.code_dirty,

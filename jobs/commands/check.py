@@ -17,7 +17,7 @@ from pathlib import Path
 from fts.search.spec import CellSpec, TrialSpec, seed_for
 from jobs.commands import baselines
 from jobs.process import ChildError, ChildProcess
-from jobs.settings import BASELINE_MODULE, MODULES, Places, best_device
+from jobs.settings import BASELINE_MODULE, Places, best_device, module_of
 
 ROWS = 64  # windows in the one step
 TRIED = ("tiny", "2M", "20M")  # budgets small enough to be tried for real
@@ -38,7 +38,7 @@ def check_cells(places: Places, cells: Iterable[CellSpec]) -> Iterator[Checked]:
     with tempfile.TemporaryDirectory(prefix="fts-dry-run-") as folder, contextlib.ExitStack() as stack:
         tried: dict[tuple[str, ...], _TrialProcess] = {}
         for cell in cells:
-            module = MODULES[cell.kind]
+            module = module_of(cell.kind, cell.cv)
             if module != BASELINE_MODULE and cell.budget not in TRIED:
                 yield check_on_paper(cell)
                 continue

@@ -120,7 +120,7 @@ def make_cells(
         space = _space(budget, data.n_features, fields)
         for horizon in horizons:
             spec = CellSpec(
-                experiment=f"phase6a_{budget}_h{horizon}_{task}",
+                experiment=f"phase6a_{budget}_h{horizon}_{task}" + cv_suffix(fields.get("cv")),
                 budget=budget,
                 horizon=horizon,
                 task=task,
@@ -136,6 +136,11 @@ def make_cells(
             )
             cells.append(CellSpec.from_json(spec.to_json()))
     return cells
+
+
+def cv_suffix(cv: str | None) -> str:
+    """`_wf5`: the same cell judged otherwise is another experiment, and may stand beside it."""
+    return f"_wf{cv.split(':')[-1]}" if cv else ""
 
 
 def write(db: Any, cells: Iterable[CellSpec], who: str | None = None) -> list[Enqueued]:

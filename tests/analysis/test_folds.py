@@ -1,0 +1,111 @@
+"""Folds in step are one trial: the mean of their results, left at any step and continued to the bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pytest
+import torch
+
+from fts.analysis.folds import FoldTrainer
+from fts.training.results import EpochDone, StepDone
+from fts.training.trainer import Trainer
+from tests.training.tiny import make_config, make_data, make_model, numbers
+
+
+def make_folds(folder: Path | None = None, patience: int = 10, **changes) -> FoldTrainer:  # type: ignore[no-untyped-def]  # of a config
+    """Two folds: 120 windows to train on, then 180."""
+    data = make_data()
+    parts = [
+        replace(data, train_ends=torch.arange(15, 135), val_ends=torch.arange(180, 240)),
+        replace(data, train_ends=torch.arange(15, 195), val_ends=torch.arange(240, 300)),
+    ]
+    config = make_config(patience=99, **changes)
+    trainers = [Trainer(make_model(), part, config) for part in parts]
+    return FoldTrainer(trainers, replace(config, patience=patience), folder)
+
+
+def test_an_epoch_is_one_epoch_of_every_fold_and_its_result_their_mean():
+    folds = make_folds(max_epochs=2)
+    events = list(folds.run())
+    assert [type(event) for event in events] == ([StepDone] * (2 + 3) + [EpochDone]) * 2
+    assert [event.step for event in events if isinstance(event, StepDone)] == list(range(1, 11))
+    for epoch, result in enumerate(folds.history):
+        each = [trainer.history[epoch] for trainer in folds.trainers]
+        assert result.val_loss == fmean(one.val_loss for one in each)
+        assert result.val_auc == fmean(one.val_auc for one in each if one.val_auc is not None)
+        assert result.step == sum(one.step for one in each)
+    assert folds.outcome().reason == "finished"
+
+
+def test_a_fold_alone_learns_what_it_learns_among_others():
+    folds, alone = make_folds(max_epochs=2), make_folds(max_epochs=2).trainers[1]
+    list(folds.run())
+    list(alone.run())
+    assert numbers(folds.trainers[1].history) == numbers(alone.history)
+
+
+def test_the_predictions_are_of_the_common_best_epoch(tmp_path: Path):
+    folds = make_folds(tmp_path, max_epochs=4, learning_rate=3e-2)
+    at_epoch = {}
+    for event in folds.run():
+        if isinstance(event, EpochDone):
+            at_epoch[event.result.epoch] = [trainer.validation_logits() for trainer in folds.trainers]
+    best = folds.outcome().best_epoch
+    assert best is not None and folds.val_predictions is not None
+    logits = np.concatenate(at_epoch[best])
+    np.testing.assert_allclose(folds.val_predictions, 1 / (1 + np.exp(-logits)), rtol=1e-6)
+
+
+def test_the_mean_decides_when_to_stop():
+    folds = make_folds(patience=1, min_delta=10.0)
+    list(folds.run())
+    assert (folds.outcome().reason, folds.outcome().epochs) == ("early stopped", 2)
+
+
+def test_a_fold_that_diverges_ends_the_trial():
+    folds = make_folds(learning_rate=1e8, grad_clip=0.0)
+    list(folds.run())
+    assert folds.outcome().reason == "diverged"
+
+
+@pytest.mark.parametrize("stop_at", range(1, 12))
+def test_left_after_any_event_it_goes_on_to_the_bit(tmp_path: Path, stop_at: int):
+    unbroken = make_folds(tmp_path / "a", max_epochs=2)
+    list(unbroken.run())
+    first = make_folds(tmp_path / "b", max_epochs=2)
+    for taken, _ in enumerate(first.run(), start=1):
+        if taken in (stop_at // 2, stop_at):  # two checkpoints, the second of what has moved
+            first.save(tmp_path / "b" / "checkpoint")
+        if taken == stop_at:
+            break
+    second = make_folds(tmp_path / "b", max_epochs=2)
+    assert second.can_load(tmp_path / "b" / "checkpoint")
+    second.load(tmp_path / "b" / "checkpoint")
+    list(second.run())
+    assert numbers(second.history) == numbers(unbroken.history)
+    assert second.outcome() == unbroken.outcome()
+    assert second.val_predictions is not None and unbroken.val_predictions is not None
+    assert (second.val_predictions == unbroken.val_predictions).all()
+
+
+def test_a_fold_without_a_checkpoint_begins_anew_and_ends_the_same(tmp_path: Path):
+    unbroken = make_folds(tmp_path / "a", max_epochs=2)
+    list(unbroken.run())
+    first = make_folds(tmp_path / "b", max_epochs=2)
+    for taken, _ in enumerate(first.run(), start=1):
+        if taken == 4:
+            first.trainers[0].save(tmp_path / "b" / "checkpoint" / "fold_0")  # killed before fold 1 was written
+            break
+    second = make_folds(tmp_path / "b", max_epochs=2)
+    second.load(tmp_path / "b" / "checkpoint")
+    list(second.run())
+    assert numbers(second.history) == numbers(unbroken.history)
+
+
+def test_nothing_to_load_is_said(tmp_path: Path):
+    (tmp_path / "checkpoint" / "fold_0").mkdir(parents=True)  # a first write that was cut short
+    assert not make_folds().can_load(tmp_path / "checkpoint")

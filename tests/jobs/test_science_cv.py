@@ -1,0 +1,55 @@
+"""A cell judged by walk-forward folds runs through the real worker, its baselines on the same windows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fts.search.spec import BadSpec
+from jobs.commands.baselines import baseline_of
+from jobs.commands.matrix import write
+from jobs.margins import predictions_path, question
+from jobs.settings import Places
+from state import queries
+from state.values import JobStatus
+from tests.jobs.science import cells_of, make_data, opened, poison_test_part, run_queue
+
+
+def test_a_trial_is_judged_on_every_fold_and_compared_on_all_their_windows(tmp_path: Path):
+    manifest = make_data(tmp_path / "data")
+    poison_test_part(manifest)
+    places = Places(tmp_path / "outputs" / "fts.db", manifest.root)
+    (cell,) = cells_of(places, trials=1, epochs=2, cv="walk-forward:3")
+    baseline = replace(baseline_of(cell), trials=3)  # prior, regression, forest
+    db = opened(places)
+    write(db, [baseline, cell], who="test")
+    run_queue(places)
+    jobs = {job.kind: job for job in queries.jobs(db)}
+    assert [job.status for job in jobs.values()] == [JobStatus.DONE] * 2, [job.message for job in jobs.values()]
+    assert jobs["cell"].experiment == "phase6a_tiny_h1_threshold_1pct_wf3"
+    assert question(jobs["cell"]) == question(jobs["baseline"])
+    (trial,) = queries.trials(db, jobs["cell"].id)
+    rival = queries.trials(db, jobs["baseline"].id)[1]
+    mine, theirs = (
+        pd.read_parquet(predictions_path(places, jobs[kind], one))
+        for kind, one in (("cell", trial), ("baseline", rival))
+    )
+    assert mine["date"].equals(theirs["date"]) and mine["date"].is_monotonic_increasing
+    assert len(mine) == trial.n_val == rival.n_val and trial.n_pos == mine["y"].sum()
+    p, y = mine["p"].to_numpy(float), mine["y"].to_numpy(float)
+    assert trial.val_loss == pytest.approx(-np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)), abs=1e-5)
+    assert trial.epochs == 2 and len(queries.epochs(db, trial.id)) == 2
+    (margin,) = queries.margins(db)
+    assert margin.n == len(mine)
+    db.close()
+
+
+@pytest.mark.parametrize("wrong", ["walk-forward", "walk-forward:1", "k-fold:5", "walk-forward:99"])
+def test_another_cv_is_refused_by_name(tmp_path: Path, wrong: str):
+    places = Places(tmp_path / "fts.db", make_data(tmp_path / "data").root)
+    with pytest.raises(BadSpec, match="walk-forward:N"):
+        cells_of(places, cv=wrong)
