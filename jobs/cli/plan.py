@@ -1,159 +1,66 @@
-"""`fts plan`: what each cell would take on this machine, before it is put in line."""
+"""`fts plan`: what each remaining cell will cost, and what it is likely to gain."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import click
 
-from fts.search.spec import CellSpec
-from jobs.cli.errors import NothingThere
-from jobs.cli.group import here
-from jobs.cli.matrix import cell_options, parse_cell, specs_of
+from jobs.campaign import Outlook, campaign
+from jobs.cli.look import reading
+from jobs.cli.matrix import cell_options
 from jobs.cli.output import emit_json, emit_table, say
-from jobs.cli.selection import choose
-from jobs.commands import matrix
-from jobs.guard import size
-from jobs.plan import CellPlan, Known, ShapePlan, plan_cell
-from jobs.settings import worker_settings
-from state import queries
-from state.db import open_database
-from state.values import JobStatus
-
-LIVE = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.PAUSED)
+from jobs.cli.plan_memory import plan_memory
+from jobs.cli.running import machine_options
+from jobs.glance import words
 
 
 @click.command()
 @click.argument("cells", nargs=-1, metavar="[CELL]...")
-@click.option("--memory", is_flag=True, help="recipe, batch, bytes and seconds (the default and so far the only plan)")
-@click.option("--matrix", "whole", is_flag=True, help="the whole matrix, whatever is in line")
-@click.option("--shapes", "each", is_flag=True, help="a line for every architecture")
+@click.option("--memory", is_flag=True, help="recipe, micro-batch, bytes and seconds of each cell on this machine")
+@click.option("--matrix", "whole", is_flag=True, help="with --memory: the whole matrix, whatever is in line")
+@click.option("--shapes", "each", is_flag=True, help="with --memory: a line for every architecture")
+@click.option("--slots", type=int, help="with --memory: jobs at once  [default: as fts worker]")
+@machine_options
 @cell_options
-@click.option("--slots", type=int, help="jobs at once  [default: as fts worker]")
-@click.option("--threads", type=int, help="of each trial  [default: as fts worker]")
-@click.option("--device", help="cpu, cuda or mps  [default: what the machine has]")
-@click.option(
-    "--memory-limit", metavar="SIZE", help="one trial may use, e.g. 20G  [default: 85 % of the machine / slots]"
-)
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
-def plan(
-    cells: tuple[str, ...],
-    memory: bool,
-    whole: bool,
-    each: bool,
-    task: str,
-    slots: int | None,
-    threads: int | None,
-    device: str | None,
-    memory_limit: str | None,
-    as_json: bool,
-    **fields: Any,
-) -> None:
-    """Recipe, micro-batch x accumulation, bytes and seconds of each CELL on this machine.
+def plan(memory: bool, as_json: bool, **flags: Any) -> None:
+    """What the cells that have not ended will cost and are likely to gain, judged from finished trials.
 
-    Without a CELL: those in line, or the whole matrix when none is.
+    A gain below the noise of the validation set cannot be told from luck: spend the trials elsewhere.
+    --memory: what each CELL (of those in line, or else of the matrix) takes on this machine before it has run.
     """
-    from jobs.admission import usual_limit
-    from jobs.guard import read_bytes
-
-    settings = worker_settings(slots=slots, threads=threads, device=device)
-    limit = (
-        read_bytes("--memory-limit", memory_limit)
-        if memory_limit
-        else usual_limit(here().outputs, settings.slots, settings.device)
-    )
-    if limit is None:
-        raise click.UsageError(f"nobody knows how much memory {settings.device} has; say so with --memory-limit")
-    db = open_database(here().db, readonly=True, check=False) if here().db.exists() else None
-    try:
-        wanted = _wanted(db, cells, whole, task, fields)
-        known = Known(db, settings.device, settings.threads)
-        plans = [plan_cell(here(), known, cell, limit, settings.device) for cell in wanted]
-    finally:
-        if db is not None:
-            db.close()
-    machine = {"limit": limit, "slots": settings.slots, "threads": settings.threads, "device": settings.device}
+    if memory:
+        return plan_memory(as_json=as_json, **flags)
+    with reading() as db:
+        found = campaign(db, time.time())
     if as_json:
-        return emit_json("plan", machine | {"rate": known.rate(), "cells": plans})
-    each_gets = f"{size(limit)} and {settings.threads} threads for each of {settings.slots} slots on {settings.device}"
-    say(f"{each_gets}; seconds from {known.rate().source}")
-    return _each(plans) if each else _table(plans)
+        return emit_json("plan", found)
+    if not found:
+        return say("no cell is left to run")
+    columns = ("job", "cell", "state", "trials left", "takes", "80 %", "best", "chance", "gain", "noise", "judged by")
+    emit_table(columns, [row(outlook) for outlook in found], right=("job", "trials left", "takes", "best", "gain"))
+    known = [outlook.seconds for outlook in found if outlook.seconds is not None]
+    return say(
+        f"{words.count(len(found), 'cell')}, {words.spell(sum(known))} in all on one slot"
+        + ("" if len(known) == len(found) else f", and {len(found) - len(known)} of unknown cost")
+        + "; chance: that a trial left beats the best; gain: expected, in the objective"
+    )
 
 
-def _wanted(db: Any, cells: tuple[str, ...], whole: bool, task: str, fields: dict[str, Any]) -> list[CellSpec]:
-    """The cells of the queue that were named, or that there are; else new ones of the matrix."""
-    jobs = [] if db is None else [j for j in queries.jobs(db, LIVE) if j.kind in ("cell", "train", "replicate")]
-    if whole or not (cells or jobs):
-        matrix_cells = [(b, h, task) for b in matrix.BUDGETS for h in matrix.HORIZONS]
-        return specs_of(matrix_cells, **fields)
-    if not cells:
-        return [CellSpec.from_json(job.spec) for job in jobs]
-    found = []
-    for word in cells:
-        try:
-            found += [CellSpec.from_json(job.spec) for job in choose(jobs, [word]).jobs]
-        except NothingThere:
-            found += specs_of([parse_cell(word, task)], **fields)
-    return found
-
-
-def _table(plans: list[CellPlan]) -> None:
-    columns = ("cell", "shapes", "usual recipe", "bytes", "s/step", "s/epoch", "trial", "too large")
-    rows = [
-        (
-            f"{cell.budget}/h{cell.horizon}",
-            len(cell.shapes),
-            cell.usual_recipe or "none fits",
-            _span([shape.predicted_bytes for shape in cell.fitting or cell.shapes], size),
-            _span([shape.step_s or 0.0 for shape in cell.fitting], _short),
-            _span([shape.epoch_s or 0.0 for shape in cell.fitting], _short),
-            _duration(cell.trial_s),
-            _names(cell.too_large),
-        )
-        for cell in plans
-    ]
-    emit_table(columns, rows, right=("shapes", "s/step", "s/epoch", "trial"))
-
-
-def _each(plans: list[CellPlan]) -> None:
-    columns = ("cell", "architecture", "params", "recipe", "bytes", "s/step", "s/epoch")
-    rows = [
-        (
-            f"{cell.budget}/h{cell.horizon}",
-            shape.architecture,
-            f"{shape.n_params:,}",
-            shape.recipe or "does not fit",
-            size(shape.predicted_bytes),
-            "" if shape.step_s is None else _short(shape.step_s),
-            "" if shape.epoch_s is None else _short(shape.epoch_s),
-        )
-        for cell in plans
-        for shape in cell.shapes
-    ]
-    emit_table(columns, rows, right=("params", "bytes", "s/step", "s/epoch"))
-
-
-def _span(values: list[Any], word: Any) -> str:
-    if not values:
-        return ""
-    low, high = word(min(values)), word(max(values))
-    return low if low == high else f"{low} - {high}"
-
-
-def _short(seconds: float) -> str:
-    return f"{seconds:.2g}" if seconds < 10 else f"{seconds:.0f}"
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _names(shapes: tuple[ShapePlan, ...]) -> str:
-    if not shapes:
-        return ""
-    least = min(shapes, key=lambda shape: shape.predicted_bytes)
-    return f"{len(shapes)}: from {least.architecture}, {size(least.predicted_bytes)}"
+def row(outlook: Outlook) -> tuple[object, ...]:
+    low, high = outlook.seconds_low, outlook.seconds_high
+    return (
+        outlook.job,
+        outlook.cell,
+        outlook.status,
+        outlook.left,
+        None if outlook.seconds is None else words.spell(outlook.seconds),
+        None if low is None or high is None else f"{words.spell(low)} to {words.spell(high)}",
+        words.score(outlook.best),
+        None if outlook.chance is None else f"{outlook.chance:.0%}",
+        None if outlook.gain is None else f"{outlook.gain:+.4f}" + (" (noise)" if outlook.worth_it is False else ""),
+        None if outlook.noise is None else f"{outlook.noise:.4f}",
+        outlook.basis,
+    )

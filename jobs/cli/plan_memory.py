@@ -1,0 +1,136 @@
+"""`fts plan --memory`: what each cell would take on this machine: recipe, batch, bytes and seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from fts.search.spec import CellSpec
+from jobs.admission import usual_limit
+from jobs.cli.errors import NothingThere
+from jobs.cli.group import here
+from jobs.cli.matrix import parse_cell, specs_of
+from jobs.cli.output import emit_json, emit_table, say
+from jobs.cli.selection import choose
+from jobs.commands import matrix
+from jobs.guard import size
+from jobs.plan import CellPlan, Known, ShapePlan, plan_cell
+from jobs.settings import worker_settings
+from state import queries
+from state.db import open_database
+from state.values import JobStatus
+
+LIVE = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.PAUSED)
+
+
+def plan_memory(
+    cells: tuple[str, ...],
+    whole: bool,
+    each: bool,
+    task: str,
+    slots: int | None,
+    threads: int | None,
+    device: str | None,
+    memory_limit: int | None,
+    as_json: bool,
+    **fields: Any,
+) -> None:
+    """Prints the plan of the named cells; without a name of those in line, or of the whole matrix when none is."""
+    settings = worker_settings(slots=slots, threads=threads, device=device)
+    limit = memory_limit or usual_limit(here().outputs, settings.slots, settings.device)
+    if limit is None:
+        raise click.UsageError(f"nobody knows how much memory {settings.device} has; say so with --memory-limit")
+    db = open_database(here().db, readonly=True, check=False) if here().db.exists() else None
+    try:
+        wanted = _wanted(db, cells, whole, task, fields)
+        known = Known(db, settings.device, settings.threads)
+        plans = [plan_cell(here(), known, cell, limit, settings.device) for cell in wanted]
+    finally:
+        if db is not None:
+            db.close()
+    machine = {"limit": limit, "slots": settings.slots, "threads": settings.threads, "device": settings.device}
+    if as_json:
+        return emit_json("plan", machine | {"rate": known.rate(), "cells": plans})
+    each_gets = f"{size(limit)} and {settings.threads} threads for each of {settings.slots} slots on {settings.device}"
+    say(f"{each_gets}; seconds from {known.rate().source}")
+    return _each(plans) if each else _table(plans)
+
+
+def _wanted(db: Any, cells: tuple[str, ...], whole: bool, task: str, fields: dict[str, Any]) -> list[CellSpec]:
+    """The cells of the queue that were named, or that there are; else new ones of the matrix."""
+    jobs = [] if db is None else [j for j in queries.jobs(db, LIVE) if j.kind in ("cell", "train", "replicate")]
+    if whole or not (cells or jobs):
+        matrix_cells = [(b, h, task) for b in matrix.BUDGETS for h in matrix.HORIZONS]
+        return specs_of(matrix_cells, **fields)
+    if not cells:
+        return [CellSpec.from_json(job.spec) for job in jobs]
+    found = []
+    for word in cells:
+        try:
+            found += [CellSpec.from_json(job.spec) for job in choose(jobs, [word]).jobs]
+        except NothingThere:
+            found += specs_of([parse_cell(word, task)], **fields)
+    return found
+
+
+def _table(plans: list[CellPlan]) -> None:
+    columns = ("cell", "shapes", "usual recipe", "bytes", "s/step", "s/epoch", "trial", "too large")
+    rows = [
+        (
+            f"{cell.budget}/h{cell.horizon}",
+            len(cell.shapes),
+            cell.usual_recipe or "none fits",
+            _span([shape.predicted_bytes for shape in cell.fitting or cell.shapes], size),
+            _span([shape.step_s or 0.0 for shape in cell.fitting], _short),
+            _span([shape.epoch_s or 0.0 for shape in cell.fitting], _short),
+            _duration(cell.trial_s),
+            _names(cell.too_large),
+        )
+        for cell in plans
+    ]
+    emit_table(columns, rows, right=("shapes", "s/step", "s/epoch", "trial"))
+
+
+def _each(plans: list[CellPlan]) -> None:
+    columns = ("cell", "architecture", "params", "recipe", "bytes", "s/step", "s/epoch")
+    rows = [
+        (
+            f"{cell.budget}/h{cell.horizon}",
+            shape.architecture,
+            f"{shape.n_params:,}",
+            shape.recipe or "does not fit",
+            size(shape.predicted_bytes),
+            "" if shape.step_s is None else _short(shape.step_s),
+            "" if shape.epoch_s is None else _short(shape.epoch_s),
+        )
+        for cell in plans
+        for shape in cell.shapes
+    ]
+    emit_table(columns, rows, right=("params", "bytes", "s/step", "s/epoch"))
+
+
+def _span(values: list[Any], word: Any) -> str:
+    if not values:
+        return ""
+    low, high = word(min(values)), word(max(values))
+    return low if low == high else f"{low} - {high}"
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.2g}" if seconds < 10 else f"{seconds:.0f}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _names(shapes: tuple[ShapePlan, ...]) -> str:
+    if not shapes:
+        return ""
+    least = min(shapes, key=lambda shape: shape.predicted_bytes)
+    return f"{len(shapes)}: from {least.architecture}, {size(least.predicted_bytes)}"
