@@ -82,6 +82,7 @@ class Progress:
             None,
         )
         shown.objective = trial.objective
+        shown.epochs = int(trial.effective.get("epochs", 0))  # at most; a baseline has none
         verb = "goes on" if trial.epochs else "starts"
         return f"{shown.experiment} t{trial.number} of {shown.trials} {verb}: {trial.architecture}"
 
@@ -122,9 +123,7 @@ def live_line(shown: JobLine) -> str:
     done = min(1.0, (shown.number + (shown.epoch / shown.epochs if shown.epochs else 0)) / max(1, shown.trials))
     value = f" now {shown.value:.4f}" if shown.value is not None else ""
     best = f" best {shown.best:.4f}" if shown.best is not None else ""
-    return (
-        f"  {bar(done, 16)} {shown.experiment} t{shown.number}/{shown.trials} ep {shown.epoch}{value}{best}{eta(shown)}"
-    )
+    return f"  {bar(done, 16)} {shown.experiment} t{shown.number}/{shown.trials} ep {shown.epoch}/{shown.epochs}{value}{best}{eta(shown)}"
 
 
 def bar(share: float, width: int) -> str:

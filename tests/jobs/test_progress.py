@@ -1,0 +1,55 @@
+"""A person at a terminal sees job, trial n of N, epoch, value, best and ETA; a pipe gets plain lines."""
+
+import io
+from types import SimpleNamespace
+
+from jobs.progress import Progress, bar
+
+JOB = SimpleNamespace(id=1, experiment="phase6a_2M_h1_threshold_1pct", trials_wanted=4, best_value=None)
+
+
+def trial(number, status="running", value=None):
+    return SimpleNamespace(
+        number=number, architecture="d128-L12-h8-ff256", epochs=0, objective="val_loss", effective={"epochs": 10},
+        status=status, value=value, best_epoch=3, cause="finished", message=None,
+    )  # fmt: skip
+
+
+def epoch(number, loss):
+    return {"epoch": number, "val_loss": loss, "val_auc": 0.7, "samples_per_s": 500.0}
+
+
+def story(live):
+    out = io.StringIO()
+    progress = Progress(out, live=live)
+    progress.tell("job", {"job": JOB, "attempt": 1})
+    progress.tell("trial", {"job": JOB, "trial": trial(0)})
+    progress.tell("epoch", {"job": JOB, "trial": trial(0), "epoch": epoch(3, 0.51)})
+    progress.tell("trial ended", {"job": JOB, "trial": trial(0, "complete", 0.51)})
+    progress.tell("trial", {"job": JOB, "trial": trial(1)})
+    progress.tell("epoch", {"job": JOB, "trial": trial(1), "epoch": epoch(5, 0.49)})
+    return progress, out
+
+
+def test_a_pipe_gets_one_plain_line_per_tiding():
+    _, out = story(live=False)
+    assert "\x1b" not in out.getvalue()
+    assert len(out.getvalue().splitlines()) == 6
+    assert "t1 epoch 5 val_loss 0.4900 auc 0.7000 500 samples/s" in out.getvalue()
+
+
+def test_a_terminal_keeps_one_live_line_that_says_it_all():
+    _, out = story(live=True)
+    last = out.getvalue().rsplit("\x1b[J", 1)[-1]
+    for part in ("t1/4", "ep 5/10", "now 0.4900", "best 0.5100", "eta"):
+        assert part in last
+
+
+def test_the_live_line_goes_when_the_worker_leaves():
+    progress, out = story(live=True)
+    progress.close()
+    assert out.getvalue().endswith("\x1b[J")
+
+
+def test_bars_have_one_width():
+    assert {len(bar(share / 100, 16)) for share in range(-5, 106)} == {16}
