@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from jobs.glance.glance import Glance
 from state.values import Job, JobStatus, Snapshot
-from tui import select
+from tui import selection
 from tui.view import CURVES, EVENTS, LOGS, QUEUE, RESULTS, TRIALS, Details, Hint, View
 
 
@@ -74,7 +74,7 @@ class Desk:
         if not any(job.id == self.job_id for job in snapshot.jobs):
             self.job_id = first_choice(snapshot)
             self.trial_id = None
-        places = {job.id: n for n, job in enumerate(select.in_order(snapshot.jobs))}
+        places = {job.id: n for n, job in enumerate(selection.in_order(snapshot.jobs))}
         if self.job_id is not None and self.places and self.places.get(self.job_id) != places.get(self.job_id):
             self.moved_at = now
         self.places = places
@@ -86,7 +86,7 @@ class Desk:
     def chosen(self, view: View) -> list[Job]:
         """The jobs an action concerns: the marked ones in order, else the selected one."""
         marked = self.marks.get(QUEUE, set())
-        jobs = select.in_order(view.snapshot.jobs)
+        jobs = selection.in_order(view.snapshot.jobs)
         if marked and self.screen == QUEUE:
             return [job for job in jobs if job.id in marked]
         return [job for job in jobs if job.id == self.job_id]
@@ -96,17 +96,17 @@ class Desk:
     def rows(self, view: View) -> list[int]:
         """The ids of the rows the cursor walks on this screen."""
         if self.screen in (QUEUE, RESULTS):
-            return [job.id for job in select.jobs_of(view)]
+            return [job.id for job in selection.jobs_of(view)]
         if self.screen == TRIALS:
-            return [trial.id for trial in select.trials_of(view)]
+            return [trial.id for trial in selection.trials_of(view)]
         if self.screen == EVENTS:
-            return [event.id for event in select.events_of(view)]
+            return [event.id for event in selection.events_of(view)]
         return []
 
     def move(self, view: View, steps: int) -> None:
         """`steps` rows down (up when negative); on Logs it scrolls."""
         if self.screen == LOGS:
-            most = max(len(select.log_of(view)) - 1, 0)
+            most = max(len(selection.log_of(view)) - 1, 0)
             self.scroll = min(max(self.scroll - steps, 0), most)
             self.follow = self.scroll == 0
             return
@@ -142,7 +142,7 @@ class Desk:
             if trials:
                 self.trial_id, self.scroll = trials[min(max(at + step, 0), len(trials) - 1)], 0
             return
-        jobs = [job.id for job in select.in_order(view.snapshot.jobs)]
+        jobs = [job.id for job in selection.in_order(view.snapshot.jobs)]
         at = jobs.index(self.job_id) if self.job_id in jobs else 0
         if jobs:
             self.job_id = jobs[min(max(at + step, 0), len(jobs) - 1)]
@@ -165,7 +165,7 @@ class Desk:
                 self.trial_id = rows[0]
             self.show(CURVES)
         elif self.screen == EVENTS:
-            events = select.events_of(view)
+            events = selection.events_of(view)
             event = next((e for e in events if e.id == self.event_id), events[0] if events else None)
             if event is not None and event.job_id is not None:
                 self.job_id, self.trial_id = event.job_id, event.trial_id
@@ -213,7 +213,7 @@ class Desk:
 
     def sort(self, letter: str) -> str | None:
         """o + letter: by a column, again to reverse; the column, or None for an unknown letter."""
-        tables = {QUEUE: select.JOB_SORTS, TRIALS: select.TRIAL_SORTS, EVENTS: select.EVENT_SORTS}
+        tables = {QUEUE: selection.JOB_SORTS, TRIALS: selection.TRIAL_SORTS, EVENTS: selection.EVENT_SORTS}
         column = tables.get(self.screen, {}).get(letter)
         if column is None:
             return None

@@ -18,7 +18,7 @@ from rich.style import Style
 
 from jobs.glance import words
 from state.values import Event, Job, Trial
-from tui import layout, select, theme
+from tui import layout, selection, theme
 from tui.paint import Line
 from tui.view import EVENTS, SCREENS, TRIALS, View
 
@@ -91,10 +91,10 @@ def png(svg_text: str) -> bytes:
 def table(view: View) -> list[dict[str, Any]]:
     """The rows of the screen's table, as shown: jobs, trials or events."""
     if view.screen == TRIALS:
-        return [trial_row(trial) for trial in select.trials_of(view)]
+        return [trial_row(trial) for trial in selection.trials_of(view)]
     if view.screen == EVENTS:
-        return [event_row(event) for event in select.events_of(view)]
-    return [job_row(job) for job in select.jobs_of(view)]
+        return [event_row(event) for event in selection.events_of(view)]
+    return [job_row(job) for job in selection.jobs_of(view)]
 
 
 def job_row(job: Job) -> dict[str, Any]:

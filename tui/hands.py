@@ -13,7 +13,7 @@ from jobs.commands import ACTIONS
 from jobs.commands.desk import key_pressed
 from jobs.glance import words
 from state.errors import StateError
-from tui import export, keys, layout, select
+from tui import export, keys, layout, selection
 from tui.paint import line
 from tui.screens import logs
 from tui.screens.dialogs import Ask, Choice, Chooser, Notice
@@ -189,7 +189,7 @@ class Hands:
         self._find(-1)
 
     def _find(self, step: int) -> None:
-        lines = select.log_of(self.view())
+        lines = selection.log_of(self.view())
         if self.desk.screen != LOGS or not self.desk.search or not lines:
             self.app.say("/ searches first" if self.desk.screen == LOGS else "n and N belong to the search in logs")
             return
@@ -207,7 +207,7 @@ class Hands:
         self.desk.mark_range(self.view())
 
     def sort(self) -> None:
-        tables = {QUEUE: select.JOB_SORTS, TRIALS: select.TRIAL_SORTS, EVENTS: select.EVENT_SORTS}
+        tables = {QUEUE: selection.JOB_SORTS, TRIALS: selection.TRIAL_SORTS, EVENTS: selection.EVENT_SORTS}
         columns = tables.get(self.desk.screen)
         if columns is None:
             self.app.say("there is nothing to sort here")
@@ -252,7 +252,7 @@ class Hands:
 
     def _in_time(self, step: int, seconds: float) -> None:
         if self.desk.screen == LOGS:
-            lines = select.log_of(self.view())
+            lines = selection.log_of(self.view())
             if lines:
                 at = logs.jump(lines, len(lines) - 1 - self.desk.scroll, step * seconds)
                 self.desk.scroll = len(lines) - 1 - at
@@ -280,8 +280,8 @@ class Hands:
 
     def overlay(self) -> None:
         if self.desk.screen == LOGS:
-            at = select.LEVELS.index(self.desk.level)
-            self.desk.level = select.LEVELS[(at + 1) % len(select.LEVELS)]
+            at = selection.LEVELS.index(self.desk.level)
+            self.desk.level = selection.LEVELS[(at + 1) % len(selection.LEVELS)]
             self.desk.scroll = 0
         else:
             self.desk.overlay = not self.desk.overlay

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from jobs.glance import words
 from jobs.glance.glance import lines as glance_lines
-from tui import select
+from tui import selection
 from tui.paint import Line, Placed, clip, compose, with_role, wrapped
-from tui.screens import curves, events, hardware, logs, queue, results, trials
+from tui.screens import curves, events, hardware, home, logs, results, trials
 from tui.view import EVENTS, QUEUE, SCREENS, TRIALS, View
 from tui.widgets import keybar
 
 PANES: tuple[Callable[[View, int, int], list[Placed]], ...] = (
-    queue.panes,
+    home.panes,
     trials.panes,
     curves.panes,
     hardware.panes,
@@ -49,16 +49,18 @@ def row_at(view: View, width: int, height: int, x: int, y: int) -> int | None:
         if not (pane.x <= x < pane.x + pane.width and pane.y <= y < pane.y + pane.height):
             continue
         if view.screen == QUEUE and pane.name == "queue":
-            rows = select.jobs_of(view)
+            rows = selection.jobs_of(view)
             head = 0 if width < 70 else 1
             cursor = next((n for n, job in enumerate(rows) if job.id == view.job_id), 0)
-            shown = select.pinned_window(rows, pane.height - head, cursor) if rows else []
+            shown = selection.pinned_window(rows, pane.height - head, cursor) if rows else []
             at = y - pane.y - head
             return rows[shown[at]].id if 0 <= at < len(shown) else None
         if view.screen in (TRIALS, EVENTS) and pane.x == 0 and pane.y == 1:
-            ids = [row.id for row in (select.trials_of(view) if view.screen == TRIALS else select.events_of(view))]
+            ids = [
+                row.id for row in (selection.trials_of(view) if view.screen == TRIALS else selection.events_of(view))
+            ]
             chosen = view.trial_id if view.screen == TRIALS else view.event_id
-            first, last = select.window(len(ids), pane.height - 1, ids.index(chosen) if chosen in ids else 0)
+            first, last = selection.window(len(ids), pane.height - 1, ids.index(chosen) if chosen in ids else 0)
             at = first + y - pane.y - 1
             return ids[at] if first <= at < last else None
     return None

@@ -64,7 +64,7 @@ def forecast(snapshot: Snapshot, now: float) -> Forecast:
         if job.status is JobStatus.RUNNING or _may_run(job):
             pace = pace_of(job.budget, snapshot.jobs, now)
             if pace is None:
-                unknown = True
+                unknown = unknown or job.kind == "cell"  # baselines take seconds and make no forecast impossible
                 continue
             slot = free.index(min(free))
             seconds = _seconds_left(job, pace, now)

@@ -242,9 +242,8 @@ def _finish(glance: Glance, width: int) -> Line:
 
 def _finish_spans(glance: Glance, eta: Forecast, brief: bool = False) -> list[Span]:
     if eta.finish_at is None or eta.low is None or eta.high is None:
-        return [
-            ("no estimate: nothing of this budget has run yet" if glance.snapshot.jobs else "nothing queued", "dim")
-        ]
+        idle = glance.verdict.word is Word.IDLE
+        return [("nothing is left to run" if idle else "no estimate: nothing of this budget has run yet", "dim")]
     low, high = _moment(eta.low, glance.now), _moment(eta.high, glance.now)
     record = f"past estimates: {eta.held} of {eta.judged} cells landed inside" if eta.judged else "no past estimate yet"
     if brief and eta.judged:

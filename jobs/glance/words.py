@@ -73,12 +73,14 @@ def _braille_as_ascii(dots: int) -> str:
 
 
 def cell_name(job: Job) -> str:
-    """`20M/h3`; other kinds of job say which: `20M/h3 final`."""
+    """`20M/h3`; baselines `base/h3`; other kinds of job say which: `20M/h3 final`."""
+    if job.kind == "baseline":
+        return f"base/h{job.horizon}"
     name = f"{job.budget}/h{job.horizon}"
     return name if job.kind == "cell" else f"{name} {KINDS.get(job.kind, job.kind)}"
 
 
-KINDS = {"baseline": "base", "train": "final", "replicate": "seeds"}
+KINDS = {"train": "final", "replicate": "seeds"}
 
 
 def objective_of(job: Job, trials: tuple[Trial, ...] = ()) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui import select
+from tui import selection
 from tui.paint import Line, Placed, rule
 from tui.view import View
 from tui.widgets import lists
@@ -10,7 +10,7 @@ from tui.widgets import lists
 
 def panes(view: View, width: int, height: int) -> list[Placed]:
     """The journal, and the selected event in full below it."""
-    rows = select.events_of(view)
+    rows = selection.events_of(view)
     hint = ", . replay  u undo  m note  / filter"
     below = 5 if height >= 14 else 0
     return [
@@ -21,7 +21,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
 
 
 def _full(view: View, width: int, height: int) -> list[Line]:
-    rows = select.events_of(view)
+    rows = selection.events_of(view)
     event = next((e for e in rows if e.id == view.event_id), rows[0] if rows else None)
     if event is None:
         return []

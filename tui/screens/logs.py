@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tui import select
+from tui import selection
 from tui.paint import Placed, rule
 from tui.view import View
 from tui.widgets import lists
@@ -17,7 +17,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     """One pane: title with what is shown, and the lines."""
     trial = view.trial
     name = view.details.log_path or (f"t{trial.number}" if trial else "no log")
-    lines = select.log_of(view)
+    lines = selection.log_of(view)
     shown = f"line {max(len(lines) - view.scroll, 0)} of {len(lines)}"
     level = f"  level {view.level}+" if view.level else ""
     search = f"  /{view.search}" if view.search else ""

@@ -144,7 +144,7 @@ def _cell(view: View, width: int, height: int) -> list[Line]:
     trial = next((t for t in view.trials if t.number == job.best_trial), None)
     if trial is None:
         return [*lines, line(("no trial has ended yet", "dim"))]
-    return [*lines, *facts(trial, job)][:height]
+    return [*lines, *facts(trial, job), *against_baseline(view, job)][:height]
 
 
 def facts(trial: Trial, job: Job) -> list[Line]:
@@ -178,6 +178,20 @@ def _best_epoch(trial: Trial) -> str:
     if trial.best_epoch is None:
         return f"at epoch {trial.epochs}"
     return f"best epoch {trial.best_epoch} of {trial.epochs}"
+
+
+def against_baseline(view: View, job: Job) -> list[Line]:
+    """The difference to the best baseline of the same question, with its paired interval."""
+    margin = view.snapshot.margin(job.id)
+    if margin is None:
+        return [labelled("baseline", "none has run for this question yet", "dim")] if job.kind == "cell" else []
+    sure = "" if margin.auc_low > 0 or margin.auc_high < 0 else "  (may be chance)"
+    interval = f"{margin.auc_low:+.3f} … {margin.auc_high:+.3f}"
+    return [
+        labelled("baseline", margin.rival),
+        labelled("", f"AUC {margin.auc:+.3f}  95 % {interval}{sure}"),
+        labelled("", f"loss {margin.loss:+.4f}  on {margin.n} windows"),
+    ]
 
 
 def _parameters(count: int | None) -> str:

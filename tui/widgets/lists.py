@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jobs.glance import words
 from jobs.glance.verbs import NEWSWORTHY
 from state.values import Event, Job, Trial, TrialStatus
-from tui import select
+from tui import selection
 from tui.paint import Line, Span, with_role
 from tui.view import View
 
@@ -64,14 +64,14 @@ def _event(view: View, event: Event, width: int) -> Line:
 
 def journal(view: View, width: int, height: int) -> list[Line]:
     """Screen 7: who, what, when, whether it can be undone."""
-    rows = select.events_of(view)
+    rows = selection.events_of(view)
     lines: list[Line] = [((f"   {'when':12s} {'who':22s} {'what':17s} message", "dim"),)]
     if not rows:
         total = len(view.details.events or view.snapshot.events)
         missing = f"0 of {total} match `{view.filter}`. Esc clears." if total else "nothing has happened yet"
         return [*lines, ((f"   {missing}", "dim"),)]
     cursor = next((n for n, event in enumerate(rows) if event.id == view.event_id), 0)
-    first, last = select.window(len(rows), height - 1, cursor)
+    first, last = selection.window(len(rows), height - 1, cursor)
     for n in range(first, last):
         lines.append(_journal_row(view, rows[n], n == cursor, width))
     return lines
@@ -99,7 +99,7 @@ SHORT = {"learning_rate": "lr", "weight_decay": "wd", "warmup_steps": "warm", "a
 
 def trials(view: View, width: int, height: int, title: bool = True) -> list[Line]:
     """Screen 2, and the side pane of the widest Queue."""
-    rows = select.trials_of(view)
+    rows = selection.trials_of(view)
     names = param_names(rows, width)
     value = "AUC" if not rows or rows[0].objective.endswith("auc") else "loss"
     head = f"   {'t':>4s} {'state':11s} {value:>7s} {'ep':>4s} {'min':>5s} "
@@ -111,7 +111,7 @@ def trials(view: View, width: int, height: int, title: bool = True) -> list[Line
         return [*lines, *_no_trials(view)]
     job = view.job
     cursor = next((n for n, trial in enumerate(rows) if trial.id == view.trial_id), 0)
-    first, last = select.window(len(rows), height - 1, cursor)
+    first, last = selection.window(len(rows), height - 1, cursor)
     for n in range(first, last):
         selected = n == cursor and title
         lines.append(_trial_row(view, job, rows[n], names, selected, width))
@@ -178,7 +178,7 @@ def _no_trials(view: View) -> list[Line]:
 
 def log(view: View, width: int, height: int) -> list[Line]:
     """The end of the log, or the part the reader has scrolled to; matches of the search are marked."""
-    lines = select.log_of(view)
+    lines = selection.log_of(view)
     if not lines:
         return [((no_log(view), "dim"),)]
     end = max(len(lines) - view.scroll, min(height, len(lines)))
@@ -198,7 +198,7 @@ def no_log(view: View) -> str:
 
 
 def log_line(text: str, search: str, width: int) -> Line:
-    role = {2: "failed", 1: "retrying"}.get(select.level_of(text), "")
+    role = {2: "failed", 1: "retrying"}.get(selection.level_of(text), "")
     if not search or search.lower() not in text.lower():
         return ((words.cut(text, width), role),)
     text = words.cut(text, width)

@@ -71,8 +71,10 @@ def shrink(values: Sequence[float], columns: int) -> list[float]:
 def guard_word(view: View) -> str:
     """`ok`, or the guard's word where it is not."""
     guards = [w.guard for w in view.snapshot.workers if w.status == "running"]
+    if not guards:
+        return "without worker"
     worst = next((word for word in ("cooling", "frozen", "warm", "unknown") if word in guards), "normal")
-    return "ok" if worst == "normal" else worst if guards else "no worker"
+    return "ok" if worst == "normal" else worst
 
 
 def guard_line(view: View, limits: Thresholds | None = None) -> str:

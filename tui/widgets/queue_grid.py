@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobs.glance import words
 from jobs.glance.verdict import is_live
 from state.values import Job, JobStatus, Trial, TrialStatus
-from tui import select
+from tui import selection
 from tui.paint import Line, Span, with_role
 from tui.view import View
 
@@ -14,7 +14,7 @@ CELL = 8  # columns of a cell's name
 
 def paint(view: View, width: int, height: int) -> list[Line]:
     """Heading and rows; with more jobs than rows it scrolls, running and failed ones stay in sight."""
-    rows = select.jobs_of(view)
+    rows = selection.jobs_of(view)
     bars, extra = width >= 70, width >= 110
     lines: list[Line] = [] if width < 70 else [_heading(view, rows, extra)]
     if not rows:
@@ -22,8 +22,8 @@ def paint(view: View, width: int, height: int) -> list[Line]:
         return lines
     cursor = next((n for n, job in enumerate(rows) if job.id == view.job_id), 0)
     best = best_ids(view)
-    place = {job.id: n + 1 for n, job in enumerate(select.in_order(view.snapshot.jobs))}
-    for n in select.pinned_window(rows, height - len(lines), cursor):
+    place = {job.id: n + 1 for n, job in enumerate(selection.in_order(view.snapshot.jobs))}
+    for n in selection.pinned_window(rows, height - len(lines), cursor):
         lines.append(_row(view, rows[n], place[rows[n].id], rows[n].id in best, bars, extra, width))
     return lines
 
@@ -45,9 +45,10 @@ def best_ids(view: View) -> set[int]:
 def why(view: View, job: Job, order: int | None = None) -> str:
     """What it does now, or why it does not run: never empty."""
     if job.status is JobStatus.RUNNING:
-        return _now(view, job)
+        return f"{_now(view, job)} {margin(view, job)}".rstrip()
     if job.status is JobStatus.DONE:
-        return f"best t{job.best_trial}" if job.best_trial is not None else "no trial succeeded"
+        best = f"best t{job.best_trial}" if job.best_trial is not None else "no trial succeeded"
+        return f"{best} {margin(view, job)}".rstrip()
     if job.status is JobStatus.FAILED:
         cause = "OOM" if job.cause == "out of memory" else str(job.cause or "no cause recorded")
         where = f" in t{job.trials_complete + job.trials_pruned + job.trials_failed}" if job.message is None else ""
@@ -66,6 +67,14 @@ def why(view: View, job: Job, order: int | None = None) -> str:
     if not any(is_live(worker, view.now) for worker in view.snapshot.workers):
         return "no worker · W starts one" if ahead == 0 else f"{ahead} before it, no worker"
     return "next" if ahead == 0 else f"{ahead} before it"
+
+
+def margin(view: View, job: Job) -> str:
+    """`base +0.012`: AUC above the best baseline, with a ? while its interval holds 0; the same as `fts status`."""
+    found = view.snapshot.margin(job.id)
+    if found is None:
+        return ""
+    return f"base {found.auc:+.3f}" + ("?" if found.auc_low <= 0 <= found.auc_high else "")
 
 
 def _since(view: View, job: Job, verb: str) -> str:

@@ -107,6 +107,9 @@ _latest: list[tuple[tuple[object, ...], Race]] = []  # the last one, by the iden
 
 def no_curve(view: View, job: Job, trial: Trial | None) -> str:
     """Never an empty box: what is missing and when it comes."""
+    ended = words.trials_ended(job)
+    if trial is None and ended:
+        return f"{words.cell_name(job)}: {words.count(ended, 'trial')} without epochs, fitted at once · 2 lists them"
     if trial is None:
         return f"{words.cell_name(job)} has no trial yet" + (" · t runs it next" if job.status == "queued" else "")
     known = [t for t in view.trials if t.epochs and t.train_seconds > 0]

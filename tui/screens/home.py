@@ -179,7 +179,9 @@ def _heat_words(view: View) -> str:
     elif now is not None and now.cpu_percent is not None:
         load = f"cpu {now.cpu_percent:.0f}%"
     heat = f"{now.temperature:.0f}°C" if now is not None and now.temperature is not None else "heat unknown"
-    return f"{load} {heat}  guard {meter.guard_word(view)}".strip()
+    guard = meter.guard_word(view)
+    known = guard not in ("unknown", "without worker")  # an unknown heat has said it already
+    return f"{load} {heat}{f'  guard {guard}' if known else ''}".strip()
 
 
 def _right(text: str, width: int) -> Line:
