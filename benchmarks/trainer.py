@@ -12,7 +12,7 @@ from benchmarks import Row, median_and_spread
 from benchmarks.reference import reference_steps
 from fts.model.architecture import Architecture, ModelConfig
 from fts.model.patchtst import PatchTST
-from fts.training.config import TrainConfig
+from fts.training.config import PRECISIONS, TrainConfig
 from fts.training.results import StepDone
 from fts.training.trainer import Trainer, TrainingData
 
@@ -28,31 +28,36 @@ GEMM = 1024  # rows, columns and depth of the matrix product that stands for the
 
 
 def rows(quick: bool = True) -> list[Row]:
-    """One row a shape: samples/s of ours and of the reference, each step of one after a step of the other."""
+    """A row for each shape and precision, against the reference in fp32: each step of one after a step of the other."""
     repeats = 5 if quick else 15
-    return [_compare(shape, repeats) for shape in SHAPES]
+    return [row for shape in SHAPES for row in _compare(shape, repeats)]
 
 
-def _compare(shape: Architecture, repeats: int) -> Row:
+def _compare(shape: Architecture, repeats: int) -> list[Row]:
     config = ModelConfig(shape, n_features=25, context=60, patch=10, stride=5, dropout=0.3)
     data = _data(config)
-    ours = _our_steps(config, data)
     reference, n_reference = reference_steps(config, data.features_TF, data.y_T, data.train_ends, BATCH)
     assert n_reference == sum(p.numel() for p in PatchTST(config).parameters()), "two different models"
     matrix = torch.randn(GEMM, GEMM)
-    times = _in_turns({"ours": ours, "reference": reference, "gemm": lambda: matrix @ matrix}, repeats)
-    seconds, spread = median_and_spread(times["ours"])
+    steps: dict[str, Callable[[], object]] = {"reference": reference, "gemm": lambda: matrix @ matrix}
+    steps |= {precision: _our_steps(config, data, precision) for precision in PRECISIONS}
+    times = _in_turns(steps, repeats)
+    return [_row(f"train {shape.name} {precision}", times, precision, config) for precision in PRECISIONS]
+
+
+def _row(name: str, times: dict[str, list[float]], precision: str, config: ModelConfig) -> Row:
+    seconds, spread = median_and_spread(times[precision])
     peak = 2 * GEMM**3 / median_and_spread(times["gemm"])[0]
     return Row(
-        name=f"train {shape.name}",
+        name=name,
         ours=BATCH / seconds,
         unit="samples/s",
         reference=BATCH / median_and_spread(times["reference"])[0],
         reference_name="nn.TransformerEncoder, Adam, DataLoader",
         share_of_peak=flops(config) * BATCH / seconds / peak,
-        repeats=repeats,
+        repeats=len(times[precision]),
         spread=spread,
-        note=f"{torch.get_num_threads()} thread(s), peak {peak / 1e9:.0f} GFLOP/s, CPU time",
+        note=f"{torch.get_num_threads()} thread(s), fp32 peak {peak / 1e9:.0f} GFLOP/s, CPU time",
     )
 
 
@@ -76,8 +81,9 @@ def _in_turns(steps: dict[str, Callable[[], object]], repeats: int) -> dict[str,
     return times
 
 
-def _our_steps(config: ModelConfig, data: TrainingData) -> Callable[[], None]:
-    trainer = Trainer(PatchTST(config), data, TrainConfig(max_epochs=1000, effective_batch=BATCH))
+def _our_steps(config: ModelConfig, data: TrainingData, precision: str) -> Callable[[], None]:
+    settings = TrainConfig(max_epochs=1000, effective_batch=BATCH, precision=precision)
+    trainer = Trainer(PatchTST(config), data, settings)
     events = trainer.run()
 
     def step() -> None:

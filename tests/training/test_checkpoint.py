@@ -91,7 +91,9 @@ else:
 
 def in_a_process(folder: Path, stop_after: int) -> str:
     command = [sys.executable, "-c", PROCESS, str(folder), str(stop_after)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 def test_a_new_process_continues_to_the_bit(tmp_path, one_thread):
