@@ -10,7 +10,8 @@ import click
 from jobs.cli.act import act, common, writing
 from jobs.cli.errors import NothingThere
 from jobs.cli.group import here
-from jobs.cli.output import emit, emit_json, say
+from jobs.cli.look import reading
+from jobs.cli.output import emit, emit_json, emit_table, say
 from jobs.cli.selection import one_job
 from jobs.glance import words
 from state import queries
@@ -42,6 +43,30 @@ def replicate(cell: str, seeds: int, from_trial: int | None, as_json: bool) -> N
     from jobs.winners import replicate_spec, winner  # here, not above: --help needs none of it
 
     follow(cell, as_json, lambda db, job: replicate_spec(job, winner(db, job, from_trial), seeds))
+    if not as_json:
+        show_spread(cell)
+
+
+def show_spread(cell: str) -> None:
+    """How much the winner's other seeds differ, once some have run."""
+    from jobs.seeds import spread_of  # here, not above: see train
+
+    with reading() as db:
+        job = one_job([job for job in queries.jobs(db) if job.kind == "cell"], cell)
+        found = spread_of(db, job)
+    if found is None:
+        return
+    rows: tuple[tuple[str, float | None, float | None, float | None, float | None], ...] = (
+        ("value", found.mean, found.sd, found.low, found.high),
+        ("AUC", found.auc_mean, found.auc_sd, found.auc_low, found.auc_high),
+    )
+    emit_table(
+        ("of", "mean", "sd", "lowest", "highest"), [(name, *map(words.score, numbers)) for name, *numbers in rows]
+    )
+    say(
+        f"{words.count(found.n, 'seed')}; the winner itself has {words.score(found.winner)}, which was selected and is "
+        "therefore likely to be better than the mean"
+    )
 
 
 def follow(cell: str, as_json: bool, spec_of: Any) -> None:

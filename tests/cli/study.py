@@ -56,7 +56,8 @@ def claim(db: Database) -> Claim:
 def start_trial(db: Database, claimed: Claim, number: int = 0, log_path: str | None = None) -> int:
     return transitions.start_trial(
         db, claimed, number,
-        params={"learning_rate": 3e-4, "dropout": 0.25}, effective={"n": number}, architecture="d16-L1-h2-ff32",
+        params={"architecture": "d16-L1-h2-ff32", "learning_rate": 3e-4, "dropout": 0.25}, effective={"n": number},
+        architecture="d16-L1-h2-ff32",
         objective="val_loss", seed=1, n_params=10_000, n_val=400, n_pos=90, prior_loss=0.53,
         label_md5=f"{claimed.job_id:032x}", log_path=log_path,
     )  # fmt: skip
