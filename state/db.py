@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -14,6 +15,8 @@ from urllib.parse import urlsplit
 import peewee
 
 from state import errors, migrations
+
+log = logging.getLogger("fts.state")
 
 DEFAULT_PATH = Path("outputs/fts.db")
 BUSY_TIMEOUT_S = 30.0
@@ -82,7 +85,10 @@ class Database(peewee.SqliteDatabase):
             with self._translated():
                 peewee.SqliteDatabase.begin(self, lock_type)
 
-        retry_while_busy(begin, self.patience_s)  # here, and not around the transition: nothing has happened yet
+        # here, and not around the transition: nothing has happened yet
+        retry_while_busy(
+            begin, self.patience_s, lambda: log.warning("%s is locked by another process: waiting", self.path)
+        )
 
     def commit(self) -> None:
         with self._translated():
@@ -272,8 +278,11 @@ def _use_wal(db: Database) -> None:
     retry_while_busy(lambda: db.execute_sql("PRAGMA journal_mode = wal").fetchone(), db.timeout)
 
 
-def retry_while_busy(act: Callable[[], Any], timeout_s: float) -> Any:
-    """Runs `act` again every 50 ms while the database is locked; raises DatabaseBusy after `timeout_s`."""
+def retry_while_busy(act: Callable[[], Any], timeout_s: float, told: Callable[[], object] = bool) -> Any:
+    """Runs `act` again every 50 ms while the database is locked; raises DatabaseBusy after `timeout_s`.
+
+    `told` is called before each new try.
+    """
     end = time.monotonic() + timeout_s
     while True:
         try:
@@ -281,4 +290,5 @@ def retry_while_busy(act: Callable[[], Any], timeout_s: float) -> Any:
         except errors.DatabaseBusy:
             if time.monotonic() > end:
                 raise
+            told()
             time.sleep(0.05)

@@ -86,10 +86,7 @@ def run_trial(
     trial = (build or build_trial)(spec)
     trainer = trial.trainer
     if spec.resume and trainer.can_load(folder / "checkpoint"):
-        stored = trainer.load(folder / "checkpoint")
-        for warning in stored.warnings:
-            say(f"checkpoint: {warning}")
-        say(f"resumed at step {trainer.step} from {stored.path.name}")
+        go_on(trainer, folder / "checkpoint")
     orders.training = True
     yield {"fact": "started", **trial.facts(), "resumed_step": trainer.step}
     for result in trainer.history:  # the supervisor may have died before it wrote them
@@ -127,6 +124,25 @@ def run_trial(
             return
     yield {"fact": "result", **trial.result(None if spec.dry_run_rows else folder)}
     say("ended")
+
+
+def go_on(trainer: Any, folder: Path) -> None:
+    """From the newest sound checkpoint; anew when every one is damaged: that yields the same numbers, only later.
+
+    Raises CheckpointError for a sound one that belongs to another run.
+    """
+    from fts.training.checkpoint import CheckpointError  # here, not above: torch
+
+    try:
+        stored = trainer.load(folder)
+    except CheckpointError as nothing_sound:
+        if trainer.can_load(folder):  # what is damaged has been put aside, so this one is sound
+            raise
+        say(f"checkpoint: {nothing_sound}")
+        return
+    for warning in stored.warnings:
+        say(f"checkpoint: {warning}")
+    say(f"resumed at step {trainer.step} from {stored.path.name}")
 
 
 class Orders:

@@ -38,8 +38,17 @@ def make_harness(tmp_path: Path, data: Path, nursery: Nursery | None) -> Callabl
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, data: Path, nursery: Nursery | None) -> dict[str, Any]:
     """The identity of the study when nothing happens to it."""
-    folder = tmp_path_factory.mktemp("undisturbed") / "study"
-    harness = Harness(study.make_study(folder, data), nursery, folder)
+    return run_in_peace(tmp_path_factory.mktemp("undisturbed") / "study", data, nursery)
+
+
+@pytest.fixture(scope="session")
+def undisturbed_small(tmp_path_factory: pytest.TempPathFactory, data: Path, nursery: Nursery | None) -> dict[str, Any]:
+    """The same of a study of two trials a cell."""
+    return run_in_peace(tmp_path_factory.mktemp("undisturbed") / "study", data, nursery, trials=2)
+
+
+def run_in_peace(folder: Path, data: Path, nursery: Nursery | None, **fields: Any) -> dict[str, Any]:
+    harness = Harness(study.make_study(folder, data, **fields), nursery, folder)
     harness.finish()
     assert study.broken(harness.places, harness.journal) == []
     assert study.finished(harness.places)
