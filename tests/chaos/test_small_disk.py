@@ -1,0 +1,32 @@
+"""A real file system of a few megabytes that really fills up, in a mount namespace of our own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.harness import ROOT
+
+IN_NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
+
+
+def can_mount() -> bool:
+    try:
+        return subprocess.run([*IN_NAMESPACE, "true"], capture_output=True, timeout=20, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not can_mount(), reason="no user and mount namespaces here")
+def test_a_full_disk_pauses_the_queue_and_changes_nothing(tmp_path: Path, data: Path) -> None:
+    """Runs small_disk.py, which fills the disk at three moments and ends with the comparison."""
+    done = subprocess.run(
+        [*IN_NAMESPACE, sys.executable, "-m", "tests.chaos.small_disk", str(tmp_path), str(data)],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "identical" in done.stdout, done.stdout
