@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fts.search.spec import NAME
 from jobs.settings import Places
 from state import queries
 from state.values import Epoch, Job, JobStatus, Margin, Trial, TrialStatus
@@ -101,7 +102,7 @@ def export_results(db: Any, places: Places) -> Path:
     out = io.StringIO()
     writer = csv.DictWriter(out, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
-    ended = [job for job in queries.jobs(db) if job.kind == "cell" and job.status in (JobStatus.DONE, JobStatus.FAILED)]
+    ended = [job for job in exportable(db) if job.kind == "cell" and job.status in (JobStatus.DONE, JobStatus.FAILED)]
     margins = {margin.job_id: margin for margin in queries.margins(db)}
     for job in sorted(ended, key=lambda job: job.ended_at or 0.0):
         writer.writerow(result_row(job, queries.trials(db, job.id)) | gains(margins.get(job.id)))
@@ -110,7 +111,7 @@ def export_results(db: Any, places: Places) -> Path:
 
 
 def export_all(db: Any, places: Places) -> list[Path]:
-    folders = [export_job(db, places, job) for job in queries.jobs(db) if job.status is not JobStatus.CANCELLED]
+    folders = [export_job(db, places, job) for job in exportable(db) if job.status is not JobStatus.CANCELLED]
     return [*folders, export_results(db, places)]
 
 
@@ -118,12 +119,16 @@ def catch_up(db: Any, places: Places) -> None:
     """Write what a worker that died between the end of a job and its export left unwritten."""
     csv_file = places.results_csv
     since = csv_file.stat().st_mtime - CLOCK_SLACK_S if csv_file.exists() else 0.0
-    ended = queries.jobs(db, [JobStatus.DONE, JobStatus.FAILED])
-    late = [job for job in ended if job.kind == "cell" and (job.ended_at or 0.0) > since]
+    late = [job for job in exportable(db) if job.kind == "cell" and (job.ended_at or 0.0) > since]
     for job in late:
         export_job(db, places, job)
     if late:
         export_results(db, places)
+
+
+def exportable(db: Any) -> list[Job]:
+    """Jobs whose names may become folders; others were written into the table by hand, and no worker runs them."""
+    return [job for job in queries.jobs(db) if NAME.fullmatch(job.experiment) and NAME.fullmatch(job.budget)]
 
 
 def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:

@@ -31,7 +31,7 @@ from jobs.settings import Places, WorkerSettings, module_of
 from jobs.slot import Slot
 from state import queries, transitions
 from state.errors import LabelClash, ResumeMismatch, StaleToken
-from state.values import Cause, Claim, Epoch, Trial, TrialStatus
+from state.values import Cause, Claim, Epoch, Job, Trial, TrialStatus
 
 log = logging.getLogger("fts.worker")
 
@@ -55,7 +55,7 @@ class Supervisor:
         self.db, self.places, self.settings = db, places, settings
         self.slot, self.claim, self.ordered, self.tell = slot, claim, ordered, tell
         self.job = claim.job
-        self.cell = CellSpec.from_json(self.job.spec)
+        self.cell = checked_cell(self.job)
         self.maximize = self.cell.objective == "val_auc"
         self.code = code_version()
         self.who = f"worker {claim.worker_id}"
@@ -400,6 +400,18 @@ STARTED_FACTS = (
 RESULT_FACTS = (
     "value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high", "badges", "peak_bytes",
 )  # fmt: skip
+
+
+def checked_cell(job: Job) -> CellSpec:
+    """The job's specification, if its row says the same: the words of a row become folders, and anyone may edit a row.
+
+    Raises BadSpec.
+    """
+    cell = CellSpec.from_json(job.spec)
+    for name in ("experiment", "kind", "budget", "horizon", "task", "tier"):
+        if getattr(job, name) != getattr(cell, name):
+            raise BadSpec(f"the row of job {job.id} has another {name} than its specification {getattr(cell, name)!r}")
+    return cell
 
 
 def hopeless(reason: str | None, stalls: int, deaths: int) -> Cause | None:

@@ -27,6 +27,7 @@ PATIENCE_S = 120.0  # of the harness; never asserted, only so that a hanging tes
 QUICK = {
     "FTS_POLL_S": "0.05", "FTS_BEAT_S": "0.4", "FTS_LEASE_S": "4", "FTS_CHECKPOINT_EVERY_S": "0.05",
     "FTS_MAX_IDLE_ATTEMPTS": "1000", "FTS_DEVICE": "cpu",
+    "FTS_DISK_RESERVE": "1M",
     "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
 }  # fmt: skip
 

@@ -31,7 +31,9 @@ def main() -> None:
     harness = Harness(places, nursery, scratch / "logs")  # what the test writes lies on the large disk
     for epochs in (1, 3, 2):
         fill_while_it_runs(harness, disk / "filler", epochs)
-    harness.finish()
+    worker = harness.start(FTS_DISK_RESERVE="1")
+    assert worker.wait() == 0, worker.talk()
+    assert study.finished(places), worker.talk()
     assert study.broken(places, harness.journal) == []
     assert study.damage(places) == []
     assert study.unequal_exports(places, scratch / "scratch") == []
@@ -42,7 +44,7 @@ def main() -> None:
 
 
 def fill_while_it_runs(harness: Harness, filler: Path, epochs: int) -> None:
-    worker = harness.start()
+    worker = harness.start(FTS_DISK_RESERVE="1")  # the watchdog would stop in time; here it must go wrong
     until(lambda: recorded_epochs(harness) >= epochs or worker.poll() is not None)
     fill(filler)
     assert worker.wait() == 0, worker.talk()

@@ -45,7 +45,7 @@ def test_hostile_tickets_are_put_aside_and_the_worker_lives_on(
     harness.finish()
     assert not canary.exists()
     with sqlite3.connect(harness.places.db) as connection:
-        assert connection.execute("SELECT COUNT(*) FROM quarantine").fetchone()[0] == len(rows)
+        assert connection.execute("SELECT COUNT(*) FROM huey_quarantine").fetchone()[0] == len(rows)
     connection.close()
     assert study.difference(undisturbed_small, study.identity(harness.places)) is None
 
@@ -59,6 +59,7 @@ def test_hostile_job_rows_fail_and_write_nothing_outside_outputs(
     put_in_line(harness, "../../../../evil", good)
     put_in_line(harness, "\x1b]52;c;ZXZpbA==\x07[@click=app.quit]", good)
     put_in_line(harness, "evil_spec", evil)
+    put_in_line(harness, "other_name", good)
     put_in_line(harness, "huge", json.dumps(json.loads(good) | {"split": {"x": "y" * 300_000}}))
     put_in_line(harness, "endless", json.dumps(json.loads(good) | {"trials": 10**12}))
     put_in_line(harness, "no_object", "[1, 2]")
@@ -68,7 +69,7 @@ def test_hostile_job_rows_fail_and_write_nothing_outside_outputs(
     db = open_database(harness.places.db, readonly=True)
     statuses = {job.experiment: str(job.status) for job in queries.jobs(db)}
     db.close()
-    assert sorted(statuses.values()) == ["done"] * 2 + ["failed"] * 7, statuses
+    assert sorted(statuses.values()) == ["done"] * 2 + ["failed"] * 8, statuses
     assert outside(tmp_path, harness) == before
     assert not list(tmp_path.rglob("*evil*"))
     text = harness.places.results_csv.read_text()
@@ -80,8 +81,8 @@ def put_in_line(harness: Harness, experiment: str, spec: str) -> None:
     with sqlite3.connect(harness.places.db) as connection:
         connection.execute("PRAGMA ignore_check_constraints = 1")
         connection.execute(
-            "INSERT INTO job (experiment, kind, budget, horizon, task, tier, status, rank, trials_wanted, spec, spec_md5,"
-            " trials_complete, trials_pruned, trials_failed, attempt, idle_attempts, token, created_at)"
+            "INSERT INTO job (experiment, kind, budget, horizon, task, tier, status, rank, trials_wanted, spec,"
+            " spec_md5, trials_complete, trials_pruned, trials_failed, attempt, idle_attempts, token, created_at)"
             " SELECT ?, kind, budget, horizon, task, tier, 'queued', -rank, trials_wanted, ?, ?, 0, 0, 0, 0, 0, 0,"
             " created_at FROM job WHERE id = 1",
             (experiment, spec, experiment),
