@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jobs.guard import read_bytes
+
 TRIAL_MODULE = ("-m", "fts.search.trial")
 BASELINE_MODULE = ("-m", "fts.analysis.baseline_trial")
 FINAL_MODULE = ("-m", "fts.analysis.final_trial")
@@ -102,6 +104,8 @@ def worker_settings(slots: int | None = None, threads: int | None = None, **flag
     timings = {name: seconds(f"FTS_{name.upper()}") for name in names}
     attempts = os.environ.get("FTS_MAX_IDLE_ATTEMPTS")
     chosen = {name: value for name, value in {**timings, **flags}.items() if value is not None}
+    if "memory_limit" not in chosen and (limit := os.environ.get("FTS_MEMORY_LIMIT", "").strip()):
+        chosen["memory_limit"] = read_bytes("FTS_MEMORY_LIMIT", limit)
     if attempts:
         chosen["max_idle_attempts"] = int(seconds("FTS_MAX_IDLE_ATTEMPTS") or 3)
     stall = {name: seconds(f"FTS_{name.upper()}") for name in STALL}
