@@ -56,10 +56,9 @@ def row_at(view: View, width: int, height: int, x: int, y: int) -> int | None:
             at = y - pane.y - head
             return rows[shown[at]].id if 0 <= at < len(shown) else None
         if view.screen in (TRIALS, EVENTS) and pane.x == 0 and pane.y == 1:
-            ids = [
-                row.id for row in (selection.trials_of(view) if view.screen == TRIALS else selection.events_of(view))
-            ]
-            chosen = view.trial_id if view.screen == TRIALS else view.event_id
+            trials = view.screen == TRIALS
+            ids = [row.id for row in (selection.trials_of(view) if trials else selection.events_of(view))]
+            chosen = view.trial_id if trials else view.event_id
             first, last = selection.window(len(ids), pane.height - 1, ids.index(chosen) if chosen in ids else 0)
             at = first + y - pane.y - 1
             return ids[at] if first <= at < last else None

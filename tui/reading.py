@@ -17,8 +17,8 @@ from jobs.glance import words
 from jobs.glance.sanitize import clean, clean_value
 from state import queries
 from state.db import Database, open_database
-from state.errors import NoDatabase
-from state.values import Epoch, Event, Sample, Snapshot, Trial
+from state.errors import NoDatabase, NoSuchRow
+from state.values import Epoch, Event, Job, Sample, Snapshot, Trial
 from tui.view import CURVES, EVENTS, HARDWARE, LOGS, TRIALS, Details
 
 MANY_TRIALS = 400  # beyond them the race is read only where it is shown large
@@ -191,11 +191,34 @@ def _cell(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory) -> Cell
         return Cell()
     live = tuple(t.id for t in snapshot.trials if t.job_id == job.id and t.ended_at is None)
     key = (job.id, job.trials_complete, job.trials_pruned, job.trials_failed, job.best_trial, live, wish.at)
-    cell = memory.cells.pop(key, None) or _read_cell(db, job.id, many, wish.at)
+    cell = memory.cells.pop(key, None)
+    if cell is None and wish.at is None and memory.cell.job_id == job.id and memory.cell.trials:
+        cell = _grown(db, job, memory.cell)
+    cell = cell or _read_cell(db, job.id, many, wish.at)
     memory.cells[key] = cell
     while len(memory.cells) > (1 if many else CELLS_KEPT):
         memory.cells.pop(next(iter(memory.cells)))
     return cell
+
+
+def _grown(db: Database, job: Job, cell: Cell) -> Cell | None:
+    """The cell with what began or ended since; None when that does not add up and all of it must be read again."""
+    trials = list(cell.trials)
+    changed = [n for n, trial in enumerate(trials) if trial.ended_at is None]
+    for n in changed:
+        trials[n] = _lean(clean_value(queries.trial(db, job.id, trials[n].number)))
+    fresh = [trials[n] for n in changed]
+    while len(fresh) < MANY_CURVES:
+        try:
+            trial = queries.trial(db, job.id, trials[-1].number + 1)
+        except NoSuchRow:
+            break
+        trials.append(_lean(clean_value(trial)))
+        fresh.append(trials[-1])
+    ended = sum(trial.ended_at is not None for trial in trials)
+    if ended != job.trials_complete + job.trials_pruned + job.trials_failed:
+        return None
+    return Cell(job.id, tuple(trials), {**cell.curves, **{t.id: queries.epochs(db, t.id) for t in fresh}})
 
 
 def _read_cell(db: Database, job_id: int, many: bool, at: float | None) -> Cell:

@@ -1,0 +1,109 @@
+"""What is read again when something changes, and what is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from state import queries, transitions
+from state.db import open_database
+from state.errors import NoDatabase
+from state.values import Claim
+from tests.tui import study
+from tui import reading
+from tui.reading import Reader, Wish
+from tui.view import LOGS
+
+
+@pytest.fixture
+def reader(db_path):
+    made = Reader(db_path)
+    yield made
+    made.close()
+
+
+def claim_of(db, job_id):
+    job = queries.job(db, job_id)
+    return Claim(job, job.token, job.attempt, job.worker_id)
+
+
+def test_nothing_is_read_while_nobody_writes(reader):
+    wish = Wish(user=study.USER, job_id=6)
+    assert reader.read(wish) is not None
+    assert reader.read(wish) is None
+
+
+def test_a_change_by_somebody_else_is_seen(reader, db_path):
+    wish = Wish(user=study.USER, job_id=6)
+    reader.read(wish)
+    db = open_database(db_path)
+    transitions.control.note(db, "hello")
+    db.close()
+    found = reader.read(wish)
+    assert found is not None
+    assert found.snapshot.events[-1].message == "hello"
+    assert found.details.events[-1].message == "hello"
+
+
+def test_another_cell_costs_no_new_snapshot(reader):
+    first = reader.read(Wish(job_id=6))
+    second = reader.read(Wish(job_id=1))
+    assert second.snapshot is first.snapshot
+    assert len(second.details.trials) == study.TRIALS
+    assert set(second.details.curves) == {trial.id for trial in second.details.trials}
+
+
+def test_a_trial_that_ends_is_added_without_reading_the_others(reader, db_path, monkeypatch):
+    wish = Wish(job_id=6)
+    before = reader.read(wish).details
+    db = open_database(db_path)
+    claim = claim_of(db, 6)
+    trial = queries.live_trial(db, 6)
+    transitions.finish_trial(db, claim, trial.id, "complete", "finished", value=0.7, best_epoch=4, last_value=0.7)
+    study.start_trial(db, study.Clock(0.0), claim, 7)
+    db.close()
+    monkeypatch.setattr(reading, "_read_cell", lambda *_: pytest.fail("everything was read again"))
+    after = reader.read(wish).details
+    assert [t.number for t in after.trials] == list(range(8))
+    assert after.trials[6].value == 0.7
+    assert after.trials[0] is before.trials[0]
+
+
+def test_an_undone_event_is_shown_as_undone(reader, db_path):
+    wish = Wish(job_id=6)
+    db = open_database(db_path)
+    transitions.control.pause(db, [7])
+    reader.read(wish)
+    transitions.undo(db, 1)
+    db.close()
+    events = reader.read(wish).details.events
+    assert next(e for e in events if e.verb == "paused" and e.job_id == 7).undone_by is not None
+
+
+def test_a_log_is_read_from_where_it_was_left(reader, db_path):
+    wish = Wish(job_id=6, screen=LOGS, with_log=True)
+    lines = reader.read(wish).details.log
+    assert reader.read(wish) is None
+    log = next((db_path.parent / "logs").glob("*_6_*.log"))
+    with log.open("a") as file:
+        file.write("half a li")
+    assert reader.read(wish).details.log == lines
+    with log.open("a") as file:
+        file.write("ne\nand another\n")
+    assert reader.read(wish).details.log == (*lines, "half a line", "and another")
+
+
+def test_a_log_that_was_cut_is_read_anew(reader, db_path):
+    wish = Wish(job_id=6, screen=LOGS, with_log=True)
+    reader.read(wish)
+    log = next((db_path.parent / "logs").glob("*_6_*.log"))
+    log.write_text("fresh\n")
+    assert reader.read(wish).details.log == ("fresh",)
+
+
+def test_a_missing_file_is_a_sentence_and_then_read_when_it_comes_back(reader, db_path):
+    reader.read(Wish())
+    away = db_path.rename(db_path.with_suffix(".away"))
+    with pytest.raises(NoDatabase):
+        reader.read(Wish())
+    away.rename(db_path)
+    assert reader.read(Wish()) is not None
