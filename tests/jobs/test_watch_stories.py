@@ -61,13 +61,18 @@ def test_a_trial_that_is_killed_at_every_batch_is_held(tmp_path: Path, data: Pat
 
 def test_a_trial_that_stalls_three_times_fails(tmp_path: Path, data: Path) -> None:
     places = make_study(tmp_path, data, epochs=1000)
-    quick = {"FTS_STALL_MIN_S": "1.5", "FTS_CPU_WINDOW_S": "1", "FTS_CHECKPOINT_EVERY_S": "0.2"}
+    quick = {
+        "FTS_STALL_MIN_S": "1.5",
+        "FTS_CPU_WINDOW_S": "1",
+        "FTS_STALL_FIRST_S": "20",
+        "FTS_CHECKPOINT_EVERY_S": "0.2",
+    }
     with Watched(places, **quick) as worker:
         pids = set()
         for time in (1, 2, 3):
             worker.until(lambda: worker.trial_process() and worker.trial.pid not in pids, "a new process")
             epochs = worker.trial.epochs
-            worker.until_epoch(epochs + 1)
+            worker.until_epoch(epochs + 20)  # steps are told twice a second: it must have told one
             pids.add(worker.stop_breathing())
             worker.until_event("killed", time)
         worker.until_over()
