@@ -87,7 +87,7 @@ def keyboard(path: Path, name: str, keys: list[str], count: int, enter: str = ""
         terminal.wait_for("20M/h5")
         if enter:
             terminal.key(enter)
-            terminal.wait_for(f" {MANY + 4} ", 60.0)  # all of them have been read
+            terminal.wait_for(f"{MANY + 4}", 60.0)  # all of them have been read
             terminal.wait_quiet(1.0, 10.0)
         waits = sorted(key_to_paint(terminal, (keys * count)[:count]))
         rss = terminal.rss() / 1e6
