@@ -123,7 +123,8 @@ def live_line(shown: JobLine) -> str:
     done = min(1.0, (shown.number + (shown.epoch / shown.epochs if shown.epochs else 0)) / max(1, shown.trials))
     value = f" now {shown.value:.4f}" if shown.value is not None else ""
     best = f" best {shown.best:.4f}" if shown.best is not None else ""
-    return f"  {bar(done, 16)} {shown.experiment} t{shown.number}/{shown.trials} ep {shown.epoch}/{shown.epochs}{value}{best}{eta(shown)}"
+    place = f"t{shown.number}/{shown.trials} ep {shown.epoch}/{shown.epochs}"
+    return f"  {bar(done, 16)} {shown.experiment} {place}{value}{best}{eta(shown)}"
 
 
 def bar(share: float, width: int) -> str:

@@ -1,1 +1,1 @@
-"""How well probabilities fit labels, each score with its interval: a leaf that trials, baselines and the report share."""
+"""How well probabilities fit labels, each score with its interval: a leaf that trials and reports share."""
