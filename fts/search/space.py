@@ -44,6 +44,34 @@ def space_for(
     return space
 
 
+def parse_override(text: str, family: str = "patchtst") -> tuple[str, dict[str, Any]]:
+    """`dropout=0.1:0.3` (a range, on the usual scale) or `warmup_steps=100,200` (choices), as a name and distribution.
+
+    Raises BadSpace for anything else.
+    """
+    name, _, values = text.partition("=")
+    usual = FAMILIES[family].get(name)
+    if usual is None and name != "architecture":
+        known = ", ".join(["architecture", *FAMILIES[family]])
+        raise BadSpace(
+            f"{text!r} names no parameter of {family}; expected NAME=LOW:HIGH or NAME=A,B with one of {known}"
+        )
+    try:
+        if usual is not None and ":" in values:
+            low, high = (float(value) for value in values.split(":"))
+            return name, {"kind": "float", "low": low, "high": high, "log": bool(usual.get("log", False))}
+        choices = [value.strip() for value in values.split(",") if value.strip()]
+        if not choices:
+            raise ValueError("no value")
+        return name, {"kind": "choice", "choices": choices if usual is None else [_number(c) for c in choices]}
+    except ValueError as error:
+        raise BadSpace(f"{text!r} is no choice of values ({error}); expected NAME=LOW:HIGH or NAME=A,B") from error
+
+
+def _number(text: str) -> int | float:
+    return int(text) if text.isdecimal() else float(text)
+
+
 def distributions(space: Space) -> dict[str, BaseDistribution]:
     """The same space in Optuna's terms; raises BadSpace with the parameter's name."""
     from optuna import distributions as od  # here, not above: 0.4 s that `fts status` need not pay

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from fts.search.space import parse_override
 from fts.search.spec import CellSpec
 from jobs.cli.group import here
 from jobs.cli.output import emit_json, emit_table, say
@@ -89,8 +90,22 @@ CELL_OPTIONS = (
     click.option("--seed", type=int, help="of the study  [default: 0]"),
     click.option("--patience", type=int, help="epochs without improvement  [default: 10]"),
     click.option("--min-delta", type=float, help="what counts as improvement  [default: 0.001]"),
+    click.option(
+        "--space",
+        "overrides",
+        multiple=True,
+        callback=lambda ctx, option, texts: dict(parse_override(text) for text in texts) or None,
+        metavar="NAME=LOW:HIGH",
+        help="search a parameter in another range (dropout=0.1:0.3), or among these (warmup_steps=100,200)",
+    ),
     click.option("--max-steps", type=int, help="end a trial after so many optimizer steps"),
-    click.option("--batch", "effective_batch", type=int, help="windows in one optimizer step  [default: 256]"),
+    click.option(
+        "--batch",
+        "--effective-batch",
+        "effective_batch",
+        type=int,
+        help="windows in one optimizer step  [default: 256]",
+    ),
     click.option("--grad-clip", type=float),
     click.option("--context", type=int, help="days a window sees  [default: 80]"),
     click.option("--patch", type=int),

@@ -110,14 +110,18 @@ def make_cells(
     task: str,
     tier: str,
     dataset: str | None = None,
+    overrides: Mapping[str, dict[str, Any]] | None = None,
     **fields: Any,
 ) -> list[CellSpec]:
-    """The specs of the matrix, checked field by field. Raises BadSpec, and NotEnqueued without the data."""
+    """The specs of the matrix, checked field by field. `overrides` replace distributions of the usual space.
+
+    Raises BadSpec, BadSpace, and NotEnqueued without the data.
+    """
     data = find_data(places.data, tier, dataset)
     commit, dirty = code_version()
     cells = []
     for budget in budgets:
-        space = _space(budget, data.n_features, fields)
+        space = _space(budget, data.n_features, fields, overrides)
         for horizon in horizons:
             spec = CellSpec(
                 experiment=f"phase6a_{budget}_h{horizon}_{task}" + cv_suffix(fields.get("cv")),
@@ -219,13 +223,16 @@ def _git(root: Path, *words: str) -> str | None:
 WINDOW_FIELDS = ("context", "patch", "stride", "channel_independent")  # of a spec: they decide a model's size
 
 
-def _space(budget: str, n_features: int, fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _space(
+    budget: str, n_features: int, fields: Mapping[str, Any], overrides: Mapping[str, dict[str, Any]] | None
+) -> dict[str, dict[str, Any]]:
     from fts.model.budgets import BUDGETS as KNOWN
     from fts.search.space import space_for  # here, not above: it imports optuna
 
     if budget not in KNOWN:
         raise BadSpec(f"there is no budget {budget!r}; there are {', '.join(KNOWN)}")
-    return space_for(budget, n_features, **{name: fields[name] for name in WINDOW_FIELDS if name in fields})
+    window = {name: fields[name] for name in WINDOW_FIELDS if name in fields}
+    return space_for(budget, n_features, dict(overrides or {}), **window)
 
 
 def _tried(places: Places, cells: Sequence[CellSpec], tell: Callable[[str], None] | None) -> list[Line]:
