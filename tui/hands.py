@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import platform
 import time
 from typing import TYPE_CHECKING
 
 from textual import events
 
-from jobs.commands import ACTIONS
 from jobs.commands.desk import key_pressed
-from jobs.glance import words
 from state.errors import StateError
-from tui import export, keys, layout, selection
-from tui.paint import line
+from tui import keys, layout, selection
+from tui.giving import Giving
+from tui.menus import Menus
 from tui.screens import logs
-from tui.screens.dialogs import Ask, Choice, Chooser, Notice
-from tui.view import CURVES, EVENTS, LOGS, QUEUE, SCREENS, TRIALS, View
+from tui.screens.dialogs import Ask
+from tui.view import CURVES, EVENTS, LOGS, QUEUE, TRIALS, View
 
 if TYPE_CHECKING:
     from tui.app import Monitor
@@ -25,16 +22,12 @@ if TYPE_CHECKING:
 HOUR = 3600.0
 
 
-class Hands:
+class Hands(Giving, Menus):
     """The keyboard of one monitor."""
 
     def __init__(self, app: Monitor) -> None:
         self.app = app
         self.sorting = False  # `o` was pressed: the next letter is a column
-
-    @property
-    def desk(self):  # type: ignore[no-untyped-def]
-        return self.app.desk
 
     # ---------------------------------------------------------------- in
 
@@ -330,151 +323,6 @@ class Hands:
             self.desk.at = at
         self.app.look(now=True)
 
-    # ---------------------------------------------------------------- out
-
-    def copy(self) -> None:
-        """The selected row as tab separated text."""
-        rows = export.table(self.view())
-        chosen = self._row(rows)
-        self._clip("\t".join(str(value) for value in chosen.values()) if chosen else "")
-
-    def _row(self, rows: list[dict[str, object]]) -> dict[str, object] | None:
-        wanted = {TRIALS: self.desk.trial_id, EVENTS: self.desk.event_id}.get(self.desk.screen, self.desk.job_id)
-        return next((row for row in rows if row.get("id") == wanted), rows[0] if rows else None)
-
-    def copy_menu(self) -> None:
-        view = self.view()
-        row = self._row(export.table(view))
-        trial = view.trial
-        found = {"row as JSON": json.dumps(row, indent=1, default=str) if row else ""}
-        if trial is not None:
-            found["parameters as YAML"] = export.yaml(trial.params)
-            found["path of the log"] = trial.log_path or ""
-        found["command of the last change"] = self.app.twin
-        jobs = self.app.chosen()
-        for action in ACTIONS:
-            if action.needs_jobs and any(action.applies_to(job, self.app.snapshot) for job in jobs):
-                found[f"command: {action.label}"] = action.command(jobs)
-        if job := view.job:
-            found["command: trials"] = f"fts trials {job.id}"
-            found["command: curve"] = f"fts curve {job.id}" + (f":t{trial.number}" if trial else "")
-        choices = [Choice(name, name, note=text.replace("\n", " ")[:60]) for name, text in found.items() if text]
-        chooser = Chooser("copy", choices, self.app.palette, self.app.ascii_only)
-        self.app.push_screen(chooser, lambda name: self._clip(found[name]) if name else None)
-
-    def _clip(self, text: str) -> None:
-        if not text:
-            self.app.say("nothing to copy here")
-            return
-        self.app.copy_to_clipboard(text)
-        try:
-            path = export.keep_clip(text)
-        except OSError as error:
-            self.app.say(f"copied to the terminal; not kept in a file: {error.strerror}")
-        else:
-            self.app.say(f"copied, and kept in {path}")
-
-    def write(self) -> None:
-        choices = [Choice(kind, kind, note=f"this view as {kind}") for kind in export.KINDS]
-        chooser = Chooser("write this view", choices, self.app.palette, self.app.ascii_only, width=48)
-        self.app.push_screen(chooser, self._write)
-
-    def _write(self, kind: str | None) -> None:
-        if kind is None:
-            return
-        width, height = self.app.size
-        folder = self.app.path.absolute().parent / "frames"
-        try:
-            path = export.write(self.view(), kind, width, height, self.app.palette, folder)
-        except OSError as error:
-            self.app.say(f"not written: {error}", "failed")
-        else:
-            self.app.say(f"written: {path}")
-
-    # ---------------------------------------------------------------- lists of everything
-
-    def help(self) -> None:
-        title = f"keys · {SCREENS[self.desk.screen]} · {self.app.size.width}x{self.app.size.height}"
-        chooser = Chooser(title, self.help_choices(), self.app.palette, self.app.ascii_only)
-        self.app.push_screen(chooser, self._chosen)
-
-    def help_choices(self) -> list[Choice]:
-        """Every key, movement and action, from the two tables; the greyed ones say why."""
-        found = [Choice(key.id, key.label, key.shown, key.help) for key in keys.KEYS]
-        return found + self._actions(lambda action: action.help)
-
-    def palette(self) -> None:
-        choices = self._actions(lambda action: action.command(self.app.chosen()))
-        choices += [Choice(f"screen {n}", f"screen {name}", str(n + 1), "") for n, name in enumerate(SCREENS)]
-        choices += [Choice(key.id, key.label, key.shown, key.help) for key in keys.KEYS if key.id != "screen"]
-        choices += [
-            Choice("about", "about", "", "versions, paths, and what this monitor costs"),
-            Choice("writable", "writable", "", "leave read-only, asked once"),
-            *(Choice(f"theme {name}", f"theme {name}", "", "colours") for name in ("dark", "light")),
-        ]
-        self.app.push_screen(Chooser("command", choices, self.app.palette, self.app.ascii_only), self._chosen)
-
-    def _actions(self, note):  # type: ignore[no-untyped-def]
-        jobs = self.app.chosen()
-        found = []
-        for action in ACTIONS:
-            targets = jobs if action.needs_jobs else [None]
-            reasons = [action.why_not(job, self.app.snapshot) for job in targets] or ["no job is chosen"]
-            why_not = "" if any(reason is None for reason in reasons) else reasons[0]
-            if self.app.readonly:
-                why_not = "this monitor only reads"
-            found.append(Choice(f"do {action.id}", action.label, action.key or "", note(action), why_not or ""))
-        return found
-
-    def _chosen(self, choice: str | None) -> None:
-        """Does what was chosen in help or palette."""
-        if choice is None:
-            return
-        kind, _, name = choice.partition(" ")
-        if kind == "do":
-            self.app.acting.by_id(name)
-        elif kind == "theme":
-            self._theme(name)
-        elif kind == "screen" and name:
-            self.show(int(name))
-        elif kind == "about":
-            self.about()
-        elif kind == "writable":
-            self._writable()
-        elif kind != "screen" and any(key.id == kind for key in keys.KEYS):
-            getattr(self, kind)()
-        self.app.paint()
-
-    def _theme(self, name: str) -> None:
-        self.app.palette = name
-        self.app.theme = f"fts-{name}"
-        for screen in self.app.screen_stack:
-            for canvas in screen.query("Canvas"):
-                canvas.palette = name  # type: ignore[attr-defined]
-                canvas.refresh()
-
-    def _writable(self) -> None:
-        if not self.app.readonly:
-            self.app.say("this monitor may write already")
-            return
-        if self.app.locked:
-            self.app.say("this monitor is served to a browser and stays read-only", "look")
-            return
-        self.app.readonly = False
-        self.app.say("this monitor may write now")
-
-    def about(self) -> None:
-        facts = [
-            f"fts {version('fts')} · Textual {version('textual')} · Python {platform.python_version()}",
-            f"database {self.app.path} (schema {self.app.snapshot.schema})",
-            f"reading as {self.app.user}" + (", read only" if self.app.readonly else ""),
-            *self.app.cost.words(),
-            f"terminal {self.app.size.width}x{self.app.size.height}, theme {self.app.palette}"
-            + (", ASCII" if self.app.ascii_only else ""),
-        ]
-        shown = [line(words.cut(fact, 76)) for fact in facts]
-        self.app.push_screen(Notice("about", shown, self.app.palette, self.app.ascii_only))
-
     def view(self) -> View:
         return self.app.view()
 
@@ -484,12 +332,3 @@ def key_name(event: events.Key) -> str:
     if event.character and event.character.isprintable() and event.key != "space":
         return event.character
     return event.key
-
-
-def version(package: str) -> str:
-    from importlib import metadata  # here, not above: 50 ms, for About alone
-
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "from a checkout"
