@@ -43,7 +43,9 @@ def kill_and_compare(harness: Harness, rounds: int, rng: random.Random, undistur
         assert wrong == [], "\n".join([*wrong, *told])
     harness.finish()
     print("\n".join(told))
-    print("fired:", ", ".join(harness.fired()))
+    kills = len(harness.fired()) + sum("outside" in line for line in told)
+    print(f"{kills} kills; at named moments:", ", ".join(harness.fired()))
+    assert kills >= rounds, "the study ended before the kills did"
     assert study.broken(harness.places, harness.journal) == []
     assert study.finished(harness.places), "jobs were lost"
     assert study.difference(undisturbed, study.identity(harness.places)) is None
