@@ -25,9 +25,9 @@ CHECKPOINT_PER_TOKEN = 1  # floats per token and d_model: a recomputed layer kee
 
 # glibc's heap is left with holes where short-lived activations lay between gradients and optimizer state that stay.
 NOT_REUSED = 0.65  # of the smaller of activations and gradients, where one should take the other's place
-HOLES = 0.45  # of the activations, when micro-batches come and go beside gradients ...
-HOLES_AT_MOST = 256 * MiB  # ... up to here: larger ones are found again by the next micro-batch
+HOLES = 0.45  # of the activations, when micro-batches come and go beside gradients
 HOLES_OF_RECOMPUTED = 0.5, 0.7  # of gradients and optimizer state, and of a layer's activations, when recomputed
+HOLES_AT_MOST = 256 * MiB  # larger ones are found again by the next micro-batch or layer
 MAPPED_ABOVE = 32 * MiB  # glibc gives larger blocks pages of their own, which leave no holes
 
 # Relative seconds of a step, used to rank recipes only.
@@ -224,12 +224,14 @@ def estimate(shape: Shape, recipe: Recipe, device: str = "cpu", base: int | None
     if recipe.fused_backward:
         gradients = FLOAT * shape.largest
     elif recipe.accumulation > 1:
-        gradients, holes = weights, min(HOLES_AT_MOST, HOLES * saved)
+        gradients, holes = weights, HOLES * saved
     else:
         gradients, holes = max(0, weights - saved), NOT_REUSED * min(weights, saved)
     if recipe.checkpoint_layers and not recipe.fused_backward:
         of_state, of_layer = HOLES_OF_RECOMPUTED
         holes = of_state * (weights + state) + of_layer * layer_bytes(shape, recipe)
+    if recipe.accumulation > 1 or recipe.checkpoint_layers:
+        holes = min(holes, HOLES_AT_MOST)
     leaves_holes = device == "cpu" and block_bytes(shape, recipe) < MAPPED_ABOVE
     return Estimate(
         base=BASE_BYTES[device] if base is None else base,
