@@ -1,0 +1,61 @@
+"""The README's pictures and the runbook's frames are drawn here, from a real database: they cannot lie.
+
+`FTS_UPDATE_GOLDEN=1 pytest tests/tui/test_pictures.py` draws them anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.tui import study
+from tests.tui.values import NOW
+from tui import snapshot
+
+DOCS = Path(__file__).parents[2] / "docs"
+PICTURES = [("queue", (120, 40)), ("queue", (80, 24)), ("curves", (120, 40))]
+FRAMES = [("queue", (120, 40), 28), ("queue", (80, 24), 24)]  # the runbook shows so many of the rows
+
+
+@pytest.fixture(scope="module")
+def path(built, tmp_path_factory):
+    return study.copy(built, tmp_path_factory.mktemp("pictures") / "study" / "outputs")
+
+
+def drawn(path: Path, screen: str, size: tuple[int, int]) -> snapshot.Picture:
+    return snapshot.render(path, screen, size, now=NOW, user=study.USER, title="spark · patchtst-a25")
+
+
+def named(screen: str, size: tuple[int, int]) -> str:
+    return f"{screen}-{size[0]}x{size[1]}"
+
+
+@pytest.mark.parametrize(("screen", "size"), PICTURES, ids=[named(*picture) for picture in PICTURES])
+def test_the_picture_is_what_the_monitor_shows(path, screen, size):
+    file, svg = DOCS / "pictures" / f"{named(screen, size)}.svg", drawn(path, screen, size).svg
+    if os.environ.get("FTS_UPDATE_GOLDEN"):
+        file.write_text(svg)
+    assert file.exists(), f"no picture {file.name}: run with FTS_UPDATE_GOLDEN=1 and look at it"
+    assert svg == file.read_text(), f"{file.name} shows an older monitor: run with FTS_UPDATE_GOLDEN=1 and look at it"
+
+
+@pytest.mark.parametrize(("screen", "size", "rows"), FRAMES, ids=[named(*frame[:2]) for frame in FRAMES])
+def test_the_frame_in_the_runbook_is_what_the_monitor_shows(path, screen, size, rows):
+    name, text = named(screen, size), "\n".join(drawn(path, screen, size).text.split("\n")[:rows]).rstrip()
+    file = DOCS / "runbook.md"
+    frame = re.compile(rf"(<!-- frame {name} -->\n```text\n)(.*?)(\n```)", re.DOTALL)
+    stored = frame.search(file.read_text())
+    assert stored, f"{file.name} has no place for {name}: a line <!-- frame {name} --> and a text block below it"
+    if os.environ.get("FTS_UPDATE_GOLDEN"):
+        file.write_text(frame.sub(lambda found: found[1] + text + found[3], file.read_text()))
+        stored = frame.search(file.read_text())
+    assert stored[2] == text
+
+
+def test_the_readme_shows_no_picture_that_is_not_drawn_here():
+    shown = re.findall(r"docs/pictures/([\w-]+)\.svg", (DOCS.parent / "README.md").read_text())
+    assert shown
+    assert set(shown) <= {named(*picture) for picture in PICTURES}
