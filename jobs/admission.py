@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fts.search.recipe import CannotFit, fitted, plan_recipe
+from fts.search.recipe import CannotFit, Plan, fitted, plan_recipe
 from fts.search.spec import CellSpec
 from jobs.guard import read_bytes
 from jobs.sensors import Reading, from_env
@@ -17,19 +18,49 @@ SHARE = 0.85  # of the memory there is that trials may plan with
 TRAINS = ("cell", "train", "replicate")  # kinds of jobs whose trials train a model of ours
 
 
-def recipe_for(
-    cell: CellSpec, params: dict[str, Any], stored: dict[str, Any] | None, limit: int, device: str
-) -> dict[str, Any] | None:
-    """How a trial is to train within `limit` bytes: as it began, if it has begun; None for a baseline.
+MARGIN = 1.15  # the plan's own error: what a trial larger than its share may take beyond its prediction
 
-    Raises CannotFit with the bytes it would need at the least.
+
+@dataclass(frozen=True)
+class Admission:
+    """How a trial may train, what it may use, and what it is expected to take; bytes."""
+
+    recipe: dict[str, Any] | None  # None: a baseline, or nobody knows how much memory there is
+    limit: int | None
+    need: int
+
+
+def admit(
+    cell: CellSpec,
+    params: dict[str, Any],
+    stored: dict[str, Any] | None,
+    share: int | None,
+    most: int | None,
+    device: str,
+) -> Admission:
+    """The fastest recipe within a slot's `share`; if there is none, the leanest one, if it is within `most` bytes.
+
+    So the recipe does not depend on what the other slots happen to do. A trial in progress (`stored`) keeps its
+    optimizer. Raises CannotFit with the bytes it would need at the least.
     """
-    if cell.kind not in TRAINS:
-        return None
+    if cell.kind not in TRAINS or share is None:
+        return Admission(stored, share, 0)
+    try:
+        chosen = _plan(cell, params, stored, share, device)
+    except CannotFit as refused:
+        if most is None or refused.needed > most:
+            raise
+        chosen = _plan(cell, params, stored, refused.needed, device)
+    need = chosen.estimate.total
+    limit = max(share, min(most or share, int(MARGIN * need)))
+    return Admission((stored or {}) | chosen.recipe.to_json(), limit, need)
+
+
+def _plan(cell: CellSpec, params: dict[str, Any], stored: dict[str, Any] | None, limit: int, device: str) -> Plan:
     architecture = str(params["architecture"])
     if stored is None:
-        return plan_recipe(cell, architecture, limit, device).recipe.to_json()
-    return stored | fitted(cell, architecture, limit, device, stored).recipe.to_json()
+        return plan_recipe(cell, architecture, limit, device)
+    return fitted(cell, architecture, limit, device, stored)
 
 
 def hold_reason(cell: CellSpec, limit: int, device: str) -> str | None:

@@ -10,10 +10,12 @@ from typing import Any
 
 import psutil
 
-from jobs.admission import allowed_bytes
+from fts.search.spec import CellSpec
+from jobs.admission import Admission, admit, allowed_bytes
 from jobs.attempt import End
 from jobs.guard import Action, Guard, GuardState, MemoryLimits, Thresholds
 from jobs.process import ChildProcess
+from jobs.room import Room
 from jobs.sensors import Sensors
 from jobs.settings import TRIAL_MODULE, Places, WorkerSettings
 from jobs.watch import Watch
@@ -31,8 +33,11 @@ COOL_LOOK_S = 1.0
 class Slot:
     """Starts the trial process when one is needed and replaces it when it has become doubtful."""
 
-    def __init__(self, index: int, places: Places, settings: WorkerSettings, sensors: Sensors) -> None:
+    def __init__(
+        self, index: int, places: Places, settings: WorkerSettings, sensors: Sensors, room: Room | None = None
+    ) -> None:
         self.index, self.places, self.settings, self.sensors = index, places, settings, sensors
+        self.room = room or Room()
         self.guard = Guard(Thresholds.from_env())
         self._child: ChildProcess | None = None
         self._module: tuple[str, ...] = TRIAL_MODULE
@@ -57,27 +62,41 @@ class Slot:
         self._first_rss = None
         return self._child
 
-    def watch(self, db: Any, claim: Claim, trial: Trial) -> Watch:
-        """The watchdog of the living process, told that another trial begins."""
+    def watch(self, db: Any, claim: Claim, trial: Trial, allowed: int | None) -> Watch:
+        """The watchdog of the living process, told that another trial begins which may use so many bytes."""
         assert self._child is not None and self._watchdog is not None, "a trial process must run before it is watched"
         batch = int(trial.effective.get("effective_batch", 1))
         device, threads = trial.device or self.settings.device, trial.threads or self.settings.threads
-        self._watchdog.limit_memory(self.limits())
+        self._watchdog.limit_memory(self.limits(allowed))
         self._watchdog.begin_trial(queries.usual_step_s(db, trial.architecture, batch, device, threads))
         return Watch(db, claim, trial, self._child, self._watchdog)
 
-    def plan_limit(self) -> int | None:
-        """Bytes a trial may plan with on its device, the same for every slot; None: nobody knows."""
+    def share(self, slots: int | None = None) -> int | None:
+        """Bytes each slot's trial may plan with on its device; None: nobody knows. `slots` 1: if it had all of it."""
         if self.settings.memory_limit is not None:
             return self.settings.memory_limit
-        return allowed_bytes(self.sensors.read(), self.settings.slots, held_by_trials(), self.settings.device)
+        reading = self.sensors.read()
+        return allowed_bytes(reading, slots or self.settings.slots, held_by_trials(), self.settings.device)
 
-    def limits(self) -> MemoryLimits:
+    def admit(self, cell: CellSpec, trial: Trial) -> Admission:
+        """The trial's recipe and limit; raises CannotFit when it would not fit even alone."""
+        device = trial.device or self.settings.device
+        return admit(cell, trial.params, trial.recipe, self.share(), self.share(slots=1), device)
+
+    def take_room(self, need: int, leaves: Callable[[], bool]) -> bool:
+        """Waits until the other slots leave room for so many bytes; False when somebody wanted something else first."""
+        if self.settings.memory_limit is not None:
+            return True  # a person has said what each may use
+        return self.room.take(self.index, need, lambda: self.share(slots=1), leaves)
+
+    def give_back_room(self) -> None:
+        self.room.give_back(self.index)
+
+    def limits(self, allowed: int | None = None) -> MemoryLimits:
         """What the watchdog keeps the trial's tree within: of the machine's memory, whatever the device."""
-        reading, chosen = self.sensors.read(), self.settings.memory_limit
-        if self.settings.device == "cuda":
-            chosen = None  # the flag then is about GPU memory
-        allowed = chosen or allowed_bytes(reading, self.settings.slots, held_by_trials())
+        reading = self.sensors.read()
+        if self.settings.device == "cuda" or allowed is None:  # on a GPU the plan's bytes are the GPU's
+            allowed = allowed_bytes(reading, self.settings.slots, held_by_trials())
         if allowed is None or reading.total is None:
             return MemoryLimits()
         return MemoryLimits.for_trial(allowed, reading.total)

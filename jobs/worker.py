@@ -30,6 +30,7 @@ from jobs.last_words import LastWords
 from jobs.locks import SlotLock, SlotTaken
 from jobs.process import reap_recorded, same_process
 from jobs.progress import Progress
+from jobs.room import Room
 from jobs.settings import Places, WorkerSettings
 from jobs.slot import Slot
 from jobs.supervisor import Supervisor
@@ -120,7 +121,8 @@ class Worker:
         self.last_words = LastWords(db, self.ballast, self.board, self.id, progress.tell)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self._sensors = sensors.from_env(disk=places.outputs)
-        self._slots = [Slot(index, places, settings, self._sensors) for index in range(settings.slots)]
+        room = Room()
+        self._slots = [Slot(index, places, settings, self._sensors, room) for index in range(settings.slots)]
         for slot in self._slots:
             self._free.put(slot)
         self._beat = threading.Thread(target=self._beat_on, name="beat", daemon=True)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.admission import hold_reason, recipe_for, too_large
+from fts.search.recipe import CannotFit
+from jobs.admission import admit, hold_reason, too_large
 from jobs.cli import main
 from jobs.commands.matrix import make_cells, write
 from jobs.plan import Known, plan_cell
@@ -99,14 +100,24 @@ def test_a_baseline_needs_no_plan(places: Places):
     import dataclasses
 
     baseline = dataclasses.replace(cell(places, "2M"), kind="baseline")
-    assert recipe_for(baseline, {"model": "prior"}, None, 1, "cpu") is None
+    assert admit(baseline, {"model": "prior"}, None, 1, 1, "cpu").recipe is None
     assert too_large(baseline) is None and hold_reason(baseline, 1, "cpu") is None
 
 
 def test_a_trial_that_goes_on_with_less_memory_keeps_its_optimizer(places: Places):
     tight = cell(places, "2M", context=80)
     name = {"architecture": "d64-L48-h2-ff256"}
-    first = recipe_for(tight, name, None, 8 * GiB, "cpu")
-    later = recipe_for(tight, name, first, 800 << 20, "cpu")
+    first = admit(tight, name, None, 8 * GiB, None, "cpu").recipe
+    later = admit(tight, name, first, 800 << 20, None, "cpu").recipe
     assert first is not None and later is not None
     assert later["micro_batch"] < first["micro_batch"] and later["optimizer"] == first["optimizer"]
+
+
+def test_a_trial_beyond_its_share_may_have_the_others_room_with_the_leanest_recipe(places: Places):
+    huge = cell(places, "2B", context=80)
+    name = {"architecture": "d768-L256-h2-ff3072"}
+    with pytest.raises(CannotFit):
+        admit(huge, name, None, 8 * GiB, 8 * GiB, "cpu")
+    admitted = admit(huge, name, None, 8 * GiB, 20 * GiB, "cpu")
+    assert admitted.limit is not None and 8 * GiB < admitted.need < admitted.limit < 20 * GiB
+    assert admit(huge, name, None, 8 * GiB, 16 * GiB, "cpu").recipe == admitted.recipe  # whatever the others do

@@ -1,0 +1,57 @@
+"""Slots share the machine's memory: a large trial waits for room, and nobody overtakes it."""
+
+import threading
+import time
+
+from jobs.room import Room
+
+GB = 10**9
+
+
+def never() -> bool:
+    return False
+
+
+def total() -> int:
+    return 20 * GB
+
+
+def test_trials_that_fit_together_run_together():
+    room = Room()
+    assert room.take(0, 8 * GB, total, never) and room.take(1, 12 * GB, total, never)
+    assert room.taken_by_others(0) == 12 * GB
+
+
+def test_a_trial_that_runs_alone_always_has_room():
+    assert Room().take(0, 30 * GB, total, never)
+
+
+def test_one_that_does_not_fit_waits_and_leaves_when_asked():
+    room = Room()
+    room.take(0, 12 * GB, total, never)
+    asked: list[bool] = []
+    assert not room.take(1, 12 * GB, total, lambda: asked.append(True) is None)
+    assert asked and room.taken_by_others(0) == 0
+
+
+def test_a_waiting_large_trial_is_not_overtaken_by_small_ones():
+    room, order = Room(), []
+
+    def take(slot: int, need: int) -> None:
+        room.take(slot, need, total, never)
+        order.append(slot)
+
+    room.take(0, 12 * GB, total, never)
+    large = threading.Thread(target=take, args=(1, 12 * GB))
+    large.start()
+    while not room._waiting:
+        time.sleep(0.001)
+    small = threading.Thread(target=take, args=(2, 1 * GB))
+    small.start()
+    while len(room._waiting) < 2:
+        time.sleep(0.001)
+    assert order == []
+    room.give_back(0)
+    large.join()
+    small.join()
+    assert order == [1, 2]
