@@ -1,41 +1,28 @@
-"""Runs one claimed job to its end, trial by trial, and writes down everything that happens.
+"""Runs one claimed job to its end, trial by trial: draws parameters, opens trials, leaves in good order.
 
-One supervisor per slot. It owns the slot's trial process, draws parameters, decides pruning, and answers every way an
-attempt can end. All its writes carry the claim's token: a supervisor that woke up late is refused and says so.
+jobs/trial_run.py runs each trial. All writes carry the claim's token: a supervisor that woke up late is refused and
+says so.
 """
 
 from __future__ import annotations
 
-import logging
-import math
-import socket
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fts.analysis.baselines import BASELINES
-from fts.search.prune import should_prune
-from fts.search.recipe import CannotFit, shrunk
-from fts.search.spec import BadSpec, CellSpec, TrialSpec, UnusedParameter, config_md5, effective_config, seed_for
-from fts.search.spec import trial_folder as folder_of
-from fts.search.suggest import PastTrial, suggest
+from fts.search.spec import BadSpec, CellSpec, UnusedParameter, config_md5, effective_config, seed_for
+from fts.search.suggest import suggest
 from jobs import exports, margins
-from jobs.admission import TRAINS, Admission
-from jobs.attempt import Attempt, End, Wish
+from jobs.attempt import Wish
 from jobs.commands.matrix import code_version
-from jobs.guard import size
-from jobs.models import opened_by, publish
-from jobs.process import ChildProcess, reap_recorded
-from jobs.settings import Places, WorkerSettings, module_of
+from jobs.models import publish
+from jobs.settings import Places, WorkerSettings
 from jobs.slot import Slot
+from jobs.trial_run import TrialRun, Work, past_trials
 from state import queries, transitions
-from state.errors import LabelClash, ResumeMismatch, StaleToken
-from state.values import Cause, Claim, Epoch, Job, Trial, TrialStatus
+from state.values import Cause, Claim, Job, Trial, TrialStatus
 
-log = logging.getLogger("fts.worker")
-
-STALLS_ALLOWED = 2  # the third stall of a trial fails it
 FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
 
 
@@ -52,11 +39,10 @@ class Supervisor:
         ordered: Callable[[int], str | None],
         tell: Callable[[str, dict[str, Any]], None],
     ) -> None:
-        self.db, self.places, self.settings = db, places, settings
-        self.slot, self.claim, self.ordered, self.tell = slot, claim, ordered, tell
+        self.db, self.places, self.claim, self.ordered, self.tell = db, places, claim, ordered, tell
         self.job = claim.job
         self.cell = checked_cell(self.job)
-        self.maximize = self.cell.objective == "val_auc"
+        self.work = Work(db, places, settings, slot, claim, self.cell, ordered, tell)
         self.code = code_version()
         self.who = f"worker {claim.worker_id}"
 
@@ -73,9 +59,9 @@ class Supervisor:
         failures = 0
         while (trial := self._next_trial()) is not None:
             try:
-                wish = self._run_trial(trial)
+                wish = TrialRun(self.work, trial).run()
             finally:
-                self.slot.give_back_room()
+                self.work.slot.give_back_room()
             if wish is not None:
                 return self._leave(wish)
             ended = self._reread(trial)
@@ -188,7 +174,8 @@ class Supervisor:
             return dict(self.cell.warm_start[0])
         if number < len(self.cell.warm_start):
             return dict(self.cell.warm_start[number])
-        return suggest(self.cell.space, self._history(), self.cell.seed, number, self.cell.sampler, self.maximize)
+        history = past_trials(self.db, self.cell, self.job.id)
+        return suggest(self.cell.space, history, self.cell.seed, number, self.cell.sampler, self.work.maximize)
 
     def _reread(self, trial: Trial) -> Trial:
         return queries.trial(self.db, self.job.id, trial.number)
