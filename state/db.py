@@ -69,6 +69,13 @@ class Database(peewee.SqliteDatabase):
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
+    def each_row(self, query: peewee.ModelSelect[Any]) -> Iterator[dict[str, Any]]:
+        """The rows of a select one by one, for many of them."""
+        cursor = self.execute(query)
+        names = [column[0] for column in cursor.description]
+        for row in cursor:
+            yield dict(zip(names, row, strict=True))
+
     def one(self, query: peewee.ModelSelect[Any]) -> dict[str, Any] | None:
         """The first row of a select, or None."""
         found = self.rows(query.limit(1))

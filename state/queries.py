@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from statistics import median
 from typing import Any
 
@@ -128,6 +128,16 @@ def trials(db: Database, job_id: int) -> tuple[Trial, ...]:
     """The trials of a job by number."""
     query = TrialRow.select(ALL).where(TrialRow.job_id == job_id).order_by(TrialRow.number)
     return tuple(to_trial(row) for row in db.rows(query))
+
+
+def shown_trials(db: Database, job_id: int) -> Iterator[Trial]:
+    """The trials of a job by number without what only a sampler needs (`effective`, `recipe`), one row in memory.
+
+    Take them all at once: while some are left a read transaction is open.
+    """
+    query = TrialRow.select(ALL).where(TrialRow.job_id == job_id).order_by(TrialRow.number)
+    for row in db.each_row(query):
+        yield to_trial({**row, "effective": "{}", "effective_md5": "", "recipe": None})
 
 
 def all_trials(db: Database) -> tuple[Trial, ...]:

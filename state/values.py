@@ -129,7 +129,7 @@ class Job:
     acknowledged_at: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # slots: a monitor keeps ten thousand of them, each a third of the size
 class Trial:
     id: int
     job_id: int

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,11 @@ CELLS_KEPT = 6  # so that walking down the queue and back reads nothing twice
 JOURNAL = 3000  # events kept
 LOG_BYTES = 512 * 1024  # the end of a log that is read at first
 LOG_LINES = 5000
+SHARED = (  # fields of a trial that are equal in most of the trials of a cell
+    "job_id", "architecture", "objective", "n_params", "n_train", "n_val", "n_pos", "prior_loss", "label_md5",
+    "base_rate", "data_md5", "code_commit", "torch_version", "host", "device", "predicted_bytes",
+)  # fmt: skip
+NOTHING: dict[str, Any] = {}  # one for all trials
 DAY_POINTS = 480  # samples of 24 h that are drawn: one per three minutes
 
 
@@ -109,6 +114,7 @@ class Reader:
         replaced = self._inode is not None and inode != self._inode
         self.close()
         self._db = open_database(self.path, readonly=True, check=False, busy_timeout_s=2.0)
+        self._db.cache_size = -256  # KiB; SQLite's default of 2 MB would stay filled with trials already read
         self._inode, self._version = inode, None
         if replaced:
             self._memory = _Memory()
@@ -222,7 +228,7 @@ def _grown(db: Database, job: Job, cell: Cell) -> Cell | None:
 
 
 def _read_cell(db: Database, job_id: int, many: bool, at: float | None) -> Cell:
-    trials = tuple(_lean(trial) for trial in clean_value(queries.trials(db, job_id)))
+    trials = tuple(_lean(clean_value(trial)) for trial in queries.shown_trials(db, job_id))
     if at is not None:
         trials = tuple(t for t in trials if t.started_at <= at)
     curves = {t.id: queries.epochs(db, t.id) for t in (trials[-MANY_CURVES:] if many else trials)}
@@ -233,9 +239,15 @@ def _read_cell(db: Database, job_id: int, many: bool, at: float | None) -> Cell:
 
 def _lean(trial: Trial) -> Trial:
     """Without what no screen shows, and with shared names: ten thousand trials are kept."""
-    params = {sys.intern(name): value for name, value in trial.params.items()}
-    architecture = sys.intern(trial.architecture)
-    return replace(trial, effective={}, effective_md5="", recipe=None, params=params, architecture=architecture)
+    params = {_shared(name): _shared(v) if isinstance(v, str) else v for name, v in trial.params.items()}
+    shared: dict[str, Any] = {name: _shared(getattr(trial, name)) for name in SHARED}
+    return replace(trial, effective=NOTHING, effective_md5="", recipe=None, params=params, pid_started=None, **shared)
+
+
+@lru_cache(maxsize=2048, typed=True)
+def _shared(value: Any) -> Any:
+    """One object for all equal values."""
+    return value
 
 
 def _best_curves(db: Database, snapshot: Snapshot, memory: _Memory) -> dict[int, tuple[Epoch, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -251,3 +252,14 @@ def test_hostile_text_comes_back_as_it_went_in(db: Database) -> None:
     job = queries.job(db, 1)
     assert (job.spec["note"], job.hold_reason) == (text, text)
     assert json.loads(_rows(db, "job")[0]["spec"]) == {"note": text}
+
+
+def test_the_trials_of_a_screen_are_the_trials_without_what_only_a_sampler_needs(db: Database) -> None:
+    enqueued(db, 1)
+    claim = claimed(db, worker(db))
+    for number in range(2):
+        transitions.finish_trial(db, claim, started(db, claim, number), "complete", Cause.FINISHED, value=0.6)
+    whole = queries.trials(db, claim.job_id)
+    assert len(whole) == 2
+    light = [replace(trial, effective={}, effective_md5="", recipe=None) for trial in whole]
+    assert list(queries.shown_trials(db, claim.job_id)) == light
