@@ -143,11 +143,13 @@ class Slot:
 
     def rss(self) -> int:
         """Resident bytes of the trial tree; 0 without one."""
-        return sum(resident(process) for process in self._child.tree()) if self._child is not None else 0
+        child = self._child  # the beat asks while the supervisor may be closing it
+        return sum(resident(process) for process in child.tree()) if child is not None else 0
 
     def step_s(self) -> float | None:
         """Seconds of the latest optimizer step, for the sample row."""
-        latest = self._watchdog.latest if self._watchdog is not None else None
+        watchdog = self._watchdog
+        latest = watchdog.latest if watchdog is not None else None
         return latest.step_s if latest is not None else None
 
 
