@@ -23,6 +23,7 @@ from tui.acting import Acting
 from tui.canvas import Canvas
 from tui.cost import Cost
 from tui.desk import Desk
+from tui.export import keep_fault
 from tui.hands import Hands
 from tui.messages import Acted, Arrived, Unreadable
 from tui.poller import Poller
@@ -121,6 +122,7 @@ class Monitor(App[None]):
         self.key_written = 0.0
         self.appeared_at = time.monotonic()
         self.journal: tuple[Event, ...] = ()  # the live one, also during a replay
+        self.faults: set[str] = set()  # of ours, told already
         self.twin = ""  # the command line of what was last done here
         self.poller = Poller(path, self.post_message, self.wish())
         self._shown: tuple[object, ...] = ()
@@ -254,7 +256,16 @@ class Monitor(App[None]):
             return
         self._shown = self._time_facts()
         front = self.screen_stack[0].query_one("#front", Canvas)
-        front.show(layout.frame(self.view(), self.size.width, self.size.height))
+        front.show(layout.frame(self.view(), self.size.width, self.size.height, self.part_failed))
+
+    def part_failed(self, pane: str, error: Exception) -> None:
+        """Tells once of each fault of ours; its traceback goes to a file, because the terminal is taken."""
+        fault = f"{pane}: {error!r}"
+        if fault in self.faults:
+            return
+        self.faults.add(fault)
+        where = keep_fault(fault, error)
+        self.toast = (f"a part of this screen failed ({where}), data is fine", "failed", time.monotonic() + TOAST_S)
 
     def _installed(self) -> bool:
         return bool(self.screen_stack) and bool(self.screen_stack[0].query("#front"))

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
 from html import escape
@@ -166,6 +167,19 @@ def keep_clip(text: str) -> Path:
     path.write_text(text)
     path.chmod(0o600)
     return path
+
+
+def keep_fault(fault: str, error: Exception) -> str:
+    """Appends a fault of the monitor itself to a file of its owner; says where, or why not."""
+    path = clip_file().with_name("monitor.log")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with path.open("a") as file:
+            file.write("".join((time.strftime("%F %T "), fault, "\n", *traceback.format_exception(error))))
+        path.chmod(0o600)
+    except OSError as problem:
+        return f"not logged: {problem.strerror}"
+    return f"details in {path}"
 
 
 def yaml(params: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from jobs.glance import words
 from jobs.glance.glance import lines as glance_lines
 from tui import selection
-from tui.paint import Line, Placed, clip, compose, with_role, wrapped
+from tui.paint import Failed, Line, Placed, clip, compose, with_role, wrapped
 from tui.screens import curves, events, hardware, home, logs, results, trials
 from tui.view import EVENTS, QUEUE, SCREENS, TRIALS, View
 from tui.widgets import keybar
@@ -23,14 +23,16 @@ PANES: tuple[Callable[[View, int, int], list[Placed]], ...] = (
 )
 
 
-def frame(view: View, width: int, height: int) -> list[Line]:
-    """Exactly `height` lines of exactly `width` columns."""
+def frame(view: View, width: int, height: int, failed: Failed | None = None) -> list[Line]:
+    """Exactly `height` lines of exactly `width` columns; with `failed` a faulty pane shows its error instead."""
     if width < 40 or height < 8:
         top = glance_lines(view.glance, width, height)
         return [clip(row, width) for row in (*top, *([()] * height))][:height]
     top = glance_lines(view.glance, width, height, SCREENS, view.screen)
     body = height - len(top) - 1
-    painted = compose(placed(view, width, body), width, body) if not view.missing else _missing(view, width, body)
+    painted = (
+        compose(placed(view, width, body), width, body, failed) if not view.missing else _missing(view, width, body)
+    )
     if view.glance.is_stale or view.problem:
         painted = [with_role(row, "faded") for row in painted]
     return [*top, *painted, clip(keybar.paint(view, width), width)]

@@ -10,7 +10,7 @@ from jobs.commands import ACTIONS, Action
 from jobs.glance import words
 from tui import keys
 from tui.paint import line
-from tui.screens.dialogs import Choice, Chooser, Notice
+from tui.screens.dialogs import Choice, Chooser, Confirm, Notice
 from tui.view import SCREENS
 
 if TYPE_CHECKING:
@@ -97,8 +97,14 @@ class Menus:
         if self.app.locked:
             self.app.say("this monitor is served to a browser and stays read-only", "look")
             return
-        self.app.readonly = False
-        self.app.say("this monitor may write now")
+        effects = ["Keys that change the queue come back until this monitor is left."]
+        dialog = Confirm("make this monitor writable?", effects, self.app.palette, self.app.ascii_only, yes="writable")
+        self.app.push_screen(dialog, self._write_from_now)
+
+    def _write_from_now(self, yes: bool | None) -> None:
+        if yes:
+            self.app.readonly = False
+            self.app.say("this monitor may write now")
 
     def about(self) -> None:
         facts = [

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from jobs.glance import words
 from jobs.glance.glance import Line, Span, cut_spans, fill
+from jobs.glance.sanitize import clean
 
 __all__ = [
+    "Failed",
     "Line",
     "Placed",
     "Span",
@@ -40,16 +42,33 @@ class Placed:
     paint: Callable[[int, int], Sequence[Line]]  # (width, height) -> lines
 
 
-def compose(panes: Sequence[Placed], width: int, height: int) -> list[Line]:
-    """One frame of exactly `height` lines of exactly `width` columns; panes must not overlap."""
+Failed = Callable[[str, Exception], object]  # is told the pane that could not be painted, and why
+
+
+def compose(panes: Sequence[Placed], width: int, height: int, failed: Failed | None = None) -> list[Line]:
+    """One frame of exactly `height` lines of exactly `width` columns; panes must not overlap.
+
+    With `failed` a pane whose painter raises is replaced by its error, and the others live on.
+    """
     rows: list[list[tuple[int, int, Line]]] = [[] for _ in range(height)]
     for pane in panes:
         if pane.width <= 0 or pane.height <= 0:
             continue
-        for n, painted in enumerate(pane.paint(pane.width, pane.height)[: pane.height]):
+        lines = pane.paint(pane.width, pane.height) if failed is None else painted_or_error(pane, failed)
+        for n, painted in enumerate(lines[: pane.height]):
             if 0 <= pane.y + n < height:
                 rows[pane.y + n].append((pane.x, pane.width, painted))
     return [_join(row, width) for row in rows]
+
+
+def painted_or_error(pane: Placed, failed: Failed) -> Sequence[Line]:
+    """The pane, or in its place what went wrong in it."""
+    try:
+        return pane.paint(pane.width, pane.height)
+    except Exception as error:  # a fault of ours in one pane must not take the other panes from someone who watches
+        failed(pane.name, error)
+        text = f"this part failed: {type(error).__name__}: {clean(str(error))}; ctrl+r tries again"
+        return [((row, "failed"),) for row in wrapped(text, max(pane.width - 1, 10))]
 
 
 def _join(row: list[tuple[int, int, Line]], width: int) -> Line:

@@ -22,6 +22,7 @@ async def monitor(path: Path, size=(80, 24), **options):
     async with app.run_test(size=size) as pilot:
         await until(lambda: app.reading is not None or app.problem, pilot)
         yield app, pilot
+        assert not app.faults, "a pane failed and was replaced by its error"
 
 
 async def until(true: Callable[[], object], pilot=None, patience_s: float = 15.0) -> None:

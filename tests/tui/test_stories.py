@@ -11,10 +11,11 @@ from state import transitions
 from state.db import open_database
 from tests.tui import study
 from tests.tui.stories import dialog_text, monitor, on_screen, opened, press, rows, shown, until, verbs, waiting
-from tui import keys, layout
+from tui import export, keys, layout
 from tui.hands import Hands
 from tui.screens.dialogs import Ask, Chooser, Confirm, Notice
 from tui.screens.enqueue import Enqueue
+from tui.widgets import meter
 
 
 async def settled(app, pilot):
@@ -358,6 +359,35 @@ async def test_a_served_monitor_cannot_be_made_writable(db_path):
     async with monitor(db_path, readonly=True, locked=True) as (app, _pilot):
         app.hands._writable()
         assert app.readonly
+
+
+async def test_a_readonly_monitor_asks_once_before_it_may_write(db_path):
+    async with monitor(db_path, readonly=True) as (app, pilot):
+        for answer, readonly in (("enter", True), ("y", False)):
+            app.hands._writable()
+            await until(lambda: opened(app, Confirm), pilot)
+            await press(pilot, answer)
+            assert app.readonly is readonly
+        app.hands._writable()
+        assert not isinstance(app.screen, Confirm)
+
+
+async def test_a_part_that_fails_shows_its_error_and_the_rest_lives(db_path, monkeypatch):
+    def broken(*_):
+        raise KeyError("no such meter")
+
+    async with monitor(db_path, (120, 40)) as (app, pilot):
+        monkeypatch.setattr(meter, "rows", broken)
+        app.paint()
+        assert "KeyError: 'no such meter'" in shown(app)
+        assert "200M/h1  queued" in shown(app)
+        app.paint()
+        assert "a part of this screen failed" in shown(app)
+        assert export.clip_file().with_name("monitor.log").read_text().count("Traceback") == 1
+        monkeypatch.undo()
+        await press(pilot, "ctrl+r")
+        assert "KeyError" not in shown(app)
+        app.faults.clear()
 
 
 async def test_the_enqueue_dialog_marks_cells_and_counts(tmp_path, db_path):

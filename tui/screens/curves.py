@@ -18,7 +18,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     side = width * 2 // 5 if width >= 100 else 0
     left = width - side - (1 if side else 0)
     zoom = f"1/{2**view.chart_zoom}" if view.chart_zoom else "all"
-    hint = f"+/- {zoom}  h l time  y {'log' if view.log_y else 'linear'}  s overlay {'on' if view.overlay else 'off'}"
+    hint = f"+/- {zoom}  h l  y {'log' if view.log_y else 'linear'}  s overlay {'on' if view.overlay else 'off'}"
     title = race_chart.title(view)
     found = [
         Placed("curve", 0, 0, left, 1, lambda w, h: [rule(title, hint, w, view.focus in ("", "curve"))]),

@@ -79,7 +79,7 @@ def _medium(view: View, width: int, height: int) -> list[Placed]:
             1,
             _title(view, "hardware", f"hardware · guard {meter.guard_word(view)}", "4"),
         ),
-        Placed("", left + 1, top + 1, side, meters - 1, partial(_meters, view, 7)),
+        Placed("", left + 1, top + 1, side, meters - 1, partial(_meters, view, 5)),
         Placed("events", left + 1, top + meters + 1, side, 1, _title(view, "events", "events", "7 all")),
         Placed("", left + 1, top + meters + 2, side, middle - meters - 2, partial(lists.events, view)),
         *_log(view, 0, top + middle, width, log),

@@ -125,14 +125,21 @@ def _rest_on(view: View) -> list[Line]:
     if trials:
         n_val = sorted({t.n_val for t in trials if t.n_val})
         n_pos = sorted({t.n_pos for t in trials if t.n_pos})
-        seeds = len({t.seed for t in trials if t.status == "complete"})
-        text = f"validation windows {_span(n_val)}, positives {_span(n_pos)}; "
-        text += f"{words.count(seeds, 'seed')} behind the best values"
+        text = f"validation windows {_span(n_val)}, positives {_span(n_pos)}; {_replicates(view)}"
         lines.append(line((text, "dim")))
     for job in view.snapshot.jobs:
         if job.kind == "baseline" and job.best_value is not None:
             lines.append(line((f"baseline h{job.horizon}: {words.short_score(job.best_value)}", "dim")))
     return lines
+
+
+def _replicates(view: View) -> str:
+    """How many seeds a best value has been trained with: only a replicate job repeats a trial with other seeds."""
+    jobs = [job for job in view.snapshot.jobs if job.kind == "replicate"]
+    repeats = sum(job.trials_complete for job in jobs)
+    if not repeats:
+        return "one seed each"
+    return f"{words.count(repeats, 'replicate')} with other seeds, else one seed each"
 
 
 def _cell(view: View, width: int, height: int) -> list[Line]:

@@ -52,7 +52,7 @@ def rows(view: View, width: int, spark_columns: int, which: Sequence[str]) -> li
             spans.append((meter.text, "dim"))
         else:
             spans.append((words.bar(meter.part, BAR) if meter.part >= 0 else " " * BAR, meter.role or "running"))
-            spans.append((" " + words.fit(meter.text, 11), ""))
+            spans.append((" " + words.fit(meter.text, 12), ""))
             if spark_columns:
                 spans.append((words.fit(words.spark(shrink(meter.history, spark_columns)), spark_columns), "dim"))
             spans.append((" " + meter.limits, "limit" if meter.role else "dim"))
@@ -163,7 +163,7 @@ def _disk(view: View, now: Sample | None, past: Sequence[Sample]) -> Meter:
     history = tuple(float(s.disk_free) for s in past if s.disk_free is not None)
     days = _days_left(past)
     text = f"{words.size(now.disk_free)} free"
-    limits = f"{days:.0f} days left at this rate" if days is not None else ""
+    limits = f"{days:.0f} days left" if days is not None else ""
     return Meter("disk", -1.0, text, limits, history)
 
 

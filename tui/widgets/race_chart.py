@@ -43,7 +43,7 @@ def chart(view: View, width: int, height: int, axis: bool = True, notes: bool = 
 
 
 def verdict_line(view: View) -> str:
-    """`beats best 31% · pruned at 12: 9% · this trial ends 08:41`."""
+    """`beats best in 31% of 22 · pruned later 9% of 22 · ends by 08:41`."""
     trial = view.trial
     if trial is None:
         return ""
@@ -54,7 +54,7 @@ def verdict_line(view: View) -> str:
     if found.pruned_later is not None:
         parts.append("pruned later " + share(found.pruned_later))
     if (ends := trial_end(view, trial)) is not None:
-        parts.append(f"this trial ends by {words.when(ends, view.now)}")
+        parts.append(f"ends by {words.when(ends, view.now)}")
     if epochs := view.epochs(trial.id):
         parts.append(f"{epochs[-1].samples_per_s:.0f} samples/s")
     if not parts:
