@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.glance import verbs, words
+from jobs.glance.gaps import gaps
 from state.values import Event, Job, JobStatus, Snapshot
 
 
@@ -82,6 +83,9 @@ def night(snapshot: Snapshot, start: float, now: float, cells: int, events: Sequ
     for began, ended in _running_spells(snapshot.jobs, journal, start, now):
         for n in range(_slice(began, start, slice_s, cells), _slice(ended, start, slice_s, cells) + 1):
             marks[n] = TRAINING
+    for gap in gaps(snapshot):
+        for n in range(_slice(gap.start, start, slice_s, cells) + 1, _slice(gap.end, start, slice_s, cells)):
+            marks[n] = IDLE
     for began, ended in _guard_spells(journal, now):
         for n in range(_slice(began, start, slice_s, cells), _slice(ended, start, slice_s, cells) + 1):
             marks[n] = GUARD

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from jobs.glance import words
+from jobs.glance.gaps import gaps
 from jobs.glance.verbs import FAILED, GUARDED, RETRIED, WORKER_LOST, guard_since
-from state.values import Cause, Job, JobStatus, Snapshot, Worker
+from state.values import Cause, Job, JobStatus, Snapshot, Verb, Worker
 
 
 class Word(StrEnum):
@@ -184,7 +185,18 @@ def _look(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
             reason = f"{words.cell_name(job)} cannot start: {job.hold_reason}"
             yield Concern(Word.LOOK, reason, f"{words.cell_name(job)} is held", "x", job.id)
     yield from _stuck(snapshot, now, limits)
+    yield from _slept(snapshot, now)
     yield from _nobody_works(snapshot, now, limits)
+
+
+def _slept(snapshot: Snapshot, now: float) -> Iterator[Concern]:
+    """A gap that nobody has acknowledged since."""
+    seen = max((event.at for event in snapshot.events if event.verb == Verb.ACKNOWLEDGED), default=0.0)
+    for gap in gaps(snapshot):
+        if gap.end > seen:
+            between = f"{words.when(gap.start, now)}–{words.clock(gap.end)}"
+            reason = f"gap {between}: machine slept or its clock jumped, {words.spell(gap.seconds)} without work"
+            yield Concern(Word.LOOK, f"{reason} (t{gap.trial} ep {gap.epoch})", f"gap {between}", "a", gap.job_id)
 
 
 def _stuck(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
