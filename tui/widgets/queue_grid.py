@@ -135,7 +135,8 @@ def _row(view: View, job: Job, place: int, best: bool, bars: bool, extra: bool, 
     ]
     if bars:
         part = ended / job.trials_wanted if job.trials_wanted else 0.0
-        spans += [(words.fit("lost" if lost else str(job.status), 9), role), (words.bar(part, 10), role)]
+        bar = "retrying" if lost else role  # a reversed bar would show its empty part as full
+        spans += [(words.fit("lost" if lost else str(job.status), 9), role), (words.bar(part, 10), bar)]
     spans += [
         (f" {ended:2d}/{job.trials_wanted:<3d} "[: 9 if bars else 8], ""),
         (words.fit_right(words.score(job.best_value), 6), "best" if best else ""),
