@@ -27,10 +27,12 @@ def test_a_late_worker_is_refused_and_its_trial_is_ended(
     late = harness.start(FTS_LEASE_S=str(LEASE_S))
     until(lambda: recorded_epochs(harness) >= 2)
     stop_between_transactions(harness, late)  # its trial process trains on
-    other = harness.start(argv=["--until-empty", "--locks", str(tmp_path / "other")], FTS_LEASE_S=str(LEASE_S))
+    other = start_elsewhere(harness, tmp_path)
     until(lambda: jobs(harness)[0].attempt == 2 or None, sorry=other.talk)
-    until(lambda: recorded_epochs(harness) >= 4)
+    until(lambda: recorded_epochs(harness) >= 4 or study.finished(harness.places))
     late.send(signal.SIGCONT)
+    until(lambda: study.finished(harness.places), sorry=other.talk)
+    other.send(signal.SIGTERM)
     assert late.wait() == 0
     assert other.wait() == 0
     assert any(word in late.talk(20_000) for word in ("handed on", "no longer with worker"))
@@ -47,9 +49,10 @@ def test_a_worker_that_slept_through_everything_records_nothing(
     late = harness.start(FTS_LEASE_S=str(LEASE_S))
     until(lambda: recorded_epochs(harness) >= 1)
     stop_between_transactions(harness, late)
-    assert (
-        harness.start(argv=["--until-empty", "--locks", str(tmp_path / "other")], FTS_LEASE_S=str(LEASE_S)).wait() == 0
-    )
+    other = start_elsewhere(harness, tmp_path)
+    until(lambda: study.finished(harness.places), sorry=other.talk)
+    other.send(signal.SIGTERM)
+    assert other.wait() == 0
     done = study.identity(harness.places)
     late.send(signal.SIGCONT)
     assert late.wait() == 0
@@ -128,6 +131,11 @@ def test_a_signal_stops_at_the_next_step_with_nothing_in_flight(
     assert not harness.trial_processes()
     harness.finish()
     assert study.difference(undisturbed_small, study.identity(harness.places)) is None
+
+
+def start_elsewhere(harness: Harness, scratch: Path) -> RunningWorker:
+    """A worker whose locks are others, as on another machine; it stays when nothing can run, for a lease may end."""
+    return harness.start(argv=["--locks", str(scratch / "other")], FTS_LEASE_S=str(LEASE_S))
 
 
 def stop_between_transactions(harness: Harness, worker: RunningWorker) -> None:
