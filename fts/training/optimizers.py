@@ -100,10 +100,28 @@ class SteppedInBackward:
 
 
 def _optimizer(groups: list[dict[str, Any]], config: TrainConfig) -> Optimizer:
-    if config.optimizer == "adafactor":
-        # foreach=False: one parameter's temporaries at a time, not all of them
-        return Adafactor(groups, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=False)
-    return AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    if config.optimizer != "adafactor":
+        return AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    # foreach=False: one parameter's temporaries at a time, not all of them
+    factored = Adafactor(groups, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=False)
+    for group in factored.param_groups:
+        for parameter in group["params"]:
+            factored.state[parameter] = begin_factored(parameter)
+    return factored
+
+
+def begin_factored(parameter: nn.Parameter) -> dict[str, Tensor]:
+    """The state Adafactor begins with: a row and a column of second moments for a matrix, all of them for a vector.
+
+    Made before the first step, because within it these small tensors would lie between activations that come and go
+    and keep the holes they leave from being used again: a third more memory for 0.6B parameters of width 1024.
+    """
+    state = {"step": torch.tensor(0.0)}
+    if parameter.dim() == 1:
+        return state | {"variance": torch.zeros_like(parameter)}
+    *others, rows, columns = parameter.shape
+    row_var, col_var = parameter.new_zeros(*others, rows, 1), parameter.new_zeros(*others, 1, columns)
+    return state | {"row_var": row_var, "col_var": col_var}
 
 
 def _set_rate(optimizer: Optimizer, rate: float) -> None:
