@@ -54,8 +54,10 @@ def ensure_data(places: Places) -> None:
 
 def enqueue(db: Any, places: Places) -> None:
     say("queue: one optimizer step of each cell before it may enter the queue")
-    lines = enqueue_matrix(db, places, BUDGETS, HORIZONS, TRIALS, EPOCHS, tell=say)
-    say(f"queue: {len(lines)} cells x {TRIALS} trials x at most {EPOCHS} epochs (a real study has 50 of each)")
+    lines = enqueue_matrix(db, places, BUDGETS, HORIZONS, TRIALS, EPOCHS, baselines=True, tell=say)
+    cells = [line for line in lines if line.cell.kind == "cell"]
+    say(f"queue: a baseline job a horizon, then {len(cells)} cells x {TRIALS} trials x at most {EPOCHS} epochs")
+    say("queue: that is small; a real study has 50 trials of 50 epochs a cell")
 
 
 def demo_jobs(db: Any) -> list[Any]:
