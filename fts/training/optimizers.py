@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -75,7 +76,18 @@ class SteppedInBackward:
         for parameter in self.parameters.values():
             group = {"params": [parameter], **({"weight_decay": 0.0} if parameter.dim() <= 1 else {})}
             self.optimizers[parameter] = _optimizer([group], config)
-            parameter.register_post_accumulate_grad_hook(self._step_one)
+            parameter.register_post_accumulate_grad_hook(self._hook())
+
+    def _hook(self) -> Callable[[Tensor], None]:
+        """Calls _step_one without holding us: a hook lives in torch, where Python's collector does not see the circle
+        parameter -> hook -> us -> parameter, and a process would keep every model it ever trained."""
+        us = weakref.ref(self)
+
+        def hook(parameter: Tensor) -> None:
+            if (living := us()) is not None:
+                living._step_one(parameter)
+
+        return hook
 
     def _step_one(self, parameter: Tensor) -> None:
         if self.grad_clip:

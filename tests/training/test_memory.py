@@ -1,7 +1,9 @@
 """The memory plan: what it predicts, what it chooses, and that real trial processes take what it said."""
 
+import gc
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from fts.training.memory import CannotFit, Recipe
 from jobs.commands.matrix import make_cells
 from jobs.settings import Places
 from tests.chaos import study
+from tests.training.tiny import make_trainer
 
 GiB = 1 << 30
 SHAPES = [a for budget in ("2M", "20M", "200M", "2B") for a in grid(budget)[::7]]
@@ -112,6 +115,16 @@ def test_bf16_comes_first_on_a_gpu_that_is_good_at_it_and_last_on_a_processor():
     cpu = [recipe.precision for recipe in memory.recipes(WIDE, 64, "cpu", bf16=True)]
     assert set(gpu) == {"bf16"} and cpu == sorted(cpu, reverse=True)
     assert {recipe.precision for recipe in memory.recipes(WIDE, 64)} == {"fp32"}
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_process_lets_a_model_go_before_it_builds_the_next(fused: bool):
+    trainer = make_trainer(fused_backward=fused, micro_batch=32, effective_batch=32)
+    next(trainer.run())
+    model = weakref.ref(trainer.model)
+    del trainer
+    gc.collect()
+    assert model() is None
 
 
 def test_a_stored_recipe_comes_back_as_it_was():
