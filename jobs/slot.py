@@ -26,6 +26,7 @@ from state.values import Claim, Trial
 log = logging.getLogger("fts.worker")
 
 RECYCLE_AT = 1.5  # times the memory the process held after its first trial: something grew that should not
+NOT_RESIDENT = 3 << 29  # bytes: a trial's data segment is 1.1 GB larger than what is resident (stacks, arenas)
 QUIT_GRACE_S = 10.0
 COOL_LOOK_S = 1.0
 
@@ -49,7 +50,7 @@ class Slot:
         if self._child is not None and self._child.poll() is None and module == self._module:
             return self._child
         self.close()
-        # no address-space limit: torch reserves far more than it uses; the watchdog watches what is resident
+        # no address-space limit: torch reserves far more than it uses; limit_data counts what can be written to
         self._child = ChildProcess(
             [sys.executable, *module],
             self.places.logs / f"trial_process_{self.index}.log",
@@ -67,7 +68,9 @@ class Slot:
         assert self._child is not None and self._watchdog is not None, "a trial process must run before it is watched"
         batch = int(trial.effective.get("effective_batch", 1))
         device, threads = trial.device or self.settings.device, trial.threads or self.settings.threads
-        self._watchdog.limit_memory(self.limits(allowed))
+        limits = self.limits(allowed)
+        self._watchdog.limit_memory(limits)
+        limit_data(self._child.pid, None if limits.hard is None else limits.hard + NOT_RESIDENT)
         self._watchdog.begin_trial(queries.usual_step_s(db, trial.architecture, batch, device, threads))
         return Watch(db, claim, trial, self._child, self._watchdog)
 
@@ -151,6 +154,21 @@ class Slot:
         watchdog = self._watchdog
         latest = watchdog.latest if watchdog is not None else None
         return latest.step_s if latest is not None else None
+
+
+def limit_data(pid: int, limit: int | None) -> bool:
+    """The backstop behind the watchdog (Linux): beyond so many bytes of data an allocation fails inside the process,
+    which can report it, instead of in the kernel's killer. None: no limit. May be raised again for the next trial."""
+    if sys.platform != "linux":
+        return False
+    import resource  # here: the module does not exist everywhere, and prlimit only on Linux
+
+    soft = resource.RLIM_INFINITY if limit is None else limit
+    try:
+        resource.prlimit(pid, resource.RLIMIT_DATA, (soft, resource.RLIM_INFINITY))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def held_by_trials() -> int:

@@ -1,9 +1,12 @@
 """What the watchdog does to real trials: less memory, killed at a limit, held before the start, stalled three times."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from jobs.process import ChildProcess
+from jobs.slot import limit_data
 from state.values import Cause
 from tests.chaos import study
 from tests.jobs.watched import GiB, Watched, make_study
@@ -81,3 +84,29 @@ def test_a_trial_that_stalls_three_times_fails(tmp_path: Path, data: Path) -> No
         assert "no step for" in (trial.message or "")
         assert len(worker.events("trial_restarted")) == 2
         assert all(event.data["cause"] == "stalled" for event in worker.events("killed"))
+
+
+ALLOCATES = """
+import os, sys
+fd = int(sys.argv[sys.argv.index("--facts-fd") + 1])
+for _ in sys.stdin:
+    try:
+        held = bytearray(1 << 30)
+        os.write(fd, b'{"fact": "held"}\\n')
+        del held
+    except MemoryError:
+        os.write(fd, b'{"fact": "refused"}\\n')
+"""
+
+
+def test_behind_the_watchdog_an_allocation_fails_inside_the_trial_and_the_next_may_have_more(tmp_path: Path) -> None:
+    if sys.platform != "linux":
+        pytest.skip("only Linux limits another process's data")
+    with ChildProcess([sys.executable, "-c", ALLOCATES], tmp_path / "trial.log") as child:
+        for limit, said in ((1 << 29, "refused"), (None, "held"), (1 << 29, "refused")):
+            assert limit_data(child.pid, limit)
+            child.send({"do": "allocate"})
+            facts: list[dict[str, object]] = []
+            while not facts:
+                facts = child.facts(1.0)
+            assert facts == [{"fact": said}]
