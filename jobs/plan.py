@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import median
 from typing import Any
 
-from fts.search.recipe import CannotFit, Plan, cell_shape, plan_recipe
+from fts.search.recipe import CannotFit, Recipe, cell_shape
 from fts.search.spec import CellSpec
 from fts.training.memory import Shape, step_seconds
-from jobs.admission import architectures
+from jobs.admission import admit, architectures
 from jobs.settings import Places
 from state import queries
 
@@ -43,6 +42,14 @@ class Windows:
 
 
 @dataclass(frozen=True)
+class Allowed:
+    """Bytes a trial may plan with: its slot's share, and at most what all slots have together."""
+
+    share: int
+    most: int
+
+
+@dataclass(frozen=True)
 class ShapePlan:
     """One architecture of one cell; without a recipe it does not fit, and `needed` says what it would take."""
 
@@ -52,6 +59,7 @@ class ShapePlan:
     micro_batch: int | None
     accumulation: int | None
     predicted_bytes: int  # of the recipe, or of the leanest one
+    beyond_share: bool  # needs more than its slot's share: waits until the other slots leave room
     step_s: float | None
     epoch_s: float | None
 
@@ -63,7 +71,6 @@ class CellPlan:
     experiment: str
     budget: str
     horizon: int
-    limit: int  # bytes
     windows: Windows
     epochs: float  # that a trial is expected to run
     shapes: tuple[ShapePlan, ...]
@@ -88,47 +95,45 @@ class CellPlan:
         return self.epochs * median(shape.epoch_s or 0.0 for shape in self.fitting) if self.fitting else None
 
 
-def plan_cells(
-    places: Places, db: Any | None, cells: Iterable[CellSpec], limit: int, device: str, threads: int
-) -> list[CellPlan]:
-    """The plan of each cell. Raises what loading the data raises; `db` None: nothing is recorded yet."""
-    known = Known(db, device, threads)
-    return [plan_cell(places, known, cell, limit, device) for cell in cells]
-
-
-def plan_cell(places: Places, known: Known, cell: CellSpec, limit: int, device: str) -> CellPlan:
+def plan_cell(places: Places, known: Known, cell: CellSpec, allowed: Allowed, device: str) -> CellPlan:
+    """The plan of one cell. Raises what loading its data raises."""
     windows = known.windows(cell) or count_windows(str(places.data), cell)
-    shapes = tuple(plan_shape(known, cell, name, limit, device, windows) for name in architectures(cell))
+    shapes = tuple(plan_shape(known, cell, name, allowed, device, windows) for name in architectures(cell))
     epochs = known.epochs(cell.budget) or float(min(cell.epochs, USUAL_EPOCHS))
-    return CellPlan(cell.experiment, cell.budget, cell.horizon, limit, windows, epochs, shapes)
+    return CellPlan(cell.experiment, cell.budget, cell.horizon, windows, epochs, shapes)
 
 
-def plan_shape(known: Known, cell: CellSpec, architecture: str, limit: int, device: str, windows: Windows) -> ShapePlan:
+def plan_shape(
+    known: Known, cell: CellSpec, architecture: str, allowed: Allowed, device: str, windows: Windows
+) -> ShapePlan:
+    """The recipe the worker would choose, by the function it chooses with."""
     shape = cell_shape(cell, architecture)
     try:
-        plan = plan_recipe(cell, architecture, limit, device)
+        admitted = admit(cell, {"architecture": architecture}, None, allowed.share, allowed.most, device)
     except CannotFit as refused:
-        return ShapePlan(architecture, shape.n_params, None, None, None, refused.needed, None, None)
-    step_s, epoch_s = seconds(shape, plan, windows, known.rate().flops, device)
-    recipe = plan.recipe
+        return ShapePlan(architecture, shape.n_params, None, None, None, refused.needed, False, None, None)
+    assert admitted.recipe is not None, "a cell that trains has a recipe"
+    recipe = Recipe.from_json(admitted.recipe, cell.effective_batch)
+    step_s, epoch_s = seconds(shape, recipe, windows, known.rate().flops, device)
     return ShapePlan(
         architecture,
         shape.n_params,
         recipe.words(),
         recipe.micro_batch,
         recipe.accumulation,
-        plan.estimate.total,
+        admitted.need,
+        admitted.need > allowed.share,
         step_s,
         epoch_s,
     )
 
 
-def seconds(shape: Shape, plan: Plan, windows: Windows, flops: float, device: str) -> tuple[float, float]:
+def seconds(shape: Shape, recipe: Recipe, windows: Windows, flops: float, device: str) -> tuple[float, float]:
     """Of one optimizer step, and of an epoch with its validation pass (a third of the work of training)."""
-    step_s = step_seconds(shape, plan.recipe, flops, device)
+    step_s = step_seconds(shape, recipe, flops, device)
     return (
         step_s,
-        step_s * windows.train / plan.recipe.effective_batch + windows.val * shape.flops_per_window / 3 / flops,
+        step_s * windows.train / recipe.effective_batch + windows.val * shape.flops_per_window / 3 / flops,
     )
 
 

@@ -15,7 +15,7 @@ from jobs.cli.output import emit_json, emit_table, say
 from jobs.cli.selection import choose
 from jobs.commands import matrix
 from jobs.guard import size
-from jobs.plan import CellPlan, Known, ShapePlan, plan_cell
+from jobs.plan import Allowed, CellPlan, Known, ShapePlan, plan_cell
 from jobs.settings import worker_settings
 from state import queries
 from state.db import open_database
@@ -38,21 +38,25 @@ def plan_memory(
 ) -> None:
     """Prints the plan of the named cells; without a name of those in line, or of the whole matrix when none is."""
     settings = worker_settings(slots=slots, threads=threads, device=device)
-    limit = memory_limit or usual_limit(here().outputs, settings.slots, settings.device)
-    if limit is None:
+    most = memory_limit or usual_limit(here().outputs, 1, settings.device)
+    if most is None:
         raise click.UsageError(f"nobody knows how much memory {settings.device} has; say so with --memory-limit")
+    allowed = Allowed(memory_limit or most // settings.slots, most)
     db = open_database(here().db, readonly=True, check=False) if here().db.exists() else None
     try:
         wanted = _wanted(db, cells, whole, task, fields)
         known = Known(db, settings.device, settings.threads)
-        plans = [plan_cell(here(), known, cell, limit, settings.device) for cell in wanted]
+        plans = [plan_cell(here(), known, cell, allowed, settings.device) for cell in wanted]
     finally:
         if db is not None:
             db.close()
-    machine = {"limit": limit, "slots": settings.slots, "threads": settings.threads, "device": settings.device}
+    machine = {name: getattr(settings, name) for name in ("slots", "threads", "device")}
+    machine |= {"limit": allowed.share, "most": allowed.most}
     if as_json:
         return emit_json("plan", machine | {"rate": known.rate(), "cells": plans})
-    each_gets = f"{size(limit)} and {settings.threads} threads for each of {settings.slots} slots on {settings.device}"
+    each_gets = (
+        f"{size(allowed.share)} and {settings.threads} threads for each of {settings.slots} slots on {settings.device}"
+    )
     say(f"{each_gets}; seconds from {known.rate().source}")
     return _each(plans) if each else _table(plans)
 
@@ -75,7 +79,7 @@ def _wanted(db: Any, cells: tuple[str, ...], whole: bool, task: str, fields: dic
 
 
 def _table(plans: list[CellPlan]) -> None:
-    columns = ("cell", "shapes", "usual recipe", "bytes", "s/step", "s/epoch", "trial", "too large")
+    columns = ("cell", "shapes", "usual recipe", "bytes", "s/step", "s/epoch", "trial", "wait for room", "too large")
     rows = [
         (
             f"{cell.budget}/h{cell.horizon}",
@@ -85,11 +89,12 @@ def _table(plans: list[CellPlan]) -> None:
             _span([shape.step_s or 0.0 for shape in cell.fitting], _short),
             _span([shape.epoch_s or 0.0 for shape in cell.fitting], _short),
             _duration(cell.trial_s),
+            sum(shape.beyond_share for shape in cell.shapes),
             _names(cell.too_large),
         )
         for cell in plans
     ]
-    emit_table(columns, rows, right=("shapes", "s/step", "s/epoch", "trial"))
+    emit_table(columns, rows, right=("shapes", "s/step", "s/epoch", "trial", "wait for room"))
 
 
 def _each(plans: list[CellPlan]) -> None:

@@ -9,7 +9,7 @@ from fts.search.recipe import CannotFit
 from jobs.admission import admit, hold_reason, too_large
 from jobs.cli import main
 from jobs.commands.matrix import make_cells, write
-from jobs.plan import Known, plan_cell
+from jobs.plan import Allowed, Known, plan_cell
 from jobs.settings import Places
 from state import queries, transitions
 from state.db import open_database
@@ -36,10 +36,11 @@ def cell(places: Places, budget: str, **fields):
 
 
 def test_every_architecture_has_a_recipe_or_its_bytes(places: Places):
-    plan = plan_cell(places, Known(None, "cpu", 1), cell(places, "2B"), 10 * GiB, "cpu")
+    plan = plan_cell(places, Known(None, "cpu", 1), cell(places, "2B"), Allowed(9 * GiB, 10 * GiB), "cpu")
     assert len(plan.shapes) == len(plan.fitting) + len(plan.too_large)
     assert plan.fitting and plan.too_large
     assert all(shape.predicted_bytes <= 10 * GiB and shape.step_s for shape in plan.fitting)
+    assert any(shape.beyond_share and shape.predicted_bytes > 9 * GiB for shape in plan.fitting)
     assert all(shape.predicted_bytes > 10 * GiB and shape.step_s is None for shape in plan.too_large)
 
 
@@ -60,7 +61,7 @@ def test_seconds_come_from_recorded_trials_where_there_are_any(places: Places):
     transitions.finish_trial(db, claim, trial, "complete", "finished", value=0.6)
 
     known = Known(db, "cpu", 1)
-    plan = plan_cell(places, known, spec, 10 * GiB, "cpu")
+    plan = plan_cell(places, known, spec, Allowed(10 * GiB, 10 * GiB), "cpu")
     assert known.rate().source == "1 trials recorded here"
     assert (plan.windows.train, plan.windows.val, plan.epochs) == (1000, 200, 3.0)
     same = next(shape for shape in plan.shapes if shape.architecture == name)
