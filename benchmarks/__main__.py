@@ -1,6 +1,6 @@
 """`make bench`: measures this machine in one run and writes benchmarks/results.md, a row for every speed claim.
 
-python -m benchmarks [--full] [NAME ...]        NAME: trainer, overhead, memory, state, watchdog, checkpoint, monitor
+python -m benchmarks [--full] [NAME ...]        NAME: trainer, overhead, memory, state, pruning, monitor ...
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ PARTS = {
     "memory": "Predicted and measured peak memory",
     "state": "The database: transitions and reads with few and many rows",
     "watchdog": "What watching costs",
+    "pruning": "What pruning saves (`python -m benchmarks.pruning DB` for recorded curves)",
     "monitor": "What the monitor costs",
 }
 

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
 
 from fts.search.suggest import PastTrial
 
-# Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning, section 3
-ETA = 3  # keep the best third at each rung
-FIRST_RUNG = 3  # epochs; warm-up has hardly ended before
+
+@dataclass(frozen=True)
+class Halving:
+    """Asynchronous successive halving (Li et al. 2020, section 3), and shorter patience for trials that do not lead.
+
+    `python -m benchmarks.pruning DB` replays any of these on recorded curves; the numbers are in docs/LOG.md.
+    """
+
+    first_rung: int = 3  # epochs; before it nothing is judged
+    growth: int = 3  # each rung lies so many times later
+    keep: float = 1 / 3  # of the trials that came to a rung
+    startup: int = 0  # trials before this number are never ended
+    margin: float = 0.0  # of the objective: who is so close behind the line goes on
+    trailing: int | None = None  # epochs without improvement after which a trial that does not lead ends
+
+
+HALVING = Halving()
 STARTUP = 5  # trials whose epochs the median rule waits for
 
 
 def should_prune(
-    pruner: str, history: Sequence[PastTrial], number: int, epochs: dict[int, float], maximize: bool = False
+    pruner: str,
+    history: Sequence[PastTrial],
+    number: int,
+    epochs: dict[int, float],
+    maximize: bool = False,
+    rule: Halving = HALVING,
 ) -> str | None:
     """The reason to end trial `number` after its latest epoch, or None.
 
@@ -27,36 +47,57 @@ def should_prune(
     epoch = max(epochs)
     if pruner == "median":
         return _below_median(rivals, epochs, epoch, maximize)
-    return _below_rung(rivals, epochs, epoch, maximize)
+    if number < rule.startup:
+        return None
+    return _below_rung(rule, rivals, epochs, epoch, maximize) or _trailing(rule, rivals, epochs, epoch, maximize)
 
 
 def _below_median(rivals: list[PastTrial], epochs: dict[int, float], epoch: int, maximize: bool) -> str | None:
     """Optuna's median rule: the trial's best so far is worse than the median of the others at this epoch."""
     others = [past.epochs[epoch] for past in rivals if epoch in past.epochs]
-    if epoch < FIRST_RUNG or len(others) < STARTUP:
+    if epoch < HALVING.first_rung or len(others) < STARTUP:
         return None
     mine, middle = _best(epochs, epoch, maximize), median(others)
     return f"{mine:.4f} at epoch {epoch}, median {middle:.4f}" if _worse(mine, middle, maximize) else None
 
 
-def _below_rung(rivals: list[PastTrial], epochs: dict[int, float], epoch: int, maximize: bool) -> str | None:
-    """Asynchronous successive halving: at epochs 3, 9, 27 ... only the best third of those that came there goes on."""
-    if epoch not in rungs(epoch):
+def _below_rung(
+    rule: Halving, rivals: list[PastTrial], epochs: dict[int, float], epoch: int, maximize: bool
+) -> str | None:
+    """At each rung only the best share of the trials that came there goes on."""
+    if epoch not in rungs(epoch, rule):
         return None
     others = [_best(past.epochs, epoch, maximize) for past in rivals if max(past.epochs) >= epoch]
-    ranked = sorted([*others, _best(epochs, epoch, maximize)], reverse=maximize)
-    kept = len(ranked) // ETA
+    mine = _best(epochs, epoch, maximize)
+    ranked = sorted([*others, mine], reverse=maximize)
+    kept = int(len(ranked) * rule.keep + 1e-9)
     if kept == 0:  # too few came here to judge
         return None
-    mine, line = _best(epochs, epoch, maximize), ranked[kept - 1]
-    return f"{mine:.4f} at epoch {epoch}, the best third needs {line:.4f}" if _worse(mine, line, maximize) else None
+    line = ranked[kept - 1] + (-rule.margin if maximize else rule.margin)
+    told = f"{mine:.4f} at epoch {epoch}, the best {rule.keep:.0%} need {line:.4f}"
+    return told if _worse(mine, line, maximize) else None
 
 
-def rungs(up_to: int) -> list[int]:
-    found, rung = [], FIRST_RUNG
+def _trailing(
+    rule: Halving, rivals: list[PastTrial], epochs: dict[int, float], epoch: int, maximize: bool
+) -> str | None:
+    """It has stopped to improve behind the best trial: what patience is left would only confirm that."""
+    if rule.trailing is None or not rivals or epoch < rule.first_rung:
+        return None
+    mine = _best(epochs, epoch, maximize)
+    since = epoch - min(e for e, value in epochs.items() if value == mine)
+    leader = (max if maximize else min)(_best(past.epochs, max(past.epochs), maximize) for past in rivals)
+    if since < rule.trailing or not _worse(mine, leader, maximize):
+        return None
+    return f"{mine:.4f} after epoch {epoch}, not better for {since} epochs, the best trial has {leader:.4f}"
+
+
+def rungs(up_to: int, rule: Halving = HALVING) -> list[int]:
+    """The epochs at which trials are judged."""
+    found, rung = [], rule.first_rung
     while rung <= up_to:
         found.append(rung)
-        rung *= ETA
+        rung *= rule.growth
     return found
 
 

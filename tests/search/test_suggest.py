@@ -1,10 +1,7 @@
 """A search that was killed and resumed proposes what an undisturbed one would have."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from fts.search.prune import rungs, should_prune
 from fts.search.space import BadSpace, distributions
 from fts.search.suggest import PastTrial, rebuild_study, suggest
 
@@ -63,40 +60,3 @@ def test_a_senseless_distribution_is_named():
         distributions({"dropout": {"kind": "float", "low": 0.6, "high": 0.1}})
     with pytest.raises(BadSpace, match="kind is 'log'"):
         distributions({"lr": {"kind": "log", "low": 0.6, "high": 0.1}})
-
-
-def runs(*finals):
-    return [PastTrial(n, {}, "complete", v, {e: v + 1 / e for e in range(1, 28)}) for n, v in enumerate(finals)]
-
-
-def test_halving_keeps_the_best_third_at_each_rung():
-    rivals = runs(0.5, 0.6, 0.7, 0.8, 0.9)
-    hopeless = {e: 0.95 + 1 / e for e in (1, 2, 3)}
-    promising = {e: 0.4 + 1 / e for e in (1, 2, 3)}
-    assert "best third" in should_prune("halving", rivals, 5, hopeless)
-    assert should_prune("halving", rivals, 5, promising) is None
-    assert should_prune("halving", rivals, 5, hopeless | {4: 9.0}) is None, "between rungs nothing is decided"
-
-
-def test_maximizing_turns_the_rule_round():
-    rivals = runs(0.5, 0.6, 0.7, 0.8, 0.9)
-    assert should_prune("halving", rivals, 5, {3: 2.0}, maximize=True) is None
-    assert should_prune("halving", rivals, 5, {3: 0.1}, maximize=True)
-
-
-def test_the_median_rule_waits_for_enough_rivals():
-    assert should_prune("median", runs(0.5, 0.5), 2, {5: 9.0}) is None
-    assert "median" in should_prune("median", runs(0.5, 0.5, 0.6, 0.7, 0.8), 5, {5: 9.0})
-
-
-def test_rungs_grow_by_three():
-    assert rungs(30) == [3, 9, 27]
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(0.1, 2.0), min_size=0, max_size=12), st.sampled_from(["median", "halving"]))
-def test_later_trials_never_change_an_earlier_decision(finals, pruner):
-    epochs = {e: 1.0 + 1 / e for e in range(1, 10)}
-    earlier = runs(*finals)
-    later = [PastTrial(n + 50, {}, "complete", 0.1, dict.fromkeys(range(1, 28), 0.1)) for n in range(5)]
-    assert should_prune(pruner, earlier, 40, epochs) == should_prune(pruner, earlier + later, 40, epochs)

@@ -1,0 +1,219 @@
+"""What pruning saves and what it misses: recorded curves of an unpruned search, replayed in many random orders.
+
+python -m benchmarks.pruning DB [CELL ...] [--orders 200] [--all]       CELL: 2M/h1, or a job's number
+
+The trials of a random, unpruned search are exchangeable: any order is as likely as the one that ran. So each order is
+a search with another seed, and every pruner is asked, epoch by epoch, what it would have done (`should_prune` itself,
+no imitation). A trial that is not ended early runs as long as it ran: early stopping is in the record.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from statistics import mean, median
+
+from benchmarks import Row
+from fts.search.prune import HALVING, Halving, should_prune
+from fts.search.suggest import PastTrial
+
+FEWEST = 10  # trials of a pool
+ORDERS = 200
+SAME = 1e-9  # of the objective
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The curves of one unpruned search: for each trial the objective (smaller is better) after epochs 1, 2, ..."""
+
+    name: str
+    curves: tuple[tuple[float, ...], ...]
+
+    @property
+    def best(self) -> float:
+        return min(min(curve) for curve in self.curves)
+
+    @property
+    def epochs(self) -> int:
+        return sum(len(curve) for curve in self.curves)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One order of one pool under one rule."""
+
+    epochs: int
+    value: float  # best of the trials that were not ended early
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A rule over all orders. Regret: its best value minus the unpruned search's, in the objective."""
+
+    pool: str
+    rule: str
+    share: float  # mean epochs spent, of the unpruned search's
+    share_p95: float
+    reached: float  # of the orders that found the very best value
+    regret_median: float
+    regret_p95: float
+    regret_max: float
+    orders: int
+
+    def line(self) -> str:
+        return (
+            f"| {self.pool} | {self.rule} | {self.share:.1%} | {self.share_p95:.1%} | {self.reached:.1%} | "
+            f"{self.regret_median:.4f} | {self.regret_p95:.4f} | {self.regret_max:.4f} |"
+        )
+
+
+HEAD = "| pool | rule | epochs | p95 | same best | regret median | p95 | max |\n|---|---|---|---|---|---|---|---|"
+
+
+def rows(quick: bool = True) -> list[Row]:
+    """Epochs spent by each pruner on synthetic curves (`python -m benchmarks.pruning DB` for recorded ones)."""
+    pools = [synthetic(seed) for seed in range(3 if quick else 12)]
+    found = []
+    for name in ("none", "median", "halving"):
+        judged = [judge(pool, name, orders=30 if quick else ORDERS) for pool in pools]
+        missed = 1 - mean(j.reached for j in judged)
+        note = f"missed the best in {missed:.0%}, regret at most {max(j.regret_max for j in judged):.4f} nats"
+        orders = sum(j.orders for j in judged)
+        share = mean(j.share for j in judged)
+        found.append(Row(f"{name}, synthetic curves", 100 * share, "% of the epochs", repeats=orders, note=note))
+    return found
+
+
+def judge(pool: Pool, pruner: str, rule: Halving = HALVING, orders: int = ORDERS, name: str | None = None) -> Judged:
+    """Replays the pool under one rule in `orders` random orders, the same ones for every rule."""
+    runs = [replay(pool, order, pruner, rule) for order in shuffles(len(pool.curves), orders)]
+    shares = sorted(run.epochs / pool.epochs for run in runs)
+    regrets = sorted(run.value - pool.best for run in runs)
+    return Judged(
+        pool=pool.name,
+        rule=name or pruner,
+        share=mean(shares),
+        share_p95=quantile(shares, 0.95),
+        reached=mean(regret <= SAME for regret in regrets),
+        regret_median=median(regrets),
+        regret_p95=quantile(regrets, 0.95),
+        regret_max=regrets[-1],
+        orders=orders,
+    )
+
+
+def replay(pool: Pool, order: Sequence[int], pruner: str, rule: Halving = HALVING) -> Replay:
+    """One search: trial n is the pool's trial order[n]."""
+    history: list[PastTrial] = []
+    value, spent = float("inf"), 0
+    for number, k in enumerate(order):
+        curve = dict(enumerate(pool.curves[k], start=1))
+        ended = next((e for e in curve if should_prune(pruner, history, number, upto(curve, e), False, rule)), None)
+        seen = curve if ended is None else upto(curve, ended)
+        spent += len(seen)
+        if ended is None:
+            value = min(value, min(curve.values()))
+        history.append(PastTrial(number, {}, "complete" if ended is None else "pruned", None, seen))
+    return Replay(spent, value)
+
+
+def upto(curve: dict[int, float], epoch: int) -> dict[int, float]:
+    return {e: value for e, value in curve.items() if e <= epoch}
+
+
+def shuffles(n: int, orders: int) -> list[list[int]]:
+    return [random.Random(seed).sample(range(n), n) for seed in range(orders)]
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def candidates() -> dict[str, Halving]:
+    """The rules worth a look, by a name that says them."""
+    grid = product((1, 2, 3, 4), (2, 3, 4), (1 / 2, 1 / 3, 1 / 4), (0, 5), (0.0, 0.002), (None, 2, 3))
+    return {named(rule): rule for rule in (Halving(*values) for values in grid)}
+
+
+def named(rule: Halving) -> str:
+    said = [f"from {rule.first_rung}, x{rule.growth}, keep {rule.keep:.0%}"]
+    said += [f"first {rule.startup} free"] if rule.startup else []
+    said += [f"margin {rule.margin:g}"] if rule.margin else []
+    said += [f"trailing {rule.trailing}"] if rule.trailing is not None else []
+    return ", ".join(said)
+
+
+def pools(path: Path, cells: Sequence[str]) -> list[Pool]:
+    """The unpruned random searches of a database. Raises SystemExit with what was found instead."""
+    from fts.search.spec import CellSpec  # here, not above: synthetic curves need no database
+    from jobs.trial_run import past_trials
+    from state import queries
+    from state.db import open_database
+
+    found = []
+    db = open_database(path, readonly=True)
+    try:
+        for job in queries.jobs(db):
+            if job.kind != "cell" or (cells and not {f"{job.budget}/h{job.horizon}", str(job.id)} & set(cells)):
+                continue
+            spec = CellSpec.from_json(job.spec)
+            if (spec.pruner, spec.sampler) != ("none", "random"):
+                told = f"job {job.id} {job.experiment}: sampler {spec.sampler}, pruner {spec.pruner}"
+                print(f"left out: {told}; only random, unpruned trials can be put in another order", file=sys.stderr)
+                continue
+            sign = -1.0 if spec.objective == "val_auc" else 1.0
+            ended = [past for past in past_trials(db, spec, job.id) if past.status == "complete" and past.epochs]
+            curves = [tuple(sign * past.epochs[e] for e in sorted(past.epochs)) for past in ended]
+            if len(curves) >= FEWEST:
+                found.append(Pool(f"{job.budget}/h{job.horizon} (job {job.id})", tuple(curves)))
+            else:
+                print(f"left out: job {job.id} {job.experiment}: {len(curves)} complete trials", file=sys.stderr)
+    finally:
+        db.close()
+    if not found:
+        raise SystemExit(f"{path} has no cell with {FEWEST} complete trials of `--sampler random --pruner none`")
+    return found
+
+
+def synthetic(seed: int, trials: int = 50, epochs: int = 25, patience: int = 6) -> Pool:
+    """Curves that fall to a floor of their own, rise again by overfitting, and are noisy as a small validation set."""
+    rng = random.Random(f"pruning/{seed}")
+    curves = []
+    for _ in range(trials):
+        floor, speed, overfit = 0.39 + rng.expovariate(50), rng.lognormvariate(0.9, 0.5), rng.uniform(0.0, 0.004)
+        curve: list[float] = []
+        while len(curve) < epochs and (not curve or len(curve) - curve.index(min(curve)) <= patience):
+            e = len(curve) + 1
+            curve.append(floor + 0.3 * 2 ** -(e / speed * 2) + overfit * max(0, e - 2 * speed) + rng.gauss(0, 0.002))
+        curves.append(tuple(curve))
+    return Pool(f"synthetic {seed}", tuple(curves))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="replay pruners on the recorded curves of unpruned random searches")
+    parser.add_argument("db", type=Path, help="a database of fts; `fts db path` names it")
+    parser.add_argument("cells", nargs="*", metavar="CELL", help="2M/h1 or a job's number; default: every such cell")
+    parser.add_argument("--orders", type=int, default=ORDERS)
+    parser.add_argument("--all", action="store_true", help="all candidate rules, best trade-offs first")
+    parser.add_argument("--within", type=float, default=0.34, metavar="SHARE", help="of --all, those that cost less")
+    given = parser.parse_args()
+    print(HEAD)
+    known = pools(given.db, given.cells)
+    for pool in known:
+        print(f"{pool.name}: {len(pool.curves)} trials, {pool.epochs} epochs, best {pool.best:.4f}", file=sys.stderr)
+        for name in ("none", "median", "halving"):
+            print(judge(pool, name, orders=given.orders).line(), flush=True)
+    if given.all:
+        for pool in known:
+            tried = [judge(pool, "halving", rule, given.orders, name) for name, rule in candidates().items()]
+            cheap = sorted((j for j in tried if j.share <= given.within), key=lambda j: (-j.reached, j.regret_p95))
+            print("\n".join(j.line() for j in cheap[:25]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""A pruner decides from recorded epochs alone, and the replay of recorded searches judges it by them."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.pruning import Pool, judge, pools, replay, synthetic
+from fts.search.prune import Halving, rungs, should_prune
+from fts.search.spec import CellSpec
+from fts.search.suggest import PastTrial
+from state import transitions
+from tests.state.helpers import claimed, epoch, new_db, spec, started
+
+THIRD = Halving(first_rung=3, growth=3, keep=1 / 3)
+
+
+def runs(*finals):
+    return [PastTrial(n, {}, "complete", v, {e: v + 1 / e for e in range(1, 28)}) for n, v in enumerate(finals)]
+
+
+def test_halving_keeps_the_best_third_at_each_rung():
+    rivals = runs(0.5, 0.6, 0.7, 0.8, 0.9)
+    hopeless = {e: 0.95 + 1 / e for e in (1, 2, 3)}
+    promising = {e: 0.4 + 1 / e for e in (1, 2, 3)}
+    assert "the best 33% need" in should_prune("halving", rivals, 5, hopeless, rule=THIRD)
+    assert should_prune("halving", rivals, 5, promising, rule=THIRD) is None
+    assert should_prune("halving", rivals, 5, hopeless | {4: 9.0}, rule=THIRD) is None, (
+        "between rungs nothing is decided"
+    )
+
+
+def test_maximizing_turns_the_rule_round():
+    rivals = runs(0.5, 0.6, 0.7, 0.8, 0.9)
+    assert should_prune("halving", rivals, 5, {3: 2.0}, maximize=True, rule=THIRD) is None
+    assert should_prune("halving", rivals, 5, {3: 0.1}, maximize=True, rule=THIRD)
+
+
+def test_the_median_rule_waits_for_enough_rivals():
+    assert should_prune("median", runs(0.5, 0.5), 2, {5: 9.0}) is None
+    assert "median" in should_prune("median", runs(0.5, 0.5, 0.6, 0.7, 0.8), 5, {5: 9.0})
+
+
+def test_rungs_grow_by_a_factor():
+    assert rungs(30, THIRD) == [3, 9, 27]
+    assert rungs(30, Halving(first_rung=2, growth=4)) == [2, 8]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(0.1, 2.0), min_size=0, max_size=12), st.sampled_from(["median", "halving"]))
+def test_later_trials_never_change_an_earlier_decision(finals, pruner):
+    epochs = {e: 1.0 + 1 / e for e in range(1, 10)}
+    earlier = runs(*finals)
+    later = [PastTrial(n + 50, {}, "complete", 0.1, dict.fromkeys(range(1, 28), 0.1)) for n in range(5)]
+    assert should_prune(pruner, earlier, 40, epochs) == should_prune(pruner, earlier + later, 40, epochs)
+
+
+def test_a_trial_that_does_not_lead_and_has_stopped_to_improve_ends():
+    rivals, rule = runs(0.5, 0.6), replace(THIRD, trailing=2)
+    resting = {1: 0.9, 2: 0.7, 3: 0.58, 4: 0.6, 5: 0.61}
+    assert "not better for 2 epochs" in should_prune("halving", rivals, 2, resting, rule=rule)
+    assert should_prune("halving", rivals, 2, {e: v for e, v in resting.items() if e < 5}, rule=rule) is None
+    assert should_prune("halving", rivals, 2, resting, rule=THIRD) is None
+
+
+def test_the_trial_in_the_lead_keeps_all_its_patience():
+    leading = {1: 0.9, 2: 0.4, 3: 0.41, 4: 0.42, 5: 0.43, 6: 0.44}
+    assert should_prune("halving", runs(0.5, 0.6), 2, leading, rule=replace(THIRD, trailing=2)) is None
+
+
+def test_a_margin_keeps_who_is_close_behind_the_line():
+    rivals = runs(0.5, 0.6, 0.7, 0.8, 0.9)
+    close = {3: 0.6 + 1 / 3 + 0.01}
+    assert should_prune("halving", rivals, 5, close, rule=THIRD)
+    assert should_prune("halving", rivals, 5, close, rule=replace(THIRD, margin=0.02)) is None
+
+
+def test_the_first_trials_may_be_free():
+    rivals = runs(0.5, 0.6, 0.7, 0.8)
+    assert should_prune("halving", rivals, 4, {3: 2.0}, rule=replace(THIRD, startup=5)) is None
+    assert should_prune("halving", rivals, 4, {3: 2.0}, rule=THIRD)
+
+
+def test_a_search_that_is_not_pruned_costs_everything_and_misses_nothing():
+    pool = synthetic(0)
+    judged = judge(pool, "none", orders=5)
+    assert (judged.share, judged.reached, judged.regret_max) == (1.0, 1.0, 0.0)
+
+
+def test_a_replay_spends_what_its_pruner_let_run():
+    falling, flat = (0.9, 0.6, 0.5, 0.4), (1.0, 1.0, 1.0, 1.0)
+    pool = Pool("made", (falling, falling, *[flat] * 4))
+    run = replay(pool, range(6), "halving", THIRD)
+    assert run.value == 0.4
+    assert run.epochs == 4 + 4 + 4 * 3, "each flat one is ended at the first rung"
+
+
+def test_a_late_bloomer_is_a_miss_and_counts_as_one():
+    early, late = (0.6, 0.55, 0.5, 0.5), (0.9, 0.9, 0.9, 0.1)
+    pool = Pool("made", (*[early] * 5, late))
+    judged = judge(pool, "halving", THIRD, orders=40)
+    assert judged.reached < 0.5 and judged.regret_max == pytest.approx(0.4)
+
+
+def test_only_random_unpruned_searches_can_be_put_in_another_order(tmp_path):
+    db = new_db(tmp_path)
+    random_cell = spec(1, trials_wanted=12, spec=cell_spec("random", "none"))
+    pruned_cell = spec(3, trials_wanted=12, spec=cell_spec("tpe", "halving"))
+    transitions.enqueue(db, [random_cell, pruned_cell], "ada@lab")
+    for claim in (claimed(db), claimed(db)):
+        for number in range(12):
+            trial = started(db, claim, number)
+            for n in (1, 2):
+                transitions.record_epoch(db, claim, trial, epoch(n, val_loss=0.7 / n + number / 100))
+            transitions.finish_trial(db, claim, trial, "complete", "finished", value=0.35 + number / 100, best_epoch=2)
+    db.close()
+    (pool,) = pools(tmp_path / "outputs" / "fts.db", [])
+    assert len(pool.curves) == 12 and pool.curves[1] == pytest.approx((0.71, 0.36))
+    with pytest.raises(SystemExit, match="no cell with 10 complete trials"):
+        pools(tmp_path / "outputs" / "fts.db", ["2M/h3"])
+
+
+def cell_spec(sampler: str, pruner: str) -> dict[str, Any]:
+    cell = CellSpec(
+        "phase6a_2M_h1_threshold_1pct", "2M", 1, "threshold_1pct", "a25", "SPX.dataset.a25", "0" * 32, 12, 2, {},
+        sampler=sampler, pruner=pruner,
+    )  # fmt: skip
+    return cell.to_json()
