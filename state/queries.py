@@ -24,8 +24,10 @@ from state.values import (
     Opening,
     RunningChild,
     Sample,
+    SeenForecast,
     Snapshot,
     Trial,
+    Verb,
     Worker,
 )
 
@@ -55,6 +57,7 @@ def snapshot(db: Database, user: str | None = None) -> Snapshot:
             queue_paused_reason=paused["reason"] if paused else None,
             last_key_at=last_key_at(db, user) if user else None,
             margins=margins(db),
+            seen=seen_forecast(db, user) if user else None,
         )
 
 
@@ -312,6 +315,27 @@ def last_key_at(db: Database, user: str) -> float | None:
     """When this user last pressed a key in a monitor, or acknowledged."""
     row = flag(db, f"last_key:{user}")
     return None if row is None else float(row["at"])
+
+
+def seen_forecast(db: Database, user: str, before: float | None = None) -> SeenForecast | None:
+    """What this user was told when they last acknowledged the whole (by `before`); None: never, or no end was known."""
+    told = EventRow.select(EventRow.data).where(EventRow.verb == Verb.ACKNOWLEDGED, EventRow.who == user)
+    if before is not None:
+        told = told.where(EventRow.at <= before)
+    for row in db.rows(told.order_by(EventRow.id.desc()).limit(20)):  # those between were of single jobs
+        if "forecast" in (data := json.loads(row["data"])):
+            return _to_forecast(data["forecast"])
+    return None
+
+
+def _to_forecast(data: Any) -> SeenForecast | None:
+    """None for one that cannot be read: it was not written by us, and a look must not fail for it."""
+    try:
+        jobs = tuple(int(job) for job in data["jobs"])
+        paces = {str(name): float(pace) for name, pace in data["paces"].items()}
+        return SeenForecast(float(data["taken_at"]), float(data["finish_at"]), jobs, paces, int(data["slots"]))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def data_version(db: Database) -> int:

@@ -54,7 +54,18 @@ def rebuild(db: Database, when: float, user: str | None = None) -> Snapshot:
             samples=_samples_at(db, crew, when),
             queue_paused=paused,
             queue_paused_reason=reason,
+            last_key_at=_last_key_at(db, when, now.last_key_at, user),
+            seen=queries.seen_forecast(db, user, before=when) if user else None,
         )
+
+
+def _last_key_at(db: Database, when: float, last: float | None, user: str | None) -> float | None:
+    """Keys leave no event each: of a key pressed after `when` the user's event before it stands for the one before."""
+    if user is None or last is None or last <= when:
+        return last
+    query = EventRow.select(fn.MAX(EventRow.at)).where(EventRow.who == user, EventRow.at <= when)
+    at = query.scalar(db)
+    return None if at is None else float(at)
 
 
 def _first_old(since: Iterable[Event]) -> dict[int, dict[str, Any]]:

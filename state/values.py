@@ -263,10 +263,22 @@ class Snapshot:
     queue_paused_reason: str | None
     last_key_at: float | None  # when this user last pressed a key in a monitor, or acknowledged
     margins: tuple[Margin, ...] = ()  # of each cell that could be compared with a baseline, by job
+    seen: SeenForecast | None = None  # what this user was told when they last acknowledged everything
 
     def margin(self, job_id: int) -> Margin | None:
         """How far a cell is ahead of the best baseline; None while it cannot be said."""
         return next((margin for margin in self.margins if margin.job_id == job_id), None)
+
+
+@dataclass(frozen=True)
+class SeenForecast:
+    """When the work was expected to be done, as a person saw it and acknowledged it."""
+
+    taken_at: float
+    finish_at: float
+    jobs: tuple[int, ...]  # that the forecast was of: what is put in line later is no slip
+    paces: dict[str, float] = field(default_factory=dict)  # seconds per trial of each size, as judged then
+    slots: int = 1
 
 
 @dataclass(frozen=True)

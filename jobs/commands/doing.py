@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from jobs.glance.eta import as_data, told
 from jobs.person import this_person
 from state.errors import StateError, WrongStatus
 from state.values import Change
@@ -93,7 +94,13 @@ def redo(db: Any, ids: Ids, who: str | None, dry_run: bool, n: int = 1) -> Chang
 
 
 def acknowledge(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return _transitions().acknowledge(db, who or this_person(), ids or None, dry_run=dry_run)
+    """All of it, with what the person is told about the end; or some jobs, which says nothing about the end."""
+    from state import queries
+
+    who = who or this_person()
+    seen = None if ids else told(queries.snapshot(db))
+    forecast = None if seen is None else as_data(seen)
+    return _transitions().acknowledge(db, who, ids or None, dry_run=dry_run, forecast=forecast)
 
 
 def unseal(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:

@@ -7,12 +7,13 @@ at its start, from what had ended by then, and counted as held when its real dur
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.glance.words import trials_ended
-from state.values import Job, JobStatus, Snapshot
+from jobs.glance.words import spell, trials_ended
+from state.values import Job, JobStatus, SeenForecast, Snapshot
 
 # Hours per cell of 50 trials of the earlier scripts (median of what it really took): only their ratios are used.
 COST = {"tiny": 0.01, "2M": 0.37, "20M": 1.6, "200M": 13.0, "2B": 40.0}
@@ -54,13 +55,18 @@ class Forecast:
 
 def forecast(snapshot: Snapshot, now: float) -> Forecast:
     """The forecast for every job that is running or may run."""
-    slots = max(sum(worker.slots for worker in snapshot.workers if worker.status == "running"), 1)
     held, judged = track_record(snapshot.jobs)
+    return _forecast(snapshot, snapshot.jobs, now, held, judged)
+
+
+def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, judged: int) -> Forecast:
+    """Of `jobs`, with the workers and the history of the whole snapshot."""
+    slots = slots_of(snapshot)
     ends: dict[int, float] = {}
     free = [0.0] * slots  # seconds until each slot is free
     spread: dict[str, float] = {}  # seconds of standard deviation, summed within a budget: its error is shared
     unknown = False
-    for job in snapshot.jobs:
+    for job in jobs:
         if job.status is JobStatus.RUNNING or _may_run(job):
             pace = pace_of(job.budget, snapshot.jobs, now)
             if pace is None:
@@ -77,6 +83,74 @@ def forecast(snapshot: Snapshot, now: float) -> Forecast:
     sd_log = math.sqrt(sum(sd * sd for sd in spread.values())) / total if total else 0.0
     low, high = total * math.exp(-Z80 * sd_log), total * math.exp(Z80 * sd_log)
     return Forecast(now + total, now + low, now + high, held, judged, ends)
+
+
+def slots_of(snapshot: Snapshot) -> int:
+    """Jobs that run at once; one where no worker is there to say."""
+    return max(sum(worker.slots for worker in snapshot.workers if worker.status == "running"), 1)
+
+
+# ---------------------------------------------------------------- what was said before
+
+
+@dataclass(frozen=True)
+class Slip:
+    """How much later the same work will be done than a person was told."""
+
+    then: SeenForecast
+    finish_at: float  # of the work that `then` was about, as it looks now
+    part: float  # of what was left then: 0.33 is a third longer
+    cause: str  # what has changed, in words; empty: nothing but time without work
+
+
+JOBS_REMEMBERED = 5000  # of a forecast; they stand in the event that keeps it
+
+
+def told(snapshot: Snapshot) -> SeenForecast | None:
+    """What someone who looks at this snapshot is told about the end, to be kept when they acknowledge it."""
+    found = _forecast(snapshot, snapshot.jobs, snapshot.taken_at, 0, 0)
+    if found.finish_at is None:
+        return None
+    of = tuple(found.seconds_left)[:JOBS_REMEMBERED]
+    budgets = {job.budget for job in snapshot.jobs if job.id in found.seconds_left}
+    paces = {budget: pace_of(budget, snapshot.jobs, snapshot.taken_at) for budget in sorted(budgets)}
+    seconds = {budget: round(pace.seconds, 3) for budget, pace in paces.items() if pace is not None}
+    return SeenForecast(snapshot.taken_at, found.finish_at, of, seconds, slots_of(snapshot))
+
+
+def slip(snapshot: Snapshot, now: float) -> Slip | None:
+    """The slip since `snapshot.seen`; None without such a forecast, or when its work has ended or cannot be judged."""
+    then = snapshot.seen
+    if then is None or then.finish_at <= then.taken_at:
+        return None
+    known = set(then.jobs)
+    found = _forecast(snapshot, [job for job in snapshot.jobs if job.id in known], now, 0, 0)
+    if found.finish_at is None:
+        return None
+    part = (found.finish_at - then.finish_at) / (then.finish_at - then.taken_at)
+    return Slip(then, found.finish_at, part, _cause(snapshot, then, now))
+
+
+def _cause(snapshot: Snapshot, then: SeenForecast, now: float) -> str:
+    if (slots := slots_of(snapshot)) < then.slots:
+        return f"{slots} of {then.slots} slots left"
+    slower = []
+    for budget, before in then.paces.items():
+        pace = pace_of(budget, snapshot.jobs, now)
+        if pace is not None and before > 0 and pace.seconds > 1.1 * before:
+            slower.append((pace.seconds / before, budget, pace.seconds, before))
+    if not slower:
+        return ""
+    _, budget, after, before = max(slower)
+    return f"a {budget} trial takes {spell(after)}, not {spell(before)}"
+
+
+def as_data(seen: SeenForecast) -> dict[str, object]:
+    """The forecast as the event of an acknowledgement keeps it."""
+    return dataclasses.asdict(seen) | {"jobs": list(seen.jobs)}
+
+
+# ---------------------------------------------------------------- pace
 
 
 def pace_of(budget: str, jobs: Sequence[Job], now: float) -> Pace | None:

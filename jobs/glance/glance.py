@@ -11,7 +11,7 @@ from typing import Any
 
 from jobs.glance import words
 from jobs.glance.away import NOW, Away, Night, away, night
-from jobs.glance.eta import Forecast, forecast
+from jobs.glance.eta import Forecast, forecast, slip
 from jobs.glance.verbs import GUARDED
 from jobs.glance.verdict import Verdict, Word, is_live, judge
 from state.values import Event, Snapshot
@@ -95,6 +95,7 @@ def as_dict(glance: Glance) -> dict[str, Any]:
             {"verdict": str(c.word), "reason": c.reason, "key": c.key, "job": c.job_id} for c in glance.verdict.concerns
         ],
         "finish": {"at": eta.finish_at, "low": eta.low, "high": eta.high, "held": eta.held, "judged": eta.judged},
+        "acknowledged": _acknowledged(glance),
         "away": None
         if away_ is None
         else {
@@ -113,6 +114,15 @@ def as_dict(glance: Glance) -> dict[str, Any]:
         },
         "read_age_s": glance.read_age_s,
     }
+
+
+def _acknowledged(glance: Glance) -> dict[str, Any] | None:
+    """The finish this person was told when they last acknowledged, and how far the same work has slipped since."""
+    then = glance.snapshot.seen
+    if then is None:
+        return None
+    found = slip(glance.snapshot, glance.now)
+    return {"at": then.taken_at, "finish_at": then.finish_at, "slipped": None if found is None else found.part}
 
 
 def plain(line: Line) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from jobs.glance import words
+from jobs.glance.eta import slip
 from jobs.glance.gaps import gaps
 from jobs.glance.verbs import FAILED, GUARDED, RETRIED, WORKER_LOST, guard_since
 from state.values import Cause, Job, JobStatus, Snapshot, Verb, Worker
@@ -39,6 +40,8 @@ class Limits:
     crash_loop: int = 3  # workers lost within an hour
     stuck_epochs: float = 5.0  # no epoch for this many times the usual one
     stuck_at_least_s: float = 15 * 60.0
+    slipped: float = 0.25  # of what was left when the end was last acknowledged
+    slipped_at_least_s: float = 5 * 60.0
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,24 @@ def _look(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
     yield from _stuck(snapshot, now, limits)
     yield from _slept(snapshot, now)
     yield from _nobody_works(snapshot, now, limits)
+    yield from _slipped(snapshot, now, limits)
+
+
+def _slipped(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
+    """The same work will be done much later than this person was told when they last pressed `a`."""
+    found = slip(snapshot, now)
+    if found is None or found.part <= limits.slipped:
+        return
+    late = found.finish_at - found.then.finish_at
+    if late < limits.slipped_at_least_s:
+        return
+    before, after = words.when(found.then.finish_at, now), words.when(found.finish_at, now)
+    why = f": {found.cause}" if found.cause else ""
+    told = words.when(found.then.taken_at, now)
+    reason = (
+        f"finish slipped {before} → {after}, {words.spell(late)} ({found.part:.0%}) since seen {told}{why} (a seen)"
+    )
+    yield Concern(Word.LOOK, reason, f"finish slipped by {words.spell(late)}, was {before}", "a")
 
 
 def _slept(snapshot: Snapshot, now: float) -> Iterator[Concern]:

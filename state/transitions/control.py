@@ -7,6 +7,7 @@ carries the way back for the whole action (state.transitions.undo).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from peewee import SQL, IntegrityError, ModelSelect, fn
 
@@ -320,8 +321,17 @@ def note(db: Database, text: str, job_id: int | None = None, who: str | None = N
     return Change(f"noted: {text[:80]}", event_id, () if job_id is None else (job_id,))
 
 
-def acknowledge(db: Database, user: str, job_ids: Iterable[int] | None = None, dry_run: bool = False) -> Change:
-    """This user has seen the ended jobs (None: all of them); also counts as a key pressed."""
+def acknowledge(
+    db: Database,
+    user: str,
+    job_ids: Iterable[int] | None = None,
+    dry_run: bool = False,
+    forecast: dict[str, Any] | None = None,
+) -> Change:
+    """This user has seen the ended jobs (None: all of them); also counts as a key pressed.
+
+    `forecast` is what they were told about the end (values.SeenForecast as a dictionary); the event keeps it.
+    """
     with transaction(db, dry_run):
         unseen = JobRow.select(JobRow.id).where(
             JobRow.acknowledged_at.is_null(), JobRow.status.in_(["done", "failed", "cancelled"])
@@ -330,11 +340,12 @@ def acknowledge(db: Database, user: str, job_ids: Iterable[int] | None = None, d
             unseen = unseen.where(JobRow.id.in_(_listed(job_ids)))
         seen = [row["id"] for row in db.rows(unseen)]
         touch_key(db, user)
-        if not seen:
+        if not seen and forecast is None:
             return Change("nothing to acknowledge", None, (), dry_run)
         JobRow.update(acknowledged_at=db.now()).where(JobRow.id.in_(seen)).execute(db)
-        message = f"{numbers(seen)} acknowledged"
-        event_id = emit(db, Verb.ACKNOWLEDGED, user, message, data={"jobs": seen})
+        message = f"{numbers(seen)} acknowledged" if seen else "forecast acknowledged, nothing had ended"
+        data = {"jobs": seen} | ({"forecast": forecast} if forecast is not None else {})
+        event_id = emit(db, Verb.ACKNOWLEDGED, user, message, data=data)
     return Change(message, None if dry_run else event_id, tuple(seen), dry_run)
 
 

@@ -337,3 +337,37 @@ def test_a_move_by_one_reads_only_its_neighbours_and_still_lands_right(db: Datab
     change = transitions.move(db, [20], to)
     assert line(db) == expected
     assert change.message == f"job 20 moved to place {expected.index(20) + 1}"
+
+
+FORECAST = {"taken_at": 10.0, "finish_at": 99.0, "jobs": [1], "paces": {"2M": 3.5}, "slots": 1}
+
+
+def test_an_acknowledgement_keeps_what_its_user_was_told_about_the_end(db: Database) -> None:
+    enqueued(db)
+    transitions.acknowledge(db, "ada", forecast=FORECAST)
+    seen = queries.snapshot(db, "ada").seen
+    assert seen is not None and (seen.finish_at, seen.jobs, seen.paces) == (99.0, (1,), {"2M": 3.5})
+    assert queries.snapshot(db, "eve").seen is None
+    transitions.acknowledge(db, "ada", [1])  # one job: nothing was said about the end
+    transitions.acknowledge(db, "ada", forecast=FORECAST | {"finish_at": 120.0})
+    latest = queries.snapshot(db, "ada").seen
+    assert latest is not None and latest.finish_at == 120.0
+
+
+def test_a_past_moment_shows_the_forecast_that_was_acknowledged_then(db: Database) -> None:
+    enqueued(db)
+    clock = db.now() - 1000
+    db.now = lambda: clock  # type: ignore[method-assign]
+    transitions.acknowledge(db, "ada", forecast=FORECAST)
+    clock += 500
+    transitions.acknowledge(db, "ada", forecast=FORECAST | {"finish_at": 120.0})
+    seen = queries.snapshot_at(db, clock - 100, "ada").seen
+    assert seen is not None and seen.finish_at == 99.0
+    assert queries.snapshot_at(db, clock - 600, "ada").seen is None
+
+
+@pytest.mark.parametrize("odd", [{}, {"finish_at": "soon"}, {"jobs": 7}, {"paces": [1]}, {"jobs": ["x"]}])
+def test_a_forecast_that_cannot_be_read_is_none(db: Database, odd: dict[str, Any]) -> None:
+    enqueued(db)
+    transitions.acknowledge(db, "ada", forecast=(FORECAST | odd) if odd else {"x": 1})
+    assert queries.snapshot(db, "ada").seen is None
