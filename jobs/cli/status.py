@@ -28,10 +28,11 @@ EVENTS_OF_AN_ABSENCE = 20_000
 @click.option("--plain", "form", flag_value="plain", help="sentences without glyphs, for screen readers")
 @click.option("--json", "form", flag_value="json", help="one JSON object, with schema and taken_at")
 @click.option("--since", metavar="TIME", help="what happened since 10h, 2d, a date, or `last` (your last key press)")
+@click.option("--at", metavar="TIME", help="as it was: 03:12, 10h (ago), 2026-11-20 22:00")
 @click.option("--exit-code", is_flag=True, help="10 LOOK, 11 ACT, 12 IDLE, 13 BLIND; 0 is WELL")
-def status(form: str | None, since: str | None, exit_code: bool) -> int:
+def status(form: str | None, since: str | None, at: str | None, exit_code: bool) -> int:
     """Is all well, when is it done, what happened while you were away."""
-    glance = look(since)
+    glance = look(since, at)
     if form == "json":
         jobs = [brief(job) | {"margin": glance.snapshot.margin(job.id)} for job in glance.snapshot.jobs]
         emit_json("status", glances.as_dict(glance) | {"jobs": jobs}, glance.snapshot.taken_at)
@@ -46,24 +47,34 @@ def status(form: str | None, since: str | None, exit_code: bool) -> int:
     return EXIT_CODES[glance.verdict.word] if exit_code else 0
 
 
-def look(since: str | None) -> glances.Glance:
-    """The glance at this moment. Raises NothingThere without a database."""
+def look(since: str | None, at: str | None = None) -> glances.Glance:
+    """The glance at this moment, or at a past one. Raises NothingThere without a database."""
     if not here().db.exists():
         raise NothingThere(
             f"there is no study at {here().db} (looked at --db, $FTS_DB, ./outputs); "
             "`fts enqueue --matrix` creates it, `fts demo` shows how it goes"
         )
+    when = None if at is None else since_of(at)
     db = open_database(here().db, readonly=True, check=False)
     try:
-        snapshot = clean_snapshot(queries.snapshot(db, user=this_person()))
+        user = this_person()
+        found = queries.snapshot(db, user) if when is None else queries.snapshot_at(db, when, user)
+        snapshot = clean_snapshot(found)
         began = None if since in (None, "last") else since_of(str(since))
         began = snapshot.last_key_at if began is None else began
-        journal = events_of(db, began, snapshot.events)
+        journal = snapshot.events if when is not None else events_of(db, began, snapshot.events)
     finally:
         db.close()
     now = snapshot.taken_at
-    title = here().outputs.parent.name
-    return glances.look(snapshot, now, since=began, title=title, events=journal, read_age_s=max(0.0, time.time() - now))
+    return glances.look(
+        snapshot,
+        now,
+        since=began,
+        title=here().outputs.parent.name,
+        events=journal,
+        read_age_s=max(0.0, time.time() - now) if when is None else 0.0,
+        mode="" if when is None else f"REPLAY {words.when(when, time.time())}",
+    )
 
 
 def events_of(db: Database, since: float | None, latest: tuple[Event, ...]) -> tuple[Event, ...]:

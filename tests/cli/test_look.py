@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import re
 from pathlib import Path
 
@@ -224,6 +225,25 @@ def test_status_gives_the_verdict_as_word_and_as_exit_code(fts, db: Database, ma
 def _all_done(db: Database) -> None:
     for _ in range(4):
         finished_cell(db)
+
+
+def test_status_shows_a_past_moment_and_says_that_it_does(fts, db: Database):
+    failed_cell(db, "out of luck")
+    past = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() - 3600))
+    shown = fts("status", "--at", past)
+    assert shown.code == 0
+    assert "REPLAY" in shown.out
+    assert "failed" not in shown.out
+    assert fts("status", "--at", "yesterdayish").code == 2
+
+
+def test_what_was_acknowledged_about_the_end_is_in_the_status(fts, db: Database):
+    finished_cell(db)
+    assert json.loads(fts("status", "--json").out)["status"]["acknowledged"] is None
+    assert fts("ack").code == 0
+    seen = json.loads(fts("status", "--json").out)["status"]["acknowledged"]
+    assert seen["finish_at"] > seen["at"]
+    assert abs(seen["slipped"]) < 1
 
 
 def test_plain_status_is_sentences_for_a_screen_reader(fts, db: Database):

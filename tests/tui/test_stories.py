@@ -148,6 +148,16 @@ async def test_acknowledging_settles_the_failure(db_path):
         await until(lambda: not any("20M/h3 failed" in reason for reason in concerns()), pilot)
 
 
+async def test_acknowledging_keeps_what_was_said_about_the_end(db_path):
+    async with monitor(db_path) as (app, pilot):
+        assert app.snapshot.seen is None
+        await press(pilot, "a")
+        await until(lambda: app.snapshot.seen is not None, pilot)
+        assert app.snapshot.seen.finish_at == pytest.approx(app.view().glance.forecast.finish_at, rel=1e-3)
+        running = app.snapshot.jobs[0].id
+        assert running in app.snapshot.seen.jobs
+
+
 async def test_a_note_goes_into_the_journal(db_path):
     async with monitor(db_path) as (app, pilot):
         await press(pilot, "m", *"warmer", "enter")
