@@ -17,7 +17,7 @@ from fts.training.memory import CannotFit, Estimate, Plan, Recipe, Shape
 
 __all__ = [
     "CannotFit", "Estimate", "Plan", "Recipe", "Shape", "cell_shape", "fitted", "model_config", "plan_for",
-    "plan_recipe", "predict", "shrunk",
+    "plan_recipe", "precisions", "predict", "shrunk",
 ]  # fmt: skip
 
 # tier -> features of a day; here as numbers because fts.features would load pandas and TA-Lib (a test compares them)
@@ -26,12 +26,24 @@ FEATURES = {"a20": 20, "a25": 25, "c": 33}
 
 def plan_recipe(cell: CellSpec, architecture: str, limit: int, device: str) -> Plan:
     """The fastest recipe for one architecture of a cell within `limit` bytes; raises CannotFit with the bytes."""
-    return plan_for(_config(cell, architecture), cell.effective_batch, limit, device)
+    return plan_for(_config(cell, architecture), cell.effective_batch, limit, device, cell.precision)
 
 
-def plan_for(config: ModelConfig, effective_batch: int, limit: int, device: str) -> Plan:
+def plan_for(config: ModelConfig, effective_batch: int, limit: int, device: str, precision: str = "auto") -> Plan:
     """The same for a model's configuration."""
-    return memory.plan(shape_of(config), effective_batch, limit, device, good_at_bf16(device))
+    return memory.plan(shape_of(config), effective_batch, limit, device, precisions(precision, device))
+
+
+def precisions(wanted: str, device: str) -> tuple[str, ...]:
+    """What the matrix products may compute in, the preferred first; weights and optimizer stay fp32 in all of them.
+
+    auto: bf16 on a GPU that is good at it; on a processor that is, fp32 as long as it fits.
+    """
+    if wanted != "auto":
+        return (wanted,)
+    if not good_at_bf16(device):
+        return ("fp32",)
+    return ("bf16",) if device == "cuda" else ("fp32", "bf16")
 
 
 def predict(config: ModelConfig, recipe: Recipe, device: str) -> Estimate:
@@ -100,12 +112,13 @@ def _config(cell: CellSpec, architecture: str) -> ModelConfig:
 
 @lru_cache(maxsize=4)
 def good_at_bf16(device: str) -> bool:
-    """Has the processor bf16 matrix units, or the first GPU compute capability 8? AVX-512's bf16 alone does not pay."""
+    """Has the processor products in bf16 (twice as fast, docs/LOG.md), or the first GPU compute capability 8?"""
     if device == "cpu":
         try:
-            return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+            flags = Path("/proc/cpuinfo").read_text()
         except OSError:
             return False
+        return "amx_bf16" in flags or "avx512_bf16" in flags
     if device != "cuda":
         return False
     import pynvml  # here, not above: only machines with a GPU need it

@@ -57,6 +57,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "sampler": ("tpe", "gp", "random"),
     "pruner": ("none", "median", "halving"),
     "norm": ("revin", "none"),
+    "precision": ("auto", "fp32", "bf16"),
 }
 
 
@@ -91,6 +92,7 @@ class CellSpec:
     stride: int = 5
     norm: str = "revin"
     channel_independent: bool = False
+    precision: str = "auto"  # of the matrix products; auto: what the memory plan chooses on this machine
     min_positives: int = 30  # fewer positives in validation are refused (lesson 1)
     max_steps: int | None = None  # stop a trial after so many optimizer steps
     split: dict[str, Any] = field(default_factory=dict)  # empty: the default of fts.data.splits
@@ -192,7 +194,7 @@ def effective_config(cell: CellSpec, params: dict[str, Any]) -> dict[str, Any]:
 BASELINE_FIELDS = ("data_md5", "tier", "task", "horizon", "context", "split", "cv")
 TRIAL_FIELDS = (
     *BASELINE_FIELDS, "epochs", "max_steps", "objective", "loss", "focal_gamma", "pos_weight", "patience", "min_delta",
-    "effective_batch", "grad_clip", "patch", "stride", "norm", "channel_independent",
+    "effective_batch", "grad_clip", "patch", "stride", "norm", "channel_independent", "precision",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ of fresh processes (VmHWM of two optimizer steps and a validation pass); `python
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
@@ -163,15 +163,17 @@ def shape_of(
     )
 
 
-def plan(shape: Shape, effective_batch: int, limit: int, device: str = "cpu", bf16: bool = False) -> Plan:
+def plan(
+    shape: Shape, effective_batch: int, limit: int, device: str = "cpu", precisions: Sequence[str] = ("fp32",)
+) -> Plan:
     """The fastest recipe whose bytes stay within `limit`, tried from fast to lean.
 
-    bf16: the hardware is good at it; then a GPU computes in it from the start (master weights stay fp32), a CPU only
-    when nothing else fits. The optimizer changes only when no recipe with AdamW fits, because it changes results.
+    precisions: those to try, the first one with every recipe before the next. The optimizer changes only when no recipe
+    with AdamW fits, because it changes results.
     Raises CannotFit with the bytes of the leanest recipe.
     """
     leanest: Plan | None = None
-    for recipe in recipes(shape, effective_batch, device, bf16):
+    for recipe in recipes(shape, effective_batch, device, precisions):
         found = Plan(recipe, estimate(shape, recipe, device))
         if found.estimate.total <= limit:
             return found
@@ -181,11 +183,10 @@ def plan(shape: Shape, effective_batch: int, limit: int, device: str = "cpu", bf
     raise CannotFit(leanest.estimate.total, limit, leanest.recipe)
 
 
-def recipes(shape: Shape, effective_batch: int, device: str = "cpu", bf16: bool = False) -> Iterator[Recipe]:
+def recipes(
+    shape: Shape, effective_batch: int, device: str = "cpu", precisions: Sequence[str] = ("fp32",)
+) -> Iterator[Recipe]:
     """Every recipe worth trying, in the order to try them."""
-    precisions = ["fp32"]
-    if bf16:
-        precisions = ["bf16"] if device == "cuda" else ["fp32", "bf16"]
     for precision in precisions:
         usual = [
             Recipe(micro, effective_batch, checkpointed, precision=precision)

@@ -111,6 +111,10 @@ CELL_OPTIONS = (
     click.option("--patch", type=int),
     click.option("--stride", type=int),
     click.option("--norm", help="revin or none  [default: revin]"),
+    click.option(
+        "--precision",
+        help="of the matrix products: fp32, bf16, or auto: what this machine is good at  [default: auto]",
+    ),
     click.option("--channel-independent", is_flag=True, default=None, help="read every feature by itself"),
     click.option("--cv", metavar="walk-forward:N", help="judge each trial on N purged folds instead of one split"),
     click.option("--min-positives", type=int, help="refuse fewer in validation  [default: 30]"),
