@@ -1,0 +1,32 @@
+"""Draws the figures of the report, by what they show: single cells, searches, sizes; all in one look.
+
+Each drawing function takes a Group (and what else it needs) and returns a matplotlib Figure, or None when there is
+nothing to draw. `write_figure` saves the SVG (for the page) and the PNG twin.
+"""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from fts.analysis.figures import cells, searches, sizes
+from fts.analysis.figures.look import look, write_figure
+from fts.analysis.study import StudyData
+from fts.analysis.summary import Group
+
+__all__ = ["draw_all", "look", "write_figure"]
+
+
+def draw_all(study: StudyData, group: Group) -> dict[str, Figure]:
+    """Every figure that these data allow, by name, in the order of the report."""
+    with look():
+        drawn = {
+            "results": cells.results_matrix(group),
+            "learning_curves": cells.learning_curves(study, group),
+            "scaling": sizes.scaling_curves(group),
+            "calibration": cells.calibration(group),
+            "hyperparameters": searches.hyperparameters(study, group),
+            "importance": searches.importance(group),
+            "depth_width": searches.depth_width(study, group),
+            "cost": cells.cost(group),
+        }
+    return {name: figure for name, figure in drawn.items() if figure is not None}

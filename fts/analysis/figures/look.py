@@ -1,0 +1,99 @@
+"""The look all figures share: small, quiet, readable without colour and by the colour-blind; and how they are saved."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fts.analysis.summary import Group
+
+INK, GREY, PALE = "#1f2328", "#6e7781", "#d8dee4"
+# Okabe and Ito's palette, safe for the colour-blind; the marker says the same once more
+HORIZON_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+HORIZON_MARKERS = ("o", "s", "^", "D", "v")
+BASELINE = "#8c6d1f"
+LOOK: Any = {  # matplotlib types its keys as one literal of 300 names
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "sans-serif"],
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 7.5,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+    "text.color": INK,
+    "text.parse_math": False,  # a name with a dollar sign is a name
+    "svg.fonttype": "none",  # text stays text: searchable, and read aloud
+    "figure.constrained_layout.use": True,
+    "axes.unicode_minus": True,
+}
+WIDTH = 7.4  # inches
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """The common look, for whoever draws one more figure."""
+    with mpl.rc_context(LOOK):
+        yield
+
+
+def write_figure(figure: Figure, folder: Path, name: str) -> str:
+    """Writes {name}.svg and {name}.png into `folder`; returns the SVG as an element for a page (no prolog, own ids)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with look(), mpl.rc_context({"svg.hashsalt": name}):  # equal data give equal bytes, and no two figures share ids
+        figure.savefig(folder / f"{name}.png", dpi=170, facecolor="white", metadata={"Software": None})
+        figure.set_layout_engine("none")  # the layout just found holds for the SVG too
+        out = io.StringIO()
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = out.getvalue()
+    (folder / f"{name}.svg").write_text(svg)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    return re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\1{name}-", svg)
+
+
+def grid(group: Group, height: float, sharey: bool) -> tuple[Figure, dict[tuple[str, int], Axes]]:
+    budgets, horizons = group.budgets, group.horizons
+    figure = Figure(figsize=(WIDTH, 0.4 + height * len(budgets)))
+    axes = figure.subplots(len(budgets), len(horizons), sharex=True, sharey=sharey, squeeze=False)
+    return figure, {(b, h): axes[i, j] for i, b in enumerate(budgets) for j, h in enumerate(horizons)}
+
+
+def label_edges(axes: dict[tuple[str, int], Axes], group: Group, x: str, y: str) -> None:
+    for (budget, horizon), axis in axes.items():
+        axis.set_title(f"{budget} h{horizon}")
+        if not axis.has_data():
+            axis.text(0.5, 0.5, "not yet", transform=axis.transAxes, ha="center", color=GREY)
+        if budget == group.budgets[-1]:
+            axis.set_xlabel(x)
+        if horizon == group.horizons[0]:
+            axis.set_ylabel(y)
+
+
+def colour_of(group: Group, horizon: int) -> str:
+    return HORIZON_COLOURS[group.horizons.index(horizon) % len(HORIZON_COLOURS)]
+
+
+def marker_of(group: Group, horizon: int) -> str:
+    return HORIZON_MARKERS[group.horizons.index(horizon) % len(HORIZON_MARKERS)]

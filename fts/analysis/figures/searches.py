@@ -1,0 +1,120 @@
+"""Figures of what the searches found: where the best settings lie, which of them matter, depth against width."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from fts.analysis.data import ranked
+from fts.analysis.figures.look import GREY, INK, PALE, WIDTH, colour_of, marker_of
+from fts.analysis.horizon import PARAMETERS, top_trials
+from fts.analysis.importance import CHANCE, Importance
+from fts.analysis.study import StudyData
+from fts.analysis.summary import Group
+
+
+def hyperparameters(study: StudyData, group: Group) -> Figure | None:
+    """Where the top trials of each horizon lie among all trials, per parameter."""
+    fit = ranked(_of(study, group))
+    if fit.empty:
+        return None
+    top = top_trials(fit)
+    effects = {effect.name: effect for effect in group.variance.effects}
+    figure = Figure(figsize=(WIDTH, 2.1))
+    axes = figure.subplots(1, len(PARAMETERS))
+    rng = np.random.default_rng(0)
+    for axis, parameter in zip(axes, PARAMETERS, strict=True):
+        for k, horizon in enumerate(group.horizons):
+            every = fit[fit["horizon"] == horizon][parameter.name].dropna()
+            best = top[top["horizon"] == horizon][parameter.name].dropna()
+            axis.plot(k + rng.uniform(-0.3, 0.3, len(every)), every, ".", color=PALE, ms=3, mew=0, zorder=1)
+            style = {"marker": marker_of(group, horizon), "color": colour_of(group, horizon)}
+            axis.plot(k + rng.uniform(-0.22, 0.22, len(best)), best, ls="", ms=3.4, mew=0, alpha=0.85, **style)
+            if len(best):
+                axis.hlines(best.median(), k - 0.36, k + 0.36, color=INK, lw=1.4, zorder=3)
+        if parameter.log:
+            axis.set_yscale("log", base=2 if parameter.name in ("n_layers", "d_model") else 10)
+            axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.set_title(parameter.label)
+        effect = effects.get(parameter.name)
+        if effect is not None:
+            axis.set_xlabel(f"eta² {effect.eta_squared:.2f}\np {effect.p_holm:.3f}", fontsize=6.5)
+        axis.set_xticks(range(len(group.horizons)), [f"h{h}" for h in group.horizons])
+    return figure
+
+
+def importance(group: Group) -> Figure | None:
+    """fANOVA share per parameter and cell; what does not pass the grey line is no more than chance."""
+    shown = [cell for cell in group.cells if cell.experiment in group.importance]
+    if not shown:
+        return None
+    labels = {row.label for cell in shown for row in group.importance[cell.experiment] if row.name != CHANCE}
+    shares = {label: [_share(group.importance[cell.experiment], label) for cell in shown] for label in labels}
+    order = sorted(labels, key=lambda label: (np.mean(shares[label]), label))
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(WIDTH, 0.5 + 1.35 * rows))
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axis, cell in zip(axes, shown, strict=False):
+        found = {row.label: row for row in group.importance[cell.experiment]}
+        bar = next(row.fanova for row in group.importance[cell.experiment] if row.name == CHANCE)
+        known = [label for label in order if label in found]
+        colours = [colour_of(group, cell.horizon) if found[label].beats_chance else PALE for label in known]
+        axis.barh(known, [found[label].fanova for label in known], color=colours, height=0.65)
+        axis.plot([found[label].ped_anova for label in known], known, "|", color=INK, ms=7)
+        axis.axvline(bar, color=GREY, lw=0.8, ls=(0, (2, 2)))
+        axis.set_title(f"{cell.budget} h{cell.horizon}")
+        axis.tick_params(axis="y", length=0)
+    for axis in axes[len(shown) :]:
+        axis.set_visible(False)
+    figure.supxlabel("share of explained variance: bar fANOVA, tick PED-ANOVA, dashed line a random number", fontsize=7)
+    return figure
+
+
+def depth_width(study: StudyData, group: Group) -> Figure | None:
+    """Depth against width per budget; darker is better within the cell, rings are each cell's best."""
+    fit = ranked(_of(study, group)).dropna(subset=["d_model", "n_layers"])
+    budgets = [budget for budget in group.budgets if budget in set(fit["budget"])]
+    if not budgets:
+        return None
+    figure = Figure(figsize=(min(WIDTH, 0.7 + 2.6 * len(budgets)), 2.5))
+    axes = figure.subplots(1, len(budgets), squeeze=False)[0]
+    fit = fit.assign(
+        _share=fit.groupby("experiment").cumcount() / fit.groupby("experiment")["number"].transform("size")
+    )
+    rng = np.random.default_rng(0)
+    for axis, budget in zip(axes, budgets, strict=True):
+        rows = fit[fit["budget"] == budget].sort_values("_share", ascending=False)
+        for horizon in group.horizons:
+            some = rows[rows["horizon"] == horizon]
+            if some.empty:
+                continue
+            x = some["d_model"] * 2 ** rng.uniform(-0.06, 0.06, len(some))
+            y = some["n_layers"] * 2 ** rng.uniform(-0.08, 0.08, len(some))
+            shade = 0.9 - 0.75 * some["_share"].to_numpy(float)
+            axis.scatter(
+                x, y, s=13, color=colour_of(group, horizon), alpha=shade, marker=marker_of(group, horizon), lw=0
+            )
+            best = some["_share"].to_numpy() == 0
+            style = {"facecolors": "none", "edgecolors": INK, "marker": marker_of(group, horizon), "linewidths": 1.2}
+            axis.scatter(x[best], y[best], s=60, zorder=4, label=f"best h{horizon}", **style)
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log", base=2)
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set(title=budget, xlabel="width d_model")
+    axes[0].set_ylabel("depth, layers")
+    legend = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(legend.values(), legend.keys(), loc="outside lower right", ncols=len(legend))
+    return figure
+
+
+def _share(rows: list[Importance], label: str) -> float:
+    return next((row.fanova for row in rows if row.label == label), 0.0)
+
+
+def _of(study: StudyData, group: Group) -> pd.DataFrame:
+    return study.trials[study.trials["experiment"].isin([cell.experiment for cell in group.cells])]
