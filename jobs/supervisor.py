@@ -7,6 +7,7 @@ says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from jobs.trial_run import TrialRun, Work, past_trials
 from state import queries, transitions
 from state.values import Cause, Claim, Job, Trial, TrialStatus
 
-FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
+FAILURES_IN_A_ROW = 3  # or 6, 9 ... after a retry; then the job is given up: the fault is not in the parameters
 
 
 class Supervisor:
@@ -56,7 +57,6 @@ class Supervisor:
             self.tell("job failed", {"job": self.job})
 
     def _run(self) -> None:
-        failures = 0
         while (trial := self._next_trial()) is not None:
             try:
                 wish = TrialRun(self.work, trial).run()
@@ -68,8 +68,7 @@ class Supervisor:
             if self.cell.kind == "cell":
                 self._compare()
             exports.export_trial(self.db, self.places, self.job, ended.number)
-            failures = failures + 1 if ended.status == TrialStatus.FAILED else 0
-            if ended.cause == Cause.DATA_ERROR or failures == FAILURES_IN_A_ROW:
+            if ended.cause == Cause.DATA_ERROR or fails_again_and_again(queries.trials(self.db, self.job.id)):
                 return self._give_up(ended)
             if (order := self.ordered(self.job.id)) is not None:
                 return self._leave(Wish(order))
@@ -195,6 +194,13 @@ def checked_cell(job: Job) -> CellSpec:
         if getattr(job, name) != getattr(cell, name):
             raise BadSpec(f"the row of job {job.id} has another {name} than its specification {getattr(cell, name)!r}")
     return cell
+
+
+def fails_again_and_again(trials: Sequence[Trial]) -> bool:
+    """Have the last three failed, or after a retry the last six? From rows by number, so a kill resets nothing."""
+    ended = [trial.status == TrialStatus.FAILED for trial in trials if trial.ended_at is not None]
+    failures = len(list(takewhile(bool, reversed(ended))))
+    return failures > 0 and failures % FAILURES_IN_A_ROW == 0
 
 
 def log_tail(path: str | None, lines: int = 20) -> str | None:
