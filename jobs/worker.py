@@ -34,6 +34,7 @@ from jobs.room import Room
 from jobs.settings import Places, WorkerSettings
 from jobs.slot import Slot
 from jobs.supervisor import Supervisor
+from jobs.why import why
 from state import queries, tickets, transitions
 from state.db import open_database
 from state.errors import DatabaseFailed, DiskFull, StaleToken, StateError, WrongStatus
@@ -150,7 +151,7 @@ class Worker:
         settings = self.settings
         claim = transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, job_id)
         if claim is None:
-            raise WrongStatus(f"job {job_id} cannot be run now: {queries.why(self.db, job_id)}")
+            raise WrongStatus("; ".join(why(queries.job(self.db, job_id), queries.snapshot(self.db))))
         self._run_claim(self._slots[0], claim)
 
     def close(self) -> None:

@@ -14,7 +14,6 @@ from state.db import Database
 from state.errors import NoSuchRow
 from state.models import ALL, CheckpointRow, EpochRow, EventRow, FlagRow, JobRow, SampleRow, TrialRow, WorkerRow
 from state.rows import to_epoch, to_event, to_job, to_sample, to_trial, to_worker
-from state.scheduling import QueueContext, runnable_reason
 from state.values import (
     Epoch,
     Event,
@@ -91,37 +90,6 @@ def job(db: Database, ref: int | str) -> Job:
     if row is None:
         raise NoSuchRow(f"there is no job {text[:80]!r}; `fts queue` lists them")
     return to_job(row)
-
-
-def why(db: Database, ref: int | str) -> str:
-    """Why a job is not running, in one sentence, from the rule the claim itself uses."""
-    with db.read():
-        found = job(db, ref)
-        paused = flag(db, "queue_paused")
-        context = QueueContext(paused is not None, paused["reason"] if paused else None)
-        reason = runnable_reason(found, context)
-        if reason is not None:
-            return f"job {found.id}: {reason}"
-        ahead = runnable_before(db, found)
-        live = [worker for worker in workers(db) if worker.status == "running"]
-        busy = JobRow.select(fn.COUNT(JobRow.id)).where(JobRow.status == "running").scalar(db)
-    taking = [worker for worker in live if worker.asked is None]
-    place = "it is next in line" if ahead == 0 else f"{ahead} before it in line"
-    if not live:
-        return f"job {found.id}: {place}, but no worker runs; `fts worker` starts one"
-    if not taking:
-        return f"job {found.id}: {place}, but every worker was asked to stop ({live[0].asked})"
-    slots = sum(worker.slots for worker in taking)
-    if busy >= slots:
-        return f"job {found.id}: {place}, all {slots} slots are busy"
-    return f"job {found.id}: {place}, a slot is free and will take it at its next look"
-
-
-def runnable_before(db: Database, job: Job) -> int:
-    """How many runnable jobs a claim would take before this one."""
-    earlier = (JobRow.rank < job.rank) | ((JobRow.rank == job.rank) & (JobRow.id < job.id))
-    runnable = SQL("status = 'queued' AND hold_reason IS NULL")
-    return int(JobRow.select(fn.COUNT(JobRow.id)).where(runnable, earlier).scalar(db))
 
 
 # Trials and epochs

@@ -11,6 +11,7 @@ from jobs.cli import main
 from jobs.commands.matrix import make_cells, write
 from jobs.plan import Allowed, Known, plan_cell
 from jobs.settings import Places
+from jobs.why import why
 from state import queries, transitions
 from state.db import open_database
 from tests.chaos import study
@@ -94,7 +95,7 @@ def test_a_cell_nothing_of_which_fits_is_held_when_it_is_put_in_line(places: Pla
     worker = transitions.register_worker(db, "lab", 100, 1.5, 1)
     claim = transitions.claim(db, worker, 60.0)
     assert claim is not None and claim.job_id == small.id
-    assert "held" in queries.why(db, huge.id)
+    assert "held" in why(huge, queries.snapshot(db))[0]
 
 
 def test_a_baseline_needs_no_plan(places: Places):

@@ -7,6 +7,7 @@ import pytest
 from state import queries, tickets, transitions
 from state.db import Database
 from state.errors import BadRow, StaleToken
+from state.scheduling import QueueContext, runnable_reason
 from state.values import Cause, JobStatus
 from tests.state.helpers import LEASE_S, claimed, enqueued, epoch, line, spec, started, verbs, worker
 
@@ -203,4 +204,5 @@ def test_a_job_that_cannot_fit_is_held_with_the_bytes(db: Database) -> None:
     transitions.hold_job(db, claimed(db), "needs 91 GB, 20 GB allowed")
     job = queries.job(db, 1)
     assert (job.status, job.hold_reason, job.cause) == ("queued", "needs 91 GB, 20 GB allowed", Cause.CANNOT_FIT)
-    assert "held: needs 91 GB" in queries.why(db, 1)
+    reason = runnable_reason(job, QueueContext(False, None))
+    assert reason is not None and reason.startswith("it is held: needs 91 GB, 20 GB allowed;")

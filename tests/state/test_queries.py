@@ -13,7 +13,7 @@ import pytest
 from state import queries, transitions
 from state.db import Database, open_database
 from state.errors import NoSuchRow, StateError
-from state.scheduling import MAX_IDLE_ATTEMPTS, QueueContext, runnable_reason
+from state.scheduling import QueueContext, runnable_reason
 from state.values import Cause, Snapshot
 from tests.state.helpers import LEASE_S, claimed, enqueued, epoch, spec, started, worker
 
@@ -121,8 +121,6 @@ def test_why_and_the_claim_never_disagree(db: Database, seed: int) -> None:
         expected = min(free, key=lambda job: (job.rank, job.id), default=None)
         claim = transitions.claim(db, crew, LEASE_S)
         assert (claim and claim.job_id) == (expected and expected.id)
-        for job in snapshot.jobs:
-            assert queries.why(db, job.id)
         if claim is not None:
             assert runnable_reason(queries.job(db, claim.job_id), context)
             transitions.release_job(db, claim, chance.choice([Cause.DRAINED, Cause.OUT_OF_MEMORY, Cause.STALLED]))
@@ -153,19 +151,6 @@ def _hold_one(db: Database, crew: int) -> None:
     claim = transitions.claim(db, crew, LEASE_S)
     if claim is not None:
         transitions.hold_job(db, claim, "needs 91 GB")
-
-
-def test_why_speaks_of_place_workers_and_slots(db: Database) -> None:
-    enqueued(db, 3)
-    assert queries.why(db, 2) == "job 2: 1 before it in line, but no worker runs; `fts worker` starts one"
-    crew = worker(db)
-    assert "a slot is free" in queries.why(db, 1)
-    claimed(db, crew)
-    assert queries.why(db, 2) == "job 2: it is next in line, all 1 slots are busy"
-    assert "it is running (worker 1, attempt 1)" in queries.why(db, 1)
-    transitions.pause_queue(db, "disk full")
-    assert "the queue is paused: disk full" in queries.why(db, 2)
-    assert MAX_IDLE_ATTEMPTS == 3
 
 
 def test_a_past_time_is_rebuilt_as_it_was(db: Database) -> None:
