@@ -16,6 +16,7 @@ from textual.theme import Theme
 from jobs.commands.desk import this_person
 from jobs.glance import glance as glances
 from jobs.glance import words
+from jobs.glance.last_lines import trouble
 from jobs.glance.sanitize import clean
 from state.values import Event, Job, Snapshot
 from tui import keys, layout, theme
@@ -28,7 +29,7 @@ from tui.hands import Hands
 from tui.messages import Acted, Arrived, Unreadable
 from tui.poller import Poller
 from tui.reading import Reading, Wish
-from tui.view import LOGS, QUEUE, Details, View
+from tui.view import LOGS, QUEUE, TRIALS, Details, View
 
 TICK_S = 1.0
 UNFOCUSED_S = 5.0  # between looks while the terminal's pane is not in front
@@ -167,6 +168,8 @@ class Monitor(App[None]):
         if self.toast[0] and time.monotonic() > self.toast[2]:
             self.toast = ("", "", 0.0)
         if self._time_facts() != self._shown:
+            if self._in_trouble() != self.poller.wish.words_of:  # a worker went silent: nothing was written, yet
+                self.look()
             self.paint()
 
     def _time_facts(self) -> tuple[object, ...]:
@@ -186,12 +189,18 @@ class Monitor(App[None]):
             user=self.user,
             screen=self.desk.screen,
             job_id=self.desk.job_id,
-            trial_id=self.desk.trial_id if self.desk.screen in (QUEUE, LOGS) else None,
+            trial_id=self.desk.trial_id if self.desk.screen in (QUEUE, TRIALS, LOGS) else None,
+            words_of=self._in_trouble(),
             with_log=self.desk.screen == LOGS or (self.desk.screen == QUEUE and large),
             with_curves=width >= 70,
             with_day=self.desk.screen == 0 and width >= 160,
             at=self.desk.at,
         )
+
+    def _in_trouble(self) -> int | None:
+        """The job whose last lines matter now."""
+        job = trouble(self.snapshot, self.now(), self.desk.job_id)
+        return None if job is None else job.id
 
     def look(self, now: bool = False) -> None:
         """Tells the poller what is wanted."""
@@ -210,7 +219,7 @@ class Monitor(App[None]):
             self.say(message.reading.reopened, "look")
         chosen = self.desk.job_id
         self.desk.settle(self.snapshot, time.monotonic())
-        if self.desk.job_id != chosen:
+        if self.desk.job_id != chosen or self._in_trouble() != self.poller.wish.words_of:
             self.look()
         self.paint()
 

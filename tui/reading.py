@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.glance import words
+from jobs.glance.last_lines import LastLines, last_lines, log_file, of_trial
 from jobs.glance.sanitize import clean, clean_value
 from state import queries
 from state.db import Database, open_database
@@ -44,6 +45,7 @@ class Wish:
     job_id: int | None = None
     trial_id: int | None = None
     with_log: bool = False
+    words_of: int | None = None  # the job whose last lines are wanted
     with_curves: bool = True
     with_day: bool = False
     at: float | None = None  # replay: as it was then
@@ -184,7 +186,26 @@ def _details(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory, path
         log=log,
         log_path=log_path,
         log_problem=problem,
+        last=_last(snapshot, wish, memory, path),
+        trial_lines=_trial_lines(wish, memory, path),
     )
+
+
+def _last(snapshot: Snapshot, wish: Wish, memory: _Memory, path: Path) -> LastLines | None:
+    """Of the job in trouble; read anew each time, because it is three lines of one file."""
+    job = next((job for job in snapshot.jobs if job.id == wish.words_of), None)
+    if job is None:
+        return None
+    trials = (*snapshot.trials, *memory.cell.trials)
+    return last_lines(job, trials, memory.events, path.absolute().parent, past=wish.at is not None)
+
+
+def _trial_lines(wish: Wish, memory: _Memory, path: Path) -> tuple[str, ...]:
+    if wish.screen != TRIALS or wish.at is not None:
+        return ()
+    trial = next((t for t in memory.cell.trials if t.id == wish.trial_id), None)
+    ended_badly = trial is not None and str(trial.status) in ("failed", "interrupted")
+    return of_trial(trial, path.absolute().parent) if trial is not None and ended_badly else ()
 
 
 def _cell(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory) -> Cell:
@@ -300,13 +321,10 @@ def _log(snapshot: Snapshot, wish: Wish, memory: _Memory, db_path: Path) -> tupl
     if trial is None or not trial.log_path:
         memory.log_path = None
         return (), "", ""
-    outputs = db_path.absolute().parent.resolve()
-    path = Path(trial.log_path)
-    path = (path if path.is_absolute() else outputs.parent / path).resolve()
-    if not path.is_relative_to(outputs):  # the study was moved, or the row is hostile: only our own folder is read
-        path = (outputs / "logs" / path.name).resolve()
-    if not path.is_relative_to(outputs):
-        return (), "", f"the log of t{trial.number} lies outside {outputs.name}/ and is not opened"
+    study = db_path.absolute().parent
+    path = log_file(study, trial.log_path)
+    if path is None:
+        return (), "", f"the log of t{trial.number} lies outside {study.name}/ and is not opened"
     try:
         _tail(path, memory)
     except OSError as error:

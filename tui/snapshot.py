@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jobs.glance import glance as glances
+from jobs.glance.last_lines import trouble
 from jobs.glance.sanitize import clean
 from tui import export, keys, layout
 from tui.desk import Desk
@@ -94,6 +95,9 @@ def read_twice(db_path: Path, desk: Desk, user: str, screen: int, now: float | N
         first = reader.read(wish)
         assert first is not None, "the first read of a reader always answers"
         desk.settle(first.snapshot, 0.0)
+        moment = desk.at if desk.at is not None else now if now is not None else time.time()
+        job = trouble(first.snapshot, moment, desk.job_id)
+        wish = replace(wish, words_of=None if job is None else job.id, trial_id=desk.trial_id)
         second = reader.read(replace(wish, job_id=desk.job_id))
         return second or first
     finally:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jobs.glance.glance import Glance
+from jobs.glance.last_lines import LastLines, trouble
 from state.values import Epoch, Event, Job, Sample, Snapshot, Trial, TrialStatus
 
 SCREENS = ("Queue", "Trials", "Curves", "Hardware", "Logs", "Results", "Events")
@@ -26,6 +27,8 @@ class Details:
     log: tuple[str, ...] = ()  # the end of the trial's log file
     log_path: str = ""
     log_problem: str = ""
+    last: LastLines | None = None  # of the job in trouble: its worker died, or it failed and is selected
+    trial_lines: tuple[str, ...] = ()  # the end of the selected trial's log, on Trials, if it did not end well
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,13 @@ class View:
         trials = self.trials
         chosen = next((t for t in trials if t.id == self.trial_id), None)
         return chosen or self.live_trial or next((t for t in reversed(trials) if t.epochs), None)
+
+    @property
+    def last(self) -> LastLines | None:
+        """The last lines of the job in trouble, while it is."""
+        job = trouble(self.snapshot, self.now, self.job_id)
+        found = self.details.last
+        return found if job is not None and found is not None and found.job_id == job.id else None
 
     @property
     def trials(self) -> tuple[Trial, ...]:

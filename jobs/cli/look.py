@@ -17,6 +17,7 @@ import click
 from jobs import results as results_table
 from jobs.cli.errors import NothingThere
 from jobs.cli.group import here
+from jobs.cli.last import last_lines_of, last_words
 from jobs.cli.output import emit, emit_json, emit_line, emit_table, plain, say
 from jobs.cli.selection import choose, one_job, split_trial
 from jobs.cli.since import since_of
@@ -352,11 +353,18 @@ def why(job: str, as_json: bool) -> None:
     """Why a JOB is not running: its place, a hold, the queue, the workers."""
     with reading() as db:
         snapshot = queries.snapshot(db)
-    found = one_job(snapshot.jobs, job)
-    told = reasons_of(found, snapshot)
+        found = one_job(snapshot.jobs, job)
+        told = reasons_of(found, snapshot)
+        last = last_lines_of(db, snapshot, found.id)
     if as_json:
-        return emit_json("why", {"job": found.id, "cell": words.cell_name(found), "reasons": told}, snapshot.taken_at)
-    return emit("\n".join(told))
+        fields = {
+            "job": found.id,
+            "cell": words.cell_name(found),
+            "reasons": told,
+            "last_lines": last and last.__dict__,
+        }
+        return emit_json("why", fields, snapshot.taken_at)
+    return emit("\n".join([*told, *last_words(last)]))
 
 
 def flat(trial: Trial) -> dict[str, Any]:

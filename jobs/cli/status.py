@@ -9,10 +9,12 @@ import click
 
 from jobs.cli.errors import NothingThere
 from jobs.cli.group import here
+from jobs.cli.last import last_lines_of, last_words
 from jobs.cli.output import emit, emit_json, terminal_columns
 from jobs.cli.since import since_of
 from jobs.glance import glance as glances
 from jobs.glance import words
+from jobs.glance.last_lines import LastLines
 from jobs.glance.sanitize import clean_snapshot
 from jobs.glance.verdict import EXIT_CODES
 from jobs.person import this_person
@@ -32,23 +34,26 @@ EVENTS_OF_AN_ABSENCE = 20_000
 @click.option("--exit-code", is_flag=True, help="10 LOOK, 11 ACT, 12 IDLE, 13 BLIND; 0 is WELL")
 def status(form: str | None, since: str | None, at: str | None, exit_code: bool) -> int:
     """Is all well, when is it done, what happened while you were away."""
-    glance = look(since, at)
+    glance, last = look(since, at)
     if form == "json":
         jobs = [brief(job) | {"margin": glance.snapshot.margin(job.id)} for job in glance.snapshot.jobs]
-        emit_json("status", glances.as_dict(glance) | {"jobs": jobs}, glance.snapshot.taken_at)
+        fields = glances.as_dict(glance) | {"last_lines": last and last.__dict__, "jobs": jobs}
+        emit_json("status", fields, glance.snapshot.taken_at)
     elif form == "line":
         emit(glances.plain(glances.lines(glance, 39, 1)[0]))
     elif form == "plain":
-        emit("\n".join(sentences(glance)))
+        emit("\n".join([*sentences(glance), *last_words(last)]))
     else:
         width = min(max(terminal_columns() if sys.stdout.isatty() else 100, 70), 159)
         shown = [glances.plain(line) for line in glances.lines(glance, width, 40)]
-        emit("\n".join([*shown, "", *(job_line(job, glance) for job in listed(glance.snapshot.jobs))]))
+        emit(
+            "\n".join([*shown, *last_words(last), "", *(job_line(job, glance) for job in listed(glance.snapshot.jobs))])
+        )
     return EXIT_CODES[glance.verdict.word] if exit_code else 0
 
 
-def look(since: str | None, at: str | None = None) -> glances.Glance:
-    """The glance at this moment, or at a past one. Raises NothingThere without a database."""
+def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, LastLines | None]:
+    """The glance at this moment, or at a past one, and what a lost job said last. Raises NothingThere."""
     if not here().db.exists():
         raise NothingThere(
             f"there is no study at {here().db} (looked at --db, $FTS_DB, ./outputs); "
@@ -63,10 +68,11 @@ def look(since: str | None, at: str | None = None) -> glances.Glance:
         began = None if since in (None, "last") else since_of(str(since))
         began = snapshot.last_key_at if began is None else began
         journal = snapshot.events if when is not None else events_of(db, began, snapshot.events)
+        last = last_lines_of(db, snapshot, None) if when is None else None
     finally:
         db.close()
     now = snapshot.taken_at
-    return glances.look(
+    glance = glances.look(
         snapshot,
         now,
         since=began,
@@ -75,6 +81,7 @@ def look(since: str | None, at: str | None = None) -> glances.Glance:
         read_age_s=max(0.0, time.time() - now) if when is None else 0.0,
         mode="" if when is None else f"REPLAY {words.when(when, time.time())}",
     )
+    return glance, last
 
 
 def events_of(db: Database, since: float | None, latest: tuple[Event, ...]) -> tuple[Event, ...]:

@@ -143,12 +143,10 @@ def _silent_workers(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[
         worker = max(silent, key=lambda w: w.heartbeat_at)
         quiet = words.spell(now - worker.heartbeat_at)
         last = words.seconds_clock(worker.heartbeat_at)
-        yield Concern(
-            Word.ACT,
-            f"worker {worker.pid} silent for {quiet} (last {last}); {_waiting(snapshot)}",
-            "worker silent",
-            "W",
-        )
+        reason = f"worker {worker.pid} silent for {quiet} (last {last}{_at_work(snapshot, worker)})"
+        reason += _claim_ends(snapshot, worker, now) or f"; {_waiting(snapshot)}"
+        brief = f"worker {worker.pid} silent for {quiet}. W starts one"
+        yield Concern(Word.ACT, f"{reason}. W starts one", brief, "W")
     elif any(w.status == "lost" for w in snapshot.workers[:1]):
         yield Concern(Word.ACT, f"worker lost; {_waiting(snapshot)}. Start one: fts worker", "worker lost", "W")
 
@@ -305,6 +303,22 @@ def _cause(job: Job, brief: bool = False) -> str:
 def _waiting(snapshot: Snapshot) -> str:
     busy, queued = len(running(snapshot)), len(runnable(snapshot))
     return f"{busy} running, {queued} waiting" if busy else f"{queued} waiting"
+
+
+def _at_work(snapshot: Snapshot, worker: Worker) -> str:
+    """`, t23 ep 9` of the trial it was at."""
+    own = {job.id for job in running(snapshot) if job.worker_id == worker.id}
+    at = [t for t in snapshot.trials if t.job_id in own and t.ended_at is None]
+    return f", t{at[0].number} ep {at[0].epochs}" if len(at) == 1 else ""
+
+
+def _claim_ends(snapshot: Snapshot, worker: Worker, now: float) -> str:
+    """When others may take over what it held."""
+    ends = [job.lease_until for job in running(snapshot) if job.worker_id == worker.id and job.lease_until]
+    if not ends:
+        return ""
+    at = words.seconds_clock(max(ends))
+    return f". Its claim ends {at}, then others go on" if max(ends) > now else f". Its claim ended {at}: others go on"
 
 
 def _worker_words(snapshot: Snapshot, now: float, limits: Limits) -> str:

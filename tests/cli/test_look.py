@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -244,6 +244,31 @@ def test_what_was_acknowledged_about_the_end_is_in_the_status(fts, db: Database)
     seen = json.loads(fts("status", "--json").out)["status"]["acknowledged"]
     assert seen["finish_at"] > seen["at"]
     assert abs(seen["slipped"]) < 1
+
+
+def test_why_ends_with_what_a_failed_cell_said_last(fts, db: Database):
+    claimed = claim(db)
+    transitions.fail_job(db, claimed, "code error", "no luck", "a\nb\nTraceback\nValueError: no luck")
+    said = fts("why", "1").out
+    assert "last words of 2M/h1 · code error:" in said
+    assert "ValueError: no luck" in said
+    assert json.loads(fts("why", "1", "--json").out)["why"]["last_lines"]["lines"][-1] == "ValueError: no luck"
+    assert "last words" not in fts("why", "2").out
+
+
+def test_status_ends_with_the_last_words_of_a_cell_whose_worker_is_silent(fts, db: Database, tmp_path: Path):
+    claimed = claim(db)
+    log = places_of(tmp_path).logs / "a.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("ep 1\nep 2\n")
+    trial = start_trial(db, claimed)
+    transitions.record_started(db, claimed, trial, {"log_path": str(log)})
+    assert "last words" not in fts("status").out
+    db.execute_sql("UPDATE worker SET heartbeat_at = heartbeat_at - 600")
+    said = fts("status").out
+    assert said.startswith("fts")
+    assert "last words of 2M/h1 t0 · its worker is silent:" in said
+    assert "ep 2" in said
 
 
 def test_plain_status_is_sentences_for_a_screen_reader(fts, db: Database):

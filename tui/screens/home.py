@@ -37,11 +37,16 @@ def _small(view: View, width: int, height: int) -> list[Placed]:
     events = 2 if height < 30 else 5
     plot = height - grid - events - log
     side = 26
-    found = [
-        Placed("queue", 0, 0, width, grid, partial(queue_grid.paint, view)),
-        Placed("curve", 0, grid, width, 1, _title(view, "curve", race_chart.title(view), race_chart.summary(view))),
-        Placed("", 0, grid + 1, width - side - 1, plot - 1, partial(_bare_chart, view)),
-        Placed("hardware", width - side, grid + 1, side, plot - 1, partial(_words, view)),
+    found = [Placed("queue", 0, 0, width, grid, partial(queue_grid.paint, view))]
+    if view.last is not None and not log:
+        found += _last_lines(view, 0, grid, width, plot)
+    else:
+        found += [
+            Placed("curve", 0, grid, width, 1, _title(view, "curve", race_chart.title(view), race_chart.summary(view))),
+            Placed("", 0, grid + 1, width - side - 1, plot - 1, partial(_bare_chart, view)),
+            Placed("hardware", width - side, grid + 1, side, plot - 1, partial(_words, view)),
+        ]
+    found += [
         Placed("events", 0, grid + plot, width, 1, _title(view, "events", "events", "7 all")),
     ]
     if events == 2:
@@ -122,7 +127,24 @@ def _wide(view: View, width: int, height: int) -> list[Placed]:
     ]
 
 
+def _last_lines(view: View, x: int, y: int, width: int, height: int) -> list[Placed]:
+    """In place of a curve or a log that nothing is added to any more: what was said last, and where to read on."""
+    last = view.last
+    assert last is not None, "only a job in trouble has last lines"
+
+    def said(width: int, height: int) -> list[Line]:
+        lines = [lists.log_line(text, "", width) for text in last.lines[-max(height - 1, 1) :]]
+        return [*lines, line((words.cut(last.where, width), "dim"))]
+
+    return [
+        Placed("log", x, y, width, 1, _title(view, "log", f"last words of {last.title}", "5 full")),
+        Placed("", x, y + 1, width, height - 1, said),
+    ]
+
+
 def _log(view: View, x: int, y: int, width: int, height: int) -> list[Placed]:
+    if view.last is not None:
+        return _last_lines(view, x, y, width, height)
     job, trial = view.job, view.trial
     name = f"log {words.cell_name(job)}" + (f" t{trial.number}" if trial else "") if job else "log"
     follow = "on" if view.follow else "off"

@@ -6,7 +6,7 @@ from functools import partial
 
 from jobs.glance import words
 from state.values import Trial
-from tui.paint import Line, Placed, labelled, line, rule
+from tui.paint import Line, Placed, labelled, line, rule, wrapped
 from tui.screens.results import facts
 from tui.view import View
 from tui.widgets import lists, race_chart
@@ -49,7 +49,19 @@ def detail(view: View, width: int, height: int) -> list[Line]:
     ]
     if trial.message or trial.cause:
         lines += [(), *error(trial, width)]
+    if said := last_words(view, trial):
+        lines += [(), line(("its last words", "dim"))]
+        lines += [line((row, "failed")) for text in said for row in wrapped(text, width - 1)[:3]]
+        lines.append(line((words.cut(f"5 reads on, or: fts logs {job.id}:t{trial.number}", width), "dim")))
     return [*lines, (), *facts(trial, job)][:height]
+
+
+def last_words(view: View, trial: Trial) -> tuple[str, ...]:
+    """The end of the log of a trial that did not end well; of one whose worker died, too."""
+    last = view.last
+    if last is not None and last.job_id == trial.job_id and trial.ended_at is None:
+        return last.lines
+    return view.details.trial_lines if trial.id == view.trial_id else ()
 
 
 def difference(trial: Trial, best: Trial | None) -> list[Line]:
@@ -75,5 +87,4 @@ def error(trial: Trial, width: int) -> list[Line]:
     """Why it ended as it did, wrapped to the pane."""
     text = f"{trial.cause or ''}: {trial.message or ''}".strip(": ")
     role = "failed" if trial.status == "failed" else "dim"
-    step = max(width - 1, 10)
-    return [line((text[n : n + step], role)) for n in range(0, min(len(text), step * 6), step)]
+    return [line((row, role)) for row in wrapped(text, max(width - 1, 10))[:6]]

@@ -1,0 +1,121 @@
+"""Shows what a job said last before its worker died or it failed: three lines, and where to read on.
+
+Only files below the folder of the database are opened, whatever a row says; every line is cleaned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.glance import words
+from jobs.glance.sanitize import clean
+from jobs.glance.verdict import is_live
+from state.values import Cause, Event, Job, JobStatus, Snapshot, Trial, TrialStatus
+
+LINES = 3
+END = 16 * 1024  # bytes of a log's end that are read for them
+
+
+@dataclass(frozen=True)
+class LastLines:
+    """The end of a story."""
+
+    job_id: int
+    title: str  # 20M/h5 t8 · out of memory
+    lines: tuple[str, ...]
+    source: str  # the log file, as it is called below the study's folder; empty: the journal's record is all there is
+
+    @property
+    def where(self) -> str:
+        """Where to read on."""
+        if not self.source:
+            return "from the journal; the log file is gone"
+        return f"5 reads on, or: fts logs {self.job_id} · {self.source}"
+
+
+def trouble(snapshot: Snapshot, now: float, selected: int | None = None) -> Job | None:
+    """The job whose last lines matter now: the selected one if it is lost or failed, else any lost one."""
+    lost = [job for job in snapshot.jobs if is_lost(job, snapshot, now)]
+    chosen = next((job for job in snapshot.jobs if job.id == selected), None)
+    if chosen is not None and (chosen in lost or chosen.status is JobStatus.FAILED):
+        return chosen
+    return lost[0] if lost else None
+
+
+def is_lost(job: Job, snapshot: Snapshot, now: float) -> bool:
+    """Its worker went silent, or was lost and nobody is there to take over."""
+    if job.status is JobStatus.RUNNING:
+        worker = next((w for w in snapshot.workers if w.id == job.worker_id), None)
+        return worker is None or not is_live(worker, now)
+    if job.status is not JobStatus.QUEUED or job.cause is not Cause.LOST_WORKER:
+        return False
+    return not any(is_live(worker, now) for worker in snapshot.workers)
+
+
+def last_lines(
+    job: Job, trials: Sequence[Trial], events: Sequence[Event], study: Path, *, past: bool = False
+) -> LastLines | None:
+    """The last lines of a job that failed or was lost; None when nothing was kept.
+
+    `study` is the folder of the database. In a replay (`past`) the file may have grown since: only the journal counts.
+    """
+    own = [trial for trial in trials if trial.job_id == job.id]
+    live = next((trial for trial in own if trial.status in (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)), None)
+    trial = live or max(own, key=lambda t: t.number, default=None)
+    name = words.cell_name(job) + (f" t{trial.number}" if trial else "")
+    why = job.cause if job.status is JobStatus.FAILED else "its worker is silent"
+    title = f"{name} · {why or 'no cause recorded'}"
+    path = log_file(study, trial.log_path) if trial is not None else None
+    recorded = _recorded(job, events)
+    found = recorded if job.status is JobStatus.FAILED and recorded else () if past else tail(path)
+    found = found or recorded
+    if not found:
+        return None
+    source = f"{study.name}/{path.relative_to(study.resolve())}" if path is not None and path.is_file() else ""
+    return LastLines(job.id, title, found, clean(source))
+
+
+def of_trial(trial: Trial, study: Path) -> tuple[str, ...]:
+    """The last lines of one trial's log."""
+    return tail(log_file(study, trial.log_path))
+
+
+def log_file(study: Path, recorded: str | None) -> Path | None:
+    """The log a row names, below the study's folder; a study that was moved has it in its own logs folder."""
+    if not recorded:
+        return None
+    root = study.absolute().resolve()
+    path = Path(recorded)
+    path = (path if path.is_absolute() else root.parent / path).resolve()
+    if not path.is_relative_to(root):  # the study was moved, or the row is hostile
+        path = (root / "logs" / path.name).resolve()
+    return path if path.is_relative_to(root) else None
+
+
+def tail(path: Path | None, count: int = LINES) -> tuple[str, ...]:
+    """The last lines of a file that say something; none if it cannot be read."""
+    if path is None:
+        return ()
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, 2)
+            file.seek(max(0, end - END))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ()
+    return _last(text, count)
+
+
+def _recorded(job: Job, events: Sequence[Event]) -> tuple[str, ...]:
+    """What the latest event of the job's end kept of the log."""
+    for event in reversed(events):
+        if event.job_id == job.id and isinstance(event.data.get("log_tail"), str):
+            return _last(event.data["log_tail"], LINES)
+    return ()
+
+
+def _last(text: str, count: int) -> tuple[str, ...]:
+    said = [line for line in text.splitlines() if line.strip()]
+    return tuple(clean(line) for line in said[-count:])

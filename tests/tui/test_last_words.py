@@ -1,0 +1,79 @@
+"""A worker died, or a cell failed: the screens show what was said last, and where to read on."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.tui import study
+from tests.tui.stories import monitor, press, shown, until
+from tests.tui.values import HOUR, NOW
+from tui import snapshot
+
+SIZES = ((80, 24), (120, 40), (200, 60))
+
+
+def picture(path: Path, size, later=HOUR, **options) -> str:
+    """An hour after the last beat, unless told otherwise."""
+    return snapshot.render(path, options.pop("screen", "queue"), size, now=NOW + later, user=study.USER, **options).text
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_first_screen_shows_the_last_words_of_a_lost_cell(db_path, size):
+    text = picture(db_path, size)
+    assert "ACT" in text
+    assert "last words of 20M/h5 t6 · its worker is silent" in text
+    for line in study.LOG.splitlines()[-3:]:
+        assert line[:60] in text
+    assert "fts logs 6" in text
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_while_the_worker_lives_there_are_none(db_path, size):
+    assert "last words" not in picture(db_path, size, later=0)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_failed_cell_that_is_selected_shows_what_the_journal_kept(db_path, size):
+    text = picture(db_path, size, later=0, job_id=5)
+    assert "last words of 20M/h3 t2 · out of memory" in text
+    assert "MemoryError" in text
+    assert "MemoryError" not in picture(db_path, size, later=0)
+
+
+def test_a_worker_that_goes_silent_while_one_looks_is_told_without_any_write(db_path):
+    """The database does not change when a worker dies; only the time does."""
+    before, after = (snapshot.look(db_path, "queue", (80, 24), now=NOW + s, user=study.USER) for s in (0, 60))
+    assert before.last is None
+    assert after.last is not None
+
+
+async def test_the_monitor_reads_the_words_when_the_time_has_come(built, tmp_path):
+    import time
+
+    path = study.copy(built, tmp_path / "study" / "outputs")
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE worker SET heartbeat_at = ?", (time.time(),))
+    async with monitor(path) as (app, pilot):
+        assert "last words" not in shown(app)
+        app.now = lambda: time.time() + 60.0
+        app.tick()
+        await until(lambda: "last words of 20M/h5 t6" in shown(app), pilot)
+
+
+async def test_the_trials_screen_shows_the_last_words_of_an_interrupted_trial(built, tmp_path):
+    path = study.copy(built, tmp_path / "study" / "outputs")
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE trial SET status = 'interrupted' WHERE status = 'running'")
+    async with monitor(path, (120, 40)) as (app, pilot):
+        await press(pilot, "2", "g")
+        await until(lambda: "ep 5/8" in shown(app), pilot)
+        assert "its last words" in shown(app)
+        assert "fts logs 6:t6" in shown(app)
+
+
+def test_a_replay_shows_no_words_that_were_said_later(db_path):
+    text = snapshot.render(db_path, "queue", (120, 40), at=NOW - HOUR, user=study.USER).text
+    assert "best of trial" not in text.split("last words")[-1] or "last words" not in text
