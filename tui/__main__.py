@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import locale
 import os
 import re
 import sys
@@ -11,32 +10,49 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tui import terminal
+
+THEMES = ("dark", "light", "ansi")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the monitor until it is left; returns the exit code (2: arguments, 0: left)."""
+    """Runs the monitor until it is left; returns the exit code (2: arguments or terminal, 0: left)."""
     given = arguments(argv)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print("fts: the monitor needs a terminal; `fts status` and `fts snapshot` work in a pipe", file=sys.stderr)
+        return 2
+    if reason := terminal.refusal():
+        print(f"fts: {reason}", file=sys.stderr)
         return 2
     return run(given)
 
 
 def run(given: argparse.Namespace) -> int:
     """The monitor with parsed arguments."""
-    from state.db import database_path  # here, not above: --help must not wait for peewee and Textual
-    from tui.app import Monitor
-    from tui.terminal import leave_when_terminal_goes
+    os.environ.setdefault("TEXTUAL_FPS", "120")  # a key waits for half of this, not of a sixtieth of a second
+    from state.db import database_path  # here, not above: --help must not wait for peewee
+    from tui import first, theme
 
-    app = Monitor(
-        database_path(given.db).expanduser(),
-        readonly=given.readonly,
-        ascii_only=given.ascii or not speaks_utf8(),
-        palette=given.theme,
-        at=given.at,
-        locked=getattr(given, "locked", False),
-    )
-    if sys.stdin.isatty():  # a browser's monitor has no terminal to lose
-        leave_when_terminal_goes(app)
+    path = database_path(given.db).expanduser()
+    colours = terminal.colours() if sys.stdout.isatty() else 2**24  # a browser shows them all
+    palette = theme.fitting(given.theme, colours)
+    ascii_only = given.ascii or not terminal.speaks_utf8()
+    with first.painted(
+        path, palette=palette, colours=colours, ascii_only=ascii_only, readonly=given.readonly, at=given.at
+    ) as shown:
+        from tui.app import Monitor  # here, not above: Textual is imported while the first frame is being read
+
+        app = Monitor(
+            path,
+            readonly=given.readonly,
+            ascii_only=ascii_only,
+            palette=palette,
+            at=given.at,
+            locked=getattr(given, "locked", False),
+            first=shown,
+        )
+        if sys.stdin.isatty():  # a browser's monitor has no terminal to lose
+            terminal.leave_when_terminal_goes(app)
     app.run(mouse=not given.no_mouse)
     return app.return_code or 0
 
@@ -48,7 +64,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--readonly", action="store_true", help="no key writes")
     parser.add_argument("--no-mouse", action="store_true", help="for slow links")
     parser.add_argument("--ascii", action="store_true", help="plain ASCII; automatic without UTF-8")
-    parser.add_argument("--theme", choices=("dark", "light", "ansi"), default=default_theme())
+    parser.add_argument("--theme", choices=THEMES, default=default_theme())
     parser.add_argument("--at", type=moment, metavar="TIME", help="replay: 03:12, 2h (ago), 2026-11-20 22:00")
     return parser.parse_args(argv)
 
@@ -56,12 +72,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def default_theme() -> str:
     """$FTS_THEME, else dark; with NO_COLOR the terminal's own colours and none of ours."""
     chosen = os.environ.get("FTS_THEME", "dark")
-    return chosen if chosen in ("dark", "light", "ansi") else "dark"
-
-
-def speaks_utf8() -> bool:
-    """Whether the terminal's locale can show more than ASCII."""
-    return "utf" in (sys.stdout.encoding or locale.getpreferredencoding(False)).lower()
+    return chosen if chosen in THEMES else "dark"
 
 
 def moment(text: str) -> float:

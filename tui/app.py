@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,6 +28,7 @@ from tui.desk import Desk
 from tui.export import keep_fault
 from tui.hands import Hands
 from tui.messages import Acted, Arrived, Unreadable
+from tui.paint import Line
 from tui.poller import Poller
 from tui.reading import Reading, Wish
 from tui.view import LOGS, QUEUE, TRIALS, Details, View
@@ -52,7 +54,9 @@ class Front(Screen[None]):
     def compose(self) -> Any:
         app = self.app
         assert isinstance(app, Monitor)
-        yield Canvas(app.palette, app.ascii_only, id="front")
+        canvas = Canvas(app.palette, app.ascii_only, id="front")
+        canvas.lines = list(app.first)
+        yield canvas
 
     def on_key(self, event: events.Key) -> None:
         app = self.app
@@ -100,8 +104,12 @@ class Monitor(App[None]):
         user: str | None = None,
         title: str = "",
         locked: bool = False,
+        first: Sequence[Line] | None = None,
     ) -> None:
-        super().__init__(ansi_color=palette == "ansi")
+        super().__init__(ansi_color=theme.palette(palette).own)
+        for name in ("dark", "light"):
+            self.register_theme(_theme(name))
+        self.set_reactive(App.theme, _theme_of(palette))  # before the style sheet is parsed: not twice
         self.animation_level = "none"
         self.path, self.readonly, self.ascii_only, self.palette = path, readonly, ascii_only, palette
         self.locked = locked  # read-only for good: `:writable` is refused
@@ -125,6 +133,7 @@ class Monitor(App[None]):
         self.journal: tuple[Event, ...] = ()  # the live one, also during a replay
         self.faults: set[str] = set()  # of ours, told already
         self.twin = ""  # the command line of what was last done here
+        self.first = list(first or ())  # lines that were shown before this app existed
         self.poller = Poller(path, self.post_message, self.wish())
         self._shown: tuple[object, ...] = ()
         self._looked_at = 0.0
@@ -135,9 +144,6 @@ class Monitor(App[None]):
         return Front()
 
     def on_mount(self) -> None:
-        for name in ("dark", "light"):
-            self.register_theme(_theme(name))
-        self.theme = {"dark": "fts-dark", "light": "fts-light", "ansi": "ansi-dark"}[self.palette]
         if self._driver is not None:
             self.cost.count_writes_of(self._driver)
         self.poller.start()
@@ -263,6 +269,8 @@ class Monitor(App[None]):
         """Paints the frame; the canvas sends only what differs."""
         if not self.is_running or not self._installed():
             return
+        if self.first and self.reading is None and not self.problem:
+            return  # what stands there is better than `Reading ...`
         self._shown = self._time_facts()
         front = self.screen_stack[0].query_one("#front", Canvas)
         front.show(layout.frame(self.view(), self.size.width, self.size.height, self.part_failed))
@@ -324,6 +332,13 @@ class Monitor(App[None]):
     def remember(self, command: str) -> None:
         """The command line twin of what is being done, for the copy menu."""
         self.twin = command
+
+
+def _theme_of(palette: str) -> str:
+    """Textual's name of the theme behind a palette of ours; it colours what is not painted by us."""
+    if theme.palette(palette).own:
+        return "ansi-light" if palette == "light8" else "ansi-dark"
+    return f"fts-{palette}"
 
 
 def _theme(name: str) -> Theme:

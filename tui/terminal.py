@@ -1,15 +1,18 @@
-"""Leaves when the terminal is gone, however it went: no monitor spins on behind a closed window."""
+"""What the terminal can show, and leaving when it is gone, however it went: no monitor spins behind a closed window."""
 
 from __future__ import annotations
 
+import locale
 import os
 import signal
 import sys
 import termios
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
+CANNOT_MOVE = ("", "dumb", "unknown")  # values of $TERM: such a terminal only adds lines
 LOOK_EVERY_S = 1.0
 GRACE_S = 2.0  # for an orderly exit, before the process ends itself
 
@@ -49,3 +52,48 @@ def _leave(app: Any) -> None:
 def _end() -> None:
     time.sleep(GRACE_S)
     os._exit(0)
+
+
+def refusal(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Why this terminal cannot show the monitor, and what does the same there; None: it can."""
+    term = environ.get("TERM", "")
+    if term not in CANNOT_MOVE:
+        return None
+    named = f"TERM={term} names a terminal" if term else "TERM is not set: this seems to be a terminal"
+    return f"{named} that cannot move its cursor; `fts status` and `fts watch --plain` say the same in lines"
+
+
+def colours(environ: Mapping[str, str] = os.environ) -> int:
+    """How many colours the terminal shows: 2**24, 256, 16, 8 or 0.
+
+    The same answer as Rich gives, except that where Rich says 16 the terminal's own description is asked.
+    """
+    if environ.get("COLORTERM", "").strip().lower() in ("truecolor", "24bit"):
+        return 2**24
+    term = environ.get("TERM", "").strip().lower()
+    if term in CANNOT_MOVE:
+        return 0
+    if term.rpartition("-")[2] in ("256color", "kitty"):
+        return 256
+    try:
+        import curses  # here, not above: some Pythons are built without it
+    except ImportError:
+        return 8
+    try:
+        curses.setupterm(term, 1)  # answers for the first name it is given in a process, which is all we need
+    except curses.error:  # no description of it is installed
+        return 0 if term.startswith("vt") else 8
+    return min(max(curses.tigetnum("colors"), 0), 16)
+
+
+def speaks_utf8(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the reader's locale can show more than ASCII.
+
+    Python turns the C locale into C.UTF-8 before we can look, so LANG=C is asked for by name.
+    """
+    chosen = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
+    if chosen == "C.UTF-8" and not environ.get("LC_ALL"):
+        chosen = environ.get("LANG") or chosen
+    if chosen in ("C", "POSIX"):
+        return False
+    return "utf" in (sys.stdout.encoding or locale.getpreferredencoding(False)).lower()

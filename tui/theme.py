@@ -1,7 +1,9 @@
-"""Colours of every role, in three palettes; glyph and word always stand beside the colour.
+"""Colours of every role, in palettes for what a terminal can show; glyph and word always stand beside the colour.
 
 Tuned from Okabe-Ito; a test holds every text colour to a contrast of 4.5 (WCAG AA) on its background and on the cursor
-row. The ansi palette uses the terminal's own sixteen colours.
+row. The ansi palette uses the terminal's own sixteen colours. Where there are only eight or sixteen, the nearest of
+them to our colours would be unreadable (red on grey, yellow on white), so dark8 and light8 choose among the eight that
+every such terminal has; mono sends no colour at all.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from functools import lru_cache
 
 from rich.style import Style
 
-PALETTES = ("dark", "light", "ansi")
+PALETTES = ("dark", "light", "ansi", "dark8", "light8", "mono")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ class Palette:
     failed: str
     warn: str
     best: str
+    own: bool = False  # names of the terminal's colours, not ours: the cursor row is inverse, it has no background
+    can_bold: bool = True  # False: bold black is grey on many terminals
+    bolds: frozenset[str] = frozenset()  # fields that are always bold: eight colours brighten so
+    reverses: frozenset[str] = frozenset()  # fields that are always inverse: their colour alone is too dark
 
 
 DARK = Palette(
@@ -42,16 +48,43 @@ LIGHT = Palette(
 )  # fmt: skip
 ANSI = Palette(
     "ansi", "default", "default", "bright_black", "default", "default",
-    running="bright_blue", paused="magenta", done="green", failed="red", warn="yellow", best="bright_yellow",
+    running="bright_blue", paused="magenta", done="green", failed="red", warn="yellow", best="bright_yellow", own=True,
+)  # fmt: skip
+DARK8 = Palette(
+    "dark8", "black", "white", "white", "black", "black",
+    running="cyan", paused="white", done="green", failed="white", warn="yellow", best="yellow", own=True,
+    bolds=frozenset({"paused", "warn", "best"}), reverses=frozenset({"failed"}),
+)  # fmt: skip
+LIGHT8 = Palette(
+    "light8", "white", "black", "black", "white", "white",
+    running="blue", paused="black", done="black", failed="black", warn="black", best="black", own=True,
+    can_bold=False, reverses=frozenset({"failed"}),
+)  # fmt: skip
+MONO = Palette(
+    "mono", "default", "default", "default", "default", "default",
+    running="default", paused="default", done="default", failed="default", warn="default", best="default", own=True,
+    reverses=frozenset({"failed"}),
 )  # fmt: skip
 
 
 def palette(name: str) -> Palette:
-    """A palette by name; ValueError names the three."""
-    for known in (DARK, LIGHT, ANSI):
+    """A palette by name; ValueError names them all."""
+    for known in (DARK, LIGHT, ANSI, DARK8, LIGHT8, MONO):
         if known.name == name:
             return known
     raise ValueError(f"theme is {name!r}, expected one of {', '.join(PALETTES)}")
+
+
+def fitting(name: str, colours: int) -> str:
+    """The palette that stands for `name` on a terminal with so many colours."""
+    if name not in ("dark", "light") or colours > 16:
+        return name
+    return f"{name}8" if colours else "mono"
+
+
+def in_pictures(name: str) -> str:
+    """The palette of a picture of this view: a file has all colours, whatever the terminal has."""
+    return "light" if name.startswith("light") else "dark"
 
 
 # role: (field of the palette, bold, reverse)
@@ -104,14 +137,15 @@ def style(roles: str, name: str) -> Style:
     cursor, faded = "cursor" in parts, "faded" in parts
     own = next((part for part in parts if part not in ("cursor", "faded")), "")
     field, bold, reverse = ROLES[own]
-    colour = getattr(colours, "dim" if faded and own not in ("stale", "blind", "act", "look") else field)
-    background = colours.cursor if cursor else colours.background
-    marked = cursor and colours is ANSI  # it has no background of ours: inverse, and underlined for what is inverse
+    if faded and own not in ("stale", "blind", "act", "look"):
+        field = "dim"
+    bold = (bold or field in colours.bolds) and colours.can_bold
+    marked = cursor and colours.own  # it has no background of ours: inverse, and underlined for what is inverse
     return Style(
-        color=colour,
-        bgcolor=background,
+        color=getattr(colours, field),
+        bgcolor=colours.cursor if cursor else colours.background,
         bold=bold or None,
-        reverse=(reverse or marked) or None,
+        reverse=(reverse or marked or field in colours.reverses) or None,
         underline=marked or None,
     )
 

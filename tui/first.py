@@ -1,0 +1,85 @@
+"""Paints the first frame before Textual is imported: a reader waits for the data, not for a library.
+
+The same lines go to the app, whose own first frame then changes nothing on the screen.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import termios
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from rich.color import ColorSystem
+
+from jobs.glance import words
+from jobs.person import this_person
+from state.errors import StateError
+from tui import keys, layout, snapshot, theme
+from tui.paint import Line
+
+ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # the alternate screen, without a cursor
+
+
+@contextmanager
+def painted(
+    path: Path, *, palette: str, colours: int, ascii_only: bool = False, readonly: bool = False, at: float | None = None
+) -> Iterator[list[Line] | None]:
+    """The lines of the first frame, shown by now, for as long as the block prepares what goes on with them.
+
+    None where there is nothing to show yet or no terminal to show it on: the app says why. What is typed meanwhile is
+    not echoed, and read by the app. An error in the block leaves the terminal as it was.
+    """
+    lines = frame(path, ascii_only, readonly, at) if sys.stdout.isatty() and sys.stdin.isatty() else None
+    if lines is None:
+        yield None
+        return
+    before = termios.tcgetattr(sys.stdin)
+    quiet = list(before)
+    quiet[3] &= ~termios.ECHO
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
+    try:
+        _send(ENTER + escaped(lines, palette, colours, ascii_only))
+        yield lines
+    except BaseException:
+        _send(LEAVE)
+        raise
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
+def frame(path: Path, ascii_only: bool, readonly: bool, at: float | None) -> list[Line] | None:
+    """Home, as the monitor opens; None when the database cannot be read."""
+    width, height = os.get_terminal_size(sys.stdout.fileno())
+    if not width or not height:
+        return None
+    try:
+        view = snapshot.look(path, "queue", (width, height), at, user=this_person())
+    except (StateError, OSError):  # the app finds the same, and has the words for it
+        return None
+    chosen = [view.job] if view.job else []
+    hints = keys.hints(view.screen, width, view.snapshot, chosen, readonly, ascii_only)
+    return layout.frame(replace(view, hints=hints, readonly=readonly), width, height)
+
+
+def escaped(lines: Sequence[Line], palette: str, colours: int, ascii_only: bool = False) -> str:
+    """The frame as escape codes, each line at its place; colours of `palette` as the terminal shows so many."""
+    system = {2**24: ColorSystem.TRUECOLOR, 256: ColorSystem.EIGHT_BIT}.get(colours, ColorSystem.STANDARD)
+    plain = "NO_COLOR" in os.environ
+    rows = []
+    for y, line in enumerate(lines, 1):
+        row = [f"\x1b[{y};1H"]
+        for text, role in line:
+            style = theme.style(role, palette)
+            shown = words.to_ascii(text) if ascii_only else text
+            row.append((style.without_color if plain else style).render(shown, color_system=system))
+        rows.append("".join(row))
+    return "".join(rows)
+
+
+def _send(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
