@@ -15,8 +15,8 @@ from pathlib import Path
 
 from rich.color import ColorSystem
 
+from jobs.commands.desk import this_person
 from jobs.glance import words
-from jobs.person import this_person
 from state.errors import StateError
 from tui import keys, layout, snapshot, theme
 from tui.paint import Line
