@@ -6,8 +6,6 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobs.guard import read_bytes
-
 TRIAL_MODULE = ("-m", "fts.search.trial")
 BASELINE_MODULE = ("-m", "fts.analysis.baseline_trial")
 FINAL_MODULE = ("-m", "fts.analysis.final_trial")
@@ -105,6 +103,8 @@ def worker_settings(slots: int | None = None, threads: int | None = None, **flag
     attempts = os.environ.get("FTS_MAX_IDLE_ATTEMPTS")
     chosen = {name: value for name, value in {**timings, **flags}.items() if value is not None}
     if "memory_limit" not in chosen and (limit := os.environ.get("FTS_MEMORY_LIMIT", "").strip()):
+        from jobs.guard import read_bytes  # here, not above: `fts status` needs the places, not the guard
+
         chosen["memory_limit"] = read_bytes("FTS_MEMORY_LIMIT", limit)
     if attempts:
         chosen["max_idle_attempts"] = int(seconds("FTS_MAX_IDLE_ATTEMPTS") or 3)

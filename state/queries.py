@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from statistics import median
 from typing import Any
 
 from peewee import SQL, fn
@@ -161,6 +160,8 @@ def usual_step_s(db: Database, architecture: str, effective_batch: int, device: 
         .order_by(EpochRow.trial_id.desc(), EpochRow.epoch.desc())
         .limit(50)
     )
+    from statistics import median  # here, not above: with fractions it is 3 ms of `fts status`
+
     rates = [row["samples_per_s"] for row in db.rows(query)]
     return effective_batch / median(rates) if rates else None
 
