@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fts.search.spec import NAME
+from jobs.energy import energies, total
 from jobs.settings import Places
 from state import queries
 from state.values import Epoch, Job, JobStatus, Margin, Trial, TrialStatus
@@ -53,6 +54,7 @@ CSV_COLUMNS = [
     "status",
     "cause",
     "minutes",
+    "energy_wh",  # of training, processor and GPU; empty where no sensor knew
     "data_md5",
     "label_md5",
     "code_commit",
@@ -77,9 +79,7 @@ def export_job(db: Any, places: Places, job: Job) -> Path:
     write_json(folder / f"{job.experiment}_all_trials.json", [trial_record(job, trial, ()) for trial in trials])
     best = best_of(job, trials)
     if best is not None:
-        record = best_record(job, best)
-        write_json(folder / "best_params.json", record)
-        write_json(folder / f"{job.experiment}_{job.budget}_best.json", record)
+        _write_best(db, folder, job, best)
     return folder
 
 
@@ -93,8 +93,13 @@ def export_trial(db: Any, places: Places, job: Job, number: int) -> None:
             write_json(folder / "trials" / f"trial_{number:04d}.json", record)
     write_json(folder / f"{job.experiment}_all_trials.json", [trial_record(job, trial, ()) for trial in trials])
     if (best := best_of(job, trials)) is not None:
-        for name in ("best_params.json", f"{job.experiment}_{job.budget}_best.json"):
-            write_json(folder / name, best_record(job, best))
+        _write_best(db, folder, job, best)
+
+
+def _write_best(db: Any, folder: Path, job: Job, best: Trial) -> None:
+    margin = next((margin for margin in queries.margins(db) if margin.job_id == job.id), None)
+    for name in ("best_params.json", f"{job.experiment}_{job.budget}_best.json"):
+        write_json(folder / name, best_record(job, best, margin))
 
 
 def export_results(db: Any, places: Places) -> Path:
@@ -104,8 +109,12 @@ def export_results(db: Any, places: Places) -> Path:
     writer.writeheader()
     ended = [job for job in exportable(db) if job.kind == "cell" and job.status in (JobStatus.DONE, JobStatus.FAILED)]
     margins = {margin.job_id: margin for margin in queries.margins(db)}
+    measured = energies(db)
     for job in sorted(ended, key=lambda job: job.ended_at or 0.0):
-        writer.writerow(result_row(job, queries.trials(db, job.id)) | gains(margins.get(job.id)))
+        trials = queries.trials(db, job.id)
+        spent = total(measured, trials)
+        energy = {} if spent is None else {"energy_wh": round(spent, 3)}
+        writer.writerow(result_row(job, trials) | gains(margins.get(job.id)) | energy)
     write_text(places.results_csv, out.getvalue())
     return places.results_csv
 
@@ -149,7 +158,12 @@ def trial_record(job: Job, trial: Trial, epochs: Iterable[Epoch]) -> dict[str, A
     return record
 
 
-def best_record(job: Job, best: Trial) -> dict[str, Any]:
+def best_record(job: Job, best: Trial, margin: Margin | None = None) -> dict[str, Any]:
+    """The winner with everything needed to train it again, and by how much it beats the best baseline.
+
+    `margin` is null while there is no comparison, or none of this very trial.
+    """
+    mine = margin if margin is not None and margin.trial == best.number else None
     return {
         "experiment": job.experiment,
         "budget": job.budget,
@@ -171,6 +185,7 @@ def best_record(job: Job, best: Trial) -> dict[str, Any]:
         "data_md5": best.data_md5,
         "label_md5": best.label_md5,
         "code_commit": best.code_commit,
+        "margin": gains(mine) | {"n": mine.n} if mine else None,
     }
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobs.energy import energies
 from jobs.exports import best_of, iso
 from jobs.margins import predictions_path
 from jobs.settings import Places
@@ -48,7 +49,8 @@ def study_data(db: Any, places: Places, now: float | None = None) -> StudyData:
             for epoch in curve
         ]
         openings = queries.openings(db)
-    rows = [trial_row(job, trial) for job in jobs for trial in trials[job.id]]
+        measured = energies(db)
+    rows = [{**trial_row(job, trial), "energy_wh": measured.get(trial.id)} for job in jobs for trial in trials[job.id]]
     planned = [
         {name: str(job.status) if name == "status" else getattr(job, name) for name in CELL_COLUMNS} for job in cells
     ]

@@ -22,6 +22,8 @@ from typing import Any, Protocol
 
 import psutil
 
+from jobs.rapl import Rapl
+
 HOTTEST = 150.0  # Celsius; a chip that says more, or nothing above zero, is a broken sensor (-1, 65535, 0)
 CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal", "x86_pkg_temp", "acpitz")
 PRESSURES = ("nominal", "moderate", "heavy", "trapping", "sleeping")  # what macOS calls its levels 0-4
@@ -64,7 +66,7 @@ class Part(Protocol):
 
 
 class Machine:
-    """Sensors made of parts, asked in turn; of several temperatures the hottest is taken, else the last part wins."""
+    """Sensors made of parts, asked in turn; of several temperatures the hottest is taken, powers add up."""
 
     def __init__(self, parts: list[Part]) -> None:
         self.parts = parts
@@ -99,7 +101,7 @@ def from_env(disk: Path, environ: Mapping[str, str] = os.environ) -> Sensors:
         from jobs.sensors_mac import MacPart  # here: it starts a thread that runs macOS tools
 
         return Machine([base, MacPart()])
-    return Machine([base, LinuxHeat(), Nvml()])
+    return Machine([base, LinuxHeat(), Rapl(), Nvml()])
 
 
 def merge(parts: list[dict[str, Any]]) -> Reading:
@@ -107,7 +109,9 @@ def merge(parts: list[dict[str, Any]]) -> Reading:
     merged: dict[str, Any] = {}
     for part in parts:
         hotter = merged if (merged.get("temperature") or 0) > (part.get("temperature") or 0) else part
-        kept = {name: hotter[name] for name in ("temperature", "temperature_source") if name in hotter}
+        kept: dict[str, Any] = {name: hotter[name] for name in ("temperature", "temperature_source") if name in hotter}
+        if "power_w" in merged and "power_w" in part:
+            kept["power_w"] = merged["power_w"] + part["power_w"]  # processor and GPU
         merged |= part | kept
     return Reading(at=time.time(), **merged)
 

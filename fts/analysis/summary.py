@@ -45,7 +45,7 @@ class CellSummary:
     n_failed: int
     n_collapsed: int
     minutes: float  # of training, all trials
-    energy_wh: float | None
+    energy_wh: float | None  # of training, processor and GPU; None: not measurable there
     best: dict[str, Any] | None  # the best trial's row
     predictions: pd.DataFrame | None
     auc: Interval | None
@@ -148,7 +148,7 @@ def summarise_cell(study: StudyData, row: dict[str, Any], seed: int = 0) -> Cell
         n_failed=int(status.get("failed", 0)),
         n_collapsed=sum("collapsed" in badges for badges in search["badges"]),
         minutes=float(trials["minutes"].sum()),
-        energy_wh=float(trials["energy_wh"].sum()) if trials["energy_wh"].notna().any() else None,
+        energy_wh=_energy(trials),
         best=best,
         predictions=predictions,
         baseline=baseline,
@@ -279,6 +279,13 @@ def _seed_values(trials: pd.DataFrame, best: dict[str, Any] | None) -> list[floa
     again = trials[(trials["kind"] == "replicate") & (trials["status"] == "complete") & trials["value"].notna()]
     again = again[again["effective_md5"] == best["effective_md5"]]
     return [float(best["value"]), *again["value"].astype(float)]
+
+
+def _energy(trials: pd.DataFrame) -> float | None:
+    """Watt hours of all trials; None unless every one that trained was measured: half a sum would look like a whole."""
+    reused = trials["badges"].map(lambda badges: "reused" in badges).astype(bool)
+    trained = trials[(trials["minutes"] > 0) & ~reused]
+    return float(trained["energy_wh"].sum()) if len(trained) and trained["energy_wh"].notna().all() else None
 
 
 def _recorded(value: Any, low: Any, high: Any) -> Interval | None:

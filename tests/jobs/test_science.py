@@ -32,7 +32,7 @@ from jobs import margins
 from jobs.cli import main
 from jobs.commands.baselines import with_baselines
 from jobs.commands.matrix import write
-from jobs.exports import export_results
+from jobs.exports import best_record, export_results
 from jobs.models import model_folder, opened_by
 from jobs.report import make_report, study_data
 from jobs.results import results
@@ -210,6 +210,16 @@ def test_results_status_and_csv_show_the_margin(fts):
     (line,) = csv.DictReader(export_results(db, fts.places).open())
     assert float(line["auc_gain_low"]) == margin.auc_low and line["baseline"] == margin.rival
     db.close()
+
+
+def test_the_winners_file_holds_its_margin_and_none_of_another_trial(ran: Ran, db: Database):
+    (margin,) = queries.margins(db)
+    best = json.loads((ran.places.exports / CELL / "best_params.json").read_text())
+    assert best["best_trial"] == margin.trial
+    assert best["margin"]["baseline"] == margin.rival and best["margin"]["n"] == margin.n
+    assert best["margin"]["auc_gain_low"] == margin.auc_low < best["margin"]["auc_gain"] < margin.auc_high
+    job, trial = queries.job(db, CELL), queries.trial(db, margin.job_id, margin.trial)
+    assert best_record(job, trial, replace(margin, trial=margin.trial + 1))["margin"] is None
 
 
 def test_a_margin_that_is_known_is_not_computed_again(ran: Ran, db: Database):
