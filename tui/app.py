@@ -22,7 +22,7 @@ from jobs.glance.sanitize import clean
 from state.values import Event, Job, Snapshot
 from tui import keys, layout, theme
 from tui.acting import Acting
-from tui.canvas import Canvas
+from tui.canvas import Canvas, cropped
 from tui.cost import Cost
 from tui.desk import Desk
 from tui.export import keep_fault
@@ -136,6 +136,9 @@ class Monitor(App[None]):
         self.first = list(first or ())  # lines that were shown before this app existed
         self.poller = Poller(path, self.post_message, self.wish())
         self._shown: tuple[object, ...] = ()
+        self._asked: tuple[object, ...] = ()  # what the glance was made of
+        self._asked_of: tuple[object, ...] = ()  # kept, so that its ids stay its own
+        self._answer: glances.Glance | None = None
         self._looked_at = 0.0
 
     # ---------------------------------------------------------------- life
@@ -287,7 +290,20 @@ class Monitor(App[None]):
     def _installed(self) -> bool:
         return bool(self.screen_stack) and bool(self.screen_stack[0].query("#front"))
 
+    def _display(self, screen: Screen[Any], renderable: Any) -> None:
+        """Textual's own way to the terminal, less what has not changed."""
+        super()._display(screen, cropped(renderable))
+
     def _glance(self) -> glances.Glance:
+        """The first lines at this second; one key asks several times."""
+        facts = (self.since, int(self.now()), int(self.age_s()), self.problem, self.desk.at, self.readonly)
+        read = (self.snapshot, self.reading, self.frozen)  # compared by identity: equality would read it all
+        asked = (*map(id, read), self.app_focus, *facts)
+        if asked != self._asked or self._answer is None:
+            self._asked, self._asked_of, self._answer = asked, read, self._fresh_glance()
+        return self._answer
+
+    def _fresh_glance(self) -> glances.Glance:
         replay = f"REPLAY {words.when(self.desk.at, time.time())}" if self.desk.at is not None else ""
         journal = self.reading.details.events if self.reading else ()
         mode = replay or ("FROZEN" if self.frozen else "READ ONLY" if self.readonly else "")

@@ -1,10 +1,13 @@
-"""The widget that shows a frame: it compares with the frame before and repaints only the cells that differ."""
+"""The widget that shows a frame: it compares with the frame before and sends only the cells that differ."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.console import Console, RenderableType
+from rich.control import Control
 from rich.segment import Segment
+from textual._compositor import ChopsUpdate  # private: a test counts the bytes, and would see another Textual
 from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
@@ -12,6 +15,8 @@ from textual.widget import Widget
 from jobs.glance import words
 from tui import theme
 from tui.paint import Line
+
+GAP = 12  # unchanged columns between two changes that are cheaper to send again than to jump over
 
 
 class Canvas(Widget, can_focus=False):
@@ -34,13 +39,11 @@ class Canvas(Widget, can_focus=False):
         if len(old) != len(self.lines):
             self.refresh()
             return
-        regions = []
-        for y, (before, after) in enumerate(zip(old, self.lines, strict=True)):
-            if before == after:
-                continue
-            first, last = changed_columns(before, after)
-            if last > first:
-                regions.append(Region(first, y, last - first, 1))
+        regions = [
+            Region(first, y, last - first, 1)
+            for y, (before, after) in enumerate(zip(old, self.lines, strict=True))
+            for first, last in changed_runs(before, after)
+        ]
         if regions:
             self.repainted += sum(region.width for region in regions)
             self.refresh(*regions)
@@ -62,23 +65,67 @@ class Canvas(Widget, can_focus=False):
         return len(self.lines)
 
 
-def changed_columns(before: Line, after: Line) -> tuple[int, int]:
-    """[first, last) columns in which two lines differ in a character or its role."""
-    a, b = _cells(before), _cells(after)
+def changed_runs(before: Line, after: Line) -> list[tuple[int, int]]:
+    """The [first, last) columns in which two lines differ in a character or its role, near ones taken together."""
+    if before == after:
+        return []
+    head, tail = 0, 0
+    shorter = min(len(before), len(after))
+    while head < shorter and before[head] == after[head]:
+        head += 1
+    while tail < shorter - head and before[-1 - tail] == after[-1 - tail]:
+        tail += 1
+    a, b = _cells(before[head : len(before) - tail]), _cells(after[head : len(after) - tail])
+    start = sum(words.width(text) for text, _ in after[:head])
     if len(a) != len(b):
-        return 0, max(len(a), len(b))
-    differing = [n for n, (x, y) in enumerate(zip(a, b, strict=True)) if x != y]
-    return (differing[0], differing[-1] + 1) if differing else (0, 0)
+        return [(0, max(_width(before), _width(after)))]
+    runs: list[tuple[int, int]] = []
+    for n, (x, y) in enumerate(zip(a, b, strict=True), start):
+        if x == y:
+            continue
+        if runs and n - runs[-1][1] < GAP:
+            runs[-1] = (runs[-1][0], n + 1)
+        else:
+            runs.append((n, n + 1))
+    return runs
+
+
+def _width(line: Line) -> int:
+    return sum(words.width(text) for text, _ in line)
 
 
 def _cells(line: Line) -> list[tuple[str, str]]:
     """(character, role) per column; a wide character fills two."""
     cells: list[tuple[str, str]] = []
     for text, role in line:
-        if text.isascii():
+        if words.width(text) == len(text):
             cells.extend((char, role) for char in text)
             continue
         for char in text:
             columns = words.width(char)
+            if not columns and cells:
+                cells[-1] = (cells[-1][0] + char, role)  # an accent belongs to what stands before it
             cells.extend([(char, role)] * columns)
     return cells
+
+
+def cropped(renderable: RenderableType | None) -> RenderableType | None:
+    """What Textual is about to send, without the unchanged columns left of a change, which it would send again."""
+    if isinstance(renderable, ChopsUpdate):
+        return Cropped(renderable.chops, renderable.spans, renderable.chop_ends)
+    return renderable
+
+
+class Cropped(ChopsUpdate):
+    """An update of some columns of some rows, and of nothing else."""
+
+    def render_segments(self, console: Console) -> str:
+        sent: list[str] = []
+        for y, first, last in self.spans:
+            for end, (x, strip) in zip(self.chop_ends[y], self.chops[y].items(), strict=False):
+                if strip is None or x >= last or end <= first:
+                    continue
+                left = max(first, x)
+                sent.append(Control.move_to(left, y).segment.text)
+                sent.append(strip.crop(left - x, min(end, last) - x).render(console))
+        return "".join(sent)

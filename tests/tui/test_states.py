@@ -14,7 +14,7 @@ from tests.tui import study
 from tests.tui.stories import monitor, on_screen, opened, press, rows, shown, until
 from tests.tui.values import NOW, make_job, make_snapshot
 from tui import layout
-from tui.canvas import Canvas, changed_columns
+from tui.canvas import Canvas, changed_runs
 from tui.desk import Desk
 from tui.messages import Unreadable
 from tui.screens.enqueue import Enqueue
@@ -197,10 +197,13 @@ async def test_hostile_strings_reach_no_terminal(db_path):
 
 def test_only_changed_columns_are_sent():
     before = (("abc", ""), ("def", "dim"))
-    assert changed_columns(before, (("abc", ""), ("def", "dim"))) == (0, 0)
-    assert changed_columns(before, (("abX", ""), ("def", "dim"))) == (2, 3)
-    assert changed_columns(before, (("abc", ""), ("def", "bold"))) == (3, 6)
-    assert changed_columns((("日本", ""),), (("日木", ""),)) == (2, 4)
+    assert changed_runs(before, (("abc", ""), ("def", "dim"))) == []
+    assert changed_runs(before, (("abX", ""), ("def", "dim"))) == [(2, 3)]
+    assert changed_runs(before, (("abc", ""), ("def", "bold"))) == [(3, 6)]
+    assert changed_runs((("日本", ""),), (("日木", ""),)) == [(2, 4)]
+    assert changed_runs((("e", ""),), (("é", ""),)) == [(0, 1)]
+    far = " " * 40
+    assert changed_runs(((f"a{far}b", ""),), ((f"A{far}B", ""),)) == [(0, 1), (41, 42)]
 
 
 async def test_a_quiet_database_repaints_nothing(db_path):
