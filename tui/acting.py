@@ -47,7 +47,7 @@ class Acting:
     def begin(self, action: Action, jobs: Sequence[Job]) -> None:
         """Refuses with the reason, asks where it must, or does it."""
         if reason := self._refused(action, jobs):
-            self.app.say(f"{action.key or action.label}: {reason}", "look")
+            self.app.say(f"{action.key or action.label}: {self._named(reason)}", "look")
             return
         if action.id == "enqueue":
             self.app.push_screen(Enqueue(self.app.snapshot, self.app.palette, self.app.ascii_only), self._enqueue)
@@ -83,8 +83,13 @@ class Acting:
         reasons = [action.why_not(job, app.snapshot) for job in jobs] or ["no job is chosen"]
         return None if any(reason is None for reason in reasons) else reasons[0]
 
+    def _named(self, text: str) -> str:
+        """Cells by their names instead of by the numbers of their jobs."""
+        return words.name_cells(text, self.app.snapshot.jobs)
+
     def _ask_then_run(self, action: Action, jobs: Sequence[Job]) -> None:
         price = action.price(self.app.snapshot, jobs)
+        price = price and self._named(price)
         level = action.level_for(jobs)
         names = ", ".join(words.cell_name(job) for job in jobs)
         if level == "L3":

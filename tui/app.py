@@ -240,7 +240,7 @@ class Monitor(App[None]):
 
     def on_acted(self, message: Acted) -> None:
         self.pending = ""
-        self.say(clean(message.sentence), "failed" if message.failed else "")
+        self.say(words.name_cells(clean(message.sentence), self.snapshot.jobs), "failed" if message.failed else "")
         if message.action_id == "ack" and not message.failed:
             self.since = time.time()
         self.look(now=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,19 @@ def race(trial: Trial, best: Trial | None, trials: Sequence[Trial], curves: Mapp
         beats_best=_chance(others, paths, at, now, best, higher),
         pruned_later=_pruned_later(others, at),
     )
+
+
+def train_val_gap(epochs: Sequence[Epoch], at: int | None = None) -> float | None:
+    """AUC on the training windows minus AUC on validation at epoch `at` (None: the latest); None: not measured.
+
+    In AUC whatever the objective is: the loss trained on may be another one than the loss validated with. Training's
+    is taken with dropout while the weights move, so a small gap is no proof of anything; a large one is.
+    """
+    epoch = next((e for e in epochs if e.epoch == at), None) if at is not None else epochs[-1] if epochs else None
+    if epoch is None or epoch.train_auc is None or epoch.val_auc is None:
+        return None
+    gap = epoch.train_auc - epoch.val_auc
+    return gap if math.isfinite(gap) else None
 
 
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)

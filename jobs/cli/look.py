@@ -22,6 +22,7 @@ from jobs.cli.output import emit, emit_json, emit_line, emit_table, plain, say
 from jobs.cli.selection import choose, one_job, split_trial
 from jobs.cli.since import since_of
 from jobs.glance import words
+from jobs.glance.importance import importance
 from jobs.glance.sanitize import clean
 from jobs.why import why as reasons_of
 from state import queries
@@ -123,7 +124,11 @@ def trials(cell: str, as_csv: bool, as_json: bool) -> None:
     columns += ("architecture", "params", "batch", "lr", "dropout", "minutes", "note")
     rows = [_trial_row(trial, trial.number == job.best_trial) for trial in found]
     right = ("value", "epoch", "epochs", "AUC", "prior", "n_val", "n_pos", "params", "lr", "dropout", "minutes")
-    return emit_table(columns, rows, right=right)
+    emit_table(columns, rows, right=right)
+    if shares := importance(found):
+        listed = ", ".join(f"{each.name} {each.share:.2f}" for each in shares)
+        say(f"share of rank variance in {shares[0].n} complete trials, each parameter alone: {listed}")
+    return None
 
 
 def _trial_row(trial: Trial, best: bool) -> list[Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jobs.guard import Thresholds
+from jobs.guard import MemoryLimits, Thresholds
 from jobs.person import this_person
 from state.db import open_database
 
-__all__ = ["Thresholds", "heat_limits", "key_pressed", "run_action", "this_person"]
+__all__ = ["Thresholds", "heat_limits", "key_pressed", "memory_marks", "run_action", "this_person"]
 
 
 def heat_limits() -> Thresholds:
@@ -18,6 +18,18 @@ def heat_limits() -> Thresholds:
         return Thresholds.from_env()
     except ValueError:  # a mistyped variable is the worker's error to report; a window still shows the defaults
         return Thresholds()
+
+
+def memory_marks(total: int) -> tuple[int, int] | None:
+    """(soft, hard): bytes in use on a machine of `total` at which the guard has a trial halved, and killed.
+
+    None where FTS_MEMORY_AVAILABLE_LOW cannot be read: the worker says so.
+    """
+    try:
+        low = MemoryLimits.for_trial(total, total).available_low
+    except ValueError:
+        return None
+    return None if low is None else (max(total - low, 0), max(total - low // 2, 0))
 
 
 def key_pressed(path: Path, user: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 import unicodedata
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ _ASCII = {
     **dict(zip("◌►‖✓✗⊘↻⊗★•·│┤└┘┴┬─╌┊●", ".>=+X-rc*@.||++++--|o", strict=True)),
     **dict(zip("—–…±°↵→←↑↓▕▏░▒▓×≤≥", "--~~ <><^v[]:%%x<>", strict=True)),
     **dict(zip(SPARKS, "._-=+*%#", strict=True)),
+    "┃": "!",  # the hard limit in a meter; ┊, the soft one, is |
     **{eighth: "#" if n > 3 else "." for n, eighth in enumerate(EIGHTHS) if n},
 }
 
@@ -78,6 +80,37 @@ def cell_name(job: Job) -> str:
         return f"base/h{job.horizon}"
     name = f"{job.budget}/h{job.horizon}"
     return name if job.kind == "cell" else f"{name} {KINDS.get(job.kind, job.kind)}"
+
+
+_JOBS = re.compile(r"\b[Jj]obs? (\d+(?:, \d+)*)\b(?: \([\w.-]+\))?")
+
+
+def name_cells(text: str, jobs: Sequence[Job]) -> str:
+    """`job 7 (phase6a_200M_h1_...): paused` as people say it: `200M/h1: paused`.
+
+    A job that is not there keeps its number; of two with one name each says its number too.
+    """
+    names = names_of(jobs)
+
+    def said(found: re.Match[str]) -> str:
+        ids = [int(number) for number in found[1].split(", ")]
+        if not all(number in names for number in ids):
+            return found[0]
+        return ", ".join(names[number] for number in ids)
+
+    named = _JOBS.sub(said, text)
+    for job in jobs:
+        if job.experiment in named:
+            named = named.replace(job.experiment, names[job.id])
+    return named
+
+
+def names_of(jobs: Sequence[Job]) -> dict[int, str]:
+    """Job id -> its cell's name, with the number where two jobs have the same."""
+    counts: dict[str, int] = {}
+    for job in jobs:
+        counts[cell_name(job)] = counts.get(cell_name(job), 0) + 1
+    return {job.id: cell_name(job) + (f" (job {job.id})" if counts[cell_name(job)] > 1 else "") for job in jobs}
 
 
 KINDS = {"train": "final", "replicate": "seeds"}

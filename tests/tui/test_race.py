@@ -6,7 +6,7 @@ import pytest
 
 from state.values import TrialStatus
 from tests.tui.values import NOW, make_epochs, make_trial
-from tui.race import ENOUGH, race
+from tui.race import ENOUGH, race, train_val_gap
 
 
 def field(tops, pruned=()):
@@ -66,3 +66,11 @@ def test_a_loss_is_better_when_smaller():
     live = replace(live, objective="val_loss", status=TrialStatus.RUNNING)
     better = tuple(replace(e, val_loss=e.val_loss - 0.2) for e in curve)
     assert race(live, trials[0], trials, curves | {99: better}).beats_best == (5, 5)
+
+
+def test_the_gap_is_that_of_the_latest_epoch_or_of_the_best_one():
+    curve = make_epochs(1, 5, 0.68, 0.0)
+    assert train_val_gap(curve) == pytest.approx(0.6 - curve[-1].val_auc)
+    assert train_val_gap(curve, 2) == pytest.approx(0.6 - curve[1].val_auc)
+    assert train_val_gap(()) is None
+    assert train_val_gap(curve, 99) is None

@@ -148,6 +148,23 @@ async def test_acknowledging_settles_the_failure(db_path):
         await until(lambda: not any("20M/h3 failed" in reason for reason in concerns()), pilot)
 
 
+async def test_toasts_and_questions_name_cells_and_no_numbers_of_jobs(db_path):
+    async with monitor(db_path, (120, 40)) as (app, pilot):
+        await press(pilot, "j", "p")
+        await until(lambda: "u undoes" in app.toast[0], pilot)
+        assert "200M/h1" in app.toast[0]
+        assert "job " not in app.toast[0]
+        await press(pilot, "u")
+        await until(lambda: "queued" in app.toast[0] or opened(app, Confirm), pilot)
+        if opened(app, Confirm):
+            assert "job " not in on_screen(app).split("No ")[0].split("undo")[-1]
+            await press(pilot, "y")
+        await until(lambda: "200M/h1" in app.toast[0] and "job " not in app.toast[0], pilot)
+        await press(pilot, "a")
+        await until(lambda: "acknowledged" in app.toast[0], pilot)
+        assert "20M/h3" in app.toast[0]
+
+
 async def test_acknowledging_keeps_what_was_said_about_the_end(db_path):
     async with monitor(db_path) as (app, pilot):
         assert app.snapshot.seen is None

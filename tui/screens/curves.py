@@ -23,7 +23,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     found = [
         Placed("curve", 0, 0, left, 1, lambda w, h: [rule(title, hint, w, view.focus in ("", "curve"))]),
         Placed("", 0, 1, left, height - 2, partial(race_chart.chart, view)),
-        Placed("", 0, height - 1, left, 1, lambda w, h: [line((race_chart.verdict_line(view), "dim"))]),
+        Placed("", 0, height - 1, left, 1, lambda w, h: [line((race_chart.verdict_line(view, w), "dim"))]),
     ]  # fmt: skip
     if side:
         found += [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import partial
 
-from jobs.commands.desk import heat_limits
+from jobs.commands.desk import heat_limits, memory_marks
 from jobs.glance import words
 from jobs.glance.verbs import is_guard_off, is_guard_on
 from state.values import Sample
@@ -46,9 +46,16 @@ def day(view: View, width: int, height: int) -> list[Line]:
     samples = view.details.samples
     half = max(height // 2, 3)
     return [
-        *_plot(view, "memory used, GB", _memory(samples), None, width, half),
+        *_plot(view, "memory used, GB", _memory(samples), _soft(samples), width, half),
         *_plot(view, "temperature, °C", _heat(samples), heat_limits().warning, width, height - half),
     ][:height]
+
+
+def _soft(samples: tuple[Sample, ...]) -> float | None:
+    """The soft memory limit in GB."""
+    total = next((s.total for s in reversed(samples) if s.total), None)
+    found = memory_marks(total) if total else None
+    return None if found is None else found[0] / 1e9
 
 
 def _plot(
@@ -57,15 +64,19 @@ def _plot(
     if not found:
         return [rule(title, "", width), line((f"{title.split(',')[0]}: nothing measured in the last 24 h", "dim"))]
     values = [y for _, y in found]
-    top = max([*values, limit or 0.0])
+    far = limit is not None and max(values) < limit / 2  # drawing it in would flatten the line to nothing
+    top = max([*values, 0.0 if limit is None or far else limit])
     low = min(values)
     span = (max(low - 0.1 * (top - low + 1), 0.0), top + 0.05 * (top - low + 1))
     since = view.now - words.DAY
     first = max(since, found[0][0]) if found[-1][0] - found[0][0] > words.HOUR / 2 else found[0][0]
     x = (first, max(view.now, first + 60))
     ticks = [(at, words.clock(at)) for at in _hours(*x)]
-    plot = Plot((Series(found, "live"),), x, span, level=limit, level_role="limit", digits=0)
-    hint = f"max {max(values):.0f}" + (f" ┊ limit {limit:.0f}" if limit else "")
+    digits = 0 if span[1] - span[0] >= height else 1
+    level = None if far else limit
+    plot = Plot((Series(found, "live"),), x, span, level=level, level_role="limit", digits=digits)
+    name = "pause" if title.startswith("temp") else "soft limit"
+    hint = f"max {max(values):.{digits}f}" + (f" ┊ {name} {limit:.0f}{', far above' if far else ''}" if limit else "")
     return [rule(title, hint, width), *paint(plot, width, height - 1, True, ticks)]
 
 
@@ -79,7 +90,7 @@ def guard(view: View, width: int, height: int) -> list[Line]:
     """Thresholds, pauses, workers and the trial's memory."""
     limits = heat_limits()
     lines: list[Line] = [rule("guard and workers", "", width, view.focus == "guard")]
-    lines += _wrapped(meter.guard_line(view, limits), width)
+    lines += _wrapped(meter.guard_line(view, limits=limits, pauses=False), width)
     text = f"below {limits.warm:.0f} normal, from {limits.warning:.0f} frozen until {limits.thaw:.0f}, "
     text += f"above {limits.critical:.0f} stopped"
     lines += _wrapped(text, width, "dim")

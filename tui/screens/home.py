@@ -74,7 +74,7 @@ def _medium(view: View, width: int, height: int) -> list[Placed]:
             "curve", 0, top, left, 1, _title(view, "curve", f"{race_chart.title(view)} · live vs best vs median", "+/-")
         ),
         Placed("", 0, top + 1, left, middle - 2, partial(race_chart.chart, view)),
-        Placed("", 0, top + middle - 1, left, 1, lambda w, h: [line((race_chart.verdict_line(view), "dim"))]),
+        Placed("", 0, top + middle - 1, left, 1, lambda w, h: [line((race_chart.verdict_line(view, w), "dim"))]),
         Placed("", left, top, 1, middle, _wall),
         Placed(
             "hardware",
@@ -109,9 +109,9 @@ def _wide(view: View, width: int, height: int) -> list[Placed]:
         Placed("", left + 1, 1, side, grid - 1, lambda w, h: [*matrix(view, w), (), *scaling(view, w, h - 7)][:h]),
         Placed("curve", 0, top, left, 1, _title(view, "curve", race_chart.title(view), "+/- zoom  y log  s overlay")),
         Placed("", 0, top + 1, left, middle - 3, partial(race_chart.chart, view)),
-        Placed("", 0, top + middle - 2, left, 1, lambda w, h: [line((race_chart.verdict_line(view), "dim"))]),
+        Placed("", 0, top + middle - 2, left, 1, lambda w, h: [line((race_chart.verdict_line(view, w), "dim"))]),
         Placed("trials", left + 1, top, side, 1, _title(view, "trials", count, "2")),
-        Placed("", left + 1, top + 1, side, middle - 2, lambda w, h: lists.trials(view, w, h, title=False)),
+        Placed("", left + 1, top + 1, side, middle - 2, partial(_trials, view)),
         Placed(
             "hardware",
             0,
@@ -140,6 +140,15 @@ def _last_lines(view: View, x: int, y: int, width: int, height: int) -> list[Pla
         Placed("log", x, y, width, 1, _title(view, "log", f"last words of {last.title}", "5 full")),
         Placed("", x, y + 1, width, height - 1, said),
     ]
+
+
+def _trials(view: View, width: int, height: int) -> list[Line]:
+    """The table, and what the trials' spread goes with, once there are enough of them."""
+    known = lists.importance_line(view, width)
+    if known is None or height < 8:
+        return lists.trials(view, width, height, title=False)
+    rows = lists.trials(view, width, height - 2, title=False)
+    return [*rows, *([()] * (height - 1 - len(rows))), known]
 
 
 def _log(view: View, x: int, y: int, width: int, height: int) -> list[Placed]:
@@ -186,9 +195,7 @@ def _words(view: View, width: int, height: int) -> list[Line]:
         if reading.part is None:
             lines.append(_right(reading.text, width))
         else:
-            lines.append(
-                fill((), (("mem ", "dim"), (words.bar(reading.part, 10), "running"), (f" {reading.text}", "")), width)
-            )
+            lines.append(fill((), (("mem ", "dim"), *meter.bar(reading), (f" {reading.text}", "")), width))
     lines.append(_right(_heat_words(view), width))
     return lines[-height:]
 
@@ -212,11 +219,11 @@ def _right(text: str, width: int) -> Line:
 
 def _meters(view: View, columns: int, width: int, height: int) -> list[Line]:
     painted = meter.rows(view, width, columns, ("mem", "temp", "gpu", "cpu", "disk"))
-    return [*painted[: height - 1], line((words.cut(meter.guard_line(view), width), "dim"))]
+    return [*painted[: height - 1], line((meter.guard_line(view, width), "dim"))]
 
 
 def _history(view: View, width: int, height: int) -> list[Line]:
-    painted = meter.rows(view, width, max(width - 64, 12), ("mem", "temp", "gpu", "cpu", "power", "disk"))
+    painted = meter.rows(view, width, max(width - 72, 12), ("mem", "temp", "gpu", "cpu", "power", "disk"))
     facts = [
         meter.guard_line(view),
         *(meter.worker_line(view, w) for w in view.snapshot.workers[:2] if w.status == "running"),

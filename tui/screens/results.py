@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from jobs.glance import words
+from jobs.glance.importance import ENOUGH
 from state.values import Job, JobStatus, Trial
 from tui.paint import Line, Placed, Span, labelled, line, rule, with_role
 from tui.view import View
-from tui.widgets import queue_grid
+from tui.widgets import lists, queue_grid, race_chart
 
 SIZES = ("tiny", "2M", "20M", "200M", "2B")
 COLUMN = 16
@@ -112,6 +113,8 @@ def scaling(view: View, width: int, height: int) -> list[Line]:
             trend = f"{words.short_score(known[0])} → {words.short_score(known[-1])} over {len(known)} sizes"
         else:
             trend = f"({'two more sizes are' if len(known) == 1 else 'a third size is'} needed for a slope)"
+            if words.width(f"scaling h{horizon}:  {words.spark(known)}  {row}  {trend}") > width:
+                trend = "(3 sizes: a slope)"
         lines.append(
             (((f"scaling h{horizon}:  "), "dim"), (words.spark(known), "running"), (f"  {row}  ", ""), (trend, "dim"))
         )
@@ -127,10 +130,26 @@ def _rest_on(view: View) -> list[Line]:
         n_pos = sorted({t.n_pos for t in trials if t.n_pos})
         text = f"validation windows {_span(n_val)}, positives {_span(n_pos)}; {_replicates(view)}"
         lines.append(line((text, "dim")))
+    if said := _selected(view):
+        lines.append(line((said, "dim")))
     for job in view.snapshot.jobs:
         if job.kind == "baseline" and job.best_value is not None:
             lines.append(line((f"baseline h{job.horizon}: {words.short_score(job.best_value)}", "dim")))
     return lines
+
+
+def _selected(view: View) -> str:
+    """`20M/h3 t12: AUC .184 above chance · train/val AUC gap +.041`, of the selected cell's best trial."""
+    job = view.job
+    trial = None if job is None else next((t for t in view.trials if t.number == job.best_trial), None)
+    if job is None or trial is None:
+        return ""
+    parts = []
+    if trial.val_auc is not None:
+        parts.append(f"AUC {race_chart.signed(trial.val_auc - 0.5)} against chance")
+    if (gap := race_chart.gap_words(view, trial)) is not None:
+        parts.append(gap)
+    return f"{words.cell_name(job)} t{trial.number}: {' · '.join(parts)}" if parts else ""
 
 
 def _replicates(view: View) -> str:
@@ -151,7 +170,23 @@ def _cell(view: View, width: int, height: int) -> list[Line]:
     trial = next((t for t in view.trials if t.number == job.best_trial), None)
     if trial is None:
         return [*lines, line(("no trial has ended yet", "dim"))]
-    return [*lines, *facts(trial, job), *against_baseline(view, job)][:height]
+    gap = race_chart.gap_words(view, trial)
+    known = [] if gap is None else [labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val "))]
+    return [*lines, *facts(trial, job), *known, *against_baseline(view, job), *_importance(view, width)][:height]
+
+
+def _importance(view: View, width: int) -> list[Line]:
+    """What the spread of the cell's trials goes with, one parameter per line."""
+    found = lists.importance_of(view)
+    if not found:
+        ended = sum(t.value is not None for t in view.trials)
+        return [(), line((f"importance: from {ENOUGH} values on, {ended} are there", "dim"))]
+    lines: list[Line] = [(), rule(f"importance · {found[0].n} trials", "", width)]
+    for each in found[:8]:
+        lines.append(
+            labelled(each.name, f"{each.share:.2f} {words.bar(each.share, 20).rstrip(words.TROUGH)}", width=15)
+        )
+    return [*lines, line(("share of rank variance, each alone; no cause", "dim"))]
 
 
 def facts(trial: Trial, job: Job) -> list[Line]:
@@ -162,12 +197,12 @@ def facts(trial: Trial, job: Job) -> list[Line]:
     gain = ""
     if trial.prior_loss is not None and trial.val_loss is not None:
         gain = f"  prior {words.short_score(trial.prior_loss)} (gain {trial.prior_loss - trial.val_loss:+.4f})"
-    rate = f"{trial.base_rate:.1%}" if trial.base_rate is not None else "—"
+    rate = f" ({trial.base_rate:.1%})" if trial.base_rate is not None else ""
     shown = [
         labelled("trial", f"t{trial.number} {trial.status}, {_best_epoch(trial)}"),
         labelled("AUC", f"{words.score(trial.val_auc)}{interval}"),
         labelled("loss", f"{words.score(trial.val_loss)}{gain}"),
-        labelled("validation", f"{trial.n_val or '—'} windows, {trial.n_pos or '—'} positive, base rate {rate}"),
+        labelled("validation", f"{trial.n_val or '—'} windows, {trial.n_pos or '—'}{rate} positive"),
         labelled("model", f"{trial.architecture}  {_parameters(trial.n_params)}"),
         labelled("batch", f"{trial.micro_batch or '—'}x{trial.accumulation or '—'}  threads {trial.threads or '—'}"),
         labelled("memory", f"predicted {words.size(trial.predicted_bytes)}, peak {words.size(trial.peak_bytes)}"),

@@ -6,6 +6,7 @@ from functools import partial
 
 from jobs.glance import words
 from state.values import Trial
+from tui import selection
 from tui.paint import Line, Placed, labelled, line, rule, wrapped
 from tui.screens.results import facts
 from tui.view import View
@@ -22,18 +23,24 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     def head(w: int, h: int) -> list[Line]:
         return [rule(title, "[ ] other cell  o sort  / filter", w, view.focus in ("", "trials"))]
 
+    known = lists.importance_line(view, width if width < 110 else width - 46)
     if width >= 110:
         left = width - 46
+        table = height - 1 - (known is not None)
         return [
             Placed("trials", 0, 0, left, 1, head),
-            Placed("", 0, 1, left, height - 1, lambda w, h: lists.trials(view, w, h)),
+            Placed("", 0, 1, left, table, lambda w, h: lists.trials(view, w, h)),
+            Placed("", 0, 1 + table, left, height - 1 - table, lambda w, h: [known or ()]),
             Placed("", left, 0, 1, height, lambda w, h: [(("│", "rule"),)] * h),
             Placed("diff", left + 1, 0, width - left - 1, height, partial(detail, view)),
         ]
-    below = 8 if height >= 18 else 0
+    rows = len(selection.trials_of(view)) + 1
+    below = max(min(height - 2 - rows, 20), 8) if height >= 18 else 0  # the table first, then as much detail as fits
+    table = height - 1 - below - (known is not None)
     return [
         Placed("trials", 0, 0, width, 1, head),
-        Placed("", 0, 1, width, height - 1 - below, lambda w, h: lists.trials(view, w, h)),
+        Placed("", 0, 1, width, table, lambda w, h: lists.trials(view, w, h)),
+        Placed("", 0, 1 + table, width, int(known is not None), lambda w, h: [known or ()]),
         Placed("diff", 0, height - below, width, below, partial(detail, view)),
     ]
 
@@ -45,7 +52,7 @@ def detail(view: View, width: int, height: int) -> list[Line]:
         return [rule("no trial selected", "", width)]
     lines = [
         rule(f"t{trial.number} against the best", "", width, view.focus == "diff"),
-        *difference(trial, race_chart.best_trial(view)),
+        *difference(trial, race_chart.best_trial(view), width),
     ]
     if trial.message or trial.cause:
         lines += [(), *error(trial, width)]
@@ -53,7 +60,19 @@ def detail(view: View, width: int, height: int) -> list[Line]:
         lines += [(), line(("its last words", "dim"))]
         lines += [line((row, "failed")) for text in said for row in wrapped(text, width - 1)[:3]]
         lines.append(line((words.cut(f"5 reads on, or: fts logs {job.id}:t{trial.number}", width), "dim")))
-    return [*lines, (), *facts(trial, job)][:height]
+    gap = race_chart.gap_words(view, trial)
+    shown = [*lines, (), *facts(trial, job)]
+    if gap is not None:
+        shown.append(labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val ")))
+    return cut_lines(shown, height)
+
+
+def cut_lines(lines: list[Line], height: int) -> list[Line]:
+    """At most `height` lines; what is left out is counted in the last one."""
+    if len(lines) <= height:
+        return lines
+    left = sum(bool(row) for row in lines[height - 1 :])
+    return [*lines[: height - 1], line((f"… {left} more lines: Tab, then z shows them", "dim"))]
 
 
 def last_words(view: View, trial: Trial) -> tuple[str, ...]:
@@ -64,7 +83,7 @@ def last_words(view: View, trial: Trial) -> tuple[str, ...]:
     return view.details.trial_lines if trial.id == view.trial_id else ()
 
 
-def difference(trial: Trial, best: Trial | None) -> list[Line]:
+def difference(trial: Trial, best: Trial | None, width: int = 80) -> list[Line]:
     """Parameters that differ, one per line: `learning_rate  2.2e-4   best 2.8e-4`."""
     if best is None:
         return [line(("no best trial yet", "dim"))]
@@ -74,8 +93,16 @@ def difference(trial: Trial, best: Trial | None) -> list[Line]:
     lines: list[Line] = []
     for name in names:
         mine, theirs = trial.params.get(name), best.params.get(name)
-        if mine != theirs:
-            lines.append(labelled(name, f"{words.number(mine):18s} best {words.number(theirs)}", width=15))
+        if mine == theirs:
+            continue
+        text = f"{words.number(mine):18s} best {words.number(theirs)}"
+        if 15 + words.width(text) < width:
+            lines.append(labelled(name, text, width=15))
+        else:
+            lines += [
+                labelled(name, words.number(mine), width=15),
+                labelled("", f"best {words.number(theirs)}", width=15),
+            ]
     return lines or [line(("the same parameters as the best one", "dim"))]
 
 

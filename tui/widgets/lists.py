@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobs.glance import words
+from jobs.glance.importance import Importance, importance
 from jobs.glance.verbs import NEWSWORTHY
 from state.values import Event, Job, Trial, TrialStatus
 from tui import selection
 from tui.paint import Line, Span, with_role
 from tui.view import View
+from tui.widgets import race_chart
 
 EVENT_ROLES = {
     "failed": "failed", "parked": "failed", "trial_failed": "failed", "new_best": "best", "finished": "done",
@@ -42,16 +44,38 @@ def event_line(view: View, width: int) -> Line:
 
 
 def event_words(view: View, event: Event) -> str:
-    """The message, with the cell's short name for its experiment's; a verb without a message speaks for itself."""
-    text = event.message or str(event.verb).replace("_", " ")
-    if event.job_id is None:
-        return text
+    """What happened, with cells and trials by their names; a verb without a message speaks for itself."""
     job = next((job for job in view.snapshot.jobs if job.id == event.job_id), None)
+    if job is not None and (brief := trial_words(view, event)):
+        return f"{words.cell_name(job)} {brief}"
+    text = words.name_cells(event.message or str(event.verb).replace("_", " "), view.snapshot.jobs)
     if job is None:
         return text
     name = words.cell_name(job)
-    shorter = text.replace(job.experiment, name)
-    return shorter if name in shorter else f"{name} {shorter}"
+    return text if name in text else f"{name} {text}"
+
+
+def trial_words(view: View, event: Event) -> str:
+    """`t12 new best .6841 (+.0032)`, `t22 pruned at ep 12, .6550`; empty for what is not about a trial's value."""
+    number, value = event.data.get("number"), event.data.get("value")
+    if not isinstance(number, int):
+        return ""
+    known = value if isinstance(value, int | float) else None
+    scored = f" {words.short_score(known)}" if known is not None else ""
+    if event.verb == "new_best":
+        before = event.data.get("before")
+        gain = f" ({race_chart.signed(known - before, 4)})" if known is not None and isinstance(before, float) else ""
+        return f"t{number} new best{scored}{gain}"
+    if event.verb in ("trial_pruned", "trial_complete"):
+        trial = next((t for t in view.trials if t.id == event.trial_id), None)
+        after = f" at ep {trial.epochs}" if trial is not None else ""
+        cause = str(event.data.get("cause") or "")
+        how = "pruned" if event.verb == "trial_pruned" else "complete" if cause == "finished" else cause or "complete"
+        return f"t{number} {how}{after},{scored or ' no value'}"
+    if event.verb == "trial_failed":
+        why = event.data.get("message") or event.data.get("cause") or "no cause recorded"
+        return f"t{number} failed: {why}"
+    return ""
 
 
 def _event(view: View, event: Event, width: int) -> Line:
@@ -124,6 +148,40 @@ def param_names(rows: Sequence[Trial], width: int) -> list[str]:
     others = {name for trial in rows[:50] for name in trial.params} - set(PARAMS) - {"architecture"}
     room = max((width - 38 - 20) // 8, 0)
     return [*known, *sorted(others)][:room]
+
+
+def importance_line(view: View, width: int) -> Line | None:
+    """`importance in 22 trials  lr ██████▍ .46`: as many parameters as fit whole; None where nothing can be said."""
+    found = importance_of(view)
+    if not found:
+        return None
+    spans: list[Span] = [(f"importance in {found[0].n} trials", "dim")]
+    used = words.width(spans[0][0])
+    for each in found:
+        name = SHORT.get(each.name, each.name)
+        bar = words.bar(each.share, 8).rstrip(words.TROUGH)
+        item: list[Span] = [
+            (f"  {name} ", ""),
+            (bar, "running"),
+            (f"{' ' if bar else ''}{each.share:.2f}"[:6].replace("0.", "."), ""),
+        ]
+        need = sum(words.width(text) for text, _ in item)
+        if used + need > width:
+            break
+        spans += item
+        used += need
+    return tuple(spans)
+
+
+def importance_of(view: View) -> tuple[Importance, ...]:
+    """Of the selected cell's trials; computed once for each set of them."""
+    trials = view.trials
+    if not _latest or _latest[0][0] is not trials:
+        _latest[:] = [(trials, importance(trials))]
+    return _latest[0][1]
+
+
+_latest: list[tuple[tuple[Trial, ...], tuple[Importance, ...]]] = []  # the last one, by the identity of its trials
 
 
 def _trial_row(view: View, job: Job | None, trial: Trial, names: Sequence[str], selected: bool, width: int) -> Line:

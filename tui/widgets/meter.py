@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.commands.desk import Thresholds, heat_limits
+from jobs.commands.desk import Thresholds, heat_limits, memory_marks
 from jobs.glance import words
+from jobs.glance.verbs import is_guard_off, is_guard_on
 from jobs.glance.verdict import is_live
 from state.values import Sample, Worker
 from tui.paint import Line, Span
@@ -23,9 +24,10 @@ class Meter:
     name: str
     part: float | None  # 0..1; None: unknown; below 0: no bar, because the whole is not known
     text: str
-    limits: str
+    limits: tuple[str, ...]  # the longest first: the first that fits is shown, whole
     history: tuple[float, ...]
     role: str = ""
+    marks: tuple[tuple[float, str], ...] = ()  # (share, sign) of the limits, drawn into the bar
 
 
 def meters(view: View, limits: Thresholds | None = None) -> list[Meter]:
@@ -51,13 +53,34 @@ def rows(view: View, width: int, spark_columns: int, which: Sequence[str]) -> li
         if meter.part is None:
             spans.append((meter.text, "dim"))
         else:
-            spans.append((words.bar(meter.part, BAR) if meter.part >= 0 else " " * BAR, meter.role or "running"))
+            spans += bar(meter)
             spans.append((" " + words.fit(meter.text, 12), ""))
             if spark_columns:
                 spans.append((words.fit(words.spark(shrink(meter.history, spark_columns)), spark_columns), "dim"))
-            spans.append((" " + meter.limits, "limit" if meter.role else "dim"))
+            room = width - sum(words.width(text) for text, _ in spans) - 1
+            limits = next((text for text in meter.limits if words.width(text) <= room), "")
+            spans.append((" " + limits, "limit" if meter.role else "dim"))
         lines.append(tuple(spans))
     return lines
+
+
+SOFT, HARD = "┊", "┃"  # | and ! in ASCII
+
+
+def bar(meter: Meter, columns: int = BAR) -> list[Span]:
+    """The bar with its limits drawn in, each at its place; of two in one column the worse one is drawn."""
+    if meter.part is None or meter.part < 0:
+        return [(" " * columns, "")]
+    chars = [(char, meter.role or "running") for char in words.bar(meter.part, columns)]
+    for share, sign in sorted(meter.marks, key=lambda mark: mark[1] == HARD):
+        chars[min(max(int(share * columns), 0), columns - 1)] = (sign, "limit")
+    spans: list[Span] = []
+    for char, role in chars:
+        if spans and spans[-1][1] == role:
+            spans[-1] = (spans[-1][0] + char, role)
+        else:
+            spans.append((char, role))
+    return spans
 
 
 def shrink(values: Sequence[float], columns: int) -> list[float]:
@@ -77,18 +100,47 @@ def guard_word(view: View) -> str:
     return "ok" if worst == "normal" else worst
 
 
-def guard_line(view: View, limits: Thresholds | None = None) -> str:
-    """What the guard does and when it would act, in a sentence."""
-    limits = limits or heat_limits()
+def guard_line(view: View, width: int = 999, limits: Thresholds | None = None, pauses: bool = True) -> str:
+    """What the guard does and when it would act, in the longest sentence of its own that fits; a cut one is marked."""
+    texts = guard_words(view, limits or heat_limits(), pauses)
+    return next((text for text in texts if words.width(text) <= width), words.cut(texts[-1], width))
+
+
+def guard_words(view: View, limits: Thresholds, pauses: bool = True) -> tuple[str, ...]:
+    """The same said at length and shorter."""
     worker = next((w for w in view.snapshot.workers if w.status == "running"), None)
     if worker is None:
-        return "guard: no worker, nothing to guard"
+        return ("guard: no worker, nothing to guard", "guard: no worker")
     if worker.guard in ("frozen", "cooling"):
         below = limits.thaw if worker.guard == "frozen" else limits.cool
-        return f"guard {worker.guard}: {worker.guard_message or 'too warm'}; goes on below {below:.0f}°C"
+        why = worker.guard_message or "too warm"
+        short = f"guard {worker.guard}: goes on below {below:.0f}°C"
+        return (f"guard {worker.guard}: {why}; goes on below {below:.0f}°C", short)
     if worker.guard == "unknown":
-        return "guard: no thermometer answers here, heat is unknown"
-    return f"guard: armed ({worker.guard}), freezes at {limits.warning:.0f}°C, stops at {limits.critical:.0f}°C"
+        return ("guard: no thermometer answers here, heat is unknown", "guard: heat is unknown, no thermometer")
+    acts = f"freezes at {limits.warning:.0f}°C, stops at {limits.critical:.0f}°C"
+    last = last_pause(view) if pauses else ""
+    short = f"guard: armed, freezes at {limits.warning:.0f}°C"
+    if last:
+        return (
+            f"guard: armed ({worker.guard}), {acts}; {last}",
+            f"guard: armed, {last}",
+            f"guard: armed, {acts}",
+            short,
+        )
+    return (f"guard: armed ({worker.guard}), {acts}", f"guard: armed, {acts}", short)
+
+
+def last_pause(view: View) -> str:
+    """`last pause 03:12-03:23`; empty when the journal tells of none."""
+    began = None
+    found = ""
+    for event in view.details.events or view.snapshot.events:
+        if is_guard_on(event) and began is None:
+            began = event.at
+        elif is_guard_off(event) and began is not None:
+            found, began = f"last pause {words.when(began, view.now)}–{words.clock(event.at)}", None
+    return found
 
 
 def worker_line(view: View, worker: Worker) -> str:
@@ -114,56 +166,85 @@ def resume_line(view: View) -> str:
 
 def _memory(now: Sample | None, past: Sequence[Sample]) -> Meter:
     if now is None or now.total is None or now.available is None:
-        return Meter("mem", None, "memory: not available here", "", ())
+        return Meter("mem", None, "memory: not available here", (), ())
     used = now.total - now.available
     part = used / now.total
     history = tuple(1 - s.available / s.total for s in past if s.available is not None and s.total)
-    limits = f"trial {words.size(now.trial_rss)}" if now.trial_rss is not None else ""
-    if now.swap_used:
-        limits += f" swap {words.size(now.swap_used)}"
+    limits, marks, role = memory_words(now, used)
     text = f"{used / 1e9:.0f}/{words.size(now.total)}"
-    return Meter("mem", part, text, limits, history, "failed" if part > 0.95 else "")
+    return Meter("mem", part, text, limits, history, role, marks)
+
+
+def memory_words(now: Sample, used: int) -> tuple[tuple[str, ...], tuple[tuple[float, str], ...], str]:
+    """(limits in words, marks, role): soft has the trial halve its batch, hard has it killed and halved."""
+    more = f"  trial {words.size(now.trial_rss)}" if now.trial_rss is not None else ""
+    more += f"  swap {words.size(now.swap_used)}" if now.swap_used else ""
+    found = memory_marks(now.total) if now.total else None
+    if found is None or not now.total:
+        return (more.strip(), ""), (), ""
+    soft, hard = found
+    both = f"soft {gigabytes(soft)} ┊ hard {gigabytes(hard)} GB"
+    headroom = f"  headroom {words.size(max(soft - used, 0))}"
+    limits = (both + headroom + more, both + headroom, both, f"soft {gigabytes(soft)} GB", f"soft {gigabytes(soft)}")
+    marks = ((soft / now.total, SOFT), (hard / now.total, HARD))
+    return limits, marks, "failed" if used >= hard else "retrying" if used >= soft else ""
+
+
+def gigabytes(count: float) -> str:
+    """110, or 24.1 where whole ones would hide the difference between two limits."""
+    return f"{count / 1e9:.0f}" if count >= 100e9 else f"{count / 1e9:.1f}"
 
 
 def _heat(now: Sample | None, past: Sequence[Sample], limits: Thresholds) -> Meter:
     if now is None or now.temperature is None:
-        return Meter("temp", None, "temperature: not available here", "", ())
-    history = tuple(s.temperature for s in past if s.temperature is not None)
+        return Meter("temp", None, "temperature: not available here", (), ())
+    known = [s for s in past if s.temperature is not None]
+    history = tuple(s.temperature for s in known if s.temperature is not None)
     role = "failed" if now.temperature >= limits.warning else "retrying" if now.temperature >= limits.warm else ""
-    words_ = f"pause {limits.warning:.0f} ┊ resume {limits.thaw:.0f}"
-    if history:
-        words_ += f"  max {max(history):.0f}"
-    return Meter("temp", now.temperature / limits.critical, f"{now.temperature:.0f}°C", words_, history, role)
+    pause, both = f"pause {limits.warning:.0f}", f"pause {limits.warning:.0f} ┊ resume {limits.thaw:.0f}"
+    stop = f"{both} ┃ stop {limits.critical:.0f}"
+    texts = [stop, both, pause]
+    if known:
+        top = max(known, key=lambda s: s.temperature or 0.0)
+        at = f" at {words.clock(top.at)}" if len(known) > 1 else ""
+        peak = f"  max {top.temperature:.0f}"
+        texts[:0] = [stop + peak + at, both + peak + at, both + peak]
+    marks = ((limits.warning / limits.critical, SOFT), (1.0, HARD))
+    return Meter(
+        "temp", now.temperature / limits.critical, f"{now.temperature:.0f}°C", tuple(texts), history, role, marks
+    )
 
 
 def _gpu(now: Sample | None, past: Sequence[Sample]) -> Meter:
     if now is not None and now.gpu_percent is not None:
         history = tuple(s.gpu_percent for s in past if s.gpu_percent is not None)
         memory = words.size(now.gpu_memory) if now.gpu_memory is not None else ""
-        return Meter("gpu", now.gpu_percent / 100, f"{now.gpu_percent:.0f}%", memory, history)
+        return Meter("gpu", now.gpu_percent / 100, f"{now.gpu_percent:.0f}%", (memory,), history)
     if now is not None and now.cpu_percent is not None:
         history = tuple(s.cpu_percent for s in past if s.cpu_percent is not None)
-        return Meter("cpu", now.cpu_percent / 100, f"{now.cpu_percent:.0f}%", "no GPU", history)
-    return Meter("cpu", None, "load: not available here", "", ())
+        return Meter("cpu", now.cpu_percent / 100, f"{now.cpu_percent:.0f}%", ("no GPU",), history)
+    return Meter("cpu", None, "load: not available here", (), ())
 
 
 def _power(now: Sample | None, past: Sequence[Sample]) -> Meter:
     if now is None or now.power_w is None:
-        return Meter("power", None, "power: not available here", "", ())
+        return Meter("power", None, "power: not available here", (), ())
     history = tuple(s.power_w for s in past if s.power_w is not None)
     top = max((*history, now.power_w, 1.0))
     hours = (past[-1].at - past[0].at) / words.HOUR if len(past) > 1 else 0.0
     energy = f"{sum(history) / len(history) * hours / 1000:.1f} kWh in {hours:.0f} h" if hours >= 1 and history else ""
-    return Meter("power", now.power_w / top, f"{now.power_w:.0f} W", energy, history)
+    return Meter("power", now.power_w / top, f"{now.power_w:.0f} W", (energy,), history)
 
 
 def _disk(view: View, now: Sample | None, past: Sequence[Sample]) -> Meter:
     if now is None or now.disk_free is None:
-        return Meter("disk", None, "disk: not available here", "", ())
+        return Meter("disk", None, "disk: not available here", (), ())
     history = tuple(float(s.disk_free) for s in past if s.disk_free is not None)
     days = _days_left(past)
     text = f"{words.size(now.disk_free)} free"
-    limits = f"{days:.0f} days left" if days is not None else ""
+    limits = (
+        (f"{days:.0f} days left at this rate", f"{days:.0f} days left", f"{days:.0f} days") if days is not None else ()
+    )
     return Meter("disk", -1.0, text, limits, history)
 
 

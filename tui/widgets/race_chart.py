@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobs.glance import words
 from state.values import Job, Trial
 from tui.paint import Line, line
-from tui.race import Points, Race, race
+from tui.race import Points, Race, race, train_val_gap
 from tui.view import View
 from tui.widgets.curve import Band, Plot, Series, paint, value_range
 
@@ -42,8 +42,8 @@ def chart(view: View, width: int, height: int, axis: bool = True, notes: bool = 
     return paint(plot, width, height, axis, ticks)
 
 
-def verdict_line(view: View) -> str:
-    """`beats best in 31% of 22 · pruned later 9% of 22 · ends by 08:41`."""
+def verdict_line(view: View, width: int = 999) -> str:
+    """`beats best in 31% of 22 · pruned later 9% of 22 · ends by 08:41`; what does not fit whole is left out."""
     trial = view.trial
     if trial is None:
         return ""
@@ -55,11 +55,40 @@ def verdict_line(view: View) -> str:
         parts.append("pruned later " + share(found.pruned_later))
     if (ends := trial_end(view, trial)) is not None:
         parts.append(f"ends by {words.when(ends, view.now)}")
+    if (gap := gap_words(view, trial)) is not None:
+        parts.append(gap)
     if epochs := view.epochs(trial.id):
-        parts.append(f"{epochs[-1].samples_per_s:.0f} samples/s")
+        parts.append(f"{epochs[-1].samples_per_s:.0f} samples/s{_pace(view, trial)}")
     if not parts:
-        return f"{words.count(found.others, 'earlier trial')}: too few to judge the chances"
-    return " · ".join(parts)
+        return words.cut(f"{words.count(found.others, 'earlier trial')}: too few to judge the chances", width)
+    said = words.cut(parts[0], width)
+    for part in parts[1:]:
+        if words.width(said) + 3 + words.width(part) <= width:
+            said += f" · {part}"
+    return said
+
+
+def gap_words(view: View, trial: Trial) -> str | None:
+    """`train/val AUC gap +.041`: at the latest epoch of a running trial, at the best one of an ended one."""
+    gap = train_val_gap(view.epochs(trial.id), None if trial.ended_at is None else trial.best_epoch)
+    return None if gap is None else f"train/val AUC gap {signed(gap)}"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """+.041, -.003: the leading zero is dropped."""
+    return f"{value:+.{digits}f}".replace("0.", ".", 1)
+
+
+def _pace(view: View, trial: Trial) -> str:
+    """`, 3% slower than usual here`: against the median speed of the cell's other trials of the same shape."""
+    now = view.epochs(trial.id)[-1].samples_per_s
+    alike = [t for t in view.trials if t.id != trial.id and t.architecture == trial.architecture]
+    speeds = sorted(epochs[-1].samples_per_s for t in alike if (epochs := view.details.curves.get(t.id)))
+    if len(speeds) < 3 or speeds[len(speeds) // 2] <= 0:
+        return ""
+    part = now / speeds[len(speeds) // 2] - 1
+    word = "faster" if part > 0 else "slower"
+    return f", {abs(part):.0%} {word} than usual" if abs(part) >= 0.02 else ", as usual"
 
 
 def share(counted: tuple[int, int]) -> str:
@@ -180,7 +209,9 @@ def _notes(view: View, found: Race, height: int) -> tuple[tuple[int, str, str], 
     if view.overlay and best and found.best:
         texts.append((f"╌ best t{best.number} {words.short_score(best.value)}", "best"))
     if found.live:
-        texts.append((f"● now {words.short_score(found.live[-1][1])} ep {int(found.live[-1][0])}", "live"))
+        trial = view.trial
+        name = f"t{trial.number}" if trial is not None and trial.ended_at is not None else "now"
+        texts.append((f"● {name} {words.short_score(found.live[-1][1])} ep {int(found.live[-1][0])}", "live"))
     if found.prune_line is not None:
         texts.append((f"▁ prune line {words.short_score(found.prune_line, 3)} (ep {found.prune_at})", "prune"))
     if view.overlay and found.band:

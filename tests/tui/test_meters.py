@@ -1,0 +1,100 @@
+"""The limits stand in the meters: as marks at their place, and in words that are never cut."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from jobs.commands.desk import memory_marks
+from jobs.glance import glance as glances
+from jobs.glance import words
+from tests.tui.values import NOW, make_event, make_sample, make_snapshot, make_worker
+from tui import layout
+from tui.view import Details, View
+from tui.widgets import meter
+
+
+def view(sample=None, events=(), **worker):
+    sample = sample or make_sample()
+    snapshot = make_snapshot(samples=(sample,), workers=(make_worker(**worker),), events=tuple(events))
+    return View(glances.look(snapshot, NOW), Details(samples=(sample,), events=tuple(events)))
+
+
+def text_of(lines):
+    return layout.text(list(lines))
+
+
+def named(seen, name):
+    return next(m for m in meter.meters(seen) if m.name == name)
+
+
+def test_soft_and_hard_memory_limits_are_those_of_the_guard():
+    soft, hard = memory_marks(128 * 10**9)
+    assert 128e9 * 0.95 < soft < hard < 128e9
+    assert memory_marks(8 * 10**9)[0] == pytest.approx(8e9 - 2**29)
+
+
+def test_the_bar_carries_the_limits_at_their_place():
+    found = named(view(), "mem")
+    bar = "".join(text for text, _ in meter.bar(found, 40))
+    soft, hard = memory_marks(128 * 10**9)
+    assert bar.index(meter.SOFT) == int(soft / 128e9 * 40)
+    assert bar.index(meter.HARD) == int(hard / 128e9 * 40)
+    assert len(bar) == 40
+
+
+def test_a_short_bar_shows_the_hard_limit_where_both_fall_together():
+    bar = "".join(text for text, _ in meter.bar(named(view(), "mem"), 10))
+    assert bar.endswith(meter.HARD)
+    assert words.width(bar) == 10
+
+
+def test_the_limits_of_heat_are_pause_and_stop():
+    bar = "".join(text for text, _ in meter.bar(named(view(), "temp"), 20))
+    assert bar[int(85 / 95 * 20)] == meter.SOFT
+    assert bar[-1] == meter.HARD
+
+
+@pytest.mark.parametrize(("width", "parts"), [
+    (117, ("soft 123 ┊ hard 125 GB", "headroom", "trial 40 GB", "pause 85 ┊ resume 75 ┃ stop 95", "max 61")),
+    (47, ("soft 123", "pause 85")),
+])  # fmt: skip
+def test_the_words_beside_a_meter_are_the_longest_that_fit_whole(width, parts):
+    text = text_of(meter.rows(view(make_sample(total=128 * 10**9)), width, 5 if width < 60 else 24, ("mem", "temp")))
+    assert "…" not in text
+    for part in parts:
+        assert part in text
+    assert all(words.width(row) <= width for row in text.splitlines())
+
+
+def test_without_colour_and_in_ascii_the_limits_are_still_there():
+    text = words.to_ascii(text_of(meter.rows(view(), 117, 24, ("mem", "temp"))))
+    assert text.isascii()
+    assert "!" in text
+    assert "|" in text
+    assert "soft" in text
+    assert "hard" in text
+
+
+def test_a_limit_that_is_crossed_changes_the_role():
+    full = make_sample(available=1 * 10**9)
+    assert named(view(full), "mem").role == "failed"
+    assert named(view(make_sample(available=4 * 10**9)), "mem").role == "retrying"
+    assert named(view(), "mem").role == ""
+
+
+def test_a_machine_whose_memory_is_unknown_has_no_limits():
+    assert named(view(replace(make_sample(), total=None)), "mem").marks == ()
+
+
+@pytest.mark.parametrize("width", [30, 47, 60, 117])
+def test_the_line_of_the_guard_is_never_cut_without_a_shorter_one(width):
+    events = (
+        make_event(1, NOW - 7200, "guard", data={"new": "frozen", "worker_id": 1}),
+        make_event(2, NOW - 6600, "guard", data={"new": "normal", "worker_id": 1}),
+    )
+    for seen in (view(), view(events=events), view(guard="frozen", guard_message="88°C > 85°C"), view(guard="unknown")):
+        said = meter.guard_line(seen, width)
+        assert words.width(said) <= width
+        assert width == 30 or "…" not in said
