@@ -84,7 +84,7 @@ def live(path: Path, size: tuple[int, int], seconds: float) -> list[Row]:
 def keyboard(path: Path, name: str, keys: list[str], count: int, enter: str = "") -> list[Row]:
     """From a key to the first byte that answers it."""
     with Terminal(path, (120, 40)) as terminal:
-        terminal.wait_for("20M/h5")
+        terminal.wait_ready()
         if enter:
             terminal.key(enter)
             terminal.wait_for(f"{MANY + 4}", 60.0)  # all of them have been read
@@ -100,7 +100,7 @@ def keyboard(path: Path, name: str, keys: list[str], count: int, enter: str = ""
 
 def _watch(terminal: Terminal, seconds: float) -> tuple[float, float, float]:
     """(percent of a core, bytes per second, megabytes) after the first frame has settled."""
-    terminal.wait_for("20M/h5")
+    terminal.wait_ready()
     terminal.wait_quiet(2.0)
     began, cpu = time.monotonic(), terminal.cpu_s()
     time.sleep(seconds)

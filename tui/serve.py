@@ -1,11 +1,14 @@
 """The monitor in a browser, through textual-serve: this machine only, read-only, and only for pages of its own.
 
 A page of another site may open a websocket to 127.0.0.1 and press keys; so the served monitor cannot write, and a
-request with a foreign Origin or Host is refused before it reaches it. From elsewhere: `ssh -L 8000:127.0.0.1:8000`.
+request with a foreign Origin or Host is refused before it reaches it. The page itself may load nothing from elsewhere:
+textual-serve's own asks a font of Google, which would tell them who watches. To watch from another machine:
+`ssh -L 8000:127.0.0.1:8000`.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -15,6 +18,13 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
+OUTSIDE = re.compile(
+    r"<(link|script|img)\b[^>]*\b(?:href|src)=[\"'](?:https?:)?//(?!127\.0\.0\.1\b)[^>]*>(?:\s*</script>)?"
+)
+POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; font-src 'self'; "
+    "img-src 'self' data:; connect-src 'self' ws://{host}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 def serve(db_path: Path, port: int = 8000, theme: str = "dark") -> None:
@@ -47,9 +57,18 @@ def _guard(port: int) -> Any:
         if reason := refusal(request.headers.get("Host", ""), request.headers.get("Origin"), port):
             return web.Response(status=403, text=reason)
         response: web.StreamResponse = await handler(request)
+        if isinstance(response, web.Response) and response.content_type == "text/html":
+            response.text = without_outside(response.text or "")
+            response.headers["Content-Security-Policy"] = POLICY.format(host=request.headers["Host"])
+            response.headers["Referrer-Policy"] = "no-referrer"
         return response
 
     return guard
+
+
+def without_outside(page: str) -> str:
+    """The page without what it would fetch from other machines; the policy beside it forbids what is left."""
+    return OUTSIDE.sub("", page)
 
 
 def refusal(host: str, origin: str | None, port: int) -> str | None:

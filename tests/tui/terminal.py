@@ -12,6 +12,7 @@ import sys
 import termios
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,17 @@ import psutil
 class Terminal:
     """Starts `python -m tui --db PATH` on its own pty and reads everything it sends."""
 
-    def __init__(self, db: Path, size: tuple[int, int] = (120, 40), *options: str, ignore_hangup: bool = False) -> None:
+    def __init__(
+        self,
+        db: Path,
+        size: tuple[int, int] = (120, 40),
+        *options: str,
+        ignore_hangup: bool = False,
+        environ: Mapping[str, str | None] | None = None,
+        code: str = "",
+        last: str = "",
+    ) -> None:
+        """`environ` changes variables (None: takes them away); `code` runs instead of `-m tui`, with `last` behind."""
         self.sent: list[tuple[float, int]] = []  # (monotonic time, bytes)
         self.screen = b""
         self.reading = True
@@ -31,8 +42,16 @@ class Terminal:
         if self.pid == 0:
             if ignore_hangup:
                 signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            os.environ.pop("NO_COLOR", None)
+            os.environ.pop("LC_ALL", None)
             os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", LANG="C.UTF-8")
-            os.execv(sys.executable, [sys.executable, "-m", "tui", "--db", str(db), *options])
+            for name, value in (environ or {}).items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
+            program = ["-c", code] if code else ["-m", "tui"]
+            behind = [last] if last else []
+            os.execv(sys.executable, [sys.executable, *program, "--db", str(db), *options, *behind])
         self.resize(*size)
         self.process = psutil.Process(self.pid)
         self._thread = threading.Thread(target=self._drain, daemon=True)
@@ -85,6 +104,15 @@ class Terminal:
             assert self.is_alive(), "the monitor has ended"
             time.sleep(0.005)
         return time.monotonic() - self.began
+
+    def wait_ready(self, text: str = "20M/h5") -> None:
+        """Until the app itself has shown `text`: the first time it is the frame that is painted before Textual."""
+        end = time.monotonic() + 30.0
+        while b"\x1b[?2004h" not in self.screen or self.screen.count(text.encode()) < 2:
+            assert time.monotonic() < end, f"the app did not show {text!r}"
+            assert self.is_alive(), "the monitor has ended"
+            time.sleep(0.01)
+        self.wait_quiet(0.6)
 
     def wait_quiet(self, seconds: float = 0.6, patience_s: float = 20.0) -> None:
         """Until nothing has been sent for so long."""

@@ -102,6 +102,7 @@ class Page:
     def __init__(self, wire: aiohttp.ClientWebSocketResponse) -> None:
         self.wire, self.count = wire, 0
         self.received = b""
+        self.fetched: set[str] = set()  # every address the page has asked for
 
     async def ask(self, method: str, **values: Any) -> dict[str, Any]:
         """One command of the debugging protocol, and its result."""
@@ -110,6 +111,8 @@ class Page:
         await self.wire.send_json({"id": mine, "method": method, "params": values})
         while True:
             message = await self.wire.receive_json(timeout=PATIENCE_S)
+            if message.get("method") == "Network.requestWillBeSent":
+                self.fetched.add(message["params"]["request"]["url"])
             if message.get("method") == "Network.webSocketFrameReceived":
                 frame = message["params"]["response"]
                 if frame["opcode"] == BINARY:
@@ -159,6 +162,8 @@ async def test_the_page_shows_the_frame(address, tmp_path):
     assert share_of(shot, colours.background) > 0.5
     assert share_of(shot, colours.done) > 0.001
     assert b"READ ONLY" in page.received
+    assert any(url.endswith("textual.js") for url in page.fetched)
+    assert [url for url in page.fetched if not url.startswith((f"{address}/", "data:"))] == []
 
 
 def test_a_foreign_page_is_refused_by_the_running_server(address):

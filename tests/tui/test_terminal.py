@@ -15,7 +15,7 @@ from tests.tui.terminal import Terminal
 @pytest.fixture
 def terminal(db_path):
     opened = Terminal(db_path, (80, 24))
-    opened.wait_for("20M/h5")
+    opened.wait_ready()
     yield opened
     opened.close()
 
@@ -26,6 +26,21 @@ def test_q_leaves_and_gives_the_terminal_back(terminal):
     assert b"\x1b[?1049l" in terminal.screen
 
 
+def test_a_terminal_that_is_closed_while_it_starts_ends_it_too(db_path):
+    terminal = Terminal(db_path, (80, 24))
+    terminal.wait_for("20M/h5")  # the first frame: Textual is not even imported
+    terminal.hang_up()
+    assert terminal.gone_within(6)
+
+
+def test_keys_typed_while_it_starts_are_neither_echoed_nor_lost(db_path):
+    with Terminal(db_path, (80, 24)) as terminal:
+        terminal.wait_for("20M/h5")
+        terminal.key("7")
+        terminal.wait_for("7 Events")
+        assert b"7\x1b" not in terminal.screen.partition(b"\x1b[?2004h")[0]
+
+
 def test_a_closed_terminal_ends_it_within_five_seconds(terminal, db_path):
     terminal.hang_up()
     assert terminal.gone_within(5)
@@ -34,7 +49,7 @@ def test_a_closed_terminal_ends_it_within_five_seconds(terminal, db_path):
 
 def test_a_closed_terminal_ends_it_even_when_hangups_are_ignored(db_path):
     terminal = Terminal(db_path, (80, 24), ignore_hangup=True)
-    terminal.wait_for("20M/h5")
+    terminal.wait_ready()
     terminal.hang_up()
     assert terminal.gone_within(6)
 
