@@ -50,7 +50,9 @@ class Acting:
             self.app.say(f"{action.key or action.label}: {self._named(reason)}", "look")
             return
         if action.id == "enqueue":
-            self.app.push_screen(Enqueue(self.app.snapshot, self.app.palette, self.app.ascii_only), self._enqueue)
+            self.app.push_screen(
+                Enqueue(self.app.snapshot, self.app.palette, self.app.ascii_only, self.app.path), self._enqueue
+            )
             return
         if action.id == "note":
             hint = "One line for the journal; Enter writes it, Esc leaves."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.message import Message
 
+from jobs.commands.preview import Preview
 from tui.reading import Reading
 
 
@@ -35,3 +36,11 @@ class Acted(Message):
     def __init__(self, action_id: str, sentence: str, failed: bool) -> None:
         super().__init__()
         self.action_id, self.sentence, self.failed = action_id, sentence, failed
+
+
+class Planned(Message):
+    """What an order would take, as `fts plan` says it; or why it cannot say."""
+
+    def __init__(self, epochs: int, plan: Preview | str) -> None:
+        super().__init__()
+        self.epochs, self.plan = epochs, plan

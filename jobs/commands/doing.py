@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from jobs.glance.eta import as_data, told
@@ -145,14 +146,28 @@ def start_worker(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
 
 def _command(db: Any, words: list[str]) -> str:
     """Standard output of `fts WORDS` on this database. Raises CommandFailed with its sentence."""
-    argv = [sys.executable, "-m", "jobs.cli", "--db", str(db.path), *words]
     done = subprocess.run(
-        argv, capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False, stdin=subprocess.DEVNULL
+        argv_of(db.path, words),
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_LIMIT_S,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines()
-        raise CommandFailed(said[-1].removeprefix("fts: ") if said else f"fts {words[0]} ended with {done.returncode}")
+        raise CommandFailed(sentence_of(words[0], done.stderr, done.returncode))
     return done.stdout
+
+
+def argv_of(path: Path, words: Sequence[str]) -> list[str]:
+    """`fts WORDS` on the database at `path`, as a process of the same installation."""
+    return [sys.executable, "-m", "jobs.cli", "--db", str(path), *words]
+
+
+def sentence_of(name: str, stderr: str, code: int) -> str:
+    """Why `fts NAME` failed, in its own last words."""
+    said = stderr.strip().splitlines()
+    return said[-1].removeprefix("fts: ") if said else f"fts {name} ended with {code}"
 
 
 def _joined(changes: Sequence[Change], dry_run: bool) -> Change:

@@ -7,12 +7,14 @@ import time
 import pytest
 
 from jobs.commands import ACTIONS
+from jobs.commands.preview import CellCost, Preview
 from state import transitions
 from state.db import open_database
 from tests.tui import study
 from tests.tui.stories import dialog_text, monitor, on_screen, opened, press, rows, shown, until, verbs, waiting
 from tui import export, keys, layout
 from tui.hands import Hands
+from tui.messages import Planned
 from tui.screens.dialogs import Ask, Chooser, Confirm, Notice
 from tui.screens.enqueue import Enqueue
 from tui.widgets import meter
@@ -427,10 +429,30 @@ async def test_the_enqueue_dialog_marks_cells_and_counts(tmp_path, db_path):
         assert order.trials == 30
         assert order.epochs == 30
         text = dialog_text(app)
-        assert "cells" in text
-        assert "memory" in text
+        assert "1 cell, 30 trials" in text
+        assert "fts plan --memory" in text
         await press(pilot, "escape")
         await until(lambda: not isinstance(app.screen, Enqueue), pilot)
+
+
+async def test_the_enqueue_dialog_says_what_fts_plan_says(db_path, monkeypatch, tmp_path):
+    monkeypatch.setenv("FTS_DATA", str(tmp_path / "no data"))
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, "e")
+        await until(lambda: opened(app, Enqueue), pilot)
+        await until(lambda: "fts data build" in dialog_text(app), pilot, patience_s=60.0)
+        found = CellCost(trial_s=360.0, low=10**9, high=3 * 10**9, shapes=80, too_large=0, waiting=0)
+        huge = CellCost(trial_s=None, low=9 * 10**9, high=9 * 10**9, shapes=75, too_large=75, waiting=0)
+        cells = {("200M", 1): found, ("2B", 1): huge}
+        app.screen.post_message(Planned(app.screen.epochs, Preview(cells, 2, 8 * 10**9, "cpu", "12 trials")))
+        app.screen.checked = set(cells)
+        await until(lambda: "about 2 h 30 min on 2 slots" in dialog_text(app), pilot)
+        text = dialog_text(app)
+        assert "and 1 cell of unknown length" in text
+        assert "200M 1.0 to 3.0 GB" in text
+        assert "2B: 75 of 75 architectures do not fit here" in text
+        assert "Enter put in line" in text
+        await press(pilot, "escape")
 
 
 async def test_about_tells_its_own_cost(db_path):

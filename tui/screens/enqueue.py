@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from textual import events
 
+from jobs.commands.preview import Preview, Question, sentences
 from jobs.glance import words
-from jobs.glance.eta import pace_of
+from jobs.glance.sanitize import clean
+from state.errors import StateError
 from state.values import Snapshot
-from tui.paint import Line, Span
+from tui.messages import Planned
+from tui.paint import Line, Span, wrapped
 from tui.screens.dialogs import Dialog
 
 BUDGETS = ("2M", "20M", "200M", "2B")
 HORIZONS = (1, 3, 5)
 TRIALS = (1, 5, 10, 20, 30, 50, 100, 200)
 EPOCHS = (1, 2, 5, 10, 20, 30, 50, 100)
-PARAMETERS = {"tiny": 5e3, "2M": 2e6, "20M": 2e7, "200M": 2e8, "2B": 2e9}
-BYTES_PER_PARAMETER = 16  # weights, gradients and two moments in fp32; activations come on top
+COST_ROWS = 7  # time, where it comes from, memory on two lines, and what does not fit
 
 
 @dataclass(frozen=True)
@@ -48,23 +51,26 @@ class Order:
 class Enqueue(Dialog[Order]):
     """Space toggles a cell, r a row, c a column, a all; + - trials, > < epochs; d tries it, Enter puts it in line."""
 
-    def __init__(self, snapshot: Snapshot, palette: str, ascii_only: bool) -> None:
+    def __init__(self, snapshot: Snapshot, palette: str, ascii_only: bool, path: Path) -> None:
         super().__init__("enqueue", palette, ascii_only)
-        self.snapshot = snapshot
+        self.path = path
+        self.plans: dict[int, Preview | str] = {}  # by epochs: the plan, or why there is none
+        self.question: Question | None = None  # that has not been answered yet
         waiting = {(j.budget, j.horizon) for j in snapshot.jobs if str(j.status) in ("queued", "running", "paused")}
         self.present = waiting
         self.checked = {(b, h) for b in BUDGETS for h in HORIZONS} - waiting
         self.row, self.column = 0, 0
         self.trials, self.epochs = 50, 50
-        self.box_width, self.box_height = 74, 14
+        self.box_width, self.box_height = 74, 10 + COST_ROWS
 
     def lines(self, width: int, height: int) -> list[Line]:
         head: list[Span] = [("          ", "")]
         head += [(words.fit(f"h{horizon}", 14), "dim") for horizon in HORIZONS]
         lines: list[Line] = [tuple(head)]
         lines += [self._row(n, budget) for n, budget in enumerate(BUDGETS)]
-        lines += [(), self._numbers(), *self.cost(), ()]
+        lines += [(), self._numbers(), *self.cost(width, max(min(height - 10, COST_ROWS), 1)), ()]
         keys = "Space cell  r row  c column  a all  + - trials  > < epochs"
+        keys = keys if words.width(keys) <= width else "Space r c a cells   + - trials   > < epochs"
         lines.append(((keys, "dim"),))
         lines.append((("Enter", "key"), (" put in line   ", "dim"), ("d", "key"), (" dry run   Esc nothing", "dim")))
         return lines
@@ -87,9 +93,57 @@ class Enqueue(Dialog[Order]):
         numbers: list[Span] = [("trials ", "dim"), (f"{self.trials:<6d}", "strong"), ("epochs ", "dim")]
         return (*numbers, (f"{self.epochs:<6d}", "strong"), (total, ""))
 
-    def cost(self) -> list[Line]:
-        """Hours from this machine's own history, and the least memory of the largest model."""
-        return [((text, "dim"),) for text in cost_words(self.snapshot, sorted(self.checked), self.trials)]
+    def cost(self, width: int, height: int) -> list[Line]:
+        """What `fts plan --memory` says about the chosen cells; it is asked when the dialog opens."""
+        found = self.plans.get(self.epochs)
+        if found is None:
+            said = ["asking `fts plan --memory` what this takes here ..."]
+        elif isinstance(found, str):
+            said = [f"`fts plan --memory`: {found}"]
+        else:
+            said = sentences(found, self._ordered(), self.trials)
+        rows = [row for text in said for row in _indented(text, width)]
+        if len(rows) > height:  # in a pocket only the sentences themselves
+            rows = [words.cut(text, width - 2) for text in said if not text.startswith("  ")]
+        if len(rows) > height:
+            rows[height - 1 :] = [words.cut(rows[height - 1], width - 4) + " …"]
+        rows += [""] * (height - len(rows))
+        return [((row, "dim"),) for row in rows]
+
+    def _ordered(self) -> tuple[tuple[str, int], ...]:
+        return tuple((b, h) for b in BUDGETS for h in HORIZONS if (b, h) in self.checked)
+
+    def ready(self) -> None:
+        super().ready()
+        self.ask()
+
+    def on_unmount(self) -> None:
+        if self.question is not None:
+            self.question.stop()
+
+    def ask(self) -> None:
+        """One question at a time; the next one, for other epochs, when the answer is there."""
+        if self.question is not None or self.epochs in self.plans:
+            return
+        try:
+            question = self.question = Question(self.path, self.epochs)
+        except OSError as error:
+            self.plans[self.epochs] = clean(str(error))
+            return
+        epochs = self.epochs
+        self.run_worker(lambda: self._listen(question, epochs), thread=True, name="plan", exit_on_error=False)
+
+    def _listen(self, question: Question, epochs: int) -> None:
+        """In a thread."""
+        try:
+            self.post_message(Planned(epochs, question.answer()))
+        except (StateError, OSError) as error:
+            self.post_message(Planned(epochs, clean(str(error))))
+
+    def on_planned(self, message: Planned) -> None:
+        self.plans[message.epochs], self.question = message.plan, None
+        self.redraw()
+        self.ask()
 
     async def on_key(self, event: events.Key) -> None:
         event.stop()
@@ -104,8 +158,7 @@ class Enqueue(Dialog[Order]):
             self.dismiss(None)
             return
         elif key in ("enter", "d") and self.checked:
-            ordered = tuple((b, h) for b in BUDGETS for h in HORIZONS if (b, h) in self.checked)
-            self.dismiss(Order(ordered, self.trials, self.epochs, dry_run=key == "d"))
+            self.dismiss(Order(self._ordered(), self.trials, self.epochs, dry_run=key == "d"))
             return
         else:
             self._change(" " if key == "space" else key)
@@ -124,6 +177,7 @@ class Enqueue(Dialog[Order]):
             self.trials = step(TRIALS, self.trials, -1 if key == "-" else 1)
         elif key in (">", "<"):
             self.epochs = step(EPOCHS, self.epochs, 1 if key == ">" else -1)
+            self.ask()
 
     def _toggle(self, cells: Sequence[tuple[str, int]]) -> None:
         if all(cell in self.checked for cell in cells):
@@ -138,23 +192,8 @@ def step(ladder: Sequence[int], value: int, direction: int) -> int:
     return ladder[min(max(at + direction, 0), len(ladder) - 1)]
 
 
-def cost_words(snapshot: Snapshot, cells: Sequence[tuple[str, int]], trials: int) -> list[str]:
-    """What an order will take, in two sentences; unknown is said."""
-    if not cells:
-        return ["nothing is chosen", ""]
-    paces = {budget: pace_of(budget, snapshot.jobs, snapshot.taken_at) for budget, _ in cells}
-    unknown = [budget for budget, pace in paces.items() if pace is None]
-    if unknown:
-        time = "time: unknown until a first cell has run here"
-    else:
-        seconds = sum(pace.seconds * trials for budget, _ in cells if (pace := paces[budget]) is not None)
-        slots = max(sum(w.slots for w in snapshot.workers if w.status == "running"), 1)
-        time = (
-            f"time: about {words.spell(seconds / slots)} on {words.count(slots, 'slot')}, from the cells that ran here"
-        )
-    largest = max((budget for budget, _ in cells), key=lambda budget: PARAMETERS.get(budget, 0.0))
-    need = PARAMETERS.get(largest, 0.0) * BYTES_PER_PARAMETER
-    have = max((sample.available or 0 for sample in snapshot.samples), default=0)
-    fits = "" if not have else f", {words.size(have)} are available here"
-    lean = "; the plan chooses a leaner recipe where that does not fit" if have and need > have else ""
-    return [time, f"memory: {largest} needs about {words.size(need)} with AdamW{fits}{lean}"]
+def _indented(text: str, width: int) -> list[str]:
+    """Wrapped; what goes on, and what belongs to the line above, stands two columns in."""
+    rows = wrapped(text, width - 4)
+    first = "  " if text.startswith("  ") else ""
+    return [f"{first if n == 0 else '  '}{row}" for n, row in enumerate(rows)]
