@@ -109,7 +109,7 @@ class Monitor(App[None]):
         super().__init__(ansi_color=theme.palette(palette).own)
         for name in ("dark", "light"):
             self.register_theme(_theme(name))
-        self.set_reactive(App.theme, _theme_of(palette))  # before the style sheet is parsed: not twice
+        self.set_reactive(App.theme, theme.of_textual(palette))  # before the style sheet is parsed: not twice
         self.animation_level = "none"
         self.path, self.readonly, self.ascii_only, self.palette = path, readonly, ascii_only, palette
         self.locked = locked  # read-only for good: `:writable` is refused
@@ -348,13 +348,6 @@ class Monitor(App[None]):
     def remember(self, command: str) -> None:
         """The command line twin of what is being done, for the copy menu."""
         self.twin = command
-
-
-def _theme_of(palette: str) -> str:
-    """Textual's name of the theme behind a palette of ours; it colours what is not painted by us."""
-    if theme.palette(palette).own:
-        return "ansi-light" if palette == "light8" else "ansi-dark"
-    return f"fts-{palette}"
 
 
 def _theme(name: str) -> Theme:

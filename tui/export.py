@@ -31,7 +31,7 @@ CSV_DANGER = re.compile(r"^[=+\-@\t\r](?![\d.])")  # a spreadsheet would run it 
 
 def svg(lines: Sequence[Line], palette: str = "dark", title: str = "") -> str:
     """The frame as SVG: every character has its own place, so that no font can shift a column."""
-    name = palette if palette != "ansi" else "dark"
+    name = theme.in_pictures(palette)
     colours = theme.palette(name)
     columns = max((sum(words.width(text) for text, _ in line) for line in lines), default=1)
     width, height = columns * CELL_WIDTH + 16, len(lines) * CELL_HEIGHT + 16

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jobs.commands import ACTIONS, Action
 from jobs.glance import words
-from tui import keys
+from tui import keys, theme
 from tui.paint import line
 from tui.screens.dialogs import Choice, Chooser, Confirm, Notice
 from tui.view import SCREENS
@@ -83,8 +83,8 @@ class Menus:
         self.app.paint()
 
     def _theme(self, name: str) -> None:
-        self.app.palette = name
-        self.app.theme = f"fts-{name}"
+        self.app.palette = name = theme.alike(name, self.app.palette)
+        self.app.theme = theme.of_textual(name)
         for screen in self.app.screen_stack:
             for canvas in screen.query("Canvas"):
                 canvas.palette = name  # type: ignore[attr-defined]

@@ -3,17 +3,17 @@
 Tuned from Okabe-Ito; a test holds every text colour to a contrast of 4.5 (WCAG AA) on its background and on the cursor
 row. The ansi palette uses the terminal's own sixteen colours. Where there are only eight or sixteen, the nearest of
 them to our colours would be unreadable (red on grey, yellow on white), so dark8 and light8 choose among the eight that
-every such terminal has; mono sends no colour at all.
+every such terminal has; dark256 and light256 are what survives being rounded; mono sends no colour at all.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from rich.style import Style
 
-PALETTES = ("dark", "light", "ansi", "dark8", "light8", "mono")
+PALETTES = ("dark", "light", "ansi", "dark256", "light256", "dark8", "light8", "mono")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,9 @@ ANSI = Palette(
     "ansi", "default", "default", "bright_black", "default", "default",
     running="bright_blue", paused="magenta", done="green", failed="red", warn="yellow", best="bright_yellow", own=True,
 )  # fmt: skip
+# Of 256 colours the nearest to these few would be too close to the cursor row.
+DARK256 = replace(DARK, name="dark256", dim="#A8A8A8")
+LIGHT256 = replace(LIGHT, name="light256", paused="#87005F", failed="#AF0000", warn="#870000")
 DARK8 = Palette(
     "dark8", "black", "white", "white", "black", "black",
     running="cyan", paused="white", done="green", failed="white", warn="yellow", best="yellow", own=True,
@@ -69,7 +72,7 @@ MONO = Palette(
 
 def palette(name: str) -> Palette:
     """A palette by name; ValueError names them all."""
-    for known in (DARK, LIGHT, ANSI, DARK8, LIGHT8, MONO):
+    for known in (DARK, LIGHT, ANSI, DARK256, LIGHT256, DARK8, LIGHT8, MONO):
         if known.name == name:
             return known
     raise ValueError(f"theme is {name!r}, expected one of {', '.join(PALETTES)}")
@@ -77,9 +80,25 @@ def palette(name: str) -> Palette:
 
 def fitting(name: str, colours: int) -> str:
     """The palette that stands for `name` on a terminal with so many colours."""
-    if name not in ("dark", "light") or colours > 16:
+    if name not in ("dark", "light") or colours > 256:
         return name
+    if colours > 16:
+        return f"{name}256"
     return f"{name}8" if colours else "mono"
+
+
+def alike(name: str, current: str) -> str:
+    """The palette that stands for `name` on the terminal that shows `current`."""
+    if current == "mono":
+        return current
+    return name + next((few for few in ("256", "8") if current.endswith(few)), "")
+
+
+def of_textual(name: str) -> str:
+    """Textual's theme behind a palette of ours: it colours what is not painted by us."""
+    if palette(name).own:
+        return "ansi-light" if name == "light8" else "ansi-dark"
+    return f"fts-{in_pictures(name)}"
 
 
 def in_pictures(name: str) -> str:
