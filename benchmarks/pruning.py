@@ -136,8 +136,11 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 def candidates() -> dict[str, Halving]:
     """The rules worth a look, by a name that says them."""
-    grid = product((1, 2, 3, 4), (2, 3, 4), (1 / 2, 1 / 3, 1 / 4), (0, 5), (0.0, 0.002), (None, 2, 3))
-    return {named(rule): rule for rule in (Halving(*values) for values in grid)}
+    shapes = product((1, 2, 3), ((2, 1 / 2), (3, 1 / 2), (3, 1 / 3), (4, 1 / 4)), (None, 2, 3))
+    plain = [Halving(first, growth, keep, trailing=trailing) for first, (growth, keep), trailing in shapes]
+    free = [Halving(2, 3, 1 / 3, startup=5, trailing=trailing) for trailing in (None, 2, 3)]
+    lenient = [Halving(2, 3, 1 / 3, margin=0.002, trailing=trailing) for trailing in (None, 2, 3)]
+    return {named(rule): rule for rule in [*plain, *free, *lenient]}
 
 
 def named(rule: Halving) -> str:
@@ -200,19 +203,20 @@ def main() -> None:
     parser.add_argument("cells", nargs="*", metavar="CELL", help="2M/h1 or a job's number; default: every such cell")
     parser.add_argument("--orders", type=int, default=ORDERS)
     parser.add_argument("--all", action="store_true", help="all candidate rules, best trade-offs first")
-    parser.add_argument("--within", type=float, default=0.34, metavar="SHARE", help="of --all, those that cost less")
+    parser.add_argument("--within", type=float, default=0.45, metavar="SHARE", help="of --all, those that cost less")
     given = parser.parse_args()
     print(HEAD)
     known = pools(given.db, given.cells)
     for pool in known:
         print(f"{pool.name}: {len(pool.curves)} trials, {pool.epochs} epochs, best {pool.best:.4f}", file=sys.stderr)
         for name in ("none", "median", "halving"):
-            print(judge(pool, name, orders=given.orders).line(), flush=True)
+            told = f"halving ({named(HALVING)})" if name == "halving" else name
+            print(judge(pool, name, orders=given.orders, name=told).line(), flush=True)
     if given.all:
         for pool in known:
             tried = [judge(pool, "halving", rule, given.orders, name) for name, rule in candidates().items()]
             cheap = sorted((j for j in tried if j.share <= given.within), key=lambda j: (-j.reached, j.regret_p95))
-            print("\n".join(j.line() for j in cheap[:25]), flush=True)
+            print("\n".join(j.line() for j in cheap), flush=True)
 
 
 if __name__ == "__main__":

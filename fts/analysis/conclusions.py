@@ -69,6 +69,7 @@ def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Finding, ...]
         for cell in group.cells:
             found += _about_cell(cell)
         found += _about_group(group)
+    found += _about_validation(groups)
     if study.test_openings:
         opened = "; ".join(study.test_openings)
         found.append(Finding("caution", "study", "test set opened", f"The test set has been opened: {opened}."))
@@ -197,6 +198,31 @@ def _about_group(group: Group) -> Iterator[Finding]:
             yield Finding("cannot", f"h{curve.horizon}", "sizes", f"{curve.refusal}.")
     if group.variance.verdict == "cannot say":
         yield Finding("cannot", "study", "horizon variance", group.variance.sentence)
+
+
+def _about_validation(groups: tuple[Group, ...]) -> Iterator[Finding]:
+    """What holds for every score of the page: whence its days come, and that winners were chosen on them."""
+    shown = [cell for group in groups for cell in group.cells if cell.predictions is not None]
+    spans = {(c.predictions["date"].min(), c.predictions["date"].max()) for c in shown if c.predictions is not None}
+    if not spans:
+        return
+    first, last = min(span[0] for span in spans), max(span[1] for span in spans)
+    yield Finding(
+        "caution",
+        "study",
+        "one period",
+        f"All scores come from validation days between {first:%Y-%m-%d} and {last:%Y-%m-%d}. The intervals are about "
+        "the luck of those days, not about other years; `fts enqueue --cv walk-forward:5` judges on several periods.",
+    )
+    if max(cell.n_complete + cell.n_pruned for cell in shown) > 1:
+        yield Finding(
+            "caution",
+            "study",
+            "chosen on these days",
+            "Each winner is the best of its trials, and the strongest baseline the best of a handful, on the very days "
+            "they are scored on: that flatters both, the longer search more. The sealed test set gives the unflattered "
+            "answer, once (`fts final CELL`).",
+        )
 
 
 def _equal_labels(trials: pd.DataFrame) -> Iterator[Finding]:

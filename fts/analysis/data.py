@@ -137,6 +137,22 @@ def ranked(trials: pd.DataFrame) -> pd.DataFrame:
     return order.drop(columns="_order")
 
 
+def placed(trials: pd.DataFrame) -> pd.DataFrame:
+    """Every trial a search has judged, best first: the `ranked` ones, then the pruned ones, the last to go first.
+
+    A pruned trial was ended because others were ahead of it, so its place behind them is known though its value is not.
+    Among those that went at the same epoch the better value at that epoch leads.
+    """
+    fit = ranked(trials)
+    rest = trials[(trials["status"] == "pruned") & trials["value"].notna() & (trials["kind"] == "cell")]
+    rest = rest[~rest["badges"].map(lambda badges: bool({"diverged", "reused"} & set(badges))).astype(bool)]
+    sign = np.where(rest["objective"] == "val_auc", -1.0, 1.0)
+    late = rest.assign(_gone=-rest["epochs"].fillna(0), _order=sign * rest["value"].to_numpy(float))
+    late = late.sort_values(["experiment", "_gone", "_order", "number"]).drop(columns=["_gone", "_order"])
+    both = pd.concat([fit, late]) if len(late) else fit
+    return both.sort_values("experiment", kind="stable")
+
+
 def best_trials(trials: pd.DataFrame) -> pd.DataFrame:
     """The best comparable trial of each experiment, one row each."""
     return ranked(trials).groupby("experiment", sort=False).head(1)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fts.analysis.data import budget_order, ranked
+from fts.analysis.data import budget_order, placed
 
 TOP_SHARE = 0.2  # of a cell's comparable trials
 FEWEST_TOP = 5  # trials of a cell; with fewer its middle is a guess
@@ -97,9 +97,10 @@ def horizon_variance(trials: pd.DataFrame, seed: int = 0, permutations: int = PE
 def top_trials(trials: pd.DataFrame, share: float = TOP_SHARE, fewest: int = FEWEST_TOP) -> pd.DataFrame:
     """The best `share` of each cell's comparable trials, at least `fewest`; cells that cannot give twice that are out.
 
+    Pruned trials count, behind those that went on: without them a pruned search would have no trials to compare.
     Only budgets with two horizons or more stay: within the others there is nothing to compare.
     """
-    fit = ranked(trials).dropna(subset=["horizon", "budget"])
+    fit = placed(trials).dropna(subset=["horizon", "budget"])
     size = fit.groupby("experiment")["number"].transform("size")
     place = fit.groupby("experiment").cumcount()
     wanted = np.maximum(fewest, np.ceil(share * size))
@@ -231,7 +232,7 @@ def _sureness(differing: list[HorizonEffect], budgets: tuple[str, ...]) -> str:
 
 
 def _too_few(trials: pd.DataFrame) -> str:
-    per_cell = ranked(trials).groupby("experiment").size()
+    per_cell = placed(trials).groupby("experiment").size()
     most = int(per_cell.max()) if len(per_cell) else 0
     return (
         f"Cannot say whether one HPO can serve all horizons: it takes {2 * FEWEST_TOP} comparable trials in each of "

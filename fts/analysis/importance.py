@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from fts.analysis.data import ranked
+from fts.analysis.data import placed
 from fts.analysis.horizon import PARAMETERS, Parameter
 
 if TYPE_CHECKING:
@@ -44,11 +44,14 @@ class Importance:
 def importances(trials: pd.DataFrame, seed: int = 0) -> list[Importance]:
     """Importance of each searched parameter in one cell, largest fANOVA first. trials: rows of one experiment.
 
+    Of the objective; in a search with pruned trials, whose objective nobody knows, of the place in the search.
     Raises TooFewTrials below FEWEST_TRIALS comparable trials, ValueError for rows of several experiments.
     """
     if trials["experiment"].nunique() > 1:
         raise ValueError("importance is of one cell: pass the trials of one experiment")
-    fit = ranked(trials)
+    fit = placed(trials)
+    if (fit["status"] == "pruned").any():
+        fit = fit.assign(value=np.arange(1.0, len(fit) + 1), objective="place")
     if len(fit) < FEWEST_TRIALS:
         raise TooFewTrials(f"{len(fit)} comparable trials; a ranking of parameters needs at least {FEWEST_TRIALS}")
     varying = [

@@ -8,9 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 STYLE = """
-:root { --ink:#1f2328; --soft:#57606a; --line:#d8dee4; --wash:#f6f8fa; --good:#116329; --bad:#a40e26; --warn:#7d4e00; }
+:root { color-scheme:light dark; --paper:#fff; --ink:#1f2328; --soft:#57606a; --grey:#6e7781; --line:#d8dee4;
+  --wash:#f6f8fa; --good:#116329; --bad:#a40e26; --warn:#7d4e00; }
+@media (prefers-color-scheme:dark) { :root { --paper:#14181d; --ink:#e6e9ec; --soft:#a3acb6; --grey:#8f99a3;
+  --line:#3a424b; --wash:#20262d; --good:#56c271; --bad:#ff8190; --warn:#e0a84f; } }
+@media print { :root { color-scheme:light; --paper:#fff; --ink:#1f2328; --soft:#57606a; --grey:#6e7781; --line:#d8dee4;
+  --wash:#f6f8fa; --good:#116329; --bad:#a40e26; --warn:#7d4e00; } }
 * { box-sizing:border-box; }
-body { margin:0; color:var(--ink); background:#fff;
+body { margin:0; color:var(--ink); background:var(--paper);
   font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif; }
 main { max-width:1020px; margin:0 auto; padding:44px 28px 60px; }
 h1 { font:600 29px/1.2 Georgia,"Times New Roman",serif; margin:0 0 6px; }
@@ -42,7 +47,7 @@ table { border-collapse:collapse; font-size:13px; font-variant-numeric:tabular-n
 th { text-align:left; font-weight:600; padding:4px 12px 4px 0; vertical-align:bottom; white-space:nowrap; }
 tr:first-child > th { border-bottom:1.5px solid var(--ink); }
 td { border-bottom:1px solid var(--line); padding:5px 12px 5px 0; vertical-align:top; }
-td.n, th.n { text-align:right; }
+td.n, th.n { text-align:right; white-space:nowrap; }
 .matrix tr + tr th { vertical-align:top; padding-top:13px; border-bottom:1px solid var(--line); }
 .matrix td { min-width:205px; padding:9px 14px 9px 0; }
 .matrix .big { font-size:18px; font-weight:600; }
@@ -51,13 +56,15 @@ td .sub.up { color:var(--good); } td .sub.down { color:var(--bad); }
 .matrix .sub { white-space:normal; }
 .wide { overflow-x:auto; }
 figure { margin:16px 0 6px; overflow-x:auto; }
-figure svg { width:100%; height:auto; min-width:560px; }
+figure svg { display:block; max-width:100%; height:auto; }
 figcaption { font-size:13px; color:var(--soft); max-width:96ch; }
 code, .mono { font:12px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace; }
-table.mono td { white-space:nowrap; } p.mono { overflow-wrap:anywhere; }
+table.mono td { white-space:nowrap; }
+.answer code, .findings code, p.mono { overflow-wrap:anywhere; }
 summary { cursor:pointer; font-size:13px; color:var(--soft); margin:10px 0; }
 footer { margin-top:56px; padding-top:14px; border-top:1px solid var(--line); color:var(--soft); font-size:12px; }
-@media (max-width:640px) { main { padding:24px 16px; } .findings li { grid-template-columns:1fr; gap:0; } }
+@media (max-width:640px) { main { padding:24px 16px; } .findings li { grid-template-columns:1fr; gap:0; }
+  figure svg { max-width:none; } h1 { font-size:24px; } .findings span, .findings p { overflow-wrap:anywhere; } }
 @media print { body { font-size:11px; } main { padding:0; max-width:none; } nav { display:none; }
   h2, figure, .answer, .box, tr { break-inside:avoid; } details > * { display:block; } }
 """
@@ -84,7 +91,7 @@ TEMPLATE = """<!doctype html>
 {%- for answer in answers %}
 <div class="answer {{ 'yes' if answer.answer == 'yes' else 'no' if answer.answer == 'no' else 'open' }}">
 <p class="q">{{ answer.question }}</p><p class="a">{{ answer.answer|capitalize }}</p>
-<p class="why">{{ answer.sentence }}</p>
+<p class="why">{{ answer.sentence|told }}</p>
 </div>
 {%- endfor %}
 </div>
@@ -95,9 +102,9 @@ TEMPLATE = """<!doctype html>
 <ul class="findings">
 {%- for finding in findings[kind] %}
 <li><span class="rule">{{ finding.rule }}</span>
-{%- if finding.each %}<details><summary>{{ finding.sentence }}</summary>
-{%- for sentence in finding.each %}<p>{{ sentence }}</p>{% endfor %}</details>
-{%- else %}<span>{{ finding.sentence }}</span>{% endif %}</li>
+{%- if finding.each %}<details><summary>{{ finding.sentence|told }}</summary>
+{%- for sentence in finding.each %}<p>{{ sentence|told }}</p>{% endfor %}</details>
+{%- else %}<span>{{ finding.sentence|told }}</span>{% endif %}</li>
 {%- endfor %}
 </ul>
 </div>
@@ -108,7 +115,7 @@ TEMPLATE = """<!doctype html>
 <h3>Not there yet</h3>
 <ul class="findings">
 {%- for sentence in missing %}
-<li><span class="rule">missing</span><span>{{ sentence }}</span></li>
+<li><span class="rule">missing</span><span>{{ sentence|told }}</span></li>
 {%- endfor %}
 </ul>
 </div>
@@ -119,7 +126,8 @@ TEMPLATE = """<!doctype html>
 <h2>The matrix</h2>
 <p class="note">Validation AUC of each cell's best trial with its 95&nbsp;% interval (stationary block bootstrap), then
 its paired difference to the strongest cheap baseline on the same days. n is validation windows and how many are
-positive; n effective is how many independent windows would give an interval as wide.</p>
+positive; n effective is how many independent windows would give an interval as wide. Each best trial was chosen on the
+days it is scored on, so its score flatters it.</p>
 {%- for group in groups %}
 <h3>{{ group.name }}</h3>
 <div class="wide"><table class="matrix">
@@ -149,11 +157,15 @@ positive; n effective is how many independent windows would give an interval as 
 {%- endif %}
 {%- if group.scores %}
 <h3>Scores of the best trials</h3>
+<p class="note">With 95&nbsp;% intervals. Precision and recall when as many days are flagged as are positive. Limit of
+luck: 95&nbsp;% of searches as long, but without skill, end below that AUC; the deflated AUC is the AUC minus what luck
+alone would reach on average.</p>
 <div class="wide"><table>
 <tr>{% for head in group.scores[0] %}<th{% if not loop.first %} class="n"{% endif %}>{{ head }}</th>{% endfor %}</tr>
 {%- for row in group.scores[1:] %}
 <tr><td style="white-space:nowrap">{{ row[0] }}</td>
-{%- for value, sub in row[1:] %}<td class="n">{{ value }}<span class="sub">{{ sub }}</span></td>{% endfor %}</tr>
+{%- for value, ends, count in row[1:] %}<td class="n">{{ value }}<span class="sub">{{ ends }}</span>
+{%- if count %}<span class="sub">{{ count }}</span>{% endif %}</td>{% endfor %}</tr>
 {%- endfor %}
 </table></div>
 {%- endif %}
@@ -203,4 +215,16 @@ def render(content: dict[str, Any]) -> str:
     from markupsafe import Markup
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["told"] = told
     return environment.from_string(TEMPLATE).render(**content, style=Markup(STYLE))
+
+
+def told(sentence: str) -> Any:
+    """A sentence as markup: what stands between backticks is a command to type; everything is escaped."""
+    from markupsafe import Markup  # see render
+
+    parts = sentence.split("`")
+    if len(parts) % 2 == 0:  # a backtick without its twin is a backtick
+        return Markup.escape(sentence)
+    marked = (Markup("<code>{}</code>").format(part) if k % 2 else Markup.escape(part) for k, part in enumerate(parts))
+    return Markup("").join(marked)

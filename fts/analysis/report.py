@@ -38,7 +38,7 @@ CAPTIONS = {
     "learning_curves": (
         "Learning curves",
         "Each cell's best trial. The ring is the epoch whose loss counts; dotted, the loss of always saying the class "
-        "prior. The gap between validation and training after the ring is what early stopping spared.",
+        "prior. The training loss is taken while dropout acts, so it can lie above the validation loss.",
     ),
     "scaling": (
         "Scaling",
@@ -52,19 +52,25 @@ CAPTIONS = {
     ),
     "hyperparameters": (
         "Horizon variance: where the best trials lie",
-        "Coloured: the best fifth of each cell; grey: all of its trials; bar: median. Eta squared is the share of the "
+        "Coloured: the best fifth of each cell; grey: all of its trials; bar: median. Pruned trials rank behind those "
+        "that went on. Eta squared is the share of the "
         "spread that lies between horizons, p the chance of as much with horizons dealt at random.",
     ),
     "importance": (
         "Parameter importance",
         "Share of the objective's variance that a parameter explains in one cell's trials. Pale bars do not pass what "
-        "a random number explains.",
+        "a random number explains. Of a search with pruned trials it is the place in the search that is explained.",
     ),
     "depth_width": (
         "Depth against width",
-        "Each trial by shape, darker is better within its cell; black outlines are the best of each horizon.",
+        "Each trial by shape, pruned ones included; darker is better within its cell, outlines are the best of each "
+        "horizon.",
     ),
-    "cost": ("Cost", "Time in training over all trials of a cell, reused ones included."),
+    "cost": (
+        "Cost",
+        "Time in training over all trials of a cell. Energy is that of processor packages and GPU while they trained, "
+        "shared by the trials that ran at once; where no sensor shows it, it is not guessed.",
+    ),
 }
 
 
@@ -149,7 +155,9 @@ def _lead(study: StudyData, groups: tuple[Group, ...]) -> str:
     done = sum(cell.best is not None for cell in cells)
     trials = study.trials[study.trials["kind"] == "cell"]
     counts = trials["status"].value_counts()
-    told = ", ".join(f"{counts[s]} {s}" for s in ("complete", "pruned", "failed", "running") if s in counts)
+    told = ", ".join(
+        f"{counts[s]} {s}" for s in ("complete", "pruned", "failed", "running", "interrupted") if s in counts
+    )
     hours = sum(cell.minutes for cell in cells) / 60
     sealed = "opened" if study.test_openings else "sealed"
     return (

@@ -12,6 +12,7 @@ from fts.analysis.summary import CellSummary, Group
 from fts.scores.intervals import Difference, Interval
 
 NONE = "–"
+NOT_MEASURED = "not measurable here"
 PROVENANCE = (
     "data_md5",
     "label_md5",
@@ -124,22 +125,24 @@ def baseline_rows(study: StudyData, group: Group) -> list[list[str]]:
 
 
 def score_rows(group: Group) -> list[list[Any]]:
-    """Head and rows of every score, each a pair of value and what belongs under it; empty without predictions."""
+    """Head and rows of every score, each with its interval and its counts; empty without predictions."""
     judged = [(cell, cell.scores) for cell in group.cells if cell.scores is not None]
     if not judged:
         return []
-    head = "cell|loss|Brier|avg. precision|precision|recall|calibration error|limit of luck|deflated AUC"
+    head = "cell|loss|Brier|avg. prec.|precision|recall|calibr. error|luck limit|deflated AUC"
     rows = [
         [
             f"{cell.budget} h{cell.horizon}",
             _ranged(scores.log_loss, 4),
             _ranged(scores.brier, 4),
             _ranged(scores.average_precision),
-            _ranged(scores.precision, count=f"{scores.n_hit} of {scores.n_flagged}"),
-            _ranged(scores.recall, count=f"{scores.n_hit} of {scores.n_pos}"),
+            _ranged(scores.precision, count=f"{scores.n_hit} of {scores.n_flagged} flagged"),
+            _ranged(scores.recall, count=f"{scores.n_hit} of {scores.n_pos} positive"),
             _ranged(scores.calibration_error),
-            (NONE, "") if cell.luck is None else (f"{cell.luck.luck_limit:.3f}", f"best of {cell.luck.n_trials}"),
-            (NONE, "") if cell.luck is None else (f"{cell.luck.deflated:.3f}", f"p {cell.luck.p_value:.3f}"),
+            (NONE, "", "")
+            if cell.luck is None
+            else (f"{cell.luck.luck_limit:.3f}", f"best of {cell.luck.n_trials}", ""),
+            (NONE, "", "") if cell.luck is None else (f"{cell.luck.deflated:.3f}", f"p {cell.luck.p_value:.3f}", ""),
         ]
         for cell, scores in judged
     ]
@@ -165,10 +168,47 @@ def beside_figure(name: str, group: Group) -> list[list[str]]:
                 for effect in group.variance.effects
             ],
         ]
+    if name == "cost":
+        return cost_rows(group)
     if name == "scaling":
         told = [[f"h{c.horizon}", c.loss_fit.sentence if c.loss_fit else (c.refusal or NONE)] for c in group.scaling]
         return [["horizon", "L(N) = E + A N^-alpha"], *told]
     return []
+
+
+def cost_rows(group: Group) -> list[list[str]]:
+    """Head and rows: what each cell has cost, by cell, and in sum."""
+    cells = [cell for cell in group.cells if cell.minutes > 0]
+    head = ["cell", "trials", "pruned", "training, h", "a trial, min", "energy, Wh", "to come, h"]
+    rows = [
+        [
+            f"{cell.budget} h{cell.horizon}",
+            f"{_ended(cell)}{f' of {cell.trials_wanted}' if cell.trials_wanted else ''}",
+            str(cell.n_pruned),
+            f"{cell.minutes / 60:.2f}",
+            f"{cell.minutes / _ended(cell):.1f}" if _ended(cell) else NONE,
+            NOT_MEASURED if cell.energy_wh is None else f"{cell.energy_wh:.0f}",
+            _to_come(cell),
+        ]
+        for cell in cells
+    ]
+    energies = [cell.energy_wh for cell in cells if cell.energy_wh is not None]
+    energy = f"{sum(energies):.0f}" if cells and len(energies) == len(cells) else NOT_MEASURED
+    ended, pruned = sum(map(_ended, cells)), sum(cell.n_pruned for cell in cells)
+    hours = sum(cell.minutes for cell in cells) / 60
+    return [head, *rows, ["all", str(ended), str(pruned), f"{hours:.2f}", "", energy, ""]] if rows else []
+
+
+def _ended(cell: CellSummary) -> int:
+    return cell.n_complete + cell.n_pruned + cell.n_failed
+
+
+def _to_come(cell: CellSummary) -> str:
+    """At the pace so far; `fts plan` knows an interval."""
+    ended, wanted = _ended(cell), cell.trials_wanted
+    if not ended or wanted is None:
+        return NONE
+    return f"about {cell.minutes / 60 / ended * max(0, wanted - ended):.1f}" if wanted > ended else "0"
 
 
 def as_rows(frame: pd.DataFrame) -> list[list[str]]:
@@ -218,8 +258,9 @@ def _matrix_cell(cell: CellSummary | None) -> dict[str, Any]:
         return {"auc": "", "trials": f"{cell.state or 'no result yet'}: {trials}"}
     best, loss = cell.best, "no loss recorded"
     if pd.notna(best["val_loss"]):
-        loss = f"loss {best['val_loss']:.4f}"
-        loss += f", prior {best['prior_loss']:.4f}" if pd.notna(best["prior_loss"]) else ""
+        known = cell.loss if cell.loss is not None and cell.loss.low < cell.loss.high else None
+        loss = f"loss {best['val_loss']:.4f}" + (f" [{known.low:.3f}, {known.high:.3f}]" if known else "")
+        loss += f"; {_less_than_prior(cell)}" if pd.notna(best["prior_loss"]) else ""
     counts = f"n {_whole(best['n_val'])} ({_whole(best['n_pos'])} positive)"
     counts += f", n effective {cell.scores.n_effective:.0f}" if cell.scores is not None else ""
     return {
@@ -230,8 +271,21 @@ def _matrix_cell(cell: CellSummary | None) -> dict[str, Any]:
         "loss": loss,
         "counts": counts,
         "trials": trials,
-        "shape": str(best["architecture"]),
+        "shape": str(best["architecture"]) + _seeds(cell),
     }
+
+
+def _less_than_prior(cell: CellSummary) -> str:
+    """What the best trial's loss is beside always saying the class prior."""
+    prior = f"class prior {(cell.best or {})['prior_loss']:.4f}"
+    if cell.prior_gain is None:
+        return prior
+    gain = cell.prior_gain.interval
+    return f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] vs {prior}"
+
+
+def _seeds(cell: CellSummary) -> str:
+    return f"; {cell.n_seeds} seeds, sd {cell.seed_sd:.4f}" if cell.seed_sd is not None else "; one seed"
 
 
 def _versus(gain: Difference | None, cell: CellSummary) -> str:
@@ -252,9 +306,8 @@ def _spread(name: str, interval: Interval | None) -> dict[str, float | None]:
     return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
 
 
-def _ranged(interval: Interval, digits: int = 3, count: str = "") -> tuple[str, str]:
-    ends = f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
-    return f"{interval.value:.{digits}f}", f"{ends}, {count}" if count else ends
+def _ranged(interval: Interval, digits: int = 3, count: str = "") -> tuple[str, str, str]:
+    return f"{interval.value:.{digits}f}", f"{interval.low:.3f} to {interval.high:.3f}", count
 
 
 def _flat(effect: dict[str, Any]) -> dict[str, Any]:

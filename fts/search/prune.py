@@ -16,16 +16,16 @@ class Halving:
     `python -m benchmarks.pruning DB` replays any of these on recorded curves; the numbers are in docs/LOG.md.
     """
 
-    first_rung: int = 3  # epochs; before it nothing is judged
-    growth: int = 3  # each rung lies so many times later
-    keep: float = 1 / 3  # of the trials that came to a rung
+    first_rung: int = 2  # epochs; before it nothing is judged
+    growth: int = 2  # each rung lies so many times later
+    keep: float = 1 / 2  # of the trials that came to a rung
     startup: int = 0  # trials before this number are never ended
     margin: float = 0.0  # of the objective: who is so close behind the line goes on
-    trailing: int | None = None  # epochs without improvement after which a trial that does not lead ends
+    trailing: int | None = 2  # epochs without improvement after which a trial that does not lead ends
 
 
 HALVING = Halving()
-STARTUP = 5  # trials whose epochs the median rule waits for
+STARTUP, FIRST = 5, 3  # trials and epochs that the median rule waits for
 
 
 def should_prune(
@@ -55,7 +55,7 @@ def should_prune(
 def _below_median(rivals: list[PastTrial], epochs: dict[int, float], epoch: int, maximize: bool) -> str | None:
     """Optuna's median rule: the trial's best so far is worse than the median of the others at this epoch."""
     others = [past.epochs[epoch] for past in rivals if epoch in past.epochs]
-    if epoch < HALVING.first_rung or len(others) < STARTUP:
+    if epoch < FIRST or len(others) < STARTUP:
         return None
     mine, middle = _best(epochs, epoch, maximize), median(others)
     return f"{mine:.4f} at epoch {epoch}, median {middle:.4f}" if _worse(mine, middle, maximize) else None

@@ -14,7 +14,7 @@ from fts.search.suggest import PastTrial
 from state import transitions
 from tests.state.helpers import claimed, epoch, new_db, spec, started
 
-THIRD = Halving(first_rung=3, growth=3, keep=1 / 3)
+THIRD = Halving(first_rung=3, growth=3, keep=1 / 3, trailing=None)
 
 
 def runs(*finals):

@@ -50,6 +50,8 @@ LOOK: Any = {  # matplotlib types its keys as one literal of 300 names
     "axes.unicode_minus": True,
 }
 WIDTH = 7.4  # inches
+ON_PAGE = 130.0  # pixels of an inch on the page; narrower screens shrink a figure, none makes it larger
+THEMED = {INK: "var(--ink)", GREY: "var(--grey)", PALE: "var(--line)", "#ffffff": "var(--paper)"}
 
 
 @contextmanager
@@ -60,7 +62,11 @@ def look() -> Iterator[None]:
 
 
 def write_figure(figure: Figure, folder: Path, name: str) -> str:
-    """Writes {name}.svg and {name}.png into `folder`; returns the SVG as an element for a page (no prolog, own ids)."""
+    """Writes {name}.svg and {name}.png into `folder`; returns the SVG as an element for a page.
+
+    The element has no prolog, ids of its own, and the page's colours for ink, lines and paper, so that it can be read
+    in the dark too.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with look(), mpl.rc_context({"svg.hashsalt": name}):  # equal data give equal bytes, and no two figures share ids
         figure.savefig(folder / f"{name}.png", dpi=170, facecolor="white", metadata={"Software": None})
@@ -70,7 +76,9 @@ def write_figure(figure: Figure, folder: Path, name: str) -> str:
     svg = out.getvalue()
     (folder / f"{name}.svg").write_text(svg)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    return re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\1{name}-", svg)
+    svg = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\1{name}-", svg)
+    svg = re.sub(r"(?<=: )#[0-9a-f]{6}", lambda found: THEMED.get(found[0], found[0]), svg)
+    return svg.replace("<svg ", f'<svg style="width:{figure.get_figwidth() * ON_PAGE:.0f}px" ', 1)
 
 
 def grid(group: Group, height: float, sharey: bool) -> tuple[Figure, dict[tuple[str, int], Axes]]:

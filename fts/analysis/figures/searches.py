@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from fts.analysis.data import ranked
+from fts.analysis.data import placed
 from fts.analysis.figures.look import GREY, INK, PALE, WIDTH, colour_of, marker_of
 from fts.analysis.horizon import PARAMETERS, top_trials
 from fts.analysis.importance import CHANCE, Importance
@@ -17,10 +17,10 @@ from fts.analysis.summary import Group
 
 def hyperparameters(study: StudyData, group: Group) -> Figure | None:
     """Where the top trials of each horizon lie among all trials, per parameter."""
-    fit = ranked(_of(study, group))
-    if fit.empty:
-        return None
+    fit = placed(_of(study, group))
     top = top_trials(fit)
+    if top.empty:
+        return None
     effects = {effect.name: effect for effect in group.variance.effects}
     figure = Figure(figsize=(WIDTH, 2.1))
     axes = figure.subplots(1, len(PARAMETERS))
@@ -29,16 +29,21 @@ def hyperparameters(study: StudyData, group: Group) -> Figure | None:
         for k, horizon in enumerate(group.horizons):
             every = fit[fit["horizon"] == horizon][parameter.name].dropna()
             best = top[top["horizon"] == horizon][parameter.name].dropna()
-            axis.plot(k + rng.uniform(-0.3, 0.3, len(every)), every, ".", color=PALE, ms=3, mew=0, zorder=1)
+            axis.plot(
+                k + rng.uniform(-0.3, 0.3, len(every)), every, ".", color=GREY, alpha=0.35, ms=3.5, mew=0, zorder=1
+            )
             style = {"marker": marker_of(group, horizon), "color": colour_of(group, horizon)}
             axis.plot(k + rng.uniform(-0.22, 0.22, len(best)), best, ls="", ms=3.4, mew=0, alpha=0.85, **style)
             if len(best):
                 axis.hlines(best.median(), k - 0.36, k + 0.36, color=INK, lw=1.4, zorder=3)
         if parameter.log:
-            axis.set_yscale("log", base=2 if parameter.name in ("n_layers", "d_model") else 10)
+            by_two = parameter.name in ("n_layers", "d_model")
+            axis.set_yscale("log", base=2 if by_two else 10)
+            axis.yaxis.set_major_locator(LogLocator(2) if by_two else LogLocator(10, subs=(1, 2, 5)))
             axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.yaxis.set_minor_formatter(NullFormatter())
-        axis.set_title(parameter.label)
+        axis.set_title(f"{parameter.label}{', layers' if parameter.name == 'n_layers' else ''}")
+        axis.set_xlim(-0.5, len(group.horizons) - 0.5)
         effect = effects.get(parameter.name)
         if effect is not None:
             axis.set_xlabel(f"eta² {effect.eta_squared:.2f}\np {effect.p_holm:.3f}", fontsize=6.5)
@@ -47,7 +52,7 @@ def hyperparameters(study: StudyData, group: Group) -> Figure | None:
 
 
 def importance(group: Group) -> Figure | None:
-    """fANOVA share per parameter and cell; what does not pass the grey line is no more than chance."""
+    """The fANOVA share per parameter and cell; what does not pass the grey line is no more than chance."""
     shown = [cell for cell in group.cells if cell.experiment in group.importance]
     if not shown:
         return None
@@ -76,7 +81,7 @@ def importance(group: Group) -> Figure | None:
 
 def depth_width(study: StudyData, group: Group) -> Figure | None:
     """Depth against width per budget; darker is better within the cell, rings are each cell's best."""
-    fit = ranked(_of(study, group)).dropna(subset=["d_model", "n_layers"])
+    fit = placed(_of(study, group)).dropna(subset=["d_model", "n_layers"])
     budgets = [budget for budget in group.budgets if budget in set(fit["budget"])]
     if not budgets:
         return None

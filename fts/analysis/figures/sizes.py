@@ -15,8 +15,11 @@ from fts.analysis.summary import Group, ScalingCurve
 
 
 def scaling_curves(group: Group) -> Figure | None:
-    """Loss and AUC of the best trials against counted parameters, with the law where one may be fitted."""
-    if not any(curve.n_params for curve in group.scaling):
+    """Loss and AUC of the best trials against counted parameters, with the law where one may be fitted.
+
+    None below two budgets: the points of one size would only invite a comparison of horizons.
+    """
+    if len({cell.budget for cell in group.cells if cell.best is not None}) < 2:
         return None
     figure = Figure(figsize=(WIDTH, 2.6))
     left, right = figure.subplots(1, 2)
