@@ -127,7 +127,7 @@ def trials(cell: str, as_csv: bool, as_json: bool) -> None:
     emit_table(columns, rows, right=right)
     if shares := importance(found):
         listed = ", ".join(f"{each.name} {each.share:.2f}" for each in shares)
-        say(f"share of rank variance in {shares[0].n} complete trials, each parameter alone: {listed}")
+        say(f"share of rank variance in {shares[0].n} trials, each parameter alone: {listed}")
     return None
 
 

@@ -4,18 +4,23 @@ For one parameter alone: the trials are put into up to four groups of similar va
 and the share of the variance of the trials' ranks that lies between the groups is corrected for what chance alone
 would give (omega squared, Hays 1963). Ranks, so that one diverged trial decides nothing; corrected, so that a parameter
 that does nothing stands near 0 with ten trials too. Interactions are not seen; shares need not sum to 1.
+
+Pruned trials count: below all complete ones, the later they were pruned the better, and at the same epoch by value.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from state.values import Trial, TrialStatus
 
-ENOUGH = 10  # complete trials below which nothing is said
+SHAPE = re.compile(r"d(\d+)-L(\d+)\b")
+ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)
+ENOUGH = 10  # trials below which nothing is said
 MOST = 1000  # of the latest ones: more say the same, and a screen is waiting
 GROUPS = 4
 
@@ -30,22 +35,41 @@ class Importance:
 
 
 def importance(trials: Sequence[Trial]) -> tuple[Importance, ...]:
-    """The parameters that vary, the largest share first; empty below `ENOUGH` complete trials with a value."""
-    done = [t for t in trials if t.status is TrialStatus.COMPLETE and t.value is not None and math.isfinite(t.value)]
+    """The parameters that vary, the largest share first; empty below `ENOUGH` trials with a value."""
+    done = [t for t in trials if t.status in ENDED and t.value is not None and math.isfinite(t.value)]
     done = [t for t in done if "diverged" not in t.badges and t.reused_from is None][-MOST:]
     if len(done) < ENOUGH:
         return ()
-    ranked = ranks([t.value for t in done if t.value is not None])
+    ranked = ranks([standing(trial) for trial in done])
     found = []
-    for name in sorted({name for trial in done for name in trial.params}):
-        groups = grouped([trial.params.get(name) for trial in done])
+    drawn = [with_shape(trial.params) for trial in done]
+    for name in sorted({name for params in drawn for name in params}):
+        groups = grouped([params.get(name) for params in drawn])
         if groups is not None:
             found.append(Importance(name, between(ranked, groups), len(done)))
     return tuple(sorted(found, key=lambda each: (-each.share, each.name)))
 
 
-def ranks(values: Sequence[float]) -> list[float]:
-    """Mean ranks from 1."""
+def with_shape(params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters with the architecture as its width and its layers: it is drawn from more choices than trials."""
+    found = SHAPE.match(str(params.get("architecture", "")))
+    if found is None:
+        return params
+    others = {name: value for name, value in params.items() if name != "architecture"}
+    return others | {"d_model": int(found[1]), "layers": int(found[2])}
+
+
+def standing(trial: Trial) -> tuple[float, float, float]:
+    """How good a trial was, for comparison only: complete before pruned, then how far it came, then its value."""
+    assert trial.value is not None, "only trials with a value are compared"
+    value = trial.value if trial.objective.endswith("auc") else -trial.value
+    if trial.status is TrialStatus.COMPLETE:
+        return 1.0, 0.0, value
+    return 0.0, float(trial.epochs), value
+
+
+def ranks(values: Sequence[Any]) -> list[float]:
+    """Mean ranks from 1, of whatever can be ordered."""
     order = sorted(range(len(values)), key=lambda n: values[n])
     found = [0.0] * len(values)
     start = 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from jobs.glance.importance import ENOUGH, between, grouped, importance, ranks
+from jobs.glance.importance import ENOUGH, between, grouped, importance, ranks, standing
+from state.values import TrialStatus
 from tests.tui.values import make_trial
 
 
@@ -61,10 +63,9 @@ def test_a_parameter_that_is_the_same_everywhere_is_not_named():
     assert [each.name for each in found] == ["lr"]
 
 
-def test_failed_pruned_and_reused_trials_do_not_count():
+def test_failed_diverged_and_reused_trials_do_not_count():
     made = trials(20, lambda _, p: p["lr"], **LR)
     odd = [
-        make_trial(90, 1, 90, "pruned", value=9.0, params=made[0].params),
         make_trial(91, 1, 91, "failed", value=None, params=made[0].params),
         make_trial(92, 1, 92, value=9.0, params=made[0].params, reused_from=1),
         make_trial(93, 1, 93, value=9.0, params=made[0].params, badges=("diverged",)),
@@ -79,3 +80,25 @@ def test_ties_share_their_rank():
 def test_omega_squared_against_a_table_by_hand():
     """Three groups of ranks (1 2)(3 4)(5 6): total 17.5, inside 1.5, error 0.5: (16 - 2 * 0.5) / 18."""
     assert between([1, 2, 3, 4, 5, 6], [0, 0, 1, 1, 2, 2]) == pytest.approx(15 / 18)
+
+
+def test_pruned_trials_stand_below_complete_ones_and_the_later_pruned_the_better():
+    early, late = (make_trial(n, 1, n, "pruned", value=0.9, epochs=e) for n, e in ((1, 3), (2, 9)))
+    complete = make_trial(3, 1, 3, value=0.6)
+    assert standing(early) < standing(late) < standing(complete)
+    loss = [make_trial(n, 1, n, value=v, objective="val_loss") for n, v in ((1, 0.4), (2, 0.5))]
+    assert standing(loss[0]) > standing(loss[1])
+
+
+def test_a_study_whose_trials_are_mostly_pruned_says_something():
+    made = trials(40, lambda _, p: p["lr"], **LR)
+    best = sorted(made, key=lambda t: t.value)[-4:]
+    mixed = [t if t in best else replace(t, status=TrialStatus.PRUNED, epochs=3) for t in made]
+    assert importance(mixed)[0].name == "lr"
+    assert importance(mixed)[0].n == 40
+
+
+def test_an_architecture_counts_by_its_width_and_its_layers():
+    shape = {"architecture": lambda dice, n: f"d{dice.choice([64, 128])}-L{dice.choice([2, 4, 8])}-h{n}-ff256"}
+    found = importance(trials(40, lambda _, p: 1.0 if "L8" in p["architecture"] else 0.5, **shape))
+    assert [each.name for each in found] == ["layers", "d_model"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from jobs.glance import words
 from tui import selection
-from tui.paint import Line, Placed, rule
+from tui.paint import Line, Placed, rule, wrapped
 from tui.view import View
 from tui.widgets import lists
 
@@ -29,7 +30,9 @@ def _full(view: View, width: int, height: int) -> list[Line]:
     if event.undone_by is not None:
         undo = f"undone by event {event.undone_by}"
     facts = ", ".join(f"{name} {value}" for name, value in event.data.items() if not isinstance(value, dict | list))
-    text = f"{event.message}  {facts}".strip()
-    step = max(width - 1, 10)
+    text = f"{words.name_cells(event.message, view.snapshot.jobs)} · {facts}".strip(" ·")
     lines: list[Line] = [rule(f"event {event.id} · {event.verb} · {undo}", "", width)]
-    return [*lines, *(((text[n : n + step], ""),) for n in range(0, min(len(text), step * (height - 1)), step))]
+    rows_ = [row[: max(width - 1, 10)] for row in wrapped(text, max(width - 1, 10))]
+    if len(rows_) > height - 1:
+        rows_[height - 2 :] = [words.cut(rows_[height - 2], width - 3) + " …"]
+    return [*lines, *(((row, ""),) for row in rows_)]

@@ -11,15 +11,15 @@ from jobs.glance.verbs import is_guard_off, is_guard_on
 from state.values import Sample
 from tui.paint import Line, Placed, line, rule, wrapped
 from tui.view import View
-from tui.widgets import meter
+from tui.widgets import lists, meter
 from tui.widgets.curve import Plot, Series, paint
 
 
 def panes(view: View, width: int, height: int) -> list[Placed]:
     """Meters, then the plots of a day, then guard and workers (beside the plots when wide)."""
     meters = 6
-    facts = 9 if height >= 26 else 5
     side = 52 if width >= 120 else 0
+    facts = min(len(guard(view, width, 99)), max(height - meters - 7, 3))  # all of it where the plots can spare it
     left = width - side - (1 if side else 0)
     plots = height - meters - (0 if side else facts)
     title = f"hardware · guard {meter.guard_word(view)}"
@@ -44,7 +44,7 @@ ALL = ("mem", "temp", "gpu", "cpu", "power", "disk")
 def day(view: View, width: int, height: int) -> list[Line]:
     """Memory and temperature of the last 24 hours, with the limits drawn in; what cannot be read is said."""
     samples = view.details.samples
-    half = max(height // 2, 3)
+    half = max(height // 2, 3) if _heat(samples) else height - 2  # an unknown heat needs two lines to say so
     return [
         *_plot(view, "memory used, GB", _memory(samples), _soft(samples), width, half),
         *_plot(view, "temperature, °C", _heat(samples), heat_limits().warning, width, height - half),
@@ -64,7 +64,8 @@ def _plot(
     if not found:
         return [rule(title, "", width), line((f"{title.split(',')[0]}: nothing measured in the last 24 h", "dim"))]
     values = [y for _, y in found]
-    far = limit is not None and max(values) < limit / 2  # drawing it in would flatten the line to nothing
+    low_room = height < 4  # a line drawn there would stand beside the label of another value
+    far = limit is not None and (low_room or max(values) < limit / 2)  # drawn in, it would flatten the curve
     top = max([*values, 0.0 if limit is None or far else limit])
     low = min(values)
     span = (max(low - 0.1 * (top - low + 1), 0.0), top + 0.05 * (top - low + 1))
@@ -76,7 +77,9 @@ def _plot(
     level = None if far else limit
     plot = Plot((Series(found, "live"),), x, span, level=level, level_role="limit", digits=digits)
     name = "pause" if title.startswith("temp") else "soft limit"
-    hint = f"max {max(values):.{digits}f}" + (f" ┊ {name} {limit:.0f}{', far above' if far else ''}" if limit else "")
+    hint = f"max {max(values):.{digits}f}" + (
+        f" ┊ {name} {limit:.0f}{', far above' if far and not low_room else ''}" if limit else ""
+    )
     return [rule(title, hint, width), *paint(plot, width, height - 1, True, ticks)]
 
 
@@ -101,14 +104,24 @@ def guard(view: View, width: int, height: int) -> list[Line]:
         lines += _wrapped(meter.worker_line(view, worker), width, role)
     if not view.snapshot.workers:
         lines += _wrapped("no worker has ever run here: `fts worker` (W starts one)", width)
-    for trial in view.snapshot.trials:
-        if trial.status == "running":
-            seen = max((s.trial_rss or 0 for s in view.snapshot.samples), default=0)
-            text = f"t{trial.number}: {words.size(seen or None)} now, predicted {words.size(trial.predicted_bytes)}"
-            lines += _wrapped(f"{text}, batch {trial.micro_batch}x{trial.accumulation}", width)
+    for text in _trials(view):
+        lines += _wrapped(text, width)
     if resume := meter.resume_line(view):
         lines += _wrapped(resume, width, "dim")
-    return lines[:height]
+    return lists.cut_lines(lines, height)
+
+
+def _trials(view: View) -> list[str]:
+    """What each running trial was predicted to take; what it takes is known where only one runs."""
+    running = [trial for trial in view.snapshot.trials if trial.status == "running"]
+    seen = max((s.trial_rss or 0 for s in view.snapshot.samples), default=0)
+    now = f"{words.size(seen or None)} now, " if len(running) == 1 else ""
+    told = [
+        f"{meter.trial_name(view, trial)}: {now}predicted {words.size(trial.predicted_bytes)}, "
+        f"batch {trial.micro_batch}x{trial.accumulation}"
+        for trial in running
+    ]
+    return [*told, f"the latest sample of a trial: {words.size(seen)}"] if len(running) > 1 and seen else told
 
 
 def pauses(view: View) -> list[str]:

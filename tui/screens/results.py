@@ -179,7 +179,7 @@ def _importance(view: View, width: int) -> list[Line]:
     """What the spread of the cell's trials goes with, one parameter per line."""
     found = lists.importance_of(view)
     if not found:
-        ended = sum(t.value is not None for t in view.trials)
+        ended = sum(t.value is not None and t.ended_at is not None for t in view.trials)
         return [(), line((f"importance: from {ENOUGH} values on, {ended} are there", "dim"))]
     lines: list[Line] = [(), rule(f"importance · {found[0].n} trials", "", width)]
     for each in found[:8]:
@@ -239,7 +239,7 @@ def against_baseline(view: View, job: Job) -> list[Line]:
 def _parameters(count: int | None) -> str:
     if count is None:
         return ""
-    return f"{count / 1e9:.2f}B parameters" if count >= 1e9 else f"{count / 1e6:.2f}M parameters"
+    return f"{count / 1e9:.2f}B params" if count >= 1e9 else f"{count / 1e6:.2f}M params"
 
 
 def _span(values: Sequence[int]) -> str:

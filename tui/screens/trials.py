@@ -64,15 +64,7 @@ def detail(view: View, width: int, height: int) -> list[Line]:
     shown = [*lines, (), *facts(trial, job)]
     if gap is not None:
         shown.append(labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val ")))
-    return cut_lines(shown, height)
-
-
-def cut_lines(lines: list[Line], height: int) -> list[Line]:
-    """At most `height` lines; what is left out is counted in the last one."""
-    if len(lines) <= height:
-        return lines
-    left = sum(bool(row) for row in lines[height - 1 :])
-    return [*lines[: height - 1], line((f"… {left} more lines: Tab, then z shows them", "dim"))]
+    return lists.cut_lines(shown, height)
 
 
 def last_words(view: View, trial: Trial) -> tuple[str, ...]:
@@ -95,8 +87,8 @@ def difference(trial: Trial, best: Trial | None, width: int = 80) -> list[Line]:
         mine, theirs = trial.params.get(name), best.params.get(name)
         if mine == theirs:
             continue
-        text = f"{words.number(mine):18s} best {words.number(theirs)}"
-        if 15 + words.width(text) < width:
+        text = f"{words.number(mine):{18 if width >= 60 else 10}s} best {words.number(theirs)}"
+        if 15 + words.width(text) <= width:
             lines.append(labelled(name, text, width=15))
         else:
             lines += [

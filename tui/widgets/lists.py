@@ -48,6 +48,8 @@ def event_words(view: View, event: Event) -> str:
     job = next((job for job in view.snapshot.jobs if job.id == event.job_id), None)
     if job is not None and (brief := trial_words(view, event)):
         return f"{words.cell_name(job)} {brief}"
+    if job is not None and event.verb == "finished" and job.status == "done" and job.best_value is not None:
+        return f"{words.cell_name(job)} done, best {words.short_score(job.best_value)} (t{job.best_trial})"
     text = words.name_cells(event.message or str(event.verb).replace("_", " "), view.snapshot.jobs)
     if job is None:
         return text
@@ -89,7 +91,9 @@ def _event(view: View, event: Event, width: int) -> Line:
 def journal(view: View, width: int, height: int) -> list[Line]:
     """Screen 7: who, what, when, whether it can be undone."""
     rows = selection.events_of(view)
-    lines: list[Line] = [((f"   {'when':12s} {'who':22s} {'what':17s} message", "dim"),)]
+    who, what = JOURNAL_COLUMNS[sum(width >= least for least in (70, 100))]
+    heading = f"   {'when':12s}" + (f" {'who':{who}s}" if who else "") + (f" {'what':{what}s}" if what else "")
+    lines: list[Line] = [((f"{heading} message", "dim"),)]
     if not rows:
         total = len(view.details.events or view.snapshot.events)
         missing = f"0 of {total} match `{view.filter}`. Esc clears." if total else "nothing has happened yet"
@@ -101,16 +105,21 @@ def journal(view: View, width: int, height: int) -> list[Line]:
     return lines
 
 
+JOURNAL_COLUMNS = ((0, 0), (10, 0), (22, 17))  # of who and what, by the room there is: the message matters most
+
+
 def _journal_row(view: View, event: Event, selected: bool, width: int) -> Line:
+    who, what = JOURNAL_COLUMNS[sum(width >= least for least in (70, 100))]
+    used, role = 16 + who + bool(who) + what + bool(what), EVENT_ROLES.get(event.verb, "")
     undo = "u" if event.inverse is not None and event.undone_by is None else "↻" if event.undone_by else " "
     spans: Line = (
         ("►" if selected else " ", "key"),
         (undo, "key" if undo == "u" else "dim"),
         (" ", ""),
         (words.fit(words.when(event.at, view.now), 12), "dim"),
-        (" " + words.fit(event.who, 22), ""),
-        (" " + words.fit(str(event.verb).replace("_", " "), 17), EVENT_ROLES.get(event.verb, "")),
-        (" " + words.fit(event_words(view, event), max(width - 57, 1)), ""),
+        (" " + words.fit(event.who, who) if who else "", ""),
+        (" " + words.fit(str(event.verb).replace("_", " "), what) if what else "", role),
+        (" " + words.fit(event_words(view, event), max(width - used, 1)), "" if what else role),
     )
     return with_role(spans, "cursor") if selected else spans
 
@@ -166,7 +175,8 @@ def importance_line(view: View, width: int) -> Line | None:
             (f"{' ' if bar else ''}{each.share:.2f}"[:6].replace("0.", "."), ""),
         ]
         need = sum(words.width(text) for text, _ in item)
-        if used + need > width:
+        if used + need > width - 2 * (each is not found[-1]):
+            spans.append((" …", "dim"))
             break
         spans += item
         used += need
@@ -265,3 +275,11 @@ def log_line(text: str, search: str, width: int) -> Line:
         return ((text, role),)
     end = at + len(search)
     return ((text[:at], role), (text[at:end], "match"), (text[end:], role))
+
+
+def cut_lines(lines: list[Line], height: int) -> list[Line]:
+    """At most `height` lines; what is left out is counted in the last one."""
+    if len(lines) <= height:
+        return lines
+    left = sum(bool(row) for row in lines[height - 1 :])
+    return [*lines[: height - 1], ((f"… {left} more lines: Tab, then z shows them", "dim"),)]

@@ -9,7 +9,7 @@ from jobs.commands.desk import Thresholds, heat_limits, memory_marks
 from jobs.glance import words
 from jobs.glance.verbs import is_guard_off, is_guard_on
 from jobs.glance.verdict import is_live
-from state.values import Sample, Worker
+from state.values import Sample, Trial, Worker
 from tui.paint import Line, Span
 from tui.view import View
 
@@ -157,11 +157,14 @@ def worker_line(view: View, worker: Worker) -> str:
 
 def resume_line(view: View) -> str:
     """What a kill would cost now."""
-    parts = []
-    for trial in view.snapshot.trials:
-        if trial.status == "running":
-            parts.append(f"t{trial.number} resumes at ep {trial.epochs}")
+    parts = [f"{trial_name(view, t)} resumes at ep {t.epochs}" for t in view.snapshot.trials if t.status == "running"]
     return "if killed now: " + ", ".join(parts) if parts else ""
+
+
+def trial_name(view: View, trial: Trial) -> str:
+    """`20M/h3 t23`: two slots may both be at their t5."""
+    job = next((job for job in view.snapshot.jobs if job.id == trial.job_id), None)
+    return f"{words.cell_name(job)} t{trial.number}" if job is not None else f"t{trial.number}"
 
 
 def _memory(now: Sample | None, past: Sequence[Sample]) -> Meter:
