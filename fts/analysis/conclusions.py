@@ -13,7 +13,7 @@ from typing import Literal
 
 import pandas as pd
 
-from fts.analysis.horizon import listed
+from fts.analysis.horizon import at_the_edge, listed
 from fts.analysis.scaling import FEWEST_SIZES
 from fts.analysis.study import StudyData
 from fts.analysis.summary import CellSummary, Group
@@ -69,6 +69,7 @@ def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Finding, ...]
         for cell in group.cells:
             found += _about_cell(cell)
         found += _about_group(group)
+        found += _about_ranges(trials[trials["experiment"].isin([cell.experiment for cell in group.cells])])
     found += _about_validation(groups)
     if study.test_openings:
         opened = "; ".join(study.test_openings)
@@ -200,6 +201,16 @@ def _about_group(group: Group) -> Iterator[Finding]:
         yield Finding("cannot", "study", "horizon variance", group.variance.sentence)
 
 
+def _about_ranges(trials: pd.DataFrame) -> Iterator[Finding]:
+    for budget, label, side, there, of in at_the_edge(trials):
+        sentence = (
+            f"{budget}: {there} of {of} top trials lie at the {side} end of the {label} that was searched; a wider "
+        )
+        yield Finding(
+            "caution", budget, "edge of the range", f"{sentence}range might do better (`fts enqueue --space`)."
+        )
+
+
 def _about_validation(groups: tuple[Group, ...]) -> Iterator[Finding]:
     """What holds for every score of the page: whence its days come, and that winners were chosen on them."""
     shown = [cell for group in groups for cell in group.cells if cell.predictions is not None]
@@ -318,8 +329,11 @@ def _beats_baseline(group: Group) -> Answer:
             question, "yes", f"{counts} (by chance alone {chance:.1f} would look better). One seed each counts."
         )
     if len(worse) == len(judged):
-        said = "no" if len(judged) == len(group.cells) else "not so far"
-        return Answer(question, said, f"{counts}, each on the same validation days; {len(group.cells)} are planned.")
+        left = sum(max(0, (c.trials_wanted or 0) - c.n_complete - c.n_pruned - c.n_failed) for c in group.cells)
+        said = "no" if len(judged) == len(group.cells) and not left else "not so far"
+        to_come = f", and {left} trials are still to come" if left else ""
+        told = f"{counts}, each on the same validation days; {len(group.cells)} are planned{to_come}."
+        return Answer(question, said, told)
     return Answer(question, "not shown", f"{counts}; the intervals of the others include no difference.")
 
 

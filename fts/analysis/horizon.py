@@ -108,6 +108,29 @@ def top_trials(trials: pd.DataFrame, share: float = TOP_SHARE, fewest: int = FEW
     return top[top.groupby("budget")["horizon"].transform("nunique") > 1]
 
 
+def at_the_edge(trials: pd.DataFrame) -> list[tuple[str, str, str, int, int]]:
+    """(budget, parameter, "upper" or "lower", top trials there, top trials) where a search seems to have been cut off.
+
+    At least half of a budget's top trials lie in the outer fifth of what was tried, on the searched scale. Of twelve
+    top trials as many would be there by chance in 2 % of cases. Shapes are left out: a budget bounds them.
+    """
+    every, found = placed(trials), []
+    for budget, top in top_trials(trials).groupby("budget"):
+        tried = every[every["budget"] == budget]
+        for parameter in PARAMETERS[:3]:
+            values, best = (
+                np.log(rows[parameter.name].to_numpy(float)) if parameter.log else rows[parameter.name].to_numpy(float)
+                for rows in (tried.dropna(subset=[parameter.name]), top.dropna(subset=[parameter.name]))
+            )
+            if not len(best) or not np.ptp(values) > 0:
+                continue
+            place = (best - values.min()) / np.ptp(values)
+            for side, there in (("lower", place < 0.2), ("upper", place > 0.8)):
+                if there.mean() >= 0.5:
+                    found.append((str(budget), parameter.label, side, int(there.sum()), len(best)))
+    return found
+
+
 def detectable_eta_squared(n: int, n_horizons: int, n_budgets: int, n_tests: int) -> float | None:
     """The eta squared that an F test at LEVEL / n_tests finds with probability POWER; None when no spread is left."""
     from scipy import optimize, stats  # 1 s of imports a reader of the types need not pay

@@ -40,6 +40,14 @@ class NoSkillSearch:
     def beyond_luck(self) -> bool:
         return self.observed > self.luck_limit
 
+    @property
+    def p_told(self) -> str:
+        """`p 0.031`, or `p < 0.015` when not one simulation came so far: then only a bound is known."""
+        floor = 1 - (1 - 1 / (1 + SIMULATIONS)) ** self.n_trials
+        if self.p_value <= floor * (1 + 1e-9):
+            return f"p < {math.ceil(floor * 1000) / 1000:.3f}"
+        return f"p {self.p_value:.3f}"
+
 
 def no_skill_search(
     y: ArrayLike, p: ArrayLike, n_trials: int, horizon: int, seed: int = 0, n: int = SIMULATIONS

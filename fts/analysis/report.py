@@ -59,7 +59,8 @@ CAPTIONS = {
     "importance": (
         "Parameter importance",
         "Share of the objective's variance that a parameter explains in one cell's trials. Pale bars do not pass what "
-        "a random number explains. Of a search with pruned trials it is the place in the search that is explained.",
+        "a random number explains. Of a search with pruned trials it is the place in the "
+        "search that is explained; most places were given early, so what starts fast looks important.",
     ),
     "depth_width": (
         "Depth against width",

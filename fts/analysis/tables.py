@@ -142,7 +142,7 @@ def score_rows(group: Group) -> list[list[Any]]:
             (NONE, "", "")
             if cell.luck is None
             else (f"{cell.luck.luck_limit:.3f}", f"best of {cell.luck.n_trials}", ""),
-            (NONE, "", "") if cell.luck is None else (f"{cell.luck.deflated:.3f}", f"p {cell.luck.p_value:.3f}", ""),
+            (NONE, "", "") if cell.luck is None else (f"{cell.luck.deflated:.3f}", cell.luck.p_told, ""),
         ]
         for cell, scores in judged
     ]

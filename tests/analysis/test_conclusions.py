@@ -179,6 +179,22 @@ def test_nothing_is_answered_while_an_error_stands():
 def test_half_a_matrix_below_the_baseline_is_not_a_no():
     data = study(THREE[:1], n=6)
     more = data.cells.assign(experiment="phase6a_20M_h1_threshold_1pct", budget="20M", status="queued")
-    assert asked(data)[0].answer == "no"
+    done = dataclasses.replace(data, cells=data.cells.assign(trials_wanted=6))
+    assert asked(done)[0].answer == "no"
     half = dataclasses.replace(data, cells=pd.concat([data.cells, more], ignore_index=True))
     assert asked(half)[0].answer == "not so far"
+
+
+def test_the_page_says_from_which_days_its_scores_come_and_that_winners_were_chosen_on_them():
+    said = found(study(THREE[:1], n=6))
+    assert "between 2015-01-02 and" in said["caution", "one period"]
+    assert "flatters both" in said["caution", "chosen on these days"]
+
+
+def test_no_is_not_said_while_trials_are_still_to_come():
+    data = study(THREE[:1], n=6)
+    losing = {name: table.assign(p=1 - table["p"]) for name, table in data.predictions.items()}
+    first = asked(dataclasses.replace(data, predictions=losing))[0]
+    assert first.answer == "not so far" and "24 trials are still to come" in first.sentence
+    done = dataclasses.replace(data, predictions=losing, cells=data.cells.assign(trials_wanted=6))
+    assert asked(done)[0].answer == "no"

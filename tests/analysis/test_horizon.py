@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from fts.analysis.horizon import detectable_eta_squared, horizon_variance, top_trials
+from fts.analysis.data import placed
+from fts.analysis.horizon import at_the_edge, detectable_eta_squared, horizon_variance, top_trials
 from tests.analysis.tables import trial_table
 
 ALL = [(budget, horizon) for budget in ("2M", "20M", "200M") for horizon in (1, 3, 5)]
@@ -74,3 +75,36 @@ def test_more_trials_detect_smaller_effects():
     assert detectable_eta_squared(30, 3, 1, 5) > detectable_eta_squared(90, 3, 1, 5)
     assert detectable_eta_squared(90, 3, 1, 1) == pytest.approx(0.103, abs=0.01)  # Cohen's f 0.34 at power 0.8
     assert detectable_eta_squared(4, 3, 1, 1) is None
+
+
+def pruned_search(**options):
+    """Of 30 trials the best four of each cell are complete; the others went at epochs 8, 4 and 2, the worst first."""
+    table = trial_table(n=30, **options)
+    for _, rows in table.groupby("experiment"):
+        order = rows.sort_values("value").index
+        table.loc[order[4:], "status"] = "pruned"
+        for first, last, epoch in ((4, 8, 8), (8, 15, 4), (15, 30, 2)):
+            table.loc[order[first:last], "epochs"] = epoch
+            table.loc[order[first:last], "value"] += 0.3 / epoch  # what they would have reached nobody knows
+    return table
+
+
+def test_pruned_trials_rank_behind_those_that_went_on():
+    table = pruned_search()
+    one = placed(table).query("horizon == 1")
+    assert list(one["status"][:4]) == ["complete"] * 4
+    assert list(one["epochs"][4:]) == sorted(one["epochs"][4:], reverse=True)
+    assert len(one) == 30
+
+
+def test_a_pruned_search_can_be_compared_between_horizons():
+    study = horizon_variance(pruned_search(best_dropout=0.3), permutations=200)
+    assert study.horizons == (1, 3, 5)
+    assert set(study.top_per_cell.values()) == {6}
+
+
+def test_top_trials_at_the_end_of_what_was_searched_are_told():
+    cut_off = at_the_edge(trial_table(n=30, best_lr=3e-3, best_dropout=0.35))
+    assert ("2M", "learning rate", "upper") in [found[:3] for found in cut_off]
+    inside = at_the_edge(trial_table(n=60, best_lr=3e-4, best_dropout=0.35, noise=0.0))
+    assert "dropout" not in [found[1] for found in inside]

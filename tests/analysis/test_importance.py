@@ -25,3 +25,11 @@ def test_few_trials_and_mixed_cells_are_refused():
         importances(trial_table([("2M", 1)], n=12))
     with pytest.raises(ValueError, match="one experiment"):
         importances(trial_table())
+
+
+def test_a_search_with_pruned_trials_is_explained_by_place():
+    table = trial_table([("2M", 1)], n=60, best_dropout=0.1)
+    hopeless = table["value"] > table["value"].quantile(0.2)
+    table.loc[hopeless, "status"] = "pruned"
+    table.loc[hopeless, "epochs"] = 2
+    assert importances(table)[0].name == "dropout"

@@ -28,6 +28,7 @@ def test_real_skill_stays_beyond_luck():
     search = no_skill_search(y, probabilities(signal), n_trials=50, horizon=1)
     assert search.beyond_luck
     assert 0.5 < search.deflated < search.observed
+    assert search.p_told == "p < 0.025", "no simulation came so far: only a bound is known"
 
 
 def test_simulated_and_analytic_maximum_agree():

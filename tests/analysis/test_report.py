@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
+from fts.analysis.page import told
 from fts.analysis.report import CAPTIONS, write_report
 from fts.analysis.study import BadPredictions, StudyData, read_predictions
 from fts.analysis.tables import safe_for_spreadsheets
@@ -68,6 +69,32 @@ def test_the_page_loads_nothing_from_anywhere(full):
             assert value.startswith(("#", "data:")), value
         assert not name.startswith("on")
     assert "url(http" not in full.read_text()
+
+
+def test_the_page_says_what_it_cost_and_does_not_guess_energy(full):
+    text = full.read_text()
+    assert "not measurable here" in text
+    assert "22 of 30" in text and "to come, h" in text
+
+
+def test_figures_take_the_pages_colours_so_that_the_dark_page_can_be_read(full):
+    text = full.read_text()
+    assert "prefers-color-scheme:dark" in text
+    drawn = text[text.index("<figure") :]
+    assert "var(--ink)" in drawn and "#1f2328" not in drawn
+    assert "var(--" not in (full.parent / "figures" / "results.svg").read_text()
+
+
+def test_commands_are_shown_as_commands_and_a_lone_backtick_is_text():
+    assert told("use `fts final CELL` <once>") == "use <code>fts final CELL</code> &lt;once&gt;"
+    assert told("a ` b") == "a ` b"
+    assert told("`<b>`") == "<code>&lt;b&gt;</code>"
+
+
+def test_one_size_is_no_scaling_figure(tmp_path):
+    text = write_report(StudyData(trials=trial_table([("2M", 1), ("2M", 3)], n=6)), tmp_path).read_text()
+    assert 'id="scaling"' not in text
+    assert "takes at least 3 sizes" in text
 
 
 def test_a_hostile_name_is_text_and_nothing_else(full):

@@ -101,7 +101,13 @@ def calibration(group: Group) -> Figure | None:
         axis.scatter(promised, observed, s=[6 + b.n / 4 for b in bins], color=colour, lw=0)
         if cell.scores:
             error = cell.scores.calibration_error
-            axis.text(0.04, 0.9, f"ECE {error.value:.3f}, n {cell.scores.n}", transform=axis.transAxes, fontsize=6.2)
+            axis.text(
+                0.04,
+                0.9,
+                f"ECE {error.value:.3f} [{error.low:.3f}, {error.high:.3f}], n {cell.scores.n}",
+                transform=axis.transAxes,
+                fontsize=6.2,
+            )
         axis.set(xlim=(0, 1), ylim=(0, 1))
     label_edges(axes, group, "promised probability", "observed rate")
     return figure
