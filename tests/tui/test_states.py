@@ -98,8 +98,9 @@ def test_more_than_twelve_cells_scroll_and_running_ones_stay_in_sight():
 async def test_a_locked_database_keeps_the_last_frame_and_says_so(db_path):
     async with monitor(db_path) as (app, pilot):
         app.poller.stop()  # its next good read would end the problem
-        app.poller.join(5)
-        await pilot.pause(0.2)  # and so would one that is on its way
+        app.poller.join()
+        await pilot.pause()  # and so would one that is on its way: it is handled before this returns
+        assert not app.problem
         app.on_unreadable(Unreadable("busy", "the file is locked by another process"))
         assert "locked" in shown(app)
         assert "20M/h5" in shown(app)
