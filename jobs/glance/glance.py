@@ -5,6 +5,7 @@ Lines are tuples of (text, role) pairs: the command line prints the text, the mo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -275,19 +276,31 @@ def _away(glance: Glance, width: int) -> Line:
     happened = glance.away
     if happened is None:
         return fill([("first look here: nothing seen before; `a` marks what you have seen", "dim")], (), width)
-    left: list[Span] = [
+    right: list[Span] = [("a", "key"), (" = seen" if width >= 160 else " seen", "dim")]
+    room = width - sum(words.width(text) for text, _ in right) - 1
+    for heat, key in ((True, True), (False, True), (False, False)):  # what fits whole; the gain is worth more
+        left = _happened(happened, heat, key)
+        if happened.best_cell and width >= 160:
+            left.append((f" ({happened.best_cell})", "dim"))
+        if sum(words.width(text) for text, _ in left) <= room:
+            break
+    return fill(left, right, width)
+
+
+def _happened(happened: Away, heat: bool, key: bool) -> list[Span]:
+    """The absence in numbers; with the temperature of a guard's pause, with the time of the last key."""
+    short = happened.seconds < 20 * words.HOUR  # then the hour alone says which day it was
+    last = words.clock(happened.since) if short else words.when(happened.since, happened.since + happened.seconds)
+    return [
         (f"away {words.absence(happened.seconds)}", ""),
-        (f" (last key {words.when(happened.since, glance.now)})", "dim"),
+        (f" (last key {last})" if key else "", "dim"),
         (f"  +{happened.done} done", "done" if happened.done else "dim"),
         (f"  +{words.count(happened.trials, 'trial')}", ""),
         (f"  {happened.failed} failed", "failed" if happened.failed else "dim"),
         (f"  {happened.lost} lost", "retrying" if happened.lost else "dim"),
-        (f"  {_pauses(happened)}", "paused" if happened.guard_pauses else "dim"),
+        (f"  {_pauses(happened, heat)}", "paused" if happened.guard_pauses else "dim"),
         (f"  {_gain(happened)}", "best" if happened.best_after is not None else "dim"),
     ]
-    if happened.best_cell and width >= 160:
-        left.append((f" ({happened.best_cell})", "dim"))
-    return fill(left, [("a", "key"), (" = seen" if width >= 160 else " seen", "dim")], width)
 
 
 def _night(glance: Glance, width: int, legend: bool = False) -> Line:
@@ -323,9 +336,14 @@ def _write_labels(chars: list[Span], strip: Night) -> None:
         free = end + 1
 
 
-def _pauses(happened: Away) -> str:
+def _pauses(happened: Away, with_heat: bool = True) -> str:
     text = words.count(happened.guard_pauses, "guard pause")
-    return f"{text} ({words.spell(happened.guard_seconds)})" if happened.guard_pauses else text
+    if not happened.guard_pauses:
+        return text
+    heat = (
+        re.findall(r"\d+(?:\.\d+)? ?°C", happened.guard_reason or "") if with_heat else []
+    )  # the first is what was measured
+    return f"{text} ({words.spell(happened.guard_seconds)}{f', {heat[0]}' if heat else ''})"
 
 
 def _gain(happened: Away) -> str:

@@ -77,3 +77,36 @@ async def test_the_trials_screen_shows_the_last_words_of_an_interrupted_trial(bu
 def test_a_replay_shows_no_words_that_were_said_later(db_path):
     text = snapshot.render(db_path, "queue", (120, 40), at=NOW - HOUR, user=study.USER).text
     assert "best of trial" not in text.split("last words")[-1] or "last words" not in text
+
+
+def lost_few(size):
+    from jobs.glance import glance as glances
+    from jobs.glance.last_lines import LastLines
+    from tests.tui.values import make_job, make_snapshot, make_worker
+    from tui import layout
+    from tui.view import Details, View
+
+    job = make_job(5, "20M", 3, "running", worker_id=1, lease_until=NOW + 50, attempt=1)
+    seen = make_snapshot(jobs=(job,), workers=(make_worker(heartbeat_at=NOW - 180),))
+    last = LastLines(5, "20M/h3 t2 · its worker is silent", ("a", "b", "c " * 60 + "end"), "outputs/logs/" + "x" * 60)
+    view = View(glances.look(seen, NOW), Details(last=last), job_id=5)
+    return layout.text(layout.frame(view, *size))
+
+
+def test_a_pocket_with_free_rows_shows_them_too():
+    text = lost_few((60, 15))
+    assert "last words of 20M/h3 t2" in text
+    assert "\nend\n" in text, "a long line goes on in the free rows"
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24)])
+def test_where_to_read_on_is_whole_or_without_the_file(size):
+    text = lost_few(size)
+    assert "5 reads on, or: fts logs 5" in text
+    assert "outputs/logs/x" not in text
+
+
+def test_a_short_queue_leaves_room_for_the_curve_and_the_words():
+    text = lost_few((80, 24))
+    assert "last words" in text
+    assert "20M/h3  curve by epoch" in text

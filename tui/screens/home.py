@@ -6,18 +6,19 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from jobs.glance import words
-from tui.paint import Line, Placed, fill, line, rule
+from tui.paint import Line, Placed, fill, line, rule, wrapped
 from tui.screens.results import matrix, scaling
 from tui.view import View
 from tui.widgets import lists, meter, queue_grid, race_chart
 
 GRID_ROWS = 12
+LAST_ROWS = 5  # last words: title, three lines, where to read on
 
 
 def panes(view: View, width: int, height: int) -> list[Placed]:
     """The panes of a body of `width` x `height` (without glance and key bar)."""
     if width < 70 or height < 16:
-        return [Placed("queue", 0, 0, width, height, partial(queue_grid.paint, view))]
+        return _pocket(view, width, height)
     if width < 100 or height < 26:
         return _small(view, width, height)
     if width < 160 or height < 44:
@@ -31,31 +32,44 @@ def _grid_height(view: View, height: int) -> int:
     return 1 + min(rows, max(GRID_ROWS + 1, height // 3))
 
 
+def _pocket(view: View, width: int, height: int) -> list[Placed]:
+    """The queue; below it the last words of a lost cell, where rows are free."""
+    rows = len(view.snapshot.jobs) or GRID_ROWS + 1
+    if view.last is None or height - rows < LAST_ROWS:
+        return [Placed("queue", 0, 0, width, height, partial(queue_grid.paint, view))]
+    return [
+        Placed("queue", 0, 0, width, rows, partial(queue_grid.paint, view)),
+        *_last_lines(view, 0, rows, width, height - rows),
+    ]
+
+
 def _small(view: View, width: int, height: int) -> list[Placed]:
     grid = _grid_height(view, height)
     log = 6 if height >= 36 else 0
     events = 2 if height < 30 else 5
     plot = height - grid - events - log
+    at = grid + plot  # of the events
     side = 26
     found = [Placed("queue", 0, 0, width, grid, partial(queue_grid.paint, view))]
-    if view.last is not None and not log:
-        found += _last_lines(view, 0, grid, width, plot)
-    else:
+    if view.last is not None and not log:  # beside the curve where there is room for both, else in its place
+        said = LAST_ROWS if plot >= LAST_ROWS + 5 else plot
+        plot -= said
+        found += _last_lines(view, 0, grid + plot, width, said)
+    if plot:
         found += [
             Placed("curve", 0, grid, width, 1, _title(view, "curve", race_chart.title(view), race_chart.summary(view))),
             Placed("", 0, grid + 1, width - side - 1, plot - 1, partial(_bare_chart, view)),
             Placed("hardware", width - side, grid + 1, side, plot - 1, partial(_words, view)),
         ]
     found += [
-        Placed("events", 0, grid + plot, width, 1, _title(view, "events", "events", "7 all")),
+        Placed("events", 0, at, width, 1, _title(view, "events", "events", "7 all")),
     ]
     if events == 2:
-        found.append(Placed("", 0, grid + plot + 1, width, 1, lambda w, h: [lists.event_line(view, w)]))
+        found.append(Placed("", 0, at + 1, width, 1, lambda w, h: [lists.event_line(view, w)]))
     else:
-        found.append(Placed("", 0, grid + plot + 1, width, events - 1, partial(lists.events, view)))
+        found.append(Placed("", 0, at + 1, width, events - 1, partial(lists.events, view)))
     if log:
-        at = grid + plot + events
-        found += _log(view, 0, at, width, log)
+        found += _log(view, 0, at + events, width, log)
     return found
 
 
@@ -133,8 +147,11 @@ def _last_lines(view: View, x: int, y: int, width: int, height: int) -> list[Pla
     assert last is not None, "only a job in trouble has last lines"
 
     def said(width: int, height: int) -> list[Line]:
-        lines = [lists.log_line(text, "", width) for text in last.lines[-max(height - 1, 1) :]]
-        return [*lines, line((words.cut(last.where, width), "dim"))]
+        rows = [row for text in last.lines for row in wrapped(text, width)]
+        if len(rows) > height - 1:  # whole lines where there is room, else their beginnings
+            rows = list(last.lines[-max(height - 1, 1) :])
+        where = last.where if words.width(last.where) <= width else last.where.split(" · ")[0]
+        return [*(lists.log_line(row, "", width) for row in rows), line((words.cut(where, width), "dim"))]
 
     return [
         Placed("log", x, y, width, 1, _title(view, "log", f"last words of {last.title}", "5 full")),

@@ -93,7 +93,7 @@ def shrink(values: Sequence[float], columns: int) -> list[float]:
 
 def guard_word(view: View) -> str:
     """`ok`, or the guard's word where it is not."""
-    guards = [w.guard for w in view.snapshot.workers if w.status == "running"]
+    guards = [w.guard for w in view.snapshot.workers if is_live(w, view.now)]
     if not guards:
         return "without worker"
     worst = next((word for word in ("cooling", "frozen", "warm", "unknown") if word in guards), "normal")
@@ -111,6 +111,9 @@ def guard_words(view: View, limits: Thresholds, pauses: bool = True) -> tuple[st
     worker = next((w for w in view.snapshot.workers if w.status == "running"), None)
     if worker is None:
         return ("guard: no worker, nothing to guard", "guard: no worker")
+    if not is_live(worker, view.now):
+        since = words.seconds_clock(worker.heartbeat_at)
+        return (f"guard: its worker is silent since {since}, nobody guards", "guard: its worker is silent")
     if worker.guard in ("frozen", "cooling"):
         below = limits.thaw if worker.guard == "frozen" else limits.cool
         why = worker.guard_message or "too warm"

@@ -91,7 +91,7 @@ def _now(view: View, job: Job) -> str:
     worker = next((w for w in view.snapshot.workers if w.id == job.worker_id), None)
     if worker is not None and not is_live(worker, view.now):
         lease = (job.lease_until or view.now) - view.now
-        return f"lost claim, back in line in {words.left(lease)}" if lease > 0 else "lost claim"
+        return f"lost claim, free in {words.left(lease)}" if lease > 0 else "lost claim"
     if worker is not None and worker.guard in ("frozen", "cooling"):
         return f"guard {worker.guard}: {worker.guard_message or 'too warm'}"
     if trial is None:
