@@ -169,6 +169,17 @@ alone would reach on average.</p>
 {%- endfor %}
 </table></div>
 {%- endif %}
+{%- if group.earlier %}
+<h3>Beside the earlier study</h3>
+<p class="note">Validation AUC of the earlier scripts for the same task and horizon: SPY, other years, one seed, no
+interval. A reading, not a test.</p>
+<div class="wide"><table>
+<tr>{% for head in group.earlier[0] %}<th>{{ head }}</th>{% endfor %}</tr>
+{%- for row in group.earlier[1:] %}
+<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
+{%- endfor %}
+</table></div>
+{%- endif %}
 {%- endfor %}
 </section>
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 from fts.analysis import tables
 from fts.analysis.conclusions import MANY, Finding, answers, findings, missing
+from fts.analysis.earlier import beside_earlier
 from fts.analysis.figures import draw_all, write_figure
 from fts.analysis.page import render
 from fts.analysis.study import StudyData
@@ -64,8 +65,8 @@ CAPTIONS = {
     ),
     "depth_width": (
         "Depth against width",
-        "Each trial by shape, pruned ones included; darker is better within its cell, outlines are the best of each "
-        "horizon.",
+        "Each trial by shape, pruned ones included; the stronger its colour, the better within its cell; outlines are "
+        "the best of each horizon.",
     ),
     "cost": (
         "Cost",
@@ -126,6 +127,7 @@ def _shown(study: StudyData, group: Group, figures: list[dict[str, Any]]) -> dic
         "matrix": tables.matrix(group),
         "baselines": tables.baseline_rows(study, group),
         "scores": tables.score_rows(group),
+        "earlier": beside_earlier(group),
         "figures": figures,
     }
 

@@ -91,6 +91,13 @@ def test_commands_are_shown_as_commands_and_a_lone_backtick_is_text():
     assert told("`<b>`") == "<code>&lt;b&gt;</code>"
 
 
+def test_the_earlier_studys_value_stands_beside_ours(full, tmp_path):
+    assert "Beside the earlier study" in full.read_text()
+    assert "<td>20M h1</td><td>0.715</td>" in full.read_text()
+    other = StudyData(trials=trial_table([("2M", 1)], n=6, task="close_1pct"))
+    assert "Beside the earlier study" not in write_report(other, tmp_path).read_text()
+
+
 def test_one_size_is_no_scaling_figure(tmp_path):
     text = write_report(StudyData(trials=trial_table([("2M", 1), ("2M", 3)], n=6)), tmp_path).read_text()
     assert 'id="scaling"' not in text
