@@ -16,7 +16,7 @@ THEMES = ("dark", "light", "ansi")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the monitor until it is left; returns the exit code (2: arguments or terminal, 0: left)."""
+    """Runs the monitor until it is left; the exit code: 0 left, 2 arguments or terminal, 130 interrupted at start."""
     given = arguments(argv)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print("fts: the monitor needs a terminal; `fts status` and `fts snapshot` work in a pipe", file=sys.stderr)
@@ -24,7 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if reason := terminal.refusal():
         print(f"fts: {reason}", file=sys.stderr)
         return 2
-    return run(given)
+    try:
+        return run(given)
+    except KeyboardInterrupt:  # while it starts; later ctrl+c is a key
+        return 130
 
 
 def run(given: argparse.Namespace) -> int:

@@ -33,6 +33,16 @@ def test_a_terminal_that_is_closed_while_it_starts_ends_it_too(db_path):
     assert terminal.gone_within(6)
 
 
+def test_ctrl_c_while_it_starts_leaves_the_terminal_as_it_was(db_path):
+    with Terminal(db_path, (80, 24)) as terminal:
+        terminal.wait_for("20M/h5")
+        terminal.key("\x03")
+        assert terminal.gone_within(15)
+        terminal.wait_quiet(0.3)
+        assert b"Traceback" not in terminal.screen
+        assert b"\x1b[?1049l" in terminal.screen
+
+
 def test_keys_typed_while_it_starts_are_neither_echoed_nor_lost(db_path):
     with Terminal(db_path, (80, 24)) as terminal:
         terminal.wait_for("20M/h5")
