@@ -20,6 +20,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     zoom = f"1/{2**view.chart_zoom}" if view.chart_zoom else "all"
     hint = f"+/- {zoom}  h l  y {'log' if view.log_y else 'linear'}  s overlay {'on' if view.overlay else 'off'}"
     title = race_chart.title(view)
+    hint = hint if left >= 70 else ""
     found = [
         Placed("curve", 0, 0, left, 1, lambda w, h: [rule(title, hint, w, view.focus in ("", "curve"))]),
         Placed("", 0, 1, left, height - 2, partial(race_chart.chart, view)),

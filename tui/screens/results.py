@@ -18,6 +18,7 @@ from tui.widgets import lists, queue_grid, race_chart
 SIZES = ("tiny", "2M", "20M", "200M", "2B")
 COLUMN = 16
 SEALED = "validation only: the test set stays sealed until `fts final` opens it for a cell"
+SEALED_BRIEF = "validation only: the test set stays sealed"
 SHADES = "░▒▓█"
 
 
@@ -27,8 +28,15 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     top = min(rows + 2, height)
     title = f"results so far · best {_objective(view)} on validation · n trials"
     found = [
-        Placed("results", 0, 0, width, 1, lambda w, h: [rule(title, "w writes them", w, True)]),
-        Placed("", 0, 1, width, top - 1, lambda w, h: [*matrix(view, w), (), line((SEALED, "dim"))]),
+        Placed("results", 0, 0, width, 1, lambda w, h: [rule(title, "w writes them" if w >= 70 else "", w, True)]),
+        Placed(
+            "",
+            0,
+            1,
+            width,
+            top - 1,
+            lambda w, h: [*matrix(view, w), (), line((SEALED if w >= len(SEALED) else SEALED_BRIEF, "dim"))],
+        ),
     ]
     rest = height - top
     if rest < 3:
@@ -207,9 +215,8 @@ def facts(trial: Trial, job: Job) -> list[Line]:
         labelled("batch", f"{trial.micro_batch or '—'}x{trial.accumulation or '—'}  threads {trial.threads or '—'}"),
         labelled("memory", f"predicted {words.size(trial.predicted_bytes)}, peak {words.size(trial.peak_bytes)}"),
         labelled("data", f"{(trial.data_md5 or '—')[:8]}  labels {(trial.label_md5 or '—')[:8]}"),
-        labelled(
-            "code", f"{(trial.code_commit or '—')[:10]}{' (changed)' if trial.code_dirty else ''}  seed {trial.seed}"
-        ),
+        labelled("code", f"{(trial.code_commit or '—')[:10]}{' (changed)' if trial.code_dirty else ''}"),
+        labelled("seed", str(trial.seed)),
     ]
     if trial.badges:
         shown.append(labelled("badges", ", ".join(trial.badges), "retrying"))

@@ -21,7 +21,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     title = f"trials {name} ({done})" + (f" · {len(view.marks)} marked" if view.marks else "")
 
     def head(w: int, h: int) -> list[Line]:
-        return [rule(title, "[ ] other cell  o sort  / filter", w, view.focus in ("", "trials"))]
+        return [rule(title, "[ ] other cell  o sort  / filter" if w >= 70 else "", w, view.focus in ("", "trials"))]
 
     known = lists.importance_line(view, width if width < 110 else width - 46)
     if width >= 110:

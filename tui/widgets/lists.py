@@ -69,7 +69,7 @@ def trial_words(view: View, event: Event) -> str:
         gain = f" ({race_chart.signed(known - before, 4)})" if known is not None and isinstance(before, float) else ""
         return f"t{number} new best{scored}{gain}"
     if event.verb in ("trial_pruned", "trial_complete"):
-        trial = next((t for t in view.trials if t.id == event.trial_id), None)
+        trial = _by_id(view).get(event.trial_id or 0)
         after = f" at ep {trial.epochs}" if trial is not None else ""
         cause = str(event.data.get("cause") or "")
         how = "pruned" if event.verb == "trial_pruned" else "complete" if cause == "finished" else cause or "complete"
@@ -78,6 +78,17 @@ def trial_words(view: View, event: Event) -> str:
         why = event.data.get("message") or event.data.get("cause") or "no cause recorded"
         return f"t{number} failed: {why}"
     return ""
+
+
+def _by_id(view: View) -> dict[int, Trial]:
+    """The trials of the selected cell by id; made once for each set of them, because many events ask."""
+    trials = view.trials
+    if not _index or _index[0][0] is not trials:
+        _index[:] = [(trials, {trial.id: trial for trial in trials})]
+    return _index[0][1]
+
+
+_index: list[tuple[tuple[Trial, ...], dict[int, Trial]]] = []  # the last one, by the identity of its trials
 
 
 def _event(view: View, event: Event, width: int) -> Line:

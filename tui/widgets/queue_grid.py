@@ -55,9 +55,9 @@ def why(view: View, job: Job, order: int | None = None) -> str:
         detail = f": {job.message}" if job.message else where
         return f"{cause} · r retries{detail}"
     if job.status is JobStatus.PAUSED:
-        return f"paused · p resumes{_since(view, job, 'paused')}"
+        return " · ".join(part for part in (_since(view, job, "paused"), "p resumes") if part)
     if job.status is JobStatus.CANCELLED:
-        return f"cancelled · r puts it back{_since(view, job, 'cancelled')}"
+        return " · ".join(part for part in (_since(view, job, "cancelled"), "r puts it back") if part)
     if job.hold_reason:
         return f"held: {job.hold_reason}"
     if view.snapshot.queue_paused:
@@ -80,7 +80,7 @@ def margin(view: View, job: Job) -> str:
 def _since(view: View, job: Job, verb: str) -> str:
     for event in reversed(view.snapshot.events):
         if event.verb == verb and (event.job_id == job.id or job.id in event.data.get("jobs", ())):
-            return f" · by {event.who.split('@')[0]} {words.when(event.at, view.now)}"
+            return f"by {event.who.split('@')[0]} {words.when(event.at, view.now)}"
     return ""
 
 

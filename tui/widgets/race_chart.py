@@ -82,8 +82,9 @@ def signed(value: float, digits: int = 3) -> str:
 def _pace(view: View, trial: Trial) -> str:
     """`, 3% slower than usual here`: against the median speed of the cell's other trials of the same shape."""
     now = view.epochs(trial.id)[-1].samples_per_s
-    alike = [t for t in view.trials if t.id != trial.id and t.architecture == trial.architecture]
-    speeds = sorted(epochs[-1].samples_per_s for t in alike if (epochs := view.details.curves.get(t.id)))
+    curves = view.details.curves  # of at most some hundred trials
+    alike = [t for t in view.trials if t.id in curves and t.id != trial.id and t.architecture == trial.architecture]
+    speeds = sorted(curves[t.id][-1].samples_per_s for t in alike if curves[t.id])
     if len(speeds) < 3 or speeds[len(speeds) // 2] <= 0:
         return ""
     part = now / speeds[len(speeds) // 2] - 1
