@@ -17,7 +17,7 @@ class Halving:
     """
 
     first_rung: int = 2  # epochs; before it nothing is judged
-    growth: int = 2  # each rung lies so many times later
+    growth: int = 3  # each rung lies so many times later
     keep: float = 1 / 2  # of the trials that came to a rung
     startup: int = 0  # trials before this number are never ended
     margin: float = 0.0  # of the objective: who is so close behind the line goes on
