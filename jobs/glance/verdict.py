@@ -200,12 +200,10 @@ def _slipped(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern
     if late < limits.slipped_at_least_s:
         return
     before, after = words.when(found.then.finish_at, now), words.when(found.finish_at, now)
-    why = f": {found.cause}" if found.cause else ""
-    told = words.when(found.then.taken_at, now)
-    reason = (
-        f"finish slipped {before} → {after}, {words.spell(late)} ({found.part:.0%}) since seen {told}{why} (a seen)"
-    )
-    yield Concern(Word.LOOK, reason, f"finish slipped by {words.spell(late)}, was {before}", "a")
+    told, why = words.when(found.then.taken_at, now), f": {found.cause}" if found.cause else ""
+    reason = f"finish slipped {before} → {after} (+{found.part:.0%} since seen {told}){why} (a seen)"
+    short = f"finish slipped by {words.spell(late)}. It was {before} · a seen"
+    yield Concern(Word.LOOK, reason, short, "a")
 
 
 def _slept(snapshot: Snapshot, now: float) -> Iterator[Concern]:

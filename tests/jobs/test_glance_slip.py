@@ -44,7 +44,7 @@ def test_a_quarter_later_is_a_decision(slower, word):
 def test_the_reason_says_from_when_to_when_by_how_much_and_why():
     found = judge(study(trial_s=144.0, seen=seen_by(study(trial_s=72.0))), NOW)
     assert found.key == "a"
-    for part in ("finish slipped", "→", "(100%)", "since seen", "a 20M trial takes 144 s, not 72 s"):
+    for part in ("finish slipped", "→", "(+100%", "since seen", "a 20M trial takes 144 s, not 72 s"):
         assert part in found.reason.replace("2 min", "144 s"), found.reason
     assert found.short.startswith("finish slipped by")
 
