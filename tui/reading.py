@@ -16,6 +16,7 @@ from typing import Any
 from jobs.glance import words
 from jobs.glance.last_lines import LastLines, last_lines, log_file, of_trial
 from jobs.glance.sanitize import clean, clean_value
+from jobs.glance.verbs import FAILED, RELEASED
 from state import queries
 from state.db import Database, open_database
 from state.errors import NoDatabase, NoSuchRow
@@ -32,6 +33,7 @@ SHARED = (  # fields of a trial that are equal in most of the trials of a cell
     "job_id", "architecture", "objective", "n_params", "n_train", "n_val", "n_pos", "prior_loss", "label_md5",
     "base_rate", "data_md5", "code_commit", "torch_version", "host", "device", "predicted_bytes",
 )  # fmt: skip
+ENDS = (*FAILED, *RELEASED)  # events that keep the end of a log
 NOTHING: dict[str, Any] = {}  # one for all trials
 DAY_POINTS = 480  # samples of 24 h that are drawn: one per three minutes
 
@@ -186,18 +188,21 @@ def _details(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory, path
         log=log,
         log_path=log_path,
         log_problem=problem,
-        last=_last(snapshot, wish, memory, path),
+        last=_last(db, snapshot, wish, memory, path),
         trial_lines=_trial_lines(wish, memory, path),
     )
 
 
-def _last(snapshot: Snapshot, wish: Wish, memory: _Memory, path: Path) -> LastLines | None:
+def _last(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory, path: Path) -> LastLines | None:
     """Of the job in trouble; read anew each time, because it is three lines of one file."""
     job = next((job for job in snapshot.jobs if job.id == wish.words_of), None)
     if job is None:
         return None
     trials = (*snapshot.trials, *memory.cell.trials)
-    return last_lines(job, trials, memory.events, path.absolute().parent, past=wish.at is not None)
+    ends = queries.events(db, job_id=job.id, verbs=ENDS, limit=20)  # as written: cleaned ones have lost their line ends
+    if wish.at is not None:
+        ends = tuple(event for event in ends if event.at <= wish.at)
+    return last_lines(job, trials, ends, path.absolute().parent, past=wish.at is not None)
 
 
 def _trial_lines(wish: Wish, memory: _Memory, path: Path) -> tuple[str, ...]:
