@@ -169,7 +169,7 @@ def effective_config(cell: CellSpec, params: dict[str, Any]) -> dict[str, Any]:
     """Everything that decides the result of a trial but its seed; raises UnusedParameter for a leftover suggestion.
 
     Two trials of equal effective configuration are the same experiment (lesson 31). The recipe (micro-batch, threads)
-    is left out: it changes the last bits of a result, not its meaning, and is stored beside it.
+    is left out: it changes the last digits of a result, not its meaning, and is stored beside it.
     """
     left = dict(params)
     if cell.kind == "baseline":

@@ -168,8 +168,8 @@ def plan(
 ) -> Plan:
     """The fastest recipe whose bytes stay within `limit`, tried from fast to lean.
 
-    precisions: those to try, the first one with every recipe before the next. The optimizer changes only when no recipe
-    with AdamW fits, because it changes results.
+    precisions: those to try, the preferred first. The optimizer changes only when no recipe with AdamW fits in any of
+    them, because it changes results.
     Raises CannotFit with the bytes of the leanest recipe.
     """
     leanest: Plan | None = None
@@ -186,20 +186,14 @@ def plan(
 def recipes(
     shape: Shape, effective_batch: int, device: str = "cpu", precisions: Sequence[str] = ("fp32",)
 ) -> Iterator[Recipe]:
-    """Every recipe worth trying, in the order to try them."""
-    for precision in precisions:
-        usual = [
-            Recipe(micro, effective_batch, checkpointed, precision=precision)
-            for micro in halvings(effective_batch)
-            for checkpointed in (False, True)
-        ]
-        lean = [
-            Recipe(effective_batch, effective_batch, checkpointed, "adafactor", True, precision)
-            for checkpointed in (False, True)
-        ]
-        accumulated = [replace(recipe, optimizer="adafactor") for recipe in usual if recipe.checkpoint_layers]
-        for group in (usual, lean, accumulated):
-            yield from sorted(group, key=lambda recipe: relative_seconds(shape, recipe, device))
+    """Every recipe worth trying, in the order to try them: whatever changes results least comes first."""
+    usual = [Recipe(micro, effective_batch, again) for micro in halvings(effective_batch) for again in (False, True)]
+    lean = [Recipe(effective_batch, effective_batch, again, "adafactor", True) for again in (False, True)]
+    accumulated = [replace(recipe, optimizer="adafactor") for recipe in usual if recipe.checkpoint_layers]
+    for group in (usual, lean, accumulated):
+        fast_first = sorted(group, key=lambda recipe: relative_seconds(shape, recipe, device))
+        for precision in precisions:
+            yield from (replace(recipe, precision=precision) for recipe in fast_first)
 
 
 def smaller(recipe: Recipe) -> Recipe | None:
@@ -220,7 +214,7 @@ def estimate(shape: Shape, recipe: Recipe, device: str = "cpu", base: int | None
     with it the gradients of earlier micro-batches are there when the activations of the next are at their highest.
     """
     weights = FLOAT * shape.n_params
-    saved, state = activation_bytes(shape, recipe), optimizer_bytes(shape, recipe)
+    saved, state = activation_bytes(shape, recipe, device), optimizer_bytes(shape, recipe)
     holes = 0.0
     if recipe.fused_backward:
         gradients = FLOAT * shape.largest
@@ -230,7 +224,7 @@ def estimate(shape: Shape, recipe: Recipe, device: str = "cpu", base: int | None
         gradients, holes = max(0, weights - saved), NOT_REUSED * min(weights, saved)
     if recipe.checkpoint_layers and not recipe.fused_backward:
         of_state, of_layer = HOLES_OF_RECOMPUTED
-        holes = of_state * (weights + state) + of_layer * layer_bytes(shape, recipe)
+        holes = of_state * (weights + state) + of_layer * layer_bytes(shape, recipe, device)
     if recipe.accumulation > 1 or recipe.checkpoint_layers:
         holes = min(holes, HOLES_AT_MOST)
     leaves_holes = device == "cpu" and block_bytes(shape, recipe) < MAPPED_ABOVE
@@ -241,7 +235,7 @@ def estimate(shape: Shape, recipe: Recipe, device: str = "cpu", base: int | None
         optimizer=state,
         activations=saved,
         temporary=(
-            layer_bytes(shape, recipe)
+            layer_bytes(shape, recipe, device)
             + optimizer_temporaries(shape, recipe)
             + (FIRST_STEP_BYTES if device != "cuda" else 0)
             + (int(holes) if leaves_holes else 0)
@@ -249,19 +243,19 @@ def estimate(shape: Shape, recipe: Recipe, device: str = "cpu", base: int | None
     )
 
 
-def activation_bytes(shape: Shape, recipe: Recipe) -> int:
+def activation_bytes(shape: Shape, recipe: Recipe, device: str = "cpu") -> int:
     """What forward keeps for backward, for one micro-batch."""
     per_layer = CHECKPOINT_PER_TOKEN * shape.d_model if recipe.checkpoint_layers else _saved_numbers(shape)
     per_window = shape.tokens * (shape.n_layers * per_layer + 4 * shape.d_model) + shape.window + shape.patch_numbers
-    return int(FLOAT * _precision_factor(recipe) * recipe.micro_batch * per_window)
+    return int(FLOAT * _precision_factor(recipe, device) * recipe.micro_batch * per_window)
 
 
-def layer_bytes(shape: Shape, recipe: Recipe) -> int:
+def layer_bytes(shape: Shape, recipe: Recipe, device: str = "cpu") -> int:
     """What is alive of one layer beside what is saved: its gradients, and with recomputed layers all of it again."""
     rows = recipe.micro_batch * shape.tokens
     gradients = 2 * shape.d_ff + 4 * shape.d_model
     again = _saved_numbers(shape) if recipe.checkpoint_layers else 0.0
-    return int(FLOAT * _precision_factor(recipe) * rows * (gradients + again))
+    return int(FLOAT * _precision_factor(recipe, device) * rows * (gradients + again))
 
 
 def block_bytes(shape: Shape, recipe: Recipe) -> int:
@@ -314,6 +308,9 @@ def _saved_numbers(shape: Shape) -> float:
     return SAVED_PER_TOKEN * shape.d_model + GELU_PER_TOKEN * shape.d_ff
 
 
-def _precision_factor(recipe: Recipe) -> float:
-    """bf16 halves what the matrix products keep; norms, masks and the stream stay fp32."""
-    return 0.65 if recipe.precision == "bf16" else 1.0
+def _precision_factor(recipe: Recipe, device: str) -> float:
+    """bf16 halves what the matrix products keep; norms, masks and the stream stay fp32.
+
+    On a processor attention is fp32 too and its casts are kept beside it: nothing is saved (docs/LOG.md).
+    """
+    return 0.65 if recipe.precision == "bf16" and device != "cpu" else 1.0

@@ -22,7 +22,7 @@ def test_a_cell_that_names_its_precision_gets_it_on_every_machine(precision):
     ("good", "device", "expected"),
     [
         (False, "cpu", ("fp32",)),
-        (True, "cpu", ("fp32", "bf16")),
+        (True, "cpu", ("bf16", "fp32")),
         (True, "cuda", ("bf16",)),
         (False, "mps", ("fp32",)),
     ],

@@ -110,9 +110,11 @@ def test_a_trial_in_progress_gets_leaner_step_by_step_and_keeps_its_optimizer(fi
     assert seen[-1].checkpoint_layers
 
 
-def test_recipes_come_one_precision_after_the_other():
-    seen = [recipe.precision for recipe in memory.recipes(WIDE, 64, "cpu", ("fp32", "bf16"))]
-    assert set(seen) == {"fp32", "bf16"} and seen == sorted(seen, reverse=True)
+def test_both_precisions_are_tried_before_the_optimizer_changes():
+    seen = [(recipe.optimizer, recipe.precision) for recipe in memory.recipes(WIDE, 64, "cpu", ("bf16", "fp32"))]
+    assert seen[0] == ("adamw", "bf16") and {precision for _, precision in seen} == {"fp32", "bf16"}
+    first_lean = seen.index(("adafactor", "bf16"))
+    assert ("adamw", "fp32") in seen[:first_lean] and all(optimizer != "adamw" for optimizer, _ in seen[first_lean:])
     assert {recipe.precision for recipe in memory.recipes(WIDE, 64)} == {"fp32"}
 
 
