@@ -40,13 +40,17 @@ def tui(readonly: bool, no_mouse: bool, ascii_only: bool, theme: str | None, at:
 @click.option("--theme", type=THEMES, default="dark", show_default=True)
 @click.option("--at", metavar="TIME", help="as it was: 10h (ago), 2026-11-20 22:00")
 @click.option("--ascii", "ascii_only", is_flag=True, help="plain ASCII")
-@click.option("--to", "target", type=click.Path(dir_okay=False, path_type=Path), help="frame.svg, .png or .txt")
-def snapshot(screen: str, size: str, theme: str, at: str | None, ascii_only: bool, target: Path | None) -> None:
+@click.option(
+    "--to",
+    "target",
+    metavar="FILE|FORMAT",
+    help="FILE.svg, .png or .txt; svg or png alone name the file after the screen, txt alone prints",
+)
+def snapshot(screen: str, size: str, theme: str, at: str | None, ascii_only: bool, target: str | None) -> None:
     """A screen of the monitor as text (default), SVG or PNG, without a terminal."""
     if not (match := SIZE.fullmatch(size)):
         raise click.UsageError(f"{size!r} is no size; expected columns x rows such as 120x40")
-    if target is not None and target.suffix not in (".svg", ".png", ".txt"):
-        raise click.UsageError(f"{target.name!r} has no known ending; expected .svg, .png or .txt")
+    path = file_of(target, f"fts-{screen}-{size}")
     from tui.snapshot import render  # here, not above: the monitor's drawing, for this command only
 
     columns, rows = int(match[1]), int(match[2])
@@ -55,13 +59,25 @@ def snapshot(screen: str, size: str, theme: str, at: str | None, ascii_only: boo
         existing(), screen, (columns, rows), theme, moment, user=this_person(), ascii_only=ascii_only,
         title=here().outputs.parent.name,
     )  # fmt: skip
-    if target is None:
+    if path is None:
         return put(picture.text.rstrip("\n"))
-    if target.suffix == ".png":
-        target.write_bytes(picture.png)
+    if path.suffix == ".png":
+        path.write_bytes(picture.png)
     else:
-        target.write_text(picture.svg if target.suffix == ".svg" else picture.text)
-    return say(f"written: {target}")
+        path.write_text(picture.svg if path.suffix == ".svg" else picture.text)
+    return say(f"written: {path}")
+
+
+def file_of(target: str | None, name: str) -> Path | None:
+    """Where a picture goes; None is the terminal. Raises UsageError for a format that is not offered."""
+    if target in (None, "txt"):
+        return None
+    path = Path(f"{name}.{target}" if target in ("svg", "png") else str(target))
+    if path.suffix not in (".svg", ".png", ".txt"):
+        raise click.UsageError(f"{path.name!r} has no known ending; expected .svg, .png or .txt")
+    if path.is_dir():
+        raise click.UsageError(f"{path} is a folder, expected a file")
+    return path
 
 
 @click.command()

@@ -24,6 +24,13 @@ def test_a_snapshot_is_written_as_svg_and_changes_nothing(fts, db: Database, tmp
     assert len(queries.events(db)) == before
 
 
+def test_a_format_alone_names_the_file_and_txt_alone_prints(fts, db: Database, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert fts("snapshot", "--screen", "queue", "--size", "120x40", "--to", "svg").code == 0
+    assert (tmp_path / "fts-queue-120x40.svg").read_text().startswith("<svg")
+    assert len(fts("snapshot", "--size", "80x24", "--to", "txt").out.splitlines()) == 24
+
+
 def test_unknown_sizes_and_endings_are_refused(fts, db: Database, tmp_path: Path):
     for words in (["--size", "big"], ["--to", str(tmp_path / "frame.gif")], ["--screen", "cinema"]):
         assert fts("snapshot", *words).code == 2
