@@ -205,7 +205,7 @@ def facts(trial: Trial, job: Job) -> list[Line]:
     gain = ""
     if trial.prior_loss is not None and trial.val_loss is not None:
         gain = f"  prior {words.short_score(trial.prior_loss)} (gain {trial.prior_loss - trial.val_loss:+.4f})"
-    rate = f" ({trial.base_rate:.1%})" if trial.base_rate is not None else ""
+    rate = f" ({trial.n_pos / trial.n_val:.1%})" if trial.n_val and trial.n_pos is not None else ""
     shown = [
         labelled("trial", f"t{trial.number} {trial.status}, {_best_epoch(trial)}"),
         labelled("AUC", f"{words.score(trial.val_auc)}{interval}"),
