@@ -56,7 +56,7 @@ class Answer:
     """One of the questions the study was made for."""
 
     question: str
-    answer: str  # yes | no | cannot say
+    answer: str  # yes | no | perhaps not | cannot say ...
     sentence: str
 
 

@@ -71,7 +71,7 @@ class HorizonVariance:
     horizons: tuple[int, ...]
     budgets: tuple[str, ...]
     detectable: float | None  # eta squared that these counts would find with 80 % probability
-    verdict: str  # yes | no | cannot say
+    verdict: str  # yes | no | perhaps not | cannot say
     sentence: str
 
 
@@ -225,9 +225,10 @@ def _answer(
     differing = [effect for effect in effects if effect.differs]
     if differing:
         named = listed([f"{e.label} (eta² {e.eta_squared:.2f}, corrected p {_p(e.p_holm)})" for e in differing])
-        return "no", (
-            f"No, not safely: the best trials differ between horizons in {named}; {where}. "
-            f"{_sureness(differing, budgets)}"
+        verdict, sureness = _sureness(differing, budgets)
+        return (
+            verdict,
+            f"{verdict.capitalize()}: the best trials differ between horizons in {named}; {where}. {sureness}",
         )
     smallest = min(effects, key=lambda effect: effect.p_holm)
     if detectable is None or detectable > TOO_BLUNT:
@@ -242,16 +243,17 @@ def _answer(
     )
 
 
-def _sureness(differing: list[HorizonEffect], budgets: tuple[str, ...]) -> str:
+def _sureness(differing: list[HorizonEffect], budgets: tuple[str, ...]) -> tuple[str, str]:
+    """What a difference allows to say, and why: no only when several budgets agree on it."""
     if len(budgets) < FEWEST_BUDGETS:
-        return (
+        return "perhaps not", (
             f"Fairly sure at best: with {len(budgets)} budget{'s' if len(budgets) > 1 else ''} a sampler's own luck in "
             "one search looks the same; more budgets or a second study seed would tell."
         )
     confirmed = [e.label for e in differing if e.p_cells is not None and e.p_cells < LEVEL]
     if confirmed:
-        return f"Sure for {listed(confirmed)}: budgets agree when each cell counts once."
-    return "Not sure: counted as one vote per cell, the budgets do not agree on it."
+        return "no", f"Sure for {listed(confirmed)}: budgets agree when each cell counts once."
+    return "perhaps not", "Not sure: counted as one vote per cell, the budgets do not agree on it."
 
 
 def _too_few(trials: pd.DataFrame) -> str:

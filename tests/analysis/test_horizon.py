@@ -27,7 +27,7 @@ def test_a_planted_horizon_effect_is_found_and_named():
 
 def test_one_budget_alone_is_never_sure():
     study = horizon_variance(with_dropouts(ALL[:3], {1: 0.15, 3: 0.35, 5: 0.55}), permutations=500)
-    assert study.verdict == "no"
+    assert study.verdict == "perhaps not"
     assert "Fairly sure at best" in study.sentence
 
 
@@ -39,8 +39,8 @@ def test_without_an_effect_the_answer_is_yes_with_what_could_have_been_missed():
 
 
 def test_no_effect_is_rarely_called_one():
-    found = [horizon_variance(trial_table(ALL[:3], seed=s), permutations=200).verdict == "no" for s in range(24)]
-    assert sum(found) <= 4  # 5 % of 24, and room for chance
+    verdicts = [horizon_variance(trial_table(ALL[:3], seed=s), permutations=200).verdict for s in range(24)]
+    assert sum(verdict in ("no", "perhaps not") for verdict in verdicts) <= 4  # 5 % of 24, and room for chance
 
 
 def test_few_trials_cannot_say():
