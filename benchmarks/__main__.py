@@ -1,6 +1,6 @@
 """`make bench`: measures this machine in one run and writes benchmarks/results.md, a row for every speed claim.
 
-python -m benchmarks [--full] [NAME ...]        NAME: trainer, overhead, memory, state, pruning, monitor ...
+python -m benchmarks [--full] [NAME ...]        NAME: trainer, peers, overhead, memory, state, pruning, monitor ...
 """
 
 from __future__ import annotations
