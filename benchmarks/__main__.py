@@ -40,13 +40,14 @@ def main() -> int:
     given = parser.parse_args()
     if unknown := [name for name in given.names if name not in PARTS]:
         parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    pages = [page for name in PARTS if not given.names or name in given.names if (page := measure(name, given.full))]
-    text = "\n".join([heading(given.full), *pages])
-    if given.names:
-        print(text)
-    else:
-        RESULTS.write_text(text)
-        print(f"written: {RESULTS}")
+    pages: list[str] = []
+    for name in given.names or PARTS:
+        page = measure(name, given.full)
+        pages += [page] if page is not None else []
+        text = "\n".join([heading(given.full), *pages])
+        if not given.names:
+            RESULTS.write_text(text)  # after each part: a run that is cut short keeps what it has measured
+    print(text if given.names else f"written: {RESULTS}")
     return 0
 
 
