@@ -62,8 +62,9 @@ class Speed:
     spread: float
 
 
-def rows(quick: bool = True) -> list[Row]:
+def rows(quick: bool = True, threads: int = 1) -> list[Row]:
     """Samples/s and share of peak of ours against each peer: the 2M shape of the records, or (not quick) all of 2M."""
+    torch.set_num_threads(threads)
     configs, repeats = (CONFIGS[:1], 5) if quick else (CONFIGS, 9)
     return [row for config in configs for row in _compare(config, repeats)]
 
@@ -258,8 +259,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="all 2M shapes and 9 repeats instead of one shape and 5")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    for row in rows(quick=not arguments.full):
+    for row in rows(quick=not arguments.full, threads=arguments.threads):
         print(row.line(), flush=True)
 
 

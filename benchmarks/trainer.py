@@ -27,8 +27,12 @@ BATCH = 256
 GEMM = 1024  # rows, columns and depth of the matrix product that stands for the peak
 
 
-def rows(quick: bool = True) -> list[Row]:
-    """A row for each shape and precision, against the reference in fp32: each step of one after a step of the other."""
+def rows(quick: bool = True, threads: int = 1) -> list[Row]:
+    """A row for each shape and precision, against the reference in fp32: each step of one after a step of the other.
+
+    One thread, as a worker trains with a slot a core.
+    """
+    torch.set_num_threads(threads)
     repeats = 5 if quick else 15
     return [row for shape in SHAPES for row in _compare(shape, repeats)]
 
@@ -108,8 +112,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="15 repeats instead of 5")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    for row in rows(quick=not arguments.full):
+    for row in rows(quick=not arguments.full, threads=arguments.threads):
         print(row.line(), flush=True)
 
 

@@ -27,7 +27,7 @@ CHECKPOINT_PER_TOKEN = 1  # floats per token and d_model: a recomputed layer kee
 NOT_REUSED = 0.65  # of the smaller of activations and gradients, where one should take the other's place
 HOLES = 0.45  # of the activations, when micro-batches come and go beside gradients
 HOLES_OF_RECOMPUTED = 0.5, 0.7  # of gradients and optimizer state, and of a layer's activations, when recomputed
-HOLES_AT_MOST = 256 * MiB  # larger ones are found again by the next micro-batch or layer
+HOLES_AT_MOST = 384 * MiB  # larger ones are found again by the next micro-batch or layer
 MAPPED_ABOVE = 32 * MiB  # glibc gives larger blocks pages of their own, which leave no holes
 
 # Relative seconds of a step, used to rank recipes only.
