@@ -104,7 +104,7 @@ def trial_of(places: Places, cell: CellSpec, number: int, threads: int) -> Trial
 
 def of_a_worker(places: Places, quick: bool) -> list[Row]:
     """One worker, one slot, a 2M cell: its gaps, its start, its processor time and its writes."""
-    trials, epochs = (5, 2) if quick else (12, 6)
+    trials, epochs = (9, 2) if quick else (12, 6)
     db = open_database(places.db)
     try:
         write(db, [one_cell(places, trials, epochs)], "benchmark")
