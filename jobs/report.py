@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.search.halving import Halving
 from jobs.energy import energies
 from jobs.exports import best_of, iso
 from jobs.margins import predictions_path
@@ -74,7 +75,16 @@ def trial_row(job: Job, trial: Trial) -> dict[str, Any]:
         **{name: getattr(job, name) for name in of_job},
         **asdict(trial),
         "status": str(trial.status),
+        "pruner": pruner_of(job),
     }
+
+
+def pruner_of(job: Job) -> str:
+    """`halving 2,3,0.5,2`: what ended this job's hopeless trials, with the numbers it was put in line with."""
+    pruner, rule = str(job.spec.get("pruner", "none")), job.spec.get("halving")
+    if pruner != "halving":
+        return pruner
+    return f"halving {Halving.from_json(rule).numbers}" if rule else "halving, its numbers not recorded"
 
 
 def baseline_rows(places: Places, ran: Iterable[tuple[Job, Iterable[Trial]]]) -> Iterator[BaselineRow]:

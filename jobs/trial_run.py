@@ -151,11 +151,9 @@ class TrialRun:
                 self._record_epoch(fact)
                 if (value := fact[self.cell.objective]) is not None:
                     curve[fact["epoch"]] = value
-                return (
-                    "prune"
-                    if should_prune(self.cell.pruner, history, self.trial.number, curve, self.maximize)
-                    else None
-                )
+                rule = self.cell.halving_rule
+                reason = should_prune(self.cell.pruner, history, self.trial.number, curve, self.maximize, rule)
+                return "prune" if reason else None
             if kind == "probe":
                 return self._record_probe(spec, fact)
             if kind == "checkpoint":

@@ -73,6 +73,7 @@ def _following(kind: str, cell: Job, trial: Trial, trials: int) -> CellSpec:
         kind=kind,
         trials=trials,
         pruner="none",
+        halving=None,
         warm_start=(dict(trial.params),),
         origin=asdict(origin),
         code_commit=commit,

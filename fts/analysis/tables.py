@@ -19,6 +19,7 @@ PROVENANCE = (
     "code_commit",
     "code_dirty",
     "seed",
+    "pruner",
     "torch_version",
     "host",
     "device",

@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median
 
+from fts.search.halving import HALVING, Halving
 from fts.search.suggest import PastTrial
 
-
-@dataclass(frozen=True)
-class Halving:
-    """Asynchronous successive halving (Li et al. 2020, section 3), and shorter patience for trials that do not lead.
-
-    `python -m benchmarks.pruning DB` replays any of these on recorded curves; the numbers are in docs/LOG.md.
-    """
-
-    first_rung: int = 2  # epochs; before it nothing is judged
-    growth: int = 3  # each rung lies so many times later
-    keep: float = 1 / 2  # of the trials that came to a rung
-    startup: int = 0  # trials before this number are never ended
-    margin: float = 0.0  # of the objective: who is so close behind the line goes on
-    trailing: int | None = 2  # epochs without improvement after which a trial that does not lead ends
-
-
-HALVING = Halving()
 STARTUP, FIRST = 5, 3  # trials and epochs that the median rule waits for
 
 
@@ -39,7 +22,7 @@ def should_prune(
     """The reason to end trial `number` after its latest epoch, or None.
 
     `history` are the other trials of the cell; only lower numbers count, so that the decision does not depend on when
-    it is taken. `epochs` maps epoch to objective.
+    it is taken. `epochs` maps epoch to objective; `rule` are the numbers of halving: a cell's own.
     """
     if pruner == "none" or not epochs:
         return None

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from fts.search.halving import BEFORE_FREEZING, BadHalving, Halving
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 MD5 = re.compile(r"[0-9a-f]{32}")
 CV = re.compile(r"walk-forward:([2-9]|1\d|20)")
@@ -79,6 +81,7 @@ class CellSpec:
     seed: int = 0  # study seed
     sampler: str = "tpe"
     pruner: str = "none"
+    halving: Halving | None = None  # the numbers of the halving pruner; None with other pruners and in older specs
     objective: str = "val_loss"
     loss: str = "bce"
     focal_gamma: float = 2.0
@@ -111,16 +114,27 @@ class CellSpec:
 
     @property
     def identity(self) -> str:
-        """md5 of what makes two cells the same question; the code commit is not part of it."""
+        """md5 of what makes two cells the same question; the code commit is not part of it.
+
+        Fields that came later and say nothing are left out: a cell that was put in line before them is the same cell.
+        """
         content = {k: v for k, v in asdict(self).items() if k not in ("code_commit", "code_dirty")}
-        return _md5(content)
+        return _md5({k: v for k, v in content.items() if k != "halving" or v is not None})
+
+    @property
+    def halving_rule(self) -> Halving:
+        """What `should_prune` goes by; a spec older than the field means the rule that was in the code then."""
+        return self.halving or BEFORE_FREEZING
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Any) -> CellSpec:
-        checked = _checked_fields(cls, data)
+        rule = data.get("halving") if isinstance(data, dict) else None
+        checked = _checked_fields(cls, data if rule is None else {k: v for k, v in data.items() if k != "halving"})
+        if rule is not None:
+            checked["halving"] = _halving(rule, checked.get("pruner", "none"))
         if "warm_start" in checked:
             checked["warm_start"] = tuple(checked["warm_start"])
         spec = cls(**checked)
@@ -196,6 +210,15 @@ TRIAL_FIELDS = (
     *BASELINE_FIELDS, "epochs", "max_steps", "objective", "loss", "focal_gamma", "pos_weight", "patience", "min_delta",
     "effective_batch", "grad_clip", "patch", "stride", "norm", "channel_independent", "precision",
 )  # fmt: skip
+
+
+def _halving(rule: Any, pruner: str) -> Halving:
+    if pruner != "halving":
+        raise BadSpec(f"halving has a rule, but pruner is {pruner}; give the rule with pruner halving, or none")
+    try:
+        return Halving.from_json(rule)
+    except BadHalving as error:
+        raise BadSpec(str(error)) from None
 
 
 def _fixed(cell: CellSpec, names: tuple[str, ...]) -> dict[str, Any]:

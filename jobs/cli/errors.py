@@ -25,7 +25,7 @@ def code_of(error: Exception) -> int:
         return SCHEMA
     if isinstance(error, NoDatabase | NoSuchRow):
         return NO_DATA
-    if type(error).__name__ in ("BadSpec", "BadSetting", "BadSpace"):
+    if type(error).__name__ in ("BadSpec", "BadSetting", "BadSpace", "BadHalving"):
         return USAGE
     return FAILED
 

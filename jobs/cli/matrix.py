@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from fts.search.halving import HALVING, Halving
 from fts.search.space import parse_override
 from fts.search.spec import CellSpec
 from jobs.cli.group import here
@@ -87,6 +88,13 @@ CELL_OPTIONS = (
     click.option("--focal-gamma", type=float),
     click.option("--sampler", help="tpe, gp or random  [default: tpe]"),
     click.option("--pruner", help="none, median or halving  [default: none]"),
+    click.option(
+        "--halving",
+        callback=lambda ctx, option, text: None if text is None else Halving.parse(text),
+        metavar="RUNG,GROWTH,KEEP,TRAILING",
+        help="the rule of --pruner halving, frozen with the cell: first rung, growth, share kept, epochs for a trial "
+        f"that trails; or some by name (keep=1/3,trailing=none)  [default: {HALVING.numbers}]",
+    ),
     click.option("--seed", type=int, help="of the study  [default: 0]"),
     click.option("--patience", type=int, help="epochs without improvement  [default: 10]"),
     click.option("--min-delta", type=float, help="what counts as improvement  [default: 0.001]"),
@@ -201,6 +209,8 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
                 "created": line.created,
                 "found": line.found,
                 "identity": line.cell.identity,
+                "pruner": line.cell.pruner,
+                "halving": line.cell.to_json()["halving"],
             }
             for line in lines
         ]
@@ -217,6 +227,8 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
         for line in lines
     ]
     emit_table(("job", "cell", "experiment", "trials x epochs", "state"), rows, right=("job",))
+    for rule in dict.fromkeys(line.cell.halving for line in lines if line.cell.halving is not None):
+        say(f"halving: {rule.told}")
     if dry_run:
         return say("dry run: nothing was put in line")
     new = sum(line.created for line in lines)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fts.search.halving import HALVING
 from fts.search.spec import BadSpec, CellSpec
 from jobs.admission import too_large
 from jobs.settings import Places
@@ -115,8 +116,10 @@ def make_cells(
 ) -> list[CellSpec]:
     """The specs of the matrix, checked field by field. `overrides` replace distributions of the usual space.
 
-    Raises BadSpec, BadSpace, and NotEnqueued without the data.
+    A rule of halving chooses its pruner, and the halving pruner without a rule gets today's. Raises BadSpec, BadSpace,
+    and NotEnqueued without the data.
     """
+    fields = _with_rule(fields)
     data = find_data(places.data, tier, dataset)
     commit, dirty = code_version()
     cells = []
@@ -140,6 +143,12 @@ def make_cells(
             )
             cells.append(CellSpec.from_json(spec.to_json()))
     return cells
+
+
+def _with_rule(fields: dict[str, Any]) -> dict[str, Any]:
+    if fields.get("halving") is not None:
+        return {"pruner": "halving"} | fields
+    return fields | {"halving": HALVING} if fields.get("pruner") == "halving" else fields
 
 
 def cv_suffix(cv: str | None) -> str:

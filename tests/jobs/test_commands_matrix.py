@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fts.search import dataset
+from fts.search.halving import HALVING, Halving
 from fts.search.spec import BadSpec, CellSpec
 from jobs.commands.baselines import baseline_of, finished, with_baselines
 from jobs.commands.check import check_cells, check_on_paper
@@ -124,3 +125,29 @@ def test_the_command_says_what_it_put_in_line(places: Places, tmp_path: Path, ca
     assert len(queries.jobs(open_database(places.db))) == 15
     assert fts("enqueue", "--matrix", "--no-check", "-n", "--db", str(tmp_path / "other.db")).code == 0
     assert not (tmp_path / "other.db").exists()
+
+
+def test_the_halving_rule_is_frozen_when_a_cell_is_put_in_line(places: Places):
+    usual, chosen, none = (
+        make_cells(places, ["2M"], [1], 3, 2, "threshold_1pct", "a25", **fields)[0]
+        for fields in ({"pruner": "halving"}, {"halving": Halving(keep=0.25)}, {"pruner": "median"})
+    )
+    assert usual.halving == HALVING and usual.halving_rule == HALVING
+    assert chosen.pruner == "halving" and chosen.halving == Halving(keep=0.25)
+    assert none.halving is None
+    with pytest.raises(BadSpec, match="pruner is median"):
+        make_cells(places, ["2M"], [1], 3, 2, "threshold_1pct", "a25", pruner="median", halving=HALVING)
+
+
+def test_enqueue_says_which_rule_it_froze_and_refuses_another(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("FTS_DATA", str(data))
+    fts = runner(tmp_path, capsys)
+    said: Said = fts("enqueue", "2M/h1", "--halving", "keep=1/3,trailing=none", "--no-check", "--dry-run")
+    assert said.code == 0 and "keep the best 0.333" in said.err
+    for wrong in ("2,1,0.5,2", "keep", "2,3,fifty,2"):
+        refused: Said = fts("enqueue", "2M/h1", "--halving", wrong, "--no-check")
+        assert refused.code == 2 and len(refused.err.strip().splitlines()) == 1 and "expected" in refused.err
+    clash: Said = fts("enqueue", "2M/h1", "--pruner", "none", "--halving", "2,3,0.5,2", "--no-check")
+    assert clash.code == 2 and "pruner is none" in clash.err
