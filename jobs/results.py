@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from jobs.energy import energies, total
 from jobs.exports import best_of, iso
 from jobs.glance import words
 from jobs.table import layout
-from state.values import Job, JobStatus, Trial
+from state.values import Job, JobStatus, Trial, TrialStatus
 
 BELOW_PRIOR = "below prior"  # its validation loss is no better than always predicting the base rate
 IN_NOISE = "inside noise"  # the 95 % interval of its AUC contains 0.5: it may be a coin
@@ -23,7 +24,10 @@ IN_NOISE = "inside noise"  # the 95 % interval of its AUC contains 0.5: it may b
 
 @dataclass(frozen=True)
 class Result:
-    """One cell. Values are those of the best complete trial; None while there is none."""
+    """One cell, or the baselines of a horizon. Values are those of its best complete trial; None while there is none.
+
+    The best of the baselines is the one with the highest AUC: that is what the cells' differences are taken to.
+    """
 
     job: int
     cell: str  # 2M/h1
@@ -48,6 +52,7 @@ class Result:
     architecture: str | None
     n_params: int | None
     minutes: float  # of training, summed over the trials
+    energy_wh: float | None  # of that training, processor and GPU; None: not measured throughout
     label_md5: str | None
     data_md5: str | None
     badges: tuple[str, ...]
@@ -72,7 +77,8 @@ def results(db: Any, jobs: Iterable[Job] | None = None) -> list[Result]:
 
     chosen = [job for job in (queries.jobs(db) if jobs is None else jobs) if job.status is not JobStatus.CANCELLED]
     shown = [job for job in chosen if job.kind in SHOWN]
-    rows = [_with_evidence(db, result_of(job, queries.trials(db, job.id)), job) for job in shown]
+    measured = energies(db)
+    rows = [_with_evidence(db, result_of(job, queries.trials(db, job.id), measured), job) for job in shown]
     order = {job.id: (BUDGETS.get(job.budget, len(BUDGETS)), job.horizon, job.id) for job in chosen}
     return sorted(rows, key=lambda row: order[row.job])
 
@@ -111,8 +117,9 @@ def results_table(db: Any) -> str:
     return "\n".join(layout(COLUMNS, table(results(db)), right=NUMBERS))
 
 
-def result_of(job: Job, trials: Sequence[Trial]) -> Result:
-    best = best_of(job, trials)
+def result_of(job: Job, trials: Sequence[Trial], measured: Mapping[int, float] | None = None) -> Result:
+    """The row of one job. `measured`: watt hours by trial id, as `jobs.energy.energies` has them."""
+    best = best_rival(trials) if job.kind == "baseline" else best_of(job, trials)
     return Result(
         job=job.id,
         cell=words.cell_name(job),
@@ -136,11 +143,25 @@ def result_of(job: Job, trials: Sequence[Trial]) -> Result:
         base_rate=best.base_rate if best else None,
         architecture=best.architecture if best else None,
         n_params=best.n_params if best else None,
-        minutes=sum(trial.train_seconds for trial in trials) / 60,
+        minutes=sum(_seconds(job, trial) for trial in trials) / 60,
+        energy_wh=total(measured or {}, trials),
         label_md5=best.label_md5 if best else None,
         data_md5=best.data_md5 if best else None,
         badges=badges_of(best) if best else (),
     )
+
+
+def _seconds(job: Job, trial: Trial) -> float:
+    """Of training; a baseline has no epochs, its time is from start to end."""
+    if job.kind != "baseline":
+        return trial.train_seconds
+    return (trial.ended_at or trial.started_at) - trial.started_at
+
+
+def best_rival(trials: Iterable[Trial]) -> Trial | None:
+    """The baseline with the highest AUC; the lower number wins a tie."""
+    judged = [trial for trial in trials if trial.status is TrialStatus.COMPLETE and trial.val_auc is not None]
+    return min(judged, key=lambda trial: (-(trial.val_auc or 0.0), trial.number), default=None)
 
 
 def badges_of(best: Trial) -> tuple[str, ...]:
@@ -154,8 +175,8 @@ def badges_of(best: Trial) -> tuple[str, ...]:
 
 
 COLUMNS: tuple[str, ...] = ("job", "cell", "state", "trials", "objective", "value", "prior", "AUC", "95%", "vs base")
-COLUMNS += ("n_val", "n_pos", "architecture", "params", "best", "minutes", "badges")
-NUMBERS = ("job", "value", "prior", "AUC", "vs base", "n_val", "n_pos", "params", "minutes")
+COLUMNS += ("n_val", "n_pos", "architecture", "params", "best", "minutes", "Wh", "badges")
+NUMBERS = ("job", "value", "prior", "AUC", "vs base", "n_val", "n_pos", "params", "minutes", "Wh")
 
 
 def table(rows: Iterable[Result]) -> list[list[str]]:
@@ -178,6 +199,7 @@ def table(rows: Iterable[Result]) -> list[list[str]]:
             parameters(row.n_params),
             "—" if row.best_trial is None else f"t{row.best_trial}" + (f" e{row.best_epoch}" if row.best_epoch else ""),
             f"{row.minutes:.1f}",
+            watt_hours(row.energy_wh),
             ", ".join(remarks(row)) or "—",
         ]
         for row in rows
@@ -186,6 +208,13 @@ def table(rows: Iterable[Result]) -> list[list[str]]:
 
 def interval(low: float | None, high: float | None) -> str:
     return "—" if low is None or high is None else f"{low:.3f}-{high:.3f}"
+
+
+def watt_hours(energy: float | None) -> str:
+    """`0.42`, `18.3`, `240`; a dash where no sensor knew."""
+    if energy is None:
+        return "—"
+    return f"{energy:.2f}" if energy < 1 else f"{energy:.1f}" if energy < 100 else f"{energy:.0f}"
 
 
 def gain(row: Result) -> str:

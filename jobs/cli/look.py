@@ -347,7 +347,7 @@ def results(wanted: tuple[str, ...], form: str | None) -> None:
     emit_table(results_table.COLUMNS, results_table.table(rows), right=results_table.NUMBERS)
     return say(
         "validation only; 95% is the interval of the AUC, prior the loss of always predicting the base rate, "
-        "vs base the AUC above the best baseline"
+        "vs base the AUC above the best baseline's on the same days, Wh what training drew where a sensor knew"
     )
 
 

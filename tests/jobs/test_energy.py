@@ -1,5 +1,7 @@
 """Energy is measured or unknown: from the kernel's counters to a trial's watt hours, and never a part for the whole."""
 
+import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 
 from jobs.energy import Stretch, energies, shared_out, stretches
 from jobs.rapl import Rapl
+from jobs.results import COLUMNS, as_csv, results, table
 from jobs.sensors import merge
 from state import queries, transitions
 from state.values import Sample
@@ -113,4 +116,19 @@ def test_the_record_of_a_study_gives_watt_hours_where_a_sensor_knew(tmp_path: Pa
         newest = queries.samples(db, 0.0)[-1].at
         db.execute_sql("UPDATE sample SET at = ? WHERE at = ?", (now - seconds_ago, newest))
     assert energies(db)[trial] == pytest.approx(1.0, rel=0.05), "180 W for 20 s"
+    (row,) = results(db)
+    assert row.energy_wh == pytest.approx(1.0, rel=0.05)
     db.close()
+
+
+def test_the_results_table_shows_watt_hours_or_a_dash(tmp_path: Path) -> None:
+    db = new_db(tmp_path)
+    enqueued(db)
+    (row,) = results(db)
+    db.close()
+    assert row.energy_wh is None, "nothing has trained"
+    for energy, shown in ((None, "—"), (0.421, "0.42"), (18.26, "18.3"), (240.4, "240")):
+        measured = replace(row, energy_wh=energy)
+        assert dict(zip(COLUMNS, table([measured])[0], strict=True))["Wh"] == shown
+        (line,) = csv.DictReader(as_csv([measured]).splitlines())
+        assert line["energy_wh"] == ("" if energy is None else str(energy))

@@ -226,6 +226,15 @@ def test_a_margin_that_is_known_is_not_computed_again(ran: Ran, db: Database):
     assert margins.refresh(db, ran.places, queries.job(db, CELL), "test") == []
 
 
+def test_the_baselines_row_is_the_rival_that_differences_are_taken_to(db: Database):
+    shown = {row.experiment: row for row in results(db)}
+    (margin,) = queries.margins(db)
+    baseline, cell = next(row for name, row in shown.items() if name.startswith("baseline")), shown[CELL]
+    assert (baseline.best_trial, baseline.architecture) == (margin.rival_trial, margin.rival)
+    assert cell.auc_gain == pytest.approx((cell.val_auc or 0) - (baseline.val_auc or 0), abs=1e-6)
+    assert baseline.minutes > 0, "a baseline has no epochs; its time is from start to end"
+
+
 def test_a_baseline_that_was_run_is_not_asked_again(ran: Ran, db: Database):
     from jobs.commands.matrix import before_cells
 
