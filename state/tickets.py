@@ -16,14 +16,18 @@ from huey.api import Task
 from huey.contrib.sql_huey import BytesBlobField, SqlStorage
 from huey.exceptions import HueyException
 from huey.serializer import Serializer
-from peewee import SQL, CharField, CompositeKey, FloatField, IntegerField, Model, TimestampField, fn
+from peewee import CharField, CompositeKey, FloatField, IntegerField, Model, TimestampField
 
 from state.db import Database
-from state.models import JobRow, QuarantineRow, TicketRow
+from state.models import QuarantineRow, TicketRow
+from state.ticket_rows import LOOK, QUEUE, missing_tickets, runnable_jobs, send_ticket, waiting_tickets, write_ticket
 
-QUEUE = "fts"
-LOOK = "look"  # the one task that runs jobs; the worker registers it
 MAX_TICKET_BYTES = 200
+
+__all__ = [
+    "LOOK", "MAX_TICKET_BYTES", "QUEUE", "JsonSerializer", "TicketHuey", "TicketStorage", "UnreadableTicket",
+    "make_huey", "missing_tickets", "read_ticket", "runnable_jobs", "send_ticket", "waiting_tickets", "write_ticket",
+]  # fmt: skip
 
 logger = logging.getLogger("fts.tickets")
 
@@ -36,37 +40,6 @@ def make_huey(db: Database) -> TicketHuey:
     def look() -> None: ...
     """
     return TicketHuey(QUEUE, database=db)
-
-
-def send_ticket(db: Database, count: int = 1) -> None:
-    """Puts `count` tickets in line, in the transaction of the transition that made a job runnable."""
-    row = {"queue": QUEUE, "data": write_ticket(LOOK), "priority": 0.0}
-    with db.write():
-        for _ in range(count):
-            TicketRow.insert(row).execute(db)
-
-
-def missing_tickets(db: Database) -> int:
-    """Sends the tickets that are missing for runnable jobs and says how many: a lost ticket is only a late one."""
-    with db.write():
-        short = runnable_jobs(db) - waiting_tickets(db)
-        if short > 0:
-            send_ticket(db, short)
-    return max(0, short)
-
-
-def waiting_tickets(db: Database) -> int:
-    return int(TicketRow.select(fn.COUNT(TicketRow.id)).where(TicketRow.queue == QUEUE).scalar(db))
-
-
-def runnable_jobs(db: Database) -> int:
-    # Written out: with a parameter in place of 'queued', SQLite may not use the partial index.
-    runnable = SQL("status = 'queued' AND hold_reason IS NULL")
-    return int(JobRow.select(fn.COUNT(JobRow.id)).where(runnable).scalar(db))
-
-
-def write_ticket(task: str) -> bytes:
-    return json.dumps({"task": task}).encode()
 
 
 def read_ticket(data: object) -> str:

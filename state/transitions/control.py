@@ -14,7 +14,7 @@ from peewee import SQL, IntegrityError, ModelSelect, fn
 from state.db import Database
 from state.errors import BadRow, NoSuchRow, WrongStatus
 from state.models import ALL, FlagRow, JobRow, WorkerRow
-from state.tickets import missing_tickets, send_ticket
+from state.ticket_rows import missing_tickets, send_ticket
 from state.transitions import order
 from state.transitions.ledger import (
     Row,

@@ -14,7 +14,7 @@ from state.errors import BadRow
 from state.models import ALL, EventRow, FlagRow, JobRow, TrialRow
 from state.rows import to_job
 from state.scheduling import MAX_IDLE_ATTEMPTS, RUNNABLE_SQL
-from state.tickets import send_ticket
+from state.ticket_rows import send_ticket
 from state.transitions.ledger import (
     MAX_SPEC,
     Row,

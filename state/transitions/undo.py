@@ -15,7 +15,7 @@ from peewee import SQL, IntegrityError
 from state.db import Database
 from state.errors import CannotUndo, NoSuchRow
 from state.models import ALL, EventRow, FlagRow, WorkerRow
-from state.tickets import missing_tickets, send_ticket
+from state.ticket_rows import missing_tickets, send_ticket
 from state.transitions.control import set_flag
 from state.transitions.ledger import Row, change_job, emit, get_job, get_worker, this_person, transaction
 from state.values import Change, Verb

@@ -11,7 +11,7 @@ from peewee import SQL
 from state.db import Database
 from state.errors import BadRow, WrongStatus
 from state.models import ALL, JobRow, SampleRow, WorkerRow
-from state.tickets import missing_tickets, runnable_jobs, waiting_tickets
+from state.ticket_rows import missing_tickets, runnable_jobs, waiting_tickets
 from state.transitions.jobs import claim_name, put_back, queue_pause
 from state.transitions.ledger import (
     VERB,
