@@ -5,11 +5,13 @@ Cursor and marks are held by id, never by row number, so that a row that moves t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from jobs.glance.glance import Glance
 from state.values import Job, JobStatus, Snapshot
 from tui import selection
+from tui.shelf import ids_of, place_of
 from tui.view import CURVES, EVENTS, LOGS, QUEUE, RESULTS, TRIALS, Details, Hint, View
 
 
@@ -93,12 +95,12 @@ class Desk:
 
     # ---------------------------------------------------------------- movement
 
-    def rows(self, view: View) -> list[int]:
+    def rows(self, view: View) -> Sequence[int]:
         """The ids of the rows the cursor walks on this screen."""
         if self.screen in (QUEUE, RESULTS):
             return [job.id for job in selection.jobs_of(view)]
         if self.screen == TRIALS:
-            return [trial.id for trial in selection.trials_of(view)]
+            return ids_of(selection.trials_of(view))
         if self.screen == EVENTS:
             return [event.id for event in selection.events_of(view)]
         return []
@@ -129,18 +131,17 @@ class Desk:
         elif self.screen == EVENTS:
             self.event_id = row
 
-    def _index(self, rows: list[int]) -> int:
+    def _index(self, rows: Sequence[int]) -> int:
         chosen = {TRIALS: self.trial_id, EVENTS: self.event_id}.get(self.screen, self.job_id)
-        return rows.index(chosen) if chosen in rows else 0
+        return rows.index(chosen) if chosen is not None and chosen in rows else 0
 
     def other(self, view: View, step: int) -> None:
         """[ and ]: the next cell; on Curves and Logs the next trial of the cell."""
         if self.screen in (CURVES, LOGS):
-            trials = [trial.id for trial in view.trials]
             trial = view.trial
-            at = trials.index(trial.id) if trial and trial.id in trials else 0
-            if trials:
-                self.trial_id, self.scroll = trials[min(max(at + step, 0), len(trials) - 1)], 0
+            at = (place_of(view.trials, trial.id) if trial else None) or 0
+            if view.trials:
+                self.trial_id, self.scroll = view.trials[min(max(at + step, 0), len(view.trials) - 1)].id, 0
             return
         jobs = [job.id for job in selection.in_order(view.snapshot.jobs)]
         at = jobs.index(self.job_id) if self.job_id in jobs else 0

@@ -9,6 +9,7 @@ from jobs.glance.glance import lines as glance_lines
 from tui import selection
 from tui.paint import Failed, Line, Placed, clip, compose, with_role, wrapped
 from tui.screens import curves, events, hardware, home, logs, results, trials
+from tui.shelf import ids_of
 from tui.view import EVENTS, QUEUE, SCREENS, TRIALS, View
 from tui.widgets import keybar
 
@@ -59,7 +60,7 @@ def row_at(view: View, width: int, height: int, x: int, y: int) -> int | None:
             return rows[shown[at]].id if 0 <= at < len(shown) else None
         if view.screen in (TRIALS, EVENTS) and pane.x == 0 and pane.y == 1:
             trials = view.screen == TRIALS
-            ids = [row.id for row in (selection.trials_of(view) if trials else selection.events_of(view))]
+            ids = ids_of(selection.trials_of(view)) if trials else [row.id for row in selection.events_of(view)]
             chosen = view.trial_id if trials else view.event_id
             first, last = selection.window(len(ids), pane.height - 1, ids.index(chosen) if chosen in ids else 0)
             at = first + y - pane.y - 1

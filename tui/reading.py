@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +20,17 @@ from state import queries
 from state.db import Database, open_database
 from state.errors import NoDatabase, NoSuchRow
 from state.values import Epoch, Event, Job, Sample, Snapshot, Trial
+from tui.shelf import Shelf, by_id, by_number
 from tui.view import CURVES, EVENTS, HARDWARE, LOGS, TRIALS, Details
 
 MANY_TRIALS = 400  # beyond them the race is read only where it is shown large
 MANY_CURVES = 100  # and only against so many of the latest
+RECENT = 100  # trials among which a live one is looked for
 CELLS_KEPT = 6  # so that walking down the queue and back reads nothing twice
 JOURNAL = 3000  # events kept
 LOG_BYTES = 512 * 1024  # the end of a log that is read at first
 LOG_LINES = 5000
-SHARED = (  # fields of a trial that are equal in most of the trials of a cell
-    "job_id", "architecture", "objective", "n_params", "n_train", "n_val", "n_pos", "prior_loss", "label_md5",
-    "base_rate", "data_md5", "code_commit", "torch_version", "host", "device", "predicted_bytes",
-)  # fmt: skip
 ENDS = (*FAILED, *RELEASED)  # events that keep the end of a log
-NOTHING: dict[str, Any] = {}  # one for all trials
 DAY_POINTS = 480  # samples of 24 h that are drawn: one per three minutes
 
 
@@ -130,7 +126,7 @@ class Cell:
     """The trials of one job and their curves, as of a count of ended trials."""
 
     job_id: int | None = None
-    trials: tuple[Trial, ...] = ()
+    trials: Sequence[Trial] = ()  # a shelf where they are many
     curves: Mapping[int, tuple[Epoch, ...]] = field(default_factory=dict)
 
 
@@ -198,7 +194,7 @@ def _last(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory, path: P
     job = next((job for job in snapshot.jobs if job.id == wish.words_of), None)
     if job is None:
         return None
-    trials = (*snapshot.trials, *memory.cell.trials)
+    trials = (*snapshot.trials, *memory.cell.trials[-1:])  # the live one, or the latest
     ends = queries.events(db, job_id=job.id, verbs=ENDS, limit=20)  # as written: cleaned ones have lost their line ends
     if wish.at is not None:
         ends = tuple(event for event in ends if event.at <= wish.at)
@@ -208,7 +204,7 @@ def _last(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory, path: P
 def _trial_lines(wish: Wish, memory: _Memory, path: Path) -> tuple[str, ...]:
     if wish.screen != TRIALS or wish.at is not None:
         return ()
-    trial = next((t for t in memory.cell.trials if t.id == wish.trial_id), None)
+    trial = by_id(memory.cell.trials, wish.trial_id)
     ended_badly = trial is not None and str(trial.status) in ("failed", "interrupted")
     return of_trial(trial, path.absolute().parent) if trial is not None and ended_badly else ()
 
@@ -235,51 +231,43 @@ def _cell(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory) -> Cell
 
 def _grown(db: Database, job: Job, cell: Cell) -> Cell | None:
     """The cell with what began or ended since; None when that does not add up and all of it must be read again."""
-    trials = list(cell.trials)
-    changed = [n for n, trial in enumerate(trials) if trial.ended_at is None]
-    for n in changed:
-        trials[n] = _lean(clean_value(queries.trial(db, job.id, trials[n].number)))
-    fresh = [trials[n] for n in changed]
-    while len(fresh) < MANY_CURVES:
+    first = max(len(cell.trials) - RECENT, 0)  # trials end in the order they began, but for those retried
+    changed = {
+        n: clean_value(queries.trial(db, job.id, trial.number))
+        for n, trial in enumerate(cell.trials[first:], first)
+        if trial.ended_at is None
+    }
+    added: list[Trial] = []
+    while len(added) < MANY_CURVES:
+        number = (added[-1] if added else cell.trials[-1]).number + 1
         try:
-            trial = queries.trial(db, job.id, trials[-1].number + 1)
+            added.append(clean_value(queries.trial(db, job.id, number)))
         except NoSuchRow:
             break
-        trials.append(_lean(clean_value(trial)))
-        fresh.append(trials[-1])
-    ended = sum(trial.ended_at is not None for trial in trials)
-    if ended != job.trials_complete + job.trials_pruned + job.trials_failed:
+    fresh = [*changed.values(), *added]
+    live = sum(trial.ended_at is None for trial in fresh)
+    if len(cell.trials) + len(added) - live != job.trials_complete + job.trials_pruned + job.trials_failed:
         return None
-    return Cell(job.id, tuple(trials), {**cell.curves, **{t.id: queries.epochs(db, t.id) for t in fresh}})
+    curves = {**cell.curves, **{t.id: queries.epochs(db, t.id) for t in fresh}}
+    if isinstance(cell.trials, Shelf):
+        return Cell(job.id, cell.trials.with_changes(changed, added), curves)
+    known = (changed.get(n, trial) for n, trial in enumerate(cell.trials))
+    return Cell(job.id, (*known, *added), curves)
 
 
 def _read_cell(db: Database, job_id: int, many: bool, at: float | None) -> Cell:
-    trials = tuple(_lean(clean_value(trial)) for trial in queries.shown_trials(db, job_id))
-    if at is not None:
-        trials = tuple(t for t in trials if t.started_at <= at)
+    found = (clean_value(t) for t in queries.shown_trials(db, job_id) if at is None or t.started_at <= at)
+    trials = Shelf(found) if many else tuple(found)
     curves = {t.id: queries.epochs(db, t.id) for t in (trials[-MANY_CURVES:] if many else trials)}
     if at is not None:
         curves = {key: tuple(e for e in curve if e.at <= at) for key, curve in curves.items()}
     return Cell(job_id, trials, curves)
 
 
-def _lean(trial: Trial) -> Trial:
-    """Without what no screen shows, and with shared names: ten thousand trials are kept."""
-    params = {_shared(name): _shared(v) if isinstance(v, str) else v for name, v in trial.params.items()}
-    shared: dict[str, Any] = {name: _shared(getattr(trial, name)) for name in SHARED}
-    return replace(trial, effective=NOTHING, effective_md5="", recipe=None, params=params, pid_started=None, **shared)
-
-
-@lru_cache(maxsize=2048, typed=True)
-def _shared(value: Any) -> Any:
-    """One object for all equal values."""
-    return value
-
-
 def _best_curves(db: Database, snapshot: Snapshot, memory: _Memory) -> dict[int, tuple[Epoch, ...]]:
     found: dict[int, tuple[Epoch, ...]] = {}
     for job in snapshot.jobs:
-        trial = next((t for t in snapshot.trials if t.job_id == job.id and t.number == job.best_trial), None)
+        trial = by_number([t for t in snapshot.trials if t.job_id == job.id], job.best_trial)
         if trial is None:
             continue
         kept = memory.best.get(job.id)
@@ -338,8 +326,9 @@ def _log(snapshot: Snapshot, wish: Wish, memory: _Memory, db_path: Path) -> tupl
 
 
 def _logged_trial(snapshot: Snapshot, wish: Wish, memory: _Memory) -> Trial | None:
-    own = [t for t in (*snapshot.trials, *memory.cell.trials) if t.job_id == wish.job_id]
-    chosen = next((t for t in own if t.id == wish.trial_id), None)
+    known = memory.cell.trials if memory.cell.job_id == wish.job_id else ()
+    own = [t for t in (*snapshot.trials, *known[-1:]) if t.job_id == wish.job_id]
+    chosen = by_id(known, wish.trial_id) or by_id(own, wish.trial_id)
     live = next((t for t in own if t.ended_at is None), None)
     return chosen or live or max(own, key=lambda t: t.number, default=None)
 

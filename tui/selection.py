@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from jobs.glance import words
 from state.values import Event, Job, JobStatus, Trial
+from tui.shelf import Picked, Shelf
 from tui.view import View
 
 Row = TypeVar("Row", Job, Trial, Event)
@@ -40,7 +41,7 @@ def in_order(jobs: Sequence[Job]) -> list[Job]:
 ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
-def trials_of(view: View) -> list[Trial]:
+def trials_of(view: View) -> Sequence[Trial]:
     """The rows of the trial table, newest first unless sorted."""
     key = (view.details.trials, view.snapshot.trials)
     rest = (view.job_id, view.filter, view.sort, view.reverse)
@@ -51,15 +52,15 @@ def trials_of(view: View) -> list[Trial]:
     return found
 
 
-_latest: list[tuple[tuple[object, ...], tuple[object, ...], list[Trial]]] = []  # ten thousand rows, sorted once
+_latest: list[tuple[tuple[object, ...], tuple[object, ...], Sequence[Trial]]] = []  # ten thousand rows, sorted once
 
 
-def _trials_of(view: View) -> list[Trial]:
-    rows: Sequence[Trial] = view.trials
+def _trials_of(view: View) -> Sequence[Trial]:
+    trials = view.trials
     live = {t.id: t for t in view.snapshot.trials if t.job_id == view.job_id}
+    places: Sequence[int] = range(len(trials))
     if view.filter:
-        rows = [t for t in rows if matches(view.filter, _trial_text(t), {"state": str(t.status)})]
-    fresh = [live.get(trial.id, trial) for trial in rows]
+        places = [n for n, t in enumerate(trials) if matches(view.filter, _trial_text(t), {"state": str(t.status)})]
     order: dict[str, Callable[[Trial], Any]] = {
         "number": lambda t: t.number,
         "state": lambda t: str(t.status),
@@ -68,10 +69,14 @@ def _trials_of(view: View) -> list[Trial]:
         "minutes": lambda t: t.train_seconds,
         "architecture": lambda t: t.architecture,
     }
-    if view.sort in order:
-        return _sorted(fresh, order[view.sort], view.reverse)
-    fresh.reverse()
-    return fresh
+    key = order.get(view.sort)
+    if key is None:
+        places = places[::-1]
+    else:
+        places = sorted(places, key=lambda n: key(live.get(trials[n].id, trials[n])), reverse=view.reverse)
+    if isinstance(trials, Shelf):
+        return Picked(trials, places, live)
+    return [live.get(trials[n].id, trials[n]) for n in places]
 
 
 def events_of(view: View) -> list[Event]:

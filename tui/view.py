@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jobs.glance.glance import Glance
 from jobs.glance.last_lines import LastLines, trouble
 from state.values import Epoch, Event, Job, Sample, Snapshot, Trial, TrialStatus
+from tui.shelf import by_id
 
 SCREENS = ("Queue", "Trials", "Curves", "Hardware", "Logs", "Results", "Events")
 QUEUE, TRIALS, CURVES, HARDWARE, LOGS, RESULTS, EVENTS = range(7)
+SPARE = 10  # trials newer than the last read of the curves
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Details:
     """What screens show beyond the snapshot, read for the selected cell only."""
 
     job_id: int | None = None
-    trials: tuple[Trial, ...] = ()  # of the selected job, by number
+    trials: Sequence[Trial] = ()  # of the selected job, by number; a shelf where they are many
     curves: Mapping[int, tuple[Epoch, ...]] = field(default_factory=dict)  # of those trials, by trial id
     best_curves: Mapping[int, tuple[Epoch, ...]] = field(default_factory=dict)  # best trial of each job, by job id
     samples: tuple[Sample, ...] = ()  # of the last 24 h, oldest first
@@ -91,7 +93,7 @@ class View:
     def trial(self) -> Trial | None:
         """The selected trial, else the running one of the selected job, else its best, else its latest."""
         trials = self.trials
-        chosen = next((t for t in trials if t.id == self.trial_id), None)
+        chosen = by_id(trials, self.trial_id)
         return chosen or self.live_trial or next((t for t in reversed(trials) if t.epochs), None)
 
     @property
@@ -102,11 +104,17 @@ class View:
         return found if job is not None and found is not None and found.job_id == job.id else None
 
     @property
-    def trials(self) -> tuple[Trial, ...]:
+    def trials(self) -> Sequence[Trial]:
         """Of the selected job: all of them once they are read, the snapshot's until then."""
         if self.details.job_id == self.job_id and self.details.trials:
             return self.details.trials
         return tuple(t for t in self.snapshot.trials if t.job_id == self.job_id)
+
+    @property
+    def raced(self) -> list[Trial]:
+        """Those of them whose curves were read: all, or the latest where they are many."""
+        curves = self.details.curves
+        return [t for t in self.trials[-len(curves) - SPARE :] if t.id in curves]
 
     @property
     def live_trial(self) -> Trial | None:

@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from state.values import Trial, TrialStatus
@@ -36,18 +37,23 @@ class Importance:
 
 def importance(trials: Sequence[Trial]) -> tuple[Importance, ...]:
     """The parameters that vary, the largest share first; empty below `ENOUGH` trials with a value."""
-    done = [t for t in trials if t.status in ENDED and t.value is not None and math.isfinite(t.value)]
-    done = [t for t in done if "diverged" not in t.badges and t.reused_from is None][-MOST:]
+    latest = islice((trial for trial in reversed(trials) if counts(trial)), MOST)
+    done = [(standing(trial), with_shape(trial.params)) for trial in latest]
     if len(done) < ENOUGH:
         return ()
-    ranked = ranks([standing(trial) for trial in done])
+    ranked = ranks([stands for stands, _ in done])
     found = []
-    drawn = [with_shape(trial.params) for trial in done]
-    for name in sorted({name for params in drawn for name in params}):
-        groups = grouped([params.get(name) for params in drawn])
+    for name in sorted({name for _, params in done for name in params}):
+        groups = grouped([params.get(name) for _, params in done])
         if groups is not None:
             found.append(Importance(name, between(ranked, groups), len(done)))
     return tuple(sorted(found, key=lambda each: (-each.share, each.name)))
+
+
+def counts(trial: Trial) -> bool:
+    """Whether it says anything: it ended with a value of its own."""
+    ended = trial.status in ENDED and trial.value is not None and math.isfinite(trial.value)
+    return ended and "diverged" not in trial.badges and trial.reused_from is None
 
 
 def with_shape(params: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from jobs.glance import words
 from jobs.glance.importance import ENOUGH
 from state.values import Job, JobStatus, Trial
 from tui.paint import Line, Placed, Span, labelled, line, rule, with_role
+from tui.shelf import by_number
 from tui.view import View
 from tui.widgets import lists, queue_grid, race_chart
 
@@ -149,7 +150,7 @@ def _rest_on(view: View) -> list[Line]:
 def _selected(view: View) -> str:
     """`20M/h3 t12: AUC .184 above chance · train/val AUC gap +.041`, of the selected cell's best trial."""
     job = view.job
-    trial = None if job is None else next((t for t in view.trials if t.number == job.best_trial), None)
+    trial = None if job is None else by_number(view.trials, job.best_trial)
     if job is None or trial is None:
         return ""
     parts = []
@@ -175,7 +176,7 @@ def _cell(view: View, width: int, height: int) -> list[Line]:
     if job is None:
         return [rule("no cell selected", "", width)]
     lines: list[Line] = [rule(f"{words.cell_name(job)} · best trial", "2", width)]
-    trial = next((t for t in view.trials if t.number == job.best_trial), None)
+    trial = by_number(view.trials, job.best_trial)
     if trial is None:
         return [*lines, line(("no trial has ended yet", "dim"))]
     gap = race_chart.gap_words(view, trial)

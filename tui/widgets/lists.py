@@ -10,6 +10,7 @@ from jobs.glance.verbs import NEWSWORTHY
 from state.values import Event, Job, Trial, TrialStatus
 from tui import selection
 from tui.paint import Line, Span, with_role
+from tui.shelf import by_id, place_of
 from tui.view import View
 from tui.widgets import race_chart
 
@@ -69,7 +70,7 @@ def trial_words(view: View, event: Event) -> str:
         gain = f" ({race_chart.signed(known - before, 4)})" if known is not None and isinstance(before, float) else ""
         return f"t{number} new best{scored}{gain}"
     if event.verb in ("trial_pruned", "trial_complete"):
-        trial = _by_id(view).get(event.trial_id or 0)
+        trial = by_id(view.trials, event.trial_id)
         after = f" at ep {trial.epochs}" if trial is not None else ""
         cause = str(event.data.get("cause") or "")
         how = "pruned" if event.verb == "trial_pruned" else "complete" if cause == "finished" else cause or "complete"
@@ -78,17 +79,6 @@ def trial_words(view: View, event: Event) -> str:
         why = event.data.get("message") or event.data.get("cause") or "no cause recorded"
         return f"t{number} failed: {why}"
     return ""
-
-
-def _by_id(view: View) -> dict[int, Trial]:
-    """The trials of the selected cell by id; made once for each set of them, because many events ask."""
-    trials = view.trials
-    if not _index or _index[0][0] is not trials:
-        _index[:] = [(trials, {trial.id: trial for trial in trials})]
-    return _index[0][1]
-
-
-_index: list[tuple[tuple[Trial, ...], dict[int, Trial]]] = []  # the last one, by the identity of its trials
 
 
 def _event(view: View, event: Event, width: int) -> Line:
@@ -154,7 +144,7 @@ def trials(view: View, width: int, height: int, title: bool = True) -> list[Line
     if not rows:
         return [*lines, *_no_trials(view)]
     job = view.job
-    cursor = next((n for n, trial in enumerate(rows) if trial.id == view.trial_id), 0)
+    cursor = place_of(rows, view.trial_id) or 0
     first, last = selection.window(len(rows), height - 1, cursor)
     for n in range(first, last):
         selected = n == cursor and title
@@ -202,7 +192,7 @@ def importance_of(view: View) -> tuple[Importance, ...]:
     return _latest[0][1]
 
 
-_latest: list[tuple[tuple[Trial, ...], tuple[Importance, ...]]] = []  # the last one, by the identity of its trials
+_latest: list[tuple[Sequence[Trial], tuple[Importance, ...]]] = []  # the last one, by the identity of its trials
 
 
 def _trial_row(view: View, job: Job | None, trial: Trial, names: Sequence[str], selected: bool, width: int) -> Line:

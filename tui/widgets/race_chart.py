@@ -6,8 +6,11 @@ from jobs.glance import words
 from state.values import Job, Trial
 from tui.paint import Line, line
 from tui.race import Points, Race, race, train_val_gap
-from tui.view import View
+from tui.shelf import by_number
+from tui.view import SPARE, View
 from tui.widgets.curve import Band, Plot, Series, paint, value_range
+
+JUDGED = 200  # trials whose pace says when a first epoch will come
 
 
 def title(view: View) -> str:
@@ -83,7 +86,7 @@ def _pace(view: View, trial: Trial) -> str:
     """`, 3% slower than usual here`: against the median speed of the cell's other trials of the same shape."""
     now = view.epochs(trial.id)[-1].samples_per_s
     curves = view.details.curves  # of at most some hundred trials
-    alike = [t for t in view.trials if t.id in curves and t.id != trial.id and t.architecture == trial.architecture]
+    alike = [t for t in view.raced if t.id != trial.id and t.architecture == trial.architecture]
     speeds = sorted(curves[t.id][-1].samples_per_s for t in alike if curves[t.id])
     if len(speeds) < 3 or speeds[len(speeds) // 2] <= 0:
         return ""
@@ -113,7 +116,7 @@ def best_trial(view: View) -> Trial | None:
     job = view.job
     if job is None or job.best_trial is None:
         return None
-    return next((t for t in view.trials if t.number == job.best_trial), None)
+    return by_number(view.trials, job.best_trial)
 
 
 def race_of(view: View, trial: Trial) -> Race:
@@ -126,7 +129,7 @@ def race_of(view: View, trial: Trial) -> Race:
         if live.job_id == view.job_id:
             curves[live.id] = view.epochs(live.id)
     curves[trial.id] = view.epochs(trial.id)
-    known = [t for t in view.trials if t.id in curves]
+    known = [t for t in view.trials[-len(curves) - SPARE :] if t.id in curves]
     found = race(trial, best_trial(view), known, curves)
     _latest[:] = [(key, found)]
     return found
@@ -142,7 +145,7 @@ def no_curve(view: View, job: Job, trial: Trial | None) -> str:
         return f"{words.cell_name(job)}: {words.count(ended, 'trial')} without epochs, fitted at once · 2 lists them"
     if trial is None:
         return f"{words.cell_name(job)} has no trial yet" + (" · t runs it next" if job.status == "queued" else "")
-    known = [t for t in view.trials if t.epochs and t.train_seconds > 0]
+    known = [t for t in view.trials[-JUDGED:] if t.epochs and t.train_seconds > 0]
     if trial.ended_at is None and known:
         seconds = sum(t.train_seconds / t.epochs for t in known) / len(known)
         expected = words.clock(trial.started_at + seconds)

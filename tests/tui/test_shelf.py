@@ -1,0 +1,109 @@
+"""Packed trials come back as they were, weigh little, and are found by id and number."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import replace
+
+import pytest
+
+from state import queries, transitions
+from state.db import open_database
+from state.values import Claim, Job, Trial
+from tests.tui import study
+from tui import reading, selection, snapshot
+from tui.reading import Reader, Wish
+from tui.shelf import Picked, Shelf, by_id, by_number, ids_of, place_of
+from tui.view import TRIALS
+
+
+@pytest.fixture
+def trials(db_path) -> tuple[Trial, ...]:
+    db = open_database(db_path, readonly=True)
+    found = tuple(queries.shown_trials(db, 6))
+    db.close()
+    return found
+
+
+def shown(trial: Trial) -> Trial:
+    """What a shelf keeps of it."""
+    return replace(trial, pid_started=None)
+
+
+def test_a_trial_comes_back_as_it_was(trials):
+    assert list(Shelf(trials)) == [shown(trial) for trial in trials]
+
+
+def test_places_are_those_of_a_tuple(trials):
+    shelf = Shelf(trials)
+    assert shelf[-1] == shown(trials[-1])
+    assert shelf[1:3] == tuple(map(shown, trials[1:3]))
+    with pytest.raises(IndexError):
+        shelf[len(trials)]
+
+
+def test_a_trial_is_found_by_id_and_by_number(trials):
+    shelf = Shelf(trials)
+    for found in (shelf, trials):
+        assert by_id(found, trials[3].id).number == 3
+        assert by_number(found, 3).id == trials[3].id
+        assert place_of(found, trials[3].id) == 3
+        assert (by_id(found, 10**9), by_id(found, None), by_number(found, 99)) == (None, None, None)
+
+
+def test_a_changed_shelf_leaves_the_old_one_as_it_was(trials):
+    shelf = Shelf(trials[:-1])
+    worse = replace(trials[2], value=0.1, status="failed")
+    other = shelf.with_changes({2: worse}, [trials[-1]])
+    assert (other[2], other[-1]) == (shown(worse), shown(trials[-1]))
+    assert (len(shelf), shelf[2]) == (len(trials) - 1, shown(trials[2]))
+
+
+def test_picked_trials_are_the_live_ones_where_they_are_known(trials):
+    live = replace(trials[1], epochs=99)
+    picked = Picked(Shelf(trials), [2, 1], {live.id: live})
+    assert [trial.epochs for trial in picked] == [trials[2].epochs, 99]
+    assert list(ids_of(picked)) == [trials[2].id, live.id]
+
+
+def test_a_packed_trial_weighs_less_than_three_hundred_bytes(trials):
+    many = [replace(trials[0], id=n, number=n, value=n / 7, started_at=n * 1.5) for n in range(2000)]
+    tracemalloc.start()
+    shelf = Shelf(many)
+    weight = tracemalloc.get_traced_memory()[0] / len(shelf)
+    tracemalloc.stop()
+    assert weight < 300
+
+
+@pytest.mark.parametrize(
+    ("sort", "wanted"), [("", ""), ("value", ""), ("epochs", ""), ("", "state:pruned"), ("", "!t3")]
+)
+def test_a_table_of_many_shows_what_a_table_of_few_shows(db_path, monkeypatch, sort, wanted):
+    few = rows(db_path, sort, wanted)
+    monkeypatch.setattr(reading, "MANY_TRIALS", 3)
+    assert rows(db_path, sort, wanted) == few
+
+
+def rows(db_path, sort: str, wanted: str) -> list[Trial]:
+    view = snapshot.look(db_path, "trials", (120, 40), now=study.NOW, user=study.USER, job_id=6)
+    return [shown(trial) for trial in selection.trials_of(replace(view, sort=sort, filter=wanted))]
+
+
+def test_a_trial_that_ends_joins_the_many(db_path, monkeypatch):
+    monkeypatch.setattr(reading, "MANY_TRIALS", 3)
+    reader = Reader(db_path)
+    wish = Wish(job_id=6, screen=TRIALS)
+    before = reader.read(wish).details.trials
+    db = open_database(db_path)
+    job: Job = queries.job(db, 6)
+    claim = Claim(job, job.token, job.attempt, job.worker_id)
+    live = queries.live_trial(db, 6)
+    transitions.finish_trial(db, claim, live.id, "complete", "finished", value=0.7, best_epoch=4, val_auc=0.7)
+    study.start_trial(db, study.Clock(study.NOW), claim, live.number + 1)
+    db.close()
+    monkeypatch.setattr(reading, "_read_cell", None)
+    after = reader.read(wish).details.trials
+    reader.close()
+    assert isinstance(after, Shelf)
+    assert [t.number for t in after] == [*(t.number for t in before), live.number + 1]
+    assert (after[-2].value, before[-1].value) == (0.7, None)
