@@ -24,6 +24,7 @@ PARTS = {
     "trainer": "Training speed: ours against a plain trainer, and share of the machine's matrix product",
     "peers": "Training speed against other PatchTST implementations (`pip install '.[peers]'`)",
     "overhead": "What the queue costs: between trials, at start, in writes",
+    "runner": "A kill -9 and the bookkeeping, here and under Optuna's own runner",
     "checkpoint": "What checkpoints cost",
     "memory": "Predicted and measured peak memory",
     "state": "The database: transitions and reads with few and many rows",
