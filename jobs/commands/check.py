@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fts.search.spec import CellSpec, TrialSpec, seed_for
@@ -37,14 +37,37 @@ def check_cells(places: Places, cells: Iterable[CellSpec]) -> Iterator[Checked]:
     """One answer per cell, as it comes. One process serves all cells of a kind: importing torch costs seconds."""
     with tempfile.TemporaryDirectory(prefix="fts-dry-run-") as folder, contextlib.ExitStack() as stack:
         tried: dict[tuple[str, ...], _TrialProcess] = {}
+        noted: set[str | None] = {None}
         for cell in cells:
             module = module_of(cell.kind, cell.cv)
             if module != BASELINE_MODULE and cell.budget not in TRIED:
-                yield check_on_paper(cell)
-                continue
-            if module not in tried:
-                tried[module] = stack.enter_context(contextlib.closing(_TrialProcess(places, Path(folder), module)))
-            yield tried[module].check(cell)
+                checked = check_on_paper(cell)
+            else:
+                if module not in tried:
+                    tried[module] = stack.enter_context(contextlib.closing(_TrialProcess(places, Path(folder), module)))
+                checked = tried[module].check(cell)
+            note = None if checked.problem or cell.kind != "cell" else long_warm_up(places, cell)
+            if note not in noted:  # once for a matrix
+                noted.add(note)
+                checked = replace(checked, found=f"{checked.found}; {note}")
+            yield checked
+
+
+def long_warm_up(places: Places, cell: CellSpec) -> str | None:
+    """What to know when a warm-up of the search outlasts the whole training: its trials never reach their peak rate."""
+    from jobs.plan import count_windows  # here, not above: pandas
+
+    choices = cell.space.get("warmup_steps", {}).get("choices", [])
+    steps = -(-count_windows(str(places.data), cell).train // cell.effective_batch)
+    whole = cell.epochs * steps
+    total = min(whole, cell.max_steps or whole)
+    if not (long := [choice for choice in choices if choice >= total]):
+        return None
+    return (
+        f"note: {cell.epochs} epochs of {steps} steps are {whole} steps"
+        + (f", --max-steps leaves {total}" if total < whole else "")
+        + f"; with a warm-up of {' or '.join(map(str, long))} the learning rate never reaches its peak"
+    )
 
 
 class _TrialProcess:

@@ -87,6 +87,17 @@ def test_a_cell_is_tried_with_one_step_and_a_broken_one_keeps_all_out(places: Pl
     assert not list(places.outputs.glob("trials/*"))
 
 
+def test_a_warm_up_that_outlasts_the_training_is_said_once(places: Places):
+    cells = make_cells(places, ["2B"], [1, 3], 3, 25, "threshold_1pct", "a25")
+    first, second = check_cells(places, cells)
+    assert "25 epochs of 13 steps are 325 steps; with a warm-up of 500 the learning rate never" in first.found
+    assert "warm-up" not in second.found
+    (short,) = check_cells(places, [replace(cells[0], max_steps=300)])
+    assert "325 steps, --max-steps leaves 300; with a warm-up of 300 or 500" in short.found
+    (long,) = check_cells(places, [replace(cells[0], epochs=100)])
+    assert "warm-up" not in long.found
+
+
 def test_the_largest_budget_is_counted_on_the_meta_device(places: Places):
     (spec,) = make_cells(places, ["2B"], [1], 3, 2, "threshold_1pct", "a25")
     checked = check_on_paper(spec)
