@@ -12,7 +12,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -25,12 +26,22 @@ def keep_awake(environ: Mapping[str, str] = os.environ) -> Iterator[str | None]:
     The helper ends with us even after kill -9: caffeinate watches our pid, and systemd-inhibit holds its lock for a
     `cat` that reads from us. Never raises for the helper's sake.
     """
-    helper = start_helper(environ)
+    helper, leaving = start_helper(environ), threading.Event()
+    if helper is not None:
+        threading.Thread(target=see_it_leave, args=(helper, leaving), name="awake", daemon=True).start()
     try:
-        yield None if helper is None else Path(argv_of(helper)[0]).name
+        yield None if helper is None else name_of(helper)
     finally:
+        leaving.set()
         if helper is not None:
             end_helper(helper)
+
+
+def see_it_leave(helper: subprocess.Popen[bytes], leaving: threading.Event) -> None:
+    """Collects a helper that ends early, as systemd-inhibit does in a container, and says so."""
+    code = helper.wait()
+    if not leaving.is_set():
+        log.info("the machine may fall asleep: %s ended with code %d", name_of(helper), code)
 
 
 def start_helper(environ: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
@@ -53,9 +64,9 @@ def start_helper(environ: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
         return None
 
 
-def argv_of(helper: subprocess.Popen[bytes]) -> Sequence[str]:
+def name_of(helper: subprocess.Popen[bytes]) -> str:
     assert isinstance(helper.args, list)
-    return helper.args
+    return Path(helper.args[0]).name
 
 
 def helper_command(platform: str, pid: int) -> list[str] | None:

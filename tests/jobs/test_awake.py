@@ -42,9 +42,17 @@ def test_an_inhibitor_runs_while_the_worker_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("script", ["exit 1", "exec sh -c 'kill -9 $$'"])
-def test_an_inhibitor_that_fails_is_no_failure_of_ours(tmp_path: Path, script: str) -> None:
+def test_an_inhibitor_that_fails_is_told_collected_and_no_failure_of_ours(
+    tmp_path: Path, script: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "jobs.awake")
+    before = set(psutil.Process().children())
     with keep_awake(inhibitor(tmp_path, script)):
-        time.sleep(0.05)
+        deadline = time.monotonic() + 20
+        while "may fall asleep" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert set(psutil.Process().children()) <= before, "it is left as a zombie"
+    assert "the machine may fall asleep: " in caplog.text and "ended with code" in caplog.text
 
 
 def test_a_machine_without_an_inhibitor_trains_all_the_same(tmp_path: Path) -> None:
