@@ -2,9 +2,11 @@
 
 python -m benchmarks.pruning DB [CELL ...] [--orders 200] [--all]       CELL: 2M/h1, or a job's number
 
-The trials of a random, unpruned search are exchangeable: any order is as likely as the one that ran. So each order is
-a search with another seed, and every pruner is asked, epoch by epoch, what it would have done (`should_prune` itself,
-no imitation). A trial that is not ended early runs as long as it ran: early stopping is in the record.
+The trials of a random, unpruned search are exchangeable: any order is as likely as the one that ran, and jobs that
+differ in their seed alone are one pool. So each order is a search with another seed, and every pruner is asked, epoch
+by epoch, what it would have done (`should_prune` itself, no imitation). A trial that is not ended early runs as long as
+it ran: early stopping is in the record. A winner is `alike` when its loss on the validation days cannot be told from
+that of the unpruned search's best: the 95 % interval of the paired difference (block bootstrap) holds zero.
 """
 
 from __future__ import annotations
@@ -13,14 +15,20 @@ import argparse
 import random
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from statistics import mean, median
+from typing import TYPE_CHECKING
 
 from benchmarks import Row
 from fts.search.prune import HALVING, Halving, should_prune
 from fts.search.suggest import PastTrial
+
+if TYPE_CHECKING:
+    from jobs.settings import Places
+    from state.db import Database
+    from state.values import Job
 
 FEWEST = 10  # trials of a pool
 ORDERS = 200
@@ -33,6 +41,7 @@ class Pool:
 
     name: str
     curves: tuple[tuple[float, ...], ...]
+    alike: frozenset[int] | None = None  # the trials that cannot be told from the best; None: no predictions
 
     @property
     def best(self) -> float:
@@ -49,6 +58,7 @@ class Replay:
 
     epochs: int
     value: float  # best of the trials that were not ended early
+    winner: int  # its place in the pool
 
 
 @dataclass(frozen=True)
@@ -60,19 +70,21 @@ class Judged:
     share: float  # mean epochs spent, of the unpruned search's
     share_p95: float
     reached: float  # of the orders that found the very best value
+    alike: float | None  # of the orders whose winner cannot be told from it
     regret_median: float
     regret_p95: float
     regret_max: float
     orders: int
 
     def line(self) -> str:
+        alike = "—" if self.alike is None else f"{self.alike:.1%}"
         return (
-            f"| {self.pool} | {self.rule} | {self.share:.1%} | {self.share_p95:.1%} | {self.reached:.1%} | "
+            f"| {self.pool} | {self.rule} | {self.share:.1%} | {self.share_p95:.1%} | {self.reached:.1%} | {alike} | "
             f"{self.regret_median:.4f} | {self.regret_p95:.4f} | {self.regret_max:.4f} |"
         )
 
 
-HEAD = "| pool | rule | epochs | p95 | same best | regret median | p95 | max |\n|---|---|---|---|---|---|---|---|"
+HEAD = "| pool | rule | epochs | p95 | same best | alike | regret median | p95 | max |\n" + "|---" * 9 + "|"
 
 
 def rows(quick: bool = True) -> list[Row]:
@@ -100,6 +112,7 @@ def judge(pool: Pool, pruner: str, rule: Halving = HALVING, orders: int = ORDERS
         share=mean(shares),
         share_p95=quantile(shares, 0.95),
         reached=mean(regret <= SAME for regret in regrets),
+        alike=None if pool.alike is None else mean(run.winner in pool.alike for run in runs),
         regret_median=median(regrets),
         regret_p95=quantile(regrets, 0.95),
         regret_max=regrets[-1],
@@ -110,16 +123,16 @@ def judge(pool: Pool, pruner: str, rule: Halving = HALVING, orders: int = ORDERS
 def replay(pool: Pool, order: Sequence[int], pruner: str, rule: Halving = HALVING) -> Replay:
     """One search: trial n is the pool's trial order[n]."""
     history: list[PastTrial] = []
-    value, spent = float("inf"), 0
+    value, winner, spent = float("inf"), order[0], 0
     for number, k in enumerate(order):
         curve = dict(enumerate(pool.curves[k], start=1))
         ended = next((e for e in curve if should_prune(pruner, history, number, upto(curve, e), False, rule)), None)
         seen = curve if ended is None else upto(curve, ended)
         spent += len(seen)
-        if ended is None:
-            value = min(value, min(curve.values()))
+        if ended is None and min(curve.values()) < value:
+            value, winner = min(curve.values()), k
         history.append(PastTrial(number, {}, "complete" if ended is None else "pruned", None, seen))
-    return Replay(spent, value)
+    return Replay(spent, value, winner)
 
 
 def upto(curve: dict[int, float], epoch: int) -> dict[int, float]:
@@ -154,33 +167,64 @@ def named(rule: Halving) -> str:
 def pools(path: Path, cells: Sequence[str]) -> list[Pool]:
     """The unpruned random searches of a database. Raises SystemExit with what was found instead."""
     from fts.search.spec import CellSpec  # here, not above: synthetic curves need no database
-    from jobs.trial_run import past_trials
+    from jobs.settings import Places
     from state import queries
     from state.db import open_database
 
-    found = []
+    searches: dict[str, list[Job]] = {}
     db = open_database(path, readonly=True)
     try:
         for job in queries.jobs(db):
             if job.kind != "cell" or (cells and not {f"{job.budget}/h{job.horizon}", str(job.id)} & set(cells)):
                 continue
             spec = CellSpec.from_json(job.spec)
-            if (spec.pruner, spec.sampler) != ("none", "random"):
+            if (spec.pruner, spec.sampler) == ("none", "random"):
+                searches.setdefault(replace(spec, seed=0, trials=1).identity, []).append(job)
+            else:
                 told = f"job {job.id} {job.experiment}: sampler {spec.sampler}, pruner {spec.pruner}"
                 print(f"left out: {told}; only random, unpruned trials can be put in another order", file=sys.stderr)
-                continue
-            sign = -1.0 if spec.objective == "val_auc" else 1.0
-            ended = [past for past in past_trials(db, spec, job.id) if past.status == "complete" and past.epochs]
-            curves = [tuple(sign * past.epochs[e] for e in sorted(past.epochs)) for past in ended]
-            if len(curves) >= FEWEST:
-                found.append(Pool(f"{job.budget}/h{job.horizon} (job {job.id})", tuple(curves)))
-            else:
-                print(f"left out: job {job.id} {job.experiment}: {len(curves)} complete trials", file=sys.stderr)
+        found = [pool_of(db, Places(path, path.parent.parent / "data"), jobs) for jobs in searches.values()]
     finally:
         db.close()
-    if not found:
+    large = [pool for pool in found if len(pool.curves) >= FEWEST]
+    for pool in found:
+        if pool not in large:
+            print(f"left out: {pool.name}: {len(pool.curves)} complete trials", file=sys.stderr)
+    if not large:
         raise SystemExit(f"{path} has no cell with {FEWEST} complete trials of `--sampler random --pruner none`")
-    return found
+    return large
+
+
+def pool_of(db: Database, places: Places, jobs: Sequence[Job]) -> Pool:
+    """The complete trials of searches that differ in nothing but their seed."""
+    from fts.search.spec import CellSpec
+    from jobs.margins import predictions_path
+    from jobs.trial_run import curve_of
+    from state import queries
+
+    spec = CellSpec.from_json(jobs[0].spec)
+    sign = -1.0 if spec.objective == "val_auc" else 1.0
+    curves, files = [], []
+    for job in jobs:
+        for trial, epochs in queries.history(db, job.id):
+            if trial.status == "complete" and (curve := curve_of(epochs, spec.objective)):
+                curves.append(tuple(sign * curve[e] for e in sorted(curve)))
+                files.append(predictions_path(places, job, trial))
+    name = f"{spec.budget}/h{spec.horizon} (job {', '.join(str(job.id) for job in jobs)})"
+    return Pool(name, tuple(curves), alike_of(curves, files, spec.horizon))
+
+
+def alike_of(curves: Sequence[Sequence[float]], files: Sequence[Path], horizon: int) -> frozenset[int] | None:
+    """The trials whose log loss cannot be told from the best one's on the same days; None where predictions lack."""
+    from fts.analysis.study import read_predictions
+    from fts.scores.intervals import compare
+
+    if not curves or not all(file.exists() for file in files):
+        return None
+    frames = [read_predictions(file) for file in files]
+    best = frames[min(range(len(curves)), key=lambda k: min(curves[k]))]
+    paired = [compare(best.y, frame.p, best.p, horizon, "log_loss") for frame in frames]
+    return frozenset(k for k, difference in enumerate(paired) if difference.interval.low <= 0.0)
 
 
 def synthetic(seed: int, trials: int = 50, epochs: int = 25, patience: int = 6) -> Pool:
@@ -208,7 +252,11 @@ def main() -> None:
     print(HEAD)
     known = pools(given.db, given.cells)
     for pool in known:
-        print(f"{pool.name}: {len(pool.curves)} trials, {pool.epochs} epochs, best {pool.best:.4f}", file=sys.stderr)
+        print(
+            f"{pool.name}: {len(pool.curves)} trials, {pool.epochs} epochs, best {pool.best:.4f}"
+            + ("" if pool.alike is None else f", {len(pool.alike)} alike"),
+            file=sys.stderr,
+        )
         for name in ("none", "median", "halving"):
             told = f"halving ({named(HALVING)})" if name == "halving" else name
             print(judge(pool, name, orders=given.orders, name=told).line(), flush=True)
