@@ -146,7 +146,7 @@ class TrialRun:
             watch.saw(fact)
             kind = fact.get("fact")
             if kind == "started":
-                return self._record_started(spec, fact, child)
+                return self._record_started(spec, fact, child, watch.memory_marks())
             if kind == "epoch":
                 self._record_epoch(fact)
                 if (value := fact[self.cell.objective]) is not None:
@@ -193,11 +193,13 @@ class TrialRun:
         facts = {"host": host, "pid": child.pid, "pid_started": child.started}
         transitions.record_progress(self.db, self.claim, self.trial.id, facts)
 
-    def _record_started(self, spec: TrialSpec, fact: dict[str, Any], child: ChildProcess) -> Wish | None:
+    def _record_started(
+        self, spec: TrialSpec, fact: dict[str, Any], child: ChildProcess, marks: dict[str, int]
+    ) -> Wish | None:
         facts = {name: fact[name] for name in STARTED_FACTS if name in fact}
         facts |= {"log_path": spec.log_path, "pid": child.pid, "pid_started": child.started}
         try:
-            transitions.record_started(self.db, self.claim, self.trial.id, facts)
+            transitions.record_started(self.db, self.claim, self.trial.id, facts, marks)
         except LabelClash as clash:
             return Wish("data error", str(clash), kill=True)
         return None

@@ -24,6 +24,13 @@ class Watch:
     def __init__(self, db: Any, claim: Claim, trial: Trial, child: ChildProcess, watchdog: Watchdog) -> None:
         self.db, self.claim, self.trial, self.child, self.watchdog = db, claim, trial, child, watchdog
 
+    def memory_marks(self) -> dict[str, int]:
+        """What the trial is kept within, for those who look on: bytes at which it is halved, and killed."""
+        limits = self.watchdog.limits
+        if limits.soft is None or limits.hard is None:
+            return {}
+        return {"memory_soft": limits.soft, "memory_hard": limits.hard}
+
     def saw(self, fact: dict[str, Any]) -> None:
         if fact.get("fact") == "step":
             self.watchdog.progress(fact.get("step_s"))

@@ -319,6 +319,7 @@ class Monitor(App[None]):
             problem=self.problem or None,
             events=journal or None,
             mode=mode,
+            kept=self.reading.details.kept if self.reading else None,
         )
 
     def _missing(self) -> str:

@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from jobs.glance import words
+from jobs.glance.kept import Kept, is_low, kept
 from jobs.glance.last_lines import LastLines, last_lines, log_file, of_trial
 from jobs.glance.sanitize import clean, clean_value
 from jobs.glance.verbs import FAILED, RELEASED
+from jobs.glance.verdict import Limits
 from state import queries
 from state.db import Database, open_database
 from state.errors import NoDatabase, NoSuchRow
-from state.values import Epoch, Event, Job, Sample, Snapshot, Trial
+from state.values import Epoch, Event, Job, Opening, Sample, Snapshot, Trial, Verb
 from tui.shelf import Shelf, by_id, by_number
-from tui.view import CURVES, EVENTS, HARDWARE, LOGS, TRIALS, Details
+from tui.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, TRIALS, Details
 
 MANY_TRIALS = 400  # beyond them the race is read only where it is shown large
 MANY_CURVES = 100  # and only against so many of the latest
@@ -31,6 +33,7 @@ JOURNAL = 3000  # events kept
 LOG_BYTES = 512 * 1024  # the end of a log that is read at first
 LOG_LINES = 5000
 ENDS = (*FAILED, *RELEASED)  # events that keep the end of a log
+KEPT_EVERY_S = 60.0
 DAY_POINTS = 480  # samples of 24 h that are drawn: one per three minutes
 
 
@@ -140,6 +143,8 @@ class _Memory:
         self.events: tuple[Event, ...] = ()
         self.samples: tuple[Sample, ...] = ()
         self.samples_at = 0.0
+        self.kept: Kept | None = None
+        self.kept_at = 0.0
         self.log_path: Path | None = None
         self.log_state: tuple[int, int, int] = (0, 0, 0)  # inode, size, offset read
         self.log: tuple[str, ...] = ()
@@ -185,8 +190,41 @@ def _details(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory, path
         log_path=log_path,
         log_problem=problem,
         last=_last(db, snapshot, wish, memory, path),
+        openings=_openings(db, wish),
+        limits=_limits(db, snapshot, wish),
+        kept=_kept(snapshot, wish, memory, path),
         trial_lines=_trial_lines(wish, memory, path),
     )
+
+
+def _openings(db: Database, wish: Wish) -> tuple[Opening, ...]:
+    """Whose test set is not sealed any more (by then)."""
+    if wish.screen not in (QUEUE, RESULTS):
+        return ()
+    return tuple(clean_value(found) for found in queries.openings(db) if wish.at is None or found.at <= wish.at)
+
+
+def _limits(db: Database, snapshot: Snapshot, wish: Wish) -> dict[int, tuple[int, int]]:
+    """(soft, hard) bytes of each running trial, where its worker has written them down."""
+    if wish.screen not in (QUEUE, HARDWARE):
+        return {}
+    found = {}
+    for trial in snapshot.trials:
+        if trial.status == "running":
+            events = queries.events(db, trial_id=trial.id, verbs=[Verb.TRIAL_FACTS], limit=1)
+            soft, hard = (events[0].data.get(name) if events else None for name in ("memory_soft", "memory_hard"))
+            if isinstance(soft, int) and isinstance(hard, int):
+                found[trial.id] = (soft, hard)
+    return found
+
+
+def _kept(snapshot: Snapshot, wish: Wish, memory: _Memory, path: Path) -> Kept | None:
+    """What could be freed, counted at most once a minute: many files on a full disk."""
+    if wish.at is not None or not is_low(snapshot, Limits().disk_reserve):
+        return None
+    if memory.kept is None or abs(snapshot.taken_at - memory.kept_at) > KEPT_EVERY_S:
+        memory.kept, memory.kept_at = kept(path.absolute().parent, snapshot.trials), snapshot.taken_at
+    return memory.kept
 
 
 def _last(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory, path: Path) -> LastLines | None:

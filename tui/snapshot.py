@@ -78,6 +78,7 @@ def look(
         since=reading.snapshot.last_key_at,
         title=clean(title or db_path.absolute().parent.parent.name),
         events=reading.details.events or None,
+        kept=reading.details.kept,
         mode=f"REPLAY {glances.words.when(at, time.time())}" if at is not None else "",
     )
     view = desk.view(glance, reading.details)

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jobs.glance.glance import Glance
+from jobs.glance.kept import Kept
 from jobs.glance.last_lines import LastLines, trouble
-from state.values import Epoch, Event, Job, Sample, Snapshot, Trial, TrialStatus
+from state.values import Epoch, Event, Job, Opening, Sample, Snapshot, Trial, TrialStatus
 from tui.shelf import by_id
 
 SCREENS = ("Queue", "Trials", "Curves", "Hardware", "Logs", "Results", "Events")
@@ -30,6 +31,9 @@ class Details:
     log_path: str = ""
     log_problem: str = ""
     last: LastLines | None = None  # of the job in trouble: its worker died, or it failed and is selected
+    openings: tuple[Opening, ...] = ()  # of test sets, the earliest first
+    limits: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # of live trials, by id: bytes (soft, hard)
+    kept: Kept | None = None  # what checkpoints weigh, while a disk is full
     trial_lines: tuple[str, ...] = ()  # the end of the selected trial's log, on Trials, if it did not end well
 
 

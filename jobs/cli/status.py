@@ -14,9 +14,10 @@ from jobs.cli.output import emit, emit_json, terminal_columns
 from jobs.cli.since import since_of
 from jobs.glance import glance as glances
 from jobs.glance import words
+from jobs.glance.kept import is_low, kept
 from jobs.glance.last_lines import LastLines
 from jobs.glance.sanitize import clean_snapshot
-from jobs.glance.verdict import EXIT_CODES
+from jobs.glance.verdict import EXIT_CODES, Limits
 from jobs.person import this_person
 from state import queries
 from state.db import Database, open_database
@@ -80,6 +81,7 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
         events=journal,
         read_age_s=max(0.0, time.time() - now) if when is None else 0.0,
         mode="" if when is None else f"REPLAY {words.when(when, time.time())}",
+        kept=kept(here().outputs, snapshot.trials) if is_low(snapshot, Limits().disk_reserve) else None,
     )
     return glance, last
 

@@ -13,6 +13,7 @@ from typing import Any
 from jobs.glance import words
 from jobs.glance.away import NOW, Away, Night, away, night
 from jobs.glance.eta import Forecast, forecast, slip
+from jobs.glance.kept import Kept
 from jobs.glance.verbs import GUARDED
 from jobs.glance.verdict import Verdict, Word, is_live, judge
 from state.values import Event, Snapshot
@@ -59,11 +60,15 @@ def look(
     problem: str | None = None,
     events: Sequence[Event] | None = None,
     mode: str = "",
+    kept: Kept | None = None,
 ) -> Glance:
-    """The glance at `now`; `since` (default: the user's last key press) begins the absence, `events` covers it."""
+    """The glance at `now`; `since` (default: the user's last key press) begins the absence, `events` covers it.
+
+    `kept` is what the checkpoints weigh, where the disk is full (jobs.glance.kept).
+    """
     began = snapshot.last_key_at if since is None else since
     journal = tuple(snapshot.events if events is None else events)
-    verdict = judge(snapshot, now, read_age_s=read_age_s, problem=problem)
+    verdict = judge(snapshot, now, read_age_s=read_age_s, problem=problem, kept=kept)
     absence = away(snapshot, now, began, journal)
     return Glance(
         snapshot, now, title, verdict, forecast(snapshot, now), absence, journal, read_age_s, mode or _mode(snapshot)

@@ -13,6 +13,7 @@ from enum import StrEnum
 from jobs.glance import words
 from jobs.glance.eta import slip
 from jobs.glance.gaps import gaps
+from jobs.glance.kept import Kept, is_low
 from jobs.glance.verbs import FAILED, GUARDED, RETRIED, WORKER_LOST, guard_since
 from state.values import Cause, Job, JobStatus, Snapshot, Verb, Worker
 
@@ -70,15 +71,21 @@ class Verdict:
 
 
 def judge(
-    snapshot: Snapshot, now: float, *, read_age_s: float = 0.0, problem: str | None = None, limits: Limits | None = None
+    snapshot: Snapshot,
+    now: float,
+    *,
+    read_age_s: float = 0.0,
+    problem: str | None = None,
+    kept: Kept | None = None,
+    limits: Limits | None = None,
 ) -> Verdict:
     """The verdict at `now` (seconds since the epoch) on data last read `read_age_s` ago.
 
     `problem` is why the latest read failed, if it did; a problem of the schema blinds at once, others after
-    `limits.blind_after_s`.
+    `limits.blind_after_s`. `kept` is what checkpoints weigh, where the disk is full.
     """
     limits = limits or Limits()
-    found = [*_blind(read_age_s, problem, limits), *_act(snapshot, now, limits), *_look(snapshot, now, limits)]
+    found = [*_blind(read_age_s, problem, limits), *_act(snapshot, now, limits, kept), *_look(snapshot, now, limits)]
     if not any(c.word in (Word.BLIND, Word.ACT) for c in found):
         found.extend(_idle(snapshot))
     if not found:
@@ -121,9 +128,9 @@ def _blind(read_age_s: float, problem: str | None, limits: Limits) -> Iterator[C
         yield Concern(Word.BLIND, f"no good read for {words.spell(read_age_s)}", "no good read", "ctrl+r")
 
 
-def _act(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
+def _act(snapshot: Snapshot, now: float, limits: Limits, kept: Kept | None) -> Iterator[Concern]:
     yield from _silent_workers(snapshot, now, limits)
-    yield from _disk(snapshot, limits)
+    yield from _disk(snapshot, limits, kept)
     yield from _guard(snapshot, now, limits)
     lost = [e for e in snapshot.events if e.verb in WORKER_LOST and now - e.at < words.HOUR]
     if len(lost) >= limits.crash_loop:
@@ -151,11 +158,17 @@ def _silent_workers(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[
         yield Concern(Word.ACT, f"worker lost; {_waiting(snapshot)}. Start one: fts worker", "worker lost", "W")
 
 
-def _disk(snapshot: Snapshot, limits: Limits) -> Iterator[Concern]:
-    free = [s.disk_free for s in snapshot.samples if s.disk_free is not None]
-    if free and min(free) < limits.disk_reserve:
-        reason = f"{words.size(min(free))} free < {words.size(limits.disk_reserve)}; fts gc frees checkpoints"
-        yield Concern(Word.ACT, reason, f"disk: {words.size(min(free))} free", "4")
+def _disk(snapshot: Snapshot, limits: Limits, kept: Kept | None) -> Iterator[Concern]:
+    """`212 MB free < 2 GB. Checkpoints 118 GB: fts gc frees 74 GB`; in brief what to do first."""
+    if not is_low(snapshot, limits.disk_reserve):
+        return
+    free = words.size(min(s.disk_free for s in snapshot.samples if s.disk_free is not None))
+    cure = "fts gc frees checkpoints"
+    if kept is not None:
+        cure = f"fts gc frees {words.size(kept.freed)}" if kept.freed else "fts gc frees nothing, make room elsewhere"
+    held = f"Checkpoints {words.size(kept.all)}: " if kept is not None else ""
+    reason = f"disk: {free} free < {words.size(limits.disk_reserve)}. {held}{cure} (4 hardware)"
+    yield Concern(Word.ACT, reason, f"disk: {free} free. {held}{cure}", "4")
 
 
 def _guard(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:

@@ -97,8 +97,12 @@ def resume_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> Non
         emit(db, Verb.TRIAL_RESUMED, claim_name(claim), words, job_id=claim.job_id, trial_id=trial_id, data=data)
 
 
-def record_started(db: Database, claim: Claim, trial_id: int, facts: Mapping[str, Any]) -> None:
+def record_started(
+    db: Database, claim: Claim, trial_id: int, facts: Mapping[str, Any], told: Mapping[str, Any] | None = None
+) -> None:
     """What the trial process found when it started: counted parameters, data and label fingerprints, machine.
+
+    `told` goes into the event only: what holds for this attempt and not for the trial, such as its memory limits.
 
     Raises LabelClash, writing nothing, if a cell with another task or horizon trains on the same data with the same
     labels: that is how 600 trials of h3 and h5 once all learned h1 (DOMAIN lesson 2).
@@ -113,7 +117,7 @@ def record_started(db: Database, claim: Claim, trial_id: int, facts: Mapping[str
             for name in ("n_params", "n_val", "n_pos", "device")
             if changes.get(name) is not None
         )
-        shown = {name: value for name, value in changes.items() if name != "recipe"}
+        shown = {name: value for name, value in changes.items() if name != "recipe"} | dict(told or {})
         emit(db, Verb.TRIAL_FACTS, claim_name(claim), words, job_id=claim.job_id, trial_id=trial_id, data=shown)
 
 

@@ -118,7 +118,7 @@ def _trials(view: View) -> list[str]:
     now = f"{words.size(seen or None)} now, " if len(running) == 1 else ""
     told = [
         f"{meter.trial_name(view, trial)}: {now}predicted {words.size(trial.predicted_bytes)}, "
-        f"batch {trial.micro_batch}x{trial.accumulation}"
+        f"{meter.trial_marks(view, trial)}batch {trial.micro_batch}x{trial.accumulation}"
         for trial in running
     ]
     return [*told, f"the latest sample of a trial: {words.size(seen)}"] if len(running) > 1 and seen else told

@@ -7,7 +7,7 @@ from functools import partial
 
 from jobs.glance import words
 from tui.paint import Line, Placed, fill, line, rule, wrapped
-from tui.screens.results import matrix, scaling
+from tui.screens.results import matrix, scaling, seal_lines
 from tui.view import View
 from tui.widgets import lists, meter, queue_grid, race_chart
 
@@ -120,7 +120,7 @@ def _wide(view: View, width: int, height: int) -> list[Placed]:
         Placed("queue", 0, 0, left, grid, partial(queue_grid.paint, view)),
         Placed("", left, 0, 1, bottom - 1, _wall),
         Placed("results", left + 1, 0, side, 1, _title(view, "results", "results so far · best (n trials)", "6")),
-        Placed("", left + 1, 1, side, grid - 1, lambda w, h: [*matrix(view, w), (), *scaling(view, w, h - 7)][:h]),
+        Placed("", left + 1, 1, side, grid - 1, partial(_results, view)),
         Placed("curve", 0, top, left, 1, _title(view, "curve", race_chart.title(view), "+/- zoom  y log  s overlay")),
         Placed("", 0, top + 1, left, middle - 3, partial(race_chart.chart, view)),
         Placed("", 0, top + middle - 2, left, 1, lambda w, h: [line((race_chart.verdict_line(view, w), "dim"))]),
@@ -157,6 +157,14 @@ def _last_lines(view: View, x: int, y: int, width: int, height: int) -> list[Pla
         Placed("log", x, y, width, 1, _title(view, "log", f"last words of {last.title}", "5 full")),
         Placed("", x, y + 1, width, height - 1, said),
     ]
+
+
+def _results(view: View, width: int, height: int) -> list[Line]:
+    """The matrix and how values grow with size; an opened test set is told of before that."""
+    shown = matrix(view, width)
+    if view.details.openings:
+        shown += seal_lines(view, width)
+    return [*shown, (), *scaling(view, width, height - len(shown) - 1)][:height]
 
 
 def _trials(view: View, width: int, height: int) -> list[Line]:

@@ -10,23 +10,25 @@ from functools import partial
 
 from jobs.glance import words
 from jobs.glance.importance import ENOUGH
-from state.values import Job, JobStatus, Trial
+from state.values import Job, JobStatus, Margin, Opening, Trial
 from tui.paint import Line, Placed, Span, labelled, line, rule, with_role
 from tui.shelf import by_number
 from tui.view import View
 from tui.widgets import lists, queue_grid, race_chart
 
 SIZES = ("tiny", "2M", "20M", "200M", "2B")
-COLUMN = 16
-SEALED = "validation only: the test set stays sealed until `fts final` opens it for a cell"
-SEALED_BRIEF = "validation only: the test set stays sealed"
+COLUMN, INTERVAL = 16, 24  # columns of a cell; where its difference to the baseline stands below with its interval
+SEALED = "validation only: the test set is sealed until `fts final` opens it for a cell"
+SEALED_BRIEF = "validation only: the test set is sealed"
+OPENED = 3  # openings named; more are counted
 SHADES = "░▒▓█"
 
 
 def panes(view: View, width: int, height: int) -> list[Placed]:
     """The matrix above, the scaling curve and the selected cell below (beside it where there is room)."""
-    rows = len(sizes_of(view)) + 2
-    top = min(rows + 2, height)
+    table = [*matrix(view, width), *([legend(view, width)] if view.snapshot.margins else [])]
+    shown = [*table, (), *seal_lines(view, width)]
+    top = min(len(shown) + 1, height)
     title = f"results so far · best {_objective(view)} on validation · n trials"
     found = [
         Placed("results", 0, 0, width, 1, lambda w, h: [rule(title, "w writes them" if w >= 70 else "", w, True)]),
@@ -36,7 +38,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
             1,
             width,
             top - 1,
-            lambda w, h: [*matrix(view, w), (), line((SEALED if w >= len(SEALED) else SEALED_BRIEF, "dim"))],
+            lambda w, h: shown,
         ),
     ]
     rest = height - top
@@ -53,20 +55,73 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
 
 
 def matrix(view: View, width: int) -> list[Line]:
-    """One row per size, one column per horizon: best value, shade, trials, state."""
+    """One row per size, one column per horizon: best value, shade, trials, state; below it the baseline's distance."""
     cells = {(job.budget, job.horizon): job for job in view.snapshot.jobs if job.kind == "cell"}
     horizons = sorted({horizon for _, horizon in cells}) or [1, 3, 5]
     best = queue_grid.best_ids(view)
+    roomy = width >= 6 + INTERVAL * len(horizons)
+    column = INTERVAL if roomy and view.snapshot.margins else COLUMN
     head: list[Span] = [(words.fit("", 6), "")]
-    head += [(words.fit(f"  h{horizon}", COLUMN), "dim") for horizon in horizons]
+    head += [(words.fit(f"  h{horizon}", column), "dim") for horizon in horizons]
     lines: list[Line] = [tuple(head)]
     values = [job.best_value for job in cells.values() if job.best_value is not None]
     for size in sizes_of(view):
         spans: list[Span] = [(words.fit(size, 6), "")]
+        below: list[Span] = [(words.fit("", 6), "")]
         for horizon in horizons:
-            spans += _matrix_cell(view, cells.get((size, horizon)), values, best)
+            job = cells.get((size, horizon))
+            spans += _matrix_cell(view, job, values, best, column)
+            below.append(_difference(view.snapshot.margin(job.id) if job else None, column))
         lines.append(tuple(spans))
+        if any(text.strip() for text, _ in below):
+            lines.append(tuple(below))
     return lines
+
+
+def _difference(margin: Margin | None, column: int) -> Span:
+    """`+.012 [-.004, +.028]` of AUC; where that does not fit the ? of the queue for an interval that holds 0."""
+    if margin is None:
+        return words.fit("", column), ""
+    open_ = margin.auc_low <= 0 <= margin.auc_high
+    text = f"  {race_chart.signed(margin.auc)}"
+    between = f" [{race_chart.signed(margin.auc_low)}, {race_chart.signed(margin.auc_high)}]"
+    text += between if column >= INTERVAL else "?" if open_ else ""
+    return words.fit(text, column), "dim" if open_ else "done" if margin.auc > 0 else "failed"
+
+
+def legend(view: View, width: int) -> Line:
+    """What stands below each value."""
+    rivals = {margin.rival for margin in view.snapshot.margins}
+    rival = f" ({next(iter(rivals))})" if len(rivals) == 1 else ""
+    full = f"below: its best trial's AUC minus the best baseline's{rival}, 95 % interval, paired by day"
+    brief = "below: AUC minus the best baseline's, 95 % interval" if width >= 78 else "below: AUC minus the baseline's"
+    return line((full if words.width(full) <= width else brief, "dim"))
+
+
+def seal_lines(view: View, width: int) -> list[Line]:
+    """That the test set is sealed, or for which cell it was opened, when, by whom, for which trial, what it said."""
+    opened = view.details.openings
+    if not opened:
+        return [line((SEALED if width >= len(SEALED) else SEALED_BRIEF, "dim"))]
+    names = {job.experiment: words.cell_name(job) for job in view.snapshot.jobs}
+    told = [
+        f"test set of {names.get(o.experiment, o.experiment)} opened {words.when(o.at, view.now)} by {o.who} "
+        f"for t{o.trial}{_tested(o)}"
+        for o in opened[-OPENED:]
+    ]
+    more = f" and {len(opened) - OPENED} more" if len(opened) > OPENED else ""
+    told[-1] += f"{more}; sealed for every other cell"
+    return [line((words.cut(text, width), "look")) for text in told]
+
+
+def _tested(opened: Opening) -> str:
+    """`: test AUC .671`, once its one evaluation is done."""
+    scores = opened.scores or {}
+    known = [scores[name] for name in ("auc", "auc_low", "auc_high") if isinstance(scores.get(name), int | float)]
+    if not known:
+        return ", not evaluated yet"
+    between = f" [{', '.join(words.short_score(value, 3) for value in known[1:])}]" if len(known) == 3 else ""
+    return f": test AUC {words.short_score(known[0], 3)}{between}"
 
 
 def sizes_of(view: View) -> list[str]:
@@ -76,9 +131,9 @@ def sizes_of(view: View) -> list[str]:
     return ordered or list(SIZES[1:])
 
 
-def _matrix_cell(view: View, job: Job | None, values: Sequence[float], best: set[int]) -> Line:
+def _matrix_cell(view: View, job: Job | None, values: Sequence[float], best: set[int], column: int) -> Line:
     if job is None:
-        return ((words.fit("  —", COLUMN), "dim"),)
+        return ((words.fit("  —", column), "dim"),)
     role = "best" if job.id in best else ""
     sign = words.glyph_of(job.status)
     if job.status is JobStatus.DONE:
@@ -90,7 +145,7 @@ def _matrix_cell(view: View, job: Job | None, values: Sequence[float], best: set
         (words.fit(f"  {text}", 8), role),
         (shade, "running"),
         (f" {count}", "dim"),
-        (words.fit(sign, COLUMN - 13), "best" if sign == "★" else str(job.status)),
+        (words.fit(sign, column - 13), "best" if sign == "★" else str(job.status)),
     )
     return with_role(cell, "cursor") if job.id == view.job_id and view.screen == 5 else cell
 
@@ -143,7 +198,8 @@ def _rest_on(view: View) -> list[Line]:
         lines.append(line((said, "dim")))
     for job in view.snapshot.jobs:
         if job.kind == "baseline" and job.best_value is not None:
-            lines.append(line((f"baseline h{job.horizon}: {words.short_score(job.best_value)}", "dim")))
+            text = f"best baseline h{job.horizon}: {_objective(view)} {words.short_score(job.best_value)}"
+            lines.append(line((text, "dim")))
     return lines
 
 

@@ -170,6 +170,12 @@ def trial_name(view: View, trial: Trial) -> str:
     return f"{words.cell_name(job)} t{trial.number}" if job is not None else f"t{trial.number}"
 
 
+def trial_marks(view: View, trial: Trial) -> str:
+    """`soft 2.4 ┊ hard 2.8 GB, `: what the trial itself is kept within; empty where no worker has said it."""
+    found = view.details.limits.get(trial.id)
+    return "" if found is None else f"soft {gigabytes(found[0])} ┊ hard {gigabytes(found[1])} GB, "
+
+
 def _memory(now: Sample | None, past: Sequence[Sample]) -> Meter:
     if now is None or now.total is None or now.available is None:
         return Meter("mem", None, "memory: not available here", (), ())

@@ -1,0 +1,53 @@
+"""Adds up what checkpoints weigh and how much of it `fts gc` would free: looked up only while a disk is full."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from state.values import Snapshot, Trial, TrialStatus
+
+JOB, TRIAL = re.compile(r"(\d+)_"), re.compile(r"trial_(\d+)$")  # fts.search.spec.trial_folder names them so
+LIVE = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Bytes of checkpoints below the study's folder."""
+
+    all: int
+    freed: int  # of them, by `fts gc`: those of trials that have ended
+
+
+def is_low(snapshot: Snapshot, reserve: int) -> bool:
+    """Whether a live worker has seen less free than `reserve` bytes."""
+    return any(sample.disk_free is not None and sample.disk_free < reserve for sample in snapshot.samples)
+
+
+def kept(study: Path, trials: Iterable[Trial]) -> Kept:
+    """Of the study in a folder; `trials` are those of a snapshot, which knows every live one."""
+    live = {(trial.job_id, trial.number) for trial in trials if trial.status in LIVE}
+    found = [(name in live, size) for name, size in _checkpoints(study / "trials")]
+    return Kept(sum(size for _, size in found), sum(size for is_live, size in found if not is_live))
+
+
+def _checkpoints(root: Path) -> Iterator[tuple[tuple[int, int], int]]:
+    """((job, trial number), bytes) of each trial's checkpoints; what cannot be read weighs nothing."""
+    for folder in root.glob("*/trial_*/checkpoint"):
+        job, trial = JOB.match(folder.parent.parent.name), TRIAL.match(folder.parent.name)
+        if job is not None and trial is not None:
+            yield (int(job[1]), int(trial[1])), _bytes(folder)
+
+
+def _bytes(folder: Path) -> int:
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += (Path(path) / name).lstat().st_size
+            except OSError:  # removed meanwhile: that is what the reader hopes for
+                continue
+    return total

@@ -1,0 +1,106 @@
+"""What a value is worth and what a disk holds: baselines, the sealed test set, checkpoints, a trial's limits."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.glance import glance as glances
+from state import queries, transitions
+from state.db import open_database
+from state.values import Claim, Margin, Opening
+from tests.tui.values import HOUR, NOW, make_job, make_snapshot
+from tui import layout
+from tui.reading import Reader, Wish
+from tui.view import QUEUE, RESULTS, Details, View
+
+
+def margin(job_id: int, auc: float, low: float, high: float) -> Margin:
+    return Margin(
+        job_id=job_id, trial=3, rival="logistic regression", rival_job=9, rival_trial=0, n=640, auc=auc, auc_low=low,
+        auc_high=high, loss=0.01, loss_low=-0.01, loss_high=0.03, at=NOW,
+    )  # fmt: skip
+
+
+def frame(size, screen=RESULTS, openings=()):
+    jobs = [make_job(n, "2M", h, best_value=0.6 + n / 100, best_trial=3) for n, h in ((1, 1), (2, 3), (3, 5))]
+    margins = (margin(1, 0.012, -0.004, 0.028), margin(2, -0.071, -0.119, -0.033))
+    glance = glances.look(make_snapshot(jobs=tuple(jobs), margins=margins), NOW)
+    view = View(glance, Details(openings=tuple(openings)), screen=screen, job_id=1)
+    return layout.text(layout.frame(view, *size))
+
+
+OPENING = Opening("phase6a_2M_h1_threshold_1pct", 1, 3, "ada@lab", NOW - HOUR, None)
+
+
+@pytest.mark.parametrize(("size", "screen"), [((80, 24), RESULTS), ((120, 40), RESULTS), ((200, 60), QUEUE)])
+def test_a_cell_shows_its_distance_to_the_best_baseline_with_its_interval(size, screen):
+    text = frame(size, screen)
+    assert "+.012 [-.004, +.028]" in text
+    assert "-.071 [-.119, -.033]" in text
+
+
+def test_in_the_pocket_a_distance_that_may_be_chance_has_a_question_mark():
+    text = frame((60, 15))
+    assert "+.012?" in text
+    assert "-.071?" not in text
+
+
+def test_the_matrix_says_what_the_second_line_is():
+    assert "best baseline's (logistic regression), 95 % interval" in frame((120, 40))
+
+
+def test_a_sealed_test_set_is_called_sealed():
+    assert "the test set is sealed" in frame((80, 24))
+
+
+def test_an_opened_test_set_names_who_when_and_for_which_trial():
+    text = frame((120, 40), openings=[OPENING])
+    assert "test set of 2M/h1 opened 07:14 by ada@lab for t3, not evaluated yet; sealed for every other cell" in text
+
+
+def test_what_the_one_evaluation_said_stands_beside_it():
+    tested = Opening(**{**vars(OPENING), "scores": {"auc": 0.6712, "auc_low": 0.62, "auc_high": 0.72}})
+    assert "test AUC .671 [.620, .720]" in frame((120, 40), openings=[tested])
+    assert "test set of 2M/h1 opened" in frame((200, 60), QUEUE, [tested])
+
+
+def test_an_opening_is_read_from_the_database_and_not_before_it_happened(db_path):
+    db = open_database(db_path)
+    job = queries.job(db, 1)
+    transitions.unseal(db, job.id, job.best_trial, who="ada@lab")
+    at = db.now()
+    db.close()
+    reader = Reader(db_path)
+    assert [o.who for o in reader.read(Wish(screen=RESULTS)).details.openings] == ["ada@lab"]
+    assert reader.read(Wish(screen=RESULTS, at=at - 60)).details.openings == ()
+    reader.close()
+
+
+def test_a_full_disk_says_what_checkpoints_weigh_and_what_gc_would_free(db_path):
+    trials = db_path.parent / "trials"
+    for number, size in ((5, 3_000_000), (6, 1_000_000)):
+        folder = trials / f"00006_phase6a_20M_h5_threshold_1pct/trial_{number:04d}/checkpoint/checkpoint-000001"
+        folder.mkdir(parents=True)
+        (folder / "weights").write_bytes(b"x" * size)
+    db = open_database(db_path)
+    transitions.add_sample(db, queries.workers(db)[0].id, available=1, total=2, disk_free=212 * 10**6)
+    db.close()
+    reader = Reader(db_path)
+    reading = reader.read(Wish())
+    reader.close()
+    kept = reading.details.kept
+    assert (kept.all, kept.freed) == (4_000_000, 3_000_000), "the running trial's checkpoint stays"
+    verdict = glances.look(reading.snapshot, NOW, kept=kept).verdict
+    assert "disk: 212 MB free < 2.0 GB. Checkpoints 4.0 MB: fts gc frees 3.0 MB" in verdict.reason
+
+
+def test_the_limits_a_trial_is_kept_within_are_read_from_its_latest_start(db_path):
+    db = open_database(db_path)
+    job, live = queries.job(db, 6), queries.live_trial(db, 6)
+    claim = Claim(job, job.token, job.attempt, job.worker_id)
+    marks = {"memory_soft": 2 * 10**9, "memory_hard": 3 * 10**9}
+    transitions.record_started(db, claim, live.id, {"device": "cpu"}, marks)
+    db.close()
+    reader = Reader(db_path)
+    assert reader.read(Wish(screen=QUEUE)).details.limits == {live.id: (2 * 10**9, 3 * 10**9)}
+    reader.close()
