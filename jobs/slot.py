@@ -25,8 +25,9 @@ from state.values import Claim, Trial
 
 log = logging.getLogger("fts.worker")
 
-RECYCLE_AT = 1.5  # times the memory the process held after its first trial: something grew that should not
+RECYCLE_AT = 1.5  # times the least the process held between two trials: something grew that should not
 NOT_RESIDENT = 3 << 29  # bytes: a trial's data segment is 1.1 GB larger than what is resident (stacks, arenas)
+TIDY_S = 2.0  # that a process may take to give back a trial's memory before it counts as grown
 QUIT_GRACE_S = 10.0
 COOL_LOOK_S = 1.0
 
@@ -43,11 +44,11 @@ class Slot:
         self._child: ChildProcess | None = None
         self._module: tuple[str, ...] = TRIAL_MODULE
         self._watchdog: Watchdog | None = None
-        self._first_rss: int | None = None
+        self._least_rss: int | None = None
 
     def child(self, module: tuple[str, ...] = TRIAL_MODULE) -> ChildProcess:
-        """The living trial process of that kind; started when there is none."""
-        if self._child is not None and self._child.poll() is None and module == self._module:
+        """The living trial process of that kind; started when there is none, or when it has grown."""
+        if self._child is not None and self._child.poll() is None and module == self._module and not self._has_grown():
             return self._child
         self.close()
         # no address-space limit: torch reserves far more than it uses; limit_data counts what can be written to
@@ -60,7 +61,7 @@ class Slot:
         pace = PaceLimits(**self.settings.stall)  # type: ignore[arg-type]  # its integer fields are not offered
         self._watchdog = Watchdog(self._child, self.limits(), self.sensors, self.guard, pace=pace)
         self._watchdog.memory.start()
-        self._first_rss = None
+        self._least_rss = None
         return self._child
 
     def watch(self, db: Any, claim: Claim, trial: Trial, allowed: int | None) -> Watch:
@@ -114,16 +115,25 @@ class Slot:
                 time.sleep(min(COOL_LOOK_S, self.settings.poll_s))
 
     def after(self, end: End) -> None:
-        """Keep the process for the next trial only if it ended this one in good order and has not grown."""
+        """Keep the process for the next trial only if it ended this one in good order."""
         if end.how not in ("result", "pruned"):
             self.close()
-            return
+
+    def _has_grown(self) -> bool:
+        """Whether the idle process holds much more than it once did between two trials.
+
+        Asked when the next trial is about to begin, because it gives back the last one's memory after its result.
+        """
         rss = self.rss()
-        if self._first_rss is None:
-            self._first_rss = rss
-        elif rss > RECYCLE_AT * self._first_rss:
-            log.info("the trial process grew from %.0f to %.0f MB and is replaced", self._first_rss / 1e6, rss / 1e6)
-            self.close()
+        least = self._least_rss = min(rss, self._least_rss or rss)
+        look_until = time.monotonic() + TIDY_S
+        while rss > RECYCLE_AT * least and time.monotonic() < look_until:
+            time.sleep(0.01)
+            rss = self.rss()
+        if rss <= RECYCLE_AT * least:
+            return False
+        log.info("the trial process grew from %.0f to %.0f MB and is replaced", least / 1e6, rss / 1e6)
+        return True
 
     def close(self) -> None:
         """End the trial process, gently if it still answers."""

@@ -61,6 +61,10 @@ class FoldTrainer:
     def history(self) -> tuple[EpochResult, ...]:
         return tuple(self.progress.history)
 
+    @property
+    def ended(self) -> bool:
+        return self.progress.reason is not None
+
     def run(self) -> Iterator[StepDone | EpochDone]:
         """One epoch on every fold, then the mean of their results; until the mean has ended."""
         while self.progress.reason is None:

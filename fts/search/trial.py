@@ -72,18 +72,25 @@ def serve(orders: Orders, fd: int, run: Run | None) -> int:
 def run_trial(
     spec: TrialSpec, orders: Orders, build: Callable[[TrialSpec], BuiltTrial] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The story of one trial as facts: started, then steps, epochs and checkpoints, then how it ended.
+    """One trial as facts, and a process that holds nothing of it afterwards.
 
     `build` makes the trial of the spec (default: one of the search, fts.search.build.build_trial).
     """
     from fts.search.build import build_trial  # here, not above: torch and pandas, about 3 s
     from fts.search.evidence import reset_peak
-    from fts.training.results import EpochDone
 
     log_to(Path(spec.log_path))
-    folder = Path(spec.folder)
     reset_peak()
-    trial = (build or build_trial)(spec)
+    yield from story(spec, orders, build or build_trial)
+    reset_peak()  # 20 ms to give the model's pages back, while the supervisor draws the next trial
+
+
+def story(spec: TrialSpec, orders: Orders, build: Callable[[TrialSpec], BuiltTrial]) -> Iterator[dict[str, Any]]:
+    """The facts of one trial: started, then steps, epochs and checkpoints, then how it ended."""
+    from fts.training.results import EpochDone  # here, not above: torch
+
+    folder = Path(spec.folder)
+    trial = build(spec)
     trainer = trial.trainer
     if spec.resume and trainer.can_load(folder / "checkpoint"):
         go_on(trainer, folder / "checkpoint")
@@ -100,9 +107,9 @@ def run_trial(
             yield {"fact": "probe", **trial.probe()}
         if isinstance(event, EpochDone):
             say(epoch_line(event.result, spec.cell.epochs) + (" best" if event.improved else ""))
-            if event.improved and trial.keeps_best and spec.dry_run_rows is None:
-                trainer.save_best(folder)
             yield {"fact": "epoch", **event.result.to_json()}
+            if event.improved and trial.keeps_best and spec.dry_run_rows is None:
+                trainer.save_best(folder)  # after the fact: the supervisor judges meanwhile
         elif pace.step_due():
             yield {
                 "fact": "step",
@@ -115,6 +122,8 @@ def run_trial(
             say("pruned")
             yield {"fact": "pruned"}
             return
+        if trainer.ended:
+            break  # its result takes less time than a checkpoint
         stopping = orders.stop_asked()
         if spec.dry_run_rows is None and (stopping or pace.checkpoint_due(epoch_ended)):
             yield {"fact": "checkpoint", **pace.timed(lambda: trainer.save(folder / "checkpoint").to_json())}

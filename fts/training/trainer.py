@@ -86,6 +86,11 @@ class Trainer:
         """Every finished epoch, those before a resume too."""
         return tuple(self.progress.history)
 
+    @property
+    def ended(self) -> bool:
+        """Whether run() has nothing left to do."""
+        return self.progress.reason is not None
+
     def run(self) -> Iterator[StepDone | EpochDone]:
         """Yields StepDone after each optimizer step and EpochDone after each epoch, until the run has ended.
 
