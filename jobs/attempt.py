@@ -52,11 +52,13 @@ class Attempt:
         self.child, self.record, self.wish = child, record, wish
         self.poll_s, self.grace_s = poll_s, grace_s
         self._wish: Wish | None = None
+        self._judged = False  # a pruner looks at its epochs, and the trial waits for what it says
         self._pruned = False  # decided; what the trial still tells of its later epochs does not count
         self._stop_by = float("inf")  # monotonic
 
     def run(self, spec: dict[str, Any], number: int) -> End:
         """Blocks until the trial has ended, or was stopped, or the process died."""
+        self._judged = spec["cell"].get("pruner", "none") != "none"
         try:
             self.child.send({"do": "run", "spec": spec})
         except ChildError as error:
@@ -84,6 +86,8 @@ class Attempt:
             self._send({"do": "prune", "number": number})
         elif isinstance(wish, Wish):
             self._obey(wish)
+        elif kind == "epoch" and self._judged:
+            self._send({"do": "go on", "number": number, "epoch": fact["epoch"]})
         return None
 
     def _last_words(self, number: int) -> End:

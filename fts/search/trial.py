@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 STEP_EVERY_S = 0.5  # between two step facts: a heartbeat, not a record
 PROBED_STEPS = 2  # the first one creates the optimizer's state, the second one has it from its beginning
+VERDICT_S = 0.25  # that a trial waits for the pruner after an epoch; the answer usually takes 5 ms
 CHECKPOINT_SHARE = 0.02  # of training time that checkpoints may take
 
 Run = Callable[[TrialSpec, "Orders"], Iterator[dict[str, Any]]]
@@ -98,6 +99,7 @@ def story(spec: TrialSpec, orders: Orders, build: Callable[[TrialSpec], BuiltTri
     yield {"fact": "started", **trial.facts(), "resumed_step": trainer.step}
     for result in trainer.history:  # the supervisor may have died before it wrote them
         yield {"fact": "epoch", **result.to_json()}
+        await_verdict(spec, orders, result.epoch)
     say(f"{spec.cell.experiment} t{spec.number} {trial.summary()}")
 
     pace = Pace(spec.checkpoint_every_s)
@@ -110,6 +112,8 @@ def story(spec: TrialSpec, orders: Orders, build: Callable[[TrialSpec], BuiltTri
             yield {"fact": "epoch", **event.result.to_json()}
             if event.improved and trial.keeps_best and spec.dry_run_rows is None:
                 trainer.save_best(folder)  # after the fact: the supervisor judges meanwhile
+            if not trainer.ended:
+                await_verdict(spec, orders, event.result.epoch)
         elif pace.step_due():
             yield {
                 "fact": "step",
@@ -133,6 +137,16 @@ def story(spec: TrialSpec, orders: Orders, build: Callable[[TrialSpec], BuiltTri
             return
     yield {"fact": "result", **trial.result(None if spec.dry_run_rows else folder)}
     say("ended")
+
+
+def await_verdict(spec: TrialSpec, orders: Orders, epoch: int) -> None:
+    """Lets the pruner speak before the next step, which may take a second.
+
+    The verdict follows from recorded epochs alone, and what a pruned trial tells later does not count: so the record
+    is the same when nobody answers in time.
+    """
+    if spec.cell.pruner != "none" and spec.dry_run_rows is None:
+        orders.await_verdict(spec.number, epoch, VERDICT_S)
 
 
 def go_on(trainer: Any, folder: Path) -> None:
@@ -161,6 +175,7 @@ class Orders:
         self._stop = threading.Event()
         self._pruned: set[int] = set()
         self._runs: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._verdicts: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()  # None: look at the others
         self.training = False  # there is, or soon will be, something worth a checkpoint
         threading.Thread(target=self._read, args=(fd,), name="orders", daemon=True).start()
 
@@ -174,9 +189,21 @@ class Orders:
     def prune_asked(self, number: int) -> bool:
         return number in self._pruned
 
+    def await_verdict(self, number: int, epoch: int, timeout_s: float) -> None:
+        """Returns when the supervisor has judged this epoch, asked for anything else, or said nothing for so long."""
+        until = time.monotonic() + timeout_s
+        while not self.stop_asked() and not self.prune_asked(number):
+            try:
+                judged = self._verdicts.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                return
+            if judged == (number, epoch):
+                return
+
     def ask_stop(self) -> None:
         self._stop.set()
         self._runs.put(None)
+        self._verdicts.put(None)
 
     def _read(self, fd: int) -> None:
         with os.fdopen(fd, "rb", closefd=False) as stdin:
@@ -195,6 +222,9 @@ class Orders:
             self._runs.put(command.get("spec") or {})
         elif command.get("do") == "prune":
             self._pruned.add(int(command["number"]))
+            self._verdicts.put(None)
+        elif command.get("do") == "go on":
+            self._verdicts.put((int(command["number"]), int(command["epoch"])))
         elif command.get("do") == "quit":
             self._runs.put(None)
         elif command.get("do") == "stop":

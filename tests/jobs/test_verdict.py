@@ -1,0 +1,129 @@
+"""A trial that is about to be pruned does not begin another step, and one that hears nothing goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fts.search import trial
+from fts.search.build import build_trial
+from fts.search.spec import TrialSpec
+from fts.search.trial import Orders
+from jobs.attempt import Attempt, End
+from jobs.settings import Places
+from tests.jobs.science import cells_of, make_data
+from tests.jobs.test_process import spawn
+
+PATIENCE_S = 60.0  # never asserted, only so that a hanging test ends
+TELLS_AN_EPOCH_AND_WHAT_IT_HEARS = """
+spec = json.loads(sys.stdin.readline())
+say(fact='epoch', number=4, epoch=1)
+heard = json.loads(sys.stdin.readline()) if spec['spec']['cell']['pruner'] != 'none' else None
+say(fact='result', number=4, heard=heard)
+"""
+
+
+class Told:
+    """Orders whose other end the test holds."""
+
+    def __init__(self) -> None:
+        read_end, self.fd = os.pipe()
+        self.orders = Orders(read_end)
+        self.orders.training = True  # end of file is no reason to end this process
+
+    def say(self, **command: Any) -> None:
+        os.write(self.fd, json.dumps(command).encode() + b"\n")
+
+
+@pytest.fixture
+def told() -> Iterator[Told]:
+    told = Told()
+    yield told
+    os.close(told.fd)
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> TrialSpec:
+    folder = tmp_path_factory.mktemp("verdict")
+    places = Places(folder / "outputs" / "fts.db", make_data(folder / "data").root)
+    (cell,) = cells_of(places, trials=1, epochs=3, pruner="halving")
+    architecture = cell.space["architecture"]["choices"][0]
+    params = {"architecture": architecture, "learning_rate": 1e-3, "weight_decay": 1e-3, "warmup_steps": 10}
+    return TrialSpec(
+        cell=cell, number=4, params=params | {"dropout": 0.1}, seed=1, threads=1, device="cpu",
+        data_root=str(places.data), folder=str(folder / "trial"), log_path=str(folder / "log"),
+        checkpoint_every_s=86_400.0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "last", [{"do": "go on", "number": 4, "epoch": 2}, {"do": "prune", "number": 4}, {"do": "stop"}]
+)
+def test_a_wait_ends_with_the_verdict_on_its_epoch_or_another_order(told: Told, last: dict[str, Any]) -> None:
+    waits = threading.Thread(target=told.orders.await_verdict, args=(4, 2, PATIENCE_S))
+    waits.start()
+    told.say(do="go on", number=4, epoch=1)  # a late one
+    waits.join(0.1)
+    assert waits.is_alive()
+    told.say(**last)
+    waits.join(PATIENCE_S / 2)
+    assert not waits.is_alive()
+
+
+def test_a_wait_ends_when_nobody_answers(told: Told) -> None:
+    told.orders.await_verdict(4, 2, 0.01)
+    assert not told.orders.stop_asked()
+
+
+def test_a_pruned_trial_ends_before_its_next_step(told: Told, spec: TrialSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "VERDICT_S", PATIENCE_S)
+    monkeypatch.setattr(trial, "STEP_EVERY_S", 0.0)  # every step is told
+    kinds = []
+    for fact in trial.story(spec, told.orders, build_trial):
+        kinds.append(fact["fact"])
+        if fact["fact"] == "epoch":
+            told.say(do="prune", number=4)
+    assert kinds[-2:] == ["epoch", "pruned"]
+
+
+def test_an_unanswered_trial_ends_as_one_that_is_spared(
+    told: Told, spec: TrialSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def results(answer: bool) -> list[dict[str, Any]]:
+        found = []
+        for fact in trial.story(spec, told.orders, build_trial):
+            if fact["fact"] == "epoch" and answer:
+                told.say(do="go on", number=4, epoch=fact["epoch"])
+            if fact["fact"] in ("epoch", "result"):
+                timed = ("seconds", "samples_per_s", "peak_bytes")
+                found.append({name: value for name, value in fact.items() if name not in timed})
+        return found
+
+    monkeypatch.setattr(trial, "VERDICT_S", PATIENCE_S)
+    spared = results(answer=True)
+    monkeypatch.setattr(trial, "VERDICT_S", 0.001)
+    assert results(answer=False) == spared
+    assert [fact["fact"] for fact in spared] == ["epoch", "epoch", "epoch", "result"]
+
+
+@pytest.mark.parametrize(
+    ("pruner", "verdict", "heard", "how"),
+    [
+        ("halving", None, {"do": "go on", "number": 4, "epoch": 1}, "result"),
+        ("halving", "prune", {"do": "prune", "number": 4}, "pruned"),
+        ("none", None, None, "result"),
+    ],
+)
+def test_the_supervisor_answers_each_epoch_of_a_cell_with_a_pruner(
+    tmp_path: Path, pruner: str, verdict: str | None, heard: dict[str, Any] | None, how: str
+) -> None:
+    with spawn(TELLS_AN_EPOCH_AND_WHAT_IT_HEARS, tmp_path) as child:
+        attempt = Attempt(child, lambda _: verdict, lambda: None, poll_s=0.1, grace_s=1.0)
+        end: End = attempt.run({"cell": {"pruner": pruner}}, 4)
+    assert (end.how, end.facts["heard"]) == (how, heard)
