@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.glance.words import spell, trials_ended
+from jobs.glance.words import honest, spell, trials_ended
 from state.values import Job, JobStatus, SeenForecast, Snapshot
 
 # Hours per cell of 50 trials of the earlier scripts (median of what it really took): only their ratios are used.
@@ -46,6 +46,11 @@ class Forecast:
     def half_width_s(self) -> float | None:
         """Half of the interval, for `±9h`."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+    @property
+    def finish_said(self) -> float | None:
+        """The end as it is told, to no more digits than it is worth."""
+        return None if self.finish_at is None else honest(self.finish_at, self.half_width_s or 0.0)
 
     @property
     def record(self) -> str:

@@ -177,10 +177,10 @@ def verdict_spans(glance: Glance, width: int, brief: bool = False) -> list[Span]
 def finish_text(glance: Glance) -> str:
     """`done Sat 14:20 ±9h`, or why there is no such time."""
     eta = glance.forecast
-    if eta.finish_at is None or eta.half_width_s is None:
+    if eta.finish_said is None or eta.half_width_s is None:
         idle = glance.verdict.word is Word.IDLE
         return "" if idle else "done: no history yet"
-    return f"done {_moment(eta.finish_at, glance.now)} ±{words.plus_minus(eta.half_width_s)}"
+    return f"done {_moment(eta.finish_said, glance.now)} ±{words.plus_minus(eta.half_width_s)}"
 
 
 def night_of(glance: Glance, cells: int) -> Night:
@@ -257,14 +257,14 @@ def _finish(glance: Glance, width: int) -> Line:
 
 
 def _finish_spans(glance: Glance, eta: Forecast, brief: bool = False) -> list[Span]:
-    if eta.finish_at is None or eta.low is None or eta.high is None:
+    if eta.finish_said is None or eta.half_width_s is None or eta.low is None or eta.high is None:
         idle = glance.verdict.word is Word.IDLE
         return [("nothing is left to run" if idle else "no estimate: nothing of this budget has run yet", "dim")]
-    low, high = _moment(eta.low, glance.now), _moment(eta.high, glance.now)
+    low, high = (_moment(words.honest(at, eta.half_width_s), glance.now) for at in (eta.low, eta.high))
     record = f"past estimates: {eta.held} of {eta.judged} cells landed inside" if eta.judged else "no past estimate yet"
     if brief and eta.judged:
         record = f"{eta.held} of {eta.judged} past inside"
-    return [(_moment(eta.finish_at, glance.now), "strong"), (f"  (80%: {low} … {high};  {record})", "dim")]
+    return [(_moment(eta.finish_said, glance.now), "strong"), (f"  (80%: {low} … {high};  {record})", "dim")]
 
 
 def _wide_verdict(glance: Glance, width: int) -> Line:

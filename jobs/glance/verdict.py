@@ -212,7 +212,7 @@ def _slipped(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern
     late = found.finish_at - found.then.finish_at
     if late < limits.slipped_at_least_s:
         return
-    before, after = words.when(found.then.finish_at, now), words.when(found.finish_at, now)
+    before, after = (words.when(words.honest(at, late), now) for at in (found.then.finish_at, found.finish_at))
     told, why = words.when(found.then.taken_at, now), f": {found.cause}" if found.cause else ""
     reason = f"finish slipped {before} → {after} (+{found.part:.0%} since seen {told}){why} (a seen)"
     short = f"finish slipped by {words.spell(late)}. It was {before} · a seen"

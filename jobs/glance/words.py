@@ -187,6 +187,14 @@ def plus_minus(seconds: float) -> str:
     return f"{seconds / HOUR:.0f}h" if seconds < 48 * HOUR else f"{seconds / DAY:.0f}d"
 
 
+def honest(at: float, half_width_s: float) -> float:
+    """A forecast time to no more digits than it is worth: whole ten minutes beyond ± 1 h, whole hours beyond a day."""
+    if half_width_s <= HOUR:
+        return at
+    step, east = HOUR if half_width_s > DAY else 10 * MINUTE, time.localtime(at).tm_gmtoff  # of the reader's clock
+    return round((at + east) / step) * step - east
+
+
 def clock(at: float) -> str:
     """08:14, in the reader's time zone."""
     return time.strftime("%H:%M", time.localtime(at))

@@ -1,6 +1,7 @@
 """One way to say each thing: durations, numbers, columns, bars, and their ASCII twins."""
 
 import math
+import time
 
 import pytest
 
@@ -82,3 +83,11 @@ def test_braille_becomes_the_height_of_its_dots():
 
 def test_foreign_letters_become_question_marks_of_the_same_width():
     assert words.to_ascii("é日x") == "???x"
+
+
+@pytest.mark.parametrize(("minute", "half_width_s", "said"), [
+    (44, 59 * 60, "14:44"), (44, 2 * 3600, "14:40"), (46, 2 * 3600, "14:50"), (57, 9 * 3600, "15:00"), (44, 48 * 3600, "15:00"),
+])  # fmt: skip
+def test_a_forecast_has_no_more_digits_than_it_is_worth(minute, half_width_s, said):
+    at = time.mktime((2026, 7, 23, 14, minute, 0, 0, 0, -1))
+    assert words.clock(words.honest(at, half_width_s)) == said

@@ -159,7 +159,7 @@ def _row(view: View, job: Job, place: int, best: bool, bars: bool, extra: bool, 
 
 def _done_by(view: View, job: Job) -> str:
     seconds = view.glance.forecast.seconds_left.get(job.id)
-    by = words.day_clock(view.now + seconds) if seconds is not None else ""
+    by = words.day_clock(words.honest(view.now + seconds, seconds / 2)) if seconds is not None else ""
     if job.ended_at is not None:
         by = words.day_clock(job.ended_at)
     trial = next((t for t in view.snapshot.trials if t.job_id == job.id), None)
