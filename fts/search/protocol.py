@@ -1,8 +1,8 @@
 """The language of a trial process: commands in on stdin, facts out on a pipe, one JSON object a line.
 
 Commands: {"do": "run", "spec": {...}} · {"do": "stop"} (checkpoint at the next optimizer step, then leave) ·
-{"do": "prune", "number"} (end this trial, no checkpoint) · {"do": "go on", "number", "epoch"} (the pruner spares it; the
-answer to each epoch of a cell with a pruner, which the trial may wait for briefly, or ignore) · {"do": "quit"}.
+{"do": "prune", "number"} (end this trial, no checkpoint) · {"do": "go on", "number", "epoch"} (the pruner spares it:
+the answer to an epoch of a cell with a pruner, which a trial may wait for briefly, or ignore) · {"do": "quit"}.
 End of file means the supervisor died: like stop.
 
 Facts: every one has "fact" and, while a trial runs, its "number".
