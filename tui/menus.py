@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tui.desk import Desk
 
 
-class Menus:
+class Menus(ABC):
     """The keys ? and :, and what only the palette knows."""
 
     app: Monitor
@@ -27,8 +28,9 @@ class Menus:
     def desk(self) -> Desk:
         return self.app.desk
 
+    @abstractmethod
     def show(self, screen: int) -> None:
-        raise NotImplementedError  # Hands knows how
+        """Another screen."""
 
     def help(self) -> None:
         title = f"keys · {SCREENS[self.desk.screen]} · {self.app.size.width}x{self.app.size.height}"

@@ -92,3 +92,9 @@ def verbs(path: Path, last: int = 1) -> list[str]:
         return [str(event.verb) for event in queries.events(db, limit=last)]
     finally:
         db.close()
+
+
+async def settled(app, pilot):
+    """Past the moment in which destructive keys are ignored."""
+    app.appeared_at = app.desk.moved_at = 0.0
+    await pilot.pause()

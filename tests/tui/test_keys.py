@@ -1,0 +1,26 @@
+"""The table of keys: each has its method and one meaning, none is a terminal's own."""
+
+from __future__ import annotations
+
+from jobs.commands import ACTIONS
+from tui import keys
+from tui.hands import Hands
+
+
+def test_every_key_has_its_method_and_no_key_two_meanings():
+    for key in keys.KEYS:
+        if key.id != "screen":
+            assert callable(getattr(Hands, key.id))
+    assert not set(keys.BY_KEY) & set(keys.ACTION_KEYS)
+    names = [name for key in keys.KEYS for name in key.keys]
+    assert len(names) == len(set(names))
+
+
+def test_no_key_that_tmux_or_a_terminal_keeps_is_used():
+    forbidden = {"ctrl+b", "ctrl+a", "ctrl+h", "ctrl+j", "ctrl+k", "ctrl+s", "ctrl+i", "ctrl+m", "ctrl+enter"}
+    assert not forbidden & (set(keys.BY_KEY) | set(keys.ACTION_KEYS))
+
+
+def test_every_hint_of_the_bar_is_a_key_or_an_action():
+    known = {key.id for key in keys.KEYS} | {action.id for action in ACTIONS} | {"copy"}
+    assert {name for bar in keys.BARS.values() for name, _, _ in bar} <= known

@@ -1,0 +1,181 @@
+"""Help, palette, copying, writing, About, the enqueue dialog, and what a read-only monitor refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.commands import ACTIONS
+from jobs.commands.preview import CellCost, Preview
+from tests.tui.stories import (
+    dialog_text,
+    monitor,
+    opened,
+    press,
+    rows,
+    settled,
+    shown,
+    until,
+    verbs,
+)
+from tui import export, keys
+from tui.messages import Planned
+from tui.screens.dialogs import Ask, Chooser, Confirm, Notice
+from tui.screens.enqueue import Enqueue
+from tui.widgets import meter
+
+
+async def test_help_lists_every_key_and_every_action(db_path):
+    async with monitor(db_path, (120, 40)) as (app, pilot):
+        await press(pilot, "?")
+        await until(lambda: opened(app, Chooser), pilot)
+        listed = {choice.id for choice in app.screen.choices}
+        assert {key.id for key in keys.KEYS} <= listed
+        assert {f"do {action.id}" for action in ACTIONS} <= listed
+        await press(pilot, *"drain after", "escape")
+
+
+async def test_the_palette_finds_and_does_and_shows_the_command(db_path):
+    async with monitor(db_path, (120, 40)) as (app, pilot):
+        await press(pilot, "j", ":", *"pause")
+        await until(lambda: opened(app, Chooser) and len(app.screen.shown) < 8, pilot)
+        assert "fts pause 7" in dialog_text(app)
+        await press(pilot, "enter")
+        await until(lambda: rows(db_path)["200M/h1"] == "paused", pilot)
+
+
+async def test_stop_now_is_only_in_the_palette_and_wants_its_word(db_path):
+    async with monitor(db_path) as (app, pilot):
+        await settled(app, pilot)
+        app.acting.by_id("stop")
+        await until(lambda: opened(app, Ask), pilot)
+        await press(pilot, *"yes", "enter")
+        assert isinstance(app.screen, Ask)
+        await press(pilot, "escape")
+        app.acting.by_id("stop")
+        await until(lambda: opened(app, Ask), pilot)
+        await press(pilot, *"stop", "enter")
+        await until(lambda: verbs(db_path) == ["worker_asked"], pilot)
+
+
+async def test_copying_keeps_a_file_too(db_path, tmp_path):
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, "y")
+        assert "clip.txt" in app.toast[0]
+        assert "20M/h5" in (tmp_path / "state" / "fts" / "clip.txt").read_text()
+        await press(pilot, "Y")
+        await until(lambda: opened(app, Chooser), pilot)
+        assert any("fts pause" in choice.note for choice in app.screen.choices)
+        assert any(choice.label == "parameters as YAML" for choice in app.screen.choices)
+        await press(pilot, "escape")
+
+
+@pytest.mark.parametrize("kind", ["txt", "svg", "png", "csv", "json"])
+async def test_the_view_is_written_beside_the_database(db_path, kind):
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, "w", *kind, "enter")
+        await until(lambda: "written" in app.toast[0], pilot)
+        (path,) = (db_path.parent / "frames").iterdir()
+        assert path.suffix == f".{kind}"
+        assert path.stat().st_size > 500
+
+
+async def test_readonly_has_no_writing_key(db_path):
+    async with monitor(db_path, (200, 60), readonly=True) as (app, pilot):
+        before = db_path.read_bytes(), rows(db_path)
+        bar = shown(app).rstrip("\n").split("\n")[-1]
+        for word in ("pause", "cancel", "drain", "enqueue", "undo"):
+            assert word not in bar
+        for action in ACTIONS:
+            if action.key:
+                await press(pilot, action.key)
+                assert app.screen is app.screen_stack[0]
+        assert "only reads" in app.toast[0]
+        assert (db_path.read_bytes(), rows(db_path)) == before
+
+
+async def test_a_served_monitor_cannot_be_made_writable(db_path):
+    async with monitor(db_path, readonly=True, locked=True) as (app, _pilot):
+        app.hands._writable()
+        assert app.readonly
+
+
+async def test_a_readonly_monitor_asks_once_before_it_may_write(db_path):
+    async with monitor(db_path, readonly=True) as (app, pilot):
+        for answer, readonly in (("enter", True), ("y", False)):
+            app.hands._writable()
+            await until(lambda: opened(app, Confirm), pilot)
+            await press(pilot, answer)
+            assert app.readonly is readonly
+        app.hands._writable()
+        assert not isinstance(app.screen, Confirm)
+
+
+async def test_a_part_that_fails_shows_its_error_and_the_rest_lives(db_path, monkeypatch):
+    def broken(*_):
+        raise KeyError("no such meter")
+
+    async with monitor(db_path, (120, 40)) as (app, pilot):
+        monkeypatch.setattr(meter, "rows", broken)
+        app.paint()
+        assert "KeyError: 'no such meter'" in shown(app)
+        assert "200M/h1  queued" in shown(app)
+        app.paint()
+        assert "a part of this screen failed" in shown(app)
+        assert export.clip_file().with_name("monitor.log").read_text().count("Traceback") == 1
+        monkeypatch.undo()
+        await press(pilot, "ctrl+r")
+        assert "KeyError" not in shown(app)
+        app.faults.clear()
+
+
+async def test_the_enqueue_dialog_marks_cells_and_counts(tmp_path, db_path):
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, "e")
+        await until(lambda: opened(app, Enqueue), pilot)
+        assert "in line" in dialog_text(app)
+        await press(pilot, "a", "a", "space", "-", "<")
+        order = app.screen
+        assert order.trials == 30
+        assert order.epochs == 30
+        text = dialog_text(app)
+        assert "1 cell, 30 trials" in text
+        assert "fts plan --memory" in text
+        await press(pilot, "escape")
+        await until(lambda: not isinstance(app.screen, Enqueue), pilot)
+
+
+async def test_the_enqueue_dialog_says_what_fts_plan_says(db_path, monkeypatch, tmp_path):
+    monkeypatch.setenv("FTS_DATA", str(tmp_path / "no data"))
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, "e")
+        await until(lambda: opened(app, Enqueue), pilot)
+        await until(lambda: "fts data build" in dialog_text(app), pilot, patience_s=60.0)
+        found = CellCost(trial_s=360.0, low=10**9, high=3 * 10**9, shapes=80, too_large=0, waiting=0)
+        huge = CellCost(trial_s=None, low=9 * 10**9, high=9 * 10**9, shapes=75, too_large=75, waiting=0)
+        cells = {("200M", 1): found, ("2B", 1): huge}
+        app.screen.post_message(Planned(app.screen.epochs, Preview(cells, 2, 8 * 10**9, "cpu", "12 trials")))
+        app.screen.checked = set(cells)
+        await until(lambda: "about 2 h 30 min on 2 slots" in dialog_text(app), pilot)
+        text = dialog_text(app)
+        assert "and 1 cell of unknown length" in text
+        assert "200M 1.0 to 3.0 GB" in text
+        assert "2B: 75 of 75 architectures do not fit here" in text
+        assert "Enter put in line" in text
+        await press(pilot, "escape")
+
+
+async def test_about_tells_its_own_cost(db_path):
+    async with monitor(db_path) as (app, pilot):
+        app.hands.about()
+        await until(lambda: opened(app, Notice), pilot)
+        text = dialog_text(app)
+        assert "% of a core" in text
+        assert "MB of memory" in text
+        await press(pilot, "escape")
+
+
+async def test_a_mouse_click_chooses_a_row(db_path):
+    async with monitor(db_path) as (app, pilot):
+        await pilot.click("#front", offset=(10, 6))
+        assert app.view().job.horizon == 5
+        assert app.view().job.budget == "2M"
