@@ -29,12 +29,13 @@ NAMED_SIZE = {"2M": 2e6, "20M": 2e7, "200M": 2e8, "2B": 2e9}
 
 MANY: dict[str, str] = {  # rule -> what to say of many cases at once
     "baseline": "cells are not shown to differ from the best cheap baseline",
-    "below baseline": "cells are clearly below the best cheap baseline",
-    "beats baseline": "cells clearly beat the best cheap baseline",
+    "below baseline": "cells are clearly below the best cheap baseline by AUC",
+    "beats baseline": "cells clearly beat the best cheap baseline by AUC",
     "beyond luck": "cells rank days better than the best of as many trials without skill would",
     "within luck": "cells are within what the best of as many trials without skill reaches",
     "class prior": "cells are no better than always saying the class prior",
     "one seed": "winners were trained with one seed; `fts replicate CELL --seeds 5` shows what a seed is worth",
+    "other seeds": "winners were trained again with other seeds",
     "collapsed": "cells lost more than a quarter of their trials to constant predictions",
     "validation too small": "cells have too few validation positives to rank trials",
     "sizes": f"horizons have fewer than {FEWEST_SIZES} sizes, so no slope is given",
@@ -56,8 +57,15 @@ class Answer:
     """One of the questions the study was made for."""
 
     question: str
-    answer: str  # yes | no | perhaps not | cannot say ...
+    answer: str  # yes | no | not at 2M | perhaps not | cannot say ...
     sentence: str
+
+    @property
+    def tone(self) -> str:
+        """yes | no | open: how a page may colour it."""
+        if self.answer.startswith("not at"):
+            return "no"
+        return self.answer if self.answer in ("yes", "no") else "open"
 
 
 def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Finding, ...]:
@@ -141,13 +149,23 @@ def _about_cell(cell: CellSummary) -> Iterator[Finding]:
         )
     if "collapsed" in best["badges"]:
         yield Finding("cannot", name, "best collapsed", f"{cell.name}, the best trial, predicts a constant.")
-    if cell.n_seeds < 2:
+    if cell.seed_mean is None:
         yield Finding(
             "caution",
             name,
             "one seed",
             f"{name}: its winner was trained with one seed; how much of the score is the seed is unknown "
             f"(`fts replicate {name} --seeds 5`).",
+        )
+    else:
+        sd = "" if cell.seed_sd is None else f", sd {cell.seed_sd:.4f}"
+        yield Finding(
+            "caution",
+            name,
+            "other seeds",
+            f"{name}: its winner has {best['objective']} {best['value']:.4f}; the same configuration with "
+            f"{cell.n_seeds} other seeds {cell.seed_mean:.4f} on average{sd}. Believe the average: the winner was "
+            "chosen for its value.",
         )
 
 
@@ -322,19 +340,32 @@ def _beats_baseline(group: Group) -> Answer:
     better = [c for c in judged if c.auc_gain and c.auc_gain.clear and c.auc_gain.interval.value > 0]
     worse = [c for c in judged if c.auc_gain and c.auc_gain.clear and c.auc_gain.interval.value < 0]
     lucky = [c for c in better if c.luck is not None and not c.luck.beyond_luck]
-    counts = f"{len(better)} of {len(judged)} cells clearly better, {len(worse)} clearly worse"
+    by_auc = f"By AUC {len(better)} of {_cells(len(judged))} clearly better and {len(worse)} clearly worse"
+    counts = f"{by_auc}, {_by_loss(judged)}"
     if len(better) > len(lucky):
         chance = 0.025 * len(judged)
         return Answer(
-            question, "yes", f"{counts} (by chance alone {chance:.1f} would look better). One seed each counts."
+            question, "yes", f"{counts}. By chance alone {chance:.1f} would look better by AUC; one seed each counts."
         )
     if len(worse) == len(judged):
         left = sum(max(0, (c.trials_wanted or 0) - c.n_complete - c.n_pruned - c.n_failed) for c in group.cells)
-        said = "no" if len(judged) == len(group.cells) and not left else "not so far"
         to_come = f", and {left} trials are still to come" if left else ""
-        told = f"{counts}, each on the same validation days; {len(group.cells)} are planned{to_come}."
-        return Answer(question, said, told)
+        told = f"{counts}, on the same validation days. {_cells(len(group.cells))} planned{to_come}."
+        if len(judged) < len(group.cells) or left:
+            return Answer(question, "not so far", told)
+        if untried := [size for size in NAMED_SIZE if size not in group.budgets]:
+            told += f" {listed(untried)} {'has' if len(untried) == 1 else 'have'} not been tried."
+            return Answer(question, f"not at {listed(list(group.budgets))}", told)
+        return Answer(question, "no", told)
     return Answer(question, "not shown", f"{counts}; the intervals of the others include no difference.")
+
+
+def _by_loss(judged: list[CellSummary]) -> str:
+    """The same question by log loss: a model may rank worse and still promise as honestly."""
+    gains = [cell.loss_gain for cell in judged if cell.loss_gain is not None]
+    clear = [gain.interval.value for gain in gains if gain.clear]
+    better, worse = sum(value < 0 for value in clear), sum(value > 0 for value in clear)
+    return f"by log loss {better} and {worse}"
 
 
 def _scales(group: Group) -> Answer:
@@ -369,6 +400,10 @@ def _one_search(group: Group) -> Answer:
 
 def _are(n: int) -> str:
     return "is 1" if n == 1 else f"are {n}"
+
+
+def _cells(n: int) -> str:
+    return "1 cell is" if n == 1 else f"{n} cells are"
 
 
 def _as_dict(value: object) -> dict[str, object]:

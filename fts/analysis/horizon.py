@@ -247,8 +247,9 @@ def _sureness(differing: list[HorizonEffect], budgets: tuple[str, ...]) -> tuple
     """What a difference allows to say, and why: no only when several budgets agree on it."""
     if len(budgets) < FEWEST_BUDGETS:
         return "perhaps not", (
-            f"Fairly sure at best: with {len(budgets)} budget{'s' if len(budgets) > 1 else ''} a sampler's own luck in "
-            "one search looks the same; more budgets or a second study seed would tell."
+            "No more than a hint: the top trials of one search resemble each other, for a sampler digs where it was "
+            f"lucky, and p does not know that. With {len(budgets)} budget{'s' if len(budgets) > 1 else ''} the two "
+            "cannot be told apart; more budgets or a second study seed would tell."
         )
     confirmed = [e.label for e in differing if e.p_cells is not None and e.p_cells < LEVEL]
     if confirmed:

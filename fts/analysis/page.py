@@ -52,6 +52,7 @@ td.n, th.n { text-align:right; white-space:nowrap; }
 .matrix td { min-width:205px; padding:9px 14px 9px 0; }
 .matrix .big { font-size:18px; font-weight:600; }
 td .sub { color:var(--soft); font-size:12px; display:block; white-space:nowrap; }
+.scored td.name { white-space:nowrap; } .scored tr.new td { border-top:1px solid var(--soft); }
 td .sub.up { color:var(--good); } td .sub.down { color:var(--bad); }
 .matrix .sub { white-space:normal; }
 .wide { overflow-x:auto; }
@@ -69,7 +70,18 @@ footer { margin-top:56px; padding-top:14px; border-top:1px solid var(--line); co
   h2, figure, .answer, .box, tr { break-inside:avoid; } details > * { display:block; } }
 """
 
-TEMPLATE = """<!doctype html>
+TEMPLATE = """{%- macro scored(rows, names) -%}
+<div class="wide"><table class="scored">
+<tr>{% for head in rows[0] %}<th{% if loop.index > names %} class="n"{% endif %}>{{ head }}</th>{% endfor %}</tr>
+{%- for row in rows[1:] %}
+<tr{% if row[0][0] and not loop.first %} class="new"{% endif %}>
+{%- for value, ends, count in row %}<td class="{{ 'n' if loop.index > names else 'name' }}">{{ value }}
+{%- if ends %}<span class="sub">{{ ends }}</span>{% endif %}
+{%- if count %}<span class="sub">{{ count }}</span>{% endif %}</td>{% endfor %}</tr>
+{%- endfor %}
+</table></div>
+{%- endmacro -%}
+<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -83,14 +95,15 @@ TEMPLATE = """<!doctype html>
 <h1>{{ title }}</h1>
 <p class="lead">{{ lead }}</p>
 <nav aria-label="Sections"><a href="#conclusions">conclusions</a><a href="#matrix">matrix</a>
-{%- for group in groups %}{% for figure in group.figures %}<a href="#{{ figure.id }}">{{ figure.title|lower }}</a>
+{%- for group in groups %}{% for figure in group.figures %}<a href="#{{ figure.id }}">
+{{- figure.title.split(':')[0]|lower }}</a>
 {%- endfor %}{% endfor %}<a href="#provenance">provenance</a></nav>
 
 <section id="conclusions">
 <div class="answers">
 {%- for answer in answers %}
-<div class="answer {{ 'yes' if answer.answer == 'yes' else 'no' if answer.answer == 'no' else 'open' }}">
-<p class="q">{{ answer.question }}</p><p class="a">{{ answer.answer|capitalize }}</p>
+<div class="answer {{ answer.tone }}">
+<p class="q">{{ answer.question }}</p><p class="a">{{ answer.answer[:1]|upper }}{{ answer.answer[1:] }}</p>
 <p class="why">{{ answer.sentence|told }}</p>
 </div>
 {%- endfor %}
@@ -126,8 +139,9 @@ TEMPLATE = """<!doctype html>
 <h2>The matrix</h2>
 <p class="note">Validation AUC of each cell's best trial with its 95&nbsp;% interval (stationary block bootstrap), then
 its paired difference to the strongest cheap baseline on the same days. n is validation windows and how many are
-positive; n effective is how many independent windows would give an interval as wide. Each best trial was chosen on the
-days it is scored on, so its score flatters it.</p>
+positive; n effective is how many independent windows would give an interval as wide, at most n. Each best trial was
+chosen on the days it is scored on, so its score flatters it. <code>fts results</code> shows the interval that each
+trial recorded at its end, from fewer resamples, so its ends differ a little from these.</p>
 {%- for group in groups %}
 <h3>{{ group.name }}</h3>
 <div class="wide"><table class="matrix">
@@ -145,29 +159,18 @@ days it is scored on, so its score flatters it.</p>
 </table></div>
 {%- if group.baselines %}
 <h3>Baselines</h3>
-<div class="wide"><table>
-<tr><th>horizon</th><th>baseline</th><th>sees</th><th class="n">AUC</th><th class="n">95&nbsp;%</th>
-<th class="n">loss</th><th class="n">Brier</th><th class="n">avg. precision</th>
-<th class="n">n (pos)</th><th class="n">seconds</th></tr>
-{%- for row in group.baselines %}
-<tr>{% for value in row[:3] %}<td>{{ value }}</td>{% endfor %}
-{% for value in row[3:] %}<td class="n">{{ value }}</td>{% endfor %}</tr>
-{%- endfor %}
-</table></div>
+<p class="note">Fitted on the training windows, judged on the validation windows of the cells, with the same
+95&nbsp;% intervals; the strongest by AUC first.</p>
+{{ scored(group.baselines, 2) }}
 {%- endif %}
 {%- if group.scores %}
 <h3>Scores of the best trials</h3>
-<p class="note">With 95&nbsp;% intervals. Precision and recall when as many days are flagged as are positive. Limit of
-luck: 95&nbsp;% of searches as long, but without skill, end below that AUC; the deflated AUC is the AUC minus what luck
-alone would reach on average.</p>
-<div class="wide"><table>
-<tr>{% for head in group.scores[0] %}<th{% if not loop.first %} class="n"{% endif %}>{{ head }}</th>{% endfor %}</tr>
-{%- for row in group.scores[1:] %}
-<tr><td style="white-space:nowrap">{{ row[0] }}</td>
-{%- for value, ends, count in row[1:] %}<td class="n">{{ value }}<span class="sub">{{ ends }}</span>
-{%- if count %}<span class="sub">{{ count }}</span>{% endif %}</td>{% endfor %}</tr>
-{%- endfor %}
-</table></div>
+<p class="note">With 95&nbsp;% intervals. Loss, to baseline: paired on the same days; below zero the cell is better.
+Precision and recall are one number when as many days are flagged as are positive. Limit of luck: 95&nbsp;% of
+searches as long, but without skill, end below that AUC; the deflated AUC is the AUC minus what luck alone would reach
+on average. Chance alone gives even a calibrated forecaster a calibration error: 95&nbsp;% of the time it stays below
+the number shown, and an error below that is not told from none.</p>
+{{ scored(group.scores, 1) }}
 {%- endif %}
 {%- if group.earlier %}
 <h3>Beside the earlier study</h3>
@@ -205,6 +208,10 @@ interval. A reading, not a test.</p>
 <h2>Where every number comes from</h2>
 <p class="note">One row per best trial. The trial is the name that <code>fts trials</code> and <code>fts curve</code>
 take; label is the fingerprint of the labels it was trained and judged on.</p>
+{%- if shared %}
+<p class="mono">the same for all: {% for name, value in shared %}{{ name }} {{ value }}{{ ', ' if not loop.last }}
+{%- endfor %}</p>
+{%- endif %}
 <div class="wide"><table class="mono">
 <tr>{% for head in provenance[0] %}<th>{{ head }}</th>{% endfor %}</tr>
 {%- for row in provenance[1:] %}

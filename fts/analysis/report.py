@@ -34,7 +34,8 @@ CAPTIONS = {
     "results": (
         "Results",
         "Dot and line: AUC of the best trial and its 95 % interval. Band: the strongest cheap baseline and its "
-        "interval. Black tick: 95 % of searches as long as this one, but without skill, end below it.",
+        "interval. Below the dot: the difference of the two, paired on the same days, with its interval. Black tick: "
+        "95 % of searches as long as this one, but without skill, end below it.",
     ),
     "learning_curves": (
         "Learning curves",
@@ -49,7 +50,7 @@ CAPTIONS = {
     "calibration": (
         "Calibration",
         "On the diagonal, a promise of 30 % comes true in 30 of 100 cases. Dots are tenths of the days, their area the "
-        "number of days; lines are Wilson's 95 % interval.",
+        "number of days; lines are Wilson's 95 % interval, of as many days as their overlap leaves.",
     ),
     "hyperparameters": (
         "Horizon variance: where the best trials lie",
@@ -90,15 +91,17 @@ def write_report(study: StudyData, folder: Path | str, seed: int = 0) -> Path:
     files = [name for table, frame in twins.items() for name in _write_twin(folder, table, frame)]
     drawn = [_drawn(study, group, folder, k, len(groups)) for k, group in enumerate(groups, start=1)]
     files += [f"figures/{figure['file']}.{kind}" for shown in drawn for figure in shown for kind in ("svg", "png")]
+    shared, told = tables.shared_and_own(tables.provenance(groups))
     content = {
         "title": study.title,
         "lead": _lead(study, groups),
-        "answers": [asdict(answer) for answer in answers(groups, found)],
+        "answers": [asdict(answer) | {"tone": answer.tone} for answer in answers(groups, found)],
         "kinds": KINDS,
         "findings": {kind: _condensed([f for f in found if f.kind == kind]) for kind, _ in KINDS},
         "missing": missing(study, groups),
         "groups": [_shown(study, group, figures) for group, figures in zip(groups, drawn, strict=True)],
-        "provenance": tables.as_rows(tables.provenance(groups)),
+        "shared": shared,
+        "provenance": tables.as_rows(told),
         "files": files,
         "footer": " · ".join(part for part in ("fts report", study.source, study.made_at) if part),
     }

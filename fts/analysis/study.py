@@ -7,7 +7,7 @@ empty.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import pandas as pd
 
 from fts.analysis.baselines import BaselineResult, score_predictions
 from fts.analysis.data import tidy_trials
+from fts.scores.intervals import Scores, TooFewSamples, measure
 
 EPOCH_COLUMNS = ("experiment", "number", "epoch", "train_loss", "val_loss", "train_auc", "val_auc")
 CELL_COLUMNS = ("experiment", "budget", "horizon", "task", "tier", "trials_wanted", "status")
@@ -35,6 +36,7 @@ class BaselineRow:
     data_md5: str
     result: BaselineResult
     dates: np.ndarray  # datetime64[D], n_val: the last day of each window, in the order of result.predictions
+    scores: Scores | None = None  # every score with its interval; None where the samples carry none
 
 
 def baseline_row(
@@ -48,8 +50,16 @@ def baseline_row(
     seconds: float = 0.0,
 ) -> BaselineRow:
     """A BaselineRow from stored predictions (`read_predictions`), scored again here so that nothing can drift apart."""
-    result = score_predictions(name, inputs, predictions["y"], predictions["p"], horizon, seconds=seconds)
-    return BaselineRow(task, horizon, tier, data_md5, result, predictions["date"].to_numpy().astype("datetime64[D]"))
+    y, p = predictions["y"].to_numpy(float), predictions["p"].to_numpy(float)
+    result = score_predictions(name, inputs, y, p, horizon, seconds=seconds)
+    try:
+        scores = measure(y, p, horizon)
+    except TooFewSamples:
+        scores = None
+    if scores is not None:  # one interval on the whole page
+        result = replace(result, auc_low=scores.auc.low, auc_high=scores.auc.high)
+    dates = predictions["date"].to_numpy().astype("datetime64[D]")
+    return BaselineRow(task, horizon, tier, data_md5, result, dates, scores)
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,9 @@ class CellSummary:
     auc_gain: Difference | None  # best trial minus strongest baseline, paired
     loss_gain: Difference | None
     prior_gain: Difference | None  # log loss, best trial minus class prior, paired
-    n_seeds: int  # trainings of the winning configuration
-    seed_sd: float | None  # of their objective
+    n_seeds: int  # trainings of the winning configuration with other seeds; the winner's own was chosen, so it is out
+    seed_mean: float | None  # of their objective: what the winner's would be without having been chosen
+    seed_sd: float | None
 
     @property
     def name(self) -> str | None:
@@ -153,6 +154,7 @@ def summarise_cell(study: StudyData, row: dict[str, Any], seed: int = 0) -> Cell
         predictions=predictions,
         baseline=baseline,
         n_seeds=len(seeds),
+        seed_mean=float(np.mean(seeds)) if seeds else None,
         seed_sd=float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None,
         **_judged(best, predictions, baseline, prior, horizon, max(1, n_looks), seed),
     )
@@ -273,12 +275,12 @@ def _importances(trials: pd.DataFrame, seed: int) -> dict[str, list[Importance]]
 
 
 def _seed_values(trials: pd.DataFrame, best: dict[str, Any] | None) -> list[float]:
-    """Objective values of the winner and of its re-trainings: other seeds, the same effective configuration."""
+    """Objective values of the winner's re-trainings: other seeds, the same effective configuration."""
     if best is None:
         return []
     again = trials[(trials["kind"] == "replicate") & (trials["status"] == "complete") & trials["value"].notna()]
     again = again[again["effective_md5"] == best["effective_md5"]]
-    return [float(best["value"]), *again["value"].astype(float)]
+    return [float(value) for value in again["value"]]
 
 
 def _energy(trials: pd.DataFrame) -> float | None:

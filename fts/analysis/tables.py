@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from fts.analysis.conclusions import Finding
-from fts.analysis.study import StudyData
+from fts.analysis.study import BaselineRow, StudyData
 from fts.analysis.summary import CellSummary, Group
-from fts.scores.intervals import Difference, Interval
+from fts.scores.intervals import Difference, Interval, Scores
 
 NONE = "–"
 NOT_MEASURED = "not measurable here"
@@ -27,7 +27,7 @@ PROVENANCE = (
 )
 CELL_FIELDS = (
     "experiment", "budget", "horizon", "task", "tier", "state", "trials_wanted", "n_complete", "n_pruned", "n_failed",
-    "n_collapsed", "minutes", "energy_wh", "n_seeds", "seed_sd",
+    "n_collapsed", "minutes", "energy_wh", "n_seeds", "seed_mean", "seed_sd",
 )  # fmt: skip
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
@@ -66,10 +66,13 @@ def cells(groups: tuple[Group, ...]) -> pd.DataFrame:
 
 
 def baselines(study: StudyData) -> pd.DataFrame:
+    """One row per baseline with every score, interval and count, named as in `cells`."""
     rows = []
     for row in study.baselines:
         kept = {name: value for name, value in vars(row.result).items() if name != "predictions"}
         rows.append({"task": row.task, "horizon": row.horizon, "tier": row.tier, "data_md5": row.data_md5, **kept})
+        if row.scores is not None:
+            rows[-1] |= _spread("loss", row.scores.log_loss) | _score_columns(row.scores)
     return pd.DataFrame(rows)
 
 
@@ -104,25 +107,39 @@ def matrix(group: Group) -> list[dict[str, Any]]:
     return [{"budget": b, "cells": [_matrix_cell(group.cell(b, h)) for h in group.horizons]} for b in group.budgets]
 
 
-def baseline_rows(study: StudyData, group: Group) -> list[list[str]]:
+SCORES = "Brier|avg. prec.|precision = recall|calibr. error"
+
+
+def baseline_rows(study: StudyData, group: Group) -> list[list[Any]]:
+    """Head and rows: horizon, name, then every score with its interval and count, strongest first."""
     ours = [row for row in study.baselines if (row.task, row.tier) == (group.task, group.tier)]
     ours.sort(key=lambda row: (row.horizon, -row.result.auc))
-    return [
-        [
-            f"h{row.horizon}",
-            r.name,
-            r.inputs,
-            f"{r.auc:.3f}",
-            f"{r.auc_low:.3f} to {r.auc_high:.3f}",
-            f"{r.loss:.4f}",
-            f"{r.brier:.4f}",
-            f"{r.average_precision:.3f}",
-            f"{r.n_val} ({r.n_pos})",
-            f"{r.seconds:.1f}",
-        ]
-        for row in ours
-        for r in [row.result]
-    ]
+    rows: list[list[Any]] = []
+    for row in ours:
+        new = not rows or rows[-1][0] != row.horizon
+        result = row.result
+        days = f"{result.n_val} days, {result.n_pos} positive" if new else ""
+        which = (f"h{row.horizon}" if new else "", days, "")
+        name = (result.name, f"sees {result.inputs}, {result.seconds:.1f} s", "")
+        rows.append([row.horizon, which, name, *_baseline_scores(row)])
+    head: list[Any] = ["", "baseline", "AUC", "loss", *SCORES.split("|")]
+    return [head, *[row[1:] for row in rows]] if rows else []
+
+
+def _baseline_scores(row: BaselineRow) -> list[tuple[str, str, str]]:
+    result, scores = row.result, row.scores
+    if scores is None:
+        values = ((result.auc, 3), (result.loss, 4), (result.brier, 4), (result.average_precision, 3))
+        return [*[(f"{value:.{digits}f}", "no interval", "") for value, digits in values], *[(NONE, "", "")] * 2]
+    auc, precision = _ranged(scores.auc), _ranged(scores.precision)
+    if scores.auc.low == scores.auc.high:  # one probability for every day
+        auc, precision = (f"{result.auc:.3f}", "by definition", ""), (NONE, "ranks no day", "")
+    loss, brier, found = _ranged(scores.log_loss, 4), _ranged(scores.brier, 4), _ranged(scores.average_precision)
+    return [auc, loss, brier, found, precision, _calibration(scores)]
+
+
+def _calibration(scores: Scores) -> tuple[str, str, str]:
+    return _ranged(scores.calibration_error, count=f"chance: up to {scores.calibration_limit:.3f}")
 
 
 def score_rows(group: Group) -> list[list[Any]]:
@@ -130,16 +147,16 @@ def score_rows(group: Group) -> list[list[Any]]:
     judged = [(cell, cell.scores) for cell in group.cells if cell.scores is not None]
     if not judged:
         return []
-    head = "cell|loss|Brier|avg. prec.|precision|recall|calibr. error|luck limit|deflated AUC"
+    head = f"cell|loss|loss, to baseline|{SCORES}|luck limit|deflated AUC"
     rows = [
         [
-            f"{cell.budget} h{cell.horizon}",
+            (f"{cell.budget} h{cell.horizon}", "", ""),
             _ranged(scores.log_loss, 4),
+            _loss_versus(cell),
             _ranged(scores.brier, 4),
             _ranged(scores.average_precision),
             _ranged(scores.precision, count=f"{scores.n_hit} of {scores.n_flagged} flagged"),
-            _ranged(scores.recall, count=f"{scores.n_hit} of {scores.n_pos} positive"),
-            _ranged(scores.calibration_error),
+            _calibration(scores),
             (NONE, "", "")
             if cell.luck is None
             else (f"{cell.luck.luck_limit:.3f}", f"best of {cell.luck.n_trials}", ""),
@@ -218,6 +235,15 @@ def as_rows(frame: pd.DataFrame) -> list[list[str]]:
     return [[str(name) for name in frame.columns], *rows]
 
 
+def shared_and_own(frame: pd.DataFrame) -> tuple[list[tuple[str, str]], pd.DataFrame]:
+    """What all rows have in common, as (name, text), and the table without it: a narrow table is read to its end."""
+    if len(frame) < 2:
+        return [], frame
+    shared = [name for name in PROVENANCE if frame[name].astype(str).nunique(dropna=False) == 1]
+    told = [(name, _short(name, frame[name].iloc[0])) for name in shared]
+    return [(name, text) for name, text in told if text != NONE], frame.drop(columns=shared)
+
+
 def safe_for_spreadsheets(frame: pd.DataFrame) -> pd.DataFrame:
     """Text that a spreadsheet would take for a formula gets a quote in front."""
 
@@ -236,9 +262,7 @@ def _cell_row(cell: CellSummary) -> dict[str, Any]:
     for name, interval in (("auc", cell.auc), ("loss", cell.loss)):
         row |= _spread(name, interval)
     if cell.scores is not None:
-        row |= {"n_effective": cell.scores.n_effective, "block_days": cell.scores.block, "rate": cell.scores.rate}
-        for name in ("brier", "average_precision", "precision", "recall", "calibration_error"):
-            row |= _spread(name, getattr(cell.scores, name))
+        row |= _score_columns(cell.scores)
     if cell.baseline is not None:
         row |= {"baseline": cell.baseline.result.name, "baseline_inputs": cell.baseline.result.inputs}
         row["baseline_auc"] = cell.baseline.result.auc
@@ -276,24 +300,48 @@ def _matrix_cell(cell: CellSummary | None) -> dict[str, Any]:
     }
 
 
+def _score_columns(scores: Scores) -> dict[str, float | None]:
+    """Every score but AUC and loss, each with its ends, and what the intervals rest on."""
+    row: dict[str, float | None] = {"n_effective": scores.n_effective, "block_days": scores.block, "rate": scores.rate}
+    for name in ("brier", "average_precision", "precision", "recall", "calibration_error"):
+        row |= _spread(name, getattr(scores, name))
+    return row | {"calibration_limit": scores.calibration_limit}
+
+
 def _less_than_prior(cell: CellSummary) -> str:
     """What the best trial's loss is beside always saying the class prior."""
     prior = f"class prior {(cell.best or {})['prior_loss']:.4f}"
     if cell.prior_gain is None:
         return prior
     gain = cell.prior_gain.interval
-    return f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] vs {prior}"
+    return f"{signed(gain)} vs {prior}"
 
 
 def _seeds(cell: CellSummary) -> str:
-    return f"; {cell.n_seeds} seeds, sd {cell.seed_sd:.4f}" if cell.seed_sd is not None else "; one seed"
+    """What the winner's objective is worth with other seeds: not its own, which was chosen for being good."""
+    if cell.seed_mean is None:
+        return "; one seed"
+    sd = "" if cell.seed_sd is None else f", sd {cell.seed_sd:.4f}"
+    return f"; {cell.n_seeds} other seed{'s' if cell.n_seeds > 1 else ''}: mean {cell.seed_mean:.4f}{sd}"
 
 
 def _versus(gain: Difference | None, cell: CellSummary) -> str:
     if gain is None or cell.baseline is None:
         return "no baseline on the same days"
-    interval = gain.interval
-    return f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}] vs {cell.baseline.result.name}"
+    return f"{signed(gain.interval)} vs {cell.baseline.result.name}"
+
+
+def signed(gain: Interval) -> str:
+    """`−0.071 [−0.119, −0.033]`, with the sign a printer would set."""
+    return f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]".replace("-", "−")
+
+
+def _loss_versus(cell: CellSummary) -> tuple[str, str, str]:
+    if cell.loss_gain is None:
+        return NONE, "", ""
+    gain = cell.loss_gain.interval
+    value, low, high = (f"{end:+.3f}".replace("-", "−") for end in (gain.value, gain.low, gain.high))
+    return value, f"{low} to {high}", ""
 
 
 def _direction(gain: Difference | None) -> str:

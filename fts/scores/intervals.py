@@ -2,7 +2,7 @@
 
 A label of horizon H shares H - 1 days with its neighbour and predictions move slowly, so 500 validation days say less
 than 500 coin tosses. Whole stretches of days are therefore drawn together: the stationary bootstrap of Politis and
-Romano (1994, JASA 89, 1303-1313) as the `arch` package has it, with the block length of Politis and White (2004), never
+Romano (1994, JASA 89, 1303-1313; fts.scores.bootstrap), with the block length of Politis and White (2004), never
 below H or the square root of N: calm and wild months outlast what their rule sees. Percentiles are then widened as
 Student's t would for N / block independent pieces. On simulated years of clustered volatility (6 kinds, 300 of each)
 that covered the truth in 92-96 %; plain percentiles with the plain block did in 87-95 %.
@@ -20,11 +20,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fts.scores.bootstrap import best_block, stationary_indices
 from fts.scores.metrics import (
     METRICS,
     Metric,
     auc,
     auc_influence,
+    calibration_noise,
     checked_pair,
     expected_calibration_error,
     log_losses,
@@ -77,7 +79,8 @@ class Scores:
     average_precision: Interval
     precision: Interval
     recall: Interval
-    calibration_error: Interval  # biased upwards when bins hold few samples; see `calibration_bins`
+    calibration_error: Interval  # see `calibration_interval`: it reaches zero unless chance cannot explain it
+    calibration_limit: float  # the error a calibrated forecaster stays below in 95 %
 
 
 @dataclass(frozen=True)
@@ -130,13 +133,13 @@ def measure(
         **METRICS,
         "precision": partial(precision_at, rate=rate),
         "recall": partial(recall_at, rate=rate),
-        "calibration_error": expected_calibration_error,
     }
     found = {
         name: _interval(name, metric(y_N, p_N, None)[0], metric(y_N, p_N, weights), block, len(y_N))
         for name, metric in metrics.items()
     }
     n_flagged = round(rate * len(y_N))
+    found["calibration_error"], limit = calibration_interval(y_N, p_N, weights, block)
     return Scores(
         n=len(y_N),
         n_pos=int(y_N.sum()),
@@ -145,8 +148,24 @@ def measure(
         rate=rate,
         n_flagged=n_flagged,
         n_hit=round(found["precision"].value * n_flagged),
+        calibration_limit=limit,
         **found,
     )
+
+
+def calibration_interval(y: Floats, p: Floats, weights: Floats, block: float) -> tuple[Interval, float]:
+    """The 95 % interval of the expected calibration error, and the error a calibrated forecaster stays below in 95 %.
+
+    A mean of distances is never below zero, so chance alone makes it large, and resamples carry that chance twice:
+    their percentiles never hold the truth of a calibrated forecaster. So the lower end is reflected at the value, and
+    is zero where the value is no larger than the noise (`calibration_noise`). On simulated days (5 kinds, with and
+    without overlap) that covered the truth in 91-100 %, percentiles did in 0-98 %.
+    """
+    value = float(expected_calibration_error(y, p, None)[0])
+    plain = _interval("calibration_error", value, expected_calibration_error(y, p, weights), block, len(y))
+    limit = float(np.quantile(calibration_noise(y, p, weights), LEVEL)) * _student_factor(len(y), block)
+    low = 0.0 if value <= limit else max(0.0, 2 * value - plain.high)
+    return Interval(value, low, plain.high), limit
 
 
 def compare(
@@ -184,10 +203,6 @@ def block_length(series: ArrayLike, horizon: int) -> float:
     `series` is what is being averaged: per-sample losses, or the AUC's influence values. A constant series needs no
     more than the label overlap.
     """
-    from arch.bootstrap import (
-        optimal_block_length,
-    )  # here, not above: 1 s of imports a reader of the types need not pay
-
     values = np.asarray(series, dtype=np.float64)
     if horizon < 1:
         raise ValueError(f"a horizon is at least one trading day, got {horizon}")
@@ -197,19 +212,15 @@ def block_length(series: ArrayLike, horizon: int) -> float:
         )
     if np.ptp(values) < 1e-12:
         return float(horizon)
-    chosen = float(optimal_block_length(values)["stationary"].iloc[0])
+    chosen = best_block(values)
     return max(float(horizon), math.sqrt(len(values)), chosen if math.isfinite(chosen) else 1.0)
 
 
 def resample(n_samples: int, block: float, seed: int, n: int = RESAMPLES) -> Floats:
     """weights_RN: how often each of N samples occurs in each of n resamples; rows sum to N. Same seed, same weights."""
-    from arch.bootstrap import StationaryBootstrap  # see block_length
-
-    bootstrap = StationaryBootstrap(max(1, round(block)), np.arange(n_samples), seed=np.random.default_rng(seed))
-    weights = np.empty((n, n_samples))
-    for row, (drawn, _) in enumerate(bootstrap.bootstrap(n)):
-        weights[row] = np.bincount(drawn[0], minlength=n_samples)
-    return weights
+    indices_RN = stationary_indices(n_samples, max(1, round(block)), seed, n)
+    in_row_RN = indices_RN + n_samples * np.arange(n)[:, None]
+    return np.bincount(in_row_RN.ravel(), minlength=n * n_samples).reshape(n, n_samples).astype(np.float64)
 
 
 def effective_size(series: ArrayLike, block: float) -> float:
@@ -257,7 +268,7 @@ def _interval(name: str, value: float, drawn: Floats, block: float, n_samples: i
 
 def _student_factor(n_samples: int, block: float) -> float:
     """How much wider an interval must be when only N / block pieces are independent: t over normal quantile."""
-    from scipy.special import ndtri, stdtrit  # here, not above: see block_length
+    from scipy.special import ndtri, stdtrit  # here, not above: a reader of the types need not pay for it
 
     pieces = max(3.0, n_samples / block)
     upper = (1 + LEVEL) / 2

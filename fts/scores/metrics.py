@@ -88,16 +88,26 @@ def expected_calibration_error(y: Floats, p: Floats, weights: Floats | None, bin
     return np.abs(w @ gap_NB).sum(axis=1) / w.sum(axis=1)
 
 
+def calibration_noise(y: Floats, p: Floats, weights: Floats, bins: int = BINS) -> Floats:
+    """How far the bins' gaps of each resample lie from the sample's own, R: the calibration error that is chance."""
+    member_NB = _bin_of(p, bins)[:, None] == np.arange(bins)[None, :]
+    gap_NB = member_NB * (p - y)[:, None]
+    return np.abs(weights @ gap_NB / weights.sum(axis=1, keepdims=True) - gap_NB.mean(axis=0)).sum(axis=1)
+
+
 def calibration_bins(y: ArrayLike, p: ArrayLike, bins: int = BINS) -> list[CalibrationBin]:
     """The bins of the calibration plot with their counts; equal predictions share a bin, so there may be fewer."""
     y_N, p_N = checked_pair(y, p)
-    members = _bin_of(p_N, bins)
-    inside = [members == b for b in range(bins)]
     return [
         CalibrationBin(float(p_N[m].mean()), float(y_N[m].mean()), int(m.sum()), int(y_N[m].sum()))
-        for m in inside
-        if m.any()
+        for m in bin_members(p_N, bins)
     ]
+
+
+def bin_members(p: Floats, bins: int = BINS) -> list[NDArray[np.bool_]]:
+    """Which samples belong to each bin that has any, N each, by rising prediction."""
+    bin_of_N = _bin_of(p, bins)
+    return [inside for b in range(bins) if (inside := bin_of_N == b).any()]
 
 
 def log_losses(y: Floats, p: Floats) -> Floats:

@@ -107,7 +107,7 @@ def study(cells, hostile="", **options):
     from fts.analysis.baselines import BaselineResult
     from fts.analysis.data import best_trials, trial_name
     from fts.analysis.study import BaselineRow, StudyData
-    from fts.scores.intervals import auc_interval
+    from fts.scores.intervals import auc_interval, measure
     from fts.scores.metrics import METRICS
 
     table = trial_table(cells, **options)
@@ -141,7 +141,7 @@ def study(cells, hostile="", **options):
                 seconds=0.4,
                 predictions=p.astype(np.float32),
             )
-            rows.append(BaselineRow("threshold_1pct", h, "a25", "d" * 32, result, dates))
+            rows.append(BaselineRow("threshold_1pct", h, "a25", "d" * 32, result, dates, measure(y, p, h, n=100)))
     return StudyData(
         trials=table,
         epochs=pd.DataFrame(epochs, columns=[*epoch_rows("", 0)[0]]),

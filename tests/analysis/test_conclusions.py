@@ -98,9 +98,12 @@ def test_replicates_count_as_seeds_and_show_their_spread():
     other = trial_table(THREE[:1], n=3, kind="replicate", effective_md5="of an older winner")
     data = bare(pd.concat([search, again, other], ignore_index=True))
     cell = summarise(data)[0].cells[0]
-    assert cell.n_seeds == 5
+    assert cell.n_seeds == 4, "the winner's own seed is out: it was chosen for its value"
     assert cell.seed_sd > 0
-    assert ("caution", "one seed") not in found(data)
+    assert cell.seed_mean == pytest.approx(again["value"].mean())
+    said = found(data)
+    assert ("caution", "one seed") not in said
+    assert f"{cell.seed_mean:.4f} on average" in said["caution", "other seeds"]
 
 
 def test_skill_that_only_copies_the_baseline_is_not_called_better():
@@ -180,7 +183,7 @@ def test_half_a_matrix_below_the_baseline_is_not_a_no():
     data = study(THREE[:1], n=6)
     more = data.cells.assign(experiment="phase6a_20M_h1_threshold_1pct", budget="20M", status="queued")
     done = dataclasses.replace(data, cells=data.cells.assign(trials_wanted=6))
-    assert asked(done)[0].answer == "no"
+    assert asked(done)[0].answer == "not at 2M" and "20M, 200M and 2B have not been tried" in asked(done)[0].sentence
     half = dataclasses.replace(data, cells=pd.concat([data.cells, more], ignore_index=True))
     assert asked(half)[0].answer == "not so far"
 
@@ -197,4 +200,13 @@ def test_no_is_not_said_while_trials_are_still_to_come():
     first = asked(dataclasses.replace(data, predictions=losing))[0]
     assert first.answer == "not so far" and "24 trials are still to come" in first.sentence
     done = dataclasses.replace(data, predictions=losing, cells=data.cells.assign(trials_wanted=6))
-    assert asked(done)[0].answer == "no"
+    assert asked(done)[0].answer == "not at 2M"
+
+
+def test_no_is_said_only_of_all_sizes_and_with_what_the_log_loss_says():
+    data = study([(budget, 1) for budget in ("2M", "20M", "200M", "2B")], n=6)
+    losing = {name: table.assign(p=1 - table["p"]) for name, table in data.predictions.items()}
+    done = dataclasses.replace(data, predictions=losing, cells=data.cells.assign(trials_wanted=6))
+    first = asked(done)[0]
+    assert first.answer == first.tone == "no" and "not been tried" not in first.sentence
+    assert "By AUC 0 of 4 cells are clearly better and 4 clearly worse, by log loss 0 and 4" in first.sentence

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from fts.scores.calibration import rate_intervals, wilson
 from fts.scores.intervals import (
     TooFewSamples,
     auc_interval,
     block_length,
+    calibration_interval,
     compare,
     effective_size,
     measure,
@@ -171,3 +173,44 @@ def test_what_cannot_be_scored_is_refused_with_the_reason(y, p, told):
 def test_one_class_is_its_own_error():
     with pytest.raises(TooFewSamples):
         measure(np.zeros(40), np.linspace(0, 1, 40), horizon=1)
+
+
+@pytest.mark.parametrize(("shift", "told"), [(0.0, False), (0.05, None), (0.1, True)])
+def test_the_calibration_interval_holds_the_truth_where_percentiles_do_not(shift, told):
+    """Forty samples of 645 days whose true rates are known: what was promised, or a little more."""
+    held = apart = by_percentiles = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        p = rng.beta(2, 5, 645)
+        truth = np.clip(p + shift, 0, 1)
+        y = (rng.random(645) < truth).astype(float)
+        weights = rng.multinomial(645, np.ones(645) / 645, size=200).astype(float)
+        interval, limit = calibration_interval(y, p, weights, block=1)
+        error = float(expected_calibration_error(truth, p, None)[0])
+        held += interval.covers(error)
+        apart += interval.value > limit
+        assert interval.low == 0 or interval.value > limit
+        low, high = np.quantile(expected_calibration_error(y, p, weights), [0.025, 0.975])
+        by_percentiles += low <= error <= high
+    assert held >= 34
+    if told is False:
+        assert apart <= 6 and by_percentiles == 0
+    if told:
+        assert apart >= 36
+
+
+def test_a_dot_of_a_calibration_plot_is_known_less_well_where_days_hang_together():
+    rng = np.random.default_rng(3)
+    state = np.repeat(rng.random(40) < 0.4, 16).astype(float)  # whole stretches of days share their label
+    alone = rng.permutation(state)
+    p = np.repeat([0.3, 0.5], 320)
+    together, apart = (rate_intervals(y, p, block=25)[0] for y in (state, alone))
+    assert together.n_effective < 0.3 * apart.n_effective
+    assert together.high - together.low > 1.5 * (apart.high - apart.low)
+    assert together.low < together.bin.observed < together.high
+
+
+def test_a_rate_of_nothing_still_has_an_upper_end():
+    (dot,) = rate_intervals(np.zeros(50), np.full(50, 0.1), block=5)
+    assert dot.low == 0 and 0.05 < dot.high < 0.1
+    assert wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)

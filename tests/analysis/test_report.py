@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
+from fts.analysis import tables
 from fts.analysis.page import told
 from fts.analysis.report import CAPTIONS, write_report
 from fts.analysis.study import BadPredictions, StudyData, read_predictions
@@ -168,3 +169,39 @@ def test_predictions_come_back_in_order_and_broken_ones_are_refused(tmp_path):
     pd.DataFrame({"date": days}).to_parquet(path)
     with pytest.raises(BadPredictions, match="lacks the columns y, p"):
         read_predictions(path)
+
+
+def test_baselines_have_the_scores_and_intervals_of_cells(full):
+    baselines, cells = pd.read_csv(full.parent / "baselines.csv"), pd.read_csv(full.parent / "cells.csv")
+    for name in ("auc", "loss", "brier", "average_precision", "calibration_error"):
+        assert {name, f"{name}_low", f"{name}_high"} <= set(cells.columns) & set(baselines.columns)
+        rows = baselines[baselines["name"] != "class prior"]
+        assert (rows[f"{name}_low"] <= rows[name]).all() and (rows[name] <= rows[f"{name}_high"]).all()
+        assert (rows[f"{name}_low"] < rows[f"{name}_high"]).all()
+    twin = pd.DataFrame(json.loads((full.parent / "baselines.json").read_text()))
+    assert list(twin["brier_high"]) == pytest.approx(list(baselines["brier_high"]))
+    row = baselines[baselines["name"] == "logistic regression"].iloc[0]
+    page = full.read_text()
+    for name in ("auc", "loss", "brier", "average_precision"):
+        assert f"{row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f}" in page
+    assert "by definition" in page, "the class prior ranks nothing, so its AUC has no interval"
+
+
+def test_the_page_says_the_log_loss_beside_the_baselines(full):
+    cells = pd.read_csv(full.parent / "cells.csv")
+    gain = cells.iloc[0]
+    ends = f"{gain['loss_gain_low']:+.3f} to {gain['loss_gain_high']:+.3f}".replace("-", "−")
+    assert ends in full.read_text()
+
+
+def test_what_all_winners_share_is_said_once_and_the_table_keeps_what_differs():
+    frame = pd.DataFrame(
+        [
+            {"trial": f"a:t{n}", "objective": 0.5, **dict.fromkeys(tables.PROVENANCE, "x"), "seed": n, "pruner": None}
+            for n in range(3)
+        ]
+    )
+    shared, own = tables.shared_and_own(frame)
+    assert dict(shared)["code_commit"] == "x" and "pruner" not in dict(shared) and "seed" not in dict(shared)
+    assert list(own.columns) == ["trial", "objective", "seed"]
+    assert tables.shared_and_own(frame.head(1))[1].shape == (1, len(frame.columns))

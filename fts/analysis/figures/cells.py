@@ -26,7 +26,8 @@ from fts.analysis.figures.look import (
 )
 from fts.analysis.study import StudyData
 from fts.analysis.summary import CellSummary, Group
-from fts.scores.metrics import calibration_bins
+from fts.analysis.tables import signed
+from fts.scores.calibration import rate_intervals
 
 
 def results_matrix(group: Group) -> Figure | None:
@@ -35,7 +36,7 @@ def results_matrix(group: Group) -> Figure | None:
     if not cells:
         return None
     horizons, budgets = group.horizons, group.budgets
-    figure = Figure(figsize=(WIDTH, 0.75 + 0.42 * len(budgets)))
+    figure = Figure(figsize=(WIDTH, 0.75 + 0.46 * len(budgets)))
     axes = figure.subplots(1, len(horizons), sharex=True, sharey=True, squeeze=False)[0]
     for k, (axis, horizon) in enumerate(zip(axes, horizons, strict=True)):
         baselines = {c.baseline.result.name: c.baseline.result for c in cells if c.horizon == horizon and c.baseline}
@@ -50,7 +51,7 @@ def results_matrix(group: Group) -> Figure | None:
                 _interval_dot(axis, row, cell, k)
             else:
                 axis.text(0.5, row, "  not yet", color=GREY, fontsize=6.5, va="center")
-        axis.set(title=f"h{horizon}", xlabel="validation AUC", ylim=(len(budgets) - 0.4, -0.75))
+        axis.set(title=f"h{horizon}", xlabel="validation AUC", ylim=(len(budgets) - 0.3, -0.75))
         axis.set_yticks(range(len(budgets)), budgets)
         axis.tick_params(axis="y", length=0)
     return figure
@@ -94,11 +95,12 @@ def calibration(group: Group) -> Figure | None:
     for cell in cells:
         assert cell.predictions is not None
         axis, colour = axes[cell.budget, cell.horizon], colour_of(group, cell.horizon)
-        bins = calibration_bins(cell.predictions["y"], cell.predictions["p"])
-        promised, observed = [b.mean_p for b in bins], [b.observed for b in bins]
+        block = cell.scores.block if cell.scores else float(cell.horizon)
+        dots = rate_intervals(cell.predictions["y"], cell.predictions["p"], block)
+        promised, observed = [dot.bin.mean_p for dot in dots], [dot.bin.observed for dot in dots]
         axis.plot([0, 1], [0, 1], color=PALE, lw=1, zorder=0)
-        axis.vlines(promised, *np.array([_wilson(b.n_pos, b.n) for b in bins]).T, color=colour, lw=0.8, alpha=0.6)
-        axis.scatter(promised, observed, s=[6 + b.n / 4 for b in bins], color=colour, lw=0)
+        axis.vlines(promised, *np.array([(dot.low, dot.high) for dot in dots]).T, color=colour, lw=0.8, alpha=0.6)
+        axis.scatter(promised, observed, s=[6 + dot.bin.n / 4 for dot in dots], color=colour, lw=0)
         if cell.scores:
             error = cell.scores.calibration_error
             axis.text(
@@ -126,9 +128,10 @@ def cost(group: Group) -> Figure | None:
     axis.barh(rows, spent, color=[colour_of(group, cell.horizon) for cell in cells], height=0.62)
     for row, (cell, value) in enumerate(zip(cells, spent, strict=True)):
         trials = cell.n_complete + cell.n_pruned + cell.n_failed
-        told = f" {value:.1f} {'h' if hours else 'min'}, {trials} trials, {cell.n_pruned} pruned"
+        told = f"{value:.1f} {'h' if hours else 'min'}, {trials} trials, {cell.n_pruned} pruned"
         told += f", {cell.energy_wh:.0f} Wh" if cell.energy_wh is not None else ""
-        axis.text(value, row, told, va="center", fontsize=6.5, color=INK)
+        offset = (4, 0)  # points; SVG drops a leading space
+        axis.annotate(told, (value, row), offset, textcoords="offset points", va="center", fontsize=6.5, color=INK)
     axis.set_yticks(rows, [f"{cell.budget} h{cell.horizon}" for cell in cells])
     axis.invert_yaxis()
     axis.margins(x=0.35)
@@ -145,14 +148,11 @@ def _interval_dot(axis: Axes, row: int, cell: CellSummary, k: int) -> None:
     if cell.luck is not None:
         axis.plot(cell.luck.luck_limit, row, "|", color=INK, ms=9, mew=1.1)
     axis.text(cell.auc.value, row - 0.2, f"{cell.auc.value:.3f}", ha="center", va="bottom", fontsize=6.5)
+    if cell.auc_gain is not None:
+        gain = signed(cell.auc_gain.interval)
+        behind = {"fc": "#ffffff", "alpha": 0.75, "lw": 0, "pad": 0.6}
+        axis.text(cell.auc.value, row + 0.17, gain, ha="center", va="top", fontsize=5.8, color=INK, bbox=behind)
 
 
 def _pairs(epochs: pd.DataFrame) -> Iterator[tuple[str, float]]:
     return zip(epochs["experiment"].astype(str), epochs["number"].astype(float), strict=True)
-
-
-def _wilson(hits: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a rate (1927); days of one bin are taken as independent, so it is a narrow one."""
-    z = 1.959964
-    centre, half = (hits + z * z / 2) / (n + z * z), z * np.sqrt(hits * (n - hits) / n + z * z / 4) / (n + z * z)
-    return float(centre - half), float(centre + half)
