@@ -1,7 +1,7 @@
 """Draws days in blocks: the stationary bootstrap of Politis and Romano, with numpy alone.
 
-The `arch` package has the same to the last bit (tests/analysis/test_bootstrap.py holds both side by side), but to import
-it takes a second and 80 MB: too much between two trials, and in a worker that lives for weeks.
+The `arch` package has the same to the last bit (tests/analysis/test_bootstrap.py holds both side by side), but to load
+it costs a second and 80 MB: too much between two trials, and in a worker that lives for weeks.
 """
 
 # shapes: N samples in time order, R resamples
