@@ -136,6 +136,12 @@ def live_trial(db: Database, job_id: int) -> Trial | None:
     return None if row is None else to_trial(row)
 
 
+def latest_trial(db: Database, job_id: int) -> Trial | None:
+    """The trial of a job with the highest number; None: it has none."""
+    row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id).order_by(TrialRow.number.desc()))
+    return None if row is None else to_trial(row)
+
+
 def same_configuration(db: Database, effective_md5: str, data_md5: str | None = None) -> Trial | None:
     """The first complete trial with the identical effective configuration (and data), whose result can be reused."""
     query = TrialRow.select(ALL).where(TrialRow.effective_md5 == effective_md5, TrialRow.status == "complete")

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from jobs.glance import words
-from jobs.glance.kept import Kept, is_low, kept
+from jobs.glance.kept import Kept, kept
 from jobs.glance.last_lines import LastLines, last_lines, log_file, of_trial
 from jobs.glance.sanitize import clean, clean_value
 from jobs.glance.verbs import FAILED, RELEASED
-from jobs.glance.verdict import Limits
+from jobs.glance.verdict import is_disk_low
 from state import queries
 from state.db import Database, open_database
 from state.errors import NoDatabase, NoSuchRow
@@ -220,7 +220,7 @@ def _limits(db: Database, snapshot: Snapshot, wish: Wish) -> dict[int, tuple[int
 
 def _kept(snapshot: Snapshot, wish: Wish, memory: _Memory, path: Path) -> Kept | None:
     """What could be freed, counted at most once a minute: many files on a full disk."""
-    if wish.at is not None or not is_low(snapshot, Limits().disk_reserve):
+    if wish.at is not None or not is_disk_low(snapshot):
         return None
     if memory.kept is None or abs(snapshot.taken_at - memory.kept_at) > KEPT_EVERY_S:
         memory.kept, memory.kept_at = kept(path.absolute().parent, snapshot.trials), snapshot.taken_at
@@ -232,7 +232,8 @@ def _last(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory, path: P
     job = next((job for job in snapshot.jobs if job.id == wish.words_of), None)
     if job is None:
         return None
-    trials = (*snapshot.trials, *memory.cell.trials[-1:])  # the live one, or the latest
+    latest = queries.latest_trial(db, job.id)  # the live one, if one is
+    trials = [clean_value(latest)] if latest is not None else []
     ends = queries.events(db, job_id=job.id, verbs=ENDS, limit=20)  # as written: cleaned ones have lost their line ends
     if wish.at is not None:
         ends = tuple(event for event in ends if event.at <= wish.at)

@@ -14,7 +14,8 @@ def last_lines_of(db: Database, snapshot: Snapshot, selected: int | None) -> Las
     job = trouble(snapshot, snapshot.taken_at, selected)
     if job is None or selected not in (None, job.id):
         return None
-    return last_lines(job, queries.trials(db, job.id), queries.events(db, job_id=job.id), here().outputs)
+    trials = [trial for trial in (queries.latest_trial(db, job.id),) if trial is not None]  # the live one, if one is
+    return last_lines(job, trials, queries.events(db, job_id=job.id), here().outputs)
 
 
 def last_words(last: LastLines | None) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,14 +15,16 @@ from jobs.cli.output import emit, emit_json, terminal_columns
 from jobs.cli.since import since_of
 from jobs.glance import glance as glances
 from jobs.glance import words
-from jobs.glance.kept import is_low, kept
 from jobs.glance.last_lines import LastLines
 from jobs.glance.sanitize import clean_snapshot
-from jobs.glance.verdict import EXIT_CODES, Limits
+from jobs.glance.verdict import EXIT_CODES, is_disk_low
 from jobs.person import this_person
 from state import queries
 from state.db import Database, open_database
-from state.values import Event, Job, JobStatus
+from state.values import Event, Job, JobStatus, Snapshot
+
+if TYPE_CHECKING:
+    from jobs.glance.kept import Kept
 
 EVENTS_OF_AN_ABSENCE = 20_000
 
@@ -81,9 +84,16 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
         events=journal,
         read_age_s=max(0.0, time.time() - now) if when is None else 0.0,
         mode="" if when is None else f"REPLAY {words.when(when, time.time())}",
-        kept=kept(here().outputs, snapshot.trials) if is_low(snapshot, Limits().disk_reserve) else None,
+        kept=kept_by(snapshot) if is_disk_low(snapshot) else None,
     )
     return glance, last
+
+
+def kept_by(snapshot: Snapshot) -> Kept:
+    """What the checkpoints of this study weigh."""
+    from jobs.glance.kept import kept  # here, not above: only while a disk is full
+
+    return kept(here().outputs, snapshot.trials)
 
 
 def events_of(db: Database, since: float | None, latest: tuple[Event, ...]) -> tuple[Event, ...]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobs.glance import words
 from jobs.glance.away import NOW, Away, Night, away, night
 from jobs.glance.eta import Forecast, forecast, slip
-from jobs.glance.kept import Kept
 from jobs.glance.verbs import GUARDED
 from jobs.glance.verdict import Verdict, Word, is_live, judge
 from state.values import Event, Snapshot
+
+if TYPE_CHECKING:  # only a full disk needs it
+    from jobs.glance.kept import Kept
 
 Span = tuple[str, str]
 Line = tuple[Span, ...]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from state.values import Snapshot, Trial, TrialStatus
+from state.values import Trial, TrialStatus
 
-JOB, TRIAL = re.compile(r"(\d+)_"), re.compile(r"trial_(\d+)$")  # fts.search.spec.trial_folder names them so
 LIVE = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
 
 
@@ -20,11 +18,6 @@ class Kept:
 
     all: int
     freed: int  # of them, by `fts gc`: those of trials that have ended
-
-
-def is_low(snapshot: Snapshot, reserve: int) -> bool:
-    """Whether a live worker has seen less free than `reserve` bytes."""
-    return any(sample.disk_free is not None and sample.disk_free < reserve for sample in snapshot.samples)
 
 
 def kept(study: Path, trials: Iterable[Trial]) -> Kept:
@@ -37,9 +30,10 @@ def kept(study: Path, trials: Iterable[Trial]) -> Kept:
 def _checkpoints(root: Path) -> Iterator[tuple[tuple[int, int], int]]:
     """((job, trial number), bytes) of each trial's checkpoints; what cannot be read weighs nothing."""
     for folder in root.glob("*/trial_*/checkpoint"):
-        job, trial = JOB.match(folder.parent.parent.name), TRIAL.match(folder.parent.name)
-        if job is not None and trial is not None:
-            yield (int(job[1]), int(trial[1])), _bytes(folder)
+        job = folder.parent.parent.name.partition("_")[0]  # 00006_phase6a_20M_h5, as fts.search.spec.trial_folder says
+        trial = folder.parent.name.removeprefix("trial_")
+        if job.isdecimal() and trial.isdecimal():
+            yield (int(job), int(trial)), _bytes(folder)
 
 
 def _bytes(folder: Path) -> int:

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from jobs.glance import words
 from jobs.glance.eta import slip
 from jobs.glance.gaps import gaps
-from jobs.glance.kept import Kept, is_low
 from jobs.glance.verbs import FAILED, GUARDED, RETRIED, WORKER_LOST, guard_since
 from state.values import Cause, Job, JobStatus, Snapshot, Verb, Worker
+
+if TYPE_CHECKING:  # only a full disk needs it
+    from jobs.glance.kept import Kept
 
 
 class Word(StrEnum):
@@ -107,6 +110,12 @@ def is_live(worker: Worker, now: float, limits: Limits | None = None) -> bool:
     return worker.status == "running" and now - worker.heartbeat_at <= limits.beat_s * limits.silent_beats
 
 
+def is_disk_low(snapshot: Snapshot, limits: Limits | None = None) -> bool:
+    """A live worker has less free than a checkpoint needs."""
+    reserve = (limits or Limits()).disk_reserve
+    return any(sample.disk_free is not None and sample.disk_free < reserve for sample in snapshot.samples)
+
+
 def runnable(snapshot: Snapshot) -> list[Job]:
     """Jobs that a free slot would start now."""
     if snapshot.queue_paused:
@@ -160,7 +169,7 @@ def _silent_workers(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[
 
 def _disk(snapshot: Snapshot, limits: Limits, kept: Kept | None) -> Iterator[Concern]:
     """`212 MB free < 2 GB. Checkpoints 118 GB: fts gc frees 74 GB`; in brief what to do first."""
-    if not is_low(snapshot, limits.disk_reserve):
+    if not is_disk_low(snapshot, limits):
         return
     free = words.size(min(s.disk_free for s in snapshot.samples if s.disk_free is not None))
     cure = "fts gc frees checkpoints"

@@ -75,11 +75,11 @@ def _braille_as_ascii(dots: int) -> str:
 
 
 def cell_name(job: Job) -> str:
-    """`20M/h3`; baselines `base/h3`; other kinds of job say which: `20M/h3 final`."""
-    if job.kind == "baseline":
-        return f"base/h{job.horizon}"
-    name = f"{job.budget}/h{job.horizon}"
-    return name if job.kind == "cell" else f"{name} {KINDS.get(job.kind, job.kind)}"
+    """`20M/h3`; baselines `base/h3`; judged on five folds `20M/h3 wf5`; other kinds say which: `20M/h3 final`."""
+    name = f"{'base' if job.kind == 'baseline' else job.budget}/h{job.horizon}"
+    if cv := job.spec.get("cv"):
+        name += f" wf{str(cv).split(':')[-1]}"
+    return name if job.kind in ("cell", "baseline") else f"{name} {KINDS.get(job.kind, job.kind)}"
 
 
 _JOBS = re.compile(r"\b[Jj]obs? (\d+(?:, \d+)*)\b(?: \([\w.-]+\))?")
