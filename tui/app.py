@@ -34,6 +34,7 @@ from tui.reading import Reading, Wish
 from tui.view import LOGS, QUEUE, TRIALS, Details, View
 
 TICK_S = 1.0
+WIDE = 190  # columns from which the header has room for more than the study's name
 UNFOCUSED_S = 5.0  # between looks while the terminal's pane is not in front
 STALE_S = 3.0  # a live picture is re-read every second
 TOAST_S = 6.0
@@ -314,13 +315,21 @@ class Monitor(App[None]):
         return glances.look(
             self.snapshot if replayed else replace(self.snapshot, last_key_at=self.since),
             self.now(),
-            title=self.study,
+            title=self._title(),
             read_age_s=age,
             problem=self.problem or None,
             events=journal or None,
             mode=mode,
             kept=self.reading.details.kept if self.reading else None,
         )
+
+    def _title(self) -> str:
+        """The study; where there is room also its file and what this monitor costs."""
+        if self.size.width < WIDE:
+            return self.study
+        cost = self.cost.brief()
+        file = f"{self.path.absolute().parent.name}/{self.path.name}"
+        return " · ".join([self.study, file, *([f"this monitor {cost}"] if cost else [])])
 
     def _missing(self) -> str:
         """What stands in place of the panes before anything was read: why, and what to do."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from jobs.glance import words
 from jobs.glance.kept import Kept, kept
-from jobs.glance.last_lines import LastLines, last_lines, log_file, of_trial
+from jobs.glance.last_lines import LastLines, last_lines, log_file, of_trial, parted, worker_lines
 from jobs.glance.sanitize import clean, clean_value
 from jobs.glance.verbs import FAILED, RELEASED
 from jobs.glance.verdict import is_disk_low
@@ -189,7 +189,7 @@ def _details(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory, path
         log=log,
         log_path=log_path,
         log_problem=problem,
-        last=_last(db, snapshot, wish, memory, path),
+        last=_last(db, snapshot, wish, path),
         openings=_openings(db, wish),
         limits=_limits(db, snapshot, wish),
         kept=_kept(snapshot, wish, memory, path),
@@ -227,11 +227,16 @@ def _kept(snapshot: Snapshot, wish: Wish, memory: _Memory, path: Path) -> Kept |
     return memory.kept
 
 
-def _last(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory, path: Path) -> LastLines | None:
-    """Of the job in trouble; read anew each time, because it is three lines of one file."""
+def _last(db: Database, snapshot: Snapshot, wish: Wish, path: Path) -> LastLines | None:
+    """Of the job in trouble, or of the worker that left; read anew each time, because it is three lines of one file."""
     job = next((job for job in snapshot.jobs if job.id == wish.words_of), None)
-    if job is None:
-        return None
+    said = None if job is None else _last_of_job(db, job, wish, path)
+    if said is None and wish.at is None and (worker := parted(snapshot, wish.now or snapshot.taken_at)) is not None:
+        said = worker_lines(worker, path.absolute().parent, wish.now or snapshot.taken_at)
+    return said
+
+
+def _last_of_job(db: Database, job: Job, wish: Wish, path: Path) -> LastLines | None:
     latest = queries.latest_trial(db, job.id)  # the live one, if one is
     trials = [clean_value(latest)] if latest is not None else []
     ends = queries.events(db, job_id=job.id, verbs=ENDS, limit=20)  # as written: cleaned ones have lost their line ends

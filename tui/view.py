@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from jobs.glance.glance import Glance
 from jobs.glance.kept import Kept
-from jobs.glance.last_lines import LastLines, trouble
+from jobs.glance.last_lines import LastLines, parted, trouble
 from state.values import Epoch, Event, Job, Opening, Sample, Snapshot, Trial, TrialStatus
 from tui.shelf import by_id
 
@@ -74,7 +74,6 @@ class View:
     toast: str = ""
     toast_role: str = ""
     readonly: bool = False
-    own_cost: str = ""
     problem: str = ""  # why the latest read failed
     pending: str = ""  # "asked 08:14:02": a change the journal has not confirmed yet
     missing: str = ""  # there is no database: what to do
@@ -102,10 +101,13 @@ class View:
 
     @property
     def last(self) -> LastLines | None:
-        """The last lines of the job in trouble, while it is."""
-        job = trouble(self.snapshot, self.now, self.job_id)
-        found = self.details.last
-        return found if job is not None and found is not None and found.job_id == job.id else None
+        """The last lines of the job in trouble, while it is; else of the worker that has left cells waiting."""
+        job, found = trouble(self.snapshot, self.now, self.job_id), self.details.last
+        if found is None or (job is not None and found.job_id not in (None, job.id)):
+            return None
+        if found.job_id is None:
+            return found if parted(self.snapshot, self.now) is not None else None
+        return found if job is not None else None
 
     @property
     def trials(self) -> Sequence[Trial]:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from jobs.cli.group import here
-from jobs.glance.last_lines import LastLines, last_lines, trouble
+from jobs.glance.last_lines import LastLines, last_lines, parted, trouble, worker_lines
 from state import queries
 from state.db import Database
-from state.values import Snapshot
+from state.values import Job, Snapshot
 
 
 def last_lines_of(db: Database, snapshot: Snapshot, selected: int | None) -> LastLines | None:
-    """Of the job in trouble, if that is the selected one or none is selected."""
-    job = trouble(snapshot, snapshot.taken_at, selected)
-    if job is None or selected not in (None, job.id):
+    """Of the job in trouble, if that is the selected one or none is selected; else of the worker that left."""
+    now = snapshot.taken_at
+    job = trouble(snapshot, now, selected)
+    if selected is not None and (job is None or job.id != selected):
         return None
+    said = None if job is None else _of_job(db, job)
+    worker = parted(snapshot, now) if said is None and selected is None else None
+    return said if worker is None else worker_lines(worker, here().outputs, now)
+
+
+def _of_job(db: Database, job: Job) -> LastLines | None:
     trials = [trial for trial in (queries.latest_trial(db, job.id),) if trial is not None]  # the live one, if one is
     return last_lines(job, trials, queries.events(db, job_id=job.id), here().outputs)
 
@@ -22,5 +29,6 @@ def last_words(last: LastLines | None) -> list[str]:
     """Three lines of a log, and where to read on: `fts logs 5`."""
     if last is None:
         return []
-    where = f"fts logs {last.job_id} reads on in {last.source}" if last.source else last.where
+    log = last.source and last.job_id is not None
+    where = f"fts logs {last.job_id} reads on in {last.source}" if log else last.where
     return [f"last words of {last.title}:", *(f"  {text}" for text in last.lines), f"  ({where})"]

@@ -12,9 +12,10 @@ from pathlib import Path
 from jobs.glance import words
 from jobs.glance.sanitize import clean
 from jobs.glance.verdict import is_live
-from state.values import Cause, Event, Job, JobStatus, Snapshot, Trial, TrialStatus
+from state.values import Cause, Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Worker
 
 LINES = 3
+WORKER_LOG = "worker.log"
 END = 16 * 1024  # bytes of a log's end that are read for them
 
 
@@ -22,8 +23,8 @@ END = 16 * 1024  # bytes of a log's end that are read for them
 class LastLines:
     """The end of a story."""
 
-    job_id: int
-    title: str  # 20M/h5 t8 · out of memory
+    job_id: int | None  # None: it is a worker's
+    title: str  # 20M/h5 t8 · out of memory; worker 4242 · drained Wed 08:12
     lines: tuple[str, ...]
     source: str  # the log file, as it is called below the study's folder; empty: the journal's record is all there is
 
@@ -32,6 +33,8 @@ class LastLines:
         """Where to read on."""
         if not self.source:
             return "from the journal; the log file is gone"
+        if self.job_id is None:
+            return f"all of it: {self.source}"
         return f"5 reads on, or: fts logs {self.job_id} · {self.source}"
 
 
@@ -42,6 +45,30 @@ def trouble(snapshot: Snapshot, now: float, selected: int | None = None) -> Job 
     if chosen is not None and (chosen in lost or chosen.status is JobStatus.FAILED):
         return chosen
     return lost[0] if lost else None
+
+
+def parted(snapshot: Snapshot, now: float) -> Worker | None:
+    """The worker whose leaving matters: the latest one, when none is alive any more and cells wait for one."""
+    waits = any(job.status in (JobStatus.RUNNING, JobStatus.QUEUED) and not job.hold_reason for job in snapshot.jobs)
+    if not waits or not snapshot.workers or any(is_live(worker, now) for worker in snapshot.workers):
+        return None
+    return max(snapshot.workers, key=lambda worker: worker.id)
+
+
+def worker_lines(worker: Worker, study: Path, now: float) -> LastLines | None:
+    """The end of worker.log, where a worker in the background writes; None if this one wrote nothing there."""
+    path = study.absolute().resolve() / "logs" / WORKER_LOG
+    try:
+        is_its_own = path.stat().st_mtime >= worker.started_at  # else it is of one before it
+    except OSError:
+        return None
+    found = tail(path) if is_its_own else ()
+    if not found:
+        return None
+    at = words.when(worker.stopped_at or worker.heartbeat_at, now)
+    how = "silent since" if worker.status == "running" else "lost" if worker.status == "lost" else "drained"
+    how = "stopped" if how == "drained" and worker.asked is None else how
+    return LastLines(None, f"worker {worker.pid} · {how} {at}", found, f"{study.name}/logs/{WORKER_LOG}")
 
 
 def is_lost(job: Job, snapshot: Snapshot, now: float) -> bool:

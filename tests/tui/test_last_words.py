@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -112,3 +113,31 @@ def test_a_short_queue_leaves_room_for_the_curve_and_the_words():
     text = lost_few((80, 24))
     assert "last words" in text
     assert "20M/h3  curve by epoch" in text
+
+
+def left(built, folder: Path, asked: str | None) -> Path:
+    """The study after its worker has put the running cell back and gone."""
+    path = study.copy(built, folder / "study" / "outputs")
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE trial SET status = 'interrupted' WHERE status = 'running'")
+        connection.execute(
+            "UPDATE job SET status = 'queued', worker_id = NULL, lease_until = NULL WHERE status = 'running'"
+        )
+        connection.execute("UPDATE worker SET status = 'stopped', asked = ?, stopped_at = ?", (asked, NOW))
+    (path.parent / "logs" / "worker.log").write_text("08:13:02  20M/h5 t6 ep 4\n08:14:00  drained; bye\n")
+    return path
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("asked", "how"), [("drain_trial", "drained"), (None, "stopped")])
+def test_a_worker_that_left_cells_waiting_is_quoted_from_its_log(built, tmp_path, size, asked, how):
+    text = picture(left(built, tmp_path, asked), size)
+    assert f"last words of worker 4242 · {how} 08:14" in text
+    assert "drained; bye" in text
+    assert "all of it: outputs/logs/worker.log" in text
+
+
+def test_a_log_that_is_older_than_the_worker_is_not_its_own(built, tmp_path):
+    path = left(built, tmp_path, None)
+    os.utime(path.parent / "logs" / "worker.log", (0, 0))
+    assert "last words" not in picture(path, (120, 40))

@@ -179,3 +179,16 @@ async def test_a_mouse_click_chooses_a_row(db_path):
         await pilot.click("#front", offset=(10, 6))
         assert app.view().job.horizon == 5
         assert app.view().job.budget == "2M"
+
+
+async def test_the_widest_header_tells_file_and_cost_once_a_minute(db_path):
+    async with monitor(db_path, (200, 60)) as (app, _pilot):
+        assert "spark · outputs/fts.db" in shown(app).split("\n")[0].replace("study", "spark")
+        assert "this monitor" not in shown(app)
+        app.cost._since = (app.cost.began - 60.0, app.cost.cpu_began, 0)
+        app._asked = ()  # as the next second does
+        app.paint()
+        first = shown(app).split("\n")[0]
+        assert "% cpu, " in first
+        assert "KB/s" in first
+        assert app.cost.brief() == app.cost.brief(), "it stands still for a minute"

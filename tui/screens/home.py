@@ -144,7 +144,8 @@ def _wide(view: View, width: int, height: int) -> list[Placed]:
 def _last_lines(view: View, x: int, y: int, width: int, height: int) -> list[Placed]:
     """In place of a curve or a log that nothing is added to any more: what was said last, and where to read on."""
     last = view.last
-    assert last is not None, "only a job in trouble has last lines"
+    assert last is not None, "only a job in trouble, or a worker that left, has last lines"
+    hint = "5 full" if last.job_id is not None else ""
 
     def said(width: int, height: int) -> list[Line]:
         rows = [row for text in last.lines for row in wrapped(text, width)]
@@ -154,7 +155,14 @@ def _last_lines(view: View, x: int, y: int, width: int, height: int) -> list[Pla
         return [*(lists.log_line(row, "", width) for row in rows), line((words.cut(where, width), "dim"))]
 
     return [
-        Placed("log", x, y, width, 1, _title(view, "log", f"last words of {last.title}", "5 full")),
+        Placed(
+            "log",
+            x,
+            y,
+            width,
+            1,
+            _title(view, "log", f"last words of {last.title}", hint),
+        ),
         Placed("", x, y + 1, width, height - 1, said),
     ]
 
