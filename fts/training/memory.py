@@ -16,7 +16,8 @@ MiB = 1 << 20
 FLOAT = 4  # bytes
 
 # A process that has imported torch, pandas and scikit-learn and loaded its data; on a GPU, its context and libraries.
-BASE_BYTES = {"cpu": 420 * MiB, "mps": 420 * MiB, "cuda": 600 * MiB}
+BASE_BYTES = {"cpu": 340 * MiB, "mps": 340 * MiB, "cuda": 600 * MiB}
+COMPILER_BYTES = 80 * MiB  # torch._dynamo, which Adafactor and recomputed layers bring in and our AdamW does not
 FIRST_STEP_BYTES = 95 * MiB  # what a first step adds on a CPU: code pages and buffers of the matrix library, autograd
 
 SAVED_PER_TOKEN = 12.4  # floats per token and d_model that a layer keeps beside its feed-forward: stream, q, k, v ...
@@ -228,8 +229,11 @@ def estimate(shape: Shape, recipe: Recipe, device: str = "cpu", base: int | None
     if recipe.accumulation > 1 or recipe.checkpoint_layers:
         holes = min(holes, HOLES_AT_MOST)
     leaves_holes = device == "cpu" and block_bytes(shape, recipe) < MAPPED_ABOVE
+    if base is None:
+        brings_compiler = device != "cuda" and (recipe.checkpoint_layers or recipe.optimizer != "adamw")
+        base = BASE_BYTES[device] + (COMPILER_BYTES if brings_compiler else 0)
     return Estimate(
-        base=BASE_BYTES[device] if base is None else base,
+        base=base,
         weights=weights + (weights // 2 if recipe.precision == "bf16" else 0),  # autocast keeps cast copies of a step
         gradients=gradients,
         optimizer=state,

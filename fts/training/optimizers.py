@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adafactor, AdamW, Optimizer
+from torch.optim import Adafactor
+from torch.optim.adamw import adamw
 
 from fts.training.config import TrainConfig
 
@@ -27,6 +28,15 @@ class Stepper(Protocol):
 
     def restore(self, name: str, value: Tensor) -> None:
         """Put back one tensor that state() gave."""
+
+
+class Optimizer(Protocol):
+    """What the steppers use of torch's optimizers."""
+
+    param_groups: list[dict[str, Any]]
+    state: Any  # parameter -> name -> tensor
+
+    def step(self) -> Any: ...
 
 
 def make_stepper(model: nn.Module, config: TrainConfig) -> Stepper:
@@ -51,7 +61,8 @@ class SteppedAfterBackward:
         if self.grad_clip:
             nn.utils.clip_grad_norm_(self.parameters.values(), self.grad_clip)
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters.values():
+            parameter.grad = None
 
     def state(self) -> Iterator[tuple[str, Tensor]]:
         for name, parameter in self.parameters.items():
@@ -59,7 +70,7 @@ class SteppedAfterBackward:
 
     def restore(self, name: str, value: Tensor) -> None:
         parameter, key = name.rsplit("/", 1)
-        self.optimizer.state[self.parameters[parameter]][key] = value
+        self.optimizer.state.setdefault(self.parameters[parameter], {})[key] = value
 
 
 class SteppedInBackward:
@@ -108,18 +119,65 @@ class SteppedInBackward:
 
     def restore(self, name: str, value: Tensor) -> None:
         parameter, key = name.rsplit("/", 1)
-        self.optimizers[self.parameters[parameter]].state[self.parameters[parameter]][key] = value
+        self.optimizers[self.parameters[parameter]].state.setdefault(self.parameters[parameter], {})[key] = value
 
 
 def _optimizer(groups: list[dict[str, Any]], config: TrainConfig) -> Optimizer:
     if config.optimizer != "adafactor":
-        return AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+        return FusedAdamW(groups, config)
     # foreach=False: one parameter's temporaries at a time, not all of them
     factored = Adafactor(groups, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=False)
     for group in factored.param_groups:
         for parameter in group["params"]:
             factored.state[parameter] = begin_factored(parameter)
     return factored
+
+
+class FusedAdamW:
+    """torch.optim.AdamW(fused=True), equal to the last bit, on torch's functional form of it.
+
+    Its class brings in torch._dynamo with its first step: a second of each new process's start, for a compiler that
+    is not used here.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], config: TrainConfig) -> None:
+        usual = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+        self.param_groups = [usual | group for group in groups if group["params"]]
+        self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One step of every parameter that has a gradient."""
+        for group in self.param_groups:
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            for parameter in parameters:
+                if parameter not in self.state:
+                    self.state[parameter] = _begin_adam(parameter)
+            states = [self.state[parameter] for parameter in parameters]
+            adamw(
+                parameters,
+                [parameter.grad for parameter in parameters],
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                [],
+                [state["step"] for state in states],
+                fused=True,
+                amsgrad=False,
+                beta1=0.9,
+                beta2=0.999,
+                lr=group["lr"],
+                weight_decay=group["weight_decay"],
+                eps=1e-8,
+                maximize=False,
+            )
+
+
+def _begin_adam(parameter: nn.Parameter) -> dict[str, Tensor]:
+    return {
+        "step": torch.zeros((), device=parameter.device),
+        "exp_avg": torch.zeros_like(parameter),
+        "exp_avg_sq": torch.zeros_like(parameter),
+    }
 
 
 def begin_factored(parameter: nn.Parameter) -> dict[str, Tensor]:

@@ -1,6 +1,9 @@
 """The training loop does what it says: gradients, schedule, early stopping, divergence, events."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,8 @@ from fts.training.schedule import learning_rate
 from fts.training.trainer import Trainer, TrainingData
 from fts.training.windows import DataError
 from tests.training.tiny import finish, make_config, make_data, make_model, make_trainer, numbers
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def gradients_of(micro_batch: int, **changes) -> list[torch.Tensor]:
@@ -70,11 +75,55 @@ def test_the_gradient_is_clipped_to_its_common_norm():
     for p in model.parameters():
         p.grad = torch.ones_like(p)
     seen: list[float] = []
-    stepper.optimizer.register_step_pre_hook(
-        lambda *_: seen.append(math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters())))
-    )
+
+    def step() -> None:
+        seen.append(math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters())))
+
+    stepper.optimizer.step = step
     stepper.step()
     assert seen == pytest.approx([0.5], rel=1e-4)
+
+
+def test_our_adamw_is_torchs_to_the_last_bit():
+    ours, theirs = make_model(), make_model()
+    config = make_config(weight_decay=1e-2, grad_clip=0.0)
+    stepper = SteppedAfterBackward(ours, config)
+    groups = [
+        {"params": [p for p in theirs.parameters() if p.dim() > 1]},
+        {"params": [p for p in theirs.parameters() if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    reference = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    for seed in range(5):
+        stepper.set_rate(1e-3 * (seed + 1))
+        for group in reference.param_groups:
+            group["lr"] = 1e-3 * (seed + 1)
+        for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.manual_seed(seed)
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        stepper.step()
+        reference.step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(one, other)
+        mine, known = stepper.optimizer.state[one], reference.state[other]
+        assert list(mine) == list(known)
+        assert all(torch.equal(mine[name], known[name]) for name in known)
+
+
+def test_a_trial_brings_in_neither_the_compiler_nor_arch():
+    """Seconds of a new process's start, and 80 MB each."""
+    program = """
+import sys
+from fts.search.build import build_trial
+from tests.training.tiny import finish, make_trainer
+trainer = make_trainer(max_epochs=1)
+finish(trainer)
+from fts.scores.intervals import auc_interval
+auc_interval(trainer._y_val, trainer.val_predictions, 1, seed=0)
+print(sorted({"torch._dynamo", "arch", "matplotlib"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
 
 
 def test_an_epoch_result_is_what_its_predictions_say():
