@@ -116,10 +116,12 @@ class CellSpec:
     def identity(self) -> str:
         """md5 of what makes two cells the same question; the code commit is not part of it.
 
-        Fields that came later and say nothing are left out: a cell that was put in line before them is the same cell.
+        A rule of halving counts unless it is the one that older specs mean: the same cell before and after is one.
         """
         content = {k: v for k, v in asdict(self).items() if k not in ("code_commit", "code_dirty")}
-        return _md5({k: v for k, v in content.items() if k != "halving" or v is not None})
+        if self.halving in (None, BEFORE_FREEZING):
+            del content["halving"]
+        return _md5(content)
 
     @property
     def halving_rule(self) -> Halving:
