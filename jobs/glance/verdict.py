@@ -146,7 +146,7 @@ def _act(snapshot: Snapshot, now: float, limits: Limits, kept: Kept | None) -> I
         yield Concern(Word.ACT, f"crash loop: {len(lost)} workers lost within an hour", "crash loop", "7")
     for job in snapshot.jobs:
         if job.status is JobStatus.FAILED and _failed_again(snapshot, job) and not _seen(job):
-            reason = f"{words.cell_name(job)} failed again after retry: {_cause(job)}"
+            reason = f"{_name(snapshot, job)} failed again after retry: {_cause(job)}"
             yield Concern(Word.ACT, reason, reason, "x", job.id)
 
 
@@ -196,7 +196,7 @@ def _look(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
     fine = sum(j.status not in (JobStatus.FAILED,) for j in snapshot.jobs)
     for job in snapshot.jobs:
         if job.status is JobStatus.FAILED and not _seen(job) and not _failed_again(snapshot, job):
-            name, cause = words.cell_name(job), _cause(job)
+            name, cause = _name(snapshot, job), _cause(job)
             worker = _worker_words(snapshot, now, limits)
             others = f"{worker}, guard {_guard_word(snapshot)}, other {fine} cells fine."
             brief = "Worker alive" if "alive" in worker else worker
@@ -205,8 +205,8 @@ def _look(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
             yield Concern(Word.LOOK, reason, short, "r", job.id)
     for job in snapshot.jobs:
         if job.status is JobStatus.QUEUED and job.hold_reason and not _seen(job):
-            reason = f"{words.cell_name(job)} cannot start: {job.hold_reason}"
-            yield Concern(Word.LOOK, reason, f"{words.cell_name(job)} is held", "x", job.id)
+            reason = f"{_name(snapshot, job)} cannot start: {job.hold_reason}"
+            yield Concern(Word.LOOK, reason, f"{_name(snapshot, job)} is held", "x", job.id)
     yield from _stuck(snapshot, now, limits)
     yield from _slept(snapshot, now)
     yield from _nobody_works(snapshot, now, limits)
@@ -294,7 +294,7 @@ def _idle(snapshot: Snapshot) -> Iterator[Concern]:
 
 def _well(snapshot: Snapshot, now: float) -> Concern:
     waiting, busy = len(runnable(snapshot)), running(snapshot)
-    names = ", ".join(words.cell_name(job) for job in busy[:3]) or "starting"
+    names = ", ".join(_name(snapshot, job) for job in busy[:3]) or "starting"
     reason = (
         f"{names} running, {waiting} waiting. {_worker_words(snapshot, now, Limits())}, guard {_guard_word(snapshot)}."
     )
@@ -302,6 +302,11 @@ def _well(snapshot: Snapshot, now: float) -> Concern:
 
 
 # ---------------------------------------------------------------- words
+
+
+def _name(snapshot: Snapshot, job: Job) -> str:
+    """The cell's name, with the job's number where another job has the same."""
+    return words.names_of(snapshot.jobs)[job.id]
 
 
 def _seen(job: Job) -> bool:

@@ -85,10 +85,11 @@ def cell_name(job: Job) -> str:
 _JOBS = re.compile(r"\b[Jj]obs? (\d+(?:, \d+)*)\b(?: \([\w.-]+\))?")
 
 
-def name_cells(text: str, jobs: Sequence[Job]) -> str:
+def name_cells(text: str, jobs: Sequence[Job], about: int | None = None) -> str:
     """`job 7 (phase6a_200M_h1_...): paused` as people say it: `200M/h1: paused`.
 
-    A job that is not there keeps its number; of two with one name each says its number too.
+    A job that is not there keeps its number; of two with one name each says its number too. A text that names an
+    experiment only is about job `about`, where that is of this experiment.
     """
     names = names_of(jobs)
 
@@ -99,18 +100,18 @@ def name_cells(text: str, jobs: Sequence[Job]) -> str:
         return ", ".join(names[number] for number in ids)
 
     named = _JOBS.sub(said, text)
-    for job in jobs:
+    for job in sorted(jobs, key=lambda job: job.id != about):
         if job.experiment in named:
             named = named.replace(job.experiment, names[job.id])
     return named
 
 
 def names_of(jobs: Sequence[Job]) -> dict[int, str]:
-    """Job id -> its cell's name, with the number where two jobs have the same."""
+    """Job id -> its cell's name; `2M/h1#7` with the job's number, as commands take it, where two have the same."""
     counts: dict[str, int] = {}
     for job in jobs:
         counts[cell_name(job)] = counts.get(cell_name(job), 0) + 1
-    return {job.id: cell_name(job) + (f" (job {job.id})" if counts[cell_name(job)] > 1 else "") for job in jobs}
+    return {job.id: cell_name(job) + (f"#{job.id}" if counts[cell_name(job)] > 1 else "") for job in jobs}
 
 
 KINDS = {"train": "final", "replicate": "seeds"}

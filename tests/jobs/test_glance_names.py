@@ -17,7 +17,7 @@ LONG = "phase6a_200M_h1_threshold_1pct"
     (f"new best of {LONG}: val_auc 0.6", "new best of 200M/h1: val_auc 0.6"),
     ("job 99 is not there", "job 99 is not there"),
     ("jobs 7, 99 moved", "jobs 7, 99 moved"),
-    ("job 11 moved", "2M/h1 (job 11) moved"),
+    ("job 11 moved", "2M/h1#11 moved"),
     ("the joblist has 7 entries", "the joblist has 7 entries"),
 ])  # fmt: skip
 def test_cells_are_named(text, said):

@@ -56,7 +56,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
 
 def matrix(view: View, width: int) -> list[Line]:
     """One row per size, one column per horizon: best value, shade, trials, state; below it the baseline's distance."""
-    cells = {(job.budget, job.horizon): job for job in view.snapshot.jobs if job.kind == "cell"}
+    cells = _cells_of(view)
     horizons = sorted({horizon for _, horizon in cells}) or [1, 3, 5]
     best = queue_grid.best_ids(view)
     roomy = width >= 6 + INTERVAL * len(horizons)
@@ -76,6 +76,20 @@ def matrix(view: View, width: int) -> list[Line]:
         if any(text.strip() for text, _ in below):
             lines.append(tuple(below))
     return lines
+
+
+def _cells_of(view: View) -> dict[tuple[str, int], Job]:
+    """The job that stands for each (size, horizon): of several the one that was not cancelled, then the furthest."""
+    found: dict[tuple[str, int], Job] = {}
+    for job in view.snapshot.jobs:
+        held = found.get((job.budget, job.horizon))
+        if job.kind == "cell" and (held is None or _weight(job) > _weight(held)):
+            found[job.budget, job.horizon] = job
+    return found
+
+
+def _weight(job: Job) -> tuple[bool, bool, int, int]:
+    return job.status is not JobStatus.CANCELLED, job.best_value is not None, words.trials_ended(job), job.id
 
 
 def _difference(margin: Margin | None, column: int) -> Span:

@@ -46,15 +46,18 @@ def event_line(view: View, width: int) -> Line:
 
 def event_words(view: View, event: Event) -> str:
     """What happened, with cells and trials by their names; a verb without a message speaks for itself."""
-    job = next((job for job in view.snapshot.jobs if job.id == event.job_id), None)
-    if job is not None and (brief := trial_words(view, event)):
-        return f"{words.cell_name(job)} {brief}"
-    if job is not None and event.verb == "finished" and job.status == "done" and job.best_value is not None:
-        return f"{words.cell_name(job)} done, best {words.short_score(job.best_value)} (t{job.best_trial})"
-    text = words.name_cells(event.message or str(event.verb).replace("_", " "), view.snapshot.jobs)
+    jobs = view.snapshot.jobs
+    job = next((job for job in jobs if job.id == event.job_id), None)
     if job is None:
-        return text
-    name = words.cell_name(job)
+        return words.name_cells(event.message or str(event.verb).replace("_", " "), jobs)
+    name = words.names_of(jobs)[job.id]
+    if brief := trial_words(view, event):
+        return f"{name} {brief}"
+    if event.verb == "finished" and job.status == "done" and job.best_value is not None:
+        return f"{name} done, best {words.short_score(job.best_value)} (t{job.best_trial})"
+    if event.verb == "enqueued":
+        return f"{name} put in line"
+    text = words.name_cells(event.message or str(event.verb).replace("_", " "), jobs, job.id)
     return text if name in text else f"{name} {text}"
 
 

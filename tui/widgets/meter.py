@@ -254,16 +254,24 @@ def _disk(view: View, now: Sample | None, past: Sequence[Sample]) -> Meter:
     history = tuple(float(s.disk_free) for s in past if s.disk_free is not None)
     days = _days_left(past)
     text = f"{words.size(now.disk_free)} free"
-    limits = (
-        (f"{days:.0f} days left at this rate", f"{days:.0f} days left", f"{days:.0f} days") if days is not None else ()
-    )
+    left = "" if days is None else f"{days:.0f} days" if days >= 2 else f"{days * 24:.0f} h"
+    limits = (f"{left} left at this rate", f"{left} left", left) if left else ()
     return Meter("disk", -1.0, text, limits, history)
 
 
+LEAST_LOSSES = 3  # hours below which nothing is foretold
+
+
 def _days_left(past: Sequence[Sample]) -> float | None:
-    known = [s for s in past if s.disk_free is not None]
-    if len(known) < 2 or known[-1].at - known[0].at < words.HOUR:
-        return None
-    first, last = known[0].disk_free or 0, known[-1].disk_free or 0
-    lost = (first - last) / (known[-1].at - known[0].at) * words.DAY  # bytes per day
-    return last / lost if lost > 0 and last / lost < 9999 else None
+    """Days until it is full at the usual loss of an hour: one large file is no rate; None: it does not fill up."""
+    hours: dict[int, int] = {}  # the last value of each
+    for sample in past:
+        if sample.disk_free is not None:
+            hours[int(sample.at // words.HOUR)] = sample.disk_free
+    known = sorted(hours.items())
+    losses = sorted(
+        (free - then) / (hour - before) for (before, free), (hour, then) in zip(known, known[1:], strict=False)
+    )
+    usual = losses[(len(losses) - 1) // 2] if len(losses) >= LEAST_LOSSES else 0.0
+    days = known[-1][1] / usual / 24 if usual > 0 else None
+    return days if days is not None and days < 9999 else None

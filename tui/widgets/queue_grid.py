@@ -9,7 +9,7 @@ from tui import selection
 from tui.paint import Line, Span, with_role
 from tui.view import View
 
-CELL = 8  # columns of a cell's name
+CELL, STATE = 8, 9  # columns of a cell's name and of its state
 
 
 def paint(view: View, width: int, height: int) -> list[Line]:
@@ -23,8 +23,9 @@ def paint(view: View, width: int, height: int) -> list[Line]:
     cursor = next((n for n, job in enumerate(rows) if job.id == view.job_id), 0)
     best = best_ids(view)
     place = {job.id: n + 1 for n, job in enumerate(selection.in_order(view.snapshot.jobs))}
+    names = words.names_of(view.snapshot.jobs)
     for n in selection.pinned_window(rows, height - len(lines), cursor):
-        lines.append(_row(view, rows[n], place[rows[n].id], rows[n].id in best, bars, extra, width))
+        lines.append(_row(view, rows[n], names[rows[n].id], place[rows[n].id], rows[n].id in best, bars, extra, width))
     return lines
 
 
@@ -119,7 +120,7 @@ def _heading(view: View, rows: list[Job], extra: bool) -> Line:
     return ((text, "dim"), (sort, "key"), (wanted, "key"))
 
 
-def _row(view: View, job: Job, place: int, best: bool, bars: bool, extra: bool, width: int) -> Line:
+def _row(view: View, job: Job, name: str, place: int, best: bool, bars: bool, extra: bool, width: int) -> Line:
     selected = job.id == view.job_id
     lost = job.status is JobStatus.RUNNING and _is_lost(view, job)
     role = "lost" if lost else str(job.status)
@@ -130,13 +131,15 @@ def _row(view: View, job: Job, place: int, best: bool, bars: bool, extra: bool, 
         (first, "mark" if job.id in view.marks else "key"),
         (glyph, role),
         (f"{place:2d} ", "dim"),
-        (words.fit(words.cell_name(job), CELL), ""),
+        (words.fit(name, CELL), ""),
         (" ", ""),
     ]
     if bars:
         part = ended / job.trials_wanted if job.trials_wanted else 0.0
         bar = "retrying" if lost else role  # a reversed bar would show its empty part as full
-        spans += [(words.fit("lost" if lost else str(job.status), 9), role), (words.bar(part, 10), bar)]
+        state = "lost" if lost else str(job.status)
+        gap = " " if len(state) >= STATE else ""  # `cancelled` fills its column
+        spans += [(words.fit(state, STATE) + gap, role), (words.bar(part, 10 - len(gap)), bar)]
     spans += [
         (f" {ended:2d}/{job.trials_wanted:<3d} "[: 9 if bars else 8], ""),
         (words.fit_right(words.score(job.best_value), 6), "best" if best else ""),
@@ -162,7 +165,8 @@ def _done_by(view: View, job: Job) -> str:
     by = words.day_clock(words.honest(view.now + seconds, seconds / 2)) if seconds is not None else ""
     if job.ended_at is not None:
         by = words.day_clock(job.ended_at)
-    trial = next((t for t in view.snapshot.trials if t.job_id == job.id), None)
+    own = (t for t in view.snapshot.trials if t.job_id == job.id and t.status is TrialStatus.RUNNING)
+    trial = next(own, None)
     epochs = view.epochs(trial.id) if trial else ()
     speed = f"{epochs[-1].samples_per_s:9.0f}" if epochs else " " * 9
     return f"{words.fit(by, 13)}{speed}"

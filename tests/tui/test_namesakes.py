@@ -1,0 +1,69 @@
+"""Two jobs of one cell are told apart everywhere, by the number that commands take."""
+
+from __future__ import annotations
+
+from jobs.glance import glance as glances
+from jobs.glance import words
+from tests.tui.values import HOUR, NOW, make_event, make_job, make_sample, make_snapshot
+from tui import layout
+from tui.view import QUEUE, RESULTS, View
+from tui.widgets import lists, meter
+
+JOBS = (
+    make_job(
+        5, "2M", 1, "running", worker_id=1, lease_until=NOW + 50, trials_complete=3, best_value=0.61, best_trial=2
+    ),
+    make_job(7, "2M", 3),
+    make_job(2, "2M", 1, "cancelled", trials_complete=9, ended_at=NOW - HOUR, best_value=0.66, best_trial=1),
+)
+
+
+def view(screen=QUEUE, events=()):
+    return View(glances.look(make_snapshot(jobs=JOBS, events=tuple(events)), NOW), screen=screen, job_id=5)
+
+
+def test_the_queue_numbers_namesakes_and_only_them():
+    text = layout.text(layout.frame(view(), 80, 24))
+    assert "2M/h1#5" in text
+    assert "2M/h1#2" in text
+    assert "2M/h3  " in text
+
+
+def test_a_long_state_does_not_touch_its_bar():
+    assert "cancelled █" in layout.text(layout.frame(view(), 80, 24))
+
+
+def test_an_event_is_about_its_own_job():
+    name = JOBS[0].experiment
+    told = [make_event(n, NOW, verb, 5, message=text) for n, (verb, text) in enumerate((
+        ("claimed", f"worker 2 takes {name}, attempt 1"), ("enqueued", f"{name} is job 5"),
+    ))]  # fmt: skip
+    seen = view(events=told)
+    assert [lists.event_words(seen, event) for event in told] == [
+        "worker 2 takes 2M/h1#5, attempt 1", "2M/h1#5 put in line",
+    ]  # fmt: skip
+
+
+def test_a_cancelled_job_does_not_stand_for_its_cell_in_the_results():
+    text = layout.text(layout.frame(view(RESULTS), 80, 24))
+    assert ".6100" in text.split("value against size")[0]
+    assert ".6600" not in text.split("value against size")[0]
+
+
+def test_the_verdict_names_the_one_it_is_about():
+    assert words.names_of(JOBS) == {5: "2M/h1#5", 7: "2M/h3", 2: "2M/h1#2"}
+
+
+def left(*free_gb: float) -> str:
+    past = [make_sample(at=NOW - (len(free_gb) - n) * HOUR, disk_free=int(gb * 1e9)) for n, gb in enumerate(free_gb)]
+    return meter._disk(view(), past[-1], past).limits[0] if meter._disk(view(), past[-1], past).limits else ""
+
+
+def test_a_disk_that_fills_up_says_when_it_is_full():
+    assert left(104, 103, 102, 101, 100) == "4 days left at this rate"
+    assert left(14, 13, 12, 11, 10) == "10 h left at this rate"
+
+
+def test_one_large_file_is_no_rate():
+    assert left(100, 100, 100, 40, 40, 40) == ""
+    assert left(100, 40) == ""
