@@ -22,7 +22,7 @@ from fts.search.spec import CellSpec, TrialSpec, trial_folder
 from fts.training.memory import in_gib
 from jobs.commands.matrix import make_cells
 from jobs.process import ChildProcess
-from jobs.settings import TRIAL_MODULE, Places
+from jobs.settings import Places, module_of
 
 PATIENCE_S = 1800.0
 STEPS = 2
@@ -90,7 +90,7 @@ def peak_of(places: Places, cell: CellSpec, architecture: str, recipe: Recipe) -
         recipe=recipe.to_json(),
         checkpoint_every_s=86_400.0,
     )
-    with ChildProcess([sys.executable, *TRIAL_MODULE], places.logs / "process.log") as child:
+    with ChildProcess([sys.executable, *module_of(cell.kind, cell.cv)], places.logs / "process.log") as child:
         child.send({"do": "run", "spec": spec.to_json()})
         for fact in facts_of(child):
             if fact["fact"] == "failed":

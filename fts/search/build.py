@@ -14,7 +14,7 @@ from fts.model.patchtst import PatchTST
 from fts.scores.intervals import TooFewSamples, auc_interval
 from fts.search import dataset
 from fts.search.evidence import cell_data, data_facts, peak_bytes, write_predictions
-from fts.search.recipe import Recipe, model_config, plan_for, precisions, predict
+from fts.search.recipe import Recipe, model_config, models_of, plan_for, precisions, predict
 from fts.search.spec import TrialSpec, effective_config
 from fts.training.config import TrainConfig
 from fts.training.trainer import Trainer, TrainingData
@@ -130,12 +130,12 @@ def assemble(
 def choose_recipe(spec: TrialSpec, config: ModelConfig) -> tuple[dict[str, Any], int | None]:
     """The recipe the spec fixes, else the memory plan's, else the whole batch at once; and the predicted bytes."""
     if spec.recipe is None and spec.memory_limit is not None:
-        found = plan_for(config, spec.cell.effective_batch, spec.memory_limit, spec.device, spec.cell.precision)
+        found = plan_for(spec.cell, config, spec.memory_limit, spec.device)
         return found.recipe.to_json(), found.estimate.total
     recipe = Recipe.from_json(
         spec.recipe or {"precision": precisions(spec.cell.precision, spec.device)[0]}, spec.cell.effective_batch
     )
-    return recipe.to_json(), predict(config, recipe, spec.device).total
+    return recipe.to_json(), predict(config, recipe, spec.device, models_of(spec.cell)).total
 
 
 def make_train_config(spec: TrialSpec, recipe: dict[str, Any], data: dataset.CellData) -> TrainConfig:

@@ -16,22 +16,24 @@ from fts.training import memory
 from fts.training.memory import CannotFit, Estimate, Plan, Recipe, Shape
 
 __all__ = [
-    "CannotFit", "Estimate", "Plan", "Recipe", "Shape", "cell_shape", "fitted", "model_config", "plan_for",
-    "plan_recipe", "precisions", "predict", "shrunk",
+    "CannotFit", "Estimate", "Plan", "Recipe", "Shape", "cell_shape", "fitted", "model_config", "models_of",
+    "plan_for", "plan_recipe", "precisions", "predict", "shrunk",
 ]  # fmt: skip
 
 # tier -> features of a day; here as numbers because fts.features would load pandas and TA-Lib (a test compares them)
 FEATURES = {"a20": 20, "a25": 25, "c": 33}
+JUDGED_ON_FOLDS = ("cell", "replicate")  # kinds of jobs that train a model for each fold of `cv`
 
 
 def plan_recipe(cell: CellSpec, architecture: str, limit: int, device: str) -> Plan:
     """The fastest recipe for one architecture of a cell within `limit` bytes; raises CannotFit with the bytes."""
-    return plan_for(_config(cell, architecture), cell.effective_batch, limit, device, cell.precision)
+    return plan_for(cell, _config(cell, architecture), limit, device)
 
 
-def plan_for(config: ModelConfig, effective_batch: int, limit: int, device: str, precision: str = "auto") -> Plan:
+def plan_for(cell: CellSpec, config: ModelConfig, limit: int, device: str) -> Plan:
     """The same for a model's configuration."""
-    return memory.plan(shape_of(config), effective_batch, limit, device, precisions(precision, device))
+    shape = shape_of(config, models_of(cell))
+    return memory.plan(shape, cell.effective_batch, limit, device, precisions(cell.precision, device))
 
 
 def precisions(wanted: str, device: str) -> tuple[str, ...]:
@@ -48,9 +50,14 @@ def precisions(wanted: str, device: str) -> tuple[str, ...]:
     return ("bf16",) if device == "cuda" else ("bf16", "fp32")
 
 
-def predict(config: ModelConfig, recipe: Recipe, device: str) -> Estimate:
-    """Bytes that training with this recipe will need at its peak, by part."""
-    return memory.estimate(shape_of(config), recipe, device)
+def predict(config: ModelConfig, recipe: Recipe, device: str, models: int = 1) -> Estimate:
+    """Bytes that training with this recipe will need at its peak, by part; `models` as in `models_of`."""
+    return memory.estimate(shape_of(config, models), recipe, device)
+
+
+def models_of(cell: CellSpec) -> int:
+    """How many models a trial of the cell holds at once: one for each walk-forward fold."""
+    return cell.folds if cell.kind in JUDGED_ON_FOLDS else 1
 
 
 def fitted(cell: CellSpec, architecture: str, limit: int, device: str, stored: dict[str, Any]) -> Plan:
@@ -90,10 +97,10 @@ def model_config(cell: CellSpec, architecture: str, n_features: int, dropout: fl
 
 def cell_shape(cell: CellSpec, architecture: str) -> Shape:
     """Bytes and work of one architecture of a cell; raises BadSpec for a tier whose width is not known here."""
-    return shape_of(_config(cell, architecture))
+    return shape_of(_config(cell, architecture), models_of(cell))
 
 
-def shape_of(config: ModelConfig) -> Shape:
+def shape_of(config: ModelConfig, models: int = 1) -> Shape:
     """What of a model's configuration decides its bytes."""
     return memory.shape_of(
         config.architecture,
@@ -103,6 +110,7 @@ def shape_of(config: ModelConfig) -> Shape:
         config.patch,
         config.context,
         config.channel_independent,
+        models,
     )
 
 

@@ -72,6 +72,7 @@ class Shape:
     window: int  # numbers in a window: features x days
     patch_numbers: int  # numbers in a window's patches: patches overlap, so more than `window`
     largest: int  # parameters of the largest matrix
+    models: int = 1  # that a trial trains in turns, each with its weights and optimizer state: one for each fold
 
     @property
     def flops_per_window(self) -> float:
@@ -147,8 +148,9 @@ def shape_of(
     patch: int,
     context: int,
     channel_independent: bool = False,
+    models: int = 1,
 ) -> Shape:
-    """The shape of a model with `n_params` counted parameters that reads windows of n_features x context."""
+    """The shape of `models` models with `n_params` counted parameters each for windows of n_features x context."""
     a = architecture
     width = patch * (1 if channel_independent else n_features)
     return Shape(
@@ -161,6 +163,7 @@ def shape_of(
         window=n_features * context,
         patch_numbers=n_patches * patch * n_features,
         largest=max(3 * a.d_model**2, a.d_model * a.d_ff, width * a.d_model),
+        models=models,
     )
 
 
@@ -213,6 +216,7 @@ def estimate(shape: Shape, recipe: Recipe, device: str = "cpu", base: int | None
 
     Activations fall while gradients grow during backward, so without accumulation only the larger of the two counts;
     with it the gradients of earlier micro-batches are there when the activations of the next are at their highest.
+    Of several models all weights and states stay, while one of them is in its step.
     """
     weights = FLOAT * shape.n_params
     saved, state = activation_bytes(shape, recipe, device), optimizer_bytes(shape, recipe)
@@ -232,11 +236,12 @@ def estimate(shape: Shape, recipe: Recipe, device: str = "cpu", base: int | None
     if base is None:
         brings_compiler = device != "cuda" and (recipe.checkpoint_layers or recipe.optimizer != "adamw")
         base = BASE_BYTES[device] + (COMPILER_BYTES if brings_compiler else 0)
+    cast = weights // 2 if recipe.precision == "bf16" else 0  # autocast keeps the copies of a step
     return Estimate(
         base=base,
-        weights=weights + (weights // 2 if recipe.precision == "bf16" else 0),  # autocast keeps cast copies of a step
+        weights=shape.models * weights + cast,
         gradients=gradients,
-        optimizer=state,
+        optimizer=shape.models * state,
         activations=saved,
         temporary=(
             layer_bytes(shape, recipe, device)
