@@ -17,7 +17,7 @@ from state import queries
 from state.db import Database
 from state.models import ALL, EpochRow, EventRow, SampleRow, TrialRow
 from state.rows import to_epoch, to_event, to_sample, to_trial
-from state.values import Cause, Epoch, Event, Job, JobStatus, Sample, Snapshot, Trial, TrialStatus, Verb, Worker
+from state.values import Cause, Epoch, Event, Job, JobStatus, Margin, Sample, Snapshot, Trial, TrialStatus, Verb, Worker
 
 WAITING = (JobStatus.QUEUED, JobStatus.PAUSED)
 TRIAL_STATUS = {
@@ -55,8 +55,21 @@ def rebuild(db: Database, when: float, user: str | None = None) -> Snapshot:
             queue_paused=paused,
             queue_paused_reason=reason,
             last_key_at=_last_key_at(db, when, now.last_key_at, user),
+            margins=_margins_at(db, when),
             seen=queries.seen_forecast(db, user, before=when) if user else None,
         )
+
+
+def _margins_at(db: Database, when: float) -> tuple[Margin, ...]:
+    """What each cell gained over the best baseline by then: its events carry every number."""
+    query = EventRow.select(ALL).where(EventRow.verb == Verb.COMPARED.value, EventRow.at <= when).order_by(EventRow.id)
+    known = {field.name for field in dataclasses.fields(Margin)} - {"at"}
+    found: dict[int, Margin] = {}
+    for event in map(to_event, db.rows(query)):
+        if known <= event.data.keys():
+            margin = Margin(**{name: event.data[name] for name in known}, at=event.at)
+            found[margin.job_id] = margin
+    return tuple(found[job] for job in sorted(found))
 
 
 def _last_key_at(db: Database, when: float, last: float | None, user: str | None) -> float | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from jobs.glance import words
 from jobs.glance.kept import Kept, kept
-from jobs.glance.last_lines import LastLines, last_lines, log_file, of_trial, parted, worker_lines
+from jobs.glance.last_lines import LastLines, last_lines, log_file, of_trial, parted, said_by, worker_lines
 from jobs.glance.sanitize import clean, clean_value
 from jobs.glance.verbs import FAILED, RELEASED
 from jobs.glance.verdict import is_disk_low
@@ -366,6 +366,8 @@ def _log(snapshot: Snapshot, wish: Wish, memory: _Memory, db_path: Path) -> tupl
         _tail(path, memory)
     except OSError as error:
         return (), path.name, f"{path.name}: {error.strerror or error}"
+    if wish.at is not None:  # what was written later is not known yet
+        return tuple(said_by(memory.log, path.stat().st_mtime, wish.at)), path.name, ""
     return memory.log, path.name, ""
 
 

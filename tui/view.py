@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from jobs.glance import words
 from jobs.glance.glance import Glance
 from jobs.glance.kept import Kept
 from jobs.glance.last_lines import LastLines, parted, trouble
@@ -91,6 +92,11 @@ class View:
     def job(self) -> Job | None:
         """The selected job."""
         return next((job for job in self.snapshot.jobs if job.id == self.job_id), None)
+
+    @property
+    def name(self) -> str:
+        """The selected cell; with the job's number where another job is of the same one."""
+        return words.names_of(self.snapshot.jobs)[self.job.id] if self.job is not None else "no cell"
 
     @property
     def trial(self) -> Trial | None:

@@ -5,6 +5,7 @@ Only files below the folder of the database are opened, whatever a row says; eve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from jobs.glance.verdict import is_live
 from state.values import Cause, Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Worker
 
 LINES = 3
+CLOCK = re.compile(r"(\d\d):(\d\d):(\d\d)\b")
 WORKER_LOG = "worker.log"
 END = 16 * 1024  # bytes of a log's end that are read for them
 
@@ -133,6 +135,34 @@ def tail(path: Path | None, count: int = LINES) -> tuple[str, ...]:
     except OSError:
         return ()
     return _last(text, count)
+
+
+def said_by(lines: Sequence[str], ended: float, when: float) -> Sequence[str]:
+    """Those of a log that had been written by `when`; `ended` is when its last line was.
+
+    Lines begin with a clock and no date, so the days are counted back from the end.
+    """
+    midnight = words.midnight(ended)
+    clock = ended - midnight
+    for n in range(len(lines) - 1, -1, -1):
+        found = CLOCK.match(lines[n])
+        if found is None:
+            continue
+        at = 3600.0 * int(found[1]) + 60.0 * int(found[2]) + float(found[3])
+        if at > clock + 1:  # the day before
+            midnight = words.midnight(midnight - words.HOUR)
+        clock = at
+        if midnight + at <= when:
+            return lines[: _paragraph(lines, n)]
+    return ()
+
+
+def _paragraph(lines: Sequence[str], n: int) -> int:
+    """Where the lines that belong to line `n` end: those without a clock go on with it."""
+    end = n + 1
+    while end < len(lines) and CLOCK.match(lines[end]) is None:
+        end += 1
+    return end
 
 
 def _recorded(job: Job, events: Sequence[Event]) -> tuple[str, ...]:

@@ -196,6 +196,12 @@ def honest(at: float, half_width_s: float) -> float:
     return round((at + east) / step) * step - east
 
 
+def midnight(at: float) -> float:
+    """The beginning of that day, by the reader's clock."""
+    day = time.localtime(at)
+    return time.mktime((day.tm_year, day.tm_mon, day.tm_mday, 0, 0, 0, 0, 0, -1))
+
+
 def clock(at: float) -> str:
     """08:14, in the reader's time zone."""
     return time.strftime("%H:%M", time.localtime(at))

@@ -1,6 +1,10 @@
 """What a job said last: three lines, cleaned, from its log or from the journal, never from a file elsewhere."""
 
-from jobs.glance.last_lines import last_lines, log_file, trouble
+import time
+
+import pytest
+
+from jobs.glance.last_lines import last_lines, log_file, said_by, trouble
 from state.values import Cause
 from tests.tui.values import NOW, make_event, make_job, make_snapshot, make_trial, make_worker
 
@@ -82,3 +86,17 @@ def test_hostile_lines_are_cleaned_and_foreign_files_stay_closed(tmp_path):
 def test_a_study_that_was_moved_has_its_logs_beside_it(tmp_path):
     folder = study(tmp_path)
     assert log_file(folder, "/somewhere/else/outputs/logs/a.log") == (folder / "logs" / "a.log").resolve()
+
+
+def at(day: int, hour: int, minute: int) -> float:
+    return time.mktime((2026, 7, day, hour, minute, 0, 0, 0, -1))
+
+
+LOG_OF_TWO_DAYS = ("23:50:00 start", "Traceback", "00:10:00 ep 1", "00:20:00 ep 2", "  and more", "00:30:00 ep 3")
+
+
+@pytest.mark.parametrize(("when", "lines"), [
+    (at(22, 23, 40), 0), (at(22, 23, 55), 2), (at(23, 0, 15), 3), (at(23, 0, 25), 5), (at(23, 9, 0), 6),
+])  # fmt: skip
+def test_a_replay_reads_a_log_as_far_as_it_was_written(when, lines):
+    assert said_by(LOG_OF_TWO_DAYS, at(23, 0, 30), when) == LOG_OF_TWO_DAYS[:lines]

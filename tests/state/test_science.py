@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -31,6 +32,18 @@ def test_the_latest_margin_of_a_cell_counts_and_is_in_every_snapshot(db: Databas
     assert margin == replace(MARGIN, auc=0.02, at=margin.at)
     assert queries.snapshot(db).margin(1) == margin
     assert queries.snapshot(db).margin(2) is None
+
+
+def test_a_replay_knows_the_margin_as_it_was_then(db: Database) -> None:
+    enqueued(db)
+    before = db.now()
+    transitions.record_margin(db, MARGIN, "worker 1")
+    (first,) = queries.margins(db)
+    time.sleep(0.01)
+    transitions.record_margin(db, replace(MARGIN, auc=0.02), "worker 1")
+    assert queries.snapshot_at(db, before - 1.0).margins == ()
+    assert [m.auc for m in queries.snapshot_at(db, first.at + 0.005).margins] == [MARGIN.auc]
+    assert [m.auc for m in queries.snapshot_at(db, db.now() + 1.0).margins] == [0.02]
 
 
 def test_a_margin_of_no_job_is_refused(db: Database) -> None:

@@ -98,3 +98,10 @@ def test_the_line_of_the_guard_is_never_cut_without_a_shorter_one(width):
         said = meter.guard_line(seen, width)
         assert words.width(said) <= width
         assert width == 30 or "…" not in said
+
+
+def test_no_line_is_drawn_through_hours_in_which_nobody_measured():
+    from tui.screens import hardware
+
+    points = ((0.0, 1.0), (60.0, 2.0), (4000.0, 3.0), (4060.0, 2.0))
+    assert hardware._spells(points) == [points[:2], points[2:]]

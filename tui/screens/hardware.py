@@ -38,6 +38,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     return found
 
 
+UNSEEN_S = 900.0  # without a sample: nobody was there to measure
 ALL = ("mem", "temp", "gpu", "cpu", "power", "disk")
 
 
@@ -75,12 +76,21 @@ def _plot(
     ticks = [(at, words.clock(at)) for at in _hours(*x)]
     digits = 0 if span[1] - span[0] >= height else 1
     level = None if far else limit
-    plot = Plot((Series(found, "live"),), x, span, level=level, level_role="limit", digits=digits)
+    plot = Plot(
+        tuple(Series(part, "live") for part in _spells(found)), x, span, level=level, level_role="limit", digits=digits
+    )
     name = "pause" if title.startswith("temp") else "soft limit"
     hint = f"max {max(values):.{digits}f}" + (
         f" ┊ {name} {limit:.0f}{', far above' if far and not low_room else ''}" if limit else ""
     )
     return [rule(title, hint, width), *paint(plot, width, height - 1, True, ticks)]
+
+
+def _spells(found: tuple[tuple[float, float], ...]) -> list[tuple[tuple[float, float], ...]]:
+    """The points parted where nobody measured, so that no line is drawn through hours without a worker."""
+    starts = [n for n in range(1, len(found)) if found[n][0] - found[n - 1][0] > UNSEEN_S]
+    edges = [0, *starts, len(found)]
+    return [found[first:last] for first, last in zip(edges, edges[1:], strict=False)]
 
 
 def _hours(first: float, last: float) -> list[float]:

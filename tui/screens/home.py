@@ -114,8 +114,7 @@ def _wide(view: View, width: int, height: int) -> list[Placed]:
     hardware = height - grid - 1 - middle - log
     top, low, bottom = grid + 1, grid + 1 + middle, grid + 1 + middle + hardware
     job = view.job
-    name = words.cell_name(job) if job else "no cell"
-    count = f"trials {name} ({words.trials_ended(job)} of {job.trials_wanted})" if job else "trials"
+    count = f"trials {view.name} ({words.trials_ended(job)} of {job.trials_wanted})" if job else "trials"
     return [
         Placed("queue", 0, 0, left, grid, partial(queue_grid.paint, view)),
         Placed("", left, 0, 1, bottom - 1, _wall),
@@ -188,7 +187,7 @@ def _log(view: View, x: int, y: int, width: int, height: int) -> list[Placed]:
     if view.last is not None:
         return _last_lines(view, x, y, width, height)
     job, trial = view.job, view.trial
-    name = f"log {words.cell_name(job)}" + (f" t{trial.number}" if trial else "") if job else "log"
+    name = f"log {view.name}" + (f" t{trial.number}" if trial else "") if job else "log"
     follow = "on" if view.follow else "off"
     return [
         Placed("log", x, y, width, 1, _title(view, "log", name, f"5 full  f follow {follow}")),

@@ -228,7 +228,7 @@ def _selected(view: View) -> str:
         parts.append(f"AUC {race_chart.signed(trial.val_auc - 0.5)} against chance")
     if (gap := race_chart.gap_words(view, trial)) is not None:
         parts.append(gap)
-    return f"{words.cell_name(job)} t{trial.number}: {' · '.join(parts)}" if parts else ""
+    return f"{view.name} t{trial.number}: {' · '.join(parts)}" if parts else ""
 
 
 def _replicates(view: View) -> str:
@@ -245,7 +245,7 @@ def _cell(view: View, width: int, height: int) -> list[Line]:
     job = view.job
     if job is None:
         return [rule("no cell selected", "", width)]
-    lines: list[Line] = [rule(f"{words.cell_name(job)} · best trial", "2", width)]
+    lines: list[Line] = [rule(f"{view.name} · best trial", "2", width)]
     trial = by_number(view.trials, job.best_trial)
     if trial is None:
         return [*lines, line(("no trial has ended yet", "dim"))]

@@ -18,7 +18,7 @@ def title(view: View) -> str:
     job, trial = view.job, view.trial
     if job is None:
         return "no cell selected"
-    name = words.cell_name(job) + (f" t{trial.number}" if trial else "")
+    name = view.name + (f" t{trial.number}" if trial else "")
     kind = "val AUC" if trial and trial.objective.endswith("auc") else "val loss" if trial else "curve"
     return f"{name}  {kind} by epoch"
 
