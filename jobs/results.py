@@ -69,6 +69,9 @@ class Result:
     test_opened: str | None = None  # who opened the test set, and when
     test_auc: float | None = None
     test_loss: float | None = None
+    test_auc_gain: float | None = None  # above the baseline that led on validation, on the same test days
+    test_auc_gain_low: float | None = None
+    test_auc_gain_high: float | None = None
 
 
 def results(db: Any, jobs: Iterable[Job] | None = None) -> list[Result]:
@@ -104,8 +107,10 @@ def _with_evidence(db: Any, row: Result, job: Job) -> Result:
     if (opened := queries.opening(db, job.experiment)) is not None:
         scores = opened.scores or {}
         row = replace(
-            row, test_opened=f"{opened.who} {iso(opened.at)}", test_auc=scores.get("auc"), test_loss=scores.get("loss")
-        )
+            row, test_opened=f"{opened.who} {iso(opened.at)}", test_auc=scores.get("auc"), test_loss=scores.get("loss"),
+            test_auc_gain=scores.get("auc_gain"), test_auc_gain_low=scores.get("auc_gain_low"),
+            test_auc_gain_high=scores.get("auc_gain_high"),
+        )  # fmt: skip
     return row
 
 
@@ -219,9 +224,11 @@ def watt_hours(energy: float | None) -> str:
 
 def gain(row: Result) -> str:
     """`+0.012 [-0.010, +0.034]`: AUC of the best trial minus the best baseline's, on the same days."""
-    if row.auc_gain is None:
-        return "—"
-    return f"{row.auc_gain:+.3f} [{row.auc_gain_low:+.3f}, {row.auc_gain_high:+.3f}]"
+    return difference(row.auc_gain, row.auc_gain_low, row.auc_gain_high) or "—"
+
+
+def difference(value: float | None, low: float | None, high: float | None) -> str | None:
+    return None if value is None else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def remarks(row: Result) -> list[str]:
@@ -237,7 +244,9 @@ def remarks(row: Result) -> list[str]:
             f"{row.seeds} seeds: {words.score(row.seed_mean)}" + (f" sd {row.seed_sd:.4f}" if row.seed_sd else "")
         )
     if row.test_opened:
-        said.append(f"test opened by {row.test_opened}: AUC {words.score(row.test_auc, 3)}")
+        there = difference(row.test_auc_gain, row.test_auc_gain_low, row.test_auc_gain_high)
+        against = f", {there} to the baseline" if there else ""
+        said.append(f"test opened by {row.test_opened}: AUC {words.score(row.test_auc, 3)}{against}")
     return said
 
 

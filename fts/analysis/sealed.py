@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from fts.analysis.baselines import best_baseline, fit_one, run_baselines
 from fts.data.files import write_text
-from fts.scores.intervals import measure
+from fts.data.splits import window_ends
+from fts.scores.intervals import compare, measure
 from fts.search import dataset
 from fts.search.final import write_card
 from fts.search.predict import FinalModel, WrongBars, load_model, window_probabilities
@@ -20,9 +23,10 @@ from fts.search.spec import CellSpec
 def evaluate_test(folder: Path, data_root: Path | str, opened_by: str) -> dict[str, Any]:
     """Scores with 95 % intervals on the test windows; writes test.json, test_predictions.parquet and the card.
 
-    `opened_by`: who opened the test set and when; the caller has made sure of it. A model that was judged before is not
-    judged again: what came out then is returned. Raises WrongBars when the data set's features are not the model's,
-    TooFewSamples when the test part cannot carry an interval.
+    `opened_by`: who opened the test set and when; the caller has made sure of it. The best baseline is judged with it,
+    for there is no second look in which to ask whether the model was worth its while: a model that was judged before
+    is not judged again, what came out then is returned. Raises WrongBars when the data set's features are not the
+    model's, TooFewSamples when the test part cannot carry an interval.
     """
     scores: dict[str, Any]
     if (stored := folder / "test.json").exists():
@@ -33,6 +37,7 @@ def evaluate_test(folder: Path, data_root: Path | str, opened_by: str) -> dict[s
     p = window_probabilities(model, data.features_TF, data.test_ends)
     y = data.y_T[data.test_ends]
     scores = {"opened_by": opened_by, **scores_of(y, p, data.horizon, float(model.config["trained_on"]["base_rate"]))}
+    scores |= rival_of(data, p)
     table = pd.DataFrame({"date": data.dates[data.test_ends], "y": y.astype("int8"), "p": p})
     part = folder / "test_predictions.parquet.part"
     table.to_parquet(part, index=False)
@@ -56,6 +61,27 @@ def scores_of(y: np.ndarray, p: np.ndarray, horizon: int, base_rate: float) -> d
     for name, interval in (("loss", scores.log_loss), ("auc", scores.auc), ("brier", scores.brier)):
         found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
     return found | {"prior_loss": float(prior_loss)}
+
+
+def rival_of(data: dataset.CellData, p: np.ndarray) -> dict[str, Any]:
+    """The baseline that led on validation, fitted like the model on all windows before the test part, and judged there.
+
+    Its scores, and the model's (`p`, one probability per test window) minus its own, paired, with 95 % intervals.
+    Raises what run_baselines and compare raise.
+    """
+    chosen = best_baseline(list(run_baselines(data)))
+    ends = window_ends(0, data.split.val_stop, data.context, data.horizon)
+    prior = float(data.y_T[ends].mean(dtype=np.float64))
+    rival = fit_one(chosen.name, chosen.inputs, replace(data, train_ends=ends, val_ends=data.test_ends, prior=prior))
+    y = data.y_T[data.test_ends]
+    found: dict[str, Any] = {
+        "rival": f"{rival.name} ({rival.inputs})", "rival_auc": rival.auc, "rival_auc_low": rival.auc_low,
+        "rival_auc_high": rival.auc_high, "rival_loss": rival.loss,
+    }  # fmt: skip
+    for name, metric in (("auc_gain", "auc"), ("loss_gain", "log_loss")):
+        gain = compare(y, p, rival.predictions, data.horizon, metric).interval
+        found |= {name: gain.value, f"{name}_low": gain.low, f"{name}_high": gain.high}
+    return found
 
 
 def _open(model: FinalModel, data_root: Path | str) -> dataset.CellData:

@@ -58,8 +58,19 @@ def _tested(test: dict[str, Any] | None) -> list[str]:
         f"* On the test set, opened by {test['opened_by']}, evaluated once: {test['n']} windows, {test['n_pos']} "
         f"positive, log loss {_number(test['loss'])} [{_number(test['loss_low'])}, {_number(test['loss_high'])}], "
         f"AUC {_number(test['auc'])} [{_number(test['auc_low'])}, {_number(test['auc_high'])}], "
-        f"class prior's log loss {_number(test['prior_loss'])}."
+        f"class prior's log loss {_number(test['prior_loss'])}{against(test)}."
     ]
+
+
+def against(test: dict[str, Any]) -> str:
+    """`; against random forest (window), ...: AUC −0.031 [−0.080, +0.020], ...`; empty where none was judged."""
+    if "rival" not in test:
+        return ""
+    gains = ", ".join(
+        f"{word} {test[name]:+.3f} [{test[f'{name}_low']:+.3f}, {test[f'{name}_high']:+.3f}]"
+        for word, name in (("AUC", "auc_gain"), ("log loss", "loss_gain"))
+    )
+    return f"; against {test['rival']}, the baseline that led on validation: {gains.replace('-', '−')}"
 
 
 def _number(value: float | None) -> str:

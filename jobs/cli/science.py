@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from fts.search.card import against
 from jobs.cli.act import writing
 from jobs.cli.group import here
 from jobs.cli.keep import sure
@@ -76,4 +77,5 @@ def sentence(opened: Opening) -> str:
         f"{said}\nAUC {scores['auc']:.4f} [{scores['auc_low']:.4f}, {scores['auc_high']:.4f}], log loss "
         f"{scores['loss']:.4f} [{scores['loss_low']:.4f}, {scores['loss_high']:.4f}], class prior "
         f"{scores['prior_loss']:.4f}, on {scores['n']} windows with {scores['n_pos']} positives"
+        f"{against(scores)}"
     )
