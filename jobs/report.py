@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.search.card import against
 from fts.search.halving import Halving
 from jobs.energy import energies
 from jobs.exports import best_of, iso
@@ -53,7 +54,8 @@ def study_data(db: Any, places: Places, now: float | None = None) -> StudyData:
         measured = energies(db)
     rows = [{**trial_row(job, trial), "energy_wh": measured.get(trial.id)} for job in jobs for trial in trials[job.id]]
     planned = [
-        {name: str(job.status) if name == "status" else getattr(job, name) for name in CELL_COLUMNS} for job in cells
+        {name: getattr(job, name) for name in CELL_COLUMNS} | {"status": str(job.status), "task": task_of(job)}
+        for job in cells
     ]
     return StudyData(
         trials=pd.DataFrame(rows),
@@ -73,10 +75,16 @@ def trial_row(job: Job, trial: Trial) -> dict[str, Any]:
     return {
         "job": job.id,
         **{name: getattr(job, name) for name in of_job},
+        "task": task_of(job),
         **asdict(trial),
         "status": str(trial.status),
         "pruner": pruner_of(job),
     }
+
+
+def task_of(job: Job) -> str:
+    """`threshold_1pct`, or judged on folds `threshold_1pct walk-forward:5`: other windows, so a matrix of its own."""
+    return " ".join(part for part in (job.task, job.spec.get("cv")) if part)
 
 
 def pruner_of(job: Job) -> str:
@@ -84,7 +92,7 @@ def pruner_of(job: Job) -> str:
     pruner, rule = str(job.spec.get("pruner", "none")), job.spec.get("halving")
     if pruner != "halving":
         return pruner
-    return f"halving {Halving.from_json(rule).numbers}" if rule else "halving, its numbers not recorded"
+    return f"halving {Halving.from_json(rule).numbers}" if rule else "halving (numbers not recorded)"
 
 
 def baseline_rows(places: Places, ran: Iterable[tuple[Job, Iterable[Trial]]]) -> Iterator[BaselineRow]:
@@ -97,7 +105,7 @@ def baseline_rows(places: Places, ran: Iterable[tuple[Job, Iterable[Trial]]]) ->
             if table is not None:
                 what = (trial.data_md5 or "", trial.params["model"], trial.params["inputs"])
                 seconds = (trial.ended_at or trial.started_at) - trial.started_at
-                yield baseline_row(job.task, job.horizon, job.tier, *what, table, seconds)
+                yield baseline_row(task_of(job), job.horizon, job.tier, *what, table, seconds)
 
 
 def best_predictions(
@@ -135,4 +143,5 @@ def opening_sentence(opening: Opening) -> str:
     return (
         f"{said}: AUC {scores['auc']:.3f} [{scores['auc_low']:.3f}, {scores['auc_high']:.3f}], log loss "
         f"{scores['loss']:.4f} against {scores['prior_loss']:.4f} of the class prior, on {scores['n']} windows"
+        f"{against(scores)}"
     )

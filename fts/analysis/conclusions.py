@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pandas as pd
@@ -91,7 +91,11 @@ def answers(groups: tuple[Group, ...], found: tuple[Finding, ...]) -> tuple[Answ
 
     While `found` holds an error nothing is answered yes or no: what the numbers would say is kept in the sentence.
     """
-    given = [answer for group in groups for answer in (_beats_baseline(group), _scales(group), _one_search(group))]
+    given = [
+        answer if len(groups) == 1 else replace(answer, question=f"{answer.question} ({group.task} on {group.tier})")
+        for group in groups
+        for answer in (_beats_baseline(group), _scales(group), _one_search(group))
+    ]
     errors = list(dict.fromkeys(finding.rule for finding in found if finding.kind == "error"))
     if not errors:
         return tuple(given)
@@ -158,15 +162,17 @@ def _about_cell(cell: CellSummary) -> Iterator[Finding]:
             f"(`fts replicate {name} --seeds 5`).",
         )
     else:
-        sd = "" if cell.seed_sd is None else f", sd {cell.seed_sd:.4f}"
-        yield Finding(
-            "caution",
-            name,
-            "other seeds",
-            f"{name}: its winner has {best['objective']} {best['value']:.4f}; the same configuration with "
-            f"{cell.n_seeds} other seeds {cell.seed_mean:.4f} on average{sd}. Believe the average: the winner was "
-            "chosen for its value.",
-        )
+        yield Finding("caution", name, "other seeds", _other_seeds(cell))
+
+
+def _other_seeds(cell: CellSummary) -> str:
+    assert cell.best is not None
+    many = f"{cell.n_seeds} other seed{'s' if cell.n_seeds > 1 else ''}"
+    sd = "" if cell.seed_sd is None else f", sd {cell.seed_sd:.4f}"
+    return (
+        f"{cell.experiment}: its winner has {cell.best['objective']} {cell.best['value']:.4f}; the same configuration "
+        f"with {many} {cell.seed_mean:.4f} on average{sd}. Believe the average: the winner was chosen for its value."
+    )
 
 
 def _against_prior(cell: CellSummary) -> Iterator[Finding]:
@@ -186,7 +192,7 @@ def _against_baseline(cell: CellSummary) -> Iterator[Finding]:
         return
     rival = f"{cell.baseline.result.name} ({cell.baseline.result.inputs})"
     gain = cell.auc_gain.interval
-    told = f"AUC {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] against {rival}"
+    told = f"AUC {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]".replace("-", "−") + f" against {rival}"
     if not cell.auc_gain.clear:
         yield Finding("cannot", cell.experiment, "baseline", f"{cell.experiment} is not shown to differ: {told}.")
     elif gain.value < 0:
@@ -255,8 +261,9 @@ def _about_validation(groups: tuple[Group, ...]) -> Iterator[Finding]:
 
 
 def _equal_labels(trials: pd.DataFrame) -> Iterator[Finding]:
-    """Lesson 2: three horizons once trained on the labels of one."""
+    """Lesson 2: three horizons once trained on the labels of one. One task judged in two ways may share its labels."""
     known = trials.dropna(subset=["label_md5", "horizon"])
+    known = known.assign(task=known["task"].astype("string").str.split(" ").str[0])
     for md5, rows in known.groupby("label_md5"):
         questions = sorted(
             {f"{task} h{horizon:.0f}" for task, horizon in zip(rows["task"], rows["horizon"], strict=True)}

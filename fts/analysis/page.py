@@ -95,8 +95,7 @@ TEMPLATE = """{%- macro scored(rows, names) -%}
 <h1>{{ title }}</h1>
 <p class="lead">{{ lead }}</p>
 <nav aria-label="Sections"><a href="#conclusions">conclusions</a><a href="#matrix">matrix</a>
-{%- for group in groups %}{% for figure in group.figures %}<a href="#{{ figure.id }}">
-{{- figure.title.split(':')[0]|lower }}</a>
+{%- for group in groups %}{% for figure in group.figures %}<a href="#{{ figure.id }}">{{ figure.nav }}</a>
 {%- endfor %}{% endfor %}<a href="#provenance">provenance</a></nav>
 
 <section id="conclusions">
@@ -143,7 +142,7 @@ positive; n effective is how many independent windows would give an interval as 
 chosen on the days it is scored on, so its score flatters it. <code>fts results</code> shows the interval that each
 trial recorded at its end, from fewer resamples, so its ends differ a little from these.</p>
 {%- for group in groups %}
-<h3>{{ group.name }}</h3>
+<h3>{{ '%d. '|format(loop.index) if groups|length > 1 }}{{ group.name }}</h3>
 <div class="wide"><table class="matrix">
 <tr><th></th>{% for horizon in group.horizons %}<th>h{{ horizon }}</th>{% endfor %}</tr>
 {%- for row in group.matrix %}
@@ -209,7 +208,7 @@ interval. A reading, not a test.</p>
 <p class="note">One row per best trial. The trial is the name that <code>fts trials</code> and <code>fts curve</code>
 take; label is the fingerprint of the labels it was trained and judged on.</p>
 {%- if shared %}
-<p class="mono">the same for all: {% for name, value in shared %}{{ name }} {{ value }}{{ ', ' if not loop.last }}
+<p class="mono">the same for all: {% for name, value in shared %}{{ name }} {{ value }}{{ '; ' if not loop.last }}
 {%- endfor %}</p>
 {%- endif %}
 <div class="wide"><table class="mono">

@@ -145,6 +145,7 @@ def _drawn(study: StudyData, group: Group, folder: Path, number: int, n_groups: 
             {
                 "id": file.replace("_", "-"),
                 "file": file,
+                "nav": title.split(":")[0].lower() + ("" if n_groups == 1 else f" {number}"),
                 "title": title if n_groups == 1 else f"{title}: {group.task} on {group.tier}",
                 "caption": caption,
                 "svg": write_figure(figure, folder / "figures", file),
@@ -164,11 +165,13 @@ def _lead(study: StudyData, groups: tuple[Group, ...]) -> str:
     told = ", ".join(
         f"{counts[s]} {s}" for s in ("complete", "pruned", "failed", "running", "interrupted") if s in counts
     )
-    hours = sum(cell.minutes for cell in cells) / 60
-    sealed = "opened" if study.test_openings else "sealed"
+    minutes = sum(cell.minutes for cell in cells)
+    spent = f"{minutes / 60:.1f} hours" if minutes >= 60 else f"{minutes:.0f} minutes"
+    opened = len(study.test_openings)
+    sealed = f"has been opened for {opened} of them, see below" if opened else "is sealed"
     return (
-        f"{done} of {len(cells)} cells have results, from {len(trials)} trials ({told}) and {hours:.1f} hours of "
-        f"training. All scores are on validation data; the test set is {sealed}."
+        f"{done} of {len(cells)} cells have results, from {len(trials)} trials ({told}) and {spent} of training. "
+        f"All scores of cells are on validation data; the test set {sealed}."
     )
 
 

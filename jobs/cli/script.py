@@ -27,7 +27,8 @@ from state.values import Job, JobStatus
 def script(cells: tuple[str, ...], whole: bool, out: Path | None, task: str, as_json: bool, **fields: Any) -> None:
     """Write hpo_{budget}_h{horizon}_{task}.py for each CELL, and train_... once it has a winner.
 
-    A cell that is in the queue is written as it was frozen there; any other as the options say.
+    A cell that is in the queue is written as it was frozen there; any other as the options say. One that is judged on
+    folds is another cell: name it with --cv.
     """
     if bool(cells) == whole:
         raise click.UsageError("name cells such as 2M/h1, or give --matrix")
@@ -37,7 +38,7 @@ def script(cells: tuple[str, ...], whole: bool, out: Path | None, task: str, as_
     known = known_specs()
     specs: list[CellSpec] = []
     for cell in wanted:
-        specs += known.get(cell) or specs_of([cell], **fields)
+        specs += known.get((*cell, fields.get("cv"))) or specs_of([cell], **fields)
     folder = out or here().outputs / "scripts"
     written = [folder / script_name(spec) for spec in specs]
     for path, spec in zip(written, specs, strict=True):
@@ -45,18 +46,21 @@ def script(cells: tuple[str, ...], whole: bool, out: Path | None, task: str, as_
     return emit_json("written", [str(path) for path in written]) if as_json else emit("\n".join(map(str, written)))
 
 
-def known_specs() -> dict[tuple[str, int, str], list[CellSpec]]:
-    """(budget, horizon, task) -> the frozen cell of its newest job and, where there is a winner, its final training."""
+def known_specs() -> dict[tuple[str, int, str, str | None], list[CellSpec]]:
+    """(budget, horizon, task, cv) -> the newest frozen cell and, where there is a winner, its final training."""
     if not here().db.exists():
         return {}
     from jobs.cli.look import reading
     from state import queries
 
-    found: dict[tuple[str, int, str], list[CellSpec]] = {}
+    found: dict[tuple[str, int, str, str | None], list[CellSpec]] = {}
     with reading() as db:
         for job in sorted(queries.jobs(db), key=lambda job: job.id):
             if job.kind == "cell" and job.status is not JobStatus.CANCELLED:
-                found[job.budget, job.horizon, job.task] = [CellSpec.from_json(job.spec), *_final(db, job)]
+                found[job.budget, job.horizon, job.task, job.spec.get("cv")] = [
+                    CellSpec.from_json(job.spec),
+                    *_final(db, job),
+                ]
     return found
 
 

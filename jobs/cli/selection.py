@@ -71,8 +71,12 @@ def matcher(word: str) -> Callable[[Job], bool]:
 
 
 def one_job(jobs: Sequence[Job], word: str) -> Job:
-    """The one job a word means: a job that waits or runs goes before an ended one, then the newest."""
+    """The one job a word means: a job that waits or runs goes before an ended one, then the newest.
+
+    2M/h1 is the cell itself, not the same cell judged on folds (`2M/h1 wf5`) or its final training.
+    """
     matches = list(choose(jobs, [word]).jobs)
+    matches = [job for job in matches if cell_name(job).lower() == word.lower()] or matches
     if len({(job.experiment, job.kind) for job in matches}) > 1:
         names = ", ".join(f"{job.id} ({cell_name(job)})" for job in matches[:6])
         raise click.UsageError(f"{word!r} means several jobs: {names}; name one")

@@ -9,10 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fts.analysis.conclusions import answers, findings
+from fts.analysis.summary import summarise
 from fts.search.spec import BadSpec
+from jobs.cli.selection import one_job
 from jobs.commands.baselines import baseline_of
 from jobs.commands.matrix import write
+from jobs.glance.words import cell_name
 from jobs.margins import predictions_path, question
+from jobs.report import study_data
 from jobs.settings import Places
 from state import queries
 from state.values import JobStatus
@@ -53,3 +58,25 @@ def test_another_cv_is_refused_by_name(tmp_path: Path, wrong: str):
     places = Places(tmp_path / "fts.db", make_data(tmp_path / "data").root)
     with pytest.raises(BadSpec, match="walk-forward:N"):
         cells_of(places, cv=wrong)
+
+
+def test_a_cell_judged_on_folds_beside_the_plain_one_is_a_matrix_of_its_own(tmp_path: Path):
+    """The page itself asks for it, so it must not be taken for mixed data, nor hide the plain cell."""
+    places = Places(tmp_path / "outputs" / "fts.db", make_data(tmp_path / "data").root)
+    cells = [cells_of(places, trials=1, epochs=1, cv=cv)[0] for cv in (None, "walk-forward:2")]
+    db = opened(places)
+    write(db, cells, who="test")
+    run_queue(places)
+    study = study_data(db, places)
+    plain, folded = summarise(study)
+    jobs = queries.jobs(db)
+    names = [cell_name(job) for job in jobs]
+    assert [one_job(jobs, name).spec["cv"] for name in ("tiny/h1", "tiny/h1 wf2")] == [None, "walk-forward:2"]
+    said = {finding.rule for finding in findings(study, (plain, folded)) if finding.kind == "error"}
+    db.close()
+    assert not said & {"mixed data", "equal labels"}
+    asked = [answer.question for answer in answers((plain, folded), ())]
+    assert len(set(asked)) == 6, "each answer says which of the two it is about"
+    assert (plain.task, folded.task) == ("threshold_1pct", "threshold_1pct walk-forward:2")
+    assert [len(group.cells) for group in (plain, folded)] == [1, 1]
+    assert sorted(names) == ["tiny/h1", "tiny/h1 wf2"]
