@@ -6,6 +6,7 @@ import io
 import shutil
 import signal
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,19 @@ from fts.data import splits
 from fts.data.manifest import Manifest
 from fts.search import dataset
 from fts.search.spec import CellSpec
-from jobs.commands.matrix import make_cells
+from jobs.commands.baselines import with_baselines
+from jobs.commands.matrix import make_cells, write
 from jobs.progress import Progress
 from jobs.settings import Places, WorkerSettings
+from jobs.winners import replicate_spec, train_spec, winner
 from jobs.worker import work
+from state import queries
 from state.db import Database, open_database
 from tests.data.made import make_bars, write_csv
 
 SPLIT = {"train": 0.6, "val": 0.25}
 QUICK: dict[str, Any] = {"patience": 3, "effective_batch": 64, "context": 20, "min_positives": 3, "split": SPLIT}
+CELL, REPLICATE, TRAIN = (f"{word}_tiny_h1_threshold_1pct" for word in ("phase6a", "replicate", "train"))
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
@@ -73,3 +78,37 @@ def copied(places: Places, folder: Path) -> Places:
 
 def opened(places: Places) -> Database:
     return open_database(places.db)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished study whose test part holds no number."""
+
+    places: Places
+    sound_md5: str  # of the data set before its test part was poisoned
+
+
+def run_study(folder: Path) -> Ran:
+    """Baselines and a cell of three trials, the first one warm; then its winner with two seeds, and its final model."""
+    manifest = make_data(folder / "data")
+    sound, _ = poison_test_part(manifest)
+    places = Places(folder / "outputs" / "fts.db", manifest.root)
+    (cell,) = cells_of(places, trials=3, seed=5)
+    warm = {
+        "architecture": "d16-L1-h2-ff32",
+        "learning_rate": 5e-4,
+        "weight_decay": 1e-3,
+        "warmup_steps": 100,
+        "dropout": 0.2,
+    }
+    db = opened(places)
+    write(db, with_baselines([replace(cell, warm_start=(warm,))]), who="test")
+    db.close()
+    run_queue(places)
+    db = opened(places)
+    job = queries.job(db, CELL)
+    best = winner(db, job)
+    write(db, [replicate_spec(job, best, 2), train_spec(job, best)], who="test")
+    db.close()
+    run_queue(places)
+    return Ran(places, sound)

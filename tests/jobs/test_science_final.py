@@ -1,0 +1,184 @@
+"""The test set stays sealed until a person opens it, once; the final model, and what it says of new bars."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fts.analysis.sealed import evaluate_test
+from fts.search import dataset
+from fts.search.predict import NoModel, WrongBars, load_model, predict_bars, predict_file
+from jobs.models import model_folder, opened_by
+from jobs.report import study_data
+from jobs.winners import train_spec, winner
+from state import queries, transitions
+from state.db import Database
+from state.errors import WrongStatus
+from state.values import JobStatus
+from tests.data.made import make_bars
+from tests.jobs.science import (
+    CELL,
+    TRAIN,
+    Ran,
+    copied,
+    opened,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_nothing_of_all_this_has_read_a_test_label(db: Database):
+    jobs = queries.jobs(db)
+    assert {(job.kind, job.status) for job in jobs} == {
+        (kind, JobStatus.DONE) for kind in ("baseline", "cell", "replicate", "train")
+    }
+    for trial in queries.all_trials(db):
+        assert trial.value is not None and math.isfinite(trial.value)
+        assert trial.val_auc is not None and math.isfinite(trial.val_auc)
+
+
+def test_the_poison_is_real(ran: Ran, db: Database):
+    folder = model_folder(ran.places, queries.job(db, TRAIN))
+    with pytest.raises(WrongBars, match="test part of the data has gaps"):
+        evaluate_test(folder, ran.places.data, "test")
+    assert not (folder / "test.json").exists()
+
+
+def test_one_place_in_the_code_opens_the_test_set():
+    opening = [
+        path.relative_to(ROOT).as_posix()
+        for package in ("fts", "jobs", "state", "tui")
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.keyword) and node.arg == "sealed" and getattr(node.value, "value", None) is not True
+        if not (isinstance(node.value, ast.Name) and node.value.id == "sealed")
+    ]
+    assert opening == ["fts/analysis/sealed.py"]
+
+
+def test_fts_final_opens_once_says_who_and_shows_it_ever_after(fts):
+    code, _, said = fts("final", "tiny/h1")
+    assert code == 2 and "Give -y" in said  # nobody is at the keyboard, so nobody has agreed
+    code, _, said = fts("final", "tiny/h1", "-y")
+    assert code == 1 and "gaps" in said  # it has opened the set, and stumbled over the poison in it
+    db = opened(fts.places)
+    (event,) = queries.events(db, verbs=["unsealed"])
+    opening = queries.opening(db, CELL)
+    assert opening is not None and "@" in opening.who and event.inverse is None
+    assert "test opened by" in fts("results")[1]
+    (sentence,) = study_data(db, fts.places).test_openings
+    assert opening.who in sentence and "not evaluated yet" in sentence
+    with pytest.raises(WrongStatus, match="open already"):
+        transitions.unseal(db, opening.job_id, opening.trial, "eve")
+    db.close()
+
+
+def test_a_sealed_cell_takes_no_test_scores(db: Database):
+    with pytest.raises(WrongStatus, match="sealed"):
+        transitions.record_test(db, CELL, {"auc": 0.9}, "eve")
+
+
+def test_only_the_trial_it_was_opened_for_is_judged_and_only_once(ran: Ran, tmp_path: Path):
+    places = copied(ran.places, tmp_path)
+    db = opened(places)
+    job = queries.job(db, CELL)
+    best = winner(db, job)
+    other = next(trial for trial in queries.trials(db, job.id) if trial.number != best.number)
+    assert opened_by(db, train_spec(job, best)) is None
+    transitions.unseal(db, job.id, best.number, "ada")
+    assert str(opened_by(db, train_spec(job, best))).startswith("ada at 20")
+    assert opened_by(db, train_spec(job, other)) is None
+    transitions.record_test(db, CELL, {"auc": 0.6}, "ada")
+    assert opened_by(db, train_spec(job, best)) is None
+    with pytest.raises(WrongStatus, match="second look"):
+        transitions.record_test(db, CELL, {"auc": 0.7}, "ada")
+    db.close()
+
+
+def test_the_final_model_trains_on_train_and_validation_for_the_winners_best_epochs(ran: Ran, db: Database):
+    job, cell = queries.job(db, TRAIN), queries.job(db, CELL)
+    (trial,), best = queries.trials(db, job.id), winner(db, cell)
+    assert trial.epochs == best.best_epoch and "in-sample" in trial.badges
+    folder = model_folder(ran.places, job)
+    config = json.loads((folder / "config.json").read_text())
+    data = dataset.load(
+        ran.places.data, cell.spec["data_md5"], "threshold_1pct", 1, 20, cell.spec["split"], min_positives=3
+    )
+    assert config["trained_on"]["windows"] == data.split.val_stop - 20 - 1 + 1 > (best.n_train or 0) + (best.n_val or 0)
+    assert np.datetime64(config["trained_on"]["last_day"]) < data.dates[data.split.val_stop - 1]
+    assert [entry["mean"] for entry in json.loads((folder / "scaler.json").read_text())] == list(data.mean)
+    card = (folder / "card.md").read_text()
+    assert f"{best.val_loss:.4f}" in card and "The test set is sealed" in card
+
+
+def test_a_sound_test_set_is_judged_once_and_the_card_says_so(ran: Ran, db: Database, tmp_path: Path):
+    folder = sound_model(ran, db, tmp_path)
+    scores = evaluate_test(folder, ran.places.data, "ada at noon")
+    table = pd.read_parquet(folder / "test_predictions.parquet")
+    assert scores["n"] == len(table) > 50 and scores["auc_low"] <= scores["auc"] <= scores["auc_high"]
+    assert scores["n_pos"] == table["y"].sum()
+    card = (folder / "card.md").read_text()
+    assert "opened by ada at noon" in card and f"against {scores['rival']}" in card
+    assert evaluate_test(folder, ran.places.data, "eve later") == scores  # no second look
+
+
+def test_the_one_look_at_the_test_set_also_judges_the_best_baseline(ran: Ran, db: Database, tmp_path: Path):
+    """Fitted on all windows before the test part, as the model was; the one that led on validation, not on test."""
+    scores = evaluate_test(sound_model(ran, db, tmp_path), ran.places.data, "ada")
+    (margin,) = queries.margins(db)
+    assert scores["rival"] == margin.rival
+    assert scores["auc_gain"] == pytest.approx(scores["auc"] - scores["rival_auc"], abs=1e-6)
+    assert scores["loss_gain"] == pytest.approx(scores["loss"] - scores["rival_loss"], abs=1e-6)
+    assert scores["auc_gain_low"] <= scores["auc_gain"] <= scores["auc_gain_high"]
+
+
+def test_predict_says_of_new_bars_what_the_model_said_of_the_same_days(ran: Ran, db: Database, tmp_path: Path):
+    folder = sound_model(ran, db, tmp_path)
+    evaluate_test(folder, ran.places.data, "ada")
+    judged = pd.read_parquet(folder / "test_predictions.parquet").set_index("date")["p"]
+    model = load_model(folder)
+    bars = make_bars(900, 7)
+    predicted = predict_bars(model, bars)
+    again = predict_bars(load_model(folder), bars)
+    pd.testing.assert_frame_equal(predicted.table, again.table, check_exact=True)
+    by_day = predicted.table.set_index("date")["p"]
+    assert np.abs(by_day.reindex(judged.index).to_numpy() - judged.to_numpy()).max() < 1e-5
+    assert len(predicted.table) == 900 - 199 - 20 + 1
+
+
+def test_bars_that_do_not_match_are_refused_by_name(ran: Ran, db: Database, tmp_path: Path):
+    model = load_model(model_folder(ran.places, queries.job(db, TRAIN)))
+    bars = make_bars(230, 3)
+    with pytest.raises(WrongBars, match=r"few.csv has 210 rows; the model needs 219"):
+        bars[:210].to_csv(tmp_path / "few.csv")
+        predict_file(model, tmp_path / "few.csv")
+    with pytest.raises(ValueError, match="column Volume is missing"):
+        bars.drop(columns="Volume").to_csv(tmp_path / "narrow.csv")
+        predict_file(model, tmp_path / "narrow.csv")
+    with pytest.raises(NoModel, match="config.json"):
+        load_model(tmp_path)
+
+
+def test_bars_from_another_world_get_a_warning(ran: Ran, db: Database):
+    model = load_model(model_folder(ran.places, queries.job(db, TRAIN)))
+    bars = make_bars(400, 3)
+    bars[["Open", "High", "Low", "Close"]] *= 6.5  # lesson 22
+    (warning,) = predict_bars(model, bars).warnings
+    assert "sma_" in warning or "dema_" in warning
+
+
+def sound_model(ran: Ran, db: Database, folder: Path) -> Path:
+    """The final model as if its data set had never been poisoned: before the test part the two files are equal."""
+    copy = folder / "model"
+    shutil.copytree(model_folder(ran.places, queries.job(db, TRAIN)), copy)
+    config = json.loads((copy / "config.json").read_text())
+    config["cell"]["data_md5"] = ran.sound_md5
+    (copy / "config.json").write_text(json.dumps(config))
+    return copy

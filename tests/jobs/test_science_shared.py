@@ -1,0 +1,112 @@
+"""What other people and programs get of a study: the report, scripts that run by themselves, Optuna, pandas."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pandas as pd
+
+from fts.analysis import load_trials
+from jobs.report import make_report, study_data
+from jobs.settings import Places
+from jobs.share import to_optuna, to_parquet
+from state import queries
+from state.db import Database
+from tests.jobs.science import (
+    CELL,
+    Ran,
+    opened,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_report_is_made_from_the_database(ran: Ran, db: Database, tmp_path: Path):
+    page = make_report(db, ran.places, tmp_path / "report")
+    assert "the test set is sealed" in page.read_text()
+    study = study_data(db, ran.places)
+    assert len(study.baselines) == 7 and len(study.predictions) == 1 and len(study.cells) == 1
+    assert set(study.trials["kind"]) == {"baseline", "cell", "replicate", "train"}
+
+
+def test_a_report_of_an_empty_queue_is_a_report(tmp_path: Path):
+    places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
+    db = opened(places)
+    assert "Nothing has been run yet" in make_report(db, places).read_text()
+    db.close()
+
+
+def test_scripts_are_the_frozen_cell_and_pass_a_dry_run(fts, tmp_path: Path):
+    code, out, _ = fts("script", "tiny/h1", "--out", str(tmp_path / "scripts"))
+    paths = [Path(line) for line in out.splitlines()]
+    assert code == 0 and [path.name for path in paths] == [
+        f"{word}_tiny_h1_threshold_1pct.py" for word in ("hpo", "train")
+    ]
+    db = opened(fts.places)
+    cell = queries.job(db, CELL)
+    spec = runpy.run_path(str(paths[0]), run_name="looked_at")["SPEC"]
+    assert json.loads(json.dumps(spec)) == json.loads(json.dumps(cell.spec))
+    db.close()
+    for path in paths:
+        done = subprocess.run(
+            [sys.executable, str(path), "--dry-run", "--db", str(tmp_path / "other" / "fts.db")],
+            capture_output=True, text=True, cwd=ROOT, env=environment(), check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "nothing was written" in done.stdout
+    assert not (tmp_path / "other").exists()
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def test_the_twelve_scripts_of_the_matrix(fts, tmp_path: Path):
+    code, out, said = fts("script", "--matrix", "--tier", "a20", "--out", str(tmp_path / "twelve"))
+    assert code == 0, said
+    names = sorted(Path(line).name for line in out.splitlines())
+    assert len(names) == 12 and names[0] == "hpo_200M_h1_threshold_1pct.py"
+    for line in out.splitlines():
+        compile(Path(line).read_text(), line, "exec")
+
+
+def test_optuna_opens_what_we_write(ran: Ran, db: Database, tmp_path: Path):
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    assert to_optuna(db, url) == [CELL]
+    assert to_optuna(db, url) == [CELL]  # once more replaces it
+    study = optuna.load_study(study_name=CELL, storage=url)
+    ours = queries.trials(db, queries.job(db, CELL).id)
+    assert [trial.value for trial in study.trials] == [trial.value for trial in ours]
+    assert [trial.params for trial in study.trials] == [trial.params for trial in ours]
+    assert study.trials[0].intermediate_values == {e.epoch: e.val_loss for e in queries.epochs(db, ours[0].id)}
+    assert study.best_trial.number == queries.job(db, CELL).best_trial
+    assert set(optuna.importance.get_param_importances(study)) <= set(ours[0].params)
+    optuna.visualization.matplotlib.plot_param_importances(study)
+    optuna.visualization.matplotlib.plot_intermediate_values(study)
+
+
+def test_pandas_opens_what_we_write_and_load_trials_agrees_on_all_three(ran: Ran, db: Database, tmp_path: Path):
+    to_parquet(db, ran.places, tmp_path)
+    assert len(pd.read_parquet(tmp_path / "epochs.parquet")) == sum(trial.epochs for trial in queries.all_trials(db))
+    assert list(pd.read_parquet(tmp_path / "predictions.parquet").columns) == ["date", "y", "p", "trial"]
+    columns = ["experiment", "kind", "number", "value", "val_auc", "learning_rate", "badges", "label_md5"]
+    tables = [
+        load_trials(source)[columns].sort_values(["experiment", "number"]).reset_index(drop=True)
+        for source in (ran.places.db, tmp_path, ran.places.exports)
+    ]
+    for other in tables[1:]:
+        pd.testing.assert_frame_equal(tables[0], other, check_dtype=False)
+
+
+def test_a_cell_judged_on_folds_is_another_script(fts, tmp_path: Path):
+    code, out, said = fts("script", "tiny/h1", "--tier", "a20", "--cv", "walk-forward:3", "--out", str(tmp_path / "wf"))
+    assert code == 0, said
+    (path,) = out.split()
+    assert Path(path).name == "hpo_tiny_h1_threshold_1pct_wf3.py", "beside the plain cell's, not in its place"
+    assert runpy.run_path(path, run_name="looked_at")["SPEC"]["cv"] == "walk-forward:3"
