@@ -22,11 +22,10 @@ from torch.nn import functional
 from transformers import PatchTSTConfig, PatchTSTForClassification
 
 from benchmarks import Row, median_and_spread
-from benchmarks.trainer import BATCH, GEMM, SHAPES, flops
+from benchmarks.trainer import BATCH, GEMM, SHAPES, flops, random_walks, steps_of
 from fts.model.architecture import Architecture, ModelConfig
 from fts.model.patchtst import PatchTST
 from fts.training.config import TrainConfig
-from fts.training.results import StepDone
 from fts.training.trainer import Trainer, TrainingData
 
 FEATURES = 25
@@ -70,7 +69,7 @@ def rows(quick: bool = True, threads: int = 1) -> list[Row]:
 
 
 def _compare(config: ModelConfig, repeats: int) -> list[Row]:
-    data = _windows(config)
+    data = random_walks(config)
     ours = {"ours": _ours(config, data), "ours feature by feature": _ours_alone(config, data)}
     peers = {"transformers": _transformers(config, data), "neuralforecast": _neuralforecast(config, data)}
     peak, speeds = _in_turns({**ours, **peers}, repeats)
@@ -149,13 +148,7 @@ def _ours_alone(config: ModelConfig, data: TrainingData) -> Contender:
 
 def _training(config: ModelConfig, data: TrainingData, settings: TrainConfig, flops_a_window: float) -> Contender:
     model = PatchTST(config)
-    events = Trainer(model, data, settings).run()
-
-    def step() -> None:
-        while not isinstance(next(events), StepDone):
-            pass
-
-    return Contender(step, settings.effective_batch, flops_a_window, _count(model))
+    return Contender(steps_of(Trainer(model, data, settings)), settings.effective_batch, flops_a_window, _count(model))
 
 
 def _transformers(config: ModelConfig, data: TrainingData) -> Contender:
@@ -241,17 +234,6 @@ def _flops_alone(config: ModelConfig) -> float:
 
 def _count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-
-
-def _windows(config: ModelConfig) -> TrainingData:
-    """Random walks, enough of them that no epoch of ours ends within a measurement."""
-    generator = torch.Generator().manual_seed(0)
-    n_windows = 64 * BATCH
-    n_days = n_windows + config.context + 1
-    features_TF = torch.randn(n_days, config.n_features, generator=generator).cumsum(0)
-    y_T = (torch.rand(n_days, generator=generator) < 0.4).float()
-    ends = torch.arange(config.context - 1, n_days - 1)
-    return TrainingData(features_TF, y_T, ends[:n_windows], ends[-2:], config.context)
 
 
 def main() -> None:

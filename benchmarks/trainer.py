@@ -39,7 +39,7 @@ def rows(quick: bool = True, threads: int = 1) -> list[Row]:
 
 def _compare(shape: Architecture, repeats: int) -> list[Row]:
     config = ModelConfig(shape, n_features=25, context=60, patch=10, stride=5, dropout=0.3)
-    data = _data(config)
+    data = random_walks(config)
     reference, n_reference = reference_steps(config, data.features_TF, data.y_T, data.train_ends, BATCH)
     assert n_reference == sum(p.numel() for p in PatchTST(config).parameters()), "two different models"
     matrix = torch.randn(GEMM, GEMM)
@@ -87,7 +87,11 @@ def _in_turns(steps: dict[str, Callable[[], object]], repeats: int) -> dict[str,
 
 def _our_steps(config: ModelConfig, data: TrainingData, precision: str) -> Callable[[], None]:
     settings = TrainConfig(max_epochs=1000, effective_batch=BATCH, precision=precision)
-    trainer = Trainer(PatchTST(config), data, settings)
+    return steps_of(Trainer(PatchTST(config), data, settings))
+
+
+def steps_of(trainer: Trainer) -> Callable[[], None]:
+    """Each call trains one optimizer step."""
     events = trainer.run()
 
     def step() -> None:
@@ -97,14 +101,18 @@ def _our_steps(config: ModelConfig, data: TrainingData, precision: str) -> Calla
     return step
 
 
-def _data(config: ModelConfig) -> TrainingData:
-    """As many windows as a full run has steps here, so that no epoch's validation falls into a measurement."""
+def random_walks(config: ModelConfig) -> TrainingData:
+    """As many windows as a full run has steps here, so that no epoch's validation falls into a measurement.
+
+    Every window has a next day, which forecasters are asked for.
+    """
     generator = torch.Generator().manual_seed(0)
-    n_days = 64 * BATCH + config.context
+    n_windows = 64 * BATCH
+    n_days = n_windows + config.context + 1
     features_TF = torch.randn(n_days, config.n_features, generator=generator).cumsum(0)
     y_T = (torch.rand(n_days, generator=generator) < 0.4).float()
-    ends = torch.arange(config.context - 1, n_days)
-    return TrainingData(features_TF, y_T, ends[: 64 * BATCH], ends[-2:], config.context)
+    ends = torch.arange(config.context - 1, n_days - 1)
+    return TrainingData(features_TF, y_T, ends[:n_windows], ends[-2:], config.context)
 
 
 def main() -> None:
