@@ -93,7 +93,8 @@ class Acting:
         price = action.price(self.app.snapshot, jobs)
         price = price and self._named(price)
         level = action.level_for(jobs)
-        names = ", ".join(words.cell_name(job) for job in jobs)
+        known = words.names_of(self.app.snapshot.jobs)
+        names = ", ".join(known.get(job.id, words.cell_name(job)) for job in jobs)
         if level == "L3":
             word = words.cell_name(jobs[0]) if jobs else action.id
             hint = f"{price or action.help} Type {word} to do it; Esc leaves."

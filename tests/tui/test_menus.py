@@ -34,6 +34,15 @@ async def test_help_lists_every_key_and_every_action(db_path):
         await press(pilot, *"drain after", "escape")
 
 
+async def test_a_help_line_that_is_too_long_stands_in_full_below(db_path):
+    async with monitor(db_path, (80, 24)) as (app, pilot):
+        await press(pilot, "question_mark")
+        await until(lambda: opened(app, Chooser), pilot)
+        assert "Into the selected row: queue, trials, curve." not in dialog_text(app)
+        await press(pilot, *["down"] * 6)
+        assert "Into the selected row: queue, trials, curve." in dialog_text(app)
+
+
 async def test_the_palette_finds_and_does_and_shows_the_command(db_path):
     async with monitor(db_path, (120, 40)) as (app, pilot):
         await press(pilot, "j", ":", *"pause")

@@ -117,6 +117,9 @@ class Choice:
     why_not: str = ""  # greyed, with the reason
 
 
+NOTE_AT, FOOT = 38, 3  # column of a choice's note; rows in which the chosen one's stands in full
+
+
 class Chooser(Dialog[str]):
     """A list that narrows while one types: palette, help, copy menu. Enter takes, arrows move."""
 
@@ -155,9 +158,20 @@ class Chooser(Dialog[str]):
     def lines(self, width: int, height: int) -> list[Line]:
         if not self.shown:
             return [(("nothing matches; Esc leaves", "dim"),)]
+        whole = self._whole(width) if height >= 3 * FOOT else []
+        height -= len(whole)
         first = min(max(self.cursor - height // 2, 0), max(len(self.shown) - height, 0))
         shown = self.shown[first : first + height]
-        return [self._line(choice, first + n == self.cursor, width) for n, choice in enumerate(shown)]
+        rows = [self._line(choice, first + n == self.cursor, width) for n, choice in enumerate(shown)]
+        return [*rows, *([()] * (height - len(rows)) if whole else []), *whole]
+
+    def _whole(self, width: int) -> list[Line]:
+        """The chosen row's note in full, where notes are too long for their column."""
+        if all(words.width(choice.why_not or choice.note) <= width - NOTE_AT for choice in self.choices):
+            return []
+        chosen = self.shown[self.cursor]
+        text = wrapped(chosen.why_not or chosen.note, width)[: FOOT - 1]
+        return [(("─" * width, "rule"),), *(((row, ""),) for row in text), *([()] * (FOOT - 1 - len(text)))]
 
     def _line(self, choice: Choice, selected: bool, width: int) -> Line:
         label = "dim" if choice.why_not else ""
@@ -166,7 +180,7 @@ class Chooser(Dialog[str]):
             ("► " if selected else "  ", "key"),
             (words.fit(choice.key, 9), "key"),
             (words.fit(choice.label, 27), label),
-            (words.cut(note, max(width - 38, 0)), "dim"),
+            (words.cut(note, max(width - NOTE_AT, 0)), "dim"),
         ]
         line = fill(spans, (), width)
         return with_role(line, "cursor") if selected else line

@@ -28,8 +28,11 @@ def events(view: View, width: int, height: int) -> list[Line]:
     return [_event(view, event, width) for event in fresh]
 
 
+LEAST_EVENT = 24  # columns in which a second event still says something
+
+
 def event_line(view: View, width: int) -> Line:
-    """As many of the latest events as fit into one line, three blanks between them."""
+    """As many of the latest events as fit into one line, three blanks between them; the last one may be cut."""
     spans: list[Span] = []
     used = 0
     for event in reversed(view.snapshot.events):
@@ -37,7 +40,10 @@ def event_line(view: View, width: int) -> Line:
             continue
         text = f"{words.when(event.at, view.now)} {event_words(view, event)}"
         gap = "   " if spans else ""
-        if spans and used + len(gap) + words.width(text) > width:
+        room = width - used - len(gap)
+        if spans and words.width(text) > room:
+            if room >= LEAST_EVENT:
+                spans.append((gap + words.cut(text, room), EVENT_ROLES.get(event.verb, "")))
             break
         spans.append((gap + text, EVENT_ROLES.get(event.verb, "")))
         used += words.width(gap + text)
