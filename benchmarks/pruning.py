@@ -197,19 +197,18 @@ def pools(path: Path, cells: Sequence[str]) -> list[Pool]:
 
 def pool_of(db: Database, places: Places, jobs: Sequence[Job]) -> Pool:
     """The complete trials of searches that differ in nothing but their seed."""
-    from fts.search.spec import CellSpec
-    from jobs.margins import predictions_path
-    from jobs.trial_run import curve_of
+    from fts.search.spec import CellSpec, trial_folder
     from state import queries
 
     spec = CellSpec.from_json(jobs[0].spec)
     sign = -1.0 if spec.objective == "val_auc" else 1.0
     curves, files = [], []
     for job in jobs:
-        for trial, epochs in queries.history(db, job.id):
-            if trial.status == "complete" and (curve := curve_of(epochs, spec.objective)):
-                curves.append(tuple(sign * curve[e] for e in sorted(curve)))
-                files.append(predictions_path(places, job, trial))
+        for curve in queries.curves(db, job.id, spec.objective):
+            if curve.status == "complete" and curve.epochs:
+                curves.append(tuple(sign * curve.epochs[e] for e in sorted(curve.epochs)))
+                folder = trial_folder(places.outputs, job.experiment, job.id, curve.number)
+                files.append(folder / "predictions.parquet")
     name = f"{spec.budget}/h{spec.horizon} (job {', '.join(str(job.id) for job in jobs)})"
     return Pool(name, tuple(curves), alike_of(curves, files, spec.horizon))
 

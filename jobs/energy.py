@@ -31,9 +31,9 @@ class Stretch:
 
 def energies(db: Any) -> dict[int, float]:
     """Watt hours by trial id, of every trial whose training was measured; empty where no sensor knows the power."""
-    measured = [sample for sample in queries.samples(db, 0.0, limit=MOST_SAMPLES) if sample.power_w is not None]
-    if not measured:
+    if not queries.knows_power(db):  # before reading weeks of samples, after every trial
         return {}
+    measured = [sample for sample in queries.samples(db, 0.0, limit=MOST_SAMPLES) if sample.power_w is not None]
     host_of = {worker.id: worker.host for worker in queries.workers(db, limit=100_000)}
     curves = [curve for job in queries.jobs(db) for curve in queries.history(db, job.id)]
     found: dict[int, float] = {}

@@ -287,15 +287,10 @@ class TrialRun:
 def past_trials(db: Any, cell: CellSpec, job_id: int, without: int | None = None) -> list[PastTrial]:
     """What a sampler or pruner may know: the recorded trials of the job."""
     return [
-        PastTrial(trial.number, trial.params, str(trial.status), trial.value, curve_of(epochs, cell.objective))
-        for trial, epochs in queries.history(db, job_id)
-        if trial.number != without
+        PastTrial(curve.number, curve.params, curve.status, curve.value, curve.epochs)
+        for curve in queries.curves(db, job_id, cell.objective)
+        if curve.number != without
     ]
-
-
-def curve_of(epochs: Sequence[Epoch], objective: str) -> dict[int, float]:
-    values = {epoch.epoch: getattr(epoch, objective) for epoch in epochs}
-    return {epoch: value for epoch, value in values.items() if value is not None and math.isfinite(value)}
 
 
 def hopeless(reason: str | None, stalls: int, deaths: int) -> Cause | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from state.errors import NoSuchRow
 from state.models import ALL, CheckpointRow, EpochRow, EventRow, FlagRow, JobRow, SampleRow, TrialRow, WorkerRow
 from state.rows import to_epoch, to_event, to_job, to_sample, to_trial, to_worker
 from state.values import (
+    Curve,
     Epoch,
     Event,
     Job,
@@ -188,6 +190,26 @@ def history(db: Database, job_id: int) -> tuple[tuple[Trial, tuple[Epoch, ...]],
     return tuple((trial, tuple(by_trial[trial.id])) for trial in found)
 
 
+def curves(db: Database, job_id: int, objective: str) -> tuple[Curve, ...]:
+    """What a sampler or pruner needs of a job, by trial number; a fifth of `history`, for jobs of many trials."""
+    told: dict[int, dict[int, float]] = {}
+    value = getattr(EpochRow, objective)
+    kept = ("id", "number", "params", "status", "value")
+    chosen = [getattr(TrialRow, name) for name in kept]
+    with db.read():
+        rows = db.rows(TrialRow.select(*chosen).where(TrialRow.job_id == job_id).order_by(TrialRow.number))
+        of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
+        epochs = EpochRow.select(EpochRow.trial_id, EpochRow.epoch, value.alias("value"))
+        of_these = epochs.where(EpochRow.trial_id.in_(of_job), value.is_null(False))
+        for row in db.each_row(of_these.order_by(EpochRow.trial_id, EpochRow.epoch)):
+            if math.isfinite(row["value"]):
+                told.setdefault(row["trial_id"], {})[row["epoch"]] = row["value"]
+    return tuple(
+        Curve(row["number"], json.loads(row["params"]), row["status"], row["value"], told.get(row["id"], {}))
+        for row in rows
+    )
+
+
 def checkpoints(db: Database, trial_id: int) -> tuple[dict[str, Any], ...]:
     """The checkpoints of a trial, newest first."""
     query = CheckpointRow.select(ALL).where(CheckpointRow.trial_id == trial_id).order_by(CheckpointRow.id.desc())
@@ -232,6 +254,11 @@ def samples(
         newest = SampleRow.select(fn.MAX(SampleRow.id)).where(SampleRow.at >= since)
         query = query.where(SampleRow.id.in_(newest.group_by(SampleRow.worker_id, bucket)))
     return tuple(to_sample(row) for row in db.rows(query.order_by(SampleRow.at, SampleRow.id).limit(limit)))
+
+
+def knows_power(db: Database) -> bool:
+    """Whether any hardware sample tells watts; most machines' sensors do not."""
+    return db.one(SampleRow.select(SampleRow.id).where(SampleRow.power_w.is_null(False))) is not None
 
 
 def workers(db: Database, limit: int = 100) -> tuple[Worker, ...]:

@@ -200,6 +200,17 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """What a sampler or pruner knows of a trial."""
+
+    number: int
+    params: dict[str, Any]
+    status: str
+    value: float | None
+    epochs: dict[int, float]  # epoch -> objective, where it is finite
+
+
+@dataclass(frozen=True)
 class Event:
     id: int
     at: float

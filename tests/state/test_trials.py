@@ -185,6 +185,21 @@ def test_history_holds_all_a_sampler_needs(db: Database, claim: Claim) -> None:
     assert told[0][0].params["dropout"] == 0.5
 
 
+def test_curves_are_what_history_holds_of_the_objective(db: Database, claim: Claim) -> None:
+    first = started(db, claim, 0)
+    for n, loss in enumerate((0.6, float("inf"), float("nan"), 0.5), start=1):
+        transitions.record_epoch(db, claim, first, epoch(n) | {"val_loss": loss})
+    end(db, claim, first, 0.5)
+    second = started(db, claim, 1)
+    transitions.record_epoch(db, claim, second, epoch(1) | {"val_loss": 0.7})
+    ended, running = queries.curves(db, 1, "val_loss")
+    assert (ended.number, ended.status, ended.value, ended.epochs) == (0, "complete", 0.5, {1: 0.6, 4: 0.5})
+    assert (running.number, running.status, running.value, running.epochs) == (1, "running", None, {1: 0.7})
+    history = {trial.number: trial for trial, _ in queries.history(db, 1)}
+    assert ended.params == history[0].params and queries.curves(db, 1, "val_auc")[0].epochs.keys() == {1, 2, 3, 4}
+    assert queries.curves(db, 2, "val_loss") == ()
+
+
 def test_a_starting_worker_learns_which_children_to_reap(db: Database, claim: Claim) -> None:
     started(db, claim, pid=4711, pid_started=12.5, host="lab")
     (child,) = queries.running_children(db, "lab")
