@@ -138,8 +138,8 @@ def _row(view: View, job: Job, name: str, place: int, best: bool, bars: bool, ex
         part = ended / job.trials_wanted if job.trials_wanted else 0.0
         bar = "retrying" if lost else role  # a reversed bar would show its empty part as full
         state = "lost" if lost else str(job.status)
-        gap = " " if len(state) >= STATE else ""  # `cancelled` fills its column
-        spans += [(words.fit(state, STATE) + gap, role), (words.bar(part, 10 - len(gap)), bar)]
+        gap = max(STATE - len(state), 1)  # `cancelled` fills its column
+        spans += [(state, role), (" " * gap, ""), (words.bar(part, 10 + STATE - len(state) - gap), bar)]
     spans += [
         (f" {ended:2d}/{job.trials_wanted:<3d} "[: 9 if bars else 8], ""),
         (words.fit_right(words.score(job.best_value), 6), "best" if best else ""),
