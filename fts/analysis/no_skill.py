@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fts.scores.bootstrap import stationary_indices
 from fts.scores.intervals import block_length, checked_labels
 from fts.scores.metrics import auc
 
@@ -82,9 +81,11 @@ def null_aucs(
     y: NDArray[np.float64], p: NDArray[np.float64], block: float, seed: int, n: int = SIMULATIONS
 ) -> NDArray[np.float64]:
     """AUCs of n block-shuffled copies of p against the unchanged labels, R."""
-    from scipy.stats import rankdata  # here, not above: a second that a reader of the types need not pay
+    from arch.bootstrap import StationaryBootstrap  # 2 s of imports a reader of the types need not pay
+    from scipy.stats import rankdata
 
-    drawn_RN = p[stationary_indices(len(p), max(1, round(block)), seed, n)]
+    bootstrap = StationaryBootstrap(max(1, round(block)), p, seed=np.random.default_rng(seed))
+    drawn_RN = np.stack([drawn[0] for drawn, _ in bootstrap.bootstrap(n)])
     ranks_RN = rankdata(drawn_RN, axis=1)
     n_pos = y.sum()
     return (ranks_RN @ y - n_pos * (n_pos + 1) / 2) / (n_pos * (len(y) - n_pos))
