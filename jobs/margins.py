@@ -70,22 +70,22 @@ def predictions_path(places: Places, job: Job, trial: Trial) -> Path:
 
 
 def _compared(places: Places, cell: Job, best: Trial, rival_job: Job, rival: Trial) -> Margin | None:
-    from fts.scores.intervals import TooFewSamples, compare  # here, not above: numpy
-    from fts.search.predictions import BadPredictions, read_predictions
+    from fts.analysis.study import BadPredictions, read_predictions
+    from fts.scores.intervals import TooFewSamples, compare  # here, not above: pandas and arch, a second
 
     try:
         mine = read_predictions(predictions_path(places, cell, best))
         theirs = read_predictions(predictions_path(places, rival_job, rival))
-        at = theirs.dates.searchsorted(mine.dates).clip(max=len(theirs) - 1)
-        if (theirs.dates[at] != mine.dates).any() or (theirs.y[at] != mine.y).any():
+        shared = mine.merge(theirs, on="date", suffixes=("", "_rival"))
+        if len(shared) < len(mine) or (shared["y"] != shared["y_rival"]).any():
             raise BadPredictions(f"job {rival_job.id} was not judged on the windows of job {cell.id}")
-        pair = mine.y, mine.p, theirs.p[at]
-        auc, loss = (compare(*pair, cell.horizon, metric).interval for metric in ("auc", "log_loss"))
+        y, p, q = (shared[column].to_numpy(float) for column in ("y", "p", "p_rival"))
+        auc, loss = (compare(y, p, q, cell.horizon, metric).interval for metric in ("auc", "log_loss"))
     except (FileNotFoundError, BadPredictions, TooFewSamples) as error:
         log.warning("%s is not compared with its baseline: %s", cell.experiment, error)
         return None
     return Margin(
         job_id=cell.id, trial=best.number, rival=rival.architecture, rival_job=rival_job.id, rival_trial=rival.number,
-        n=len(mine), auc=auc.value, auc_low=auc.low, auc_high=auc.high,
+        n=len(shared), auc=auc.value, auc_low=auc.low, auc_high=auc.high,
         loss=loss.value, loss_low=loss.low, loss_high=loss.high, at=0.0,
     )  # fmt: skip

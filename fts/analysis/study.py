@@ -16,12 +16,14 @@ import pandas as pd
 from fts.analysis.baselines import BaselineResult, score_predictions
 from fts.analysis.data import tidy_trials
 from fts.scores.intervals import Scores, TooFewSamples, measure
-from fts.search import predictions as stored_predictions
-from fts.search.predictions import BadPredictions as BadPredictions  # again: whoever reads tables catches it here
 
 EPOCH_COLUMNS = ("experiment", "number", "epoch", "train_loss", "val_loss", "train_auc", "val_auc")
 CELL_COLUMNS = ("experiment", "budget", "horizon", "task", "tier", "trials_wanted", "status")
 PREDICTION_COLUMNS = ("date", "y", "p")
+
+
+class BadPredictions(ValueError):
+    """A predictions file is not what a trial writes."""
 
 
 @dataclass(frozen=True)
@@ -101,5 +103,12 @@ def newest_jobs(trials: pd.DataFrame) -> pd.DataFrame:
 
 def read_predictions(path: Path | str) -> pd.DataFrame:
     """A trial's predictions.parquet: date (sorted, unique), y (0/1) and p in [0, 1]; raises BadPredictions."""
-    stored = stored_predictions.read_predictions(path)
-    return pd.DataFrame({"date": stored.dates, "y": stored.y.astype("int8"), "p": stored.p})
+    frame = pd.read_parquet(path)
+    if lacking := [column for column in PREDICTION_COLUMNS if column not in frame]:
+        raise BadPredictions(f"{path} lacks the columns {', '.join(lacking)}; expected date, y and p")
+    frame = frame[list(PREDICTION_COLUMNS)].assign(date=pd.to_datetime(frame["date"])).sort_values("date")
+    if frame["date"].duplicated().any() or frame.isna().to_numpy().any() or not frame["p"].between(0, 1).all():
+        raise BadPredictions(
+            f"{path} has doubled days, gaps, or probabilities outside 0..1; the trial must be run again"
+        )
+    return frame.reset_index(drop=True)
