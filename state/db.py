@@ -254,6 +254,11 @@ def _checked_version(db: Database, check: bool) -> int:
 
 
 def _refuse_older(db: Database, version: int) -> None:
+    if version == 0:
+        raise errors.SchemaTooOld(
+            f"{db.path} is empty, there is no study in it yet; `fts enqueue --matrix` begins one, "
+            "`fts restore` brings back the newest backup"
+        )
     if version < migrations.SCHEMA:
         raise errors.SchemaTooOld(
             f"{db.path} has schema {version}, this fts reads schema {migrations.SCHEMA}; `fts doctor --fix` migrates it"
