@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP)  ## real S&P 500 data, a small real HPO matrix through queue and worker, the results table
 	@$(BIN)/fts demo
 
-test: $(STAMP)  ## the test suite (about 8 minutes on 2 cores)
+test: $(STAMP)  ## the test suite (about 6 minutes on 2 cores)
 	@echo "running the tests (the long chaos and soak runs are in make test-slow)"
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
