@@ -16,7 +16,8 @@ from typing import Any
 import pandas as pd
 
 from fts.analysis import tables
-from fts.analysis.conclusions import MANY, Finding, answers, findings, missing
+from fts.analysis.answers import answers
+from fts.analysis.conclusions import MANY, Finding, findings, missing
 from fts.analysis.earlier import beside_earlier
 from fts.analysis.figures import draw_all, write_figure
 from fts.analysis.page import render

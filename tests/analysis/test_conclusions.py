@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fts.analysis.conclusions import answers, findings, missing
+from fts.analysis.answers import answers
+from fts.analysis.conclusions import findings, missing
 from fts.analysis.data import best_trials
 from fts.analysis.study import StudyData, baseline_row
 from fts.analysis.summary import summarise
@@ -58,6 +59,16 @@ def test_collapsed_trials_and_a_collapsed_winner_are_flagged():
     said = found(bare(trial_table(THREE[:1], n=6, badges='["collapsed"]')))
     assert "6 of 6 trials collapsed" in said["caution", "collapsed"]
     assert ("cannot", "best collapsed") in said
+
+
+def test_many_trials_ended_early_are_a_reason_for_doubt():
+    rows = trial_rows(n=6)
+    for row in rows[:2]:
+        row["status"] = "pruned"
+    sentence = found(bare(pd.DataFrame(rows)))["caution", "early pruning"]
+    assert "2 of 6 trials were ended early" in sentence and "--pruner none" in sentence
+    assert ("caution", "early pruning") not in found(bare(pd.DataFrame(rows[1:])))
+    assert ("caution", "early pruning") not in found(bare(trial_table(THREE[:1], n=6)))
 
 
 def test_a_loss_above_the_class_prior_shows_nothing():

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fts.analysis.conclusions import answers, findings
+from fts.analysis.answers import answers
+from fts.analysis.conclusions import findings
 from fts.analysis.summary import summarise
 from fts.search.spec import BadSpec
 from jobs.cli.selection import one_job

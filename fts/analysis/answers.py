@@ -1,0 +1,117 @@
+"""Answers the three questions the study was made for, each with how sure it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fts.analysis.conclusions import NAMED_SIZE, Finding
+from fts.analysis.horizon import listed
+from fts.analysis.scaling import FEWEST_SIZES
+from fts.analysis.summary import CellSummary, Group
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One of the questions the study was made for."""
+
+    question: str
+    answer: str  # yes | no | not at 2M | perhaps not | cannot say ...
+    sentence: str
+
+    @property
+    def tone(self) -> str:
+        """yes | no | open: how a page may colour it."""
+        if self.answer.startswith("not at"):
+            return "no"
+        return self.answer if self.answer in ("yes", "no") else "open"
+
+
+def answers(groups: tuple[Group, ...], found: tuple[Finding, ...]) -> tuple[Answer, ...]:
+    """The three questions: better than the baseline? better with size? one search for all horizons?
+
+    While `found` holds an error nothing is answered yes or no: what the numbers would say is kept in the sentence.
+    """
+    given = [
+        answer if len(groups) == 1 else replace(answer, question=f"{answer.question} ({group.task} on {group.tier})")
+        for group in groups
+        for answer in (_beats_baseline(group), _scales(group), _one_search(group))
+    ]
+    errors = list(dict.fromkeys(finding.rule for finding in found if finding.kind == "error"))
+    if not errors:
+        return tuple(given)
+    repair = f"Errors must be repaired first ({listed(errors)}). As they stand, the numbers would say: "
+    return tuple(Answer(a.question, "cannot say", f"{repair}{a.answer}. {a.sentence}") for a in given)
+
+
+def _beats_baseline(group: Group) -> Answer:
+    question = "Does any transformer beat the best cheap baseline?"
+    judged = [cell for cell in group.cells if cell.auc_gain is not None]
+    if not judged:
+        return Answer(question, "cannot say", "No cell has both predictions and baselines on the same days yet.")
+    better = [c for c in judged if c.auc_gain and c.auc_gain.clear and c.auc_gain.interval.value > 0]
+    worse = [c for c in judged if c.auc_gain and c.auc_gain.clear and c.auc_gain.interval.value < 0]
+    lucky = [c for c in better if c.luck is not None and not c.luck.beyond_luck]
+    by_auc = f"By AUC {len(better)} of {_cells(len(judged))} clearly better and {len(worse)} clearly worse"
+    counts = f"{by_auc}, {_by_loss(judged)}"
+    if len(better) > len(lucky):
+        chance = 0.025 * len(judged)
+        return Answer(
+            question, "yes", f"{counts}. By chance alone {chance:.1f} would look better by AUC; one seed each counts."
+        )
+    if len(worse) == len(judged):
+        left = sum(max(0, (c.trials_wanted or 0) - c.n_complete - c.n_pruned - c.n_failed) for c in group.cells)
+        to_come = f", and {left} trials are still to come" if left else ""
+        told = f"{counts}, on the same validation days. {_cells(len(group.cells))} planned{to_come}."
+        if len(judged) < len(group.cells) or left:
+            return Answer(question, "not so far", told)
+        if untried := [size for size in NAMED_SIZE if size not in group.budgets]:
+            told += f" {listed(untried)} {'has' if len(untried) == 1 else 'have'} not been tried."
+            return Answer(question, f"not at {listed(list(group.budgets))}", told)
+        return Answer(question, "no", told)
+    return Answer(question, "not shown", f"{counts}; the intervals of the others include no difference.")
+
+
+def _by_loss(judged: list[CellSummary]) -> str:
+    """The same question by log loss: a model may rank worse and still promise as honestly."""
+    gains = [cell.loss_gain for cell in judged if cell.loss_gain is not None]
+    clear = [gain.interval.value for gain in gains if gain.clear]
+    better, worse = sum(value < 0 for value in clear), sum(value > 0 for value in clear)
+    return f"by log loss {better} and {worse}"
+
+
+def _scales(group: Group) -> Answer:
+    question = "Does it get better as it grows?"
+    fits = [(curve.horizon, curve.loss_fit) for curve in group.scaling if curve.loss_fit is not None]
+    if not fits:
+        most = max((len(set(curve.n_params)) for curve in group.scaling), default=0)
+        return Answer(
+            question,
+            "cannot say",
+            f"It takes at least {FEWEST_SIZES} sizes at one horizon to give a slope; there {_are(most)} so far.",
+        )
+    verdicts = {fit.verdict for _, fit in fits}
+    told = " ".join(f"h{horizon}: {fit.sentence}" for horizon, fit in fits)
+    if verdicts == {"no scaling seen"}:
+        gain = max(fit.gain_high or 0.0 for _, fit in fits)
+        horizons = listed([f"h{horizon}" for horizon, _ in fits])
+        told = (
+            f"At {horizons} a constant describes the loss of {fits[0][1].n_sizes} sizes as well as a power law does; "
+            f"from the smallest to the largest it falls by at most {gain:.3f} nats (95 %)."
+        )
+    if verdicts == {"scales"}:
+        return Answer(question, "yes", told)
+    if verdicts == {"no scaling seen"}:
+        return Answer(question, "not shown", told)
+    return Answer(question, "cannot say" if "cannot say" in verdicts else "in part", told)
+
+
+def _one_search(group: Group) -> Answer:
+    return Answer("Can one HPO serve all horizons?", group.variance.verdict, group.variance.sentence)
+
+
+def _are(n: int) -> str:
+    return "is 1" if n == 1 else f"are {n}"
+
+
+def _cells(n: int) -> str:
+    return "1 cell is" if n == 1 else f"{n} cells are"
