@@ -110,20 +110,17 @@ def test_our_adamw_is_torchs_to_the_last_bit():
         assert all(torch.equal(mine[name], known[name]) for name in known)
 
 
-def test_a_trial_brings_in_neither_the_compiler_nor_arch():
-    """Seconds of a new process's start, and 80 MB each."""
+def test_training_does_not_bring_in_the_compiler():
+    """A second of a new process's start, and 80 MB."""
     program = """
 import sys
 from fts.search.build import build_trial
 from tests.training.tiny import finish, make_trainer
-trainer = make_trainer(max_epochs=1)
-finish(trainer)
-from fts.scores.intervals import auc_interval
-auc_interval(trainer._y_val, trainer.val_predictions, 1, seed=0)
-print(sorted({"torch._dynamo", "arch", "matplotlib"} & set(sys.modules)))
+finish(make_trainer(max_epochs=1))
+print("torch._dynamo" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "False"
 
 
 def test_an_epoch_result_is_what_its_predictions_say():

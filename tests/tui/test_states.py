@@ -209,14 +209,20 @@ def test_only_changed_columns_are_sent():
 
 async def test_a_quiet_database_repaints_nothing(db_path):
     async with monitor(db_path) as (app, pilot):
-        await pilot.pause(0.3)
         canvas = app.screen.query_one("#front", Canvas)
-        before = canvas.repainted
-        for _ in range(5):
-            app.look()
-            app.tick()
-            await pilot.pause(0.05)
-        assert canvas.repainted == before
+
+        async def looked(times):
+            before = canvas.repainted
+            for _ in range(times):
+                app.look()
+                app.tick()
+                await pilot.pause(0.05)
+            return canvas.repainted - before
+
+        for _ in range(20):  # a busy machine is late with the first readings
+            if await looked(5) == 0:
+                break
+        assert await looked(5) == 0
 
 
 async def test_the_reader_holds_no_transaction_and_no_lock(db_path):
