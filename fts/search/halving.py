@@ -22,10 +22,10 @@ class Halving:
     Raises BadHalving for a number that makes no rule.
     """
 
-    first_rung: int = 2  # epochs; before it nothing is judged
+    first_rung: int = 1  # epochs; before it nothing is judged
     growth: int = 3  # each rung lies so many times later
     keep: float = 1 / 2  # of the trials that came to a rung
-    trailing: int | None = 2  # epochs without improvement after which a trial that does not lead ends
+    trailing: int | None = 3  # epochs without improvement after which a trial that does not lead ends
     startup: int = 0  # trials before this number are never ended
     margin: float = 0.0  # of the objective: who is so close behind the line goes on
 
