@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 from state.values import Snapshot
@@ -16,6 +16,7 @@ from state.values import Snapshot
 T = TypeVar("T")
 SHOWN = "\ufffd"  # stands for each removed control character, so that a hostile string is seen, not hidden
 UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})  # controls, format (bidi, zero width), surrogates, private use
+HARMLESS = frozenset({int, float, bool, type(None)})
 LONGEST = 20_000  # characters of one foreign string; a log line longer than this is cut
 
 
@@ -54,9 +55,13 @@ def _clean(value: Any) -> Any:
         return value if text == value else text
     if value is None or isinstance(value, int | float):
         return value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fresh = {f.name: _clean(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        changed = {name: new for name, new in fresh.items() if new is not getattr(value, name)}
+    kind: type = type(value)
+    if names := _field_names(kind):
+        changed = {}
+        for name in names:
+            old = getattr(value, name)
+            if type(old) not in HARMLESS and (new := _clean(old)) is not old:
+                changed[name] = new
         return dataclasses.replace(value, **changed) if changed else value
     if isinstance(value, tuple | list):
         items = [_clean(item) for item in value]
@@ -67,3 +72,9 @@ def _clean(value: Any) -> Any:
         same = len(pairs) == len(value) and all(k in value and value[k] is v for k, v in pairs.items())
         return value if same else pairs
     return clean(str(value))
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    """Of a dataclass; none of another type. A snapshot holds hundreds of values of a few kinds."""
+    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else ()
