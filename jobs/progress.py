@@ -101,7 +101,8 @@ class Progress:
         better = min if trial.objective == "val_loss" else max
         if trial.value is not None and str(trial.status) == "complete":
             shown.best = trial.value if shown.best is None else better(shown.best, trial.value)
-        value = f"{trial.objective} {trial.value:.4f} at epoch {trial.best_epoch}" if trial.value is not None else ""
+        epoch = f" at epoch {trial.best_epoch}" if trial.best_epoch is not None else ""  # baselines have none
+        value = f"{trial.objective} {trial.value:.4f}{epoch}" if trial.value is not None else ""
         return f"{shown.experiment} t{trial.number} {trial.status}: {value or trial.message or ''} ({trial.cause})"
 
     # -- the live lines

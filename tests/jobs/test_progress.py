@@ -31,6 +31,15 @@ def story(live):
     return progress, out
 
 
+def test_a_baseline_ends_at_no_epoch():
+    progress, out = story(live=False)
+    ended = trial(2, "complete", 0.46)
+    ended.best_epoch = None
+    progress.tell("trial ended", {"job": JOB, "trial": ended})
+    first, *_, last = (line for line in out.getvalue().splitlines() if "complete" in line)
+    assert "val_loss 0.5100 at epoch 3 (finished)" in first and last.endswith("complete: val_loss 0.4600 (finished)")
+
+
 def test_a_pipe_gets_one_plain_line_per_tiding():
     _, out = story(live=False)
     assert "\x1b" not in out.getvalue()
