@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     FTS_DEBUG=1 lets an exception through with its traceback.
     """
+    gc.set_threshold(20_000)  # 5 ms of each command: hardly anything that is being imported is garbage
     from jobs.cli.group import fts  # here, not above: a bad installation must still end in one sentence
 
     debug = bool(os.environ.get("FTS_DEBUG"))
