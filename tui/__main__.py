@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         return run(given)
-    except KeyboardInterrupt:  # while it starts; later ctrl+c is a key
+    except KeyboardInterrupt:  # before the first frame; later ctrl+c is a key
         return 130
 
 
@@ -56,7 +56,7 @@ def run(given: argparse.Namespace) -> int:
         )
         if sys.stdin.isatty():  # a browser's monitor has no terminal to lose
             terminal.leave_when_terminal_goes(app)
-    app.run(mouse=not given.no_mouse)
+        app.run(mouse=not given.no_mouse)
     return app.return_code or 0
 
 

@@ -28,10 +28,11 @@ ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # the alternate s
 def painted(
     path: Path, *, palette: str, colours: int, ascii_only: bool = False, readonly: bool = False, at: float | None = None
 ) -> Iterator[list[Line] | None]:
-    """The lines of the first frame, shown by now, for as long as the block prepares what goes on with them.
+    """The lines of the first frame, shown by now, for the block that makes the app of them and runs it.
 
-    None where there is nothing to show yet or no terminal to show it on: the app says why. What is typed meanwhile is
-    not echoed, and read by the app. An error in the block leaves the terminal as it was.
+    None where there is nothing to show yet or no terminal to show it on: the app says why. What is typed before the app
+    takes the terminal is not echoed, and read by the app, ctrl+c too: as a signal it could meet an event loop that is
+    only half there and be lost. The terminal is left as it was.
     """
     lines = frame(path, ascii_only, readonly, at) if sys.stdout.isatty() and sys.stdin.isatty() else None
     if lines is None:
@@ -39,7 +40,7 @@ def painted(
         return
     before = termios.tcgetattr(sys.stdin)
     quiet = list(before)
-    quiet[3] &= ~termios.ECHO
+    quiet[3] &= ~(termios.ECHO | termios.ISIG)
     termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
     try:
         _send(ENTER + escaped(lines, palette, colours, ascii_only))
