@@ -30,7 +30,7 @@ test: $(STAMP)  ## the test suite (about 6 minutes on 2 cores)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(STAMP)  ## long chaos, soak and 2B runs (hours)
-	@$(BIN)/python -m pytest -m slow --timeout 7200
+	@$(BIN)/python -m pytest -m slow
 
 check: $(STAMP)  ## ruff, mypy, and the test that draws the direction of imports
 	@$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import peewee
 
 from state import errors, migrations
+from state.holder import holder
 
 log = logging.getLogger("fts.state")
 
@@ -94,7 +95,7 @@ class Database(peewee.SqliteDatabase):
 
         # here, and not around the transition: nothing has happened yet
         retry_while_busy(
-            begin, self.patience_s, lambda: log.warning("%s is locked by another process: waiting", self.path)
+            begin, self.patience_s, lambda: log.warning("%s is locked by %s: waiting", self.path, holder(self.path))
         )
 
     def commit(self) -> None:
@@ -172,7 +173,7 @@ def translate(error: Exception, path: Path) -> Exception:
     """Our error for what SQLite said; the same error if we have no better word."""
     said = str(error).lower()
     if "locked" in said or "busy" in said:
-        return errors.DatabaseBusy(f"{path} is locked by another process; nothing was written, try again")
+        return errors.DatabaseBusy(f"{path} is locked by {holder(path)}; nothing was written, try again")
     if "disk is full" in said:
         return errors.DiskFull(f"the disk of {path} is full; nothing was written: free space and try again")
     if "malformed" in said or "not a database" in said:

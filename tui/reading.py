@@ -230,19 +230,19 @@ def _kept(snapshot: Snapshot, wish: Wish, memory: _Memory, path: Path) -> Kept |
 def _last(db: Database, snapshot: Snapshot, wish: Wish, path: Path) -> LastLines | None:
     """Of the job in trouble, or of the worker that left; read anew each time, because it is three lines of one file."""
     job = next((job for job in snapshot.jobs if job.id == wish.words_of), None)
-    said = None if job is None else _last_of_job(db, job, wish, path)
+    said = None if job is None else _last_of_job(db, job, words.names_of(snapshot.jobs)[job.id], wish, path)
     if said is None and wish.at is None and (worker := parted(snapshot, wish.now or snapshot.taken_at)) is not None:
         said = worker_lines(worker, path.absolute().parent, wish.now or snapshot.taken_at)
     return said
 
 
-def _last_of_job(db: Database, job: Job, wish: Wish, path: Path) -> LastLines | None:
+def _last_of_job(db: Database, job: Job, name: str, wish: Wish, path: Path) -> LastLines | None:
     latest = queries.latest_trial(db, job.id)  # the live one, if one is
     trials = [clean_value(latest)] if latest is not None else []
     ends = queries.events(db, job_id=job.id, verbs=ENDS, limit=20)  # as written: cleaned ones have lost their line ends
     if wish.at is not None:
         ends = tuple(event for event in ends if event.at <= wish.at)
-    return last_lines(job, trials, ends, path.absolute().parent, past=wish.at is not None)
+    return last_lines(job, trials, ends, path.absolute().parent, name=name, past=wish.at is not None)
 
 
 def _trial_lines(wish: Wish, memory: _Memory, path: Path) -> tuple[str, ...]:

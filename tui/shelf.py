@@ -6,6 +6,7 @@ A table paints forty rows of them at a time: as objects all of them would weigh 
 from __future__ import annotations
 
 import marshal
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -23,7 +24,26 @@ OWN = tuple(f.name for f in fields(Trial) if f.name not in (*ALIKE, *UNSHOWN, "p
 UNPACKED = 120  # trials kept as objects, because a screen asks for the same ones again
 
 
-class Shelf(Sequence[Trial]):
+class _Row(Sequence[Trial]):
+    """Trials that are made when they are asked for: one by its place, or a slice of them."""
+
+    @overload
+    def __getitem__(self, place: int) -> Trial: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Trial, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> Trial | tuple[Trial, ...]:
+        if isinstance(place, slice):
+            return tuple(self[n] for n in range(*place.indices(len(self))))
+        return self.at(range(len(self))[place])
+
+    @abstractmethod
+    def at(self, place: int) -> Trial:
+        """The trial at a place from 0."""
+
+
+class Shelf(_Row):
     """The trials of a cell by number, without what no screen shows; it never changes.
 
     Asking for one costs some microseconds, so a painter asks for those it paints, not for all.
@@ -49,16 +69,8 @@ class Shelf(Sequence[Trial]):
             other._add(trial)
         return other
 
-    @overload
-    def __getitem__(self, place: int) -> Trial: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> tuple[Trial, ...]: ...
-
-    def __getitem__(self, place: int | slice) -> Trial | tuple[Trial, ...]:
-        if isinstance(place, slice):
-            return tuple(self[n] for n in range(*place.indices(len(self))))
-        place = range(len(self))[place]
+    def at(self, place: int) -> Trial:
+        """Unpacked, or as unpacked the last time."""
         found = self._unpacked.get(place)
         if found is None:
             if len(self._unpacked) >= UNPACKED:
@@ -89,22 +101,15 @@ class Shelf(Sequence[Trial]):
         return Trial(params=params, **UNSHOWN, **own, **dict(zip(ALIKE, alike, strict=True)))
 
 
-class Picked(Sequence[Trial]):
+class Picked(_Row):
     """Trials of a shelf in an order of their own; live ones as the latest snapshot knows them."""
 
     def __init__(self, shelf: Shelf, places: Sequence[int], live: Mapping[int, Trial]) -> None:
         self.ids = array("q", (shelf.ids[place] for place in places))
         self._shelf, self._places, self._live = shelf, places, live
 
-    @overload
-    def __getitem__(self, place: int) -> Trial: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> tuple[Trial, ...]: ...
-
-    def __getitem__(self, place: int | slice) -> Trial | tuple[Trial, ...]:
-        if isinstance(place, slice):
-            return tuple(self[n] for n in range(*place.indices(len(self))))
+    def at(self, place: int) -> Trial:
+        """As the snapshot knows it if it lives, else as the shelf has it."""
         return self._live.get(self.ids[place]) or self._shelf[self._places[place]]
 
     def __len__(self) -> int:

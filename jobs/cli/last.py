@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jobs.cli.group import here
 from jobs.glance.last_lines import LastLines, last_lines, parted, trouble, worker_lines
+from jobs.glance.words import names_of
 from state import queries
 from state.db import Database
 from state.values import Job, Snapshot
@@ -15,14 +16,14 @@ def last_lines_of(db: Database, snapshot: Snapshot, selected: int | None) -> Las
     job = trouble(snapshot, now, selected)
     if selected is not None and (job is None or job.id != selected):
         return None
-    said = None if job is None else _of_job(db, job)
+    said = None if job is None else _of_job(db, job, names_of(snapshot.jobs)[job.id])
     worker = parted(snapshot, now) if said is None and selected is None else None
     return said if worker is None else worker_lines(worker, here().outputs, now)
 
 
-def _of_job(db: Database, job: Job) -> LastLines | None:
+def _of_job(db: Database, job: Job, name: str) -> LastLines | None:
     trials = [trial for trial in (queries.latest_trial(db, job.id),) if trial is not None]  # the live one, if one is
-    return last_lines(job, trials, queries.events(db, job_id=job.id), here().outputs)
+    return last_lines(job, trials, queries.events(db, job_id=job.id), here().outputs, name=name)
 
 
 def last_words(last: LastLines | None) -> list[str]:

@@ -125,11 +125,11 @@ def price_of_cancel(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
 
 def price_of_retry(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     again = [job for job in jobs if job.cause is not None and job.attempt > 1]
-    return f"{words.cell_name(again[0])} has ended before with: {again[0].cause}" if again else None
+    return f"{_names_of(snapshot, again[:1])} has ended before with: {again[0].cause}" if again else None
 
 
 def price_of_unseal(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
-    names = ", ".join(f"{words.cell_name(job)} (t{job.best_trial})" for job in jobs)
+    names = ", ".join(f"{_names_of(snapshot, [job])} (t{job.best_trial})" for job in jobs)
     return f"the test set of {names} is looked at: it cannot be sealed again, and every later choice for it is tainted"
 
 
@@ -161,7 +161,7 @@ def price_of_drain_job(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     if not running:
         return "the worker leaves at once: no job runs; the queue stays"
     left = ", ".join(
-        f"{words.cell_name(job)} ({job.trials_wanted - words.trials_ended(job)} trials left)" for job in running
+        f"{_names_of(snapshot, [job])} ({job.trials_wanted - words.trials_ended(job)} trials left)" for job in running
     )
     return f"the worker stops after {left}; the queue stays"
 
@@ -227,11 +227,15 @@ def _trials_of(snapshot: Snapshot, jobs: Sequence[Job]) -> str:
     running = {trial.job_id: trial for trial in _running_trials(snapshot)}
     named = []
     for job in jobs:
-        trial = running.get(job.id)
-        named.append(
-            f"t{trial.number} of {words.cell_name(job)} (epoch {trial.epochs})" if trial else words.cell_name(job)
-        )
+        trial, name = running.get(job.id), _names_of(snapshot, [job])
+        named.append(f"t{trial.number} of {name} (epoch {trial.epochs})" if trial else name)
     return ", ".join(named)
+
+
+def _names_of(snapshot: Snapshot, jobs: Sequence[Job]) -> str:
+    """`2M/h1`, or `2M/h1#7` where the queue has two of them."""
+    known = words.names_of(snapshot.jobs)
+    return ", ".join(known.get(job.id, words.cell_name(job)) for job in jobs)
 
 
 def _names(trials: Sequence[Trial]) -> str:

@@ -51,6 +51,11 @@ class Glance:
     def is_stale(self) -> bool:
         return self.fresh.startswith("stale")
 
+    @property
+    def has_worker(self) -> bool:
+        """Somebody works; else every time of an end is one for a worker started now."""
+        return any(is_live(worker, self.now) for worker in self.snapshot.workers)
+
 
 def look(
     snapshot: Snapshot,
@@ -102,7 +107,14 @@ def as_dict(glance: Glance) -> dict[str, Any]:
         "decisions": [
             {"verdict": str(c.word), "reason": c.reason, "key": c.key, "job": c.job_id} for c in glance.verdict.concerns
         ],
-        "finish": {"at": eta.finish_at, "low": eta.low, "high": eta.high, "held": eta.held, "judged": eta.judged},
+        "finish": {
+            "at": eta.finish_at,
+            "low": eta.low,
+            "high": eta.high,
+            "held": eta.held,
+            "judged": eta.judged,
+            "has_worker": glance.has_worker,
+        },
         "acknowledged": _acknowledged(glance),
         "away": None
         if away_ is None
@@ -177,12 +189,13 @@ def verdict_spans(glance: Glance, width: int, brief: bool = False) -> list[Span]
 
 
 def finish_text(glance: Glance) -> str:
-    """`done Sat 14:20 ±9h`, or why there is no such time."""
+    """`done Sat 14:20 ±9h`, what it takes without a worker, or why there is no such time."""
     eta = glance.forecast
     if eta.finish_said is None or eta.half_width_s is None:
         idle = glance.verdict.word is Word.IDLE
         return "" if idle else "done: no history yet"
-    return f"done {_moment(eta.finish_said, glance.now)} ±{words.plus_minus(eta.half_width_s)}"
+    done = "done" if glance.has_worker else "if started now"
+    return f"{done} {_moment(eta.finish_said, glance.now)} ±{words.plus_minus(eta.half_width_s)}"
 
 
 def night_of(glance: Glance, cells: int) -> Night:
@@ -223,9 +236,8 @@ def _pocket_second(glance: Glance, width: int) -> Line:
     guard = [w for w in glance.snapshot.workers if w.guard in GUARDED]
     if guard:
         return fill([(f"guard {guard[0].guard}: {guard[0].guard_message or 'too warm'}", "paused")], (), width)
-    alive = any(is_live(worker, glance.now) for worker in glance.snapshot.workers)
     finish = finish_text(glance)
-    left = ("alive" if alive else "no worker") + (f" · {finish}" if finish else "")
+    left = ("alive" if glance.has_worker else "no worker") + (f" · {finish}" if finish else "")
     happened = glance.away
     right = f"+{happened.done} done {happened.failed} failed" if happened else ""
     return fill([(left, "")], [(right, "failed" if happened and happened.failed else "dim")], width)
@@ -266,6 +278,8 @@ def _finish_spans(glance: Glance, eta: Forecast, brief: bool = False) -> list[Sp
     record = f"past estimates: {eta.held} of {eta.judged} cells landed inside" if eta.judged else "no past estimate yet"
     if brief and eta.judged:
         record = f"{eta.held} of {eta.judged} past inside"
+    if not glance.has_worker:
+        record = "if a worker starts now" if brief else "if a worker starts now, for none is alive"
     return [(_moment(eta.finish_said, glance.now), "strong"), (f"  (80%: {low} … {high};  {record})", "dim")]
 
 

@@ -84,16 +84,17 @@ def is_lost(job: Job, snapshot: Snapshot, now: float) -> bool:
 
 
 def last_lines(
-    job: Job, trials: Sequence[Trial], events: Sequence[Event], study: Path, *, past: bool = False
+    job: Job, trials: Sequence[Trial], events: Sequence[Event], study: Path, *, name: str = "", past: bool = False
 ) -> LastLines | None:
     """The last lines of a job that failed or was lost; None when nothing was kept.
 
-    `study` is the folder of the database. In a replay (`past`) the file may have grown since: only the journal counts.
+    `study` is the folder of the database, `name` what the job is called beside another of the same cell. In a replay
+    (`past`) the file may have grown since: only the journal counts.
     """
     own = [trial for trial in trials if trial.job_id == job.id]
     live = next((trial for trial in own if trial.status in (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)), None)
     trial = live or max(own, key=lambda t: t.number, default=None)
-    name = words.cell_name(job) + (f" t{trial.number}" if trial else "")
+    name = (name or words.cell_name(job)) + (f" t{trial.number}" if trial else "")
     why = job.cause if job.status is JobStatus.FAILED else "its worker is silent"
     title = f"{name} · {why or 'no cause recorded'}"
     path = log_file(study, trial.log_path) if trial is not None else None

@@ -27,12 +27,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_harness(tmp_path: Path, data: Path, nursery: Nursery | None) -> Callable[..., Harness]:
+def make_harness(tmp_path: Path, data: Path, nursery: Nursery | None) -> Iterator[Callable[..., Harness]]:
+    """Studies whose workers and trials do not outlive the test, however it ends."""
+    made: list[Harness] = []
+
     def make(name: str = "study", **fields: Any) -> Harness:
         folder = tmp_path / name
-        return Harness(study.make_study(folder, data, **fields), nursery, folder)
+        made.append(Harness(study.make_study(folder, data, **fields), nursery, folder))
+        return made[-1]
 
-    return make
+    yield make
+    for harness in made:
+        harness.close()
 
 
 @pytest.fixture(scope="session")

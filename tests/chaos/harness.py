@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,7 @@ class Harness:
     places: Places
     nursery: Nursery | None
     folder: Path  # of the journal and the workers' logs
+    workers: list[RunningWorker] = field(default_factory=list)  # every one that was started
 
     @property
     def journal(self) -> Path:
@@ -130,7 +131,18 @@ class Harness:
             "FTS_CHAOS": ",".join(faults),
             "FTS_CHAOS_JOURNAL": str(self.journal),
         }
-        return RunningWorker(self.nursery, {**around, **QUICK, **ours, **env}, list(argv), self.folder / "worker.log")
+        log = self.folder / "worker.log"
+        self.workers.append(RunningWorker(self.nursery, {**around, **QUICK, **ours, **env}, list(argv), log))
+        return self.workers[-1]
+
+    def close(self) -> None:
+        """Kills what a failed test has left running; a worker first, because it would start another trial."""
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.kill()
+        for process in self.trial_processes():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
     def finish(self) -> None:
         """An undisturbed worker brings the study to its end."""

@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -67,3 +68,13 @@ def test_the_json_twin_says_the_same():
     assert found["verdict"] == "LOOK"
     assert found["away"]["done"] == 2
     assert found["finish"]["low"] < found["finish"]["at"] < found["finish"]["high"]
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (120, 40), (200, 60)])
+def test_without_a_worker_the_finish_says_that_it_needs_one(size):
+    alone = replace(picture(), workers=())
+    text = "\n".join("".join(part for part, _ in line) for line in lines(*size, alone))
+    assert "done 31 Jul" not in text
+    assert "if started now" in text or "if a worker starts now" in text
+    assert "if" not in "\n".join("".join(part for part, _ in line) for line in lines(*size)).split()
+

@@ -26,7 +26,6 @@ PATIENCE_S = 7000.0
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200)
 def test_three_trials_of_2b_parameters_fit_into_12_gib(tmp_path: Path):
     if psutil.virtual_memory().available < 14 * GiB or shutil.disk_usage(tmp_path).free < 40e9:
         pytest.skip("2B needs 14 GiB of free memory and 40 GB of disk")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from state import queries, tickets, transitions
 from state.db import Database, open_database
 from state.errors import DatabaseBusy, DatabaseFailed, DiskFull
+from state.holder import holder
 from state.values import Cause
 from tests.state.helpers import LEASE_S, claimed, dump, enqueued, epoch, new_db, spec, started, worker
 
@@ -170,6 +173,30 @@ def test_a_database_that_somebody_locked_is_waited_for_and_then_named(db: Databa
     blocker.close()
     transitions.pause(impatient, [1])
     impatient.close()
+
+
+HOLD = """
+import sqlite3, sys
+held = sqlite3.connect(sys.argv[1], isolation_level=None)
+held.execute(sys.argv[2])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who holds a lock")
+@pytest.mark.parametrize("begin", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+def test_the_process_that_holds_the_lock_is_named(db: Database, begin: str) -> None:
+    enqueued(db)
+    argv = [sys.executable, "-c", HOLD, str(db.path), begin]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        impatient = open_database(db.path, check=False, busy_timeout_s=0.1)
+        with pytest.raises(DatabaseBusy, match=rf"locked by process {other.pid} \(python"):
+            transitions.pause(impatient, [1])
+        impatient.close()
+    assert holder(db.path) == "another process"  # nobody holds it any more
 
 
 def test_what_was_committed_survives_a_torn_log(tmp_path: Path) -> None:

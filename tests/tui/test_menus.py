@@ -20,7 +20,7 @@ from tests.tui.stories import (
 from tui import export, keys
 from tui.messages import Planned
 from tui.screens.dialogs import Ask, Chooser, Confirm, Notice
-from tui.screens.enqueue import Enqueue
+from tui.screens.enqueue import Enqueue, Order
 from tui.widgets import meter
 
 
@@ -142,11 +142,13 @@ async def test_the_enqueue_dialog_marks_cells_and_counts(tmp_path, db_path):
         await press(pilot, "e")
         await until(lambda: opened(app, Enqueue), pilot)
         assert "in line" in dialog_text(app)
-        await press(pilot, "a", "a", "space", "-", "<")
+        await press(pilot, "a", "a", "space", "-", "<", "p")
         order = app.screen
         assert order.trials == 30
         assert order.epochs == 30
         text = dialog_text(app)
+        assert "pruner halving" in text
+        assert ("--pruner", "halving") == Order((("2M", 1),), 30, 30, order.pruner).calls()[0][-2:]
         assert "1 cell, 30 trials" in text
         assert "fts plan --memory" in text
         await press(pilot, "escape")

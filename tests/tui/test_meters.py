@@ -105,3 +105,23 @@ def test_no_line_is_drawn_through_hours_in_which_nobody_measured():
 
     points = ((0.0, 1.0), (60.0, 2.0), (4000.0, 3.0), (4060.0, 2.0))
     assert hardware._spells(points) == [points[:2], points[2:]]
+
+
+def test_idle_time_of_the_gpu_is_told_of_the_time_that_was_measured():
+    busy = [make_sample(at=NOW - 24 * 3600 + 180 * n) for n in range(480)]
+    seen = view()
+    assert named_limits(seen, busy) == ("idle 0 min of 24 h",)
+    idle = [replace(sample, gpu_percent=1.0) if 100 <= n < 105 else sample for n, sample in enumerate(busy)]
+    assert named_limits(seen, idle) == ("idle 15 min of 24 h",)
+    assert named_limits(seen, idle[:200] + idle[400:]) == ("idle 15 min of 14 h",)  # without a worker nobody measures
+    assert named_limits(seen, busy[-10:]) == ()
+    kept = [replace(sample, gpu_memory=20 * 10**9) for sample in busy]
+    assert named_limits(seen, kept)[0] == "idle 0 min of 24 h  memory 20 GB"
+
+
+def named_limits(seen, samples):
+    shown = replace(seen, details=replace(seen.details, samples=tuple(samples)))
+    latest = replace(seen.snapshot, samples=(samples[-1],))
+    shown = replace(shown, glance=replace(seen.glance, snapshot=latest))
+    return named(shown, "gpu").limits
+

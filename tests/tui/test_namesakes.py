@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from jobs.commands.actions import by_id
 from jobs.glance import glance as glances
 from jobs.glance import words
-from tests.tui.values import HOUR, NOW, make_event, make_job, make_sample, make_snapshot
+from jobs.glance.last_lines import last_lines
+from state.values import JobStatus
+from tests.tui.values import HOUR, NOW, make_event, make_job, make_sample, make_snapshot, make_trial
 from tui import layout
 from tui.view import QUEUE, RESULTS, View
 from tui.widgets import lists, meter
@@ -52,6 +57,18 @@ def test_a_cancelled_job_does_not_stand_for_its_cell_in_the_results():
 
 def test_the_verdict_names_the_one_it_is_about():
     assert words.names_of(JOBS) == {5: "2M/h1#5", 7: "2M/h3", 2: "2M/h1#2"}
+
+
+def test_what_cancelling_costs_names_the_one_it_is_about():
+    snapshot = make_snapshot(jobs=JOBS, trials=(make_trial(9, 5, 3, "running", epochs=4),))
+    assert "t3 of 2M/h1#5 (epoch 4) stops" in by_id("cancel").price(snapshot, [JOBS[0]])
+
+
+def test_last_words_name_the_one_they_are_of(tmp_path):
+    ended = make_event(1, NOW, "failed", 5, data={"log_tail": "one\ntwo"})
+    failed = replace(JOBS[0], status=JobStatus.FAILED)
+    said = last_lines(failed, (), (ended,), tmp_path, name=words.names_of(JOBS)[5])
+    assert said.title.startswith("2M/h1#5 ")
 
 
 def left(*free_gb: float) -> str:

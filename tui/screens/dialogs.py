@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -87,8 +88,9 @@ class Dialog(ModalScreen[Answer]):
     def start_value(self) -> str:
         return ""
 
+    @abstractmethod
     def lines(self, width: int, height: int) -> list[Line]:
-        raise NotImplementedError
+        """What stands in the box."""
 
     async def on_key(self, event: events.Key) -> None:
         if event.key == "escape":

@@ -21,6 +21,7 @@ BUDGETS = ("2M", "20M", "200M", "2B")
 HORIZONS = (1, 3, 5)
 TRIALS = (1, 5, 10, 20, 30, 50, 100, 200)
 EPOCHS = (1, 2, 5, 10, 20, 30, 50, 100)
+PRUNERS = ("none", "halving", "median")
 COST_ROWS = 7  # time, where it comes from, memory on two lines, and what does not fit
 
 
@@ -31,6 +32,7 @@ class Order:
     cells: tuple[tuple[str, int], ...]  # (budget, horizon)
     trials: int
     epochs: int
+    pruner: str = "none"
     dry_run: bool = False
 
     def calls(self) -> list[tuple[str, ...]]:
@@ -41,7 +43,7 @@ class Order:
         groups: dict[tuple[int, ...], list[str]] = {}
         for budget, horizons in by_budget.items():
             groups.setdefault(tuple(sorted(horizons)), []).append(budget)
-        sizes = ("--trials", str(self.trials), "--epochs", str(self.epochs))
+        sizes = ("--trials", str(self.trials), "--epochs", str(self.epochs), "--pruner", self.pruner)
         return [
             ("--matrix", "--budgets", ",".join(budgets), "--horizons", ",".join(map(str, horizons)), *sizes)
             for horizons, budgets in groups.items()
@@ -49,7 +51,7 @@ class Order:
 
 
 class Enqueue(Dialog[Order]):
-    """Space toggles a cell, r a row, c a column, a all; + - trials, > < epochs; d tries it, Enter puts it in line."""
+    """Space toggles a cell, r a row, c a column, a all; + - trials, > < epochs, p pruner; d tries it, Enter queues it."""
 
     def __init__(self, snapshot: Snapshot, palette: str, ascii_only: bool, path: Path) -> None:
         super().__init__("enqueue", palette, ascii_only)
@@ -60,7 +62,7 @@ class Enqueue(Dialog[Order]):
         self.present = waiting
         self.checked = {(b, h) for b in BUDGETS for h in HORIZONS} - waiting
         self.row, self.column = 0, 0
-        self.trials, self.epochs = 50, 50
+        self.trials, self.epochs, self.pruner = 50, 50, PRUNERS[0]
         self.box_width, self.box_height = 74, 10 + COST_ROWS
 
     def lines(self, width: int, height: int) -> list[Line]:
@@ -68,9 +70,9 @@ class Enqueue(Dialog[Order]):
         head += [(words.fit(f"h{horizon}", 14), "dim") for horizon in HORIZONS]
         lines: list[Line] = [tuple(head)]
         lines += [self._row(n, budget) for n, budget in enumerate(BUDGETS)]
-        lines += [(), self._numbers(), *self.cost(width, max(min(height - 10, COST_ROWS), 1)), ()]
-        keys = "Space cell  r row  c column  a all  + - trials  > < epochs"
-        keys = keys if words.width(keys) <= width else "Space r c a cells   + - trials   > < epochs"
+        lines += [(), self._numbers(width), *self.cost(width, max(min(height - 10, COST_ROWS), 1)), ()]
+        keys = "Space cell  r row  c column  a all  + - trials  > < epochs  p pruner"
+        keys = keys if words.width(keys) <= width else "Space r c a cells  + - trials  > < epochs  p pruner"
         lines.append(((keys, "dim"),))
         lines.append((("Enter", "key"), (" put in line   ", "dim"), ("d", "key"), (" dry run   Esc nothing", "dim")))
         return lines
@@ -88,10 +90,12 @@ class Enqueue(Dialog[Order]):
             spans.append(("  ", ""))
         return tuple(spans)
 
-    def _numbers(self) -> Line:
+    def _numbers(self, width: int) -> Line:
         total = f"{words.count(len(self.checked), 'cell')}, {len(self.checked) * self.trials} trials"
-        numbers: list[Span] = [("trials ", "dim"), (f"{self.trials:<6d}", "strong"), ("epochs ", "dim")]
-        return (*numbers, (f"{self.epochs:<6d}", "strong"), (total, ""))
+        numbers: list[Span] = [("trials ", "dim"), (f"{self.trials:<5d}", "strong"), ("epochs ", "dim")]
+        numbers += [(f"{self.epochs:<5d}", "strong"), ("pruner ", "dim"), (f"{self.pruner:<9s}", "strong")]
+        room = width - sum(words.width(text) for text, _ in numbers)
+        return (*numbers, (total if words.width(total) <= room else total.split(", ")[1], ""))
 
     def cost(self, width: int, height: int) -> list[Line]:
         """What `fts plan --memory` says about the chosen cells; it is asked when the dialog opens."""
@@ -158,7 +162,7 @@ class Enqueue(Dialog[Order]):
             self.dismiss(None)
             return
         elif key in ("enter", "d") and self.checked:
-            self.dismiss(Order(self._ordered(), self.trials, self.epochs, dry_run=key == "d"))
+            self.dismiss(Order(self._ordered(), self.trials, self.epochs, self.pruner, dry_run=key == "d"))
             return
         else:
             self._change(" " if key == "space" else key)
@@ -178,6 +182,8 @@ class Enqueue(Dialog[Order]):
         elif key in (">", "<"):
             self.epochs = step(EPOCHS, self.epochs, 1 if key == ">" else -1)
             self.ask()
+        elif key == "p":
+            self.pruner = PRUNERS[(PRUNERS.index(self.pruner) + 1) % len(PRUNERS)]
 
     def _toggle(self, cells: Sequence[tuple[str, int]]) -> None:
         if all(cell in self.checked for cell in cells):

@@ -117,9 +117,9 @@ def seal_lines(view: View, width: int) -> list[Line]:
     opened = view.details.openings
     if not opened:
         return [line((SEALED if width >= len(SEALED) else SEALED_BRIEF, "dim"))]
-    names = {job.experiment: words.cell_name(job) for job in view.snapshot.jobs}
+    names = words.names_of(view.snapshot.jobs)
     told = [
-        f"test set of {names.get(o.experiment, o.experiment)} opened {words.when(o.at, view.now)} by {o.who} "
+        f"test set of {names.get(o.job_id, o.experiment)} opened {words.when(o.at, view.now)} by {o.who} "
         f"for t{o.trial}{_tested(o)}"
         for o in opened[-OPENED:]
     ]

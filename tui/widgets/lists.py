@@ -245,7 +245,7 @@ def _no_trials(view: View) -> list[Line]:
     job = view.job
     if job is None:
         return [(("   No cell is selected. 1 shows the queue.", "dim"),)]
-    name = words.cell_name(job)
+    name = view.name
     if job.status == "queued":
         return [((f"   {name} has no trial yet: it waits in line. t runs it next (`fts next {job.id}`).", "dim"),)]
     return [((f"   {name} has no trial yet.", "dim"),)]

@@ -166,8 +166,8 @@ def resume_line(view: View) -> str:
 
 def trial_name(view: View, trial: Trial) -> str:
     """`20M/h3 t23`: two slots may both be at their t5."""
-    job = next((job for job in view.snapshot.jobs if job.id == trial.job_id), None)
-    return f"{words.cell_name(job)} t{trial.number}" if job is not None else f"t{trial.number}"
+    name = words.names_of(view.snapshot.jobs).get(trial.job_id)
+    return f"t{trial.number}" if name is None else f"{name} t{trial.number}"
 
 
 def trial_marks(view: View, trial: Trial) -> str:
@@ -231,11 +231,30 @@ def _gpu(now: Sample | None, past: Sequence[Sample]) -> Meter:
     if now is not None and now.gpu_percent is not None:
         history = tuple(s.gpu_percent for s in past if s.gpu_percent is not None)
         memory = words.size(now.gpu_memory) if now.gpu_memory is not None else ""
-        return Meter("gpu", now.gpu_percent / 100, f"{now.gpu_percent:.0f}%", (memory,), history)
+        idle = _idle(past)
+        texts = (f"{idle}  memory {memory}" if idle and memory else "", idle, memory)
+        return Meter("gpu", now.gpu_percent / 100, f"{now.gpu_percent:.0f}%", tuple(filter(None, texts)), history)
     if now is not None and now.cpu_percent is not None:
         history = tuple(s.cpu_percent for s in past if s.cpu_percent is not None)
         return Meter("cpu", now.cpu_percent / 100, f"{now.cpu_percent:.0f}%", ("no GPU",), history)
     return Meter("cpu", None, "load: not available here", (), ())
+
+
+IDLE_PERCENT = 5.0  # of a GPU's time, below which it does no work of ours
+GAP_S = 15 * 60.0  # longer ones are time in which no worker measured
+
+
+def _idle(past: Sequence[Sample]) -> str:
+    """`idle 14 min of 24 h`: the measured time in which the GPU did nothing; empty for less than an hour of it."""
+    known = [sample for sample in past if sample.gpu_percent is not None]
+    idle = measured = 0.0
+    for sample, after in zip(known, known[1:], strict=False):
+        if (seconds := after.at - sample.at) <= GAP_S:
+            measured += seconds
+            idle += seconds if (sample.gpu_percent or 0.0) < IDLE_PERCENT else 0.0
+    if measured < words.HOUR:
+        return ""
+    return f"idle {words.spell(idle) if idle else '0 min'} of {measured / words.HOUR:.0f} h"
 
 
 def _power(now: Sample | None, past: Sequence[Sample]) -> Meter:
