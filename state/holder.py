@@ -38,5 +38,5 @@ def _exclusive(path: Path) -> Iterator[tuple[int, int]]:
         return
     for line in lines:  # 2: POSIX  ADVISORY  WRITE 26168 fe:00:3252785 120 120; one that waits has an arrow
         match line.split()[1:]:
-            case ["POSIX", _, "WRITE", pid, file, first, _] if file in files and int(pid) not in (os.getpid(), 0):
+            case ["POSIX", _, "WRITE", pid, place, first, _] if place in files and int(pid) not in (os.getpid(), 0):
                 yield int(pid), int(first)

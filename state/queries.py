@@ -309,8 +309,9 @@ def opening(db: Database, experiment: str) -> Opening | None:
 def _to_opening(db: Database, row: dict[str, Any]) -> Opening:
     content, experiment = json.loads(row["value"]), row["name"].removeprefix("unsealed:")
     tested = flag(db, f"tested:{experiment}")
-    scores = json.loads(tested["value"]) if tested else None
-    return Opening(experiment, content["job_id"], content["trial"], row["who"] or "", float(row["at"]), scores)
+    scores, tested_at = (json.loads(tested["value"]), float(tested["at"])) if tested else (None, None)
+    who, at = row["who"] or "", float(row["at"])
+    return Opening(experiment, content["job_id"], content["trial"], who, at, scores, tested_at)
 
 
 def last_key_at(db: Database, user: str) -> float | None:

@@ -321,6 +321,7 @@ class Opening:
     who: str
     at: float
     scores: dict[str, Any] | None
+    tested_at: float | None = None
 
 
 @dataclass(frozen=True)

@@ -201,7 +201,15 @@ def _openings(db: Database, wish: Wish) -> tuple[Opening, ...]:
     """Whose test set is not sealed any more (by then)."""
     if wish.screen not in (QUEUE, RESULTS):
         return ()
-    return tuple(clean_value(found) for found in queries.openings(db) if wish.at is None or found.at <= wish.at)
+    return tuple(
+        clean_value(_by(found, wish.at)) for found in queries.openings(db) if found.at <= (wish.at or found.at)
+    )
+
+
+def _by(opening: Opening, at: float | None) -> Opening:
+    """As it was known then: the evaluation comes after the opening."""
+    late = at is not None and opening.tested_at is not None and opening.tested_at > at
+    return replace(opening, scores=None, tested_at=None) if late else opening
 
 
 def _limits(db: Database, snapshot: Snapshot, wish: Wish) -> dict[int, tuple[int, int]]:

@@ -77,4 +77,3 @@ def test_without_a_worker_the_finish_says_that_it_needs_one(size):
     assert "done 31 Jul" not in text
     assert "if started now" in text or "if a worker starts now" in text
     assert "if" not in "\n".join("".join(part for part, _ in line) for line in lines(*size)).split()
-

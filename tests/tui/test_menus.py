@@ -148,7 +148,7 @@ async def test_the_enqueue_dialog_marks_cells_and_counts(tmp_path, db_path):
         assert order.epochs == 30
         text = dialog_text(app)
         assert "pruner halving" in text
-        assert ("--pruner", "halving") == Order((("2M", 1),), 30, 30, order.pruner).calls()[0][-2:]
+        assert Order((("2M", 1),), 30, 30, order.pruner).calls()[0][-2:] == ("--pruner", "halving")
         assert "1 cell, 30 trials" in text
         assert "fts plan --memory" in text
         await press(pilot, "escape")

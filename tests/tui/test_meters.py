@@ -124,4 +124,3 @@ def named_limits(seen, samples):
     latest = replace(seen.snapshot, samples=(samples[-1],))
     shown = replace(shown, glance=replace(seen.glance, snapshot=latest))
     return named(shown, "gpu").limits
-

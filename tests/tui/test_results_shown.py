@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from jobs.glance import glance as glances
@@ -69,9 +71,14 @@ def test_an_opening_is_read_from_the_database_and_not_before_it_happened(db_path
     job = queries.job(db, 1)
     transitions.unseal(db, job.id, job.best_trial, who="ada@lab")
     at = db.now()
+    time.sleep(0.01)  # the clock of the database counts milliseconds
+    transitions.record_test(db, job.experiment, {"auc": 0.61}, "ada@lab")
     db.close()
     reader = Reader(db_path)
-    assert [o.who for o in reader.read(Wish(screen=RESULTS)).details.openings] == ["ada@lab"]
+    (opened,) = reader.read(Wish(screen=RESULTS)).details.openings
+    assert (opened.who, opened.scores) == ("ada@lab", {"auc": 0.61})
+    (then,) = reader.read(Wish(screen=RESULTS, at=at)).details.openings
+    assert (then.who, then.scores) == ("ada@lab", None)  # opened by then, and not yet evaluated
     assert reader.read(Wish(screen=RESULTS, at=at - 60)).details.openings == ()
     reader.close()
 

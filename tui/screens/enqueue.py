@@ -51,7 +51,7 @@ class Order:
 
 
 class Enqueue(Dialog[Order]):
-    """Space toggles a cell, r a row, c a column, a all; + - trials, > < epochs, p pruner; d tries it, Enter queues it."""
+    """Space toggles a cell, r a row, c a column, a all; + - trials, > < epochs, p pruner; d tries, Enter queues it."""
 
     def __init__(self, snapshot: Snapshot, palette: str, ascii_only: bool, path: Path) -> None:
         super().__init__("enqueue", palette, ascii_only)
