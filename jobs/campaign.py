@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.exports import best_of
-from jobs.glance.eta import Z80, pace_of
+from jobs.glance.eta import Z80, own_pace, pace_of
 from jobs.glance.words import cell_name, trials_ended
 from jobs.results import BUDGETS
 from state.values import Job, JobStatus, Margin, Trial, TrialStatus
@@ -48,9 +48,16 @@ class Outlook:
 
 
 def outlooks(
-    jobs: Sequence[Job], trials: Mapping[int, Sequence[Trial]], margins: Iterable[Margin], now: float
+    jobs: Sequence[Job],
+    trials: Mapping[int, Sequence[Trial]],
+    margins: Iterable[Margin],
+    now: float,
+    worked: Mapping[int, float] | None = None,
 ) -> list[Outlook]:
-    """One per cell that is running or may still run, in the order of the queue. `trials` by job number."""
+    """One per cell that is running or may still run, in the order of the queue.
+
+    `trials` by job number, `worked` the seconds of training of interrupted jobs (state.queries.worked).
+    """
     cells = [job for job in jobs if job.kind == "cell" and job.status is not JobStatus.CANCELLED]
     noise = {margin.job_id: (margin.loss_high - margin.loss_low) / 2 for margin in margins}
     noise_auc = {margin.job_id: (margin.auc_high - margin.auc_low) / 2 for margin in margins}
@@ -59,7 +66,7 @@ def outlooks(
         if job.status not in OPEN or trials_ended(job) >= job.trials_wanted:
             continue
         known = noise_auc if _objective(job) == "val_auc" else noise
-        found.append(_outlook(job, cells, trials, known, jobs, now))
+        found.append(_outlook(job, cells, trials, known, jobs, now, worked or {}))
     return found
 
 
@@ -70,9 +77,10 @@ def _outlook(
     noise: dict[int, float],
     jobs: Sequence[Job],
     now: float,
+    worked: Mapping[int, float],
 ) -> Outlook:
     left = job.trials_wanted - trials_ended(job)
-    pace = pace_of(job.budget, jobs, now)
+    pace = own_pace(job, now, worked) or pace_of(job.budget, jobs, now, worked)
     best = best_of(job, trials.get(job.id, ()))
     values = complete_values(trials.get(job.id, ()))
     gain: float | None
@@ -157,4 +165,5 @@ def campaign(db: Any, now: float) -> list[Outlook]:
         jobs = queries.jobs(db)
         trials = {job.id: queries.trials(db, job.id) for job in jobs if job.kind == "cell"}
         margins = queries.margins(db)
-    return outlooks(jobs, trials, margins, now)
+        worked = queries.worked(db)
+    return outlooks(jobs, trials, margins, now, worked)

@@ -58,6 +58,7 @@ def snapshot(db: Database, user: str | None = None) -> Snapshot:
             last_key_at=last_key_at(db, user) if user else None,
             margins=margins(db),
             seen=seen_forecast(db, user) if user else None,
+            worked=worked(db),
         )
 
 
@@ -69,6 +70,15 @@ def snapshot_at(db: Database, when: float, user: str | None = None) -> Snapshot:
 
 
 # Jobs
+
+
+def worked(db: Database) -> dict[int, float]:
+    """Seconds of training of each job that waits again or began again: its clock ran on while nobody worked on it."""
+    waits = JobRow.status.in_(["queued", "paused"]) & JobRow.started_at.is_null(False)
+    again = JobRow.select(JobRow.id).where((JobRow.attempt > 1) | waits)
+    spent = TrialRow.select(TrialRow.job_id, fn.SUM(TrialRow.train_seconds).alias("seconds"))
+    rows = db.rows(spent.where(TrialRow.job_id.in_(again)).group_by(TrialRow.job_id))
+    return {row["job_id"]: float(row["seconds"]) for row in rows}
 
 
 def jobs(db: Database, statuses: Iterable[JobStatus | str] | None = None) -> tuple[Job, ...]:

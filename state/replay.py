@@ -57,7 +57,16 @@ def rebuild(db: Database, when: float, user: str | None = None) -> Snapshot:
             last_key_at=_last_key_at(db, when, now.last_key_at, user),
             margins=_margins_at(db, when),
             seen=queries.seen_forecast(db, user, before=when) if user else None,
+            worked=_worked_at(past, trials),
         )
+
+
+def _worked_at(past: Iterable[Job], trials: Iterable[Trial]) -> dict[int, float]:
+    found = {job.id: 0.0 for job in past if job.attempt > 1 or (job.status in WAITING and job.started_at)}
+    for trial in trials:
+        if trial.job_id in found:
+            found[trial.job_id] += trial.train_seconds
+    return found
 
 
 def _margins_at(db: Database, when: float) -> tuple[Margin, ...]:

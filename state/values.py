@@ -275,6 +275,7 @@ class Snapshot:
     last_key_at: float | None  # when this user last pressed a key in a monitor, or acknowledged
     margins: tuple[Margin, ...] = ()  # of each cell that could be compared with a baseline, by job
     seen: SeenForecast | None = None  # what this user was told when they last acknowledged everything
+    worked: dict[int, float] = field(default_factory=dict)  # seconds of training of jobs that were interrupted, by id
 
     def margin(self, job_id: int) -> Margin | None:
         """How far a cell is ahead of the best baseline; None while it cannot be said."""

@@ -113,13 +113,14 @@ def listed(jobs: tuple[Job, ...], most: int = 14) -> list[Job]:
 
 def job_line(job: Job, glance: glances.Glance) -> str:
     left = glance.forecast.seconds_left.get(job.id)
+    name = words.names_of(glance.snapshot.jobs)[job.id]
     value = words.score(job.best_value)
     ended = words.trials_ended(job)
     bar = words.bar(ended / job.trials_wanted if job.trials_wanted else 0.0, 10)
     note = job.hold_reason or job.message or (f"asked to {job.asked}" if job.asked else "")
     eta = f"in {words.left(left)}" if left is not None else ""
     return (
-        f"{words.glyph_of(job.status)} {words.fit(words.cell_name(job), 13)} {job.status:<9} {bar} "
+        f"{words.glyph_of(job.status)} {words.fit(name, 13)} {job.status:<9} {bar} "
         f"{ended:>3}/{job.trials_wanted:<3} best {value:<7} {ahead(job, glance):<12} {eta:<9} {words.cut(note, 30)}"
     ).rstrip()
 
@@ -159,9 +160,8 @@ def sentences(glance: glances.Glance) -> list[str]:
             f"{words.count(away.trials, 'trial')} ended, {away.failed} failed, {away.lost} lost with their worker, "
             f"{words.count(away.guard_pauses, 'pause')} for heat."
         )
+    names = words.names_of(glance.snapshot.jobs)
     for job in listed(glance.snapshot.jobs):
         best = f", best {words.score(job.best_value)}" if job.best_value is not None else ""
-        told.append(
-            f"{words.cell_name(job)} is {job.status}: {words.trials_ended(job)} of {job.trials_wanted} trials{best}."
-        )
+        told.append(f"{names[job.id]} is {job.status}: {words.trials_ended(job)} of {job.trials_wanted} trials{best}.")
     return told

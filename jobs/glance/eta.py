@@ -1,15 +1,16 @@
 """Says when the queue will be done, with an honest interval and its own record: how often past intervals held.
 
-Seconds per trial come from the cells that ended and from the one that runs; a budget nobody has run yet is scaled from
-those that did, with a wide interval. The record is a back-test: each finished cell is predicted as it would have been
-at its start, from what had ended by then, and counted as held when its real duration lies inside the 80 % interval.
+Seconds per trial come from the cell itself once it has a few trials, else from those of its budget that ran; a budget
+nobody has run yet is scaled from those that did, with a wide interval. The record is a back-test: each finished cell is
+predicted as it would have been at its start, from what had ended by then, and counted as held when its real duration
+lies inside the 80 % interval. A time of pause or without a worker counts nowhere as work.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.glance.words import honest, spell, trials_ended
@@ -20,6 +21,8 @@ COST = {"tiny": 0.01, "2M": 0.37, "20M": 1.6, "200M": 13.0, "2B": 40.0}
 SD_UNSEEN = 0.9  # of log seconds per trial, scaled from another budget: the earlier estimates missed by 2-6x
 SD_ONE = 0.35  # one cell of the same budget seen
 SD_LEAST = 0.15
+SD_TRIAL = 0.5  # between trials of one cell, by shape and early stopping; 0.34 to 0.60 in five real 2M cells
+FEW = 3  # trials of its own from which a cell is judged by them
 Z80 = 1.2816  # 80 % of a normal distribution lies within
 
 
@@ -60,7 +63,7 @@ class Forecast:
 
 def forecast(snapshot: Snapshot, now: float) -> Forecast:
     """The forecast for every job that is running or may run."""
-    held, judged = track_record(snapshot.jobs)
+    held, judged = track_record(snapshot.jobs, snapshot.worked)
     return _forecast(snapshot, snapshot.jobs, now, held, judged)
 
 
@@ -69,11 +72,12 @@ def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, ju
     slots = slots_of(snapshot)
     ends: dict[int, float] = {}
     free = [0.0] * slots  # seconds until each slot is free
-    spread: dict[str, float] = {}  # seconds of standard deviation, summed within a budget: its error is shared
+    spread: dict[str, float] = {}  # seconds of standard deviation, summed where an error is shared: within a budget
     unknown = False
     for job in jobs:
         if job.status is JobStatus.RUNNING or _may_run(job):
-            pace = pace_of(job.budget, snapshot.jobs, now)
+            own = own_pace(job, now, snapshot.worked)
+            pace = own or pace_of(job.budget, snapshot.jobs, now, snapshot.worked)
             if pace is None:
                 unknown = unknown or job.kind == "cell"  # baselines take seconds and make no forecast impossible
                 continue
@@ -81,7 +85,8 @@ def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, ju
             seconds = _seconds_left(job, pace, now)
             free[slot] += seconds
             ends[job.id] = free[slot]
-            spread[job.budget] = spread.get(job.budget, 0.0) + seconds * pace.sd_log / slots
+            shared = job.budget if own is None else f"job {job.id}"
+            spread[shared] = spread.get(shared, 0.0) + seconds * pace.sd_log / slots
     total = max(free)
     if unknown or not ends:
         return Forecast(None, None, None, held, judged, ends)
@@ -118,7 +123,7 @@ def told(snapshot: Snapshot) -> SeenForecast | None:
         return None
     of = tuple(found.seconds_left)[:JOBS_REMEMBERED]
     budgets = {job.budget for job in snapshot.jobs if job.id in found.seconds_left}
-    paces = {budget: pace_of(budget, snapshot.jobs, snapshot.taken_at) for budget in sorted(budgets)}
+    paces = {budget: pace_of(budget, snapshot.jobs, snapshot.taken_at, snapshot.worked) for budget in sorted(budgets)}
     seconds = {budget: round(pace.seconds, 3) for budget, pace in paces.items() if pace is not None}
     return SeenForecast(snapshot.taken_at, found.finish_at, of, seconds, slots_of(snapshot))
 
@@ -141,7 +146,7 @@ def _cause(snapshot: Snapshot, then: SeenForecast, now: float) -> str:
         return f"{slots} of {then.slots} slots left"
     slower = []
     for budget, before in then.paces.items():
-        pace = pace_of(budget, snapshot.jobs, now)
+        pace = pace_of(budget, snapshot.jobs, now, snapshot.worked)
         if pace is not None and before > 0 and pace.seconds > 1.1 * before:
             slower.append((pace.seconds / before, budget, pace.seconds, before))
     if not slower:
@@ -158,9 +163,23 @@ def as_data(seen: SeenForecast) -> dict[str, object]:
 # ---------------------------------------------------------------- pace
 
 
-def pace_of(budget: str, jobs: Sequence[Job], now: float) -> Pace | None:
-    """Seconds per trial of a budget from what `jobs` show by `now`; None without any history."""
-    seen = {name: _paces([job for job in jobs if job.budget == name], now) for name in {job.budget for job in jobs}}
+def own_pace(job: Job, now: float, worked: Mapping[int, float] | None = None) -> Pace | None:
+    """Seconds per trial of a cell from its own trials, once a few have ended: other cells search other shapes."""
+    ended = trials_ended(job)
+    paces = _paces([job], now, worked or {}) if ended >= FEW else []
+    if not paces:
+        return None
+    left = max(job.trials_wanted - ended, 1)
+    return Pace(paces[0], max(SD_TRIAL * math.sqrt(1 / ended + 1 / left), SD_LEAST))
+
+
+def pace_of(budget: str, jobs: Sequence[Job], now: float, worked: Mapping[int, float] | None = None) -> Pace | None:
+    """Seconds per trial of a budget from what `jobs` show by `now`; None without any history.
+
+    `worked` holds the seconds of training of jobs that were interrupted: a night on hold makes no trial slower.
+    """
+    names = {job.budget for job in jobs}
+    seen = {name: _paces([job for job in jobs if job.budget == name], now, worked or {}) for name in names}
     own = seen.get(budget, [])
     if own:
         return Pace(_geometric_mean(own), _sd_log(own))
@@ -171,15 +190,15 @@ def pace_of(budget: str, jobs: Sequence[Job], now: float) -> Pace | None:
     return Pace(_geometric_mean(others) * scale, SD_UNSEEN)
 
 
-def track_record(jobs: Sequence[Job]) -> tuple[int, int]:
+def track_record(jobs: Sequence[Job], worked: Mapping[int, float] | None = None) -> tuple[int, int]:
     """(held, judged) of the back-test over finished cells that had any history at their start."""
     held = judged = 0
     done = [job for job in jobs if job.status is JobStatus.DONE and job.started_at and job.ended_at]
     for job in done:
         assert job.started_at is not None and job.ended_at is not None
         before = [other for other in done if (other.ended_at or math.inf) <= job.started_at]
-        pace = pace_of(job.budget, before, job.started_at)
-        took = job.ended_at - job.started_at
+        pace = pace_of(job.budget, before, job.started_at, worked)
+        took = _took(job, job.ended_at, worked or {})
         if pace is None or not trials_ended(job) or took <= 0:
             continue
         expected = pace.seconds * trials_ended(job)
@@ -200,7 +219,13 @@ def _seconds_left(job: Job, pace: Pace, now: float) -> float:
     return seconds
 
 
-def _paces(jobs: Sequence[Job], now: float) -> list[float]:
+def _took(job: Job, until: float, worked: Mapping[int, float]) -> float:
+    """Seconds of work: those of its training where it was interrupted, else all from its start."""
+    assert job.started_at is not None
+    return worked[job.id] if job.id in worked else until - job.started_at
+
+
+def _paces(jobs: Sequence[Job], now: float, worked: Mapping[int, float]) -> list[float]:
     """Seconds per trial of each job that ran long enough to tell."""
     paces = []
     for job in jobs:
@@ -208,9 +233,9 @@ def _paces(jobs: Sequence[Job], now: float) -> list[float]:
         if not ended or job.started_at is None or job.kind != "cell":
             continue
         until = job.ended_at if job.ended_at is not None else now
-        if until > job.started_at:
-            share = ended + (0.5 if job.ended_at is None else 0.0)
-            paces.append((until - job.started_at) / share)
+        took = _took(job, until, worked)
+        if took > 0:
+            paces.append(took / (ended + (0.5 if job.status is JobStatus.RUNNING else 0.0)))
     return paces
 
 

@@ -75,3 +75,22 @@ def test_the_picture_has_an_interval_around_its_estimate():
     assert found.low < found.finish_at < found.high
     assert all(math.isfinite(seconds) for seconds in found.seconds_left.values())
     assert "past intervals held" in found.record
+
+
+def test_a_night_on_hold_makes_no_trial_slower():
+    waits = make_job(3, status="paused", trials_complete=10, attempt=1, started_at=NOW - 20 * HOUR)
+    again = make_job(4, status="running", trials_complete=10, attempt=2, started_at=NOW - 30 * HOUR)
+    for job, trials in ((waits, 10), (again, 10.5)):
+        found = pace_of("2M", [job], NOW, {job.id: 2 * HOUR})
+        assert found.seconds == pytest.approx(2 * HOUR / trials)
+    assert pace_of("2M", [waits], NOW, {3: 0.0}) is None
+
+
+def test_a_cell_with_trials_of_its_own_is_judged_by_them():
+    slow = make_job(5, status="running", trials_complete=10, trials_wanted=20, started_at=NOW - 10.5 * HOUR)
+    others = (done(1, hours=1.0), done(2, hours=1.0))
+    found = forecast(make_snapshot(jobs=(slow, *others), workers=(make_worker(),)), NOW)
+    assert found.seconds_left[5] == pytest.approx(9.5 * HOUR)
+    assert found.low < NOW + 9.5 * HOUR < found.high
+    few = make_job(5, status="running", trials_complete=1, trials_wanted=20, started_at=NOW - 1.5 * HOUR)
+    assert forecast(make_snapshot(jobs=(few, *others)), NOW).seconds_left[5] < 3 * HOUR
