@@ -86,11 +86,17 @@ def missing(study: StudyData, groups: tuple[Group, ...]) -> tuple[str, ...]:
             if cell.predictions is None:
                 said.append(f"{cell.name}: no stored predictions, so no calibration, luck or paired comparison")
             if cell.baseline is None:
-                said.append(f"{cell.experiment}: no baselines on its data; `fts enqueue --matrix` queues them")
+                said.append(f"{cell.experiment}: no baselines on its data; `{_order(group.task)}` queues them")
         absent = [f"{b} h{h}" for b in group.budgets for h in group.horizons if group.cell(b, h) is None]
         if absent:
             said.append(f"{group.task} on {group.tier}: not planned: {', '.join(absent)}")
     return tuple(said) if groups else ("no cell has been planned or run; `fts enqueue --matrix` makes the first ones",)
+
+
+def _order(task: str) -> str:
+    """The command that puts the baselines of a task in line; a task judged on folds carries the folds in its name."""
+    name, _, folds = task.partition(" ")
+    return f"fts enqueue --matrix --task {name}" + (f" --cv {folds}" if folds else "")
 
 
 def _about_cell(cell: CellSummary) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ since a sampler digs where it was lucky; with three budgets or more, cells are t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fts.analysis.data import budget_order, placed
+from fts.analysis.shared import Shared, shared_configurations
+from fts.analysis.shared import sentences as shared_sentences
+from fts.analysis.shared import verdict as shared_verdict
 
 TOP_SHARE = 0.2  # of a cell's comparable trials
 FEWEST_TOP = 5  # trials of a cell; with fewer its middle is a guess
 FEWEST_BUDGETS = 3  # for cells as votes: 3! ways to deal 3 horizons in each of 3 budgets gives 216 permutations
 PERMUTATIONS = 5000
+ANSWERED = {
+    "yes": "Yes: a configuration that is best at one horizon is a good one at the others too.",
+    "no": "No: a configuration that is best at one horizon can be as poor as any at another.",
+}
 LEVEL = 0.05
 POWER = 0.8
 TOO_BLUNT = 0.4  # of the spread: a test that only sees more than this cannot say "no difference"
@@ -73,13 +80,27 @@ class HorizonVariance:
     detectable: float | None  # eta squared that these counts would find with 80 % probability
     verdict: str  # yes | no | perhaps not | cannot say
     sentence: str
+    shared: tuple[Shared, ...] = ()  # the same configurations at two horizons, where a search tried them at both
 
 
 def horizon_variance(trials: pd.DataFrame, seed: int = 0, permutations: int = PERMUTATIONS) -> HorizonVariance:
     """Compares the top trials of all horizons and answers in one sentence. trials: a table of `load_trials`.
 
-    Cells with fewer than FEWEST_TOP top trials are left out; "cannot say" when fewer than two horizons remain.
+    Where horizons were searched with the same configurations, these are compared too, and decide if they can. Cells
+    with fewer than FEWEST_TOP top trials are left out; "cannot say" when fewer than two horizons remain.
     """
+    pairs = shared_configurations(trials, seed)
+    found = _by_top_trials(trials, seed, permutations)
+    if not pairs:
+        return found
+    decided, told = shared_verdict(pairs), shared_sentences(pairs)
+    if decided is None:
+        return replace(found, shared=pairs, sentence=f"{found.sentence} {told}")
+    return replace(found, shared=pairs, verdict=decided, sentence=f"{ANSWERED[decided]} {told} {found.sentence}")
+
+
+def _by_top_trials(trials: pd.DataFrame, seed: int, permutations: int) -> HorizonVariance:
+    """The answer from what the best trials of each horizon have in common."""
     top = top_trials(trials)
     horizons = tuple(sorted(int(h) for h in top["horizon"].unique()))
     budgets = tuple(sorted(map(str, top["budget"].unique()), key=budget_order))
@@ -249,7 +270,8 @@ def _sureness(differing: list[HorizonEffect], budgets: tuple[str, ...]) -> tuple
         return "perhaps not", (
             "No more than a hint: the top trials of one search resemble each other, for a sampler digs where it was "
             f"lucky, and p does not know that. With {len(budgets)} budget{'s' if len(budgets) > 1 else ''} the two "
-            "cannot be told apart; more budgets or a second study seed would tell."
+            "cannot be told apart; more budgets would tell, or the same configurations at every horizon "
+            "(`fts enqueue --sampler random`)."
         )
     confirmed = [e.label for e in differing if e.p_cells is not None and e.p_cells < LEVEL]
     if confirmed:

@@ -45,6 +45,13 @@ def all_tables(study: StudyData, groups: tuple[Group, ...], found: tuple[Finding
                 for effect in group.variance.effects
             ]
         ),
+        "shared_configurations": pd.DataFrame(
+            [
+                {"task": group.task, "tier": group.tier, **vars(pair)}
+                for group in groups
+                for pair in group.variance.shared
+            ]
+        ),
         "scaling": scaling(groups),
         "importance": pd.DataFrame(
             [
