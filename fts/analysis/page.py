@@ -55,8 +55,10 @@ td .sub { color:var(--soft); font-size:12px; display:block; white-space:nowrap; 
 .scored td.name { white-space:nowrap; } .scored tr.new td { border-top:1px solid var(--soft); }
 td .sub.up { color:var(--good); } td .sub.down { color:var(--bad); }
 .matrix .sub { white-space:normal; }
-.wide { overflow-x:auto; }
-figure { margin:16px 0 6px; overflow-x:auto; }
+.wide, figure { overflow-x:auto; background:  /* a shadow at the right edge while there is more to scroll to */
+  linear-gradient(to left, var(--paper) 45%, transparent) right / 48px 100% no-repeat local,
+  linear-gradient(to left, var(--line), transparent) right / 18px 100% no-repeat scroll; }
+figure { margin:16px 0 6px; }
 figure svg { display:block; max-width:100%; height:auto; }
 figcaption { font-size:13px; color:var(--soft); max-width:96ch; }
 code, .mono { font:12px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace; }
@@ -71,7 +73,7 @@ footer { margin-top:56px; padding-top:14px; border-top:1px solid var(--line); co
 """
 
 TEMPLATE = """{%- macro scored(rows, names) -%}
-<div class="wide"><table class="scored">
+<div class="wide" tabindex="0"><table class="scored">
 <tr>{% for head in rows[0] %}<th{% if loop.index > names %} class="n"{% endif %}>{{ head }}</th>{% endfor %}</tr>
 {%- for row in rows[1:] %}
 <tr{% if row[0][0] and not loop.first %} class="new"{% endif %}>
@@ -143,7 +145,7 @@ chosen on the days it is scored on, so its score flatters it. <code>fts results<
 trial recorded at its end, from fewer resamples, so its ends differ a little from these.</p>
 {%- for group in groups %}
 <h3>{{ '%d. '|format(loop.index) if groups|length > 1 }}{{ group.name }}</h3>
-<div class="wide"><table class="matrix">
+<div class="wide" tabindex="0"><table class="matrix">
 <tr><th></th>{% for horizon in group.horizons %}<th>h{{ horizon }}</th>{% endfor %}</tr>
 {%- for row in group.matrix %}
 <tr><th>{{ row.budget }}</th>
@@ -175,7 +177,7 @@ the number shown, and an error below that is not told from none.</p>
 <h3>Beside the earlier study</h3>
 <p class="note">Validation AUC of the earlier scripts for the same task and horizon: SPY, other years, one seed, no
 interval. A reading, not a test.</p>
-<div class="wide"><table>
+<div class="wide" tabindex="0"><table>
 <tr>{% for head in group.earlier[0] %}<th>{{ head }}</th>{% endfor %}</tr>
 {%- for row in group.earlier[1:] %}
 <tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
@@ -192,7 +194,7 @@ interval. A reading, not a test.</p>
 <figure role="img" aria-label="{{ figure.title }}: {{ figure.caption }}">{{ figure.svg|safe }}
 <figcaption>{{ figure.caption }}</figcaption></figure>
 {%- if figure.table %}
-<div class="wide"><table>
+<div class="wide" tabindex="0"><table>
 <tr>{% for head in figure.table[0] %}<th>{{ head }}</th>{% endfor %}</tr>
 {%- for row in figure.table[1:] %}
 <tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
@@ -211,7 +213,7 @@ take; label is the fingerprint of the labels it was trained and judged on.</p>
 <p class="mono">the same for all: {% for name, value in shared %}{{ name }} {{ value }}{{ '; ' if not loop.last }}
 {%- endfor %}</p>
 {%- endif %}
-<div class="wide"><table class="mono">
+<div class="wide" tabindex="0"><table class="mono">
 <tr>{% for head in provenance[0] %}<th>{{ head }}</th>{% endfor %}</tr>
 {%- for row in provenance[1:] %}
 <tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
