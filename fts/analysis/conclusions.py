@@ -90,6 +90,7 @@ def missing(study: StudyData, groups: tuple[Group, ...]) -> tuple[str, ...]:
         absent = [f"{b} h{h}" for b in group.budgets for h in group.horizons if group.cell(b, h) is None]
         if absent:
             said.append(f"{group.task} on {group.tier}: not planned: {', '.join(absent)}")
+    said += study.earlier
     return tuple(said) if groups else ("no cell has been planned or run; `fts enqueue --matrix` makes the first ones",)
 
 

@@ -82,9 +82,12 @@ class StudyData:
     title: str = "Does a transformer for daily prices get better as it grows?"
     source: str = ""  # where the rows come from, shown in the footer
     made_at: str = ""  # UTC, as text; empty: not shown, so that equal data give an equal page
+    earlier: tuple[str, ...] = field(init=False, default=())  # searches that a newer one of the same cell replaces
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "trials", newest_jobs(tidy_trials(self.trials)))
+        every = tidy_trials(self.trials)
+        object.__setattr__(self, "trials", newest_jobs(every))
+        object.__setattr__(self, "earlier", earlier_searches(every))
         for name, frame, columns in (
             ("epochs", self.epochs, EPOCH_COLUMNS[:5]),
             ("cells", self.cells, CELL_COLUMNS),
@@ -99,6 +102,18 @@ def newest_jobs(trials: pd.DataFrame) -> pd.DataFrame:
         return trials
     latest = trials.groupby(["experiment", "kind"])["job"].transform("max")
     return trials[trials["job"] == latest].reset_index(drop=True)
+
+
+def earlier_searches(trials: pd.DataFrame) -> tuple[str, ...]:
+    """One sentence for each search that `newest_jobs` leaves out."""
+    if "job" not in trials or trials.empty:
+        return ()
+    searches = trials[trials["kind"] == "cell"].groupby(["experiment", "job"], as_index=False).agg(n=("number", "size"))
+    older = searches[searches.duplicated("experiment", keep="last")]
+    return tuple(
+        f"{experiment}: job {job} ({n} trials) is an earlier search of this cell; only the newest is shown"
+        for experiment, job, n in zip(older["experiment"], older["job"], older["n"], strict=True)
+    )
 
 
 def read_predictions(path: Path | str) -> pd.DataFrame:

@@ -154,6 +154,9 @@ def test_only_the_newest_job_of_an_experiment_counts():
     data = bare(pd.concat([old, new], ignore_index=True))
     assert len(data.trials) == 5
     assert summarise(data)[0].cells[0].best["value"] > 0.5
+    told = [sentence for sentence in missing(data, summarise(data)) if "earlier search" in sentence]
+    assert len(told) == 1
+    assert told[0].startswith(f"{old['experiment'][0]}: job 1 (5 trials) is an earlier search")
 
 
 def test_a_half_finished_matrix_says_what_is_missing():
