@@ -121,26 +121,26 @@ def finished(places: Places) -> bool:
 # -- what must always hold
 
 
-def broken(places: Places, journal: Path, slots: int = 1) -> list[str]:
+def broken(places: Places, journal: Path, slots: int = 1, ordered: int = 2) -> list[str]:
     """Every invariant that does not hold at this moment, in words; a worker may be dead or alive."""
     db = open_database(places.db, readonly=True)
     try:
         with db.read():
-            found = _broken_rows(db, slots)
+            found = _broken_rows(db, slots, ordered)
     finally:
         db.close()
     return found + doubled_writers(journal)
 
 
-def _broken_rows(db: Database, slots: int) -> list[str]:
+def _broken_rows(db: Database, slots: int, ordered: int) -> list[str]:
     found = []
     jobs = queries.jobs(db)
     workers = {worker.id: worker for worker in queries.workers(db)}
     events = queries.events(db, since=0, limit=1_000_000)
     claimed = Counter(event.job_id for event in events if event.verb == "claimed")
     found += [f"{e.verb}: {e.message}" for e in events if e.verb in ("resume_mismatch", "parked", "trial_failed")]
-    if len(jobs) != 2:
-        found.append(f"{len(jobs)} jobs, 2 were put in line")
+    if len(jobs) != ordered:
+        found.append(f"{len(jobs)} jobs, {ordered} were put in line")
     held = Counter(job.worker_id for job in jobs if job.status == JobStatus.RUNNING)
     found += [f"worker {worker} holds {count} jobs" for worker, count in held.items() if count > slots]
     for job in jobs:
