@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.exports import best_of
-from jobs.glance.eta import Z80, own_pace, pace_of
+from jobs.glance.eta import Z80, epochs_of, own_pace, pace_of
 from jobs.glance.words import cell_name, trials_ended
 from jobs.results import BUDGETS
 from state.values import Job, JobStatus, Margin, Trial, TrialStatus
@@ -80,7 +80,7 @@ def _outlook(
     worked: Mapping[int, float],
 ) -> Outlook:
     left = job.trials_wanted - trials_ended(job)
-    pace = own_pace(job, now, worked) or pace_of(job.budget, jobs, now, worked)
+    pace = own_pace(job, now, worked) or pace_of(job.budget, jobs, now, worked, epochs_of(job))
     best = best_of(job, trials.get(job.id, ()))
     values = complete_values(trials.get(job.id, ()))
     gain: float | None

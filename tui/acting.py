@@ -140,7 +140,8 @@ class Acting:
         except (StateError, OSError, ValueError) as error:
             self.app.post_message(Acted(action.id, str(error), failed=True))
             return
-        undo = " · u undoes" if action.level in ("L0", "L1") and change.event_id and action.id not in SILENT else ""
+        undoes = action.level != "L3" and change.event_id and action.id not in SILENT
+        undo = " · u undoes" if undoes else ""
         self.app.post_message(Acted(action.id, change.message + undo, failed=False))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobs.glance import words
+from jobs.glance.verdict import is_live
 from state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker
 
 ASK_AFTER_S = 300.0  # an older change is not undone without a question
@@ -83,7 +84,7 @@ def asked_to_leave(job: Job | None, snapshot: Snapshot) -> str | None:
 
 
 def no_worker(job: Job | None, snapshot: Snapshot) -> str | None:
-    beating = [worker for worker in live(snapshot) if snapshot.taken_at - worker.heartbeat_at < 60]
+    beating = [worker for worker in live(snapshot) if is_live(worker, snapshot.taken_at)]
     return f"worker {beating[0].id} on {beating[0].host} is running" if beating else None
 
 
@@ -117,8 +118,11 @@ def price_of_cancel(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
         return None
     missing = sum(max(0, job.trials_wanted - words.trials_ended(job)) for job in running)
     kept = sum(job.trials_complete for job in running)
+    ids = {job.id for job in running}
+    spent = sum(trial.train_seconds for trial in _running_trials(snapshot) if trial.job_id in ids)
+    loses = f" and loses {words.spell(spent)} unless it is put back" if spent >= 1 else ""
     return (
-        f"{_trials_of(snapshot, running)} stops; {words.count(missing, 'trial')} will be missing, "
+        f"{_trials_of(snapshot, running)} stops{loses}; {words.count(missing, 'trial')} will be missing, "
         f"{kept} complete ones and the checkpoint are kept"
     )
 
@@ -149,11 +153,15 @@ def price_of_resume_queue(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None
 def price_of_drain(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     """ "worker stops after t23, about 08:41; queue stays"."""
     trials = _running_trials(snapshot)
+    if no_worker(None, snapshot) is None:
+        return "no worker is heard of at the moment: one that comes back stops after its trial; the queue stays"
     if not trials:
         return "the worker leaves at once: no trial runs; the queue stays"
     ends = [end for trial in trials if (end := latest_end(snapshot, trial)) is not None]
     about = f", at the latest {words.when(max(ends), snapshot.taken_at)}" if ends else ""
-    return f"the worker stops after {_names(trials)}{about}; the queue stays"
+    names = words.names_of(snapshot.jobs)
+    named = ", ".join(f"t{trial.number} of {names.get(trial.job_id, 'a job')}" for trial in trials)
+    return f"the worker stops after {named}{about}; the queue stays"
 
 
 def price_of_drain_job(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
@@ -179,6 +187,8 @@ def price_of_stop(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
 
 def price_of_worker(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     waiting = sum(job.status is JobStatus.QUEUED and not job.hold_reason for job in snapshot.jobs)
+    if no_worker(None, snapshot) is None:  # what a silent one holds is taken over when its claim ends
+        waiting += sum(job.status is JobStatus.RUNNING for job in snapshot.jobs)
     return f"a worker starts on this machine and takes {words.count(waiting, 'job')}; it stays when you log out"
 
 

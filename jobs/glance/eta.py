@@ -22,6 +22,7 @@ SD_UNSEEN = 0.9  # of log seconds per trial, scaled from another budget: the ear
 SD_ONE = 0.35  # one cell of the same budget seen
 SD_LEAST = 0.15
 SD_TRIAL = 0.5  # between trials of one cell, by shape and early stopping; 0.34 to 0.60 in five real 2M cells
+SD_STRETCH = 0.3  # for each factor e between limits: early stopping ends most trials before a higher one
 FEW = 3  # trials of its own from which a cell is judged by them
 Z80 = 1.2816  # 80 % of a normal distribution lies within
 
@@ -77,7 +78,7 @@ def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, ju
     for job in jobs:
         if job.status is JobStatus.RUNNING or _may_run(job):
             own = own_pace(job, now, snapshot.worked)
-            pace = own or pace_of(job.budget, snapshot.jobs, now, snapshot.worked)
+            pace = own or pace_of(job.budget, snapshot.jobs, now, snapshot.worked, epochs_of(job))
             if pace is None:
                 unknown = unknown or job.kind == "cell"  # baselines take seconds and make no forecast impossible
                 continue
@@ -166,28 +167,43 @@ def as_data(seen: SeenForecast) -> dict[str, object]:
 def own_pace(job: Job, now: float, worked: Mapping[int, float] | None = None) -> Pace | None:
     """Seconds per trial of a cell from its own trials, once a few have ended: other cells search other shapes."""
     ended = trials_ended(job)
-    paces = _paces([job], now, worked or {}) if ended >= FEW else []
+    paces = _paces([job], now, worked or {}, None) if ended >= FEW else []
     if not paces:
         return None
     left = max(job.trials_wanted - ended, 1)
-    return Pace(paces[0], max(SD_TRIAL * math.sqrt(1 / ended + 1 / left), SD_LEAST))
+    return Pace(paces[0][0], max(SD_TRIAL * math.sqrt(1 / ended + 1 / left), SD_LEAST))
 
 
-def pace_of(budget: str, jobs: Sequence[Job], now: float, worked: Mapping[int, float] | None = None) -> Pace | None:
+def pace_of(
+    budget: str,
+    jobs: Sequence[Job],
+    now: float,
+    worked: Mapping[int, float] | None = None,
+    epochs: int | None = None,
+) -> Pace | None:
     """Seconds per trial of a budget from what `jobs` show by `now`; None without any history.
 
-    `worked` holds the seconds of training of jobs that were interrupted: a night on hold makes no trial slower.
+    `worked` holds the seconds of training of jobs that were interrupted: a night on hold makes no trial slower. With
+    `epochs`, the most a trial may run, the trials of cells with another limit are scaled to it; the interval widens.
     """
     names = {job.budget for job in jobs}
-    seen = {name: _paces([job for job in jobs if job.budget == name], now, worked or {}) for name in names}
+    seen = {name: _paces([job for job in jobs if job.budget == name], now, worked or {}, epochs) for name in names}
     own = seen.get(budget, [])
+    scaled = [abs(math.log(stretch)) for _, stretch in own]
     if own:
-        return Pace(_geometric_mean(own), _sd_log(own))
+        sd = math.hypot(_sd_log([pace for pace, _ in own]), SD_STRETCH * sum(scaled) / len(own))
+        return Pace(_geometric_mean([pace for pace, _ in own]), sd)
     scale = COST.get(budget)
-    others = [pace / COST[name] for name, paces in seen.items() if name in COST for pace in paces]
+    others = [pace / COST[name] for name, paces in seen.items() if name in COST for pace, _ in paces]
     if not others or scale is None:
         return None
     return Pace(_geometric_mean(others) * scale, SD_UNSEEN)
+
+
+def epochs_of(job: Job) -> int | None:
+    """The most epochs a trial of the job may run."""
+    epochs = job.spec.get("epochs")
+    return epochs if isinstance(epochs, int) and epochs > 0 else None
 
 
 def track_record(jobs: Sequence[Job], worked: Mapping[int, float] | None = None) -> tuple[int, int]:
@@ -197,7 +213,7 @@ def track_record(jobs: Sequence[Job], worked: Mapping[int, float] | None = None)
     for job in done:
         assert job.started_at is not None and job.ended_at is not None
         before = [other for other in done if (other.ended_at or math.inf) <= job.started_at]
-        pace = pace_of(job.budget, before, job.started_at, worked)
+        pace = pace_of(job.budget, before, job.started_at, worked, epochs_of(job))
         took = _took(job, job.ended_at, worked or {})
         if pace is None or not trials_ended(job) or took <= 0:
             continue
@@ -225,8 +241,10 @@ def _took(job: Job, until: float, worked: Mapping[int, float]) -> float:
     return worked[job.id] if job.id in worked else until - job.started_at
 
 
-def _paces(jobs: Sequence[Job], now: float, worked: Mapping[int, float]) -> list[float]:
-    """Seconds per trial of each job that ran long enough to tell."""
+def _paces(
+    jobs: Sequence[Job], now: float, worked: Mapping[int, float], epochs: int | None
+) -> list[tuple[float, float]]:
+    """(seconds per trial, how far they were stretched) of each job that ran long enough to tell."""
     paces = []
     for job in jobs:
         ended = trials_ended(job)
@@ -235,7 +253,9 @@ def _paces(jobs: Sequence[Job], now: float, worked: Mapping[int, float]) -> list
         until = job.ended_at if job.ended_at is not None else now
         took = _took(job, until, worked)
         if took > 0:
-            paces.append(took / (ended + (0.5 if job.status is JobStatus.RUNNING else 0.0)))
+            known = epochs_of(job)
+            stretch = epochs / known if epochs and known else 1.0
+            paces.append((stretch * took / (ended + (0.5 if job.status is JobStatus.RUNNING else 0.0)), stretch))
     return paces
 
 

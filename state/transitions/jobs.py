@@ -186,17 +186,24 @@ def release_job(db: Database, claim: Claim, cause: Cause | str, message: str = "
 
 
 def pause_running(db: Database, claim: Claim, message: str = "checkpoint written, memory freed") -> None:
-    """running -> paused, at a person's wish: the trial is interrupted at its checkpoint."""
-    with transaction(db):
-        job = fenced_job(db, claim)
-        put_back(db, job | {"asked": "pause"}, Cause.PAUSED.value, message, claim_name(claim))
+    """running -> paused, at a person's wish: the trial is interrupted at its checkpoint.
+
+    Back in line where the wish was withdrawn while the trial stopped: the latest word counts.
+    """
+    _as_asked(db, claim, Cause.PAUSED, message)
 
 
 def cancel_running(db: Database, claim: Claim, message: str = "stopped at a checkpoint") -> None:
-    """running -> cancelled, at a person's wish; retry continues it."""
+    """running -> cancelled, at a person's wish; retry continues it. Back in line where the wish was withdrawn."""
+    _as_asked(db, claim, Cause.KILLED, message)
+
+
+def _as_asked(db: Database, claim: Claim, cause: Cause, message: str) -> None:
     with transaction(db):
         job = fenced_job(db, claim)
-        put_back(db, job | {"asked": "cancel"}, Cause.KILLED.value, message, claim_name(claim))
+        if job["asked"] is None:
+            cause, message = Cause.DRAINED, "the wish was withdrawn while it stopped"
+        put_back(db, job, cause.value, message, claim_name(claim))
 
 
 def hold_job(db: Database, claim: Claim, reason: str) -> None:
@@ -229,12 +236,22 @@ def put_back(db: Database, job: Row, cause: str, message: str, who: str, log_tai
     changed = change_job(db, job, **changes)
     words = f"{verb.value}: {cause}" + (f", {message}" if message else "")
     data = changed | {"log_tail": tail(log_tail)}
+    if job["asked"]:
+        data["asked_by"] = _who_asked(db, job["id"])
     inverse = _back_in_line(job, changes) if job["asked"] else None
     event_id = emit(db, verb, who, words, job_id=job["id"], data=data, inverse=inverse)
     if job["asked"]:
         _wish_fulfilled(db, event_id)
     if changes["status"] == "queued" and job["hold_reason"] is None:
         send_ticket(db)
+
+
+def _who_asked(db: Database, job_id: int) -> str | None:
+    asked = EventRow.select(EventRow.who).where(
+        EventRow.job_id == job_id, EventRow.verb.in_([Verb.PAUSE_ASKED, Verb.CANCEL_ASKED])
+    )
+    row = db.one(asked.order_by(EventRow.id.desc()))
+    return row["who"] if row else None
 
 
 def _back_in_line(job: Row, changes: Row) -> Row:

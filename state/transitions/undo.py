@@ -163,7 +163,7 @@ def _what_changed(job: Row, changes: Row) -> str:
     if "status" in changes and changes["status"] != job["status"]:
         return f"job {job['id']}: {job['status']} -> {changes['status']}"
     if "rank" in changes:
-        return f"job {job['id']}: back to its place (rank {changes['rank']:g})"
+        return f"job {job['id']}: back to its place in line"
     if "asked" in changes:
         return f"job {job['id']}: {changes['asked'] or 'nothing'} is asked of it"
     return f"job {job['id']}: {', '.join(f'{name} {value}' for name, value in changes.items())}"

@@ -94,3 +94,14 @@ def test_a_cell_with_trials_of_its_own_is_judged_by_them():
     assert found.low < NOW + 9.5 * HOUR < found.high
     few = make_job(5, status="running", trials_complete=1, trials_wanted=20, started_at=NOW - 1.5 * HOUR)
     assert forecast(make_snapshot(jobs=(few, *others)), NOW).seconds_left[5] < 3 * HOUR
+
+
+def test_a_cell_with_more_epochs_takes_longer_than_its_neighbours():
+    short = done(1, hours=1.0, spec={"epochs": 2})
+    found = pace_of("2M", [short], NOW, epochs=60)
+    assert found.seconds == pytest.approx(30 * HOUR / 50)
+    assert found.sd_log > pace_of("2M", [short], NOW, epochs=2).sd_log
+    assert pace_of("2M", [short], NOW).seconds == pytest.approx(HOUR / 50)  # a limit that nobody knows changes nothing
+    long = make_job(9, spec={"epochs": 60})
+    left = forecast(make_snapshot(jobs=(long, short), workers=(make_worker(),)), NOW).seconds_left[9]
+    assert left == pytest.approx(30 * HOUR)

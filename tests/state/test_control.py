@@ -10,7 +10,7 @@ from state import queries, tickets, transitions
 from state.db import Database, open_database
 from state.errors import BadRow, CannotUndo, NoSuchRow, WrongStatus
 from state.models import EventRow
-from state.values import Cause, JobStatus
+from state.values import Cause, JobStatus, Verb
 from tests.state.helpers import LEASE_S, claimed, dump, enqueued, line, spec, started, verbs, worker
 
 
@@ -118,6 +118,27 @@ def test_a_running_job_is_paused_by_its_worker_and_undo_puts_it_back_in_line(db:
     transitions.undo(db)
     assert status(db, 1) == "queued"
     assert tickets.waiting_tickets(db) == 2
+
+
+@pytest.mark.parametrize("wish", ["pause", "cancel"])
+def test_a_wish_withdrawn_while_the_trial_stops_puts_the_job_back_in_line(db: Database, wish: str) -> None:
+    enqueued(db)
+    claim = claimed(db)
+    started(db, claim)
+    getattr(transitions, wish)(db, [1])
+    transitions.undo(db)  # the worker has heard the wish already
+    (transitions.pause_running if wish == "pause" else transitions.cancel_running)(db, claim)
+    assert (status(db, 1), queries.job(db, 1).cause) == ("queued", Cause.DRAINED)
+    assert claimed(db).job_id == 1
+
+
+def test_a_paused_job_tells_who_asked_for_it(db: Database) -> None:
+    enqueued(db)
+    claim = claimed(db)
+    transitions.pause(db, [1], who="ada@lab")
+    transitions.pause_running(db, claim)
+    paused = queries.events(db, job_id=1, verbs=[Verb.PAUSED], limit=1)[0]
+    assert (paused.who, paused.data["asked_by"]) == (f"worker {claim.worker_id}", "ada@lab")
 
 
 def test_a_wish_can_be_withdrawn_before_it_is_done(db: Database) -> None:

@@ -14,6 +14,7 @@ def test_the_time_of_work_is_that_of_the_epochs_of_an_interrupted_job(db: Databa
     for n in (1, 2, 3):
         transitions.record_epoch(db, claim, trial, epoch(n, seconds=30.0))
     assert queries.worked(db) == {}  # never interrupted: its clock is right
+    transitions.pause(db, [1])
     transitions.pause_running(db, claim)
     assert queries.snapshot(db).worked == {1: 90.0}
     assert queries.snapshot_at(db, db.now() + 1).worked == {1: 90.0}

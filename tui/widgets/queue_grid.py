@@ -81,7 +81,8 @@ def margin(view: View, job: Job) -> str:
 def _since(view: View, job: Job, verb: str) -> str:
     for event in reversed(view.snapshot.events):
         if event.verb == verb and (event.job_id == job.id or job.id in event.data.get("jobs", ())):
-            return f"by {event.who.split('@')[0]} {words.when(event.at, view.now)}"
+            who = str(event.data.get("asked_by") or event.who)  # a worker pauses for a person
+            return f"by {who.split('@')[0]} {words.when(event.at, view.now)}"
     return ""
 
 
