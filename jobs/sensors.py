@@ -27,6 +27,7 @@ from jobs.rapl import Rapl
 HOTTEST = 150.0  # Celsius; a chip that says more, or nothing above zero, is a broken sensor (-1, 65535, 0)
 CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal", "x86_pkg_temp", "acpitz")
 PRESSURES = ("nominal", "moderate", "heavy", "trapping", "sleeping")  # what macOS calls its levels 0-4
+CPU_LEAST_S = 0.2  # over a shorter time the processors' load is a guess, mostly 0
 FRESH_S = 0.4  # several slots share one reading
 
 
@@ -123,13 +124,16 @@ class SystemPart:
         self.disk = disk
         self.groups = own_cgroups()
         psutil.cpu_percent()  # the first call has nothing to compare with and says 0.0
+        self._cpu_from = time.monotonic()
 
     def read(self) -> dict[str, Any]:
         memory = psutil.virtual_memory()
         total, available = memory.total, memory.available
         for group in self.groups:
             total, available = within_cgroup(group, total, available)
-        found: dict[str, Any] = {"total": total, "available": available, "cpu_percent": psutil.cpu_percent()}
+        found: dict[str, Any] = {"total": total, "available": available}
+        if time.monotonic() - self._cpu_from >= CPU_LEAST_S:
+            found["cpu_percent"] = psutil.cpu_percent()
         for name, ask in (("swap_used", used_swap), ("disk_free", lambda: free_disk(self.disk))):
             try:
                 found[name] = ask()

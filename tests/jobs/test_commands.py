@@ -127,11 +127,9 @@ def test_the_price_of_a_running_trial_is_named(db):
     snapshot = queries.snapshot(db)
     running = [job for job in snapshot.jobs if job.id == 1]
     cancel = by_id("cancel")
-    assert cancel.level_for(
-        running
-    ) == "L2" and "t0 of 2M/h1 (epoch 1) stops and loses 2 s unless it is put back; 3 trials" in cancel.price(
-        snapshot, running
-    )
+    assert cancel.level_for(running) == "L2"
+    price = cancel.price(snapshot, running)
+    assert "t0 of 2M/h1 (epoch 1) stops and loses 2 s unless it is put back; 3 trials" in price
     waiting = [job for job in snapshot.jobs if job.id == 2]
     assert cancel.level_for(waiting) == "L1" and cancel.price(snapshot, waiting) is None
     assert "after t0 of 2M/h1, at the latest" in by_id("drain").price(snapshot)
