@@ -75,14 +75,14 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
         last = last_lines_of(db, snapshot, None) if when is None else None
     finally:
         db.close()
-    now = snapshot.taken_at
+    age = max(0.0, time.time() - snapshot.taken_at) if when is None else 0.0
     glance = glances.look(
         snapshot,
-        now,
+        snapshot.taken_at + age,
         since=began,
         title=here().outputs.parent.name,
         events=journal,
-        read_age_s=max(0.0, time.time() - now) if when is None else 0.0,
+        read_age_s=age,
         mode="" if when is None else f"REPLAY {words.when(when, time.time())}",
         kept=kept_by(snapshot) if is_disk_low(snapshot) else None,
     )

@@ -5,6 +5,7 @@ Lines are tuples of (text, role) pairs: the command line prints the text, the mo
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from jobs.glance import words
 from jobs.glance.away import NOW, Away, Night, away, night
 from jobs.glance.eta import Forecast, forecast, slip
 from jobs.glance.verbs import GUARDED
-from jobs.glance.verdict import Verdict, Word, is_live, judge
+from jobs.glance.verdict import STALE_S, Verdict, Word, is_live, judge, seen_at
 from state.values import Event, Snapshot
 
 if TYPE_CHECKING:  # only a full disk needs it
@@ -31,13 +32,13 @@ class Glance:
     """Everything the first lines say, at one moment."""
 
     snapshot: Snapshot
-    now: float
+    now: float  # the moment that is shown: with old data that of the last good read
     title: str  # spark · patchtst-a20
     verdict: Verdict
     forecast: Forecast
     away: Away | None
     events: tuple[Event, ...]  # of the absence
-    read_age_s: float
+    read_age_s: float  # infinite: nothing was read yet
     mode: str = ""  # REPLAY 03:12, DRAINING, READONLY ...: shown beside the freshness
 
     @property
@@ -45,11 +46,23 @@ class Glance:
         """`live 1 s`, or `stale 40 s`."""
         if self.mode.startswith("REPLAY"):
             return self.mode
-        return "live 1 s" if self.read_age_s < 3 else f"stale {self.read_age_s:.0f} s"
+        if math.isinf(self.read_age_s):
+            return "not read"
+        return "live 1 s" if self.read_age_s < STALE_S else f"stale {self.read_age_s:.0f} s"
 
     @property
     def is_stale(self) -> bool:
-        return self.fresh.startswith("stale")
+        return self.read_age_s >= STALE_S and not self.mode.startswith("REPLAY")
+
+    @property
+    def is_blind(self) -> bool:
+        """What is shown may be over: nothing is promised from it."""
+        return self.verdict.word is Word.BLIND and self.is_stale
+
+    @property
+    def clock(self) -> float:
+        """The reader's present, in seconds since the epoch."""
+        return self.now + self.read_age_s if self.is_stale and not math.isinf(self.read_age_s) else self.now
 
     @property
     def has_worker(self) -> bool:
@@ -74,8 +87,9 @@ def look(
     `kept` is what the checkpoints weigh, where the disk is full (jobs.glance.kept).
     """
     began = snapshot.last_key_at if since is None else since
+    present, now = now, seen_at(now, read_age_s)
     journal = tuple(snapshot.events if events is None else events)
-    verdict = judge(snapshot, now, read_age_s=read_age_s, problem=problem, kept=kept)
+    verdict = judge(snapshot, present, read_age_s=read_age_s, problem=problem, kept=kept)
     absence = away(snapshot, now, began, journal)
     return Glance(
         snapshot, now, title, verdict, forecast(snapshot, now), absence, journal, read_age_s, mode or _mode(snapshot)
@@ -160,7 +174,7 @@ def header(glance: Glance, width: int, tabs: Sequence[str] = (), current: int = 
     right: list[Span] = [(age, stale)]
     if glance.mode and not glance.mode.startswith("REPLAY"):
         right = [(glance.mode, "look"), ("  ", ""), *right]
-    right += [("    " if width < 100 else "   ", ""), (words.day_clock(glance.now), "")]
+    right += [("    " if width < 100 else "   ", ""), (words.day_clock(glance.clock), "")]
     if tabs and width >= 110:
         names: list[Span] = []
         for n, name in enumerate(tabs):
@@ -192,8 +206,9 @@ def finish_text(glance: Glance) -> str:
     """`done Sat 14:20 ±9h`, what it takes without a worker, or why there is no such time."""
     eta = glance.forecast
     if eta.finish_said is None or eta.half_width_s is None:
-        idle = glance.verdict.word is Word.IDLE
-        return "" if idle else "done: no history yet"
+        return "" if glance.verdict.word is Word.IDLE or glance.is_blind else "done: no history yet"
+    if glance.is_blind and not glance.has_worker:
+        return ""
     done = "done" if glance.has_worker else "if started now"
     return f"{done} {_moment(eta.finish_said, glance.now)} ±{words.plus_minus(eta.half_width_s)}"
 
@@ -228,7 +243,7 @@ def cut_spans(spans: list[Span], width: int) -> list[Span]:
 
 
 def _pocket_first(glance: Glance, width: int) -> Line:
-    right = [(glance.fresh, "stale" if glance.is_stale else "dim"), (f" {words.clock(glance.now)}", "")]
+    right = [(glance.fresh, "stale" if glance.is_stale else "dim"), (f" {words.clock(glance.clock)}", "")]
     return fill(verdict_spans(glance, width - 16, brief=True), right, width)
 
 
@@ -236,6 +251,8 @@ def _pocket_second(glance: Glance, width: int) -> Line:
     guard = [w for w in glance.snapshot.workers if w.guard in GUARDED]
     if guard:
         return fill([(f"guard {guard[0].guard}: {guard[0].guard_message or 'too warm'}", "paused")], (), width)
+    if math.isinf(glance.read_age_s):
+        return fill([(_never_away(glance), "dim")], (), width)
     finish = finish_text(glance)
     left = ("alive" if glance.has_worker else "no worker") + (f" · {finish}" if finish else "")
     happened = glance.away
@@ -253,7 +270,7 @@ def _away_and_night(glance: Glance, width: int) -> Line:
     strip = _strip_spans(night_of(glance, 12))
     happened = glance.away
     if happened is None:
-        return fill([("first look here: nothing seen before", "dim")], strip, width)
+        return fill([(_never_away(glance), "dim")], strip, width)
     left: list[Span] = [
         (f"away {words.absence(happened.seconds)}", ""),
         (f"  +{happened.done} done", "done" if happened.done else "dim"),
@@ -265,12 +282,20 @@ def _away_and_night(glance: Glance, width: int) -> Line:
 
 
 def _finish(glance: Glance, width: int) -> Line:
-    eta, decisions = glance.forecast, glance.verdict.decisions
-    yours = f"yours: {words.count(decisions, 'decision')}" if decisions else "yours: nothing"
-    return fill([("finish ", "dim"), *_finish_spans(glance, eta)], [(yours, "look" if decisions else "dim")], width)
+    return fill([("finish ", "dim"), *_finish_spans(glance, glance.forecast)], [_yours(glance)], width)
+
+
+def _yours(glance: Glance) -> Span:
+    """How much waits for this person; blind, nobody can say that nothing does."""
+    decisions = glance.verdict.decisions
+    if not decisions:
+        return ("" if glance.is_blind else "yours: nothing", "dim")
+    return f"yours: {words.count(decisions, 'decision')}", "look"
 
 
 def _finish_spans(glance: Glance, eta: Forecast, brief: bool = False) -> list[Span]:
+    if glance.is_blind and (eta.finish_said is None or not glance.has_worker):
+        return [("not known: nothing can be read", "dim")]
     if eta.finish_said is None or eta.half_width_s is None or eta.low is None or eta.high is None:
         idle = glance.verdict.word is Word.IDLE
         return [("nothing is left to run" if idle else "no estimate: nothing of this budget has run yet", "dim")]
@@ -284,11 +309,9 @@ def _finish_spans(glance: Glance, eta: Forecast, brief: bool = False) -> list[Sp
 
 
 def _wide_verdict(glance: Glance, width: int) -> Line:
-    eta, decisions = glance.forecast, glance.verdict.decisions
-    right: list[Span] = [("finish ", "dim"), *_finish_spans(glance, eta, brief=True)]
-    right += [
-        (f"   yours: {words.count(decisions, 'decision')}", "look") if decisions else ("   yours: nothing", "dim")
-    ]
+    right: list[Span] = [("finish ", "dim"), *_finish_spans(glance, glance.forecast, brief=True)]
+    text, role = _yours(glance)
+    right.append((f"   {text}", role))
     need = sum(words.width(text) for text, _ in right)
     return fill(verdict_spans(glance, width - need - 2), right, width)
 
@@ -296,7 +319,8 @@ def _wide_verdict(glance: Glance, width: int) -> Line:
 def _away(glance: Glance, width: int) -> Line:
     happened = glance.away
     if happened is None:
-        return fill([("first look here: nothing seen before; `a` marks what you have seen", "dim")], (), width)
+        more = "; `a` marks what you have seen" if not glance.is_blind else ""
+        return fill([(_never_away(glance) + more, "dim")], (), width)
     right: list[Span] = [("a", "key"), (" = seen" if width >= 160 else " seen", "dim")]
     room = width - sum(words.width(text) for text, _ in right) - 1
     for heat, key in ((True, True), (False, True), (False, False)):  # what fits whole; the gain is worth more
@@ -322,6 +346,10 @@ def _happened(happened: Away, heat: bool, key: bool) -> list[Span]:
         (f"  {_pauses(happened, heat)}", "paused" if happened.guard_pauses else "dim"),
         (f"  {_gain(happened)}", "best" if happened.best_after is not None else "dim"),
     ]
+
+
+def _never_away(glance: Glance) -> str:
+    return "nothing was read yet" if math.isinf(glance.read_age_s) else "first look here: nothing seen before"
 
 
 def _night(glance: Glance, width: int, legend: bool = False) -> Line:

@@ -6,6 +6,7 @@ IDLE (nothing left to run), WELL. One pure function of a Snapshot; `fts status` 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -82,20 +83,34 @@ def judge(
     kept: Kept | None = None,
     limits: Limits | None = None,
 ) -> Verdict:
-    """The verdict at `now` (seconds since the epoch) on data last read `read_age_s` ago.
+    """The verdict at `now` (seconds since the epoch) on data last read `read_age_s` ago; infinitely long ago: never.
 
     `problem` is why the latest read failed, if it did; a problem of the schema blinds at once, others after
     `limits.blind_after_s`. `kept` is what checkpoints weigh, where the disk is full.
     """
     limits = limits or Limits()
+    if math.isinf(read_age_s):  # there is nothing to judge, and an empty picture would pass for an empty queue
+        return _verdict(next(_blind(read_age_s, problem, limits)))
+    now = seen_at(now, read_age_s)
     found = [*_blind(read_age_s, problem, limits), *_act(snapshot, now, limits, kept), *_look(snapshot, now, limits)]
     if not any(c.word in (Word.BLIND, Word.ACT) for c in found):
         found.extend(_idle(snapshot))
     if not found:
         found.append(_well(snapshot, now))
-    first = min(found, key=lambda concern: ORDER.index(concern.word))
     found.sort(key=lambda concern: ORDER.index(concern.word))
-    return Verdict(first.word, first.reason, first.short, first.key, tuple(found))
+    return _verdict(found[0], *found[1:])
+
+
+def _verdict(first: Concern, *others: Concern) -> Verdict:
+    return Verdict(first.word, first.reason, first.short, first.key, (first, *others))
+
+
+STALE_S = 3.0  # a live picture is re-read every second
+
+
+def seen_at(now: float, read_age_s: float) -> float:
+    """The moment that old data show: nobody is silent for the time in which we have not looked."""
+    return now - read_age_s if STALE_S <= read_age_s < math.inf else now
 
 
 ORDER = (Word.BLIND, Word.ACT, Word.LOOK, Word.IDLE, Word.WELL)
@@ -133,6 +148,8 @@ def running(snapshot: Snapshot) -> list[Job]:
 def _blind(read_age_s: float, problem: str | None, limits: Limits) -> Iterator[Concern]:
     if problem and ("schema" in problem or read_age_s > limits.blind_after_s):
         yield Concern(Word.BLIND, problem, problem, "ctrl+r")
+    elif math.isinf(read_age_s):
+        yield Concern(Word.BLIND, "nothing was read yet", "nothing was read yet", "ctrl+r")
     elif read_age_s > limits.blind_after_s:
         yield Concern(Word.BLIND, f"no good read for {words.spell(read_age_s)}", "no good read", "ctrl+r")
 

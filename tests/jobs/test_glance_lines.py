@@ -1,6 +1,8 @@
 """The first lines answer three questions at every size, in exactly the columns there are."""
 
+import math
 import os
+import re
 import time
 from dataclasses import replace
 
@@ -55,6 +57,27 @@ def test_old_data_say_so_in_the_first_line():
     first = "".join(text for text, _ in lines(80, 24, read_age_s=40)[0])
     assert "stale 40 s" in first
     assert "live" not in first
+
+
+def test_what_was_never_read_is_neither_live_nor_idle():
+    for size in ((39, 7), (60, 15), (80, 24), (120, 40), (200, 60)):
+        facts = {"read_age_s": math.inf, "problem": "fts.db is damaged"}
+        text = "\n".join("".join(part for part, _ in line) for line in lines(*size, make_snapshot(), **facts))
+        assert text.strip() and "BLIND fts.db is damaged" in " ".join(text.split())
+        assert not {"live", "IDLE", "done:", "inf"} & set(re.split(r"[\s,]+", text)), text
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (120, 40), (200, 60)])
+def test_nothing_counts_down_while_the_data_are_old(size):
+    alone = replace(picture(), workers=())
+    for snapshot in (picture(), alone):
+        facts = [{"read_age_s": age, "problem": "no disk"} for age in (40, 100)]
+        looks = [glances.look(snapshot, NOW + fact["read_age_s"], title="spark", **fact) for fact in facts]
+        first, later = (["".join(t for t, _ in line) for line in glances.lines(found, *size)] for found in looks)
+        assert "BLIND" in "".join(first)
+        assert first[1:] == later[1:]
+        assert "started now" not in "".join(first) and "starts now" not in "".join(first)
+        assert looks[0].now == NOW, "the times are those of the last good frame"
 
 
 def test_an_empty_database_has_a_glance_too():

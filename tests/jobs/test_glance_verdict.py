@@ -1,5 +1,6 @@
 """One word first: do I have to act? A table of situations, worst first."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -109,6 +110,18 @@ def test_an_unknown_schema_blinds_at_once():
 
 def test_a_busy_database_does_not_blind_for_15_seconds():
     assert judge(healthy(), NOW, read_age_s=4, problem="the database is locked").word is Word.WELL
+
+
+def test_what_was_never_read_blinds_at_once():
+    found = judge(make_snapshot(), NOW, read_age_s=math.inf, problem="fts.db is damaged; restore the newest backup")
+    assert (found.word, found.reason) == (Word.BLIND, "fts.db is damaged; restore the newest backup")
+    assert [concern.word for concern in found.concerns] == [Word.BLIND], "an empty picture is no empty queue"
+
+
+def test_blind_accuses_nobody_of_what_it_cannot_see():
+    """The worker beat two seconds before the last good read; that was 40 s ago."""
+    found = judge(healthy(workers=(make_worker(heartbeat_at=NOW - 42),)), NOW, read_age_s=40, problem="no disk")
+    assert [concern.word for concern in found.concerns] == [Word.BLIND]
 
 
 def test_the_worst_comes_first_and_the_others_are_counted():

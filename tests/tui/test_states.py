@@ -116,6 +116,8 @@ async def test_a_database_that_is_locked_from_the_start_is_shown_once_it_is_free
     async with monitor(db_path) as (app, pilot):
         assert app.problem_kind == "busy"
         assert "reading again every 1, 2, 5 s" in app.problem
+        assert "BLIND" in shown(app)
+        assert "IDLE" not in shown(app)
         holder.rollback()
         holder.close()
         app.look(now=True)
@@ -162,6 +164,21 @@ async def test_a_damaged_file_ends_in_a_sentence(tmp_path):
     async with monitor(path) as (app, pilot):
         await until(lambda: app.problem, pilot)
         assert "damaged" in app.problem or "not a database" in app.problem
+        assert "BLIND" in shown(app), "at once, and not after 15 s"
+        assert "damaged" in shown(app).split("\n")[1]
+        assert "live" not in shown(app)
+        assert "IDLE" not in shown(app)
+
+
+async def test_a_read_that_fails_in_a_way_nobody_foresaw_blinds_too(db_path):
+    connection = sqlite3.connect(db_path)
+    connection.execute("ALTER TABLE worker DROP COLUMN guard_message")
+    connection.commit()
+    connection.close()
+    async with monitor(db_path) as (app, _pilot):
+        assert "BLIND" in shown(app)
+        assert "guard_message" in app.problem
+        assert app.poller.is_alive()
 
 
 async def test_two_monitors_on_one_database(db_path):
