@@ -331,6 +331,7 @@ class Monitor(App[None]):
             events=journal or None,
             mode=mode,
             kept=self.reading.details.kept if self.reading else None,
+            locked_by=self.reading.locked_by if self.reading else None,
         )
 
     def _told_problem(self) -> str | None:

@@ -79,6 +79,7 @@ def look(
         title=clean(title or db_path.absolute().parent.parent.name),
         events=reading.details.events or None,
         kept=reading.details.kept,
+        locked_by=reading.locked_by,
         mode=f"REPLAY {glances.words.when(at, time.time())}" if at is not None else "",
     )
     view = desk.view(glance, reading.details)

@@ -17,10 +17,11 @@ from jobs.glance import glance as glances
 from jobs.glance import words
 from jobs.glance.last_lines import LastLines
 from jobs.glance.sanitize import clean_snapshot
-from jobs.glance.verdict import EXIT_CODES, is_disk_low
+from jobs.glance.verdict import EXIT_CODES, is_disk_low, silent_worker
 from jobs.person import this_person
 from state import queries
 from state.db import Database, open_database
+from state.holder import blocker
 from state.values import Event, Job, JobStatus, Snapshot
 
 if TYPE_CHECKING:
@@ -85,8 +86,15 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
         read_age_s=age,
         mode="" if when is None else f"REPLAY {words.when(when, time.time())}",
         kept=kept_by(snapshot) if is_disk_low(snapshot) else None,
+        locked_by=locked_by(snapshot) if when is None else None,
     )
     return glance, last
+
+
+def locked_by(snapshot: Snapshot) -> str | None:
+    """Who else holds the lock that a silent worker's next beat needs."""
+    silent = silent_worker(snapshot, snapshot.taken_at)
+    return None if silent is None else blocker(here().db, silent.pid)
 
 
 def kept_by(snapshot: Snapshot) -> Kept:

@@ -81,15 +81,17 @@ def look(
     events: Sequence[Event] | None = None,
     mode: str = "",
     kept: Kept | None = None,
+    locked_by: str | None = None,
 ) -> Glance:
     """The glance at `now`; `since` (default: the user's last key press) begins the absence, `events` covers it.
 
-    `kept` is what the checkpoints weigh, where the disk is full (jobs.glance.kept).
+    `kept` is what the checkpoints weigh, where the disk is full (jobs.glance.kept); `locked_by` names who keeps a
+    silent worker from writing (state.holder).
     """
     began = snapshot.last_key_at if since is None else since
     present, now = now, seen_at(now, read_age_s)
     journal = tuple(snapshot.events if events is None else events)
-    verdict = judge(snapshot, present, read_age_s=read_age_s, problem=problem, kept=kept)
+    verdict = judge(snapshot, present, read_age_s=read_age_s, problem=problem, kept=kept, locked_by=locked_by)
     absence = away(snapshot, now, began, journal)
     return Glance(
         snapshot, now, title, verdict, forecast(snapshot, now), absence, journal, read_age_s, mode or _mode(snapshot)

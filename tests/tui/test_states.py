@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -123,6 +127,34 @@ async def test_a_database_that_is_locked_from_the_start_is_shown_once_it_is_free
         app.look(now=True)
         await until(lambda: "20M/h5" in shown(app), pilot)
         assert not app.problem
+
+
+HOLD = """
+import sqlite3, sys
+held = sqlite3.connect(sys.argv[1], isolation_level=None)
+held.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who holds a lock")
+async def test_a_worker_that_waits_for_a_lock_is_told_apart_from_a_dead_one(db_path):
+    with sqlite3.connect(db_path) as connection:
+        connection.execute("UPDATE worker SET pid = ?, heartbeat_at = ?", (os.getpid(), time.time() - 30))
+    connection.close()
+    async with monitor(db_path, (120, 40)) as (app, pilot):
+        assert "silent for" in shown(app)
+        argv = [sys.executable, "-c", HOLD, str(db_path)]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout.readline() == "held\n"
+            app.look(now=True)
+            sentence = f"database locked by process {other.pid} (python"
+            await until(lambda: sentence in shown(app), pilot)
+            assert f"worker {os.getpid()} waits, training goes on" in shown(app)
+            assert "silent for" not in shown(app).split("\n")[1]
+        app.look(now=True)
+        await until(lambda: "silent for" in shown(app).split("\n")[1], pilot)
 
 
 async def test_a_replaced_file_is_opened_anew(db_path, built, tmp_path):
