@@ -20,6 +20,7 @@ from jobs.glance import glance as glances
 from jobs.glance import words
 from jobs.glance.last_lines import trouble
 from jobs.glance.sanitize import clean
+from state import queries
 from state.values import Event, Job, Snapshot
 from tui import keys, layout, theme
 from tui.acting import Acting
@@ -228,6 +229,8 @@ class Monitor(App[None]):
             self.journal = message.reading.details.events
         if first:
             self.since = self.snapshot.last_key_at
+        if self.too_new():
+            self.readonly = self.locked = True  # what a newer fts has written may mean more than is shown here
         if message.reading.reopened:
             self.say(message.reading.reopened, "look")
         chosen = self.desk.job_id
@@ -339,7 +342,11 @@ class Monitor(App[None]):
         if self.reading is None and not self.problem:
             return f"reading {self.path} for the first time"
         gone = self.reading is None and self.problem_kind == "gone"
-        return None if gone else self.problem or None
+        return None if gone else self.problem or self.too_new()
+
+    def too_new(self) -> str | None:
+        """Why this file is shown only as far as it is known."""
+        return queries.newer_schema(self.snapshot)
 
     def _title(self) -> str:
         """The study; where there is room also its file and what this monitor costs."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.cli.errors import NothingThere
+from jobs.cli.errors import SCHEMA, NothingThere
 from jobs.cli.group import here
 from jobs.cli.last import last_lines_of, last_words
 from jobs.cli.output import emit, emit_json, terminal_columns
@@ -54,6 +54,8 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
         emit(
             "\n".join([*shown, *last_words(last), "", *(job_line(job, glance) for job in listed(glance.snapshot.jobs))])
         )
+    if queries.newer_schema(glance.snapshot):
+        return SCHEMA
     return EXIT_CODES[glance.verdict.word] if exit_code else 0
 
 
@@ -84,6 +86,7 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
         title=here().outputs.parent.name,
         events=journal,
         read_age_s=age,
+        problem=queries.newer_schema(snapshot),
         mode="" if when is None else f"REPLAY {words.when(when, time.time())}",
         kept=kept_by(snapshot) if is_disk_low(snapshot) else None,
         locked_by=locked_by(snapshot) if when is None else None,

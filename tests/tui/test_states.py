@@ -186,8 +186,11 @@ async def test_a_newer_schema_is_shown_and_refused_for_writing(db_path):
     connection.close()
     async with monitor(db_path) as (app, pilot):
         assert "20M/h5" in shown(app)
+        assert "BLIND" in shown(app) and "the file has schema 99" in shown(app)
+        assert app.readonly and app.locked
         await press(pilot, "j", "p")
         await until(lambda: "schema 99" in app.toast[0], pilot)
+        assert rows(db_path)["200M/h1"] == "queued"
 
 
 async def test_a_damaged_file_ends_in_a_sentence(tmp_path):
