@@ -128,10 +128,12 @@ def job_line(job: Job, glance: glances.Glance) -> str:
     value = words.score(job.best_value)
     ended = words.trials_ended(job)
     bar = words.bar(ended / job.trials_wanted if job.trials_wanted else 0.0, 10)
-    note = job.hold_reason or job.message or (f"asked to {job.asked}" if job.asked else "")
-    eta = f"in {words.left(left)}" if left is not None else ""
+    lost = glance.lost(job)
+    note = lost or job.hold_reason or job.message or (f"asked to {job.asked}" if job.asked else "")
+    eta = f"in {words.left(left)}" if left is not None and not lost else ""
+    glyph, state = (words.LOST, "lost") if lost else (words.glyph_of(job.status), str(job.status))
     return (
-        f"{words.glyph_of(job.status)} {words.fit(name, 13)} {job.status:<9} {bar} "
+        f"{glyph} {words.fit(name, 13)} {state:<9} {bar} "
         f"{ended:>3}/{job.trials_wanted:<3} best {value:<7} {ahead(job, glance):<12} {eta:<9} {words.cut(note, 30)}"
     ).rstrip()
 
@@ -174,5 +176,6 @@ def sentences(glance: glances.Glance) -> list[str]:
     names = words.names_of(glance.snapshot.jobs)
     for job in listed(glance.snapshot.jobs):
         best = f", best {words.score(job.best_value)}" if job.best_value is not None else ""
-        told.append(f"{names[job.id]} is {job.status}: {words.trials_ended(job)} of {job.trials_wanted} trials{best}.")
+        state = glance.lost(job).replace("lost claim", "lost") or job.status
+        told.append(f"{names[job.id]} is {state}: {words.trials_ended(job)} of {job.trials_wanted} trials{best}.")
     return told

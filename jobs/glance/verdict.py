@@ -344,7 +344,10 @@ def _idle(snapshot: Snapshot) -> Iterator[Concern]:
         return
     ended = max((job.ended_at for job in jobs if job.ended_at), default=None)
     at = f" {words.day_clock(ended)}" if ended else ""
-    yield Concern(Word.IDLE, f"finished{at}: {words.count(done, 'result')}, w writes them", f"finished{at}", "6")
+    lacking = ((sum(job.status is s for job in jobs), s) for s in (JobStatus.FAILED, JobStatus.CANCELLED))
+    parts = [words.count(done, "result"), *(f"{n} {status}" for n, status in lacking if n)]
+    said = f"finished{at}: {', '.join(parts)}"
+    yield Concern(Word.IDLE, f"{said}{';' if parts[1:] else ','} w writes them", said, "6")
 
 
 def _well(snapshot: Snapshot, now: float) -> Concern:

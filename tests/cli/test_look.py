@@ -312,3 +312,15 @@ def test_status_tells_a_worker_that_waits_for_a_lock_from_a_dead_one(fts, tmp_pa
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
         assert "silent for" in fts("status").out, "nobody of that number is there to wait"
+
+
+def test_status_shows_a_lost_claim_as_the_monitor_does(fts, db: Database):
+    claim(db)
+    assert "► 2M/h1" in fts("status").out
+    db.execute_sql("UPDATE worker SET heartbeat_at = ?", (time.time() - 45,))
+    db.execute_sql("UPDATE job SET lease_until = ? WHERE id = 1", (time.time() + 40,))
+    line = next(row for row in fts("status").out.splitlines() if " 2M/h1 " in row)
+    assert line.startswith("? 2M/h1") and " lost " in line and "running" not in line
+    assert re.search(r"lost claim, free in (39|40)s", line) and " in 3m" not in line
+    assert "2M/h1 is lost claim, free in" not in fts("status", "--plain").out
+    assert re.search(r"2M/h1 is lost, free in \d+s", fts("status", "--plain").out)

@@ -103,6 +103,10 @@ SITUATIONS = {
     "everything paused": (make_snapshot(jobs=(make_job(status="paused"),)), Word.IDLE, "1 paused"),
     "everything done": (
         make_snapshot(jobs=(make_job(status="done", ended_at=NOW - 60),)), Word.IDLE, "finished"),
+    "done, and some were cancelled": (
+        make_snapshot(jobs=(make_job(status="done", ended_at=NOW), make_job(2, status="cancelled", ended_at=NOW),
+                            make_job(3, status="cancelled", ended_at=NOW))),
+        Word.IDLE, ": 1 result, 2 cancelled; w writes them"),
     "the picture of the specification": (picture(), Word.LOOK, "20M/h5 failed"),
 }  # fmt: skip
 
