@@ -13,9 +13,16 @@ WRITING = 120  # the byte of the -shm file that a writer locks (SQLite, walforma
 def holder(path: Path) -> str:
     """`process 4242 (python)`; `another process` where the system does not tell who it is."""
     found = sorted(_exclusive(path), key=lambda lock: lock[1] != WRITING)
-    if not found:
-        return "another process"
-    pid = found[0][0]
+    return _named(found[0][0]) if found else "another process"
+
+
+def blocker(path: Path, waiting: int) -> str | None:
+    """Who keeps the live process `waiting` (a pid of this machine) from writing; None: nobody else holds the lock."""
+    found = [pid for pid, first in _exclusive(path) if first == WRITING and pid != waiting]
+    return _named(found[0]) if found and Path(f"/proc/{waiting}").exists() else None
+
+
+def _named(pid: int) -> str:
     try:
         name = Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
     except OSError:

@@ -45,7 +45,7 @@ def snapshot(db: Database, user: str | None = None) -> Snapshot:
         paused = flag(db, "queue_paused")
         return Snapshot(
             taken_at=db.now(),
-            schema=migrations.SCHEMA,
+            schema=schema(db),
             path=str(db.path),
             jobs=everything,
             workers=crew,
@@ -67,6 +67,18 @@ def snapshot_at(db: Database, when: float, user: str | None = None) -> Snapshot:
     from state.replay import rebuild  # here, not above: it reads through this module
 
     return rebuild(db, when, user)
+
+
+def schema(db: Database) -> int:
+    """The number in the file, which a newer fts may have written."""
+    return int(db.execute_sql("PRAGMA user_version").fetchone()[0])
+
+
+def newer_schema(found: Snapshot) -> str | None:
+    """What to say of a file that a newer fts wrote; None: this one knows all of it."""
+    if found.schema <= migrations.SCHEMA:
+        return None
+    return f"the file has schema {found.schema}, this fts knows up to {migrations.SCHEMA}: shown as far as it is known"
 
 
 # Jobs

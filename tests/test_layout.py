@@ -29,7 +29,16 @@ MAY_IMPORT = {
     },
     "jobs.glance": {"state.values", "jobs.glance"},
     "jobs": {"fts", "state", "jobs"},
-    "tui": {"state.queries", "state.values", "state.errors", "state.db", "jobs.commands", "jobs.glance", "tui"},
+    "tui": {
+        "state.queries",
+        "state.values",
+        "state.errors",
+        "state.db",
+        "state.holder",
+        "jobs.commands",
+        "jobs.glance",
+        "tui",
+    },
 }
 # what a package must not import at the top of a file, because the command line would pay for it
 NOT_AT_TOP = {

@@ -69,6 +69,8 @@ class Acting:
 
     def _refused(self, action: Action, jobs: Sequence[Job]) -> str | None:
         app = self.app
+        if too_new := app.too_new():
+            return too_new
         if app.readonly:
             return "this monitor only reads; `:writable` changes that"
         if app.desk.at is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from jobs.glance import glance as glances
 from jobs.glance import words
 from jobs.glance.last_lines import trouble
 from jobs.glance.sanitize import clean
+from state import queries
 from state.values import Event, Job, Snapshot
 from tui import keys, layout, theme
 from tui.acting import Acting
@@ -36,7 +38,7 @@ from tui.view import LOGS, QUEUE, TRIALS, Details, View
 TICK_S = 1.0
 WIDE = 190  # columns from which the header has room for more than the study's name
 UNFOCUSED_S = 5.0  # between looks while the terminal's pane is not in front
-STALE_S = 3.0  # a live picture is re-read every second
+NEVER_S = 1e9  # older than any picture
 TOAST_S = 6.0
 AWAY_S = 1800.0  # a pause of this long between two keys is an absence
 KEY_EVERY_S = 60.0  # the key press is remembered at most this often
@@ -167,8 +169,10 @@ class Monitor(App[None]):
         return time.time() if self.desk.at is None else self.desk.at
 
     def age_s(self) -> float:
-        """Seconds since the last read that succeeded."""
-        return time.monotonic() - self.poller.last_good if self.poller.last_good else 0.0
+        """Seconds since the last read that succeeded; infinitely many before the first."""
+        if self.reading is None:
+            return 0.0 if self.problem_kind == "gone" else math.inf  # where no file is there is nothing to miss
+        return time.monotonic() - self.poller.last_good
 
     def tick(self) -> None:
         """Once a second: asks for a look; paints only when something that is shown has changed by time alone."""
@@ -184,8 +188,8 @@ class Monitor(App[None]):
 
     def _time_facts(self) -> tuple[object, ...]:
         """What the passing of time changes on the screen: the minute, an age once it is old, the verdict."""
-        age = self.age_s()
-        stale = int(age) if age > max(STALE_S, UNFOCUSED_S + 1 if not self.app_focus else 0.0) else 0
+        age = min(self.age_s(), NEVER_S)
+        stale = int(age) if age > max(glances.STALE_S, UNFOCUSED_S + 1 if not self.app_focus else 0.0) else 0
         verdict = self._glance().verdict
         return words.clock(self.now()), stale, self.toast[0], self.pending, verdict.word, verdict.short
 
@@ -225,6 +229,8 @@ class Monitor(App[None]):
             self.journal = message.reading.details.events
         if first:
             self.since = self.snapshot.last_key_at
+        if self.too_new():
+            self.readonly = self.locked = True  # what a newer fts has written may mean more than is shown here
         if message.reading.reopened:
             self.say(message.reading.reopened, "look")
         chosen = self.desk.job_id
@@ -297,7 +303,14 @@ class Monitor(App[None]):
 
     def _glance(self) -> glances.Glance:
         """The first lines at this second; one key asks several times."""
-        facts = (self.since, int(self.now()), int(self.age_s()), self.problem, self.desk.at, self.readonly)
+        facts = (
+            self.since,
+            int(self.now()),
+            int(min(self.age_s(), NEVER_S)),
+            self.problem,
+            self.desk.at,
+            self.readonly,
+        )
         read = (self.snapshot, self.reading, self.frozen)  # compared by identity: equality would read it all
         asked = (*map(id, read), self.app_focus, *facts)
         if asked != self._asked or self._answer is None:
@@ -317,11 +330,23 @@ class Monitor(App[None]):
             self.now(),
             title=self._title(),
             read_age_s=age,
-            problem=self.problem or None,
+            problem=self._told_problem(),
             events=journal or None,
             mode=mode,
             kept=self.reading.details.kept if self.reading else None,
+            locked_by=self.reading.locked_by if self.reading else None,
         )
+
+    def _told_problem(self) -> str | None:
+        """Why the data cannot be trusted; a missing file is an empty state, and has words of its own."""
+        if self.reading is None and not self.problem:
+            return f"reading {self.path} for the first time"
+        gone = self.reading is None and self.problem_kind == "gone"
+        return None if gone else self.problem or self.too_new()
+
+    def too_new(self) -> str | None:
+        """Why this file is shown only as far as it is known."""
+        return queries.newer_schema(self.snapshot)
 
     def _title(self) -> str:
         """The study; where there is room also its file and what this monitor costs."""

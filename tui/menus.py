@@ -97,7 +97,7 @@ class Menus(ABC):
             self.app.say("this monitor may write already")
             return
         if self.app.locked:
-            self.app.say("this monitor is served to a browser and stays read-only", "look")
+            self.app.say(self.app.too_new() or "this monitor is served to a browser and stays read-only", "look")
             return
         effects = ["Keys that change the queue come back until this monitor is left."]
         dialog = Confirm("make this monitor writable?", effects, self.app.palette, self.app.ascii_only, yes="writable")

@@ -17,10 +17,11 @@ from jobs.glance.kept import Kept, kept
 from jobs.glance.last_lines import LastLines, last_lines, log_file, of_trial, parted, said_by, worker_lines
 from jobs.glance.sanitize import clean, clean_value
 from jobs.glance.verbs import FAILED, RELEASED
-from jobs.glance.verdict import is_disk_low
+from jobs.glance.verdict import is_disk_low, silent_worker
 from state import queries
 from state.db import Database, open_database
 from state.errors import NoDatabase, NoSuchRow
+from state.holder import blocker
 from state.values import Epoch, Event, Job, Opening, Sample, Snapshot, Trial, Verb
 from tui.shelf import Shelf, by_id, by_number
 from tui.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, TRIALS, Details
@@ -60,6 +61,7 @@ class Reading:
     snapshot: Snapshot
     details: Details
     reopened: str = ""  # why the file had to be opened anew
+    locked_by: str | None = None  # who keeps a silent worker from writing
 
 
 class Reader:
@@ -73,6 +75,7 @@ class Reader:
         self._version: int | None = None
         self._wish: Wish | None = None
         self._snapshot: Snapshot | None = None
+        self._locked_by: str | None = None
         self._memory = _Memory()
 
     def read(self, wish: Wish) -> Reading | None:
@@ -86,16 +89,19 @@ class Reader:
         try:
             version = queries.data_version(db)
             same = version == self._version and self._snapshot is not None and not reopened
-            if same and wish == self._wish and not (wish.with_log and self._memory.log_changed()):
+            locked_by = _locked_by(self._snapshot, wish, self.path) if same else None  # a lock changes no data
+            known = wish == self._wish and locked_by == self._locked_by
+            if same and known and not (wish.with_log and self._memory.log_changed()):
                 return None
             if self._snapshot is None or not same or self._wish is None or wish.at != self._wish.at:
                 self._snapshot = _snapshot(db, wish, self._memory)
+                locked_by = _locked_by(self._snapshot, wish, self.path)
             details = _details(db, self._snapshot, wish, self._memory, self.path)
         except BaseException:
             self.close()
             raise
-        self._version, self._wish = version, wish
-        return Reading(self._snapshot, details, reopened)
+        self._version, self._wish, self._locked_by = version, wish, locked_by
+        return Reading(self._snapshot, details, reopened, locked_by)
 
     def close(self) -> None:
         """Closes the connection; the next read opens it again."""
@@ -159,6 +165,14 @@ class _Memory:
         except OSError:
             return False
         return (stat.st_ino, stat.st_size) != self.log_state[:2]
+
+
+def _locked_by(snapshot: Snapshot | None, wish: Wish, path: Path) -> str | None:
+    """Asked of the system only while a worker is silent: who else holds the lock that its next beat needs."""
+    if snapshot is None or wish.at is not None:
+        return None
+    silent = silent_worker(snapshot, wish.now or time.time())
+    return None if silent is None else blocker(path, silent.pid)
 
 
 def _snapshot(db: Database, wish: Wish, memory: _Memory) -> Snapshot:

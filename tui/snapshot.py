@@ -9,6 +9,7 @@ from pathlib import Path
 from jobs.glance import glance as glances
 from jobs.glance.last_lines import trouble
 from jobs.glance.sanitize import clean
+from state import queries
 from tui import export, keys, layout
 from tui.desk import Desk
 from tui.paint import Line
@@ -78,7 +79,9 @@ def look(
         since=reading.snapshot.last_key_at,
         title=clean(title or db_path.absolute().parent.parent.name),
         events=reading.details.events or None,
+        problem=queries.newer_schema(reading.snapshot),
         kept=reading.details.kept,
+        locked_by=reading.locked_by,
         mode=f"REPLAY {glances.words.when(at, time.time())}" if at is not None else "",
     )
     view = desk.view(glance, reading.details)

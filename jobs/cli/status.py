@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.cli.errors import NothingThere
+from jobs.cli.errors import SCHEMA, NothingThere
 from jobs.cli.group import here
 from jobs.cli.last import last_lines_of, last_words
 from jobs.cli.output import emit, emit_json, terminal_columns
@@ -17,10 +17,11 @@ from jobs.glance import glance as glances
 from jobs.glance import words
 from jobs.glance.last_lines import LastLines
 from jobs.glance.sanitize import clean_snapshot
-from jobs.glance.verdict import EXIT_CODES, is_disk_low
+from jobs.glance.verdict import EXIT_CODES, is_disk_low, silent_worker
 from jobs.person import this_person
 from state import queries
 from state.db import Database, open_database
+from state.holder import blocker
 from state.values import Event, Job, JobStatus, Snapshot
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
         emit(
             "\n".join([*shown, *last_words(last), "", *(job_line(job, glance) for job in listed(glance.snapshot.jobs))])
         )
+    if queries.newer_schema(glance.snapshot):
+        return SCHEMA
     return EXIT_CODES[glance.verdict.word] if exit_code else 0
 
 
@@ -75,18 +78,26 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
         last = last_lines_of(db, snapshot, None) if when is None else None
     finally:
         db.close()
-    now = snapshot.taken_at
+    age = max(0.0, time.time() - snapshot.taken_at) if when is None else 0.0
     glance = glances.look(
         snapshot,
-        now,
+        snapshot.taken_at + age,
         since=began,
         title=here().outputs.parent.name,
         events=journal,
-        read_age_s=max(0.0, time.time() - now) if when is None else 0.0,
+        read_age_s=age,
+        problem=queries.newer_schema(snapshot),
         mode="" if when is None else f"REPLAY {words.when(when, time.time())}",
         kept=kept_by(snapshot) if is_disk_low(snapshot) else None,
+        locked_by=locked_by(snapshot) if when is None else None,
     )
     return glance, last
+
+
+def locked_by(snapshot: Snapshot) -> str | None:
+    """Who else holds the lock that a silent worker's next beat needs."""
+    silent = silent_worker(snapshot, snapshot.taken_at)
+    return None if silent is None else blocker(here().db, silent.pid)
 
 
 def kept_by(snapshot: Snapshot) -> Kept:
@@ -117,10 +128,12 @@ def job_line(job: Job, glance: glances.Glance) -> str:
     value = words.score(job.best_value)
     ended = words.trials_ended(job)
     bar = words.bar(ended / job.trials_wanted if job.trials_wanted else 0.0, 10)
-    note = job.hold_reason or job.message or (f"asked to {job.asked}" if job.asked else "")
-    eta = f"in {words.left(left)}" if left is not None else ""
+    lost = glance.lost(job)
+    note = lost or job.hold_reason or job.message or (f"asked to {job.asked}" if job.asked else "")
+    eta = f"in {words.left(left)}" if left is not None and not lost else ""
+    glyph, state = (words.LOST, "lost") if lost else (words.glyph_of(job.status), str(job.status))
     return (
-        f"{words.glyph_of(job.status)} {words.fit(name, 13)} {job.status:<9} {bar} "
+        f"{glyph} {words.fit(name, 13)} {state:<9} {bar} "
         f"{ended:>3}/{job.trials_wanted:<3} best {value:<7} {ahead(job, glance):<12} {eta:<9} {words.cut(note, 30)}"
     ).rstrip()
 
@@ -163,5 +176,6 @@ def sentences(glance: glances.Glance) -> list[str]:
     names = words.names_of(glance.snapshot.jobs)
     for job in listed(glance.snapshot.jobs):
         best = f", best {words.score(job.best_value)}" if job.best_value is not None else ""
-        told.append(f"{names[job.id]} is {job.status}: {words.trials_ended(job)} of {job.trials_wanted} trials{best}.")
+        state = glance.lost(job).replace("lost claim", "lost") or job.status
+        told.append(f"{names[job.id]} is {state}: {words.trials_ended(job)} of {job.trials_wanted} trials{best}.")
     return told

@@ -89,8 +89,9 @@ def night(snapshot: Snapshot, start: float, now: float, cells: int, events: Sequ
     for began, ended in _guard_spells(journal, now):
         for n in range(_slice(began, start, slice_s, cells), _slice(ended, start, slice_s, cells) + 1):
             marks[n] = GUARD
+    restarts = verbs.WORKER_LOST | verbs.TRIAL_RESTARTED
     for event in journal:
-        sign = RESTART if event.verb in verbs.WORKER_LOST else FAILED if event.verb in verbs.FAILED else None
+        sign = RESTART if event.verb in restarts else FAILED if event.verb in verbs.FAILED else None
         if sign:
             marks[_slice(event.at, start, slice_s, cells)] = sign
     marks[-1] = NOW

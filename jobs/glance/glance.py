@@ -5,6 +5,7 @@ Lines are tuples of (text, role) pairs: the command line prints the text, the mo
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.glance import words
 from jobs.glance.away import NOW, Away, Night, away, night
+from jobs.glance.drain import drained_at, draining
 from jobs.glance.eta import Forecast, forecast, slip
+from jobs.glance.last_lines import is_lost
 from jobs.glance.verbs import GUARDED
-from jobs.glance.verdict import Verdict, Word, is_live, judge
-from state.values import Event, Snapshot
+from jobs.glance.verdict import STALE_S, Verdict, Word, is_live, judge, seen_at
+from state.values import Event, Job, JobStatus, Snapshot
 
 if TYPE_CHECKING:  # only a full disk needs it
     from jobs.glance.kept import Kept
@@ -31,25 +34,48 @@ class Glance:
     """Everything the first lines say, at one moment."""
 
     snapshot: Snapshot
-    now: float
+    now: float  # the moment that is shown: with old data that of the last good read
     title: str  # spark · patchtst-a20
     verdict: Verdict
     forecast: Forecast
     away: Away | None
     events: tuple[Event, ...]  # of the absence
-    read_age_s: float
-    mode: str = ""  # REPLAY 03:12, DRAINING, READONLY ...: shown beside the freshness
+    read_age_s: float  # infinite: nothing was read yet
+    mode: str = ""  # REPLAY 03:12, DRAINING 08:41, READONLY ...: shown beside the freshness
+    locked_by: str | None = None  # who keeps a silent worker from writing
 
     @property
     def fresh(self) -> str:
         """`live 1 s`, or `stale 40 s`."""
         if self.mode.startswith("REPLAY"):
             return self.mode
-        return "live 1 s" if self.read_age_s < 3 else f"stale {self.read_age_s:.0f} s"
+        if math.isinf(self.read_age_s):
+            return "not read"
+        return "live 1 s" if self.read_age_s < STALE_S else f"stale {self.read_age_s:.0f} s"
 
     @property
     def is_stale(self) -> bool:
-        return self.fresh.startswith("stale")
+        return self.read_age_s >= STALE_S and not self.mode.startswith("REPLAY")
+
+    @property
+    def is_blind(self) -> bool:
+        """What is shown may be over: nothing is promised from it."""
+        return self.verdict.word is Word.BLIND and self.is_stale
+
+    @property
+    def clock(self) -> float:
+        """The reader's present, in seconds since the epoch."""
+        return self.now + self.read_age_s if self.is_stale and not math.isinf(self.read_age_s) else self.now
+
+    def lost(self, job: Job) -> str:
+        """`lost claim, free in 15s` of a running job whose worker is silent; empty: it is not lost."""
+        if job.status is not JobStatus.RUNNING or self.locked_by or not is_lost(job, self.snapshot, self.now):
+            return ""
+        if job.lease_until is None or job.lease_until <= self.now:
+            return "lost claim"
+        if self.is_blind:  # nothing counts down on old data
+            return f"lost claim, free at {words.seconds_clock(job.lease_until)}"
+        return f"lost claim, free in {words.left(job.lease_until - self.now)}"
 
     @property
     def has_worker(self) -> bool:
@@ -68,18 +94,21 @@ def look(
     events: Sequence[Event] | None = None,
     mode: str = "",
     kept: Kept | None = None,
+    locked_by: str | None = None,
 ) -> Glance:
     """The glance at `now`; `since` (default: the user's last key press) begins the absence, `events` covers it.
 
-    `kept` is what the checkpoints weigh, where the disk is full (jobs.glance.kept).
+    `kept` is what the checkpoints weigh, where the disk is full (jobs.glance.kept); `locked_by` names who keeps a
+    silent worker from writing (state.holder).
     """
     began = snapshot.last_key_at if since is None else since
+    present, now = now, seen_at(now, read_age_s)
     journal = tuple(snapshot.events if events is None else events)
-    verdict = judge(snapshot, now, read_age_s=read_age_s, problem=problem, kept=kept)
+    verdict = judge(snapshot, present, read_age_s=read_age_s, problem=problem, kept=kept, locked_by=locked_by)
     absence = away(snapshot, now, began, journal)
-    return Glance(
-        snapshot, now, title, verdict, forecast(snapshot, now), absence, journal, read_age_s, mode or _mode(snapshot)
-    )
+    eta = forecast(snapshot, now)
+    mode = mode or _mode(snapshot, eta, now)
+    return Glance(snapshot, now, title, verdict, eta, absence, journal, read_age_s, mode, locked_by)
 
 
 def lines(glance: Glance, width: int, height: int, tabs: Sequence[str] = (), current: int = 0) -> list[Line]:
@@ -114,6 +143,7 @@ def as_dict(glance: Glance) -> dict[str, Any]:
             "held": eta.held,
             "judged": eta.judged,
             "has_worker": glance.has_worker,
+            "queue_paused": glance.snapshot.queue_paused,
         },
         "acknowledged": _acknowledged(glance),
         "away": None
@@ -160,7 +190,7 @@ def header(glance: Glance, width: int, tabs: Sequence[str] = (), current: int = 
     right: list[Span] = [(age, stale)]
     if glance.mode and not glance.mode.startswith("REPLAY"):
         right = [(glance.mode, "look"), ("  ", ""), *right]
-    right += [("    " if width < 100 else "   ", ""), (words.day_clock(glance.now), "")]
+    right += [("    " if width < 100 else "   ", ""), (words.day_clock(glance.clock), "")]
     if tabs and width >= 110:
         names: list[Span] = []
         for n, name in enumerate(tabs):
@@ -191,11 +221,27 @@ def verdict_spans(glance: Glance, width: int, brief: bool = False) -> list[Span]
 def finish_text(glance: Glance) -> str:
     """`done Sat 14:20 ±9h`, what it takes without a worker, or why there is no such time."""
     eta = glance.forecast
+    if never := _no_end(glance):
+        return never
     if eta.finish_said is None or eta.half_width_s is None:
-        idle = glance.verdict.word is Word.IDLE
-        return "" if idle else "done: no history yet"
+        return "" if glance.verdict.word is Word.IDLE or glance.is_blind else "done: no history yet"
+    if glance.is_blind and not glance.has_worker:
+        return ""
     done = "done" if glance.has_worker else "if started now"
     return f"{done} {_moment(eta.finish_said, glance.now)} ±{words.plus_minus(eta.half_width_s)}"
+
+
+def _brief_finish(glance: Glance) -> str:
+    """The same where the verdict stands beside it, and has said that the queue is paused."""
+    if not _no_end(glance):
+        return finish_text(glance)
+    return "" if glance.verdict.word is Word.IDLE else "no end: queue paused"
+
+
+def _no_end(glance: Glance) -> str:
+    """While the queue is paused nothing that waits will start; empty: there is an end, or nothing waits."""
+    waiting = sum(job.status is JobStatus.QUEUED for job in glance.snapshot.jobs)
+    return f"no end while the queue is paused: {waiting} wait" if glance.snapshot.queue_paused and waiting else ""
 
 
 def night_of(glance: Glance, cells: int) -> Night:
@@ -228,7 +274,7 @@ def cut_spans(spans: list[Span], width: int) -> list[Span]:
 
 
 def _pocket_first(glance: Glance, width: int) -> Line:
-    right = [(glance.fresh, "stale" if glance.is_stale else "dim"), (f" {words.clock(glance.now)}", "")]
+    right = [(glance.fresh, "stale" if glance.is_stale else "dim"), (f" {words.clock(glance.clock)}", "")]
     return fill(verdict_spans(glance, width - 16, brief=True), right, width)
 
 
@@ -236,7 +282,9 @@ def _pocket_second(glance: Glance, width: int) -> Line:
     guard = [w for w in glance.snapshot.workers if w.guard in GUARDED]
     if guard:
         return fill([(f"guard {guard[0].guard}: {guard[0].guard_message or 'too warm'}", "paused")], (), width)
-    finish = finish_text(glance)
+    if math.isinf(glance.read_age_s):
+        return fill([(_never_away(glance), "dim")], (), width)
+    finish = _brief_finish(glance)
     left = ("alive" if glance.has_worker else "no worker") + (f" · {finish}" if finish else "")
     happened = glance.away
     right = f"+{happened.done} done {happened.failed} failed" if happened else ""
@@ -244,7 +292,7 @@ def _pocket_second(glance: Glance, width: int) -> Line:
 
 
 def _verdict_and_finish(glance: Glance, width: int) -> Line:
-    finish = finish_text(glance)
+    finish = _brief_finish(glance)
     room = width - words.width(finish) - (1 if finish else 0)
     return fill(verdict_spans(glance, room), [(finish, "")], width)
 
@@ -253,7 +301,7 @@ def _away_and_night(glance: Glance, width: int) -> Line:
     strip = _strip_spans(night_of(glance, 12))
     happened = glance.away
     if happened is None:
-        return fill([("first look here: nothing seen before", "dim")], strip, width)
+        return fill([(_never_away(glance), "dim")], strip, width)
     left: list[Span] = [
         (f"away {words.absence(happened.seconds)}", ""),
         (f"  +{happened.done} done", "done" if happened.done else "dim"),
@@ -265,12 +313,22 @@ def _away_and_night(glance: Glance, width: int) -> Line:
 
 
 def _finish(glance: Glance, width: int) -> Line:
-    eta, decisions = glance.forecast, glance.verdict.decisions
-    yours = f"yours: {words.count(decisions, 'decision')}" if decisions else "yours: nothing"
-    return fill([("finish ", "dim"), *_finish_spans(glance, eta)], [(yours, "look" if decisions else "dim")], width)
+    return fill([("finish ", "dim"), *_finish_spans(glance, glance.forecast)], [_yours(glance)], width)
+
+
+def _yours(glance: Glance) -> Span:
+    """How much waits for this person; blind, nobody can say that nothing does."""
+    decisions = glance.verdict.decisions
+    if not decisions:
+        return ("" if glance.is_blind else "yours: nothing", "dim")
+    return f"yours: {words.count(decisions, 'decision')}", "look"
 
 
 def _finish_spans(glance: Glance, eta: Forecast, brief: bool = False) -> list[Span]:
+    if glance.is_blind and (eta.finish_said is None or not glance.has_worker):
+        return [("not known: nothing can be read", "dim")]
+    if never := _no_end(glance):
+        return [(never, "dim")]
     if eta.finish_said is None or eta.half_width_s is None or eta.low is None or eta.high is None:
         idle = glance.verdict.word is Word.IDLE
         return [("nothing is left to run" if idle else "no estimate: nothing of this budget has run yet", "dim")]
@@ -284,11 +342,9 @@ def _finish_spans(glance: Glance, eta: Forecast, brief: bool = False) -> list[Sp
 
 
 def _wide_verdict(glance: Glance, width: int) -> Line:
-    eta, decisions = glance.forecast, glance.verdict.decisions
-    right: list[Span] = [("finish ", "dim"), *_finish_spans(glance, eta, brief=True)]
-    right += [
-        (f"   yours: {words.count(decisions, 'decision')}", "look") if decisions else ("   yours: nothing", "dim")
-    ]
+    right: list[Span] = [("finish ", "dim"), *_finish_spans(glance, glance.forecast, brief=True)]
+    text, role = _yours(glance)
+    right.append((f"   {text}", role))
     need = sum(words.width(text) for text, _ in right)
     return fill(verdict_spans(glance, width - need - 2), right, width)
 
@@ -296,25 +352,33 @@ def _wide_verdict(glance: Glance, width: int) -> Line:
 def _away(glance: Glance, width: int) -> Line:
     happened = glance.away
     if happened is None:
-        return fill([("first look here: nothing seen before; `a` marks what you have seen", "dim")], (), width)
+        more = "; `a` marks what you have seen" if not glance.is_blind else ""
+        return fill([(_never_away(glance) + more, "dim")], (), width)
     right: list[Span] = [("a", "key"), (" = seen" if width >= 160 else " seen", "dim")]
     room = width - sum(words.width(text) for text, _ in right) - 1
-    for heat, key in ((True, True), (False, True), (False, False)):  # what fits whole; the gain is worth more
-        left = _happened(happened, heat, key)
-        if happened.best_cell and width >= 160:
+    for heat, since, cell in AWAY_FORMS:  # what fits whole; the gain is worth more
+        left = _happened(happened, heat, since)
+        if happened.best_cell and cell:
             left.append((f" ({happened.best_cell})", "dim"))
         if sum(words.width(text) for text, _ in left) <= room:
             break
     return fill(left, right, width)
 
 
-def _happened(happened: Away, heat: bool, key: bool) -> list[Span]:
-    """The absence in numbers; with the temperature of a guard's pause, with the time of the last key."""
+# with the temperature of a guard's pause, with the time of the last key or `a`, with the cell of the gain
+AWAY_FORMS = (
+    (True, True, True), (False, True, True), (True, True, False), (False, True, False), (False, False, True),
+    (False, False, False),
+)  # fmt: skip
+
+
+def _happened(happened: Away, heat: bool, since: bool) -> list[Span]:
+    """The absence in numbers; with the temperature of a guard's pause, with the time it began at."""
     short = happened.seconds < 20 * words.HOUR  # then the hour alone says which day it was
     last = words.clock(happened.since) if short else words.when(happened.since, happened.since + happened.seconds)
     return [
         (f"away {words.absence(happened.seconds)}", ""),
-        (f" (last key {last})" if key else "", "dim"),
+        (f" (since {last})" if since else "", "dim"),
         (f"  +{happened.done} done", "done" if happened.done else "dim"),
         (f"  +{words.count(happened.trials, 'trial')}", ""),
         (f"  {happened.failed} failed", "failed" if happened.failed else "dim"),
@@ -322,6 +386,10 @@ def _happened(happened: Away, heat: bool, key: bool) -> list[Span]:
         (f"  {_pauses(happened, heat)}", "paused" if happened.guard_pauses else "dim"),
         (f"  {_gain(happened)}", "best" if happened.best_after is not None else "dim"),
     ]
+
+
+def _never_away(glance: Glance) -> str:
+    return "nothing was read yet" if math.isinf(glance.read_age_s) else "first look here: nothing seen before"
 
 
 def _night(glance: Glance, width: int, legend: bool = False) -> Line:
@@ -381,10 +449,10 @@ def _moment(at: float, now: float) -> str:
     return words.day_clock(at) if abs(at - now) < 6 * words.DAY else words.when(at, now)
 
 
-def _mode(snapshot: Snapshot) -> str:
-    asked = {worker.asked for worker in snapshot.workers if worker.status == "running"}
-    if "stop" in asked:
+def _mode(snapshot: Snapshot, eta: Forecast, now: float) -> str:
+    if any(worker.asked == "stop" for worker in snapshot.workers if worker.status == "running"):
         return "STOPPING"
-    if asked & {"drain_job", "drain_trial"}:
-        return "DRAINING"
+    if draining(snapshot):
+        end = drained_at(snapshot, eta.seconds_left)
+        return "DRAINING" if end is None else f"DRAINING {words.when(end, now)}"
     return "QUEUE PAUSED" if snapshot.queue_paused else ""

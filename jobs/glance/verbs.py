@@ -14,9 +14,12 @@ RELEASED = frozenset({Verb.RELEASED, Verb.PAUSED, Verb.CANCELLED, Verb.HELD})  #
 TRIAL_ENDED = frozenset({Verb.TRIAL_COMPLETE, Verb.TRIAL_PRUNED, Verb.TRIAL_FAILED})
 NEW_BEST = frozenset({Verb.NEW_BEST})
 WORKER_LOST = frozenset({Verb.WORKER_LOST})
+TRIAL_RESTARTED = frozenset({"trial_restarted"})  # its process died or was ended, and goes on from a checkpoint
 GUARDED = ("frozen", "cooling")  # states of the guard in which nothing trains
 # What a reader of the Queue screen wants to see; the rest is on screen 7.
-NEWSWORTHY = frozenset(Verb) - {Verb.TRIAL_STARTED, Verb.TRIAL_RESUMED, Verb.TRIAL_FACTS, Verb.PRUNED_ROWS}
+NEWSWORTHY = (
+    frozenset(Verb) - {Verb.TRIAL_STARTED, Verb.TRIAL_RESUMED, Verb.TRIAL_FACTS, Verb.PRUNED_ROWS} | TRIAL_RESTARTED
+)
 
 
 def is_guard_on(event: Event) -> bool:

@@ -6,6 +6,7 @@ IDLE (nothing left to run), WELL. One pure function of a Snapshot; `fts status` 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING
 from jobs.glance import words
 from jobs.glance.eta import slip
 from jobs.glance.gaps import gaps
-from jobs.glance.verbs import FAILED, GUARDED, RETRIED, WORKER_LOST, guard_since
-from state.values import Cause, Job, JobStatus, Snapshot, Verb, Worker
+from jobs.glance.verbs import FAILED, GUARDED, RETRIED, TRIAL_RESTARTED, WORKER_LOST, guard_since
+from state.values import Cause, Event, Job, JobStatus, Snapshot, Verb, Worker
 
 if TYPE_CHECKING:  # only a full disk needs it
     from jobs.glance.kept import Kept
@@ -41,7 +42,8 @@ class Limits:
     silent_beats: int = 3
     disk_reserve: int = 2 * 10**9  # bytes; a checkpoint of the 200M cells is 2.4 GB
     guard_pause_s: float = 30 * 60.0
-    crash_loop: int = 3  # workers lost within an hour
+    crash_loop: int = 3  # workers lost, or restarts of trials of one job, within an hour
+    locked_s: float = 120.0  # a worker that cannot write for so long holds up what comes after its trial
     stuck_epochs: float = 5.0  # no epoch for this many times the usual one
     stuck_at_least_s: float = 15 * 60.0
     slipped: float = 0.25  # of what was left when the end was last acknowledged
@@ -80,22 +82,39 @@ def judge(
     read_age_s: float = 0.0,
     problem: str | None = None,
     kept: Kept | None = None,
+    locked_by: str | None = None,
     limits: Limits | None = None,
 ) -> Verdict:
-    """The verdict at `now` (seconds since the epoch) on data last read `read_age_s` ago.
+    """The verdict at `now` (seconds since the epoch) on data last read `read_age_s` ago; infinitely long ago: never.
 
     `problem` is why the latest read failed, if it did; a problem of the schema blinds at once, others after
     `limits.blind_after_s`. `kept` is what checkpoints weigh, where the disk is full.
+    `locked_by` is who holds the database's lock while `silent_worker` is silent, where that is somebody else.
     """
     limits = limits or Limits()
-    found = [*_blind(read_age_s, problem, limits), *_act(snapshot, now, limits, kept), *_look(snapshot, now, limits)]
+    if math.isinf(read_age_s):  # there is nothing to judge, and an empty picture would pass for an empty queue
+        return _verdict(next(_blind(read_age_s, problem, limits)))
+    now = seen_at(now, read_age_s)
+    found = [*_blind(read_age_s, problem, limits), *_act(snapshot, now, limits, kept, locked_by)]
+    found += _look(snapshot, now, limits)
     if not any(c.word in (Word.BLIND, Word.ACT) for c in found):
         found.extend(_idle(snapshot))
     if not found:
         found.append(_well(snapshot, now))
-    first = min(found, key=lambda concern: ORDER.index(concern.word))
     found.sort(key=lambda concern: ORDER.index(concern.word))
-    return Verdict(first.word, first.reason, first.short, first.key, tuple(found))
+    return _verdict(found[0], *found[1:])
+
+
+def _verdict(first: Concern, *others: Concern) -> Verdict:
+    return Verdict(first.word, first.reason, first.short, first.key, (first, *others))
+
+
+STALE_S = 3.0  # a live picture is re-read every second
+
+
+def seen_at(now: float, read_age_s: float) -> float:
+    """The moment that old data show: nobody is silent for the time in which we have not looked."""
+    return now - read_age_s if STALE_S <= read_age_s < math.inf else now
 
 
 ORDER = (Word.BLIND, Word.ACT, Word.LOOK, Word.IDLE, Word.WELL)
@@ -108,6 +127,14 @@ def is_live(worker: Worker, now: float, limits: Limits | None = None) -> bool:
     """Its heartbeat is recent enough to believe that it works."""
     limits = limits or Limits()
     return worker.status == "running" and now - worker.heartbeat_at <= limits.beat_s * limits.silent_beats
+
+
+def silent_worker(snapshot: Snapshot, now: float, limits: Limits | None = None) -> Worker | None:
+    """The one that beat last, if that is more than two heartbeats ago: dead, or kept from writing by a lock."""
+    limits = limits or Limits()
+    crew = [worker for worker in snapshot.workers if worker.status == "running"]
+    latest = max(crew, key=lambda worker: worker.heartbeat_at, default=None)
+    return latest if latest is not None and now - latest.heartbeat_at > 2 * limits.beat_s else None
 
 
 def is_disk_low(snapshot: Snapshot, limits: Limits | None = None) -> bool:
@@ -133,21 +160,49 @@ def running(snapshot: Snapshot) -> list[Job]:
 def _blind(read_age_s: float, problem: str | None, limits: Limits) -> Iterator[Concern]:
     if problem and ("schema" in problem or read_age_s > limits.blind_after_s):
         yield Concern(Word.BLIND, problem, problem, "ctrl+r")
+    elif math.isinf(read_age_s):
+        yield Concern(Word.BLIND, "nothing was read yet", "nothing was read yet", "ctrl+r")
     elif read_age_s > limits.blind_after_s:
         yield Concern(Word.BLIND, f"no good read for {words.spell(read_age_s)}", "no good read", "ctrl+r")
 
 
-def _act(snapshot: Snapshot, now: float, limits: Limits, kept: Kept | None) -> Iterator[Concern]:
-    yield from _silent_workers(snapshot, now, limits)
+def _act(snapshot: Snapshot, now: float, limits: Limits, kept: Kept | None, locked_by: str | None) -> Iterator[Concern]:
+    waits = silent_worker(snapshot, now, limits) if locked_by else None
+    yield from _silent_workers(snapshot, now, limits) if waits is None else _locked(waits, str(locked_by), now, limits)
     yield from _disk(snapshot, limits, kept)
     yield from _guard(snapshot, now, limits)
     lost = [e for e in snapshot.events if e.verb in WORKER_LOST and now - e.at < words.HOUR]
     if len(lost) >= limits.crash_loop:
         yield Concern(Word.ACT, f"crash loop: {len(lost)} workers lost within an hour", "crash loop", "7")
+    yield from _restarts(snapshot, now, limits)
     for job in snapshot.jobs:
         if job.status is JobStatus.FAILED and _failed_again(snapshot, job) and not _seen(job):
             reason = f"{_name(snapshot, job)} failed again after retry: {_cause(job)}"
             yield Concern(Word.ACT, reason, reason, "x", job.id)
+
+
+def _locked(worker: Worker, by: str, now: float, limits: Limits) -> Iterator[Concern]:
+    """A worker beats by writing: while another holds the lock it cannot, and its trials train on."""
+    word = Word.ACT if now - worker.heartbeat_at > limits.locked_s else Word.LOOK
+    reason = f"database locked by {by}: worker {worker.pid} waits, training goes on"
+    yield Concern(word, reason, f"database locked by {by}", None)
+
+
+def _restarts(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
+    """A trial process that keeps dying begins again and again from the same checkpoint."""
+    found: dict[int | None, list[Event]] = {}
+    for event in snapshot.events:
+        if event.verb in TRIAL_RESTARTED and now - event.at < words.HOUR:
+            found.setdefault(event.job_id, []).append(event)
+    for job in (*running(snapshot), *runnable(snapshot)):
+        events = found.get(job.id, [])
+        if len(events) < limits.crash_loop:
+            continue
+        ids = {event.trial_id for event in events}
+        one = next((t for t in snapshot.trials if {t.id} == ids), None)
+        which = f"t{one.number}" if one is not None else "trials"
+        loop = f"crash loop: {which} of {_name(snapshot, job)} restarted {len(events)} times"
+        yield Concern(Word.ACT, f"{loop} within an hour", loop, "5", job.id)
 
 
 def _silent_workers(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
@@ -289,7 +344,10 @@ def _idle(snapshot: Snapshot) -> Iterator[Concern]:
         return
     ended = max((job.ended_at for job in jobs if job.ended_at), default=None)
     at = f" {words.day_clock(ended)}" if ended else ""
-    yield Concern(Word.IDLE, f"finished{at}: {words.count(done, 'result')}, w writes them", f"finished{at}", "6")
+    lacking = ((sum(job.status is s for job in jobs), s) for s in (JobStatus.FAILED, JobStatus.CANCELLED))
+    parts = [words.count(done, "result"), *(f"{n} {status}" for n, status in lacking if n)]
+    said = f"finished{at}: {', '.join(parts)}"
+    yield Concern(Word.IDLE, f"{said}{';' if parts[1:] else ','} w writes them", said, "6")
 
 
 def _well(snapshot: Snapshot, now: float) -> Concern:

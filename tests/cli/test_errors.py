@@ -71,6 +71,15 @@ def test_a_newer_schema_can_be_read_but_a_change_ends_with_5(fts, db: Database):
     assert said.code == 5 and "update fts" in said.err
 
 
+@pytest.mark.parametrize("form", [[], ["--line"], ["--plain"], ["--json"], ["--exit-code"]])
+def test_status_of_a_newer_schema_shows_what_it_knows_and_ends_with_5(fts, db: Database, form: list[str]):
+    db.execute_sql("PRAGMA user_version = 99")
+    said = fts("status", *form)
+    assert said.code == 5
+    assert "BLIND" in said.out and "the file has schema 99" in said.out
+    assert ("2M/h3" in said.out) or form == ["--line"]
+
+
 def test_a_damaged_file_is_one_sentence(fts, tmp_path: Path):
     path = places_of(tmp_path).db
     path.parent.mkdir()

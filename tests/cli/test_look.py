@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -291,3 +294,33 @@ def test_the_default_columns_fit_what_people_ask_first(fts, db: Database):
     finished_cell(db)
     head = fts("trials", "1").out.splitlines()[0].split()
     assert head[:4] == ["trial", "state", "objective", "value"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who holds a lock")
+def test_status_tells_a_worker_that_waits_for_a_lock_from_a_dead_one(fts, tmp_path: Path, db: Database):
+    claim(db)
+    db.execute_sql("UPDATE worker SET pid = ?, heartbeat_at = ?", (os.getpid(), time.time() - 30))
+    assert "silent for 30 s" in fts("status").out
+    code = "import sqlite3, sys; held = sqlite3.connect(sys.argv[1], isolation_level=None); "
+    code += "held.execute('BEGIN EXCLUSIVE'); print('held', flush=True); sys.stdin.read()"
+    argv = [sys.executable, "-c", code, str(places_of(tmp_path).db)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        said = fts("status", "--exit-code")
+        assert said.code == 10 and f"LOOK   database locked by process {other.pid} (python" in said.out
+    db.execute_sql("UPDATE worker SET pid = ?", (2**22 + 1,))
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        assert "silent for" in fts("status").out, "nobody of that number is there to wait"
+
+
+def test_status_shows_a_lost_claim_as_the_monitor_does(fts, db: Database):
+    claim(db)
+    assert "► 2M/h1" in fts("status").out
+    db.execute_sql("UPDATE worker SET heartbeat_at = ?", (time.time() - 45,))
+    db.execute_sql("UPDATE job SET lease_until = ? WHERE id = 1", (time.time() + 40,))
+    line = next(row for row in fts("status").out.splitlines() if " 2M/h1 " in row)
+    assert line.startswith("? 2M/h1") and " lost " in line and "running" not in line
+    assert re.search(r"lost claim, free in (39|40)s", line) and " in 3m" not in line
+    assert "2M/h1 is lost claim, free in" not in fts("status", "--plain").out
+    assert re.search(r"2M/h1 is lost, free in \d+s", fts("status", "--plain").out)

@@ -66,6 +66,12 @@ def test_the_worst_of_a_slice_is_shown():
     assert strip(events, (job,)) == "█‖‖██✗█↻██►"
 
 
+def test_a_trial_process_that_died_and_was_started_again_is_a_restart():
+    job = make_job(1, status="running", started_at=NOW - 20 * HOUR)
+    events = (make_event(1, NOW - 2.5 * HOUR, "trial_restarted", 1),)
+    assert strip(events, (job,)) == "███████↻██►"
+
+
 def test_one_more_hour_shifts_nothing_that_has_happened():
     job = make_job(1, status="running", started_at=NOW - 20 * HOUR)
     events = (make_event(3, NOW - 4.5 * HOUR, "failed", 2),)

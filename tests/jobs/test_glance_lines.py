@@ -1,6 +1,8 @@
 """The first lines answer three questions at every size, in exactly the columns there are."""
 
+import math
 import os
+import re
 import time
 from dataclasses import replace
 
@@ -8,7 +10,7 @@ import pytest
 
 from jobs.glance import glance as glances
 from jobs.glance import words
-from tests.tui.values import NOW, make_snapshot, picture
+from tests.tui.values import NOW, make_job, make_snapshot, make_worker, picture
 
 TABS = ("Queue", "Trials", "Curves", "Hardware", "Logs", "Results", "Events")
 
@@ -57,6 +59,27 @@ def test_old_data_say_so_in_the_first_line():
     assert "live" not in first
 
 
+def test_what_was_never_read_is_neither_live_nor_idle():
+    for size in ((39, 7), (60, 15), (80, 24), (120, 40), (200, 60)):
+        facts = {"read_age_s": math.inf, "problem": "fts.db is damaged"}
+        text = "\n".join("".join(part for part, _ in line) for line in lines(*size, make_snapshot(), **facts))
+        assert text.strip() and "BLIND fts.db is damaged" in " ".join(text.split())
+        assert not {"live", "IDLE", "done:", "inf"} & set(re.split(r"[\s,]+", text)), text
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (120, 40), (200, 60)])
+def test_nothing_counts_down_while_the_data_are_old(size):
+    alone = replace(picture(), workers=())
+    for snapshot in (picture(), alone):
+        facts = [{"read_age_s": age, "problem": "no disk"} for age in (40, 100)]
+        looks = [glances.look(snapshot, NOW + fact["read_age_s"], title="spark", **fact) for fact in facts]
+        first, later = (["".join(t for t, _ in line) for line in glances.lines(found, *size)] for found in looks)
+        assert "BLIND" in "".join(first)
+        assert first[1:] == later[1:]
+        assert "started now" not in "".join(first) and "starts now" not in "".join(first)
+        assert looks[0].now == NOW, "the times are those of the last good frame"
+
+
 def test_an_empty_database_has_a_glance_too():
     for size in ((60, 15), (80, 24), (120, 40), (200, 60)):
         text = "\n".join("".join(part for part, _ in line) for line in lines(*size, snapshot=make_snapshot()))
@@ -77,3 +100,74 @@ def test_without_a_worker_the_finish_says_that_it_needs_one(size):
     assert "done 31 Jul" not in text
     assert "if started now" in text or "if a worker starts now" in text
     assert "if" not in "\n".join("".join(part for part, _ in line) for line in lines(*size)).split()
+
+
+def said(snapshot, width=120, height=40, **facts):
+    return ["".join(text for text, _ in line).rstrip() for line in lines(width, height, snapshot, **facts)]
+
+
+def with_worker(asked):
+    return replace(picture(), workers=(make_worker(asked=asked),))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+def test_draining_tells_the_latest_end_of_the_trial(size):
+    """Eleven epochs of a minute each are left at 08:14."""
+    assert "DRAINING 08:25  live" in said(with_worker("drain_trial"), *size)[0]
+
+
+def test_draining_after_the_job_tells_the_end_of_the_job():
+    left = glances.look(picture(), NOW).forecast.seconds_left[5]
+    assert f"DRAINING {words.when(NOW + left, NOW)}  live" in said(with_worker("drain_job"))[0]
+
+
+def test_draining_has_no_time_before_the_first_epoch():
+    assert "DRAINING  live" in said(replace(with_worker("drain_trial"), epochs=()))[0]
+
+
+def test_a_paused_queue_has_no_end():
+    waiting = tuple(make_job(n) for n in range(1, 9))
+    paused = make_snapshot(jobs=waiting, queue_paused=True)
+    assert said(paused)[2].startswith("finish no end while the queue is paused: 8 wait ")
+    assert "no end while the queue is paused: 8 wait" in said(paused, 200, 60)[1]
+    assert said(paused, 80, 24)[1] == "IDLE  the queue is paused, 8 wait"
+    assert glances.finish_text(glances.look(paused, NOW)) == "no end while the queue is paused: 8 wait"
+
+
+def test_a_cell_that_runs_on_while_the_queue_is_paused_is_not_all_there_is():
+    paused = replace(picture(), queue_paused=True)
+    assert said(paused)[2].startswith("finish no end while the queue is paused: 4 wait ")
+    assert "no end: queue paused" in said(paused, 80, 24)[1]
+    assert "31 Jul" not in "".join(said(paused) + said(paused, 80, 24))
+
+
+@pytest.mark.parametrize("size", [(120, 40), (160, 50), (200, 60)])
+def test_the_gain_names_its_cell_where_it_fits(size):
+    line = next(row for row in said(picture(), *size) if row.startswith("away"))
+    assert "(20M/h3)" in line
+    assert "AUC .671→.684" in line
+
+
+def test_where_it_does_not_fit_the_gain_itself_is_kept():
+    for width in range(100, 120):
+        line = next(row for row in said(picture(), width) if row.startswith("away"))
+        assert "AUC .671→.684" in line
+        assert "(20M/h3" not in line or "(20M/h3)" in line
+
+
+def test_the_absence_began_with_a_key_or_with_an_acknowledgement_so_neither_is_claimed():
+    line = said(picture(), 200, 60)[2]
+    assert "(since 22:12)" in line
+    assert "last key" not in line
+
+
+def test_a_lost_claim_counts_down_only_while_it_can_be_seen():
+    jobs = tuple(replace(job, lease_until=NOW + 110) for job in picture().jobs)
+    silent = replace(picture(), jobs=jobs, workers=(make_worker(heartbeat_at=NOW - 60),))
+    job = silent.jobs[0]
+    assert glances.look(picture(), NOW).lost(job) == ""
+    assert glances.look(silent, NOW).lost(job) == "lost claim, free in 2m"
+    assert glances.look(silent, NOW + 111).lost(job) == "lost claim"
+    assert glances.look(silent, NOW + 40, read_age_s=40, problem="no disk").lost(job) == "lost claim, free at 08:15:50"
+    assert glances.look(silent, NOW, locked_by="process 7").lost(job) == "", "it only waits"
+    assert glances.look(silent, NOW).lost(silent.jobs[1]) == "", "a cell in line has no claim to lose"

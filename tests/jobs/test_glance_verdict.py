@@ -1,10 +1,11 @@
 """One word first: do I have to act? A table of situations, worst first."""
 
+import math
 from dataclasses import replace
 
 import pytest
 
-from jobs.glance.verdict import EXIT_CODES, Word, judge
+from jobs.glance.verdict import EXIT_CODES, Word, judge, silent_worker
 from state.values import Cause
 from tests.tui.values import (
     HOUR,
@@ -30,6 +31,10 @@ def healthy(**changes):
 
 def failed(**changes):
     return make_job(3, "20M", 5, "failed", ended_at=NOW - HOUR, cause=Cause.OUT_OF_MEMORY, **changes)
+
+
+def restarts(n, job=1, ago=60.0):
+    return tuple(make_event(10 * job + i, NOW - ago + i, "trial_restarted", job, trial_id=7) for i in range(n))
 
 
 SITUATIONS = {
@@ -61,6 +66,16 @@ SITUATIONS = {
         Word.ACT, "crash loop"),
     "two workers lost": (
         healthy(events=tuple(make_event(n, NOW - n * 600, "worker_lost") for n in (2, 1))), Word.WELL, "running"),
+    "a trial process that keeps dying": (
+        healthy(trials=(make_trial(7, 1, 4, "running"),), events=restarts(4)),
+        Word.ACT, "crash loop: t4 of 2M/h1 restarted 4 times within an hour"),
+    "two restarts of one trial": (healthy(events=restarts(2)), Word.WELL, "running"),
+    "restarts of two cells": (
+        healthy(events=(*restarts(2), *restarts(2, job=2))), Word.WELL, "running"),
+    "restarts of long ago": (healthy(events=restarts(4, ago=HOUR + 300)), Word.WELL, "running"),
+    "a cell that is over and restarted before": (
+        healthy(jobs=(*healthy().jobs, make_job(3, status="done", ended_at=NOW - 9)), events=restarts(4, job=3)),
+        Word.WELL, "running"),
     "failed again after a retry": (
         healthy(jobs=(*healthy().jobs, failed()),
                 events=(make_event(1, NOW - 9000, "failed", 3), make_event(2, NOW - 8000, "retried", 3),
@@ -88,6 +103,10 @@ SITUATIONS = {
     "everything paused": (make_snapshot(jobs=(make_job(status="paused"),)), Word.IDLE, "1 paused"),
     "everything done": (
         make_snapshot(jobs=(make_job(status="done", ended_at=NOW - 60),)), Word.IDLE, "finished"),
+    "done, and some were cancelled": (
+        make_snapshot(jobs=(make_job(status="done", ended_at=NOW), make_job(2, status="cancelled", ended_at=NOW),
+                            make_job(3, status="cancelled", ended_at=NOW))),
+        Word.IDLE, ": 1 result, 2 cancelled; w writes them"),
     "the picture of the specification": (picture(), Word.LOOK, "20M/h5 failed"),
 }  # fmt: skip
 
@@ -111,6 +130,41 @@ def test_a_busy_database_does_not_blind_for_15_seconds():
     assert judge(healthy(), NOW, read_age_s=4, problem="the database is locked").word is Word.WELL
 
 
+def test_what_was_never_read_blinds_at_once():
+    found = judge(make_snapshot(), NOW, read_age_s=math.inf, problem="fts.db is damaged; restore the newest backup")
+    assert (found.word, found.reason) == (Word.BLIND, "fts.db is damaged; restore the newest backup")
+    assert [concern.word for concern in found.concerns] == [Word.BLIND], "an empty picture is no empty queue"
+
+
+def test_blind_accuses_nobody_of_what_it_cannot_see():
+    """The worker beat two seconds before the last good read; that was 40 s ago."""
+    found = judge(healthy(workers=(make_worker(heartbeat_at=NOW - 42),)), NOW, read_age_s=40, problem="no disk")
+    assert [concern.word for concern in found.concerns] == [Word.BLIND]
+
+
+def test_a_worker_that_waits_for_the_lock_of_another_is_not_silent():
+    def locked(silent_s, word):
+        snapshot = healthy(workers=(make_worker(heartbeat_at=NOW - silent_s),))
+        found = judge(snapshot, NOW, locked_by="process 30943 (python)")
+        assert found.word is word
+        assert found.reason == "database locked by process 30943 (python): worker 4242 waits, training goes on"
+        assert len(found.concerns) == 1
+        assert found.decisions == 1
+
+    locked(11, Word.LOOK)
+    locked(119, Word.LOOK)
+    locked(121, Word.ACT)
+
+
+def test_a_lock_is_asked_about_only_while_a_worker_is_silent():
+    assert silent_worker(healthy(), NOW) is None
+    assert silent_worker(healthy(workers=(make_worker(heartbeat_at=NOW - 9),)), NOW) is None
+    assert silent_worker(healthy(workers=(make_worker(heartbeat_at=NOW - 11),)), NOW).pid == 4242
+    assert silent_worker(healthy(workers=(make_worker(heartbeat_at=NOW - 11, status="stopped"),)), NOW) is None
+    two = healthy(workers=(make_worker(), make_worker(2, heartbeat_at=NOW - 999)))
+    assert silent_worker(two, NOW) is None, "somebody could write a moment ago"
+
+
 def test_the_worst_comes_first_and_the_others_are_counted():
     both = healthy(jobs=(*healthy().jobs, failed()), samples=(make_sample(disk_free=1),))
     found = judge(both, NOW)
@@ -123,5 +177,6 @@ def test_each_word_has_its_exit_code():
 
 
 def test_a_verdict_names_the_key_that_deals_with_it():
+    assert judge(healthy(events=restarts(3)), NOW).key == "5"
     assert judge(healthy(jobs=(*healthy().jobs, failed())), NOW).key == "r"
     assert judge(make_snapshot(), NOW).key == "e"

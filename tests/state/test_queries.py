@@ -39,6 +39,16 @@ def test_a_snapshot_shows_everything_in_order(db: Database) -> None:
     assert snapshot.schema == 1 and snapshot.path == str(db.path)
 
 
+def test_a_file_of_a_newer_fts_says_so_also_in_the_past(db: Database) -> None:
+    enqueued(db, 1)
+    assert queries.newer_schema(queries.snapshot(db)) is None
+    db.execute_sql("PRAGMA user_version = 99")
+    for found in (queries.snapshot(db), queries.snapshot_at(db, time.time())):
+        assert found.schema == 99
+        said = "the file has schema 99, this fts knows up to 1: shown as far as it is known"
+        assert queries.newer_schema(found) == said
+
+
 def test_a_job_is_found_by_number_or_by_name(db: Database) -> None:
     enqueued(db, 2)
     assert queries.job(db, "2").id == queries.job(db, 2).id == queries.job(db, "phase6a_2M_h2_threshold_1pct").id == 2

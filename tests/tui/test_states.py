@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -116,11 +120,41 @@ async def test_a_database_that_is_locked_from_the_start_is_shown_once_it_is_free
     async with monitor(db_path) as (app, pilot):
         assert app.problem_kind == "busy"
         assert "reading again every 1, 2, 5 s" in app.problem
+        assert "BLIND" in shown(app)
+        assert "IDLE" not in shown(app)
         holder.rollback()
         holder.close()
         app.look(now=True)
         await until(lambda: "20M/h5" in shown(app), pilot)
         assert not app.problem
+
+
+HOLD = """
+import sqlite3, sys
+held = sqlite3.connect(sys.argv[1], isolation_level=None)
+held.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who holds a lock")
+async def test_a_worker_that_waits_for_a_lock_is_told_apart_from_a_dead_one(db_path):
+    with sqlite3.connect(db_path) as connection:
+        connection.execute("UPDATE worker SET pid = ?, heartbeat_at = ?", (os.getpid(), time.time() - 30))
+    connection.close()
+    async with monitor(db_path, (120, 40)) as (app, pilot):
+        assert "silent for" in shown(app)
+        argv = [sys.executable, "-c", HOLD, str(db_path)]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout.readline() == "held\n"
+            app.look(now=True)
+            sentence = f"database locked by process {other.pid} (python"
+            await until(lambda: sentence in shown(app), pilot)
+            assert f"worker {os.getpid()} waits, training goes on" in shown(app)
+            assert "silent for" not in shown(app).split("\n")[1]
+        app.look(now=True)
+        await until(lambda: "silent for" in shown(app).split("\n")[1], pilot)
 
 
 async def test_a_replaced_file_is_opened_anew(db_path, built, tmp_path):
@@ -152,8 +186,11 @@ async def test_a_newer_schema_is_shown_and_refused_for_writing(db_path):
     connection.close()
     async with monitor(db_path) as (app, pilot):
         assert "20M/h5" in shown(app)
+        assert "BLIND" in shown(app) and "the file has schema 99" in shown(app)
+        assert app.readonly and app.locked
         await press(pilot, "j", "p")
         await until(lambda: "schema 99" in app.toast[0], pilot)
+        assert rows(db_path)["200M/h1"] == "queued"
 
 
 async def test_a_damaged_file_ends_in_a_sentence(tmp_path):
@@ -162,6 +199,21 @@ async def test_a_damaged_file_ends_in_a_sentence(tmp_path):
     async with monitor(path) as (app, pilot):
         await until(lambda: app.problem, pilot)
         assert "damaged" in app.problem or "not a database" in app.problem
+        assert "BLIND" in shown(app), "at once, and not after 15 s"
+        assert "damaged" in shown(app).split("\n")[1]
+        assert "live" not in shown(app)
+        assert "IDLE" not in shown(app)
+
+
+async def test_a_read_that_fails_in_a_way_nobody_foresaw_blinds_too(db_path):
+    connection = sqlite3.connect(db_path)
+    connection.execute("ALTER TABLE worker DROP COLUMN guard_message")
+    connection.commit()
+    connection.close()
+    async with monitor(db_path) as (app, _pilot):
+        assert "BLIND" in shown(app)
+        assert "guard_message" in app.problem
+        assert app.poller.is_alive()
 
 
 async def test_two_monitors_on_one_database(db_path):

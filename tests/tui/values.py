@@ -16,7 +16,6 @@ from state.values import (
     Snapshot,
     Trial,
     TrialStatus,
-    Verb,
     Worker,
 )
 
@@ -66,7 +65,7 @@ def make_epochs(trial_id: int, n: int, top: float, ended: float, seconds: float 
 
 
 def make_event(id: int, at: float, verb: str, job_id: int | None = None, **changes: Any) -> Event:
-    event = Event(id, at, "worker 1", Verb(verb), job_id, None, verb.replace("_", " "))
+    event = Event(id, at, "worker 1", verb, job_id, None, verb.replace("_", " "))
     return replace(event, **changes)
 
 
