@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobs.glance import words
+from jobs.glance.drain import latest_end
 from jobs.glance.verdict import is_live
 from state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker
 
@@ -216,16 +217,6 @@ def latest_undoable(snapshot: Snapshot) -> Event | None:
         if event.inverse is not None and event.undone_by is None and event.verb != Verb.UNDONE:
             return event
     return None
-
-
-def latest_end(snapshot: Snapshot, trial: Trial) -> float | None:
-    """When a running trial has had all its epochs, seconds since the epoch; early stopping may come before."""
-    job = next((job for job in snapshot.jobs if job.id == trial.job_id), None)
-    seconds = [epoch.seconds for epoch in snapshot.epochs if epoch.trial_id == trial.id and epoch.seconds > 0]
-    epochs = job.spec.get("epochs") if job else None
-    if not seconds or not isinstance(epochs, int):
-        return None
-    return snapshot.taken_at + max(0, epochs - trial.epochs) * sum(seconds) / len(seconds)
 
 
 def _running_trials(snapshot: Snapshot) -> list[Trial]:
