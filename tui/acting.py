@@ -77,6 +77,10 @@ class Acting:
             return "this is a replay; Esc returns to now"
         if app.problem and action.id != "enqueue":
             return app.problem
+        if action.needs_jobs and not jobs:
+            return app.desk.why_none_chosen()
+        if action.needs_jobs and time.monotonic() - app.desk.jumped_at < MOVED_S:
+            return "the cursor is on another row now; look, then press again"
         if action.level_for(jobs) in ("L2", "L3"):
             if app.age_s() > 15:
                 return "the picture is too old to act on"
@@ -84,7 +88,7 @@ class Acting:
                 return "the screen has just changed; look, then press again"
         if not action.needs_jobs:
             return action.why_not(None, app.snapshot)
-        reasons = [action.why_not(job, app.snapshot) for job in jobs] or ["no job is chosen"]
+        reasons = [action.why_not(job, app.snapshot) for job in jobs]
         return None if any(reason is None for reason in reasons) else reasons[0]
 
     def _named(self, text: str) -> str:

@@ -235,6 +235,7 @@ class Monitor(App[None]):
             self.say(message.reading.reopened, "look")
         chosen = self.desk.job_id
         self.desk.settle(self.snapshot, time.monotonic())
+        self.desk.keep_in_sight(self.view(), time.monotonic())
         if self.desk.job_id != chosen or self._in_trouble() != self.poller.wish.words_of:
             self.look()
         self.paint()
@@ -259,13 +260,9 @@ class Monitor(App[None]):
         """The frozen look that is painted."""
         reading = self.frozen or self.reading
         details = reading.details if reading else Details()
-        hints = keys.hints(
-            self.desk.screen, self.size.width, self.snapshot, self.chosen(), self.readonly, self.ascii_only
-        )
-        return self.desk.view(
+        view = self.desk.view(
             self._glance(),
             details,
-            hints,
             body=self.frozen.snapshot if self.frozen else None,
             toast=self.toast[0],
             toast_role=self.toast[1],
@@ -274,6 +271,9 @@ class Monitor(App[None]):
             missing=self._missing(),
             pending=self.pending,
         )
+        chosen = self._jobs(view)
+        hints = keys.hints(self.desk.screen, self.size.width, self.snapshot, chosen, self.readonly, self.ascii_only)
+        return replace(view, hints=hints)
 
     def paint(self) -> None:
         """Paints the frame; the canvas sends only what differs."""
@@ -370,10 +370,11 @@ class Monitor(App[None]):
 
     def chosen(self) -> list[Job]:
         """The jobs an action would concern."""
-        marked = self.desk.marks.get(0, set()) if self.desk.screen == 0 else set()
-        if marked:
-            return [job for job in self.snapshot.jobs if job.id in marked]
-        return [job for job in self.snapshot.jobs if job.id == self.desk.job_id]
+        return self._jobs(self.view())
+
+    def _jobs(self, view: View) -> list[Job]:
+        wanted = self.desk.chosen(view)
+        return [job for job in self.snapshot.jobs if job.id in wanted]
 
     def say(self, text: str, role: str = "") -> None:
         """A toast: one line in place of the key bar for a few seconds."""

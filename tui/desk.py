@@ -6,13 +6,15 @@ Cursor and marks are held by id, never by row number, so that a row that moves t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jobs.glance.glance import Glance
-from state.values import Job, JobStatus, Snapshot
+from state.values import JobStatus, Snapshot
 from tui import selection
 from tui.shelf import ids_of, place_of
 from tui.view import CURVES, EVENTS, LOGS, QUEUE, RESULTS, TRIALS, Details, Hint, View
+
+TABLES = (QUEUE, TRIALS, EVENTS)  # screens with rows to filter
 
 
 @dataclass
@@ -24,7 +26,8 @@ class Desk:
     trial_id: int | None = None
     event_id: int | None = None
     marks: dict[int, set[int]] = field(default_factory=dict)  # by screen
-    last_mark: int | None = None
+    range_from: int | None = None  # the row where `v` was pressed; the range belongs to the screen it began on
+    ranged: set[int] = field(default_factory=set)  # the rows from there to the cursor
     filters: dict[int, str] = field(default_factory=dict)
     sorts: dict[int, tuple[str, bool]] = field(default_factory=dict)
     focus: str = ""
@@ -39,19 +42,21 @@ class Desk:
     overlay: bool = True
     at: float | None = None  # replay
     moved_at: float = 0.0  # monotonic time at which the row under the cursor last changed its place
+    jumped_at: float = 0.0  # monotonic time at which a filter took the row under the cursor away
     places: dict[int, int] = field(default_factory=dict)  # job id: place, to see that
 
     def view(self, glance: Glance, details: Details, hints: tuple[Hint, ...] = (), **more: object) -> View:
         """One look, frozen."""
         sort, reverse = self.sorts.get(self.screen, ("", False))
-        return View(
+        marked = frozenset(self.marks.get(self.screen, set()) | self.ranged)
+        view = View(
             glance=glance,
             details=details,
             screen=self.screen,
             job_id=self.job_id,
             trial_id=self.trial_id,
             event_id=self.event_id,
-            marks=frozenset(self.marks.get(self.screen, ())),
+            marks=marked,
             focus=self.focus,
             zoomed=self.zoomed,
             filter=self.filters.get(self.screen, ""),
@@ -68,6 +73,10 @@ class Desk:
             hints=hints,
             **more,  # type: ignore[arg-type]
         )
+        if not (marked and view.filter):
+            return view
+        seen = marked.intersection(self.rows(view))
+        return replace(view, marks=seen, hidden_marks=len(marked) - len(seen))
 
     # ---------------------------------------------------------------- arriving data
 
@@ -80,18 +89,41 @@ class Desk:
         if self.job_id is not None and self.places and self.places.get(self.job_id) != places.get(self.job_id):
             self.moved_at = now
         self.places = places
-        for screen in (QUEUE,):
-            alive = {job.id for job in snapshot.jobs}
-            if screen in self.marks:
-                self.marks[screen] &= alive
+        if QUEUE in self.marks:
+            self.marks[QUEUE] &= places.keys()
+        if self.screen == QUEUE:
+            self.ranged &= places.keys()
 
-    def chosen(self, view: View) -> list[Job]:
-        """The jobs an action concerns: the marked ones in order, else the selected one."""
-        marked = self.marks.get(QUEUE, set())
-        jobs = selection.in_order(view.snapshot.jobs)
-        if marked and self.screen == QUEUE:
-            return [job for job in jobs if job.id in marked]
-        return [job for job in jobs if job.id == self.job_id]
+    def keep_in_sight(self, view: View, now: float) -> None:
+        """Moves the cursor off a row that the filter hides, to the first one it shows."""
+        if not self.is_filtered:
+            return
+        rows = self.rows(view)
+        if rows and self._cursor() not in rows:
+            self.choose(rows[0])
+            self.jumped_at = now
+
+    def chosen(self, view: View) -> frozenset[int]:
+        """The jobs an action concerns: the marked ones in sight, else the selected one; none where none is in sight."""
+        if self.screen == QUEUE and view.marks:
+            return view.marks
+        if self.job_id is None:
+            return frozenset()
+        if self.is_filtered:
+            rows = self.rows(view)
+            if not rows or (self.screen == QUEUE and self.job_id not in rows):
+                return frozenset()
+        return frozenset({self.job_id})
+
+    def why_none_chosen(self) -> str:
+        """What an action is told that concerns rows, where there are none."""
+        if self.is_filtered:
+            return f"no row matches `{self.filters[self.screen]}`; Esc clears the filter"
+        return "no job is chosen"
+
+    @property
+    def is_filtered(self) -> bool:
+        return self.screen in TABLES and bool(self.filters.get(self.screen))
 
     # ---------------------------------------------------------------- movement
 
@@ -115,6 +147,8 @@ class Desk:
         rows = self.rows(view)
         if rows:
             self.choose(rows[min(max(self._index(rows) + steps, 0), len(rows) - 1)])
+            self.jumped_at = 0.0
+            self.stretch(view)
 
     def to_end(self, view: View, last: bool) -> None:
         """First or last row."""
@@ -132,8 +166,11 @@ class Desk:
             self.event_id = row
 
     def _index(self, rows: Sequence[int]) -> int:
-        chosen = {TRIALS: self.trial_id, EVENTS: self.event_id}.get(self.screen, self.job_id)
+        chosen = self._cursor()
         return rows.index(chosen) if chosen is not None and chosen in rows else 0
+
+    def _cursor(self) -> int | None:
+        return {TRIALS: self.trial_id, EVENTS: self.event_id}.get(self.screen, self.job_id)
 
     def other(self, view: View, step: int) -> None:
         """[ and ]: the next cell; on Curves and Logs the next trial of the cell."""
@@ -142,6 +179,9 @@ class Desk:
             at = (place_of(view.trials, trial.id) if trial else None) or 0
             if view.trials:
                 self.trial_id, self.scroll = view.trials[min(max(at + step, 0), len(view.trials) - 1)].id, 0
+            return
+        if self.screen == QUEUE:
+            self.move(view, step)
             return
         jobs = [job.id for job in selection.in_order(view.snapshot.jobs)]
         at = jobs.index(self.job_id) if self.job_id in jobs else 0
@@ -152,12 +192,15 @@ class Desk:
     # ---------------------------------------------------------------- screens, marks
 
     def show(self, screen: int) -> None:
-        """Another screen; zoom and pane focus belong to the old one."""
+        """Another screen; zoom, pane focus and range belong to the old one."""
         if screen != self.screen:
+            self.end_range()
             self.screen, self.focus, self.zoomed = screen, "", False
 
     def open(self, view: View) -> None:
         """Enter: queue and results -> trials -> curves; events -> the job's trials."""
+        if self.is_filtered and not self.rows(view):
+            return
         if self.screen in (QUEUE, RESULTS) and self.job_id is not None:
             self.show(TRIALS)
         elif self.screen == TRIALS:
@@ -173,9 +216,11 @@ class Desk:
                 self.show(TRIALS)
 
     def back(self) -> bool:
-        """Escape: the innermost of search, filter, marks, zoom, replay, screen; False when there is nothing left."""
+        """Escape: the innermost of search, range, filter, marks, zoom, replay, screen; False when nothing is left."""
         if self.screen == LOGS and (self.search or self.level):
             self.search = self.level = ""
+        elif self.range_from is not None:
+            self.end_range()
         elif self.filters.get(self.screen):
             self.filters[self.screen] = ""
         elif self.marks.get(self.screen):
@@ -191,26 +236,45 @@ class Desk:
         return True
 
     def mark(self, view: View) -> None:
-        """Space: the row under the cursor, and one down."""
+        """Space: the row under the cursor, and one down; of a range it makes marks that stay."""
         rows = self.rows(view)
         if not rows:
             return
-        row = rows[self._index(rows)]
         marked = self.marks.setdefault(self.screen, set())
-        marked.symmetric_difference_update({row})
-        self.last_mark = row
+        if self.range_from is not None:
+            marked |= self.ranged
+            self.end_range()
+            return
+        marked ^= {rows[self._index(rows)]}
         self.move(view, 1)
 
     def mark_range(self, view: View) -> None:
-        """v: everything from the last mark to the cursor."""
+        """v: from here on the range follows the cursor; v again ends it."""
         rows = self.rows(view)
-        if not rows:
+        if self.range_from is not None or not rows:
+            self.end_range()
             return
-        here = self._index(rows)
-        start = rows.index(self.last_mark) if self.last_mark in rows else here
-        low, high = min(start, here), max(start, here)
-        self.marks.setdefault(self.screen, set()).update(rows[low : high + 1])
-        self.last_mark = rows[here]
+        self.range_from = rows[self._index(rows)]
+        self.stretch(view)
+
+    def stretch(self, view: View) -> None:
+        """The range from where it began to the cursor."""
+        if self.range_from is None:
+            return
+        rows = self.rows(view)
+        if self.range_from not in rows:  # its row is gone: nobody could say any more what is between
+            self.end_range()
+            return
+        ends = sorted((rows.index(self.range_from), self._index(rows)))
+        self.ranged = set(rows[ends[0] : ends[1] + 1])
+
+    def end_range(self) -> None:
+        self.range_from, self.ranged = None, set()
+
+    def narrow(self, words: str) -> None:
+        """Another filter for this screen; the range ends, because other rows would lie in it."""
+        self.filters[self.screen] = words
+        self.end_range()
 
     def sort(self, letter: str) -> str | None:
         """o + letter: by a column, again to reverse; the column, or None for an unknown letter."""
@@ -218,6 +282,7 @@ class Desk:
         column = tables.get(self.screen, {}).get(letter)
         if column is None:
             return None
+        self.end_range()
         now, reverse = self.sorts.get(self.screen, ("", False))
         self.sorts[self.screen] = (column, not reverse if now == column else False)
         return column

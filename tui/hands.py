@@ -10,6 +10,7 @@ from textual import events
 from jobs.commands.desk import key_pressed
 from state.errors import StateError
 from tui import keys, layout, selection
+from tui.desk import TABLES
 from tui.giving import Giving
 from tui.menus import Menus
 from tui.screens import logs
@@ -76,6 +77,7 @@ class Hands(Giving, Menus):
         if row is None:
             return
         self.desk.choose(row)
+        self.desk.stretch(view)
         if double:
             self.desk.open(view)
         self.app.look()
@@ -84,6 +86,7 @@ class Hands(Giving, Menus):
     # ---------------------------------------------------------------- movement
 
     def _moved(self) -> None:
+        self.desk.keep_in_sight(self.view(), time.monotonic())
         self.app.look()
 
     def _half(self) -> int:
@@ -159,6 +162,9 @@ class Hands(Giving, Menus):
 
     def search(self) -> None:
         in_log = self.desk.screen == LOGS
+        if not in_log and self.desk.screen not in TABLES:
+            self.app.say("there is nothing to filter here")
+            return
         title = "search" if in_log else "filter"
         hint = "Enter searches; n and N go on." if in_log else "Words, all must match; !word inverts; state:failed."
         value = self.desk.search if in_log else self.desk.filters.get(self.desk.screen, "")
@@ -172,7 +178,8 @@ class Hands(Giving, Menus):
             if text:
                 self._find(-1)
         else:
-            self.desk.filters[self.desk.screen] = text
+            self.desk.narrow(text)
+            self._moved()
         self.app.paint()
 
     def next_match(self) -> None:

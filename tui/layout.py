@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from jobs.glance import words
 from jobs.glance.glance import lines as glance_lines
+from state.values import JobStatus
 from tui import selection
 from tui.paint import Failed, Line, Placed, clip, compose, with_role, wrapped
 from tui.screens import curves, events, hardware, home, logs, results, trials
 from tui.shelf import ids_of
-from tui.view import EVENTS, QUEUE, SCREENS, TRIALS, View
+from tui.view import EVENTS, QUEUE, RESULTS, SCREENS, TRIALS, View
 from tui.widgets import keybar
 
 PANES: tuple[Callable[[View, int, int], list[Placed]], ...] = (
@@ -71,7 +73,7 @@ def row_at(view: View, width: int, height: int, x: int, y: int) -> int | None:
 def placed(view: View, width: int, height: int) -> list[Placed]:
     """The panes of the screen, or the focused one alone when zoomed."""
     if view.screen == 0 and _is_finished(view) and not view.filter:
-        return results.panes(view, width, height)
+        return results.panes(replace(view, screen=RESULTS), width, height)
     found = PANES[view.screen](view, width, height)
     if not view.zoomed:
         return found
@@ -90,8 +92,9 @@ def body_height(view: View, width: int, height: int) -> tuple[int, int]:
 
 
 def _is_finished(view: View) -> bool:
-    """Everything is done: the results take the grid's place."""
-    return bool(view.snapshot.jobs) and all(str(job.status) == "done" for job in view.snapshot.jobs)
+    """Nothing is left to run and something is done: the results take the grid's place."""
+    states = {job.status for job in view.snapshot.jobs}
+    return JobStatus.DONE in states and states <= {JobStatus.DONE, JobStatus.CANCELLED}
 
 
 ZOOMED = {

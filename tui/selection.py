@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -10,7 +11,7 @@ from state.values import Event, Job, JobStatus, Trial
 from tui.shelf import Picked, Shelf
 from tui.view import View
 
-Row = TypeVar("Row", Job, Trial, Event)
+Row = TypeVar("Row")
 
 JOB_SORTS = {"c": "cell", "s": "state", "t": "trials", "b": "best", "r": "run order"}
 TRIAL_SORTS = {"t": "number", "s": "state", "v": "value", "e": "epochs", "m": "minutes", "a": "architecture"}
@@ -26,7 +27,7 @@ def jobs_of(view: View) -> list[Job]:
         "cell": lambda j: (list(_SIZES).index(j.budget) if j.budget in _SIZES else 99, j.horizon),
         "state": lambda j: str(j.status),
         "trials": lambda j: words.trials_ended(j) / max(j.trials_wanted, 1),
-        "best": lambda j: j.best_value if j.best_value is not None else -1.0,
+        "best": lambda j: _best_first(j.best_value, words.objective_of(j, view.snapshot.trials)),
     }
     return _sorted(rows, order.get(view.sort), view.reverse)
 
@@ -64,7 +65,7 @@ def _trials_of(view: View) -> Sequence[Trial]:
     order: dict[str, Callable[[Trial], Any]] = {
         "number": lambda t: t.number,
         "state": lambda t: str(t.status),
-        "value": lambda t: _value_key(t),
+        "value": lambda t: _best_first(t.value, t.objective),
         "epochs": lambda t: t.epochs,
         "minutes": lambda t: t.train_seconds,
         "architecture": lambda t: t.architecture,
@@ -73,7 +74,7 @@ def _trials_of(view: View) -> Sequence[Trial]:
     if key is None:
         places = places[::-1]
     else:
-        places = sorted(places, key=lambda n: key(live.get(trials[n].id, trials[n])), reverse=view.reverse)
+        places = _sorted(places, lambda n: key(live.get(trials[n].id, trials[n])), view.reverse)
     if isinstance(trials, Shelf):
         return Picked(trials, places, live)
     return [live.get(trials[n].id, trials[n]) for n in places]
@@ -176,14 +177,17 @@ def _trial_text(trial: Trial) -> str:
     return " ".join(str(part) for part in parts if part)
 
 
-def _value_key(trial: Trial) -> float:
-    """Best first, whatever the objective; trials without a value last."""
-    if trial.value is None:
-        return float("inf")
-    return -trial.value if trial.objective.endswith("auc") else trial.value
+def _best_first(value: float | None, objective: str) -> float | None:
+    """Smaller is better, whatever the objective; None where there is no value."""
+    if value is None or not math.isfinite(value):
+        return None
+    return -value if objective.endswith("auc") else value
 
 
 def _sorted(rows: Sequence[Row], key: Callable[[Row], Any] | None, reverse: bool) -> list[Row]:
+    """By the key; rows that have none stand last in both directions."""
     if key is None:
         return list(rows)
-    return sorted(rows, key=key, reverse=reverse)
+    keyed = [(key(row), row) for row in rows]
+    known = sorted((each for each in keyed if each[0] is not None), key=lambda each: each[0], reverse=reverse)
+    return [row for _, row in known] + [row for found, row in keyed if found is None]

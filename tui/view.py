@@ -57,7 +57,8 @@ class View:
     job_id: int | None = None
     trial_id: int | None = None
     event_id: int | None = None
-    marks: frozenset[int] = frozenset()  # of the table on screen
+    marks: frozenset[int] = frozenset()  # of the table on screen, those in sight; the range from `v` is among them
+    hidden_marks: int = 0  # rows that are marked and not in sight: nothing is done to them
     focus: str = ""  # name of the focused pane; "": the screen's first
     zoomed: bool = False
     filter: str = ""

@@ -9,7 +9,7 @@ import pytest
 from jobs.commands.desk import memory_marks
 from jobs.glance import glance as glances
 from jobs.glance import words
-from tests.tui.values import NOW, make_event, make_sample, make_snapshot, make_worker
+from tests.tui.values import NOW, make_event, make_job, make_sample, make_snapshot, make_trial, make_worker
 from tui import layout
 from tui.view import Details, View
 from tui.widgets import meter
@@ -124,3 +124,46 @@ def named_limits(seen, samples):
     latest = replace(seen.snapshot, samples=(samples[-1],))
     shown = replace(shown, glance=replace(seen.glance, snapshot=latest))
     return named(shown, "gpu").limits
+
+
+def test_without_a_worker_it_is_said_that_nobody_measures():
+    def told(*workers):
+        snapshot = make_snapshot(workers=workers)
+        return [found.text for found in meter.meters(View(glances.look(snapshot, NOW), Details()))]
+
+    silent = make_worker(heartbeat_at=NOW - 9999)
+    for workers in ((), (make_worker(status="stopped", stopped_at=NOW - 60),), (silent,)):
+        assert told(*workers) == [
+            f"{name}: no worker measures it" for name in ("memory", "temperature", "load", "power", "disk")
+        ]
+    assert told(make_worker())[0] == "memory: not measured yet"
+    blind = make_sample(temperature=None, power_w=None)
+    assert named(view(blind), "temp").text == "temperature: not available here"
+    assert named(view(blind), "power").text == "power: not available here"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+def test_that_nobody_measures_is_never_cut(size):
+    for screen in (0, 3):
+        shown = View(glances.look(make_snapshot(jobs=(make_job(),)), NOW), Details(), screen=screen, job_id=1)
+        text = layout.text(layout.frame(shown, *size))
+        assert "memory: no worker" in text
+        assert "measures…" not in text
+        assert "no worker …" not in text
+
+
+def test_what_is_not_known_of_a_trial_yet_is_left_out():
+    from tui.screens import hardware
+
+    facts = {"predicted_bytes": None, "micro_batch": None, "accumulation": None}
+    job = make_job(1, "tiny", 3, status="running")
+
+    def told(sample=(), **changes):
+        trial = make_trial(1, 1, 0, status="running", **{**facts, **changes})
+        snapshot = make_snapshot(jobs=(job,), trials=(trial,), samples=sample, workers=(make_worker(),))
+        return hardware._trials(View(glances.look(snapshot, NOW), Details()))
+
+    assert told() == ["tiny/h3 t0: its facts are not known yet"]
+    assert told((make_sample(),)) == ["tiny/h3 t0: 40 GB now"]
+    assert told(micro_batch=64, accumulation=4) == ["tiny/h3 t0: batch 64x4"]
+    assert told(predicted_bytes=2 * 10**9) == ["tiny/h3 t0: predicted 2.0 GB"]

@@ -2,8 +2,11 @@
 
 import pytest
 
-from tests.tui.values import make_job
+from jobs.glance import glance as glances
+from tests.tui.values import NOW, make_job, make_snapshot, make_trial
 from tui import selection
+from tui.view import TRIALS, View
+from tui.widgets import lists, queue_grid
 
 
 @pytest.mark.parametrize("height", [1, 2, 3, 7, 20])
@@ -45,3 +48,44 @@ def test_jobs_stand_in_the_order_of_time():
         make_job(4, status="failed", ended_at=10.0),
     )  # fmt: skip
     assert [job.id for job in selection.in_order(jobs)] == [4, 3, 1, 2]
+
+
+def seen(jobs, trials=(), **asked):
+    return View(glances.look(make_snapshot(jobs=tuple(jobs), trials=tuple(trials)), NOW), **asked)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_rows_without_a_value_stand_last_in_both_directions(reverse):
+    jobs = [make_job(1), make_job(2, best_value=0.6), make_job(3), make_job(4, best_value=0.7)]
+    found = [job.id for job in selection.jobs_of(seen(jobs, sort="best", reverse=reverse))]
+    assert found == ([2, 4, 1, 3] if reverse else [4, 2, 1, 3])
+    trials = [make_trial(1, 1, 0), make_trial(2, 1, 1, value=0.6), make_trial(3, 1, 2, value=0.7)]
+    view = seen(jobs, trials, screen=TRIALS, job_id=1, sort="value", reverse=reverse)
+    assert [trial.id for trial in selection.trials_of(view)] == ([2, 3, 1] if reverse else [3, 2, 1])
+
+
+def test_the_best_loss_is_the_smallest():
+    jobs = [make_job(n, best_value=n / 10, spec={"objective": "val_loss"}) for n in (3, 1, 2)]
+    assert [job.id for job in selection.jobs_of(seen(jobs, sort="best"))] == [1, 2, 3]
+
+
+def test_the_heading_names_the_objective_of_all_jobs_whatever_the_filter_shows():
+    losses = [make_job(n, best_value=0.5, spec={"objective": "val_loss"}) for n in (1, 2)]
+    assert "best loss" in heading(seen(losses))
+    assert "best loss" in heading(seen(losses, filter="nothing like it"))
+    assert "best AUC" in heading(seen([make_job(1)], filter="nothing like it"))
+    assert "best  " in heading(seen([*losses, make_job(3)]))
+    trial = make_trial(1, 1, 0, objective="val_loss", value=0.5)
+    shown = lists.trials(seen(losses, [trial], screen=TRIALS, job_id=1, filter="nothing like it"), 80, 5)
+    assert " loss " in "".join(text for text, _ in shown[0])
+
+
+def heading(view):
+    return "".join(text for text, _ in queue_grid.paint(view, 80, 14)[0])
+
+
+def test_every_bar_of_the_grid_is_whole():
+    jobs = [make_job(n, status=status) for n, status in enumerate(("queued", "cancelled", "running"), 1)]
+    for row in queue_grid.paint(seen(jobs), 80, 14)[1:]:
+        text = "".join(part for part, _ in row)
+        assert " ·········· " in text, text

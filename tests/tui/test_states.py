@@ -11,23 +11,22 @@ from pathlib import Path
 
 import pytest
 
+from jobs.glance import glance as glances
 from state import transitions
 from state.db import open_database
 from tests.jobs.test_glance_sanitize import HOSTILE
 from tests.tui import study
 from tests.tui.stories import monitor, on_screen, opened, press, rows, shown, until
-from tests.tui.values import NOW, make_job, make_snapshot
+from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial
 from tui import layout
 from tui.canvas import Canvas, changed_runs
 from tui.desk import Desk
 from tui.messages import Unreadable
 from tui.screens.enqueue import Enqueue
-from tui.view import Details
+from tui.view import CURVES, Details, View
 
 
 def frame(snapshot, screen=0, size=(80, 24), details=None):
-    from jobs.glance import glance as glances
-
     desk = Desk(screen=screen)
     desk.settle(snapshot, 0.0)
     view = desk.view(glances.look(snapshot, NOW, title="study"), details or Details())
@@ -87,12 +86,36 @@ def test_all_done_shows_the_results_in_place_of_the_grid():
     assert "w writes them" in text
 
 
+def test_cancelled_cells_do_not_keep_the_results_from_the_grids_place():
+    done = make_job(1, "2M", 1, "done", trials_complete=50, best_value=0.65, ended_at=NOW - 60, started_at=NOW - 900)
+    cancelled = make_job(2, "2M", 3, "cancelled", ended_at=NOW - 60)
+    assert "results so far" in frame(make_snapshot(jobs=(done, cancelled)))
+    assert "results so far" not in frame(make_snapshot(jobs=(cancelled,)))
+    assert "results so far" not in frame(make_snapshot(jobs=(done, make_job(3, "2M", 5, "failed", ended_at=NOW))))
+
+
+def test_the_results_in_the_grids_place_show_the_cursor():
+    jobs = tuple(make_job(n, "2M", n, "done", best_value=0.65, ended_at=NOW - 60) for n in (1, 3))
+    view = View(glances.look(make_snapshot(jobs=jobs), NOW), Details(), job_id=3)
+    assert any("cursor" in role for row in layout.frame(view, 80, 24) for _, role in row)
+
+
+def test_the_best_curve_of_a_cell_is_not_missing_before_it_is_read():
+    job = make_job(1, "2M", 1, "done", best_value=0.65, best_trial=4, ended_at=NOW - 60)
+    best = make_trial(9, 1, 4, value=0.65, epochs=5, ended_at=NOW - 60)
+    snapshot = make_snapshot(jobs=(job, make_job(2, "2M", 3)), trials=(best,))
+    text = frame(snapshot, CURVES, (120, 40))
+    assert "reading ..." in text
+    assert text.count("no curve yet") == 1, "of the cell that has not begun"
+    read = Details(best_curves={1: make_epochs(9, 5, 0.65, NOW - 60)})
+    assert "reading ..." not in frame(snapshot, CURVES, (120, 40), read)
+    assert "no curve yet" in frame(snapshot, CURVES, (120, 40), Details(best_curves={1: ()}))
+
+
 def test_more_than_twelve_cells_scroll_and_running_ones_stay_in_sight():
     jobs = [make_job(n, "2M", n, rank=float(n)) for n in range(1, 41)]
     jobs[30] = make_job(31, "20M", 31, "running", worker_id=1, started_at=NOW - 60)
     desk = Desk(job_id=2)
-    from jobs.glance import glance as glances
-
     view = desk.view(glances.look(make_snapshot(jobs=tuple(jobs)), NOW), Details())
     text = layout.text(layout.frame(view, 80, 24))
     assert "20M/h31" in text

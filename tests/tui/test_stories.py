@@ -116,16 +116,16 @@ async def test_retry_puts_the_failed_cell_back(db_path):
 
 async def test_marks_carry_an_action_to_several_cells_and_many_are_listed_first(db_path):
     async with monitor(db_path) as (app, pilot):
-        await press(pilot, "j", "space", "j", "v")
-        await press(pilot, "j", "v")
-        assert len(app.desk.marks[0]) == 4
+        await press(pilot, "j", "space", "space", "v", "j")
+        assert len(app.chosen()) == 4
         await press(pilot, "p")
         await until(lambda: opened(app, Confirm), pilot)
         assert "4 cells: 200M/h1, 200M/h3, 200M/h5, 2B/h1" in dialog_text(app)
         await press(pilot, "y")
         await until(lambda: list(rows(db_path).values()).count("paused") == 6, pilot)
         await press(pilot, "escape")
-        assert not app.desk.marks[0]
+        await press(pilot, "escape")
+        assert not app.view().marks
 
 
 async def test_the_queue_is_paused_with_a_question_and_the_header_says_so(db_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from jobs.glance import words
-from state.values import Job
+from state.values import Job, Trial
 from tui.paint import Line, Placed, line, rule
 from tui.race import points
 from tui.view import View
@@ -71,13 +71,23 @@ def _head(view: View, job: Job | None, size: str, horizon: int, column: int) -> 
 def _small(view: View, job: Job | None, width: int, height: int, span: tuple[float, float]) -> list[Line]:
     found = _points(view, job) if job else ()
     if not found:
-        return [line(("no curve yet", "dim"))] if job else []
+        return [line(("reading ..." if _is_unread(view, job) else "no curve yet", "dim"))] if job else []
     x = (found[0][0], max(found[-1][0], found[0][0] + 1))
     return paint(Plot((Series(found, "live"),), x, span), width, height, axis=False)
 
 
+def _is_unread(view: View, job: Job) -> bool:
+    """Whether its best trial has a curve that only this screen reads, a moment after it was opened."""
+    best = _best(view, job)
+    return best is not None and best.epochs > 0 and job.id not in view.details.best_curves
+
+
+def _best(view: View, job: Job) -> Trial | None:
+    return next((t for t in view.snapshot.trials if t.job_id == job.id and t.number == job.best_trial), None)
+
+
 def _points(view: View, job: Job) -> tuple[tuple[float, float], ...]:
-    trial = next((t for t in view.snapshot.trials if t.job_id == job.id and t.number == job.best_trial), None)
+    trial = _best(view, job)
     curve = view.details.best_curves.get(job.id, ())
     return points(curve, trial.objective if trial else words.objective_of(job))
 

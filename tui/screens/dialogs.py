@@ -61,7 +61,7 @@ class Dialog(ModalScreen[Answer]):
     def fit(self) -> None:
         """As large as wanted, as small as the terminal."""
         width = max(min(self.box_width, self.app.size.width - 4), 20)
-        height = max(min(self.box_height, self.app.size.height - 2 - 1 * self.has_input), 3)
+        height = max(min(self.height_at(width), self.app.size.height - 2 - 1 * self.has_input), 3)
         if not self.query(Canvas):
             return
         canvas = self.query_one(Canvas)
@@ -69,6 +69,10 @@ class Dialog(ModalScreen[Answer]):
         if self.has_input:
             self.query_one(Input).styles.width = width
         self.draw(width, height)
+
+    def height_at(self, width: int) -> int:
+        """Rows that are wanted at a width: a dialog of sentences needs more of them where it is narrow."""
+        return self.box_height
 
     def draw(self, width: int, height: int) -> None:
         lines = [clip(line, width) for line in self.lines(width, height)][:height]
@@ -119,7 +123,8 @@ class Choice:
     why_not: str = ""  # greyed, with the reason
 
 
-NOTE_AT, FOOT = 38, 3  # column of a choice's note; rows in which the chosen one's stands in full
+KEY, LABEL = 9, 27  # columns of a choice's key and label at most; a list without keys has no column for them
+FOOT = 3  # rows in which the chosen one's note stands in full
 
 
 class Chooser(Dialog[str]):
@@ -133,6 +138,9 @@ class Chooser(Dialog[str]):
         self.shown = self.choices
         self.cursor = 0
         self.box_width, self.box_height = width, min(len(self.choices) + 1, 30)
+        self.key_columns = KEY if any(choice.key for choice in self.choices) else 0
+        self.label_columns = min(max((words.width(choice.label) for choice in self.choices), default=0) + 2, LABEL)
+        self.note_at = 2 + self.key_columns + self.label_columns
 
     def placeholder(self) -> str:
         return "type to search"
@@ -169,7 +177,7 @@ class Chooser(Dialog[str]):
 
     def _whole(self, width: int) -> list[Line]:
         """The chosen row's note in full, where notes are too long for their column."""
-        if all(words.width(choice.why_not or choice.note) <= width - NOTE_AT for choice in self.choices):
+        if all(words.width(choice.why_not or choice.note) <= width - self.note_at for choice in self.choices):
             return []
         chosen = self.shown[self.cursor]
         text = wrapped(chosen.why_not or chosen.note, width)[: FOOT - 1]
@@ -180,9 +188,9 @@ class Chooser(Dialog[str]):
         note = choice.why_not or choice.note
         spans: list[Span] = [
             ("► " if selected else "  ", "key"),
-            (words.fit(choice.key, 9), "key"),
-            (words.fit(choice.label, 27), label),
-            (words.cut(note, max(width - NOTE_AT, 0)), "dim"),
+            (words.fit(choice.key, self.key_columns), "key"),
+            (words.fit(choice.label, self.label_columns), label),
+            (words.cut(note, max(width - self.note_at, 0)), "dim"),
         ]
         line = fill(spans, (), width)
         return with_role(line, "cursor") if selected else line
@@ -191,22 +199,40 @@ class Chooser(Dialog[str]):
 # ---------------------------------------------------------------- confirm
 
 
+NO = " No "
+
+
 class Confirm(Dialog[bool]):
     """A question with its price. The focus is on No: Enter and Esc leave, only `y` does it."""
 
     def __init__(self, question: str, effects: Sequence[str], palette: str, ascii_only: bool, yes: str = "yes") -> None:
         super().__init__(question, palette, ascii_only)
         self.effects, self.yes = list(effects), yes
-        self.box_width = min(max(max(map(len, [question, *effects]), default=40) + 2, 44), 76)
-        self.box_height = len(self._wrapped(self.box_width)) + 2
+        answers = words.width("   ".join((NO, *self._answers)))
+        self.box_width = min(max(*map(len, [question, *effects]), answers - 2, 42) + 2, 76)
+
+    @property
+    def _answers(self) -> tuple[str, str]:
+        return f"y = {self.yes}", "Esc or Enter = no"
+
+    def height_at(self, width: int) -> int:
+        return len(self._wrapped(width)) + 1 + len(self._answer_lines(width))
 
     def _wrapped(self, width: int) -> list[str]:
         return [part for effect in self.effects for part in wrapped(effect, width)]
 
     def lines(self, width: int, height: int) -> list[Line]:
         lines: list[Line] = [((text, ""),) for text in self._wrapped(width)]
-        answer: Line = ((" No ", "choice"), (f"   y = {self.yes}   Esc or Enter = no", "dim"))
-        return [*lines[: max(height - 2, 1)], (), answer]
+        answers = self._answer_lines(width)
+        return [*lines[: max(height - 1 - len(answers), 1)], (), *answers]
+
+    def _answer_lines(self, width: int) -> list[Line]:
+        """In one line, or one under another where that is too narrow."""
+        yes, no = self._answers
+        text = f"   {yes}   {no}"
+        if words.width(NO + text) <= width:
+            return [((NO, "choice"), (text, "dim"))]
+        return [((NO, "choice"), (f"   {no}", "dim")), ((yes, "dim"),)]
 
     async def on_key(self, event: events.Key) -> None:
         event.stop()
@@ -229,7 +255,9 @@ class Ask(Dialog[str]):
         super().__init__(title, palette, ascii_only)
         self.hint, self.value, self.demanded = hint, value, demanded
         self.box_width = 64
-        self.box_height = len(wrapped(hint, 64)) or 1
+
+    def height_at(self, width: int) -> int:
+        return len(wrapped(self.hint, width)) or 1
 
     def start_value(self) -> str:
         return self.value
@@ -240,7 +268,7 @@ class Ask(Dialog[str]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         if self.demanded is not None and event.value.strip() != self.demanded:
             self.hint = f"that is not {self.demanded!r}: nothing was done"
-            self.redraw()
+            self.fit()
             return
         self.dismiss(event.value)
 

@@ -8,7 +8,7 @@ from functools import partial
 from jobs.commands.desk import heat_limits, memory_marks
 from jobs.glance import words
 from jobs.glance.verbs import is_guard_off, is_guard_on
-from state.values import Sample
+from state.values import Sample, Trial
 from tui.paint import Line, Placed, line, rule, wrapped
 from tui.view import View
 from tui.widgets import lists, meter
@@ -125,13 +125,20 @@ def _trials(view: View) -> list[str]:
     """What each running trial was predicted to take; what it takes is known where only one runs."""
     running = [trial for trial in view.snapshot.trials if trial.status == "running"]
     seen = max((s.trial_rss or 0 for s in view.snapshot.samples), default=0)
-    now = f"{words.size(seen or None)} now, " if len(running) == 1 else ""
-    told = [
-        f"{meter.trial_name(view, trial)}: {now}predicted {words.size(trial.predicted_bytes)}, "
-        f"{meter.trial_marks(view, trial)}batch {trial.micro_batch}x{trial.accumulation}"
-        for trial in running
-    ]
+    now = f"{words.size(seen)} now" if seen and len(running) == 1 else ""
+    told = [f"{meter.trial_name(view, trial)}: {_facts(view, trial, now)}" for trial in running]
     return [*told, f"the latest sample of a trial: {words.size(seen)}"] if len(running) > 1 and seen else told
+
+
+def _facts(view: View, trial: Trial, now: str) -> str:
+    """What is known of a trial's memory; a trial that has just begun has told nothing yet."""
+    known = [
+        now,
+        f"predicted {words.size(trial.predicted_bytes)}" if trial.predicted_bytes is not None else "",
+        meter.trial_marks(view, trial),
+        f"batch {trial.micro_batch}x{trial.accumulation}" if trial.micro_batch and trial.accumulation else "",
+    ]
+    return ", ".join(filter(None, known)) or "its facts are not known yet"
 
 
 def pauses(view: View) -> list[str]:

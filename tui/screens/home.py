@@ -225,7 +225,8 @@ def _words(view: View, width: int, height: int) -> list[Line]:
     lines = lines[: max(height - 2, 0)]
     for reading in meter.meters(view)[:1]:
         if reading.part is None:
-            lines.append(_right(reading.text, width))
+            fits = words.width(reading.text) <= width
+            lines.append(_right(reading.text if fits else reading.text.removesuffix(meter.UNMEASURED), width))
         else:
             lines.append(fill((), (("mem ", "dim"), *meter.bar(reading), (f" {reading.text}", "")), width))
     lines.append(_right(_heat_words(view), width))

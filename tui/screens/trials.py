@@ -17,7 +17,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     """The table; the selected trial beside it when wide, below it when tall."""
     job = view.job
     done = f"{words.trials_ended(job)} of {job.trials_wanted}" if job else "0"
-    title = f"trials {view.name} ({done})" + (f" · {len(view.marks)} marked" if view.marks else "")
+    title = f"trials {view.name} ({done})"
 
     def head(w: int, h: int) -> list[Line]:
         return [rule(title, "[ ] other cell  o sort  / filter" if w >= 70 else "", w, view.focus in ("", "trials"))]

@@ -46,7 +46,7 @@ class Plot:
     level_role: str = "prune"
     log_y: bool = False
     notes: tuple[tuple[int, str, str], ...] = ()  # (row, text, role) written at the right edge
-    digits: int = 3
+    digits: int = 3  # of the axis labels; more where neighbours would be alike
 
 
 def paint(
@@ -66,8 +66,9 @@ def paint(
         _draw_line(cells, scale, series)
     _write_notes(cells, plot.notes, rows)
     lines: list[Line] = []
+    labels = _labels([scale.value(row) for row in range(max(rows, 1))], plot.digits) if axis else []
     for row in range(max(rows, 1)):
-        lines.append((*_axis(scale, row, plot.digits), *cells.spans(row)) if axis else tuple(cells.spans(row)))
+        lines.append((*_axis(labels[row]), *cells.spans(row)) if axis else tuple(cells.spans(row)))
     if ticks and rows < height:
         lines.extend(_x_axis(scale, ticks, left, columns))
     return lines
@@ -200,8 +201,20 @@ def _write_notes(cells: _Cells, notes: Sequence[tuple[int, str, str]], rows: int
             cells.roles[row][start + n] = role
 
 
-def _axis(scale: _Scale, row: int, digits: int) -> list[Span]:
-    return [(words.fit(f"{scale.value(row):.{digits}f}", LABEL), "axis"), ("┤", "axis")]
+def _axis(label: str) -> list[Span]:
+    return [(words.fit(label, LABEL), "axis"), ("┤", "axis")]
+
+
+def _labels(values: Sequence[float], digits: int) -> list[str]:
+    """With as many digits as tell neighbours apart; where the column is too narrow, a repeated one is left out."""
+    whole = max(len(f"{value:.0f}") for value in values)
+    most = max(LABEL - whole - 1, 0)  # digits that fit
+    digits = min(digits, most)
+    found = [f"{value:.{digits}f}" for value in values]
+    while digits < most and any(one == two for one, two in zip(found, found[1:], strict=False)):
+        digits += 1
+        found = [f"{value:.{digits}f}" for value in values]
+    return [label if n == 0 or label != found[n - 1] else "" for n, label in enumerate(found)]
 
 
 def _x_axis(scale: _Scale, ticks: Sequence[tuple[float, str]], left: int, columns: int) -> list[Line]:

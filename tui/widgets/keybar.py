@@ -17,6 +17,10 @@ def paint(view: View, width: int) -> Line:
         return fill([(f" {view.problem}", "error")], HELP, width)
     left: list[Span] = [(" ", "")]
     room = width - 1 - 7 - 2
+    if view.marks or view.hidden_marks:
+        told = f"{len(view.marks)} marked" + (f", {view.hidden_marks} hidden" if view.hidden_marks else "")
+        left += [(told, "mark"), ("  ", "")]
+        room -= words.width(told) + 2
     if view.pending:
         left += [(view.pending, "look"), ("  ", "")]
         room -= words.width(view.pending) + 2

@@ -144,7 +144,8 @@ def trials(view: View, width: int, height: int, title: bool = True) -> list[Line
     """Screen 2, and the side pane of the widest Queue."""
     rows = selection.trials_of(view)
     names = param_names(rows, width)
-    value = "AUC" if not rows or rows[0].objective.endswith("auc") else "loss"
+    known = rows or view.trials  # a filter that shows no row changes no heading
+    value = "AUC" if not known or known[0].objective.endswith("auc") else "loss"
     head = f"   {'t':>4s} {'state':11s} {value:>7s} {'ep':>4s} {'min':>5s} "
     head += " ".join(words.fit_right(SHORT.get(name, name), 7) for name in names)
     head += "  architecture"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobs.commands.desk import Thresholds, heat_limits, memory_marks
 from jobs.glance import words
@@ -35,7 +35,17 @@ def meters(view: View, limits: Thresholds | None = None) -> list[Meter]:
     limits = limits or heat_limits()
     now = latest(view)
     past = view.details.samples or ((now,) if now else ())
-    return [_memory(now, past), _heat(now, past, limits), _gpu(now, past), _power(now, past), _disk(view, now, past)]
+    found = [_memory(now, past), _heat(now, past, limits), _gpu(now, past), _power(now, past), _disk(view, now, past)]
+    return found if now is not None else [replace(each, text=_unmeasured(view, each.text)) for each in found]
+
+
+UNMEASURED = " measures it"  # left out where there is no room
+
+
+def _unmeasured(view: View, text: str) -> str:
+    """Why there is no sample at all: the sensor is not to blame."""
+    alive = any(is_live(worker, view.now) for worker in view.snapshot.workers)
+    return f"{text.split(':')[0]}: {'not measured yet' if alive else 'no worker' + UNMEASURED}"
 
 
 def latest(view: View) -> Sample | None:
@@ -171,9 +181,9 @@ def trial_name(view: View, trial: Trial) -> str:
 
 
 def trial_marks(view: View, trial: Trial) -> str:
-    """`soft 2.4 ┊ hard 2.8 GB, `: what the trial itself is kept within; empty where no worker has said it."""
+    """`soft 2.4 ┊ hard 2.8 GB`: what the trial itself is kept within; empty where no worker has said it."""
     found = view.details.limits.get(trial.id)
-    return "" if found is None else f"soft {gigabytes(found[0])} ┊ hard {gigabytes(found[1])} GB, "
+    return "" if found is None else f"soft {gigabytes(found[0])} ┊ hard {gigabytes(found[1])} GB"
 
 
 def _memory(now: Sample | None, past: Sequence[Sample]) -> Meter:

@@ -9,14 +9,15 @@ from tui import selection
 from tui.paint import Line, Span, with_role
 from tui.view import View
 
-CELL, STATE = 8, 9  # columns of a cell's name and of its state
+CELL, STATE = 8, 10  # columns of a cell's name and of its state: `cancelled`, the longest, and a blank
+REASON = 88 - 57  # columns of the last one, where others follow it
 
 
 def paint(view: View, width: int, height: int) -> list[Line]:
     """Heading and rows; with more jobs than rows it scrolls, running and failed ones stay in sight."""
     rows = selection.jobs_of(view)
     bars, extra = width >= 70, width >= 110
-    lines: list[Line] = [] if width < 70 else [_heading(view, rows, extra)]
+    lines: list[Line] = [] if width < 70 else [_heading(view, extra)]
     if not rows:
         lines.extend(_empty(view))
         return lines
@@ -111,9 +112,10 @@ def curve_values(view: View, trial: Trial) -> list[float]:
     return [value for value in found if value is not None]
 
 
-def _heading(view: View, rows: list[Job], extra: bool) -> Line:
-    name = "best loss" if rows and not words.objective_of(rows[0], view.snapshot.trials).endswith("auc") else "best AUC"
-    text = f"   # cell     state    trials           {name:9s} eta  now / why"
+def _heading(view: View, extra: bool) -> Line:
+    kinds = {words.objective_of(job, view.snapshot.trials).endswith("auc") for job in view.snapshot.jobs}
+    name = "best" if len(kinds) > 1 else "best loss" if kinds == {False} else "best AUC"
+    text = f"   # cell     state     trials           {name:9s} eta  now / why"
     if extra:
         text = f"{words.fit(text, 88)}{'done by':13s}{'samples/s':>9s}"
     sort = f"  (by {view.sort}{' reversed' if view.reverse else ''})" if view.sort else ""
@@ -139,8 +141,7 @@ def _row(view: View, job: Job, name: str, place: int, best: bool, bars: bool, ex
         part = ended / job.trials_wanted if job.trials_wanted else 0.0
         bar = "retrying" if lost else role  # a reversed bar would show its empty part as full
         state = "lost" if lost else str(job.status)
-        gap = max(STATE - len(state), 1)  # `cancelled` fills its column
-        spans += [(state, role), (" " * gap, ""), (words.bar(part, 10 + STATE - len(state) - gap), bar)]
+        spans += [(state, role), (" " * (STATE - len(state)), ""), (words.bar(part, 10), bar)]
     spans += [
         (f" {ended:2d}/{job.trials_wanted:<3d} "[: 9 if bars else 8], ""),
         (words.fit_right(words.score(job.best_value), 6), "best" if best else ""),
@@ -151,7 +152,7 @@ def _row(view: View, job: Job, name: str, place: int, best: bool, bars: bool, ex
     reason = why(view, job)
     role = {"running": "", "failed": "failed", "paused": "paused"}.get(str(job.status), "dim")
     if extra:
-        spans += [(words.fit(reason, 88 - 56), role), (" ", ""), (_done_by(view, job), "dim")]
+        spans += [(words.fit(reason, REASON), role), (" ", ""), (_done_by(view, job), "dim")]
     else:
         spans.append((reason, role))
     painted: Line = tuple(spans)

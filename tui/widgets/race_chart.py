@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobs.glance import words
 from state.values import Job, Trial
-from tui.paint import Line, line
+from tui.paint import Line, line, wrapped
 from tui.race import Points, Race, race, train_val_gap
 from tui.shelf import by_number
 from tui.view import SPARE, View
@@ -39,7 +39,7 @@ def chart(view: View, width: int, height: int, axis: bool = True, notes: bool = 
     if job is None:
         return [line(("no cell selected", "dim"))]
     if trial is None or not view.epochs(trial.id):
-        return [line((no_curve(view, job, trial), "dim"))]
+        return [line((row, "dim")) for row in wrapped(no_curve(view, job, trial), width)[:height]]
     found = race_of(view, trial)
     plot, ticks = _plot(view, trial, found, width, height, notes)
     return paint(plot, width, height, axis, ticks)

@@ -1,0 +1,70 @@
+"""Nothing is cut where there is room: dialogs grow with their words or break lines, charts say whole sentences."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.glance import glance as glances
+from tests.tui.stories import dialog_text, monitor, on_screen, opened, press, settled, until
+from tests.tui.values import NOW, make_job, make_snapshot
+from tui.screens.dialogs import Ask, Choice, Chooser, Confirm
+from tui.view import View
+from tui.widgets import race_chart
+
+
+def whole(text):
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("size", [(40, 15), (60, 15), (80, 24), (120, 40)])
+async def test_the_menu_of_w_names_each_kind_in_full(db_path, size):
+    async with monitor(db_path, size) as (app, pilot):
+        await press(pilot, "w")
+        await until(lambda: opened(app, Chooser), pilot)
+        for kind in ("txt", "svg", "png", "csv", "json"):
+            assert f"this view as {kind}" in dialog_text(app)
+        await press(pilot, "escape")
+
+
+@pytest.mark.parametrize("size", [(40, 15), (60, 15), (80, 24)])
+@pytest.mark.parametrize("key", ["D", "P", "x"])
+async def test_a_question_and_its_answers_are_never_cut(db_path, key, size):
+    async with monitor(db_path, size) as (app, pilot):
+        await settled(app, pilot)
+        await press(pilot, key)
+        await until(lambda: opened(app, Confirm), pilot)
+        text = whole(dialog_text(app))
+        assert "Esc or Enter = no" in text
+        assert f"y = {app.screen.yes}" in text
+        assert "…" not in text
+        for effect in app.screen.effects:
+            assert whole(effect) in text
+        await press(pilot, "escape")
+
+
+@pytest.mark.parametrize("size", [(40, 15), (60, 15), (80, 24)])
+async def test_a_hint_of_a_line_to_fill_in_is_never_cut(db_path, size):
+    async with monitor(db_path, size) as (app, pilot):
+        await settled(app, pilot)
+        app.acting.by_id("stop")
+        await until(lambda: opened(app, Ask), pilot)
+        assert whole(app.screen.hint) in whole(dialog_text(app))
+        await press(pilot, "escape")
+
+
+async def test_a_choice_has_room_for_its_note_where_no_choice_has_a_key(db_path):
+    async with monitor(db_path) as (app, pilot):
+        choices = [Choice("one", "one", note="words " * 8 + "end"), Choice("two", "longer", note="short")]
+        app.push_screen(Chooser("title", choices, app.palette, app.ascii_only, width=64))
+        await until(lambda: opened(app, Chooser), pilot)
+        assert "words end" in on_screen(app)
+        await press(pilot, "escape")
+
+
+@pytest.mark.parametrize("width", [30, 53, 90])
+def test_why_there_is_no_curve_is_said_in_full(width):
+    job = make_job(1, kind="baseline", status="done", trials_complete=7, trials_wanted=7, ended_at=NOW - 60)
+    view = View(glances.look(make_snapshot(jobs=(job,)), NOW), job_id=1)
+    painted = race_chart.chart(view, width, 4)
+    assert whole(" ".join(text for row in painted for text, _ in row)) == race_chart.no_curve(view, job, None)
+    assert all(len(text) <= width for row in painted for text, _ in row)
