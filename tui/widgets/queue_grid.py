@@ -91,10 +91,9 @@ def _now(view: View, job: Job) -> str:
     trial = next((t for t in view.snapshot.trials if t.job_id == job.id and t.status is TrialStatus.RUNNING), None)
     if job.asked:
         return f"asked to {job.asked}"
+    if lost := view.glance.lost(job):
+        return lost
     worker = next((w for w in view.snapshot.workers if w.id == job.worker_id), None)
-    if worker is not None and not is_live(worker, view.now):
-        lease = (job.lease_until or view.now) - view.now
-        return f"lost claim, free in {words.left(lease)}" if lease > 0 else "lost claim"
     if worker is not None and worker.guard in ("frozen", "cooling"):
         return f"guard {worker.guard}: {worker.guard_message or 'too warm'}"
     if trial is None:
@@ -125,7 +124,7 @@ def _heading(view: View, extra: bool) -> Line:
 
 def _row(view: View, job: Job, name: str, place: int, best: bool, bars: bool, extra: bool, width: int) -> Line:
     selected = job.id == view.job_id
-    lost = job.status is JobStatus.RUNNING and _is_lost(view, job)
+    lost = bool(view.glance.lost(job))
     role = "lost" if lost else str(job.status)
     glyph = "?" if lost else words.glyph_of(job.status)
     first = "•" if job.id in view.marks else "►" if selected else " "
@@ -172,11 +171,6 @@ def _done_by(view: View, job: Job) -> str:
     epochs = view.epochs(trial.id) if trial else ()
     speed = f"{epochs[-1].samples_per_s:9.0f}" if epochs else " " * 9
     return f"{words.fit(by, 13)}{speed}"
-
-
-def _is_lost(view: View, job: Job) -> bool:
-    worker = next((w for w in view.snapshot.workers if w.id == job.worker_id), None)
-    return worker is None or not is_live(worker, view.now)
 
 
 def _empty(view: View) -> list[Line]:
