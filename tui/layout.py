@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from jobs.glance import words
-from jobs.glance.glance import lines as glance_lines
+from jobs.glance.lines import lines as glance_lines
 from state.values import JobStatus
 from tui import selection
 from tui.paint import Failed, Line, Placed, clip, compose, with_role, wrapped

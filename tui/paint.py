@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from jobs.glance import words
-from jobs.glance.glance import Line, Span, cut_spans, fill
+from jobs.glance.lines import Line, Span, cut_spans, fill
 from jobs.glance.sanitize import clean
 
 __all__ = [

@@ -16,6 +16,7 @@ from jobs.cli.since import since_of
 from jobs.glance import glance as glances
 from jobs.glance import words
 from jobs.glance.last_lines import LastLines
+from jobs.glance.lines import finish_text, lines, plain
 from jobs.glance.sanitize import clean_snapshot
 from jobs.glance.verdict import EXIT_CODES, is_disk_low, silent_worker
 from jobs.person import this_person
@@ -45,12 +46,12 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
         fields = glances.as_dict(glance) | {"last_lines": last and last.__dict__, "jobs": jobs}
         emit_json("status", fields, glance.snapshot.taken_at)
     elif form == "line":
-        emit(glances.plain(glances.lines(glance, 39, 1)[0]))
+        emit(plain(lines(glance, 39, 1)[0]))
     elif form == "plain":
         emit("\n".join([*sentences(glance), *last_words(last)]))
     else:
         width = min(max(terminal_columns() if sys.stdout.isatty() else 100, 70), 159)
-        shown = [glances.plain(line) for line in glances.lines(glance, width, 40)]
+        shown = [plain(line) for line in lines(glance, width, 40)]
         emit(
             "\n".join([*shown, *last_words(last), "", *(job_line(job, glance) for job in listed(glance.snapshot.jobs))])
         )
@@ -165,7 +166,7 @@ def sentences(glance: glances.Glance) -> list[str]:
     """The same facts as whole sentences, without glyphs or columns."""
     told = [f"{glance.verdict.word}: {glance.verdict.reason}."]
     told += [f"Also: {concern.reason}." for concern in glance.verdict.concerns[1:]]
-    finish = glances.finish_text(glance)
+    finish = finish_text(glance)
     told.append(f"{finish[0].upper()}{finish[1:].replace(' ±', ', plus or minus ')}." if finish else "No end in sight.")
     if (away := glance.away) is not None:
         told.append(

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from jobs.glance import glance as glances
+from jobs.glance import lines as glance_lines
 from jobs.glance import words
 from tests.tui.values import NOW, make_job, make_snapshot, make_worker, picture
 
@@ -23,7 +24,7 @@ def _utc(monkeypatch):
 
 def lines(width, height, snapshot=None, **facts):
     found = glances.look(snapshot or picture(), NOW, title="spark · patchtst-a20", **facts)
-    return glances.lines(found, width, height, TABS, 0)
+    return glance_lines.lines(found, width, height, TABS, 0)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_nothing_counts_down_while_the_data_are_old(size):
     for snapshot in (picture(), alone):
         facts = [{"read_age_s": age, "problem": "no disk"} for age in (40, 100)]
         looks = [glances.look(snapshot, NOW + fact["read_age_s"], title="spark", **fact) for fact in facts]
-        first, later = (["".join(t for t, _ in line) for line in glances.lines(found, *size)] for found in looks)
+        first, later = (["".join(t for t, _ in line) for line in glance_lines.lines(found, *size)] for found in looks)
         assert "BLIND" in "".join(first)
         assert first[1:] == later[1:]
         assert "started now" not in "".join(first) and "starts now" not in "".join(first)
@@ -131,7 +132,7 @@ def test_a_paused_queue_has_no_end():
     assert said(paused)[2].startswith("finish no end while the queue is paused: 8 wait ")
     assert "no end while the queue is paused: 8 wait" in said(paused, 200, 60)[1]
     assert said(paused, 80, 24)[1] == "IDLE  the queue is paused, 8 wait"
-    assert glances.finish_text(glances.look(paused, NOW)) == "no end while the queue is paused: 8 wait"
+    assert glance_lines.finish_text(glances.look(paused, NOW)) == "no end while the queue is paused: 8 wait"
 
 
 def test_a_cell_that_runs_on_while_the_queue_is_paused_is_not_all_there_is():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from jobs.glance import glance as glances
+from jobs.glance import lines as glance_lines
 from jobs.glance.eta import as_data, forecast, slip, told
 from jobs.glance.verdict import Word, judge
 from state.values import SeenForecast
@@ -92,7 +93,7 @@ def test_a_failed_cell_comes_before_a_slip_and_both_are_decisions():
 @pytest.mark.parametrize("size", [(60, 15), (80, 24), (120, 40), (200, 60)])
 def test_the_first_lines_say_it_at_every_size(size):
     snapshot = study(trial_s=144.0, seen=seen_by(study()))
-    text = "\n".join(glances.plain(row) for row in glances.lines(glances.look(snapshot, NOW), *size))
+    text = "\n".join(glance_lines.plain(row) for row in glance_lines.lines(glances.look(snapshot, NOW), *size))
     assert "LOOK" in text
     assert "finish slipped" in text
 
