@@ -36,7 +36,7 @@ class Acting:
     def press(self, key: str) -> None:
         """A key of the registry: p, P and D have one action for each direction."""
         jobs = self.app.chosen()
-        action = for_key(key, jobs, self.app.snapshot)
+        action = for_key(key, jobs, self.app.present())
         if action is not None:
             self.begin(action, jobs)
 
@@ -62,7 +62,7 @@ class Acting:
             hint = "The place in line: a number (1 runs next), top or bottom."
             self._ask_text(action.label, hint, lambda text: self._run(action, jobs, place=_place(text)))
             return
-        affected = [job for job in jobs if action.applies_to(job, self.app.snapshot)] if action.needs_jobs else []
+        affected = [job for job in jobs if action.applies_to(job, self.app.present())] if action.needs_jobs else []
         if action.id == "ack":
             affected = []
         self._ask_then_run(action, affected)
@@ -87,8 +87,8 @@ class Acting:
             if time.monotonic() - app.appeared_at < SETTLE_S or time.monotonic() - app.desk.moved_at < MOVED_S:
                 return "the screen has just changed; look, then press again"
         if not action.needs_jobs:
-            return action.why_not(None, app.snapshot)
-        reasons = [action.why_not(job, app.snapshot) for job in jobs]
+            return action.why_not(None, app.present())
+        reasons = [action.why_not(job, app.present()) for job in jobs]
         return None if any(reason is None for reason in reasons) else reasons[0]
 
     def _named(self, text: str) -> str:
@@ -96,7 +96,7 @@ class Acting:
         return words.name_cells(text, self.app.snapshot.jobs)
 
     def _ask_then_run(self, action: Action, jobs: Sequence[Job]) -> None:
-        price = action.price(self.app.snapshot, jobs)
+        price = action.price(self.app.present(), jobs)
         price = price and self._named(price)
         level = action.level_for(jobs)
         known = words.names_of(self.app.snapshot.jobs)

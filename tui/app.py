@@ -168,6 +168,10 @@ class Monitor(App[None]):
         """Seconds since the epoch; in a replay the moment that is shown."""
         return time.time() if self.desk.at is None else self.desk.at
 
+    def present(self) -> Snapshot:
+        """The latest snapshot at this moment: a worker that falls silent writes nothing that would be read anew."""
+        return replace(self.snapshot, taken_at=max(self.snapshot.taken_at, self.now()))
+
     def age_s(self) -> float:
         """Seconds since the last read that succeeded; infinitely many before the first."""
         if self.reading is None:
@@ -272,7 +276,7 @@ class Monitor(App[None]):
             pending=self.pending,
         )
         chosen = self._jobs(view)
-        hints = keys.hints(self.desk.screen, self.size.width, self.snapshot, chosen, self.readonly, self.ascii_only)
+        hints = keys.hints(self.desk.screen, self.size.width, self.present(), chosen, self.readonly, self.ascii_only)
         return replace(view, hints=hints)
 
     def paint(self) -> None:

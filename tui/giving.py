@@ -48,7 +48,7 @@ class Giving:
         found["command of the last change"] = self.app.twin
         jobs = self.app.chosen()
         for action in ACTIONS:
-            if action.needs_jobs and any(action.applies_to(job, self.app.snapshot) for job in jobs):
+            if action.needs_jobs and any(action.applies_to(job, self.app.present()) for job in jobs):
                 found[f"command: {action.label}"] = action.command(jobs)
         if job := view.job:
             found["command: trials"] = f"fts trials {job.id}"

@@ -58,7 +58,7 @@ class Menus(ABC):
         found = []
         for action in ACTIONS:
             targets = jobs if action.needs_jobs else [None]
-            reasons = [action.why_not(job, self.app.snapshot) for job in targets] or [self.desk.why_none_chosen()]
+            reasons = [action.why_not(job, self.app.present()) for job in targets] or [self.desk.why_none_chosen()]
             why_not = "" if any(reason is None for reason in reasons) else reasons[0]
             if self.app.readonly:
                 why_not = "this monitor only reads"

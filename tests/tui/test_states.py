@@ -7,10 +7,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from jobs.commands.actions import by_id
 from jobs.glance import glance as glances
 from state import transitions
 from state.db import open_database
@@ -325,3 +327,14 @@ def test_log_paths_outside_the_study_are_not_opened(db_path, tmp_path):
     reader.close()
     assert found is not None
     assert found.details.log == ()
+
+
+async def test_a_worker_may_be_started_once_one_has_been_silent_though_nothing_was_written_since(db_path):
+    async with monitor(db_path) as (app, pilot):
+        app.poller.stop()  # its next read would replace what is set here
+        app.poller.join()
+        await pilot.pause()
+        crew = tuple(replace(worker, heartbeat_at=app.now() - 20) for worker in app.snapshot.workers)
+        app.snapshot = replace(app.snapshot, taken_at=app.now() - 18, workers=crew)  # read while it was alive
+        assert by_id("start_worker").why_not(None, app.present()) is None
+        assert "is running" in by_id("start_worker").why_not(None, app.snapshot)
