@@ -191,7 +191,7 @@ def _finish_spans(glance: Glance, eta: Forecast, brief: bool = False) -> list[Sp
     if brief and eta.judged:
         record = f"{eta.held} of {eta.judged} past inside"
     if not glance.has_worker:
-        record = "if a worker starts now" if brief else "if a worker starts now, for none is alive"
+        record = "if a worker starts now"
     return [(_moment(eta.finish_said, glance.now), "strong"), (f"  (80%: {low} … {high};  {record})", "dim")]
 
 
