@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 FEWEST = 10  # trials of a pool
 ORDERS = 200
 SAME = 1e-9  # of the objective
+NO_WORSE = 1e-3  # of the objective: less than this is no improvement by the study's own min_delta
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Judged:
     share: float  # mean epochs spent, of the unpruned search's
     share_p95: float
     reached: float  # of the orders that found the very best value
+    near: float  # of the orders that found one at most NO_WORSE above it
     alike: float | None  # of the orders whose winner cannot be told from it
     regret_median: float
     regret_p95: float
@@ -78,13 +80,17 @@ class Judged:
 
     def line(self) -> str:
         alike = "—" if self.alike is None else f"{self.alike:.1%}"
-        return (
-            f"| {self.pool} | {self.rule} | {self.share:.1%} | {self.share_p95:.1%} | {self.reached:.1%} | {alike} | "
-            f"{self.regret_median:.4f} | {self.regret_p95:.4f} | {self.regret_max:.4f} |"
-        )
+        told = [
+            self.pool,
+            self.rule,
+            *(f"{part:.1%}" for part in (self.share, self.share_p95, self.reached, self.near)),
+        ]
+        told += [alike, *(f"{regret:.4f}" for regret in (self.regret_median, self.regret_p95, self.regret_max))]
+        return f"| {' | '.join(told)} |"
 
 
-HEAD = "| pool | rule | epochs | p95 | same best | alike | regret median | p95 | max |\n" + "|---" * 9 + "|"
+COLUMNS = ("pool", "rule", "epochs", "p95", "same best", "within .001", "alike", "regret median", "p95", "max")
+HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 
 def rows(quick: bool = True) -> list[Row]:
@@ -112,6 +118,7 @@ def judge(pool: Pool, pruner: str, rule: Halving = HALVING, orders: int = ORDERS
         share=mean(shares),
         share_p95=quantile(shares, 0.95),
         reached=mean(regret <= SAME for regret in regrets),
+        near=mean(regret <= NO_WORSE for regret in regrets),
         alike=None if pool.alike is None else mean(run.winner in pool.alike for run in runs),
         regret_median=median(regrets),
         regret_p95=quantile(regrets, 0.95),
@@ -262,7 +269,7 @@ def main() -> None:
     if given.all:
         for pool in known:
             tried = [judge(pool, "halving", rule, given.orders, name) for name, rule in candidates().items()]
-            cheap = sorted((j for j in tried if j.share <= given.within), key=lambda j: (-j.reached, j.regret_p95))
+            cheap = sorted((j for j in tried if j.share <= given.within), key=lambda j: (-j.near, j.regret_p95))
             print("\n".join(j.line() for j in cheap), flush=True)
 
 
