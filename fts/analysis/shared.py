@@ -81,12 +81,18 @@ def _sentence(budget: str, pairs: list[Shared]) -> str:
         for p in pairs
         if p.chosen < p.judged
     )
-    prices = ", ".join(
-        f"that of h{p.chosen} is number {p.place} of {p.n} at h{p.judged} and costs {p.price:.4f}, {p.part:.0%} "
-        f"[{p.part_low:.0%}, {p.part_high:.0%}] of the way from the best to the middle one"
-        for p in pairs
-    )
-    return f"The same configurations of {budget} at {named}: ranks correlate by {alike}; of the winners {prices}."
+    return f"The same configurations of {budget} at {named}: ranks correlate by {alike}; {_prices(pairs)}."
+
+
+def _prices(pairs: list[Shared]) -> str:
+    """What the winner of one horizon is worth at another: the cheapest and the dearest case, the rest is in the table."""
+    cheap, dear = min(pairs, key=lambda p: p.part), max(pairs, key=lambda p: p.part)
+    told = [
+        f"that of h{p.chosen} is number {p.place} of {p.n} at h{p.judged}, {p.part:.0%} [{p.part_low:.0%}, "
+        f"{p.part_high:.0%}] of the way from the best to the middle one"
+        for p in dict.fromkeys((cheap, dear))
+    ]
+    return f"of the winners {' to '.join(told)}"
 
 
 def _of_budget(budget: str, rows: pd.DataFrame, rng: np.random.Generator) -> Iterator[Shared]:
