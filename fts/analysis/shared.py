@@ -85,14 +85,13 @@ def _sentence(budget: str, pairs: list[Shared]) -> str:
 
 
 def _prices(pairs: list[Shared]) -> str:
-    """What the winner of one horizon is worth at another: the cheapest and the dearest case, the rest is in the table."""
-    cheap, dear = min(pairs, key=lambda p: p.part), max(pairs, key=lambda p: p.part)
+    """What the winner of one horizon is worth at another, in the best and the worst case; the rest is in the table."""
     told = [
-        f"that of h{p.chosen} is number {p.place} of {p.n} at h{p.judged}, {p.part:.0%} [{p.part_low:.0%}, "
-        f"{p.part_high:.0%}] of the way from the best to the middle one"
-        for p in dict.fromkeys((cheap, dear))
+        f"in the {case} case that of h{p.chosen} is number {p.place} of {p.n} at h{p.judged}, {p.part:.0%} "
+        f"[{p.part_low:.0%}, {p.part_high:.0%}] of the way from the best to the middle one"
+        for case, p in (("best", min(pairs, key=lambda p: p.part)), ("worst", max(pairs, key=lambda p: p.part)))
     ]
-    return f"of the winners {' to '.join(told)}"
+    return f"of the winners {' and '.join(told)}"
 
 
 def _of_budget(budget: str, rows: pd.DataFrame, rng: np.random.Generator) -> Iterator[Shared]:
