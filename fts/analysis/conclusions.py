@@ -146,7 +146,8 @@ def _other_seeds(cell: CellSummary) -> str:
     sd = "" if cell.seed_sd is None else f", sd {cell.seed_sd:.4f}"
     return (
         f"{cell.experiment}: its winner has {cell.best['objective']} {cell.best['value']:.4f}; the same configuration "
-        f"with {many} {cell.seed_mean:.4f} on average{sd}. Believe the average: the winner was chosen for its value."
+        f"with {many} {cell.seed_mean:.4f} on average{sd}. Believe the average: the winner was chosen for its value. "
+        f"{cell.n_ahead} of the search's {cell.n_complete} complete trials have a better value than that."
     )
 
 

@@ -59,6 +59,7 @@ class CellSummary:
     n_seeds: int  # trainings of the winning configuration with other seeds; the winner's own was chosen, so it is out
     seed_mean: float | None  # of their objective: what the winner's would be without having been chosen
     seed_sd: float | None
+    n_ahead: int  # complete trials of the search whose one value is better than that mean
 
     @property
     def name(self) -> str | None:
@@ -156,8 +157,16 @@ def summarise_cell(study: StudyData, row: dict[str, Any], seed: int = 0) -> Cell
         n_seeds=len(seeds),
         seed_mean=float(np.mean(seeds)) if seeds else None,
         seed_sd=float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None,
+        n_ahead=_ahead(fit, seeds),
         **_judged(best, predictions, baseline, prior, horizon, max(1, n_looks), seed),
     )
+
+
+def _ahead(fit: pd.DataFrame, seeds: list[float]) -> int:
+    if not seeds:
+        return 0
+    sign = -1.0 if fit["objective"].iloc[0] == "val_auc" else 1.0
+    return int((sign * fit["value"] < sign * float(np.mean(seeds))).sum())
 
 
 def scaling_curve(cells: list[CellSummary], horizon: int, seed: int = 0) -> ScalingCurve:

@@ -115,6 +115,8 @@ def test_replicates_count_as_seeds_and_show_their_spread():
     said = found(data)
     assert ("caution", "one seed") not in said
     assert f"{cell.seed_mean:.4f} on average" in said["caution", "other seeds"]
+    ahead = int((search["value"] < cell.seed_mean).sum())
+    assert f"{ahead} of the search's 10 complete trials have a better value" in said["caution", "other seeds"]
 
 
 def test_skill_that_only_copies_the_baseline_is_not_called_better():
