@@ -68,6 +68,12 @@ def work(places: Places, settings: WorkerSettings, progress: Progress | None = N
         return worker.run()
 
 
+def stop_listening() -> None:
+    """For a process that ends with its worker: all is written, and a signal that met Python's own end would kill it."""
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(signum, signal.SIG_IGN)
+
+
 def run_job(places: Places, settings: WorkerSettings, job_id: int, progress: Progress | None = None) -> int:
     """Runs one job in the foreground, without the queue: same supervisor, same records; returns the exit code.
 

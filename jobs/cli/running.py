@@ -71,11 +71,13 @@ def worker(detach: bool, detached: bool, **flags: Any) -> int:
     settings = worker_settings(**flags, detached=detached)
     if detach:
         return start_detached(here(), flags)
-    from jobs.worker import work  # here, not above: --help and --detach need no huey
+    from jobs.worker import stop_listening, work  # here, not above: --help and --detach need no huey
 
     log_to_stderr(logging.INFO if detached or not sys.stderr.isatty() else logging.WARNING)
     try:
-        return work(here(), settings)
+        code = work(here(), settings)
+        stop_listening()
+        return code
     finally:
         if detached:
             pid_file(here()).unlink(missing_ok=True)

@@ -33,7 +33,9 @@ def main() -> int:
         other: Any = OtherLock
         jobs.worker.SlotLock = other  # type: ignore[misc]
     settings = worker_settings(slots=1, threads=1, device="cpu", until_empty=given.until_empty)
-    return jobs.worker.work(places(), settings)
+    code = jobs.worker.work(places(), settings)
+    jobs.worker.stop_listening()
+    return code
 
 
 if __name__ == "__main__":
