@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(given: argparse.Namespace) -> int:
     """The monitor with parsed arguments."""
+    on_terminal = sys.stdin.isatty()  # asked once, at the start: one that hangs up meanwhile says that it is none
     os.environ.setdefault("TEXTUAL_FPS", "120")  # a key waits for half of this, not of a sixtieth of a second
     from state.db import database_path  # here, not above: --help must not wait for peewee
     from tui import first, theme
@@ -54,7 +55,7 @@ def run(given: argparse.Namespace) -> int:
             locked=getattr(given, "locked", False),
             first=shown,
         )
-        if sys.stdin.isatty():  # a browser's monitor has no terminal to lose
+        if on_terminal:  # a browser's monitor has none to lose
             terminal.leave_when_terminal_goes(app)
         app.run(mouse=not given.no_mouse)
     return app.return_code or 0

@@ -26,11 +26,17 @@ def test_q_leaves_and_gives_the_terminal_back(terminal):
     assert b"\x1b[?1049l" in terminal.screen
 
 
-def test_a_terminal_that_is_closed_while_it_starts_ends_it_too(db_path):
-    terminal = Terminal(db_path, (80, 24))
+@pytest.mark.parametrize("ignore_hangup", [False, True], ids=["hangup", "nohup"])
+def test_a_terminal_that_is_closed_while_it_starts_ends_it_too(db_path, ignore_hangup):
+    terminal = Terminal(db_path, (80, 24), ignore_hangup=ignore_hangup)
     terminal.wait_for("20M/h5")  # the first frame: Textual is not even imported
+    os.kill(terminal.pid, signal.SIGSTOP)  # so that it meets the end of its terminal there, however fast it starts
     terminal.hang_up()
-    assert terminal.gone_within(6)
+    os.kill(terminal.pid, signal.SIGCONT)
+    try:
+        assert terminal.gone_within(15)
+    finally:
+        terminal.close()
 
 
 def test_ctrl_c_while_it_starts_leaves_the_terminal_as_it_was(db_path):
