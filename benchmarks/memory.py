@@ -19,7 +19,7 @@ from benchmarks import Row
 from fts.search import dataset
 from fts.search.recipe import Recipe, model_config, predict
 from fts.search.spec import CellSpec, TrialSpec, trial_folder
-from fts.training.memory import in_gib
+from fts.training.memory import in_gb
 from jobs.commands.matrix import make_cells
 from jobs.process import ChildProcess
 from jobs.settings import Places, module_of
@@ -68,7 +68,7 @@ def one(places: Places, budget: str, architecture: str, effective_batch: int, ho
     (cell,) = make_cells(places, [budget], [1], 1, 1, "threshold_1pct", "a25", effective_batch=effective_batch)
     predicted = predict(model_config(cell, architecture, 25), recipe, "cpu").total
     if predicted * 1.2 > psutil.virtual_memory().available:
-        print(f"  {architecture}: left out, it needs {in_gib(predicted)}", file=sys.stderr)
+        print(f"  {architecture}: left out, it needs {in_gb(predicted)}", file=sys.stderr)
         return None
     measured = peak_of(places, cell, architecture, recipe)
     name = f"{budget} {architecture} {recipe.words()}"

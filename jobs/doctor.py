@@ -25,8 +25,8 @@ from state.db import open_database
 from state.errors import SchemaTooOld, StateError
 
 PACKAGES = ("torch", "optuna", "huey", "peewee", "textual", "TA-Lib")
-DISK_RESERVE = 2 * 10**9  # bytes; one checkpoint of a 200M cell
-MEMORY_LITTLE = 2 * 10**9  # bytes; torch and a 2M trial need about one
+DISK_RESERVE = 2 * words.GB  # bytes; one checkpoint of a 200M cell
+MEMORY_LITTLE = 2 * words.GB  # bytes; torch and a 2M trial need about one
 GRAVE = ("damaged", "that is gone", "synced", "network file system")  # findings that can cost the study
 
 

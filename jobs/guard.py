@@ -14,12 +14,11 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from jobs.glance.words import GB, in_gb
 from state.values import Cause
 
 if TYPE_CHECKING:  # the monitor draws these limits and need not pay for psutil
     from jobs.sensors import Reading
-
-GiB = 1 << 30
 
 
 class GuardState(StrEnum):
@@ -209,13 +208,13 @@ class MemoryLimits:
     soft: int | None = None
     hard: int | None = None
     available_low: int | None = None  # below it shrink, below half of it kill
-    swap_growth: int | None = 1 * GiB  # since the trial started
-    disk_reserve: int | None = 1 * GiB
+    swap_growth: int | None = 1 * GB  # since the trial started
+    disk_reserve: int | None = 1 * GB
 
     def __post_init__(self) -> None:
         if self.soft is not None and self.hard is not None and not 0 < self.soft <= self.hard:
             raise ValueError(
-                f"memory limits must satisfy 0 < soft <= hard, got {size(self.soft)} and {size(self.hard)}"
+                f"memory limits must satisfy 0 < soft <= hard, got {in_gb(self.soft)} and {in_gb(self.hard)}"
             )
 
     @classmethod
@@ -227,9 +226,9 @@ class MemoryLimits:
         found = {
             "soft": allowed,
             "hard": hard,
-            "available_low": max(GiB // 2, int(0.04 * total)),
-            "swap_growth": GiB,
-            "disk_reserve": GiB,
+            "available_low": max(GB // 2, int(0.04 * total)),
+            "swap_growth": GB,
+            "disk_reserve": GB,
         }
         for field in found:
             name = "FTS_DISK_RESERVE" if field == "disk_reserve" else f"FTS_MEMORY_{field.upper()}"
@@ -251,12 +250,12 @@ def judge_memory(limits: MemoryLimits, tree: int, reading: Reading, swap_at_star
         return short_of_memory(tree, available, low, reading.total)
     if grown := swap_growth(limits, reading, swap_at_start):
         if is_to_blame(tree, reading.total):
-            return shrink(f"swap grew by {size(grown)} since the trial started, which holds {size(tree)}")
+            return shrink(f"swap grew by {in_gb(grown)} since the trial started, which holds {in_gb(tree)}")
         return Decision(
-            Action.NONE, f"swap grew by {size(grown)}, but the trial holds only {size(tree)}: other programs"
+            Action.NONE, f"swap grew by {in_gb(grown)}, but the trial holds only {in_gb(tree)}: other programs"
         )
     if limits.soft is not None and tree >= limits.soft:
-        return shrink(f"the trial holds {size(tree)}, soft limit {size(limits.soft)}")
+        return shrink(f"the trial holds {in_gb(tree)}, soft limit {in_gb(limits.soft)}")
     return None
 
 
@@ -264,12 +263,12 @@ def judge_disk(limits: MemoryLimits, reading: Reading) -> Decision | None:
     """Stop before the disk is full: a checkpoint needs room."""
     if limits.disk_reserve is None or reading.disk_free is None or reading.disk_free >= limits.disk_reserve:
         return None
-    message = f"{size(reading.disk_free)} of disk left, {size(limits.disk_reserve)} reserved; free some, then resume"
+    message = f"{in_gb(reading.disk_free)} of disk left, {in_gb(limits.disk_reserve)} reserved; free some, then resume"
     return Decision(Action.DISK, message, cause=Cause.DISK)
 
 
 def over_hard(hard: int, tree: int) -> Decision:
-    message = f"the trial holds {size(tree)}, hard limit {size(hard)}: killed, continues with half the micro-batch"
+    message = f"the trial holds {in_gb(tree)}, hard limit {in_gb(hard)}: killed, continues with half the micro-batch"
     return Decision(Action.KILL, message, cause=Cause.OUT_OF_MEMORY)
 
 
@@ -279,15 +278,15 @@ def shrink(reason: str) -> Decision:
 
 
 def short_of_memory(tree: int, available: int, low: int, total: int | None) -> Decision:
-    left = f"{size(available)} of memory available, {size(low)} wanted"
+    left = f"{in_gb(available)} of memory available, {in_gb(low)} wanted"
     if not is_to_blame(tree, total):
-        return Decision(Action.NONE, f"{left}, but the trial holds only {size(tree)}: other programs fill the machine")
+        return Decision(Action.NONE, f"{left}, but the trial holds only {in_gb(tree)}: other programs fill the machine")
     if available < low / 2:
         message = (
-            f"{left}, the trial holds {size(tree)}: killed before the system is, continues with half the micro-batch"
+            f"{left}, the trial holds {in_gb(tree)}: killed before the system is, continues with half the micro-batch"
         )
         return Decision(Action.KILL, message, cause=Cause.OUT_OF_MEMORY)
-    return shrink(f"{left}, the trial holds {size(tree)}")
+    return shrink(f"{left}, the trial holds {in_gb(tree)}")
 
 
 def swap_growth(limits: MemoryLimits, reading: Reading, swap_at_start: int | None) -> int:
@@ -305,16 +304,6 @@ def swap_growth(limits: MemoryLimits, reading: Reading, swap_at_start: int | Non
 
 def is_to_blame(tree: int, total: int | None) -> bool:
     return total is None or tree >= SHARE_TO_BLAME * total
-
-
-def size(count: int) -> str:
-    """Bytes as people say them: 9.6 GiB."""
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB"):
-        if abs(amount) < 1024:
-            return f"{amount:.0f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} GiB"
 
 
 def read_bytes(name: str, text: str) -> int:

@@ -132,7 +132,7 @@ class Slot:
             rss = self.rss()
         if rss <= RECYCLE_AT * least:
             return False
-        log.info("the trial process grew from %.0f to %.0f MB and is replaced", least / 1e6, rss / 1e6)
+        log.info("the trial process grew from %d to %d MB and is replaced", least >> 20, rss >> 20)
         return True
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from fts.search.spec import trial_folder as folder_of
 from fts.search.suggest import PastTrial
 from jobs.admission import TRAINS, Admission
 from jobs.attempt import Attempt, End, Wish
-from jobs.guard import size
+from jobs.glance.words import in_gb
 from jobs.models import opened_by
 from jobs.process import ChildProcess, reap_recorded
 from jobs.settings import Places, WorkerSettings, module_of
@@ -120,7 +120,7 @@ class TrialRun:
         def leaves() -> bool:
             if not said:
                 said.append(
-                    f"t{self.trial.number} waits until {size(admitted.need)} are free beside the other slots' trials"
+                    f"t{self.trial.number} waits until {in_gb(admitted.need)} are free beside the other slots' trials"
                 )
                 transitions.record_intervention(self.db, self.claim, "waits", said[0], {}, trial_id=self.trial.id)
                 self.tell("note", {"text": f"{self.job.experiment} {said[0]}"})
@@ -212,7 +212,7 @@ class TrialRun:
         transitions.record_progress(self.db, self.claim, self.trial.id, {"peak_bytes": measured})
         if spec.memory_limit is None or measured <= spec.memory_limit or self.cell.kind not in TRAINS:
             return None
-        return Wish("shrink", f"its first steps took {size(measured)}, {size(spec.memory_limit)} allowed")
+        return Wish("shrink", f"its first steps took {in_gb(measured)}, {in_gb(spec.memory_limit)} allowed")
 
     def _record_epoch(self, fact: dict[str, Any]) -> None:
         epoch = {name: value for name, value in fact.items() if name not in ("fact", "number")}

@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 from statistics import median
 from types import TracebackType
 
-from jobs.guard import Action, Decision, Guard, GuardState, MemoryLimits, judge_disk, judge_memory, over_hard, size
+from jobs.glance.words import in_gb
+from jobs.guard import Action, Decision, Guard, GuardState, MemoryLimits, judge_disk, judge_memory, over_hard
 from jobs.process import ChildProcess
 from jobs.sensors import Reading, Sensors
 from jobs.tree import TreeUse
@@ -282,7 +283,7 @@ def likely_reason(reading: Reading, vitals: Vitals | None, limits: MemoryLimits)
         return f"heat: thermal pressure {reading.thermal_pressure}"
     low, available = limits.available_low, reading.available
     if low is not None and available is not None and available < 2 * low:
-        return f"memory pressure: {size(available)} available"
+        return f"memory pressure: {in_gb(available)} available"
     own = vitals.tree_cpu_percent if vitals is not None else None
     if reading.cpu_percent is not None and own is not None:
         others = reading.cpu_percent * cores - own  # in percent of one core

@@ -99,7 +99,7 @@ def log_size(db: Database) -> list[Finding]:
     log = db.path.with_name(db.path.name + "-wal")
     size = log.stat().st_size if log.exists() else 0
     if size > WAL_LIMIT:
-        return [Finding(False, f"the write-ahead log has {size >> 20} MiB: some reader keeps a transaction open")]
+        return [Finding(False, f"the write-ahead log has {size >> 20} MB: some reader keeps a transaction open")]
     return [Finding(True, f"the write-ahead log has {size >> 10} KiB")]
 
 

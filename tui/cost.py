@@ -50,7 +50,7 @@ class Cost:
         return [
             f"{cpu:.2f} % of a core since the start {elapsed:.0f} s ago",
             f"{self.bytes / elapsed / 1000:.2f} KB/s sent, {self.bytes / 1000:.0f} KB in all",
-            f"{resident_bytes() / 1e6:.0f} MB of memory",
+            f"{resident_bytes() / (1 << 20):.0f} MB of memory",
         ]
 
 

@@ -55,7 +55,7 @@ class CannotFit(MemoryError):
     """No recipe trains this model within the limit; `needed` bytes would be the least."""
 
     def __init__(self, needed: int, limit: int, recipe: Recipe) -> None:
-        super().__init__(f"needs {in_gib(needed)} at the least ({recipe.words()}), {in_gib(limit)} allowed")
+        super().__init__(f"needs {in_gb(needed)} at the least ({recipe.words()}), {in_gb(limit)} allowed")
         self.needed, self.limit, self.recipe = needed, limit, recipe
 
 
@@ -307,9 +307,9 @@ def halvings(number: int) -> list[int]:
     return found
 
 
-def in_gib(count: int) -> str:
-    """Bytes in words: 1.9 GiB."""
-    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / MiB:.0f} MiB"
+def in_gb(count: int) -> str:
+    """Bytes in words: 1.9 GB, of 2^30 bytes as memory is sold."""
+    return f"{count / (1 << 30):.1f} GB" if count >= 1 << 30 else f"{count / MiB:.0f} MB"
 
 
 def _saved_numbers(shape: Shape) -> float:

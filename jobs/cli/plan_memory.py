@@ -14,7 +14,7 @@ from jobs.cli.matrix import parse_cell, specs_of
 from jobs.cli.output import emit_json, emit_table, say
 from jobs.cli.selection import choose
 from jobs.commands import matrix
-from jobs.guard import size
+from jobs.glance.words import in_gb
 from jobs.plan import Allowed, CellPlan, Known, ShapePlan, plan_cell
 from jobs.settings import worker_settings
 from state import queries
@@ -55,7 +55,7 @@ def plan_memory(
     if as_json:
         return emit_json("plan", machine | {"rate": known.rate(), "cells": plans})
     each_gets = (
-        f"{size(allowed.share)} and {settings.threads} threads for each of {settings.slots} slots on {settings.device}"
+        f"{in_gb(allowed.share)} and {settings.threads} threads for each of {settings.slots} slots on {settings.device}"
     )
     say(f"{each_gets}; seconds from {known.rate().source}")
     return _each(plans) if each else _table(plans)
@@ -85,7 +85,7 @@ def _table(plans: list[CellPlan]) -> None:
             f"{cell.budget}/h{cell.horizon}",
             len(cell.shapes),
             cell.usual_recipe or "none fits",
-            _span([shape.predicted_bytes for shape in cell.fitting or cell.shapes], size),
+            _span([shape.predicted_bytes for shape in cell.fitting or cell.shapes], in_gb),
             _span([shape.step_s or 0.0 for shape in cell.fitting], _short),
             _span([shape.epoch_s or 0.0 for shape in cell.fitting], _short),
             _duration(cell.trial_s),
@@ -105,7 +105,7 @@ def _each(plans: list[CellPlan]) -> None:
             shape.architecture,
             f"{shape.n_params:,}",
             shape.recipe or "does not fit",
-            size(shape.predicted_bytes),
+            in_gb(shape.predicted_bytes),
             "" if shape.step_s is None else _short(shape.step_s),
             "" if shape.epoch_s is None else _short(shape.epoch_s),
         )
@@ -138,4 +138,4 @@ def _names(shapes: tuple[ShapePlan, ...]) -> str:
     if not shapes:
         return ""
     least = min(shapes, key=lambda shape: shape.predicted_bytes)
-    return f"{len(shapes)}: from {least.architecture}, {size(least.predicted_bytes)}"
+    return f"{len(shapes)}: from {least.architecture}, {in_gb(least.predicted_bytes)}"

@@ -40,7 +40,7 @@ class Limits:
     blind_after_s: float = 15.0
     beat_s: float = 5.0  # a worker beats this often (jobs.settings)
     silent_beats: int = 3
-    disk_reserve: int = 2 * 10**9  # bytes; a checkpoint of the 200M cells is 2.4 GB
+    disk_reserve: int = 2 * words.GB  # bytes; a checkpoint of the 200M cells is 2.2 GB
     guard_pause_s: float = 30 * 60.0
     crash_loop: int = 3  # workers lost, or restarts of trials of one job, within an hour
     locked_s: float = 120.0  # a worker that cannot write for so long holds up what comes after its trial

@@ -12,6 +12,7 @@ from functools import lru_cache
 from state.values import Job, JobStatus, Trial, TrialStatus
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+MB, GB = 1 << 20, 1 << 30  # bytes
 
 
 # One column each; 4.4 of the monitor's specification. Colour and word always stand beside the glyph.
@@ -239,14 +240,19 @@ def short_score(value: float | None, digits: int = 4) -> str:
 
 
 def size(count: float | None) -> str:
-    """Bytes as people read them: 412 MB, 92 GB."""
+    """Bytes as people read them: 412 MB, 92 GB. A GB is 2^30 bytes, as memory is sold and htop counts."""
     if count is None:
         return "—"
-    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+    for unit, scale in (("TB", 1 << 40), ("GB", GB), ("MB", MB), ("kB", 1 << 10)):
         if count >= scale:
             amount = count / scale
             return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
     return f"{count:.0f} B"
+
+
+def in_gb(count: int) -> str:
+    """Bytes to a tenth of a GB, for a need beside its limit: 20.4 GB; what is less as `size` has it."""
+    return f"{count / GB:.1f} GB" if count >= GB else size(count)
 
 
 def number(value: object) -> str:

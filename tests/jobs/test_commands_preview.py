@@ -51,7 +51,7 @@ def test_the_sentences_name_time_memory_and_what_does_not_fit(said: str):
     small, large = found.cells["2M", 1], found.cells["2B", 1]
     assert large.too_large > 0
     assert f"2B: {large.too_large} of {large.shapes} architectures do not fit here" in text
-    assert "memory, 8.0 GB for each slot" in text
+    assert "memory, 7.5 GB for each slot" in text
     assert words.size(small.high) in text
     hours = sum(50 * cost.trial_s for cost in (small, large) if cost.trial_s is not None)
     assert f"about {words.spell(hours)} on 1 slot" in text

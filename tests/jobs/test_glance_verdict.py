@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from jobs.glance.verdict import EXIT_CODES, Word, judge, silent_worker
+from jobs.glance.words import MB
 from state.values import Cause
 from tests.tui.values import (
     HOUR,
@@ -53,7 +54,7 @@ SITUATIONS = {
         Word.IDLE, "finished"),
     "one of two workers silent": (
         healthy(workers=(make_worker(), make_worker(2, heartbeat_at=NOW - 999))), Word.WELL, "running"),
-    "a disk that is almost full": (healthy(samples=(make_sample(disk_free=212 * 10**6),)), Word.ACT, "212 MB free"),
+    "a disk that is almost full": (healthy(samples=(make_sample(disk_free=212 * MB),)), Word.ACT, "212 MB free"),
     "a disk nobody can measure": (healthy(samples=(make_sample(disk_free=None),)), Word.WELL, "running"),
     "a guard that paused just now": (
         healthy(workers=(make_worker(guard="frozen", guard_message="88°C > 85"),)), Word.LOOK, "88°C"),

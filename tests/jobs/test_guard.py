@@ -2,6 +2,7 @@ import itertools
 
 import pytest
 
+from jobs.glance import words
 from jobs.guard import (
     Action,
     Guard,
@@ -11,7 +12,6 @@ from jobs.guard import (
     judge_disk,
     judge_memory,
     read_bytes,
-    size,
 )
 from jobs.sensors import Reading
 from state.values import Cause
@@ -192,7 +192,7 @@ def test_a_nearly_full_disk_stops_with_its_cause() -> None:
     decision = judge_disk(LIMITS, machine(disk=0.5))
     assert decision is not None
     assert (decision.action, decision.cause) == (Action.DISK, Cause.DISK)
-    assert decision.message == "512 MiB of disk left, 1.0 GiB reserved; free some, then resume"
+    assert decision.message == "512 MB of disk left, 1.0 GB reserved; free some, then resume"
 
 
 def test_limits_of_a_trial_stand_around_what_the_plan_allows() -> None:
@@ -220,5 +220,8 @@ def test_bytes_that_make_no_sense_are_refused(text: str) -> None:
         read_bytes("FTS_MEMORY_SOFT", text)
 
 
-def test_sizes_are_said_in_words() -> None:
-    assert [size(n) for n in (5, 2048, 3 << 20, int(9.6 * GiB))] == ["5 B", "2 KiB", "3 MiB", "9.6 GiB"]
+def test_what_a_person_typed_is_what_is_said() -> None:
+    typed = ("20GB", "9.6G", "128GiB", "500MB")
+    read = [read_bytes("FTS_MEMORY_SOFT", text) for text in typed]
+    assert [words.size(count) for count in read] == ["20 GB", "9.6 GB", "128 GB", "500 MB"]
+    assert [words.in_gb(count) for count in read] == ["20.0 GB", "9.6 GB", "128.0 GB", "500 MB"]

@@ -90,7 +90,7 @@ def test_a_cell_nothing_of_which_fits_is_held_when_it_is_put_in_line(places: Pla
     write(db, [cell(places, "2B"), cell(places, "2M")])
     huge, small = queries.jobs(db)
     assert huge.hold_reason is not None and "no architecture fits" in huge.hold_reason
-    assert "4.0 GiB allowed" in huge.hold_reason
+    assert "4.0 GB allowed" in huge.hold_reason
     assert small.hold_reason is None
     worker = transitions.register_worker(db, "lab", 100, 1.5, 1)
     claim = transitions.claim(db, worker, 60.0)

@@ -47,8 +47,8 @@ def test_what_cannot_fit_is_held_with_its_bytes_before_a_process_starts(tmp_path
         worker.until_over()
         job = worker.job
         assert job.status == "queued" and job.cause == Cause.CANNOT_FIT
-        assert job.hold_reason is not None and "MiB at the least" in job.hold_reason
-        assert "300 MiB allowed" in job.hold_reason
+        assert job.hold_reason is not None and "MB at the least" in job.hold_reason
+        assert "300 MB allowed" in job.hold_reason
         assert worker.trial.status == "interrupted" and worker.trial.pid is None
         assert not list(places.logs.glob("trial_process_*"))
 
@@ -59,7 +59,7 @@ def test_a_trial_that_is_killed_at_every_batch_is_held(tmp_path: Path, data: Pat
         worker.until_over()
         assert worker.verbs().count("killed") == 3  # 2x1, 1x2, 1x2 with layers recomputed
         assert worker.job.hold_reason is not None and "no leaner recipe" in worker.job.hold_reason
-        assert "hard limit 100 MiB" in worker.job.hold_reason
+        assert "hard limit 100 MB" in worker.job.hold_reason
 
 
 def test_a_trial_that_stalls_three_times_fails(tmp_path: Path, data: Path) -> None:

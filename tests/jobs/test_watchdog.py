@@ -93,7 +93,7 @@ def test_a_trial_above_the_soft_limit_is_asked_once_to_shrink(tmp_path: Path) ->
     with at_work(HOLD_200_MIB, tmp_path, MemoryLimits(soft=100 * MiB, hard=GiB)) as post:
         [decision] = [d for d in post.first_look + post.watch(5) if d.action is not Action.NONE]
         assert decision.action is Action.SHRINK and decision.cause is Cause.OUT_OF_MEMORY
-        assert "soft limit 100 MiB" in decision.message
+        assert "soft limit 100 MB" in decision.message
         assert post.dog.latest is not None and post.dog.latest.peak_bytes > 200 * MiB
 
 
@@ -298,7 +298,7 @@ def test_a_step_that_contains_a_freeze_is_not_counted(tmp_path: Path) -> None:
     ("feeling", "reason"),
     [
         ({"temperature": 80}, "heat: 80 °C"),
-        ({"temperature": 60, "thermal_pressure": "nominal", "available": GiB}, "memory pressure: 1.0 GiB available"),
+        ({"temperature": 60, "thermal_pressure": "nominal", "available": GiB}, "memory pressure: 1.0 GB available"),
         ({"temperature": 60, "cpu_percent": 100}, "neighbours: other programs use"),
         ({"temperature": 60, "cpu_percent": 10}, "throttling by the system"),
     ],

@@ -93,7 +93,7 @@ def test_a_step_inside_backward_is_never_accumulated():
 
 
 def test_what_cannot_fit_says_how_many_bytes_it_needs():
-    with pytest.raises(CannotFit, match=r"needs \d\.\d GiB at the least .*, 4\.0 GiB allowed") as refused:
+    with pytest.raises(CannotFit, match=r"needs \d\.\d GB at the least .*, 4\.0 GB allowed") as refused:
         memory.plan(HUGE, 16, 4 * GiB)
     assert refused.value.needed > 6 * GiB
     memory.plan(HUGE, 16, refused.value.needed)  # with that much it fits

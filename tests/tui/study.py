@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from jobs.glance.words import GB
 from state import transitions
 from state.db import Database, open_database
 from state.transitions.control import acknowledge, pause
@@ -144,7 +145,7 @@ def start_trial(db: Database, clock: Clock, claim: Claim, number: int, log_path:
     facts = {
         "n_params": 2_000_000 + 1000 * number, "n_train": 3000, "n_val": 442, "n_pos": 95, "prior_loss": 0.62,
         "label_md5": f"{claim.job.horizon:032x}", "base_rate": 0.215, "data_md5": "cd" * 16, "host": "spark",
-        "device": "cpu", "threads": 1, "micro_batch": 64, "accumulation": 4, "predicted_bytes": 2 * 10**9,
+        "device": "cpu", "threads": 1, "micro_batch": 64, "accumulation": 4, "predicted_bytes": 2 * GB,
         "code_commit": "d14fcee0", "code_dirty": False, "torch_version": "2.13.0",
     }  # fmt: skip
     transitions.record_started(db, claim, trial, facts | ({"log_path": log_path} if log_path else {}))
@@ -184,9 +185,9 @@ def hardware(db: Database, clock: Clock, worker: int, now: float) -> None:
         clock.at = now - 20 * HOUR + n * 600
         hot = 27 * math.exp(-(((n - 102) / 3) ** 2))
         transitions.add_sample(
-            db, worker, trial_rss=40 * 10**9, available=(60 - n // 5) * 10**9, total=128 * 10**9, swap_used=0,
+            db, worker, trial_rss=40 * GB, available=(60 - n // 5) * GB, total=128 * GB, swap_used=0,
             cpu_percent=88.0, temperature=61.0 + hot, gpu_percent=74.0, power_w=61.0,
-            disk_free=522 * 10**9 - n * 10**8, step_s=0.07,
+            disk_free=522 * GB - n * GB // 10, step_s=0.07,
         )  # fmt: skip
 
 

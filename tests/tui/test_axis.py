@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobs.glance import glance as glances
+from jobs.glance.words import GB, MB
 from tests.tui.values import NOW, make_sample, make_snapshot
 from tui.screens import hardware
 from tui.view import Details, View
@@ -38,7 +39,7 @@ def test_a_wide_range_keeps_its_digits():
 
 
 def test_the_chart_of_a_quiet_day_says_what_its_rows_are():
-    samples = tuple(make_sample(at=NOW - 3600 + 60 * n, available=123_900_000_000 + n % 3 * 10**7) for n in range(60))
+    samples = tuple(make_sample(at=NOW - 3600 + 60 * n, available=124 * GB + n % 3 * MB) for n in range(60))
     view = View(glances.look(make_snapshot(samples=samples), NOW), Details(samples=samples))
     found = labels(hardware.day(view, 80, 30)[1:14])
     assert len(found) == len(set(found)) >= 10

@@ -6,6 +6,7 @@ import pytest
 
 from jobs.commands import ACTIONS
 from jobs.commands.preview import CellCost, Preview
+from jobs.glance.words import GB
 from tests.tui.stories import (
     dialog_text,
     monitor,
@@ -161,10 +162,10 @@ async def test_the_enqueue_dialog_says_what_fts_plan_says(db_path, monkeypatch, 
         await press(pilot, "e")
         await until(lambda: opened(app, Enqueue), pilot)
         await until(lambda: "fts data build" in dialog_text(app), pilot, patience_s=60.0)
-        found = CellCost(trial_s=360.0, low=10**9, high=3 * 10**9, shapes=80, too_large=0, waiting=0)
-        huge = CellCost(trial_s=None, low=9 * 10**9, high=9 * 10**9, shapes=75, too_large=75, waiting=0)
+        found = CellCost(trial_s=360.0, low=GB, high=3 * GB, shapes=80, too_large=0, waiting=0)
+        huge = CellCost(trial_s=None, low=9 * GB, high=9 * GB, shapes=75, too_large=75, waiting=0)
         cells = {("200M", 1): found, ("2B", 1): huge}
-        app.screen.post_message(Planned(app.screen.epochs, Preview(cells, 2, 8 * 10**9, "cpu", "12 trials")))
+        app.screen.post_message(Planned(app.screen.epochs, Preview(cells, 2, 8 * GB, "cpu", "12 trials")))
         app.screen.checked = set(cells)
         await until(lambda: "about 2 h 30 min on 2 slots" in dialog_text(app), pilot)
         text = dialog_text(app)

@@ -9,6 +9,7 @@ import pytest
 from jobs.commands.desk import memory_marks
 from jobs.glance import glance as glances
 from jobs.glance import words
+from jobs.glance.words import GB
 from tests.tui.values import NOW, make_event, make_job, make_sample, make_snapshot, make_trial, make_worker
 from tui import layout
 from tui.view import Details, View
@@ -30,17 +31,17 @@ def named(seen, name):
 
 
 def test_soft_and_hard_memory_limits_are_those_of_the_guard():
-    soft, hard = memory_marks(128 * 10**9)
-    assert 128e9 * 0.95 < soft < hard < 128e9
-    assert memory_marks(8 * 10**9)[0] == pytest.approx(8e9 - 2**29)
+    soft, hard = memory_marks(128 * GB)
+    assert (128 * GB) * 0.95 < soft < hard < (128 * GB)
+    assert memory_marks(8 * GB)[0] == pytest.approx(8 * GB - 2**29)
 
 
 def test_the_bar_carries_the_limits_at_their_place():
     found = named(view(), "mem")
     bar = "".join(text for text, _ in meter.bar(found, 40))
-    soft, hard = memory_marks(128 * 10**9)
-    assert bar.index(meter.SOFT) == int(soft / 128e9 * 40)
-    assert bar.index(meter.HARD) == int(hard / 128e9 * 40)
+    soft, hard = memory_marks(128 * GB)
+    assert bar.index(meter.SOFT) == int(soft / (128 * GB) * 40)
+    assert bar.index(meter.HARD) == int(hard / (128 * GB) * 40)
     assert len(bar) == 40
 
 
@@ -61,7 +62,7 @@ def test_the_limits_of_heat_are_pause_and_stop():
     (47, ("soft 123", "pause 85")),
 ])  # fmt: skip
 def test_the_words_beside_a_meter_are_the_longest_that_fit_whole(width, parts):
-    text = text_of(meter.rows(view(make_sample(total=128 * 10**9)), width, 5 if width < 60 else 24, ("mem", "temp")))
+    text = text_of(meter.rows(view(make_sample(total=128 * GB)), width, 5 if width < 60 else 24, ("mem", "temp")))
     assert "…" not in text
     for part in parts:
         assert part in text
@@ -78,9 +79,9 @@ def test_without_colour_and_in_ascii_the_limits_are_still_there():
 
 
 def test_a_limit_that_is_crossed_changes_the_role():
-    full = make_sample(available=1 * 10**9)
+    full = make_sample(available=1 * GB)
     assert named(view(full), "mem").role == "failed"
-    assert named(view(make_sample(available=4 * 10**9)), "mem").role == "retrying"
+    assert named(view(make_sample(available=4 * GB)), "mem").role == "retrying"
     assert named(view(), "mem").role == ""
 
 
@@ -115,7 +116,7 @@ def test_idle_time_of_the_gpu_is_told_of_the_time_that_was_measured():
     assert named_limits(seen, idle) == ("idle 15 min of 24 h",)
     assert named_limits(seen, idle[:200] + idle[400:]) == ("idle 15 min of 14 h",)  # without a worker nobody measures
     assert named_limits(seen, busy[-10:]) == ()
-    kept = [replace(sample, gpu_memory=20 * 10**9) for sample in busy]
+    kept = [replace(sample, gpu_memory=20 * GB) for sample in busy]
     assert named_limits(seen, kept)[0] == "idle 0 min of 24 h  memory 20 GB"
 
 
@@ -166,4 +167,4 @@ def test_what_is_not_known_of_a_trial_yet_is_left_out():
     assert told() == ["tiny/h3 t0: its facts are not known yet"]
     assert told((make_sample(),)) == ["tiny/h3 t0: 40 GB now"]
     assert told(micro_batch=64, accumulation=4) == ["tiny/h3 t0: batch 64x4"]
-    assert told(predicted_bytes=2 * 10**9) == ["tiny/h3 t0: predicted 2.0 GB"]
+    assert told(predicted_bytes=2 * GB) == ["tiny/h3 t0: predicted 2.0 GB"]

@@ -8,6 +8,7 @@ from jobs.commands.actions import by_id
 from jobs.glance import glance as glances
 from jobs.glance import words
 from jobs.glance.last_lines import last_lines
+from jobs.glance.words import GB
 from state.values import JobStatus
 from tests.tui.values import HOUR, NOW, make_event, make_job, make_sample, make_snapshot, make_trial
 from tui import layout
@@ -72,7 +73,7 @@ def test_last_words_name_the_one_they_are_of(tmp_path):
 
 
 def left(*free_gb: float) -> str:
-    past = [make_sample(at=NOW - (len(free_gb) - n) * HOUR, disk_free=int(gb * 1e9)) for n, gb in enumerate(free_gb)]
+    past = [make_sample(at=NOW - (len(free_gb) - n) * HOUR, disk_free=int(gb * GB)) for n, gb in enumerate(free_gb)]
     return meter._disk(view(), past[-1], past).limits[0] if meter._disk(view(), past[-1], past).limits else ""
 
 

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from jobs.glance import glance as glances
+from jobs.glance.words import GB, MB
 from state import queries, transitions
 from state.db import open_database
 from state.values import Claim, Margin, Opening
@@ -85,18 +86,18 @@ def test_an_opening_is_read_from_the_database_and_not_before_it_happened(db_path
 
 def test_a_full_disk_says_what_checkpoints_weigh_and_what_gc_would_free(db_path):
     trials = db_path.parent / "trials"
-    for number, size in ((5, 3_000_000), (6, 1_000_000)):
+    for number, size in ((5, 3 * MB), (6, MB)):
         folder = trials / f"00006_phase6a_20M_h5_threshold_1pct/trial_{number:04d}/checkpoint/checkpoint-000001"
         folder.mkdir(parents=True)
         (folder / "weights").write_bytes(b"x" * size)
     db = open_database(db_path)
-    transitions.add_sample(db, queries.workers(db)[0].id, available=1, total=2, disk_free=212 * 10**6)
+    transitions.add_sample(db, queries.workers(db)[0].id, available=1, total=2, disk_free=212 * MB)
     db.close()
     reader = Reader(db_path)
     reading = reader.read(Wish())
     reader.close()
     kept = reading.details.kept
-    assert (kept.all, kept.freed) == (4_000_000, 3_000_000), "the running trial's checkpoint stays"
+    assert (kept.all, kept.freed) == (4 * MB, 3 * MB), "the running trial's checkpoint stays"
     verdict = glances.look(reading.snapshot, NOW, kept=kept).verdict
     assert "disk: 212 MB free < 2.0 GB. Checkpoints 4.0 MB: fts gc frees 3.0 MB" in verdict.reason
 
@@ -105,9 +106,9 @@ def test_the_limits_a_trial_is_kept_within_are_read_from_its_latest_start(db_pat
     db = open_database(db_path)
     job, live = queries.job(db, 6), queries.live_trial(db, 6)
     claim = Claim(job, job.token, job.attempt, job.worker_id)
-    marks = {"memory_soft": 2 * 10**9, "memory_hard": 3 * 10**9}
+    marks = {"memory_soft": 2 * GB, "memory_hard": 3 * GB}
     transitions.record_started(db, claim, live.id, {"device": "cpu"}, marks)
     db.close()
     reader = Reader(db_path)
-    assert reader.read(Wish(screen=QUEUE)).details.limits == {live.id: (2 * 10**9, 3 * 10**9)}
+    assert reader.read(Wish(screen=QUEUE)).details.limits == {live.id: (2 * GB, 3 * GB)}
     reader.close()

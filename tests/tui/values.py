@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from jobs.glance.words import GB
 from state.values import (
     Cause,
     Epoch,
@@ -79,8 +80,8 @@ def make_worker(id: int = 1, **changes: Any) -> Worker:
 
 def make_sample(**changes: Any) -> Sample:
     sample = Sample(
-        at=NOW - 2, worker_id=1, trial_rss=40 * 10**9, available=36 * 10**9, total=128 * 10**9, swap_used=0,
-        cpu_percent=88.0, temperature=61.0, gpu_percent=74.0, gpu_memory=None, power_w=61.0, disk_free=522 * 10**9,
+        at=NOW - 2, worker_id=1, trial_rss=40 * GB, available=36 * GB, total=128 * GB, swap_used=0,
+        cpu_percent=88.0, temperature=61.0, gpu_percent=74.0, gpu_memory=None, power_w=61.0, disk_free=522 * GB,
         step_s=0.07,
     )  # fmt: skip
     return replace(sample, **changes)

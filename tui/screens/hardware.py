@@ -56,7 +56,7 @@ def _soft(samples: tuple[Sample, ...]) -> float | None:
     """The soft memory limit in GB."""
     total = next((s.total for s in reversed(samples) if s.total), None)
     found = memory_marks(total) if total else None
-    return None if found is None else found[0] / 1e9
+    return None if found is None else found[0] / words.GB
 
 
 def _plot(
@@ -158,7 +158,7 @@ def pauses(view: View) -> list[str]:
 
 
 def _memory(samples: tuple[Sample, ...]) -> tuple[tuple[float, float], ...]:
-    return tuple((s.at, (s.total - s.available) / 1e9) for s in samples if s.total and s.available is not None)
+    return tuple((s.at, (s.total - s.available) / words.GB) for s in samples if s.total and s.available is not None)
 
 
 def _heat(samples: tuple[Sample, ...]) -> tuple[tuple[float, float], ...]:

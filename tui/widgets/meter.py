@@ -193,7 +193,7 @@ def _memory(now: Sample | None, past: Sequence[Sample]) -> Meter:
     part = used / now.total
     history = tuple(1 - s.available / s.total for s in past if s.available is not None and s.total)
     limits, marks, role = memory_words(now, used)
-    text = f"{used / 1e9:.0f}/{words.size(now.total)}"
+    text = f"{used / words.GB:.0f}/{words.size(now.total)}"
     return Meter("mem", part, text, limits, history, role, marks)
 
 
@@ -214,7 +214,7 @@ def memory_words(now: Sample, used: int) -> tuple[tuple[str, ...], tuple[tuple[f
 
 def gigabytes(count: float) -> str:
     """110, or 24.1 where whole ones would hide the difference between two limits."""
-    return f"{count / 1e9:.0f}" if count >= 100e9 else f"{count / 1e9:.1f}"
+    return f"{count / words.GB:.0f}" if count >= 100 * words.GB else f"{count / words.GB:.1f}"
 
 
 def _heat(now: Sample | None, past: Sequence[Sample], limits: Thresholds) -> Meter:
