@@ -1,0 +1,175 @@
+"""What real searches reached, and for how many epochs: each beside the unpruned random search of its cell.
+
+python -m benchmarks.searches DB [DB ...]
+
+A replay (benchmarks.pruning) asks what a rule would have done to trials that are there. Here the searches themselves
+ran, with their own sampler, pruner and seed. Searches belong together when nothing but these differs, and the number of
+trials. Two losses are compared on the same validation days (block bootstrap) and with what the same configuration gives
+under other seeds (`fts replicate`): a difference smaller than both is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean, stdev
+
+from fts.analysis.study import read_predictions
+from fts.scores.intervals import Interval, compare
+from fts.search.spec import CellSpec, trial_folder
+from state import queries
+from state.db import Database, open_database
+from state.values import Job, Trial
+
+UNPRUNED = ("random", "none")
+
+
+@dataclass(frozen=True)
+class Search:
+    """One search that ended, or several unpruned ones that differ in their seed alone."""
+
+    name: str  # "tpe, halving, seed 21"
+    kind: tuple[str, str]  # sampler, pruner
+    horizon: int  # trading days
+    trials: int
+    epochs: int  # of all its trials, pruned ones included
+    best: float  # the objective's best value, smaller is better
+    predictions: Path | None  # of the best trial
+    retrained: tuple[float, ...] = ()  # the best configuration under other seeds
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A search beside the unpruned one of its cell."""
+
+    search: Search
+    share: float  # of the unpruned search's epochs
+    above: float  # its best value minus the unpruned one's
+    interval: Interval | None  # of that difference on the same days; None: predictions lack
+
+    def cells(self) -> list[str]:
+        told = self.search
+        same_days = "—" if self.interval is None else f"[{self.interval.low:+.4f}, {self.interval.high:+.4f}]"
+        return [
+            told.name, str(told.trials), str(told.epochs), f"{self.share:.0%}", f"{told.best:.4f}",
+            f"{self.above:+.4f}", same_days, spread(told.retrained),
+        ]  # fmt: skip
+
+
+COLUMNS = ("search", "trials", "epochs", "of unpruned", "best", "above unpruned", "same days, 95 %", "winner retrained")
+
+
+def found(paths: Sequence[Path]) -> dict[str, list[Search]]:
+    """By cell ("2M/h3"): the searches that ended, the pooled unpruned one first.
+
+    Raises SystemExit when no cell was searched both unpruned (`--sampler random --pruner none`) and otherwise.
+    """
+    asked: dict[tuple[str, str], list[tuple[Database, Path, Job, CellSpec]]] = defaultdict(list)
+    databases = [open_database(path, readonly=True) for path in paths]
+    try:
+        again = replicates(databases)
+        for db, path in zip(databases, paths, strict=True):
+            for job in queries.jobs(db):
+                if job.kind == "cell" and job.status == "done":
+                    spec = CellSpec.from_json(job.spec)
+                    asked[f"{spec.budget}/h{spec.horizon}", question(spec)].append((db, path, job, spec))
+        told = {}
+        for (cell, _), jobs in sorted(asked.items()):
+            plain = [one for one in jobs if (one[3].sampler, one[3].pruner) == UNPRUNED]
+            if plain and len(plain) < len(jobs):
+                others = [[one] for one in jobs if one not in plain]
+                parts = [plain, *([[one] for one in plain] if len(plain) > 1 else []), *others]
+                told[cell] = [searched(part, again) for part in parts]
+    finally:
+        for db in databases:
+            db.close()
+    if not told:
+        raise SystemExit("no cell here was searched both with `--sampler random --pruner none` and in another way")
+    return told
+
+
+def question(spec: CellSpec) -> str:
+    """What searches must have in common to be compared: all but how they search, and with how many trials."""
+    return replace(
+        spec, seed=0, trials=1, sampler="random", pruner="none", halving=None, precision="auto", warm_start=()
+    ).identity
+
+
+def searched(jobs: Sequence[tuple[Database, Path, Job, CellSpec]], again: dict[tuple[int, int], list[float]]) -> Search:
+    spec = jobs[0][3]
+    ended = [(one, trial) for one in jobs for trial in queries.trials(one[0], one[2].id)]
+    (db, path, job, _), winner = min(
+        ((one, trial) for one, trial in ended if trial.status == "complete" and trial.value is not None),
+        key=lambda pair: worth(pair[1], spec),
+    )
+    file = trial_folder(path.parent, job.experiment, job.id, winner.number) / "predictions.parquet"
+    seeds = ", ".join(str(one[3].seed) for one in jobs)
+    return Search(
+        name=f"{spec.sampler}, {spec.pruner}, seed {seeds}",
+        kind=(spec.sampler, spec.pruner),
+        horizon=spec.horizon,
+        trials=len(ended),
+        epochs=sum(trial.epochs for _, trial in ended),
+        best=worth(winner, spec),
+        predictions=file if file.exists() else None,
+        retrained=tuple(again.get((id(db), winner.id), ())),
+    )
+
+
+def replicates(databases: Sequence[Database]) -> dict[tuple[int, int], list[float]]:
+    """What a trial's configuration gave under other seeds, by database and trial."""
+    values: dict[tuple[int, int], list[float]] = defaultdict(list)
+    for db in databases:
+        for job in queries.jobs(db):
+            if job.kind != "replicate":
+                continue
+            spec = CellSpec.from_json(job.spec)
+            origin = {trial.number: trial.id for trial in queries.trials(db, spec.origin["job"])}
+            told = [worth(trial, spec) for trial in queries.trials(db, job.id) if trial.status == "complete"]
+            if spec.origin["trial"] in origin:
+                values[id(db), origin[spec.origin["trial"]]] += told
+    return values
+
+
+def worth(trial: Trial, spec: CellSpec) -> float:
+    value = float("inf") if trial.value is None else trial.value
+    return -value if spec.objective == "val_auc" else value
+
+
+def beside(searches: Sequence[Search]) -> list[Beside]:
+    """Each search beside the first one."""
+    reference = searches[0]
+    return [
+        Beside(search, search.epochs / reference.epochs, search.best - reference.best, same_days(search, reference))
+        for search in searches
+    ]
+
+
+def same_days(search: Search, reference: Search) -> Interval | None:
+    if search.predictions is None or reference.predictions is None or search.predictions == reference.predictions:
+        return None
+    ours, theirs = read_predictions(search.predictions), read_predictions(reference.predictions)
+    return compare(ours.y, ours.p, theirs.p, search.horizon, "log_loss").interval
+
+
+def spread(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return "—"
+    return f"{mean(values):.4f}, sd {stdev(values):.4f} ({len(values)})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="real searches beside the unpruned one of their cell")
+    parser.add_argument("db", nargs="+", type=Path, help="databases of fts; `fts db path` names one")
+    given = parser.parse_args()
+    print(f"| cell | {' | '.join(COLUMNS)} |\n{'|---' * (1 + len(COLUMNS))}|")
+    for cell, searches in found(given.db).items():
+        for row in beside(searches):
+            print(f"| {cell} | {' | '.join(row.cells())} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

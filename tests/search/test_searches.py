@@ -1,0 +1,88 @@
+"""Real searches are put beside the unpruned one of their own cell, on the same days and beside their seeds."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.searches import beside, found, spread
+from fts.search.spec import CellSpec, trial_folder
+from state import queries, transitions
+from tests.state.helpers import claimed, epoch, new_db, spec, started
+
+NAME = "phase6a_2M_h1_threshold_1pct"
+DAYS = pd.bdate_range("2020-01-01", periods=400)
+
+
+def cell(**changes):
+    fields = {"experiment": NAME, "kind": "cell", "trials": 3, "epochs": 9, "sampler": "random", "pruner": "none"}
+    return CellSpec(
+        **(fields | changes),
+        budget="2M", horizon=1, task="threshold_1pct", tier="a25", dataset="SPX.dataset.a25", data_md5="0" * 32,
+        space={},
+    )  # fmt: skip
+
+
+def ran(db, asked, *trials):
+    """A job that ended; each trial is (status, its losses by epoch). Returns its number."""
+    row = spec(1, experiment=asked.experiment, kind=asked.kind, trials_wanted=len(trials), spec=asked.to_json())
+    (put,) = transitions.enqueue(db, [row], "ada@lab")
+    claim = claimed(db)
+    for number, (status, losses) in enumerate(trials):
+        trial = started(db, claim, number)
+        for n, loss in enumerate(losses, start=1):
+            transitions.record_epoch(db, claim, trial, epoch(n, val_loss=loss))
+        cause = "finished" if status == "complete" else "pruned"
+        transitions.finish_trial(db, claim, trial, status, cause, value=min(losses), best_epoch=1)
+    transitions.finish_job(db, claim)
+    return put.job_id
+
+
+def predict(folder, job, number, p):
+    y = (np.arange(400) % 3 == 0).astype(int)
+    file = trial_folder(folder / "outputs", NAME, job, number) / "predictions.parquet"
+    file.parent.mkdir(parents=True)
+    pd.DataFrame({"date": DAYS, "y": y, "p": np.clip(p, 0.01, 0.99)}).to_parquet(file)
+
+
+@pytest.fixture
+def study(tmp_path):
+    db = new_db(tmp_path)
+    ran(db, cell(seed=11), ("complete", (0.7, 0.6, 0.61, 0.62)), ("complete", (0.8, 0.65, 0.66)))
+    best = ran(db, cell(seed=12), ("complete", (0.7, 0.58, 0.59)))
+    pruned = ran(
+        db,
+        cell(seed=21, sampler="tpe", pruner="halving", trials=50),
+        *[("pruned", (0.9,)), ("complete", (0.7, 0.582, 0.59)), ("pruned", (0.8,))],
+    )
+    ran(db, cell(seed=21, sampler="tpe", pruner="halving", epochs=50), ("complete", (0.4,)))  # another question
+    origin = {"job": pruned, "trial": 1}
+    again = [("complete", (loss,)) for loss in (0.59, 0.6, 0.61)]
+    ran(db, cell(experiment="replicate", kind="replicate", origin=origin), *again)
+    db.close()
+    rng = np.random.default_rng(0)
+    for job, number in ((best, 0), (pruned, 1)):
+        predict(tmp_path, job, number, 0.33 + rng.normal(0, 0.05, 400))
+    return tmp_path / "outputs" / "fts.db"
+
+
+def test_a_search_stands_beside_the_unpruned_one_of_its_cell(study):
+    (searches,) = found([study]).values()
+    assert [one.name for one in searches] == [
+        *("random, none, seed 11, 12", "random, none, seed 11", "random, none, seed 12", "tpe, halving, seed 21")
+    ]
+    pooled, first, second, pruned = beside(searches)
+    assert (pooled.search.trials, pooled.search.epochs, pooled.share, pooled.above) == (3, 10, 1.0, 0.0)
+    assert (first.above, second.above) == (pytest.approx(0.02), 0.0)
+    assert (pruned.search.epochs, pruned.share, pruned.above) == (5, 0.5, pytest.approx(0.002))
+    assert pruned.interval.low < pruned.interval.high and pooled.interval is None
+    assert pruned.search.retrained == (0.59, 0.6, 0.61)
+    assert spread(pruned.search.retrained) == "0.6000, sd 0.0100 (3)"
+
+
+def test_nothing_to_compare_is_said_in_a_sentence(tmp_path):
+    db = new_db(tmp_path)
+    ran(db, cell(seed=11), ("complete", (0.7, 0.6)))
+    assert len(queries.jobs(db)) == 1
+    db.close()
+    with pytest.raises(SystemExit, match="no cell here was searched both"):
+        found([tmp_path / "outputs" / "fts.db"])
