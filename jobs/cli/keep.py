@@ -16,6 +16,7 @@ from jobs.cli.group import here
 from jobs.cli.output import emit, emit_json, emit_table, say
 from jobs.glance import words
 from state.db import open_database
+from state.errors import WrongStatus
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 YES = click.option("-y", "--yes", is_flag=True, help="do not ask")
@@ -180,9 +181,20 @@ def restore(file: Path | None, yes: bool) -> None:
         raise NothingThere(f"there is no backup in {here().backups}; `fts backup` makes one")
     if not chosen.exists():
         raise NothingThere(f"there is no file {chosen}")
+    refuse_while_working()
     sure(f"Put {chosen.name} in the place of {here().db}? What happened since then is forgotten.", yes)
     put_back(chosen, here().db)
     emit(f"{here().db} is now {chosen.name}")
+
+
+def refuse_while_working() -> None:
+    """A worker of this machine holds its slot whatever its database says, or can no longer say."""
+    from jobs import locks  # here: only for this command
+
+    for path in sorted(here().outputs.glob("slot-*.lock")):
+        index = path.stem.removeprefix("slot-")
+        if index.isdecimal() and (holder := locks.holder(here().outputs, int(index))) is not None:
+            raise WrongStatus(f"a worker has the database open ({holder}): stop it first, with Ctrl-C or SIGTERM")
 
 
 @click.command()
