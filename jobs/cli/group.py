@@ -15,6 +15,9 @@ import click
 
 from jobs.settings import Places, places
 
+COUNT = click.IntRange(1, 10**9)  # of rows, jobs, backups: none of something is no question
+ROW = click.IntRange(0, 2**63 - 1)  # a number that a row of the database can have
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from jobs.cli.errors import NothingThere
-from jobs.cli.group import here
+from jobs.cli.group import COUNT, here
 from jobs.cli.output import emit, emit_json, emit_table, say
 from jobs.glance import words
 from state.db import open_database
@@ -49,7 +49,7 @@ def path() -> None:
 @db.command()
 @click.argument("sql")
 @click.option("--csv", "as_csv", is_flag=True, help="comma-separated")
-@click.option("--limit", default=100_000, show_default=True, help="at most so many rows")
+@click.option("--limit", default=100_000, type=COUNT, show_default=True, help="at most so many rows")
 @AS_JSON
 def query(sql: str, as_csv: bool, limit: int, as_json: bool) -> None:
     """One read-only query: fts db query "select * from v_trials"."""
@@ -154,7 +154,7 @@ def export(
 
 
 @click.command()
-@click.option("--keep", default=7, show_default=True, help="backups to keep")
+@click.option("--keep", default=7, type=COUNT, show_default=True, help="backups to keep")
 @AS_JSON
 def backup(keep: int, as_json: bool) -> None:
     """Copy the database while it is in use, into the folder backups beside it."""
