@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -82,7 +83,7 @@ def worker(detach: bool, detached: bool, **flags: Any) -> int:
         return code
     finally:
         if detached:
-            pid_file(here()).unlink(missing_ok=True)
+            remove_pid_file(here(), os.getpid())
 
 
 def log_to_stderr(level: int) -> None:
@@ -113,6 +114,8 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
             return code
         if number := registered(places, child.pid):
             pid_file(places).write_text(f"{child.pid}\n")
+            if child.poll() is not None:  # it had nothing to do, and left before its file was there
+                remove_pid_file(places, child.pid)
             emit(f"worker {number} runs as process {child.pid} (in {pid_file(places)}); its log is {log}")
             say("`fts status` shows how it stands, `fts drain` or `fts stop` ends it")
             return 0
@@ -124,6 +127,13 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
 def pid_file(places: Places) -> Path:
     """Holds the process number of the detached worker while it lives."""
     return places.outputs / "worker.pid"
+
+
+def remove_pid_file(places: Places, pid: int) -> None:
+    """Unless it names another: a refused worker must not take away the file of the one that lives."""
+    with contextlib.suppress(FileNotFoundError):
+        if pid_file(places).read_text().strip() == str(pid):
+            pid_file(places).unlink()
 
 
 def arguments(flags: dict[str, Any]) -> list[str]:

@@ -133,6 +133,18 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path, db: Database):
     assert done.stdout.startswith("architecture")
 
 
+def test_a_reader_that_left_before_the_first_line_leaves_exit_code_0(tmp_path: Path, db: Database):
+    read_end, write_end = os.pipe()
+    os.close(read_end)  # as `| head` when it has seen enough: `set -o pipefail` must not call that a failure
+    try:
+        done = subprocess.run(
+            [*FTS, "--db", str(places_of(tmp_path).db), "events"], stdout=write_end, stderr=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(write_end)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_pipe_gets_no_colour_and_a_terminal_without_unicode_gets_ascii(tmp_path: Path, db: Database):
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "NO_COLOR": "1"}
     done = subprocess.run(
