@@ -36,8 +36,9 @@ from jobs.slot import Slot
 from jobs.supervisor import Supervisor
 from jobs.why import why
 from state import queries, tickets, transitions
+from state.backup import backup
 from state.db import open_database
-from state.errors import DatabaseFailed, DiskFull, StaleToken, StateError, WrongStatus
+from state.errors import DatabaseCorrupt, DatabaseFailed, DatabaseGone, DiskFull, StaleToken, StateError, WrongStatus
 from state.values import Claim
 
 log = logging.getLogger("fts.worker")
@@ -65,7 +66,9 @@ def work(places: Places, settings: WorkerSettings, progress: Progress | None = N
         worker = Worker(db, places, settings, progress)
         stack.callback(worker.close)
         stack.enter_context(keep_awake())
-        return worker.run()
+        worker.run()
+    worker.answer_for_database()
+    return 0
 
 
 def stop_listening() -> None:
@@ -89,7 +92,8 @@ def run_job(places: Places, settings: WorkerSettings, job_id: int, progress: Pro
         stack.callback(worker.close)
         stack.enter_context(keep_awake())
         worker.run_one(job_id)
-        return 0 if queries.job(db, job_id).status == "done" else 1
+    worker.answer_for_database()
+    return 0 if queries.job(db, job_id).status == "done" else 1
 
 
 def free_slot(places: Places) -> SlotLock:
@@ -135,9 +139,10 @@ class Worker:
         self._beat = threading.Thread(target=self._beat_on, name="beat", daemon=True)
         self._over = threading.Event()
         self._idle_since: float | None = None
+        self._lost_database: StateError | None = None
 
-    def run(self) -> int:
-        huey = tickets.make_huey(self.db)
+    def run(self) -> None:
+        huey = tickets.make_huey(self.db, self.without_tickets)
         look = self.look
 
         @huey.task(name=tickets.LOOK)
@@ -147,7 +152,6 @@ class Worker:
         consumer = SlotConsumer(huey, self)
         self._beat.start()
         consumer.run()
-        return 0
 
     def run_one(self, job_id: int) -> None:
         """One job, whatever its rank; Ctrl-C stops it at a checkpoint."""
@@ -171,6 +175,28 @@ class Worker:
             transitions.stop_worker(self.db, self.id)
         self.progress.close()
 
+    def without_database(self, error: StateError) -> None:
+        """Damaged, removed or replaced: whatever is trained now is lost, so leave at a checkpoint."""
+        if self._lost_database is None:
+            self._lost_database = error
+            log.error("%s; this worker leaves", error)
+            self.board.signal("stop")
+
+    def without_tickets(self, error: StateError) -> None:
+        """Whether there is work could not be seen: for ever when the database is damaged, else it is asked again."""
+        if isinstance(error, DatabaseCorrupt):
+            self.without_database(error)
+        else:
+            log.warning("cannot see whether there is work: %s", error)
+
+    def answer_for_database(self) -> None:
+        """Raises what made this worker leave; a file that is gone still has all it knew, which is saved as a backup."""
+        if isinstance(self._lost_database, DatabaseGone):
+            saved = backup(self.db, self.places.backups, keep=None)
+            raise DatabaseGone(f"{self._lost_database}; what it held is saved: `fts restore {saved}` puts it back")
+        if self._lost_database is not None:
+            raise self._lost_database
+
     def look(self) -> None:
         """Claim and run jobs with one slot until there is nothing to claim or the worker is to leave."""
         slot = self._free.get()
@@ -190,6 +216,9 @@ class Worker:
         except (DiskFull, DatabaseFailed) as error:
             self.last_words.pause_queue(error)
             return None
+        except DatabaseCorrupt as error:
+            self.without_database(error)
+            return None
 
     def _run_claim(self, slot: Slot, claim: Claim) -> None:
         job = claim.job
@@ -206,7 +235,10 @@ class Worker:
         except Exception as error:  # the one net: whatever broke, no job stays `running` with nobody at work on it
             log.exception("job %d (%s) is given back", job.id, job.experiment)
             slot.close()
-            self.last_words.give_back(claim, error)
+            if isinstance(error, DatabaseCorrupt):
+                self.without_database(error)  # the next worker finds the job in what is restored
+            else:
+                self.last_words.give_back(claim, error)
         finally:
             self.board.ends(job.id)
 
@@ -229,6 +261,7 @@ class Worker:
         housekeeping = Housekeeping(self.db, self.places)
         while not self._over.wait(self.settings.poll_s):
             try:
+                self.db.check_still_there()
                 now_version = queries.data_version(self.db)
                 due = time.monotonic() - beaten >= self.settings.beat_s
                 if due or now_version != version:
@@ -243,6 +276,8 @@ class Worker:
                     transitions.sweep(self.db, observer)
                     tickets.missing_tickets(self.db)
                 housekeeping.look()
+            except (DatabaseGone, DatabaseCorrupt) as error:
+                self.without_database(error)
             except StateError as error:  # busy or full: the leases have room for several missed beats
                 log.warning("beat: %s", error)
 
@@ -309,7 +344,7 @@ class SlotConsumer(Consumer):  # type: ignore[misc]
         try:
             leaves = self.worker.leaves()
         except StateError as error:
-            log.warning("cannot see whether there is work: %s", error)
+            self.worker.without_tickets(error)
             leaves = False
         if leaves:
             self.stop(graceful=True)

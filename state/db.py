@@ -36,6 +36,14 @@ class Database(peewee.SqliteDatabase):
         self.patience_s = patience_s  # a transaction asks for the lock again and again for so long
         name = path.absolute().as_uri() + "?mode=ro" if readonly else str(path)
         super().__init__(name, pragmas=_pragmas(readonly), timeout=busy_timeout_s, uri=readonly)
+        self._opened = _file_at(path)
+
+    def check_still_there(self) -> None:
+        """Raises DatabaseGone when the path leads to another file than was opened: writing would succeed still."""
+        if self._opened is not None and _file_at(self.path) != self._opened:
+            raise errors.DatabaseGone(
+                f"{self.path} is no longer the file this worker opened: it was removed or replaced meanwhile"
+            )
 
     @contextmanager
     def write(self) -> Iterator[None]:
@@ -222,6 +230,15 @@ def _filesystem(path: Path) -> str | None:
 
     mounts = [p for p in psutil.disk_partitions(all=True) if path.is_relative_to(p.mountpoint)]
     return max(mounts, key=lambda p: len(p.mountpoint)).fstype if mounts else None
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file a path leads to; None: none."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _pragmas(readonly: bool) -> dict[str, object]:

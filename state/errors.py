@@ -31,6 +31,10 @@ class DatabaseCorrupt(StateError):
     """The file is damaged; the sentence names the newest backup."""
 
 
+class DatabaseGone(StateError):
+    """The file was removed or replaced while it was open: what is written now, nobody will read."""
+
+
 class ReadOnlyDatabase(StateError):
     """A write through a connection that was opened for reading."""
 

@@ -19,6 +19,7 @@ from huey.serializer import Serializer
 from peewee import CharField, CompositeKey, FloatField, IntegerField, Model, TimestampField
 
 from state.db import Database
+from state.errors import StateError
 from state.models import QuarantineRow, TicketRow
 from state.ticket_rows import LOOK, QUEUE, missing_tickets, runnable_jobs, send_ticket, waiting_tickets, write_ticket
 
@@ -32,14 +33,16 @@ __all__ = [
 logger = logging.getLogger("fts.tickets")
 
 
-def make_huey(db: Database) -> TicketHuey:
-    """A huey whose tickets live in `db`. The worker registers its tasks on it:
+def make_huey(db: Database, in_trouble: Callable[[StateError], None] | None = None) -> TicketHuey:
+    """A huey whose tickets live in `db`; `in_trouble` is told when they cannot be read (None: it is raised).
+
+    The worker registers its tasks on it:
 
     huey = make_huey(db)
     @huey.task(name="look")
     def look() -> None: ...
     """
-    return TicketHuey(QUEUE, database=db)
+    return TicketHuey(QUEUE, in_trouble, database=db)
 
 
 def read_ticket(data: object) -> str:
@@ -159,8 +162,11 @@ class TicketHuey(Huey):
 
     storage_class = TicketStorage
 
-    def __init__(self, name: str = QUEUE, **kwargs: Any) -> None:
+    def __init__(
+        self, name: str = QUEUE, in_trouble: Callable[[StateError], None] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(name, results=False, serializer=JsonSerializer(), **kwargs)
+        self.in_trouble = in_trouble
 
     def serialize_task(self, task: Task) -> bytes:
         args, kwargs = task.data
@@ -176,4 +182,10 @@ class TicketHuey(Huey):
         raise UnreadableTicket(f"no task named {name[:80]!r} is registered")
 
     def dequeue(self) -> Task | None:
-        return self.storage.take(self.deserialize_task)
+        try:
+            return self.storage.take(self.deserialize_task)
+        except StateError as error:  # huey itself would log a traceback every other second
+            if self.in_trouble is None:
+                raise
+            self.in_trouble(error)
+            return None

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from jobs.cli.errors import NothingThere
-from jobs.cli.group import here
+from jobs.cli.group import ROW, here
 from jobs.cli.output import emit, emit_json, say
 from jobs.cli.selection import choose
 from jobs.commands import Action, by_id
@@ -133,7 +133,7 @@ def retry(wanted: tuple[str, ...], **flags: Any) -> None:
     "--after", type=click.Choice(["trial", "job"]), default="trial", show_default=True, help="finish this first"
 )
 @click.option("--withdraw", is_flag=True, help="the workers stay after all")
-@click.option("--worker", type=int, metavar="N", help="only this worker")
+@click.option("--worker", type=ROW, metavar="N", help="only this worker")
 @common
 def drain(after: str, withdraw: bool, worker: int | None, **flags: Any) -> None:
     """Let workers leave when their trial (or job) has ended; the queue stays."""
@@ -142,7 +142,7 @@ def drain(after: str, withdraw: bool, worker: int | None, **flags: Any) -> None:
 
 
 @click.command()
-@click.option("--worker", type=int, metavar="N", help="only this worker")
+@click.option("--worker", type=ROW, metavar="N", help="only this worker")
 @common
 def stop(worker: int | None, **flags: Any) -> None:
     """Let workers write a checkpoint at the next step and leave; nothing is lost."""

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import importlib
 import os
+import select
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from jobs.settings import Places, places
+
+COUNT = click.IntRange(1, 10**9)  # of rows, jobs, backups: none of something is no question
+ROW = click.IntRange(0, 2**63 - 1)  # a number that a row of the database can have
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,14 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"there is no command {name!r}{_nearest(name)}", ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would end with 1, and `fts events | head` is no failure
+            if nobody_reads():
+                raise click.exceptions.Exit(0) from None
+            raise  # of some other pipe
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, entries in SECTIONS:
             offered = [(entry.name, entry.help) for entry in entries if exists(entry)]
@@ -149,6 +163,13 @@ def fts(ctx: click.Context, db: str | None) -> None:
     ctx.obj = places(db)
     if os.environ.get("NO_COLOR"):
         ctx.color = False
+
+
+def nobody_reads() -> bool:
+    """Has the other end of stdout been closed?"""
+    look = select.poll()
+    look.register(sys.stdout.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in look.poll(0))
 
 
 def with_db(command: click.Command) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import click
 
 from jobs.cli.errors import NothingThere
-from jobs.cli.group import here
+from jobs.cli.group import COUNT, here
 from jobs.cli.output import emit, emit_json, emit_table, say
 from jobs.glance import words
 from state.db import open_database
+from state.errors import WrongStatus
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 YES = click.option("-y", "--yes", is_flag=True, help="do not ask")
@@ -48,7 +49,7 @@ def path() -> None:
 @db.command()
 @click.argument("sql")
 @click.option("--csv", "as_csv", is_flag=True, help="comma-separated")
-@click.option("--limit", default=100_000, show_default=True, help="at most so many rows")
+@click.option("--limit", default=100_000, type=COUNT, show_default=True, help="at most so many rows")
 @AS_JSON
 def query(sql: str, as_csv: bool, limit: int, as_json: bool) -> None:
     """One read-only query: fts db query "select * from v_trials"."""
@@ -153,7 +154,7 @@ def export(
 
 
 @click.command()
-@click.option("--keep", default=7, show_default=True, help="backups to keep")
+@click.option("--keep", default=7, type=COUNT, show_default=True, help="backups to keep")
 @AS_JSON
 def backup(keep: int, as_json: bool) -> None:
     """Copy the database while it is in use, into the folder backups beside it."""
@@ -180,9 +181,20 @@ def restore(file: Path | None, yes: bool) -> None:
         raise NothingThere(f"there is no backup in {here().backups}; `fts backup` makes one")
     if not chosen.exists():
         raise NothingThere(f"there is no file {chosen}")
+    refuse_while_working()
     sure(f"Put {chosen.name} in the place of {here().db}? What happened since then is forgotten.", yes)
     put_back(chosen, here().db)
     emit(f"{here().db} is now {chosen.name}")
+
+
+def refuse_while_working() -> None:
+    """A worker of this machine holds its slot whatever its database says, or can no longer say."""
+    from jobs import locks  # here: only for this command
+
+    for path in sorted(here().outputs.glob("slot-*.lock")):
+        index = path.stem.removeprefix("slot-")
+        if index.isdecimal() and (holder := locks.holder(here().outputs, int(index))) is not None:
+            raise WrongStatus(f"a worker has the database open ({holder}): stop it first, with Ctrl-C or SIGTERM")
 
 
 @click.command()

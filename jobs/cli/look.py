@@ -16,7 +16,7 @@ import click
 
 from jobs import results as results_table
 from jobs.cli.errors import NothingThere
-from jobs.cli.group import here
+from jobs.cli.group import COUNT, here
 from jobs.cli.last import last_lines_of, last_words
 from jobs.cli.output import emit, emit_json, emit_line, emit_table, plain, say
 from jobs.cli.selection import choose, one_job, split_trial
@@ -228,7 +228,7 @@ def find_trial(db: Database, word: str) -> tuple[Job, Trial]:
 @click.command()
 @click.argument("cell", metavar="[CELL[:tN]]", required=False)
 @click.option("-f", "--follow", is_flag=True, help="go on as lines are written")
-@click.option("-n", "--lines", default=50, show_default=True, help="of the end")
+@click.option("-n", "--lines", default=50, type=COUNT, show_default=True, help="of the end")
 @click.option("--grep", metavar="RE", help="only lines that match")
 @AS_JSON
 def logs(cell: str | None, follow: bool, lines: int, grep: str | None, as_json: bool) -> None:
@@ -303,7 +303,7 @@ def follow_lines(path: Path, poll_s: float = 0.3) -> Iterator[str]:
 
 @click.command()
 @click.option("--since", metavar="TIME", help="10h, 2d, or 2026-11-20 22:00")
-@click.option("--limit", default=50, show_default=True, help="at most so many, the newest")
+@click.option("--limit", default=50, type=COUNT, show_default=True, help="at most so many, the newest")
 @click.option("--job", "cell", metavar="CELL", help="only of this job")
 @AS_JSON
 def events(since: str | None, limit: int, cell: str | None, as_json: bool) -> None:
@@ -314,6 +314,8 @@ def events(since: str | None, limit: int, cell: str | None, as_json: bool) -> No
         found = [e for e in queries.events(db, limit=limit, job_id=job_id) if after is None or e.at >= after]
     if as_json:
         return emit_json("events", found)
+    if len(found) == limit:
+        say(f"only the newest {limit} events; --limit shows more")
     if not found:
         return say("nothing has happened" + (f" since {since}" if since else " yet"))
     columns = ("event", "when", "who", "verb", "job", "what")

@@ -11,7 +11,7 @@ import click
 from fts.search.halving import HALVING, Halving
 from fts.search.space import parse_override
 from fts.search.spec import CellSpec
-from jobs.cli.group import here
+from jobs.cli.group import COUNT, here
 from jobs.cli.output import emit_json, emit_table, say
 from jobs.cli.selection import CELL
 from jobs.commands import matrix
@@ -40,7 +40,7 @@ class Listed(click.ParamType):
 
 @click.command()
 @click.argument("budget", required=False)
-@click.option("--features", default=25, show_default=True, help="features of a day (tier a25 has 25)")
+@click.option("--features", default=25, type=COUNT, show_default=True, help="features of a day (tier a25 has 25)")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 def budgets(budget: str | None, features: int, as_json: bool) -> None:
     """The model sizes, and with BUDGET every architecture in it with its counted parameters."""

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from jobs.campaign import Outlook, campaign
+from jobs.cli.group import COUNT
 from jobs.cli.look import reading
 from jobs.cli.matrix import cell_options
 from jobs.cli.output import emit_json, emit_table, say
@@ -21,7 +22,7 @@ from jobs.glance import words
 @click.option("--memory", is_flag=True, help="recipe, micro-batch, bytes and seconds of each cell on this machine")
 @click.option("--matrix", "whole", is_flag=True, help="with --memory: the whole matrix, whatever is in line")
 @click.option("--shapes", "each", is_flag=True, help="with --memory: a line for every architecture")
-@click.option("--slots", type=int, help="with --memory: jobs at once  [default: as fts worker]")
+@click.option("--slots", type=COUNT, help="with --memory: jobs at once  [default: as fts worker]")
 @machine_options
 @cell_options
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -15,7 +16,7 @@ from typing import Any
 import click
 
 from jobs.cli.errors import NothingThere
-from jobs.cli.group import here
+from jobs.cli.group import COUNT, here
 from jobs.cli.matrix import cell_options, parse_cell, specs_of
 from jobs.cli.output import emit, say
 from jobs.cli.selection import NUMBER, one_job
@@ -27,6 +28,7 @@ from state.errors import StateError
 from state.values import JobStatus
 
 BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)i?B?", re.IGNORECASE)
+MAX_BYTES = 10**15  # more is a slip of the finger, and soon more than the system can count
 STARTS_WITHIN_S = 60.0  # torch is not imported by the worker itself, but a slow disk may be busy
 
 
@@ -39,9 +41,10 @@ class Size(click.ParamType):
         if isinstance(value, int):
             return value
         match = BYTES.fullmatch(str(value).strip())
-        if match is None or float(match[1]) <= 0:
+        size = int(float(match[1]) * 1000 ** " kmgt".index(match[2].lower() or " ")) if match else 0
+        if not 0 < size <= MAX_BYTES:
             self.fail(f"{value!r} is no size; expected 20GB, 512MB or a number of bytes", param, ctx)
-        return int(float(match[1]) * 1000 ** " kmgt".index(match[2].lower() or " "))
+        return size
 
 
 def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,14 +54,14 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--memory-limit", type=Size(), metavar="SIZE", help="one trial may use, e.g. 20GB  [default: 85 %]"
         ),
         click.option("--device", help="cpu, cuda or mps  [default: what the machine has]"),
-        click.option("--threads", type=int, help="of each trial; slots x threads must not exceed the cores"),
+        click.option("--threads", type=COUNT, help="of each trial; slots x threads must not exceed the cores"),
     ):
         command = option(command)
     return command
 
 
 @click.command()
-@click.option("--slots", type=int, help="jobs at once  [default: 2 on a CPU with 2 or more cores, else 1]")
+@click.option("--slots", type=COUNT, help="jobs at once  [default: 2 on a CPU with 2 or more cores, else 1]")
 @machine_options
 @click.option("--until-empty", is_flag=True, help="leave when nothing can run any more")
 @click.option("--detach", is_flag=True, help="go on after logout, with a pid file and outputs/logs/worker.log")
@@ -80,7 +83,7 @@ def worker(detach: bool, detached: bool, **flags: Any) -> int:
         return code
     finally:
         if detached:
-            pid_file(here()).unlink(missing_ok=True)
+            remove_pid_file(here(), os.getpid())
 
 
 def log_to_stderr(level: int) -> None:
@@ -111,6 +114,8 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
             return code
         if number := registered(places, child.pid):
             pid_file(places).write_text(f"{child.pid}\n")
+            if child.poll() is not None:  # it had nothing to do, and left before its file was there
+                remove_pid_file(places, child.pid)
             emit(f"worker {number} runs as process {child.pid} (in {pid_file(places)}); its log is {log}")
             say("`fts status` shows how it stands, `fts drain` or `fts stop` ends it")
             return 0
@@ -122,6 +127,13 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
 def pid_file(places: Places) -> Path:
     """Holds the process number of the detached worker while it lives."""
     return places.outputs / "worker.pid"
+
+
+def remove_pid_file(places: Places, pid: int) -> None:
+    """Unless it names another: a refused worker must not take away the file of the one that lives."""
+    with contextlib.suppress(FileNotFoundError):
+        if pid_file(places).read_text().strip() == str(pid):
+            pid_file(places).unlink()
 
 
 def arguments(flags: dict[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ def since_of(text: str) -> float:
     """Seconds since the epoch of a duration before now, of the latest 03:12, or of a date and time in this zone."""
     if match := DURATION.fullmatch(text.strip()):
         return time.time() - float(match[1]) * SECONDS[match[2]]
-    if match := CLOCK.fullmatch(text.strip()):
+    if (match := CLOCK.fullmatch(text.strip())) and int(match[1]) < 24 and int(match[2]) < 60:
         today = time.localtime()
         at = time.mktime((*today[:3], int(match[1]), int(match[2]), 0, 0, 0, -1))
         return at if at <= time.time() else at - SECONDS["d"]
@@ -24,5 +24,5 @@ def since_of(text: str) -> float:
 
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):  # no date, or one that this system's clock cannot count to
         raise click.UsageError(f"{text!r} is no time; expected 10h, 2d, 03:12, or 2026-11-20 22:00") from None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from jobs.cli.group import here
+from jobs.cli.group import ROW, here
 from jobs.cli.look import event_words
 from jobs.cli.output import emit, emit_line, say
 from jobs.glance import words
@@ -22,9 +22,16 @@ BATCH = 1000  # events read at once
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="NDJSON: one event per line")
-@click.option("--from", "start", type=int, metavar="EVENT", help="begin behind this event (0: from the beginning)")
+@click.option("--from", "start", type=ROW, metavar="EVENT", help="begin behind this event (0: from the beginning)")
 @click.option("--until-idle", is_flag=True, help="leave when nothing runs and nothing can")
-@click.option("--every", "poll_s", default=1.0, show_default=True, help="seconds between two looks")
+@click.option(
+    "--every",
+    "poll_s",
+    default=1.0,
+    type=click.FloatRange(0.05, 3600.0),
+    show_default=True,
+    help="seconds between two looks",
+)
 def watch(as_json: bool, start: int | None, until_idle: bool, poll_s: float) -> None:
     """One line per change, as it happens. Ctrl-C leaves; the worker goes on."""
     db = open_database(here().db, readonly=True, check=False)

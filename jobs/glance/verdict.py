@@ -225,6 +225,7 @@ def _silent_workers(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[
 def _disk(snapshot: Snapshot, limits: Limits, kept: Kept | None) -> Iterator[Concern]:
     """`212 MB free < 2 GB. Checkpoints 118 GB: fts gc frees 74 GB`; in brief what to do first."""
     if not is_disk_low(snapshot, limits):
+        yield from _paused_by_disk(snapshot)
         return
     free = words.size(min(s.disk_free for s in snapshot.samples if s.disk_free is not None))
     cure = "fts gc frees checkpoints"
@@ -233,6 +234,14 @@ def _disk(snapshot: Snapshot, limits: Limits, kept: Kept | None) -> Iterator[Con
     held = f"Checkpoints {words.size(kept.all)}: " if kept is not None else ""
     reason = f"disk: {free} free < {words.size(limits.disk_reserve)}. {held}{cure} (4 hardware)"
     yield Concern(Word.ACT, reason, f"disk: {free} free. {held}{cure}", "4")
+
+
+def _paused_by_disk(snapshot: Snapshot) -> Iterator[Concern]:
+    """A worker met a full disk and paused the queue; it stays so when there is room again, or nobody left to look."""
+    why = snapshot.queue_paused_reason or ""
+    if snapshot.queue_paused and why.startswith("disk:") and any(j.status is JobStatus.QUEUED for j in snapshot.jobs):
+        reason = f"the queue was paused by a worker, {why.rstrip('.')}. Make room, then P resumes it"
+        yield Concern(Word.ACT, reason, "queue paused: disk full. P resumes it", "P")
 
 
 def _guard(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:

@@ -38,6 +38,22 @@ FTS = [sys.executable, "-m", "jobs.cli"]
         (["undo", "0"], "expected 1 or more"),
         (["worker", "--memory-limit", "lots"], "is no size"),
         (["worker", "--slots", "500"], "oversubscription"),
+        (["worker", "--slots", "0"], "0 is not in the range"),
+        (["worker", "--threads", "0"], "0 is not in the range"),
+        (["worker", "--threads", "-1"], "-1 is not in the range"),
+        (["worker", "--memory-limit", "9" * 25], "is no size"),
+        (["plan", "--memory", "--slots", "0"], "0 is not in the range"),
+        (["budgets", "2M", "--features", "0"], "0 is not in the range"),
+        (["backup", "--keep", "-1"], "-1 is not in the range"),
+        (["backup", "--keep", "0"], "0 is not in the range"),
+        (["events", "--limit", "0"], "0 is not in the range"),
+        (["events", "--limit", "9" * 25], "is not in the range"),
+        (["db", "query", "select 1", "--limit", "0"], "0 is not in the range"),
+        (["drain", "-n", "--worker", "9" * 25], "is not in the range"),
+        (["watch", "--from", "9" * 25], "is not in the range"),
+        (["watch", "--every", "0"], "0.0 is not in the range"),
+        (["logs", "-n", "0"], "0 is not in the range"),
+        (["status", "--at", "99:99"], "is no time"),
         (["logs", "--grep", "("], "no regular expression"),
         (["db", "query", "select nonsense from job"], "SQLite says"),
     ],
@@ -115,6 +131,18 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path, db: Database):
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.stdout.startswith("architecture")
+
+
+def test_a_reader_that_left_before_the_first_line_leaves_exit_code_0(tmp_path: Path, db: Database):
+    read_end, write_end = os.pipe()
+    os.close(read_end)  # as `| head` when it has seen enough: `set -o pipefail` must not call that a failure
+    try:
+        done = subprocess.run(
+            [*FTS, "--db", str(places_of(tmp_path).db), "events"], stdout=write_end, stderr=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(write_end)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_pipe_gets_no_colour_and_a_terminal_without_unicode_gets_ascii(tmp_path: Path, db: Database):

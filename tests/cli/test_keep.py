@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fts.search.spec import trial_folder
 from jobs import doctor
+from jobs.locks import SlotLock
 from state import queries, transitions
 from state.db import Database
 from tests.cli.study import add_epoch, claim, finished_cell, places_of, start_trial
@@ -31,6 +32,20 @@ def test_a_backup_is_put_back_and_the_former_file_kept(fts, db: Database, tmp_pa
     assert fts("restore", "-y").code == 0
     assert json.loads(fts("queue", "--json", "1").out)["jobs"][0]["status"] == "queued"
     assert list(places_of(tmp_path).outputs.glob("fts.db.replaced-*"))
+
+
+def test_nothing_is_restored_under_a_living_worker_even_when_the_database_cannot_name_it(
+    fts, db: Database, tmp_path: Path
+):
+    assert fts("backup").code == 0
+    db.close()
+    damaged = b"garbage" * 1000
+    places_of(tmp_path).db.write_bytes(damaged)
+    with SlotLock(places_of(tmp_path).outputs, 1):
+        said = fts("restore", "-y")
+    assert said.code == 1 and f"process {os.getpid()}" in said.err and "stop it first" in said.err
+    assert places_of(tmp_path).db.read_bytes() == damaged
+    assert fts("restore", "-y").code == 0
 
 
 def checkpoint_of(tmp_path: Path, job: int, number: int) -> Path:

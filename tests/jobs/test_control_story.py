@@ -111,10 +111,14 @@ def test_drain_ends_after_this_trial_and_a_detached_worker_survives_its_terminal
     study.ok("worker", "--detach", "--slots", "1", "--threads", "1")
     pid = int((study.outputs / "worker.pid").read_text())
     os.kill(pid, signal.SIGHUP)
+    refused = study.fts("worker", "--detach", "--slots", "1", "--threads", "1")
+    assert refused.code == 1 and f"is taken by process {pid}" in refused.err
+    assert int((study.outputs / "worker.pid").read_text()) == pid, "the refused one leaves the file of the other alone"
     wait_until(lambda: epochs(study, 3) >= 1)
     study.ok("drain", "-y")
     worker = psutil.Process(pid)
     wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, 120)
+    assert not (study.outputs / "worker.pid").exists()
     ended = study.query("select status, count(*) as n from trial where job_id = 3 group by status")
     assert [row["status"] for row in ended] == ["complete"], "the trial it was in was finished, no other was begun"
     assert status(study, 3) == "queued"

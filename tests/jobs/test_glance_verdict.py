@@ -101,6 +101,9 @@ SITUATIONS = {
         make_snapshot(jobs=(make_job(),), workers=(make_worker(status="lost"),)), Word.ACT, "worker lost"),
     "a paused queue": (
         make_snapshot(jobs=(make_job(),), queue_paused=True, queue_paused_reason="by hand"), Word.IDLE, "paused"),
+    "a worker paused the queue": (
+        make_snapshot(jobs=(make_job(),), queue_paused=True, queue_paused_reason="disk: 3 MiB left"),
+        Word.ACT, "paused by a worker, disk: 3 MiB left. Make room, then P resumes it"),
     "everything paused": (make_snapshot(jobs=(make_job(status="paused"),)), Word.IDLE, "1 paused"),
     "everything done": (
         make_snapshot(jobs=(make_job(status="done", ended_at=NOW - 60),)), Word.IDLE, "finished"),

@@ -1,0 +1,65 @@
+"""A database that is removed, replaced or overwritten under a living worker: it leaves, says so, and loses nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobs.settings import Places
+from state.backup import backup, restore
+from state.db import newest_backup, open_database
+from tests.chaos import study
+from tests.chaos.harness import Harness, until
+from tests.chaos.test_stopped import recorded_epochs
+
+
+def removed(places: Places) -> None:
+    for path in places.outputs.glob("fts.db*"):
+        path.unlink()
+
+
+def replaced(places: Places) -> None:
+    """By an older copy, as somebody would who does not know of `fts restore`."""
+    copied = places.outputs / "copy"
+    shutil.copyfile(places.db, copied)
+    copied.rename(places.db)
+
+
+@pytest.mark.parametrize("mishap", [removed, replaced])
+def test_a_worker_whose_database_goes_away_saves_what_it_knew(
+    mishap: Callable[[Places], None], make_harness: Callable[..., Harness], undisturbed_small: Any
+) -> None:
+    harness = make_harness(trials=2)
+    worker = harness.start(argv=())
+    until(lambda: recorded_epochs(harness) >= 2)
+    mishap(harness.places)
+    assert worker.wait() == 1
+    assert "is no longer the file this worker opened" in worker.talk()
+    saved = newest_backup(harness.places.db)
+    assert saved is not None and f"fts restore {saved}" in worker.talk()
+    restore(saved, harness.places.db)
+    assert study.broken(harness.places, harness.journal) == []
+    harness.finish()
+    assert study.difference(undisturbed_small, study.identity(harness.places)) is None
+
+
+def test_a_worker_whose_database_becomes_garbage_leaves(
+    make_harness: Callable[..., Harness], undisturbed_small: Any
+) -> None:
+    harness = make_harness(trials=2)
+    worker = harness.start(argv=())
+    until(lambda: recorded_epochs(harness) >= 1)
+    db = open_database(harness.places.db)
+    saved = backup(db)
+    db.close()
+    harness.places.db.write_bytes(os.urandom(300_000))
+    assert worker.wait() == 1
+    assert f"fts restore {saved}" in worker.talk().splitlines()[-1]
+    until(lambda: not harness.trial_processes())
+    restore(saved, harness.places.db)
+    harness.finish()
+    assert study.difference(undisturbed_small, study.identity(harness.places)) is None
