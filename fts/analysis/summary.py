@@ -284,11 +284,11 @@ def _importances(trials: pd.DataFrame, seed: int) -> dict[str, list[Importance]]
 
 
 def _seed_values(trials: pd.DataFrame, best: dict[str, Any] | None) -> list[float]:
-    """Objective values of the winner's re-trainings: other seeds, the same effective configuration."""
+    """Objective values of the winner's re-trainings: other seeds, each once, the same effective configuration."""
     if best is None:
         return []
     again = trials[(trials["kind"] == "replicate") & (trials["status"] == "complete") & trials["value"].notna()]
-    again = again[again["effective_md5"] == best["effective_md5"]]
+    again = again[again["effective_md5"] == best["effective_md5"]].drop_duplicates("seed")
     return [float(value) for value in again["value"]]
 
 

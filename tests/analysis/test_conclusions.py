@@ -119,6 +119,18 @@ def test_replicates_count_as_seeds_and_show_their_spread():
     assert f"{ahead} of the search's 10 complete trials have a better value" in said["caution", "other seeds"]
 
 
+def test_a_seed_that_two_replicate_jobs_trained_counts_once_and_an_older_jobs_seeds_stay():
+    search = trial_table(THREE[:1], n=10)
+    winner = best_trials(search)["effective_md5"].iloc[0]
+    jobs = [
+        trial_table(THREE[:1], n=n, kind="replicate", effective_md5=winner, experiment="replicate_2M_h1", job=job)
+        for n, job in ((5, 20), (3, 21))
+    ]
+    cell = summarise(bare(pd.concat([search, *jobs], ignore_index=True)))[0].cells[0]
+    assert cell.n_seeds == 5
+    assert cell.seed_mean == pytest.approx(jobs[0]["value"].mean())
+
+
 def test_skill_that_only_copies_the_baseline_is_not_called_better():
     data = study(THREE[:1], n=6)
     said = found(data)
