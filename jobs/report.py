@@ -79,6 +79,7 @@ def trial_row(job: Job, trial: Trial) -> dict[str, Any]:
         **asdict(trial),
         "status": str(trial.status),
         "pruner": pruner_of(job),
+        "dataset": job.spec.get("dataset"),
     }
 
 

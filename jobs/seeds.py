@@ -29,7 +29,10 @@ class Spread:
 
 
 def spread_of(db: Any, cell: Job) -> Spread | None:
-    """Over all replicates of the cell's present best trial; None while there are none."""
+    """Over all replicates of the cell's present best trial, each seed once; None while there are none.
+
+    A job of five seeds begins with those of an earlier job of three: they say the same thing twice.
+    """
     best = best_of(cell, queries.trials(db, cell.id))
     if best is None:
         return None
@@ -40,7 +43,7 @@ def spread_of(db: Any, cell: Job) -> Spread | None:
         for trial in queries.trials(db, job.id)
         if trial.status is TrialStatus.COMPLETE and trial.effective_md5 == best.effective_md5
     ]
-    return spread(again, best.value or 0.0)
+    return spread(list({trial.seed: trial for trial in again}.values()), best.value or 0.0)
 
 
 def spread(trials: Sequence[Trial], winner_value: float) -> Spread | None:

@@ -8,6 +8,7 @@ from fts.analysis.conclusions import NAMED_SIZE, Finding
 from fts.analysis.horizon import listed
 from fts.analysis.scaling import FEWEST_SIZES
 from fts.analysis.summary import CellSummary, Group
+from fts.scores.intervals import LEVEL, Interval
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,21 @@ def _beats_baseline(group: Group) -> Answer:
         return Answer(question, "cannot say", "No cell has both predictions and baselines on the same days yet.")
     better = [c for c in judged if c.auc_gain and c.auc_gain.clear and c.auc_gain.interval.value > 0]
     worse = [c for c in judged if c.auc_gain and c.auc_gain.clear and c.auc_gain.interval.value < 0]
-    lucky = [c for c in better if c.luck is not None and not c.luck.beyond_luck]
+    sure = [c for c in better if c.luck is None or c.luck.beyond_luck]
     by_auc = f"By AUC {len(better)} of {_cells(len(judged))} clearly better and {len(worse)} clearly worse"
     counts = f"{by_auc}, {_by_loss(judged)}"
-    if len(better) > len(lucky):
-        chance = 0.025 * len(judged)
+    if sure:
+        looks = sum(max(1, c.n_complete + c.n_pruned) for c in judged)
+        ahead = [c for c in sure if c.auc_gain and _stays_ahead(c.auc_gain.interval, looks)]
+        told = f"{counts}. Winners were chosen among {looks} trials on these very days"
+        if ahead:
+            still = f"{_cells(len(ahead))} ahead still when the interval is widened for as many looks (Bonferroni)"
+            return Answer(question, "yes", f"{told}; {still}.")
         return Answer(
-            question, "yes", f"{counts}. By chance alone {chance:.1f} would look better by AUC; one seed each counts."
+            question,
+            "perhaps",
+            f"{told}, and the best of as many trials no better than the baseline could come as far; the sealed test "
+            "set would tell (`fts final CELL`).",
         )
     if len(worse) == len(judged):
         left = sum(max(0, (c.trials_wanted or 0) - c.n_complete - c.n_pruned - c.n_failed) for c in group.cells)
@@ -69,6 +78,18 @@ def _beats_baseline(group: Group) -> Answer:
             return Answer(question, f"not at {listed(list(group.budgets))}", told)
         return Answer(question, "no", told)
     return Answer(question, "not shown", f"{counts}; the intervals of the others include no difference.")
+
+
+def _stays_ahead(gain: Interval, looks: int) -> bool:
+    """Would the difference be clear if its 95 % interval were one that holds for `looks` differences at once?
+
+    The best of 30 trials that were as good as the baseline looked clearly better in 25 of 100 simulated searches; with
+    this rule in 1 or 2.
+    """
+    from scipy.special import ndtri  # here, not above: a reader of the types need not pay for it
+
+    wider = float(ndtri(1 - (1 - LEVEL) / 2 / looks) / ndtri((1 + LEVEL) / 2))
+    return gain.value - wider * (gain.value - gain.low) > 0
 
 
 def _by_loss(judged: list[CellSummary]) -> str:

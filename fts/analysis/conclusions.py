@@ -229,17 +229,18 @@ def _about_pruning(group: Group) -> Iterator[Finding]:
 def _about_validation(groups: tuple[Group, ...]) -> Iterator[Finding]:
     """What holds for every score of the page: whence its days come, and that winners were chosen on them."""
     shown = [cell for group in groups for cell in group.cells if cell.predictions is not None]
+    folded = sum(" walk-forward:" in cell.task for cell in shown)
     spans = {(c.predictions["date"].min(), c.predictions["date"].max()) for c in shown if c.predictions is not None}
     if not spans:
         return
     first, last = min(span[0] for span in spans), max(span[1] for span in spans)
-    yield Finding(
-        "caution",
-        "study",
-        "one period",
+    told = (
         f"All scores come from validation days between {first:%Y-%m-%d} and {last:%Y-%m-%d}. The intervals are about "
-        "the luck of those days, not about other years; `fts enqueue --cv walk-forward:5` judges on several periods.",
     )
+    told += "the luck of those days, not about other years"
+    if folded < len(shown):
+        told += "; `fts enqueue --cv walk-forward:5` judges on several periods"
+    yield Finding("caution", "study", "several periods" if folded == len(shown) else "one period", f"{told}.")
     if max(cell.n_complete + cell.n_pruned for cell in shown) > 1:
         yield Finding(
             "caution",

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 FEWEST_SIZES = 3
+LOSS, ERROR = "loss", "error 1 - AUC"  # what may be fitted; a loss is in nats, an error has no unit
 HUBER_DELTA = 1e-2  # log units: about one percent of the loss, the spread between seeds
 ALPHAS = (0.05, 0.1, 0.2, 0.4, 0.8)  # starting points
 STEEPEST = 3.0  # alpha above this is a step, not a law
@@ -59,12 +60,15 @@ class ScalingFit:
     sentence: str
 
 
-def fit_scaling(n_params: ArrayLike, values: ArrayLike, draws: ArrayLike | None = None, seed: int = 0) -> ScalingFit:
+def fit_scaling(
+    n_params: ArrayLike, values: ArrayLike, draws: ArrayLike | None = None, seed: int = 0, what: str = LOSS
+) -> ScalingFit:
     """Fits the law to P points; sizes may repeat (several trials or seeds of one size).
 
     n_params: counted parameters; values: losses (or 1 - AUC), positive, lower is better; draws: the same P values
     recomputed on R resamples of the validation days (R, P), so that noise which all sizes share cancels. Without
-    draws, repeated points are resampled within their size; without either there is no interval. Raises TooFewSizes.
+    draws, repeated points are resampled within their size; without either there is no interval. what: the values'
+    name in the sentence. Raises TooFewSizes.
     """
     sizes_P, values_P = np.asarray(n_params, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if sizes_P.shape != values_P.shape or sizes_P.ndim != 1 or not (values_P > 0).all() or not (sizes_P > 0).all():
@@ -94,7 +98,7 @@ def fit_scaling(n_params: ArrayLike, values: ArrayLike, draws: ArrayLike | None 
         n_points=len(sizes_P),
         n_sizes=len(distinct),
         verdict=verdict,
-        sentence=_sentence(verdict, law, alpha_low, alpha_high, gain_low, gain_high, len(distinct)),
+        sentence=_sentence(verdict, law, alpha_low, alpha_high, gain_low, gain_high, len(distinct), what),
     )
 
 
@@ -203,13 +207,15 @@ def _sentence(
     gain_low: float | None,
     gain_high: float | None,
     n_sizes: int,
+    what: str,
 ) -> str:
     alpha = f"alpha {law.alpha:.2f}"
     if alpha_low is not None:
         alpha += f" [{alpha_low:.2f}, {alpha_high:.2f}]"
-    gain = "" if gain_low is None else f"; fall from smallest to largest [{gain_low:.4f}, {gain_high:.4f}] nats"
+    unit = " nats" if what == LOSS else ""
+    gain = "" if gain_low is None else f"; fall from smallest to largest [{gain_low:.4f}, {gain_high:.4f}]{unit}"
     if verdict == "scales":
-        return f"The loss falls over {n_sizes} sizes: {alpha}{gain}."
+        return f"The {what} falls over {n_sizes} sizes: {alpha}{gain}."
     if verdict == "no scaling seen":
         return f"A constant describes {n_sizes} sizes as well as a power law does ({alpha}{gain})."
     return f"These {n_sizes} sizes cannot tell a power law from a constant ({alpha}{gain})."

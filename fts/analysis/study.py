@@ -97,11 +97,14 @@ class StudyData:
 
 
 def newest_jobs(trials: pd.DataFrame) -> pd.DataFrame:
-    """One search per experiment: when a cell was enqueued again with another specification, the latest job's trials."""
+    """One search per experiment: when a cell was enqueued again with another specification, the latest job's trials.
+
+    Replicates all stay: three seeds and then five more tell of one winner, which their configuration names.
+    """
     if "job" not in trials or trials.empty:
         return trials
     latest = trials.groupby(["experiment", "kind"])["job"].transform("max")
-    return trials[trials["job"] == latest].reset_index(drop=True)
+    return trials[(trials["job"] == latest) | (trials["kind"] == "replicate")].reset_index(drop=True)
 
 
 def earlier_searches(trials: pd.DataFrame) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from fts.analysis.data import budget_order, ranked, trial_name
 from fts.analysis.horizon import HorizonVariance, horizon_variance
 from fts.analysis.importance import Importance, TooFewTrials, importances
 from fts.analysis.no_skill import NoSkillSearch, no_skill_search
-from fts.analysis.scaling import FEWEST_SIZES, ScalingFit, TooFewSizes, fit_scaling
+from fts.analysis.scaling import ERROR, FEWEST_SIZES, ScalingFit, TooFewSizes, fit_scaling
 from fts.analysis.study import BaselineRow, StudyData
 from fts.scores.intervals import (
     RESAMPLES,
@@ -132,7 +132,7 @@ def summarise_cell(study: StudyData, row: dict[str, Any], seed: int = 0) -> Cell
     fit = ranked(search)
     best = {str(k): v for k, v in fit.iloc[0].items()} if len(fit) else None
     predictions = study.predictions.get(trial_name(experiment, best["number"])) if best else None
-    rivals = _rivals(study, row, best)
+    rivals = _rivals(study, row, best, predictions)
     baseline = _strongest(rivals)
     prior = next((rival for rival in rivals if rival.result.name == "class prior"), None)
     seeds = _seed_values(study.trials, best)
@@ -183,7 +183,7 @@ def scaling_curve(cells: list[CellSummary], horizon: int, seed: int = 0) -> Scal
     loss_draws, error_draws = _paired_draws(row, horizon, seed)
     try:
         loss_fit = fit_scaling(sizes, losses, loss_draws, seed)
-        error_fit = fit_scaling(sizes, [1 - a for a in aucs], error_draws, seed)
+        error_fit = fit_scaling(sizes, [1 - a for a in aucs], error_draws, seed, ERROR)
     except (TooFewSizes, ValueError) as error:
         return ScalingCurve(horizon, sizes, losses, aucs, None, None, f"h{horizon}: {error}")
     return ScalingCurve(horizon, sizes, losses, aucs, loss_fit, error_fit, None)
@@ -235,14 +235,22 @@ def _judged(
     return judged
 
 
-def _rivals(study: StudyData, row: dict[str, Any], best: dict[str, Any] | None) -> list[BaselineRow]:
-    """The baselines on this cell's question and, once a trial is there, on its very data."""
+def _rivals(
+    study: StudyData, row: dict[str, Any], best: dict[str, Any] | None, predictions: pd.DataFrame | None
+) -> list[BaselineRow]:
+    """The baselines on this cell's question and, once a trial is there, on its very data and days.
+
+    Days differ where a task was asked with several contexts or splits: an AUC on other days is no rival.
+    """
     same = [
         b for b in study.baselines if (b.task, b.horizon, b.tier) == (row["task"], int(row["horizon"]), row["tier"])
     ]
     if best is not None and isinstance(best.get("data_md5"), str):
         same = [b for b in same if b.data_md5 == best["data_md5"]]
-    return same
+    if predictions is None:
+        return same
+    days = predictions["date"].to_numpy().astype("datetime64[D]")
+    return [b for b in same if np.array_equal(b.dates, days)] or same
 
 
 def _strongest(rivals: list[BaselineRow]) -> BaselineRow | None:
@@ -284,11 +292,11 @@ def _importances(trials: pd.DataFrame, seed: int) -> dict[str, list[Importance]]
 
 
 def _seed_values(trials: pd.DataFrame, best: dict[str, Any] | None) -> list[float]:
-    """Objective values of the winner's re-trainings: other seeds, the same effective configuration."""
+    """Objective values of the winner's re-trainings: other seeds, each once, the same effective configuration."""
     if best is None:
         return []
     again = trials[(trials["kind"] == "replicate") & (trials["status"] == "complete") & trials["value"].notna()]
-    again = again[again["effective_md5"] == best["effective_md5"]]
+    again = again[again["effective_md5"] == best["effective_md5"]].drop_duplicates("seed")
     return [float(value) for value in again["value"]]
 
 

@@ -14,6 +14,7 @@ from fts.scores.intervals import Difference, Interval, Scores
 NONE = "–"
 NOT_MEASURED = "not measurable here"
 PROVENANCE = (
+    "dataset",
     "data_md5",
     "label_md5",
     "code_commit",

@@ -57,7 +57,7 @@ def trial_rows(budget="2M", horizon=1, n=30, seed=0, best_dropout=0.3, best_lr=3
             "base_rate": 0.3,
             "data_md5": "d" * 32,
             "effective_md5": f"{budget}{horizon}{number}",
-            "seed": 7,
+            "seed": 7 + number,
             "code_commit": "c0ffee1",
             "code_dirty": 0,
             "torch_version": "2.13.0",

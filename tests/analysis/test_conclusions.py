@@ -119,6 +119,18 @@ def test_replicates_count_as_seeds_and_show_their_spread():
     assert f"{ahead} of the search's 10 complete trials have a better value" in said["caution", "other seeds"]
 
 
+def test_a_seed_that_two_replicate_jobs_trained_counts_once_and_an_older_jobs_seeds_stay():
+    search = trial_table(THREE[:1], n=10)
+    winner = best_trials(search)["effective_md5"].iloc[0]
+    jobs = [
+        trial_table(THREE[:1], n=n, kind="replicate", effective_md5=winner, experiment="replicate_2M_h1", job=job)
+        for n, job in ((5, 20), (3, 21))
+    ]
+    cell = summarise(bare(pd.concat([search, *jobs], ignore_index=True)))[0].cells[0]
+    assert cell.n_seeds == 5
+    assert cell.seed_mean == pytest.approx(jobs[0]["value"].mean())
+
+
 def test_skill_that_only_copies_the_baseline_is_not_called_better():
     data = study(THREE[:1], n=6)
     said = found(data)
@@ -136,6 +148,21 @@ def test_predictions_better_than_the_baseline_are_a_yes():
     assert ("can", "beats baseline") in found(data)
 
 
+def test_a_lead_that_the_choice_among_trials_could_bring_is_no_yes():
+    """As many trials, each as good as the baseline: the best of them looks clearly better in a quarter of searches."""
+    data = study(THREE[:1], n=6)
+    (name, frame), *_ = data.predictions.items()
+    rival = next(row.result.predictions for row in data.baselines if row.result.name == "logistic regression")
+    rng = np.random.default_rng(0)
+    told = np.log(rival / (1 - rival)) + 0.18 * (frame["y"] - 0.5) + 0.5 * rng.standard_normal(640)
+    data = dataclasses.replace(data, predictions={name: frame.assign(p=1 / (1 + np.exp(-told)))})
+    gain = summarise(data)[0].cells[0].auc_gain
+    assert gain.clear and gain.interval.value > 0
+    first = asked(data)[0]
+    assert first.answer == "perhaps" and first.tone == "open"
+    assert "chosen among 6 trials on these very days" in first.sentence
+
+
 def test_baselines_on_other_data_are_not_compared():
     data = study(THREE[:1], n=6)
     others = tuple(dataclasses.replace(row, data_md5="f" * 32) for row in data.baselines)
@@ -148,6 +175,27 @@ def test_baselines_on_other_days_are_not_compared():
     data = study(THREE[:1], n=6)
     shifted = tuple(dataclasses.replace(row, dates=row.dates + np.timedelta64(30, "D")) for row in data.baselines)
     assert summarise(dataclasses.replace(data, baselines=shifted))[0].cells[0].auc_gain is None
+
+
+def test_a_stronger_baseline_of_another_context_does_not_hide_the_one_on_the_same_days():
+    data = study(THREE[:1], n=6)
+    other = dataclasses.replace(
+        data.baselines[1],
+        dates=data.baselines[1].dates + np.timedelta64(30, "D"),
+        result=dataclasses.replace(data.baselines[1].result, auc=0.99),
+    )
+    cell = summarise(dataclasses.replace(data, baselines=(*data.baselines, other)))[0].cells[0]
+    assert cell.baseline is data.baselines[1]
+    assert cell.auc_gain is not None
+
+
+def test_a_study_judged_on_folds_is_not_told_to_judge_on_folds():
+    data = study(THREE[:1], n=6)
+    task = "threshold_1pct walk-forward:5"
+    folded = dataclasses.replace(data, trials=data.trials.assign(task=task), cells=data.cells.assign(task=task))
+    said = found(folded)
+    assert ("caution", "one period") not in said
+    assert "--cv" not in said["caution", "several periods"]
 
 
 def test_only_the_newest_job_of_an_experiment_counts():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fts.analysis.scaling import TooFewSizes, fit_power_law, fit_scaling
+from fts.analysis.scaling import ERROR, TooFewSizes, fit_power_law, fit_scaling
 
 SIZES = np.array([2e6, 2e7, 2e8, 2e9])
 
@@ -56,6 +56,13 @@ def test_resampled_days_carry_the_interval_of_single_points():
 def test_fewer_than_three_sizes_are_refused(sizes):
     with pytest.raises(TooFewSizes, match="at least 3"):
         fit_scaling(sizes, law(sizes))
+
+
+def test_the_sentence_of_an_error_does_not_speak_of_a_loss_in_nats():
+    rng = np.random.default_rng(0)
+    sizes = np.repeat(SIZES, 5)
+    sentence = fit_scaling(sizes, law(sizes) + 0.003 * rng.standard_normal(len(sizes)), what=ERROR).sentence
+    assert sentence.startswith("The error 1 - AUC falls") and "nats" not in sentence
 
 
 def test_three_single_points_fit_any_law_and_so_cannot_say():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 
 from fts.scores.intervals import compare
 from jobs import margins
+from jobs.commands.matrix import write
 from jobs.exports import best_record, export_results
 from jobs.results import results
 from jobs.seeds import spread_of
@@ -23,7 +25,9 @@ from tests.jobs.science import (
     REPLICATE,
     Ran,
     cells_of,
+    copied,
     opened,
+    run_queue,
 )
 
 
@@ -95,6 +99,17 @@ def test_replicates_train_the_winner_again_with_other_seeds(db: Database):
     spread = spread_of(db, cell)
     assert spread is not None and spread.n == 2 and spread.low < spread.mean < spread.high
     assert spread.sd == pytest.approx(np.std([trial.value for trial in again], ddof=1))
+
+
+def test_more_seeds_asked_later_do_not_count_the_first_ones_twice(ran: Ran, tmp_path: Path):
+    places = copied(ran.places, tmp_path)
+    db = opened(places)
+    cell = queries.job(db, CELL)
+    write(db, [replicate_spec(cell, winner(db, cell), 3)], who="test")
+    run_queue(places)
+    spread = spread_of(db, cell)
+    db.close()
+    assert spread is not None and spread.n == 3, "the first two of the three are those of the job before"
 
 
 def test_the_same_replicate_twice_is_one_job(db: Database):

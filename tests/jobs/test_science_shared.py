@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_report_is_made_from_the_database(ran: Ran, db: Database, tmp_path: Path):
     page = make_report(db, ran.places, tmp_path / "report")
     assert "the test set is sealed" in page.read_text()
+    assert "MADE.dataset.a20" in page.read_text(), "whose prices these are"
     study = study_data(db, ran.places)
     assert len(study.baselines) == 7 and len(study.predictions) == 1 and len(study.cells) == 1
     assert set(study.trials["kind"]) == {"baseline", "cell", "replicate", "train"}
