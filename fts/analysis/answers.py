@@ -93,8 +93,8 @@ def _stays_ahead(gain: Interval, looks: int) -> bool:
 
 
 def _by_loss(judged: list[CellSummary]) -> str:
-    """The same question by log loss: a model may rank worse and still promise as honestly."""
-    gains = [cell.loss_gain for cell in judged if cell.loss_gain is not None]
+    """The same question by log loss, against the baseline of the lowest: who ranks worse may promise as honestly."""
+    gains = [cell.lowest_gain for cell in judged if cell.lowest_gain is not None]
     clear = [gain.interval.value for gain in gains if gain.clear]
     better, worse = sum(value < 0 for value in clear), sum(value > 0 for value in clear)
     return f"by log loss {better} and {worse}"

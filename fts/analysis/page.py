@@ -166,7 +166,8 @@ trial recorded at its end, from fewer resamples, so its ends differ a little fro
 {%- endif %}
 {%- if group.scores %}
 <h3>Scores of the best trials</h3>
-<p class="note">With 95&nbsp;% intervals. Loss, to baseline: paired on the same days; below zero the cell is better.
+<p class="note">With 95&nbsp;% intervals. Loss, to baseline: to the best one by AUC and,
+where another has a lower loss, to that; paired on the same days; below zero the cell is better.
 Precision and recall are one number when as many days are flagged as are positive. Limit of luck: 95&nbsp;% of
 searches as long, but without skill, end below that AUC; the deflated AUC is the AUC minus what luck alone would reach
 on average. Chance alone gives even a calibrated forecaster a calibration error: 95&nbsp;% of the time it stays below

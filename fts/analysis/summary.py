@@ -55,6 +55,8 @@ class CellSummary:
     baseline: BaselineRow | None  # the strongest by AUC
     auc_gain: Difference | None  # best trial minus strongest baseline, paired
     loss_gain: Difference | None
+    lowest: BaselineRow | None  # the baseline of the lowest loss, often another one
+    lowest_gain: Difference | None  # log loss, best trial minus that one, paired
     prior_gain: Difference | None  # log loss, best trial minus class prior, paired
     n_seeds: int  # trainings of the winning configuration with other seeds; the winner's own was chosen, so it is out
     seed_mean: float | None  # of their objective: what the winner's would be without having been chosen
@@ -133,7 +135,7 @@ def summarise_cell(study: StudyData, row: dict[str, Any], seed: int = 0) -> Cell
     best = {str(k): v for k, v in fit.iloc[0].items()} if len(fit) else None
     predictions = study.predictions.get(trial_name(experiment, best["number"])) if best else None
     rivals = _rivals(study, row, best, predictions)
-    baseline = _strongest(rivals)
+    baseline, lowest = _strongest(rivals), _strongest(rivals, by="loss")
     prior = next((rival for rival in rivals if rival.result.name == "class prior"), None)
     seeds = _seed_values(study.trials, best)
     n_looks = int(status.get("complete", 0) + status.get("pruned", 0))
@@ -154,11 +156,12 @@ def summarise_cell(study: StudyData, row: dict[str, Any], seed: int = 0) -> Cell
         best=best,
         predictions=predictions,
         baseline=baseline,
+        lowest=lowest,
         n_seeds=len(seeds),
         seed_mean=float(np.mean(seeds)) if seeds else None,
         seed_sd=float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None,
         n_ahead=_ahead(fit, seeds),
-        **_judged(best, predictions, baseline, prior, horizon, max(1, n_looks), seed),
+        **_judged(best, predictions, (baseline, lowest, prior), horizon, max(1, n_looks), seed),
     )
 
 
@@ -205,14 +208,16 @@ def _cells(study: StudyData) -> pd.DataFrame:
 def _judged(
     best: dict[str, Any] | None,
     predictions: pd.DataFrame | None,
-    baseline: BaselineRow | None,
-    prior: BaselineRow | None,
+    baselines: tuple[BaselineRow | None, BaselineRow | None, BaselineRow | None],
     horizon: int,
     n_looks: int,
     seed: int,
 ) -> dict[str, Any]:
-    """The interval fields of a CellSummary: from predictions where there are any, else from the trial's own record."""
-    names = ("auc", "loss", "scores", "luck", "auc_gain", "loss_gain", "prior_gain")
+    """The interval fields of a CellSummary: from predictions where there are any, else from the trial's own record.
+
+    baselines: the best one by AUC, the one of the lowest loss, the class prior.
+    """
+    names = ("auc", "loss", "scores", "luck", "auc_gain", "loss_gain", "lowest_gain", "prior_gain")
     judged: dict[str, Any] = dict.fromkeys(names)
     if best is None:
         return judged
@@ -227,11 +232,11 @@ def _judged(
         return judged
     judged |= {"scores": scores, "auc": scores.auc, "loss": scores.log_loss}
     judged["luck"] = no_skill_search(y, p, n_looks, horizon, seed)
-    if prior is not None and (base := _on_days(prior, predictions)) is not None:
-        judged["prior_gain"] = compare(y, p, base, horizon, "log_loss", seed)
-    if baseline is not None and (theirs := _on_days(baseline, predictions)) is not None:
-        judged["auc_gain"] = compare(y, p, theirs, horizon, "auc", seed)
-        judged["loss_gain"] = compare(y, p, theirs, horizon, "log_loss", seed)
+    baseline, lowest, prior = baselines
+    gains = (("auc_gain", baseline), ("loss_gain", baseline), ("lowest_gain", lowest), ("prior_gain", prior))
+    for name, rival in gains:
+        if rival is not None and (theirs := _on_days(rival, predictions)) is not None:
+            judged[name] = compare(y, p, theirs, horizon, "auc" if name == "auc_gain" else "log_loss", seed)
     return judged
 
 
@@ -253,10 +258,10 @@ def _rivals(
     return [b for b in same if np.array_equal(b.dates, days)] or same
 
 
-def _strongest(rivals: list[BaselineRow]) -> BaselineRow | None:
+def _strongest(rivals: list[BaselineRow], by: str = "auc") -> BaselineRow | None:
     if not rivals:
         return None
-    strongest = best_baseline([rival.result for rival in rivals])
+    strongest = best_baseline([rival.result for rival in rivals], by)
     return next(rival for rival in rivals if rival.result is strongest)
 
 

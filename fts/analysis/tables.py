@@ -274,7 +274,12 @@ def _cell_row(cell: CellSummary) -> dict[str, Any]:
     if cell.baseline is not None:
         row |= {"baseline": cell.baseline.result.name, "baseline_inputs": cell.baseline.result.inputs}
         row["baseline_auc"] = cell.baseline.result.auc
-    gains = (("auc_gain", cell.auc_gain), ("loss_gain", cell.loss_gain), ("gain_over_prior", cell.prior_gain))
+    if cell.lowest is not None:
+        row |= {"lowest_loss_baseline": cell.lowest.result.name, "lowest_loss_inputs": cell.lowest.result.inputs}
+    gains = (
+        *(("auc_gain", cell.auc_gain), ("loss_gain", cell.loss_gain)),
+        *(("gain_over_lowest_loss", cell.lowest_gain), ("gain_over_prior", cell.prior_gain)),
+    )
     for name, gain in gains:
         row |= _spread(name, gain.interval if gain else None)
     if cell.luck is not None:
@@ -349,7 +354,14 @@ def _loss_versus(cell: CellSummary) -> tuple[str, str, str]:
         return NONE, "", ""
     gain = cell.loss_gain.interval
     value, low, high = (f"{end:+.3f}".replace("-", "−") for end in (gain.value, gain.low, gain.high))
-    return value, f"{low} to {high}", ""
+    return value, f"{low} to {high}", _lowest_versus(cell)
+
+
+def _lowest_versus(cell: CellSummary) -> str:
+    """What the baseline of the lowest loss makes of it, where that is not the best one by AUC."""
+    if cell.lowest is None or cell.lowest_gain is None or cell.lowest is cell.baseline:
+        return ""
+    return f"{cell.lowest.result.name}: {signed(cell.lowest_gain.interval)}"
 
 
 def _direction(gain: Difference | None) -> str:

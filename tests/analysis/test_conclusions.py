@@ -189,6 +189,22 @@ def test_a_stronger_baseline_of_another_context_does_not_hide_the_one_on_the_sam
     assert cell.auc_gain is not None
 
 
+def test_by_loss_a_cell_is_put_beside_the_baseline_of_the_lowest_loss():
+    """Which need not be the one that ranks best: what it promises is another thing than how it orders the days."""
+    data = study(THREE[:1], n=6)
+    best, *others = sorted(data.baselines, key=lambda row: -row.result.auc)
+    frame = next(iter(data.predictions.values()))
+    right = np.where(frame["y"] == 1, 0.9, 0.1)
+    honest = dataclasses.replace(
+        others[0], result=dataclasses.replace(others[0].result, auc=0.5, loss=0.1, predictions=right)
+    )
+    cell = summarise(dataclasses.replace(data, baselines=(best, honest)))[0].cells[0]
+    assert (cell.baseline, cell.lowest) == (best, honest)
+    assert cell.lowest_gain.clear and cell.lowest_gain.interval.value > cell.loss_gain.interval.value
+    first = asked(dataclasses.replace(data, baselines=(best, honest)))[0]
+    assert "by log loss 0 and 1" in first.sentence
+
+
 def test_a_study_judged_on_folds_is_not_told_to_judge_on_folds():
     data = study(THREE[:1], n=6)
     task = "threshold_1pct walk-forward:5"
