@@ -33,7 +33,7 @@ STARTS_WITHIN_S = 60.0  # torch is not imported by the worker itself, but a slow
 
 
 class Size(click.ParamType):
-    """20GB, 512M or plain bytes, as bytes."""
+    """20GB, 512M or plain bytes, as bytes; powers of 1024, as everywhere here."""
 
     name = "size"
 
@@ -41,7 +41,7 @@ class Size(click.ParamType):
         if isinstance(value, int):
             return value
         match = BYTES.fullmatch(str(value).strip())
-        size = int(float(match[1]) * 1000 ** " kmgt".index(match[2].lower() or " ")) if match else 0
+        size = int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ")) if match else 0
         if not 0 < size <= MAX_BYTES:
             self.fail(f"{value!r} is no size; expected 20GB, 512MB or a number of bytes", param, ctx)
         return size

@@ -37,7 +37,7 @@ def said(places: Places, capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_seconds_of_a_trial_are_those_of_the_plan(places: Places, said: str):
     cell = make_cells(places, ["2M"], [1], 2, 20, "threshold_1pct", "a20", **FIELDS)[0]
-    plan = plan_cell(places, Known(None, "cpu", 1), cell, Allowed(8 * 10**9, 8 * 10**9), "cpu")
+    plan = plan_cell(places, Known(None, "cpu", 1), cell, Allowed(8 << 30, 8 << 30), "cpu")
     as_json = json.loads(json.dumps({
         "epochs": plan.epochs, "shapes": [shape.__dict__ for shape in plan.shapes],
     }))  # fmt: skip
@@ -51,7 +51,7 @@ def test_the_sentences_name_time_memory_and_what_does_not_fit(said: str):
     small, large = found.cells["2M", 1], found.cells["2B", 1]
     assert large.too_large > 0
     assert f"2B: {large.too_large} of {large.shapes} architectures do not fit here" in text
-    assert "memory, 7.5 GB for each slot" in text
+    assert "memory, 8.0 GB for each slot" in text
     assert words.size(small.high) in text
     hours = sum(50 * cost.trial_s for cost in (small, large) if cost.trial_s is not None)
     assert f"about {words.spell(hours)} on 1 slot" in text

@@ -75,7 +75,7 @@ def test_the_command_prints_a_table_and_json(places: Places, capsys: pytest.Capt
     words += ["--context", "20", "--min-positives", "3"]
     assert main([*words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["plan"]
-    assert found["limit"] == 8_000_000_000 and len(found["cells"]) == 1
+    assert found["limit"] == 8 << 30 and len(found["cells"]) == 1
     shape = found["cells"][0]["shapes"][0]
     assert {"architecture", "recipe", "micro_batch", "accumulation", "predicted_bytes", "step_s"} <= set(shape)
     assert main(words) == 0
