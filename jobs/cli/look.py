@@ -23,6 +23,7 @@ from jobs.cli.selection import choose, one_job, split_trial
 from jobs.cli.since import since_of
 from jobs.glance import words
 from jobs.glance.importance import importance
+from jobs.glance.last_lines import log_file
 from jobs.glance.sanitize import clean
 from jobs.why import why as reasons_of
 from state import queries
@@ -264,11 +265,10 @@ def _log_of(cell: str | None) -> Path:
         return max(files, key=lambda path: path.stat().st_mtime)
     with reading() as db:
         job, trial = find_trial(db, cell)
-    path = Path(trial.log_path) if trial.log_path else None
+    path = log_file(here().outputs, trial.log_path)  # never a file elsewhere, whatever a hostile row says
     if path is None or not path.is_file():
-        raise NothingThere(f"t{trial.number} of {words.cell_name(job)} has left no log file")
-    if not path.resolve().is_relative_to(folder.resolve()):  # a hostile row must not show other files of this user
-        raise NothingThere(f"the log of t{trial.number} is recorded at {clean(str(path))}, outside {folder}: not shown")
+        named = f": {clean(trial.log_path)} is not there, and not in {folder}" if trial.log_path else ""
+        raise NothingThere(f"t{trial.number} of {words.cell_name(job)} has left no log file{named}")
     return path
 
 

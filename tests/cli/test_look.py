@@ -161,6 +161,14 @@ def test_a_log_outside_the_study_is_not_shown(fts, db: Database, tmp_path: Path)
     assert said.code == 6 and "the key" not in said.out + said.err
 
 
+def test_a_study_that_was_moved_finds_its_logs_in_its_own_folder(fts, db: Database, tmp_path: Path):
+    log = places_of(tmp_path).logs / "cell_1_t0000.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("the last word\n")
+    start_trial(db, claim(db), log_path=f"/the/machine/it/ran/on/outputs/logs/{log.name}")
+    assert fts("logs", "1").out == "the last word\n"
+
+
 def test_logs_show_the_end_and_only_what_matches(fts, db: Database, tmp_path: Path):
     log = places_of(tmp_path).logs / "a.log"
     log.parent.mkdir()
