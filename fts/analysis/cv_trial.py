@@ -15,7 +15,7 @@ import numpy as np
 
 from fts.analysis.cv import Fold, walk_forward
 from fts.data.splits import check_counts, window_ends
-from fts.search.dataset import CellData
+from fts.search.dataset import CellData, rescaled
 from fts.search.evidence import cell_data
 from fts.search.spec import CellSpec, TrialSpec
 from fts.search.trial import Orders, main, run_trial
@@ -64,7 +64,8 @@ def folds_of(data: CellData, cell: CellSpec) -> list[Fold]:
 
 
 def on_fold(data: CellData, fold: Fold, rows: int | None = None) -> CellData:
-    """The cell's data with one fold's windows; the scaler stays that of the split's training rows."""
+    """The cell's data with one fold's windows, scaled by that fold's training days: the split's own are its future."""
+    data = rescaled(data, int(fold.train_ends[-1]) + 1)
     train, val = (ends[:rows] for ends in (fold.train_ends, fold.val_ends))
     prior = float(data.y_T[train].mean(dtype=np.float64))
     share = float(data.y_T[val].mean(dtype=np.float64))

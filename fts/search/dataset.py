@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -288,8 +288,17 @@ def _scaled(x_TF: np.ndarray, train_stop: int, norm: str) -> tuple[np.ndarray, n
     mean_F, sd_F = np.zeros(x_TF.shape[1]), np.ones(x_TF.shape[1])
     if norm == "standard":
         mean_F, sd_F = x_TF[:train_stop].mean(axis=0), x_TF[:train_stop].std(axis=0)
-        sd_F[sd_F == 0] = 1.0  # a feature that never moves in train stays at 0
+        sd_F[sd_F <= 1e-12 * np.abs(mean_F)] = 1.0  # a feature that never moves in train stays at 0, up to rounding
     return np.ascontiguousarray(((x_TF - mean_F) / sd_F).astype(np.float32)), mean_F, sd_F
+
+
+def rescaled(data: CellData, train_stop: int) -> CellData:
+    """The same data with the mean and sd of its first `train_stop` rows alone; what was never scaled stays so."""
+    if not data.mean.any() and (data.sd == 1).all():
+        return data
+    x_TF = data.features_TF.astype(np.float64) * data.sd + data.mean
+    features_TF, mean_F, sd_F = _scaled(x_TF, train_stop, "standard")
+    return replace(data, features_TF=features_TF, mean=mean_F, sd=sd_F)
 
 
 def _labels_before_test(bars: pd.DataFrame, task: str, horizon: int, borders: splits.Borders) -> np.ndarray:

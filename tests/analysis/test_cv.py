@@ -1,15 +1,26 @@
 """Walk-forward folds: the past trains, the future validates, and nothing is in both."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fts.analysis.cv import walk_forward
+from fts.analysis.cv_trial import on_fold
+from fts.search import dataset
+from tests.data.made import make_bars, write_csv
 
 CONTEXT, HORIZON = 20, 5
 
 
 def folds(n=5, windows=600, **options):
     return walk_forward(np.arange(19, 19 + windows), n, CONTEXT, HORIZON, **options)
+
+
+def loaded(root, norm="standard"):
+    bars = write_csv(make_bars(1200), root / "ABC.csv")
+    entry = dataset.build(root / "data", "csv", "ABC", "a25", path=bars, horizon=1, context=CONTEXT)
+    return dataset.load(root / "data", entry.md5, "threshold_1pct", 1, CONTEXT, norm=norm)
 
 
 def test_no_training_label_and_no_training_day_reaches_a_validation_window():
@@ -42,3 +53,31 @@ def test_too_few_windows_are_refused_with_the_number_needed():
 def test_a_gap_in_the_days_is_refused():
     with pytest.raises(ValueError, match="rise by one day"):
         walk_forward(np.r_[0:300, 310:600], 3, CONTEXT, HORIZON)
+
+
+def test_a_fold_is_scaled_by_its_own_training_days(tmp_path):
+    data = loaded(tmp_path)
+    early, late = (on_fold(data, fold) for fold in walk_forward(data.train_ends, 3, CONTEXT, 1)[::2])
+    for part in (early, late):
+        stop = part.train_ends[-1] + 1
+        assert np.allclose(part.features_TF[:stop].mean(axis=0), 0.0, atol=1e-4)
+        assert np.allclose(part.features_TF[:stop].std(axis=0)[part.sd != 1.0], 1.0, atol=1e-3)
+        back = (part.features_TF * part.sd + part.mean - data.mean) / data.sd
+        assert np.allclose(back, data.features_TF, atol=1e-4)
+    assert not np.allclose(early.mean, late.mean)
+
+
+def test_days_after_a_fold_change_nothing_of_it(tmp_path):
+    data = loaded(tmp_path)
+    fold = walk_forward(data.train_ends, 3, CONTEXT, 1)[0]
+    known = fold.val_ends[-1] + 1
+    other = data.features_TF.copy()
+    other[known:] *= 7.0
+    first, second = (on_fold(part, fold) for part in (data, replace(data, features_TF=other)))
+    assert (first.features_TF[:known] == second.features_TF[:known]).all()
+
+
+def test_features_that_were_never_scaled_stay_as_they_are(tmp_path):
+    data = loaded(tmp_path, norm="none")
+    fold = walk_forward(data.train_ends, 3, CONTEXT, 1)[0]
+    assert on_fold(data, fold).features_TF is data.features_TF
