@@ -5,7 +5,8 @@ than 500 coin tosses. Whole stretches of days are therefore drawn together: the 
 Romano (1994, JASA 89, 1303-1313) as the `arch` package has it, with the block length of Politis and White (2004), never
 below H or the square root of N: calm and wild months outlast what their rule sees. Percentiles are then widened as
 Student's t would for N / block independent pieces. On simulated years of clustered volatility (6 kinds, 300 of each)
-that covered the truth in 92-96 %; plain percentiles with the plain block did in 87-95 %.
+that covered the truth in 92-96 %; plain percentiles with the plain block did in 87-95 %. Where promises and outcomes
+hang together for months (AR .97, N 640) an AUC interval covered it in 88-89 %: read a narrow miss of zero as none.
 """
 
 # shapes: N samples in time order, R resamples
