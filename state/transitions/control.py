@@ -163,12 +163,12 @@ def cancel(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run
 
     def decide(job: Row) -> tuple[Verb, Row, str] | None:
         if job["status"] in ("queued", "paused"):
-            kept = f", its {job['trials_complete']} complete trials are kept" if job["trials_complete"] else ""
+            kept = f"; what it has is kept: {_trials(_ended(job))}" if _ended(job) else ""
             changes = {"status": "cancelled", "cause": Cause.KILLED.value, "ended_at": db.now()}
             return Verb.CANCELLED, changes, f"cancelled{kept}"
         if job["status"] == "running" and job["asked"] != "cancel":
             words = (
-                f"asked to stop at its next step: {job['trials_wanted'] - job['trials_complete']} of "
+                f"asked to stop at its next step: {max(0, job['trials_wanted'] - _ended(job))} of "
                 f"{job['trials_wanted']} trials will be missing; the running trial keeps its checkpoint"
             )
             return Verb.CANCEL_ASKED, {"asked": "cancel"}, words
@@ -184,12 +184,21 @@ def retry(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run:
     def decide(job: Row) -> tuple[Verb, Row, str] | None:
         if job["status"] in ("failed", "cancelled"):
             cleared = dict.fromkeys(("cause", "message", "ended_at", "acknowledged_at", "hold_reason"))
-            words = f"tried again with its {job['trials_complete']} complete trials"
+            words = f"tried again with {_trials(_ended(job))}"
             return Verb.RETRIED, {"status": "queued", "idle_attempts": 0} | cleared, words
         _refuse_unless(job, done=("queued",), action="tried again")
         return None
 
     return _each(db, job_ids, decide, who, dry_run)
+
+
+def _ended(job: Row) -> int:
+    """Trials that count towards the number wanted: pruned ones are not missing."""
+    return int(job["trials_complete"] + job["trials_pruned"] + job["trials_failed"])
+
+
+def _trials(n: int) -> str:
+    return f"{n} trial{'' if n == 1 else 's'}"
 
 
 def _refuse_unless(job: Row, done: tuple[str, ...], action: str) -> None:

@@ -149,6 +149,16 @@ def test_a_wish_can_be_withdrawn_before_it_is_done(db: Database) -> None:
     assert queries.job(db, 1).asked is None
 
 
+def test_pruned_trials_are_not_called_missing(db: Database) -> None:
+    enqueued(db)
+    claim = claimed(db)
+    transitions.finish_trial(db, claim, started(db, claim, 0), "pruned", "pruned")
+    assert "2 of 3 trials will be missing" in transitions.cancel(db, [1]).message
+    transitions.cancel_running(db, claim)
+    assert "tried again with 1 trial" in transitions.retry(db, [1]).message
+    assert "cancelled; what it has is kept: 1 trial" in transitions.cancel(db, [1]).message
+
+
 def test_cancelling_a_running_job_says_what_is_lost(db: Database) -> None:
     enqueued(db)
     claim = claimed(db)
