@@ -101,8 +101,8 @@ def _differences(pairs: list[Shared]) -> str:
     if least.p_alike < LEVEL:
         return f"Parameters matter differently at {between} (corrected p {least.p_alike:.3f})."
     return (
-        f"That parameters matter differently is not shown (smallest corrected p {least.p_alike:.2f}, {between}): a poor "
-        "winner may be the luck of its seed."
+        f"That parameters matter differently is not shown (smallest corrected p {least.p_alike:.2f}, {between}): a "
+        "poor winner may be the luck of its seed."
     )
 
 
