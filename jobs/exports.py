@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -114,7 +115,9 @@ def export_results(db: Any, places: Places) -> Path:
         trials = queries.trials(db, job.id)
         spent = total(measured, trials)
         energy = {} if spent is None else {"energy_wh": round(spent, 3)}
-        writer.writerow(result_row(job, trials) | gains(margins.get(job.id)) | energy)
+        best, margin = best_of(job, trials), margins.get(job.id)
+        mine = margin if margin is not None and best is not None and margin.trial == best.number else None
+        writer.writerow(result_row(job, trials) | gains(mine) | energy)
     write_text(places.results_csv, out.getvalue())
     return places.results_csv
 
@@ -233,7 +236,16 @@ def iso(at: float | None) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    write_text(path, json.dumps(without_nan(content), indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def without_nan(content: Any) -> Any:
+    """The same with null where a number is not finite: JSON has no NaN, and jq and browsers refuse the whole file."""
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, dict):
+        return {name: without_nan(value) for name, value in content.items()}
+    return [without_nan(value) for value in content] if isinstance(content, (list, tuple)) else content
 
 
 def write_text(path: Path, text: str) -> None:

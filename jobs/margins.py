@@ -71,7 +71,7 @@ def predictions_path(places: Places, job: Job, trial: Trial) -> Path:
 
 def _compared(places: Places, cell: Job, best: Trial, rival_job: Job, rival: Trial) -> Margin | None:
     from fts.analysis.study import BadPredictions, read_predictions
-    from fts.scores.intervals import TooFewSamples, compare  # here, not above: pandas and arch, a second
+    from fts.scores.intervals import compare  # here, not above: pandas and arch, a second
 
     try:
         mine = read_predictions(predictions_path(places, cell, best))
@@ -81,7 +81,7 @@ def _compared(places: Places, cell: Job, best: Trial, rival_job: Job, rival: Tri
             raise BadPredictions(f"job {rival_job.id} was not judged on the windows of job {cell.id}")
         y, p, q = (shared[column].to_numpy(float) for column in ("y", "p", "p_rival"))
         auc, loss = (compare(y, p, q, cell.horizon, metric).interval for metric in ("auc", "log_loss"))
-    except (FileNotFoundError, BadPredictions, TooFewSamples) as error:
+    except (OSError, ValueError) as error:  # both of ours are ValueErrors, as is pyarrow's for a damaged file
         log.warning("%s is not compared with its baseline: %s", cell.experiment, error)
         return None
     return Margin(

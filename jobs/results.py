@@ -97,7 +97,7 @@ def _with_evidence(db: Any, row: Result, job: Job) -> Result:
     if job.kind != "cell":
         return row
     margin = next((m for m in queries.margins(db) if m.job_id == job.id), None)
-    if margin is not None:
+    if margin is not None and margin.trial == row.best_trial:
         row = replace(
             row, rival=margin.rival, auc_gain=margin.auc, auc_gain_low=margin.auc_low, auc_gain_high=margin.auc_high,
             loss_gain=margin.loss, loss_gain_low=margin.loss_low, loss_gain_high=margin.loss_high,

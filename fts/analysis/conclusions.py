@@ -34,6 +34,7 @@ MANY: dict[str, str] = {  # rule -> what to say of many cases at once
     "beyond luck": "cells rank days better than the best of as many trials without skill would",
     "within luck": "cells are within what the best of as many trials without skill reaches",
     "class prior": "cells are no better than always saying the class prior",
+    "gain over the prior": "cells are not shown to have a lower loss than the class prior",
     "one seed": "winners were trained with one seed; `fts replicate CELL --seeds 5` shows what a seed is worth",
     "other seeds": "winners were trained again with other seeds",
     "collapsed": "cells lost more than a quarter of their trials to constant predictions",
@@ -160,6 +161,15 @@ def _against_prior(cell: CellSummary) -> Iterator[Finding]:
             cell.experiment,
             "class prior",
             f"{cell.experiment}: its best loss {loss:.4f} is no better than the class prior's {prior:.4f}.",
+        )
+    elif cell.prior_gain is not None and not cell.prior_gain.clear:
+        gain = cell.prior_gain.interval
+        told = f"loss {gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]".replace("-", "−")
+        yield Finding(
+            "cannot",
+            cell.experiment,
+            "gain over the prior",
+            f"{cell.experiment} is not shown to have a lower loss than the class prior: {told} against it.",
         )
 
 

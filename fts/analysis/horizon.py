@@ -27,7 +27,7 @@ FEWEST_BUDGETS = 3  # for cells as votes: 3! ways to deal 3 horizons in each of 
 PERMUTATIONS = 5000
 ANSWERED = {
     "yes": "Yes: a configuration that is best at one horizon is a good one at the others too.",
-    "no": "No: a configuration that is best at one horizon can be as poor as any at another.",
+    "no": "No: a configuration that is best at one horizon can be far from the best at another.",
 }
 LEVEL = 0.05
 POWER = 0.8

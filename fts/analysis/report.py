@@ -8,11 +8,13 @@ Works on nothing, on half a matrix and on all of it, and says at the top what ca
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fts.analysis import tables
@@ -191,12 +193,29 @@ def _summary(study: StudyData, groups: tuple[Group, ...], found: tuple[Finding, 
 
 def _write_twin(folder: Path, name: str, frame: pd.DataFrame) -> list[str]:
     _write_text(folder / f"{name}.csv", tables.safe_for_spreadsheets(frame).to_csv(index=False))
-    _write_text(folder / f"{name}.json", _json(json.loads(frame.to_json(orient="records", double_precision=15))))
+    _write_text(
+        folder / f"{name}.json", _json([{str(k): v for k, v in row.items()} for row in frame.to_dict("records")])
+    )
     return [f"{name}.csv", f"{name}.json"]
 
 
 def _json(content: Any) -> str:
-    return json.dumps(content, indent=2, default=str) + "\n"
+    """Every digit of a number; null for what is missing or not finite, which JSON cannot say."""
+    return json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {str(name): _plain(value) for name, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_plain(value) for value in content]
+    if isinstance(content, np.generic):
+        content = content.item()
+    if content is None or content is pd.NA or content is pd.NaT:
+        return None
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    return content if isinstance(content, (bool, int, str)) else str(content)
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -129,4 +129,6 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
         raise BadPredictions(
             f"{path} has doubled days, gaps, or probabilities outside 0..1; the trial must be run again"
         )
+    if not frame["y"].isin((0, 1)).all():
+        raise BadPredictions(f"{path} has labels other than 0 and 1; the trial must be run again")
     return frame.reset_index(drop=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,8 +184,8 @@ def scaling_curve(cells: list[CellSummary], horizon: int, seed: int = 0) -> Scal
         many = f"{len(set(sizes))} size{'' if len(set(sizes)) == 1 else 's'}"
         refusal = f"h{horizon}: {many} so far, so no slope is given; it takes at least {FEWEST_SIZES}"
         return ScalingCurve(horizon, sizes, losses, aucs, None, None, refusal)
-    loss_draws, error_draws = _paired_draws(row, horizon, seed)
     try:
+        loss_draws, error_draws = _paired_draws(row, horizon, seed)
         loss_fit = fit_scaling(sizes, losses, loss_draws, seed)
         error_fit = fit_scaling(sizes, [1 - a for a in aucs], error_draws, seed, ERROR)
     except (TooFewSizes, ValueError) as error:
@@ -236,7 +237,8 @@ def _judged(
     gains = (("auc_gain", baseline), ("loss_gain", baseline), ("lowest_gain", lowest), ("prior_gain", prior))
     for name, rival in gains:
         if rival is not None and (theirs := _on_days(rival, predictions)) is not None:
-            judged[name] = compare(y, p, theirs, horizon, "auc" if name == "auc_gain" else "log_loss", seed)
+            with suppress(TooFewSamples):  # its blocks are longer: fewer resamples may hold both classes
+                judged[name] = compare(y, p, theirs, horizon, "auc" if name == "auc_gain" else "log_loss", seed)
     return judged
 
 

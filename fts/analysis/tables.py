@@ -7,6 +7,9 @@ from typing import Any
 import pandas as pd
 
 from fts.analysis.conclusions import Finding
+from fts.analysis.horizon import HorizonEffect
+from fts.analysis.importance import Importance
+from fts.analysis.shared import Shared
 from fts.analysis.study import BaselineRow, StudyData
 from fts.analysis.summary import CellSummary, Group
 from fts.scores.intervals import Difference, Interval, Scores
@@ -30,13 +33,21 @@ CELL_FIELDS = (
     "experiment", "budget", "horizon", "task", "tier", "state", "trials_wanted", "n_complete", "n_pruned", "n_failed",
     "n_collapsed", "minutes", "energy_wh", "n_seeds", "seed_mean", "seed_sd",
 )  # fmt: skip
+EMPTY = {  # the first columns of each table, so that a program can read one without rows
+    "cells": CELL_FIELDS,
+    "baselines": ("task", "horizon", "tier", "data_md5", "name", "inputs"),
+    "horizon_variance": ("task", "tier", *HorizonEffect.__dataclass_fields__),
+    "shared_configurations": ("task", "tier", *Shared.__dataclass_fields__),
+    "scaling": ("task", "tier", "horizon", "n_params", "val_loss", "val_auc", "refusal"),
+    "importance": ("experiment", *Importance.__dataclass_fields__),
+}
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
 
 def all_tables(study: StudyData, groups: tuple[Group, ...], found: tuple[Finding, ...]) -> dict[str, pd.DataFrame]:
     """Every table by file name."""
     shown = study.trials.assign(badges=[" ".join(badges) for badges in study.trials["badges"]])
-    return {
+    made = {
         "cells": cells(groups),
         "baselines": baselines(study),
         "horizon_variance": pd.DataFrame(
@@ -66,6 +77,7 @@ def all_tables(study: StudyData, groups: tuple[Group, ...], found: tuple[Finding
         "provenance": provenance(groups),
         "trials": shown.drop(columns=[name for name in ("params", "effective", "recipe") if name in shown]),
     }
+    return {name: frame if len(frame.columns) else pd.DataFrame(columns=EMPTY[name]) for name, frame in made.items()}
 
 
 def cells(groups: tuple[Group, ...]) -> pd.DataFrame:

@@ -75,6 +75,15 @@ def test_a_loss_above_the_class_prior_shows_nothing():
     assert ("cannot", "class prior") in found(bare(trial_table(THREE[:1], n=3, prior_loss=0.5)))
 
 
+def test_a_gain_over_the_prior_that_may_be_none_is_told():
+    data = study(THREE[:1], n=3)
+    (name, table), rng = next(iter(data.predictions.items())), np.random.default_rng(0)
+    hardly = table.assign(p=(0.3 + 0.01 * rng.standard_normal(len(table))))
+    said = found(dataclasses.replace(data, predictions={name: hardly}))["cannot", "gain over the prior"]
+    assert "is not shown to have a lower loss than the class prior" in said and "[" in said
+    assert ("cannot", "gain over the prior") not in found(data)
+
+
 def test_a_name_that_does_not_fit_the_counted_parameters_is_an_error():
     sentence = found(bare(trial_table([("200M", 1)], n=3, n_params=6_400_000)))["error", "size"]
     assert "3 trials named 200M have 6,400,000" in sentence

@@ -205,3 +205,34 @@ def test_what_all_winners_share_is_said_once_and_the_table_keeps_what_differs():
     assert dict(shared)["code_commit"] == "x" and "pruner" not in dict(shared) and "seed" not in dict(shared)
     assert list(own.columns) == ["trial", "objective", "seed"]
     assert tables.shared_and_own(frame.head(1))[1].shape == (1, len(frame.columns))
+
+
+def test_the_json_twin_keeps_every_digit_and_says_null_for_what_is_no_number(tmp_path):
+    table = trial_table([("2M", 1)], n=3)
+    table.loc[0, "learning_rate"], table.loc[1, "last_value"], table.loc[2, "last_value"] = 1e-4 / 3, None, float("inf")
+    write_report(StudyData(trials=table), tmp_path)
+    rows = {row["number"]: row for row in json.loads((tmp_path / "trials.json").read_text())}
+    assert rows[0]["learning_rate"] == 1e-4 / 3
+    assert rows[1]["last_value"] is None and rows[2]["last_value"] is None
+    for twin in tmp_path.glob("*.json"):
+        assert not re.search(r"\b(NaN|Infinity)\b", twin.read_text()), twin.name
+
+
+def test_a_table_without_rows_can_still_be_read(tmp_path):
+    write_report(StudyData(trials=pd.DataFrame()), tmp_path)
+    for twin in tmp_path.glob("*.csv"):
+        assert len(pd.read_csv(twin).columns) > 3, twin.name
+
+
+def test_validation_too_small_for_an_interval_does_not_end_the_report(tmp_path):
+    data = study([("2M", 1), ("20M", 1), ("200M", 1)], n=3)
+    few = {name: frame.iloc[:8] for name, frame in data.predictions.items()}
+    page = write_report(StudyData(trials=data.trials, predictions=few), tmp_path)
+    assert "too few for an interval" in page.read_text()
+
+
+def test_labels_that_are_neither_0_nor_1_are_refused(tmp_path):
+    days = pd.bdate_range("2020-01-01", periods=2)
+    pd.DataFrame({"date": days, "y": [0, 2], "p": [0.1, 0.2]}).to_parquet(tmp_path / "p.parquet")
+    with pytest.raises(BadPredictions, match="other than 0 and 1"):
+        read_predictions(tmp_path / "p.parquet")

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -47,6 +48,24 @@ def test_horizons_that_want_opposites_are_found_to_need_their_own():
 def test_noise_alone_decides_nothing():
     pairs = shared_configurations(same_configurations(dict.fromkeys(HORIZONS, 0.3), noise=0.2))
     assert verdict(pairs) is None
+
+
+def test_the_luck_of_seeds_is_not_taken_for_a_difference_between_horizons():
+    decided = [verdict(lucky_study(seed, apart=0.0)) for seed in range(4)]
+    assert "no" not in decided, "one truth at all horizons, and seeds worth more than any parameter"
+
+
+def test_horizons_that_differ_are_found_under_the_luck_of_seeds_too():
+    decided = [verdict(lucky_study(seed, apart=0.25)) for seed in range(4)]
+    assert decided.count("no") >= 3 and "yes" not in decided
+
+
+def lucky_study(seed, apart):
+    """Fifty configurations at three horizons; the best dropout is `apart` between neighbours, the rest is luck."""
+    rng = np.random.default_rng(seed)
+    noise = 0.06 if apart == 0.0 else 0.02
+    table = same_configurations({1: 0.35 - apart, 3: 0.35, 5: 0.35 + apart}, noise=0.0)
+    return shared_configurations(table.assign(value=table["value"] + noise * rng.standard_normal(len(table))))
 
 
 @pytest.mark.parametrize("change", [

@@ -14,11 +14,11 @@ import pytest
 from fts.scores.intervals import compare
 from jobs import margins
 from jobs.commands.matrix import write
-from jobs.exports import best_record, export_results
+from jobs.exports import best_record, export_results, write_json
 from jobs.results import results
 from jobs.seeds import spread_of
 from jobs.winners import replicate_spec, same_job, winner
-from state import queries
+from state import queries, transitions
 from state.db import Database
 from tests.jobs.science import (
     CELL,
@@ -73,6 +73,26 @@ def test_the_winners_file_holds_its_margin_and_none_of_another_trial(ran: Ran, d
 
 def test_a_margin_that_is_known_is_not_computed_again(ran: Ran, db: Database):
     assert margins.refresh(db, ran.places, queries.job(db, CELL), "test") == []
+
+
+def test_a_damaged_file_of_predictions_ends_no_job_and_leaves_no_margin_of_another_trial(ran: Ran, tmp_path: Path):
+    places = copied(ran.places, tmp_path)
+    db = opened(places)
+    (margin,) = queries.margins(db)
+    job = queries.job(db, CELL)
+    margins.predictions_path(places, job, queries.trial(db, job.id, margin.trial)).write_bytes(b"torn")
+    transitions.record_margin(db, replace(margin, trial=margin.trial + 1), "test")  # of an earlier best
+    assert margins.refresh(db, places, job, "test") == []
+    (row,) = [row for row in results(db) if row.experiment == CELL]
+    (line,) = csv.DictReader(export_results(db, places).open())
+    db.close()
+    assert row.auc_gain is None and line["auc_gain"] == ""
+
+
+def test_an_export_holds_null_where_a_loss_was_no_number(tmp_path: Path):
+    write_json(tmp_path / "trial.json", {"learning_curve": [{"val_loss": float("nan")}], "value": float("inf")})
+    read = json.loads((tmp_path / "trial.json").read_text(), parse_constant=pytest.fail)
+    assert read == {"learning_curve": [{"val_loss": None}], "value": None}
 
 
 def test_the_baselines_row_is_the_rival_that_differences_are_taken_to(db: Database):
