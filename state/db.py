@@ -34,7 +34,7 @@ class Database(peewee.SqliteDatabase):
         self.path = path
         self.readonly = readonly
         self.patience_s = patience_s  # a transaction asks for the lock again and again for so long
-        name = path.absolute().as_uri() + "?mode=ro" if readonly else str(path)
+        name = reading_uri(path) if readonly else str(path)
         super().__init__(name, pragmas=_pragmas(readonly), timeout=busy_timeout_s, uri=readonly)
         self._opened = _file_at(path)
 
@@ -230,6 +230,17 @@ def _filesystem(path: Path) -> str | None:
 
     mounts = [p for p in psutil.disk_partitions(all=True) if path.is_relative_to(p.mountpoint)]
     return max(mounts, key=lambda p: len(p.mountpoint)).fstype if mounts else None
+
+
+def reading_uri(path: Path) -> str:
+    """How a reader asks SQLite for the file.
+
+    In a folder nobody here can write to SQLite cannot make the -shm file that a reader of its log needs. Where
+    no log is left either (a worker that left properly takes it along), the file alone is the whole study: an archived
+    or read-only mounted one can be read too.
+    """
+    alone = not os.access(path.absolute().parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
 
 
 def _file_at(path: Path) -> tuple[int, int] | None:

@@ -18,10 +18,11 @@ from fts.data.sources import bars_file, closes_file
 from fts.features import tiers
 from fts.model.architecture import ModelConfig
 from fts.model.patchtst import PatchTST
-from fts.training.checkpoint import read_weights
+from fts.training.checkpoint import CheckpointError, file_md5, read_weights
 from fts.training.metrics import probabilities
 
 FORMAT = 1  # of a model folder
+FILES = ("config.json", "scaler.json", "model.safetensors")  # without which there is no model
 BATCH = 256  # windows at a time
 DRIFT = 3.0  # standard deviations of the training rows: a feature whose mean lies farther out is named
 
@@ -58,25 +59,38 @@ class Predicted:
 
 
 def load_model(folder: Path | str) -> FinalModel:
-    """Raises NoModel for a folder without a whole model, CheckpointError for weights that are damaged."""
+    """Raises NoModel for a folder without a whole model, CheckpointError for weights that are damaged or another's."""
     folder = Path(folder)
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        scaler = json.loads((folder / "scaler.json").read_text())
-    except FileNotFoundError as missing:
-        raise NoModel(
-            f"{folder} holds no final model: {missing.filename} is missing; `fts train CELL` makes one"
-        ) from None
+    if lacking := [name for name in FILES if not (folder / name).is_file()]:
+        raise NoModel(f"{folder} holds no final model: {', '.join(lacking)} is missing; `fts train CELL` makes one")
+    config, scaler = (_stored(folder / name, kind) for name, kind in (("config.json", dict), ("scaler.json", list)))
     if config.get("format") != FORMAT:
         raise NoModel(f"{folder} has format {config.get('format')!r:.20}, this fts reads format {FORMAT}")
     if [entry["feature"] for entry in scaler] != config["features"]:
         raise NoModel(f"{folder}: scaler.json and config.json name different features; train the model again")
-    _, weights = read_weights(folder / "model.safetensors")
+    weights_file = folder / "model.safetensors"
+    if (md5 := file_md5(weights_file)) != config["weights_md5"]:  # one changed byte still loads, and predicts otherwise
+        raise CheckpointError(
+            f"{weights_file} has md5 {md5[:12]}, config.json says {str(config['weights_md5'])[:12]}: the weights are "
+            "damaged or another model's; take the folder from a copy, or train the model again"
+        )
+    _, weights = read_weights(weights_file)
     model = PatchTST(ModelConfig.from_json(config["model"]))
     model.load_state_dict(weights)
     model.eval()
     mean, sd = (np.array([entry[part] for entry in scaler], dtype=np.float64) for part in ("mean", "sd"))
     return FinalModel(folder, config, model, mean, sd)
+
+
+def _stored(path: Path, kind: type) -> Any:
+    """What a JSON file of a model folder holds. Raises NoModel for a damaged one."""
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as damage:  # of JSON and of UTF-8
+        raise NoModel(f"{path} is damaged ({damage}); take it from a copy, or train the model again") from None
+    if not isinstance(found, kind):
+        raise NoModel(f"{path} is damaged (no {kind.__name__}); take it from a copy, or train the model again")
+    return found
 
 
 def predict_file(model: FinalModel, path: Path | str, vix: Path | str | None = None) -> Predicted:

@@ -15,7 +15,7 @@ from jobs.cli.errors import NothingThere
 from jobs.cli.group import COUNT, here
 from jobs.cli.output import emit, emit_json, emit_table, say
 from jobs.glance import words
-from state.db import open_database
+from state.db import open_database, reading_uri
 from state.errors import WrongStatus
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
@@ -85,7 +85,7 @@ def existing() -> Path:
 
 def ask(database: Path, sql: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Columns and rows of one statement that cannot write. Raises UsageError with what SQLite says of it."""
-    connection = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
+    connection = sqlite3.connect(reading_uri(database), uri=True, timeout=30)
     try:
         connection.execute("PRAGMA query_only = 1")
         cursor = connection.execute(sql)

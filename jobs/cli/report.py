@@ -23,5 +23,5 @@ def report(out: Path | None, as_json: bool) -> None:
     from jobs.report import make_report  # here, not above: --help needs no database code
 
     with reading() as db:
-        page = make_report(db, here(), now=time.time())
+        page = make_report(db, here(), out, now=time.time())
     return emit_json("report", {"page": str(page)}) if as_json else emit(str(page))

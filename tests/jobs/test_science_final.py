@@ -15,6 +15,7 @@ import pytest
 from fts.analysis.sealed import evaluate_test
 from fts.search import dataset
 from fts.search.predict import NoModel, WrongBars, load_model, predict_bars, predict_file
+from fts.training.checkpoint import CheckpointError
 from jobs.models import model_folder, opened_by
 from jobs.report import study_data
 from jobs.winners import train_spec, winner
@@ -164,6 +165,26 @@ def test_bars_that_do_not_match_are_refused_by_name(ran: Ran, db: Database, tmp_
         predict_file(model, tmp_path / "narrow.csv")
     with pytest.raises(NoModel, match="config.json"):
         load_model(tmp_path)
+
+
+def test_a_model_folder_that_was_damaged_is_refused_by_its_file(ran: Ran, db: Database, tmp_path: Path):
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder(ran.places, queries.job(db, TRAIN)), folder)
+    weights = folder / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-3] + bytes([whole[-3] ^ 1]) + whole[-2:])  # one bit of one weight
+    with pytest.raises(CheckpointError, match="damaged or another model's"):
+        load_model(folder)
+    weights.unlink()
+    with pytest.raises(NoModel, match="model.safetensors is missing"):
+        load_model(folder)
+    weights.write_bytes(whole)
+    assert load_model(folder).context == CELL.context
+    scaler = (folder / "scaler.json").read_bytes()
+    for damage in (scaler[:40], b"{}", b"\xff" + scaler):
+        (folder / "scaler.json").write_bytes(damage)
+        with pytest.raises(NoModel, match="scaler.json is damaged"):
+            load_model(folder)
 
 
 def test_bars_from_another_world_get_a_warning(ran: Ran, db: Database):

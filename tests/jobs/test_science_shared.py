@@ -43,6 +43,14 @@ def test_a_report_of_an_empty_queue_is_a_report(tmp_path: Path):
     db.close()
 
 
+def test_fts_report_writes_to_the_folder_it_was_given(fts, tmp_path: Path):
+    before = sorted((fts.places.outputs / "report").rglob("*"))
+    code, out, _ = fts("report", "--out", str(tmp_path / "elsewhere"))
+    assert code == 0 and Path(out.strip()).parent == tmp_path / "elsewhere"
+    assert (tmp_path / "elsewhere" / "index.html").is_file()
+    assert sorted((fts.places.outputs / "report").rglob("*")) == before
+
+
 def test_scripts_are_the_frozen_cell_and_pass_a_dry_run(fts, tmp_path: Path):
     code, out, _ = fts("script", "tiny/h1", "--out", str(tmp_path / "scripts"))
     paths = [Path(line) for line in out.splitlines()]

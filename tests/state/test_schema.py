@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import peewee
@@ -235,3 +238,26 @@ def test_what_is_asked_often_does_not_grow_with_the_table(db: Database, sql: str
     plan = " ".join(str(row[3]) for row in db.execute_sql(f"EXPLAIN QUERY PLAN {sql}"))
     assert "INDEX" in plan or "PRIMARY KEY" in plan
     assert "TEMP B-TREE" not in plan  # that would read everything and sort it
+
+
+READ_THERE = """
+import sys
+from state import queries
+from state.db import open_database
+print(len(queries.jobs(open_database(sys.argv[1], readonly=True))))
+"""
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs a mount of its own")
+def test_a_study_on_a_read_only_disk_can_be_read(db: Database) -> None:
+    enqueued(db, 2)
+    db.close()  # the last one out takes the write-ahead log along
+    assert not db.path.with_name("fts.db-wal").exists()
+    mount = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" || exit 77; shift; exec "$@"'
+    command = [sys.executable, "-c", READ_THERE, str(db.path)]
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", mount, "sh", str(db.path.parent), *command], capture_output=True, text=True
+    )
+    if done.returncode == 77 or done.stderr.startswith("unshare"):
+        pytest.skip("no right to mount here")
+    assert done.stdout == "2\n", done.stderr
