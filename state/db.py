@@ -45,6 +45,14 @@ class Database(peewee.SqliteDatabase):
                 f"{self.path} is no longer the file this worker opened: it was removed or replaced meanwhile"
             )
 
+    def catch_up(self) -> bool:
+        """Opens a file that was read alone again, once a writer has come: else it would look the same for ever."""
+        if "immutable=1" not in str(self.database) or not _log_of(self.path).exists():
+            return False
+        self.close()
+        self.database = reading_uri(self.path)
+        return True
+
     @contextmanager
     def write(self) -> Iterator[None]:
         """One write transaction, all of it or nothing. Inside another one it joins that one.
@@ -239,8 +247,12 @@ def reading_uri(path: Path) -> str:
     no log is left either (a worker that left properly takes it along), the file alone is the whole study: an archived
     or read-only mounted one can be read too.
     """
-    alone = not os.access(path.absolute().parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+    alone = not os.access(path.absolute().parent, os.W_OK) and not _log_of(path).exists()
     return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
 
 
 def _file_at(path: Path) -> tuple[int, int] | None:

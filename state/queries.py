@@ -365,6 +365,8 @@ def _to_forecast(data: Any) -> SeenForecast | None:
 
 def data_version(db: Database) -> int:
     """A number that changes when another connection has written: cheap to ask once a second."""
+    if db.catch_up():
+        return -1  # that of no connection: whoever asked has something to look at
     return int(db.execute_sql("PRAGMA data_version").fetchone()[0])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
 import sqlite3
 import stat
@@ -261,3 +262,18 @@ def test_a_study_on_a_read_only_disk_can_be_read(db: Database) -> None:
     if done.returncode == 77 or done.stderr.startswith("unshare"):
         pytest.skip("no right to mount here")
     assert done.stdout == "2\n", done.stderr
+
+
+def test_a_reader_of_a_study_at_rest_sees_the_worker_that_comes(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    enqueued(db, 2)
+    db.close()
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as for another person's study; root may write everywhere
+    reader = open_database(db.path, readonly=True)
+    first = queries.data_version(reader)
+    assert "immutable=1" in reader.database and len(queries.jobs(reader)) == 2
+    writer = open_database(db.path)
+    enqueued(writer, 3)
+    assert queries.data_version(reader) != first
+    assert len(queries.jobs(reader)) == 3
+    writer.close()
+    reader.close()
