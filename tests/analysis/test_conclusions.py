@@ -81,7 +81,8 @@ def test_a_gain_over_the_prior_that_may_be_none_is_told():
     hardly = table.assign(p=(0.3 + 0.01 * rng.standard_normal(len(table))))
     said = found(dataclasses.replace(data, predictions={name: hardly}))["cannot", "gain over the prior"]
     assert "is not shown to have a lower loss than the class prior" in said and "[" in said
-    assert ("cannot", "gain over the prior") not in found(data)
+    sure = table.assign(p=np.where(table["y"] == 1, 0.7, 0.2))
+    assert ("cannot", "gain over the prior") not in found(dataclasses.replace(data, predictions={name: sure}))
 
 
 def test_a_name_that_does_not_fit_the_counted_parameters_is_an_error():
