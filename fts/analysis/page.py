@@ -51,7 +51,7 @@ td.n, th.n { text-align:right; white-space:nowrap; }
 .matrix tr + tr th { vertical-align:top; padding-top:13px; border-bottom:1px solid var(--line); }
 .matrix td { min-width:205px; padding:9px 14px 9px 0; }
 .matrix .big { font-size:18px; font-weight:600; }
-td .sub { color:var(--soft); font-size:12px; display:block; white-space:nowrap; }
+td .sub { color:var(--soft); font-size:12px; display:block; white-space:pre; }
 .scored td.name { white-space:nowrap; } .scored tr.new td { border-top:1px solid var(--soft); }
 td .sub.up { color:var(--good); } td .sub.down { color:var(--bad); }
 .matrix .sub { white-space:normal; }

@@ -364,16 +364,21 @@ def signed(gain: Interval) -> str:
 def _loss_versus(cell: CellSummary) -> tuple[str, str, str]:
     if cell.loss_gain is None:
         return NONE, "", ""
-    gain = cell.loss_gain.interval
-    value, low, high = (f"{end:+.3f}".replace("-", "−") for end in (gain.value, gain.low, gain.high))
-    return value, f"{low} to {high}", _lowest_versus(cell)
+    value, ends = _ends(cell.loss_gain.interval)
+    return value, ends, _lowest_versus(cell)
 
 
 def _lowest_versus(cell: CellSummary) -> str:
     """What the baseline of the lowest loss makes of it, where that is not the best one by AUC."""
     if cell.lowest is None or cell.lowest_gain is None or cell.lowest is cell.baseline:
         return ""
-    return f"{cell.lowest.result.name}: {signed(cell.lowest_gain.interval)}"
+    value, ends = _ends(cell.lowest_gain.interval)
+    return f"to {cell.lowest.result.name}:\n{value}\n{ends}"
+
+
+def _ends(gain: Interval) -> tuple[str, str]:
+    value, low, high = (f"{end:+.3f}".replace("-", "−") for end in (gain.value, gain.low, gain.high))
+    return value, f"{low} to {high}"
 
 
 def _direction(gain: Difference | None) -> str:
