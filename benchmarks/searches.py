@@ -31,7 +31,7 @@ UNPRUNED = ("random", "none")
 class Search:
     """One search that ended, or several unpruned ones that differ in their seed alone."""
 
-    name: str  # "tpe, halving, seed 21"
+    name: str  # "tpe, halving 1,3,0.5,3, seed 21"
     kind: tuple[str, str]  # sampler, pruner
     horizon: int  # trading days
     trials: int
@@ -107,8 +107,9 @@ def searched(jobs: Sequence[tuple[Database, Path, Job, CellSpec]], again: dict[t
     )
     file = trial_folder(path.parent, job.experiment, job.id, winner.number) / "predictions.parquet"
     seeds = ", ".join(str(one[3].seed) for one in jobs)
+    rule = f"{spec.pruner} {spec.halving_rule.numbers}" if spec.pruner == "halving" else spec.pruner
     return Search(
-        name=f"{spec.sampler}, {spec.pruner}, seed {seeds}",
+        name=f"{spec.sampler}, {rule}, seed {seeds}",
         kind=(spec.sampler, spec.pruner),
         horizon=spec.horizon,
         trials=len(ended),
