@@ -70,9 +70,7 @@ def test_hostile_job_rows_fail_and_write_nothing_outside_outputs(
     statuses = {job.experiment: str(job.status) for job in queries.jobs(db)}
     db.close()
     assert sorted(statuses.values()) == ["done"] * 2 + ["failed"] * 8, statuses
-    new = set(outside(tmp_path, harness)) - set(
-        before
-    )  # an earlier test's database may close, and its log leave, meanwhile
+    new = set(outside(tmp_path, harness)) - set(before)  # what goes is an earlier test's, whose database closes late
     assert not new
     assert not list(tmp_path.rglob("*evil*"))
     text = harness.places.results_csv.read_text()
