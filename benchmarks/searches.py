@@ -3,9 +3,9 @@
 python -m benchmarks.searches DB [DB ...]
 
 A replay (benchmarks.pruning) asks what a rule would have done to trials that are there. Here the searches themselves
-ran, with their own sampler, pruner and seed. Searches belong together when nothing but these differs, and the number of
-trials. Two losses are compared on the same validation days (block bootstrap) and with what the same configuration gives
-under other seeds (`fts replicate`): a difference smaller than both is none.
+ran, with their own sampler, pruner and seed. Searches belong together when nothing but these differs, the number of
+trials and the precision asked for. Two losses are compared on the same validation days (block bootstrap) and with what
+the same configuration gives under other seeds (`fts replicate`): a difference smaller than both is none.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ class Search:
     """One search that ended, or several unpruned ones that differ in their seed alone."""
 
     name: str  # "tpe, halving 1,3,0.5,3, seed 21"
-    kind: tuple[str, str]  # sampler, pruner
     horizon: int  # trading days
     trials: int
     epochs: int  # of all its trials, pruned ones included
@@ -73,16 +72,17 @@ def found(paths: Sequence[Path]) -> dict[str, list[Search]]:
         again = replicates(databases)
         for db, path in zip(databases, paths, strict=True):
             for job in queries.jobs(db):
-                if job.kind == "cell" and job.status == "done":
+                if job.kind == "cell" and job.status == "done" and job.trials_complete:
                     spec = CellSpec.from_json(job.spec)
                     asked[f"{spec.budget}/h{spec.horizon}", question(spec)].append((db, path, job, spec))
-        told = {}
-        for (cell, _), jobs in sorted(asked.items()):
+        told: dict[str, list[Search]] = {}
+        for (cell, _), jobs in sorted(asked.items(), key=lambda pair: pair[0]):
             plain = [one for one in jobs if (one[3].sampler, one[3].pruner) == UNPRUNED]
             if plain and len(plain) < len(jobs):
                 others = [[one] for one in jobs if one not in plain]
                 parts = [plain, *([[one] for one in plain] if len(plain) > 1 else []), *others]
-                told[cell] = [searched(part, again) for part in parts]
+                name = cell if cell not in told else f"{cell} (another question, job {jobs[0][2].id})"
+                told[name] = [searched(part, again) for part in parts]
     finally:
         for db in databases:
             db.close()
@@ -110,7 +110,6 @@ def searched(jobs: Sequence[tuple[Database, Path, Job, CellSpec]], again: dict[t
     rule = f"{spec.pruner} {spec.halving_rule.numbers}" if spec.pruner == "halving" else spec.pruner
     return Search(
         name=f"{spec.sampler}, {rule}, seed {seeds}",
-        kind=(spec.sampler, spec.pruner),
         horizon=spec.horizon,
         trials=len(ended),
         epochs=sum(trial.epochs for _, trial in ended),
@@ -122,17 +121,19 @@ def searched(jobs: Sequence[tuple[Database, Path, Job, CellSpec]], again: dict[t
 
 def replicates(databases: Sequence[Database]) -> dict[tuple[int, int], list[float]]:
     """What a trial's configuration gave under other seeds, by database and trial."""
-    values: dict[tuple[int, int], list[float]] = defaultdict(list)
+    values: dict[tuple[int, int], dict[int, float]] = defaultdict(dict)
     for db in databases:
         for job in queries.jobs(db):
             if job.kind != "replicate":
                 continue
             spec = CellSpec.from_json(job.spec)
             origin = {trial.number: trial.id for trial in queries.trials(db, spec.origin["job"])}
-            told = [worth(trial, spec) for trial in queries.trials(db, job.id) if trial.status == "complete"]
             if spec.origin["trial"] in origin:
-                values[id(db), origin[spec.origin["trial"]]] += told
-    return values
+                told = {
+                    trial.seed: worth(trial, spec) for trial in queries.trials(db, job.id) if trial.status == "complete"
+                }
+                values[id(db), origin[spec.origin["trial"]]] |= told  # five seeds begin with those of an earlier three
+    return {trial: list(by_seed.values()) for trial, by_seed in values.items()}
 
 
 def worth(trial: Trial, spec: CellSpec) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import subprocess
 import sys
 import time
@@ -21,13 +20,13 @@ from jobs.cli.matrix import cell_options, parse_cell, specs_of
 from jobs.cli.output import emit, say
 from jobs.cli.selection import NUMBER, one_job
 from jobs.commands import matrix
+from jobs.guard import read_bytes
 from jobs.settings import Places, worker_settings
 from state import queries
 from state.db import open_database
 from state.errors import StateError
 from state.values import JobStatus
 
-BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)i?B?", re.IGNORECASE)
 MAX_BYTES = 10**15  # more is a slip of the finger, and soon more than the system can count
 STARTS_WITHIN_S = 60.0  # torch is not imported by the worker itself, but a slow disk may be busy
 
@@ -40,8 +39,10 @@ class Size(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        match = BYTES.fullmatch(str(value).strip())
-        size = int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ")) if match else 0
+        try:
+            size = read_bytes("--memory-limit", str(value).strip())
+        except ValueError:
+            size = 0
         if not 0 < size <= MAX_BYTES:
             self.fail(f"{value!r} is no size; expected 20GB, 512MB or a number of bytes", param, ctx)
         return size

@@ -30,7 +30,7 @@ def ran(db, asked, *trials):
     (put,) = transitions.enqueue(db, [row], "ada@lab")
     claim = claimed(db)
     for number, (status, losses) in enumerate(trials):
-        trial = started(db, claim, number)
+        trial = started(db, claim, number, seed=number)
         for n, loss in enumerate(losses, start=1):
             transitions.record_epoch(db, claim, trial, epoch(n, val_loss=loss))
         cause = "finished" if status == "complete" else "pruned"
@@ -59,7 +59,8 @@ def study(tmp_path):
     ran(db, cell(seed=21, sampler="tpe", pruner="halving", epochs=50), ("complete", (0.4,)))  # another question
     origin = {"job": pruned, "trial": 1}
     again = [("complete", (loss,)) for loss in (0.59, 0.6, 0.61)]
-    ran(db, cell(experiment="replicate", kind="replicate", origin=origin), *again)
+    for asked, seeds in ((3, again), (2, again[:2])):  # the second job trains two of the first one's seeds again
+        ran(db, cell(experiment="replicate", kind="replicate", origin=origin, trials=asked), *seeds)
     db.close()
     rng = np.random.default_rng(0)
     for job, number in ((best, 0), (pruned, 1)):
