@@ -31,6 +31,7 @@ PARTS = {
     "watchdog": "What watching costs",
     "pruning": "What pruning saves (`python -m benchmarks.pruning DB` for recorded curves)",
     "monitor": "What the monitor costs",
+    "coverage": "How often a 95 % interval holds the truth",
 }
 
 

@@ -8,7 +8,8 @@ from fts.analysis.conclusions import NAMED_SIZE, Finding
 from fts.analysis.horizon import listed
 from fts.analysis.scaling import FEWEST_SIZES
 from fts.analysis.summary import CellSummary, Group
-from fts.scores.intervals import LEVEL, Interval
+from fts.scores.dependence import LEVEL
+from fts.scores.intervals import Interval
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fts.scores.intervals import TooFewSamples, auc_interval
+from fts.scores.dependence import TooFewSamples
+from fts.scores.intervals import auc_interval
 from fts.scores.metrics import METRICS, checked_pair
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fts.scores.intervals import block_length, checked_labels
+from fts.scores.dependence import block_length
+from fts.scores.intervals import checked_labels
 from fts.scores.metrics import auc
 
 SIMULATIONS = 2000
@@ -61,7 +62,7 @@ def no_skill_search(
     if n_trials < 1:
         raise ValueError(f"a search has at least one trial, got {n_trials}")
     y_N, p_N = checked_labels(y, p)
-    null_R = np.sort(null_aucs(y_N, p_N, block_length(p_N, horizon), seed, n))
+    null_R = np.sort(null_aucs(y_N, p_N, _kept_together(p_N, horizon), seed, n))
     sd = float(null_R.std())
     observed = float(auc(y_N, p_N, None)[0])
     best = _expected_maximum(null_R, n_trials)
@@ -75,6 +76,16 @@ def no_skill_search(
         deflated=observed - (best - 0.5),
         p_value=float(1 - (1 - (1 + np.count_nonzero(null_R >= observed)) / (1 + n)) ** n_trials),
     )
+
+
+def _kept_together(p: NDArray[np.float64], horizon: int) -> float:
+    """Days of one block: twice an interval's, because what a shuffle cuts is lost, and never above a quarter of all.
+
+    On made-up years without skill whose moods last for months (AR .97) single blocks called 8 in 100 better than luck,
+    double ones 6.
+    """
+    block = block_length(p, horizon)
+    return max(block, min(2 * block, len(p) / 4))
 
 
 def null_aucs(

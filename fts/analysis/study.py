@@ -15,7 +15,8 @@ import pandas as pd
 
 from fts.analysis.baselines import BaselineResult, score_predictions
 from fts.analysis.data import tidy_trials
-from fts.scores.intervals import Scores, TooFewSamples, measure
+from fts.scores.dependence import TooFewSamples
+from fts.scores.intervals import Scores, measure
 
 EPOCH_COLUMNS = ("experiment", "number", "epoch", "train_loss", "val_loss", "train_auc", "val_auc")
 CELL_COLUMNS = ("experiment", "budget", "horizon", "task", "tier", "trials_wanted", "status")

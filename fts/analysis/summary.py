@@ -16,13 +16,12 @@ from fts.analysis.importance import Importance, TooFewTrials, importances
 from fts.analysis.no_skill import NoSkillSearch, no_skill_search
 from fts.analysis.scaling import ERROR, FEWEST_SIZES, ScalingFit, TooFewSizes, fit_scaling
 from fts.analysis.study import BaselineRow, StudyData
+from fts.scores.dependence import TooFewSamples, block_length
 from fts.scores.intervals import (
     RESAMPLES,
     Difference,
     Interval,
     Scores,
-    TooFewSamples,
-    block_length,
     compare,
     measure,
     resample,

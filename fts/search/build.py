@@ -11,7 +11,8 @@ import torch
 
 from fts.model.architecture import ModelConfig
 from fts.model.patchtst import PatchTST
-from fts.scores.intervals import TooFewSamples, auc_interval
+from fts.scores.dependence import TooFewSamples
+from fts.scores.intervals import auc_interval
 from fts.search import dataset
 from fts.search.evidence import cell_data, data_facts, peak_bytes, write_predictions
 from fts.search.recipe import Recipe, model_config, models_of, plan_for, precisions, predict

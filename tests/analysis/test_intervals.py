@@ -4,14 +4,20 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from benchmarks.coverage import Kind, covered
 from fts.scores.calibration import rate_intervals, wilson
-from fts.scores.intervals import (
+from fts.scores.dependence import (
     TooFewSamples,
-    auc_interval,
     block_length,
+    blocks_variance,
+    effective_size,
+    slow_variance,
+    widening,
+)
+from fts.scores.intervals import (
+    auc_interval,
     calibration_interval,
     compare,
-    effective_size,
     measure,
     resample,
 )
@@ -81,11 +87,11 @@ def test_the_variance_of_the_influence_is_the_variance_of_the_auc():
     assert auc_influence(y, p).std() / np.sqrt(400) == pytest.approx(by_resampling, rel=0.07)
 
 
-def test_the_effective_size_is_the_ratio_of_the_bootstrap_variances():
+def test_what_blocks_see_of_a_variance_has_a_closed_form():
     series = slow_noise(np.random.default_rng(3), 600, 0.8)
-    weights = resample(600, 20, seed=0, n=4000)
-    by_resampling = 600 * (series.var() / 600) / (weights @ series / 600).var()
-    assert effective_size(series, 20) == pytest.approx(by_resampling, rel=0.1)
+    by_resampling = 600 * (resample(600, 20, seed=0, n=4000) @ series / 600).var()
+    assert blocks_variance(series, 20) == pytest.approx(by_resampling, rel=0.1)
+    assert effective_size(series, 20) <= 600 * series.var() / blocks_variance(series, 20)
 
 
 def test_without_skill_the_interval_covers_one_half_about_95_percent_of_the_time():
@@ -97,6 +103,36 @@ def test_without_skill_the_interval_covers_one_half_about_95_percent_of_the_time
         low, high = auc_interval(y, p, horizon=5, seed=turn, n=200)
         covered += low <= 0.5 <= high
     assert 0.90 <= covered / 200 <= 0.99
+
+
+def noisy_mood(rng, n, persistence):
+    """A slow part under noise of the same size, n: what a daily score looks like where moods last."""
+    return slow_noise(rng, n, persistence) + rng.standard_normal(n)
+
+
+def test_the_variance_of_a_slow_mean_is_found_where_blocks_see_less_than_half_of_it():
+    """640 days of an AR(.97) under noise: N times the variance of their mean, over 40 samples."""
+    rng = np.random.default_rng(11)
+    truth = 640 * np.var([noisy_mood(rng, 640, 0.97).mean() for _ in range(1000)])
+    samples = [noisy_mood(rng, 640, 0.97) for _ in range(40)]
+    by_blocks = np.median([blocks_variance(sample, 25) for sample in samples])
+    fitted = np.median([slow_variance(sample) for sample in samples])
+    assert by_blocks < 0.5 * truth
+    assert 0.55 * truth < fitted < 1.5 * truth
+
+
+def test_independent_days_have_no_slow_part_and_constant_ones_no_variance():
+    rng = np.random.default_rng(12)
+    assert sum(slow_variance(rng.standard_normal(640)) > 0 for _ in range(60)) <= 3
+    assert slow_variance(np.full(640, 0.3)) == 0
+    assert effective_size(np.full(640, 0.3), 25) == 640
+    assert widening(np.full(640, 0.3), 1) == pytest.approx(1, abs=0.01)
+
+
+def test_intervals_hold_the_truth_more_often_where_moods_last_for_months():
+    """Thirty made-up splits; `python -m benchmarks coverage --full` makes 300 of each kind."""
+    for row in covered(Kind("moods of months", 0.97), samples=30):
+        assert row.ours >= 80 and row.ours >= row.reference
 
 
 def test_blocks_give_wider_intervals_than_single_days_on_overlapping_labels():
@@ -185,7 +221,7 @@ def test_the_calibration_interval_holds_the_truth_where_percentiles_do_not(shift
         truth = np.clip(p + shift, 0, 1)
         y = (rng.random(645) < truth).astype(float)
         weights = rng.multinomial(645, np.ones(645) / 645, size=200).astype(float)
-        interval, limit = calibration_interval(y, p, weights, block=1)
+        interval, limit = calibration_interval(y, p, weights, wider=1.0)
         error = float(expected_calibration_error(truth, p, None)[0])
         held += interval.covers(error)
         apart += interval.value > limit
