@@ -37,13 +37,26 @@ class Database(peewee.SqliteDatabase):
         name = reading_uri(path) if readonly else str(path)
         super().__init__(name, pragmas=_pragmas(readonly), timeout=busy_timeout_s, uri=readonly)
         self._opened = _file_at(path)
+        self._bytes = 0
 
     def check_still_there(self) -> None:
-        """Raises DatabaseGone when the path leads to another file than was opened: writing would succeed still."""
+        """Raises DatabaseGone when the path leads to another file than was opened: writing would succeed still.
+
+        Raises DatabaseOverwritten when the same file lost pages that SQLite believes in: it alone makes it smaller.
+        """
         if self._opened is not None and _file_at(self.path) != self._opened:
             raise errors.DatabaseGone(
                 f"{self.path} is no longer the file this worker opened: it was removed or replaced meanwhile"
             )
+        size, before = self.path.stat().st_size, self._bytes
+        if size < before <= self._pages_bytes():
+            raise errors.DatabaseOverwritten(corrupt_sentence(self.path, "it was written over while it was open"))
+        self._bytes = size
+
+    def _pages_bytes(self) -> int:
+        """How large the file is or will be by SQLite's own account, after a VACUUM too."""
+        sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        return int(self.execute_sql(sql).fetchone()[0])
 
     def catch_up(self) -> bool:
         """Opens a file that was read alone again, once a writer has come: else it would look the same for ever."""
