@@ -186,7 +186,7 @@ class Worker:
         self.progress.close()
 
     def without_database(self, error: StateError) -> None:
-        """Damaged, removed, replaced, or it takes us for dead: what is trained now is lost, so leave at a checkpoint."""
+        """Damaged, removed, replaced, or sure that we are dead: what is trained now is lost; leave at a checkpoint."""
         if self._lost_database is None:
             self._lost_database = error
             log.error("%s; this worker leaves", error)
