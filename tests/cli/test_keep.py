@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from fts.search.spec import trial_folder
-from jobs import doctor
+from jobs import doctor, exports
 from jobs.locks import SlotLock
 from state import queries, transitions
 from state.db import Database
@@ -22,6 +22,20 @@ def test_exports_agree_with_the_database(fts, db: Database, tmp_path: Path):
     best = json.loads((places_of(tmp_path).exports / "phase6a_2M_h1_threshold_1pct" / "best_params.json").read_text())
     assert best["best_value"] == queries.job(db, 1).best_value
     assert places_of(tmp_path).results_csv.read_text().count("\n") == 2
+
+
+def test_a_start_exports_what_the_table_lacks_whatever_the_clock_was_set_to(fts, db: Database, tmp_path: Path):
+    places = places_of(tmp_path)
+    exports.export_results(db, places)
+    tomorrow = time.time() + 86_400  # the table was written before the clock was set back
+    os.utime(places.results_csv, (tomorrow, tomorrow))
+    finished_cell(db)
+    exports.catch_up(db, places)
+    assert places.results_csv.read_text().count("\n") == 2
+    assert (places.exports / "phase6a_2M_h1_threshold_1pct" / "best_params.json").exists()
+    before = places.results_csv.stat().st_mtime_ns
+    exports.catch_up(db, places)
+    assert places.results_csv.stat().st_mtime_ns == before
 
 
 def test_a_backup_is_put_back_and_the_former_file_kept(fts, db: Database, tmp_path: Path):
