@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ log = logging.getLogger("fts.state")
 
 DEFAULT_PATH = Path("outputs/fts.db")
 BUSY_TIMEOUT_S = 30.0
+LEAST_FREE = 64 * 1024  # bytes; the -shm file has 32 KiB
 NOW = "(julianday('now') - 2440587.5) * 86400.0"  # the database's clock: every process on it sees the same one
 APPLICATION_ID = 0x66747331  # "fts1" in the file header, so that `file` and we recognise it
 
@@ -60,7 +62,7 @@ class Database(peewee.SqliteDatabase):
 
     def catch_up(self) -> bool:
         """Opens a file that was read alone again, once a writer has come: else it would look the same for ever."""
-        if "immutable=1" not in str(self.database) or not _log_of(self.path).exists():
+        if "immutable=1" not in str(self.database) or not _has_log(self.path):
             return False
         self.close()
         self.database = reading_uri(self.path)
@@ -210,6 +212,8 @@ def translate(error: Exception, path: Path) -> Exception:
     if "readonly" in said:
         return errors.ReadOnlyDatabase(f"{path} may not be written to by this user; check its owner and permissions")
     if "i/o error" in said or "unable to open" in said:
+        if is_full(path.absolute().parent):  # SQLite cannot say so of the files beside the database
+            return errors.DiskFull(f"the disk of {path} is full; nothing was written: free space and try again")
         return errors.DatabaseFailed(f"the system could not read or write {path} ({error}); nothing was written")
     return error
 
@@ -256,16 +260,29 @@ def _filesystem(path: Path) -> str | None:
 def reading_uri(path: Path) -> str:
     """How a reader asks SQLite for the file.
 
-    In a folder nobody here can write to SQLite cannot make the -shm file that a reader of its log needs. Where
-    no log is left either (a worker that left properly takes it along), the file alone is the whole study: an archived
-    or read-only mounted one can be read too.
+    In a folder nobody here can write to, or on a full disk, SQLite cannot make the -shm file that a reader of its log
+    needs. Where no log is left either (a worker that left properly takes it along), the file alone is the whole study:
+    an archived or read-only mounted one can be read too, and `fts gc` can make room.
     """
-    alone = not os.access(path.absolute().parent, os.W_OK) and not _log_of(path).exists()
+    folder = path.absolute().parent
+    alone = (not os.access(folder, os.W_OK) or is_full(folder)) and not _has_log(path)
     return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
 
 
-def _log_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}-wal")
+def is_full(folder: Path) -> bool:
+    """Has its disk no room for the small files that SQLite makes beside a database?"""
+    try:
+        return shutil.disk_usage(folder).free < LEAST_FREE
+    except OSError:
+        return False
+
+
+def _has_log(path: Path) -> bool:
+    """Is there a write-ahead log with anything in it?"""
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _file_at(path: Path) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -134,3 +135,21 @@ def test_doctor_says_that_a_damaged_database_is_bad(fts, tmp_path: Path):
     path.write_bytes(b"garbage" * 1000)
     said = fts("doctor")
     assert said.code == 1 and "damaged" in said.out
+
+
+def test_a_query_that_the_disk_fails_is_not_called_a_wrong_one(fts, db: Database, tmp_path: Path):
+    assert fts("db", "query", "select locked from job").code == 2
+    path = places_of(tmp_path).db
+    db.close()
+    path.write_bytes(path.read_bytes()[:4096] + b"x" * 8192)
+    said = fts("db", "query", "select * from event")
+    assert said.code == 1 and "is damaged" in said.err
+
+
+def test_a_report_that_cannot_lie_here_is_told_of_another_place(fts, db: Database, tmp_path: Path, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "index.html")
+
+    monkeypatch.setattr("jobs.report.make_report", refuse)
+    said = fts("report")
+    assert said.code == 1 and "--out DIR writes the report elsewhere" in said.err
