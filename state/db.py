@@ -22,6 +22,7 @@ log = logging.getLogger("fts.state")
 
 DEFAULT_PATH = Path("outputs/fts.db")
 BUSY_TIMEOUT_S = 30.0
+SAY_AFTER_S = 2.0  # a person who waits for a lock is told whose it is
 LEAST_FREE = 64 * 1024  # bytes; the -shm file has 32 KiB
 NOW = "(julianday('now') - 2440587.5) * 86400.0"  # the database's clock: every process on it sees the same one
 APPLICATION_ID = 0x66747331  # "fts1" in the file header, so that `file` and we recognise it
@@ -183,6 +184,11 @@ def open_database(
         db.close()
         raise
     return db
+
+
+def open_for_person(path: Path, check: bool = True) -> Database:
+    """For a command: it waits as long as any writer, but says after two seconds for whom."""
+    return open_database(path, check=check, busy_timeout_s=SAY_AFTER_S, patience_s=BUSY_TIMEOUT_S - SAY_AFTER_S)
 
 
 def database_path(path: Path | str | None = None) -> Path:
@@ -358,20 +364,23 @@ def _bring_up_to_date(db: Database, version: int) -> None:
 
 def _use_wal(db: Database) -> None:
     """WAL is a property of the file; switching it needs the file alone, and SQLite does not wait for that by itself."""
-    retry_while_busy(lambda: db.execute_sql("PRAGMA journal_mode = wal").fetchone(), db.timeout)
+    wait_s = max(db.timeout, min(db.patience_s, BUSY_TIMEOUT_S))
+    retry_while_busy(lambda: db.execute_sql("PRAGMA journal_mode = wal").fetchone(), wait_s)
 
 
 def retry_while_busy(act: Callable[[], Any], timeout_s: float, told: Callable[[], object] = bool) -> Any:
     """Runs `act` again every 50 ms while the database is locked; raises DatabaseBusy after `timeout_s`.
 
-    `told` is called before each new try.
+    `told` is called once, before the second try.
     """
-    end = time.monotonic() + timeout_s
+    end, waits = time.monotonic() + timeout_s, False
     while True:
         try:
             return act()
         except errors.DatabaseBusy:
             if time.monotonic() > end:
                 raise
-            told()
+            if not waits:
+                told()
+            waits = True
             time.sleep(0.05)

@@ -23,7 +23,7 @@ from jobs.commands import matrix
 from jobs.guard import read_bytes
 from jobs.settings import Places, worker_settings
 from state import queries
-from state.db import is_full, open_database
+from state.db import is_full, open_database, open_for_person
 from state.errors import StateError
 from state.values import JobStatus
 
@@ -191,7 +191,7 @@ def run(
     job = waiting_job(cell)
     if job is None:
         wanted = [parse_cell(cell, task)]
-        db = open_database(here().db)
+        db = open_for_person(here().db)
         try:
             (line,) = matrix.enqueue_cells(db, here(), specs_of(wanted, **fields), check=not no_check, tell=say)
         finally:
