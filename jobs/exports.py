@@ -22,8 +22,6 @@ from jobs.settings import Places
 from state import queries
 from state.values import Epoch, Job, JobStatus, Margin, Trial, TrialStatus
 
-CLOCK_SLACK_S = 60.0  # between the database's clock and the file system's; exporting once too often costs nothing
-
 CSV_COLUMNS = [
     "timestamp",
     "experiment",
@@ -128,14 +126,25 @@ def export_all(db: Any, places: Places) -> list[Path]:
 
 
 def catch_up(db: Any, places: Places) -> None:
-    """Write what a worker that died between the end of a job and its export left unwritten."""
-    csv_file = places.results_csv
-    since = csv_file.stat().st_mtime - CLOCK_SLACK_S if csv_file.exists() else 0.0
-    late = [job for job in exportable(db) if job.kind == "cell" and (job.ended_at or 0.0) > since]
+    """Write what a worker that died between the end of a job and its export left unwritten.
+
+    Told by the rows of the table, not by its age: the clock may have been set back since, or the study copied.
+    """
+    known = written(places.results_csv)
+    late = [job for job in exportable(db) if job.kind == "cell" and job.status in (JobStatus.DONE, JobStatus.FAILED)]
+    late = [job for job in late if (job.experiment, iso(job.ended_at)) not in known]
     for job in late:
         export_job(db, places, job)
     if late:
         export_results(db, places)
+
+
+def written(table: Path) -> set[tuple[str, str]]:
+    """(experiment, time of its end) of every row of experiment_results.csv; none of what is no such table."""
+    if not table.exists():
+        return set()
+    with table.open(errors="replace", newline="") as file:
+        return {(str(row.get("experiment")), str(row.get("timestamp"))) for row in csv.DictReader(file)}
 
 
 def exportable(db: Any) -> list[Job]:

@@ -10,7 +10,6 @@ from typing import Any
 from jobs.settings import Places
 from state import transitions
 from state.backup import backup
-from state.db import newest_backup
 from state.errors import StateError
 
 log = logging.getLogger("fts.worker")
@@ -32,8 +31,8 @@ class Housekeeping:
         if self.clock() - self._looked < LOOK_EVERY_S:
             return False
         self._looked = self.clock()
-        newest = newest_backup(self.places.db)
-        if newest is not None and time.time() - newest.stat().st_mtime < DAY_S:
+        ages = (time.time() - copy.stat().st_mtime for copy in self.places.backups.glob("fts-*.db"))
+        if any(-LOOK_EVERY_S < age < DAY_S for age in ages):  # not one of a time before the clock was set back
             return False
         try:
             copy = backup(self.db, self.places.backups)

@@ -60,6 +60,9 @@ class SlotLock:
                 raise SlotTaken(taken_sentence(self.path, self.slot, read_holder(fd)))
             os.fchmod(fd, 0o600)
             write_holder(fd, this_process(self.slot))
+        except OSError as error:
+            os.close(fd)
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
         except BaseException:
             os.close(fd)
             raise

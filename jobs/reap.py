@@ -11,7 +11,10 @@ from pathlib import Path
 
 import psutil
 
-SAME_START_S = 2.0  # Linux computes a start time from a boot time in whole seconds, which flickers by one
+SAME_START_S = 2.0  # an older fts recorded seconds since the epoch, whose whole seconds flicker by one
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+BOOT_S = 1e9  # longer than any machine is up, so that boot and seconds since it fit into one number
+BOOTS = 1000  # and every such number is far beyond any date
 
 
 class Reaped(StrEnum):
@@ -54,18 +57,43 @@ def is_living(process: psutil.Process) -> bool:
 
 
 def started_at(pid: int) -> float | None:
-    """Start time of a living process in seconds since the epoch; None when there is none (a zombie has ended too)."""
+    """When a living process started, as a number to compare only; None when there is none (a zombie has ended too).
+
+    On Linux the boot and the seconds since it: seconds since the epoch are computed from a wall clock that may be set,
+    and a worker that was recorded before would then be taken for dead. Elsewhere the kernel keeps the date itself.
+    """
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        since_boot = _since_boot(pid)
+        return process.create_time() if since_boot is None else since_boot
     except psutil.Error:
         return None
+
+
+def _since_boot(pid: int) -> float | None:
+    try:
+        boot = int(BOOT_ID.read_text()[:5], 16)
+        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+    return (BOOTS + boot) * BOOT_S + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def same_process(pid: int, pid_started: float) -> bool:
     """Does the process that was recorded with this pid and start time still live?"""
     found = started_at(pid)
+    if found is not None and pid_started < BOOTS * BOOT_S <= found:  # recorded by an older fts, as a date
+        found = _date_of_start(pid)
     return found is not None and abs(found - pid_started) <= SAME_START_S
+
+
+def _date_of_start(pid: int) -> float | None:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return None
 
 
 def signal_tree(pid: int, number: signal.Signals) -> set[psutil.Process]:

@@ -18,7 +18,6 @@ import time
 from dataclasses import replace
 from typing import Any
 
-import psutil
 from huey.consumer import Consumer, ConsumerStopped
 
 from jobs import exports, sensors
@@ -28,7 +27,7 @@ from jobs.board import Board
 from jobs.housekeeping import Housekeeping
 from jobs.last_words import LastWords
 from jobs.locks import SlotLock, SlotTaken
-from jobs.process import reap_recorded, same_process
+from jobs.process import reap_recorded, same_process, started_at
 from jobs.progress import Progress
 from jobs.room import Room
 from jobs.settings import Places, WorkerSettings
@@ -38,7 +37,16 @@ from jobs.why import why
 from state import queries, tickets, transitions
 from state.backup import backup
 from state.db import open_database
-from state.errors import DatabaseCorrupt, DatabaseFailed, DatabaseGone, DiskFull, StaleToken, StateError, WrongStatus
+from state.errors import (
+    DatabaseCorrupt,
+    DatabaseFailed,
+    DatabaseGone,
+    DiskFull,
+    NoSuchRow,
+    StaleToken,
+    StateError,
+    WrongStatus,
+)
 from state.values import Claim
 
 log = logging.getLogger("fts.worker")
@@ -127,8 +135,9 @@ class Worker:
         self.board = Board()
         self.ballast = Ballast(places.ballast)
         self.ballast.fill()
-        me = psutil.Process()
-        self.id = transitions.register_worker(db, socket.gethostname(), me.pid, me.create_time(), settings.slots)
+        pid = os.getpid()
+        started = started_at(pid) or time.time()
+        self.id = transitions.register_worker(db, socket.gethostname(), pid, started, settings.slots)
         self.last_words = LastWords(db, self.ballast, self.board, self.id, progress.tell)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self._sensors = sensors.from_env(disk=places.outputs)
@@ -138,6 +147,7 @@ class Worker:
             self._free.put(slot)
         self._beat = threading.Thread(target=self._beat_on, name="beat", daemon=True)
         self._over = threading.Event()
+        self._beats = 0
         self._idle_since: float | None = None
         self._lost_database: StateError | None = None
 
@@ -176,7 +186,7 @@ class Worker:
         self.progress.close()
 
     def without_database(self, error: StateError) -> None:
-        """Damaged, removed or replaced: whatever is trained now is lost, so leave at a checkpoint."""
+        """Damaged, removed, replaced, or sure that we are dead: what is trained now is lost; leave at a checkpoint."""
         if self._lost_database is None:
             self._lost_database = error
             log.error("%s; this worker leaves", error)
@@ -278,12 +288,16 @@ class Worker:
                 housekeeping.look()
             except (DatabaseGone, DatabaseCorrupt) as error:
                 self.without_database(error)
+            except (WrongStatus, NoSuchRow) as error:  # taken for dead: no claim is ours, and none will be given to us
+                if not self._over.is_set():
+                    self.without_database(error)
             except StateError as error:  # busy or full: the leases have room for several missed beats
                 log.warning("beat: %s", error)
 
     def _beat_once(self, write: bool) -> None:
         if write:
-            orders = transitions.beat(self.db, self.id, self.settings.lease_s, self.board.claims)
+            orders = transitions.beat(self.db, self.id, self.settings.lease_s, self.board.claims, self._beats)
+            self._beats = orders.beats
             self.board.from_database(orders.asked, orders.jobs)
             self.board.lost({claim.job_id for claim in orders.lost})
         else:
@@ -309,7 +323,9 @@ class Worker:
 
     def _read_orders(self) -> None:
         mine = {job.id: job for job in queries.jobs(self.db, ["running"]) if job.worker_id == self.id}
-        me = next(worker for worker in queries.workers(self.db) if worker.id == self.id)
+        me = next((worker for worker in queries.workers(self.db) if worker.id == self.id), None)
+        if me is None:
+            return  # the next beat says why
         self.board.from_database(me.asked, {job.id: job.asked for job in mine.values() if job.asked})
 
     # -- leaving

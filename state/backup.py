@@ -111,7 +111,9 @@ def _refuse_while_working(path: Path) -> None:
     except StateError:
         return  # damaged or foreign: that is why it is being replaced
     try:
-        recent = WorkerRow.select(ALL).where(WorkerRow.status == "running", WorkerRow.heartbeat_at > db.now() - QUIET_S)
+        now = db.now()  # a beat ahead of it is of a time before the clock was set back
+        just_now = WorkerRow.heartbeat_at.between(now - QUIET_S, now + QUIET_S)
+        recent = WorkerRow.select(ALL).where(WorkerRow.status == "running", just_now)
         worker = db.one(recent)
     except StateError:
         return

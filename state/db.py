@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,8 @@ log = logging.getLogger("fts.state")
 
 DEFAULT_PATH = Path("outputs/fts.db")
 BUSY_TIMEOUT_S = 30.0
+SAY_AFTER_S = 2.0  # a person who waits for a lock is told whose it is
+LEAST_FREE = 64 * 1024  # bytes; the -shm file has 32 KiB
 NOW = "(julianday('now') - 2440587.5) * 86400.0"  # the database's clock: every process on it sees the same one
 APPLICATION_ID = 0x66747331  # "fts1" in the file header, so that `file` and we recognise it
 
@@ -37,17 +40,30 @@ class Database(peewee.SqliteDatabase):
         name = reading_uri(path) if readonly else str(path)
         super().__init__(name, pragmas=_pragmas(readonly), timeout=busy_timeout_s, uri=readonly)
         self._opened = _file_at(path)
+        self._bytes = 0
 
     def check_still_there(self) -> None:
-        """Raises DatabaseGone when the path leads to another file than was opened: writing would succeed still."""
+        """Raises DatabaseGone when the path leads to another file than was opened: writing would succeed still.
+
+        Raises DatabaseOverwritten when the same file lost pages that SQLite believes in: it alone makes it smaller.
+        """
         if self._opened is not None and _file_at(self.path) != self._opened:
             raise errors.DatabaseGone(
                 f"{self.path} is no longer the file this worker opened: it was removed or replaced meanwhile"
             )
+        size, before = self.path.stat().st_size, self._bytes
+        if size < before <= self._pages_bytes():
+            raise errors.DatabaseOverwritten(corrupt_sentence(self.path, "it was written over while it was open"))
+        self._bytes = size
+
+    def _pages_bytes(self) -> int:
+        """How large the file is or will be by SQLite's own account, after a VACUUM too."""
+        sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        return int(self.execute_sql(sql).fetchone()[0])
 
     def catch_up(self) -> bool:
         """Opens a file that was read alone again, once a writer has come: else it would look the same for ever."""
-        if "immutable=1" not in str(self.database) or not _log_of(self.path).exists():
+        if "immutable=1" not in str(self.database) or not _has_log(self.path):
             return False
         self.close()
         self.database = reading_uri(self.path)
@@ -170,6 +186,11 @@ def open_database(
     return db
 
 
+def open_for_person(path: Path, check: bool = True) -> Database:
+    """For a command: it waits as long as any writer, but says after two seconds for whom."""
+    return open_database(path, check=check, busy_timeout_s=SAY_AFTER_S, patience_s=BUSY_TIMEOUT_S - SAY_AFTER_S)
+
+
 def database_path(path: Path | str | None = None) -> Path:
     """Where the database is: the argument, else $FTS_DB, else outputs/fts.db."""
     text = str(path or os.environ.get("FTS_DB") or DEFAULT_PATH)
@@ -197,6 +218,8 @@ def translate(error: Exception, path: Path) -> Exception:
     if "readonly" in said:
         return errors.ReadOnlyDatabase(f"{path} may not be written to by this user; check its owner and permissions")
     if "i/o error" in said or "unable to open" in said:
+        if is_full(path.absolute().parent):  # SQLite cannot say so of the files beside the database
+            return errors.DiskFull(f"the disk of {path} is full; nothing was written: free space and try again")
         return errors.DatabaseFailed(f"the system could not read or write {path} ({error}); nothing was written")
     return error
 
@@ -243,16 +266,29 @@ def _filesystem(path: Path) -> str | None:
 def reading_uri(path: Path) -> str:
     """How a reader asks SQLite for the file.
 
-    In a folder nobody here can write to SQLite cannot make the -shm file that a reader of its log needs. Where
-    no log is left either (a worker that left properly takes it along), the file alone is the whole study: an archived
-    or read-only mounted one can be read too.
+    In a folder nobody here can write to, or on a full disk, SQLite cannot make the -shm file that a reader of its log
+    needs. Where no log is left either (a worker that left properly takes it along), the file alone is the whole study:
+    an archived or read-only mounted one can be read too, and `fts gc` can make room.
     """
-    alone = not os.access(path.absolute().parent, os.W_OK) and not _log_of(path).exists()
+    folder = path.absolute().parent
+    alone = (not os.access(folder, os.W_OK) or is_full(folder)) and not _has_log(path)
     return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
 
 
-def _log_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}-wal")
+def is_full(folder: Path) -> bool:
+    """Has its disk no room for the small files that SQLite makes beside a database?"""
+    try:
+        return shutil.disk_usage(folder).free < LEAST_FREE
+    except OSError:
+        return False
+
+
+def _has_log(path: Path) -> bool:
+    """Is there a write-ahead log with anything in it?"""
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _file_at(path: Path) -> tuple[int, int] | None:
@@ -328,20 +364,23 @@ def _bring_up_to_date(db: Database, version: int) -> None:
 
 def _use_wal(db: Database) -> None:
     """WAL is a property of the file; switching it needs the file alone, and SQLite does not wait for that by itself."""
-    retry_while_busy(lambda: db.execute_sql("PRAGMA journal_mode = wal").fetchone(), db.timeout)
+    wait_s = max(db.timeout, min(db.patience_s, BUSY_TIMEOUT_S))
+    retry_while_busy(lambda: db.execute_sql("PRAGMA journal_mode = wal").fetchone(), wait_s)
 
 
 def retry_while_busy(act: Callable[[], Any], timeout_s: float, told: Callable[[], object] = bool) -> Any:
     """Runs `act` again every 50 ms while the database is locked; raises DatabaseBusy after `timeout_s`.
 
-    `told` is called before each new try.
+    `told` is called once, before the second try.
     """
-    end = time.monotonic() + timeout_s
+    end, waits = time.monotonic() + timeout_s, False
     while True:
         try:
             return act()
         except errors.DatabaseBusy:
             if time.monotonic() > end:
                 raise
-            told()
+            if not waits:
+                told()
+            waits = True
             time.sleep(0.05)

@@ -35,6 +35,10 @@ class DatabaseGone(StateError):
     """The file was removed or replaced while it was open: what is written now, nobody will read."""
 
 
+class DatabaseOverwritten(DatabaseCorrupt):
+    """Another file, or an older copy, was written over the one that is open: what was written since is lost."""
+
+
 class ReadOnlyDatabase(StateError):
     """A write through a connection that was opened for reading."""
 

@@ -346,6 +346,7 @@ class WorkerOrders:
     asked: str | None  # drain_job | drain_trial | stop, of the worker
     jobs: dict[int, str]  # job id -> pause | cancel
     lost: tuple[Claim, ...]  # of the claims shown at the beat: stop their trials, write nothing more
+    beats: int = 0  # of this worker so far: a database that knows fewer is an older copy
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,12 @@ def _download(ticker: str) -> pd.DataFrame:
 
 def bars_file(path: Path) -> pd.DataFrame:
     """Bars of a parquet or csv file, told apart by the ending. Raises SourceFailed, BadBars."""
-    return parquet_file(path) if path.suffix == ".parquet" else csv_file(path)
+    return parquet_file(path) if is_parquet(path) else csv_file(path)
+
+
+def is_parquet(path: Path) -> bool:
+    """By its ending, in capitals too: other systems write those."""
+    return path.suffix.lower() == ".parquet"
 
 
 def csv_file(path: Path) -> pd.DataFrame:
@@ -101,7 +106,7 @@ def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise SourceFailed(f"{path} is not there; give the path of a csv or parquet file")
     try:
-        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        return pd.read_parquet(path) if is_parquet(path) else pd.read_csv(path)
     except (ValueError, OSError) as error:  # pandas' and pyarrow's parse errors are ValueErrors
         reason = (str(error).splitlines() or ["empty"])[0][:160]
         raise BadBars(f"{path.name}: cannot be read as {path.suffix.lstrip('.') or 'csv'} ({reason})") from None

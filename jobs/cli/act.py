@@ -16,7 +16,7 @@ from jobs.cli.selection import choose
 from jobs.commands import Action, by_id
 from jobs.person import this_person
 from state import queries
-from state.db import Database, open_database
+from state.db import Database, open_for_person
 from state.values import Change, Job, Snapshot
 
 Options = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -207,7 +207,7 @@ def writing() -> Iterator[Database]:
     """The database of this command. Raises NothingThere: changing a queue that does not exist creates none."""
     if not here().db.exists():
         raise NothingThere(f"there is no database at {here().db}; `fts enqueue` creates it")
-    db = open_database(here().db, check=False)
+    db = open_for_person(here().db, check=False)
     try:
         yield db
     finally:

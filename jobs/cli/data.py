@@ -52,7 +52,7 @@ def build(
 def _source_of(file: Path | None) -> str:
     if file is None:
         return "bundled"
-    return "parquet" if file.suffix == ".parquet" else "csv"
+    return "parquet" if file.suffix.lower() == ".parquet" else "csv"
 
 
 @data.command("list")

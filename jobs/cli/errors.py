@@ -25,6 +25,8 @@ def code_of(error: Exception) -> int:
         return SCHEMA
     if isinstance(error, NoDatabase | NoSuchRow):
         return NO_DATA
+    if type(error).__name__ in ("NoData", "UnknownDataset", "NoModel"):  # by name: their modules import pandas
+        return NO_DATA
     if type(error).__name__ in ("BadSpec", "BadSetting", "BadSpace", "BadHalving"):
         return USAGE
     return FAILED

@@ -15,9 +15,13 @@ from jobs.cli.errors import NothingThere
 from jobs.cli.group import COUNT, here
 from jobs.cli.output import emit, emit_json, emit_table, say
 from jobs.glance import words
-from state.db import open_database, reading_uri
+from state.db import open_database, reading_uri, translate
 from state.errors import WrongStatus
 
+OF_THE_FILE = (  # what SQLite says of the file or its disk, not of the statement
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOTADB,
+)  # fmt: skip
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 YES = click.option("-y", "--yes", is_flag=True, help="do not ask")
 
@@ -92,6 +96,8 @@ def ask(database: Path, sql: str, limit: int) -> tuple[list[str], list[tuple[Any
         names = [column[0] for column in cursor.description or ()]
         rows = cursor.fetchmany(limit) if names else []
     except (sqlite3.Error, sqlite3.Warning) as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in OF_THE_FILE:
+            raise translate(error, database) from error
         raise click.UsageError(f"SQLite says: {error}") from error
     finally:
         connection.close()

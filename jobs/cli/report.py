@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import click
 from jobs.cli.group import here
 from jobs.cli.look import reading
 from jobs.cli.output import emit, emit_json
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @click.command()
@@ -22,6 +25,12 @@ def report(out: Path | None, as_json: bool) -> None:
     """
     from jobs.report import make_report  # here, not above: --help needs no database code
 
-    with reading() as db:
-        page = make_report(db, here(), out, now=time.time())
+    try:
+        with reading() as db:
+            page = make_report(db, here(), out, now=time.time())
+    except OSError as error:
+        if out is not None or error.errno not in NO_ROOM:
+            raise
+        folder = here().outputs / "report"
+        raise click.ClickException(f"{folder}: {error.strerror}; --out DIR writes the report elsewhere") from error
     return emit_json("report", {"page": str(page)}) if as_json else emit(str(page))

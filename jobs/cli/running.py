@@ -23,7 +23,7 @@ from jobs.commands import matrix
 from jobs.guard import read_bytes
 from jobs.settings import Places, worker_settings
 from state import queries
-from state.db import open_database
+from state.db import is_full, open_database, open_for_person
 from state.errors import StateError
 from state.values import JobStatus
 
@@ -111,7 +111,7 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
             with log.open(errors="replace") as file:
                 file.seek(start)
                 said = file.read().strip().splitlines()
-            say(said[-1] if said else f"the worker ended at once with code {code}")
+            say(said[-1] if said else f"the worker ended at once with code {code}{_why_silent(log)}")
             return code
         if number := registered(places, child.pid):
             pid_file(places).write_text(f"{child.pid}\n")
@@ -123,6 +123,13 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
         time.sleep(0.1)
     say(f"process {child.pid} has not registered within {STARTS_WITHIN_S:.0f} s; see {log}")
     return 1
+
+
+def _why_silent(log: Path) -> str:
+    """Why nothing stands in its log."""
+    if is_full(log.parent):
+        return f" and could not write why: the disk of {log} is full; free space, then try again"
+    return f" and wrote nothing into {log}"
 
 
 def pid_file(places: Places) -> Path:
@@ -184,7 +191,7 @@ def run(
     job = waiting_job(cell)
     if job is None:
         wanted = [parse_cell(cell, task)]
-        db = open_database(here().db)
+        db = open_for_person(here().db)
         try:
             (line,) = matrix.enqueue_cells(db, here(), specs_of(wanted, **fields), check=not no_check, tell=say)
         finally:

@@ -50,11 +50,11 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
     elif form == "plain":
         emit("\n".join([*sentences(glance), *last_words(last)]))
     else:
-        width = min(max(terminal_columns() if sys.stdout.isatty() else 100, 70), 159)
+        room = max(terminal_columns(), 70)
+        width = min(room if sys.stdout.isatty() else 100, 159)
         shown = [plain(line) for line in lines(glance, width, 40)]
-        emit(
-            "\n".join([*shown, *last_words(last), "", *(job_line(job, glance) for job in listed(glance.snapshot.jobs))])
-        )
+        listing = [words.cut(job_line(job, glance), room) for job in listed(glance.snapshot.jobs)]
+        emit("\n".join([*shown, *last_words(last), "", *listing]))
     if queries.newer_schema(glance.snapshot):
         return SCHEMA
     return EXIT_CODES[glance.verdict.word] if exit_code else 0

@@ -61,10 +61,10 @@ def snapshot(screen: str, size: str, theme: str, at: str | None, ascii_only: boo
     )  # fmt: skip
     if path is None:
         return put(picture.text.rstrip("\n"))
-    if path.suffix == ".png":
+    if path.suffix.lower() == ".png":
         path.write_bytes(picture.png)
     else:
-        path.write_text(picture.svg if path.suffix == ".svg" else picture.text)
+        path.write_text(picture.svg if path.suffix.lower() == ".svg" else picture.text)
     return say(f"written: {path}")
 
 
@@ -73,7 +73,7 @@ def file_of(target: str | None, name: str) -> Path | None:
     if target in (None, "txt"):
         return None
     path = Path(f"{name}.{target}" if target in ("svg", "png") else str(target))
-    if path.suffix not in (".svg", ".png", ".txt"):
+    if path.suffix.lower() not in (".svg", ".png", ".txt"):
         raise click.UsageError(f"{path.name!r} has no known ending; expected .svg, .png or .txt")
     if path.is_dir():
         raise click.UsageError(f"{path} is a folder, expected a file")

@@ -28,6 +28,10 @@ class NotEnqueued(RuntimeError):
     """A cell did not pass its dry run, or there is no data for it. Nothing was put in line."""
 
 
+class NoData(NotEnqueued):
+    """There is no data set for the cell: `fts data build` makes one."""
+
+
 @dataclass(frozen=True)
 class Line:
     """What became of one cell."""
@@ -190,7 +194,7 @@ class Data:
 def find_data(root: Path, tier: str, dataset: str | None = None) -> Data:
     """The current data set of that name; without one the S&P 500's of the tier, or the only one there is.
 
-    Raises NotEnqueued, BadSpec for an unknown tier.
+    Raises NoData, BadSpec for an unknown tier.
     """
     from fts.features.tiers import TIERS  # here, not above: TA-Lib and pandas, for enqueue alone
     from fts.search.dataset import listing
@@ -201,9 +205,9 @@ def find_data(root: Path, tier: str, dataset: str | None = None) -> Data:
     build = f"`fts data build --tier {tier}`" if tier != TIER else "`fts data build`"
     if dataset is not None and dataset not in found:
         known = ", ".join(found) or "none"
-        raise NotEnqueued(f"there is no data set {dataset!r} of tier {tier} in {root} (there is: {known}); run {build}")
+        raise NoData(f"there is no data set {dataset!r} of tier {tier} in {root} (there is: {known}); run {build}")
     if not found:
-        raise NotEnqueued(f"there is no data set of tier {tier} in {root}; run {build}")
+        raise NoData(f"there is no data set of tier {tier} in {root}; run {build}")
     usual = f"SPX.dataset.{tier}"
     name = dataset or (usual if usual in found else next(iter(found)))
     if dataset is None and name != usual and len(found) > 1:

@@ -124,9 +124,12 @@ ORDER = (Word.BLIND, Word.ACT, Word.LOOK, Word.IDLE, Word.WELL)
 
 
 def is_live(worker: Worker, now: float, limits: Limits | None = None) -> bool:
-    """Its heartbeat is recent enough to believe that it works."""
+    """Its heartbeat is recent enough to believe that it works.
+
+    One ahead of the clock was beaten before the clock was set back: whoever lives has beaten again since.
+    """
     limits = limits or Limits()
-    return worker.status == "running" and now - worker.heartbeat_at <= limits.beat_s * limits.silent_beats
+    return worker.status == "running" and abs(now - worker.heartbeat_at) <= limits.beat_s * limits.silent_beats
 
 
 def silent_worker(snapshot: Snapshot, now: float, limits: Limits | None = None) -> Worker | None:
@@ -134,7 +137,7 @@ def silent_worker(snapshot: Snapshot, now: float, limits: Limits | None = None) 
     limits = limits or Limits()
     crew = [worker for worker in snapshot.workers if worker.status == "running"]
     latest = max(crew, key=lambda worker: worker.heartbeat_at, default=None)
-    return latest if latest is not None and now - latest.heartbeat_at > 2 * limits.beat_s else None
+    return latest if latest is not None and abs(now - latest.heartbeat_at) > 2 * limits.beat_s else None
 
 
 def is_disk_low(snapshot: Snapshot, limits: Limits | None = None) -> bool:
@@ -212,11 +215,12 @@ def _silent_workers(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[
     silent = [w for w in snapshot.workers if w.status == "running"]
     if silent:
         worker = max(silent, key=lambda w: w.heartbeat_at)
-        quiet = words.spell(now - worker.heartbeat_at)
+        behind = now < worker.heartbeat_at
+        quiet = "since the clock was set back" if behind else f"for {words.spell(now - worker.heartbeat_at)}"
         last = words.seconds_clock(worker.heartbeat_at)
-        reason = f"worker {worker.pid} silent for {quiet} (last {last}{_at_work(snapshot, worker)})"
+        reason = f"worker {worker.pid} silent {quiet} (last {last}{_at_work(snapshot, worker)})"
         reason += _claim_ends(snapshot, worker, now) or f"; {_waiting(snapshot)}"
-        brief = f"worker {worker.pid} silent for {quiet}. W starts one"
+        brief = f"worker {worker.pid} silent {quiet}. W starts one"
         yield Concern(Word.ACT, f"{reason}. W starts one", brief, "W")
     elif any(w.status == "lost" for w in snapshot.workers[:1]):
         yield Concern(Word.ACT, f"worker lost; {_waiting(snapshot)}. Start one: fts worker", "worker lost", "W")

@@ -8,8 +8,8 @@ from typing import Any
 
 from peewee import SQL
 
-from state.db import Database
-from state.errors import BadRow, WrongStatus
+from state.db import Database, corrupt_sentence
+from state.errors import BadRow, DatabaseOverwritten, WrongStatus
 from state.models import ALL, JobRow, SampleRow, WorkerRow
 from state.ticket_rows import missing_tickets, runnable_jobs, waiting_tickets
 from state.transitions.jobs import claim_name, put_back, queue_pause
@@ -49,18 +49,22 @@ def register_worker(db: Database, host: str, pid: int, pid_started: float, slots
     return worker_id
 
 
-def beat(db: Database, worker_id: int, lease_s: float, claims: Iterable[Claim] = ()) -> WorkerOrders:
+def beat(db: Database, worker_id: int, lease_s: float, claims: Iterable[Claim] = (), beaten: int = 0) -> WorkerOrders:
     """Extends the leases of everything this worker holds, and returns what people asked meanwhile.
 
     Of the `claims` it believes in, those that are no longer its own come back as `lost`. No event: a beat every few
-    seconds is not a change. Raises WrongStatus if the worker was stopped.
+    seconds is not a change. Raises WrongStatus if the worker was stopped, DatabaseOverwritten when the database does
+    not know the beats it has `beaten` (those of the orders before): then an older copy lies in its place.
     """
     with transaction(db):
-        worker = get_worker(db, worker_id)
+        known = db.one(WorkerRow.select(ALL).where(WorkerRow.id == worker_id))
+        if beaten and (known is None or known["beats"] < beaten):
+            raise DatabaseOverwritten(corrupt_sentence(db.path, "an older copy was written over it while it was open"))
+        worker = known or get_worker(db, worker_id)
         if worker["status"] == "stopped":
-            raise WrongStatus(f"worker {worker_id} has stopped; register a new one")
+            raise WrongStatus(f"worker {worker_id} has stopped or was taken for dead; its jobs went back in line")
         now = db.now()
-        changes = {"heartbeat_at": now, "beats": worker["beats"] + 1, "status": "running"}
+        changes: Row = {"heartbeat_at": now, "beats": worker["beats"] + 1, "status": "running"}
         WorkerRow.update(changes).where(WorkerRow.id == worker_id).execute(db)
         if worker["status"] == "lost":
             words = f"worker {worker_id} was taken for lost and beats again"
@@ -70,7 +74,7 @@ def beat(db: Database, worker_id: int, lease_s: float, claims: Iterable[Claim] =
         held = {row["id"]: row for row in db.rows(JobRow.select(JobRow.id, JobRow.token, JobRow.asked).where(mine))}
     lost = tuple(c for c in claims if c.job_id not in held or held[c.job_id]["token"] != c.token)
     asked = {number: row["asked"] for number, row in held.items() if row["asked"] is not None}
-    return WorkerOrders(worker["asked"], asked, lost)
+    return WorkerOrders(worker["asked"], asked, lost, changes["beats"])
 
 
 def stop_worker(db: Database, worker_id: int, message: str = "stopped") -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from jobs.settings import Places
+from state import transitions
 from state.backup import backup, restore
 from state.db import newest_backup, open_database
 from tests.chaos import study
@@ -61,5 +63,33 @@ def test_a_worker_whose_database_becomes_garbage_leaves(
     assert f"fts restore {saved}" in worker.talk().splitlines()[-1]
     until(lambda: not harness.trial_processes())
     restore(saved, harness.places.db)
+    harness.finish()
+    assert study.difference(undisturbed_small, study.identity(harness.places)) is None
+
+
+def test_a_worker_whose_database_is_overwritten_by_an_older_copy_leaves(make_harness: Callable[..., Harness]) -> None:
+    harness = make_harness(trials=2)
+    db = open_database(harness.places.db)
+    old = backup(db)
+    db.close()
+    worker = harness.start(argv=())
+    until(lambda: recorded_epochs(harness) >= 1)
+    shutil.copyfile(old, harness.places.db)  # the same file, other content, under a living write-ahead log
+    assert worker.wait() == 1
+    assert f"fts restore {old}" in worker.talk().splitlines()[-1]
+    until(lambda: not harness.trial_processes())
+
+
+def test_a_worker_that_was_taken_for_dead_leaves_instead_of_waiting_for_ever(
+    make_harness: Callable[..., Harness], undisturbed_small: Any
+) -> None:
+    harness = make_harness(trials=2)
+    worker = harness.start(argv=())
+    until(lambda: recorded_epochs(harness) >= 1)
+    db = open_database(harness.places.db)
+    transitions.reconcile(db, socket.gethostname(), lambda pid, started: False)
+    db.close()
+    assert worker.wait() == 1
+    assert "taken for dead" in worker.talk().splitlines()[-1]
     harness.finish()
     assert study.difference(undisturbed_small, study.identity(harness.places)) is None

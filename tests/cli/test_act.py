@@ -160,3 +160,23 @@ def at_a_terminal(words: list[str], answer: bytes) -> str:
         child.wait(30)
     os.close(ours)
     return said.decode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who holds a lock")
+def test_a_command_that_waits_for_a_lock_says_once_for_whom(db: Database, tmp_path: Path):
+    path = str(places_of(tmp_path).db)
+    code = "import sqlite3, sys; held = sqlite3.connect(sys.argv[1], isolation_level=None); "
+    code += "held.execute('BEGIN IMMEDIATE'); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        argv = [sys.executable, "-m", "jobs.cli", "--db", path, "note", "hello"]
+        with subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as command:
+            assert command.stderr is not None
+            said = command.stderr.readline()
+            assert other.stdin is not None
+            other.stdin.close()
+            rest = command.stderr.read()
+    assert f"is locked by process {other.pid} (" in said and said.endswith("waiting\n")
+    assert command.returncode == 0 and "locked" not in rest

@@ -112,7 +112,7 @@ def test_debug_shows_where_an_error_comes_from(fts, db: Database, monkeypatch: p
 
 def test_missing_data_says_what_to_run(fts):
     said = fts("enqueue", "2M/h1", "--no-check")
-    assert said.code == 1 and "`fts data build`" in said.err
+    assert said.code == 6 and "`fts data build`" in said.err
 
 
 def test_status_imports_neither_torch_nor_optuna_nor_textual_nor_pandas(tmp_path: Path, db: Database):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
 from pathlib import Path
 
 from fts.search.spec import trial_folder
-from jobs import doctor
+from jobs import doctor, exports
 from jobs.locks import SlotLock
 from state import queries, transitions
 from state.db import Database
@@ -22,6 +23,20 @@ def test_exports_agree_with_the_database(fts, db: Database, tmp_path: Path):
     best = json.loads((places_of(tmp_path).exports / "phase6a_2M_h1_threshold_1pct" / "best_params.json").read_text())
     assert best["best_value"] == queries.job(db, 1).best_value
     assert places_of(tmp_path).results_csv.read_text().count("\n") == 2
+
+
+def test_a_start_exports_what_the_table_lacks_whatever_the_clock_was_set_to(fts, db: Database, tmp_path: Path):
+    places = places_of(tmp_path)
+    exports.export_results(db, places)
+    tomorrow = time.time() + 86_400  # the table was written before the clock was set back
+    os.utime(places.results_csv, (tomorrow, tomorrow))
+    finished_cell(db)
+    exports.catch_up(db, places)
+    assert places.results_csv.read_text().count("\n") == 2
+    assert (places.exports / "phase6a_2M_h1_threshold_1pct" / "best_params.json").exists()
+    before = places.results_csv.stat().st_mtime_ns
+    exports.catch_up(db, places)
+    assert places.results_csv.stat().st_mtime_ns == before
 
 
 def test_a_backup_is_put_back_and_the_former_file_kept(fts, db: Database, tmp_path: Path):
@@ -120,3 +135,21 @@ def test_doctor_says_that_a_damaged_database_is_bad(fts, tmp_path: Path):
     path.write_bytes(b"garbage" * 1000)
     said = fts("doctor")
     assert said.code == 1 and "damaged" in said.out
+
+
+def test_a_query_that_the_disk_fails_is_not_called_a_wrong_one(fts, db: Database, tmp_path: Path):
+    assert fts("db", "query", "select locked from job").code == 2
+    path = places_of(tmp_path).db
+    db.close()
+    path.write_bytes(path.read_bytes()[:4096] + b"x" * 8192)
+    said = fts("db", "query", "select * from event")
+    assert said.code == 1 and "is damaged" in said.err
+
+
+def test_a_report_that_cannot_lie_here_is_told_of_another_place(fts, db: Database, tmp_path: Path, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "index.html")
+
+    monkeypatch.setattr("jobs.report.make_report", refuse)
+    said = fts("report")
+    assert said.code == 1 and "--out DIR writes the report elsewhere" in said.err

@@ -332,3 +332,11 @@ def test_status_shows_a_lost_claim_as_the_monitor_does(fts, db: Database):
     assert re.search(r"lost claim, free in (39|40)s", line) and " in 3m" not in line
     assert "2M/h1 is lost claim, free in" not in fts("status", "--plain").out
     assert re.search(r"2M/h1 is lost, free in \d+s", fts("status", "--plain").out)
+
+
+def test_the_jobs_below_the_glance_stay_within_the_terminal(fts, db: Database, monkeypatch: pytest.MonkeyPatch):
+    claim(db)
+    db.execute_sql("UPDATE worker SET heartbeat_at = heartbeat_at - 999")
+    assert max(map(len, fts("status").out.splitlines())) > 80
+    monkeypatch.setattr("jobs.cli.status.terminal_columns", lambda: 80)
+    assert max(len(line) for line in fts("status").out.splitlines() if "2M/h1" in line and "lost" in line) <= 80

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss
 
+from fts.data import sources
 from fts.data.bars import BadBars
 from fts.data.labels import label
 from fts.data.manifest import Manifest, ManifestError
@@ -166,6 +167,9 @@ def test_csv_and_parquet_of_the_same_bars_are_the_same_data_set(tmp_path):
     b = dataset.build(tmp_path / "data", "parquet", path=tmp_path / "ABC.parquet")
     c = dataset.build(tmp_path / "data", "raw", "ABC")
     assert a == b == c
+    assert sources.bars_file((tmp_path / "ABC.parquet").rename(tmp_path / "ABC.PARQUET")).equals(
+        sources.bars_file(tmp_path / "ABC.csv")
+    )
 
 
 def test_a_leaky_feature_never_becomes_a_data_set(tmp_path, monkeypatch):

@@ -48,6 +48,8 @@ SITUATIONS = {
         healthy(jobs=(*healthy().jobs, make_job(4, "2B", hold_reason="needs 91 GB"))), Word.LOOK, "needs 91 GB"),
     "a silent worker while a cell runs": (
         healthy(workers=(make_worker(heartbeat_at=NOW - 180),)), Word.ACT, "silent for 3 min"),
+    "a worker that died before the clock was set back": (
+        healthy(workers=(make_worker(heartbeat_at=NOW + 3 * HOUR),)), Word.ACT, "silent since the clock was set back"),
     "a silent worker with nothing to do": (
         make_snapshot(jobs=(make_job(status="done", ended_at=NOW - 5),),
                       workers=(make_worker(heartbeat_at=NOW - 999),)),

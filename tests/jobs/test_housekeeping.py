@@ -39,6 +39,18 @@ def test_a_fresh_copy_is_enough_for_a_day(tmp_path):
     assert house.look()
 
 
+def test_a_copy_from_before_the_clock_was_set_back_is_not_todays(tmp_path):
+    house, places, now = make(tmp_path)
+    now[0] = LOOK_EVERY_S
+    assert house.look()
+    ahead = time.time() + 30 * DAY_S
+    os.utime(copies(places)[0], (ahead, ahead))
+    now[0] = 2 * LOOK_EVERY_S
+    assert house.look()
+    now[0] = 3 * LOOK_EVERY_S
+    assert not house.look()
+
+
 def test_the_last_seven_are_kept(tmp_path):
     house, places, now = make(tmp_path)
     for day in range(1, KEEP + 4):

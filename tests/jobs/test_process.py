@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from jobs import process
-from jobs.process import ChildGone, ChildNotReading, ChildProcess, Reaped, reap_recorded, started_at
+from jobs.process import ChildGone, ChildNotReading, ChildProcess, Reaped, reap_recorded, same_process, started_at
 
 PRELUDE = """
 import json, os, signal, subprocess, sys, time
@@ -333,6 +333,21 @@ def test_a_pid_that_now_belongs_to_someone_else_is_left_alone(tmp_path: Path) ->
         facts_until(child, "ready")
         assert reap_recorded(child.pid, child.started - 60, grace_s=0.1) is Reaped.NOT_OURS
         assert child.poll() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel keeps the date of a start itself")
+def test_a_process_is_the_same_after_the_clock_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = started_at(os.getpid())
+    assert started is not None
+    boot = psutil.boot_time()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot + 3 * 3600)  # what /proc/stat says after it
+    assert same_process(os.getpid(), started)
+    assert not same_process(os.getpid(), started - 60)
+
+
+def test_a_process_that_an_older_fts_recorded_by_its_date_is_the_same() -> None:
+    assert same_process(os.getpid(), psutil.Process().create_time())
+    assert not same_process(os.getpid(), psutil.Process().create_time() - 60)
 
 
 @pytest.mark.parametrize("pid", [-1, 0, 1, 2**22 + 17])

@@ -15,7 +15,7 @@ from state.db import Database, newest_backup, open_database
 from state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, WrongStatus
 from state.models import TicketRow
 from state.values import Cause
-from tests.state.helpers import claimed, enqueued, spec, started, worker
+from tests.state.helpers import LEASE_S, claimed, enqueued, spec, started, worker
 
 
 def copy_is_whole(path: Path) -> int:
@@ -95,6 +95,16 @@ def test_restore_is_refused_while_a_worker_runs(db: Database) -> None:
     with pytest.raises(WrongStatus, match=r"worker 1 \(pid 4711 on lab\) is running"):
         restore(copy, db.path)
     transitions.stop_worker(db, crew)
+    db.close()
+    restore(copy, db.path)
+
+
+def test_a_beat_ahead_of_the_clock_does_not_stand_against_a_restore(db: Database) -> None:
+    enqueued(db)
+    copy = backup(db)
+    crew = worker(db)
+    transitions.beat(db, crew, LEASE_S)
+    db.execute_sql("UPDATE worker SET heartbeat_at = heartbeat_at + 10800")  # the clock was set back, and it died
     db.close()
     restore(copy, db.path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from state import queries, tickets, transitions
 from state.db import Database, open_database
-from state.errors import DatabaseBusy, DatabaseFailed, DiskFull
+from state.errors import DatabaseBusy, DatabaseFailed, DatabaseOverwritten, DiskFull
 from state.holder import holder
 from state.values import Cause
 from tests.state.helpers import LEASE_S, claimed, dump, enqueued, epoch, new_db, spec, started, worker
@@ -224,3 +225,20 @@ def test_a_claim_needs_a_worker_that_is_there(db: Database) -> None:
     with pytest.raises(NoSuchRow, match="no worker 5"):
         transitions.claim(db, 5, LEASE_S)
     assert claimed(db).job_id == 1
+
+
+def test_a_file_that_lost_pages_was_written_over_unless_sqlite_itself_made_it_smaller(tmp_path: Path) -> None:
+    db = open_database(tmp_path / "fts.db")
+    size = db.path.stat().st_size
+    db.execute_sql("CREATE TABLE filler (x)")
+    db.execute_sql("INSERT INTO filler VALUES (zeroblob(1000000))")
+    db.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    db.check_still_there()
+    db.execute_sql("DROP TABLE filler")
+    db.execute_sql("VACUUM")
+    db.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    db.check_still_there()
+    os.truncate(db.path, size // 2)
+    with pytest.raises(DatabaseOverwritten, match="written over"):
+        db.check_still_there()
+    db.close()

@@ -249,6 +249,19 @@ print(len(queries.jobs(open_database(sys.argv[1], readonly=True))))
 """
 
 
+READ_AND_WRITE_THERE = """
+import sys
+from state import queries
+from state.db import open_database
+from state.errors import StateError
+print(len(queries.jobs(open_database(sys.argv[1], readonly=True))))
+try:
+    open_database(sys.argv[1])
+except StateError as error:
+    print(type(error).__name__)
+"""
+
+
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs a mount of its own")
 def test_a_study_on_a_read_only_disk_can_be_read(db: Database) -> None:
     enqueued(db, 2)
@@ -262,6 +275,27 @@ def test_a_study_on_a_read_only_disk_can_be_read(db: Database) -> None:
     if done.returncode == 77 or done.stderr.startswith("unshare"):
         pytest.skip("no right to mount here")
     assert done.stdout == "2\n", done.stderr
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs a mount of its own")
+def test_a_study_at_rest_on_a_full_disk_can_be_read_and_a_writer_is_told_that_it_is_full(
+    db: Database, tmp_path: Path
+) -> None:
+    enqueued(db, 2)
+    db.close()
+    full = tmp_path / "full"
+    full.mkdir()
+    mount = (
+        'mount -t tmpfs -o size=1m none "$1" && cp "$2" "$1/fts.db" || exit 77; '
+        'dd if=/dev/zero of="$1/fill" bs=4k 2>&-; shift 2; "$@"'
+    )
+    command = [sys.executable, "-c", READ_AND_WRITE_THERE, str(full / "fts.db")]
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", mount, "sh", str(full), str(db.path), *command], capture_output=True, text=True
+    )
+    if done.returncode == 77 or done.stderr.startswith("unshare"):
+        pytest.skip("no right to mount here")
+    assert done.stdout == "2\nDiskFull\n", done.stderr
 
 
 def test_a_reader_of_a_study_at_rest_sees_the_worker_that_comes(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:

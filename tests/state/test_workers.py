@@ -6,7 +6,7 @@ import pytest
 
 from state import queries, tickets, transitions
 from state.db import Database
-from state.errors import BadRow, StaleToken, WrongStatus
+from state.errors import BadRow, DatabaseOverwritten, StaleToken, WrongStatus
 from state.models import JobRow, TicketRow, WorkerRow
 from state.transitions import LeaseObserver
 from state.values import Cause, JobStatus
@@ -115,6 +115,16 @@ def test_a_starting_worker_takes_over_from_the_dead_of_its_own_host_only(db: Dat
     assert queries.job(db, 1).cause is Cause.LOST_WORKER
     with pytest.raises(WrongStatus, match="has stopped"):
         transitions.beat(db, 1, LEASE_S)
+
+
+def test_a_beat_notices_that_the_database_went_back_in_time(db: Database) -> None:
+    crew = worker(db)
+    beats = transitions.beat(db, crew, LEASE_S).beats
+    beats = transitions.beat(db, crew, LEASE_S, beaten=beats).beats
+    assert beats == 2
+    db.execute_sql("UPDATE worker SET beats = 1")  # what an older copy, written over the file, would say
+    with pytest.raises(DatabaseOverwritten, match="an older copy"):
+        transitions.beat(db, crew, LEASE_S, beaten=beats)
 
 
 def test_reconcile_sends_the_tickets_that_were_lost(db: Database) -> None:
