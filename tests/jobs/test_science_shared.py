@@ -72,6 +72,28 @@ def test_scripts_are_the_frozen_cell_and_pass_a_dry_run(fts, tmp_path: Path):
     assert not (tmp_path / "other").exists()
 
 
+def test_a_script_whose_cell_has_been_done_does_not_search_for_days_again(fts, tmp_path: Path):
+    _, out, _ = fts("script", "tiny/h1", "--out", str(tmp_path))
+    before = len(jobs_of(fts.places))
+    for path in out.splitlines():
+        done = subprocess.run(
+            [sys.executable, path, "--db", str(fts.places.db)],
+            capture_output=True, text=True, cwd=tmp_path, env=environment() | {"FTS_DATA": str(fts.places.data)},
+            check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "has been done as job" in done.stdout and "--again" in done.stdout
+    assert len(jobs_of(fts.places)) == before
+
+
+def jobs_of(places: Places) -> list[object]:
+    db = opened(places)
+    try:
+        return list(queries.jobs(db))
+    finally:
+        db.close()
+
+
 def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
