@@ -16,11 +16,12 @@ import pytest
 from fts.analysis.sealed import evaluate_test
 from fts.search import dataset
 from fts.search.predict import NoModel, WrongBars, load_model, predict_bars, predict_file
+from fts.search.spec import CellSpec
 from fts.training.checkpoint import CheckpointError
 from jobs.models import model_folder, opened_by
 from jobs.report import study_data
 from jobs.results import results
-from jobs.winners import train_spec, winner
+from jobs.winners import same_job, train_spec, winner
 from state import queries, transitions
 from state.db import Database
 from state.errors import WrongStatus
@@ -122,6 +123,13 @@ def test_a_cell_of_the_same_name_is_not_judged_in_the_place_of_the_one_it_was_op
     theirs = replace(mine, spec=mine.spec | {"origin": mine.spec["origin"] | {"job": other.id}})
     assert model_folder(places, theirs).name == f"{model_folder(places, mine).name}_job{other.id}"
     db.close()
+
+
+def test_a_final_training_that_failed_is_not_taken_for_one_that_was_done(db: Database):
+    job = queries.job(db, TRAIN)
+    spec = CellSpec.from_json(job.spec)
+    assert same_job([job], spec) == job
+    assert same_job([replace(job, trials_complete=0, trials_failed=1)], spec) is None
 
 
 def test_the_final_model_trains_on_train_and_validation_for_the_winners_best_epochs(ran: Ran, db: Database):
