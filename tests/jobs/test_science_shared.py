@@ -125,7 +125,7 @@ def test_optuna_opens_what_we_write(ran: Ran, db: Database, tmp_path: Path):
 def test_pandas_opens_what_we_write_and_load_trials_agrees_on_all_three(ran: Ran, db: Database, tmp_path: Path):
     to_parquet(db, ran.places, tmp_path)
     assert len(pd.read_parquet(tmp_path / "epochs.parquet")) == sum(trial.epochs for trial in queries.all_trials(db))
-    assert list(pd.read_parquet(tmp_path / "predictions.parquet").columns) == ["date", "y", "p", "trial"]
+    assert list(pd.read_parquet(tmp_path / "predictions.parquet").columns) == ["date", "y", "p", "trial", "job"]
     columns = ["experiment", "kind", "number", "value", "val_auc", "learning_rate", "badges", "label_md5"]
     tables = [
         load_trials(source)[columns].sort_values(["experiment", "number"]).reset_index(drop=True)
