@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.exports import best_of
-from jobs.glance.eta import Z80, epochs_of, own_pace, pace_of
+from jobs.glance.eta import Z80, epochs_of, is_pruned, own_pace, pace_of
 from jobs.glance.words import cell_name, trials_ended
 from jobs.results import BUDGETS
 from state.values import Job, JobStatus, Margin, Trial, TrialStatus
@@ -80,7 +80,7 @@ def _outlook(
     worked: Mapping[int, float],
 ) -> Outlook:
     left = job.trials_wanted - trials_ended(job)
-    pace = own_pace(job, now, worked) or pace_of(job.budget, jobs, now, worked, epochs_of(job))
+    pace = own_pace(job, now, worked) or pace_of(job.budget, jobs, now, worked, epochs_of(job), is_pruned(job))
     best = best_of(job, trials.get(job.id, ()))
     values = complete_values(trials.get(job.id, ()))
     gain: float | None
@@ -88,6 +88,8 @@ def _outlook(
         gain, basis = more_trials(values, left), f"its last {len(values) // 2} of {len(values)} trials"
     else:
         gain, basis = step_in_size(job, cells, trials)
+        if gain is None and values:
+            basis = f"{len(values)} of the {FEWEST} complete trials that it takes"
     seconds = None if pace is None else left * pace.seconds
     wide = 1.0 if pace is None else math.exp(Z80 * pace.sd_log)
     rivals = [noise[other.id] for other in cells if other.horizon == job.horizon and other.id in noise]

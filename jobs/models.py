@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -21,9 +22,14 @@ def opened_by(db: Any, train: CellSpec) -> str | None:
     Only the trial it was opened for is evaluated, and only once: a second model would be a choice made on test data.
     """
     opened = queries.opening(db, str(train.origin.get("experiment")))
-    if opened is None or opened.scores is not None or opened.trial != train.origin.get("trial"):
+    if opened is None or opened.scores is not None or not _is_of(train.origin, opened):
         return None
     return opener(opened)
+
+
+def _is_of(origin: dict[str, Any], opened: Opening) -> bool:
+    """Whether a final training repeats the very trial: cells of another seed or tier may have the same name."""
+    return (origin.get("job"), origin.get("trial")) == (opened.job_id, opened.trial)
 
 
 def opener(opened: Opening) -> str:
@@ -52,16 +58,31 @@ def judge(db: Any, places: Places, experiment: str, who: str) -> dict[str, Any] 
 
 def final_jobs(db: Any, opened: Opening) -> list[Job]:
     """Finished train jobs of the trial that the test set was opened for, the newest first."""
-    wanted = (opened.experiment, opened.trial)
-    jobs = [job for job in queries.jobs(db, ["done"]) if job.kind == "train"]
-    same = [job for job in jobs if (job.spec["origin"].get("experiment"), job.spec["origin"].get("trial")) == wanted]
-    return sorted(same, key=lambda job: -job.id)
+    jobs = [job for job in queries.jobs(db, ["done"]) if job.kind == "train" and _is_of(job.spec["origin"], opened)]
+    return sorted(jobs, key=lambda job: -job.id)
 
 
 def model_folder(places: Places, train: Job) -> Path:
-    """outputs/models/2M_h1_threshold_1pct_t7: where people find a final model."""
-    name = train.experiment.removeprefix("train_")
-    return places.outputs / "models" / f"{name}_t{train.spec['origin']['trial']}"
+    """outputs/models/2M_h1_threshold_1pct_t7: where people find a final model.
+
+    With its cell's number, ..._t7_job12, where another cell of that name (another seed, another tier) was first.
+    """
+    origin = train.spec["origin"]
+    folder = places.outputs / "models" / f"{train.experiment.removeprefix('train_')}_t{origin['trial']}"
+    return (
+        folder
+        if _made_of(folder) in (None, origin.get("job"))
+        else folder.with_name(f"{folder.name}_job{origin['job']}")
+    )
+
+
+def _made_of(folder: Path) -> int | None:
+    """The number of the cell whose model lies there; None: nobody's that can be told."""
+    try:
+        job = json.loads((folder / "config.json").read_text())["origin"]["job"]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or damaged
+        return None
+    return job if isinstance(job, int) else None
 
 
 def publish(db: Any, places: Places, train: Job) -> Path | None:

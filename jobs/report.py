@@ -136,8 +136,9 @@ def stored(places: Places, job: Job, trial: Trial) -> pd.DataFrame | None:
 
 
 def opening_sentence(opening: Opening) -> str:
-    """`ada@lab opened it for phase6a_2M_h1_threshold_1pct, trial 7, at 2026-11-22T10:00:00+00:00: AUC 0.61 [...]`."""
-    said = f"{opening.who} opened it for {opening.experiment}, trial {opening.trial}, at {iso(opening.at)}"
+    """`ada@lab opened it for phase6a_2M_h1_threshold_1pct, trial 7 of job 2, at 2026-11-22T10:00:00+00:00: AUC ...`."""
+    trial = f"trial {opening.trial} of job {opening.job_id}"
+    said = f"{opening.who} opened it for {opening.experiment}, {trial}, at {iso(opening.at)}"
     scores = opening.scores
     if scores is None:
         return f"{said}; not evaluated yet"

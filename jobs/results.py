@@ -105,7 +105,7 @@ def _with_evidence(db: Any, row: Result, job: Job) -> Result:
     if (spread := spread_of(db, job)) is not None:
         row = replace(row, seeds=spread.n, seed_mean=spread.mean, seed_sd=spread.sd)
     if (opened := queries.opening(db, job.experiment)) is not None:
-        scores = opened.scores or {}
+        scores = (opened.scores or {}) if opened.job_id == job.id else {}  # another cell of that name has no such score
         row = replace(
             row, test_opened=f"{opened.who} {iso(opened.at)}", test_auc=scores.get("auc"), test_loss=scores.get("loss"),
             test_auc_gain=scores.get("auc_gain"), test_auc_gain_low=scores.get("auc_gain_low"),

@@ -79,7 +79,9 @@ def to_parquet(db: Any, places: Places, folder: Path) -> list[Path]:
         ]
     )
     cells = [(job, [trial for trial, _ in history]) for job, history in histories if job.kind == "cell"]
-    predictions = [table.assign(trial=name) for name, table in best_predictions(places, cells)]
+    predictions = [  # with the job: cells of another seed or tier have the same name
+        table.assign(trial=name, job=cell[0].id) for cell in cells for name, table in best_predictions(places, [cell])
+    ]
     tables = {
         "trials": trials,
         "epochs": epochs,

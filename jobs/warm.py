@@ -1,8 +1,8 @@
 """Begins a search where its neighbours ended: the first trials of a cell repeat what was best elsewhere, marked `warm`.
 
 Another horizon of the same budget lends its whole configuration, a smaller budget of the same horizon its training
-parameters only: its architecture is another size. Frozen into the specification at enqueue, so a resumed search is the
-same search.
+parameters only: its architecture is another size. Only cells of the same data and task lend. Frozen into the
+specification at enqueue, so a resumed search is the same search.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from state import queries
 from state.values import Job, Trial
 
 MOST = 3  # of a cell's trials: a search must also look elsewhere
+DATA = ("data_md5", "split")  # another series, or other borders: its validation days may be tested on here
 TRAINING = ("learning_rate", "weight_decay", "warmup_steps", "dropout")
 
 
@@ -48,6 +49,8 @@ def first_trials(cell: CellSpec, won: Sequence[tuple[Job, Trial]], most: int = M
 def _lent(cell: CellSpec, job: Job, best: Trial, number: int) -> dict[str, Any] | None:
     """What a neighbour's winner lends to this cell; None: nothing."""
     if (job.task, job.tier, best.objective) != (cell.task, cell.tier, cell.objective):
+        return None
+    if any(job.spec.get(name) != getattr(cell, name) for name in DATA):
         return None
     if job.budget == cell.budget and job.horizon != cell.horizon:
         params = dict(best.params)

@@ -95,6 +95,7 @@ def _open(model: FinalModel, data_root: Path | str) -> dataset.CellData:
         split=cell.split,
         min_positives=cell.min_positives,
         sealed=False,
+        tier=cell.tier,
     )
     if list(data.feature_names) != model.config["features"]:
         raise WrongBars(f"{data.name} has other features than {model.folder.name} was trained on; build it again")

@@ -92,14 +92,22 @@ class Manifest:
         known = ", ".join(e.dataset for e in self.listing()) or "none yet"
         raise UnknownDataset(f"no data set {dataset!r:.90} (there are: {known}); make it with `fts data build`")
 
-    def find(self, dataset_or_md5: str) -> Entry:
-        """The current version of a name, or whichever version has this md5. Raises UnknownDataset."""
+    def find(self, dataset_or_md5: str, tier: str | None = None) -> Entry:
+        """The current version of a name, or whichever version has this md5. Raises UnknownDataset.
+
+        `tier`: it must be of this one. The md5 alone does not tell: files of a20 and a25 have the same bytes.
+        """
         if not _MD5.fullmatch(dataset_or_md5):
-            return self.current(dataset_or_md5)
-        for kind in reversed(KINDS):
-            for entry in reversed(self.entries(kind)):
-                if entry.md5 == dataset_or_md5:
-                    return entry
+            found = [self.current(dataset_or_md5)]
+        else:
+            found = [e for kind in reversed(KINDS) for e in reversed(self.entries(kind)) if e.md5 == dataset_or_md5]
+        if same := [entry for entry in found if tier in (None, entry.tier)]:
+            return same[0]
+        if found:
+            raise UnknownDataset(
+                f"{found[0].dataset} is of tier {found[0].tier}, the cell needs tier {tier}; build that tier from the "
+                "same raw file"
+            )
         raise UnknownDataset(
             f"no data set has the md5 {dataset_or_md5}; it was built elsewhere or its manifest entry is gone: "
             "copy the data folder here, or build it from the same raw file"

@@ -66,15 +66,17 @@ def load(
     norm: str = "standard",
     sealed: bool = True,
     min_positives: int = splits.MIN_POSITIVES,
+    tier: str | None = None,
 ) -> CellData:
     """The data set `dataset` (name, or md5 of the processed file) in the data folder `root`, cut for one cell.
 
+    `tier`: of the cell; needed with an md5, which tiers of the same columns share.
     `split` as in `fts.data.splits.parse`; `norm` standard (train mean and sd, in float64) or none. While `sealed`, rows
     from the test part on are dropped before anything is computed, labels included. Raises UnknownDataset,
     ManifestError, BadSplit, SplitTooSmall, UnknownTask.
     """
     manifest = Manifest(Path(root))
-    entry = manifest.find(dataset)
+    entry = manifest.find(dataset, tier)
     if entry.tier is None:
         raise ManifestError(f"{entry.dataset} is raw; a cell needs a processed data set such as SPX.dataset.a25")
     path = manifest.file(entry)

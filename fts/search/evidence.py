@@ -44,16 +44,18 @@ KEPT_AT_MOST = 800 << 20  # bytes of a process between two trials: 500 MB are li
 
 
 @lru_cache(maxsize=4)
-def _load(root: str, md5: str, task: str, horizon: int, context: int, split: str, least: int) -> dataset.CellData:
+def _load(
+    root: str, md5: str, tier: str, task: str, horizon: int, context: int, split: str, least: int
+) -> dataset.CellData:
     return dataset.load(
-        Path(root), md5, task=task, horizon=horizon, context=context, split=json.loads(split), min_positives=least
+        Path(root), md5, task, horizon, context, split=json.loads(split), min_positives=least, tier=tier
     )
 
 
 def cell_data(root: str, cell: CellSpec, rows: int | None = None) -> dataset.CellData:
     """The cell's data, sealed: nothing of the test period is read. `rows`: only so many windows, for a dry run."""
     split = json.dumps(cell.split, sort_keys=True)
-    data = _load(root, cell.data_md5, cell.task, cell.horizon, cell.context, split, cell.min_positives)
+    data = _load(root, cell.data_md5, cell.tier, cell.task, cell.horizon, cell.context, split, cell.min_positives)
     if rows is None:
         return data
     return replace(data, train_ends=data.train_ends[:rows], val_ends=data.val_ends[:rows])

@@ -19,6 +19,7 @@ Made by `fts script`; the specification below is frozen, change a cell with `fts
 
     python {name} --dry-run     one optimizer step, nothing is written
     python {name}               run it here; Ctrl-C stops at a checkpoint, the same command goes on
+    python {name} --again       run it once more, when it has been done
 """
 
 import sys

@@ -265,7 +265,7 @@ def cause_of(error: BaseException) -> str:
         return "out of memory"
     if "DiskFull" in names or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)):
         return "disk"
-    if names & {"DataError", "BadBars", "SplitTooSmall", "LeakyFeature", "JoinFailed", "DatasetMissing"}:
+    if names & {"DataError", "BadBars", "BadSplit", "LeakyFeature", "JoinFailed", "ManifestError", "WrongBars"}:
         return "data error"
     return "code error"
 

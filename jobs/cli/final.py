@@ -78,15 +78,15 @@ def follow(cell: str, as_json: bool, spec_of: Any) -> None:
         jobs = [job for job in queries.jobs(db) if job.kind == "cell"]
         spec = spec_of(db, one_job(jobs, cell))
         if (done := same_job(queries.jobs(db), spec)) is not None:
-            job_id, created = done.id, False
+            job_id, created, state = done.id, False, "has been done"
         else:
             (written,) = write(db, [spec])
             job_id, created = written.job_id, written.created
+            state = f"is in line{'' if created else ' already'}; `fts worker` runs it"
     if as_json:
         return emit_json("enqueued", [{"job": job_id, "experiment": spec.experiment, "created": created}])
     repeated = f"trial {spec.origin['trial']} of {spec.origin['experiment']}"
-    state = "is in line" if created else "is there already"
-    return emit(f"job {job_id} ({spec.experiment}) repeats {repeated} and {state}; `fts worker` runs it")
+    return emit(f"job {job_id} ({spec.experiment}) repeats {repeated} and {state}")
 
 
 @click.command()

@@ -34,6 +34,12 @@ def final(cell: str, yes: bool, as_json: bool) -> None:
     with writing() as db:
         job = one_job([job for job in queries.jobs(db) if job.kind == "cell"], cell)
         opened = queries.opening(db, job.experiment) or open_test_set(db, job, yes)
+        if opened.job_id != job.id:
+            say(
+                f"it was opened for job {opened.job_id}, and job {job.id} has the same name: what is shown is of job "
+                f"{opened.job_id}, and there is no second look"
+            )
+            job = queries.job(db, opened.job_id)
         if judge(db, here(), job.experiment, this_person()) is None:
             put_in_line(db, job, opened)
         opened = queries.opening(db, job.experiment) or opened
@@ -69,7 +75,8 @@ def put_in_line(db: Database, job: Job, opened: Opening) -> None:
 
 
 def sentence(opened: Opening) -> str:
-    said = f"{opened.experiment}: test set opened by {opened.who} at {iso(opened.at)} for trial {opened.trial}"
+    trial = f"trial {opened.trial} of job {opened.job_id}"
+    said = f"{opened.experiment}: test set opened by {opened.who} at {iso(opened.at)} for {trial}"
     scores: dict[str, Any] | None = opened.scores
     if scores is None:
         return f"{said}; not evaluated yet"

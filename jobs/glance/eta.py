@@ -22,6 +22,10 @@ SD_UNSEEN = 0.9  # of log seconds per trial, scaled from another budget: the ear
 SD_ONE = 0.35  # one cell of the same budget seen
 SD_LEAST = 0.15
 SD_TRIAL = 0.5  # between trials of one cell, by shape and early stopping; 0.34 to 0.60 in five real 2M cells
+SD_MACHINE = 0.2  # of all trials left together: neighbours come and go; six real cells slowed down by 1.4 to 1.8
+SD_PRUNED = 1.0  # the same with a pruner, which ends some after one epoch; 0.66 to 1.06 in nine real 2M cells
+LATER = 0.65  # of a pruned search's seconds per trial so far: what is left costs, because its bar rises (the same nine)
+PRUNED = 1 / 3  # of an unpruned search's epochs; 28 to 39 % in six real 2M cells
 SD_STRETCH = 0.3  # for each factor e between limits: early stopping ends most trials before a higher one
 FEW = 3  # trials of its own from which a cell is judged by them
 Z80 = 1.2816  # 80 % of a normal distribution lies within
@@ -78,7 +82,7 @@ def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, ju
     for job in jobs:
         if job.status is JobStatus.RUNNING or _may_run(job):
             own = own_pace(job, now, snapshot.worked)
-            pace = own or pace_of(job.budget, snapshot.jobs, now, snapshot.worked, epochs_of(job))
+            pace = own or pace_of(job.budget, snapshot.jobs, now, snapshot.worked, epochs_of(job), is_pruned(job))
             if pace is None:
                 unknown = unknown or job.kind == "cell"  # baselines take seconds and make no forecast impossible
                 continue
@@ -167,11 +171,12 @@ def as_data(seen: SeenForecast) -> dict[str, object]:
 def own_pace(job: Job, now: float, worked: Mapping[int, float] | None = None) -> Pace | None:
     """Seconds per trial of a cell from its own trials, once a few have ended: other cells search other shapes."""
     ended = trials_ended(job)
-    paces = _paces([job], now, worked or {}, None) if ended >= FEW else []
-    if not paces:
+    so_far = _so_far(job, now, worked or {}) if ended >= FEW else None
+    if so_far is None:
         return None
     left = max(job.trials_wanted - ended, 1)
-    return Pace(paces[0][0], max(SD_TRIAL * math.sqrt(1 / ended + 1 / left), SD_LEAST))
+    later, sd = (LATER, SD_PRUNED) if is_pruned(job) else (1.0, SD_TRIAL)
+    return Pace(later * so_far, math.hypot(sd * math.sqrt(1 / ended + 1 / left), SD_MACHINE))
 
 
 def pace_of(
@@ -180,14 +185,18 @@ def pace_of(
     now: float,
     worked: Mapping[int, float] | None = None,
     epochs: int | None = None,
+    pruned: bool | None = None,
 ) -> Pace | None:
     """Seconds per trial of a budget from what `jobs` show by `now`; None without any history.
 
     `worked` holds the seconds of training of jobs that were interrupted: a night on hold makes no trial slower. With
-    `epochs`, the most a trial may run, the trials of cells with another limit are scaled to it; the interval widens.
+    `epochs`, the most a trial may run, the trials of cells with another limit are scaled to it, and with `pruned`,
+    whether there is a pruner, those of searches with or without one; the interval widens.
     """
     names = {job.budget for job in jobs}
-    seen = {name: _paces([job for job in jobs if job.budget == name], now, worked or {}, epochs) for name in names}
+    seen = {
+        name: _paces([job for job in jobs if job.budget == name], now, worked or {}, epochs, pruned) for name in names
+    }
     own = seen.get(budget, [])
     scaled = [abs(math.log(stretch)) for _, stretch in own]
     if own:
@@ -206,6 +215,11 @@ def epochs_of(job: Job) -> int | None:
     return epochs if isinstance(epochs, int) and epochs > 0 else None
 
 
+def is_pruned(job: Job) -> bool:
+    """Whether a pruner may end its trials early."""
+    return job.spec.get("pruner", "none") != "none"
+
+
 def track_record(jobs: Sequence[Job], worked: Mapping[int, float] | None = None) -> tuple[int, int]:
     """(held, judged) of the back-test over finished cells that had any history at their start."""
     held = judged = 0
@@ -213,7 +227,7 @@ def track_record(jobs: Sequence[Job], worked: Mapping[int, float] | None = None)
     for job in done:
         assert job.started_at is not None and job.ended_at is not None
         before = [other for other in done if (other.ended_at or math.inf) <= job.started_at]
-        pace = pace_of(job.budget, before, job.started_at, worked, epochs_of(job))
+        pace = pace_of(job.budget, before, job.started_at, worked, epochs_of(job), is_pruned(job))
         took = _took(job, job.ended_at, worked or {})
         if pace is None or not trials_ended(job) or took <= 0:
             continue
@@ -242,21 +256,37 @@ def _took(job: Job, until: float, worked: Mapping[int, float]) -> float:
 
 
 def _paces(
-    jobs: Sequence[Job], now: float, worked: Mapping[int, float], epochs: int | None
+    jobs: Sequence[Job], now: float, worked: Mapping[int, float], epochs: int | None, pruned: bool | None
 ) -> list[tuple[float, float]]:
     """(seconds per trial, how far they were stretched) of each job that ran long enough to tell."""
     paces = []
     for job in jobs:
-        ended = trials_ended(job)
-        if not ended or job.started_at is None or job.kind != "cell":
+        so_far = _so_far(job, now, worked)
+        if so_far is None:
             continue
-        until = job.ended_at if job.ended_at is not None else now
-        took = _took(job, until, worked)
-        if took > 0:
-            known = epochs_of(job)
-            stretch = epochs / known if epochs and known else 1.0
-            paces.append((stretch * took / (ended + (0.5 if job.status is JobStatus.RUNNING else 0.0)), stretch))
+        known = epochs_of(job)
+        stretch = epochs / known if epochs and known else 1.0
+        if pruned is not None and pruned != is_pruned(job):
+            stretch *= PRUNED if pruned else 1 / PRUNED
+        paces.append((stretch * _to_its_end(job) * so_far, stretch))
     return paces
+
+
+def _so_far(job: Job, now: float, worked: Mapping[int, float]) -> float | None:
+    """Seconds per trial of what has run of a cell; None while there is nothing to tell them by."""
+    ended = trials_ended(job)
+    if not ended or job.started_at is None or job.kind != "cell":
+        return None
+    took = _took(job, job.ended_at if job.ended_at is not None else now, worked)
+    return took / (ended + (0.5 if job.status is JobStatus.RUNNING else 0.0)) if took > 0 else None
+
+
+def _to_its_end(job: Job) -> float:
+    """Seconds per trial of the whole cell, as a part of those so far: the first trials of a pruned search cost more."""
+    ended = trials_ended(job)
+    if not is_pruned(job) or ended >= job.trials_wanted:
+        return 1.0
+    return (ended + LATER * (job.trials_wanted - ended)) / job.trials_wanted
 
 
 def _geometric_mean(values: Sequence[float]) -> float:

@@ -13,7 +13,7 @@ from sklearn.metrics import log_loss
 from fts.data import sources
 from fts.data.bars import BadBars
 from fts.data.labels import label
-from fts.data.manifest import Manifest, ManifestError
+from fts.data.manifest import Manifest, ManifestError, UnknownDataset
 from fts.data.sources import SourceFailed
 from fts.data.splits import FractionSplit, SplitTooSmall
 from fts.features import tiers
@@ -157,6 +157,17 @@ def test_changed_prices_make_a_new_version_and_the_old_one_still_loads(tmp_path)
     assert (old.version, new.version) == (1, 2) and old.md5 != new.md5
     assert dataset.load(tmp_path / "data", "ABC.dataset.a25", TASK, 1, 20).data_md5 == new.md5
     assert dataset.load(tmp_path / "data", old.md5, TASK, 1, 20).data_md5 == old.md5
+
+
+def test_tiers_of_the_same_bytes_are_told_apart_whichever_was_built_last(tmp_path):
+    """A file of a25 holds the columns of a20 and the other way round: their md5 is one, their features are not."""
+    first, last = built(tmp_path / "data", tier="a25"), built(tmp_path / "data", tier="a20")
+    assert first.md5 == last.md5
+    for entry, width in ((first, 25), (last, 20)):
+        data = dataset.load(tmp_path / "data", entry.md5, TASK, 1, 20, tier=entry.tier)
+        assert (data.name, len(data.feature_names), data.features_TF.shape[1]) == (entry.dataset, width, width)
+    with pytest.raises(UnknownDataset, match=r"ABC\.dataset\.a20 is of tier a20, the cell needs tier c"):
+        dataset.load(tmp_path / "data", last.md5, TASK, 1, 20, tier="c")
 
 
 def test_csv_and_parquet_of_the_same_bars_are_the_same_data_set(tmp_path):

@@ -87,10 +87,12 @@ def test_the_nearest_neighbour_goes_first_and_doubles_are_dropped(db: Database):
     assert [params["dropout"] for params in warm.warm_start] == [0.3, 0.5]
 
 
-def test_a_larger_budget_another_task_or_another_objective_lends_nothing(db: Database):
+def test_a_larger_budget_other_data_another_task_or_another_objective_lends_nothing(db: Database):
     run_cell(db, cell("20M", 1), [0.6])
     run_cell(db, cell("2M", 3, task="threshold_2pct", experiment="other_task"), [0.6])
     run_cell(db, cell("2M", 3, objective="val_auc", experiment="other_objective"), [0.6])
+    run_cell(db, cell("2M", 3, dataset="IXIC.dataset.a25", data_md5="1" * 32, experiment="other_data"), [0.6])
+    run_cell(db, cell("2M", 5, split={"train": 0.5, "val": 0.4}, experiment="other_split"), [0.6])
     assert warmed(db, [cell("2M", 1)]) == [cell("2M", 1)]
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from jobs.glance.eta import COST, forecast, pace_of, track_record
+from jobs.glance.eta import COST, LATER, PRUNED, forecast, own_pace, pace_of, track_record
 from tests.tui.values import HOUR, NOW, make_job, make_snapshot, make_worker, picture
 
 
@@ -105,3 +105,29 @@ def test_a_cell_with_more_epochs_takes_longer_than_its_neighbours():
     long = make_job(9, spec={"epochs": 60})
     left = forecast(make_snapshot(jobs=(long, short), workers=(make_worker(),)), NOW).seconds_left[9]
     assert left == pytest.approx(30 * HOUR)
+
+
+def test_what_is_left_of_a_pruned_search_costs_less_than_what_ran_and_is_less_sure():
+    """Forty-five cuts through nine real 2M cells: 14 of the 80 % intervals held the plain mean's way, 37 this way."""
+    begun = {"status": "running", "trials_complete": 3, "trials_pruned": 7, "started_at": NOW - 10.5 * HOUR}
+    plain, pruned = (own_pace(make_job(5, **begun, spec={"pruner": name}), NOW) for name in ("none", "halving"))
+    assert plain.seconds == pytest.approx(HOUR) and pruned.seconds == pytest.approx(LATER * HOUR)
+    assert pruned.sd_log > plain.sd_log
+
+
+def test_a_cell_with_a_pruner_is_not_expected_to_cost_what_one_without_did():
+    plain = done(1, hours=3.0, spec={"pruner": "none"})
+    same, other = (pace_of("2M", [plain], NOW, pruned=pruned) for pruned in (False, True))
+    assert same.seconds == pytest.approx(3 * HOUR / 50)
+    assert other.seconds == pytest.approx(PRUNED * 3 * HOUR / 50) and other.sd_log > same.sd_log
+    queued = make_job(9, spec={"pruner": "halving"})
+    left = forecast(make_snapshot(jobs=(queued, plain), workers=(make_worker(),)), NOW).seconds_left[9]
+    assert left == pytest.approx(PRUNED * 3 * HOUR)
+
+
+def test_a_neighbour_that_is_at_its_dear_beginning_does_not_make_the_next_cell_dear():
+    begun = make_job(
+        5, status="running", trials_pruned=10, trials_wanted=50, started_at=NOW - HOUR, spec={"pruner": "halving"}
+    )
+    found = pace_of("2M", [begun], NOW, pruned=True)
+    assert found.seconds == pytest.approx((10 + LATER * 40) / 50 * HOUR / 10.5)

@@ -6,6 +6,7 @@ import ast
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ import pytest
 from fts.analysis.sealed import evaluate_test
 from fts.search import dataset
 from fts.search.predict import NoModel, WrongBars, load_model, predict_bars, predict_file
+from fts.search.spec import CellSpec
 from fts.training.checkpoint import CheckpointError
 from jobs.models import model_folder, opened_by
 from jobs.report import study_data
-from jobs.winners import train_spec, winner
+from jobs.results import results
+from jobs.winners import same_job, train_spec, winner
 from state import queries, transitions
 from state.db import Database
 from state.errors import WrongStatus
@@ -33,6 +36,7 @@ from tests.jobs.science import (
 )
 
 ROOT = Path(__file__).parents[2]
+SCORES = {"auc": 0.6, "loss": 0.5}
 
 
 def test_nothing_of_all_this_has_read_a_test_label(db: Database):
@@ -101,6 +105,31 @@ def test_only_the_trial_it_was_opened_for_is_judged_and_only_once(ran: Ran, tmp_
     with pytest.raises(WrongStatus, match="second look"):
         transitions.record_test(db, CELL, {"auc": 0.7}, "ada")
     db.close()
+
+
+def test_a_cell_of_the_same_name_is_not_judged_in_the_place_of_the_one_it_was_opened_for(ran: Ran, tmp_path: Path):
+    """Another seed or another tier has the same experiment's name: neither score nor model may change hands."""
+    places = copied(ran.places, tmp_path)
+    db = opened(places)
+    job = queries.job(db, CELL)
+    best = winner(db, job)
+    transitions.unseal(db, job.id, best.number, "ada")
+    other = replace(job, id=job.id + 100)
+    assert opened_by(db, train_spec(job, best)) is not None
+    assert opened_by(db, train_spec(other, best)) is None
+    transitions.record_test(db, CELL, SCORES, "ada")
+    assert [row.test_auc for row in results(db, [job, other])] == [0.6, None]
+    mine = queries.job(db, TRAIN)
+    theirs = replace(mine, spec=mine.spec | {"origin": mine.spec["origin"] | {"job": other.id}})
+    assert model_folder(places, theirs).name == f"{model_folder(places, mine).name}_job{other.id}"
+    db.close()
+
+
+def test_a_final_training_that_failed_is_not_taken_for_one_that_was_done(db: Database):
+    job = queries.job(db, TRAIN)
+    spec = CellSpec.from_json(job.spec)
+    assert same_job([job], spec) == job
+    assert same_job([replace(job, trials_complete=0, trials_failed=1)], spec) is None
 
 
 def test_the_final_model_trains_on_train_and_validation_for_the_winners_best_epochs(ran: Ran, db: Database):

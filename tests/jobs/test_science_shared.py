@@ -72,6 +72,28 @@ def test_scripts_are_the_frozen_cell_and_pass_a_dry_run(fts, tmp_path: Path):
     assert not (tmp_path / "other").exists()
 
 
+def test_a_script_whose_cell_has_been_done_does_not_search_for_days_again(fts, tmp_path: Path):
+    _, out, _ = fts("script", "tiny/h1", "--out", str(tmp_path))
+    before = len(jobs_of(fts.places))
+    for path in out.splitlines():
+        done = subprocess.run(
+            [sys.executable, path, "--db", str(fts.places.db)],
+            capture_output=True, text=True, cwd=tmp_path, env=environment() | {"FTS_DATA": str(fts.places.data)},
+            check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "has been done as job" in done.stdout and "--again" in done.stdout
+    assert len(jobs_of(fts.places)) == before
+
+
+def jobs_of(places: Places) -> list[object]:
+    db = opened(places)
+    try:
+        return list(queries.jobs(db))
+    finally:
+        db.close()
+
+
 def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
@@ -103,7 +125,7 @@ def test_optuna_opens_what_we_write(ran: Ran, db: Database, tmp_path: Path):
 def test_pandas_opens_what_we_write_and_load_trials_agrees_on_all_three(ran: Ran, db: Database, tmp_path: Path):
     to_parquet(db, ran.places, tmp_path)
     assert len(pd.read_parquet(tmp_path / "epochs.parquet")) == sum(trial.epochs for trial in queries.all_trials(db))
-    assert list(pd.read_parquet(tmp_path / "predictions.parquet").columns) == ["date", "y", "p", "trial"]
+    assert list(pd.read_parquet(tmp_path / "predictions.parquet").columns) == ["date", "y", "p", "trial", "job"]
     columns = ["experiment", "kind", "number", "value", "val_auc", "learning_rate", "badges", "label_md5"]
     tables = [
         load_trials(source)[columns].sort_values(["experiment", "number"]).reset_index(drop=True)

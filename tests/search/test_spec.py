@@ -5,7 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from fts.data.manifest import UnknownDataset
+from fts.data.splits import SplitTooSmall
 from fts.search.spec import BadSpec, CellSpec, TrialSpec, UnusedParameter, config_md5, effective_config, seed_for
+from fts.search.trial import cause_of
 
 PARAMS = {
     "architecture": "d16-L1-h2-ff32",
@@ -101,3 +104,8 @@ def test_the_code_commit_does_not_make_another_cell():
 
 def test_seeds_depend_on_every_part():
     assert len({seed_for(s, n, p) for s in (0, 1) for n in (0, 1) for p in ("suggest", "train")}) == 8
+
+
+def test_a_data_set_that_is_gone_is_an_error_of_the_data_not_of_the_code():
+    assert cause_of(UnknownDataset("no data set has the md5")) == cause_of(SplitTooSmall("19 windows")) == "data error"
+    assert cause_of(KeyError("x")) == "code error"
