@@ -59,6 +59,7 @@ def run_cell(
     if dry_run:
         return _try(here, cell)
     from jobs.commands.matrix import enqueue_cells
+    from jobs.commands.naming import kept_apart
     from jobs.winners import same_job
     from jobs.worker import run_job
     from state import queries
@@ -67,6 +68,7 @@ def run_cell(
     opened = open_database(here.db)
     try:
         jobs = queries.jobs(opened)
+        (cell,) = kept_apart(opened, [cell])
         if not again and not waits(jobs, cell) and (done := same_job(jobs, cell)) is not None:
             print(f"{cell.experiment} has been done as job {done.id}; --again runs it once more")
             return 0

@@ -34,9 +34,8 @@ if __name__ == "__main__":
 
 
 def script_name(cell: CellSpec) -> str:
-    """hpo_2M_h1_threshold_1pct.py, train_2M_h1_threshold_1pct.py; with cross-validation ..._1pct_wf5.py."""
-    folds = f"_wf{cell.folds}" if cell.cv else ""
-    return f"{VERB[cell.kind]}_{cell.budget}_h{cell.horizon}_{cell.task}{folds}.py"
+    """hpo_2M_h1_threshold_1pct.py, train_2M_h1_threshold_1pct.py: the experiment's name behind what is done."""
+    return f"{VERB[cell.kind]}_{cell.experiment.partition('_')[2] or cell.experiment}.py"
 
 
 def script_text(cell: CellSpec) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from fts.search.spec import BadSpec, CellSpec
+from jobs.commands.naming import cv_suffix
 from state.values import Enqueued, Job, JobStatus
 
 BUDGET = "base"  # stands where a cell has its size
@@ -30,7 +31,6 @@ def with_baselines(cells: Iterable[CellSpec], known: Iterable[str] = ()) -> list
 def baseline_of(cell: CellSpec) -> CellSpec:
     """The baselines of a cell's question: same task, horizon, data and windows; the budget does not matter to them."""
     from fts.analysis.baselines import BASELINES  # here, not above: numpy
-    from jobs.commands.matrix import cv_suffix  # here: that module uses this one
 
     return CellSpec(
         experiment=f"baseline_h{cell.horizon}_{cell.task}_{cell.tier}{cv_suffix(cell.cv)}"[:80],

@@ -14,6 +14,7 @@ from typing import Any
 from fts.search.halving import HALVING
 from fts.search.spec import BadSpec, CellSpec
 from jobs.admission import too_large
+from jobs.commands.naming import experiment_name, kept_apart
 from jobs.settings import Places
 from state.values import Enqueued
 
@@ -93,6 +94,7 @@ def enqueue_cells(
     tell: Callable[[str], None] | None = None,
 ) -> list[Line]:
     """Tries the cells and puts them in line, all or none; see enqueue_matrix. A dry run needs no database."""
+    cells = kept_apart(db, cells) if db is not None else cells
     lines = _tried(places, cells, tell) if check else [Line(cell, None, None, False) for cell in cells]
     if refused := [line for line in lines if line.problem]:
         reasons = "; ".join(f"{_name(line.cell)}: {line.problem}" for line in refused)
@@ -131,7 +133,7 @@ def make_cells(
         space = _space(budget, data.n_features, fields, overrides)
         for horizon in horizons:
             spec = CellSpec(
-                experiment=f"phase6a_{budget}_h{horizon}_{task}" + cv_suffix(fields.get("cv")),
+                experiment=experiment_name(budget, horizon, task, fields.get("cv")),
                 budget=budget,
                 horizon=horizon,
                 task=task,
@@ -153,11 +155,6 @@ def _with_rule(fields: dict[str, Any]) -> dict[str, Any]:
     if fields.get("halving") is not None:
         return {"pruner": "halving"} | fields
     return fields | {"halving": HALVING} if fields.get("pruner") == "halving" else fields
-
-
-def cv_suffix(cv: str | None) -> str:
-    """`_wf5`: the same cell judged otherwise is another experiment, and may stand beside it."""
-    return f"_wf{cv.split(':')[-1]}" if cv else ""
 
 
 def write(db: Any, cells: Iterable[CellSpec], who: str | None = None) -> list[Enqueued]:

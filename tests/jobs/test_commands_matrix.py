@@ -54,6 +54,23 @@ def test_the_same_cell_twice_is_one_job_and_another_seed_is_another(places: Plac
     assert (other[0].job_id, other[0].created) == (2, True)
 
 
+def test_a_cell_of_other_features_or_prices_does_not_hide_behind_the_name_of_one_that_is_there(places: Places):
+    """Exports and the report go by the name: outputs/hpo/{experiment}, and the newest cell of it."""
+    db = open_database(places.db)
+    (first,) = make_cells(places, ["2M"], [1], 3, 2, "threshold_1pct", "a25")
+    name = first.experiment
+    others = [
+        replace(first, tier="a20"),
+        replace(first, dataset="NDX.dataset.a25"),
+        replace(first, tier="a20", dataset="NDX.dataset.a20"),
+    ]
+    for cell_ in [first, *others, first, *others]:
+        enqueue_cells(db, places, [cell_], check=False)
+    assert [job.experiment for job in queries.jobs(db)] == [name, f"{name}_a20", f"{name}_NDX", f"{name}_NDX_a20"]
+    enqueue_cells(db, places, [replace(first, seed=4)], check=False)
+    assert queries.job(db, 5).experiment == name, "another search of the same question keeps its name"
+
+
 def test_a_value_out_of_range_is_refused_with_its_name_and_nothing_is_written(places: Places):
     db = open_database(places.db)
     for wrong, name in (({"trials": 0}, "trials"), ({"patience": -1}, "patience"), ({"sampler": "magic"}, "sampler")):
