@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fts.analysis import tables
+from fts.analysis import tables, twins
 from fts.analysis.answers import answers
 from fts.analysis.conclusions import MANY, Finding, findings, missing
 from fts.analysis.earlier import beside_earlier
@@ -90,11 +90,11 @@ def write_report(study: StudyData, folder: Path | str, seed: int = 0) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     groups = summarise(study, seed)
     found = findings(study, groups)
-    twins = tables.all_tables(study, groups, found)
-    files = [name for table, frame in twins.items() for name in _write_twin(folder, table, frame)]
+    frames = twins.all_tables(study, groups, found)
+    files = [name for table, frame in frames.items() for name in _write_twin(folder, table, frame)]
     drawn = [_drawn(study, group, folder, k, len(groups)) for k, group in enumerate(groups, start=1)]
     files += [f"figures/{figure['file']}.{kind}" for shown in drawn for figure in shown for kind in ("svg", "png")]
-    shared, told = tables.shared_and_own(tables.provenance(groups))
+    shared, told = tables.shared_and_own(twins.provenance(groups))
     content = {
         "title": study.title,
         "lead": _lead(study, groups),
@@ -192,7 +192,7 @@ def _summary(study: StudyData, groups: tuple[Group, ...], found: tuple[Finding, 
 
 
 def _write_twin(folder: Path, name: str, frame: pd.DataFrame) -> list[str]:
-    _write_text(folder / f"{name}.csv", tables.safe_for_spreadsheets(frame).to_csv(index=False))
+    _write_text(folder / f"{name}.csv", twins.safe_for_spreadsheets(frame).to_csv(index=False))
     _write_text(
         folder / f"{name}.json", _json([{str(k): v for k, v in row.items()} for row in frame.to_dict("records")])
     )

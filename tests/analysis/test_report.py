@@ -11,7 +11,7 @@ from fts.analysis import tables
 from fts.analysis.page import told
 from fts.analysis.report import CAPTIONS, write_report
 from fts.analysis.study import BadPredictions, StudyData, read_predictions
-from fts.analysis.tables import safe_for_spreadsheets
+from fts.analysis.twins import safe_for_spreadsheets
 from tests.analysis.tables import study, trial_table
 
 HOSTILE = '<script>alert(1)</script>"><img src=http://evil/x onerror=go()>$\\frac{$&{{7*7}}'
