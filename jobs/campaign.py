@@ -20,6 +20,7 @@ from jobs.results import BUDGETS
 from state.values import Job, JobStatus, Margin, Trial, TrialStatus
 
 FEWEST = 4  # complete trials before a slope is read from them
+PRUNED_COUNTS = 1 / 3  # of a complete trial, see `looks`
 OPEN = (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.PAUSED)
 
 
@@ -36,7 +37,7 @@ class Outlook:
     seconds_high: float | None
     objective: str
     best: float | None  # so far
-    chance: float | None  # that one of the trials left beats the best: they are as good as those that ran
+    chance: float | None  # that one of the trials left beats the best, were they as good as those that ran (`looks`)
     gain: float | None  # expected, over the best so far; of a cell not begun: over the best at its horizon
     noise: float | None  # half the 95 % interval of the paired difference to the baseline
     basis: str  # where the gain comes from, in words
@@ -83,9 +84,10 @@ def _outlook(
     pace = own_pace(job, now, worked) or pace_of(job.budget, jobs, now, worked, epochs_of(job), is_pruned(job))
     best = best_of(job, trials.get(job.id, ()))
     values = complete_values(trials.get(job.id, ()))
+    seen = looks(values, trials.get(job.id, ()))
     gain: float | None
     if len(values) >= FEWEST:
-        gain, basis = more_trials(values, left), f"its last {len(values) // 2} of {len(values)} trials"
+        gain, basis = more_trials(values, left, seen), f"its last {len(values) // 2} of {len(values)} trials"
     else:
         gain, basis = step_in_size(job, cells, trials)
         if gain is None and values:
@@ -103,7 +105,7 @@ def _outlook(
         seconds_high=None if seconds is None else seconds * wide,
         objective=_objective(job),
         best=best.value if best else None,
-        chance=left / (left + len(values)) if values else None,
+        chance=left / (left + seen) if values else None,
         gain=gain,
         noise=noise.get(job.id, max(rivals, default=None)),
         basis=basis,
@@ -119,15 +121,25 @@ def complete_values(trials: Iterable[Trial]) -> list[float]:
     ]
 
 
-def more_trials(values: Sequence[float], left: int) -> float:
+def looks(values: Sequence[float], trials: Iterable[Trial]) -> float:
+    """How many trials a search has been worth as evidence that its best is hard to beat: the complete and some pruned.
+
+    A pruned trial did not lead either, but a sampler that learns makes the next better than those. Counted as a third,
+    ten real 2M searches cut at a tenth to nine tenths were told a better trial to come in .94, .87, .70, .46 and .21
+    of cases; it came in 1, .9, .7, .4 and .4. Not counted at all: .96, .93, .88, .74 and .53.
+    """
+    return len(values) + PRUNED_COUNTS * sum(trial.status is TrialStatus.PRUNED for trial in trials)
+
+
+def more_trials(values: Sequence[float], left: int, seen: float | None = None) -> float:
     """Expected fall of the best value by `left` further trials like the `values` that ran.
 
     Expected best of k out of n, over all choices of k, is known from the sample itself; its fall from k = n/2 to n is
-    one doubling, and log2((n + left) / n) doublings are to come.
+    one doubling, and log2((seen + left) / seen) doublings are to come, `seen` n or what `looks` makes of it.
     """
     n = len(values)
     doubling = expected_best(values, n // 2) - expected_best(values, n)
-    return doubling * math.log2((n + left) / n)
+    return doubling * math.log2(1 + left / (seen or n))
 
 
 def expected_best(values: Sequence[float], k: int) -> float:

@@ -37,20 +37,26 @@ def cell(budget: str = "2M", horizon: int = 1, **changes: Any) -> CellSpec:
 
 
 def run_cell(
-    db: Database, spec: CellSpec, values: list[float], done: bool = True, params: dict[str, Any] | None = None
+    db: Database,
+    spec: CellSpec,
+    values: list[float],
+    done: bool = True,
+    params: dict[str, Any] | None = None,
+    pruned: int = 0,
 ) -> Job:
-    """A cell with complete trials of these values, as a worker would have written it."""
+    """A cell with complete trials of these values and some pruned ones, as a worker would have written it."""
     (entry,) = write(db, [spec], who="test")
     worker = transitions.register_worker(db, "lab", 1, 1.0, 1)
     claim = transitions.claim(db, worker, 60.0, job_id=entry.job_id)
     assert claim is not None
-    for number, value in enumerate(values):
+    for number, value in enumerate([*values, *([0.9] * pruned)]):
         chosen = params or {"architecture": GRID[spec.budget][0]} | PARAMS
         trial = transitions.start_trial(
             db, claim, number, params=chosen, effective={"n": number}, architecture=str(chosen["architecture"]),
             objective=spec.objective, seed=1,
         )  # fmt: skip
-        transitions.finish_trial(db, claim, trial, "complete", "finished", value=value, best_epoch=1, val_loss=value)
+        status = "complete" if number < len(values) else "pruned"
+        transitions.finish_trial(db, claim, trial, status, "finished", value=value, best_epoch=1, val_loss=value)
     if done:
         transitions.finish_job(db, claim)
     else:
@@ -129,6 +135,13 @@ def test_a_begun_cell_is_judged_by_its_own_trials(db: Database):
     assert outlook.chance == pytest.approx(6 / 10)
     assert outlook.gain == pytest.approx(more_trials([0.6, 0.7, 0.65, 0.62], 6))
     assert outlook.worth_it is None  # no noise is known
+
+
+def test_pruned_trials_are_a_third_of_a_look_each(db: Database):
+    job = run_cell(db, cell("2M", 1, pruner="halving"), [0.6, 0.7, 0.65, 0.62], done=False, pruned=3)
+    (outlook,) = look(db, [job])
+    assert outlook.left == 3 and outlook.chance == pytest.approx(3 / (3 + 4 + 1))
+    assert outlook.gain == pytest.approx(more_trials([0.6, 0.7, 0.65, 0.62], 3, seen=5))
 
 
 def test_a_cell_nobody_has_begun_is_judged_by_the_same_step_in_size_elsewhere(db: Database):
