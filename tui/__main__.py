@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from jobs.glance import words
 from tui import terminal
 
 THEMES = ("dark", "light", "ansi")
@@ -40,7 +41,7 @@ def run(given: argparse.Namespace) -> int:
     path = database_path(given.db).expanduser()
     colours = terminal.colours() if sys.stdout.isatty() else 2**24  # a browser shows them all
     palette = theme.fitting(given.theme, colours)
-    ascii_only = given.ascii or not terminal.speaks_utf8()
+    ascii_only = given.ascii or not words.speaks_utf8()
     with first.painted(
         path, palette=palette, colours=colours, ascii_only=ascii_only, readonly=given.readonly, at=given.at
     ) as shown:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import locale
 import os
 import signal
 import sys
@@ -84,16 +83,3 @@ def colours(environ: Mapping[str, str] = os.environ) -> int:
     except curses.error:  # no description of it is installed
         return 0 if term.startswith("vt") else 8
     return min(max(curses.tigetnum("colors"), 0), 16)
-
-
-def speaks_utf8(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the reader's locale can show more than ASCII.
-
-    Python turns the C locale into C.UTF-8 before we can look, so LANG=C is asked for by name.
-    """
-    chosen = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
-    if chosen == "C.UTF-8" and not environ.get("LC_ALL"):
-        chosen = environ.get("LANG") or chosen
-    if chosen in ("C", "POSIX"):
-        return False
-    return "utf" in (sys.stdout.encoding or locale.getpreferredencoding(False)).lower()

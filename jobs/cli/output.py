@@ -52,7 +52,7 @@ def put(text: str) -> None:
 
 
 def speaks_unicode() -> bool:
-    return "utf" in (sys.stdout.encoding or "").lower() and os.environ.get("TERM") != "dumb"
+    return words.speaks_utf8() and os.environ.get("TERM") != "dumb"
 
 
 def emit_json(kind: str, content: Any, taken_at: float | None = None) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import locale
 import math
+import os
 import re
+import sys
 import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from state.values import Job, JobStatus, Trial, TrialStatus
@@ -47,6 +50,19 @@ _ASCII = {
     "┃": "!",  # the hard limit in a meter; ┊, the soft one, is |
     **{eighth: "#" if n > 3 else "." for n, eighth in enumerate(EIGHTHS) if n},
 }
+
+
+def speaks_utf8(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the reader's locale can show more than ASCII.
+
+    Python turns the C locale into C.UTF-8 before we can look, so LANG=C is asked for by name.
+    """
+    chosen = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
+    if chosen == "C.UTF-8" and not environ.get("LC_ALL"):
+        chosen = environ.get("LANG") or chosen
+    if chosen in ("C", "POSIX"):
+        return False
+    return "utf" in (sys.stdout.encoding or locale.getpreferredencoding(False)).lower()
 
 
 def to_ascii(text: str) -> str:

@@ -14,7 +14,7 @@ from jobs.glance import words
 from state.values import JobStatus, TrialStatus
 from tests.tui.stories import compositor_lines, monitor
 from tui import theme
-from tui.terminal import colours, speaks_utf8
+from tui.terminal import colours
 from tui.theme import DARK, DARK256, LIGHT, LIGHT256, PALETTES, ROLES
 
 STATES = ("running", "paused", "done", "failed", "warn", "best", "dim", "text")
@@ -102,7 +102,7 @@ def test_colours_are_counted_as_rich_counts_them(environ):
 )
 def test_who_gets_more_than_ascii(environ, speaks, monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
-    assert speaks_utf8(environ) is speaks
+    assert words.speaks_utf8(environ) is speaks
 
 
 def hex_of_256(colour: str) -> str:
