@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobs.glance import words
-from jobs.glance.verdict import is_live
+from jobs.glance.facts import is_live
 from state.scheduling import QueueContext, runnable_reason
 from state.values import Job, JobStatus, Snapshot, Worker
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from jobs.glance import words
+from jobs.glance.facts import is_disk_low, silent_worker
 from jobs.glance.kept import Kept, kept
 from jobs.glance.last_lines import LastLines, last_lines, log_file, of_trial, parted, said_by, worker_lines
 from jobs.glance.sanitize import clean, clean_value
 from jobs.glance.verbs import FAILED, RELEASED
-from jobs.glance.verdict import is_disk_low, silent_worker
 from state import queries
 from state.db import Database, open_database
 from state.errors import NoDatabase, NoSuchRow

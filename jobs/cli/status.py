@@ -15,10 +15,11 @@ from jobs.cli.output import emit, emit_json, terminal_columns
 from jobs.cli.since import since_of
 from jobs.glance import glance as glances
 from jobs.glance import words
+from jobs.glance.facts import is_disk_low, silent_worker
 from jobs.glance.last_lines import LastLines
 from jobs.glance.lines import finish_text, lines, plain
 from jobs.glance.sanitize import clean_snapshot
-from jobs.glance.verdict import EXIT_CODES, is_disk_low, silent_worker
+from jobs.glance.verdict import EXIT_CODES
 from jobs.person import this_person
 from state import queries
 from state.db import Database, open_database

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jobs.glance import words
 from jobs.glance.drain import latest_end
-from jobs.glance.verdict import is_live
+from jobs.glance.facts import is_live
 from state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker
 
 ASK_AFTER_S = 300.0  # an older change is not undone without a question

@@ -11,8 +11,9 @@ from jobs.glance import words
 from jobs.glance.away import Away, Night, away, night
 from jobs.glance.drain import drained_at, draining
 from jobs.glance.eta import Forecast, forecast, slip
+from jobs.glance.facts import is_live
 from jobs.glance.last_lines import is_lost
-from jobs.glance.verdict import STALE_S, Verdict, Word, is_live, judge, seen_at
+from jobs.glance.verdict import STALE_S, Verdict, Word, judge, seen_at
 from state.values import Event, Job, JobStatus, Snapshot
 
 if TYPE_CHECKING:  # only a full disk needs it

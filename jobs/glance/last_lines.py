@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.glance import words
+from jobs.glance.facts import is_live
 from jobs.glance.sanitize import clean
-from jobs.glance.verdict import is_live
 from state.values import Cause, Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Worker
 
 LINES = 3

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.glance.verdict import EXIT_CODES, Word, judge, silent_worker
+from jobs.glance.facts import silent_worker
+from jobs.glance.verdict import EXIT_CODES, Word, judge
 from jobs.glance.words import MB
 from state.values import Cause
 from tests.tui.values import (

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from jobs.commands.desk import Thresholds, heat_limits, memory_marks
 from jobs.glance import words
+from jobs.glance.facts import is_live
 from jobs.glance.verbs import is_guard_off, is_guard_on
-from jobs.glance.verdict import is_live
 from state.values import Sample, Trial, Worker
 from tui.paint import Line, Span
 from tui.view import View

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.glance import words
-from jobs.glance.verdict import is_live
+from jobs.glance.facts import is_live
 from state.values import Job, JobStatus, Trial, TrialStatus
 from tui import selection
 from tui.paint import Line, Span, with_role
