@@ -165,7 +165,7 @@ def open_database(
 
     A write waits for another process's lock for `busy_timeout_s` in SQLite, and asks again for `patience_s`: a worker
     has no reason to give up, its trials train on meanwhile. With `check` an existing file is read through once
-    (`quick_check`, 50 ms for 63 MB). A read-only open never writes. Raises NoDatabase (no study there to read or change),
+    (`quick_check`, 50 ms for 63 MB). A read-only open never writes. Raises NoDatabase (none to read or change),
     NotOurDatabase, DatabaseCorrupt, SchemaTooNew (writers), SchemaTooOld (readers), DatabaseBusy, and StateError for a
     URL we do not serve.
     """

@@ -9,7 +9,7 @@ from jobs.guard import MemoryLimits, Thresholds
 from jobs.person import this_person
 from state.db import open_database
 
-__all__ = ["Thresholds", "heat_limits", "key_pressed", "memory_marks", "run_action", "this_person"]
+__all__ = ["BUSY_S", "Thresholds", "heat_limits", "key_pressed", "memory_marks", "run_action", "this_person"]
 
 
 BUSY_S = 5.0  # that an action waits for another writer; a person presses again rather than wait longer
