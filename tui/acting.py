@@ -1,7 +1,7 @@
 """From a key to a change: which action it means, whether it may be done now, what to ask first, what to say after.
 
 Every change goes through the registry of jobs.commands, in a thread, on a connection of its own. Changes are made one
-after another in the order of the keys: an undo must not overtake, while the database is locked, what it shall take back.
+after another in the order of the keys: while the database is locked, an undo must not overtake what it shall take back.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Acting:
         return None if any(reason is None for reason in reasons) else reasons[0]
 
     def _named(self, text: str) -> str:
-        """Cells by their names instead of by the numbers of their jobs; of the database's path what a line has room for."""
+        """Cells by their names instead of by the numbers of their jobs, the database by its name alone."""
         short = text.replace(str(self.app.path), self.app.path.name)
         return words.name_cells(short, self.app.snapshot.jobs)
 
