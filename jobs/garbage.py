@@ -21,6 +21,7 @@ from state.values import Job, Trial, TrialStatus
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 CHECKPOINTS, BEST_WEIGHTS = "checkpoint", "best.safetensors"
 DRAFTS = (".writing-*", ".deleting-*", ".*.part")  # left by an interrupted write
+HALF_COPIES = ("fts-*.part", "fts-*.part-journal")  # of a backup that was killed; each as large as the database
 
 OLD_S = 3600.0  # a younger draft may be somebody's write at this moment
 
@@ -46,6 +47,7 @@ def collect(db: Any, places: Places, only_best: bool = False) -> list[Freed]:
     busy = {folder_of(places, job, t) for job, trials in jobs for t in trials if t.status not in ENDED}
     found += _drafts(places.outputs / "trials", busy)
     found += _drafts(places.exports, busy)
+    found += _drafts(places.backups, busy, HALF_COPIES)
     return unique(found)
 
 
@@ -91,10 +93,10 @@ def _of_job(places: Places, job: Job, trials: Iterable[Trial], only_best: bool) 
             yield Freed(weights, size_of(weights), "weights of a trial that is not the best of its cell")
 
 
-def _drafts(root: Path, busy: set[Path]) -> Iterator[Freed]:
+def _drafts(root: Path, busy: set[Path], patterns: Iterable[str] = DRAFTS) -> Iterator[Freed]:
     if not root.is_dir():
         return
-    for pattern in DRAFTS:
+    for pattern in patterns:
         for path in root.rglob(pattern):
             old = time.time() - path.lstat().st_mtime > OLD_S
             if old and not any(path.is_relative_to(folder) for folder in busy):

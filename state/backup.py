@@ -11,7 +11,7 @@ import sqlite3
 import time
 from pathlib import Path
 
-from state.db import APPLICATION_ID, Database, open_database, translate
+from state.db import APPLICATION_ID, COPY_NAME, Database, copies, open_database, translate
 from state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, SchemaTooNew, StateError, WrongStatus
 from state.migrations import SCHEMA
 from state.models import ALL, WorkerRow
@@ -37,7 +37,8 @@ def backup(db: Database, folder: Path | str | None = None, keep: int | None = KE
         raise
     _flush(target.parent)
     if keep is not None:
-        for old in sorted(target.parent.glob("fts-*.db"))[:-keep]:
+        others = [copy for copy in copies(target.parent) if copy != target]
+        for old in others[: max(len(others) + 1 - keep, 0)]:
             old.unlink()
     return target
 
@@ -84,7 +85,7 @@ def check_file(path: Path) -> None:
 def _free_name(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     while True:
-        target = folder / time.strftime("fts-%Y%m%d-%H%M%S.db", time.gmtime())
+        target = folder / time.strftime(COPY_NAME, time.gmtime())
         if not target.exists():
             return target
         time.sleep(0.2)  # two within a second: names must sort by time

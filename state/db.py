@@ -25,6 +25,7 @@ BUSY_TIMEOUT_S = 30.0
 SAY_AFTER_S = 2.0  # a person who waits for a lock is told whose it is
 LEAST_FREE = 64 * 1024  # bytes; the -shm file has 32 KiB
 NOW = "(julianday('now') - 2440587.5) * 86400.0"  # the database's clock: every process on it sees the same one
+COPY_NAME = "fts-%Y%m%d-%H%M%S.db"  # of a backup, by the time in UTC: names sort as they were made
 APPLICATION_ID = 0x66747331  # "fts1" in the file header, so that `file` and we recognise it
 
 
@@ -158,19 +159,20 @@ def open_database(
     check: bool = True,
     busy_timeout_s: float = BUSY_TIMEOUT_S,
     patience_s: float = 0.0,
+    create: bool = True,
 ) -> Database:
-    """The database at `path` (default $FTS_DB or outputs/fts.db), created or migrated if need be.
+    """The database at `path` (default $FTS_DB or outputs/fts.db), migrated if need be, and created if `create`.
 
     A write waits for another process's lock for `busy_timeout_s` in SQLite, and asks again for `patience_s`: a worker
     has no reason to give up, its trials train on meanwhile. With `check` an existing file is read through once
-    (`quick_check`, 50 ms for 63 MB). A read-only open never writes. Raises NoDatabase (read-only, no file),
+    (`quick_check`, 50 ms for 63 MB). A read-only open never writes. Raises NoDatabase (none to read or change),
     NotOurDatabase, DatabaseCorrupt, SchemaTooNew (writers), SchemaTooOld (readers), DatabaseBusy, and StateError for a
     URL we do not serve.
     """
     file = database_path(path)
-    if readonly and not file.exists():
-        raise errors.NoDatabase(f"there is no database at {file}; `fts enqueue` creates it")
-    existed = file.exists() and file.stat().st_size > 0
+    if readonly or not create:
+        require_study(file)
+    existed = has_study(file)
     if not readonly:
         _make_private(file)
     db = Database(file, readonly, busy_timeout_s, patience_s)
@@ -186,9 +188,30 @@ def open_database(
     return db
 
 
-def open_for_person(path: Path, check: bool = True) -> Database:
+def open_for_person(path: Path, check: bool = True, create: bool = True) -> Database:
     """For a command: it waits as long as any writer, but says after two seconds for whom."""
-    return open_database(path, check=check, busy_timeout_s=SAY_AFTER_S, patience_s=BUSY_TIMEOUT_S - SAY_AFTER_S)
+    patience_s = BUSY_TIMEOUT_S - SAY_AFTER_S
+    return open_database(path, check=check, busy_timeout_s=SAY_AFTER_S, patience_s=patience_s, create=create)
+
+
+def has_study(path: Path) -> bool:
+    """Is there a database at all? A file of no bytes is what a failed copy leaves; it holds nothing to lose."""
+    return path.exists() and path.stat().st_size > 0
+
+
+def require_study(path: Path) -> None:
+    """Raises NoDatabase where there is nothing to read or to change."""
+    if not path.exists():
+        raise errors.NoDatabase(f"there is no database at {path}; `fts enqueue` creates it")
+    if not has_study(path):
+        raise errors.NoDatabase(empty_sentence(path))
+
+
+def empty_sentence(path: Path) -> str:
+    return (
+        f"{path} is empty, there is no study in it yet; `fts enqueue --matrix` begins one, "
+        "`fts restore` brings back the newest backup"
+    )
 
 
 def database_path(path: Path | str | None = None) -> Path:
@@ -233,9 +256,18 @@ def corrupt_sentence(path: Path, found: str) -> str:
 
 
 def newest_backup(path: Path) -> Path | None:
-    """The latest file in the folder `backups` beside the database; its name carries the time."""
-    found = sorted((path.parent / "backups").glob("fts-*.db"))
+    """The latest file in the folder `backups` beside the database."""
+    found = copies(path.parent / "backups")
     return found[-1] if found else None
+
+
+def copies(folder: Path) -> list[Path]:
+    """The backups there, oldest first, by the time in their names.
+
+    A name ahead of the clock was given while the clock was wrong: older than every copy made since it was set right.
+    """
+    latest = time.strftime(COPY_NAME, time.gmtime())
+    return sorted(folder.glob("fts-*.db"), key=lambda copy: (copy.name <= latest, copy.name))
 
 
 def synced_folder_warning(path: Path) -> str | None:
@@ -332,10 +364,7 @@ def _checked_version(db: Database, check: bool) -> int:
 
 def _refuse_older(db: Database, version: int) -> None:
     if version == 0:
-        raise errors.SchemaTooOld(
-            f"{db.path} is empty, there is no study in it yet; `fts enqueue --matrix` begins one, "
-            "`fts restore` brings back the newest backup"
-        )
+        raise errors.NoDatabase(empty_sentence(db.path))
     if version < migrations.SCHEMA:
         raise errors.SchemaTooOld(
             f"{db.path} has schema {version}, this fts reads schema {migrations.SCHEMA}; `fts doctor --fix` migrates it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import sys
@@ -59,6 +60,9 @@ def run(given: argparse.Namespace) -> int:
         if on_terminal:  # a browser's monitor has none to lose
             terminal.leave_when_terminal_goes(app)
         app.run(mouse=not given.no_mouse)
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        for sentence in app.acting.finish():
+            print(f"fts: {sentence}", file=sys.stderr)
     return app.return_code or 0
 
 

@@ -1,18 +1,22 @@
 """From a key to a change: which action it means, whether it may be done now, what to ask first, what to say after.
 
-Every change goes through the registry of jobs.commands, in a thread, on a connection of its own.
+Every change goes through the registry of jobs.commands, in a thread, on a connection of its own. Changes are made one
+after another in the order of the keys: while the database is locked, an undo must not overtake what it shall take back.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.commands import Action, by_id, by_key, for_key
-from jobs.commands.desk import run_action
+from jobs.commands.desk import BUSY_S, run_action
 from jobs.glance import words
+from jobs.glance.sanitize import clean
 from state.errors import StateError
 from state.values import Job
 from tui.messages import Acted
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 SETTLE_S = 0.3  # no destructive key this soon after a screen or dialog appeared
 MOVED_S = 0.5  # nor on a row that moved under the cursor
+LEAST_BUSY_S = 0.2  # that a change waits for the lock, however long it waited for its turn
 PREVIEW_ABOVE = 3  # jobs changed without a list to look at
 
 
@@ -32,6 +37,9 @@ class Acting:
 
     def __init__(self, app: Monitor) -> None:
         self.app = app
+        self.open = 0  # changes that were asked for and not answered
+        self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="acting")
+        self._failed: list[Acted] = []  # not shown yet
 
     def press(self, key: str) -> None:
         """A key of the registry: p, P and D have one action for each direction."""
@@ -92,8 +100,9 @@ class Acting:
         return None if any(reason is None for reason in reasons) else reasons[0]
 
     def _named(self, text: str) -> str:
-        """Cells by their names instead of by the numbers of their jobs."""
-        return words.name_cells(text, self.app.snapshot.jobs)
+        """Cells by their names instead of by the numbers of their jobs, the database by its name alone."""
+        short = text.replace(str(self.app.path), self.app.path.name)
+        return words.name_cells(short, self.app.snapshot.jobs)
 
     def _ask_then_run(self, action: Action, jobs: Sequence[Job]) -> None:
         price = action.price(self.app.present(), jobs)
@@ -135,22 +144,51 @@ class Acting:
         ids = tuple(job.id for job in jobs)
         self.app.remember(action.command(jobs, **{k: v for k, v in args.items() if k in ("place", "text")}))
         self.app.pending = f"asked {words.seconds_clock(time.time())}"
-        self.app.run_worker(
-            lambda: self._do(action, ids, dry_run, args), thread=True, name=action.id, exit_on_error=False
-        )
+        self.open += 1
+        asked_at = time.monotonic()
+        if action.id in COMMANDS:
+            do = partial(self._do, action, ids, dry_run, args, asked_at)
+            self.app.run_worker(do, thread=True, name=action.id, exit_on_error=False)
+        else:
+            self._lane.submit(self._do, action, ids, dry_run, args, asked_at)
 
-    def _do(self, action: Action, ids: tuple[int, ...], dry_run: bool, args: dict[str, Any]) -> None:
+    def _do(self, action: Action, ids: tuple[int, ...], dry_run: bool, args: dict[str, Any], asked_at: float) -> None:
         """In a thread: the result comes back as a message, whatever it is."""
+        busy_s = max(BUSY_S - (time.monotonic() - asked_at), LEAST_BUSY_S)  # those behind a lock wait together
         try:
-            change = run_action(action, self.app.path, ids, self.app.user, dry_run, **args)
+            change = run_action(action, self.app.path, ids, self.app.user, dry_run, busy_s, **args)
         except (StateError, OSError, ValueError) as error:
-            self.app.post_message(Acted(action.id, str(error), failed=True))
-            return
-        undoes = action.level != "L3" and change.event_id and action.id not in SILENT
-        undo = " · u undoes" if undoes else ""
-        self.app.post_message(Acted(action.id, change.message + undo, failed=False))
+            self._fail(action, str(error))
+        except Exception as error:  # the one net of this thread: a key that gets no answer looks as if it had worked
+            self._fail(action, f"it failed: {error or type(error).__name__}")
+        else:
+            undoes = action.level != "L3" and change.event_id and action.id not in SILENT
+            undo = " · u undoes" if undoes else ""
+            self.app.post_message(Acted(action.id, change.message + undo, failed=False))
+
+    def _fail(self, action: Action, sentence: str) -> None:
+        message = Acted(action.id, f"{action.key or action.label}: {sentence}", failed=True)
+        self._failed.append(message)
+        self.app.post_message(message)
+
+    def answered(self, message: Acted) -> str:
+        """The sentence for the screen; what failed alike just before is named with it, because one line shows one."""
+        self.open -= 1
+        sentence = self._named(clean(message.sentence))
+        if not message.failed:
+            return sentence
+        self._failed.remove(message)
+        (keys, _, before), (key, _, reason) = self.app.toast[0].partition(": "), sentence.partition(": ")
+        together = before == reason and key not in keys.split(", ")
+        return f"{keys}, {sentence}" if together else sentence
+
+    def finish(self) -> list[str]:
+        """After the last frame: waits for what was asked, and tells what failed and could not be shown any more."""
+        self._lane.shutdown()
+        return [self._named(clean(message.sentence)) for message in self._failed]
 
 
+COMMANDS = ("enqueue", "start_worker")  # they take minutes as processes of their own; nothing waits for them
 SILENT = ("undo", "redo", "ack", "note", "start_worker")  # nothing to take back, or `u` would mean something else
 
 

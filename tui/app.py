@@ -251,8 +251,9 @@ class Monitor(App[None]):
         self.paint()
 
     def on_acted(self, message: Acted) -> None:
-        self.pending = ""
-        self.say(words.name_cells(clean(message.sentence), self.snapshot.jobs), "failed" if message.failed else "")
+        self.say(self.acting.answered(message), "failed" if message.failed else "")
+        if not self.acting.open:
+            self.pending = ""
         if message.action_id == "ack" and not message.failed:
             self.since = time.time()
         self.look(now=True)

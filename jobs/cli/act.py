@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from jobs.cli.errors import NothingThere
 from jobs.cli.group import ROW, here
 from jobs.cli.output import emit, emit_json, say
 from jobs.cli.selection import choose
@@ -204,10 +203,8 @@ def act(name: str, wanted: Sequence[str], flags: dict[str, Any], **args: Any) ->
 
 @contextmanager
 def writing() -> Iterator[Database]:
-    """The database of this command. Raises NothingThere: changing a queue that does not exist creates none."""
-    if not here().db.exists():
-        raise NothingThere(f"there is no database at {here().db}; `fts enqueue` creates it")
-    db = open_for_person(here().db, check=False)
+    """The database of this command. Raises NoDatabase: changing a queue that does not exist creates none."""
+    db = open_for_person(here().db, check=False, create=False)
     try:
         yield db
     finally:

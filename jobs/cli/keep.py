@@ -15,7 +15,7 @@ from jobs.cli.errors import NothingThere
 from jobs.cli.group import COUNT, here
 from jobs.cli.output import emit, emit_json, emit_table, say
 from jobs.glance import words
-from state.db import open_database, reading_uri, translate
+from state.db import open_database, reading_uri, require_study, translate
 from state.errors import WrongStatus
 
 OF_THE_FILE = (  # what SQLite says of the file or its disk, not of the statement
@@ -80,11 +80,9 @@ def shell() -> None:
 
 
 def existing() -> Path:
-    """The database of this command. Raises NothingThere when there is none."""
-    found = here().db
-    if not found.exists():
-        raise NothingThere(f"there is no database at {found}; `fts enqueue` creates it")
-    return found
+    """The database of this command. Raises NoDatabase when there is none."""
+    require_study(here().db)
+    return here().db
 
 
 def ask(database: Path, sql: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:

@@ -180,11 +180,11 @@ def enqueue(
 
     Each cell is frozen as it is now and tried with one optimizer step first. The same cell twice is one job.
     """
-    from state.db import open_for_person  # here: a wrong flag must not create a database
+    from state.db import has_study, open_for_person  # here: a wrong flag must not create a database
 
     specs = specs_of(_wanted(cells, whole, budgets_, horizons, task), **fields)
     check, with_baselines = not no_check, not cells if baselines is None else baselines
-    db = None if dry_run and not here().db.exists() else open_for_person(here().db)  # a dry run makes no database
+    db = None if dry_run and not has_study(here().db) else open_for_person(here().db)  # a dry run makes no database
     try:
         if warm_start and db is not None:
             from jobs.warm import warmed

@@ -23,7 +23,7 @@ from jobs.commands import matrix
 from jobs.guard import read_bytes
 from jobs.settings import Places, worker_settings
 from state import queries
-from state.db import is_full, open_database, open_for_person
+from state.db import has_study, is_full, open_database, open_for_person
 from state.errors import StateError
 from state.values import JobStatus
 
@@ -205,7 +205,7 @@ def run(
 
 def waiting_job(word: str) -> int | None:
     """The number of the waiting job a word names; None when there is none (yet)."""
-    if not here().db.exists():
+    if not has_study(here().db):
         return None
     db = open_database(here().db, readonly=True, check=False)
     try:

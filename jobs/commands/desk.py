@@ -9,7 +9,11 @@ from jobs.guard import MemoryLimits, Thresholds
 from jobs.person import this_person
 from state.db import open_database
 
-__all__ = ["Thresholds", "heat_limits", "key_pressed", "memory_marks", "run_action", "this_person"]
+__all__ = ["BUSY_S", "Thresholds", "heat_limits", "key_pressed", "memory_marks", "run_action", "this_person"]
+
+
+BUSY_S = 5.0  # that an action waits for another writer; a person presses again rather than wait longer
+BEGINS = ("enqueue", "start_worker")  # actions that may be the first ever: they make the database
 
 
 def heat_limits() -> Thresholds:
@@ -33,19 +37,24 @@ def memory_marks(total: int) -> tuple[int, int] | None:
 
 
 def key_pressed(path: Path, user: str) -> None:
-    """Remembers that this user is here: what ends from now on is news to them. Raises the errors of state.errors."""
+    """Remembers that this user is here: what ends from now on is news to them. Raises the errors of state.errors.
+
+    Where the database was removed it makes none: an empty study in its place would look as if nothing had been lost.
+    """
     from state.transitions.control import touch_key  # here, not above: peewee and huey, which a reader does not need
 
-    db = open_database(path, check=False, busy_timeout_s=2.0)
+    db = open_database(path, check=False, busy_timeout_s=2.0, create=False)
     try:
         touch_key(db, user)
     finally:
         db.close()
 
 
-def run_action(action: Any, path: Path, job_ids: tuple[int, ...], who: str, dry_run: bool, **args: Any) -> Any:
+def run_action(
+    action: Any, path: Path, job_ids: tuple[int, ...], who: str, dry_run: bool, busy_s: float = BUSY_S, **args: Any
+) -> Any:
     """One action on a connection of its own, closed again: the window holds no lock while it waits for the next key."""
-    db = open_database(path, check=False, busy_timeout_s=5.0)
+    db = open_database(path, check=False, busy_timeout_s=busy_s, create=action.id in BEGINS)
     try:
         return action.run(db, job_ids, who, dry_run, **args)
     finally:

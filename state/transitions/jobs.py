@@ -89,16 +89,15 @@ def claim(
     """The best runnable job, if there is one for this worker; status, attempt, token and lease change in one UPDATE.
 
     A job that ended `max_idle_attempts` attempts without an epoch or a trial is parked as failed with its last cause.
-    None: nothing runnable, the queue is paused, or the worker was asked to stop. With `job_id` only that job is handed
-    out, whatever its rank and although the queue may be paused: `fts run` has no queue.
+    None: nothing runnable, the queue is paused, or the worker was asked to stop, has stopped or is lost. With `job_id`
+    only that job is handed out, whatever its rank and although the queue may be paused: `fts run` has no queue.
     """
     if job_id is not None:
         return _claim_this(db, worker_id, lease_s, job_id)
     if _next_runnable(db) is None:  # an idle poll must not take the write lock
         return None
     with transaction(db):
-        worker = get_worker(db, worker_id)
-        if worker["status"] == "stopped" or worker["asked"] is not None or queue_pause(db) is not None:
+        if not _takes_work(db, worker_id) or queue_pause(db) is not None:
             return None
         while (job_id := _next_runnable(db)) is not None:
             job = get_job(db, job_id)
@@ -110,8 +109,16 @@ def claim(
 
 def _claim_this(db: Database, worker_id: int, lease_s: float, job_id: int) -> Claim | None:
     with transaction(db):
+        if not _takes_work(db, worker_id):
+            return None
         job = get_job(db, job_id)
         return _hand_out(db, job, worker_id, lease_s) if job["status"] == "queued" else None
+
+
+def _takes_work(db: Database, worker_id: int) -> bool:
+    """Not one that was asked to leave, has left, or is taken for lost: nobody would miss its beats, until it beats."""
+    worker = get_worker(db, worker_id)
+    return worker["status"] == "running" and worker["asked"] is None
 
 
 def _next_runnable(db: Database) -> int | None:

@@ -172,3 +172,24 @@ def test_every_command_has_help(fts, name: str):
 def test_the_database_can_be_named_behind_the_command(fts, tmp_path: Path, db: Database):
     said = fts("queue", "--json", "--db", str(places_of(tmp_path).db))
     assert len(json.loads(said.out)["jobs"]) == 4
+
+
+OF_AN_EMPTY_FILE = (
+    ["status", "--json"], ["queue", "--json"], ["move", "1", "up", "-n"], ["move", "1", "top"], ["next", "1", "-n"],
+    ["pause", "--queue", "-n"], ["pause", "--queue"], ["cancel", "1", "-n"], ["retry", "1", "-n"], ["note", "hello"],
+    ["ack"], ["undo", "-n"], ["drain", "-n"], ["stop"], ["unseal", "1", "-n"], ["train", "1"], ["replicate", "1"],
+    ["final", "1", "-y"], ["export", "--json"], ["gc", "-n", "--json"], ["backup", "--json"],
+    ["db", "query", "select 1"],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", OF_AN_EMPTY_FILE, ids=" ".join)
+def test_an_empty_file_is_no_study_and_is_left_empty(fts, words: list[str], tmp_path: Path) -> None:
+    database = places_of(tmp_path).db
+    database.parent.mkdir()
+    database.touch()
+    said = fts(*words)
+    assert said.code == 6
+    assert "is empty, there is no study in it yet" in said.err
+    assert [path.name for path in database.parent.iterdir()] == ["fts.db"]
+    assert database.stat().st_size == 0

@@ -98,6 +98,17 @@ def test_gc_takes_old_drafts_but_not_somebodys_write_of_this_moment(fts, db: Dat
     assert not old.exists() and fresh.exists()
 
 
+def test_gc_takes_the_half_copy_of_a_killed_backup(fts, db: Database, tmp_path: Path):
+    backups = places_of(tmp_path).backups
+    backups.mkdir()
+    old, fresh = backups / "fts-20260101-000000.part", backups / "fts-20260102-000000.part"
+    for path in (old, old.with_name(old.name + "-journal"), fresh, backups / "fts-20260101-000000.db"):
+        path.write_bytes(b"half")
+        os.utime(path, (0, 0) if path != fresh else None)
+    assert fts("gc", "-y").code == 0
+    assert sorted(path.name for path in backups.iterdir()) == ["fts-20260101-000000.db", fresh.name]
+
+
 def test_gc_does_not_follow_a_link_out_of_the_outputs(fts, db: Database, tmp_path: Path):
     finished_cell(db)
     outside = tmp_path / "precious"

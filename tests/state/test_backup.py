@@ -11,7 +11,7 @@ import pytest
 
 from state import checks, queries, transitions
 from state.backup import backup, restore
-from state.db import Database, newest_backup, open_database
+from state.db import Database, copies, newest_backup, open_database
 from state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, WrongStatus
 from state.models import TicketRow
 from state.values import Cause
@@ -62,6 +62,27 @@ def test_only_the_newest_backups_are_kept(db: Database, tmp_path: Path) -> None:
     newest = backup(db, folder, keep=3)
     kept = sorted(path.name for path in folder.iterdir())
     assert kept == ["fts-20200107-000000.db", "fts-20200108-000000.db", newest.name, "mine.db"]
+
+
+def test_copies_from_a_clock_that_was_ahead_are_older_than_a_new_one(db: Database) -> None:
+    folder = db.path.parent / "backups"
+    folder.mkdir()
+    for n in range(1, 9):
+        (folder / f"fts-2099010{n}-000000.db").touch()
+    (folder / "fts-20200101-000000.db").touch()
+    newest = backup(db)
+    assert newest.exists()
+    assert newest_backup(db.path) == newest
+    assert [copy.name for copy in copies(folder)] == [
+        *(f"fts-2099010{n}-000000.db" for n in range(4, 9)), "fts-20200101-000000.db", newest.name
+    ]  # fmt: skip
+
+
+def test_a_copy_of_a_clock_that_fell_behind_is_kept_too(db: Database, tmp_path: Path) -> None:
+    for n in range(1, 9):
+        (tmp_path / f"fts-2099010{n}-000000.db").touch()
+    newest = backup(db, tmp_path, keep=1)
+    assert copies(tmp_path) == [newest]
 
 
 def test_restore_puts_the_copy_in_place_and_the_old_one_aside(db: Database) -> None:

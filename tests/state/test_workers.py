@@ -106,6 +106,25 @@ def test_a_worker_taken_for_lost_is_welcome_back(db: Database) -> None:
     assert verbs(db) == ["worker_started", "worker_lost", "worker_back"]
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_worker_that_is_lost_or_has_stopped_takes_no_job(db: Database, named: bool) -> None:
+    (job,) = enqueued(db)
+    crew = worker(db)
+    clock = Clock()
+    watch(db, LeaseObserver(LEASE_S, clock), clock, 80)
+    assert transitions.claim(db, crew, LEASE_S, job_id=job if named else None) is None  # no sweep would free it again
+    transitions.stop_worker(db, crew)
+    assert transitions.claim(db, crew, LEASE_S, job_id=job if named else None) is None
+    assert transitions.claim(db, worker(db), LEASE_S, job_id=job if named else None) is not None
+
+
+def test_a_worker_that_was_asked_to_leave_does_not_take_a_named_job(db: Database) -> None:
+    (job,) = enqueued(db)
+    crew = worker(db)
+    transitions.ask_worker(db, crew, "stop")
+    assert transitions.claim(db, crew, LEASE_S, job_id=job) is None
+
+
 def test_a_starting_worker_takes_over_from_the_dead_of_its_own_host_only(db: Database) -> None:
     enqueued(db, 3)
     for host, pid in (("lab", 1), ("lab", 2), ("elsewhere", 3)):

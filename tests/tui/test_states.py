@@ -182,6 +182,81 @@ async def test_a_worker_that_waits_for_a_lock_is_told_apart_from_a_dead_one(db_p
         await until(lambda: "silent for" in shown(app).split("\n")[1], pilot)
 
 
+def held(path):
+    """Another connection holds the write lock until it is closed."""
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    return holder
+
+
+async def test_keys_under_a_lock_each_say_that_they_changed_nothing(db_path, monkeypatch):
+    monkeypatch.setattr("tui.acting.BUSY_S", 0.3)
+    holder = held(db_path)
+    async with monitor(db_path) as (app, pilot):
+        before = rows(db_path)
+        app.desk.job_id = next(job.id for job in app.snapshot.jobs if (job.budget, job.horizon) == ("200M", 1))
+        await press(pilot, "p", "J")
+        assert app.pending
+        await until(lambda: not app.pending, pilot)
+        assert app.toast[0].startswith("p, J: fts.db is locked by ")
+        assert "nothing was w" in shown(app), "what matters must fit 80 columns"
+        assert rows(db_path) == before
+    holder.close()
+
+
+async def test_an_undo_does_not_overtake_what_it_takes_back(db_path):
+    holder = held(db_path)
+    async with monitor(db_path) as (app, pilot):
+        app.desk.job_id = next(job.id for job in app.snapshot.jobs if (job.budget, job.horizon) == ("200M", 1))
+        for _ in range(3):
+            app.acting._run(by_id("pause"), app.chosen())
+            app.acting._run(by_id("undo"), ())
+        holder.rollback()
+        await until(lambda: not app.pending, pilot)
+        app.look(now=True)
+        wanted = ["paused", "undone"] * 3
+        await until(lambda: [event.verb for event in app.journal][-6:] == wanted, pilot)
+        assert rows(db_path)["200M/h1"] == "queued"
+    holder.close()
+
+
+async def test_what_failed_after_the_last_frame_is_told_on_the_way_out(db_path, monkeypatch):
+    monkeypatch.setattr("tui.acting.BUSY_S", 0.5)
+    holder = held(db_path)
+    async with monitor(db_path) as (app, pilot):
+        app.desk.job_id = next(job.id for job in app.snapshot.jobs if (job.budget, job.horizon) == ("200M", 1))
+        await press(pilot, "p")
+        app.exit()
+    (sentence,) = app.acting.finish()
+    assert sentence.startswith("p: fts.db is locked by ")
+    holder.close()
+
+
+async def test_an_unforeseen_fault_of_an_action_is_told(db_path, monkeypatch):
+    def broken(*_args, **_named):
+        raise KeyError("colour")
+
+    monkeypatch.setattr("tui.acting.run_action", broken)
+    async with monitor(db_path) as (app, _pilot):
+        app.acting._run(by_id("pause_queue"), ())
+        await until(lambda: not app.pending)
+        assert app.toast[0] == "P: it failed: 'colour'"
+
+
+async def test_a_key_does_not_make_a_database_where_one_was_removed(db_path):
+    async with monitor(db_path) as (app, pilot):
+        for path in db_path.parent.glob("fts.db*"):
+            path.unlink()
+        app.key_written = 0.0
+        await press(pilot, "down", "p", "u")
+        await app.workers.wait_for_complete()
+        app.acting.finish()
+        app.look(now=True)
+        await until(lambda: app.problem_kind == "gone", pilot)
+        assert not db_path.exists()
+        assert "there is no database" in app.problem
+
+
 async def test_a_replaced_file_is_opened_anew(db_path, built, tmp_path):
     async with monitor(db_path) as (app, pilot):
         other = study.copy(built, tmp_path / "other")
