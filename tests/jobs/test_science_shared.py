@@ -116,7 +116,7 @@ def test_a_script_is_of_the_tier_and_the_data_that_were_asked_for(fts, tmp_path:
     """Three cells of one size and horizon, and each is found by what it is of, or by its name."""
     db = opened(fts.places)
     (cell,) = [CellSpec.from_json(job.spec) for job in queries.jobs(db) if job.kind == "cell"]
-    c = replace(cell, experiment=f"{CELL}_c", tier="c")
+    c = replace(cell, experiment=f"{CELL}_c", tier="c", dataset="MADE.dataset.c")
     ndx = replace(cell, experiment=f"{CELL}_NDX", dataset="NDX.dataset.a20")
     write(db, [c, ndx], who="test")
     db.close()
