@@ -94,7 +94,8 @@ def _outlook(
             basis = f"{len(values)} of the {FEWEST} complete trials that it takes"
     seconds = None if pace is None else left * pace.seconds
     wide = 1.0 if pace is None else math.exp(Z80 * pace.sd_log)
-    rivals = [noise[other.id] for other in cells if other.horizon == job.horizon and other.id in noise]
+    like = [other for other in cells if other.horizon == job.horizon and _question(other) == _question(job)]
+    rivals = [noise[other.id] for other in like if other.id in noise]
     return Outlook(
         job=job.id,
         cell=cell_name(job),
@@ -154,7 +155,8 @@ def step_in_size(job: Job, cells: Sequence[Job], trials: Mapping[int, Sequence[T
     best = {
         (other.budget, other.horizon): min(values)
         for other in cells
-        if other.id != job.id and other.task == job.task and (values := complete_values(trials.get(other.id, ())))
+        if other.id != job.id and _question(other) == _question(job)
+        if (values := complete_values(trials.get(other.id, ())))
     }
     smaller = [budget for budget in BUDGETS if BUDGETS[budget] < BUDGETS.get(job.budget, 0)]
     steps = []
@@ -165,6 +167,12 @@ def step_in_size(job: Job, cells: Sequence[Job], trials: Mapping[int, Sequence[T
     if not steps:
         return None, "nothing like it has run"
     return math.fsum(steps) / len(steps), f"the same step in size at {len(steps)} other horizon{'s' * (len(steps) > 1)}"
+
+
+def _question(job: Job) -> tuple[str, ...]:
+    """What two cells must have in common for the values of one to say something about the other."""
+    asked = (job.spec.get(name) for name in ("dataset", "split", "cv"))
+    return (job.task, job.tier, _objective(job), *map(repr, asked))
 
 
 def _objective(job: Job) -> str:

@@ -12,6 +12,7 @@ from fts.search.card import against
 from fts.search.halving import Halving
 from jobs.energy import energies
 from jobs.exports import best_of, iso
+from jobs.glance import words
 from jobs.margins import predictions_path
 from jobs.settings import Places
 from jobs.winners import newest_cells
@@ -52,15 +53,21 @@ def study_data(db: Any, places: Places, now: float | None = None) -> StudyData:
         ]
         openings = queries.openings(db)
         measured = energies(db)
-    rows = [{**trial_row(job, trial), "energy_wh": measured.get(trial.id)} for job in jobs for trial in trials[job.id]]
+    usual = usual_ticker(jobs)
+    rows = [
+        {**trial_row(job, trial, usual), "energy_wh": measured.get(trial.id)}
+        for job in jobs
+        for trial in trials[job.id]
+    ]
     planned = [
-        {name: getattr(job, name) for name in CELL_COLUMNS} | {"status": str(job.status), "task": task_of(job)}
+        {name: getattr(job, name) for name in CELL_COLUMNS} | {"status": str(job.status), "task": task_of(job, usual)}
         for job in cells
     ]
+    ran = [(job, trials[job.id]) for job in jobs if job.kind == "baseline"]
     return StudyData(
         trials=pd.DataFrame(rows),
         epochs=pd.DataFrame(epochs) if epochs else pd.DataFrame(columns=list(EPOCH_COLUMNS)),
-        baselines=tuple(baseline_rows(places, [(job, trials[job.id]) for job in jobs if job.kind == "baseline"])),
+        baselines=tuple(baseline_rows(places, ran, usual)),
         predictions=dict(best_predictions(places, [(job, trials[job.id]) for job in cells])),
         cells=pd.DataFrame(planned, columns=list(CELL_COLUMNS)),
         test_openings=tuple(opening_sentence(opening) for opening in openings),
@@ -69,13 +76,13 @@ def study_data(db: Any, places: Places, now: float | None = None) -> StudyData:
     )
 
 
-def trial_row(job: Job, trial: Trial) -> dict[str, Any]:
-    """A trial as one row, with what its job says about it."""
+def trial_row(job: Job, trial: Trial, usual: str | None = None) -> dict[str, Any]:
+    """A trial as one row, with what its job says about it; `usual` as for task_of."""
     of_job = ("experiment", "kind", "budget", "horizon", "task", "tier")
     return {
         "job": job.id,
         **{name: getattr(job, name) for name in of_job},
-        "task": task_of(job),
+        "task": task_of(job, usual),
         **asdict(trial),
         "status": str(trial.status),
         "pruner": pruner_of(job),
@@ -83,9 +90,20 @@ def trial_row(job: Job, trial: Trial) -> dict[str, Any]:
     }
 
 
-def task_of(job: Job) -> str:
-    """`threshold_1pct`, or judged on folds `threshold_1pct walk-forward:5`: other windows, so a matrix of its own."""
-    return " ".join(part for part in (job.task, job.spec.get("cv")) if part)
+def task_of(job: Job, usual: str | None = None) -> str:
+    """`threshold_1pct`, or judged on folds `threshold_1pct walk-forward:5`: other windows, so a matrix of its own.
+
+    So has what is asked of other prices than the `usual` ones: `threshold_1pct IXIC`.
+    """
+    ticker = words.ticker_of(job)
+    return " ".join(
+        part for part in (job.task, job.spec.get("cv"), ticker if usual not in (None, ticker) else "") if part
+    )
+
+
+def usual_ticker(jobs: Iterable[Job]) -> str | None:
+    """Whose prices the first cell is about; None: there is no cell."""
+    return next((words.ticker_of(job) for job in jobs if job.kind == "cell"), None)
 
 
 def pruner_of(job: Job) -> str:
@@ -96,7 +114,9 @@ def pruner_of(job: Job) -> str:
     return f"halving {Halving.from_json(rule).numbers}" if rule else "halving (numbers not recorded)"
 
 
-def baseline_rows(places: Places, ran: Iterable[tuple[Job, Iterable[Trial]]]) -> Iterator[BaselineRow]:
+def baseline_rows(
+    places: Places, ran: Iterable[tuple[Job, Iterable[Trial]]], usual: str | None = None
+) -> Iterator[BaselineRow]:
     """The stored predictions of every baseline, scored again."""
     from fts.analysis.study import baseline_row
 
@@ -106,7 +126,7 @@ def baseline_rows(places: Places, ran: Iterable[tuple[Job, Iterable[Trial]]]) ->
             if table is not None:
                 what = (trial.data_md5 or "", trial.params["model"], trial.params["inputs"])
                 seconds = (trial.ended_at or trial.started_at) - trial.started_at
-                yield baseline_row(task_of(job), job.horizon, job.tier, *what, table, seconds)
+                yield baseline_row(task_of(job, usual), job.horizon, job.tier, *what, table, seconds)
 
 
 def best_predictions(

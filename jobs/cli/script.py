@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from fts.search.script import script_name, script_text
 from fts.search.spec import CellSpec
@@ -13,9 +14,10 @@ from jobs.cli.group import here
 from jobs.cli.matrix import cell_options, parse_cell, specs_of
 from jobs.cli.output import emit, emit_json
 from jobs.commands import matrix
+from jobs.commands.naming import kept_apart
 from jobs.exports import write_text
 from state.errors import WrongStatus
-from state.values import Job, JobStatus
+from state.values import Job
 
 
 @click.command()
@@ -27,18 +29,20 @@ from state.values import Job, JobStatus
 def script(cells: tuple[str, ...], whole: bool, out: Path | None, task: str, as_json: bool, **fields: Any) -> None:
     """Write hpo_{budget}_h{horizon}_{task}.py for each CELL, and train_... once it has a winner.
 
-    A cell that is in the queue is written as it was frozen there; any other as the options say. One that is judged on
-    folds is another cell: name it with --cv.
+    A cell that is in the queue is written as it was frozen there, with --tier or --data the one of those only; any
+    other as the options say. One that is judged on folds is another cell: name it with --cv.
     """
     if bool(cells) == whole:
         raise click.UsageError("name cells such as 2M/h1, or give --matrix")
     wanted = [parse_cell(cell, task) for cell in cells] or [
         (budget, horizon, task) for budget in matrix.BUDGETS for horizon in matrix.HORIZONS
     ]
-    known = known_specs()
+    known = chosen_here(known_specs(), fields)
     specs: list[CellSpec] = []
-    for cell in wanted:
-        specs += known.get((*cell, fields.get("cv"))) or specs_of([cell], **fields)
+    for cell, word in zip(wanted, cells or [""] * len(wanted), strict=True):
+        frozen = [spec for spec in known if word in (spec.experiment, spec.origin.get("experiment"))]
+        frozen = frozen or [spec for spec in known if asked_of(spec) == (*cell, fields.get("cv"))]
+        specs += frozen or named_here(specs_of([cell], **fields))
     folder = out or here().outputs / "scripts"
     written = [folder / script_name(spec) for spec in specs]
     for path, spec in zip(written, specs, strict=True):
@@ -46,22 +50,43 @@ def script(cells: tuple[str, ...], whole: bool, out: Path | None, task: str, as_
     return emit_json("written", [str(path) for path in written]) if as_json else emit("\n".join(map(str, written)))
 
 
-def known_specs() -> dict[tuple[str, int, str, str | None], list[CellSpec]]:
-    """(budget, horizon, task, cv) -> the newest frozen cell and, where there is a winner, its final training."""
+def asked_of(spec: CellSpec) -> tuple[str, int, str, str | None]:
+    return spec.budget, spec.horizon, spec.task, spec.cv
+
+
+def named_here(cells: list[CellSpec]) -> list[CellSpec]:
+    """New cells under the names that they would get in the queue."""
     if not here().db.exists():
-        return {}
+        return cells
     from jobs.cli.look import reading
+
+    with reading() as db:
+        return kept_apart(db, cells)
+
+
+def chosen_here(known: list[CellSpec], fields: dict[str, Any]) -> list[CellSpec]:
+    """Of the tier and data set that were asked for by name: a default must not leave out what is in the queue."""
+    context = click.get_current_context()
+    named = {
+        field: fields[field]
+        for field in ("tier", "dataset")
+        if context.get_parameter_source(field) is not ParameterSource.DEFAULT
+    }
+    return [spec for spec in known if all(getattr(spec, field) == value for field, value in named.items())]
+
+
+def known_specs() -> list[CellSpec]:
+    """The newest frozen cell of every name and, where there is a winner, its final training."""
+    if not here().db.exists():
+        return []
+    from jobs.cli.look import reading
+    from jobs.winners import newest_cells
     from state import queries
 
-    found: dict[tuple[str, int, str, str | None], list[CellSpec]] = {}
     with reading() as db:
-        for job in sorted(queries.jobs(db), key=lambda job: job.id):
-            if job.kind == "cell" and job.status is not JobStatus.CANCELLED:
-                found[job.budget, job.horizon, job.task, job.spec.get("cv")] = [
-                    CellSpec.from_json(job.spec),
-                    *_final(db, job),
-                ]
-    return found
+        return [
+            spec for job in newest_cells(queries.jobs(db)) for spec in (CellSpec.from_json(job.spec), *_final(db, job))
+        ]
 
 
 def _final(db: Any, job: Job) -> list[CellSpec]:

@@ -21,8 +21,8 @@ def with_baselines(cells: Iterable[CellSpec], known: Iterable[str] = ()) -> list
     seen, line = set(known), []
     for cell in cells:
         baseline = baseline_of(cell)
-        if baseline.identity not in seen:
-            seen.add(baseline.identity)
+        if (asked := _nameless(baseline)) not in seen:
+            seen.add(asked)
             line.append(baseline)
         line.append(cell)
     return line
@@ -65,7 +65,7 @@ def put_first(db: Any, written: Sequence[tuple[CellSpec, Enqueued]], who: str | 
 
 
 def finished(jobs: Iterable[Job]) -> set[str]:
-    """Identities of the baselines that have been run; asking the same question again would cost and add nothing."""
+    """Identities of the baselines that have been run, whatever their names; asking again would cost and add nothing."""
     return {identity for job in jobs if (identity := _identity(job)) is not None}
 
 
@@ -73,9 +73,14 @@ def _identity(job: Job) -> str | None:
     if job.kind != "baseline" or job.status is not JobStatus.DONE:
         return None
     try:
-        return replace(CellSpec.from_json(job.spec), code_commit=None, code_dirty=None).identity
+        return _nameless(CellSpec.from_json(job.spec))
     except BadSpec:
         return None  # of an older fts
+
+
+def _nameless(baseline: CellSpec) -> str:
+    """Its identity but for the name, which has the data set's behind it where another's baseline was here first."""
+    return replace(baseline, experiment=BUDGET).identity
 
 
 def first_params() -> dict[str, Any]:

@@ -126,6 +126,7 @@ def make_cells(
     and NotEnqueued without the data.
     """
     fields = _with_rule(fields)
+    _check_task(task)
     data = find_data(places.data, tier, dataset)
     commit, dirty = code_version()
     cells = []
@@ -149,6 +150,15 @@ def make_cells(
             )
             cells.append(CellSpec.from_json(spec.to_json()))
     return cells
+
+
+def _check_task(name: str) -> None:
+    from fts.data.labels import UnknownTask, task  # here, not above: numpy
+
+    try:
+        task(name)
+    except UnknownTask as error:
+        raise BadSpec(str(error)) from error
 
 
 def _with_rule(fields: dict[str, Any]) -> dict[str, Any]:

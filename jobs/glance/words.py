@@ -96,7 +96,21 @@ def cell_name(job: Job) -> str:
     name = f"{'base' if job.kind == 'baseline' else job.budget}/h{job.horizon}"
     if cv := job.spec.get("cv"):
         name += f" wf{str(cv).split(':')[-1]}"
+    name += told_apart(job)
     return name if job.kind in ("cell", "baseline") else f"{name} {KINDS.get(job.kind, job.kind)}"
+
+
+def told_apart(job: Job) -> str:
+    """` NDX a20`: what its experiment's name has behind it because another data set or tier was here first."""
+    if job.kind == "baseline" and not job.experiment.endswith(f"_{ticker_of(job)}"):
+        return ""  # every baseline's name ends in its tier
+    ends = (f"_{ticker_of(job)}_{job.tier}", f"_{ticker_of(job)}", f"_{job.tier}")
+    return next((end.replace("_", " ") for end in ends if job.experiment.endswith(end)), "")
+
+
+def ticker_of(job: Job) -> str:
+    """SPX of a job on SPX.dataset.a25."""
+    return str(job.spec.get("dataset", "")).partition(".dataset.")[0]
 
 
 _JOBS = re.compile(r"\b[Jj]obs? (\d+(?:, \d+)*)\b(?: \([\w.-]+\))?")

@@ -144,6 +144,17 @@ def test_pruned_trials_are_a_third_of_a_look_each(db: Database):
     assert outlook.gain == pytest.approx(more_trials([0.6, 0.7, 0.65, 0.62], 3, seen=5))
 
 
+def test_a_step_in_size_on_other_features_prices_or_scores_says_nothing(db: Database):
+    for n, other in enumerate(({"tier": "a20"}, {"dataset": "NDX.dataset.a25"}, {"objective": "val_auc"})):
+        for spec, value in ((cell("2M", 3, **other), 0.66), (cell("20M", 3, **other), 0.60)):
+            run_cell(db, replace(spec, experiment=f"{spec.experiment}_{n}"), [value])
+    run_cell(db, cell("2M", 1), [0.65])
+    write(db, [cell("20M", 1)])
+    jobs = queries.jobs(db)
+    (found,) = outlooks(jobs, {job.id: queries.trials(db, job.id) for job in jobs}, [], 0.0)
+    assert found.gain is None and found.basis == "nothing like it has run"
+
+
 def test_a_cell_nobody_has_begun_is_judged_by_the_same_step_in_size_elsewhere(db: Database):
     run_cell(db, cell("2M", 1), [0.60])
     run_cell(db, cell("2M", 3), [0.66])

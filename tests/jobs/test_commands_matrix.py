@@ -15,7 +15,7 @@ from jobs.commands.baselines import baseline_of, finished, with_baselines
 from jobs.commands.check import check_cells, check_on_paper
 from jobs.commands.matrix import NotEnqueued, enqueue_cells, enqueue_matrix, find_data, make_cells
 from jobs.settings import Places
-from state import queries
+from state import queries, transitions
 from state.db import open_database
 from tests.cli.study import Said, cell, finished_cell, make_study, runner
 
@@ -69,6 +69,47 @@ def test_a_cell_of_other_features_or_prices_does_not_hide_behind_the_name_of_one
     assert [job.experiment for job in queries.jobs(db)] == [name, f"{name}_a20", f"{name}_NDX", f"{name}_NDX_a20"]
     enqueue_cells(db, places, [replace(first, seed=4)], check=False)
     assert queries.job(db, 5).experiment == name, "another search of the same question keeps its name"
+
+
+def test_baselines_of_other_prices_are_kept_apart_too_and_still_found_when_they_have_run(places: Places):
+    db = open_database(places.db)
+    (spx,) = make_cells(places, ["2M"], [1], 3, 2, "threshold_1pct", "a25")
+    ndx = replace(spx, dataset="NDX.dataset.a25", data_md5="1" * 32)
+    for cell_ in (spx, ndx):
+        enqueue_cells(db, places, with_baselines([cell_]), check=False)
+    name = "baseline_h1_threshold_1pct_a25"
+    assert [job.experiment for job in queries.jobs(db) if job.kind == "baseline"] == [name, f"{name}_NDX"]
+    for job in queries.jobs(db):
+        claimed = transitions.claim(db, transitions.register_worker(db, "lab", 1, 1.0, 1), 60.0, job_id=job.id)
+        assert claimed is not None
+        transitions.finish_job(db, claimed)
+    ran = finished(queries.jobs(db))
+    assert [spec.kind for spec in with_baselines([spx, ndx], ran)] == ["cell", "cell"]
+
+
+def test_a_cell_keeps_its_name_when_the_one_that_came_first_is_cancelled(places: Places):
+    """The same question twice is one job, and what began under a name keeps its folder to itself."""
+    db = open_database(places.db)
+    (a25,) = make_cells(places, ["2M"], [1], 3, 2, "threshold_1pct", "a25")
+    a20 = replace(a25, tier="a20")
+    for cell_ in (a25, a20):
+        enqueue_cells(db, places, [cell_], check=False)
+    transitions.cancel(db, [1])
+    (again,) = enqueue_cells(db, places, [a20], check=False)
+    assert (again.job_id, again.created, again.cell.experiment) == (2, False, f"{a25.experiment}_a20")
+    (third,) = enqueue_cells(db, places, [replace(a25, dataset="BRK.B.dataset.a25")], check=False)
+    assert third.cell.experiment == a25.experiment, "nobody has that name: the first was cancelled before it began"
+    (fourth,) = enqueue_cells(db, places, [replace(a25, dataset="BRK.A.dataset.a25")], check=False)
+    assert fourth.cell.experiment == f"{a25.experiment}_BRK.A"
+    assert transitions.claim(db, transitions.register_worker(db, "lab", 1, 1.0, 1), 60.0, job_id=3) is not None
+    transitions.cancel(db, [3])
+    (fifth,) = enqueue_cells(db, places, [a25], check=False)
+    assert fifth.cell.experiment == f"{a25.experiment}_SPX", "trials of BRK.B lie in the folder of that name"
+
+
+def test_a_task_that_does_not_exist_is_refused_before_anything_is_tried(places: Places):
+    with pytest.raises(BadSpec, match="no task 'threshold_1pct_c'"):
+        make_cells(places, ["2M"], [1], 3, 2, "threshold_1pct_c", "a25")
 
 
 def test_a_value_out_of_range_is_refused_with_its_name_and_nothing_is_written(places: Places):

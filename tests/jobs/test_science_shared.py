@@ -7,12 +7,15 @@ import os
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pandas as pd
 
 from fts.analysis import load_trials
+from fts.search.spec import CellSpec
+from jobs.commands.matrix import write
 from jobs.report import make_report, study_data
 from jobs.settings import Places
 from jobs.share import to_optuna, to_parquet
@@ -20,7 +23,9 @@ from state import queries
 from state.db import Database
 from tests.jobs.science import (
     CELL,
+    TRAIN,
     Ran,
+    copied,
     opened,
 )
 
@@ -105,6 +110,44 @@ def test_the_twelve_scripts_of_the_matrix(fts, tmp_path: Path):
     assert len(names) == 12 and names[0] == "hpo_200M_h1_threshold_1pct.py"
     for line in out.splitlines():
         compile(Path(line).read_text(), line, "exec")
+
+
+def test_a_script_is_of_the_tier_and_the_data_that_were_asked_for(fts, tmp_path: Path):
+    """Three cells of one size and horizon, and each is found by what it is of, or by its name."""
+    db = opened(fts.places)
+    (cell,) = [CellSpec.from_json(job.spec) for job in queries.jobs(db) if job.kind == "cell"]
+    c = replace(cell, experiment=f"{CELL}_c", tier="c", dataset="MADE.dataset.c")
+    ndx = replace(cell, experiment=f"{CELL}_NDX", dataset="NDX.dataset.a20")
+    write(db, [c, ndx], who="test")
+    db.close()
+
+    def written(*words: str) -> list[str]:
+        code, out, said = fts("script", *words, "--out", str(tmp_path))
+        assert code == 0, said
+        return [json.loads(json.dumps(runpy.run_path(path)["SPEC"]))["experiment"] for path in out.splitlines()]
+
+    assert written("tiny/h1", "--tier", "c") == [c.experiment]
+    assert written("tiny/h1", "--data", "NDX.dataset.a20") == [ndx.experiment]
+    assert written("tiny/h1", "--data", cell.dataset) == [CELL, TRAIN]
+    assert written(c.experiment) == [c.experiment]
+    assert written("tiny/h1") == [CELL, TRAIN, c.experiment, ndx.experiment]
+
+
+def test_two_data_sets_of_one_tier_are_two_matrices_of_the_report(ran: Ran, db: Database, tmp_path: Path):
+    """The one must not stand in the other's place, nor be measured against the other's baselines."""
+    db.close()
+    places = copied(ran.places, tmp_path)
+    study = opened(places)
+    (cell,) = [CellSpec.from_json(job.spec) for job in queries.jobs(study) if job.kind == "cell"]
+    ndx = replace(cell, experiment=f"{CELL}_NDX", dataset="NDX.dataset.a20", data_md5="1" * 32)
+    write(study, [ndx], who="test")
+    planned = study_data(study, places).cells
+    assert dict(zip(planned["experiment"], planned["task"], strict=True)) == {
+        CELL: "threshold_1pct", ndx.experiment: "threshold_1pct NDX",
+    }  # fmt: skip
+    page = make_report(study, places, tmp_path / "report").read_text()
+    assert "1. threshold_1pct on a20" in page and "2. threshold_1pct NDX on a20" in page
+    study.close()
 
 
 def test_optuna_opens_what_we_write(ran: Ran, db: Database, tmp_path: Path):
