@@ -163,9 +163,9 @@ def _matrix_cell(cell: CellSummary | None) -> dict[str, Any]:
     if cell.best is None or cell.auc is None:
         return {"auc": "", "trials": f"{cell.state or 'no result yet'}: {trials}"}
     best, loss = cell.best, "no loss recorded"
-    if pd.notna(best["val_loss"]):
-        known = cell.loss if cell.loss is not None and cell.loss.low < cell.loss.high else None
-        loss = f"loss {best['val_loss']:.4f}" + (f" [{known.low:.3f}, {known.high:.3f}]" if known else "")
+    if cell.loss is not None:
+        ends = f" [{cell.loss.low:.3f}, {cell.loss.high:.3f}]" if cell.loss.low < cell.loss.high else ""
+        loss = f"loss {cell.loss.value:.4f}{ends}"
         loss += f"; {_less_than_prior(cell)}" if pd.notna(best["prior_loss"]) else ""
     counts = f"n {_whole(best['n_val'])} ({_whole(best['n_pos'])} positive)"
     counts += f", n effective {cell.scores.n_effective:.0f}" if cell.scores is not None else ""

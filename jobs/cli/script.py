@@ -16,6 +16,7 @@ from jobs.cli.output import emit, emit_json
 from jobs.commands import matrix
 from jobs.commands.naming import kept_apart
 from jobs.exports import write_text
+from state.db import has_study
 from state.errors import WrongStatus
 from state.values import Job
 
@@ -56,7 +57,7 @@ def asked_of(spec: CellSpec) -> tuple[str, int, str, str | None]:
 
 def named_here(cells: list[CellSpec]) -> list[CellSpec]:
     """New cells under the names that they would get in the queue."""
-    if not here().db.exists():
+    if not has_study(here().db):
         return cells
     from jobs.cli.look import reading
 
@@ -77,7 +78,7 @@ def chosen_here(known: list[CellSpec], fields: dict[str, Any]) -> list[CellSpec]
 
 def known_specs() -> list[CellSpec]:
     """The newest frozen cell of every name and, where there is a winner, its final training."""
-    if not here().db.exists():
+    if not has_study(here().db):
         return []
     from jobs.cli.look import reading
     from jobs.winners import newest_cells
