@@ -67,4 +67,4 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_one_sentence_and_the_twin(d
         said = terminal.screen
     assert b"\x1b" not in said
     assert said.count(b"\n") == 1
-    assert b"`fts status`" in said
+    assert b"`fts status --plain`" in said
