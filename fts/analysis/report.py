@@ -169,7 +169,7 @@ def _lead(study: StudyData, groups: tuple[Group, ...]) -> str:
         f"{counts[s]} {s}" for s in ("complete", "pruned", "failed", "running", "interrupted") if s in counts
     )
     minutes = sum(cell.minutes for cell in cells)
-    spent = f"{minutes / 60:.1f} hours" if minutes >= 60 else f"{minutes:.0f} minutes"
+    spent = f"{minutes / 60:.1f} hours" if minutes >= 60 else f"{minutes:.0f} min"
     opened = len(study.test_openings)
     sealed = f"has been opened for {opened} of them, see below" if opened else "is sealed"
     return (
