@@ -1,12 +1,13 @@
 """What pruning saves and what it misses: recorded curves of an unpruned search, replayed in many random orders.
 
-python -m benchmarks.pruning DB [CELL ...] [--orders 200] [--all]       CELL: 2M/h1, or a job's number
+python -m benchmarks.pruning DB [CELL ...] [--orders 200] [--patience 10] [--all]       CELL: 2M/h1, or a job's number
 
 The trials of a random, unpruned search are exchangeable: any order is as likely as the one that ran, and jobs that
 differ in their seed alone are one pool. So each order is a search with another seed, and every pruner is asked, epoch
 by epoch, what it would have done (`should_prune` itself, no imitation). A trial that is not ended early runs as long as
-it ran: early stopping is in the record. A winner is `alike` when its loss on the validation days cannot be told from
-that of the unpruned search's best: the 95 % interval of the paired difference (block bootstrap) holds zero.
+it ran: early stopping is in the record, with the search's own patience, or at least `--patience`: who stopped early
+then goes on for the rest of it without improvement. A winner is `alike` when its loss on the validation days cannot be told
+from that of the unpruned search's best: the 95 % interval of the paired difference (block bootstrap) holds zero.
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ def named(rule: Halving) -> str:
     return ", ".join(said)
 
 
-def pools(path: Path, cells: Sequence[str]) -> list[Pool]:
+def pools(path: Path, cells: Sequence[str], patience: int = 0) -> list[Pool]:
     """The unpruned random searches of a database. Raises SystemExit with what was found instead."""
     from fts.search.spec import CellSpec  # here, not above: synthetic curves need no database
     from jobs.settings import Places
@@ -190,7 +191,7 @@ def pools(path: Path, cells: Sequence[str]) -> list[Pool]:
             else:
                 told = f"job {job.id} {job.experiment}: sampler {spec.sampler}, pruner {spec.pruner}"
                 print(f"left out: {told}; only random, unpruned trials can be put in another order", file=sys.stderr)
-        found = [pool_of(db, Places(path, path.parent.parent / "data"), jobs) for jobs in searches.values()]
+        found = [pool_of(db, Places(path, path.parent.parent / "data"), jobs, patience) for jobs in searches.values()]
     finally:
         db.close()
     large = [pool for pool in found if len(pool.curves) >= FEWEST]
@@ -202,7 +203,7 @@ def pools(path: Path, cells: Sequence[str]) -> list[Pool]:
     return large
 
 
-def pool_of(db: Database, places: Places, jobs: Sequence[Job]) -> Pool:
+def pool_of(db: Database, places: Places, jobs: Sequence[Job], patience: int) -> Pool:
     """The complete trials of searches that differ in nothing but their seed."""
     from fts.search.spec import CellSpec, trial_folder
     from state import queries
@@ -213,11 +214,17 @@ def pool_of(db: Database, places: Places, jobs: Sequence[Job]) -> Pool:
     for job in jobs:
         for curve in queries.curves(db, job.id, spec.objective):
             if curve.status == "complete" and curve.epochs:
-                curves.append(tuple(sign * curve.epochs[e] for e in sorted(curve.epochs)))
+                told = tuple(sign * curve.epochs[e] for e in sorted(curve.epochs))
+                curves.append(waiting(told, patience - spec.patience, spec.epochs))
                 folder = trial_folder(places.outputs, job.experiment, job.id, curve.number)
                 files.append(folder / "predictions.parquet")
     name = f"{spec.budget}/h{spec.horizon} (job {', '.join(str(job.id) for job in jobs)})"
     return Pool(name, tuple(curves), alike_of(curves, files, spec.horizon))
+
+
+def waiting(curve: tuple[float, ...], more: int, epochs: int) -> tuple[float, ...]:
+    """The curve with so many more epochs of patience, in which nothing happens, up to the cell's number of epochs."""
+    return curve + curve[-1:] * max(0, min(more, epochs - len(curve)))
 
 
 def alike_of(curves: Sequence[Sequence[float]], files: Sequence[Path], horizon: int) -> frozenset[int] | None:
@@ -252,11 +259,12 @@ def main() -> None:
     parser.add_argument("db", type=Path, help="a database of fts; `fts db path` names it")
     parser.add_argument("cells", nargs="*", metavar="CELL", help="2M/h1 or a job's number; default: every such cell")
     parser.add_argument("--orders", type=int, default=ORDERS)
+    parser.add_argument("--patience", type=int, default=0, metavar="N", help="as if the search's had been at least N")
     parser.add_argument("--all", action="store_true", help="all candidate rules, best trade-offs first")
     parser.add_argument("--within", type=float, default=0.45, metavar="SHARE", help="of --all, those that cost less")
     given = parser.parse_args()
     print(HEAD)
-    known = pools(given.db, given.cells)
+    known = pools(given.db, given.cells, given.patience)
     for pool in known:
         print(
             f"{pool.name}: {len(pool.curves)} trials, {pool.epochs} epochs, best {pool.best:.4f}"

@@ -1,11 +1,14 @@
 """What real searches reached, and for how many epochs: each beside the unpruned random search of its cell.
 
-python -m benchmarks.searches DB [DB ...]
+python -m benchmarks.searches DB [DB ...] [--patience 10]
 
 A replay (benchmarks.pruning) asks what a rule would have done to trials that are there. Here the searches themselves
 ran, with their own sampler, pruner and seed. Searches belong together when nothing but these differs, the number of
 trials and the precision asked for. Two losses are compared on the same validation days (block bootstrap) and with what
 the same configuration gives under other seeds (`fts replicate`): a difference smaller than both is none.
+
+How much pruning saves depends on how patient the unpruned search was. `--patience` counts epochs as if every search had
+been so patient, as people's are by default: a trial that ended early would have gone on for at least the rest of it.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from state import queries
 from state.db import Database, open_database
 from state.values import Job, Trial
 
+Asked = tuple[Database, Path, Job, CellSpec]
 UNPRUNED = ("random", "none")
 
 
@@ -34,7 +38,7 @@ class Search:
     name: str  # "tpe, halving 1,3,0.5,3, seed 21"
     horizon: int  # trading days
     trials: int
-    epochs: int  # of all its trials, pruned ones included
+    epochs: int  # of all its trials, pruned ones included; with more patience than it had: at least so many
     best: float  # the objective's best value, smaller is better
     predictions: Path | None  # of the best trial
     retrained: tuple[float, ...] = ()  # the best configuration under other seeds
@@ -61,12 +65,12 @@ class Beside:
 COLUMNS = ("search", "trials", "epochs", "of unpruned", "best", "above unpruned", "same days, 95 %", "winner retrained")
 
 
-def found(paths: Sequence[Path]) -> dict[str, list[Search]]:
+def found(paths: Sequence[Path], patience: int = 0) -> dict[str, list[Search]]:
     """By cell ("2M/h3"): the searches that ended, the pooled unpruned one first.
 
     Raises SystemExit when no cell was searched both unpruned (`--sampler random --pruner none`) and otherwise.
     """
-    asked: dict[tuple[str, str], list[tuple[Database, Path, Job, CellSpec]]] = defaultdict(list)
+    asked: dict[tuple[str, str], list[Asked]] = defaultdict(list)
     databases = [open_database(path, readonly=True) for path in paths]
     try:
         again = replicates(databases)
@@ -82,7 +86,7 @@ def found(paths: Sequence[Path]) -> dict[str, list[Search]]:
                 others = [[one] for one in jobs if one not in plain]
                 parts = [plain, *([[one] for one in plain] if len(plain) > 1 else []), *others]
                 name = cell if cell not in told else f"{cell} (another question, job {jobs[0][2].id})"
-                told[name] = [searched(part, again) for part in parts]
+                told[name] = [searched(part, again, patience) for part in parts]
     finally:
         for db in databases:
             db.close()
@@ -98,7 +102,7 @@ def question(spec: CellSpec) -> str:
     ).identity
 
 
-def searched(jobs: Sequence[tuple[Database, Path, Job, CellSpec]], again: dict[tuple[int, int], list[float]]) -> Search:
+def searched(jobs: Sequence[Asked], again: dict[tuple[int, int], list[float]], patience: int) -> Search:
     spec = jobs[0][3]
     ended = [(one, trial) for one in jobs for trial in queries.trials(one[0], one[2].id)]
     (db, path, job, _), winner = min(
@@ -112,11 +116,18 @@ def searched(jobs: Sequence[tuple[Database, Path, Job, CellSpec]], again: dict[t
         name=f"{spec.sampler}, {rule}, seed {seeds}",
         horizon=spec.horizon,
         trials=len(ended),
-        epochs=sum(trial.epochs for _, trial in ended),
+        epochs=sum(epochs_of(trial, one[3], patience) for one, trial in ended),
         best=worth(winner, spec),
         predictions=file if file.exists() else None,
         retrained=tuple(again.get((id(db), winner.id), ())),
     )
+
+
+def epochs_of(trial: Trial, spec: CellSpec, patience: int) -> int:
+    """What a trial took, and what it would at least have taken with more patience than its cell has."""
+    if trial.status != "complete" or patience <= spec.patience:
+        return trial.epochs
+    return min(spec.epochs, trial.epochs + patience - spec.patience)
 
 
 def replicates(databases: Sequence[Database]) -> dict[tuple[int, int], list[float]]:
@@ -166,9 +177,10 @@ def spread(values: Sequence[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="real searches beside the unpruned one of their cell")
     parser.add_argument("db", nargs="+", type=Path, help="databases of fts; `fts db path` names one")
+    parser.add_argument("--patience", type=int, default=0, metavar="N", help="count epochs as if it were at least N")
     given = parser.parse_args()
     print(f"| cell | {' | '.join(COLUMNS)} |\n{'|---' * (1 + len(COLUMNS))}|")
-    for cell, searches in found(given.db).items():
+    for cell, searches in found(given.db, given.patience).items():
         for row in beside(searches):
             print(f"| {cell} | {' | '.join(row.cells())} |", flush=True)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.pruning import Pool, judge, pools, replay, synthetic
+from benchmarks.pruning import Pool, judge, pools, replay, synthetic, waiting
 from fts.search.prune import Halving, rungs, should_prune
 from fts.search.spec import CellSpec
 from fts.search.suggest import PastTrial
@@ -81,6 +81,12 @@ def test_the_first_trials_may_be_free():
     rivals = runs(0.5, 0.6, 0.7, 0.8)
     assert should_prune("halving", rivals, 4, {3: 2.0}, rule=replace(THIRD, startup=5)) is None
     assert should_prune("halving", rivals, 4, {3: 2.0}, rule=THIRD)
+
+
+def test_more_patience_is_epochs_in_which_nothing_happens_up_to_the_end():
+    assert waiting((0.6, 0.5, 0.55), 4, 25) == (0.6, 0.5, 0.55, 0.55, 0.55, 0.55, 0.55)
+    assert waiting((0.6, 0.5, 0.55), 4, 5) == (0.6, 0.5, 0.55, 0.55, 0.55)
+    assert waiting((0.6, 0.5, 0.55), -6, 25) == (0.6, 0.5, 0.55), "less patience than it had is not replayed"
 
 
 def test_a_search_that_is_not_pruned_costs_everything_and_misses_nothing():

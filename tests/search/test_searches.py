@@ -81,6 +81,14 @@ def test_a_search_stands_beside_the_unpruned_one_of_its_cell(study):
     assert spread(pruned.search.retrained) == "0.6000, sd 0.0100 (3)"
 
 
+def test_epochs_can_be_counted_as_with_the_patience_people_have(study):
+    """Trials of 4, 3 and 3 epochs that ended early for a patience of 10 go on to 9, the most their cell allows."""
+    (searches,) = found([study], patience=14).values()
+    assert [one.epochs for one in searches] == [8 + 7 + 7, 15, 7, 1 + 7 + 1]
+    (searches,) = found([study], patience=99).values()
+    assert [one.epochs for one in searches] == [27, 18, 9, 1 + 9 + 1]
+
+
 def test_nothing_to_compare_is_said_in_a_sentence(tmp_path):
     db = new_db(tmp_path)
     ran(db, cell(seed=11), ("complete", (0.7, 0.6)))
