@@ -6,8 +6,8 @@ The trials of a random, unpruned search are exchangeable: any order is as likely
 differ in their seed alone are one pool. So each order is a search with another seed, and every pruner is asked, epoch
 by epoch, what it would have done (`should_prune` itself, no imitation). A trial that is not ended early runs as long as
 it ran: early stopping is in the record, with the search's own patience, or at least `--patience`: who stopped early
-then goes on for the rest of it without improvement. A winner is `alike` when its loss on the validation days cannot be told
-from that of the unpruned search's best: the 95 % interval of the paired difference (block bootstrap) holds zero.
+then goes on for the rest of it without improvement. A winner is `alike` when its loss on the validation days cannot
+be told from the unpruned search's best: the 95 % interval of the paired difference (block bootstrap) holds zero.
 """
 
 from __future__ import annotations
