@@ -87,6 +87,14 @@ def test_a_newer_schema_can_be_read_but_a_change_ends_with_5(fts, db: Database):
     assert said.code == 5 and "update fts" in said.err
 
 
+@pytest.mark.parametrize("words", [["queue"], ["status"], ["why", "1"], ["pause", "2"]])
+def test_a_word_this_fts_does_not_know_is_a_matter_of_versions(fts, db: Database, words: list[str]):
+    db.execute_sql("UPDATE job SET cause = 'cosmic ray' WHERE id = 1")
+    said = fts(*words)
+    assert said.code == 5
+    assert "'cosmic ray'" in said.err and "update fts" in said.err and said.err.count("\n") == 1
+
+
 @pytest.mark.parametrize("form", [[], ["--line"], ["--plain"], ["--json"], ["--exit-code"]])
 def test_status_of_a_newer_schema_shows_what_it_knows_and_ends_with_5(fts, db: Database, form: list[str]):
     db.execute_sql("PRAGMA user_version = 99")
