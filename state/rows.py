@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
+from state.errors import SchemaTooNew
 from state.values import Cause, Epoch, Event, Job, JobStatus, Sample, Trial, TrialStatus, Worker
 
 
 def to_job(row: Mapping[str, Any]) -> Job:
     kept = {name: row[name] for name in Job.__dataclass_fields__}
-    kept["status"] = JobStatus(row["status"])
+    kept["status"] = _known(JobStatus, row["status"])
     kept["cause"] = _cause(row["cause"])
     kept["spec"] = json.loads(row["spec"])
     return Job(**kept)
@@ -20,7 +22,7 @@ def to_job(row: Mapping[str, Any]) -> Job:
 
 def to_trial(row: Mapping[str, Any]) -> Trial:
     kept = {name: row[name] for name in Trial.__dataclass_fields__}
-    kept["status"] = TrialStatus(row["status"])
+    kept["status"] = _known(TrialStatus, row["status"])
     kept["cause"] = _cause(row["cause"])
     kept["params"] = json.loads(row["params"])
     kept["effective"] = json.loads(row["effective"])
@@ -52,4 +54,18 @@ def to_sample(row: Mapping[str, Any]) -> Sample:
 
 
 def _cause(text: str | None) -> Cause | None:
-    return None if text is None else Cause(text)
+    return None if text is None else _known(Cause, text)
+
+
+W = TypeVar("W", bound=StrEnum)
+
+
+def _known(kind: type[W], text: str) -> W:
+    """A word of a closed list; one that is not in it was written by an fts with a longer list."""
+    try:
+        return kind(text)
+    except ValueError:
+        expected = ", ".join(kind)
+        raise SchemaTooNew(
+            f"a row has the {kind.__name__} {text!r:.60}, unknown to this fts (it knows {expected}): update fts"
+        ) from None

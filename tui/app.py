@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 from textual.theme import Theme
 
@@ -27,6 +29,7 @@ from tui.acting import Acting
 from tui.canvas import Canvas, cropped
 from tui.cost import Cost
 from tui.desk import Desk
+from tui.driver import OnTerminal
 from tui.export import keep_fault
 from tui.hands import Hands
 from tui.messages import Acted, Arrived, Unreadable
@@ -148,6 +151,10 @@ class Monitor(App[None]):
 
     def get_default_screen(self) -> Screen[Any]:
         return Front()
+
+    def get_driver_class(self) -> type[Driver]:
+        found = super().get_driver_class()
+        return OnTerminal if found is LinuxDriver else found  # a browser's monitor brings its own
 
     def on_mount(self) -> None:
         if self._driver is not None:

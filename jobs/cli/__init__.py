@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TextIO
 
 import click
 
 from jobs.cli.errors import code_of, sentence_of
-from jobs.cli.output import complain
+from jobs.cli.output import attach, complain, emit_json
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,24 +20,54 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     FTS_DEBUG=1 lets an exception through with its traceback.
     """
+    attach()
+    words = list(sys.argv[1:] if argv is None else argv)
     gc.set_threshold(20_000)  # 5 ms of each command: hardly anything that is being imported is garbage
     from jobs.cli.group import fts  # here, not above: a bad installation must still end in one sentence
 
     debug = bool(os.environ.get("FTS_DEBUG"))
     try:
-        result = fts.main(list(sys.argv[1:] if argv is None else argv), prog_name="fts", standalone_mode=False)
+        result = fts.main(words, prog_name="fts", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except (click.Abort, KeyboardInterrupt):
-        complain("interrupted; nothing more was done")
+        with _unread():
+            complain("interrupted; nothing more was done")
         return 130
     except BrokenPipeError:  # `fts events | head`: nobody reads any more, which is no error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go(sys.stdout)
         return 0
     except Exception as error:  # the outermost net: a person sees a sentence, FTS_DEBUG=1 the traceback
         if debug:
             raise
-        complain(sentence_of(error))
-        return code_of(error)
+        return _failed(sentence_of(error), code_of(error), "--json" in words)
+
+
+def _failed(sentence: str, code: int, as_json: bool) -> int:
+    """Says why on stderr; who asked for JSON also gets its one object, and need not parse an empty answer."""
+    with _unread():
+        complain(sentence)
+    if as_json:
+        with _unread():
+            emit_json("error", {"code": code, "message": sentence})
+    return code
+
+
+@contextlib.contextmanager
+def _unread() -> Iterator[None]:
+    """Last words that nobody reads, or for which there is no room, take nothing from the exit code."""
+    try:
+        yield
+    except OSError:
+        _let_go(sys.stdout)
+        _let_go(sys.stderr)
+
+
+def _let_go(stream: TextIO) -> None:
+    """What is still held back for a stream must not fail once more when Python ends."""
+    with contextlib.suppress(OSError):
+        stream.flush()
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

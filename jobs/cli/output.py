@@ -31,6 +31,16 @@ COLOURS = {
 }
 
 
+def attach() -> None:
+    """Gives a program that was started without them (`>&-`, some daemons) streams that lead nowhere.
+
+    Otherwise Python has None there, and the next file that is opened, the database perhaps, gets the stream's number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 PTH123 open as long as the process
+
+
 def say(text: str) -> None:
     """Talk, for a person: one line on stderr."""
     click.echo(clean(text), err=True)

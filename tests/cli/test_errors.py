@@ -87,6 +87,14 @@ def test_a_newer_schema_can_be_read_but_a_change_ends_with_5(fts, db: Database):
     assert said.code == 5 and "update fts" in said.err
 
 
+@pytest.mark.parametrize("words", [["queue"], ["status"], ["why", "1"], ["pause", "2"]])
+def test_a_word_this_fts_does_not_know_is_a_matter_of_versions(fts, db: Database, words: list[str]):
+    db.execute_sql("UPDATE job SET cause = 'cosmic ray' WHERE id = 1")
+    said = fts(*words)
+    assert said.code == 5
+    assert "'cosmic ray'" in said.err and "update fts" in said.err and said.err.count("\n") == 1
+
+
 @pytest.mark.parametrize("form", [[], ["--line"], ["--plain"], ["--json"], ["--exit-code"]])
 def test_status_of_a_newer_schema_shows_what_it_knows_and_ends_with_5(fts, db: Database, form: list[str]):
     db.execute_sql("PRAGMA user_version = 99")
@@ -143,6 +151,48 @@ def test_a_reader_that_left_before_the_first_line_leaves_exit_code_0(tmp_path: P
     finally:
         os.close(write_end)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["trials", "99"], 6),
+        (["curve", "1:t5"], 6),
+        (["queue", "--db", "nowhere.db"], 6),
+        (["status", "--db", "nowhere.db"], 6),
+        (["budgets", "nope"], 2),
+        (["retry", "1"], 1),
+        (["db", "query", "select nonsense from job"], 2),
+    ],
+)
+def test_who_asked_for_json_gets_one_object_also_of_a_failure(fts, db: Database, words: list[str], code: int):
+    said = fts(*words, "--json")
+    record = json.loads(said.out)
+    assert record["schema"] == 1 and record["taken_at"] > 1e9
+    assert record["error"]["code"] == said.code == code
+    assert said.err == f"fts: {record['error']['message']}\n"
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+@pytest.mark.parametrize(("words", "code"), [("queue --json", 0), ("status", 0), ("trials 99", 6), ("unseal 1", 1)])
+def test_a_stream_that_was_closed_at_the_start_is_no_fault(
+    tmp_path: Path, db: Database, closed: str, words: str, code: int
+):
+    command = f"{sys.executable} -m jobs.cli --db {places_of(tmp_path).db} {words} {closed}"
+    done = subprocess.run(command, shell=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == code and "fault" not in done.stderr
+
+
+@pytest.mark.parametrize(("words", "code"), [("trials 99", 6), ("queue 99 --json", 6), ("unseal 1", 1)])
+def test_an_error_nobody_reads_keeps_its_code(tmp_path: Path, db: Database, words: str, code: int):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        command = [*FTS, "--db", str(places_of(tmp_path).db), *words.split()]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=write_end, stderr=write_end, check=False)
+    finally:
+        os.close(write_end)
+    assert done.returncode == code
 
 
 def test_a_pipe_gets_no_colour_and_a_terminal_without_unicode_gets_ascii(tmp_path: Path, db: Database):

@@ -58,6 +58,20 @@ def test_keys_typed_while_it_starts_are_neither_echoed_nor_lost(db_path):
         assert first.endswith(b"\x1b[0m"), "what was typed stands behind the frame"
 
 
+@pytest.mark.parametrize("stderr", ["file", "closed"])
+def test_where_stderr_goes_does_not_matter_to_the_picture(db_path, tmp_path, stderr):
+    where = f"os.open({str(tmp_path / 'errors.txt')!r}, os.O_WRONLY | os.O_CREAT)"
+    away = f"os.dup2({where}, 2)" if stderr == "file" else "os.close(2); sys.stderr = sys.__stderr__ = None"
+    code = f"import os, sys; {away}; from tui.__main__ import main; sys.exit(main())"
+    with Terminal(db_path, (80, 24), code=code) as terminal:
+        terminal.wait_ready()
+        terminal.key("q")
+        assert terminal.gone_within(5)
+        assert b"\x1b[?1049l" in terminal.screen
+    if stderr == "file":
+        assert (tmp_path / "errors.txt").read_bytes() == b""
+
+
 def test_a_closed_terminal_ends_it_within_five_seconds(terminal, db_path):
     terminal.hang_up()
     assert terminal.gone_within(5)
