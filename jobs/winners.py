@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from fts.search.spec import CellSpec
@@ -80,6 +81,19 @@ def _following(kind: str, cell: Job, trial: Trial, trials: int) -> CellSpec:
         code_dirty=dirty,
     )
     return CellSpec.from_json(spec.to_json())
+
+
+def require_data(root: Path, spec: CellSpec) -> None:
+    """Raises UnknownDataset or ManifestError where the cell's data set has gone: its jobs could only fail."""
+    from fts.data.manifest import Manifest, ManifestError  # here, not above: pandas
+
+    manifest = Manifest(root)
+    try:
+        manifest.file(manifest.find(spec.data_md5, spec.tier))
+    except ManifestError as error:
+        raise type(error)(
+            f"{spec.origin.get('experiment', spec.experiment)} cannot be trained again: in {root} {error}"
+        ) from None
 
 
 PREFIX = {"replicate": "replicate", "train": "train"}  # train_2M_h1_threshold_1pct, as the scripts are called
