@@ -15,7 +15,7 @@ from typing import Any
 
 from jobs.exports import best_of
 from jobs.glance.eta import Z80, epochs_of, is_pruned, own_pace, pace_of
-from jobs.glance.words import cell_name, trials_ended
+from jobs.glance.words import trials_ended, with_task
 from jobs.results import BUDGETS
 from state.values import Job, JobStatus, Margin, Trial, TrialStatus
 
@@ -98,7 +98,7 @@ def _outlook(
     rivals = [noise[other.id] for other in like if other.id in noise]
     return Outlook(
         job=job.id,
-        cell=cell_name(job),
+        cell=with_task(jobs)[job.id],
         status=str(job.status),
         left=left,
         seconds=seconds,
@@ -171,7 +171,7 @@ def step_in_size(job: Job, cells: Sequence[Job], trials: Mapping[int, Sequence[T
 
 def _question(job: Job) -> tuple[str, ...]:
     """What two cells must have in common for the values of one to say something about the other."""
-    asked = (job.spec.get(name) for name in ("dataset", "split", "cv"))
+    asked = (job.spec.get(name) for name in ("dataset", "data_md5", "split", "cv"))
     return (job.task, job.tier, _objective(job), *map(repr, asked))
 
 

@@ -15,7 +15,7 @@ from jobs.exports import best_of, iso
 from jobs.glance import words
 from jobs.margins import predictions_path
 from jobs.settings import Places
-from jobs.winners import newest_cells
+from jobs.winners import begun_cells
 from state import queries
 from state.values import Job, JobStatus, Opening, Trial, TrialStatus
 
@@ -44,7 +44,7 @@ def study_data(db: Any, places: Places, now: float | None = None) -> StudyData:
         jobs = [job for job in queries.jobs(db) if job.status is not JobStatus.CANCELLED]
         jobs.sort(key=lambda job: job.id)
         trials = {job.id: queries.trials(db, job.id) for job in jobs}
-        cells = newest_cells(jobs)
+        cells = begun_cells(jobs, lambda job: bool(trials[job.id]))  # as fts.analysis.study.newest_jobs
         epochs = [
             {"experiment": job.experiment, "number": trial.number, **asdict(epoch)}
             for job in cells

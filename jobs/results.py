@@ -30,7 +30,7 @@ class Result:
     """
 
     job: int
-    cell: str  # 2M/h1
+    cell: str  # 2M/h1, or 2M/h1 2pct where another task has a cell of that name
     experiment: str
     status: str
     wanted: int
@@ -81,7 +81,11 @@ def results(db: Any, jobs: Iterable[Job] | None = None) -> list[Result]:
     chosen = [job for job in (queries.jobs(db) if jobs is None else jobs) if job.status is not JobStatus.CANCELLED]
     shown = [job for job in chosen if job.kind in SHOWN]
     measured = energies(db)
-    rows = [_with_evidence(db, result_of(job, queries.trials(db, job.id), measured), job) for job in shown]
+    names = words.with_task(queries.jobs(db))
+    rows = [
+        replace(_with_evidence(db, result_of(job, queries.trials(db, job.id), measured), job), cell=names[job.id])
+        for job in shown
+    ]
     order = {job.id: (BUDGETS.get(job.budget, len(BUDGETS)), job.horizon, job.id) for job in chosen}
     return sorted(rows, key=lambda row: order[row.job])
 
@@ -177,6 +181,18 @@ def badges_of(best: Trial) -> tuple[str, ...]:
     if best.auc_low is not None and best.auc_high is not None and best.auc_low <= 0.5 <= best.auc_high:
         badges.append(IN_NOISE)
     return tuple(badges)
+
+
+def data_note(rows: Iterable[Result]) -> str | None:
+    """Which rows rest on which data, where that is not one: windows and days differ, so do not compare across them."""
+    jobs: dict[str, list[str]] = {}
+    for row in rows:
+        if row.data_md5:
+            jobs.setdefault(row.data_md5, []).append(str(row.job))
+    if len(jobs) < 2:
+        return None
+    told = "; ".join(f"{md5[:8]} under job{'s' * (len(ids) > 1)} {', '.join(ids)}" for md5, ids in jobs.items())
+    return f"not all on the same data, so not to be compared across it: {told}"
 
 
 COLUMNS: tuple[str, ...] = ("job", "cell", "state", "trials", "objective", "value", "prior", "AUC", "95%", "vs base")

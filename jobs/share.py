@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.report import trial_row
 from jobs.settings import Places
-from jobs.winners import newest_cells
+from jobs.winners import begun_cells
 from state import queries
 from state.values import Epoch, Job, Trial, TrialStatus
 
@@ -40,7 +40,7 @@ def to_optuna(db: Any, url: str) -> list[str]:
     storage = optuna.storages.RDBStorage(url)
     there = {summary.study_name for summary in optuna.get_all_study_summaries(storage, include_best_trial=False)}
     written = []
-    for job in newest_cells(queries.jobs(db)):
+    for job in begun_cells(queries.jobs(db)):
         history = queries.history(db, job.id)
         maximize = job.spec.get("objective") == "val_auc"
         if job.experiment in there:

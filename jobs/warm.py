@@ -14,7 +14,7 @@ from typing import Any
 from fts.search.spec import CellSpec
 from jobs.exports import best_of
 from jobs.results import BUDGETS
-from jobs.winners import newest_cells
+from jobs.winners import begun_cells
 from state import queries
 from state.values import Job, Trial
 
@@ -31,7 +31,7 @@ def warmed(db: Any, cells: Iterable[CellSpec], most: int = MOST) -> list[CellSpe
 
 def winners(db: Any) -> list[tuple[Job, Trial]]:
     """The best trial of each cell so far."""
-    cells = newest_cells(queries.jobs(db))
+    cells = begun_cells(queries.jobs(db))
     found = ((job, best_of(job, queries.trials(db, job.id))) for job in cells)
     return [(job, best) for job, best in found if best is not None]
 

@@ -5,13 +5,15 @@ Both freeze the winner's parameters in their own specification, so that they rep
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from fts.search.spec import CellSpec
 from jobs.commands.matrix import code_version
 from jobs.exports import best_of
+from jobs.glance.words import trials_ended
 from state import queries
 from state.errors import WrongStatus
 from state.values import Job, JobStatus, Trial, TrialStatus
@@ -82,6 +84,19 @@ def _following(kind: str, cell: Job, trial: Trial, trials: int) -> CellSpec:
     return CellSpec.from_json(spec.to_json())
 
 
+def require_data(root: Path, spec: CellSpec) -> None:
+    """Raises UnknownDataset or ManifestError where the cell's data set has gone: its jobs could only fail."""
+    from fts.data.manifest import Manifest, ManifestError  # here, not above: pandas
+
+    manifest = Manifest(root)
+    try:
+        manifest.file(manifest.find(spec.data_md5, spec.tier))
+    except ManifestError as error:
+        raise type(error)(
+            f"{spec.origin.get('experiment', spec.experiment)} cannot be trained again: in {root} {error}"
+        ) from None
+
+
 PREFIX = {"replicate": "replicate", "train": "train"}  # train_2M_h1_threshold_1pct, as the scripts are called
 
 
@@ -89,6 +104,13 @@ def newest_cells(jobs: Iterable[Job]) -> list[Job]:
     """One cell per experiment: the latest, when it was put in line again with another specification."""
     there = [job for job in jobs if job.kind == "cell" and job.status is not JobStatus.CANCELLED]
     return list({job.experiment: job for job in sorted(there, key=lambda job: job.id)}.values())
+
+
+def begun_cells(jobs: Iterable[Job], begun: Callable[[Job], bool] = lambda job: trials_ended(job) > 0) -> list[Job]:
+    """One cell per experiment, by what was found: one put in line again hides the earlier search only once it began."""
+    jobs = list(jobs)
+    found = {job.experiment: job for job in newest_cells(job for job in jobs if begun(job))}
+    return [found.get(job.experiment, job) for job in newest_cells(jobs)]
 
 
 def same_job(jobs: Iterable[Job], spec: CellSpec) -> Job | None:

@@ -56,7 +56,7 @@ class Finding:
 def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Finding, ...]:
     """Every finding, errors first, then what cannot be said, what calls for caution, and what can be said."""
     trials = study.trials[study.trials["kind"] == "cell"]
-    found = [*_equal_labels(trials), *_mixed_data(trials), *_unused_parameters(trials)]
+    found = [*_equal_labels(trials), *_mixed_data(trials), *_mixed_horizons(trials), *_unused_parameters(trials)]
     found += [*_wrong_sizes(trials), *_code(trials)]
     for group in groups:
         for cell in group.cells:
@@ -293,6 +293,21 @@ def _mixed_data(trials: pd.DataFrame) -> Iterator[Finding]:
                     "matrix; its cells cannot be compared.",
                 )
                 break
+
+
+def _mixed_horizons(trials: pd.DataFrame) -> Iterator[Finding]:
+    """Bars that were built anew between two horizons: other borders, other days, so no horizon is like another."""
+    for (task, tier), rows in trials.groupby(["task", "tier"]):
+        known = rows.dropna(subset=["data_md5"]).groupby("horizon")["data_md5"].unique()
+        if any(len(md5s) > 1 for md5s in known) or len({md5 for md5s in known for md5 in md5s}) < 2:
+            continue  # one row of the matrix is said already
+        told = ", ".join(f"h{horizon:.0f} on {str(md5s[0])[:8]}" for horizon, md5s in known.items())
+        yield Finding(
+            "error",
+            f"{task} {tier}",
+            "mixed data",
+            f"{task} on {tier}: horizons rest on different data sets ({told}); they cannot be compared.",
+        )
 
 
 def _unused_parameters(trials: pd.DataFrame) -> Iterator[Finding]:

@@ -70,7 +70,7 @@ def _holds_dates(index: pd.Index) -> bool:
 def _dates(column: pd.Series, origin: str) -> pd.DatetimeIndex:
     """Calendar days: a time zone is dropped, not converted, and 05:00 becomes midnight of the same day (lesson 26)."""
     if pd.api.types.is_numeric_dtype(column):
-        raise BadBars(f"{origin}: row 1, column Date: {column.iloc[0]!r} is a number, expected a date like 2018-12-31")
+        raise BadBars(f"{origin}: row 1, column Date: {column.iloc[0]} is a number, expected a date like 2018-12-31")
     if pd.api.types.is_datetime64_any_dtype(column):
         dates = pd.DatetimeIndex(column)
     else:
@@ -110,7 +110,7 @@ def _numbers(column: pd.Series, dates: pd.DatetimeIndex, origin: str) -> np.ndar
         dates,
         origin,
         str(column.name),
-        lambda i: f"value is {column.iloc[i]!r:.40}, expected a finite number",
+        lambda i: f"value is {column.iloc[[i]].tolist()[0]!r:.40}, expected a finite number",
     )
     return values
 

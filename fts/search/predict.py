@@ -24,6 +24,7 @@ from fts.training.metrics import probabilities
 FORMAT = 1  # of a model folder
 FILES = ("config.json", "scaler.json", "model.safetensors")  # without which there is no model
 BATCH = 256  # windows at a time
+CLOSED = 10  # days without a bar: the longest closing of New York since 1933 was from 2001-09-10 to 2001-09-17
 DRIFT = 3.0  # standard deviations of the training rows: a feature whose mean lies farther out is named
 
 
@@ -127,7 +128,7 @@ def predict_bars(
     scaled_TF = scaled(model, x.to_numpy(np.float64))
     ends = np.arange(model.context - 1, len(x))
     table = pd.DataFrame({"date": x.index[ends], "p": window_probabilities(model, scaled_TF, ends)})
-    return Predicted(table, drift_warnings(model, x))
+    return Predicted(table, (*date_warnings(bars.index, pd.Timestamp.now()), *drift_warnings(model, x)))
 
 
 def scaled(model: FinalModel, x_TF: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -147,6 +148,26 @@ def window_probabilities(model: FinalModel, x_TF: NDArray[np.float32], ends: NDA
         return probabilities(torch.cat(logits).numpy())
     finally:
         torch.set_num_threads(before)
+
+
+def date_warnings(dates: pd.DatetimeIndex, now: pd.Timestamp) -> tuple[str, ...]:
+    """Days that no market keeps: missing weeks, which windows and indicators read as one day, and days to come."""
+    warnings = []
+    days = np.diff(dates.to_numpy().astype("datetime64[D]")).astype(int)
+    if len(days) and np.median(days) > 1:
+        warnings.append(
+            f"half of the rows are {np.median(days):g} or more days apart: the model was trained on daily bars"
+        )
+    elif len(gaps := np.flatnonzero(days > CLOSED)):
+        widest = int(days.argmax())
+        between = f"{dates[widest]:%Y-%m-%d} and {dates[widest + 1]:%Y-%m-%d}"
+        warnings.append(
+            f"{len(gaps)} gap{'s' * (len(gaps) > 1)} of more than {CLOSED} days between two rows, the widest of "
+            f"{days[widest]} between {between}: the model reads the rows beside it as neighbouring trading days"
+        )
+    if coming := int((dates > now).sum()):
+        warnings.append(f"{coming} of {len(dates)} rows lie in the future, the last on {dates[-1]:%Y-%m-%d}")
+    return tuple(warnings)
 
 
 def drift_warnings(model: FinalModel, x: pd.DataFrame) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import click
 
 from jobs.cli.group import ROW, here
 from jobs.cli.output import emit, emit_json, say
-from jobs.cli.selection import choose
+from jobs.cli.selection import choose, refuse_several_tasks
 from jobs.commands import Action, by_id
 from jobs.person import this_person
 from state import queries
@@ -225,6 +225,7 @@ def fitting(action: Action, snapshot: Snapshot, wanted: Sequence[str]) -> list[J
         job, reason = (named or refused)[0]
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         raise click.ClickException(f"{action.label}: not possible for job {job.id}{more}: {reason}")
+    refuse_several_tasks(fit, wanted)
     for job, reason in refused:
         say(f"left out: job {job.id}, {reason}")
     return fit

@@ -72,7 +72,7 @@ def show_spread(cell: str) -> None:
 def follow(cell: str, as_json: bool, spec_of: Any) -> None:
     """Freezes the job that follows a cell and puts it in line, unless it waits already or has been done."""
     from jobs.commands.matrix import write
-    from jobs.winners import same_job
+    from jobs.winners import require_data, same_job
 
     with writing() as db:
         jobs = [job for job in queries.jobs(db) if job.kind == "cell"]
@@ -80,6 +80,7 @@ def follow(cell: str, as_json: bool, spec_of: Any) -> None:
         if (done := same_job(queries.jobs(db), spec)) is not None:
             job_id, created, state = done.id, False, "has been done"
         else:
+            require_data(here().data, spec)
             (written,) = write(db, [spec])
             job_id, created = written.job_id, written.created
             state = f"is in line{'' if created else ' already'}; `fts worker` runs it"

@@ -347,6 +347,8 @@ def results(wanted: tuple[str, ...], form: str | None) -> None:
     if form == "md":
         return emit(results_table.as_markdown(rows))
     emit_table(results_table.COLUMNS, results_table.table(rows), right=results_table.NUMBERS)
+    if note := results_table.data_note(rows):
+        say(note)
     return say(
         "validation only; 95% is the interval of the AUC, prior the loss of always predicting the base rate, "
         "vs base the AUC above the best baseline's on the same days, Wh what training drew where a sensor knew"

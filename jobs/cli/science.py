@@ -49,10 +49,15 @@ def final(cell: str, yes: bool, as_json: bool) -> None:
 
 
 def open_test_set(db: Database, job: Job, yes: bool) -> Opening:
-    """Asks, and opens the test set for the cell's winner. Raises Abort on no, WrongStatus without a winner."""
-    from jobs.winners import winner
+    """Asks, and opens the test set for the cell's winner.
+
+    Raises Abort on no, WrongStatus without a winner, ManifestError without the data: a look that cannot be had is not
+    to be spent.
+    """
+    from jobs.winners import require_data, train_spec, winner
 
     best = winner(db, job)
+    require_data(here().data, train_spec(job, best))
     sure(
         f"Open the test set of {job.experiment} for trial {best.number}? It can be looked at once; afterwards no "
         "choice for this cell is unbiased any more, and every table will say so.",

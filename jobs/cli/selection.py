@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import click
 
 from jobs.cli.errors import NothingThere
-from jobs.glance.words import cell_name
+from jobs.glance.words import cell_name, with_task
 from state.values import Job, JobStatus
 
 NUMBER = re.compile(r"#?(\d{1,15})")
@@ -36,13 +36,29 @@ def choose(jobs: Sequence[Job], wanted: Sequence[str]) -> Chosen:
     found: set[int] = set()
     named: set[int] = set()
     for word in wanted:
-        matches = [job for job in jobs if matcher(word)(job)]
+        matches = [job for job in jobs if matcher(word)(job)] or _by_task(jobs, word)
         if not matches:
             raise NothingThere(f"no job matches {word!r}; {known(jobs)}")
         found |= {job.id for job in matches}
         if NUMBER.fullmatch(word) or len(matches) == 1:
             named |= {job.id for job in matches}
     return Chosen(tuple(job for job in jobs if job.id in found), frozenset(named))
+
+
+def _by_task(jobs: Sequence[Job], word: str) -> list[Job]:
+    """The jobs called `2M/h1 2pct` because another task has a cell of this size and horizon."""
+    names = with_task(jobs)
+    return [job for job in jobs if names[job.id].lower() == word.lower()]
+
+
+def refuse_several_tasks(jobs: Sequence[Job], wanted: Sequence[str]) -> None:
+    """Raises UsageError where a cell's name means cells of several tasks: what is done to one is not meant for all."""
+    names = with_task(jobs)
+    for word in filter(CELL.fullmatch, wanted):
+        meant = [job for job in jobs if matcher(word)(job)]
+        if len({job.task for job in meant}) > 1:
+            told = ", ".join(f"{job.id} ({names[job.id]})" for job in meant[:6])
+            raise click.UsageError(f"{word!r} means jobs of several tasks: {told}; name them by their numbers")
 
 
 def matcher(word: str) -> Callable[[Job], bool]:
@@ -78,7 +94,8 @@ def one_job(jobs: Sequence[Job], word: str) -> Job:
     matches = list(choose(jobs, [word]).jobs)
     matches = [job for job in matches if cell_name(job).lower() == word.lower()] or matches
     if len({(job.experiment, job.kind) for job in matches}) > 1:
-        names = ", ".join(f"{job.id} ({cell_name(job)})" for job in matches[:6])
+        named = with_task(jobs)
+        names = ", ".join(f"{job.id} ({named[job.id]})" for job in matches[:6])
         raise click.UsageError(f"{word!r} means several jobs: {names}; name one")
     ended = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
     return max(matches, key=lambda job: (job.status not in ended, job.id))
@@ -94,7 +111,7 @@ def known(jobs: Sequence[Job]) -> str:
     """What could have been named instead."""
     if not jobs:
         return "the queue is empty: `fts enqueue --matrix` fills it"
-    names = list(dict.fromkeys(cell_name(job) for job in jobs))
+    names = list(dict.fromkeys(with_task(jobs).values()))
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return f"there are jobs {min(j.id for j in jobs)}-{max(j.id for j in jobs)}: {', '.join(names[:8])}{more}"
 

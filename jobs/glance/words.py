@@ -145,6 +145,17 @@ def names_of(jobs: Sequence[Job]) -> dict[int, str]:
     return {job.id: cell_name(job) + (f"#{job.id}" if counts[cell_name(job)] > 1 else "") for job in jobs}
 
 
+def with_task(jobs: Sequence[Job]) -> dict[int, str]:
+    """Job id -> its cell's name; `2M/h1 2pct` with its task where another task has a cell of this size and horizon."""
+    tasks: dict[str, set[str]] = {}
+    for job in jobs:
+        tasks.setdefault(cell_name(job), set()).add(job.task)
+    return {
+        job.id: cell_name(job) + (f" {job.task.removeprefix('threshold_')}" if len(tasks[cell_name(job)]) > 1 else "")
+        for job in jobs
+    }
+
+
 KINDS = {"train": "final", "replicate": "seeds"}
 
 

@@ -95,6 +95,12 @@ def test_cells_of_one_row_on_different_data_cannot_be_compared():
     assert "2 different data sets" in found(bare(both))["error", "mixed data"]
 
 
+def test_horizons_on_different_data_cannot_be_compared():
+    both = pd.concat([trial_table([("2M", 1)], n=3), trial_table([("2M", 3)], n=3, data_md5="e" * 32)])
+    assert "h3 on eeeeeeee); they cannot be compared" in found(bare(both))["error", "mixed data"]
+    assert ("error", "mixed data") not in found(bare(trial_table([("2M", 1), ("2M", 3)], n=3)))
+
+
 def test_fewer_than_three_sizes_give_no_slope():
     data = bare(trial_table(THREE, n=12))
     assert "1 size so far" in found(data)["cannot", "sizes"]

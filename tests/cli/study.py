@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fts.data.manifest import Manifest
 from fts.search.spec import CellSpec
 from jobs.cli import main
 from jobs.commands.matrix import write
@@ -14,6 +15,7 @@ from jobs.settings import Places
 from state import transitions
 from state.db import Database, open_database
 from state.values import Cause, Claim
+from tests.data.made import make_bars
 
 SPACE = {"architecture": {"kind": "choice", "choices": ["d16-L1-h2-ff32"]}}
 CELL = CellSpec(
@@ -32,11 +34,23 @@ def places_of(folder: Path) -> Places:
     return Places(folder / "outputs" / "fts.db", folder / "data")
 
 
-def make_study(folder: Path, budgets: tuple[str, ...] = ("2M", "20M"), horizons: tuple[int, ...] = (1, 3)) -> Database:
+def make_study(
+    folder: Path,
+    budgets: tuple[str, ...] = ("2M", "20M"),
+    horizons: tuple[int, ...] = (1, 3),
+    data_md5: str = CELL.data_md5,  # of no file: see store_data
+) -> Database:
     """Jobs 1, 2, ... in the order budgets x horizons, all waiting."""
     db = open_database(places_of(folder).db)
-    write(db, [cell(budget, horizon) for budget in budgets for horizon in horizons], who="test")
+    cells = [cell(budget, horizon) for budget in budgets for horizon in horizons]
+    write(db, [replace(each, data_md5=data_md5) for each in cells], who="test")
     return db
+
+
+def store_data(folder: Path) -> str:
+    """A data set of the study's name, too small to train on; its md5."""
+    manifest = Manifest(places_of(folder).data)
+    return manifest.store("processed", CELL.dataset, make_bars(30), tier=CELL.tier).md5
 
 
 def cell(budget: str, horizon: int) -> CellSpec:

@@ -7,14 +7,17 @@ import os
 import pty
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from jobs.commands.matrix import write
+from jobs.results import data_note, result_of
 from state import queries, transitions
 from state.db import Database
 from state.values import JobStatus
-from tests.cli.study import claim, failed_cell, finished_cell, places_of, start_trial, start_worker
+from tests.cli.study import cell, claim, failed_cell, finished_cell, places_of, start_trial, start_worker
 
 
 def order(db: Database) -> list[int]:
@@ -180,3 +183,33 @@ def test_a_command_that_waits_for_a_lock_says_once_for_whom(db: Database, tmp_pa
             rest = command.stderr.read()
     assert f"is locked by process {other.pid} (" in said and said.endswith("waiting\n")
     assert command.returncode == 0 and "locked" not in rest
+
+
+def second_task(db: Database) -> None:
+    """Job 5: 2M/h1 of another task, beside job 1."""
+    write(db, [replace(cell("2M", 1), task="threshold_2pct", experiment="phase6a_2M_h1_threshold_2pct")])
+
+
+def test_a_cell_of_two_tasks_must_be_named_by_which(fts, db: Database):
+    second_task(db)
+    refused = fts("cancel", "2M/h1")
+    assert refused.code == 2 and "1 (2M/h1 1pct), 5 (2M/h1 2pct); name them by their numbers" in refused.err
+    assert not queries.jobs(db, ["cancelled"])
+    assert fts("cancel", "2M/h1 2pct").code == 0
+    assert [job.id for job in queries.jobs(db, ["cancelled"])] == [5]
+    assert fts("cancel", "2M/h3").code == 0  # of one task: nothing to ask
+
+
+def test_tables_say_the_task_only_of_cells_that_share_a_name(fts, db: Database):
+    second_task(db)
+    for command in ("results", "plan"):
+        cells = {row["job"]: row["cell"] for row in json.loads(fts(command, "--json").out)[command]}
+        assert cells == {1: "2M/h1 1pct", 2: "2M/h3", 3: "20M/h1", 4: "20M/h3", 5: "2M/h1 2pct"}
+    assert "1 (2M/h1 1pct), 5 (2M/h1 2pct)" in fts("why", "2M/h1").err
+
+
+def test_results_on_two_versions_of_the_data_say_so(fts, db: Database):
+    rows = [result_of(job, ()) for job in queries.jobs(db)]
+    assert data_note(replace(row, data_md5="ab" * 16) for row in rows) is None
+    mixed = [replace(row, data_md5=("ab" if row.job < 3 else "cd") * 16) for row in rows]
+    assert "abababab under jobs 1, 2; cdcdcdcd under jobs 3, 4" in (data_note(mixed) or "")

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from state import queries
 from state.db import Database
-from tests.cli.study import claim, finished_cell, start_trial
+from tests.cli.study import claim, finished_cell, make_study, places_of, start_trial, store_data
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    """The usual jobs 1 to 4, and the data set they name."""
+    opened = make_study(tmp_path, data_md5=store_data(tmp_path))
+    yield opened
+    opened.close()
 
 
 def test_the_winner_is_put_in_line_again_with_other_seeds_and_only_once(fts, db: Database):
@@ -30,6 +42,20 @@ def test_a_cell_without_a_winner_cannot_be_trained(fts, db: Database):
     for command in ("train", "replicate"):
         said = fts(command, "1")
         assert said.code == 1 and "no complete trial" in said.err
+
+
+def test_without_its_data_set_nothing_follows_a_cell_and_its_test_set_stays_sealed(fts, db: Database, tmp_path: Path):
+    finished_cell(db)
+    data = places_of(tmp_path).data
+    next((data / "processed").glob("SPX.dataset.a25.*.parquet")).unlink()
+    for command in (("train", "1"), ("replicate", "1"), ("final", "1", "-y")):
+        said = fts(*command)
+        assert said.code == 1 and "is missing; build or copy it again" in said.err and str(data) in said.err
+    shutil.rmtree(data)
+    for command in (("train", "1"), ("replicate", "1"), ("final", "1", "-y")):
+        said = fts(*command)
+        assert said.code == 6 and "phase6a_2M_h1_threshold_1pct cannot be trained again" in said.err
+    assert len(queries.jobs(db)) == 4 and queries.openings(db) == ()
 
 
 def test_the_test_set_is_opened_once_and_stands_in_the_journal(fts, db: Database):

@@ -145,7 +145,8 @@ def test_pruned_trials_are_a_third_of_a_look_each(db: Database):
 
 
 def test_a_step_in_size_on_other_features_prices_or_scores_says_nothing(db: Database):
-    for n, other in enumerate(({"tier": "a20"}, {"dataset": "NDX.dataset.a25"}, {"objective": "val_auc"})):
+    others = ({"tier": "a20"}, {"dataset": "NDX.dataset.a25"}, {"data_md5": "1" * 32}, {"objective": "val_auc"})
+    for n, other in enumerate(others):
         for spec, value in ((cell("2M", 3, **other), 0.66), (cell("20M", 3, **other), 0.60)):
             run_cell(db, replace(spec, experiment=f"{spec.experiment}_{n}"), [value])
     run_cell(db, cell("2M", 1), [0.65])

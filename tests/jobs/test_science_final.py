@@ -15,7 +15,7 @@ import pytest
 
 from fts.analysis.sealed import evaluate_test
 from fts.search import dataset
-from fts.search.predict import NoModel, WrongBars, load_model, predict_bars, predict_file
+from fts.search.predict import NoModel, WrongBars, date_warnings, load_model, predict_bars, predict_file
 from fts.search.spec import CellSpec
 from fts.training.checkpoint import CheckpointError
 from jobs.models import model_folder, opened_by
@@ -232,3 +232,14 @@ def sound_model(ran: Ran, db: Database, folder: Path) -> Path:
     config["cell"]["data_md5"] = ran.sound_md5
     (copy / "config.json").write_text(json.dumps(config))
     return copy
+
+
+def test_days_that_no_market_keeps_are_named():
+    days, now = make_bars(300).index, pd.Timestamp("2026-11-23")
+    assert date_warnings(days, now) == ()
+    (gap,) = date_warnings(days.delete(slice(100, 160)), now)
+    assert "1 gap of more than 10 days" in gap and f"between {days[99]:%Y-%m-%d} and {days[160]:%Y-%m-%d}" in gap
+    (weekly,) = date_warnings(days[::5], now)
+    assert "or more days apart: the model was trained on daily bars" in weekly
+    (coming,) = date_warnings(days, days[-3])
+    assert "2 of 300 rows lie in the future" in coming

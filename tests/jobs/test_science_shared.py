@@ -41,6 +41,17 @@ def test_the_report_is_made_from_the_database(ran: Ran, db: Database, tmp_path: 
     assert set(study.trials["kind"]) == {"baseline", "cell", "replicate", "train"}
 
 
+def test_a_cell_that_waits_in_line_again_does_not_hide_what_it_found(ran: Ran, tmp_path: Path):
+    places = copied(ran.places, tmp_path)
+    study = opened(places)
+    write(study, [replace(CellSpec.from_json(queries.job(study, CELL).spec), trials=9)])
+    shown, done = study_data(study, places), queries.jobs(study, ["done"])
+    assert list(shown.cells["status"]) == ["done"] and list(shown.cells["trials_wanted"]) != [9]
+    assert len(shown.predictions) == 1 and len(shown.epochs) > 0
+    assert [name for name in to_optuna(study, f"sqlite:///{tmp_path}/optuna.db") if CELL in name] and done
+    study.close()
+
+
 def test_a_report_of_an_empty_queue_is_a_report(tmp_path: Path):
     places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
     db = opened(places)

@@ -52,6 +52,30 @@ def test_the_matrix_says_what_the_second_line_is():
     assert "best baseline's (logistic regression), 95 % interval" in frame((120, 40))
 
 
+def two_tasks(selected: int) -> str:
+    other = {"task": "threshold_2pct", "experiment": "phase6a_2M_h1_threshold_2pct"}
+    jobs = (
+        make_job(1, "2M", 1, best_value=0.61, best_trial=3),
+        make_job(2, "2M", 1, best_value=0.72, best_trial=3, **other),
+        make_job(3, "base", 1, kind="baseline", best_value=0.83, best_trial=0),
+        make_job(4, "base", 1, kind="baseline", best_value=0.94, best_trial=0, **other),
+    )  # fmt: skip
+    view = View(glances.look(make_snapshot(jobs=jobs), NOW), Details(), screen=RESULTS, job_id=selected)
+    return layout.text(layout.frame(view, 80, 24))
+
+
+def test_the_matrix_and_its_slope_are_of_the_selected_cells_task_alone():
+    text = two_tasks(selected=2)
+    assert "results of 2pct" in text and "not in this table: 1pct" in text
+    assert ".7200" in text and "AUC .9400" in text
+    assert ".6100" not in text and ".8300" not in text
+    assert "results of 1pct" in two_tasks(selected=1) and "not in this table: 2pct" in two_tasks(selected=3)
+
+
+def test_a_study_of_one_task_names_none():
+    assert "results so far" in frame((80, 24)) and "not in this table" not in frame((80, 24))
+
+
 def test_a_sealed_test_set_is_called_sealed():
     assert "the test set is sealed" in frame((80, 24))
 

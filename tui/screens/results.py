@@ -1,5 +1,7 @@
 """Screen 6: the matrix size x horizon with its best values, how they grow with size, and what they rest on.
 
+One question at a time, that of the selected cell: values of another task are no neighbours of these.
+
 Validation only: the test set stays sealed until a person opens it for one cell (`fts final`).
 """
 
@@ -27,9 +29,10 @@ SHADES = "░▒▓█"
 def panes(view: View, width: int, height: int) -> list[Placed]:
     """The matrix above, the scaling curve and the selected cell below (beside it where there is room)."""
     table = [*matrix(view, width), *([legend(view, width)] if view.snapshot.margins else [])]
-    shown = [*table, (), *seal_lines(view, width)]
+    shown = [*table, *other_questions(view, width), (), *seal_lines(view, width)]
     top = min(len(shown) + 1, height)
-    title = f"results so far · best {_objective(view)} on validation · n trials"
+    named = _named(view)
+    title = f"results {f'of {named}' if named else 'so far'} · best {_objective(view)} on validation · n trials"
     found = [
         Placed("results", 0, 0, width, 1, lambda w, h: [rule(title, "w writes them" if w >= 70 else "", w, True)]),
         Placed(
@@ -81,11 +84,44 @@ def matrix(view: View, width: int) -> list[Line]:
 def _cells_of(view: View) -> dict[tuple[str, int], Job]:
     """The job that stands for each (size, horizon): of several the one that was not cancelled, then the furthest."""
     found: dict[tuple[str, int], Job] = {}
-    for job in view.snapshot.jobs:
+    for job in _asked(view):
         held = found.get((job.budget, job.horizon))
         if job.kind == "cell" and (held is None or _weight(job) > _weight(held)):
             found[job.budget, job.horizon] = job
     return found
+
+
+def _asked(view: View) -> list[Job]:
+    """The jobs that ask what the selected one asks; without one, what the first cell asks."""
+    cells = [job for job in view.snapshot.jobs if job.kind == "cell"]
+    first = view.job or next(iter(cells), None)
+    return [job for job in view.snapshot.jobs if first and _question(job) == _question(first)]
+
+
+def _question(job: Job) -> tuple[str, str, str, str]:
+    """What two values must have in common to stand in one matrix: `1pct`, tier, whose prices, how it is judged."""
+    return job.task.removeprefix("threshold_"), job.tier, words.ticker_of(job), str(job.spec.get("cv") or "")
+
+
+def _questions(view: View) -> list[str]:
+    """Every question of the study by what tells it from the others, the shown one first; none where there is one."""
+    shown = [_question(job) for job in _asked(view)[:1]]
+    asked = list(dict.fromkeys([*shown, *(_question(job) for job in view.snapshot.jobs if job.kind == "cell")]))
+    differ = [len(set(parts)) > 1 for parts in zip(*asked, strict=True)]
+    names = [" ".join(part for part, says in zip(parts, differ, strict=True) if says and part) for parts in asked]
+    return [name or "one split" for name in names] if len(asked) > 1 else []
+
+
+def _named(view: View) -> str:
+    return next(iter(_questions(view)), "")
+
+
+def other_questions(view: View, width: int) -> list[Line]:
+    """Which questions are not in this matrix."""
+    others = _questions(view)[1:]
+    return (
+        [line((words.cut(f"not in this table: {', '.join(others)}; [ ] goes there", width), "dim"))] if others else []
+    )
 
 
 def _weight(job: Job) -> tuple[bool, bool, int, int]:
@@ -105,7 +141,8 @@ def _difference(margin: Margin | None, column: int) -> Span:
 
 def legend(view: View, width: int) -> Line:
     """What stands below each value."""
-    rivals = {margin.rival for margin in view.snapshot.margins}
+    asked = {job.id for job in _asked(view)}
+    rivals = {margin.rival for margin in view.snapshot.margins if margin.job_id in asked}
     rival = f" ({next(iter(rivals))})" if len(rivals) == 1 else ""
     full = f"below: its best trial's AUC minus the best baseline's{rival}, 95 % interval, paired by day"
     brief = "below: AUC minus the best baseline's, 95 % interval" if width >= 78 else "below: AUC minus the baseline's"
@@ -140,7 +177,7 @@ def _tested(opened: Opening) -> str:
 
 def sizes_of(view: View) -> list[str]:
     """The sizes in the queue, smallest first; the four of the study when it is empty."""
-    known = {job.budget for job in view.snapshot.jobs if job.kind == "cell"}
+    known = {job.budget for job in _asked(view) if job.kind == "cell"}
     ordered = [size for size in SIZES if size in known] + sorted(known - set(SIZES))
     return ordered or list(SIZES[1:])
 
@@ -177,9 +214,9 @@ def scaling(view: View, width: int, height: int) -> list[Line]:
         return []
     sizes = sizes_of(view)
     found: dict[int, dict[str, float]] = {}
-    for job in view.snapshot.jobs:
-        if job.kind == "cell" and job.best_value is not None:
-            found.setdefault(job.horizon, {})[job.budget] = job.best_value
+    for (size, horizon), job in _cells_of(view).items():
+        if job.best_value is not None:
+            found.setdefault(horizon, {})[size] = job.best_value
     if not found:
         return [line(("no result yet: the first value appears when a trial has ended", "dim"))]
     lines: list[Line] = []
@@ -201,7 +238,8 @@ def scaling(view: View, width: int, height: int) -> list[Line]:
 
 def _rest_on(view: View) -> list[Line]:
     """What the values rest on: validation windows, positives, seeds, baselines."""
-    trials = [t for t in view.snapshot.trials if t.n_val]
+    asked = {job.id for job in _asked(view)}
+    trials = [t for t in view.snapshot.trials if t.n_val and t.job_id in asked]
     lines: list[Line] = []
     if trials:
         n_val = sorted({t.n_val for t in trials if t.n_val})
@@ -210,7 +248,7 @@ def _rest_on(view: View) -> list[Line]:
         lines.append(line((text, "dim")))
     if said := _selected(view):
         lines.append(line((said, "dim")))
-    for job in view.snapshot.jobs:
+    for job in _asked(view):
         if job.kind == "baseline" and job.best_value is not None:
             text = f"best baseline h{job.horizon}: {_objective(view)} {words.short_score(job.best_value)}"
             lines.append(line((text, "dim")))
@@ -233,7 +271,7 @@ def _selected(view: View) -> str:
 
 def _replicates(view: View) -> str:
     """How many seeds a best value has been trained with: only a replicate job repeats a trial with other seeds."""
-    jobs = [job for job in view.snapshot.jobs if job.kind == "replicate"]
+    jobs = [job for job in _asked(view) if job.kind == "replicate"]
     repeats = sum(job.trials_complete for job in jobs)
     if not repeats:
         return "one seed each"
@@ -327,6 +365,6 @@ def _span(values: Sequence[int]) -> str:
 
 
 def _objective(view: View) -> str:
-    for job in view.snapshot.jobs:
+    for job in _asked(view):
         return "AUC" if words.objective_of(job, view.snapshot.trials).endswith("auc") else "loss"
     return "value"
