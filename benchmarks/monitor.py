@@ -2,9 +2,9 @@
 
 python -m benchmarks.monitor [--full]
 
-Goals: idle 0 B/s and 0.5 % of a core, live at 120x40 1 % and 2 KB/s, key to paint p95 30 ms (12 jobs and 10,000
-trials), start 0.6 s, 60 MB, `fts status` 0.15 s. Each row's other half is its goal. Seconds want a quiet machine;
-processor seconds stand beside them, because they can be compared on a busy one.
+Goals: idle 0 B/s and 0.5 % of a core, live at 120x40 1 % and 2 KB/s, key to paint p95 30 ms (12 jobs, 10,000
+trials, 2,000 jobs), start 0.6 s, 60 MB, `fts status` 0.15 s. Each row's other half is its goal. Seconds want a quiet
+machine; processor seconds stand beside them, because they can be compared on a busy one.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from tests.tui import study
 from tests.tui.terminal import Terminal, key_to_paint
 
 MANY = 10_000
+LINE = 2_000
 
 
 def rows(quick: bool = True) -> list[Row]:
@@ -52,6 +53,9 @@ def rows(quick: bool = True) -> list[Row]:
         found += keyboard(path, "12 jobs", ["j"] * 4 + ["k"] * 4, keys)
         add_trials(path, MANY)
         found += keyboard(path, f"{MANY} trials", ["j"] * 6 + ["k"] * 3 + ["G", "g"], keys, enter="2")
+        add_jobs(still, LINE)
+        found += idle(still, (120, 40), idle_s, f", {LINE} jobs")
+        found += keyboard(still, f"{LINE} jobs", ["j"] * 6 + ["k"] * 3, keys)
     return found
 
 
@@ -91,11 +95,11 @@ def middle(values: Sequence[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def idle(path: Path, size: tuple[int, int], seconds: float) -> list[Row]:
+def idle(path: Path, size: tuple[int, int], seconds: float, where: str = "") -> list[Row]:
     """Nothing happens in the database. The clock's minute may turn meanwhile: a few bytes."""
     with Terminal(path, size) as terminal:
         cpu, sent, rss = _watch(terminal, seconds)
-    name = f"idle {size[0]}x{size[1]}"
+    name = f"idle {size[0]}x{size[1]}{where}"
     return [
         Row(f"{name}, processor", cpu, "% of a core", 0.5, "goal", True),
         Row(f"{name}, sent", sent, "B/s", note="goal 0; a turning minute sends its few digits"),
@@ -209,6 +213,23 @@ def add_trials(path: Path, count: int) -> None:
             (trial.number, trial.number + count - 1, trial.id),
         )
         db.execute_sql("UPDATE job SET trials_complete = trials_complete + ? WHERE id = ?", (count, claim.job_id))
+    db.close()
+
+
+def add_jobs(path: Path, count: int) -> None:
+    """So many more jobs in line, each like the first one that waits there."""
+    db = open_database(path)
+    with db.write():
+        db.execute_sql(
+            """
+            WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+            INSERT INTO job (experiment, kind, budget, horizon, task, tier, status, rank, trials_wanted, spec, spec_md5,
+              created_at)
+            SELECT printf('%s_%d', experiment, n.i), kind, budget, horizon, task, tier, status, rank + n.i,
+              trials_wanted, spec, printf('%032x', 900000 + n.i), created_at
+            FROM (SELECT * FROM job WHERE status = 'queued' ORDER BY rank LIMIT 1), n""",
+            (count,),
+        )
     db.close()
 
 

@@ -128,7 +128,9 @@ def predict_bars(
     scaled_TF = scaled(model, x.to_numpy(np.float64))
     ends = np.arange(model.context - 1, len(x))
     table = pd.DataFrame({"date": x.index[ends], "p": window_probabilities(model, scaled_TF, ends)})
-    return Predicted(table, (*date_warnings(bars.index, pd.Timestamp.now()), *drift_warnings(model, x)))
+    return Predicted(
+        table, (*date_warnings(pd.DatetimeIndex(bars.index), pd.Timestamp.now()), *drift_warnings(model, x))
+    )
 
 
 def scaled(model: FinalModel, x_TF: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -79,10 +79,14 @@ def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, ju
     free = [0.0] * slots  # seconds until each slot is free
     spread: dict[str, float] = {}  # seconds of standard deviation, summed where an error is shared: within a budget
     unknown = False
+    paces: dict[tuple[str, int | None, bool], Pace | None] = {}  # of thousands of jobs in line few differ in these
     for job in jobs:
         if job.status is JobStatus.RUNNING or _may_run(job):
             own = own_pace(job, now, snapshot.worked)
-            pace = own or pace_of(job.budget, snapshot.jobs, now, snapshot.worked, epochs_of(job), is_pruned(job))
+            asked = (job.budget, epochs_of(job), is_pruned(job))
+            if own is None and asked not in paces:
+                paces[asked] = pace_of(job.budget, snapshot.jobs, now, snapshot.worked, *asked[1:])
+            pace = own or paces[asked]
             if pace is None:
                 unknown = unknown or job.kind == "cell"  # baselines take seconds and make no forecast impossible
                 continue
@@ -220,11 +224,14 @@ def is_pruned(job: Job) -> bool:
     return job.spec.get("pruner", "none") != "none"
 
 
+JUDGED = 100  # finished cells; every look judges them again
+
+
 def track_record(jobs: Sequence[Job], worked: Mapping[int, float] | None = None) -> tuple[int, int]:
-    """(held, judged) of the back-test over finished cells that had any history at their start."""
+    """(held, judged) of the back-test over the latest finished cells, those that had any history at their start."""
     held = judged = 0
     done = [job for job in jobs if job.status is JobStatus.DONE and job.started_at and job.ended_at]
-    for job in done:
+    for job in sorted(done, key=lambda job: job.ended_at or 0.0)[-JUDGED:]:
         assert job.started_at is not None and job.ended_at is not None
         before = [other for other in done if (other.ended_at or math.inf) <= job.started_at]
         pace = pace_of(job.budget, before, job.started_at, worked, epochs_of(job), is_pruned(job))

@@ -9,6 +9,7 @@ import re
 import sys
 import time
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
@@ -93,19 +94,24 @@ def _braille_as_ascii(dots: int) -> str:
 
 def cell_name(job: Job) -> str:
     """`20M/h3`; baselines `base/h3`; judged on five folds `20M/h3 wf5`; other kinds say which: `20M/h3 final`."""
-    name = f"{'base' if job.kind == 'baseline' else job.budget}/h{job.horizon}"
-    if cv := job.spec.get("cv"):
+    return _name(job.kind, job.budget, job.horizon, job.spec.get("cv"), job.experiment, ticker_of(job), job.tier)
+
+
+@lru_cache(maxsize=4096)  # thousands of jobs are named at every look
+def _name(kind: str, budget: str, horizon: int, cv: str | None, experiment: str, ticker: str, tier: str) -> str:
+    name = f"{'base' if kind == 'baseline' else budget}/h{horizon}"
+    if cv:
         name += f" wf{str(cv).split(':')[-1]}"
-    name += told_apart(job)
-    return name if job.kind in ("cell", "baseline") else f"{name} {KINDS.get(job.kind, job.kind)}"
+    name += _told_apart(kind, experiment, ticker, tier)
+    return name if kind in ("cell", "baseline") else f"{name} {KINDS.get(kind, kind)}"
 
 
-def told_apart(job: Job) -> str:
+def _told_apart(kind: str, experiment: str, ticker: str, tier: str) -> str:
     """` NDX a20`: what its experiment's name has behind it because another data set or tier was here first."""
-    if job.kind == "baseline" and not job.experiment.endswith(f"_{ticker_of(job)}"):
+    if kind == "baseline" and not experiment.endswith(f"_{ticker}"):
         return ""  # every baseline's name ends in its tier
-    ends = (f"_{ticker_of(job)}_{job.tier}", f"_{ticker_of(job)}", f"_{job.tier}")
-    return next((end.replace("_", " ") for end in ends if job.experiment.endswith(end)), "")
+    ends = (f"_{ticker}_{tier}", f"_{ticker}", f"_{tier}")
+    return next((end.replace("_", " ") for end in ends if experiment.endswith(end)), "")
 
 
 def ticker_of(job: Job) -> str:
@@ -139,10 +145,9 @@ def name_cells(text: str, jobs: Sequence[Job], about: int | None = None) -> str:
 
 def names_of(jobs: Sequence[Job]) -> dict[int, str]:
     """Job id -> its cell's name; `2M/h1#7` with the job's number, as commands take it, where two have the same."""
-    counts: dict[str, int] = {}
-    for job in jobs:
-        counts[cell_name(job)] = counts.get(cell_name(job), 0) + 1
-    return {job.id: cell_name(job) + (f"#{job.id}" if counts[cell_name(job)] > 1 else "") for job in jobs}
+    names = {job.id: cell_name(job) for job in jobs}
+    counts = Counter(names.values())
+    return {number: name + (f"#{number}" if counts[name] > 1 else "") for number, name in names.items()}
 
 
 def with_task(jobs: Sequence[Job]) -> dict[int, str]:

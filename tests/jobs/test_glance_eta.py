@@ -131,3 +131,24 @@ def test_a_neighbour_that_is_at_its_dear_beginning_does_not_make_the_next_cell_d
     )
     found = pace_of("2M", [begun], NOW, pruned=True)
     assert found.seconds == pytest.approx((10 + LATER * 40) / 50 * HOUR / 10.5)
+
+
+class Counted(tuple):
+    """Jobs that know how often they were gone through."""
+
+    times = 0
+
+    def __iter__(self):
+        type(self).times += 1
+        return super().__iter__()
+
+
+def test_a_line_of_thousands_is_not_gone_through_once_for_each_job_in_it():
+    """It was, and the monitor of 2,000 queued cells took no keys."""
+    times = []
+    for waiting in (3, 300):
+        jobs = Counted((*(make_job(10 + k, budget) for k in range(waiting) for budget in ("2M", "20M")), done(1)))
+        Counted.times = 0
+        forecast(make_snapshot(jobs=jobs, workers=(make_worker(),)), NOW)
+        times.append(Counted.times)
+    assert 0 < times[0] == times[1]
