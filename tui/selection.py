@@ -20,9 +20,9 @@ EVENT_SORTS = {"t": "time", "w": "who", "v": "verb"}
 
 def jobs_of(view: View) -> list[Job]:
     """The rows of the queue grid."""
-    rows = [
-        job for job in in_order(view.snapshot.jobs) if matches(view.filter, _job_text(job), {"state": str(job.status)})
-    ]
+    rows = in_order(view.snapshot.jobs)
+    if view.filter:
+        rows = [job for job in rows if matches(view.filter, _job_text(job), {"state": str(job.status)})]
     order: dict[str, Callable[[Job], Any]] = {
         "cell": lambda j: (list(_SIZES).index(j.budget) if j.budget in _SIZES else 99, j.horizon),
         "state": lambda j: str(j.status),

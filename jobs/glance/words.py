@@ -9,7 +9,7 @@ import re
 import sys
 import time
 import unicodedata
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
@@ -137,17 +137,29 @@ def name_cells(text: str, jobs: Sequence[Job], about: int | None = None) -> str:
         return ", ".join(names[number] for number in ids)
 
     named = _JOBS.sub(said, text)
-    for job in sorted(jobs, key=lambda job: job.id != about):
-        if job.experiment in named:
-            named = named.replace(job.experiment, names[job.id])
+    meant = [job for job in jobs if job.experiment in named]
+    for job in sorted(meant, key=lambda job: (job.id != about, -len(job.experiment))):  # one's name may begin another's
+        named = named.replace(job.experiment, names[job.id])
     return named
 
 
 def names_of(jobs: Sequence[Job]) -> dict[int, str]:
-    """Job id -> its cell's name; `2M/h1#7` with the job's number, as commands take it, where two have the same."""
-    names = {job.id: cell_name(job) for job in jobs}
-    counts = Counter(names.values())
-    return {number: name + (f"#{number}" if counts[name] > 1 else "") for number, name in names.items()}
+    """Job id -> its cell's name; `2M/h1#7` with the job's number, as commands take it, where two have the same.
+
+    Those of one snapshot are worked out once: a screen asks for them in every line.
+    """
+    for known, names in _NAMED:
+        if known is jobs:
+            return names
+    plain = {job.id: cell_name(job) for job in jobs}
+    counts = Counter(plain.values())
+    names = {number: name + (f"#{number}" if counts[name] > 1 else "") for number, name in plain.items()}
+    if isinstance(jobs, tuple):  # a list may change
+        _NAMED.append((jobs, names))
+    return names
+
+
+_NAMED: deque[tuple[Sequence[Job], dict[int, str]]] = deque(maxlen=1)  # of the latest snapshot
 
 
 def with_task(jobs: Sequence[Job]) -> dict[int, str]:
