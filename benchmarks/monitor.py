@@ -3,8 +3,8 @@
 python -m benchmarks.monitor [--full]
 
 Goals: idle 0 B/s and 0.5 % of a core, live at 120x40 1 % and 2 KB/s, key to paint p95 30 ms (12 jobs and 10,000
-trials; 2,000 jobs have none), start 0.6 s, 60 MB, `fts status` 0.15 s. Each row's other half is its goal. Seconds want a
-quiet machine; processor seconds stand beside them, because they can be compared on a busy one.
+trials; 2,000 jobs have none), start 0.6 s, 60 MB, `fts status` 0.15 s. Each row's other half is its goal. Seconds want
+a quiet machine; processor seconds stand beside them, because they can be compared on a busy one.
 """
 
 from __future__ import annotations
@@ -131,11 +131,13 @@ def keyboard(path: Path, name: str, keys: list[str], count: int, enter: str = ""
         cpu, sent = terminal.cpu_s(), float(terminal.bytes_since(0.0))
         waits = sorted(key_to_paint(terminal, (keys * count)[:count]))
         cpu, sent = (terminal.cpu_s() - cpu) / count, (terminal.bytes_since(0.0) - sent) / count
-        rss = terminal.rss() / 1e6
+        memory = f"{terminal.rss() / 1e6:.0f} MB"
     p50, p95 = waits[len(waits) // 2] * 1000, waits[int(len(waits) * 0.95)] * 1000
     return [
         Row(f"key to paint p50, {name}", p50, "ms", repeats=len(waits)),
-        Row(f"key to paint p95, {name}", p95, "ms", goal, "goal" if goal else "", True, len(waits), f"{rss:.0f} MB"),
+        Row(
+            f"key to paint p95, {name}", p95, "ms", goal, "goal" if goal else "", True, repeats=len(waits), note=memory
+        ),
         Row(f"processor per key, {name}", cpu * 1000, "ms", repeats=len(waits), note=f"{sent / 1000:.1f} KB sent"),
     ]
 
