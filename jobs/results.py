@@ -78,10 +78,11 @@ def results(db: Any, jobs: Iterable[Job] | None = None) -> list[Result]:
     """One row per cell, by budget and horizon; a cell that was run again appears once per job."""
     from state import queries  # here, not above: peewee, which the pure parts of this file do not need
 
-    chosen = [job for job in (queries.jobs(db) if jobs is None else jobs) if job.status is not JobStatus.CANCELLED]
+    there = queries.jobs(db)
+    chosen = [job for job in (there if jobs is None else jobs) if job.status is not JobStatus.CANCELLED]
     shown = [job for job in chosen if job.kind in SHOWN]
     measured = energies(db)
-    names = words.with_task(queries.jobs(db))
+    names = words.with_task([*there, *chosen])
     rows = [
         replace(_with_evidence(db, result_of(job, queries.trials(db, job.id), measured), job), cell=names[job.id])
         for job in shown
