@@ -17,6 +17,7 @@ from jobs.sensors import FileSensors, Reading, SystemPart
 from jobs.tree import TreeUse, occupied, physical_footprint, resident_and_swapped
 from jobs.watchdog import Clock, PaceLimits, Watchdog, look_after
 from state.values import Cause
+from tests.jobs.test_process import eventually
 
 GiB, MiB = 1 << 30, 1 << 20
 PRELUDE = """
@@ -326,7 +327,7 @@ def test_a_hot_day_beside_a_real_child(tmp_path: Path) -> None:
                 if decision.action is Action.THAW:
                     child.thaw()
             if degrees == 80:
-                assert psutil.Process(child.pid).status() == psutil.STATUS_STOPPED
+                assert eventually(lambda: psutil.Process(child.pid).status() == psutil.STATUS_STOPPED)
         assert seen == [Action.FREEZE, Action.THAW, Action.STOP, Action.RESUME]
 
 
