@@ -128,6 +128,9 @@ def test_a_beat_ahead_of_the_clock_does_not_stand_against_a_restore(db: Database
     db.execute_sql("UPDATE worker SET heartbeat_at = heartbeat_at + 10800")  # the clock was set back, and it died
     db.close()
     restore(copy, db.path)
+    restored = open_database(db.path)
+    assert queries.workers(restored) == (), "the copy is from before it"
+    restored.close()
 
 
 def test_what_is_no_good_copy_is_refused(db: Database, tmp_path: Path) -> None:
