@@ -61,6 +61,7 @@ class Replay:
     epochs: int
     value: float  # best of the trials that were not ended early
     winner: int  # its place in the pool
+    trials: int  # that were tried, ended early or not
 
 
 @dataclass(frozen=True)
@@ -128,19 +129,23 @@ def judge(pool: Pool, pruner: str, rule: Halving = HALVING, orders: int = ORDERS
     )
 
 
-def replay(pool: Pool, order: Sequence[int], pruner: str, rule: Halving = HALVING) -> Replay:
-    """One search: trial n is the pool's trial order[n]."""
+def replay(
+    pool: Pool, order: Sequence[int], pruner: str, rule: Halving = HALVING, budget: float = float("inf")
+) -> Replay:
+    """One search: trial n is the pool's trial order[n]. It ends before the trial that would exceed `budget` epochs."""
     history: list[PastTrial] = []
     value, winner, spent = float("inf"), order[0], 0
     for number, k in enumerate(order):
         curve = dict(enumerate(pool.curves[k], start=1))
         ended = next((e for e in curve if should_prune(pruner, history, number, upto(curve, e), False, rule)), None)
         seen = curve if ended is None else upto(curve, ended)
+        if spent + len(seen) > budget:
+            break
         spent += len(seen)
         if ended is None and min(curve.values()) < value:
             value, winner = min(curve.values()), k
         history.append(PastTrial(number, {}, "complete" if ended is None else "pruned", None, seen))
-    return Replay(spent, value, winner)
+    return Replay(spent, value, winner, len(history))
 
 
 def upto(curve: dict[int, float], epoch: int) -> dict[int, float]:
@@ -157,7 +162,8 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 def candidates() -> dict[str, Halving]:
     """The rules worth a look, by a name that says them."""
-    shapes = product((1, 2, 3), ((2, 1 / 2), (3, 1 / 2), (3, 1 / 3), (4, 1 / 4)), (None, 2, 3))
+    steps = ((2, 0.5), (3, 0.5), (3, 0.6), (3, 1 / 3), (4, 0.25), (6, 0.4), (9, 0.3), (9, 0.4))
+    shapes = product((1, 2, 3), steps, (None, 2, 3, 4))
     plain = [Halving(first, growth, keep, trailing=trailing) for first, (growth, keep), trailing in shapes]
     free = [Halving(2, 3, 1 / 3, startup=5, trailing=trailing) for trailing in (None, 2, 3)]
     lenient = [Halving(2, 3, 1 / 3, margin=0.002, trailing=trailing) for trailing in (None, 2, 3)]
@@ -206,20 +212,31 @@ def pools(path: Path, cells: Sequence[str], patience: int = 0) -> list[Pool]:
 def pool_of(db: Database, places: Places, jobs: Sequence[Job], patience: int) -> Pool:
     """The complete trials of searches that differ in nothing but their seed."""
     from fts.search.spec import CellSpec, trial_folder
-    from state import queries
 
     spec = CellSpec.from_json(jobs[0].spec)
-    sign = -1.0 if spec.objective == "val_auc" else 1.0
     curves, files = [], []
     for job in jobs:
-        for curve in queries.curves(db, job.id, spec.objective):
-            if curve.status == "complete" and curve.epochs:
-                told = tuple(sign * curve.epochs[e] for e in sorted(curve.epochs))
-                curves.append(waiting(told, patience - spec.patience, spec.epochs))
-                folder = trial_folder(places.outputs, job.experiment, job.id, curve.number)
-                files.append(folder / "predictions.parquet")
+        for number, curve in recorded(db, job, patience).items():
+            curves.append(curve)
+            folder = trial_folder(places.outputs, job.experiment, job.id, number)
+            files.append(folder / "predictions.parquet")
     name = f"{spec.budget}/h{spec.horizon} (job {', '.join(str(job.id) for job in jobs)})"
     return Pool(name, tuple(curves), alike_of(curves, files, spec.horizon))
+
+
+def recorded(db: Database, job: Job, patience: int) -> dict[int, tuple[float, ...]]:
+    """By number, the curves of a job's complete trials, smaller is better, with at least so much patience."""
+    from fts.search.spec import CellSpec
+    from state import queries
+
+    spec = CellSpec.from_json(job.spec)
+    sign = -1.0 if spec.objective == "val_auc" else 1.0
+    found = {}
+    for curve in queries.curves(db, job.id, spec.objective):
+        if curve.status == "complete" and curve.epochs:
+            told = tuple(sign * curve.epochs[e] for e in sorted(curve.epochs))
+            found[curve.number] = waiting(told, patience - spec.patience, spec.epochs)
+    return found
 
 
 def waiting(curve: tuple[float, ...], more: int, epochs: int) -> tuple[float, ...]:

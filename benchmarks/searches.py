@@ -1,6 +1,6 @@
 """What real searches reached, and for how many epochs: each beside the unpruned random search of its cell.
 
-python -m benchmarks.searches DB [DB ...] [--patience 10]
+python -m benchmarks.searches DB [DB ...] [--patience 10] [--share 1/3]
 
 A replay (benchmarks.pruning) asks what a rule would have done to trials that are there. Here the searches themselves
 ran, with their own sampler, pruner and seed. Searches belong together when nothing but these differs, the number of
@@ -9,6 +9,10 @@ the same configuration gives under other seeds (`fts replicate`): a difference s
 
 How much pruning saves depends on how patient the unpruned search was. `--patience` counts epochs as if every search had
 been so patient, as people's are by default: a trial that ended early would have gone on for at least the rest of it.
+
+With `--share` a search counts up to that share of the unpruned one's epochs: its trials in their order, while they fit.
+So a search of more trials than the unpruned one had is judged by what it had reached for so much; one that was stopped
+later than there counts as well.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import argparse
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -65,10 +70,12 @@ class Beside:
 COLUMNS = ("search", "trials", "epochs", "of unpruned", "best", "above unpruned", "same days, 95 %", "winner retrained")
 
 
-def found(paths: Sequence[Path], patience: int = 0) -> dict[str, list[Search]]:
+def found(paths: Sequence[Path], patience: int = 0, share: float | None = None) -> dict[str, list[Search]]:
     """By cell ("2M/h3"): the searches that ended, the pooled unpruned one first.
 
-    Raises SystemExit when no cell was searched both unpruned (`--sampler random --pruner none`) and otherwise.
+    `share` is the part of that one's epochs up to which the pruned ones count; a search that was stopped after it
+    is there as well. Raises SystemExit when no cell was searched both unpruned (`--sampler random --pruner none`) and
+    otherwise.
     """
     asked: dict[tuple[str, str], list[Asked]] = defaultdict(list)
     databases = [open_database(path, readonly=True) for path in paths]
@@ -76,8 +83,10 @@ def found(paths: Sequence[Path], patience: int = 0) -> dict[str, list[Search]]:
         again = replicates(databases)
         for db, path in zip(databases, paths, strict=True):
             for job in queries.jobs(db):
-                if job.kind == "cell" and job.status == "done" and job.trials_complete:
+                if job.kind == "cell" and job.trials_complete:
                     spec = CellSpec.from_json(job.spec)
+                    if job.status != "done" and (share is None or spec.pruner == "none"):
+                        continue
                     asked[f"{spec.budget}/h{spec.horizon}", question(spec)].append((db, path, job, spec))
         told: dict[str, list[Search]] = {}
         for (cell, _), jobs in sorted(asked.items(), key=lambda pair: pair[0]):
@@ -86,7 +95,8 @@ def found(paths: Sequence[Path], patience: int = 0) -> dict[str, list[Search]]:
                 others = [[one] for one in jobs if one not in plain]
                 parts = [plain, *([[one] for one in plain] if len(plain) > 1 else []), *others]
                 name = cell if cell not in told else f"{cell} (another question, job {jobs[0][2].id})"
-                told[name] = [searched(part, again, patience) for part in parts]
+                if searches := compared(parts, again, patience, share):
+                    told[name] = searches
     finally:
         for db in databases:
             db.close()
@@ -102,13 +112,35 @@ def question(spec: CellSpec) -> str:
     ).identity
 
 
-def searched(jobs: Sequence[Asked], again: dict[tuple[int, int], list[float]], patience: int) -> Search:
+def compared(
+    parts: Sequence[Sequence[Asked]], again: dict[tuple[int, int], list[float]], patience: int, share: float | None
+) -> list[Search]:
+    """The searches of one cell; `parts[0]` is the one the others stand beside."""
+    reference = searched(parts[0], again, patience)
+    if reference is None:
+        return []
+    searches = [reference]
+    for part in parts[1:]:
+        db, _, job, spec = part[0]
+        budget = reference.epochs * share if share and spec.pruner != "none" else float("inf")
+        told = searched(part, again, patience, budget)
+        if told and (job.status == "done" or told.trials < len(queries.trials(db, job.id))):
+            searches.append(told)
+    return searches
+
+
+def searched(
+    jobs: Sequence[Asked], again: dict[tuple[int, int], list[float]], patience: int, budget: float = float("inf")
+) -> Search | None:
+    """What was found by the trials that fit in so many epochs; None: nothing."""
     spec = jobs[0][3]
-    ended = [(one, trial) for one in jobs for trial in queries.trials(one[0], one[2].id)]
-    (db, path, job, _), winner = min(
-        ((one, trial) for one, trial in ended if trial.status == "complete" and trial.value is not None),
-        key=lambda pair: worth(pair[1], spec),
-    )
+    trials = [(one, trial) for one in jobs for trial in queries.trials(one[0], one[2].id)]
+    spent = list(accumulate(epochs_of(trial, one[3], patience) for one, trial in trials))
+    ended = [one for one, epochs in zip(trials, spent, strict=True) if epochs <= budget]
+    complete = [(one, trial) for one, trial in ended if trial.status == "complete" and trial.value is not None]
+    if not complete:
+        return None
+    (db, path, job, _), winner = min(complete, key=lambda pair: worth(pair[1], spec))
     file = trial_folder(path.parent, job.experiment, job.id, winner.number) / "predictions.parquet"
     seeds = ", ".join(str(one[3].seed) for one in jobs)
     rule = f"{spec.pruner} {spec.halving_rule.numbers}" if spec.pruner == "halving" else spec.pruner
@@ -116,7 +148,7 @@ def searched(jobs: Sequence[Asked], again: dict[tuple[int, int], list[float]], p
         name=f"{spec.sampler}, {rule}, seed {seeds}",
         horizon=spec.horizon,
         trials=len(ended),
-        epochs=sum(epochs_of(trial, one[3], patience) for one, trial in ended),
+        epochs=spent[len(ended) - 1],
         best=worth(winner, spec),
         predictions=file if file.exists() else None,
         retrained=tuple(again.get((id(db), winner.id), ())),
@@ -174,13 +206,20 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean(values):.4f}, sd {stdev(values):.4f} ({len(values)})"
 
 
+def fraction(text: str) -> float:
+    """`1/3` or `0.33`."""
+    top, _, bottom = text.partition("/")
+    return float(top) / float(bottom or 1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="real searches beside the unpruned one of their cell")
     parser.add_argument("db", nargs="+", type=Path, help="databases of fts; `fts db path` names one")
     parser.add_argument("--patience", type=int, default=0, metavar="N", help="count epochs as if it were at least N")
+    parser.add_argument("--share", type=fraction, metavar="PART", help="pruned searches up to that part of the epochs")
     given = parser.parse_args()
     print(f"| cell | {' | '.join(COLUMNS)} |\n{'|---' * (1 + len(COLUMNS))}|")
-    for cell, searches in found(given.db, given.patience).items():
+    for cell, searches in found(given.db, given.patience, given.share).items():
         for row in beside(searches):
             print(f"| {cell} | {' | '.join(row.cells())} |", flush=True)
 

@@ -8,6 +8,7 @@ from benchmarks.searches import beside, found, spread
 from fts.search.halving import Halving
 from fts.search.spec import CellSpec, trial_folder
 from state import queries, transitions
+from state.db import open_database
 from tests.state.helpers import claimed, epoch, new_db, spec, started
 
 NAME = "phase6a_2M_h1_threshold_1pct"
@@ -24,7 +25,7 @@ def cell(**changes):
     )  # fmt: skip
 
 
-def ran(db, asked, *trials):
+def ran(db, asked, *trials, end=transitions.finish_job):
     """A job that ended; each trial is (status, its losses by epoch). Returns its number."""
     row = spec(1, experiment=asked.experiment, kind=asked.kind, trials_wanted=len(trials), spec=asked.to_json())
     (put,) = transitions.enqueue(db, [row], "ada@lab")
@@ -35,7 +36,7 @@ def ran(db, asked, *trials):
             transitions.record_epoch(db, claim, trial, epoch(n, val_loss=loss))
         cause = "finished" if status == "complete" else "pruned"
         transitions.finish_trial(db, claim, trial, status, cause, value=min(losses), best_epoch=1)
-    transitions.finish_job(db, claim)
+    end(db, claim)
     return put.job_id
 
 
@@ -96,3 +97,22 @@ def test_nothing_to_compare_is_said_in_a_sentence(tmp_path):
     db.close()
     with pytest.raises(SystemExit, match="no cell here was searched both"):
         found([tmp_path / "outputs" / "fts.db"])
+
+
+def test_a_search_can_be_judged_by_what_a_share_of_the_epochs_had_reached(study):
+    """The pruned one took 1 + 3 + 1 of the unpruned one's 10; the winner is its second trial."""
+    (searches,) = found([study], share=0.4).values()
+    assert [(one.trials, one.epochs, one.best) for one in searches][0] == (3, 10, 0.58), "the reference is never cut"
+    assert (searches[-1].trials, searches[-1].epochs, searches[-1].best) == (2, 4, 0.582)
+
+
+def test_a_search_that_was_stopped_counts_once_it_had_spent_its_share(study):
+    db = open_database(study)
+    stopped = cell(seed=33, sampler="tpe", pruner="halving", halving=HALVING, trials=80)
+    ran(db, stopped, ("complete", (0.61, 0.62)), ("pruned", (0.7, 0.7)), end=transitions.cancel_running)
+    db.close()
+    assert all("seed 33" not in one.name for searches in found([study]).values() for one in searches)
+    (searches,) = found([study], share=0.3).values()
+    assert searches[-1].name.endswith("seed 33") and (searches[-1].trials, searches[-1].epochs) == (1, 2)
+    (searches,) = found([study], share=0.5).values()
+    assert "seed 33" not in searches[-1].name, "it was stopped before it had spent so much"

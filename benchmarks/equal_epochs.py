@@ -1,0 +1,124 @@
+"""What a share of the epochs buys: as many trials with halving as fit in it, beside an unpruned search of fifty.
+
+python -m benchmarks.equal_epochs DB [DB ...] [--share 1/3] [--trials 50] [--patience 10] [--rule 1,9,0.3,4 ...]
+
+The curves of all unpruned searches of a cell, whoever proposed them, are one pool. Each order of it is a study: its
+first fifty trials are the unpruned search; the search with halving tries the same ones in the same order and goes on
+until the share of the first one's epochs is spent (or the pool). `above` is its best value minus the unpruned one's.
+Both see the same pool, so that the luck of a proposal cancels out; what halving does to a sampler is not in it:
+benchmarks.searches has the searches that ran.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from statistics import mean
+
+from benchmarks.pruning import FEWEST, NO_WORSE, Pool, quantile, recorded, replay, shuffles
+from benchmarks.searches import fraction, question
+from fts.search.halving import HALVING, Halving
+from fts.search.spec import CellSpec
+from state import queries
+from state.db import open_database
+
+ORDERS = 100
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A rule over all orders of one pool; values in the objective, smaller is better."""
+
+    pool: str
+    rule: str
+    trials: float  # mean number that fitted
+    share: float  # mean epochs spent, of the unpruned search's
+    near: float  # of the orders that end at most NO_WORSE above it
+    above: float  # mean
+    above_p95: float
+    above_max: float
+
+    def line(self) -> str:
+        told = [self.pool, self.rule, f"{self.trials:.0f}", f"{self.share:.0%}", f"{self.near:.0%}"]
+        told += [f"{above:+.4f}" for above in (self.above, self.above_p95, self.above_max)]
+        return f"| {' | '.join(told)} |"
+
+
+COLUMNS = ("cell", "rule", "trials", "epochs", "within .001", "above, mean", "p95", "max")
+
+
+def fitted(pool: Pool, rule: Halving, share: float, trials: int = 50, orders: int = ORDERS) -> Fitted:
+    """Many studies of one pool; `trials` is the unpruned search's number. Of a small pool half are the search."""
+    trials = min(trials, (len(pool.curves) + 1) // 2)
+    runs, aboves, shares = [], [], []
+    for order in shuffles(len(pool.curves), orders):
+        unpruned = [pool.curves[k] for k in order[:trials]]
+        epochs = sum(map(len, unpruned))
+        run = replay(pool, order, "halving", rule, budget=share * epochs)
+        runs.append(run)
+        aboves.append(run.value - min(map(min, unpruned)))
+        shares.append(run.epochs / epochs)
+    ordered = sorted(aboves)
+    return Fitted(
+        pool=pool.name,
+        rule=rule.numbers,
+        trials=mean(run.trials for run in runs),
+        share=mean(shares),
+        near=mean(above <= NO_WORSE for above in aboves),
+        above=mean(aboves),
+        above_p95=quantile(ordered, 0.95),
+        above_max=ordered[-1],
+    )
+
+
+def pools(paths: Sequence[Path], patience: int = 0) -> list[Pool]:
+    """The unpruned trials of each cell, of all databases together. Raises SystemExit when there are none."""
+    found: dict[tuple[str, str], list[tuple[float, ...]]] = defaultdict(list)
+    for path in paths:
+        db = open_database(path, readonly=True)
+        try:
+            for job in queries.jobs(db):
+                if job.kind != "cell" or (spec := CellSpec.from_json(job.spec)).pruner != "none":
+                    continue
+                curves = recorded(db, job, patience).values()
+                found[f"{spec.budget}/h{spec.horizon}", question(spec)].extend(curves)
+        finally:
+            db.close()
+    told = [Pool(cell, tuple(curves)) for (cell, _), curves in sorted(found.items()) if len(curves) >= 2 * FEWEST]
+    if not told:
+        raise SystemExit(f"no cell here has {2 * FEWEST} complete trials of `--pruner none`")
+    return told
+
+
+def candidates() -> list[Halving]:
+    """A grid of rules, for `--all`."""
+    shapes = product((1, 2), (3, 4, 6, 9), (0.2, 0.3, 0.4, 0.5, 0.6), (3, 4, 5))
+    return [Halving(first, growth, keep, trailing) for first, growth, keep, trailing in shapes]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="halving within a share of an unpruned search's epochs")
+    parser.add_argument("db", nargs="+", type=Path, help="databases of fts; `fts db path` names one")
+    parser.add_argument("--share", type=fraction, default=1 / 3, metavar="PART", help="of the unpruned search's epochs")
+    parser.add_argument("--trials", type=int, default=50, metavar="N", help="of the unpruned search")
+    parser.add_argument("--patience", type=int, default=0, metavar="N", help="as if the searches' had been at least N")
+    parser.add_argument("--orders", type=int, default=ORDERS)
+    parser.add_argument("--rule", type=Halving.parse, action="append", help="may be repeated; default: fts enqueue's")
+    parser.add_argument("--all", action="store_true", help="120 rules, the best 20 over all cells first")
+    given = parser.parse_args()
+    known = pools(given.db, given.patience)
+    rules = candidates() if given.all else given.rule or [HALVING]
+    told = [[fitted(pool, rule, given.share, given.trials, given.orders) for pool in known] for rule in rules]
+    if given.all:
+        told = sorted(told, key=lambda cells: mean(cell.above for cell in cells))[:20]
+    print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
+    for cells in told:
+        print("\n".join(cell.line() for cell in cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()
