@@ -15,7 +15,8 @@ from typing import Any
 
 from jobs.exports import best_of
 from jobs.glance.eta import Z80, epochs_of, is_pruned, own_pace, pace_of
-from jobs.glance.words import trials_ended, with_task
+from jobs.glance.naming import with_task
+from jobs.glance.words import trials_ended
 from jobs.results import BUDGETS
 from state.values import Job, JobStatus, Margin, Trial, TrialStatus
 

@@ -12,7 +12,7 @@ from fts.search.card import against
 from fts.search.halving import Halving
 from jobs.energy import energies
 from jobs.exports import best_of, iso
-from jobs.glance import words
+from jobs.glance import naming
 from jobs.margins import predictions_path
 from jobs.settings import Places
 from jobs.winners import begun_cells
@@ -95,7 +95,7 @@ def task_of(job: Job, usual: str | None = None) -> str:
 
     So has what is asked of other prices than the `usual` ones: `threshold_1pct IXIC`.
     """
-    ticker = words.ticker_of(job)
+    ticker = naming.ticker_of(job)
     return " ".join(
         part for part in (job.task, job.spec.get("cv"), ticker if usual not in (None, ticker) else "") if part
     )
@@ -103,7 +103,7 @@ def task_of(job: Job, usual: str | None = None) -> str:
 
 def usual_ticker(jobs: Iterable[Job]) -> str | None:
     """Whose prices the first cell is about; None: there is no cell."""
-    return next((words.ticker_of(job) for job in jobs if job.kind == "cell"), None)
+    return next((naming.ticker_of(job) for job in jobs if job.kind == "cell"), None)
 
 
 def pruner_of(job: Job) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from jobs.energy import energies, total
 from jobs.exports import best_of, iso
-from jobs.glance import words
+from jobs.glance import naming, words
 from jobs.table import layout
 from state.values import Job, JobStatus, Trial, TrialStatus
 
@@ -82,7 +82,7 @@ def results(db: Any, jobs: Iterable[Job] | None = None) -> list[Result]:
     chosen = [job for job in (there if jobs is None else jobs) if job.status is not JobStatus.CANCELLED]
     shown = [job for job in chosen if job.kind in SHOWN]
     measured = energies(db)
-    names = words.with_task([*there, *chosen])
+    names = naming.with_task([*there, *chosen])
     rows = [
         replace(_with_evidence(db, result_of(job, queries.trials(db, job.id), measured), job), cell=names[job.id])
         for job in shown
@@ -132,7 +132,7 @@ def result_of(job: Job, trials: Sequence[Trial], measured: Mapping[int, float] |
     best = best_rival(trials) if job.kind == "baseline" else best_of(job, trials)
     return Result(
         job=job.id,
-        cell=words.cell_name(job),
+        cell=naming.cell_name(job),
         experiment=job.experiment,
         status=str(job.status),
         wanted=job.trials_wanted,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobs.glance import words
+from jobs.glance import naming, words
 from jobs.glance.facts import is_live
 from state.scheduling import QueueContext, runnable_reason
 from state.values import Job, JobStatus, Snapshot, Worker
@@ -13,7 +13,7 @@ from state.values import Job, JobStatus, Snapshot, Worker
 def why(job: Job, snapshot: Snapshot, now: float | None = None) -> list[str]:
     """Sentences, the deciding one first. A running job says with whom it runs and until when."""
     now = snapshot.taken_at if now is None else now
-    name = f"job {job.id} ({words.cell_name(job)})"
+    name = f"job {job.id} ({naming.cell_name(job)})"
     if job.status is JobStatus.RUNNING:
         return [f"{name} is running", *_running(job, snapshot, now)]
     context = QueueContext(snapshot.queue_paused, snapshot.queue_paused_reason)
@@ -64,7 +64,9 @@ def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
     else:
         told.append(f"{name} is next and a slot is free: it starts at the worker's next look, within seconds")
     if ahead and takers(live):
-        told.append(f"next is job {ahead[0].id} ({words.cell_name(ahead[0])}); `fts next {job.id}` puts this one first")
+        told.append(
+            f"next is job {ahead[0].id} ({naming.cell_name(ahead[0])}); `fts next {job.id}` puts this one first"
+        )
     if job.cause is not None and job.attempt:
         told.append(f"it has run before: attempt {job.attempt} ended with {job.cause.value}")
     return told

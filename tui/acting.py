@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.commands import Action, by_id, by_key, for_key
 from jobs.commands.desk import BUSY_S, run_action
-from jobs.glance import words
+from jobs.glance import naming, words
 from jobs.glance.sanitize import clean
 from state.errors import StateError
 from state.values import Job
@@ -102,16 +102,16 @@ class Acting:
     def _named(self, text: str) -> str:
         """Cells by their names instead of by the numbers of their jobs, the database by its name alone."""
         short = text.replace(str(self.app.path), self.app.path.name)
-        return words.name_cells(short, self.app.snapshot.jobs)
+        return naming.name_cells(short, self.app.snapshot.jobs)
 
     def _ask_then_run(self, action: Action, jobs: Sequence[Job]) -> None:
         price = action.price(self.app.present(), jobs)
         price = price and self._named(price)
         level = action.level_for(jobs)
-        known = words.names_of(self.app.snapshot.jobs)
-        names = ", ".join(known.get(job.id, words.cell_name(job)) for job in jobs)
+        known = naming.names_of(self.app.snapshot.jobs)
+        names = ", ".join(known.get(job.id, naming.cell_name(job)) for job in jobs)
         if level == "L3":
-            word = words.cell_name(jobs[0]) if jobs else action.id
+            word = naming.cell_name(jobs[0]) if jobs else action.id
             hint = f"{price or action.help} Type {word} to do it; Esc leaves."
             dialog = Ask(action.label, hint, self.app.palette, self.app.ascii_only, demanded=word)
             self.app.push_screen(dialog, lambda text: self._run(action, jobs) if text else None)

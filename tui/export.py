@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.style import Style
 
-from jobs.glance import words
+from jobs.glance import naming, words
 from state.values import Event, Job, Trial
 from tui import layout, selection, theme
 from tui.paint import Line
@@ -102,7 +102,7 @@ def job_row(job: Job) -> dict[str, Any]:
     """A job for a file: its spec belongs to the database."""
     row = asdict(job)
     row.pop("spec")
-    return {"cell": words.cell_name(job)} | row
+    return {"cell": naming.cell_name(job)} | row
 
 
 def trial_row(trial: Trial) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from jobs.glance import words
+from jobs.glance import naming, words
 from jobs.glance.facts import is_disk_low, silent_worker
 from jobs.glance.kept import Kept, kept
 from jobs.glance.last_lines import LastLines, last_lines, log_file, of_trial, parted, said_by, worker_lines
@@ -252,7 +252,7 @@ def _kept(snapshot: Snapshot, wish: Wish, memory: _Memory, path: Path) -> Kept |
 def _last(db: Database, snapshot: Snapshot, wish: Wish, path: Path) -> LastLines | None:
     """Of the job in trouble, or of the worker that left; read anew each time, because it is three lines of one file."""
     job = next((job for job in snapshot.jobs if job.id == wish.words_of), None)
-    said = None if job is None else _last_of_job(db, job, words.names_of(snapshot.jobs)[job.id], wish, path)
+    said = None if job is None else _last_of_job(db, job, naming.names_of(snapshot.jobs)[job.id], wish, path)
     if said is None and wish.at is None and (worker := parted(snapshot, wish.now or snapshot.taken_at)) is not None:
         said = worker_lines(worker, path.absolute().parent, wish.now or snapshot.taken_at)
     return said

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from jobs.glance import words
+from jobs.glance import naming, words
 from state.values import Event, Job, JobStatus, Trial
 from tui.shelf import Picked, Shelf
 from tui.view import View
@@ -160,7 +160,7 @@ _SIZES = ("tiny", "2M", "20M", "200M", "2B")
 
 def _job_text(job: Job) -> str:
     parts = (
-        words.cell_name(job),
+        naming.cell_name(job),
         job.experiment,
         job.status,
         job.tier,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jobs.glance import words
+from jobs.glance import naming
 from jobs.glance.glance import Glance
 from jobs.glance.kept import Kept
 from jobs.glance.last_lines import LastLines, parted, trouble
@@ -97,7 +97,7 @@ class View:
     @property
     def name(self) -> str:
         """The selected cell; with the job's number where another job is of the same one."""
-        return words.names_of(self.snapshot.jobs)[self.job.id] if self.job is not None else "no cell"
+        return naming.names_of(self.snapshot.jobs)[self.job.id] if self.job is not None else "no cell"
 
     @property
     def trial(self) -> Trial | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobs.cli.group import here
 from jobs.glance.last_lines import LastLines, last_lines, parted, trouble, worker_lines
-from jobs.glance.words import names_of
+from jobs.glance.naming import names_of
 from state import queries
 from state.db import Database
 from state.values import Job, Snapshot

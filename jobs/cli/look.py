@@ -21,7 +21,7 @@ from jobs.cli.last import last_lines_of, last_words
 from jobs.cli.output import emit, emit_json, emit_line, emit_table, plain, say
 from jobs.cli.selection import choose, one_job, split_trial
 from jobs.cli.since import since_of
-from jobs.glance import words
+from jobs.glance import naming, words
 from jobs.glance.importance import importance
 from jobs.glance.last_lines import log_file
 from jobs.glance.sanitize import clean
@@ -66,7 +66,7 @@ def queue(wanted: tuple[str, ...], as_json: bool) -> None:
         (
             job.id,
             places.get(job.id),
-            words.cell_name(job),
+            naming.cell_name(job),
             job.task,
             job.tier,
             f"{words.glyph_of(job.status)} {job.status}",
@@ -106,7 +106,7 @@ def trials(cell: str, as_csv: bool, as_json: bool) -> None:
     if as_json:
         return emit_json("trials", found)
     if not found:
-        return say(f"job {job.id} ({words.cell_name(job)}) has no trial yet; `fts why {job.id}` says why")
+        return say(f"job {job.id} ({naming.cell_name(job)}) has no trial yet; `fts why {job.id}` says why")
     if as_csv:
         return emit_csv([flat(trial) for trial in found])
     columns: tuple[str, ...] = (
@@ -173,7 +173,7 @@ def curve(cell: str, plot: bool, as_json: bool) -> None:
     if as_json:
         return emit_json("epochs", epochs)
     if not epochs:
-        return say(f"t{trial.number} of {words.cell_name(job)} has no epoch yet")
+        return say(f"t{trial.number} of {naming.cell_name(job)} has no epoch yet")
     say(f"{job.experiment} t{trial.number}, {trial.architecture}, {trial.status}")
     if plot:
         return emit(plot_curve(epochs, trial.prior_loss))
@@ -215,7 +215,7 @@ def find_trial(db: Database, word: str) -> tuple[Job, Trial]:
     job = one_job(queries.jobs(db), cell)
     found = queries.trials(db, job.id)
     if not found:
-        raise NothingThere(f"job {job.id} ({words.cell_name(job)}) has no trial yet; `fts why {job.id}` says why")
+        raise NothingThere(f"job {job.id} ({naming.cell_name(job)}) has no trial yet; `fts why {job.id}` says why")
     if number is None:
         live = [t for t in found if t.ended_at is None]
         best = [t for t in found if t.number == job.best_trial]
@@ -223,7 +223,7 @@ def find_trial(db: Database, word: str) -> tuple[Job, Trial]:
     for trial in found:
         if trial.number == number:
             return job, trial
-    raise NothingThere(f"{words.cell_name(job)} has trials t0-t{found[-1].number}, no t{number}")
+    raise NothingThere(f"{naming.cell_name(job)} has trials t0-t{found[-1].number}, no t{number}")
 
 
 @click.command()
@@ -268,7 +268,7 @@ def _log_of(cell: str | None) -> Path:
     path = log_file(here().outputs, trial.log_path)  # never a file elsewhere, whatever a hostile row says
     if path is None or not path.is_file():
         named = f": {clean(trial.log_path)} is not there, and not in {folder}" if trial.log_path else ""
-        raise NothingThere(f"t{trial.number} of {words.cell_name(job)} has left no log file{named}")
+        raise NothingThere(f"t{trial.number} of {naming.cell_name(job)} has left no log file{named}")
     return path
 
 
@@ -368,7 +368,7 @@ def why(job: str, as_json: bool) -> None:
     if as_json:
         fields = {
             "job": found.id,
-            "cell": words.cell_name(found),
+            "cell": naming.cell_name(found),
             "reasons": told,
             "last_lines": last and last.__dict__,
         }

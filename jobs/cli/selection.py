@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import click
 
 from jobs.cli.errors import NothingThere
-from jobs.glance.words import cell_name, with_task
+from jobs.glance.naming import cell_name, with_task
 from state.values import Job, JobStatus
 
 NUMBER = re.compile(r"#?(\d{1,15})")

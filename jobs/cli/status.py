@@ -14,7 +14,7 @@ from jobs.cli.last import last_lines_of, last_words
 from jobs.cli.output import emit, emit_json, terminal_columns
 from jobs.cli.since import since_of
 from jobs.glance import glance as glances
-from jobs.glance import words
+from jobs.glance import naming, words
 from jobs.glance.facts import is_disk_low, silent_worker
 from jobs.glance.last_lines import LastLines
 from jobs.glance.lines import finish_text, lines, plain
@@ -126,7 +126,7 @@ def listed(jobs: tuple[Job, ...], most: int = 14) -> list[Job]:
 
 def job_line(job: Job, glance: glances.Glance) -> str:
     left = glance.forecast.seconds_left.get(job.id)
-    name = words.names_of(glance.snapshot.jobs)[job.id]
+    name = naming.names_of(glance.snapshot.jobs)[job.id]
     value = words.score(job.best_value)
     ended = words.trials_ended(job)
     bar = words.bar(ended / job.trials_wanted if job.trials_wanted else 0.0, 10)
@@ -151,7 +151,7 @@ def ahead(job: Job, glance: glances.Glance) -> str:
 def brief(job: Job) -> dict[str, object]:
     return {
         "job": job.id,
-        "cell": words.cell_name(job),
+        "cell": naming.cell_name(job),
         "experiment": job.experiment,
         "status": str(job.status),
         "trials": words.trials_ended(job),
@@ -175,7 +175,7 @@ def sentences(glance: glances.Glance) -> list[str]:
             f"{words.count(away.trials, 'trial')} ended, {away.failed} failed, {away.lost} lost with their worker, "
             f"{words.count(away.guard_pauses, 'pause')} for heat."
         )
-    names = words.names_of(glance.snapshot.jobs)
+    names = naming.names_of(glance.snapshot.jobs)
     for job in listed(glance.snapshot.jobs):
         best = f", best {words.score(job.best_value)}" if job.best_value is not None else ""
         state = glance.lost(job).replace("lost claim", "lost") or job.status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobs.glance import words
+from jobs.glance import naming, words
 from jobs.glance.drain import latest_end
 from jobs.glance.facts import is_live
 from state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker
@@ -28,7 +28,7 @@ def must_wait(job: Job | None, snapshot: Snapshot) -> str | None:
 def pausable(job: Job | None, snapshot: Snapshot) -> str | None:
     assert job is not None
     if job.status is JobStatus.RUNNING and job.asked:
-        return f"{words.cell_name(job)} was asked to {job.asked} already"
+        return f"{naming.cell_name(job)} was asked to {job.asked} already"
     return None if job.status in (JobStatus.QUEUED, JobStatus.RUNNING) else _is(job)
 
 
@@ -42,7 +42,7 @@ def resumable(job: Job | None, snapshot: Snapshot) -> str | None:
 def cancellable(job: Job | None, snapshot: Snapshot) -> str | None:
     assert job is not None
     if job.asked == "cancel":
-        return f"{words.cell_name(job)} was asked to cancel already"
+        return f"{naming.cell_name(job)} was asked to cancel already"
     return _is(job) if job.status in ENDED else None
 
 
@@ -54,9 +54,9 @@ def retryable(job: Job | None, snapshot: Snapshot) -> str | None:
 def can_unseal(job: Job | None, snapshot: Snapshot) -> str | None:
     assert job is not None
     if job.kind != "cell":
-        return f"{words.cell_name(job)} is no cell"
+        return f"{naming.cell_name(job)} is no cell"
     if job.best_trial is None:
-        return f"{words.cell_name(job)} has no complete trial"
+        return f"{naming.cell_name(job)} has no complete trial"
     return None if job.status is JobStatus.DONE else _is(job)
 
 
@@ -160,7 +160,7 @@ def price_of_drain(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
         return "the worker leaves at once: no trial runs; the queue stays"
     ends = [end for trial in trials if (end := latest_end(snapshot, trial)) is not None]
     about = f", at the latest {words.when(max(ends), snapshot.taken_at)}" if ends else ""
-    names = words.names_of(snapshot.jobs)
+    names = naming.names_of(snapshot.jobs)
     named = ", ".join(f"t{trial.number} of {names.get(trial.job_id, 'a job')}" for trial in trials)
     return f"the worker stops after {named}{about}; the queue stays"
 
@@ -235,8 +235,8 @@ def _trials_of(snapshot: Snapshot, jobs: Sequence[Job]) -> str:
 
 def _names_of(snapshot: Snapshot, jobs: Sequence[Job]) -> str:
     """`2M/h1`, or `2M/h1#7` where the queue has two of them."""
-    known = words.names_of(snapshot.jobs)
-    return ", ".join(known.get(job.id, words.cell_name(job)) for job in jobs)
+    known = naming.names_of(snapshot.jobs)
+    return ", ".join(known.get(job.id, naming.cell_name(job)) for job in jobs)
 
 
 def _names(trials: Sequence[Trial]) -> str:
@@ -245,7 +245,7 @@ def _names(trials: Sequence[Trial]) -> str:
 
 def _is(job: Job) -> str:
     status = "held" if job.status is JobStatus.QUEUED and job.hold_reason else str(job.status)
-    return f"{words.cell_name(job)} is {status}"
+    return f"{naming.cell_name(job)} is {status}"
 
 
 def _cannot_ask(snapshot: Snapshot, order: str) -> str | None:

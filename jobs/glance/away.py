@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.glance import verbs, words
+from jobs.glance import naming, verbs, words
 from jobs.glance.gaps import gaps
 from state.values import Event, Job, JobStatus, Snapshot
 
@@ -152,7 +152,7 @@ def _guard(fresh: Sequence[Event], now: float) -> tuple[int, float, str | None]:
 def _labels(
     jobs: Sequence[Job], journal: Sequence[Event], start: float, slice_s: float, cells: int
 ) -> list[tuple[int, str]]:
-    names = {job.id: words.cell_name(job) for job in jobs}
+    names = {job.id: naming.cell_name(job) for job in jobs}
     return [
         (_slice(event.at, start, slice_s, cells), names[event.job_id])
         for event in journal
@@ -168,7 +168,7 @@ def _objective(snapshot: Snapshot) -> str:
 
 def _best(snapshot: Snapshot, fresh: Sequence[Event], objective: str) -> tuple[float | None, float | None, str | None]:
     """Best value before and after, of the job that improved most recently; (None, best, cell) when nothing improved."""
-    names = {job.id: words.cell_name(job) for job in snapshot.jobs}
+    names = {job.id: naming.cell_name(job) for job in snapshot.jobs}
     gains = [e for e in fresh if e.verb in verbs.NEW_BEST and isinstance(e.data.get("value"), int | float)]
     if not gains:
         return None, None, None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.glance import words
+from jobs.glance import naming, words
 from jobs.glance.facts import is_live
 from jobs.glance.sanitize import clean
 from state.values import Cause, Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Worker
@@ -94,7 +94,7 @@ def last_lines(
     own = [trial for trial in trials if trial.job_id == job.id]
     live = next((trial for trial in own if trial.status in (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)), None)
     trial = live or max(own, key=lambda t: t.number, default=None)
-    name = (name or words.cell_name(job)) + (f" t{trial.number}" if trial else "")
+    name = (name or naming.cell_name(job)) + (f" t{trial.number}" if trial else "")
     why = job.cause if job.status is JobStatus.FAILED else "its worker is silent"
     title = f"{name} · {why or 'no cause recorded'}"
     path = log_file(study, trial.log_path) if trial is not None else None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from jobs.glance import words
+from jobs.glance import naming, words
 from jobs.glance.eta import slip
 from jobs.glance.facts import Limits, is_disk_low, is_live, runnable, running, silent_worker
 from jobs.glance.gaps import gaps
@@ -324,7 +324,7 @@ def _well(snapshot: Snapshot, now: float) -> Concern:
 
 def _name(snapshot: Snapshot, job: Job) -> str:
     """The cell's name, with the job's number where another job has the same."""
-    return words.names_of(snapshot.jobs)[job.id]
+    return naming.names_of(snapshot.jobs)[job.id]
 
 
 def _seen(job: Job) -> bool:

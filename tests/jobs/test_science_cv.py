@@ -16,7 +16,7 @@ from fts.search.spec import BadSpec
 from jobs.cli.selection import one_job
 from jobs.commands.baselines import baseline_of
 from jobs.commands.matrix import write
-from jobs.glance.words import cell_name
+from jobs.glance.naming import cell_name
 from jobs.margins import predictions_path, question
 from jobs.report import study_data
 from jobs.settings import Places

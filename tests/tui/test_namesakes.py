@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from jobs.commands.actions import by_id
 from jobs.glance import glance as glances
-from jobs.glance import words
+from jobs.glance import naming
 from jobs.glance.last_lines import last_lines
 from jobs.glance.words import GB
 from state.values import JobStatus
@@ -57,7 +57,7 @@ def test_a_cancelled_job_does_not_stand_for_its_cell_in_the_results():
 
 
 def test_the_verdict_names_the_one_it_is_about():
-    assert words.names_of(JOBS) == {5: "2M/h1#5", 7: "2M/h3", 2: "2M/h1#2"}
+    assert naming.names_of(JOBS) == {5: "2M/h1#5", 7: "2M/h3", 2: "2M/h1#2"}
 
 
 def test_what_cancelling_costs_names_the_one_it_is_about():
@@ -68,7 +68,7 @@ def test_what_cancelling_costs_names_the_one_it_is_about():
 def test_last_words_name_the_one_they_are_of(tmp_path):
     ended = make_event(1, NOW, "failed", 5, data={"log_tail": "one\ntwo"})
     failed = replace(JOBS[0], status=JobStatus.FAILED)
-    said = last_lines(failed, (), (ended,), tmp_path, name=words.names_of(JOBS)[5])
+    said = last_lines(failed, (), (ended,), tmp_path, name=naming.names_of(JOBS)[5])
     assert said.title.startswith("2M/h1#5 ")
 
 

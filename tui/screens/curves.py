@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from jobs.glance import words
+from jobs.glance import naming, words
 from state.values import Job, Trial
 from tui.paint import Line, Placed, line, rule
 from tui.race import points
@@ -64,7 +64,7 @@ def small_multiples(view: View, width: int, height: int) -> list[Line]:
 def _head(view: View, job: Job | None, size: str, horizon: int, column: int) -> tuple[str, str]:
     if job is None:
         return (words.fit(f"{size}/h{horizon} —", column), "dim")
-    text = f"{words.glyph_of(job.status)} {words.cell_name(job)} {words.short_score(job.best_value)}"
+    text = f"{words.glyph_of(job.status)} {naming.cell_name(job)} {words.short_score(job.best_value)}"
     return (words.fit(text, column), "focus" if job.id == view.job_id else str(job.status))
 
 

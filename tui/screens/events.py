@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.glance import words
+from jobs.glance import naming, words
 from tui import selection
 from tui.paint import Line, Placed, rule, wrapped
 from tui.view import View
@@ -30,7 +30,7 @@ def _full(view: View, width: int, height: int) -> list[Line]:
     if event.undone_by is not None:
         undo = f"undone by event {event.undone_by}"
     facts = ", ".join(f"{name} {value}" for name, value in event.data.items() if not isinstance(value, dict | list))
-    text = f"{words.name_cells(event.message, view.snapshot.jobs)} · {facts}".strip(" ·")
+    text = f"{naming.name_cells(event.message, view.snapshot.jobs)} · {facts}".strip(" ·")
     lines: list[Line] = [rule(f"event {event.id} · {event.verb} · {undo}", "", width)]
     rows_ = [row[: max(width - 1, 10)] for row in wrapped(text, max(width - 1, 10))]
     if len(rows_) > height - 1:

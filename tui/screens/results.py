@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from jobs.glance import words
+from jobs.glance import naming, words
 from jobs.glance.importance import ENOUGH
 from state.values import Job, JobStatus, Margin, Opening, Trial
 from tui.paint import Line, Placed, Span, labelled, line, rule, with_role
@@ -100,7 +100,7 @@ def _asked(view: View) -> list[Job]:
 
 def _question(job: Job) -> tuple[str, str, str, str]:
     """What two values must have in common to stand in one matrix: `1pct`, tier, whose prices, how it is judged."""
-    return job.task.removeprefix("threshold_"), job.tier, words.ticker_of(job), str(job.spec.get("cv") or "")
+    return job.task.removeprefix("threshold_"), job.tier, naming.ticker_of(job), str(job.spec.get("cv") or "")
 
 
 def _questions(view: View) -> list[str]:
@@ -154,7 +154,7 @@ def seal_lines(view: View, width: int) -> list[Line]:
     opened = view.details.openings
     if not opened:
         return [line((SEALED if width >= len(SEALED) else SEALED_BRIEF, "dim"))]
-    names = words.names_of(view.snapshot.jobs)
+    names = naming.names_of(view.snapshot.jobs)
     told = [
         f"test set of {names.get(o.job_id, o.experiment)} opened {words.when(o.at, view.now)} by {o.who} "
         f"for t{o.trial}{_tested(o)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobs.glance import words
+from jobs.glance import naming, words
 from jobs.glance.importance import Importance, importance
 from jobs.glance.verbs import NEWSWORTHY
 from state.values import Event, Job, Trial, TrialStatus
@@ -55,15 +55,15 @@ def event_words(view: View, event: Event) -> str:
     jobs = view.snapshot.jobs
     job = next((job for job in jobs if job.id == event.job_id), None)
     if job is None:
-        return words.name_cells(event.message or str(event.verb).replace("_", " "), jobs)
-    name = words.names_of(jobs)[job.id]
+        return naming.name_cells(event.message or str(event.verb).replace("_", " "), jobs)
+    name = naming.names_of(jobs)[job.id]
     if brief := trial_words(view, event):
         return f"{name} {brief}"
     if event.verb == "finished" and job.status == "done" and job.best_value is not None:
         return f"{name} done, best {words.short_score(job.best_value)} (t{job.best_trial})"
     if event.verb == "enqueued":
         return f"{name} put in line"
-    text = words.name_cells(event.message or str(event.verb).replace("_", " "), jobs, job.id)
+    text = naming.name_cells(event.message or str(event.verb).replace("_", " "), jobs, job.id)
     return text if name in text else f"{name} {text}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from jobs.commands.desk import Thresholds, heat_limits, memory_marks
-from jobs.glance import words
+from jobs.glance import naming, words
 from jobs.glance.facts import is_live
 from jobs.glance.verbs import is_guard_off, is_guard_on
 from state.values import Sample, Trial, Worker
@@ -176,7 +176,7 @@ def resume_line(view: View) -> str:
 
 def trial_name(view: View, trial: Trial) -> str:
     """`20M/h3 t23`: two slots may both be at their t5."""
-    name = words.names_of(view.snapshot.jobs).get(trial.job_id)
+    name = naming.names_of(view.snapshot.jobs).get(trial.job_id)
     return f"t{trial.number}" if name is None else f"{name} t{trial.number}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.glance import words
+from jobs.glance import naming, words
 from jobs.glance.facts import is_live
 from state.values import Job, JobStatus, Trial, TrialStatus
 from tui import selection
@@ -24,7 +24,7 @@ def paint(view: View, width: int, height: int) -> list[Line]:
     cursor = next((n for n, job in enumerate(rows) if job.id == view.job_id), 0)
     best = best_ids(view)
     place = {job.id: n + 1 for n, job in enumerate(selection.in_order(view.snapshot.jobs))}
-    names = words.names_of(view.snapshot.jobs)
+    names = naming.names_of(view.snapshot.jobs)
     for n in selection.pinned_window(rows, height - len(lines), cursor):
         lines.append(_row(view, rows[n], names[rows[n].id], place[rows[n].id], rows[n].id in best, bars, extra, width))
     return lines

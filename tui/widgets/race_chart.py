@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.glance import words
+from jobs.glance import naming, words
 from state.values import Job, Trial
 from tui.paint import Line, line, wrapped
 from tui.race import Points, Race, race, train_val_gap
@@ -142,9 +142,9 @@ def no_curve(view: View, job: Job, trial: Trial | None) -> str:
     """Never an empty box: what is missing and when it comes."""
     ended = words.trials_ended(job)
     if trial is None and ended:
-        return f"{words.cell_name(job)}: {words.count(ended, 'trial')} without epochs, fitted at once · 2 lists them"
+        return f"{naming.cell_name(job)}: {words.count(ended, 'trial')} without epochs, fitted at once · 2 lists them"
     if trial is None:
-        return f"{words.cell_name(job)} has no trial yet" + (" · t runs it next" if job.status == "queued" else "")
+        return f"{naming.cell_name(job)} has no trial yet" + (" · t runs it next" if job.status == "queued" else "")
     known = [t for t in view.trials[-JUDGED:] if t.epochs and t.train_seconds > 0]
     if trial.ended_at is None and known:
         seconds = sum(t.train_seconds / t.epochs for t in known) / len(known)
