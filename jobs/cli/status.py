@@ -21,7 +21,7 @@ from jobs.glance.lines import finish_text, lines, plain
 from jobs.glance.sanitize import clean_snapshot
 from jobs.glance.verdict import EXIT_CODES
 from jobs.person import this_person
-from state import queries
+from state import crew, queries
 from state.db import Database, open_database
 from state.holder import blocker
 from state.values import Event, Job, JobStatus, Snapshot
@@ -74,6 +74,8 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
         user = this_person()
         found = queries.snapshot(db, user) if when is None else queries.snapshot_at(db, when, user)
         snapshot = clean_snapshot(found)
+        if when is None:
+            snapshot = crew.without(snapshot, crew.gone(snapshot.workers, here().db.parent))
         began = None if since in (None, "last") else since_of(str(since))
         began = snapshot.last_key_at if began is None else began
         journal = snapshot.events if when is not None else events_of(db, began, snapshot.events)
