@@ -1,4 +1,4 @@
-"""Sees at once that a worker of this machine has died: its heartbeat would pass for a live one for many seconds more."""
+"""Sees at once that a worker of this machine has died: its heartbeat would pass for a live one for seconds more."""
 
 from __future__ import annotations
 

@@ -140,11 +140,11 @@ _latest: list[tuple[tuple[object, ...], Race]] = []  # the last one, by the iden
 
 def no_curve(view: View, job: Job, trial: Trial | None) -> str:
     """Never an empty box: what is missing and when it comes."""
-    ended = words.trials_ended(job)
+    ended, name = words.trials_ended(job), naming.names_of(view.snapshot.jobs)[job.id]
     if trial is None and ended:
-        return f"{naming.cell_name(job)}: {words.count(ended, 'trial')} without epochs, fitted at once · 2 lists them"
+        return f"{name}: {words.count(ended, 'trial')} without epochs, fitted at once · 2 lists them"
     if trial is None:
-        return f"{naming.cell_name(job)} has no trial yet" + (" · t runs it next" if job.status == "queued" else "")
+        return f"{name} has no trial yet" + (" · t runs it next" if job.status == "queued" else "")
     known = [t for t in view.trials[-JUDGED:] if t.epochs and t.train_seconds > 0]
     if trial.ended_at is None and known:
         seconds = sum(t.train_seconds / t.epochs for t in known) / len(known)
