@@ -58,6 +58,8 @@ class Poller(threading.Thread):
             reading = self._reader.read(self.wish)
         except errors.StateError as error:
             self._failed(kind_of(error), str(error))
+        except OSError as error:
+            self._failed("failed", f"{error.filename or self._reader.path}: {error.strerror or error}")
         except Exception as error:  # the one net: a thread that ends would leave an old picture that looks live
             self._failed("failed", f"the database cannot be read: {error or type(error).__name__}")
         else:

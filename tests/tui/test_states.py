@@ -138,6 +138,13 @@ async def test_a_locked_database_keeps_the_last_frame_and_says_so(db_path):
         assert rows(db_path)["20M/h5"] == "running"
 
 
+async def test_a_folder_that_cannot_be_entered_is_told_in_words(tmp_path):
+    (tmp_path / "study").write_text("a file where the folder was")
+    async with monitor(tmp_path / "study" / "fts.db") as (app, _):
+        assert app.problem == "fts.db: Not a directory"  # no [Errno 20], and what is wrong fits into 80 columns
+        assert "BLIND" in shown(app)
+
+
 async def test_a_database_that_is_locked_from_the_start_is_shown_once_it_is_free(db_path):
     holder = sqlite3.connect(db_path)
     holder.execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -102,13 +102,16 @@ def share(counted: tuple[int, int]) -> str:
 
 
 def trial_end(view: View, trial: Trial) -> float | None:
-    """When the running trial has done all its epochs; it may stop earlier."""
+    """When the running trial has done all its epochs; it may stop earlier. None where nobody works on it."""
     job, epochs = view.job, view.epochs(trial.id)
     planned = job.spec.get("epochs") if job else None
-    if not epochs or not isinstance(planned, int) or trial.ended_at is not None:
+    if job is None or not epochs or not isinstance(planned, int) or trial.ended_at is not None or view.glance.lost(job):
         return None
     usual = sorted(e.seconds for e in epochs)[len(epochs) // 2]
-    return epochs[-1].at + (planned - len(epochs)) * usual
+    left = planned - len(epochs)
+    if left <= 0:
+        return epochs[-1].at
+    return max(epochs[-1].at + usual, view.now) + (left - 1) * usual  # one that takes longer delays all behind it
 
 
 def best_trial(view: View) -> Trial | None:
