@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from jobs.commands import matrix
 from jobs.commands.actions import by_id
 from jobs.glance import glance as glances
 from jobs.glance import naming
@@ -14,6 +15,7 @@ from jobs.glance.words import GB
 from state.values import JobStatus
 from tests.tui.values import HOUR, NOW, make_event, make_job, make_sample, make_snapshot, make_trial
 from tui import layout
+from tui.screens.enqueue import Enqueue
 from tui.view import CURVES, QUEUE, RESULTS, View
 from tui.widgets import lists, meter
 
@@ -132,3 +134,15 @@ def test_small_curves_show_the_cells_of_the_selected_task():
 
 def test_results_at_home_say_whose_they_are():
     assert "results of 2pct · best" in layout.text(layout.frame(of_two_tasks(), 200, 60))
+
+
+def test_the_enqueue_dialog_says_which_task_and_counts_only_its_cells_as_in_line(tmp_path):
+    waiting = (
+        make_job(1, "2M", 1, task="threshold_2pct", tier="a25"),
+        make_job(2, "20M", 3, task="threshold_1pct", tier="a25"),
+        make_job(3, "200M", 5, "done", task="threshold_1pct", tier="a25"),
+    )
+    form = Enqueue(make_snapshot(jobs=waiting), "dark", False, tmp_path)
+    assert form.present == {("20M", 3)}
+    assert ("2M", 1) in form.checked
+    assert form.title_text == f"enqueue {matrix.TASK} {matrix.TIER}"
