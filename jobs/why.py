@@ -33,7 +33,9 @@ def _running(job: Job, snapshot: Snapshot, now: float) -> list[str]:
             else f"its lease ran out {words.spell(-left)} ago: another worker takes it over at its next look"
         )
     worker = next((w for w in snapshot.workers if w.id == job.worker_id), None)
-    if worker is not None and worker.guard in ("frozen", "cooling"):
+    if worker is not None and worker.gone:
+        told.append("that worker has died: one started on its machine takes the job over at once")
+    elif worker is not None and worker.guard in ("frozen", "cooling"):
         told.append(f"the guard of its worker has it {worker.guard}: {worker.guard_message or 'too warm'}")
     if job.asked:
         told.append(f"asked to {job.asked}: it will at its next step")
@@ -92,4 +94,6 @@ def _silent(snapshot: Snapshot, now: float) -> list[str]:
     if not quiet:
         return []
     last = max(quiet, key=lambda worker: worker.heartbeat_at)
+    if last.gone:
+        return [f"worker {last.id} on {last.host} has died, {words.spell(now - last.heartbeat_at)} ago or less"]
     return [f"worker {last.id} on {last.host} has been silent for {words.spell(now - last.heartbeat_at)}"]

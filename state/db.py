@@ -243,6 +243,8 @@ def translate(error: Exception, path: Path) -> Exception:
     if "i/o error" in said or "unable to open" in said:
         if is_full(path.absolute().parent):  # SQLite cannot say so of the files beside the database
             return errors.DiskFull(f"the disk of {path} is full; nothing was written: free space and try again")
+        if path.exists() and not os.access(path, os.R_OK):
+            return errors.DatabaseFailed(f"{path} may not be read by this user; check its owner and permissions")
         return errors.DatabaseFailed(f"the system could not read or write {path} ({error}); nothing was written")
     return error
 

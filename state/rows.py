@@ -46,7 +46,8 @@ def to_event(row: Mapping[str, Any]) -> Event:
 
 
 def to_worker(row: Mapping[str, Any]) -> Worker:
-    return Worker(**{name: row[name] for name in Worker.__dataclass_fields__})
+    stored = (name for name in Worker.__dataclass_fields__ if name != "gone")  # that the process table knows
+    return Worker(**{name: row[name] for name in stored})
 
 
 def to_sample(row: Mapping[str, Any]) -> Sample:

@@ -238,6 +238,7 @@ class Worker:
     stopped_at: float | None
     guard: str  # normal | warm | frozen | cooling | unknown
     guard_message: str | None
+    gone: bool = False  # no such process is on this machine any more (state.crew); never stored
 
 
 @dataclass(frozen=True)

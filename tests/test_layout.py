@@ -34,6 +34,7 @@ MAY_IMPORT = {
         "state.values",
         "state.errors",
         "state.db",
+        "state.crew",
         "state.holder",
         "jobs.commands",
         "jobs.glance",

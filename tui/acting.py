@@ -19,7 +19,7 @@ from jobs.glance import naming, words
 from jobs.glance.sanitize import clean
 from state.errors import StateError
 from state.values import Job
-from tui.messages import Acted
+from tui.messages import Acted, in_words
 from tui.screens.dialogs import Ask, Confirm
 from tui.screens.enqueue import Enqueue, Order
 
@@ -85,6 +85,8 @@ class Acting:
             return "this is a replay; Esc returns to now"
         if app.problem and action.id != "enqueue":
             return app.problem
+        if action.needs_jobs and app.reading is None:  # the frame that is painted before Textual shows rows already
+            return "the queue is still being read; press again"
         if action.needs_jobs and not jobs:
             return app.desk.why_none_chosen()
         if action.needs_jobs and time.monotonic() - app.desk.jumped_at < MOVED_S:
@@ -158,7 +160,7 @@ class Acting:
         try:
             change = run_action(action, self.app.path, ids, self.app.user, dry_run, busy_s, **args)
         except (StateError, OSError, ValueError) as error:
-            self._fail(action, str(error))
+            self._fail(action, in_words(error))
         except Exception as error:  # the one net of this thread: a key that gets no answer looks as if it had worked
             self._fail(action, f"it failed: {error or type(error).__name__}")
         else:

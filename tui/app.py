@@ -254,6 +254,8 @@ class Monitor(App[None]):
     def on_unreadable(self, message: Unreadable) -> None:
         self.problem_kind = message.kind
         sentence = clean(message.sentence)
+        if message.kind != "gone":  # where it is missing, the whole path says which one was looked for
+            sentence = sentence.replace(str(self.path), self.path.name)
         self.problem = sentence if message.kind != "busy" else f"{sentence}; reading again every 1, 2, 5 s"
         self.paint()
 

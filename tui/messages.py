@@ -8,6 +8,13 @@ from jobs.commands.preview import Preview
 from tui.reading import Reading
 
 
+def in_words(error: Exception) -> str:
+    """The system's refusal without its number: `outputs/fts.db: Permission denied`; any other error's own sentence."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
 class Arrived(Message):
     """The poller has read something new."""
 

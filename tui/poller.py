@@ -10,7 +10,7 @@ from pathlib import Path
 from textual.message import Message
 
 from state import errors
-from tui.messages import Arrived, Unreadable
+from tui.messages import Arrived, Unreadable, in_words
 from tui.reading import Reader, Wish
 
 BACKOFF_S = (1.0, 2.0, 5.0)  # between tries while the database cannot be read
@@ -58,6 +58,8 @@ class Poller(threading.Thread):
             reading = self._reader.read(self.wish)
         except errors.StateError as error:
             self._failed(kind_of(error), str(error))
+        except OSError as error:
+            self._failed("failed", in_words(error))
         except Exception as error:  # the one net: a thread that ends would leave an old picture that looks live
             self._failed("failed", f"the database cannot be read: {error or type(error).__name__}")
         else:

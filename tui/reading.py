@@ -18,7 +18,7 @@ from jobs.glance.kept import Kept, kept
 from jobs.glance.last_lines import LastLines, last_lines, log_file, of_trial, parted, said_by, worker_lines
 from jobs.glance.sanitize import clean, clean_value
 from jobs.glance.verbs import FAILED, RELEASED
-from state import queries
+from state import crew, queries
 from state.db import Database, open_database
 from state.errors import NoDatabase, NoSuchRow
 from state.holder import blocker
@@ -76,6 +76,7 @@ class Reader:
         self._wish: Wish | None = None
         self._snapshot: Snapshot | None = None
         self._locked_by: str | None = None
+        self._gone: frozenset[int] = frozenset()
         self._memory = _Memory()
 
     def read(self, wish: Wish) -> Reading | None:
@@ -90,18 +91,27 @@ class Reader:
             version = queries.data_version(db)
             same = version == self._version and self._snapshot is not None and not reopened
             locked_by = _locked_by(self._snapshot, wish, self.path) if same else None  # a lock changes no data
-            known = wish == self._wish and locked_by == self._locked_by
+            dead = self._dead(wish)  # a worker that is killed writes nothing either
+            known = wish == self._wish and (locked_by, dead) == (self._locked_by, self._gone)
             if same and known and not (wish.with_log and self._memory.log_changed()):
                 return None
             if self._snapshot is None or not same or self._wish is None or wish.at != self._wish.at:
                 self._snapshot = _snapshot(db, wish, self._memory)
                 locked_by = _locked_by(self._snapshot, wish, self.path)
-            details = _details(db, self._snapshot, wish, self._memory, self.path)
+                dead = self._dead(wish)
+            snapshot = crew.without(self._snapshot, dead)
+            details = _details(db, snapshot, wish, self._memory, self.path)
         except BaseException:
             self.close()
             raise
-        self._version, self._wish, self._locked_by = version, wish, locked_by
-        return Reading(self._snapshot, details, reopened, locked_by)
+        self._version, self._wish, self._locked_by, self._gone = version, wish, locked_by, dead
+        return Reading(snapshot, details, reopened, locked_by)
+
+    def _dead(self, wish: Wish) -> frozenset[int]:
+        """The workers of this machine that say they run and do not; in a replay or a picture all are as they were."""
+        if self._snapshot is None or wish.at is not None or wish.now is not None:
+            return frozenset()
+        return crew.gone(self._snapshot.workers, self.path.absolute().parent)
 
     def close(self) -> None:
         """Closes the connection; the next read opens it again."""

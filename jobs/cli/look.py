@@ -26,7 +26,7 @@ from jobs.glance.importance import importance
 from jobs.glance.last_lines import log_file
 from jobs.glance.sanitize import clean
 from jobs.why import why as reasons_of
-from state import queries
+from state import crew, queries
 from state.db import Database, open_database
 from state.values import Event, Job, JobStatus, Trial
 
@@ -362,6 +362,7 @@ def why(job: str, as_json: bool) -> None:
     """Why a JOB is not running: its place, a hold, the queue, the workers."""
     with reading() as db:
         snapshot = queries.snapshot(db)
+        snapshot = crew.without(snapshot, crew.gone(snapshot.workers, here().db.parent))
         found = one_job(snapshot.jobs, job)
         told = reasons_of(found, snapshot)
         last = last_lines_of(db, snapshot, found.id)

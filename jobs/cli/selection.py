@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import click
 
 from jobs.cli.errors import NothingThere
-from jobs.glance.naming import cell_name, with_task
+from jobs.glance.naming import cell_name, names_of, with_task
 from state.values import Job, JobStatus
 
 NUMBER = re.compile(r"#?(\d{1,15})")
@@ -36,7 +36,7 @@ def choose(jobs: Sequence[Job], wanted: Sequence[str]) -> Chosen:
     found: set[int] = set()
     named: set[int] = set()
     for word in wanted:
-        matches = [job for job in jobs if matcher(word)(job)] or _by_task(jobs, word)
+        matches = [job for job in jobs if matcher(word)(job)] or _by_shown_name(jobs, word)
         if not matches:
             raise NothingThere(f"no job matches {word!r}; {known(jobs)}")
         found |= {job.id for job in matches}
@@ -45,10 +45,10 @@ def choose(jobs: Sequence[Job], wanted: Sequence[str]) -> Chosen:
     return Chosen(tuple(job for job in jobs if job.id in found), frozenset(named))
 
 
-def _by_task(jobs: Sequence[Job], word: str) -> list[Job]:
-    """The jobs called `2M/h1 2pct` because another task has a cell of this size and horizon."""
-    names = with_task(jobs)
-    return [job for job in jobs if names[job.id].lower() == word.lower()]
+def _by_shown_name(jobs: Sequence[Job], word: str) -> list[Job]:
+    """The jobs called `2M/h1 2pct` because another task has such a cell; the one of two that is shown as `2M/h1#7`."""
+    tasks, names = with_task(jobs), names_of(jobs)
+    return [job for job in jobs if word.lower() in (tasks[job.id].lower(), names[job.id].lower())]
 
 
 def refuse_several_tasks(jobs: Sequence[Job], wanted: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from jobs.glance.lines import finish_text, lines, plain
 from jobs.glance.sanitize import clean_snapshot
 from jobs.glance.verdict import EXIT_CODES
 from jobs.person import this_person
-from state import queries
+from state import crew, queries
 from state.db import Database, open_database
 from state.holder import blocker
 from state.values import Event, Job, JobStatus, Snapshot
@@ -54,7 +54,10 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
         room = max(terminal_columns(), 70)
         width = min(room if sys.stdout.isatty() else 100, 159)
         shown = [plain(line) for line in lines(glance, width, 40)]
-        listing = [words.cut(job_line(job, glance), room) for job in listed(glance.snapshot.jobs)]
+        chosen = listed(glance.snapshot.jobs)
+        names = naming.names_of(glance.snapshot.jobs)
+        column = max(13, *(words.width(names[job.id]) for job in chosen)) if chosen else 13
+        listing = [words.cut(job_line(job, glance, column), room) for job in chosen]
         emit("\n".join([*shown, *last_words(last), "", *listing]))
     if queries.newer_schema(glance.snapshot):
         return SCHEMA
@@ -74,6 +77,8 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
         user = this_person()
         found = queries.snapshot(db, user) if when is None else queries.snapshot_at(db, when, user)
         snapshot = clean_snapshot(found)
+        if when is None:
+            snapshot = crew.without(snapshot, crew.gone(snapshot.workers, here().db.parent))
         began = None if since in (None, "last") else since_of(str(since))
         began = snapshot.last_key_at if began is None else began
         journal = snapshot.events if when is not None else events_of(db, began, snapshot.events)
@@ -124,7 +129,8 @@ def listed(jobs: tuple[Job, ...], most: int = 14) -> list[Job]:
     return [job for job in jobs if job.id in kept]
 
 
-def job_line(job: Job, glance: glances.Glance) -> str:
+def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
+    """State, trials, best value and note, its name in `column` columns."""
     left = glance.forecast.seconds_left.get(job.id)
     name = naming.names_of(glance.snapshot.jobs)[job.id]
     value = words.score(job.best_value)
@@ -135,7 +141,7 @@ def job_line(job: Job, glance: glances.Glance) -> str:
     eta = f"in {words.left(left)}" if left is not None and not lost else ""
     glyph, state = (words.LOST, "lost") if lost else (words.glyph_of(job.status), str(job.status))
     return (
-        f"{glyph} {words.fit(name, 13)} {state:<9} {bar} "
+        f"{glyph} {words.fit(name, column)} {state:<9} {bar} "
         f"{ended:>3}/{job.trials_wanted:<3} best {value:<7} {ahead(job, glance):<12} {eta:<9} {words.cut(note, 30)}"
     ).rstrip()
 

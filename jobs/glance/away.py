@@ -168,7 +168,7 @@ def _objective(snapshot: Snapshot) -> str:
 
 def _best(snapshot: Snapshot, fresh: Sequence[Event], objective: str) -> tuple[float | None, float | None, str | None]:
     """Best value before and after, of the job that improved most recently; (None, best, cell) when nothing improved."""
-    names = {job.id: naming.cell_name(job) for job in snapshot.jobs}
+    names = naming.names_of(snapshot.jobs)
     gains = [e for e in fresh if e.verb in verbs.NEW_BEST and isinstance(e.data.get("value"), int | float)]
     if not gains:
         return None, None, None

@@ -31,13 +31,15 @@ def is_live(worker: Worker, now: float, limits: Limits | None = None) -> bool:
     One ahead of the clock was beaten before the clock was set back: whoever lives has beaten again since.
     """
     limits = limits or Limits()
-    return worker.status == "running" and abs(now - worker.heartbeat_at) <= limits.beat_s * limits.silent_beats
+    if worker.status != "running" or worker.gone:
+        return False
+    return abs(now - worker.heartbeat_at) <= limits.beat_s * limits.silent_beats
 
 
 def silent_worker(snapshot: Snapshot, now: float, limits: Limits | None = None) -> Worker | None:
     """The one that beat last, if that is more than two heartbeats ago: dead, or kept from writing by a lock."""
     limits = limits or Limits()
-    crew = [worker for worker in snapshot.workers if worker.status == "running"]
+    crew = [worker for worker in snapshot.workers if worker.status == "running" and not worker.gone]
     latest = max(crew, key=lambda worker: worker.heartbeat_at, default=None)
     return latest if latest is not None and abs(now - latest.heartbeat_at) > 2 * limits.beat_s else None
 

@@ -64,14 +64,16 @@ def name_cells(text: str, jobs: Sequence[Job], about: int | None = None) -> str:
 
 
 def names_of(jobs: Sequence[Job]) -> dict[int, str]:
-    """Job id -> its cell's name; `2M/h1#7` with the job's number, as commands take it, where two have the same.
+    """Job id -> its cell's name; `2M/h1 2pct` where another task has a cell of this size and horizon.
+
+    `2M/h1#7` with the job's number where two have the same.
 
     Those of one snapshot are worked out once: a screen asks for them in every line.
     """
     for known, names in _NAMED:
         if known is jobs:
             return names
-    plain = {job.id: cell_name(job) for job in jobs}
+    plain = with_task(jobs)
     counts = Counter(plain.values())
     names = {number: name + (f"#{number}" if counts[name] > 1 else "") for number, name in plain.items()}
     if isinstance(jobs, tuple):  # a list may change

@@ -165,9 +165,10 @@ def _silent_workers(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[
         behind = now < worker.heartbeat_at
         quiet = "since the clock was set back" if behind else f"for {words.spell(now - worker.heartbeat_at)}"
         last = words.seconds_clock(worker.heartbeat_at)
-        reason = f"worker {worker.pid} silent {quiet} (last {last}{_at_work(snapshot, worker)})"
+        state = "died" if worker.gone else f"silent {quiet}"
+        reason = f"worker {worker.pid} {state} (last {last}{_at_work(snapshot, worker)})"
         reason += _claim_ends(snapshot, worker, now) or f"; {_waiting(snapshot)}"
-        brief = f"worker {worker.pid} silent {quiet}. W starts one"
+        brief = f"worker {worker.pid} {state}. W starts one"
         yield Concern(Word.ACT, f"{reason}. W starts one", brief, "W")
     elif any(w.status == "lost" for w in snapshot.workers[:1]):
         yield Concern(Word.ACT, f"worker lost; {_waiting(snapshot)}. Start one: fts worker", "worker lost", "W")

@@ -200,6 +200,13 @@ def test_a_cell_of_two_tasks_must_be_named_by_which(fts, db: Database):
     assert fts("cancel", "2M/h3").code == 0  # of one task: nothing to ask
 
 
+def test_a_name_with_its_number_as_the_monitor_shows_it_means_that_job(fts, db: Database):
+    write(db, [replace(cell("2M", 1), experiment="again_2M_h1")])
+    assert "2M/h1#5" in fts("status").out
+    assert fts("cancel", "2M/h1#5").code == 0
+    assert [job.id for job in queries.jobs(db, ["cancelled"])] == [5]
+
+
 def test_tables_say_the_task_only_of_cells_that_share_a_name(fts, db: Database):
     second_task(db)
     for command in ("results", "plan"):

@@ -242,3 +242,13 @@ def test_a_file_that_lost_pages_was_written_over_unless_sqlite_itself_made_it_sm
     with pytest.raises(DatabaseOverwritten, match="written over"):
         db.check_still_there()
     db.close()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_database_that_may_not_be_read_says_whose_fault_it_is(tmp_path):
+    db = new_db(tmp_path)
+    enqueued(db)
+    db.close()
+    db.path.chmod(0)
+    with pytest.raises(DatabaseFailed, match="may not be read by this user; check its owner and permissions"):
+        open_database(db.path, readonly=True, check=False).close()

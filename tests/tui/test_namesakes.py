@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from jobs.commands import matrix
 from jobs.commands.actions import by_id
 from jobs.glance import glance as glances
 from jobs.glance import naming
@@ -12,7 +15,8 @@ from jobs.glance.words import GB
 from state.values import JobStatus
 from tests.tui.values import HOUR, NOW, make_event, make_job, make_sample, make_snapshot, make_trial
 from tui import layout
-from tui.view import QUEUE, RESULTS, View
+from tui.screens.enqueue import Enqueue
+from tui.view import CURVES, QUEUE, RESULTS, View
 from tui.widgets import lists, meter
 
 JOBS = (
@@ -85,3 +89,60 @@ def test_a_disk_that_fills_up_says_when_it_is_full():
 def test_one_large_file_is_no_rate():
     assert left(100, 100, 100, 40, 40, 40) == ""
     assert left(100, 40) == ""
+
+
+TASKS = (
+    make_job(1, "2M", 1, "done", trials_complete=9, best_value=0.61, best_trial=2, task="threshold_1pct"),
+    make_job(2, "2M", 1, "done", trials_complete=9, best_value=0.72, best_trial=3, task="threshold_2pct"),
+    make_job(3, "200M", 3, task="threshold_1pct"),
+    make_job(4, "200M", 3, task="threshold_2pct_close"),
+    make_job(5, "200M", 3, task="threshold_2pct_close"),
+    make_job(6, "20M", 5),
+)
+
+
+def of_two_tasks(screen=QUEUE, job_id=2):
+    return View(glances.look(make_snapshot(jobs=TASKS), NOW), screen=screen, job_id=job_id)
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (109, 30), (110, 30), (120, 40), (200, 60)])
+def test_cells_of_two_tasks_say_which_they_are_and_are_never_cut_to_the_same(size):
+    text = layout.text(layout.frame(of_two_tasks(), *size))
+    rows = [row for row in text.splitlines() if "/h1 " in row or "/h3 " in row]
+    for name in ("2M/h1 1pct", "2M/h1 2pct", "200M/h3 1pct"):
+        assert sum(name in row for row in rows) >= 1
+    assert "#4 " in text
+    assert "#5 " in text
+    assert all(len(row) <= size[0] for row in text.splitlines())
+
+
+def test_columns_stay_below_their_headings_when_names_take_more():
+    rows = layout.text(layout.frame(of_two_tasks(), 120, 40)).splitlines()
+    heading = next(row for row in rows if "trials" in row and "now / why" in row)
+    done = next(row for row in rows if "2M/h1 1pct" in row and "done" in row)
+    assert heading.index("state") == done.index("done")
+    assert heading.index("now / why") == done.index("best t2")
+
+
+def test_small_curves_show_the_cells_of_the_selected_task():
+    of_two, of_one = (layout.text(layout.frame(of_two_tasks(CURVES, number), 200, 50)) for number in (2, 1))
+    assert "2M/h1 .7200" in of_two
+    assert ".6100" not in of_two
+    assert "best curve of each cell · 2pct" in of_two
+    assert "2M/h1 .6100" in of_one
+
+
+def test_results_at_home_say_whose_they_are():
+    assert "results of 2pct · best" in layout.text(layout.frame(of_two_tasks(), 200, 60))
+
+
+def test_the_enqueue_dialog_says_which_task_and_counts_only_its_cells_as_in_line(tmp_path):
+    waiting = (
+        make_job(1, "2M", 1, task="threshold_2pct", tier="a25"),
+        make_job(2, "20M", 3, task="threshold_1pct", tier="a25"),
+        make_job(3, "200M", 5, "done", task="threshold_1pct", tier="a25"),
+    )
+    form = Enqueue(make_snapshot(jobs=waiting), "dark", False, tmp_path)
+    assert form.present == {("20M", 3)}
+    assert ("2M", 1) in form.checked
+    assert form.title_text == f"enqueue {matrix.TASK} {matrix.TIER}"

@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from jobs.glance import glance as glances
 from state.values import TrialStatus
-from tests.tui.values import NOW, make_epochs, make_trial
+from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial, make_worker
 from tui.race import ENOUGH, race, train_val_gap
+from tui.view import View
+from tui.widgets import race_chart
 
 
 def field(tops, pruned=()):
@@ -74,3 +77,20 @@ def test_the_gap_is_that_of_the_latest_epoch_or_of_the_best_one():
     assert train_val_gap(curve, 2) == pytest.approx(0.6 - curve[1].val_auc)
     assert train_val_gap(()) is None
     assert train_val_gap(curve, 99) is None
+
+
+def test_the_end_of_a_trial_is_never_past_and_nobody_ends_a_lost_one():
+    epochs = make_epochs(1, 4, 0.67, NOW)
+    seconds, last = epochs[-1].seconds, epochs[-1].at
+    live = make_trial(1, 5, 0, "running", epochs=4)
+    job = make_job(5, "2M", 1, "running", worker_id=1, lease_until=NOW + 50, spec={"objective": "val_auc", "epochs": 6})
+
+    def end(now, heartbeat_at):
+        worker = make_worker(heartbeat_at=heartbeat_at)
+        snapshot = make_snapshot(jobs=(job,), trials=(live,), epochs=epochs, workers=(worker,))
+        return race_chart.trial_end(View(glances.look(snapshot, now), job_id=5), live)
+
+    assert end(last + 1, last) == last + 2 * seconds
+    slow = last + 5 * seconds  # its fifth epoch takes five times the usual time, and is not done
+    assert end(slow, slow) == slow + seconds
+    assert end(slow, last) is None

@@ -23,7 +23,7 @@ from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_tri
 from tui import layout
 from tui.canvas import Canvas, changed_runs
 from tui.desk import Desk
-from tui.messages import Unreadable
+from tui.messages import Unreadable, in_words
 from tui.screens.enqueue import Enqueue
 from tui.view import CURVES, Details, View
 
@@ -136,6 +136,18 @@ async def test_a_locked_database_keeps_the_last_frame_and_says_so(db_path):
         await press(pilot, "p")
         assert "locked" in app.toast[0]
         assert rows(db_path)["20M/h5"] == "running"
+
+
+def test_a_refusal_of_the_system_is_told_without_its_number():
+    assert in_words(PermissionError(13, "Permission denied", "outputs/fts.db")) == "outputs/fts.db: Permission denied"
+    assert in_words(ValueError("2 is no place")) == "2 is no place"
+
+
+async def test_a_folder_that_cannot_be_entered_is_told_in_words(tmp_path):
+    (tmp_path / "study").write_text("a file where the folder was")
+    async with monitor(tmp_path / "study" / "fts.db") as (app, _):
+        assert app.problem == "fts.db: Not a directory"  # no [Errno 20], and what is wrong fits into 80 columns
+        assert "BLIND" in shown(app)
 
 
 async def test_a_database_that_is_locked_from_the_start_is_shown_once_it_is_free(db_path):

@@ -8,6 +8,7 @@ from jobs.glance import naming, words
 from state.values import Job, Trial
 from tui.paint import Line, Placed, line, rule
 from tui.race import points
+from tui.screens import results
 from tui.view import View
 from tui.widgets import race_chart
 from tui.widgets.curve import Plot, Series, paint, value_range
@@ -35,21 +36,23 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
 
 
 def small_multiples(view: View, width: int, height: int) -> list[Line]:
-    """The best curve of each cell on one scale per row of sizes, three horizons side by side."""
-    jobs = [job for job in view.snapshot.jobs if job.kind == "cell"]
-    if not jobs:
+    """The best curve of each cell that asks what the selected one asks: sizes below, horizons beside each other."""
+    cells = results.cells_of(view)
+    if not cells:
         return [rule("best curve of each cell", "", width), line(("nothing queued yet", "dim"))]
-    horizons = sorted({job.horizon for job in jobs})[:4]
-    sizes = [size for size in ("tiny", "2M", "20M", "200M", "2B") if any(job.budget == size for job in jobs)]
-    lines: list[Line] = [rule("best curve of each cell", "[ ] selects", width, view.focus == "cells")]
+    horizons = sorted({horizon for _, horizon in cells})[:4]
+    sizes = [size for size in ("tiny", "2M", "20M", "200M", "2B") if any(budget == size for budget, _ in cells)]
+    question = results.question_of(view)
+    title = f"best curve of each cell{' · ' + question if question else ''}"
+    lines: list[Line] = [rule(title, "[ ] selects", width, view.focus == "cells")]
     column = max(width // max(len(horizons), 1), 8)
     rows = max((height - 1) // max(len(sizes), 1) - 1, 2)
-    span = _range(view, jobs)
+    span = _range(view, list(cells.values()))
     for size in sizes:
         heads: list[tuple[str, str]] = []
         blocks: list[list[Line]] = []
         for horizon in horizons:
-            job = next((j for j in jobs if j.budget == size and j.horizon == horizon), None)
+            job = cells.get((size, horizon))
             heads.append(_head(view, job, size, horizon, column))
             blocks.append(_small(view, job, column - 1, rows, span))
         lines.append(tuple(heads))

@@ -12,13 +12,14 @@ from jobs.commands.preview import Preview, Question, sentences
 from jobs.glance import words
 from jobs.glance.sanitize import clean
 from state.errors import StateError
-from state.values import Snapshot
+from state.values import Job, Snapshot
 from tui.messages import Planned
 from tui.paint import Line, Span, wrapped
 from tui.screens.dialogs import Dialog
 
 BUDGETS = ("2M", "20M", "200M", "2B")
 HORIZONS = (1, 3, 5)
+TASK, TIER = "threshold_1pct", "a25"  # what `fts enqueue --matrix` takes where it is not told (a test compares)
 TRIALS = (1, 5, 10, 20, 30, 50, 100, 200)
 EPOCHS = (1, 2, 5, 10, 20, 30, 50, 100)
 PRUNERS = ("none", "halving", "median")
@@ -50,15 +51,21 @@ class Order:
         ]
 
 
+def _is_alike(job: Job) -> bool:
+    """Whether it waits or runs, and asks what this dialog puts in line: a cell of another task is not that cell."""
+    waits = str(job.status) in ("queued", "running", "paused")
+    return waits and (job.kind, job.task, job.tier) == ("cell", TASK, TIER) and not job.spec.get("cv")
+
+
 class Enqueue(Dialog[Order]):
     """Space toggles a cell, r a row, c a column, a all; + - trials, > < epochs, p pruner; d tries, Enter queues it."""
 
     def __init__(self, snapshot: Snapshot, palette: str, ascii_only: bool, path: Path) -> None:
-        super().__init__("enqueue", palette, ascii_only)
+        super().__init__(f"enqueue {TASK} {TIER}", palette, ascii_only)
         self.path = path
         self.plans: dict[int, Preview | str] = {}  # by epochs: the plan, or why there is none
         self.question: Question | None = None  # that has not been answered yet
-        waiting = {(j.budget, j.horizon) for j in snapshot.jobs if str(j.status) in ("queued", "running", "paused")}
+        waiting = {(j.budget, j.horizon) for j in snapshot.jobs if _is_alike(j)}
         self.present = waiting
         self.checked = {(b, h) for b in BUDGETS for h in HORIZONS} - waiting
         self.row, self.column = 0, 0

@@ -7,7 +7,7 @@ from functools import partial
 
 from jobs.glance import words
 from tui.paint import Line, Placed, fill, line, rule, wrapped
-from tui.screens.results import matrix, scaling, seal_lines
+from tui.screens.results import matrix, question_of, scaling, seal_lines
 from tui.view import View
 from tui.widgets import lists, meter, queue_grid, race_chart
 
@@ -114,11 +114,13 @@ def _wide(view: View, width: int, height: int) -> list[Placed]:
     hardware = height - grid - 1 - middle - log
     top, low, bottom = grid + 1, grid + 1 + middle, grid + 1 + middle + hardware
     job = view.job
+    question = question_of(view)
+    found = f"results of {question} · best (n trials)" if question else "results so far · best (n trials)"
     count = f"trials {view.name} ({words.trials_ended(job)} of {job.trials_wanted})" if job else "trials"
     return [
         Placed("queue", 0, 0, left, grid, partial(queue_grid.paint, view)),
         Placed("", left, 0, 1, bottom - 1, _wall),
-        Placed("results", left + 1, 0, side, 1, _title(view, "results", "results so far · best (n trials)", "6")),
+        Placed("results", left + 1, 0, side, 1, _title(view, "results", found, "6")),
         Placed("", left + 1, 1, side, grid - 1, partial(_results, view)),
         Placed("curve", 0, top, left, 1, _title(view, "curve", race_chart.title(view), "+/- zoom  y log  s overlay")),
         Placed("", 0, top + 1, left, middle - 3, partial(race_chart.chart, view)),

@@ -31,7 +31,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     table = [*matrix(view, width), *([legend(view, width)] if view.snapshot.margins else [])]
     shown = [*table, *other_questions(view, width), (), *seal_lines(view, width)]
     top = min(len(shown) + 1, height)
-    named = _named(view)
+    named = question_of(view)
     title = f"results {f'of {named}' if named else 'so far'} · best {_objective(view)} on validation · n trials"
     found = [
         Placed("results", 0, 0, width, 1, lambda w, h: [rule(title, "w writes them" if w >= 70 else "", w, True)]),
@@ -59,7 +59,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
 
 def matrix(view: View, width: int) -> list[Line]:
     """One row per size, one column per horizon: best value, shade, trials, state; below it the baseline's distance."""
-    cells = _cells_of(view)
+    cells = cells_of(view)
     horizons = sorted({horizon for _, horizon in cells}) or [1, 3, 5]
     best = queue_grid.best_ids(view)
     roomy = width >= 6 + INTERVAL * len(horizons)
@@ -81,7 +81,7 @@ def matrix(view: View, width: int) -> list[Line]:
     return lines
 
 
-def _cells_of(view: View) -> dict[tuple[str, int], Job]:
+def cells_of(view: View) -> dict[tuple[str, int], Job]:
     """The job that stands for each (size, horizon): of several the one that was not cancelled, then the furthest."""
     found: dict[tuple[str, int], Job] = {}
     for job in _asked(view):
@@ -112,7 +112,8 @@ def _questions(view: View) -> list[str]:
     return [name or "one split" for name in names] if len(asked) > 1 else []
 
 
-def _named(view: View) -> str:
+def question_of(view: View) -> str:
+    """What the selected cell asks, where the study asks several questions: `2pct a25`; else nothing."""
     return next(iter(_questions(view)), "")
 
 
@@ -214,7 +215,7 @@ def scaling(view: View, width: int, height: int) -> list[Line]:
         return []
     sizes = sizes_of(view)
     found: dict[int, dict[str, float]] = {}
-    for (size, horizon), job in _cells_of(view).items():
+    for (size, horizon), job in cells_of(view).items():
         if job.best_value is not None:
             found.setdefault(horizon, {})[size] = job.best_value
     if not found:

@@ -123,6 +123,8 @@ def guard_words(view: View, limits: Thresholds, pauses: bool = True) -> tuple[st
         return ("guard: no worker, nothing to guard", "guard: no worker")
     if not is_live(worker, view.now):
         since = words.seconds_clock(worker.heartbeat_at)
+        if worker.gone:
+            return ("guard: its worker has died, nobody guards", "guard: its worker has died")
         return (f"guard: its worker is silent since {since}, nobody guards", "guard: its worker is silent")
     if worker.guard in ("frozen", "cooling"):
         below = limits.thaw if worker.guard == "frozen" else limits.cool
@@ -163,7 +165,8 @@ def worker_line(view: View, worker: Worker) -> str:
         at = worker.stopped_at or worker.heartbeat_at
         return f"worker {worker.pid} on {worker.host} · stopped {words.when(at, view.now)} after {up}"
     alive = is_live(worker, view.now)
-    beat = "heartbeat ok" if alive else f"silent since {words.seconds_clock(worker.heartbeat_at)}"
+    quiet = f"{'died after' if worker.gone else 'silent since'} {words.seconds_clock(worker.heartbeat_at)}"
+    beat = "heartbeat ok" if alive else quiet
     asked = f" · asked to {worker.asked.replace('_', ' ')}" if worker.asked else ""
     return f"worker {worker.pid} on {worker.host} · up {up} · {words.count(worker.slots, 'slot')} · {beat}{asked}"
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 from jobs.glance import naming, words
 from jobs.glance.facts import is_live
 from state.values import Job, JobStatus, Trial, TrialStatus
@@ -10,23 +13,46 @@ from tui.paint import Line, Span, with_role
 from tui.view import View
 
 CELL, STATE = 8, 10  # columns of a cell's name and of its state: `cancelled`, the longest, and a blank
+BAR, LEAST_BAR = 10, 5
 REASON = 88 - 57  # columns of the last one, where others follow it
+EXTRA = 110  # columns from which others do
+MORE = 12  # columns that names may take beyond theirs: `200M/h5 NDX 2pct#12`
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How wide those are that give way to long names: what is free first, then the bar, then the reason."""
+
+    cell: int
+    bar: int  # 0: none
+    reason: int | None  # None: the last one, as wide as it comes
+
+    @staticmethod
+    def of(names: Iterable[str], width: int) -> Columns:
+        more = min(max((words.width(name) for name in names), default=0), CELL + MORE) - CELL
+        more = max(more, 0)
+        if width < 70:
+            return Columns(CELL + min(more, MORE // 2), 0, None)
+        lacking = max(more - max(width - EXTRA, 0), 0) if width >= EXTRA else more
+        bar = max(BAR - lacking, LEAST_BAR)
+        reason = REASON - max(lacking - (BAR - bar), 0)
+        return Columns(CELL + more, bar, reason if width >= EXTRA else None)
 
 
 def paint(view: View, width: int, height: int) -> list[Line]:
     """Heading and rows; with more jobs than rows it scrolls, running and failed ones stay in sight."""
     rows = selection.jobs_of(view)
-    bars, extra = width >= 70, width >= 110
-    lines: list[Line] = [] if width < 70 else [_heading(view, extra)]
+    names = naming.names_of(view.snapshot.jobs)
+    columns = Columns.of(names.values(), width)
+    lines: list[Line] = [] if width < 70 else [_heading(view, columns)]
     if not rows:
         lines.extend(_empty(view))
         return lines
     cursor = next((n for n, job in enumerate(rows) if job.id == view.job_id), 0)
     best = best_ids(view)
     place = {job.id: n + 1 for n, job in enumerate(selection.in_order(view.snapshot.jobs))}
-    names = naming.names_of(view.snapshot.jobs)
     for n in selection.pinned_window(rows, height - len(lines), cursor):
-        lines.append(_row(view, rows[n], names[rows[n].id], place[rows[n].id], rows[n].id in best, bars, extra, width))
+        lines.append(_row(view, rows[n], names[rows[n].id], place[rows[n].id], rows[n].id in best, columns, width))
     return lines
 
 
@@ -111,18 +137,19 @@ def curve_values(view: View, trial: Trial) -> list[float]:
     return [value for value in found if value is not None]
 
 
-def _heading(view: View, extra: bool) -> Line:
+def _heading(view: View, columns: Columns) -> Line:
     kinds = {words.objective_of(job, view.snapshot.trials).endswith("auc") for job in view.snapshot.jobs}
     name = "best" if len(kinds) > 1 else "best loss" if kinds == {False} else "best AUC"
-    text = f"   # cell     state     trials           {name:9s} eta  now / why"
-    if extra:
-        text = f"{words.fit(text, 88)}{'done by':13s}{'samples/s':>9s}"
+    text = f"   # {'cell':{columns.cell}s} {'state':{STATE}s}{'trials':{columns.bar + 7}s}{name:9s} eta  "
+    text += "now / why" if columns.reason is None else words.fit("now / why", columns.reason + 1)
+    if columns.reason is not None:
+        text += f"{'done by':13s}{'samples/s':>9s}"
     sort = f"  (by {view.sort}{' reversed' if view.reverse else ''})" if view.sort else ""
     wanted = f"  /{view.filter}" if view.filter else ""
     return ((text, "dim"), (sort, "key"), (wanted, "key"))
 
 
-def _row(view: View, job: Job, name: str, place: int, best: bool, bars: bool, extra: bool, width: int) -> Line:
+def _row(view: View, job: Job, name: str, place: int, best: bool, columns: Columns, width: int) -> Line:
     selected = job.id == view.job_id
     lost = bool(view.glance.lost(job))
     role = "lost" if lost else str(job.status)
@@ -133,16 +160,16 @@ def _row(view: View, job: Job, name: str, place: int, best: bool, bars: bool, ex
         (first, "mark" if job.id in view.marks else "key"),
         (glyph, role),
         (f"{place:2d} ", "dim"),
-        (words.fit(name, CELL), ""),
+        (words.fit(words.cut_middle(name, columns.cell), columns.cell), ""),
         (" ", ""),
     ]
-    if bars:
+    if columns.bar:
         part = ended / job.trials_wanted if job.trials_wanted else 0.0
         bar = "retrying" if lost else role  # a reversed bar would show its empty part as full
         state = "lost" if lost else str(job.status)
-        spans += [(state, role), (" " * (STATE - len(state)), ""), (words.bar(part, 10), bar)]
+        spans += [(state, role), (" " * (STATE - len(state)), ""), (words.bar(part, columns.bar), bar)]
     spans += [
-        (f" {ended:2d}/{job.trials_wanted:<3d} "[: 9 if bars else 8], ""),
+        (f" {ended:2d}/{job.trials_wanted:<3d} "[: 9 if columns.bar else 8], ""),
         (words.fit_right(words.score(job.best_value), 6), "best" if best else ""),
         ("★" if best else " ", "best"),
         (words.fit_right(words.left(view.glance.forecast.seconds_left.get(job.id)), 6), ""),
@@ -150,8 +177,8 @@ def _row(view: View, job: Job, name: str, place: int, best: bool, bars: bool, ex
     ]
     reason = why(view, job)
     role = {"running": "", "failed": "failed", "paused": "paused"}.get(str(job.status), "dim")
-    if extra:
-        spans += [(words.fit(reason, REASON), role), (" ", ""), (_done_by(view, job), "dim")]
+    if columns.reason is not None:
+        spans += [(words.fit(reason, columns.reason), role), (" ", ""), (_done_by(view, job), "dim")]
     else:
         spans.append((reason, role))
     painted: Line = tuple(spans)

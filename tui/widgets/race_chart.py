@@ -102,13 +102,16 @@ def share(counted: tuple[int, int]) -> str:
 
 
 def trial_end(view: View, trial: Trial) -> float | None:
-    """When the running trial has done all its epochs; it may stop earlier."""
+    """When the running trial has done all its epochs; it may stop earlier. None where nobody works on it."""
     job, epochs = view.job, view.epochs(trial.id)
     planned = job.spec.get("epochs") if job else None
-    if not epochs or not isinstance(planned, int) or trial.ended_at is not None:
+    if job is None or not epochs or not isinstance(planned, int) or trial.ended_at is not None or view.glance.lost(job):
         return None
     usual = sorted(e.seconds for e in epochs)[len(epochs) // 2]
-    return epochs[-1].at + (planned - len(epochs)) * usual
+    left = planned - len(epochs)
+    if left <= 0:
+        return epochs[-1].at
+    return max(epochs[-1].at + usual, view.now) + (left - 1) * usual  # one that takes longer delays all behind it
 
 
 def best_trial(view: View) -> Trial | None:
@@ -140,11 +143,11 @@ _latest: list[tuple[tuple[object, ...], Race]] = []  # the last one, by the iden
 
 def no_curve(view: View, job: Job, trial: Trial | None) -> str:
     """Never an empty box: what is missing and when it comes."""
-    ended = words.trials_ended(job)
+    ended, name = words.trials_ended(job), naming.names_of(view.snapshot.jobs)[job.id]
     if trial is None and ended:
-        return f"{naming.cell_name(job)}: {words.count(ended, 'trial')} without epochs, fitted at once · 2 lists them"
+        return f"{name}: {words.count(ended, 'trial')} without epochs, fitted at once · 2 lists them"
     if trial is None:
-        return f"{naming.cell_name(job)} has no trial yet" + (" · t runs it next" if job.status == "queued" else "")
+        return f"{name} has no trial yet" + (" · t runs it next" if job.status == "queued" else "")
     known = [t for t in view.trials[-JUDGED:] if t.epochs and t.train_seconds > 0]
     if trial.ended_at is None and known:
         seconds = sum(t.train_seconds / t.epochs for t in known) / len(known)

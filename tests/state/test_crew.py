@@ -1,0 +1,87 @@
+"""A worker of this machine that was killed is not called alive for the fifteen seconds its heartbeat is still fresh."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jobs.glance.facts import is_live
+from jobs.glance.verdict import Word, judge
+from jobs.locks import SlotLock
+from jobs.why import why as reasons_of
+from state import crew, queries, transitions
+from tests.state.helpers import claimed, enqueued, new_db, started
+from tui.reading import Reader, Wish
+
+
+@pytest.fixture
+def child():
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def study_of(folder: Path, pid: int, host: str = ""):
+    """A database in which a worker of that pid runs a trial."""
+    db = new_db(folder)
+    enqueued(db, 2)
+    number = transitions.register_worker(db, host or os.uname().nodename, pid, 1.0, 1)
+    started(db, claimed(db, number))
+    return db
+
+
+def test_a_killed_worker_is_gone_at_once_and_one_that_lives_is_not(tmp_path, child):
+    db = study_of(tmp_path, child.pid)
+    (worker,) = queries.workers(db)
+    assert crew.gone([worker], tmp_path / "outputs") == frozenset()
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and nobody has fetched its end yet
+    assert crew.gone([worker], tmp_path / "outputs") == {worker.id}
+    child.wait()
+    assert crew.gone([worker], tmp_path / "outputs") == {worker.id}
+
+
+def test_a_worker_elsewhere_is_known_by_its_heartbeat_alone(tmp_path, child):
+    db = study_of(tmp_path, child.pid, host="another")
+    child.kill()
+    child.wait()
+    assert crew.gone(queries.workers(db), tmp_path / "outputs") == frozenset()
+
+
+def test_a_worker_in_a_container_holds_its_slot_although_no_such_process_is_seen_here(tmp_path, child):
+    db = study_of(tmp_path, os.getpid())
+    (worker,) = queries.workers(db)
+    child.kill()
+    child.wait()
+    unseen = replace(worker, pid=child.pid)
+    lock = SlotLock(tmp_path / "outputs", 0).acquire()
+    lock.path.write_text(f'{{"pid": {child.pid}, "host": "here", "started": 1.0, "slot": 0}}')
+    assert crew.gone([unseen], tmp_path / "outputs") == frozenset()
+    os.close(lock._fd)  # as its death would: the file keeps its words
+    assert crew.gone([unseen], tmp_path / "outputs") == {worker.id}
+
+
+def test_monitor_verdict_and_why_say_so(tmp_path, child):
+    db = study_of(tmp_path, child.pid)
+    reader = Reader(db.path)
+    first = reader.read(Wish(job_id=1))
+    assert first is not None
+    assert judge(first.snapshot, first.snapshot.taken_at).word is Word.WELL
+    assert reader.read(Wish(job_id=1)) is None  # nothing has changed
+    child.kill()
+    child.wait()
+    second = reader.read(Wish(job_id=1))  # nothing was written, and yet there is news
+    assert second is not None
+    assert not is_live(second.snapshot.workers[0], second.snapshot.taken_at)
+    verdict = judge(second.snapshot, second.snapshot.taken_at)
+    assert verdict.word is Word.ACT
+    assert verdict.short == f"worker {child.pid} died. W starts one"
+    assert "that worker has died" in " ".join(reasons_of(second.snapshot.jobs[0], second.snapshot))
+    assert reader.read(Wish(job_id=1)) is None
+    reader.close()
