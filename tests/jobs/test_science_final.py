@@ -297,7 +297,7 @@ def test_a_newest_window_unlike_the_training_is_named_where_the_whole_file_is_no
     model = load_model(model_folder(ran.places, queries.job(db, TRAIN)))
     x = tiers.build(make_bars(900, 7), "a20").iloc[:400]
     grown = x.copy()
-    grown.iloc[-model.context :] *= 3.0
+    grown.iloc[-model.context :] *= 1.5
     assert drift_warnings(model, x) == ()
     (warning,) = drift_warnings(model, grown)
     assert warning.startswith(f"in the newest window, until {x.index[-1]:%Y-%m-%d}, ") and "sma_200 by" in warning
