@@ -27,7 +27,7 @@ from fts.search.dataset import CellData
 from fts.search.evidence import cell_data
 from fts.search.predict import FORMAT
 from fts.search.spec import TrialSpec, effective_config
-from fts.training.checkpoint import write_weights
+from fts.training.checkpoint import file_md5, write_weights
 
 IN_SAMPLE = "in-sample"  # badge: its validation windows were trained on
 
@@ -111,6 +111,7 @@ def save_model(folder: Path, trial: FinalTrial) -> None:
         "format": FORMAT,
         "model": model_config,
         "weights_md5": md5,
+        "scaler_md5": file_md5(folder / "scaler.json"),
         "n_params": sum(tensor.numel() for tensor in weights.values()),
         "features": list(data.feature_names),
         "task": spec.cell.task,

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,11 @@ from fts.training.metrics import probabilities
 
 FORMAT = 1  # of a model folder
 FILES = ("config.json", "scaler.json", "model.safetensors")  # without which there is no model
+KEYS = ("features", "model", "weights_md5", "context", "tier")  # of config.json, without which nothing is predicted
+CURE = "take it from a copy, or train the model again"
 BATCH = 256  # windows at a time
 CLOSED = 10  # days without a bar: the longest closing of New York since 1933 was from 2001-09-10 to 2001-09-17
+SHRUNK = 0.1  # of the training mean: volumes in thousands, or another ticker's, lie within 3 sd of a mean above 0
 DRIFT = 3.0  # standard deviations of the training rows: a feature whose mean lies farther out is named
 
 
@@ -67,20 +72,18 @@ def load_model(folder: Path | str) -> FinalModel:
     config, scaler = (_stored(folder / name, kind) for name, kind in (("config.json", dict), ("scaler.json", list)))
     if config.get("format") != FORMAT:
         raise NoModel(f"{folder} has format {config.get('format')!r:.20}, this fts reads format {FORMAT}")
-    if [entry["feature"] for entry in scaler] != config["features"]:
-        raise NoModel(f"{folder}: scaler.json and config.json name different features; train the model again")
+    if lacking := [name for name in KEYS if name not in config]:
+        raise NoModel(f"{folder / 'config.json'} is damaged (no {', '.join(lacking)}); {CURE}")
     weights_file = folder / "model.safetensors"
     if (md5 := file_md5(weights_file)) != config["weights_md5"]:  # one changed byte still loads, and predicts otherwise
         raise CheckpointError(
             f"{weights_file} has md5 {md5[:12]}, config.json says {str(config['weights_md5'])[:12]}: the weights are "
             "damaged or another model's; take the folder from a copy, or train the model again"
         )
-    _, weights = read_weights(weights_file)
-    model = PatchTST(ModelConfig.from_json(config["model"]))
-    model.load_state_dict(weights)
-    model.eval()
-    mean, sd = (np.array([entry[part] for entry in scaler], dtype=np.float64) for part in ("mean", "sd"))
-    return FinalModel(folder, config, model, mean, sd)
+    header, weights = read_weights(weights_file)
+    require_same(folder / "config.json", config, header["model"])
+    mean, sd = _scaler(folder / "scaler.json", scaler, config)
+    return FinalModel(folder, config, _model(weights_file, config, weights), mean, sd)
 
 
 def _stored(path: Path, kind: type) -> Any:
@@ -88,10 +91,64 @@ def _stored(path: Path, kind: type) -> Any:
     try:
         found = json.loads(path.read_text())
     except ValueError as damage:  # of JSON and of UTF-8
-        raise NoModel(f"{path} is damaged ({damage}); take it from a copy, or train the model again") from None
+        raise NoModel(f"{path} is damaged ({damage}); {CURE}") from None
     if not isinstance(found, kind):
-        raise NoModel(f"{path} is damaged (no {kind.__name__}); take it from a copy, or train the model again")
+        raise NoModel(f"{path} is damaged (no {kind.__name__}); {CURE}")
     return found
+
+
+def require_same(path: Path, config: dict[str, Any], trained: dict[str, Any]) -> None:
+    """Raises NoModel where config.json describes another model than the weights, which say themselves what they are.
+
+    Before a model is built: another norm or number of heads would load and predict otherwise, a shape too large would
+    take all memory.
+    """
+    told = config["model"]
+    said: list[tuple[str, object, object]]
+    if isinstance(told, dict):
+        said = [(name, told.get(name), trained.get(name)) for name in sorted({*told, *trained})]
+    else:
+        said = [("model", told, trained)]
+    features = config["features"]
+    said += [
+        ("context", config["context"], trained["context"]),
+        ("number of features", len(features) if isinstance(features, list) else features, trained["n_features"]),
+    ]
+    for name, here, there in said:
+        if here != there:
+            raise NoModel(f"{path} says {name} {here!r:.40}, the weights are of a model with {there!r:.40}; {CURE}")
+
+
+def _scaler(path: Path, scaler: list[Any], config: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and sd of the training rows, one each per feature. Raises NoModel for other numbers than were written."""
+    if not all(isinstance(entry, dict) and {"feature", "mean", "sd"} <= set(entry) for entry in scaler):
+        raise NoModel(f"{path} is damaged (an entry without feature, mean and sd); {CURE}")
+    if [entry["feature"] for entry in scaler] != config["features"]:
+        raise NoModel(f"{path.parent}: scaler.json and config.json name different features; train the model again")
+    for entry in scaler:
+        if not all(isinstance(entry[part], float | int) and math.isfinite(entry[part]) for part in ("mean", "sd")) or (
+            entry["sd"] <= 0
+        ):
+            raise NoModel(
+                f"{path} has mean {entry['mean']!r:.20} and sd {entry['sd']!r:.20} for {entry['feature']}, expected "
+                f"two numbers and an sd above 0; {CURE}"
+            )
+    if config.get("scaler_md5") not in (None, file_md5(path)):  # None: trained before it was written down
+        raise NoModel(f"{path} is not the one this model was trained with; {CURE}")
+    mean, sd = (np.array([entry[part] for entry in scaler], dtype=np.float64) for part in ("mean", "sd"))
+    return mean, sd
+
+
+def _model(path: Path, config: dict[str, Any], weights: dict[str, torch.Tensor]) -> PatchTST:
+    """The model with its weights. Raises CheckpointError for weights that do not fit or are no numbers."""
+    model = PatchTST(ModelConfig.from_json(config["model"]))
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as misfit:  # torch's only word for names and shapes that do not fit
+        raise CheckpointError(f"{path} holds other weights than config.json describes; {CURE} ({misfit})") from None
+    if odd := [name for name, weight in weights.items() if not torch.isfinite(weight).all()]:
+        raise CheckpointError(f"{path}: {odd[0]} holds values that are no numbers; train the model again")
+    return model.eval()
 
 
 def predict_file(model: FinalModel, path: Path | str, vix: Path | str | None = None) -> Predicted:
@@ -173,16 +230,40 @@ def date_warnings(dates: pd.DatetimeIndex, now: pd.Timestamp) -> tuple[str, ...]
 
 
 def drift_warnings(model: FinalModel, x: pd.DataFrame) -> tuple[str, ...]:
-    """Features whose mean over these bars lies far outside what the training rows were like."""
-    shift_F = np.abs(x.to_numpy(np.float64).mean(axis=0) - model.mean) / model.sd
-    far = [(name, shift) for name, shift in zip(x.columns, shift_F, strict=True) if shift > DRIFT]
-    if not far:
-        return ()
-    named = ", ".join(f"{name} by {shift:.1f}" for name, shift in sorted(far, key=lambda pair: -pair[1])[:5])
-    more = f" and {len(far) - 5} more" if len(far) > 5 else ""
-    norm = (
-        " (each window is read relative to itself, which softens this)"
-        if model.config["model"]["norm"] == "revin"
-        else ""
-    )
-    return (f"{len(far)} of {x.shape[1]} features stand more than {DRIFT:g} training sd off: {named}{more}{norm}",)
+    """Features that look unlike the training rows: over all these bars, else in the newest window, which matters most.
+
+    A long history of a price that has multiplied looks like its own past on average, and its last days do not.
+    """
+    newest = f"in the newest window, until {x.index[-1]:%Y-%m-%d}, "
+    for rows, where in ((x, ""), (x.tail(model.context), newest)):
+        if unlike := _unlike(model, rows):
+            return (f"{where}{unlike}{_softened(model)}",)
+    return ()
+
+
+def _unlike(model: FinalModel, x: pd.DataFrame) -> str | None:
+    """Which features' means are far from those of the training rows; None: no one's."""
+    mean_F = x.to_numpy(np.float64).mean(axis=0)
+    shift_F = np.abs(mean_F - model.mean) / model.sd
+    shrunk_F = (np.abs(model.mean) > model.sd) & (np.abs(mean_F) < SHRUNK * np.abs(model.mean))
+    far = sorted((-shift, name) for name, shift in zip(x.columns, shift_F, strict=True) if shift > DRIFT)
+    shrunk_F &= shift_F <= DRIFT  # the others are named already
+    small = list(x.columns[shrunk_F])
+    told = []
+    if far:
+        named = _first(f"{name} by {-shift:.1f}" for shift, name in far)
+        told.append(f"{len(far)} of {x.shape[1]} features stand more than {DRIFT:g} training sd off: {named}")
+    if small:
+        told.append(f"{_first(small)}: less than a tenth of the training mean, another unit or ticker?")
+    return "; ".join(told) or None
+
+
+def _first(names: Iterable[str]) -> str:
+    """The first five, and how many more."""
+    names = list(names)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _softened(model: FinalModel) -> str:
+    revin = model.config["model"]["norm"] == "revin"
+    return " (each window is read relative to itself, which softens this)" if revin else ""

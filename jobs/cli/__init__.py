@@ -11,7 +11,7 @@ from typing import TextIO
 
 import click
 
-from jobs.cli.errors import code_of, sentence_of
+from jobs.cli.errors import USAGE, code_of, sentence_of
 from jobs.cli.output import attach, complain, emit_json
 
 
@@ -32,6 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
+    except click.exceptions.NoArgsIsHelpError as bare:  # `fts` alone: the list of commands is no sentence
+        with _unread():
+            click.echo(bare.format_message(), err=True)
+        return USAGE
     except (click.Abort, KeyboardInterrupt):
         with _unread():
             complain("interrupted; nothing more was done")

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,13 +134,13 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"there is no command {name!r}{_nearest(name)}", ctx)
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *words: Any, **more: Any) -> click.Context:
+        with readers_may_leave():  # `fts --help` and `fts --version` are answered here
+            return super().make_context(*words, **more)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with readers_may_leave():
             return super().invoke(ctx)
-        except BrokenPipeError:  # click would end with 1, and `fts events | head` is no failure
-            if nobody_reads():
-                raise click.exceptions.Exit(0) from None
-            raise  # of some other pipe
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, entries in SECTIONS:
@@ -163,6 +164,17 @@ def fts(ctx: click.Context, db: str | None) -> None:
     ctx.obj = places(db)
     if os.environ.get("NO_COLOR"):
         ctx.color = False
+
+
+@contextlib.contextmanager
+def readers_may_leave() -> Iterator[None]:
+    """click would end with 1, and `fts events | head` is no failure."""
+    try:
+        yield
+    except BrokenPipeError:
+        if nobody_reads():
+            raise click.exceptions.Exit(0) from None
+        raise  # of some other pipe
 
 
 def nobody_reads() -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.cli import main
 from jobs.cli.group import ENTRIES, SECTIONS, exists
 from state.db import Database
 from tests.cli.study import places_of
@@ -141,16 +142,24 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path, db: Database):
     assert done.stdout.startswith("architecture")
 
 
-def test_a_reader_that_left_before_the_first_line_leaves_exit_code_0(tmp_path: Path, db: Database):
+@pytest.mark.parametrize("words", [["events"], ["events", "--help"], ["--help"], ["--version"]])
+def test_a_reader_that_left_before_the_first_line_leaves_exit_code_0(tmp_path: Path, db: Database, words: list[str]):
     read_end, write_end = os.pipe()
     os.close(read_end)  # as `| head` when it has seen enough: `set -o pipefail` must not call that a failure
     try:
         done = subprocess.run(
-            [*FTS, "--db", str(places_of(tmp_path).db), "events"], stdout=write_end, stderr=subprocess.PIPE, check=False
+            [*FTS, "--db", str(places_of(tmp_path).db), *words], stdout=write_end, stderr=subprocess.PIPE, check=False
         )
     finally:
         os.close(write_end)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(("words", "offered"), [([], "  worker "), (["data"], "  verify "), (["db"], "  query ")])
+def test_a_group_without_a_command_lists_its_commands_line_by_line(capsys, words: list[str], offered: str):
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and any(line.startswith(offered) for line in said.err.splitlines())
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 
 from fts.analysis.sealed import evaluate_test
+from fts.features import tiers
 from fts.search import dataset
-from fts.search.predict import NoModel, WrongBars, date_warnings, load_model, predict_bars, predict_file
+from fts.search.predict import NoModel, WrongBars, date_warnings, drift_warnings, load_model, predict_bars, predict_file
 from fts.search.spec import CellSpec
-from fts.training.checkpoint import CheckpointError
+from fts.training.checkpoint import CheckpointError, read_weights, write_weights
 from jobs.models import model_folder, opened_by
 from jobs.report import study_data
 from jobs.results import results
@@ -216,6 +217,92 @@ def test_a_model_folder_that_was_damaged_is_refused_by_its_file(ran: Ran, db: Da
             load_model(folder)
 
 
+@pytest.mark.parametrize("number", [math.nan, math.inf, 0.0, -1.0, None, "abc", [1, 2]])
+def test_a_scaler_with_other_numbers_than_an_sd_has_is_refused(ran: Ran, db: Database, tmp_path: Path, number: object):
+    """NaN and 0 gave NaN for every day, below 0 a wrong probability, all with exit code 0."""
+    folder = own_model(ran, db, tmp_path)
+    scaler = json.loads((folder / "scaler.json").read_text())
+    scaler[3]["sd"] = number
+    (folder / "scaler.json").write_text(json.dumps(scaler))
+    with pytest.raises(NoModel, match="expected two numbers and an sd above 0"):
+        load_model(folder)
+
+
+def test_a_scaler_changed_by_hand_is_not_the_models(ran: Ran, db: Database, tmp_path: Path):
+    folder = own_model(ran, db, tmp_path)
+    scaler = json.loads((folder / "scaler.json").read_text())
+    scaler[0]["mean"] += 1
+    (folder / "scaler.json").write_text(json.dumps(scaler))
+    with pytest.raises(NoModel, match="scaler.json is not the one this model was trained with"):
+        load_model(folder)
+    (folder / "scaler.json").write_text(json.dumps([1, 2]))
+    with pytest.raises(NoModel, match="an entry without feature, mean and sd"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("norm", "none", "says norm 'none', the weights are of a model with 'revin'"),  # it loaded, and predicted
+        ("architecture", "d4096-L999-h4-ff9999", "says architecture"),  # it was built first, in all the memory there is
+        ("stride", 7, "says stride 7"),
+        ("colour", "red", "says colour 'red'"),
+    ],
+)
+def test_a_configuration_of_another_model_than_the_weights_is_refused(
+    ran: Ran, db: Database, tmp_path: Path, name: str, value: object, said: str
+):
+    folder = own_model(ran, db, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    changed = config | {"model": config["model"] | {name: value}}
+    (folder / "config.json").write_text(json.dumps(changed))
+    with pytest.raises(NoModel, match=said):
+        load_model(folder)
+
+
+def test_a_configuration_that_lacks_a_part_or_tells_another_window_is_refused(ran: Ran, db: Database, tmp_path: Path):
+    folder = own_model(ran, db, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k not in ("tier", "features")}))
+    with pytest.raises(NoModel, match=r"config.json is damaged \(no features, tier\)"):
+        load_model(folder)
+    (folder / "config.json").write_text(json.dumps(config | {"context": "eighty"}))
+    with pytest.raises(NoModel, match="says context 'eighty', the weights are of a model with 20"):
+        load_model(folder)
+
+
+def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(ran: Ran, db: Database, tmp_path: Path):
+    folder = own_model(ran, db, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    header, weights = read_weights(folder / "model.safetensors")
+    bias = weights["head.bias"]
+    for odd, said in ((bias * math.nan, "holds values that are no numbers"), (bias.repeat(3), "holds other weights")):
+        md5 = write_weights(folder / "model.safetensors", weights | {"head.bias": odd}, header)
+        (folder / "config.json").write_text(json.dumps(config | {"weights_md5": md5}))
+        with pytest.raises(CheckpointError, match=said):
+            load_model(folder)
+
+
+def test_volumes_in_another_unit_get_a_warning(ran: Ran, db: Database):
+    """Within three sd of the training mean, as every small number above 0 is, and yet not these bars' volumes."""
+    model = load_model(model_folder(ran.places, queries.job(db, TRAIN)))
+    model = replace(model, sd=np.maximum(model.sd, np.abs(model.mean) / 2))  # as wide as volumes are
+    x = tiers.build(make_bars(900, 7), "a20").iloc[:300]
+    assert drift_warnings(model, x) == ()
+    (warning,) = drift_warnings(model, x.assign(atr_14=x["atr_14"] / 1000))
+    assert "atr_14" in warning and "another unit or ticker?" in warning
+
+
+def test_a_newest_window_unlike_the_training_is_named_where_the_whole_file_is_not(ran: Ran, db: Database):
+    model = load_model(model_folder(ran.places, queries.job(db, TRAIN)))
+    x = tiers.build(make_bars(900, 7), "a20").iloc[:400]
+    grown = x.copy()
+    grown.iloc[-model.context :] *= 1.5
+    assert drift_warnings(model, x) == ()
+    (warning,) = drift_warnings(model, grown)
+    assert warning.startswith(f"in the newest window, until {x.index[-1]:%Y-%m-%d}, ") and "sma_200 by" in warning
+
+
 def test_bars_from_another_world_get_a_warning(ran: Ran, db: Database):
     model = load_model(model_folder(ran.places, queries.job(db, TRAIN)))
     bars = make_bars(400, 3)
@@ -224,10 +311,16 @@ def test_bars_from_another_world_get_a_warning(ran: Ran, db: Database):
     assert "sma_" in warning or "dema_" in warning
 
 
-def sound_model(ran: Ran, db: Database, folder: Path) -> Path:
-    """The final model as if its data set had never been poisoned: before the test part the two files are equal."""
+def own_model(ran: Ran, db: Database, folder: Path) -> Path:
+    """A copy of the final model, to be damaged."""
     copy = folder / "model"
     shutil.copytree(model_folder(ran.places, queries.job(db, TRAIN)), copy)
+    return copy
+
+
+def sound_model(ran: Ran, db: Database, folder: Path) -> Path:
+    """The final model as if its data set had never been poisoned: before the test part the two files are equal."""
+    copy = own_model(ran, db, folder)
     config = json.loads((copy / "config.json").read_text())
     config["cell"]["data_md5"] = ran.sound_md5
     (copy / "config.json").write_text(json.dumps(config))
