@@ -12,7 +12,7 @@ from jobs.cli.errors import NothingThere
 from jobs.cli.group import here
 from jobs.cli.look import reading
 from jobs.cli.output import emit, emit_json, emit_table, say
-from jobs.cli.selection import one_job
+from jobs.cli.selection import one_cell
 from jobs.glance import words
 from state import queries
 
@@ -52,7 +52,7 @@ def show_spread(cell: str) -> None:
     from jobs.seeds import spread_of  # here, not above: see train
 
     with reading() as db:
-        job = one_job([job for job in queries.jobs(db) if job.kind == "cell"], cell)
+        job = one_cell(queries.jobs(db), cell)
         found = spread_of(db, job)
     if found is None:
         return
@@ -75,8 +75,7 @@ def follow(cell: str, as_json: bool, spec_of: Any) -> None:
     from jobs.winners import require_data, same_job
 
     with writing() as db:
-        jobs = [job for job in queries.jobs(db) if job.kind == "cell"]
-        spec = spec_of(db, one_job(jobs, cell))
+        spec = spec_of(db, one_cell(queries.jobs(db), cell))
         if (done := same_job(queries.jobs(db), spec)) is not None:
             job_id, created, state = done.id, False, "has been done"
         else:
@@ -95,6 +94,13 @@ def follow(cell: str, as_json: bool, spec_of: Any) -> None:
 @common
 def unseal(cell: str, **flags: Any) -> None:
     """Open the test set of CELL for its best trial: once and for ever, and it stands in every table after that."""
+    from fts.search.spec import CellSpec  # here, not above: see train
+    from jobs.winners import require_data
+
+    with reading() as db:
+        job = one_cell(queries.jobs(db), cell)
+        if queries.opening(db, job.experiment) is None:  # a look that cannot be had is not to be spent
+            require_data(here().data, CellSpec.from_json(job.spec))
     act("unseal", (cell,), flags)
 
 

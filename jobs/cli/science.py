@@ -11,7 +11,7 @@ from jobs.cli.act import writing
 from jobs.cli.group import here
 from jobs.cli.keep import sure
 from jobs.cli.output import emit, emit_json, say
-from jobs.cli.selection import one_job
+from jobs.cli.selection import one_cell
 from jobs.exports import iso
 from jobs.person import this_person
 from state import queries, transitions
@@ -32,7 +32,7 @@ def final(cell: str, yes: bool, as_json: bool) -> None:
     from jobs.models import judge  # here, not above: --help needs none of it
 
     with writing() as db:
-        job = one_job([job for job in queries.jobs(db) if job.kind == "cell"], cell)
+        job = one_cell(queries.jobs(db), cell)
         opened = queries.opening(db, job.experiment) or open_test_set(db, job, yes)
         if opened.job_id != job.id:
             say(

@@ -13,6 +13,7 @@ import click
 
 from jobs.cli.errors import NothingThere
 from jobs.glance.naming import cell_name, names_of, with_task
+from state.errors import WrongStatus
 from state.values import Job, JobStatus
 
 NUMBER = re.compile(r"#?(\d{1,15})")
@@ -99,6 +100,15 @@ def one_job(jobs: Sequence[Job], word: str) -> Job:
         raise click.UsageError(f"{word!r} means several jobs: {names}; name one")
     ended = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
     return max(matches, key=lambda job: (job.status not in ended, job.id))
+
+
+def one_cell(jobs: Sequence[Job], word: str) -> Job:
+    """The one cell a word means. Raises WrongStatus where it means a baseline or what follows a cell, and no cell."""
+    try:
+        return one_job([job for job in jobs if job.kind == "cell"], word)
+    except NothingThere:
+        other = one_job(jobs, word)  # raises what is true where it means nothing at all
+        raise WrongStatus(f"job {other.id} ({cell_name(other)}) is a {other.kind}; winners are of cells") from None
 
 
 def split_trial(word: str) -> tuple[str, int | None]:

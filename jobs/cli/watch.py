@@ -11,6 +11,7 @@ from jobs.cli.group import ROW, here
 from jobs.cli.look import event_words
 from jobs.cli.output import emit, emit_line, say
 from jobs.glance import words
+from jobs.glance.facts import is_live
 from jobs.why import runnable, running
 from state import queries
 from state.db import Database, open_database
@@ -37,6 +38,8 @@ def watch(as_json: bool, start: int | None, until_idle: bool, poll_s: float) -> 
     db = open_database(here().db, readonly=True, check=False)
     try:
         say(f"watching {here().db}; Ctrl-C leaves, the worker goes on")
+        if until_idle and (waiting := nobody_takes(db)):
+            say(f"{words.count(waiting, 'job')} in line and no worker alive: this waits until one comes (`fts worker`)")
         for event in follow(db, start, until_idle, poll_s):
             if as_json:
                 emit_line({"schema": SCHEMA, "taken_at": time.time(), "event": event})
@@ -71,6 +74,13 @@ def _anything_to_do(db: Database) -> bool:
     """Does a job run, or could one be claimed?"""
     snapshot = queries.snapshot(db)
     return bool(running(snapshot) or runnable(snapshot))
+
+
+def nobody_takes(db: Database) -> int:
+    """The number of jobs that could be claimed, where no worker lives."""
+    snapshot = queries.snapshot(db)
+    lives = any(is_live(worker, snapshot.taken_at) for worker in snapshot.workers)
+    return 0 if lives else len(runnable(snapshot))
 
 
 def sentence(event: Event) -> str:

@@ -48,11 +48,11 @@ def test_without_its_data_set_nothing_follows_a_cell_and_its_test_set_stays_seal
     finished_cell(db)
     data = places_of(tmp_path).data
     next((data / "processed").glob("SPX.dataset.a25.*.parquet")).unlink()
-    for command in (("train", "1"), ("replicate", "1"), ("final", "1", "-y")):
+    for command in (("train", "1"), ("replicate", "1"), ("final", "1", "-y"), ("unseal", "1", "-y")):
         said = fts(*command)
         assert said.code == 1 and "is missing; build or copy it again" in said.err and str(data) in said.err
     shutil.rmtree(data)
-    for command in (("train", "1"), ("replicate", "1"), ("final", "1", "-y")):
+    for command in (("train", "1"), ("replicate", "1"), ("final", "1", "-y"), ("unseal", "1", "-y")):
         said = fts(*command)
         assert said.code == 6 and "phase6a_2M_h1_threshold_1pct cannot be trained again" in said.err
     assert len(queries.jobs(db)) == 4 and queries.openings(db) == ()
@@ -67,6 +67,15 @@ def test_the_test_set_is_opened_once_and_stands_in_the_journal(fts, db: Database
     again = fts("unseal", "1", "-y")
     assert again.code == 1 and "open already" in again.err
     assert "cannot" in fts("unseal", "2").err or "not possible" in fts("unseal", "2").err
+
+
+def test_a_job_that_is_no_cell_is_said_to_be_there(fts, db: Database):
+    finished_cell(db)
+    put = json.loads(fts("train", "1", "--json").out)["enqueued"][0]["job"]
+    for command in (("train", str(put)), ("replicate", str(put)), ("final", str(put), "-y"), ("unseal", str(put))):
+        said = fts(*command)
+        assert said.code == 1 and f"job {put} (2M/h1 final) is a train; winners are of cells" in said.err
+    assert "no job matches '99'" in fts("train", "99").err
 
 
 def test_an_unknown_model_is_named_with_what_there_is(fts, db: Database, tmp_path: Path):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.cli.watch import nobody_takes
 from state import transitions
 from state.db import Database
 from tests.cli.study import add_epoch, claim, failed_cell, finished_cell, places_of, start_trial, start_worker
@@ -186,6 +187,12 @@ def test_watch_tells_every_change_once_and_leaves_when_idle(fts, db: Database):
     assert [e["id"] for e in events] == list(range(1, len(events) + 1))
     assert events[-1]["verb"] == "queue_paused"
     assert "queue paused: night" in fts("watch", "--from", "0", "--until-idle").out
+
+
+def test_a_watch_that_would_wait_for_a_worker_knows_so(db: Database):
+    assert nobody_takes(db) == 4
+    claim(db)
+    assert nobody_takes(db) == 0, "a worker lives"
 
 
 def test_events_can_be_limited_in_time_number_and_to_a_job(fts, db: Database):
