@@ -23,9 +23,9 @@ class Halving:
     """
 
     first_rung: int = 1  # epochs; before it nothing is judged
-    growth: int = 3  # each rung lies so many times later
-    keep: float = 0.6  # of the trials that came to a rung
-    trailing: int | None = 3  # epochs without improvement after which a trial that does not lead ends
+    growth: int = 9  # each rung lies so many times later
+    keep: float = 0.3  # of the trials that came to a rung
+    trailing: int | None = 4  # epochs without improvement after which a trial that does not lead ends
     startup: int = 0  # trials before this number are never ended
     margin: float = 0.0  # of the objective: who is so close behind the line goes on
 

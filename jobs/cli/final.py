@@ -94,13 +94,13 @@ def follow(cell: str, as_json: bool, spec_of: Any) -> None:
 @common
 def unseal(cell: str, **flags: Any) -> None:
     """Open the test set of CELL for its best trial: once and for ever, and it stands in every table after that."""
-    from fts.search.spec import CellSpec  # here, not above: see train
-    from jobs.winners import require_data
+    from jobs.winners import require_data, train_spec, winner  # here, not above: see train
 
     with reading() as db:
         job = one_cell(queries.jobs(db), cell)
+        spec = train_spec(job, winner(db, job))
         if queries.opening(db, job.experiment) is None:  # a look that cannot be had is not to be spent
-            require_data(here().data, CellSpec.from_json(job.spec))
+            require_data(here().data, spec)
     act("unseal", (cell,), flags)
 
 

@@ -105,6 +105,6 @@ def test_what_a_rule_says_of_itself_makes_it_again(rule: Halving):
 
 
 def test_a_rule_reads_as_a_sentence():
-    assert HALVING.numbers == "1,3,0.6,3" and BEFORE_FREEZING.numbers == "2,3,0.5,2"
+    assert HALVING.numbers == "1,9,0.3,4" and BEFORE_FREEZING.numbers == "2,3,0.5,2"
     assert "epochs 2, 6, 18" in BEFORE_FREEZING.told and "after 2 epochs without improvement" in BEFORE_FREEZING.told
     assert "never ended" in replace(HALVING, startup=5).told and "0.002" in replace(HALVING, margin=0.002).told
