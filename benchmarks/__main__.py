@@ -30,6 +30,7 @@ PARTS = {
     "state": "The database: transitions and reads with few and many rows",
     "watchdog": "What watching costs",
     "pruning": "What pruning saves (`python -m benchmarks.pruning DB` for recorded curves)",
+    "equal_epochs": "Halving with a third of the epochs: best validation loss above that of fifty unpruned trials",
     "monitor": "What the monitor costs",
     "coverage": "How often a 95 % interval holds the truth",
 }

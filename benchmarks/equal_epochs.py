@@ -1,8 +1,9 @@
 """What a share of the epochs buys: as many trials with halving as fit in it, beside an unpruned search of fifty.
 
-python -m benchmarks.equal_epochs DB [DB ...] [--share 1/3] [--trials 50] [--patience 10] [--rule 1,9,0.3,4 ...]
+python -m benchmarks.equal_epochs [DB ...] [--share 1/3] [--trials 50] [--patience 10] [--rule 1,9,0.3,4 ...]
 
-The curves of all unpruned searches of a cell, whoever proposed them, are one pool. Each order of it is a study: its
+Without a database: the curves in curves-2M.csv, of 300 real unpruned trials (2M cells, S&P 500, h1, h3, h5). The curves
+of all unpruned searches of a cell, whoever proposed them, are one pool. Each order of it is a study: its
 first fifty trials are the unpruned search; the search with halving tries the same ones in the same order and goes on
 until the share of the first one's epochs is spent (or the pool). `above` is its best value minus the unpruned one's.
 Both see the same pool, so that the luck of a proposal cancels out; what halving does to a sampler is not in it:
@@ -12,14 +13,16 @@ benchmarks.searches has the searches that ran.
 from __future__ import annotations
 
 import argparse
+import csv
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
 from itertools import product
 from pathlib import Path
 from statistics import mean
 
-from benchmarks.pruning import FEWEST, NO_WORSE, Pool, quantile, recorded, replay, shuffles
+from benchmarks import Row
+from benchmarks.pruning import FEWEST, NO_WORSE, Pool, quantile, recorded, replay, shuffles, waiting
 from benchmarks.searches import fraction, question
 from fts.search.halving import HALVING, Halving
 from fts.search.spec import CellSpec
@@ -27,6 +30,7 @@ from state import queries
 from state.db import open_database
 
 ORDERS = 100
+REAL = Path(__file__).parent / "curves-2M.csv"
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,18 @@ class Fitted:
 
 
 COLUMNS = ("cell", "rule", "trials", "epochs", "within .001", "above, mean", "p95", "max")
+
+
+def rows(quick: bool = True) -> list[Row]:
+    """Halving, and no pruning at all, for a third of the epochs of fifty unpruned trials: the real curves."""
+    told = []
+    orders = 30 if quick else 200
+    for name, rule in (("halving", HALVING), ("unpruned", Halving(keep=1.0, trailing=None))):
+        for pool in pools(read(), patience=10):
+            found = fitted(pool, rule, share=1 / 3, orders=orders)
+            note = f"{found.trials:.0f} trials, {found.share:.0%} of the epochs, at most .001 in {found.near:.0%}"
+            told.append(Row(f"{name}, {pool.name}", 1000 * found.above, "thousandths above", repeats=orders, note=note))
+    return told
 
 
 def fitted(pool: Pool, rule: Halving, share: float, trials: int = 50, orders: int = ORDERS) -> Fitted:
@@ -75,23 +91,65 @@ def fitted(pool: Pool, rule: Halving, share: float, trials: int = 50, orders: in
     )
 
 
-def pools(paths: Sequence[Path], patience: int = 0) -> list[Pool]:
-    """The unpruned trials of each cell, of all databases together. Raises SystemExit when there are none."""
-    found: dict[tuple[str, str], list[tuple[float, ...]]] = defaultdict(list)
+@dataclass(frozen=True)
+class Recorded:
+    """One complete trial of an unpruned search."""
+
+    cell: str
+    sampler: str
+    seed: int
+    trial: int
+    patience: int  # its search's
+    epochs: int  # its search's limit
+    losses: tuple[float, ...]  # the objective after epochs 1, 2, ...; smaller is better
+
+
+def pools(trials: Iterable[Recorded], patience: int = 0) -> list[Pool]:
+    """The trials of each cell, with at least so much patience. Raises SystemExit when there are too few."""
+    found: dict[str, list[tuple[float, ...]]] = defaultdict(list)
+    for one in trials:
+        found[one.cell].append(waiting(one.losses, patience - one.patience, one.epochs))
+    told = [Pool(cell, tuple(curves)) for cell, curves in sorted(found.items()) if len(curves) >= 2 * FEWEST]
+    if not told:
+        raise SystemExit(f"no cell here has {2 * FEWEST} complete trials of `--pruner none`")
+    return told
+
+
+def from_databases(paths: Sequence[Path]) -> list[Recorded]:
+    """All unpruned trials, of searches of one question per cell: the one with most trials."""
+    found: dict[str, dict[str, list[Recorded]]] = defaultdict(lambda: defaultdict(list))
     for path in paths:
         db = open_database(path, readonly=True)
         try:
             for job in queries.jobs(db):
-                if job.kind != "cell" or (spec := CellSpec.from_json(job.spec)).pruner != "none":
-                    continue
-                curves = recorded(db, job, patience).values()
-                found[f"{spec.budget}/h{spec.horizon}", question(spec)].extend(curves)
+                if job.kind == "cell" and (spec := CellSpec.from_json(job.spec)).pruner == "none":
+                    cell = f"{spec.budget}/h{spec.horizon}"
+                    found[cell][question(spec)] += [
+                        Recorded(cell, spec.sampler, spec.seed, number, spec.patience, spec.epochs, curve)
+                        for number, curve in recorded(db, job, patience=0).items()
+                    ]
         finally:
             db.close()
-    told = [Pool(cell, tuple(curves)) for (cell, _), curves in sorted(found.items()) if len(curves) >= 2 * FEWEST]
-    if not told:
-        raise SystemExit(f"no cell here has {2 * FEWEST} complete trials of `--pruner none`")
-    return told
+    return [one for asked in found.values() for one in max(asked.values(), key=len)]
+
+
+def write(trials: Iterable[Recorded], file: Path) -> None:
+    with file.open("w", newline="") as out:
+        lines = csv.writer(out, lineterminator="\n")
+        lines.writerow([field.name for field in fields(Recorded)])
+        for one in trials:
+            lines.writerow([*astuple(one)[:-1], " ".join(f"{loss:.6f}" for loss in one.losses)])
+
+
+def read(file: Path = REAL) -> list[Recorded]:
+    with file.open(newline="") as lines:
+        return [
+            Recorded(
+                line["cell"], line["sampler"], int(line["seed"]), int(line["trial"]), int(line["patience"]),
+                int(line["epochs"]), tuple(map(float, line["losses"].split())),
+            )
+            for line in csv.DictReader(lines)
+        ]  # fmt: skip
 
 
 def candidates() -> list[Halving]:
@@ -102,15 +160,19 @@ def candidates() -> list[Halving]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="halving within a share of an unpruned search's epochs")
-    parser.add_argument("db", nargs="+", type=Path, help="databases of fts; `fts db path` names one")
+    parser.add_argument("db", nargs="*", type=Path, help="databases of fts; none: the real 2M curves that are here")
     parser.add_argument("--share", type=fraction, default=1 / 3, metavar="PART", help="of the unpruned search's epochs")
     parser.add_argument("--trials", type=int, default=50, metavar="N", help="of the unpruned search")
-    parser.add_argument("--patience", type=int, default=0, metavar="N", help="as if the searches' had been at least N")
+    parser.add_argument("--patience", type=int, default=10, metavar="N", help="as if the searches' had been at least N")
     parser.add_argument("--orders", type=int, default=ORDERS)
     parser.add_argument("--rule", type=Halving.parse, action="append", help="may be repeated; default: fts enqueue's")
     parser.add_argument("--all", action="store_true", help="120 rules, the best 20 over all cells first")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the curves as csv, and no more")
     given = parser.parse_args()
-    known = pools(given.db, given.patience)
+    trials = from_databases(given.db) if given.db else read()
+    if given.save:
+        return write(trials, given.save)
+    known = pools(trials, given.patience)
     rules = candidates() if given.all else given.rule or [HALVING]
     told = [[fitted(pool, rule, given.share, given.trials, given.orders) for pool in known] for rule in rules]
     if given.all:
@@ -118,6 +180,7 @@ def main() -> None:
     print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
     for cells in told:
         print("\n".join(cell.line() for cell in cells), flush=True)
+    return None
 
 
 if __name__ == "__main__":
