@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from jobs.glance import glance as glances
-from state.values import TrialStatus
+from state.values import JobStatus, TrialStatus
 from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial, make_worker
 from tui.race import ENOUGH, race, train_val_gap
 from tui.view import View
@@ -94,3 +94,6 @@ def test_the_end_of_a_trial_is_never_past_and_nobody_ends_a_lost_one():
     slow = last + 5 * seconds  # its fifth epoch takes five times the usual time, and is not done
     assert end(slow, slow) == slow + seconds
     assert end(slow, last) is None
+    waiting = replace(job, status=JobStatus.PAUSED)
+    view = View(glances.look(make_snapshot(jobs=(waiting,), trials=(live,), epochs=epochs), slow), job_id=5)
+    assert race_chart.trial_end(view, live) is None, "stopped at a checkpoint: nobody works on it"

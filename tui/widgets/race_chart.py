@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.glance import naming, words
-from state.values import Job, Trial
+from state.values import Job, JobStatus, Trial
 from tui.paint import Line, line, wrapped
 from tui.race import Points, Race, race, train_val_gap
 from tui.shelf import by_number
@@ -105,7 +105,9 @@ def trial_end(view: View, trial: Trial) -> float | None:
     """When the running trial has done all its epochs; it may stop earlier. None where nobody works on it."""
     job, epochs = view.job, view.epochs(trial.id)
     planned = job.spec.get("epochs") if job else None
-    if job is None or not epochs or not isinstance(planned, int) or trial.ended_at is not None or view.glance.lost(job):
+    if job is None or job.status is not JobStatus.RUNNING or view.glance.lost(job) or trial.ended_at is not None:
+        return None
+    if not epochs or not isinstance(planned, int):
         return None
     usual = sorted(e.seconds for e in epochs)[len(epochs) // 2]
     left = planned - len(epochs)
