@@ -86,7 +86,7 @@ CELL_OPTIONS = (
     click.option("--loss", help="bce or focal  [default: bce]"),
     click.option("--pos-weight", is_flag=True, default=None, help="weight positives by their rarity"),
     click.option("--focal-gamma", type=float),
-    click.option("--sampler", help="tpe, gp or random  [default: tpe]"),
+    click.option("--sampler", help="tpe, gp or random  [default: tpe; random with halving]"),
     click.option("--pruner", help="none, median or halving  [default: none]"),
     click.option(
         "--halving",
@@ -227,8 +227,9 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
         for line in lines
     ]
     emit_table(("job", "cell", "experiment", "trials x epochs", "state"), rows, right=("job",))
-    for rule in dict.fromkeys(line.cell.halving for line in lines if line.cell.halving is not None):
-        say(f"halving: {rule.told}")
+    for rule, sampler in dict.fromkeys((line.cell.halving, line.cell.sampler) for line in lines):
+        if rule is not None:
+            say(f"halving: {rule.told}; sampler {sampler}")
     if dry_run:
         return say("dry run: nothing was put in line")
     new = sum(line.created for line in lines)

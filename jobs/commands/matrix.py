@@ -122,10 +122,10 @@ def make_cells(
 ) -> list[CellSpec]:
     """The specs of the matrix, checked field by field. `overrides` replace distributions of the usual space.
 
-    A rule of halving chooses its pruner, and the halving pruner without a rule gets today's. Raises BadSpec, BadSpace,
-    and NotEnqueued without the data.
+    A rule of halving chooses its pruner, and the halving pruner without a rule gets today's; beside it proposals are
+    random where no sampler is named. Raises BadSpec, BadSpace, and NotEnqueued without the data.
     """
-    fields = _with_rule(fields)
+    fields = _with_halving(fields)
     _check_task(task)
     data = find_data(places.data, tier, dataset)
     commit, dirty = code_version()
@@ -161,10 +161,12 @@ def _check_task(name: str) -> None:
         raise BadSpec(str(error)) from error
 
 
-def _with_rule(fields: dict[str, Any]) -> dict[str, Any]:
-    if fields.get("halving") is not None:
-        return {"pruner": "halving"} | fields
-    return fields | {"halving": HALVING} if fields.get("pruner") == "halving" else fields
+def _with_halving(fields: dict[str, Any]) -> dict[str, Any]:
+    """What halving brings along where it is not told: TPE learns from what it cuts short, random proposals do not."""
+    rule = fields.get("halving")
+    if rule is None and fields.get("pruner") != "halving":
+        return fields
+    return {"pruner": "halving", "sampler": "random"} | fields | {"halving": rule or HALVING}
 
 
 def write(db: Any, cells: Iterable[CellSpec], who: str | None = None) -> list[Enqueued]:

@@ -204,6 +204,9 @@ def test_the_halving_rule_is_frozen_when_a_cell_is_put_in_line(places: Places):
     assert usual.halving == HALVING and usual.halving_rule == HALVING
     assert chosen.pruner == "halving" and chosen.halving == Halving(keep=0.25)
     assert none.halving is None
+    assert (usual.sampler, chosen.sampler, none.sampler) == ("random", "random", "tpe")
+    (named,) = make_cells(places, ["2M"], [1], 3, 2, "threshold_1pct", "a25", pruner="halving", sampler="tpe")
+    assert (named.sampler, named.halving) == ("tpe", HALVING)
     with pytest.raises(BadSpec, match="pruner is median"):
         make_cells(places, ["2M"], [1], 3, 2, "threshold_1pct", "a25", pruner="median", halving=HALVING)
 
@@ -214,7 +217,9 @@ def test_enqueue_says_which_rule_it_froze_and_refuses_another(
     monkeypatch.setenv("FTS_DATA", str(data))
     fts = runner(tmp_path, capsys)
     said: Said = fts("enqueue", "2M/h1", "--halving", "keep=1/3,trailing=none", "--no-check", "--dry-run")
-    assert said.code == 0 and "keep the best 0.333" in said.err
+    assert said.code == 0 and "keep the best 0.333" in said.err and "sampler random" in said.err
+    told: Said = fts("enqueue", "2M/h1", "--pruner", "halving", "--sampler", "tpe", "--no-check", "--dry-run")
+    assert told.code == 0 and "sampler tpe" in told.err
     for wrong in ("2,1,0.5,2", "keep", "2,3,fifty,2"):
         refused: Said = fts("enqueue", "2M/h1", "--halving", wrong, "--no-check")
         assert refused.code == 2 and len(refused.err.strip().splitlines()) == 1 and "expected" in refused.err
