@@ -1,0 +1,32 @@
+"""A random search with halving is the unpruned one with some trials ended early, so replays of curves tell its result."""
+
+from dataclasses import replace
+
+from benchmarks.pruning import Pool, recorded, replay
+from fts.search.halving import Halving
+from jobs.commands.matrix import write
+from jobs.settings import Places
+from state import queries
+from tests.jobs.science import cells_of, make_data, opened, run_queue
+
+RULE = Halving(first_rung=1, growth=3, keep=0.5, trailing=2)
+TRIALS = 6
+
+
+def test_halving_with_random_proposals_is_the_replay_of_the_unpruned_search(tmp_path):
+    places = Places(tmp_path / "outputs" / "fts.db", make_data(tmp_path / "data").root)
+    (halved,) = cells_of(places, trials=TRIALS, epochs=5, seed=3, halving=RULE)
+    db = opened(places)
+    written = write(db, [halved, replace(halved, pruner="none", halving=None)], who="test")
+    run_queue(places)
+    ended, plain = (queries.trials(db, line.job_id) for line in written)
+    assert [trial.params for trial in ended] == [trial.params for trial in plain], "what was ended taught nobody"
+    assert all(trial.reused_from is None for trial in (*ended, *plain)), "each ran for itself"
+    assert {str(trial.status) for trial in ended} == {"complete", "pruned"}
+
+    curves = recorded(db, queries.job(db, written[1].job_id), patience=0)
+    pool = Pool("unpruned", tuple(curves[number] for number in range(TRIALS)))
+    told = replay(pool, range(TRIALS), "halving", RULE)
+    best = min((trial for trial in ended if str(trial.status) == "complete"), key=lambda trial: trial.value)
+    assert (told.winner, told.value, told.epochs) == (best.number, best.value, sum(trial.epochs for trial in ended))
+    db.close()
