@@ -18,6 +18,7 @@ from jobs.settings import Places
 from state import queries, transitions
 from state.db import open_database
 from tests.cli.study import Said, cell, finished_cell, make_study, runner
+from tui.screens.enqueue import PRUNERS
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +208,9 @@ def test_the_halving_rule_is_frozen_when_a_cell_is_put_in_line(places: Places):
     assert (usual.sampler, chosen.sampler, none.sampler) == ("random", "random", "tpe")
     (named,) = make_cells(places, ["2M"], [1], 3, 2, "threshold_1pct", "a25", pruner="halving", sampler="tpe")
     assert (named.sampler, named.halving) == ("tpe", HALVING)
+    for pruner, sampler in PRUNERS.items():
+        (cell,) = make_cells(places, ["2M"], [1], 3, 2, "threshold_1pct", "a25", pruner=pruner)
+        assert cell.sampler == sampler, "the monitor's dialog says so"
     with pytest.raises(BadSpec, match="pruner is median"):
         make_cells(places, ["2M"], [1], 3, 2, "threshold_1pct", "a25", pruner="median", halving=HALVING)
 

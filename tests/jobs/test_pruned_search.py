@@ -1,4 +1,4 @@
-"""A random search with halving is the unpruned one with some trials ended early, so replays of curves tell its result."""
+"""A random search with halving is the unpruned one with some trials ended early: replays of curves tell its result."""
 
 from dataclasses import replace
 

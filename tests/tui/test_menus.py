@@ -148,9 +148,9 @@ async def test_the_enqueue_dialog_marks_cells_and_counts(tmp_path, db_path):
         assert order.trials == 30
         assert order.epochs == 30
         text = dialog_text(app)
-        assert "pruner halving" in text
+        assert "pruner halving" in text and "sampler random" in text
         assert Order((("2M", 1),), 30, 30, order.pruner).calls()[0][-2:] == ("--pruner", "halving")
-        assert "1 cell, 30 trials" in text
+        assert "30 trials" in text and "sampler tpe" not in text
         assert "fts plan --memory" in text
         await press(pilot, "escape")
         await until(lambda: not isinstance(app.screen, Enqueue), pilot)

@@ -20,9 +20,9 @@ from tui.screens.dialogs import Dialog
 BUDGETS = ("2M", "20M", "200M", "2B")
 HORIZONS = (1, 3, 5)
 TASK, TIER = "threshold_1pct", "a25"  # what `fts enqueue --matrix` takes where it is not told (a test compares)
-TRIALS = (1, 5, 10, 20, 30, 50, 100, 200)
+TRIALS = (1, 5, 10, 20, 30, 50, 75, 100, 200)
 EPOCHS = (1, 2, 5, 10, 20, 30, 50, 100)
-PRUNERS = ("none", "halving", "median")
+PRUNERS = {"none": "tpe", "halving": "random", "median": "tpe"}  # with the sampler that `fts enqueue` takes beside each
 COST_ROWS = 7  # time, where it comes from, memory on two lines, and what does not fit
 
 
@@ -69,7 +69,7 @@ class Enqueue(Dialog[Order]):
         self.present = waiting
         self.checked = {(b, h) for b in BUDGETS for h in HORIZONS} - waiting
         self.row, self.column = 0, 0
-        self.trials, self.epochs, self.pruner = 50, 50, PRUNERS[0]
+        self.trials, self.epochs, self.pruner = 50, 50, next(iter(PRUNERS))
         self.box_width, self.box_height = 74, 10 + COST_ROWS
 
     def lines(self, width: int, height: int) -> list[Line]:
@@ -101,6 +101,7 @@ class Enqueue(Dialog[Order]):
         total = f"{words.count(len(self.checked), 'cell')}, {len(self.checked) * self.trials} trials"
         numbers: list[Span] = [("trials ", "dim"), (f"{self.trials:<5d}", "strong"), ("epochs ", "dim")]
         numbers += [(f"{self.epochs:<5d}", "strong"), ("pruner ", "dim"), (f"{self.pruner:<9s}", "strong")]
+        numbers += [("sampler ", "dim"), (f"{PRUNERS[self.pruner]:<8s}", "strong")]
         room = width - sum(words.width(text) for text, _ in numbers)
         return (*numbers, (total if words.width(total) <= room else total.split(", ")[1], ""))
 
@@ -190,7 +191,8 @@ class Enqueue(Dialog[Order]):
             self.epochs = step(EPOCHS, self.epochs, 1 if key == ">" else -1)
             self.ask()
         elif key == "p":
-            self.pruner = PRUNERS[(PRUNERS.index(self.pruner) + 1) % len(PRUNERS)]
+            names = list(PRUNERS)
+            self.pruner = names[(names.index(self.pruner) + 1) % len(names)]
 
     def _toggle(self, cells: Sequence[tuple[str, int]]) -> None:
         if all(cell in self.checked for cell in cells):
