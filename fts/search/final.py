@@ -25,7 +25,7 @@ from fts.search.build import BuiltTrial, assemble
 from fts.search.card import card
 from fts.search.dataset import CellData
 from fts.search.evidence import cell_data
-from fts.search.predict import FORMAT
+from fts.search.predict import FORMAT, md5_of_config
 from fts.search.spec import TrialSpec, effective_config
 from fts.training.checkpoint import file_md5, write_weights
 
@@ -137,6 +137,7 @@ def save_model(folder: Path, trial: FinalTrial) -> None:
         "origin": spec.cell.origin,
         "cell": spec.cell.to_json(),
     }
+    config["config_md5"] = md5_of_config(config)
     write_text(folder / "config.json", json.dumps(config, indent=1, sort_keys=True) + "\n")
     write_card(folder)
 

@@ -20,6 +20,7 @@ from fts.data.sources import bars_file, closes_file
 from fts.features import tiers
 from fts.model.architecture import ModelConfig
 from fts.model.patchtst import PatchTST
+from fts.search.spec import config_md5
 from fts.training.checkpoint import CheckpointError, file_md5, read_weights
 from fts.training.metrics import probabilities
 
@@ -81,9 +82,22 @@ def load_model(folder: Path | str) -> FinalModel:
             "damaged or another model's; take the folder from a copy, or train the model again"
         )
     header, weights = read_weights(weights_file)
+    if not isinstance(header, dict) or not isinstance(header.get("model"), dict):
+        raise CheckpointError(f"{weights_file} does not say which model its weights belong to; {CURE}")
     require_same(folder / "config.json", config, header["model"])
     mean, sd = _scaler(folder / "scaler.json", scaler, config)
-    return FinalModel(folder, config, _model(weights_file, config, weights), mean, sd)
+    model = _model(weights_file, config, weights)
+    if config.get("config_md5") not in (
+        None,
+        md5_of_config(config),
+    ):  # a changed horizon fits any weights
+        raise NoModel(f"{folder / 'config.json'} is not the one this model was trained with; {CURE}")
+    return FinalModel(folder, config, model, mean, sd)
+
+
+def md5_of_config(config: dict[str, Any]) -> str:
+    """md5 of what config.json says, but for this number itself."""
+    return config_md5({name: value for name, value in config.items() if name != "config_md5"})
 
 
 def _stored(path: Path, kind: type) -> Any:

@@ -210,7 +210,10 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise CheckpointError(f"{path} is no whole safetensors file ({damage})") from damage
     if header is None:
         raise CheckpointError(f"{path} does not say which model its weights belong to; expected a file of save_best")
-    return json.loads(header), weights
+    try:
+        return json.loads(header), weights
+    except ValueError as damage:
+        raise CheckpointError(f"{path} has a damaged header ({damage})") from damage
 
 
 def file_md5(path: Path) -> str:

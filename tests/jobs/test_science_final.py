@@ -16,7 +16,16 @@ import pytest
 from fts.analysis.sealed import evaluate_test
 from fts.features import tiers
 from fts.search import dataset
-from fts.search.predict import NoModel, WrongBars, date_warnings, drift_warnings, load_model, predict_bars, predict_file
+from fts.search.predict import (
+    NoModel,
+    WrongBars,
+    date_warnings,
+    drift_warnings,
+    load_model,
+    md5_of_config,
+    predict_bars,
+    predict_file,
+)
 from fts.search.spec import CellSpec
 from fts.training.checkpoint import CheckpointError, read_weights, write_weights
 from jobs.models import model_folder, opened_by
@@ -271,6 +280,33 @@ def test_a_configuration_that_lacks_a_part_or_tells_another_window_is_refused(ra
         load_model(folder)
 
 
+@pytest.mark.parametrize(("name", "value"), [("horizon", 5), ("task", "threshold_2pct"), ("origin", {})])
+def test_a_configuration_changed_by_hand_is_not_the_models(
+    ran: Ran, db: Database, tmp_path: Path, name: str, value: object
+):
+    """What fits any weights: the card and the predictions would say another question."""
+    folder = own_model(ran, db, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    assert config[name] != value
+    (folder / "config.json").write_text(json.dumps(config | {name: value}))
+    with pytest.raises(NoModel, match="config.json is not the one this model was trained with"):
+        load_model(folder)
+    older = {part: told for part, told in config.items() if part != "config_md5"}  # trained before it was written
+    (folder / "config.json").write_text(json.dumps(older | {name: value}))
+    assert load_model(folder).config[name] == value
+
+
+@pytest.mark.parametrize("header", [{}, {"model": "2M"}, "no object"])
+def test_weights_that_do_not_say_their_model_are_refused(ran: Ran, db: Database, tmp_path: Path, header: object):
+    folder = own_model(ran, db, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    _, weights = read_weights(folder / "model.safetensors")
+    md5 = write_weights(folder / "model.safetensors", weights, header)
+    (folder / "config.json").write_text(json.dumps(config | {"weights_md5": md5}))
+    with pytest.raises(CheckpointError, match="does not say which model its weights belong to"):
+        load_model(folder)
+
+
 def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(ran: Ran, db: Database, tmp_path: Path):
     folder = own_model(ran, db, tmp_path)
     config = json.loads((folder / "config.json").read_text())
@@ -323,6 +359,7 @@ def sound_model(ran: Ran, db: Database, folder: Path) -> Path:
     copy = own_model(ran, db, folder)
     config = json.loads((copy / "config.json").read_text())
     config["cell"]["data_md5"] = ran.sound_md5
+    config["config_md5"] = md5_of_config(config)
     (copy / "config.json").write_text(json.dumps(config))
     return copy
 
