@@ -24,6 +24,11 @@ def without(snapshot: Snapshot, dead: frozenset[int]) -> Snapshot:
     return replace(snapshot, workers=tuple(replace(w, gone=w.id in dead) for w in snapshot.workers))
 
 
+def seen(snapshot: Snapshot, study: Path) -> Snapshot:
+    """The same snapshot, in which who is gone at this moment is known to be."""
+    return without(snapshot, gone(snapshot.workers, study))
+
+
 def _has_died(worker: Worker, study: Path) -> bool:
     if worker.host != os.uname().nodename or _is_there(worker.pid):
         return False

@@ -361,8 +361,7 @@ def results(wanted: tuple[str, ...], form: str | None) -> None:
 def why(job: str, as_json: bool) -> None:
     """Why a JOB is not running: its place, a hold, the queue, the workers."""
     with reading() as db:
-        snapshot = queries.snapshot(db)
-        snapshot = crew.without(snapshot, crew.gone(snapshot.workers, here().db.parent))
+        snapshot = crew.seen(queries.snapshot(db), here().db.parent)
         found = one_job(snapshot.jobs, job)
         told = reasons_of(found, snapshot)
         last = last_lines_of(db, snapshot, found.id)

@@ -78,7 +78,7 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
         found = queries.snapshot(db, user) if when is None else queries.snapshot_at(db, when, user)
         snapshot = clean_snapshot(found)
         if when is None:
-            snapshot = crew.without(snapshot, crew.gone(snapshot.workers, here().db.parent))
+            snapshot = crew.seen(snapshot, here().db.parent)
         began = None if since in (None, "last") else since_of(str(since))
         began = snapshot.last_key_at if began is None else began
         journal = snapshot.events if when is not None else events_of(db, began, snapshot.events)
