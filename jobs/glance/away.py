@@ -152,7 +152,7 @@ def _guard(fresh: Sequence[Event], now: float) -> tuple[int, float, str | None]:
 def _labels(
     jobs: Sequence[Job], journal: Sequence[Event], start: float, slice_s: float, cells: int
 ) -> list[tuple[int, str]]:
-    names = {job.id: naming.cell_name(job) for job in jobs}
+    names = naming.names_of(jobs)
     return [
         (_slice(event.at, start, slice_s, cells), names[event.job_id])
         for event in journal

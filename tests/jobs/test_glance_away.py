@@ -86,5 +86,12 @@ def test_names_stand_where_cells_began():
     assert [name for _, name in found.labels] == ["20M/h1", "20M/h5", "20M/h3"]
 
 
+def test_cells_of_two_tasks_stand_there_by_both_names():
+    jobs = (make_job(1), make_job(2, task="threshold_2pct"))
+    events = (make_event(1, NOW - 8 * HOUR, "claimed", 1), make_event(2, NOW - 4 * HOUR, "claimed", 2))
+    found = night(make_snapshot(jobs=jobs, events=events), NOW - 10 * HOUR, NOW, 61)
+    assert [name for _, name in found.labels] == ["2M/h1 1pct", "2M/h1 2pct"]
+
+
 def test_a_night_shorter_than_a_slice_does_not_fail():
     assert night(replace(picture(), events=()), NOW, NOW, 2).cells[-1] == "►"
