@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ from jobs.glance import naming, words
 from jobs.glance.facts import is_disk_low, silent_worker
 from jobs.glance.kept import Kept, kept
 from jobs.glance.last_lines import LastLines, last_lines, log_file, of_trial, parted, said_by, worker_lines
-from jobs.glance.sanitize import clean, clean_value
+from jobs.glance.sanitize import clean_value
 from jobs.glance.verbs import FAILED, RELEASED
 from state import crew, queries
 from state.db import Database, open_database
@@ -24,6 +23,7 @@ from state.errors import NoDatabase, NoSuchRow
 from state.holder import blocker
 from state.values import Epoch, Event, Job, Opening, Sample, Snapshot, Trial, Verb
 from tui.shelf import Shelf, by_id, by_number
+from tui.tail import Tail
 from tui.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, TRIALS, Details
 
 MANY_TRIALS = 400  # beyond them the race is read only where it is shown large
@@ -31,8 +31,6 @@ MANY_CURVES = 100  # and only against so many of the latest
 RECENT = 100  # trials among which a live one is looked for
 CELLS_KEPT = 6  # so that walking down the queue and back reads nothing twice
 JOURNAL = 3000  # events kept
-LOG_BYTES = 512 * 1024  # the end of a log that is read at first
-LOG_LINES = 5000
 ENDS = (*FAILED, *RELEASED)  # events that keep the end of a log
 KEPT_EVERY_S = 60.0
 DAY_POINTS = 480  # samples of 24 h that are drawn: one per three minutes
@@ -93,7 +91,7 @@ class Reader:
             locked_by = _locked_by(self._snapshot, wish, self.path) if same else None  # a lock changes no data
             dead = self._dead(wish)  # a worker that is killed writes nothing either
             known = wish == self._wish and (locked_by, dead) == (self._locked_by, self._gone)
-            if same and known and not (wish.with_log and self._memory.log_changed()):
+            if same and known and not (wish.with_log and self._memory.log.changed()):
                 return None
             if self._snapshot is None or not same or self._wish is None or wish.at != self._wish.at:
                 self._snapshot = _snapshot(db, wish, self._memory)
@@ -161,20 +159,7 @@ class _Memory:
         self.samples_at = 0.0
         self.kept: Kept | None = None
         self.kept_at = 0.0
-        self.log_path: Path | None = None
-        self.log_state: tuple[int, int, int] = (0, 0, 0)  # inode, size, offset read
-        self.log: tuple[str, ...] = ()
-        self.log_rest = b""
-
-    def log_changed(self) -> bool:
-        """Whether the log file has grown since it was last read."""
-        if self.log_path is None:
-            return False
-        try:
-            stat = self.log_path.stat()
-        except OSError:
-            return False
-        return (stat.st_ino, stat.st_size) != self.log_state[:2]
+        self.log = Tail()
 
 
 def _locked_by(snapshot: Snapshot | None, wish: Wish, path: Path) -> str | None:
@@ -388,19 +373,19 @@ def _log(snapshot: Snapshot, wish: Wish, memory: _Memory, db_path: Path) -> tupl
         return (), "", ""
     trial = _logged_trial(snapshot, wish, memory)
     if trial is None or not trial.log_path:
-        memory.log_path = None
+        memory.log.forget()
         return (), "", ""
     study = db_path.absolute().parent
     path = log_file(study, trial.log_path)
     if path is None:
         return (), "", f"the log of t{trial.number} lies outside {study.name}/ and is not opened"
     try:
-        _tail(path, memory)
+        memory.log.read(path)
     except OSError as error:
         return (), path.name, f"{path.name}: {error.strerror or error}"
     if wish.at is not None:  # what was written later is not known yet
-        return tuple(said_by(memory.log, path.stat().st_mtime, wish.at)), path.name, ""
-    return memory.log, path.name, ""
+        return tuple(said_by(memory.log.lines, path.stat().st_mtime, wish.at)), path.name, ""
+    return memory.log.lines, path.name, ""
 
 
 def _logged_trial(snapshot: Snapshot, wish: Wish, memory: _Memory) -> Trial | None:
@@ -409,22 +394,3 @@ def _logged_trial(snapshot: Snapshot, wish: Wish, memory: _Memory) -> Trial | No
     chosen = by_id(known, wish.trial_id) or by_id(own, wish.trial_id)
     live = next((t for t in own if t.ended_at is None), None)
     return chosen or live or max(own, key=lambda t: t.number, default=None)
-
-
-def _tail(path: Path, memory: _Memory) -> None:
-    """Reads what was appended since the last time; a new or shortened file is read from near its end."""
-    with path.open("rb") as file:
-        stat = os.fstat(file.fileno())
-        inode, size, offset = memory.log_state
-        if memory.log_path != path or stat.st_ino != inode or stat.st_size < size:
-            offset = max(stat.st_size - LOG_BYTES, 0)
-            memory.log, memory.log_rest = (), b""
-        file.seek(offset)
-        data = file.read(LOG_BYTES * 4)
-    memory.log_path = path
-    memory.log_state = (stat.st_ino, stat.st_size, offset + len(data))
-    if not data:
-        return
-    *whole, memory.log_rest = (memory.log_rest + data).split(b"\n")
-    lines = tuple(clean(line.decode("utf-8", "replace").rstrip("\r")) for line in whole[-LOG_LINES:])
-    memory.log = (memory.log + lines)[-LOG_LINES:]
