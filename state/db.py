@@ -272,31 +272,6 @@ def copies(folder: Path) -> list[Path]:
     return sorted(folder.glob("fts-*.db"), key=lambda copy: (copy.name <= latest, copy.name))
 
 
-def synced_folder_warning(path: Path) -> str | None:
-    """A sentence if the database lies on a network or a synced folder, where SQLite's locks or its WAL do not hold."""
-    place = path.absolute()
-    for word in ("Dropbox", "Mobile Documents", "CloudDocs", "iCloud", "OneDrive", "Google Drive", "GoogleDrive"):
-        if any(word in part for part in place.parts):
-            return (
-                f"{place} lies in a folder that is synced ({word}): the copier may take the database apart while it is "
-                "written. Put it on a local disk and set FTS_DB."
-            )
-    kind = _filesystem(place)
-    if kind and kind.startswith(("nfs", "cifs", "smb", "afp", "webdav", "fuse.sshfs", "9p", "glusterfs", "lustre")):
-        return (
-            f"{place} lies on a network file system ({kind}): SQLite's write-ahead log needs shared memory on one "
-            "machine, so two machines would corrupt it. Put it on a local disk and set FTS_DB."
-        )
-    return None
-
-
-def _filesystem(path: Path) -> str | None:
-    import psutil  # here, not above: 20 ms that a read need not pay
-
-    mounts = [p for p in psutil.disk_partitions(all=True) if path.is_relative_to(p.mountpoint)]
-    return max(mounts, key=lambda p: len(p.mountpoint)).fstype if mounts else None
-
-
 def reading_uri(path: Path) -> str:
     """How a reader asks SQLite for the file.
 

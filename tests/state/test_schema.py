@@ -14,8 +14,7 @@ from pathlib import Path
 import peewee
 import pytest
 
-from state import db as db_module
-from state import errors, migrations, models, queries, transitions
+from state import checks, errors, migrations, models, queries, transitions
 from state.db import Database, open_database
 from state.scheduling import RUNNABLE_SQL
 from state.transitions.control import WAITING
@@ -193,14 +192,14 @@ def test_the_environment_says_where_the_database_is(tmp_path: Path, monkeypatch:
     ],
 )
 def test_a_synced_folder_is_warned_about(path: str, word: str) -> None:
-    warning = db_module.synced_folder_warning(Path(path))
+    warning = checks.synced_folder_warning(Path(path))
     assert warning is not None and word in warning
 
 
 def test_a_network_file_system_is_warned_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert db_module.synced_folder_warning(tmp_path / "fts.db") is None
-    monkeypatch.setattr(db_module, "_filesystem", lambda path: "nfs4")
-    warning = db_module.synced_folder_warning(tmp_path / "fts.db")
+    assert checks.synced_folder_warning(tmp_path / "fts.db") is None
+    monkeypatch.setattr(checks, "_filesystem", lambda path: "nfs4")
+    warning = checks.synced_folder_warning(tmp_path / "fts.db")
     assert warning is not None and "nfs4" in warning
 
 
