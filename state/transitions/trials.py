@@ -248,7 +248,10 @@ def finish_trial(
             changes["peak_bytes"] = peak_bytes
         change_trial(db, trial, **changes, ended_at=db.now())
         words = f"trial {trial['number']} {status.value}: {changes['cause']}" + (f", {value:.4f}" if value else "")
+        if status is TrialStatus.PRUNED and message:  # says its value, at which epoch, and what would have been enough
+            words = f"trial {trial['number']} pruned: {changes['message']}"
         data = {"number": trial["number"], "value": value, "cause": changes["cause"], "message": changes["message"]}
+        data["epochs"] = trial["epochs"]
         who = claim_name(claim)
         emit(db, _END_VERBS[status], who, words, job_id=claim.job_id, trial_id=trial_id, data=data)
         return _refresh_job(db, claim, trial | changes)

@@ -23,10 +23,22 @@ def test_halving_with_random_proposals_is_the_replay_of_the_unpruned_search(tmp_
     assert [trial.params for trial in ended] == [trial.params for trial in plain], "what was ended taught nobody"
     assert all(trial.reused_from is None for trial in (*ended, *plain)), "each ran for itself"
     assert {str(trial.status) for trial in ended} == {"complete", "pruned"}
+    for trial in ended:
+        said = trial.message or ""
+        assert ("the best" in said and f" epoch {trial.epochs}" in said) == (str(trial.status) == "pruned"), said
+    told = [event for event in queries.events(db, limit=500) if event.verb == "trial_pruned"]
+    assert [event.message for event in told] == [
+        f"trial {trial.number} pruned: {trial.message}" for trial in ended if str(trial.status) == "pruned"
+    ]
+    assert [event.data["epochs"] for event in told] == [t.epochs for t in ended if str(t.status) == "pruned"]
 
     curves = recorded(db, queries.job(db, written[1].job_id), patience=0)
     pool = Pool("unpruned", tuple(curves[number] for number in range(TRIALS)))
-    told = replay(pool, range(TRIALS), "halving", RULE)
+    replayed = replay(pool, range(TRIALS), "halving", RULE)
     best = min((trial for trial in ended if str(trial.status) == "complete"), key=lambda trial: trial.value)
-    assert (told.winner, told.value, told.epochs) == (best.number, best.value, sum(trial.epochs for trial in ended))
+    assert (replayed.winner, replayed.value, replayed.epochs) == (
+        best.number,
+        best.value,
+        sum(trial.epochs for trial in ended),
+    )
     db.close()

@@ -80,7 +80,8 @@ def trial_words(view: View, event: Event) -> str:
         return f"t{number} new best{scored}{gain}"
     if event.verb in ("trial_pruned", "trial_complete"):
         trial = by_id(view.trials, event.trial_id)
-        after = f" at ep {trial.epochs}" if trial is not None else ""
+        epochs = event.data.get("epochs", trial.epochs if trial is not None else None)  # older events know none
+        after = f" at ep {epochs}" if isinstance(epochs, int) else ""
         cause = str(event.data.get("cause") or "")
         how = "pruned" if event.verb == "trial_pruned" else "complete" if cause == "finished" else cause or "complete"
         return f"t{number} {how}{after},{scored or ' no value'}"
