@@ -21,8 +21,8 @@ class Race:
     median: Points
     band: tuple[tuple[float, float, float], ...]  # (epoch, lower quartile, upper quartile)
     others: int  # trials behind median and band
-    prune_at: int | None  # next epoch at which a trial of this cell has been pruned
-    prune_line: float | None  # the best value that was pruned there
+    prune_at: int | None  # next epoch at which the trial is put beside the others
+    prune_line: float | None  # what it needs there to go on, as of now
     beats_best: tuple[int, int] | None  # of so many complete trials, whose gain from here would beat the best
     pruned_later: tuple[int, int] | None  # of so many trials that came this far, how many were pruned later
 
@@ -32,18 +32,23 @@ def objective_value(epoch: Epoch, objective: str) -> float | None:
     return epoch.val_auc if objective.endswith("auc") else epoch.val_loss
 
 
-def race(trial: Trial, best: Trial | None, trials: Sequence[Trial], curves: Mapping[int, Sequence[Epoch]]) -> Race:
-    """`trial` against the others of its cell, as far as their curves are known."""
+def race(
+    trial: Trial,
+    best: Trial | None,
+    trials: Sequence[Trial],
+    curves: Mapping[int, Sequence[Epoch]],
+    ahead: tuple[int, float] | None = None,
+) -> Race:
+    """`trial` against the others of its cell, as far as their curves are known; `ahead`: where it will be judged."""
     higher = trial.objective.endswith("auc")
     others = [t for t in trials if t.id != trial.id and t.status in ENDED and curves.get(t.id)]
     paths = {t.id: _best_so_far(curves[t.id], trial.objective, higher) for t in others}
     live = points(curves.get(trial.id, ()), trial.objective)
     best_points = points(curves.get(best.id, ()), trial.objective) if best and best.id != trial.id else ()
-    raw = {t.id: dict(points(curves[t.id], trial.objective)) for t in others}
-    median, band = _middle(raw)
+    median, band = _middle({t.id: dict(points(curves[t.id], trial.objective)) for t in others})
     at = int(live[-1][0]) if live else 0
     now = (max if higher else min)(value for _, value in live) if live else None
-    prune_at, prune_line = _prune_line(others, raw, at, higher)
+    prune_at, prune_line = ahead or (None, None)
     return Race(
         live=live,
         best=best_points,
@@ -102,17 +107,6 @@ def _middle(paths: Mapping[int, Mapping[float, float]]) -> tuple[Points, tuple[t
             low, _, high = statistics.quantiles(values, n=4, method="inclusive")
             band.append((x, low, high))
     return median, tuple(band)
-
-
-def _prune_line(
-    others: Sequence[Trial], raw: Mapping[int, Mapping[float, float]], at: int, higher: bool
-) -> tuple[int | None, float | None]:
-    pruned = [t for t in others if t.status is TrialStatus.PRUNED and t.epochs > at]
-    if not pruned:
-        return None, None
-    epoch = min(t.epochs for t in pruned)
-    values = [raw[t.id][float(epoch)] for t in pruned if t.epochs == epoch and float(epoch) in raw[t.id]]
-    return epoch, (max(values) if higher else min(values)) if values else None
 
 
 def _chance(

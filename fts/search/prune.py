@@ -35,9 +35,32 @@ def should_prune(
     return _below_rung(rule, rivals, epochs, epoch, maximize) or _trailing(rule, rivals, epochs, epoch, maximize)
 
 
+def line_ahead(
+    pruner: str,
+    history: Sequence[PastTrial],
+    number: int,
+    epoch: int,
+    last: int,
+    maximize: bool = False,
+    rule: Halving = HALVING,
+) -> tuple[int, float] | None:
+    """At which epoch after `epoch` trial `number` will next be put beside the others, and the objective it needs there.
+
+    None where it will not be before epoch `last`, or nobody knows yet. What ends a trial that trails is no line.
+    """
+    rivals = [past for past in history if past.number < number and past.epochs]
+    if pruner == "median" and len(others := _at(rivals, ahead := max(epoch + 1, FIRST))) >= STARTUP and ahead <= last:
+        return ahead, median(others)
+    if pruner == "halving" and number >= rule.startup:
+        for rung in rungs(last, rule):
+            if rung > epoch and (needed := _line(rule, rivals, rung, maximize)) is not None:
+                return rung, needed
+    return None
+
+
 def _below_median(rivals: list[PastTrial], epochs: dict[int, float], epoch: int, maximize: bool) -> str | None:
     """Optuna's median rule: the trial's best so far is worse than the median of the others at this epoch."""
-    others = [past.epochs[epoch] for past in rivals if epoch in past.epochs]
+    others = _at(rivals, epoch)
     if epoch < FIRST or len(others) < STARTUP:
         return None
     mine, middle = _best(epochs, epoch, maximize), median(others)
@@ -50,15 +73,24 @@ def _below_rung(
     """At each rung only the best share of the trials that came there goes on."""
     if epoch not in rungs(epoch, rule):
         return None
-    others = [_best(past.epochs, epoch, maximize) for past in rivals if max(past.epochs) >= epoch]
-    mine = _best(epochs, epoch, maximize)
-    ranked = sorted([*others, mine], reverse=maximize)
-    kept = int(len(ranked) * rule.keep + 1e-9)
-    if kept == 0:  # too few came here to judge
+    line, mine = _line(rule, rivals, epoch, maximize), _best(epochs, epoch, maximize)
+    if line is None or not _worse(mine, line, maximize):
         return None
-    line = ranked[kept - 1] + (-rule.margin if maximize else rule.margin)
-    told = f"{mine:.4f} at epoch {epoch}, the best {rule.keep:.0%} need {line:.4f}"
-    return told if _worse(mine, line, maximize) else None
+    return f"{mine:.4f} at epoch {epoch}, the best {rule.keep:.0%} need {line:.4f}"
+
+
+def _line(rule: Halving, rivals: list[PastTrial], rung: int, maximize: bool) -> float | None:
+    """What a trial needs at a rung to be among the best share of those that came there, itself included.
+
+    None: too few came to judge, or all are kept.
+    """
+    others = sorted(
+        (_best(past.epochs, rung, maximize) for past in rivals if max(past.epochs) >= rung), reverse=maximize
+    )
+    kept = int((len(others) + 1) * rule.keep + 1e-9)
+    if not 0 < kept <= len(others):
+        return None
+    return others[kept - 1] + (-rule.margin if maximize else rule.margin)
 
 
 def _trailing(
@@ -73,6 +105,10 @@ def _trailing(
     if since < rule.trailing or not _worse(mine, leader, maximize):
         return None
     return f"{mine:.4f} after epoch {epoch}, not better for {since} epochs, the best trial has {leader:.4f}"
+
+
+def _at(rivals: list[PastTrial], epoch: int) -> list[float]:
+    return [past.epochs[epoch] for past in rivals if epoch in past.epochs]
 
 
 def rungs(up_to: int, rule: Halving = HALVING) -> list[int]:

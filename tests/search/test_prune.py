@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.pruning import Pool, judge, pools, replay, synthetic, waiting
-from fts.search.prune import Halving, rungs, should_prune
+from fts.search.prune import Halving, line_ahead, rungs, should_prune
 from fts.search.spec import CellSpec
 from fts.search.suggest import PastTrial
 from state import transitions
@@ -46,6 +46,37 @@ def test_the_median_rule_waits_for_enough_rivals():
 def test_rungs_grow_by_a_factor():
     assert rungs(30, THIRD) == [3, 9, 27]
     assert rungs(30, Halving(first_rung=2, growth=4)) == [2, 8]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.floats(0.1, 2.0), max_size=12),
+    st.sampled_from(["median", "halving"]),
+    st.sampled_from([THIRD, Halving(1, 9, 0.3, None), Halving(1, 9, 0.3, None, margin=0.01), Halving(keep=1.0)]),
+    st.integers(0, 10),
+    st.booleans(),
+)
+def test_the_line_ahead_is_what_decides_there(finals, pruner, rule, epoch, maximize):
+    """Who stands on it there goes on, who stands a hair behind it ends, and before it nobody is judged."""
+    rivals, rule = runs(*finals), replace(rule, trailing=None)
+    found = line_ahead(pruner, rivals, len(finals), epoch, 12, maximize, rule)
+    at, line = found or (13, 0.0)
+    behind = line - 1e-6 if maximize else line + 1e-6
+
+    def decided(upto, value):
+        return should_prune(pruner, rivals, len(finals), dict.fromkeys(range(1, upto + 1), value), maximize, rule)
+
+    assert not any(decided(e, behind) for e in range(epoch + 1, at)) or pruner == "median"
+    if found:
+        assert at > epoch and decided(at, line) is None and decided(at, behind)
+
+
+def test_no_line_ahead_without_a_pruner_or_behind_the_last_rung():
+    assert line_ahead("none", runs(0.5, 0.6, 0.7, 0.8), 4, 1, 25) is None
+    assert line_ahead("halving", runs(0.5, 0.6, 0.7, 0.8), 4, 1, 25)[0] == 9
+    assert line_ahead("halving", runs(0.5, 0.6, 0.7, 0.8), 4, 9, 25) is None
+    assert line_ahead("halving", runs(0.5, 0.6, 0.7, 0.8), 4, 1, 8) is None
+    assert line_ahead("halving", runs(0.5, 0.6), 2, 1, 25) is None, "too few came there"
 
 
 @settings(max_examples=50, deadline=None)

@@ -1,14 +1,16 @@
 """The running trial against the others at the same epoch, each rate with its count."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
+from statistics import median
 
 import pytest
 
+from fts.search.halving import Halving
 from jobs.glance import glance as glances
 from state.values import JobStatus, TrialStatus
 from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial, make_worker
 from tui.race import ENOUGH, race, train_val_gap
-from tui.view import View
+from tui.view import Details, View
 from tui.widgets import race_chart
 
 
@@ -51,15 +53,28 @@ def test_the_chance_counts_gains_from_here():
     assert race(behind, trials[4], trials, curves | {99: curve}).beats_best == (0, 5)
 
 
-def test_the_prune_line_lies_ahead():
+def test_the_prune_line_is_what_the_cells_own_rule_will_ask_for():
     trials, curves = field((0.60, 0.61, 0.62, 0.63, 0.64, 0.65), pruned=(0, 1))
     live, curve = running()
-    found = race(live, trials[5], trials, curves | {99: curve})
-    assert found.prune_at == 5
-    assert found.prune_line == pytest.approx(curves[1][-1].val_auc)
-    assert found.pruned_later == (2, 6)
-    later, curve = running(epochs=7)
-    assert race(later, trials[5], trials, curves | {99: curve}).prune_line is None
+    rule = asdict(Halving(first_rung=3, growth=3, keep=0.4))
+    spec = {"objective": "val_auc", "epochs": 20, "pruner": "halving", "halving": rule}
+
+    def seen(live, curve, curves=curves, **changes):
+        job = make_job(1, "2M", 1, "running", spec=spec | changes)
+        snapshot = make_snapshot(jobs=(job,), trials=(live,), epochs=curve)
+        known = Details(1, (*trials, live), curves | {99: curve})
+        view = View(glances.look(snapshot, NOW), known, job_id=1, trial_id=99)
+        found = race_chart.race_of(view, live)
+        return found.prune_at, found.prune_line
+
+    # four came to epoch 9, with the live one five, of whom two go on
+    assert seen(live, curve) == (9, pytest.approx(max(e.val_auc for e in curves[4][:9])))
+    assert seen(*running(epochs=9)) == (None, None), "the next rung lies behind its last epoch"
+    middle = pytest.approx(median(curves[n][4].val_auc for n in range(6)))
+    assert seen(live, curve, pruner="median", halving=None) == (5, middle)
+    assert seen(live, curve, pruner="none", halving=None) == (None, None)
+    assert seen(live, curve, {n: curves[n] for n in (1, 2, 3, 4, 5)}) == (None, None), "one curve is not at hand"
+    assert race(live, trials[5], trials, curves | {99: curve}).pruned_later == (2, 6)
 
 
 def test_a_loss_is_better_when_smaller():

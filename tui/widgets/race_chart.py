@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobs.commands.pruning import line_ahead
 from jobs.glance import naming, words
 from state.values import Job, JobStatus, Trial
 from tui.paint import Line, line, wrapped
@@ -135,7 +136,8 @@ def race_of(view: View, trial: Trial) -> Race:
             curves[live.id] = view.epochs(live.id)
     curves[trial.id] = view.epochs(trial.id)
     known = [t for t in view.trials[-len(curves) - SPARE :] if t.id in curves]
-    found = race(trial, best_trial(view), known, curves)
+    ahead = line_ahead(view.job, trial, view.trials, curves) if view.job is not None else None
+    found = race(trial, best_trial(view), known, curves, ahead)
     _latest[:] = [(key, found)]
     return found
 
