@@ -33,7 +33,7 @@ COMPARED = (
     "number", "status", "params", "effective", "effective_md5", "architecture", "n_params", "objective", "value",
     "best_epoch", "last_value", "epochs", "val_loss", "val_auc", "auc_low", "auc_high", "n_train", "n_val", "n_pos",
     "prior_loss", "label_md5", "base_rate", "data_md5", "seed", "threads", "micro_batch", "accumulation", "recipe",
-    "badges", "cause",
+    "badges", "cause", "message",
 )  # fmt: skip
 
 
