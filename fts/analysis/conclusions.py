@@ -74,13 +74,12 @@ def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Finding, ...]
 
 def missing(study: StudyData, groups: tuple[Group, ...]) -> tuple[str, ...]:
     """What is not there yet, one sentence each."""
-    said = []
+    said = list(study.newer)
     for group in groups:
         for cell in group.cells:
             done = cell.n_complete + cell.n_pruned + cell.n_failed
             if cell.best is None:
-                reason = f" (job {cell.state})" if cell.state else ""
-                said.append(f"{cell.experiment}: no finished trial yet{reason}")
+                said.append(f"{cell.experiment}: {study.without_best.get(cell.experiment) or _nothing_yet(cell)}")
                 continue
             if cell.trials_wanted is not None and done < cell.trials_wanted:
                 said.append(f"{cell.experiment}: {done} of {cell.trials_wanted} trials, job {cell.state}")
@@ -93,6 +92,11 @@ def missing(study: StudyData, groups: tuple[Group, ...]) -> tuple[str, ...]:
             said.append(f"{group.task} on {group.tier}: not planned: {', '.join(absent)}")
     said += study.earlier
     return tuple(said) if groups else ("no cell has been planned or run; `fts enqueue --matrix` makes the first ones",)
+
+
+def _nothing_yet(cell: CellSummary) -> str:
+    reason = f" (job {cell.state})" if cell.state else ""
+    return f"no finished trial{'' if cell.state in ('done', 'failed') else ' yet'}{reason}"
 
 
 def _order(task: str) -> str:

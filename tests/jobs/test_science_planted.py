@@ -123,7 +123,7 @@ def test_the_report_names_what_was_planted(places: Places, db: Database, tmp_pat
     page = write_report(study_data(db, places), tmp_path).read_text()
     assert "predicts a constant" in page
     for refused in ("unused_parameter", "phase6a_tiny_h1_threshold_1pct_close", "nineteen_samples"):
-        assert f"{refused}: no finished trial yet (job failed)" in page
+        assert f"{refused}: no finished trial (job failed)" in page
 
 
 def test_a_feature_that_sees_tomorrow_makes_no_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -17,10 +17,12 @@ from fts.analysis import load_trials
 from fts.search.spec import CellSpec
 from jobs.commands.matrix import write
 from jobs.report import make_report, study_data
+from jobs.results import results, results_table
 from jobs.settings import Places
 from jobs.share import to_optuna, to_parquet
 from state import queries
 from state.db import Database
+from tests.cli.study import add_epoch, claim, finish_trial, start_trial
 from tests.jobs.science import (
     CELL,
     TRAIN,
@@ -49,6 +51,42 @@ def test_a_cell_that_waits_in_line_again_does_not_hide_what_it_found(ran: Ran, t
     assert list(shown.cells["status"]) == ["done"] and list(shown.cells["trials_wanted"]) != [9]
     assert len(shown.predictions) == 1 and len(shown.epochs) > 0
     assert [name for name in to_optuna(study, f"sqlite:///{tmp_path}/optuna.db") if CELL in name] and done
+    study.close()
+
+
+def test_the_report_and_the_results_say_that_a_newer_search_stands_in_line(ran: Ran, tmp_path: Path):
+    places = copied(ran.places, tmp_path)
+    study = opened(places)
+    before = make_report(study, places, tmp_path / "before").read_text()
+    shown = queries.job(study, CELL).id
+    (line,) = write(study, [replace(CellSpec.from_json(queries.job(study, CELL).spec), trials=9)])
+    page = make_report(study, places, tmp_path / "report")
+    told = f"{CELL}: job {line.job_id}, a newer search of this cell, stands in line; until a trial of it has ended, "
+    told += f"this page shows what job {shown} found"
+    assert told in page.read_text() and "a newer search" not in before
+    assert page.read_text().index(told) < page.read_text().index("The matrix")
+    assert json.loads((page.parent / "summary.json").read_text())["missing"][0] == told
+    newer = {row.job: row.newer for row in results(study) if row.experiment == CELL}
+    assert newer == {shown: f"job {line.job_id} stands in line", line.job_id: None}
+    assert f"older search: job {line.job_id} stands in line" in results_table(study)
+    study.close()
+
+
+def test_a_newer_search_hides_the_older_once_a_trial_of_it_has_ended(ran: Ran, tmp_path: Path):
+    """Its first trial may run for a day: until it ends the page would be empty."""
+    places = copied(ran.places, tmp_path)
+    study = opened(places)
+    (line,) = write(study, [replace(CellSpec.from_json(queries.job(study, CELL).spec), trials=9)])
+    claimed = claim(study)
+    trial = start_trial(study, claimed)
+    add_epoch(study, claimed, trial, 1, 0.5)
+    running = study_data(study, places)
+    assert line.job_id not in set(running.trials["job"]) and len(running.predictions) == 1
+    assert "a newer search of this cell, runs;" in running.newer[0] and running.earlier == ()
+    finish_trial(study, claimed, trial, 0.5)
+    ended = study_data(study, places)
+    assert set(ended.trials[ended.trials["kind"] == "cell"]["job"]) == {line.job_id}
+    assert ended.newer == () and "is an earlier search of this cell" in ended.earlier[0]
     study.close()
 
 
