@@ -86,7 +86,7 @@ def missing(study: StudyData, groups: tuple[Group, ...]) -> tuple[str, ...]:
             if cell.predictions is None:
                 said.append(f"{cell.name}: no stored predictions, so no calibration, luck or paired comparison")
             if cell.baseline is None:
-                said.append(f"{cell.experiment}: no baselines on its data; `{_order(group.task)}` queues them")
+                said.append(f"{cell.experiment}: no baselines on its data; `{_order(group)}` queues them")
         absent = [f"{b} h{h}" for b in group.budgets for h in group.horizons if group.cell(b, h) is None]
         if absent:
             said.append(f"{group.task} on {group.tier}: not planned: {', '.join(absent)}")
@@ -99,10 +99,14 @@ def _nothing_yet(cell: CellSummary) -> str:
     return f"no finished trial{'' if cell.state in ('done', 'failed') else ' yet'}{reason}"
 
 
-def _order(task: str) -> str:
-    """The command that puts the baselines of a task in line; a task judged on folds carries the folds in its name."""
-    name, _, folds = task.partition(" ")
-    return f"fts enqueue --matrix --task {name}" + (f" --cv {folds}" if folds else "")
+def _order(group: Group) -> str:
+    """The command that puts the baselines of a group in line; its task may be `threshold_1pct walk-forward:5 IXIC`."""
+    name, *more = group.task.split(" ")
+    tier = f" --tier {group.tier}" if group.tier else ""
+    said = f"fts enqueue --matrix --task {name}{tier}"
+    for word in more:
+        said += f" --cv {word}" if word.startswith("walk-forward:") else f" --data {word}.dataset.{group.tier}"
+    return said
 
 
 def _about_cell(cell: CellSummary) -> Iterator[Finding]:

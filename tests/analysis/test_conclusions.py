@@ -261,6 +261,20 @@ def test_a_cell_that_ended_without_a_best_trial_says_why_and_not_yet():
     assert f"{other}: no finished trial (job done)" in said
 
 
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("threshold_1pct", "--task threshold_1pct --tier a25`"),
+        ("threshold_1pct IXIC", "--task threshold_1pct --tier a25 --data IXIC.dataset.a25`"),
+        ("close_2pct walk-forward:5 IXIC", "--task close_2pct --tier a25 --cv walk-forward:5 --data IXIC.dataset.a25`"),
+    ],
+)
+def test_baselines_that_lack_are_ordered_for_the_prices_and_the_folds_they_lack_on(task, said):
+    data = bare(trial_table(THREE[:1], n=4, task=task))
+    (told,) = [sentence for sentence in missing(data, summarise(data)) if "no baselines" in sentence]
+    assert f"`fts enqueue --matrix {said} queues them" in told
+
+
 def test_a_half_finished_matrix_says_what_is_missing():
     planned = trial_table([("2M", 1), ("2M", 3), ("20M", 1)], n=1)
     cells = planned[["experiment", "budget", "horizon", "task", "tier"]].assign(trials_wanted=30, status="queued")
