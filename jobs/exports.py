@@ -1,7 +1,8 @@
 """Writes what the earlier scripts wrote, from the database, atomically: exports are never read back.
 
 outputs/hpo/{experiment}/best_params.json, {experiment}_{budget}_best.json, {experiment}_all_trials.json,
-trials/trial_NNNN.json, and one row per finished cell in outputs/experiment_results.csv.
+trials/trial_NNNN.json, and one row per finished cell in outputs/experiment_results.csv. A folder holds one job: of a
+cell that was searched again the latest search, the earlier ones in {experiment}_job7.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fts.search.spec import NAME
 from jobs.energy import energies, total
+from jobs.glance.words import trials_ended
 from jobs.settings import Places
 from state import queries
 from state.values import Epoch, Job, JobStatus, Margin, Trial, TrialStatus
@@ -65,40 +68,95 @@ CSV_COLUMNS = [
     "loss_gain",
     "loss_gain_low",
     "loss_gain_high",
+    "job",
+    "tier",
+    "dataset",
 ]
 
 
 def export_job(db: Any, places: Places, job: Job) -> Path:
     """Rewrite everything of one cell from the database; returns its folder."""
     trials = queries.trials(db, job.id)
-    folder = places.exports / job.experiment
+    folder = own_folder(db, places, job)
     for trial in trials:
         epochs = queries.epochs(db, trial.id)
         write_json(folder / "trials" / f"trial_{trial.number:04d}.json", trial_record(job, trial, epochs))
-    write_json(folder / f"{job.experiment}_all_trials.json", [trial_record(job, trial, ()) for trial in trials])
-    best = best_of(job, trials)
-    if best is not None:
-        _write_best(db, folder, job, best)
+    _write_summaries(db, folder, job, trials)
     return folder
 
 
 def export_trial(db: Any, places: Places, job: Job, number: int) -> None:
     """After one trial: its own file, and the summaries of its cell."""
     trials = queries.trials(db, job.id)
-    folder = places.exports / job.experiment
+    folder = own_folder(db, places, job)
     for trial in trials:
         if trial.number == number:
             record = trial_record(job, trial, queries.epochs(db, trial.id))
             write_json(folder / "trials" / f"trial_{number:04d}.json", record)
+    _write_summaries(db, folder, job, trials)
+
+
+def own_folder(db: Any, places: Places, job: Job) -> Path:
+    """outputs/hpo/{experiment}, of the search that the report shows; any other job of that name has `_job7` behind it.
+
+    Where this one has come to be shown, what it wrote under `_job7` goes, and what it displaces is written there first.
+    """
+    same = queries.namesakes(db, job.kind, job.experiment)
+    aside = {other.id: places.exports / f"{job.experiment}_job{other.id}" for other in same}
+    if job.id != shown_of(same).id:
+        return aside[job.id]
+    for other in same:
+        if other.id != job.id and trials_ended(other) and not aside[other.id].exists():
+            export_job(db, places, other)
+    _remove(aside[job.id], job)
+    return places.exports / job.experiment
+
+
+def shown_of(same: Iterable[Job]) -> Job:
+    """Of jobs of one name the latest of which a trial has ended, as `begun_cells` has it; else the latest."""
+    return max(same, key=lambda job: (job.status is not JobStatus.CANCELLED, trials_ended(job) > 0, job.id))
+
+
+def _write_summaries(db: Any, folder: Path, job: Job, trials: Sequence[Trial]) -> None:
+    """All trials in one file, the best one's two files, and nothing beside them that another job left there."""
     write_json(folder / f"{job.experiment}_all_trials.json", [trial_record(job, trial, ()) for trial in trials])
-    if (best := best_of(job, trials)) is not None:
-        _write_best(db, folder, job, best)
+    best = best_of(job, trials)
+    if best is not None:
+        margin = next((margin for margin in queries.margins(db) if margin.job_id == job.id), None)
+        for name in best_files(job):
+            write_json(folder / name, best_record(job, best, margin))
+    else:
+        _remove_best(folder, job)
+    _remove_trials(folder, {trial.number for trial in trials})
 
 
-def _write_best(db: Any, folder: Path, job: Job, best: Trial) -> None:
-    margin = next((margin for margin in queries.margins(db) if margin.job_id == job.id), None)
-    for name in ("best_params.json", f"{job.experiment}_{job.budget}_best.json"):
-        write_json(folder / name, best_record(job, best, margin))
+def best_files(job: Job) -> tuple[str, str]:
+    return "best_params.json", f"{job.experiment}_{job.budget}_best.json"
+
+
+def _remove(folder: Path, job: Job) -> None:
+    """Removes what was exported there, and the folder where nothing else is in it."""
+    if not folder.is_dir():
+        return
+    _remove_trials(folder, set())
+    _remove_best(folder, job)
+    (folder / f"{job.experiment}_all_trials.json").unlink(missing_ok=True)
+    with suppress(OSError):  # not empty: a person's file is in it
+        (folder / "trials").rmdir()
+        folder.rmdir()
+
+
+def _remove_trials(folder: Path, keep: set[int]) -> None:
+    """Removes the files of trials whose numbers are not in `keep`."""
+    kept = {f"trial_{number:04d}.json" for number in keep}
+    for path in folder.glob("trials/trial_*.json"):
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
+
+
+def _remove_best(folder: Path, job: Job) -> None:
+    for name in best_files(job):
+        (folder / name).unlink(missing_ok=True)
 
 
 def export_results(db: Any, places: Places) -> Path:
@@ -121,8 +179,10 @@ def export_results(db: Any, places: Places) -> Path:
 
 
 def export_all(db: Any, places: Places) -> list[Path]:
-    folders = [export_job(db, places, job) for job in exportable(db) if job.status is not JobStatus.CANCELLED]
-    return [*folders, export_results(db, places)]
+    there = [job for job in exportable(db) if job.status is not JobStatus.CANCELLED]
+    shown = {shown_of(queries.namesakes(db, job.kind, job.experiment)).id for job in there}
+    wanted = [job for job in there if trials_ended(job) or job.id in shown]
+    return [*(export_job(db, places, job) for job in wanted), export_results(db, places)]
 
 
 def catch_up(db: Any, places: Places) -> None:
@@ -163,6 +223,7 @@ def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:
 
 def trial_record(job: Job, trial: Trial, epochs: Iterable[Epoch]) -> dict[str, Any]:
     of_job = {name: getattr(job, name) for name in ("experiment", "kind", "budget", "horizon", "task", "tier")}
+    of_job["dataset"] = job.spec.get("dataset")
     record = {**of_job, "trial_number": trial.number, **asdict(trial)}
     record["badges"] = list(trial.badges)
     if curve := [asdict(epoch) for epoch in epochs]:
@@ -178,8 +239,11 @@ def best_record(job: Job, best: Trial, margin: Margin | None = None) -> dict[str
     mine = margin if margin is not None and margin.trial == best.number else None
     return {
         "experiment": job.experiment,
+        "job": job.id,
         "budget": job.budget,
         "task": job.task,
+        "tier": job.tier,
+        "dataset": job.spec.get("dataset"),
         "horizon": job.horizon,
         "objective": best.objective,
         "best_value": best.value,
@@ -216,6 +280,9 @@ def result_row(job: Job, trials: Iterable[Trial]) -> dict[str, Any]:
         "trials_failed": job.trials_failed,
         "status": str(job.status),
         "cause": job.cause or "",
+        "job": job.id,
+        "tier": job.tier,
+        "dataset": job.spec.get("dataset", ""),
         "minutes": round(sum(trial.train_seconds for trial in trials) / 60, 2),
     }
     best = best_of(job, trials)

@@ -12,10 +12,10 @@ from fts.search.card import against
 from fts.search.halving import Halving
 from jobs.energy import energies
 from jobs.exports import best_of, iso
-from jobs.glance import naming
+from jobs.glance import naming, words
 from jobs.margins import predictions_path
 from jobs.settings import Places
-from jobs.winners import begun_cells
+from jobs.winners import COMING, begun_cells, newer_searches
 from state import queries
 from state.values import Job, JobStatus, Opening, Trial, TrialStatus
 
@@ -44,7 +44,7 @@ def study_data(db: Any, places: Places, now: float | None = None) -> StudyData:
         jobs = [job for job in queries.jobs(db) if job.status is not JobStatus.CANCELLED]
         jobs.sort(key=lambda job: job.id)
         trials = {job.id: queries.trials(db, job.id) for job in jobs}
-        cells = begun_cells(jobs, lambda job: bool(trials[job.id]))  # as fts.analysis.study.newest_jobs
+        cells = begun_cells(jobs)  # as fts.analysis.study.newest_jobs
         epochs = [
             {"experiment": job.experiment, "number": trial.number, **asdict(epoch)}
             for job in cells
@@ -71,6 +71,12 @@ def study_data(db: Any, places: Places, now: float | None = None) -> StudyData:
         predictions=dict(best_predictions(places, [(job, trials[job.id]) for job in cells])),
         cells=pd.DataFrame(planned, columns=list(CELL_COLUMNS)),
         test_openings=tuple(opening_sentence(opening) for opening in openings),
+        newer=tuple(newer_sentence(newer, shown) for shown in cells for newer in newer_searches(jobs, shown)),
+        without_best={
+            job.experiment: words.without_best(job)
+            for job in cells
+            if job.best_trial is None and job.status in words.ENDED and words.trials_ended(job)
+        },
         source=f"database {places.db.name}, {len(jobs)} jobs, {len(rows)} trials",
         made_at="" if now is None else f"made {iso(now)}",
     )
@@ -153,6 +159,15 @@ def stored(places: Places, job: Job, trial: Trial) -> pd.DataFrame | None:
     except (OSError, ValueError, BadPredictions) as error:  # pyarrow's errors are ValueErrors and OSErrors
         log.warning("%s trial %d has no usable predictions: %s", job.experiment, trial.number, error)
         return None
+
+
+def newer_sentence(newer: Job, shown: Job) -> str:
+    """`phase6a_2M_h1_...: job 5, a newer search of this cell, stands in line; ...`: why the page shows an older one."""
+    ended = f"has ended without a trial ({newer.status})"
+    return (
+        f"{newer.experiment}: job {newer.id}, a newer search of this cell, {COMING.get(newer.status, ended)}; "
+        f"until a trial of it has ended, this page shows what job {shown.id} found"
+    )
 
 
 def opening_sentence(opening: Opening) -> str:

@@ -16,6 +16,7 @@ from jobs.energy import energies, total
 from jobs.exports import best_of, iso
 from jobs.glance import naming, words
 from jobs.table import layout
+from jobs.winners import COMING, newer_searches
 from state.values import Job, JobStatus, Trial, TrialStatus
 
 BELOW_PRIOR = "below prior"  # its validation loss is no better than always predicting the base rate
@@ -72,6 +73,8 @@ class Result:
     test_auc_gain: float | None = None  # above the baseline that led on validation, on the same test days
     test_auc_gain_low: float | None = None
     test_auc_gain_high: float | None = None
+    without_best: str | None = None  # of a cell that has ended: why it has no best trial
+    newer: str | None = None  # `job 5 stands in line`: searches of the same cell that wait or run
 
 
 def results(db: Any, jobs: Iterable[Job] | None = None) -> list[Result]:
@@ -84,7 +87,11 @@ def results(db: Any, jobs: Iterable[Job] | None = None) -> list[Result]:
     measured = energies(db)
     names = naming.with_task([*there, *chosen])
     rows = [
-        replace(_with_evidence(db, result_of(job, queries.trials(db, job.id), measured), job), cell=names[job.id])
+        replace(
+            _with_evidence(db, result_of(job, queries.trials(db, job.id), measured), job),
+            cell=names[job.id],
+            newer=newer_of(there, job),
+        )
         for job in shown
     ]
     order = {job.id: (BUDGETS.get(job.budget, len(BUDGETS)), job.horizon, job.id) for job in chosen}
@@ -92,6 +99,12 @@ def results(db: Any, jobs: Iterable[Job] | None = None) -> list[Result]:
 
 
 SHOWN = ("cell", "baseline")
+
+
+def newer_of(jobs: Iterable[Job], cell: Job) -> str | None:
+    """`job 5 stands in line, job 6 runs`: the searches of the same cell that may still replace what this one found."""
+    coming = [job for job in newer_searches(jobs, cell) if job.status in COMING] if cell.kind == "cell" else []
+    return ", ".join(f"job {job.id} {COMING[job.status]}" for job in coming) or None
 
 
 def _with_evidence(db: Any, row: Result, job: Job) -> Result:
@@ -158,6 +171,7 @@ def result_of(job: Job, trials: Sequence[Trial], measured: Mapping[int, float] |
         label_md5=best.label_md5 if best else None,
         data_md5=best.data_md5 if best else None,
         badges=badges_of(best) if best else (),
+        without_best=words.without_best(job) if best is None and job.status in words.ENDED else None,
     )
 
 
@@ -249,8 +263,10 @@ def difference(value: float | None, low: float | None, high: float | None) -> st
 
 
 def remarks(row: Result) -> list[str]:
-    """The badges, then the spread over seeds and, for ever after, that the test set was opened."""
-    said = list(row.badges)
+    """What a newer search may change, why there is no value, the badges, the spread over seeds, the opened test set."""
+    said = [f"older search: {row.newer}"] if row.newer else []
+    said += [row.without_best] if row.without_best else []
+    said += row.badges
     if row.auc_gain is not None and row.auc_gain_low is not None and row.auc_gain_high is not None:
         if row.auc_gain_high < 0:
             said.append(f"worse than {row.rival}")

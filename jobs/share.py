@@ -50,7 +50,9 @@ def to_optuna(db: Any, url: str) -> list[str]:
         )
         for name in ("budget", "horizon", "task", "tier"):
             study.set_user_attr(name, getattr(job, name))
-        study.set_user_attr("data_md5", job.spec.get("data_md5"))
+        study.set_user_attr("job", job.id)
+        for name in ("dataset", "data_md5"):
+            study.set_user_attr(name, job.spec.get(name))
         study.add_trials([_frozen(job, trial, epochs) for trial, epochs in history if trial.status in ENDED])
         written.append(job.experiment)
     return written

@@ -13,7 +13,7 @@ from typing import Any
 from fts.search.spec import CellSpec
 from jobs.commands.matrix import code_version
 from jobs.exports import best_of
-from jobs.glance.words import trials_ended
+from jobs.glance.words import trials_ended, without_best
 from state import queries
 from state.errors import WrongStatus
 from state.values import Job, JobStatus, Trial, TrialStatus
@@ -43,7 +43,7 @@ def winner(db: Any, cell: Job, number: int | None = None) -> Trial:
     if number is None:
         found = best_of(cell, trials)
         if found is None:
-            raise WrongStatus(f"{cell.experiment} has no complete trial yet, so there is no winner")
+            raise WrongStatus(f"{cell.experiment} has no winner: {without_best(cell)}")
         return found
     found = next((trial for trial in trials if trial.number == number), None)
     if found is None or found.status is not TrialStatus.COMPLETE or found.best_epoch is None:
@@ -104,6 +104,15 @@ def newest_cells(jobs: Iterable[Job]) -> list[Job]:
     """One cell per experiment: the latest, when it was put in line again with another specification."""
     there = [job for job in jobs if job.kind == "cell" and job.status is not JobStatus.CANCELLED]
     return list({job.experiment: job for job in sorted(there, key=lambda job: job.id)}.values())
+
+
+def newer_searches(jobs: Iterable[Job], cell: Job) -> list[Job]:
+    """The searches of the same cell that were put in line after this one, cancelled ones left out."""
+    later = [job for job in jobs if job.kind == "cell" and job.experiment == cell.experiment and job.id > cell.id]
+    return sorted((job for job in later if job.status is not JobStatus.CANCELLED), key=lambda job: job.id)
+
+
+COMING = {JobStatus.QUEUED: "stands in line", JobStatus.PAUSED: "is paused", JobStatus.RUNNING: "runs"}
 
 
 def begun_cells(jobs: Iterable[Job], begun: Callable[[Job], bool] = lambda job: trials_ended(job) > 0) -> list[Job]:

@@ -17,6 +17,7 @@ from state.migrations import SCHEMA
 from state.models import ALL, WorkerRow
 
 KEEP = 7  # daily copies
+REPLACED = "replaced-%Y%m%d-%H%M%S"  # behind the name of a database that a copy took the place of, UTC
 QUIET_S = 120.0  # a worker that beat within this time is taken to be alive
 
 
@@ -125,10 +126,11 @@ def _refuse_while_working(path: Path) -> None:
 
 
 def _set_aside(path: Path) -> Path | None:
+    """Moves the database and what belongs to it to a name of its own: what an earlier restore put aside stays."""
     if not path.exists():
         return None
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    aside = path.with_name(f"{path.name}.replaced-{stamp}")
+    while (aside := path.with_name(f"{path.name}.{time.strftime(REPLACED, time.gmtime())}")).exists():
+        time.sleep(0.2)  # see _free_name
     for suffix in ("-wal", "-shm"):  # they belong to the file that goes, and would destroy the one that comes
         beside = path.with_name(path.name + suffix)
         if beside.exists():

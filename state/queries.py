@@ -105,6 +105,12 @@ def jobs(db: Database, statuses: Iterable[JobStatus | str] | None = None) -> tup
     return tuple(to_job(row) for row in db.rows(query))
 
 
+def namesakes(db: Database, kind: str, experiment: str) -> tuple[Job, ...]:
+    """Every job of this name: a cell that was searched again has several."""
+    query = JobRow.select(ALL).where(JobRow.kind == kind, JobRow.experiment == experiment).order_by(JobRow.id)
+    return tuple(to_job(row) for row in db.rows(query))
+
+
 def job(db: Database, ref: int | str) -> Job:
     """One job by number, or by its experiment's name (then the newest of that name). Raises NoSuchRow."""
     text = str(ref)

@@ -74,20 +74,19 @@ def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Finding, ...]
 
 def missing(study: StudyData, groups: tuple[Group, ...]) -> tuple[str, ...]:
     """What is not there yet, one sentence each."""
-    said = []
+    said = list(study.newer)
     for group in groups:
         for cell in group.cells:
             done = cell.n_complete + cell.n_pruned + cell.n_failed
             if cell.best is None:
-                reason = f" (job {cell.state})" if cell.state else ""
-                said.append(f"{cell.experiment}: no finished trial yet{reason}")
+                said.append(f"{cell.experiment}: {study.without_best.get(cell.experiment) or _nothing_yet(cell)}")
                 continue
             if cell.trials_wanted is not None and done < cell.trials_wanted:
                 said.append(f"{cell.experiment}: {done} of {cell.trials_wanted} trials, job {cell.state}")
             if cell.predictions is None:
                 said.append(f"{cell.name}: no stored predictions, so no calibration, luck or paired comparison")
             if cell.baseline is None:
-                said.append(f"{cell.experiment}: no baselines on its data; `{_order(group.task)}` queues them")
+                said.append(f"{cell.experiment}: no baselines on its data; `{_order(group)}` queues them")
         absent = [f"{b} h{h}" for b in group.budgets for h in group.horizons if group.cell(b, h) is None]
         if absent:
             said.append(f"{group.task} on {group.tier}: not planned: {', '.join(absent)}")
@@ -95,10 +94,19 @@ def missing(study: StudyData, groups: tuple[Group, ...]) -> tuple[str, ...]:
     return tuple(said) if groups else ("no cell has been planned or run; `fts enqueue --matrix` makes the first ones",)
 
 
-def _order(task: str) -> str:
-    """The command that puts the baselines of a task in line; a task judged on folds carries the folds in its name."""
-    name, _, folds = task.partition(" ")
-    return f"fts enqueue --matrix --task {name}" + (f" --cv {folds}" if folds else "")
+def _nothing_yet(cell: CellSummary) -> str:
+    reason = f" (job {cell.state})" if cell.state else ""
+    return f"no finished trial{'' if cell.state in ('done', 'failed') else ' yet'}{reason}"
+
+
+def _order(group: Group) -> str:
+    """The command that puts the baselines of a group in line; its task may be `threshold_1pct walk-forward:5 IXIC`."""
+    name, *more = group.task.split(" ")
+    tier = f" --tier {group.tier}" if group.tier else ""
+    said = f"fts enqueue --matrix --task {name}{tier}"
+    for word in more:
+        said += f" --cv {word}" if word.startswith("walk-forward:") else f" --data {word}.dataset.{group.tier}"
+    return said
 
 
 def _about_cell(cell: CellSummary) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from fts.scores.intervals import Scores, measure
 
 EPOCH_COLUMNS = ("experiment", "number", "epoch", "train_loss", "val_loss", "train_auc", "val_auc")
 CELL_COLUMNS = ("experiment", "budget", "horizon", "task", "tier", "trials_wanted", "status")
+ENDED = ("complete", "pruned", "failed")  # of a trial
 PREDICTION_COLUMNS = ("date", "y", "p")
 
 
@@ -71,7 +72,8 @@ class StudyData:
     by effective_md5, other kinds than cells are ignored. epochs: EPOCH_COLUMNS and more; experiment and number name the
     trial. predictions: `fts.analysis.data.trial_name` -> table of PREDICTION_COLUMNS, for best trials (others are
     ignored). cells: CELL_COLUMNS of what was planned, so that the report can say what is missing. test_openings: one
-    sentence per opened test set (who, when, which cell).
+    sentence per opened test set (who, when, which cell). newer: one sentence per search that none of the trials here
+    are of, because it has only been put in line. without_best: experiment -> why it has ended without a best trial.
     """
 
     trials: pd.DataFrame
@@ -80,6 +82,8 @@ class StudyData:
     predictions: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     cells: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CELL_COLUMNS)))
     test_openings: tuple[str, ...] = ()
+    newer: tuple[str, ...] = ()
+    without_best: Mapping[str, str] = field(default_factory=dict)
     title: str = "Does a transformer for daily prices get better as it grows?"
     source: str = ""  # where the rows come from, shown in the footer
     made_at: str = ""  # UTC, as text; empty: not shown, so that equal data give an equal page
@@ -88,7 +92,7 @@ class StudyData:
     def __post_init__(self) -> None:
         every = tidy_trials(self.trials)
         object.__setattr__(self, "trials", newest_jobs(every))
-        object.__setattr__(self, "earlier", earlier_searches(every))
+        object.__setattr__(self, "earlier", earlier_searches(every, self.trials))
         for name, frame, columns in (
             ("epochs", self.epochs, EPOCH_COLUMNS[:5]),
             ("cells", self.cells, CELL_COLUMNS),
@@ -100,20 +104,24 @@ class StudyData:
 def newest_jobs(trials: pd.DataFrame) -> pd.DataFrame:
     """One search per experiment: when a cell was enqueued again with another specification, the latest job's trials.
 
-    Replicates all stay: three seeds and then five more tell of one winner, which their configuration names.
+    The latest of which a trial has ended, if there is one: a first trial may run for a day. Replicates all stay: three
+    seeds and then five more tell of one winner, which their configuration names.
     """
     if "job" not in trials or trials.empty:
         return trials
-    latest = trials.groupby(["experiment", "kind"])["job"].transform("max")
+    names = [trials["experiment"], trials["kind"]]
+    begun = trials["job"].where(trials["status"].isin(ENDED)).groupby(names).transform("max")
+    latest = begun.fillna(trials["job"].groupby(names).transform("max"))
     return trials[(trials["job"] == latest) | (trials["kind"] == "replicate")].reset_index(drop=True)
 
 
-def earlier_searches(trials: pd.DataFrame) -> tuple[str, ...]:
-    """One sentence for each search that `newest_jobs` leaves out."""
+def earlier_searches(trials: pd.DataFrame, shown: pd.DataFrame) -> tuple[str, ...]:
+    """One sentence for each search that is older than the one `newest_jobs` shows."""
     if "job" not in trials or trials.empty:
         return ()
     searches = trials[trials["kind"] == "cell"].groupby(["experiment", "job"], as_index=False).agg(n=("number", "size"))
-    older = searches[searches.duplicated("experiment", keep="last")]
+    latest = shown[shown["kind"] == "cell"].groupby("experiment")["job"].max()
+    older = searches[searches["job"] < searches["experiment"].map(latest)]
     return tuple(
         f"{experiment}: job {job} ({n} trials) is an earlier search of this cell; only the newest is shown"
         for experiment, job, n in zip(older["experiment"], older["job"], older["n"], strict=True)

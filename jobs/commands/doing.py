@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jobs.glance import words
 from jobs.glance.eta import as_data, told
 from jobs.person import this_person
 from state.errors import StateError, WrongStatus
@@ -112,7 +113,7 @@ def unseal(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
         raise WrongStatus("the test set is opened for one cell at a time")
     job = queries.job(db, ids[0])
     if job.best_trial is None:
-        raise WrongStatus(f"job {job.id} has no complete trial, so there is nothing to evaluate")
+        raise WrongStatus(f"job {job.id} has nothing to evaluate: {words.without_best(job)}")
     if dry_run:
         return Change(f"would open the test set of {job.experiment} for trial {job.best_trial}", None, ids, True)
     return _transitions().unseal(db, job.id, job.best_trial, who=who)

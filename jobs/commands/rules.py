@@ -10,7 +10,6 @@ from jobs.glance.facts import is_live
 from state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker
 
 ASK_AFTER_S = 300.0  # an older change is not undone without a question
-ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
 # ---------------------------------------------------------------- why not
@@ -43,7 +42,7 @@ def cancellable(job: Job | None, snapshot: Snapshot) -> str | None:
     assert job is not None
     if job.asked == "cancel":
         return f"{naming.cell_name(job)} was asked to cancel already"
-    return _is(job) if job.status in ENDED else None
+    return _is(job) if job.status in words.ENDED else None
 
 
 def retryable(job: Job | None, snapshot: Snapshot) -> str | None:
@@ -56,7 +55,7 @@ def can_unseal(job: Job | None, snapshot: Snapshot) -> str | None:
     if job.kind != "cell":
         return f"{naming.cell_name(job)} is no cell"
     if job.best_trial is None:
-        return f"{naming.cell_name(job)} has no complete trial"
+        return f"{naming.cell_name(job)}: {words.without_best(job)}"
     return None if job.status is JobStatus.DONE else _is(job)
 
 

@@ -103,9 +103,28 @@ def is_better(objective: str, value: float, than: float) -> bool:
     return value > than if objective.endswith("auc") else value < than
 
 
+ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
 def trials_ended(job: Job) -> int:
     """Trials that count towards the number wanted."""
     return job.trials_complete + job.trials_pruned + job.trials_failed
+
+
+def without_best(job: Job) -> str:
+    """Why a job has no best trial: `no complete trial yet`; of one that has ended, what became of its trials."""
+    if job.status not in ENDED:
+        return "no complete trial yet"
+    if not trials_ended(job):
+        return f"no complete trial: none has ended (job {job.status})"
+    counts = ((job.trials_pruned, "ended early"), (job.trials_failed, "failed"), (job.trials_complete, "diverged"))
+    parts = [(n, how) for n, how in counts if n]
+    every = "all " if trials_ended(job) > 1 else ""
+    told = f"{every}{parts[0][1]}" if len(parts) == 1 else ", ".join(f"{n} {how}" for n, how in parts)
+    cut_short = job.trials_pruned > job.trials_failed
+    cure = "--pruner none or a milder rule" if cut_short else f"`fts trials {job.id}` says why"
+    lack = "no complete trial that did not diverge" if job.trials_complete else "no complete trial"
+    return f"{count(trials_ended(job), 'trial')}, {told}: {lack}; {cure}"
 
 
 # ---------------------------------------------------------------- numbers

@@ -241,6 +241,40 @@ def test_only_the_newest_job_of_an_experiment_counts():
     assert told[0].startswith(f"{old['experiment'][0]}: job 1 (5 trials) is an earlier search")
 
 
+def test_a_search_of_which_no_trial_has_ended_does_not_hide_the_one_before():
+    old = trial_table(THREE[:1], n=5, job=1)
+    new = trial_table(THREE[:1], n=1, job=9, status="running", value=None)
+    data = bare(pd.concat([old, new], ignore_index=True), newer=("job 9 runs",))
+    assert set(data.trials["job"]) == {1} and data.earlier == ()
+    assert missing(data, summarise(data))[0] == "job 9 runs", "said before what lacks in what is shown"
+    alone = bare(new)
+    assert set(alone.trials["job"]) == {9}
+
+
+def test_a_cell_that_ended_without_a_best_trial_says_why_and_not_yet():
+    table = trial_table(THREE[:2], n=4, status="pruned")
+    cells = table.drop_duplicates("experiment")[["experiment", "budget", "horizon", "task", "tier"]]
+    name, other = cells["experiment"]
+    data = bare(table, cells=cells.assign(trials_wanted=4, status="done"), without_best={name: "4 trials, all pruned"})
+    said = missing(data, summarise(data))
+    assert f"{name}: 4 trials, all pruned" in said
+    assert f"{other}: no finished trial (job done)" in said
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("threshold_1pct", "--task threshold_1pct --tier a25`"),
+        ("threshold_1pct IXIC", "--task threshold_1pct --tier a25 --data IXIC.dataset.a25`"),
+        ("close_2pct walk-forward:5 IXIC", "--task close_2pct --tier a25 --cv walk-forward:5 --data IXIC.dataset.a25`"),
+    ],
+)
+def test_baselines_that_lack_are_ordered_for_the_prices_and_the_folds_they_lack_on(task, said):
+    data = bare(trial_table(THREE[:1], n=4, task=task))
+    (told,) = [sentence for sentence in missing(data, summarise(data)) if "no baselines" in sentence]
+    assert f"`fts enqueue --matrix {said} queues them" in told
+
+
 def test_a_half_finished_matrix_says_what_is_missing():
     planned = trial_table([("2M", 1), ("2M", 3), ("20M", 1)], n=1)
     cells = planned[["experiment", "budget", "horizon", "task", "tier"]].assign(trials_wanted=30, status="queued")

@@ -15,6 +15,7 @@ import pytest
 from jobs.cli.watch import nobody_takes
 from state import transitions
 from state.db import Database
+from state.values import Cause
 from tests.cli.study import add_epoch, claim, failed_cell, finished_cell, places_of, start_trial, start_worker
 
 HOSTILE = "\x1b]52;c;ZXZpbA==\x07\x1b[2J[/bold][@click=app.quit]\u202egpj.exe\r\nowned"
@@ -105,6 +106,33 @@ def test_a_value_no_better_than_the_prior_or_chance_wears_a_badge(fts, db: Datab
     finished_cell(db, val_loss=0.53, low=0.49)
     row = json.loads(fts("results", "--json", "1").out)["results"][0]
     assert row["badges"] == ["below prior", "inside noise"]
+
+
+def test_a_done_cell_in_which_every_trial_was_pruned_says_so(fts, db: Database):
+    claimed = claim(db)
+    for number in range(3):
+        trial = start_trial(db, claimed, number)
+        add_epoch(db, claimed, trial, 1, 0.7)
+        transitions.finish_trial(db, claimed, trial, "pruned", Cause.PRUNED, value=0.7, best_epoch=1)
+    assert "no winner: no complete trial yet" in fts("train", "1").err
+    transitions.finish_job(db, claimed)
+    said = "3 trials, all ended early: no complete trial; --pruner none or a milder rule"
+    assert said in fts("results", "1").out and said in fts("results", "--md", "1").out
+    first, second = json.loads(fts("results", "--json", "1", "2").out)["results"]
+    assert (first["without_best"], second["without_best"]) == (said, None)
+    for command in (("train", "1"), ("replicate", "1"), ("unseal", "1", "-y")):
+        assert said in fts(*command).err
+
+
+def test_results_of_a_cell_that_is_in_line_again_say_so(fts, db: Database):
+    done = finished_cell(db)
+    transitions.enqueue(db, [_row(db, done.job_id) | {"spec_md5": "f" * 32}])
+    assert "older search: job 5 stands in line" in fts("results", "1").out
+    assert json.loads(fts("results", "--json", "1").out)["results"][0]["newer"] == "job 5 stands in line"
+    transitions.pause(db, [5])
+    assert "older search: job 5 is paused" in fts("results", "1").out
+    transitions.cancel(db, [5])
+    assert "older search" not in fts("results").out
 
 
 def test_results_as_csv_and_markdown_have_one_row_per_cell(fts, db: Database):

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from jobs.glance import words
+from tests.tui.values import make_job
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,23 @@ def test_time_to_go_takes_at_most_five_characters(seconds, said):
 )
 def test_lengths_of_time_in_sentences(seconds, said):
     assert words.spell(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("status", "pruned", "failed", "complete", "said"),
+    [
+        ("done", 75, 0, 0, "75 trials, all ended early: no complete trial; --pruner none or a milder rule"),
+        ("done", 70, 5, 0, "75 trials, 70 ended early, 5 failed: no complete trial; --pruner none or a milder rule"),
+        ("failed", 0, 3, 0, "3 trials, all failed: no complete trial; `fts trials 1` says why"),
+        ("done", 1, 0, 0, "1 trial, ended early: no complete trial; --pruner none or a milder rule"),
+        ("done", 0, 0, 2, "2 trials, all diverged: no complete trial that did not diverge; `fts trials 1` says why"),
+        ("failed", 0, 0, 0, "no complete trial: none has ended (job failed)"),
+        ("running", 4, 0, 0, "no complete trial yet"),
+    ],
+)
+def test_a_job_without_a_best_trial_says_what_became_of_its_trials(status, pruned, failed, complete, said):
+    counts = {"trials_pruned": pruned, "trials_failed": failed, "trials_complete": complete}
+    assert words.without_best(make_job(1, status=status, **counts)) == said
 
 
 @pytest.mark.parametrize(("value", "said"), [(0.6841, "0.6841"), (None, "—"), (float("nan"), "—"), (float("inf"), "—")])

@@ -123,7 +123,9 @@ def test_the_report_names_what_was_planted(places: Places, db: Database, tmp_pat
     page = write_report(study_data(db, places), tmp_path).read_text()
     assert "predicts a constant" in page
     for refused in ("unused_parameter", "phase6a_tiny_h1_threshold_1pct_close", "nineteen_samples"):
-        assert f"{refused}: no finished trial yet (job failed)" in page
+        begun = len(queries.trials(db, queries.job(db, refused).id))
+        said = "1 trial, failed: no complete trial" if begun else "no finished trial (job failed)"
+        assert f"{refused}: {said}" in page
 
 
 def test_a_feature_that_sees_tomorrow_makes_no_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

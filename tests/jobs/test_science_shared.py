@@ -16,11 +16,14 @@ import pandas as pd
 from fts.analysis import load_trials
 from fts.search.spec import CellSpec
 from jobs.commands.matrix import write
+from jobs.exports import export_all, export_trial
 from jobs.report import make_report, study_data
+from jobs.results import results, results_table
 from jobs.settings import Places
 from jobs.share import to_optuna, to_parquet
-from state import queries
+from state import queries, transitions
 from state.db import Database
+from tests.cli.study import add_epoch, claim, finish_trial, start_trial
 from tests.jobs.science import (
     CELL,
     TRAIN,
@@ -50,6 +53,87 @@ def test_a_cell_that_waits_in_line_again_does_not_hide_what_it_found(ran: Ran, t
     assert len(shown.predictions) == 1 and len(shown.epochs) > 0
     assert [name for name in to_optuna(study, f"sqlite:///{tmp_path}/optuna.db") if CELL in name] and done
     study.close()
+
+
+def test_the_report_and_the_results_say_that_a_newer_search_stands_in_line(ran: Ran, tmp_path: Path):
+    places = copied(ran.places, tmp_path)
+    study = opened(places)
+    before = make_report(study, places, tmp_path / "before").read_text()
+    shown = queries.job(study, CELL).id
+    (line,) = write(study, [replace(CellSpec.from_json(queries.job(study, CELL).spec), trials=9)])
+    page = make_report(study, places, tmp_path / "report")
+    told = f"{CELL}: job {line.job_id}, a newer search of this cell, stands in line; until a trial of it has ended, "
+    told += f"this page shows what job {shown} found"
+    assert told in page.read_text() and "a newer search" not in before
+    assert page.read_text().index(told) < page.read_text().index("The matrix")
+    assert json.loads((page.parent / "summary.json").read_text())["missing"][0] == told
+    newer = {row.job: row.newer for row in results(study) if row.experiment == CELL}
+    assert newer == {shown: f"job {line.job_id} stands in line", line.job_id: None}
+    assert f"older search: job {line.job_id} stands in line" in results_table(study)
+    study.close()
+
+
+def test_a_newer_search_hides_the_older_once_a_trial_of_it_has_ended(ran: Ran, tmp_path: Path):
+    """Its first trial may run for a day: until it ends the page would be empty."""
+    places = copied(ran.places, tmp_path)
+    study = opened(places)
+    (line,) = write(study, [replace(CellSpec.from_json(queries.job(study, CELL).spec), trials=9)])
+    claimed = claim(study)
+    trial = start_trial(study, claimed)
+    add_epoch(study, claimed, trial, 1, 0.5)
+    running = study_data(study, places)
+    assert line.job_id not in set(running.trials["job"]) and len(running.predictions) == 1
+    assert "a newer search of this cell, runs;" in running.newer[0] and running.earlier == ()
+    finish_trial(study, claimed, trial, 0.5)
+    ended = study_data(study, places)
+    assert set(ended.trials[ended.trials["kind"] == "cell"]["job"]) == {line.job_id}
+    assert ended.newer == () and "is an earlier search of this cell" in ended.earlier[0]
+    study.close()
+
+
+def test_exports_of_a_cell_that_was_searched_again_stand_apart(ran: Ran, tmp_path: Path):
+    """One folder holds one job: the newest search's, and the earlier one's own beside it, whoever wrote last."""
+    places = copied(ran.places, tmp_path)
+    study = opened(places)
+    older = queries.job(study, CELL)
+    (line,) = write(study, [replace(CellSpec.from_json(older.spec), trials=9)])
+    export_all(study, places)
+    assert jobs_in(places.exports / CELL) == {older.id}, "what waits has nothing to write"
+    claimed = claim(study)
+    for number, value in enumerate((0.6, 0.5)):
+        finish_trial(study, claimed, start_trial(study, claimed, number), value)
+        export_trial(study, places, claimed.job, number)
+    before = sorted(places.exports.rglob("*"))
+    for _ in range(2):
+        assert jobs_in(places.exports / CELL) == {line.job_id}
+        assert jobs_in(places.exports / f"{CELL}_job{older.id}") == {older.id}
+        export_all(study, places)
+    assert sorted(places.exports.rglob("*")) == before
+    found = load_trials(places.exports)
+    assert sorted(found["id"]) == sorted(trial.id for trial in queries.all_trials(study))
+    study.close()
+
+
+def test_an_export_keeps_no_best_trial_of_another_search(ran: Ran, tmp_path: Path):
+    places = copied(ran.places, tmp_path)
+    study = opened(places)
+    write(study, [replace(CellSpec.from_json(queries.job(study, CELL).spec), trials=9)])
+    claimed = claim(study)
+    transitions.finish_trial(study, claimed, start_trial(study, claimed), "failed", "code error")
+    export_trial(study, places, claimed.job, 0)
+    assert sorted(path.name for path in (places.exports / CELL).rglob("*.json")) == [
+        f"{CELL}_all_trials.json", "trial_0000.json"
+    ]  # fmt: skip
+    study.close()
+
+
+def jobs_in(folder: Path) -> set[int]:
+    """The jobs that the files of an exported folder are of; every kind of file must be there."""
+    trials = [json.loads(path.read_text()) for path in folder.glob("trials/*.json")]
+    trials += json.loads((folder / f"{CELL}_all_trials.json").read_text())
+    best = [json.loads((folder / name).read_text()) for name in ("best_params.json", f"{CELL}_tiny_best.json")]
+    assert {trial["dataset"] for trial in trials} == {"MADE.dataset.a20"} == {record["dataset"] for record in best}
+    return {trial["job_id"] for trial in trials} | {record["job"] for record in best}
 
 
 def test_a_report_of_an_empty_queue_is_a_report(tmp_path: Path):
@@ -171,6 +255,8 @@ def test_optuna_opens_what_we_write(ran: Ran, db: Database, tmp_path: Path):
     assert [trial.params for trial in study.trials] == [trial.params for trial in ours]
     assert study.trials[0].intermediate_values == {e.epoch: e.val_loss for e in queries.epochs(db, ours[0].id)}
     assert study.best_trial.number == queries.job(db, CELL).best_trial
+    cell = queries.job(db, CELL)
+    assert (study.user_attrs["job"], study.user_attrs["dataset"]) == (cell.id, "MADE.dataset.a20")
     assert set(optuna.importance.get_param_importances(study)) <= set(ours[0].params)
     optuna.visualization.matplotlib.plot_param_importances(study)
     optuna.visualization.matplotlib.plot_intermediate_values(study)

@@ -100,6 +100,19 @@ def test_restore_puts_the_copy_in_place_and_the_old_one_aside(db: Database) -> N
     former.close()
 
 
+def test_two_restores_within_a_second_keep_what_each_of_them_replaced(db: Database) -> None:
+    copy = backup(db)
+    asides = []
+    for wanted in (1, 2):
+        again = open_database(db.path)
+        enqueued(again, wanted)
+        again.close()
+        db.close()
+        asides.append(restore(copy, db.path))
+    assert [copy_is_whole(aside) for aside in asides if aside] == [1, 2]
+    assert copy_is_whole(db.path) == 0
+
+
 def test_restore_mends_a_damaged_database(db: Database) -> None:
     enqueued(db, 3)
     copy = backup(db)

@@ -72,6 +72,20 @@ def test_the_matrix_and_its_slope_are_of_the_selected_cells_task_alone():
     assert "results of 1pct" in two_tasks(selected=1) and "not in this table: 2pct" in two_tasks(selected=3)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+def test_a_cell_that_is_done_without_a_best_trial_says_what_became_of_its_trials(size):
+    told = "75 trials, all ended early: no complete trial"
+    pruned = make_job(1, "2M", 1, "done", trials_wanted=75, trials_pruned=75)
+
+    def shown(*jobs):
+        view = View(glances.look(make_snapshot(jobs=jobs), NOW), Details(), screen=RESULTS, job_id=1)
+        return " ".join(layout.text(layout.frame(view, *size)).split())
+
+    assert told in shown(pruned) and "has ended yet" not in shown(pruned)
+    assert told in shown(pruned, make_job(2, "2M", 3, best_value=0.6, best_trial=3))
+    assert told not in shown(make_job(1, "2M", 1, "running", trials_pruned=3))
+
+
 def test_a_study_of_one_task_names_none():
     assert "results so far" in frame((80, 24)) and "not in this table" not in frame((80, 24))
 

@@ -13,7 +13,7 @@ from functools import partial
 from jobs.glance import naming, words
 from jobs.glance.importance import ENOUGH
 from state.values import Job, JobStatus, Margin, Opening, Trial
-from tui.paint import Line, Placed, Span, labelled, line, rule, with_role
+from tui.paint import Line, Placed, Span, labelled, line, rule, with_role, wrapped
 from tui.shelf import by_number
 from tui.view import View
 from tui.widgets import lists, queue_grid, race_chart
@@ -219,7 +219,7 @@ def scaling(view: View, width: int, height: int) -> list[Line]:
         if job.best_value is not None:
             found.setdefault(horizon, {})[size] = job.best_value
     if not found:
-        return [line(("no result yet: the first value appears when a trial has ended", "dim"))]
+        return [line((words.cut(no_result(view), width), "dim"))]
     lines: list[Line] = []
     for horizon in sorted(found):
         by_size = found[horizon]
@@ -235,6 +235,13 @@ def scaling(view: View, width: int, height: int) -> list[Line]:
             (((f"scaling h{horizon}:  "), "dim"), (words.spark(known), "running"), (f"  {row}  ", ""), (trend, "dim"))
         )
     return [*lines, (), *_rest_on(view)][:height]
+
+
+def no_result(view: View) -> str:
+    """Why there is no value to show: none has come yet, or the selected cell has ended without one."""
+    if view.job is not None and view.job.kind == "cell" and view.job.status in words.ENDED:
+        return f"{view.name}: {words.without_best(view.job)}"
+    return "no result yet: the first value appears when a trial has ended"
 
 
 def _rest_on(view: View) -> list[Line]:
@@ -260,6 +267,8 @@ def _selected(view: View) -> str:
     """`20M/h3 t12: AUC .184 above chance · train/val AUC gap +.041`, of the selected cell's best trial."""
     job = view.job
     trial = None if job is None else by_number(view.trials, job.best_trial)
+    if job is not None and job.kind == "cell" and job.best_trial is None and words.trials_ended(job):
+        return f"{view.name}: {words.without_best(job)}"
     if job is None or trial is None:
         return ""
     parts = []
@@ -287,7 +296,8 @@ def _cell(view: View, width: int, height: int) -> list[Line]:
     lines: list[Line] = [rule(f"{view.name} · best trial", "2", width)]
     trial = by_number(view.trials, job.best_trial)
     if trial is None:
-        return [*lines, line(("no trial has ended yet", "dim"))]
+        text = words.without_best(job) if words.trials_ended(job) else "no trial has ended yet"
+        return [*lines, *(line((part, "dim")) for part in wrapped(text, width))]
     gap = race_chart.gap_words(view, trial)
     known = [] if gap is None else [labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val "))]
     return [*lines, *facts(trial, job), *known, *against_baseline(view, job), *_importance(view, width)][:height]

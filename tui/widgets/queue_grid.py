@@ -75,7 +75,7 @@ def why(view: View, job: Job, order: int | None = None) -> str:
     if job.status is JobStatus.RUNNING:
         return f"{_now(view, job)} {margin(view, job)}".rstrip()
     if job.status is JobStatus.DONE:
-        best = f"best t{job.best_trial}" if job.best_trial is not None else "no trial succeeded"
+        best = f"best t{job.best_trial}" if job.best_trial is not None else words.without_best(job)
         return f"{best} {margin(view, job)}".rstrip()
     if job.status is JobStatus.FAILED:
         cause = "OOM" if job.cause == "out of memory" else str(job.cause or "no cause recorded")
