@@ -20,7 +20,7 @@ from typing import Any
 
 from huey.consumer import Consumer, ConsumerStopped
 
-from jobs import exports, sensors
+from jobs import earlier, exports, sensors
 from jobs.awake import keep_awake
 from jobs.ballast import Ballast
 from jobs.board import Board
@@ -122,6 +122,8 @@ def bring_in_order(db: Any, places: Places) -> None:
             log.info("process %d of a lost worker: %s", child.pid, reap_recorded(child.pid, child.pid_started))
     transitions.reconcile(db, host, same_process)
     try:
+        if (aside := earlier.set_aside(db, places)) is not None:
+            log.warning("exports of an earlier database lie in %s now", aside)
         exports.catch_up(db, places)
     except OSError as error:  # a full disk: exports can be had again at any time
         log.warning("exports: %s", error)

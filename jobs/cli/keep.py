@@ -132,13 +132,15 @@ def export(
     everything: bool, wanted: tuple[str, ...], optuna_url: str | None, parquet: Path | None, as_json: bool
 ) -> None:
     """Rewrite the JSON and CSV files in outputs/ from the database; or hand the study to Optuna or to pandas."""
-    from jobs import exports  # here: after the flags were read
+    from jobs import earlier, exports  # here: after the flags were read
     from jobs.cli.look import reading
     from jobs.cli.selection import choose
     from state import queries
 
     written: list[Any]
     with reading() as opened:
+        if not optuna_url and not parquet and (aside := earlier.set_aside(opened, here())) is not None:
+            say(f"exports of an earlier database lie in {aside} now")
         if optuna_url or parquet:
             from jobs.share import to_optuna, to_parquet
 

@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 from fts.search.spec import trial_folder
-from jobs import doctor, exports
+from jobs import doctor, earlier, exports
 from jobs.locks import SlotLock
 from state import queries, transitions
 from state.db import Database
-from tests.cli.study import add_epoch, claim, finished_cell, places_of, start_trial
+from tests.cli.study import add_epoch, claim, finished_cell, make_study, places_of, start_trial
 
 
 def test_exports_agree_with_the_database(fts, db: Database, tmp_path: Path):
@@ -23,6 +23,30 @@ def test_exports_agree_with_the_database(fts, db: Database, tmp_path: Path):
     best = json.loads((places_of(tmp_path).exports / "phase6a_2M_h1_threshold_1pct" / "best_params.json").read_text())
     assert best["best_value"] == queries.job(db, 1).best_value
     assert places_of(tmp_path).results_csv.read_text().count("\n") == 2
+
+
+def test_exports_of_an_earlier_database_go_aside_and_its_own_stay(fts, db: Database, tmp_path: Path):
+    """Somebody removed the database and began anew: what it had exported is all that is left of it."""
+    places = places_of(tmp_path)
+    name = "phase6a_2M_h1_threshold_1pct"
+    finished_cell(db, 0.4)
+    assert fts("export", "--all").code == 0
+    first = (places.exports / name / "best_params.json").read_text()
+    assert fts("export", "--all").err == "" and (places.exports / name / "best_params.json").read_text() == first
+    assert earlier.set_aside(db, places) is None
+    db.close()
+    for path in places.outputs.glob("fts.db*"):
+        path.unlink()
+    anew = make_study(tmp_path)
+    finished_cell(anew, 0.6)
+    said = fts("export", "--all")
+    (aside,) = places.outputs.glob("replaced-*")
+    assert said.code == 0 and str(aside) in said.err
+    assert (aside / "hpo" / name / "best_params.json").read_text() == first
+    assert (aside / places.results_csv.name).read_text().count("\n") == 2
+    assert json.loads((places.exports / name / "best_params.json").read_text())["best_value"] == 0.6
+    assert earlier.set_aside(anew, places) is None, "once"
+    anew.close()
 
 
 def test_a_start_exports_what_the_table_lacks_whatever_the_clock_was_set_to(fts, db: Database, tmp_path: Path):
