@@ -58,10 +58,17 @@ class Pool:
 class Replay:
     """One order of one pool under one rule."""
 
-    epochs: int
+    lengths: tuple[int, ...]  # epochs of each trial that was tried, ended early or not
     value: float  # best of the trials that were not ended early
     winner: int  # its place in the pool
-    trials: int  # that were tried, ended early or not
+
+    @property
+    def epochs(self) -> int:
+        return sum(self.lengths)
+
+    @property
+    def trials(self) -> int:
+        return len(self.lengths)
 
 
 @dataclass(frozen=True)
@@ -134,18 +141,19 @@ def replay(
 ) -> Replay:
     """One search: trial n is the pool's trial order[n]. It ends before the trial that would exceed `budget` epochs."""
     history: list[PastTrial] = []
-    value, winner, spent = float("inf"), order[0], 0
+    value, winner = float("inf"), order[0]
+    lengths: list[int] = []
     for number, k in enumerate(order):
         curve = dict(enumerate(pool.curves[k], start=1))
         ended = next((e for e in curve if should_prune(pruner, history, number, upto(curve, e), False, rule)), None)
         seen = curve if ended is None else upto(curve, ended)
-        if spent + len(seen) > budget:
+        if sum(lengths) + len(seen) > budget:
             break
-        spent += len(seen)
+        lengths.append(len(seen))
         if ended is None and min(curve.values()) < value:
             value, winner = min(curve.values()), k
         history.append(PastTrial(number, {}, "complete" if ended is None else "pruned", None, seen))
-    return Replay(spent, value, winner, len(history))
+    return Replay(tuple(lengths), value, winner)
 
 
 def upto(curve: dict[int, float], epoch: int) -> dict[int, float]:

@@ -24,8 +24,8 @@ SD_LEAST = 0.15
 SD_TRIAL = 0.5  # between trials of one cell, by shape and early stopping; 0.34 to 0.60 in five real 2M cells
 SD_MACHINE = 0.2  # of all trials left together: neighbours come and go; six real cells slowed down by 1.4 to 1.8
 SD_PRUNED = 1.0  # the same with a pruner, which ends some after one epoch; 0.66 to 1.06 in nine real 2M cells
-LATER = 0.65  # of a pruned search's seconds per trial so far: what is left costs, because its bar rises (the same nine)
-PRUNED = 1 / 3  # of an unpruned search's epochs; 28 to 39 % in six real 2M cells
+BEGINNING = 11  # later trials for which a pruned search's first ones cost, since nobody is there to prune them by
+PRUNED = 0.18  # of an unpruned trial's epochs: a later trial of a pruned search; both of replays of 300 real 2M curves
 SD_STRETCH = 0.3  # for each factor e between limits: early stopping ends most trials before a higher one
 FEW = 3  # trials of its own from which a cell is judged by them
 Z80 = 1.2816  # 80 % of a normal distribution lies within
@@ -179,7 +179,7 @@ def own_pace(job: Job, now: float, worked: Mapping[int, float] | None = None) ->
     if so_far is None:
         return None
     left = max(job.trials_wanted - ended, 1)
-    later, sd = (LATER, SD_PRUNED) if is_pruned(job) else (1.0, SD_TRIAL)
+    later, sd = (_later(ended), SD_PRUNED) if is_pruned(job) else (1.0, SD_TRIAL)
     return Pace(later * so_far, math.hypot(sd * math.sqrt(1 / ended + 1 / left), SD_MACHINE))
 
 
@@ -274,7 +274,8 @@ def _paces(
         known = epochs_of(job)
         stretch = epochs / known if epochs and known else 1.0
         if pruned is not None and pruned != is_pruned(job):
-            stretch *= PRUNED if pruned else 1 / PRUNED
+            share = PRUNED * (1 + BEGINNING / max(job.trials_wanted, 1))
+            stretch *= share if pruned else 1 / share
         paces.append((stretch * _to_its_end(job) * so_far, stretch))
     return paces
 
@@ -293,7 +294,15 @@ def _to_its_end(job: Job) -> float:
     ended = trials_ended(job)
     if not is_pruned(job) or ended >= job.trials_wanted:
         return 1.0
-    return (ended + LATER * (job.trials_wanted - ended)) / job.trials_wanted
+    return (ended + _later(ended) * (job.trials_wanted - ended)) / job.trials_wanted
+
+
+def _later(ended: int) -> float:
+    """Seconds of a further trial of a pruned search, of those per trial so far: .2 after 3, .5 after 10, .8 after 40.
+
+    A search that has cost c (n + BEGINNING) after n trials costs c for the next one.
+    """
+    return ended / (ended + BEGINNING)
 
 
 def _geometric_mean(values: Sequence[float]) -> float:

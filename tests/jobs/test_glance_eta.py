@@ -1,10 +1,13 @@
 """When is it done, how sure is that, and how often was it right before?"""
 
 import math
+from statistics import mean, median
 
 import pytest
 
-from jobs.glance.eta import COST, LATER, PRUNED, forecast, own_pace, pace_of, track_record
+from benchmarks.equal_epochs import pools, read
+from benchmarks.pruning import replay, shuffles
+from jobs.glance.eta import BEGINNING, COST, PRUNED, Z80, forecast, own_pace, pace_of, track_record
 from tests.tui.values import HOUR, NOW, make_job, make_snapshot, make_worker, picture
 
 
@@ -108,10 +111,9 @@ def test_a_cell_with_more_epochs_takes_longer_than_its_neighbours():
 
 
 def test_what_is_left_of_a_pruned_search_costs_less_than_what_ran_and_is_less_sure():
-    """Forty-five cuts through nine real 2M cells: 14 of the 80 % intervals held the plain mean's way, 37 this way."""
     begun = {"status": "running", "trials_complete": 3, "trials_pruned": 7, "started_at": NOW - 10.5 * HOUR}
     plain, pruned = (own_pace(make_job(5, **begun, spec={"pruner": name}), NOW) for name in ("none", "halving"))
-    assert plain.seconds == pytest.approx(HOUR) and pruned.seconds == pytest.approx(LATER * HOUR)
+    assert plain.seconds == pytest.approx(HOUR) and pruned.seconds == pytest.approx(10 / (10 + BEGINNING) * HOUR)
     assert pruned.sd_log > plain.sd_log
 
 
@@ -119,10 +121,35 @@ def test_a_cell_with_a_pruner_is_not_expected_to_cost_what_one_without_did():
     plain = done(1, hours=3.0, spec={"pruner": "none"})
     same, other = (pace_of("2M", [plain], NOW, pruned=pruned) for pruned in (False, True))
     assert same.seconds == pytest.approx(3 * HOUR / 50)
-    assert other.seconds == pytest.approx(PRUNED * 3 * HOUR / 50) and other.sd_log > same.sd_log
+    share = PRUNED * (1 + BEGINNING / 50)
+    assert other.seconds == pytest.approx(share * 3 * HOUR / 50) and other.sd_log > same.sd_log
     queued = make_job(9, spec={"pruner": "halving"})
     left = forecast(make_snapshot(jobs=(queued, plain), workers=(make_worker(),)), NOW).seconds_left[9]
-    assert left == pytest.approx(PRUNED * 3 * HOUR)
+    assert left == pytest.approx(share * 3 * HOUR)
+
+
+@pytest.mark.parametrize("cell", ["2M/h1", "2M/h3", "2M/h5"])
+def test_the_forecast_of_a_pruned_search_is_right_on_real_curves(cell):
+    """Replayed in forty orders: the median is right within a quarter, and the 80 % intervals hold."""
+    (pool,) = [pool for pool in pools(read(), patience=10) if pool.name == cell]
+    wanted, cuts = 75, (5, 10, 20, 40)
+    ratios, held = {ended: [] for ended in cuts}, []
+    for order in shuffles(len(pool.curves), 40):
+        took = replay(pool, order[:wanted], "halving").lengths
+        for ended in cuts:
+            spent = 60.0 * sum(took[:ended])
+            begun = {
+                "status": "running",
+                "trials_pruned": ended,
+                "trials_wanted": wanted,
+                "spec": {"pruner": "halving"},
+            }
+            pace = own_pace(make_job(5, **begun, started_at=NOW - spent * (1 + 0.5 / ended)), NOW)
+            error = math.log(60.0 * sum(took[ended:]) / (wanted - ended) / pace.seconds)
+            ratios[ended].append(error)
+            held.append(abs(error) <= Z80 * pace.sd_log)
+    assert all(abs(median(errors)) < math.log(1.25) for errors in ratios.values()), ratios
+    assert mean(held) >= 0.8
 
 
 def test_a_neighbour_that_is_at_its_dear_beginning_does_not_make_the_next_cell_dear():
@@ -130,7 +157,7 @@ def test_a_neighbour_that_is_at_its_dear_beginning_does_not_make_the_next_cell_d
         5, status="running", trials_pruned=10, trials_wanted=50, started_at=NOW - HOUR, spec={"pruner": "halving"}
     )
     found = pace_of("2M", [begun], NOW, pruned=True)
-    assert found.seconds == pytest.approx((10 + LATER * 40) / 50 * HOUR / 10.5)
+    assert found.seconds == pytest.approx((10 + 10 / (10 + BEGINNING) * 40) / 50 * HOUR / 10.5)
 
 
 class Counted(tuple):
