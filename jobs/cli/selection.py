@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import click
 
 from jobs.cli.errors import NothingThere
-from jobs.glance.naming import cell_name, names_of, with_task
+from jobs.glance.naming import cell_name, with_task
 from state.errors import WrongStatus
 from state.values import Job, JobStatus
 
@@ -47,9 +47,10 @@ def choose(jobs: Sequence[Job], wanted: Sequence[str]) -> Chosen:
 
 
 def _by_shown_name(jobs: Sequence[Job], word: str) -> list[Job]:
-    """The jobs called `2M/h1 2pct` because another task has such a cell; the one of two that is shown as `2M/h1#7`."""
-    tasks, names = with_task(jobs), names_of(jobs)
-    return [job for job in jobs if word.lower() in (tasks[job.id].lower(), names[job.id].lower())]
+    """The jobs called `2M/h1 2pct` because another task has such a cell; `2M/h1#7` is job 7 where it is such a cell."""
+    names = with_task(jobs)
+    found = ((job, (names[job.id], f"{names[job.id]}#{job.id}", f"{cell_name(job)}#{job.id}")) for job in jobs)
+    return [job for job, told in found if word.lower() in map(str.lower, told)]
 
 
 def refuse_several_tasks(jobs: Sequence[Job], wanted: Sequence[str]) -> None:

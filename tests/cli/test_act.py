@@ -204,6 +204,8 @@ def test_a_name_with_its_number_as_the_monitor_shows_it_means_that_job(fts, db: 
     write(db, [replace(cell("2M", 1), experiment="again_2M_h1")])
     assert "2M/h1#5" in fts("status").out
     assert fts("cancel", "2M/h1#5").code == 0
+    assert fts("why", "2M/h3#2").code == 0, "also where the number is not needed to tell it apart"
+    assert fts("why", "2M/h3#1").code != 0, "job 1 is another cell"
     assert [job.id for job in queries.jobs(db, ["cancelled"])] == [5]
 
 
