@@ -86,7 +86,8 @@ def missing(study: StudyData, groups: tuple[Group, ...]) -> tuple[str, ...]:
             if cell.predictions is None:
                 said.append(f"{cell.name}: no stored predictions, so no calibration, luck or paired comparison")
             if cell.baseline is None:
-                said.append(f"{cell.experiment}: no baselines on its data; `{_order(group)}` queues them")
+                order = f"`{_order(group)}` queues them, with the cells of a matrix"
+                said.append(f"{cell.experiment}: no baselines on its data; {order}")
         absent = [f"{b} h{h}" for b in group.budgets for h in group.horizons if group.cell(b, h) is None]
         if absent:
             said.append(f"{group.task} on {group.tier}: not planned: {', '.join(absent)}")
