@@ -68,7 +68,7 @@ class TrialRun:
         self.db, self.places, self.settings, self.slot = work.db, work.places, work.settings, work.slot
         self.claim, self.cell, self.ordered, self.tell = work.claim, work.cell, work.ordered, work.tell
         self.job, self.maximize, self.trial = work.claim.job, work.maximize, trial
-        self._hopeless: str | None = None  # why it is pruned
+        self._pruned_for: str | None = None  # why it is pruned
 
     def run(self) -> Wish | None:
         """Attempts until the trial has ended; returns the wish it was left for, or None when it ended."""
@@ -153,8 +153,10 @@ class TrialRun:
                 if (value := fact[self.cell.objective]) is not None:
                     curve[fact["epoch"]] = value
                 rule = self.cell.halving_rule
-                self._hopeless = should_prune(self.cell.pruner, history, self.trial.number, curve, self.maximize, rule)
-                return "prune" if self._hopeless else None
+                self._pruned_for = should_prune(
+                    self.cell.pruner, history, self.trial.number, curve, self.maximize, rule
+                )
+                return "prune" if self._pruned_for else None
             if kind == "probe":
                 return self._record_probe(spec, fact)
             if kind == "checkpoint":
@@ -277,7 +279,7 @@ class TrialRun:
             )
         if end.how == "pruned":
             known |= best_so_far(queries.epochs(self.db, self.trial.id), self.cell.objective, self.maximize)
-        message = self._hopeless if end.how == "pruned" else facts.get("message")
+        message = self._pruned_for if end.how == "pruned" else facts.get("message")
         transitions.finish_trial(self.db, self.claim, self.trial.id, status, cause, message=message, **known)
         self.tell("trial ended", {"job": self.job, "trial": self._reread()})
 

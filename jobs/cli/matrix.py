@@ -89,8 +89,8 @@ CELL_OPTIONS = (
     click.option("--sampler", help="tpe, gp or random  [default: tpe; random with halving]"),
     click.option(
         "--pruner",
-        help="none, median or halving, with which 75 trials take a third of the epochs of 50 without, and find on "
-        "average as good a one  [default: none]",
+        help="none, median or halving, with which 75 random trials take a third of the epochs of 50 without, and find "
+        "on average as good a one  [default: none]",
     ),
     click.option(
         "--halving",
