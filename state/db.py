@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,21 @@ LEAST_FREE = 64 * 1024  # bytes; the -shm file has 32 KiB
 NOW = "(julianday('now') - 2440587.5) * 86400.0"  # the database's clock: every process on it sees the same one
 COPY_NAME = "fts-%Y%m%d-%H%M%S.db"  # of a backup, by the time in UTC: names sort as they were made
 APPLICATION_ID = 0x66747331  # "fts1" in the file header, so that `file` and we recognise it
+CHECK_S = 120.0  # a damaged file of some GB is read through within it
+CHECK = """
+import sqlite3, sys
+try:
+    connection = sqlite3.connect(sys.argv[1], uri=True, timeout=10)
+    for pragma in ("quick_check(3)", "integrity_check(3)"):
+        found = "; ".join(str(row[0]) for row in connection.execute("PRAGMA " + pragma))
+        if found != "ok":
+            break
+except sqlite3.DatabaseError as error:
+    if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        sys.exit(1)
+    found = str(error)
+print(found)
+"""
 
 
 class Database(peewee.SqliteDatabase):
@@ -54,7 +70,7 @@ class Database(peewee.SqliteDatabase):
             )
         size, before = self.path.stat().st_size, self._bytes
         if size < before <= self._pages_bytes():
-            raise errors.DatabaseOverwritten(corrupt_sentence(self.path, "it was written over while it was open"))
+            raise errors.DatabaseOverwritten(overwritten_sentence(self.path, "it lost pages"))
         self._bytes = size
 
     def _pages_bytes(self) -> int:
@@ -237,7 +253,7 @@ def translate(error: Exception, path: Path) -> Exception:
     if "disk is full" in said:
         return errors.DiskFull(f"the disk of {path} is full; nothing was written: free space and try again")
     if "malformed" in said or "not a database" in said:
-        return errors.DatabaseCorrupt(corrupt_sentence(path, str(error)))
+        return damaged(path, str(error))
     if "readonly" in said:
         return errors.ReadOnlyDatabase(f"{path} may not be written to by this user; check its owner and permissions")
     if "i/o error" in said or "unable to open" in said:
@@ -249,12 +265,48 @@ def translate(error: Exception, path: Path) -> Exception:
     return error
 
 
+def damaged(path: Path, said: str) -> errors.StateError:
+    """DatabaseCorrupt where a fresh connection finds the damage that SQLite `said`, else DatabaseFailed.
+
+    A connection whose -wal or -shm was removed calls a file damaged that is whole.
+    """
+    found = confirmed_damage(path)
+    if found is not None:
+        return errors.DatabaseCorrupt(corrupt_sentence(path, found))
+    return errors.DatabaseFailed(
+        f"SQLite could not read {path} ({said}), but a check on a fresh connection found no damage; try again"
+    )
+
+
+def confirmed_damage(path: Path) -> str | None:
+    """What quick_check or integrity_check finds on a fresh connection; None: the file is whole or cannot be checked.
+
+    In a process of its own: all connections of one process to one file share its -shm, a removed one too.
+    """
+    argv = [sys.executable, "-I", "-c", CHECK, reading_uri(path)]
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=CHECK_S)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    found = done.stdout.strip()
+    return None if done.returncode != 0 or found in ("", "ok") else found
+
+
 def corrupt_sentence(path: Path, found: str) -> str:
-    """What is wrong with the file and which backup to take."""
+    """What is wrong with the file and which backup to take. Say it only after `confirmed_damage`."""
     found = " ".join(found.replace("*** in database main ***", "").split())[:160]
     newest = newest_backup(path)
     cure = f"restore the newest backup with `fts restore {newest}`" if newest else "there is no backup beside it"
     return f"{path} is damaged ({found}); {cure}"
+
+
+def overwritten_sentence(path: Path, seen: str) -> str:
+    """What happened to a file that was written over while it was open, and which backup to take."""
+    found = confirmed_damage(path)
+    state = f"damaged ({found[:160]})" if found else "whole, but older"
+    newest = newest_backup(path)
+    cure = f"`fts restore {newest}` puts the newest backup back" if newest else "there is no backup beside it"
+    return f"{path} was written over while it was open ({seen}) and is {state}; {cure}"
 
 
 def newest_backup(path: Path) -> Path | None:
@@ -331,7 +383,7 @@ def _checked_version(db: Database, check: bool) -> int:
     if check:
         found = [row[0] for row in db.execute_sql("PRAGMA quick_check(3)").fetchall()]
         if found != ["ok"]:
-            raise errors.DatabaseCorrupt(corrupt_sentence(db.path, "; ".join(map(str, found))))
+            raise damaged(db.path, "; ".join(map(str, found)))
     version = int(db.execute_sql("PRAGMA user_version").fetchone()[0])
     application = int(db.execute_sql("PRAGMA application_id").fetchone()[0])
     if application != APPLICATION_ID and (version or db.get_tables()):
