@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import peewee
 
 from state import errors, migrations
+from state.files import NEW, Files, beside, files_at, has_open, mark_of
 from state.holder import holder
 
 log = logging.getLogger("fts.state")
@@ -28,6 +29,7 @@ LEAST_FREE = 64 * 1024  # bytes; the -shm file has 32 KiB
 NOW = "(julianday('now') - 2440587.5) * 86400.0"  # the database's clock: every process on it sees the same one
 COPY_NAME = "fts-%Y%m%d-%H%M%S.db"  # of a backup, by the time in UTC: names sort as they were made
 APPLICATION_ID = 0x66747331  # "fts1" in the file header, so that `file` and we recognise it
+PROOF_S = 3.0  # a monitor looks once a second, and lets go of removed files when it does
 CHECK_S = 120.0  # a damaged file of some GB is read through within it
 CHECK = """
 import sqlite3, sys
@@ -56,35 +58,98 @@ class Database(peewee.SqliteDatabase):
         self.patience_s = patience_s  # a transaction asks for the lock again and again for so long
         name = reading_uri(path) if readonly else str(path)
         super().__init__(name, pragmas=_pragmas(readonly), timeout=busy_timeout_s, uri=readonly)
-        self._opened = _file_at(path)
-        self._bytes = 0
+        self.files: Files | None = None  # those that are open, as they were at the latest look
+        self._real = ""  # where the path's links lead to
+        self._version = 0
+        self._opened = 0  # how often a reader has opened the file
+
+    def prove(self, patience_s: float = PROOF_S) -> None:
+        """Opens the file, and again until what is open is what lies at the path.
+
+        Raises NoDatabase, and NotFresh after `patience_s`: then another connection of this process holds removed files.
+        """
+        end = time.monotonic() + patience_s
+        while not self._is_proven():
+            self.close()
+            if time.monotonic() > end:
+                raise errors.NotFresh(
+                    f"{self.path}, its -wal and its -shm are not the files that are open here: "
+                    "they were removed or replaced; what is read from them may be old"
+                )
+            time.sleep(0.02)
+
+    def _is_proven(self) -> bool:
+        """Reads once, so that SQLite opens what it needs, and compares."""
+        self._real = os.path.realpath(self.path)
+        if self.readonly and self.is_closed():
+            require_study(self.path)
+            self.database = reading_uri(self.path)
+        before = files_at(self.path, self._real)
+        self._version = self._data_version()
+        logged = str(self.execute_sql("PRAGMA journal_mode").fetchone()[0]) == "wal" and not self._is_alone()
+        after = files_at(self.path, self._real)
+        if before.db is None or after.db is None or before.db.identity != after.db.identity:
+            return False
+        if logged and (after.wal is None or after.shm is None):
+            return False
+        if self._is_alone() and _has_log(self.path):  # a writer came meanwhile
+            return False
+        self.files = after
+        return has_open(after if logged else Files(after.db, None, None))
+
+    def look(self) -> int:
+        """A number that changes when another connection has written, or when a reader had to open the file anew.
+
+        A reader opens it anew when another file lies at the path, or when the file has changed and SQLite does not
+        know of it: somebody wrote past SQLite, or one that is read alone has got a writer. Raises NoDatabase, NotFresh.
+        """
+        if not self.readonly:
+            return self._data_version()
+        now = files_at(self.path, self._real)
+        version = 0
+        known = self.files is not None and not self.is_closed() and now.identities == self.files.identities
+        if known:
+            version = self._data_version()
+            known = version != self._version or (self.files is not None and now.contents == self.files.contents)
+        if known:
+            self.files, self._version = now, version
+        else:
+            self.close()
+            self.files = None
+            self.prove()
+            self._opened += 1
+        return (self._opened << 32) + self._version
+
+    def _data_version(self) -> int:
+        return int(self.execute_sql("PRAGMA data_version").fetchone()[0])
+
+    def _is_alone(self) -> bool:
+        """Whether the file is read without a log and without locks."""
+        return "immutable=1" in str(self.database)
 
     def check_still_there(self) -> None:
-        """Raises DatabaseGone when the path leads to another file than was opened: writing would succeed still.
+        """Raises DatabaseGone when a file at the path is not the one that is open: writing would succeed still.
 
         Raises DatabaseOverwritten when the same file lost pages that SQLite believes in: it alone makes it smaller.
         """
-        if self._opened is not None and _file_at(self.path) != self._opened:
-            raise errors.DatabaseGone(
-                f"{self.path} is no longer the file this worker opened: it was removed or replaced meanwhile"
-            )
-        size, before = self.path.stat().st_size, self._bytes
-        if size < before <= self._pages_bytes():
+        if self.files is None:
+            self.prove()
+        now, before = files_at(self.path, self._real), self.files
+        assert before is not None and before.db is not None, "prove() has noted them"
+        for name, is_there, opened in zip(("", "-wal", "-shm"), now.identities, before.identities, strict=True):
+            if is_there != opened:
+                raise errors.DatabaseGone(
+                    f"{self.path}{name} is no longer the file this worker opened: it was removed or replaced meanwhile"
+                )
+        assert now.db is not None, "its identity is known"
+        if now.db.size < before.db.size <= self._pages_bytes():
             raise errors.DatabaseOverwritten(overwritten_sentence(self.path, "it lost pages"))
-        self._bytes = size
+        self.files = now
 
     def _pages_bytes(self) -> int:
         """How large the file is or will be by SQLite's own account, after a VACUUM too."""
         sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
         return int(self.execute_sql(sql).fetchone()[0])
-
-    def catch_up(self) -> bool:
-        """Opens a file that was read alone again, once a writer has come: else it would look the same for ever."""
-        if "immutable=1" not in str(self.database) or not _has_log(self.path):
-            return False
-        self.close()
-        self.database = reading_uri(self.path)
-        return True
 
     @contextmanager
     def write(self) -> Iterator[None]:
@@ -190,14 +255,17 @@ def open_database(
         require_study(file)
     existed = has_study(file)
     if not readonly:
-        _make_private(file)
+        make_folder(file.parent)
     db = Database(file, readonly, busy_timeout_s, patience_s)
     try:
+        if not readonly:
+            _open_private(db)
         version = _checked_version(db, check and existed)
         if readonly:
             _refuse_older(db, version)
         else:
             _bring_up_to_date(db, version)
+        db.prove()
     except BaseException:
         db.close()
         raise
@@ -346,19 +414,8 @@ def is_full(folder: Path) -> bool:
 
 def _has_log(path: Path) -> bool:
     """Is there a write-ahead log with anything in it?"""
-    try:
-        return path.with_name(f"{path.name}-wal").stat().st_size > 0
-    except FileNotFoundError:
-        return False
-
-
-def _file_at(path: Path) -> tuple[int, int] | None:
-    """Which file a path leads to; None: none."""
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return found.st_dev, found.st_ino
+    log = mark_of(beside(path, "-wal"))
+    return log is not None and log.size > 0
 
 
 def _pragmas(readonly: bool) -> dict[str, object]:
@@ -370,13 +427,30 @@ def _pragmas(readonly: bool) -> dict[str, object]:
     return pragmas
 
 
-def _make_private(file: Path) -> None:
-    """The folder 0700 (if we make it), the file 0600; SQLite gives its -wal and -shm the mode of the file."""
-    if not file.parent.exists():
-        file.parent.mkdir(parents=True, mode=0o700)
-    os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
-    if file.stat().st_mode & 0o077 and file.stat().st_uid == os.getuid():
-        file.chmod(0o600)
+def make_folder(folder: Path) -> None:
+    """0700, if it is not there."""
+    if not folder.exists():
+        folder.mkdir(parents=True, mode=0o700)
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """What SQLite makes meanwhile is 0600. Made by hand it would have to be closed, which drops a process's locks."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _open_private(db: Database) -> None:
+    """The file 0600, a new one from its first moment; SQLite gives its -wal and -shm the mode of the file."""
+    if not db.path.exists():
+        with private_files(), db._translated():
+            db.connect(reuse_if_open=True)
+    found = db.path.stat()
+    if found.st_mode & 0o077 and found.st_uid == os.getuid():
+        db.path.chmod(NEW)
 
 
 def _checked_version(db: Database, check: bool) -> int:
