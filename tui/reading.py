@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,8 @@ class Reader:
         """The connection, made where there is none."""
         if self._db is None:
             self._version = None
+            with suppress(FileNotFoundError):
+                self.path.stat()  # raises where a folder cannot be entered, which is no missing study
             self._db = open_database(self.path, readonly=True, check=False, busy_timeout_s=2.0)
             self._db.cache_size = -256  # KiB; SQLite's default of 2 MB would stay filled with trials already read
         return self._db
