@@ -6,12 +6,22 @@ Never by copying the file: a copy without its -wal may lack whole tables.
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
+import sys
 import time
 from pathlib import Path
 
-from state.db import APPLICATION_ID, COPY_NAME, Database, copies, open_database, translate
+from state.db import (
+    APPLICATION_ID,
+    COPY_NAME,
+    Database,
+    copies,
+    make_folder,
+    open_database,
+    private_files,
+    reading_uri,
+    translate,
+)
 from state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, SchemaTooNew, StateError, WrongStatus
 from state.migrations import SCHEMA
 from state.models import ALL, WorkerRow
@@ -29,14 +39,13 @@ def backup(db: Database, folder: Path | str | None = None, keep: int | None = KE
     target = _free_name(Path(folder) if folder else db.path.parent / "backups")
     unfinished = target.with_suffix(".part")
     try:
-        _copy_pages(db, unfinished)
+        _copy_pages(db.connection(), db.path, unfinished)
         check_file(unfinished)
-        _flush(unfinished)
         unfinished.rename(target)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-    _flush(target.parent)
+    _flush_folder(target.parent)
     if keep is not None:
         others = [copy for copy in copies(target.parent) if copy != target]
         for old in others[: max(len(others) + 1 - keep, 0)]:
@@ -52,14 +61,12 @@ def restore(copy: Path | str, path: Path | str) -> Path | None:
     copy, path = Path(copy), Path(path)
     check_file(copy)
     _refuse_while_working(path)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent)
     fresh = path.with_name(path.name + ".restoring")
-    shutil.copyfile(copy, fresh)
-    fresh.chmod(0o600)
-    _flush(fresh)
+    _copy_file(copy, fresh)
     aside = _set_aside(path)
     fresh.rename(path)
-    _flush(path.parent)
+    _flush_folder(path.parent)
     return aside
 
 
@@ -92,14 +99,28 @@ def _free_name(folder: Path) -> Path:
         time.sleep(0.2)  # two within a second: names must sort by time
 
 
-def _copy_pages(db: Database, target: Path) -> None:
-    os.close(os.open(target, os.O_CREAT | os.O_RDWR | os.O_TRUNC, 0o600))
-    connection = sqlite3.connect(target)
+def _copy_file(copy: Path, target: Path) -> None:
+    """The copy and what stands in its log, if it has one: a database that was put aside has."""
+    source = sqlite3.connect(reading_uri(copy), uri=True)
     try:
-        db.connection().backup(connection)
+        _copy_pages(source, copy, target)
+    finally:
+        source.close()
+
+
+def _copy_pages(source: sqlite3.Connection, path: Path, target: Path) -> None:
+    """All pages of the database at `path` into a new file, on the disk when this returns."""
+    target.unlink(missing_ok=True)
+    with private_files():
+        connection = sqlite3.connect(target)
+    try:
+        if sys.platform == "darwin":
+            connection.execute("PRAGMA fullfsync = 1")
+        source.backup(connection)
         connection.execute("PRAGMA journal_mode = delete")  # one file, nothing beside it
     except sqlite3.DatabaseError as error:
-        raise translate(error, target) from error
+        of_source = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        raise translate(error, path if of_source else target) from error
     finally:
         connection.close()
 
@@ -127,20 +148,20 @@ def _refuse_while_working(path: Path) -> None:
 
 def _set_aside(path: Path) -> Path | None:
     """Moves the database and what belongs to it to a name of its own: what an earlier restore put aside stays."""
-    if not path.exists():
-        return None
     while (aside := path.with_name(f"{path.name}.{time.strftime(REPLACED, time.gmtime())}")).exists():
         time.sleep(0.2)  # see _free_name
-    for suffix in ("-wal", "-shm"):  # they belong to the file that goes, and would destroy the one that comes
+    if was_there := path.exists():
+        path.rename(aside)  # before its log: whoever opens it in between must not find an older study
+    for suffix in ("-wal", "-shm"):  # they belong to the file that went, and would destroy the one that comes
         beside = path.with_name(path.name + suffix)
         if beside.exists():
             beside.rename(aside.with_name(aside.name + suffix))
-    path.rename(aside)
-    return aside
+    return aside if was_there else None
 
 
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def _flush_folder(folder: Path) -> None:
+    """Puts the names in it on the disk; of the files themselves SQLite takes care."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
     finally:

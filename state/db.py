@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import peewee
 
 from state import errors, migrations
+from state.files import NEW, Files, beside, files_at, has_open, mark_of
 from state.holder import holder
 
 log = logging.getLogger("fts.state")
@@ -27,6 +29,22 @@ LEAST_FREE = 64 * 1024  # bytes; the -shm file has 32 KiB
 NOW = "(julianday('now') - 2440587.5) * 86400.0"  # the database's clock: every process on it sees the same one
 COPY_NAME = "fts-%Y%m%d-%H%M%S.db"  # of a backup, by the time in UTC: names sort as they were made
 APPLICATION_ID = 0x66747331  # "fts1" in the file header, so that `file` and we recognise it
+PROOF_S = 3.0  # a monitor looks once a second, and lets go of removed files when it does
+CHECK_S = 120.0  # a damaged file of some GB is read through within it
+CHECK = """
+import sqlite3, sys
+try:
+    connection = sqlite3.connect(sys.argv[1], uri=True, timeout=10)
+    for pragma in ("quick_check(3)", "integrity_check(3)"):
+        found = "; ".join(str(row[0]) for row in connection.execute("PRAGMA " + pragma))
+        if found != "ok":
+            break
+except sqlite3.DatabaseError as error:
+    if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        sys.exit(1)
+    found = str(error)
+print(found)
+"""
 
 
 class Database(peewee.SqliteDatabase):
@@ -40,35 +58,98 @@ class Database(peewee.SqliteDatabase):
         self.patience_s = patience_s  # a transaction asks for the lock again and again for so long
         name = reading_uri(path) if readonly else str(path)
         super().__init__(name, pragmas=_pragmas(readonly), timeout=busy_timeout_s, uri=readonly)
-        self._opened = _file_at(path)
-        self._bytes = 0
+        self.files: Files | None = None  # those that are open, as they were at the latest look
+        self._real = ""  # where the path's links lead to
+        self._version = 0
+        self._opened = 0  # how often a reader has opened the file
+
+    def prove(self, patience_s: float = PROOF_S) -> None:
+        """Opens the file, and again until what is open is what lies at the path.
+
+        Raises NoDatabase, and NotFresh after `patience_s`: then another connection of this process holds removed files.
+        """
+        end = time.monotonic() + patience_s
+        while not self._is_proven():
+            self.close()
+            if time.monotonic() > end:
+                raise errors.NotFresh(
+                    f"{self.path}, its -wal and its -shm are not the files that are open here: "
+                    "they were removed or replaced; what is read from them may be old"
+                )
+            time.sleep(0.02)
+
+    def _is_proven(self) -> bool:
+        """Reads once, so that SQLite opens what it needs, and compares."""
+        self._real = os.path.realpath(self.path)
+        if self.readonly and self.is_closed():
+            require_study(self.path)
+            self.database = reading_uri(self.path)
+        before = files_at(self.path, self._real)
+        self._version = self._data_version()
+        logged = str(self.execute_sql("PRAGMA journal_mode").fetchone()[0]) == "wal" and not self._is_alone()
+        after = files_at(self.path, self._real)
+        if before.db is None or after.db is None or before.db.identity != after.db.identity:
+            return False
+        if logged and (after.wal is None or after.shm is None):
+            return False
+        if self._is_alone() and _has_log(self.path):  # a writer came meanwhile
+            return False
+        self.files = after
+        return has_open(after if logged else Files(after.db, None, None))
+
+    def look(self) -> int:
+        """A number that changes when another connection has written, or when a reader had to open the file anew.
+
+        A reader opens it anew when another file lies at the path, or when the file has changed and SQLite does not
+        know of it: somebody wrote past SQLite, or one that is read alone has got a writer. Raises NoDatabase, NotFresh.
+        """
+        if not self.readonly:
+            return self._data_version()
+        now = files_at(self.path, self._real)
+        version = 0
+        known = self.files is not None and not self.is_closed() and now.identities == self.files.identities
+        if known:
+            version = self._data_version()
+            known = version != self._version or (self.files is not None and now.contents == self.files.contents)
+        if known:
+            self.files, self._version = now, version
+        else:
+            self.close()
+            self.files = None
+            self.prove()
+            self._opened += 1
+        return (self._opened << 32) + self._version
+
+    def _data_version(self) -> int:
+        return int(self.execute_sql("PRAGMA data_version").fetchone()[0])
+
+    def _is_alone(self) -> bool:
+        """Whether the file is read without a log and without locks."""
+        return "immutable=1" in str(self.database)
 
     def check_still_there(self) -> None:
-        """Raises DatabaseGone when the path leads to another file than was opened: writing would succeed still.
+        """Raises DatabaseGone when a file at the path is not the one that is open: writing would succeed still.
 
         Raises DatabaseOverwritten when the same file lost pages that SQLite believes in: it alone makes it smaller.
         """
-        if self._opened is not None and _file_at(self.path) != self._opened:
-            raise errors.DatabaseGone(
-                f"{self.path} is no longer the file this worker opened: it was removed or replaced meanwhile"
-            )
-        size, before = self.path.stat().st_size, self._bytes
-        if size < before <= self._pages_bytes():
-            raise errors.DatabaseOverwritten(corrupt_sentence(self.path, "it was written over while it was open"))
-        self._bytes = size
+        if self.files is None:
+            self.prove()
+        now, before = files_at(self.path, self._real), self.files
+        assert before is not None and before.db is not None, "prove() has noted them"
+        for name, is_there, opened in zip(("", "-wal", "-shm"), now.identities, before.identities, strict=True):
+            if is_there != opened:
+                raise errors.DatabaseGone(
+                    f"{self.path}{name} is no longer the file this worker opened: it was removed or replaced meanwhile"
+                )
+        assert now.db is not None, "its identity is known"
+        if now.db.size < before.db.size <= self._pages_bytes():
+            raise errors.DatabaseOverwritten(overwritten_sentence(self.path, "it lost pages"))
+        self.files = now
 
     def _pages_bytes(self) -> int:
         """How large the file is or will be by SQLite's own account, after a VACUUM too."""
         sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
         return int(self.execute_sql(sql).fetchone()[0])
-
-    def catch_up(self) -> bool:
-        """Opens a file that was read alone again, once a writer has come: else it would look the same for ever."""
-        if "immutable=1" not in str(self.database) or not _has_log(self.path):
-            return False
-        self.close()
-        self.database = reading_uri(self.path)
-        return True
 
     @contextmanager
     def write(self) -> Iterator[None]:
@@ -174,14 +255,17 @@ def open_database(
         require_study(file)
     existed = has_study(file)
     if not readonly:
-        _make_private(file)
+        make_folder(file.parent)
     db = Database(file, readonly, busy_timeout_s, patience_s)
     try:
+        if not readonly:
+            _open_private(db)
         version = _checked_version(db, check and existed)
         if readonly:
             _refuse_older(db, version)
         else:
             _bring_up_to_date(db, version)
+        db.prove()
     except BaseException:
         db.close()
         raise
@@ -237,7 +321,7 @@ def translate(error: Exception, path: Path) -> Exception:
     if "disk is full" in said:
         return errors.DiskFull(f"the disk of {path} is full; nothing was written: free space and try again")
     if "malformed" in said or "not a database" in said:
-        return errors.DatabaseCorrupt(corrupt_sentence(path, str(error)))
+        return damaged(path, str(error))
     if "readonly" in said:
         return errors.ReadOnlyDatabase(f"{path} may not be written to by this user; check its owner and permissions")
     if "i/o error" in said or "unable to open" in said:
@@ -249,12 +333,48 @@ def translate(error: Exception, path: Path) -> Exception:
     return error
 
 
+def damaged(path: Path, said: str) -> errors.StateError:
+    """DatabaseCorrupt where a fresh connection finds the damage that SQLite `said`, else DatabaseFailed.
+
+    A connection whose -wal or -shm was removed calls a file damaged that is whole.
+    """
+    found = confirmed_damage(path)
+    if found is not None:
+        return errors.DatabaseCorrupt(corrupt_sentence(path, found))
+    return errors.DatabaseFailed(
+        f"SQLite could not read {path} ({said}), but a check on a fresh connection found no damage; try again"
+    )
+
+
+def confirmed_damage(path: Path) -> str | None:
+    """What quick_check or integrity_check finds on a fresh connection; None: the file is whole or cannot be checked.
+
+    In a process of its own: all connections of one process to one file share its -shm, a removed one too.
+    """
+    argv = [sys.executable, "-I", "-c", CHECK, reading_uri(path)]
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=CHECK_S)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    found = done.stdout.strip()
+    return None if done.returncode != 0 or found in ("", "ok") else found
+
+
 def corrupt_sentence(path: Path, found: str) -> str:
-    """What is wrong with the file and which backup to take."""
+    """What is wrong with the file and which backup to take. Say it only after `confirmed_damage`."""
     found = " ".join(found.replace("*** in database main ***", "").split())[:160]
     newest = newest_backup(path)
     cure = f"restore the newest backup with `fts restore {newest}`" if newest else "there is no backup beside it"
     return f"{path} is damaged ({found}); {cure}"
+
+
+def overwritten_sentence(path: Path, seen: str) -> str:
+    """What happened to a file that was written over while it was open, and which backup to take."""
+    found = confirmed_damage(path)
+    state = f"damaged ({found[:160]})" if found else "whole, but older"
+    newest = newest_backup(path)
+    cure = f"`fts restore {newest}` puts the newest backup back" if newest else "there is no backup beside it"
+    return f"{path} was written over while it was open ({seen}) and is {state}; {cure}"
 
 
 def newest_backup(path: Path) -> Path | None:
@@ -294,19 +414,8 @@ def is_full(folder: Path) -> bool:
 
 def _has_log(path: Path) -> bool:
     """Is there a write-ahead log with anything in it?"""
-    try:
-        return path.with_name(f"{path.name}-wal").stat().st_size > 0
-    except FileNotFoundError:
-        return False
-
-
-def _file_at(path: Path) -> tuple[int, int] | None:
-    """Which file a path leads to; None: none."""
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return found.st_dev, found.st_ino
+    log = mark_of(beside(path, "-wal"))
+    return log is not None and log.size > 0
 
 
 def _pragmas(readonly: bool) -> dict[str, object]:
@@ -318,20 +427,37 @@ def _pragmas(readonly: bool) -> dict[str, object]:
     return pragmas
 
 
-def _make_private(file: Path) -> None:
-    """The folder 0700 (if we make it), the file 0600; SQLite gives its -wal and -shm the mode of the file."""
-    if not file.parent.exists():
-        file.parent.mkdir(parents=True, mode=0o700)
-    os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
-    if file.stat().st_mode & 0o077 and file.stat().st_uid == os.getuid():
-        file.chmod(0o600)
+def make_folder(folder: Path) -> None:
+    """0700, if it is not there."""
+    if not folder.exists():
+        folder.mkdir(parents=True, mode=0o700)
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """What SQLite makes meanwhile is 0600. Made by hand it would have to be closed, which drops a process's locks."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _open_private(db: Database) -> None:
+    """The file 0600, a new one from its first moment; SQLite gives its -wal and -shm the mode of the file."""
+    if not db.path.exists():
+        with private_files(), db._translated():
+            db.connect(reuse_if_open=True)
+    found = db.path.stat()
+    if found.st_mode & 0o077 and found.st_uid == os.getuid():
+        db.path.chmod(NEW)
 
 
 def _checked_version(db: Database, check: bool) -> int:
     if check:
         found = [row[0] for row in db.execute_sql("PRAGMA quick_check(3)").fetchall()]
         if found != ["ok"]:
-            raise errors.DatabaseCorrupt(corrupt_sentence(db.path, "; ".join(map(str, found))))
+            raise damaged(db.path, "; ".join(map(str, found)))
     version = int(db.execute_sql("PRAGMA user_version").fetchone()[0])
     application = int(db.execute_sql("PRAGMA application_id").fetchone()[0])
     if application != APPLICATION_ID and (version or db.get_tables()):

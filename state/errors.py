@@ -35,6 +35,10 @@ class DatabaseGone(StateError):
     """The file was removed or replaced while it was open: what is written now, nobody will read."""
 
 
+class NotFresh(StateError):
+    """The files that are open are not those at the path: what is read from them may be old. Nothing was written."""
+
+
 class DatabaseOverwritten(DatabaseCorrupt):
     """Another file, or an older copy, was written over the one that is open: what was written since is lost."""
 

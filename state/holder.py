@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from state.files import beside
+
 LOCKS = Path("/proc/locks")  # Linux; opening the database's own files to ask would drop the locks we hold on them
 WRITING = 120  # the byte of the -shm file that a writer locks (SQLite, walformat.html, section 2.3.2)
 
@@ -33,7 +35,7 @@ def _named(pid: int) -> str:
 def _exclusive(path: Path) -> Iterator[tuple[int, int]]:
     """(pid, first byte) of every exclusive lock that others hold on the database or its -shm."""
     files = set()
-    for file in (path, path.with_name(f"{path.name}-shm")):
+    for file in (path, Path(beside(path, "-shm"))):
         try:
             stat = file.stat()
         except OSError:

@@ -370,10 +370,11 @@ def _to_forecast(data: Any) -> SeenForecast | None:
 
 
 def data_version(db: Database) -> int:
-    """A number that changes when another connection has written: cheap to ask once a second."""
-    if db.catch_up():
-        return -1  # that of no connection: whoever asked has something to look at
-    return int(db.execute_sql("PRAGMA data_version").fetchone()[0])
+    """A number that changes when another connection has written: cheap to ask once a second.
+
+    A reader whose files are not those at the path opens them anew first. Raises NoDatabase, NotFresh.
+    """
+    return db.look()
 
 
 def _live_and_best_trials(db: Database) -> tuple[Trial, ...]:

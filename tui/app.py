@@ -202,7 +202,7 @@ class Monitor(App[None]):
         age = min(self.age_s(), NEVER_S)
         stale = int(age) if age > max(glances.STALE_S, UNFOCUSED_S + 1 if not self.app_focus else 0.0) else 0
         verdict = self._glance().verdict
-        return words.clock(self.now()), stale, self.toast[0], self.pending, verdict.word, verdict.short
+        return words.clock(self.now()), stale, self.app_focus, self.toast[0], self.pending, verdict.word, verdict.short
 
     # ---------------------------------------------------------------- data
 
@@ -349,6 +349,8 @@ class Monitor(App[None]):
             mode=mode,
             kept=self.reading.details.kept if self.reading else None,
             locked_by=self.reading.locked_by if self.reading else None,
+            every_s=TICK_S if self.app_focus else UNFOCUSED_S,
+            checked=not self.problem,
         )
 
     def _told_problem(self) -> str | None:

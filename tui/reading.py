@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from jobs.glance.sanitize import clean_value
 from jobs.glance.verbs import FAILED, RELEASED
 from state import crew, queries
 from state.db import Database, open_database
-from state.errors import NoDatabase, NoSuchRow
+from state.errors import NoSuchRow
 from state.holder import blocker
 from state.values import Epoch, Event, Job, Opening, Sample, Snapshot, Trial, Verb
 from tui.shelf import Shelf, by_id, by_number
@@ -69,7 +70,7 @@ class Reader:
         self.path = path
         self.bytes_read = 0
         self._db: Database | None = None
-        self._inode: tuple[int, int] | None = None
+        self._identity: tuple[int, int] | None = None  # of the file that was read
         self._version: int | None = None
         self._wish: Wish | None = None
         self._snapshot: Snapshot | None = None
@@ -80,13 +81,13 @@ class Reader:
     def read(self, wish: Wish) -> Reading | None:
         """A fresh look, or None when nothing has changed since the last one.
 
-        Raises the errors of state.errors; after one the connection is opened anew at the next call.
+        Either way the files at the path are those that are open. Raises the errors of state.errors, NotFresh among
+        them; after one the connection is opened anew at the next call.
         """
-        reopened = self._open()
-        db = self._db
-        assert db is not None
+        db = self._open()
         try:
             version = queries.data_version(db)
+            reopened = self._replaced(db, version)
             same = version == self._version and self._snapshot is not None and not reopened
             locked_by = _locked_by(self._snapshot, wish, self.path) if same else None  # a lock changes no data
             dead = self._dead(wish)  # a worker that is killed writes nothing either
@@ -117,25 +118,28 @@ class Reader:
             self._db.close()
         self._db = None
 
-    def _open(self) -> str:
-        """Opens the file, again if it was replaced; says so if it was."""
-        try:
-            stat = self.path.stat()
-        except FileNotFoundError as error:
-            self.close()
+    def _open(self) -> Database:
+        """The connection, made where there is none."""
+        if self._db is None:
             self._version = None
-            raise NoDatabase(f"there is no database at {self.path}") from error
-        inode = (stat.st_dev, stat.st_ino)
-        if self._db is not None and inode == self._inode:
+            with suppress(FileNotFoundError):
+                self.path.stat()  # raises where a folder cannot be entered, which is no missing study
+            self._db = open_database(self.path, readonly=True, check=False, busy_timeout_s=2.0)
+            self._db.cache_size = -256  # KiB; SQLite's default of 2 MB would stay filled with trials already read
+        return self._db
+
+    def _replaced(self, db: Database, version: int) -> str:
+        """Forgets what was read of another study, and says so; one that was only opened anew goes on."""
+        if version == self._version or db.files is None or db.files.db is None:
             return ""
-        replaced = self._inode is not None and inode != self._inode
-        self.close()
-        self._db = open_database(self.path, readonly=True, check=False, busy_timeout_s=2.0)
-        self._db.cache_size = -256  # KiB; SQLite's default of 2 MB would stay filled with trials already read
-        self._inode, self._version = inode, None
-        if replaced:
-            self._memory = _Memory()
-        return f"the file was replaced at {words.clock(time.time())}; reopened" if replaced else ""
+        identity, before = db.files.db.identity, self._identity
+        self._identity = identity
+        if before is None or (before == identity and self._memory.is_of(db)):
+            return ""
+        self._memory = _Memory()
+        self._version = None
+        how = "written over" if before == identity else "replaced"
+        return f"the file was {how} at {words.clock(time.time())}; reopened"
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,14 @@ class _Memory:
         self.kept: Kept | None = None
         self.kept_at = 0.0
         self.log = Tail()
+
+    def is_of(self, db: Database) -> bool:
+        """Whether the newest event that was read is in this database: the journal only grows."""
+        if not self.events:
+            return True
+        newest = self.events[-1]
+        found = queries.events(db, since=newest.id - 1, limit=1)
+        return bool(found) and (found[0].id, found[0].at) == (newest.id, newest.at)
 
 
 def _locked_by(snapshot: Snapshot | None, wish: Wish, path: Path) -> str | None:
@@ -356,7 +368,7 @@ def _journal(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory) -> t
 
 
 def _read_day(db: Database, now: float, memory: _Memory, wish: Wish) -> None:
-    if wish.at is None and now - memory.samples_at < 60 and memory.samples:
+    if wish.at is None and abs(now - memory.samples_at) < 60 and memory.samples:  # a clock may be set back
         return
     end = wish.at or now
     found = queries.samples(db, end - words.DAY, every_s=words.DAY / DAY_POINTS)

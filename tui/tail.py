@@ -9,6 +9,7 @@ from jobs.glance.sanitize import clean
 
 AT_FIRST = 512 * 1024  # bytes from the end
 MOST_LINES = 5000
+GONE = (0, -1, 0)  # what is known of a file that could not be read
 
 
 class Tail:
@@ -25,13 +26,13 @@ class Tail:
         self._path = None
 
     def changed(self) -> bool:
-        """Whether the file has grown since it was last read."""
+        """Whether the file has grown, was replaced or went away since it was last read."""
         if self._path is None:
             return False
         try:
             stat = self._path.stat()
         except OSError:
-            return False
+            return self._state != GONE
         return (stat.st_ino, stat.st_size) != self._state[:2]
 
     def read(self, path: Path) -> None:
@@ -39,15 +40,15 @@ class Tail:
 
         Raises OSError.
         """
+        before, self._path, self._state = (self._path, self._state), path, GONE
         with path.open("rb") as file:
             stat = os.fstat(file.fileno())
-            inode, size, offset = self._state
-            if self._path != path or stat.st_ino != inode or stat.st_size < size:
+            inode, size, offset = before[1]
+            if before[0] != path or stat.st_ino != inode or stat.st_size < size:
                 offset = max(stat.st_size - AT_FIRST, 0)
                 self.lines, self._rest = (), b""
             file.seek(offset)
             data = file.read(AT_FIRST * 4)
-        self._path = path
         self._state = (stat.st_ino, stat.st_size, offset + len(data))
         if not data:
             return

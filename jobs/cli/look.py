@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -283,7 +284,7 @@ def last_lines(path: Path, count: int) -> list[str]:
 
 def follow_lines(path: Path, poll_s: float = 0.3) -> Iterator[str]:
     """Lines as they are written, for ever; starts at the end of the file, and again when it was replaced."""
-    file = path.open("rb")
+    file: BinaryIO = path.open("rb")
     try:
         file.seek(0, 2)
         rest = b""
@@ -291,14 +292,28 @@ def follow_lines(path: Path, poll_s: float = 0.3) -> Iterator[str]:
             chunk = file.read(1 << 16)
             if not chunk:
                 time.sleep(poll_s)
-                if path.exists() and path.stat().st_size < file.tell():
-                    file.seek(0)
+                before, file = file, _still(file, path)
+                rest = rest if file is before else b""
                 continue
             *whole, rest = (rest + chunk).split(b"\n")
             for line in whole:
                 yield clean(line.decode(errors="replace"))
     finally:
         file.close()
+
+
+def _still(file: BinaryIO, path: Path) -> BinaryIO:
+    """The file at the path, from its beginning where it is another or a shorter one; else as it was."""
+    try:
+        there = path.stat()
+    except OSError:  # moved away; it may come back
+        return file
+    if not os.path.samestat(there, os.fstat(file.fileno())):
+        file.close()
+        return path.open("rb")
+    if there.st_size < file.tell():
+        file.seek(0)
+    return file
 
 
 @click.command()

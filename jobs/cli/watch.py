@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
 
 import click
@@ -50,24 +51,42 @@ def watch(as_json: bool, start: int | None, until_idle: bool, poll_s: float) -> 
 
 
 def follow(db: Database, start: int | None, until_idle: bool, poll_s: float) -> Iterator[Event]:
-    """Every event behind `start` (None: from now on) in its order; a look costs one pragma while nothing changes."""
-    last = _newest(db) if start is None else start
+    """Every event behind `start` (None: from now on) in its order; a look costs one pragma while nothing changes.
+
+    Where another file took the place of the database it goes on behind the last event that both know, and says so.
+    """
+    known = deque(((event.id, event.at) for event in queries.events(db, limit=BATCH)), maxlen=BATCH)
+    last = start if start is not None else known[-1][0] if known else 0
     version = None
     while True:
         now = queries.data_version(db)
         if now != version:
             version = now
+            if known and not _is_in(db, *known[-1]):
+                last = _common(db, known)
+                say(f"{db.path} was replaced or written over; what follows is what it holds behind event {last}")
             while found := queries.events(db, since=last, limit=BATCH):
                 yield from found
                 last = found[-1].id
+                known.extend((event.id, event.at) for event in found)
             if until_idle and not _anything_to_do(db):
                 return
         time.sleep(poll_s)
 
 
-def _newest(db: Database) -> int:
-    latest = queries.events(db, limit=1)
-    return latest[-1].id if latest else 0
+def _is_in(db: Database, event_id: int, at: float) -> bool:
+    """Whether the journal holds just this event."""
+    found = queries.events(db, since=event_id - 1, limit=1)
+    return bool(found) and (found[0].id, found[0].at) == (event_id, at)
+
+
+def _common(db: Database, known: deque[tuple[int, float]]) -> int:
+    """The last event that this journal shares with what was read before; without one, its newest."""
+    while known and not _is_in(db, *known[-1]):
+        known.pop()
+    if not known:
+        known.extend((event.id, event.at) for event in queries.events(db, limit=1))
+    return known[-1][0] if known else 0
 
 
 def _anything_to_do(db: Database) -> bool:

@@ -34,6 +34,8 @@ class Glance:
     read_age_s: float  # infinite: nothing was read yet
     mode: str = ""  # REPLAY 03:12, DRAINING 08:41, READONLY ...: shown beside the freshness
     locked_by: str | None = None  # who keeps a silent worker from writing
+    every_s: float = 1.0  # how often the database is looked at
+    checked: bool = True  # the latest look succeeded, and what is open is what lies at the path
 
     @property
     def fresh(self) -> str:
@@ -42,11 +44,12 @@ class Glance:
             return self.mode
         if math.isinf(self.read_age_s):
             return "not read"
-        return "live 1 s" if self.read_age_s < STALE_S else f"stale {self.read_age_s:.0f} s"
+        return f"stale {max(self.read_age_s, 1.0):.0f} s" if self.is_stale else f"live {self.every_s:.0f} s"
 
     @property
     def is_stale(self) -> bool:
-        return self.read_age_s >= STALE_S and not self.mode.startswith("REPLAY")
+        """Whether what is shown may have changed meanwhile; a look that failed proves nothing, however recent."""
+        return not self.mode.startswith("REPLAY") and (not self.checked or self.read_age_s >= STALE_S)
 
     @property
     def is_blind(self) -> bool:
@@ -86,11 +89,13 @@ def look(
     mode: str = "",
     kept: Kept | None = None,
     locked_by: str | None = None,
+    every_s: float = 1.0,
+    checked: bool = True,
 ) -> Glance:
     """The glance at `now`; `since` (default: the user's last key press) begins the absence, `events` covers it.
 
     `kept` is what the checkpoints weigh, where the disk is full (jobs.glance.kept); `locked_by` names who keeps a
-    silent worker from writing (state.holder).
+    silent worker from writing (state.holder). `checked`: the latest look, one every `every_s`, proved what is shown.
     """
     began = snapshot.last_key_at if since is None else since
     present, now = now, seen_at(now, read_age_s)
@@ -99,7 +104,7 @@ def look(
     absence = away(snapshot, now, began, journal)
     eta = forecast(snapshot, now)
     mode = mode or _mode(snapshot, eta, now)
-    return Glance(snapshot, now, title, verdict, eta, absence, journal, read_age_s, mode, locked_by)
+    return Glance(snapshot, now, title, verdict, eta, absence, journal, read_age_s, mode, locked_by, every_s, checked)
 
 
 def as_dict(glance: Glance) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Only files below the folder of the database are opened, whatever a row says; eve
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,7 +60,9 @@ def parted(snapshot: Snapshot, now: float) -> Worker | None:
 
 def worker_lines(worker: Worker, study: Path, now: float) -> LastLines | None:
     """The end of worker.log, where a worker in the background writes; None if this one wrote nothing there."""
-    path = study.absolute().resolve() / "logs" / WORKER_LOG
+    path = log_file(study, str(study.absolute() / "logs" / WORKER_LOG))
+    if path is None:
+        return None
     try:
         is_its_own = path.stat().st_mtime >= worker.started_at  # else it is of one before it
     except OSError:
@@ -113,7 +116,10 @@ def of_trial(trial: Trial, study: Path) -> tuple[str, ...]:
 
 
 def log_file(study: Path, recorded: str | None) -> Path | None:
-    """The log a row names, below the study's folder; a study that was moved has it in its own logs folder."""
+    """The log a row names, in the study's folder `logs`; a study that was moved has it in its own.
+
+    Never the database, also under another name: opened and closed by hand, it would lose this process's locks.
+    """
     if not recorded:
         return None
     root = study.absolute().resolve()
@@ -121,7 +127,18 @@ def log_file(study: Path, recorded: str | None) -> Path | None:
     path = (path if path.is_absolute() else root.parent / path).resolve()
     if not path.is_relative_to(root):  # the study was moved, or the row is hostile
         path = (root / "logs" / path.name).resolve()
-    return path if path.is_relative_to(root) else None
+    return path if path.is_relative_to(root / "logs") and _is_log(path, root) else None
+
+
+def _is_log(path: Path, root: Path) -> bool:
+    """Whether it is called a log, and is no second name of a file beside the database."""
+    if path.suffix != ".log":
+        return False
+    try:
+        found = path.stat()
+        return found.st_nlink == 1 or not any(os.path.samestat(found, other.stat()) for other in root.iterdir())
+    except OSError:
+        return not path.exists()  # one that is missing is said to be missing
 
 
 def tail(path: Path | None, count: int = LINES) -> tuple[str, ...]:

@@ -46,7 +46,9 @@ def plain(line: Line) -> str:
 def header(glance: Glance, width: int, tabs: Sequence[str] = (), current: int = 0) -> Line:
     """Program, host and title; the screens; freshness and clock."""
     stale = "stale" if glance.is_stale else "replay" if glance.mode.startswith("REPLAY") else "dim"
-    age = glance.fresh if width >= 100 else glance.fresh.replace("live 1 s", "live, 1 s old")
+    age = glance.fresh
+    if width < 100 and age.startswith("live "):
+        age = f"live, {age.removeprefix('live ')} old"
     right: list[Span] = [(age, stale)]
     if glance.mode and not glance.mode.startswith("REPLAY"):
         right = [(glance.mode, "look"), ("  ", ""), *right]

@@ -8,7 +8,7 @@ from typing import Any
 
 from peewee import SQL
 
-from state.db import Database, corrupt_sentence
+from state.db import Database, overwritten_sentence
 from state.errors import BadRow, DatabaseOverwritten, WrongStatus
 from state.models import ALL, JobRow, SampleRow, WorkerRow
 from state.ticket_rows import missing_tickets, runnable_jobs, waiting_tickets
@@ -59,7 +59,7 @@ def beat(db: Database, worker_id: int, lease_s: float, claims: Iterable[Claim] =
     with transaction(db):
         known = db.one(WorkerRow.select(ALL).where(WorkerRow.id == worker_id))
         if beaten and (known is None or known["beats"] < beaten):
-            raise DatabaseOverwritten(corrupt_sentence(db.path, "an older copy was written over it while it was open"))
+            raise DatabaseOverwritten(overwritten_sentence(db.path, "an older copy does not know our beats"))
         worker = known or get_worker(db, worker_id)
         if worker["status"] == "stopped":
             raise WrongStatus(f"worker {worker_id} has stopped or was taken for dead; its jobs went back in line")
