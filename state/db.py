@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +18,7 @@ from urllib.parse import urlsplit
 import peewee
 
 from state import errors, migrations
+from state.cursors import Connection
 from state.holder import holder
 
 log = logging.getLogger("fts.state")
@@ -27,6 +30,10 @@ LEAST_FREE = 64 * 1024  # bytes; the -shm file has 32 KiB
 NOW = "(julianday('now') - 2440587.5) * 86400.0"  # the database's clock: every process on it sees the same one
 COPY_NAME = "fts-%Y%m%d-%H%M%S.db"  # of a backup, by the time in UTC: names sort as they were made
 APPLICATION_ID = 0x66747331  # "fts1" in the file header, so that `file` and we recognise it
+LOST = re.compile(  # what SQLite says of a table that was dropped or replaced
+    r"no such table: (?:main\.)?(?P<table>\S+)|no such (?:column: |index: )(?P<column>\S+)|"
+    r"has no column named (?P<field>\S+)"
+)
 
 
 class Database(peewee.SqliteDatabase):
@@ -39,7 +46,9 @@ class Database(peewee.SqliteDatabase):
         self.readonly = readonly
         self.patience_s = patience_s  # a transaction asks for the lock again and again for so long
         name = reading_uri(path) if readonly else str(path)
-        super().__init__(name, pragmas=_pragmas(readonly), timeout=busy_timeout_s, uri=readonly)
+        super().__init__(
+            name, pragmas=_pragmas(readonly), timeout=busy_timeout_s, uri=readonly, factory=self._connection
+        )
         self._opened = _file_at(path)
         self._bytes = 0
 
@@ -100,13 +109,13 @@ class Database(peewee.SqliteDatabase):
     def rows(self, query: peewee.ModelSelect[Any]) -> list[dict[str, Any]]:
         """The rows of a select, as dictionaries."""
         cursor = self.execute(query)  # past peewee's row wrappers, which cost a snapshot a third of its time
-        names = [column[0] for column in cursor.description]
+        names = _names(cursor)
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def each_row(self, query: peewee.ModelSelect[Any]) -> Iterator[dict[str, Any]]:
         """The rows of a select one by one, for many of them."""
         cursor = self.execute(query)
-        names = [column[0] for column in cursor.description]
+        names = _names(cursor)
         for row in cursor:
             yield dict(zip(names, row, strict=True))
 
@@ -115,7 +124,12 @@ class Database(peewee.SqliteDatabase):
         found = self.rows(query.limit(1))
         return found[0] if found else None
 
-    # What peewee runs, with SQLite's words translated.
+    # What peewee runs, with SQLite's words translated; state.cursors does the same while rows are fetched.
+
+    def _connection(self, *words: Any, **options: Any) -> Connection:
+        opened = Connection(*words, **options)
+        opened.translate = lambda error: translate(error, self.path)
+        return opened
 
     def execute_sql(self, sql: str, params: Sequence[Any] | None = None) -> Any:
         with self._translated():
@@ -238,6 +252,8 @@ def translate(error: Exception, path: Path) -> Exception:
         return errors.DiskFull(f"the disk of {path} is full; nothing was written: free space and try again")
     if "malformed" in said or "not a database" in said:
         return errors.DatabaseCorrupt(corrupt_sentence(path, str(error)))
+    if lost := LOST.search(str(error)):
+        return errors.SchemaDamaged(incomplete_sentence(path, lost))
     if "readonly" in said:
         return errors.ReadOnlyDatabase(f"{path} may not be written to by this user; check its owner and permissions")
     if "i/o error" in said or "unable to open" in said:
@@ -252,15 +268,37 @@ def translate(error: Exception, path: Path) -> Exception:
 def corrupt_sentence(path: Path, found: str) -> str:
     """What is wrong with the file and which backup to take."""
     found = " ".join(found.replace("*** in database main ***", "").split())[:160]
-    newest = newest_backup(path)
-    cure = f"restore the newest backup with `fts restore {newest}`" if newest else "there is no backup beside it"
-    return f"{path} is damaged ({found}); {cure}"
+    return f"{path} is damaged ({found}); {restore_sentence(path)}"
+
+
+def incomplete_sentence(path: Path, lost: re.Match[str]) -> str:
+    """Which part of the schema SQLite did not find, and which backup to take."""
+    kind, name = next((kind, name) for kind, name in lost.groupdict().items() if name)
+    return f"{path} has no {kind} {name[:80]}: its schema was changed or damaged; {restore_sentence(path)}"
+
+
+def restore_sentence(path: Path) -> str:
+    """The cure of a damaged file: its newest backup that is whole."""
+    if (good := newest_backup(path)) is not None:
+        return f"restore the newest good backup with `fts restore {good}`"
+    if bad := len(copies(path.parent / "backups")):
+        return f"there is no good backup beside it: {bad} found, all damaged"
+    return "there is no backup beside it"
 
 
 def newest_backup(path: Path) -> Path | None:
-    """The latest file in the folder `backups` beside the database."""
-    found = copies(path.parent / "backups")
-    return found[-1] if found else None
+    """The latest copy in the folder `backups` beside the database that is whole and ours."""
+    return next((copy for copy in reversed(copies(path.parent / "backups")) if is_whole(copy)), None)
+
+
+def is_whole(copy: Path) -> bool:
+    """Does a copy that nobody writes pass SQLite's check, and is it ours?"""
+    try:
+        with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as opened:
+            ours = opened.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+            return ours and opened.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+    except sqlite3.DatabaseError:
+        return False
 
 
 def copies(folder: Path) -> list[Path]:
@@ -300,6 +338,11 @@ def _has_log(path: Path) -> bool:
         return False
 
 
+def _names(cursor: Any) -> list[str]:
+    """Of the columns, interned: a value made of them by keyword would else compare each name with each."""
+    return [sys.intern(column[0]) for column in cursor.description]
+
+
 def _file_at(path: Path) -> tuple[int, int] | None:
     """Which file a path leads to; None: none."""
     try:
@@ -334,8 +377,12 @@ def _checked_version(db: Database, check: bool) -> int:
             raise errors.DatabaseCorrupt(corrupt_sentence(db.path, "; ".join(map(str, found))))
     version = int(db.execute_sql("PRAGMA user_version").fetchone()[0])
     application = int(db.execute_sql("PRAGMA application_id").fetchone()[0])
-    if application != APPLICATION_ID and (version or db.get_tables()):
+    filled = version < 0 or db.execute_sql("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] > 0
+    if application != APPLICATION_ID and (version or filled):
         raise errors.NotOurDatabase(f"{db.path} is a SQLite database of another program; choose another path")
+    if filled and version <= 0:
+        number = f"its schema number is {version}, which no fts has written"
+        raise errors.DatabaseCorrupt(corrupt_sentence(db.path, number))
     return version
 
 
