@@ -98,14 +98,10 @@ def schema(db: Database) -> int:
 
 
 def newer_schema(found: Snapshot) -> str | None:
-    """What to say of a file that a newer fts wrote, or that holds rows which cannot be read; None: all is known."""
-    if found.schema > migrations.SCHEMA:
-        known = f"this fts knows up to {migrations.SCHEMA}: shown as far as it is known"
-        return f"the file has schema {found.schema}, {known}"
-    if not found.unreadable:
+    """What to say of a file that a newer fts wrote; None: this one knows all of it."""
+    if found.schema <= migrations.SCHEMA:
         return None
-    more = len(found.unreadable) - 1
-    return f"{found.unreadable[0]}{f' (and {more} more rows)' if more else ''}; `fts doctor` says what to do"
+    return f"the file has schema {found.schema}, this fts knows up to {migrations.SCHEMA}: shown as far as it is known"
 
 
 # Jobs

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
@@ -371,7 +371,12 @@ def _mended(made: type[Any], kinds: Mapping[str, Kind], row: Mapping[str, Any]) 
         except ValueError:
             found[name] = kind.neutral
             complaints.append(f"{name} is {shown(row[name])}")
-    return made(**found, unreadable=", ".join(complaints) or None)
+    why = ", ".join(complaints)
+    if why and "message" in found:
+        found["message"] = f"unreadable: {why}" if made is not Event else f"{found['message']} (unreadable: {why})"
+    if why and "badges" in found:
+        found["badges"] = (*found["badges"], "unreadable")
+    return made(**found, unreadable=why or None)
 
 
 def read(kind: Kind, value: Any) -> Any:
@@ -409,12 +414,14 @@ def complaints(table: str, row: Mapping[str, Any]) -> str | None:
     return ", ".join(told) or None
 
 
-def unreadable_in(values: Mapping[str, Any]) -> Iterator[UnreadableRow]:
+def unreadable_in(values: Mapping[str, Iterable[Any]]) -> tuple[UnreadableRow, ...]:
     """Those of the values read from each table that are marked."""
-    for table, read_values in values.items():
-        for value in read_values:
-            if value.unreadable is not None:
-                yield UnreadableRow(table, name_of(table, value), value.unreadable)
+    return tuple(
+        UnreadableRow(table, name_of(table, value), value.unreadable)
+        for table, found in values.items()
+        for value in found
+        if value.unreadable is not None
+    )
 
 
 def name_of(table: str, value: Any) -> str:
