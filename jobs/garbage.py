@@ -44,7 +44,7 @@ def collect(db: Any, places: Places, only_best: bool = False) -> list[Freed]:
         jobs = [(job, queries.trials(db, job.id)) for job in queries.jobs(db)]
     for job, trials in jobs:
         found += _of_job(places, job, trials, only_best)
-    busy = {folder_of(places, job, t) for job, trials in jobs for t in trials if t.status not in ENDED}
+    busy = {folder_of(places, job, t) for job, trials in jobs for t in trials if not _has_ended(t)}
     found += _drafts(places.outputs / "trials", busy)
     found += _drafts(places.exports, busy)
     found += _drafts(places.backups, busy, HALF_COPIES)
@@ -83,7 +83,7 @@ def _of_job(places: Places, job: Job, trials: Iterable[Trial], only_best: bool) 
     listed = list(trials)
     best = best_of(job, listed)
     for trial in listed:
-        if trial.status not in ENDED:
+        if not _has_ended(trial):
             continue
         folder = folder_of(places, job, trial)
         if (checkpoints := folder / CHECKPOINTS).is_dir():
@@ -91,6 +91,11 @@ def _of_job(places: Places, job: Job, trials: Iterable[Trial], only_best: bool) 
         weights = folder / BEST_WEIGHTS
         if only_best and weights.is_file() and (best is None or trial.number != best.number):
             yield Freed(weights, size_of(weights), "weights of a trial that is not the best of its cell")
+
+
+def _has_ended(trial: Trial) -> bool:
+    """A row that cannot be read may be of a trial that goes on: nothing of it is removed."""
+    return trial.status in ENDED and trial.unreadable is None
 
 
 def _drafts(root: Path, busy: set[Path], patterns: Iterable[str] = DRAFTS) -> Iterator[Freed]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +19,7 @@ from urllib.parse import urlsplit
 import peewee
 
 from state import errors, migrations
+from state.cursors import Connection
 from state.files import NEW, Files, beside, files_at, has_open, mark_of
 from state.holder import holder
 
@@ -45,6 +48,10 @@ except sqlite3.DatabaseError as error:
     found = str(error)
 print(found)
 """
+LOST = re.compile(  # what SQLite says of a table that was dropped or replaced
+    r"no such table: (?:main\.)?(?P<table>\S+)|no such (?:column: |index: )(?P<column>\S+)|"
+    r"has no column named (?P<field>\S+)"
+)
 
 
 class Database(peewee.SqliteDatabase):
@@ -57,7 +64,9 @@ class Database(peewee.SqliteDatabase):
         self.readonly = readonly
         self.patience_s = patience_s  # a transaction asks for the lock again and again for so long
         name = reading_uri(path) if readonly else str(path)
-        super().__init__(name, pragmas=_pragmas(readonly), timeout=busy_timeout_s, uri=readonly)
+        super().__init__(
+            name, pragmas=_pragmas(readonly), timeout=busy_timeout_s, uri=readonly, factory=self._connection
+        )
         self.files: Files | None = None  # those that are open, as they were at the latest look
         self._real = ""  # where the path's links lead to
         self._version = 0
@@ -181,13 +190,13 @@ class Database(peewee.SqliteDatabase):
     def rows(self, query: peewee.ModelSelect[Any]) -> list[dict[str, Any]]:
         """The rows of a select, as dictionaries."""
         cursor = self.execute(query)  # past peewee's row wrappers, which cost a snapshot a third of its time
-        names = [column[0] for column in cursor.description]
+        names = _names(cursor)
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def each_row(self, query: peewee.ModelSelect[Any]) -> Iterator[dict[str, Any]]:
         """The rows of a select one by one, for many of them."""
         cursor = self.execute(query)
-        names = [column[0] for column in cursor.description]
+        names = _names(cursor)
         for row in cursor:
             yield dict(zip(names, row, strict=True))
 
@@ -196,7 +205,12 @@ class Database(peewee.SqliteDatabase):
         found = self.rows(query.limit(1))
         return found[0] if found else None
 
-    # What peewee runs, with SQLite's words translated.
+    # What peewee runs, with SQLite's words translated; state.cursors does the same while rows are fetched.
+
+    def _connection(self, *words: Any, **options: Any) -> Connection:
+        opened = Connection(*words, **options)
+        opened.translate = lambda error: translate(error, self.path)
+        return opened
 
     def execute_sql(self, sql: str, params: Sequence[Any] | None = None) -> Any:
         with self._translated():
@@ -322,6 +336,8 @@ def translate(error: Exception, path: Path) -> Exception:
         return errors.DiskFull(f"the disk of {path} is full; nothing was written: free space and try again")
     if "malformed" in said or "not a database" in said:
         return damaged(path, str(error))
+    if lost := LOST.search(str(error)):
+        return errors.SchemaDamaged(incomplete_sentence(path, lost))
     if "readonly" in said:
         return errors.ReadOnlyDatabase(f"{path} may not be written to by this user; check its owner and permissions")
     if "i/o error" in said or "unable to open" in said:
@@ -363,9 +379,22 @@ def confirmed_damage(path: Path) -> str | None:
 def corrupt_sentence(path: Path, found: str) -> str:
     """What is wrong with the file and which backup to take. Say it only after `confirmed_damage`."""
     found = " ".join(found.replace("*** in database main ***", "").split())[:160]
-    newest = newest_backup(path)
-    cure = f"restore the newest backup with `fts restore {newest}`" if newest else "there is no backup beside it"
-    return f"{path} is damaged ({found}); {cure}"
+    return f"{path} is damaged ({found}); {restore_sentence(path)}"
+
+
+def incomplete_sentence(path: Path, lost: re.Match[str]) -> str:
+    """Which part of the schema SQLite did not find, and which backup to take."""
+    kind, name = next((kind, name) for kind, name in lost.groupdict().items() if name)
+    return f"{path} has no {kind} {name[:80]}: its schema was changed or damaged; {restore_sentence(path)}"
+
+
+def restore_sentence(path: Path) -> str:
+    """The cure of a damaged file: its newest backup that is whole."""
+    if (good := newest_backup(path)) is not None:
+        return f"restore the newest good backup with `fts restore {good}`"
+    if bad := len(copies(path.parent / "backups")):
+        return f"there is no good backup beside it: {bad} found, all damaged"
+    return "there is no backup beside it"
 
 
 def overwritten_sentence(path: Path, seen: str) -> str:
@@ -378,9 +407,18 @@ def overwritten_sentence(path: Path, seen: str) -> str:
 
 
 def newest_backup(path: Path) -> Path | None:
-    """The latest file in the folder `backups` beside the database."""
-    found = copies(path.parent / "backups")
-    return found[-1] if found else None
+    """The latest copy in the folder `backups` beside the database that is whole and ours."""
+    return next((copy for copy in reversed(copies(path.parent / "backups")) if is_whole(copy)), None)
+
+
+def is_whole(copy: Path) -> bool:
+    """Does a copy that nobody writes pass SQLite's check, and is it ours?"""
+    try:
+        with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as opened:
+            ours = opened.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+            return ours and opened.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+    except sqlite3.DatabaseError:
+        return False
 
 
 def copies(folder: Path) -> list[Path]:
@@ -416,6 +454,11 @@ def _has_log(path: Path) -> bool:
     """Is there a write-ahead log with anything in it?"""
     log = mark_of(beside(path, "-wal"))
     return log is not None and log.size > 0
+
+
+def _names(cursor: Any) -> list[str]:
+    """Of the columns, interned: a value made of them by keyword would else compare each name with each."""
+    return [sys.intern(column[0]) for column in cursor.description]
 
 
 def _pragmas(readonly: bool) -> dict[str, object]:
@@ -460,8 +503,12 @@ def _checked_version(db: Database, check: bool) -> int:
             raise damaged(db.path, "; ".join(map(str, found)))
     version = int(db.execute_sql("PRAGMA user_version").fetchone()[0])
     application = int(db.execute_sql("PRAGMA application_id").fetchone()[0])
-    if application != APPLICATION_ID and (version or db.get_tables()):
+    filled = version < 0 or db.execute_sql("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] > 0
+    if application != APPLICATION_ID and (version or filled):
         raise errors.NotOurDatabase(f"{db.path} is a SQLite database of another program; choose another path")
+    if filled and version <= 0:
+        number = f"its schema number is {version}, which no fts has written"
+        raise errors.DatabaseCorrupt(corrupt_sentence(db.path, number))
     return version
 
 

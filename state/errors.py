@@ -31,6 +31,10 @@ class DatabaseCorrupt(StateError):
     """The file is damaged; the sentence names the newest backup."""
 
 
+class SchemaDamaged(DatabaseCorrupt):
+    """A table or a column of the schema is missing; the sentence names the newest backup."""
+
+
 class DatabaseGone(StateError):
     """The file was removed or replaced while it was open: what is written now, nobody will read."""
 
@@ -57,6 +61,10 @@ class SchemaTooOld(StateError):
 
 class BadRow(StateError):
     """A value that may not enter the database: wrong characters, wrong type, too long."""
+
+
+class UnreadableHistory(StateError):
+    """A trial's row holds what no fts writes: a search that went on without it would draw other parameters."""
 
 
 class NoSuchRow(StateError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -13,7 +12,23 @@ from state import migrations
 from state.db import Database
 from state.errors import NoSuchRow
 from state.models import ALL, CheckpointRow, EpochRow, EventRow, FlagRow, JobRow, SampleRow, TrialRow, WorkerRow
-from state.rows import to_epoch, to_event, to_job, to_sample, to_trial, to_worker
+from state.rows import (
+    LATEST,
+    MANY,
+    as_params,
+    finite_or_none,
+    read_time,
+    to_epoch,
+    to_event,
+    to_job,
+    to_margin,
+    to_object,
+    to_opening,
+    to_sample,
+    to_trial,
+    to_worker,
+    unreadable_in,
+)  # fmt: skip
 from state.values import (
     Curve,
     Epoch,
@@ -27,6 +42,7 @@ from state.values import (
     SeenForecast,
     Snapshot,
     Trial,
+    UnreadableRow,
     Verb,
     Worker,
 )
@@ -43,6 +59,12 @@ def snapshot(db: Database, user: str | None = None) -> Snapshot:
         running = [trial.id for trial in shown if trial.status.value in LIVE_TRIAL]
         crew = workers(db)
         paused = flag(db, "queue_paused")
+        gains, odd = _margins(db)
+        read: dict[str, Any] = {
+            "job": everything, "worker": crew, "trial": shown, "epoch": _epochs_of(db, running),
+            "event": events(db, limit=EVENTS_IN_SNAPSHOT),
+            "sample": _latest_samples(db, [worker.id for worker in crew if worker.status == "running"]),
+        }  # fmt: skip
         return Snapshot(
             taken_at=db.now(),
             schema=schema(db),
@@ -50,15 +72,16 @@ def snapshot(db: Database, user: str | None = None) -> Snapshot:
             jobs=everything,
             workers=crew,
             trials=shown,
-            epochs=_epochs_of(db, running),
-            events=events(db, limit=EVENTS_IN_SNAPSHOT),
-            samples=_latest_samples(db, [worker.id for worker in crew if worker.status == "running"]),
+            epochs=read["epoch"],
+            events=read["event"],
+            samples=read["sample"],
             queue_paused=paused is not None,
             queue_paused_reason=paused["reason"] if paused else None,
             last_key_at=last_key_at(db, user) if user else None,
-            margins=margins(db),
+            margins=gains,
             seen=seen_forecast(db, user) if user else None,
             worked=worked(db),
+            unreadable=(*unreadable_in(read), *odd),
         )
 
 
@@ -90,7 +113,7 @@ def worked(db: Database) -> dict[int, float]:
     again = JobRow.select(JobRow.id).where((JobRow.attempt > 1) | waits)
     spent = TrialRow.select(TrialRow.job_id, fn.SUM(TrialRow.train_seconds).alias("seconds"))
     rows = db.rows(spent.where(TrialRow.job_id.in_(again)).group_by(TrialRow.job_id))
-    return {row["job_id"]: float(row["seconds"]) for row in rows}
+    return {row["job_id"]: float(finite_or_none(row["seconds"]) or 0.0) for row in rows}
 
 
 def jobs(db: Database, statuses: Iterable[JobStatus | str] | None = None) -> tuple[Job, ...]:
@@ -199,7 +222,8 @@ def usual_step_s(db: Database, architecture: str, effective_batch: int, device: 
     from statistics import median  # here, not above: with fractions it is 3 ms of `fts status`
 
     rates = [row["samples_per_s"] for row in db.rows(query)]
-    return effective_batch / median(rates) if rates else None
+    usual = finite_or_none(effective_batch / median(rates)) if rates else None
+    return usual or None
 
 
 def epochs(db: Database, trial_id: int) -> tuple[Epoch, ...]:
@@ -233,8 +257,7 @@ def curves(db: Database, job_id: int, objective: str) -> tuple[Curve, ...]:
             if math.isfinite(row["value"]):
                 told.setdefault(row["trial_id"], {})[row["epoch"]] = row["value"]
     return tuple(
-        Curve(row["number"], json.loads(row["params"]), row["status"], row["value"], told.get(row["id"], {}))
-        for row in rows
+        Curve(row["number"], as_params(row), row["status"], row["value"], told.get(row["id"], {})) for row in rows
     )
 
 
@@ -307,7 +330,8 @@ def running_children(db: Database, host: str) -> tuple[RunningChild, ...]:
         .join(JobRow, on=(JobRow.id == TrialRow.job_id))
         .where(TrialRow.status.in_(LIVE_TRIAL), TrialRow.host == host, TrialRow.pid.is_null(False))
     )  # fmt: skip
-    return tuple(RunningChild(**row) for row in db.rows(query) if row["pid_started"] is not None)
+    known = (row for row in db.rows(query) if row["pid_started"] is not None and 0 < row["pid"] < 2**31)
+    return tuple(RunningChild(**row) for row in known if finite_or_none(row["pid_started"]) is not None)
 
 
 def flag(db: Database, name: str) -> dict[str, Any] | None:
@@ -317,35 +341,40 @@ def flag(db: Database, name: str) -> dict[str, Any] | None:
 
 def margins(db: Database) -> tuple[Margin, ...]:
     """What each cell gains over the best baseline, by job number."""
-    rows = db.rows(FlagRow.select(ALL).where(FlagRow.name.startswith("margin:")))
-    found = (Margin(**json.loads(row["value"]), at=float(row["at"])) for row in rows)
-    return tuple(sorted(found, key=lambda margin: margin.job_id))
+    return _margins(db)[0]
+
+
+def _margins(db: Database) -> tuple[tuple[Margin, ...], list[UnreadableRow]]:
+    """The gains that can be read, and the rows that cannot."""
+    found, odd = [], []
+    for row in db.rows(FlagRow.select(ALL).where(FlagRow.name.startswith("margin:"))):
+        try:
+            found.append(to_margin(row))
+        except ValueError as error:
+            odd.append(UnreadableRow("flag", f"flag {row['name']}", str(error)))
+    return tuple(sorted(found, key=lambda margin: margin.job_id)), odd
 
 
 def openings(db: Database) -> tuple[Opening, ...]:
     """Every cell whose test set has been opened, the earliest first."""
     rows = list(db.rows(FlagRow.select(ALL).where(FlagRow.name.startswith("unsealed:")).order_by(FlagRow.at)))
-    return tuple(_to_opening(db, row) for row in rows)
+    return tuple(to_opening(row, flag(db, _tested(row))) for row in rows)
 
 
 def opening(db: Database, experiment: str) -> Opening | None:
     """Who opened the test set of a cell, and when; None: it is sealed."""
     row = flag(db, f"unsealed:{experiment}")
-    return None if row is None else _to_opening(db, row)
+    return None if row is None else to_opening(row, flag(db, _tested(row)))
 
 
-def _to_opening(db: Database, row: dict[str, Any]) -> Opening:
-    content, experiment = json.loads(row["value"]), row["name"].removeprefix("unsealed:")
-    tested = flag(db, f"tested:{experiment}")
-    scores, tested_at = (json.loads(tested["value"]), float(tested["at"])) if tested else (None, None)
-    who, at = row["who"] or "", float(row["at"])
-    return Opening(experiment, content["job_id"], content["trial"], who, at, scores, tested_at)
+def _tested(row: dict[str, Any]) -> str:
+    return f"tested:{row['name'].removeprefix('unsealed:')}"
 
 
 def last_key_at(db: Database, user: str) -> float | None:
     """When this user last pressed a key in a monitor, or acknowledged."""
     row = flag(db, f"last_key:{user}")
-    return None if row is None else float(row["at"])
+    return None if row is None else read_time(row["at"])
 
 
 def seen_forecast(db: Database, user: str, before: float | None = None) -> SeenForecast | None:
@@ -354,8 +383,8 @@ def seen_forecast(db: Database, user: str, before: float | None = None) -> SeenF
     if before is not None:
         told = told.where(EventRow.at <= before)
     for row in db.rows(told.order_by(EventRow.id.desc()).limit(20)):  # those between were of single jobs
-        if "forecast" in (data := json.loads(row["data"])):
-            return _to_forecast(data["forecast"])
+        if (forecast := to_object(row["data"]).get("forecast")) is not None:
+            return _to_forecast(forecast)
     return None
 
 
@@ -363,9 +392,12 @@ def _to_forecast(data: Any) -> SeenForecast | None:
     """None for one that cannot be read: it was not written by us, and a look must not fail for it."""
     try:
         jobs = tuple(int(job) for job in data["jobs"])
-        paces = {str(name): float(pace) for name, pace in data["paces"].items()}
-        return SeenForecast(float(data["taken_at"]), float(data["finish_at"]), jobs, paces, int(data["slots"]))
-    except (AttributeError, KeyError, TypeError, ValueError):
+        paces = {str(name): float(pace) for name, pace in data["paces"].items() if 0 <= float(pace) <= LATEST}
+        taken_at, finish_at, slots = float(data["taken_at"]), float(data["finish_at"]), int(data["slots"])
+        if not (0 <= taken_at <= LATEST and 0 <= finish_at <= LATEST and 0 < slots <= MANY):
+            return None
+        return SeenForecast(taken_at, finish_at, jobs, paces, slots)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return None
 
 

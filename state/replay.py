@@ -6,8 +6,8 @@ Every event of a job says what it was before (`old`): so the job at a past time 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,7 +16,17 @@ from peewee import fn
 from state import queries
 from state.db import Database
 from state.models import ALL, EpochRow, EventRow, SampleRow, TrialRow
-from state.rows import to_epoch, to_event, to_sample, to_trial
+from state.rows import (
+    finite_or_none,
+    margin_of,
+    of_job,
+    read_time,
+    to_epoch,
+    to_event,
+    to_object,
+    to_sample,
+    to_trial,
+)  # fmt: skip
 from state.values import Cause, Epoch, Event, Job, JobStatus, Margin, Sample, Snapshot, Trial, TrialStatus, Verb, Worker
 
 WAITING = (JobStatus.QUEUED, JobStatus.PAUSED)
@@ -72,11 +82,10 @@ def _worked_at(past: Iterable[Job], trials: Iterable[Trial]) -> dict[int, float]
 def _margins_at(db: Database, when: float) -> tuple[Margin, ...]:
     """What each cell gained over the best baseline by then: its events carry every number."""
     query = EventRow.select(ALL).where(EventRow.verb == Verb.COMPARED.value, EventRow.at <= when).order_by(EventRow.id)
-    known = {field.name for field in dataclasses.fields(Margin)} - {"at"}
     found: dict[int, Margin] = {}
     for event in map(to_event, db.rows(query)):
-        if known <= event.data.keys():
-            margin = Margin(**{name: event.data[name] for name in known}, at=event.at)
+        with contextlib.suppress(ValueError):  # of an event of an older kind, or one written by hand
+            margin = margin_of({**event.data, "at": event.at})
             found[margin.job_id] = margin
     return tuple(found[job] for job in sorted(found))
 
@@ -87,21 +96,29 @@ def _last_key_at(db: Database, when: float, last: float | None, user: str | None
         return last
     query = EventRow.select(fn.MAX(EventRow.at)).where(EventRow.who == user, EventRow.at <= when)
     at = query.scalar(db)
-    return None if at is None else float(at)
+    return None if at is None else read_time(at)
 
 
 def _first_old(since: Iterable[Event]) -> dict[int, dict[str, Any]]:
     """Job -> the fields as they were before the first event that changed them."""
     before: dict[int, dict[str, Any]] = {}
     for event in since:
-        changes = [(event.job_id, event.data.get("old"))]
-        changes += [(change["job_id"], change["old"]) for change in event.data.get("changes", [])]
-        changes += [(int(job), {"rank": old}) for job, (old, _) in event.data.get("ranks", {}).items()]
-        for job_id, old in changes:
-            if job_id is not None and isinstance(old, dict):
+        for job_id, old in _changes_of(event):
+            if job_id is not None:
                 known = before.setdefault(job_id, {})
-                known.update({name: value for name, value in old.items() if name not in known})
+                known.update({name: value for name, value in of_job(old).items() if name not in known})
     return before
+
+
+def _changes_of(event: Event) -> list[tuple[int | None, Any]]:
+    """(job, its columns before) of each job that an event changed; none of an event that cannot be read."""
+    changes: list[tuple[int | None, Any]] = [(event.job_id, event.data.get("old"))]
+    try:
+        changes += [(int(change["job_id"]), change["old"]) for change in event.data.get("changes", [])]
+        changes += [(int(job), {"rank": old}) for job, (old, _) in event.data.get("ranks", {}).items()]
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+        return []
+    return changes
 
 
 def _job_at(job: Job, when: float, old: dict[str, Any], trials: list[Trial]) -> Job:
@@ -191,7 +208,7 @@ def _status_of_unended(db: Database, trial_ids: list[int], when: float) -> dict[
 def _epochs_counted(db: Database, trial_ids: list[int], when: float) -> dict[int, tuple[int, float]]:
     query = EpochRow.select(EpochRow.trial_id, fn.COUNT(EpochRow.epoch).alias("n"), fn.SUM(EpochRow.seconds).alias("s"))
     query = query.where(EpochRow.trial_id.in_(trial_ids), EpochRow.at <= when).group_by(EpochRow.trial_id)
-    return {row["trial_id"]: (row["n"], row["s"] or 0.0) for row in db.rows(query)}
+    return {row["trial_id"]: (row["n"], finite_or_none(row["s"]) or 0.0) for row in db.rows(query)}
 
 
 def _epochs_at(db: Database, trial_ids: list[int], when: float) -> tuple[Epoch, ...]:
@@ -220,7 +237,7 @@ def _worker_at(worker: Worker, when: float, since: Iterable[Event]) -> Worker:
         elif event.verb == Verb.WORKER_BACK:
             status = "lost"
         elif event.verb == Verb.GUARD:
-            guard = event.data["old"]
+            guard = str(event.data.get("old", guard))
     beat_at = min(worker.heartbeat_at, when)
     return dataclasses.replace(
         worker, status=status, guard=guard, stopped_at=stopped_at, heartbeat_at=beat_at, asked=None
@@ -233,14 +250,25 @@ def _queue_pause_at(db: Database, when: float, now: Snapshot, since: Iterable[Ev
         if event.verb == Verb.QUEUE_PAUSED:
             return False, None
         if event.verb == Verb.QUEUE_RESUMED:
-            return True, event.data.get("reason")
-        if event.data.get("flags"):
-            was_paused = event.data["flags"][0]["expect"] is not None
+            return True, _reason(event.data)
+        if (was_paused := _was_paused(event.data)) is not None:
             return was_paused, _latest_pause_reason(db, when) if was_paused else None
     return now.queue_paused, now.queue_paused_reason
+
+
+def _was_paused(data: dict[str, Any]) -> bool | None:
+    """What the flag was before this change; None: it was not changed, or cannot be read."""
+    try:
+        return data["flags"][0]["expect"] is not None
+    except (IndexError, KeyError, TypeError):
+        return None
+
+
+def _reason(data: dict[str, Any]) -> str | None:
+    return None if data.get("reason") is None else str(data["reason"])
 
 
 def _latest_pause_reason(db: Database, when: float) -> str | None:
     query = EventRow.select(EventRow.data).where(EventRow.at <= when, EventRow.verb == Verb.QUEUE_PAUSED)
     row = db.one(query.order_by(EventRow.id.desc()))
-    return None if row is None else json.loads(row["data"]).get("reason")
+    return None if row is None else _reason(to_object(row["data"]))

@@ -127,6 +127,7 @@ class Job:
     started_at: float | None
     ended_at: float | None
     acknowledged_at: float | None
+    unreadable: str | None = None  # which column holds what cannot be read; it is replaced by "no such thing"
 
 
 @dataclass(frozen=True, slots=True)  # slots: a monitor keeps ten thousand of them, each a third of the size
@@ -178,6 +179,7 @@ class Trial:
     train_seconds: float  # sum of epoch seconds
     pid: int | None = None  # of the trial process that works on it, or last did
     pid_started: float | None = None  # a pid alone may have been given to somebody else
+    unreadable: str | None = None
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,7 @@ class Epoch:
     samples_per_s: float
     seconds: float
     at: float
+    unreadable: str | None = None
 
 
 @dataclass(frozen=True)
@@ -222,6 +225,7 @@ class Event:
     data: dict[str, Any] = field(default_factory=dict)
     inverse: dict[str, Any] | None = None  # how to undo it; None: cannot be undone
     undone_by: int | None = None
+    unreadable: str | None = None
 
 
 @dataclass(frozen=True)
@@ -239,6 +243,7 @@ class Worker:
     guard: str  # normal | warm | frozen | cooling | unknown
     guard_message: str | None
     gone: bool = False  # no such process is on this machine any more (state.crew); never stored
+    unreadable: str | None = None
 
 
 @dataclass(frozen=True)
@@ -256,6 +261,19 @@ class Sample:
     power_w: float | None
     disk_free: int | None
     step_s: float | None  # seconds of the latest optimizer step
+    unreadable: str | None = None
+
+
+@dataclass(frozen=True)
+class UnreadableRow:
+    """A row that holds what no fts writes: shown as far as it can be read."""
+
+    table: str
+    name: str  # job 1, trial 12, epoch 3 of trial 12
+    why: str  # ended_at is 1e308
+
+    def __str__(self) -> str:
+        return f"{self.name}: unreadable, {self.why}"
 
 
 @dataclass(frozen=True)
@@ -277,6 +295,7 @@ class Snapshot:
     margins: tuple[Margin, ...] = ()  # of each cell that could be compared with a baseline, by job
     seen: SeenForecast | None = None  # what this user was told when they last acknowledged everything
     worked: dict[int, float] = field(default_factory=dict)  # seconds of training of jobs that were interrupted, by id
+    unreadable: tuple[UnreadableRow, ...] = ()  # of the rows above; `fts doctor` looks through all of them
 
     def margin(self, job_id: int) -> Margin | None:
         """How far a cell is ahead of the best baseline; None while it cannot be said."""

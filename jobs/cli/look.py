@@ -19,7 +19,7 @@ from jobs import results as results_table
 from jobs.cli.errors import NothingThere
 from jobs.cli.group import COUNT, here
 from jobs.cli.last import last_lines_of, last_words
-from jobs.cli.output import emit, emit_json, emit_line, emit_table, plain, say
+from jobs.cli.output import emit, emit_json, emit_line, emit_table, name_unreadable, plain, say
 from jobs.cli.selection import choose, one_job, split_trial
 from jobs.cli.since import since_of
 from jobs.glance import naming, words
@@ -29,6 +29,7 @@ from jobs.glance.sanitize import clean
 from jobs.why import why as reasons_of
 from state import crew, queries
 from state.db import Database, open_database
+from state.rows import unreadable_in
 from state.values import Event, Job, JobStatus, Trial
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
@@ -54,6 +55,7 @@ def queue(wanted: tuple[str, ...], as_json: bool) -> None:
     """
     with reading() as db:
         snapshot = queries.snapshot(db)
+    name_unreadable(snapshot.unreadable)
     jobs = choose(snapshot.jobs, wanted).jobs if wanted else snapshot.jobs
     if as_json:
         return emit_json("jobs", jobs, snapshot.taken_at)
@@ -86,6 +88,8 @@ WAITING = (JobStatus.QUEUED, JobStatus.PAUSED)
 
 def remark(job: Job) -> str:
     """What a person should know beside the state."""
+    if job.unreadable:
+        return f"unreadable: {job.unreadable}"
     if job.hold_reason:
         return f"held: {job.hold_reason}"
     if job.asked:
@@ -104,6 +108,7 @@ def trials(cell: str, as_csv: bool, as_json: bool) -> None:
     with reading() as db:
         job = one_job(queries.jobs(db), cell)
         found = queries.trials(db, job.id)
+    name_unreadable(unreadable_in({"job": [job], "trial": found}))
     if as_json:
         return emit_json("trials", found)
     if not found:
@@ -171,6 +176,7 @@ def curve(cell: str, plot: bool, as_json: bool) -> None:
     with reading() as db:
         job, trial = find_trial(db, cell)
         epochs = queries.epochs(db, trial.id)
+    name_unreadable(unreadable_in({"job": [job], "trial": [trial], "epoch": epochs}))
     if as_json:
         return emit_json("epochs", epochs)
     if not epochs:
@@ -327,6 +333,7 @@ def events(since: str | None, limit: int, cell: str | None, as_json: bool) -> No
         after = since_of(since) if since else None
         job_id = one_job(queries.jobs(db), cell).id if cell else None
         found = [e for e in queries.events(db, limit=limit, job_id=job_id) if after is None or e.at >= after]
+    name_unreadable(unreadable_in({"event": found}))
     if as_json:
         return emit_json("events", found)
     if len(found) == limit:
@@ -353,6 +360,7 @@ def results(wanted: tuple[str, ...], form: str | None) -> None:
     with reading() as db:
         jobs = queries.jobs(db)
         rows = results_table.results(db, choose(jobs, wanted).jobs if wanted else jobs)
+    name_unreadable(unreadable_in({"job": jobs}))
     if form == "json":
         return emit_json("results", rows)
     if form == "csv":

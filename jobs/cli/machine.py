@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from jobs.cli.look import AS_JSON, reading
-from jobs.cli.output import emit_json, emit_table, say
+from jobs.cli.output import emit_json, emit_table, name_unreadable, say
 from jobs.cli.since import since_of
 from jobs.glance import words
 from state import queries
+from state.rows import unreadable_in
 
 ROWS = 60  # of the table, whatever the span
 
@@ -23,6 +24,7 @@ def hardware(since: str, as_json: bool) -> None:
         now = db.now()
         samples = queries.samples(db, start, every_s=0.0 if as_json else max(1.0, (now - start) / ROWS))
         crew = [worker for worker in queries.workers(db) if worker.status == "running"]
+    name_unreadable(unreadable_in({"sample": samples, "worker": crew}))
     if as_json:
         return emit_json("samples", samples, now)
     for worker in crew:

@@ -51,6 +51,14 @@ def complain(text: str) -> None:
     click.echo(f"fts: {clean(text)}", err=True)
 
 
+def name_unreadable(rows: Sequence[object], most: int = 3) -> None:
+    """One line for each row that could not be read, and where to find what to do about it."""
+    for row in rows[:most]:
+        say(f"{row}; `fts doctor` says what to do")
+    if len(rows) > most:
+        say(f"{len(rows) - most} more rows are unreadable")
+
+
 def emit(text: str = "") -> None:
     """Data, one or more lines on stdout; each line is cleaned, the line ends are ours."""
     put("\n".join(clean(line) for line in text.split("\n")))

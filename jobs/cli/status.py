@@ -11,7 +11,7 @@ import click
 from jobs.cli.errors import SCHEMA, NothingThere
 from jobs.cli.group import here
 from jobs.cli.last import last_lines_of, last_words
-from jobs.cli.output import emit, emit_json, terminal_columns
+from jobs.cli.output import emit, emit_json, name_unreadable, terminal_columns
 from jobs.cli.since import since_of
 from jobs.glance import glance as glances
 from jobs.glance import naming, words
@@ -45,6 +45,7 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
     if form == "json":
         jobs = [brief(job) | {"margin": glance.snapshot.margin(job.id)} for job in glance.snapshot.jobs]
         fields = glances.as_dict(glance) | {"last_lines": last and last.__dict__, "jobs": jobs}
+        fields["unreadable"] = glance.snapshot.unreadable
         emit_json("status", fields, glance.snapshot.taken_at)
     elif form == "line":
         emit(plain(lines(glance, 39, 1)[0]))
@@ -59,6 +60,7 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
         column = max(13, *(words.width(names[job.id]) for job in chosen)) if chosen else 13
         listing = [words.cut(job_line(job, glance, column), room) for job in chosen]
         emit("\n".join([*shown, *last_words(last), "", *listing]))
+        name_unreadable(glance.snapshot.unreadable)
     if queries.newer_schema(glance.snapshot):
         return SCHEMA
     return EXIT_CODES[glance.verdict.word] if exit_code else 0

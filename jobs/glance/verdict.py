@@ -208,7 +208,16 @@ def _guard(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
         yield Concern(word, f"guard {worker.guard}: {since}{why}", f"guard {worker.guard}", "4")
 
 
+def _unreadable(snapshot: Snapshot) -> Iterator[Concern]:
+    """Rows that hold what no fts writes: shown as far as they can be read, and named."""
+    if snapshot.unreadable:
+        first, more = snapshot.unreadable[0], len(snapshot.unreadable) - 1
+        reason = f"{first}{f' (and {more} more)' if more else ''}; `fts doctor` says what to do"
+        yield Concern(Word.LOOK, reason, f"{first.name}: unreadable. See fts doctor", None)
+
+
 def _look(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
+    yield from _unreadable(snapshot)
     fine = sum(j.status not in (JobStatus.FAILED,) for j in snapshot.jobs)
     for job in snapshot.jobs:
         if job.status is JobStatus.FAILED and not _seen(job) and not _failed_again(snapshot, job):

@@ -1,0 +1,82 @@
+"""Translates what SQLite says while rows are fetched: most damage shows there, not when the statement starts."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+class Connection(sqlite3.Connection):
+    """A connection that hands out our cursors. `translate` is set by the database that opens it."""
+
+    translate: Callable[[Exception], Exception]
+
+    def cursor(self, factory: Any = None) -> Any:
+        return super().cursor(Cursor)
+
+    def backup(self, target: sqlite3.Connection, **options: Any) -> None:
+        """Copies the pages; damage of this file is named as damage of this file."""
+        try:
+            super().backup(target, **options)
+        except sqlite3.DatabaseError as error:
+            raise self.translate(error) from error
+
+
+class Cursor(sqlite3.Cursor):
+    """Raises our errors, and reads text that is not UTF-8 with U+FFFD in the place of each wrong byte."""
+
+    connection: Connection
+
+    def execute(self, sql: str, params: Any = ()) -> Cursor:
+        self.asked = sql, params
+        super().execute(sql, params)
+        return self
+
+    def fetchall(self) -> list[Any]:
+        return self._fetch(super().fetchall)
+
+    def fetchone(self) -> Any:
+        return self._fetch(super().fetchone)
+
+    def fetchmany(self, size: int | None = 1) -> list[Any]:
+        return self._fetch(super().fetchmany, size)
+
+    def __next__(self) -> Any:
+        if (row := self.fetchone()) is None:
+            raise StopIteration
+        return row
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator: no call of ours for each row
+        given = 0
+        while True:
+            try:
+                for row in iter(super().__next__, None):
+                    yield row
+                    given += 1
+                return
+            except sqlite3.DatabaseError as error:
+                self._read_again(error)
+                for _ in range(given):
+                    super().fetchone()
+
+    def _fetch(self, fetch: Callable[..., Any], *size: Any) -> Any:
+        try:
+            return fetch(*size)
+        except sqlite3.DatabaseError as error:
+            self._read_again(error)
+            return self._fetch(fetch, *size)
+
+    def _read_again(self, error: sqlite3.DatabaseError) -> None:
+        """Starts the statement anew, with every text as it can be read; raises any other error in our words."""
+        if isinstance(error, sqlite3.IntegrityError):
+            raise error
+        if "Could not decode to UTF-8" not in str(error) or self.connection.text_factory is readable:
+            raise self.connection.translate(error) from error
+        self.connection.text_factory = readable
+        super().execute(*self.asked)
+
+
+def readable(raw: bytes) -> str:
+    """Text of a row that somebody or a failing disk has written bytes into."""
+    return raw.decode(errors="replace")
