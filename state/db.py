@@ -106,19 +106,25 @@ class Database(peewee.SqliteDatabase):
         if not self.readonly:
             return self._data_version()
         now = files_at(self.path, self._real)
-        version = 0
-        known = self.files is not None and not self.is_closed() and now.identities == self.files.identities
-        if known:
-            version = self._data_version()
-            known = version != self._version or (self.files is not None and now.contents == self.files.contents)
-        if known:
-            self.files, self._version = now, version
-        else:
+        if not self._still_reads(now):
             self.close()
             self.files = None
             self.prove()
             self._opened += 1
         return (self._opened << 32) + self._version
+
+    def _still_reads(self, now: Files) -> bool:
+        """Whether the open connection shows what is in the files that lie at the path now."""
+        if self.files is None or self.is_closed() or now.identities != self.files.identities:
+            return False
+        try:
+            version = self._data_version()
+        except (errors.DatabaseFailed, errors.DatabaseCorrupt):  # a new connection finds out whether it is so
+            return False
+        if version == self._version and now.contents != self.files.contents:
+            return False
+        self.files, self._version = now, version
+        return True
 
     def _data_version(self) -> int:
         return int(self.execute_sql("PRAGMA data_version").fetchone()[0])
