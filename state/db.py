@@ -33,8 +33,10 @@ PROOF_S = 3.0  # a monitor looks once a second, and lets go of removed files whe
 CHECK_S = 120.0  # a damaged file of some GB is read through within it
 CHECK = """
 import sqlite3, sys
+sys.stdout.reconfigure(errors="backslashreplace")
 try:
     connection = sqlite3.connect(sys.argv[1], uri=True, timeout=10)
+    connection.text_factory = lambda text: text.decode(errors="replace")
     for pragma in ("quick_check(3)", "integrity_check(3)"):
         found = "; ".join(str(row[0]) for row in connection.execute("PRAGMA " + pragma))
         if found != "ok":
@@ -359,7 +361,9 @@ def confirmed_damage(path: Path) -> str | None:
     """
     argv = [sys.executable, "-I", "-c", CHECK, reading_uri(path)]
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=CHECK_S)
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=CHECK_S
+        )
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
     found = done.stdout.strip()
