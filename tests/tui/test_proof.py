@@ -123,3 +123,11 @@ def test_a_log_that_goes_away_is_not_shown_as_if_it_were_there(db_path):
     assert "No such file" in found.details.log_problem
     assert reader.read(wish) is None
     reader.close()
+
+
+def test_a_clock_that_is_set_back_does_not_keep_the_old_samples(db_path):
+    reader = Reader(db_path)
+    found = [reader.read(Wish(with_day=True, now=NOW - hours * 3600.0)) for hours in (0, 7)]
+    assert all(sample.at <= NOW - 7 * 3600.0 for sample in found[1].details.samples)
+    assert len(found[1].details.samples) < len(found[0].details.samples)
+    reader.close()
