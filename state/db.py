@@ -83,9 +83,9 @@ class Database(peewee.SqliteDatabase):
     def _is_proven(self) -> bool:
         """Reads once, so that SQLite opens what it needs, and compares."""
         self._real = os.path.realpath(self.path)
-        if self.readonly and self.is_closed():
+        if self.is_closed():  # a writer would make an empty file where none is
             require_study(self.path)
-            self.database = reading_uri(self.path)
+            self.database = reading_uri(self.path) if self.readonly else self.database
         before = files_at(self.path, self._real)
         self._version = self._data_version()
         logged = str(self.execute_sql("PRAGMA journal_mode").fetchone()[0]) == "wal" and not self._is_alone()
