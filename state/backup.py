@@ -63,7 +63,11 @@ def restore(copy: Path | str, path: Path | str) -> Path | None:
     _refuse_while_working(path)
     make_folder(path.parent)
     fresh = path.with_name(path.name + ".restoring")
-    _copy_file(copy, fresh)
+    try:
+        _copy_file(copy, fresh)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
     aside = _set_aside(path)
     fresh.rename(path)
     _flush_folder(path.parent)

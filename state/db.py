@@ -36,8 +36,10 @@ PROOF_S = 3.0  # a monitor looks once a second, and lets go of removed files whe
 CHECK_S = 120.0  # a damaged file of some GB is read through within it
 CHECK = """
 import sqlite3, sys
+sys.stdout.reconfigure(errors="backslashreplace")
 try:
     connection = sqlite3.connect(sys.argv[1], uri=True, timeout=10)
+    connection.text_factory = lambda text: text.decode(errors="replace")
     for pragma in ("quick_check(3)", "integrity_check(3)"):
         found = "; ".join(str(row[0]) for row in connection.execute("PRAGMA " + pragma))
         if found != "ok":
@@ -90,9 +92,9 @@ class Database(peewee.SqliteDatabase):
     def _is_proven(self) -> bool:
         """Reads once, so that SQLite opens what it needs, and compares."""
         self._real = os.path.realpath(self.path)
-        if self.readonly and self.is_closed():
+        if self.is_closed():  # a writer would make an empty file where none is
             require_study(self.path)
-            self.database = reading_uri(self.path)
+            self.database = reading_uri(self.path) if self.readonly else self.database
         before = files_at(self.path, self._real)
         self._version = self._data_version()
         logged = str(self.execute_sql("PRAGMA journal_mode").fetchone()[0]) == "wal" and not self._is_alone()
@@ -115,19 +117,25 @@ class Database(peewee.SqliteDatabase):
         if not self.readonly:
             return self._data_version()
         now = files_at(self.path, self._real)
-        version = 0
-        known = self.files is not None and not self.is_closed() and now.identities == self.files.identities
-        if known:
-            version = self._data_version()
-            known = version != self._version or (self.files is not None and now.contents == self.files.contents)
-        if known:
-            self.files, self._version = now, version
-        else:
+        if not self._still_reads(now):
             self.close()
             self.files = None
             self.prove()
             self._opened += 1
         return (self._opened << 32) + self._version
+
+    def _still_reads(self, now: Files) -> bool:
+        """Whether the open connection shows what is in the files that lie at the path now."""
+        if self.files is None or self.is_closed() or now.identities != self.files.identities:
+            return False
+        try:
+            version = self._data_version()
+        except (errors.DatabaseFailed, errors.DatabaseCorrupt):  # a new connection finds out whether it is so
+            return False
+        if version == self._version and now.contents != self.files.contents:
+            return False
+        self.files, self._version = now, version
+        return True
 
     def _data_version(self) -> int:
         return int(self.execute_sql("PRAGMA data_version").fetchone()[0])
@@ -369,7 +377,9 @@ def confirmed_damage(path: Path) -> str | None:
     """
     argv = [sys.executable, "-I", "-c", CHECK, reading_uri(path)]
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=CHECK_S)
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=CHECK_S
+        )
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
     found = done.stdout.strip()

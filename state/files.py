@@ -72,6 +72,8 @@ def has_open(files: Files) -> bool:
     try:
         numbers = [int(name) for name in os.listdir(OPEN_HERE)]  # noqa: PTH208 numbers, not paths
     except (OSError, ValueError):
+        numbers = []
+    if max(numbers, default=0) <= 2:  # a system that lists the standard ones alone
         return True
     found = set()
     for number in numbers:

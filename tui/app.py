@@ -350,7 +350,7 @@ class Monitor(App[None]):
             kept=self.reading.details.kept if self.reading else None,
             locked_by=self.reading.locked_by if self.reading else None,
             every_s=TICK_S if self.app_focus else UNFOCUSED_S,
-            checked=not self.problem,
+            checked=not self.problem or self._told_problem() is None,
         )
 
     def _told_problem(self) -> str | None:

@@ -57,7 +57,7 @@ class Hands(Giving, Menus):
         if self.app.last_key and now - self.app.last_key > 1800:
             self.app.since = self.app.last_key
         self.app.last_key = now
-        if self.app.readonly or now - self.app.key_written < 60 or self.app.reading is None:
+        if self.app.readonly or abs(now - self.app.key_written) < 60 or self.app.reading is None:
             return
         self.app.key_written = now
         self.app.run_worker(self._write_presence, thread=True, name="presence", exit_on_error=False)

@@ -31,7 +31,13 @@ def replaced(places: Places) -> None:
     copied.rename(places.db)
 
 
-@pytest.mark.parametrize("mishap", [removed, replaced])
+def log_removed(places: Places) -> None:
+    """By somebody who takes -wal and -shm for leftovers: what is only in there would be lost."""
+    for suffix in ("-wal", "-shm"):
+        places.db.with_name(places.db.name + suffix).unlink()
+
+
+@pytest.mark.parametrize("mishap", [removed, replaced, log_removed])
 def test_a_worker_whose_database_goes_away_saves_what_it_knew(
     mishap: Callable[[Places], None], make_harness: Callable[..., Harness], undisturbed_small: Any
 ) -> None:

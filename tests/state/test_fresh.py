@@ -24,19 +24,27 @@ import sqlite3, sys
 db = sqlite3.connect("file:" + sys.argv[1] + "?mode=ro", uri=True)
 print(*db.execute("SELECT id, message FROM event ORDER BY id"), sep="\\n")
 """
+ADD = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], timeout=30)
+with db:
+    db.execute("INSERT INTO event (at, who, verb, message, data) VALUES (1, 'you', 'noted', ?, '{}')", sys.argv[2:])
+db.close()
+"""
 NOTE = "from state.db import open_database; from state import transitions; import sys, os, shutil\n"
 
 
 def elsewhere(code: str, *words: Path | str) -> str:
-    """Python code in a process of its own, its locks and its -shm included."""
-    argv = [sys.executable, "-c", code, *map(str, words)]
+    """Python code in a process of its own, its locks and its -shm included; without our packages ten times as fast."""
+    isolated = [] if "from state" in code else ["-I"]
+    argv = [sys.executable, *isolated, "-c", code, *map(str, words)]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else f"failed: {done.stderr[-300:]}"
 
 
 def note(path: Path, text: str = "said elsewhere") -> None:
     code = "db = open_database(sys.argv[1], check=False); transitions.control.note(db, sys.argv[2]); db.close()"
-    assert elsewhere(NOTE + code, path, text) == ""
+    assert elsewhere(ADD if path.exists() else NOTE + code, path, text) == ""
 
 
 def seen(db: Database) -> str:

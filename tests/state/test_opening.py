@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import gc
 import os
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -109,6 +111,18 @@ def test_a_second_opening_in_a_process_leaves_the_first_its_locks(tmp_path: Path
         restore(saved, tmp_path / "elsewhere" / "fts.db")
     assert opened == []
     reader.close()
+
+
+@linux
+def test_a_thread_that_ends_leaves_the_others_their_locks(tmp_path: Path) -> None:
+    db = new_db(tmp_path)
+    for _ in range(3):
+        thread = Thread(target=lambda: enqueued(db, 2))  # on a connection of its own, which nobody closes
+        thread.start()
+        thread.join()
+        gc.collect()
+        assert locks_on(db.path, os.getpid())
+    db.close()
 
 
 def test_files_are_the_owners_from_their_first_moment(tmp_path: Path) -> None:

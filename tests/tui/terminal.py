@@ -18,6 +18,8 @@ from typing import Any
 
 import psutil
 
+from tests.tui.grid import Grid
+
 
 class Terminal:
     """Starts `python -m tui --db PATH` on its own pty and reads everything it sends."""
@@ -31,8 +33,13 @@ class Terminal:
         environ: Mapping[str, str | None] | None = None,
         code: str = "",
         last: str = "",
+        drawn: bool = False,
     ) -> None:
-        """`environ` changes variables (None: takes them away); `code` runs instead of `-m tui`, with `last` behind."""
+        """`environ` changes variables (None: takes them away); `code` runs instead of `-m tui`, with `last` behind.
+
+        With `drawn` the grid is what stands on the screen.
+        """
+        self.grid = Grid(*size) if drawn else None
         self.sent: list[tuple[float, int]] = []  # (monotonic time, bytes)
         self.screen = b""
         self.reading = True
@@ -73,6 +80,8 @@ class Terminal:
                 return
             self.sent.append((time.monotonic(), len(data)))
             self.screen = (self.screen + data)[-200_000:]
+            if self.grid is not None:
+                self.grid.feed(data)
 
     def stall(self, stalled: bool = True) -> None:
         """A link that takes nothing for a while."""

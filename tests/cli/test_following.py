@@ -1,0 +1,88 @@
+"""`fts watch` and `fts logs -f` follow what lies at the path, also when it is another file than a moment ago."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from jobs.cli.look import follow_lines
+from jobs.cli.watch import follow
+from state import queries, transitions
+from state.backup import backup, restore
+from state.db import Database, open_database
+from state.errors import NoDatabase
+from tests.cli.study import places_of
+
+
+def note(path: Path, text: str) -> None:
+    db = open_database(path)
+    transitions.control.note(db, text)
+    db.close()
+
+
+def test_watch_goes_on_in_the_copy_that_was_put_back(db: Database, tmp_path: Path, capsys: Any) -> None:
+    path = places_of(tmp_path).db
+    copy = backup(db)
+    for n in range(5):
+        note(path, f"forgotten {n}")
+    db.close()
+    reader = open_database(path, readonly=True)
+    events = follow(reader, queries.events(reader)[-1].id, False, 0.01)
+    note(path, "before")
+    assert next(events).message == "before"
+    restore(copy, path)
+    note(path, "after")
+    assert next(events).message == "after"
+    assert "was replaced" in capsys.readouterr().err
+    for file in path.parent.glob("fts.db*"):
+        file.unlink()
+    with pytest.raises(NoDatabase):
+        next(events)
+    reader.close()
+
+
+def test_watch_of_another_database_begins_with_what_comes(db: Database, tmp_path: Path) -> None:
+    path = places_of(tmp_path).db
+    db.close()
+    reader = open_database(path, readonly=True)
+    events = follow(reader, queries.events(reader)[-1].id, False, 0.01)
+    note(path, "before")
+    assert next(events).message == "before"
+    for file in path.parent.glob("fts.db*"):
+        file.unlink()
+    note(path, "the first of another")
+    found: list[str] = []
+    waiting = Thread(target=lambda: found.append(next(events).message))
+    reader.close()  # a connection belongs to its thread
+    waiting.start()
+    while not found and waiting.is_alive():
+        note(path, "later")
+        waiting.join(0.05)
+    assert found == ["later"]
+
+
+def next_line(lines: Iterator[str]) -> Iterator[list[str]]:
+    """The next line as it comes; the list is empty until then."""
+    found: list[str] = []
+    thread = Thread(target=lambda: found.append(next(lines)), daemon=True)
+    thread.start()
+    while thread.is_alive():
+        yield found
+        thread.join(0.02)
+    yield found
+
+
+def test_a_log_that_was_replaced_is_followed_from_its_beginning(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    log.write_text("old " * 100 + "\n")
+    lines = follow_lines(log, poll_s=0.01)
+    for n, found in enumerate(next_line(lines)):  # noqa: B007 the last one has the line
+        if n == 5:
+            fresh = tmp_path / "fresh"
+            fresh.write_text("new " * 200 + "\n")  # longer: its size does not tell it apart
+            fresh.rename(log)
+    assert found[0].strip() == ("new " * 200).strip()
