@@ -86,8 +86,9 @@ class SlotLock:
 
 def holder(folder: Path, slot: int) -> Holder | None:
     """Who holds a slot at this moment; None: it is free. (A holder that wrote nothing readable has pid 0.)"""
+    path = lock_path(folder, slot)
     try:
-        fd = os.open(lock_path(folder, slot), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, (os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:

@@ -11,7 +11,7 @@ import sqlite3
 import time
 from pathlib import Path
 
-from state.db import APPLICATION_ID, COPY_NAME, Database, copies, open_database, translate
+from state.db import APPLICATION_ID, COPY_NAME, Database, copies, corrupt_sentence, open_database, translate
 from state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, SchemaTooNew, StateError, WrongStatus
 from state.migrations import SCHEMA
 from state.models import ALL, WorkerRow
@@ -30,7 +30,7 @@ def backup(db: Database, folder: Path | str | None = None, keep: int | None = KE
     unfinished = target.with_suffix(".part")
     try:
         _copy_pages(db, unfinished)
-        check_file(unfinished)
+        _check_copy(unfinished, db.path)
         _flush(unfinished)
         unfinished.rename(target)
     except BaseException:
@@ -81,6 +81,14 @@ def check_file(path: Path) -> None:
         connection.close()
     if schema > SCHEMA:
         raise SchemaTooNew(f"{path} has schema {schema}, this fts knows schema {SCHEMA}: update fts")
+
+
+def _check_copy(copy: Path, path: Path) -> None:
+    """A copy of a damaged file is as damaged: what is said names the file, not the copy, which goes."""
+    try:
+        check_file(copy)
+    except DatabaseCorrupt as error:
+        raise DatabaseCorrupt(corrupt_sentence(path, str(error).rpartition(" is damaged (")[2].rstrip(")"))) from error
 
 
 def _free_name(folder: Path) -> Path:

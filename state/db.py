@@ -26,6 +26,7 @@ log = logging.getLogger("fts.state")
 DEFAULT_PATH = Path("outputs/fts.db")
 BUSY_TIMEOUT_S = 30.0
 SAY_AFTER_S = 2.0  # a person who waits for a lock is told whose it is
+SMALL = 16 * 2**20  # bytes that are checked in 13 ms
 LEAST_FREE = 64 * 1024  # bytes; the -shm file has 32 KiB
 NOW = "(julianday('now') - 2440587.5) * 86400.0"  # the database's clock: every process on it sees the same one
 COPY_NAME = "fts-%Y%m%d-%H%M%S.db"  # of a backup, by the time in UTC: names sort as they were made
@@ -184,6 +185,7 @@ def open_database(
     URL we do not serve.
     """
     file = database_path(path)
+    refuse_other_than_file(file)
     if readonly or not create:
         require_study(file)
     existed = has_study(file)
@@ -202,10 +204,29 @@ def open_database(
     return db
 
 
+def open_for_reading(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Database:
+    """For a look: a small file is checked first, or an index that lost its pages would hide rows without a word.
+
+    Of a large one, which would take longer than the look itself, only what is read can show damage.
+    """
+    check = path.is_file() and path.stat().st_size <= SMALL
+    return open_database(path, readonly=True, check=check, busy_timeout_s=busy_timeout_s)
+
+
 def open_for_person(path: Path, check: bool = True, create: bool = True) -> Database:
     """For a command: it waits as long as any writer, but says after two seconds for whom."""
     patience_s = BUSY_TIMEOUT_S - SAY_AFTER_S
     return open_database(path, check=check, busy_timeout_s=SAY_AFTER_S, patience_s=patience_s, create=create)
+
+
+def refuse_other_than_file(path: Path) -> None:
+    """Raises NotOurDatabase for a folder, a link that leads nowhere, or what is no file: SQLite would name no cause."""
+    if path.is_dir():
+        raise errors.NotOurDatabase(f"{path} is a folder, and the database is a file; {restore_sentence(path)}")
+    if path.is_symlink() and not path.exists():
+        raise errors.NotOurDatabase(f"{path} is a link that leads to no file; {restore_sentence(path)}")
+    if path.exists() and not path.is_file():
+        raise errors.NotOurDatabase(f"{path} is a device or a pipe, and the database is a file; choose another path")
 
 
 def has_study(path: Path) -> bool:
@@ -379,7 +400,8 @@ def _checked_version(db: Database, check: bool) -> int:
     application = int(db.execute_sql("PRAGMA application_id").fetchone()[0])
     filled = version < 0 or db.execute_sql("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] > 0
     if application != APPLICATION_ID and (version or filled):
-        raise errors.NotOurDatabase(f"{db.path} is a SQLite database of another program; choose another path")
+        what = f"{db.path} is a SQLite database of another program, or its header was changed"
+        raise errors.NotOurDatabase(f"{what}; choose another path, or {restore_sentence(db.path)}")
     if filled and version <= 0:
         number = f"its schema number is {version}, which no fts has written"
         raise errors.DatabaseCorrupt(corrupt_sentence(db.path, number))

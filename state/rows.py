@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
@@ -401,17 +401,64 @@ def shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:36]}... ({len(str(value))} characters)"
 
 
-def complaints(table: str, row: Mapping[str, Any]) -> str | None:
-    """What is wrong with a row of that table; None: it can be read."""
-    told = []
-    for name, kind in TABLES[table].items():
-        value = math.nan if table == "epoch" and row[name] is None and name in _ALWAYS else row[name]
-        try:
-            if not (isinstance(value, float) and math.isnan(value)):
-                read(kind, value)
-        except ValueError:
-            told.append(f"{name} is {shown(value)}")
-    return ", ".join(told) or None
+def unreadable_of(db: Any, table: str) -> Iterator[UnreadableRow]:
+    """The rows of a table that hold what no fts writes. Looks at each row: for `fts doctor`."""
+    kinds = TABLES[table]
+    cursor = db.execute_sql(f"SELECT {', '.join(kinds)} FROM {table}")
+    for values in cursor:
+        row = dict(zip(kinds, values, strict=True))
+        odd = [name for name, kind in kinds.items() if not _fits(kind, row[name], name)]
+        odd += _odd_content(table, row)
+        if odd:
+            why = ", ".join(f"{name} is {shown(row[name])}" for name in odd)
+            yield UnreadableRow(table, _called(table, row), why, _cure(table, row, odd[0]))
+
+
+def _fits(kind: Kind, value: Any, name: str) -> bool:
+    try:
+        if value is not None or name not in _ALWAYS:  # nan is stored as NULL
+            read(kind, value)
+    except ValueError:
+        return False
+    return True
+
+
+def _odd_content(table: str, row: Mapping[str, Any]) -> list[str]:
+    """A flag's value is JSON of its own kind."""
+    if table != "flag" or not row["name"].startswith("margin:"):
+        return []
+    try:
+        to_margin(row)
+    except ValueError:
+        return ["value"]
+    return []
+
+
+_KEYS = {"flag": ("name",), "epoch": ("trial_id", "epoch"), "sample": ("worker_id", "at")}
+
+
+def _called(table: str, row: Mapping[str, Any]) -> str:
+    if table == "epoch":
+        return f"epoch {row['epoch']} of trial {row['trial_id']}"
+    if table == "sample":
+        return f"sample of worker {row['worker_id']} at {shown(row['at'])}"
+    return f"{table} {row['name' if table == 'flag' else 'id']}"
+
+
+def _cure(table: str, row: Mapping[str, Any], column: str) -> str | None:
+    """The SQL that loses nothing: a column that may be empty is emptied, a measurement goes; None: there is none."""
+    keys = _KEYS.get(table, ("id",))
+    where = " AND ".join(f"{key} = {_quoted(row[key])}" for key in keys)
+    kind = TABLES[table][column]
+    if table in ("sample", "flag"):
+        return f"DELETE FROM {table} WHERE {where}"
+    if (table, column) == ("event", "data"):
+        return f"UPDATE event SET data = '{{}}' WHERE {where}"
+    return f"UPDATE {table} SET {column} = NULL WHERE {where}" if kind.may_lack or column in _ALWAYS else None
+
+
+def _quoted(value: Any) -> str:
+    return repr(value) if isinstance(value, int | float) else "'" + str(value).replace("'", "''")[:80] + "'"
 
 
 def unreadable_in(values: Mapping[str, Iterable[Any]]) -> tuple[UnreadableRow, ...]:

@@ -18,7 +18,7 @@ from jobs.glance.last_lines import LastLines, last_lines, log_file, of_trial, pa
 from jobs.glance.sanitize import clean_value
 from jobs.glance.verbs import FAILED, RELEASED
 from state import crew, queries
-from state.db import Database, open_database
+from state.db import Database, open_for_reading
 from state.errors import NoDatabase, NoSuchRow
 from state.holder import blocker
 from state.values import Epoch, Event, Job, Opening, Sample, Snapshot, Trial, Verb
@@ -130,7 +130,7 @@ class Reader:
             return ""
         replaced = self._inode is not None and inode != self._inode
         self.close()
-        self._db = open_database(self.path, readonly=True, check=False, busy_timeout_s=2.0)
+        self._db = open_for_reading(self.path, busy_timeout_s=2.0)
         self._db.cache_size = -256  # KiB; SQLite's default of 2 MB would stay filled with trials already read
         self._inode, self._version = inode, None
         if replaced:

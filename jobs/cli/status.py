@@ -22,7 +22,7 @@ from jobs.glance.sanitize import clean_snapshot
 from jobs.glance.verdict import EXIT_CODES
 from jobs.person import this_person
 from state import crew, queries
-from state.db import Database, open_database
+from state.db import Database, open_for_reading
 from state.holder import blocker
 from state.values import Event, Job, JobStatus, Snapshot
 
@@ -74,7 +74,7 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
             "`fts enqueue --matrix` creates it, `fts demo` shows how it goes"
         )
     when = None if at is None else since_of(at)
-    db = open_database(here().db, readonly=True, check=False)
+    db = open_for_reading(here().db)
     try:
         user = this_person()
         found = queries.snapshot(db, user) if when is None else queries.snapshot_at(db, when, user)

@@ -89,7 +89,7 @@ def test_a_newer_schema_can_be_read_but_a_change_ends_with_5(fts, db: Database):
 
 
 @pytest.mark.parametrize("words", [["queue"], ["status"], ["why", "1"], ["pause", "2"]])
-def test_a_word_this_fts_does_not_know_is_a_matter_of_versions(fts, db: Database, words: list[str]):
+def test_a_word_this_fts_does_not_know_is_named_and_hides_nothing_else(fts, db: Database, words: list[str]):
     db.execute_sql("UPDATE job SET cause = 'cosmic ray' WHERE id = 1")
     said = fts(*words)
     assert said.code == 5
