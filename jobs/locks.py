@@ -18,6 +18,7 @@ import psutil
 
 TRIES = 10  # someone may be looking who holds it, which takes it for a moment
 TRY_EVERY_S = 0.02
+LATEST = 253_402_214_400.0  # the end of year 9999: no calendar shows a later start
 
 
 class SlotTaken(RuntimeError):
@@ -136,6 +137,7 @@ def write_holder(fd: int, found: Holder) -> None:
 def read_holder(fd: int) -> Holder | None:
     try:
         raw = json.loads(os.pread(fd, 4096, 0))
-        return Holder(int(raw["pid"]), str(raw["host"])[:80], float(raw["started"]), int(raw["slot"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
+        found = Holder(int(raw["pid"]), str(raw["host"])[:80], float(raw["started"]), int(raw["slot"]))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+    return found if 0 <= found.started <= LATEST else None

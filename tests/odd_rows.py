@@ -44,6 +44,7 @@ JSONS = (
     '{"old": 5, "new": 5, "changes": 3, "ranks": [1], "flags": 7, "value": "x", "before": [], "forecast": 1}',
     '{"jobs": 1, "reason": 5, "log_tail": {}, "cause": [], "memory_soft": "x", "memory_hard": 1}',
     '{"old": {"status": "x", "rank": "y", "ended_at": 1e308}, "changes": [1], "ranks": {"a": 1}, "flags": [{}]}',
+    '{"value": 9' + "9" * 400 + ', "number": 1e999, "before": -1e999, "epochs": 1' + "0" * 400 + "}",
     '{"jobs": 5}', '{"jobs": [1]}', '{"jobs": [{"id": "x", "expect": 1, "set": 2}]}',
     '{"job_id": 1, "trial": 0, "auc": "x", "worker_id": {}, "number": [], "epochs": "y", "log_tail": 5, "message": 1}',
 )  # fmt: skip
