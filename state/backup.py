@@ -11,6 +11,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+from state import schema
 from state.db import APPLICATION_ID, COPY_NAME, Database, copies, corrupt_sentence, open_database, translate
 from state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, SchemaTooNew, StateError, WrongStatus
 from state.migrations import SCHEMA
@@ -74,13 +75,15 @@ def check_file(path: Path) -> None:
             raise DatabaseCorrupt(f"{path} is damaged ({'; '.join(map(str, found))})")
         if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise NotOurDatabase(f"{path} is not a copy of an fts database")
-        schema = connection.execute("PRAGMA user_version").fetchone()[0]
+        number = connection.execute("PRAGMA user_version").fetchone()[0]
+        if (lost := schema.missing_table(connection)) is not None:
+            raise DatabaseCorrupt(f"{path} is damaged (it has no table {lost})")
     except sqlite3.DatabaseError as error:
         raise DatabaseCorrupt(f"{path} is damaged ({error})") from error
     finally:
         connection.close()
-    if schema > SCHEMA:
-        raise SchemaTooNew(f"{path} has schema {schema}, this fts knows schema {SCHEMA}: update fts")
+    if number > SCHEMA:
+        raise SchemaTooNew(f"{path} has schema {number}, this fts knows schema {SCHEMA}: update fts")
 
 
 def _check_copy(copy: Path, path: Path) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import peewee
 
-from state import errors, migrations
+from state import errors, migrations, schema
 from state.cursors import Connection
 from state.holder import holder
 
@@ -196,6 +196,8 @@ def open_database(
         version = _checked_version(db, check and existed)
         if readonly:
             _refuse_older(db, version)
+        elif version == 0 and not create:
+            raise errors.NoDatabase(empty_sentence(file))
         else:
             _bring_up_to_date(db, version)
     except BaseException:
@@ -235,7 +237,8 @@ def has_study(path: Path) -> bool:
 
 
 def require_study(path: Path) -> None:
-    """Raises NoDatabase where there is nothing to read or to change."""
+    """Raises NoDatabase where there is nothing to read or to change, NotOurDatabase for what is no file."""
+    refuse_other_than_file(path)
     if not path.exists():
         raise errors.NoDatabase(f"there is no database at {path}; `fts enqueue` creates it")
     if not has_study(path):
@@ -243,10 +246,9 @@ def require_study(path: Path) -> None:
 
 
 def empty_sentence(path: Path) -> str:
-    return (
-        f"{path} is empty, there is no study in it yet; `fts enqueue --matrix` begins one, "
-        "`fts restore` brings back the newest backup"
-    )
+    newest = newest_backup(path)
+    cure = f", `fts restore {newest}` brings back the newest backup" if newest else ""
+    return f"{path} is empty, there is no study in it yet; `fts enqueue --matrix` begins one{cure}"
 
 
 def database_path(path: Path | str | None = None) -> Path:
@@ -313,11 +315,12 @@ def newest_backup(path: Path) -> Path | None:
 
 
 def is_whole(copy: Path) -> bool:
-    """Does a copy that nobody writes pass SQLite's check, and is it ours?"""
+    """Does a copy that nobody writes pass SQLite's check, and is it ours, with all its tables?"""
     try:
         with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as opened:
             ours = opened.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
-            return ours and opened.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+            whole = ours and opened.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+            return whole and schema.missing_table(opened) is None
     except sqlite3.DatabaseError:
         return False
 

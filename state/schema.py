@@ -5,9 +5,13 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 from state import migrations
-from state.db import Database
+
+if TYPE_CHECKING:  # state.db asks this module of its backups
+    from state.db import Database
 
 OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 REMADE = ("index", "view")  # hold nothing of their own: they can be made anew without risk
@@ -58,6 +62,15 @@ def remake(db: Database, wanted: Difference) -> None:
     db.execute_sql(wanted.sql)
 
 
+def missing_table(connection: sqlite3.Connection) -> str | None:
+    """The first table that a file of ours lacks; None: it has all that its schema number promises."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    found = {(row[0], row[1]) for row in connection.execute(OBJECTS).fetchall()}
+    wanted = expected(min(max(version, 1), migrations.SCHEMA))
+    return next((name for kind, name in wanted if kind == "table" and (kind, name) not in found), None)
+
+
+@cache
 def expected(version: int) -> dict[tuple[str, str], tuple[str, str | None]]:
     """(kind, name) -> (table, SQL) of every object of a schema, from a database made for it in memory."""
     with closing(sqlite3.connect(":memory:")) as made:

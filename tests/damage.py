@@ -9,11 +9,21 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from state import transitions
 from state.backup import backup
 from tests.cli import study
 from tests.odd_rows import run
 
-WORDS = ("damaged", "is missing", "has no table", "has no column", "of another program", "is empty", "could not read")
+WORDS = (
+    "damaged",
+    "leads to no file",
+    "is missing",
+    "has no table",
+    "has no column",
+    "of another program",
+    "is empty",
+    "could not read",
+)
 READING = (("doctor",), ("status",), ("queue",), ("trials", "1"), ("results",), ("events",), ("why", "1"))
 WRITING = (("note", "seen"), ("ack",), ("pause", "--queue"), ("backup",))
 STARTING = (("worker", "--until-empty", "--slots", "1"),)
@@ -29,6 +39,8 @@ def build(folder: Path) -> Path:
             "INSERT INTO event (at, who, verb, message, data) VALUES (1764000000.0, 'x', 'noted', ?, '{}')",
             ("y" * 300,),
         )
+    for worker in (1, 2):
+        transitions.stop_worker(db, worker)
     backup(db)
     path = db.path
     db.close()

@@ -168,7 +168,7 @@ def backup(keep: int, as_json: bool) -> None:
     """Copy the database while it is in use, into the folder backups beside it."""
     from state.backup import backup as copy  # here: only for this command
 
-    opened = open_database(existing(), check=False)  # the copy is checked
+    opened = open_database(existing())
     try:
         made = copy(opened, here().backups, keep=keep)
     finally:
@@ -182,10 +182,12 @@ def backup(keep: int, as_json: bool) -> None:
 def restore(file: Path | None, yes: bool) -> None:
     """Put a backup (default: the newest) in the database's place; the present one is kept beside it."""
     from state.backup import restore as put_back  # here: only for this command
-    from state.db import newest_backup
+    from state.db import copies, newest_backup
 
     chosen = file or newest_backup(here().db)
     if chosen is None:
+        if copies(here().backups):
+            raise NothingThere(f"there is no good backup in {here().backups}: all of them are damaged")
         raise NothingThere(f"there is no backup in {here().backups}; `fts backup` makes one")
     if not chosen.exists():
         raise NothingThere(f"there is no file {chosen}")

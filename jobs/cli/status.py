@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -68,7 +69,7 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
 
 def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, LastLines | None]:
     """The glance at this moment, or at a past one, and what a lost job said last. Raises NothingThere."""
-    if not here().db.exists():
+    if not os.path.lexists(here().db):
         raise NothingThere(
             f"there is no study at {here().db} (looked at --db, $FTS_DB, ./outputs); "
             "`fts enqueue --matrix` creates it, `fts demo` shows how it goes"
