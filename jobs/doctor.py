@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from jobs import garbage, locks, sensors
+from jobs.cli.errors import sentence_of
 from jobs.glance import words
 from jobs.process import same_process
 from jobs.settings import Places, best_device
@@ -27,7 +28,6 @@ from state.errors import SchemaTooOld, StateError
 PACKAGES = ("torch", "optuna", "huey", "peewee", "textual", "TA-Lib")
 DISK_RESERVE = 2 * words.GB  # bytes; one checkpoint of a 200M cell
 MEMORY_LITTLE = 2 * words.GB  # bytes; torch and a 2M trial need about one
-GRAVE = ("damaged", "that is gone", "synced", "network file system")  # findings that can cost the study
 
 
 @dataclass(frozen=True)
@@ -44,27 +44,40 @@ class Finding:
 
 def examine(places: Places) -> list[Finding]:
     """Every check, in the order a person would ask."""
-    found = [*python(), *packages(), *machine(places), *terminal(), *sensed(places)]
-    return [*found, *database(places), *slots(places), *leftovers(places), *data(places)]
+    checks: tuple[Callable[[Places], Iterator[Finding]], ...] = (
+        python, packages, machine, terminal, sensed, database, slots, leftovers, data,
+    )  # fmt: skip
+    return [finding for check in checks for finding in answered(check, places)]
+
+
+def answered(check: Callable[[Places], Iterator[Finding]], places: Places) -> Iterator[Finding]:
+    """The findings of a check; where the system refuses to answer it, that is the finding."""
+    try:
+        yield from check(places)
+    except (OSError, StateError) as error:
+        yield Finding(check.__name__, "bad", f"cannot be looked at: {sentence_of(error)}")
 
 
 def mend(places: Places, found: list[Finding]) -> list[str]:
     """Mends what is safe to mend; returns a sentence for each thing done."""
     done: list[str] = []
     for key in dict.fromkeys(finding.fix for finding in found if finding.fix):
-        done += FIXES[key](places)
+        try:
+            done += FIXES[key](places)
+        except (OSError, StateError) as error:
+            done.append(f"not mended: {sentence_of(error)}")
     return done or ["nothing to mend"]
 
 
 # ---------------------------------------------------------------- environment
 
 
-def python() -> Iterator[Finding]:
+def python(places: Places) -> Iterator[Finding]:
     text = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     yield Finding("python", "ok", text)
 
 
-def packages() -> Iterator[Finding]:
+def packages(places: Places) -> Iterator[Finding]:
     """Versions from the packages' metadata: importing torch would take seconds."""
     versions, missing = [], []
     for name in PACKAGES:
@@ -94,7 +107,7 @@ def machine(places: Places) -> Iterator[Finding]:
         yield Finding("disk", "ok", f"{words.size(free)} free for {folder}")
 
 
-def terminal() -> Iterator[Finding]:
+def terminal(places: Places) -> Iterator[Finding]:
     """What the monitor will find: encoding, colours, size, tmux."""
     term, colours = os.environ.get("TERM", ""), os.environ.get("COLORTERM", "")
     encoding = (sys.stdout.encoding or "unknown").lower()
@@ -141,7 +154,7 @@ def sensed(places: Places) -> Iterator[Finding]:
 def database(places: Places) -> Iterator[Finding]:
     for finding in checks.sqlite_version():
         yield Finding("sqlite", "ok" if finding.ok else "warn", finding.sentence)
-    if not places.db.exists():
+    if not os.path.lexists(places.db):
         yield Finding("database", "ok", f"none yet at {places.db}", "fts enqueue creates it")
         return
     mode = places.outputs.stat().st_mode
@@ -158,8 +171,8 @@ def database(places: Places) -> Iterator[Finding]:
         return
     try:
         for found in checks.check_all(db)[1:]:  # the first one is the version of SQLite, said above
-            state = "ok" if found.ok else "bad" if any(word in found.sentence for word in GRAVE) else "warn"
-            yield Finding("database", state, found.sentence, None, "state" if found.fixable else None)
+            state = "ok" if found.ok else "bad" if found.grave else "warn"
+            yield Finding("database", state, found.sentence, found.cure, "state" if found.fixable else None)
         yield from dead_workers(db)
         if paused := queries.flag(db, "queue_paused"):
             yield Finding("queue", "warn", f"paused: {paused['reason']}", "fts resume --queue")
@@ -181,14 +194,19 @@ def slots(places: Places) -> Iterator[Finding]:
     taken = []
     for path in sorted(places.outputs.glob("slot-*.lock")) if places.outputs.is_dir() else []:
         index = path.stem.removeprefix("slot-")
-        if index.isdecimal() and (holder := locks.holder(places.outputs, int(index))) is not None:
+        try:
+            holder = locks.holder(places.outputs, int(index)) if index.isdecimal() else None
+        except OSError as error:  # another person's file
+            yield Finding("slots", "unknown", f"slot {index}: {sentence_of(error)}", "ask its owner who works there")
+            continue
+        if holder is not None:
             taken.append(f"slot {index}: {holder}")
     yield Finding("slots", "ok", "; ".join(taken) if taken else "no worker on this machine")
 
 
 def leftovers(places: Places) -> Iterator[Finding]:
     """What could be freed, and folders that belong to no job."""
-    if not places.db.exists():
+    if not places.db.is_file():
         return
     try:
         db = open_database(places.db, readonly=True, check=False)

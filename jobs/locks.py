@@ -18,6 +18,7 @@ import psutil
 
 TRIES = 10  # someone may be looking who holds it, which takes it for a moment
 TRY_EVERY_S = 0.02
+LATEST = 253_402_214_400.0  # the end of year 9999: no calendar shows a later start
 
 
 class SlotTaken(RuntimeError):
@@ -86,8 +87,9 @@ class SlotLock:
 
 def holder(folder: Path, slot: int) -> Holder | None:
     """Who holds a slot at this moment; None: it is free. (A holder that wrote nothing readable has pid 0.)"""
+    path = lock_path(folder, slot)
     try:
-        fd = os.open(lock_path(folder, slot), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, (os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:
@@ -135,6 +137,7 @@ def write_holder(fd: int, found: Holder) -> None:
 def read_holder(fd: int) -> Holder | None:
     try:
         raw = json.loads(os.pread(fd, 4096, 0))
-        return Holder(int(raw["pid"]), str(raw["host"])[:80], float(raw["started"]), int(raw["slot"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
+        found = Holder(int(raw["pid"]), str(raw["host"])[:80], float(raw["started"]), int(raw["slot"]))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+    return found if 0 <= found.started <= LATEST else None

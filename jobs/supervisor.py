@@ -22,6 +22,7 @@ from jobs.settings import Places, WorkerSettings
 from jobs.slot import Slot
 from jobs.trial_run import TrialRun, Work, past_trials
 from state import queries, transitions
+from state.errors import UnreadableHistory
 from state.values import Cause, Claim, Job, Trial, TrialStatus
 
 FAILURES_IN_A_ROW = 3  # or 6, 9 ... after a retry; then the job is given up: the fault is not in the parameters
@@ -52,9 +53,14 @@ class Supervisor:
         try:
             self._run()
         except (UnusedParameter, BadSpec) as refused:  # the specification is at fault: no other attempt can mend it
-            transitions.fail_job(self.db, self.claim, Cause.CODE_ERROR, str(refused))
-            self._export()
-            self.tell("job failed", {"job": self.job})
+            self._refuse(Cause.CODE_ERROR, refused)
+        except UnreadableHistory as refused:  # a row of its trials: to go on without it would change the search
+            self._refuse(Cause.DATA_ERROR, refused)
+
+    def _refuse(self, cause: Cause, refused: Exception) -> None:
+        transitions.fail_job(self.db, self.claim, cause, str(refused))
+        self._export()
+        self.tell("job failed", {"job": self.job})
 
     def _run(self) -> None:
         while (trial := self._next_trial()) is not None:
@@ -121,7 +127,7 @@ class Supervisor:
 
     def _next_trial(self) -> Trial | None:
         """The interrupted trial if there is one, else a new one with freshly drawn parameters, else None: all done."""
-        trials = queries.trials(self.db, self.job.id)
+        trials = queries.readable_trials(self.db, self.job.id)
         for trial in trials:
             if trial.status == TrialStatus.INTERRUPTED:
                 transitions.resume_trial(self.db, self.claim, trial.id)

@@ -11,11 +11,13 @@ import sys
 import time
 from pathlib import Path
 
+from state import schema
 from state.db import (
     APPLICATION_ID,
     COPY_NAME,
     Database,
     copies,
+    corrupt_sentence,
     make_folder,
     open_database,
     private_files,
@@ -40,7 +42,7 @@ def backup(db: Database, folder: Path | str | None = None, keep: int | None = KE
     unfinished = target.with_suffix(".part")
     try:
         _copy_pages(db.connection(), db.path, unfinished)
-        check_file(unfinished)
+        _check_copy(unfinished, db.path)
         unfinished.rename(target)
     except BaseException:
         unfinished.unlink(missing_ok=True)
@@ -85,13 +87,23 @@ def check_file(path: Path) -> None:
             raise DatabaseCorrupt(f"{path} is damaged ({'; '.join(map(str, found))})")
         if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise NotOurDatabase(f"{path} is not a copy of an fts database")
-        schema = connection.execute("PRAGMA user_version").fetchone()[0]
+        number = connection.execute("PRAGMA user_version").fetchone()[0]
+        if (lost := schema.missing_table(connection)) is not None:
+            raise DatabaseCorrupt(f"{path} is damaged (it has no table {lost})")
     except sqlite3.DatabaseError as error:
         raise DatabaseCorrupt(f"{path} is damaged ({error})") from error
     finally:
         connection.close()
-    if schema > SCHEMA:
-        raise SchemaTooNew(f"{path} has schema {schema}, this fts knows schema {SCHEMA}: update fts")
+    if number > SCHEMA:
+        raise SchemaTooNew(f"{path} has schema {number}, this fts knows schema {SCHEMA}: update fts")
+
+
+def _check_copy(copy: Path, path: Path) -> None:
+    """A copy of a damaged file is as damaged: what is said names the file, not the copy, which goes."""
+    try:
+        check_file(copy)
+    except DatabaseCorrupt as error:
+        raise DatabaseCorrupt(corrupt_sentence(path, str(error).rpartition(" is damaged (")[2].rstrip(")"))) from error
 
 
 def _free_name(folder: Path) -> Path:

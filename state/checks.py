@@ -8,15 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from peewee import SQL, fn
+from peewee import SQL, IntegrityError, fn
 
-from state import tickets
-from state.db import Database, newest_backup
+from state import rows, schema, tickets
+from state.db import Database, copies, corrupt_sentence, newest_backup, restore_sentence
+from state.errors import DatabaseCorrupt, StateError
 from state.models import ALL, JobRow, QuarantineRow, TrialRow, WorkerRow
+from state.schema import Difference
 from state.transitions.jobs import interrupt_live_trial
 from state.transitions.ledger import transaction
 from state.values import Cause
 
+LISTED = 20  # unreadable rows that are named one by one
 STALE_S = 300.0  # a running worker without a beat for this long is worth a word; never a reason to take its job
 WAL_LIMIT = 64 * 2**20
 
@@ -26,15 +29,26 @@ class Finding:
     ok: bool
     sentence: str
     fixable: bool = False  # `fts doctor --fix` mends it without risk
+    grave: bool = False  # it can cost the study
+    cure: str | None = None  # where the sentence does not say it
 
 
 def check_all(db: Database) -> list[Finding]:
-    """Every check of the database, in the order a person would ask."""
+    """Every check of the database, in the order a person would ask; after damage the others cannot be answered."""
     checks: tuple[Callable[[Database], list[Finding]], ...] = (
-        sqlite_version, location, permissions, integrity, log_size, backups, quiet_workers, lost_tickets, orphan_trials,
-        drifted_counts, quarantined,
+        sqlite_version, location, permissions, integrity, schema_objects, log_size, backups, unreadable_rows,
+        quiet_workers, lost_tickets, orphan_trials, drifted_counts, quarantined,
     )  # fmt: skip
-    return [finding for check in checks for finding in check(db)]
+    found: list[Finding] = []
+    for check in checks:
+        try:
+            found += check(db)
+        except DatabaseCorrupt as error:
+            if not any(finding.grave for finding in found):
+                found.append(Finding(False, str(error), grave=True))
+        except (StateError, OSError) as error:
+            found.append(Finding(False, str(error)))
+    return found
 
 
 def fix(db: Database) -> list[str]:
@@ -43,12 +57,28 @@ def fix(db: Database) -> list[str]:
     for path in _too_open(db):
         path.chmod(0o700 if path.is_dir() else 0o600)
         done.append(f"{path} is now readable by its owner only")
+    done += _remade(db)
     if sent := tickets.missing_tickets(db):
         done.append(f"{sent} tickets were sent anew")
     with transaction(db):
         for job_id in _jobs_with_orphans(db):
             interrupt_live_trial(db, job_id, Cause.LOST_WORKER, "doctor")
             done.append(f"the running trial of job {job_id} is now interrupted: nobody worked on it")
+    return done
+
+
+def _remade(db: Database) -> list[str]:
+    """Makes the indexes and views anew that are missing or changed; says which cannot be made."""
+    done = []
+    for wanted in schema.differences(db):
+        if not wanted.fixable:
+            continue
+        try:
+            with db.write():
+                schema.remake(db, wanted)
+            done.append(f"the {wanted.kind} {wanted.name} was made anew")
+        except (IntegrityError, StateError) as error:
+            done.append(f"the {wanted.kind} {wanted.name} cannot be made anew: {error}")
     return done
 
 
@@ -69,7 +99,7 @@ def sqlite_version(db: Database | None = None) -> list[Finding]:
 
 def location(db: Database) -> list[Finding]:
     warning = synced_folder_warning(db.path)
-    return [Finding(False, warning)] if warning else [Finding(True, f"{db.path} is on a local disk")]
+    return [Finding(False, warning, grave=True)] if warning else [Finding(True, f"{db.path} is on a local disk")]
 
 
 def synced_folder_warning(path: Path) -> str | None:
@@ -114,10 +144,46 @@ def integrity(db: Database) -> list[Finding]:
     found = [str(row[0]) for row in db.execute_sql("PRAGMA integrity_check(3)").fetchall()]
     broken = db.execute_sql("PRAGMA foreign_key_check").fetchmany(3)
     if found != ["ok"]:
-        return [Finding(False, f"the database is damaged: {'; '.join(found)}")]
+        return [Finding(False, corrupt_sentence(db.path, "; ".join(found)), grave=True)]
     if broken:
-        return [Finding(False, f"{broken[0][0]} row {broken[0][1]} points to a row of {broken[0][2]} that is gone")]
+        words = f"{broken[0][0]} row {broken[0][1]} points to a row of {broken[0][2]} that is gone"
+        return [Finding(False, f"{words}; {restore_sentence(db.path)}", grave=True)]
     return [Finding(True, "the database is whole")]
+
+
+def schema_objects(db: Database) -> list[Finding]:
+    found = [_finding_of(db, difference) for difference in schema.differences(db)]
+    return found or [Finding(True, "tables, indexes and views are as the schema says")]
+
+
+def _finding_of(db: Database, found: Difference) -> Finding:
+    words = {
+        "missing": f"the {found.kind} {found.name} is missing",
+        "changed": f"the {found.kind} {found.name} was changed: it is not as the schema says",
+        "foreign": f"the {found.kind} {found.name} is not part of the schema: somebody added it to {found.table}",
+    }[found.what]
+    if found.what == "foreign":
+        cure = f'if you do not know it: `sqlite3 {db.path} "DROP {found.kind.upper()} {found.name}"`'
+        return Finding(False, words, grave=found.grave, cure=cure)
+    if found.fixable:
+        return Finding(False, words, fixable=True, cure="`fts doctor --fix` makes it anew")
+    return Finding(False, f"{words}; {restore_sentence(db.path)}", grave=True)
+
+
+def unreadable_rows(db: Database) -> list[Finding]:
+    """Rows that hold what no fts writes: commands and screens show them as far as they can be read."""
+    found: list[Finding] = []
+    more = 0
+    for table in rows.TABLES:
+        for row in rows.unreadable_of(db, table):
+            if len(found) < LISTED:
+                mend = f'`sqlite3 {db.path} "{row.cure}"`' if row.cure else "write its true value by hand"
+                found.append(Finding(False, str(row), cure=f"{mend}, or {restore_sentence(db.path)}"))
+            else:
+                more += 1
+    if more:
+        found.append(Finding(False, f"{more} more rows are unreadable"))
+    return found or [Finding(True, "every row can be read")]
 
 
 def log_size(db: Database) -> list[Finding]:
@@ -130,6 +196,8 @@ def log_size(db: Database) -> list[Finding]:
 
 def backups(db: Database) -> list[Finding]:
     newest = newest_backup(db.path)
+    if newest is None and copies(db.path.parent / "backups"):
+        return [Finding(False, "no backup is whole; `fts backup` takes a new one while everything runs")]
     if newest is None:
         return [Finding(False, "there is no backup yet; `fts backup` takes one while everything runs")]
     return [Finding(True, f"the newest backup is {newest}")]

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import peewee
 
-from state import errors, migrations
+from state import errors, migrations, schema
 from state.cursors import Connection
 from state.files import NEW, Files, beside, files_at, has_open, mark_of
 from state.holder import holder
@@ -28,6 +28,7 @@ log = logging.getLogger("fts.state")
 DEFAULT_PATH = Path("outputs/fts.db")
 BUSY_TIMEOUT_S = 30.0
 SAY_AFTER_S = 2.0  # a person who waits for a lock is told whose it is
+SMALL = 16 * 2**20  # bytes that are checked in 13 ms
 LEAST_FREE = 64 * 1024  # bytes; the -shm file has 32 KiB
 NOW = "(julianday('now') - 2440587.5) * 86400.0"  # the database's clock: every process on it sees the same one
 COPY_NAME = "fts-%Y%m%d-%H%M%S.db"  # of a backup, by the time in UTC: names sort as they were made
@@ -273,6 +274,7 @@ def open_database(
     URL we do not serve.
     """
     file = database_path(path)
+    refuse_other_than_file(file)
     if readonly or not create:
         require_study(file)
     existed = has_study(file)
@@ -285,6 +287,8 @@ def open_database(
         version = _checked_version(db, check and existed)
         if readonly:
             _refuse_older(db, version)
+        elif version == 0 and not create:
+            raise errors.NoDatabase(empty_sentence(file))
         else:
             _bring_up_to_date(db, version)
         db.prove()
@@ -294,10 +298,29 @@ def open_database(
     return db
 
 
+def open_for_reading(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Database:
+    """For a look: a small file is checked first, or an index that lost its pages would hide rows without a word.
+
+    Of a large one, which would take longer than the look itself, only what is read can show damage.
+    """
+    check = path.is_file() and path.stat().st_size <= SMALL
+    return open_database(path, readonly=True, check=check, busy_timeout_s=busy_timeout_s)
+
+
 def open_for_person(path: Path, check: bool = True, create: bool = True) -> Database:
     """For a command: it waits as long as any writer, but says after two seconds for whom."""
     patience_s = BUSY_TIMEOUT_S - SAY_AFTER_S
     return open_database(path, check=check, busy_timeout_s=SAY_AFTER_S, patience_s=patience_s, create=create)
+
+
+def refuse_other_than_file(path: Path) -> None:
+    """Raises NotOurDatabase for a folder, a link that leads nowhere, or what is no file: SQLite would name no cause."""
+    if path.is_dir():
+        raise errors.NotOurDatabase(f"{path} is a folder, and the database is a file; {restore_sentence(path)}")
+    if path.is_symlink() and not path.exists():
+        raise errors.NotOurDatabase(f"{path} is a link that leads to no file; {restore_sentence(path)}")
+    if path.exists() and not path.is_file():
+        raise errors.NotOurDatabase(f"{path} is a device or a pipe, and the database is a file; choose another path")
 
 
 def has_study(path: Path) -> bool:
@@ -306,7 +329,8 @@ def has_study(path: Path) -> bool:
 
 
 def require_study(path: Path) -> None:
-    """Raises NoDatabase where there is nothing to read or to change."""
+    """Raises NoDatabase where there is nothing to read or to change, NotOurDatabase for what is no file."""
+    refuse_other_than_file(path)
     if not path.exists():
         raise errors.NoDatabase(f"there is no database at {path}; `fts enqueue` creates it")
     if not has_study(path):
@@ -314,10 +338,9 @@ def require_study(path: Path) -> None:
 
 
 def empty_sentence(path: Path) -> str:
-    return (
-        f"{path} is empty, there is no study in it yet; `fts enqueue --matrix` begins one, "
-        "`fts restore` brings back the newest backup"
-    )
+    newest = newest_backup(path)
+    cure = f", `fts restore {newest}` brings back the newest backup" if newest else ""
+    return f"{path} is empty, there is no study in it yet; `fts enqueue --matrix` begins one{cure}"
 
 
 def database_path(path: Path | str | None = None) -> Path:
@@ -422,11 +445,12 @@ def newest_backup(path: Path) -> Path | None:
 
 
 def is_whole(copy: Path) -> bool:
-    """Does a copy that nobody writes pass SQLite's check, and is it ours?"""
+    """Does a copy that nobody writes pass SQLite's check, and is it ours, with all its tables?"""
     try:
         with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as opened:
             ours = opened.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
-            return ours and opened.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+            whole = ours and opened.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+            return whole and schema.missing_table(opened) is None
     except sqlite3.DatabaseError:
         return False
 
@@ -515,7 +539,8 @@ def _checked_version(db: Database, check: bool) -> int:
     application = int(db.execute_sql("PRAGMA application_id").fetchone()[0])
     filled = version < 0 or db.execute_sql("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] > 0
     if application != APPLICATION_ID and (version or filled):
-        raise errors.NotOurDatabase(f"{db.path} is a SQLite database of another program; choose another path")
+        what = f"{db.path} is a SQLite database of another program, or its header was changed"
+        raise errors.NotOurDatabase(f"{what}; choose another path, or {restore_sentence(db.path)}")
     if filled and version <= 0:
         number = f"its schema number is {version}, which no fts has written"
         raise errors.DatabaseCorrupt(corrupt_sentence(db.path, number))

@@ -12,7 +12,7 @@ class NoDatabase(StateError):
 
 
 class NotOurDatabase(StateError):
-    """A SQLite file, but with somebody else's tables."""
+    """A SQLite file, but with somebody else's tables; or no file at all."""
 
 
 class DatabaseBusy(StateError):

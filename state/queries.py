@@ -10,7 +10,7 @@ from peewee import SQL, fn
 
 from state import migrations
 from state.db import Database
-from state.errors import NoSuchRow
+from state.errors import NoSuchRow, UnreadableHistory
 from state.models import ALL, CheckpointRow, EpochRow, EventRow, FlagRow, JobRow, SampleRow, TrialRow, WorkerRow
 from state.rows import (
     LATEST,
@@ -151,6 +151,14 @@ def trials(db: Database, job_id: int) -> tuple[Trial, ...]:
     """The trials of a job by number."""
     query = TrialRow.select(ALL).where(TrialRow.job_id == job_id).order_by(TrialRow.number)
     return tuple(to_trial(row) for row in db.rows(query))
+
+
+def readable_trials(db: Database, job_id: int) -> tuple[Trial, ...]:
+    """The trials of a job for a search that goes on. Raises UnreadableHistory for a row that cannot be read."""
+    found = trials(db, job_id)
+    if odd := unreadable_in({"trial": found}):
+        raise UnreadableHistory(f"{odd[0]}; `fts doctor` says what to do")
+    return found
 
 
 def shown_trials(db: Database, job_id: int) -> Iterator[Trial]:

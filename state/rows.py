@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
@@ -92,6 +93,16 @@ def _object(text: str) -> dict[str, Any]:
     return found
 
 
+def _data(text: str) -> dict[str, Any]:
+    """What an event tells; without numbers that no float can hold, for screens format them."""
+    if len(text) > 300 and _ENDLESS.search(text):
+        raise ValueError
+    return _object(text)
+
+
+_ENDLESS = re.compile(r"\d{300}")
+
+
 def as_json(text: str) -> Any:
     """What the text says. Raises ValueError for what is nested too deeply to be walked through."""
     if text.count("{") + text.count("[") > DEPTH and _depth(text) > DEPTH:
@@ -169,7 +180,7 @@ EPOCH: dict[str, Kind] = {
 }  # fmt: skip
 EVENT: dict[str, Kind] = {
     "id": ROW, "at": TIME, "who": words(""), "verb": words(""), "job_id": SOME_ROW, "trial_id": SOME_ROW,
-    "message": words(""), "data": json_object(), "inverse": json_object(lacking=True), "undone_by": SOME_ROW,
+    "message": words(""), "data": Kind(_data, {}, False), "inverse": json_object(lacking=True), "undone_by": SOME_ROW,
 }  # fmt: skip
 WORKER: dict[str, Kind] = {
     "id": ROW, "host": words(""), "pid": PROCESS, "pid_started": TIME, "slots": whole(1, MANY, 1),
@@ -270,7 +281,7 @@ def to_event(row: Mapping[str, Any]) -> Event:
         if not 0 <= row["at"] <= _ORDINARY:
             return _mended(Event, EVENT, row)
         inverse = None if row["inverse"] is None else _object(row["inverse"])
-        return _made(Event, {**row, "data": _object(row["data"]), "inverse": inverse})
+        return _made(Event, {**row, "data": _data(row["data"]), "inverse": inverse})
     except (ValueError, TypeError, AttributeError, RecursionError):
         return _mended(Event, EVENT, row)
 
@@ -401,17 +412,67 @@ def shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:36]}... ({len(str(value))} characters)"
 
 
-def complaints(table: str, row: Mapping[str, Any]) -> str | None:
-    """What is wrong with a row of that table; None: it can be read."""
-    told = []
-    for name, kind in TABLES[table].items():
-        value = math.nan if table == "epoch" and row[name] is None and name in _ALWAYS else row[name]
-        try:
-            if not (isinstance(value, float) and math.isnan(value)):
-                read(kind, value)
-        except ValueError:
-            told.append(f"{name} is {shown(value)}")
-    return ", ".join(told) or None
+def unreadable_of(db: Any, table: str) -> Iterator[UnreadableRow]:
+    """The rows of a table that hold what no fts writes. Looks at each row: for `fts doctor`."""
+    kinds = TABLES[table]
+    cursor = db.execute_sql(f"SELECT {', '.join(kinds)} FROM {table}")
+    for values in cursor:
+        row = dict(zip(kinds, values, strict=True))
+        odd = [name for name, kind in kinds.items() if not _fits(kind, row[name], name)]
+        odd += _odd_content(table, row)
+        if odd:
+            why = ", ".join(f"{name} is {shown(row[name])}" for name in odd)
+            yield UnreadableRow(table, _called(table, row), why, _cure(table, row, odd[0]))
+
+
+def _fits(kind: Kind, value: Any, name: str) -> bool:
+    try:
+        if value is not None or name not in _ALWAYS:  # nan is stored as NULL
+            read(kind, value)
+    except ValueError:
+        return False
+    return True
+
+
+def _odd_content(table: str, row: Mapping[str, Any]) -> list[str]:
+    """A flag's value is JSON of its own kind."""
+    if table != "flag" or not isinstance(row["value"], str):
+        return []
+    try:
+        if row["name"].startswith("margin:"):
+            to_margin(row)
+        elif row["name"].startswith(("unsealed:", "tested:")):
+            _object(row["value"])
+    except (ValueError, RecursionError):
+        return ["value"]
+    return []
+
+
+_KEYS = {"flag": ("name",), "epoch": ("trial_id", "epoch"), "sample": ("worker_id", "at")}
+
+
+def _called(table: str, row: Mapping[str, Any]) -> str:
+    if table == "epoch":
+        return f"epoch {row['epoch']} of trial {row['trial_id']}"
+    if table == "sample":
+        return f"sample of worker {row['worker_id']} at {shown(row['at'])}"
+    return f"{table} {row['name' if table == 'flag' else 'id']}"
+
+
+def _cure(table: str, row: Mapping[str, Any], column: str) -> str | None:
+    """The SQL that loses nothing: a column that may be empty is emptied, a measurement goes; None: there is none."""
+    keys = _KEYS.get(table, ("id",))
+    where = " AND ".join(f"{key} = {_quoted(row[key])}" for key in keys)
+    kind = TABLES[table][column]
+    if table == "sample" or (table == "flag" and str(row["name"]).startswith("margin:")):  # made again at any time
+        return f"DELETE FROM {table} WHERE {where}"
+    if (table, column) == ("event", "data"):
+        return f"UPDATE event SET data = '{{}}' WHERE {where}"
+    return f"UPDATE {table} SET {column} = NULL WHERE {where}" if kind.may_lack or column in _ALWAYS else None
+
+
+def _quoted(value: Any) -> str:
+    return repr(value) if isinstance(value, int | float) else "'" + str(value).replace("'", "''")[:80] + "'"
 
 
 def unreadable_in(values: Mapping[str, Iterable[Any]]) -> tuple[UnreadableRow, ...]:

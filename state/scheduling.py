@@ -25,6 +25,8 @@ class QueueContext:
 
 def runnable_reason(job: Job, context: QueueContext) -> str | None:
     """Why this job may not be claimed now, in words; None: a free slot would take it, by rank."""
+    if job.unreadable is not None and job.status is JobStatus.QUEUED:
+        return f"its row is unreadable, {job.unreadable}: a worker parks it; `fts doctor` says what to do"
     if job.status is JobStatus.RUNNING:
         return f"it is running (worker {job.worker_id}, attempt {job.attempt})"
     if job.status is JobStatus.PAUSED:

@@ -271,6 +271,7 @@ class UnreadableRow:
     table: str
     name: str  # job 1, trial 12, epoch 3 of trial 12
     why: str  # ended_at is 1e308
+    cure: str | None = None  # SQL that mends it and loses nothing
 
     def __str__(self) -> str:
         return f"{self.name}: unreadable, {self.why}"

@@ -41,8 +41,10 @@ JSONS = (
     '{"epochs": "x", "trials": [], "objective": 5, "pruner": [], "halving": 3, "dataset": 7, "space": 1, "origin": 2}',
     '{"architecture": 5, "learning_rate": "x", "dropout": null, "weight_decay": true, "warmup_steps": [1]}',
     '{"learning_rate": 1e308, "dropout": -1, "warmup_steps": 0, "weight_decay": 0, "architecture": ""}',
-    '{"old": 5, "new": 5, "changes": 3, "ranks": [1], "flags": 7, "value": "x", "before": [], "forecast": 1, "jobs": 1}',
+    '{"old": 5, "new": 5, "changes": 3, "ranks": [1], "flags": 7, "value": "x", "before": [], "forecast": 1}',
+    '{"jobs": 1, "reason": 5, "log_tail": {}, "cause": [], "memory_soft": "x", "memory_hard": 1}',
     '{"old": {"status": "x", "rank": "y", "ended_at": 1e308}, "changes": [1], "ranks": {"a": 1}, "flags": [{}]}',
+    '{"value": 9' + "9" * 400 + ', "number": 1e999, "before": -1e999, "epochs": 1' + "0" * 400 + "}",
     '{"jobs": 5}', '{"jobs": [1]}', '{"jobs": [{"id": "x", "expect": 1, "set": 2}]}',
     '{"job_id": 1, "trial": 0, "auc": "x", "worker_id": {}, "number": [], "epochs": "y", "log_tail": 5, "message": 1}',
 )  # fmt: skip
@@ -145,7 +147,8 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("db", "query", "--json", "select * from trial"), ("db", "query", "--csv", "select * from job"),
     ("undo", "-n"), ("redo", "-n"), ("ack", "-n"), ("ack", "1", "-n"), ("pause", "6", "-n"), ("resume", "5", "-n"),
     ("cancel", "6", "-n"), ("retry", "3", "-n"), ("move", "6", "top", "-n"), ("next", "6", "-n"), ("drain", "-n"),
-    ("stop", "-n"), ("unseal", "2", "-n"), ("note", "seen", "-n"), ("pause", "--queue", "-n"), ("resume", "--queue", "-n"),
+    ("stop", "-n"), ("unseal", "2", "-n"), ("note", "seen", "-n"), ("pause", "--queue", "-n"),
+    ("resume", "--queue", "-n"),
 )  # fmt: skip
 MUST_ANSWER = ("status", "queue", "events", "results", "hardware", "db")  # whatever a row holds
 

@@ -19,7 +19,7 @@ from jobs.glance.last_lines import LastLines, last_lines, log_file, of_trial, pa
 from jobs.glance.sanitize import clean_value
 from jobs.glance.verbs import FAILED, RELEASED
 from state import crew, queries
-from state.db import Database, open_database
+from state.db import Database, open_for_reading
 from state.errors import NoSuchRow
 from state.holder import blocker
 from state.values import Epoch, Event, Job, Opening, Sample, Snapshot, Trial, Verb
@@ -124,7 +124,7 @@ class Reader:
             self._version = None
             with suppress(FileNotFoundError):
                 self.path.stat()  # raises where a folder cannot be entered, which is no missing study
-            self._db = open_database(self.path, readonly=True, check=False, busy_timeout_s=2.0)
+            self._db = open_for_reading(self.path, busy_timeout_s=2.0)
             self._db.cache_size = -256  # KiB; SQLite's default of 2 MB would stay filled with trials already read
         return self._db
 

@@ -204,7 +204,7 @@ def act(name: str, wanted: Sequence[str], flags: dict[str, Any], **args: Any) ->
 @contextmanager
 def writing() -> Iterator[Database]:
     """The database of this command. Raises NoDatabase: changing a queue that does not exist creates none."""
-    db = open_for_person(here().db, check=False, create=False)
+    db = open_for_person(here().db, create=False)  # checked: nothing is written into a damaged file
     try:
         yield db
     finally:

@@ -15,6 +15,7 @@ from jobs.cli.errors import NothingThere
 from jobs.cli.group import COUNT, here
 from jobs.cli.output import emit, emit_json, emit_table, say
 from jobs.glance import words
+from state.cursors import Connection
 from state.db import open_database, reading_uri, require_study, translate
 from state.errors import WrongStatus
 
@@ -87,7 +88,8 @@ def existing() -> Path:
 
 def ask(database: Path, sql: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Columns and rows of one statement that cannot write. Raises UsageError with what SQLite says of it."""
-    connection = sqlite3.connect(reading_uri(database), uri=True, timeout=30)
+    connection = Connection(reading_uri(database), uri=True, timeout=30)
+    connection.translate = lambda error: error  # most are of the statement: they are told below
     try:
         connection.execute("PRAGMA query_only = 1")
         cursor = connection.execute(sql)
@@ -166,7 +168,7 @@ def backup(keep: int, as_json: bool) -> None:
     """Copy the database while it is in use, into the folder backups beside it."""
     from state.backup import backup as copy  # here: only for this command
 
-    opened = open_database(existing(), check=False)
+    opened = open_database(existing())
     try:
         made = copy(opened, here().backups, keep=keep)
     finally:
@@ -180,10 +182,12 @@ def backup(keep: int, as_json: bool) -> None:
 def restore(file: Path | None, yes: bool) -> None:
     """Put a backup (default: the newest) in the database's place; the present one is kept beside it."""
     from state.backup import restore as put_back  # here: only for this command
-    from state.db import newest_backup
+    from state.db import copies, newest_backup
 
     chosen = file or newest_backup(here().db)
     if chosen is None:
+        if copies(here().backups):
+            raise NothingThere(f"there is no good backup in {here().backups}: all of them are damaged")
         raise NothingThere(f"there is no backup in {here().backups}; `fts backup` makes one")
     if not chosen.exists():
         raise NothingThere(f"there is no file {chosen}")

@@ -28,7 +28,7 @@ from jobs.glance.last_lines import log_file
 from jobs.glance.sanitize import clean
 from jobs.why import why as reasons_of
 from state import crew, queries
-from state.db import Database, open_database
+from state.db import Database, open_for_reading
 from state.rows import unreadable_in
 from state.values import Event, Job, JobStatus, Trial
 
@@ -38,7 +38,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object,
 @contextmanager
 def reading() -> Iterator[Database]:
     """The database of this command, for reading only. Raises NoDatabase when there is none."""
-    db = open_database(here().db, readonly=True, check=False)
+    db = open_for_reading(here().db)
     try:
         yield db
     finally:

@@ -18,7 +18,7 @@ from jobs.glance.words import in_gb
 from jobs.plan import Allowed, CellPlan, Known, ShapePlan, plan_cell
 from jobs.settings import worker_settings
 from state import queries
-from state.db import has_study, open_database
+from state.db import has_study, open_for_reading
 from state.values import JobStatus
 
 LIVE = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.PAUSED)
@@ -42,7 +42,7 @@ def plan_memory(
     if most is None:
         raise click.UsageError(f"nobody knows how much memory {settings.device} has; say so with --memory-limit")
     allowed = Allowed(memory_limit or most // settings.slots, most)
-    db = open_database(here().db, readonly=True, check=False) if has_study(here().db) else None
+    db = open_for_reading(here().db) if has_study(here().db) else None
     try:
         wanted = _wanted(db, cells, whole, task, fields)
         known = Known(db, settings.device, settings.threads)

@@ -23,7 +23,7 @@ from jobs.commands import matrix
 from jobs.guard import read_bytes
 from jobs.settings import Places, worker_settings
 from state import queries
-from state.db import has_study, is_full, open_database, open_for_person
+from state.db import has_study, is_full, open_for_person, open_for_reading
 from state.errors import StateError
 from state.values import JobStatus
 
@@ -158,7 +158,7 @@ def arguments(flags: dict[str, Any]) -> list[str]:
 def registered(places: Places, pid: int) -> int | None:
     """The number of the worker with that pid; None until it has said that it is there."""
     try:
-        db = open_database(places.db, readonly=True, check=False)
+        db = open_for_reading(places.db)
     except StateError:
         return None  # not created yet
     try:
@@ -207,7 +207,7 @@ def waiting_job(word: str) -> int | None:
     """The number of the waiting job a word names; None when there is none (yet)."""
     if not has_study(here().db):
         return None
-    db = open_database(here().db, readonly=True, check=False)
+    db = open_for_reading(here().db)
     try:
         jobs = queries.jobs(db, [JobStatus.QUEUED, JobStatus.PAUSED])
         return one_job(jobs, word).id

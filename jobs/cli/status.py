@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from jobs.glance.sanitize import clean_snapshot
 from jobs.glance.verdict import EXIT_CODES
 from jobs.person import this_person
 from state import crew, queries
-from state.db import Database, open_database
+from state.db import Database, open_for_reading
 from state.holder import blocker
 from state.values import Event, Job, JobStatus, Snapshot
 
@@ -68,13 +69,13 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
 
 def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, LastLines | None]:
     """The glance at this moment, or at a past one, and what a lost job said last. Raises NothingThere."""
-    if not here().db.exists():
+    if not os.path.lexists(here().db):
         raise NothingThere(
             f"there is no study at {here().db} (looked at --db, $FTS_DB, ./outputs); "
             "`fts enqueue --matrix` creates it, `fts demo` shows how it goes"
         )
     when = None if at is None else since_of(at)
-    db = open_database(here().db, readonly=True, check=False)
+    db = open_for_reading(here().db)
     try:
         user = this_person()
         found = queries.snapshot(db, user) if when is None else queries.snapshot_at(db, when, user)

@@ -15,7 +15,7 @@ from jobs.glance import words
 from jobs.glance.facts import is_live
 from jobs.why import runnable, running
 from state import queries
-from state.db import Database, open_database
+from state.db import Database, open_for_reading
 from state.migrations import SCHEMA
 from state.values import Event
 
@@ -36,7 +36,7 @@ BATCH = 1000  # events read at once
 )
 def watch(as_json: bool, start: int | None, until_idle: bool, poll_s: float) -> None:
     """One line per change, as it happens. Ctrl-C leaves; the worker goes on."""
-    db = open_database(here().db, readonly=True, check=False)
+    db = open_for_reading(here().db)
     try:
         say(f"watching {here().db}; Ctrl-C leaves, the worker goes on")
         if until_idle and (waiting := nobody_takes(db)):

@@ -43,7 +43,7 @@ def key_pressed(path: Path, user: str) -> None:
     """
     from state.transitions.control import touch_key  # here, not above: peewee and huey, which a reader does not need
 
-    db = open_database(path, check=False, busy_timeout_s=2.0, create=False)
+    db = open_database(path, busy_timeout_s=2.0, create=False)
     try:
         touch_key(db, user)
     finally:
@@ -53,8 +53,11 @@ def key_pressed(path: Path, user: str) -> None:
 def run_action(
     action: Any, path: Path, job_ids: tuple[int, ...], who: str, dry_run: bool, busy_s: float = BUSY_S, **args: Any
 ) -> Any:
-    """One action on a connection of its own, closed again: the window holds no lock while it waits for the next key."""
-    db = open_database(path, check=False, busy_timeout_s=busy_s, create=action.id in BEGINS)
+    """One action on a connection of its own, closed again: the window holds no lock while it waits for the next key.
+
+    The file is checked first: nothing is written into a damaged one.
+    """
+    db = open_database(path, busy_timeout_s=busy_s, create=action.id in BEGINS)
     try:
         return action.run(db, job_ids, who, dry_run, **args)
     finally:

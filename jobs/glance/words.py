@@ -14,6 +14,7 @@ from functools import lru_cache
 from state.values import Job, JobStatus, Trial, TrialStatus
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+LATEST = 253_402_214_400.0  # the end of year 9999
 MB, GB = 1 << 20, 1 << 30  # bytes
 
 
@@ -165,7 +166,7 @@ def spell(seconds: float) -> str:
 
 def absence(seconds: float) -> str:
     """10h02 (or 3d04h): how long someone was away, to the minute."""
-    minutes = int(max(seconds, 0) // MINUTE)
+    minutes = int(min(max(seconds, 0.0), LATEST) // MINUTE) if seconds == seconds else 0
     if minutes < 60:
         return f"{minutes} min"
     if minutes < 48 * 60:
@@ -180,48 +181,55 @@ def plus_minus(seconds: float) -> str:
     return f"{seconds / HOUR:.0f}h" if seconds < 48 * HOUR else f"{seconds / DAY:.0f}d"
 
 
+def moment(at: float) -> time.struct_time:
+    """A time by the reader's clock; the nearest one that a calendar shows, for a number that is none."""
+    return time.localtime(min(max(at, 0.0), LATEST) if at == at else 0.0)
+
+
 def honest(at: float, half_width_s: float) -> float:
     """A forecast time to no more digits than it is worth: whole ten minutes beyond ± 1 h, whole hours beyond a day."""
-    if half_width_s <= HOUR:
+    if half_width_s <= HOUR or not math.isfinite(at):
         return at
-    step, east = HOUR if half_width_s > DAY else 10 * MINUTE, time.localtime(at).tm_gmtoff  # of the reader's clock
+    step, east = HOUR if half_width_s > DAY else 10 * MINUTE, moment(at).tm_gmtoff  # of the reader's clock
     return round((at + east) / step) * step - east
 
 
 def midnight(at: float) -> float:
     """The beginning of that day, by the reader's clock."""
-    day = time.localtime(at)
+    day = moment(at)
     return time.mktime((day.tm_year, day.tm_mon, day.tm_mday, 0, 0, 0, 0, 0, -1))
 
 
 def clock(at: float) -> str:
     """08:14, in the reader's time zone."""
-    return time.strftime("%H:%M", time.localtime(at))
+    return time.strftime("%H:%M", moment(at))
 
 
 def seconds_clock(at: float) -> str:
     """08:14:02."""
-    return time.strftime("%H:%M:%S", time.localtime(at))
+    return time.strftime("%H:%M:%S", moment(at))
 
 
 def day_clock(at: float) -> str:
     """Sat 14:20."""
-    return time.strftime("%a %H:%M", time.localtime(at))
+    return time.strftime("%a %H:%M", moment(at))
 
 
 def when(at: float, now: float) -> str:
     """The shortest unambiguous time: 08:14 today, Wed 22:10 this week, 3 Nov 22:10 otherwise."""
-    if time.localtime(at)[:3] == time.localtime(now)[:3]:
+    day = moment(at)
+    if day[:3] == moment(now)[:3]:
         return clock(at)
     if abs(at - now) < 6 * DAY:
         return day_clock(at)
-    moment = time.localtime(at)
-    return f"{moment.tm_mday} {time.strftime('%b %H:%M', moment)}"
+    return f"{day.tm_mday} {time.strftime('%b %H:%M', day)}"
 
 
 def score(value: float | None, digits: int = 4) -> str:
-    """0.6841, or a dash."""
-    return "—" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+    """0.6841, or a dash; what no column could hold as 3.4e+38."""
+    if value is None or not math.isfinite(value):
+        return "—"
+    return f"{value:.{digits}f}" if abs(value) < 1e9 else f"{value:.2g}"
 
 
 def short_score(value: float | None, digits: int = 4) -> str:
@@ -340,5 +348,5 @@ def _spark(value: float, low: float, span: float) -> str:
     if not math.isfinite(value):
         return " "
     top = len(SPARKS) - 1
-    level = round((value - low) / span * top) if span > 0 else top // 2
+    level = round((value - low) / span * top) if 0 < span < math.inf else top // 2
     return SPARKS[min(max(level, 0), top)]

@@ -88,6 +88,8 @@ def claim(
 ) -> Claim | None:
     """The best runnable job, if there is one for this worker; status, attempt, token and lease change in one UPDATE.
 
+    A job whose row cannot be read is parked as failed.
+
     A job that ended `max_idle_attempts` attempts without an epoch or a trial is parked as failed with its last cause.
     None: nothing runnable, the queue is paused, or the worker was asked to stop, has stopped or is lost. With `job_id`
     only that job is handed out, whatever its rank and although the queue may be paused: `fts run` has no queue.
@@ -101,9 +103,12 @@ def claim(
             return None
         while (job_id := _next_runnable(db)) is not None:
             job = get_job(db, job_id)
-            if job["idle_attempts"] < max_idle_attempts:
+            if (odd := to_job(job).unreadable) is not None:
+                _park_unreadable(db, job, worker_id, odd)
+            elif job["idle_attempts"] < max_idle_attempts:
                 return _hand_out(db, job, worker_id, lease_s)
-            _park(db, job, worker_id)
+            else:
+                _park(db, job, worker_id)
     return None
 
 
@@ -112,7 +117,8 @@ def _claim_this(db: Database, worker_id: int, lease_s: float, job_id: int) -> Cl
         if not _takes_work(db, worker_id):
             return None
         job = get_job(db, job_id)
-        return _hand_out(db, job, worker_id, lease_s) if job["status"] == "queued" else None
+        readable = job["status"] == "queued" and to_job(job).unreadable is None
+        return _hand_out(db, job, worker_id, lease_s) if readable else None
 
 
 def _takes_work(db: Database, worker_id: int) -> bool:
@@ -161,6 +167,13 @@ def _park(db: Database, job: Row, worker_id: int) -> None:
         message += f" ({job['message']})"
     ended = db.now()
     changed = change_job(db, job, status="failed", cause=cause, message=short(message), ended_at=ended)
+    emit(db, Verb.PARKED, f"worker {worker_id}", message, job_id=job["id"], data=changed)
+
+
+def _park_unreadable(db: Database, job: Row, worker_id: int, odd: str) -> None:
+    """A row that somebody wrote by hand must not keep a worker from the other jobs."""
+    message = f"unreadable, {odd}; `fts doctor` says what to do"
+    changed = change_job(db, job, status="failed", cause=Cause.DATA_ERROR.value, message=message, ended_at=db.now())
     emit(db, Verb.PARKED, f"worker {worker_id}", message, job_id=job["id"], data=changed)
 
 
