@@ -77,6 +77,7 @@ class WorkerSettings:
     stop_grace_s: float = 120.0  # a checkpoint of 2B parameters takes tens of seconds
     checkpoint_every_s: float = 60.0
     memory_limit: int | None = None  # bytes for one trial; None: 85 % of what is available, shared by the slots
+    outage_pause_s: float = 1.0  # before the third try after the machine failed a trial twice; doubles up to a minute
     max_idle_attempts: int = 3  # attempts without an epoch or a checkpoint, then the job is parked
     stall: dict[str, float] = field(default_factory=dict)  # overrides of jobs.watchdog.PaceLimits
     until_empty: bool = False  # leave when nothing can run
@@ -98,7 +99,7 @@ def worker_settings(slots: int | None = None, threads: int | None = None, **flag
             f"{slots} slots x {threads} threads need {slots * threads} cores, this machine has {cores}: "
             f"oversubscription makes trials 2-16x slower; use --slots {max(1, cores // max(1, threads))}"
         )
-    names = ("busy_s", "lease_s", "beat_s", "poll_s", "checkpoint_every_s")
+    names = ("busy_s", "lease_s", "beat_s", "poll_s", "checkpoint_every_s", "outage_pause_s")
     timings = {name: seconds(f"FTS_{name.upper()}") for name in names}
     attempts = os.environ.get("FTS_MAX_IDLE_ATTEMPTS")
     chosen = {name: value for name, value in {**timings, **flags}.items() if value is not None}

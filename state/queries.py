@@ -14,7 +14,9 @@ from state.db import Database
 from state.errors import NoSuchRow
 from state.models import ALL, CheckpointRow, EpochRow, EventRow, FlagRow, JobRow, SampleRow, TrialRow, WorkerRow
 from state.rows import to_epoch, to_event, to_job, to_sample, to_trial, to_worker
+from state.scheduling import RUN_AGAIN_SQL
 from state.values import (
+    Cause,
     Curve,
     Epoch,
     Event,
@@ -59,6 +61,7 @@ def snapshot(db: Database, user: str | None = None) -> Snapshot:
             margins=margins(db),
             seen=seen_forecast(db, user) if user else None,
             worked=worked(db),
+            again=runs_again(db),
         )
 
 
@@ -91,6 +94,22 @@ def worked(db: Database) -> dict[int, float]:
     spent = TrialRow.select(TrialRow.job_id, fn.SUM(TrialRow.train_seconds).alias("seconds"))
     rows = db.rows(spent.where(TrialRow.job_id.in_(again)).group_by(TrialRow.job_id))
     return {row["job_id"]: float(row["seconds"]) for row in rows}
+
+
+def runs_again(db: Database) -> dict[int, tuple[int, ...]]:
+    """The failed trials that a retry would run again, by number, of each job that has ended with any."""
+    ended = JobRow.select(JobRow.id).where(JobRow.status.in_(["done", "failed", "cancelled"]), JobRow.trials_failed > 0)
+    failed = TrialRow.select(TrialRow.job_id, TrialRow.number).where(TrialRow.job_id.in_(ended), SQL(RUN_AGAIN_SQL))
+    found: dict[int, tuple[int, ...]] = {}
+    for row in db.rows(failed.order_by(TrialRow.job_id, TrialRow.number)):
+        found[row["job_id"]] = (*found.get(row["job_id"], ()), row["number"])
+    return found
+
+
+def put_back(db: Database, job_id: int) -> tuple[int, ...]:
+    """The failed trials of a job that a retry has put back, by number: they run before any new one."""
+    failed = TrialRow.select(TrialRow.number).where(TrialRow.job_id == job_id, TrialRow.status == "failed")
+    return tuple(row["number"] for row in db.rows(failed.where(TrialRow.ended_at.is_null()).order_by(TrialRow.number)))
 
 
 def jobs(db: Database, statuses: Iterable[JobStatus | str] | None = None) -> tuple[Job, ...]:
@@ -222,7 +241,7 @@ def curves(db: Database, job_id: int, objective: str) -> tuple[Curve, ...]:
     """What a sampler or pruner needs of a job, by trial number; a fifth of `history`, for jobs of many trials."""
     told: dict[int, dict[int, float]] = {}
     value = getattr(EpochRow, objective)
-    kept = ("id", "number", "params", "status", "value")
+    kept = ("id", "number", "params", "status", "value", "cause")
     chosen = [getattr(TrialRow, name) for name in kept]
     with db.read():
         rows = db.rows(TrialRow.select(*chosen).where(TrialRow.job_id == job_id).order_by(TrialRow.number))
@@ -233,7 +252,14 @@ def curves(db: Database, job_id: int, objective: str) -> tuple[Curve, ...]:
             if math.isfinite(row["value"]):
                 told.setdefault(row["trial_id"], {})[row["epoch"]] = row["value"]
     return tuple(
-        Curve(row["number"], json.loads(row["params"]), row["status"], row["value"], told.get(row["id"], {}))
+        Curve(
+            row["number"],
+            json.loads(row["params"]),
+            row["status"],
+            row["value"],
+            told.get(row["id"], {}),
+            diverged=row["status"] == "failed" and row["cause"] == Cause.DIVERGED,
+        )
         for row in rows
     )
 

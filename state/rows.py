@@ -9,13 +9,16 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from state.errors import SchemaTooNew
-from state.values import Cause, Epoch, Event, Job, JobStatus, Sample, Trial, TrialStatus, Worker
+from state.values import Cause, Epoch, Event, Job, JobStatus, Sample, Trial, TrialStatus, Worker, status_of
 
 
 def to_job(row: Mapping[str, Any]) -> Job:
     kept = {name: row[name] for name in Job.__dataclass_fields__}
     kept["status"] = _known(JobStatus, row["status"])
     kept["cause"] = _cause(row["cause"])
+    ended = row["trials_complete"] + row["trials_pruned"] + row["trials_failed"]
+    if (meant := status_of(kept["status"], row["best_trial"], ended)) is not kept["status"]:
+        kept |= {"status": meant, "cause": None, "message": "it ended without a complete trial"}
     spec = json.loads(row["spec"])
     kept["spec"] = spec if isinstance(spec, dict) else {}  # written by hand: its job fails for all that lacks
     return Job(**kept)
@@ -23,7 +26,7 @@ def to_job(row: Mapping[str, Any]) -> Job:
 
 def to_trial(row: Mapping[str, Any]) -> Trial:
     kept = {name: row[name] for name in Trial.__dataclass_fields__}
-    kept["status"] = _known(TrialStatus, row["status"])
+    kept["status"] = TrialStatus.INTERRUPTED if is_put_back(row) else _known(TrialStatus, row["status"])
     kept["cause"] = _cause(row["cause"])
     kept["params"] = json.loads(row["params"])
     kept["effective"] = json.loads(row["effective"])
@@ -31,6 +34,11 @@ def to_trial(row: Mapping[str, Any]) -> Trial:
     kept["badges"] = tuple(json.loads(row["badges"]))
     kept["code_dirty"] = None if row["code_dirty"] is None else bool(row["code_dirty"])
     return Trial(**kept)
+
+
+def is_put_back(row: Mapping[str, Any]) -> bool:
+    """Whether a retry has put this failed trial back: it runs again under its own number, and counts as not yet run."""
+    return row["status"] == "failed" and row["ended_at"] is None
 
 
 _ALWAYS = ("train_loss", "val_loss", "pred_min", "pred_max", "pred_sd", "learning_rate", "samples_per_s", "seconds")

@@ -15,17 +15,26 @@ class JobStatus(StrEnum):
     QUEUED = "queued"  # waits for a slot, unless hold_reason says why it may not start
     RUNNING = "running"  # a worker holds its lease and token
     PAUSED = "paused"  # by a person; keeps its trials and checkpoints, waits for resume
-    DONE = "done"  # all its trials have ended
+    DONE = "done"  # all its trials have ended, and at least one is complete
     FAILED = "failed"  # ended with a cause; retry puts it back in line with the same trials
     CANCELLED = "cancelled"  # by a person; undo or retry puts it back
 
 
 class TrialStatus(StrEnum):
     RUNNING = "running"  # a trial process works on it (or its worker was lost a moment ago)
-    INTERRUPTED = "interrupted"  # continues as the same trial with the same number from its checkpoint
+    INTERRUPTED = "interrupted"  # goes on under its number from its checkpoint; or failed, and put back by a retry
     COMPLETE = "complete"
     PRUNED = "pruned"
     FAILED = "failed"
+
+
+class Fault(StrEnum):
+    """Whose fault an end is. Only an end of the trial's own making uses a trial up for good."""
+
+    TRIAL = "trial"  # these parameters: an ordinary result, never run again unasked
+    STUDY = "study"  # the code or the data: mended by a person, then the failed trials run again by number
+    MACHINE = "machine"  # the trial is interrupted and goes on under its own number
+    PERSON = "person"  # somebody asked for it
 
 
 class Cause(StrEnum):
@@ -48,6 +57,30 @@ class Cause(StrEnum):
     DISK = "disk"
     LOST_WORKER = "lost worker"
     CANNOT_FIT = "cannot fit"
+    MACHINE_ERROR = "machine error"  # a library or device is missing or lost, or the process was killed from outside
+
+    @property
+    def fault(self) -> Fault | None:
+        """Whose fault it is; None for an end that is none's: finished, pruned, reused."""
+        return FAULTS.get(self)
+
+
+FAULTS: dict[Cause, Fault] = {
+    Cause.DIVERGED: Fault.TRIAL,
+    Cause.CODE_ERROR: Fault.STUDY,
+    Cause.DATA_ERROR: Fault.STUDY,
+    Cause.STALLED: Fault.STUDY,
+    Cause.OUT_OF_MEMORY: Fault.MACHINE,
+    Cause.OVERHEATED: Fault.MACHINE,
+    Cause.DISK: Fault.MACHINE,
+    Cause.LOST_WORKER: Fault.MACHINE,
+    Cause.CANNOT_FIT: Fault.MACHINE,
+    Cause.MACHINE_ERROR: Fault.MACHINE,
+    Cause.KILLED: Fault.PERSON,
+    Cause.DRAINED: Fault.PERSON,
+    Cause.PAUSED: Fault.PERSON,
+}
+USED_UP = tuple(cause for cause, fault in FAULTS.items() if fault is Fault.TRIAL)  # a retry leaves such trials alone
 
 
 class Verb(StrEnum):
@@ -127,6 +160,17 @@ class Job:
     started_at: float | None
     ended_at: float | None
     acknowledged_at: float | None
+
+    @property
+    def trials_ended(self) -> int:
+        """Trials that count towards the number wanted; failed ones that a retry will run again do not."""
+        return self.trials_complete + self.trials_pruned + self.trials_failed
+
+
+def status_of(status: str, best_trial: int | None, trials_ended: int) -> JobStatus:
+    """What a job's row means: one that ended without a complete trial has failed, though an older fts wrote `done`."""
+    known = JobStatus(status)
+    return JobStatus.FAILED if known is JobStatus.DONE and best_trial is None and trials_ended else known
 
 
 @dataclass(frozen=True, slots=True)  # slots: a monitor keeps ten thousand of them, each a third of the size
@@ -208,6 +252,7 @@ class Curve:
     status: str
     value: float | None
     epochs: dict[int, float]  # epoch -> objective, where it is finite
+    diverged: bool = False
 
 
 @dataclass(frozen=True)
@@ -277,6 +322,7 @@ class Snapshot:
     margins: tuple[Margin, ...] = ()  # of each cell that could be compared with a baseline, by job
     seen: SeenForecast | None = None  # what this user was told when they last acknowledged everything
     worked: dict[int, float] = field(default_factory=dict)  # seconds of training of jobs that were interrupted, by id
+    again: dict[int, tuple[int, ...]] = field(default_factory=dict)  # ended job -> failed trials a retry would run
 
     def margin(self, job_id: int) -> Margin | None:
         """How far a cell is ahead of the best baseline; None while it cannot be said."""

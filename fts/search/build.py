@@ -76,6 +76,7 @@ class BuiltTrial:
             "epochs": outcome.epochs,
             "reason": outcome.reason,
             "badges": list(outcome.badges),
+            "message": outcome.message,
             "val_loss": best.val_loss if best else None,
             "val_auc": best.val_auc if best else None,
             "auc_low": low,

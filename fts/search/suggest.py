@@ -24,6 +24,7 @@ class PastTrial:
     status: str  # running | interrupted | complete | pruned | failed
     value: float | None
     epochs: dict[int, float] = field(default_factory=dict)  # epoch -> objective
+    diverged: bool = False  # it failed because its loss was no number, or far too large
 
 
 def suggest(
@@ -33,26 +34,39 @@ def suggest(
     number: int,
     sampler: str = "tpe",
     maximize: bool = False,
+    diverged: str = "ignored",
 ) -> dict[str, Any]:
-    """All parameters of trial `number`, drawn in one step; equal arguments give equal parameters."""
-    study = rebuild_study(space, history, maximize, _sampler(sampler, seed_for(seed, number, "suggest") % 2**32))
+    """All parameters of trial `number`, drawn in one step; equal arguments give equal parameters.
+
+    `diverged` is what the sampler learns from trials that diverged (CellSpec.diverged).
+    """
+    drawn = _sampler(sampler, seed_for(seed, number, "suggest") % 2**32)
+    study = rebuild_study(space, history, maximize, drawn, diverged)
     return dict(study.ask(distributions(space)).params)
 
 
 def rebuild_study(
-    space: Space, history: Sequence[PastTrial], maximize: bool, sampler: optuna.samplers.BaseSampler | None = None
+    space: Space,
+    history: Sequence[PastTrial],
+    maximize: bool,
+    sampler: optuna.samplers.BaseSampler | None = None,
+    diverged: str = "ignored",
 ) -> optuna.Study:
     """An in-memory Optuna study that holds the recorded trials, RUNNING ones included (they repel TPE)."""
     import optuna  # here, not above: 0.4 s
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize" if maximize else "minimize", sampler=sampler)
-    study.add_trials([frozen(space, past) for past in sorted(history, key=lambda past: past.number)])
+    study.add_trials([frozen(space, past, diverged) for past in sorted(history, key=lambda past: past.number)])
     return study
 
 
-def frozen(space: Space, past: PastTrial) -> optuna.trial.FrozenTrial:
-    """One recorded trial in Optuna's terms."""
+def frozen(space: Space, past: PastTrial, diverged: str = "ignored") -> optuna.trial.FrozenTrial:
+    """One recorded trial in Optuna's terms.
+
+    Optuna learns nothing from a failed trial. One that diverged is therefore told as pruned before its first epoch,
+    which TPE ranks behind all others: its parameters are a bad region.
+    """
     from optuna.trial import TrialState, create_trial
 
     state = {
@@ -62,13 +76,16 @@ def frozen(space: Space, past: PastTrial) -> optuna.trial.FrozenTrial:
         "running": TrialState.RUNNING,
         "interrupted": TrialState.RUNNING,
     }[past.status]
+    bad_region = past.diverged and diverged == "worst"
+    if bad_region:
+        state = TrialState.PRUNED
     known = {name: d for name, d in distributions(space).items() if name in past.params}
     return create_trial(
         state=state,
         value=past.value if state == TrialState.COMPLETE else None,
         params={name: past.params[name] for name in known},
         distributions=known,
-        intermediate_values=past.epochs,
+        intermediate_values={} if bad_region else past.epochs,
     )
 
 

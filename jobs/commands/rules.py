@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from jobs.glance import naming, words
 from jobs.glance.drain import latest_end
 from jobs.glance.facts import is_live
+from state.scheduling import retry_refusal, retry_words
 from state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker
 
 ASK_AFTER_S = 300.0  # an older change is not undone without a question
@@ -47,7 +48,10 @@ def cancellable(job: Job | None, snapshot: Snapshot) -> str | None:
 
 def retryable(job: Job | None, snapshot: Snapshot) -> str | None:
     assert job is not None
-    return None if job.status in (JobStatus.FAILED, JobStatus.CANCELLED) else _is(job)
+    if job.status not in words.ENDED:
+        return _is(job)
+    refusal = retry_refusal(job, snapshot.again.get(job.id, ()))
+    return None if refusal is None else f"{_is(job)}; {refusal}"
 
 
 def can_unseal(job: Job | None, snapshot: Snapshot) -> str | None:
@@ -128,8 +132,12 @@ def price_of_cancel(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
 
 
 def price_of_retry(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
-    again = [job for job in jobs if job.cause is not None and job.attempt > 1]
-    return f"{_names_of(snapshot, again[:1])} has ended before with: {again[0].cause}" if again else None
+    """How many trials run again, and which; and why a job ended that has been tried before."""
+    told = []
+    for job in jobs:
+        before = f"; it has ended before with: {job.cause}" if job.cause is not None and job.attempt > 1 else ""
+        told.append(f"{_names_of(snapshot, [job])} {retry_words(job, snapshot.again.get(job.id, ()))}{before}")
+    return "; ".join(told[:3]) + (f"; and {len(told) - 3} more" if len(told) > 3 else "") or None
 
 
 def price_of_unseal(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
