@@ -36,9 +36,11 @@ log = logging.getLogger("fts.worker")
 STALLS_ALLOWED = 2  # the third stall of a trial fails it
 CRASHES_ALLOWED = 2  # of its own code, without an epoch or a checkpoint in between; the third fails it
 OUTAGES_ALLOWED = 10  # faults of the machine without an epoch or a checkpoint in between; then the job is parked
+KILLS_ALLOWED = 30  # the same for kills from outside, which somebody will stop; with the pauses, 25 minutes
 LONGEST_PAUSE_S = 60.0  # between two of them
 REASONS = {"disk": "disk", "out of memory": "shrink", "machine error": "machine"}  # cause -> why it is tried again
 PARKS = ("machine",)
+WORDS = {"machine": "the machine failed it", "kill": "killed"}  # reason -> as an event says it
 LEAVES = ("lost", "stop", "pause", "cancel", "disk", "drain")  # wishes that end this claim
 STARTED_FACTS = (
     "n_params", "n_train", "n_val", "n_pos", "prior_loss", "label_md5", "base_rate", "data_md5", "torch_version",
@@ -101,9 +103,10 @@ class TrialRun:
             if reason is None:
                 self._close(end)
                 return None
-            if reason in PARKS and setbacks.outages >= OUTAGES_ALLOWED:
+            allowed = KILLS_ALLOWED if end.how in ("died", "stopped") else OUTAGES_ALLOWED
+            if reason in PARKS and setbacks.outages >= allowed:
                 return self._parked(end, setbacks.outages)
-            if (order := self._pause_before(reason, setbacks.outages, message_of(end))) is not None:
+            if (order := self._pause_before(reason, setbacks.outages, allowed, message_of(end))) is not None:
                 return Wish(order)
             again = self._again(spec, reason, message_of(end))
             if again is None:
@@ -111,7 +114,7 @@ class TrialRun:
                 return Wish("cannot fit", f"{leanest}: {message_of(end)}")
             spec = again
 
-    def _pause_before(self, reason: str, outages: int, message: str) -> str | None:
+    def _pause_before(self, reason: str, outages: int, allowed: int, message: str) -> str | None:
         """Waits until the machine has cooled, or has had time to recover; returns an order that came meanwhile."""
         if reason == "heat":
             self.slot.cool_down(self.db, self.claim.worker_id, lambda: self.ordered(self.job.id) is not None)
@@ -121,7 +124,7 @@ class TrialRun:
             return None
         said = (
             f"t{self.trial.number} is tried again in {wait_s:.3g} s: {message}; "
-            f"{outages} times without progress, the job is parked after {OUTAGES_ALLOWED}"
+            f"{outages} times without progress, the job is parked after {allowed}"
         )
         transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
         self.tell("note", {"text": f"{self.job.experiment} {said}"})
@@ -292,7 +295,8 @@ class TrialRun:
             if recipe is None:
                 return None
             message += f"; now batch={batch_of(recipe, self.cell)}"
-        words = f"t{self.trial.number} goes on from its checkpoint: {reason}{f', {message}' if message else ''}"
+        why = WORDS.get(reason, reason) + (f", {message}" if message else "")
+        words = f"t{self.trial.number} goes on from its checkpoint: {why}"
         data = {"reason": reason, "recipe": recipe}
         transitions.record_intervention(self.db, self.claim, "trial_restarted", words, data, trial_id=self.trial.id)
         self.tell("note", {"text": f"{self.job.experiment} {words}"})

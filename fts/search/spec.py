@@ -162,7 +162,7 @@ class TrialSpec:
     params: dict[str, Any]
     seed: int  # of weights, order and dropout
     threads: int
-    device: str  # cpu | cuda | mps
+    device: str  # cpu | cuda | cuda:1 | mps
     data_root: str
     folder: str  # checkpoint, best weights and predictions live here
     log_path: str

@@ -7,7 +7,7 @@ search that was killed and resumed proposes exactly what an undisturbed one woul
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.search.space import Space, distributions
@@ -57,16 +57,25 @@ def rebuild_study(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize" if maximize else "minimize", sampler=sampler)
-    study.add_trials([frozen(space, past, diverged) for past in sorted(history, key=lambda past: past.number)])
+    if diverged == "worst":
+        history = with_bad_region(history, maximize)
+    study.add_trials([frozen(space, past) for past in sorted(history, key=lambda past: past.number)])
     return study
 
 
-def frozen(space: Space, past: PastTrial, diverged: str = "ignored") -> optuna.trial.FrozenTrial:
-    """One recorded trial in Optuna's terms.
+def with_bad_region(history: Sequence[PastTrial], maximize: bool) -> list[PastTrial]:
+    """The trials, diverged ones as bad as the worst complete one (as pruned at once, while none is complete).
 
-    Optuna learns nothing from a failed trial. One that diverged is therefore told as pruned before its first epoch,
-    which TPE ranks behind all others: its parameters are a bad region.
+    Optuna learns nothing from a failed trial, so the samplers kept going back to where training diverges (DECISIONS).
     """
+    values = [past.value for past in history if past.status == "complete" and past.value is not None]
+    worst = (min if maximize else max)(values, default=None)
+    status = "pruned" if worst is None else "complete"
+    return [replace(past, status=status, value=worst, epochs={}) if past.diverged else past for past in history]
+
+
+def frozen(space: Space, past: PastTrial) -> optuna.trial.FrozenTrial:
+    """One recorded trial in Optuna's terms."""
     from optuna.trial import TrialState, create_trial
 
     state = {
@@ -76,16 +85,13 @@ def frozen(space: Space, past: PastTrial, diverged: str = "ignored") -> optuna.t
         "running": TrialState.RUNNING,
         "interrupted": TrialState.RUNNING,
     }[past.status]
-    bad_region = past.diverged and diverged == "worst"
-    if bad_region:
-        state = TrialState.PRUNED
     known = {name: d for name, d in distributions(space).items() if name in past.params}
     return create_trial(
         state=state,
         value=past.value if state == TrialState.COMPLETE else None,
         params={name: past.params[name] for name in known},
         distributions=known,
-        intermediate_values={} if bad_region else past.epochs,
+        intermediate_values=past.epochs,
     )
 
 

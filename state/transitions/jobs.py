@@ -188,7 +188,7 @@ def _without_result(db: Database, job_id: int) -> tuple[Cause, str]:
     told = ", ".join(f"{n} {cause or 'of unknown cause'}" for cause, n in counts.items())
     n = sum(counts.values())
     known = next((Cause(cause) for cause in counts if cause), Cause.CODE_ERROR)
-    return known, f"no trial is complete: {n} trial{'' if n == 1 else 's'}, {told}"
+    return known, f"{n} trial{'' if n == 1 else 's'}: {told}; none is complete"
 
 
 def fail_job(db: Database, claim: Claim, cause: Cause | str, message: str, log_tail: str | None = None) -> None:
