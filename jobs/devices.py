@@ -69,7 +69,8 @@ def check_here(device: str, origin: str) -> str:
     if device in found.names or (device == "cuda" and found.cuda):
         return device
     why = f" ({found.trouble})" if found.trouble and kind_of(device) == "cuda" else ""
-    raise BadSetting(f"{origin} is {device!r}, but this machine has: {', '.join(found.names)}{why}")
+    cure = f"; choose with --device {found.names[-1]}"
+    raise BadSetting(f"{origin} is {device!r}, but this machine has: {', '.join(found.names)}{why}{cure}")
 
 
 def may_have_more() -> bool:
@@ -96,6 +97,9 @@ def look() -> Found:
     if done.returncode != 0:
         said = done.stderr.strip().splitlines()
         return Found(trouble=f"torch cannot be imported: {said[-1][:200] if said else f'exit code {done.returncode}'}")
-    seen = json.loads(done.stdout.strip().splitlines()[-1])
+    try:
+        seen = json.loads(done.stdout.strip().splitlines()[-1])
+    except (ValueError, IndexError):
+        return Found(trouble="torch gave no answer that can be read")
     trouble = None if seen["cuda"] or seen["built"] else "torch is built without CUDA"
     return Found(int(seen["cuda"]), bool(seen["mps"]), trouble)

@@ -388,4 +388,7 @@ def batch_of(recipe: dict[str, Any], cell: CellSpec) -> str:
 
 
 def message_of(end: End) -> str:
-    return (end.wish.message if end.wish else "") or str(end.facts.get("message") or "")
+    by_signal = (
+        "the trial process was stopped by a signal from outside" if end.how == "stopped" and not end.wish else ""
+    )
+    return (end.wish.message if end.wish else by_signal) or str(end.facts.get("message") or "")

@@ -119,9 +119,12 @@ def jobs(db: Database, statuses: Iterable[JobStatus | str] | None = None) -> tup
         SQL("CASE WHEN status IN ('running', 'queued', 'paused') THEN rank ELSE ended_at END"),
         JobRow.id,
     )
-    if statuses is not None:
-        query = query.where(JobRow.status.in_([JobStatus(status).value for status in statuses]))
-    return tuple(to_job(row) for row in db.rows(query))
+    if statuses is None:
+        return tuple(to_job(row) for row in db.rows(query))
+    wanted = {JobStatus(status) for status in statuses}
+    stored = wanted | ({JobStatus.DONE} if JobStatus.FAILED in wanted else set())  # what an older fts called done
+    found = (to_job(row) for row in db.rows(query.where(JobRow.status.in_([status.value for status in stored]))))
+    return tuple(job for job in found if job.status in wanted)
 
 
 def namesakes(db: Database, kind: str, experiment: str) -> tuple[Job, ...]:

@@ -13,7 +13,7 @@ from state.db import Database
 from state.errors import BadRow
 from state.models import ALL, EventRow, FlagRow, JobRow, TrialRow
 from state.rows import to_job
-from state.scheduling import MAX_IDLE_ATTEMPTS, RUNNABLE_SQL, attempts_allowed
+from state.scheduling import MAX_IDLE_ATTEMPTS, RUN_AGAIN_SQL, RUNNABLE_SQL, attempts_allowed
 from state.ticket_rows import send_ticket
 from state.transitions.ledger import (
     MAX_SPEC,
@@ -182,13 +182,16 @@ def finish_job(db: Database, claim: Claim, message: str = "all trials have ended
 
 
 def _without_result(db: Database, job_id: int) -> tuple[Cause, str]:
-    """The cause and the words of a job without a complete trial: "4 trials: 4 diverged"."""
+    """The cause and the words of a job without a complete trial: "4 trials: 4 diverged; none is complete"."""
     causes = TrialRow.select(TrialRow.cause, fn.COUNT(TrialRow.id)).where(TrialRow.job_id == job_id)
     counts = dict(causes.group_by(TrialRow.cause).order_by(fn.COUNT(TrialRow.id).desc()).tuples().execute(db))
     told = ", ".join(f"{n} {cause or 'of unknown cause'}" for cause, n in counts.items())
     n = sum(counts.values())
     known = next((Cause(cause) for cause in counts if cause), Cause.CODE_ERROR)
-    return known, f"{n} trial{'' if n == 1 else 's'}: {told}; none is complete"
+    mended = TrialRow.select(TrialRow.number, TrialRow.message).where(TrialRow.job_id == job_id, SQL(RUN_AGAIN_SQL))
+    last = db.one(mended.where(TrialRow.message.is_null(False)).order_by(TrialRow.number.desc()))
+    why = f"; t{last['number']} failed: {last['message']}" if last else ""
+    return known, f"{n} trial{'' if n == 1 else 's'}: {told}; none is complete{why}"
 
 
 def fail_job(db: Database, claim: Claim, cause: Cause | str, message: str, log_tail: str | None = None) -> None:

@@ -216,6 +216,9 @@ def broken(name, *rest, **more):
 if "fts.search.trial" in sys.orig_argv:
     builtins.__import__ = broken
 """
+CRASHES = BREAKS_CODE.replace('raise KeyError("a name that the code has wrong")', "os.kill(os.getpid(), 11)").replace(
+    "import builtins, sys", "import builtins, os, sys"
+)
 LIMITS_MEMORY_ONCE = """
 import pathlib, resource, sys
 once = pathlib.Path(__file__).with_name("once")
@@ -260,6 +263,15 @@ def test_a_code_error_is_mended_and_its_trials_run_again_by_number(study: Study,
     assert study.work().status is JobStatus.DONE
     assert [(trial.params, trial.seed) for trial in queries.trials(study.db, job.id)] == drawn
     assert difference(undisturbed, identity(study.places)) is None
+
+
+def test_a_process_that_crashes_three_times_at_the_same_place_has_a_code_error(study: Study) -> None:
+    (study.trouble / "sitecustomize.py").write_text(CRASHES)
+    job = study.work()
+    assert (job.status, job.cause, job.trials_failed) == (JobStatus.FAILED, Cause.CODE_ERROR, 3)
+    assert "killed by signal 11 (SIGSEGV)" in str(job.message)
+    assert len([e for e in queries.events(study.db, limit=1000) if e.verb == "trial_restarted"]) == 3 * 2
+    assert "`fts retry 1` runs 3 trials again: t0 t1 t2" in study.why() and study.key_refuses() is None
 
 
 def test_an_import_that_fails_for_want_of_memory_is_no_code_error(study: Study) -> None:
