@@ -9,10 +9,11 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fts.search.protocol import STOPPED
-from jobs.death import cause_of_death, count_oom_kills, died_of
+from jobs.death import cause_of_death, count_oom_kills, died_of, last_words
 from jobs.process import ChildError, ChildProcess
 from state.values import Cause
 
@@ -59,9 +60,12 @@ class Attempt:
         self._pruned = False  # decided; what the trial still tells of its later epochs does not count
         self._stop_by = float("inf")  # monotonic
         self._oom_kills = count_oom_kills()
+        self._began = time.time() - 1.0  # the clock of a file system is coarser
+        self._logs: tuple[Path, ...] = ()
 
     def run(self, spec: dict[str, Any], number: int) -> End:
         """Blocks until the trial has ended, or was stopped, or the process died."""
+        self._logs = (Path(str(spec.get("log_path"))), self.child.log_path)
         self._judged = spec["cell"].get("pruner", "none") != "none"
         try:
             self.child.send({"do": "run", "spec": spec})
@@ -110,8 +114,12 @@ class Attempt:
         if code == STOPPED:
             return End("stopped", {}, self._wish)
         oom_kills = count_oom_kills() - self._oom_kills
-        cause = cause_of_death(code, oom_kills, self.child.was_ready)
-        return End("died", {"message": died_of(code, oom_kills), "code": code, "cause": cause.value}, self._wish)
+        said = last_words(self._logs, self._began)
+        cause = cause_of_death(code, oom_kills, self.child.was_ready, said)
+        message = died_of(code, oom_kills)
+        if cause is not Cause.MACHINE_ERROR or not self.child.was_ready:  # a kill from outside explains itself
+            message += f": {said.splitlines()[-1][:300]}" if said else ""
+        return End("died", {"message": message, "code": code, "cause": cause.value}, self._wish)
 
     def _look_around(self) -> None:
         if self._wish is None and (wish := self.wish()) is not None:

@@ -10,22 +10,41 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
+from fts.search.cause import NO_MEMORY
 from state.values import Cause
 
+LAST_WORDS = 2000  # bytes of a log
 # A signal that a process earns by what it does itself; any other came from outside.
 OF_ITS_OWN = {
     getattr(signal, name) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSYS")
 }  # fmt: skip
 
 
-def cause_of_death(code: int | None, oom_kills: int, was_ready: bool) -> Cause:
+def cause_of_death(code: int | None, oom_kills: int, was_ready: bool, said: str = "") -> Cause:
     """The cause behind an exit code (negative: the signal), when the OOM killer took so many meanwhile.
 
-    One that ended before it was ready for any trial could not import what every trial needs.
+    One that ended before it was ready for any trial could not import what every trial needs. `said` is what it wrote
+    last: a C++ library without memory aborts the process.
     """
     if code is not None and code < 0 and -code not in OF_ITS_OWN:
         return Cause.OUT_OF_MEMORY if code == -signal.SIGKILL and oom_kills > 0 else Cause.MACHINE_ERROR
+    if any(words in said.lower() for words in (*NO_MEMORY, "memoryerror")):
+        return Cause.OUT_OF_MEMORY
     return Cause.CODE_ERROR if was_ready else Cause.MACHINE_ERROR
+
+
+def last_words(logs: Iterable[Path], since: float) -> str:
+    """The end of whichever of these logs was written to since (seconds since the epoch)."""
+    for log in logs:
+        try:
+            if log.stat().st_mtime < since:
+                continue
+            with log.open("rb") as file:
+                file.seek(max(0, log.stat().st_size - LAST_WORDS))
+                return file.read().decode(errors="replace").strip()
+        except OSError:
+            continue
+    return ""
 
 
 def died_of(code: int | None, oom_kills: int = 0) -> str:

@@ -9,7 +9,6 @@ from state.values import USED_UP, Cause, Job, JobStatus
 
 MAX_IDLE_ATTEMPTS = 3  # attempts in a row without an epoch or a trial end, after which a job is parked
 MAX_LOST_WORKERS = 30  # the same where the last worker was lost: killing a worker says little about its job
-ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
 
 # `runnable_reason` is this predicate in words; a test holds the two together over random states.
 RUNNABLE_SQL = (
@@ -39,42 +38,6 @@ def attempts_allowed(cause: str | None, max_idle_attempts: int = MAX_IDLE_ATTEMP
     return max(max_idle_attempts, MAX_LOST_WORKERS) if cause == Cause.LOST_WORKER else max_idle_attempts
 
 
-def retry_refusal(job: Job, again: Sequence[int]) -> str | None:
-    """Why `fts retry` would run nothing; None: it can. `again` are the numbers of its failed trials that may run again.
-
-    The one rule for the command, the monitor's key and what `fts why` recommends.
-    """
-    if job.status not in ENDED:
-        return f"it is {job.status}"
-    if again or job.trials_ended < job.trials_wanted:
-        return None
-    if job.status is not JobStatus.DONE and job.best_trial is not None:
-        return None  # all its trials have ended: it only has to be called done
-    return f"nothing is left to run: {ended_words(job)}"
-
-
-def retry_words(job: Job, again: Sequence[int]) -> str:
-    """ "runs 3 trials again: t0 t1 t2, and 4 more": what a retry does."""
-    missing = max(0, job.trials_wanted - job.trials_ended)
-    if not again and not missing:
-        return f"ends it as done: {ended_words(job)}"
-    if not again:
-        return f"continues it with {_trials(missing)} to run"
-    named = " ".join(f"t{number}" for number in again[:10]) + (" ..." if len(again) > 10 else "")
-    return f"runs {_trials(len(again))} again: {named}" + (f", then {missing} more" if missing else "")
-
-
-def _trials(n: int) -> str:
-    return f"{n} trial{'' if n == 1 else 's'}"
-
-
-def ended_words(job: Job) -> str:
-    """ "4 trials: 3 complete, 1 diverged", for a job whose failed trials all diverged, so that none may run again."""
-    counts = ((job.trials_complete, "complete"), (job.trials_pruned, "pruned"), (job.trials_failed, "diverged"))
-    told = ", ".join(f"{n} {how}" for n, how in counts if n)
-    return _trials(job.trials_ended) + (f": {told}" if told else "")
-
-
 def runnable_reason(job: Job, context: QueueContext) -> str | None:
     """Why this job may not be claimed now, in words; None: a free slot would take it, by rank."""
     if job.status is JobStatus.RUNNING:
@@ -84,9 +47,9 @@ def runnable_reason(job: Job, context: QueueContext) -> str | None:
     if job.status is not JobStatus.QUEUED:
         ended = f" ({job.cause.value})" if job.cause else ""
         again = context.again.get(job.id, ())
-        if refusal := retry_refusal(job, again):
+        if refusal := job.retry_refusal(again):
             return f"it has ended: {job.status.value}{ended}; {refusal}"
-        return f"it has ended: {job.status.value}{ended}; `fts retry {job.id}` {retry_words(job, again)}"
+        return f"it has ended: {job.status.value}{ended}; `fts retry {job.id}` {job.retry_words(again)}"
     if job.hold_reason is not None:
         return f"it is held: {job.hold_reason}; `fts resume {job.id}` tries it all the same"
     if context.queue_paused:

@@ -6,6 +6,7 @@ The command line, the monitor and the supervisor see the database only through t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -165,6 +166,39 @@ class Job:
     def trials_ended(self) -> int:
         """Trials that count towards the number wanted; failed ones that a retry will run again do not."""
         return self.trials_complete + self.trials_pruned + self.trials_failed
+
+    def retry_refusal(self, again: Sequence[int]) -> str | None:
+        """Why `fts retry` would run nothing; None: it can. `again` numbers its failed trials that may run again.
+
+        The one rule for the command, the monitor's key and what `fts why` recommends.
+        """
+        if self.status not in (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED):
+            return f"it is {self.status}"
+        if again or self.trials_ended < self.trials_wanted:
+            return None
+        if self.status is not JobStatus.DONE and self.best_trial is not None:
+            return None  # all its trials have ended: it only has to be called done
+        return f"nothing is left to run: {self._ended_words()}"
+
+    def retry_words(self, again: Sequence[int]) -> str:
+        """ "runs 3 trials again: t0 t1 t2, then 4 more": what a retry does."""
+        missing = max(0, self.trials_wanted - self.trials_ended)
+        if not again and not missing:
+            return f"ends it as done: {self._ended_words()}"
+        if not again:
+            return f"continues it with {_trials(missing)} to run"
+        named = " ".join(f"t{number}" for number in again[:10]) + (" ..." if len(again) > 10 else "")
+        return f"runs {_trials(len(again))} again: {named}" + (f", then {missing} more" if missing else "")
+
+    def _ended_words(self) -> str:
+        """ "4 trials: 3 complete, 1 diverged", for a job whose failed trials all diverged, so that none may run again."""
+        counts = ((self.trials_complete, "complete"), (self.trials_pruned, "pruned"), (self.trials_failed, "diverged"))
+        told = ", ".join(f"{n} {how}" for n, how in counts if n)
+        return _trials(self.trials_ended) + (f": {told}" if told else "")
+
+
+def _trials(n: int) -> str:
+    return f"{n} trial{'' if n == 1 else 's'}"
 
 
 def status_of(status: str, best_trial: int | None, trials_ended: int) -> JobStatus:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from jobs.glance import naming, words
 from jobs.glance.drain import latest_end
 from jobs.glance.facts import is_live
-from state.scheduling import retry_refusal, retry_words
 from state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker
 
 ASK_AFTER_S = 300.0  # an older change is not undone without a question
@@ -50,7 +49,7 @@ def retryable(job: Job | None, snapshot: Snapshot) -> str | None:
     assert job is not None
     if job.status not in words.ENDED:
         return _is(job)
-    refusal = retry_refusal(job, snapshot.again.get(job.id, ()))
+    refusal = job.retry_refusal(snapshot.again.get(job.id, ()))
     return None if refusal is None else f"{_is(job)}; {refusal}"
 
 
@@ -136,7 +135,7 @@ def price_of_retry(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     told = []
     for job in jobs:
         before = f"; it has ended before with: {job.cause}" if job.cause is not None and job.attempt > 1 else ""
-        told.append(f"{_names_of(snapshot, [job])} {retry_words(job, snapshot.again.get(job.id, ()))}{before}")
+        told.append(f"{_names_of(snapshot, [job])} {job.retry_words(snapshot.again.get(job.id, ()))}{before}")
     return "; ".join(told[:3]) + (f"; and {len(told) - 3} more" if len(told) > 3 else "") or None
 
 

@@ -17,7 +17,6 @@ from jobs.glance.eta import slip
 from jobs.glance.facts import Limits, is_disk_low, is_live, runnable, running, silent_worker
 from jobs.glance.gaps import gaps
 from jobs.glance.verbs import FAILED, GUARDED, RETRIED, TRIAL_RESTARTED, WORKER_LOST, guard_since
-from state.scheduling import retry_refusal
 from state.values import Cause, Event, Job, JobStatus, Snapshot, Verb, Worker
 
 if TYPE_CHECKING:  # only a full disk needs it
@@ -217,7 +216,7 @@ def _look(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
             worker = _worker_words(snapshot, now, limits)
             others = f"{worker}, guard {_guard_word(snapshot)}, other {fine} cells fine."
             brief = "Worker alive" if "alive" in worker else worker
-            keys = "5 log" if retry_refusal(job, snapshot.again.get(job.id, ())) else "r retries, 5 log"
+            keys = "5 log" if job.retry_refusal(snapshot.again.get(job.id, ())) else "r retries, 5 log"
             reason = f"{name} failed: {cause} ({keys}). {others}"
             short = f"{name} failed: {_cause(job, brief=True)}. {brief}, {fine} others fine."
             yield Concern(Word.LOOK, reason, short, "r" if keys.startswith("r ") else "5", job.id)

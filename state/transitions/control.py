@@ -15,7 +15,6 @@ from state.db import Database
 from state.errors import BadRow, NoSuchRow, WrongStatus
 from state.models import ALL, FlagRow, JobRow, WorkerRow
 from state.rows import to_job
-from state.scheduling import retry_refusal, retry_words
 from state.ticket_rows import missing_tickets, send_ticket
 from state.transitions import order
 from state.transitions.again import put_back, runnable_again
@@ -191,10 +190,10 @@ def retry(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run:
         if job["status"] in ("done", "failed", "cancelled"):
             again = [trial["number"] for trial in runnable_again(db, job["id"])]
             known = to_job(job)
-            if refusal := retry_refusal(known, again):
+            if refusal := known.retry_refusal(again):
                 raise WrongStatus(f"job {job['id']} is not tried again: {refusal}")
             cleared = dict.fromkeys(("cause", "message", "ended_at", "acknowledged_at", "hold_reason"))
-            words = f"tried again with {_trials(_ended(job))}; {retry_words(known, again)}"
+            words = f"tried again with {_trials(_ended(job))}; {known.retry_words(again)}"
             return Verb.RETRIED, {"status": "queued", "idle_attempts": 0} | cleared, words
         _refuse_unless(job, done=("queued",), action="tried again")
         return None

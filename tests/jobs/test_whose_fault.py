@@ -17,7 +17,7 @@ from fts.search.cause import DeviceMissing, cause_of
 from jobs import trial_run
 from jobs.commands.actions import by_id
 from jobs.commands.matrix import make_cells, write
-from jobs.death import cause_of_death, count_oom_kills, died_of
+from jobs.death import cause_of_death, count_oom_kills, died_of, last_words
 from jobs.devices import DEVICE, Found
 from jobs.glance.eta import told
 from jobs.progress import Progress
@@ -104,6 +104,14 @@ def test_an_exception_is_put_down_to_whose_fault_it_is(error, cause):
 def test_a_death_is_put_down_to_whose_fault_it_is(code, oom_kills, was_ready, cause):
     assert cause_of_death(code, oom_kills, was_ready) is cause
     assert str(abs(code)) in died_of(code, oom_kills)
+
+
+def test_an_abort_for_want_of_memory_is_told_by_its_last_words(tmp_path):
+    log = tmp_path / "trial.log"
+    log.write_text("12:00:00 ep 1\nterminate called after throwing an instance of 'std::bad_alloc'\n")
+    said = last_words([tmp_path / "none.log", log], since=0.0)
+    assert cause_of_death(-signal.SIGABRT, 0, True, said) is Cause.OUT_OF_MEMORY
+    assert last_words([log], since=log.stat().st_mtime + 1) == ""
 
 
 @pytest.mark.parametrize(
