@@ -39,6 +39,7 @@ def test_a_trial_process_killed_a_dozen_times_as_soon_as_it_starts_loses_nothing
     assert study.difference(undisturbed_small, study.identity(harness.places)) is None
 
 
+@pytest.mark.slow
 def test_a_worker_killed_often_as_soon_as_it_has_claimed_loses_nothing(
     make_harness: Callable[..., Harness], undisturbed_small: Any
 ) -> None:

@@ -273,13 +273,20 @@ def test_a_code_error_is_mended_and_its_trials_run_again_by_number(study: Study,
     assert difference(undisturbed, identity(study.places)) is None
 
 
-def test_a_process_that_crashes_three_times_at_the_same_place_has_a_code_error(study: Study) -> None:
+def test_a_process_that_crashes_three_times_at_the_same_place_has_a_code_error(
+    study: Study, data: Path, tmp_path: Path
+) -> None:
     (study.trouble / "sitecustomize.py").write_text(CRASHES)
-    job = study.work()
-    assert (job.status, job.cause, job.trials_failed) == (JobStatus.FAILED, Cause.CODE_ERROR, 3)
-    assert "killed by signal 11 (SIGSEGV)" in str(job.message)
-    assert len([e for e in queries.events(study.db, limit=1000) if e.verb == "trial_restarted"]) == 3 * 2
-    assert "`fts retry 1` runs 3 trials again: t0 t1 t2" in study.why() and study.key_refuses() is None
+    one = make_study(tmp_path / "one", data, study.trouble, trials=1)
+    job = one.work()
+    assert (job.status, job.cause, job.trials_failed) == (JobStatus.FAILED, Cause.CODE_ERROR, 1)
+    assert str(job.message).startswith(
+        "1 trial: 1 code error; none is complete; t0 failed: the trial process was killed"
+    )
+    assert "by signal 11 (SIGSEGV)" in str(job.message)
+    assert len([e for e in queries.events(one.db, limit=1000) if e.verb == "trial_restarted"]) == 2
+    assert "`fts retry 1` runs 1 trial again: t0" in one.why() and one.key_refuses() is None
+    one.db.close()
 
 
 def test_an_import_that_fails_for_want_of_memory_is_no_code_error(study: Study) -> None:
@@ -292,6 +299,7 @@ def test_an_import_that_fails_for_want_of_memory_is_no_code_error(study: Study) 
     assert first.status is TrialStatus.COMPLETE and (first.micro_batch or 64) < 64
 
 
+@pytest.mark.slow  # it imports torch once more; what it rests on is tested above
 def test_a_device_that_is_not_here_any_more_is_the_machines_fault(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
