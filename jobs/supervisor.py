@@ -144,8 +144,8 @@ class Supervisor:
         """A failed trial again: its files first, so that no kill in between leaves it a checkpoint of the old try."""
         if transitions.begins_anew(trial.cause):
             folder = trial_folder(self.places.outputs, self.job.experiment, self.job.id, trial.number)
-            if not folder.is_symlink():
-                shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists() and not folder.is_symlink():
+                shutil.rmtree(folder)
         code = {"code_commit": self.code[0], "code_dirty": self.code[1]}
         transitions.rerun_trial(self.db, self.claim, trial.id, **code)
         return self._reread(trial)
