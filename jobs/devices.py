@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
@@ -82,6 +81,8 @@ def may_have_more() -> bool:
 @lru_cache(maxsize=1)
 def look() -> Found:
     """Asks torch in a process of its own; a torch that cannot be imported sees the processor only."""
+    import subprocess  # here, not above: `fts status` reads the settings and asks nobody
+
     try:
         done = subprocess.run(
             [sys.executable, "-c", PROBE],
