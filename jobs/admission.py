@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import Any
 
 from fts.search.recipe import CannotFit, Plan, fitted, plan_recipe
 from fts.search.spec import CellSpec
-from jobs.guard import read_bytes
+from jobs.devices import index_of, kind_of
 from jobs.sensors import Reading, from_env
-from jobs.settings import best_device
+from jobs.settings import best_device, memory_limit_from_env
 
 SHARE = 0.85  # of the memory there is that trials may plan with
 TRAINS = ("cell", "train", "replicate")  # kinds of jobs whose trials train a model of ours
@@ -91,7 +90,7 @@ def drawn(distribution: dict[str, Any] | None, named: Iterable[str]) -> list[str
 
 def allowed_bytes(reading: Reading, slots: int, held: int, device: str = "cpu") -> int | None:
     """85 % of what is free or held by our own trials, shared by the slots: GPU memory on a GPU; None: nobody knows."""
-    if device == "cuda":
+    if kind_of(device) == "cuda":
         if reading.gpu_memory_total is None or reading.gpu_memory is None:
             return None
         return int(SHARE * (reading.gpu_memory_total - reading.gpu_memory + held) / slots)
@@ -100,7 +99,7 @@ def allowed_bytes(reading: Reading, slots: int, held: int, device: str = "cpu") 
 
 def machine_bytes(reading: Reading, device: str = "cpu") -> int | None:
     """The same for the whole machine with nothing else running: what decides whether a cell can ever run here."""
-    total = reading.gpu_memory_total if device == "cuda" else reading.total
+    total = reading.gpu_memory_total if kind_of(device) == "cuda" else reading.total
     return None if total is None else int(SHARE * total)
 
 
@@ -113,9 +112,9 @@ def too_large(cell: CellSpec) -> str | None:
 
 def usual_limit(disk: Path, slots: int, device: str) -> int | None:
     """What a trial may use on this machine when nothing else runs: FTS_MEMORY_LIMIT, else 85 % of all, per slot."""
-    if text := os.environ.get("FTS_MEMORY_LIMIT", "").strip():
-        return read_bytes("FTS_MEMORY_LIMIT", text)
-    machine = from_env(disk)
+    if (limit := memory_limit_from_env()) is not None:
+        return limit
+    machine = from_env(disk, gpu=index_of(device))
     try:
         total = machine_bytes(machine.read(), device)
     finally:

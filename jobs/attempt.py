@@ -9,10 +9,13 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fts.search.protocol import STOPPED
+from jobs.death import cause_of_death, count_oom_kills, died_of, last_words
 from jobs.process import ChildError, ChildProcess
+from state.values import Cause
 
 log = logging.getLogger("fts.worker")
 
@@ -30,9 +33,10 @@ class End:
 class Wish:
     """Why a running trial should stop: a person's order, or the watchdog's."""
 
-    reason: str  # pause | cancel | stop | shrink | kill | stalled | heat | disk | lost
+    reason: str  # pause | cancel | stop | shrink | kill | stalled | heat | disk | lost | park
     message: str = ""
     kill: bool = False  # no time for a checkpoint
+    cause: Cause | None = None  # what a job is parked for
 
 
 class Attempt:
@@ -55,14 +59,20 @@ class Attempt:
         self._judged = False  # a pruner looks at its epochs, and the trial waits for what it says
         self._pruned = False  # decided; what the trial still tells of its later epochs does not count
         self._stop_by = float("inf")  # monotonic
+        self._oom_kills = count_oom_kills()
+        self._began = time.time() - 1.0  # the clock of a file system is coarser
+        self._logs: tuple[Path, ...] = ()
 
     def run(self, spec: dict[str, Any], number: int) -> End:
         """Blocks until the trial has ended, or was stopped, or the process died."""
+        self._logs = (Path(str(spec.get("log_path"))), self.child.log_path)
         self._judged = spec["cell"].get("pruner", "none") != "none"
         try:
             self.child.send({"do": "run", "spec": spec})
         except ChildError as error:
-            return End("died", {"message": str(error)})
+            if self.child.poll() is not None:  # it says why, and how it ended
+                return self._last_words(number)
+            return End("died", {"message": str(error), "cause": Cause.MACHINE_ERROR.value})
         while True:
             for fact in self.child.facts(self.poll_s):
                 if end := self._take(fact, number):
@@ -74,6 +84,8 @@ class Attempt:
 
     def _take(self, fact: dict[str, Any], number: int) -> End | None:
         kind = fact.get("fact")
+        if kind == "ready":
+            self.child.was_ready = True
         if kind == "ready" or fact.get("number") not in (number, None):
             return None
         if kind in ("result", "pruned", "failed", "stopped"):
@@ -101,7 +113,13 @@ class Attempt:
             return End("pruned", {}, self._wish)
         if code == STOPPED:
             return End("stopped", {}, self._wish)
-        return End("died", {"message": died_of(code), "code": code}, self._wish)
+        oom_kills = count_oom_kills() - self._oom_kills
+        said = last_words(self._logs, self._began)
+        cause = cause_of_death(code, oom_kills, self.child.was_ready, said)
+        message = died_of(code, oom_kills)
+        if cause is not Cause.MACHINE_ERROR or not self.child.was_ready:  # a kill from outside explains itself
+            message += f": {said.splitlines()[-1][:300]}" if said else ""
+        return End("died", {"message": message, "code": code, "cause": cause.value}, self._wish)
 
     def _look_around(self) -> None:
         if self._wish is None and (wish := self.wish()) is not None:
@@ -126,10 +144,3 @@ class Attempt:
             self.child.send(command)
         except ChildError as error:
             log.warning("%s", error)
-
-
-def died_of(code: int | None) -> str:
-    if code is not None and code < 0:
-        who = " (SIGKILL: the kernel or a person)" if code == -9 else ""
-        return f"the trial process was killed by signal {-code}{who}"
-    return f"the trial process ended with exit code {code}"

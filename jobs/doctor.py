@@ -20,7 +20,7 @@ from jobs import garbage, locks, sensors
 from jobs.cli.errors import sentence_of
 from jobs.glance import words
 from jobs.process import same_process
-from jobs.settings import Places, best_device
+from jobs.settings import BadSetting, Places, best_device
 from state import checks, queries, transitions
 from state.db import open_database
 from state.errors import SchemaTooOld, StateError
@@ -91,13 +91,21 @@ def packages(places: Places) -> Iterator[Finding]:
         yield Finding("packages", "ok", ", ".join(versions))
 
 
+def _processors() -> Finding:
+    cores = f"{os.cpu_count()} cores"
+    try:
+        return Finding("processors", "ok", f"{cores}, trials run on {best_device()}")
+    except BadSetting as error:
+        return Finding("processors", "bad", f"{cores}, but no worker starts: {error}", "correct FTS_DEVICE or unset it")
+
+
 def machine(places: Places) -> Iterator[Finding]:
     import psutil  # here, not above: only this check needs it
 
     memory = psutil.virtual_memory()
     text = f"{words.size(memory.available)} of {words.size(memory.total)} free"
     little = memory.available < MEMORY_LITTLE
-    yield Finding("processors", "ok", f"{os.cpu_count()} cores, trials run on {best_device()}")
+    yield _processors()
     yield Finding("memory", "warn" if little else "ok", text, "a trial needs about 1 GB and more" if little else None)
     folder = next(path for path in (places.outputs, *places.outputs.parents) if path.exists())
     free = shutil.disk_usage(folder).free

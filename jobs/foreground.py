@@ -25,7 +25,7 @@ def main(spec: dict[str, Any], argv: list[str] | None = None) -> int:
     parser.add_argument("--again", action="store_true", help="run it once more, although it has been done")
     parser.add_argument("--db", help="the database (default: $FTS_DB, else outputs/fts.db)")
     parser.add_argument("--threads", type=int, help="of each trial")
-    parser.add_argument("--device", help="cpu, cuda or mps")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps")
     flags = parser.parse_args(argv)
     from jobs.cli.errors import code_of, sentence_of
 

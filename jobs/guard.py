@@ -311,7 +311,10 @@ def read_bytes(name: str, text: str) -> int:
     digits = text.upper().removesuffix("B").removesuffix("I")
     factors = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
     factor = factors.get(digits[-1:], 1)
-    return int(read_number(name, digits[:-1] if factor > 1 else digits) * factor)
+    try:
+        return int(read_number(name, digits[:-1] if factor > 1 else digits) * factor)
+    except ValueError:
+        raise ValueError(f"{name} is {text!r}; expected a size that is not negative, such as 20G") from None
 
 
 def read_number(name: str, text: str) -> float:

@@ -85,6 +85,8 @@ class ChildProcess:
         self._met: set[psutil.Process] = set()  # its tree, as far as we have seen it
         self.frozen = False
         self.asked_to_stop = False
+        self.log_path = log_path
+        self.was_ready = False  # it has said that it can take a trial
         try:
             log_fd = open_log(log_path)
             try:

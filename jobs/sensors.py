@@ -88,8 +88,11 @@ class Machine:
             part.close()
 
 
-def from_env(disk: Path, environ: Mapping[str, str] = os.environ) -> Sensors:
-    """The sensors that FTS_SENSORS asks for. Raises ValueError when it asks for something else than the three."""
+def from_env(disk: Path, environ: Mapping[str, str] = os.environ, gpu: int = 0) -> Sensors:
+    """The sensors that FTS_SENSORS asks for, of the GPU that torch calls cuda:`gpu`.
+
+    Raises ValueError when it asks for something else than the three.
+    """
     choice = environ.get("FTS_SENSORS", "").strip() or "auto"
     base = SystemPart(disk)
     if choice.startswith("file:"):
@@ -102,7 +105,7 @@ def from_env(disk: Path, environ: Mapping[str, str] = os.environ) -> Sensors:
         from jobs.sensors_mac import MacPart  # here: it starts a thread that runs macOS tools
 
         return Machine([base, MacPart()])
-    return Machine([base, LinuxHeat(), Rapl(), Nvml()])
+    return Machine([base, LinuxHeat(), Rapl(), Nvml(gpu=gpu)])
 
 
 def merge(parts: list[dict[str, Any]]) -> Reading:
@@ -221,16 +224,16 @@ def hottest(chips: Mapping[str, list[Any]]) -> dict[str, Any]:
 
 
 class Nvml:
-    """One NVIDIA GPU by NVML (the first of CUDA_VISIBLE_DEVICES); knows nothing without a driver."""
+    """One NVIDIA GPU by NVML (of CUDA_VISIBLE_DEVICES the one torch numbers `gpu`); knows nothing without a driver."""
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, environ: Mapping[str, str] = os.environ, gpu: int = 0) -> None:
         self._gpu: Any = None
         try:
             import pynvml  # here: 26 ms, and only machines with a driver have a use for it
 
             self._nvml = pynvml
             pynvml.nvmlInit()
-            self._gpu = gpu_handle(pynvml, environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip())
+            self._gpu = gpu_handle(pynvml, visible_gpu(environ, gpu))
         except ImportError:
             return
         except pynvml.NVMLError:
@@ -265,6 +268,12 @@ class Nvml:
                 self._nvml.nvmlShutdown()
             except self._nvml.NVMLError:
                 return
+
+
+def visible_gpu(environ: Mapping[str, str], gpu: int) -> str:
+    """How NVML knows the GPU that torch numbers `gpu`: CUDA_VISIBLE_DEVICES renumbers them."""
+    visible = [name.strip() for name in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return visible[gpu] if gpu < len(visible) else str(gpu)
 
 
 def gpu_handle(nvml: Any, wanted: str) -> Any:

@@ -6,6 +6,10 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jobs.devices import BadSetting, check_here, check_name, index_of, kind_of
+
+__all__ = ["BadSetting"]
+
 TRIAL_MODULE = ("-m", "fts.search.trial")
 BASELINE_MODULE = ("-m", "fts.analysis.baseline_trial")
 FINAL_MODULE = ("-m", "fts.analysis.final_trial")
@@ -16,10 +20,6 @@ MODULES = {"cell": TRIAL_MODULE, "replicate": TRIAL_MODULE, "baseline": BASELINE
 def module_of(kind: str, cv: str | None = None) -> tuple[str, ...]:
     """What runs a trial of such a job: a program that speaks fts.search.protocol."""
     return CV_MODULE if cv is not None and kind in ("cell", "replicate") else MODULES[kind]
-
-
-class BadSetting(ValueError):
-    """An environment variable or flag holds something unusable; the sentence names it."""
 
 
 @dataclass(frozen=True)
@@ -77,19 +77,26 @@ class WorkerSettings:
     stop_grace_s: float = 120.0  # a checkpoint of 2B parameters takes tens of seconds
     checkpoint_every_s: float = 60.0
     memory_limit: int | None = None  # bytes for one trial; None: 85 % of what is available, shared by the slots
+    outage_pause_s: float = 1.0  # before the third try after the machine failed a trial twice; doubles up to a minute
     max_idle_attempts: int = 3  # attempts without an epoch or a checkpoint, then the job is parked
     stall: dict[str, float] = field(default_factory=dict)  # overrides of jobs.watchdog.PaceLimits
     until_empty: bool = False  # leave when nothing can run
     detached: bool = False
 
 
-def worker_settings(slots: int | None = None, threads: int | None = None, **flags: object) -> WorkerSettings:
+def worker_settings(
+    slots: int | None = None, threads: int | None = None, *, planning: bool = False, **flags: object
+) -> WorkerSettings:
     """Defaults for this machine: one-thread trials side by side up to two, since two of them beat one of two threads.
 
-    Raises BadSetting when slots x threads exceeds the cores (oversubscription cost 2-16x) or a variable is no number.
+    Raises BadSetting when slots x threads exceeds the cores (oversubscription cost 2-16x), the device is not here, a
+    limit makes no sense or a variable cannot be read. `planning`: nothing will run, so the device may be elsewhere.
     """
     cores = os.cpu_count() or 1
-    device = str(flags.pop("device", None) or best_device())
+    given = flags.pop("device", None)
+    origin = "--device" if given is not None else "FTS_DEVICE" if os.environ.get("FTS_DEVICE") else "the usual device"
+    device = str(given if given is not None else best_device())
+    check_name(device, origin) if planning else check_here(device, origin)
     if slots is None:
         slots = 1 if device != "cpu" or threads else min(2, cores)
     threads = threads or max(1, cores // slots)
@@ -98,19 +105,71 @@ def worker_settings(slots: int | None = None, threads: int | None = None, **flag
             f"{slots} slots x {threads} threads need {slots * threads} cores, this machine has {cores}: "
             f"oversubscription makes trials 2-16x slower; use --slots {max(1, cores // max(1, threads))}"
         )
-    names = ("busy_s", "lease_s", "beat_s", "poll_s", "checkpoint_every_s")
+    names = ("busy_s", "lease_s", "beat_s", "poll_s", "checkpoint_every_s", "outage_pause_s")
     timings = {name: seconds(f"FTS_{name.upper()}") for name in names}
-    attempts = os.environ.get("FTS_MAX_IDLE_ATTEMPTS")
     chosen = {name: value for name, value in {**timings, **flags}.items() if value is not None}
-    if "memory_limit" not in chosen and (limit := os.environ.get("FTS_MEMORY_LIMIT", "").strip()):
-        from jobs.guard import read_bytes  # here, not above: `fts status` needs the places, not the guard
-
-        chosen["memory_limit"] = read_bytes("FTS_MEMORY_LIMIT", limit)
-    if attempts:
-        chosen["max_idle_attempts"] = int(seconds("FTS_MAX_IDLE_ATTEMPTS") or 3)
+    named = "--memory-limit" if "memory_limit" in chosen else "FTS_MEMORY_LIMIT"
+    limit = chosen.setdefault("memory_limit", memory_limit_from_env())
+    if not planning:
+        check_variables()
+        if isinstance(limit, int):
+            check_memory_limit(named, limit, device)
+    if attempts := os.environ.get("FTS_MAX_IDLE_ATTEMPTS"):
+        if not (attempts.isdecimal() and int(attempts)):
+            raise BadSetting(f"FTS_MAX_IDLE_ATTEMPTS is {attempts!r}, expected a whole number from 1")
+        chosen["max_idle_attempts"] = int(attempts)
     stall = {name: seconds(f"FTS_{name.upper()}") for name in STALL}
     chosen["stall"] = {name: value for name, value in stall.items() if value is not None}
     return WorkerSettings(slots=slots, threads=threads, device=device, **chosen)  # type: ignore[arg-type]
+
+
+LEAST_LIMIT = 256 << 20  # bytes; a trial process holds 300 MB before it has a model
+
+
+def memory_limit_from_env() -> int | None:
+    """What FTS_MEMORY_LIMIT lets one trial use, in bytes; None: not set. Raises BadSetting."""
+    text = os.environ.get("FTS_MEMORY_LIMIT", "").strip()
+    if not text:
+        return None
+    from jobs.guard import read_bytes  # here, not above: `fts status` needs the places, not the guard
+
+    try:
+        limit = read_bytes("FTS_MEMORY_LIMIT", text)
+    except ValueError as error:
+        raise BadSetting(str(error)) from None
+    if limit < 1:
+        raise BadSetting(f"FTS_MEMORY_LIMIT is {text!r}, expected a size such as 20GB")
+    return limit
+
+
+def check_memory_limit(origin: str, limit: int, device: str) -> None:
+    """Raises BadSetting for a limit below what any trial needs, or above what the machine (or the GPU) has."""
+    from jobs import sensors  # here, not above: psutil
+    from jobs.glance.words import in_gb
+
+    if limit < LEAST_LIMIT:
+        raise BadSetting(f"{origin} is {in_gb(limit)}, but a trial needs {in_gb(LEAST_LIMIT)} before it has a model")
+    machine = sensors.from_env(Path(), gpu=index_of(device))
+    try:
+        reading = machine.read()
+    finally:
+        machine.close()
+    total = reading.gpu_memory_total if kind_of(device) == "cuda" else reading.total
+    if total is not None and limit > total:
+        raise BadSetting(f"{origin} is {in_gb(limit)}, but {device} of this machine has {in_gb(total)}")
+
+
+def check_variables() -> None:
+    """Raises BadSetting for a variable of the guard or the sensors that cannot be read: a worker would meet it late."""
+    from jobs import sensors
+    from jobs.guard import MemoryLimits, Thresholds
+
+    try:
+        Thresholds.from_env()
+        MemoryLimits.for_trial(1 << 40, 1 << 41)
+        sensors.from_env(Path()).close()
+    except ValueError as error:
+        raise BadSetting(str(error)) from None
 
 
 STALL = ("stall_factor", "stall_min_s", "stall_first_s", "stall_cpu_percent", "cpu_window_s")
@@ -124,7 +183,7 @@ def seconds(variable: str) -> float | None:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not value > 0:
+    if not 0 < value < 1e9:
         raise BadSetting(f"{variable} is {text!r}, expected a positive number of seconds")
     return value
 
@@ -132,7 +191,7 @@ def seconds(variable: str) -> float | None:
 def best_device() -> str:
     """cuda or mps where one is to be had; asked of the driver, because importing torch here would cost seconds."""
     if chosen := os.environ.get("FTS_DEVICE"):
-        return chosen
+        return check_name(chosen, "FTS_DEVICE")
     if Path("/dev/nvidia0").exists() or Path("/proc/driver/nvidia/version").exists():
         return "cuda"
     return "cpu"

@@ -13,6 +13,7 @@ import psutil
 from fts.search.spec import CellSpec
 from jobs.admission import Admission, admit, allowed_bytes
 from jobs.attempt import End
+from jobs.devices import kind_of
 from jobs.guard import Action, Guard, GuardState, MemoryLimits, Thresholds
 from jobs.process import ChildProcess
 from jobs.room import Room
@@ -99,7 +100,7 @@ class Slot:
     def limits(self, allowed: int | None = None) -> MemoryLimits:
         """What the watchdog keeps the trial's tree within: of the machine's memory, whatever the device."""
         reading = self.sensors.read()
-        if self.settings.device == "cuda" or allowed is None:  # on a GPU the plan's bytes are the GPU's
+        if kind_of(self.settings.device) == "cuda" or allowed is None:  # on a GPU the plan's bytes are the GPU's
             allowed = allowed_bytes(reading, self.settings.slots, held_by_trials())
         if allowed is None or reading.total is None:
             return MemoryLimits()

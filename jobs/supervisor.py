@@ -6,13 +6,13 @@ says so.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from fts.analysis.baselines import BASELINES
-from fts.search.spec import BadSpec, CellSpec, UnusedParameter, config_md5, effective_config, seed_for
+from fts.search.spec import BadSpec, CellSpec, UnusedParameter, config_md5, effective_config, seed_for, trial_folder
 from fts.search.suggest import suggest
 from jobs import exports, margins
 from jobs.attempt import Wish
@@ -23,9 +23,9 @@ from jobs.slot import Slot
 from jobs.trial_run import TrialRun, Work, past_trials
 from state import queries, transitions
 from state.errors import UnreadableHistory
-from state.values import Cause, Claim, Job, Trial, TrialStatus
+from state.values import Cause, Claim, Fault, Job, JobStatus, Trial, TrialStatus
 
-FAILURES_IN_A_ROW = 3  # or 6, 9 ... after a retry; then the job is given up: the fault is not in the parameters
+FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
 
 
 class Supervisor:
@@ -74,16 +74,19 @@ class Supervisor:
             if self.cell.kind == "cell":
                 self._compare()
             exports.export_trial(self.db, self.places, self.job, ended.number)
-            if ended.cause == Cause.DATA_ERROR or fails_again_and_again(queries.trials(self.db, self.job.id)):
+            if ended.cause == Cause.DATA_ERROR or fault_of_the_study(queries.trials(self.db, self.job.id)):
                 return self._give_up(ended)
             if (order := self.ordered(self.job.id)) is not None:
                 return self._leave(Wish(order))
         self._compare()
-        if self.cell.kind == "train":
+        if self.cell.kind == "train" and queries.job(self.db, self.job.id).best_trial is not None:
             publish(self.db, self.places, self.job)
-        transitions.finish_job(self.db, self.claim)
+        status = transitions.finish_job(self.db, self.claim)
         self._export()
-        self.tell("job done", {"job": self.job})
+        if status == JobStatus.FAILED:
+            self.tell(f"job failed: {queries.job(self.db, self.job.id).message}", {"job": self.job})
+        else:
+            self.tell("job done", {"job": self.job})
         return None
 
     # -- how a job is left
@@ -92,6 +95,11 @@ class Supervisor:
         """Back in line, paused or cancelled: what was asked for; its trial keeps its number and its checkpoint."""
         if wish.reason == "lost":
             self.tell("note", {"text": f"{self.job.experiment}: handed on to another worker, its trial here was ended"})
+            return
+        if wish.reason == "park":
+            transitions.fail_job(self.db, self.claim, wish.cause or Cause.MACHINE_ERROR, wish.message)
+            self._export()
+            self.tell(f"job failed ({wish.cause}): {wish.message}", {"job": self.job})
             return
         if wish.reason == "pause":
             transitions.pause_running(self.db, self.claim)
@@ -126,14 +134,27 @@ class Supervisor:
     # -- trials
 
     def _next_trial(self) -> Trial | None:
-        """The interrupted trial if there is one, else a new one with freshly drawn parameters, else None: all done."""
+        """The interrupted trial if there is one, else one that a retry put back, else a new one; None: all done."""
         trials = queries.readable_trials(self.db, self.job.id)
+        put_back = queries.put_back(self.db, self.job.id)
         for trial in trials:
-            if trial.status == TrialStatus.INTERRUPTED:
+            if trial.status == TrialStatus.INTERRUPTED and trial.number not in put_back:
                 transitions.resume_trial(self.db, self.claim, trial.id)
                 return trial
+        if put_back:
+            return self._rerun(next(trial for trial in trials if trial.number == put_back[0]))
         number = len(trials)
         return self._open_trial(number, trials) if number < self.cell.trials else None
+
+    def _rerun(self, trial: Trial) -> Trial:
+        """A failed trial again: its files first, so that no kill in between leaves it a checkpoint of the old try."""
+        if transitions.begins_anew(trial.cause):
+            folder = trial_folder(self.places.outputs, self.job.experiment, self.job.id, trial.number)
+            if folder.exists() and not folder.is_symlink():
+                shutil.rmtree(folder)
+        code = {"code_commit": self.code[0], "code_dirty": self.code[1]}
+        transitions.rerun_trial(self.db, self.claim, trial.id, **code)
+        return self._reread(trial)
 
     def _open_trial(self, number: int, trials: Sequence[Trial]) -> Trial:
         params = self._draw(number)
@@ -180,7 +201,8 @@ class Supervisor:
         if number < len(self.cell.warm_start):
             return dict(self.cell.warm_start[number])
         history = past_trials(self.db, self.cell, self.job.id)
-        return suggest(self.cell.space, history, self.cell.seed, number, self.cell.sampler, self.work.maximize)
+        cell = self.cell
+        return suggest(cell.space, history, cell.seed, number, cell.sampler, self.work.maximize, diverged=cell.diverged)
 
     def _reread(self, trial: Trial) -> Trial:
         return queries.trial(self.db, self.job.id, trial.number)
@@ -202,11 +224,22 @@ def checked_cell(job: Job) -> CellSpec:
     return cell
 
 
-def fails_again_and_again(trials: Sequence[Trial]) -> bool:
-    """Have the last three failed, or after a retry the last six? From rows by number, so a kill resets nothing."""
-    ended = [trial.status == TrialStatus.FAILED for trial in trials if trial.ended_at is not None]
-    failures = len(list(takewhile(bool, reversed(ended))))
-    return failures > 0 and failures % FAILURES_IN_A_ROW == 0
+def fault_of_the_study(trials: Sequence[Trial]) -> bool:
+    """Have the last three trials that failed done so by the code or data, with none complete or pruned in between?
+
+    From the rows in the order they ended, so a kill resets nothing. Trials that a retry put back do not count, nor do
+    diverged ones: those are results of their parameters.
+    """
+    failures = 0
+    ended = (trial for trial in trials if trial.ended_at is not None and trial.status in ENDED)
+    for trial in sorted(ended, key=lambda trial: trial.ended_at or 0.0, reverse=True):
+        if trial.status != TrialStatus.FAILED:
+            break
+        failures += trial.cause is None or trial.cause.fault is not Fault.TRIAL
+    return failures >= FAILURES_IN_A_ROW
+
+
+ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 
 
 def log_tail(path: str | None, lines: int = 20) -> str | None:

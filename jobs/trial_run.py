@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,7 @@ from fts.search.suggest import PastTrial
 from jobs.admission import TRAINS, Admission
 from jobs.attempt import Attempt, End, Wish
 from jobs.glance.words import in_gb
+from jobs.last_words import is_disk_trouble
 from jobs.models import opened_by
 from jobs.process import ChildProcess, reap_recorded
 from jobs.settings import Places, WorkerSettings, module_of
@@ -32,7 +34,13 @@ from state.values import Cause, Claim, Epoch, Trial, TrialStatus
 log = logging.getLogger("fts.worker")
 
 STALLS_ALLOWED = 2  # the third stall of a trial fails it
-DEATHS_ALLOWED = 2  # without an epoch or a checkpoint in between
+CRASHES_ALLOWED = 2  # of its own code, without an epoch or a checkpoint in between; the third fails it
+OUTAGES_ALLOWED = 10  # faults of the machine without an epoch or a checkpoint in between; then the job is parked
+KILLS_ALLOWED = 30  # the same for kills from outside, which somebody will stop; with the pauses, 25 minutes
+LONGEST_PAUSE_S = 60.0  # between two of them
+REASONS = {"disk": "disk", "out of memory": "shrink", "machine error": "machine"}  # cause -> why it is tried again
+PARKS = ("machine",)
+WORDS = {"machine": "the machine failed it", "kill": "killed"}  # reason -> as an event says it
 LEAVES = ("lost", "stop", "pause", "cancel", "disk", "drain")  # wishes that end this claim
 STARTED_FACTS = (
     "n_params", "n_train", "n_val", "n_pos", "prior_loss", "label_md5", "base_rate", "data_md5", "torch_version",
@@ -76,8 +84,6 @@ class TrialRun:
         if trial.status == TrialStatus.COMPLETE:  # an identical twin had run
             return None
         self.tell("trial", {"job": self.job, "trial": trial})
-        stalls = deaths = 0
-        reached = self._reached()
         try:
             admitted = self.slot.admit(self.cell, trial)
         except CannotFit as refused:  # before any process has started
@@ -85,29 +91,54 @@ class TrialRun:
         if not self._takes_room(admitted):
             return Wish(self.ordered(self.job.id) or "drain")
         spec = self._spec(admitted)
+        setbacks = Setbacks(self._reached())
         while True:
             end = self._attempt(spec)
             reason = self._reason(end)
             if reason in LEAVES:
                 return Wish(reason, message_of(end))
-            stalls += reason == "stalled"
-            if reason == "died":  # it counts only when nothing was gained since the last time
-                before, reached = reached, self._reached()
-                deaths = deaths + 1 if reached == before else 1
-            if cause := hopeless(reason, stalls, deaths):
+            setbacks.add(reason, self._reached())
+            if cause := setbacks.hopeless(reason):
                 end, reason = End("failed", {"cause": cause, "message": message_of(end)}), None
             if reason is None:
                 self._close(end)
                 return None
-            if reason == "heat":
-                self.slot.cool_down(self.db, self.claim.worker_id, lambda: self.ordered(self.job.id) is not None)
-                if order := self.ordered(self.job.id):
-                    return Wish(order)
+            allowed = KILLS_ALLOWED if end.how in ("died", "stopped") else OUTAGES_ALLOWED
+            if reason in PARKS and setbacks.outages >= allowed:
+                return self._parked(end, setbacks.outages)
+            if (order := self._pause_before(reason, setbacks.outages, allowed, message_of(end))) is not None:
+                return Wish(order)
             again = self._again(spec, reason, message_of(end))
             if again is None:
                 leanest = f"t{trial.number} {trial.architecture} has no leaner recipe left"
                 return Wish("cannot fit", f"{leanest}: {message_of(end)}")
             spec = again
+
+    def _pause_before(self, reason: str, outages: int, allowed: int, message: str) -> str | None:
+        """Waits until the machine has cooled, or has had time to recover; returns an order that came meanwhile."""
+        if reason == "heat":
+            self.slot.cool_down(self.db, self.claim.worker_id, lambda: self.ordered(self.job.id) is not None)
+            return self.ordered(self.job.id)
+        wait_s = pause_s(outages, self.settings.outage_pause_s) if reason in PARKS else 0.0
+        if not wait_s:
+            return None
+        said = (
+            f"t{self.trial.number} is tried again in {wait_s:.3g} s: {message}; "
+            f"{outages} times without progress, the job is parked after {allowed}"
+        )
+        transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
+        self.tell("note", {"text": f"{self.job.experiment} {said}"})
+        until = time.monotonic() + wait_s
+        while (left := until - time.monotonic()) > 0 and (order := self.ordered(self.job.id)) is None:
+            time.sleep(min(left, self.settings.poll_s))
+        return order if left > 0 else self.ordered(self.job.id)
+
+    def _parked(self, end: End, outages: int) -> Wish:
+        """The wish that ends the job: it is not the trial that failed, which stays interrupted."""
+        said = f"t{self.trial.number} was tried {outages} times without progress, the last time: {message_of(end)}"
+        cure = f"repair that, then `fts retry {self.job.id}` goes on with the same trials"
+        cause = Cause(end.facts.get("cause") or Cause.MACHINE_ERROR)
+        return Wish("park", f"{said}; {cure}", cause=cause)
 
     def _reached(self) -> tuple[int, int]:
         """Epochs recorded, and the step of the latest checkpoint."""
@@ -133,12 +164,23 @@ class TrialRun:
         """Why the trial must be left or tried again; None: it has ended."""
         if end.how in ("result", "pruned"):
             return None
-        if end.how == "failed":
-            return {"disk": "disk", "out of memory": "shrink"}.get(str(end.facts.get("cause")))
-        return end.wish.reason if end.wish else "died"
+        if end.wish is not None and end.how != "failed":
+            return end.wish.reason
+        if end.how == "stopped":  # by a SIGTERM that nobody here has sent
+            return "machine"
+        reason = REASONS.get(str(end.facts.get("cause")))
+        if reason == "shrink" and self.cell.kind not in TRAINS:
+            return "machine"  # there is no recipe to make leaner
+        return reason if end.how == "failed" else reason or "crashed"
 
     def _attempt(self, spec: TrialSpec) -> End:
-        child = self.slot.child(module_of(self.cell.kind, self.cell.cv))
+        try:
+            child = self.slot.child(module_of(self.cell.kind, self.cell.cv))
+        except OSError as error:
+            if is_disk_trouble(error):
+                raise
+            message = f"no trial process can be started: {error}"
+            return End("failed", {"cause": Cause.MACHINE_ERROR.value, "message": message})
         watch = self.slot.watch(self.db, self.claim, self.trial, spec.memory_limit)
         history = past_trials(self.db, self.cell, self.job.id, without=self.trial.number)
         curve: dict[int, float] = {}
@@ -253,7 +295,8 @@ class TrialRun:
             if recipe is None:
                 return None
             message += f"; now batch={batch_of(recipe, self.cell)}"
-        words = f"t{self.trial.number} goes on from its checkpoint: {reason}{f', {message}' if message else ''}"
+        why = WORDS.get(reason, reason) + (f", {message}" if message else "")
+        words = f"t{self.trial.number} goes on from its checkpoint: {why}"
         data = {"reason": reason, "recipe": recipe}
         transitions.record_intervention(self.db, self.claim, "trial_restarted", words, data, trial_id=self.trial.id)
         self.tell("note", {"text": f"{self.job.experiment} {words}"})
@@ -290,19 +333,38 @@ class TrialRun:
 def past_trials(db: Any, cell: CellSpec, job_id: int, without: int | None = None) -> list[PastTrial]:
     """What a sampler or pruner may know: the recorded trials of the job."""
     return [
-        PastTrial(curve.number, curve.params, curve.status, curve.value, curve.epochs)
+        PastTrial(curve.number, curve.params, curve.status, curve.value, curve.epochs, curve.diverged)
         for curve in queries.curves(db, job_id, cell.objective)
         if curve.number != without
     ]
 
 
-def hopeless(reason: str | None, stalls: int, deaths: int) -> Cause | None:
-    """The cause to end a trial with that was tried often enough, or whose fault another try cannot mend."""
-    if stalls > STALLS_ALLOWED:
-        return Cause.STALLED
-    if deaths >= DEATHS_ALLOWED + 1:
-        return Cause.CODE_ERROR
-    return Cause.DATA_ERROR if reason == "data error" else None
+class Setbacks:
+    """Counts what went wrong with one trial since it last gained an epoch or a checkpoint."""
+
+    def __init__(self, reached: tuple[int, int]) -> None:
+        self.stalls = self.crashes = self.outages = 0
+        self._reached = reached
+
+    def add(self, reason: str | None, reached: tuple[int, int]) -> None:
+        self.stalls += reason == "stalled"
+        if reached != self._reached:
+            self._reached, self.crashes, self.outages = reached, 0, 0
+        self.crashes += reason == "crashed"
+        self.outages += reason in PARKS
+
+    def hopeless(self, reason: str | None) -> Cause | None:
+        """The cause to end a trial with that was tried often enough, or that another try cannot mend."""
+        if self.stalls > STALLS_ALLOWED:
+            return Cause.STALLED
+        if self.crashes > CRASHES_ALLOWED:
+            return Cause.CODE_ERROR
+        return Cause.DATA_ERROR if reason == "data error" else None
+
+
+def pause_s(outages: int, first_s: float) -> float:
+    """Seconds before the next try after so many deaths without progress: 0, then first_s, doubling up to a minute."""
+    return 0.0 if outages <= 1 else min(first_s * 2.0 ** min(outages - 2, 30), LONGEST_PAUSE_S)
 
 
 def best_so_far(epochs: Sequence[Epoch], objective: str, maximize: bool) -> dict[str, Any]:
@@ -326,4 +388,7 @@ def batch_of(recipe: dict[str, Any], cell: CellSpec) -> str:
 
 
 def message_of(end: End) -> str:
-    return (end.wish.message if end.wish else "") or str(end.facts.get("message") or "")
+    by_signal = (
+        "the trial process was stopped by a signal from outside" if end.how == "stopped" and not end.wish else ""
+    )
+    return (end.wish.message if end.wish else by_signal) or str(end.facts.get("message") or "")

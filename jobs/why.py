@@ -16,7 +16,7 @@ def why(job: Job, snapshot: Snapshot, now: float | None = None) -> list[str]:
     name = f"job {job.id} ({naming.cell_name(job)})"
     if job.status is JobStatus.RUNNING:
         return [f"{name} is running", *_running(job, snapshot, now)]
-    context = QueueContext(snapshot.queue_paused, snapshot.queue_paused_reason)
+    context = QueueContext(snapshot.queue_paused, snapshot.queue_paused_reason, again=snapshot.again)
     reason = runnable_reason(job, context)
     if reason is not None:
         return [f"{name} is not running: {reason}", *_ended(job)]

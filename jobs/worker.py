@@ -24,6 +24,7 @@ from jobs import earlier, exports, sensors
 from jobs.awake import keep_awake
 from jobs.ballast import Ballast
 from jobs.board import Board
+from jobs.devices import index_of
 from jobs.housekeeping import Housekeeping
 from jobs.last_words import LastWords
 from jobs.locks import SlotLock, SlotTaken
@@ -142,7 +143,7 @@ class Worker:
         self.id = transitions.register_worker(db, socket.gethostname(), pid, started, settings.slots)
         self.last_words = LastWords(db, self.ballast, self.board, self.id, progress.tell)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
-        self._sensors = sensors.from_env(disk=places.outputs)
+        self._sensors = sensors.from_env(disk=places.outputs, gpu=index_of(settings.device))
         room = Room()
         self._slots = [Slot(index, places, settings, self._sensors, room) for index in range(settings.slots)]
         for slot in self._slots:

@@ -29,7 +29,9 @@ from state.rows import (
     to_worker,
     unreadable_in,
 )  # fmt: skip
+from state.scheduling import RUN_AGAIN_SQL
 from state.values import (
+    Cause,
     Curve,
     Epoch,
     Event,
@@ -82,6 +84,7 @@ def snapshot(db: Database, user: str | None = None) -> Snapshot:
             seen=seen_forecast(db, user) if user else None,
             worked=worked(db),
             unreadable=(*unreadable_in(read), *odd),
+            again=runs_again(db),
         )
 
 
@@ -116,6 +119,22 @@ def worked(db: Database) -> dict[int, float]:
     return {row["job_id"]: float(finite_or_none(row["seconds"]) or 0.0) for row in rows}
 
 
+def runs_again(db: Database) -> dict[int, tuple[int, ...]]:
+    """The failed trials that a retry would run again, by number, of each job that has ended with any."""
+    ended = JobRow.select(JobRow.id).where(JobRow.status.in_(["done", "failed", "cancelled"]), JobRow.trials_failed > 0)
+    failed = TrialRow.select(TrialRow.job_id, TrialRow.number).where(TrialRow.job_id.in_(ended), SQL(RUN_AGAIN_SQL))
+    found: dict[int, tuple[int, ...]] = {}
+    for row in db.rows(failed.order_by(TrialRow.job_id, TrialRow.number)):
+        found[row["job_id"]] = (*found.get(row["job_id"], ()), row["number"])
+    return found
+
+
+def put_back(db: Database, job_id: int) -> tuple[int, ...]:
+    """The failed trials of a job that a retry has put back, by number: they run before any new one."""
+    failed = TrialRow.select(TrialRow.number).where(TrialRow.job_id == job_id, TrialRow.status == "failed")
+    return tuple(row["number"] for row in db.rows(failed.where(TrialRow.ended_at.is_null()).order_by(TrialRow.number)))
+
+
 def jobs(db: Database, statuses: Iterable[JobStatus | str] | None = None) -> tuple[Job, ...]:
     """All jobs: running ones, then the line by rank, then the ended ones in the order they ended."""
     query = JobRow.select(ALL).order_by(
@@ -123,9 +142,12 @@ def jobs(db: Database, statuses: Iterable[JobStatus | str] | None = None) -> tup
         SQL("CASE WHEN status IN ('running', 'queued', 'paused') THEN rank ELSE ended_at END"),
         JobRow.id,
     )
-    if statuses is not None:
-        query = query.where(JobRow.status.in_([JobStatus(status).value for status in statuses]))
-    return tuple(to_job(row) for row in db.rows(query))
+    if statuses is None:
+        return tuple(to_job(row) for row in db.rows(query))
+    wanted = {JobStatus(status) for status in statuses}
+    stored = wanted | ({JobStatus.DONE} if JobStatus.FAILED in wanted else set())  # what an older fts called done
+    found = (to_job(row) for row in db.rows(query.where(JobRow.status.in_([status.value for status in stored]))))
+    return tuple(job for job in found if job.status in wanted)
 
 
 def namesakes(db: Database, kind: str, experiment: str) -> tuple[Job, ...]:
@@ -254,7 +276,7 @@ def curves(db: Database, job_id: int, objective: str) -> tuple[Curve, ...]:
     """What a sampler or pruner needs of a job, by trial number; a fifth of `history`, for jobs of many trials."""
     told: dict[int, dict[int, float]] = {}
     value = getattr(EpochRow, objective)
-    kept = ("id", "number", "params", "status", "value")
+    kept = ("id", "number", "params", "status", "value", "cause")
     chosen = [getattr(TrialRow, name) for name in kept]
     with db.read():
         rows = db.rows(TrialRow.select(*chosen).where(TrialRow.job_id == job_id).order_by(TrialRow.number))
@@ -265,7 +287,15 @@ def curves(db: Database, job_id: int, objective: str) -> tuple[Curve, ...]:
             if math.isfinite(row["value"]):
                 told.setdefault(row["trial_id"], {})[row["epoch"]] = row["value"]
     return tuple(
-        Curve(row["number"], as_params(row), row["status"], row["value"], told.get(row["id"], {})) for row in rows
+        Curve(
+            row["number"],
+            as_params(row),
+            row["status"],
+            row["value"],
+            told.get(row["id"], {}),
+            diverged=row["status"] == "failed" and row["cause"] == Cause.DIVERGED,
+        )
+        for row in rows
     )
 
 

@@ -27,13 +27,28 @@ from state.rows import (
     to_sample,
     to_trial,
 )  # fmt: skip
-from state.values import Cause, Epoch, Event, Job, JobStatus, Margin, Sample, Snapshot, Trial, TrialStatus, Verb, Worker
+from state.values import (
+    Cause,
+    Epoch,
+    Event,
+    Job,
+    JobStatus,
+    Margin,
+    Sample,
+    Snapshot,
+    Trial,
+    TrialStatus,
+    Verb,
+    Worker,
+    status_of,
+)
 
 WAITING = (JobStatus.QUEUED, JobStatus.PAUSED)
 TRIAL_STATUS = {
     Verb.TRIAL_STARTED: TrialStatus.RUNNING,
     Verb.TRIAL_RESUMED: TrialStatus.RUNNING,
     Verb.TRIAL_INTERRUPTED: TrialStatus.INTERRUPTED,
+    Verb.TRIAL_FAILED: TrialStatus.FAILED,  # of one that a retry has put back since
 }
 
 
@@ -123,10 +138,13 @@ def _changes_of(event: Event) -> list[tuple[int | None, Any]]:
 
 def _job_at(job: Job, when: float, old: dict[str, Any], trials: list[Trial]) -> Job:
     mine = [trial for trial in trials if trial.job_id == job.id]
-    status = JobStatus(old.get("status", job.status))
     complete = [trial for trial in mine if trial.status is TrialStatus.COMPLETE]
+    pruned = sum(trial.status is TrialStatus.PRUNED for trial in mine)
+    failed = sum(trial.status is TrialStatus.FAILED for trial in mine)
     ranked = [t for t in complete if t.value is not None and "diverged" not in t.badges]
     best = min(ranked, key=_goodness, default=None)
+    ended = len(complete) + pruned + failed
+    status = status_of(old.get("status", job.status), None if best is None else best.number, ended)
     cause = old.get("cause", job.cause)
     changed = "status" in old and status is not job.status
     return dataclasses.replace(
@@ -141,8 +159,8 @@ def _job_at(job: Job, when: float, old: dict[str, Any], trials: list[Trial]) -> 
         attempt=old.get("attempt", job.attempt),
         lease_until=when if status is JobStatus.RUNNING else None,
         trials_complete=len(complete),
-        trials_pruned=sum(trial.status is TrialStatus.PRUNED for trial in mine),
-        trials_failed=sum(trial.status is TrialStatus.FAILED for trial in mine),
+        trials_pruned=pruned,
+        trials_failed=failed,
         best_value=None if best is None else best.value,
         best_trial=None if best is None else best.number,
         started_at=_by(job.started_at, when),

@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
@@ -29,6 +30,7 @@ from state.values import (
     TrialStatus,
     UnreadableRow,
     Worker,
+    status_of,
 )
 
 T = TypeVar("T")
@@ -240,9 +242,19 @@ def to_job(row: Mapping[str, Any]) -> Job:
         cause = None if row["cause"] is None else Cause(row["cause"])
         kept = {**row, "status": JobStatus(row["status"]), "cause": cause, "spec": _object(row["spec"])}
         del kept["spec_md5"]
-        return _made(Job, kept)
+        return _as_meant(_made(Job, kept))
     except (ValueError, TypeError, AttributeError, RecursionError):
-        return _mended(Job, JOB, row)
+        return _as_meant(_mended(Job, JOB, row))
+
+
+def _as_meant(job: Job) -> Job:
+    """A job that an older fts called done, although it has no complete trial, has failed."""
+    if job.status is not JobStatus.DONE or job.best_trial is not None:
+        return job
+    meant = status_of(job.status, None, job.trials_complete + job.trials_pruned + job.trials_failed)
+    if meant is job.status:
+        return job
+    return replace(job, status=meant, cause=None, message="it ended without a complete trial")
 
 
 def to_trial(row: Mapping[str, Any]) -> Trial:
@@ -250,7 +262,7 @@ def to_trial(row: Mapping[str, Any]) -> Trial:
         if not _ordinary(_small_of_trial(row), _large_of_trial(row)):
             return _mended(Trial, TRIAL, row)
         kept = dict(row)
-        kept["status"] = TrialStatus(row["status"])
+        kept["status"] = TrialStatus.INTERRUPTED if is_put_back(row) else TrialStatus(row["status"])
         kept["cause"] = None if row["cause"] is None else Cause(row["cause"])
         kept["params"] = _params(row["params"])
         kept["effective"] = {} if row["effective"] == "{}" else _object(row["effective"])
@@ -259,7 +271,13 @@ def to_trial(row: Mapping[str, Any]) -> Trial:
         kept["code_dirty"] = None if row["code_dirty"] is None else bool(row["code_dirty"])
         return Trial(**kept)
     except (ValueError, TypeError, AttributeError, RecursionError):
-        return _mended(Trial, TRIAL, row)
+        mended: Trial = _mended(Trial, TRIAL, row)
+        return replace(mended, status=TrialStatus.INTERRUPTED) if is_put_back(row) else mended
+
+
+def is_put_back(row: Mapping[str, Any]) -> bool:
+    """Whether a retry has put this failed trial back: it runs again under its own number, and counts as not yet run."""
+    return row["status"] == "failed" and row["ended_at"] is None
 
 
 _ALWAYS = ("train_loss", "val_loss", "pred_min", "pred_max", "pred_sd", "learning_rate", "samples_per_s", "seconds")

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from state.values import Job, JobStatus
+from state.values import USED_UP, Cause, Job, JobStatus
 
 MAX_IDLE_ATTEMPTS = 3  # attempts in a row without an epoch or a trial end, after which a job is parked
+MAX_LOST_WORKERS = 30  # the same where the last worker was lost: killing a worker says little about its job
 
 # `runnable_reason` is this predicate in words; a test holds the two together over random states.
 RUNNABLE_SQL = (
     "status = 'queued' AND hold_reason IS NULL AND NOT EXISTS (SELECT 1 FROM flag WHERE name = 'queue_paused')"
+)
+
+# A failed trial that a retry runs again: its end was not its own fault.
+RUN_AGAIN_SQL = (
+    "status = 'failed' AND ended_at IS NOT NULL AND (cause IS NULL OR cause NOT IN ("
+    + ", ".join(f"'{cause.value}'" for cause in USED_UP)
+    + "))"
 )
 
 
@@ -21,6 +30,12 @@ class QueueContext:
     queue_paused: bool = False
     queue_paused_reason: str | None = None
     max_idle_attempts: int = MAX_IDLE_ATTEMPTS
+    again: Mapping[int, Sequence[int]] = field(default_factory=dict)  # ended job -> failed trials a retry would run
+
+
+def attempts_allowed(cause: str | None, max_idle_attempts: int = MAX_IDLE_ATTEMPTS) -> int:
+    """How many attempts in a row may end without progress, the last of them with this cause."""
+    return max(max_idle_attempts, MAX_LOST_WORKERS) if cause == Cause.LOST_WORKER else max_idle_attempts
 
 
 def runnable_reason(job: Job, context: QueueContext) -> str | None:
@@ -33,11 +48,15 @@ def runnable_reason(job: Job, context: QueueContext) -> str | None:
         return f"it is paused; `fts resume {job.id}` puts it back in line"
     if job.status is not JobStatus.QUEUED:
         ended = f" ({job.cause.value})" if job.cause else ""
-        return f"it has ended: {job.status.value}{ended}; `fts retry {job.id}` continues it"
+        again = context.again.get(job.id, ())
+        if refusal := job.retry_refusal(again):
+            return f"it has ended: {job.status.value}{ended}; {refusal}"
+        return f"it has ended: {job.status.value}{ended}; `fts retry {job.id}` {job.retry_words(again)}"
     if job.hold_reason is not None:
         return f"it is held: {job.hold_reason}; `fts resume {job.id}` tries it all the same"
     if context.queue_paused:
         return f"the queue is paused: {context.queue_paused_reason or 'no reason given'}; `fts resume --queue` goes on"
-    if job.idle_attempts >= context.max_idle_attempts:
-        return f"{job.idle_attempts} attempts ended without progress, the next look parks it; `fts retry {job.id}`"
+    if job.idle_attempts >= attempts_allowed(job.cause, context.max_idle_attempts):
+        parks = "attempts ended without progress, the next look parks it"
+        return f"{job.idle_attempts} {parks}; then `fts retry {job.id}` goes on"
     return None

@@ -6,6 +6,7 @@ The command line, the monitor and the supervisor see the database only through t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -15,17 +16,26 @@ class JobStatus(StrEnum):
     QUEUED = "queued"  # waits for a slot, unless hold_reason says why it may not start
     RUNNING = "running"  # a worker holds its lease and token
     PAUSED = "paused"  # by a person; keeps its trials and checkpoints, waits for resume
-    DONE = "done"  # all its trials have ended
+    DONE = "done"  # all its trials have ended, and at least one is complete
     FAILED = "failed"  # ended with a cause; retry puts it back in line with the same trials
     CANCELLED = "cancelled"  # by a person; undo or retry puts it back
 
 
 class TrialStatus(StrEnum):
     RUNNING = "running"  # a trial process works on it (or its worker was lost a moment ago)
-    INTERRUPTED = "interrupted"  # continues as the same trial with the same number from its checkpoint
+    INTERRUPTED = "interrupted"  # goes on under its number from its checkpoint; or failed, and put back by a retry
     COMPLETE = "complete"
     PRUNED = "pruned"
     FAILED = "failed"
+
+
+class Fault(StrEnum):
+    """Whose fault an end is. Only an end of the trial's own making uses a trial up for good."""
+
+    TRIAL = "trial"  # these parameters: an ordinary result, never run again unasked
+    STUDY = "study"  # the code or the data: mended by a person, then the failed trials run again by number
+    MACHINE = "machine"  # the trial is interrupted and goes on under its own number
+    PERSON = "person"  # somebody asked for it
 
 
 class Cause(StrEnum):
@@ -48,6 +58,30 @@ class Cause(StrEnum):
     DISK = "disk"
     LOST_WORKER = "lost worker"
     CANNOT_FIT = "cannot fit"
+    MACHINE_ERROR = "machine error"  # a library or device is missing or lost, or the process was killed from outside
+
+    @property
+    def fault(self) -> Fault | None:
+        """Whose fault it is; None for an end that is none's: finished, pruned, reused."""
+        return FAULTS.get(self)
+
+
+FAULTS: dict[Cause, Fault] = {
+    Cause.DIVERGED: Fault.TRIAL,
+    Cause.CODE_ERROR: Fault.STUDY,
+    Cause.DATA_ERROR: Fault.STUDY,
+    Cause.STALLED: Fault.STUDY,
+    Cause.OUT_OF_MEMORY: Fault.MACHINE,
+    Cause.OVERHEATED: Fault.MACHINE,
+    Cause.DISK: Fault.MACHINE,
+    Cause.LOST_WORKER: Fault.MACHINE,
+    Cause.CANNOT_FIT: Fault.MACHINE,
+    Cause.MACHINE_ERROR: Fault.MACHINE,
+    Cause.KILLED: Fault.PERSON,
+    Cause.DRAINED: Fault.PERSON,
+    Cause.PAUSED: Fault.PERSON,
+}
+USED_UP = tuple(cause for cause, fault in FAULTS.items() if fault is Fault.TRIAL)  # a retry leaves such trials alone
 
 
 class Verb(StrEnum):
@@ -128,6 +162,50 @@ class Job:
     ended_at: float | None
     acknowledged_at: float | None
     unreadable: str | None = None  # which column holds what cannot be read; it is replaced by "no such thing"
+
+    @property
+    def trials_ended(self) -> int:
+        """Trials that count towards the number wanted; failed ones that a retry will run again do not."""
+        return self.trials_complete + self.trials_pruned + self.trials_failed
+
+    def retry_refusal(self, again: Sequence[int]) -> str | None:
+        """Why `fts retry` would run nothing; None: it can. `again` numbers its failed trials that may run again.
+
+        The one rule for the command, the monitor's key and what `fts why` recommends.
+        """
+        if self.status not in (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED):
+            return f"it is {self.status}"
+        if again or self.trials_ended < self.trials_wanted:
+            return None
+        if self.status is not JobStatus.DONE and self.best_trial is not None:
+            return None  # all its trials have ended: it only has to be called done
+        return f"nothing is left to run: {self._ended_words()}"
+
+    def retry_words(self, again: Sequence[int]) -> str:
+        """ "runs 3 trials again: t0 t1 t2, then 4 more": what a retry does."""
+        missing = max(0, self.trials_wanted - self.trials_ended)
+        if not again and not missing:
+            return f"ends it as done: {self._ended_words()}"
+        if not again:
+            return f"continues it with {_trials(missing)} to run"
+        named = " ".join(f"t{number}" for number in again[:10]) + (" ..." if len(again) > 10 else "")
+        return f"runs {_trials(len(again))} again: {named}" + (f", then {missing} more" if missing else "")
+
+    def _ended_words(self) -> str:
+        """ "4 trials: 3 complete, 1 diverged", where no failed trial may run again, because each diverged."""
+        counts = ((self.trials_complete, "complete"), (self.trials_pruned, "pruned"), (self.trials_failed, "diverged"))
+        told = ", ".join(f"{n} {how}" for n, how in counts if n)
+        return _trials(self.trials_ended) + (f": {told}" if told else "")
+
+
+def _trials(n: int) -> str:
+    return f"{n} trial{'' if n == 1 else 's'}"
+
+
+def status_of(status: str, best_trial: int | None, trials_ended: int) -> JobStatus:
+    """What a job's row means: one that ended without a complete trial has failed, though an older fts wrote `done`."""
+    known = JobStatus(status)
+    return JobStatus.FAILED if known is JobStatus.DONE and best_trial is None and trials_ended else known
 
 
 @dataclass(frozen=True, slots=True)  # slots: a monitor keeps ten thousand of them, each a third of the size
@@ -211,6 +289,7 @@ class Curve:
     status: str
     value: float | None
     epochs: dict[int, float]  # epoch -> objective, where it is finite
+    diverged: bool = False
 
 
 @dataclass(frozen=True)
@@ -297,6 +376,7 @@ class Snapshot:
     seen: SeenForecast | None = None  # what this user was told when they last acknowledged everything
     worked: dict[int, float] = field(default_factory=dict)  # seconds of training of jobs that were interrupted, by id
     unreadable: tuple[UnreadableRow, ...] = ()  # of the rows above; `fts doctor` looks through all of them
+    again: dict[int, tuple[int, ...]] = field(default_factory=dict)  # ended job -> failed trials a retry would run
 
     def margin(self, job_id: int) -> Margin | None:
         """How far a cell is ahead of the best baseline; None while it cannot be said."""

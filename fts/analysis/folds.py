@@ -89,7 +89,14 @@ class FoldTrainer:
             badges.append(DIVERGED)
         last = self._objective(progress.history[-1]) if progress.history else None
         reason = progress.reason or "running"
-        return Outcome(progress.best_value, progress.best_epoch, last, len(progress.history), reason, tuple(badges))
+        n, badges_ = len(progress.history), tuple(badges)
+        return Outcome(progress.best_value, progress.best_epoch, last, n, reason, badges_, self.trouble)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it diverged: what the first fold that did says."""
+        told = ((k, trainer.trouble) for k, trainer in enumerate(self.trainers, start=1) if trainer.trouble)
+        return next((f"fold {k} of {len(self.trainers)}: {trouble}" for k, trouble in told), None)
 
     def save(self, folder: Path) -> SavedCheckpoint:
         """A checkpoint of each fold that has moved since its last one; they may stand at different steps."""

@@ -14,6 +14,7 @@ from fts.model.patchtst import PatchTST
 from fts.scores.dependence import TooFewSamples
 from fts.scores.intervals import auc_interval
 from fts.search import dataset
+from fts.search.cause import DeviceMissing
 from fts.search.evidence import cell_data, data_facts, peak_bytes, write_predictions
 from fts.search.recipe import Recipe, model_config, models_of, plan_for, precisions, predict
 from fts.search.spec import TrialSpec, effective_config
@@ -76,6 +77,7 @@ class BuiltTrial:
             "epochs": outcome.epochs,
             "reason": outcome.reason,
             "badges": list(outcome.badges),
+            "message": outcome.message,
             "val_loss": best.val_loss if best else None,
             "val_auc": best.val_auc if best else None,
             "auc_low": low,
@@ -89,8 +91,8 @@ class BuiltTrial:
 
     def measured_bytes(self) -> int | None:
         """The largest number of bytes so far: of the process, or of the GPU where it trains on one."""
-        if self.train_config.device == "cuda":
-            return torch.cuda.max_memory_reserved()
+        if self.train_config.device.startswith("cuda"):
+            return torch.cuda.max_memory_reserved(self.train_config.device)
         return peak_bytes()
 
     def _interval(self) -> tuple[float | None, float | None]:
@@ -120,12 +122,28 @@ def assemble(
     """A trial of these data; `training` replaces fields of its TrainConfig."""
     cell = spec.cell
     torch.set_num_threads(spec.threads)
+    use_device(spec.device)
     config = model_config(cell, spec.params["architecture"], len(data.feature_names), spec.params["dropout"])
     recipe, predicted = choose_recipe(spec, config)
     train_config = replace(make_train_config(spec, recipe, data), **training)
     torch.manual_seed(spec.seed)
     trainer = Trainer(PatchTST(config, spec.seed), tensors(data), train_config, prior_loss=data.prior_loss)
     return built_as(spec, data, train_config, trainer, recipe, predicted)
+
+
+def use_device(device: str) -> None:
+    """Makes it the process's current one. Raises DeviceMissing where it is not here, or not any more."""
+    kind, _, index = device.partition(":")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0}
+    there["mps"] = int(torch.backends.mps.is_available())
+    if int(index or 0) >= there.get(kind, 0):
+        raise DeviceMissing(f"this machine has no {device} now; torch {torch.__version__} sees {_seen(there)}")
+    if kind == "cuda":
+        torch.cuda.set_device(int(index or 0))
+
+
+def _seen(there: dict[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" if kind == "cuda" else kind for kind, count in there.items() if count)
 
 
 def choose_recipe(spec: TrialSpec, config: ModelConfig) -> tuple[dict[str, Any], int | None]:

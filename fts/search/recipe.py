@@ -47,7 +47,7 @@ def precisions(wanted: str, device: str) -> tuple[str, ...]:
         return (wanted,)
     if not good_at_bf16(device):
         return ("fp32",)
-    return ("bf16",) if device == "cuda" else ("bf16", "fp32")
+    return ("bf16",) if device.startswith("cuda") else ("bf16", "fp32")
 
 
 def predict(config: ModelConfig, recipe: Recipe, device: str, models: int = 1) -> Estimate:
@@ -122,19 +122,21 @@ def _config(cell: CellSpec, architecture: str) -> ModelConfig:
 
 @lru_cache(maxsize=4)
 def good_at_bf16(device: str) -> bool:
-    """Has the processor products in bf16 (twice as fast, docs/LOG.md), or the first GPU compute capability 8?"""
+    """Has the processor products in bf16 (twice as fast, docs/LOG.md), or the GPU compute capability 8?"""
     if device == "cpu":
         try:
             flags = Path("/proc/cpuinfo").read_text()
         except OSError:
             return False
         return "amx_bf16" in flags or "avx512_bf16" in flags
-    if device != "cuda":
+    kind, _, index = device.partition(":")
+    if kind != "cuda":
         return False
     import pynvml  # here, not above: only machines with a GPU need it
 
     try:
         pynvml.nvmlInit()
-        return bool(pynvml.nvmlDeviceGetCudaComputeCapability(pynvml.nvmlDeviceGetHandleByIndex(0))[0] >= 8)
+        gpu = pynvml.nvmlDeviceGetHandleByIndex(int(index or 0))
+        return bool(pynvml.nvmlDeviceGetCudaComputeCapability(gpu)[0] >= 8)
     except pynvml.NVMLError:
         return False

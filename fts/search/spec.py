@@ -60,6 +60,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "pruner": ("none", "median", "halving"),
     "norm": ("revin", "none"),
     "precision": ("auto", "fp32", "bf16"),
+    "diverged": ("ignored", "worst"),
 }
 
 
@@ -82,6 +83,7 @@ class CellSpec:
     sampler: str = "tpe"
     pruner: str = "none"
     halving: Halving | None = None  # the numbers of the halving pruner; None with other pruners and in older specs
+    diverged: str = "ignored"  # what a sampler learns from a trial that diverged; worst: a bad region (newer specs)
     objective: str = "val_loss"
     loss: str = "bce"
     focal_gamma: float = 2.0
@@ -116,9 +118,10 @@ class CellSpec:
     def identity(self) -> str:
         """md5 of what makes two cells the same question; the code commit is not part of it.
 
+        Nor is what the sampler learns from diverged trials: the same cell of an older specification asks the same.
         A rule of halving counts unless it is the one that older specs mean: the same cell before and after is one.
         """
-        content = {k: v for k, v in asdict(self).items() if k not in ("code_commit", "code_dirty")}
+        content = {k: v for k, v in asdict(self).items() if k not in ("code_commit", "code_dirty", "diverged")}
         if self.halving in (None, BEFORE_FREEZING):
             del content["halving"]
         return _md5(content)
@@ -159,7 +162,7 @@ class TrialSpec:
     params: dict[str, Any]
     seed: int  # of weights, order and dropout
     threads: int
-    device: str  # cpu | cuda | mps
+    device: str  # cpu | cuda | cuda:1 | mps
     data_root: str
     folder: str  # checkpoint, best weights and predictions live here
     log_path: str

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import os
 import queue
 import signal
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.search import protocol
+from fts.search.cause import cause_of
 from fts.search.spec import TrialSpec
 
 if TYPE_CHECKING:
@@ -256,18 +256,6 @@ class Pace:
         self._last_checkpoint = time.monotonic()
         self._cost_s = self._last_checkpoint - start
         return saved
-
-
-def cause_of(error: BaseException) -> str:
-    """The entry of the closed list of causes (state.values.Cause) that an exception stands for."""
-    names = {cls.__name__ for cls in type(error).__mro__}
-    if isinstance(error, MemoryError) or "OutOfMemoryError" in names or "allocate memory" in str(error):
-        return "out of memory"
-    if "DiskFull" in names or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)):
-        return "disk"
-    if names & {"DataError", "BadBars", "BadSplit", "LeakyFeature", "JoinFailed", "ManifestError", "WrongBars"}:
-        return "data error"
-    return "code error"
 
 
 def epoch_line(result: Any, epochs: int) -> str:

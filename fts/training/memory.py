@@ -219,6 +219,7 @@ def estimate(shape: Shape, recipe: Recipe, device: str = "cpu", base: int | None
     Of several models all weights and states stay, while one of them is in its step.
     """
     weights = FLOAT * shape.n_params
+    device = device.partition(":")[0]  # cuda:1 is like cuda
     saved, state = activation_bytes(shape, recipe, device), optimizer_bytes(shape, recipe)
     holes = 0.0
     if recipe.fused_backward:

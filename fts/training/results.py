@@ -71,6 +71,7 @@ class Outcome:
     epochs: int
     reason: str  # finished | early stopped | step limit | diverged
     badges: tuple[str, ...]  # collapsed: the best epoch tells no window from another; diverged
+    message: str | None = None  # why it diverged: the value, where it came up, the learning rate there
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -67,6 +67,7 @@ class Trainer:
         self.steps_per_epoch = math.ceil(n_train / config.effective_batch)
         self.total_steps = self.steps_per_epoch * config.max_epochs  # of the schedule; max_steps only cuts it short
         self._train_logits = torch.zeros(n_train)  # of the epoch in progress, in its order
+        self.trouble: str | None = None  # why it diverged, in words
         self._y_val = self.data.y_T[self.data.val_ends].cpu().numpy()
         if config.objective == "val_auc" and len(np.unique(self._y_val)) < 2:
             raise DataError("validation labels are all the same: val_auc does not exist, use val_loss or other dates")
@@ -120,6 +121,7 @@ class Trainer:
             len(progress.history),
             progress.reason or "running",
             tuple(badges),
+            self.trouble,
         )
 
     def save(self, folder: Path) -> SavedCheckpoint:
@@ -175,6 +177,7 @@ class Trainer:
         progress.loss_sum += loss * len(ends_B)
         if not math.isfinite(loss):
             progress.reason = DIVERGED
+            self.trouble = f"loss is {loss:.4g} {self._place()}"
         seconds = time.perf_counter() - start
         progress.train_seconds += seconds
         return StepDone(progress.step, progress.epoch, loss, seconds)
@@ -238,6 +241,9 @@ class Trainer:
         improved = progress.end_epoch(result, None if diverged else self._objective(result), self.config)
         if diverged:
             progress.reason = DIVERGED
+            limit = f", more than {DIVERGED_FACTOR} times that of the class prior ({self.prior_loss:.3g})"
+            too_much = limit if math.isfinite(scores.loss) else ""
+            self.trouble = f"validation loss is {scores.loss:.4g} {self._place(result.epoch)}{too_much}"
         if improved:
             self.val_predictions = probabilities(logits)
         return EpochDone(result, improved)
@@ -251,6 +257,11 @@ class Trainer:
 
     def _has_diverged(self, scores: Scores) -> bool:
         return not math.isfinite(scores.loss) or scores.loss > DIVERGED_FACTOR * self.prior_loss
+
+    def _place(self, epoch: int | None = None) -> str:
+        """ "at epoch 2, step 31, learning rate 4.2e+02"."""
+        step = self.progress.step
+        return f"at epoch {epoch or self.progress.epoch}, step {step}, learning rate {self._rate(step):.1e}"
 
     def _objective(self, result: EpochResult) -> float | None:
         return result.val_auc if self.config.objective == "val_auc" else result.val_loss

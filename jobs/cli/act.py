@@ -123,7 +123,7 @@ def cancel(wanted: tuple[str, ...], **flags: Any) -> None:
 @some_jobs()
 @common
 def retry(wanted: tuple[str, ...], **flags: Any) -> None:
-    """Put failed or cancelled JOBs back in line, with the trials they have (state:failed: all of them)."""
+    """Put ended JOBs back in line: failed trials run again by number, others are kept (state:failed: all of them)."""
     act("retry", wanted, flags)
 
 

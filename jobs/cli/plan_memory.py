@@ -37,7 +37,7 @@ def plan_memory(
     **fields: Any,
 ) -> None:
     """Prints the plan of the named cells; without a name of those in line, or of the whole matrix when none is."""
-    settings = worker_settings(slots=slots, threads=threads, device=device)
+    settings = worker_settings(slots=slots, threads=threads, device=device, planning=True)
     most = memory_limit or usual_limit(here().outputs, 1, settings.device)
     if most is None:
         raise click.UsageError(f"nobody knows how much memory {settings.device} has; say so with --memory-limit")

@@ -54,7 +54,7 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--memory-limit", type=Size(), metavar="SIZE", help="one trial may use, e.g. 20GB  [default: 85 %]"
         ),
-        click.option("--device", help="cpu, cuda or mps  [default: what the machine has]"),
+        click.option("--device", help="cpu, cuda, cuda:1 or mps  [default: what the machine has]"),
         click.option("--threads", type=COUNT, help="of each trial; slots x threads must not exceed the cores"),
     ):
         command = option(command)
@@ -224,5 +224,6 @@ def demo() -> int:
     """Real S&P 500 data, three 2M cells, the real queue and worker, the results table: a few minutes."""
     from jobs.demo import demo as run_demo
 
+    worker_settings()  # refuses what no trial could run with before minutes of building data
     log_to_stderr(logging.WARNING)
     return run_demo(here())

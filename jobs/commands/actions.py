@@ -116,7 +116,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "retry", "r", "retry", "jobs", "L1", Verb.RETRIED, "fts retry {jobs}",
-        "A failed or cancelled job goes back in line with the trials it has.",
+        "An ended job goes back in line: its failed trials run again by number, the others are kept.",
         rules.retryable, rules.price_of_retry, doing.retry,
     ),
     Action(

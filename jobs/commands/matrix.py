@@ -146,7 +146,7 @@ def make_cells(
                 space=space,
                 code_commit=commit,
                 code_dirty=dirty,
-                **fields,
+                **({"diverged": "worst"} | fields),
             )
             cells.append(CellSpec.from_json(spec.to_json()))
     return cells

@@ -47,7 +47,10 @@ def cancellable(job: Job | None, snapshot: Snapshot) -> str | None:
 
 def retryable(job: Job | None, snapshot: Snapshot) -> str | None:
     assert job is not None
-    return None if job.status in (JobStatus.FAILED, JobStatus.CANCELLED) else _is(job)
+    if job.status not in words.ENDED:
+        return _is(job)
+    refusal = job.retry_refusal(snapshot.again.get(job.id, ()))
+    return None if refusal is None else f"{_is(job)}; {refusal}"
 
 
 def can_unseal(job: Job | None, snapshot: Snapshot) -> str | None:
@@ -128,8 +131,12 @@ def price_of_cancel(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
 
 
 def price_of_retry(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
-    again = [job for job in jobs if job.cause is not None and job.attempt > 1]
-    return f"{_names_of(snapshot, again[:1])} has ended before with: {again[0].cause}" if again else None
+    """How many trials run again, and which; and why a job ended that has been tried before."""
+    told = []
+    for job in jobs:
+        before = f"; it has ended before with: {job.cause}" if job.cause is not None and job.attempt > 1 else ""
+        told.append(f"{_names_of(snapshot, [job])} {job.retry_words(snapshot.again.get(job.id, ()))}{before}")
+    return "; ".join(told[:3]) + (f"; and {len(told) - 3} more" if len(told) > 3 else "") or None
 
 
 def price_of_unseal(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:

@@ -225,9 +225,10 @@ def _look(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
             worker = _worker_words(snapshot, now, limits)
             others = f"{worker}, guard {_guard_word(snapshot)}, other {fine} cells fine."
             brief = "Worker alive" if "alive" in worker else worker
-            reason = f"{name} failed: {cause} (r retries, 5 log). {others}"
+            keys = "5 log" if job.retry_refusal(snapshot.again.get(job.id, ())) else "r retries, 5 log"
+            reason = f"{name} failed: {cause} ({keys}). {others}"
             short = f"{name} failed: {_cause(job, brief=True)}. {brief}, {fine} others fine."
-            yield Concern(Word.LOOK, reason, short, "r", job.id)
+            yield Concern(Word.LOOK, reason, short, "r" if keys.startswith("r ") else "5", job.id)
     for job in snapshot.jobs:
         if job.status is JobStatus.QUEUED and job.hold_reason and not _seen(job):
             reason = f"{_name(snapshot, job)} cannot start: {job.hold_reason}"

@@ -27,12 +27,14 @@ from state.transitions.jobs import (
 from state.transitions.retention import prune_events, prune_samples
 from state.transitions.science import record_margin, record_test, unseal
 from state.transitions.trials import (
+    begins_anew,
     finish_trial,
     interrupt_trial,
     record_checkpoint,
     record_epoch,
     record_progress,
     record_started,
+    rerun_trial,
     resume_trial,
     start_trial,
 )
@@ -50,10 +52,11 @@ from state.transitions.workers import (
 )
 
 __all__ = [
-    "LeaseObserver", "MAX_IDLE_ATTEMPTS", "acknowledge", "add_sample", "ask_worker", "beat", "cancel",
+    "LeaseObserver", "MAX_IDLE_ATTEMPTS", "acknowledge", "add_sample", "ask_worker", "beat", "begins_anew", "cancel",
     "cancel_running", "claim", "enqueue", "fail_job", "finish_job", "finish_trial", "hold_job", "interrupt_trial",
     "move", "note", "pause", "pause_queue", "pause_running", "prune_events", "prune_samples", "reconcile",
     "record_checkpoint", "record_epoch", "record_intervention", "record_margin", "record_progress",
     "record_started", "record_test", "redo", "register_worker", "release_job", "resume", "resume_queue",
-    "resume_trial", "retry", "set_guard", "start_trial", "stop_worker", "sweep", "touch_key", "undo", "unseal",
+    "rerun_trial", "resume_trial", "retry", "set_guard", "start_trial", "stop_worker", "sweep", "touch_key", "undo",
+    "unseal",
 ]  # fmt: skip

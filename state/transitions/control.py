@@ -14,8 +14,10 @@ from peewee import SQL, IntegrityError, ModelSelect, fn
 from state.db import Database
 from state.errors import BadRow, NoSuchRow, WrongStatus
 from state.models import ALL, FlagRow, JobRow, WorkerRow
+from state.rows import to_job
 from state.ticket_rows import missing_tickets, send_ticket
 from state.transitions import order
+from state.transitions.again import put_back, runnable_again
 from state.transitions.ledger import (
     Row,
     change_job,
@@ -179,17 +181,27 @@ def cancel(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run
 
 
 def retry(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run: bool = False) -> Change:
-    """A failed or cancelled job goes back to its old place in line, with the trials it has."""
+    """An ended job goes back to its old place in line: its failed trials run again by number, its others are kept.
+
+    A trial that failed by its own fault (diverged) is not run again. Raises WrongStatus where nothing is left to run.
+    """
 
     def decide(job: Row) -> tuple[Verb, Row, str] | None:
-        if job["status"] in ("failed", "cancelled"):
+        if job["status"] in ("done", "failed", "cancelled"):
+            again = [trial["number"] for trial in runnable_again(db, job["id"])]
+            known = to_job(job)
+            if refusal := known.retry_refusal(again):
+                raise WrongStatus(f"job {job['id']} is not tried again: {refusal}")
             cleared = dict.fromkeys(("cause", "message", "ended_at", "acknowledged_at", "hold_reason"))
-            words = f"tried again with {_trials(_ended(job))}"
+            words = f"tried again with {_trials(_ended(job))}; {known.retry_words(again)}"
             return Verb.RETRIED, {"status": "queued", "idle_attempts": 0} | cleared, words
         _refuse_unless(job, done=("queued",), action="tried again")
         return None
 
-    return _each(db, job_ids, decide, who, dry_run)
+    def effect(job: Row) -> list[Row]:
+        return put_back(db, job["id"], runnable_again(db, job["id"]))
+
+    return _each(db, job_ids, decide, who, dry_run, effect)
 
 
 def _ended(job: Row) -> int:
@@ -206,8 +218,18 @@ def _refuse_unless(job: Row, done: tuple[str, ...], action: str) -> None:
         raise WrongStatus(f"job {job['id']} is {job['status']} and cannot be {action}")
 
 
-def _each(db: Database, job_ids: Iterable[int], decide: Decide, who: str | None, dry_run: bool) -> Change:
-    """Runs one decision over several jobs, all or none; the last event carries the way back for all."""
+def _each(
+    db: Database,
+    job_ids: Iterable[int],
+    decide: Decide,
+    who: str | None,
+    dry_run: bool,
+    effect: Callable[[Row], list[Row]] = lambda job: [],
+) -> Change:
+    """Runs one decision over several jobs, all or none; the last event carries the way back for all.
+
+    `effect` changes the trials of a job that was changed, and returns the way back of that.
+    """
     ids = _listed(job_ids)
     with transaction(db, dry_run):
         jobs = [get_job(db, job_id) for job_id in ids]
@@ -216,6 +238,8 @@ def _each(db: Database, job_ids: Iterable[int], decide: Decide, who: str | None,
             states = ", ".join(f"job {job['id']} is {job['asked'] or job['status']} already" for job in jobs[:5])
             return Change(f"nothing to do: {states}", None, tuple(ids), dry_run)
         inverse = {"jobs": [_way_back(job, changes) for job, (_, changes, _) in plan]}
+        if trials := [entry for job, _ in plan for entry in effect(job)]:
+            inverse["trials"] = trials
         event_id, said = None, []
         for job, (verb, changes, words) in plan:
             said.append(f"job {job['id']} ({job['experiment']}): {words}")

@@ -13,7 +13,7 @@ from state.db import Database
 from state.errors import BadRow
 from state.models import ALL, EventRow, FlagRow, JobRow, TrialRow
 from state.rows import to_job
-from state.scheduling import MAX_IDLE_ATTEMPTS, RUNNABLE_SQL
+from state.scheduling import MAX_IDLE_ATTEMPTS, RUN_AGAIN_SQL, RUNNABLE_SQL, attempts_allowed
 from state.ticket_rows import send_ticket
 from state.transitions.ledger import (
     MAX_SPEC,
@@ -32,7 +32,7 @@ from state.transitions.ledger import (
     to_json,
     transaction,
 )
-from state.values import Cause, Claim, Enqueued, Verb
+from state.values import Cause, Claim, Enqueued, JobStatus, Verb, status_of
 
 KINDS = ("cell", "baseline", "train", "replicate")
 # The job did nothing wrong: such an attempt does not count towards "too many attempts without progress".
@@ -90,7 +90,8 @@ def claim(
 
     A job whose row cannot be read is parked as failed.
 
-    A job that ended `max_idle_attempts` attempts without an epoch or a trial is parked as failed with its last cause.
+    A job that ended `max_idle_attempts` attempts without an epoch or a trial is parked as failed with its last cause;
+    where that is a lost worker, after MAX_LOST_WORKERS.
     None: nothing runnable, the queue is paused, or the worker was asked to stop, has stopped or is lost. With `job_id`
     only that job is handed out, whatever its rank and although the queue may be paused: `fts run` has no queue.
     """
@@ -105,7 +106,7 @@ def claim(
             job = get_job(db, job_id)
             if (odd := to_job(job).unreadable) is not None:
                 _park_unreadable(db, job, worker_id, odd)
-            elif job["idle_attempts"] < max_idle_attempts:
+            elif job["idle_attempts"] < attempts_allowed(job["cause"], max_idle_attempts):
                 return _hand_out(db, job, worker_id, lease_s)
             else:
                 _park(db, job, worker_id)
@@ -165,6 +166,7 @@ def _park(db: Database, job: Row, worker_id: int) -> None:
     message = f"{job['idle_attempts']} attempts without an epoch; the last one ended with: {cause}"
     if job["message"]:
         message += f" ({job['message']})"
+    message += f"; `fts retry {job['id']}` goes on with the same trials"
     ended = db.now()
     changed = change_job(db, job, status="failed", cause=cause, message=short(message), ended_at=ended)
     emit(db, Verb.PARKED, f"worker {worker_id}", message, job_id=job["id"], data=changed)
@@ -177,25 +179,46 @@ def _park_unreadable(db: Database, job: Row, worker_id: int, odd: str) -> None:
     emit(db, Verb.PARKED, f"worker {worker_id}", message, job_id=job["id"], data=changed)
 
 
-def finish_job(db: Database, claim: Claim, message: str = "all trials have ended") -> None:
-    """running -> done."""
+def finish_job(db: Database, claim: Claim, message: str = "all trials have ended") -> JobStatus:
+    """running -> done; or failed, with what became of its trials, when none of them is complete."""
     with transaction(db):
         job = fenced_job(db, claim)
+        ended = job["trials_complete"] + job["trials_pruned"] + job["trials_failed"]
+        if status_of("done", job["best_trial"], ended) is JobStatus.FAILED:
+            _fail(db, claim, job, *_without_result(db, job["id"]))
+            return JobStatus.FAILED
         interrupt_live_trial(db, job["id"], Cause.FINISHED, claim_name(claim))
         changes = _off_worker() | {"status": "done", "cause": Cause.FINISHED.value, "message": short(message)}
         changed = change_job(db, job, **changes, ended_at=db.now())
         emit(db, Verb.FINISHED, claim_name(claim), message, job_id=job["id"], data=changed)
+    return JobStatus.DONE
+
+
+def _without_result(db: Database, job_id: int) -> tuple[Cause, str]:
+    """The cause and the words of a job without a complete trial: "4 trials: 4 diverged; none is complete"."""
+    causes = TrialRow.select(TrialRow.cause, fn.COUNT(TrialRow.id)).where(TrialRow.job_id == job_id)
+    counts = dict(causes.group_by(TrialRow.cause).order_by(fn.COUNT(TrialRow.id).desc()).tuples().execute(db))
+    told = ", ".join(f"{n} {cause or 'of unknown cause'}" for cause, n in counts.items())
+    n = sum(counts.values())
+    known = next((Cause(cause) for cause in counts if cause), Cause.CODE_ERROR)
+    mended = TrialRow.select(TrialRow.number, TrialRow.message).where(TrialRow.job_id == job_id, SQL(RUN_AGAIN_SQL))
+    last = db.one(mended.where(TrialRow.message.is_null(False)).order_by(TrialRow.number.desc()))
+    why = f"; t{last['number']} failed: {last['message']}" if last else ""
+    return known, f"{n} trial{'' if n == 1 else 's'}: {told}; none is complete{why}"
 
 
 def fail_job(db: Database, claim: Claim, cause: Cause | str, message: str, log_tail: str | None = None) -> None:
     """running -> failed, with its cause, a sentence, and the last lines of the log. Its live trial is interrupted."""
     cause = checked_cause(cause)
     with transaction(db):
-        job = fenced_job(db, claim)
-        interrupt_live_trial(db, job["id"], cause, claim_name(claim))
-        changes = _off_worker() | {"status": "failed", "cause": cause, "message": short(message)}
-        changed = change_job(db, job, **changes, ended_at=db.now())
-        emit(db, Verb.FAILED, claim_name(claim), message, job_id=job["id"], data=changed | {"log_tail": tail(log_tail)})
+        _fail(db, claim, fenced_job(db, claim), cause, message, log_tail)
+
+
+def _fail(db: Database, claim: Claim, job: Row, cause: Cause | str, message: str, log_tail: str | None = None) -> None:
+    interrupt_live_trial(db, job["id"], cause, claim_name(claim))
+    changes = _off_worker() | {"status": "failed", "cause": str(cause), "message": short(message)}
+    changed = change_job(db, job, **changes, ended_at=db.now())
+    emit(db, Verb.FAILED, claim_name(claim), message, job_id=job["id"], data=changed | {"log_tail": tail(log_tail)})
 
 
 def release_job(db: Database, claim: Claim, cause: Cause | str, message: str = "", log_tail: str | None = None) -> None:

@@ -12,6 +12,8 @@ from peewee import fn
 from state.db import Database
 from state.errors import BadRow, LabelClash, ResumeMismatch, WrongStatus
 from state.models import ALL, CheckpointRow, EpochRow, JobRow, TrialRow
+from state.rows import is_put_back
+from state.transitions.again import count_trials
 from state.transitions.jobs import claim_name
 from state.transitions.ledger import (
     Row,
@@ -77,13 +79,17 @@ def start_trial(
 
 
 def _refuse_out_of_turn(db: Database, claim: Claim, number: int) -> None:
-    trials = TrialRow.select(ALL).where(TrialRow.job_id == claim.job_id)
-    if live := db.one(trials.where(TrialRow.status.in_(["running", "interrupted"]))):
-        raise WrongStatus(f"trial {live['number']} of job {claim.job_id} is {live['status']}: it goes first")
+    _refuse_other_live_trial(db, claim)
     last = TrialRow.select(fn.MAX(TrialRow.number)).where(TrialRow.job_id == claim.job_id).scalar(db)
     expected = 0 if last is None else last + 1
     if number != expected:
         raise WrongStatus(f"the next trial of job {claim.job_id} is number {expected}, not {number}")
+
+
+def _refuse_other_live_trial(db: Database, claim: Claim) -> None:
+    trials = TrialRow.select(ALL).where(TrialRow.job_id == claim.job_id)
+    if live := db.one(trials.where(TrialRow.status.in_(["running", "interrupted"]))):
+        raise WrongStatus(f"trial {live['number']} of job {claim.job_id} is {live['status']}: it goes first")
 
 
 def resume_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> None:
@@ -95,6 +101,42 @@ def resume_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> Non
         words = f"trial {trial['number']} of {claim.job.experiment} continues after epoch {trial['epochs']}"
         data = {"number": trial["number"], "token": claim.token}
         emit(db, Verb.TRIAL_RESUMED, claim_name(claim), words, job_id=claim.job_id, trial_id=trial_id, data=data)
+
+
+def rerun_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> None:
+    """A failed trial that a retry put back -> running, under its own number, with its parameters and its seed.
+
+    It begins anew, because its code or data were at fault: epochs and checkpoints of the old try are forgotten. One
+    that stalled keeps them and goes on. Remove its checkpoint folder before: a kill in between then loses nothing.
+    """
+    with transaction(db):
+        trial = fenced_trial(db, claim, trial_id, "failed")
+        if not is_put_back(trial):
+            raise WrongStatus(f"trial {trial['number']} of job {claim.job_id} has failed and was not put back")
+        _refuse_other_live_trial(db, claim)
+        if begins_anew(trial["cause"]):
+            EpochRow.delete().where(EpochRow.trial_id == trial_id).execute(db)
+            CheckpointRow.delete().where(CheckpointRow.trial_id == trial_id).execute(db)
+            facts = _FORGOTTEN | _checked_facts(facts)
+        else:
+            facts = _checked_facts(facts)
+        change_trial(db, trial, **facts, status="running", cause=None, message=None, started_at=db.now())
+        words = f"trial {trial['number']} of {claim.job.experiment} runs again: it had ended with {trial['cause']}"
+        data = {"number": trial["number"], "token": claim.token, "before": trial["message"]}
+        emit(db, Verb.TRIAL_RESUMED, claim_name(claim), words, job_id=claim.job_id, trial_id=trial_id, data=data)
+
+
+def begins_anew(cause: str | None) -> bool:
+    """Whether a failed trial that runs again forgets its epochs: what came before a stall is as good as ever."""
+    return cause != Cause.STALLED
+
+
+_FORGOTTEN: Row = {
+    "epochs": 0, "train_seconds": 0.0, "badges": "[]",
+} | dict.fromkeys((
+    "value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high", "reused_from", "device",
+    "threads", "micro_batch", "accumulation", "recipe", "predicted_bytes", "peak_bytes",
+))  # fmt: skip
 
 
 def record_started(
@@ -266,20 +308,10 @@ _END_VERBS = {
 
 def _refresh_job(db: Database, claim: Claim, ended: Row) -> bool:
     """Counts and best of the job, recomputed from its trials, so that they cannot drift."""
-    of_job = TrialRow.job_id == claim.job_id
-    counts = dict(
-        TrialRow.select(TrialRow.status, fn.COUNT(TrialRow.id))
-        .where(of_job)
-        .group_by(TrialRow.status)
-        .tuples()
-        .execute(db)
-    )
+    count_trials(db, claim.job_id)
     best = best_trial(db, claim.job_id, ended["objective"])
     before = db.one(JobRow.select(JobRow.best_trial, JobRow.best_value).where(JobRow.id == claim.job_id))
     JobRow.update(
-        trials_complete=counts.get("complete", 0),
-        trials_pruned=counts.get("pruned", 0),
-        trials_failed=counts.get("failed", 0),
         best_value=best and best["value"],
         best_trial=best and best["number"],
         idle_attempts=0,

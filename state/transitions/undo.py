@@ -1,6 +1,7 @@
 """Takes changes back and forth: undo is a compensating transition, itself an event, so it works across processes.
 
-The way back stands in the event as data: {"jobs": [{"id", "expect", "set"}], "flags": [...], "workers": [...]}.
+The way back stands in the event as data: {"jobs": [{"id", "expect", "set"}], "trials": [...], "flags": [...],
+"workers": [...]}.
 `expect` is what must still hold; where it does not, the undo is refused with the reason. Only the columns and status
 changes listed here can be set, so a hostile event row cannot do what a person at the keyboard could not.
 """
@@ -16,6 +17,7 @@ from state.db import Database
 from state.errors import CannotUndo, NoSuchRow
 from state.models import ALL, EventRow, FlagRow, WorkerRow
 from state.ticket_rows import missing_tickets, send_ticket
+from state.transitions.again import restore
 from state.transitions.control import set_flag
 from state.transitions.ledger import Row, change_job, emit, get_job, get_worker, this_person, transaction
 from state.values import Change, Verb
@@ -26,6 +28,7 @@ JOB_COLUMNS = {
 STATUS_CHANGES = {
     ("queued", "paused"), ("paused", "queued"), ("queued", "cancelled"), ("paused", "cancelled"),
     ("cancelled", "queued"), ("cancelled", "paused"), ("queued", "failed"), ("failed", "queued"),
+    ("queued", "done"), ("done", "queued"),
 }  # fmt: skip
 FLAGS = {"queue_paused"}
 
@@ -116,7 +119,7 @@ def _constraint_words(error: Exception) -> str:
 
 def _apply(db: Database, inverse: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Does what the way back says; returns words, and the way forward again."""
-    unknown = set(inverse) - {"jobs", "flags", "workers"}
+    unknown = set(inverse) - {"jobs", "flags", "workers", "trials"}
     if unknown or not inverse:
         raise CannotUndo(f"its way back names {sorted(unknown) or 'nothing'}, which cannot be changed")
     said: list[str] = []
@@ -126,6 +129,8 @@ def _apply(db: Database, inverse: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         said.append(words)
         forward.setdefault("jobs", []).append(back)
         forward["changes"].append(change)
+    if "trials" in inverse:  # after their jobs: one that has started since is the better reason to refuse
+        forward["trials"] = restore(db, inverse["trials"])
     for entry in inverse.get("flags", []):
         words, back = _restore_flag(db, entry)
         said.append(words)

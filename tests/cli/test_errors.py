@@ -12,6 +12,7 @@ import pytest
 
 from jobs.cli import main
 from jobs.cli.group import ENTRIES, SECTIONS, exists
+from jobs.devices import may_have_more
 from state.db import Database
 from tests.cli.study import places_of
 
@@ -38,6 +39,15 @@ FTS = [sys.executable, "-m", "jobs.cli"]
         (["budgets", "3M"], "there is no budget"),
         (["undo", "0"], "expected 1 or more"),
         (["worker", "--memory-limit", "lots"], "is no size"),
+        (["worker", "--memory-limit", "0"], "is no size"),
+        (["worker", "--memory-limit", "5MB"], "a trial needs 256 MB before it has a model"),
+        (["worker", "--memory-limit", "900TB"], "of this machine has"),
+        (["run", "1", "--memory-limit", "900TB"], "of this machine has"),
+        (["worker", "--device", "gpu"], "expected cpu, cuda, cuda:N or mps; this machine has: cpu"),
+        (["worker", "--device", "CUDA"], "this machine has: cpu"),
+        (["worker", "--device", ""], "--device is '', expected"),
+        (["run", "1", "--device", "tpu"], "this machine has: cpu"),
+        (["plan", "--memory", "--device", "gpu"], "this machine has: cpu"),
         (["worker", "--slots", "500"], "oversubscription"),
         (["worker", "--slots", "0"], "0 is not in the range"),
         (["worker", "--threads", "0"], "0 is not in the range"),
@@ -65,6 +75,36 @@ def test_a_usage_error_is_one_sentence_and_exit_2(fts, db: Database, words, expe
     assert said.out == ""
     assert expected in said.err
     assert said.err.startswith("fts: ") and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["worker", "--until-empty"], ["run", "1"], ["demo"]])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FTS_DEVICE", "gpu"), ("FTS_MEMORY_LIMIT", "5MB"), ("FTS_MEMORY_LIMIT", "0"), ("FTS_MEMORY_LIMIT", "lots"),
+        ("FTS_MEMORY_LIMIT", "900TB"), ("FTS_MEMORY_SOFT", "x"), ("FTS_DISK_RESERVE", "-1"), ("FTS_HEAT_WARM", "hot"),
+        ("FTS_SENSORS", "x"), ("FTS_LEASE_S", "inf"), ("FTS_MAX_IDLE_ATTEMPTS", "2.5"), ("FTS_OUTAGE_PAUSE_S", "0"),
+    ],
+)  # fmt: skip
+def test_a_variable_that_makes_no_sense_is_refused_before_anything_is_made(
+    fts, tmp_path: Path, monkeypatch, words, name, value
+):
+    monkeypatch.setenv(name, value)
+    said = fts(*words)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"fts: {name}") and said.err.count("\n") == 1
+    assert not places_of(tmp_path).db.exists()
+
+
+@pytest.mark.skipif(may_have_more(), reason="this machine may have a GPU")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])
+def test_a_device_that_is_not_here_is_refused_with_what_is(fts, tmp_path: Path, device):
+    """One process asks torch, for all commands of this one."""
+    for words in (["worker"], ["run", "1"]):
+        said = fts(*words, "--device", device)
+        assert (said.code, said.out) == (2, "")
+        assert f"--device is '{device}', but this machine has: cpu" in said.err and said.err.count("\n") == 1
+    assert not places_of(tmp_path).db.exists()
 
 
 @pytest.mark.parametrize("words", [["queue"], ["status"], ["results"], ["pause", "1"], ["undo"], ["db", "query", "x"]])

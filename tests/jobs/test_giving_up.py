@@ -1,4 +1,4 @@
-"""A job whose trials fail one after the other is given up, whatever happened between them."""
+"""A job is given up for what no other trial can mend; a trial that diverged is a result of its parameters."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -8,36 +8,57 @@ import pytest
 from jobs.commands.matrix import make_cells, write
 from jobs.progress import Progress
 from jobs.settings import Places, WorkerSettings
-from jobs.supervisor import fails_again_and_again
+from jobs.supervisor import fault_of_the_study
 from jobs.worker import run_job
 from state import queries, transitions
 from state.db import open_database
-from state.values import TrialStatus
+from state.errors import WrongStatus
+from state.values import Cause, TrialStatus
 from tests.chaos.study import make_data
+
+ENDS = {
+    "e": (TrialStatus.FAILED, Cause.CODE_ERROR),
+    "s": (TrialStatus.FAILED, Cause.STALLED),
+    "d": (TrialStatus.FAILED, Cause.DIVERGED),
+    "c": (TrialStatus.COMPLETE, Cause.FINISHED),
+    "p": (TrialStatus.PRUNED, Cause.PRUNED),
+}
 
 
 @pytest.mark.parametrize(
     ("ends", "given_up"),
-    [("", False), ("ff", False), ("fff", True), ("fcff", False), ("cfff", True), ("ffff", False), ("ffffff", True)],
-)
-def test_three_failures_in_a_row_are_enough_and_three_more_after_a_retry(ends, given_up):
-    kinds = {"f": TrialStatus.FAILED, "c": TrialStatus.COMPLETE}
-    trials = [SimpleNamespace(status=kinds[letter], ended_at=1.0) for letter in ends]
-    assert fails_again_and_again(trials) is given_up
+    [
+        ("", False), ("ee", False), ("eee", True), ("ecee", False), ("ceee", True), ("eeee", True), ("ese", True),
+        ("eepe", False), ("ddd", False), ("edede", True), ("dddddd", False), ("eeedc", False), ("e-e-e", True),
+    ],
+)  # fmt: skip
+def test_three_failures_in_a_row_are_enough_unless_the_trials_diverged(ends, given_up):
+    trials = [
+        SimpleNamespace(status=ENDS[e][0], cause=ENDS[e][1], ended_at=float(n))
+        if e in ENDS
+        else SimpleNamespace(status=TrialStatus.INTERRUPTED, cause=Cause.CODE_ERROR, ended_at=None)  # was put back
+        for n, e in enumerate(ends)
+    ]
+    assert fault_of_the_study(trials) is given_up
+    assert fault_of_the_study(trials[::-1]) is given_up, "the order is that of their ends"
 
 
-def test_a_cell_that_diverges_whatever_it_tries_ends_after_three_trials_and_says_why(tmp_path, monkeypatch):
+def test_a_cell_that_diverges_whatever_it_tries_has_failed_and_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr("signal.signal", lambda *_: None)  # run_job takes over the signals of its process
     places = Places(tmp_path / "outputs" / "fts.db", make_data(tmp_path / "data"))
     fields = {"context": 20, "effective_batch": 32, "min_positives": 3, "split": {"train": 0.6, "val": 0.3}}
-    cell = make_cells(places, ("tiny",), (1,), 10, 2, "threshold_1pct", "a20", **fields)[0]
+    cell = make_cells(places, ("tiny",), (1,), 4, 2, "threshold_1pct", "a20", **fields)[0]
     mad = {"learning_rate": {"kind": "choice", "choices": [1e30]}, "warmup_steps": {"kind": "choice", "choices": [1]}}
     db = open_database(places.db)
     job_id = write(db, [replace(cell, space=cell.space | mad)])[0].job_id
 
-    for tries in (3, 6):
-        run_job(places, WorkerSettings(poll_s=0.1, stall={}), job_id, Progress(live=False))
-        job = queries.job(db, job_id)
-        assert (job.status, job.trials_failed, job.cause) == ("failed", tries, "diverged")
-        assert job.message is not None and job.message.startswith(f"trial {tries - 1} failed: ")
+    assert run_job(places, WorkerSettings(poll_s=0.1, stall={}), job_id, Progress(live=False)) == 1
+    job = queries.job(db, job_id)
+    assert (job.status, job.trials_failed, job.cause) == ("failed", 4, "diverged")
+    assert job.message == "4 trials: 4 diverged; none is complete"
+    first = queries.trial(db, job_id, 0)
+    assert first.message is not None
+    assert first.message.startswith("loss is nan at epoch 1, step 2, learning rate 9.9e+29"), first.message
+    with pytest.raises(WrongStatus, match="nothing is left to run: 4 trials: 4 diverged"):
         transitions.retry(db, [job_id])
+    db.close()

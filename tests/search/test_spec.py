@@ -109,3 +109,13 @@ def test_seeds_depend_on_every_part():
 def test_a_data_set_that_is_gone_is_an_error_of_the_data_not_of_the_code():
     assert cause_of(UnknownDataset("no data set has the md5")) == cause_of(SplitTooSmall("19 windows")) == "data error"
     assert cause_of(KeyError("x")) == "code error"
+
+
+def test_what_diverged_trials_teach_is_frozen_and_is_no_other_question():
+    old = {name: value for name, value in CELL.to_json().items() if name != "diverged"}
+    assert CellSpec.from_json(old).diverged == "ignored", "an older specification means the rule of its time"
+    newer = replace(CELL, diverged="worst")
+    assert CellSpec.from_json(json.loads(json.dumps(newer.to_json()))) == newer
+    assert newer.identity == CELL.identity
+    with pytest.raises(BadSpec, match="diverged is 'best'"):
+        CellSpec.from_json(CELL.to_json() | {"diverged": "best"})

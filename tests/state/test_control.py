@@ -9,9 +9,9 @@ import pytest
 from state import queries, tickets, transitions
 from state.db import Database, open_database
 from state.errors import BadRow, CannotUndo, NoSuchRow, WrongStatus
-from state.models import EventRow
-from state.values import Cause, JobStatus, Verb
-from tests.state.helpers import LEASE_S, claimed, dump, enqueued, line, spec, started, verbs, worker
+from state.models import EventRow, JobRow
+from state.values import Cause, Claim, Fault, JobStatus, Verb
+from tests.state.helpers import LEASE_S, claimed, dump, enqueued, epoch, line, spec, started, verbs, worker
 
 
 def status(db: Database, job_id: int) -> str:
@@ -402,3 +402,99 @@ def test_a_forecast_that_cannot_be_read_is_none(db: Database, odd: dict[str, Any
     enqueued(db)
     transitions.acknowledge(db, "ada", forecast=(FORECAST | odd) if odd else {"x": 1})
     assert queries.snapshot(db, "ada").seen is None
+
+
+def _ends(db: Database, claim: Claim, *causes: Cause) -> None:
+    statuses = {Cause.FINISHED: "complete", Cause.PRUNED: "pruned"}
+    for number, cause in enumerate(causes):
+        value = 0.5 if cause is Cause.FINISHED else None
+        status_ = statuses.get(cause, "failed")
+        transitions.finish_trial(db, claim, started(db, claim, number), status_, cause, value=value, message="why")
+
+
+@pytest.mark.parametrize("cause", [cause for cause in Cause if cause.fault is not None])
+def test_a_done_job_runs_its_failed_trials_again_unless_they_are_used_up(db: Database, cause: Cause) -> None:
+    enqueued(db)
+    claim = claimed(db)
+    _ends(db, claim, Cause.FINISHED, cause, cause)
+    assert transitions.finish_job(db, claim) is JobStatus.DONE
+    before = dump(db)
+    again = queries.snapshot(db).again.get(1, ())
+    if cause.fault is Fault.TRIAL:
+        assert again == ()
+        with pytest.raises(WrongStatus, match="nothing is left to run: 3 trials: 1 complete, 2 diverged"):
+            transitions.retry(db, [1])
+        assert dump(db) == before
+        return
+    assert again == (1, 2)
+    assert "runs 2 trials again: t1 t2" in transitions.retry(db, [1]).message
+    job = queries.job(db, 1)
+    assert (job.status, job.trials_complete, job.trials_failed) == (JobStatus.QUEUED, 1, 0)
+    assert [str(trial.status) for trial in queries.trials(db, 1)] == ["complete", "interrupted", "interrupted"]
+    transitions.undo(db)
+    job = queries.job(db, 1)
+    assert (job.status, job.trials_failed, [t.status for t in queries.trials(db, 1)][1:]) == ("done", 2, ["failed"] * 2)
+    assert queries.snapshot(db).again == {1: (1, 2)}
+
+
+def test_a_trial_that_runs_again_forgets_its_old_try_unless_it_stalled(db: Database) -> None:
+    enqueued(db)
+    claim = claimed(db)
+    for number, cause in enumerate((Cause.CODE_ERROR, Cause.STALLED)):
+        trial = started(db, claim, number)
+        transitions.record_epoch(db, claim, trial, epoch(1))
+        checkpoint = {"step": 10, "epoch": 1, "path": "x", "bytes": 1, "md5": "m", "seconds": 0.1}
+        transitions.record_checkpoint(db, claim, trial, **checkpoint)
+        transitions.finish_trial(db, claim, trial, "failed", cause)
+    transitions.fail_job(db, claim, Cause.CODE_ERROR, "KeyError")
+    transitions.retry(db, [1])
+    claim = claimed(db, claim.worker_id)
+    assert queries.put_back(db, 1) == (0, 1)
+    code, stalled = queries.trials(db, 1)
+    transitions.rerun_trial(db, claim, code.id)
+    with pytest.raises(WrongStatus, match="it goes first"):
+        transitions.rerun_trial(db, claim, stalled.id)
+    transitions.record_epoch(db, claim, code.id, epoch(1, val_loss=0.1))  # no mismatch with what the old code said
+    transitions.finish_trial(db, claim, code.id, "complete", "finished", value=0.1)
+    transitions.rerun_trial(db, claim, stalled.id)
+    told = [len(queries.epochs(db, trial.id)) for trial in queries.trials(db, 1)]
+    assert told == [1, 1] and len(queries.checkpoints(db, stalled.id)) == 1 and not queries.checkpoints(db, code.id)
+    with pytest.raises(WrongStatus, match="is complete, expected failed"):
+        transitions.rerun_trial(db, claim, code.id)
+
+
+def test_undo_of_a_retry_is_refused_when_its_trials_have_run(db: Database) -> None:
+    enqueued(db)
+    claim = claimed(db)
+    _ends(db, claim, Cause.CODE_ERROR)
+    transitions.fail_job(db, claim, Cause.CODE_ERROR, "KeyError")
+    transitions.retry(db, [1])
+    claim = claimed(db, claim.worker_id)
+    transitions.rerun_trial(db, claim, queries.trial(db, 1, 0).id)
+    transitions.release_job(db, claim, Cause.DRAINED)
+    with pytest.raises(CannotUndo, match="has started since"):
+        transitions.undo(db)
+
+
+def test_a_job_that_ends_without_a_complete_trial_has_failed(db: Database) -> None:
+    enqueued(db)
+    claim = claimed(db)
+    _ends(db, claim, Cause.DIVERGED, Cause.PRUNED, Cause.DIVERGED)
+    assert transitions.finish_job(db, claim) is JobStatus.FAILED
+    job = queries.job(db, 1)
+    assert (job.status, job.cause) == (JobStatus.FAILED, Cause.DIVERGED)
+    assert job.message == "3 trials: 2 diverged, 1 pruned; none is complete"
+
+
+def test_what_an_older_fts_called_done_without_a_result_is_shown_as_failed(db: Database) -> None:
+    enqueued(db, 2)
+    claim = claimed(db)
+    _ends(db, claim, Cause.CODE_ERROR, Cause.CODE_ERROR, Cause.CODE_ERROR)
+    transitions.finish_job(db, claim)
+    JobRow.update(status="done", cause="finished", message="all trials have ended").where(JobRow.id == 1).execute(db)
+    job = queries.job(db, 1)
+    assert (job.status, job.cause, job.message) == (JobStatus.FAILED, None, "it ended without a complete trial")
+    assert queries.jobs(db, ["done"]) == () and [j.id for j in queries.jobs(db, ["failed"])] == [1]
+    assert "runs 3 trials again: t0 t1 t2" in transitions.retry(db, [1]).message
+    transitions.undo(db)
+    assert db.one(JobRow.select(JobRow.status).where(JobRow.id == 1)) == {"status": "done"}

@@ -8,6 +8,7 @@ from state import queries, tickets, transitions
 from state.db import Database
 from state.errors import BadRow, DatabaseOverwritten, StaleToken, WrongStatus
 from state.models import JobRow, TicketRow, WorkerRow
+from state.scheduling import MAX_LOST_WORKERS
 from state.transitions import LeaseObserver
 from state.values import Cause, JobStatus
 from tests.state.helpers import LEASE_S, claimed, enqueued, epoch, started, verbs, worker
@@ -162,9 +163,9 @@ def test_a_worker_that_leaves_puts_back_what_it_holds(db: Database) -> None:
     assert transitions.claim(db, claim.worker_id, LEASE_S) is None
 
 
-def test_a_job_that_kills_its_worker_three_times_is_parked(db: Database) -> None:
+def test_a_job_that_kills_every_worker_is_parked_in_the_end(db: Database) -> None:
     enqueued(db)
-    for n in range(3):
+    for n in range(MAX_LOST_WORKERS):
         claimed(db, worker(db, pid=n + 1))
         transitions.reconcile(db, "lab", lambda pid, started_at: False)
     assert transitions.claim(db, worker(db, pid=9), LEASE_S) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from jobs.commands.actions import by_id
 from jobs.glance import naming, words
 from jobs.glance.facts import is_live
 from state.values import Job, JobStatus, Trial, TrialStatus
@@ -81,7 +82,8 @@ def why(view: View, job: Job, order: int | None = None) -> str:
         cause = "OOM" if job.cause == "out of memory" else str(job.cause or "no cause recorded")
         where = f" in t{job.trials_complete + job.trials_pruned + job.trials_failed}" if job.message is None else ""
         detail = f": {job.message}" if job.message else where
-        return f"{cause} · r retries{detail}"
+        retries = " · r retries" if by_id("retry").applies_to(job, view.snapshot) else ""
+        return f"{cause}{retries}{detail}"
     if job.status is JobStatus.PAUSED:
         return " · ".join(part for part in (_since(view, job, "paused"), "p resumes") if part)
     if job.status is JobStatus.CANCELLED:

@@ -1,0 +1,55 @@
+"""Puts failed trials back under their own numbers, and counts a job's trials: what retry, undo and the workers share.
+
+A failed trial that was put back keeps its row as `failed` without an end time (state.rows.is_put_back): the schema
+allows one running or interrupted trial per job, and a retry may put back many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from peewee import SQL, fn
+
+from state.db import Database
+from state.errors import CannotUndo
+from state.models import JobRow, TrialRow
+from state.scheduling import RUN_AGAIN_SQL
+from state.transitions.ledger import Row
+
+
+def runnable_again(db: Database, job_id: int) -> list[Row]:
+    """id, number and ended_at of the ended failed trials that a retry would run again, by number."""
+    chosen = TrialRow.select(TrialRow.id, TrialRow.number, TrialRow.ended_at)
+    return db.rows(chosen.where(TrialRow.job_id == job_id, SQL(RUN_AGAIN_SQL)).order_by(TrialRow.number))
+
+
+def put_back(db: Database, job_id: int, trials: Sequence[Row]) -> list[Row]:
+    """These failed trials are to run again; returns what undo needs to end them as they had ended."""
+    ids = [trial["id"] for trial in trials]
+    TrialRow.update(ended_at=None).where(TrialRow.id.in_(ids), TrialRow.status == "failed").execute(db)
+    count_trials(db, job_id)
+    return [{"job": job_id, "number": trial["number"], "ended_at": trial["ended_at"]} for trial in trials]
+
+
+def restore(db: Database, entries: Iterable[Row]) -> list[Row]:
+    """Takes a `put_back` back, or does it again; returns the entries of the way forward. Raises CannotUndo."""
+    forward = []
+    for entry in entries:
+        job_id, number, ended_at = int(entry["job"]), int(entry["number"]), entry["ended_at"]
+        of_trial = (TrialRow.job_id == job_id) & (TrialRow.number == number) & (TrialRow.status == "failed")
+        trial = db.one(TrialRow.select(TrialRow.id, TrialRow.ended_at).where(of_trial))
+        if trial is None or (trial["ended_at"] is None) == (ended_at is None):
+            raise CannotUndo(f"trial {number} of job {job_id} has run since")
+        TrialRow.update(ended_at=None if ended_at is None else float(ended_at)).where(of_trial).execute(db)
+        count_trials(db, job_id)
+        forward.append({"job": job_id, "number": number, "ended_at": trial["ended_at"]})
+    return forward
+
+
+def count_trials(db: Database, job_id: int) -> None:
+    """The counts of the job, recomputed from its trials, so that they cannot drift."""
+    ended = (TrialRow.job_id == job_id) & TrialRow.ended_at.is_null(False)
+    counted = TrialRow.select(TrialRow.status, fn.COUNT(TrialRow.id)).where(ended).group_by(TrialRow.status)
+    counts = dict(counted.tuples().execute(db))
+    changes = {f"trials_{status}": counts.get(status, 0) for status in ("complete", "pruned", "failed")}
+    JobRow.update(changes).where(JobRow.id == job_id).execute(db)

@@ -1,0 +1,310 @@
+"""Trial processes that fail by the machine's fault, by the code's, or for want of memory, and are then repaired."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fts.search import cause as causes
+from fts.search.cause import DeviceMissing, cause_of
+from jobs import trial_run
+from jobs.commands.actions import by_id
+from jobs.commands.matrix import make_cells, write
+from jobs.death import cause_of_death, count_oom_kills, died_of, last_words
+from jobs.devices import DEVICE, Found
+from jobs.glance.eta import told
+from jobs.progress import Progress
+from jobs.settings import Places, WorkerSettings
+from jobs.trial_run import pause_s
+from jobs.why import why
+from jobs.worker import run_job
+from state import queries, transitions
+from state.db import Database, open_database
+from state.errors import WrongStatus
+from state.values import FAULTS, Cause, Fault, Job, JobStatus, TrialStatus
+from tests.chaos.study import difference, identity, make_data
+
+SETTINGS = WorkerSettings(poll_s=0.05, outage_pause_s=0.01, stall={})
+
+
+# ---------------------------------------------------------------- the rule
+
+
+def test_every_cause_is_somebodys_fault_or_an_ordinary_end():
+    ordinary = {Cause.FINISHED, Cause.EARLY_STOPPED, Cause.MAX_STEPS, Cause.PRUNED, Cause.REUSED}
+    assert set(FAULTS) | ordinary == set(Cause) and not set(FAULTS) & ordinary
+    assert [cause for cause in Cause if cause.fault is Fault.TRIAL] == [Cause.DIVERGED]
+
+
+def test_the_trial_process_uses_the_words_of_the_record():
+    words = [value for name, value in vars(causes).items() if name.isupper() and isinstance(value, str)]
+    assert {Cause(word) for word in words} == {
+        Cause.OUT_OF_MEMORY, Cause.DISK, Cause.DATA_ERROR, Cause.MACHINE_ERROR, Cause.CODE_ERROR
+    }  # fmt: skip
+
+
+class Accelerator(RuntimeError):
+    """As torch.AcceleratorError is."""
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (MemoryError(), "out of memory"),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "out of memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory"),
+            "out of memory",
+        ),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "out of memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk"),
+        (OSError(errno.EFBIG, "File too large"), "disk"),
+        (ImportError("libcudart.so.99: cannot open shared object file"), "machine error"),
+        (ModuleNotFoundError("No module named 'torch'"), "machine error"),
+        (OSError("libtorch.so: cannot open shared object file: No such file or directory"), "machine error"),
+        (OSError(errno.EACCES, "Permission denied"), "machine error"),
+        (DeviceMissing("this machine has no cuda:1 now"), "machine error"),
+        (AssertionError("Torch not compiled with CUDA enabled"), "machine error"),
+        (RuntimeError("Found no NVIDIA driver on your system"), "machine error"),
+        (Accelerator("CUDA error: unknown error"), "machine error"),
+        (Accelerator("CUDA error: device-side assert triggered"), "code error"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "code error"),
+        (KeyError("x"), "code error"),
+        (ValueError("failed to map segment"), "code error"),  # no loader speaks through a ValueError
+    ],
+)
+def test_an_exception_is_put_down_to_whose_fault_it_is(error, cause):
+    assert cause_of(error) == cause
+
+
+@pytest.mark.parametrize(
+    ("code", "oom_kills", "was_ready", "cause"),
+    [
+        (-signal.SIGKILL, 0, True, Cause.MACHINE_ERROR),
+        (-signal.SIGKILL, 1, True, Cause.OUT_OF_MEMORY),
+        (-signal.SIGTERM, 1, True, Cause.MACHINE_ERROR),
+        (-signal.SIGHUP, 0, True, Cause.MACHINE_ERROR),
+        (-signal.SIGXCPU, 0, True, Cause.MACHINE_ERROR),
+        (-signal.SIGSEGV, 0, True, Cause.CODE_ERROR),
+        (-signal.SIGABRT, 0, True, Cause.CODE_ERROR),
+        (-signal.SIGBUS, 1, True, Cause.CODE_ERROR),
+        (1, 0, True, Cause.CODE_ERROR),
+        (1, 0, False, Cause.MACHINE_ERROR),  # it could not import what every trial needs
+        (-signal.SIGSEGV, 0, False, Cause.MACHINE_ERROR),
+    ],
+)
+def test_a_death_is_put_down_to_whose_fault_it_is(code, oom_kills, was_ready, cause):
+    assert cause_of_death(code, oom_kills, was_ready) is cause
+    assert str(abs(code)) in died_of(code, oom_kills)
+
+
+def test_an_abort_for_want_of_memory_is_told_by_its_last_words(tmp_path):
+    log = tmp_path / "trial.log"
+    log.write_text("12:00:00 ep 1\nterminate called after throwing an instance of 'std::bad_alloc'\n")
+    said = last_words([tmp_path / "none.log", log], since=0.0)
+    assert cause_of_death(-signal.SIGABRT, 0, True, said) is Cause.OUT_OF_MEMORY
+    assert last_words([log], since=log.stat().st_mtime + 1) == ""
+
+
+@pytest.mark.parametrize(
+    ("group", "file"),
+    [("0::/user.slice/a\n", "user.slice/a/memory.events"), ("4:memory:/a\n0::/\n", "memory/a/memory.oom_control")],
+)
+def test_the_kernels_victims_are_counted_in_our_control_group_first(tmp_path, group, file):
+    own, vmstat = tmp_path / "cgroup", tmp_path / "vmstat"
+    own.write_text(group)
+    vmstat.write_text("nr_free_pages 5\noom_kill 41\n")
+    assert count_oom_kills(tmp_path, own, vmstat) == 41
+    counts = tmp_path / file
+    counts.parent.mkdir(parents=True)
+    counts.write_text("low 0\noom 7\noom_kill 3\n")
+    assert count_oom_kills(tmp_path, own, vmstat) == 3
+    assert count_oom_kills(tmp_path / "x", tmp_path / "y", tmp_path / "z") == 0
+
+
+def test_pauses_grow_from_nothing_to_a_minute():
+    assert [pause_s(n, 1.0) for n in range(1, 11)] == [0, 1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert pause_s(5000, 1.0) == 60
+
+
+def test_devices_have_names_and_numbers():
+    assert Found(cuda=2).names == ("cpu", "cuda:0", "cuda:1")
+    assert all(DEVICE.fullmatch(name) for name in ("cpu", "mps", "cuda", "cuda:0", "cuda:15"))
+    assert not any(DEVICE.fullmatch(name) for name in ("", "gpu", "CUDA", "cuda:", "cuda:01", "cuda:-1", "cuda:1 "))
+
+
+# ---------------------------------------------------------------- real trials
+
+
+@dataclass
+class Study:
+    """One tiny cell of three random trials, and what breaks its trial processes."""
+
+    places: Places
+    job_id: int
+    db: Database
+    trouble: Path
+
+    def work(self, settings: WorkerSettings = SETTINGS) -> Job:
+        run_job(self.places, settings, self.job_id, Progress(live=False))
+        return queries.job(self.db, self.job_id)
+
+    def statuses(self) -> list[str]:
+        return [str(trial.status) for trial in queries.trials(self.db, self.job_id)]
+
+    def why(self) -> str:
+        snapshot = queries.snapshot(self.db)
+        told(snapshot)
+        return " ".join(why(snapshot.jobs[0], snapshot))
+
+    def key_refuses(self) -> str | None:
+        snapshot = queries.snapshot(self.db)
+        return by_id("retry").why_not(snapshot.jobs[0], snapshot)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_data(tmp_path_factory.mktemp("fault") / "data")
+
+
+@pytest.fixture
+def study(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]  # a generator
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # run_job takes over the signals of its process
+    monkeypatch.setattr(trial_run, "OUTAGES_ALLOWED", 3)
+    trouble = tmp_path / "trouble"
+    trouble.mkdir()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(trouble), str(Path(__file__).resolve().parents[2])]))
+    made = make_study(tmp_path, data, trouble)
+    yield made
+    made.db.close()
+
+
+def make_study(folder: Path, data: Path, trouble: Path, **changes: Any) -> Study:
+    places = Places(folder / "outputs" / "fts.db", data)
+    fields = {"context": 20, "effective_batch": 64, "min_positives": 3, "split": {"train": 0.6, "val": 0.3}}
+    (cell,) = make_cells(places, ("tiny",), (1,), 3, 2, "threshold_1pct", "a20", sampler="random", **fields)
+    db = open_database(places.db)
+    (line,) = write(db, [replace(cell, **changes)])
+    return Study(places, line.job_id, db, trouble)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("signal.signal", lambda *_: None)
+        peace = make_study(tmp_path_factory.mktemp("peace"), data, Path())
+        assert peace.work().status is JobStatus.DONE
+        peace.db.close()
+    return identity(peace.places)
+
+
+def break_torch(trouble: Path) -> Callable[[], None]:
+    """`import torch` fails, as after an update of the driver; returns what repairs it."""
+    package = trouble / "torch"
+    package.mkdir()
+    (package / "__init__.py").write_text('raise ImportError("libcudart.so.99: cannot open shared object file")\n')
+    return lambda: package.rename(trouble / "repaired")
+
+
+BREAKS_CODE = """
+import builtins, sys
+real = builtins.__import__
+def broken(name, *rest, **more):
+    if name == "fts.search.build":
+        raise KeyError("a name that the code has wrong")
+    return real(name, *rest, **more)
+if "fts.search.trial" in sys.orig_argv:
+    builtins.__import__ = broken
+"""
+CRASHES = BREAKS_CODE.replace('raise KeyError("a name that the code has wrong")', "os.kill(os.getpid(), 11)").replace(
+    "import builtins, sys", "import builtins, os, sys"
+)
+LIMITS_MEMORY_ONCE = """
+import pathlib, resource, sys
+once = pathlib.Path(__file__).with_name("once")
+if "fts.search.trial" in sys.orig_argv and not once.exists():
+    once.touch()
+    resource.setrlimit(resource.RLIMIT_AS, (180 << 20, 180 << 20))
+"""
+
+
+def test_a_library_that_is_missing_for_an_hour_costs_no_trial(study: Study, undisturbed: dict[str, Any]) -> None:
+    repair = break_torch(study.trouble)
+    job = study.work()
+    assert (job.status, job.cause, job.trials_failed) == (JobStatus.FAILED, Cause.MACHINE_ERROR, 0)
+    assert "3 times without progress" in str(job.message) and "libcudart.so.99" in str(job.message)
+    assert study.statuses() == ["interrupted"]
+    assert f"`fts retry {job.id}` continues it with 3 trials to run" in study.why() and study.key_refuses() is None
+    repair()
+    assert "continues it with 3 trials" in transitions.retry(study.db, [job.id]).message
+    assert study.work().status is JobStatus.DONE
+    assert difference(undisturbed, identity(study.places)) is None
+    assert "nothing is left to run: 3 trials: 3 complete" in study.why() and study.key_refuses() is not None
+    with pytest.raises(WrongStatus, match="nothing is left to run"):
+        transitions.retry(study.db, [job.id])
+
+
+def test_a_code_error_is_mended_and_its_trials_run_again_by_number(study: Study, undisturbed: dict[str, Any]) -> None:
+    broken = study.trouble / "sitecustomize.py"
+    broken.write_text(BREAKS_CODE)
+    job = study.work()
+    assert (job.status, job.cause, job.trials_failed) == (JobStatus.FAILED, Cause.CODE_ERROR, 3)
+    assert study.statuses() == ["failed"] * 3
+    drawn = [(trial.params, trial.seed) for trial in queries.trials(study.db, job.id)]
+    said = transitions.retry(study.db, [job.id], dry_run=True).message
+    assert "runs 3 trials again: t0 t1 t2" in said and said in transitions.retry(study.db, [job.id]).message
+    again = queries.job(study.db, job.id)
+    assert (again.status, again.trials_ended) == (JobStatus.QUEUED, 0), "what runs again is not counted as run"
+    transitions.undo(study.db)
+    assert study.statuses() == ["failed"] * 3 and queries.job(study.db, job.id).status is JobStatus.FAILED
+    transitions.redo(study.db)
+    assert study.statuses() == ["interrupted"] * 3
+    broken.unlink()
+    assert study.work().status is JobStatus.DONE
+    assert [(trial.params, trial.seed) for trial in queries.trials(study.db, job.id)] == drawn
+    assert difference(undisturbed, identity(study.places)) is None
+
+
+def test_a_process_that_crashes_three_times_at_the_same_place_has_a_code_error(
+    study: Study, data: Path, tmp_path: Path
+) -> None:
+    (study.trouble / "sitecustomize.py").write_text(CRASHES)
+    one = make_study(tmp_path / "one", data, study.trouble, trials=1)
+    job = one.work()
+    assert (job.status, job.cause, job.trials_failed) == (JobStatus.FAILED, Cause.CODE_ERROR, 1)
+    assert str(job.message).startswith(
+        "1 trial: 1 code error; none is complete; t0 failed: the trial process was killed"
+    )
+    assert "by signal 11 (SIGSEGV)" in str(job.message)
+    assert len([e for e in queries.events(one.db, limit=1000) if e.verb == "trial_restarted"]) == 2
+    assert "`fts retry 1` runs 1 trial again: t0" in one.why() and one.key_refuses() is None
+    one.db.close()
+
+
+def test_an_import_that_fails_for_want_of_memory_is_no_code_error(study: Study) -> None:
+    (study.trouble / "sitecustomize.py").write_text(LIMITS_MEMORY_ONCE)
+    job = study.work()
+    assert (job.status, job.trials_complete, job.trials_failed) == (JobStatus.DONE, 3, 0)
+    (restart,) = [e for e in queries.events(study.db, limit=1000) if e.verb == "trial_restarted"]
+    assert restart.data["reason"] == "shrink", restart.message
+    first = queries.trial(study.db, job.id, 0)
+    assert first.status is TrialStatus.COMPLETE and (first.micro_batch or 64) < 64
+
+
+@pytest.mark.slow  # it imports torch once more; what it rests on is tested above
+def test_a_device_that_is_not_here_any_more_is_the_machines_fault(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_run, "OUTAGES_ALLOWED", 1)  # each try imports torch
+    job = study.work(replace(SETTINGS, device="cuda:7", memory_limit=2 << 30))  # past the check at start
+    assert (job.status, job.cause, job.trials_failed) == (JobStatus.FAILED, Cause.MACHINE_ERROR, 0)
+    assert "no cuda:7 now" in str(job.message)
+    assert study.statuses() == ["interrupted"]
