@@ -1,6 +1,7 @@
 """From a matrix (budgets x horizons) to jobs in line: each cell is frozen as a spec, tried once, and written.
 
-All cells of one call enter the queue in one transaction, or none does. The same cell twice is one job.
+All cells of one call enter the queue in one transaction, or none does. A cell that is there is not put in line twice,
+and more trials extend its job.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from fts.search.spec import BadSpec, CellSpec
 from jobs.admission import too_large
 from jobs.commands.naming import experiment_name, kept_apart
 from jobs.settings import Places
-from state.values import Enqueued
+from state.values import Enqueued, Job
 
 BUDGETS = ("2M", "20M", "200M", "2B")  # the matrix of the study; `tiny` is for tests
 HORIZONS = (1, 3, 5)  # trading days
@@ -33,15 +34,31 @@ class NoData(NotEnqueued):
     """There is no data set for the cell: `fts data build` makes one."""
 
 
+OVER = ("done", "failed", "cancelled")
+
+
 @dataclass(frozen=True)
 class Line:
     """What became of one cell."""
 
     cell: CellSpec
     found: str | None  # by the dry run, in words; None: not tried
-    job_id: int | None  # None: a dry run, or a cell that is refused
+    job_id: int | None  # None: a new cell of a dry run, or one that is refused
     created: bool
     problem: str | None = None
+    status: str = "queued"  # of the job that was there, before it was extended
+    extended_from: int | None = None  # trials it had before
+    told: str = ""  # what became of it, as a sentence
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there is no job of this question yet, or it was to be searched again."""
+        return self.created or self.job_id is None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is a job of this question, and nothing runs it any more."""
+        return not self.is_new and self.extended_from is None and self.status in OVER
 
 
 def enqueue_matrix(
@@ -58,29 +75,24 @@ def enqueue_matrix(
     baselines: bool = False,
     check: bool = True,
     dry_run: bool = False,
+    again: bool = False,
     who: str | None = None,
     tell: Callable[[str], None] | None = None,
     **fields: Any,
 ) -> list[Line]:
     """Puts budgets x horizons in line, in that order; `fields` are further fields of CellSpec.
 
-    With `baselines`, a baseline job stands before the first cell of each horizon, unless it ran already.
+    With `baselines`, a baseline job stands before the first cell of each horizon. What is there already, whatever its
+    state, is found and not doubled (`again` insists), and a job with fewer trials than wanted is extended.
 
     Raises BadSpec for a value out of range, NotEnqueued (with every reason) when a cell fails its dry run or the data
     set is missing; then nothing was written. A dry run tries every cell and writes nothing.
     """
+    from jobs.commands.baselines import with_baselines
+
     cells = make_cells(places, budgets, horizons, trials, epochs, task, tier, dataset, **fields)
-    if baselines:
-        cells = before_cells(db, cells)
-    return enqueue_cells(db, places, cells, check=check, dry_run=dry_run, who=who, tell=tell)
-
-
-def before_cells(db: Any, cells: Sequence[CellSpec]) -> list[CellSpec]:
-    """The cells with the baselines that have not run yet; `db` None: there is no database, so none has."""
-    from jobs.commands.baselines import finished, with_baselines
-    from state import queries
-
-    return with_baselines(cells, finished(queries.jobs(db, ["done"])) if db is not None else ())
+    cells = with_baselines(cells) if baselines else cells
+    return enqueue_cells(db, places, cells, check=check, dry_run=dry_run, again=again, who=who, tell=tell)
 
 
 def enqueue_cells(
@@ -90,22 +102,56 @@ def enqueue_cells(
     *,
     check: bool = True,
     dry_run: bool = False,
+    again: bool = False,
     who: str | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> list[Line]:
     """Tries the cells and puts them in line, all or none; see enqueue_matrix. A dry run needs no database."""
     cells = kept_apart(db, cells) if db is not None else cells
-    lines = _tried(places, cells, tell) if check else [Line(cell, None, None, False) for cell in cells]
+    found: Sequence[Enqueued | None] = [None] * len(cells)
+    if db is not None:
+        found = write(db, cells, who, again=again, dry_run=True)
+    lines = [Line(cell, None, None, False) for cell in cells]
+    work = [n for n, there in enumerate(found) if _needs_work(there)] if check else []
+    for n, line in zip(work, _tried(places, [cells[n] for n in work], tell), strict=True):
+        lines[n] = line
     if refused := [line for line in lines if line.problem]:
         reasons = "; ".join(f"{_name(line.cell)}: {line.problem}" for line in refused)
         raise NotEnqueued(f"{reasons}; nothing was put in line")
-    if dry_run:
-        return lines
-    written = write(db, cells, who)
-    from jobs.commands.baselines import put_first
+    if not dry_run:
+        found = written = write(db, cells, who, again=again)
+        from jobs.commands.baselines import put_first
 
-    put_first(db, list(zip(cells, written, strict=True)), who)
-    return [replace(line, job_id=w.job_id, created=w.created) for line, w in zip(lines, written, strict=True)]
+        put_first(db, list(zip(cells, written, strict=True)), who)
+    return [_line(db, line, there, dry_run) for line, there in zip(lines, found, strict=True)]
+
+
+def _needs_work(found: Enqueued | None) -> bool:
+    return found is None or found.created or found.extended_from is not None
+
+
+def _line(db: Any, line: Line, found: Enqueued | None, dry_run: bool) -> Line:
+    """With what became of the cell, or would; a job that a dry run would create has no number."""
+    from jobs.commands.question import told
+
+    new = found is None or found.created
+    job = None if found is None or (new and dry_run) else _job(db, found.job_id)
+    found = found or Enqueued(0, True)
+    said = told(_name(line.cell), line.cell.trials, found, job, dry_run)
+    if job is None:
+        return replace(line, told=said)
+    return replace(line, job_id=job.id, created=new, status=found.status, extended_from=found.extended_from, told=said)
+
+
+def _job(db: Any, job_id: int) -> Job | None:
+    """None: only a dry run has put it in line, as the same cell was named twice."""
+    from state import queries  # here, not above: peewee, which a mere --help need not load
+    from state.errors import NoSuchRow
+
+    try:
+        return queries.job(db, job_id)
+    except NoSuchRow:
+        return None
 
 
 def make_cells(
@@ -169,8 +215,11 @@ def _with_halving(fields: dict[str, Any]) -> dict[str, Any]:
     return {"pruner": "halving", "sampler": "random"} | fields | {"halving": rule or HALVING}
 
 
-def write(db: Any, cells: Iterable[CellSpec], who: str | None = None) -> list[Enqueued]:
-    """All cells in one transaction; one that already waits or runs is found, not doubled."""
+def write(
+    db: Any, cells: Iterable[CellSpec], who: str | None = None, *, again: bool = False, dry_run: bool = False
+) -> list[Enqueued]:
+    """All cells in one transaction; a job that is there is found, and extended where it has fewer trials."""
+    from jobs.commands.question import rule
     from state import transitions  # here, not above: peewee and huey, which a mere --help need not load
 
     rows = [
@@ -184,11 +233,11 @@ def write(db: Any, cells: Iterable[CellSpec], who: str | None = None) -> list[En
             "trials_wanted": cell.trials,
             "spec": cell.to_json(),
             "spec_md5": cell.identity,
-            "hold_reason": too_large(cell),
+            "hold_reason": None if dry_run else too_large(cell),
         }
         for cell in cells
     ]
-    return list(transitions.enqueue(db, rows, who=who))
+    return list(transitions.enqueue(db, rows, who=who, rule=rule(), again=again, dry_run=dry_run))
 
 
 @dataclass(frozen=True)
