@@ -39,3 +39,12 @@ def runnable_reason(job: Job, context: QueueContext) -> str | None:
     if job.idle_attempts >= context.max_idle_attempts:
         return f"{job.idle_attempts} attempts ended without progress, the next look parks it; `fts retry {job.id}`"
     return None
+
+
+def preference(status: str, trials: int, job_id: int, wanted: int) -> tuple[bool, int, int, int]:
+    """Of several jobs of one question the least answers a person who wants so many trials.
+
+    One with enough trials comes first, then one that is not over yet, then one that is done.
+    """
+    done, lives = status == "done", status in ("queued", "running", "paused")
+    return not (trials >= wanted and (lives or done)), 0 if lives else 1 if done else 2, -trials, -job_id

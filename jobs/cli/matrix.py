@@ -246,7 +246,7 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
     ]
     emit_table(("job", "cell", "experiment", "trials x epochs", "state"), rows, right=("job",))
     for line in lines:
-        if not line.is_new:
+        if not line.is_new or line.note:
             say(line.told)
     for rule, sampler in dict.fromkeys((line.cell.halving, line.cell.sampler) for line in lines):
         if rule is not None:

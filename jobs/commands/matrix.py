@@ -17,7 +17,7 @@ from fts.search.spec import BadSpec, CellSpec
 from jobs.admission import too_large
 from jobs.commands.naming import experiment_name, kept_apart
 from jobs.settings import Places
-from state.values import Enqueued, Job
+from state.values import Enqueued
 
 BUDGETS = ("2M", "20M", "200M", "2B")  # the matrix of the study; `tiny` is for tests
 HORIZONS = (1, 3, 5)  # trading days
@@ -49,6 +49,7 @@ class Line:
     status: str = "queued"  # of the job that was there, before it was extended
     extended_from: int | None = None  # trials it had before
     told: str = ""  # what became of it, as a sentence
+    note: str = ""  # the end of that sentence, where a new cell needs an explanation
 
     @property
     def is_new(self) -> bool:
@@ -123,35 +124,31 @@ def enqueue_cells(
         from jobs.commands.baselines import put_first
 
         put_first(db, list(zip(cells, written, strict=True)), who)
-    return [_line(db, line, there, dry_run) for line, there in zip(lines, found, strict=True)]
+    return _lines(db, lines, found, dry_run)
 
 
 def _needs_work(found: Enqueued | None) -> bool:
     return found is None or found.created or found.extended_from is not None
 
 
-def _line(db: Any, line: Line, found: Enqueued | None, dry_run: bool) -> Line:
-    """With what became of the cell, or would; a job that a dry run would create has no number."""
-    from jobs.commands.question import told
-
-    new = found is None or found.created
-    job = None if found is None or (new and dry_run) else _job(db, found.job_id)
-    found = found or Enqueued(0, True)
-    said = told(_name(line.cell), line.cell.trials, found, job, dry_run)
-    if job is None:
-        return replace(line, told=said)
-    return replace(line, job_id=job.id, created=new, status=found.status, extended_from=found.extended_from, told=said)
-
-
-def _job(db: Any, job_id: int) -> Job | None:
-    """None: only a dry run has put it in line, as the same cell was named twice."""
+def _lines(db: Any, lines: Sequence[Line], found: Sequence[Enqueued | None], dry_run: bool) -> list[Line]:
+    """With what became of each cell, or would; a job that a dry run would create has no number."""
+    from jobs.commands.question import other_epochs, told
     from state import queries  # here, not above: peewee, which a mere --help need not load
-    from state.errors import NoSuchRow
 
-    try:
-        return queries.job(db, job_id)
-    except NoSuchRow:
-        return None
+    jobs = {} if db is None else {job.id: job for job in queries.jobs(db)}
+    done = []
+    for line, entry in zip(lines, found, strict=True):
+        entry = entry or Enqueued(0, True)
+        job = None if entry.created and dry_run else jobs.get(entry.job_id)
+        note = other_epochs(jobs.values(), line.cell) if entry.created else ""
+        line = replace(line, note=note, told=told(_name(line.cell), line.cell.trials, entry, job, dry_run) + note)
+        if job is not None:  # None too: a cell that was named twice in a dry run
+            line = replace(
+                line, job_id=job.id, created=entry.created, status=entry.status, extended_from=entry.extended_from
+            )
+        done.append(line)
+    return done
 
 
 def make_cells(

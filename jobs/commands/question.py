@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fts.search.spec import BadSpec, CellSpec
@@ -36,6 +36,25 @@ def told(name: str, asked: int, found: Enqueued, job: Job | None, dry_run: bool 
     return f"{name} {state}: job {job.id}, {_trials(job)}{_asked(asked, job)}{_best(job)}; {_cure(cure, found, job)}"
 
 
+def other_epochs(jobs: Iterable[Job], cell: CellSpec) -> str:
+    """Why a cell with another number of epochs than its newest job is new; empty where there is none such."""
+    found = [job for job in jobs if job.kind == cell.kind == "cell" and _epochs_apart(job, cell)]
+    if not found:
+        return ""
+    job = max(found, key=lambda job: job.id)
+    return (
+        f"; job {job.id} has {words.count(job.spec['epochs'], 'epoch')}, and another number cannot extend it: the "
+        "learning rate falls to zero over all epochs, so every trial is another one after its warm-up"
+    )
+
+
+def _epochs_apart(job: Job, cell: CellSpec) -> bool:
+    """Whether the epochs alone make two questions of them."""
+    if job.budget != cell.budget or job.horizon != cell.horizon or job.spec.get("epochs") == cell.epochs:
+        return False
+    return question_of(job.spec | {"epochs": cell.epochs}) == cell.question
+
+
 STATES = {
     "queued": ("is in line", "`fts worker` runs it"),
     "running": ("is running", "`fts status` shows how it stands"),
@@ -66,7 +85,7 @@ def _asked(asked: int, job: Job) -> str:
 
 
 def _best(job: Job) -> str:
-    return f", best {words.score(job.best_value)}" if job.best_value is not None else ""
+    return f", best {words.short_score(job.best_value)}" if job.best_value is not None else ""
 
 
 def _held(found: Enqueued) -> str:

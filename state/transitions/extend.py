@@ -11,6 +11,7 @@ from peewee import fn
 
 from state.db import Database
 from state.models import ALL, JobRow, TrialRow
+from state.scheduling import preference
 from state.ticket_rows import send_ticket
 from state.transitions.ledger import MAX_SPEC, Row, change_job, to_json
 from state.values import Enqueued, Verb
@@ -29,10 +30,7 @@ class SameQuestion:
 
 
 def same_question(db: Database, row: Row, rule: SameQuestion) -> Row | None:
-    """The job that answers the row's question, or will.
-
-    One with enough trials comes first, then one that is not over yet, then one that is done.
-    """
+    """The job that answers the row's question, or will."""
     asked = rule.of(json.loads(row["spec"]))
     if asked is None:
         return None
@@ -43,18 +41,16 @@ def same_question(db: Database, row: Row, rule: SameQuestion) -> Row | None:
     return min(found, key=lambda job: _preference(job, row["trials_wanted"]), default=None)
 
 
+def _preference(job: Row, wanted: int) -> tuple[bool, int, int, int]:
+    return preference(job["status"], job["trials_wanted"], job["id"], wanted)
+
+
 def _key(job: Row, rule: SameQuestion) -> str | None:
     try:
         spec = json.loads(job["spec"])
     except (ValueError, RecursionError):
         return None
     return rule.of(spec)
-
-
-def _preference(job: Row, wanted: int) -> tuple[bool, int, int, int]:
-    lives, done = job["status"] not in ENDED, job["status"] == "done"
-    enough = job["trials_wanted"] >= wanted and (lives or done)
-    return not enough, 0 if lives else 1 if done else 2, -job["trials_wanted"], -job["id"]
 
 
 def next_rank(db: Database) -> float:
