@@ -9,13 +9,12 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from fts.search.spec import CellSpec
 from jobs.settings import Places, places, worker_settings
-from state.values import Job, JobStatus
+from state.values import JobStatus
 
 
 def main(spec: dict[str, Any], argv: list[str] | None = None) -> int:
@@ -50,39 +49,28 @@ def run_cell(
 ) -> int:
     """Runs a cell (or train, replicate, baseline) to its end in this process; returns 0 when it is done.
 
-    A specification that waits or was stopped goes on where it was; one that has been done is not done again unless
-    `again` says so: a search may take days. Raises BadSpec, NotEnqueued when its one-step dry
-    run fails, SlotTaken, StateError.
+    What waits goes on where it was, with more trials where the specification has more; what has been done is not done
+    again unless `again` says so, and what has failed or was cancelled says how to go on. Raises BadSpec, NotEnqueued
+    when its one-step dry run fails, SlotTaken, StateError.
     """
     cell = spec if isinstance(spec, CellSpec) else CellSpec.from_json(spec)
     here = places(db)
     if dry_run:
         return _try(here, cell)
     from jobs.commands.matrix import enqueue_cells
-    from jobs.commands.naming import kept_apart
-    from jobs.winners import same_job
     from jobs.worker import run_job
-    from state import queries
     from state.db import open_database
 
     opened = open_database(here.db)
     try:
-        jobs = queries.jobs(opened)
-        (cell,) = kept_apart(opened, [cell])
-        if not again and not waits(jobs, cell) and (done := same_job(jobs, cell)) is not None:
-            print(f"{cell.experiment} has been done as job {done.id}; --again runs it once more")
-            return 0
-        (line,) = enqueue_cells(opened, here, [cell])
+        (line,) = enqueue_cells(opened, here, [cell], again=again)
     finally:
         opened.close()
+    if line.is_over:
+        print(line.told)
+        return 0 if line.status == JobStatus.DONE else 1
     assert line.job_id is not None, "what is written has a number"
     return run_job(here, worker_settings(slots=1, threads=threads, device=device), line.job_id)
-
-
-def waits(jobs: Iterable[Job], cell: CellSpec) -> bool:
-    """Whether just this waits or runs already: then it goes on."""
-    live = (job for job in jobs if job.status in (JobStatus.QUEUED, JobStatus.PAUSED, JobStatus.RUNNING))
-    return any(CellSpec.from_json(job.spec).identity == cell.identity for job in live)
 
 
 def _try(here: Places, cell: CellSpec) -> int:

@@ -17,6 +17,8 @@ from fts.search.recipe import CannotFit, Recipe, cell_shape
 from fts.search.spec import CellSpec
 from fts.training.memory import Shape, step_seconds
 from jobs.admission import admit, architectures
+from jobs.commands.question import question_of
+from jobs.glance.eta import worth_of_pruned
 from jobs.settings import Places
 from state import queries
 
@@ -65,6 +67,15 @@ class ShapePlan:
 
 
 @dataclass(frozen=True)
+class Same:
+    """A job that asks the same question."""
+
+    job: int
+    status: str
+    trials: int  # that are wanted of it
+
+
+@dataclass(frozen=True)
 class CellPlan:
     """One cell: how its architectures would train, and which cannot."""
 
@@ -72,8 +83,10 @@ class CellPlan:
     budget: str
     horizon: int
     windows: Windows
-    epochs: float  # that a trial is expected to run
+    epochs: float  # that a trial is expected to run where none is pruned
     shapes: tuple[ShapePlan, ...]
+    share: float = 1.0  # of those epochs that a trial of this cell is expected to run, with its pruner
+    same: tuple[Same, ...] = ()  # jobs of the same question
 
     @property
     def fitting(self) -> tuple[ShapePlan, ...]:
@@ -92,7 +105,8 @@ class CellPlan:
     @property
     def trial_s(self) -> float | None:
         """Seconds of a trial of the middle architecture."""
-        return self.epochs * median(shape.epoch_s or 0.0 for shape in self.fitting) if self.fitting else None
+        usual = median(shape.epoch_s or 0.0 for shape in self.fitting) if self.fitting else None
+        return None if usual is None else self.epochs * self.share * usual
 
 
 def plan_cell(places: Places, known: Known, cell: CellSpec, allowed: Allowed, device: str) -> CellPlan:
@@ -100,7 +114,8 @@ def plan_cell(places: Places, known: Known, cell: CellSpec, allowed: Allowed, de
     windows = known.windows(cell) or count_windows(str(places.data), cell)
     shapes = tuple(plan_shape(known, cell, name, allowed, device, windows) for name in architectures(cell))
     epochs = known.epochs(cell.budget) or float(min(cell.epochs, USUAL_EPOCHS))
-    return CellPlan(cell.experiment, cell.budget, cell.horizon, windows, epochs, shapes)
+    share = 1.0 if cell.pruner == "none" else worth_of_pruned(cell.trials) / cell.trials
+    return CellPlan(cell.experiment, cell.budget, cell.horizon, windows, epochs, shapes, share, known.same(cell))
 
 
 def plan_shape(
@@ -143,7 +158,8 @@ class Known:
     def __init__(self, db: Any | None, device: str, threads: int) -> None:
         self.device, self.threads = device, threads
         self._trials = [] if db is None else [(t, queries.epochs(db, t.id)) for t in queries.all_trials(db)]
-        self._specs = {} if db is None else {job.id: job.spec for job in queries.jobs(db)}
+        self._jobs = () if db is None else queries.jobs(db)
+        self._specs = {job.id: job.spec for job in self._jobs}
         self._rate: Rate | None = None
 
     def windows(self, cell: CellSpec) -> Windows | None:
@@ -155,6 +171,14 @@ class Known:
             if same and trial.n_train and trial.n_val:
                 return Windows(trial.n_train, trial.n_val)
         return None
+
+    def same(self, cell: CellSpec) -> tuple[Same, ...]:
+        """The jobs of the same question, whatever became of them."""
+        near = (
+            job for job in self._jobs if (job.kind, job.budget, job.horizon) == (cell.kind, cell.budget, cell.horizon)
+        )
+        found = (job for job in near if question_of(job.spec) == cell.question)
+        return tuple(Same(job.id, str(job.status), job.trials_wanted) for job in found)
 
     def epochs(self, budget: str) -> float | None:
         """The usual number in a finished trial of that budget."""

@@ -63,6 +63,9 @@ class Progress:
             return str(facts["text"])
         job = facts["job"]
         shown = self._jobs.setdefault(job.id, JobLine(job.experiment, job.trials_wanted, best=job.best_value))
+        if what == "trials":  # a person wants another number of them
+            shown.trials = job.trials_wanted
+            return f"{job.experiment}: {job.trials_wanted} trials are wanted now"
         if what == "job":
             return f"{job.experiment}: {job.trials_wanted} trials, attempt {facts['attempt']}"
         if what == "trial":

@@ -6,6 +6,7 @@ says so.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from jobs.settings import Places, WorkerSettings
 from jobs.slot import Slot
 from jobs.trial_run import TrialRun, Work, past_trials
 from state import queries, transitions
-from state.errors import UnreadableHistory
+from state.errors import TrialsChanged, UnreadableHistory
 from state.values import Cause, Claim, Fault, Job, JobStatus, Trial, TrialStatus
 
 FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
@@ -47,6 +48,7 @@ class Supervisor:
         self.work = Work(db, places, settings, slot, claim, self.cell, ordered, tell)
         self.code = code_version()
         self.who = f"worker {claim.worker_id}"
+        self.wanted = claim.job.trials_wanted
 
     def run(self) -> None:
         """Trial after trial until the job is done, given up, or somebody wants it to stop."""
@@ -63,6 +65,23 @@ class Supervisor:
         self.tell("job failed", {"job": self.job})
 
     def _run(self) -> None:
+        """Until a person asks for something else, or every trial that is wanted, at the end too, has ended."""
+        while self._run_trials():
+            self._compare()
+            if self.cell.kind == "train" and queries.job(self.db, self.job.id).best_trial is not None:
+                publish(self.db, self.places, self.job)
+            status = transitions.finish_job(self.db, self.claim, wanted=self.wanted)
+            if status is None:  # more trials were asked for meanwhile
+                continue
+            self._export()
+            if status is JobStatus.FAILED:
+                self.tell(f"job failed: {queries.job(self.db, self.job.id).message}", {"job": self.job})
+            else:
+                self.tell("job done", {"job": self.job})
+            return
+
+    def _run_trials(self) -> bool:
+        """Every trial that is wanted; False: the job was left before."""
         while (trial := self._next_trial()) is not None:
             try:
                 wish = TrialRun(self.work, trial).run()
@@ -78,29 +97,20 @@ class Supervisor:
                 return self._give_up(ended)
             if (order := self.ordered(self.job.id)) is not None:
                 return self._leave(Wish(order))
-        self._compare()
-        if self.cell.kind == "train" and queries.job(self.db, self.job.id).best_trial is not None:
-            publish(self.db, self.places, self.job)
-        status = transitions.finish_job(self.db, self.claim)
-        self._export()
-        if status == JobStatus.FAILED:
-            self.tell(f"job failed: {queries.job(self.db, self.job.id).message}", {"job": self.job})
-        else:
-            self.tell("job done", {"job": self.job})
-        return None
+        return True
 
     # -- how a job is left
 
-    def _leave(self, wish: Wish) -> None:
+    def _leave(self, wish: Wish) -> bool:
         """Back in line, paused or cancelled: what was asked for; its trial keeps its number and its checkpoint."""
         if wish.reason == "lost":
             self.tell("note", {"text": f"{self.job.experiment}: handed on to another worker, its trial here was ended"})
-            return
+            return False
         if wish.reason == "park":
             transitions.fail_job(self.db, self.claim, wish.cause or Cause.MACHINE_ERROR, wish.message)
             self._export()
             self.tell(f"job failed ({wish.cause}): {wish.message}", {"job": self.job})
-            return
+            return False
         if wish.reason == "pause":
             transitions.pause_running(self.db, self.claim)
         elif wish.reason == "cancel":
@@ -114,12 +124,14 @@ class Supervisor:
         else:
             transitions.release_job(self.db, self.claim, Cause.DRAINED, wish.message)
         self.tell(f"job {LEFT.get(wish.reason, 'back in line')}", {"job": self.job})
+        return False
 
-    def _give_up(self, ended: Trial) -> None:
+    def _give_up(self, ended: Trial) -> bool:
         message = f"trial {ended.number} failed: {ended.message or ended.cause}"
         transitions.fail_job(self.db, self.claim, ended.cause or Cause.CODE_ERROR, message, log_tail(ended.log_path))
         self._export()
         self.tell(f"job failed ({ended.cause}): {message}", {"job": self.job})
+        return False
 
     def _export(self) -> None:
         job = queries.job(self.db, self.job.id)
@@ -144,7 +156,19 @@ class Supervisor:
         if put_back:
             return self._rerun(next(trial for trial in trials if trial.number == put_back[0]))
         number = len(trials)
-        return self._open_trial(number, trials) if number < self.cell.trials else None
+        while number < self._trials_wanted():
+            with contextlib.suppress(TrialsChanged):
+                return self._open_trial(number, trials)
+        return None
+
+    def _trials_wanted(self) -> int:
+        """As it stands now: a person may want more than there were at the claim."""
+        job = queries.job(self.db, self.job.id)
+        wanted = checked_cell(job).trials
+        if job.trials_wanted != self.wanted:
+            self.tell("trials", {"job": job})
+        self.wanted = job.trials_wanted
+        return wanted
 
     def _rerun(self, trial: Trial) -> Trial:
         """A failed trial again: its files first, so that no kill in between leaves it a checkpoint of the old try."""
@@ -170,6 +194,7 @@ class Supervisor:
             architecture=effective.get("architecture") or f"{effective['model']} ({effective['inputs']})",
             objective=self.cell.objective,
             seed=seed_for(self.cell.seed, number, FROM_WINNER.get(self.cell.kind, "train")),
+            wanted=self.wanted,
             code_commit=self.code[0],
             code_dirty=self.code[1],
         )

@@ -7,11 +7,12 @@ specification at enqueue, so a resumed search is the same search.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fts.search.spec import CellSpec
+from fts.search.spec import BadSpec, CellSpec
 from jobs.exports import best_of
 from jobs.results import BUDGETS
 from jobs.winners import begun_cells
@@ -23,10 +24,29 @@ DATA = ("data_md5", "split")  # another series, or other borders: its validation
 TRAINING = ("learning_rate", "weight_decay", "warmup_steps", "dropout")
 
 
-def warmed(db: Any, cells: Iterable[CellSpec], most: int = MOST) -> list[CellSpec]:
-    """The cells with their first trials fixed, where there are neighbours with complete trials; others as they are."""
-    won = winners(db)
-    return [replace(cell, warm_start=tuple(first_trials(cell, won, most))) for cell in cells]
+def warmed(db: Any, cells: Iterable[CellSpec], most: int = MOST, again: bool = False) -> list[CellSpec]:
+    """The cells with their first trials fixed, where there are neighbours with complete trials; others as they are.
+
+    A cell that has a job keeps the first trials of that job: its neighbours have got on since, and it would be another
+    search. With `again` it is.
+    """
+    cells, won = list(cells), winners(db)
+    there = {} if again else _first_trials_there(queries.jobs(db))
+    known = (there.get(cell.cold_question) for cell in cells)
+    return [
+        replace(cell, warm_start=tuple(first_trials(cell, won, most)) if first is None else first)
+        for cell, first in zip(cells, known, strict=True)
+    ]
+
+
+def _first_trials_there(jobs: Iterable[Job]) -> dict[str, tuple[dict[str, Any], ...]]:
+    """By question: what the newest job of it began with."""
+    found: dict[str, tuple[dict[str, Any], ...]] = {}
+    for job in sorted(jobs, key=lambda job: job.id):
+        with contextlib.suppress(BadSpec):  # of an older fts
+            spec = CellSpec.from_json(job.spec)
+            found[spec.cold_question] = spec.warm_start
+    return found
 
 
 def winners(db: Any) -> list[tuple[Job, Trial]]:

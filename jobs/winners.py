@@ -120,10 +120,3 @@ def begun_cells(jobs: Iterable[Job], begun: Callable[[Job], bool] = lambda job: 
     jobs = list(jobs)
     found = {job.experiment: job for job in newest_cells(job for job in jobs if begun(job))}
     return [found.get(job.experiment, job) for job in newest_cells(jobs)]
-
-
-def same_job(jobs: Iterable[Job], spec: CellSpec) -> Job | None:
-    """The newest job that has done exactly this already; one whose trials all failed has not."""
-    done = [job for job in jobs if job.kind == spec.kind and job.status is JobStatus.DONE and job.trials_complete]
-    same = [job for job in done if CellSpec.from_json(job.spec).identity == spec.identity]
-    return max(same, key=lambda job: job.id, default=None)

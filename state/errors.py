@@ -75,6 +75,10 @@ class WrongStatus(StateError):
     """The change starts from another status than the row has. Nothing was written."""
 
 
+class TrialsChanged(WrongStatus):
+    """Another number of trials is wanted of the job than the caller knows: read it again. Nothing was written."""
+
+
 class StaleToken(StateError):
     """The job was handed to somebody else since this claim was made: stop working on it. Nothing was written."""
 

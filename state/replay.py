@@ -157,6 +157,7 @@ def _job_at(job: Job, when: float, old: dict[str, Any], trials: list[Trial]) -> 
         message=None if changed else job.message,
         worker_id=old.get("worker_id", job.worker_id),
         attempt=old.get("attempt", job.attempt),
+        trials_wanted=old.get("trials_wanted", job.trials_wanted),
         lease_until=when if status is JobStatus.RUNNING else None,
         trials_complete=len(complete),
         trials_pruned=pruned,

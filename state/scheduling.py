@@ -60,3 +60,12 @@ def runnable_reason(job: Job, context: QueueContext) -> str | None:
         parks = "attempts ended without progress, the next look parks it"
         return f"{job.idle_attempts} {parks}; then `fts retry {job.id}` goes on"
     return None
+
+
+def preference(status: str, trials: int, job_id: int, wanted: int) -> tuple[bool, int, int, int]:
+    """Of several jobs of one question the least answers a person who wants so many trials.
+
+    One with enough trials comes first, then one that is not over yet, then one that is done.
+    """
+    done, lives = status == "done", status in ("queued", "running", "paused")
+    return not (trials >= wanted and (lives or done)), 0 if lives else 1 if done else 2, -trials, -job_id

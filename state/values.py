@@ -88,6 +88,7 @@ class Verb(StrEnum):
     """What an event says has happened: the closed list of the transitions (a watchdog may add words of its own)."""
 
     ENQUEUED = "enqueued"
+    EXTENDED = "extended"  # more trials are wanted of it; one that had ended is back in line
     CLAIMED = "claimed"
     RELEASED = "released"  # back in line: drained, or its worker was lost
     PARKED = "parked"  # failed at claim after too many attempts without progress
@@ -453,7 +454,10 @@ class WorkerOrders:
 @dataclass(frozen=True)
 class Enqueued:
     job_id: int
-    created: bool  # False: the same specification was already waiting, running or paused
+    created: bool  # False: there is a job of the same question
+    status: str = "queued"  # of the job, before it was extended
+    extended_from: int | None = None  # trials it had before; None: it was not extended
+    held: str | None = None  # why it may not start
 
 
 @dataclass(frozen=True)

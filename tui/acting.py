@@ -40,6 +40,7 @@ class Acting:
         self.open = 0  # changes that were asked for and not answered
         self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="acting")
         self._failed: list[Acted] = []  # not shown yet
+        self._form: Enqueue | None = None  # as it was left: what was chosen there is offered again
 
     def press(self, key: str) -> None:
         """A key of the registry: p, P and D have one action for each direction."""
@@ -58,9 +59,9 @@ class Acting:
             self.app.say(f"{action.key or action.label}: {self._named(reason)}", "look")
             return
         if action.id == "enqueue":
-            self.app.push_screen(
-                Enqueue(self.app.snapshot, self.app.palette, self.app.ascii_only, self.app.path), self._enqueue
-            )
+            app = self.app
+            self._form = Enqueue(app.snapshot, app.palette, app.ascii_only, app.path, self._form)
+            app.push_screen(self._form, self._enqueue)
             return
         if action.id == "note":
             hint = "One line for the journal; Enter writes it, Esc leaves."
@@ -140,25 +141,25 @@ class Acting:
     def _enqueue(self, order: Order | None) -> None:
         if order is not None:
             for call in order.calls():
-                self._run(by_id("enqueue"), (), dry_run=order.dry_run, words=call)
+                self._run(by_id("enqueue"), (), words=call)
 
-    def _run(self, action: Action, jobs: Sequence[Job], dry_run: bool = False, **args: Any) -> None:
+    def _run(self, action: Action, jobs: Sequence[Job], **args: Any) -> None:
         ids = tuple(job.id for job in jobs)
         self.app.remember(action.command(jobs, **{k: v for k, v in args.items() if k in ("place", "text")}))
         self.app.pending = f"asked {words.seconds_clock(time.time())}"
         self.open += 1
         asked_at = time.monotonic()
         if action.id in COMMANDS:
-            do = partial(self._do, action, ids, dry_run, args, asked_at)
+            do = partial(self._do, action, ids, args, asked_at)
             self.app.run_worker(do, thread=True, name=action.id, exit_on_error=False)
         else:
-            self._lane.submit(self._do, action, ids, dry_run, args, asked_at)
+            self._lane.submit(self._do, action, ids, args, asked_at)
 
-    def _do(self, action: Action, ids: tuple[int, ...], dry_run: bool, args: dict[str, Any], asked_at: float) -> None:
+    def _do(self, action: Action, ids: tuple[int, ...], args: dict[str, Any], asked_at: float) -> None:
         """In a thread: the result comes back as a message, whatever it is."""
         busy_s = max(BUSY_S - (time.monotonic() - asked_at), LEAST_BUSY_S)  # those behind a lock wait together
         try:
-            change = run_action(action, self.app.path, ids, self.app.user, dry_run, busy_s, **args)
+            change = run_action(action, self.app.path, ids, self.app.user, False, busy_s, **args)
         except (StateError, OSError, ValueError) as error:
             self._fail(action, in_words(error))
         except Exception as error:  # the one net of this thread: a key that gets no answer looks as if it had worked

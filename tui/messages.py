@@ -48,6 +48,14 @@ class Acted(Message):
 class Planned(Message):
     """What an order would take, as `fts plan` says it; or why it cannot say."""
 
-    def __init__(self, epochs: int, plan: Preview | str) -> None:
+    def __init__(self, asked: tuple[int, str], plan: Preview | str) -> None:
         super().__init__()
-        self.epochs, self.plan = epochs, plan
+        self.asked, self.plan = asked, plan  # epochs and pruner
+
+
+class Tried(Message):
+    """What the dry run of an order said, a sentence for each cell; or why it ended."""
+
+    def __init__(self, said: list[str]) -> None:
+        super().__init__()
+        self.said = said

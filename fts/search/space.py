@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-from fts.model.budgets import grid
+from fts.model.architecture import Architecture, ModelConfig
+from fts.model.budgets import TINY, count_parameters, fits, grid
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -18,6 +20,15 @@ TRAINING: Space = {
     "dropout": {"kind": "float", "low": 0.1, "high": 0.6, "log": False},
 }
 FAMILIES: dict[str, Space] = {"patchtst": TRAINING}
+BOUNDS: dict[str, tuple[float, float]] = {  # what a training can consume; a range of the search lies inside
+    "learning_rate": (1e-12, 1e9),
+    "weight_decay": (0.0, 1e9),
+    "warmup_steps": (0, 1e9),
+    "dropout": (0.0, 0.999),
+}
+WHOLE = ("warmup_steps",)
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+EXPECTED = "expected NAME=LOW:HIGH or NAME=A,B"
 
 
 class BadSpace(ValueError):
@@ -32,16 +43,53 @@ def space_for(
     `window`: context, patch, stride, channel_independent, where they are not the usual ones: they decide how many
     parameters an architecture has. Raises BadSpace for an override that makes no sense, or a budget nothing fits.
     """
-    names = [architecture.name for architecture in grid(budget, n_features, **window)]
+    try:
+        names = [architecture.name for architecture in grid(budget, n_features, **window)]
+        ModelConfig(TINY[0], n_features, **window)  # a window that no model reads fits no budget
+    except ValueError as error:
+        raise BadSpace(str(error)) from None
     if not names:
         raise BadSpace(f"no architecture of the grid has {budget} parameters with {window}; choose another window")
     space = {"architecture": {"kind": "choice", "choices": names}} | FAMILIES[family]
     for name, distribution in (overrides or {}).items():
         if name not in space:
             raise BadSpace(f"{name} is not a parameter of {family}; known: {', '.join(sorted(space))}")
+        if name == "architecture":
+            _check_architectures(budget, n_features, distribution, names, window)
+        elif name in BOUNDS:
+            _check_bounds(name, distribution)
         space = space | {name: distribution}
     distributions(space)  # refuse nonsense here, not in trial 1
     return space
+
+
+def _check_architectures(
+    budget: str, n_features: int, distribution: dict[str, Any], usual: list[str], window: dict[str, Any]
+) -> None:
+    """Of the grid, or of the budget's size all the same."""
+    for name in distribution.get("choices", []):
+        if name in usual:
+            continue
+        try:
+            counted = count_parameters(ModelConfig(Architecture.parse(str(name)), n_features, **window))
+        except ValueError as error:
+            raise BadSpace(f"architecture: {error}") from None
+        if not fits(budget, counted):
+            raise BadSpace(f"architecture: {name} has {counted:,} parameters, which is no {budget}")
+
+
+def _check_bounds(name: str, distribution: dict[str, Any]) -> None:
+    """Every value that the search may draw is one that a training can consume."""
+    low, high = BOUNDS[name]
+    ends = ("low", "high") if distribution.get("kind") in ("float", "int") else ()
+    values = [distribution.get(end) for end in ends] or list(distribution.get("choices") or [])
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:  # NaN fails this
+            raise BadSpace(
+                f"{name} is {value}, expected {'whole ' if name in WHOLE else ''}numbers from {low:g} to {high:g}"
+            )
+        if name in WHOLE and value != int(value):
+            raise BadSpace(f"{name} is {value}, expected whole numbers")
 
 
 def parse_override(text: str, family: str = "patchtst") -> tuple[str, dict[str, Any]]:
@@ -56,20 +104,39 @@ def parse_override(text: str, family: str = "patchtst") -> tuple[str, dict[str, 
         raise BadSpace(
             f"{text!r} names no parameter of {family}; expected NAME=LOW:HIGH or NAME=A,B with one of {known}"
         )
-    try:
-        if usual is not None and ":" in values:
-            low, high = (float(value) for value in values.split(":"))
-            return name, {"kind": "float", "low": low, "high": high, "log": bool(usual.get("log", False))}
-        choices = [value.strip() for value in values.split(",") if value.strip()]
-        if not choices:
-            raise ValueError("no value")
-        return name, {"kind": "choice", "choices": choices if usual is None else [_number(c) for c in choices]}
-    except ValueError as error:
-        raise BadSpace(f"{text!r} is no choice of values ({error}); expected NAME=LOW:HIGH or NAME=A,B") from error
+    if usual is not None and ":" in values:
+        return name, _range(name, values, text, bool(usual.get("log", False)))
+    words = [word.strip() for word in values.split(",")]
+    if not all(words):
+        raise BadSpace(f"{text!r} has an empty value; {EXPECTED}")
+    choices = words if usual is None else [_number(word, text) for word in words]
+    if twice := next((word for n, word in enumerate(choices) if word in choices[:n]), None):
+        raise BadSpace(f"{text!r} names {twice} twice; {EXPECTED}")
+    distribution = {"kind": "choice", "choices": choices}
+    if usual is not None:
+        _check_bounds(name, distribution)
+    return name, distribution
 
 
-def _number(text: str) -> int | float:
-    return int(text) if text.isdecimal() else float(text)
+def _range(name: str, values: str, text: str, log: bool) -> dict[str, Any]:
+    words = values.split(":")
+    if len(words) != 2:
+        raise BadSpace(f"{text!r} has {len(words)} ends of a range; {EXPECTED}")
+    low, high = (_number(word.strip(), text) for word in words)
+    if low > high:
+        raise BadSpace(f"{text!r} goes from {low:g} down to {high:g}; expected the smaller number first")
+    if log and low == 0:
+        raise BadSpace(f"{text!r} begins at 0, but {name} is drawn on a logarithmic scale; expected a number above 0")
+    whole = name in WHOLE
+    distribution = {"kind": "float", "low": float(low), "high": float(high), "log": log}
+    _check_bounds(name, distribution)
+    return {"kind": "int", "low": int(low), "high": int(high)} if whole else distribution
+
+
+def _number(word: str, text: str) -> int | float:
+    if not NUMBER.fullmatch(word):
+        raise BadSpace(f"{text!r}: {word!r} is no number; {EXPECTED}")
+    return int(word) if word.isdecimal() else float(word)
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -87,6 +154,6 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
                 made[name] = od.CategoricalDistribution(d["choices"])
             else:
                 raise BadSpace(f"{name}: kind is {d['kind']!r}, expected float, int or choice")
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadSpace(f"{name}: {error}") from error
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise BadSpace(f"{name} has a distribution that makes no sense: {str(d)[:200]} ({error})") from error
     return made

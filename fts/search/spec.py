@@ -64,6 +64,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+NO_QUESTION = ("code_commit", "code_dirty", "diverged")  # fields of a cell that do not make it another one
+
+
 @dataclass(frozen=True)
 class CellSpec:
     """One cell of the matrix, frozen at enqueue: everything its trials need to know but their own parameters."""
@@ -121,10 +124,27 @@ class CellSpec:
         Nor is what the sampler learns from diverged trials: the same cell of an older specification asks the same.
         A rule of halving counts unless it is the one that older specs mean: the same cell before and after is one.
         """
-        content = {k: v for k, v in asdict(self).items() if k not in ("code_commit", "code_dirty", "diverged")}
+        return _md5(self._content(NO_QUESTION))
+
+    @property
+    def question(self) -> str:
+        """md5 of what decides the numbers of each trial: two jobs of one question can only repeat each other.
+
+        Neither its name nor the number of trials counts: trial 3 of a search of six is trial 3 of one of four. The
+        number of epochs does count: the learning rate falls to zero over all epochs, so it changes every trial.
+        """
+        return _md5(self._content((*NO_QUESTION, "experiment", "trials")))
+
+    @property
+    def cold_question(self) -> str:
+        """The question without the trials that were borrowed from neighbours, which change as the neighbours do."""
+        return _md5(self._content((*NO_QUESTION, "experiment", "trials", "warm_start")))
+
+    def _content(self, without: tuple[str, ...]) -> dict[str, Any]:
+        content = {name: value for name, value in asdict(self).items() if name not in without}
         if self.halving in (None, BEFORE_FREEZING):
             del content["halving"]
-        return _md5(content)
+        return content
 
     @property
     def halving_rule(self) -> Halving:

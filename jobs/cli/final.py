@@ -16,33 +16,39 @@ from jobs.cli.selection import one_cell
 from jobs.glance import words
 from state import queries
 
+AGAIN = click.option("--again", is_flag=True, help="once more, although there is a job that does just this")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 
 
 @click.command()
 @click.argument("cell")
 @click.option("--from-trial", type=int, metavar="N", help="this trial instead of the best one")
+@AGAIN
 @AS_JSON
-def train(cell: str, from_trial: int | None, as_json: bool) -> None:
+def train(cell: str, from_trial: int | None, again: bool, as_json: bool) -> None:
     """Put the final training of CELL's winner in line: on training and validation windows together.
 
     The model comes to outputs/models; its test set stays sealed until `fts unseal CELL`.
     """
     from jobs.winners import train_spec, winner  # here, not above: --help needs none of it
 
-    follow(cell, as_json, lambda db, job: train_spec(job, winner(db, job, from_trial)))
+    follow(cell, again, as_json, lambda db, job: train_spec(job, winner(db, job, from_trial)))
 
 
 @click.command()
 @click.argument("cell")
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(1, 1000), help="trainings")
 @click.option("--from-trial", type=int, metavar="N", help="this trial instead of the best one")
+@AGAIN
 @AS_JSON
-def replicate(cell: str, seeds: int, from_trial: int | None, as_json: bool) -> None:
-    """Put CELL's winning configuration in line again with other seeds: how much of its score is luck."""
+def replicate(cell: str, seeds: int, from_trial: int | None, again: bool, as_json: bool) -> None:
+    """Put CELL's winning configuration in line again with other seeds: how much of its score is luck.
+
+    More --seeds extend the job that is there.
+    """
     from jobs.winners import replicate_spec, winner  # here, not above: --help needs none of it
 
-    follow(cell, as_json, lambda db, job: replicate_spec(job, winner(db, job, from_trial), seeds))
+    follow(cell, again, as_json, lambda db, job: replicate_spec(job, winner(db, job, from_trial), seeds))
     if not as_json:
         show_spread(cell)
 
@@ -69,24 +75,23 @@ def show_spread(cell: str) -> None:
     )
 
 
-def follow(cell: str, as_json: bool, spec_of: Any) -> None:
-    """Freezes the job that follows a cell and puts it in line, unless it waits already or has been done."""
-    from jobs.commands.matrix import write
-    from jobs.winners import require_data, same_job
+def follow(cell: str, again: bool, as_json: bool, spec_of: Any) -> None:
+    """Freezes the job that follows a cell and puts it in line; by the rule for cells, what is there is not redone."""
+    from jobs.commands.matrix import enqueue_cells, write
+    from jobs.winners import require_data
 
     with writing() as db:
         spec = spec_of(db, one_cell(queries.jobs(db), cell))
-        if (done := same_job(queries.jobs(db), spec)) is not None:
-            job_id, created, state = done.id, False, "has been done"
-        else:
+        (there,) = write(db, [spec], again=again, dry_run=True)
+        if there.created or there.extended_from is not None:
             require_data(here().data, spec)
-            (written,) = write(db, [spec])
-            job_id, created = written.job_id, written.created
-            state = f"is in line{'' if created else ' already'}; `fts worker` runs it"
+        (line,) = enqueue_cells(db, here(), [spec], check=False, again=again)
     if as_json:
-        return emit_json("enqueued", [{"job": job_id, "experiment": spec.experiment, "created": created}])
+        content = {"job": line.job_id, "experiment": spec.experiment, "created": line.created, "told": line.told}
+        content |= {"state": "new" if line.created else line.status, "extended_from": line.extended_from}
+        return emit_json("enqueued", [content])
     repeated = f"trial {spec.origin['trial']} of {spec.origin['experiment']}"
-    return emit(f"job {job_id} ({spec.experiment}) repeats {repeated} and {state}")
+    return emit(f"job {line.job_id} ({spec.experiment}) repeats {repeated}. {line.told}")
 
 
 @click.command()

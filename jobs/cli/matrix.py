@@ -21,21 +21,28 @@ EXPERIMENT = re.compile(r"phase6a_([A-Za-z0-9.]+)_h(\d{1,3})_([A-Za-z0-9_.-]+)")
 
 
 class Listed(click.ParamType):
-    """2M,20M as a tuple; every element is checked by `element`."""
+    """2M,20M as a tuple; an empty list or element is refused: it may come from a variable that is not set."""
 
     name = "list"
 
-    def __init__(self, element: type[str] | type[int]) -> None:
-        self.element = element
+    def __init__(self, element: type[str] | type[int], example: str) -> None:
+        self.element, self.example = element, example
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
         if isinstance(value, tuple):
             return value
-        parts = [part.strip() for part in str(value).split(",") if part.strip()]
-        try:
-            return tuple(self.element(part.removeprefix("h") if self.element is int else part) for part in parts)
-        except ValueError:
-            self.fail(f"{value!r} is no list of whole numbers; expected 1,3,5", param, ctx)
+        parts = [part.strip() for part in str(value).split(",")]
+        if not any(parts):
+            self.fail(f"the list is empty; expected a list such as {self.example}", param, ctx)
+        if not all(parts):
+            self.fail(f"{value!r} has an empty element; expected a list such as {self.example}", param, ctx)
+        if self.element is int and (odd := next((part for part in parts if not HORIZON.fullmatch(part)), None)):
+            self.fail(f"{value!r} is no list of whole numbers: {odd!r}; expected {self.example}", param, ctx)
+        found = [self.element(part.removeprefix("h")) if self.element is int else part for part in parts]
+        return tuple(dict.fromkeys(found))
+
+
+HORIZON = re.compile(r"h?[0-9]{1,9}")
 
 
 @click.command()
@@ -155,8 +162,8 @@ def specs_of(
 @click.command()
 @click.argument("cells", nargs=-1, metavar="[CELL]...")
 @click.option("--matrix", "whole", is_flag=True, help="all budgets x all horizons")
-@click.option("--budgets", "budgets_", type=Listed(str), metavar="2M,20M", help="default 2M,20M,200M,2B")
-@click.option("--horizons", type=Listed(int), metavar="1,3,5", help="trading days; default 1,3,5")
+@click.option("--budgets", "budgets_", type=Listed(str, "2M,20M"), metavar="2M,20M", help="default 2M,20M,200M,2B")
+@click.option("--horizons", type=Listed(int, "1,3,5"), metavar="1,3,5", help="trading days; default 1,3,5")
 @cell_options
 @click.option(
     "--baselines/--no-baselines",
@@ -164,6 +171,7 @@ def specs_of(
     help="a baseline job (prior, regression, forest, boosting) before each horizon  [default: with --matrix]",
 )
 @click.option("--warm-start", is_flag=True, help="try first what was best in other horizons and the smaller budget")
+@click.option("--again", is_flag=True, help="search a cell once more, although there is a job of it")
 @click.option("--no-check", is_flag=True, help="skip the dry run of one step per cell")
 @click.option("-n", "--dry-run", is_flag=True, help="try every cell, put nothing in line")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
@@ -175,6 +183,7 @@ def enqueue(
     task: str,
     baselines: bool | None,
     warm_start: bool,
+    again: bool,
     no_check: bool,
     dry_run: bool,
     as_json: bool,
@@ -182,8 +191,10 @@ def enqueue(
 ) -> None:
     """Put one CELL (2M/h1) or the whole --matrix in line.
 
-    Each cell is frozen as it is now and tried with one optimizer step first. The same cell twice is one job.
+    Each cell is frozen as it is now and tried with one optimizer step first. A cell that has a job, whatever became of
+    it, is not put in line twice; more --trials extend its job, which keeps what it has found.
     """
+    from jobs.commands.baselines import with_baselines as put_before
     from state.db import has_study, open_for_person  # here: a wrong flag must not create a database
 
     specs = specs_of(_wanted(cells, whole, budgets_, horizons, task), **fields)
@@ -193,9 +204,9 @@ def enqueue(
         if warm_start and db is not None:
             from jobs.warm import warmed
 
-            specs = warmed(db, specs)
-        chosen = matrix.before_cells(db, specs) if with_baselines else specs
-        lines = matrix.enqueue_cells(db, here(), chosen, check=check, dry_run=dry_run, tell=say)
+            specs = warmed(db, specs, again=again)
+        chosen = put_before(specs) if with_baselines else specs
+        lines = matrix.enqueue_cells(db, here(), chosen, check=check, dry_run=dry_run, again=again, tell=say)
     finally:
         if db is not None:
             db.close()
@@ -211,6 +222,10 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
                 "cell": f"{line.cell.budget}/h{line.cell.horizon}",
                 "job": line.job_id,
                 "created": line.created,
+                "state": "new" if line.is_new else line.status,
+                "extended_from": line.extended_from,
+                "trials": line.cell.trials,
+                "told": line.told,
                 "found": line.found,
                 "identity": line.cell.identity,
                 "pruner": line.cell.pruner,
@@ -219,30 +234,46 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
             for line in lines
         ]
         return emit_json("enqueued", content)
-    what = {True: "in line", False: "already there"}
     rows = [
         (
             line.job_id,
             f"{line.cell.budget}/h{line.cell.horizon}",
             line.cell.experiment,
             f"{line.cell.trials} x {line.cell.epochs}",
-            "would be put in line" if dry_run else what[line.created],
+            _became(line, dry_run),
         )
         for line in lines
     ]
     emit_table(("job", "cell", "experiment", "trials x epochs", "state"), rows, right=("job",))
+    for line in lines:
+        if not line.is_new or line.note:
+            say(line.told)
     for rule, sampler in dict.fromkeys((line.cell.halving, line.cell.sampler) for line in lines):
         if rule is not None:
             say(f"halving: {rule.told}; sampler {sampler}")
+    return say(_summary(lines, dry_run))
+
+
+def _became(line: matrix.Line, dry_run: bool) -> str:
+    """The last column: what became of a cell, or would."""
+    if line.is_new:
+        return "would be put in line" if dry_run else "in line"
+    if line.extended_from is not None:
+        return f"{'would be ' if dry_run else ''}extended from {line.extended_from}"
+    return f"already there ({line.status})"
+
+
+def _summary(lines: list[matrix.Line], dry_run: bool) -> str:
+    new = sum(line.is_new for line in lines)
+    extended = sum(line.extended_from is not None for line in lines)
+    there = len(lines) - new - extended
+    told = [f"{new} of {len(lines)} {'would be ' if dry_run else ''}put in line"]
+    told += [f"{extended} {'would be ' if dry_run else ''}extended"] if extended else []
+    told += [f"{there} {'is' if there == 1 else 'are'} there already"] if there else []
     if dry_run:
-        return say("dry run: nothing was put in line")
-    new = sum(line.created for line in lines)
-    same = len(lines) - new
-    return say(
-        f"{new} of {len(lines)} put in line"
-        + (f"; {same} waited or ran already with the same specification" if same else "")
-        + ". `fts worker` runs them, `fts status` shows how they stand"
-    )
+        return f"dry run: nothing was put in line; {', '.join(told)}"
+    end = ". `fts worker` runs them, `fts status` shows how they stand" if new + extended else ": nothing to do"
+    return ", ".join(told) + end
 
 
 def _wanted(

@@ -10,7 +10,7 @@ import click
 from jobs.campaign import Outlook, campaign
 from jobs.cli.group import COUNT
 from jobs.cli.look import reading
-from jobs.cli.matrix import cell_options
+from jobs.cli.matrix import Listed, cell_options
 from jobs.cli.output import emit_json, emit_table, say
 from jobs.cli.plan_memory import plan_memory
 from jobs.cli.running import machine_options
@@ -21,6 +21,7 @@ from jobs.glance import words
 @click.argument("cells", nargs=-1, metavar="[CELL]...")
 @click.option("--memory", is_flag=True, help="recipe, micro-batch, bytes and seconds of each cell on this machine")
 @click.option("--matrix", "whole", is_flag=True, help="with --memory: the whole matrix, whatever is in line")
+@click.option("--budgets", type=Listed(str, "2M,20M"), metavar="2M,20M", help="with --matrix: these sizes")
 @click.option("--shapes", "each", is_flag=True, help="with --memory: a line for every architecture")
 @click.option("--slots", type=COUNT, help="with --memory: jobs at once  [default: as fts worker]")
 @machine_options

@@ -27,6 +27,7 @@ LIVE = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.PAUSED)
 def plan_memory(
     cells: tuple[str, ...],
     whole: bool,
+    budgets: tuple[str, ...] | None,
     each: bool,
     task: str,
     slots: int | None,
@@ -44,7 +45,7 @@ def plan_memory(
     allowed = Allowed(memory_limit or most // settings.slots, most)
     db = open_for_reading(here().db) if has_study(here().db) else None
     try:
-        wanted = _wanted(db, cells, whole, task, fields)
+        wanted = _wanted(db, cells, whole or bool(budgets), budgets or matrix.BUDGETS, task, fields)
         known = Known(db, settings.device, settings.threads)
         plans = [plan_cell(here(), known, cell, allowed, settings.device) for cell in wanted]
     finally:
@@ -61,11 +62,13 @@ def plan_memory(
     return _each(plans) if each else _table(plans)
 
 
-def _wanted(db: Any, cells: tuple[str, ...], whole: bool, task: str, fields: dict[str, Any]) -> list[CellSpec]:
+def _wanted(
+    db: Any, cells: tuple[str, ...], whole: bool, budgets: tuple[str, ...], task: str, fields: dict[str, Any]
+) -> list[CellSpec]:
     """The cells of the queue that were named, or that there are; else new ones of the matrix."""
     jobs = [] if db is None else [j for j in queries.jobs(db, LIVE) if j.kind in ("cell", "train", "replicate")]
     if whole or not (cells or jobs):
-        matrix_cells = [(b, h, task) for b in matrix.BUDGETS for h in matrix.HORIZONS]
+        matrix_cells = [(b, h, task) for b in budgets for h in matrix.HORIZONS]
         return specs_of(matrix_cells, **fields)
     if not cells:
         return [CellSpec.from_json(job.spec) for job in jobs]

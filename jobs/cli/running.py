@@ -170,11 +170,13 @@ def registered(places: Places, pid: int) -> int | None:
 @click.command()
 @click.argument("cell")
 @cell_options
+@click.option("--again", is_flag=True, help="search the cell once more, although there is a job of it")
 @click.option("--no-check", is_flag=True, help="skip the dry run of one step for a new cell")
 @machine_options
 def run(
     cell: str,
     task: str,
+    again: bool,
     no_check: bool,
     threads: int | None,
     device: str | None,
@@ -193,9 +195,14 @@ def run(
         wanted = [parse_cell(cell, task)]
         db = open_for_person(here().db)
         try:
-            (line,) = matrix.enqueue_cells(db, here(), specs_of(wanted, **fields), check=not no_check, tell=say)
+            (line,) = matrix.enqueue_cells(
+                db, here(), specs_of(wanted, **fields), check=not no_check, again=again, tell=say
+            )
         finally:
             db.close()
+        if line.is_over:
+            say(line.told)
+            return 0 if line.status == JobStatus.DONE else 1
         assert line.job_id is not None, "what is written has a number"
         job = line.job_id
     say(f"job {job} runs here; Ctrl-C stops it at a checkpoint")

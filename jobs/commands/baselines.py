@@ -6,23 +6,23 @@ A random forest beat the transformer for five weeks before anybody looked (lesso
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
-from fts.search.spec import BadSpec, CellSpec
+from fts.search.spec import CellSpec
 from jobs.commands.naming import cv_suffix
-from state.values import Enqueued, Job, JobStatus
+from state.values import Enqueued
 
 BUDGET = "base"  # stands where a cell has its size
 
 
-def with_baselines(cells: Iterable[CellSpec], known: Iterable[str] = ()) -> list[CellSpec]:
-    """The cells, each question's baseline right before its first cell; `known` are identities that ran already."""
-    seen, line = set(known), []
+def with_baselines(cells: Iterable[CellSpec]) -> list[CellSpec]:
+    """The cells, each question's baseline right before its first cell."""
+    seen: set[str] = set()
+    line: list[CellSpec] = []
     for cell in cells:
         baseline = baseline_of(cell)
-        if (asked := _nameless(baseline)) not in seen:
-            seen.add(asked)
+        if baseline.question not in seen:
+            seen.add(baseline.question)
             line.append(baseline)
         line.append(cell)
     return line
@@ -62,25 +62,6 @@ def put_first(db: Any, written: Sequence[tuple[CellSpec, Enqueued]], who: str | 
     waiting = [job.id for job in queries.jobs(db, ["queued", "paused"]) if job.id in old]
     if fresh and waiting:
         transitions.move(db, fresh, before=waiting[0], who=who)
-
-
-def finished(jobs: Iterable[Job]) -> set[str]:
-    """Identities of the baselines that have been run, whatever their names; asking again would cost and add nothing."""
-    return {identity for job in jobs if (identity := _identity(job)) is not None}
-
-
-def _identity(job: Job) -> str | None:
-    if job.kind != "baseline" or job.status is not JobStatus.DONE:
-        return None
-    try:
-        return _nameless(CellSpec.from_json(job.spec))
-    except BadSpec:
-        return None  # of an older fts
-
-
-def _nameless(baseline: CellSpec) -> str:
-    """Its identity but for the name, which has the data set's behind it where another's baseline was here first."""
-    return replace(baseline, experiment=BUDGET).identity
 
 
 def first_params() -> dict[str, Any]:

@@ -131,10 +131,20 @@ def enqueue(db: Any, ids: Ids, who: str | None, dry_run: bool, words: Sequence[s
     found = _command(db, ["enqueue", "--json", *(["--dry-run"] if dry_run else []), *words])
     lines = json.loads(found)["enqueued"]
     jobs = tuple(int(line["job"]) for line in lines if line["job"] is not None)
-    new = sum(bool(line["created"]) for line in lines)
     if dry_run:
-        return Change(f"{len(lines)} cells passed their dry run", None, (), True)
-    return Change(f"{new} of {len(lines)} cells put in line", None, jobs)
+        return Change(f"{words_of(lines)} would be the outcome; nothing was put in line", None, (), True)
+    return Change(words_of(lines), None, jobs)
+
+
+def words_of(lines: Sequence[Any]) -> str:
+    """2 of 3 cells put in line, 1 extended."""
+    new = sum(bool(line["created"]) or line["job"] is None for line in lines)
+    extended = sum(line["extended_from"] is not None for line in lines)
+    there = len(lines) - new - extended
+    told = [f"{new} of {words.count(len(lines), 'cell')} put in line"]
+    told += [f"{extended} extended"] if extended else []
+    told += [f"{there} {'is' if there == 1 else 'are'} there already"] if there else []
+    return ", ".join(told)
 
 
 def start_worker(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:

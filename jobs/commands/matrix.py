@@ -1,6 +1,7 @@
 """From a matrix (budgets x horizons) to jobs in line: each cell is frozen as a spec, tried once, and written.
 
-All cells of one call enter the queue in one transaction, or none does. The same cell twice is one job.
+All cells of one call enter the queue in one transaction, or none does. A cell that is there is not put in line twice,
+and more trials extend its job.
 """
 
 from __future__ import annotations
@@ -33,15 +34,32 @@ class NoData(NotEnqueued):
     """There is no data set for the cell: `fts data build` makes one."""
 
 
+OVER = ("done", "failed", "cancelled")
+
+
 @dataclass(frozen=True)
 class Line:
     """What became of one cell."""
 
     cell: CellSpec
     found: str | None  # by the dry run, in words; None: not tried
-    job_id: int | None  # None: a dry run, or a cell that is refused
+    job_id: int | None  # None: a new cell of a dry run, or one that is refused
     created: bool
     problem: str | None = None
+    status: str = "queued"  # of the job that was there, before it was extended
+    extended_from: int | None = None  # trials it had before
+    told: str = ""  # what became of it, as a sentence
+    note: str = ""  # the end of that sentence, where a new cell needs an explanation
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there is no job of this question yet, or it was to be searched again."""
+        return self.created or self.job_id is None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is a job of this question, and nothing runs it any more."""
+        return not self.is_new and self.extended_from is None and self.status in OVER
 
 
 def enqueue_matrix(
@@ -58,29 +76,24 @@ def enqueue_matrix(
     baselines: bool = False,
     check: bool = True,
     dry_run: bool = False,
+    again: bool = False,
     who: str | None = None,
     tell: Callable[[str], None] | None = None,
     **fields: Any,
 ) -> list[Line]:
     """Puts budgets x horizons in line, in that order; `fields` are further fields of CellSpec.
 
-    With `baselines`, a baseline job stands before the first cell of each horizon, unless it ran already.
+    With `baselines`, a baseline job stands before the first cell of each horizon. What is there already, whatever its
+    state, is found and not doubled (`again` insists), and a job with fewer trials than wanted is extended.
 
     Raises BadSpec for a value out of range, NotEnqueued (with every reason) when a cell fails its dry run or the data
     set is missing; then nothing was written. A dry run tries every cell and writes nothing.
     """
+    from jobs.commands.baselines import with_baselines
+
     cells = make_cells(places, budgets, horizons, trials, epochs, task, tier, dataset, **fields)
-    if baselines:
-        cells = before_cells(db, cells)
-    return enqueue_cells(db, places, cells, check=check, dry_run=dry_run, who=who, tell=tell)
-
-
-def before_cells(db: Any, cells: Sequence[CellSpec]) -> list[CellSpec]:
-    """The cells with the baselines that have not run yet; `db` None: there is no database, so none has."""
-    from jobs.commands.baselines import finished, with_baselines
-    from state import queries
-
-    return with_baselines(cells, finished(queries.jobs(db, ["done"])) if db is not None else ())
+    cells = with_baselines(cells) if baselines else cells
+    return enqueue_cells(db, places, cells, check=check, dry_run=dry_run, again=again, who=who, tell=tell)
 
 
 def enqueue_cells(
@@ -90,22 +103,52 @@ def enqueue_cells(
     *,
     check: bool = True,
     dry_run: bool = False,
+    again: bool = False,
     who: str | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> list[Line]:
     """Tries the cells and puts them in line, all or none; see enqueue_matrix. A dry run needs no database."""
     cells = kept_apart(db, cells) if db is not None else cells
-    lines = _tried(places, cells, tell) if check else [Line(cell, None, None, False) for cell in cells]
+    found: Sequence[Enqueued | None] = [None] * len(cells)
+    if db is not None:
+        found = write(db, cells, who, again=again, dry_run=True)
+    lines = [Line(cell, None, None, False) for cell in cells]
+    work = [n for n, there in enumerate(found) if _needs_work(there)] if check else []
+    for n, line in zip(work, _tried(places, [cells[n] for n in work], tell), strict=True):
+        lines[n] = line
     if refused := [line for line in lines if line.problem]:
         reasons = "; ".join(f"{_name(line.cell)}: {line.problem}" for line in refused)
         raise NotEnqueued(f"{reasons}; nothing was put in line")
-    if dry_run:
-        return lines
-    written = write(db, cells, who)
-    from jobs.commands.baselines import put_first
+    if not dry_run:
+        found = written = write(db, cells, who, again=again)
+        from jobs.commands.baselines import put_first
 
-    put_first(db, list(zip(cells, written, strict=True)), who)
-    return [replace(line, job_id=w.job_id, created=w.created) for line, w in zip(lines, written, strict=True)]
+        put_first(db, list(zip(cells, written, strict=True)), who)
+    return _lines(db, lines, found, dry_run)
+
+
+def _needs_work(found: Enqueued | None) -> bool:
+    return found is None or found.created or found.extended_from is not None
+
+
+def _lines(db: Any, lines: Sequence[Line], found: Sequence[Enqueued | None], dry_run: bool) -> list[Line]:
+    """With what became of each cell, or would; a job that a dry run would create has no number."""
+    from jobs.commands.question import other_epochs, told
+    from state import queries  # here, not above: peewee, which a mere --help need not load
+
+    jobs = {} if db is None else {job.id: job for job in queries.jobs(db)}
+    done = []
+    for line, entry in zip(lines, found, strict=True):
+        entry = entry or Enqueued(0, True)
+        job = None if entry.created and dry_run else jobs.get(entry.job_id)
+        note = other_epochs(jobs.values(), line.cell) if entry.created else ""
+        line = replace(line, note=note, told=told(_name(line.cell), line.cell.trials, entry, job, dry_run) + note)
+        if job is not None:  # None too: a cell that was named twice in a dry run
+            line = replace(
+                line, job_id=job.id, created=entry.created, status=entry.status, extended_from=entry.extended_from
+            )
+        done.append(line)
+    return done
 
 
 def make_cells(
@@ -169,8 +212,11 @@ def _with_halving(fields: dict[str, Any]) -> dict[str, Any]:
     return {"pruner": "halving", "sampler": "random"} | fields | {"halving": rule or HALVING}
 
 
-def write(db: Any, cells: Iterable[CellSpec], who: str | None = None) -> list[Enqueued]:
-    """All cells in one transaction; one that already waits or runs is found, not doubled."""
+def write(
+    db: Any, cells: Iterable[CellSpec], who: str | None = None, *, again: bool = False, dry_run: bool = False
+) -> list[Enqueued]:
+    """All cells in one transaction; a job that is there is found, and extended where it has fewer trials."""
+    from jobs.commands.question import rule
     from state import transitions  # here, not above: peewee and huey, which a mere --help need not load
 
     rows = [
@@ -184,11 +230,11 @@ def write(db: Any, cells: Iterable[CellSpec], who: str | None = None) -> list[En
             "trials_wanted": cell.trials,
             "spec": cell.to_json(),
             "spec_md5": cell.identity,
-            "hold_reason": too_large(cell),
+            "hold_reason": None if dry_run else too_large(cell),
         }
         for cell in cells
     ]
-    return list(transitions.enqueue(db, rows, who=who))
+    return list(transitions.enqueue(db, rows, who=who, rule=rule(), again=again, dry_run=dry_run))
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,19 @@ from typing import Any
 
 from jobs.commands.doing import CommandFailed, argv_of, sentence_of
 from jobs.glance import words
+from jobs.glance.eta import worth_of_pruned
+from state.scheduling import preference
 
 Cell = tuple[str, int]  # (budget, horizon)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A job that asks the same question."""
+
+    job: int
+    status: str
+    trials: int  # that are wanted of it
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,7 @@ class CellCost:
     shapes: int
     too_large: int  # architectures that cannot run here
     waiting: int  # that need more than a slot's share
+    same: tuple[Standing, ...] = ()  # jobs of the same question
 
 
 @dataclass(frozen=True)
@@ -45,10 +57,9 @@ class Preview:
 class Question:
     """One `fts plan --memory --matrix`; whoever asks may stop listening at any time."""
 
-    def __init__(self, path: Path, epochs: int) -> None:
-        words_ = ["plan", "--memory", "--matrix", "--json", "--epochs", str(epochs)]
-        pipe, none = subprocess.PIPE, subprocess.DEVNULL
-        self._child = subprocess.Popen(argv_of(path, words_), stdout=pipe, stderr=pipe, stdin=none, text=True)
+    def __init__(self, path: Path, epochs: int, pruner: str = "none", budgets: Sequence[str] = ()) -> None:
+        words_ = ["plan", "--memory", "--matrix", "--json", "--epochs", str(epochs), "--pruner", pruner]
+        self._child = _started(path, words_ + (["--budgets", ",".join(budgets)] if budgets else []))
 
     def answer(self) -> Preview:
         """Waits for it. Raises CommandFailed with its sentence."""
@@ -61,6 +72,48 @@ class Question:
         """Nobody listens any more."""
         if self._child.poll() is None:
             self._child.kill()
+
+
+class DryRun:
+    """One `fts enqueue --dry-run` for each call; whoever asks may stop listening at any time."""
+
+    def __init__(self, path: Path, calls: Sequence[Sequence[str]]) -> None:
+        self.path, self.calls = path, [list(call) for call in calls]
+        self._child: subprocess.Popen[str] | None = None
+        self._stopped = False
+
+    def answer(self) -> list[str]:
+        """What each cell would become, and what its step found. Raises CommandFailed with its sentence."""
+        said: list[str] = []
+        for call in self.calls:
+            if self._stopped:
+                break
+            self._child = _started(self.path, ["enqueue", "--dry-run", "--json", *call])
+            out, err = self._child.communicate()
+            if self._child.returncode != 0:
+                raise CommandFailed(sentence_of("enqueue", err, self._child.returncode))
+            said += read_dry_run(out)
+        return said
+
+    def stop(self) -> None:
+        """Nobody listens any more."""
+        self._stopped = True
+        if self._child is not None and self._child.poll() is None:
+            self._child.kill()
+
+
+def _started(path: Path, words_: list[str]) -> subprocess.Popen[str]:
+    pipe, none = subprocess.PIPE, subprocess.DEVNULL
+    return subprocess.Popen(argv_of(path, words_), stdout=pipe, stderr=pipe, stdin=none, text=True)
+
+
+def read_dry_run(out: str) -> list[str]:
+    """What `fts enqueue --dry-run --json` printed, a sentence for each cell."""
+    try:
+        lines = json.loads(out)["enqueued"]
+        return [f"{line['told']}" + (f"; {line['found']}" if line["found"] else "") for line in lines]
+    except (KeyError, TypeError, ValueError) as error:
+        raise CommandFailed(f"`fts enqueue` answered in a form this window does not know: {error!r}") from error
 
 
 def read(out: str) -> Preview:
@@ -81,19 +134,53 @@ def cost_of(cell: dict[str, Any]) -> CellCost:
     trial_s = float(cell["epochs"]) * median(shape["epoch_s"] or 0.0 for shape in fitting) if fitting else None
     waiting = sum(bool(shape["beyond_share"]) for shape in fitting)
     shapes = len(cell["shapes"])
-    return CellCost(trial_s, min(needs), max(needs), shapes, shapes - len(fitting), waiting)
+    same = tuple(Standing(int(s["job"]), str(s["status"]), int(s["trials"])) for s in cell.get("same", ()))
+    return CellCost(trial_s, min(needs), max(needs), shapes, shapes - len(fitting), waiting, same)
 
 
-def sentences(plan: Preview, cells: Sequence[Cell], trials: int) -> list[str]:
-    """Time, memory by size, and what does not fit, for the chosen cells; what the plan does not know is said."""
+def standing(cost: CellCost | None, trials: int) -> Standing | None:
+    """The job that such an order would find, by the rule of `fts enqueue`; None: the cell is new."""
+    there = cost.same if cost is not None else ()
+    return min(there, key=lambda job: preference(job.status, job.trials, job.job, trials), default=None)
+
+
+def trials_left(cost: CellCost, trials: int, pruner: str = "none") -> float:
+    """How many trials would run, in unpruned ones: none for a cell that is there, the further ones of an extension."""
+    there = standing(cost, trials)
+    had = 0 if there is None else min(there.trials, trials)
+    return float(trials - had) if pruner == "none" or trials == had else worth_of_pruned(trials, had)
+
+
+def became(plan: Preview, cells: Sequence[Cell], trials: int) -> str:
+    """2 new; extends 2M/h1 (job 3) from 50 to 75 trials; there already: 20M/h1 (done)."""
+    found = {cell: standing(plan.cells.get(cell), trials) for cell in cells}
+    new = sum(there is None for there in found.values())
+    more = [f"{b}/h{h} (job {t.job}) from {t.trials}" for (b, h), t in found.items() if t and t.trials < trials]
+    same = [f"{b}/h{h} ({t.status})" for (b, h), t in found.items() if t and t.trials >= trials]
+    told = [f"{new} new"] if new else []
+    told += [f"extends {', '.join(more)} to {words.count(trials, 'trial')}"] if more else []
+    told += [f"there already: {', '.join(same)}"] if same else []
+    return "; ".join(told)
+
+
+def time_of(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "none") -> str:
+    """How long the new part of an order takes; what the plan does not know is said."""
+    known = [plan.cells[cell] for cell in cells if cell in plan.cells]
+    left = [(cost.trial_s, trials_left(cost, trials, pruner)) for cost in known]
+    seconds = [trial_s * count for trial_s, count in left if trial_s is not None]
+    unknown = len(cells) - len(seconds)
+    more = f", and {words.count(unknown, 'cell')} of unknown length" if unknown else ""
+    if not more and not sum(seconds):
+        return "nothing to run"
+    return f"about {words.spell(sum(seconds) / plan.slots)} on {words.count(plan.slots, 'slot')}{more}"
+
+
+def sentences(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "none") -> list[str]:
+    """What is new, time, memory by size, and what does not fit, for the chosen cells."""
     if not cells:
         return ["nothing is chosen"]
     known = [(cell, plan.cells[cell]) for cell in cells if cell in plan.cells]
-    seconds = [cost.trial_s * trials for _, cost in known if cost.trial_s is not None]
-    unknown = len(cells) - len(seconds)
-    more = f", and {words.count(unknown, 'cell')} of unknown length" if unknown else ""
-    slots = words.count(plan.slots, "slot")
-    said = [f"time: about {words.spell(sum(seconds) / plan.slots)} on {slots}{more}", f"  judged by {plan.source}"]
+    said = [became(plan, cells, trials), f"time: {time_of(plan, cells, trials, pruner)}", f"  judged by {plan.source}"]
     said.append(f"memory, {words.size(plan.share)} for each slot: {_by_budget(known)}")
     for budget in dict.fromkeys(budget for (budget, _), _ in known):
         costs = [cost for (own, _), cost in known if own == budget]

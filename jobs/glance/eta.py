@@ -305,6 +305,12 @@ def _later(ended: int) -> float:
     return ended / (ended + BEGINNING)
 
 
+def worth_of_pruned(trials: int, had: int = 0) -> float:
+    """The work of a pruned search's next trials up to `trials`, after `had` of them, in unpruned trials."""
+    beginning = 0 if had else BEGINNING
+    return min(PRUNED * (trials - had + beginning), float(trials - had))
+
+
 def _geometric_mean(values: Sequence[float]) -> float:
     return math.exp(sum(math.log(value) for value in values) / len(values))
 

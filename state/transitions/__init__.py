@@ -14,6 +14,7 @@ from state.transitions.control import (
     retry,
     touch_key,
 )
+from state.transitions.extend import SameQuestion
 from state.transitions.jobs import (
     cancel_running,
     claim,
@@ -52,7 +53,8 @@ from state.transitions.workers import (
 )
 
 __all__ = [
-    "LeaseObserver", "MAX_IDLE_ATTEMPTS", "acknowledge", "add_sample", "ask_worker", "beat", "begins_anew", "cancel",
+    "LeaseObserver", "MAX_IDLE_ATTEMPTS", "SameQuestion", "acknowledge", "add_sample", "ask_worker", "beat",
+    "begins_anew", "cancel",
     "cancel_running", "claim", "enqueue", "fail_job", "finish_job", "finish_trial", "hold_job", "interrupt_trial",
     "move", "note", "pause", "pause_queue", "pause_running", "prune_events", "prune_samples", "reconcile",
     "record_checkpoint", "record_epoch", "record_intervention", "record_margin", "record_progress",

@@ -15,6 +15,7 @@ from state.models import ALL, EventRow, FlagRow, JobRow, TrialRow
 from state.rows import to_job
 from state.scheduling import MAX_IDLE_ATTEMPTS, RUN_AGAIN_SQL, RUNNABLE_SQL, attempts_allowed
 from state.ticket_rows import send_ticket
+from state.transitions.extend import SameQuestion, extend_job, next_rank, same_question
 from state.transitions.ledger import (
     MAX_SPEC,
     Row,
@@ -39,41 +40,72 @@ KINDS = ("cell", "baseline", "train", "replicate")
 GRACEFUL = {Cause.DRAINED, Cause.PAUSED, Cause.DISK, Cause.OVERHEATED, Cause.KILLED}
 
 
-def enqueue(db: Database, specs: Iterable[Mapping[str, Any]], who: str | None = None) -> list[Enqueued]:
+def enqueue(
+    db: Database,
+    specs: Iterable[Mapping[str, Any]],
+    who: str | None = None,
+    *,
+    rule: SameQuestion | None = None,
+    again: bool = False,
+    dry_run: bool = False,
+) -> list[Enqueued]:
     """Puts specifications in line, all of them or none; one already waiting, running or paused is not put in twice.
 
     Each is a mapping of experiment, kind, budget, horizon (trading days), task, tier, trials_wanted, spec (dict or
     JSON), and optionally spec_md5, hold_reason. Raises BadRow, naming the field. One undo takes back the whole call.
+
+    With a `rule`, a job of the same question is found whatever its status, and extended where it has fewer trials than
+    are wanted now; `again` makes a new job all the same, unless just this specification waits or runs.
     """
     who = who or this_person()
     rows = [_checked_spec(spec) for spec in specs]
-    with transaction(db):
-        results = [_enqueue_one(db, row) for row in rows]
-        created = [result.job_id for result in results if result.created]
-        expect, cancelled = {"status": "queued", "attempt": 0}, {"status": "cancelled", "cause": Cause.KILLED.value}
-        inverse = {"jobs": [{"id": job_id, "expect": expect, "set": cancelled} for job_id in created]}
-        for job_id in created:
-            job = get_job(db, job_id)
-            words = f"{job['experiment']} is job {job_id}"
-            words += f", held: {job['hold_reason']}" if job["hold_reason"] else ""
-            data = {"old": None, "new": {name: job[name] for name in ("status", "rank", "hold_reason")}}
-            last = job_id == created[-1]
-            emit(db, Verb.ENQUEUED, who, words, job_id=job_id, data=data, inverse=inverse if last else None)
+    with transaction(db, dry_run):
+        results, ways_back = [], []
+        events: list[dict[str, Any]] = []
+        for row in rows:
+            result, event, way_back = _enqueue_one(db, row, None if again else rule)
+            results.append(result)
+            events += [event] if event else []
+            ways_back += [way_back] if way_back else []
+        for n, event in enumerate(events):
+            last = n == len(events) - 1
+            emit(db, event.pop("verb"), who, event.pop("words"), **event, inverse={"jobs": ways_back} if last else None)
     return results
 
 
-def _enqueue_one(db: Database, row: Row) -> Enqueued:
-    live = JobRow.select(JobRow.id).where(
-        JobRow.spec_md5 == row["spec_md5"], SQL("status IN ('queued', 'running', 'paused')")
-    )
-    if same := db.one(live):
-        return Enqueued(same["id"], created=False)
-    last = JobRow.select(fn.MAX(JobRow.rank)).scalar(db)
-    row = row | {"status": "queued", "rank": (last or 0.0) + 1.0, "created_at": db.now()}
+Step = tuple[Enqueued, Row | None, Row | None]  # what became of a row, its event, its way back
+
+
+def _enqueue_one(db: Database, row: Row, rule: SameQuestion | None) -> Step:
+    same = None if rule is None else same_question(db, row, rule)
+    if same is None:
+        live = JobRow.select(ALL).where(
+            JobRow.spec_md5 == row["spec_md5"], SQL("status IN ('queued', 'running', 'paused')")
+        )
+        same = db.one(live)
+    if same is None:
+        return _create(db, row)
+    if rule is not None and same["trials_wanted"] < row["trials_wanted"]:
+        return extend_job(db, same, row["trials_wanted"], row["hold_reason"], rule)
+    found = Enqueued(same["id"], created=False, status=same["status"], held=same["hold_reason"])
+    return found, None, None
+
+
+def _create(db: Database, row: Row) -> Step:
+    row = row | {"status": "queued", "rank": next_rank(db), "created_at": db.now()}
     job_id = int(JobRow.insert(row | _ZEROS).execute(db))
     if row["hold_reason"] is None:
         send_ticket(db)
-    return Enqueued(job_id, created=True)
+    words = f"{row['experiment']} is job {job_id}"
+    words += f", held: {row['hold_reason']}" if row["hold_reason"] else ""
+    data = {"old": None, "new": {name: row[name] for name in ("status", "rank", "hold_reason")}}
+    event = {"verb": Verb.ENQUEUED, "words": words, "job_id": job_id, "data": data}
+    expect, cancelled = {"status": "queued", "attempt": 0}, {"status": "cancelled", "cause": Cause.KILLED.value}
+    return (
+        Enqueued(job_id, created=True, held=row["hold_reason"]),
+        event,
+        {"id": job_id, "expect": expect, "set": cancelled},
+    )
 
 
 _ZEROS = dict.fromkeys(("trials_complete", "trials_pruned", "trials_failed", "attempt", "idle_attempts", "token"), 0)
@@ -179,10 +211,17 @@ def _park_unreadable(db: Database, job: Row, worker_id: int, odd: str) -> None:
     emit(db, Verb.PARKED, f"worker {worker_id}", message, job_id=job["id"], data=changed)
 
 
-def finish_job(db: Database, claim: Claim, message: str = "all trials have ended") -> JobStatus:
-    """running -> done; or failed, with what became of its trials, when none of them is complete."""
+def finish_job(
+    db: Database, claim: Claim, message: str = "all trials have ended", wanted: int | None = None
+) -> JobStatus | None:
+    """running -> done; or failed, with what became of its trials, when none of them is complete.
+
+    Returns None, and writes nothing, where not just `wanted` trials are wanted any more.
+    """
     with transaction(db):
         job = fenced_job(db, claim)
+        if wanted is not None and job["trials_wanted"] != wanted:
+            return None
         ended = job["trials_complete"] + job["trials_pruned"] + job["trials_failed"]
         if status_of("done", job["best_trial"], ended) is JobStatus.FAILED:
             _fail(db, claim, job, *_without_result(db, job["id"]))

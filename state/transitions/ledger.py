@@ -135,7 +135,7 @@ def change_job(db: Database, job: Row, **changes: Any) -> Row:
     )
     if query.execute(db) != 1:
         raise WrongStatus(f"job {job['id']} is no longer {job['status']}")
-    return {"old": _placed(job), "new": _placed(job | changes)}
+    return {"old": _placed(job, changes), "new": _placed(job | changes, changes)}
 
 
 def change_trial(db: Database, trial: Row, **changes: Any) -> None:
@@ -144,10 +144,10 @@ def change_trial(db: Database, trial: Row, **changes: Any) -> None:
         raise WrongStatus(f"trial {trial['number']} of job {trial['job_id']} is no longer {trial['status']}")
 
 
-def _placed(job: Mapping[str, Any]) -> Row:
+def _placed(job: Mapping[str, Any], changes: Mapping[str, Any]) -> Row:
     """What the queue looked like to this job: enough to rebuild the table at a past time."""
     kept = ("status", "rank", "hold_reason", "asked", "cause", "worker_id", "attempt", "ended_at")
-    return {name: job[name] for name in kept}
+    return {name: job[name] for name in (*kept, *(name for name in changes if name == "trials_wanted"))}
 
 
 def finite(value: Any) -> Any:

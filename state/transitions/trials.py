@@ -10,7 +10,7 @@ from typing import Any
 from peewee import fn
 
 from state.db import Database
-from state.errors import BadRow, LabelClash, ResumeMismatch, WrongStatus
+from state.errors import BadRow, LabelClash, ResumeMismatch, TrialsChanged, WrongStatus
 from state.models import ALL, CheckpointRow, EpochRow, JobRow, TrialRow
 from state.rows import is_put_back
 from state.transitions.again import count_trials
@@ -44,12 +44,14 @@ def start_trial(
     objective: str,
     seed: int,
     effective_md5: str | None = None,
+    wanted: int | None = None,
     **facts: Any,
 ) -> int:
     """Trial `number` begins, with all its parameters in the same transaction; returns its id.
 
     `number` must be the next of the job (from 0), and no other trial of it may be running or interrupted.
-    `facts` are any fields of `record_started` known already. Raises StaleToken, WrongStatus, BadRow.
+    `facts` are any fields of `record_started` known already; `wanted` is the number of trials the caller knows of.
+    Raises StaleToken, TrialsChanged, WrongStatus, BadRow.
     """
     if objective not in OBJECTIVES:
         raise BadRow(f"objective is {str(objective)[:80]!r}; expected val_loss or val_auc")
@@ -69,7 +71,9 @@ def start_trial(
         "badges": "[]",
     } | _checked_facts(facts)
     with transaction(db):
-        fenced_job(db, claim)
+        job = fenced_job(db, claim)
+        if wanted is not None and job["trials_wanted"] != wanted:
+            raise TrialsChanged(f"job {job['id']} has {job['trials_wanted']} trials now, not {wanted}")
         _refuse_out_of_turn(db, claim, number)
         trial_id = int(TrialRow.insert(row | {"started_at": db.now()}).execute(db))
         words = f"trial {number} of {claim.job.experiment} starts: {architecture}"

@@ -9,28 +9,32 @@ changes listed here can be set, so a hostile event row cannot do what a person a
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from peewee import SQL, IntegrityError
 
 from state.db import Database
-from state.errors import CannotUndo, NoSuchRow
+from state.errors import BadRow, CannotUndo, NoSuchRow
 from state.models import ALL, EventRow, FlagRow, WorkerRow
 from state.ticket_rows import missing_tickets, send_ticket
 from state.transitions.again import restore
 from state.transitions.control import set_flag
-from state.transitions.ledger import Row, change_job, emit, get_job, get_worker, this_person, transaction
+from state.transitions.extend import begun, ended, with_trials
+from state.transitions.ledger import Row, change_job, checked_int, emit, get_job, get_worker, this_person, transaction
 from state.values import Change, Verb
 
 JOB_COLUMNS = {
     "status", "rank", "hold_reason", "asked", "cause", "message", "ended_at", "acknowledged_at", "idle_attempts",
+    "trials_wanted", "spec_md5",
 }  # fmt: skip
 STATUS_CHANGES = {
     ("queued", "paused"), ("paused", "queued"), ("queued", "cancelled"), ("paused", "cancelled"),
     ("cancelled", "queued"), ("cancelled", "paused"), ("queued", "failed"), ("failed", "queued"),
-    ("queued", "done"), ("done", "queued"),
+    ("queued", "done"), ("done", "queued"),  # an extension and its way back
 }  # fmt: skip
 FLAGS = {"queue_paused"}
+MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 def undo(
@@ -94,7 +98,7 @@ def _take_back(db: Database, event: Row, verb: Verb, who: str, dry_run: bool) ->
         said, forward = _apply(db, inverse)
     except (IntegrityError, NoSuchRow) as error:
         raise CannotUndo(f"cannot {doing} '{event['message']}': {_constraint_words(error)}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, BadRow) as error:
         raise CannotUndo(f"cannot {doing} event {event['id']}: its way back cannot be read ({error})") from error
     except CannotUndo as error:
         raise CannotUndo(f"cannot {doing} '{event['message']}': {error}") from error
@@ -153,18 +157,42 @@ def _restore_job(db: Database, entry: Row) -> tuple[str, Row, Row]:
     status = changes.get("status", job["status"])
     if status != job["status"] and (job["status"], status) not in STATUS_CHANGES:
         raise CannotUndo(f"job {job['id']} cannot go from {job['status']} to {status}")
+    if status == "done" != job["status"] and ended(db, job["id"]) < int((job | changes)["trials_wanted"]):
+        raise CannotUndo(f"job {job['id']} has not run all its trials, so it is not done")
     if status == "cancelled" and changes.get("ended_at") is None:
         changes["ended_at"] = db.now()
-    change = change_job(db, job, **changes)
+    change = change_job(db, job, **changes, **_number_of_trials(db, job, changes))
     now = job | changes
     if status == "queued" and status != job["status"] and now["hold_reason"] is None:
         send_ticket(db)
-    expect = {"attempt": job["attempt"]} | {name: now[name] for name in ("status", "rank", "asked") if name in changes}
+    expect = {"attempt": job["attempt"]} | {name: now[name] for name in KEPT if name in changes}
     back = {"id": job["id"], "expect": expect, "set": {name: job[name] for name in changes}}
     return _what_changed(job, changes), back, {"job_id": job["id"]} | change
 
 
+KEPT = ("status", "rank", "asked", "trials_wanted")  # what must still hold when a change is taken back and forth
+
+
+def _number_of_trials(db: Database, job: Row, changes: Row) -> Row:
+    """The specification that goes with another number of trials; nothing where the number stays."""
+    if ("trials_wanted" in changes) != ("spec_md5" in changes):
+        raise CannotUndo("its way back sets the trials of a job without its specification, or the other way round")
+    if "trials_wanted" not in changes:
+        return {}
+    wanted = checked_int(changes["trials_wanted"], "trials_wanted", 1, 1_000_000)
+    if not MD5.fullmatch(str(changes["spec_md5"])):
+        raise CannotUndo("its way back names no specification")
+    if (there := begun(db, job["id"])) > wanted:
+        raise CannotUndo(f"trial {there - 1} of job {job['id']} has begun since")
+    return {"spec": with_trials(job, wanted)}
+
+
 def _what_changed(job: Row, changes: Row) -> str:
+    if "trials_wanted" in changes:
+        status = (
+            f", {job['status']} -> {changes['status']}" if changes.get("status", job["status"]) != job["status"] else ""
+        )
+        return f"job {job['id']}: {changes['trials_wanted']} trials instead of {job['trials_wanted']}{status}"
     if "status" in changes and changes["status"] != job["status"]:
         return f"job {job['id']}: {job['status']} -> {changes['status']}"
     if "rank" in changes:
@@ -178,6 +206,8 @@ def _why_not(job: Row, name: str, expected: Any) -> str:
     if name == "status":
         started = "has started since and is" if job["status"] == "running" else "is"
         return f"job {job['id']} {started} {job['status']} now, not {expected}"
+    if name == "trials_wanted":
+        return f"job {job['id']} has {job[name]} trials now, not {expected}"
     if name == "attempt":
         return f"job {job['id']} has started since (attempt {job['attempt']})"
     if name == "rank":

@@ -201,7 +201,7 @@ def test_a_cell_of_two_tasks_must_be_named_by_which(fts, db: Database):
 
 
 def test_a_name_with_its_number_as_the_monitor_shows_it_means_that_job(fts, db: Database):
-    write(db, [replace(cell("2M", 1), experiment="again_2M_h1")])
+    write(db, [replace(cell("2M", 1), experiment="again_2M_h1")], again=True)
     assert "2M/h1#5" in fts("status").out
     assert fts("cancel", "2M/h1#5").code == 0
     assert fts("why", "2M/h3#2").code == 0, "also where the number is not needed to tell it apart"

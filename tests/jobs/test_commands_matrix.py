@@ -11,7 +11,7 @@ import pytest
 from fts.search import dataset
 from fts.search.halving import HALVING, Halving
 from fts.search.spec import BadSpec, CellSpec
-from jobs.commands.baselines import baseline_of, finished, with_baselines
+from jobs.commands.baselines import baseline_of, with_baselines
 from jobs.commands.check import check_cells, check_on_paper
 from jobs.commands.matrix import NotEnqueued, enqueue_cells, enqueue_matrix, find_data, make_cells
 from jobs.settings import Places
@@ -84,8 +84,10 @@ def test_baselines_of_other_prices_are_kept_apart_too_and_still_found_when_they_
         claimed = transitions.claim(db, transitions.register_worker(db, "lab", 1, 1.0, 1), 60.0, job_id=job.id)
         assert claimed is not None
         transitions.finish_job(db, claimed)
-    ran = finished(queries.jobs(db))
-    assert [spec.kind for spec in with_baselines([spx, ndx], ran)] == ["cell", "cell"]
+    again = enqueue_cells(db, places, with_baselines([spx, ndx]), check=False)
+    assert [(line.cell.kind, line.created, line.job_id) for line in again] == [
+        ("baseline", False, 1), ("cell", False, 2), ("baseline", False, 3), ("cell", False, 4),
+    ]  # fmt: skip
 
 
 def test_a_cell_keeps_its_name_when_the_one_that_came_first_is_cancelled(places: Places):
@@ -104,7 +106,7 @@ def test_a_cell_keeps_its_name_when_the_one_that_came_first_is_cancelled(places:
     assert fourth.cell.experiment == f"{a25.experiment}_BRK.A"
     assert transitions.claim(db, transitions.register_worker(db, "lab", 1, 1.0, 1), 60.0, job_id=3) is not None
     transitions.cancel(db, [3])
-    (fifth,) = enqueue_cells(db, places, [a25], check=False)
+    (fifth,) = enqueue_cells(db, places, [a25], check=False, again=True)
     assert fifth.cell.experiment == f"{a25.experiment}_SPX", "trials of BRK.B lie in the folder of that name"
 
 
@@ -178,9 +180,12 @@ def test_a_baseline_that_ran_is_not_run_again(tmp_path: Path):
     db = make_study(tmp_path, budgets=(), horizons=())
     enqueue_cells(db, Places(tmp_path / "x.db", tmp_path), [baseline_of(cell("2M", 1))], check=False)
     finished_cell(db)
-    ran = finished(queries.jobs(db))
-    assert [spec.kind for spec in with_baselines([cell("2M", 1)], ran)] == ["cell"]
-    assert [spec.kind for spec in with_baselines([cell("2M", 3)], ran)] == ["baseline", "cell"]
+    places = Places(tmp_path / "x.db", tmp_path)
+    wanted = with_baselines([cell("2M", 1), cell("2M", 3)])
+    lines = enqueue_cells(db, places, wanted, check=False)
+    assert [(line.cell.kind, line.created, line.status) for line in lines] == [
+        ("baseline", False, "done"), ("cell", True, "queued"), ("baseline", True, "queued"), ("cell", True, "queued"),
+    ]  # fmt: skip
 
 
 def test_the_command_says_what_it_put_in_line(places: Places, tmp_path: Path, capsys, monkeypatch):
@@ -191,7 +196,7 @@ def test_the_command_says_what_it_put_in_line(places: Places, tmp_path: Path, ca
     assert [line["kind"] for line in lines].count("cell") == 12
     assert [line["kind"] for line in lines].count("baseline") == 3 and lines[0]["kind"] == "baseline"
     again: Said = fts("enqueue", "2M/h1", "phase6a_20M_h3_threshold_1pct", "--no-check")
-    assert again.out.count("already there") == 2 and "2 waited or ran already" in again.err
+    assert again.out.count("already there (queued)") == 2 and "2 are there already" in again.err
     assert len(queries.jobs(open_database(places.db))) == 15
     assert fts("enqueue", "--matrix", "--no-check", "-n", "--db", str(tmp_path / "other.db")).code == 0
     assert not (tmp_path / "other.db").exists()

@@ -13,11 +13,12 @@ import pytest
 
 from fts.scores.intervals import compare
 from jobs import margins
+from jobs.commands.baselines import with_baselines
 from jobs.commands.matrix import write
 from jobs.exports import best_record, export_results, write_json
 from jobs.results import results
 from jobs.seeds import spread_of
-from jobs.winners import replicate_spec, same_job, winner
+from jobs.winners import replicate_spec, winner
 from state import queries, transitions
 from state.db import Database
 from tests.jobs.science import (
@@ -105,9 +106,8 @@ def test_the_baselines_row_is_the_rival_that_differences_are_taken_to(db: Databa
 
 
 def test_a_baseline_that_was_run_is_not_asked_again(ran: Ran, db: Database):
-    from jobs.commands.matrix import before_cells
-
-    assert [spec.kind for spec in before_cells(db, cells_of(ran.places))] == ["cell"]
+    found = write(db, with_baselines(cells_of(ran.places)), dry_run=True)
+    assert [(line.created, line.status) for line in found] == [(False, "done"), (True, "queued")]
 
 
 def test_replicates_train_the_winner_again_with_other_seeds(db: Database):
@@ -121,7 +121,7 @@ def test_replicates_train_the_winner_again_with_other_seeds(db: Database):
     assert spread.sd == pytest.approx(np.std([trial.value for trial in again], ddof=1))
 
 
-def test_more_seeds_asked_later_do_not_count_the_first_ones_twice(ran: Ran, tmp_path: Path):
+def test_more_seeds_asked_later_do_not_train_the_first_ones_twice(ran: Ran, tmp_path: Path):
     places = copied(ran.places, tmp_path)
     db = opened(places)
     cell = queries.job(db, CELL)
@@ -129,14 +129,16 @@ def test_more_seeds_asked_later_do_not_count_the_first_ones_twice(ran: Ran, tmp_
     run_queue(places)
     spread = spread_of(db, cell)
     db.close()
-    assert spread is not None and spread.n == 3, "the first two of the three are those of the job before"
+    assert spread is not None and spread.n == 3
+    assert [job.experiment for job in queries.jobs(opened(places))].count(REPLICATE) == 1, "the job was extended"
 
 
 def test_the_same_replicate_twice_is_one_job(db: Database):
     cell = queries.job(db, CELL)
-    done = same_job(queries.jobs(db), replicate_spec(cell, winner(db, cell), 2))
-    assert done is not None and done.experiment == REPLICATE
-    assert same_job(queries.jobs(db), replicate_spec(cell, winner(db, cell), 3)) is None
+    for seeds, extended_from in ((2, None), (1, None), (3, 2)):
+        (found,) = write(db, [replicate_spec(cell, winner(db, cell), seeds)], dry_run=True)
+        assert queries.job(db, found.job_id).experiment == REPLICATE
+        assert (found.created, found.extended_from) == (False, extended_from)
 
 
 def test_a_warm_trial_is_marked(db: Database):

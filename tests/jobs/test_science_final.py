@@ -28,10 +28,12 @@ from fts.search.predict import (
 )
 from fts.search.spec import CellSpec
 from fts.training.checkpoint import CheckpointError, read_weights, write_weights
+from jobs.commands.matrix import write
+from jobs.commands.question import told
 from jobs.models import model_folder, opened_by
 from jobs.report import study_data
 from jobs.results import results
-from jobs.winners import same_job, train_spec, winner
+from jobs.winners import train_spec, winner
 from state import queries, transitions
 from state.db import Database
 from state.errors import WrongStatus
@@ -135,11 +137,12 @@ def test_a_cell_of_the_same_name_is_not_judged_in_the_place_of_the_one_it_was_op
     db.close()
 
 
-def test_a_final_training_that_failed_is_not_taken_for_one_that_was_done(db: Database):
+def test_a_final_training_that_was_done_is_found_and_one_without_a_model_says_how_to_get_it(db: Database):
     job = queries.job(db, TRAIN)
-    spec = CellSpec.from_json(job.spec)
-    assert same_job([job], spec) == job
-    assert same_job([replace(job, trials_complete=0, trials_failed=1)], spec) is None
+    (found,) = write(db, [CellSpec.from_json(job.spec)], dry_run=True)
+    assert (found.job_id, found.created, found.status) == (job.id, False, "done")
+    assert "`--again`" in told("train h1", 1, found, job)
+    assert f"`fts retry {job.id}`" in told("train h1", 1, found, replace(job, trials_complete=0, trials_failed=1))
 
 
 def test_the_final_model_trains_on_train_and_validation_for_the_winners_best_epochs(ran: Ran, db: Database):

@@ -47,7 +47,7 @@ def test_the_report_is_made_from_the_database(ran: Ran, db: Database, tmp_path: 
 def test_a_cell_that_waits_in_line_again_does_not_hide_what_it_found(ran: Ran, tmp_path: Path):
     places = copied(ran.places, tmp_path)
     study = opened(places)
-    write(study, [replace(CellSpec.from_json(queries.job(study, CELL).spec), trials=9)])
+    write(study, [replace(CellSpec.from_json(queries.job(study, CELL).spec), trials=9)], again=True)
     shown, done = study_data(study, places), queries.jobs(study, ["done"])
     assert list(shown.cells["status"]) == ["done"] and list(shown.cells["trials_wanted"]) != [9]
     assert len(shown.predictions) == 1 and len(shown.epochs) > 0
@@ -60,7 +60,7 @@ def test_the_report_and_the_results_say_that_a_newer_search_stands_in_line(ran: 
     study = opened(places)
     before = make_report(study, places, tmp_path / "before").read_text()
     shown = queries.job(study, CELL).id
-    (line,) = write(study, [replace(CellSpec.from_json(queries.job(study, CELL).spec), trials=9)])
+    (line,) = write(study, [replace(CellSpec.from_json(queries.job(study, CELL).spec), trials=9)], again=True)
     page = make_report(study, places, tmp_path / "report")
     told = f"{CELL}: job {line.job_id}, a newer search of this cell, stands in line; until a trial of it has ended, "
     told += f"this page shows what job {shown} found"
@@ -77,7 +77,7 @@ def test_a_newer_search_hides_the_older_once_a_trial_of_it_has_ended(ran: Ran, t
     """Its first trial may run for a day: until it ends the page would be empty."""
     places = copied(ran.places, tmp_path)
     study = opened(places)
-    (line,) = write(study, [replace(CellSpec.from_json(queries.job(study, CELL).spec), trials=9)])
+    (line,) = write(study, [replace(CellSpec.from_json(queries.job(study, CELL).spec), trials=9)], again=True)
     claimed = claim(study)
     trial = start_trial(study, claimed)
     add_epoch(study, claimed, trial, 1, 0.5)
@@ -96,7 +96,7 @@ def test_exports_of_a_cell_that_was_searched_again_stand_apart(ran: Ran, tmp_pat
     places = copied(ran.places, tmp_path)
     study = opened(places)
     older = queries.job(study, CELL)
-    (line,) = write(study, [replace(CellSpec.from_json(older.spec), trials=9)])
+    (line,) = write(study, [replace(CellSpec.from_json(older.spec), trials=9)], again=True)
     export_all(study, places)
     assert jobs_in(places.exports / CELL) == {older.id}, "what waits has nothing to write"
     claimed = claim(study)
@@ -117,7 +117,7 @@ def test_exports_of_a_cell_that_was_searched_again_stand_apart(ran: Ran, tmp_pat
 def test_an_export_keeps_no_best_trial_of_another_search(ran: Ran, tmp_path: Path):
     places = copied(ran.places, tmp_path)
     study = opened(places)
-    write(study, [replace(CellSpec.from_json(queries.job(study, CELL).spec), trials=9)])
+    write(study, [replace(CellSpec.from_json(queries.job(study, CELL).spec), trials=9)], again=True)
     claimed = claim(study)
     transitions.finish_trial(study, claimed, start_trial(study, claimed), "failed", "code error")
     export_trial(study, places, claimed.job, 0)
@@ -182,7 +182,7 @@ def test_a_script_whose_cell_has_been_done_does_not_search_for_days_again(fts, t
             check=False,
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, "")
-        assert "has been done as job" in done.stdout and "--again" in done.stdout
+        assert "is done: job" in done.stdout and "--again" in done.stdout
     assert len(jobs_of(fts.places)) == before
 
 

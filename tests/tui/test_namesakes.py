@@ -143,6 +143,6 @@ def test_the_enqueue_dialog_says_which_task_and_counts_only_its_cells_as_in_line
         make_job(3, "200M", 5, "done", task="threshold_1pct", tier="a25"),
     )
     form = Enqueue(make_snapshot(jobs=waiting), "dark", False, tmp_path)
-    assert form.present == {("20M", 3)}
-    assert ("2M", 1) in form.checked
+    assert form.present == {("20M", 3): "queued", ("200M", 5): "done"}
+    assert form.checked == {("2M", 1), ("2M", 3), ("2M", 5)}
     assert form.title_text == f"enqueue {matrix.TASK} {matrix.TIER}"

@@ -1,0 +1,103 @@
+"""Finds the job that asked the same question before, and gives it more trials in place: what it has found stays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from peewee import fn
+
+from state.db import Database
+from state.models import ALL, JobRow, TrialRow
+from state.scheduling import preference
+from state.ticket_rows import send_ticket
+from state.transitions.ledger import MAX_SPEC, Row, change_job, to_json
+from state.values import Enqueued, Verb
+
+Spec = Mapping[str, Any]
+ENDED = ("done", "failed", "cancelled")
+RESTORED = ("status", "rank", "cause", "message", "ended_at", "acknowledged_at", "hold_reason", "idle_attempts")
+
+
+@dataclass(frozen=True)
+class SameQuestion:
+    """What this package cannot know: which specifications ask the same, and what one with more trials is called."""
+
+    of: Callable[[Spec], str | None]  # a key of the question; None: the specification cannot be read
+    md5: Callable[[Spec], str]  # identity of a specification
+
+
+def same_question(db: Database, row: Row, rule: SameQuestion) -> Row | None:
+    """The job that answers the row's question, or will."""
+    asked = rule.of(json.loads(row["spec"]))
+    if asked is None:
+        return None
+    alike = JobRow.select(ALL).where(
+        *(getattr(JobRow, n) == row[n] for n in ("kind", "budget", "horizon", "task", "tier"))
+    )
+    found = [job for job in db.rows(alike) if _key(job, rule) == asked]
+    return min(found, key=lambda job: _preference(job, row["trials_wanted"]), default=None)
+
+
+def _preference(job: Row, wanted: int) -> tuple[bool, int, int, int]:
+    return preference(job["status"], job["trials_wanted"], job["id"], wanted)
+
+
+def _key(job: Row, rule: SameQuestion) -> str | None:
+    try:
+        spec = json.loads(job["spec"])
+    except (ValueError, RecursionError):
+        return None
+    return rule.of(spec)
+
+
+def next_rank(db: Database) -> float:
+    """The place behind everything in line."""
+    last = JobRow.select(fn.MAX(JobRow.rank)).scalar(db)
+    return float(last or 0.0) + 1.0
+
+
+def extend_job(
+    db: Database, job: Row, wanted: int, hold_reason: str | None, rule: SameQuestion
+) -> tuple[Enqueued, Row, Row]:
+    """More trials for a job that is there; one that has ended goes to the end of the line. Inside a transaction.
+
+    Returns what was done, the event that tells it, and its way back.
+    """
+    spec = with_trials(job, wanted)
+    changes: Row = {"trials_wanted": wanted, "spec": spec, "spec_md5": rule.md5(json.loads(spec))}
+    if job["status"] in ENDED:
+        changes |= dict.fromkeys(RESTORED) | {"status": "queued", "rank": next_rank(db), "idle_attempts": 0}
+        changes["hold_reason"] = hold_reason
+    changed = change_job(db, job, **changes)
+    now = job | changes
+    if job["status"] in ENDED and now["hold_reason"] is None:
+        send_ticket(db)
+    words = f"{job['experiment']}: {wanted} trials instead of {job['trials_wanted']}"
+    words += f"; it was {job['status']} and is back in line" if job["status"] in ENDED else ""
+    event = {"verb": Verb.EXTENDED, "words": words, "job_id": job["id"], "data": changed}
+    expect = {"status": now["status"], "attempt": job["attempt"], "trials_wanted": wanted}
+    before = {name: job[name] for name in changes if name != "spec"}
+    done = Enqueued(job["id"], False, job["status"], extended_from=job["trials_wanted"], held=now["hold_reason"])
+    return done, event, {"id": job["id"], "expect": expect, "set": before}
+
+
+def with_trials(job: Row, wanted: int) -> str:
+    """The job's specification with another number of trials, and not a letter else changed."""
+    return to_json(json.loads(job["spec"]) | {"trials": wanted}, "spec", MAX_SPEC)
+
+
+def begun(db: Database, job_id: int) -> int:
+    """How many trials of the job have begun."""
+    return _count(db, TrialRow.job_id == job_id)
+
+
+def ended(db: Database, job_id: int) -> int:
+    """How many trials of the job have ended."""
+    return _count(db, TrialRow.job_id == job_id, TrialRow.status.in_(["complete", "pruned", "failed"]))
+
+
+def _count(db: Database, *where: Any) -> int:
+    return int(TrialRow.select(fn.COUNT(TrialRow.id)).where(*where).scalar(db))
