@@ -86,7 +86,7 @@ class Database(peewee.SqliteDatabase):
             if time.monotonic() > end:
                 raise errors.NotFresh(
                     f"{self.path}, its -wal and its -shm are not the files that are open here: "
-                    "they were removed or replaced; what is read from them may be old"
+                    "they were removed or replaced, and what is read from them may be old; try again"
                 )
             time.sleep(0.02)
 

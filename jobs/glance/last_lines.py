@@ -127,7 +127,8 @@ def log_file(study: Path, recorded: str | None) -> Path | None:
     path = (path if path.is_absolute() else root.parent / path).resolve()
     if not path.is_relative_to(root):  # the study was moved, or the row is hostile
         path = (root / "logs" / path.name).resolve()
-    return path if path.is_relative_to(root / "logs") and _is_log(path, root) else None
+    inside = path.is_relative_to(root) and path.is_relative_to((root / "logs").resolve())
+    return path if inside and _is_log(path, root) else None
 
 
 def _is_log(path: Path, root: Path) -> bool:

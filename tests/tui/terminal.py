@@ -58,7 +58,8 @@ class Terminal:
                     os.environ[name] = value
             program = ["-c", code] if code else ["-m", "tui"]
             behind = [last] if last else []
-            os.execv(sys.executable, [sys.executable, *program, "--db", str(db), *options, *behind])
+            argv = [sys.executable, *program, "--db", str(db), *options, *behind]
+            os.execve(sys.executable, argv, os.environ)  # without the LINES and COLUMNS that readline sets
         self.resize(*size)
         self.process = psutil.Process(self.pid)
         self._thread = threading.Thread(target=self._drain, daemon=True)

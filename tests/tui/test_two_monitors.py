@@ -18,12 +18,17 @@ from jobs.glance.sanitize import clean
 from state import queries
 from state.db import confirmed_damage, open_database
 from tests.cli.study import make_study
+from tests.data.made import make_bars, write_csv
 from tests.fts_process import ROOT, Study, wait_until
 from tests.tui.terminal import Terminal
 from tests.watched import has_open, locks_on
 
 SITE = ROOT / "tests" / "watched" / "site"
 SIZE = (140, 40)
+CELLS = (  # more than the worker can do meanwhile
+    "--budgets", "tiny", "--horizons", "1,2,3,5", "--trials", "200", "--epochs", "4", "--tier", "a20",
+    "--context", "20", "--batch", "64", "--min-positives", "3", "--data", "MINE.dataset.a20",
+)  # fmt: skip
 LOOKS = 4  # of the monitor, one a second: one that is on its way, two in which the change must be seen, one to paint
 # The monitor, with a file that counts its looks at the database: the machine may be slow, the promise is in looks.
 COUNTED = """
@@ -62,7 +67,7 @@ class Scene:
 
     def start(self) -> None:
         for counter in self.counters:
-            environ: dict[str, str | None] = {**self._environ, "LOOKS": str(counter), "COLUMNS": None, "LINES": None}
+            environ: dict[str, str | None] = {**self._environ, "LOOKS": str(counter)}
             terminal = Terminal(self.db, SIZE, code=COUNTED, environ=environ, drawn=True)
             self.monitors.append(self._opened.enter_context(terminal))
         worker = self.study.start("worker", "--slots", "1", "--threads", "1")
@@ -109,12 +114,16 @@ def commands(count: int) -> Iterator[tuple[str, ...]]:
 
 def run(scene: Scene, count: int) -> None:
     scene.start()
+    done = 0
     for n, words in enumerate(commands(count)):
         if n % 5 == 0:
             scene.monitors[n // 5 % 2].key("a")  # a key that writes, on a connection of the monitor's own
         said = scene.study.fts(*words)
-        assert said.code == 0 or "not possible" in said.err, said  # the job may have begun meanwhile
-        scene.check(scene.newest())
+        assert said.code in (0, 1) and "a fault in fts itself" not in said.err, said
+        if said.code == 0:  # else the worker was faster: a job that has begun cannot be moved
+            scene.check(scene.newest())
+            done += 1
+    assert done > 0.8 * count
     assert not scene.log.exists() or scene.log.read_text() == "", "somebody opened the database by hand"
     assert confirmed_damage(scene.db) is None
 
@@ -132,8 +141,8 @@ def test_two_monitors_show_the_truth_after_each_of_twelve_commands(tmp_path: Pat
 def test_two_monitors_show_the_truth_after_each_of_three_hundred_commands(tmp_path: Path) -> None:
     with ExitStack() as opened:
         scene = Scene(tmp_path, opened)
-        cells = ("tiny/h1", "tiny/h3", "tiny/h5", "tiny/h7")
-        for cell in cells:
-            scene.study.ok("enqueue", cell, "--trials", "40", "--epochs", "4", "--no-check", timeout_s=600.0)
+        bars = write_csv(make_bars(900, 3), tmp_path / "mine.csv")
+        scene.study.ok("data", "build", "--source", "csv", "--ticker", "MINE", "--tier", "a20", str(bars))
+        scene.study.ok("enqueue", "--matrix", "--no-check", *CELLS)
         run(scene, 300)
         assert scene.study.one("select count(*) from trial where status = 'complete'") > 0, "the worker has worked"
