@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ LEAST_FREE = 64 * 1024  # bytes; the -shm file has 32 KiB
 NOW = "(julianday('now') - 2440587.5) * 86400.0"  # the database's clock: every process on it sees the same one
 COPY_NAME = "fts-%Y%m%d-%H%M%S.db"  # of a backup, by the time in UTC: names sort as they were made
 APPLICATION_ID = 0x66747331  # "fts1" in the file header, so that `file` and we recognise it
+QUICK_CHECK = "PRAGMA quick_check(1000)"  # as many: values that a CHECK forbids are counted, too
 LOST = re.compile(  # what SQLite says of a table that was dropped or replaced
     r"no such table: (?:main\.)?(?P<table>\S+)|no such (?:column: |index: )(?P<column>\S+)|"
     r"has no column named (?P<field>\S+)"
@@ -319,7 +320,7 @@ def is_whole(copy: Path) -> bool:
     try:
         with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as opened:
             ours = opened.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
-            whole = ours and opened.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+            whole = ours and not of_the_file(opened.execute(QUICK_CHECK))
             return whole and schema.missing_table(opened) is None
     except sqlite3.DatabaseError:
         return False
@@ -367,6 +368,12 @@ def _names(cursor: Any) -> list[str]:
     return [sys.intern(column[0]) for column in cursor.description]
 
 
+def of_the_file(found: Iterable[tuple[Any, ...]]) -> list[str]:
+    """What SQLite's check says of the file: a value that a CHECK forbids is a row's matter, and named as such."""
+    told = (str(row[0]) for row in found)
+    return [words for words in told if words != "ok" and not words.startswith("CHECK constraint failed")][:3]
+
+
 def _file_at(path: Path) -> tuple[int, int] | None:
     """Which file a path leads to; None: none."""
     try:
@@ -395,10 +402,8 @@ def _make_private(file: Path) -> None:
 
 
 def _checked_version(db: Database, check: bool) -> int:
-    if check:
-        found = [row[0] for row in db.execute_sql("PRAGMA quick_check(3)").fetchall()]
-        if found != ["ok"]:
-            raise errors.DatabaseCorrupt(corrupt_sentence(db.path, "; ".join(map(str, found))))
+    if check and (found := of_the_file(db.execute_sql(QUICK_CHECK))):
+        raise errors.DatabaseCorrupt(corrupt_sentence(db.path, "; ".join(found)))
     version = int(db.execute_sql("PRAGMA user_version").fetchone()[0])
     application = int(db.execute_sql("PRAGMA application_id").fetchone()[0])
     filled = version < 0 or db.execute_sql("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] > 0
