@@ -18,7 +18,7 @@ import psutil
 
 TRIES = 10  # someone may be looking who holds it, which takes it for a moment
 TRY_EVERY_S = 0.02
-LATEST = 253_402_214_400.0  # the end of year 9999: no calendar shows a later start
+LATEST = 253_402_214_400.0  # the end of year 9999: no calendar shows a later start; some virtual machines count so
 
 
 class SlotTaken(RuntimeError):
@@ -35,8 +35,10 @@ class Holder:
     slot: int
 
     def __str__(self) -> str:
-        since = datetime.fromtimestamp(self.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        return f"process {self.pid} on {self.host}, running since {since}"
+        who = f"process {self.pid} on {self.host}"
+        if not 0 <= self.started <= LATEST:
+            return who
+        return f"{who}, running since {datetime.fromtimestamp(self.started, UTC):%Y-%m-%d %H:%M:%S UTC}"
 
 
 class SlotLock:
@@ -140,4 +142,4 @@ def read_holder(fd: int) -> Holder | None:
         found = Holder(int(raw["pid"]), str(raw["host"])[:80], float(raw["started"]), int(raw["slot"]))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
-    return found if 0 <= found.started <= LATEST else None
+    return found

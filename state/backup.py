@@ -19,6 +19,7 @@ from state.db import (
     copies,
     corrupt_sentence,
     make_folder,
+    of_the_file,
     open_database,
     private_files,
     reading_uri,
@@ -82,9 +83,8 @@ def check_file(path: Path) -> None:
         raise NoDatabase(f"there is no file {path}")
     connection = sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)
     try:
-        found = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
-        if found != ["ok"]:
-            raise DatabaseCorrupt(f"{path} is damaged ({'; '.join(map(str, found))})")
+        if found := of_the_file(connection.execute("PRAGMA integrity_check(1000)")):
+            raise DatabaseCorrupt(f"{path} is damaged ({'; '.join(found)})")
         if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise NotOurDatabase(f"{path} is not a copy of an fts database")
         number = connection.execute("PRAGMA user_version").fetchone()[0]

@@ -11,7 +11,7 @@ from pathlib import Path
 from peewee import SQL, IntegrityError, fn
 
 from state import rows, schema, tickets
-from state.db import Database, copies, corrupt_sentence, newest_backup, restore_sentence
+from state.db import Database, copies, corrupt_sentence, newest_backup, of_the_file, restore_sentence
 from state.errors import DatabaseCorrupt, StateError
 from state.models import ALL, JobRow, QuarantineRow, TrialRow, WorkerRow
 from state.schema import Difference
@@ -141,9 +141,9 @@ def _too_open(db: Database) -> list[Path]:
 
 
 def integrity(db: Database) -> list[Finding]:
-    found = [str(row[0]) for row in db.execute_sql("PRAGMA integrity_check(3)").fetchall()]
+    found = of_the_file(db.execute_sql("PRAGMA integrity_check(1000)"))
     broken = db.execute_sql("PRAGMA foreign_key_check").fetchmany(3)
-    if found != ["ok"]:
+    if found:
         return [Finding(False, corrupt_sentence(db.path, "; ".join(found)), grave=True)]
     if broken:
         words = f"{broken[0][0]} row {broken[0][1]} points to a row of {broken[0][2]} that is gone"

@@ -50,6 +50,16 @@ from state.values import (
 )
 
 EVENTS_IN_SNAPSHOT = 200
+SEARCHED = {
+    "number",
+    "status",
+    "params",
+    "effective",
+    "objective",
+    "value",
+    "epochs",
+    "badges",
+}  # decide what comes next
 LIVE_TRIAL = ("running", "interrupted")
 
 
@@ -178,8 +188,9 @@ def trials(db: Database, job_id: int) -> tuple[Trial, ...]:
 def readable_trials(db: Database, job_id: int) -> tuple[Trial, ...]:
     """The trials of a job for a search that goes on. Raises UnreadableHistory for a row that cannot be read."""
     found = trials(db, job_id)
-    if odd := unreadable_in({"trial": found}):
-        raise UnreadableHistory(f"{odd[0]}; `fts doctor` says what to do")
+    for odd in unreadable_in({"trial": found}):
+        if SEARCHED & {part.partition(" is ")[0] for part in odd.why.split(", ")}:
+            raise UnreadableHistory(f"{odd}; `fts doctor` says what to do")
     return found
 
 

@@ -147,6 +147,7 @@ SIZE = whole(-LARGE, LARGE)
 SCORE = number(-FLOAT32, FLOAT32)
 MEASURED = number(-FLOAT32, FLOAT32, math.nan, infinite=True)
 SOME_MEASURED = number(-FLOAT32, FLOAT32, infinite=True)
+STARTED = number(-1e18, 1e18)  # of a process, as the system counts: a virtual machine may be 7 million years ahead
 PROCESS = whole(0, 2**31 - 1, 0)
 SENSED = number(-1e15, 1e15)
 ASKED_OF_JOB, ASKED_OF_WORKER = ("pause", "cancel"), ("drain_job", "drain_trial", "stop")
@@ -172,7 +173,7 @@ TRIAL: dict[str, Kind] = {
     "recipe": json_object(lacking=True), "predicted_bytes": SIZE, "peak_bytes": SIZE,
     "badges": Kind(_badges, (), False), "reused_from": SOME_ROW, "cause": one_of(Cause), "message": words(),
     "log_path": words(), "started_at": TIME, "ended_at": SOME_TIME, "train_seconds": number(0.0, LATEST, 0.0),
-    "pid": whole(0, 2**31 - 1), "pid_started": SOME_TIME,
+    "pid": whole(0, 2**31 - 1), "pid_started": STARTED,
 }  # fmt: skip
 EPOCH: dict[str, Kind] = {
     "trial_id": ROW, "epoch": COUNT, "step": whole(0, LARGE, 0), "train_loss": MEASURED, "val_loss": MEASURED,
@@ -185,7 +186,8 @@ EVENT: dict[str, Kind] = {
     "message": words(""), "data": Kind(_data, {}, False), "inverse": json_object(lacking=True), "undone_by": SOME_ROW,
 }  # fmt: skip
 WORKER: dict[str, Kind] = {
-    "id": ROW, "host": words(""), "pid": PROCESS, "pid_started": TIME, "slots": whole(1, MANY, 1),
+    "id": ROW, "host": words(""), "pid": PROCESS, "slots": whole(1, MANY, 1),
+    "pid_started": STARTED._replace(neutral=0.0, may_lack=False),
     "status": one_of(("running", "stopped", "lost"), "lost"), "asked": one_of(ASKED_OF_WORKER), "started_at": TIME,
     "heartbeat_at": TIME, "stopped_at": SOME_TIME, "guard": words("unknown"), "guard_message": words(),
 }  # fmt: skip
@@ -213,11 +215,11 @@ _small_of_job = itemgetter(
 _large_of_job = itemgetter("rank", "token", "best_value")
 _small_of_trial = itemgetter(
     "number", "best_epoch", "epochs", "threads", "micro_batch", "accumulation", "started_at", "ended_at",
-    "train_seconds", "pid", "pid_started",
+    "train_seconds", "pid",
 )  # fmt: skip
 _large_of_trial = itemgetter(
     "n_params", "value", "last_value", "val_loss", "val_auc", "auc_low", "auc_high", "n_train", "n_val", "n_pos",
-    "prior_loss", "base_rate", "predicted_bytes", "peak_bytes",
+    "prior_loss", "base_rate", "predicted_bytes", "peak_bytes", "pid_started",
 )  # fmt: skip
 _large_of_epoch = itemgetter(
     "train_loss", "val_loss", "train_auc", "val_auc", "val_brier", "pred_min", "pred_max", "pred_sd", "learning_rate",

@@ -16,10 +16,12 @@ from typing import Any
 from jobs.cli import main
 from jobs.cli.output import plain
 from jobs.cli.watch import sentence
-from state import queries, transitions
+from jobs.settings import Places
+from jobs.worker import bring_in_order
+from state import queries, tickets, transitions
 from state.db import open_database
 from state.transitions.control import set_flag
-from state.values import Margin
+from state.values import Cause, Margin
 from tests.cli import study
 from tui import layout, snapshot
 
@@ -197,6 +199,29 @@ def fault_of_watch(path: Path) -> str | None:
     return None
 
 
+def fault_of_worker(path: Path) -> str | None:
+    """What a worker does before its first trial: order after a dead one, beat, sweep, and job after job."""
+    db = open_database(path)
+    try:
+        bring_in_order(db, Places(path, path.parent.parent / "data"))
+        worker = transitions.register_worker(db, "elsewhere", 4244, 1.0, 1)
+        transitions.resume_queue(db)
+        transitions.sweep(db, transitions.LeaseObserver(60.0))
+        claims = []
+        while (claim := transitions.claim(db, worker, 60.0)) is not None:
+            claims.append(claim)
+            transitions.beat(db, worker, 60.0, claims)
+        for claim in claims:
+            transitions.release_job(db, claim, Cause.DRAINED)
+        transitions.stop_worker(db, worker)
+        huey = tickets.make_huey(db)
+        huey.task(name=tickets.LOOK)(lambda: None)
+        huey.dequeue()
+    finally:
+        db.close()
+    return None
+
+
 READS: dict[str, Callable[[Path], str | None]] = {
     **{f"fts {' '.join(words)}": partial(fault_of_command, words=words) for words in COMMANDS},
     **{
@@ -206,6 +231,7 @@ READS: dict[str, Callable[[Path], str | None]] = {
     },
     **{f"replay {screen}": partial(fault_of_screen, screen=screen, size=(120, 40), replay=True) for screen in SCREENS},
     "fts watch": fault_of_watch,
+    "worker": fault_of_worker,
 }  # fmt: skip
 
 

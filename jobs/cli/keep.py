@@ -168,7 +168,7 @@ def backup(keep: int, as_json: bool) -> None:
     """Copy the database while it is in use, into the folder backups beside it."""
     from state.backup import backup as copy  # here: only for this command
 
-    opened = open_database(existing())
+    opened = open_database(existing(), create=False)
     try:
         made = copy(opened, here().backups, keep=keep)
     finally:
