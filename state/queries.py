@@ -133,10 +133,10 @@ def runs_again(db: Database) -> dict[int, tuple[int, ...]]:
     """The failed trials that a retry would run again, by number, of each job that has ended with any."""
     ended = JobRow.select(JobRow.id).where(JobRow.status.in_(["done", "failed", "cancelled"]), JobRow.trials_failed > 0)
     failed = TrialRow.select(TrialRow.job_id, TrialRow.number).where(TrialRow.job_id.in_(ended), SQL(RUN_AGAIN_SQL))
-    found: dict[int, tuple[int, ...]] = {}
+    found: dict[int, list[int]] = {}
     for row in db.rows(failed.order_by(TrialRow.job_id, TrialRow.number)):
-        found[row["job_id"]] = (*found.get(row["job_id"], ()), row["number"])
-    return found
+        found.setdefault(row["job_id"], []).append(row["number"])
+    return {job_id: tuple(numbers) for job_id, numbers in found.items()}
 
 
 def put_back(db: Database, job_id: int) -> tuple[int, ...]:

@@ -109,7 +109,7 @@ ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
 
 def trials_ended(job: Job) -> int:
     """Trials that count towards the number wanted."""
-    return job.trials_complete + job.trials_pruned + job.trials_failed
+    return job.trials_ended
 
 
 def without_best(job: Job) -> str:
