@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -49,20 +50,33 @@ def searches(places: Places, more: int) -> list[CellSpec]:
 def test_an_extended_search_is_the_one_that_had_all_its_trials_from_the_beginning(tmp_path: Path, data: Path):
     extended, whole = (Places(tmp_path / name / "outputs" / "fts.db", data) for name in ("extended", "whole"))
     db = opened(extended)
-    for more in (0, MORE - FEW):
-        found = write(db, searches(extended, more), who="test")
-        assert [entry.job_id for entry in found] == [1, 2]
-        run_queue(extended)
-        attempts = [job.attempt for job in queries.jobs(db)]
-    assert attempts == [2, 2]
+    assert [entry.job_id for entry in write(db, searches(extended, 0), who="test")] == [1, 2]
+    run_queue(extended, ExtendedOnceDone(db, searches(extended, MORE - FEW)), slots=1)
+    assert [(job.attempt, str(job.status)) for job in queries.jobs(db)] == [(2, "done")] * 2
     begun = [event for event in queries.events(db, limit=1000) if event.verb == "trial_started"]
     assert len(begun) == STARTUP - 1 + (MORE - FEW) + MORE, "no trial was run twice"
     db.close()
     db = opened(whole)
     write(db, searches(whole, MORE - FEW), who="test")
     db.close()
-    run_queue(whole)
+    run_queue(whole, slots=1)
     assert difference(identity(whole), identity(extended)) is None
+
+
+class ExtendedOnceDone(Progress):
+    """Wants more trials of a search as soon as it is done."""
+
+    def __init__(self, db: Database, wanted: list[CellSpec]) -> None:
+        super().__init__(io.StringIO())
+        self.db, self.wanted = db, wanted
+
+    def tell(self, what: str, facts: dict[str, Any]) -> None:
+        super().tell(what, facts)
+        if what == "job done":
+            write(self.db, [spec for spec in self.wanted if spec.sampler == SAMPLERS[facts["job"].id]], who="test")
+
+
+SAMPLERS = {1: "tpe", 2: "random"}
 
 
 def test_a_worker_notices_that_more_trials_are_wanted_while_the_last_one_ends(tmp_path: Path, data: Path, monkeypatch):
@@ -339,7 +353,7 @@ def test_rows_of_an_older_fts_are_found_and_keep_what_they_say(db: Database):
 
 def test_trials_borrowed_from_neighbours_do_not_make_a_cell_that_is_there_another_one(db: Database):
     """The neighbours have got on since: `--warm-start` typed again would borrow others."""
-    lent = ({"dropout": 0.1},)
+    lent = ({"architecture": "d16-L1-h2-ff32"},)
     write(db, [replace(cell("20M", 1), warm_start=lent)])
     cold, warm = warmed(db, [cell("2M", 1), cell("20M", 1)])
     assert (cold.warm_start, warm.warm_start) == ((), lent)
