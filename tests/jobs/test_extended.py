@@ -24,7 +24,7 @@ from state.db import Database, open_database
 from state.errors import CannotUndo, TrialsChanged
 from state.replay import rebuild
 from state.values import Cause, Job
-from tests.chaos.study import LENIENT, difference, identity
+from tests.chaos.study import LENIENT, difference, job_identity
 from tests.cli.study import CELL, Said, cell, claim, finish_trial, make_study, runner, start_trial
 from tests.jobs.science import cells_of, make_data, opened, run_queue
 
@@ -48,35 +48,36 @@ def searches(places: Places, more: int) -> list[CellSpec]:
 
 
 def test_an_extended_search_is_the_one_that_had_all_its_trials_from_the_beginning(tmp_path: Path, data: Path):
-    extended, whole = (Places(tmp_path / name / "outputs" / "fts.db", data) for name in ("extended", "whole"))
-    db = opened(extended)
-    assert [entry.job_id for entry in write(db, searches(extended, 0), who="test")] == [1, 2]
-    run_queue(extended, ExtendedOnceDone(db, searches(extended, MORE - FEW)), slots=1)
-    assert [(job.attempt, str(job.status)) for job in queries.jobs(db)] == [(2, "done")] * 2
+    places = Places(tmp_path / "outputs" / "fts.db", data)
+    db = opened(places)
+    assert [entry.job_id for entry in write(db, searches(places, 0), who="test")] == [1, 2]
+    run_queue(places, ExtendedThenAgain(db, searches(places, MORE - FEW)), slots=1)
+    jobs = {job.id: job for job in queries.jobs(db)}
+    assert {number: (job.attempt, str(job.status)) for number, job in jobs.items()} == {
+        1: (2, "done"), 2: (2, "done"), 3: (1, "done"), 4: (1, "done"),
+    }  # fmt: skip
     begun = [event for event in queries.events(db, limit=1000) if event.verb == "trial_started"]
-    assert len(begun) == STARTUP - 1 + (MORE - FEW) + MORE, "no trial was run twice"
+    assert len(begun) == 2 * (STARTUP - 1 + (MORE - FEW) + MORE), "no trial was run twice"
+    for number in (1, 2):
+        whole = next(job for job in (jobs[3], jobs[4]) if job.spec == jobs[number].spec)
+        extended, undisturbed = (job_identity(db, places, job) for job in (jobs[number], whole))
+        assert difference(undisturbed, extended) is None
     db.close()
-    db = opened(whole)
-    write(db, searches(whole, MORE - FEW), who="test")
-    db.close()
-    run_queue(whole, slots=1)
-    assert difference(identity(whole), identity(extended)) is None
 
 
-class ExtendedOnceDone(Progress):
-    """Wants more trials of a search as soon as it is done."""
+class ExtendedThenAgain(Progress):
+    """Wants more trials of a search once it is done, and once those are, the whole search again from its beginning."""
 
     def __init__(self, db: Database, wanted: list[CellSpec]) -> None:
         super().__init__(io.StringIO())
-        self.db, self.wanted = db, wanted
+        self.db, self.wanted = db, dict(enumerate(wanted, 1))
+        self.extended: set[int] = set()
 
     def tell(self, what: str, facts: dict[str, Any]) -> None:
         super().tell(what, facts)
-        if what == "job done":
-            write(self.db, [spec for spec in self.wanted if spec.sampler == SAMPLERS[facts["job"].id]], who="test")
-
-
-SAMPLERS = {1: "tpe", 2: "random"}
+        if what == "job done" and (spec := self.wanted.get(facts["job"].id)):
+            write(self.db, [spec], who="test", again=facts["job"].id in self.extended)
+            self.extended.add(facts["job"].id)
 
 
 def test_a_worker_notices_that_more_trials_are_wanted_while_the_last_one_ends(tmp_path: Path, data: Path, monkeypatch):
