@@ -146,7 +146,8 @@ class Acting:
     def _run(self, action: Action, jobs: Sequence[Job], **args: Any) -> None:
         ids = tuple(job.id for job in jobs)
         self.app.remember(action.command(jobs, **{k: v for k, v in args.items() if k in ("place", "text")}))
-        self.app.pending = f"asked {words.seconds_clock(time.time())}"
+        clock = words.seconds_clock(time.time())
+        self.app.pending = f"{action.label}: since {clock}" if action.id in COMMANDS else f"asked {clock}"
         self.open += 1
         asked_at = time.monotonic()
         if action.id in COMMANDS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -85,11 +86,11 @@ def _check_bounds(name: str, distribution: dict[str, Any]) -> None:
     values = [distribution.get(end) for end in ends] or list(distribution.get("choices") or [])
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:  # NaN fails this
-            raise BadSpace(
-                f"{name} is {value}, expected {'whole ' if name in WHOLE else ''}numbers from {low:g} to {high:g}"
-            )
+            shown = f"{value:g}" if isinstance(value, int | float) else repr(value)
+            whole = "whole " if name in WHOLE else ""
+            raise BadSpace(f"{name} is {shown}, expected {whole}numbers from {low:g} to {high:g}")
         if name in WHOLE and value != int(value):
-            raise BadSpace(f"{name} is {value}, expected whole numbers")
+            raise BadSpace(f"{name} is {value:g}, expected whole numbers")
 
 
 def parse_override(text: str, family: str = "patchtst") -> tuple[str, dict[str, Any]]:
@@ -110,8 +111,8 @@ def parse_override(text: str, family: str = "patchtst") -> tuple[str, dict[str, 
     if not all(words):
         raise BadSpace(f"{text!r} has an empty value; {EXPECTED}")
     choices = words if usual is None else [_number(word, text) for word in words]
-    if twice := next((word for n, word in enumerate(choices) if word in choices[:n]), None):
-        raise BadSpace(f"{text!r} names {twice} twice; {EXPECTED}")
+    if len(set(choices)) < len(choices):
+        raise BadSpace(f"{text!r} names a value twice; {EXPECTED}")
     distribution = {"kind": "choice", "choices": choices}
     if usual is not None:
         _check_bounds(name, distribution)
@@ -136,6 +137,8 @@ def _range(name: str, values: str, text: str, log: bool) -> dict[str, Any]:
 def _number(word: str, text: str) -> int | float:
     if not NUMBER.fullmatch(word):
         raise BadSpace(f"{text!r}: {word!r} is no number; {EXPECTED}")
+    if not math.isfinite(float(word)):
+        raise BadSpace(f"{text!r}: {word} is too large; {EXPECTED}")
     return int(word) if word.isdecimal() else float(word)
 
 

@@ -81,6 +81,16 @@ def _range(sizes: list[int]) -> tuple[str, str]:
     return (parameters(min(sizes)), parameters(max(sizes))) if sizes else ("—", "—")
 
 
+def _overrides(texts: Iterable[str]) -> dict[str, dict[str, Any]] | None:
+    """The ranges of --space by parameter; None: the usual ones."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, distribution in map(parse_override, texts):
+        if name in found:
+            raise click.UsageError(f"--space {name} is given twice; expected one range of a parameter")
+        found[name] = distribution
+    return found or None
+
+
 CELL_OPTIONS = (
     click.option("--trials", default=matrix.TRIALS, show_default=True, help="per cell"),
     click.option("--epochs", default=matrix.EPOCHS, show_default=True, help="at most; early stopping comes before"),
@@ -113,7 +123,7 @@ CELL_OPTIONS = (
         "--space",
         "overrides",
         multiple=True,
-        callback=lambda ctx, option, texts: dict(parse_override(text) for text in texts) or None,
+        callback=lambda ctx, option, texts: _overrides(texts),
         metavar="NAME=LOW:HIGH",
         help="search a parameter in another range (dropout=0.1:0.3), or among these (warmup_steps=100,200)",
     ),

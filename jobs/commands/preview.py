@@ -151,13 +151,18 @@ def trials_left(cost: CellCost, trials: int, pruner: str = "none") -> float:
     return float(trials - had) if pruner == "none" or trials == had else worth_of_pruned(trials, had)
 
 
+def trials_to_run(plan: Preview, cells: Sequence[Cell], trials: int) -> int:
+    """Of all cells together, without those that are there."""
+    return round(sum(trials_left(cost, trials) if (cost := plan.cells.get(cell)) else trials for cell in cells))
+
+
 def became(plan: Preview, cells: Sequence[Cell], trials: int) -> str:
     """2 new; extends 2M/h1 (job 3) from 50 to 75 trials; there already: 20M/h1 (done)."""
     found = {cell: standing(plan.cells.get(cell), trials) for cell in cells}
     new = sum(there is None for there in found.values())
     more = [f"{b}/h{h} (job {t.job}) from {t.trials}" for (b, h), t in found.items() if t and t.trials < trials]
     same = [f"{b}/h{h} ({t.status})" for (b, h), t in found.items() if t and t.trials >= trials]
-    told = [f"{new} new"] if new else []
+    told = [words.count(new, "new cell")] if new else []
     told += [f"extends {', '.join(more)} to {words.count(trials, 'trial')}"] if more else []
     told += [f"there already: {', '.join(same)}"] if same else []
     return "; ".join(told)

@@ -72,12 +72,12 @@ def identity(places: Places) -> dict[str, Any]:
     """Everything an interrupted study must have in common with an undisturbed one, ready for ==."""
     db = open_database(places.db, readonly=True)
     try:
-        return {job.experiment: _job_identity(db, places, job) for job in queries.jobs(db)}
+        return {job.experiment: job_identity(db, places, job) for job in queries.jobs(db)}
     finally:
         db.close()
 
 
-def _job_identity(db: Database, places: Places, job: Job) -> dict[str, Any]:
+def job_identity(db: Database, places: Places, job: Job) -> dict[str, Any]:
     trials = [
         {name: asdict(trial)[name] for name in COMPARED}
         | {"curve": [{k: v for k, v in asdict(e).items() if k not in (*TIMES, "trial_id")} for e in epochs]}

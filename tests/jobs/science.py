@@ -57,12 +57,12 @@ def cells_of(
     return make_cells(places, ("tiny",), horizons, trials, epochs, task, "a20", **(QUICK | fields))
 
 
-def run_queue(places: Places) -> str:
+def run_queue(places: Places, progress: Progress | None = None, **settings: Any) -> str:
     """A real worker in this process until nothing can run; returns what it said."""
     said = io.StringIO()
     before = {signum: signal.getsignal(signum) for signum in SIGNALS}
     try:
-        code = work(places, WorkerSettings(until_empty=True, poll_s=0.05), Progress(said))
+        code = work(places, WorkerSettings(until_empty=True, poll_s=0.05, **settings), progress or Progress(said))
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from state.db import Database, open_database
 from state.errors import CannotUndo, TrialsChanged
 from state.replay import rebuild
 from state.values import Cause, Job
-from tests.chaos.study import LENIENT, difference, identity
+from tests.chaos.study import LENIENT, difference, job_identity
 from tests.cli.study import CELL, Said, cell, claim, finish_trial, make_study, runner, start_trial
 from tests.jobs.science import cells_of, make_data, opened, run_queue
 
@@ -47,22 +48,36 @@ def searches(places: Places, more: int) -> list[CellSpec]:
 
 
 def test_an_extended_search_is_the_one_that_had_all_its_trials_from_the_beginning(tmp_path: Path, data: Path):
-    extended, whole = (Places(tmp_path / name / "outputs" / "fts.db", data) for name in ("extended", "whole"))
-    db = opened(extended)
-    for more in (0, MORE - FEW):
-        found = write(db, searches(extended, more), who="test")
-        assert [entry.job_id for entry in found] == [1, 2]
-        run_queue(extended)
-        attempts = [job.attempt for job in queries.jobs(db)]
-    assert attempts == [2, 2]
+    places = Places(tmp_path / "outputs" / "fts.db", data)
+    db = opened(places)
+    assert [entry.job_id for entry in write(db, searches(places, 0), who="test")] == [1, 2]
+    run_queue(places, ExtendedThenAgain(db, searches(places, MORE - FEW)), slots=1)
+    jobs = {job.id: job for job in queries.jobs(db)}
+    assert {number: (job.attempt, str(job.status)) for number, job in jobs.items()} == {
+        1: (2, "done"), 2: (2, "done"), 3: (1, "done"), 4: (1, "done"),
+    }  # fmt: skip
     begun = [event for event in queries.events(db, limit=1000) if event.verb == "trial_started"]
-    assert len(begun) == STARTUP - 1 + (MORE - FEW) + MORE, "no trial was run twice"
+    assert len(begun) == 2 * (STARTUP - 1 + (MORE - FEW) + MORE), "no trial was run twice"
+    for number in (1, 2):
+        whole = next(job for job in (jobs[3], jobs[4]) if job.spec == jobs[number].spec)
+        extended, undisturbed = (job_identity(db, places, job) for job in (jobs[number], whole))
+        assert difference(undisturbed, extended) is None
     db.close()
-    db = opened(whole)
-    write(db, searches(whole, MORE - FEW), who="test")
-    db.close()
-    run_queue(whole)
-    assert difference(identity(whole), identity(extended)) is None
+
+
+class ExtendedThenAgain(Progress):
+    """Wants more trials of a search once it is done, and once those are, the whole search again from its beginning."""
+
+    def __init__(self, db: Database, wanted: list[CellSpec]) -> None:
+        super().__init__(io.StringIO())
+        self.db, self.wanted = db, dict(enumerate(wanted, 1))
+        self.extended: set[int] = set()
+
+    def tell(self, what: str, facts: dict[str, Any]) -> None:
+        super().tell(what, facts)
+        if what == "job done" and (spec := self.wanted.get(facts["job"].id)):
+            write(self.db, [spec], who="test", again=facts["job"].id in self.extended)
+            self.extended.add(facts["job"].id)
 
 
 def test_a_worker_notices_that_more_trials_are_wanted_while_the_last_one_ends(tmp_path: Path, data: Path, monkeypatch):
@@ -339,7 +354,7 @@ def test_rows_of_an_older_fts_are_found_and_keep_what_they_say(db: Database):
 
 def test_trials_borrowed_from_neighbours_do_not_make_a_cell_that_is_there_another_one(db: Database):
     """The neighbours have got on since: `--warm-start` typed again would borrow others."""
-    lent = ({"dropout": 0.1},)
+    lent = ({"architecture": "d16-L1-h2-ff32"},)
     write(db, [replace(cell("20M", 1), warm_start=lent)])
     cold, warm = warmed(db, [cell("2M", 1), cell("20M", 1)])
     assert (cold.warm_start, warm.warm_start) == ((), lent)

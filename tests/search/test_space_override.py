@@ -3,6 +3,7 @@
 import pytest
 
 from fts.search.space import BadSpace, parse_override, space_for
+from fts.search.suggest import suggest
 
 
 def test_a_range_keeps_the_usual_scale():
@@ -24,3 +25,44 @@ def test_nonsense_is_refused_with_what_was_expected(text):
 def test_an_override_takes_its_place_in_the_space():
     name, narrow = parse_override("dropout=0.1:0.3")
     assert space_for("tiny", 25, {name: narrow})["dropout"] == narrow
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "learning_rate=nan:1", "learning_rate=1e-4:inf", "learning_rate=-inf:1", "learning_rate=0:1", "learning_rate=0",
+        "learning_rate=1e400:1e500", "learning_rate=1_0:20", "weight_decay=-1e-3:1e-3", "weight_decay=0:1e-3",
+        "dropout=-1:2", "dropout=0.2:1.15", "dropout=0.9:0.1", "dropout=1", "dropout=0.1,nan", "dropout=0.1,0.1",
+        "dropout=0,0", "dropout=0.1,,0.2", "dropout=0.1,", "dropout= ", "dropout=:", "dropout=0.1:", "dropout=:0.1",
+        "dropout=\uff11:2", "warmup_steps=1.5:3", "warmup_steps=-5,10", "warmup_steps=10.5", "warmup_steps=1e12",
+    ],
+)  # fmt: skip
+def test_a_range_that_no_training_can_consume_is_refused_in_plain_words(text: str):
+    with pytest.raises(BadSpace, match=f"^'?{text.partition('=')[0]}") as refused:
+        parse_override(text)
+    assert "expected" in str(refused.value)
+    assert not any(word in str(refused.value) for word in ("low=", "float", "must hold", "Error", "literal", "None"))
+
+
+@pytest.mark.parametrize("distribution", [
+    {"kind": "float", "low": -1.0, "high": 2.0}, {"kind": "float", "low": 0.1}, {"kind": "choice", "choices": ["x"]},
+    {"kind": "float", "low": float("nan"), "high": 0.5}, {"kind": "choice"}, {"kind": "odd"}, {},
+])  # fmt: skip
+def test_the_same_bounds_hold_for_who_calls_us_without_the_command(distribution: dict):
+    with pytest.raises(BadSpace, match="^dropout"):
+        space_for("tiny", 25, {"dropout": distribution})
+
+
+def test_architectures_are_of_the_form_and_of_the_size():
+    for name, told in (("d8", "no architecture"), ("d64-L2-h3-ff128", "do not divide"), ("d64-L2-h2-ff128", "no 2M")):
+        with pytest.raises(BadSpace, match=told):
+            space_for("2M", 25, dict([parse_override(f"architecture={name}")]))
+    with pytest.raises(BadSpace, match="does not fit into a window"):
+        space_for("tiny", 25, patch=100)
+
+
+def test_a_range_of_whole_numbers_is_drawn_in_whole_numbers():
+    name, steps = parse_override("warmup_steps=100:300")
+    assert steps == {"kind": "int", "low": 100, "high": 300}
+    drawn = suggest(space_for("tiny", 25, {name: steps}), [], 0, 0, "random")
+    assert isinstance(drawn["warmup_steps"], int) and 100 <= drawn["warmup_steps"] <= 300

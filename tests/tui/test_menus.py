@@ -184,7 +184,7 @@ async def test_enter_in_the_enqueue_dialog_asks_with_what_is_new_and_its_time(db
         await press(pilot, "enter")
         await until(lambda: opened(app, Confirm), pilot)
         text = " ".join(dialog_text(app).split())
-        assert "1 new; extends 2M/h3 (job 4) from 50 to 75 trials; there already: 2M/h5 (done)" in text
+        assert "1 new cell; extends 2M/h3 (job 4) from 50 to 75 trials; there already: 2M/h5 (done)" in text
         assert "time: about 5 h on 2 slots" in text, "100 trials of 6 min, and none of the third cell"
         await press(pilot, "enter")
         await until(lambda: opened(app, Enqueue), pilot)

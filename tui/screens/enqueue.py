@@ -12,7 +12,7 @@ from pathlib import Path
 
 from textual import events
 
-from jobs.commands.preview import DryRun, Preview, Question, became, sentences, standing, time_of
+from jobs.commands.preview import DryRun, Preview, Question, became, sentences, standing, time_of, trials_to_run
 from jobs.glance import words
 from jobs.glance.sanitize import clean
 from state.errors import StateError
@@ -140,7 +140,11 @@ class Enqueue(Dialog[Order]):
         return self.plans.get((self.epochs, self.pruner))
 
     def _numbers(self, width: int) -> Line:
-        trials = words.count(len(self.checked) * self.trials, "trial")
+        found, chosen = self._plan(), self._ordered()
+        count = len(chosen) * self.trials
+        if isinstance(found, Preview):
+            count = trials_to_run(found, chosen, self.trials)
+        trials = words.count(count, "trial")
         total = f"{words.count(len(self.checked), 'cell')}, {trials}"
         numbers: list[Span] = [("trials ", "dim"), (f"{self.trials:<5d}", "strong"), ("epochs ", "dim")]
         numbers += [(f"{self.epochs:<5d}", "strong"), ("pruner ", "dim"), (f"{self.pruner:<9s}", "strong")]
