@@ -162,7 +162,7 @@ def build(
     taken = taken or take(root, source, ticker, path, reading=reading)
     check_bars(taken.bars, taken.origin, min_rows=tiers.WARM_UP + context + horizon + 1)
     if source in ("csv", "parquet") and path is not None:
-        ticker = _file_ticker(path, ticker, reading)
+        ticker = _file_ticker(path, ticker, reading, taken)
     bars, raw = _snapshot(manifest, source, ticker, path, taken, accepted)
     findings = list(raw.findings or [])
     made_of, note, closes = {raw.dataset: raw.md5}, "", None
@@ -211,19 +211,20 @@ def take(
     if source == "raw":
         entry = manifest.current(raw_name(_wanted(ticker, source)))
         bars = check_bars(pd.read_parquet(manifest.file(entry)), entry.dataset)
-        return sources.take(bars, entry.dataset, f"as registered, from {entry.origin}")
+        return sources.take(bars, entry.dataset, f"as registered ({entry.origin})")
     if source in ("csv", "parquet"):
         if path is None:
             raise sources.SourceFailed(f"source {source} needs the path of a file")
-        manifest.refuse_twin("raw", raw_name(_file_ticker(path, ticker, reading)))
-        return _take_file(_here(manifest, path), _file_ticker(path, ticker, reading), reading)
+        taken = _take_file(_here(manifest, path), _file_ticker(path, ticker, reading), reading)
+        manifest.refuse_twin("raw", raw_name(_file_ticker(path, ticker, reading, taken)))
+        return taken
     if source == "bundled":
         bars = sources.bundled(ticker or "SPX")
-        return sources.take(bars, f"bundled {ticker or 'SPX'}", "not adjusted, and an index is never split")
+        return sources.take(bars, f"bundled {ticker or 'SPX'}", "not adjusted (an index is never split)")
     if source == "yahoo":
         manifest.refuse_twin("raw", raw_name(_wanted(ticker, source)))
         return sources.take(
-            sources.yahoo(_wanted(ticker, source)), f"yahoo {ticker}", "for splits and dividends, by Yahoo"
+            sources.yahoo(_wanted(ticker, source)), f"yahoo {ticker}", "adjusted by Yahoo for splits and dividends"
         )
     raise sources.SourceFailed(f"no source {source!r:.40}, there are bundled, yahoo, csv, parquet and raw")
 
@@ -246,9 +247,8 @@ def register(
     path, accepted = _here(manifest, path), check_accepted(accept)
     if path.parent.resolve() == (manifest.root / "processed").resolve():
         raise ManifestError(f"{path.name} is a processed file; `fts data build` makes and registers it, or delete it")
-    name = clean_ticker(_file_ticker(path, ticker, reading))
-    manifest.refuse_twin("raw", raw_name(name))
     taken = taken or take_to_register(root, path, ticker, reading=reading)
+    name = clean_ticker(_file_ticker(path, ticker, reading, taken))
     findings = _record(taken, accepted)
     origin, note = f"file {path.name}, md5 {md5_of(path)}", "; ".join(taken.layout.notes)
     lies_in_raw = path.suffix == ".parquet" and path.parent.resolve() == (manifest.root / "raw").resolve()
@@ -274,11 +274,13 @@ def _take_file(path: Path, ticker: str, reading: Reading) -> Taken:
     return sources.take_file(path, reading)
 
 
-def _file_ticker(path: Path | str, ticker: str | None, reading: Reading) -> str:
-    """As asked; else the stock that was chosen from the file; else the file's name."""
+def _file_ticker(path: Path | str, ticker: str | None, reading: Reading, taken: Taken | None = None) -> str:
+    """As asked; else the stock that was chosen from the file, as the file spells it; else the file's name."""
     if ticker is not None:
         return ticker
-    return reading.name if reading.name is not None else ticker_of_file(Path(path))
+    if reading.name is not None:
+        return (taken and taken.layout.name) or reading.name
+    return ticker_of_file(Path(path))
 
 
 def _is_ours(path: Path, bars: pd.DataFrame) -> bool:

@@ -133,7 +133,7 @@ def build(
     from fts.search import dataset  # here, not above: pandas and TA-Lib, half a second
 
     taken = dataset.take(here().data, source, ticker, file, reading=reading)
-    _say_taken(taken)
+    _say_taken(taken, accepted)
     say(
         f"building tier {tier} from {file or source}{f' {ticker}' if ticker else ''}; every feature is tested for leaks"
     )
@@ -145,9 +145,11 @@ def build(
         say(entry.note or f"in {here().data / entry.path}")
 
 
-def _say_taken(taken: Taken) -> None:
-    for line in taken.lines():
+def _say_taken(taken: Taken, accepted: tuple[str, ...]) -> None:
+    for line in taken.lines(accepted):
         say(line)
+    if idle := sorted(set(accepted) - {finding.kind for finding in taken.findings}):
+        say(f"--accept {','.join(idle)}: nothing of the kind was found in {taken.origin}")
 
 
 def _emit_entry(entry: Entry, taken: Taken, as_json: bool) -> None:
@@ -227,6 +229,6 @@ def register(
     from fts.search import dataset  # here, not above: pandas
 
     taken = dataset.take_to_register(here().data, file, ticker, reading=reading)
-    _say_taken(taken)
+    _say_taken(taken, accepted)
     entry = dataset.register(here().data, file, ticker, reading=reading, accept=accepted, taken=taken)
     return _emit_entry(entry, taken, as_json)
