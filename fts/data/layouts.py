@@ -165,7 +165,7 @@ def _csv(path: Path, reading: Reading) -> _Table:
     scores = [_like_header(row, reading) for row in rows[:HEADER_WITHIN]]
     at = int(np.argmax(scores))
     if scores[at] < 2:
-        header, start = _no_header(rows, path.name), 0
+        header, start = _no_header(rows, reading, path.name), 0
         notes.append("no header line: the columns were taken by their order")
     else:
         header, start = _header(rows, at)
@@ -242,9 +242,11 @@ def _is_number(cell: str) -> bool:
     return bool(np.isfinite(read_numbers([cell], ".")[0]) or np.isfinite(read_numbers([cell], ",")[0]))
 
 
-def _no_header(rows: list[list[str]], origin: str) -> Header:
-    """Date, perhaps a time, then Open High Low Close and perhaps Volume, as MetaTrader writes them."""
+def _no_header(rows: list[list[str]], reading: Reading, origin: str) -> Header:
+    """Date, perhaps a time, then Open High Low Close and perhaps Volume, as MetaTrader writes them; or as asked."""
     first = rows[0]
+    if reading.columns and all(name.isdigit() for name in reading.columns.values()):
+        return Header(tuple(str(i) for i in range(1, len(first) + 1)), (None,) * len(first), 0)
     timed = len(first) > 1 and ":" in first[1] and not looks_like_day(first[1])
     begin = 2 if timed else 1
     numbers = 0

@@ -58,9 +58,11 @@ def read_cells(path: Path, score: Callable[[list[list[str]]], int]) -> Cells:
         notes = (*notes, f"{dropped} comment line{'s' * (dropped > 1)} left out")
     separators = (declared,) if declared else SEPARATORS
     sample = kept[:60]
-    best = max(separators, key=lambda sign: score(_split(sample, sign, path.name)))
-    if not declared and score(_split(sample, best, path.name)) < 2 and score([line.split() for line in sample]) >= 4:
-        return Cells([line.split() for line in kept], " ", encoding, notes)
+    cut = {sign: _split(sample, sign, path.name) for sign in separators}
+    best = max(separators, key=lambda sign: (score(cut[sign]), min(len(row) for row in cut[sign])))
+    spaced = [" ".join(line.split()) for line in sample]
+    if not declared and score(cut[best]) < 2 and score(_split(spaced, " ", path.name)) >= 4:
+        return Cells(_split([" ".join(line.split()) for line in kept], " ", path.name), " ", encoding, notes)
     return Cells(_split(kept, best, path.name), best, encoding, notes)
 
 
