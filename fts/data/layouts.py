@@ -526,11 +526,12 @@ def _oldest_first(frame: pd.DataFrame, table: _Table, found: dict[str, int], ori
 def _series_column(table: _Table, found: dict[str, int]) -> str:
     """What helps: the column that may name the stocks, or one bar a day."""
     for i, name in enumerate(table.header.names):
-        if i in found.values() or table.columns[i].dtype != object:
+        if i in found.values() or table.columns[i].dtype != object or field_of(name) == "Date":
             continue
-        values = set(table.columns[i])
-        if 1 < len(values) <= max(2, len(table.numbers) // 2) and not any(_is_number(str(v)) for v in values):
-            return f"choose one with --columns name={name!r} --name {sorted(map(str, values))[0]!r}"
+        values = {str(value) for value in table.columns[i]}
+        named = not any(_is_number(value) or ":" in value for value in values)
+        if named and 1 < len(values) <= max(2, len(table.numbers) // 2):
+            return f"choose one with --columns name={name!r} --name {min(values)!r}"
     return "keep one row for each day"
 
 

@@ -54,6 +54,8 @@ def read_cells(path: Path, score: Callable[[list[list[str]]], int]) -> Cells:
         raise BadBars(f"{path.name}: cannot be read as csv (the file is empty)")
     if commented := _header_in_comment(lines, kept, score):
         kept = [commented, *kept]
+    if all(line[0] == line[-1] == '"' and line.count('"') == 2 for line in kept):  # each line is quoted as a whole
+        kept = [line[1:-1] for line in kept]
     if (dropped := sum(1 for line in lines if line.strip()) - len(kept)) > 0:
         notes = (*notes, f"{dropped} comment line{'s' * (dropped > 1)} left out")
     separators = (declared,) if declared else SEPARATORS
@@ -63,7 +65,7 @@ def read_cells(path: Path, score: Callable[[list[list[str]]], int]) -> Cells:
     spaced = [" ".join(line.split()) for line in sample]
     if not declared and score(cut[best]) < 2 and score(_split(spaced, " ", path.name)) >= 4:
         return Cells(_split([" ".join(line.split()) for line in kept], " ", path.name), " ", encoding, notes)
-    return Cells(_split(kept, best, path.name), best, encoding, notes)
+    return Cells(_split(kept, best, path.name, strict=True), best, encoding, notes)
 
 
 def _header_in_comment(lines: list[str], kept: list[str], score: Callable[[list[list[str]]], int]) -> str | None:
@@ -77,9 +79,11 @@ def _header_in_comment(lines: list[str], kept: list[str], score: Callable[[list[
     return None
 
 
-def _split(lines: list[str], separator: str, name: str) -> list[list[str]]:
+def _split(lines: list[str], separator: str, name: str, strict: bool = False) -> list[list[str]]:
+    """`strict`: a quote that is opened and never closed is an error; otherwise it swallows the rest of the file."""
+    text = io.StringIO("\n".join(lines), newline="")
     try:
-        rows = csv.reader(io.StringIO("\n".join(lines), newline=""), delimiter=separator, skipinitialspace=True)
+        rows = csv.reader(text, delimiter=separator, skipinitialspace=True, strict=strict)
         return [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise BadBars(f"{name}: cannot be read as csv ({error})") from None

@@ -202,8 +202,17 @@ def predict_bars(
     scaled_TF = scaled(model, x.to_numpy(np.float64))
     ends = np.arange(model.context - 1, len(x))
     table = pd.DataFrame({"date": x.index[ends], "p": window_probabilities(model, scaled_TF, ends)})
-    warnings = tuple(finding.sentence for finding in find_implausible(bars))
+    findings = find_implausible(bars)
+    if _trained_on_volume(model) and any(finding.kind == "no-volume" for finding in findings):
+        raise WrongBars(f"{origin}: column Volume is missing or the same on each day; the model was trained on volumes")
+    warnings = tuple(finding.sentence for finding in findings)
     return Predicted(table, (*warnings, *drift_warnings(model, x)))
+
+
+def _trained_on_volume(model: FinalModel) -> bool:
+    """Without volume (1 on each day) adosc, which every tier has, stays below 3 in size."""
+    features = list(model.config["features"])
+    return "adosc" in features and float(model.sd[features.index("adosc")]) > 10
 
 
 def scaled(model: FinalModel, x_TF: NDArray[np.float64]) -> NDArray[np.float32]:

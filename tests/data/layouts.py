@@ -159,6 +159,7 @@ LAYOUTS: dict[str, Callable[[pd.DataFrame], str | bytes]] = {
     "a header in a comment": lambda b: lines(b, "# " + PLAIN, ROW),
     "a header twice": lambda b: lines(b.iloc[:200], PLAIN, ROW) + lines(b.iloc[200:], PLAIN, ROW),
     "old Mac lines": lambda b: lines(b, PLAIN, ROW, end="\r"),
+    "each line in quotes": lambda b: "".join(f'"{line}"\n' for line in lines(b, PLAIN, ROW).splitlines()),
     "pipes": lambda b: lines(b, PLAIN.replace(",", "|"), ROW.replace(",", "|")),
     "CRSP": lambda b: lines(
         b,

@@ -125,6 +125,8 @@ def test_a_file_with_both_orders_of_day_and_month_names_a_row_of_each(tmp_path):
         ("2018-01-02,\"1,234\",\"1,240\",\"1,230\",\"1,235\",5", ["'1,230' may be 1230 or 1.230", "--decimal"]),
         ("2018-01-02,\"1,234.5\",\"1.240,5\",\"1,230\",\"1,235\",5", ["decimal point", "decimal comma"]),
         ("2018-01-02,1,2,1", ["column Close"]),
+        ("2018-01-02,1,2,1,1,5\n2018-01-03,1,2,1,1,\"5\n2018-01-04,1,2,1,1,5", ["cannot be read as csv"]),
+        ("2018-01-02 09:30,1,2,1,1,5\n2018-01-02 10:30,3,4,3,3,5", ["bars of less than a day", "keep one row"]),
         ("", ["0 rows"]),
     ],
 )  # fmt: skip
