@@ -170,7 +170,7 @@ def _asked_column(key: str, wanted: str, names: Sequence[str], origin: str) -> i
 def columns_are(names: Sequence[str]) -> str:
     """The columns of a file for a sentence, the first twenty of them."""
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-    return f"the columns are {', '.join(name or '(no name)' for name in names[:20])}{more}"
+    return f"the columns are {', '.join(name[:40] or '(no name)' for name in names[:20])}{more}"
 
 
 def source_of(header: Header) -> str:

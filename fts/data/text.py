@@ -61,7 +61,7 @@ def read_cells(path: Path, score: Callable[[list[list[str]]], int]) -> Cells:
     separators = (declared,) if declared else SEPARATORS
     sample = kept[:60]
     cut = {sign: _split(sample, sign, path.name) for sign in separators}
-    best = max(separators, key=lambda sign: (score(cut[sign]), min(len(row) for row in cut[sign])))
+    best = max(separators, key=lambda sign: (score(cut[sign]), min(map(len, cut[sign]), default=0)))
     spaced = [" ".join(line.split()) for line in sample]
     if not declared and score(cut[best]) < 2 and score(_split(spaced, " ", path.name)) >= 4:
         return Cells(_split([" ".join(line.split()) for line in kept], " ", path.name), " ", encoding, notes)

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import random
 import zipfile
 
 import numpy as np
@@ -37,20 +38,83 @@ def test_a_layout_of_a_public_source_gives_the_same_bars(tmp_path, layout):
     assert taken.findings == ()
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_layout_survives_quotes_a_mark_and_compression(tmp_path, layout):
-    content = LAYOUTS[layout](BARS)
-    if isinstance(content, str) and not content.startswith("\ufeff"):
-        content = "\ufeff" + content
-    data = content if isinstance(content, bytes) else content.encode()
+def zipped(data: bytes) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("__MACOSX/._bars.csv", b"\0")
         archive.writestr("folder/bars.csv", data)
-    for name, bytes_ in (("bars.csv.gz", gzip.compress(data)), ("bars.zip", packed.getvalue())):
-        pd.testing.assert_frame_equal(
-            take_file(write(tmp_path, bytes_, name)).bars, BARS, check_freq=False, check_index_type=False
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("layout", list(LAYOUTS)[::6])
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        ("bars.csv.gz", gzip.compress),
+        ("bars.zip", zipped),
+        ("bars.csv", lambda data: data if data[:2] in (b"\xff\xfe", b"\xef\xbb") else b"\xef\xbb\xbf" + data),
+        ("bars.txt", lambda data: data if data[:2] == b"\xff\xfe" else data.decode("utf-8-sig").encode("utf-16-be")),
+    ],
+)
+def test_a_layout_survives_marks_encodings_and_compression(tmp_path, layout, name, pack):
+    content = LAYOUTS[layout](BARS)
+    data = content if isinstance(content, bytes) else content.encode()
+    taken = take_file(write(tmp_path, pack(data), name))
+    pd.testing.assert_frame_equal(taken.bars, BARS, check_freq=False, check_index_type=False)
+
+
+JUNK = (
+    b",",
+    b";",
+    b'"',
+    b"\n",
+    b"\0",
+    b"\xff",
+    b"#",
+    b"-",
+    b"(",
+    b"1e999",
+    b"null",
+    b"Date",
+    b"Ticker",
+    b"9" * 30,
+    b"",
+)
+
+
+def damaged(data: bytearray, rng: random.Random) -> bytes:
+    """One to four places overwritten, cut out, doubled or the end cut off."""
+    for _ in range(rng.randint(1, 4)):
+        i = rng.randrange(len(data) + 1)
+        i = min(i, 300) if rng.random() < 0.5 else i  # the header decides most
+        data[i : i + rng.choice((0, 0, 1, 30))] = rng.choice(
+            (*JUNK, bytes(data[i : i + 200]), bytes([rng.randrange(256)]))
         )
+        if rng.random() < 0.1:
+            del data[i:]
+    return bytes(data)
+
+
+def damage_everywhere(folder, seed: int, times: int) -> None:
+    """Damaged files are read or refused in one sentence, and nothing else is raised."""
+    rng = random.Random(seed)
+    for _ in range(times):
+        content = LAYOUTS[rng.choice(list(LAYOUTS))](BARS.iloc[:40])
+        path = write(folder, damaged(bytearray(content if isinstance(content, bytes) else content.encode()), rng))
+        try:
+            assert "\n" not in "".join(take_file(path).lines())
+        except BadBars as error:
+            assert str(error).startswith("bars.csv: ") and "\n" not in str(error)
+
+
+def test_a_damaged_file_is_read_or_refused_in_one_sentence(tmp_path):
+    damage_everywhere(tmp_path, 0, 60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_a_thousand_damaged_files_each_are_read_or_refused(tmp_path, seed):
+    damage_everywhere(tmp_path, seed, 1000)
 
 
 def test_one_of_several_tickers_is_chosen_by_its_name(tmp_path):

@@ -49,7 +49,7 @@ def spoil_everywhere(name: str, times: int) -> None:
 
 @pytest.mark.parametrize("name", SPOILS)
 def test_a_spoil_is_found_wherever_it_stands(name):
-    spoil_everywhere(name, 3)
+    spoil_everywhere(name, 2)
 
 
 @pytest.mark.slow
