@@ -195,9 +195,9 @@ class Manifest:
 
     def refuse_twin(self, kind: str, dataset: str) -> None:
         """Raises ManifestError for a name that differs from a known one by case alone: a Mac has one file for both."""
-        stem = _stem(dataset)
-        for known in {_stem(entry.dataset) for entry in self.entries(kind)}:
-            if known != stem and known.casefold() == stem.casefold():
+        stem, stems = _stem(dataset), {_stem(entry.dataset) for entry in self.entries(kind)}
+        for known in sorted(stems) if stem not in stems else ():  # a folder that has both already keeps both
+            if known.casefold() == stem.casefold():
                 raise ManifestError(
                     f"{stem} differs from {known}, which is here, by the case of its letters alone, and a Mac keeps "
                     f"both in one file; name it {known.split('.')[0]}, or otherwise, with --ticker"

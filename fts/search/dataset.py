@@ -348,9 +348,10 @@ def _implausible(manifest: Manifest, entry: Entry) -> list[str]:
         return [str(error) if isinstance(error, BadBars) else f"{entry.dataset}: {entry.path} cannot be read ({error})"]
     wrong = [f for f in find_implausible(bars) if f.spoils and f.kind not in _accepted(entry)]
     ticker = entry.dataset.split(".")[0]
+    again = f"register {entry.path} --ticker {ticker}" if closes else f"build --source raw --ticker {ticker}"
     return [
-        f"{entry.dataset}: {f.sentence}; mend the bars and build them again, or keep them with `fts data build "
-        f"--source raw --ticker {ticker} --accept {f.kind}`"
+        f"{entry.dataset}: {f.sentence}; mend the bars and build them again, or keep them with "
+        f"`fts data {again} --accept {f.kind}`"
         for f in wrong
     ]
 

@@ -191,8 +191,8 @@ def verify(as_json: bool) -> None:
     from fts.search import dataset
 
     root = here().data
-    problems = dataset.verify(root)  # first: a manifest that cannot be read is a problem, not an error
-    entries, unknown, kept = dataset.listing(root), dataset.pending(root), dataset.kept(root)
+    entries, problems, unknown = dataset.listing(root), dataset.verify(root), dataset.pending(root)
+    kept = dataset.kept(root)
     if as_json:
         content = {"entries": len(entries), "problems": problems, "pending": [str(path) for path in unknown]}
         emit_json("verify", content | {"kept": kept})

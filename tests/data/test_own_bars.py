@@ -15,7 +15,7 @@ from fts.data.faults import ImplausibleBars
 from fts.data.files import write_parquet
 from fts.data.layouts import Reading
 from fts.data.manifest import Manifest, ManifestError, UnknownDataset, clean_ticker, ticker_of_file
-from fts.data.sources import bundled
+from fts.data.sources import bundled, bundled_vix
 from fts.data.splits import SplitTooSmall, check_counts
 from fts.search import dataset
 from fts.search.trial import sentence_of
@@ -71,6 +71,16 @@ def test_verify_names_what_an_earlier_version_registered_in_silence(tmp_path):
     dataset.build(tmp_path, "raw", "ABC", accept=["splits"])
     assert dataset.verify(tmp_path) == []
     assert [e.md5 for e in Manifest(tmp_path).entries("raw")] == [old.md5, old.md5]  # the bytes are untouched
+
+
+def test_wrong_closes_of_the_vix_are_named_with_a_command_that_keeps_them(tmp_path):
+    closes = bundled_vix().to_frame()
+    closes.iloc[700] /= 10
+    Manifest(tmp_path).store("raw", "VIX.Close.daily", closes)
+    (problem,) = dataset.verify(tmp_path)
+    words = problem.split("`fts data register ")[1].rstrip("`").split()
+    dataset.register(tmp_path, words[0], words[2], accept=[words[4]])
+    assert dataset.verify(tmp_path) == [] and "moves (accepted)" in dataset.kept(tmp_path)[0]
 
 
 def test_odd_findings_in_a_manifest_are_a_sentence(tmp_path):
