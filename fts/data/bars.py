@@ -1,48 +1,70 @@
-"""Decides whether daily bars can be believed, and says in one sentence why not."""
+"""Decides whether daily bars can be believed row by row, and says in one sentence why not."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-PRICES = ("Open", "High", "Low", "Close")
-COLUMNS = (*PRICES, "Volume")
+from fts.data.columns import COLUMNS, PRICES
+from fts.data.dates import read_days
+from fts.data.faults import BadBars
+
+__all__ = ["COLUMNS", "PRICES", "BadBars", "check_bars", "check_closes"]
+
 # Adjusted prices are a product of two rounded numbers: a close may stand one last digit above its own high.
 TOLERANCE = 1e-6  # relative
-
-
-class BadBars(ValueError):
-    """Bars that must not become a data set: the message names file, row and column."""
+ROW = "row"  # name of an index that holds the rows' numbers in the file
 
 
 def check_bars(frame: pd.DataFrame, origin: str, min_rows: int = 1) -> pd.DataFrame:
     """The same bars in one shape: index `Date` (midnight, no time zone, rising), float64 Open High Low Close Volume.
 
     `frame` has the dates as index or as column `Date`; other columns are left out. `origin` is the file or source that
-    the sentence names. Rows are counted from 1. Raises BadBars.
+    the sentence names. Rows are counted from 1, or are those of an index called `row`. Raises BadBars.
     """
+    rows = _rows(frame)
     frame = _named(frame, origin)
     if len(frame) < max(1, min_rows):
         raise BadBars(f"{origin}: {len(frame)} rows, at least {max(1, min_rows)} are needed; give it a longer history")
-    dates = _dates(frame["Date"], origin)
-    values = {name: _numbers(frame[name], dates, origin) for name in COLUMNS}
+    days = _Days(_dates(frame["Date"], origin, rows), rows, origin)
+    values = {name: _numbers(frame[name], days) for name in COLUMNS}
     for name in PRICES:
-        _refuse(values[name] <= 0, dates, origin, name, lambda i, v=values[name]: f"price is {v[i]:g}, expected > 0")
+        days.refuse(values[name] <= 0, name, lambda i, v=values[name]: f"price is {v[i]:g}, expected > 0")
     volume = values["Volume"]
-    _refuse(volume < 0, dates, origin, "Volume", lambda i: f"volume is {volume[i]:g}, expected >= 0")
-    _check_order(values, dates, origin)
-    return pd.DataFrame(values, index=dates)
+    days.refuse(volume < 0, "Volume", lambda i: f"volume is {volume[i]:g}, expected >= 0")
+    _check_order(values, days)
+    return pd.DataFrame(values, index=days.dates)
 
 
 def check_closes(frame: pd.DataFrame, origin: str) -> pd.Series:
     """The column Close of an index such as the VIX, checked like bars; days without a value (holidays) are left out."""
-    frame = _named(frame, origin, wanted=("Close",)).dropna(subset=["Close"])
-    if frame.empty:
+    named = _named(frame, origin, wanted=("Close",))
+    there = named["Close"].notna().to_numpy()
+    rows, named = _rows(frame)[there], named[there]
+    if named.empty:
         raise BadBars(f"{origin}: no row with a Close")
-    dates = _dates(frame["Date"], origin)
-    close = _numbers(frame["Close"], dates, origin)
-    _refuse(close <= 0, dates, origin, "Close", lambda i: f"value is {close[i]:g}, expected > 0")
-    return pd.Series(close, index=dates, name="Close")
+    days = _Days(_dates(named["Date"], origin, rows), rows, origin)
+    close = _numbers(named["Close"], days)
+    days.refuse(close <= 0, "Close", lambda i: f"value is {close[i]:g}, expected > 0")
+    return pd.Series(close, index=days.dates, name="Close")
+
+
+class _Days:
+    """The checked dates, and how a wrong value is named."""
+
+    def __init__(self, dates: pd.DatetimeIndex, rows: np.ndarray, origin: str) -> None:
+        self.dates, self.rows, self.origin = dates, rows, origin
+
+    def refuse(self, wrong, column, what) -> None:  # type: ignore[no-untyped-def]  # private, the callers are above
+        if len(found := np.flatnonzero(wrong)):
+            i = int(found[0])
+            more = f" (and {len(found) - 1} more rows)" if len(found) > 1 else ""
+            where = f"row {self.rows[i]} ({self.dates[i]:%Y-%m-%d}), column {column}"
+            raise BadBars(f"{self.origin}: {where}: {what(i)}{more}")
+
+
+def _rows(frame: pd.DataFrame) -> np.ndarray:
+    return frame.index.to_numpy() if frame.index.name == ROW else np.arange(1, len(frame) + 1)
 
 
 def _named(frame: pd.DataFrame, origin: str, wanted: tuple[str, ...] = COLUMNS) -> pd.DataFrame:
@@ -67,79 +89,62 @@ def _holds_dates(index: pd.Index) -> bool:
     return isinstance(index, pd.DatetimeIndex) or str(index.name).lower() == "date"
 
 
-def _dates(column: pd.Series, origin: str) -> pd.DatetimeIndex:
+def _dates(column: pd.Series, origin: str, rows: np.ndarray) -> pd.DatetimeIndex:
     """Calendar days: a time zone is dropped, not converted, and 05:00 becomes midnight of the same day (lesson 26)."""
-    if pd.api.types.is_numeric_dtype(column):
-        raise BadBars(f"{origin}: row 1, column Date: {column.iloc[0]} is a number, expected a date like 2018-12-31")
     if pd.api.types.is_datetime64_any_dtype(column):
-        dates = pd.DatetimeIndex(column)
+        times = pd.DatetimeIndex(column)
+        days = (times.tz_localize(None) if times.tz is not None else times).to_numpy().astype("datetime64[D]")
     else:
-        dates = pd.DatetimeIndex([_day(text, row, origin) for row, text in enumerate(column, start=1)])
-    if dates.tz is not None:
-        dates = dates.tz_localize(None)
-    if len(missing := np.flatnonzero(dates.isna())):
-        raise BadBars(f"{origin}: row {missing[0] + 1}, column Date: no date")
-    dates = pd.DatetimeIndex(dates.normalize().astype("datetime64[us]"), name="Date")
-    step = np.diff(dates.to_numpy().astype("datetime64[D]")).astype(int)
-    if len(wrong := np.flatnonzero(step <= 0)):
-        i = int(wrong[0])
-        if step[i] == 0:
+        cells = ["" if pd.isna(cell) else str(cell) for cell in column]
+        days = read_days(cells, origin, rows=rows.tolist()).values
+        if len(wrong := np.flatnonzero(np.isnat(days))) and (cell := cells[wrong[0]]).strip():
             raise BadBars(
-                f"{origin}: row {i + 2}, column Date: {dates[i]:%Y-%m-%d} is there twice (row {i + 1} too); keep one"
+                f"{origin}: row {rows[wrong[0]]}, column Date: {cell!r:.40} is not a date, expected 2018-12-31"
             )
+    if len(missing := np.flatnonzero(np.isnat(days))):
+        raise BadBars(f"{origin}: row {rows[missing[0]]}, column Date: no date")
+    _check_rising(days, origin, rows)
+    return pd.DatetimeIndex(days.astype("datetime64[us]"), name="Date")
+
+
+def _check_rising(days: np.ndarray, origin: str, rows: np.ndarray) -> None:
+    step = np.diff(days).astype(int)
+    if not len(wrong := np.flatnonzero(step <= 0)):
+        return
+    i = int(wrong[0])
+    where = f"{origin}: row {rows[i + 1]}, column Date"
+    if step[i] == 0:
+        raise BadBars(f"{where}: {days[i]} is there twice (row {rows[i]} too); keep one")
+    if len(np.unique(days)) < len(days):
         raise BadBars(
-            f"{origin}: row {i + 2}, column Date: {dates[i + 1]:%Y-%m-%d} follows {dates[i]:%Y-%m-%d}; "
-            "sort the rows by date"
+            f"{where}: {days[i + 1]} follows {days[i]}, and some days are there twice: several series in one file? "
+            "keep one series, then sort its rows by date"
         )
-    return dates
+    raise BadBars(f"{where}: {days[i + 1]} follows {days[i]}; sort the rows by date")
 
 
-def _day(text: object, row: int, origin: str) -> pd.Timestamp:
-    """One date, with its own time zone dropped: a column across daylight saving holds two offsets."""
-    try:
-        stamp = pd.Timestamp(text)  # type: ignore[arg-type]  # whatever it is, pandas says whether it is a date
-    except (ValueError, TypeError):
-        raise BadBars(f"{origin}: row {row}, column Date: {text!r:.40} is not a date, expected 2018-12-31") from None
-    return stamp if stamp is pd.NaT else stamp.tz_localize(None)
-
-
-def _numbers(column: pd.Series, dates: pd.DatetimeIndex, origin: str) -> np.ndarray:
+def _numbers(column: pd.Series, days: _Days) -> np.ndarray:
     values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    _refuse(
+    days.refuse(
         ~np.isfinite(values),
-        dates,
-        origin,
         str(column.name),
         lambda i: f"value is {column.iloc[[i]].tolist()[0]!r:.40}, expected a finite number",
     )
     return values
 
 
-def _check_order(values: dict[str, np.ndarray], dates: pd.DatetimeIndex, origin: str) -> None:
+def _check_order(values: dict[str, np.ndarray], days: _Days) -> None:
     high, low = values["High"], values["Low"]
-    _refuse(
-        low > high * (1 + TOLERANCE), dates, origin, "High", lambda i: f"high {high[i]:g} is below the low {low[i]:g}"
-    )
+    days.refuse(low > high * (1 + TOLERANCE), "High", lambda i: f"high {high[i]:g} is below the low {low[i]:g}")
     for name in ("Open", "Close"):
         v = values[name]
-        _refuse(
+        days.refuse(
             v > high * (1 + TOLERANCE),
-            dates,
-            origin,
             "High",
             lambda i, v=v, n=name: f"high {high[i]:g} is below the {n.lower()} {v[i]:g}",
         )
-        _refuse(
+        days.refuse(
             v < low * (1 - TOLERANCE),
-            dates,
-            origin,
             "Low",
             lambda i, v=v, n=name: f"low {low[i]:g} is above the {n.lower()} {v[i]:g}",
         )
-
-
-def _refuse(wrong, dates, origin, column, what) -> None:  # type: ignore[no-untyped-def]  # private, five callers above
-    if len(rows := np.flatnonzero(wrong)):
-        i = int(rows[0])
-        more = f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else ""
-        raise BadBars(f"{origin}: row {i + 1} ({dates[i]:%Y-%m-%d}), column {column}: {what(i)}{more}")

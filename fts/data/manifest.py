@@ -54,10 +54,14 @@ class Entry:
     sources: dict[str, str] = field(default_factory=dict)  # the raw data sets it was made of -> their md5
     origin: str = ""  # of raw data, in words: yahoo SPY, file bars.csv
     note: str = ""  # what a person should know: rows left out, rows filled
+    # what looked wrong between the rows: kind, text, accepted; None: made before that was checked
+    findings: list[dict[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         if not (_NAME.fullmatch(self.dataset) and _PATH.fullmatch(self.path) and _MD5.fullmatch(self.md5)):
             raise ManifestError(f"an entry has an odd name, path or md5: {self.dataset!r:.90}, {self.path!r:.150}")
+        if not (self.findings is None or _are_findings(self.findings)):
+            raise ManifestError(f"the entry of {self.dataset} has odd findings: {self.findings!r:.90}")
 
 
 class Manifest:
@@ -108,6 +112,11 @@ class Manifest:
                 f"{found[0].dataset} is of tier {found[0].tier}, the cell needs tier {tier}; build that tier from the "
                 "same raw file"
             )
+        if not self.listing():
+            raise UnknownDataset(
+                f"there is no data in {self.root}: run it in the study's folder, or set FTS_DATA to the folder of its "
+                f"data (wanted: the data set with the md5 {dataset_or_md5[:12]})"
+            )
         raise UnknownDataset(
             f"no data set has the md5 {dataset_or_md5}; it was built elsewhere or its manifest entry is gone: "
             "copy the data folder here, or build it from the same raw file"
@@ -129,8 +138,10 @@ class Manifest:
         sources: dict[str, str] | None = None,
         origin: str = "",
         note: str = "",
+        findings: list[dict[str, Any]] | None = None,
     ) -> Entry:
         """Write the frame under its content's name and make it current; equal content makes no new file or entry."""
+        self.refuse_twin(kind, dataset)
         folder = self._folder(kind)
         _sweep(folder)
         temporary = folder / f".{dataset}.{os.getpid()}.tmp"
@@ -146,16 +157,51 @@ class Manifest:
             temporary.replace(final)
             sync_folder(folder)
         return self._add(
-            _new(dataset, final, md5, frame.index, tier=tier, sources=sources or {}, origin=origin, note=note)
+            _new(
+                dataset,
+                final,
+                md5,
+                frame.index,
+                tier=tier,
+                sources=sources or {},
+                origin=origin,
+                note=note,
+                findings=findings,
+            )
         )
 
-    def adopt(self, dataset: str, path: Path, dates: pd.Index, origin: str = "") -> Entry:
+    def adopt(
+        self,
+        dataset: str,
+        path: Path,
+        dates: pd.Index,
+        origin: str = "",
+        note: str = "",
+        findings: list[dict[str, Any]] | None = None,
+    ) -> Entry:
         """Make a parquet file that lies in raw/ a registered one, byte for byte, under its content's name."""
+        self.refuse_twin("raw", dataset)
         md5 = md5_of(path)
         final = path.parent / f"{_stem(dataset)}.{md5[:12]}.parquet"
         if path != final:
             path.replace(final)
-        return self._add(_new(dataset, final, md5, dates, tier=None, sources={}, origin=origin, note=""))
+        return self._add(
+            _new(dataset, final, md5, dates, tier=None, sources={}, origin=origin, note=note, findings=findings)
+        )
+
+    def record(self, entry: Entry, findings: list[dict[str, Any]]) -> Entry:
+        """The entry again, as a new version, with what was found in its bars and accepted."""
+        return entry if entry.findings == findings else self._add(replace(entry, findings=findings))
+
+    def refuse_twin(self, kind: str, dataset: str) -> None:
+        """Raises ManifestError for a name that differs from a known one by case alone: a Mac has one file for both."""
+        stem, stems = _stem(dataset), {_stem(entry.dataset) for entry in self.entries(kind)}
+        for known in sorted(stems) if stem not in stems else ():  # a folder that has both already keeps both
+            if known.casefold() == stem.casefold():
+                raise ManifestError(
+                    f"{stem} differs from {known}, which is here, by the case of its letters alone, and a Mac keeps "
+                    f"both in one file; name it {known.split('.')[0]}, or otherwise, with --ticker"
+                )
 
     def verify(self) -> list[str]:
         """One sentence for each thing that is wrong with a current entry; empty: all is well."""
@@ -200,9 +246,10 @@ class Manifest:
         """Append the entry, unless the current one says the same, and let the link point to its file."""
         kind, name = new.path.split("/")
         with self._locked():
+            self.refuse_twin(kind, new.dataset)  # another build may have made it meanwhile
             entries = self.entries(kind)
             latest = max((e for e in entries if e.dataset == new.dataset), key=lambda e: e.version, default=None)
-            if latest is None or (latest.md5, latest.sources) != (new.md5, new.sources):
+            if latest is None or _said(latest) != _said(new):
                 latest = replace(new, version=1 + (latest.version if latest else 0))
                 content = {"format": 1, "entries": [asdict(e) for e in (*entries, latest)]}
                 write_text(self.root / kind / MANIFEST, json.dumps(content, indent=2) + "\n")
@@ -232,11 +279,20 @@ def processed_name(ticker: str, tier: str) -> str:
 
 
 def clean_ticker(ticker: str) -> str:
-    """A ticker as part of file and data set names. Raises ManifestError."""
-    clean = re.sub(r"[^A-Za-z0-9_-]", "-", ticker.lstrip("^"))
+    """A ticker as part of file and data set names: BRK.B becomes BRK-B. Raises ManifestError."""
+    clean = re.sub(r"[.=/: &+]", "-", ticker.strip().removeprefix("^"))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,29}", clean):
-        raise ManifestError(f"ticker {ticker!r:.40} cannot name a file; expected letters and digits such as SPY")
+        raise ManifestError(
+            f"ticker {ticker!r:.40} cannot name a file; give a name of at most 30 letters and digits, such as SPY, "
+            "with --ticker"
+        )
     return clean
+
+
+def ticker_of_file(path: Path) -> str:
+    """`^GSPC.csv` -> `^GSPC`, `BRK.B.csv.gz` -> `BRK.B`, `SPX.1f0e8c23aa01.parquet` -> `SPX`."""
+    name = re.sub(r"(\.(csv|txt|tsv|tab|prn|dat|parquet|pq|gz|zip))+$", "", path.name, flags=re.IGNORECASE)
+    return re.sub(r"\.[0-9a-f]{12}$", "", name)
 
 
 def _stem(dataset: str) -> str:
@@ -255,6 +311,18 @@ def _new(dataset: str, path: Path, md5: str, dates: pd.Index, **more: Any) -> En
         end=f"{dates[-1]:%Y-%m-%d}",
         generated_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         **more,
+    )
+
+
+def _said(entry: Entry) -> tuple[Any, ...]:
+    """What makes an entry another one than the version before."""
+    return entry.md5, entry.sources, entry.findings
+
+
+def _are_findings(content: Any) -> bool:
+    return isinstance(content, list) and all(
+        isinstance(found, dict) and isinstance(found.get("kind"), str) and isinstance(found.get("text"), str)
+        for found in content
     )
 
 

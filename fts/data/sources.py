@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from fts.data.bars import BadBars, check_bars, check_closes
+from fts.data.bars import check_bars, check_closes
+from fts.data.columns import COLUMNS
+from fts.data.layouts import Layout, Reading, read_file
+from fts.data.plausible import Finding, find_implausible, largest_move, widest_gap
+
+AS_IT_STANDS = Reading()
 
 
 class SourceFailed(RuntimeError):
@@ -77,9 +85,81 @@ def _download(ticker: str) -> pd.DataFrame:
     return frame[frame.index < today]  # the bar of the running day still changes
 
 
+@dataclass(frozen=True)
+class Taken:
+    """Checked bars of one source, what was recognised in them, and what looks wrong between their rows."""
+
+    bars: pd.DataFrame
+    origin: str  # the file's name, or the source and ticker
+    layout: Layout
+    findings: tuple[Finding, ...]
+
+    def lines(self, accepted: Container[str] = ()) -> tuple[str, ...]:
+        """A summary for a person, to be read before anything is registered."""
+        facts, seen = self.facts(), self.layout
+        other = {name: column for name, column in seen.columns.items() if name.lower() != column.lower()}
+        columns = ", ".join(f"{name} from {column!r}" for name, column in other.items()) or "as named"
+        read = (
+            f"layout: {seen.source}; {seen.text}; dates as {seen.dates}; {seen.order}",
+            f"columns: {columns}",
+        )
+        return (
+            f"{self.origin}: {facts['rows']:,} rows, {facts['start']} to {facts['end']}",
+            *(read if seen.columns else ()),
+            f"prices: {seen.adjusted}; largest move {facts['largest_move']}",
+            f"gaps: {facts['gaps']}",
+            *(f"note: {note}" for note in seen.notes),
+            *(f"{_weight(finding, accepted)}: {finding.sentence}" for finding in self.findings),
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """The same for a program."""
+        days = self.bars.index.to_numpy().astype("datetime64[D]")
+        gap, move = widest_gap(days), largest_move(self.bars)
+        return {
+            "origin": self.origin,
+            "rows": len(days),
+            "start": str(days[0]),
+            "end": str(days[-1]),
+            "gaps": f"at most {gap[0]} weekday{'s' * (gap[0] > 1)} in a row, after {gap[1]}" if gap else "none",
+            "largest_move": f"{np.expm1(move[0]):+.1%} on {move[1]:%Y-%m-%d}" if move else "none",
+            "layout": asdict(self.layout),
+            "findings": [asdict(finding) for finding in self.findings],
+        }
+
+
+def _weight(finding: Finding, accepted: Container[str]) -> str:
+    if not finding.spoils:
+        return "warning"
+    return "accepted" if finding.kind in accepted else "wrong"
+
+
+def take(bars: pd.DataFrame, origin: str, adjusted: str) -> Taken:
+    """Bars of a source with a layout of its own, judged."""
+    layout = Layout("", "oldest first", "", "", {}, adjusted)
+    return Taken(bars, origin, layout, find_implausible(bars))
+
+
+def take_file(path: Path, reading: Reading = AS_IT_STANDS) -> Taken:
+    """The bars of a csv or parquet file in any layout of a public source. Raises SourceFailed, BadBars."""
+    frame, layout = _read(path, reading)
+    if "Volume" not in frame or _all_zero(frame["Volume"]):
+        frame["Volume"] = 1.0
+        layout = replace(layout, notes=(*layout.notes, "no volume: the column Volume holds 1 on each day"))
+    bars = check_bars(frame, path.name)
+    return Taken(bars, path.name, layout, find_implausible(bars))
+
+
+def take_closes(path: Path, reading: Reading = AS_IT_STANDS) -> Taken:
+    """The VIX closes of a file; other columns are left out. Raises SourceFailed, BadBars."""
+    frame, layout = _read(path, reading, wanted=("Close",))
+    closes = check_closes(frame, path.name).to_frame()
+    return Taken(closes, path.name, layout, find_implausible(closes))
+
+
 def bars_file(path: Path) -> pd.DataFrame:
-    """Bars of a parquet or csv file, told apart by the ending. Raises SourceFailed, BadBars."""
-    return parquet_file(path) if is_parquet(path) else csv_file(path)
+    """Bars of a parquet or csv file. Raises SourceFailed, BadBars."""
+    return take_file(path).bars
 
 
 def is_parquet(path: Path) -> bool:
@@ -88,25 +168,25 @@ def is_parquet(path: Path) -> bool:
 
 
 def csv_file(path: Path) -> pd.DataFrame:
-    """Bars from a csv file with the columns Date, Open, High, Low, Close, Volume. Raises SourceFailed, BadBars."""
-    return check_bars(_read(path), path.name)
+    """Bars from a csv file. Raises SourceFailed, BadBars."""
+    return bars_file(path)
 
 
 def parquet_file(path: Path) -> pd.DataFrame:
-    """Bars from a parquet file with the columns of `csv_file`; Date may be the index. Raises SourceFailed, BadBars."""
-    return check_bars(_read(path), path.name)
+    """Bars from a parquet file; Date may be the index. Raises SourceFailed, BadBars."""
+    return bars_file(path)
 
 
 def closes_file(path: Path) -> pd.Series:
     """VIX closes from a csv or parquet file with Date and Close. Raises SourceFailed, BadBars."""
-    return check_closes(_read(path), path.name)
+    return take_closes(path).bars["Close"]
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path, reading: Reading, wanted: tuple[str, ...] = COLUMNS) -> tuple[pd.DataFrame, Layout]:
     if not path.is_file():
         raise SourceFailed(f"{path} is not there; give the path of a csv or parquet file")
-    try:
-        return pd.read_parquet(path) if is_parquet(path) else pd.read_csv(path)
-    except (ValueError, OSError) as error:  # pandas' and pyarrow's parse errors are ValueErrors
-        reason = (str(error).splitlines() or ["empty"])[0][:160]
-        raise BadBars(f"{path.name}: cannot be read as {path.suffix.lstrip('.') or 'csv'} ({reason})") from None
+    return read_file(path, reading, wanted)
+
+
+def _all_zero(volume: pd.Series) -> bool:
+    return bool((pd.to_numeric(volume, errors="coerce") == 0).all())

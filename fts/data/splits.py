@@ -126,13 +126,17 @@ def window_ends(start: int, stop: int, context: int, horizon: int) -> np.ndarray
 
 
 def check_counts(y_T: np.ndarray, train_ends: np.ndarray, val_ends: np.ndarray, min_positives: int, text: str) -> None:
-    """Raises SplitTooSmall unless validation has `min_positives` positives, and both parts both classes."""
+    """Raises SplitTooSmall unless validation has `min_positives` of each class, and train both classes.
+
+    Few negatives make a score as noisy as few positives: AUC and loss rest on the rarer class (lesson 1).
+    """
     n_val, n_pos = len(val_ends), int(y_T[val_ends].sum())
     n_train, n_train_pos = len(train_ends), int(y_T[train_ends].sum())
-    if n_pos < min_positives:
+    rarer, n_rarer = ("positives", n_pos) if n_pos <= n_val - n_pos else ("negatives", n_val - n_pos)
+    if n_rarer < min_positives:
         raise SplitTooSmall(
-            f"validation has {n_pos} positives in {n_val} windows, at least {min_positives} are needed for a score "
-            f"that is more than noise; take a longer history or another split ({text})"
+            f"validation has {n_rarer} {rarer} in {n_val} windows, at least {min_positives} are needed for a score "
+            f"that is more than noise; take a longer history, another split or another task ({text})"
         )
     for part, n, pos in (("train", n_train, n_train_pos), ("validation", n_val, n_pos)):
         if pos in (0, n):

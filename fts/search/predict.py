@@ -16,7 +16,9 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from fts.data.sources import bars_file, closes_file
+from fts.data.layouts import Reading
+from fts.data.plausible import find_implausible
+from fts.data.sources import AS_IT_STANDS, take_closes, take_file
 from fts.features import tiers
 from fts.model.architecture import ModelConfig
 from fts.model.patchtst import PatchTST
@@ -29,7 +31,6 @@ FILES = ("config.json", "scaler.json", "model.safetensors")  # without which the
 KEYS = ("features", "model", "weights_md5", "context", "tier")  # of config.json, without which nothing is predicted
 CURE = "take it from a copy, or train the model again"
 BATCH = 256  # windows at a time
-CLOSED = 10  # days without a bar: the longest closing of New York since 1933 was from 2001-09-10 to 2001-09-17
 SHRUNK = 0.1  # of the training mean: volumes in thousands, or another ticker's, lie within 3 sd of a mean above 0
 DRIFT = 3.0  # standard deviations of the training rows: a feature whose mean lies farther out is named
 
@@ -165,7 +166,9 @@ def _model(path: Path, config: dict[str, Any], weights: dict[str, torch.Tensor])
     return model.eval()
 
 
-def predict_file(model: FinalModel, path: Path | str, vix: Path | str | None = None) -> Predicted:
+def predict_file(
+    model: FinalModel, path: Path | str, vix: Path | str | None = None, reading: Reading = AS_IT_STANDS
+) -> Predicted:
     """Probabilities for the bars of a csv or parquet file; `vix`: a file of VIX closes, for tiers that need them.
 
     Raises BadBars for a file that holds no bars, WrongBars when the model cannot read them.
@@ -173,8 +176,8 @@ def predict_file(model: FinalModel, path: Path | str, vix: Path | str | None = N
     tier = str(model.config["tier"])
     if tiers.needs_vix(tier) and vix is None:
         raise WrongBars(f"the model reads tier {tier}, which needs VIX closes; give their file with --vix")
-    bars = bars_file(Path(path))
-    closes = closes_file(Path(vix)) if vix is not None and tiers.needs_vix(tier) else None
+    bars = take_file(Path(path), reading).bars
+    closes = take_closes(Path(vix)).bars["Close"] if vix is not None and tiers.needs_vix(tier) else None
     return predict_bars(model, bars, closes, Path(path).name)
 
 
@@ -199,9 +202,17 @@ def predict_bars(
     scaled_TF = scaled(model, x.to_numpy(np.float64))
     ends = np.arange(model.context - 1, len(x))
     table = pd.DataFrame({"date": x.index[ends], "p": window_probabilities(model, scaled_TF, ends)})
-    return Predicted(
-        table, (*date_warnings(pd.DatetimeIndex(bars.index), pd.Timestamp.now()), *drift_warnings(model, x))
-    )
+    findings = find_implausible(bars)
+    if _trained_on_volume(model) and any(finding.kind == "no-volume" for finding in findings):
+        raise WrongBars(f"{origin}: column Volume is missing or the same on each day; the model was trained on volumes")
+    warnings = tuple(finding.sentence for finding in findings)
+    return Predicted(table, (*warnings, *drift_warnings(model, x)))
+
+
+def _trained_on_volume(model: FinalModel) -> bool:
+    """Without volume (1 on each day) adosc, which every tier has, stays below 3 in size."""
+    features = list(model.config["features"])
+    return "adosc" in features and float(model.sd[features.index("adosc")]) > 10
 
 
 def scaled(model: FinalModel, x_TF: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -221,26 +232,6 @@ def window_probabilities(model: FinalModel, x_TF: NDArray[np.float32], ends: NDA
         return probabilities(torch.cat(logits).numpy())
     finally:
         torch.set_num_threads(before)
-
-
-def date_warnings(dates: pd.DatetimeIndex, now: pd.Timestamp) -> tuple[str, ...]:
-    """Days that no market keeps: missing weeks, which windows and indicators read as one day, and days to come."""
-    warnings = []
-    days = np.diff(dates.to_numpy().astype("datetime64[D]")).astype(int)
-    if len(days) and np.median(days) > 1:
-        warnings.append(
-            f"half of the rows are {np.median(days):g} or more days apart: the model was trained on daily bars"
-        )
-    elif len(gaps := np.flatnonzero(days > CLOSED)):
-        widest = int(days.argmax())
-        between = f"{dates[widest]:%Y-%m-%d} and {dates[widest + 1]:%Y-%m-%d}"
-        warnings.append(
-            f"{len(gaps)} gap{'s' * (len(gaps) > 1)} of more than {CLOSED} days between two rows, the widest of "
-            f"{days[widest]} between {between}: the model reads the rows beside it as neighbouring trading days"
-        )
-    if coming := int((dates > now).sum()):
-        warnings.append(f"{coming} of {len(dates)} rows lie in the future, the last on {dates[-1]:%Y-%m-%d}")
-    return tuple(warnings)
 
 
 def drift_warnings(model: FinalModel, x: pd.DataFrame) -> tuple[str, ...]:

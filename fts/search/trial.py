@@ -63,7 +63,7 @@ def serve(orders: Orders, fd: int, run: Run | None) -> int:
         except Exception as error:  # the outermost net: the supervisor writes it into the trial
             with contextlib.suppress(OSError):  # a full disk may be the very error
                 traceback.print_exc()
-            _tell(fd, {"fact": "failed", "number": number, "cause": cause_of(error), "message": _first_line(error)})
+            _tell(fd, {"fact": "failed", "number": number, "cause": cause_of(error), "message": sentence_of(error)})
         orders.training = False
         if orders.stop_asked():
             return protocol.STOPPED
@@ -291,10 +291,17 @@ def log_to(path: Path) -> None:
     os.close(log)
 
 
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"[
-        :1000
-    ]
+OURS = ("fts.", "state.", "jobs.", "tui.")  # packages whose errors are sentences for a person
+
+
+def sentence_of(error: BaseException) -> str:
+    """What to tell of an error: our own classes speak for themselves, others are named with their place."""
+    lines = str(error).strip().splitlines()
+    if type(error).__module__.startswith(OURS) and lines:
+        return lines[0][:1000]
+    where = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f", {Path(where[0].filename).name} line {where[0].lineno}" if where else ""
+    return f"{(lines or ['no message'])[0][:900]} ({type(error).__name__}{place})"
 
 
 if __name__ == "__main__":

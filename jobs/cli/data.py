@@ -2,15 +2,86 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jobs.cli.group import here
-from jobs.cli.output import emit, emit_json, emit_table, say
+from jobs.cli.output import emit, emit_json, emit_table, plain, say
+
+if TYPE_CHECKING:
+    from fts.data.layouts import Reading
+    from fts.data.manifest import Entry
+    from fts.data.sources import Taken
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 SOURCES = click.Choice(["bundled", "yahoo", "csv", "parquet", "raw"])
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how a file is to be read where it does not tell by itself."""
+    options = (
+        click.option("--columns", multiple=True, metavar="open=o,close=Close/Last", help="which column is which"),
+        click.option("--date-format", metavar="dd/mm/yyyy", help="how the dates are written, or %d/%m/%Y"),
+        click.option("--name", metavar="AAPL", help="which stock, where the file holds several"),
+        click.option("--decimal", type=click.Choice([".", ","]), help="the sign before the decimals"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+ACCEPT = click.option(
+    "--accept", multiple=True, metavar="gaps,moves", help="keep what looks wrong, by the names that a refusal gives"
+)
+
+
+def reading_of(columns: tuple[str, ...], date_format: str | None, name: str | None, decimal: str | None) -> Reading:
+    """What the options ask for. Raises UsageError for a column or form of dates that makes no sense."""
+    from fts.data.columns import ASKED  # here, not above: pandas
+    from fts.data.dates import strptime_format
+    from fts.data.faults import BadBars
+    from fts.data.layouts import Reading
+
+    found: dict[str, str] = {}
+    for part in _parts(columns):
+        key, sign, column = part.partition("=")
+        if not sign or key.strip().lower() not in ASKED or not column.strip():
+            raise click.UsageError(
+                f"--columns {part!r:.60}: expected one of {', '.join(ASKED)}, =, and a column's name"
+            )
+        found[key.strip().lower()] = column.strip()
+    try:
+        form = strptime_format(date_format) if date_format is not None else None
+    except BadBars as error:
+        raise click.UsageError(str(error)) from None
+    return Reading(found, form, name, decimal)
+
+
+def _parts(columns: tuple[str, ...]) -> list[str]:
+    """`open=o,close=Close, adjusted` as two parts: a comma inside a column's name needs no quotes."""
+    parts: list[str] = []
+    for text in columns:
+        for part in next(csv.reader([text]), []):
+            if "=" in part or not parts:
+                parts.append(part)
+            else:
+                parts[-1] += f",{part}"
+    return parts
+
+
+def accepted_of(accept: tuple[str, ...]) -> tuple[str, ...]:
+    """The kinds of --accept. Raises UsageError for an unknown one."""
+    from fts.data.faults import BadBars  # here, not above: pandas
+    from fts.data.plausible import check_accepted
+
+    try:
+        return tuple(sorted(check_accepted(",".join(accept).split(","))))
+    except BadBars as error:
+        raise click.UsageError(f"--accept: {error}") from None
 
 
 @click.group()
@@ -29,24 +100,62 @@ def data() -> None:
 @click.option("--ticker", help="SPX or IXIC (bundled), SPY ... (yahoo), or a name for your own bars")
 @click.option("--tier", default="a25", show_default=True, help="a20, a25 or c")
 @click.option("--vix", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="your VIX closes, for tier c")
+@reading_options
+@ACCEPT
 @AS_JSON
 def build(
-    file: Path | None, source: str | None, ticker: str | None, tier: str, vix: Path | None, as_json: bool
+    file: Path | None,
+    source: str | None,
+    ticker: str | None,
+    tier: str,
+    vix: Path | None,
+    columns: tuple[str, ...],
+    date_format: str | None,
+    name: str | None,
+    decimal: str | None,
+    accept: tuple[str, ...],
+    as_json: bool,
 ) -> None:
-    """Make a data set: bars, features, leak check, manifest. FILE holds your own bars (csv or parquet)."""
-    from fts.search import dataset  # here, not above: pandas and TA-Lib, half a second
+    """Make a data set: bars, features, leak check, manifest. FILE holds your own bars (csv or parquet).
 
+    The layouts of Yahoo, Alpha Vantage, stooq, Nasdaq.com, investing.com, MetaTrader and others are recognised.
+
+    \b
+    fts data build --source csv --ticker MINE bars.csv
+    fts data build --source csv --name AAPL --date-format dd/mm/yyyy all_stocks.csv
+    """
+    reading, accepted = reading_of(columns, date_format, name, decimal), accepted_of(accept)
     source = source or _source_of(file)
     if file is not None and source not in ("csv", "parquet"):
         raise click.UsageError(f"a file goes with --source csv or parquet, not with {source}")
+    if file is None and (columns or date_format or name or decimal):
+        raise click.UsageError("--columns, --date-format, --name and --decimal go with a FILE")
+    from fts.search import dataset  # here, not above: pandas and TA-Lib, half a second
+
+    taken = dataset.take(here().data, source, ticker, file, reading=reading)
+    _say_taken(taken, accepted)
     say(
         f"building tier {tier} from {file or source}{f' {ticker}' if ticker else ''}; every feature is tested for leaks"
     )
-    entry = dataset.build(here().data, source, ticker, tier, path=file, vix=vix)
+    entry = dataset.build(
+        here().data, source, ticker, tier, path=file, vix=vix, reading=reading, accept=accepted, taken=taken
+    )
+    _emit_entry(entry, taken, as_json)
+    if not as_json:
+        say(entry.note or f"in {here().data / entry.path}")
+
+
+def _say_taken(taken: Taken, accepted: tuple[str, ...]) -> None:
+    for line in taken.lines(accepted):
+        say(line)
+    if idle := sorted(set(accepted) - {finding.kind for finding in taken.findings}):
+        say(f"--accept {','.join(idle)}: nothing of the kind was found in {taken.origin}")
+
+
+def _emit_entry(entry: Entry, taken: Taken, as_json: bool) -> None:
     if as_json:
-        return emit_json("dataset", entry)
-    emit(f"{entry.dataset}  {entry.rows} rows  {entry.start}..{entry.end}  md5 {entry.md5}")
-    return say(entry.note or f"in {here().data / entry.path}")
+        return emit_json("dataset", plain(entry) | {"taken": taken.facts()})
+    return emit(f"{entry.dataset}  {entry.rows} rows  {entry.start}..{entry.end}  md5 {entry.md5}")
 
 
 def _source_of(file: Path | None) -> str:
@@ -83,15 +192,18 @@ def verify(as_json: bool) -> None:
 
     root = here().data
     entries, problems, unknown = dataset.listing(root), dataset.verify(root), dataset.pending(root)
+    kept = dataset.kept(root)
     if as_json:
         content = {"entries": len(entries), "problems": problems, "pending": [str(path) for path in unknown]}
-        emit_json("verify", content)
+        emit_json("verify", content | {"kept": kept})
     elif not problems:
         emit(f"{len(entries)} data sets are as recorded" if entries else f"there is no data set in {here().data}")
     for problem in () if as_json else problems:
         emit(problem)
     for path in () if as_json else unknown:
         say(f"pending registration: {path} (`fts data register {path}`)")
+    for sentence in () if as_json else kept:
+        say(sentence)
     if problems:
         raise click.exceptions.Exit(1)
 
@@ -99,12 +211,24 @@ def verify(as_json: bool) -> None:
 @data.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--ticker", help="default: the file's name")
+@reading_options
+@ACCEPT
 @AS_JSON
-def register(file: Path, ticker: str | None, as_json: bool) -> None:
+def register(
+    file: Path,
+    ticker: str | None,
+    columns: tuple[str, ...],
+    date_format: str | None,
+    name: str | None,
+    decimal: str | None,
+    accept: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Check FILE (bars, or VIX closes) and make it the current raw snapshot of its ticker."""
-    from fts.search import dataset
+    reading, accepted = reading_of(columns, date_format, name, decimal), accepted_of(accept)
+    from fts.search import dataset  # here, not above: pandas
 
-    entry = dataset.register(here().data, file, ticker)
-    if as_json:
-        return emit_json("dataset", entry)
-    return emit(f"{entry.dataset}  {entry.rows} rows  {entry.start}..{entry.end}  md5 {entry.md5}")
+    taken = dataset.take_to_register(here().data, file, ticker, reading=reading)
+    _say_taken(taken, accepted)
+    entry = dataset.register(here().data, file, ticker, reading=reading, accept=accepted, taken=taken)
+    return _emit_entry(entry, taken, as_json)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from jobs.cli.act import act, common, writing
+from jobs.cli.data import reading_of, reading_options
 from jobs.cli.errors import NothingThere
 from jobs.cli.group import here
 from jobs.cli.look import reading
@@ -113,9 +114,20 @@ def unseal(cell: str, **flags: Any) -> None:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--vix", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="VIX closes, for tier c")
+@reading_options
 @AS_JSON
-def predict(model: Path, file: Path, vix: Path | None, as_json: bool) -> None:
+def predict(
+    model: Path,
+    file: Path,
+    vix: Path | None,
+    columns: tuple[str, ...],
+    date_format: str | None,
+    name: str | None,
+    decimal: str | None,
+    as_json: bool,
+) -> None:
     """Probabilities of a final MODEL (a folder, or its name in outputs/models) for the bars in FILE, as CSV."""
+    asked = reading_of(columns, date_format, name, decimal)
     folder = model if model.is_dir() else here().outputs / "models" / model
     if not folder.is_dir():
         models = here().outputs / "models"
@@ -123,7 +135,7 @@ def predict(model: Path, file: Path, vix: Path | None, as_json: bool) -> None:
         raise NothingThere(f"there is no model {str(model)!r} (there is: {known}); `fts train CELL` makes one")
     from fts.search.predict import load_model, predict_file  # here, not above: torch
 
-    predicted = predict_file(load_model(folder), file, vix)
+    predicted = predict_file(load_model(folder), file, vix, asked)
     for warning in predicted.warnings:
         say(warning)
     days = [(f"{day:%Y-%m-%d}", float(p)) for day, p in predicted.table.itertuples(index=False)]

@@ -46,11 +46,20 @@ def check_cells(places: Places, cells: Iterable[CellSpec]) -> Iterator[Checked]:
                 if module not in tried:
                     tried[module] = stack.enter_context(contextlib.closing(_TrialProcess(places, Path(folder), module)))
                 checked = tried[module].check(cell)
-            note = None if checked.problem or cell.kind != "cell" else long_warm_up(places, cell)
-            if note not in noted:  # once for a matrix
-                noted.add(note)
-                checked = replace(checked, found=f"{checked.found}; {note}")
+            for note in () if checked.problem else notes_of(places, cell):
+                if note not in noted:  # once for a matrix
+                    noted.add(note)
+                    checked = replace(checked, found=f"{checked.found}; {note}")
             yield checked
+
+
+def notes_of(places: Places, cell: CellSpec) -> Iterator[str | None]:
+    """What to know of a cell that may enter the queue."""
+    from fts.search.dataset import data_note  # here, not above: pandas
+
+    yield data_note(places.data, cell.data_md5, cell.tier)
+    if cell.kind == "cell":
+        yield long_warm_up(places, cell)
 
 
 def long_warm_up(places: Places, cell: CellSpec) -> str | None:

@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 
 from fts.analysis.sealed import evaluate_test
+from fts.data.plausible import find_implausible
 from fts.features import tiers
 from fts.search import dataset
 from fts.search.predict import (
     NoModel,
     WrongBars,
-    date_warnings,
     drift_warnings,
     load_model,
     md5_of_config,
@@ -368,11 +368,16 @@ def sound_model(ran: Ran, db: Database, folder: Path) -> Path:
 
 
 def test_days_that_no_market_keeps_are_named():
-    days, now = make_bars(300).index, pd.Timestamp("2026-11-23")
-    assert date_warnings(days, now) == ()
-    (gap,) = date_warnings(days.delete(slice(100, 160)), now)
-    assert "1 gap of more than 10 days" in gap and f"between {days[99]:%Y-%m-%d} and {days[160]:%Y-%m-%d}" in gap
-    (weekly,) = date_warnings(days[::5], now)
-    assert "or more days apart: the model was trained on daily bars" in weekly
-    (coming,) = date_warnings(days, days[-3])
-    assert "2 of 300 rows lie in the future" in coming
+    """By the same checks that a build makes: fts.data.plausible."""
+    bars, now = make_bars(300), pd.Timestamp("2026-11-23")
+    days = bars.index
+    assert find_implausible(bars, now) == ()
+    (gap,) = find_implausible(bars.drop(days[100:160]), now)
+    assert (
+        "1 gap of more than 5 weekdays" in gap.text
+        and f"between {days[99]:%Y-%m-%d} and {days[160]:%Y-%m-%d}" in gap.text
+    )
+    (weekly,) = find_implausible(bars[::5], now)
+    assert "or more days apart: the model reads daily bars" in weekly.text
+    (coming,) = find_implausible(bars, days[-3])
+    assert "2 of 300 rows lie in the future" in coming.text

@@ -1,0 +1,271 @@
+"""Looks for what is wrong between the rows of believable bars: jumps, splits, holes, weekends, repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from fts.data.faults import BadBars, ImplausibleBars
+
+MOVE = 0.25  # |log return|: 1987-10-19, the largest day of the S&P 500, had 0.229
+VIX_MOVE = 1.2  # 2018-02-05, the largest day of the VIX, had 0.768; a decimal sign lost makes 2.3
+CLOSED = 5  # weekdays in a row without a bar: New York was closed for 4 after 2001-09-10
+REPEATED = 3  # rows in a row that stand elsewhere in the file, too
+FLAT = 5  # bars in a row with high = low
+FLAT_SHARE = 0.02  # of all bars
+SPARSE = 20  # bars that span more than twice as many weekdays
+SPIKE = 40  # rows within which a jump that is taken back was a wrong unit, not a split
+SPLITS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 16, 20, 25, 30, 40, 50, 1.5, 2.5)
+SPLIT_ROOM = 0.06  # |log|: what a price moves by itself on the day of a split
+OLDEST = np.datetime64("1900-01-01")
+
+KINDS = {  # what --accept may name -> what it means
+    "moves": "a price that jumps by more than a quarter within a day",
+    "splits": "a jump that looks like a split which the prices are not adjusted for",
+    "gaps": "more than five weekdays in a row without a bar",
+    "spacing": "bars that are not daily",
+    "weekends": "bars on Saturdays or Sundays",
+    "repeats": "bars that stand in the file more than once",
+    "flat": "bars whose high is their low",
+    "future": "days that have not come",
+    "old": "days before 1900",
+    "no-volume": "no volume, or the same on each day",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that daily bars of a market rarely do."""
+
+    kind: str  # of KINDS
+    text: str
+    spoils: bool = True  # labels or features: refused unless accepted
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.kind}: {self.text}"
+
+
+def find_implausible(bars: pd.DataFrame, now: pd.Timestamp | None = None) -> tuple[Finding, ...]:
+    """What looks wrong in checked bars (fts.data.bars.check_bars), or in checked closes as a frame of Close alone."""
+    days = bars.index.to_numpy().astype("datetime64[D]")
+    found = [*_of_days(days, _today(now))]
+    if "Open" in bars:
+        found += [*_of_prices(bars, days), *_repeats(bars, days), *_flat(bars, days), *_volume(bars)]
+    else:
+        found += _jumps(bars["Close"].to_numpy(), days, VIX_MOVE)
+        # labels are made of bars alone, and a build refuses closes that lack more than 1 % of their days
+        found = [replace(f, spoils=f.spoils and f.kind not in ("gaps", "spacing", "weekends")) for f in found]
+    return tuple(found)
+
+
+def check_accepted(names: Iterable[str]) -> frozenset[str]:
+    """The kinds that a person accepts. Raises BadBars for a name that is none."""
+    asked = frozenset(name.strip() for name in names if name.strip())
+    if unknown := sorted(asked - set(KINDS)):
+        raise BadBars(f"nothing to accept is called {unknown[0]!r:.40}; there are {', '.join(KINDS)}")
+    return asked
+
+
+def refuse_implausible(findings: Sequence[Finding], accepted: Iterable[str], origin: str) -> None:
+    """Raises ImplausibleBars when something spoils the labels and was not accepted by its name."""
+    wrong = [f for f in findings if f.spoils and f.kind not in set(accepted)]
+    if wrong:
+        kinds = ",".join(dict.fromkeys(f.kind for f in (*wrong, *findings) if f.spoils))
+        raise ImplausibleBars(
+            f"{origin}: {'; '.join(f.sentence for f in wrong)}; mend the bars, or keep them as they are with "
+            f"--accept {kinds}"
+        )
+
+
+def largest_move(bars: pd.DataFrame) -> tuple[float, pd.Timestamp] | None:
+    """The largest |log return| from close to close, signed, and its day."""
+    moves = np.diff(np.log(bars["Close"].to_numpy()))
+    if not len(moves):
+        return None
+    i = int(np.abs(moves).argmax())
+    return float(moves[i]), bars.index[i + 1]
+
+
+def widest_gap(days: np.ndarray) -> tuple[int, np.datetime64] | None:
+    """The most weekdays in a row without a bar, and the day before them."""
+    missing = missing_weekdays(days)
+    if not len(missing) or not missing.max() > 0:
+        return None
+    return int(missing.max()), days[int(missing.argmax())]
+
+
+def missing_weekdays(days: np.ndarray) -> np.ndarray:
+    """Between each two neighbouring days."""
+    return np.busday_count(days[:-1] + 1, days[1:])
+
+
+def _today(now: pd.Timestamp | None) -> np.datetime64:
+    """The latest date anywhere on earth: a bar of Auckland is dated tomorrow in New York."""
+    latest = now if now is not None else pd.Timestamp.now("UTC").tz_localize(None) + pd.Timedelta(hours=14)
+    return np.datetime64(latest.date(), "D")
+
+
+def _of_days(days: np.ndarray, today: np.datetime64) -> Iterator[Finding]:
+    missing = missing_weekdays(days)
+    weekend = np.flatnonzero(~np.is_busday(days))
+    seven = len(weekend) > len(days) / 5  # crypto: two days of seven are weekends
+    if len(days) > 2 and np.median(missing) > 0:
+        step = np.median(np.diff(days).astype(int))
+        yield Finding("spacing", f"half of the rows are {step:g} or more days apart: the model reads daily bars")
+    else:
+        yield from _gaps(days, np.maximum(missing, np.diff(days).astype(int) - 1) if seven else missing)
+        yield from _sparse(days, missing)
+    if len(weekend):
+        first = days[weekend[0]]
+        yield Finding("weekends", f"{_count(len(weekend), 'bar')} on Saturdays or Sundays, the first on {first}")
+    if coming := int((days > today).sum()):
+        yield Finding("future", f"{coming} of {len(days)} rows lie in the future, the last on {days[-1]}")
+    if old := int((days < OLDEST).sum()):
+        yield Finding(
+            "old",
+            f"{_count(old, 'row')} before 1900, the first on {days[0]}: a wrong century or a wrong form of dates?",
+        )
+
+
+def _gaps(days: np.ndarray, missing: np.ndarray) -> Iterator[Finding]:
+    wide = np.flatnonzero(missing > CLOSED)
+    if len(wide):
+        i = int(missing.argmax())
+        yield Finding(
+            "gaps",
+            f"{_count(len(wide), 'gap')} of more than {CLOSED} weekdays, the widest of {missing[i]} between {days[i]} "
+            f"and {days[i + 1]}: rows beside it are read as neighbouring trading days",
+        )
+
+
+def _sparse(days: np.ndarray, missing: np.ndarray) -> Iterator[Finding]:
+    """A stretch of weekly bars, or of every other day, in a daily history."""
+    if len(missing) < SPARSE:
+        return
+    short = np.where(missing > CLOSED, 0, missing)  # the others are gaps
+    in_row = np.convolve(short, np.ones(SPARSE, dtype=np.int64), "valid")
+    weekly = np.convolve(short >= 3, np.ones(4, dtype=np.int64), "valid") == 4
+    wrong = np.flatnonzero(in_row > SPARSE)
+    if not len(wrong) and not weekly.any():
+        return
+    i = int(wrong[0]) if len(wrong) else int(np.flatnonzero(weekly)[0])
+    yield Finding("spacing", f"from {days[i]} on most weekdays have no bar for weeks: the model reads daily bars")
+
+
+def _of_prices(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
+    open_, high, low, close = (bars[name].to_numpy() for name in ("Open", "High", "Low", "Close"))
+    jumps = list(_jumps(close, days, MOVE))
+    yield from jumps
+    named = bool(jumps)
+    top, bottom = np.log(high / np.maximum(open_, close)), np.log(np.minimum(open_, close) / low)
+    within = np.maximum.reduce([top, bottom, np.abs(np.log(close / open_))])
+    over = np.abs(np.log(open_[1:] / close[:-1]))
+    if len(wide := np.flatnonzero(within > MOVE)):
+        i = int(within.argmax())
+        what = (
+            f"{_count(len(wide), 'bar')} with a high or low more than 25 % from open and close, the widest on {days[i]}"
+        )
+        yield Finding("moves", what)
+    elif not named and len(over) and over.max() > MOVE:
+        i = int(over.argmax())
+        yield Finding("moves", f"the open of {days[i + 1]} is {open_[i + 1]:g} after a close of {close[i]:g}")
+
+
+def _jumps(close: np.ndarray, days: np.ndarray, limit: float) -> Iterator[Finding]:
+    """Close to close: jumps that are taken back were a wrong unit, those by a round factor look like splits."""
+    move = np.diff(np.log(close))
+    wide = np.flatnonzero(np.abs(move) > limit)
+    splits = [i for i in wide if limit == MOVE and _split_ratio(move[i]) and not _taken_back(close, int(i))]
+    others = [i for i in wide if i not in set(splits)]
+    if splits:
+        i = int(splits[0])
+        like = "jump that looks like a split" if len(splits) == 1 else "jumps that look like splits"
+        yield Finding(
+            "splits",
+            f"{len(splits)} {like}, the first on {days[i + 1]} (close {close[i]:g}, then {close[i + 1]:g}, "
+            f"{_split_ratio(move[i])}): take adjusted prices",
+        )
+    if others:
+        i = int(max(others, key=lambda at: abs(move[at])))
+        yield Finding(
+            "moves",
+            f"{_count(len(others), 'day')} with a move of more than {np.expm1(limit):.0%} up or "
+            f"{-np.expm1(-limit):.0%} down, the largest on {days[i + 1]} (close {close[i]:g}, then {close[i + 1]:g})",
+        )
+
+
+def _split_ratio(move: float) -> str | None:
+    """`2:1` for a price that halved, `1:10` for one that rose tenfold."""
+    for ratio in SPLITS:
+        if abs(abs(move) - np.log(ratio)) < SPLIT_ROOM:
+            return f"{_whole(ratio)}" if move < 0 else ":".join(reversed(_whole(ratio).split(":")))
+    return None
+
+
+def _whole(ratio: float) -> str:
+    return f"{ratio:g}:1" if float(ratio).is_integer() else f"{2 * ratio:g}:2"
+
+
+def _taken_back(close: np.ndarray, i: int) -> bool:
+    """Does the price come back within SPIKE rows by one jump, or did it come from such a jump?"""
+    move = np.diff(np.log(close))
+    near = np.r_[move[max(0, i - SPIKE) : i], move[i + 1 : i + 1 + SPIKE]]
+    return bool((np.abs(near + move[i]) < 2 * SPLIT_ROOM).any())
+
+
+def _repeats(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
+    """Prices of the day before once more, or a stretch of rows that was copied from elsewhere."""
+    rows = np.ascontiguousarray(bars[["Open", "High", "Low", "Close"]].to_numpy())
+    _, group = np.unique(rows, axis=0, return_inverse=True)
+    group = group.ravel()
+    order = np.argsort(group, kind="stable")
+    before = np.full(len(group), -1)
+    same = group[order[1:]] == group[order[:-1]]
+    before[order[1:][same]] = order[:-1][same]
+    lag = np.where(before >= 0, np.arange(len(group)) - before, 0)
+    long = [(start, stop) for start, stop in _runs(lag) if lag[start] and stop - start >= (2 if lag[start] == 1 else 3)]
+    single = int((lag == 1).sum())
+    if long:
+        start, stop = max(long, key=lambda run: run[1] - run[0])
+        rows_ = sum(stop - start for start, stop in long)
+        yield Finding(
+            "repeats",
+            f"{_count(rows_, 'bar')} with the prices of earlier ones, the longest run from {days[start]} to "
+            f"{days[stop - 1]} ({'of the day before' if lag[start] == 1 else f'of {days[before[start]]} on'})",
+        )
+    elif single:
+        first = days[int((lag == 1).argmax())]
+        text = f"{_count(single, 'bar')} with all prices of the day before, the first on {first}"
+        yield Finding("repeats", text, spoils=single > max(5, len(days) / 50))
+
+
+def _runs(values: np.ndarray) -> list[tuple[int, int]]:
+    """Start and stop of each stretch of equal values."""
+    edges = np.flatnonzero(np.diff(values)) + 1
+    return list(zip(np.r_[0, edges].tolist(), np.r_[edges, len(values)].tolist(), strict=True))
+
+
+def _flat(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
+    flat = (bars["High"] == bars["Low"]).to_numpy()
+    longest = max((run for run in _runs(flat) if flat[run[0]]), key=lambda run: run[1] - run[0], default=(0, 0))
+    length, share = longest[1] - longest[0], flat.mean() if len(flat) else 0.0
+    if length >= FLAT or share > FLAT_SHARE and flat.sum() > 1:
+        where = f"the longest run from {days[longest[0]]} to {days[longest[1] - 1]}"
+        yield Finding("flat", f"{_count(int(flat.sum()), 'bar')} whose high is the low, {where}: closes alone?")
+
+
+def _volume(bars: pd.DataFrame) -> Iterator[Finding]:
+    volume = bars["Volume"].to_numpy()
+    if len(volume) > 1 and (volume == volume[0]).all():
+        yield Finding(
+            "no-volume",
+            "no volume, or the same on each day: obv, adosc and vwap_20, which every tier has, then hold no volume",
+        )
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'s' * (n != 1)}"
