@@ -20,8 +20,8 @@ import peewee
 
 from state import errors, migrations, schema
 from state.cursors import Connection
-from state.files import NEW, Files, beside, files_at, has_open, mark_of
 from state.holder import holder
+from state.open_files import NEW, Files, beside, files_at, has_open, mark_of
 
 log = logging.getLogger("fts.state")
 
