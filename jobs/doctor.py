@@ -23,6 +23,7 @@ from jobs.settings import Places, best_device
 from state import checks, queries, transitions
 from state.db import open_database
 from state.errors import SchemaTooOld, StateError
+from state.files import no_space, room
 
 PACKAGES = ("torch", "optuna", "huey", "peewee", "textual", "TA-Lib")
 DISK_RESERVE = 2 * words.GB  # bytes; one checkpoint of a 200M cell
@@ -88,7 +89,9 @@ def machine(places: Places) -> Iterator[Finding]:
     yield Finding("memory", "warn" if little else "ok", text, "a trial needs about 1 GB and more" if little else None)
     folder = next(path for path in (places.outputs, *places.outputs.parents) if path.exists())
     free = shutil.disk_usage(folder).free
-    if free < DISK_RESERVE:
+    if room(folder)[1] == 0:
+        yield Finding("disk", "bad", no_space(folder), "fts gc frees checkpoints")
+    elif free < DISK_RESERVE:
         yield Finding("disk", "bad", f"{words.size(free)} free for {folder}", "fts gc frees checkpoints")
     else:
         yield Finding("disk", "ok", f"{words.size(free)} free for {folder}")

@@ -26,6 +26,7 @@ import psutil
 
 from fts.search.protocol import MAX_LINE
 from jobs.reap import Reaped, kin, reap_recorded, same_process, signal_tree, started_at
+from state.files import open_log
 
 __all__ = [
     "ChildError",
@@ -86,7 +87,7 @@ class ChildProcess:
         self.frozen = False
         self.asked_to_stop = False
         try:
-            log_fd = open_log(log_path)
+            log_fd = open_log(log_path, log_path.parent.parent)
             try:
                 self._popen = subprocess.Popen(
                     [*argv, facts_flag, str(child_end)],
@@ -336,14 +337,6 @@ def limit_address_space(pid: int, limit_bytes: int) -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-def open_log(path: Path) -> int:
-    """Descriptor of a log that is appended to, 0600 in a 0700 folder; a symbolic link there is refused."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log_fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    os.fchmod(log_fd, 0o600)
-    return log_fd
 
 
 def wait_for(fd: int, event: int, timeout_s: float) -> bool:

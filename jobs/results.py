@@ -17,6 +17,7 @@ from jobs.exports import best_of, iso
 from jobs.glance import naming, words
 from jobs.table import layout
 from jobs.winners import COMING, newer_searches
+from state.files import csv_cell
 from state.values import Job, JobStatus, Trial, TrialStatus
 
 BELOW_PRIOR = "below prior"  # its validation loss is no better than always predicting the base rate
@@ -301,7 +302,7 @@ def as_csv(rows: Iterable[Result]) -> str:
     writer.writerow(names)
     for row in rows:
         values = {name: getattr(row, name) for name in names} | {"badges": " ".join(row.badges)}
-        writer.writerow(["" if values[name] is None else values[name] for name in names])
+        writer.writerow(["" if values[name] is None else csv_cell(values[name]) for name in names])
     return out.getvalue()
 
 

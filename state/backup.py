@@ -13,6 +13,7 @@ from pathlib import Path
 
 from state.db import APPLICATION_ID, COPY_NAME, Database, copies, open_database, translate
 from state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, SchemaTooNew, StateError, WrongStatus
+from state.files import DRAFT_FLAGS, draft_name, make_folder, remove, sync_file, sync_folder
 from state.migrations import SCHEMA
 from state.models import ALL, WorkerRow
 
@@ -27,17 +28,16 @@ def backup(db: Database, folder: Path | str | None = None, keep: int | None = KE
     Writers go on meanwhile. Of the copies there the newest `keep` stay (None: all). Raises DiskFull, DatabaseCorrupt.
     """
     target = _free_name(Path(folder) if folder else db.path.parent / "backups")
-    unfinished = target.with_suffix(".part")
+    draft = target.with_name(draft_name(target.name))
     try:
-        _copy_pages(db, unfinished)
-        check_file(unfinished)
-        _flush(unfinished)
-        unfinished.rename(target)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    _flush(target.parent)
-    if keep is not None:
+        _copy_pages(db, draft)
+        check_file(draft)
+        sync_file(draft)
+        target = _take_name(draft, target)
+    finally:
+        remove(draft)
+    sync_folder(target.parent)
+    if keep is not None and not target.parent.is_symlink():  # behind a link lie the copies of somebody else as well
         others = [copy for copy in copies(target.parent) if copy != target]
         for old in others[: max(len(others) + 1 - keep, 0)]:
             old.unlink()
@@ -52,14 +52,17 @@ def restore(copy: Path | str, path: Path | str) -> Path | None:
     copy, path = Path(copy), Path(path)
     check_file(copy)
     _refuse_while_working(path)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_name(path.name + ".restoring")
-    shutil.copyfile(copy, fresh)
-    fresh.chmod(0o600)
-    _flush(fresh)
-    aside = _set_aside(path)
-    fresh.rename(path)
-    _flush(path.parent)
+    make_folder(path.parent)
+    fresh = path.with_name(draft_name(path.name))
+    try:
+        os.close(os.open(fresh, DRAFT_FLAGS, 0o600))
+        shutil.copyfile(copy, fresh)
+        sync_file(fresh)
+        aside = _set_aside(path)
+        fresh.rename(path)
+    finally:
+        remove(fresh)
+    sync_folder(path.parent)
     return aside
 
 
@@ -84,7 +87,7 @@ def check_file(path: Path) -> None:
 
 
 def _free_name(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder)
     while True:
         target = folder / time.strftime(COPY_NAME, time.gmtime())
         if not target.exists():
@@ -92,8 +95,21 @@ def _free_name(folder: Path) -> Path:
         time.sleep(0.2)  # two within a second: names must sort by time
 
 
+def _take_name(draft: Path, target: Path) -> Path:
+    """Gives the copy its name, or that of a later second when another backup was faster."""
+    while True:
+        try:
+            target.hardlink_to(draft)  # fails where a rename would replace the other copy
+            return target
+        except FileExistsError:
+            target = _free_name(target.parent)
+        except OSError:  # a file system without hard links
+            draft.rename(target)
+            return target
+
+
 def _copy_pages(db: Database, target: Path) -> None:
-    os.close(os.open(target, os.O_CREAT | os.O_RDWR | os.O_TRUNC, 0o600))
+    os.close(os.open(target, DRAFT_FLAGS, 0o600))
     connection = sqlite3.connect(target)
     try:
         db.connection().backup(connection)
@@ -137,11 +153,3 @@ def _set_aside(path: Path) -> Path | None:
             beside.rename(aside.with_name(aside.name + suffix))
     path.rename(aside)
     return aside
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import peewee
 
 from state import errors, migrations
+from state.files import make_folder, no_space, room
 from state.holder import holder
 
 log = logging.getLogger("fts.state")
@@ -235,14 +236,14 @@ def translate(error: Exception, path: Path) -> Exception:
     if "locked" in said or "busy" in said:
         return errors.DatabaseBusy(f"{path} is locked by {holder(path)}; nothing was written, try again")
     if "disk is full" in said:
-        return errors.DiskFull(f"the disk of {path} is full; nothing was written: free space and try again")
+        return errors.DiskFull(full_sentence(path))
     if "malformed" in said or "not a database" in said:
         return errors.DatabaseCorrupt(corrupt_sentence(path, str(error)))
     if "readonly" in said:
         return errors.ReadOnlyDatabase(f"{path} may not be written to by this user; check its owner and permissions")
     if "i/o error" in said or "unable to open" in said:
         if is_full(path.absolute().parent):  # SQLite cannot say so of the files beside the database
-            return errors.DiskFull(f"the disk of {path} is full; nothing was written: free space and try again")
+            return errors.DiskFull(full_sentence(path))
         if path.exists() and not os.access(path, os.R_OK):
             return errors.DatabaseFailed(f"{path} may not be read by this user; check its owner and permissions")
         return errors.DatabaseFailed(f"the system could not read or write {path} ({error}); nothing was written")
@@ -285,11 +286,19 @@ def reading_uri(path: Path) -> str:
 
 
 def is_full(folder: Path) -> bool:
-    """Has its disk no room for the small files that SQLite makes beside a database?"""
+    """Has its disk no room, or no inodes, for the small files that SQLite makes beside a database?"""
     try:
-        return shutil.disk_usage(folder).free < LEAST_FREE
+        return shutil.disk_usage(folder).free < LEAST_FREE or room(folder)[1] == 0
     except OSError:
         return False
+
+
+def full_sentence(path: Path) -> str:
+    """Why SQLite finds no room, and what helps: bytes or inodes."""
+    folder = path.absolute().parent
+    if room(folder)[1] == 0:
+        return f"{no_space(folder)}; nothing was written to {path}"
+    return f"the disk of {path} is full; nothing was written: free space and try again"
 
 
 def _has_log(path: Path) -> bool:
@@ -320,8 +329,7 @@ def _pragmas(readonly: bool) -> dict[str, object]:
 
 def _make_private(file: Path) -> None:
     """The folder 0700 (if we make it), the file 0600; SQLite gives its -wal and -shm the mode of the file."""
-    if not file.parent.exists():
-        file.parent.mkdir(parents=True, mode=0o700)
+    make_folder(file.parent)
     os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
     if file.stat().st_mode & 0o077 and file.stat().st_uid == os.getuid():
         file.chmod(0o600)

@@ -23,12 +23,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.files import CannotWrite, open_log, refuse_links
 from fts.search import protocol
 from fts.search.spec import TrialSpec
 
 if TYPE_CHECKING:
     from fts.search.build import BuiltTrial
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 STEP_EVERY_S = 0.5  # between two step facts: a heartbeat, not a record
 PROBED_STEPS = 2  # the first one creates the optimizer's state, the second one has it from its beginning
 VERDICT_S = 0.25  # that a trial waits for the pruner after an epoch; the answer usually takes 5 ms
@@ -57,6 +59,7 @@ def serve(orders: Orders, fd: int, run: Run | None) -> int:
         try:
             spec = TrialSpec.from_json(command)
             number = spec.number
+            refuse_linked_folder(spec)
             for fact in (run or run_trial)(spec, orders):
                 if not _tell(fd, fact | {"number": number}):
                     orders.ask_stop()  # nobody listens any more: one more step, a checkpoint, and out
@@ -137,6 +140,14 @@ def story(spec: TrialSpec, orders: Orders, build: Callable[[TrialSpec], BuiltTri
             return
     yield {"fact": "result", **trial.result(None if spec.dry_run_rows else folder)}
     say("ended")
+
+
+def refuse_linked_folder(spec: TrialSpec) -> None:
+    """Raises CannotWrite where a trial's files would end up outside the outputs folder, or be deleted there."""
+    folder = Path(spec.folder)
+    if folder.parent.parent.name == "trials":  # a dry run has a folder of its own
+        for name in ("checkpoint", "model"):
+            refuse_links(folder / name, folder.parents[2])
 
 
 def await_verdict(spec: TrialSpec, orders: Orders, epoch: int) -> None:
@@ -263,8 +274,8 @@ def cause_of(error: BaseException) -> str:
     names = {cls.__name__ for cls in type(error).__mro__}
     if isinstance(error, MemoryError) or "OutOfMemoryError" in names or "allocate memory" in str(error):
         return "out of memory"
-    if "DiskFull" in names or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)):
-        return "disk"
+    if isinstance(error, CannotWrite) or (isinstance(error, OSError) and error.errno in DISK_ERRORS):
+        return "disk"  # of the machine, whatever the parameters: a full disk, a folder that may not be written
     if names & {"DataError", "BadBars", "BadSplit", "LeakyFeature", "JoinFailed", "ManifestError", "WrongBars"}:
         return "data error"
     return "code error"
@@ -296,14 +307,15 @@ def _tell(fd: int, fact: dict[str, Any]) -> bool:
 
 
 def log_to(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = open_log(path, path.parent.parent)
     for stream in (1, 2):
         os.dup2(log, stream)
     os.close(log)
 
 
 def _first_line(error: BaseException) -> str:
+    if isinstance(error, CannotWrite):
+        return str(error)[:1000]
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"[
         :1000
     ]

@@ -176,7 +176,8 @@ def _silent_workers(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[
 
 def _disk(snapshot: Snapshot, limits: Limits, kept: Kept | None) -> Iterator[Concern]:
     """`212 MB free < 2 GB. Checkpoints 118 GB: fts gc frees 74 GB`; in brief what to do first."""
-    if not is_disk_low(snapshot, limits):
+    why = snapshot.queue_paused_reason or ""
+    if not is_disk_low(snapshot, limits) or "inodes" in why or "quota" in why:  # bytes are not what is missing
         yield from _paused_by_disk(snapshot)
         return
     free = words.size(min(s.disk_free for s in snapshot.samples if s.disk_free is not None))
