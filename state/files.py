@@ -23,7 +23,7 @@ from typing import Any
 DRAFT = re.compile(r"\..*\.[0-9a-f]{12}\.part")  # a name no two writers share
 NAME_KEPT = 100  # bytes of a file's name in that of its draft: a name of 255 bytes leaves no room for more
 UNLOCKED_S = 86_400.0  # a draft on a file system without locks counts as abandoned after so long
-TRIES = 5
+TRIES = 50
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  # what spreadsheets calculate
 
