@@ -15,7 +15,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -390,6 +390,21 @@ def _existing(folder: Path) -> Path:
 
 
 # ---------------------------------------------------------------- CSV
+
+
+def csv_text(names: Iterable[str], rows: Iterable[Iterable[Any]], end: str = "\n") -> str:
+    """A CSV file: a line of names, then the rows, every cell through csv_cell; None is an empty cell."""
+    import csv  # here, not above: not every command that opens the database writes tables
+    import io
+
+    out = io.StringIO(newline="")
+    usual = csv.writer(out, lineterminator=end)
+    quoted = csv.writer(out, lineterminator=end, quoting=csv.QUOTE_ALL)
+    for row in (names, *rows):
+        cells = [csv_cell(value) for value in row]
+        broken = any(isinstance(cell, str) and "\r" in cell for cell in cells)  # csv takes it for no end of a line
+        (quoted if broken else usual).writerow(cells)
+    return out.getvalue()
 
 
 def csv_cell(value: Any) -> Any:

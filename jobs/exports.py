@@ -14,7 +14,6 @@ from __future__ import annotations
 import csv
 import errno
 import fcntl
-import io
 import json
 import math
 import os
@@ -32,7 +31,7 @@ from jobs.energy import energies, total
 from jobs.glance.words import trials_ended
 from jobs.settings import Places
 from state import queries
-from state.files import CannotWrite, atomic_write, csv_cell, from_csv_cell, link_below, make_folder, refuse_links
+from state.files import CannotWrite, atomic_write, csv_text, from_csv_cell, link_below, make_folder, refuse_links
 from state.values import Epoch, Job, JobStatus, Margin, Trial, TrialStatus
 
 FEW = 100  # trials: their file is rewritten after each one
@@ -252,9 +251,7 @@ def export_results(db: Any, places: Places) -> Path:
 
 
 def _export_results(db: Any, places: Places) -> Path:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    rows = []
     ended = [job for job in exportable(db) if job.kind == "cell" and job.status in ENDED]
     margins = {margin.job_id: margin for margin in queries.margins(db)}
     measured = energies(db)
@@ -265,8 +262,8 @@ def _export_results(db: Any, places: Places) -> Path:
         best, margin = best_of(job, trials), margins.get(job.id)
         mine = margin if margin is not None and best is not None and margin.trial == best.number else None
         row = result_row(job, trials) | gains(mine) | energy
-        writer.writerow({name: csv_cell(value) for name, value in row.items()})
-    write_text(places.results_csv, out.getvalue(), places.outputs)
+        rows.append([row.get(name, "") for name in CSV_COLUMNS])
+    write_text(places.results_csv, csv_text(CSV_COLUMNS, rows), places.outputs)
     return places.results_csv
 
 

@@ -43,6 +43,10 @@ THREADS, PROCESSES, ROUNDS = 8, 4, 10
 SIZE = 20_000  # more than one page, so that a torn file can be seen
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def test_both_copies_of_the_module_say_the_same():
     assert Path(state.files.__file__).read_bytes() == Path(fts.files.__file__).read_bytes()
 
@@ -104,7 +108,7 @@ def test_a_write_that_fails_leaves_the_former_file_and_no_draft(tmp_path, error)
     with pytest.raises((type(error), CannotWrite)), replacing(path) as draft:
         draft.write_text("half")
         raise error
-    assert path.read_text() == "former" and os.listdir(tmp_path) == ["table.csv"]
+    assert path.read_text() == "former" and names(tmp_path) == ["table.csv"]
 
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
@@ -115,7 +119,7 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     with pytest.raises(Cut), new_folder(path) as draft:
         (draft / "weights").write_text("half")
         raise Cut
-    assert (path / "weights").read_text() == "second" and os.listdir(tmp_path) == ["model"]
+    assert (path / "weights").read_text() == "second" and names(tmp_path) == ["model"]
 
 
 @pytest.mark.parametrize("length", [1, 99, 200, 254, 255])
@@ -123,7 +127,7 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
 def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path, length, letter):
     name = letter * max(1, length // len(letter.encode()))
     atomic_write(tmp_path / name, "whole")
-    assert (tmp_path / name).read_text() == "whole" and os.listdir(tmp_path) == [name]
+    assert (tmp_path / name).read_text() == "whole" and names(tmp_path) == [name]
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
@@ -246,7 +250,7 @@ def test_every_refusal_of_the_system_is_one_sentence_with_the_true_reason(tmp_pa
     with pytest.raises(CannotWrite, match=SAID[code]) as refused:
         atomic_write(tmp_path / "deep" / "file", "x")
     assert refused.value.errno == code and "\n" not in str(refused.value) and "Errno" not in str(refused.value)
-    assert os.listdir(tmp_path / "deep") == []
+    assert names(tmp_path / "deep") == []
 
 
 @pytest.mark.parametrize(
@@ -267,7 +271,7 @@ def test_a_path_that_cannot_be_is_named_with_its_fault(tmp_path, name, told):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CannotWrite, match=told):
         atomic_write(tmp_path / name, "x")
-    assert sorted(os.listdir(tmp_path)) == ["file", "folder", "pipe"]
+    assert names(tmp_path) == ["file", "folder", "pipe"]
 
 
 ON_A_SMALL_DISK = """
@@ -446,7 +450,9 @@ def test_no_file_is_written_past_atomic_write():
                 used |= keys
                 if not keys:
                     found.append(f"{module}:{line} {name}")
-    assert not found, f"{found}: use state.files or fts.files (atomic_write, replacing, new_folder, open_log, make_folder)"
+    assert not found, (
+        f"{found}: use state.files or fts.files (atomic_write, replacing, new_folder, open_log, make_folder)"
+    )
     assert set(ALLOWED) == used, f"no longer needed: {set(ALLOWED) - used}"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import time
@@ -17,7 +15,7 @@ from typing import Any
 from rich.style import Style
 
 from jobs.glance import naming, words
-from state.files import atomic_write, csv_cell, open_log
+from state.files import atomic_write, csv_text, open_log
 from state.values import Event, Job, Trial
 from tui import layout, selection, theme
 from tui.paint import Line
@@ -118,12 +116,7 @@ def event_row(event: Event) -> dict[str, Any]:
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Comma separated; a text that a spreadsheet would take for a formula gets a quote before it."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow([csv_cell(name) for name in names])
-    for row in rows:
-        writer.writerow([csv_cell(row.get(name, "")) for name in names])
-    return out.getvalue()
+    return csv_text(names, [[row.get(name, "") for name in names] for row in rows], end="\r\n")
 
 
 def write(view: View, kind: str, width: int, height: int, palette: str, folder: Path) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import time
@@ -28,7 +26,7 @@ from jobs.glance.sanitize import clean
 from jobs.why import why as reasons_of
 from state import crew, queries
 from state.db import Database, open_database
-from state.files import csv_cell
+from state.files import csv_text
 from state.values import Event, Job, JobStatus, Trial
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
@@ -387,8 +385,4 @@ def flat(trial: Trial) -> dict[str, Any]:
 
 
 def emit_csv(rows: list[dict[str, Any]]) -> None:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([csv_cell(name) for name in rows[0]])
-    writer.writerows([csv_cell(value) for value in row.values()] for row in rows)
-    emit(out.getvalue().rstrip("\n"))
+    emit(csv_text(rows[0], [list(row.values()) for row in rows]).rstrip("\n"))
