@@ -15,7 +15,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -223,7 +223,7 @@ def sweep(folder: Path) -> int:
         names = [entry.name for entry in os.scandir(folder) if DRAFT.fullmatch(entry.name)]
     except OSError:
         return 0
-    return sum(_remove_abandoned(folder / name) for name in names)
+    return sum(is_abandoned(folder / name, remove) for name in names)
 
 
 def sweep_below(root: Path, leave: tuple[str, ...] = ()) -> int:
@@ -236,21 +236,23 @@ def sweep_below(root: Path, leave: tuple[str, ...] = ()) -> int:
     return removed
 
 
-def is_abandoned(path: Path) -> bool:
-    """Whether a draft's writer is dead: nobody holds its lock. Without locks its age must answer."""
+def is_abandoned(path: Path, then: Callable[[Path], object] = bool) -> bool:
+    """Whether a draft's writer is dead: nobody holds its lock. Without locks its age must answer.
+
+    `then` is called while the lock is ours, so that no writer can take the draft in between.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:
         mine = _lock(handle)
-        return mine is True or (mine is None and time.time() - os.fstat(handle).st_mtime > UNLOCKED_S)
+        dead = mine is True or (mine is None and time.time() - os.fstat(handle).st_mtime > UNLOCKED_S)
+        if dead:
+            then(path)
+        return dead
     finally:
         os.close(handle)
-
-
-def _remove_abandoned(draft: Path) -> bool:
-    return is_abandoned(draft) and remove(draft)
 
 
 # ---------------------------------------------------------------- flushing

@@ -14,6 +14,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from jobs import garbage, locks, sensors
@@ -46,7 +47,15 @@ class Finding:
 def examine(places: Places) -> list[Finding]:
     """Every check, in the order a person would ask."""
     found = [*python(), *packages(), *machine(places), *terminal(), *sensed(places)]
-    return [*found, *database(places), *slots(places), *leftovers(places), *data(places)]
+    return [
+        *found,
+        *database(places),
+        *exposed(places),
+        *linked(places),
+        *slots(places),
+        *leftovers(places),
+        *data(places),
+    ]
 
 
 def mend(places: Places, found: list[Finding]) -> list[str]:
@@ -168,6 +177,41 @@ def database(places: Places) -> Iterator[Finding]:
             yield Finding("queue", "warn", f"paused: {paused['reason']}", "fts resume --queue")
     finally:
         db.close()
+
+
+def exposed(places: Places) -> Iterator[Finding]:
+    """What others of this machine can read: the exports hold the results as the database does."""
+    if not places.outputs.is_dir():
+        return
+    if not places.outputs.stat().st_mode & 0o055:  # nobody else gets in, whatever lies there
+        yield Finding("private", "ok", f"only its owner can look into {places.outputs}")
+        return
+    open_files = [Path(path) / name for path, _, names in os.walk(places.outputs) for name in names]
+    open_files = [path for path in open_files if path.name != ".gitkeep" and others_can_read(path)]
+    mode = f"{stat.S_IMODE(places.outputs.stat().st_mode):o}"
+    if open_files:
+        more = f" and {len(open_files) - 1} more files" if len(open_files) > 1 else ""
+        text = f"others can read {min(open_files)}{more} ({places.outputs} has mode {mode})"
+        yield Finding("private", "warn", text, f"chmod -R go-rwx {places.outputs}")
+    else:
+        text = f"others can list {places.outputs} (mode {mode}), and read no file of it"
+        yield Finding("private", "warn", text, f"chmod 700 {places.outputs}")
+
+
+def others_can_read(path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except OSError:  # gone, or not ours to ask
+        return False
+    return stat.S_ISREG(found.st_mode) and bool(found.st_mode & 0o044)
+
+
+def linked(places: Places) -> Iterator[Finding]:
+    """Links in the place of our own folders: nothing is written or freed behind them."""
+    for name in ("hpo", "trials", "logs", "models", "report", "scripts"):
+        if (path := places.outputs / name).is_symlink():
+            text = f"{path} is a link, and fts neither writes nor deletes through links inside {places.outputs}"
+            yield Finding("links", "warn", text, f"move its files there, or make {places.outputs} itself the link")
 
 
 def dead_workers(db: Any) -> Iterator[Finding]:

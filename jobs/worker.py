@@ -136,8 +136,9 @@ def bring_in_order(db: Any, places: Places) -> None:
     except OSError as error:  # a full disk: exports can be had again at any time
         log.warning("exports: %s", error)
     sweep(places.outputs)
-    for name in OURS:
-        sweep_below(places.outputs / name)
+    for mine in (places.outputs / name for name in OURS):
+        if not mine.is_symlink():
+            sweep_below(mine)
 
 
 class Worker:
