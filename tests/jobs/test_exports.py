@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import threading
@@ -17,7 +18,8 @@ from jobs import exports
 from jobs.exports import catch_up, export_all, export_job, export_results, export_trial, exporting
 from jobs.last_words import is_disk_trouble
 from jobs.owed import Owed
-from jobs.settings import Places
+from jobs.settings import Places, WorkerSettings
+from jobs.supervisor import Supervisor
 from state import queries, transitions
 from state.db import Database
 from state.files import CannotWrite
@@ -72,9 +74,9 @@ def cost_of(db: Database, act: Callable[[], object]) -> tuple[int, int]:
     return sum(rows), sum(written)
 
 
-def test_exports_after_a_trial_cost_no_more_with_2000_trials_than_with_50(tmp_path: Path):
+def test_exports_after_a_trial_cost_no_more_with_800_trials_than_with_50(tmp_path: Path):
     costs = {}
-    for count in (50, 2000):
+    for count in (50, 800):
         db = make_study(tmp_path / str(count))
         places = places_of(tmp_path / str(count))
         claimed = large((db, places), count)
@@ -84,30 +86,30 @@ def test_exports_after_a_trial_cost_no_more_with_2000_trials_than_with_50(tmp_pa
         costs[count] = cost_of(db, lambda d=db, p=places, c=claimed, n=number: export_trial(d, p, c.job, n))
         assert (places.exports / CELL / "trials" / f"trial_{number:04d}.json").exists()
         db.close()
-    assert costs[2000][0] <= costs[50][0] and costs[2000][1] <= costs[50][1], costs
+    assert costs[800][0] <= costs[50][0] and costs[800][1] <= costs[50][1], costs
 
 
 def test_the_best_files_of_a_large_job_follow_each_new_best_at_once(study: tuple[Database, Places]):
     db, places = study
-    claimed = large(study, 300)
-    finish_trial(db, claimed, start_trial(db, claimed, 300), 0.1)
+    claimed = large(study, 130)
+    finish_trial(db, claimed, start_trial(db, claimed, 130), 0.1)
     fresh(places)
-    export_trial(db, places, claimed.job, 300)
+    export_trial(db, places, claimed.job, 130)
     for name in exports.best_files(claimed.job):
-        assert json.loads((places.exports / CELL / name).read_text())["best_trial"] == 300
+        assert json.loads((places.exports / CELL / name).read_text())["best_trial"] == 130
 
 
 def test_the_file_of_all_trials_follows_when_rewriting_it_is_cheap_again(study: tuple[Database, Places]):
     db, places = study
-    claimed = large(study, 300)
-    finish_trial(db, claimed, start_trial(db, claimed, 300), 0.6)
+    claimed = large(study, 130)
+    finish_trial(db, claimed, start_trial(db, claimed, 130), 0.6)
     path = fresh(places)
-    export_trial(db, places, claimed.job, 300)
-    assert len(json.loads(path.read_text())) == 300, "it was written this moment"
+    export_trial(db, places, claimed.job, 130)
+    assert len(json.loads(path.read_text())) == 130, "it was written this moment"
     ago = time.time() - path.stat().st_size / exports.SHARE - 1
     os.utime(path, (ago, ago))
-    export_trial(db, places, claimed.job, 300)
-    assert len(json.loads(path.read_text())) == 301
+    export_trial(db, places, claimed.job, 130)
+    assert len(json.loads(path.read_text())) == 131
     os.utime(path, (time.time() + 86_400, time.time() + 86_400))  # before the clock was set back
     assert exports.is_due(path)
 
@@ -115,10 +117,10 @@ def test_the_file_of_all_trials_follows_when_rewriting_it_is_cheap_again(study: 
 @pytest.mark.parametrize("leave", ["ended", "left"])
 def test_a_large_job_that_ends_or_is_left_has_whole_exports(study: tuple[Database, Places], leave: str, tmp_path: Path):
     db, places = study
-    claimed = large(study, 300)
-    finish_trial(db, claimed, start_trial(db, claimed, 300), 0.6)
+    claimed = large(study, 130)
+    finish_trial(db, claimed, start_trial(db, claimed, 130), 0.6)
     fresh(places)
-    export_trial(db, places, claimed.job, 300)
+    export_trial(db, places, claimed.job, 130)
     if leave == "ended":
         transitions.finish_job(db, claimed)
         export_job(db, places, queries.job(db, claimed.job_id))
@@ -268,3 +270,53 @@ def test_no_cell_of_the_results_is_a_formula(study: tuple[Database, Places], dan
     assert {row[name] for name in ("task", "tier", "code_commit", "label_md5")} == {f"'{danger}"}
     catch_up(db, places)
     assert (CELL, exports.iso(queries.job(db, 1).ended_at)) in exports.written(places.results_csv)
+
+
+# -- an export decides over no job
+
+
+def supervised(study: tuple[Database, Places]) -> tuple[Supervisor, Owed]:
+    """A supervisor of a job whose trials have all ended, in a study whose exports cannot be written."""
+    db, places = study
+    claimed = claim(db)
+    for number in range(3):
+        finish_trial(db, claimed, start_trial(db, claimed, number), 0.5 + number / 10)
+    places.exports.write_text("in the way")
+    owed = Owed(db, places)
+    slot: Any = None  # there is no trial to run
+    said = WorkerSettings()
+    return Supervisor(db, places, said, slot, claimed, lambda _: None, lambda *_: None, owed), owed
+
+
+def test_a_job_that_is_done_stays_done_when_its_exports_fail_and_they_come_later(study: tuple[Database, Places]):
+    db, places = study
+    supervisor, owed = supervised(study)
+    supervisor.run()
+    job = queries.job(db, supervisor.job.id)
+    assert (str(job.status), job.attempt, job.cause) == ("done", 1, None) and len(owed) == 1
+    assert not [event for event in queries.events(db, since=0) if event.verb in ("released", "failed")]
+    places.exports.unlink()
+    assert owed.settle()
+    assert len(json.loads((places.exports / CELL / f"{CELL}_all_trials.json").read_text())) == 3
+    assert (CELL, exports.iso(job.ended_at)) in exports.written(places.results_csv)
+
+
+def test_a_row_that_cannot_be_exported_does_not_undo_its_job_either(study: tuple[Database, Places]):
+    db, places = study
+    supervisor, owed = supervised(study)
+    places.exports.unlink()
+    db.execute_sql("UPDATE trial SET architecture = 'somebody edited this' WHERE number = 0")
+    supervisor.run()
+    assert str(queries.job(db, supervisor.job.id).status) == "done" and len(owed) == 1
+
+
+def test_after_a_trial_a_folder_in_the_way_is_owed_and_a_full_disk_pauses(
+    study: tuple[Database, Places], monkeypatch: pytest.MonkeyPatch
+):
+    supervisor, owed = supervised(study)
+    supervisor._export_trial(0)
+    assert len(owed) == 1
+    full = CannotWrite(errno.ENOSPC, "the disk of outputs is full")
+    monkeypatch.setattr(exports, "export_trial", lambda *_: (_ for _ in ()).throw(full))
+    with pytest.raises(CannotWrite):
+        supervisor._export_trial(0)
