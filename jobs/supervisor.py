@@ -45,7 +45,7 @@ class Supervisor:
         owed: Owed | None = None,
     ) -> None:
         self.db, self.places, self.claim, self.ordered, self.tell = db, places, claim, ordered, tell
-        self.owed = owed or Owed(db, places)
+        self.owed = Owed(db, places) if owed is None else owed  # an empty one is false
         self.job = claim.job
         self.cell = checked_cell(self.job)
         self.work = Work(db, places, settings, slot, claim, self.cell, ordered, tell)
