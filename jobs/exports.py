@@ -401,8 +401,9 @@ def result_row(job: Job, trials: Iterable[Trial]) -> dict[str, Any]:
     best = best_of(job, trials)
     if best is None:
         return row
-    d_model, n_layers, n_heads, d_ff = (part.lstrip("dLhf") for part in best.architecture.split("-"))
-    shape = {"d_model": d_model, "n_layers": n_layers, "n_heads": n_heads, "d_ff": d_ff, "trial_number": best.number}
+    sizes = [part.lstrip("dLhf") for part in best.architecture.split("-")]
+    names = ("d_model", "n_layers", "n_heads", "d_ff") if len(sizes) == 4 else ()  # else somebody edited it
+    shape = dict(zip(names, sizes, strict=False)) | {"trial_number": best.number}
     values = {name: getattr(best, name) for name in CSV_COLUMNS if hasattr(best, name)}
     params = {name: best.params.get(name) for name in ("learning_rate", "weight_decay", "warmup_steps", "dropout")}
     return row | {k: v for k, v in {**values, **params, **shape}.items() if v is not None and not row[k]}
