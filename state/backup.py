@@ -6,6 +6,7 @@ Never by copying the file: a copy without its -wal may lack whole tables.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import sqlite3
 import time
@@ -53,7 +54,7 @@ def restore(copy: Path | str, path: Path | str) -> Path | None:
     check_file(copy)
     _refuse_while_working(path)
     make_folder(path.parent)
-    fresh = path.with_name(draft_name(path.name))
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(6)}.restoring")  # no sweep takes it
     try:
         os.close(os.open(fresh, DRAFT_FLAGS, 0o600))
         shutil.copyfile(copy, fresh)
