@@ -210,7 +210,12 @@ def export_whole(db: Any, places: Places, job: Job) -> None:
 
 
 FROM_WINNER = {"replicate": "replicate", "train": "final"}  # kinds that repeat a winner -> purpose of their seeds
-LEFT = {"cannot fit": "held: too large", "pause": "paused", "cancel": "cancelled", "disk": "stopped: disk full"}
+LEFT = {
+    "cannot fit": "held: too large",
+    "pause": "paused",
+    "cancel": "cancelled",
+    "disk": "stopped: the disk, see `fts status`",
+}
 
 
 def checked_cell(job: Job) -> CellSpec:
