@@ -122,6 +122,8 @@ class Supervisor:
             if error.errno in DISK_ERRORS:
                 raise
             self.owed.owe(self.job.id, error)
+        except (ValueError, LookupError, TypeError) as error:  # a row that somebody edited
+            self.owed.owe(self.job.id, error)
 
     def _export(self) -> None:
         """Of a job that has ended; the table comes last, because its row says that the rest is there."""
