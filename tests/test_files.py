@@ -36,7 +36,7 @@ from state.files import (
     sweep,
     sweep_below,
 )
-from tests.chaos.test_small_disk import IN_NAMESPACE, can_mount
+from tests.namespaces import IN_NAMESPACE, can_mount
 
 ROOT = Path(__file__).parent.parent
 THREADS, PROCESSES, ROUNDS = 8, 4, 10
