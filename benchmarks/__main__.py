@@ -28,6 +28,7 @@ PARTS = {
     "checkpoint": "What checkpoints cost",
     "memory": "Predicted and measured peak memory",
     "state": "The database: transitions and reads with few and many rows",
+    "exports": "What exports after a trial cost in a large job",
     "watchdog": "What watching costs",
     "pruning": "What pruning saves (`python -m benchmarks.pruning DB` for recorded curves)",
     "equal_epochs": "Halving with a third of the epochs: best validation loss above that of fifty unpruned trials",

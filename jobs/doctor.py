@@ -14,6 +14,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from jobs import garbage, locks, sensors
@@ -24,6 +25,7 @@ from jobs.settings import BadSetting, Places, best_device
 from state import checks, queries, transitions
 from state.db import open_database
 from state.errors import SchemaTooOld, StateError
+from state.files import no_space, room
 
 PACKAGES = ("torch", "optuna", "huey", "peewee", "textual", "TA-Lib")
 DISK_RESERVE = 2 * words.GB  # bytes; one checkpoint of a 200M cell
@@ -45,7 +47,7 @@ class Finding:
 def examine(places: Places) -> list[Finding]:
     """Every check, in the order a person would ask."""
     checks: tuple[Callable[[Places], Iterator[Finding]], ...] = (
-        python, packages, machine, terminal, sensed, database, slots, leftovers, data,
+        python, packages, machine, terminal, sensed, database, exposed, linked, slots, leftovers, data,
     )  # fmt: skip
     return [finding for check in checks for finding in answered(check, places)]
 
@@ -109,7 +111,9 @@ def machine(places: Places) -> Iterator[Finding]:
     yield Finding("memory", "warn" if little else "ok", text, "a trial needs about 1 GB and more" if little else None)
     folder = next(path for path in (places.outputs, *places.outputs.parents) if path.exists())
     free = shutil.disk_usage(folder).free
-    if free < DISK_RESERVE:
+    if room(folder)[1] == 0:
+        yield Finding("disk", "bad", no_space(folder), "fts gc frees checkpoints")
+    elif free < DISK_RESERVE:
         yield Finding("disk", "bad", f"{words.size(free)} free for {folder}", "fts gc frees checkpoints")
     else:
         yield Finding("disk", "ok", f"{words.size(free)} free for {folder}")
@@ -186,6 +190,41 @@ def database(places: Places) -> Iterator[Finding]:
             yield Finding("queue", "warn", f"paused: {paused['reason']}", "fts resume --queue")
     finally:
         db.close()
+
+
+def exposed(places: Places) -> Iterator[Finding]:
+    """What others of this machine can read: the exports hold the results as the database does."""
+    if not places.outputs.is_dir():
+        return
+    if not places.outputs.stat().st_mode & 0o055:  # nobody else gets in, whatever lies there
+        yield Finding("private", "ok", f"only its owner can look into {places.outputs}")
+        return
+    open_files = [Path(path) / name for path, _, names in os.walk(places.outputs) for name in names]
+    open_files = [path for path in open_files if path.name != ".gitkeep" and others_can_read(path)]
+    mode = f"{stat.S_IMODE(places.outputs.stat().st_mode):o}"
+    if open_files:
+        more = f" and {len(open_files) - 1} more files" if len(open_files) > 1 else ""
+        text = f"others can read {min(open_files)}{more} ({places.outputs} has mode {mode})"
+        yield Finding("private", "warn", text, f"chmod -R go-rwx {places.outputs}")
+    else:
+        text = f"others can list {places.outputs} (mode {mode}), and read no file of it"
+        yield Finding("private", "warn", text, f"chmod 700 {places.outputs}")
+
+
+def others_can_read(path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except OSError:  # gone, or not ours to ask
+        return False
+    return stat.S_ISREG(found.st_mode) and bool(found.st_mode & 0o044)
+
+
+def linked(places: Places) -> Iterator[Finding]:
+    """Links in the place of our own folders: nothing is written or freed behind them."""
+    for name in ("hpo", "trials", "logs", "models", "report", "scripts"):
+        if (path := places.outputs / name).is_symlink():
+            text = f"{path} is a link, and fts neither writes nor deletes through links inside {places.outputs}"
+            yield Finding("links", "warn", text, f"move its files there, or make {places.outputs} itself the link")
 
 
 def dead_workers(db: Any) -> Iterator[Finding]:

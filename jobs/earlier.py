@@ -10,6 +10,7 @@ from typing import Any
 from jobs.settings import Places
 from state import queries
 from state.errors import NoSuchRow
+from state.files import make_folder, refuse_links
 
 ASIDE = "replaced-%Y%m%d-%H%M%S"  # in the outputs folder, UTC; as a restore names the database it replaces
 
@@ -19,17 +20,22 @@ def set_aside(db: Any, places: Places) -> Path | None:
 
     Returns the folder they lie in now; None: all that is there is this database's own. Raises OSError.
     """
+    refuse_links(places.exports, places.outputs)
     born = min((job.created_at for job in queries.jobs(db)), default=None)
     if born is None or not places.exports.is_dir():
         return None
-    foreign = [folder for folder in sorted(places.exports.iterdir()) if _is_earlier(db, folder, born)]
+    foreign = [
+        folder
+        for folder in sorted(places.exports.iterdir())
+        if not folder.is_symlink() and _is_earlier(db, folder, born)
+    ]
     if not foreign:
         return None
     aside = places.outputs / time.strftime(ASIDE, time.gmtime())
     for path in (*foreign, places.results_csv):
         if path.exists():
             target = aside / path.relative_to(places.outputs)
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(target.parent, places.outputs)
             path.rename(target)
     return aside
 

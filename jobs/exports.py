@@ -3,17 +3,25 @@
 outputs/hpo/{experiment}/best_params.json, {experiment}_{budget}_best.json, {experiment}_all_trials.json,
 trials/trial_NNNN.json, and one row per finished cell in outputs/experiment_results.csv. A folder holds one job: of a
 cell that was searched again the latest search, the earlier ones in {experiment}_job7.
+
+What is written after a trial costs the same whatever the number of trials: its own file, and the best one's if that
+changed. {experiment}_all_trials.json of a job with more than FEW trials follows at a cost below 1 % of the time, so it
+may be minutes behind while the job runs. It is whole when the job ends or is left, and after `fts export`.
 """
 
 from __future__ import annotations
 
 import csv
-import io
+import errno
+import fcntl
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+import re
+import stat
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,8 +31,12 @@ from jobs.energy import energies, total
 from jobs.glance.words import trials_ended
 from jobs.settings import Places
 from state import queries
+from state.files import CannotWrite, atomic_write, csv_text, from_csv_cell, link_below, make_folder, refuse_links
 from state.values import Epoch, Job, JobStatus, Margin, Trial, TrialStatus
 
+FEW = 100  # trials: their file is rewritten after each one
+SHARE = 50_000  # bytes a second: 1 % of what reading and writing the trials of a large job manages
+PATIENCE_S = 30.0  # for another writer of exports
 CSV_COLUMNS = [
     "timestamp",
     "experiment",
@@ -75,25 +87,79 @@ CSV_COLUMNS = [
 
 
 def export_job(db: Any, places: Places, job: Job) -> Path:
-    """Rewrite everything of one cell from the database; returns its folder."""
-    trials = queries.trials(db, job.id)
+    """Rewrite everything of one cell from the database; returns its folder. Raises CannotWrite."""
+    with exporting(places):
+        return _export_job(db, places, job)
+
+
+def _export_job(db: Any, places: Places, job: Job) -> Path:
     folder = own_folder(db, places, job)
+    trials = queries.trials(db, job.id)
     for trial in trials:
-        epochs = queries.epochs(db, trial.id)
-        write_json(folder / "trials" / f"trial_{trial.number:04d}.json", trial_record(job, trial, epochs))
-    _write_summaries(db, folder, job, trials)
+        _write_trial(db, places, folder, job, trial)
+    _write_summaries(db, places, folder, job, trials)
     return folder
 
 
 def export_trial(db: Any, places: Places, job: Job, number: int) -> None:
-    """After one trial: its own file, and the summaries of its cell."""
-    trials = queries.trials(db, job.id)
-    folder = own_folder(db, places, job)
-    for trial in trials:
-        if trial.number == number:
-            record = trial_record(job, trial, queries.epochs(db, trial.id))
-            write_json(folder / "trials" / f"trial_{number:04d}.json", record)
-    _write_summaries(db, folder, job, trials)
+    """After one trial, at a cost that does not grow with the number of trials. Raises CannotWrite."""
+    with exporting(places):
+        job = queries.job(db, job.id)
+        aside = places.exports / _aside(job)
+        was_aside = aside.exists()
+        folder = own_folder(db, places, job)
+        new_here = was_aside and folder != aside
+        _write_trial(db, places, folder, job, queries.trial(db, job.id, number))
+        if new_here or trials_ended(job) <= FEW or is_due(folder / all_trials(job)):
+            _write_summaries(db, places, folder, job, queries.trials(db, job.id))
+        elif job.best_trial is not None:
+            _write_best(db, places, folder, job, queries.trial(db, job.id, job.best_trial))
+
+
+def export_summaries(db: Any, places: Places, job: Job) -> None:
+    """The file of all trials and the best one's, of a job that is left before it has ended. Raises CannotWrite."""
+    with exporting(places):
+        job = queries.job(db, job.id)
+        if trials_ended(job):
+            _write_summaries(db, places, own_folder(db, places, job), job, queries.trials(db, job.id))
+
+
+def is_due(path: Path) -> bool:
+    """Whether rewriting the file takes less than a hundredth of the time since it was written last."""
+    try:
+        last = path.stat()
+    except OSError:
+        return True
+    return not 0 <= time.time() - last.st_mtime < last.st_size / SHARE
+
+
+@contextmanager
+def exporting(places: Places) -> Iterator[None]:
+    """One writer of exports at a time: an older look at the database must not be written over a newer one.
+
+    Raises CannotWrite when another writer, a stopped process for instance, keeps them for PATIENCE_S.
+    """
+    make_folder(places.outputs)
+    handle = os.open(places.outputs, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _wait_for_others(handle, places.outputs)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _wait_for_others(handle: int, outputs: Path) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as busy:
+            if time.monotonic() > end:
+                told = f"another process has been writing the exports of {outputs} for {PATIENCE_S:.0f} s; try again"
+                raise CannotWrite(errno.EAGAIN, told) from busy
+            time.sleep(0.02)
+        except OSError:  # a file system without locks
+            return None
 
 
 def own_folder(db: Any, places: Places, job: Job) -> Path:
@@ -102,14 +168,20 @@ def own_folder(db: Any, places: Places, job: Job) -> Path:
     Where this one has come to be shown, what it wrote under `_job7` goes, and what it displaces is written there first.
     """
     same = queries.namesakes(db, job.kind, job.experiment)
-    aside = {other.id: places.exports / f"{job.experiment}_job{other.id}" for other in same}
-    if job.id != shown_of(same).id:
-        return aside[job.id]
-    for other in same:
-        if other.id != job.id and trials_ended(other) and not aside[other.id].exists():
-            export_job(db, places, other)
-    _remove(aside[job.id], job)
-    return places.exports / job.experiment
+    aside = {other.id: places.exports / _aside(other) for other in same}
+    shown = job.id == shown_of(same).id
+    folder = places.exports / job.experiment if shown else aside[job.id]
+    refuse_links(folder / "trials", places.outputs)
+    if shown:
+        for other in same:
+            if other.id != job.id and trials_ended(other) and not aside[other.id].exists():
+                _export_job(db, places, other)
+        _remove(places, aside[job.id], job)
+    return folder
+
+
+def _aside(job: Job) -> str:
+    return f"{job.experiment}_job{job.id}"
 
 
 def shown_of(same: Iterable[Job]) -> Job:
@@ -117,30 +189,43 @@ def shown_of(same: Iterable[Job]) -> Job:
     return max(same, key=lambda job: (job.status is not JobStatus.CANCELLED, trials_ended(job) > 0, job.id))
 
 
-def _write_summaries(db: Any, folder: Path, job: Job, trials: Sequence[Trial]) -> None:
+def _write_trial(db: Any, places: Places, folder: Path, job: Job, trial: Trial) -> None:
+    record = trial_record(job, trial, queries.epochs(db, trial.id))
+    write_json(folder / "trials" / f"trial_{trial.number:04d}.json", record, places.outputs)
+
+
+def _write_summaries(db: Any, places: Places, folder: Path, job: Job, trials: Sequence[Trial]) -> None:
     """All trials in one file, the best one's two files, and nothing beside them that another job left there."""
-    write_json(folder / f"{job.experiment}_all_trials.json", [trial_record(job, trial, ()) for trial in trials])
+    write_json(folder / all_trials(job), [trial_record(job, trial, ()) for trial in trials], places.outputs)
     best = best_of(job, trials)
     if best is not None:
-        margin = next((margin for margin in queries.margins(db) if margin.job_id == job.id), None)
-        for name in best_files(job):
-            write_json(folder / name, best_record(job, best, margin))
+        _write_best(db, places, folder, job, best)
     else:
         _remove_best(folder, job)
     _remove_trials(folder, {trial.number for trial in trials})
+
+
+def _write_best(db: Any, places: Places, folder: Path, job: Job, best: Trial) -> None:
+    margin = next((margin for margin in queries.margins(db) if margin.job_id == job.id), None)
+    for name in best_files(job):
+        write_json(folder / name, best_record(job, best, margin), places.outputs)
+
+
+def all_trials(job: Job) -> str:
+    return f"{job.experiment}_all_trials.json"
 
 
 def best_files(job: Job) -> tuple[str, str]:
     return "best_params.json", f"{job.experiment}_{job.budget}_best.json"
 
 
-def _remove(folder: Path, job: Job) -> None:
-    """Removes what was exported there, and the folder where nothing else is in it."""
-    if not folder.is_dir():
+def _remove(places: Places, folder: Path, job: Job) -> None:
+    """Removes what was exported there, and the folder where nothing else is in it; nothing behind a link."""
+    if not folder.is_dir() or link_below(folder / "trials", places.outputs) is not None:
         return
     _remove_trials(folder, set())
     _remove_best(folder, job)
-    (folder / f"{job.experiment}_all_trials.json").unlink(missing_ok=True)
+    (folder / all_trials(job)).unlink(missing_ok=True)
     with suppress(OSError):  # not empty: a person's file is in it
         (folder / "trials").rmdir()
         folder.rmdir()
@@ -160,11 +245,14 @@ def _remove_best(folder: Path, job: Job) -> None:
 
 
 def export_results(db: Any, places: Places) -> Path:
-    """experiment_results.csv: one row per ended cell, rewritten whole from the database."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    ended = [job for job in exportable(db) if job.kind == "cell" and job.status in (JobStatus.DONE, JobStatus.FAILED)]
+    """experiment_results.csv: one row per ended cell, rewritten whole from the database. Raises CannotWrite."""
+    with exporting(places):
+        return _export_results(db, places)
+
+
+def _export_results(db: Any, places: Places) -> Path:
+    rows = []
+    ended = [job for job in exportable(db) if job.kind == "cell" and job.status in ENDED]
     margins = {margin.job_id: margin for margin in queries.margins(db)}
     measured = energies(db)
     for job in sorted(ended, key=lambda job: job.ended_at or 0.0):
@@ -173,30 +261,54 @@ def export_results(db: Any, places: Places) -> Path:
         energy = {} if spent is None else {"energy_wh": round(spent, 3)}
         best, margin = best_of(job, trials), margins.get(job.id)
         mine = margin if margin is not None and best is not None and margin.trial == best.number else None
-        writer.writerow(result_row(job, trials) | gains(mine) | energy)
-    write_text(places.results_csv, out.getvalue())
+        row = result_row(job, trials) | gains(mine) | energy
+        rows.append([row.get(name, "") for name in CSV_COLUMNS])
+    write_text(places.results_csv, csv_text(CSV_COLUMNS, rows), places.outputs)
     return places.results_csv
 
 
 def export_all(db: Any, places: Places) -> list[Path]:
-    there = [job for job in exportable(db) if job.status is not JobStatus.CANCELLED]
-    shown = {shown_of(queries.namesakes(db, job.kind, job.experiment)).id for job in there}
-    wanted = [job for job in there if trials_ended(job) or job.id in shown]
-    return [*(export_job(db, places, job) for job in wanted), export_results(db, places)]
+    with exporting(places):
+        there = [job for job in exportable(db) if job.status is not JobStatus.CANCELLED]
+        shown = {shown_of(queries.namesakes(db, job.kind, job.experiment)).id for job in there}
+        wanted = [job for job in there if trials_ended(job) or job.id in shown]
+        return [*(_export_job(db, places, job) for job in wanted), _export_results(db, places)]
 
 
 def catch_up(db: Any, places: Places) -> None:
-    """Write what a worker that died between the end of a job and its export left unwritten.
+    """Write what a worker that died between the end of a job and its export, or met a full disk, left unwritten.
 
-    Told by the rows of the table, not by its age: the clock may have been set back since, or the study copied.
+    Told by what the files hold, not by their age: the clock may have been set back since, or the study copied.
     """
     known = written(places.results_csv)
-    late = [job for job in exportable(db) if job.kind == "cell" and job.status in (JobStatus.DONE, JobStatus.FAILED)]
-    late = [job for job in late if (job.experiment, iso(job.ended_at)) not in known]
-    for job in late:
+    there = [job for job in exportable(db) if job.status in ENDED]
+    late = [job for job in there if job.kind == "cell" and (job.experiment, iso(job.ended_at)) not in known]
+    behind = [job for job in there if job not in late and not _is_whole(db, places, job)]
+    for job in (*late, *behind):
         export_job(db, places, job)
     if late:
         export_results(db, places)
+
+
+def _is_whole(db: Any, places: Places, job: Job) -> bool:
+    """Whether every trial of a job has its file, and the last one stands in the file of all."""
+    last = queries.latest_trial(db, job.id)
+    if last is None:
+        return True
+    same = queries.namesakes(db, job.kind, job.experiment)
+    folder = places.exports / (job.experiment if shown_of(same).id == job.id else _aside(job))
+    try:
+        files = [path for path in (folder / "trials").iterdir() if TRIAL_FILE.fullmatch(path.name)]
+        with (folder / all_trials(job)).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 65_536))
+            numbers = re.findall(rb'"trial_number": (\d+)', file.read())
+    except OSError:
+        return False
+    return len(files) == last.number + 1 and bool(numbers) and int(numbers[-1]) == last.number
+
+
+ENDED = (JobStatus.DONE, JobStatus.FAILED)
+TRIAL_FILE = re.compile(r"trial_\d{4,}\.json")
 
 
 def written(table: Path) -> set[tuple[str, str]]:
@@ -204,7 +316,8 @@ def written(table: Path) -> set[tuple[str, str]]:
     if not table.exists():
         return set()
     with table.open(errors="replace", newline="") as file:
-        return {(str(row.get("experiment")), str(row.get("timestamp"))) for row in csv.DictReader(file)}
+        rows = list(csv.DictReader(file))
+    return {(from_csv_cell(str(row.get("experiment"))), from_csv_cell(str(row.get("timestamp")))) for row in rows}
 
 
 def exportable(db: Any) -> list[Job]:
@@ -288,9 +401,9 @@ def result_row(job: Job, trials: Iterable[Trial]) -> dict[str, Any]:
     best = best_of(job, trials)
     if best is None:
         return row
-    sizes = (part.lstrip("dLhf") for part in best.architecture.split("-"))
-    shape: dict[str, Any] = {"trial_number": best.number}
-    shape |= zip(("d_model", "n_layers", "n_heads", "d_ff"), sizes, strict=False)  # fewer of a row made by hand
+    sizes = [part.lstrip("dLhf") for part in best.architecture.split("-")]
+    names = ("d_model", "n_layers", "n_heads", "d_ff") if len(sizes) == 4 else ()  # else somebody edited it
+    shape = dict(zip(names, sizes, strict=False)) | {"trial_number": best.number}
     values = {name: getattr(best, name) for name in CSV_COLUMNS if hasattr(best, name)}
     params = {name: best.params.get(name) for name in ("learning_rate", "weight_decay", "warmup_steps", "dropout")}
     return row | {k: v for k, v in {**values, **params, **shape}.items() if v is not None and not row[k]}
@@ -312,8 +425,8 @@ def iso(at: float | None) -> str:
     return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
-def write_json(path: Path, content: Any) -> None:
-    write_text(path, json.dumps(without_nan(content), indent=2, sort_keys=True, allow_nan=False) + "\n")
+def write_json(path: Path, content: Any, root: Path | None = None) -> None:
+    write_text(path, json.dumps(without_nan(content), indent=2, sort_keys=True, allow_nan=False) + "\n", root)
 
 
 def without_nan(content: Any) -> Any:
@@ -325,15 +438,17 @@ def without_nan(content: Any) -> Any:
     return [without_nan(value) for value in content] if isinstance(content, (list, tuple)) else content
 
 
-def write_text(path: Path, text: str) -> None:
-    """All or nothing: a temporary name beside it, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+def write_text(path: Path, text: str, root: Path | None = None) -> None:
+    """All or nothing; a file that says the same already stays, for flushing one costs more than reading it."""
+    content = text.encode()
+    if not _is_private_and_says(path, content):
+        atomic_write(path, content, root, durable=False)
+
+
+def _is_private_and_says(path: Path, content: bytes) -> bool:
     try:
-        with part.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        found = path.lstat()
+        same = stat.S_ISREG(found.st_mode) and not found.st_mode & 0o077 and found.st_size == len(content)
+        return same and path.read_bytes() == content
+    except OSError:
+        return False

@@ -6,7 +6,6 @@ goes too, but never in the folder of a trial that still runs or will go on.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,12 +15,15 @@ from typing import Any
 from fts.search.spec import trial_folder
 from jobs.exports import best_of
 from jobs.settings import Places
+from state.files import DRAFT, is_abandoned, link_below, remove
 from state.values import Job, Trial, TrialStatus
 
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 CHECKPOINTS, BEST_WEIGHTS = "checkpoint", "best.safetensors"
 DRAFTS = (".writing-*", ".deleting-*", ".*.part")  # left by an interrupted write
-HALF_COPIES = ("fts-*.part", "fts-*.part-journal")  # of a backup that was killed; each as large as the database
+# of a backup that was killed; each as large as the database
+# of a backup that was killed; each as large as the database
+HALF_COPIES = ("fts-*.part", "fts-*.part-journal", ".fts-*.part", ".fts-*.part-journal")
 
 OLD_S = 3600.0  # a younger draft may be somebody's write at this moment
 
@@ -56,12 +58,9 @@ def free(found: Iterable[Freed], places: Places) -> int:
     freed = 0
     root = places.outputs.resolve()
     for item in found:
-        if item.path.is_symlink() or not item.path.resolve().is_relative_to(root):
+        if link_below(item.path, places.outputs) is not None or not item.path.resolve().is_relative_to(root):
             continue
-        if item.path.is_dir():
-            shutil.rmtree(item.path, ignore_errors=True)
-        else:
-            item.path.unlink(missing_ok=True)
+        remove(item.path)
         freed += 0 if item.path.exists() else item.bytes
     return freed
 
@@ -83,9 +82,9 @@ def _of_job(places: Places, job: Job, trials: Iterable[Trial], only_best: bool) 
     listed = list(trials)
     best = best_of(job, listed)
     for trial in listed:
-        if not _has_ended(trial):
-            continue
         folder = folder_of(places, job, trial)
+        if not _has_ended(trial) or link_below(folder / CHECKPOINTS, places.outputs) is not None:
+            continue
         if (checkpoints := folder / CHECKPOINTS).is_dir():
             yield Freed(checkpoints, size_of(checkpoints), f"checkpoints of a trial that is {trial.status}")
         weights = folder / BEST_WEIGHTS
@@ -99,12 +98,13 @@ def _has_ended(trial: Trial) -> bool:
 
 
 def _drafts(root: Path, busy: set[Path], patterns: Iterable[str] = DRAFTS) -> Iterator[Freed]:
-    if not root.is_dir():
+    if not root.is_dir() or root.is_symlink():
         return
     for pattern in patterns:
         for path in root.rglob(pattern):
             old = time.time() - path.lstat().st_mtime > OLD_S
-            if old and not any(path.is_relative_to(folder) for folder in busy):
+            theirs = any(path.is_relative_to(folder) for folder in busy)
+            if old and not theirs and (not DRAFT.fullmatch(path.name) or is_abandoned(path)):
                 yield Freed(path, size_of(path), "left by an interrupted write")
 
 

@@ -17,6 +17,7 @@ from jobs.ballast import Ballast
 from jobs.board import Board
 from state import transitions
 from state.errors import DatabaseBusy, DatabaseFailed, DiskFull, StaleToken
+from state.files import CannotWrite
 from state.values import Cause, Claim
 
 log = logging.getLogger("fts.worker")
@@ -69,4 +70,6 @@ class LastWords:
 
 def is_disk_trouble(error: BaseException) -> bool:
     """Of the database, or of a file beside it."""
-    return isinstance(error, DiskFull | DatabaseFailed) or (isinstance(error, OSError) and error.errno in DISK_ERRORS)
+    if isinstance(error, DiskFull | DatabaseFailed | CannotWrite):
+        return True
+    return isinstance(error, OSError) and error.errno in DISK_ERRORS

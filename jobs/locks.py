@@ -16,6 +16,8 @@ from types import TracebackType
 
 import psutil
 
+from state.files import make_folder
+
 TRIES = 10  # someone may be looking who holds it, which takes it for a moment
 TRY_EVERY_S = 0.02
 LATEST = 253_402_214_400.0  # the end of year 9999: no calendar shows a later start; some virtual machines count so
@@ -56,7 +58,7 @@ class SlotLock:
     def acquire(self) -> SlotLock:
         """Take the slot. Raises SlotTaken with a sentence that names the holder, OSError where locks do not work."""
         assert self._fd is None, f"slot {self.slot} is already held by this object"
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             if not try_lock(fd, TRIES):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from jobs.exports import iso
 from jobs.settings import Places
 from state import queries, transitions
 from state.errors import WrongStatus
+from state.files import new_folder, refuse_links, sync_file
 from state.values import Job, Opening, TrialStatus
 
 
@@ -92,11 +92,9 @@ def publish(db: Any, places: Places, train: Job) -> Path | None:
     if not trained or trained[0].status is not TrialStatus.COMPLETE or not source.is_dir():
         return None
     target = model_folder(places, train)
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft, old = (target.with_name(f".{target.name}.{os.getpid()}.{word}") for word in ("part", "old"))
-    shutil.copytree(source, draft)
-    if target.exists():
-        target.rename(old)
-    draft.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+    refuse_links(target, places.outputs)
+    with new_folder(target, places.outputs) as draft:
+        shutil.copytree(source, draft, dirs_exist_ok=True)
+        for path in draft.iterdir():
+            sync_file(path)
     return target

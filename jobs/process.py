@@ -26,6 +26,7 @@ import psutil
 
 from fts.search.protocol import MAX_LINE
 from jobs.reap import Reaped, kin, reap_recorded, same_process, signal_tree, started_at
+from state.files import open_log
 
 __all__ = [
     "ChildError",
@@ -88,7 +89,7 @@ class ChildProcess:
         self.log_path = log_path
         self.was_ready = False  # it has said that it can take a trial
         try:
-            log_fd = open_log(log_path)
+            log_fd = open_log(log_path, log_path.parent.parent)
             try:
                 self._popen = subprocess.Popen(
                     [*argv, facts_flag, str(child_end)],
@@ -338,14 +339,6 @@ def limit_address_space(pid: int, limit_bytes: int) -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-def open_log(path: Path) -> int:
-    """Descriptor of a log that is appended to, 0600 in a 0700 folder; a symbolic link there is refused."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log_fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    os.fchmod(log_fd, 0o600)
-    return log_fd
 
 
 def wait_for(fd: int, event: int, timeout_s: float) -> bool:

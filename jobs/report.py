@@ -17,6 +17,7 @@ from jobs.margins import predictions_path
 from jobs.settings import Places
 from jobs.winners import COMING, begun_cells, newer_searches
 from state import queries
+from state.files import refuse_links
 from state.values import Job, JobStatus, Opening, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def make_report(db: Any, places: Places, folder: Path | None = None, now: float 
     """Writes outputs/report (or `folder`) and returns the page; half a matrix is reported as half a matrix."""
     from fts.analysis.report import write_report  # here, not above: pandas and matplotlib, seconds
 
-    return write_report(study_data(db, places, now), folder or places.outputs / "report")
+    target = folder or places.outputs / "report"
+    refuse_links(target / "figures", places.outputs)
+    return write_report(study_data(db, places, now), target)
 
 
 def study_data(db: Any, places: Places, now: float | None = None) -> StudyData:

@@ -6,8 +6,6 @@ prior, because a validation set of 19 once drove 600 trials (lesson 1).
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -17,6 +15,7 @@ from jobs.exports import best_of, iso
 from jobs.glance import naming, words
 from jobs.table import layout
 from jobs.winners import COMING, newer_searches
+from state.files import csv_text
 from state.values import Job, JobStatus, Trial, TrialStatus
 
 BELOW_PRIOR = "below prior"  # its validation loss is no better than always predicting the base rate
@@ -295,14 +294,9 @@ def parameters(n: int | None) -> str:
 
 def as_csv(rows: Iterable[Result]) -> str:
     """Every field to its last digit, one line per cell."""
-    out = io.StringIO()
     names = [field.name for field in fields(Result)]
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        values = {name: getattr(row, name) for name in names} | {"badges": " ".join(row.badges)}
-        writer.writerow(["" if values[name] is None else values[name] for name in names])
-    return out.getvalue()
+    told = [{name: getattr(row, name) for name in names} | {"badges": " ".join(row.badges)} for row in rows]
+    return csv_text(names, [list(values.values()) for values in told])
 
 
 def as_markdown(rows: Iterable[Result]) -> str:

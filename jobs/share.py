@@ -6,7 +6,6 @@ Copies, written from the database and never read back; writing again replaces th
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from jobs.report import trial_row
 from jobs.settings import Places
 from jobs.winners import begun_cells
 from state import queries
+from state.files import replacing
 from state.values import Epoch, Job, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -99,13 +99,11 @@ def _params(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _write(table: Any, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
     for column in table.columns:
         if table[column].map(lambda value: isinstance(value, tuple)).any():
             table = table.assign(**{column: table[column].map(list)})
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    table.to_parquet(part, index=False)
-    part.replace(path)
+    with replacing(path) as draft:
+        table.to_parquet(draft, index=False)
     return path
 
 

@@ -18,12 +18,14 @@ from fts.search.suggest import suggest
 from jobs import exports, margins
 from jobs.attempt import Wish
 from jobs.commands.matrix import code_version
+from jobs.last_words import DISK_ERRORS
 from jobs.models import publish
+from jobs.owed import Owed
 from jobs.settings import Places, WorkerSettings
 from jobs.slot import Slot
 from jobs.trial_run import TrialRun, Work, past_trials
 from state import queries, transitions
-from state.errors import TrialsChanged, UnreadableHistory
+from state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from state.values import Cause, Claim, Fault, Job, JobStatus, Trial, TrialStatus
 
 FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
@@ -41,8 +43,10 @@ class Supervisor:
         claim: Claim,
         ordered: Callable[[int], str | None],
         tell: Callable[[str, dict[str, Any]], None],
+        owed: Owed | None = None,
     ) -> None:
         self.db, self.places, self.claim, self.ordered, self.tell = db, places, claim, ordered, tell
+        self.owed = Owed(db, places) if owed is None else owed  # an empty one is false
         self.job = claim.job
         self.cell = checked_cell(self.job)
         self.work = Work(db, places, settings, slot, claim, self.cell, ordered, tell)
@@ -92,7 +96,7 @@ class Supervisor:
             ended = self._reread(trial)
             if self.cell.kind == "cell":
                 self._compare()
-            exports.export_trial(self.db, self.places, self.job, ended.number)
+            self._export_trial(ended.number)
             if ended.cause == Cause.DATA_ERROR or fault_of_the_study(queries.trials(self.db, self.job.id)):
                 return self._give_up(ended)
             if (order := self.ordered(self.job.id)) is not None:
@@ -123,6 +127,8 @@ class Supervisor:
             transitions.release_job(self.db, self.claim, Cause.DISK, wish.message)
         else:
             transitions.release_job(self.db, self.claim, Cause.DRAINED, wish.message)
+        if wish.reason != "disk":
+            self._forgiven(exports.export_summaries)
         self.tell(f"job {LEFT.get(wish.reason, 'back in line')}", {"job": self.job})
         return False
 
@@ -133,10 +139,29 @@ class Supervisor:
         self.tell(f"job failed ({ended.cause}): {message}", {"job": self.job})
         return False
 
+    def _export_trial(self, number: int) -> None:
+        """Raises OSError when the disk is in trouble, which the next checkpoint would meet, too."""
+        try:
+            exports.export_trial(self.db, self.places, self.job, number)
+        except OSError as error:
+            if error.errno in DISK_ERRORS:
+                raise
+            self.owed.owe(self.job.id, error)
+        except (ValueError, LookupError, TypeError) as error:  # a row that somebody edited
+            self.owed.owe(self.job.id, error)
+
     def _export(self) -> None:
-        job = queries.job(self.db, self.job.id)
-        exports.export_job(self.db, self.places, job)
-        exports.export_results(self.db, self.places)
+        """Of a job that has ended; the table comes last, because its row says that the rest is there."""
+        self._forgiven(export_whole)
+
+    def _forgiven(self, export: Callable[[Any, Places, Job], object]) -> None:
+        """The job is settled: whatever breaks while it is exported is written later, and changes nothing about it."""
+        try:
+            export(self.db, self.places, queries.job(self.db, self.job.id))
+        except DatabaseCorrupt:
+            raise  # the worker must leave
+        except Exception as error:
+            self.owed.owe(self.job.id, error)
 
     def _compare(self) -> None:
         """What this job adds to the comparison of cells with baselines."""
@@ -233,8 +258,18 @@ class Supervisor:
         return queries.trial(self.db, self.job.id, trial.number)
 
 
+def export_whole(db: Any, places: Places, job: Job) -> None:
+    exports.export_job(db, places, job)
+    exports.export_results(db, places)
+
+
 FROM_WINNER = {"replicate": "replicate", "train": "final"}  # kinds that repeat a winner -> purpose of their seeds
-LEFT = {"cannot fit": "held: too large", "pause": "paused", "cancel": "cancelled", "disk": "stopped: disk full"}
+LEFT = {
+    "cannot fit": "held: too large",
+    "pause": "paused",
+    "cancel": "cancelled",
+    "disk": "stopped: the disk, see `fts status`",
+}
 
 
 def checked_cell(job: Job) -> CellSpec:

@@ -28,6 +28,7 @@ from jobs.devices import index_of
 from jobs.housekeeping import Housekeeping
 from jobs.last_words import LastWords
 from jobs.locks import SlotLock, SlotTaken
+from jobs.owed import AGAIN_S, Owed
 from jobs.process import reap_recorded, same_process, started_at
 from jobs.progress import Progress
 from jobs.room import Room
@@ -48,12 +49,14 @@ from state.errors import (
     StateError,
     WrongStatus,
 )
+from state.files import refuse_links, sweep, sweep_below
 from state.values import Claim
 
 log = logging.getLogger("fts.worker")
 
 
 SAMPLE_EVERY_S = 10.0
+OURS = ("hpo", "trials", "models", "report", "scripts", "logs")  # swept; a backup may be a person's, under way
 GOODBYE_S = 30.0  # a locked database does not keep a worker from leaving for longer
 SAMPLED = (
     "available", "total", "swap_used", "cpu_percent", "temperature", "gpu_percent", "gpu_memory", "power_w",
@@ -115,7 +118,12 @@ def free_slot(places: Places) -> SlotLock:
 
 
 def bring_in_order(db: Any, places: Places) -> None:
-    """End what a dead worker of this machine left running, put its jobs back in line, export what it did not."""
+    """End what a dead worker of this machine left running, put its jobs back in line, export what it did not.
+
+    Raises CannotWrite when logs or trials is a link: their files would be written, and deleted, elsewhere.
+    """
+    for folder in (places.logs, places.outputs / "trials"):
+        refuse_links(folder, places.outputs)
     host = socket.gethostname()
     alive = {worker.id for worker in queries.workers(db) if same_process(worker.pid, worker.pid_started)}
     for child in queries.running_children(db, host):
@@ -128,6 +136,10 @@ def bring_in_order(db: Any, places: Places) -> None:
         exports.catch_up(db, places)
     except OSError as error:  # a full disk: exports can be had again at any time
         log.warning("exports: %s", error)
+    sweep(places.outputs)
+    for mine in (places.outputs / name for name in OURS):
+        if not mine.is_symlink():
+            sweep_below(mine)
 
 
 class Worker:
@@ -149,6 +161,8 @@ class Worker:
         for slot in self._slots:
             self._free.put(slot)
         self._beat = threading.Thread(target=self._beat_on, name="beat", daemon=True)
+        self.owed = Owed(db, places)
+        self._exports = threading.Thread(target=self._export_on, name="exports", daemon=True)
         self._over = threading.Event()
         self._beats = 0
         self._idle_since: float | None = None
@@ -164,6 +178,7 @@ class Worker:
 
         consumer = SlotConsumer(huey, self)
         self._beat.start()
+        self._exports.start()
         consumer.run()
 
     def run_one(self, job_id: int) -> None:
@@ -183,6 +198,8 @@ class Worker:
         for slot in self._slots:
             slot.close()
         self._sensors.close()
+        if self.owed and not self.owed.settle():
+            log.warning("exports: some could not be written; the next worker writes them, or `fts export`")
         self.db.patience_s = GOODBYE_S
         with contextlib.suppress(StateError):  # a full disk: the next worker's reconcile will see that we are gone
             transitions.stop_worker(self.db, self.id)
@@ -239,7 +256,7 @@ class Worker:
         self.progress.tell("job", {"job": job, "attempt": claim.attempt})
         try:
             supervisor = Supervisor(
-                self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell
+                self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell, self.owed
             )
             supervisor.run()
         except StaleToken as refused:
@@ -254,6 +271,12 @@ class Worker:
                 self.last_words.give_back(claim, error)
         finally:
             self.board.ends(job.id)
+
+    def _export_on(self) -> None:
+        """Writes exports that failed; beside the beat, which must not wait for a disk."""
+        while not self._over.wait(AGAIN_S):
+            if self.owed:
+                self.owed.settle()
 
     # -- the beat
 

@@ -5,7 +5,7 @@ Never by copying the file: a copy without its -wal may lack whole tables.
 
 from __future__ import annotations
 
-import os
+import secrets
 import sqlite3
 import sys
 import time
@@ -18,7 +18,6 @@ from state.db import (
     Database,
     copies,
     corrupt_sentence,
-    make_folder,
     of_the_file,
     open_database,
     private_files,
@@ -26,6 +25,7 @@ from state.db import (
     translate,
 )
 from state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, SchemaTooNew, StateError, WrongStatus
+from state.files import draft_name, make_folder, remove, sync_folder
 from state.migrations import SCHEMA
 from state.models import ALL, WorkerRow
 
@@ -40,16 +40,15 @@ def backup(db: Database, folder: Path | str | None = None, keep: int | None = KE
     Writers go on meanwhile. Of the copies there the newest `keep` stay (None: all). Raises DiskFull, DatabaseCorrupt.
     """
     target = _free_name(Path(folder) if folder else db.path.parent / "backups")
-    unfinished = target.with_suffix(".part")
+    draft = target.with_name(draft_name(target.name))
     try:
-        _copy_pages(db.connection(), db.path, unfinished)
-        _check_copy(unfinished, db.path)
-        unfinished.rename(target)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    _flush_folder(target.parent)
-    if keep is not None:
+        _copy_pages(db.connection(), db.path, draft)
+        _check_copy(draft, db.path)
+        target = _take_name(draft, target)
+    finally:
+        remove(draft)
+    sync_folder(target.parent)
+    if keep is not None and not target.parent.is_symlink():  # behind a link lie the copies of somebody else as well
         others = [copy for copy in copies(target.parent) if copy != target]
         for old in others[: max(len(others) + 1 - keep, 0)]:
             old.unlink()
@@ -65,15 +64,14 @@ def restore(copy: Path | str, path: Path | str) -> Path | None:
     check_file(copy)
     _refuse_while_working(path)
     make_folder(path.parent)
-    fresh = path.with_name(path.name + ".restoring")
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(6)}.restoring")  # no sweep takes it
     try:
         _copy_file(copy, fresh)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
-    aside = _set_aside(path)
-    fresh.rename(path)
-    _flush_folder(path.parent)
+        aside = _set_aside(path)
+        fresh.rename(path)
+    finally:
+        remove(fresh)
+    sync_folder(path.parent)
     return aside
 
 
@@ -107,12 +105,25 @@ def _check_copy(copy: Path, path: Path) -> None:
 
 
 def _free_name(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder)
     while True:
         target = folder / time.strftime(COPY_NAME, time.gmtime())
         if not target.exists():
             return target
         time.sleep(0.2)  # two within a second: names must sort by time
+
+
+def _take_name(draft: Path, target: Path) -> Path:
+    """Gives the copy its name, or that of a later second when another backup was faster."""
+    while True:
+        try:
+            target.hardlink_to(draft)  # fails where a rename would replace the other copy
+            return target
+        except FileExistsError:
+            target = _free_name(target.parent)
+        except OSError:  # a file system without hard links
+            draft.rename(target)
+            return target
 
 
 def _copy_file(copy: Path, target: Path) -> None:
@@ -173,12 +184,3 @@ def _set_aside(path: Path) -> Path | None:
         if beside.exists():
             beside.rename(aside.with_name(aside.name + suffix))
     return aside if was_there else None
-
-
-def _flush_folder(folder: Path) -> None:
-    """Puts the names in it on the disk; of the files themselves SQLite takes care."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

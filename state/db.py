@@ -20,6 +20,7 @@ import peewee
 
 from state import errors, migrations, schema
 from state.cursors import Connection
+from state.files import make_folder, no_space, room
 from state.holder import holder
 from state.open_files import NEW, Files, beside, files_at, has_open, mark_of
 
@@ -366,7 +367,7 @@ def translate(error: Exception, path: Path) -> Exception:
     if "locked" in said or "busy" in said:
         return errors.DatabaseBusy(f"{path} is locked by {holder(path)}; nothing was written, try again")
     if "disk is full" in said:
-        return errors.DiskFull(f"the disk of {path} is full; nothing was written: free space and try again")
+        return errors.DiskFull(full_sentence(path))
     if "malformed" in said or "not a database" in said:
         return damaged(path, str(error))
     if lost := LOST.search(str(error)):
@@ -375,7 +376,7 @@ def translate(error: Exception, path: Path) -> Exception:
         return errors.ReadOnlyDatabase(f"{path} may not be written to by this user; check its owner and permissions")
     if "i/o error" in said or "unable to open" in said:
         if is_full(path.absolute().parent):  # SQLite cannot say so of the files beside the database
-            return errors.DiskFull(f"the disk of {path} is full; nothing was written: free space and try again")
+            return errors.DiskFull(full_sentence(path))
         if path.exists() and not os.access(path, os.R_OK):
             return errors.DatabaseFailed(f"{path} may not be read by this user; check its owner and permissions")
         return errors.DatabaseFailed(f"the system could not read or write {path} ({error}); nothing was written")
@@ -479,11 +480,19 @@ def reading_uri(path: Path) -> str:
 
 
 def is_full(folder: Path) -> bool:
-    """Has its disk no room for the small files that SQLite makes beside a database?"""
+    """Has its disk no room, or no inodes, for the small files that SQLite makes beside a database?"""
     try:
-        return shutil.disk_usage(folder).free < LEAST_FREE
+        return shutil.disk_usage(folder).free < LEAST_FREE or room(folder)[1] == 0
     except OSError:
         return False
+
+
+def full_sentence(path: Path) -> str:
+    """Why SQLite finds no room, and what helps: bytes or inodes."""
+    folder = path.absolute().parent
+    if room(folder)[1] == 0:
+        return f"{no_space(folder)}; nothing was written to {path}"
+    return f"the disk of {path} is full; nothing was written: free space and try again"
 
 
 def _has_log(path: Path) -> bool:
@@ -510,12 +519,6 @@ def _pragmas(readonly: bool) -> dict[str, object]:
         if sys.platform == "darwin":
             pragmas |= {"fullfsync": 1, "checkpoint_fullfsync": 1}  # without them macOS only pretends
     return pragmas
-
-
-def make_folder(folder: Path) -> None:
-    """0700, if it is not there."""
-    if not folder.exists():
-        folder.mkdir(parents=True, mode=0o700)
 
 
 @contextmanager

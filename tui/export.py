@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
-import re
 import time
 import traceback
 from collections.abc import Sequence
@@ -18,6 +15,7 @@ from typing import Any
 from rich.style import Style
 
 from jobs.glance import naming, words
+from state.files import atomic_write, csv_text, open_log
 from state.values import Event, Job, Trial
 from tui import layout, selection, theme
 from tui.paint import Line
@@ -26,7 +24,6 @@ from tui.view import EVENTS, SCREENS, TRIALS, View
 CELL_WIDTH, CELL_HEIGHT = 8.4, 18.0
 FONT = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
 KINDS = ("txt", "svg", "png", "csv", "json")
-CSV_DANGER = re.compile(r"^[=+\-@\t\r](?![\d.])")  # a spreadsheet would run it as a formula
 
 
 def svg(lines: Sequence[Line], palette: str = "dark", title: str = "") -> str:
@@ -119,24 +116,14 @@ def event_row(event: Event) -> dict[str, Any]:
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Comma separated; a text that a spreadsheet would take for a formula gets a quote before it."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, names)
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _safe(value) for name, value in row.items()})
-    return out.getvalue()
-
-
-def _safe(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and CSV_DANGER.match(value) else value
+    return csv_text(names, [[row.get(name, "") for name in names] for row in rows], end="\r\n")
 
 
 def write(view: View, kind: str, width: int, height: int, palette: str, folder: Path) -> Path:
     """Writes this view into `folder`, named after screen and moment; returns the path. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(view.now))
     path = folder / f"{SCREENS[view.screen].lower()}-{stamp}.{kind}"
-    path.write_bytes(document(view, kind, width, height, palette))
+    atomic_write(path, document(view, kind, width, height, palette))
     return path
 
 
@@ -163,9 +150,7 @@ def clip_file() -> Path:
 def keep_clip(text: str) -> Path:
     """Writes the copied text for its owner only. Raises OSError."""
     path = clip_file()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.write_text(text)
-    path.chmod(0o600)
+    atomic_write(path, text, durable=False)
     return path
 
 
@@ -173,10 +158,8 @@ def keep_fault(fault: str, error: Exception) -> str:
     """Appends a fault of the monitor itself to a file of its owner; says where, or why not."""
     path = clip_file().with_name("monitor.log")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with path.open("a") as file:
+        with os.fdopen(open_log(path), "a") as file:
             file.write("".join((time.strftime("%F %T "), fault, "\n", *traceback.format_exception(error))))
-        path.chmod(0o600)
     except OSError as problem:
         return f"not logged: {problem.strerror}"
     return f"details in {path}"

@@ -39,9 +39,7 @@ def run_baseline(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
     scored = score_predictions(model, inputs, data.y_T[data.val_ends], p, data.horizon, seed, seconds)
     say(f"log loss {scored.loss:.4f} auc {scored.auc:.4f} [{scored.auc_low:.4f}, {scored.auc_high:.4f}]")
     if spec.dry_run_rows is None:
-        folder = Path(spec.folder)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_predictions(folder / "predictions.parquet", data, scored.predictions)
+        write_predictions(Path(spec.folder) / "predictions.parquet", data, scored.predictions)
     value = scored.auc if spec.cell.objective == "val_auc" else scored.loss
     yield {
         "fact": "result",

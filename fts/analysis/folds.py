@@ -8,7 +8,6 @@ makes a resumed trial equal to an unbroken one to the bit.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from fts.training.checkpoint import SavedCheckpoint, sync_file, sync_folder
+from fts.files import refuse_links, replacing
+from fts.training.checkpoint import SavedCheckpoint
 from fts.training.config import TrainConfig
 from fts.training.metrics import probabilities
 from fts.training.progress import Progress
@@ -101,6 +101,7 @@ class FoldTrainer:
     def save(self, folder: Path) -> SavedCheckpoint:
         """A checkpoint of each fold that has moved since its last one; they may stand at different steps."""
         start = time.perf_counter()
+        refuse_links(folder, folder.parent)
         size, md5s = 0, dict[str, str]()
         for k, trainer in enumerate(self.trainers):
             if self._saved.get(k) == trainer.step:
@@ -149,12 +150,8 @@ class FoldTrainer:
         self.val_predictions = np.concatenate([probabilities(t.validation_logits()) for t in self.trainers])
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = self.folder / f".{PREDICTIONS}.{os.getpid()}.part.npz"
-        np.savez(draft, epoch=epoch, p=self.val_predictions)
-        sync_file(draft)
-        draft.replace(self.folder / PREDICTIONS)
-        sync_folder(self.folder)
+        with replacing(self.folder / PREDICTIONS) as draft, draft.open("wb") as file:
+            np.savez(file, epoch=epoch, p=self.val_predictions)
 
     def _restore_predictions(self) -> None:
         path = None if self.folder is None else self.folder / PREDICTIONS

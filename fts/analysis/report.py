@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from fts.analysis.figures import draw_all, write_figure
 from fts.analysis.page import render
 from fts.analysis.study import StudyData
 from fts.analysis.summary import Group, summarise
+from fts.files import atomic_write, make_folder
 
 KINDS = (
     ("error", "Repair first: these errors make numbers below unreadable"),
@@ -87,7 +87,7 @@ def write_report(study: StudyData, folder: Path | str, seed: int = 0) -> Path:
     data do not carry.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     groups = summarise(study, seed)
     found = findings(study, groups)
     frames = twins.all_tables(study, groups, found)
@@ -108,9 +108,9 @@ def write_report(study: StudyData, folder: Path | str, seed: int = 0) -> Path:
         "files": files,
         "footer": " · ".join(part for part in ("fts report", study.source, study.made_at) if part),
     }
-    _write_text(folder / "summary.json", _json(_summary(study, groups, found)))
+    atomic_write(folder / "summary.json", _json(_summary(study, groups, found)))
     page = folder / "index.html"
-    _write_text(page, render(content))
+    atomic_write(page, render(content))
     return page
 
 
@@ -192,8 +192,8 @@ def _summary(study: StudyData, groups: tuple[Group, ...], found: tuple[Finding, 
 
 
 def _write_twin(folder: Path, name: str, frame: pd.DataFrame) -> list[str]:
-    _write_text(folder / f"{name}.csv", twins.safe_for_spreadsheets(frame).to_csv(index=False))
-    _write_text(
+    atomic_write(folder / f"{name}.csv", twins.safe_for_spreadsheets(frame).to_csv(index=False))
+    atomic_write(
         folder / f"{name}.json", _json([{str(k): v for k, v in row.items()} for row in frame.to_dict("records")])
     )
     return [f"{name}.csv", f"{name}.json"]
@@ -216,10 +216,3 @@ def _plain(content: Any) -> Any:
     if isinstance(content, float):
         return content if math.isfinite(content) else None
     return content if isinstance(content, (bool, int, str)) else str(content)
-
-
-def _write_text(path: Path, text: str) -> None:
-    """All or nothing: a reader sees the old page or the new one."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text)
-    part.replace(path)

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from fts.analysis.baselines import best_baseline, fit_one, run_baselines
-from fts.data.files import write_text
 from fts.data.splits import window_ends
+from fts.files import atomic_write, replacing
 from fts.scores.intervals import compare, measure
 from fts.search import dataset
 from fts.search.final import write_card
@@ -39,10 +39,9 @@ def evaluate_test(folder: Path, data_root: Path | str, opened_by: str) -> dict[s
     scores = {"opened_by": opened_by, **scores_of(y, p, data.horizon, float(model.config["trained_on"]["base_rate"]))}
     scores |= rival_of(data, p)
     table = pd.DataFrame({"date": data.dates[data.test_ends], "y": y.astype("int8"), "p": p})
-    part = folder / "test_predictions.parquet.part"
-    table.to_parquet(part, index=False)
-    part.replace(folder / "test_predictions.parquet")
-    write_text(folder / "test.json", json.dumps(scores, indent=1, sort_keys=True) + "\n")
+    with replacing(folder / "test_predictions.parquet") as draft:
+        table.to_parquet(draft, index=False)
+    atomic_write(folder / "test.json", json.dumps(scores, indent=1, sort_keys=True) + "\n")
     write_card(folder)
     return scores
 

@@ -12,6 +12,7 @@ from fts.analysis.importance import Importance
 from fts.analysis.shared import Shared
 from fts.analysis.study import StudyData
 from fts.analysis.summary import CellSummary, Group
+from fts.files import csv_cell
 from fts.scores.intervals import Interval, Scores
 
 PROVENANCE = (
@@ -39,7 +40,6 @@ EMPTY = {  # the first columns of each table, so that a program can read one wit
     "scaling": ("task", "tier", "horizon", "n_params", "val_loss", "val_auc", "refusal"),
     "importance": ("experiment", *Importance.__dataclass_fields__),
 }
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
 
 def all_tables(study: StudyData, groups: tuple[Group, ...], found: tuple[Finding, ...]) -> dict[str, pd.DataFrame]:
@@ -121,13 +121,10 @@ def provenance(groups: tuple[Group, ...]) -> pd.DataFrame:
 
 
 def safe_for_spreadsheets(frame: pd.DataFrame) -> pd.DataFrame:
-    """Text that a spreadsheet would take for a formula gets a quote in front."""
-
-    def quoted(value: Any) -> Any:
-        return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
-
+    """Text that a spreadsheet would take for a formula gets an apostrophe in front, in cells and in the header."""
     text = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
-    return frame.assign(**{str(name): [quoted(value) for value in frame[name]] for name in text})
+    safe = frame.assign(**{str(name): [csv_cell(value) for value in frame[name]] for name in text})
+    return safe.rename(columns={name: csv_cell(name) for name in safe.columns})
 
 
 def _cell_row(cell: CellSummary) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""Writes files that are whole or absent, and parquet whose bytes depend on nothing but its content."""
+"""Writes the files of the data folder, whole or absent, and parquet whose bytes depend on its content alone."""
 
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +11,28 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fts.files import atomic_write
+
+SHARED = 0o666  # less the umask: bars are no secret, and colleagues may train on one data folder
+
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> str:
-    """Write index `Date` and the columns; returns the md5 of the file. Not atomic: write to a temporary name.
+    """Write index `Date` and the columns; returns the md5 of the file."""
+    content = parquet_bytes(frame)
+    atomic_write(path, content, mode=SHARED)
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
+    """Index `Date` and the columns as a parquet file.
 
     Equal frames give equal bytes for one pyarrow release (constraints.txt pins it): no pandas metadata, one row group.
     """
     dates = frame.index.to_numpy().astype("datetime64[us]")
     table = pa.table({"Date": dates} | {str(c): frame[c].to_numpy() for c in frame.columns})
-    with path.open("wb") as sink:
-        pq.write_table(table, sink, compression="zstd", row_group_size=max(1, len(frame)), store_schema=False)
-        sync(sink.fileno())
-    return md5_of(path)
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", row_group_size=max(1, len(frame)), store_schema=False)
+    return sink.getvalue()
 
 
 def read_columns(path: Path, before: np.datetime64 | None = None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -41,33 +51,8 @@ def read_dates(path: Path) -> np.ndarray:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file in one step that survives a power cut."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as sink:
-        sink.write(text)
-        sink.flush()
-        sync(sink.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def sync(descriptor: int) -> None:
-    """fsync, and on macOS the F_FULLFSYNC that makes the disk mean it."""
-    import fcntl  # here: macOS only has the constant, and a reader of data needs neither
-
-    full = getattr(fcntl, "F_FULLFSYNC", None)
-    if full is not None:
-        fcntl.fcntl(descriptor, full)
-    else:
-        os.fsync(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Replace a file of the data folder in one step that survives a power cut."""
+    atomic_write(path, text, mode=SHARED)
 
 
 def md5_of(path: Path) -> str:

@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
-import os
 import re
 import shutil
 import time
@@ -21,7 +21,8 @@ from typing import Any
 
 import pandas as pd
 
-from fts.data.files import md5_of, sync_folder, write_parquet, write_text
+from fts.data.files import SHARED, md5_of, parquet_bytes, write_text
+from fts.files import atomic_write, draft_name, replacing, sweep
 
 KINDS = ("raw", "processed")
 MANIFEST = "manifest.json"
@@ -144,18 +145,13 @@ class Manifest:
         self.refuse_twin(kind, dataset)
         folder = self._folder(kind)
         _sweep(folder)
-        temporary = folder / f".{dataset}.{os.getpid()}.tmp"
-        md5 = write_parquet(frame, temporary)
+        content = parquet_bytes(frame)
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
         final = folder / f"{_stem(dataset)}.{md5[:12]}.parquet"
-        if final.exists():
-            temporary.unlink()
-            if md5_of(final) != md5:
-                raise ManifestError(
-                    f"{kind}/{final.name} is damaged: its bytes are not those of its name; move it away"
-                )
-        else:
-            temporary.replace(final)
-            sync_folder(folder)
+        if not final.exists():
+            atomic_write(final, content, mode=SHARED)
+        elif md5_of(final) != md5:
+            raise ManifestError(f"{kind}/{final.name} is damaged: its bytes are not those of its name; move it away")
         return self._add(
             _new(
                 dataset,
@@ -337,17 +333,19 @@ def _link(target: Path, link: Path, entries: tuple[Entry, ...]) -> None:
     """Point the ticker's plain name to the current file; a user's own file of that name is kept under another."""
     if link.exists() and not _is_link(link, entries):
         link.replace(link.with_name(f"{link.stem}.{md5_of(link)[:12]}.parquet"))
-    temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
+    temporary = link.with_name(f"{draft_name(link.name)}.tmp")
     try:
         temporary.symlink_to(target.name)
     except OSError:  # a file system without links
-        shutil.copyfile(target, temporary)
+        with replacing(link, mode=SHARED) as draft:
+            shutil.copyfile(target, draft)
+        return
     temporary.replace(link)
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a killed build left half-written a day ago or earlier."""
+    """Remove what a killed build left half-written; a link, or a draft of an earlier fts, once it is a day old."""
+    sweep(folder)
     for left in folder.glob(".*.tmp"):
         with suppress(FileNotFoundError):  # another build sweeps too, or has just finished
             if time.time() - left.lstat().st_mtime > 86_400:

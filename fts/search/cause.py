@@ -45,7 +45,7 @@ def cause_of(error: BaseException) -> str:
         return OUT_OF_MEMORY
     if library and any(words in said for words in NO_MEMORY):
         return OUT_OF_MEMORY
-    if "DiskFull" in names or number in FULL:
+    if names & {"DiskFull", "CannotWrite"} or number in FULL:
         return DISK
     if names & DATA_ERRORS:
         return DATA_ERROR

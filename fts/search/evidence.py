@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from fts.files import replacing
 from fts.search import dataset
 from fts.search.spec import CellSpec
 
@@ -67,9 +68,8 @@ def write_predictions(path: Path, data: dataset.CellData, p: np.ndarray) -> None
 
     y = data.y_T[data.val_ends]
     frame = pd.DataFrame({"date": data.dates[data.val_ends], "y": y.astype("int8"), "p": p})
-    part = path.with_suffix(".part")
-    frame.to_parquet(part, index=False)
-    part.replace(path)
+    with replacing(path) as draft:
+        frame.to_parquet(draft, index=False)
 
 
 def peak_bytes() -> int | None:

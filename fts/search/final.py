@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from fts.data.files import write_text
 from fts.data.splits import window_ends
+from fts.files import atomic_write, make_folder
 from fts.model.patchtst import PatchTST
 from fts.search.build import BuiltTrial, assemble
 from fts.search.card import card
@@ -94,7 +94,7 @@ def best_epoch(spec: TrialSpec) -> int:
 def save_model(folder: Path, trial: FinalTrial) -> None:
     """Writes the model folder; every file whole or not at all, the configuration last: without it there is no model."""
     spec, data = trial.spec, trial.cell_data
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder)
     model = trial.trainer.model
     assert isinstance(model, PatchTST), "assemble builds one"
     weights = {name: parameter.detach().cpu() for name, parameter in model.named_parameters()}
@@ -106,7 +106,7 @@ def save_model(folder: Path, trial: FinalTrial) -> None:
         {"feature": name, "mean": float(mean), "sd": float(sd)}
         for name, mean, sd in zip(data.feature_names, data.mean, data.sd, strict=True)
     ]
-    write_text(folder / "scaler.json", json.dumps(scaler, indent=1) + "\n")
+    atomic_write(folder / "scaler.json", json.dumps(scaler, indent=1) + "\n")
     config = {
         "format": FORMAT,
         "model": model_config,
@@ -138,7 +138,7 @@ def save_model(folder: Path, trial: FinalTrial) -> None:
         "cell": spec.cell.to_json(),
     }
     config["config_md5"] = md5_of_config(config)
-    write_text(folder / "config.json", json.dumps(config, indent=1, sort_keys=True) + "\n")
+    atomic_write(folder / "config.json", json.dumps(config, indent=1, sort_keys=True) + "\n")
     write_card(folder)
 
 
@@ -146,4 +146,4 @@ def write_card(folder: Path) -> None:
     """card.md, from what the folder holds."""
     config = json.loads((folder / "config.json").read_text())
     test = folder / "test.json"
-    write_text(folder / "card.md", card(config, json.loads(test.read_text()) if test.exists() else None))
+    atomic_write(folder / "card.md", card(config, json.loads(test.read_text()) if test.exists() else None))

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.files import open_log, refuse_links
 from fts.search import protocol
 from fts.search.cause import cause_of
 from fts.search.spec import TrialSpec
@@ -57,6 +58,7 @@ def serve(orders: Orders, fd: int, run: Run | None) -> int:
         try:
             spec = TrialSpec.from_json(command)
             number = spec.number
+            refuse_linked_folder(spec)
             for fact in (run or run_trial)(spec, orders):
                 if not _tell(fd, fact | {"number": number}):
                     orders.ask_stop()  # nobody listens any more: one more step, a checkpoint, and out
@@ -137,6 +139,14 @@ def story(spec: TrialSpec, orders: Orders, build: Callable[[TrialSpec], BuiltTri
             return
     yield {"fact": "result", **trial.result(None if spec.dry_run_rows else folder)}
     say("ended")
+
+
+def refuse_linked_folder(spec: TrialSpec) -> None:
+    """Raises CannotWrite where a trial's files would end up outside the outputs folder, or be deleted there."""
+    folder = Path(spec.folder)
+    if folder.parent.parent.name == "trials":  # a dry run has a folder of its own
+        for name in ("checkpoint", "model"):
+            refuse_links(folder / name, folder.parents[2])
 
 
 def await_verdict(spec: TrialSpec, orders: Orders, epoch: int) -> None:
@@ -284,8 +294,7 @@ def _tell(fd: int, fact: dict[str, Any]) -> bool:
 
 
 def log_to(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = open_log(path, path.parent.parent)
     for stream in (1, 2):
         os.dup2(log, stream)
     os.close(log)

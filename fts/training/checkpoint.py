@@ -10,9 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +20,21 @@ import safetensors
 from safetensors.torch import save_file
 from torch import Tensor
 
+from fts.files import (
+    CannotWrite,
+    make_folder,
+    new_folder,
+    no_space,
+    reason_of,
+    refuse_links,
+    remove,
+    replacing,
+    room,
+    size,
+    sync_file,
+)
+from fts.files import sweep as sweep_drafts
+
 FORMAT = 1
 KEPT = 2  # the current one and the one before it
 SHARD_BYTES = 1 << 28  # loading reads a shard's tensors one by one, so this bounds the page cache, not our memory
@@ -30,14 +43,12 @@ WRITING, DELETING = ".writing-", ".deleting-"
 Value = TypeVar("Value")
 
 
-class DiskFull(OSError):
-    """Not enough free space for a checkpoint; nothing was changed."""
+class DiskFull(CannotWrite):
+    """Not enough free space, or no free inodes, for a checkpoint; nothing was changed."""
 
-    def __init__(self, folder: Path, needed: int, free: int) -> None:
-        super().__init__(
-            errno.ENOSPC,
-            f"a checkpoint needs {needed:,} bytes and {folder} has {free:,} free; free some space and resume",
-        )
+    def __init__(self, folder: Path, needed: int, free: int, code: int = errno.ENOSPC, why: str | None = None) -> None:
+        told = f"a checkpoint needs {needed:,} bytes and {folder} has {free:,} free; free some space and resume"
+        super().__init__(code, told if why is None else f"a checkpoint needs {size(needed)}; {why}")
         self.needed, self.free = needed, free
 
 
@@ -89,26 +100,22 @@ def write_checkpoint(
     tensors is called twice: to size them before anything is written, and to write them, shard by shard, from where
     they are (safetensors copies nothing that is contiguous and on the CPU).
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder, folder.parent)
     sweep(folder)
     text = json.dumps({"format": FORMAT} | state)
     needed = sum(tensor.nbytes for _, tensor in tensors()) + len(text) + SLACK_BYTES
     path = folder / f"checkpoint-{_newest_serial(folder) + 1:06d}"
-    draft = folder / f"{WRITING}{os.getpid()}-{path.name}"
 
     def write() -> dict[str, str]:
-        draft.mkdir(mode=0o700)
-        md5s = {name: _write_shard(draft / name, shard) for name, shard in _shards(tensors())}
-        md5s["state.json"] = _write_text(draft / "state.json", text)
-        sizes = {name: (draft / name).stat().st_size for name in md5s}
-        manifest = {name: {"md5": md5, "bytes": sizes[name]} for name, md5 in md5s.items()}
-        _write_text(draft / "manifest.json", json.dumps(manifest))
-        sync_folder(draft)
-        draft.rename(path)
-        sync_folder(folder)
+        with new_folder(path) as draft:
+            md5s = {name: _write_shard(draft / name, shard) for name, shard in _shards(tensors())}
+            md5s["state.json"] = _write_text(draft / "state.json", text)
+            sizes = {name: (draft / name).stat().st_size for name in md5s}
+            manifest = {name: {"md5": md5, "bytes": sizes[name]} for name, md5 in md5s.items()}
+            _write_text(draft / "manifest.json", json.dumps(manifest))
         return md5s
 
-    md5s = with_disk_space(folder, needed, write, undo=lambda: shutil.rmtree(draft, ignore_errors=True))
+    md5s = with_disk_space(folder, needed, write)
     for old in _stored(folder)[KEPT:]:
         _delete(old)
     return path, md5s, sum(file.stat().st_size for file in path.iterdir())
@@ -126,7 +133,8 @@ def read_checkpoint(folder: Path) -> StoredCheckpoint:
             state = json.loads((path / "state.json").read_text())
         except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as damage:
             warnings.append(f"{path.name} is damaged ({damage}) and was passed over")
-            path.rename(path.with_name(DELETING + path.name))
+            if not folder.is_symlink():
+                path.rename(path.with_name(DELETING + path.name))
             continue
         if state.get("format") != FORMAT:
             raise CheckpointError(f"{path} has format {state.get('format')}, this version reads format {FORMAT}")
@@ -141,47 +149,46 @@ def has_checkpoint(folder: Path) -> bool:
 
 
 def sweep(folder: Path) -> int:
-    """Removes what an interrupted write or delete left behind, and says how many."""
+    """Removes what an interrupted write or delete left behind, and says how many. Raises CannotWrite for a link.
+
+    The draft of a writer that lives stays. Those under the names WRITING and DELETING have no writer that lives: one
+    trial process writes here, and no longer under the first.
+    """
+    refuse_links(folder, folder.parent)
     left = [path for path in folder.iterdir() if path.name.startswith((WRITING, DELETING))]
-    for path in left:
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-    return len(left)
+    return sum(remove(path) for path in left) + sweep_drafts(folder)
 
 
-def with_disk_space(folder: Path, needed: int, write: Callable[[], Value], undo: Callable[[], object]) -> Value:
-    """Calls write if `needed` bytes are free; a disk that fills up all the same is undone and raised as DiskFull."""
+def with_disk_space(folder: Path, needed: int, write: Callable[[], Value]) -> Value:
+    """Calls write if `needed` bytes and an inode are free; a disk that fills up all the same is raised as DiskFull."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DiskFull(folder, needed, free)
+    if room(folder)[1] == 0:
+        raise DiskFull(folder, needed, free, why=no_space(folder))
     try:
         return write()
     except (OSError, safetensors.SafetensorError) as error:
-        undo()
-        if is_disk_full(error):
-            raise DiskFull(folder, needed, shutil.disk_usage(folder).free) from error
-        raise
+        if not is_disk_full(error):
+            raise
+        free, inodes = shutil.disk_usage(folder).free, room(folder)[1]
+        if is_quota(error):
+            why = reason_of(OSError(errno.EDQUOT, "quota"), folder / "checkpoint")
+            raise DiskFull(folder, needed, free, errno.EDQUOT, why) from error
+        raise DiskFull(folder, needed, free, why=no_space(folder) if inodes == 0 else None) from error
+
+
+def is_quota(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno == errno.EDQUOT
+    return any(word in str(error) for word in ("quota exceeded", "Disk quota", f"os error {errno.EDQUOT}"))
 
 
 def is_disk_full(error: BaseException) -> bool:
     """safetensors reports the world's errors as text of its own."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return any(word in str(error) for word in ("No space left", "os error 28", "quota exceeded", "os error 122"))
-
-
-def replace_file(path: Path, write: Callable[[Path], None]) -> str:
-    """Writes a file under another name, flushes it, renames it into place; returns its md5."""
-    draft = path.with_name(f"{WRITING}{os.getpid()}-{path.name}")
-    try:
-        write(draft)
-        draft.chmod(0o600)
-        sync_file(draft)
-        md5 = file_md5(draft)
-        draft.rename(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    sync_folder(path.parent)
-    return md5
+    return is_quota(error) or any(word in str(error) for word in ("No space left", f"os error {errno.ENOSPC}"))
 
 
 def write_weights(path: Path, weights: dict[str, Tensor], facts: dict[str, Any]) -> str:
@@ -189,15 +196,18 @@ def write_weights(path: Path, weights: dict[str, Tensor], facts: dict[str, Any])
 
     Raises DiskFull, leaving an earlier file of that name as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent)
     needed = sum(tensor.nbytes for tensor in weights.values()) + SLACK_BYTES
     dense = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
     header = {"fts": json.dumps(facts)}
 
     def write() -> str:
-        return replace_file(path, lambda draft: save_file(dense, draft, header))
+        with replacing(path) as draft:
+            save_file(dense, draft, header)
+            draft.chmod(0o600)
+        return file_md5(path)
 
-    return with_disk_space(path.parent, needed, write, undo=lambda: None)
+    return with_disk_space(path.parent, needed, write)
 
 
 def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -219,29 +229,6 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def file_md5(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def sync_file(path: Path) -> None:
-    """On the disk, not only in its cache, when this returns."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        if sys.platform == "darwin":
-            import fcntl  # here: exists on POSIX only, and is needed on macOS only
-
-            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)  # macOS: a plain fsync stops at the drive's own cache
-        else:
-            os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def sync_folder(path: Path) -> None:
-    """Makes a rename in the folder survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _shards(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -266,6 +253,7 @@ def _write_shard(path: Path, shard: dict[str, Tensor]) -> str:
 
 
 def _write_text(path: Path, text: str) -> str:
+    """Into a draft folder, which takes its place as a whole."""
     with path.open("w") as file:
         file.write(text)
     path.chmod(0o600)
@@ -302,4 +290,4 @@ def _delete(path: Path) -> None:
     """First out of sight, then gone: half a deleted checkpoint must not look like a damaged one."""
     hidden = path.with_name(DELETING + path.name)
     path.rename(hidden)
-    shutil.rmtree(hidden, ignore_errors=True)
+    remove(hidden)

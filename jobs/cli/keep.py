@@ -18,6 +18,7 @@ from jobs.glance import words
 from state.cursors import Connection
 from state.db import open_database, reading_uri, require_study, translate
 from state.errors import WrongStatus
+from state.files import csv_cell
 
 OF_THE_FILE = (  # what SQLite says of the file or its disk, not of the statement
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
@@ -64,7 +65,9 @@ def query(sql: str, as_csv: bool, limit: int, as_json: bool) -> None:
     if as_csv:
         from jobs.cli.look import emit_csv
 
-        return emit_csv([dict(zip(columns, row, strict=True)) for row in rows]) if rows else emit(",".join(columns))
+        if not rows:
+            return emit(",".join(map(csv_cell, columns)))
+        return emit_csv([dict(zip(columns, row, strict=True)) for row in rows])
     if not columns:
         return say("the statement returned nothing")
     numbers = [name for n, name in enumerate(columns) if rows and all(isinstance(row[n], int | float) for row in rows)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import re
@@ -29,6 +27,7 @@ from jobs.glance.sanitize import clean
 from jobs.why import why as reasons_of
 from state import crew, queries
 from state.db import Database, open_for_reading
+from state.files import csv_text
 from state.rows import unreadable_in
 from state.values import Event, Job, JobStatus, Trial
 
@@ -409,8 +408,4 @@ def flat(trial: Trial) -> dict[str, Any]:
 
 
 def emit_csv(rows: list[dict[str, Any]]) -> None:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    emit(out.getvalue().rstrip("\n"))
+    emit(csv_text(rows[0], [list(row.values()) for row in rows]).rstrip("\n"))

@@ -25,6 +25,7 @@ from jobs.settings import Places, worker_settings
 from state import queries
 from state.db import has_study, is_full, open_for_person, open_for_reading
 from state.errors import StateError
+from state.files import atomic_write, open_log
 from state.values import JobStatus
 
 MAX_BYTES = 10**15  # more is a slip of the finger, and soon more than the system can count
@@ -94,10 +95,9 @@ def log_to_stderr(level: int) -> None:
 
 def start_detached(places: Places, flags: dict[str, Any]) -> int:
     """Starts `fts worker` in a session of its own and returns when it lives: 0, or its exit code."""
-    places.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = places.logs / "worker.log"
     argv = [sys.executable, "-m", "jobs.cli", "--db", str(places.db), "worker", "--detached", *arguments(flags)]
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    handle = open_log(log, places.outputs)
     start = os.lseek(handle, 0, os.SEEK_END)
     try:
         child = subprocess.Popen(
@@ -114,7 +114,7 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
             say(said[-1] if said else f"the worker ended at once with code {code}{_why_silent(log)}")
             return code
         if number := registered(places, child.pid):
-            pid_file(places).write_text(f"{child.pid}\n")
+            atomic_write(pid_file(places), f"{child.pid}\n", durable=False)
             if child.poll() is not None:  # it had nothing to do, and left before its file was there
                 remove_pid_file(places, child.pid)
             emit(f"worker {number} runs as process {child.pid} (in {pid_file(places)}); its log is {log}")

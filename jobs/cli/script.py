@@ -47,7 +47,7 @@ def script(cells: tuple[str, ...], whole: bool, out: Path | None, task: str, as_
     folder = out or here().outputs / "scripts"
     written = [folder / script_name(spec) for spec in specs]
     for path, spec in zip(written, specs, strict=True):
-        write_text(path, script_text(spec))
+        write_text(path, script_text(spec), here().outputs)
     return emit_json("written", [str(path) for path in written]) if as_json else emit("\n".join(map(str, written)))
 
 

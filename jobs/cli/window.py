@@ -12,6 +12,7 @@ from jobs.cli.keep import existing
 from jobs.cli.output import put, say
 from jobs.cli.since import since_of
 from jobs.person import this_person
+from state.files import atomic_write
 
 SIZE = re.compile(r"(\d{2,3})x(\d{1,3})")
 SCREENS = ("queue", "trials", "curves", "hardware", "logs", "results", "events")
@@ -62,9 +63,9 @@ def snapshot(screen: str, size: str, theme: str, at: str | None, ascii_only: boo
     if path is None:
         return put(picture.text.rstrip("\n"))
     if path.suffix.lower() == ".png":
-        path.write_bytes(picture.png)
+        atomic_write(path.resolve(), picture.png)
     else:
-        path.write_text(picture.svg if path.suffix.lower() == ".svg" else picture.text)
+        atomic_write(path.resolve(), picture.svg if path.suffix.lower() == ".svg" else picture.text)
     return say(f"written: {path}")
 
 

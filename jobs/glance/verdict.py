@@ -176,7 +176,8 @@ def _silent_workers(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[
 
 def _disk(snapshot: Snapshot, limits: Limits, kept: Kept | None) -> Iterator[Concern]:
     """`212 MB free < 2 GB. Checkpoints 118 GB: fts gc frees 74 GB`; in brief what to do first."""
-    if not is_disk_low(snapshot, limits):
+    why = snapshot.queue_paused_reason or ""
+    if not is_disk_low(snapshot, limits) or "inodes" in why or "quota" in why:  # bytes are not what is missing
         yield from _paused_by_disk(snapshot)
         return
     free = words.size(min(s.disk_free for s in snapshot.samples if s.disk_free is not None))
@@ -188,12 +189,26 @@ def _disk(snapshot: Snapshot, limits: Limits, kept: Kept | None) -> Iterator[Con
     yield Concern(Word.ACT, reason, f"disk: {free} free. {held}{cure}", "4")
 
 
+# words of state.files for what more room does not mend
+NOT_OF_ROOM = (
+    "is not followed",
+    "may not write",
+    "read-only",
+    "input/output error",
+    "expected a folder",
+    "its name has",
+)
+
+
 def _paused_by_disk(snapshot: Snapshot) -> Iterator[Concern]:
     """A worker met a full disk and paused the queue; it stays so when there is room again, or nobody left to look."""
     why = snapshot.queue_paused_reason or ""
     if snapshot.queue_paused and why.startswith("disk:") and any(j.status is JobStatus.QUEUED for j in snapshot.jobs):
-        reason = f"the queue was paused by a worker, {why.rstrip('.')}. Make room, then P resumes it"
-        yield Concern(Word.ACT, reason, "queue paused: disk full. P resumes it", "P")
+        other = any(word in why for word in NOT_OF_ROOM)
+        cure = "Mend that" if other else "Make room"
+        reason = f"the queue was paused by a worker, {why.rstrip('.')}. {cure}, then P resumes it"
+        brief = "queue paused: files cannot be written" if other else "queue paused: disk full"
+        yield Concern(Word.ACT, reason, f"{brief}. P resumes it", "P")
 
 
 def _guard(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:

@@ -12,15 +12,7 @@ import pytest
 
 from tests.chaos import study
 from tests.chaos.harness import ROOT
-
-IN_NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
-
-
-def can_mount() -> bool:
-    try:
-        return subprocess.run([*IN_NAMESPACE, "true"], capture_output=True, timeout=20, check=False).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+from tests.namespaces import IN_NAMESPACE, can_mount
 
 
 @pytest.mark.skipif(sys.platform != "linux" or not can_mount(), reason="no user and mount namespaces here")

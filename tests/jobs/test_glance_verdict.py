@@ -107,6 +107,13 @@ SITUATIONS = {
     "a worker paused the queue": (
         make_snapshot(jobs=(make_job(),), queue_paused=True, queue_paused_reason="disk: 3 MiB left"),
         Word.ACT, "paused by a worker, disk: 3 MiB left. Make room, then P resumes it"),
+    "a worker met a link": (
+        make_snapshot(jobs=(make_job(),), queue_paused=True, queue_paused_reason="disk: trials is not followed"),
+        Word.ACT, "disk: trials is not followed. Mend that, then P resumes it"),
+    "a worker met a disk without inodes, which has bytes left": (
+        healthy(jobs=(make_job(),), samples=(make_sample(disk_free=43 * MB),), queue_paused=True,
+                queue_paused_reason="disk: a checkpoint needs 1.1 MB; it has 43 MB free but no free inodes"),
+        Word.ACT, "43 MB free but no free inodes. Make room, then P resumes it"),
     "everything paused": (make_snapshot(jobs=(make_job(status="paused"),)), Word.IDLE, "1 paused"),
     "everything done": (
         make_snapshot(jobs=(make_job(status="done", ended_at=NOW - 60),)), Word.IDLE, "finished"),

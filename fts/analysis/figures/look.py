@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fts.analysis.summary import Group
+from fts.files import atomic_write
 
 INK, GREY, PALE = "#1f2328", "#6e7781", "#d8dee4"
 # Okabe and Ito's palette, safe for the colour-blind; the marker says the same once more
@@ -67,14 +68,14 @@ def write_figure(figure: Figure, folder: Path, name: str) -> str:
     The element has no prolog, ids of its own, and the page's colours for ink, lines and paper, so that it can be read
     in the dark too.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    png, out = io.BytesIO(), io.StringIO()
     with look(), mpl.rc_context({"svg.hashsalt": name}):  # equal data give equal bytes, and no two figures share ids
-        figure.savefig(folder / f"{name}.png", dpi=170, facecolor="white", metadata={"Software": None})
+        figure.savefig(png, format="png", dpi=170, facecolor="white", metadata={"Software": None})
         figure.set_layout_engine("none")  # the layout just found holds for the SVG too
-        out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = out.getvalue()
-    (folder / f"{name}.svg").write_text(svg)
+    atomic_write(folder / f"{name}.png", png.getvalue(), durable=False)
+    atomic_write(folder / f"{name}.svg", svg, durable=False)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\1{name}-", svg)
     svg = re.sub(r"(?<=: )#[0-9a-f]{6}", lambda found: THEMED.get(found[0], found[0]), svg)
