@@ -27,7 +27,8 @@ IN_NOISE = "inside noise"  # the 95 % interval of its AUC contains 0.5: it may b
 class Result:
     """One cell, or the baselines of a horizon. Values are those of its best complete trial; None while there is none.
 
-    The best of the baselines is the one with the highest AUC: that is what the cells' differences are taken to.
+    The best is the one by the objective, of baselines too, as the queue and the monitor show it. The baseline to which
+    the cells' differences are taken is the one with the highest AUC: its row names it where that is another one.
     """
 
     job: int
@@ -74,6 +75,7 @@ class Result:
     test_auc_gain_low: float | None = None
     test_auc_gain_high: float | None = None
     without_best: str | None = None  # of a cell that has ended: why it has no best trial
+    best_by_auc: str | None = None  # of baselines: the one with the highest AUC, where that is not the best by loss
     newer: str | None = None  # `job 5 stands in line`: searches of the same cell that wait or run
 
 
@@ -142,7 +144,7 @@ def results_table(db: Any) -> str:
 
 def result_of(job: Job, trials: Sequence[Trial], measured: Mapping[int, float] | None = None) -> Result:
     """The row of one job. `measured`: watt hours by trial id, as `jobs.energy.energies` has them."""
-    best = best_rival(trials) if job.kind == "baseline" else best_of(job, trials)
+    best = best_of(job, trials)
     return Result(
         job=job.id,
         cell=naming.cell_name(job),
@@ -171,6 +173,7 @@ def result_of(job: Job, trials: Sequence[Trial], measured: Mapping[int, float] |
         label_md5=best.label_md5 if best else None,
         data_md5=best.data_md5 if best else None,
         badges=badges_of(best) if best else (),
+        best_by_auc=_best_by_auc(trials, best) if job.kind == "baseline" else None,
         without_best=words.without_best(job) if best is None and job.status in words.ENDED else None,
     )
 
@@ -186,6 +189,14 @@ def best_rival(trials: Iterable[Trial]) -> Trial | None:
     """The baseline with the highest AUC; the lower number wins a tie."""
     judged = [trial for trial in trials if trial.status is TrialStatus.COMPLETE and trial.val_auc is not None]
     return min(judged, key=lambda trial: (-(trial.val_auc or 0.0), trial.number), default=None)
+
+
+def _best_by_auc(trials: Iterable[Trial], best: Trial | None) -> str | None:
+    """`random forest (window), AUC 0.758 (t3)`; None where it is the best by loss, too."""
+    rival = best_rival(trials)
+    if rival is None or best is None or rival.number == best.number:
+        return None
+    return f"{rival.architecture}, AUC {words.score(rival.val_auc, 3)} (t{rival.number})"
 
 
 def badges_of(best: Trial) -> tuple[str, ...]:
@@ -266,6 +277,7 @@ def remarks(row: Result) -> list[str]:
     """What a newer search may change, why there is no value, the badges, the spread over seeds, the opened test set."""
     said = [f"older search: {row.newer}"] if row.newer else []
     said += [row.without_best] if row.without_best else []
+    said += [f"best by AUC: {row.best_by_auc}"] if row.best_by_auc else []
     said += row.badges
     if row.auc_gain is not None and row.auc_gain_low is not None and row.auc_gain_high is not None:
         if row.auc_gain_high < 0:

@@ -29,6 +29,6 @@ def paint(view: View, width: int) -> Line:
         need = words.width(hint.key) + words.width(label)
         if need - 2 > room:
             continue
-        left += [(hint.key, "key" if hint.enabled else "dim"), (label, "" if hint.enabled else "dim")]
+        left += [(hint.key, "key"), (label, "")]
         room -= need
     return fill(left, HELP, width)
