@@ -32,4 +32,4 @@ def last_words(last: LastLines | None) -> list[str]:
     if last is None:
         return []
     where = last.where(Surface.COMMAND_LINE)
-    return [f"last lines of {last.title}:", *(f"  {text}" for text in last.lines), f"  ({where})"]
+    return [f"last words of {last.title}:", *(f"  {text}" for text in last.lines), f"  ({where})"]

@@ -140,11 +140,8 @@ def price_of_unseal(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
 def price_of_pause_queue(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     waiting = sum(job.status is JobStatus.QUEUED for job in snapshot.jobs)
     running = sum(job.status is JobStatus.RUNNING for job in snapshot.jobs)
-    waits = f"{words.count(waiting, 'waiting job')} {'stays' if waiting == 1 else 'stay'} in line"
-    runs = (
-        f"; {words.count(running, 'running job')} {'goes' if running == 1 else 'go'} on to the end" if running else ""
-    )
-    return f"nothing new starts: {waits}{runs}"
+    runs = f"; {words.count(running, 'running job')} {'goes' if running == 1 else 'go'} on" if running else ""
+    return f"nothing new starts: {words.count(waiting, 'job')} in line{runs}"
 
 
 def price_of_resume_queue(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:

@@ -37,7 +37,9 @@ class LastLines:
             return "from the journal; the log file is gone"
         if self.job_id is None:
             return f"all of it: {self.source}"
-        return f"{by('5', surface, self.job_id)} reads on in {self.source}"
+        if surface is Surface.COMMAND_LINE:
+            return f"{by('5', surface, self.job_id)} reads on in {self.source}"
+        return f"5 reads on, or: fts logs {self.job_id} · {self.source}"
 
 
 def trouble(snapshot: Snapshot, now: float, selected: int | None = None) -> Job | None:
@@ -68,7 +70,8 @@ def worker_lines(worker: Worker, study: Path, now: float) -> LastLines | None:
     if not found:
         return None
     at = words.when(worker.stopped_at or worker.heartbeat_at, now)
-    how = "silent since" if worker.status == "running" else "lost" if worker.status == "lost" else "stopped"
+    how = "silent since" if worker.status == "running" else "lost" if worker.status == "lost" else "drained"
+    how = "stopped" if how == "drained" and worker.asked is None else how
     return LastLines(None, f"worker {worker.id} · {how} {at}", found, f"{study.name}/logs/{WORKER_LOG}")
 
 

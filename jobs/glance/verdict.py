@@ -188,11 +188,9 @@ def _disk(snapshot: Snapshot, limits: Limits, kept: Kept | None, surface: Surfac
         yield from _paused_by_disk(snapshot, surface)
         return
     free = words.size(min(s.disk_free for s in snapshot.samples if s.disk_free is not None))
-    cure = "`fts gc` frees checkpoints"
+    cure = "fts gc frees checkpoints"
     if kept is not None:
-        cure = (
-            f"`fts gc` frees {words.size(kept.freed)}" if kept.freed else "`fts gc` frees nothing, make room elsewhere"
-        )
+        cure = f"fts gc frees {words.size(kept.freed)}" if kept.freed else "fts gc frees nothing, make room elsewhere"
     held = f"Checkpoints {words.size(kept.all)}: " if kept is not None else ""
     reason = f"disk: {free} free < {words.size(limits.disk_reserve)}. {held}{cure} ({by('4', surface)} shows it)"
     yield Concern(Word.ACT, reason, f"disk: {free} free. {held}{cure}", "4")
@@ -203,7 +201,7 @@ def _paused_by_disk(snapshot: Snapshot, surface: Surface) -> Iterator[Concern]:
     why = snapshot.queue_paused_reason or ""
     if snapshot.queue_paused and why.startswith("disk:") and any(j.status is JobStatus.QUEUED for j in snapshot.jobs):
         resumes = f"{by('P', surface)} resumes it"
-        reason = f"a worker paused the queue, {why.rstrip('.')}. Make room, then {resumes}"
+        reason = f"the queue was paused by a worker, {why.rstrip('.')}. Make room, then {resumes}"
         yield Concern(Word.ACT, reason, f"queue paused: disk full. {resumes}", "P")
 
 
@@ -252,7 +250,7 @@ def _slipped(snapshot: Snapshot, now: float, limits: Limits, surface: Surface) -
     before, after = (words.when(words.honest(at, late), now) for at in (found.then.finish_at, found.finish_at))
     seen = f"{by('a', surface)} = seen"
     told, why = words.when(found.then.taken_at, now), f": {found.cause}" if found.cause else ""
-    reason = f"finish slipped {before} → {after} (+{found.part:.0%} since {told}){why} ({seen})"
+    reason = f"finish slipped {before} → {after} (+{found.part:.0%} since seen {told}){why} ({seen})"
     short = f"finish slipped by {words.spell(late)}. It was {before} · {seen}"
     yield Concern(Word.LOOK, reason, short, "a")
 
@@ -306,9 +304,7 @@ def _idle(snapshot: Snapshot, surface: Surface) -> Iterator[Concern]:
     waiting = [job for job in jobs if job.status is JobStatus.QUEUED]
     if snapshot.queue_paused and waiting:
         why = f" ({snapshot.queue_paused_reason})" if snapshot.queue_paused_reason else ""
-        yield Concern(
-            Word.IDLE, f"the queue is paused{why}, {words.count(len(waiting), 'job')} waiting", "queue paused", "P"
-        )
+        yield Concern(Word.IDLE, f"the queue is paused{why}, {words.waits(len(waiting))}", "queue paused", "P")
         return
     paused = sum(job.status is JobStatus.PAUSED for job in jobs)
     held = sum(bool(job.hold_reason) for job in waiting)

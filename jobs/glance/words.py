@@ -266,6 +266,11 @@ def batch(micro: int | None, accumulation: int | None) -> str:
     return f"{micro} windows" if accumulation == 1 else f"{micro}x{accumulation} = {micro * accumulation} windows"
 
 
+def waits(n: int) -> str:
+    """1 waits, 2 wait."""
+    return f"{n} {'waits' if n == 1 else 'wait'}"
+
+
 def count(n: int, one: str, many: str | None = None) -> str:
     """1 trial, 2 trials."""
     return f"{n} {one if n == 1 else many or one + 's'}"

@@ -186,7 +186,7 @@ def _last_lines(view: View, x: int, y: int, width: int, height: int) -> list[Pla
         if len(rows) > height - 1:  # whole lines where there is room, else their beginnings
             rows = list(last.lines[-max(height - 1, 1) :])
         where = last.where(view.glance.surface)
-        where = where if words.width(where) <= width else where.split(" in ")[0]
+        where = where if words.width(where) <= width else where.split(" · ")[0]
         return [*(lists.log_line(row, "", width) for row in rows), line((words.cut(where, width), "dim"))]
 
     return [

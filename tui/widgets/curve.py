@@ -210,10 +210,12 @@ def _axis(label: str) -> list[Span]:
 
 def _labels(scale: _Scale, rows: int) -> dict[int, str]:
     """Row -> label: round values, few of them, each in the row that its value falls into."""
-    wanted = max(rows // LEAST_ROWS, 2)
     low, high = (math.exp(end) if scale.log else end for end in (scale.y0, scale.y1))
-    values = _round_values(low, high, wanted)
-    texts = _written(values)
+    for wanted in range(max(rows // LEAST_ROWS, 2), 0, -1):
+        values = _round_values(low, high, wanted)
+        texts = _written(values)
+        if len(set(texts)) == len(texts):
+            break
     found: dict[int, str] = {}
     for value, text in zip(values, texts, strict=True):
         dot = scale.dot(scale.x0, value)
@@ -235,13 +237,22 @@ def _round_values(low: float, high: float, wanted: int) -> list[float]:
 
 
 def _written(values: Sequence[float]) -> list[str]:
-    """With as many digits as tell them apart, within the column."""
-    for digits in range(LABEL):
-        texts = [f"{value:.{digits}f}" for value in values]
-        exact = all(math.isclose(float(text), value, abs_tol=1e-12) for text, value in zip(texts, values, strict=True))
-        if len(set(texts)) == len(values) and (exact or digits == LABEL - 1) and max(map(len, texts)) <= LABEL:
+    """In as few characters as say them exactly, all alike; where the column is too narrow, rounded to fit."""
+    forms = [*(f".{digits}f" for digits in range(LABEL)), ".0e", ".1e", ".2e"]
+    for form in forms:
+        texts = [_brief(f"{value:{form}}") for value in values]
+        exact = all(
+            math.isclose(float(text), v, rel_tol=1e-6, abs_tol=1e-15) for text, v in zip(texts, values, strict=True)
+        )
+        if exact and max(map(len, texts)) <= LABEL:
             return texts
-    return [words.cut(f"{value:.0e}".replace("e+0", "e").replace("e-0", "e-"), LABEL) for value in values]
+    return [words.cut(_brief(f"{value:.0e}"), LABEL, "") for value in values]
+
+
+def _brief(text: str) -> str:
+    """1e6 for 1e+06."""
+    mantissa, _, exponent = text.partition("e")
+    return f"{mantissa}e{int(exponent)}" if exponent else text
 
 
 def _x_axis(scale: _Scale, ticks: Sequence[tuple[float, str]], left: int, columns: int) -> list[Line]:
