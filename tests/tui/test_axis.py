@@ -35,7 +35,7 @@ def test_labels_are_few_and_no_two_are_alike(low, high, height):
     found = axis(low, high, height)
     said = [label.strip() for label in found if label.strip()]
     assert len(found) == height
-    assert 1 <= len(said) <= max(height // 3, 2)
+    assert 1 <= len(said) <= min(max(height // 2, 2), 6)
     assert len(set(said)) == len(said)
     assert all(len(label) == LABEL and "…" not in label for label in found)
 

@@ -251,7 +251,7 @@ def _words(view: View, width: int, height: int) -> list[Line]:
     if trial is not None:
         found = race_chart.race_of(view, trial)
         if found.beats_best is not None:
-            lines.append(_right("beats best " + race_chart.share(found.beats_best), width))
+            lines.append(_right("chance to beat best " + race_chart.share(found.beats_best), width))
         elif best is not None and best.id != trial.id:
             lines.append(_right(f"╌ best t{best.number}", width))
         if found.prune_line is not None:

@@ -14,7 +14,7 @@ from tui.paint import Line, Span
 
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # [row][column] of a braille cell
 LABEL = 6  # columns of the axis labels
-LEAST_ROWS = 3  # between two labels
+LABELS = 6  # on an axis at most
 # style of a line: (its sign in a legend, dots drawn, dots of one period)
 STYLES = {"solid": ("●", 1, 1), "dashed": ("╌", 4, 8), "dotted": ("┈", 1, 4)}
 
@@ -211,7 +211,7 @@ def _axis(label: str) -> list[Span]:
 def _labels(scale: _Scale, rows: int) -> dict[int, str]:
     """Row -> label: round values, few of them, each in the row that its value falls into."""
     low, high = (math.exp(end) if scale.log else end for end in (scale.y0, scale.y1))
-    for wanted in range(max(rows // LEAST_ROWS, 2), 0, -1):
+    for wanted in range(min(max(rows // 2, 2), LABELS), 0, -1):
         values = _round_values(low, high, wanted)
         texts = _written(values)
         if len(set(texts)) == len(texts):

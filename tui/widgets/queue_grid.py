@@ -86,7 +86,7 @@ def why(view: View, job: Job, order: int | None = None) -> str:
         cause = "OOM" if job.cause == "out of memory" else str(job.cause or "no cause recorded")
         where = f" in t{job.trials_complete + job.trials_pruned + job.trials_failed}" if job.message is None else ""
         detail = f": {job.message}" if job.message else where
-        return f"{cause}{detail} · r retries"
+        return f"{cause} · r retries{detail}"
     if job.status is JobStatus.PAUSED:
         return " · ".join(part for part in (_since(view, job, "paused"), "p resumes it") if part)
     if job.status is JobStatus.CANCELLED:

@@ -47,16 +47,16 @@ def chart(view: View, width: int, height: int, axis: bool = True, notes: bool = 
 
 
 def verdict_line(view: View, width: int = 999) -> str:
-    """`chance to beat the best 7 of 22 · chance to be pruned 2 of 22 · ends by 08:41`, as much as fits whole."""
+    """`chance to beat best 7 of 22 · to be pruned 2 of 22 · ends by 08:41`, as much as fits whole."""
     trial = view.trial
     if trial is None:
         return ""
     found = race_of(view, trial)
     parts = []
     if found.beats_best is not None:
-        parts.append("chance to beat the best " + share(found.beats_best))
+        parts.append("chance to beat best " + share(found.beats_best))
     if found.pruned_later is not None:
-        parts.append("chance to be pruned " + share(found.pruned_later))
+        parts.append(("" if parts else "chance ") + "to be pruned " + share(found.pruned_later))
     if (ends := trial_end(view, trial)) is not None:
         parts.append(f"ends by {words.when(ends, view.now)}")
     if (gap := gap_words(view, trial)) is not None:
@@ -97,9 +97,9 @@ def _pace(view: View, trial: Trial) -> str:
 
 
 def share(counted: tuple[int, int]) -> str:
-    """`7 of 22 (32%)`: a rate never stands without its count."""
+    """`7 of 22`: a rate never stands without its count."""
     part, whole = counted
-    return f"{part} of {whole} ({part / whole:.0%})"
+    return f"{part} of {whole}"
 
 
 def trial_end(view: View, trial: Trial) -> float | None:
