@@ -263,7 +263,7 @@ def batch(micro: int | None, accumulation: int | None) -> str:
     """`64x4 = 256 windows`: so many at once, so often before one step of the optimizer; empty: not known."""
     if not micro or not accumulation:
         return ""
-    return f"{micro} windows" if accumulation == 1 else f"{micro}x{accumulation} = {micro * accumulation} windows"
+    return count(micro, "window") if accumulation == 1 else f"{micro}x{accumulation} = {micro * accumulation} windows"
 
 
 def waits(n: int) -> str:

@@ -314,7 +314,7 @@ def _importance(view: View, width: int) -> list[Line]:
     found = lists.importance_of(view)
     if not found:
         ended = sum(t.value is not None and t.ended_at is not None for t in view.trials)
-        return [(), line((f"importance: from {ENOUGH} values on, {ended} are there", "dim"))]
+        return [(), line((f"importance: from {ENOUGH} values on; {ended} so far", "dim"))]
     lines: list[Line] = [(), rule(f"importance · {found[0].n} trials", "", width)]
     for each in found[:8]:
         lines.append(
@@ -331,12 +331,13 @@ def facts(trial: Trial, job: Job) -> list[Line]:
     gain = ""
     if trial.prior_loss is not None and trial.val_loss is not None:
         gain = f"  prior {words.short_score(trial.prior_loss)} (gain {trial.prior_loss - trial.val_loss:+.4f})"
+    windows = words.count(trial.n_val, "window") if trial.n_val else "— windows"
     rate = f" ({trial.n_pos / trial.n_val:.1%})" if trial.n_val and trial.n_pos is not None else ""
     shown = [
         labelled("trial", f"t{trial.number} {trial.status}, {_best_epoch(trial)}"),
         labelled("AUC", f"{words.score(trial.val_auc)}{interval}"),
         labelled("loss", f"{words.score(trial.val_loss)}{gain}"),
-        labelled("validation", f"{trial.n_val or '—'} windows, {trial.n_pos or '—'}{rate} positive"),
+        labelled("validation", f"{windows}, {trial.n_pos or '—'}{rate} positive"),
         labelled("model", f"{trial.architecture}  {_parameters(trial.n_params)}"),
         labelled(
             "batch", f"{words.batch(trial.micro_batch, trial.accumulation) or '—'}, threads {trial.threads or '—'}"
