@@ -10,14 +10,15 @@ import pytest
 from state import transitions
 from state.db import Database
 from state.values import Cause
-from tests.cli.study import claim, finished_cell, start_trial, start_worker
+from tests.cli.study import CELL, claim, finished_cell, start_trial, start_worker
 
 
 def baseline(db: Database) -> int:
     """A baseline job whose best trial by loss is t0, and by AUC t1."""
     row = {
         "experiment": "baselines_h1_a25", "kind": "baseline", "budget": "baseline", "horizon": 1,
-        "task": "threshold_1pct", "tier": "a25", "trials_wanted": 2, "spec": {"objective": "val_loss"},
+        "task": "threshold_1pct", "tier": "a25", "trials_wanted": 2,
+        "spec": {"objective": "val_loss", "dataset": CELL.dataset},
     }  # fmt: skip
     job = transitions.enqueue(db, [row])[0].job_id
     transitions.move(db, [job], "top")
