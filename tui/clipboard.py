@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 TIMEOUT_S = 2.0  # a hung server must not hold up the next key for longer
 
@@ -17,6 +18,12 @@ def load_tmux_buffer(text: str, environ: Mapping[str, str] = os.environ) -> bool
     if not environ.get("TMUX"):
         return False
     return any(_loaded(options, text, environ) for options in (["-w"], []))
+
+
+def short(path: Path) -> str:
+    """~/.local/state/fts/clip.txt."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 
 def _loaded(options: list[str], text: str, environ: Mapping[str, str]) -> bool:

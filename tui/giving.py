@@ -62,13 +62,13 @@ class Giving:
             self.app.say("nothing to copy here")
             return
         self.app.copy_to_clipboard(text)
-        done = ["put into the tmux buffer"] if clipboard.load_tmux_buffer(text) else []
-        done.append("sent to the terminal's clipboard (OSC 52)")
+        in_tmux = clipboard.load_tmux_buffer(text)
+        sent = "put into tmux's buffer" if in_tmux else "sent to the terminal's clipboard (OSC 52)"
         try:
-            done.append(f"saved in {export.keep_clip(text)}")
+            kept = f"saved in {clipboard.short(export.keep_clip(text))}"
         except OSError as error:
-            done.append(f"not saved in a file: {error.strerror}")
-        self.app.say(", ".join(done))
+            kept = f"not saved in a file: {error.strerror}"
+        self.app.say(f"{sent}, {kept}")
 
     def write(self) -> None:
         choices = [Choice(kind, kind, note=f"this view as {kind}") for kind in export.KINDS]

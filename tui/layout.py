@@ -36,7 +36,8 @@ def frame(view: View, width: int, height: int, failed: Failed | None = None) -> 
     )
     if view.glance.is_stale or view.problem:
         painted = [with_role(row, "faded") for row in painted]
-    return [*top, *painted, clip(keybar.paint(view, width), width)]
+    bar = [clip(row, width) for row in keybar.rows(view, width)]
+    return [*top, *painted[: body + 1 - len(bar)], *bar]
 
 
 def _missing(view: View, width: int, height: int) -> list[Line]:

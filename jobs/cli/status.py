@@ -198,7 +198,8 @@ def sentences(glance: glances.Glance) -> list[str]:
         )
     names = naming.names_of(glance.snapshot.jobs)
     for job in listed(glance.snapshot.jobs):
-        best = f", best {words.score(job.best_value)}" if job.best_value is not None else ""
+        kind = "AUC" if words.objective_of(job, glance.snapshot.trials).endswith("auc") else "loss"
+        best = f", best {kind} {words.score(job.best_value)}" if job.best_value is not None else ""
         state = glance.lost(job).replace("lost claim", "lost") or job.status
         told.append(
             f"{names[job.id]} is {state}: {words.trials_ended(job)} of {words.count(job.trials_wanted, 'trial')}{best}."

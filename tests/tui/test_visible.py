@@ -134,6 +134,18 @@ async def test_one_can_leave_before_the_first_read(db_path):
 # ---------------------------------------------------------------- copying
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_a_long_message_is_read_whole(size):
+    message = "put into tmux's buffer, " + "and a long path " * 5 + "/its/end"
+    for view in (looked(QUEUE, toast=message), looked(QUEUE, problem=message)):
+        lines = layout.frame(view, *size)
+        assert len(lines) == size[1]
+        assert all(sum(words.width(text) for text, _ in line) == size[0] for line in lines)
+        last = " ".join(row.strip().removesuffix("? help").strip() for row in layout.text(lines).splitlines()[-4:])
+        assert message in last
+        assert "…" not in layout.text(lines).splitlines()[-1]
+
+
 async def test_a_copy_is_told_as_what_was_done(db_path, monkeypatch):
     monkeypatch.setattr(clipboard.os, "environ", {})
     monkeypatch.delenv("TMUX", raising=False)

@@ -47,19 +47,19 @@ def summary(view: View, width: int, height: int) -> list[Line]:
     trials = sum(words.trials_ended(job) for job in jobs)
     parts = [f"{states[status]} {status}" for status in words.ENDED if states[status]]
     told = f"finished {words.when(ended, view.now)}: {', '.join(parts)} · {words.count(trials, 'trial')}"
-    best = [line((words.cut(f"best: {' · '.join(_winners(view))}", width), "best"))] if _winners(view) else []
+    best = [line((words.cut(_winners(view), width), "best"))] if queue_grid.best_ids(view) else []
     where = "6 shows the results, w writes them"
     first = fill([(told, "strong")], [(where, "dim")] if words.width(told + where) < width else [], width)
     return [first, *best] if width >= 70 and height >= 16 else [first]
 
 
-def _winners(view: View) -> list[str]:
-    """`20M/h3 .6841 t12`: the best cell of each question and horizon."""
+def _winners(view: View) -> str:
+    """`best AUC: 20M/h1 .6549 · 20M/h3 .6841`: the best cell of each question and horizon."""
     best, names = queue_grid.best_ids(view), naming.names_of(view.snapshot.jobs)
     won = sorted((job for job in view.snapshot.jobs if job.id in best), key=lambda job: (job.task, job.horizon))
     kinds = {words.objective_of(job, view.snapshot.trials).endswith("auc") for job in won}
-    unit = "" if len(kinds) > 1 else " AUC" if kinds == {True} else " loss"
-    return [f"{names[job.id]}{unit} {words.short_score(job.best_value)} (t{job.best_trial})" for job in won]
+    kind = "best" if len(kinds) > 1 else "best AUC" if kinds == {True} else "best loss"
+    return f"{kind}: " + " · ".join(f"{names[job.id]} {words.short_score(job.best_value)}" for job in won)
 
 
 def _grid_height(view: View, height: int) -> int:
