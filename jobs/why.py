@@ -59,12 +59,16 @@ def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
         told += _silent(snapshot, now)
     elif not takers(live):
         asked = "; ".join(drain.sentence(snapshot, worker, now) for worker in live)
-        told.append(f"{name} is not running: DRAINING, {asked}; start another worker with `fts worker`")
+        told.append(f"{name} is not running: every worker was asked to leave; start another with `fts worker`")
+        told.append(f"DRAINING: {asked}")
     elif ahead:
         told.append(f"{name} is not running: it waits for a slot, {words.count(len(ahead), 'job')} before it")
     elif free <= 0:
-        slots = words.count(sum(worker.slots for worker in live), "slot")
-        told.append(f"{name} is not running: it is next, and {slots} of {words.count(len(live), 'worker')} are taken")
+        slots = sum(worker.slots for worker in live)
+        taken = (
+            f"{words.count(slots, 'slot')} of {words.count(len(live), 'worker')} {'is' if slots == 1 else 'are'} taken"
+        )
+        told.append(f"{name} is not running: it is next, and {taken}")
     else:
         told.append(f"{name} is next and a slot is free: it starts at the worker's next look, within seconds")
     if ahead and takers(live):
