@@ -16,7 +16,7 @@ LEAVES = {
 
 def draining(snapshot: Snapshot) -> list[Worker]:
     """The workers that still run and were asked to leave, however they were asked."""
-    return [worker for worker in snapshot.workers if worker.status == "running" and worker.asked in LEAVES]
+    return [w for w in snapshot.workers if w.status == "running" and not w.gone and w.asked in LEAVES]
 
 
 def header(snapshot: Snapshot, seconds_left: Mapping[int, float], now: float) -> str:
@@ -24,7 +24,7 @@ def header(snapshot: Snapshot, seconds_left: Mapping[int, float], now: float) ->
     crew = draining(snapshot)
     if not crew:
         return ""
-    stay = sum(worker.status == "running" and worker not in crew for worker in snapshot.workers)
+    stay = sum(worker.status == "running" and not worker.gone and worker not in crew for worker in snapshot.workers)
     part = f" {len(crew)} of {len(crew) + stay}" if stay else ""
     if all(worker.asked == "stop" for worker in crew):
         return f"DRAINING{part} now"

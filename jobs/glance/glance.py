@@ -174,8 +174,10 @@ LEAST_STRIP_S = 60.0
 
 
 def _recent(glance: Glance) -> float:
-    """Ten hours ago, or when the journal begins, if that is later."""
-    begun = glance.events[0].at if glance.events and glance.events[0].id == 1 else 0.0
+    """Ten hours ago, or when the study began, if that is later: with its first event, else with its first job."""
+    begun = min((job.created_at for job in glance.snapshot.jobs), default=0.0)
+    if glance.events and glance.events[0].id == 1:
+        begun = glance.events[0].at
     return min(max(glance.now - 10 * words.HOUR, begun), glance.now - LEAST_STRIP_S)
 
 

@@ -14,7 +14,7 @@ from jobs.glance.away import NOW, Away, Night
 from jobs.glance.eta import Forecast
 from jobs.glance.facts import runnable, running
 from jobs.glance.glance import Glance, night_of
-from jobs.glance.surface import Surface, by
+from jobs.glance.surface import Surface, by, seen
 from jobs.glance.verbs import GUARDED
 from jobs.glance.verdict import Word
 from state.values import JobStatus
@@ -226,7 +226,8 @@ def _away(glance: Glance, width: int) -> Line:
     happened = glance.away
     if happened is None:
         return fill([(_never_away(glance), "dim")], (), width)
-    right: list[Span] = [(by("a", glance.surface), "key"), (" = seen", "dim")]
+    control = by("a", glance.surface)
+    right: list[Span] = [(control, "key"), (seen(glance.surface).removeprefix(control), "dim")]
     room = width - sum(words.width(text) for text, _ in right) - 1
     for heat, since, cell in AWAY_FORMS:  # what fits whole; the gain is worth more
         left = _happened(happened, heat, since)

@@ -39,3 +39,8 @@ def command(key: str, job_id: int | None = None) -> str:
 def by(key: str, surface: Surface, job_id: int | None = None) -> str:
     """The subject of `... retries it`: `r` in the monitor, "`fts retry 6`" on the command line."""
     return key if surface is Surface.MONITOR else f"`{command(key, job_id)}`"
+
+
+def seen(surface: Surface) -> str:
+    """How a reader says that they have seen it: the short form of a legend in the monitor."""
+    return "a = seen" if surface is Surface.MONITOR else f"{by('a', surface)} marks it as seen"

@@ -16,7 +16,7 @@ from jobs.glance import drain, naming, words
 from jobs.glance.eta import slip
 from jobs.glance.facts import Limits, is_disk_low, is_live, runnable, running, silent_worker
 from jobs.glance.gaps import gaps
-from jobs.glance.surface import Surface, by
+from jobs.glance.surface import Surface, by, seen
 from jobs.glance.verbs import FAILED, GUARDED, RETRIED, TRIAL_RESTARTED, WORKER_LOST, guard_since
 from state.values import Cause, Event, Job, JobStatus, Snapshot, Verb, Worker
 
@@ -248,10 +248,9 @@ def _slipped(snapshot: Snapshot, now: float, limits: Limits, surface: Surface) -
     if late < limits.slipped_at_least_s:
         return
     before, after = (words.when(words.honest(at, late), now) for at in (found.then.finish_at, found.finish_at))
-    seen = f"{by('a', surface)} = seen"
     told, why = words.when(found.then.taken_at, now), f": {found.cause}" if found.cause else ""
-    reason = f"finish slipped {before} → {after} (+{found.part:.0%} since seen {told}){why} ({seen})"
-    short = f"finish slipped by {words.spell(late)}. It was {before} · {seen}"
+    reason = f"finish slipped {before} → {after} (+{found.part:.0%} since seen {told}){why} ({seen(surface)})"
+    short = f"finish slipped by {words.spell(late)}. It was {before} · {seen(surface)}"
     yield Concern(Word.LOOK, reason, short, "a")
 
 

@@ -332,6 +332,9 @@ def test_the_strip_of_a_short_study_is_as_long_as_the_study():
     assert rows[4].startswith("last 2 min  08:12 ▕")
     assert rows[4].endswith("▏ 08:14")
     assert "night" not in "".join(rows)
+    busy = tuple(make_event(1000 + n, NOW - 100 + n, "trial_complete", 1) for n in range(60))
+    snapshot = make_snapshot(jobs=(make_job(1, created_at=NOW - 120),), events=busy)
+    assert "last 2 min" in text_of(View(glances.look(snapshot, NOW)), (120, 40))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
