@@ -20,6 +20,7 @@ from jobs.winners import COMING, newer_searches
 from state.values import Job, JobStatus, Trial, TrialStatus
 
 BELOW_PRIOR = "below prior"  # its validation loss is no better than always predicting the base rate
+BY_AUC = " by AUC"
 IN_NOISE = "inside noise"  # the 95 % interval of its AUC contains 0.5: it may be a coin
 
 
@@ -28,7 +29,7 @@ class Result:
     """One cell, or the baselines of a horizon. Values are those of its best complete trial; None while there is none.
 
     The best is the one by the objective, of baselines too, as the queue and the monitor show it. The baseline to which
-    the cells' differences are taken is the one with the highest AUC: its row names it where that is another one.
+    the cells' differences are taken is the one with the highest AUC: where that is another one it has a row of its own.
     """
 
     job: int
@@ -75,7 +76,6 @@ class Result:
     test_auc_gain_low: float | None = None
     test_auc_gain_high: float | None = None
     without_best: str | None = None  # of a cell that has ended: why it has no best trial
-    best_by_auc: str | None = None  # of baselines: the one with the highest AUC, where that is not the best by loss
     newer: str | None = None  # `job 5 stands in line`: searches of the same cell that wait or run
 
 
@@ -89,12 +89,9 @@ def results(db: Any, jobs: Iterable[Job] | None = None) -> list[Result]:
     measured = energies(db)
     names = naming.with_task([*there, *chosen])
     rows = [
-        replace(
-            _with_evidence(db, result_of(job, queries.trials(db, job.id), measured), job),
-            cell=names[job.id],
-            newer=newer_of(there, job),
-        )
+        replace(_with_evidence(db, row, job), cell=names[job.id] + more, newer=newer_of(there, job))
         for job in shown
+        for more, row in rows_of(job, queries.trials(db, job.id), measured)
     ]
     order = {job.id: (BUDGETS.get(job.budget, len(BUDGETS)), job.horizon, job.id) for job in chosen}
     return sorted(rows, key=lambda row: order[row.job])
@@ -144,7 +141,19 @@ def results_table(db: Any) -> str:
 
 def result_of(job: Job, trials: Sequence[Trial], measured: Mapping[int, float] | None = None) -> Result:
     """The row of one job. `measured`: watt hours by trial id, as `jobs.energy.energies` has them."""
-    best = best_of(job, trials)
+    return _row(job, trials, best_of(job, trials), measured)
+
+
+def rows_of(job: Job, trials: Sequence[Trial], measured: Mapping[int, float] | None = None) -> list[tuple[str, Result]]:
+    """(what its cell's name has behind it, row): of baselines two where one is best by loss and another by AUC."""
+    row = result_of(job, trials, measured)
+    rival = best_rival(trials) if job.kind == "baseline" else None
+    if rival is None or rival.number == row.best_trial:
+        return [("", row)]
+    return [("", row), (BY_AUC, _row(job, trials, rival, measured))]
+
+
+def _row(job: Job, trials: Sequence[Trial], best: Trial | None, measured: Mapping[int, float] | None) -> Result:
     return Result(
         job=job.id,
         cell=naming.cell_name(job),
@@ -173,7 +182,6 @@ def result_of(job: Job, trials: Sequence[Trial], measured: Mapping[int, float] |
         label_md5=best.label_md5 if best else None,
         data_md5=best.data_md5 if best else None,
         badges=badges_of(best) if best else (),
-        best_by_auc=_best_by_auc(trials, best) if job.kind == "baseline" else None,
         without_best=words.without_best(job) if best is None and job.status in words.ENDED else None,
     )
 
@@ -189,14 +197,6 @@ def best_rival(trials: Iterable[Trial]) -> Trial | None:
     """The baseline with the highest AUC; the lower number wins a tie."""
     judged = [trial for trial in trials if trial.status is TrialStatus.COMPLETE and trial.val_auc is not None]
     return min(judged, key=lambda trial: (-(trial.val_auc or 0.0), trial.number), default=None)
-
-
-def _best_by_auc(trials: Iterable[Trial], best: Trial | None) -> str | None:
-    """`random forest (window), AUC 0.758 (t3)`; None where it is the best by loss, too."""
-    rival = best_rival(trials)
-    if rival is None or best is None or rival.number == best.number:
-        return None
-    return f"{rival.architecture}, AUC {words.score(rival.val_auc, 3)} (t{rival.number})"
 
 
 def badges_of(best: Trial) -> tuple[str, ...]:
@@ -277,7 +277,6 @@ def remarks(row: Result) -> list[str]:
     """What a newer search may change, why there is no value, the badges, the spread over seeds, the opened test set."""
     said = [f"older search: {row.newer}"] if row.newer else []
     said += [row.without_best] if row.without_best else []
-    said += [f"best by AUC: {row.best_by_auc}"] if row.best_by_auc else []
     said += row.badges
     if row.auc_gain is not None and row.auc_gain_low is not None and row.auc_gain_high is not None:
         if row.auc_gain_high < 0:

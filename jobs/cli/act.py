@@ -132,7 +132,7 @@ def retry(wanted: tuple[str, ...], **flags: Any) -> None:
     "--after", type=click.Choice(["trial", "job"]), default="trial", show_default=True, help="finish this first"
 )
 @click.option("--withdraw", is_flag=True, help="the workers stay after all")
-@click.option("--worker", type=ROW, metavar="N", help="only this worker")
+@click.option("--worker", type=ROW, metavar="N", help="only this worker, by its number (not its pid)")
 @common
 def drain(after: str, withdraw: bool, worker: int | None, **flags: Any) -> None:
     """Let workers leave when their trial (or job) has ended; the queue stays."""
@@ -141,7 +141,7 @@ def drain(after: str, withdraw: bool, worker: int | None, **flags: Any) -> None:
 
 
 @click.command()
-@click.option("--worker", type=ROW, metavar="N", help="only this worker")
+@click.option("--worker", type=ROW, metavar="N", help="only this worker, by its number (not its pid)")
 @common
 def stop(worker: int | None, **flags: Any) -> None:
     """Let workers write a checkpoint at the next step and leave; nothing is lost."""
