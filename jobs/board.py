@@ -15,16 +15,30 @@ class Board:
     def __init__(self) -> None:
         self._lock = threading.RLock()  # a signal may arrive in the thread that holds it
         self._signalled: str | None = None
+        self._signalled_by = ""  # empty: nobody asked, the worker itself cannot go on
         self._asked: str | None = None
         self._jobs: dict[int, str] = {}
         self._lost: set[int] = set()
         self._running: dict[int, Claim] = {}
 
-    def signal(self, order: str) -> None:
-        """drain_job | drain_trial | stop, from a signal or the stop file."""
+    def signal(self, order: str, who: str = "") -> None:
+        """drain_job | drain_trial | stop, from a signal, or from the worker itself when it cannot go on."""
         with self._lock:
             if RANK[order] > RANK[self._signalled]:
-                self._signalled = order
+                self._signalled, self._signalled_by = order, who
+
+    @property
+    def unrecorded(self) -> tuple[str, str] | None:
+        """(order, who) of a signal that the database does not know yet, or that was withdrawn there; None: it does."""
+        with self._lock:
+            if self._signalled is None or not self._signalled_by or RANK[self._asked] >= RANK[self._signalled]:
+                return None
+            return self._signalled, self._signalled_by
+
+    def recorded(self, order: str) -> None:
+        """The database knows it now."""
+        with self._lock:
+            self._asked = order
 
     def from_database(self, asked: str | None, jobs: dict[int, str]) -> None:
         with self._lock:

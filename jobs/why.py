@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobs.glance import naming, words
+from jobs.glance import drain, naming, words
 from jobs.glance.facts import is_live
 from state.scheduling import QueueContext, runnable_reason
 from state.values import Job, JobStatus, Snapshot, Worker
@@ -33,6 +33,8 @@ def _running(job: Job, snapshot: Snapshot, now: float) -> list[str]:
             else f"its lease ran out {words.spell(-left)} ago: another worker takes it over at its next look"
         )
     worker = next((w for w in snapshot.workers if w.id == job.worker_id), None)
+    if worker is not None and worker.asked and not worker.gone:
+        told.append(f"DRAINING: {drain.sentence(snapshot, worker, now)}")
     if worker is not None and worker.gone:
         told.append("that worker has died: one started on its machine takes the job over at once")
     elif worker is not None and worker.guard in ("frozen", "cooling"):
@@ -56,13 +58,17 @@ def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
         told.append(f"{name} is not running: no worker is alive; start one with `fts worker`")
         told += _silent(snapshot, now)
     elif not takers(live):
-        asked = ", ".join(sorted({worker.asked or "" for worker in live}))
-        told.append(f"{name} is not running: every worker was asked to leave ({asked}); start one with `fts worker`")
+        asked = "; ".join(drain.sentence(snapshot, worker, now) for worker in live)
+        told.append(f"{name} is not running: every worker was asked to leave; start another with `fts worker`")
+        told.append(f"DRAINING: {asked}")
     elif ahead:
         told.append(f"{name} is not running: it waits for a slot, {words.count(len(ahead), 'job')} before it")
     elif free <= 0:
-        slots = words.count(sum(worker.slots for worker in live), "slot")
-        told.append(f"{name} is not running: it is next, and {slots} of {words.count(len(live), 'worker')} are taken")
+        slots = sum(worker.slots for worker in live)
+        taken = (
+            f"{words.count(slots, 'slot')} of {words.count(len(live), 'worker')} {'is' if slots == 1 else 'are'} taken"
+        )
+        told.append(f"{name} is not running: it is next, and {taken}")
     else:
         told.append(f"{name} is next and a slot is free: it starts at the worker's next look, within seconds")
     if ahead and takers(live):

@@ -167,6 +167,7 @@ class Worker:
         self._beats = 0
         self._idle_since: float | None = None
         self._lost_database: StateError | None = None
+        self._stop_file_obeyed = False
 
     def run(self) -> None:
         huey = tickets.make_huey(self.db, self.without_tickets)
@@ -201,6 +202,8 @@ class Worker:
         if self.owed and not self.owed.settle():
             log.warning("exports: some could not be written; the next worker writes them, or `fts export`")
         self.db.patience_s = GOODBYE_S
+        with contextlib.suppress(StateError):
+            self._record_signal()
         with contextlib.suppress(StateError):  # a full disk: the next worker's reconcile will see that we are gone
             transitions.stop_worker(self.db, self.id)
         self.progress.close()
@@ -300,6 +303,8 @@ class Worker:
                 self.db.check_still_there()
                 now_version = queries.data_version(self.db)
                 due = time.monotonic() - beaten >= self.settings.beat_s
+                self._obey_stop_file()
+                self._record_signal()
                 if due or now_version != version:
                     beaten = time.monotonic() if due else beaten
                     self._beat_once(due)
@@ -328,12 +333,32 @@ class Worker:
             self.board.lost({claim.job_id for claim in orders.lost})
         else:
             self._read_orders()
-        if self.places.stop_file.exists():
-            self.places.stop_file.unlink(missing_ok=True)
-            self.board.signal("drain_job")
-            self.progress.tell(
-                "note", {"text": f"{self.places.stop_file.name} found and removed: leaving after this job"}
-            )
+
+    def _obey_stop_file(self) -> None:
+        """The file asks every worker of the study to leave after its job, as `fts drain --after job` does."""
+        file = self.places.stop_file
+        if self._stop_file_obeyed or not file.exists():
+            return
+        who = f"the file {file.relative_to(self.places.outputs.parent)}"
+        try:
+            transitions.record_wish(self.db, "drain_job", who)
+        except StateError as error:  # a full disk: obeyed all the same, and written down when that works again
+            log.warning("%s: %s", who, error)
+            self.board.signal("drain_job", who)
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:  # a folder of that name, or one that cannot be written: asked once is enough
+            self._stop_file_obeyed = True
+            log.warning("%s cannot be removed: %s", file, error.strerror)
+        self.progress.tell("note", {"text": f"{file.name} found: the workers leave after their jobs"})
+
+    def _record_signal(self) -> None:
+        """Writes down what a signal asked, so that every screen says DRAINING, with an event that names the signal."""
+        if (asked := self.board.unrecorded) is not None:
+            order, who = asked
+            with contextlib.suppress(WrongStatus, NoSuchRow):  # taken for lost: the next beat says what that means
+                transitions.record_wish(self.db, order, who, self.id, can_withdraw=False)
+                self.board.recorded(order)
 
     def _sample(self) -> None:
         """One look at the hardware for the record; what cannot be read stays unknown."""
@@ -371,7 +396,7 @@ class Worker:
 
     def signalled(self, signum: int) -> None:
         order = {signal.SIGUSR1: "drain_trial"}.get(signal.Signals(signum), "stop")
-        self.board.signal(order)
+        self.board.signal(order, f"{signal.Signals(signum).name} to process {os.getpid()}")
 
 
 class SlotConsumer(Consumer):  # type: ignore[misc]

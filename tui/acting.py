@@ -86,8 +86,6 @@ class Acting:
             return "this is a replay; Esc returns to now"
         if app.problem and action.id != "enqueue":
             return app.problem
-        if action.needs_jobs and app.reading is None:  # the frame that is painted before Textual shows rows already
-            return "the queue is still being read; press again"
         if action.needs_jobs and not jobs:
             return app.desk.why_none_chosen()
         if action.needs_jobs and time.monotonic() - app.desk.jumped_at < MOVED_S:

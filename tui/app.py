@@ -250,6 +250,7 @@ class Monitor(App[None]):
         if self.desk.job_id != chosen or self._in_trouble() != self.poller.wish.words_of:
             self.look()
         self.paint()
+        self.hands.catch_up()
 
     def on_unreadable(self, message: Unreadable) -> None:
         self.problem_kind = message.kind
@@ -258,6 +259,7 @@ class Monitor(App[None]):
             sentence = sentence.replace(str(self.path), self.path.name)
         self.problem = sentence if message.kind != "busy" else f"{sentence}; reading again every 1, 2, 5 s"
         self.paint()
+        self.hands.catch_up()
 
     def on_acted(self, message: Acted) -> None:
         self.say(self.acting.answered(message), "failed" if message.failed else "")

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from jobs.commands import ACTIONS
-from tui import export
+from tui import clipboard, export
 from tui.screens.dialogs import Choice, Chooser
 from tui.view import EVENTS, TRIALS, View
 
@@ -62,12 +62,13 @@ class Giving:
             self.app.say("nothing to copy here")
             return
         self.app.copy_to_clipboard(text)
+        in_tmux = clipboard.load_tmux_buffer(text)
+        sent = "put into tmux's buffer" if in_tmux else "sent to the terminal's clipboard (OSC 52)"
         try:
-            path = export.keep_clip(text)
+            kept = f"saved in {clipboard.short(export.keep_clip(text))}"
         except OSError as error:
-            self.app.say(f"copied to the terminal; not kept in a file: {error.strerror}")
-        else:
-            self.app.say(f"copied, and kept in {path}")
+            kept = f"not saved in a file: {error.strerror}"
+        self.app.say(f"{sent}, {kept}")
 
     def write(self) -> None:
         choices = [Choice(kind, kind, note=f"this view as {kind}") for kind in export.KINDS]

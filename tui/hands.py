@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tui.app import Monitor
 
 HOUR = 3600.0
+EARLY = 100  # keys that are kept before the first read
 
 
 class Hands(Giving, Menus):
@@ -29,12 +30,16 @@ class Hands(Giving, Menus):
     def __init__(self, app: Monitor) -> None:
         self.app = app
         self.sorting = False  # `o` was pressed: the next letter is a column
+        self.early: list[events.Key] = []  # typed before the first read: done when it has come
 
     # ---------------------------------------------------------------- in
 
     def press(self, event: events.Key) -> None:
         """One key: a movement, a screen, or an action of the registry."""
         name = key_name(event)
+        if self._comes_too_early(name):
+            self.early.append(event)
+            return
         self.note_presence()
         if self.sorting:
             self._sort_by(name)
@@ -50,6 +55,18 @@ class Hands(Giving, Menus):
         else:
             return
         self.app.paint()
+
+    def _comes_too_early(self, name: str) -> bool:
+        """Whether a key must wait for the first read: before it there are no rows to act on. Leaving never waits."""
+        waits = self.app.reading is None and not self.app.problem_kind
+        leaves = name in keys.BY_KEY and keys.BY_KEY[name].id == "leave"
+        return waits and not leaves and len(self.early) < EARLY
+
+    def catch_up(self) -> None:
+        """Does what was typed before the first read, in its order, as if it were typed now."""
+        early, self.early = self.early, []
+        for event in early:
+            self.app.post_message(events.Key(event.key, event.character))
 
     def note_presence(self) -> None:
         """Somebody is here: remembered at most once a minute, and an absence before it is told of."""

@@ -66,10 +66,27 @@ KEYS: tuple[Key, ...] = (
     Key("leave", ("q", "ctrl+c"), "q", "leave", "Leave the monitor; the worker keeps running."),
 )
 
+# (sign, name, what it means), for the help
+SIGNS: tuple[tuple[str, str, str], ...] = (
+    ("►", "cursor, running", "First column: the row that keys act on. Second column: the job or trial runs."),
+    ("•", "marked", "Behind the number: a row that Space or v has marked."),
+    ("◌ ‖ ✓", "job states", "Waiting, paused, done."),
+    ("✗ ⊗ ?", "job states", "Failed, cancelled, lost with its worker."),
+    ("⊘ ↻", "trial states", "Pruned; interrupted, goes on from its checkpoint."),
+    ("★", "best", "The best cell of its task and horizon, or the best trial of its cell."),
+    ("░▒▓█", "shade", "Results: where a value lies between the worst and the best of the matrix."),
+    ("█ · ↻", "strip", "Above: trained, idle, restarted; ‖ the guard paused it, ✗ failed, ► now."),
+    ("● ╌ ┈", "chart lines", "This trial, the best trial, the median of the others at the same epoch."),
+    ("░ ▁", "chart areas", "The middle half of the other trials; the value below which a trial is pruned."),
+    ("┊ ┃", "limits", "In a meter: the soft limit (the trial is asked to shrink), the hard one (it is ended)."),
+    ("64x4", "batch", "64 windows at once, 4 times before a step of the optimizer."),
+    ("?", "base +0.01?", "The difference to the best baseline may be chance: its 95 % interval holds 0."),
+)
+
 BY_KEY: dict[str, Key] = {name: key for key in KEYS for name in key.keys}
 ACTION_KEYS: dict[str, str] = {a.key: a.key for a in ACTIONS if a.key} | {"alt+up": "K", "alt+down": "J"}
 
-# What the bar shows: four in the pocket, seven at 80, eleven at 120, eighteen at 200 columns.
+# What the bar shows, as far as it can do something and fits: the most useful first.
 BAR_QUEUE = (
     ("open", "↵", "open"), ("enqueue", "e", "enqueue"), ("move_up", "J/K", "reorder"), ("next", "t", "run next"),
     ("pause", "p", "pause"), ("cancel", "x", "cancel"), ("retry", "r", "retry"), ("drain", "D", "drain"),
@@ -78,8 +95,10 @@ BAR_QUEUE = (
     ("zoom", "z", "zoom"), ("palette", ":", "command"),
 )  # fmt: skip
 FEW = ("open", "pause", "drain", "undo")
-SEVEN = ("open", "enqueue", "move_up", "pause", "cancel", "drain", "undo")
-ELEVEN = (*SEVEN, "next", "retry", "search", "palette")
+ELEVEN = (
+    "open", "enqueue", "retry", "move_up", "pause", "cancel", "drain", "undo", "next", "search", "palette",
+)  # fmt: skip
+ON_ROWS = ("open", "sort", "search", "mark", "next_cell", "copy", "zoom_in", "earlier", "log_y", "overlay", "follow")
 BARS: dict[int, tuple[tuple[str, str, str], ...]] = {
     QUEUE: BAR_QUEUE,
     TRIALS: (
@@ -113,20 +132,22 @@ BARS: dict[int, tuple[tuple[str, str, str], ...]] = {
 def hints(
     screen: int, width: int, snapshot: Snapshot, jobs: Sequence[object], readonly: bool, ascii_only: bool = False
 ) -> tuple[Hint, ...]:
-    """The keys of the bar for a screen at a width; keys that write are left out when nothing may be written."""
+    """The keys of the bar for a screen at a width, the most useful first: only those that can do something now."""
     bar = BARS[screen]
     if screen == QUEUE:
-        wanted = FEW if width < 70 else SEVEN if width < 100 else ELEVEN if width < 160 else None
-        bar = tuple(hint for hint in bar if wanted is None or hint[0] in wanted)
+        first = FEW if width < 70 else ELEVEN
+        bar = tuple(sorted(bar, key=lambda hint: first.index(hint[0]) if hint[0] in first else len(first)))
     found = []
     for name, key, label in bar:
         action = _action(name, jobs, snapshot)
         if action is not None and readonly:
             continue
-        enabled = action is None or _applies(action, jobs, snapshot)
+        enabled = _applies(action, jobs, snapshot) if action is not None else name not in ON_ROWS or bool(snapshot.jobs)
+        if not enabled:
+            continue
         label = action.label if action is not None and action.id in ("resume", "undrain", "resume_queue") else label
         label = {"withdraw the drain": "stay", "resume the queue": "resume queue"}.get(label, label)
-        found.append(Hint("Enter" if key == "↵" and ascii_only else key, label, enabled))
+        found.append(Hint("Enter" if key == "↵" and ascii_only else key, label))
     return tuple(found)
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from jobs.glance import words
 from jobs.glance.lines import lines as glance_lines
-from state.values import JobStatus
 from tui import selection
 from tui.paint import Failed, Line, Placed, clip, compose, with_role, wrapped
 from tui.screens import curves, events, hardware, home, logs, results, trials
 from tui.shelf import ids_of
-from tui.view import EVENTS, QUEUE, RESULTS, SCREENS, TRIALS, View
-from tui.widgets import keybar
+from tui.view import EVENTS, QUEUE, SCREENS, TRIALS, View
+from tui.widgets import keybar, queue_grid
 
 PANES: tuple[Callable[[View, int, int], list[Placed]], ...] = (
     home.panes,
@@ -38,7 +36,8 @@ def frame(view: View, width: int, height: int, failed: Failed | None = None) -> 
     )
     if view.glance.is_stale or view.problem:
         painted = [with_role(row, "faded") for row in painted]
-    return [*top, *painted, clip(keybar.paint(view, width), width)]
+    bar = [clip(row, width) for row in keybar.rows(view, width)]
+    return [*top, *painted[: body + 1 - len(bar)], *bar]
 
 
 def _missing(view: View, width: int, height: int) -> list[Line]:
@@ -55,7 +54,7 @@ def row_at(view: View, width: int, height: int, x: int, y: int) -> int | None:
             continue
         if view.screen == QUEUE and pane.name == "queue":
             rows = selection.jobs_of(view)
-            head = 0 if width < 70 else 1
+            head = int(queue_grid.has_heading(view, width))
             cursor = next((n for n, job in enumerate(rows) if job.id == view.job_id), 0)
             shown = selection.pinned_window(rows, pane.height - head, cursor) if rows else []
             at = y - pane.y - head
@@ -72,8 +71,6 @@ def row_at(view: View, width: int, height: int, x: int, y: int) -> int | None:
 
 def placed(view: View, width: int, height: int) -> list[Placed]:
     """The panes of the screen, or the focused one alone when zoomed."""
-    if view.screen == 0 and _is_finished(view) and not view.filter:
-        return results.panes(replace(view, screen=RESULTS), width, height)
     found = PANES[view.screen](view, width, height)
     if not view.zoomed:
         return found
@@ -89,12 +86,6 @@ def body_height(view: View, width: int, height: int) -> tuple[int, int]:
     """(first row, rows) of the body."""
     top = len(glance_lines(view.glance, width, height, SCREENS, view.screen))
     return top, height - top - 1
-
-
-def _is_finished(view: View) -> bool:
-    """Nothing is left to run and something is done: the results take the grid's place."""
-    states = {job.status for job in view.snapshot.jobs}
-    return JobStatus.DONE in states and states <= {JobStatus.DONE, JobStatus.CANCELLED}
 
 
 ZOOMED = {

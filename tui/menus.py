@@ -34,13 +34,15 @@ class Menus(ABC):
 
     def help(self) -> None:
         title = f"keys · {SCREENS[self.desk.screen]} · {self.app.size.width}x{self.app.size.height}"
-        chooser = Chooser(title, self.help_choices(), self.app.palette, self.app.ascii_only)
+        chooser = Chooser(title, self.help_choices(), self.app.palette, self.app.ascii_only, width=118)
         self.app.push_screen(chooser, self._chosen)
 
     def help_choices(self) -> list[Choice]:
-        """Every key, movement and action, from the two tables; the greyed ones say why."""
-        found = [Choice(key.id, key.label, key.shown, key.help) for key in keys.KEYS]
-        return found + self._actions(lambda action: action.help)
+        """Every action, key and sign, from their tables; the greyed ones say why. What can be done now stands first."""
+        actions = self._actions(lambda action: action.help)
+        found = sorted(actions, key=lambda choice: bool(choice.why_not) or not choice.key)
+        found += [Choice(key.id, key.label, key.shown, key.help) for key in keys.KEYS]
+        return found + [Choice("sign", name, sign, text) for sign, name, text in keys.SIGNS]
 
     def palette(self) -> None:
         choices = self._actions(lambda action: action.command(self.app.chosen()))

@@ -22,6 +22,7 @@ __all__ = [
     "clip",
     "compose",
     "fill",
+    "heading",
     "labelled",
     "line",
     "rule",
@@ -120,6 +121,16 @@ def rule(title: str, hint: str, width: int, focused: bool = False) -> Line:
         (hint, "dim"),
         ("─", role),
     )
+
+
+SORT_ROOM = 30  # columns that the words of a filter may take
+
+
+def heading(text: str, width: int, sort: str, reverse: bool, wanted: str) -> Line:
+    """The heading of a table with its sort and filter at the right edge, where neither is cut by a column."""
+    told = [f"by {sort} {'↑' if reverse else '↓'}"] if sort else []
+    told += [f"/{words.cut(wanted, SORT_ROOM)}"] if wanted else []
+    return fill([(text, "dim")], [("  ".join(told), "key")] if told else [], width)
 
 
 def beside(left: Sequence[Line], left_width: int, right: Sequence[Line], right_width: int) -> list[Line]:

@@ -44,7 +44,6 @@ class Hint:
 
     key: str
     label: str
-    enabled: bool = True
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,8 @@ def _beats_baseline(group: Group) -> Answer:
         )
     if len(worse) == len(judged):
         left = sum(max(0, (c.trials_wanted or 0) - c.n_complete - c.n_pruned - c.n_failed) for c in group.cells)
-        to_come = f", and {left} trials are still to come" if left else ""
-        told = f"{counts}, on the same validation days. {_cells(len(group.cells))} planned{to_come}."
+        to_come = f" {left} {'trial is' if left == 1 else 'trials are'} still to come." if left else ""
+        told = f"{counts}, on the same validation days.{to_come}"
         if len(judged) < len(group.cells) or left:
             return Answer(question, "not so far", told)
         if untried := [size for size in NAMED_SIZE if size not in group.budgets]:

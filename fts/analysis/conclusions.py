@@ -266,8 +266,8 @@ def _about_validation(groups: tuple[Group, ...]) -> Iterator[Finding]:
             "study",
             "chosen on these days",
             "Each winner is the best of its trials, and the strongest baseline the best of a handful, on the very days "
-            "they are scored on: that flatters both, the longer search more. The sealed test set gives the unflattered "
-            "answer, once (`fts final CELL`).",
+            "they are scored on. Both scores are too good for that reason, the longer search's more so. The sealed "
+            "test set gives an unbiased answer, once (`fts final CELL`).",
         )
 
 

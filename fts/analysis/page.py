@@ -159,10 +159,11 @@ trial recorded at its end, from fewer resamples, so its ends differ a little fro
 {%- endfor %}
 </table></div>
 {%- if group.baselines %}
-<h3>Baselines</h3>
+<details><summary>Baselines ({{ group.baselines|length }})</summary>
 <p class="note">Fitted on the training windows, judged on the validation windows of the cells, with the same
 95&nbsp;% intervals; the strongest by AUC first.</p>
 {{ scored(group.baselines, 2) }}
+</details>
 {%- endif %}
 {%- if group.scores %}
 <h3>Scores of the best trials</h3>

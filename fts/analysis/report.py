@@ -53,7 +53,7 @@ CAPTIONS = {
     "calibration": (
         "Calibration",
         "On the diagonal, a promise of 30 % comes true in 30 of 100 cases. Dots are tenths of the days, their area the "
-        "number of days; lines are Wilson's 95 % interval, of as many days as their overlap leaves.",
+        "number of days; lines are 95 % intervals (Wilson), of the number of days that do not overlap.",
     ),
     "hyperparameters": (
         "Horizon variance: where the best trials lie",

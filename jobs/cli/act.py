@@ -132,7 +132,7 @@ def retry(wanted: tuple[str, ...], **flags: Any) -> None:
     "--after", type=click.Choice(["trial", "job"]), default="trial", show_default=True, help="finish this first"
 )
 @click.option("--withdraw", is_flag=True, help="the workers stay after all")
-@click.option("--worker", type=ROW, metavar="N", help="only this worker")
+@click.option("--worker", type=ROW, metavar="N", help="only this worker, by its number (not its pid)")
 @common
 def drain(after: str, withdraw: bool, worker: int | None, **flags: Any) -> None:
     """Let workers leave when their trial (or job) has ended; the queue stays."""
@@ -141,7 +141,7 @@ def drain(after: str, withdraw: bool, worker: int | None, **flags: Any) -> None:
 
 
 @click.command()
-@click.option("--worker", type=ROW, metavar="N", help="only this worker")
+@click.option("--worker", type=ROW, metavar="N", help="only this worker, by its number (not its pid)")
 @common
 def stop(worker: int | None, **flags: Any) -> None:
     """Let workers write a checkpoint at the next step and leave; nothing is lost."""
@@ -254,7 +254,7 @@ def ask(action: Action, snapshot: Snapshot, jobs: Sequence[Job], yes: bool) -> N
 def report(action: Action, change: Change, as_json: bool) -> None:
     if as_json:
         return emit_json("change", {"action": action.id, "verb": str(action.verb), **change.__dict__})
-    emit(f"would: {change.message}" if change.dry_run else change.message)
+    emit(f"would: {change.message.removeprefix('would ')}" if change.dry_run else change.message)
     if change.event_id is not None and action.level in ("L1", "L2") and action.id not in ("undo", "redo"):
         say("`fts undo` takes it back")
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jobs.cli.group import here
 from jobs.glance.last_lines import LastLines, last_lines, parted, trouble, worker_lines
 from jobs.glance.naming import names_of
+from jobs.glance.surface import Surface
 from state import queries
 from state.db import Database
 from state.values import Job, Snapshot
@@ -30,6 +31,5 @@ def last_words(last: LastLines | None) -> list[str]:
     """Three lines of a log, and where to read on: `fts logs 5`."""
     if last is None:
         return []
-    log = last.source and last.job_id is not None
-    where = f"fts logs {last.job_id} reads on in {last.source}" if log else last.where
+    where = last.where(Surface.COMMAND_LINE)
     return [f"last words of {last.title}:", *(f"  {text}" for text in last.lines), f"  ({where})"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields, replace
+
 import click
 
 from jobs.cli.look import AS_JSON, reading
@@ -10,19 +13,26 @@ from jobs.cli.since import since_of
 from jobs.glance import words
 from state import queries
 from state.rows import unreadable_in
+from state.values import Sample
 
-ROWS = 60  # of the table, whatever the span
+ROWS = 60  # of the table at most, whatever the span
+MOST = 100_000  # samples that are read: eleven days of one worker
 
 
 @click.command()
 @click.option("--since", default="1h", show_default=True, metavar="TIME", help="10h, 2d, or a date")
 @AS_JSON
 def hardware(since: str, as_json: bool) -> None:
-    """Memory, heat, use and disk over time; what no sensor tells is a dash, never a zero."""
+    """Memory, heat, use and disk over time; what no sensor tells is a dash, never a zero.
+
+    Of many samples each row shows the mean of its own; --json has every sample.
+    """
     start = since_of(since)
     with reading() as db:
         now = db.now()
-        samples = queries.samples(db, start, every_s=0.0 if as_json else max(1.0, (now - start) / ROWS))
+        samples = queries.samples(db, start, limit=MOST)
+        if len(samples) == MOST and not as_json:  # of months: a part of them, over the whole span
+            samples = queries.samples(db, start, every_s=(now - start) / MOST, limit=MOST)
         crew = [worker for worker in queries.workers(db) if worker.status == "running"]
     name_unreadable(unreadable_in({"sample": samples, "worker": crew}))
     if as_json:
@@ -32,23 +42,31 @@ def hardware(since: str, as_json: bool) -> None:
         say(f"worker {worker.id} on {worker.host}: guard {worker.guard}{said}")
     if not samples:
         return say(f"no worker has measured anything since {since}; `fts worker` starts one")
+    rows_ = reduced(samples, ROWS)
+    say(
+        f"{words.count(len(samples), 'sample')} from {words.when(samples[0].at, now)} to "
+        f"{words.when(samples[-1].at, now)}, in {words.count(len(rows_), 'row')}"
+        + (": each shows the mean of its samples" if len(rows_) < len(samples) else "")
+    )
     columns = (
-        "when",
+        "from",
+        "samples",
         "worker",
-        "trial",
-        "available",
-        "swap",
+        "trial memory",
+        "free memory",
+        "swap used",
         "cpu %",
         "°C",
         "gpu %",
         "gpu memory",
         "W",
-        "disk",
+        "disk free",
         "step s",
     )
     rows = [
         (
             words.when(s.at, now),
+            n,
             s.worker_id,
             _bytes(s.trial_rss),
             _bytes(s.available),
@@ -61,9 +79,36 @@ def hardware(since: str, as_json: bool) -> None:
             _bytes(s.disk_free),
             _number(s.step_s, 3),
         )
-        for s in samples
+        for s, n in rows_
     ]
     return emit_table(columns, rows, right=columns[1:])
+
+
+def reduced(samples: Sequence[Sample], rows: int) -> list[tuple[Sample, int]]:
+    """At most about `rows` means of neighbouring samples of one worker, each with the number of its samples.
+
+    The slices are of the time that was measured, so a longer `--since` never shows fewer rows than a shorter one that
+    has the same samples.
+    """
+    if len(samples) <= rows:
+        return [(sample, 1) for sample in samples]
+    size = -(-len(samples) // rows)
+    found: list[tuple[Sample, int]] = []
+    for worker in dict.fromkeys(sample.worker_id for sample in samples):
+        own = [sample for sample in samples if sample.worker_id == worker]
+        found += [(_mean(own[n : n + size]), len(own[n : n + size])) for n in range(0, len(own), size)]
+    return sorted(found, key=lambda row: row[0].at)
+
+
+def _mean(samples: Sequence[Sample]) -> Sample:
+    """The first one's time, and of every quantity the mean of what is known."""
+    values: dict[str, float | None] = {}
+    for field in fields(Sample):
+        if field.name in ("at", "worker_id"):
+            continue
+        known = [value for sample in samples if (value := getattr(sample, field.name)) is not None]
+        values[field.name] = sum(known) / len(known) if known else None
+    return replace(samples[0], **values)  # type: ignore[arg-type]  # a mean of bytes need not be whole
 
 
 def _bytes(count: int | None) -> str | None:

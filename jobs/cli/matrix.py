@@ -67,14 +67,12 @@ def budgets(budget: str | None, features: int, as_json: bool) -> None:
             (name, parameters(BUDGETS[name]), len(sizes), len(set(sizes.values())), *_range(list(sizes.values())))
             for name, sizes in shapes.items()
         ]
-        columns = ("budget", "promises", "architectures", "sizes", "smallest", "largest")
+        columns = ("budget", "nominal", "architectures", "sizes", "smallest", "largest")
         return emit_table(columns, rows, right=columns[1:])
     rows_of_one = [
         (name, f"{count:,}", f"{100 * (count / BUDGETS[budget] - 1):+.1f} %") for name, count in shapes[budget].items()
     ]
-    return emit_table(
-        ("architecture", "parameters", "off the label"), rows_of_one, right=("parameters", "off the label")
-    )
+    return emit_table(("architecture", "parameters", "off nominal"), rows_of_one, right=("parameters", "off nominal"))
 
 
 def _range(sizes: list[int]) -> tuple[str, str]:
@@ -106,8 +104,8 @@ CELL_OPTIONS = (
     click.option("--sampler", help="tpe, gp or random  [default: tpe; random with halving]"),
     click.option(
         "--pruner",
-        help="none, median or halving, with which 75 random trials take a third of the epochs of 50 without, and find "
-        "on average as good a one  [default: none]",
+        help="none, median or halving  [default: none]. On average 75 random trials with halving find as good a "
+        "trial as 50 without, in a third of the epochs",
     ),
     click.option(
         "--halving",

@@ -14,12 +14,13 @@ from jobs.cli.group import here
 from jobs.cli.last import last_lines_of, last_words
 from jobs.cli.output import emit, emit_json, name_unreadable, terminal_columns
 from jobs.cli.since import since_of
+from jobs.glance import drain, naming, words
 from jobs.glance import glance as glances
-from jobs.glance import naming, words
 from jobs.glance.facts import is_disk_low, silent_worker
 from jobs.glance.last_lines import LastLines
 from jobs.glance.lines import finish_text, lines, plain
 from jobs.glance.sanitize import clean_snapshot
+from jobs.glance.surface import Surface
 from jobs.glance.verdict import EXIT_CODES
 from jobs.person import this_person
 from state import crew, queries
@@ -100,6 +101,7 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
         mode="" if when is None else f"REPLAY {words.when(when, time.time())}",
         kept=kept_by(snapshot) if is_disk_low(snapshot) else None,
         locked_by=locked_by(snapshot) if when is None else None,
+        surface=Surface.COMMAND_LINE,
     )
     return glance, last
 
@@ -172,12 +174,25 @@ def brief(job: Job) -> dict[str, object]:
     }
 
 
+def finish_sentence(glance: glances.Glance) -> str:
+    """When the work will be done, or that nothing is left to do, or why no time can be given."""
+    if finish := finish_text(glance):
+        return f"{finish[0].upper()}{finish[1:].replace(' ±', ', plus or minus ')}"
+    if glance.is_blind:
+        return "The end is not known, because the database cannot be read"
+    waiting = (JobStatus.PAUSED, JobStatus.QUEUED)
+    kept = sum(job.status in waiting for job in glance.snapshot.jobs)
+    if kept:
+        return f"Nothing else can run: {words.count(kept, 'job')} paused or held"
+    return "All jobs have ended" if glance.snapshot.jobs else "No job is in the queue"
+
+
 def sentences(glance: glances.Glance) -> list[str]:
     """The same facts as whole sentences, without glyphs or columns."""
     told = [f"{glance.verdict.word}: {glance.verdict.reason}."]
     told += [f"Also: {concern.reason}." for concern in glance.verdict.concerns[1:]]
-    finish = finish_text(glance)
-    told.append(f"{finish[0].upper()}{finish[1:].replace(' ±', ', plus or minus ')}." if finish else "No end in sight.")
+    told += [f"DRAINING: {drain.sentence(glance.snapshot, w, glance.now)}." for w in drain.draining(glance.snapshot)]
+    told.append(f"{finish_sentence(glance)}.")
     if (away := glance.away) is not None:
         told.append(
             f"Since {words.when(away.since, glance.now)}: {words.count(away.done, 'cell')} done, "
@@ -186,7 +201,10 @@ def sentences(glance: glances.Glance) -> list[str]:
         )
     names = naming.names_of(glance.snapshot.jobs)
     for job in listed(glance.snapshot.jobs):
-        best = f", best {words.score(job.best_value)}" if job.best_value is not None else ""
+        kind = "AUC" if words.objective_of(job, glance.snapshot.trials).endswith("auc") else "loss"
+        best = f", best {kind} {words.score(job.best_value)}" if job.best_value is not None else ""
         state = glance.lost(job).replace("lost claim", "lost") or job.status
-        told.append(f"{names[job.id]} is {state}: {words.trials_ended(job)} of {job.trials_wanted} trials{best}.")
+        told.append(
+            f"{names[job.id]} is {state}: {words.trials_ended(job)} of {words.count(job.trials_wanted, 'trial')}{best}."
+        )
     return told

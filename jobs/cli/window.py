@@ -14,7 +14,8 @@ from jobs.cli.since import since_of
 from jobs.person import this_person
 from state.files import atomic_write
 
-SIZE = re.compile(r"(\d{2,3})x(\d{1,3})")
+SIZE = re.compile(r"(\d{1,3})x(\d{1,3})")
+LEAST = (40, 8)  # columns and rows below which a screen is its verdict alone
 SCREENS = ("queue", "trials", "curves", "hardware", "logs", "results", "events")
 THEMES = click.Choice(["dark", "light"])
 
@@ -37,7 +38,7 @@ def tui(readonly: bool, no_mouse: bool, ascii_only: bool, theme: str | None, at:
 
 @click.command()
 @click.option("--screen", type=click.Choice(SCREENS), default="queue", show_default=True)
-@click.option("--size", default="120x40", show_default=True, metavar="COLSxROWS")
+@click.option("--size", default="120x40", show_default=True, metavar="COLSxROWS", help="at least 40x8")
 @click.option("--theme", type=THEMES, default="dark", show_default=True)
 @click.option("--at", metavar="TIME", help="as it was: 10h (ago), 2026-11-20 22:00")
 @click.option("--ascii", "ascii_only", is_flag=True, help="plain ASCII")
@@ -51,10 +52,12 @@ def snapshot(screen: str, size: str, theme: str, at: str | None, ascii_only: boo
     """A screen of the monitor as text (default), SVG or PNG, without a terminal."""
     if not (match := SIZE.fullmatch(size)):
         raise click.UsageError(f"{size!r} is no size; expected columns x rows such as 120x40")
+    columns, rows = int(match[1]), int(match[2])
+    if columns < LEAST[0] or rows < LEAST[1]:
+        raise click.UsageError(f"{size} is too small for a screen; expected at least {LEAST[0]}x{LEAST[1]}")
     path = file_of(target, f"fts-{screen}-{size}")
     from tui.snapshot import render  # here, not above: the monitor's drawing, for this command only
 
-    columns, rows = int(match[1]), int(match[2])
     moment = since_of(at) if at else None
     picture = render(
         existing(), screen, (columns, rows), theme, moment, user=this_person(), ascii_only=ascii_only,

@@ -147,7 +147,8 @@ def price_of_unseal(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
 def price_of_pause_queue(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     waiting = sum(job.status is JobStatus.QUEUED for job in snapshot.jobs)
     running = sum(job.status is JobStatus.RUNNING for job in snapshot.jobs)
-    return f"nothing new starts: {waiting} wait; {running} running go on to their end"
+    runs = f"; {words.count(running, 'running job')} {'goes' if running == 1 else 'go'} on" if running else ""
+    return f"nothing new starts: {words.count(waiting, 'job')} in line{runs}"
 
 
 def price_of_resume_queue(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
@@ -161,7 +162,7 @@ def price_of_drain(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     """ "worker stops after t23, about 08:41; queue stays"."""
     trials = _running_trials(snapshot)
     if no_worker(None, snapshot) is None:
-        return "no worker is heard of at the moment: one that comes back stops after its trial; the queue stays"
+        return "No worker is alive. A worker that reconnects stops after its current trial. The queue is unchanged."
     if not trials:
         return "the worker leaves at once: no trial runs; the queue stays"
     ends = [end for trial in trials if (end := latest_end(snapshot, trial)) is not None]
@@ -176,7 +177,8 @@ def price_of_drain_job(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     if not running:
         return "the worker leaves at once: no job runs; the queue stays"
     left = ", ".join(
-        f"{_names_of(snapshot, [job])} ({job.trials_wanted - words.trials_ended(job)} trials left)" for job in running
+        f"{_names_of(snapshot, [job])} ({words.count(job.trials_wanted - words.trials_ended(job), 'trial')} left)"
+        for job in running
     )
     return f"the worker stops after {left}; the queue stays"
 

@@ -3,7 +3,7 @@
 Seconds per trial come from the cell itself once it has a few trials, else from those of its budget that ran; a budget
 nobody has run yet is scaled from those that did, with a wide interval. The record is a back-test: each finished cell is
 predicted as it would have been at its start, from what had ended by then, and counted as held when its real duration
-lies inside the 80 % interval. A time of pause or without a worker counts nowhere as work.
+lies inside the 80 % interval. Paused time and time without a worker are excluded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jobs.glance.words import honest, spell, trials_ended
+from jobs.glance.words import count, honest, spell, trials_ended
 from state.values import Job, JobStatus, SeenForecast, Snapshot
 
 # Hours per cell of 50 trials of the earlier scripts (median of what it really took): only their ratios are used.
@@ -62,8 +62,10 @@ class Forecast:
 
     @property
     def record(self) -> str:
-        """`8 of 9 past intervals held`."""
-        return f"{self.held} of {self.judged} past intervals held" if self.judged else "no past interval yet"
+        """`8 of 9 past forecasts held`: the cell ended within its 80 % interval."""
+        if not self.judged:
+            return "no past forecast yet"
+        return f"{self.held} of {count(self.judged, 'past forecast')} held"
 
 
 def forecast(snapshot: Snapshot, now: float) -> Forecast:

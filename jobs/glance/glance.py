@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jobs.glance import words
+from jobs.glance import drain, words
 from jobs.glance.away import Away, Night, away, night
-from jobs.glance.drain import drained_at, draining
 from jobs.glance.eta import Forecast, forecast, slip
 from jobs.glance.facts import is_live
 from jobs.glance.last_lines import is_lost
+from jobs.glance.surface import Surface, command
 from jobs.glance.verdict import STALE_S, Verdict, Word, judge, seen_at
 from state.values import Event, Job, JobStatus, Snapshot
 
@@ -32,10 +32,12 @@ class Glance:
     away: Away | None
     events: tuple[Event, ...]  # of the absence
     read_age_s: float  # infinite: nothing was read yet
-    mode: str = ""  # REPLAY 03:12, DRAINING 08:41, READONLY ...: shown beside the freshness
+    mode: str = ""  # REPLAY 03:12, READ ONLY, QUEUE PAUSED ...: shown beside the freshness
     locked_by: str | None = None  # who keeps a silent worker from writing
     every_s: float = 1.0  # how often the database is looked at
     checked: bool = True  # the latest look succeeded, and what is open is what lies at the path
+    drain: str = ""  # DRAINING 08:41: shown beside the freshness, too
+    surface: Surface = Surface.MONITOR  # where it is read
 
     @property
     def fresh(self) -> str:
@@ -91,20 +93,28 @@ def look(
     locked_by: str | None = None,
     every_s: float = 1.0,
     checked: bool = True,
+    surface: Surface = Surface.MONITOR,
 ) -> Glance:
     """The glance at `now`; `since` (default: the user's last key press) begins the absence, `events` covers it.
 
     `kept` is what the checkpoints weigh, where the disk is full (jobs.glance.kept); `locked_by` names who keeps a
     silent worker from writing (state.holder). `checked`: the latest look, one every `every_s`, proved what is shown.
+    `surface` is where the sentences are read.
     """
     began = snapshot.last_key_at if since is None else since
     present, now = now, seen_at(now, read_age_s)
     journal = tuple(snapshot.events if events is None else events)
-    verdict = judge(snapshot, present, read_age_s=read_age_s, problem=problem, kept=kept, locked_by=locked_by)
+    verdict = judge(
+        snapshot, present, read_age_s=read_age_s, problem=problem, kept=kept, locked_by=locked_by, surface=surface
+    )
     absence = away(snapshot, now, began, journal)
     eta = forecast(snapshot, now)
-    mode = mode or _mode(snapshot, eta, now)
-    return Glance(snapshot, now, title, verdict, eta, absence, journal, read_age_s, mode, locked_by, every_s, checked)
+    mode = mode or ("QUEUE PAUSED" if snapshot.queue_paused else "")
+    leaving = drain.header(snapshot, eta.seconds_left, now)
+    return Glance(
+        snapshot, now, title, verdict, eta, absence, journal, read_age_s, mode, locked_by, every_s, checked,
+        leaving, surface,
+    )  # fmt: skip
 
 
 def as_dict(glance: Glance) -> dict[str, Any]:
@@ -115,7 +125,20 @@ def as_dict(glance: Glance) -> dict[str, Any]:
         "reason": glance.verdict.reason,
         "key": glance.verdict.key,
         "decisions": [
-            {"verdict": str(c.word), "reason": c.reason, "key": c.key, "job": c.job_id} for c in glance.verdict.concerns
+            {
+                "verdict": str(c.word),
+                "reason": c.reason,
+                "key": c.key,
+                "command": None if c.key is None else command(c.key, c.job_id),
+                "job": c.job_id,
+            }
+            for c in glance.verdict.concerns
+        ],
+        "mode": glance.mode,
+        "draining": [
+            {"worker": worker.id, "asked": worker.asked, "by": None if asked is None else asked.who}
+            for worker in drain.draining(glance.snapshot)
+            for asked in (drain.asked_by(glance.snapshot, worker),)
         ],
         "finish": {
             "at": eta.finish_at,
@@ -156,16 +179,18 @@ def _acknowledged(glance: Glance) -> dict[str, Any] | None:
     return {"at": then.taken_at, "finish_at": then.finish_at, "slipped": None if found is None else found.part}
 
 
+LEAST_STRIP_S = 60.0
+
+
+def _recent(glance: Glance) -> float:
+    """Ten hours ago, or when the study began, if that is later: with its first event, else with its first job."""
+    begun = min((job.created_at for job in glance.snapshot.jobs), default=0.0)
+    if glance.events and glance.events[0].id == 1:
+        begun = glance.events[0].at
+    return min(max(glance.now - 10 * words.HOUR, begun), glance.now - LEAST_STRIP_S)
+
+
 def night_of(glance: Glance, cells: int) -> Night:
-    """The strip of the absence, or of the last 10 hours when nobody was away."""
-    start = glance.away.since if glance.away else glance.now - 10 * words.HOUR
+    """The strip of the absence; when nobody was away of the last 10 hours, or since the study's first event."""
+    start = glance.away.since if glance.away else _recent(glance)
     return night(glance.snapshot, start, glance.now, max(cells, 2), glance.events)
-
-
-def _mode(snapshot: Snapshot, eta: Forecast, now: float) -> str:
-    if any(worker.asked == "stop" for worker in snapshot.workers if worker.status == "running"):
-        return "STOPPING"
-    if draining(snapshot):
-        end = drained_at(snapshot, eta.seconds_left)
-        return "DRAINING" if end is None else f"DRAINING {words.when(end, now)}"
-    return "QUEUE PAUSED" if snapshot.queue_paused else ""

@@ -14,6 +14,7 @@ from pathlib import Path
 from jobs.glance import naming, words
 from jobs.glance.facts import is_live
 from jobs.glance.sanitize import clean
+from jobs.glance.surface import Surface, by
 from state.values import Cause, Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Worker
 
 LINES = 3
@@ -31,13 +32,14 @@ class LastLines:
     lines: tuple[str, ...]
     source: str  # the log file, as it is called below the study's folder; empty: the journal's record is all there is
 
-    @property
-    def where(self) -> str:
+    def where(self, surface: Surface) -> str:
         """Where to read on."""
         if not self.source:
             return "from the journal; the log file is gone"
         if self.job_id is None:
             return f"all of it: {self.source}"
+        if surface is Surface.COMMAND_LINE:
+            return f"{by('5', surface, self.job_id)} reads on in {self.source}"
         return f"5 reads on, or: fts logs {self.job_id} · {self.source}"
 
 
@@ -73,7 +75,7 @@ def worker_lines(worker: Worker, study: Path, now: float) -> LastLines | None:
     at = words.when(worker.stopped_at or worker.heartbeat_at, now)
     how = "silent since" if worker.status == "running" else "lost" if worker.status == "lost" else "drained"
     how = "stopped" if how == "drained" and worker.asked is None else how
-    return LastLines(None, f"worker {worker.pid} · {how} {at}", found, f"{study.name}/logs/{WORKER_LOG}")
+    return LastLines(None, f"worker {worker.id} · {how} {at}", found, f"{study.name}/logs/{WORKER_LOG}")
 
 
 def is_lost(job: Job, snapshot: Snapshot, now: float) -> bool:

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from jobs.glance import words
 from jobs.glance.away import NOW, Away, Night
 from jobs.glance.eta import Forecast
+from jobs.glance.facts import runnable, running
 from jobs.glance.glance import Glance, night_of
+from jobs.glance.surface import Surface, by, seen
 from jobs.glance.verbs import GUARDED
 from jobs.glance.verdict import Word
 from state.values import JobStatus
@@ -26,7 +28,7 @@ STRIP_ROLES = {"█": "running", "·": "dim", "‖": "paused", "✗": "failed", 
 def lines(glance: Glance, width: int, height: int, tabs: Sequence[str] = (), current: int = 0) -> list[Line]:
     """The glance at a terminal size: 1 line below 40x8, 2 in the pocket, 3 at 80x24, 5 at 120x40, 4 at 200x60."""
     if width < 40 or height < 8:
-        return [fill(verdict_spans(glance, width, brief=True), (), width)]
+        return [_single(glance, width)]
     if width < 70 or height < 20:
         return [_pocket_first(glance, width), _pocket_second(glance, width)]
     head = header(glance, width, tabs, current)
@@ -36,6 +38,13 @@ def lines(glance: Glance, width: int, height: int, tabs: Sequence[str] = (), cur
         verdict = fill(verdict_spans(glance, width), (), width)
         return [head, verdict, _finish(glance, width), _away(glance, width), _night(glance, width)]
     return [head, _wide_verdict(glance, width), _away(glance, width), _night(glance, width, legend=True)]
+
+
+def _single(glance: Glance, width: int) -> Line:
+    """The verdict alone, and that a worker was asked to leave."""
+    told = "DRAINING" if glance.drain and "DRAINING" not in glance.verdict.short else ""
+    room = width - (len(told) + 1 if told else 0)
+    return fill(verdict_spans(glance, room, brief=True), [(told, "look")] if told else (), width)
 
 
 def plain(line: Line) -> str:
@@ -50,8 +59,9 @@ def header(glance: Glance, width: int, tabs: Sequence[str] = (), current: int = 
     if width < 100 and age.startswith("live "):
         age = f"live, {age.removeprefix('live ')} old"
     right: list[Span] = [(age, stale)]
-    if glance.mode and not glance.mode.startswith("REPLAY"):
-        right = [(glance.mode, "look"), ("  ", ""), *right]
+    for told in (glance.drain, glance.mode):
+        if told and not glance.mode.startswith("REPLAY"):
+            right = [(told, "look"), ("  ", ""), *right]
     right += [("    " if width < 100 else "   ", ""), (words.day_clock(glance.clock), "")]
     if tabs and width >= 110:
         names: list[Span] = []
@@ -86,11 +96,16 @@ def finish_text(glance: Glance) -> str:
     if never := _no_end(glance):
         return never
     if eta.finish_said is None or eta.half_width_s is None:
-        return "" if glance.verdict.word is Word.IDLE or glance.is_blind else "done: no history yet"
+        return "" if not _is_work_left(glance) or glance.is_blind else "done: no history yet"
     if glance.is_blind and not glance.has_worker:
         return ""
     done = "done" if glance.has_worker else "if started now"
     return f"{done} {_moment(eta.finish_said, glance.now)} ±{words.plus_minus(eta.half_width_s)}"
+
+
+def _is_work_left(glance: Glance) -> bool:
+    """Whether a job runs or may start."""
+    return bool(runnable(glance.snapshot) or running(glance.snapshot))
 
 
 def _brief_finish(glance: Glance) -> str:
@@ -103,7 +118,9 @@ def _brief_finish(glance: Glance) -> str:
 def _no_end(glance: Glance) -> str:
     """While the queue is paused nothing that waits will start; empty: there is an end, or nothing waits."""
     waiting = sum(job.status is JobStatus.QUEUED for job in glance.snapshot.jobs)
-    return f"no end while the queue is paused: {waiting} wait" if glance.snapshot.queue_paused and waiting else ""
+    if not waiting or not glance.snapshot.queue_paused:
+        return ""
+    return f"no end while the queue is paused: {words.waits(waiting)}"
 
 
 def fill(left: Sequence[Span], right: Sequence[Span], width: int) -> Line:
@@ -141,7 +158,8 @@ def _pocket_second(glance: Glance, width: int) -> Line:
     if math.isinf(glance.read_age_s):
         return fill([(_never_away(glance), "dim")], (), width)
     finish = _brief_finish(glance)
-    left = ("alive" if glance.has_worker else "no worker") + (f" · {finish}" if finish else "")
+    crew = glance.drain or ("alive" if glance.has_worker else "no worker")
+    left = crew + (f" · {finish}" if finish else "")
     happened = glance.away
     right = f"+{happened.done} done {happened.failed} failed" if happened else ""
     return fill([(left, "")], [(right, "failed" if happened and happened.failed else "dim")], width)
@@ -157,7 +175,9 @@ def _away_and_night(glance: Glance, width: int) -> Line:
     strip = _strip_spans(night_of(glance, 12))
     happened = glance.away
     if happened is None:
-        return fill([(_never_away(glance), "dim")], strip, width)
+        told = _never_away(glance)
+        room = words.width(told) + 1 + sum(words.width(text) for text, _ in strip) <= width
+        return fill([(told, "dim")], strip if room else (), width)
     left: list[Span] = [
         (f"away {words.absence(happened.seconds)}", ""),
         (f"  +{happened.done} done", "done" if happened.done else "dim"),
@@ -176,8 +196,9 @@ def _yours(glance: Glance) -> Span:
     """How much waits for this person; blind, nobody can say that nothing does."""
     decisions = glance.verdict.decisions
     if not decisions:
-        return ("" if glance.is_blind else "yours: nothing", "dim")
-    return f"yours: {words.count(decisions, 'decision')}", "look"
+        return ("" if glance.is_blind else "no decision waits for you", "dim")
+    wait = "waits" if decisions == 1 else "wait"
+    return f"{words.count(decisions, 'decision')} {wait} for you", "look"
 
 
 def _finish_spans(glance: Glance, eta: Forecast, brief: bool = False) -> list[Span]:
@@ -186,12 +207,10 @@ def _finish_spans(glance: Glance, eta: Forecast, brief: bool = False) -> list[Sp
     if never := _no_end(glance):
         return [(never, "dim")]
     if eta.finish_said is None or eta.half_width_s is None or eta.low is None or eta.high is None:
-        idle = glance.verdict.word is Word.IDLE
-        return [("nothing is left to run" if idle else "no estimate: nothing of this budget has run yet", "dim")]
+        left = _is_work_left(glance)
+        return [("nothing is left to run" if not left else "no estimate: nothing of this budget has run yet", "dim")]
     low, high = (_moment(words.honest(at, eta.half_width_s), glance.now) for at in (eta.low, eta.high))
-    record = f"past estimates: {eta.held} of {eta.judged} cells landed inside" if eta.judged else "no past estimate yet"
-    if brief and eta.judged:
-        record = f"{eta.held} of {eta.judged} past inside"
+    record = eta.record
     if not glance.has_worker:
         record = "if a worker starts now"
     return [(_moment(eta.finish_said, glance.now), "strong"), (f"  (80%: {low} … {high};  {record})", "dim")]
@@ -208,9 +227,9 @@ def _wide_verdict(glance: Glance, width: int) -> Line:
 def _away(glance: Glance, width: int) -> Line:
     happened = glance.away
     if happened is None:
-        more = "; `a` marks what you have seen" if not glance.is_blind else ""
-        return fill([(_never_away(glance) + more, "dim")], (), width)
-    right: list[Span] = [("a", "key"), (" = seen" if width >= 160 else " seen", "dim")]
+        return fill([(_never_away(glance), "dim")], (), width)
+    control = by("a", glance.surface)
+    right: list[Span] = [(control, "key"), (seen(glance.surface).removeprefix(control), "dim")]
     room = width - sum(words.width(text) for text, _ in right) - 1
     for heat, since, cell in AWAY_FORMS:  # what fits whole; the gain is worth more
         left = _happened(happened, heat, since)
@@ -245,17 +264,33 @@ def _happened(happened: Away, heat: bool, since: bool) -> list[Span]:
 
 
 def _never_away(glance: Glance) -> str:
-    return "nothing was read yet" if math.isinf(glance.read_age_s) else "first look here: nothing seen before"
+    if math.isinf(glance.read_age_s):
+        return "nothing was read yet"
+    if glance.surface is Surface.MONITOR:
+        return "first visit: press a to mark what you have seen"
+    return f"first visit: {by('a', glance.surface)} marks what you have seen"
 
 
 def _night(glance: Glance, width: int, legend: bool = False) -> Line:
-    right: list[Span] = [("  ‖ guard ✗ failed ↻ restart", "dim")] if legend else []
-    room = width - 17 - sum(words.width(text) + 1 for text, _ in right)  # 17: "night  22h " + edges + " 08h"
-    return fill([("night  ", "dim"), *_strip_spans(night_of(glance, room), labels=True)], right, width)
+    """The strip of the time that is told of: `last 10 h  22h ▕2M/h5███…▏ 08h`."""
+    right: list[Span] = [(f"  {STRIP_WORDS}", "dim")] if legend else []
+    span = night_of(glance, 2)
+    named = f"last {words.spell(span.end - span.start)}  "
+    edges = words.width(_edge(span, span.start)) + words.width(_edge(span, span.end)) + 4  # a blank and a wall each
+    room = width - words.width(named) - edges - sum(words.width(text) + 1 for text, _ in right)
+    return fill([(named, "dim"), *_strip_spans(night_of(glance, room), labels=True)], right, width)
+
+
+STRIP_WORDS = "█ trained · idle ‖ guard ✗ failed ↻ restart ► now"
+
+
+def _edge(strip: Night, at: float) -> str:
+    """`22h` at an end of a long strip, `22:14` of one shorter than three hours."""
+    return words.clock(at) if strip.end - strip.start < 3 * words.HOUR else words.clock(at)[:2] + "h"
 
 
 def _strip_spans(strip: Night, labels: bool = False) -> list[Span]:
-    spans: list[Span] = [(words.clock(strip.start)[:2] + "h ", "dim")]
+    spans: list[Span] = [(_edge(strip, strip.start) + " ", "dim")]
     chars = [(char, STRIP_ROLES[char]) for char in strip.cells]
     if labels:
         spans.append(("▕", "dim"))
@@ -267,7 +302,7 @@ def _strip_spans(strip: Night, labels: bool = False) -> list[Span]:
             spans.append((char, role))
     if labels:
         spans.append(("▏", "dim"))
-    return [*spans, (" " + words.clock(strip.end)[:2] + "h", "dim")]
+    return [*spans, (" " + _edge(strip, strip.end), "dim")]
 
 
 def _write_labels(chars: list[Span], strip: Night) -> None:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from jobs.glance import naming, words
+from jobs.glance import drain, naming, words
 from jobs.glance.eta import slip
 from jobs.glance.facts import Limits, is_disk_low, is_live, runnable, running, silent_worker
 from jobs.glance.gaps import gaps
+from jobs.glance.surface import Surface, by, seen
 from jobs.glance.verbs import FAILED, GUARDED, RETRIED, TRIAL_RESTARTED, WORKER_LOST, guard_since
 from state.values import Cause, Event, Job, JobStatus, Snapshot, Verb, Worker
 
@@ -68,21 +69,23 @@ def judge(
     kept: Kept | None = None,
     locked_by: str | None = None,
     limits: Limits | None = None,
+    surface: Surface = Surface.MONITOR,
 ) -> Verdict:
     """The verdict at `now` (seconds since the epoch) on data last read `read_age_s` ago; infinitely long ago: never.
 
     `problem` is why the latest read failed, if it did; a problem of the schema blinds at once, others after
     `limits.blind_after_s`. `kept` is what checkpoints weigh, where the disk is full.
     `locked_by` is who holds the database's lock while `silent_worker` is silent, where that is somebody else.
+    `surface` is where the sentences are read: they name its keys or its commands.
     """
     limits = limits or Limits()
     if math.isinf(read_age_s):  # there is nothing to judge, and an empty picture would pass for an empty queue
         return _verdict(next(_blind(read_age_s, problem, limits)))
     now = seen_at(now, read_age_s)
-    found = [*_blind(read_age_s, problem, limits), *_act(snapshot, now, limits, kept, locked_by)]
-    found += _look(snapshot, now, limits)
+    found = [*_blind(read_age_s, problem, limits), *_act(snapshot, now, limits, kept, locked_by, surface)]
+    found += _look(snapshot, now, limits, surface)
     if not any(c.word in (Word.BLIND, Word.ACT) for c in found):
-        found.extend(_idle(snapshot))
+        found.extend(_idle(snapshot, surface))
     if not found:
         found.append(_well(snapshot, now))
     found.sort(key=lambda concern: ORDER.index(concern.word))
@@ -116,10 +119,15 @@ def _blind(read_age_s: float, problem: str | None, limits: Limits) -> Iterator[C
         yield Concern(Word.BLIND, f"no good read for {words.spell(read_age_s)}", "no good read", "ctrl+r")
 
 
-def _act(snapshot: Snapshot, now: float, limits: Limits, kept: Kept | None, locked_by: str | None) -> Iterator[Concern]:
+def _act(
+    snapshot: Snapshot, now: float, limits: Limits, kept: Kept | None, locked_by: str | None, surface: Surface
+) -> Iterator[Concern]:
     waits = silent_worker(snapshot, now, limits) if locked_by else None
-    yield from _silent_workers(snapshot, now, limits) if waits is None else _locked(waits, str(locked_by), now, limits)
-    yield from _disk(snapshot, limits, kept)
+    if waits is None:
+        yield from _silent_workers(snapshot, now, limits, surface)
+    else:
+        yield from _locked(waits, str(locked_by), now, limits)
+    yield from _disk(snapshot, limits, kept, surface)
     yield from _guard(snapshot, now, limits)
     lost = [e for e in snapshot.events if e.verb in WORKER_LOST and now - e.at < words.HOUR]
     if len(lost) >= limits.crash_loop:
@@ -134,7 +142,7 @@ def _act(snapshot: Snapshot, now: float, limits: Limits, kept: Kept | None, lock
 def _locked(worker: Worker, by: str, now: float, limits: Limits) -> Iterator[Concern]:
     """A worker beats by writing: while another holds the lock it cannot, and its trials train on."""
     word = Word.ACT if now - worker.heartbeat_at > limits.locked_s else Word.LOOK
-    reason = f"database locked by {by}: worker {worker.pid} waits, training goes on"
+    reason = f"database locked by {by}: worker {worker.id} (pid {worker.pid}) waits, training goes on"
     yield Concern(word, reason, f"database locked by {by}", None)
 
 
@@ -155,7 +163,7 @@ def _restarts(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concer
         yield Concern(Word.ACT, f"{loop} within an hour", loop, "5", job.id)
 
 
-def _silent_workers(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
+def _silent_workers(snapshot: Snapshot, now: float, limits: Limits, surface: Surface) -> Iterator[Concern]:
     waiting = runnable(snapshot) or running(snapshot)
     if not waiting or any(is_live(worker, now, limits) for worker in snapshot.workers):
         return
@@ -166,26 +174,26 @@ def _silent_workers(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[
         quiet = "since the clock was set back" if behind else f"for {words.spell(now - worker.heartbeat_at)}"
         last = words.seconds_clock(worker.heartbeat_at)
         state = "died" if worker.gone else f"silent {quiet}"
-        reason = f"worker {worker.pid} {state} (last {last}{_at_work(snapshot, worker)})"
+        reason = f"worker {worker.id} {state} (last {last}{_at_work(snapshot, worker)})"
         reason += _claim_ends(snapshot, worker, now) or f"; {_waiting(snapshot)}"
-        brief = f"worker {worker.pid} {state}. W starts one"
-        yield Concern(Word.ACT, f"{reason}. W starts one", brief, "W")
+        start = f"{by('W', surface)} starts one"
+        yield Concern(Word.ACT, f"{reason}. {start}", f"worker {worker.id} {state}. {start}", "W")
     elif any(w.status == "lost" for w in snapshot.workers[:1]):
-        yield Concern(Word.ACT, f"worker lost; {_waiting(snapshot)}. Start one: fts worker", "worker lost", "W")
+        yield Concern(Word.ACT, f"worker lost; {_waiting(snapshot)}. {by('W', surface)} starts one", "worker lost", "W")
 
 
-def _disk(snapshot: Snapshot, limits: Limits, kept: Kept | None) -> Iterator[Concern]:
+def _disk(snapshot: Snapshot, limits: Limits, kept: Kept | None, surface: Surface) -> Iterator[Concern]:
     """`212 MB free < 2 GB. Checkpoints 118 GB: fts gc frees 74 GB`; in brief what to do first."""
     why = snapshot.queue_paused_reason or ""
     if not is_disk_low(snapshot, limits) or "inodes" in why or "quota" in why:  # bytes are not what is missing
-        yield from _paused_by_disk(snapshot)
+        yield from _paused_by_disk(snapshot, surface)
         return
     free = words.size(min(s.disk_free for s in snapshot.samples if s.disk_free is not None))
     cure = "fts gc frees checkpoints"
     if kept is not None:
         cure = f"fts gc frees {words.size(kept.freed)}" if kept.freed else "fts gc frees nothing, make room elsewhere"
     held = f"Checkpoints {words.size(kept.all)}: " if kept is not None else ""
-    reason = f"disk: {free} free < {words.size(limits.disk_reserve)}. {held}{cure} (4 hardware)"
+    reason = f"disk: {free} free < {words.size(limits.disk_reserve)}. {held}{cure} ({by('4', surface)} shows it)"
     yield Concern(Word.ACT, reason, f"disk: {free} free. {held}{cure}", "4")
 
 
@@ -200,15 +208,15 @@ NOT_OF_ROOM = (
 )
 
 
-def _paused_by_disk(snapshot: Snapshot) -> Iterator[Concern]:
+def _paused_by_disk(snapshot: Snapshot, surface: Surface) -> Iterator[Concern]:
     """A worker met a full disk and paused the queue; it stays so when there is room again, or nobody left to look."""
     why = snapshot.queue_paused_reason or ""
     if snapshot.queue_paused and why.startswith("disk:") and any(j.status is JobStatus.QUEUED for j in snapshot.jobs):
         other = any(word in why for word in NOT_OF_ROOM)
-        cure = "Mend that" if other else "Make room"
-        reason = f"the queue was paused by a worker, {why.rstrip('.')}. {cure}, then P resumes it"
+        cure, resumes = "Mend that" if other else "Make room", f"{by('P', surface)} resumes it"
+        reason = f"the queue was paused by a worker, {why.rstrip('.')}. {cure}, then {resumes}"
         brief = "queue paused: files cannot be written" if other else "queue paused: disk full"
-        yield Concern(Word.ACT, reason, f"{brief}. P resumes it", "P")
+        yield Concern(Word.ACT, reason, f"{brief}. {resumes}", "P")
 
 
 def _guard(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
@@ -231,31 +239,33 @@ def _unreadable(snapshot: Snapshot) -> Iterator[Concern]:
         yield Concern(Word.LOOK, reason, f"{first.name}: unreadable. See fts doctor", None)
 
 
-def _look(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
+def _look(snapshot: Snapshot, now: float, limits: Limits, surface: Surface) -> Iterator[Concern]:
     yield from _unreadable(snapshot)
     fine = sum(j.status not in (JobStatus.FAILED,) for j in snapshot.jobs)
     for job in snapshot.jobs:
         if job.status is JobStatus.FAILED and not _seen(job) and not _failed_again(snapshot, job):
             name, cause = _name(snapshot, job), _cause(job)
             worker = _worker_words(snapshot, now, limits)
-            others = f"{worker}, guard {_guard_word(snapshot)}, other {fine} cells fine."
+            others = f"{worker}, guard {_guard_word(snapshot)}, {words.count(fine, 'other cell')} fine."
             brief = "Worker alive" if "alive" in worker else worker
-            keys = "5 log" if job.retry_refusal(snapshot.again.get(job.id, ())) else "r retries, 5 log"
-            reason = f"{name} failed: {cause} ({keys}). {others}"
-            short = f"{name} failed: {_cause(job, brief=True)}. {brief}, {fine} others fine."
-            yield Concern(Word.LOOK, reason, short, "r" if keys.startswith("r ") else "5", job.id)
+            log = f"{by('5', surface, job.id)} shows the log"
+            retries = job.retry_refusal(snapshot.again.get(job.id, ())) is None
+            cures = f"{by('r', surface, job.id)} retries, {log}" if retries else log
+            reason = f"{name} failed: {cause} ({cures}). {others}"
+            short = f"{name} failed: {_cause(job, brief=True)}. {brief}, {words.count(fine, 'other')} fine."
+            yield Concern(Word.LOOK, reason, short, "r" if retries else "5", job.id)
     for job in snapshot.jobs:
         if job.status is JobStatus.QUEUED and job.hold_reason and not _seen(job):
             reason = f"{_name(snapshot, job)} cannot start: {job.hold_reason}"
             yield Concern(Word.LOOK, reason, f"{_name(snapshot, job)} is held", "x", job.id)
     yield from _stuck(snapshot, now, limits)
     yield from _slept(snapshot, now)
-    yield from _nobody_works(snapshot, now, limits)
-    yield from _slipped(snapshot, now, limits)
+    yield from _nobody_works(snapshot, now, surface)
+    yield from _slipped(snapshot, now, limits, surface)
 
 
-def _slipped(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
-    """The same work will be done much later than this person was told when they last pressed `a`."""
+def _slipped(snapshot: Snapshot, now: float, limits: Limits, surface: Surface) -> Iterator[Concern]:
+    """The finish has slipped since this person last acknowledged it."""
     found = slip(snapshot, now)
     if found is None or found.part <= limits.slipped:
         return
@@ -264,8 +274,8 @@ def _slipped(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern
         return
     before, after = (words.when(words.honest(at, late), now) for at in (found.then.finish_at, found.finish_at))
     told, why = words.when(found.then.taken_at, now), f": {found.cause}" if found.cause else ""
-    reason = f"finish slipped {before} → {after} (+{found.part:.0%} since seen {told}){why} (a seen)"
-    short = f"finish slipped by {words.spell(late)}. It was {before} · a seen"
+    reason = f"finish slipped {before} → {after} (+{found.part:.0%} since seen {told}){why} ({seen(surface)})"
+    short = f"finish slipped by {words.spell(late)}. It was {before} · {seen(surface)}"
     yield Concern(Word.LOOK, reason, short, "a")
 
 
@@ -292,34 +302,33 @@ def _stuck(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
             yield Concern(Word.LOOK, f"t{trial.number}: {reason}", "no progress", "5", trial.job_id)
 
 
-def _nobody_works(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
+def _nobody_works(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[Concern]:
     waiting = runnable(snapshot)
     if not waiting or any(w.status == "running" for w in snapshot.workers):
         return
+    start = f"{by('W', surface)} starts one"
     stopped = [w for w in snapshot.workers if w.status == "stopped"]
     if not stopped:
         if not any(w.status == "lost" for w in snapshot.workers):
-            yield Concern(Word.LOOK, f"{len(waiting)} queued, no worker. Start one: fts worker", "no worker", "W")
+            yield Concern(Word.LOOK, f"{len(waiting)} queued, no worker. {start}", "no worker", "W")
         return
     latest = max(stopped, key=lambda w: w.stopped_at or 0.0)
     at = words.when(latest.stopped_at or latest.heartbeat_at, now)
-    how = "drained" if latest.asked else "stopped"
-    yield Concern(
-        Word.LOOK, f"worker {how} at {at}, {len(waiting)} queued. Start one: fts worker", f"worker {how}", "W"
-    )
+    how = "drained" if drain.left_as_asked(snapshot, latest) else "stopped"
+    yield Concern(Word.LOOK, f"worker {how} at {at}, {len(waiting)} queued. {start}", f"worker {how}", "W")
 
 
-def _idle(snapshot: Snapshot) -> Iterator[Concern]:
+def _idle(snapshot: Snapshot, surface: Surface) -> Iterator[Concern]:
     if runnable(snapshot) or running(snapshot):
         return
     jobs = snapshot.jobs
     if not jobs:
-        yield Concern(Word.IDLE, "the queue is empty: e enqueues the matrix", "queue is empty", "e")
+        yield Concern(Word.IDLE, f"the queue is empty: {by('e', surface)} fills it", "queue is empty", "e")
         return
     waiting = [job for job in jobs if job.status is JobStatus.QUEUED]
     if snapshot.queue_paused and waiting:
         why = f" ({snapshot.queue_paused_reason})" if snapshot.queue_paused_reason else ""
-        yield Concern(Word.IDLE, f"the queue is paused{why}, {len(waiting)} wait", "queue paused", "P")
+        yield Concern(Word.IDLE, f"the queue is paused{why}, {words.waits(len(waiting))}", "queue paused", "P")
         return
     paused = sum(job.status is JobStatus.PAUSED for job in jobs)
     held = sum(bool(job.hold_reason) for job in waiting)
@@ -333,12 +342,19 @@ def _idle(snapshot: Snapshot) -> Iterator[Concern]:
     lacking = ((sum(job.status is s for job in jobs), s) for s in (JobStatus.FAILED, JobStatus.CANCELLED))
     parts = [words.count(done, "result"), *(f"{n} {status}" for n, status in lacking if n)]
     said = f"finished{at}: {', '.join(parts)}"
-    yield Concern(Word.IDLE, f"{said}{';' if parts[1:] else ','} w writes them", said, "6")
+    them = "it" if done == 1 else "them"
+    more = f"{';' if parts[1:] else ','} {by('w', surface)} writes {them}" if done else ""
+    yield Concern(Word.IDLE, said + more, said, "6")
 
 
 def _well(snapshot: Snapshot, now: float) -> Concern:
     waiting, busy = len(runnable(snapshot)), running(snapshot)
     names = ", ".join(_name(snapshot, job) for job in busy[:3]) or "starting"
+    if crew := drain.draining(snapshot):
+        told = "; ".join(drain.sentence(snapshot, worker, now) for worker in crew)
+        return Concern(
+            Word.WELL, f"DRAINING: {told}. {names} running, {waiting} waiting.", f"DRAINING, {names} running"
+        )
     reason = (
         f"{names} running, {waiting} waiting. {_worker_words(snapshot, now, Limits())}, guard {_guard_word(snapshot)}."
     )
@@ -394,7 +410,7 @@ def _worker_words(snapshot: Snapshot, now: float, limits: Limits) -> str:
     live = [w for w in snapshot.workers if is_live(w, now, limits)]
     if len(live) > 1:
         return f"{len(live)} workers alive"
-    return f"Worker {live[0].pid} alive" if live else "No worker"
+    return f"Worker {live[0].id} alive" if live else "No worker"
 
 
 def _guard_word(snapshot: Snapshot) -> str:

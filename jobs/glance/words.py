@@ -47,6 +47,7 @@ _ASCII = {
     **dict(zip("◌►‖✓✗⊘↻⊗★•·│┤└┘┴┬─╌┊●", ".>=+X-rc*@.||++++--|o", strict=True)),
     **dict(zip("—–…±°↵→←↑↓▕▏░▒▓×≤≥", "--~~ <><^v[]:%%x<>", strict=True)),
     **dict(zip(SPARKS, "._-=+*%#", strict=True)),
+    "┈": ":",  # a dotted line; ╌, a dashed one, is -
     "┃": "!",  # the hard limit in a meter; ┊, the soft one, is |
     **{eighth: "#" if n > 3 else "." for n, eighth in enumerate(EIGHTHS) if n},
 }
@@ -264,6 +265,18 @@ def number(value: object) -> str:
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa}e{int(exponent)}"
     return f"{value:.4g}"
+
+
+def batch(micro: int | None, accumulation: int | None) -> str:
+    """`64x4 = 256 windows`: so many at once, so often before one step of the optimizer; empty: not known."""
+    if not micro or not accumulation:
+        return ""
+    return count(micro, "window") if accumulation == 1 else f"{micro}x{accumulation} = {micro * accumulation} windows"
+
+
+def waits(n: int) -> str:
+    """1 waits, 2 wait."""
+    return f"{n} {'waits' if n == 1 else 'wait'}"
 
 
 def count(n: int, one: str, many: str | None = None) -> str:

@@ -9,6 +9,7 @@ from state.transitions.control import (
     note,
     pause,
     pause_queue,
+    record_wish,
     resume,
     resume_queue,
     retry,
@@ -58,7 +59,7 @@ __all__ = [
     "cancel_running", "claim", "enqueue", "fail_job", "finish_job", "finish_trial", "hold_job", "interrupt_trial",
     "move", "note", "pause", "pause_queue", "pause_running", "prune_events", "prune_samples", "reconcile",
     "record_checkpoint", "record_epoch", "record_intervention", "record_margin", "record_progress",
-    "record_started", "record_test", "redo", "register_worker", "release_job", "resume", "resume_queue",
+    "record_started", "record_test", "record_wish", "redo", "register_worker", "release_job", "resume", "resume_queue",
     "rerun_trial", "resume_trial", "retry", "set_guard", "start_trial", "stop_worker", "sweep", "touch_key", "undo",
     "unseal",
 ]  # fmt: skip

@@ -320,6 +320,24 @@ def ask_worker(
     return Change(message, None if dry_run else event_id, (), dry_run)
 
 
+def record_wish(db: Database, what: str, who: str, worker_id: int | None = None, can_withdraw: bool = True) -> int:
+    """A file or a signal asked this worker, or all live ones (None), to leave: one event, whatever was asked before.
+
+    A stronger order that stands is kept. What cannot be withdrawn, such as a signal, cannot be undone either.
+    """
+    strength = (None, *ORDERS).index
+    with transaction(db):
+        workers = _live_workers(db, worker_id)
+        weaker = [worker for worker in workers if strength(worker["asked"]) < strength(what)]
+        for worker in weaker:
+            WorkerRow.update(asked=what).where(WorkerRow.id == worker["id"]).execute(db)
+        back = [{"id": w["id"], "expect": {"asked": what}, "set": {"asked": w["asked"]}} for w in weaker]
+        inverse = {"workers": back} if back and can_withdraw else None
+        data = {"workers": [worker["id"] for worker in workers], "asked": what}
+        message = f"{_crew(workers)} {_asked_words(what)} by {who}"
+        return emit(db, Verb.WORKER_ASKED, who, message, data=data, inverse=inverse)
+
+
 def _live_workers(db: Database, worker_id: int | None) -> list[Row]:
     if worker_id is None:
         found = db.rows(WorkerRow.select(ALL).where(WorkerRow.status == "running"))

@@ -25,6 +25,12 @@ from state.transitions.ledger import (
 )
 from state.values import Cause, Claim, Verb, WorkerOrders
 
+LEFT = {
+    None: "",
+    "drain_job": " after its job, as it was asked",
+    "drain_trial": " after its trial, as it was asked",
+    "stop": " at a checkpoint, as it was asked",
+}
 GUARDS = ("normal", "warm", "frozen", "cooling", "unknown")
 
 
@@ -87,7 +93,8 @@ def stop_worker(db: Database, worker_id: int, message: str = "stopped") -> None:
         _release_all(db, worker, Cause.DRAINED, message, who)
         changes = {"status": "stopped", "stopped_at": db.now(), "asked": None}
         WorkerRow.update(changes).where(WorkerRow.id == worker_id).execute(db)
-        emit(db, Verb.WORKER_STOPPED, who, f"worker {worker_id}: {message}", data={"worker_id": worker_id})
+        data = {"worker_id": worker_id, "asked": worker["asked"]}
+        emit(db, Verb.WORKER_STOPPED, who, f"worker {worker_id} left{LEFT[worker['asked']]}", data=data)
 
 
 def reconcile(db: Database, host: str, is_alive: Callable[[int, float], bool]) -> list[int]:

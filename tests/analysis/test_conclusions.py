@@ -321,7 +321,7 @@ def test_half_a_matrix_below_the_baseline_is_not_a_no():
 def test_the_page_says_from_which_days_its_scores_come_and_that_winners_were_chosen_on_them():
     said = found(study(THREE[:1], n=6))
     assert "between 2015-01-02 and" in said["caution", "one period"]
-    assert "flatters both" in said["caution", "chosen on these days"]
+    assert "Both scores are too good" in said["caution", "chosen on these days"]
 
 
 def test_no_is_not_said_while_trials_are_still_to_come():

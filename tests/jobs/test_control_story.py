@@ -1,5 +1,6 @@
 """A person steers real workers with real trials: pause, resume, drain, stop, cancel, retry; nothing gets lost."""
 
+import json
 import os
 import signal
 import time
@@ -45,6 +46,22 @@ def trial_process(study, job=1):
     return study.one(f"select pid from trial where job_id = {job} order by number desc limit 1")
 
 
+def asked(study):
+    """(who, what) of every wish that a worker leaves, oldest first."""
+    rows = study.query("select who, data from event where verb = 'worker_asked' order by id")
+    return [(row["who"], json.loads(row["data"])["asked"]) for row in rows]
+
+
+def said_everywhere(study, sentence):
+    """The status in each form, `fts why` and the monitor say that the worker leaves; those with room say who asked."""
+    plain, why = study.ok("status", "--plain"), study.ok("why", "1")
+    assert "DRAINING" in plain and sentence in plain
+    assert "DRAINING" in why and sentence in why
+    assert "DRAINING" in study.ok("status") and "DRAINING" in study.ok("status", "--line")
+    assert study.json("status")["status"]["draining"][0]["by"] in sentence
+    assert "DRAINING" in study.ok("snapshot", "--size", "80x24")
+
+
 def test_a_day_of_steering(study):
     """One worker through everything a person asks of it, because each start of a trial process costs seconds."""
     worker = study.start("worker", "--slots", "1", "--threads", "1")
@@ -78,10 +95,14 @@ def test_a_day_of_steering(study):
     (study.outputs / "logs" / "STOP_HPO").touch()
     wait_until(lambda: not (study.outputs / "logs" / "STOP_HPO").exists())
     assert worker.poll() is None and status(study) == "running"
+    assert asked(study)[-1] == ("the file outputs/logs/STOP_HPO", "drain_job")
+    said_everywhere(study, "leaves after its job, asked by the file outputs/logs/STOP_HPO")
     study.ok("stop", "-y")
     assert worker.wait(60) == 0
     assert status(study) == "queued"
     assert study.one("select status from worker order by id desc limit 1") == "stopped"
+    left = study.one("select message from event where verb = 'worker_stopped' order by id desc limit 1")
+    assert left == "worker 1 left at a checkpoint, as it was asked"
     assert study.one("select count(*) from job where lease_until is not null") == 0
 
     # the cancelled job is put back by undo or retry with its trial and checkpoint
@@ -94,6 +115,9 @@ def test_a_day_of_steering(study):
 def test_a_signal_stops_within_seconds_at_a_checkpoint(study, signum):
     worker = study.start("worker", "--slots", "1", "--threads", "1")
     wait_until(lambda: epochs(study) >= 1)
+    os.kill(worker.pid, signal.SIGUSR1)  # after this trial, which is long
+    wait_until(lambda: asked(study) == [(f"SIGUSR1 to process {worker.pid}", "drain_trial")])
+    said_everywhere(study, f"leaves after its trial, asked by SIGUSR1 to process {worker.pid}")
     worker.send_signal(signum)
     began = time.monotonic()
     assert worker.wait(60) == 0
@@ -101,6 +125,7 @@ def test_a_signal_stops_within_seconds_at_a_checkpoint(study, signum):
     assert status(study) == "queued"
     assert study.one("select status from trial") == "interrupted"
     assert study.one("select count(*) from checkpoint") >= 1
+    assert asked(study)[-1] == (f"{signum.name} to process {worker.pid}", "stop")
 
 
 def test_drain_ends_after_this_trial_and_a_detached_worker_survives_its_terminal(study):

@@ -77,7 +77,7 @@ def test_the_picture_has_an_interval_around_its_estimate():
     found = forecast(picture(), NOW)
     assert found.low < found.finish_at < found.high
     assert all(math.isfinite(seconds) for seconds in found.seconds_left.values())
-    assert "past intervals held" in found.record
+    assert "past forecast" in found.record
 
 
 def test_a_night_on_hold_makes_no_trial_slower():

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from jobs.glance.last_lines import last_lines, log_file, said_by, trouble
+from jobs.glance.surface import Surface
 from state.values import Cause
 from tests.tui.values import NOW, make_event, make_job, make_snapshot, make_trial, make_worker
 
@@ -51,8 +52,10 @@ def test_the_last_three_lines_of_the_log_that_say_something(tmp_path):
     found = last_lines(lost_job(), [trial], (), folder)
     assert found.lines == ("two", "three", "four")
     assert found.title == "20M/h3 t23 · its worker is silent"
-    assert "outputs/logs/a.log" in found.where
-    assert "fts logs 5" in found.where
+    for surface in Surface:
+        assert "outputs/logs/a.log" in found.where(surface)
+        assert "fts logs 5" in found.where(surface)
+    assert not found.where(Surface.COMMAND_LINE).startswith("5"), "a key of the monitor does nothing in a shell"
 
 
 def test_a_failed_job_shows_what_the_journal_kept_of_it(tmp_path):
@@ -61,7 +64,7 @@ def test_a_failed_job_shows_what_the_journal_kept_of_it(tmp_path):
     event = make_event(1, NOW, "failed", 6, data={"log_tail": "a\nb\nTraceback\nMemoryError"})
     found = last_lines(failed, [], (event,), folder)
     assert found.lines == ("b", "Traceback", "MemoryError")
-    assert "journal" in found.where
+    assert "journal" in found.where(Surface.MONITOR)
 
 
 def test_a_replay_shows_no_line_that_was_written_later(tmp_path):

@@ -120,7 +120,7 @@ SITUATIONS = {
     "done, and some were cancelled": (
         make_snapshot(jobs=(make_job(status="done", ended_at=NOW), make_job(2, status="cancelled", ended_at=NOW),
                             make_job(3, status="cancelled", ended_at=NOW))),
-        Word.IDLE, ": 1 result, 2 cancelled; w writes them"),
+        Word.IDLE, ": 1 result, 2 cancelled; w writes it"),
     "the picture of the specification": (picture(), Word.LOOK, "20M/h5 failed"),
 }  # fmt: skip
 
@@ -161,7 +161,7 @@ def test_a_worker_that_waits_for_the_lock_of_another_is_not_silent():
         snapshot = healthy(workers=(make_worker(heartbeat_at=NOW - silent_s),))
         found = judge(snapshot, NOW, locked_by="process 30943 (python)")
         assert found.word is word
-        assert found.reason == "database locked by process 30943 (python): worker 4242 waits, training goes on"
+        assert found.reason == "database locked by process 30943 (python): worker 1 (pid 4242) waits, training goes on"
         assert len(found.concerns) == 1
         assert found.decisions == 1
 

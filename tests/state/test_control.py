@@ -404,6 +404,39 @@ def test_a_forecast_that_cannot_be_read_is_none(db: Database, odd: dict[str, Any
     assert queries.snapshot(db, "ada").seen is None
 
 
+def test_what_a_file_asks_is_an_event_and_weakens_no_stronger_order(db: Database) -> None:
+    first, second = worker(db), worker(db, pid=2)
+    transitions.ask_worker(db, second, "stop")
+    transitions.record_wish(db, "drain_job", "the file outputs/logs/STOP_HPO")
+    assert {w.id: w.asked for w in queries.workers(db)} == {first: "drain_job", second: "stop"}
+    event = queries.events(db)[-1]
+    assert (event.verb, event.who) == (Verb.WORKER_ASKED, "the file outputs/logs/STOP_HPO")
+    assert event.message == "workers 1, 2 asked to stop after this job by the file outputs/logs/STOP_HPO"
+    transitions.undo(db)
+    assert {w.id: w.asked for w in queries.workers(db)} == {first: None, second: "stop"}
+
+
+def test_what_was_asked_twice_is_told_twice_and_a_signal_cannot_be_undone(db: Database) -> None:
+    first = worker(db)
+    for _ in range(2):
+        transitions.record_wish(db, "stop", "SIGTERM to process 1", first, can_withdraw=False)
+    assert [event.inverse for event in queries.events(db) if event.verb == Verb.WORKER_ASKED] == [None, None]
+    with pytest.raises(CannotUndo):
+        transitions.undo(db)
+    transitions.stop_worker(db, first)
+    left = queries.events(db)[-1]
+    assert (left.verb, left.message, left.data["asked"]) == (
+        Verb.WORKER_STOPPED, "worker 1 left at a checkpoint, as it was asked", "stop",
+    )  # fmt: skip
+    with pytest.raises(WrongStatus):
+        transitions.record_wish(db, "stop", "SIGTERM to process 1", first)
+
+
+def test_a_worker_that_was_not_asked_just_left(db: Database) -> None:
+    transitions.stop_worker(db, worker(db))
+    assert queries.events(db)[-1].message == "worker 1 left"
+
+
 def _ends(db: Database, claim: Claim, *causes: Cause) -> None:
     statuses = {Cause.FINISHED: "complete", Cause.PRUNED: "pruned"}
     for number, cause in enumerate(causes):

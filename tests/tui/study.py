@@ -180,14 +180,14 @@ def run_running(db: Database, clock: Clock, worker: int, top: float, now: float)
 
 
 def hardware(db: Database, clock: Clock, worker: int, now: float) -> None:
-    """One sample each ten minutes over 20 hours, with a warm spell."""
-    for n in range(120):
-        clock.at = now - 20 * HOUR + n * 600
-        hot = 27 * math.exp(-(((n - 102) / 3) ** 2))
+    """One sample each three minutes over 20 hours, as a day is read, with a warm spell."""
+    for n in range(400):
+        clock.at = now - 20 * HOUR + (n + 1) * 180 - 2
+        hot = 27 * math.exp(-(((n - 340) / 10) ** 2))
         transitions.add_sample(
-            db, worker, trial_rss=40 * GB, available=(60 - n // 5) * GB, total=128 * GB, swap_used=0,
+            db, worker, trial_rss=40 * GB, available=(60 - n * 3 // 50) * GB, total=128 * GB, swap_used=0,
             cpu_percent=88.0, temperature=61.0 + hot, gpu_percent=74.0, power_w=61.0,
-            disk_free=522 * GB - n * GB // 10, step_s=0.07,
+            disk_free=522 * GB - n * GB * 3 // 100, step_s=0.07,
         )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ def test_the_specification_of_each_size_is_kept(path):
     assert "█" not in pocket.split("\n")[4]
     assert "guard ok" in small
     assert "─ events" in small
-    for word in ("hardware · guard ok", "─ log", "middle half", "past estimates"):
+    for word in ("hardware · guard ok", "─ log", "middle half", "past forecasts"):
         assert word in medium
     for word in ("results so far", "hardware, 24 h", "trials 20M/h5", "samples/s", "if killed now"):
         assert word in wide

@@ -132,7 +132,7 @@ def left(built, folder: Path, asked: str | None) -> Path:
 @pytest.mark.parametrize(("asked", "how"), [("drain_trial", "drained"), (None, "stopped")])
 def test_a_worker_that_left_cells_waiting_is_quoted_from_its_log(built, tmp_path, size, asked, how):
     text = picture(left(built, tmp_path, asked), size)
-    assert f"last words of worker 4242 · {how} 08:14" in text
+    assert f"last words of worker 1 · {how} 08:14" in text
     assert "drained; bye" in text
     assert "all of it: outputs/logs/worker.log" in text
 

@@ -48,7 +48,7 @@ def test_the_reason_names_both_dates_and_the_key(slipped):
     text = first_lines(slipped, (120, 40), now=NOW)
     assert "→" in text
     assert "since seen 06:14" in text
-    assert "(a seen)" in text
+    assert "(a = seen)" in text
 
 
 def test_another_user_who_saw_nothing_is_told_of_no_slip(slipped):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -77,29 +78,37 @@ def test_no_screen_is_an_empty_box_without_jobs(screen, size):
     assert len([row for row in text.split("\n") if row.strip()]) >= 4
 
 
-def test_all_done_shows_the_results_in_place_of_the_grid():
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (120, 40), (200, 60)])
+def test_a_finished_study_keeps_its_jobs_and_cursor_below_a_summary(size):
     jobs = tuple(
         make_job(n, "2M", h, "done", trials_complete=50, best_value=0.65, ended_at=NOW - 60, started_at=NOW - 900)
         for n, h in ((1, 1), (2, 3), (3, 5))
     )
-    text = frame(make_snapshot(jobs=jobs))
-    assert "results so far" in text
-    assert "IDLE" in text
-    assert "w writes them" in text
+    view = View(glances.look(make_snapshot(jobs=jobs), NOW), Details(), job_id=2)
+    rows = layout.text(layout.frame(view, *size)).splitlines()
+    at = next(n for n, row in enumerate(rows) if row.startswith("finished 08:13: 3 done · 150 trials"))
+    listed = [row for row in rows[at:] if re.match(r"[ ►]✓ \d ", row)]
+    assert [row[5:10] for row in listed] == ["2M/h1", "2M/h3", "2M/h5"]
+    assert [row.startswith("►") for row in listed] == [False, True, False]
+    assert layout.row_at(view, *size_of_body(view, size), 3, rows.index(listed[2]) - body_top(view, size)) == 3
 
 
-def test_cancelled_cells_do_not_keep_the_results_from_the_grids_place():
+def body_top(view, size):
+    return layout.body_height(view, *size)[0]
+
+
+def size_of_body(view, size):
+    return size[0], layout.body_height(view, *size)[1]
+
+
+def test_there_is_no_summary_before_the_end_and_none_without_a_result():
     done = make_job(1, "2M", 1, "done", trials_complete=50, best_value=0.65, ended_at=NOW - 60, started_at=NOW - 900)
     cancelled = make_job(2, "2M", 3, "cancelled", ended_at=NOW - 60)
-    assert "results so far" in frame(make_snapshot(jobs=(done, cancelled)))
-    assert "results so far" not in frame(make_snapshot(jobs=(cancelled,)))
-    assert "results so far" not in frame(make_snapshot(jobs=(done, make_job(3, "2M", 5, "failed", ended_at=NOW))))
-
-
-def test_the_results_in_the_grids_place_show_the_cursor():
-    jobs = tuple(make_job(n, "2M", n, "done", best_value=0.65, ended_at=NOW - 60) for n in (1, 3))
-    view = View(glances.look(make_snapshot(jobs=jobs), NOW), Details(), job_id=3)
-    assert any("cursor" in role for row in layout.frame(view, 80, 24) for _, role in row)
+    failed = make_job(3, "2M", 5, "failed", ended_at=NOW)
+    assert "finished 08:14: 1 done, 1 failed, 1 cancelled" in frame(make_snapshot(jobs=(done, cancelled, failed)))
+    assert "\nfinished" not in frame(make_snapshot(jobs=(cancelled,)))
+    for status in ("queued", "running", "paused"):
+        assert "\nfinished" not in frame(make_snapshot(jobs=(done, make_job(4, "2M", 5, status))))
 
 
 def test_the_best_curve_of_a_cell_is_not_missing_before_it_is_read():
@@ -188,7 +197,7 @@ async def test_a_worker_that_waits_for_a_lock_is_told_apart_from_a_dead_one(db_p
             app.look(now=True)
             sentence = f"database locked by process {other.pid} (python"
             await until(lambda: sentence in shown(app), pilot)
-            assert f"worker {os.getpid()} waits, training goes on" in shown(app)
+            assert f"worker 1 (pid {os.getpid()}) waits, training goes on" in shown(app)
             assert "silent for" not in shown(app).split("\n")[1]
         app.look(now=True)
         await until(lambda: "silent for" in shown(app).split("\n")[1], pilot)

@@ -90,7 +90,7 @@ async def test_drain_asks_and_the_same_key_withdraws(db_path):
     async with monitor(db_path) as (app, pilot):
         await press(pilot, "D")
         await until(lambda: opened(app, Confirm), pilot)
-        assert "the queue stays" in dialog_text(app)
+        assert "The queue is unchanged" in dialog_text(app)
         await press(pilot, "y")
         await until(lambda: "DRAINING" in shown(app), pilot)
         app.say("")

@@ -66,8 +66,9 @@ def small_multiples(view: View, width: int, height: int) -> list[Line]:
 
 def _head(view: View, job: Job | None, size: str, horizon: int, column: int) -> tuple[str, str]:
     if job is None:
-        return (words.fit(f"{size}/h{horizon} —", column), "dim")
-    text = f"{words.glyph_of(job.status)} {naming.cell_name(job)} {words.short_score(job.best_value)}"
+        return (words.fit(f" {size}/h{horizon} —", column), "dim")
+    sign = "►" if job.id == view.job_id else " "
+    text = f"{sign}{words.glyph_of(job.status)} {naming.cell_name(job)} {words.short_score(job.best_value)}"
     return (words.fit(text, column), "focus" if job.id == view.job_id else str(job.status))
 
 

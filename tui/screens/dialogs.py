@@ -137,7 +137,7 @@ class Chooser(Dialog[str]):
         self.choices = list(choices)
         self.shown = self.choices
         self.cursor = 0
-        self.box_width, self.box_height = width, min(len(self.choices) + 1, 30)
+        self.box_width, self.box_height = width, len(self.choices) + 1
         self.key_columns = KEY if any(choice.key for choice in self.choices) else 0
         self.label_columns = min(max((words.width(choice.label) for choice in self.choices), default=0) + 2, LABEL)
         self.note_at = 2 + self.key_columns + self.label_columns
@@ -170,10 +170,13 @@ class Chooser(Dialog[str]):
             return [(("nothing matches; Esc leaves", "dim"),)]
         whole = self._whole(width) if height >= 3 * FOOT else []
         height -= len(whole)
+        scrolls = len(self.shown) > height and height > 2
+        height -= scrolls
         first = min(max(self.cursor - height // 2, 0), max(len(self.shown) - height, 0))
         shown = self.shown[first : first + height]
         rows = [self._line(choice, first + n == self.cursor, width) for n, choice in enumerate(shown)]
-        return [*rows, *([()] * (height - len(rows)) if whole else []), *whole]
+        more = [_more(first, first + len(shown), len(self.shown))] if scrolls else []
+        return [*rows, *([()] * (height - len(rows)) if whole else []), *more, *whole]
 
     def _whole(self, width: int) -> list[Line]:
         """The chosen row's note in full, where notes are too long for their column."""
@@ -194,6 +197,12 @@ class Chooser(Dialog[str]):
         ]
         line = fill(spans, (), width)
         return with_role(line, "cursor") if selected else line
+
+
+def _more(first: int, last: int, of: int) -> Line:
+    """`↑ 3 above · ↓ 21 below`: a list that goes on beyond the box says so."""
+    above, below = f"↑ {first} above" if first else "", f"↓ {of - last} below" if last < of else ""
+    return (("  " + " · ".join(filter(None, (above, below))), "key"),)
 
 
 # ---------------------------------------------------------------- confirm

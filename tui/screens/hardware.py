@@ -10,6 +10,7 @@ from jobs.glance import words
 from jobs.glance.verbs import is_guard_off, is_guard_on
 from state.values import Sample, Trial
 from tui.paint import Line, Placed, line, rule, wrapped
+from tui.spells import spells
 from tui.view import View
 from tui.widgets import lists, meter
 from tui.widgets.curve import Plot, Series, paint
@@ -38,7 +39,6 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     return found
 
 
-UNSEEN_S = 900.0  # without a sample: nobody was there to measure
 ALL = ("mem", "temp", "gpu", "cpu", "power", "disk")
 
 
@@ -74,23 +74,14 @@ def _plot(
     first = max(since, found[0][0]) if found[-1][0] - found[0][0] > words.HOUR / 2 else found[0][0]
     x = (first, max(view.now, first + 60))
     ticks = [(at, words.clock(at)) for at in _hours(*x)]
-    digits = 0 if span[1] - span[0] >= height else 1
+    digits = 0 if span[1] - span[0] >= height else 1  # of the largest value
     level = None if far else limit
-    plot = Plot(
-        tuple(Series(part, "live") for part in _spells(found)), x, span, level=level, level_role="limit", digits=digits
-    )
+    plot = Plot(tuple(Series(part, "live") for part in spells(found)), x, span, level=level, level_role="limit")
     name = "pause" if title.startswith("temp") else "soft limit"
     hint = f"max {max(values):.{digits}f}" + (
         f" ┊ {name} {limit:.0f}{', far above' if far and not low_room else ''}" if limit else ""
     )
     return [rule(title, hint, width), *paint(plot, width, height - 1, True, ticks)]
-
-
-def _spells(found: tuple[tuple[float, float], ...]) -> list[tuple[tuple[float, float], ...]]:
-    """The points parted where nobody measured, so that no line is drawn through hours without a worker."""
-    starts = [n for n in range(1, len(found)) if found[n][0] - found[n - 1][0] > UNSEEN_S]
-    edges = [0, *starts, len(found)]
-    return [found[first:last] for first, last in zip(edges, edges[1:], strict=False)]
 
 
 def _hours(first: float, last: float) -> list[float]:
@@ -104,8 +95,8 @@ def guard(view: View, width: int, height: int) -> list[Line]:
     limits = heat_limits()
     lines: list[Line] = [rule("guard and workers", "", width, view.focus == "guard")]
     lines += _wrapped(meter.guard_line(view, limits=limits, pauses=False), width)
-    text = f"below {limits.warm:.0f} normal, from {limits.warning:.0f} frozen until {limits.thaw:.0f}, "
-    text += f"above {limits.critical:.0f} stopped"
+    text = f"from {limits.warm:.0f}°C warm; from {limits.warning:.0f}°C the trials are frozen until it is below "
+    text += f"{limits.thaw:.0f}°C; from {limits.critical:.0f}°C they stop at a checkpoint"
     lines += _wrapped(text, width, "dim")
     for text in pauses(view)[: max((height - 8) // 2, 1)]:
         lines += _wrapped(text, width, "paused")
@@ -136,7 +127,7 @@ def _facts(view: View, trial: Trial, now: str) -> str:
         now,
         f"predicted {words.size(trial.predicted_bytes)}" if trial.predicted_bytes is not None else "",
         meter.trial_marks(view, trial),
-        f"batch {trial.micro_batch}x{trial.accumulation}" if trial.micro_batch and trial.accumulation else "",
+        f"batch {batch}" if (batch := words.batch(trial.micro_batch, trial.accumulation)) else "",
     ]
     return ", ".join(filter(None, known)) or "its facts are not known yet"
 

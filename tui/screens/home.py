@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
-from jobs.glance import words
+from jobs.glance import naming, words
+from state.values import JobStatus
 from tui.paint import Line, Placed, fill, line, rule, wrapped
 from tui.screens.results import matrix, question_of, scaling, seal_lines
 from tui.view import View
@@ -16,14 +19,47 @@ LAST_ROWS = 5  # last words: title, three lines, where to read on
 
 
 def panes(view: View, width: int, height: int) -> list[Placed]:
-    """The panes of a body of `width` x `height` (without glance and key bar)."""
+    """The panes of a body of `width` x `height` (without glance and key bar); of a finished study its summary above."""
+    told = summary(view, width, height)
+    below = _arranged(width, height)(view, width, height - len(told))
+    if not told:
+        return below
+    above = Placed("", 0, 0, width, len(told), lambda w, h: told)
+    return [above, *(replace(pane, y=pane.y + len(told)) for pane in below)]
+
+
+def _arranged(width: int, height: int) -> Callable[[View, int, int], list[Placed]]:
+    """The arrangement for a size."""
     if width < 70 or height < 16:
-        return _pocket(view, width, height)
+        return _pocket
     if width < 100 or height < 26:
-        return _small(view, width, height)
-    if width < 160 or height < 44:
-        return _medium(view, width, height)
-    return _wide(view, width, height)
+        return _small
+    return _medium if width < 160 or height < 44 else _wide
+
+
+def summary(view: View, width: int, height: int) -> list[Line]:
+    """What a study found, once nothing is left to run; nothing before."""
+    jobs = view.snapshot.jobs
+    states = Counter(job.status for job in jobs)
+    if not states[JobStatus.DONE] or any(job.status not in words.ENDED for job in jobs):
+        return []
+    ended = max((job.ended_at for job in jobs if job.ended_at is not None), default=view.now)
+    trials = sum(words.trials_ended(job) for job in jobs)
+    parts = [f"{states[status]} {status}" for status in words.ENDED if states[status]]
+    told = f"finished {words.when(ended, view.now)}: {', '.join(parts)} · {words.count(trials, 'trial')}"
+    best = [line((words.cut(_winners(view), width), "best"))] if queue_grid.best_ids(view) else []
+    where = "6 shows the results, w writes them"
+    first = fill([(told, "strong")], [(where, "dim")] if words.width(told + where) < width else [], width)
+    return [first, *best] if width >= 70 and height >= 16 else [first]
+
+
+def _winners(view: View) -> str:
+    """`best AUC: 20M/h1 .6549 · 20M/h3 .6841`: the best cell of each question and horizon."""
+    best, names = queue_grid.best_ids(view), naming.names_of(view.snapshot.jobs)
+    won = sorted((job for job in view.snapshot.jobs if job.id in best), key=lambda job: (job.task, job.horizon))
+    kinds = {words.objective_of(job, view.snapshot.trials).endswith("auc") for job in won}
+    kind = "best" if len(kinds) > 1 else "best AUC" if kinds == {True} else "best loss"
+    return f"{kind}: " + " · ".join(f"{names[job.id]} {words.short_score(job.best_value)}" for job in won)
 
 
 def _grid_height(view: View, height: int) -> int:
@@ -77,16 +113,13 @@ def _medium(view: View, width: int, height: int) -> list[Placed]:
     grid = _grid_height(view, height)
     log = max(height - grid - 1 - 14, 4)
     middle = height - grid - 1 - log
-    log -= 0
     side = min(47, width // 2 - 12)
     left = width - side - 1
     top = grid + 1
     meters = 6
     return [
         Placed("queue", 0, 0, width, grid, partial(queue_grid.paint, view)),
-        Placed(
-            "curve", 0, top, left, 1, _title(view, "curve", f"{race_chart.title(view)} · live vs best vs median", "+/-")
-        ),
+        Placed("curve", 0, top, left, 1, _title(view, "curve", race_chart.title(view), "+/-")),
         Placed("", 0, top + 1, left, middle - 2, partial(race_chart.chart, view)),
         Placed("", 0, top + middle - 1, left, 1, lambda w, h: [line((race_chart.verdict_line(view, w), "dim"))]),
         Placed("", left, top, 1, middle, _wall),
@@ -152,7 +185,8 @@ def _last_lines(view: View, x: int, y: int, width: int, height: int) -> list[Pla
         rows = [row for text in last.lines for row in wrapped(text, width)]
         if len(rows) > height - 1:  # whole lines where there is room, else their beginnings
             rows = list(last.lines[-max(height - 1, 1) :])
-        where = last.where if words.width(last.where) <= width else last.where.split(" · ")[0]
+        where = last.where(view.glance.surface)
+        where = where if words.width(where) <= width else where.split(" · ")[0]
         return [*(lists.log_line(row, "", width) for row in rows), line((words.cut(where, width), "dim"))]
 
     return [
@@ -217,7 +251,7 @@ def _words(view: View, width: int, height: int) -> list[Line]:
     if trial is not None:
         found = race_chart.race_of(view, trial)
         if found.beats_best is not None:
-            lines.append(_right("beats best in " + race_chart.share(found.beats_best), width))
+            lines.append(_right("chance to beat best " + race_chart.share(found.beats_best), width))
         elif best is not None and best.id != trial.id:
             lines.append(_right(f"╌ best t{best.number}", width))
         if found.prune_line is not None:
@@ -227,8 +261,8 @@ def _words(view: View, width: int, height: int) -> list[Line]:
     lines = lines[: max(height - 2, 0)]
     for reading in meter.meters(view)[:1]:
         if reading.part is None:
-            fits = words.width(reading.text) <= width
-            lines.append(_right(reading.text if fits else reading.text.removesuffix(meter.UNMEASURED), width))
+            text = f"{reading.name}: {reading.text}"
+            lines.append(_right(text if words.width(text) <= width else reading.text, width))
         else:
             lines.append(fill((), (("mem ", "dim"), *meter.bar(reading), (f" {reading.text}", "")), width))
     lines.append(_right(_heat_words(view), width))

@@ -15,7 +15,7 @@ from jobs.glance.importance import ENOUGH
 from state.values import Job, JobStatus, Margin, Opening, Trial
 from tui.paint import Line, Placed, Span, labelled, line, rule, with_role, wrapped
 from tui.shelf import by_number
-from tui.view import View
+from tui.view import RESULTS, View
 from tui.widgets import lists, queue_grid, race_chart
 
 SIZES = ("tiny", "2M", "20M", "200M", "2B")
@@ -24,11 +24,14 @@ SEALED = "validation only: the test set is sealed until `fts final` opens it for
 SEALED_BRIEF = "validation only: the test set is sealed"
 OPENED = 3  # openings named; more are counted
 SHADES = "░▒▓█"
+SIGNS = "░▒▓█ from the worst to the best value · ★ best of its horizon · number of trials ended · ► cursor"
+SIGNS_BRIEF = "░ worst … █ best value · ★ best of its horizon"
 
 
 def panes(view: View, width: int, height: int) -> list[Placed]:
     """The matrix above, the scaling curve and the selected cell below (beside it where there is room)."""
     table = [*matrix(view, width), *([legend(view, width)] if view.snapshot.margins else [])]
+    table.append(line((SIGNS if width >= words.width(SIGNS) else SIGNS_BRIEF, "dim")))
     shown = [*table, *other_questions(view, width), (), *seal_lines(view, width)]
     top = min(len(shown) + 1, height)
     named = question_of(view)
@@ -199,7 +202,9 @@ def _matrix_cell(view: View, job: Job | None, values: Sequence[float], best: set
         (f" {count}", "dim"),
         (words.fit(sign, column - 13), "best" if sign == "★" else str(job.status)),
     )
-    return with_role(cell, "cursor") if job.id == view.job_id and view.screen == 5 else cell
+    if job.id != view.job_id or view.screen != RESULTS:
+        return cell
+    return with_role(((" ►", "key"), (words.fit(text, 6), role), *cell[1:]), "cursor")
 
 
 def _shade(value: float, values: Sequence[float], objective: str) -> str:
@@ -258,7 +263,8 @@ def _rest_on(view: View) -> list[Line]:
         lines.append(line((said, "dim")))
     for job in _asked(view):
         if job.kind == "baseline" and job.best_value is not None:
-            text = f"best baseline h{job.horizon}: {_objective(view)} {words.short_score(job.best_value)}"
+            kind = "AUC" if words.objective_of(job, view.snapshot.trials).endswith("auc") else "loss"
+            text = f"best baseline h{job.horizon}: {kind} {words.short_score(job.best_value)} (t{job.best_trial})"
             lines.append(line((text, "dim")))
     return lines
 
@@ -308,7 +314,7 @@ def _importance(view: View, width: int) -> list[Line]:
     found = lists.importance_of(view)
     if not found:
         ended = sum(t.value is not None and t.ended_at is not None for t in view.trials)
-        return [(), line((f"importance: from {ENOUGH} values on, {ended} are there", "dim"))]
+        return [(), line((f"importance: from {ENOUGH} values on; {ended} so far", "dim"))]
     lines: list[Line] = [(), rule(f"importance · {found[0].n} trials", "", width)]
     for each in found[:8]:
         lines.append(
@@ -325,14 +331,17 @@ def facts(trial: Trial, job: Job) -> list[Line]:
     gain = ""
     if trial.prior_loss is not None and trial.val_loss is not None:
         gain = f"  prior {words.short_score(trial.prior_loss)} (gain {trial.prior_loss - trial.val_loss:+.4f})"
+    windows = words.count(trial.n_val, "window") if trial.n_val else "— windows"
     rate = f" ({trial.n_pos / trial.n_val:.1%})" if trial.n_val and trial.n_pos is not None else ""
     shown = [
         labelled("trial", f"t{trial.number} {trial.status}, {_best_epoch(trial)}"),
         labelled("AUC", f"{words.score(trial.val_auc)}{interval}"),
         labelled("loss", f"{words.score(trial.val_loss)}{gain}"),
-        labelled("validation", f"{trial.n_val or '—'} windows, {trial.n_pos or '—'}{rate} positive"),
+        labelled("validation", f"{windows}, {trial.n_pos or '—'}{rate} positive"),
         labelled("model", f"{trial.architecture}  {_parameters(trial.n_params)}"),
-        labelled("batch", f"{trial.micro_batch or '—'}x{trial.accumulation or '—'}  threads {trial.threads or '—'}"),
+        labelled(
+            "batch", f"{words.batch(trial.micro_batch, trial.accumulation) or '—'}, threads {trial.threads or '—'}"
+        ),
         labelled("memory", f"predicted {words.size(trial.predicted_bytes)}, peak {words.size(trial.peak_bytes)}"),
         labelled("data", f"{(trial.data_md5 or '—')[:8]}  labels {(trial.label_md5 or '—')[:8]}"),
         labelled("code", f"{(trial.code_commit or '—')[:10]}{' (changed)' if trial.code_dirty else ''}"),

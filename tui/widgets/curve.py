@@ -14,6 +14,9 @@ from tui.paint import Line, Span
 
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # [row][column] of a braille cell
 LABEL = 6  # columns of the axis labels
+LABELS = 6  # on an axis at most
+# style of a line: (its sign in a legend, dots drawn, dots of one period)
+STYLES = {"solid": ("●", 1, 1), "dashed": ("╌", 4, 8), "dotted": ("┈", 1, 4)}
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Series:
 
     points: tuple[tuple[float, float], ...]
     role: str
-    dashed: bool = False
+    style: str = "solid"  # a key of STYLES: two lines of one chart never share one
     name: str = ""
 
 
@@ -46,7 +49,6 @@ class Plot:
     level_role: str = "prune"
     log_y: bool = False
     notes: tuple[tuple[int, str, str], ...] = ()  # (row, text, role) written at the right edge
-    digits: int = 3  # of the axis labels; more where neighbours would be alike
 
 
 def paint(
@@ -66,9 +68,9 @@ def paint(
         _draw_line(cells, scale, series)
     _write_notes(cells, plot.notes, rows)
     lines: list[Line] = []
-    labels = _labels([scale.value(row) for row in range(max(rows, 1))], plot.digits) if axis else []
+    labels = _labels(scale, max(rows, 1)) if axis else {}
     for row in range(max(rows, 1)):
-        lines.append((*_axis(labels[row]), *cells.spans(row)) if axis else tuple(cells.spans(row)))
+        lines.append((*_axis(labels.get(row, "")), *cells.spans(row)) if axis else tuple(cells.spans(row)))
     if ticks and rows < height:
         lines.extend(_x_axis(scale, ticks, left, columns))
     return lines
@@ -146,15 +148,16 @@ class _Cells:
 def _draw_line(cells: _Cells, scale: _Scale, series: Series) -> None:
     previous: tuple[int, int] | None = None
     drawn = 0
+    _, shown, period = STYLES[series.style]
     for x, y in series.points:
         here = scale.dot(x, y)
         if here is not None and previous is None:
             cells.set(*here, series.role)
         elif here is not None and previous is not None:
             for dot in _between(previous, here):
-                drawn += 1
-                if not series.dashed or drawn // 4 % 2 == 0:
+                if drawn % period < shown:
                     cells.set(*dot, series.role)
+                drawn += 1
         previous = here
 
 
@@ -202,19 +205,54 @@ def _write_notes(cells: _Cells, notes: Sequence[tuple[int, str, str]], rows: int
 
 
 def _axis(label: str) -> list[Span]:
-    return [(words.fit(label, LABEL), "axis"), ("┤", "axis")]
+    return [(words.fit(label, LABEL), "axis"), ("┤" if label else "│", "axis")]
 
 
-def _labels(values: Sequence[float], digits: int) -> list[str]:
-    """With as many digits as tell neighbours apart; where the column is too narrow, a repeated one is left out."""
-    whole = max(len(f"{value:.0f}") for value in values)
-    most = max(LABEL - whole - 1, 0)  # digits that fit
-    digits = min(digits, most)
-    found = [f"{value:.{digits}f}" for value in values]
-    while digits < most and any(one == two for one, two in zip(found, found[1:], strict=False)):
-        digits += 1
-        found = [f"{value:.{digits}f}" for value in values]
-    return [label if n == 0 or label != found[n - 1] else "" for n, label in enumerate(found)]
+def _labels(scale: _Scale, rows: int) -> dict[int, str]:
+    """Row -> label: round values, few of them, each in the row that its value falls into."""
+    low, high = (math.exp(end) if scale.log else end for end in (scale.y0, scale.y1))
+    for wanted in range(min(max(rows // 2, 2), LABELS), 0, -1):
+        values = _round_values(low, high, wanted)
+        texts = _written(values)
+        if len(set(texts)) == len(texts):
+            break
+    found: dict[int, str] = {}
+    for value, text in zip(values, texts, strict=True):
+        dot = scale.dot(scale.x0, value)
+        if dot is not None and dot[1] // 4 not in found:
+            found[dot[1] // 4] = text
+    return found
+
+
+def _round_values(low: float, high: float, wanted: int) -> list[float]:
+    """At most `wanted` multiples of 1, 2 or 5 times a power of ten between two values, and at least one."""
+    if not high > low:
+        return [low]
+    power = 10.0 ** math.floor(math.log10((high - low) / wanted))
+    for step in (power * factor for factor in (1, 2, 5, 10, 20, 50)):
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if 0 < last - first + 1 <= wanted:
+            return [n * step for n in range(first, last + 1)]
+    return [low]
+
+
+def _written(values: Sequence[float]) -> list[str]:
+    """In as few characters as say them exactly, all alike; where the column is too narrow, rounded to fit."""
+    forms = [*(f".{digits}f" for digits in range(LABEL)), ".0e", ".1e", ".2e"]
+    for form in forms:
+        texts = [_brief(f"{value:{form}}") for value in values]
+        exact = all(
+            math.isclose(float(text), v, rel_tol=1e-6, abs_tol=1e-15) for text, v in zip(texts, values, strict=True)
+        )
+        if exact and max(map(len, texts)) <= LABEL:
+            return texts
+    return [words.cut(_brief(f"{value:.0e}"), LABEL, "") for value in values]
+
+
+def _brief(text: str) -> str:
+    """1e6 for 1e+06."""
+    mantissa, _, exponent = text.partition("e")
+    return f"{mantissa}e{int(exponent)}" if exponent else text
 
 
 def _x_axis(scale: _Scale, ticks: Sequence[tuple[float, str]], left: int, columns: int) -> list[Line]:

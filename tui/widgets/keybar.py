@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from jobs.glance import words
-from tui.paint import Line, Span, fill
+from tui.paint import Line, Span, clip, fill, wrapped
 from tui.view import View
 
 HELP: Line = (("?", "key"), (" help", "dim"))
+
+
+MOST = 3  # rows that a message may take
+
+
+def rows(view: View, width: int) -> list[Line]:
+    """The bar; a message that is longer than its line takes the rows above it, too, so that it can be read whole."""
+    told, role = (view.toast, view.toast_role) if view.toast else (f" {view.problem}" if view.problem else "", "error")
+    room = width - words.width("? help") - 2
+    if words.width(told) <= room:
+        return [paint(view, width)]
+    parts = wrapped(told, room)[:MOST]
+    above: list[Line] = [clip(((f" {part}", role),), width) for part in parts[:-1]]
+    return [*above, fill([(" ", ""), (parts[-1], role)], HELP, width)]
 
 
 def paint(view: View, width: int) -> Line:
@@ -29,6 +43,6 @@ def paint(view: View, width: int) -> Line:
         need = words.width(hint.key) + words.width(label)
         if need - 2 > room:
             continue
-        left += [(hint.key, "key" if hint.enabled else "dim"), (label, "" if hint.enabled else "dim")]
+        left += [(hint.key, "key"), (label, "")]
         room -= need
     return fill(left, HELP, width)

@@ -9,7 +9,7 @@ from jobs.glance.importance import Importance, importance
 from jobs.glance.verbs import NEWSWORTHY
 from state.values import Event, Job, Trial, TrialStatus
 from tui import selection
-from tui.paint import Line, Span, with_role
+from tui.paint import Line, Span, heading, with_role
 from tui.shelf import by_id, place_of
 from tui.view import View
 from tui.widgets import race_chart
@@ -103,8 +103,8 @@ def journal(view: View, width: int, height: int) -> list[Line]:
     """Screen 7: who, what, when, whether it can be undone."""
     rows = selection.events_of(view)
     who, what = JOURNAL_COLUMNS[sum(width >= least for least in (70, 100))]
-    heading = f"   {'when':12s}" + (f" {'who':{who}s}" if who else "") + (f" {'what':{what}s}" if what else "")
-    lines: list[Line] = [((f"{heading} message", "dim"),)]
+    head = f"   {'when':12s}" + (f" {'who':{who}s}" if who else "") + (f" {'what':{what}s}" if what else "")
+    lines: list[Line] = [heading(f"{head} message", width, view.sort, view.reverse, view.filter)]
     if not rows:
         total = len(view.details.events or view.snapshot.events)
         missing = f"0 of {total} match `{view.filter}`. Esc clears." if total else "nothing has happened yet"
@@ -126,7 +126,7 @@ def _journal_row(view: View, event: Event, selected: bool, width: int) -> Line:
     spans: Line = (
         ("►" if selected else " ", "key"),
         (undo, "key" if undo == "u" else "dim"),
-        (" ", ""),
+        ("•" if event.id in view.marks else " ", "mark"),
         (words.fit(words.when(event.at, view.now), 12), "dim"),
         (" " + words.fit(event.who, who) if who else "", ""),
         (" " + words.fit(str(event.verb).replace("_", " "), what) if what else "", role),
@@ -147,11 +147,11 @@ def trials(view: View, width: int, height: int, title: bool = True) -> list[Line
     names = param_names(rows, width)
     known = rows or view.trials  # a filter that shows no row changes no heading
     value = "AUC" if not known or known[0].objective.endswith("auc") else "loss"
-    head = f"   {'t':>4s} {'state':11s} {value:>7s} {'ep':>4s} {'min':>5s} "
+    head = f"   {'t':>4s} {'state':11s} {value:>7s} {'ep':>4s} {'time':>5s} "
     head += " ".join(words.fit_right(SHORT.get(name, name), 7) for name in names)
     head += "  architecture"
-    sort = f" (by {view.sort}{' reversed' if view.reverse else ''})" if view.sort and title else ""
-    lines: list[Line] = [((head, "dim"), (sort, "key"), (f"  /{view.filter}" if view.filter and title else "", "key"))]
+    sort, wanted = (view.sort, view.filter) if title else ("", "")
+    lines: list[Line] = [heading(head, width, sort, view.reverse, wanted)]
     if not rows:
         return [*lines, *_no_trials(view)]
     job = view.job
@@ -209,16 +209,22 @@ _latest: list[tuple[Sequence[Trial], tuple[Importance, ...]]] = []  # the last o
 def _trial_row(view: View, job: Job | None, trial: Trial, names: Sequence[str], selected: bool, width: int) -> Line:
     best = job is not None and trial.number == job.best_trial
     role = str(trial.status)
-    minutes = trial.train_seconds / 60
+    seconds = trial.train_seconds
+    if (
+        job is not None and job.kind == "baseline" and trial.ended_at is not None
+    ):  # it is fitted at once, without epochs
+        seconds = trial.ended_at - trial.started_at
+    took = words.left(seconds) if seconds else "—"
     live = "+" if trial.status is TrialStatus.RUNNING else " "
     spans: list[Span] = [
-        ("•" if trial.id in view.marks else "►" if selected else " ", "mark" if trial.id in view.marks else "key"),
+        ("►" if selected else " ", "key"),
         ("► "[0] if role == "running" else words.glyph_of(trial.status), role),
         ("★" if best else " ", "best"),
-        (f"{trial.number:4d} ", ""),
+        (f"{trial.number:4d}", ""),
+        ("•" if trial.id in view.marks else " ", "mark"),
         (words.fit(role, 12), role),
         (words.fit_right(words.score(_value(view, trial)), 7), "best" if best else ""),
-        (f" {trial.epochs:4d} {minutes:4.0f}{live} ", ""),
+        (f" {trial.epochs:4d} {took:>5s}{live}", ""),
         (" ".join(words.fit_right(words.number(trial.params.get(name, "")), 7) for name in names), ""),
         ("  " + trial.architecture, "dim"),
     ]
@@ -294,4 +300,4 @@ def cut_lines(lines: list[Line], height: int) -> list[Line]:
     if len(lines) <= height:
         return lines
     left = sum(bool(row) for row in lines[height - 1 :])
-    return [*lines[: height - 1], ((f"… {left} more lines: Tab, then z shows them", "dim"),)]
+    return [*lines[: height - 1], ((f"… {words.count(left, 'more line')}: Tab, then z shows all", "dim"),)]

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from jobs.commands.desk import Thresholds, heat_limits, memory_marks
-from jobs.glance import naming, words
+from jobs.glance import drain, naming, words
 from jobs.glance.facts import is_live
 from jobs.glance.verbs import is_guard_off, is_guard_on
 from state.values import Sample, Trial, Worker
 from tui.paint import Line, Span
+from tui.spells import GAP_S, Point, binned, measured_s
 from tui.view import View
 
 NAME = 6
+UNKNOWN = "not available here"  # no sensor tells it
 BAR = 10
 
 
@@ -25,7 +27,7 @@ class Meter:
     part: float | None  # 0..1; None: unknown; below 0: no bar, because the whole is not known
     text: str
     limits: tuple[str, ...]  # the longest first: the first that fits is shown, whole
-    history: tuple[float, ...]
+    history: tuple[Point, ...]
     role: str = ""
     marks: tuple[tuple[float, str], ...] = ()  # (share, sign) of the limits, drawn into the bar
 
@@ -36,21 +38,19 @@ def meters(view: View, limits: Thresholds | None = None) -> list[Meter]:
     now = latest(view)
     past = view.details.samples or ((now,) if now else ())
     found = [_memory(now, past), _heat(now, past, limits), _gpu(now, past), _power(now, past), _disk(view, now, past)]
-    return found if now is not None else [replace(each, text=_unmeasured(view, each.text)) for each in found]
+    return found if now is not None else [replace(each, text=_unmeasured(view)) for each in found]
 
 
-UNMEASURED = " measures it"  # left out where there is no room
-
-
-def _unmeasured(view: View, text: str) -> str:
+def _unmeasured(view: View) -> str:
     """Why there is no sample at all: the sensor is not to blame."""
     alive = any(is_live(worker, view.now) for worker in view.snapshot.workers)
-    return f"{text.split(':')[0]}: {'not measured yet' if alive else 'no worker' + UNMEASURED}"
+    return "not measured yet" if alive else "no worker measures it"
 
 
 def latest(view: View) -> Sample | None:
-    """The newest sample of a live worker, else the newest there is."""
-    return max(view.snapshot.samples, key=lambda s: s.at, default=None)
+    """The newest sample, as long as it tells of now; an older one is history."""
+    newest = max(view.snapshot.samples, key=lambda s: s.at, default=None)
+    return newest if newest is not None and abs(view.now - newest.at) <= GAP_S else None
 
 
 def rows(view: View, width: int, spark_columns: int, which: Sequence[str]) -> list[Line]:
@@ -66,7 +66,9 @@ def rows(view: View, width: int, spark_columns: int, which: Sequence[str]) -> li
             spans += bar(meter)
             spans.append((" " + words.fit(meter.text, 12), ""))
             if spark_columns:
-                spans.append((words.fit(words.spark(shrink(meter.history, spark_columns)), spark_columns), "dim"))
+                spans.append(
+                    (words.fit(words.spark(binned(meter.history, spark_columns, view.now)), spark_columns), "dim")
+                )
             room = width - sum(words.width(text) for text, _ in spans) - 1
             limits = next((text for text in meter.limits if words.width(text) <= room), "")
             spans.append((" " + limits, "limit" if meter.role else "dim"))
@@ -91,14 +93,6 @@ def bar(meter: Meter, columns: int = BAR) -> list[Span]:
         else:
             spans.append((char, role))
     return spans
-
-
-def shrink(values: Sequence[float], columns: int) -> list[float]:
-    """At most `columns` values: the largest of each slice, because limits are crossed by peaks."""
-    if len(values) <= columns:
-        return list(values)
-    step = len(values) / columns
-    return [max(values[int(n * step) : max(int((n + 1) * step), int(n * step) + 1)]) for n in range(columns)]
 
 
 def guard_word(view: View) -> str:
@@ -159,16 +153,23 @@ def last_pause(view: View) -> str:
 
 
 def worker_line(view: View, worker: Worker) -> str:
-    """`worker 4242 · up 3d04h · heartbeat 2 s ago · ...`; the age is rounded so that an idle screen stays still."""
-    up = words.absence(view.now - worker.started_at)
+    """`worker 2 on spark (pid 4242) · up 3d04h · ...`; the age is rounded so that an idle screen stays still.
+
+    The age of one that does not beat any more ends with its last sign of life.
+    """
+    name = f"worker {worker.id} on {worker.host} (pid {worker.pid})"
     if worker.status == "stopped":
         at = worker.stopped_at or worker.heartbeat_at
-        return f"worker {worker.pid} on {worker.host} · stopped {words.when(at, view.now)} after {up}"
+        return f"{name} · stopped {words.when(at, view.now)} after {words.absence(at - worker.started_at)}"
     alive = is_live(worker, view.now)
-    quiet = f"{'died after' if worker.gone else 'silent since'} {words.seconds_clock(worker.heartbeat_at)}"
-    beat = "heartbeat ok" if alive else quiet
-    asked = f" · asked to {worker.asked.replace('_', ' ')}" if worker.asked else ""
-    return f"worker {worker.pid} on {worker.host} · up {up} · {words.count(worker.slots, 'slot')} · {beat}{asked}"
+    up = words.absence((view.now if alive else worker.heartbeat_at) - worker.started_at)
+    if not alive:
+        how = "lost: silent" if worker.status == "lost" else "died after" if worker.gone else "silent"
+        since = "" if how == "died after" else " since"
+        return f"{name} · {how}{since} {words.seconds_clock(worker.heartbeat_at)}, after {up}"
+    told = drain.sentence(view.snapshot, worker, view.now).removeprefix(f"worker {worker.id} ")
+    asked = f" · DRAINING: {told}" if worker.asked else ""
+    return f"{name} · up {up} · {words.count(worker.slots, 'slot')} · heartbeat ok{asked}"
 
 
 def resume_line(view: View) -> str:
@@ -191,10 +192,10 @@ def trial_marks(view: View, trial: Trial) -> str:
 
 def _memory(now: Sample | None, past: Sequence[Sample]) -> Meter:
     if now is None or now.total is None or now.available is None:
-        return Meter("mem", None, "memory: not available here", (), ())
+        return Meter("mem", None, UNKNOWN, (), ())
     used = now.total - now.available
     part = used / now.total
-    history = tuple(1 - s.available / s.total for s in past if s.available is not None and s.total)
+    history = tuple((s.at, 1 - s.available / s.total) for s in past if s.available is not None and s.total)
     limits, marks, role = memory_words(now, used)
     text = f"{used / words.GB:.0f}/{words.size(now.total)}"
     return Meter("mem", part, text, limits, history, role, marks)
@@ -222,9 +223,9 @@ def gigabytes(count: float) -> str:
 
 def _heat(now: Sample | None, past: Sequence[Sample], limits: Thresholds) -> Meter:
     if now is None or now.temperature is None:
-        return Meter("temp", None, "temperature: not available here", (), ())
+        return Meter("temp", None, UNKNOWN, (), ())
     known = [s for s in past if s.temperature is not None]
-    history = tuple(s.temperature for s in known if s.temperature is not None)
+    history = tuple((s.at, s.temperature) for s in known if s.temperature is not None)
     role = "failed" if now.temperature >= limits.warning else "retrying" if now.temperature >= limits.warm else ""
     pause, both = f"pause {limits.warning:.0f}", f"pause {limits.warning:.0f} ┊ resume {limits.thaw:.0f}"
     stop = f"{both} ┃ stop {limits.critical:.0f}"
@@ -242,19 +243,18 @@ def _heat(now: Sample | None, past: Sequence[Sample], limits: Thresholds) -> Met
 
 def _gpu(now: Sample | None, past: Sequence[Sample]) -> Meter:
     if now is not None and now.gpu_percent is not None:
-        history = tuple(s.gpu_percent for s in past if s.gpu_percent is not None)
+        history = tuple((s.at, s.gpu_percent) for s in past if s.gpu_percent is not None)
         memory = words.size(now.gpu_memory) if now.gpu_memory is not None else ""
         idle = _idle(past)
         texts = (f"{idle}  memory {memory}" if idle and memory else "", idle, memory)
         return Meter("gpu", now.gpu_percent / 100, f"{now.gpu_percent:.0f}%", tuple(filter(None, texts)), history)
     if now is not None and now.cpu_percent is not None:
-        history = tuple(s.cpu_percent for s in past if s.cpu_percent is not None)
+        history = tuple((s.at, s.cpu_percent) for s in past if s.cpu_percent is not None)
         return Meter("cpu", now.cpu_percent / 100, f"{now.cpu_percent:.0f}%", ("no GPU",), history)
-    return Meter("cpu", None, "load: not available here", (), ())
+    return Meter("cpu", None, UNKNOWN, (), ())
 
 
 IDLE_PERCENT = 5.0  # of a GPU's time, below which it does no work of ours
-GAP_S = 15 * 60.0  # longer ones are time in which no worker measured
 
 
 def _idle(past: Sequence[Sample]) -> str:
@@ -272,18 +272,19 @@ def _idle(past: Sequence[Sample]) -> str:
 
 def _power(now: Sample | None, past: Sequence[Sample]) -> Meter:
     if now is None or now.power_w is None:
-        return Meter("power", None, "power: not available here", (), ())
-    history = tuple(s.power_w for s in past if s.power_w is not None)
-    top = max((*history, now.power_w, 1.0))
-    hours = (past[-1].at - past[0].at) / words.HOUR if len(past) > 1 else 0.0
-    energy = f"{sum(history) / len(history) * hours / 1000:.1f} kWh in {hours:.0f} h" if hours >= 1 and history else ""
+        return Meter("power", None, UNKNOWN, (), ())
+    history = tuple((s.at, s.power_w) for s in past if s.power_w is not None)
+    watts = [value for _, value in history]
+    top = max((*watts, now.power_w, 1.0))
+    hours = measured_s(history) / words.HOUR  # without a worker nobody knows what was drawn
+    energy = f"{sum(watts) / len(watts) * hours / 1000:.1f} kWh in {hours:.0f} h" if hours >= 1 else ""
     return Meter("power", now.power_w / top, f"{now.power_w:.0f} W", (energy,), history)
 
 
 def _disk(view: View, now: Sample | None, past: Sequence[Sample]) -> Meter:
     if now is None or now.disk_free is None:
-        return Meter("disk", None, "disk: not available here", (), ())
-    history = tuple(float(s.disk_free) for s in past if s.disk_free is not None)
+        return Meter("disk", None, UNKNOWN, (), ())
+    history = tuple((s.at, float(s.disk_free)) for s in past if s.disk_free is not None)
     days = _days_left(past)
     text = f"{words.size(now.disk_free)} free"
     left = "" if days is None else f"{days:.0f} days" if days >= 2 else f"{days * 24:.0f} h"

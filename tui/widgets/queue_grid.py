@@ -10,7 +10,7 @@ from jobs.glance import naming, words
 from jobs.glance.facts import is_live
 from state.values import Job, JobStatus, Trial, TrialStatus
 from tui import selection
-from tui.paint import Line, Span, with_role
+from tui.paint import Line, Span, heading, with_role
 from tui.view import View
 
 CELL, STATE = 8, 10  # columns of a cell's name and of its state: `cancelled`, the longest, and a blank
@@ -45,7 +45,7 @@ def paint(view: View, width: int, height: int) -> list[Line]:
     rows = selection.jobs_of(view)
     names = naming.names_of(view.snapshot.jobs)
     columns = Columns.of(names.values(), width)
-    lines: list[Line] = [] if width < 70 else [_heading(view, columns)]
+    lines: list[Line] = [_heading(view, columns, width)] if has_heading(view, width) else []
     if not rows:
         lines.extend(_empty(view))
         return lines
@@ -55,6 +55,11 @@ def paint(view: View, width: int, height: int) -> list[Line]:
     for n in selection.pinned_window(rows, height - len(lines), cursor):
         lines.append(_row(view, rows[n], names[rows[n].id], place[rows[n].id], rows[n].id in best, columns, width))
     return lines
+
+
+def has_heading(view: View, width: int) -> bool:
+    """A narrow grid has one only where a sort or a filter must be seen."""
+    return width >= 70 or bool(view.sort or view.filter)
 
 
 def best_ids(view: View) -> set[int]:
@@ -85,7 +90,7 @@ def why(view: View, job: Job, order: int | None = None) -> str:
         retries = " · r retries" if by_id("retry").applies_to(job, view.snapshot) else ""
         return f"{cause}{retries}{detail}"
     if job.status is JobStatus.PAUSED:
-        return " · ".join(part for part in (_since(view, job, "paused"), "p resumes") if part)
+        return " · ".join(part for part in (_since(view, job, "paused"), "p resumes it") if part)
     if job.status is JobStatus.CANCELLED:
         return " · ".join(part for part in (_since(view, job, "cancelled"), "r puts it back") if part)
     if job.hold_reason:
@@ -139,16 +144,16 @@ def curve_values(view: View, trial: Trial) -> list[float]:
     return [value for value in found if value is not None]
 
 
-def _heading(view: View, columns: Columns) -> Line:
+def _heading(view: View, columns: Columns, width: int) -> Line:
     kinds = {words.objective_of(job, view.snapshot.trials).endswith("auc") for job in view.snapshot.jobs}
     name = "best" if len(kinds) > 1 else "best loss" if kinds == {False} else "best AUC"
+    if width < 70:
+        return heading("   # cell", width, view.sort, view.reverse, view.filter)
     text = f"   # {'cell':{columns.cell}s} {'state':{STATE}s}{'trials':{columns.bar + 7}s}{name:9s} eta  "
     text += "now / why" if columns.reason is None else words.fit("now / why", columns.reason + 1)
     if columns.reason is not None:
         text += f"{'done by':13s}{'samples/s':>9s}"
-    sort = f"  (by {view.sort}{' reversed' if view.reverse else ''})" if view.sort else ""
-    wanted = f"  /{view.filter}" if view.filter else ""
-    return ((text, "dim"), (sort, "key"), (wanted, "key"))
+    return heading(text, width, view.sort, view.reverse, view.filter)
 
 
 def _row(view: View, job: Job, name: str, place: int, best: bool, columns: Columns, width: int) -> Line:
@@ -156,12 +161,12 @@ def _row(view: View, job: Job, name: str, place: int, best: bool, columns: Colum
     lost = bool(view.glance.lost(job))
     role = "lost" if lost else str(job.status)
     glyph = "?" if lost else words.glyph_of(job.status)
-    first = "•" if job.id in view.marks else "►" if selected else " "
     ended = words.trials_ended(job)
     spans: list[Span] = [
-        (first, "mark" if job.id in view.marks else "key"),
+        ("►" if selected else " ", "key"),
         (glyph, role),
-        (f"{place:2d} ", "dim"),
+        (f"{place:2d}", "dim"),
+        ("•" if job.id in view.marks else " ", "mark"),
         (words.fit(words.cut_middle(name, columns.cell), columns.cell), ""),
         (" ", ""),
     ]

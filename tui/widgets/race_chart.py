@@ -9,7 +9,7 @@ from tui.paint import Line, line, wrapped
 from tui.race import Points, Race, race, train_val_gap
 from tui.shelf import by_number
 from tui.view import SPARE, View
-from tui.widgets.curve import Band, Plot, Series, paint, value_range
+from tui.widgets.curve import STYLES, Band, Plot, Series, paint, value_range
 
 JUDGED = 200  # trials whose pace says when a first epoch will come
 
@@ -47,16 +47,16 @@ def chart(view: View, width: int, height: int, axis: bool = True, notes: bool = 
 
 
 def verdict_line(view: View, width: int = 999) -> str:
-    """`beats best in 31% of 22 · pruned later 9% of 22 · ends by 08:41`; what does not fit whole is left out."""
+    """`chance to beat best 7 of 22 · to be pruned 2 of 22 · ends by 08:41`, as much as fits whole."""
     trial = view.trial
     if trial is None:
         return ""
     found = race_of(view, trial)
     parts = []
     if found.beats_best is not None:
-        parts.append("beats best in " + share(found.beats_best))
+        parts.append("chance to beat best " + share(found.beats_best))
     if found.pruned_later is not None:
-        parts.append("pruned later " + share(found.pruned_later))
+        parts.append(("" if parts else "chance ") + "to be pruned " + share(found.pruned_later))
     if (ends := trial_end(view, trial)) is not None:
         parts.append(f"ends by {words.when(ends, view.now)}")
     if (gap := gap_words(view, trial)) is not None:
@@ -97,9 +97,9 @@ def _pace(view: View, trial: Trial) -> str:
 
 
 def share(counted: tuple[int, int]) -> str:
-    """`31% of 22`: a rate never stands without its count."""
+    """`7 of 22`: a rate never stands without its count."""
     part, whole = counted
-    return f"{part / whole:.0%} of {whole}"
+    return f"{part} of {whole}"
 
 
 def trial_end(view: View, trial: Trial) -> float | None:
@@ -165,9 +165,9 @@ def _plot(
 ) -> tuple[Plot, list[tuple[float, str]]]:
     series, values = [], []
     if view.overlay and found.median:
-        series.append(Series(found.median, "median", dashed=True, name="median"))
+        series.append(Series(found.median, "median", "dotted", name="median"))
     if view.overlay and found.best:
-        series.append(Series(found.best, "best", dashed=True, name="best"))
+        series.append(Series(found.best, "best", "dashed", name="best"))
     series.append(Series(found.live, "live", name="now"))
     low_x, high_x = _x_range(view, found)
     for each in series:
@@ -218,16 +218,17 @@ def _notes(view: View, found: Race, height: int) -> tuple[tuple[int, str, str], 
     best = best_trial(view)
     texts = []
     if view.overlay and best and found.best:
-        texts.append((f"╌ best t{best.number} {words.short_score(best.value)}", "best"))
+        texts.append((f"{STYLES['dashed'][0]} best t{best.number} {words.short_score(best.value)}", "best"))
     if found.live:
         trial = view.trial
         name = f"t{trial.number}" if trial is not None and trial.ended_at is not None else "now"
-        texts.append((f"● {name} {words.short_score(found.live[-1][1])} ep {int(found.live[-1][0])}", "live"))
+        epoch, value = found.live[-1]
+        texts.append((f"{STYLES['solid'][0]} {name} {words.short_score(value)} ep {int(epoch)}", "live"))
     if found.prune_line is not None:
         texts.append((f"▁ prune line {words.short_score(found.prune_line, 3)} (ep {found.prune_at})", "prune"))
     if view.overlay and found.band:
         texts.append((f"░ middle half of {words.count(found.others, 'trial')}", "band"))
-    if view.overlay and found.median and not found.band:
-        texts.append(("╌ median", "median"))
+    if view.overlay and found.median:
+        texts.append((f"{STYLES['dotted'][0]} median", "median"))
     first = max(height - 3 - len(texts), 0) // 2  # in the middle, where rising curves leave room at the right
     return tuple((first + n, text, role) for n, (text, role) in enumerate(texts[: max(height - 2, 1)]))

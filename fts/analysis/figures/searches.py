@@ -79,11 +79,14 @@ def importance(group: Group) -> Figure | None:
     return figure
 
 
+LEAST_SHAPES = 12  # trials of a size below which shapes show no pattern
+
+
 def depth_width(study: StudyData, group: Group) -> Figure | None:
     """Depth against width per budget; darker is better within the cell, rings are each cell's best."""
     fit = placed(_of(study, group)).dropna(subset=["d_model", "n_layers"])
     budgets = [budget for budget in group.budgets if budget in set(fit["budget"])]
-    if not budgets:
+    if not budgets or len(fit) < LEAST_SHAPES * len(budgets):
         return None
     figure = Figure(figsize=(min(WIDTH, 0.7 + 2.6 * len(budgets)), 2.5))
     axes = figure.subplots(1, len(budgets), squeeze=False)[0]

@@ -1,0 +1,355 @@
+"""What a reader must see without colour: cursor, marks, sort, filter, lines of a chart, gaps, ages and ends."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+
+from jobs.glance import glance as glances
+from jobs.glance import words
+from jobs.glance.words import GB
+from state.values import TrialStatus
+from tests.tui.stories import monitor, press, shown, until
+from tests.tui.values import (
+    HOUR,
+    NOW,
+    make_epochs,
+    make_event,
+    make_job,
+    make_sample,
+    make_snapshot,
+    make_trial,
+    make_worker,
+    picture,
+)
+from tui import clipboard, layout, spells
+from tui.screens import hardware
+from tui.view import EVENTS, HARDWARE, QUEUE, RESULTS, TRIALS, Details, View
+from tui.widgets import curve, meter, race_chart
+
+SIZES = [(60, 15), (80, 24), (120, 40), (200, 60)]
+
+
+def text_of(view: View, size: tuple[int, int]) -> str:
+    return layout.text(layout.frame(view, *size))
+
+
+def looked(screen: int, **changes: object) -> View:
+    snapshot = picture()
+    trials = tuple(make_trial(n, 5, n, value=0.6 + n / 100, epochs=3, ended_at=NOW - 60) for n in range(1, 6))
+    events = snapshot.events[-5:]
+    details = Details(job_id=5, trials=trials, events=events)
+    chosen = {"job_id": 5, "trial_id": 3, "event_id": events[2].id} | changes
+    return View(glances.look(snapshot, NOW), details, screen=screen, **chosen)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- cursor, marks, sort, filter
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("screen", "row"), [(QUEUE, 5), (TRIALS, 3), (EVENTS, 0)])
+def test_the_cursor_is_seen_beside_a_mark_on_its_own_row(screen, row, size):
+    """In plain text: the sign of the cursor begins one row, whether that row is marked or not."""
+    plain = looked(screen)
+    marks = frozenset({row or plain.event_id or 0})
+    for view in (plain, replace(plain, marks=marks)):
+        body = text_of(view, size).splitlines()
+        assert sum(line.startswith("►") for line in body) == 1
+        assert any("•" in line[:9] and line.startswith("►") for line in body) == bool(view.marks)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_cursor_of_the_results_is_a_sign(size):
+    for job, value in ((1, ".6512"), (5, ".6841")):
+        assert f"►{value}" in text_of(looked(RESULTS, job_id=job), size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("screen", [QUEUE, TRIALS, EVENTS])
+def test_sort_and_filter_stand_whole_at_the_right_edge(screen, size):
+    column = {QUEUE: "best", TRIALS: "architecture", EVENTS: "verb"}[screen]
+    wanted = {QUEUE: "2", TRIALS: "!7", EVENTS: "!nothing"}[screen]
+    rows = text_of(looked(screen, sort=column, filter=wanted), size).splitlines()
+    told = [row for row in rows if f"by {column} ↓  /{wanted}" in row]
+    assert len(told) == 1
+    assert f"by {column} ↑" in text_of(looked(screen, sort=column, reverse=True), size)
+    assert " ↓" not in text_of(looked(screen), size)
+
+
+def test_a_click_meets_its_row_although_a_sort_adds_a_heading():
+    view = looked(QUEUE, sort="best")
+    width, height = 60, 15
+    top, body = layout.body_height(view, width, height)
+    rows = layout.text(layout.frame(view, width, height)).splitlines()
+    y = next(n for n, row in enumerate(rows) if row.startswith("►"))
+    assert layout.row_at(view, width, body, 3, y - top) == view.job_id
+
+
+# ---------------------------------------------------------------- keys
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_the_key_bar_offers_only_what_can_be_done(width):
+    from tui import keys
+
+    done = make_job(1, "2M", 1, "done", best_value=0.6, ended_at=NOW - 60)
+    offered = {hint.label for hint in keys.hints(QUEUE, width, make_snapshot(jobs=(done,)), [done], readonly=False)}
+    assert "open" in offered
+    assert not offered & {"cancel", "pause", "resume", "reorder", "retry", "run next", "drain", "stay"}
+    nothing = {hint.label for hint in keys.hints(QUEUE, width, make_snapshot(), [], readonly=False)}
+    assert "enqueue" in nothing
+    assert not nothing & {"open", "copy", "filter", "cancel"}
+    failed = make_job(1, status="failed", ended_at=NOW - 60)
+    assert "retry" in {h.label for h in keys.hints(QUEUE, width, make_snapshot(jobs=(failed,)), [failed], False)}
+
+
+async def test_keys_before_the_first_read_are_kept_and_done_in_their_order(db_path):
+    async with monitor(db_path) as (app, pilot):
+        app.poller.stop()
+        await pilot.pause()  # what it has sent has arrived
+        reading, app.reading = app.reading, None  # as it is before the first read has come
+        before = app.desk.job_id
+        await press(pilot, "j", "j", "k", "2")
+        assert app.desk.job_id == before
+        assert app.desk.screen == QUEUE
+        assert app.toast[0] == "", "nothing is refused"
+        app.reading = reading
+        app.hands.catch_up()
+        await until(lambda: app.desk.screen == TRIALS, pilot)
+        rows = [job.id for job in app.snapshot.jobs if job.status == "queued"]
+        assert app.desk.job_id in rows, "one row below the running one"
+        assert app.hands.early == []
+
+
+async def test_one_can_leave_before_the_first_read(db_path):
+    async with monitor(db_path) as (app, pilot):
+        app.reading = None
+        await press(pilot, "q")
+        assert not app.is_running or app._exit
+
+
+# ---------------------------------------------------------------- copying
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_long_message_is_read_whole(size):
+    message = "put into tmux's buffer, " + "and a long path " * 5 + "/its/end"
+    for view in (looked(QUEUE, toast=message), looked(QUEUE, problem=message)):
+        lines = layout.frame(view, *size)
+        assert len(lines) == size[1]
+        assert all(sum(words.width(text) for text, _ in line) == size[0] for line in lines)
+        last = " ".join(row.strip().removesuffix("? help").strip() for row in layout.text(lines).splitlines()[-4:])
+        assert message in last
+        assert "…" not in layout.text(lines).splitlines()[-1]
+
+
+async def test_a_copy_is_told_as_what_was_done(db_path, monkeypatch):
+    monkeypatch.setattr(clipboard.os, "environ", {})
+    monkeypatch.delenv("TMUX", raising=False)
+    async with monitor(db_path, (200, 60)) as (app, pilot):
+        await press(pilot, "y")
+        await until(lambda: "clip.txt" in app.toast[0], pilot)
+        assert app.toast[0].startswith("sent to the terminal's clipboard (OSC 52), saved in ")
+        assert "copied" not in shown(app)
+
+
+def test_in_tmux_the_text_goes_to_its_buffer(tmp_path):
+    """By a program of the name tmux, which keeps its arguments and its input: a server would need a terminal."""
+    fake = tmp_path / "tmux"
+    fake.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\ncat > {tmp_path}/buffer\n')
+    fake.chmod(0o755)
+    environ = {"TMUX": "/tmp/tmux-0/default,1,0", "PATH": f"{tmp_path}:/bin:/usr/bin"}
+    assert clipboard.load_tmux_buffer("ümläut\t1\n", environ)
+    assert (tmp_path / "buffer").read_text() == "ümläut\t1\n"
+    assert (tmp_path / "asked").read_text() == "load-buffer -w -\n"
+    assert not clipboard.load_tmux_buffer("x", {"PATH": environ["PATH"]})
+    assert not clipboard.load_tmux_buffer("x", environ | {"PATH": str(tmp_path / "nowhere")})
+
+
+# ---------------------------------------------------------------- gaps
+
+
+def samples(*spans: tuple[float, float]) -> tuple:
+    """One sample a minute from so many minutes ago to so many."""
+    return tuple(
+        make_sample(at=NOW - 60 * n, available=(30 + n % 7) * GB, temperature=60.0 + n % 7)
+        for first, last in spans
+        for n in range(int(first), int(last) - 1, -1)
+    )
+
+
+GAPPED = samples((60, 50), (36, 0))  # 14 minutes without a worker
+
+
+def test_a_line_ends_where_nobody_measured():
+    points = tuple((s.at, s.temperature) for s in GAPPED)
+    assert [len(run) for run in spells.spells(points)] == [11, 37]
+    assert spells.measured_s(points) == 46 * 60
+    assert spells.spells(()) == []
+    assert spells.spells(points[:1]) == [points[:1]]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+def test_the_columns_of_a_gap_are_empty_in_every_chart_of_the_hardware(size):
+    snapshot = make_snapshot(samples=GAPPED[-1:], workers=(make_worker(),))
+    view = View(glances.look(snapshot, NOW), Details(samples=GAPPED), screen=HARDWARE)
+    for found in (hardware._memory(GAPPED), hardware._heat(GAPPED)):
+        lines = hardware._plot(view, "it, unit", found, None, size[0], 16)[1:-2]
+        rows = ["".join(text for text, _ in line)[curve.LABEL + 1 :] for line in lines]
+        columns = list(zip(*rows, strict=True))
+        drawn = [any("⠀" < char <= "⣿" for char in column) for column in columns]
+        gap = slice(int(len(drawn) * 11 / 60), int(len(drawn) * 23 / 60))
+        assert not any(drawn[gap]), "14 of 60 minutes"
+        assert all(drawn[int(len(drawn) * 0.45) : int(len(drawn) * 0.95)])
+
+
+def test_a_row_of_bars_has_a_gap_too_and_ends_where_the_samples_end():
+    old = GAPPED[:-20]  # the newest is 20 minutes old
+    for found in meter.meters(View(glances.look(make_snapshot(samples=GAPPED[-1:]), NOW), Details(samples=GAPPED))):
+        if found.history:
+            row = words.spark(spells.binned(found.history, 30, NOW))
+            assert len(row) == 30
+            assert row[7:11].strip() == "", found.name
+            assert row[13:].count(" ") == 0
+            stopped = words.spark(spells.binned(tuple(p for p in found.history if p[0] <= old[-1].at), 30, NOW))
+            assert stopped[-8:].strip() == ""
+
+
+@pytest.mark.parametrize("columns", [1, 5, 24, 400])
+def test_any_number_of_columns_is_filled_where_somebody_measured(columns):
+    points = tuple((float(at), float(at % 7)) for at in range(0, 3600, 180))
+    found = spells.binned(points, columns, 3600.0)
+    assert len(found) == columns
+    assert all(value == value for value in found), "nothing is missing in an hour of regular samples"
+    assert max(found) == max(value for _, value in points)
+
+
+def test_energy_is_not_told_of_the_time_without_a_worker():
+    both = samples((600, 500), (100, 0))
+    snapshot = make_snapshot(samples=both[-1:], workers=(make_worker(),))
+    power = next(m for m in meter.meters(View(glances.look(snapshot, NOW), Details(samples=both))) if m.name == "power")
+    assert power.limits == ("0.2 kWh in 3 h",)
+
+
+def test_an_old_sample_is_not_shown_as_the_present():
+    silent = make_worker(heartbeat_at=NOW - HOUR)
+    for at, worker in ((NOW - HOUR, silent), (NOW + HOUR, make_worker())):  # a worker that died; a clock set back
+        snapshot = make_snapshot(samples=(make_sample(at=at),), workers=(worker,))
+        found = meter.meters(View(glances.look(snapshot, NOW), Details()))
+        assert all(each.part is None for each in found)
+
+
+# ---------------------------------------------------------------- ages
+
+
+def worker_row(**changes: object) -> str:
+    worker = make_worker(2, started_at=NOW - HOUR, **changes)
+    return meter.worker_line(View(glances.look(make_snapshot(workers=(worker,)), NOW)), worker)
+
+
+def test_the_age_of_a_worker_ends_with_it():
+    assert "up 60 min" in worker_row() or "up 1h00" in worker_row()
+    assert "after 3 min" in worker_row(status="stopped", stopped_at=NOW - 57 * 60)
+    assert "after 3 min" in worker_row(status="stopped", heartbeat_at=NOW - 57 * 60)
+    assert "after 20 min" in worker_row(heartbeat_at=NOW - 40 * 60)
+    assert "after 20 min" in worker_row(heartbeat_at=NOW - 40 * 60, gone=True)
+    assert "after 20 min" in worker_row(status="lost", heartbeat_at=NOW - 40 * 60)
+
+
+def test_a_worker_has_one_name_on_every_screen_and_in_every_state():
+    """Its number; the process only beside it."""
+    states = [
+        {}, {"status": "stopped", "stopped_at": NOW - 60}, {"heartbeat_at": NOW - 999},
+        {"heartbeat_at": NOW - 999, "gone": True}, {"status": "lost"}, {"asked": "drain_job"}, {"guard": "unknown"},
+    ]  # fmt: skip
+    for changes in states:
+        worker = make_worker(2, pid=31337, **changes)
+        snapshot = replace(picture(), workers=(worker,), jobs=tuple(replace(j, worker_id=2) for j in picture().jobs))
+        for screen in range(7):
+            for size in SIZES:
+                text = text_of(View(glances.look(snapshot, NOW), Details(), screen=screen, job_id=5), size)
+                assert not re.search(r"(?i)worker 31337", text)
+                assert text.count("31337") == text.count("pid 31337")
+
+
+def test_a_trial_of_seconds_took_seconds():
+    for seconds, said in ((24.0, "24s"), (600.0, "10m"), (9000.0, "2h30"), (0.2, "0s")):
+        trial = make_trial(1, 5, 1, value=0.6, epochs=1, ended_at=NOW, train_seconds=seconds)
+        view = replace(looked(TRIALS), details=Details(job_id=5, trials=(trial,)), trial_id=1)
+        assert re.search(rf"\s{said}\s", text_of(view, (120, 40)))
+
+
+def test_a_baseline_is_told_how_long_it_was_fitted():
+    job = make_job(5, "baseline", 3, "done", kind="baseline", best_trial=1, best_value=0.6, ended_at=NOW)
+    trial = make_trial(
+        1, 5, 1, value=0.6, epochs=0, train_seconds=0.0, started_at=NOW - 7, ended_at=NOW, status=TrialStatus.COMPLETE
+    )  # fmt: skip
+    view = View(
+        glances.look(make_snapshot(jobs=(job,)), NOW), Details(5, (trial,)), screen=TRIALS, job_id=5, trial_id=1
+    )
+    assert re.search(r"\s7s\s", text_of(view, (120, 40)))
+
+
+# ---------------------------------------------------------------- lines of a chart
+
+
+def test_no_two_lines_share_a_sign_or_a_pattern():
+    signs = [sign for sign, _, _ in curve.STYLES.values()]
+    assert len({*signs, *(words.to_ascii(sign) for sign in signs)}) == 2 * len(signs)
+    points = ((0.0, 0.0), (1.0, 1.0))
+    drawn = [
+        layout.text(curve.paint(curve.Plot((curve.Series(points, "live", style),), (0.0, 1.0), (0.0, 1.0)), 60, 12))
+        for style in curve.STYLES
+    ]
+    assert all(a != b for a, b in combinations(drawn, 2))
+
+
+@pytest.mark.parametrize("overlay", [True, False])
+def test_every_line_of_the_race_is_in_its_legend_once(overlay):
+    trials = tuple(make_trial(n, 5, n, value=0.68, epochs=9, ended_at=NOW - 60) for n in (*range(1, 8), 12))
+    curves = {t.id: make_epochs(t.id, 9, 0.68 + t.id / 1000, NOW) for t in trials}
+    snapshot = picture()
+    view = View(glances.look(snapshot, NOW), Details(5, trials, curves), job_id=5, overlay=overlay)
+    found = race_chart.race_of(view, view.trial)
+    plot, _ = race_chart._plot(view, view.trial, found, 80, 20, True)
+    styles = [series.style for series in plot.series]
+    assert len(set(styles)) == len(styles) == (3 if overlay else 1)
+    legend = [text for _, text, _ in plot.notes]
+    for style in styles:
+        assert sum(text.startswith(curve.STYLES[style][0]) for text in legend) == 1
+
+
+# ---------------------------------------------------------------- the strip and the help
+
+
+def test_the_strip_of_a_short_study_is_as_long_as_the_study():
+    events = (make_event(1, NOW - 120, "enqueued", 1), make_event(2, NOW - 100, "claimed", 1))
+    snapshot = make_snapshot(jobs=(make_job(1),), events=events)
+    rows = text_of(View(glances.look(snapshot, NOW)), (120, 40)).splitlines()
+    assert rows[4].startswith("last 2 min  08:12 ▕")
+    assert rows[4].endswith("▏ 08:14")
+    assert "night" not in "".join(rows)
+    busy = tuple(make_event(1000 + n, NOW - 100 + n, "trial_complete", 1) for n in range(60))
+    snapshot = make_snapshot(jobs=(make_job(1, created_at=NOW - 120),), events=busy)
+    assert "last 2 min" in text_of(View(glances.look(snapshot, NOW)), (120, 40))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_the_help_shows_actions_first_and_says_that_it_goes_on(db_path, size):
+    from tests.tui.stories import dialog_text, opened
+    from tui.screens.dialogs import Chooser
+
+    async with monitor(db_path, size) as (app, pilot):
+        await press(pilot, "?")
+        await until(lambda: opened(app, Chooser), pilot)
+        text = dialog_text(app)
+        for label in ("enqueue", "pause", "cancel", "drain"):
+            assert label in text, "what can be done stands above the fold"
+        assert re.search(r"↓ \d+ below", text)
+        signs = [choice for choice in app.screen.choices if choice.id == "sign"]
+        explained = "".join(choice.key for choice in signs)
+        for sign in (*words.GLYPHS.values(), words.BEST, "•", "░", "█", "┊", "┃", "╌", "┈"):
+            assert sign in explained
