@@ -15,6 +15,7 @@ from jobs.admission import Admission, admit, allowed_bytes
 from jobs.attempt import End
 from jobs.guard import Action, Guard, GuardState, MemoryLimits, Thresholds
 from jobs.process import ChildProcess
+from jobs.python import python
 from jobs.room import Room
 from jobs.sensors import Sensors
 from jobs.settings import TRIAL_MODULE, Places, WorkerSettings
@@ -53,7 +54,7 @@ class Slot:
         self.close()
         # no address-space limit: torch reserves far more than it uses; limit_data counts what can be written to
         self._child = ChildProcess(
-            [sys.executable, *module],
+            python(*module),
             self.places.logs / f"trial_process_{self.index}.log",
             threads=self.settings.threads,
         )

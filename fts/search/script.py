@@ -24,6 +24,9 @@ Made by `fts script`; the specification below is frozen, change a cell with `fts
 
 import sys
 
+if not sys.flags.safe_path:
+    sys.path.pop(0)  # this folder: a jobs.py or torch.py beside the script must not be imported instead of the real one
+
 from jobs.foreground import main
 
 SPEC = {spec}

@@ -21,6 +21,7 @@ from jobs.cli.output import emit, say
 from jobs.cli.selection import NUMBER, one_job
 from jobs.commands import matrix
 from jobs.guard import read_bytes
+from jobs.python import python
 from jobs.settings import Places, worker_settings
 from state import queries
 from state.db import has_study, is_full, open_database, open_for_person
@@ -96,7 +97,7 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
     """Starts `fts worker` in a session of its own and returns when it lives: 0, or its exit code."""
     places.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = places.logs / "worker.log"
-    argv = [sys.executable, "-m", "jobs.cli", "--db", str(places.db), "worker", "--detached", *arguments(flags)]
+    argv = python("-m", "jobs.cli", "--db", str(places.db), "worker", "--detached", *arguments(flags))
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     start = os.lseek(handle, 0, os.SEEK_END)
     try:

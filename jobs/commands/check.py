@@ -7,7 +7,6 @@ shapes and no bytes, and their memory is worked out by arithmetic.
 from __future__ import annotations
 
 import contextlib
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from fts.search.spec import CellSpec, TrialSpec, seed_for
 from jobs.commands import baselines
 from jobs.process import ChildError, ChildProcess
+from jobs.python import python
 from jobs.settings import BASELINE_MODULE, Places, best_device, module_of
 
 ROWS = 64  # windows in the one step
@@ -109,9 +109,7 @@ class _TrialProcess:
 
         Raises ChildError when the process died or said nothing: it must be replaced.
         """
-        child = self._child or ChildProcess(
-            [sys.executable, *self.module], self.folder / "process.log", threads=spec.threads
-        )
+        child = self._child or ChildProcess(python(*self.module), self.folder / "process.log", threads=spec.threads)
         self._child = child
         child.send({"do": "run", "spec": spec.to_json()})
         began = time.monotonic()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from jobs.glance import words
 from jobs.glance.eta import as_data, told
 from jobs.person import this_person
+from jobs.python import python
 from state.errors import StateError, WrongStatus
 from state.values import Change
 
@@ -162,7 +162,7 @@ def _command(db: Any, words: list[str]) -> str:
 
 def argv_of(path: Path, words: Sequence[str]) -> list[str]:
     """`fts WORDS` on the database at `path`, as a process of the same installation."""
-    return [sys.executable, "-m", "jobs.cli", "--db", str(path), *words]
+    return python("-m", "jobs.cli", "--db", str(path), *words)
 
 
 def sentence_of(name: str, stderr: str, code: int) -> str:
