@@ -12,7 +12,7 @@ import psutil
 from jobs.python import python
 
 
-def started(db_path: Path, *words: str) -> tuple[subprocess.Popen[str], str]:
+def started(db_path: Path, *words: str, cwd: Path | None = None) -> tuple[subprocess.Popen[str], str]:
     """The server and the address it prints, once it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -24,6 +24,7 @@ def started(db_path: Path, *words: str) -> tuple[subprocess.Popen[str], str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(root)},
     )
     assert server.stdout is not None
