@@ -116,7 +116,8 @@ def predict(model: Path, file: Path, vix: Path | None, as_json: bool) -> None:
         models = here().outputs / "models"
         known = ", ".join(sorted(path.name for path in models.iterdir())) if models.is_dir() else "none yet"
         raise NothingThere(f"there is no model {str(model)!r} (there is: {known}); `fts train CELL` makes one")
-    from fts.search.predict import load_model, predict_file  # here, not above: torch
+    from fts.search.model_folder import load_model  # here, not above: torch
+    from fts.search.predict import predict_file
 
     predicted = predict_file(load_model(folder), file, vix)
     for warning in predicted.warnings:
