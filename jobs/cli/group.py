@@ -50,7 +50,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("queue", "look:queue", "every job in the order it will run"),
             Entry("trials", "look:trials", "the trials of one cell"),
             Entry("curve", "look:curve", "losses epoch by epoch, as numbers or as a plot"),
-            Entry("logs", "look:logs", "what a trial printed; -f follows"),
+            Entry("logs", "logs:logs", "what a trial printed; -f follows"),
             Entry("events", "look:events", "who changed what, and when"),
             Entry("watch", "watch:watch", "one line per change, as it happens"),
             Entry("plan", "plan:plan", "what each remaining cell will cost and may gain; --memory: bytes and recipe"),

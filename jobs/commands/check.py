@@ -116,8 +116,8 @@ class _TrialProcess:
         give_up = began + PATIENCE_S
         while time.monotonic() < give_up:
             for fact in child.facts(0.1):
-                if fact.get("fact") == "ready":
-                    began = time.monotonic()  # importing torch is not part of the step
+                if fact.get("fact") in ("ready", "started"):
+                    began = time.monotonic()  # importing torch and reading the data are not part of the step
                 if fact.get("fact") == "result":
                     self._took_s = time.monotonic() - began
                     return None

@@ -115,14 +115,19 @@ def unseal(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
     if job.best_trial is None:
         raise WrongStatus(f"job {job.id} has nothing to evaluate: {words.without_best(job)}")
     if dry_run:
-        return Change(f"would open the test set of {job.experiment} for trial {job.best_trial}", None, ids, True)
+        return Change(
+            f"opens the sealed test set of {job.experiment} for trial {job.best_trial}, once and for ever",
+            None,
+            ids,
+            True,
+        )
     return _transitions().unseal(db, job.id, job.best_trial, who=who)
 
 
 def note(db: Any, ids: Ids, who: str | None, dry_run: bool, text: str = "") -> Change:
     """At most one job; a dry run writes nothing and repeats the text."""
     if dry_run:
-        return Change(f"would note: {text[:80]}", None, ids, True)
+        return Change(f"writes into the journal: {text[:80]}", None, ids, True)
     return _transitions().note(db, text, ids[0] if ids else None, who=who)
 
 
@@ -140,7 +145,7 @@ def enqueue(db: Any, ids: Ids, who: str | None, dry_run: bool, words: Sequence[s
 def start_worker(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
     """Runs `fts worker --detach`, which returns when the worker lives."""
     if dry_run:
-        return Change("would run: fts worker --detach", None, (), True)
+        return Change("starts a worker: fts worker --detach", None, (), True)
     said = _command(db, ["worker", "--detach"]).strip()
     return Change(said.splitlines()[-1] if said else "a worker was started", None)
 
