@@ -13,7 +13,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object,
 SOURCES = click.Choice(["bundled", "yahoo", "csv", "parquet", "raw"])
 
 
-@click.group()
+@click.group(context_settings={"max_content_width": 110})
 def data() -> None:
     """Build, list, verify and register data sets.
 
@@ -33,7 +33,10 @@ def data() -> None:
 def build(
     file: Path | None, source: str | None, ticker: str | None, tier: str, vix: Path | None, as_json: bool
 ) -> None:
-    """Make a data set: bars, features, leak check, manifest. FILE holds your own bars (csv or parquet)."""
+    """Make a data set: bars, features, leak check, manifest.
+
+    FILE holds your own bars (csv or parquet).
+    """
     from fts.search import dataset  # here, not above: pandas and TA-Lib, half a second
 
     source = source or _source_of(file)
@@ -58,7 +61,10 @@ def _source_of(file: Path | None) -> str:
 @data.command("list")
 @AS_JSON
 def list_(as_json: bool) -> None:
-    """Every current data set, raw ones first, and the files that no manifest knows."""
+    """List the current data sets.
+
+    Raw ones come first, then the files that no manifest knows.
+    """
     from fts.search import dataset
 
     entries, unknown = dataset.listing(here().data), dataset.pending(here().data)
@@ -78,7 +84,10 @@ def list_(as_json: bool) -> None:
 @data.command()
 @AS_JSON
 def verify(as_json: bool) -> None:
-    """Check every current entry against its file; exit code 1 when something is wrong."""
+    """Check every data set against its file.
+
+    The exit code is 1 when something is wrong.
+    """
     from fts.search import dataset
 
     root = here().data
@@ -101,7 +110,10 @@ def verify(as_json: bool) -> None:
 @click.option("--ticker", help="default: the file's name")
 @AS_JSON
 def register(file: Path, ticker: str | None, as_json: bool) -> None:
-    """Check FILE (bars, or VIX closes) and make it the current raw snapshot of its ticker."""
+    """Check FILE and make it its ticker's bars.
+
+    FILE holds bars, or VIX closes; it becomes the current raw snapshot.
+    """
     from fts.search import dataset
 
     entry = dataset.register(here().data, file, ticker)

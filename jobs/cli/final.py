@@ -9,7 +9,7 @@ import click
 
 from jobs.cli.act import act, common, writing
 from jobs.cli.errors import NothingThere
-from jobs.cli.group import here
+from jobs.cli.group import Whole, here
 from jobs.cli.look import reading
 from jobs.cli.output import emit, emit_json, emit_table, say
 from jobs.cli.selection import one_cell
@@ -35,7 +35,7 @@ def train(cell: str, from_trial: int | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("cell")
-@click.option("--seeds", default=5, show_default=True, type=click.IntRange(1, 1000), help="trainings")
+@click.option("--seeds", default=5, show_default=True, type=Whole(1, 1000), help="trainings")
 @click.option("--from-trial", type=int, metavar="N", help="this trial instead of the best one")
 @AS_JSON
 def replicate(cell: str, seeds: int, from_trial: int | None, as_json: bool) -> None:

@@ -258,7 +258,7 @@ def event_words(event: Event) -> str:
 def results(wanted: tuple[str, ...], form: str | None, wide: bool) -> None:
     """Best value per cell: with its 95 % interval, the class prior's loss and the size of the validation set.
 
-    A narrow terminal shows the columns that carry the conclusion; --wide shows all. Example: fts results 2M --wide
+    A narrow terminal shows the columns that carry the conclusion; --wide shows all.
     """
     with reading() as db:
         jobs = queries.jobs(db)

@@ -16,7 +16,7 @@ import click
 
 from fts.search.spec import CellSpec
 from jobs.cli.errors import NothingThere
-from jobs.cli.group import COUNT, here
+from jobs.cli.group import COUNT, Whole, here
 from jobs.cli.matrix import cell_options, parse_cell, specs_of
 from jobs.cli.output import emit, say
 from jobs.cli.selection import NUMBER, one_job
@@ -76,7 +76,6 @@ def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
     """Run the queue until stopped.
 
     Ctrl-C writes a checkpoint and leaves; nothing is lost. `fts drain` lets it finish its trial first.
-    Example: fts worker --detach --until-empty
     """
     settings = worker_settings(**flags, detached=detached)
     if not create and not has_study(here().db):
@@ -182,7 +181,7 @@ def registered(places: Places, pid: int) -> int | None:
 @click.argument("cell")
 @cell_options
 @click.option("--no-check", is_flag=True, help="skip the dry run of one step for a new cell")
-@click.option("--slot", type=click.IntRange(0, 999), metavar="N", help="take this slot  [default: the first free one]")
+@click.option("--slot", type=Whole(0, 999), metavar="N", help="take this slot  [default: the first free one]")
 @machine_options
 def run(
     cell: str,
@@ -197,7 +196,7 @@ def run(
     """Run one CELL here and now: a waiting job (by number or name), or a new one such as 2M/h1.
 
     The same code and the same records as the queue's; Ctrl-C writes a checkpoint and the job waits in line.
-    A worker's slots stay its own: with none free nothing is put in line. Example: fts run 2M/h1 --trials 3
+    A worker's slots stay its own: with none free nothing is put in line.
     """
     from jobs.worker import hold_slot, run_job  # here, not above: --help needs no huey
 

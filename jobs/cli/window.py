@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from jobs.cli.errors import NothingThere
-from jobs.cli.group import here
+from jobs.cli.group import Whole, here
 from jobs.cli.keep import existing
 from jobs.cli.output import emit, put, say
 from jobs.cli.since import since_of
@@ -37,9 +37,9 @@ def tui(readonly: bool, no_mouse: bool, ascii_only: bool, theme: str | None, at:
 
 
 @click.command()
-@click.option("--screen", type=click.Choice(SCREENS), default="queue", show_default=True)
-@click.option("--size", default="120x40", show_default=True, metavar="COLSxROWS")
-@click.option("--theme", type=THEMES, default="dark", show_default=True)
+@click.option("--screen", type=click.Choice(SCREENS), default="queue", show_default=True, help="what to show")
+@click.option("--size", default="120x40", show_default=True, metavar="COLSxROWS", help="of the terminal to draw for")
+@click.option("--theme", type=THEMES, default="dark", show_default=True, help="colours")
 @click.option("--at", metavar="TIME", help="as it was: 10h (ago), 2026-11-20 22:00")
 @click.option("--ascii", "ascii_only", is_flag=True, help="plain ASCII")
 @click.option(
@@ -83,9 +83,9 @@ def file_of(target: str | None, name: str) -> Path | None:
 
 
 @click.command()
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1024, 65535), help="from 1024 up")
+@click.option("--port", default=8000, show_default=True, type=Whole(1024, 65535), help="of this machine")
 @click.option("--theme", type=THEMES, default="dark", show_default=True, help="colours of the page")
-@click.option("--sessions", default=4, show_default=True, type=click.IntRange(1, 100), help="tabs at once")
+@click.option("--sessions", default=4, show_default=True, type=Whole(1, 100), help="tabs at once")
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="listen on another address")
 def serve(port: int, theme: str, sessions: int, host: str) -> None:
     """Show the monitor in a browser: read-only, for everyone who knows the address it prints.
