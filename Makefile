@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow check verify tui report bench clean
+.PHONY: help setup run test test-slow check verify tui report bench sentences clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -50,6 +50,11 @@ report: $(STAMP)  ## outputs/report/index.html from what is in the database
 
 bench: $(STAMP)  ## measure this machine, write benchmarks/results.md
 	@$(BIN)/python -m benchmarks
+
+sentences:  ## every sentence the product can say, for review and translation, in build/sentences.txt
+	@mkdir -p build
+	@$(BIN)/python -m tests.sentences > build/sentences.txt
+	@wc -l build/sentences.txt
 
 clean:  ## remove .venv and caches; data/ and outputs/ stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from jobs.commands.matrix import enqueue_matrix
+from jobs.glance import words
 from jobs.settings import Places, worker_settings
 from state import queries
 from state.db import open_database
@@ -33,6 +34,7 @@ def demo(places: Places) -> int:
         if code != 0 or unfinished(db):
             say("stopped before the end; `make run` goes on from the checkpoints")
             return code
+        tidy(db, places)
     show(db, places)
     return 0
 
@@ -72,6 +74,14 @@ def run_worker(places: Places) -> int:
     from jobs.worker import work  # here, not above: huey
 
     return work(places, worker_settings(until_empty=True))
+
+
+def tidy(db: Any, places: Places) -> None:
+    """Frees the checkpoints of trials that have ended, hundreds of megabytes: a demo leaves nothing to clean up."""
+    from jobs.garbage import collect, free  # here, not above: only after a run
+
+    if freed := free(collect(db, places), places):
+        say(f"{words.size(freed)} of checkpoints that nobody needs any more were freed")
 
 
 def show(db: Any, places: Places) -> None:

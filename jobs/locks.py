@@ -126,7 +126,7 @@ def try_lock(fd: int, tries: int) -> bool:
 
 def taken_sentence(path: Path, slot: int, found: Holder | None) -> str:
     who = str(found) if found else "a process that left no name"
-    return f"slot {slot} of {path.parent} is taken by {who}; stop that worker first, or start this one on another slot"
+    return f"slot {slot} of {path.parent} is taken by {who}; stop that worker first (`fts stop`), or use another slot"
 
 
 def this_process(slot: int) -> Holder:

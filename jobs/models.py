@@ -80,7 +80,7 @@ def _made_of(folder: Path) -> int | None:
     """The number of the cell whose model lies there; None: nobody's that can be told."""
     try:
         job = json.loads((folder / "config.json").read_text())["origin"]["job"]
-    except (OSError, ValueError, KeyError, TypeError):  # none, or damaged
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # none, or damaged
         return None
     return job if isinstance(job, int) else None
 

@@ -222,6 +222,21 @@ def data_note(rows: Iterable[Result]) -> str | None:
 
 COLUMNS: tuple[str, ...] = ("job", "cell", "state", "trials", "objective", "value", "prior", "AUC", "95%", "vs base")
 COLUMNS += ("n_val", "n_pos", "architecture", "params", "best", "minutes", "Wh", "badges")
+# what a narrow terminal leaves out, the first first: the conclusion (AUC, 95%, vs base, badges) stays longest
+LEAST = (
+    "Wh",
+    "minutes",
+    "architecture",
+    "params",
+    "n_val",
+    "objective",
+    "best",
+    "prior",
+    "n_pos",
+    "job",
+    "state",
+    "95%",
+)
 NUMBERS = ("job", "value", "prior", "AUC", "vs base", "n_val", "n_pos", "params", "minutes", "Wh")
 
 

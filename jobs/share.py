@@ -6,6 +6,7 @@ Copies, written from the database and never read back; writing again replaces th
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -28,15 +29,30 @@ SHOWN = (  # of a trial, as Optuna's user attributes
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 
 
-def to_optuna(db: Any, url: str) -> list[str]:
+class NoStorage(ValueError):
+    """An address at which Optuna can keep no studies; the sentence says what is wrong with it."""
+
+
+def to_optuna(db: Any, url: str, tell: Callable[[str], None] | None = None) -> list[str]:
     """One study per cell in the storage `url` (sqlite:///x.db), named by its experiment; returns their names.
 
     A study of that name is replaced. Trials that have not ended are left out: in a storage they would wait for ever.
-    Raises what Optuna raises for a storage it cannot open.
+    So are trials that Optuna cannot hold; `tell` names them. Raises NoStorage for a storage it cannot use.
     """
     import optuna  # here, not above: 0.4 s, and only this export needs it
+    from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return _written(optuna, db, url, tell)
+    except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0][:200]
+        raise NoStorage(
+            f"Optuna cannot use {url!r}: {reason}; expected an address such as sqlite:///optuna.db"
+        ) from error
+
+
+def _written(optuna: Any, db: Any, url: str, tell: Callable[[str], None] | None) -> list[str]:
     storage = optuna.storages.RDBStorage(url)
     there = {summary.study_name for summary in optuna.get_all_study_summaries(storage, include_best_trial=False)}
     written = []
@@ -53,7 +69,13 @@ def to_optuna(db: Any, url: str) -> list[str]:
         study.set_user_attr("job", job.id)
         for name in ("dataset", "data_md5"):
             study.set_user_attr(name, job.spec.get(name))
-        study.add_trials([_frozen(job, trial, epochs) for trial, epochs in history if trial.status in ENDED])
+        for trial, epochs in history:
+            try:
+                if trial.status in ENDED:
+                    study.add_trial(_frozen(job, trial, epochs))
+            except (ValueError, TypeError, KeyError, AttributeError) as odd:
+                if tell is not None:
+                    tell(f"left out: t{trial.number} of {job.experiment}, which Optuna cannot hold ({odd})")
         written.append(job.experiment)
     return written
 

@@ -16,6 +16,7 @@ from jobs.attempt import End
 from jobs.devices import kind_of
 from jobs.guard import Action, Guard, GuardState, MemoryLimits, Thresholds
 from jobs.process import ChildProcess
+from jobs.python import python
 from jobs.room import Room
 from jobs.sensors import Sensors
 from jobs.settings import TRIAL_MODULE, Places, WorkerSettings
@@ -54,7 +55,7 @@ class Slot:
         self.close()
         # no address-space limit: torch reserves far more than it uses; limit_data counts what can be written to
         self._child = ChildProcess(
-            [sys.executable, *module],
+            python(*module),
             self.places.logs / f"trial_process_{self.index}.log",
             threads=self.settings.threads,
         )

@@ -15,6 +15,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +28,7 @@ from jobs.board import Board
 from jobs.devices import index_of
 from jobs.housekeeping import Housekeeping
 from jobs.last_words import LastWords
-from jobs.locks import SlotLock, SlotTaken
+from jobs.locks import SlotLock, SlotTaken, holder
 from jobs.owed import AGAIN_S, Owed
 from jobs.process import reap_recorded, same_process, started_at
 from jobs.progress import Progress
@@ -78,6 +79,7 @@ def work(places: Places, settings: WorkerSettings, progress: Progress | None = N
         worker = Worker(db, places, settings, progress)
         stack.callback(worker.close)
         stack.enter_context(keep_awake())
+        progress.tell("note", {"text": worker.introduction()})
         worker.run()
     worker.answer_for_database()
     return 0
@@ -89,15 +91,24 @@ def stop_listening() -> None:
         signal.signal(signum, signal.SIG_IGN)
 
 
-def run_job(places: Places, settings: WorkerSettings, job_id: int, progress: Progress | None = None) -> int:
+def run_job(
+    places: Places,
+    settings: WorkerSettings,
+    job_id: int,
+    progress: Progress | None = None,
+    held: SlotLock | None = None,
+) -> int:
     """Runs one job in the foreground, without the queue: same supervisor, same records; returns the exit code.
+
+    `held`: a slot that the caller has and gives back; None: the first free one.
 
     0: done; 1: it ended otherwise or was stopped at a checkpoint. Raises SlotTaken when every slot of the machine is
     taken, StateError for the database.
     """
     progress = progress or Progress()
     with contextlib.ExitStack() as stack:
-        stack.callback(free_slot(places).release)
+        if held is None:
+            stack.enter_context(hold_slot(places))
         db = open_database(places.db, busy_timeout_s=settings.busy_s, patience_s=math.inf)
         bring_in_order(db, places)
         worker = Worker(db, places, replace(settings, slots=1), progress)
@@ -108,13 +119,27 @@ def run_job(places: Places, settings: WorkerSettings, job_id: int, progress: Pro
     return 0 if queries.job(db, job_id).status == "done" else 1
 
 
+@contextlib.contextmanager
+def hold_slot(places: Places, index: int | None = None) -> Iterator[SlotLock]:
+    """Holds this slot, or the first one nobody else does. Raises SlotTaken when it, or every one, is taken."""
+    lock = free_slot(places) if index is None else SlotLock(places.outputs, index).acquire()
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
 def free_slot(places: Places) -> SlotLock:
-    """Holds the first slot nobody else does; raises SlotTaken of the last one when all of this machine are taken."""
-    last = max(1, os.cpu_count() or 1) - 1
-    for index in range(last):
+    """Holds the first slot nobody else does; raises SlotTaken when all of this machine are taken."""
+    count = max(1, os.cpu_count() or 1)
+    for index in range(count):
         with contextlib.suppress(SlotTaken):
             return SlotLock(places.outputs, index).acquire()
-    return SlotLock(places.outputs, last).acquire()
+    holders = {str(found) for index in range(count) if (found := holder(places.outputs, index)) is not None}
+    raise SlotTaken(
+        f"every slot of this machine ({count}) is taken by {', '.join(sorted(holders)) or 'others'}: `fts enqueue` "
+        f"puts the cell in line for them, --slot {count} runs it beside them, more slowly"
+    )
 
 
 def bring_in_order(db: Any, places: Places) -> None:
@@ -168,6 +193,16 @@ class Worker:
         self._idle_since: float | None = None
         self._lost_database: StateError | None = None
         self._stop_file_obeyed = False
+
+    def introduction(self) -> str:
+        """Who this worker is, for the person at its terminal or the reader of its log."""
+        settings = self.settings
+        slots = f"{settings.slots} slot{'s' if settings.slots > 1 else ''}"
+        return (
+            f"worker {self.id}, process {os.getpid()}: {slots} on {settings.device}, database "
+            f"{self.places.db.absolute()}, data {self.places.data}, logs {self.places.logs}; "
+            + ("`fts stop` or `fts drain` ends it" if settings.detached else "Ctrl-C stops it at a checkpoint")
+        )
 
     def run(self) -> None:
         huey = tickets.make_huey(self.db, self.without_tickets)

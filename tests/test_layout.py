@@ -41,6 +41,7 @@ MAY_IMPORT = {
         "state.holder",
         "jobs.commands",
         "jobs.glance",
+        "jobs.python",
         "tui",
     },
 }

@@ -1,89 +1,397 @@
-"""The monitor in a browser, through textual-serve: this machine only, read-only, and only for pages of its own.
+"""The monitor in a browser, through textual-serve: read-only, and only for who knows the address with its token.
 
-A page of another site may open a websocket to 127.0.0.1 and press keys; so the served monitor cannot write, and a
-request with a foreign Origin or Host is refused before it reaches it. The page itself may load nothing from elsewhere:
-textual-serve's own asks a font of Google, which would tell them who watches. To watch from another machine:
-`ssh -L 8000:127.0.0.1:8000`.
+A page of another site may open a websocket to 127.0.0.1 and press keys, and any user of this machine may connect to the
+port; so the served monitor cannot write, the address holds a random token, and a request with a foreign Origin or Host
+is refused before it reaches the monitor. The page itself may load nothing from elsewhere: textual-serve's own asks a
+font of Google, which would tell them who watches. To watch from another machine: `ssh -L 8000:127.0.0.1:8000`.
+
+Each open tab is a process. It ends with its tab, with the server however that ends, and there are at most so many.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import ipaddress
+import json
+import os
 import re
+import secrets
 import shlex
+import signal
+import socket
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from jobs.python import python
 
 if TYPE_CHECKING:
     from aiohttp import web
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
-OUTSIDE = re.compile(
-    r"<(link|script|img)\b[^>]*\b(?:href|src)=[\"'](?:https?:)?//(?!127\.0\.0\.1\b)[^>]*>(?:\s*</script>)?"
-)
+EVERYWHERE = ("0.0.0.0", "::")  # every network this machine is in
+SESSIONS = 4  # open tabs; each is a process of about 100 MB
+SESSIONS_MOST = 100
+TOKEN_BYTES = 16
+MESSAGE_BYTES = 1 << 16  # of one websocket message; the page sends keys, and a paste is at most a screenful
+WIDTHS, HEIGHTS = (20, 1000), (5, 500)  # cells a browser window may have
+LEAVE_S = 0.7  # a monitor has to end by itself; it writes nothing, so killing it loses nothing
+REPLACE_S = 1.0  # a new tab waits this long for one that is just closing
+STUCK_S = 5.0  # a monitor may leave its keys unread
+RETRY_S = 3  # the page that refuses tries again after this, so that a reload finds the place it has just freed
+OUTSIDE = re.compile(r"<(?:link|script|img)\b[^>]*\b(?:href|src)=[\"'](?:https?:)?//([^/\"'>]*)[^>]*>(?:\s*</script>)?")
 POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; font-src 'self'; "
     "img-src 'self' data:; connect-src 'self' ws://{host}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+FULL = """<!DOCTYPE html>
+<html><head><meta charset="utf-8"><meta http-equiv="refresh" content="{retry}"><title>fts</title></head>
+<body style="background:#0c181f;color:#eee;font-family:monospace;padding:3em">
+<p>{sentence}</p><p>This page tries again every {retry} seconds.</p>
+</body></html>
+"""
+SERVED_BY = "FTS_SERVED_BY"  # the pid of the server, for the monitor it starts
 
 
-def serve(db_path: Path, port: int = 8000, theme: str = "dark") -> None:
-    """Serves until it is interrupted."""
-    server(db_path, port, theme).serve()
+class Malformed(ValueError):
+    """A websocket message that no page of ours sends."""
 
 
-def server(db_path: Path, port: int, theme: str = "dark") -> Any:
-    """The textual-serve server with the guard in front of it."""
-    from textual_serve.server import Server  # here, not above: aiohttp, for this command only
+def serve(
+    db_path: Path,
+    port: int = 8000,
+    theme: str = "dark",
+    *,
+    host: str = "127.0.0.1",
+    sessions: int = SESSIONS,
+    ready: Callable[[str], None] = print,
+) -> None:
+    """Serves until SIGINT or SIGTERM, then ends every monitor; `ready` gets the address once it answers.
 
-    words = [sys.executable, "-m", "tui.serve", "--db", str(db_path.absolute()), "--theme", theme]
+    Raises OSError when the port is taken.
+    """
+    asyncio.run(server(db_path, port, theme, host=host, sessions=sessions).serve_until_stopped(ready))
 
-    class Guarded(Server):
-        """textual-serve with requests from foreign pages refused."""
+
+def server(
+    db_path: Path,
+    port: int,
+    theme: str = "dark",
+    *,
+    host: str = "127.0.0.1",
+    sessions: int = SESSIONS,
+    token: str | None = None,
+) -> Any:
+    """The textual-serve server with the guard in front of it; its `address` is what a person opens."""
+    from aiohttp import WSMsgType, web  # here, not above: aiohttp, for this command only
+    from textual_serve.server import Server
+
+    words = python("-m", "tui.serve", "--db", str(db_path.absolute()), "--theme", theme)
+    key = token or secrets.token_urlsafe(TOKEN_BYTES)
+
+    class Guarded(Server):  # type: ignore[misc]  # textual-serve has no type for its handlers
+        """textual-serve below a secret path, with foreign requests refused and its processes bounded."""
+
+        def __init__(self) -> None:
+            super().__init__(shlex.join(words), host=host, port=port, title="fts")
+            self.token = key
+            self.address = f"http://{name_of(host)}:{port}/{key}/"
+            self.open: set[Any] = set()  # the monitors that run
+            self.taken = 0  # sessions: those monitors, and those that are being started
 
         async def _make_app(self) -> web.Application:
-            app = await super()._make_app()
-            app.middlewares.append(_guard(port))
+            inner = await super()._make_app()
+            app = web.Application(middlewares=[_guard(port, host, key)])
+            app.router.add_get(f"/{key}", self._with_slash)
+            app.add_subapp(f"/{key}", inner)
+            app.on_shutdown.append(self._end_all)
             return app
 
-    return Guarded(shlex.join(words), host="127.0.0.1", port=port, title="fts", public_url=f"http://127.0.0.1:{port}")
+        async def on_startup(self, app: web.Application) -> None:
+            """Without textual-serve's banner."""
+
+        async def _with_slash(self, request: web.Request) -> web.StreamResponse:
+            raise web.HTTPFound(f"/{key}/")
+
+        async def serve_until_stopped(self, ready: Callable[[str], None]) -> None:
+            stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, stopped.set)
+            runner = web.AppRunner(await self._make_app(), shutdown_timeout=0.2, access_log=None)
+            await runner.setup()
+            try:
+                await web.TCPSite(runner, host, port, shutdown_timeout=0.2).start()
+                ready(self.address)
+                await stopped.wait()
+            finally:
+                await self._end_all(None)
+                await runner.cleanup()
+
+        async def handle_index(self, request: web.Request) -> web.StreamResponse:
+            if self.taken >= sessions:
+                page = FULL.format(sentence=_full(sessions), retry=RETRY_S)
+                return web.Response(status=503, text=page, content_type="text/html")
+            self.public_url = f"http://{request.host}"  # which the guard has checked
+            return await super().handle_index(request)
+
+        async def handle_websocket(self, request: web.Request) -> web.StreamResponse:  # type: ignore[override]  # 503
+            if not await self._take():
+                return web.Response(status=503, text=_full(sessions))
+            try:
+                return await self._session(request)
+            finally:
+                self.taken -= 1
+
+        async def _take(self) -> bool:
+            """Waits a moment for a tab that is just closing; False: all sessions are taken."""
+            give_up = time.monotonic() + REPLACE_S
+            while self.taken >= sessions and time.monotonic() < give_up:
+                await asyncio.sleep(0.05)
+            if self.taken >= sessions:
+                return False
+            self.taken += 1
+            return True
+
+        async def _session(self, request: web.Request) -> web.StreamResponse:
+            tab = web.WebSocketResponse(heartbeat=15, max_msg_size=MESSAGE_BYTES, timeout=0.5)
+            await tab.prepare(request)
+            monitor = _monitor_class()(words, tab, self.download_manager)
+            self.open.add(monitor)
+            try:
+                await monitor.start(
+                    within(request.query.get("width"), WIDTHS, 80), within(request.query.get("height"), HEIGHTS, 24)
+                )
+                talk = asyncio.create_task(self._talk(tab, monitor))
+                await asyncio.wait({talk, monitor.task}, return_when=asyncio.FIRST_COMPLETED)
+                talk.cancel()
+                await asyncio.gather(talk, return_exceptions=True)
+            finally:
+                await asyncio.shield(monitor.stop())
+                self.open.discard(monitor)
+                with contextlib.suppress(Exception):  # the other end may be gone, or stuck
+                    await asyncio.wait_for(tab.close(), 1.0)
+            return tab
+
+        async def _talk(self, tab: web.WebSocketResponse, monitor: Any) -> None:
+            """Hands over what the page sends, until it leaves or sends what no page of ours does."""
+            async for message in tab:
+                try:
+                    if message.type is not WSMsgType.TEXT:
+                        raise Malformed("a message that is no text")
+                    await asyncio.wait_for(monitor.obey(*parsed(message.data)), STUCK_S)
+                except Malformed as fault:
+                    await tab.close(code=1008, message=str(fault).encode()[:100])
+                    return
+                except TimeoutError:
+                    return
+
+        async def _end_all(self, _: Any) -> None:
+            self.taken += SESSIONS_MOST  # nobody enters any more
+            await asyncio.gather(*(monitor.stop() for monitor in list(self.open)), return_exceptions=True)
+
+    return Guarded()
 
 
-def _guard(port: int) -> Any:
+def _monitor_class() -> type[Any]:
+    """textual-serve's session whose process has no shell before it and always ends."""
+    from textual_serve.app_service import AppService  # here, not above: as in server()
+
+    class MonitorProcess(AppService):
+        """One tab's monitor."""
+
+        def __init__(self, words: list[str], tab: Any, downloads: Any) -> None:
+            super().__init__(
+                shlex.join(words),
+                write_bytes=tab.send_bytes,
+                write_str=tab.send_str,
+                close=tab.close,
+                download_manager=downloads,
+            )
+            self.words, self.tab = words, tab
+            self.task: asyncio.Task[None]
+            self._ending: asyncio.Task[None] | None = None
+
+        async def _open_app_process(self, width: int = 80, height: int = 24) -> Any:
+            environment = self._build_environment(width, height) | {SERVED_BY: str(os.getpid())}
+            self._process = await asyncio.create_subprocess_exec(
+                *self.words,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for the server, which ends them in order
+            )
+            self._stdin = self._process.stdin
+            return self._process
+
+        async def start(self, width: int, height: int) -> None:
+            await self._open_app_process(width, height)
+            self._task = self.task = asyncio.create_task(self._shown())
+
+        async def _shown(self) -> None:
+            with contextlib.suppress(Exception):  # the tab was closed while a frame was on its way
+                await self.run()
+
+        async def obey(self, kind: str, value: Any) -> None:
+            """One message of the page."""
+            if kind == "stdin":
+                await self.send_bytes(value.encode("utf-8", "replace"))
+            elif kind == "resize":
+                await self.set_terminal_size(*value)
+            elif kind == "ping":
+                await self.tab.send_json(["pong", value])
+            elif kind == "blur":
+                await self.blur()
+            else:
+                await self.focus()
+
+        async def stop(self) -> None:
+            """Ends the process and what it started, whatever it is busy with; once, however often it is asked."""
+            if self._ending is None:
+                self._ending = asyncio.create_task(self._end())
+            await asyncio.shield(self._ending)
+
+        async def _end(self) -> None:
+            process = self._process
+            if process is None:
+                return
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(self.send_meta({"type": "quit"}), 0.1)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), LEAVE_S)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            self.task.cancel()
+            await asyncio.gather(process.wait(), self.task, return_exceptions=True)
+
+    return MonitorProcess
+
+
+def parsed(text: str) -> tuple[str, Any]:
+    """Kind and value of a message of our page. Raises Malformed for any other."""
+    try:
+        envelope = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Malformed("a message that is no JSON") from None
+    kind, value = envelope[0] if isinstance(envelope, list) and envelope else None, _second(envelope)
+    if kind in ("blur", "focus"):
+        return kind, None
+    if kind == "stdin" and isinstance(value, str):
+        return kind, value
+    if kind == "ping" and isinstance(value, str | int | float) and len(str(value)) < 100:
+        return kind, value
+    if kind == "resize" and isinstance(value, dict):
+        return kind, (within(value.get("width"), WIDTHS), within(value.get("height"), HEIGHTS))
+    raise Malformed("a message of an unknown kind")
+
+
+def _second(envelope: Any) -> Any:
+    return envelope[1] if isinstance(envelope, list) and len(envelope) > 1 else None
+
+
+def within(value: Any, limits: tuple[int, int], default: int | None = None) -> int:
+    """A whole number, moved into the limits. Raises Malformed for anything else, unless there is a default."""
+    try:
+        if isinstance(value, bool) or len(str(value)) > 20:
+            raise ValueError
+        return min(max(int(value), limits[0]), limits[1])
+    except (TypeError, ValueError, OverflowError):
+        if default is None:
+            raise Malformed("a size that is no number") from None
+        return default
+
+
+def _full(sessions: int) -> str:
+    tabs = "1 tab shows" if sessions == 1 else f"{sessions} tabs show"
+    return f"{tabs} the monitor already; close one, or start `fts serve --sessions {sessions + 1}`."
+
+
+def _guard(port: int, host: str, token: str) -> Any:
     from aiohttp import web  # here, not above: as in server()
 
     @web.middleware
     async def guard(request: web.Request, handler: Any) -> web.StreamResponse:
-        if reason := refusal(request.headers.get("Host", ""), request.headers.get("Origin"), port):
+        if reason := refusal(request.headers.get("Host", ""), request.headers.get("Origin"), port, host):
             return web.Response(status=403, text=reason)
+        if not knows(request.path, token):
+            return web.Response(status=403, text="the address needs the token that `fts serve` has printed")
         response: web.StreamResponse = await handler(request)
+        if response.prepared:
+            return response
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Cache-Control"] = "no-store"
         if isinstance(response, web.Response) and response.content_type == "text/html":
-            response.text = without_outside(response.text or "")
+            response.text = without_outside(response.text or "", request.host)
             response.headers["Content-Security-Policy"] = POLICY.format(host=request.headers["Host"])
-            response.headers["Referrer-Policy"] = "no-referrer"
         return response
 
     return guard
 
 
-def without_outside(page: str) -> str:
-    """The page without what it would fetch from other machines; the policy beside it forbids what is left."""
-    return OUTSIDE.sub("", page)
+def knows(path: str, token: str) -> bool:
+    """Whether the first part of a path is the token; takes as long for a wrong one as for the right one."""
+    first = path.lstrip("/").partition("/")[0]
+    return secrets.compare_digest(first.encode("utf-8", "replace"), token.encode())
 
 
-def refusal(host: str, origin: str | None, port: int) -> str | None:
-    """Why a request is not answered; None: it comes from this machine's own page."""
-    ours = {f"{name}:{port}" for name in LOOPBACK}
-    if host.lower() not in ours:
-        return f"host {host!r} is not this machine: use http://127.0.0.1:{port} (or ssh -L {port}:127.0.0.1:{port})"
-    if origin is not None and origin.lower() not in {f"http://{name}" for name in ours}:
-        return f"origin {origin!r} is a foreign page: refused"
+def without_outside(page: str, host: str) -> str:
+    """The page without what it would fetch from others than `host`; the policy beside it forbids what is left."""
+    return OUTSIDE.sub(lambda found: found[0] if found[1] == host else "", page)
+
+
+def refusal(host: str, origin: str | None, port: int, bound: str = "127.0.0.1") -> str | None:
+    """Why a request is not answered; None: it comes from our own page. `bound`: the address the server listens on."""
+    if not _is_ours(host, port, bound):
+        return f"host {host!r:.80} is not this machine: use http://127.0.0.1:{port} (or ssh -L {port}:127.0.0.1:{port})"
+    if origin is None:
+        return None
+    scheme, _, name = origin.lower().partition("://")
+    if scheme != "http" or not _is_ours(name, port, bound) or (bound not in LOOPBACK and name != host.lower()):
+        return f"origin {origin!r:.80} is a foreign page: refused"
     return None
+
+
+def _is_ours(name: str, port: int, bound: str) -> bool:
+    """A name of this machine with our port. On the network: a number or the bound name, which no foreign site has."""
+    host, _, said = name.lower().rpartition(":")
+    if said != str(port):
+        return False
+    if host in LOOPBACK or bound in LOOPBACK:
+        return host in LOOPBACK
+    if host == name_of(bound).lower():
+        return True
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def name_of(host: str) -> str:
+    """What a browser calls the address we listen on."""
+    if host in EVERYWHERE:
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
+
+
+def leave_with(server: int) -> None:
+    """Ends this process and what it started soon after the server has gone, however it went (kill -9 tells nobody)."""
+    while os.getppid() == server:
+        time.sleep(0.25)
+    if os.getpgrp() == os.getpid():  # as the server starts it
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(0)
 
 
 def _served() -> int:
     """What the server runs for each browser: the monitor, read-only, whatever its arguments say."""
-    from tui.__main__ import arguments, run
+    if parent := os.environ.pop(SERVED_BY, ""):
+        threading.Thread(target=leave_with, args=(int(parent),), name="server", daemon=True).start()
+    from tui.__main__ import arguments, run  # here, not above: a server that has gone is noticed from the first moment
 
     given = arguments()
     given.readonly, given.locked = True, True

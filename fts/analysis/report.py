@@ -42,7 +42,7 @@ CAPTIONS = {
     ),
     "learning_curves": (
         "Learning curves",
-        "Each cell's best trial. The ring is the epoch whose loss counts; dotted, the loss of always saying the class "
+        "Each cell's best trial. The ring marks the epoch that counts; dotted, the loss of always saying the class "
         "prior. The training loss is taken while dropout acts, so it can lie above the validation loss.",
     ),
     "scaling": (

@@ -16,7 +16,8 @@ from fts.files import atomic_write, replacing
 from fts.scores.intervals import compare, measure
 from fts.search import dataset
 from fts.search.final import write_card
-from fts.search.predict import FinalModel, WrongBars, load_model, window_probabilities
+from fts.search.model_folder import FinalModel, load_model
+from fts.search.predict import WrongBars, window_probabilities
 from fts.search.spec import CellSpec
 
 

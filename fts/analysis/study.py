@@ -98,7 +98,7 @@ class StudyData:
             ("cells", self.cells, CELL_COLUMNS),
         ):
             if lacking := [column for column in columns if column not in frame]:
-                raise ValueError(f"the {name} table lacks {', '.join(lacking)}; expected {', '.join(columns)}")
+                raise ValueError(f"the {name} table has no {', '.join(lacking)}; expected {', '.join(columns)}")
 
 
 def newest_jobs(trials: pd.DataFrame) -> pd.DataFrame:
@@ -132,7 +132,7 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
     """A trial's predictions.parquet: date (sorted, unique), y (0/1) and p in [0, 1]; raises BadPredictions."""
     frame = pd.read_parquet(path)
     if lacking := [column for column in PREDICTION_COLUMNS if column not in frame]:
-        raise BadPredictions(f"{path} lacks the columns {', '.join(lacking)}; expected date, y and p")
+        raise BadPredictions(f"{path} has no columns {', '.join(lacking)}; expected date, y and p")
     frame = frame[list(PREDICTION_COLUMNS)].assign(date=pd.to_datetime(frame["date"])).sort_values("date")
     if frame["date"].duplicated().any() or frame.isna().to_numpy().any() or not frame["p"].between(0, 1).all():
         raise BadPredictions(

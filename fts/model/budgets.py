@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 from fts.model.architecture import Architecture, ModelConfig
@@ -44,6 +45,30 @@ def count_parameters(config: ModelConfig) -> int:
     layer = 4 * d * d + 4 * d + 4 * d + 2 * d * ff + ff + d
     head = d * head_tokens * config.n_outputs + config.n_outputs
     return embedding + a.n_layers * layer + 2 * d + head
+
+
+def weight_shapes(config: ModelConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name and shape of each weight of the model, by arithmetic: a file can be checked before a model is built."""
+    a = config.architecture
+    d, ff, N = a.d_model, a.d_ff, config.n_patches
+    features = config.n_features if config.channel_independent else 1
+    yield "position_ND", (N, d)
+    yield from _linear("embed", config.patch * (1 if config.channel_independent else config.n_features), d)
+    for n in range(a.n_layers):
+        block = f"blocks.{n}"
+        for norm in ("attention_norm", "ff_norm"):
+            yield f"{block}.{norm}.weight", (d,)
+            yield f"{block}.{norm}.bias", (d,)
+        for name, inner, outer in (("qkv", d, 3 * d), ("attention_out", d, d), ("ff_in", d, ff), ("ff_out", ff, d)):
+            yield from _linear(f"{block}.{name}", inner, outer)
+    yield "norm.weight", (d,)
+    yield "norm.bias", (d,)
+    yield from _linear("head", N * features * d, config.n_outputs)
+
+
+def _linear(name: str, inner: int, outer: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield f"{name}.weight", (outer, inner)
+    yield f"{name}.bias", (outer,)
 
 
 @lru_cache(maxsize=64)

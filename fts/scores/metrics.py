@@ -39,7 +39,7 @@ def checked_pair(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:
     if not np.isfinite(p_N).all():
         raise ValueError(f"{(~np.isfinite(p_N)).sum()} of {len(p_N)} predictions are not finite numbers")
     if not np.isin(y_N, (0.0, 1.0)).all():
-        raise ValueError("labels must be 0 or 1 without gaps; leave out the samples whose future is unknown")
+        raise ValueError("labels must be 0 or 1 without gaps; leave out samples with an unknown future")
     return y_N, p_N
 
 

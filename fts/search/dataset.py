@@ -100,7 +100,7 @@ def load(
     names = feature_names(entry.tier)
     if lacking := [n for n in (*COLUMNS, *names) if n not in columns]:
         raise ManifestError(
-            f"{entry.dataset} {entry.md5[:12]} lacks {', '.join(lacking)}; build it again with this version"
+            f"{entry.dataset} {entry.md5[:12]} has no {', '.join(lacking)}; build it again with this version"
         )
     features_TF, mean_F, sd_F = _scaled(np.column_stack([columns[n] for n in names]), borders.train_stop, norm)
     y_T = labels.label(bars, task, horizon)

@@ -25,7 +25,7 @@ from fts.search.build import BuiltTrial, assemble
 from fts.search.card import card
 from fts.search.dataset import CellData
 from fts.search.evidence import cell_data
-from fts.search.predict import FORMAT, md5_of_config
+from fts.search.model_folder import FORMAT, md5_of_config
 from fts.search.spec import TrialSpec, effective_config
 from fts.training.checkpoint import file_md5, write_weights
 

@@ -24,6 +24,9 @@ Made by `fts script`; the specification below is frozen, change a cell with `fts
 
 import sys
 
+if __name__ == "__main__" and not sys.flags.safe_path:
+    sys.path.pop(0)  # this folder: no jobs.py or torch.py beside the script is imported instead of the real one
+
 from jobs.foreground import main
 
 SPEC = {spec}

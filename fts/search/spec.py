@@ -223,7 +223,7 @@ def effective_config(cell: CellSpec, params: dict[str, Any]) -> dict[str, Any]:
         }
     except KeyError as missing:
         raise BadSpec(
-            f"the suggestion lacks {missing}; the space must offer every parameter a trial consumes"
+            f"the suggestion has no {missing}; the space must offer every parameter a trial consumes"
         ) from None
     if left:
         raise UnusedParameter(f"nothing in a trial consumes {', '.join(sorted(left))}; remove it from the space")

@@ -254,7 +254,7 @@ def ask(action: Action, snapshot: Snapshot, jobs: Sequence[Job], yes: bool) -> N
 def report(action: Action, change: Change, as_json: bool) -> None:
     if as_json:
         return emit_json("change", {"action": action.id, "verb": str(action.verb), **change.__dict__})
-    emit(f"would: {change.message.removeprefix('would ')}" if change.dry_run else change.message)
+    emit(f"Dry run: {change.message}" if change.dry_run else change.message)
     if change.event_id is not None and action.level in ("L1", "L2") and action.id not in ("undo", "redo"):
         say("`fts undo` takes it back")
     return None

@@ -84,7 +84,7 @@ def accepted_of(accept: tuple[str, ...]) -> tuple[str, ...]:
         raise click.UsageError(f"--accept: {error}") from None
 
 
-@click.group()
+@click.group(context_settings={"max_content_width": 110})
 def data() -> None:
     """Build, list, verify and register data sets.
 
@@ -116,7 +116,9 @@ def build(
     accept: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Make a data set: bars, features, leak check, manifest. FILE holds your own bars (csv or parquet).
+    """Make a data set: bars, features, leak check, manifest.
+
+    FILE holds your own bars (csv or parquet).
 
     The layouts of Yahoo, Alpha Vantage, stooq, Nasdaq.com, investing.com, MetaTrader and others are recognised.
 
@@ -167,7 +169,10 @@ def _source_of(file: Path | None) -> str:
 @data.command("list")
 @AS_JSON
 def list_(as_json: bool) -> None:
-    """Every current data set, raw ones first, and the files that no manifest knows."""
+    """List the current data sets.
+
+    Raw ones come first, then the files that no manifest knows.
+    """
     from fts.search import dataset
 
     entries, unknown = dataset.listing(here().data), dataset.pending(here().data)
@@ -187,7 +192,10 @@ def list_(as_json: bool) -> None:
 @data.command()
 @AS_JSON
 def verify(as_json: bool) -> None:
-    """Check every current entry against its file; exit code 1 when something is wrong."""
+    """Check every data set against its file.
+
+    The exit code is 1 when something is wrong.
+    """
     from fts.search import dataset
 
     root = here().data
@@ -224,7 +232,10 @@ def register(
     accept: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Check FILE (bars, or VIX closes) and make it the current raw snapshot of its ticker."""
+    """Check FILE and make it its ticker's bars.
+
+    FILE holds bars, or VIX closes; it becomes the current raw snapshot.
+    """
     reading, accepted = reading_of(columns, date_format, name, decimal), accepted_of(accept)
     from fts.search import dataset  # here, not above: pandas
 

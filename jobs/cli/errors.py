@@ -27,7 +27,7 @@ def code_of(error: Exception) -> int:
         return NO_DATA
     if type(error).__name__ in ("NoData", "UnknownDataset", "NoModel"):  # by name: their modules import pandas
         return NO_DATA
-    if type(error).__name__ in ("BadSpec", "BadSetting", "BadSpace", "BadHalving"):
+    if type(error).__name__ in ("BadSpec", "BadSetting", "BadSpace", "BadHalving", "NoStorage"):
         return USAGE
     return FAILED
 

@@ -10,7 +10,7 @@ import click
 from jobs.cli.act import act, common, writing
 from jobs.cli.data import reading_of, reading_options
 from jobs.cli.errors import NothingThere
-from jobs.cli.group import here
+from jobs.cli.group import Whole, here
 from jobs.cli.look import reading
 from jobs.cli.output import emit, emit_json, emit_table, say
 from jobs.cli.selection import one_cell
@@ -38,7 +38,7 @@ def train(cell: str, from_trial: int | None, again: bool, as_json: bool) -> None
 
 @click.command()
 @click.argument("cell")
-@click.option("--seeds", default=5, show_default=True, type=click.IntRange(1, 1000), help="trainings")
+@click.option("--seeds", default=5, show_default=True, type=Whole(1, 1000), help="trainings")
 @click.option("--from-trial", type=int, metavar="N", help="this trial instead of the best one")
 @AGAIN
 @AS_JSON
@@ -133,7 +133,8 @@ def predict(
         models = here().outputs / "models"
         known = ", ".join(sorted(path.name for path in models.iterdir())) if models.is_dir() else "none yet"
         raise NothingThere(f"there is no model {str(model)!r} (there is: {known}); `fts train CELL` makes one")
-    from fts.search.predict import load_model, predict_file  # here, not above: torch
+    from fts.search.model_folder import load_model  # here, not above: torch
+    from fts.search.predict import predict_file
 
     predicted = predict_file(load_model(folder), file, vix, asked)
     for warning in predicted.warnings:

@@ -19,8 +19,23 @@ import click
 
 from jobs.settings import Places, places
 
-COUNT = click.IntRange(1, 10**9)  # of rows, jobs, backups: none of something is no question
-ROW = click.IntRange(0, 2**63 - 1)  # a number that a row of the database can have
+
+class Whole(click.IntRange):
+    """A whole number between two others, which the help writes as `1 to 1,000`."""
+
+    def _describe_range(self) -> str:  # click's own says 1<=x<=1000
+        return f"{self.min:,} to {self.max:,}"
+
+
+class Fraction(click.FloatRange):
+    """A number between two others, which the help writes as `0.05 to 3,600`."""
+
+    def _describe_range(self) -> str:
+        return f"{self.min:,g} to {self.max:,g}"
+
+
+COUNT = Whole(1, 10**9)  # of rows, jobs, backups: none of something is no question
+ROW = Whole(0, 2**63 - 1)  # a number that a row of the database can have
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("queue", "look:queue", "every job in the order it will run"),
             Entry("trials", "look:trials", "the trials of one cell"),
             Entry("curve", "look:curve", "losses epoch by epoch, as numbers or as a plot"),
-            Entry("logs", "look:logs", "what a trial printed; -f follows"),
+            Entry("logs", "logs:logs", "what a trial printed; -f follows"),
             Entry("events", "look:events", "who changed what, and when"),
             Entry("watch", "watch:watch", "one line per change, as it happens"),
             Entry("plan", "plan:plan", "what each remaining cell will cost and may gain; --memory: bytes and recipe"),
@@ -98,6 +113,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Keep house",
         (
+            Entry("completion", "completion:completion", "print the script that completes words in bash, zsh or fish"),
             Entry("doctor", "keep:doctor", "what is wrong here, and what to do about it"),
             Entry("backup", "keep:backup", "copy the database while it is in use"),
             Entry("restore", "keep:restore", "put a backup in the database's place"),
@@ -108,6 +124,61 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ),
 )
 ENTRIES: dict[str, Entry] = {entry.name: entry for _, entries in SECTIONS for entry in entries}
+
+
+EXAMPLES = {
+    "demo": "fts demo",
+    "data build": "fts data build bars.csv --ticker SPY",
+    "data list": "fts data list",
+    "data register": "fts data register vix.csv --ticker VIX",
+    "data verify": "fts data verify",
+    "budgets": "fts budgets 2M",
+    "enqueue": "fts enqueue --matrix --budgets 2M,20M --horizons 1,3 --trials 30",
+    "worker": "fts worker --detach --until-empty",
+    "run": "fts run 2M/h1 --trials 3",
+    "status": "fts status --plain",
+    "tui": "fts tui --readonly",
+    "queue": "fts queue state:failed",
+    "trials": "fts trials 2M/h1",
+    "curve": "fts curve 2M/h1:t3 --plot",
+    "logs": "fts logs 2M/h1:t3 --grep epoch -n 20",
+    "events": "fts events --since 10h",
+    "watch": "fts watch --until-idle",
+    "plan": "fts plan 2M --memory",
+    "why": "fts why 2M/h1",
+    "hardware": "fts hardware --since 1d",
+    "results": "fts results 2M --wide",
+    "move": "fts move 20M/h1 top",
+    "next": "fts next 7",
+    "pause": "fts pause 2B",
+    "resume": "fts resume --queue",
+    "cancel": "fts cancel 3-5",
+    "retry": "fts retry state:failed",
+    "note": "fts note the fan was cleaned",
+    "ack": "fts ack",
+    "undo": "fts undo",
+    "redo": "fts redo",
+    "drain": "fts drain --after job",
+    "stop": "fts stop",
+    "report": "fts report",
+    "train": "fts train 2M/h1",
+    "predict": "fts predict 2M_h1_threshold_1pct_t7 bars.csv",
+    "replicate": "fts replicate 2M/h1 --seeds 5",
+    "final": "fts final 2M/h1",
+    "unseal": "fts unseal 2M/h1",
+    "script": "fts script 2M/h1 --out scripts",
+    "export": "fts export --optuna sqlite:///optuna.db",
+    "snapshot": "fts snapshot --screen results --to results.svg",
+    "completion": 'eval "$(fts completion bash)"',
+    "doctor": "fts doctor",
+    "backup": "fts backup",
+    "restore": "fts restore",
+    "gc": "fts gc --dry-run",
+    "db path": "fts db path",
+    "db query": 'fts db query "select * from v_trials" --csv',
+    "db shell": "fts db shell",
+    "serve": "fts serve --port 8001",
+}
 
 
 class LazyGroup(click.Group):
@@ -123,6 +194,7 @@ class LazyGroup(click.Group):
         module, attribute = entry.where.split(":")
         command: click.Command = getattr(importlib.import_module(f"jobs.cli.{module}"), attribute)
         command.name, command.short_help = name, entry.help
+        with_examples(command, name)
         with_db(command)
         return command
 
@@ -192,6 +264,15 @@ def with_db(command: click.Command) -> None:
         command.params.append(
             click.Option(["--db"], metavar="PATH", hidden=True, expose_value=False, callback=_other_database)
         )
+
+
+def with_examples(command: click.Command, name: str) -> None:
+    """Puts an example behind the help of a command, or of each command of a group."""
+    if isinstance(command, click.Group):
+        for inner, each in command.commands.items():
+            with_examples(each, f"{name} {inner}")
+    elif name in EXAMPLES:
+        command.epilog = f"Example: {EXAMPLES[name]}"
 
 
 def _other_database(ctx: click.Context, _: click.Parameter, value: str | None) -> None:

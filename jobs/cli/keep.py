@@ -149,7 +149,7 @@ def export(
         if optuna_url or parquet:
             from jobs.share import to_optuna, to_parquet
 
-            written = [f"{optuna_url} {study}" for study in to_optuna(opened, optuna_url)] if optuna_url else []
+            written = [f"{optuna_url} {study}" for study in to_optuna(opened, optuna_url, say)] if optuna_url else []
             written += to_parquet(opened, here(), parquet) if parquet else []
         elif wanted and not everything:
             jobs = [job for job in choose(queries.jobs(opened), wanted).jobs if job.kind == "cell"]

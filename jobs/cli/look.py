@@ -1,15 +1,12 @@
-"""The commands that show: queue, trials, curve, logs, events, results, why. None of them writes."""
+"""The commands that show: queue, trials, curve, events, results, why. None of them writes."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
@@ -17,13 +14,11 @@ from jobs import results as results_table
 from jobs.cli.errors import NothingThere
 from jobs.cli.group import COUNT, here
 from jobs.cli.last import last_lines_of, last_words
-from jobs.cli.output import emit, emit_json, emit_line, emit_table, name_unreadable, plain, say
+from jobs.cli.output import emit, emit_json, emit_table, name_unreadable, plain, say
 from jobs.cli.selection import choose, one_job, split_trial
 from jobs.cli.since import since_of
 from jobs.glance import naming, words
 from jobs.glance.importance import importance
-from jobs.glance.last_lines import log_file
-from jobs.glance.sanitize import clean
 from jobs.why import why as reasons_of
 from state import crew, queries
 from state.db import Database, open_for_reading
@@ -233,95 +228,6 @@ def find_trial(db: Database, word: str) -> tuple[Job, Trial]:
 
 
 @click.command()
-@click.argument("cell", metavar="[CELL[:tN]]", required=False)
-@click.option("-f", "--follow", is_flag=True, help="go on as lines are written")
-@click.option("-n", "--lines", default=50, type=COUNT, show_default=True, help="of the end")
-@click.option("--grep", metavar="RE", help="only lines that match")
-@AS_JSON
-def logs(cell: str | None, follow: bool, lines: int, grep: str | None, as_json: bool) -> None:
-    """What a trial printed; without CELL the log that was written to last."""
-    pattern = _pattern(grep)
-    path = _log_of(cell)
-    say(str(path))
-    tail = [line for line in last_lines(path, lines if not grep else 1 << 30) if not pattern or pattern.search(line)]
-    if as_json and not follow:
-        return emit_json("log", {"path": str(path), "lines": tail[-lines:]})
-    for line in tail[-lines:]:
-        emit_line({"line": line}) if as_json else emit(line)
-    if follow:
-        for line in follow_lines(path):
-            if not pattern or pattern.search(line):
-                emit_line({"line": line}) if as_json else emit(line)
-    return None
-
-
-def _pattern(grep: str | None) -> re.Pattern[str] | None:
-    try:
-        return re.compile(grep) if grep else None
-    except re.error as error:
-        raise click.UsageError(f"{grep!r} is no regular expression: {error}") from error
-
-
-def _log_of(cell: str | None) -> Path:
-    folder = here().logs
-    if cell is None:
-        files = [path for path in folder.glob("*.log") if path.is_file()] if folder.is_dir() else []
-        if not files:
-            raise NothingThere(f"there is no log in {folder} yet; a worker writes one per trial")
-        return max(files, key=lambda path: path.stat().st_mtime)
-    with reading() as db:
-        job, trial = find_trial(db, cell)
-    path = log_file(here().outputs, trial.log_path)  # never a file elsewhere, whatever a hostile row says
-    if path is None or not path.is_file():
-        named = f": {clean(trial.log_path)} is not there, and not in {folder}" if trial.log_path else ""
-        raise NothingThere(f"t{trial.number} of {naming.cell_name(job)} has left no log file{named}")
-    return path
-
-
-def last_lines(path: Path, count: int) -> list[str]:
-    """The last `count` lines, read from the end (at most 8 MB of it)."""
-    with path.open("rb") as file:
-        end = file.seek(0, 2)
-        file.seek(max(0, end - (8 << 20)))
-        text = file.read().decode(errors="replace")
-    return [clean(line) for line in text.splitlines()[-count:]]
-
-
-def follow_lines(path: Path, poll_s: float = 0.3) -> Iterator[str]:
-    """Lines as they are written, for ever; starts at the end of the file, and again when it was replaced."""
-    file: BinaryIO = path.open("rb")
-    try:
-        file.seek(0, 2)
-        rest = b""
-        while True:
-            chunk = file.read(1 << 16)
-            if not chunk:
-                time.sleep(poll_s)
-                before, file = file, _still(file, path)
-                rest = rest if file is before else b""
-                continue
-            *whole, rest = (rest + chunk).split(b"\n")
-            for line in whole:
-                yield clean(line.decode(errors="replace"))
-    finally:
-        file.close()
-
-
-def _still(file: BinaryIO, path: Path) -> BinaryIO:
-    """The file at the path, from its beginning where it is another or a shorter one; else as it was."""
-    try:
-        there = path.stat()
-    except OSError:  # moved away; it may come back
-        return file
-    if not os.path.samestat(there, os.fstat(file.fileno())):
-        file.close()
-        return path.open("rb")
-    if there.st_size < file.tell():
-        file.seek(0)
-    return file
-
-
-@click.command()
 @click.option("--since", metavar="TIME", help="10h, 2d, or 2026-11-20 22:00")
 @click.option("--limit", default=50, type=COUNT, show_default=True, help="at most so many, the newest")
 @click.option("--job", "cell", metavar="CELL", help="only of this job")
@@ -354,8 +260,12 @@ def event_words(event: Event) -> str:
 @click.option("--csv", "form", flag_value="csv", help="comma-separated, every digit")
 @click.option("--md", "form", flag_value="md", help="a Markdown table")
 @click.option("--json", "form", flag_value="json", help="one JSON object, with schema and taken_at")
-def results(wanted: tuple[str, ...], form: str | None) -> None:
-    """Best value per cell: with its 95 % interval, the class prior's loss and the size of the validation set."""
+@click.option("--wide", is_flag=True, help="every column, also where the terminal is narrower")
+def results(wanted: tuple[str, ...], form: str | None, wide: bool) -> None:
+    """Best value per cell: with its 95 % interval, the class prior's loss and the size of the validation set.
+
+    A narrow terminal shows the columns that carry the conclusion; --wide shows all.
+    """
     with reading() as db:
         jobs = queries.jobs(db)
         rows = results_table.results(db, choose(jobs, wanted).jobs if wanted else jobs)
@@ -368,7 +278,8 @@ def results(wanted: tuple[str, ...], form: str | None) -> None:
         return say("there is no cell yet: `fts enqueue --matrix` puts the matrix in line")
     if form == "md":
         return emit(results_table.as_markdown(rows))
-    emit_table(results_table.COLUMNS, results_table.table(rows), right=results_table.NUMBERS)
+    least = () if wide else results_table.LEAST
+    emit_table(results_table.COLUMNS, results_table.table(rows), right=results_table.NUMBERS, least=least, cut=not wide)
     if note := results_table.data_note(rows):
         say(note)
     return say(

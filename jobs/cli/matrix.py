@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -89,10 +90,14 @@ def _overrides(texts: Iterable[str]) -> dict[str, dict[str, Any]] | None:
     return found or None
 
 
+# those of fts.data.labels, which needs pandas; a test compares
+TASK_NAMES = ("threshold_1pct", "threshold_1pct_close", "threshold_2pct", "threshold_0.5pct")
+USUAL = {field.name: field.default for field in dataclasses.fields(CellSpec)}
+
 CELL_OPTIONS = (
-    click.option("--trials", default=matrix.TRIALS, show_default=True, help="per cell"),
+    click.option("--trials", default=matrix.TRIALS, show_default=True, help="searched in each cell"),
     click.option("--epochs", default=matrix.EPOCHS, show_default=True, help="at most; early stopping comes before"),
-    click.option("--task", default=matrix.TASK, show_default=True),
+    click.option("--task", default=matrix.TASK, show_default=True, help=f"what is predicted: {', '.join(TASK_NAMES)}"),
     click.option("--tier", default=matrix.TIER, show_default=True, help="a20, a25 or c"),
     click.option(
         "--data", "dataset", metavar="NAME", help="data set by name (default: the tier's one; see fts data list)"
@@ -100,7 +105,11 @@ CELL_OPTIONS = (
     click.option("--objective", help="val_loss or val_auc  [default: val_loss]"),
     click.option("--loss", help="bce or focal  [default: bce]"),
     click.option("--pos-weight", is_flag=True, default=None, help="weight positives by their rarity"),
-    click.option("--focal-gamma", type=float),
+    click.option(
+        "--focal-gamma",
+        type=float,
+        help=f"of --loss focal: weight of hard windows  [default: {USUAL['focal_gamma']:g}]",
+    ),
     click.option("--sampler", help="tpe, gp or random  [default: tpe; random with halving]"),
     click.option(
         "--pruner",
@@ -133,10 +142,10 @@ CELL_OPTIONS = (
         type=int,
         help="windows in one optimizer step  [default: 256]",
     ),
-    click.option("--grad-clip", type=float),
+    click.option("--grad-clip", type=float, help=f"largest gradient norm, 0: none  [default: {USUAL['grad_clip']:g}]"),
     click.option("--context", type=int, help="days a window sees  [default: 80]"),
-    click.option("--patch", type=int),
-    click.option("--stride", type=int),
+    click.option("--patch", type=int, help=f"days in a token  [default: {USUAL['patch']}]"),
+    click.option("--stride", type=int, help=f"days between the starts of two tokens  [default: {USUAL['stride']}]"),
     click.option("--norm", help="revin or none  [default: revin]"),
     click.option(
         "--precision",
@@ -170,8 +179,14 @@ def specs_of(
 @click.command()
 @click.argument("cells", nargs=-1, metavar="[CELL]...")
 @click.option("--matrix", "whole", is_flag=True, help="all budgets x all horizons")
-@click.option("--budgets", "budgets_", type=Listed(str, "2M,20M"), metavar="2M,20M", help="default 2M,20M,200M,2B")
-@click.option("--horizons", type=Listed(int, "1,3,5"), metavar="1,3,5", help="trading days; default 1,3,5")
+@click.option(
+    "--budgets",
+    "budgets_",
+    type=Listed(str, "2M,20M"),
+    metavar="2M,20M",
+    help="of tiny (for tests), 2M, 20M, 200M, 2B  [default: 2M,20M,200M,2B]",
+)
+@click.option("--horizons", type=Listed(int, "1,3,5"), metavar="1,3,5", help="trading days  [default: 1,3,5]")
 @cell_options
 @click.option(
     "--baselines/--no-baselines",

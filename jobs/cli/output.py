@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -42,13 +43,23 @@ def attach() -> None:
 
 
 def say(text: str) -> None:
-    """Talk, for a person: one line on stderr."""
-    click.echo(clean(text), err=True)
+    """Talk, for a person: one line on stderr, broken between words where a terminal is narrower."""
+    click.echo(_broken(clean(text)), err=True)
 
 
 def complain(text: str) -> None:
     """What went wrong, as one sentence on stderr."""
-    click.echo(f"fts: {clean(text)}", err=True)
+    click.echo(_broken(f"fts: {clean(text)}"), err=True)
+
+
+def _broken(text: str) -> str:
+    if not sys.stderr.isatty():
+        return text
+    try:
+        room = os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:
+        return text
+    return "\n".join(textwrap.wrap(text, max(20, room), break_long_words=False, break_on_hyphens=False)) or text
 
 
 def name_unreadable(rows: Sequence[object], most: int = 3) -> None:
@@ -100,10 +111,33 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float) else clean_value(str(value))
 
 
-def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()) -> None:
-    """Aligned columns; `right` names the ones that hold numbers. Lines are cut only where a terminal reads them."""
-    head, *lines = layout(columns, rows, right)
-    room = terminal_columns()
+def emit_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    right: Iterable[str] = (),
+    least: Sequence[str] = (),
+    cut: bool = True,
+) -> None:
+    """Aligned columns; `right` names the ones that hold numbers. Lines are cut only where a terminal reads them.
+
+    `least`: columns that may be left out where the terminal is too narrow, the first first; a line says which were.
+    """
+    room = terminal_columns() if cut else 1 << 20
+    listed = [list(row) for row in rows]
+    head, *lines = layout(columns, listed, right)
+    hidden: list[str] = []
+    for name in least:
+        if max(map(words.width, (head, *lines))) <= room:
+            break
+        hidden.append(name)
+        kept = [n for n, column in enumerate(columns) if column not in hidden]
+        head, *lines = layout([columns[n] for n in kept], [[row[n] for n in kept] for row in listed], right)
+    _emit_lines(head, lines, room)
+    if hidden:
+        say(f"not shown for want of room: {', '.join(c for c in columns if c in hidden)}; --wide or --json has all")
+
+
+def _emit_lines(head: str, lines: Iterable[str], room: int) -> None:
     put(click.style(words.cut(head, room), bold=True))
     for line in lines:
         put(_coloured(words.cut(line, room)))

@@ -14,7 +14,9 @@ from jobs.cli.matrix import Listed, cell_options
 from jobs.cli.output import emit_json, emit_table, say
 from jobs.cli.plan_memory import plan_memory
 from jobs.cli.running import machine_options
+from jobs.cli.selection import choose
 from jobs.glance import words
+from state import queries
 
 
 @click.command()
@@ -36,11 +38,16 @@ def plan(memory: bool, as_json: bool, **flags: Any) -> None:
     if memory:
         return plan_memory(as_json=as_json, **flags)
     with reading() as db:
-        found = campaign(db, time.time())
+        jobs = queries.jobs(db)
+        chosen = choose(jobs, flags["cells"]).jobs if flags["cells"] else jobs
+        wanted = {job.id for job in chosen}
+        found = [outlook for outlook in campaign(db, time.time()) if outlook.job in wanted]
     if as_json:
         return emit_json("plan", found)
     if not found:
-        return say("no cell is left to run")
+        return say(
+            f"nothing is left to run of {', '.join(flags['cells'])}" if flags["cells"] else "no cell is left to run"
+        )
     columns = ("job", "cell", "state", "trials left", "takes", "80 %", "best", "chance", "gain", "noise", "judged by")
     emit_table(columns, [row(outlook) for outlook in found], right=("job", "trials left", "takes", "best", "gain"))
     known = [outlook.seconds for outlook in found if outlook.seconds is not None]

@@ -14,19 +14,23 @@ from typing import Any
 
 import click
 
+from fts.search.spec import CellSpec
 from jobs.cli.errors import NothingThere
-from jobs.cli.group import COUNT, here
+from jobs.cli.group import COUNT, Whole, here
 from jobs.cli.matrix import cell_options, parse_cell, specs_of
 from jobs.cli.output import emit, say
 from jobs.cli.selection import NUMBER, one_job
 from jobs.commands import matrix
+from jobs.glance.naming import cell_name
 from jobs.guard import read_bytes
+from jobs.python import python
 from jobs.settings import Places, worker_settings
-from state import queries
+from jobs.why import why
+from state import crew, queries
 from state.db import has_study, is_full, open_for_person, open_for_reading
 from state.errors import StateError
 from state.files import atomic_write, open_log
-from state.values import JobStatus
+from state.values import Job, JobStatus
 
 MAX_BYTES = 10**15  # more is a slip of the finger, and soon more than the system can count
 STARTS_WITHIN_S = 60.0  # torch is not imported by the worker itself, but a slow disk may be busy
@@ -67,15 +71,21 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @machine_options
 @click.option("--until-empty", is_flag=True, help="leave when nothing can run any more")
 @click.option("--detach", is_flag=True, help="go on after logout, with a pid file and outputs/logs/worker.log")
+@click.option("--create", is_flag=True, help="make a new, empty study where there is none, and wait for jobs")
 @click.option("--detached", is_flag=True, hidden=True)
-def worker(detach: bool, detached: bool, **flags: Any) -> int:
+def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
     """Run the queue until stopped.
 
     Ctrl-C writes a checkpoint and leaves; nothing is lost. `fts drain` lets it finish its trial first.
     """
     settings = worker_settings(**flags, detached=detached)
+    if not create and not has_study(here().db):
+        raise NothingThere(
+            f"there is no study at {here().db}: change to its folder or name it with --db; `fts enqueue --matrix` "
+            "begins a study here, `fts worker --create` an empty one"
+        )
     if detach:
-        return start_detached(here(), flags)
+        return start_detached(here(), flags | {"create": create})
     from jobs.worker import stop_listening, work  # here, not above: --help and --detach need no huey
 
     log_to_stderr(logging.INFO if detached or not sys.stderr.isatty() else logging.WARNING)
@@ -96,7 +106,7 @@ def log_to_stderr(level: int) -> None:
 def start_detached(places: Places, flags: dict[str, Any]) -> int:
     """Starts `fts worker` in a session of its own and returns when it lives: 0, or its exit code."""
     log = places.logs / "worker.log"
-    argv = [sys.executable, "-m", "jobs.cli", "--db", str(places.db), "worker", "--detached", *arguments(flags)]
+    argv = python("-m", "jobs.cli", "--db", str(places.db), "worker", "--detached", *arguments(flags))
     handle = open_log(log, places.outputs)
     start = os.lseek(handle, 0, os.SEEK_END)
     try:
@@ -172,12 +182,14 @@ def registered(places: Places, pid: int) -> int | None:
 @cell_options
 @click.option("--again", is_flag=True, help="search the cell once more, although there is a job of it")
 @click.option("--no-check", is_flag=True, help="skip the dry run of one step for a new cell")
+@click.option("--slot", type=Whole(0, 999), metavar="N", help="take this slot  [default: the first free one]")
 @machine_options
 def run(
     cell: str,
     task: str,
     again: bool,
     no_check: bool,
+    slot: int | None,
     threads: int | None,
     device: str | None,
     memory_limit: int | None,
@@ -186,44 +198,70 @@ def run(
     """Run one CELL here and now: a waiting job (by number or name), or a new one such as 2M/h1.
 
     The same code and the same records as the queue's; Ctrl-C writes a checkpoint and the job waits in line.
+    A worker's slots stay its own: with none free nothing is put in line.
     """
-    from jobs.worker import run_job  # here, not above: --help needs no huey
+    from jobs.worker import hold_slot, run_job  # here, not above: --help needs no huey
 
     settings = worker_settings(slots=1, threads=threads, device=device, memory_limit=memory_limit)
     job = waiting_job(cell)
-    if job is None:
-        wanted = [parse_cell(cell, task)]
-        db = open_for_person(here().db)
-        try:
-            (line,) = matrix.enqueue_cells(
-                db, here(), specs_of(wanted, **fields), check=not no_check, again=again, tell=say
-            )
-        finally:
-            db.close()
-        if line.is_over:
-            say(line.told)
-            return 0 if line.status == JobStatus.DONE else 1
-        assert line.job_id is not None, "what is written has a number"
-        job = line.job_id
-    say(f"job {job} runs here; Ctrl-C stops it at a checkpoint")
-    log_to_stderr(logging.WARNING)
-    return run_job(here(), settings, job)
+    wanted = [] if job is not None else specs_of([parse_cell(cell, task)], **fields)
+    with hold_slot(here(), slot) as held:  # before anything is written: what cannot run here must not stay in line
+        if job is None:
+            line = enqueued_here(wanted, not no_check, again)
+            if line.is_over:
+                say(line.told)
+                return 0 if line.status == JobStatus.DONE else 1
+            job = line.job_id
+            assert job is not None, "what is written has a number"
+        say(f"job {job} runs here on slot {held.slot}; Ctrl-C stops it at a checkpoint")
+        log_to_stderr(logging.WARNING)
+        return run_job(here(), settings, job, held=held)
+
+
+def enqueued_here(wanted: list[CellSpec], check: bool, again: bool) -> matrix.Line:
+    """Puts one new cell in line, or finds the job that asks the same question."""
+    db = open_for_person(here().db)
+    try:
+        (line,) = matrix.enqueue_cells(db, here(), wanted, check=check, again=again, tell=say)
+        return line
+    finally:
+        db.close()
 
 
 def waiting_job(word: str) -> int | None:
-    """The number of the waiting job a word names; None when there is none (yet)."""
+    """The number of the waiting job a word names; None when it names a cell that is new.
+
+    Raises NothingThere for a job that exists and cannot be run here, and says who runs it or how it ended.
+    """
     if not has_study(here().db):
+        if NUMBER.fullmatch(word):
+            raise NothingThere(f"there is no job {word}: the queue is empty; name a cell such as 2M/h1")
         return None
     db = open_for_reading(here().db)
     try:
-        jobs = queries.jobs(db, [JobStatus.QUEUED, JobStatus.PAUSED])
-        return one_job(jobs, word).id
-    except NothingThere:
-        if NUMBER.fullmatch(word):
-            raise  # a number cannot name a new cell
-        return None
+        snapshot = queries.snapshot(db)
     finally:
         db.close()
+    waiting = [job for job in snapshot.jobs if job.status in (JobStatus.QUEUED, JobStatus.PAUSED)]
+    try:
+        return one_job(waiting, word).id
+    except NothingThere:
+        running = [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
+        if found := _of_these(running, word):
+            raise NothingThere("; ".join(why(found, crew.seen(snapshot, here().outputs)))) from None
+        if NUMBER.fullmatch(word):  # a number cannot name a new cell
+            ended = one_job(snapshot.jobs, word)
+            raise NothingThere(
+                f"job {ended.id} ({cell_name(ended)}) is {ended.status}, not waiting; `fts why {ended.id}` says more"
+            ) from None
+        return None
+
+
+def _of_these(jobs: list[Job], word: str) -> Job | None:
+    try:
+        return one_job(jobs, word)
+    except click.ClickException:
+        return None
 
 
 @click.command()

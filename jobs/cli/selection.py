@@ -5,12 +5,14 @@ Several words are one set, in the order of the queue. A word that matches nothin
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import click
 
+from fts.model.budgets import BUDGETS
 from jobs.cli.errors import NothingThere
 from jobs.glance.naming import cell_name, with_task
 from state.errors import WrongStatus
@@ -39,11 +41,22 @@ def choose(jobs: Sequence[Job], wanted: Sequence[str]) -> Chosen:
     for word in wanted:
         matches = [job for job in jobs if matcher(word)(job)] or _by_shown_name(jobs, word)
         if not matches:
-            raise NothingThere(f"no job matches {word!r}; {known(jobs)}")
+            raise nothing(jobs, word)
         found |= {job.id for job in matches}
         if NUMBER.fullmatch(word) or len(matches) == 1:
             named |= {job.id for job in matches}
     return Chosen(tuple(job for job in jobs if job.id in found), frozenset(named))
+
+
+def nothing(jobs: Sequence[Job], word: str) -> click.ClickException:
+    """Why a word names no job: a budget that does not exist is a slip of the hand, anything else is not there."""
+    cell = CELL.fullmatch(word)
+    sizes = {name.lower() for name in (*BUDGETS, *(job.budget for job in jobs))}
+    if cell and cell[1].lower() not in sizes and cell[1].lower() != "base":
+        return click.UsageError(f"{word!r} is no cell: there is no budget {cell[1]!r}; there are {', '.join(BUDGETS)}")
+    names = {name.lower(): name for job in jobs for name in (cell_name(job), job.experiment)}
+    near = difflib.get_close_matches(word.lower(), names, n=1)
+    return NothingThere(f"no job matches {word!r}{f', did you mean {names[near[0]]}?' if near else ''}; {known(jobs)}")
 
 
 def _by_shown_name(jobs: Sequence[Job], word: str) -> list[Job]:
@@ -115,6 +128,12 @@ def one_cell(jobs: Sequence[Job], word: str) -> Job:
 def split_trial(word: str) -> tuple[str, int | None]:
     """`2M/h1:t3` is trial 3 of 2M/h1; without `:t3` the trial is None."""
     match = TRIAL.fullmatch(word)
+    if match is None and ":" in word and word.partition(":")[0].lower() not in FIELDS:
+        cell = word.partition(":")[0]
+        raise click.UsageError(
+            f"{word!r} names no trial: a trial is CELL:tN such as {cell}:t3, and epochs have no names; "
+            f"`fts trials {cell}` lists the trials"
+        )
     return (match[1], int(match[2])) if match else (word, None)
 
 
@@ -129,6 +148,8 @@ def known(jobs: Sequence[Job]) -> str:
 
 def _field(word: str) -> Callable[[Job], bool]:
     name, _, value = word.partition(":")
+    if name not in FIELDS and (CELL.fullmatch(name) or NUMBER.fullmatch(name)):
+        raise click.UsageError(f"{word!r} names a trial, and this command takes whole cells: write {name}")
     if name not in FIELDS:
         raise click.UsageError(f"{word!r} asks for {name!r}, expected one of {', '.join(FIELDS)}")
     attribute = "status" if name == "state" else name

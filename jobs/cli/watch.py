@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import click
 
-from jobs.cli.group import ROW, here
+from jobs.cli.group import ROW, Fraction, here
 from jobs.cli.look import event_words
 from jobs.cli.output import emit, emit_line, say
 from jobs.glance import words
@@ -30,7 +30,7 @@ BATCH = 1000  # events read at once
     "--every",
     "poll_s",
     default=1.0,
-    type=click.FloatRange(0.05, 3600.0),
+    type=Fraction(0.05, 3600.0),
     show_default=True,
     help="seconds between two looks",
 )

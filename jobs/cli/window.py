@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 
 import click
 
-from jobs.cli.group import here
+from jobs.cli.errors import NothingThere
+from jobs.cli.group import Whole, here
 from jobs.cli.keep import existing
-from jobs.cli.output import put, say
+from jobs.cli.output import emit, put, say
 from jobs.cli.since import since_of
 from jobs.person import this_person
 from state.files import atomic_write
@@ -37,9 +39,11 @@ def tui(readonly: bool, no_mouse: bool, ascii_only: bool, theme: str | None, at:
 
 
 @click.command()
-@click.option("--screen", type=click.Choice(SCREENS), default="queue", show_default=True)
-@click.option("--size", default="120x40", show_default=True, metavar="COLSxROWS", help="at least 40x8")
-@click.option("--theme", type=THEMES, default="dark", show_default=True)
+@click.option("--screen", type=click.Choice(SCREENS), default="queue", show_default=True, help="what to show")
+@click.option(
+    "--size", default="120x40", show_default=True, metavar="COLSxROWS", help="of the terminal to draw for, 40x8 or more"
+)
+@click.option("--theme", type=THEMES, default="dark", show_default=True, help="colours")
 @click.option("--at", metavar="TIME", help="as it was: 10h (ago), 2026-11-20 22:00")
 @click.option("--ascii", "ascii_only", is_flag=True, help="plain ASCII")
 @click.option(
@@ -85,12 +89,39 @@ def file_of(target: str | None, name: str) -> Path | None:
 
 
 @click.command()
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1024, 65535))
-@click.option("--theme", type=THEMES, default="dark", show_default=True)
-def serve(port: int, theme: str) -> None:
-    """The monitor in a browser: read-only, and only for pages of this machine."""
-    from tui.serve import serve as serve_monitor  # here, not above: aiohttp, for this command only
+@click.option("--port", default=8000, show_default=True, type=Whole(1024, 65535), help="of this machine")
+@click.option("--theme", type=THEMES, default="dark", show_default=True, help="colours of the page")
+@click.option("--sessions", default=4, show_default=True, type=Whole(1, 100), help="tabs at once")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="listen on another address")
+def serve(port: int, theme: str, sessions: int, host: str) -> None:
+    """Show the monitor in a browser: read-only, for everyone who knows the address it prints.
+
+    The address holds a random token. Each tab is a process of about 100 MB, so their number is limited.
+    With --host 0.0.0.0 other machines can connect. The connection is not encrypted: prefer ssh -L.
+    """
+    from tui.serve import LOOPBACK  # here, not above: for this command only
+    from tui.serve import serve as serve_monitor
 
     database = existing()
-    say(f"http://127.0.0.1:{port} shows {database}, read-only; Ctrl-C ends it")
-    serve_monitor(database, port, theme)
+    if host not in LOOPBACK:
+        say(
+            f"listening on {host}: who sees this address on the network can watch, because the connection is not "
+            f"encrypted. `ssh -L {port}:127.0.0.1:{port}` needs no --host."
+        )
+
+    def ready(address: str) -> None:
+        emit(address)
+        say(f"shows {database}, read-only; Ctrl-C ends it")
+
+    try:
+        serve_monitor(database, port, theme, host=host, sessions=sessions, ready=ready)
+    except OSError as error:
+        raise NothingThere(f"cannot listen on {host}:{port}: {_reason(error)}") from None
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "another program uses this port; choose another with --port"
+    if error.errno == errno.EACCES:
+        return "permission denied; choose a port from 1024 up with --port"
+    return "this machine has no such address; leave --host out to listen on this machine only"

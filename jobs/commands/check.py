@@ -7,7 +7,6 @@ shapes and no bytes, and their memory is worked out by arithmetic.
 from __future__ import annotations
 
 import contextlib
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from fts.search.spec import CellSpec, TrialSpec, seed_for
 from jobs.commands import baselines
 from jobs.process import ChildError, ChildProcess
+from jobs.python import python
 from jobs.settings import BASELINE_MODULE, Places, best_device, module_of
 
 ROWS = 64  # windows in the one step
@@ -118,17 +118,15 @@ class _TrialProcess:
 
         Raises ChildError when the process died or said nothing: it must be replaced.
         """
-        child = self._child or ChildProcess(
-            [sys.executable, *self.module], self.folder / "process.log", threads=spec.threads
-        )
+        child = self._child or ChildProcess(python(*self.module), self.folder / "process.log", threads=spec.threads)
         self._child = child
         child.send({"do": "run", "spec": spec.to_json()})
         began = time.monotonic()
         give_up = began + PATIENCE_S
         while time.monotonic() < give_up:
             for fact in child.facts(0.1):
-                if fact.get("fact") == "ready":
-                    began = time.monotonic()  # importing torch is not part of the step
+                if fact.get("fact") in ("ready", "started"):
+                    began = time.monotonic()  # importing torch and reading the data are not part of the step
                 if fact.get("fact") == "result":
                     self._took_s = time.monotonic() - began
                     return None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from jobs.glance import words
 from jobs.glance.eta import as_data, told
 from jobs.person import this_person
+from jobs.python import python
 from state.errors import StateError, WrongStatus
 from state.values import Change
 
@@ -115,14 +115,19 @@ def unseal(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
     if job.best_trial is None:
         raise WrongStatus(f"job {job.id} has nothing to evaluate: {words.without_best(job)}")
     if dry_run:
-        return Change(f"open the test set of {job.experiment} for trial {job.best_trial}", None, ids, True)
+        return Change(
+            f"opens the sealed test set of {job.experiment} for trial {job.best_trial}, once and for ever",
+            None,
+            ids,
+            True,
+        )
     return _transitions().unseal(db, job.id, job.best_trial, who=who)
 
 
 def note(db: Any, ids: Ids, who: str | None, dry_run: bool, text: str = "") -> Change:
     """At most one job; a dry run writes nothing and repeats the text."""
     if dry_run:
-        return Change(f"note: {text[:80]}", None, ids, True)
+        return Change(f"writes into the journal: {text[:80]}", None, ids, True)
     return _transitions().note(db, text, ids[0] if ids else None, who=who)
 
 
@@ -150,7 +155,7 @@ def words_of(lines: Sequence[Any]) -> str:
 def start_worker(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
     """Runs `fts worker --detach`, which returns when the worker lives."""
     if dry_run:
-        return Change("run: fts worker --detach", None, (), True)
+        return Change("starts a worker: fts worker --detach", None, (), True)
     said = _command(db, ["worker", "--detach"]).strip()
     return Change(said.splitlines()[-1] if said else "a worker was started", None)
 
@@ -172,7 +177,7 @@ def _command(db: Any, words: list[str]) -> str:
 
 def argv_of(path: Path, words: Sequence[str]) -> list[str]:
     """`fts WORDS` on the database at `path`, as a process of the same installation."""
-    return [sys.executable, "-m", "jobs.cli", "--db", str(path), *words]
+    return python("-m", "jobs.cli", "--db", str(path), *words)
 
 
 def sentence_of(name: str, stderr: str, code: int) -> str:

@@ -379,7 +379,7 @@ def _checked_spec(given: Mapping[str, Any]) -> Row:
     unknown = set(given) - _FIELDS
     missing = _REQUIRED - set(given)
     if unknown or missing:
-        raise BadRow(f"a job row has unknown fields {sorted(unknown)}, lacks {sorted(missing)}")
+        raise BadRow(f"a job row has unknown fields {sorted(unknown)}, has no {sorted(missing)}")
     if given["kind"] not in KINDS:
         raise BadRow(f"kind is {str(given['kind'])[:80]!r}; expected one of {', '.join(KINDS)}")
     spec = _as_object(given["spec"])

@@ -385,7 +385,7 @@ def _checked_epoch(epoch: Mapping[str, Any]) -> Row:
     unknown = set(epoch) - set(_EPOCH_FIELDS)
     missing = set(_EPOCH_FIELDS) - set(epoch)
     if unknown or missing:
-        raise BadRow(f"an epoch row has unknown fields {sorted(unknown)}, lacks {sorted(missing)}")
+        raise BadRow(f"an epoch row has unknown fields {sorted(unknown)}, has no {sorted(missing)}")
     checked_int(epoch["epoch"], "epoch", 1, 1_000_000)
     checked_int(epoch["step"], "step", 0)
     for name in _EPOCH_FIELDS[2:]:

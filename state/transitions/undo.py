@@ -21,7 +21,17 @@ from state.ticket_rows import missing_tickets, send_ticket
 from state.transitions.again import restore
 from state.transitions.control import set_flag
 from state.transitions.extend import begun, ended, with_trials
-from state.transitions.ledger import Row, change_job, checked_int, emit, get_job, get_worker, this_person, transaction
+from state.transitions.ledger import (
+    Row,
+    change_job,
+    checked_int,
+    emit,
+    get_job,
+    get_worker,
+    numbers,
+    this_person,
+    transaction,
+)
 from state.values import Change, Verb
 
 JOB_COLUMNS = {
@@ -93,18 +103,21 @@ def _latest_undone(db: Database) -> Row:
 
 def _take_back(db: Database, event: Row, verb: Verb, who: str, dry_run: bool) -> Change:
     doing = "undo" if verb is Verb.UNDONE else "redo"
+    what = f"'{event['message']}'"
     try:
         inverse = json.loads(event["inverse"])
+        ids = [int(entry["id"]) for entry in inverse.get("jobs", [])]
+        if len(ids) > 1:  # its message names one of them
+            what = f"what changed {numbers(ids)} at once ({event['verb']})"
         said, forward = _apply(db, inverse)
     except (IntegrityError, NoSuchRow) as error:
-        raise CannotUndo(f"cannot {doing} '{event['message']}': {_constraint_words(error)}") from error
+        raise CannotUndo(f"cannot {doing} {what}: {_constraint_words(error)}") from error
     except (KeyError, TypeError, ValueError, AttributeError, BadRow) as error:
         raise CannotUndo(f"cannot {doing} event {event['id']}: its way back cannot be read ({error})") from error
     except CannotUndo as error:
-        raise CannotUndo(f"cannot {doing} '{event['message']}': {error}") from error
+        raise CannotUndo(f"cannot {doing} {what}: {error}") from error
     root = json.loads(event["data"]).get("root") or f"{event['message']}' by {event['who']}"
     message = f"{doing} of '{root}: {said}"
-    ids = tuple(int(entry["id"]) for entry in inverse.get("jobs", []))
     data = {"of": event["id"], "verb": event["verb"], "root": root, "changes": forward["changes"]}
     if "flags" in inverse:
         data["flags"] = inverse["flags"]
@@ -112,7 +125,7 @@ def _take_back(db: Database, event: Row, verb: Verb, who: str, dry_run: bool) ->
     job_id = ids[0] if len(ids) == 1 else None
     event_id = emit(db, verb, who, message, job_id=job_id, data=data, inverse=way_back)
     EventRow.update(undone_by=event_id).where(EventRow.id == event["id"]).execute(db)
-    return Change(message, None if dry_run else event_id, ids, dry_run)
+    return Change(message, None if dry_run else event_id, tuple(ids), dry_run)
 
 
 def _constraint_words(error: Exception) -> str:

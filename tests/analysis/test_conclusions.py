@@ -286,7 +286,7 @@ def test_a_half_finished_matrix_says_what_is_missing():
 
 
 def test_a_table_that_lacks_its_columns_is_refused():
-    with pytest.raises(ValueError, match="the cells table lacks"):
+    with pytest.raises(ValueError, match="the cells table has no"):
         bare(trial_table([]), cells=pd.DataFrame({"experiment": ["x"]}))
 
 

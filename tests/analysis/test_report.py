@@ -167,7 +167,7 @@ def test_predictions_come_back_in_order_and_broken_ones_are_refused(tmp_path):
     with pytest.raises(BadPredictions, match="outside 0..1"):
         read_predictions(path)
     pd.DataFrame({"date": days}).to_parquet(path)
-    with pytest.raises(BadPredictions, match="lacks the columns y, p"):
+    with pytest.raises(BadPredictions, match="has no columns y, p"):
         read_predictions(path)
 
 

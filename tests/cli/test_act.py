@@ -113,7 +113,7 @@ def test_a_dry_run_says_what_would_happen_and_leaves_no_event(fts, db: Database)
     before = len(queries.events(db))
     for words in (["pause", "1"], ["cancel", "all"], ["pause", "--queue"], ["note", "x"], ["next", "3"]):
         said = fts(*words, "-n")
-        assert said.code == 0 and said.out.startswith("would: ")
+        assert said.code == 0 and said.out.startswith("Dry run: ")
     assert len(queries.events(db)) == before
 
 

@@ -8,6 +8,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,15 +18,8 @@ from fts.analysis.sealed import evaluate_test
 from fts.data.plausible import find_implausible
 from fts.features import tiers
 from fts.search import dataset
-from fts.search.predict import (
-    NoModel,
-    WrongBars,
-    drift_warnings,
-    load_model,
-    md5_of_config,
-    predict_bars,
-    predict_file,
-)
+from fts.search.model_folder import NoModel, load_model, md5_of_config
+from fts.search.predict import WrongBars, drift_warnings, predict_bars, predict_file
 from fts.search.spec import CellSpec
 from fts.training.checkpoint import CheckpointError, read_weights, write_weights
 from jobs.commands.matrix import write
@@ -294,9 +288,21 @@ def test_a_configuration_changed_by_hand_is_not_the_models(
     (folder / "config.json").write_text(json.dumps(config | {name: value}))
     with pytest.raises(NoModel, match="config.json is not the one this model was trained with"):
         load_model(folder)
-    older = {part: told for part, told in config.items() if part != "config_md5"}  # trained before it was written
-    (folder / "config.json").write_text(json.dumps(older | {name: value}))
+    sign(folder, config | {name: value})
     assert load_model(folder).config[name] == value
+
+
+@pytest.mark.parametrize("name", ["config_md5", "scaler_md5", "weights_md5"])
+@pytest.mark.parametrize("value", ["absent", None, "", "0" * 31, 5, ["0" * 32]])
+def test_a_model_without_its_checksums_is_not_used(ran: Ran, db: Database, tmp_path: Path, name: str, value: object):
+    folder = own_model(ran, db, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    changed = config | {name: value}
+    if value == "absent":
+        del changed[name]
+    sign(folder, changed) if name != "config_md5" else (folder / "config.json").write_text(json.dumps(changed))
+    with pytest.raises(NoModel, match=f"no {name}"):
+        load_model(folder)
 
 
 @pytest.mark.parametrize("header", [{}, {"model": "2M"}, "no object"])
@@ -317,7 +323,7 @@ def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(ran: Ran, db: Dat
     bias = weights["head.bias"]
     for odd, said in ((bias * math.nan, "holds values that are no numbers"), (bias.repeat(3), "holds other weights")):
         md5 = write_weights(folder / "model.safetensors", weights | {"head.bias": odd}, header)
-        (folder / "config.json").write_text(json.dumps(config | {"weights_md5": md5}))
+        sign(folder, config | {"weights_md5": md5})
         with pytest.raises(CheckpointError, match=said):
             load_model(folder)
 
@@ -357,13 +363,18 @@ def own_model(ran: Ran, db: Database, folder: Path) -> Path:
     return copy
 
 
+def sign(folder: Path, config: dict[str, Any]) -> None:
+    """config.json with its own md5 made right: what who means harm would write."""
+    config = config | {"config_md5": md5_of_config(config)}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 def sound_model(ran: Ran, db: Database, folder: Path) -> Path:
     """The final model as if its data set had never been poisoned: before the test part the two files are equal."""
     copy = own_model(ran, db, folder)
     config = json.loads((copy / "config.json").read_text())
     config["cell"]["data_md5"] = ran.sound_md5
-    config["config_md5"] = md5_of_config(config)
-    (copy / "config.json").write_text(json.dumps(config))
+    sign(copy, config)
     return copy
 
 

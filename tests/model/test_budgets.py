@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fts.model.architecture import Architecture, ModelConfig
-from fts.model.budgets import BUDGETS, count_parameters, fits, grid
+from fts.model.budgets import BUDGETS, count_parameters, fits, grid, weight_shapes
 from fts.model.patchtst import PatchTST
 
 
@@ -53,6 +53,9 @@ def test_the_count_holds_for_other_shapes_of_input_and_output(independent, n_out
         Architecture(24, 3, 4, 48), 7, 60, 12, 4, norm="none", channel_independent=independent, n_outputs=n_outputs
     )
     assert counted(config) == count_parameters(config)
+    with torch.device("meta"):
+        model = PatchTST(config)
+    assert dict(weight_shapes(config)) == {name: tuple(weight.shape) for name, weight in model.named_parameters()}
 
 
 def test_an_unknown_budget_is_named_with_those_there_are():

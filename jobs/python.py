@@ -1,0 +1,14 @@
+"""The command line of a child process that runs one of our modules, wherever the person stands.
+
+`python -m` puts the current folder first in sys.path, so a person's own `jobs.py` or `torch.py` there would be imported
+instead of ours; `-P` leaves that folder out. Every child of ours is started with these words (a test walks the code).
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def python(*words: str) -> list[str]:
+    """This interpreter with the words behind it, without the current folder in its module path."""
+    return [sys.executable, "-P", *words]

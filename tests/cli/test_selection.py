@@ -1,0 +1,137 @@
+"""A selection that names nothing is refused by every command that takes one, with what could have been meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from jobs.cli.group import ENTRIES
+from jobs.cli.group import fts as group
+from state.db import Database
+from state.transitions import claim as claim_job
+from tests.cli.study import finished_cell, places_of, start_worker
+
+NAMES = ("cell", "cells", "wanted", "job")
+MORE = {"move": ["top"], "predict": ["x.csv"], "note": ["hello"]}  # what else the command needs
+NEW = ("enqueue", "run", "script", "replicate", "train", "final", "unseal", "plan")  # those may name new cells
+
+
+def selecting() -> Iterator[tuple[str, list[str]]]:
+    """Every command with an argument or option that names jobs, and the words that name 9M/h1 there."""
+    context = click.Context(group)
+    for name in ENTRIES:
+        command = group.get_command(context, name)
+        assert command is not None
+        for parameter in command.params:
+            if isinstance(parameter, click.Argument) and parameter.name in NAMES:
+                yield name, [name, "{}", *MORE.get(name, [])]
+            elif isinstance(parameter, click.Option) and parameter.name in NAMES:
+                yield name, [name, parameter.opts[0], "{}", *MORE.get(name, [])]
+
+
+SELECTING = list(selecting())
+
+
+def test_the_commands_that_select_are_found():
+    names = {name for name, _ in SELECTING}
+    assert names >= {
+        "plan",
+        "run",
+        "why",
+        "move",
+        "curve",
+        "trials",
+        "logs",
+        "export",
+        "pause",
+        "note",
+        "events",
+        "results",
+    }
+
+
+@pytest.mark.parametrize(("name", "words"), SELECTING, ids=[name for name, _ in SELECTING])
+def test_a_budget_that_does_not_exist_is_a_usage_error(fts, db: Database, name: str, words: list[str]):
+    said = fts(*[word.format("9M/h1") for word in words])
+    assert said.code == 2 and said.out == "", said
+    assert "9M" in said.err and "2M, 20M, 200M, 2B" in said.err
+
+
+@pytest.mark.parametrize(("name", "words"), SELECTING, ids=[name for name, _ in SELECTING])
+def test_a_number_that_no_job_has_is_refused(fts, db: Database, name: str, words: list[str]):
+    said = fts(*[word.format("99") for word in words])
+    assert said.code in (2, 6) and said.out == "", said
+    assert "99" in said.err
+
+
+def test_the_nearest_name_is_offered(fts, db: Database):
+    assert "did you mean 2M/h3?" in fts("why", "2M/h33").err
+    assert "did you mean phase6a_2M_h1_threshold_1pct?" in fts("trials", "phase6a_2M_h1_treshold_1pct").err
+
+
+def test_plan_shows_the_cells_that_were_named_only(fts, db: Database):
+    assert [line.split()[1] for line in fts("plan", "20M").out.splitlines()[1:]] == ["20M/h1", "20M/h3"]
+    finished_cell(db)
+    assert "nothing is left to run of 2M/h1" in fts("plan", "2M/h1").err
+
+
+@pytest.mark.parametrize("word", ["2M/h1:x", "2M/h1:t0:e4", "1:", "2M/h1:t", "2M/h1:t1.5"])
+@pytest.mark.parametrize("command", ["curve", "logs"])
+def test_what_names_a_trial_is_said(fts, db: Database, command: str, word: str):
+    said = fts(command, word)
+    assert said.code == 2 and "a trial is CELL:tN such as" in said.err and "fts trials" in said.err
+
+
+@pytest.mark.parametrize("command", ["trials", "why", "results"])
+def test_a_trial_where_cells_are_taken_is_named_so(fts, db: Database, command: str):
+    said = fts(command, "2M/h1:t3")
+    assert said.code == 2 and "takes whole cells: write 2M/h1" in said.err
+
+
+def test_undo_of_several_jobs_names_them_and_the_one_that_has_moved_on(fts, db: Database):
+    finished_cell(db)
+    said = fts("undo")
+    assert said.code == 1
+    assert "cannot undo what changed jobs 1, 2, 3, 4 at once (enqueued): job 1 is done now, not queued" in said.err
+
+
+# -- fts run
+
+
+def test_run_says_who_runs_a_job_and_how_one_ended(fts, db: Database):
+    finished_cell(db)
+    claim_job(db, start_worker(db), lease_s=60.0)
+    running = fts("run", "2")
+    assert running.code == 6 and "job 2 (2M/h3) is running; worker 2 holds it, attempt 1" in running.err
+    assert "is running" in fts("run", "2M/h3").err
+    ended = fts("run", "1")
+    assert ended.code == 6 and "job 1 (2M/h1) is done, not waiting" in ended.err
+    assert "there are jobs 1-4" in fts("run", "99").err
+
+
+def test_run_without_a_free_slot_puts_nothing_in_line(fts, db: Database, tmp_path: Path, monkeypatch):
+    from jobs.locks import SlotLock
+
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    with SlotLock(places_of(tmp_path).outputs, 0):
+        said = fts("run", "tiny/h1", "--no-check")
+        assert said.code in (1, 6) and said.out == ""
+        before = db.execute_sql("select count(*) from job").fetchone()
+        assert before == (4,)
+        waiting = fts("run", "1")
+        assert waiting.code == 1 and "every slot of this machine (1) is taken by" in waiting.err
+        assert "--slot 1 runs it beside them" in waiting.err
+    assert db.execute_sql("select status, attempt from job where id = 1").fetchone() == ("queued", 0)
+
+
+# -- fts worker in the wrong folder
+
+
+@pytest.mark.parametrize("words", [["worker"], ["worker", "--until-empty"], ["worker", "--detach"]])
+def test_a_worker_without_a_study_makes_none(fts, tmp_path: Path, words: list[str]):
+    said = fts(*words)
+    assert said.code == 6 and "there is no study at" in said.err and "--create" in said.err
+    assert not places_of(tmp_path).outputs.exists()

@@ -1,0 +1,77 @@
+"""Collects every sentence the product can say, for review and translation: `make sentences`.
+
+A sentence is a text in a raise, in what a command or worker says, in a help, or in an action of the registry; `{}`
+stands for a value. tests/test_sentences.py holds them to the rules of plain English that a program can check.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("state", "jobs", "tui", "fts")
+SPEAKS = (  # functions and classes whose texts reach a person
+    "say", "emit", "put", "complain", "tell", "print", "echo", "option", "argument", "confirm", "Change", "Entry",
+    "Action", "toast", "notify", "info", "warning", "error", "sure", "Checked", "Freed", "short",
+    "give_back", "add_argument",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One text with at least one space, and where it stands."""
+
+    file: str
+    line: int
+    text: str
+
+
+def sentences() -> Iterator[Sentence]:
+    """All of them, file by file."""
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield from of_file(path)
+
+
+def of_file(path: Path) -> Iterator[Sentence]:
+    tree = ast.parse(path.read_text())
+    seen: set[int] = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Raise | ast.Call | ast.Return | ast.Assign):
+            continue
+        if isinstance(node, ast.Call) and name_of(node.func) not in SPEAKS and not name_of(node.func)[:1].isupper():
+            continue
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Constant | ast.JoinedStr) and id(inner) not in seen:
+                seen.update(id(part) for part in ast.walk(inner))
+                text = " ".join(text_of(inner).split())
+                if " " in text and any(letter.isalpha() for letter in text) and not is_sql(text):
+                    yield Sentence(str(path.relative_to(ROOT)), inner.lineno, text)
+
+
+def name_of(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def text_of(node: ast.expr) -> str:
+    """The literal text; `{}` for what is filled in."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    parts = node.values if isinstance(node, ast.JoinedStr) else []
+    return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts)
+
+
+def is_sql(text: str) -> bool:
+    return (
+        text.lstrip("( ")
+        .upper()
+        .startswith(("SELECT ", "CREATE ", "PRAGMA ", "DELETE ", "UPDATE ", "INSERT ", "WITH "))
+    )
+
+
+if __name__ == "__main__":
+    for each in sorted(set(sentences()), key=lambda each: (each.file, each.line)):
+        print(f"{each.file}:{each.line}\t{each.text}")
