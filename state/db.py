@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import peewee
 
 from state import errors, migrations
-from state.files import NEW, Files, beside, files_at, has_open, mark_of
+from state.identity import NEW, Files, beside, files_at, has_open, mark_of
 from state.holder import holder
 
 log = logging.getLogger("fts.state")
