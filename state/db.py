@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import peewee
 
 from state import errors, migrations
-from state.identity import NEW, Files, beside, files_at, has_open, mark_of
 from state.holder import holder
+from state.identity import NEW, Files, beside, files_at, has_open, mark_of
 
 log = logging.getLogger("fts.state")
 
