@@ -22,7 +22,7 @@ from state import errors, migrations, schema
 from state.cursors import Connection
 from state.files import make_folder, no_space, room
 from state.holder import holder
-from state.open_files import NEW, Files, beside, files_at, has_open, mark_of
+from state.identity import NEW, Files, beside, files_at, has_open, mark_of
 
 log = logging.getLogger("fts.state")
 

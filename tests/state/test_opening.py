@@ -73,7 +73,7 @@ def test_no_module_opens_the_database_by_hand(package: str) -> None:
     for path in sorted((ROOT / package).rglob("*.py")):
         for function, name, call in opening_calls(path):
             at_fault = names_database(call) and name != "copy"  # `copy` copies values, too
-            if package == "state":
+            if package == "state" and path.name != "files.py":  # the one that writes every other file
                 at_fault = function not in OTHER_FILES
             assert not at_fault, f"{path.relative_to(ROOT)}, {function}: {call}"
 

