@@ -177,9 +177,9 @@ def opening_sentence(opening: Opening) -> str:
     """`ada@lab opened it for phase6a_2M_h1_threshold_1pct, trial 7 of job 2, at 2026-11-22T10:00:00+00:00: AUC ...`."""
     trial = f"trial {opening.trial} of job {opening.job_id}"
     said = f"{opening.who} opened it for {opening.experiment}, {trial}, at {iso(opening.at)}"
-    scores = opening.scores
-    if scores is None:
+    if opening.scores is None:
         return f"{said}; not evaluated yet"
+    scores = opening.figures
     return (
         f"{said}: AUC {scores['auc']:.3f} [{scores['auc_low']:.3f}, {scores['auc_high']:.3f}], log loss "
         f"{scores['loss']:.4f} against {scores['prior_loss']:.4f} of the class prior, on {scores['n']} windows"

@@ -15,6 +15,10 @@ class Connection(sqlite3.Connection):
     def cursor(self, factory: Any = None) -> Any:
         return super().cursor(Cursor)
 
+    def execute(self, sql: str, params: Any = ()) -> Any:
+        """Through our cursor, too: the one of sqlite3 makes its own."""
+        return self.cursor().execute(sql, params)
+
     def backup(self, target: sqlite3.Connection, **options: Any) -> None:
         """Copies the pages; damage of this file is named as damage of this file."""
         try:
@@ -30,7 +34,12 @@ class Cursor(sqlite3.Cursor):
 
     def execute(self, sql: str, params: Any = ()) -> Cursor:
         self.asked = sql, params
-        super().execute(sql, params)
+        try:
+            super().execute(sql, params)
+        except sqlite3.OperationalError as error:  # the first row is read here
+            if not self._is_text(error):
+                raise
+            self._read_again(error)
         return self
 
     def fetchall(self) -> list[Any]:
@@ -67,11 +76,15 @@ class Cursor(sqlite3.Cursor):
             self._read_again(error)
             return self._fetch(fetch, *size)
 
+    def _is_text(self, error: sqlite3.DatabaseError) -> bool:
+        """Was it a text that is not UTF-8, met for the first time?"""
+        return "Could not decode to UTF-8" in str(error) and self.connection.text_factory is not readable
+
     def _read_again(self, error: sqlite3.DatabaseError) -> None:
         """Starts the statement anew, with every text as it can be read; raises any other error in our words."""
         if isinstance(error, sqlite3.IntegrityError):
             raise error
-        if "Could not decode to UTF-8" not in str(error) or self.connection.text_factory is readable:
+        if not self._is_text(error):
             raise self.connection.translate(error) from error
         self.connection.text_factory = readable
         super().execute(*self.asked)

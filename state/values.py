@@ -6,6 +6,8 @@ The command line, the monitor and the supervisor see the database only through t
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -425,6 +427,13 @@ class Opening:
     at: float
     scores: dict[str, Any] | None
     tested_at: float | None = None
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The scores that are numbers, and the rival's name; nan for any other, so that an odd row stops no page."""
+        found = self.scores or {}
+        known = {k: v for k, v in found.items() if type(v) in (int, float) or (k == "rival" and type(v) is str)}
+        return defaultdict(lambda: math.nan, known)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from fts.search.card import against
@@ -82,9 +80,9 @@ def put_in_line(db: Database, job: Job, opened: Opening) -> None:
 def sentence(opened: Opening) -> str:
     trial = f"trial {opened.trial} of job {opened.job_id}"
     said = f"{opened.experiment}: test set opened by {opened.who} at {iso(opened.at)} for {trial}"
-    scores: dict[str, Any] | None = opened.scores
-    if scores is None:
+    if opened.scores is None:
         return f"{said}; not evaluated yet"
+    scores = opened.figures
     return (
         f"{said}\nAUC {scores['auc']:.4f} [{scores['auc_low']:.4f}, {scores['auc_high']:.4f}], log loss "
         f"{scores['loss']:.4f} [{scores['loss_low']:.4f}, {scores['loss_high']:.4f}], class prior "

@@ -128,6 +128,14 @@ def test_a_diverged_epoch_is_no_unreadable_row(odd: Callable[..., Path]) -> None
 
 
 def test_text_that_is_not_utf8_is_shown_with_marks(odd: Callable[..., Path]) -> None:
+    for row in range(3):  # the first row of an answer is read at another moment than the others
+        path = odd("trial", "code_commit", b"\xff\xfe", row=row)
+        for asked in (("db", "query", "select code_commit from v_trials"), ("trials", "1", "--json"), ("status",)):
+            assert run(path, asked)[0] == 0, run(path, asked)
+        db = open_database(path, readonly=True)
+        found = [commit for (commit,) in db.execute_sql("SELECT code_commit FROM trial ORDER BY id")]
+        assert found == ["\ufffd\ufffd" if n == row else None for n in range(3)]
+        db.close()
     code, said = run(odd("job", "message", b"\xff\xfe"), ("status",))
     assert code == 0 and "2M/h1" in said
 
