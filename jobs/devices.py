@@ -6,12 +6,13 @@ Importing torch costs a worker 2 s and 300 MB, so a process of its own is asked;
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+
+from jobs.python import python
 
 DEVICE = re.compile(r"cpu|mps|cuda(:(0|[1-9]\d{0,2}))?")
 EXPECTED = "expected cpu, cuda, cuda:N or mps"
@@ -85,13 +86,12 @@ def look() -> Found:
 
     try:
         done = subprocess.run(
-            [sys.executable, "-c", PROBE],
+            python("-c", PROBE),
             capture_output=True,
             text=True,
             timeout=PROBE_S,
             check=False,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return Found(trouble=f"torch could not be asked: {error}")

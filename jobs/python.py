@@ -2,6 +2,7 @@
 
 `python -m` puts the current folder first in sys.path, so a person's own `jobs.py` or `torch.py` there would be imported
 instead of ours; `-P` leaves that folder out. Every child of ours is started with these words (a test walks the code).
+A module stands third, behind `-Pm`, where whoever reads a process list looks for it.
 """
 
 from __future__ import annotations
@@ -11,4 +12,6 @@ import sys
 
 def python(*words: str) -> list[str]:
     """This interpreter with the words behind it, without the current folder in its module path."""
+    if words[:1] == ("-m",):
+        return [sys.executable, "-Pm", *words[1:]]
     return [sys.executable, "-P", *words]

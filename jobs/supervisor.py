@@ -7,7 +7,6 @@ says so.
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from jobs.slot import Slot
 from jobs.trial_run import TrialRun, Work, past_trials
 from state import queries, transitions
 from state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
+from state.files import remove
 from state.values import Cause, Claim, Fault, Job, JobStatus, Trial, TrialStatus
 
 FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
@@ -198,9 +198,9 @@ class Supervisor:
     def _rerun(self, trial: Trial) -> Trial:
         """A failed trial again: its files first, so that no kill in between leaves it a checkpoint of the old try."""
         if transitions.begins_anew(trial.cause):
-            folder = trial_folder(self.places.outputs, self.job.experiment, self.job.id, trial.number)
-            if folder.exists() and not folder.is_symlink():
-                shutil.rmtree(folder)
+            remove(
+                trial_folder(self.places.outputs, self.job.experiment, self.job.id, trial.number), self.places.outputs
+            )
         code = {"code_commit": self.code[0], "code_dirty": self.code[1]}
         transitions.rerun_trial(self.db, self.claim, trial.id, **code)
         return self._reread(trial)

@@ -37,6 +37,7 @@ T = TypeVar("T")
 LATEST = 253_402_214_400.0  # the end of year 9999: beyond it no calendar can show a time
 MANY = 10**9  # of anything that is counted one by one
 LARGE = 2**62  # bytes, parameters, tokens
+HUGE = 1e100  # a parameter that a search may draw
 FLOAT32 = 3.5e38  # what a loss can reach
 DEPTH = 40  # of nested JSON; a specification has six
 
@@ -126,7 +127,7 @@ def _params(text: str) -> dict[str, Any]:
     for value in found.values():  # AttributeError: another kind of JSON; nothing nested gets through
         kind = type(value)
         if kind is float or kind is int:
-            if not -LARGE < value < LARGE:
+            if not -HUGE < value < HUGE:
                 raise ValueError
         elif kind is not str and kind is not bool and value is not None:
             raise ValueError

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jobs.cli.look import follow_lines
+from jobs.cli.logs import follow_lines
 from jobs.cli.watch import follow
 from state import queries, transitions
 from state.backup import backup, restore

@@ -95,7 +95,7 @@ def test_a_click_meets_its_row_although_a_sort_adds_a_heading():
 def test_the_key_bar_offers_only_what_can_be_done(width):
     from tui import keys
 
-    done = make_job(1, "2M", 1, "done", best_value=0.6, ended_at=NOW - 60)
+    done = make_job(1, "2M", 1, "done", best_value=0.6, trials_complete=50, ended_at=NOW - 60)
     offered = {hint.label for hint in keys.hints(QUEUE, width, make_snapshot(jobs=(done,)), [done], readonly=False)}
     assert "open" in offered
     assert not offered & {"cancel", "pause", "resume", "reorder", "retry", "run next", "drain", "stay"}
