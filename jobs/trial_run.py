@@ -313,7 +313,8 @@ class TrialRun:
             status, cause = TrialStatus.COMPLETE, facts["reason"]
             if cause == Cause.DIVERGED or facts.get("value") is None:
                 status, cause = TrialStatus.FAILED, Cause.DIVERGED
-        known = {name: facts[name] for name in RESULT_FACTS if facts.get(name) is not None}
+        names = ("peak_bytes",) if end.how == "pruned" else RESULT_FACTS  # it may have ended before it heard of the end
+        known = {name: facts[name] for name in names if facts.get(name) is not None}
         if self.cell.kind == "cell" and self.trial.number < len(self.cell.warm_start):
             known["badges"] = [*known.get("badges", ()), "warm"]
         if facts.get("test"):

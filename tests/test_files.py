@@ -384,11 +384,8 @@ WRITES = {
 ALLOWED = {
     ("state.files", "*"): "it is the one place",
     ("fts.files", "*"): "it is the one place",
-    ("state.backup", "open"): "makes the draft that SQLite's backup writes to",
-    ("state.backup", "copyfile"): "into a draft, which then takes the place of the database and its log",
     ("state.backup", "hardlink_to"): "names a finished copy, never over another one",
     ("state.backup", "rename"): "moves the database aside with its log, and the copy into its place",
-    ("state.db", "open"): "makes the database file private before SQLite opens it",
     ("jobs.locks", "open"): "a lock file, which lives as long as its holder",
     ("jobs.ballast", "open"): "space that is kept for need; its content means nothing",
     ("jobs.process", "write_text"): "to /proc",
