@@ -102,7 +102,7 @@ def test_a_day_of_steering(study):
     assert status(study) == "queued"
     assert study.one("select status from worker order by id desc limit 1") == "stopped"
     left = study.one("select message from event where verb = 'worker_stopped' order by id desc limit 1")
-    assert left == "worker 1 left at a checkpoint, as it was asked"
+    assert left == "worker 1 left at a checkpoint, as requested"
     assert study.one("select count(*) from job where lease_until is not null") == 0
 
     # the cancelled job is put back by undo or retry with its trial and checkpoint
