@@ -292,7 +292,7 @@ def _summary(lines: list[matrix.Line], dry_run: bool) -> str:
     there = len(lines) - new - extended
     told = [f"{new} of {len(lines)} {'would be ' if dry_run else ''}put in line"]
     told += [f"{extended} {'would be ' if dry_run else ''}extended"] if extended else []
-    told += [f"{there} {'is' if there == 1 else 'are'} there already"] if there else []
+    told += [f"{there} {'is' if there == 1 else 'are'} already there"] if there else []
     if dry_run:
         return f"dry run: nothing was put in line; {', '.join(told)}"
     end = ". `fts worker` runs them, `fts status` shows how they stand" if new + extended else ": nothing to do"

@@ -196,7 +196,7 @@ def test_the_command_says_what_it_put_in_line(places: Places, tmp_path: Path, ca
     assert [line["kind"] for line in lines].count("cell") == 12
     assert [line["kind"] for line in lines].count("baseline") == 3 and lines[0]["kind"] == "baseline"
     again: Said = fts("enqueue", "2M/h1", "phase6a_20M_h3_threshold_1pct", "--no-check")
-    assert again.out.count("already there (queued)") == 2 and "2 are there already" in again.err
+    assert again.out.count("already there (queued)") == 2 and "2 are already there" in again.err
     assert len(queries.jobs(open_database(places.db))) == 15
     assert fts("enqueue", "--matrix", "--no-check", "-n", "--db", str(tmp_path / "other.db")).code == 0
     assert not (tmp_path / "other.db").exists()
