@@ -17,7 +17,7 @@ from jobs.cli.selection import one_cell
 from jobs.glance import words
 from state import queries
 
-AGAIN = click.option("--again", is_flag=True, help="once more, although there is a job that does just this")
+AGAIN = click.option("--again", is_flag=True, help="again, although there is a job for exactly this")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 
 
@@ -71,8 +71,8 @@ def show_spread(cell: str) -> None:
         ("of", "mean", "sd", "lowest", "highest"), [(name, *map(words.score, numbers)) for name, *numbers in rows]
     )
     say(
-        f"{words.count(found.n, 'seed')}; the winner itself has {words.score(found.winner)}, which was selected and is "
-        "therefore likely to be better than the mean"
+        f"{words.count(found.n, 'seed')}; the winner itself has {words.score(found.winner)}; it was selected for this "
+        "value, so it is probably better than the mean"
     )
 
 

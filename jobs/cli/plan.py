@@ -54,7 +54,7 @@ def plan(memory: bool, as_json: bool, **flags: Any) -> None:
     return say(
         f"{words.count(len(found), 'cell')}, {words.spell(sum(known))} in all on one slot"
         + ("" if len(known) == len(found) else f", and {len(found) - len(known)} of unknown cost")
-        + "; chance: that a trial left beats the best; gain: expected, in the objective"
+        + "; chance: that a remaining trial beats the best; gain: expected improvement of the objective"
     )
 
 

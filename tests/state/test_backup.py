@@ -186,7 +186,7 @@ def test_doctor_speaks_of_quiet_workers_and_unreadable_tickets(db: Database) -> 
     db.execute_sql("INSERT INTO huey_quarantine (at, data, reason) VALUES (1, x'00', 'not JSON')")
     said = " ".join(finding.sentence for finding in checks.check_all(db) if not finding.ok)
     assert "worker 1 on lab (pid 77) sent no heartbeat for 60 min" in said
-    assert "could not be read and were put aside; the last one: not JSON" in said
+    assert "unreadable tickets put aside: 1; the last one: not JSON" in said
 
 
 @pytest.mark.parametrize(
