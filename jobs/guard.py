@@ -169,9 +169,9 @@ class Guard:
     def _explain(self, before: GuardState) -> str:
         limits = self.limits
         if self.state is GuardState.FROZEN:
-            return f"frozen until the temperature is below {limits.thaw:g} °C"
+            return f"frozen until below {limits.thaw:g} °C"
         if self.state is GuardState.COOLING:
-            return f"stopped with a checkpoint until the temperature is below {limits.cool:g} °C"
+            return f"stopped with a checkpoint, cooling down until below {limits.cool:g} °C"
         if before in (GuardState.FROZEN, GuardState.COOLING):
             return f"cool enough, continuing ({self.state})"
         return str(self.state)

@@ -7,6 +7,7 @@ stands for a value. tests/test_sentences.py holds them to the rules of plain Eng
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ class Sentence:
 
     file: str
     line: int
-    text: str
+    text: str  # each run of blanks as one
+    written: str  # as the source has it
 
 
 def sentences() -> Iterator[Sentence]:
@@ -47,9 +49,10 @@ def of_file(path: Path) -> Iterator[Sentence]:
         for inner in ast.walk(node):
             if isinstance(inner, ast.Constant | ast.JoinedStr) and id(inner) not in seen:
                 seen.update(id(part) for part in ast.walk(inner))
-                text = " ".join(text_of(inner).split())
-                if " " in text and any(letter.isalpha() for letter in text) and not is_sql(text):
-                    yield Sentence(str(path.relative_to(ROOT)), inner.lineno, text)
+                written = text_of(inner)
+                text = " ".join(written.split())
+                if " " in text and any(letter.isalpha() for letter in text) and not is_code(text):
+                    yield Sentence(str(path.relative_to(ROOT)), inner.lineno, text, written)
 
 
 def name_of(function: ast.expr) -> str:
@@ -64,12 +67,12 @@ def text_of(node: ast.expr) -> str:
     return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts)
 
 
-def is_sql(text: str) -> bool:
-    return (
-        text.lstrip("( ")
-        .upper()
-        .startswith(("SELECT ", "CREATE ", "PRAGMA ", "DELETE ", "UPDATE ", "INSERT ", "WITH "))
-    )
+CODE = re.compile(r"[( ]*(?:SELECT|CREATE|PRAGMA|DELETE|UPDATE|INSERT|WITH|IMPORT|JULIANDAY)\b", re.IGNORECASE)
+
+
+def is_code(text: str) -> bool:
+    """SQL, or a program for another interpreter."""
+    return CODE.match(text) is not None
 
 
 if __name__ == "__main__":

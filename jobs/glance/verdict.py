@@ -344,7 +344,8 @@ def _idle(snapshot: Snapshot, surface: Surface) -> Iterator[Concern]:
     lacking = ((sum(job.status is s for job in jobs), s) for s in (JobStatus.FAILED, JobStatus.CANCELLED))
     parts = [words.count(done, "result"), *(f"{n} {status}" for n, status in lacking if n)]
     said = f"finished{at}: {', '.join(parts)}"
-    more = f"{';' if parts[1:] else ','} {by('w', surface)} writes the report" if done else ""
+    what = ("it" if done == 1 else "them") if surface is Surface.MONITOR else "the report"
+    more = f"{';' if parts[1:] else ','} {by('w', surface)} writes {what}" if done else ""
     yield Concern(Word.IDLE, said + more, said, "6")
 
 

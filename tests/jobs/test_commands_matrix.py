@@ -164,7 +164,7 @@ def test_the_largest_budget_is_counted_on_the_meta_device(places: Places):
     checked = check_on_paper(spec)
     assert checked.problem is None and "75 architectures counted" in checked.found
     small = replace(spec, space={"architecture": {"kind": "choice", "choices": ["d64-L2-h2-ff128"]}})
-    assert "is no 2B" in (check_on_paper(small).problem or "")
+    assert "does not fit the budget 2B" in (check_on_paper(small).problem or "")
 
 
 def test_a_baseline_stands_before_the_first_cell_of_each_horizon():

@@ -56,7 +56,7 @@ def test_the_sentences_name_time_memory_and_what_does_not_fit(said: str):
     hours = sum(50 * cost.trial_s for cost in (small, large) if cost.trial_s is not None)
     assert f"about {words.spell(hours)} on 1 slot" in text
     assert sentences(found, [], 50) == ["no cell is chosen"]
-    assert "unknown length" in "\n".join(sentences(found, [("2M", 1), ("2M", 5)], 50))
+    assert "unknown duration" in "\n".join(sentences(found, [("2M", 1), ("2M", 5)], 50))
 
 
 def test_twice_the_trials_take_twice_as_long(said: str):

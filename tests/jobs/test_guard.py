@@ -120,7 +120,7 @@ def test_a_stop_names_its_cause_and_when_it_goes_on() -> None:
     reading = Reading(at=0, temperature=97, temperature_source="coretemp")
     decision = Guard(Thresholds()).step(reading)
     assert decision.cause is Cause.OVERHEATED
-    assert decision.message == "97 °C (coretemp): stopped with a checkpoint until the temperature is below 70 °C"
+    assert decision.message == "97 °C (coretemp): stopped with a checkpoint, cooling down until below 70 °C"
 
 
 def test_limits_come_from_the_environment() -> None:
