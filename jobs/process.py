@@ -216,7 +216,7 @@ class ChildProcess:
 
     def _end_of_facts(self) -> None:
         if self._partial and not self._skipping:
-            self._facts.append(garbage(bytes(self._partial), "the child ended within this line"))
+            self._facts.append(garbage(bytes(self._partial), "the process ended before it finished this line"))
             self._partial.clear()
         os.close(self._facts_fd)
         self._facts_fd = -1

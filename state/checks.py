@@ -59,11 +59,11 @@ def fix(db: Database) -> list[str]:
         done.append(f"{path} is now readable by its owner only")
     done += _remade(db)
     if sent := tickets.missing_tickets(db):
-        done.append(f"{sent} tickets were sent anew")
+        done.append(f"missing tickets sent again: {sent}")
     with transaction(db):
         for job_id in _jobs_with_orphans(db):
             interrupt_live_trial(db, job_id, Cause.LOST_WORKER, "doctor")
-            done.append(f"the running trial of job {job_id} is now interrupted: nobody worked on it")
+            done.append(f"the running trial of job {job_id} is now marked interrupted: no worker ran it")
     return done
 
 
@@ -76,9 +76,9 @@ def _remade(db: Database) -> list[str]:
         try:
             with db.write():
                 schema.remake(db, wanted)
-            done.append(f"the {wanted.kind} {wanted.name} was made anew")
+            done.append(f"the {wanted.kind} {wanted.name} was created again")
         except (IntegrityError, StateError) as error:
-            done.append(f"the {wanted.kind} {wanted.name} cannot be made anew: {error}")
+            done.append(f"the {wanted.kind} {wanted.name} could not be created again: {error}")
     return done
 
 

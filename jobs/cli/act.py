@@ -89,9 +89,9 @@ def pause(wanted: tuple[str, ...], queue: bool, reason: str, **flags: Any) -> No
 @click.option("--queue", is_flag=True, help="the whole queue: let jobs start again")
 @common
 def resume(wanted: tuple[str, ...], queue: bool, **flags: Any) -> None:
-    """Put paused JOBs back in line, to go on at the same step; a held one may start all the same.
+    """Put paused JOBs back in line, to continue at the same step; let held ones start anyway.
 
-    Without JOB and with a paused queue it resumes the queue.
+    Without JOB it resumes a paused queue.
     """
     if not wanted and not queue:
         queue = _queue_is_paused()
@@ -139,7 +139,7 @@ def retry(wanted: tuple[str, ...], **flags: Any) -> None:
 @click.option("--worker", type=ROW, metavar="N", help="only this worker, by its number (not its pid)")
 @common
 def drain(after: str, withdraw: bool, worker: int | None, **flags: Any) -> None:
-    """Let workers leave when their trial (or job) has ended; the queue stays."""
+    """Ask workers to stop after their trial (or job); the queue is unchanged."""
     name = "undrain" if withdraw else {"trial": "drain", "job": "drain_job"}[after]
     act(name, (), flags, worker=worker)
 
@@ -148,7 +148,7 @@ def drain(after: str, withdraw: bool, worker: int | None, **flags: Any) -> None:
 @click.option("--worker", type=ROW, metavar="N", help="only this worker, by its number (not its pid)")
 @common
 def stop(worker: int | None, **flags: Any) -> None:
-    """Let workers write a checkpoint at the next step and leave; nothing is lost."""
+    """Ask workers to write a checkpoint at the next step and stop; nothing is lost."""
     act("stop", (), flags, worker=worker)
 
 
@@ -165,7 +165,7 @@ def note(text: tuple[str, ...], cell: str | None, **flags: Any) -> None:
 @some_jobs(required=False)
 @common
 def ack(wanted: tuple[str, ...], **flags: Any) -> None:
-    """I have seen what ended until now (or these JOBs): it is no news any more."""
+    """Mark what has ended until now (or these JOBs) as seen."""
     act("ack", wanted, flags)
 
 

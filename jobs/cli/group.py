@@ -111,7 +111,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         ),
     ),
     (
-        "Keep house",
+        "Maintain",
         (
             Entry("completion", "completion:completion", "print the script that completes words in bash, zsh or fish"),
             Entry("doctor", "keep:doctor", "what is wrong here, and what to do about it"),
@@ -232,7 +232,7 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="fts", message="fts %(version)s")
 @click.pass_context
 def fts(ctx: click.Context, db: str | None) -> None:
-    """Runs a matrix of hyperparameter searches for days, loses nothing, and tells you how it stands."""
+    """Runs a matrix of hyperparameter searches for days, loses nothing, and shows its progress."""
     ctx.obj = places(db)
     if os.environ.get("NO_COLOR"):
         ctx.color = False

@@ -183,7 +183,7 @@ def backup(keep: int, as_json: bool) -> None:
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @YES
 def restore(file: Path | None, yes: bool) -> None:
-    """Put a backup (default: the newest) in the database's place; the present one is kept beside it."""
+    """Put a backup (default: the newest) in the database's place; the current one is kept beside it."""
     from state.backup import restore as put_back  # here: only for this command
     from state.db import copies, newest_backup
 
@@ -216,7 +216,7 @@ def refuse_while_working() -> None:
 @YES
 @AS_JSON
 def gc(only_best: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Free the disk space of what nobody needs any more: checkpoints of ended trials, interrupted writes."""
+    """Delete files that no trial needs any more: checkpoints of ended trials, interrupted writes."""
     from jobs import garbage
     from jobs.cli.look import reading
 

@@ -214,8 +214,8 @@ def enqueue(
 ) -> None:
     """Put one CELL (2M/h1) or the whole --matrix in line.
 
-    Each cell is frozen as it is now and tried with one optimizer step first. A cell that has a job, whatever became of
-    it, is not put in line twice; more --trials extend its job, which keeps what it has found.
+    Each cell is tested with one optimizer step first, then frozen as it is now. A cell that has a job, also an ended
+    one, is not put in line twice; more --trials extend its job and keep its results.
     """
     from jobs.commands.baselines import with_baselines as put_before
     from state.db import has_study, open_for_person  # here: a wrong flag must not create a database

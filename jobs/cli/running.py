@@ -76,7 +76,7 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
     """Run the queue until stopped.
 
-    Ctrl-C writes a checkpoint and leaves; nothing is lost. `fts drain` lets it finish its trial first.
+    Ctrl-C writes a checkpoint and stops; nothing is lost. `fts drain` lets it finish its trial first.
     """
     settings = worker_settings(**flags, detached=detached)
     if not create and not has_study(here().db):
@@ -198,7 +198,7 @@ def run(
     """Run one CELL here and now: a waiting job (by number or name), or a new one such as 2M/h1.
 
     The same code and the same records as the queue's; Ctrl-C writes a checkpoint and the job waits in line.
-    A worker's slots stay its own: with none free nothing is put in line.
+    It needs a free slot; without one nothing is put in line.
     """
     from jobs.worker import hold_slot, run_job  # here, not above: --help needs no huey
 

@@ -24,10 +24,10 @@ from state.values import Job, Opening
 @click.option("-y", "--yes", is_flag=True, help="do not ask")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 def final(cell: str, yes: bool, as_json: bool) -> None:
-    """Open CELL's test set for its winner and say how the final model does there: once, and for ever.
+    """Open CELL's test set for its winner and evaluate the final model on it; this cannot be undone.
 
-    The first call asks; there is no way back, and results and report show the opening ever after. The final model is
-    trained first if it is not there yet (`fts train`), and evaluated when it is. A second call shows what came out.
+    The first call asks first. From then on results and report show that the test set was opened. The final model is
+    trained first if there is none yet (`fts train`), and evaluated afterwards. A second call shows the result.
     """
     from jobs.models import judge  # here, not above: --help needs none of it
 

@@ -29,7 +29,7 @@ THEMES = click.Choice(["dark", "light"])
 @click.option("--theme", type=click.Choice(["dark", "light", "ansi"]), help="default: $FTS_THEME, else dark")
 @click.option("--at", metavar="TIME", help="replay: 03:12, 2h (ago), 2026-11-20 22:00")
 def tui(readonly: bool, no_mouse: bool, ascii_only: bool, theme: str | None, at: str | None) -> int:
-    """The monitor, full screen. Leaving it stops nothing: the worker goes on."""
+    """The monitor, full screen. Leaving it stops nothing: the worker continues."""
     from tui.__main__ import main as monitor  # here, not above: Textual, for this command only
 
     flags = {"--readonly": readonly, "--no-mouse": no_mouse, "--ascii": ascii_only}
