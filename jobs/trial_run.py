@@ -151,9 +151,7 @@ class TrialRun:
 
         def leaves() -> bool:
             if not said:
-                said.append(
-                    f"t{self.trial.number} waits until {in_gb(admitted.need)} of memory are free"
-                )
+                said.append(f"t{self.trial.number} waits until {in_gb(admitted.need)} of memory are free")
                 transitions.record_intervention(self.db, self.claim, "waits", said[0], {}, trial_id=self.trial.id)
                 self.tell("note", {"text": f"{self.job.experiment} {said[0]}"})
             return self.ordered(self.job.id) is not None
