@@ -294,7 +294,7 @@ class TrialRun:
                 return None
             message += f"; now batch={batch_of(recipe, self.cell)}"
         why = WORDS.get(reason, reason) + (f", {message}" if message else "")
-        words = f"t{self.trial.number} goes on from its checkpoint: {why}"
+        words = f"t{self.trial.number} continues from its checkpoint: {why}"
         data = {"reason": reason, "recipe": recipe}
         transitions.record_intervention(self.db, self.claim, "trial_restarted", words, data, trial_id=self.trial.id)
         self.tell("note", {"text": f"{self.job.experiment} {words}"})

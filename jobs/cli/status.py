@@ -73,7 +73,7 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
     if not os.path.lexists(here().db):
         raise NothingThere(
             f"there is no study at {here().db} (looked at --db, $FTS_DB, ./outputs); "
-            "`fts enqueue --matrix` creates it, `fts demo` shows how it goes"
+            "`fts enqueue --matrix` creates it, `fts demo` runs a small example"
         )
     when = None if at is None else since_of(at)
     db = open_for_reading(here().db)

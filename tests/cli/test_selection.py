@@ -95,7 +95,7 @@ def test_undo_of_several_jobs_names_them_and_the_one_that_has_moved_on(fts, db: 
     finished_cell(db)
     said = fts("undo")
     assert said.code == 1
-    assert "cannot undo what changed jobs 1, 2, 3, 4 at once (enqueued): job 1 is done now, not queued" in said.err
+    assert "cannot undo the change of jobs 1, 2, 3, 4 (enqueued): job 1 is done now, not queued" in said.err
 
 
 # -- fts run
