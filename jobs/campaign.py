@@ -92,7 +92,7 @@ def _outlook(
     else:
         gain, basis = step_in_size(job, cells, trials)
         if gain is None and values:
-            basis = f"{len(values)} of the {FEWEST} complete trials that it takes"
+            basis = f"unknown: {len(values)} of {FEWEST} complete trials needed"
     seconds = None if pace is None else left * pace.seconds
     wide = 1.0 if pace is None else math.exp(Z80 * pace.sd_log)
     like = [other for other in cells if other.horizon == job.horizon and _question(other) == _question(job)]
@@ -166,8 +166,8 @@ def step_in_size(job: Job, cells: Sequence[Job], trials: Mapping[int, Sequence[T
         if budget == job.budget and horizon != job.horizon and before:
             steps.append(min(before) - best[budget, horizon])
     if not steps:
-        return None, "nothing like it has run"
-    return math.fsum(steps) / len(steps), f"the same step in size at {len(steps)} other horizon{'s' * (len(steps) > 1)}"
+        return None, "no comparable cell has run"
+    return math.fsum(steps) / len(steps), f"the gain of this size at {len(steps)} other horizon{'s' * (len(steps) > 1)}"
 
 
 def _question(job: Job) -> tuple[str, ...]:

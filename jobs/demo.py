@@ -25,14 +25,15 @@ def demo(places: Places) -> int:
     db = open_database(places.db)
     if not unfinished(db):
         if demo_jobs(db):
-            say("this matrix has been run already; these are its results (remove outputs/ to run it again)")
+            say("this matrix has run before; these are its results (remove outputs/ to run it again)")
         else:
             enqueue(db, places)
     if waiting := unfinished(db):
-        say(f"{len(waiting)} jobs wait; a worker runs them now (Ctrl-C stops it at a checkpoint, `make run` goes on)")
+        jobs = words.count(len(waiting), "job")
+        say(f"a worker now runs {jobs} (Ctrl-C stops it at a checkpoint, `make run` continues)")
         code = run_worker(places)
         if code != 0 or unfinished(db):
-            say("stopped before the end; `make run` goes on from the checkpoints")
+            say("stopped before the end; `make run` continues from the checkpoints")
             return code
         tidy(db, places)
     show(db, places)
@@ -47,7 +48,7 @@ def ensure_data(places: Places) -> None:
     from fts.search import dataset  # here, not above: pandas costs 0.4 s
 
     if any(entry.dataset == "SPX.dataset.a25" for entry in dataset.listing(places.data)):
-        say("data: SPX.dataset.a25 is built already")
+        say("data: SPX.dataset.a25 exists already")
         return
     say("data: building SPX.dataset.a25 from the S&P 500 bars in the package `arch` (5,031 days, 25 features)")
     entry = dataset.build(places.data, "bundled", "SPX", "a25")
@@ -55,11 +56,11 @@ def ensure_data(places: Places) -> None:
 
 
 def enqueue(db: Any, places: Places) -> None:
-    say("queue: one optimizer step of each cell before it may enter the queue")
+    say("queue: testing each cell with one optimizer step before it enters the queue")
     lines = enqueue_matrix(db, places, BUDGETS, HORIZONS, TRIALS, EPOCHS, baselines=True, tell=say)
     cells = [line for line in lines if line.cell.kind == "cell"]
-    say(f"queue: a baseline job a horizon, then {len(cells)} cells x {TRIALS} trials x at most {EPOCHS} epochs")
-    say("queue: that is small; a real study has 50 trials of 50 epochs a cell")
+    say(f"queue: one baseline job per horizon, then {len(cells)} cells x {TRIALS} trials x at most {EPOCHS} epochs")
+    say("queue: this is a small demo; a real study has 50 trials of 50 epochs per cell")
 
 
 def demo_jobs(db: Any) -> list[Any]:
@@ -81,12 +82,12 @@ def tidy(db: Any, places: Places) -> None:
     from jobs.garbage import collect, free  # here, not above: only after a run
 
     if freed := free(collect(db, places), places):
-        say(f"{words.size(freed)} of checkpoints that nobody needs any more were freed")
+        say(f"{words.size(freed)} of checkpoints freed, because no trial needs them any more")
 
 
 def show(db: Any, places: Places) -> None:
     from jobs.results import results_table
 
     print(results_table(db), flush=True)
-    say('every number above is a row: fts db query "select * from v_trials"')
+    say('every number above is in the database: fts db query "select * from v_trials"')
     say(f"exports: {places.exports}, {places.results_csv}; monitor: make tui; a real study: fts enqueue --matrix")

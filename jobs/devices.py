@@ -94,13 +94,13 @@ def look() -> Found:
             stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Found(trouble=f"torch could not be asked: {error}")
+        return Found(trouble=f"torch did not answer: {error}")
     if done.returncode != 0:
         said = done.stderr.strip().splitlines()
         return Found(trouble=f"torch cannot be imported: {said[-1][:200] if said else f'exit code {done.returncode}'}")
     try:
         seen = json.loads(done.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):
-        return Found(trouble="torch gave no answer that can be read")
+        return Found(trouble="torch gave an unreadable answer")
     trouble = None if seen["cuda"] or seen["built"] else "torch is built without CUDA"
     return Found(int(seen["cuda"]), bool(seen["mps"]), trouble)

@@ -57,7 +57,7 @@ def answered(check: Callable[[Places], Iterator[Finding]], places: Places) -> It
     try:
         yield from check(places)
     except (OSError, StateError) as error:
-        yield Finding(check.__name__, "bad", f"cannot be looked at: {sentence_of(error)}")
+        yield Finding(check.__name__, "bad", f"cannot be checked: {sentence_of(error)}")
 
 
 def mend(places: Places, found: list[Finding]) -> list[str]:
@@ -67,8 +67,8 @@ def mend(places: Places, found: list[Finding]) -> list[str]:
         try:
             done += FIXES[key](places)
         except (OSError, StateError) as error:
-            done.append(f"not mended: {sentence_of(error)}")
-    return done or ["nothing to mend"]
+            done.append(f"not fixed: {sentence_of(error)}")
+    return done or ["nothing to fix"]
 
 
 # ---------------------------------------------------------------- environment
@@ -98,7 +98,8 @@ def _processors() -> Finding:
     try:
         return Finding("processors", "ok", f"{cores}, trials run on {best_device()}")
     except BadSetting as error:
-        return Finding("processors", "bad", f"{cores}, but no worker starts: {error}", "correct FTS_DEVICE or unset it")
+        cure = "correct FTS_DEVICE or unset it"
+        return Finding("processors", "bad", f"{cores}, but no worker can start: {error}", cure)
 
 
 def machine(places: Places) -> Iterator[Finding]:
@@ -108,7 +109,12 @@ def machine(places: Places) -> Iterator[Finding]:
     text = f"{words.size(memory.available)} of {words.size(memory.total)} free"
     little = memory.available < MEMORY_LITTLE
     yield _processors()
-    yield Finding("memory", "warn" if little else "ok", text, "a trial needs about 1 GB and more" if little else None)
+    yield Finding(
+        "memory",
+        "warn" if little else "ok",
+        text,
+        "close other programs: a trial needs about 1 GB or more" if little else None,
+    )
     folder = next(path for path in (places.outputs, *places.outputs.parents) if path.exists())
     free = shutil.disk_usage(folder).free
     if room(folder)[1] == 0:
@@ -131,7 +137,7 @@ def terminal(places: Places) -> Iterator[Finding]:
     if not sys.stdout.isatty():
         yield Finding("terminal", "ok", "none here (output goes to a pipe or a file)")
     elif "utf" not in encoding:
-        yield Finding("terminal", "warn", text, "export LC_ALL=C.UTF-8 for the real glyphs; ASCII is shown until then")
+        yield Finding("terminal", "warn", text, "export LC_ALL=C.UTF-8 to see all glyphs; until then fts shows ASCII")
     else:
         yield Finding("terminal", "ok", text)
 
@@ -152,12 +158,12 @@ def sensed(places: Places) -> Iterator[Finding]:
     elif reading.thermal_pressure is not None:
         yield Finding("temperature", "ok", f"thermal pressure {reading.thermal_pressure}")
     else:
-        cure = "FTS_SENSORS=file:PATH reads a sensor of your own; without one the heat guard cannot act"
+        cure = "FTS_SENSORS=file:PATH reads your own sensor; without one the heat guard cannot act"
         yield Finding("temperature", "unknown", "not available here", cure)
     if reading.gpu_percent is not None:
         yield Finding("gpu", "ok", f"{reading.gpu_percent:.0f} % busy, {words.size(reading.gpu_memory)} in use")
     else:
-        yield Finding("gpu", "unknown", "no GPU answers; trials run on the processor")
+        yield Finding("gpu", "unknown", "no GPU found; trials run on the processor")
 
 
 # ---------------------------------------------------------------- the study
@@ -171,7 +177,7 @@ def database(places: Places) -> Iterator[Finding]:
         return
     mode = places.outputs.stat().st_mode
     if mode & 0o022 and not mode & stat.S_ISVTX:  # /tmp and its like protect each file from the others
-        text = f"others may replace files in {places.outputs}"
+        text = f"other users can replace files in {places.outputs}"
         yield Finding("folder", "warn", text, f"chmod 700 {places.outputs}")
     try:
         db = open_database(places.db, readonly=True)
@@ -197,17 +203,17 @@ def exposed(places: Places) -> Iterator[Finding]:
     if not places.outputs.is_dir():
         return
     if not places.outputs.stat().st_mode & 0o055:  # nobody else gets in, whatever lies there
-        yield Finding("private", "ok", f"only its owner can look into {places.outputs}")
+        yield Finding("private", "ok", f"only its owner can read {places.outputs}")
         return
     open_files = [Path(path) / name for path, _, names in os.walk(places.outputs) for name in names]
     open_files = [path for path in open_files if path.name != ".gitkeep" and others_can_read(path)]
     mode = f"{stat.S_IMODE(places.outputs.stat().st_mode):o}"
     if open_files:
-        more = f" and {len(open_files) - 1} more files" if len(open_files) > 1 else ""
-        text = f"others can read {min(open_files)}{more} ({places.outputs} has mode {mode})"
+        more = f" and {words.count(len(open_files) - 1, 'more file', 'more files')}" if len(open_files) > 1 else ""
+        text = f"other users can read {min(open_files)}{more} ({places.outputs} has mode {mode})"
         yield Finding("private", "warn", text, f"chmod -R go-rwx {places.outputs}")
     else:
-        text = f"others can list {places.outputs} (mode {mode}), and read no file of it"
+        text = f"other users can list {places.outputs} (mode {mode}), but cannot read its files"
         yield Finding("private", "warn", text, f"chmod 700 {places.outputs}")
 
 
@@ -223,7 +229,7 @@ def linked(places: Places) -> Iterator[Finding]:
     """Links in the place of our own folders: nothing is written or freed behind them."""
     for name in ("hpo", "trials", "logs", "models", "report", "scripts"):
         if (path := places.outputs / name).is_symlink():
-            text = f"{path} is a link, and fts neither writes nor deletes through links inside {places.outputs}"
+            text = f"{path} is a link, and fts does not write or delete through links inside {places.outputs}"
             yield Finding("links", "warn", text, f"move its files there, or make {places.outputs} itself the link")
 
 
@@ -232,8 +238,10 @@ def dead_workers(db: Any) -> Iterator[Finding]:
     host = socket.gethostname()
     for worker in queries.workers(db):
         if worker.status == "running" and worker.host == host and not same_process(worker.pid, worker.pid_started):
-            text = f"worker {worker.id} (process {worker.pid}) is gone without a word"
-            yield Finding("worker", "warn", text, "fts doctor --fix, or start a worker: its jobs go on", "workers")
+            text = f"worker {worker.id} (process {worker.pid}) has died without stopping properly"
+            yield Finding(
+                "worker", "warn", text, "fts doctor --fix, or start a worker: it continues the jobs", "workers"
+            )
 
 
 def slots(places: Places) -> Iterator[Finding]:
@@ -244,7 +252,9 @@ def slots(places: Places) -> Iterator[Finding]:
         try:
             holder = locks.holder(places.outputs, int(index)) if index.isdecimal() else None
         except OSError as error:  # another person's file
-            yield Finding("slots", "unknown", f"slot {index}: {sentence_of(error)}", "ask its owner who works there")
+            yield Finding(
+                "slots", "unknown", f"slot {index}: {sentence_of(error)}", "ask the owner of this file who works there"
+            )
             continue
         if holder is not None:
             taken.append(f"slot {index}: {holder}")
@@ -265,11 +275,12 @@ def leftovers(places: Places) -> Iterator[Finding]:
         db.close()
     total = sum(item.bytes for item in found)
     if found:
-        yield Finding("leftovers", "warn", f"{words.size(total)} that nobody needs any more", "fts gc")
+        yield Finding("leftovers", "warn", f"{words.size(total)} that no trial needs any more", "fts gc")
     if strange:
         more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
-        text = f"{strange[0].name}{more} in {places.outputs / 'trials'} belongs to no job of this database"
-        yield Finding("leftovers", "warn", text, "look at it and remove it by hand")
+        does = "belong" if more else "belongs"
+        text = f"{strange[0].name}{more} in {places.outputs / 'trials'} {does} to no job of this database"
+        yield Finding("leftovers", "warn", text, "inspect and remove by hand")
     if not found and not strange:
         yield Finding("leftovers", "ok", "none")
 
@@ -284,10 +295,10 @@ def data(places: Places) -> Iterator[Finding]:
     for problem in problems:
         yield Finding("data", "bad", problem)
     for path in unknown:
-        yield Finding("data", "warn", f"{path} is in no manifest", f"fts data register {path}")
+        yield Finding("data", "warn", f"{path} is not registered", f"fts data register {path}")
     if not problems:
         count = words.count(len(dataset.listing(places.data)), "data set")
-        yield Finding("data", "ok", f"{count} in {places.data}, as recorded")
+        yield Finding("data", "ok", f"{count} in {places.data}, unchanged since registration")
 
 
 # ---------------------------------------------------------------- mending
@@ -308,12 +319,12 @@ def _mend_workers(places: Places) -> list[str]:
         released = transitions.reconcile(db, socket.gethostname(), same_process)
     finally:
         db.close()
-    return [f"dead workers are marked stopped; {words.count(len(released), 'job')} went back in line"]
+    return [f"dead workers marked as stopped; {words.count(len(released), 'job')} put back in line"]
 
 
 def _migrate(places: Places) -> list[str]:
     open_database(places.db).close()
-    return [f"{places.db} was brought to the schema of this fts, after a backup"]
+    return [f"{places.db} was backed up and migrated to the schema of this fts"]
 
 
 FIXES: dict[str, Callable[[Places], list[str]]] = {

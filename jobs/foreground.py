@@ -20,8 +20,8 @@ from state.values import JobStatus
 def main(spec: dict[str, Any], argv: list[str] | None = None) -> int:
     """The whole of a generated script: its flags, its run, and every error as one sentence. Returns the exit code."""
     parser = argparse.ArgumentParser(description=f"{spec.get('kind', 'cell')} {spec.get('experiment')}")
-    parser.add_argument("--dry-run", action="store_true", help="one optimizer step on real data, nothing is written")
-    parser.add_argument("--again", action="store_true", help="run it once more, although it has been done")
+    parser.add_argument("--dry-run", action="store_true", help="run one optimizer step on real data, write nothing")
+    parser.add_argument("--again", action="store_true", help="run it again, although it is done")
     parser.add_argument("--db", help="the database (default: $FTS_DB, else outputs/fts.db)")
     parser.add_argument("--threads", type=int, help="of each trial")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps")

@@ -154,10 +154,14 @@ class Guard:
         if self.limits.go_on_unknown:
             self.state = GuardState.UNKNOWN
             action = Action.THAW if before is GuardState.FROZEN else Action.RESUME
-            return Decision(action, f"temperature unknown for {silent_s:.0f} s: going on without knowing", self.state)
+            return Decision(
+                action,
+                f"temperature unknown for {silent_s:.0f} s: continuing without it (FTS_HEAT_GO_ON_UNKNOWN=1)",
+                self.state,
+            )
         first, self._said_unknown = not self._said_unknown, True
         message = (
-            f"still {before}: temperature unknown for {silent_s:.0f} s; mend the sensor (FTS_SENSORS), "
+            f"still {before}: temperature unknown for {silent_s:.0f} s; repair the sensor (FTS_SENSORS), "
             "or set FTS_HEAT_GO_ON_UNKNOWN=1 to work without one"
         )
         return Decision(Action.NONE, message, before, changed=first)
@@ -169,7 +173,7 @@ class Guard:
         if self.state is GuardState.COOLING:
             return f"stopped with a checkpoint, cooling down until below {limits.cool:g} °C"
         if before in (GuardState.FROZEN, GuardState.COOLING):
-            return f"cool enough, going on ({self.state})"
+            return f"cool enough, continuing ({self.state})"
         return str(self.state)
 
 
@@ -250,9 +254,9 @@ def judge_memory(limits: MemoryLimits, tree: int, reading: Reading, swap_at_star
         return short_of_memory(tree, available, low, reading.total)
     if grown := swap_growth(limits, reading, swap_at_start):
         if is_to_blame(tree, reading.total):
-            return shrink(f"swap grew by {in_gb(grown)} since the trial started, which holds {in_gb(tree)}")
+            return shrink(f"swap grew by {in_gb(grown)} since the trial started; the trial holds {in_gb(tree)}")
         return Decision(
-            Action.NONE, f"swap grew by {in_gb(grown)}, but the trial holds only {in_gb(tree)}: other programs"
+            Action.NONE, f"swap grew by {in_gb(grown)}, but the trial holds only {in_gb(tree)}: other programs use it"
         )
     if limits.soft is not None and tree >= limits.soft:
         return shrink(f"the trial holds {in_gb(tree)}, soft limit {in_gb(limits.soft)}")
@@ -263,27 +267,28 @@ def judge_disk(limits: MemoryLimits, reading: Reading) -> Decision | None:
     """Stop before the disk is full: a checkpoint needs room."""
     if limits.disk_reserve is None or reading.disk_free is None or reading.disk_free >= limits.disk_reserve:
         return None
-    message = f"{in_gb(reading.disk_free)} of disk left, {in_gb(limits.disk_reserve)} reserved; free some, then resume"
+    message = f"{in_gb(reading.disk_free)} of disk free, {in_gb(limits.disk_reserve)} reserved; free space, then resume"
     return Decision(Action.DISK, message, cause=Cause.DISK)
 
 
 def over_hard(hard: int, tree: int) -> Decision:
-    message = f"the trial holds {in_gb(tree)}, hard limit {in_gb(hard)}: killed, continues with half the micro-batch"
+    message = f"the trial holds {in_gb(tree)}, hard limit {in_gb(hard)}: killed; it continues with half the micro-batch"
     return Decision(Action.KILL, message, cause=Cause.OUT_OF_MEMORY)
 
 
 def shrink(reason: str) -> Decision:
-    message = f"{reason}: checkpoint, then half the micro-batch"
+    message = f"{reason}: it writes a checkpoint and continues with half the micro-batch"
     return Decision(Action.SHRINK, message, cause=Cause.OUT_OF_MEMORY)
 
 
 def short_of_memory(tree: int, available: int, low: int, total: int | None) -> Decision:
-    left = f"{in_gb(available)} of memory available, {in_gb(low)} wanted"
+    left = f"{in_gb(available)} of memory available, {in_gb(low)} needed"
     if not is_to_blame(tree, total):
         return Decision(Action.NONE, f"{left}, but the trial holds only {in_gb(tree)}: other programs fill the machine")
     if available < low / 2:
         message = (
-            f"{left}, the trial holds {in_gb(tree)}: killed before the system is, continues with half the micro-batch"
+            f"{left}, the trial holds {in_gb(tree)}: killed before the system runs out of memory; "
+            "it continues with half the micro-batch"
         )
         return Decision(Action.KILL, message, cause=Cause.OUT_OF_MEMORY)
     return shrink(f"{left}, the trial holds {in_gb(tree)}")
@@ -314,7 +319,7 @@ def read_bytes(name: str, text: str) -> int:
     try:
         return int(read_number(name, digits[:-1] if factor > 1 else digits) * factor)
     except ValueError:
-        raise ValueError(f"{name} is {text!r}; expected a size that is not negative, such as 20G") from None
+        raise ValueError(f"{name} is {text!r}; expected a size of 0 or more, such as 20G") from None
 
 
 def read_number(name: str, text: str) -> float:
@@ -323,7 +328,7 @@ def read_number(name: str, text: str) -> float:
     except ValueError:
         number = float("nan")
     if not 0 <= number < float("inf"):
-        raise ValueError(f"{name} is {text!r}; expected a number that is not negative")
+        raise ValueError(f"{name} is {text!r}; expected a number of 0 or more")
     return number
 
 

@@ -38,7 +38,7 @@ class Housekeeping:
             copy = backup(self.db, self.places.backups)
             transitions.prune_samples(self.db, FINE_SAMPLES_S)
         except (StateError, OSError) as error:
-            log.warning("the daily backup did not succeed and is tried again: %s", error)
+            log.warning("the daily backup failed and will be tried again: %s", error)
             return False
         log.info("daily backup: %s", copy)
         return True

@@ -16,7 +16,7 @@ from fts.search.spec import BadSpec
 from jobs.ballast import Ballast
 from jobs.board import Board
 from state import transitions
-from state.errors import DatabaseBusy, DatabaseFailed, DiskFull, StaleToken
+from state.errors import DatabaseBusy, DatabaseFailed, DiskFull, StaleToken, StateError
 from state.files import CannotWrite
 from state.values import Cause, Claim
 
@@ -36,8 +36,8 @@ class LastWords:
 
     def give_back(self, claim: Claim, error: Exception) -> None:
         """Back in line with its cause; a disk in trouble pauses the queue first, a spec that cannot be read fails."""
-        message = f"{type(error).__name__}: {error}"[:1000]
-        self.tell("note", {"text": f"{claim.job.experiment} is given back: {message}"})
+        message = cause_of(error)[:1000]
+        self.tell("note", {"text": f"{claim.job.experiment} is back in line: {message}"})
         if isinstance(error, BadSpec):
             self._insist(lambda: transitions.fail_job(self.db, claim, Cause.DATA_ERROR, message))
             return
@@ -66,6 +66,12 @@ class LastWords:
                 if self.board.order is not None:  # the next worker will find what we could not write
                     return
                 time.sleep(RETRY_S)
+
+
+def cause_of(error: Exception) -> str:
+    """Our own errors are sentences; any other one is named by its class, because its text alone may be one word."""
+    ours = isinstance(error, StateError | CannotWrite | BadSpec)
+    return str(error) if ours and str(error) else f"a fault in fts itself: {type(error).__name__}: {error}"
 
 
 def is_disk_trouble(error: BaseException) -> bool:

@@ -115,7 +115,7 @@ def try_lock(fd: int, tries: int) -> bool:
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise OSError(
-                    error.errno, f"{error.strerror}: no file locks here; keep outputs/ on a local disk"
+                    error.errno, f"{error.strerror}: this file system has no file locks; keep outputs/ on a local disk"
                 ) from error
             if left > 1:
                 time.sleep(TRY_EVERY_S)
@@ -125,7 +125,7 @@ def try_lock(fd: int, tries: int) -> bool:
 
 
 def taken_sentence(path: Path, slot: int, found: Holder | None) -> str:
-    who = str(found) if found else "a process that left no name"
+    who = str(found) if found else "an unknown process"
     return f"slot {slot} of {path.parent} is taken by {who}; stop that worker first (`fts stop`), or use another slot"
 
 

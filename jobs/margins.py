@@ -78,7 +78,7 @@ def _compared(places: Places, cell: Job, best: Trial, rival_job: Job, rival: Tri
         theirs = read_predictions(predictions_path(places, rival_job, rival))
         shared = mine.merge(theirs, on="date", suffixes=("", "_rival"))
         if len(shared) < len(mine) or (shared["y"] != shared["y_rival"]).any():
-            raise BadPredictions(f"job {rival_job.id} was not judged on the windows of job {cell.id}")
+            raise BadPredictions(f"job {rival_job.id} and job {cell.id} were not evaluated on the same windows")
         y, p, q = (shared[column].to_numpy(float) for column in ("y", "p", "p_rival"))
         auc, loss = (compare(y, p, q, cell.horizon, metric).interval for metric in ("auc", "log_loss"))
     except (OSError, ValueError) as error:  # both of ours are ValueErrors, as is pyarrow's for a damaged file

@@ -43,7 +43,7 @@ def judge(db: Any, places: Places, experiment: str, who: str) -> dict[str, Any] 
     """
     opened = queries.opening(db, experiment)
     if opened is None:
-        raise WrongStatus(f"the test set of {experiment} is sealed; `fts final` opens it")
+        raise WrongStatus(f"the test set of {experiment} is sealed; `fts final CELL` opens it")
     if opened.scores is not None:
         return opened.scores
     folder = next((model_folder(places, job) for job in final_jobs(db, opened)), None)

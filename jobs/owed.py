@@ -34,7 +34,11 @@ class Owed:
             self._jobs.add(job_id)
         if self._said != str(error):
             self._said = str(error)
-            log.warning("exports: %s; the database has it all, they are tried again every %.0f s", error, AGAIN_S)
+            log.warning(
+                "exports not written: %s; nothing is lost, the database has all of it; trying again every %.0f s",
+                error,
+                AGAIN_S,
+            )
 
     def settle(self) -> bool:
         """Writes what is owed; False when something still is."""
@@ -49,5 +53,5 @@ class Owed:
                 continue
             with self._lock:
                 self._jobs.discard(job_id)
-            log.info("exports: those of job %d are written now", job_id)
+            log.info("exports of job %d written", job_id)
         return not self._jobs

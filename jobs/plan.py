@@ -217,7 +217,9 @@ def measured(threads: int) -> Rate:
         a = np.random.default_rng(0).random((GEMM_SIZE, GEMM_SIZE), dtype=np.float32)
         took = min(_timed(lambda: a @ a) for _ in range(8))
     peak = 2 * GEMM_SIZE**3 / took
-    source = f"a matrix product now ({peak / 1e9:.0f} GFLOP/s), of which training gets about {SHARE_OF_PEAK:.0%}"
+    source = (
+        f"a matrix product just measured ({peak / 1e9:.0f} GFLOP/s; training reaches about {SHARE_OF_PEAK:.0%} of it)"
+    )
     return Rate(SHARE_OF_PEAK * peak, source)
 
 

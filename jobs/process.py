@@ -140,7 +140,7 @@ class ChildProcess:
     def _write_some(self, timeout_s: float) -> None:
         stdin = self._popen.stdin
         if stdin is None or stdin.closed:
-            raise ChildGone(f"process {self.pid} cannot be told anything: its stdin is closed")
+            raise ChildGone(f"process {self.pid} cannot receive commands: its stdin is closed")
         if not wait_for(stdin.fileno(), select.POLLOUT, timeout_s):
             raise ChildNotReading(f"process {self.pid} left {len(self._unsent)} bytes of commands unread")
         try:
@@ -149,7 +149,7 @@ class ChildProcess:
             return
         except BrokenPipeError as error:
             self._unsent = b""
-            raise ChildGone(f"process {self.pid} has closed its stdin: it ended or is about to") from error
+            raise ChildGone(f"process {self.pid} has closed its stdin: it has ended or is ending") from error
         self._unsent = self._unsent[written:]
 
     def close_stdin(self) -> None:
@@ -216,7 +216,7 @@ class ChildProcess:
 
     def _end_of_facts(self) -> None:
         if self._partial and not self._skipping:
-            self._facts.append(garbage(bytes(self._partial), "the child ended within this line"))
+            self._facts.append(garbage(bytes(self._partial), "the process ended before it finished this line"))
             self._partial.clear()
         os.close(self._facts_fd)
         self._facts_fd = -1

@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from jobs.glance import words
+
 BARS = " ▏▎▍▌▋▊▉█"
 
 
@@ -65,9 +67,9 @@ class Progress:
         shown = self._jobs.setdefault(job.id, JobLine(job.experiment, job.trials_wanted, best=job.best_value))
         if what == "trials":  # a person wants another number of them
             shown.trials = job.trials_wanted
-            return f"{job.experiment}: {job.trials_wanted} trials are wanted now"
+            return f"{job.experiment}: extended to {words.count(job.trials_wanted, 'trial')}"
         if what == "job":
-            return f"{job.experiment}: {job.trials_wanted} trials, attempt {facts['attempt']}"
+            return f"{job.experiment}: {words.count(job.trials_wanted, 'trial')}, attempt {facts['attempt']}"
         if what == "trial":
             return self._trial(shown, facts["trial"])
         if what == "epoch":
@@ -86,7 +88,7 @@ class Progress:
         )
         shown.objective = trial.objective
         shown.epochs = int(trial.effective.get("epochs", 0))  # at most; a baseline has none
-        verb = "goes on" if trial.epochs else "starts"
+        verb = "continues" if trial.epochs else "starts"
         return f"{shown.experiment} t{trial.number} of {shown.trials} {verb}: {trial.architecture}"
 
     def _epoch(self, shown: JobLine, epoch: dict[str, Any]) -> str | None:

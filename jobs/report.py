@@ -166,10 +166,10 @@ def stored(places: Places, job: Job, trial: Trial) -> pd.DataFrame | None:
 
 def newer_sentence(newer: Job, shown: Job) -> str:
     """`phase6a_2M_h1_...: job 5, a newer search of this cell, stands in line; ...`: why the page shows an older one."""
-    ended = f"has ended without a trial ({newer.status})"
+    ended = f"ended without a finished trial ({newer.status})"
     return (
         f"{newer.experiment}: job {newer.id}, a newer search of this cell, {COMING.get(newer.status, ended)}; "
-        f"until a trial of it has ended, this page shows what job {shown.id} found"
+        f"until its first trial ends, this page shows the results of job {shown.id}"
     )
 
 

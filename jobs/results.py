@@ -216,8 +216,8 @@ def data_note(rows: Iterable[Result]) -> str | None:
             jobs.setdefault(row.data_md5, []).append(str(row.job))
     if len(jobs) < 2:
         return None
-    told = "; ".join(f"{md5[:8]} under job{'s' * (len(ids) > 1)} {', '.join(ids)}" for md5, ids in jobs.items())
-    return f"not all on the same data, so not to be compared across it: {told}"
+    told = "; ".join(f"job{'s' * (len(ids) > 1)} {', '.join(ids)} on data {md5[:8]}" for md5, ids in jobs.items())
+    return f"these rows use different data, so do not compare them: {told}"
 
 
 COLUMNS: tuple[str, ...] = ("job", "cell", "state", "trials", "objective", "value", "prior", "AUC", "95%", "vs base")

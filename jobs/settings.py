@@ -102,8 +102,8 @@ def worker_settings(
     threads = threads or max(1, cores // slots)
     if slots < 1 or threads < 1 or slots * threads > max(cores, 1):
         raise BadSetting(
-            f"{slots} slots x {threads} threads need {slots * threads} cores, this machine has {cores}: "
-            f"oversubscription makes trials 2-16x slower; use --slots {max(1, cores // max(1, threads))}"
+            f"slots x threads: {slots} x {threads} need {slots * threads} cores, but this machine has {cores}; more "
+            f"threads than cores make trials 2-16x slower; use --slots {max(1, cores // max(1, threads))}"
         )
     names = ("busy_s", "lease_s", "beat_s", "poll_s", "checkpoint_every_s", "outage_pause_s")
     timings = {name: seconds(f"FTS_{name.upper()}") for name in names}
@@ -148,7 +148,7 @@ def check_memory_limit(origin: str, limit: int, device: str) -> None:
     from jobs.glance.words import in_gb
 
     if limit < LEAST_LIMIT:
-        raise BadSetting(f"{origin} is {in_gb(limit)}, but a trial needs {in_gb(LEAST_LIMIT)} before it has a model")
+        raise BadSetting(f"{origin} is {in_gb(limit)}, but a trial needs {in_gb(LEAST_LIMIT)} even without a model")
     machine = sensors.from_env(Path(), gpu=index_of(device))
     try:
         reading = machine.read()

@@ -75,7 +75,7 @@ def _written(optuna: Any, db: Any, url: str, tell: Callable[[str], None] | None)
                     study.add_trial(_frozen(job, trial, epochs))
             except (ValueError, TypeError, KeyError, AttributeError) as odd:
                 if tell is not None:
-                    tell(f"left out: t{trial.number} of {job.experiment}, which Optuna cannot hold ({odd})")
+                    tell(f"left out: t{trial.number} of {job.experiment}, which Optuna cannot store ({odd})")
         written.append(job.experiment)
     return written
 

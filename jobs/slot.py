@@ -134,7 +134,7 @@ class Slot:
             rss = self.rss()
         if rss <= RECYCLE_AT * least:
             return False
-        log.info("the trial process grew from %d to %d MB and is replaced", least >> 20, rss >> 20)
+        log.info("the trial process grew from %d to %d MB; a new process replaces it", least >> 20, rss >> 20)
         return True
 
     def close(self) -> None:

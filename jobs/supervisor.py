@@ -108,7 +108,10 @@ class Supervisor:
     def _leave(self, wish: Wish) -> bool:
         """Back in line, paused or cancelled: what was asked for; its trial keeps its number and its checkpoint."""
         if wish.reason == "lost":
-            self.tell("note", {"text": f"{self.job.experiment}: handed on to another worker, its trial here was ended"})
+            self.tell(
+                "note",
+                {"text": f"{self.job.experiment}: another worker has claimed this job, so its trial here was stopped"},
+            )
             return False
         if wish.reason == "park":
             transitions.fail_job(self.db, self.claim, wish.cause or Cause.MACHINE_ERROR, wish.message)
@@ -268,7 +271,7 @@ LEFT = {
     "cannot fit": "held: too large",
     "pause": "paused",
     "cancel": "cancelled",
-    "disk": "stopped: the disk, see `fts status`",
+    "disk": "stopped because of the disk; see `fts status`",
 }
 
 
@@ -280,7 +283,9 @@ def checked_cell(job: Job) -> CellSpec:
     cell = CellSpec.from_json(job.spec)
     for name in ("experiment", "kind", "budget", "horizon", "task", "tier"):
         if getattr(job, name) != getattr(cell, name):
-            raise BadSpec(f"the row of job {job.id} has another {name} than its specification {getattr(cell, name)!r}")
+            raise BadSpec(
+                f"job {job.id} has {name} {getattr(job, name)!r}, but its specification says {getattr(cell, name)!r}"
+            )
     return cell
 
 

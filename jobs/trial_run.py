@@ -123,8 +123,8 @@ class TrialRun:
         if not wait_s:
             return None
         said = (
-            f"t{self.trial.number} is tried again in {wait_s:.3g} s: {message}; "
-            f"{outages} times without progress, the job is parked after {allowed}"
+            f"t{self.trial.number} runs again in {wait_s:.3g} s: {message}; {outages} of {allowed} tries "
+            "without progress, after the last one the job fails"
         )
         transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
         self.tell("note", {"text": f"{self.job.experiment} {said}"})
@@ -135,8 +135,8 @@ class TrialRun:
 
     def _parked(self, end: End, outages: int) -> Wish:
         """The wish that ends the job: it is not the trial that failed, which stays interrupted."""
-        said = f"t{self.trial.number} was tried {outages} times without progress, the last time: {message_of(end)}"
-        cure = f"repair that, then `fts retry {self.job.id}` goes on with the same trials"
+        said = f"t{self.trial.number} was tried {outages} times without progress; the last time: {message_of(end)}"
+        cure = f"repair that, then `fts retry {self.job.id}` continues the same trials"
         cause = Cause(end.facts.get("cause") or Cause.MACHINE_ERROR)
         return Wish("park", f"{said}; {cure}", cause=cause)
 
@@ -151,9 +151,7 @@ class TrialRun:
 
         def leaves() -> bool:
             if not said:
-                said.append(
-                    f"t{self.trial.number} waits until {in_gb(admitted.need)} are free beside the other slots' trials"
-                )
+                said.append(f"t{self.trial.number} waits until {in_gb(admitted.need)} of memory are free")
                 transitions.record_intervention(self.db, self.claim, "waits", said[0], {}, trial_id=self.trial.id)
                 self.tell("note", {"text": f"{self.job.experiment} {said[0]}"})
             return self.ordered(self.job.id) is not None
@@ -234,7 +232,7 @@ class TrialRun:
         if before.pid not in (None, child.pid) and before.host == host and before.pid_started is not None:
             transitions.record_progress(self.db, self.claim, self.trial.id, {"host": host})
             became = reap_recorded(before.pid or 0, before.pid_started)
-            log.info("process %s, which had this trial before: %s", before.pid, became)
+            log.info("process %s, which ran this trial before: %s", before.pid, became)
         facts = {"host": host, "pid": child.pid, "pid_started": child.started}
         transitions.record_progress(self.db, self.claim, self.trial.id, facts)
 
@@ -257,7 +255,7 @@ class TrialRun:
         transitions.record_progress(self.db, self.claim, self.trial.id, {"peak_bytes": measured})
         if spec.memory_limit is None or measured <= spec.memory_limit or self.cell.kind not in TRAINS:
             return None
-        return Wish("shrink", f"its first steps took {in_gb(measured)}, {in_gb(spec.memory_limit)} allowed")
+        return Wish("shrink", f"its first steps used {in_gb(measured)} of memory, {in_gb(spec.memory_limit)} allowed")
 
     def _record_epoch(self, fact: dict[str, Any]) -> None:
         epoch = {name: value for name, value in fact.items() if name not in ("fact", "number")}
@@ -296,7 +294,7 @@ class TrialRun:
                 return None
             message += f"; now batch={batch_of(recipe, self.cell)}"
         why = WORDS.get(reason, reason) + (f", {message}" if message else "")
-        words = f"t{self.trial.number} goes on from its checkpoint: {why}"
+        words = f"t{self.trial.number} continues from its checkpoint: {why}"
         data = {"reason": reason, "recipe": recipe}
         transitions.record_intervention(self.db, self.claim, "trial_restarted", words, data, trial_id=self.trial.id)
         self.tell("note", {"text": f"{self.job.experiment} {words}"})
@@ -389,7 +387,5 @@ def batch_of(recipe: dict[str, Any], cell: CellSpec) -> str:
 
 
 def message_of(end: End) -> str:
-    by_signal = (
-        "the trial process was stopped by a signal from outside" if end.how == "stopped" and not end.wish else ""
-    )
+    by_signal = "a signal from outside stopped the trial process" if end.how == "stopped" and not end.wish else ""
     return (end.wish.message if end.wish else by_signal) or str(end.facts.get("message") or "")

@@ -61,7 +61,7 @@ class Watch:
                     self.db, self.claim, verb, decision.message, {"cause": decision.cause}, trial_id=self.trial.id
                 )
         except StateError as error:
-            log.warning("%s; not written down: %s", decision.message, error)
+            log.warning("%s; not recorded: %s", decision.message, error)
 
 
 VERBS = {

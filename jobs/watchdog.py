@@ -252,9 +252,9 @@ class Pace:
             allowed_s = max(limits.stall_min_s, limits.stall_factor * median(self._steps))
         if quiet_s <= allowed_s or cpu is None or cpu >= limits.stall_cpu_percent:
             return None
-        usual = f"its median step takes {median(self._steps):.3g} s" if self._steps else "it has not done a first step"
+        usual = f"its median step takes {median(self._steps):.3g} s" if self._steps else "its first step has not ended"
         message = (
-            f"no step for {quiet_s:.0f} s at {cpu:.1f} % of a core ({usual}): killed, continues from its checkpoint"
+            f"no step for {quiet_s:.0f} s at {cpu:.1f} % of a core ({usual}): killed; it continues from its checkpoint"
         )
         return Decision(Action.KILL, message, cause=Cause.STALLED)
 
@@ -271,7 +271,7 @@ class Pace:
         if not self._is_slow:
             return None
         took = f"{median(self._recent):.3g} s a step instead of {usual:.3g} s"
-        return Decision(Action.NONE, f"{ratio:.1f}x slower than this shape was: {took}; likely {reason()}")
+        return Decision(Action.NONE, f"{ratio:.1f}x slower than usual for this architecture: {took}; likely {reason()}")
 
 
 def likely_reason(reading: Reading, vitals: Vitals | None, limits: MemoryLimits) -> str:
@@ -288,8 +288,8 @@ def likely_reason(reading: Reading, vitals: Vitals | None, limits: MemoryLimits)
     if reading.cpu_percent is not None and own is not None:
         others = reading.cpu_percent * cores - own  # in percent of one core
         if others > 50 and reading.cpu_percent > 85:
-            return f"neighbours: other programs use {others / 100:.1f} of {cores} cores"
-    return "throttling by the system (neither heat, nor memory, nor neighbours were seen)"
+            return f"other programs use {others / 100:.1f} of {cores} cores"
+    return "throttling by the system (no sign of heat, low memory or other programs)"
 
 
 class MemoryWatch:

@@ -24,28 +24,28 @@ def why(job: Job, snapshot: Snapshot, now: float | None = None) -> list[str]:
 
 
 def _running(job: Job, snapshot: Snapshot, now: float) -> list[str]:
-    told = [f"worker {job.worker_id} holds it, attempt {job.attempt}"]
+    told = [f"worker {job.worker_id} runs it, attempt {job.attempt}"]
     if job.lease_until is not None:
         left = job.lease_until - now
         told.append(
             f"its lease ends in {words.spell(left)}"
             if left > 0
-            else f"its lease ran out {words.spell(-left)} ago: another worker takes it over at its next look"
+            else f"its lease ran out {words.spell(-left)} ago: the next worker that looks takes it over"
         )
     worker = next((w for w in snapshot.workers if w.id == job.worker_id), None)
     if worker is not None and worker.asked and not worker.gone:
         told.append(f"DRAINING: {drain.sentence(snapshot, worker, now)}")
     if worker is not None and worker.gone:
-        told.append("that worker has died: one started on its machine takes the job over at once")
+        told.append("that worker has died: a worker started on its machine takes over the job at once")
     elif worker is not None and worker.guard in ("frozen", "cooling"):
-        told.append(f"the guard of its worker has it {worker.guard}: {worker.guard_message or 'too warm'}")
+        told.append(f"the heat guard of its worker is {worker.guard}: {worker.guard_message or 'too warm'}")
     if job.asked:
-        told.append(f"asked to {job.asked}: it will at its next step")
+        told.append(f"somebody asked it to {job.asked}; it does so at its next step")
     return told
 
 
 def _ended(job: Job) -> list[str]:
-    return [f"the last thing said about it: {job.message}"] if job.message else []
+    return [f"its last message: {job.message}"] if job.message else []
 
 
 def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
@@ -59,7 +59,7 @@ def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
         told += _silent(snapshot, now)
     elif not takers(live):
         asked = "; ".join(drain.sentence(snapshot, worker, now) for worker in live)
-        told.append(f"{name} is not running: every worker was asked to leave; start another with `fts worker`")
+        told.append(f"{name} is not running: every worker was asked to stop; start another with `fts worker`")
         told.append(f"DRAINING: {asked}")
     elif ahead:
         told.append(f"{name} is not running: it waits for a slot, {words.count(len(ahead), 'job')} before it")
@@ -70,7 +70,7 @@ def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
         )
         told.append(f"{name} is not running: it is next, and {taken}")
     else:
-        told.append(f"{name} is next and a slot is free: it starts at the worker's next look, within seconds")
+        told.append(f"{name} is next and a slot is free: the worker starts it within seconds")
     if ahead and takers(live):
         told.append(
             f"next is job {ahead[0].id} ({naming.cell_name(ahead[0])}); `fts next {job.id}` puts this one first"

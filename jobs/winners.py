@@ -38,7 +38,7 @@ class Origin:
 def winner(db: Any, cell: Job, number: int | None = None) -> Trial:
     """The best trial of a cell, or its complete trial `number`. Raises WrongStatus when there is no such trial."""
     if cell.kind != "cell":
-        raise WrongStatus(f"job {cell.id} is a {cell.kind}; winners are of cells")
+        raise WrongStatus(f"job {cell.id} is a {cell.kind}; only a cell has a winner")
     trials = queries.trials(db, cell.id)
     if number is None:
         found = best_of(cell, trials)
@@ -47,8 +47,8 @@ def winner(db: Any, cell: Job, number: int | None = None) -> Trial:
         return found
     found = next((trial for trial in trials if trial.number == number), None)
     if found is None or found.status is not TrialStatus.COMPLETE or found.best_epoch is None:
-        what = found.status if found else "not there"
-        raise WrongStatus(f"trial {number} of {cell.experiment} is {what}; only a complete trial can be repeated")
+        what = f"is {found.status}" if found else "does not exist"
+        raise WrongStatus(f"trial {number} of {cell.experiment} {what}; only a complete trial can be repeated")
     return found
 
 
@@ -112,7 +112,7 @@ def newer_searches(jobs: Iterable[Job], cell: Job) -> list[Job]:
     return sorted((job for job in later if job.status is not JobStatus.CANCELLED), key=lambda job: job.id)
 
 
-COMING = {JobStatus.QUEUED: "stands in line", JobStatus.PAUSED: "is paused", JobStatus.RUNNING: "runs"}
+COMING = {JobStatus.QUEUED: "is in line", JobStatus.PAUSED: "is paused", JobStatus.RUNNING: "runs"}
 
 
 def begun_cells(jobs: Iterable[Job], begun: Callable[[Job], bool] = lambda job: trials_ended(job) > 0) -> list[Job]:

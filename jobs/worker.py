@@ -138,7 +138,7 @@ def free_slot(places: Places) -> SlotLock:
     holders = {str(found) for index in range(count) if (found := holder(places.outputs, index)) is not None}
     raise SlotTaken(
         f"every slot of this machine ({count}) is taken by {', '.join(sorted(holders)) or 'others'}: `fts enqueue` "
-        f"puts the cell in line for them, --slot {count} runs it beside them, more slowly"
+        f"puts the cell in line for them; --slot {count} runs it now, but slows down all trials"
     )
 
 
@@ -157,7 +157,7 @@ def bring_in_order(db: Any, places: Places) -> None:
     transitions.reconcile(db, host, same_process)
     try:
         if (aside := earlier.set_aside(db, places)) is not None:
-            log.warning("exports of an earlier database lie in %s now", aside)
+            log.warning("exports of an earlier database moved to %s", aside)
         exports.catch_up(db, places)
     except OSError as error:  # a full disk: exports can be had again at any time
         log.warning("exports: %s", error)
@@ -235,7 +235,7 @@ class Worker:
             slot.close()
         self._sensors.close()
         if self.owed and not self.owed.settle():
-            log.warning("exports: some could not be written; the next worker writes them, or `fts export`")
+            log.warning("some exports could not be written; the next worker or `fts export` writes them")
         self.db.patience_s = GOODBYE_S
         with contextlib.suppress(StateError):
             self._record_signal()
@@ -247,7 +247,7 @@ class Worker:
         """Damaged, removed, replaced, or sure that we are dead: what is trained now is lost; leave at a checkpoint."""
         if self._lost_database is None:
             self._lost_database = error
-            log.error("%s; this worker leaves", error)
+            log.error("%s; this worker stops", error)
             self.board.signal("stop")
 
     def without_tickets(self, error: StateError) -> None:
@@ -255,13 +255,15 @@ class Worker:
         if isinstance(error, DatabaseCorrupt):
             self.without_database(error)
         else:
-            log.warning("cannot see whether there is work: %s", error)
+            log.warning("cannot read the queue: %s", error)
 
     def answer_for_database(self) -> None:
         """Raises what made this worker leave; a file that is gone still has all it knew, which is saved as a backup."""
         if isinstance(self._lost_database, DatabaseGone):
             saved = backup(self.db, self.places.backups, keep=None)
-            raise DatabaseGone(f"{self._lost_database}; what it held is saved: `fts restore {saved}` puts it back")
+            raise DatabaseGone(
+                f"{self._lost_database}; a copy of its content is saved: `fts restore {saved}` puts it back"
+            )
         if self._lost_database is not None:
             raise self._lost_database
 
@@ -358,7 +360,7 @@ class Worker:
                 if not self._over.is_set():
                     self.without_database(error)
             except StateError as error:  # busy or full: the leases have room for several missed beats
-                log.warning("beat: %s", error)
+                log.warning("heartbeat not written: %s", error)
 
     def _beat_once(self, write: bool) -> None:
         if write:
@@ -385,7 +387,7 @@ class Worker:
         except OSError as error:  # a folder of that name, or one that cannot be written: asked once is enough
             self._stop_file_obeyed = True
             log.warning("%s cannot be removed: %s", file, error.strerror)
-        self.progress.tell("note", {"text": f"{file.name} found: the workers leave after their jobs"})
+        self.progress.tell("note", {"text": f"{file.name} found: the workers stop after their jobs"})
 
     def _record_signal(self) -> None:
         """Writes down what a signal asked, so that every screen says DRAINING, with an event that names the signal."""

@@ -24,7 +24,7 @@ from state.db import (
     reading_uri,
     translate,
 )
-from state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, SchemaTooNew, StateError, WrongStatus
+from state.errors import CopyDamaged, DatabaseCorrupt, NoDatabase, NotOurDatabase, SchemaTooNew, StateError, WrongStatus
 from state.files import draft_name, make_folder, remove, sync_folder
 from state.migrations import SCHEMA
 from state.models import ALL, WorkerRow
@@ -82,14 +82,14 @@ def check_file(path: Path) -> None:
     connection = sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)
     try:
         if found := of_the_file(connection.execute("PRAGMA integrity_check(1000)")):
-            raise DatabaseCorrupt(f"{path} is damaged ({'; '.join(found)})")
+            raise CopyDamaged(path, "; ".join(found))
         if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise NotOurDatabase(f"{path} is not a copy of an fts database")
         number = connection.execute("PRAGMA user_version").fetchone()[0]
         if (lost := schema.missing_table(connection)) is not None:
-            raise DatabaseCorrupt(f"{path} is damaged (it has no table {lost})")
+            raise CopyDamaged(path, f"it has no table {lost}")
     except sqlite3.DatabaseError as error:
-        raise DatabaseCorrupt(f"{path} is damaged ({error})") from error
+        raise CopyDamaged(path, str(error)) from error
     finally:
         connection.close()
     if number > SCHEMA:
@@ -100,8 +100,8 @@ def _check_copy(copy: Path, path: Path) -> None:
     """A copy of a damaged file is as damaged: what is said names the file, not the copy, which goes."""
     try:
         check_file(copy)
-    except DatabaseCorrupt as error:
-        raise DatabaseCorrupt(corrupt_sentence(path, str(error).rpartition(" is damaged (")[2].rstrip(")"))) from error
+    except CopyDamaged as error:
+        raise DatabaseCorrupt(corrupt_sentence(path, error.found)) from error
 
 
 def _free_name(folder: Path) -> Path:

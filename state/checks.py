@@ -59,11 +59,11 @@ def fix(db: Database) -> list[str]:
         done.append(f"{path} is now readable by its owner only")
     done += _remade(db)
     if sent := tickets.missing_tickets(db):
-        done.append(f"{sent} tickets were sent anew")
+        done.append(f"missing tickets sent again: {sent}")
     with transaction(db):
         for job_id in _jobs_with_orphans(db):
             interrupt_live_trial(db, job_id, Cause.LOST_WORKER, "doctor")
-            done.append(f"the running trial of job {job_id} is now interrupted: nobody worked on it")
+            done.append(f"the running trial of job {job_id} is now marked interrupted: no worker ran it")
     return done
 
 
@@ -76,9 +76,9 @@ def _remade(db: Database) -> list[str]:
         try:
             with db.write():
                 schema.remake(db, wanted)
-            done.append(f"the {wanted.kind} {wanted.name} was made anew")
+            done.append(f"the {wanted.kind} {wanted.name} was created again")
         except (IntegrityError, StateError) as error:
-            done.append(f"the {wanted.kind} {wanted.name} cannot be made anew: {error}")
+            done.append(f"the {wanted.kind} {wanted.name} could not be created again: {error}")
     return done
 
 
@@ -108,7 +108,7 @@ def synced_folder_warning(path: Path) -> str | None:
     for word in ("Dropbox", "Mobile Documents", "CloudDocs", "iCloud", "OneDrive", "Google Drive", "GoogleDrive"):
         if any(word in part for part in place.parts):
             return (
-                f"{place} lies in a folder that is synced ({word}): the copier may take the database apart while it is "
+                f"{place} lies in a synced folder ({word}): the sync program may damage the database while it is being "
                 "written. Put it on a local disk and set FTS_DB."
             )
     kind = _filesystem(place)
@@ -146,27 +146,27 @@ def integrity(db: Database) -> list[Finding]:
     if found:
         return [Finding(False, corrupt_sentence(db.path, "; ".join(found)), grave=True)]
     if broken:
-        words = f"{broken[0][0]} row {broken[0][1]} points to a row of {broken[0][2]} that is gone"
+        words = f"{broken[0][0]} row {broken[0][1]} refers to a row of {broken[0][2]} that does not exist"
         return [Finding(False, f"{words}; {restore_sentence(db.path)}", grave=True)]
-    return [Finding(True, "the database is whole")]
+    return [Finding(True, "the database is undamaged")]
 
 
 def schema_objects(db: Database) -> list[Finding]:
     found = [_finding_of(db, difference) for difference in schema.differences(db)]
-    return found or [Finding(True, "tables, indexes and views are as the schema says")]
+    return found or [Finding(True, "tables, indexes and views match the schema")]
 
 
 def _finding_of(db: Database, found: Difference) -> Finding:
     words = {
         "missing": f"the {found.kind} {found.name} is missing",
-        "changed": f"the {found.kind} {found.name} was changed: it is not as the schema says",
+        "changed": f"the {found.kind} {found.name} was changed: it differs from the schema",
         "foreign": f"the {found.kind} {found.name} is not part of the schema: somebody added it to {found.table}",
     }[found.what]
     if found.what == "foreign":
-        cure = f'if you do not know it: `sqlite3 {db.path} "DROP {found.kind.upper()} {found.name}"`'
+        cure = f'if you did not add it: `sqlite3 {db.path} "DROP {found.kind.upper()} {found.name}"`'
         return Finding(False, words, grave=found.grave, cure=cure)
     if found.fixable:
-        return Finding(False, words, fixable=True, cure="`fts doctor --fix` makes it anew")
+        return Finding(False, words, fixable=True, cure="`fts doctor --fix` creates it again")
     return Finding(False, f"{words}; {restore_sentence(db.path)}", grave=True)
 
 
@@ -177,12 +177,12 @@ def unreadable_rows(db: Database) -> list[Finding]:
     for table in rows.TABLES:
         for row in rows.unreadable_of(db, table):
             if len(found) < LISTED:
-                mend = f'`sqlite3 {db.path} "{row.cure}"`' if row.cure else "write its true value by hand"
+                mend = f'`sqlite3 {db.path} "{row.cure}"`' if row.cure else "write the right value by hand"
                 found.append(Finding(False, str(row), cure=f"{mend}, or {restore_sentence(db.path)}"))
             else:
                 more += 1
     if more:
-        found.append(Finding(False, f"{more} more rows are unreadable"))
+        found.append(Finding(False, f"more unreadable rows: {more}"))
     return found or [Finding(True, "every row can be read")]
 
 
@@ -190,14 +190,14 @@ def log_size(db: Database) -> list[Finding]:
     log = db.path.with_name(db.path.name + "-wal")
     size = log.stat().st_size if log.exists() else 0
     if size > WAL_LIMIT:
-        return [Finding(False, f"the write-ahead log has {size >> 20} MB: some reader keeps a transaction open")]
+        return [Finding(False, f"the write-ahead log has {size >> 20} MB: some program keeps a read transaction open")]
     return [Finding(True, f"the write-ahead log has {size >> 10} KiB")]
 
 
 def backups(db: Database) -> list[Finding]:
     newest = newest_backup(db.path)
     if newest is None and copies(db.path.parent / "backups"):
-        return [Finding(False, "no backup is whole; `fts backup` takes a new one while everything runs")]
+        return [Finding(False, "every backup is damaged; `fts backup` takes a new one while everything runs")]
     if newest is None:
         return [Finding(False, "there is no backup yet; `fts backup` takes one while everything runs")]
     return [Finding(True, f"the newest backup is {newest}")]
@@ -208,22 +208,25 @@ def quiet_workers(db: Database) -> list[Finding]:
     found = []
     for worker in db.rows(quiet):
         age = (db.now() - worker["heartbeat_at"]) / 60
-        words = f"worker {worker['id']} on {worker['host']} (pid {worker['pid']}) has not beaten for {age:.0f} minutes"
-        found.append(Finding(False, f"{words}; the next worker takes its jobs over if it is gone"))
-    return found or [Finding(True, "no worker is overdue")]
+        words = f"worker {worker['id']} on {worker['host']} (pid {worker['pid']}) sent no heartbeat for {age:.0f} min"
+        found.append(Finding(False, f"{words}; if it has died, the next worker takes over its jobs"))
+    return found or [Finding(True, "every worker sends its heartbeat")]
 
 
 def lost_tickets(db: Database) -> list[Finding]:
     short = tickets.runnable_jobs(db) - tickets.waiting_tickets(db)
     if short > 0:
-        return [Finding(False, f"{short} runnable jobs have no ticket", fixable=True)]
+        return [Finding(False, f"runnable jobs without a ticket: {short}", fixable=True)]
     return [Finding(True, "every runnable job has its ticket")]
 
 
 def orphan_trials(db: Database) -> list[Finding]:
     found = _jobs_with_orphans(db)
     if found:
-        return [Finding(False, f"job {job} is not running, but its trial says it is", fixable=True) for job in found]
+        return [
+            Finding(False, f"job {job} is not running, but one of its trials is recorded as running", fixable=True)
+            for job in found
+        ]
     return [Finding(True, "every running trial belongs to a running job")]
 
 
@@ -237,8 +240,8 @@ def drifted_counts(db: Database) -> list[Finding]:
     counted = SQL("(SELECT COUNT(*) FROM trial WHERE trial.job_id = t1.id AND trial.status = 'complete')")
     drifted = db.rows(JobRow.select(JobRow.id).where(JobRow.trials_complete != counted))
     if drifted:
-        return [Finding(False, f"job {row['id']} counts its complete trials wrongly") for row in drifted]
-    return [Finding(True, "the counts of every job agree with its trials")]
+        return [Finding(False, f"job {row['id']} has a wrong count of its complete trials") for row in drifted]
+    return [Finding(True, "the trial counts of every job are right")]
 
 
 def quarantined(db: Database) -> list[Finding]:
@@ -247,4 +250,4 @@ def quarantined(db: Database) -> list[Finding]:
         return [Finding(True, "no ticket was put aside")]
     last = db.one(QuarantineRow.select(ALL).order_by(QuarantineRow.id.desc()))
     reason = last["reason"] if last else ""
-    return [Finding(False, f"{count} tickets could not be read and were put aside; the last one: {reason}")]
+    return [Finding(False, f"unreadable tickets put aside: {count}; the last one: {reason}")]

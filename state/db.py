@@ -88,8 +88,8 @@ class Database(peewee.SqliteDatabase):
             self.close()
             if time.monotonic() > end:
                 raise errors.NotFresh(
-                    f"{self.path}, its -wal and its -shm are not the files that are open here: "
-                    "they were removed or replaced, and what is read from them may be old; try again"
+                    f"{self.path} (or its -wal or -shm) was removed or replaced after this program opened it, "
+                    "so this program may read old data; try again"
                 )
             time.sleep(0.02)
 
@@ -160,7 +160,7 @@ class Database(peewee.SqliteDatabase):
         for name, is_there, opened in zip(("", "-wal", "-shm"), now.identities, before.identities, strict=True):
             if is_there != opened:
                 raise errors.DatabaseGone(
-                    f"{self.path}{name} is no longer the file this worker opened: it was removed or replaced meanwhile"
+                    f"{self.path}{name} is no longer the file that this worker opened: somebody removed or replaced it"
                 )
         assert now.db is not None, "its identity is known"
         if now.db.size < before.db.size <= self._pages_bytes():
@@ -179,7 +179,7 @@ class Database(peewee.SqliteDatabase):
         Raises DatabaseBusy after the busy timeout, DiskFull, DatabaseFailed, ReadOnlyDatabase.
         """
         if self.readonly:
-            raise errors.ReadOnlyDatabase(f"{self.path} is open for reading only, so nothing can be changed in it")
+            raise errors.ReadOnlyDatabase(f"{self.path} is open read-only, so nothing can be changed in it")
         if self.in_transaction():
             yield
             return
@@ -355,7 +355,7 @@ def database_path(path: Path | str | None = None) -> Path:
     elif scheme:
         shown = text.split("@")[-1] if "@" in text else text  # never a password on the screen
         raise errors.StateError(
-            f"the database {shown} is of kind {scheme!r}, but only SQLite files are served so far: "
+            f"the database {shown} is of kind {scheme!r}, but fts supports only SQLite files: "
             "set FTS_DB to a path such as outputs/fts.db"
         )
     return Path(text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class StateError(Exception):
     """The family; `str()` of a member is a sentence a person can act on."""
@@ -29,6 +31,14 @@ class DatabaseFailed(StateError):
 
 class DatabaseCorrupt(StateError):
     """The file is damaged; the sentence names the newest backup."""
+
+
+class CopyDamaged(DatabaseCorrupt):
+    """A backup or another copy is damaged; `found` says what a check found in it."""
+
+    def __init__(self, path: Path, found: str) -> None:
+        super().__init__(f"{path} is damaged ({found})")
+        self.found = found
 
 
 class SchemaDamaged(DatabaseCorrupt):

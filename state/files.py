@@ -130,7 +130,7 @@ def _new_draft(path: Path, make: Any) -> tuple[Path, int]:
         if _lock(handle) is not False and draft.exists():
             return draft, handle
         os.close(handle)  # a sweep came between making and locking it
-    raise OSError(errno.EAGAIN, f"{path.parent} is swept all the time")
+    raise OSError(errno.EAGAIN, f"every draft in {path.parent} was deleted before it could be locked ; try again")
 
 
 def draft_name(name: str) -> str:
@@ -163,7 +163,7 @@ def make_folder(folder: Path, root: Path | None = None) -> None:
                 level.mkdir(mode=0o700)
             except FileExistsError as error:  # made by somebody else at this moment, or no folder
                 if not level.is_dir():
-                    raise NotADirectoryError(errno.ENOTDIR, "no folder", str(level)) from error
+                    raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(level)) from error
     except OSError as error:
         raise _cannot(error, folder) from error
 
@@ -176,7 +176,7 @@ def refuse_links(path: Path, root: Path | None) -> None:
             link = Path(f"{link} (a link to {link.readlink()})")
         raise CannotWrite(
             errno.ELOOP,
-            f"{link} is not followed: inside {root} fts neither writes nor deletes through links. Move the files "
+            f"{link} is not followed: inside {root} fts does not write or delete through links. Move the files "
             f"there, or make {root} itself the link",
         )
 
@@ -290,7 +290,7 @@ def _refuse_other_kinds(path: Path) -> None:
         if stat.S_ISDIR(kind):
             raise IsADirectoryError(errno.EISDIR, "a folder", str(path))
         if not stat.S_ISREG(kind) and not stat.S_ISLNK(kind):
-            raise OSError(errno.EINVAL, "no regular file", str(path))
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def _cannot(error: OSError, path: Path) -> CannotWrite:
@@ -316,19 +316,19 @@ def _cause(error: OSError, path: Path, folder: Path) -> str:
     if code == errno.EROFS:
         return f"the disk of {folder} is mounted read-only"
     if code in (errno.EACCES, errno.EPERM):
-        return f"this user may not write into {folder} ({_mode(folder)})"
+        return f"this user may not write to {folder} ({_mode(folder)})"
     if code == errno.EISDIR:
         return "it is a folder, expected a file"
     if code == errno.ELOOP:
         return "it is a link, and fts does not write through links here"
     if code == errno.EINVAL:
-        return f"it is no regular file ({error.strerror})"
+        return f"it is not a regular file ({error.strerror})"
     if code in (errno.ENOTDIR, errno.EEXIST):
         return f"{error.filename or folder} is a file, expected a folder"
     if code == errno.EFBIG:
         return "it would be larger than this process or this disk allows for one file (see `ulimit -f`)"
     if code == errno.EIO:
-        return f"the disk of {folder} reports an input/output error: look into the system's log"
+        return f"the disk of {folder} reports an input/output error: look into the system log"
     return error.strerror or str(error)
 
 

@@ -41,7 +41,7 @@ def attempts_allowed(cause: str | None, max_idle_attempts: int = MAX_IDLE_ATTEMP
 def runnable_reason(job: Job, context: QueueContext) -> str | None:
     """Why this job may not be claimed now, in words; None: a free slot would take it, by rank."""
     if job.unreadable is not None and job.status is JobStatus.QUEUED:
-        return f"its row is unreadable, {job.unreadable}: a worker parks it; `fts doctor` says what to do"
+        return f"its row is unreadable, {job.unreadable}: a worker will mark it failed; `fts doctor` says what to do"
     if job.status is JobStatus.RUNNING:
         return f"it is running (worker {job.worker_id}, attempt {job.attempt})"
     if job.status is JobStatus.PAUSED:
@@ -53,12 +53,13 @@ def runnable_reason(job: Job, context: QueueContext) -> str | None:
             return f"it has ended: {job.status.value}{ended}; {refusal}"
         return f"it has ended: {job.status.value}{ended}; `fts retry {job.id}` {job.retry_words(again)}"
     if job.hold_reason is not None:
-        return f"it is held: {job.hold_reason}; `fts resume {job.id}` tries it all the same"
+        return f"it is held: {job.hold_reason}; `fts resume {job.id}` lets it start anyway"
     if context.queue_paused:
-        return f"the queue is paused: {context.queue_paused_reason or 'no reason given'}; `fts resume --queue` goes on"
+        reason = context.queue_paused_reason or "no reason given"
+        return f"the queue is paused: {reason}; `fts resume --queue` lets jobs start"
     if job.idle_attempts >= attempts_allowed(job.cause, context.max_idle_attempts):
-        parks = "attempts ended without progress, the next look parks it"
-        return f"{job.idle_attempts} {parks}; then `fts retry {job.id}` goes on"
+        fails = "attempts ended without progress, so the next worker marks it failed"
+        return f"{job.idle_attempts} {fails}; then `fts retry {job.id}` continues it"
     return None
 
 

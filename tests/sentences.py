@@ -1,12 +1,14 @@
 """Collects every sentence the product can say, for review and translation: `make sentences`.
 
-A sentence is a text in a raise, in what a command or worker says, in a help, or in an action of the registry; `{}`
-stands for a value. tests/test_sentences.py holds them to the rules of plain English that a program can check.
+A sentence is a text in a raise, in what a command or worker says, in a help (which may be the docstring of
+a command), or in an action of the registry; `{}` stands for a value. tests/test_sentences.py holds them to the rules of
+plain English that a program can check.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +18,9 @@ PACKAGES = ("state", "jobs", "tui", "fts")
 SPEAKS = (  # functions and classes whose texts reach a person
     "say", "emit", "put", "complain", "tell", "print", "echo", "option", "argument", "confirm", "Change", "Entry",
     "Action", "toast", "notify", "info", "warning", "error", "sure", "Checked", "Freed", "short",
-    "give_back", "add_argument",
+    "give_back", "add_argument", "append",
 )  # fmt: skip
+SPEAKING = ast.Raise | ast.Call | ast.Return | ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Yield
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Sentence:
 
     file: str
     line: int
-    text: str
+    text: str  # each run of blanks as one
+    written: str  # as the source has it
 
 
 def sentences() -> Iterator[Sentence]:
@@ -40,16 +44,25 @@ def of_file(path: Path) -> Iterator[Sentence]:
     tree = ast.parse(path.read_text())
     seen: set[int] = set()
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Raise | ast.Call | ast.Return | ast.Assign):
+        if isinstance(node, ast.FunctionDef) and is_command(node) and (help_text := ast.get_docstring(node)):
+            yield Sentence(str(path.relative_to(ROOT)), node.lineno, " ".join(help_text.split()), help_text)
+        if not isinstance(node, SPEAKING):
             continue
         if isinstance(node, ast.Call) and name_of(node.func) not in SPEAKS and not name_of(node.func)[:1].isupper():
             continue
         for inner in ast.walk(node):
             if isinstance(inner, ast.Constant | ast.JoinedStr) and id(inner) not in seen:
                 seen.update(id(part) for part in ast.walk(inner))
-                text = " ".join(text_of(inner).split())
-                if " " in text and any(letter.isalpha() for letter in text) and not is_sql(text):
-                    yield Sentence(str(path.relative_to(ROOT)), inner.lineno, text)
+                written = text_of(inner)
+                text = " ".join(written.split())
+                if " " in text and any(letter.isalpha() for letter in text) and not is_code(text):
+                    yield Sentence(str(path.relative_to(ROOT)), inner.lineno, text, written)
+
+
+def is_command(node: ast.FunctionDef) -> bool:
+    """Whether the docstring is a help text: the function is decorated as a command or a group of commands."""
+    calls = (each.func for each in node.decorator_list if isinstance(each, ast.Call))
+    return any(name_of(call) in ("command", "group") for call in calls)
 
 
 def name_of(function: ast.expr) -> str:
@@ -64,12 +77,12 @@ def text_of(node: ast.expr) -> str:
     return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts)
 
 
-def is_sql(text: str) -> bool:
-    return (
-        text.lstrip("( ")
-        .upper()
-        .startswith(("SELECT ", "CREATE ", "PRAGMA ", "DELETE ", "UPDATE ", "INSERT ", "WITH "))
-    )
+CODE = re.compile(r"[( ]*(?:SELECT|CREATE|PRAGMA|DELETE|UPDATE|INSERT|WITH|IMPORT|JULIANDAY)\b", re.IGNORECASE)
+
+
+def is_code(text: str) -> bool:
+    """SQL, or a program for another interpreter."""
+    return CODE.match(text) is not None
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ def test_no_level_below_the_root_may_be_a_link(tmp_path, linked, dangling):
     link = outputs / linked
     link.parent.mkdir(parents=True)
     link.symlink_to(outside)
-    with pytest.raises(CannotWrite, match=rf"{link} .*is not followed: inside {outputs} fts neither"):
+    with pytest.raises(CannotWrite, match=rf"{link} .*is not followed: inside {outputs} fts does not"):
         atomic_write(outputs / "hpo" / "cell" / "trials" / "trial_0000.json", "{}", root=outputs)
     assert not [path for path in outside.rglob("*") if path.is_file()]
 
@@ -235,7 +235,7 @@ SAID = {
     errno.ENOSPC: r"the disk of .* is full \(.* free\): free some space",
     errno.EDQUOT: r"the quota of this user on the disk of .* is used up",
     errno.EROFS: "is mounted read-only",
-    errno.EACCES: r"this user may not write into .* \(mode 700, owner ",
+    errno.EACCES: r"this user may not write to .* \(mode 700, owner ",
     errno.EIO: "reports an input/output error",
     errno.EFBIG: "larger than this process or this disk allows",
 }
@@ -262,7 +262,7 @@ def test_every_refusal_of_the_system_is_one_sentence_with_the_true_reason(tmp_pa
         ("/".join(["x" * 200] * 30), r"its path has \d+ bytes, more than this system allows"),
         ("file/below", "file is a file, expected a folder"),
         ("folder", "it is a folder, expected a file"),
-        ("pipe", "it is no regular file"),
+        ("pipe", "it is not a regular file"),
     ],
 )
 def test_a_path_that_cannot_be_is_named_with_its_fault(tmp_path, name, told):
@@ -342,7 +342,7 @@ def test_a_folder_without_write_permission_is_named_with_its_mode(tmp_path):
         ["unshare", "--user", sys.executable, "-c", NOBODY, str(tmp_path / "shut")],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
-    assert f"this user may not write into {tmp_path / 'shut'} (mode 555, owner " in done.stdout, done.stderr
+    assert f"this user may not write to {tmp_path / 'shut'} (mode 555, owner " in done.stdout, done.stderr
 
 
 def test_a_reason_that_was_said_is_not_said_twice(tmp_path):

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+from click import Context, Group
 
+from jobs.cli.group import fts
+from jobs.glance.surface import COMMANDS
 from tests.sentences import Sentence, sentences
+from tui.keys import ACTION_KEYS, BY_KEY
 
 SAID = sorted(set(sentences()), key=lambda each: (each.file, each.line))
 FORBIDDEN = {
@@ -15,7 +19,7 @@ FORBIDDEN = {
     "one of several": r"(^|[^0-9.,{}])1 (cells|trials|jobs|workers|slots|epochs|days|rows|files|seeds|steps)\b",
     "two verbs for a dry run": r"\bwould: ",
 }
-KEYS = re.compile(r"`?\b[a-zA-Z]\b`? (writes|marks|enqueues|pauses|opens|shows|quits)\b")  # `w writes them`
+KEYS = re.compile(r"(?<![-\w])`?\b[a-zA-Z]\b`? (writes|marks|enqueues|pauses|opens|shows|quits)\b")  # `w writes them`
 
 
 def test_the_collection_sees_the_product():
@@ -28,6 +32,55 @@ def test_the_collection_sees_the_product():
 def test_no_sentence_is(rule: str):
     wrong = [each for each in SAID if re.search(FORBIDDEN[rule], each.text)]
     assert not wrong, shown(wrong)
+
+
+def test_no_sentence_has_two_spaces_between_words():
+    laid_out = ("tui/", "fts/search/script.py")  # bars of keys, and a program
+    told = [each for each in SAID if not each.file.startswith(laid_out)]
+    wrong = [each for each in told if re.search(r"[a-z,;:.]  +[a-z]", each.written)]
+    assert not wrong, shown(wrong)
+
+
+def test_every_command_that_a_sentence_names_exists_with_its_options():
+    wrong = [each for each in SAID for words in COMMAND.findall(each.text) if not is_command(words)]
+    assert not wrong, shown(wrong)
+
+
+COMMAND = re.compile(r"(?:`|^|Example: |Or: )fts ((?:[a-z]|-{2})[^`;]*)")  # `fts retry 6`, or a text that is one
+SHELL = re.compile(r"\s(?:[|>]|&&)\s.*")
+
+
+def is_command(words: str) -> bool:
+    """Whether `fts WORDS` names a command, and options that it has; what stands for a value is passed over."""
+    name, *rest = SHELL.sub("", words).split()
+    command = fts.get_command(Context(fts), name)
+    if isinstance(command, Group) and rest:
+        if rest[0].startswith("{"):
+            return True  # any of its commands
+        command = command.get_command(Context(command), rest.pop(0))
+    if command is None:
+        return False
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    given = [word.partition("=")[0].rstrip(",.") for word in rest if re.match(r"--?[a-z]", word)]
+    return set(given) <= known | {"--help", "-h"}
+
+
+def test_the_check_of_commands_sees_a_wrong_one():
+    assert is_command("retry {}") and is_command("data build --tier {}") and is_command("enqueue --matrix")
+    assert not is_command("repeat 6") and not is_command("data make") and not is_command("retry 6 --hard")
+
+
+def test_every_key_that_a_sentence_names_is_a_key_of_the_monitor():
+    known = set(BY_KEY) | set(ACTION_KEYS)
+    assert set(COMMANDS) <= known
+    named = [(each, key) for each in SAID if not each.file.startswith("fts/") for key in PRESSED.findall(each.text)]
+    assert len(named) > 5
+    wrong = [each for each, key in named if key not in known]
+    assert not wrong, shown(wrong)
+
+
+VERBS = "writes|marks|enqueues|pauses|opens|shows|quits|starts|resumes|retries|fills|undoes|leaves|zooms|sorts"
+PRESSED = re.compile(rf"(?:(?:^|[ `(])press |(?:^|[,;.(] ?))`?([a-zA-Z0-9?/])`?(?: (?:to|{VERBS}|=) |$)")
 
 
 def test_the_command_line_names_commands_and_no_keys_of_the_monitor():

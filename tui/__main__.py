@@ -70,7 +70,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """--db --readonly --no-mouse --ascii --theme --at."""
     parser = argparse.ArgumentParser("fts-tui", description="The monitor of the experiment queue.")
     parser.add_argument("--db", type=Path, help="the database  [default: $FTS_DB or outputs/fts.db]")
-    parser.add_argument("--readonly", action="store_true", help="no key writes")
+    parser.add_argument("--readonly", action="store_true", help="no key changes anything")
     parser.add_argument("--no-mouse", action="store_true", help="for slow links")
     parser.add_argument("--ascii", action="store_true", help="plain ASCII; automatic without UTF-8")
     parser.add_argument("--theme", choices=THEMES, default=default_theme())
@@ -99,7 +99,7 @@ def moment(text: str) -> float:
     try:
         return datetime.fromisoformat(text).timestamp()
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; expected 03:12, 2h, or 2026-11-20 22:00") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; expected 03:12, 2h, or 2026-11-20 22:00") from None
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def move(wanted: tuple[str, ...], before: str | None, **flags: Any) -> None:
         return act("move_to", wanted, flags, before=before)
     *names, where = wanted
     if not names or not (where in MOVES or where.isdecimal()):
-        raise click.UsageError("say where to, last: up, down, top, bottom or a place such as 1; or use --before JOB")
+        raise click.UsageError("end with up, down, top, bottom or a place such as 1; or use --before JOB")
     if where.isdecimal():
         return act("move_to", names, flags, place=int(where))
     action, args = MOVES[where]
@@ -75,7 +75,7 @@ def next_(wanted: tuple[str, ...], **flags: Any) -> None:
 
 @click.command()
 @some_jobs(required=False)
-@click.option("--queue", is_flag=True, help="the whole queue: start nothing new, what runs goes on")
+@click.option("--queue", is_flag=True, help="the whole queue: start no new job; running jobs continue")
 @click.option("--reason", default="by hand", show_default=True, help="shown wherever the queue is")
 @common
 def pause(wanted: tuple[str, ...], queue: bool, reason: str, **flags: Any) -> None:
@@ -86,12 +86,12 @@ def pause(wanted: tuple[str, ...], queue: bool, reason: str, **flags: Any) -> No
 
 @click.command()
 @some_jobs(required=False)
-@click.option("--queue", is_flag=True, help="the whole queue: start jobs again")
+@click.option("--queue", is_flag=True, help="the whole queue: let jobs start again")
 @common
 def resume(wanted: tuple[str, ...], queue: bool, **flags: Any) -> None:
-    """Put paused JOBs back in line, to go on at the same step; a held one may start all the same.
+    """Put paused JOBs back in line, to continue at the same step; let held ones start anyway.
 
-    Without JOB and with a paused queue it resumes the queue.
+    Without JOB it resumes a paused queue.
     """
     if not wanted and not queue:
         queue = _queue_is_paused()
@@ -129,13 +129,17 @@ def retry(wanted: tuple[str, ...], **flags: Any) -> None:
 
 @click.command()
 @click.option(
-    "--after", type=click.Choice(["trial", "job"]), default="trial", show_default=True, help="finish this first"
+    "--after",
+    type=click.Choice(["trial", "job"]),
+    default="trial",
+    show_default=True,
+    help="what to finish first",
 )
-@click.option("--withdraw", is_flag=True, help="the workers stay after all")
+@click.option("--withdraw", is_flag=True, help="withdraw the request to stop")
 @click.option("--worker", type=ROW, metavar="N", help="only this worker, by its number (not its pid)")
 @common
 def drain(after: str, withdraw: bool, worker: int | None, **flags: Any) -> None:
-    """Let workers leave when their trial (or job) has ended; the queue stays."""
+    """Ask workers to stop after their trial (or job); the queue is unchanged."""
     name = "undrain" if withdraw else {"trial": "drain", "job": "drain_job"}[after]
     act(name, (), flags, worker=worker)
 
@@ -144,7 +148,7 @@ def drain(after: str, withdraw: bool, worker: int | None, **flags: Any) -> None:
 @click.option("--worker", type=ROW, metavar="N", help="only this worker, by its number (not its pid)")
 @common
 def stop(worker: int | None, **flags: Any) -> None:
-    """Let workers write a checkpoint at the next step and leave; nothing is lost."""
+    """Ask workers to write a checkpoint at the next step and stop; nothing is lost."""
     act("stop", (), flags, worker=worker)
 
 
@@ -161,7 +165,7 @@ def note(text: tuple[str, ...], cell: str | None, **flags: Any) -> None:
 @some_jobs(required=False)
 @common
 def ack(wanted: tuple[str, ...], **flags: Any) -> None:
-    """I have seen what ended until now (or these JOBs): it is no news any more."""
+    """Mark what has ended until now (or these JOBs) as seen."""
     act("ack", wanted, flags)
 
 
@@ -243,7 +247,7 @@ def ask(action: Action, snapshot: Snapshot, jobs: Sequence[Job], yes: bool) -> N
         return
     if not sys.stdin.isatty():
         if action.level == "L3" and action.needs_jobs:
-            raise click.UsageError(f"{action.label}: {price}; give -y to say yes where nobody can be asked")
+            raise click.UsageError(f"{action.label}: {price}; give -y, because there is no terminal to ask on")
         return
     for job in jobs if many else ():
         say(f"  {job.id}  {job.experiment}  {job.status}")

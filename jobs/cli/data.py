@@ -11,6 +11,7 @@ import click
 
 from jobs.cli.group import here
 from jobs.cli.output import emit, emit_json, emit_table, plain, say
+from jobs.glance.words import count
 
 if TYPE_CHECKING:
     from fts.data.layouts import Reading
@@ -27,7 +28,7 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--columns", multiple=True, metavar="open=o,close=Close/Last", help="which column is which"),
         click.option("--date-format", metavar="dd/mm/yyyy", help="how the dates are written, or %d/%m/%Y"),
         click.option("--name", metavar="AAPL", help="which stock, where the file holds several"),
-        click.option("--decimal", type=click.Choice([".", ","]), help="the sign before the decimals"),
+        click.option("--decimal", type=click.Choice([".", ","]), help="the decimal sign"),
     )
     for option in reversed(options):
         command = option(command)
@@ -35,7 +36,7 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 ACCEPT = click.option(
-    "--accept", multiple=True, metavar="gaps,moves", help="keep what looks wrong, by the names that a refusal gives"
+    "--accept", multiple=True, metavar="gaps,moves", help="accept what looks wrong, by the name in the error message"
 )
 
 
@@ -151,7 +152,7 @@ def _say_taken(taken: Taken, accepted: tuple[str, ...]) -> None:
     for line in taken.lines(accepted):
         say(line)
     if idle := sorted(set(accepted) - {finding.kind for finding in taken.findings}):
-        say(f"--accept {','.join(idle)}: nothing of the kind was found in {taken.origin}")
+        say(f"--accept {','.join(idle)}: nothing of this kind was found in {taken.origin}")
 
 
 def _emit_entry(entry: Entry, taken: Taken, as_json: bool) -> None:
@@ -205,7 +206,8 @@ def verify(as_json: bool) -> None:
         content = {"entries": len(entries), "problems": problems, "pending": [str(path) for path in unknown]}
         emit_json("verify", content | {"kept": kept})
     elif not problems:
-        emit(f"{len(entries)} data sets are as recorded" if entries else f"there is no data set in {here().data}")
+        sets = count(len(entries), "data set")
+        emit(f"{sets} unchanged since registration" if entries else f"there is no data set in {here().data}")
     for problem in () if as_json else problems:
         emit(problem)
     for path in () if as_json else unknown:

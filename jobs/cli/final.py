@@ -17,7 +17,7 @@ from jobs.cli.selection import one_cell
 from jobs.glance import words
 from state import queries
 
-AGAIN = click.option("--again", is_flag=True, help="once more, although there is a job that does just this")
+AGAIN = click.option("--again", is_flag=True, help="again, although there is a job for exactly this")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 
 
@@ -29,7 +29,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object,
 def train(cell: str, from_trial: int | None, again: bool, as_json: bool) -> None:
     """Put the final training of CELL's winner in line: on training and validation windows together.
 
-    The model comes to outputs/models; its test set stays sealed until `fts unseal CELL`.
+    The model is written to outputs/models; the test set stays sealed until `fts unseal CELL`.
     """
     from jobs.winners import train_spec, winner  # here, not above: --help needs none of it
 
@@ -45,7 +45,7 @@ def train(cell: str, from_trial: int | None, again: bool, as_json: bool) -> None
 def replicate(cell: str, seeds: int, from_trial: int | None, again: bool, as_json: bool) -> None:
     """Put CELL's winning configuration in line again with other seeds: how much of its score is luck.
 
-    More --seeds extend the job that is there.
+    More --seeds extend an existing job.
     """
     from jobs.winners import replicate_spec, winner  # here, not above: --help needs none of it
 
@@ -71,8 +71,8 @@ def show_spread(cell: str) -> None:
         ("of", "mean", "sd", "lowest", "highest"), [(name, *map(words.score, numbers)) for name, *numbers in rows]
     )
     say(
-        f"{words.count(found.n, 'seed')}; the winner itself has {words.score(found.winner)}, which was selected and is "
-        "therefore likely to be better than the mean"
+        f"{words.count(found.n, 'seed')}; the winner itself has {words.score(found.winner)}; it was selected for this "
+        "value, so it is probably better than the mean"
     )
 
 
@@ -99,7 +99,7 @@ def follow(cell: str, again: bool, as_json: bool, spec_of: Any) -> None:
 @click.argument("cell")
 @common
 def unseal(cell: str, **flags: Any) -> None:
-    """Open the test set of CELL for its best trial: once and for ever, and it stands in every table after that."""
+    """Open the test set of CELL for its best trial; this cannot be undone, and every table shows it from then on."""
     from jobs.winners import require_data, train_spec, winner  # here, not above: see train
 
     with reading() as db:

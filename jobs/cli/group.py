@@ -60,7 +60,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Look",
         (
-            Entry("status", "status:status", "is all well, when is it done, what happened"),
+            Entry("status", "status:status", "state of the queue, finish time, what happened"),
             Entry("tui", "window:tui", "the monitor, full screen"),
             Entry("queue", "look:queue", "every job in the order it will run"),
             Entry("trials", "look:trials", "the trials of one cell"),
@@ -68,9 +68,9 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("logs", "logs:logs", "what a trial printed; -f follows"),
             Entry("events", "look:events", "who changed what, and when"),
             Entry("watch", "watch:watch", "one line per change, as it happens"),
-            Entry("plan", "plan:plan", "what each remaining cell will cost and may gain; --memory: bytes and recipe"),
+            Entry("plan", "plan:plan", "expected cost and gain of each remaining cell; --memory: bytes and recipe"),
             Entry("why", "look:why", "why a job is not running"),
-            Entry("hardware", "machine:hardware", "memory, heat and use over time, as the workers saw them"),
+            Entry("hardware", "machine:hardware", "memory, heat and use over time, as the workers measured them"),
             Entry("results", "look:results", "best value per cell, with interval and baseline"),
         ),
     ),
@@ -82,9 +82,9 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("pause", "act:pause", "pause jobs (running: checkpoint, free memory), or --queue"),
             Entry("resume", "act:resume", "resume jobs at the same step, or --queue"),
             Entry("cancel", "act:cancel", "take jobs out of the queue"),
-            Entry("retry", "act:retry", "put failed jobs back in line, trials kept"),
+            Entry("retry", "act:retry", "put failed jobs back in line; keep their trials"),
             Entry("note", "act:note", "write a line into the journal"),
-            Entry("ack", "act:ack", "I have seen this"),
+            Entry("ack", "act:ack", "mark what has ended as seen"),
             Entry("undo", "act:undo", "take back the last change, also after a restart"),
             Entry("redo", "act:redo", "take back the last undo"),
         ),
@@ -103,21 +103,21 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("train", "final:train", "final model of a cell's winner, on training and validation"),
             Entry("predict", "final:predict", "probabilities of a final model for new bars"),
             Entry("replicate", "final:replicate", "the winner again with other seeds: how much is luck"),
-            Entry("final", "science:final", "the one look at a cell's test set, with its final model"),
-            Entry("unseal", "final:unseal", "open a cell's test set: once, for ever, recorded"),
+            Entry("final", "science:final", "evaluate a cell's final model on its test set, once"),
+            Entry("unseal", "final:unseal", "open a cell's test set: once, and it cannot be undone"),
             Entry("script", "script:script", "write a script that runs one cell by hand"),
             Entry("export", "keep:export", "rewrite the JSON and CSV files from the database"),
             Entry("snapshot", "window:snapshot", "a screen of the monitor as svg, png or txt"),
         ),
     ),
     (
-        "Keep house",
+        "Maintain",
         (
             Entry("completion", "completion:completion", "print the script that completes words in bash, zsh or fish"),
             Entry("doctor", "keep:doctor", "what is wrong here, and what to do about it"),
             Entry("backup", "keep:backup", "copy the database while it is in use"),
             Entry("restore", "keep:restore", "put a backup in the database's place"),
-            Entry("gc", "keep:gc", "free the disk space of what nobody needs any more"),
+            Entry("gc", "keep:gc", "delete files that no trial needs any more"),
             Entry("db", "keep:db", "path, shell, or one query on the database"),
             Entry("serve", "window:serve", "the monitor in a browser, read-only, this machine only"),
         ),
@@ -232,7 +232,7 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="fts", message="fts %(version)s")
 @click.pass_context
 def fts(ctx: click.Context, db: str | None) -> None:
-    """Runs a matrix of hyperparameter searches for days, loses nothing, and tells you how it stands."""
+    """Runs a matrix of hyperparameter searches for days, loses nothing, and shows its progress."""
     ctx.obj = places(db)
     if os.environ.get("NO_COLOR"):
         ctx.color = False

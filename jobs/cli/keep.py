@@ -33,7 +33,7 @@ def sure(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} Give -y to say yes where nobody can be asked")
+        raise click.UsageError(f"{question} Give -y, because there is no terminal to ask on")
     if not click.confirm(question, err=True):
         raise click.Abort
 
@@ -55,7 +55,7 @@ def path() -> None:
 @db.command()
 @click.argument("sql")
 @click.option("--csv", "as_csv", is_flag=True, help="comma-separated")
-@click.option("--limit", default=100_000, type=COUNT, show_default=True, help="at most so many rows")
+@click.option("--limit", default=100_000, type=COUNT, show_default=True, help="at most this many rows")
 @AS_JSON
 def query(sql: str, as_csv: bool, limit: int, as_json: bool) -> None:
     """One read-only query: fts db query "select * from v_trials"."""
@@ -145,7 +145,7 @@ def export(
     written: list[Any]
     with reading() as opened:
         if not optuna_url and not parquet and (aside := earlier.set_aside(opened, here())) is not None:
-            say(f"exports of an earlier database lie in {aside} now")
+            say(f"exports of an earlier database moved to {aside} now")
         if optuna_url or parquet:
             from jobs.share import to_optuna, to_parquet
 
@@ -183,7 +183,7 @@ def backup(keep: int, as_json: bool) -> None:
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @YES
 def restore(file: Path | None, yes: bool) -> None:
-    """Put a backup (default: the newest) in the database's place; the present one is kept beside it."""
+    """Put a backup (default: the newest) in the database's place; the current one is kept beside it."""
     from state.backup import restore as put_back  # here: only for this command
     from state.db import copies, newest_backup
 
@@ -195,7 +195,7 @@ def restore(file: Path | None, yes: bool) -> None:
     if not chosen.exists():
         raise NothingThere(f"there is no file {chosen}")
     refuse_while_working()
-    sure(f"Put {chosen.name} in the place of {here().db}? What happened since then is forgotten.", yes)
+    sure(f"Put {chosen.name} in the place of {here().db}? Everything recorded after this backup is lost.", yes)
     put_back(chosen, here().db)
     emit(f"{here().db} is now {chosen.name}")
 
@@ -212,11 +212,11 @@ def refuse_while_working() -> None:
 
 @click.command()
 @click.option("--only-best", is_flag=True, help="also the weights of all trials that are not the best of their cell")
-@click.option("-n", "--dry-run", is_flag=True, help="say what would go, free nothing")
+@click.option("-n", "--dry-run", is_flag=True, help="show what would be deleted, delete nothing")
 @YES
 @AS_JSON
 def gc(only_best: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Free the disk space of what nobody needs any more: checkpoints of ended trials, interrupted writes."""
+    """Delete files that no trial needs any more: checkpoints of ended trials, interrupted writes."""
     from jobs import garbage
     from jobs.cli.look import reading
 
@@ -241,7 +241,7 @@ def _near(found: Path) -> Path:
 
 
 @click.command()
-@click.option("--fix", is_flag=True, help="mend what can be mended without risk")
+@click.option("--fix", is_flag=True, help="fix what can be fixed without risk")
 @AS_JSON
 def doctor(fix: bool, as_json: bool) -> None:
     """What is wrong here, and what to do about it; exit code 1 when something is bad."""

@@ -27,8 +27,8 @@ LINE_END = re.compile(rb"(\r\n|\n|\r)")
 
 @click.command()
 @click.argument("cell", metavar="[CELL[:tN]]", required=False)
-@click.option("-f", "--follow", is_flag=True, help="go on as lines are written; Ctrl-C ends it")
-@click.option("-n", "--lines", default=50, type=COUNT, show_default=True, help="show so many, the last ones")
+@click.option("-f", "--follow", is_flag=True, help="show new lines as they are written; Ctrl-C ends it")
+@click.option("-n", "--lines", default=50, type=COUNT, show_default=True, help="show this many lines, the last ones")
 @click.option("--grep", metavar="RE", help="only lines of the whole log that match this regular expression")
 @AS_JSON
 def logs(cell: str | None, follow: bool, lines: int, grep: str | None, as_json: bool) -> None:
@@ -60,7 +60,7 @@ def _pattern(grep: str | None) -> re.Pattern[str] | None:
     try:
         return re.compile(grep) if grep else None
     except re.error as error:
-        raise click.UsageError(f"{grep!r} is no regular expression: {error}") from error
+        raise click.UsageError(f"{grep!r} is not a regular expression: {error}") from error
 
 
 def _log_of(cell: str | None) -> Path:

@@ -56,7 +56,8 @@ def queue(wanted: tuple[str, ...], as_json: bool) -> None:
     if not jobs:
         return say("the queue is empty: `fts enqueue --matrix` fills it")
     if snapshot.queue_paused:
-        say(f"the queue is paused: {snapshot.queue_paused_reason or 'no reason given'}; `fts resume --queue` goes on")
+        why = snapshot.queue_paused_reason or "no reason given"
+        say(f"the queue is paused: {why}; `fts resume --queue` lets jobs start")
     places = {job.id: n for n, job in enumerate((j for j in snapshot.jobs if j.status in WAITING), start=1)}
     columns = ("job", "place", "cell", "task", "tier", "state", "trials", "best", "attempt", "note")
     rows = [
@@ -229,7 +230,7 @@ def find_trial(db: Database, word: str) -> tuple[Job, Trial]:
 
 @click.command()
 @click.option("--since", metavar="TIME", help="10h, 2d, or 2026-11-20 22:00")
-@click.option("--limit", default=50, type=COUNT, show_default=True, help="at most so many, the newest")
+@click.option("--limit", default=50, type=COUNT, show_default=True, help="at most this many events, the newest")
 @click.option("--job", "cell", metavar="CELL", help="only of this job")
 @AS_JSON
 def events(since: str | None, limit: int, cell: str | None, as_json: bool) -> None:
@@ -260,7 +261,7 @@ def event_words(event: Event) -> str:
 @click.option("--csv", "form", flag_value="csv", help="comma-separated, every digit")
 @click.option("--md", "form", flag_value="md", help="a Markdown table")
 @click.option("--json", "form", flag_value="json", help="one JSON object, with schema and taken_at")
-@click.option("--wide", is_flag=True, help="every column, also where the terminal is narrower")
+@click.option("--wide", is_flag=True, help="every column, even if the terminal is narrower")
 def results(wanted: tuple[str, ...], form: str | None, wide: bool) -> None:
     """Best value per cell: with its 95 % interval, the class prior's loss and the size of the validation set.
 
@@ -283,8 +284,8 @@ def results(wanted: tuple[str, ...], form: str | None, wide: bool) -> None:
     if note := results_table.data_note(rows):
         say(note)
     return say(
-        "validation only; 95% is the interval of the AUC, prior the loss of always predicting the base rate, "
-        "vs base the AUC above the best baseline's on the same days, Wh what training drew where a sensor knew"
+        "validation data only. 95%: interval of the AUC. prior: loss of always predicting the base rate. vs base: "
+        "AUC minus that of the best baseline on the same days. Wh: energy of the training, where a sensor measures it"
     )
 
 

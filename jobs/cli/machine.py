@@ -23,9 +23,9 @@ MOST = 100_000  # samples that are read: eleven days of one worker
 @click.option("--since", default="1h", show_default=True, metavar="TIME", help="10h, 2d, or a date")
 @AS_JSON
 def hardware(since: str, as_json: bool) -> None:
-    """Memory, heat, use and disk over time; what no sensor tells is a dash, never a zero.
+    """Memory, heat, use and disk over time; a value without a sensor is a dash, never a zero.
 
-    Of many samples each row shows the mean of its own; --json has every sample.
+    With many samples each row is the mean of several; --json has every sample.
     """
     start = since_of(since)
     with reading() as db:

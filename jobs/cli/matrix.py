@@ -96,7 +96,7 @@ USUAL = {field.name: field.default for field in dataclasses.fields(CellSpec)}
 
 CELL_OPTIONS = (
     click.option("--trials", default=matrix.TRIALS, show_default=True, help="searched in each cell"),
-    click.option("--epochs", default=matrix.EPOCHS, show_default=True, help="at most; early stopping comes before"),
+    click.option("--epochs", default=matrix.EPOCHS, show_default=True, help="at most; early stopping may end sooner"),
     click.option("--task", default=matrix.TASK, show_default=True, help=f"what is predicted: {', '.join(TASK_NAMES)}"),
     click.option("--tier", default=matrix.TIER, show_default=True, help="a20, a25 or c"),
     click.option(
@@ -125,7 +125,7 @@ CELL_OPTIONS = (
     ),
     click.option("--seed", type=int, help="of the study  [default: 0]"),
     click.option("--patience", type=int, help="epochs without improvement  [default: 10]"),
-    click.option("--min-delta", type=float, help="what counts as improvement  [default: 0.001]"),
+    click.option("--min-delta", type=float, help="smallest change that counts as improvement  [default: 0.001]"),
     click.option(
         "--space",
         "overrides",
@@ -134,7 +134,7 @@ CELL_OPTIONS = (
         metavar="NAME=LOW:HIGH",
         help="search a parameter in another range (dropout=0.1:0.3), or among these (warmup_steps=100,200)",
     ),
-    click.option("--max-steps", type=int, help="end a trial after so many optimizer steps"),
+    click.option("--max-steps", type=int, help="end a trial after this many optimizer steps"),
     click.option(
         "--batch",
         "--effective-batch",
@@ -143,17 +143,17 @@ CELL_OPTIONS = (
         help="windows in one optimizer step  [default: 256]",
     ),
     click.option("--grad-clip", type=float, help=f"largest gradient norm, 0: none  [default: {USUAL['grad_clip']:g}]"),
-    click.option("--context", type=int, help="days a window sees  [default: 80]"),
+    click.option("--context", type=int, help="days in a window  [default: 80]"),
     click.option("--patch", type=int, help=f"days in a token  [default: {USUAL['patch']}]"),
     click.option("--stride", type=int, help=f"days between the starts of two tokens  [default: {USUAL['stride']}]"),
     click.option("--norm", help="revin or none  [default: revin]"),
     click.option(
         "--precision",
-        help="of the matrix products: fp32, bf16, or auto: what this machine is good at  [default: auto]",
+        help="of the matrix products: fp32, bf16, or auto (what suits this machine)  [default: auto]",
     ),
-    click.option("--channel-independent", is_flag=True, default=None, help="read every feature by itself"),
-    click.option("--cv", metavar="walk-forward:N", help="judge each trial on N purged folds instead of one split"),
-    click.option("--min-positives", type=int, help="refuse fewer in validation  [default: 30]"),
+    click.option("--channel-independent", is_flag=True, default=None, help="process each feature separately"),
+    click.option("--cv", metavar="walk-forward:N", help="evaluate each trial on N purged folds instead of one split"),
+    click.option("--min-positives", type=int, help="refuse a cell with fewer in validation  [default: 30]"),
 )
 
 
@@ -193,10 +193,10 @@ def specs_of(
     default=None,
     help="a baseline job (prior, regression, forest, boosting) before each horizon  [default: with --matrix]",
 )
-@click.option("--warm-start", is_flag=True, help="try first what was best in other horizons and the smaller budget")
-@click.option("--again", is_flag=True, help="search a cell once more, although there is a job of it")
+@click.option("--warm-start", is_flag=True, help="first try the best of other horizons and of the smaller budget")
+@click.option("--again", is_flag=True, help="search a cell again, although it has a job")
 @click.option("--no-check", is_flag=True, help="skip the dry run of one step per cell")
-@click.option("-n", "--dry-run", is_flag=True, help="try every cell, put nothing in line")
+@click.option("-n", "--dry-run", is_flag=True, help="test every cell with one step, put nothing in line")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 def enqueue(
     cells: tuple[str, ...],
@@ -214,8 +214,8 @@ def enqueue(
 ) -> None:
     """Put one CELL (2M/h1) or the whole --matrix in line.
 
-    Each cell is frozen as it is now and tried with one optimizer step first. A cell that has a job, whatever became of
-    it, is not put in line twice; more --trials extend its job, which keeps what it has found.
+    Each cell is tested with one optimizer step first, then frozen as it is now. A cell that has a job, also an ended
+    one, is not put in line twice; more --trials extend its job and keep its results.
     """
     from jobs.commands.baselines import with_baselines as put_before
     from state.db import has_study, open_for_person  # here: a wrong flag must not create a database
@@ -292,10 +292,10 @@ def _summary(lines: list[matrix.Line], dry_run: bool) -> str:
     there = len(lines) - new - extended
     told = [f"{new} of {len(lines)} {'would be ' if dry_run else ''}put in line"]
     told += [f"{extended} {'would be ' if dry_run else ''}extended"] if extended else []
-    told += [f"{there} {'is' if there == 1 else 'are'} there already"] if there else []
+    told += [f"{there} {'is' if there == 1 else 'are'} already there"] if there else []
     if dry_run:
         return f"dry run: nothing was put in line; {', '.join(told)}"
-    end = ". `fts worker` runs them, `fts status` shows how they stand" if new + extended else ": nothing to do"
+    end = ". `fts worker` runs them, `fts status` shows their progress" if new + extended else ": nothing to do"
     return ", ".join(told) + end
 
 
@@ -324,6 +324,6 @@ def parse_cell(word: str, task: str) -> tuple[str, int, str]:
     known = {name.lower(): name for name in BUDGETS}
     if match is None or match[1].lower() not in known:
         raise click.UsageError(
-            f"{word!r} is no cell; expected BUDGET/hDAYS such as 2M/h1, budgets {', '.join(BUDGETS)}"
+            f"{word!r} is not a cell; expected BUDGET/hDAYS such as 2M/h1, budgets {', '.join(BUDGETS)}"
         )
     return known[match[1].lower()], int(match[2]), match[3] if match.re is EXPERIMENT else task

@@ -67,7 +67,7 @@ def name_unreadable(rows: Sequence[object], most: int = 3) -> None:
     for row in rows[:most]:
         say(f"{row}; `fts doctor` says what to do")
     if len(rows) > most:
-        say(f"{len(rows) - most} more rows are unreadable")
+        say(f"more unreadable rows: {len(rows) - most}")
 
 
 def emit(text: str = "") -> None:
@@ -134,7 +134,8 @@ def emit_table(
         head, *lines = layout([columns[n] for n in kept], [[row[n] for n in kept] for row in listed], right)
     _emit_lines(head, lines, room)
     if hidden:
-        say(f"not shown for want of room: {', '.join(c for c in columns if c in hidden)}; --wide or --json has all")
+        left_out = ", ".join(column for column in columns if column in hidden)
+        say(f"hidden columns (the terminal is too narrow): {left_out}; --wide or --json shows all")
 
 
 def _emit_lines(head: str, lines: Iterable[str], room: int) -> None:

@@ -30,10 +30,10 @@ from state import queries
 @cell_options
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 def plan(memory: bool, as_json: bool, **flags: Any) -> None:
-    """What the cells that have not ended will cost and are likely to gain, judged from finished trials.
+    """Expected cost and gain of each cell that has not ended, estimated from finished trials.
 
-    A gain below the noise of the validation set cannot be told from luck: spend the trials elsewhere.
-    --memory: what each CELL (of those in line, or else of the matrix) takes on this machine before it has run.
+    A gain below the noise of the validation set may be luck: use the trials elsewhere.
+    --memory: memory and time of each CELL (default: those in line, else the matrix) here, before it has run.
     """
     if memory:
         return plan_memory(as_json=as_json, **flags)
@@ -54,7 +54,7 @@ def plan(memory: bool, as_json: bool, **flags: Any) -> None:
     return say(
         f"{words.count(len(found), 'cell')}, {words.spell(sum(known))} in all on one slot"
         + ("" if len(known) == len(found) else f", and {len(found) - len(known)} of unknown cost")
-        + "; chance: that a trial left beats the best; gain: expected, in the objective"
+        + "; chance: that a remaining trial beats the best; gain: expected improvement of the objective"
     )
 
 

@@ -69,14 +69,14 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @click.option("--slots", type=COUNT, help="jobs at once  [default: 2 on a CPU with 2 or more cores, else 1]")
 @machine_options
-@click.option("--until-empty", is_flag=True, help="leave when nothing can run any more")
-@click.option("--detach", is_flag=True, help="go on after logout, with a pid file and outputs/logs/worker.log")
+@click.option("--until-empty", is_flag=True, help="stop when no job can run any more")
+@click.option("--detach", is_flag=True, help="keep running after logout, with a pid file and outputs/logs/worker.log")
 @click.option("--create", is_flag=True, help="make a new, empty study where there is none, and wait for jobs")
 @click.option("--detached", is_flag=True, hidden=True)
 def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
     """Run the queue until stopped.
 
-    Ctrl-C writes a checkpoint and leaves; nothing is lost. `fts drain` lets it finish its trial first.
+    Ctrl-C writes a checkpoint and stops; nothing is lost. `fts drain` lets it finish its trial first.
     """
     settings = worker_settings(**flags, detached=detached)
     if not create and not has_study(here().db):
@@ -128,7 +128,7 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
             if child.poll() is not None:  # it had nothing to do, and left before its file was there
                 remove_pid_file(places, child.pid)
             emit(f"worker {number} runs as process {child.pid} (in {pid_file(places)}); its log is {log}")
-            say("`fts status` shows how it stands, `fts drain` or `fts stop` ends it")
+            say("`fts status` shows its progress, `fts drain` or `fts stop` ends it")
             return 0
         time.sleep(0.1)
     say(f"process {child.pid} has not registered within {STARTS_WITHIN_S:.0f} s; see {log}")
@@ -180,7 +180,7 @@ def registered(places: Places, pid: int) -> int | None:
 @click.command()
 @click.argument("cell")
 @cell_options
-@click.option("--again", is_flag=True, help="search the cell once more, although there is a job of it")
+@click.option("--again", is_flag=True, help="search the cell again, although it has a job")
 @click.option("--no-check", is_flag=True, help="skip the dry run of one step for a new cell")
 @click.option("--slot", type=Whole(0, 999), metavar="N", help="take this slot  [default: the first free one]")
 @machine_options
@@ -198,7 +198,7 @@ def run(
     """Run one CELL here and now: a waiting job (by number or name), or a new one such as 2M/h1.
 
     The same code and the same records as the queue's; Ctrl-C writes a checkpoint and the job waits in line.
-    A worker's slots stay its own: with none free nothing is put in line.
+    It needs a free slot; without one nothing is put in line.
     """
     from jobs.worker import hold_slot, run_job  # here, not above: --help needs no huey
 

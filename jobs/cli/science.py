@@ -22,10 +22,10 @@ from state.values import Job, Opening
 @click.option("-y", "--yes", is_flag=True, help="do not ask")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 def final(cell: str, yes: bool, as_json: bool) -> None:
-    """Open CELL's test set for its winner and say how the final model does there: once, and for ever.
+    """Open CELL's test set for its winner and evaluate the final model on it; this cannot be undone.
 
-    The first call asks; there is no way back, and results and report show the opening ever after. The final model is
-    trained first if it is not there yet (`fts train`), and evaluated when it is. A second call shows what came out.
+    The first call asks first. From then on results and report show that the test set was opened. The final model is
+    trained first if there is none yet (`fts train`), and evaluated afterwards. A second call shows the result.
     """
     from jobs.models import judge  # here, not above: --help needs none of it
 
@@ -34,8 +34,8 @@ def final(cell: str, yes: bool, as_json: bool) -> None:
         opened = queries.opening(db, job.experiment) or open_test_set(db, job, yes)
         if opened.job_id != job.id:
             say(
-                f"it was opened for job {opened.job_id}, and job {job.id} has the same name: what is shown is of job "
-                f"{opened.job_id}, and there is no second look"
+                f"the test set was opened for job {opened.job_id}; job {job.id} has the same name, so this shows the "
+                f"result of job {opened.job_id}; a test set cannot be opened twice"
             )
             job = queries.job(db, opened.job_id)
         if judge(db, here(), job.experiment, this_person()) is None:
@@ -57,8 +57,8 @@ def open_test_set(db: Database, job: Job, yes: bool) -> Opening:
     best = winner(db, job)
     require_data(here().data, train_spec(job, best))
     sure(
-        f"Open the test set of {job.experiment} for trial {best.number}? It can be looked at once; afterwards no "
-        "choice for this cell is unbiased any more, and every table will say so.",
+        f"Open the test set of {job.experiment} for trial {best.number}? It can be opened only once. After "
+        "that every choice for this cell is biased, and every table will say so.",
         yes,
     )
     transitions.unseal(db, job.id, best.number, this_person())

@@ -30,8 +30,8 @@ from state.values import Job
 def script(cells: tuple[str, ...], whole: bool, out: Path | None, task: str, as_json: bool, **fields: Any) -> None:
     """Write hpo_{budget}_h{horizon}_{task}.py for each CELL, and train_... once it has a winner.
 
-    A cell that is in the queue is written as it was frozen there, with --tier or --data the one of those only; any
-    other as the options say. One that is judged on folds is another cell: name it with --cv.
+    A cell in the queue is written as it was frozen there (--tier or --data choose between several); any other cell is
+    written from the options. A cell that is evaluated on folds is a different cell: add --cv.
     """
     if bool(cells) == whole:
         raise click.UsageError("name cells such as 2M/h1, or give --matrix")

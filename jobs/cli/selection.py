@@ -53,7 +53,7 @@ def nothing(jobs: Sequence[Job], word: str) -> click.ClickException:
     cell = CELL.fullmatch(word)
     sizes = {name.lower() for name in (*BUDGETS, *(job.budget for job in jobs))}
     if cell and cell[1].lower() not in sizes and cell[1].lower() != "base":
-        return click.UsageError(f"{word!r} is no cell: there is no budget {cell[1]!r}; there are {', '.join(BUDGETS)}")
+        return click.UsageError(f"{word!r} is not a cell: budget {cell[1]!r} is unknown; expected {', '.join(BUDGETS)}")
     names = {name.lower(): name for job in jobs for name in (cell_name(job), job.experiment)}
     near = difflib.get_close_matches(word.lower(), names, n=1)
     return NothingThere(f"no job matches {word!r}{f', did you mean {names[near[0]]}?' if near else ''}; {known(jobs)}")
@@ -122,7 +122,7 @@ def one_cell(jobs: Sequence[Job], word: str) -> Job:
         return one_job([job for job in jobs if job.kind == "cell"], word)
     except NothingThere:
         other = one_job(jobs, word)  # raises what is true where it means nothing at all
-        raise WrongStatus(f"job {other.id} ({cell_name(other)}) is a {other.kind}; winners are of cells") from None
+        raise WrongStatus(f"job {other.id} ({cell_name(other)}) is a {other.kind}; only a cell has a winner") from None
 
 
 def split_trial(word: str) -> tuple[str, int | None]:

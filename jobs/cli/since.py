@@ -25,4 +25,4 @@ def since_of(text: str) -> float:
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError):  # no date, or one that this system's clock cannot count to
-        raise click.UsageError(f"{text!r} is no time; expected 10h, 2d, 03:12, or 2026-11-20 22:00") from None
+        raise click.UsageError(f"{text!r} is not a time; expected 10h, 2d, 03:12, or 2026-11-20 22:00") from None

@@ -42,7 +42,7 @@ EVENTS_OF_AN_ABSENCE = 20_000
 @click.option("--at", metavar="TIME", help="as it was: 03:12, 10h (ago), 2026-11-20 22:00")
 @click.option("--exit-code", is_flag=True, help="10 LOOK, 11 ACT, 12 IDLE, 13 BLIND; 0 is WELL")
 def status(form: str | None, since: str | None, at: str | None, exit_code: bool) -> int:
-    """Is all well, when is it done, what happened while you were away."""
+    """State of the queue, finish time, and what happened while you were away."""
     glance, last = look(since, at)
     if form == "json":
         jobs = [brief(job) | {"margin": glance.snapshot.margin(job.id)} for job in glance.snapshot.jobs]
@@ -73,7 +73,7 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
     if not os.path.lexists(here().db):
         raise NothingThere(
             f"there is no study at {here().db} (looked at --db, $FTS_DB, ./outputs); "
-            "`fts enqueue --matrix` creates it, `fts demo` shows how it goes"
+            "`fts enqueue --matrix` creates it, `fts demo` runs a small example"
         )
     when = None if at is None else since_of(at)
     db = open_for_reading(here().db)
@@ -197,7 +197,7 @@ def sentences(glance: glances.Glance) -> list[str]:
         told.append(
             f"Since {words.when(away.since, glance.now)}: {words.count(away.done, 'cell')} done, "
             f"{words.count(away.trials, 'trial')} ended, {away.failed} failed, {away.lost} lost with their worker, "
-            f"{words.count(away.guard_pauses, 'pause')} for heat."
+            f"{words.count(away.guard_pauses, 'pause')} because of heat."
         )
     names = naming.names_of(glance.snapshot.jobs)
     for job in listed(glance.snapshot.jobs):

@@ -24,23 +24,23 @@ BATCH = 1000  # events read at once
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="NDJSON: one event per line")
-@click.option("--from", "start", type=ROW, metavar="EVENT", help="begin behind this event (0: from the beginning)")
-@click.option("--until-idle", is_flag=True, help="leave when nothing runs and nothing can")
+@click.option("--from", "start", type=ROW, metavar="EVENT", help="begin after this event (0: from the beginning)")
+@click.option("--until-idle", is_flag=True, help="stop when no job runs and none can start")
 @click.option(
     "--every",
     "poll_s",
     default=1.0,
     type=Fraction(0.05, 3600.0),
     show_default=True,
-    help="seconds between two looks",
+    help="seconds between two reads",
 )
 def watch(as_json: bool, start: int | None, until_idle: bool, poll_s: float) -> None:
-    """One line per change, as it happens. Ctrl-C leaves; the worker goes on."""
+    """One line per change, as it happens. Ctrl-C ends it; the worker continues."""
     db = open_for_reading(here().db)
     try:
-        say(f"watching {here().db}; Ctrl-C leaves, the worker goes on")
+        say(f"watching {here().db}; Ctrl-C ends it, the worker continues")
         if until_idle and (waiting := nobody_takes(db)):
-            say(f"{words.count(waiting, 'job')} in line and no worker alive: this waits until one comes (`fts worker`)")
+            say(f"{words.count(waiting, 'job')} in line, but no worker is alive: waiting for one (start `fts worker`)")
         for event in follow(db, start, until_idle, poll_s):
             if as_json:
                 emit_line({"schema": SCHEMA, "taken_at": time.time(), "event": event})
@@ -64,7 +64,7 @@ def follow(db: Database, start: int | None, until_idle: bool, poll_s: float) -> 
             version = now
             if known and not _is_in(db, *known[-1]):
                 last = _common(db, known)
-                say(f"{db.path} was replaced or written over; what follows is what it holds behind event {last}")
+                say(f"{db.path} was replaced or overwritten; continuing after its event {last}")
             while found := queries.events(db, since=last, limit=BATCH):
                 yield from found
                 last = found[-1].id

@@ -23,13 +23,13 @@ THEMES = click.Choice(["dark", "light"])
 
 
 @click.command()
-@click.option("--readonly", is_flag=True, help="no key writes")
+@click.option("--readonly", is_flag=True, help="no key changes anything")
 @click.option("--no-mouse", is_flag=True, help="for slow links")
 @click.option("--ascii", "ascii_only", is_flag=True, help="plain ASCII (automatic without UTF-8)")
 @click.option("--theme", type=click.Choice(["dark", "light", "ansi"]), help="default: $FTS_THEME, else dark")
 @click.option("--at", metavar="TIME", help="replay: 03:12, 2h (ago), 2026-11-20 22:00")
 def tui(readonly: bool, no_mouse: bool, ascii_only: bool, theme: str | None, at: str | None) -> int:
-    """The monitor, full screen. Leaving it stops nothing: the worker goes on."""
+    """The monitor, full screen. Leaving it stops nothing: the worker continues."""
     from tui.__main__ import main as monitor  # here, not above: Textual, for this command only
 
     flags = {"--readonly": readonly, "--no-mouse": no_mouse, "--ascii": ascii_only}
@@ -55,7 +55,7 @@ def tui(readonly: bool, no_mouse: bool, ascii_only: bool, theme: str | None, at:
 def snapshot(screen: str, size: str, theme: str, at: str | None, ascii_only: bool, target: str | None) -> None:
     """A screen of the monitor as text (default), SVG or PNG, without a terminal."""
     if not (match := SIZE.fullmatch(size)):
-        raise click.UsageError(f"{size!r} is no size; expected columns x rows such as 120x40")
+        raise click.UsageError(f"{size!r} is not a size; expected columns x rows such as 120x40")
     columns, rows = int(match[1]), int(match[2])
     if columns < LEAST[0] or rows < LEAST[1]:
         raise click.UsageError(f"{size} is too small for a screen; expected at least {LEAST[0]}x{LEAST[1]}")
@@ -105,7 +105,7 @@ def serve(port: int, theme: str, sessions: int, host: str) -> None:
     database = existing()
     if host not in LOOPBACK:
         say(
-            f"listening on {host}: who sees this address on the network can watch, because the connection is not "
+            f"listening on {host}: everybody who can reach this address can watch, because the connection is not "
             f"encrypted. `ssh -L {port}:127.0.0.1:{port}` needs no --host."
         )
 

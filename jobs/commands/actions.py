@@ -85,97 +85,98 @@ class Action:
 ACTIONS: tuple[Action, ...] = (
     Action(
         "move_up", "K", "move up", "jobs", "L0", Verb.MOVED, "fts move {jobs} up",
-        "One place earlier in line.", rules.must_wait, rules.free, doing.move_up,
+        "Moves the job one place earlier in line.", rules.must_wait, rules.free, doing.move_up,
     ),
     Action(
         "move_down", "J", "move down", "jobs", "L0", Verb.MOVED, "fts move {jobs} down",
-        "One place later in line.", rules.must_wait, rules.free, doing.move_down,
+        "Moves the job one place later in line.", rules.must_wait, rules.free, doing.move_down,
     ),
     Action(
         "move_to", None, "move to a place", "jobs", "L0", Verb.MOVED, "fts move {jobs} {place}",
-        "To a place in line; 1 runs next.", rules.must_wait, rules.free, doing.move_to,
+        "Moves the job to a place in line; 1 runs next.", rules.must_wait, rules.free, doing.move_to,
     ),
     Action(
         "next", "t", "run next", "jobs", "L0", Verb.MOVED, "fts next {jobs}",
-        "To the head of the line.", rules.must_wait, rules.free, doing.move_to_top,
+        "Moves the job to the head of the line.", rules.must_wait, rules.free, doing.move_to_top,
     ),
     Action(
         "pause", "p", "pause", "jobs", "L1", Verb.PAUSED, "fts pause {jobs}",
-        "Waiting: hold it back. Running: write a checkpoint, free the memory, go on later at the same step.",
+        "A waiting job is held back. A running job writes a checkpoint and frees its memory; resume continues it.",
         rules.pausable, rules.price_of_pause, doing.pause,
     ),
     Action(
         "resume", "p", "resume", "jobs", "L1", Verb.RESUMED, "fts resume {jobs}",
-        "Back in line, to go on at the same step; a held job may start all the same.",
+        "Puts a paused job back in line, to continue at the same step; lets a held job start anyway.",
         rules.resumable, rules.free, doing.resume,
     ),
     Action(
         "cancel", "x", "cancel", "jobs", "L2", Verb.CANCELLED, "fts cancel {jobs}",
-        "Out of the line; what it has found is kept, and undo or retry brings it back.",
+        "Takes a job out of the queue and keeps its results; undo or retry brings it back.",
         rules.cancellable, rules.price_of_cancel, doing.cancel,
     ),
     Action(
         "retry", "r", "retry", "jobs", "L1", Verb.RETRIED, "fts retry {jobs}",
-        "An ended job goes back in line: its failed trials run again by number, the others are kept.",
+        "Puts an ended job back in line: its failed trials run again, the others are kept.",
         rules.retryable, rules.price_of_retry, doing.retry,
     ),
     Action(
         "pause_queue", "P", "pause the queue", "queue", "L1", Verb.QUEUE_PAUSED, "fts pause --queue",
-        "Start nothing new; what runs goes on.", rules.queue_runs, rules.price_of_pause_queue, doing.pause_queue,
+        "Starts no new job; running jobs continue.", rules.queue_runs, rules.price_of_pause_queue, doing.pause_queue,
     ),
     Action(
         "resume_queue", "P", "resume the queue", "queue", "L1", Verb.QUEUE_RESUMED, "fts resume --queue",
-        "Start jobs again.", rules.queue_paused, rules.price_of_resume_queue, doing.resume_queue,
+        "Lets jobs start again.", rules.queue_paused, rules.price_of_resume_queue, doing.resume_queue,
     ),
     Action(
         "drain", "D", "drain after this trial", "worker", "L1", Verb.WORKER_ASKED, "fts drain",
-        "The worker finishes its trial, then leaves; the queue stays.",
+        "The worker finishes its trial, then stops; the queue is unchanged.",
         rules.can_drain, rules.price_of_drain, doing.drain,
     ),
     Action(
         "undrain", "D", "withdraw the drain", "worker", "L1", Verb.WORKER_ASKED, "fts drain --withdraw",
-        "The worker stays and takes jobs again.", rules.asked_to_leave, rules.price_of_undrain, doing.withdraw,
+        "Withdraws the request to stop; the worker takes jobs again.",
+        rules.asked_to_leave, rules.price_of_undrain, doing.withdraw,
     ),
     Action(
         "drain_job", None, "drain after this job", "worker", "L1", Verb.WORKER_ASKED, "fts drain --after job",
-        "The worker finishes its job with all its trials, then leaves.",
+        "The worker finishes its job with all its trials, then stops.",
         rules.can_drain_job, rules.price_of_drain_job, doing.drain_job,
     ),
     Action(
         "stop", None, "stop now", "worker", "L3", Verb.WORKER_ASKED, "fts stop",
-        "The worker writes a checkpoint at its next step and leaves; the trial goes on from there later.",
+        "The worker writes a checkpoint at its next step and stops; the trial continues from it later.",
         rules.can_stop, rules.price_of_stop, doing.stop,
     ),
     Action(
         "start_worker", "W", "start a worker", "worker", "L1", Verb.WORKER_STARTED, "fts worker --detach",
-        "Start a worker on this machine that keeps running after you log out.",
+        "Starts a worker on this machine that keeps running after you log out.",
         rules.no_worker, rules.price_of_worker, doing.start_worker,
     ),
     Action(
         "undo", "u", "undo", "study", "L0", Verb.UNDONE, "fts undo",
-        "Take back the last change, also after a restart, also one made elsewhere.",
+        "Takes back the last change, even after a restart and even if another user made it.",
         rules.undoable, rules.price_of_undo, doing.undo,
     ),
     Action(
         "redo", "U", "redo", "study", "L0", Verb.REDONE, "fts redo",
-        "Take back the last undo.", rules.redoable, rules.price_of_redo, doing.redo,
+        "Takes back the last undo.", rules.redoable, rules.price_of_redo, doing.redo,
     ),
     Action(
         "ack", "a", "acknowledge", "study", "L0", Verb.ACKNOWLEDGED, "fts ack {jobs}",
-        "I have seen this: what ended until now is no news any more.", rules.always, rules.free, doing.acknowledge,
+        "Marks what has ended until now as seen.", rules.always, rules.free, doing.acknowledge,
     ),
     Action(
         "note", "m", "note", "study", "L0", Verb.NOTED, 'fts note "{text}"',
-        "A line in the journal, of one job or of the study.", rules.always, rules.free, doing.note,
+        "Writes a line into the journal, about one job or the study.", rules.always, rules.free, doing.note,
     ),
     Action(
         "unseal", None, "open the test set", "jobs", "L3", Verb.UNSEALED, "fts unseal {jobs}",
-        "Open a cell's test set for its best trial: once and for ever.",
+        "Opens a cell's test set for its best trial: once, and it cannot be undone.",
         rules.can_unseal, rules.price_of_unseal, doing.unseal,
     ),
     Action(
         "enqueue", "e", "enqueue", "study", "L1", Verb.ENQUEUED, "fts enqueue --matrix",
-        "Put a cell or the matrix in line; each cell is tried with one step first.",
+        "Puts a cell or the matrix in line, after a dry run of one step per cell.",
         rules.always, rules.free, doing.enqueue,
     ),
 )  # fmt: skip

@@ -131,16 +131,16 @@ class _TrialProcess:
                     self._took_s = time.monotonic() - began
                     return None
                 if fact.get("fact") == "failed":
-                    return str(fact.get("message") or fact.get("cause") or "it failed without a word")
+                    return str(fact.get("message") or fact.get("cause") or "the trial process gave no reason")
             if child.poll() is not None and child.facts_ended:
                 raise ChildError(f"the trial process ended with code {child.poll()}: {self._last_line(spec)}")
-        raise ChildError(f"no step within {PATIENCE_S:.0f} s")
+        raise ChildError(f"the trial process finished no step within {PATIENCE_S:.0f} s")
 
     def _last_line(self, spec: TrialSpec) -> str:
         for path in (Path(spec.log_path), self.folder / "process.log"):
             if path.exists() and (lines := path.read_text(errors="replace").strip().splitlines()):
                 return lines[-1][:300]
-        return "it left no log"
+        return "it wrote no log"
 
     def close(self) -> None:
         if self._child is not None:
@@ -184,7 +184,9 @@ def check_on_paper(cell: CellSpec) -> Checked:
         )
         formula = count_parameters(config)
         if not fits(cell.budget, formula):
-            return Checked(cell, f"{name} has {formula:,} parameters, which is no {cell.budget}", "counted")
+            return Checked(
+                cell, f"{name} has {formula:,} parameters, which does not fit the budget {cell.budget}", "counted"
+            )
         smallest = min(smallest or (formula, name), (formula, name))
     assert smallest is not None, "a space without architectures does not pass space_for"
     config = ModelConfig(

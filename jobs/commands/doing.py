@@ -110,13 +110,13 @@ def unseal(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
     from state import queries
 
     if len(ids) != 1:
-        raise WrongStatus("the test set is opened for one cell at a time")
+        raise WrongStatus("a test set can be opened for only one cell at a time: name one job")
     job = queries.job(db, ids[0])
     if job.best_trial is None:
         raise WrongStatus(f"job {job.id} has nothing to evaluate: {words.without_best(job)}")
     if dry_run:
         return Change(
-            f"opens the sealed test set of {job.experiment} for trial {job.best_trial}, once and for ever",
+            f"opens the sealed test set of {job.experiment} for trial {job.best_trial}; this cannot be undone",
             None,
             ids,
             True,
@@ -137,7 +137,7 @@ def enqueue(db: Any, ids: Ids, who: str | None, dry_run: bool, words: Sequence[s
     lines = json.loads(found)["enqueued"]
     jobs = tuple(int(line["job"]) for line in lines if line["job"] is not None)
     if dry_run:
-        return Change(f"{words_of(lines)} would be the outcome; nothing was put in line", None, (), True)
+        return Change(f"would give: {words_of(lines)}; nothing was put in line", None, (), True)
     return Change(words_of(lines), None, jobs)
 
 
@@ -148,7 +148,7 @@ def words_of(lines: Sequence[Any]) -> str:
     there = len(lines) - new - extended
     told = [f"{new} of {words.count(len(lines), 'cell')} put in line"]
     told += [f"{extended} extended"] if extended else []
-    told += [f"{there} {'is' if there == 1 else 'are'} there already"] if there else []
+    told += [f"{there} {'is' if there == 1 else 'are'} already there"] if there else []
     return ", ".join(told)
 
 

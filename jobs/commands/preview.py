@@ -113,7 +113,7 @@ def read_dry_run(out: str) -> list[str]:
         lines = json.loads(out)["enqueued"]
         return [f"{line['told']}" + (f"; {line['found']}" if line["found"] else "") for line in lines]
     except (KeyError, TypeError, ValueError) as error:
-        raise CommandFailed(f"`fts enqueue` answered in a form this window does not know: {error!r}") from error
+        raise CommandFailed(f"this window cannot read the answer of `fts enqueue`: {error!r}") from error
 
 
 def read(out: str) -> Preview:
@@ -124,7 +124,7 @@ def read(out: str) -> Preview:
         rate = str(found["rate"]["source"])
         return Preview(cells, int(found["slots"]), int(found["limit"]), str(found["device"]), rate)
     except (KeyError, TypeError, ValueError) as error:
-        raise CommandFailed(f"`fts plan --memory` answered in a form this window does not know: {error!r}") from error
+        raise CommandFailed(f"this window cannot read the answer of `fts plan --memory`: {error!r}") from error
 
 
 def cost_of(cell: dict[str, Any]) -> CellCost:
@@ -164,7 +164,7 @@ def became(plan: Preview, cells: Sequence[Cell], trials: int) -> str:
     same = [f"{b}/h{h} ({t.status})" for (b, h), t in found.items() if t and t.trials >= trials]
     told = [words.count(new, "new cell")] if new else []
     told += [f"extends {', '.join(more)} to {words.count(trials, 'trial')}"] if more else []
-    told += [f"there already: {', '.join(same)}"] if same else []
+    told += [f"already there: {', '.join(same)}"] if same else []
     return "; ".join(told)
 
 
@@ -174,7 +174,7 @@ def time_of(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "no
     left = [(cost.trial_s, trials_left(cost, trials, pruner)) for cost in known]
     seconds = [trial_s * count for trial_s, count in left if trial_s is not None]
     unknown = len(cells) - len(seconds)
-    more = f", and {words.count(unknown, 'cell')} of unknown length" if unknown else ""
+    more = f", and {words.count(unknown, 'cell')} of unknown duration" if unknown else ""
     if not more and not sum(seconds):
         return "nothing to run"
     return f"about {words.spell(sum(seconds) / plan.slots)} on {words.count(plan.slots, 'slot')}{more}"
@@ -183,17 +183,21 @@ def time_of(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "no
 def sentences(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "none") -> list[str]:
     """What is new, time, memory by size, and what does not fit, for the chosen cells."""
     if not cells:
-        return ["nothing is chosen"]
+        return ["no cell is chosen"]
     known = [(cell, plan.cells[cell]) for cell in cells if cell in plan.cells]
-    said = [became(plan, cells, trials), f"time: {time_of(plan, cells, trials, pruner)}", f"  judged by {plan.source}"]
+    said = [
+        became(plan, cells, trials),
+        f"time: {time_of(plan, cells, trials, pruner)}",
+        f"  estimated from {plan.source}",
+    ]
     said.append(f"memory, {words.size(plan.share)} for each slot: {_by_budget(known)}")
     for budget in dict.fromkeys(budget for (budget, _), _ in known):
         costs = [cost for (own, _), cost in known if own == budget]
         large, waiting, shapes = (max(getattr(c, name) for c in costs) for name in ("too_large", "waiting", "shapes"))
         if large:
-            said.append(f"  {budget}: {large} of {shapes} architectures do not fit here")
+            said.append(f"  {budget}: {large} of {shapes} architectures do not fit this machine")
         if waiting:
-            said.append(f"  {budget}: {waiting} of {shapes} wait until the other slots leave room")
+            said.append(f"  {budget}: {waiting} of {shapes} wait until other trials free their memory")
     return said
 
 

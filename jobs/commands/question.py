@@ -32,7 +32,7 @@ def told(name: str, asked: int, found: Enqueued, job: Job | None, dry_run: bool 
         return f"{name} {'is new' if dry_run else 'is in line'}{number}: {words.count(asked, 'trial')}{_held(found)}"
     if found.extended_from is not None:
         return f"{name} {_extended(asked, found, job, dry_run)}{_held(found)}"
-    state, cure = STATES.get(found.status, (found.status, "`--again` searches it anew"))
+    state, cure = STATES.get(found.status, (found.status, "`--again` searches it again from the start"))
     return f"{name} {state}: job {job.id}, {_trials(job)}{_asked(asked, job)}{_best(job)}; {_cure(cure, found, job)}"
 
 
@@ -43,8 +43,8 @@ def other_epochs(jobs: Iterable[Job], cell: CellSpec) -> str:
         return ""
     job = max(found, key=lambda job: job.id)
     return (
-        f"; job {job.id} has {words.count(job.spec['epochs'], 'epoch')}, and another number cannot extend it: the "
-        "learning rate falls to zero over all epochs, so every trial is another one after its warm-up"
+        f"; job {job.id} has {words.count(job.spec['epochs'], 'epoch')}, and no job can change its epochs: the "
+        "learning rate falls to zero over all epochs, so every trial would train differently after its warm-up"
     )
 
 
@@ -57,11 +57,11 @@ def _epochs_apart(job: Job, cell: CellSpec) -> bool:
 
 STATES = {
     "queued": ("is in line", "`fts worker` runs it"),
-    "running": ("is running", "`fts status` shows how it stands"),
+    "running": ("is running", "`fts status` shows its progress"),
     "paused": ("is paused", "`fts resume {job}` continues it"),
-    "done": ("is done", "`--again` searches it anew"),
-    "failed": ("has failed", "`fts retry {job}` continues it, `--again` searches it anew"),
-    "cancelled": ("was cancelled", "`fts retry {job}` brings it back, `--again` searches it anew"),
+    "done": ("is done", "`--again` searches it again from the start"),
+    "failed": ("has failed", "`fts retry {job}` continues it, `--again` searches it again from the start"),
+    "cancelled": ("was cancelled", "`fts retry {job}` brings it back, `--again` searches it again from the start"),
 }
 
 

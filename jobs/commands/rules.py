@@ -27,7 +27,7 @@ def must_wait(job: Job | None, snapshot: Snapshot) -> str | None:
 def pausable(job: Job | None, snapshot: Snapshot) -> str | None:
     assert job is not None
     if job.status is JobStatus.RUNNING and job.asked:
-        return f"{naming.cell_name(job)} was asked to {job.asked} already"
+        return f"{naming.cell_name(job)} was already asked to {job.asked}"
     return None if job.status in (JobStatus.QUEUED, JobStatus.RUNNING) else _is(job)
 
 
@@ -41,7 +41,7 @@ def resumable(job: Job | None, snapshot: Snapshot) -> str | None:
 def cancellable(job: Job | None, snapshot: Snapshot) -> str | None:
     assert job is not None
     if job.asked == "cancel":
-        return f"{naming.cell_name(job)} was asked to cancel already"
+        return f"{naming.cell_name(job)} was already asked to cancel"
     return _is(job) if job.status in words.ENDED else None
 
 
@@ -56,14 +56,14 @@ def retryable(job: Job | None, snapshot: Snapshot) -> str | None:
 def can_unseal(job: Job | None, snapshot: Snapshot) -> str | None:
     assert job is not None
     if job.kind != "cell":
-        return f"{naming.cell_name(job)} is no cell"
+        return f"{naming.cell_name(job)} is a {job.kind} job; only a cell has a test set to open"
     if job.best_trial is None:
         return f"{naming.cell_name(job)}: {words.without_best(job)}"
     return None if job.status is JobStatus.DONE else _is(job)
 
 
 def queue_runs(job: Job | None, snapshot: Snapshot) -> str | None:
-    return f"the queue is paused already: {snapshot.queue_paused_reason or '-'}" if snapshot.queue_paused else None
+    return f"the queue is already paused: {snapshot.queue_paused_reason or '-'}" if snapshot.queue_paused else None
 
 
 def queue_paused(job: Job | None, snapshot: Snapshot) -> str | None:
@@ -83,7 +83,7 @@ def can_stop(job: Job | None, snapshot: Snapshot) -> str | None:
 
 
 def asked_to_leave(job: Job | None, snapshot: Snapshot) -> str | None:
-    return None if any(worker.asked for worker in live(snapshot)) else "no worker was asked to leave"
+    return None if any(worker.asked for worker in live(snapshot)) else "no worker was asked to stop"
 
 
 def no_worker(job: Job | None, snapshot: Snapshot) -> str | None:
@@ -111,7 +111,9 @@ def price_of_pause(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     running = [job for job in jobs if job.status is JobStatus.RUNNING]
     if not running:
         return None
-    return f"{_trials_of(snapshot, running)} writes a checkpoint and frees its memory; it goes on at the same step"
+    one = len(running) == 1
+    does = "writes a checkpoint and frees its memory" if one else "write checkpoints and free their memory"
+    return f"{_trials_of(snapshot, running)} {does}; resume continues {'it' if one else 'them'} at the same step"
 
 
 def price_of_cancel(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
@@ -123,10 +125,11 @@ def price_of_cancel(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     kept = sum(job.trials_complete for job in running)
     ids = {job.id for job in running}
     spent = sum(trial.train_seconds for trial in _running_trials(snapshot) if trial.job_id in ids)
-    loses = f" and loses {words.spell(spent)} unless it is put back" if spent >= 1 else ""
+    loses = f"; without a retry {words.spell(spent)} of training are lost" if spent >= 1 else ""
+    stops, checkpoint = ("stops", "checkpoint") if len(running) == 1 else ("stop", "checkpoints")
     return (
-        f"{_trials_of(snapshot, running)} stops{loses}; {words.count(missing, 'trial')} will be missing, "
-        f"{kept} complete ones and the checkpoint are kept"
+        f"{_trials_of(snapshot, running)} {stops}{loses}; {words.count(missing, 'trial')} will be missing; "
+        f"{words.count(kept, 'complete trial')} and the {checkpoint} are kept"
     )
 
 
@@ -134,21 +137,21 @@ def price_of_retry(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     """How many trials run again, and which; and why a job ended that has been tried before."""
     told = []
     for job in jobs:
-        before = f"; it has ended before with: {job.cause}" if job.cause is not None and job.attempt > 1 else ""
+        before = f"; its last attempt ended with: {job.cause}" if job.cause is not None and job.attempt > 1 else ""
         told.append(f"{_names_of(snapshot, [job])} {job.retry_words(snapshot.again.get(job.id, ()))}{before}")
     return "; ".join(told[:3]) + (f"; and {len(told) - 3} more" if len(told) > 3 else "") or None
 
 
 def price_of_unseal(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     names = ", ".join(f"{_names_of(snapshot, [job])} (t{job.best_trial})" for job in jobs)
-    return f"the test set of {names} is looked at: it cannot be sealed again, and every later choice for it is tainted"
+    return f"opens the test set of {names}: it cannot be sealed again, and every later choice for this cell is biased"
 
 
 def price_of_pause_queue(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     waiting = sum(job.status is JobStatus.QUEUED for job in snapshot.jobs)
     running = sum(job.status is JobStatus.RUNNING for job in snapshot.jobs)
-    runs = f"; {words.count(running, 'running job')} {'goes' if running == 1 else 'go'} on" if running else ""
-    return f"nothing new starts: {words.count(waiting, 'job')} in line{runs}"
+    runs = f"; {words.count(running, 'running job')} {'continues' if running == 1 else 'continue'}" if running else ""
+    return f"no new job starts: {words.count(waiting, 'job')} in line{runs}"
 
 
 def price_of_resume_queue(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
@@ -164,41 +167,43 @@ def price_of_drain(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     if no_worker(None, snapshot) is None:
         return "No worker is alive. A worker that reconnects stops after its current trial. The queue is unchanged."
     if not trials:
-        return "the worker leaves at once: no trial runs; the queue stays"
+        return "the worker stops at once, because no trial runs; the queue is unchanged"
     ends = [end for trial in trials if (end := latest_end(snapshot, trial)) is not None]
     about = f", at the latest {words.when(max(ends), snapshot.taken_at)}" if ends else ""
     names = naming.names_of(snapshot.jobs)
     named = ", ".join(f"t{trial.number} of {names.get(trial.job_id, 'a job')}" for trial in trials)
-    return f"the worker stops after {named}{about}; the queue stays"
+    return f"the worker stops after {named}{about}; the queue is unchanged"
 
 
 def price_of_drain_job(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     running = [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
     if not running:
-        return "the worker leaves at once: no job runs; the queue stays"
+        return "the worker stops at once, because no job runs; the queue is unchanged"
     left = ", ".join(
         f"{_names_of(snapshot, [job])} ({words.count(job.trials_wanted - words.trials_ended(job), 'trial')} left)"
         for job in running
     )
-    return f"the worker stops after {left}; the queue stays"
+    return f"the worker stops after {left}; the queue is unchanged"
 
 
 def price_of_undrain(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     asked = [f"worker {worker.id} ({worker.asked})" for worker in live(snapshot) if worker.asked]
-    return f"{', '.join(asked)} stays and takes jobs again" if asked else None
+    take = "takes" if len(asked) == 1 else "take"
+    return f"{', '.join(asked)} {take} jobs again; the request to stop is withdrawn" if asked else None
 
 
 def price_of_stop(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     trials = _running_trials(snapshot)
-    what = f"{_names(trials)} writes a checkpoint at its next step" if trials else "no trial runs"
-    return f"{what}, the worker leaves; nothing is lost, but nothing runs until a worker is started again"
+    does = "writes a checkpoint at its next step" if len(trials) == 1 else "write checkpoints at their next step"
+    what = f"{_names(trials)} {does}" if trials else "no trial runs"
+    return f"{what}, then the worker stops; nothing is lost, but nothing runs until you start a worker again"
 
 
 def price_of_worker(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     waiting = sum(job.status is JobStatus.QUEUED and not job.hold_reason for job in snapshot.jobs)
     if no_worker(None, snapshot) is None:  # what a silent one holds is taken over when its claim ends
         waiting += sum(job.status is JobStatus.RUNNING for job in snapshot.jobs)
-    return f"a worker starts on this machine and takes {words.count(waiting, 'job')}; it stays when you log out"
+    return f"a worker starts on this machine and takes {words.count(waiting, 'job')}; it keeps running when you log out"
 
 
 def price_of_undo(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
@@ -260,7 +265,11 @@ def _cannot_ask(snapshot: Snapshot, order: str) -> str | None:
     workers = live(snapshot)
     if not workers:
         return "no worker is running"
-    return f"every worker was asked already ({order})" if all(worker.asked == order for worker in workers) else None
+    return (
+        f"every worker was already asked to stop ({order})"
+        if all(worker.asked == order for worker in workers)
+        else None
+    )
 
 
 def _journal_goes_on(snapshot: Snapshot) -> bool:

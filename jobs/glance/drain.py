@@ -8,9 +8,9 @@ from jobs.glance import words
 from state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker
 
 LEAVES = {
-    "drain_job": "leaves after its job",
-    "drain_trial": "leaves after its trial",
-    "stop": "leaves at its next step, with a checkpoint",
+    "drain_job": "stops after its job",
+    "drain_trial": "stops after its trial",
+    "stop": "stops at its next step, with a checkpoint",
 }
 
 
@@ -33,7 +33,7 @@ def header(snapshot: Snapshot, seconds_left: Mapping[int, float], now: float) ->
 
 
 def sentence(snapshot: Snapshot, worker: Worker, now: float) -> str:
-    """`worker 2 leaves after its trial, asked by you@spark at 08:14`."""
+    """`worker 2 stops after its trial, asked by you@spark at 08:14`."""
     told = f"worker {worker.id} {LEAVES.get(worker.asked or '', 'stays')}"
     event = asked_by(snapshot, worker)
     return told if event is None else f"{told}, asked by {event.who} at {words.when(event.at, now)}"

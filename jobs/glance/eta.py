@@ -65,7 +65,7 @@ class Forecast:
         """`8 of 9 past forecasts held`: the cell ended within its 80 % interval."""
         if not self.judged:
             return "no past forecast yet"
-        return f"{self.held} of {count(self.judged, 'past forecast')} held"
+        return f"{self.held} of {count(self.judged, 'past forecast')} right"
 
 
 def forecast(snapshot: Snapshot, now: float) -> Forecast:

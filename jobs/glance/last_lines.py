@@ -39,8 +39,8 @@ class LastLines:
         if self.job_id is None:
             return f"all of it: {self.source}"
         if surface is Surface.COMMAND_LINE:
-            return f"{by('5', surface, self.job_id)} reads on in {self.source}"
-        return f"5 reads on, or: fts logs {self.job_id} · {self.source}"
+            return f"{by('5', surface, self.job_id)} shows all of it: {self.source}"
+        return f"5 shows all of it, or: fts logs {self.job_id} · {self.source}"
 
 
 def trouble(snapshot: Snapshot, now: float, selected: int | None = None) -> Job | None:

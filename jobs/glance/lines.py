@@ -96,7 +96,7 @@ def finish_text(glance: Glance) -> str:
     if never := _no_end(glance):
         return never
     if eta.finish_said is None or eta.half_width_s is None:
-        return "" if not _is_work_left(glance) or glance.is_blind else "done: no history yet"
+        return "" if not _is_work_left(glance) or glance.is_blind else "finish not known yet"
     if glance.is_blind and not glance.has_worker:
         return ""
     done = "done" if glance.has_worker else "if started now"
@@ -203,7 +203,7 @@ def _yours(glance: Glance) -> Span:
 
 def _finish_spans(glance: Glance, eta: Forecast, brief: bool = False) -> list[Span]:
     if glance.is_blind and (eta.finish_said is None or not glance.has_worker):
-        return [("not known: nothing can be read", "dim")]
+        return [("not known: the database cannot be read", "dim")]
     if never := _no_end(glance):
         return [(never, "dim")]
     if eta.finish_said is None or eta.half_width_s is None or eta.low is None or eta.high is None:
@@ -265,7 +265,7 @@ def _happened(happened: Away, heat: bool, since: bool) -> list[Span]:
 
 def _never_away(glance: Glance) -> str:
     if math.isinf(glance.read_age_s):
-        return "nothing was read yet"
+        return "database not read yet"
     if glance.surface is Surface.MONITOR:
         return "first visit: press a to mark what you have seen"
     return f"first visit: {by('a', glance.surface)} marks what you have seen"

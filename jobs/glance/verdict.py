@@ -114,9 +114,11 @@ def _blind(read_age_s: float, problem: str | None, limits: Limits) -> Iterator[C
     if problem and ("schema" in problem or read_age_s > limits.blind_after_s):
         yield Concern(Word.BLIND, problem, problem, "ctrl+r")
     elif math.isinf(read_age_s):
-        yield Concern(Word.BLIND, "nothing was read yet", "nothing was read yet", "ctrl+r")
+        yield Concern(Word.BLIND, "database not read yet", "database not read yet", "ctrl+r")
     elif read_age_s > limits.blind_after_s:
-        yield Concern(Word.BLIND, f"no good read for {words.spell(read_age_s)}", "no good read", "ctrl+r")
+        yield Concern(
+            Word.BLIND, f"cannot read the database for {words.spell(read_age_s)}", "cannot read the database", "ctrl+r"
+        )
 
 
 def _act(
@@ -142,7 +144,7 @@ def _act(
 def _locked(worker: Worker, by: str, now: float, limits: Limits) -> Iterator[Concern]:
     """A worker beats by writing: while another holds the lock it cannot, and its trials train on."""
     word = Word.ACT if now - worker.heartbeat_at > limits.locked_s else Word.LOOK
-    reason = f"database locked by {by}: worker {worker.id} (pid {worker.pid}) waits, training goes on"
+    reason = f"database locked by {by}: worker {worker.id} (pid {worker.pid}) waits, training continues"
     yield Concern(word, reason, f"database locked by {by}", None)
 
 
@@ -335,15 +337,15 @@ def _idle(snapshot: Snapshot, surface: Surface) -> Iterator[Concern]:
     done = sum(job.status is JobStatus.DONE for job in jobs)
     if paused or held:
         parts = [f"{done} done"] + [f"{n} {word}" for n, word in ((paused, "paused"), (held, "held")) if n]
-        yield Concern(Word.IDLE, "nothing may run: " + ", ".join(parts), "nothing may run", "p")
+        yield Concern(Word.IDLE, "no job can run: " + ", ".join(parts), "no job can run", "p")
         return
     ended = max((job.ended_at for job in jobs if job.ended_at), default=None)
     at = f" {words.day_clock(ended)}" if ended else ""
     lacking = ((sum(job.status is s for job in jobs), s) for s in (JobStatus.FAILED, JobStatus.CANCELLED))
     parts = [words.count(done, "result"), *(f"{n} {status}" for n, status in lacking if n)]
     said = f"finished{at}: {', '.join(parts)}"
-    them = "it" if done == 1 else "them"
-    more = f"{';' if parts[1:] else ','} {by('w', surface)} writes {them}" if done else ""
+    what = ("it" if done == 1 else "them") if surface is Surface.MONITOR else "the report"
+    more = f"{';' if parts[1:] else ','} {by('w', surface)} writes {what}" if done else ""
     yield Concern(Word.IDLE, said + more, said, "6")
 
 
@@ -403,7 +405,8 @@ def _claim_ends(snapshot: Snapshot, worker: Worker, now: float) -> str:
     if not ends:
         return ""
     at = words.seconds_clock(max(ends))
-    return f". Its claim ends {at}, then others go on" if max(ends) > now else f". Its claim ended {at}: others go on"
+    over = "another worker takes over"
+    return f". Its lease ends {at}, then {over}" if max(ends) > now else f". Its lease ended {at}: {over}"
 
 
 def _worker_words(snapshot: Snapshot, now: float, limits: Limits) -> str:

@@ -55,7 +55,7 @@ def move(
             line = _waiting_line(db)
             ranks = order.new_ranks(line, _wanted_order(line, ids, to, place, before), ids)
         if not ranks:
-            return Change(f"nothing to do: {numbers(ids)} stands there already", None, tuple(ids), dry_run)
+            return Change(f"nothing to do: {numbers(ids)} already at that place", None, tuple(ids), dry_run)
         old = dict(line)
         for job_id, rank in ranks.items():
             JobRow.update(rank=rank).where(JobRow.id == job_id).execute(db)
@@ -77,7 +77,7 @@ def move(
 
 def _wanted_order(line: order.Line, ids: list[int], to: str | None, place: int | None, before: int | None) -> list[int]:
     if (to is not None) + (place is not None) + (before is not None) != 1:
-        raise ValueError("move wants exactly one of to, place, before")
+        raise ValueError("move needs exactly one of to, place, before")
     if before is not None:
         if before in ids:
             raise BadRow(f"job {before} cannot be moved before itself")
@@ -153,7 +153,7 @@ def resume(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run
         if job["status"] == "queued" and job["hold_reason"] is not None:
             return Verb.UNHELD, {"hold_reason": None}, f"no longer held ({job['hold_reason']})"
         if job["status"] == "running" and job["asked"] == "pause":
-            return Verb.RESUMED, {"asked": None}, "runs on: the wish to pause is withdrawn"
+            return Verb.RESUMED, {"asked": None}, "continues: the request to pause was withdrawn"
         _refuse_unless(job, done=("queued", "running"), action="resumed")
         return None
 
@@ -165,7 +165,7 @@ def cancel(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run
 
     def decide(job: Row) -> tuple[Verb, Row, str] | None:
         if job["status"] in ("queued", "paused"):
-            kept = f"; what it has is kept: {_trials(_ended(job))}" if _ended(job) else ""
+            kept = f"; {_trials(_ended(job))} kept" if _ended(job) else ""
             changes = {"status": "cancelled", "cause": Cause.KILLED.value, "ended_at": db.now()}
             return Verb.CANCELLED, changes, f"cancelled{kept}"
         if job["status"] == "running" and job["asked"] != "cancel":
@@ -191,11 +191,11 @@ def retry(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run:
             again = [trial["number"] for trial in runnable_again(db, job["id"])]
             known = to_job(job)
             if refusal := known.retry_refusal(again):
-                raise WrongStatus(f"job {job['id']} is not tried again: {refusal}")
+                raise WrongStatus(f"job {job['id']} cannot be retried: {refusal}")
             cleared = dict.fromkeys(("cause", "message", "ended_at", "acknowledged_at", "hold_reason"))
-            words = f"tried again with {_trials(_ended(job))}; {known.retry_words(again)}"
+            words = f"retried with {_trials(_ended(job))} kept; {known.retry_words(again)}"
             return Verb.RETRIED, {"status": "queued", "idle_attempts": 0} | cleared, words
-        _refuse_unless(job, done=("queued",), action="tried again")
+        _refuse_unless(job, done=("queued",), action="retried")
         return None
 
     def effect(job: Row) -> list[Row]:
@@ -235,7 +235,7 @@ def _each(
         jobs = [get_job(db, job_id) for job_id in ids]
         plan = [(job, decided) for job in jobs if (decided := decide(job)) is not None]
         if not plan:
-            states = ", ".join(f"job {job['id']} is {job['asked'] or job['status']} already" for job in jobs[:5])
+            states = ", ".join(f"job {job['id']} is already {_state(job)}" for job in jobs[:5])
             return Change(f"nothing to do: {states}", None, tuple(ids), dry_run)
         inverse = {"jobs": [_way_back(job, changes) for job, (_, changes, _) in plan]}
         if trials := [entry for job, _ in plan for entry in effect(job)]:
@@ -251,6 +251,11 @@ def _each(
     return Change(message, None if dry_run else event_id, tuple(job["id"] for job, _ in plan), dry_run)
 
 
+def _state(job: Row) -> str:
+    """ "queued", or "asked to pause"."""
+    return f"asked to {job['asked']}" if job["asked"] else str(job["status"])
+
+
 def _way_back(job: Row, changes: Row) -> Row:
     """The compensating change of one job, with what must still hold for it to be right."""
     expect = {"status": changes.get("status", job["status"]), "attempt": job["attempt"]}
@@ -263,7 +268,7 @@ def _change_waiting(db: Database, job: Row, changes: Row) -> Row:
     try:
         data = change_job(db, job, **changes)
     except IntegrityError as error:
-        raise WrongStatus(f"the specification of job {job['id']} is in the queue again under another number") from error
+        raise WrongStatus(f"the specification of job {job['id']} is already in the queue as another job") from error
     now = job | changes
     if now["status"] == "queued" and now["hold_reason"] is None:
         send_ticket(db)
@@ -308,7 +313,7 @@ def ask_worker(
         workers = _live_workers(db, worker_id)
         changed = [worker for worker in workers if worker["asked"] != what]
         if not changed:
-            return Change(f"nothing to do: {_crew(workers)} {_asked_words(what)} already", None, (), dry_run)
+            return Change(f"nothing to do: {_crew(workers)} already {_asked_words(what)}", None, (), dry_run)
         for worker in changed:
             WorkerRow.update(asked=what).where(WorkerRow.id == worker["id"]).execute(db)
         if what is None:
@@ -356,7 +361,7 @@ def _crew(workers: list[Row]) -> str:
 
 def _asked_words(what: str | None) -> str:
     return {
-        None: "may go on",
+        None: "continues: the request to stop was withdrawn",
         "drain_job": "asked to stop after this job",
         "drain_trial": "asked to stop after this trial",
         "stop": "asked to stop at the next step, with a checkpoint",
@@ -394,7 +399,7 @@ def acknowledge(
         if not seen and forecast is None:
             return Change("nothing to acknowledge", None, (), dry_run)
         JobRow.update(acknowledged_at=db.now()).where(JobRow.id.in_(seen)).execute(db)
-        message = f"{numbers(seen)} acknowledged" if seen else "forecast acknowledged, nothing had ended"
+        message = f"{numbers(seen)} acknowledged" if seen else "forecast acknowledged; no job had ended"
         data = {"jobs": seen} | ({"forecast": forecast} if forecast is not None else {})
         event_id = emit(db, Verb.ACKNOWLEDGED, user, message, data=data)
     return Change(message, None if dry_run else event_id, tuple(seen), dry_run)

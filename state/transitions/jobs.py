@@ -198,7 +198,7 @@ def _park(db: Database, job: Row, worker_id: int) -> None:
     message = f"{job['idle_attempts']} attempts without an epoch; the last one ended with: {cause}"
     if job["message"]:
         message += f" ({job['message']})"
-    message += f"; `fts retry {job['id']}` goes on with the same trials"
+    message += f"; `fts retry {job['id']}` continues the same trials"
     ended = db.now()
     changed = change_job(db, job, status="failed", cause=cause, message=short(message), ended_at=ended)
     emit(db, Verb.PARKED, f"worker {worker_id}", message, job_id=job["id"], data=changed)
@@ -284,7 +284,7 @@ def _as_asked(db: Database, claim: Claim, cause: Cause, message: str) -> None:
     with transaction(db):
         job = fenced_job(db, claim)
         if job["asked"] is None:
-            cause, message = Cause.DRAINED, "the wish was withdrawn while it stopped"
+            cause, message = Cause.DRAINED, "the request was withdrawn while the job stopped"
         put_back(db, job, cause.value, message, claim_name(claim))
 
 

@@ -34,7 +34,7 @@ class _TakeBack(Exception):
 def transaction(db: Database, dry_run: bool = False) -> Iterator[None]:
     """One write transaction; a dry run does everything and takes it back, so it says exactly what would happen."""
     if dry_run and db.in_transaction():
-        raise ValueError("a dry run takes everything back, so it cannot be part of another transaction")
+        raise ValueError("a dry run rolls everything back, so it cannot run inside another transaction")
     try:
         with db.write():
             yield
@@ -107,10 +107,10 @@ def fenced_job(db: Database, claim: Claim) -> Row:
     job = get_job(db, claim.job_id)
     if job["token"] != claim.token:
         raise StaleToken(
-            f"job {claim.job_id} was handed on since: this claim has token {claim.token}, the latest is {job['token']}"
+            f"job {claim.job_id} was claimed again since: this claim has token {claim.token}, the latest {job['token']}"
         )
     if job["status"] != "running" or job["worker_id"] != claim.worker_id:
-        raise StaleToken(f"job {claim.job_id} is {job['status']} now and no longer with worker {claim.worker_id}")
+        raise StaleToken(f"job {claim.job_id} is {job['status']} now, and worker {claim.worker_id} no longer holds it")
     return job
 
 

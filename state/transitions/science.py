@@ -35,9 +35,9 @@ def unseal(db: Database, job_id: int, trial: int, who: str | None = None) -> Cha
     with transaction(db):
         job = get_job(db, job_id)
         if job["kind"] != "cell":
-            raise WrongStatus(f"job {job_id} is a {job['kind']}; the test set is opened for a cell")
+            raise WrongStatus(f"job {job_id} is a {job['kind']}; only the test set of a cell can be opened")
         if before := _flag(db, f"unsealed:{job['experiment']}"):
-            raise WrongStatus(f"the test set of {job['experiment']} is open already, since {before['who']} opened it")
+            raise WrongStatus(f"the test set of {job['experiment']} is open already: {before['who']} opened it")
         row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id, TrialRow.number == trial))
         if row is None or row["status"] != "complete":
             raise WrongStatus(f"trial {trial} of job {job_id} is {row['status'] if row else 'not there'}, not complete")
@@ -53,11 +53,11 @@ def record_test(db: Database, experiment: str, scores: Mapping[str, Any], who: s
     with transaction(db):
         opened = _flag(db, f"unsealed:{experiment}")
         if opened is None:
-            raise WrongStatus(f"the test set of {experiment} is sealed: nothing may have read it")
+            raise WrongStatus(f"the test set of {experiment} is sealed, so there can be no result on it")
         if _flag(db, f"tested:{experiment}") is not None:
-            raise WrongStatus(f"{experiment} has been evaluated on its test set; a second look is not recorded")
+            raise WrongStatus(f"{experiment} was evaluated on its test set before; a second evaluation is not recorded")
         if not scores:
-            raise BadRow("an evaluation without scores")
+            raise BadRow("the evaluation has no scores")
         _put(db, f"tested:{experiment}", scores, who)
         words = f"{experiment} on its test set: " + ", ".join(f"{name} {_short(v)}" for name, v in scores.items())
         emit(db, Verb.TESTED, who, words, data={"experiment": experiment, **scores})

@@ -93,7 +93,7 @@ def _refuse_out_of_turn(db: Database, claim: Claim, number: int) -> None:
 def _refuse_other_live_trial(db: Database, claim: Claim) -> None:
     trials = TrialRow.select(ALL).where(TrialRow.job_id == claim.job_id)
     if live := db.one(trials.where(TrialRow.status.in_(["running", "interrupted"]))):
-        raise WrongStatus(f"trial {live['number']} of job {claim.job_id} is {live['status']}: it goes first")
+        raise WrongStatus(f"trial {live['number']} of job {claim.job_id} is {live['status']}: it must run first")
 
 
 def resume_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> None:
@@ -116,7 +116,7 @@ def rerun_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> None
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id, "failed")
         if not is_put_back(trial):
-            raise WrongStatus(f"trial {trial['number']} of job {claim.job_id} has failed and was not put back")
+            raise WrongStatus(f"trial {trial['number']} of job {claim.job_id} has failed, and no retry has put it back")
         _refuse_other_live_trial(db, claim)
         if begins_anew(trial["cause"]):
             EpochRow.delete().where(EpochRow.trial_id == trial_id).execute(db)
@@ -125,7 +125,7 @@ def rerun_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> None
         else:
             facts = _checked_facts(facts)
         change_trial(db, trial, **facts, status="running", cause=None, message=None, started_at=db.now())
-        words = f"trial {trial['number']} of {claim.job.experiment} runs again: it had ended with {trial['cause']}"
+        words = f"trial {trial['number']} of {claim.job.experiment} runs again: it had failed ({trial['cause']})"
         data = {"number": trial["number"], "token": claim.token, "before": trial["message"]}
         emit(db, Verb.TRIAL_RESUMED, claim_name(claim), words, job_id=claim.job_id, trial_id=trial_id, data=data)
 
@@ -184,7 +184,7 @@ def _refuse_equal_labels(db: Database, claim: Claim, label_md5: str | None, data
         raise LabelClash(
             f"{job.experiment} (task {job.task}, horizon {job.horizon}) has exactly the labels of "
             f"{other['experiment']} (task {other['task']}, horizon {other['horizon']}): "
-            "one of them trains on the wrong labels"
+            "one of the two trains on the wrong labels"
         )
 
 
@@ -209,7 +209,7 @@ def record_epoch(db: Database, claim: Claim, trial_id: int, epoch: Mapping[str, 
         if stored is None:
             _add_epoch(db, trial, row)
         elif different:
-            words = f"epoch {row['epoch']} of trial {trial['number']} came out otherwise than before: {different[0]}"
+            words = f"epoch {row['epoch']} of trial {trial['number']} differs from its first result: {different[0]}"
             data = {"epoch": row["epoch"], "differences": different}
             who = claim_name(claim)
             emit(db, Verb.RESUME_MISMATCH, who, words, job_id=claim.job_id, trial_id=trial_id, data=data)

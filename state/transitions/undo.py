@@ -73,7 +73,7 @@ def _undoable(db: Database, event_id: int) -> Row:
     if event is None:
         raise NoSuchRow(f"there is no event {event_id}")
     if event["inverse"] is None or event["undone_by"] is not None:
-        state = "was taken back already" if event["undone_by"] is not None else "cannot be taken back"
+        state = "was undone already" if event["undone_by"] is not None else "cannot be undone"
         raise CannotUndo(f"event {event_id} ({event['message']}) {state}")
     return event
 
@@ -108,12 +108,12 @@ def _take_back(db: Database, event: Row, verb: Verb, who: str, dry_run: bool) ->
         inverse = json.loads(event["inverse"])
         ids = [int(entry["id"]) for entry in inverse.get("jobs", [])]
         if len(ids) > 1:  # its message names one of them
-            what = f"what changed {numbers(ids)} at once ({event['verb']})"
+            what = f"the change of {numbers(ids)} ({event['verb']})"
         said, forward = _apply(db, inverse)
     except (IntegrityError, NoSuchRow) as error:
         raise CannotUndo(f"cannot {doing} {what}: {_constraint_words(error)}") from error
     except (KeyError, TypeError, ValueError, AttributeError, BadRow) as error:
-        raise CannotUndo(f"cannot {doing} event {event['id']}: its way back cannot be read ({error})") from error
+        raise CannotUndo(f"cannot {doing} event {event['id']}: its stored undo step is unreadable ({error})") from error
     except CannotUndo as error:
         raise CannotUndo(f"cannot {doing} {what}: {error}") from error
     root = json.loads(event["data"]).get("root") or f"{event['message']}' by {event['who']}"
@@ -130,7 +130,7 @@ def _take_back(db: Database, event: Row, verb: Verb, who: str, dry_run: bool) ->
 
 def _constraint_words(error: Exception) -> str:
     if isinstance(error, IntegrityError):
-        return "the same specification is in the queue again under another number"
+        return "the same specification is already in the queue as another job"
     return str(error)
 
 
@@ -138,7 +138,7 @@ def _apply(db: Database, inverse: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Does what the way back says; returns words, and the way forward again."""
     unknown = set(inverse) - {"jobs", "flags", "workers", "trials"}
     if unknown or not inverse:
-        raise CannotUndo(f"its way back names {sorted(unknown) or 'nothing'}, which cannot be changed")
+        raise CannotUndo(f"its stored undo step names {sorted(unknown) or 'nothing'}, which cannot be changed")
     said: list[str] = []
     forward: dict[str, Any] = {"changes": []}
     for entry in inverse.get("jobs", []):
@@ -166,7 +166,9 @@ def _restore_job(db: Database, entry: Row) -> tuple[str, Row, Row]:
         if job[name] != value:
             raise CannotUndo(_why_not(job, name, value))
     if set(changes) - JOB_COLUMNS:
-        raise CannotUndo(f"its way back sets {sorted(set(changes) - JOB_COLUMNS)} of a job")
+        raise CannotUndo(
+            f"its stored undo step changes {sorted(set(changes) - JOB_COLUMNS)} of a job, which is not allowed"
+        )
     status = changes.get("status", job["status"])
     if status != job["status"] and (job["status"], status) not in STATUS_CHANGES:
         raise CannotUndo(f"job {job['id']} cannot go from {job['status']} to {status}")
@@ -189,12 +191,12 @@ KEPT = ("status", "rank", "asked", "trials_wanted")  # what must still hold when
 def _number_of_trials(db: Database, job: Row, changes: Row) -> Row:
     """The specification that goes with another number of trials; nothing where the number stays."""
     if ("trials_wanted" in changes) != ("spec_md5" in changes):
-        raise CannotUndo("its way back sets the trials of a job without its specification, or the other way round")
+        raise CannotUndo("its stored undo step must set both the number of trials and the specification of a job")
     if "trials_wanted" not in changes:
         return {}
     wanted = checked_int(changes["trials_wanted"], "trials_wanted", 1, 1_000_000)
     if not MD5.fullmatch(str(changes["spec_md5"])):
-        raise CannotUndo("its way back names no specification")
+        raise CannotUndo("its stored undo step names no specification")
     if (there := begun(db, job["id"])) > wanted:
         raise CannotUndo(f"trial {there - 1} of job {job['id']} has begun since")
     return {"spec": with_trials(job, wanted)}
@@ -211,7 +213,8 @@ def _what_changed(job: Row, changes: Row) -> str:
     if "rank" in changes:
         return f"job {job['id']}: back to its place in line"
     if "asked" in changes:
-        return f"job {job['id']}: {changes['asked'] or 'nothing'} is asked of it"
+        asked = f"asked to {changes['asked']}" if changes["asked"] else f"the request to {job['asked']} was withdrawn"
+        return f"job {job['id']}: {asked}"
     return f"job {job['id']}: {', '.join(f'{name} {value}' for name, value in changes.items())}"
 
 
@@ -226,14 +229,15 @@ def _why_not(job: Row, name: str, expected: Any) -> str:
     if name == "rank":
         return f"job {job['id']} was moved since"
     if name == "asked":
-        return f"job {job['id']} was asked something else since ({job['asked'] or 'nothing'})"
+        asked = f"asked to {job['asked']}" if job["asked"] else "no longer asked to stop"
+        return f"job {job['id']} is {asked} now"
     return f"{name} of job {job['id']} is {job[name]} now, not {expected}"
 
 
 def _restore_flag(db: Database, entry: Row) -> tuple[str, Row]:
     name, wanted = entry["name"], entry["set"]
     if name not in FLAGS:
-        raise CannotUndo(f"its way back sets the flag {str(name)[:40]!r}")
+        raise CannotUndo(f"its stored undo step sets the flag {str(name)[:40]!r}, which cannot be changed")
     row = db.one(FlagRow.select(ALL).where(FlagRow.name == name))
     if (row and row["value"]) != entry["expect"]:
         raise CannotUndo("the queue was resumed since" if row is None else "the queue was paused since")
@@ -241,7 +245,7 @@ def _restore_flag(db: Database, entry: Row) -> tuple[str, Row]:
     if wanted is None:
         FlagRow.delete().where(FlagRow.name == name).execute(db)
         missing_tickets(db)
-        return "the queue goes on", {"name": name, "expect": None, "set": was}
+        return "the queue is resumed", {"name": name, "expect": None, "set": was}
     set_flag(db, name, str(wanted["value"]), wanted["reason"], "undo")
     return f"the queue is paused again ({wanted['reason']})", {"name": name, "expect": wanted["value"], "set": was}
 
@@ -252,8 +256,8 @@ def _restore_worker(db: Database, entry: Row) -> str:
     if worker["status"] != "running":
         raise CannotUndo(f"worker {worker['id']} is {worker['status']} now")
     if worker["asked"] != expected:
-        raise CannotUndo(f"worker {worker['id']} was asked something else since ({worker['asked']})")
+        raise CannotUndo(f"worker {worker['id']} got another request since ({worker['asked'] or 'withdrawn'})")
     WorkerRow.update(asked=wanted).where(WorkerRow.id == worker["id"]).execute(db)
     if wanted is None:
         missing_tickets(db)
-    return f"worker {worker['id']}: {wanted or 'may go on'}"
+    return f"worker {worker['id']}: {wanted or 'the request to stop was withdrawn'}"

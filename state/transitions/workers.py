@@ -27,9 +27,9 @@ from state.values import Cause, Claim, Verb, WorkerOrders
 
 LEFT = {
     None: "",
-    "drain_job": " after its job, as it was asked",
-    "drain_trial": " after its trial, as it was asked",
-    "stop": " at a checkpoint, as it was asked",
+    "drain_job": " after its job, as requested",
+    "drain_trial": " after its trial, as requested",
+    "stop": " at a checkpoint, as requested",
 }
 GUARDS = ("normal", "warm", "frozen", "cooling", "unknown")
 
@@ -65,15 +65,15 @@ def beat(db: Database, worker_id: int, lease_s: float, claims: Iterable[Claim] =
     with transaction(db):
         known = db.one(WorkerRow.select(ALL).where(WorkerRow.id == worker_id))
         if beaten and (known is None or known["beats"] < beaten):
-            raise DatabaseOverwritten(overwritten_sentence(db.path, "an older copy does not know our beats"))
+            raise DatabaseOverwritten(overwritten_sentence(db.path, "it holds fewer heartbeats than this worker sent"))
         worker = known or get_worker(db, worker_id)
         if worker["status"] == "stopped":
-            raise WrongStatus(f"worker {worker_id} has stopped or was taken for dead; its jobs went back in line")
+            raise WrongStatus(f"worker {worker_id} has stopped or was marked dead; its jobs went back in line")
         now = db.now()
         changes: Row = {"heartbeat_at": now, "beats": worker["beats"] + 1, "status": "running"}
         WorkerRow.update(changes).where(WorkerRow.id == worker_id).execute(db)
         if worker["status"] == "lost":
-            words = f"worker {worker_id} was taken for lost and beats again"
+            words = f"worker {worker_id} was marked lost, but sends heartbeats again"
             emit(db, Verb.WORKER_BACK, f"worker {worker_id}", words, data={"worker_id": worker_id})
         mine = (JobRow.worker_id == worker_id) & (JobRow.status == "running")
         JobRow.update(lease_until=now + lease_s).where(mine).execute(db)

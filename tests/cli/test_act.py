@@ -221,4 +221,4 @@ def test_results_on_two_versions_of_the_data_say_so(fts, db: Database):
     rows = [result_of(job, ()) for job in queries.jobs(db)]
     assert data_note(replace(row, data_md5="ab" * 16) for row in rows) is None
     mixed = [replace(row, data_md5=("ab" if row.job < 3 else "cd") * 16) for row in rows]
-    assert "abababab under jobs 1, 2; cdcdcdcd under jobs 3, 4" in (data_note(mixed) or "")
+    assert "jobs 1, 2 on data abababab; jobs 3, 4 on data cdcdcdcd" in (data_note(mixed) or "")

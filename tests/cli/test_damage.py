@@ -261,7 +261,7 @@ def test_a_dropped_index_is_named_and_made_anew(fresh: Fresh, name: str) -> None
     path = fresh()
     change(path, f"DROP INDEX {name}")
     assert f"the index {name} is missing" in run(path, ("doctor",))[1]
-    assert f"the index {name} was made anew" in run(path, ("doctor", "--fix"))[1]
+    assert f"the index {name} was created again" in run(path, ("doctor", "--fix"))[1]
     assert f"index {name}" not in run(path, ("doctor",))[1]
 
 
@@ -286,7 +286,7 @@ def test_an_index_that_cannot_be_made_anew_is_said_and_stops_nothing_else(fresh:
         path, "DROP INDEX job_live_spec", "DROP INDEX event_at", "UPDATE job SET status = 'queued', spec_md5 = 'same'"
     )
     said = run(path, ("doctor", "--fix"))[1]
-    assert "job_live_spec cannot be made anew" in said and "the index event_at was made anew" in said
+    assert "job_live_spec could not be created again" in said and "the index event_at was created again" in said
 
 
 def test_a_planted_trigger_is_bad_and_a_foreign_table_is_named(fresh: Fresh) -> None:

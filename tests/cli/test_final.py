@@ -74,7 +74,7 @@ def test_a_job_that_is_no_cell_is_said_to_be_there(fts, db: Database):
     put = json.loads(fts("train", "1", "--json").out)["enqueued"][0]["job"]
     for command in (("train", str(put)), ("replicate", str(put)), ("final", str(put), "-y"), ("unseal", str(put))):
         said = fts(*command)
-        assert said.code == 1 and f"job {put} (2M/h1 final) is a train; winners are of cells" in said.err
+        assert said.code == 1 and f"job {put} (2M/h1 final) is a train; only a cell has a winner" in said.err
     assert "no job matches '99'" in fts("train", "99").err
 
 

@@ -150,7 +150,7 @@ def test_doctor_finds_a_dead_worker_and_fix_puts_its_job_back(fts, db: Database)
     assert transitions.claim(db, worker, 60.0) is not None
     said = fts("doctor", "--json")
     found = [f for f in json.loads(said.out)["findings"] if f["name"] == "worker"]
-    assert found[0]["state"] == "warn" and "gone without a word" in found[0]["text"]
+    assert found[0]["state"] == "warn" and "died without stopping properly" in found[0]["text"]
     fts("doctor", "--fix")
     assert str(queries.job(db, 1).status) == "queued"
 

@@ -127,8 +127,8 @@ def test_a_done_cell_in_which_every_trial_was_pruned_says_so(fts, db: Database):
 def test_results_of_a_cell_that_is_in_line_again_say_so(fts, db: Database):
     done = finished_cell(db)
     transitions.enqueue(db, [_row(db, done.job_id) | {"spec_md5": "f" * 32}])
-    assert "older search: job 5 stands in line" in fts("results", "1").out
-    assert json.loads(fts("results", "--json", "1").out)["results"][0]["newer"] == "job 5 stands in line"
+    assert "older search: job 5 is in line" in fts("results", "1").out
+    assert json.loads(fts("results", "--json", "1").out)["results"][0]["newer"] == "job 5 is in line"
     transitions.pause(db, [5])
     assert "older search: job 5 is paused" in fts("results", "1").out
     transitions.cancel(db, [5])
@@ -252,7 +252,7 @@ def test_why_says_what_the_scheduler_would(fts, db: Database, make, expected: st
 def test_why_of_a_running_job_says_who_has_it(fts, db: Database):
     claim(db)
     said = fts("why", "1").out
-    assert "is running" in said and "worker 1 holds it, attempt 1" in said and "its lease ends in" in said
+    assert "is running" in said and "worker 1 runs it, attempt 1" in said and "its lease ends in" in said
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_undo_of_several_jobs_names_them_and_the_one_that_has_moved_on(fts, db: 
     finished_cell(db)
     said = fts("undo")
     assert said.code == 1
-    assert "cannot undo what changed jobs 1, 2, 3, 4 at once (enqueued): job 1 is done now, not queued" in said.err
+    assert "cannot undo the change of jobs 1, 2, 3, 4 (enqueued): job 1 is done now, not queued" in said.err
 
 
 # -- fts run
@@ -105,7 +105,7 @@ def test_run_says_who_runs_a_job_and_how_one_ended(fts, db: Database):
     finished_cell(db)
     claim_job(db, start_worker(db), lease_s=60.0)
     running = fts("run", "2")
-    assert running.code == 6 and "job 2 (2M/h3) is running; worker 2 holds it, attempt 1" in running.err
+    assert running.code == 6 and "job 2 (2M/h3) is running; worker 2 runs it, attempt 1" in running.err
     assert "is running" in fts("run", "2M/h3").err
     ended = fts("run", "1")
     assert ended.code == 6 and "job 1 (2M/h1) is done, not waiting" in ended.err
@@ -123,7 +123,7 @@ def test_run_without_a_free_slot_puts_nothing_in_line(fts, db: Database, tmp_pat
         assert before == (4,)
         waiting = fts("run", "1")
         assert waiting.code == 1 and "every slot of this machine (1) is taken by" in waiting.err
-        assert "--slot 1 runs it beside them" in waiting.err
+        assert "--slot 1 runs it now" in waiting.err
     assert db.execute_sql("select status, attempt from job where id = 1").fetchone() == ("queued", 0)
 
 

@@ -153,7 +153,7 @@ def test_a_step_in_size_on_other_features_prices_or_scores_says_nothing(db: Data
     write(db, [cell("20M", 1)])
     jobs = queries.jobs(db)
     (found,) = outlooks(jobs, {job.id: queries.trials(db, job.id) for job in jobs}, [], 0.0)
-    assert found.gain is None and found.basis == "nothing like it has run"
+    assert found.gain is None and found.basis == "no comparable cell has run"
 
 
 def test_a_cell_nobody_has_begun_is_judged_by_the_same_step_in_size_elsewhere(db: Database):
@@ -183,7 +183,7 @@ def test_ended_and_cancelled_cells_have_no_outlook(db: Database):
 def test_nothing_like_it_has_run_is_said(db: Database):
     write(db, [cell("2M", 1)], who="test")
     (outlook,) = look(db, queries.jobs(db))
-    assert (outlook.gain, outlook.seconds, outlook.basis) == (None, None, "nothing like it has run")
+    assert (outlook.gain, outlook.seconds, outlook.basis) == (None, None, "no comparable cell has run")
     assert math.isfinite(outlook.left)
 
 

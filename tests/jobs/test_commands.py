@@ -129,7 +129,7 @@ def test_the_price_of_a_running_trial_is_named(db):
     cancel = by_id("cancel")
     assert cancel.level_for(running) == "L2"
     price = cancel.price(snapshot, running)
-    assert "t0 of 2M/h1 (epoch 1) stops and loses 2 s unless it is put back; 3 trials" in price
+    assert "t0 of 2M/h1 (epoch 1) stops; without a retry 2 s of training are lost; 3 trials" in price
     waiting = [job for job in snapshot.jobs if job.id == 2]
     assert cancel.level_for(waiting) == "L1" and cancel.price(snapshot, waiting) is None
     assert "after t0 of 2M/h1, at the latest" in by_id("drain").price(snapshot)

@@ -164,7 +164,7 @@ def test_the_largest_budget_is_counted_on_the_meta_device(places: Places):
     checked = check_on_paper(spec)
     assert checked.problem is None and "75 architectures counted" in checked.found
     small = replace(spec, space={"architecture": {"kind": "choice", "choices": ["d64-L2-h2-ff128"]}})
-    assert "is no 2B" in (check_on_paper(small).problem or "")
+    assert "does not fit the budget 2B" in (check_on_paper(small).problem or "")
 
 
 def test_a_baseline_stands_before_the_first_cell_of_each_horizon():
@@ -196,7 +196,7 @@ def test_the_command_says_what_it_put_in_line(places: Places, tmp_path: Path, ca
     assert [line["kind"] for line in lines].count("cell") == 12
     assert [line["kind"] for line in lines].count("baseline") == 3 and lines[0]["kind"] == "baseline"
     again: Said = fts("enqueue", "2M/h1", "phase6a_20M_h3_threshold_1pct", "--no-check")
-    assert again.out.count("already there (queued)") == 2 and "2 are there already" in again.err
+    assert again.out.count("already there (queued)") == 2 and "2 are already there" in again.err
     assert len(queries.jobs(open_database(places.db))) == 15
     assert fts("enqueue", "--matrix", "--no-check", "-n", "--db", str(tmp_path / "other.db")).code == 0
     assert not (tmp_path / "other.db").exists()

@@ -50,13 +50,13 @@ def test_the_sentences_name_time_memory_and_what_does_not_fit(said: str):
     text = "\n".join(sentences(found, [("2M", 1), ("2B", 1)], 50))
     small, large = found.cells["2M", 1], found.cells["2B", 1]
     assert large.too_large > 0
-    assert f"2B: {large.too_large} of {large.shapes} architectures do not fit here" in text
+    assert f"2B: {large.too_large} of {large.shapes} architectures do not fit this machine" in text
     assert "memory, 8.0 GB for each slot" in text
     assert words.size(small.high) in text
     hours = sum(50 * cost.trial_s for cost in (small, large) if cost.trial_s is not None)
     assert f"about {words.spell(hours)} on 1 slot" in text
-    assert sentences(found, [], 50) == ["nothing is chosen"]
-    assert "unknown length" in "\n".join(sentences(found, [("2M", 1), ("2M", 5)], 50))
+    assert sentences(found, [], 50) == ["no cell is chosen"]
+    assert "unknown duration" in "\n".join(sentences(found, [("2M", 1), ("2M", 5)], 50))
 
 
 def test_twice_the_trials_take_twice_as_long(said: str):
@@ -81,5 +81,5 @@ def test_who_stops_listening_waits_for_nothing(tmp_path: Path):
 
 @pytest.mark.parametrize("odd", ["", "[]", "{}", '{"plan": {"cells": [1]}}', '{"plan": {"cells": [], "rate": 7}}'])
 def test_an_answer_of_another_form_is_an_error_in_words(odd: str):
-    with pytest.raises(CommandFailed, match="form this window does not know"):
+    with pytest.raises(CommandFailed, match="this window cannot read the answer"):
         read(odd)

@@ -96,13 +96,13 @@ def test_a_day_of_steering(study):
     wait_until(lambda: not (study.outputs / "logs" / "STOP_HPO").exists())
     assert worker.poll() is None and status(study) == "running"
     assert asked(study)[-1] == ("the file outputs/logs/STOP_HPO", "drain_job")
-    said_everywhere(study, "leaves after its job, asked by the file outputs/logs/STOP_HPO")
+    said_everywhere(study, "stops after its job, asked by the file outputs/logs/STOP_HPO")
     study.ok("stop", "-y")
     assert worker.wait(60) == 0
     assert status(study) == "queued"
     assert study.one("select status from worker order by id desc limit 1") == "stopped"
     left = study.one("select message from event where verb = 'worker_stopped' order by id desc limit 1")
-    assert left == "worker 1 left at a checkpoint, as it was asked"
+    assert left == "worker 1 left at a checkpoint, as requested"
     assert study.one("select count(*) from job where lease_until is not null") == 0
 
     # the cancelled job is put back by undo or retry with its trial and checkpoint
@@ -117,7 +117,7 @@ def test_a_signal_stops_within_seconds_at_a_checkpoint(study, signum):
     wait_until(lambda: epochs(study) >= 1)
     os.kill(worker.pid, signal.SIGUSR1)  # after this trial, which is long
     wait_until(lambda: asked(study) == [(f"SIGUSR1 to process {worker.pid}", "drain_trial")])
-    said_everywhere(study, f"leaves after its trial, asked by SIGUSR1 to process {worker.pid}")
+    said_everywhere(study, f"stops after its trial, asked by SIGUSR1 to process {worker.pid}")
     worker.send_signal(signum)
     began = time.monotonic()
     assert worker.wait(60) == 0

@@ -253,7 +253,7 @@ def test_a_start_writes_what_a_failed_export_left_out_although_its_row_is_in_the
 
 
 def test_a_folder_that_cannot_be_written_is_trouble_of_the_disk_not_of_the_job():
-    assert is_disk_trouble(CannotWrite(13, "this user may not write into outputs/models"))
+    assert is_disk_trouble(CannotWrite(13, "this user may not write to outputs/models"))
 
 
 # -- formulas

@@ -161,7 +161,9 @@ def test_a_worker_that_waits_for_the_lock_of_another_is_not_silent():
         snapshot = healthy(workers=(make_worker(heartbeat_at=NOW - silent_s),))
         found = judge(snapshot, NOW, locked_by="process 30943 (python)")
         assert found.word is word
-        assert found.reason == "database locked by process 30943 (python): worker 1 (pid 4242) waits, training goes on"
+        assert (
+            found.reason == "database locked by process 30943 (python): worker 1 (pid 4242) waits, training continues"
+        )
         assert len(found.concerns) == 1
         assert found.decisions == 1
 

@@ -82,7 +82,7 @@ def test_frozen_without_a_thermometer_stays_frozen_and_says_so_once() -> None:
     assert {decision.state for decision in told} == {FROZEN}
     assert {decision.action for decision in told} == {Action.NONE}
     assert [decision.changed for decision in told] == [False] * 5 + [True] + [False] * 3
-    assert "mend the sensor (FTS_SENSORS)" in told[5].message
+    assert "repair the sensor (FTS_SENSORS)" in told[5].message
 
 
 @pytest.mark.parametrize(("degrees", "action"), [(90, Action.THAW), (97, Action.RESUME)])
@@ -192,7 +192,7 @@ def test_a_nearly_full_disk_stops_with_its_cause() -> None:
     decision = judge_disk(LIMITS, machine(disk=0.5))
     assert decision is not None
     assert (decision.action, decision.cause) == (Action.DISK, Cause.DISK)
-    assert decision.message == "512 MB of disk left, 1.0 GB reserved; free some, then resume"
+    assert decision.message == "512 MB of disk free, 1.0 GB reserved; free space, then resume"
 
 
 def test_limits_of_a_trial_stand_around_what_the_plan_allows() -> None:

@@ -96,7 +96,7 @@ def test_export_refuses_a_link_in_one_sentence(
     link(places_of(tmp_path).outputs / kind, outside)
     said = fts("export")
     assert said.code == 1 and said.err.count("\n") == 1, said
-    assert "fts neither writes nor deletes through links" in said.err
+    assert "fts does not write or delete through links" in said.err
 
 
 @pytest.mark.parametrize("kind", ["logs", "trials"])
@@ -178,7 +178,7 @@ def test_everything_exported_is_its_owners_only_and_doctor_names_what_is_not(
     assert [finding.state for finding in doctor.exposed(places)] == ["ok"]
     places.outputs.chmod(0o755)
     (told,) = doctor.exposed(places)
-    assert told.state == "warn" and "others can list" in told.text and "chmod 700" in str(told.cure)
+    assert told.state == "warn" and "other users can list" in told.text and "chmod 700" in str(told.cure)
     places.results_csv.chmod(0o644)
     (told,) = doctor.exposed(places)
     assert told.state == "warn" and "experiment_results.csv" in told.text and "chmod -R go-rwx" in str(told.cure)

@@ -109,7 +109,7 @@ def test_unreadable_lines_become_garbage_facts_and_the_rest_is_read(tmp_path: Pa
     assert [fact["fact"] for fact in seen] == ["garbage"] * 4 + ["ok", "garbage"]
     assert seen[0]["line"] == "{half a line"
     assert seen[1]["reason"] == "not a JSON object"
-    assert seen[-1]["reason"] == "the child ended within this line"
+    assert seen[-1]["reason"] == "the process ended before it finished this line"
     assert all(len(fact.get("line", "")) <= 200 for fact in seen)
 
 

@@ -197,7 +197,7 @@ def test_every_size_says_draining_whatever_was_asked(order, mode, size):
 @pytest.mark.parametrize("order", ["drain_job", "drain_trial", "stop"])
 def test_every_form_of_the_status_says_who_asked(order):
     glance = glances.look(STATES[order], NOW, surface=Surface.COMMAND_LINE)
-    assert "DRAINING: worker 1 leaves" in " ".join(sentences(glance))
+    assert "DRAINING: worker 1 stops" in " ".join(sentences(glance))
     assert "asked by the file outputs/logs/STOP_HPO at 08:13" in " ".join(sentences(glance))
     assert glances.as_dict(glance)["draining"] == [
         {"worker": 1, "asked": order, "by": "the file outputs/logs/STOP_HPO"}

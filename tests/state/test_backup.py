@@ -185,8 +185,8 @@ def test_doctor_speaks_of_quiet_workers_and_unreadable_tickets(db: Database) -> 
     db.execute_sql("UPDATE worker SET heartbeat_at = heartbeat_at - 3600")
     db.execute_sql("INSERT INTO huey_quarantine (at, data, reason) VALUES (1, x'00', 'not JSON')")
     said = " ".join(finding.sentence for finding in checks.check_all(db) if not finding.ok)
-    assert "worker 1 on lab (pid 77) has not beaten for 60 minutes" in said
-    assert "could not be read and were put aside; the last one: not JSON" in said
+    assert "worker 1 on lab (pid 77) sent no heartbeat for 60 min" in said
+    assert "unreadable tickets put aside: 1; the last one: not JSON" in said
 
 
 @pytest.mark.parametrize(
@@ -210,4 +210,4 @@ def test_doctor_knows_the_fixed_releases_of_sqlite(
 def test_a_count_changed_by_hand_is_found(db: Database) -> None:
     transitions.enqueue(db, [spec(1)])
     db.execute_sql("UPDATE job SET trials_complete = 7")
-    assert "job 1 counts its complete trials wrongly" in [f.sentence for f in checks.drifted_counts(db)]
+    assert "job 1 has a wrong count of its complete trials" in [f.sentence for f in checks.drifted_counts(db)]

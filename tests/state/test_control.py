@@ -155,8 +155,8 @@ def test_pruned_trials_are_not_called_missing(db: Database) -> None:
     transitions.finish_trial(db, claim, started(db, claim, 0), "pruned", "pruned")
     assert "2 of 3 trials will be missing" in transitions.cancel(db, [1]).message
     transitions.cancel_running(db, claim)
-    assert "tried again with 1 trial" in transitions.retry(db, [1]).message
-    assert "cancelled; what it has is kept: 1 trial" in transitions.cancel(db, [1]).message
+    assert "retried with 1 trial kept" in transitions.retry(db, [1]).message
+    assert "cancelled; 1 trial kept" in transitions.cancel(db, [1]).message
 
 
 def test_cancelling_a_running_job_says_what_is_lost(db: Database) -> None:
@@ -184,7 +184,7 @@ def test_retry_is_refused_while_the_same_specification_waits(db: Database) -> No
     enqueued(db)
     transitions.cancel(db, [1])
     transitions.enqueue(db, [spec(1)])
-    with pytest.raises(WrongStatus, match="in the queue again under another number"):
+    with pytest.raises(WrongStatus, match="already in the queue as another job"):
         transitions.retry(db, [1])
     assert status(db, 1) == "cancelled"
 
@@ -257,7 +257,7 @@ def test_an_older_change_can_be_taken_back_by_its_number(db: Database) -> None:
     transitions.pause(db, [2])
     transitions.undo(db, event_id=first.event_id)
     assert (status(db, 1), status(db, 2)) == ("queued", "paused")
-    with pytest.raises(CannotUndo, match="was taken back already"):
+    with pytest.raises(CannotUndo, match="was undone already"):
         transitions.undo(db, event_id=first.event_id)
 
 
@@ -426,7 +426,7 @@ def test_what_was_asked_twice_is_told_twice_and_a_signal_cannot_be_undone(db: Da
     transitions.stop_worker(db, first)
     left = queries.events(db)[-1]
     assert (left.verb, left.message, left.data["asked"]) == (
-        Verb.WORKER_STOPPED, "worker 1 left at a checkpoint, as it was asked", "stop",
+        Verb.WORKER_STOPPED, "worker 1 left at a checkpoint, as requested", "stop",
     )  # fmt: skip
     with pytest.raises(WrongStatus):
         transitions.record_wish(db, "stop", "SIGTERM to process 1", first)
@@ -485,7 +485,7 @@ def test_a_trial_that_runs_again_forgets_its_old_try_unless_it_stalled(db: Datab
     assert queries.put_back(db, 1) == (0, 1)
     code, stalled = queries.trials(db, 1)
     transitions.rerun_trial(db, claim, code.id)
-    with pytest.raises(WrongStatus, match="it goes first"):
+    with pytest.raises(WrongStatus, match="it must run first"):
         transitions.rerun_trial(db, claim, stalled.id)
     transitions.record_epoch(db, claim, code.id, epoch(1, val_loss=0.1))  # no mismatch with what the old code said
     transitions.finish_trial(db, claim, code.id, "complete", "finished", value=0.1)

@@ -238,7 +238,7 @@ def test_a_connection_beside_a_stale_one_is_not_taken_for_fresh(tmp_path: Path) 
     both_removed(path)
     note(path)
     db = Database(path, readonly=True)
-    with pytest.raises(NotFresh, match="may be old"):
+    with pytest.raises(NotFresh, match="may read old data"):
         db.prove(patience_s=0.1)
     stale.close()
     db.prove(patience_s=0.1)
@@ -252,7 +252,7 @@ def test_a_worker_notices_that_what_it_writes_nobody_will_read(tmp_path: Path, m
     db = open_database(path)
     db.check_still_there()
     mishap(path)
-    with pytest.raises(DatabaseGone, match="no longer the file this worker opened"):
+    with pytest.raises(DatabaseGone, match="no longer the file that this worker opened"):
         db.check_still_there()
     db.close()
 

@@ -195,7 +195,7 @@ def test_a_claim_that_was_handed_on_is_named_with_both_tokens(db: Database) -> N
     old = claimed(db)
     transitions.release_job(db, old, Cause.DRAINED)
     claimed(db)
-    with pytest.raises(StaleToken, match="token 1, the latest is 2"):
+    with pytest.raises(StaleToken, match="token 1, the latest 2"):
         transitions.finish_job(db, old)
 
 

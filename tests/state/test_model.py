@@ -127,7 +127,7 @@ class QueueMachine(RuleBasedStateMachine):
         try:
             transitions.retry(self.db, [job])
         except WrongStatus as error:
-            assert "under another number" in str(error)
+            assert "as another job" in str(error)
             return
         row.status, row.idle = "queued", 0
 

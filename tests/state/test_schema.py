@@ -153,7 +153,7 @@ def test_reading_never_writes(db: Database) -> None:
     enqueued(db)
     reader = open_database(db.path, readonly=True)
     queries.snapshot(reader, "ada")
-    with pytest.raises(errors.ReadOnlyDatabase, match="open for reading only"):
+    with pytest.raises(errors.ReadOnlyDatabase, match="open read-only"):
         transitions.pause(reader, [1])
     with pytest.raises(errors.ReadOnlyDatabase):
         reader.execute_sql("DELETE FROM job")

@@ -36,7 +36,7 @@ def test_trials_are_numbered_from_zero_without_a_gap(db: Database, claim: Claim)
 def test_an_interrupted_trial_goes_before_a_new_one(db: Database, claim: Claim) -> None:
     trial = started(db, claim)
     transitions.interrupt_trial(db, claim, trial, Cause.OUT_OF_MEMORY)
-    with pytest.raises(WrongStatus, match="trial 0 of job 1 is interrupted: it goes first"):
+    with pytest.raises(WrongStatus, match="trial 0 of job 1 is interrupted: it must run first"):
         started(db, claim, 1)
     transitions.resume_trial(db, claim, trial, pid=7, pid_started=2.0)
     assert queries.trial(db, 1, 0).pid == 7

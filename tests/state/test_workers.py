@@ -143,7 +143,7 @@ def test_a_beat_notices_that_the_database_went_back_in_time(db: Database) -> Non
     beats = transitions.beat(db, crew, LEASE_S, beaten=beats).beats
     assert beats == 2
     db.execute_sql("UPDATE worker SET beats = 1")  # what an older copy, written over the file, would say
-    with pytest.raises(DatabaseOverwritten, match="an older copy"):
+    with pytest.raises(DatabaseOverwritten, match="fewer heartbeats"):
         transitions.beat(db, crew, LEASE_S, beaten=beats)
 
 

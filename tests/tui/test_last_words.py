@@ -105,7 +105,7 @@ def test_a_pocket_with_free_rows_shows_them_too():
 @pytest.mark.parametrize("size", [(60, 15), (80, 24)])
 def test_where_to_read_on_is_whole_or_without_the_file(size):
     text = lost_few(size)
-    assert "5 reads on, or: fts logs 5" in text
+    assert "5 shows all of it, or: fts logs 5" in text
     assert "outputs/logs/x" not in text
 
 

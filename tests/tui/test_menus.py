@@ -185,7 +185,7 @@ async def test_enter_in_the_enqueue_dialog_asks_with_what_is_new_and_its_time(db
         await press(pilot, "enter")
         await until(lambda: opened(app, Confirm), pilot)
         text = " ".join(dialog_text(app).split())
-        assert "1 new cell; extends 2M/h3 (job 4) from 50 to 75 trials; there already: 2M/h5 (done)" in text
+        assert "1 new cell; extends 2M/h3 (job 4) from 50 to 75 trials; already there: 2M/h5 (done)" in text
         assert "time: about 5 h on 2 slots" in text, "100 trials of 6 min, and none of the third cell"
         await press(pilot, "enter")
         await until(lambda: opened(app, Enqueue), pilot)
@@ -228,9 +228,9 @@ async def test_the_enqueue_dialog_says_what_fts_plan_says(db_path, monkeypatch, 
         app.screen.checked = set(cells)
         await until(lambda: "about 2 h 30 min on 2 slots" in dialog_text(app), pilot)
         text = dialog_text(app)
-        assert "and 1 cell of unknown length" in text
+        assert "and 1 cell of unknown duration" in text
         assert "200M 1.0 to 3.0 GB" in text
-        assert "2B: 75 of 75 architectures do not fit here" in text
+        assert "2B: 75 of 75 architectures do not fit this machine" in text
         assert "Enter put in line" in text
         app.screen.post_message(Planned((app.screen.epochs, "halving"), plan))
         await press(pilot, "p")

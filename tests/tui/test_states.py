@@ -197,7 +197,7 @@ async def test_a_worker_that_waits_for_a_lock_is_told_apart_from_a_dead_one(db_p
             app.look(now=True)
             sentence = f"database locked by process {other.pid} (python"
             await until(lambda: sentence in shown(app), pilot)
-            assert f"worker 1 (pid {os.getpid()}) waits, training goes on" in shown(app)
+            assert f"worker 1 (pid {os.getpid()}) waits, training continues" in shown(app)
             assert "silent for" not in shown(app).split("\n")[1]
         app.look(now=True)
         await until(lambda: "silent for" in shown(app).split("\n")[1], pilot)

@@ -283,7 +283,7 @@ class Enqueue(Dialog[Order]):
                 f"time: {time_of(found, cells, self.trials, self.pruner)}",
             ]
         else:
-            effects.append("how long it takes is not known yet; what is there already is not put in line again")
+            effects.append("how long it takes is not known yet; what is already there is not put in line again")
         dialog = Confirm("put in line?", effects, self.palette, self.ascii_only, yes="put in line")
         self.app.push_screen(dialog, self._confirmed)
 

@@ -58,7 +58,7 @@ def detail(view: View, width: int, height: int) -> list[Line]:
     if said := last_words(view, trial):
         lines += [(), line(("its last words", "dim"))]
         lines += [line((row, "failed")) for text in said for row in wrapped(text, width - 1)[:3]]
-        lines.append(line((words.cut(f"5 reads on, or: fts logs {job.id}:t{trial.number}", width), "dim")))
+        lines.append(line((words.cut(f"5 shows all of it, or: fts logs {job.id}:t{trial.number}", width), "dim")))
     gap = race_chart.gap_words(view, trial)
     shown = [*lines, (), *facts(trial, job)]
     if gap is not None:
