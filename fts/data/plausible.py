@@ -29,7 +29,7 @@ KINDS = {  # what --accept may name -> what it means
     "spacing": "bars that are not daily",
     "weekends": "bars on Saturdays or Sundays",
     "repeats": "bars that stand in the file more than once",
-    "flat": "bars whose high is their low",
+    "flat": "bars with the same high and low",
     "future": "days that have not come",
     "old": "days before 1900",
     "no-volume": "no volume, or the same on each day",
