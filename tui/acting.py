@@ -81,7 +81,7 @@ class Acting:
         if too_new := app.too_new():
             return too_new
         if app.readonly:
-            return "this monitor only reads; `:writable` changes that"
+            return "this monitor only reads; `:writable` lets it write"
         if app.desk.at is not None:
             return "this is a replay; Esc returns to now"
         if app.problem and action.id != "enqueue":
@@ -89,10 +89,10 @@ class Acting:
         if action.needs_jobs and not jobs:
             return app.desk.why_none_chosen()
         if action.needs_jobs and time.monotonic() - app.desk.jumped_at < MOVED_S:
-            return "the cursor is on another row now; look, then press again"
+            return "the cursor moved to another row; look, then press again"
         if action.level_for(jobs) in ("L2", "L3"):
             if app.age_s() > 15:
-                return "the picture is too old to act on"
+                return "the screen is too old to act on; ^r reads the database"
             if time.monotonic() - app.appeared_at < SETTLE_S or time.monotonic() - app.desk.moved_at < MOVED_S:
                 return "the screen has just changed; look, then press again"
         if not action.needs_jobs:

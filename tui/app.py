@@ -308,7 +308,11 @@ class Monitor(App[None]):
             return
         self.faults.add(fault)
         where = keep_fault(fault, error)
-        self.toast = (f"a part of this screen failed ({where}), data is fine", "failed", time.monotonic() + TOAST_S)
+        self.toast = (
+            f"a part of this screen failed ({where}); the data is not affected",
+            "failed",
+            time.monotonic() + TOAST_S,
+        )
 
     def _installed(self) -> bool:
         return bool(self.screen_stack) and bool(self.screen_stack[0].query("#front"))

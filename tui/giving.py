@@ -63,7 +63,7 @@ class Giving:
             return
         self.app.copy_to_clipboard(text)
         in_tmux = clipboard.load_tmux_buffer(text)
-        sent = "put into tmux's buffer" if in_tmux else "sent to the terminal's clipboard (OSC 52)"
+        sent = "copied into tmux's buffer" if in_tmux else "sent to the terminal's clipboard (OSC 52)"
         try:
             kept = f"saved in {clipboard.short(export.keep_clip(text))}"
         except OSError as error:

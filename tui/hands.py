@@ -183,7 +183,11 @@ class Hands(Giving, Menus):
             self.app.say("there is nothing to filter here")
             return
         title = "search" if in_log else "filter"
-        hint = "Enter searches; n and N go on." if in_log else "Words, all must match; !word inverts; state:failed."
+        hint = (
+            "Enter searches; n and N go to the next and previous match."
+            if in_log
+            else "Words, all must match; !word excludes; state:failed."
+        )
         value = self.desk.search if in_log else self.desk.filters.get(self.desk.screen, "")
         self.app.push_screen(Ask(title, hint, self.app.palette, self.app.ascii_only, value), self._searched)
 
@@ -208,11 +212,13 @@ class Hands(Giving, Menus):
     def _find(self, step: int) -> None:
         lines = selection.log_of(self.view())
         if self.desk.screen != LOGS or not self.desk.search or not lines:
-            self.app.say("/ searches first" if self.desk.screen == LOGS else "n and N belong to the search in logs")
+            self.app.say(
+                "press / to search first" if self.desk.screen == LOGS else "n and N belong to the search in logs"
+            )
             return
         at = logs.find(lines, self.desk.search, len(lines) - 1 - self.desk.scroll, step)
         if at is None:
-            self.app.say(f"`{self.desk.search}` is not among {len(lines)} lines")
+            self.app.say(f"no match for `{self.desk.search}` in {len(lines)} lines")
             return
         self.desk.scroll = len(lines) - 1 - at
         self.desk.follow = False
@@ -287,7 +293,7 @@ class Hands(Giving, Menus):
             self.app.frozen = None
         else:
             self.app.frozen = self.app.reading
-            self.app.say("frozen: the header stays live, f or Esc goes on")
+            self.app.say("frozen; the header stays live; f or Esc resumes")
 
     def log_y(self) -> None:
         if self.desk.screen == CURVES:

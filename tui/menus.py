@@ -50,7 +50,7 @@ class Menus(ABC):
         choices += [Choice(key.id, key.label, key.shown, key.help) for key in keys.KEYS if key.id != "screen"]
         choices += [
             Choice("about", "about", "", "versions, paths, and what this monitor costs"),
-            Choice("writable", "writable", "", "leave read-only, asked once"),
+            Choice("writable", "writable", "", "let this monitor write; it asks first"),
             *(Choice(f"theme {name}", f"theme {name}", "", "colours") for name in ("dark", "light")),
         ]
         self.app.push_screen(Chooser("command", choices, self.app.palette, self.app.ascii_only), self._chosen)
@@ -96,19 +96,19 @@ class Menus(ABC):
 
     def _writable(self) -> None:
         if not self.app.readonly:
-            self.app.say("this monitor may write already")
+            self.app.say("this monitor can write already")
             return
         if self.app.locked:
             self.app.say(self.app.too_new() or "this monitor is served to a browser and stays read-only", "look")
             return
-        effects = ["Keys that change the queue come back until this monitor is left."]
+        effects = ["The keys that change the queue work until you leave this monitor."]
         dialog = Confirm("make this monitor writable?", effects, self.app.palette, self.app.ascii_only, yes="writable")
         self.app.push_screen(dialog, self._write_from_now)
 
     def _write_from_now(self, yes: bool | None) -> None:
         if yes:
             self.app.readonly = False
-            self.app.say("this monitor may write now")
+            self.app.say("this monitor can write now")
 
     def about(self) -> None:
         facts = [

@@ -181,7 +181,7 @@ def server(
             async for message in tab:
                 try:
                     if message.type is not WSMsgType.TEXT:
-                        raise Malformed("a message that is no text")
+                        raise Malformed("a message that is not text")
                     await asyncio.wait_for(monitor.obey(*parsed(message.data)), STUCK_S)
                 except Malformed as fault:
                     await tab.close(code=1008, message=str(fault).encode()[:100])
@@ -276,7 +276,7 @@ def parsed(text: str) -> tuple[str, Any]:
     try:
         envelope = json.loads(text)
     except (ValueError, RecursionError):
-        raise Malformed("a message that is no JSON") from None
+        raise Malformed("a message that is not JSON") from None
     kind, value = envelope[0] if isinstance(envelope, list) and envelope else None, _second(envelope)
     if kind in ("blur", "focus"):
         return kind, None
@@ -301,7 +301,7 @@ def within(value: Any, limits: tuple[int, int], default: int | None = None) -> i
         return min(max(int(value), limits[0]), limits[1])
     except (TypeError, ValueError, OverflowError):
         if default is None:
-            raise Malformed("a size that is no number") from None
+            raise Malformed("a size that is not a number") from None
         return default
 
 
@@ -351,7 +351,7 @@ def refusal(host: str, origin: str | None, port: int, bound: str = "127.0.0.1") 
         return None
     scheme, _, name = origin.lower().partition("://")
     if scheme != "http" or not _is_ours(name, port, bound) or (bound not in LOOPBACK and name != host.lower()):
-        return f"origin {origin!r:.80} is a foreign page: refused"
+        return f"origin {origin!r:.80} is another site: refused"
     return None
 
 

@@ -59,7 +59,7 @@ def refusal(environ: Mapping[str, str] = os.environ) -> str | None:
     if term not in CANNOT_MOVE:
         return None
     named = f"TERM={term} names a terminal" if term else "TERM is not set: this seems to be a terminal"
-    return f"{named} that cannot move its cursor; `fts status --plain` and `fts watch` say the same in lines"
+    return f"{named} that cannot move its cursor; `fts status --plain` and `fts watch` show the same in lines"
 
 
 def colours(environ: Mapping[str, str] = os.environ) -> int:

@@ -41,7 +41,7 @@ def answers(groups: tuple[Group, ...], found: tuple[Finding, ...]) -> tuple[Answ
     errors = list(dict.fromkeys(finding.rule for finding in found if finding.kind == "error"))
     if not errors:
         return tuple(given)
-    repair = f"Errors must be repaired first ({listed(errors)}). As they stand, the numbers would say: "
+    repair = f"Repair the errors first ({listed(errors)}). With these errors, the numbers say: "
     return tuple(Answer(a.question, "cannot say", f"{repair}{a.answer}. {a.sentence}") for a in given)
 
 
@@ -53,32 +53,33 @@ def _beats_baseline(group: Group) -> Answer:
     better = [c for c in judged if c.auc_gain and c.auc_gain.clear and c.auc_gain.interval.value > 0]
     worse = [c for c in judged if c.auc_gain and c.auc_gain.clear and c.auc_gain.interval.value < 0]
     sure = [c for c in better if c.luck is None or c.luck.beyond_luck]
-    by_auc = f"By AUC {len(better)} of {_cells(len(judged))} clearly better and {len(worse)} clearly worse"
-    counts = f"{by_auc}, {_by_loss(judged)}"
+    many = f"{len(judged)} cell{'' if len(judged) == 1 else 's'}"
+    by_auc = f"AUC: {len(better)} of {many} clearly better than the best baseline, {len(worse)} clearly worse"
+    counts = f"{by_auc}. {_by_loss(judged)}"
     if sure:
         looks = sum(max(1, c.n_complete + c.n_pruned) for c in judged)
         ahead = [c for c in sure if c.auc_gain and _stays_ahead(c.auc_gain.interval, looks)]
-        told = f"{counts}. Winners were chosen among {looks} trials on these very days"
+        told = f"{counts}. The best trials were chosen from {looks} trials on these same days."
         if ahead:
-            still = f"{_cells(len(ahead))} ahead still when the interval is widened for as many looks (Bonferroni)"
-            return Answer(question, "yes", f"{told}; {still}.")
+            still = f"With intervals widened for {looks} comparisons (Bonferroni), {_cells(len(ahead))} still better"
+            return Answer(question, "yes", f"{told} {still}.")
         return Answer(
             question,
             "perhaps",
-            f"{told}, and the best of as many trials no better than the baseline could come as far; the sealed test "
-            "set would tell (`fts final CELL`).",
+            f"{told} The best of {looks} trials that are only as good as the baseline can come as far by luck. The "
+            "sealed test set can decide (`fts final CELL`).",
         )
     if len(worse) == len(judged):
         left = sum(max(0, (c.trials_wanted or 0) - c.n_complete - c.n_pruned - c.n_failed) for c in group.cells)
-        to_come = f" {left} {'trial is' if left == 1 else 'trials are'} still to come." if left else ""
-        told = f"{counts}, on the same validation days.{to_come}"
+        to_come = f" {left} {'trial has' if left == 1 else 'trials have'} not run yet." if left else ""
+        told = f"{counts}. All are compared on the same validation days.{to_come}"
         if len(judged) < len(group.cells) or left:
             return Answer(question, "not so far", told)
         if untried := [size for size in NAMED_SIZE if size not in group.budgets]:
             told += f" {listed(untried)} {'has' if len(untried) == 1 else 'have'} not been tried."
             return Answer(question, f"not at {listed(list(group.budgets))}", told)
         return Answer(question, "no", told)
-    return Answer(question, "not shown", f"{counts}; the intervals of the others include no difference.")
+    return Answer(question, "not shown", f"{counts}. The intervals of the other cells include zero.")
 
 
 def _stays_ahead(gain: Interval, looks: int) -> bool:
@@ -94,11 +95,11 @@ def _stays_ahead(gain: Interval, looks: int) -> bool:
 
 
 def _by_loss(judged: list[CellSummary]) -> str:
-    """The same question by log loss, against the baseline of the lowest: who ranks worse may promise as honestly."""
+    """The same question by log loss, against the baseline with the lowest loss, which may not be the best by AUC."""
     gains = [cell.lowest_gain for cell in judged if cell.lowest_gain is not None]
     clear = [gain.interval.value for gain in gains if gain.clear]
     better, worse = sum(value < 0 for value in clear), sum(value > 0 for value in clear)
-    return f"by log loss {better} and {worse}"
+    return f"Log loss: {better} clearly better, {worse} clearly worse"
 
 
 def _scales(group: Group) -> Answer:
@@ -109,7 +110,7 @@ def _scales(group: Group) -> Answer:
         return Answer(
             question,
             "cannot say",
-            f"It takes at least {FEWEST_SIZES} sizes at one horizon to give a slope; there {_are(most)} so far.",
+            f"A slope needs at least {FEWEST_SIZES} sizes at one horizon; there {_are(most)} so far.",
         )
     verdicts = {fit.verdict for _, fit in fits}
     told = " ".join(f"h{horizon}: {fit.sentence}" for horizon, fit in fits)
@@ -117,8 +118,8 @@ def _scales(group: Group) -> Answer:
         gain = max(fit.gain_high or 0.0 for _, fit in fits)
         horizons = listed([f"h{horizon}" for horizon, _ in fits])
         told = (
-            f"At {horizons} a constant describes the loss of {fits[0][1].n_sizes} sizes as well as a power law does; "
-            f"from the smallest to the largest it falls by at most {gain:.3f} nats (95 %)."
+            f"At {horizons}, a constant fits the loss of {fits[0][1].n_sizes} sizes as well as a power law. "
+            f"From the smallest to the largest size the loss falls by at most {gain:.3f} nats (95 %)."
         )
     if verdicts == {"scales"}:
         return Answer(question, "yes", told)
@@ -128,7 +129,7 @@ def _scales(group: Group) -> Answer:
 
 
 def _one_search(group: Group) -> Answer:
-    return Answer("Can one HPO serve all horizons?", group.variance.verdict, group.variance.sentence)
+    return Answer("Can one hyperparameter search serve all horizons?", group.variance.verdict, group.variance.sentence)
 
 
 def _are(n: int) -> str:

@@ -31,14 +31,14 @@ MANY: dict[str, str] = {  # rule -> what to say of many cases at once
     "baseline": "cells are not shown to differ from the best cheap baseline",
     "below baseline": "cells are clearly below the best cheap baseline by AUC",
     "beats baseline": "cells clearly beat the best cheap baseline by AUC",
-    "beyond luck": "cells rank days better than the best of as many trials without skill would",
-    "within luck": "cells are within what the best of as many trials without skill reaches",
-    "class prior": "cells are no better than always saying the class prior",
+    "beyond luck": "cells rank days better than the best of equally many trials without skill",
+    "within luck": "cells have an AUC that the best of equally many trials without skill can reach",
+    "class prior": "cells are no better than always predicting the class prior",
     "gain over the prior": "cells are not shown to have a lower loss than the class prior",
-    "one seed": "winners were trained with one seed; `fts replicate CELL --seeds 5` shows what a seed is worth",
-    "other seeds": "winners were trained again with other seeds",
-    "collapsed": "cells lost more than a quarter of their trials to constant predictions",
-    "validation too small": "cells have too few validation positives to rank trials",
+    "one seed": "best trials were trained with one seed; `fts replicate CELL --seeds 5` measures the luck of the seed",
+    "other seeds": "best trials were trained again with other seeds",
+    "collapsed": "cells have more than a quarter of trials that predict a constant",
+    "validation too small": "cells have too few validation windows of one class to rank trials",
     "sizes": f"horizons have fewer than {FEWEST_SIZES} sizes, so no slope is given",
 }
 
@@ -84,15 +84,17 @@ def missing(study: StudyData, groups: tuple[Group, ...]) -> tuple[str, ...]:
             if cell.trials_wanted is not None and done < cell.trials_wanted:
                 said.append(f"{cell.experiment}: {done} of {cell.trials_wanted} trials, job {cell.state}")
             if cell.predictions is None:
-                said.append(f"{cell.name}: no stored predictions, so no calibration, luck or paired comparison")
+                said.append(
+                    f"{cell.name}: no stored predictions, so no calibration, no luck limit and no paired comparison"
+                )
             if cell.baseline is None:
-                order = f"`{_order(group)}` queues them, with the cells of a matrix"
+                order = f"`{_order(group)}` enqueues them with the cells of the matrix"
                 said.append(f"{cell.experiment}: no baselines on its data; {order}")
         absent = [f"{b} h{h}" for b in group.budgets for h in group.horizons if group.cell(b, h) is None]
         if absent:
-            said.append(f"{group.task} on {group.tier}: not planned: {', '.join(absent)}")
+            said.append(f"{group.task} on {group.tier}: cells not planned: {', '.join(absent)}")
     said += study.earlier
-    return tuple(said) if groups else ("no cell has been planned or run; `fts enqueue --matrix` makes the first ones",)
+    return tuple(said) if groups else ("no cell has been planned or run; `fts enqueue --matrix` enqueues some",)
 
 
 def _nothing_yet(cell: CellSummary) -> str:
@@ -120,11 +122,12 @@ def _about_cell(cell: CellSummary) -> Iterator[Finding]:
             "cannot",
             name,
             "validation too small",
-            f"{name}: {n_val:.0f} validation windows with {n_pos:.0f} positives carry no ranking of trials; "
-            f"at least {FEWEST_POSITIVES} of each class are needed.",
+            f"{name}: {n_val:.0f} validation windows with {n_pos:.0f} positives are too few to rank trials; "
+            f"at least {FEWEST_POSITIVES} windows of each class are needed.",
         )
     elif pd.notna(n_val) and n_val < FEW_SAMPLES:
-        yield Finding("caution", name, "validation small", f"{name}: only {n_val:.0f} validation windows.")
+        told = f"{name}: only {n_val:.0f} validation windows; scores from fewer than {FEW_SAMPLES} are uncertain."
+        yield Finding("caution", name, "validation small", told)
     yield from _against_prior(cell)
     yield from _against_baseline(cell)
     yield from _against_luck(cell)
@@ -137,14 +140,14 @@ def _about_cell(cell: CellSummary) -> Iterator[Finding]:
             f"{name}: {cell.n_collapsed} of {ended} trials collapsed to a constant prediction.",
         )
     if "collapsed" in best["badges"]:
-        yield Finding("cannot", name, "best collapsed", f"{cell.name}, the best trial, predicts a constant.")
+        yield Finding("cannot", name, "best collapsed", f"{cell.name}: the best trial predicts a constant.")
     if cell.seed_mean is None:
         yield Finding(
             "caution",
             name,
             "one seed",
-            f"{name}: its winner was trained with one seed; how much of the score is the seed is unknown "
-            f"(`fts replicate {name} --seeds 5`).",
+            f"{name}: its best trial was trained with one seed, so the luck of the seed is unknown; "
+            f"`fts replicate {name} --seeds 5` measures it.",
         )
     else:
         yield Finding("caution", name, "other seeds", _other_seeds(cell))
@@ -153,11 +156,12 @@ def _about_cell(cell: CellSummary) -> Iterator[Finding]:
 def _other_seeds(cell: CellSummary) -> str:
     assert cell.best is not None
     many = f"{cell.n_seeds} other seed{'s' if cell.n_seeds > 1 else ''}"
-    sd = "" if cell.seed_sd is None else f", sd {cell.seed_sd:.4f}"
+    sd = "" if cell.seed_sd is None else f" (sd {cell.seed_sd:.4f})"
     return (
-        f"{cell.experiment}: its winner has {cell.best['objective']} {cell.best['value']:.4f}; the same configuration "
-        f"with {many} {cell.seed_mean:.4f} on average{sd}. Believe the average: the winner was chosen for its value. "
-        f"{cell.n_ahead} of the search's {cell.n_complete} complete trials have a better value than that."
+        f"{cell.experiment}: its best trial has {cell.best['objective']} {cell.best['value']:.4f}. The same "
+        f"configuration with {many} has {cell.seed_mean:.4f} on average{sd}. Trust the average: the best trial was "
+        "chosen because its value is good. "
+        f"{cell.n_ahead} of the search's {cell.n_complete} complete trials have a better value than the average."
     )
 
 
@@ -169,16 +173,16 @@ def _against_prior(cell: CellSummary) -> Iterator[Finding]:
             "cannot",
             cell.experiment,
             "class prior",
-            f"{cell.experiment}: its best loss {loss:.4f} is no better than the class prior's {prior:.4f}.",
+            f"{cell.experiment}: its best loss {loss:.4f} is not below the class prior's {prior:.4f}.",
         )
     elif cell.prior_gain is not None and not cell.prior_gain.clear:
         gain = cell.prior_gain.interval
-        told = f"loss {gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]".replace("-", "−")
+        told = f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]".replace("-", "−")
         yield Finding(
             "cannot",
             cell.experiment,
             "gain over the prior",
-            f"{cell.experiment} is not shown to have a lower loss than the class prior: {told} against it.",
+            f"{cell.experiment} has no clearly lower loss than the class prior: the difference is {told}.",
         )
 
 
@@ -187,9 +191,9 @@ def _against_baseline(cell: CellSummary) -> Iterator[Finding]:
         return
     rival = f"{cell.baseline.result.name} ({cell.baseline.result.inputs})"
     gain = cell.auc_gain.interval
-    told = f"AUC {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]".replace("-", "−") + f" against {rival}"
+    told = f"AUC {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]".replace("-", "−") + f" compared with {rival}"
     if not cell.auc_gain.clear:
-        yield Finding("cannot", cell.experiment, "baseline", f"{cell.experiment} is not shown to differ: {told}.")
+        yield Finding("cannot", cell.experiment, "baseline", f"{cell.experiment} does not clearly differ: {told}.")
     elif gain.value < 0:
         yield Finding("can", cell.experiment, "below baseline", f"{cell.experiment} is below the baseline: {told}.")
     else:
@@ -201,14 +205,14 @@ def _against_luck(cell: CellSummary) -> Iterator[Finding]:
     if luck is None:
         return
     told = (
-        f"the best of {luck.n_trials} trials without skill would reach {luck.expected_best:.3f} on average and stay "
-        f"below {luck.luck_limit:.3f} in 95 %"
+        f"the best of {luck.n_trials} trials without skill reaches {luck.expected_best:.3f} on average and stays "
+        f"below {luck.luck_limit:.3f} in 95 % of searches"
     )
     if luck.beyond_luck:
-        sentence = f"{cell.experiment} ranks days better than luck: AUC {luck.observed:.3f}, while {told}."
+        sentence = f"{cell.experiment} ranks days better than luck: AUC {luck.observed:.3f}; {told}."
         yield Finding("can", cell.experiment, "beyond luck", sentence)
     else:
-        sentence = f"{cell.experiment}: AUC {luck.observed:.3f} is within luck; {told}."
+        sentence = f"{cell.experiment}: AUC {luck.observed:.3f} can be luck; {told}."
         yield Finding("cannot", cell.experiment, "within luck", sentence)
 
 
@@ -223,11 +227,10 @@ def _about_group(group: Group) -> Iterator[Finding]:
 def _about_ranges(trials: pd.DataFrame) -> Iterator[Finding]:
     for budget, label, side, there, of in at_the_edge(trials):
         sentence = (
-            f"{budget}: {there} of {of} top trials lie at the {side} end of the {label} that was searched; a wider "
+            f"{budget}: {there} of {of} top trials lie at the {side} end of the searched range of {label}. "
+            "A wider range may hold better values (`fts enqueue --space`)."
         )
-        yield Finding(
-            "caution", budget, "edge of the range", f"{sentence}range might do better (`fts enqueue --space`)."
-        )
+        yield Finding("caution", budget, "edge of the range", sentence)
 
 
 def _about_pruning(group: Group) -> Iterator[Finding]:
@@ -239,14 +242,14 @@ def _about_pruning(group: Group) -> Iterator[Finding]:
             "caution",
             "study",
             "early pruning",
-            f"{pruned} of {ended} trials were ended early, by the losses of their first epochs. That favours "
-            "configurations that learn fast: small learning rates and strong dropout may be better than they look, "
-            "also where horizons are compared. `fts enqueue CELL --pruner none` judges every trial by its end.",
+            f"{pruned} of {ended} trials were pruned after their first epochs. Pruning favours configurations that "
+            "learn fast: small learning rates and strong dropout may be better than they look, also in the comparison "
+            "of horizons. `fts enqueue CELL --pruner none` trains every trial to its end.",
         )
 
 
 def _about_validation(groups: tuple[Group, ...]) -> Iterator[Finding]:
-    """What holds for every score of the page: whence its days come, and that winners were chosen on them."""
+    """What holds for every score of the page: its days, and that the best trials were chosen on them."""
     shown = [cell for group in groups for cell in group.cells if cell.predictions is not None]
     folded = sum(" walk-forward:" in cell.task for cell in shown)
     spans = {(c.predictions["date"].min(), c.predictions["date"].max()) for c in shown if c.predictions is not None}
@@ -254,20 +257,20 @@ def _about_validation(groups: tuple[Group, ...]) -> Iterator[Finding]:
         return
     first, last = min(span[0] for span in spans), max(span[1] for span in spans)
     told = (
-        f"All scores come from validation days between {first:%Y-%m-%d} and {last:%Y-%m-%d}. The intervals are about "
+        f"All scores come from validation days between {first:%Y-%m-%d} and {last:%Y-%m-%d}. The intervals "
+        "cover the luck of these days; they do not cover other years"
     )
-    told += "the luck of those days, not about other years"
     if folded < len(shown):
-        told += "; `fts enqueue --cv walk-forward:5` judges on several periods"
+        told += ". `fts enqueue --cv walk-forward:5` validates on several periods"
     yield Finding("caution", "study", "several periods" if folded == len(shown) else "one period", f"{told}.")
     if max(cell.n_complete + cell.n_pruned for cell in shown) > 1:
         yield Finding(
             "caution",
             "study",
             "chosen on these days",
-            "Each winner is the best of its trials, and the strongest baseline the best of a handful, on the very days "
-            "they are scored on. Both scores are too good for that reason, the longer search's more so. The sealed "
-            "test set gives an unbiased answer, once (`fts final CELL`).",
+            "The best trial and the strongest baseline were chosen on the same days that they are scored on. "
+            "So both scores are too good, and more so after a longer search. "
+            "The sealed test set gives an unbiased score, once (`fts final CELL`).",
         )
 
 
@@ -286,20 +289,20 @@ def _equal_labels(trials: pd.DataFrame) -> Iterator[Finding]:
                 names,
                 "equal labels",
                 f"{' and '.join(questions)} were trained on the same labels ({str(md5)[:8]}): {names}. "
-                "Nothing about their difference can be believed.",
+                "Do not compare them.",
             )
 
 
 def _mixed_data(trials: pd.DataFrame) -> Iterator[Finding]:
     for (task, tier, horizon), rows in trials.groupby(["task", "tier", "horizon"]):
-        for column, word in (("data_md5", "data sets"), ("label_md5", "labels"), ("n_val", "validation sizes")):
+        for column, word in (("data_md5", "data sets"), ("label_md5", "sets of labels"), ("n_val", "validation sizes")):
             if rows[column].nunique() > 1:
                 yield Finding(
                     "error",
                     f"{task} {tier} h{horizon:.0f}",
                     "mixed data",
-                    f"{task} on {tier}, h{horizon:.0f}: {rows[column].nunique()} different {word} in one row of the "
-                    "matrix; its cells cannot be compared.",
+                    f"{task} on {tier}, h{horizon:.0f}: the cells of this horizon use {rows[column].nunique()} "
+                    f"different {word}; they cannot be compared.",
                 )
                 break
 
@@ -315,7 +318,7 @@ def _mixed_horizons(trials: pd.DataFrame) -> Iterator[Finding]:
             "error",
             f"{task} {tier}",
             "mixed data",
-            f"{task} on {tier}: horizons rest on different data sets ({told}); they cannot be compared.",
+            f"{task} on {tier}: the horizons use different data sets ({told}); they cannot be compared.",
         )
 
 
@@ -334,8 +337,8 @@ def _unused_parameters(trials: pd.DataFrame) -> Iterator[Finding]:
                 "error",
                 str(experiment),
                 "unused parameter",
-                f"{experiment}: {', '.join(sorted(idle))} was searched but never used: trials that differ in it "
-                "consumed the same configuration.",
+                f"{experiment}: {', '.join(sorted(idle))} was searched but not used: trials with different "
+                "values of it trained the same configuration.",
             )
 
 
@@ -349,15 +352,15 @@ def _wrong_sizes(trials: pd.DataFrame) -> Iterator[Finding]:
                 "error",
                 ", ".join(sorted(set(off["experiment"]))),
                 "size",
-                f"{len(off)} trials named {budget} have {off['n_params'].min():,.0f} to {off['n_params'].max():,.0f} "
-                "parameters, more than 25 % off.",
+                f"{len(off)} trials of budget {budget} have {off['n_params'].min():,.0f} to "
+                f"{off['n_params'].max():,.0f} parameters, which differs by more than 25 % from the budget.",
             )
 
 
 def _code(trials: pd.DataFrame) -> Iterator[Finding]:
     commits = sorted(trials["code_commit"].dropna().astype(str).str[:7].unique())
     if len(commits) > 1:
-        sentence = f"Trials come from {len(commits)} versions of the code: {', '.join(commits)}."
+        sentence = f"The trials ran on {len(commits)} versions of the code: {', '.join(commits)}."
         yield Finding("caution", "study", "code versions", sentence)
     dirty = int((trials["code_dirty"].fillna(0).astype(bool)).sum())
     if dirty:

@@ -40,8 +40,8 @@ def walk_forward(
     needed = (folds + 1) * (gap + 1)
     if folds < 2 or len(ends) < needed:
         raise ValueError(
-            f"{len(ends)} windows cannot carry {folds} walk-forward folds with {gap} days between training and "
-            f"validation: at least 2 folds and {needed} windows"
+            f"{len(ends)} windows are too few for {folds} walk-forward folds with {gap} days between training and "
+            f"validation; at least 2 folds and {needed} windows are needed"
         )
     splitter = TimeSeriesSplit(n_splits=folds, gap=gap, max_train_size=max_train)
     return [Fold(k, ends[train], ends[val]) for k, (train, val) in enumerate(splitter.split(ends), start=1)]

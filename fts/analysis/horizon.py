@@ -1,4 +1,4 @@
-"""Answers "can one HPO serve all horizons?": do the best trials of h1, h3 and h5 want different settings?
+"""Answers "can one search serve all horizons?": do the best trials of h1, h3 and h5 want different settings?
 
 The horizon variance study of phase 6A. The top trials of each cell are compared: how much of the spread of a parameter
 lies between horizons (eta squared), and how often would that much appear if the horizons' names were dealt at random
@@ -242,25 +242,25 @@ def _answer(
 ) -> tuple[str, str]:
     where = f"{' and '.join(f'h{h}' for h in horizons)}, {n} top trials at {listed(list(budgets))}"
     if not effects:
-        return "cannot say", f"Cannot say whether one HPO can serve all horizons: no parameter varies ({where})."
+        return "cannot say", f"Cannot say whether one search can serve all horizons: no parameter varies ({where})."
     differing = [effect for effect in effects if effect.differs]
     if differing:
         named = listed([f"{e.label} (eta² {e.eta_squared:.2f}, corrected p {_p(e.p_holm)})" for e in differing])
         verdict, sureness = _sureness(differing, budgets)
         return (
             verdict,
-            f"{verdict.capitalize()}: the best trials differ between horizons in {named}; {where}. {sureness}",
+            f"{verdict.capitalize()}: the best trials of the horizons differ in {named}; {where}. {sureness}",
         )
     smallest = min(effects, key=lambda effect: effect.p_holm)
     if detectable is None or detectable > TOO_BLUNT:
         return "cannot say", (
-            f"Cannot say whether one HPO can serve all horizons: no difference was found ({where}), but so few trials "
-            f"would have missed even one that explains {TOO_BLUNT:.0%} of the spread."
+            f"Cannot say whether one search can serve all horizons: no difference was found ({where}), but so few "
+            f"trials can miss even a difference that explains {TOO_BLUNT:.0%} of the spread."
         )
     return "yes", (
-        f"As far as these trials show, yes: none of {len(effects)} parameters differs between horizons (smallest "
+        f"Yes, as far as these trials show: none of {len(effects)} parameters differs between horizons (smallest "
         f"corrected p {_p(smallest.p_holm)}, {smallest.label}; {where}). A difference that explains {detectable:.0%} "
-        "of the spread would have been found with 80 % probability; smaller ones remain possible."
+        "of the spread would have been found with 80 % probability; smaller differences remain possible."
     )
 
 
@@ -268,23 +268,24 @@ def _sureness(differing: list[HorizonEffect], budgets: tuple[str, ...]) -> tuple
     """What a difference allows to say, and why: no only when several budgets agree on it."""
     if len(budgets) < FEWEST_BUDGETS:
         return "perhaps not", (
-            "No more than a hint: the top trials of one search resemble each other, for a sampler digs where it was "
-            f"lucky, and p does not know that. With {len(budgets)} budget{'s' if len(budgets) > 1 else ''} the two "
-            "cannot be told apart; more budgets would tell, or the same configurations at every horizon "
+            "This is only a hint: a sampler tries more values near good ones, so the top trials of one search resemble "
+            f"each other, and p ignores that. {len(budgets)} budget{'s are' if len(budgets) > 1 else ' is'} too few to "
+            f"confirm it. Run at least {FEWEST_BUDGETS} budgets, or the same configurations at every horizon "
             "(`fts enqueue --sampler random`)."
         )
     confirmed = [e.label for e in differing if e.p_cells is not None and e.p_cells < LEVEL]
     if confirmed:
-        return "no", f"Sure for {listed(confirmed)}: budgets agree when each cell counts once."
-    return "perhaps not", "Not sure: counted as one vote per cell, the budgets do not agree on it."
+        return "no", f"Confirmed for {listed(confirmed)}: the budgets agree also when each cell counts once."
+    return "perhaps not", "Not confirmed: the budgets do not agree when each cell counts once."
 
 
 def _too_few(trials: pd.DataFrame) -> str:
     per_cell = placed(trials).groupby("experiment").size()
     most = int(per_cell.max()) if len(per_cell) else 0
     return (
-        f"Cannot say whether one HPO can serve all horizons: it takes {2 * FEWEST_TOP} comparable trials in each of "
-        f"two horizons of one budget; {int((per_cell >= 2 * FEWEST_TOP).sum())} cells have as many, the most is {most}."
+        f"Cannot say whether one search can serve all horizons: at least {2 * FEWEST_TOP} comparable trials are needed "
+        f"at two horizons of one budget. Cells with so many trials: {int((per_cell >= 2 * FEWEST_TOP).sum())}; the "
+        f"longest search has {most}."
     )
 
 

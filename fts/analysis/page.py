@@ -126,7 +126,7 @@ TEMPLATE = """{%- macro scored(rows, names) -%}
 {%- endfor %}
 {%- if missing %}
 <div class="box">
-<h3>Not there yet</h3>
+<h3>Missing so far</h3>
 <ul class="findings">
 {%- for sentence in missing %}
 <li><span class="rule">missing</span><span>{{ sentence|told }}</span></li>
@@ -138,11 +138,11 @@ TEMPLATE = """{%- macro scored(rows, names) -%}
 
 <section id="matrix">
 <h2>The matrix</h2>
-<p class="note">Validation AUC of each cell's best trial with its 95&nbsp;% interval (stationary block bootstrap), then
-its paired difference to the strongest cheap baseline on the same days. n is validation windows and how many are
-positive; n effective is how many independent windows would give an interval as wide, at most n. Each best trial was
-chosen on the days it is scored on, so its score flatters it. <code>fts results</code> shows the interval that each
-trial recorded at its end, from fewer resamples, so its ends differ a little from these.</p>
+<p class="note">Each cell shows its best trial: the validation AUC with its 95&nbsp;% interval (stationary block
+bootstrap), then the difference from the strongest cheap baseline, paired by day. n: validation windows, and how many of
+them are positive. n effective: how many independent windows would give an equally wide interval, at most n. The best
+trial was chosen on the same days, so its score is too good. <code>fts results</code> shows the interval that the trial
+recorded when it ended; it has fewer resamples, so its ends differ a little from these.</p>
 {%- for group in groups %}
 <h3>{{ '%d. '|format(loop.index) if groups|length > 1 }}{{ group.name }}</h3>
 <div class="wide" tabindex="0"><table class="matrix">
@@ -160,25 +160,25 @@ trial recorded at its end, from fewer resamples, so its ends differ a little fro
 </table></div>
 {%- if group.baselines %}
 <details><summary>Baselines ({{ group.baselines|length }})</summary>
-<p class="note">Fitted on the training windows, judged on the validation windows of the cells, with the same
-95&nbsp;% intervals; the strongest by AUC first.</p>
+<p class="note">Fitted on the training windows of the cells and scored on their validation windows, with
+95&nbsp;% intervals. The highest AUC comes first.</p>
 {{ scored(group.baselines, 2) }}
 </details>
 {%- endif %}
 {%- if group.scores %}
 <h3>Scores of the best trials</h3>
-<p class="note">With 95&nbsp;% intervals. Loss, to baseline: to the best one by AUC and,
-where another has a lower loss, to that; paired on the same days; below zero the cell is better.
-Precision and recall are one number when as many days are flagged as are positive. Limit of luck: 95&nbsp;% of
-searches as long, but without skill, end below that AUC; the deflated AUC is the AUC minus what luck alone would reach
-on average. Chance alone gives even a calibrated forecaster a calibration error: 95&nbsp;% of the time it stays below
-the number shown, and an error below that is not told from none.</p>
+<p class="note">Every score has a 95&nbsp;% interval. Loss minus baseline: the difference from the best baseline by
+AUC and, if another baseline has a lower loss, from that one too; paired by day; below zero the cell is better.
+Precision equals recall because as many days are flagged as are positive. Luck limit: 95&nbsp;% of equally long searches
+without skill end below this AUC. Deflated AUC: the AUC minus the gain that luck alone brings on average. Calibration
+error: even a perfectly calibrated forecast has some by chance, in 95&nbsp;% of cases less than the number shown; an
+error below that number can be chance.</p>
 {{ scored(group.scores, 1) }}
 {%- endif %}
 {%- if group.earlier %}
-<h3>Beside the earlier study</h3>
+<h3>Compared with the earlier study</h3>
 <p class="note">Validation AUC of the earlier scripts for the same task and horizon: SPY, other years, one seed, no
-interval. A reading, not a test.</p>
+interval. This table compares numbers; it is not a test.</p>
 <div class="wide" tabindex="0"><table>
 <tr>{% for head in group.earlier[0] %}<th>{{ head }}</th>{% endfor %}</tr>
 {%- for row in group.earlier[1:] %}
@@ -209,10 +209,10 @@ interval. A reading, not a test.</p>
 
 <section id="provenance">
 <h2>Where every number comes from</h2>
-<p class="note">One row per best trial. The trial is the name that <code>fts trials</code> and <code>fts curve</code>
-take; label is the fingerprint of the labels it was trained and judged on.</p>
+<p class="note">One row per best trial. Trial: the name for <code>fts trials</code> and <code>fts curve</code>.
+label_md5: the fingerprint of the labels for training and validation.</p>
 {%- if shared %}
-<p class="mono">the same for all: {% for name, value in shared %}{{ name }} {{ value }}{{ '; ' if not loop.last }}
+<p class="mono">equal in all rows: {% for name, value in shared %}{{ name }} {{ value }}{{ '; ' if not loop.last }}
 {%- endfor %}</p>
 {%- endif %}
 <div class="wide" tabindex="0"><table class="mono">

@@ -27,7 +27,7 @@ from fts.analysis.summary import Group, summarise
 from fts.files import atomic_write, make_folder
 
 KINDS = (
-    ("error", "Repair first: these errors make numbers below unreadable"),
+    ("error", "Repair these errors first: until then the numbers below are not reliable"),
     ("cannot", "What these data cannot show"),
     ("can", "What these data show"),
     ("caution", "Read with caution"),
@@ -37,45 +37,46 @@ CAPTIONS = {
     "results": (
         "Results",
         "Dot and line: AUC of the best trial and its 95 % interval. Band: the strongest cheap baseline and its "
-        "interval. Below the dot: the difference of the two, paired on the same days, with its interval. Black tick: "
-        "95 % of searches as long as this one, but without skill, end below it.",
+        "interval. Below the dot: the difference of the two, paired by day, with its interval. Black tick: the luck "
+        "limit; 95 % of equally long searches without skill end below it.",
     ),
     "learning_curves": (
         "Learning curves",
-        "Each cell's best trial. The ring marks the epoch that counts; dotted, the loss of always saying the class "
-        "prior. The training loss is taken while dropout acts, so it can lie above the validation loss.",
+        "The best trial of each cell. Ring: the best epoch, which counts. Dotted line: the loss of always predicting "
+        "the class prior. The training loss is measured with dropout, so it can lie above the validation loss.",
     ),
     "scaling": (
         "Scaling",
-        "Best trial of each size with its interval. A solid line is a law that beats a constant, a dashed one does "
-        "not. The search's own luck differs between sizes and is not in these intervals.",
+        "The best trial of each size with its interval. Solid line: a power law that fits better than a constant. "
+        "Dashed line: a power law that does not. The intervals do not include the luck of each search.",
     ),
     "calibration": (
         "Calibration",
-        "On the diagonal, a promise of 30 % comes true in 30 of 100 cases. Dots are tenths of the days, their area the "
-        "number of days; lines are 95 % intervals (Wilson), of the number of days that do not overlap.",
+        "On the diagonal, a forecast of 30 % comes true in 30 of 100 cases. Each dot is a tenth of the days; its area "
+        "is the number of days. Lines are 95 % intervals (Wilson). Neighbouring days share a part of their future, so "
+        "the intervals are as wide as for fewer, independent days.",
     ),
     "hyperparameters": (
         "Horizon variance: where the best trials lie",
-        "Coloured: the best fifth of each cell; grey: all of its trials; bar: median. Pruned trials rank behind those "
-        "that went on. Eta squared is the share of the "
-        "spread that lies between horizons, p the chance of as much with horizons dealt at random.",
+        "Coloured: the best fifth of each cell. Grey: all its trials. Bar: median. Pruned trials rank behind trials "
+        "that trained longer. Eta squared is the share of the spread that lies between horizons. p is the probability "
+        "of at least this share if horizons were assigned at random.",
     ),
     "importance": (
         "Parameter importance",
-        "Share of the objective's variance that a parameter explains in one cell's trials. Pale bars do not pass what "
-        "a random number explains. Of a search with pruned trials it is the place in the "
-        "search that is explained; most places were given early, so what starts fast looks important.",
+        "How much of the objective's variance a parameter explains among the trials of one cell. A pale bar explains "
+        "no more than a random number does. In a search with pruned trials, ranks are explained instead of values; "
+        "pruned trials get their rank early, so parameters that speed up the first epochs look important.",
     ),
     "depth_width": (
         "Depth against width",
-        "Each trial by shape, pruned ones included; the stronger its colour, the better within its cell; outlines are "
-        "the best of each horizon.",
+        "Each trial by its shape, pruned trials included. Stronger colour: better within its cell. Outline: the best "
+        "trial of each horizon.",
     ),
     "cost": (
         "Cost",
-        "Time in training over all trials of a cell. Energy is that of processor packages and GPU while they trained, "
-        "shared by the trials that ran at once; where no sensor shows it, it is not guessed.",
+        "Training time of all trials of a cell. Energy: processor packages and GPU during training, divided among the "
+        "trials that ran at the same time. Without a sensor there is no number; fts does not estimate energy.",
     ),
 }
 
@@ -171,10 +172,10 @@ def _lead(study: StudyData, groups: tuple[Group, ...]) -> str:
     minutes = sum(cell.minutes for cell in cells)
     spent = f"{minutes / 60:.1f} hours" if minutes >= 60 else f"{minutes:.0f} min"
     opened = len(study.test_openings)
-    sealed = f"has been opened for {opened} of them, see below" if opened else "is sealed"
+    sealed = f"was opened {opened} time{'s' if opened > 1 else ''}, see below" if opened else "is sealed"
     return (
         f"{done} of {len(cells)} cells have results, from {len(trials)} trials ({told}) and {spent} of training. "
-        f"All scores of cells are on validation data; the test set {sealed}."
+        f"All scores of cells come from validation data; the test set {sealed}."
     )
 
 

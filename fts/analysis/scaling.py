@@ -75,10 +75,7 @@ def fit_scaling(
         raise ValueError("sizes and values must be two vectors of one length with positive numbers only")
     distinct = np.unique(sizes_P)
     if len(distinct) < FEWEST_SIZES:
-        raise TooFewSizes(
-            f"a slope from {len(distinct)} size{'s' if len(distinct) != 1 else ''} would be an invention: "
-            f"at least {FEWEST_SIZES} are needed"
-        )
+        raise TooFewSizes(f"a slope needs at least {FEWEST_SIZES} sizes, got {len(distinct)}")
     law = fit_power_law(sizes_P, values_P)
     resampled = _resampled(sizes_P, values_P, draws, seed)
     laws = [fit_power_law(sizes_P[index], drawn, law) for index, drawn in resampled]
@@ -217,5 +214,5 @@ def _sentence(
     if verdict == "scales":
         return f"The {what} falls over {n_sizes} sizes: {alpha}{gain}."
     if verdict == "no scaling seen":
-        return f"A constant describes {n_sizes} sizes as well as a power law does ({alpha}{gain})."
+        return f"A constant fits {n_sizes} sizes as well as a power law ({alpha}{gain})."
     return f"These {n_sizes} sizes cannot tell a power law from a constant ({alpha}{gain})."

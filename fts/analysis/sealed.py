@@ -98,5 +98,5 @@ def _open(model: FinalModel, data_root: Path | str) -> dataset.CellData:
         tier=cell.tier,
     )
     if list(data.feature_names) != model.config["features"]:
-        raise WrongBars(f"{data.name} has other features than {model.folder.name} was trained on; build it again")
+        raise WrongBars(f"{data.name} has other features than the training data of {model.folder.name}; build it again")
     return data

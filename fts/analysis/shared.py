@@ -86,12 +86,12 @@ def _sentence(budget: str, pairs: list[Shared]) -> str:
     horizons = sorted({pair.chosen for pair in pairs})
     named = ", ".join(f"h{h}" for h in horizons[:-1]) + f" and h{horizons[-1]}"
     alike = ", ".join(
-        f"{p.rho:.2f} [{p.rho_low:.2f}, {p.rho_high:.2f}] h{p.chosen} with h{p.judged}"
+        f"{p.rho:.2f} [{p.rho_low:.2f}, {p.rho_high:.2f}] between h{p.chosen} and h{p.judged}"
         for p in pairs
         if p.chosen < p.judged
     )
-    told = f"The same configurations of {budget} at {named}: ranks correlate by {alike}; {_prices(pairs)}."
-    return f"{told} {_differences(pairs)}"
+    told = f"The same configurations of {budget} ran at {named}. Their ranks correlate: {alike}."
+    return f"{told} {_prices(pairs)} {_differences(pairs)}"
 
 
 def _differences(pairs: list[Shared]) -> str:
@@ -101,19 +101,19 @@ def _differences(pairs: list[Shared]) -> str:
     if least.p_alike < LEVEL:
         return f"Parameters matter differently at {between} (corrected p {least.p_alike:.3f})."
     return (
-        f"That parameters matter differently is not shown (smallest corrected p {least.p_alike:.2f}, {between}): a "
-        "poor winner may be the luck of its seed."
+        f"It is not shown that parameters matter differently (smallest corrected p {least.p_alike:.2f}, {between}): a "
+        "poor rank at another horizon can be the luck of the seed."
     )
 
 
 def _prices(pairs: list[Shared]) -> str:
     """What the winner of one horizon is worth at another, in the best and the worst case; the rest is in the table."""
     told = [
-        f"in the {case} case that of h{p.chosen} is number {p.place} of {p.n} at h{p.judged}, {p.part:.0%} "
-        f"[{p.part_low:.0%}, {p.part_high:.0%}] of the way from the best to the middle one"
-        for case, p in (("best", min(pairs, key=lambda p: p.part)), ("worst", max(pairs, key=lambda p: p.part)))
+        f"{case} case: the best configuration of h{p.chosen} has rank {p.place} of {p.n} at h{p.judged}, {p.part:.0%} "
+        f"[{p.part_low:.0%}, {p.part_high:.0%}] of the way from the best value to the median."
+        for case, p in (("Best", min(pairs, key=lambda p: p.part)), ("Worst", max(pairs, key=lambda p: p.part)))
     ]
-    return f"of the winners {' and '.join(told)}"
+    return " ".join(told)
 
 
 def _of_budget(budget: str, rows: pd.DataFrame, rng: np.random.Generator) -> Iterator[Shared]:

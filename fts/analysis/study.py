@@ -135,9 +135,7 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
         raise BadPredictions(f"{path} has no columns {', '.join(lacking)}; expected date, y and p")
     frame = frame[list(PREDICTION_COLUMNS)].assign(date=pd.to_datetime(frame["date"])).sort_values("date")
     if frame["date"].duplicated().any() or frame.isna().to_numpy().any() or not frame["p"].between(0, 1).all():
-        raise BadPredictions(
-            f"{path} has doubled days, gaps, or probabilities outside 0..1; the trial must be run again"
-        )
+        raise BadPredictions(f"{path} has duplicate days, gaps, or probabilities outside 0..1; run the trial again")
     if not frame["y"].isin((0, 1)).all():
-        raise BadPredictions(f"{path} has labels other than 0 and 1; the trial must be run again")
+        raise BadPredictions(f"{path} has labels other than 0 and 1; run the trial again")
     return frame.reset_index(drop=True)

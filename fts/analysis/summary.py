@@ -181,7 +181,7 @@ def scaling_curve(cells: list[CellSummary], horizon: int, seed: int = 0) -> Scal
     aucs = tuple(c.auc.value for c in row if c.auc)
     if len(set(sizes)) < FEWEST_SIZES:
         many = f"{len(set(sizes))} size{'' if len(set(sizes)) == 1 else 's'}"
-        refusal = f"h{horizon}: {many} so far, so no slope is given; it takes at least {FEWEST_SIZES}"
+        refusal = f"h{horizon}: {many} so far; a slope needs at least {FEWEST_SIZES}"
         return ScalingCurve(horizon, sizes, losses, aucs, None, None, refusal)
     try:
         loss_draws, error_draws = _paired_draws(row, horizon, seed)

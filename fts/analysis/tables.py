@@ -31,7 +31,7 @@ def baseline_rows(study: StudyData, group: Group) -> list[list[Any]]:
         result = row.result
         days = f"{result.n_val} days, {result.n_pos} positive" if new else ""
         which = (f"h{row.horizon}" if new else "", days, "")
-        name = (result.name, f"sees {result.inputs}, {result.seconds:.1f} s", "")
+        name = (result.name, f"input: {result.inputs}; {result.seconds:.1f} s", "")
         rows.append([row.horizon, which, name, *_baseline_scores(row)])
     head: list[Any] = ["", "baseline", "AUC", "loss", *SCORES.split("|")]
     return [head, *[row[1:] for row in rows]] if rows else []
@@ -50,7 +50,7 @@ def _baseline_scores(row: BaselineRow) -> list[tuple[str, str, str]]:
 
 
 def _calibration(scores: Scores) -> tuple[str, str, str]:
-    return _ranged(scores.calibration_error, count=f"chance: up to {scores.calibration_limit:.3f}")
+    return _ranged(scores.calibration_error, count=f"by chance up to {scores.calibration_limit:.3f}")
 
 
 def score_rows(group: Group) -> list[list[Any]]:
@@ -58,7 +58,7 @@ def score_rows(group: Group) -> list[list[Any]]:
     judged = [(cell, cell.scores) for cell in group.cells if cell.scores is not None]
     if not judged:
         return []
-    head = f"cell|loss|loss, to baseline|{SCORES}|luck limit|deflated AUC"
+    head = f"cell|loss|loss minus baseline|{SCORES}|luck limit|deflated AUC"
     rows = [
         [
             (f"{cell.budget} h{cell.horizon}", "", ""),
@@ -82,7 +82,7 @@ def beside_figure(name: str, group: Group) -> list[list[str]]:
     """A small table under a figure, head first; empty for figures that say it all."""
     if name == "hyperparameters" and group.variance.effects:
         head = ["parameter", *[f"median h{h}" for h in group.variance.horizons]]
-        head += ["eta²", "by chance", "p, corrected", "p, cells as votes, uncorrected"]
+        head += ["eta²", "by chance", "p, corrected", "p, one vote per cell, uncorrected"]
         return [
             head,
             *[
@@ -108,7 +108,7 @@ def beside_figure(name: str, group: Group) -> list[list[str]]:
 def cost_rows(group: Group) -> list[list[str]]:
     """Head and rows: what each cell has cost, by cell, and in sum."""
     cells = [cell for cell in group.cells if cell.minutes > 0]
-    head = ["cell", "trials", "pruned", "training, h", "a trial, min", "energy, Wh", "to come, h"]
+    head = ["cell", "trials", "pruned", "training, h", "per trial, min", "energy, Wh", "remaining, h"]
     rows = [
         [
             f"{cell.budget} h{cell.horizon}",

@@ -40,13 +40,13 @@ def decimal_sign(prices: Iterable[Sequence[str]], volume: Sequence[str], origin:
     comma = sorted(cell for cell in both if _COMMA.fullmatch(cell))
     if dot and comma:
         raise BadBars(
-            f"{origin}: {dot[0]!r:.30} has a decimal point and {comma[0]!r:.30} a decimal comma; write all numbers one "
-            "way, or say which is right with --decimal"
+            f"{origin}: {dot[0]!r:.30} has a decimal point and {comma[0]!r:.30} a decimal comma; write all numbers the "
+            "same way, or choose the right one with --decimal"
         )
     if not dot and not comma and (three := sorted(cell for cell in cells if _THREE.fullmatch(cell))):
         raise BadBars(
-            f"{origin}: {three[0]!r:.30} may be {three[0].replace(',', '')} or {three[0].replace(',', '.')}; say which "
-            "sign comes before the decimals with --decimal . or --decimal ,"
+            f"{origin}: {three[0]!r:.30} may be {three[0].replace(',', '')} or {three[0].replace(',', '.')}; choose "
+            "the sign before the decimals with --decimal . or --decimal ,"
         )
     return "," if comma else "."
 

@@ -254,8 +254,8 @@ def _no_header(rows: list[list[str]], reading: Reading, origin: str) -> Header:
         numbers += 1
     if not looks_like_day(first[0]) or numbers not in (4, 5) or begin + numbers != len(first):
         raise BadBars(
-            f"{origin}: no line names the columns (the first line is {' | '.join(first)!r:.90}); expected a header "
-            "such as Date,Open,High,Low,Close,Volume, or the names that are there with --columns date=...,open=..."
+            f"{origin}: no line names the columns (the first line is {' | '.join(first)!r:.90}); add a header such as "
+            "Date,Open,High,Low,Close,Volume, or name the columns of the file with --columns date=...,open=..."
         )
     names = ["Date", *(["clock"] if timed else []), *COLUMNS[:numbers]]
     return Header(tuple(names), (None,) * len(names), 0)
@@ -346,7 +346,7 @@ def _chosen(known: Sequence[str], name: str | None, what: str, origin: str) -> s
     alike = [one for one in known if one.casefold() == name.strip().casefold()]
     if len(alike) == 1:
         return alike[0]
-    raise BadBars(f"{origin}: no stock is called {name!r:.40}; there is {listed}")
+    raise BadBars(f"{origin}: no stock is called {name!r:.40}; the file has {listed}")
 
 
 def _of_name(table: _Table, found: dict[str, int], reading: Reading, origin: str) -> _Table:
@@ -354,8 +354,8 @@ def _of_name(table: _Table, found: dict[str, int], reading: Reading, origin: str
     if "Name" not in found:
         if reading.name is not None and not any(table.header.tickers):
             raise BadBars(
-                f"{origin}: --name {reading.name!r:.40} needs a column of names, which this file has not; "
-                f"{columns_are(table.header.names)}; say which it is with --columns name=..."
+                f"{origin}: --name {reading.name!r:.40} needs a column with the names of stocks; none was found; "
+                f"{columns_are(table.header.names)}; choose it with --columns name=..."
             )
         return table
     names = np.array(table.texts(found["Name"]), dtype=object)
@@ -373,7 +373,7 @@ def _require(found: dict[str, int], wanted: tuple[str, ...], names: Sequence[str
     if lacking:
         options = ",".join(f"{name.lower()}=..." for name in lacking)
         raise BadBars(
-            f"{origin}: column {', '.join(lacking)} is missing; {columns_are(names)}; say which it is with --columns "
+            f"{origin}: column {', '.join(lacking)} is missing; {columns_are(names)}; choose it with --columns "
             f"{options}"
         )
 
@@ -477,7 +477,7 @@ def _adjusted(
         notes.append("Open, High and Low were scaled by the adjusted close over the close")
         return "adjusted (the whole bar was scaled to the adjusted close)"
     if close is None or "Adjusted" not in found:
-        return "whether adjusted cannot be told (the file has no adjusted close beside its close)"
+        return "unknown whether adjusted (the file has no column of adjusted closes)"
     name = table.header.names[found["Adjusted"]]
     other = pd.to_numeric(pd.Series(_values(table, found["Adjusted"], decimal)), errors="coerce").to_numpy()
     mine = pd.to_numeric(pd.Series(values["Close"]), errors="coerce").to_numpy()
@@ -510,7 +510,7 @@ def _oldest_first(frame: pd.DataFrame, table: _Table, found: dict[str, int], ori
     """Newest first is turned round; a day that is there twice with other prices belongs to another series."""
     step = np.diff(frame["Date"].to_numpy().astype("datetime64[D]")).astype(int)
     if len(step) and (step < 0).all():
-        return frame.iloc[::-1], "newest first, turned round"
+        return frame.iloc[::-1], "newest first, now reversed"
     again = frame["Date"].duplicated(keep=False)
     other = again & ~frame.duplicated(keep=False)
     if other.any():

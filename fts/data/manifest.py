@@ -115,8 +115,8 @@ class Manifest:
             )
         if not self.listing():
             raise UnknownDataset(
-                f"there is no data in {self.root}: run it in the study's folder, or set FTS_DATA to the folder of its "
-                f"data (wanted: the data set with the md5 {dataset_or_md5[:12]})"
+                f"there is no data in {self.root}: run the command in the study's folder, or set FTS_DATA to the "
+                f"folder of its data (wanted: the data set with the md5 {dataset_or_md5[:12]})"
             )
         raise UnknownDataset(
             f"no data set has the md5 {dataset_or_md5}; it was built elsewhere or its manifest entry is gone: "
@@ -151,7 +151,7 @@ class Manifest:
         if not final.exists():
             atomic_write(final, content, mode=SHARED)
         elif md5_of(final) != md5:
-            raise ManifestError(f"{kind}/{final.name} is damaged: its bytes are not those of its name; move it away")
+            raise ManifestError(f"{kind}/{final.name} is damaged: its md5 is not the one in its name; move it away")
         return self._add(
             _new(
                 dataset,
@@ -195,8 +195,8 @@ class Manifest:
         for known in sorted(stems) if stem not in stems else ():  # a folder that has both already keeps both
             if known.casefold() == stem.casefold():
                 raise ManifestError(
-                    f"{stem} differs from {known}, which is here, by the case of its letters alone, and a Mac keeps "
-                    f"both in one file; name it {known.split('.')[0]}, or otherwise, with --ticker"
+                    f"{stem} differs from the existing {known} only in upper and lower case, and a Mac keeps both in "
+                    f"one file; choose {known.split('.')[0]} or a different name with --ticker"
                 )
 
     def verify(self) -> list[str]:

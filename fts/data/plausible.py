@@ -24,13 +24,13 @@ OLDEST = np.datetime64("1900-01-01")
 
 KINDS = {  # what --accept may name -> what it means
     "moves": "a price that jumps by more than a quarter within a day",
-    "splits": "a jump that looks like a split which the prices are not adjusted for",
+    "splits": "a jump that looks like a stock split without adjustment",
     "gaps": "more than five weekdays in a row without a bar",
     "spacing": "bars that are not daily",
     "weekends": "bars on Saturdays or Sundays",
-    "repeats": "bars that stand in the file more than once",
-    "flat": "bars whose high is their low",
-    "future": "days that have not come",
+    "repeats": "bars that repeat earlier bars",
+    "flat": "bars with the same high and low",
+    "future": "days in the future",
     "old": "days before 1900",
     "no-volume": "no volume, or the same on each day",
 }
@@ -66,7 +66,7 @@ def check_accepted(names: Iterable[str]) -> frozenset[str]:
     """The kinds that a person accepts. Raises BadBars for a name that is none."""
     asked = frozenset(name.strip() for name in names if name.strip())
     if unknown := sorted(asked - set(KINDS)):
-        raise BadBars(f"nothing to accept is called {unknown[0]!r:.40}; there are {', '.join(KINDS)}")
+        raise BadBars(f"--accept does not know {unknown[0]!r:.40}; choose from {', '.join(KINDS)}")
     return asked
 
 
@@ -76,7 +76,7 @@ def refuse_implausible(findings: Sequence[Finding], accepted: Iterable[str], ori
     if wrong:
         kinds = ",".join(dict.fromkeys(f.kind for f in (*wrong, *findings) if f.spoils))
         raise ImplausibleBars(
-            f"{origin}: {'; '.join(f.sentence for f in wrong)}; mend the bars, or keep them as they are with "
+            f"{origin}: {'; '.join(f.sentence for f in wrong)}; correct the bars, or keep them as they are with "
             f"--accept {kinds}"
         )
 
@@ -137,8 +137,8 @@ def _gaps(days: np.ndarray, missing: np.ndarray) -> Iterator[Finding]:
         i = int(missing.argmax())
         yield Finding(
             "gaps",
-            f"{_count(len(wide), 'gap')} of more than {CLOSED} weekdays, the widest of {missing[i]} between {days[i]} "
-            f"and {days[i + 1]}: rows beside it are read as neighbouring trading days",
+            f"{_count(len(wide), 'gap')} of more than {CLOSED} weekdays, the longest of {missing[i]} between {days[i]} "
+            f"and {days[i + 1]}: the model reads the rows before and after a gap as neighbouring trading days",
         )
 
 
@@ -153,7 +153,7 @@ def _sparse(days: np.ndarray, missing: np.ndarray) -> Iterator[Finding]:
     if not len(wrong) and not weekly.any():
         return
     i = int(wrong[0]) if len(wrong) else int(np.flatnonzero(weekly)[0])
-    yield Finding("spacing", f"from {days[i]} on most weekdays have no bar for weeks: the model reads daily bars")
+    yield Finding("spacing", f"for weeks after {days[i]} most weekdays have no bar: the model reads daily bars")
 
 
 def _of_prices(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
@@ -232,14 +232,15 @@ def _repeats(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
     if long:
         start, stop = max(long, key=lambda run: run[1] - run[0])
         rows_ = sum(stop - start for start, stop in long)
+        earlier = "the day before" if lag[start] == 1 else f"the bars from {days[before[start]]}"
         yield Finding(
             "repeats",
-            f"{_count(rows_, 'bar')} with the prices of earlier ones, the longest run from {days[start]} to "
-            f"{days[stop - 1]} ({'of the day before' if lag[start] == 1 else f'of {days[before[start]]} on'})",
+            f"{_count(rows_, 'bar')} with the same prices as earlier bars, the longest run from {days[start]} to "
+            f"{days[stop - 1]} (repeats {earlier})",
         )
     elif single:
         first = days[int((lag == 1).argmax())]
-        text = f"{_count(single, 'bar')} with all prices of the day before, the first on {first}"
+        text = f"{_count(single, 'bar')} with the same prices as the day before, the first on {first}"
         yield Finding("repeats", text, spoils=single > max(5, len(days) / 50))
 
 
@@ -255,7 +256,10 @@ def _flat(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
     length, share = longest[1] - longest[0], flat.mean() if len(flat) else 0.0
     if length >= FLAT or share > FLAT_SHARE and flat.sum() > 1:
         where = f"the longest run from {days[longest[0]]} to {days[longest[1] - 1]}"
-        yield Finding("flat", f"{_count(int(flat.sum()), 'bar')} whose high is the low, {where}: closes alone?")
+        yield Finding(
+            "flat",
+            f"{_count(int(flat.sum()), 'bar')} with the same high and low, {where}: does the file have closes only?",
+        )
 
 
 def _volume(bars: pd.DataFrame) -> Iterator[Finding]:
@@ -263,7 +267,7 @@ def _volume(bars: pd.DataFrame) -> Iterator[Finding]:
     if len(volume) > 1 and (volume == volume[0]).all():
         yield Finding(
             "no-volume",
-            "no volume, or the same on each day: obv, adosc and vwap_20, which every tier has, then hold no volume",
+            "no volume, or the same on each day: then obv, adosc and vwap_20 (in every tier) tell nothing about volume",
         )
 
 

@@ -49,7 +49,7 @@ BUNDLED: dict[str, Callable[[], pd.DataFrame]] = {"SPX": bundled_sp500, "IXIC": 
 def bundled(ticker: str) -> pd.DataFrame:
     if ticker not in BUNDLED:
         raise SourceFailed(
-            f"no bundled bars for {ticker}, there are {', '.join(BUNDLED)}; use --source yahoo for others"
+            f"no bundled bars for {ticker}; bundled are {', '.join(BUNDLED)}; use --source yahoo for others"
         )
     return BUNDLED[ticker]()
 

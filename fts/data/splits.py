@@ -110,9 +110,9 @@ def _choose(dates: np.ndarray) -> tuple[Split, str]:
     default = DateSplit()
     last, first = dates[-1], dates[0]
     if last <= np.datetime64(default.val_end, "D"):
-        return FractionSplit(), f"the data ends {last}, before a test part after {default.val_end} could begin"
+        return FractionSplit(), f"the data ends on {last}, so a test part after {default.val_end} would be empty"
     if first > np.datetime64(default.train_end, "D"):
-        return FractionSplit(), f"the data begins {first}, after the default train part ended {default.train_end}"
+        return FractionSplit(), f"the data begins on {first}, so a train part until {default.train_end} would be empty"
     return default, "the default"
 
 
@@ -135,8 +135,8 @@ def check_counts(y_T: np.ndarray, train_ends: np.ndarray, val_ends: np.ndarray, 
     rarer, n_rarer = ("positives", n_pos) if n_pos <= n_val - n_pos else ("negatives", n_val - n_pos)
     if n_rarer < min_positives:
         raise SplitTooSmall(
-            f"validation has {n_rarer} {rarer} in {n_val} windows, at least {min_positives} are needed for a score "
-            f"that is more than noise; take a longer history, another split or another task ({text})"
+            f"validation has {n_rarer} {rarer} in {n_val} windows, at least {min_positives} are needed for a useful "
+            f"score; take a longer history, another split or another task ({text})"
         )
     for part, n, pos in (("train", n_train, n_train_pos), ("validation", n_val, n_pos)):
         if pos in (0, n):

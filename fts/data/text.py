@@ -112,7 +112,7 @@ def _gunzip(data: bytes, name: str) -> bytes:
         with gzip.open(io.BytesIO(data)) as source:
             return _limited(source.read(LARGEST + 1), name)
     except (OSError, EOFError, zlib.error) as error:
-        raise BadBars(f"{name}: the gzip file is damaged or not whole ({error}); copy it again") from None
+        raise BadBars(f"{name}: the gzip file is damaged or incomplete ({error}); copy it again") from None
 
 
 def _unzip(data: bytes, name: str) -> bytes:
@@ -161,5 +161,5 @@ def decode(data: bytes, name: str) -> tuple[str, str, tuple[str, ...]]:
 def _no_nul(text: str, name: str) -> str:
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise BadBars(f"{name}: line {line} holds zero bytes: the file is damaged or no text; copy it again")
+        raise BadBars(f"{name}: line {line} holds zero bytes: the file is damaged or not a text; copy it again")
     return text

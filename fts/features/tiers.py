@@ -49,7 +49,7 @@ def build(bars: pd.DataFrame, tier: str, vix: pd.Series | None = None) -> pd.Dat
             day = features.index[holes[0]]
             raise FeatureUnknown(
                 f"{name} is not a number on {day:%Y-%m-%d} ({len(holes)} such days): a flat price or no volume? "
-                "mend the bars of that time, or take another tier"
+                "correct the bars of that time, or take another tier"
             )
     return features
 

@@ -6,9 +6,9 @@ from typing import Any
 
 LIMITS = """## What not to do with it
 
-* It says how likely a rise is, not how large, and nothing of the fall before it. It is no trading rule.
+* It says how likely a rise is, not how large, and nothing about a fall before it. It is not a trading rule.
 * It was chosen among many trials by its validation score, so that score is too good; see the report for how much.
-* Bars that look unlike those it was trained on get a warning from `fts predict`; believe the warning.
+* Bars that look unlike those it was trained on get a warning from `fts predict`; trust the warning.
 """
 
 
@@ -27,7 +27,7 @@ def card(config: dict[str, Any], test: dict[str, Any] | None) -> str:
             f"* PatchTST {model['architecture']}, {config['n_params']:,} parameters, patches of {model['patch']} days "
             f"every {model['stride']}, dropout {model['dropout']:.3f}, norm {model['norm']}",
             "* " + ", ".join(f"{name} {value}" for name, value in sorted(config["params"].items())),
-            f"* trained {config['epochs']} epochs ({config['steps']} steps), the winner's best number, "
+            f"* trained {config['epochs']} epochs ({config['steps']} steps), as many as the winner's best epoch, "
             f"seed {config['seed']}",
             f"* weights md5 `{config['weights_md5']}`, torch {config['torch_version']}, {config['threads']} thread(s)",
             "",
@@ -39,9 +39,9 @@ def card(config: dict[str, Any], test: dict[str, Any] | None) -> str:
             f"* code {config['cell'].get('code_commit') or 'of unknown commit'}"
             + (" with uncommitted changes" if config["cell"].get("code_dirty") else ""),
             "",
-            "## What is known of it",
+            "## What is known about it",
             "",
-            f"* The winner it repeats, on validation windows it had not seen: log loss "
+            f"* The winner of the search, on validation windows outside its training: log loss "
             f"{_number(origin.get('val_loss'))}, AUC {_number(origin.get('val_auc'))} "
             f"[{_number(origin.get('auc_low'))}, {_number(origin.get('auc_high'))}].",
             *_tested(test),
@@ -53,7 +53,7 @@ def card(config: dict[str, Any], test: dict[str, Any] | None) -> str:
 
 def _tested(test: dict[str, Any] | None) -> list[str]:
     if test is None:
-        return ["* The test set is sealed: nothing is known of this model on days after its training."]
+        return ["* The test set is sealed: nothing is known about this model on days after its training."]
     return [
         f"* On the test set, opened by {test['opened_by']}, evaluated once: {test['n']} windows, {test['n_pos']} "
         f"positive, log loss {_number(test['loss'])} [{_number(test['loss_low'])}, {_number(test['loss_high'])}], "
@@ -70,7 +70,7 @@ def against(test: dict[str, Any]) -> str:
         f"{word} {test[name]:+.3f} [{test[f'{name}_low']:+.3f}, {test[f'{name}_high']:+.3f}]"
         for word, name in (("AUC", "auc_gain"), ("log loss", "loss_gain"))
     )
-    return f"; against {test['rival']}, the baseline that led on validation: {gains.replace('-', '−')}"
+    return f"; against {test['rival']}, the best baseline on validation: {gains.replace('-', '−')}"
 
 
 def _number(value: float | None) -> str:

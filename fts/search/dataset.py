@@ -190,7 +190,7 @@ def check_join(left: pd.Index, right: pd.Index, left_name: str, right_name: str)
     """How many days of `left` the `right` lacks; raises JoinFailed when it has fewer than 99 % of them."""
     lacking = left[~left.isin(right)]
     if len(left) == 0 or len(lacking) > (1 - MATCH) * len(left):
-        example = f"; first one lacking: {lacking[0]}" if len(lacking) else ""
+        example = f"; the first missing day is {lacking[0]}" if len(lacking) else ""
         raise JoinFailed(
             f"only {len(left) - len(lacking)} of {len(left)} days of the {left_name} are in the {right_name}, expected "
             f"at least {MATCH:.0%}{example}; compare the two calendars and hours"
@@ -246,7 +246,9 @@ def register(
     manifest = Manifest(Path(root))
     path, accepted = _here(manifest, path), check_accepted(accept)
     if path.parent.resolve() == (manifest.root / "processed").resolve():
-        raise ManifestError(f"{path.name} is a processed file; `fts data build` makes and registers it, or delete it")
+        raise ManifestError(
+            f"{path.name} is a processed file, which only `fts data build` registers; register the raw file instead"
+        )
     taken = taken or take_to_register(root, path, ticker, reading=reading)
     name = clean_ticker(_file_ticker(path, ticker, reading, taken))
     findings = _record(taken, accepted)
@@ -269,7 +271,7 @@ def take_to_register(
 def _take_file(path: Path, ticker: str, reading: Reading) -> Taken:
     if clean_ticker(ticker) == "VIX":
         raise BadBars(
-            f"{path.name}: the VIX has closes and no bars; give them with --vix FILE --tier c, beside other bars"
+            f"{path.name}: the VIX has closes only; give the file with --vix FILE --tier c when you build other bars"
         )
     return sources.take_file(path, reading)
 
@@ -350,7 +352,7 @@ def _implausible(manifest: Manifest, entry: Entry) -> list[str]:
     ticker = entry.dataset.split(".")[0]
     again = f"register {entry.path} --ticker {ticker}" if closes else f"build --source raw --ticker {ticker}"
     return [
-        f"{entry.dataset}: {f.sentence}; mend the bars and build them again, or keep them with "
+        f"{entry.dataset}: {f.sentence}; correct the bars and build them again, or keep them with "
         f"`fts data {again} --accept {f.kind}`"
         for f in wrong
     ]

@@ -37,7 +37,7 @@ class Halving:
     def told(self) -> str:
         """The rule as a sentence: what a preview and a report say."""
         rungs = ", ".join(str(self.first_rung * self.growth**k) for k in range(3))
-        said = [f"rungs at epochs {rungs} ... keep the best {self.keep:.3g} of the trials that came there"]
+        said = [f"rungs at epochs {rungs} ... keep the best {self.keep:.3g} of the trials that reach them"]
         if self.margin:
             said.append(f"and those within {self.margin:g} of the line")
         if self.trailing is not None:

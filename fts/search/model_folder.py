@@ -278,7 +278,7 @@ def _require_memory(folder: Path, config: ModelConfig) -> None:
     needed = 8 * count_parameters(config) + min(BATCH_BYTES, BATCH * bytes_of_window(config))  # the file's, the model's
     if needed > (free := psutil.virtual_memory().available):
         raise NoModel(
-            f"{folder} needs {needed:,} bytes of memory and {free:,} are free; stop something, then try again"
+            f"{folder} needs {needed:,} bytes of memory and {free:,} are free; stop other programs, then try again"
         )
 
 

@@ -96,7 +96,9 @@ def scaled(model: FinalModel, x_TF: NDArray[np.float64]) -> NDArray[np.float32]:
     with np.errstate(over="ignore", invalid="ignore"):
         scaled_TF = ((x_TF - model.mean) / model.sd).astype(np.float32)
     if not np.isfinite(scaled_TF).all():
-        raise NoModel(f"{model.folder / 'scaler.json'} does not belong to these features: they are no numbers; {CURE}")
+        raise NoModel(
+            f"{model.folder / 'scaler.json'} does not fit these features: scaled values are not finite numbers; {CURE}"
+        )
     return np.ascontiguousarray(scaled_TF)
 
 

@@ -18,8 +18,8 @@ TEMPLATE = '''"""{title}
 Made by `fts script`; the specification below is frozen, change a cell with `fts enqueue` and make the script again.
 
     python {name} --dry-run     one optimizer step, nothing is written
-    python {name}               run it here; Ctrl-C stops at a checkpoint, the same command goes on
-    python {name} --again       run it once more, when it has been done
+    python {name}               run it here; Ctrl-C stops at a checkpoint, the same command continues
+    python {name} --again       run it again after it is done
 """
 
 import sys

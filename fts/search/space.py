@@ -76,7 +76,7 @@ def _check_architectures(
         except ValueError as error:
             raise BadSpace(f"architecture: {error}") from None
         if not fits(budget, counted):
-            raise BadSpace(f"architecture: {name} has {counted:,} parameters, which is no {budget}")
+            raise BadSpace(f"architecture: {name} has {counted:,} parameters, which does not fit budget {budget}")
 
 
 def _check_bounds(name: str, distribution: dict[str, Any]) -> None:
@@ -158,5 +158,5 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
             else:
                 raise BadSpace(f"{name}: kind is {d['kind']!r}, expected float, int or choice")
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise BadSpace(f"{name} has a distribution that makes no sense: {str(d)[:200]} ({error})") from error
+            raise BadSpace(f"{name} has an invalid distribution: {str(d)[:200]} ({error})") from error
     return made

@@ -46,7 +46,7 @@ def test_a_parameter_that_was_searched_and_never_used_is_named():
     for k, row in enumerate(rows):
         row["params"] = json.dumps({"learning_rate": 1e-3, "weight_decay": 10.0 ** -(k + 2)})
     sentence = found(bare(pd.DataFrame(rows)))["error", "unused parameter"]
-    assert "weight_decay was searched but never used" in sentence
+    assert "weight_decay was searched but not used" in sentence
     assert "learning_rate" not in sentence
 
 
@@ -66,7 +66,7 @@ def test_many_trials_ended_early_are_a_reason_for_doubt():
     for row in rows[:2]:
         row["status"] = "pruned"
     sentence = found(bare(pd.DataFrame(rows)))["caution", "early pruning"]
-    assert "2 of 6 trials were ended early" in sentence and "--pruner none" in sentence
+    assert "2 of 6 trials were pruned after their first epochs" in sentence and "--pruner none" in sentence
     assert ("caution", "early pruning") not in found(bare(pd.DataFrame(rows[1:])))
     assert ("caution", "early pruning") not in found(bare(trial_table(THREE[:1], n=6)))
 
@@ -80,14 +80,14 @@ def test_a_gain_over_the_prior_that_may_be_none_is_told():
     (name, table), rng = next(iter(data.predictions.items())), np.random.default_rng(0)
     hardly = table.assign(p=(0.3 + 0.01 * rng.standard_normal(len(table))))
     said = found(dataclasses.replace(data, predictions={name: hardly}))["cannot", "gain over the prior"]
-    assert "is not shown to have a lower loss than the class prior" in said and "[" in said
+    assert "has no clearly lower loss than the class prior" in said and "[" in said
     sure = table.assign(p=np.where(table["y"] == 1, 0.7, 0.2))
     assert ("cannot", "gain over the prior") not in found(dataclasses.replace(data, predictions={name: sure}))
 
 
 def test_a_name_that_does_not_fit_the_counted_parameters_is_an_error():
     sentence = found(bare(trial_table([("200M", 1)], n=3, n_params=6_400_000)))["error", "size"]
-    assert "3 trials named 200M have 6,400,000" in sentence
+    assert "3 trials of budget 200M have 6,400,000" in sentence
 
 
 def test_cells_of_one_row_on_different_data_cannot_be_compared():
@@ -176,7 +176,7 @@ def test_a_lead_that_the_choice_among_trials_could_bring_is_no_yes():
     assert gain.clear and gain.interval.value > 0
     first = asked(data)[0]
     assert first.answer == "perhaps" and first.tone == "open"
-    assert "chosen among 6 trials on these very days" in first.sentence
+    assert "chosen from 6 trials on these same days" in first.sentence
 
 
 def test_baselines_on_other_data_are_not_compared():
@@ -218,7 +218,7 @@ def test_by_loss_a_cell_is_put_beside_the_baseline_of_the_lowest_loss():
     assert (cell.baseline, cell.lowest) == (best, honest)
     assert cell.lowest_gain.clear and cell.lowest_gain.interval.value > cell.loss_gain.interval.value
     first = asked(dataclasses.replace(data, baselines=(best, honest)))[0]
-    assert "by log loss 0 and 1" in first.sentence
+    assert "Log loss: 0 clearly better, 1 clearly worse" in first.sentence
 
 
 def test_a_study_judged_on_folds_is_not_told_to_judge_on_folds():
@@ -272,7 +272,7 @@ def test_a_cell_that_ended_without_a_best_trial_says_why_and_not_yet():
 def test_baselines_that_lack_are_ordered_for_the_prices_and_the_folds_they_lack_on(task, said):
     data = bare(trial_table(THREE[:1], n=4, task=task))
     (told,) = [sentence for sentence in missing(data, summarise(data)) if "no baselines" in sentence]
-    assert f"`fts enqueue --matrix {said} queues them" in told
+    assert f"`fts enqueue --matrix {said} enqueues them" in told
 
 
 def test_a_half_finished_matrix_says_what_is_missing():
@@ -282,7 +282,7 @@ def test_a_half_finished_matrix_says_what_is_missing():
     said = missing(data, summarise(data))
     assert "phase6a_2M_h1_threshold_1pct: 12 of 30 trials, job queued" in said
     assert "phase6a_20M_h1_threshold_1pct: no finished trial yet (job queued)" in said
-    assert "threshold_1pct on a25: not planned: 20M h3" in said
+    assert "threshold_1pct on a25: cells not planned: 20M h3" in said
 
 
 def test_a_table_that_lacks_its_columns_is_refused():
@@ -306,7 +306,7 @@ def test_nothing_is_answered_while_an_error_stands():
     wrong = data.trials.assign(n_params=6_400_000)
     told = asked(dataclasses.replace(data, trials=wrong))
     assert {answer.answer for answer in told} == {"cannot say"}
-    assert all("Errors must be repaired first (size)" in answer.sentence for answer in told)
+    assert all("Repair the errors first (size)" in answer.sentence for answer in told)
 
 
 def test_half_a_matrix_below_the_baseline_is_not_a_no():
@@ -321,14 +321,14 @@ def test_half_a_matrix_below_the_baseline_is_not_a_no():
 def test_the_page_says_from_which_days_its_scores_come_and_that_winners_were_chosen_on_them():
     said = found(study(THREE[:1], n=6))
     assert "between 2015-01-02 and" in said["caution", "one period"]
-    assert "Both scores are too good" in said["caution", "chosen on these days"]
+    assert "both scores are too good" in said["caution", "chosen on these days"]
 
 
 def test_no_is_not_said_while_trials_are_still_to_come():
     data = study(THREE[:1], n=6)
     losing = {name: table.assign(p=1 - table["p"]) for name, table in data.predictions.items()}
     first = asked(dataclasses.replace(data, predictions=losing))[0]
-    assert first.answer == "not so far" and "24 trials are still to come" in first.sentence
+    assert first.answer == "not so far" and "24 trials have not run yet" in first.sentence
     done = dataclasses.replace(data, predictions=losing, cells=data.cells.assign(trials_wanted=6))
     assert asked(done)[0].answer == "not at 2M"
 
@@ -339,4 +339,5 @@ def test_no_is_said_only_of_all_sizes_and_with_what_the_log_loss_says():
     done = dataclasses.replace(data, predictions=losing, cells=data.cells.assign(trials_wanted=6))
     first = asked(done)[0]
     assert first.answer == first.tone == "no" and "not been tried" not in first.sentence
-    assert "By AUC 0 of 4 cells are clearly better and 4 clearly worse, by log loss 0 and 4" in first.sentence
+    assert "AUC: 0 of 4 cells clearly better than the best baseline, 4 clearly worse." in first.sentence
+    assert "Log loss: 0 clearly better, 4 clearly worse." in first.sentence

@@ -20,7 +20,7 @@ def test_a_planted_horizon_effect_is_found_and_named():
     assert study.verdict == "no"
     assert [effect.name for effect in study.effects if effect.differs] == ["dropout"]
     assert "dropout" in study.sentence
-    assert study.sentence.endswith("Sure for dropout: budgets agree when each cell counts once.")
+    assert study.sentence.endswith("Confirmed for dropout: the budgets agree also when each cell counts once.")
     medians = next(effect.medians for effect in study.effects if effect.name == "dropout")
     assert medians[1] < medians[3] < medians[5]
 
@@ -28,7 +28,7 @@ def test_a_planted_horizon_effect_is_found_and_named():
 def test_one_budget_alone_is_never_sure():
     study = horizon_variance(with_dropouts(ALL[:3], {1: 0.15, 3: 0.35, 5: 0.55}), permutations=500)
     assert study.verdict == "perhaps not"
-    assert "No more than a hint" in study.sentence
+    assert "This is only a hint" in study.sentence
 
 
 def test_without_an_effect_the_answer_is_yes_with_what_could_have_been_missed():
@@ -46,7 +46,7 @@ def test_no_effect_is_rarely_called_one():
 def test_few_trials_cannot_say():
     study = horizon_variance(trial_table(n=6))
     assert study.verdict == "cannot say"
-    assert "the most is 6" in study.sentence
+    assert "the longest search has 6" in study.sentence
     assert horizon_variance(trial_table([("2M", 1)])).verdict == "cannot say"
     assert horizon_variance(trial_table([])).verdict == "cannot say"
 

@@ -75,7 +75,7 @@ def test_the_scores(folder, tables):
         assert row["precision = recall"].startswith(f"{cell['precision']:.3f} {spread(cell, 'precision')}")
         assert row["calibr. error"] == (
             f"{cell['calibration_error']:.3f} {spread(cell, 'calibration_error')} "
-            f"chance: up to {cell['calibration_limit']:.3f}"
+            f"by chance up to {cell['calibration_limit']:.3f}"
         )
         assert row["luck limit"] == f"{cell['luck_luck_limit']:.3f} best of {cell['luck_n_trials']:.0f}"
         assert row["deflated AUC"].startswith(f"{cell['luck_deflated']:.3f} p ")
@@ -89,7 +89,7 @@ def test_the_baselines(folder, tables):
     for one in baselines:
         ranked = "0.500 by definition" if one["name"] == "class prior" else f"{one['auc']:.3f} {spread(one, 'auc')}"
         assert any(
-            row["baseline"].startswith(f"{one['name']} sees {one['inputs']}")
+            row["baseline"].startswith(f"{one['name']} input: {one['inputs']}")
             and row["AUC"] == ranked
             and row["loss"] == f"{one['loss']:.4f} {spread(one, 'loss')}"
             and row["Brier"] == f"{one['brier']:.4f} {spread(one, 'brier')}"

@@ -75,7 +75,7 @@ def test_the_page_loads_nothing_from_anywhere(full):
 def test_the_page_says_what_it_cost_and_does_not_guess_energy(full):
     text = full.read_text()
     assert "not measurable here" in text
-    assert "22 of 30" in text and "to come, h" in text
+    assert "22 of 30" in text and "remaining, h" in text
 
 
 def test_figures_take_the_pages_colours_so_that_the_dark_page_can_be_read(full):
@@ -93,16 +93,16 @@ def test_commands_are_shown_as_commands_and_a_lone_backtick_is_text():
 
 
 def test_the_earlier_studys_value_stands_beside_ours(full, tmp_path):
-    assert "Beside the earlier study" in full.read_text()
+    assert "Compared with the earlier study" in full.read_text()
     assert "<td>20M h1</td><td>0.715</td>" in full.read_text()
     other = StudyData(trials=trial_table([("2M", 1)], n=6, task="close_1pct"))
-    assert "Beside the earlier study" not in write_report(other, tmp_path).read_text()
+    assert "Compared with the earlier study" not in write_report(other, tmp_path).read_text()
 
 
 def test_one_size_is_no_scaling_figure(tmp_path):
     text = write_report(StudyData(trials=trial_table([("2M", 1), ("2M", 3)], n=6)), tmp_path).read_text()
     assert 'id="scaling"' not in text
-    assert "takes at least 3 sizes" in text
+    assert "needs at least 3 sizes" in text
 
 
 def test_a_hostile_name_is_text_and_nothing_else(full):

@@ -42,7 +42,7 @@ def test_horizons_that_want_opposites_are_found_to_need_their_own():
     assert far.part_low > 1  # worse than the middle configuration
     assert far.place > 25
     assert found.verdict == "no"
-    assert "h1 with h5" in found.sentence
+    assert "between h1 and h5" in found.sentence
 
 
 def test_noise_alone_decides_nothing():

@@ -56,7 +56,7 @@ def test_the_parameter_that_was_planted_stands_first():
 
 def test_with_few_trials_nothing_is_claimed():
     assert "importance" not in frame(TRIALS, (120, 40), trials=6)
-    assert "importance: from 10 values on; 6 so far" in frame(RESULTS, (120, 40), trials=6)
+    assert "importance: needs 10 values, 6 so far" in frame(RESULTS, (120, 40), trials=6)
 
 
 @pytest.mark.parametrize(("screen", "size"), [

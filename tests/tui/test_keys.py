@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from jobs.commands import ACTIONS
+from tests.sentences import sentences
 from tui import keys
 from tui.hands import Hands
+
+VERBS = "shows|runs|starts|resumes|retries|undoes|lists|writes|puts|changes|reads|leaves|clears|returns|enqueues|ends"
+NAMED = re.compile(rf"(?<![\w`'-])([A-Za-z/?]|\^[a-z]|Esc|Enter|Tab|Space) (?:{VERBS})\b")
 
 
 def test_every_key_has_its_method_and_no_key_two_meanings():
@@ -24,3 +30,19 @@ def test_no_key_that_tmux_or_a_terminal_keeps_is_used():
 def test_every_hint_of_the_bar_is_a_key_or_an_action():
     known = {key.id for key in keys.KEYS} | {action.id for action in ACTIONS} | {"copy"}
     assert {name for bar in keys.BARS.values() for name, _, _ in bar} <= known
+
+
+def test_every_key_that_a_sentence_of_the_monitor_names_is_a_key():
+    """`s changes the level`, `W starts one`: the letter is in the table of keys or of actions."""
+    known = (
+        {key.shown for key in keys.KEYS} | set(keys.BY_KEY) | set(keys.ACTION_KEYS) | {"Esc", "Enter", "Tab", "Space"}
+    )
+    named = {
+        (match[1], each.text) for each in sentences() for match in NAMED.finditer(each.text) if in_monitor(each.file)
+    }
+    assert {key for key, _ in named} >= {"s", "t", "W", "r", "p", "u"}
+    assert [each for each in named if each[0] not in known] == []
+
+
+def in_monitor(file: str) -> bool:
+    return file.startswith(("tui/", "jobs/glance/", "jobs/commands/"))

@@ -62,7 +62,7 @@ async def test_a_row_that_leaves_the_filter_takes_no_key_with_it(db_path):
         await until(lambda: rows(db_path)["200M/h1"] == "paused", pilot)
         await until(lambda: chosen(app) == ["200M/h3"], pilot)
         await press(pilot, "x")
-        assert "on another row now" in app.toast[0]
+        assert "moved to another row" in app.toast[0]
         assert rows(db_path)["200M/h3"] == "queued"
 
 

@@ -205,7 +205,7 @@ async def test_the_answer_of_a_dry_run_stays_until_it_was_read_and_the_settings_
         await press(pilot, "e")
         await until(lambda: opened(app, Enqueue), pilot)
         await press(pilot, "k", "a", "a", "space", "3", "d")
-        assert "tries 1 cell, one optimizer step each: 0 s so far" in " ".join(dialog_text(app).split())
+        assert "runs one optimizer step of 1 cell: 0 s so far" in " ".join(dialog_text(app).split())
         await until(lambda: "fts data build" in dialog_text(app), pilot, patience_s=60.0)
         assert "The dry run failed" in dialog_text(app) and "Any key returns" in dialog_text(app)
         app.screen.post_message(Tried(["too late"]))

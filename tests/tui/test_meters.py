@@ -134,7 +134,7 @@ def test_without_a_worker_it_is_said_that_nobody_measures():
 
     silent = make_worker(heartbeat_at=NOW - 9999)
     for workers in ((), (make_worker(status="stopped", stopped_at=NOW - 60),), (silent,)):
-        assert told(*workers) == ["no worker measures it"] * 5
+        assert told(*workers) == ["not measured: no worker"] * 5
     assert told(make_worker())[0] == "not measured yet"
     blind = make_sample(temperature=None, power_w=None)
     assert named(view(blind), "temp").text == "not available here"
@@ -162,7 +162,7 @@ def test_what_is_not_known_of_a_trial_yet_is_left_out():
         snapshot = make_snapshot(jobs=(job,), trials=(trial,), samples=sample, workers=(make_worker(),))
         return hardware._trials(View(glances.look(snapshot, NOW), Details()))
 
-    assert told() == ["tiny/h3 t0: its facts are not known yet"]
+    assert told() == ["tiny/h3 t0: no memory figures yet"]
     assert told((make_sample(),)) == ["tiny/h3 t0: 40 GB now"]
     assert told(micro_batch=64, accumulation=4) == ["tiny/h3 t0: batch 64x4 = 256 windows"]
     assert told(predicted_bytes=2 * GB) == ["tiny/h3 t0: predicted 2.0 GB"]

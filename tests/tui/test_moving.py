@@ -82,6 +82,11 @@ async def test_logs_follow_search_and_levels(db_path):
         await press(pilot, "escape", "s")
         assert "3.1x" in shown(app)
         assert "best of trial" not in shown(app)
+        await press(pilot, "s")
+        empty = "no line of level error among 5 lines. s changes the level."
+        assert empty in shown(app)
+        await press(pilot, "s")
+        assert "best of trial" in shown(app)
 
 
 async def test_a_growing_log_is_followed(db_path):

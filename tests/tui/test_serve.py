@@ -88,7 +88,7 @@ async def test_the_server_refuses_strangers_on_every_path_and_serves_its_own(db_
             assert KEY not in str(stranger.headers)
         for path in ("/", "/ws", "/static/js/textual.js"):
             foreign = await client.get(f"/{KEY}{path}", headers=ours | upgrade | {"Origin": "https://evil.example"})
-            assert foreign.status == 403 and "foreign page" in await foreign.text(), path
+            assert foreign.status == 403 and "is another site" in await foreign.text(), path
 
 
 async def test_the_page_fetches_nothing_from_elsewhere(db_path):

@@ -136,7 +136,7 @@ async def test_one_can_leave_before_the_first_read(db_path):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_long_message_is_read_whole(size):
-    message = "put into tmux's buffer, " + "and a long path " * 5 + "/its/end"
+    message = "copied into tmux's buffer, " + "and a long path " * 5 + "/its/end"
     for view in (looked(QUEUE, toast=message), looked(QUEUE, problem=message)):
         lines = layout.frame(view, *size)
         assert len(lines) == size[1]

@@ -106,7 +106,7 @@ class Enqueue(Dialog[Order]):
         """The dry run while it goes on, and its answer until a key is pressed."""
         if self.tried is None:
             cells, since = words.count(len(self.checked), "cell"), words.spell(time.monotonic() - self.tried_at)
-            said = [f"`fts enqueue --dry-run` tries {cells}, one optimizer step each: {since} so far. Esc ends it."]
+            said = [f"`fts enqueue --dry-run` runs one optimizer step of {cells}: {since} so far. Esc ends it."]
         else:
             said = [*self.tried, "Nothing was put in line. Any key returns to the settings."]
         rows = [row for text in said for row in _indented(text, width)]
@@ -158,7 +158,7 @@ class Enqueue(Dialog[Order]):
         if found is None:
             size = f"time and memory of {len(BUDGETS) * len(HORIZONS)} cells on this machine"
             since = words.spell(time.monotonic() - self.planned_at)
-            said = [f"`fts plan --memory` works out {size}: {since} so far"]
+            said = [f"`fts plan --memory` computes {size}: {since} so far"]
         elif isinstance(found, str):
             said = [f"`fts plan --memory`: {found}"]
         else:
@@ -283,7 +283,7 @@ class Enqueue(Dialog[Order]):
                 f"time: {time_of(found, cells, self.trials, self.pruner)}",
             ]
         else:
-            effects.append("how long it takes is not known yet; what is already there is not put in line again")
+            effects.append("the time is not known yet; cells that exist already are not put in line again")
         dialog = Confirm("put in line?", effects, self.palette, self.ascii_only, yes="put in line")
         self.app.push_screen(dialog, self._confirmed)
 

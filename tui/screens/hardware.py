@@ -95,8 +95,9 @@ def guard(view: View, width: int, height: int) -> list[Line]:
     limits = heat_limits()
     lines: list[Line] = [rule("guard and workers", "", width, view.focus == "guard")]
     lines += _wrapped(meter.guard_line(view, limits=limits, pauses=False), width)
-    text = f"from {limits.warm:.0f}°C warm; from {limits.warning:.0f}°C the trials are frozen until it is below "
-    text += f"{limits.thaw:.0f}°C; from {limits.critical:.0f}°C they stop at a checkpoint"
+    text = f"from {limits.warm:.0f}°C: warm, trials run on; from {limits.warning:.0f}°C: trials are frozen until below "
+    text += f"{limits.thaw:.0f}°C; from {limits.critical:.0f}°C: trials stop at a checkpoint until below "
+    text += f"{limits.cool:.0f}°C"
     lines += _wrapped(text, width, "dim")
     for text in pauses(view)[: max((height - 8) // 2, 1)]:
         lines += _wrapped(text, width, "paused")
@@ -104,7 +105,7 @@ def guard(view: View, width: int, height: int) -> list[Line]:
         role = "" if worker.status == "running" else "dim"
         lines += _wrapped(meter.worker_line(view, worker), width, role)
     if not view.snapshot.workers:
-        lines += _wrapped("no worker has ever run here: `fts worker` (W starts one)", width)
+        lines += _wrapped("no worker has run here yet: W or `fts worker` starts one", width)
     for text in _trials(view):
         lines += _wrapped(text, width)
     if resume := meter.resume_line(view):
@@ -118,7 +119,7 @@ def _trials(view: View) -> list[str]:
     seen = max((s.trial_rss or 0 for s in view.snapshot.samples), default=0)
     now = f"{words.size(seen)} now" if seen and len(running) == 1 else ""
     told = [f"{meter.trial_name(view, trial)}: {_facts(view, trial, now)}" for trial in running]
-    return [*told, f"the latest sample of a trial: {words.size(seen)}"] if len(running) > 1 and seen else told
+    return [*told, f"latest memory sample of one trial: {words.size(seen)}"] if len(running) > 1 and seen else told
 
 
 def _facts(view: View, trial: Trial, now: str) -> str:
@@ -129,7 +130,7 @@ def _facts(view: View, trial: Trial, now: str) -> str:
         meter.trial_marks(view, trial),
         f"batch {batch}" if (batch := words.batch(trial.micro_batch, trial.accumulation)) else "",
     ]
-    return ", ".join(filter(None, known)) or "its facts are not known yet"
+    return ", ".join(filter(None, known)) or "no memory figures yet"
 
 
 def pauses(view: View) -> list[str]:

@@ -276,7 +276,7 @@ def _heat_words(view: View) -> str:
         load = f"gpu {now.gpu_percent:.0f}%"
     elif now is not None and now.cpu_percent is not None:
         load = f"cpu {now.cpu_percent:.0f}%"
-    heat = f"{now.temperature:.0f}°C" if now is not None and now.temperature is not None else "heat unknown"
+    heat = f"{now.temperature:.0f}°C" if now is not None and now.temperature is not None else "temp unknown"
     guard = meter.guard_word(view)
     known = guard not in ("unknown", "without worker")  # an unknown heat has said it already
     return f"{load} {heat}{f'  guard {guard}' if known else ''}".strip()

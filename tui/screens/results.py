@@ -124,7 +124,7 @@ def other_questions(view: View, width: int) -> list[Line]:
     """Which questions are not in this matrix."""
     others = _questions(view)[1:]
     return (
-        [line((words.cut(f"not in this table: {', '.join(others)}; [ ] goes there", width), "dim"))] if others else []
+        [line((words.cut(f"not in this table: {', '.join(others)}; [ and ] go there", width), "dim"))] if others else []
     )
 
 
@@ -235,7 +235,7 @@ def scaling(view: View, width: int, height: int) -> list[Line]:
         else:
             trend = f"({'two more sizes are' if len(known) == 1 else 'a third size is'} needed for a slope)"
             if words.width(f"scaling h{horizon}:  {words.spark(known)}  {row}  {trend}") > width:
-                trend = "(3 sizes: a slope)"
+                trend = "(needs 3 sizes)"
         lines.append(
             (((f"scaling h{horizon}:  "), "dim"), (words.spark(known), "running"), (f"  {row}  ", ""), (trend, "dim"))
         )
@@ -291,7 +291,7 @@ def _replicates(view: View) -> str:
     repeats = sum(job.trials_complete for job in jobs)
     if not repeats:
         return "one seed each"
-    return f"{words.count(repeats, 'replicate')} with other seeds, else one seed each"
+    return f"{words.count(repeats, 'replicate')} with other seeds, the rest one seed each"
 
 
 def _cell(view: View, width: int, height: int) -> list[Line]:
@@ -314,13 +314,13 @@ def _importance(view: View, width: int) -> list[Line]:
     found = lists.importance_of(view)
     if not found:
         ended = sum(t.value is not None and t.ended_at is not None for t in view.trials)
-        return [(), line((f"importance: from {ENOUGH} values on; {ended} so far", "dim"))]
+        return [(), line((f"importance: needs {ENOUGH} values, {ended} so far", "dim"))]
     lines: list[Line] = [(), rule(f"importance · {found[0].n} trials", "", width)]
     for each in found[:8]:
         lines.append(
             labelled(each.name, f"{each.share:.2f} {words.bar(each.share, 20).rstrip(words.TROUGH)}", width=15)
         )
-    return [*lines, line(("share of rank variance, each alone; no cause", "dim"))]
+    return [*lines, line(("share of rank variance, each alone; not a cause", "dim"))]
 
 
 def facts(trial: Trial, job: Job) -> list[Line]:
@@ -362,7 +362,7 @@ def against_baseline(view: View, job: Job) -> list[Line]:
     """The difference to the best baseline of the same question, with its paired interval."""
     margin = view.snapshot.margin(job.id)
     if margin is None:
-        return [labelled("baseline", "none has run for this question yet", "dim")] if job.kind == "cell" else []
+        return [labelled("baseline", "none has run for this task yet", "dim")] if job.kind == "cell" else []
     sure = "" if margin.auc_low > 0 or margin.auc_high < 0 else "  (may be chance)"
     interval = f"{margin.auc_low:+.3f} … {margin.auc_high:+.3f}"
     return [

@@ -276,7 +276,7 @@ def no_log(view: View) -> str:
     if view.details.log_problem:
         return view.details.log_problem
     if view.level and view.details.log:
-        return f"no line of level {view.level} among {len(view.details.log)}. l shows all."
+        return f"no line of level {view.level} among {words.count(len(view.details.log), 'line')}. s changes the level."
     trial = view.trial
     if trial is None:
         return "no trial, no log yet"

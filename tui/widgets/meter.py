@@ -44,7 +44,7 @@ def meters(view: View, limits: Thresholds | None = None) -> list[Meter]:
 def _unmeasured(view: View) -> str:
     """Why there is no sample at all: the sensor is not to blame."""
     alive = any(is_live(worker, view.now) for worker in view.snapshot.workers)
-    return "not measured yet" if alive else "no worker measures it"
+    return "not measured yet" if alive else "not measured: no worker"
 
 
 def latest(view: View) -> Sample | None:
@@ -118,15 +118,15 @@ def guard_words(view: View, limits: Thresholds, pauses: bool = True) -> tuple[st
     if not is_live(worker, view.now):
         since = words.seconds_clock(worker.heartbeat_at)
         if worker.gone:
-            return ("guard: its worker has died, nobody guards", "guard: its worker has died")
-        return (f"guard: its worker is silent since {since}, nobody guards", "guard: its worker is silent")
+            return ("guard: off, its worker has died", "guard: off, worker died")
+        return (f"guard: unknown, its worker is silent since {since}", "guard: unknown, worker silent")
     if worker.guard in ("frozen", "cooling"):
         below = limits.thaw if worker.guard == "frozen" else limits.cool
         why = worker.guard_message or "too warm"
-        short = f"guard {worker.guard}: goes on below {below:.0f}°C"
-        return (f"guard {worker.guard}: {why}; goes on below {below:.0f}°C", short)
+        short = f"guard {worker.guard}: resumes below {below:.0f}°C"
+        return (f"guard {worker.guard}: {why}; resumes below {below:.0f}°C", short)
     if worker.guard == "unknown":
-        return ("guard: no thermometer answers here, heat is unknown", "guard: heat is unknown, no thermometer")
+        return ("guard: temperature unknown, no thermometer answers", "guard: temperature unknown")
     acts = f"freezes at {limits.warning:.0f}°C, stops at {limits.critical:.0f}°C"
     last = last_pause(view) if pauses else ""
     short = f"guard: armed, freezes at {limits.warning:.0f}°C"
@@ -164,9 +164,8 @@ def worker_line(view: View, worker: Worker) -> str:
     alive = is_live(worker, view.now)
     up = words.absence((view.now if alive else worker.heartbeat_at) - worker.started_at)
     if not alive:
-        how = "lost: silent" if worker.status == "lost" else "died after" if worker.gone else "silent"
-        since = "" if how == "died after" else " since"
-        return f"{name} · {how}{since} {words.seconds_clock(worker.heartbeat_at)}, after {up}"
+        how = "lost" if worker.status == "lost" else "died" if worker.gone else "silent"
+        return f"{name} · {how}, last heartbeat {words.seconds_clock(worker.heartbeat_at)}, was up {up}"
     told = drain.sentence(view.snapshot, worker, view.now).removeprefix(f"worker {worker.id} ")
     asked = f" · DRAINING: {told}" if worker.asked else ""
     return f"{name} · up {up} · {words.count(worker.slots, 'slot')} · heartbeat ok{asked}"

@@ -92,7 +92,7 @@ def why(view: View, job: Job, order: int | None = None) -> str:
     if job.status is JobStatus.PAUSED:
         return " · ".join(part for part in (_since(view, job, "paused"), "p resumes it") if part)
     if job.status is JobStatus.CANCELLED:
-        return " · ".join(part for part in (_since(view, job, "cancelled"), "r puts it back") if part)
+        return " · ".join(part for part in (_since(view, job, "cancelled"), "r puts it back in line") if part)
     if job.hold_reason:
         return f"held: {job.hold_reason}"
     if view.snapshot.queue_paused:

@@ -64,7 +64,7 @@ def verdict_line(view: View, width: int = 999) -> str:
     if epochs := view.epochs(trial.id):
         parts.append(f"{epochs[-1].samples_per_s:.0f} samples/s{_pace(view, trial)}")
     if not parts:
-        return words.cut(f"{words.count(found.others, 'earlier trial')}: too few to judge the chances", width)
+        return words.cut(f"{words.count(found.others, 'earlier trial')}: too few to estimate chances", width)
     said = words.cut(parts[0], width)
     for part in parts[1:]:
         if words.width(said) + 3 + words.width(part) <= width:

@@ -50,7 +50,7 @@ def results_matrix(group: Group) -> Figure | None:
             if cell is not None and cell.auc:
                 _interval_dot(axis, row, cell, k)
             else:
-                axis.text(0.5, row, "  not yet", color=GREY, fontsize=6.5, va="center")
+                axis.text(0.5, row, "  no result yet", color=GREY, fontsize=6.5, va="center")
         axis.set(title=f"h{horizon}", xlabel="validation AUC", ylim=(len(budgets) - 0.3, -0.75))
         axis.set_yticks(range(len(budgets)), budgets)
         axis.tick_params(axis="y", length=0)
@@ -111,7 +111,7 @@ def calibration(group: Group) -> Figure | None:
                 fontsize=6.2,
             )
         axis.set(xlim=(0, 1), ylim=(0, 1))
-    label_edges(axes, group, "promised probability", "observed rate")
+    label_edges(axes, group, "predicted probability", "observed rate")
     return figure
 
 
