@@ -12,16 +12,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from fts.search.cause import cause_of
 from fts.search.spec import BadSpec
+from fts.search.trial import sentence_of
 from jobs.ballast import Ballast
 from jobs.board import Board
 from state import transitions
-from state.errors import DatabaseBusy, DatabaseFailed, DiskFull, StaleToken, StateError
+from state.errors import DatabaseBusy, DatabaseFailed, DiskFull, StaleToken
 from state.files import CannotWrite
 from state.values import Cause, Claim
 
 log = logging.getLogger("fts.worker")
 
+LONGEST_PAUSE_S = 60.0  # between two tries after the machine was at fault
 RETRY_S = 2.0  # between two tries to write down that the disk is full
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
@@ -30,22 +33,37 @@ class LastWords:
     """Of one worker; every method blocks until the words are written, are refused, or the worker is to leave."""
 
     def __init__(
-        self, db: Any, ballast: Ballast, board: Board, worker_id: int, tell: Callable[[str, dict[str, Any]], None]
+        self,
+        db: Any,
+        ballast: Ballast,
+        board: Board,
+        worker_id: int,
+        tell: Callable[[str, dict[str, Any]], None],
+        outage_pause_s: float = 1.0,
     ) -> None:
         self.db, self.ballast, self.board, self.worker_id, self.tell = db, ballast, board, worker_id, tell
+        self.outage_pause_s = outage_pause_s
 
     def give_back(self, claim: Claim, error: Exception) -> None:
         """Back in line with its cause; a disk in trouble pauses the queue first, a spec that cannot be read fails."""
-        message = cause_of(error)[:1000]
+        message = sentence_of(error)
         self.tell("note", {"text": f"{claim.job.experiment} is back in line: {message}"})
         if isinstance(error, BadSpec):
             self._insist(lambda: transitions.fail_job(self.db, claim, Cause.DATA_ERROR, message))
             return
-        cause = Cause.DRAINED if isinstance(error, DatabaseBusy) else Cause.CODE_ERROR
+        cause = Cause.DRAINED if isinstance(error, DatabaseBusy) else Cause(cause_of(error))
         if is_disk_trouble(error):
             cause = Cause.DISK
             self.pause_queue(error)
+        if cause is Cause.MACHINE_ERROR:
+            self._rest(claim, pause_s(claim.job.idle_attempts, self.outage_pause_s))
         self._insist(lambda: transitions.release_job(self.db, claim, cause, message))
+
+    def _rest(self, claim: Claim, seconds: float) -> None:
+        """Gives the machine time to recover before the job is tried again, unless somebody wants something else."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and self.board.for_job(claim.job_id) is None:
+            time.sleep(min(0.1, left))
 
     def pause_queue(self, error: Exception) -> None:
         reason = f"disk: {error}"
@@ -68,14 +86,13 @@ class LastWords:
                 time.sleep(RETRY_S)
 
 
-def cause_of(error: Exception) -> str:
-    """Our own errors are sentences; any other one is named by its class, because its text alone may be one word."""
-    ours = isinstance(error, StateError | CannotWrite | BadSpec)
-    return str(error) if ours and str(error) else f"a fault in fts itself: {type(error).__name__}: {error}"
-
-
 def is_disk_trouble(error: BaseException) -> bool:
     """Of the database, or of a file beside it."""
     if isinstance(error, DiskFull | DatabaseFailed | CannotWrite):
         return True
     return isinstance(error, OSError) and error.errno in DISK_ERRORS
+
+
+def pause_s(outages: int, first_s: float) -> float:
+    """Seconds before the next try after so many deaths without progress: 0, then first_s, doubling up to a minute."""
+    return 0.0 if outages <= 1 else min(first_s * 2.0 ** min(outages - 2, 30), LONGEST_PAUSE_S)

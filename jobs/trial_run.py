@@ -22,7 +22,7 @@ from fts.search.suggest import PastTrial
 from jobs.admission import TRAINS, Admission
 from jobs.attempt import Attempt, End, Wish
 from jobs.glance.words import in_gb
-from jobs.last_words import is_disk_trouble
+from jobs.last_words import is_disk_trouble, pause_s
 from jobs.models import opened_by
 from jobs.process import ChildProcess, reap_recorded
 from jobs.settings import Places, WorkerSettings, module_of
@@ -37,7 +37,6 @@ STALLS_ALLOWED = 2  # the third stall of a trial fails it
 CRASHES_ALLOWED = 2  # of its own code, without an epoch or a checkpoint in between; the third fails it
 OUTAGES_ALLOWED = 10  # faults of the machine without an epoch or a checkpoint in between; then the job is parked
 KILLS_ALLOWED = 30  # the same for kills from outside, which somebody will stop; with the pauses, 25 minutes
-LONGEST_PAUSE_S = 60.0  # between two of them
 REASONS = {"disk": "disk", "out of memory": "shrink", "machine error": "machine"}  # cause -> why it is tried again
 PARKS = ("machine",)
 WORDS = {"machine": "the machine failed it", "kill": "killed"}  # reason -> as an event says it
@@ -311,8 +310,9 @@ class TrialRun:
             status, cause = TrialStatus.COMPLETE, facts["reason"]
             if cause == Cause.DIVERGED or facts.get("value") is None:
                 status, cause = TrialStatus.FAILED, Cause.DIVERGED
-        names = ("peak_bytes",) if end.how == "pruned" else RESULT_FACTS  # it may have ended before it heard of the end
-        known = {name: facts[name] for name in names if facts.get(name) is not None}
+        # a pruned trial may have come to its own result before it heard the verdict: its record does not tell which
+        told = {} if end.how == "pruned" else facts
+        known = {name: told[name] for name in RESULT_FACTS if told.get(name) is not None}
         if self.cell.kind == "cell" and self.trial.number < len(self.cell.warm_start):
             known["badges"] = [*known.get("badges", ()), "warm"]
         if facts.get("test"):
@@ -359,11 +359,6 @@ class Setbacks:
         if self.crashes > CRASHES_ALLOWED:
             return Cause.CODE_ERROR
         return Cause.DATA_ERROR if reason == "data error" else None
-
-
-def pause_s(outages: int, first_s: float) -> float:
-    """Seconds before the next try after so many deaths without progress: 0, then first_s, doubling up to a minute."""
-    return 0.0 if outages <= 1 else min(first_s * 2.0 ** min(outages - 2, 30), LONGEST_PAUSE_S)
 
 
 def best_so_far(epochs: Sequence[Epoch], objective: str, maximize: bool) -> dict[str, Any]:

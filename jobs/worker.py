@@ -178,7 +178,8 @@ class Worker:
         pid = os.getpid()
         started = started_at(pid) or time.time()
         self.id = transitions.register_worker(db, socket.gethostname(), pid, started, settings.slots)
-        self.last_words = LastWords(db, self.ballast, self.board, self.id, progress.tell)
+        pause_s = settings.outage_pause_s
+        self.last_words = LastWords(db, self.ballast, self.board, self.id, progress.tell, pause_s)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self._sensors = sensors.from_env(disk=places.outputs, gpu=index_of(settings.device))
         room = Room()

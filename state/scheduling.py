@@ -9,6 +9,7 @@ from state.values import USED_UP, Cause, Job, JobStatus
 
 MAX_IDLE_ATTEMPTS = 3  # attempts in a row without an epoch or a trial end, after which a job is parked
 MAX_LOST_WORKERS = 30  # the same where the last worker was lost: killing a worker says little about its job
+MAX_OUTAGES = 10  # the same where the machine was at fault; a worker rests between them
 
 # `runnable_reason` is this predicate in words; a test holds the two together over random states.
 RUNNABLE_SQL = (
@@ -35,7 +36,8 @@ class QueueContext:
 
 def attempts_allowed(cause: str | None, max_idle_attempts: int = MAX_IDLE_ATTEMPTS) -> int:
     """How many attempts in a row may end without progress, the last of them with this cause."""
-    return max(max_idle_attempts, MAX_LOST_WORKERS) if cause == Cause.LOST_WORKER else max_idle_attempts
+    more = {Cause.LOST_WORKER.value: MAX_LOST_WORKERS, Cause.MACHINE_ERROR.value: MAX_OUTAGES}
+    return max(max_idle_attempts, more.get(str(cause), 0))
 
 
 def runnable_reason(job: Job, context: QueueContext) -> str | None:

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from fts.search.build import build_trial
 from fts.search.spec import TrialSpec
 from fts.search.trial import Orders
 from jobs.attempt import Attempt, End
-from jobs.settings import Places
+from jobs.settings import Places, WorkerSettings
+from jobs.trial_run import TrialRun, Work
+from state import queries
+from tests.cli.study import CELL, add_epoch, claim, make_study, places_of, start_trial
 from tests.jobs.science import cells_of, make_data
 from tests.jobs.test_process import spawn
 
@@ -127,3 +131,19 @@ def test_the_supervisor_answers_each_epoch_of_a_cell_with_a_pruner(
         attempt = Attempt(child, lambda _: verdict, lambda: None, poll_s=0.1, grace_s=1.0)
         end: End = attempt.run({"cell": {"pruner": pruner}}, 4)
     assert (end.how, end.facts["heard"]) == (how, heard)
+
+
+def test_the_record_of_a_pruned_trial_does_not_tell_whether_it_heard_the_verdict_in_time(tmp_path: Path) -> None:
+    told = {"value": 0.6, "val_auc": 0.6, "auc_low": 0.5, "auc_high": 0.7, "badges": ["collapsed"], "peak_bytes": 7}
+    records = []
+    for n, facts in enumerate(({}, told)):  # it stopped, or it had come to its own result at its last epoch
+        db = make_study(tmp_path / str(n), budgets=("2M",), horizons=(1,))
+        claimed = claim(db)
+        add_epoch(db, claimed, start_trial(db, claimed), 1, 0.7)
+        work = Work(db, places_of(tmp_path / str(n)), WorkerSettings(), None, claimed, CELL, None, lambda *_: None)  # type: ignore[arg-type]
+        TrialRun(work, queries.trial(db, claimed.job_id, 0))._close(End("pruned", facts))
+        trial = queries.trial(db, claimed.job_id, 0)
+        records.append(replace(trial, started_at=0.0, ended_at=None))
+        db.close()
+    assert records[0] == records[1]
+    assert (str(records[0].status), records[0].value, records[0].best_epoch) == ("pruned", 0.7, 1)

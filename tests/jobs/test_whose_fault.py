@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,14 +21,16 @@ from jobs.commands.matrix import make_cells, write
 from jobs.death import cause_of_death, count_oom_kills, died_of, last_words
 from jobs.devices import DEVICE, Found
 from jobs.glance.eta import told
+from jobs.last_words import pause_s
 from jobs.progress import Progress
+from jobs.python import python
 from jobs.settings import Places, WorkerSettings
-from jobs.trial_run import pause_s
 from jobs.why import why
 from jobs.worker import run_job
 from state import queries, transitions
 from state.db import Database, open_database
 from state.errors import WrongStatus
+from state.scheduling import MAX_OUTAGES
 from state.values import FAULTS, Cause, Fault, Job, JobStatus, TrialStatus
 from tests.chaos.study import difference, identity, make_data
 
@@ -250,6 +253,20 @@ def test_a_library_that_is_missing_for_an_hour_costs_no_trial(study: Study, undi
     assert "nothing is left to run: 3 trials: 3 complete" in study.why() and study.key_refuses() is not None
     with pytest.raises(WrongStatus, match="nothing is left to run"):
         transitions.retry(study.db, [job.id])
+
+
+def test_a_library_that_the_worker_itself_misses_is_the_machines_fault(study: Study) -> None:
+    package = study.trouble / "optuna"
+    package.mkdir()
+    (package / "__init__.py").write_text('raise ImportError("libopt.so.9: cannot open shared object file")\n')
+    quick = {"FTS_DATA": str(study.places.data), "FTS_OUTAGE_PAUSE_S": "0.01", "FTS_POLL_S": "0.05"}
+    command = python("-m", "jobs.cli", "--db", str(study.places.db), "worker", "--until-empty", "--slots", "1")
+    subprocess.run(command, env=os.environ | quick, check=True, capture_output=True, timeout=120)
+    job = queries.job(study.db, study.job_id)
+    assert (job.status, job.cause, job.attempt) == (JobStatus.FAILED, Cause.MACHINE_ERROR, MAX_OUTAGES)
+    assert "(libopt.so.9: cannot open shared object file (ImportError, __init__.py line 1))" in str(job.message)
+    assert study.statuses() == []
+    assert f"`fts retry {job.id}` continues it with 3 trials to run" in study.why()
 
 
 def test_a_code_error_is_mended_and_its_trials_run_again_by_number(study: Study, undisturbed: dict[str, Any]) -> None:
