@@ -18,7 +18,17 @@ from fts.search.trial import sentence_of
 from jobs.ballast import Ballast
 from jobs.board import Board
 from state import transitions
-from state.errors import DatabaseBusy, DatabaseFailed, DiskFull, StaleToken
+from state.errors import (
+    DatabaseBusy,
+    DatabaseCorrupt,
+    DatabaseFailed,
+    DatabaseGone,
+    DiskFull,
+    NotFresh,
+    ReadOnlyDatabase,
+    StaleToken,
+    UnreadableHistory,
+)
 from state.files import CannotWrite
 from state.values import Cause, Claim
 
@@ -27,6 +37,8 @@ log = logging.getLogger("fts.worker")
 LONGEST_PAUSE_S = 60.0  # between two tries after the machine was at fault
 RETRY_S = 2.0  # between two tries to write down that the disk is full
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+DISK_FAILS = (DiskFull, DatabaseFailed, ReadOnlyDatabase)  # a disk that failed is mounted read-only by the system
+FORESEEN = (DatabaseBusy, DatabaseCorrupt, DatabaseGone, NotFresh, UnreadableHistory, BadSpec)
 
 
 class LastWords:
@@ -77,7 +89,7 @@ class LastWords:
             except StaleToken as refused:
                 self.tell("note", {"text": str(refused)})
                 return
-            except (DiskFull, DatabaseFailed, DatabaseBusy) as error:
+            except (*DISK_FAILS, DatabaseBusy) as error:
                 if self.ballast.drop():
                     continue
                 log.warning("%s; trying again every %.0f s", error, RETRY_S)
@@ -86,9 +98,14 @@ class LastWords:
                 time.sleep(RETRY_S)
 
 
+def is_foreseen(error: BaseException) -> bool:
+    """Whether its sentence says all that a person needs: the world is at fault, or a row, and no line of code."""
+    return is_disk_trouble(error) or isinstance(error, FORESEEN)
+
+
 def is_disk_trouble(error: BaseException) -> bool:
     """Of the database, or of a file beside it."""
-    if isinstance(error, DiskFull | DatabaseFailed | CannotWrite):
+    if isinstance(error, (*DISK_FAILS, CannotWrite)):
         return True
     return isinstance(error, OSError) and error.errno in DISK_ERRORS
 

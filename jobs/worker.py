@@ -27,7 +27,7 @@ from jobs.ballast import Ballast
 from jobs.board import Board
 from jobs.devices import index_of
 from jobs.housekeeping import Housekeeping
-from jobs.last_words import LastWords
+from jobs.last_words import DISK_FAILS, LastWords, is_foreseen
 from jobs.locks import SlotLock, SlotTaken, holder
 from jobs.owed import AGAIN_S, Owed
 from jobs.process import reap_recorded, same_process, started_at
@@ -42,9 +42,7 @@ from state.backup import backup
 from state.db import open_database
 from state.errors import (
     DatabaseCorrupt,
-    DatabaseFailed,
     DatabaseGone,
-    DiskFull,
     NoSuchRow,
     StaleToken,
     StateError,
@@ -284,7 +282,7 @@ class Worker:
     def _claim(self) -> Claim | None:
         try:
             return transitions.claim(self.db, self.id, self.settings.lease_s, self.settings.max_idle_attempts)
-        except (DiskFull, DatabaseFailed) as error:
+        except DISK_FAILS as error:
             self.last_words.pause_queue(error)
             return None
         except DatabaseCorrupt as error:
@@ -304,7 +302,8 @@ class Worker:
             slot.close()
             self.progress.tell("note", {"text": f"{job.experiment}: {refused}"})
         except Exception as error:  # the one net: whatever broke, no job stays `running` with nobody at work on it
-            log.exception("job %d (%s) is given back", job.id, job.experiment)
+            if not is_foreseen(error):
+                log.exception("job %d (%s) is given back", job.id, job.experiment)
             slot.close()
             if isinstance(error, DatabaseCorrupt):
                 self.without_database(error)  # the next worker finds the job in what is restored

@@ -372,11 +372,16 @@ def translate(error: Exception, path: Path) -> Exception:
         return damaged(path, str(error))
     if lost := LOST.search(str(error)):
         return errors.SchemaDamaged(incomplete_sentence(path, lost))
+    folder = path.absolute().parent
     if "readonly" in said:
+        if is_read_only(folder):
+            return errors.ReadOnlyDatabase(read_only_sentence(path))
         return errors.ReadOnlyDatabase(f"{path} may not be written to by this user; check its owner and permissions")
     if "i/o error" in said or "unable to open" in said:
-        if is_full(path.absolute().parent):  # SQLite cannot say so of the files beside the database
+        if is_full(folder):  # SQLite cannot say so of the files beside the database
             return errors.DiskFull(full_sentence(path))
+        if is_read_only(folder):  # a system does that to a disk that failed, under whoever has it open
+            return errors.DatabaseFailed(read_only_sentence(path))
         if path.exists() and not os.access(path, os.R_OK):
             return errors.DatabaseFailed(f"{path} may not be read by this user; check its owner and permissions")
         return errors.DatabaseFailed(f"the system could not read or write {path} ({error}); nothing was written")
@@ -485,6 +490,18 @@ def is_full(folder: Path) -> bool:
         return shutil.disk_usage(folder).free < LEAST_FREE or room(folder)[1] == 0
     except OSError:
         return False
+
+
+def is_read_only(folder: Path) -> bool:
+    """Is its disk mounted read-only?"""
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def read_only_sentence(path: Path) -> str:
+    return f"the disk of {path} is mounted read-only; nothing was written: mount it for writing and try again"
 
 
 def full_sentence(path: Path) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
+from pathlib import Path
 
 import click
 
 from state.errors import NoDatabase, NoSuchRow, SchemaTooNew, SchemaTooOld
+from state.files import reason_of
 
 FAILED, USAGE, SCHEMA, NO_DATA = 1, 2, 5, 6
 OURS = ("fts.", "state.", "jobs.", "tui.")
@@ -53,6 +56,8 @@ def _usage(error: click.UsageError) -> str:
 
 
 def _of_system(error: OSError) -> str:
+    if error.errno == errno.EROFS and error.filename:  # writing alone ends so
+        return _one_line(reason_of(error, Path(os.fsdecode(error.filename))))
     what = error.strerror or str(error)
     where = f"{error.filename}: " if error.filename else ""
     cure = "; free space, then try again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""

@@ -99,6 +99,9 @@ def get_worker(db: Database, worker_id: int) -> Row:
     return row
 
 
+OF_RUNNING = ("lease_until", "worker_id", "asked")  # columns that the CHECKs of the schema tie to that status
+
+
 def fenced_job(db: Database, claim: Claim) -> Row:
     """The job of a claim, if the claim still is the latest one; StaleToken otherwise. Call it inside the transaction.
 
@@ -128,8 +131,11 @@ def fenced_trial(db: Database, claim: Claim, trial_id: int, starts_from: str = "
 def change_job(db: Database, job: Row, **changes: Any) -> Row:
     """Writes the changes if the job still has the status and token it was read with; returns old and new of it.
 
-    The condition is in the UPDATE itself, so that two writers cannot both succeed.
+    The condition is in the UPDATE itself, so that two writers cannot both succeed. What only a running job may hold is
+    cleared with any other status: a value that somebody planted there past the CHECKs would refuse every change.
     """
+    if changes.get("status", job["status"]) != "running":
+        changes = {name: None for name in OF_RUNNING if job[name] is not None} | changes
     query = JobRow.update(changes).where(
         JobRow.id == job["id"], JobRow.status == job["status"], JobRow.token == job["token"]
     )

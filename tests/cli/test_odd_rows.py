@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
+import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,6 +157,23 @@ def test_a_worker_parks_an_unreadable_job_with_an_event_and_takes_the_next(odd: 
     [event] = queries.events(db, job_id=6, verbs=["parked"])
     assert "unreadable, created_at is 1e308" in event.message
     db.close()
+
+
+@pytest.mark.parametrize(("column", "value"), [("lease_until", 1e15), ("worker_id", 1), ("asked", "pause")])
+def test_what_only_a_running_job_may_hold_stops_no_change_of_another(
+    built: Path, tmp_path: Path, column: str, value: object
+) -> None:
+    path = study.places_of(tmp_path).db
+    path.parent.mkdir(parents=True)
+    shutil.copyfile(built, path)
+    with contextlib.closing(sqlite3.connect(path)) as db:  # past the CHECKs, as only a person with PRAGMAs can
+        db.execute("PRAGMA ignore_check_constraints = 1")
+        db.execute(f"UPDATE job SET {column} = ? WHERE id IN (5, 6)", (value,))
+        db.commit()
+    assert odd_rows.fault_of_worker(path) is None
+    for asked in (("pause", "6"), ("resume", "6"), ("cancel", "6"), ("undo",)):
+        code, said = run(path, asked)
+        assert "a fault in fts itself" not in said
 
 
 def test_a_search_does_not_go_on_without_a_trial_that_cannot_be_read(odd: Callable[..., Path]) -> None:

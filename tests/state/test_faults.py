@@ -18,6 +18,8 @@ from state.db import Database, open_database
 from state.errors import DatabaseBusy, DatabaseFailed, DatabaseOverwritten, DiskFull
 from state.holder import holder
 from state.values import Cause
+from tests.fts_process import ROOT
+from tests.namespaces import IN_NAMESPACE, can_mount
 from tests.state.helpers import LEASE_S, claimed, dump, enqueued, epoch, new_db, spec, started, worker
 
 Action = Callable[[Database], Any]
@@ -252,3 +254,32 @@ def test_a_database_that_may_not_be_read_says_whose_fault_it_is(tmp_path):
     db.path.chmod(0)
     with pytest.raises(DatabaseFailed, match="may not be read by this user; check its owner and permissions"):
         open_database(db.path, readonly=True, check=False).close()
+
+
+ON_A_READ_ONLY_DISK = """
+import subprocess, sys
+from contextlib import closing
+from pathlib import Path
+from jobs.cli import main
+from state.db import open_database
+
+disk = Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "none", str(disk)], check=True)
+with closing(open_database(disk / "fts.db")):
+    pass
+subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+for words in (("note", "x"), ("worker",), ("restore", "--yes"), ("status", "--line")):
+    main(["--db", str(disk / "fts.db"), *words])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not can_mount(), reason="no user and mount namespaces here")
+def test_a_read_only_disk_is_named_as_the_cause_and_can_be_looked_at(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*IN_NAMESPACE, sys.executable, "-c", ON_A_READ_ONLY_DISK, str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    note, worker, *_ = said = done.stderr.splitlines()
+    assert "is mounted read-only; nothing was written" in note and "is mounted read-only" in worker, said
+    assert "owner" not in done.stderr and "file system" not in done.stderr
+    assert "IDLE" in done.stdout
