@@ -41,7 +41,9 @@ def plan_memory(
     settings = worker_settings(slots=slots, threads=threads, device=device, planning=True)
     most = memory_limit or usual_limit(here().outputs, 1, settings.device)
     if most is None:
-        raise click.UsageError(f"this machine does not report the memory of {settings.device}; give it with --memory-limit")
+        raise click.UsageError(
+            f"this machine does not report the memory of {settings.device}; give it with --memory-limit"
+        )
     allowed = Allowed(memory_limit or most // settings.slots, most)
     db = open_for_reading(here().db) if has_study(here().db) else None
     try:
