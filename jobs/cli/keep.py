@@ -76,7 +76,7 @@ def query(sql: str, as_csv: bool, limit: int, as_json: bool) -> None:
 
 @db.command()
 def shell() -> None:
-    """The program sqlite3 on the database, for reading."""
+    """A read-only SQL shell on the database; needs the program sqlite3."""
     program = shutil.which("sqlite3")
     if program is None:
         raise NothingThere('the program sqlite3 is not installed; `fts db query "select ..."` works without it')

@@ -38,7 +38,7 @@ class Listed(click.ParamType):
         if not all(parts):
             self.fail(f"{value!r} has an empty element; expected a list such as {self.example}", param, ctx)
         if self.element is int and (odd := next((part for part in parts if not HORIZON.fullmatch(part)), None)):
-            self.fail(f"{value!r} is no list of whole numbers: {odd!r}; expected {self.example}", param, ctx)
+            self.fail(f"{value!r} is not a list of whole numbers: {odd!r}; expected {self.example}", param, ctx)
         found = [self.element(part.removeprefix("h")) if self.element is int else part for part in parts]
         return tuple(dict.fromkeys(found))
 

@@ -49,7 +49,7 @@ class Size(click.ParamType):
         except ValueError:
             size = 0
         if not 0 < size <= MAX_BYTES:
-            self.fail(f"{value!r} is no size; expected 20GB, 512MB or a number of bytes", param, ctx)
+            self.fail(f"{value!r} is not a size; expected 20GB, 512MB or a number of bytes", param, ctx)
         return size
 
 

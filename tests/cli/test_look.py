@@ -241,7 +241,7 @@ def test_events_can_be_limited_in_time_number_and_to_a_job(fts, db: Database):
         (lambda db: transitions.pause_queue(db, "night"), "the queue is paused: night"),
         (lambda db: db.execute_sql("UPDATE job SET hold_reason = 'needs 91 GB' WHERE id = 2"), "held: needs 91 GB"),
         (lambda db: claim(db), "it is next, and 1 slot of 1 worker is taken"),
-        (lambda db: transitions.ask_worker(db, start_worker(db), "drain_job"), "every worker was asked to leave"),
+        (lambda db: transitions.ask_worker(db, start_worker(db), "drain_job"), "every worker was asked to stop"),
     ],
 )
 def test_why_says_what_the_scheduler_would(fts, db: Database, make, expected: str):
