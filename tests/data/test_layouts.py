@@ -120,7 +120,7 @@ def test_a_thousand_damaged_files_each_are_read_or_refused(tmp_path, seed):
 def test_one_of_several_tickers_is_chosen_by_its_name(tmp_path):
     path = write(tmp_path, levels(BARS, "AAPL", "MSFT"))
     assert "2 stocks (AAPL, MSFT); choose one with --name AAPL" in refusal(path)
-    assert "no stock is called 'GOOG'; there is AAPL, MSFT" in refusal(path, name="GOOG")
+    assert "no stock is called 'GOOG'; the file has AAPL, MSFT" in refusal(path, name="GOOG")
     pd.testing.assert_frame_equal(take_file(path, Reading(name="MSFT")).bars, BARS * 2, check_freq=False)
 
 
