@@ -119,7 +119,7 @@ def test_names_that_differ_by_case_alone_are_refused(tmp_path, first, second):
     dataset.register(root, bars, first)
     for attempt in (dataset.register, lambda r, p, t: dataset.build(r, "csv", t, path=p)):
         before = sorted(path.name for path in root.rglob("*"))
-        with pytest.raises((ManifestError, BadBars), match="only in upper and lower case|give them with --vix"):
+        with pytest.raises((ManifestError, BadBars), match="only in upper and lower case|give the file with --vix"):
             attempt(root, bars, second)
         assert sorted(path.name for path in root.rglob("*")) == before
     names = [path.name for path in root.rglob("*") if not path.name.startswith(".")]
