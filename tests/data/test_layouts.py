@@ -178,7 +178,7 @@ def test_a_file_with_both_orders_of_day_and_month_names_a_row_of_each(tmp_path):
         ("31/02/2018,1,2,1,1,5", ["'31/02/2018' is not a date"]),
         ("soon,1,2,1,1,5", ["row 1", "'soon' is not a date", "--date-format"]),
         ("7,1,2,1,1,5", ["7 is a number", "--date-format"]),
-        ("2018-01-02,1,2,1,1,5\n03/01/2018,1,2,1,1,5", ["written otherwise"]),
+        ("2018-01-02,1,2,1,1,5\n03/01/2018,1,2,1,1,5", ["has another form than"]),
         ("2018-01-02,1,2,1,n/a,5", ["row 1 (2018-01-02)", "column Close", "'n/a'"]),
         ("2018-01-02,1,2,(1.2),1,5", ["column Low", "price is -1.2"]),
         ("2018-01-02,-,2,1,1,5", ["column Open", "'-'"]),
