@@ -130,7 +130,7 @@ def _new_draft(path: Path, make: Any) -> tuple[Path, int]:
         if _lock(handle) is not False and draft.exists():
             return draft, handle
         os.close(handle)  # a sweep came between making and locking it
-    raise OSError(errno.EAGAIN, f"every draft in {path.parent} was deleted before it could be locked ; try again")
+    raise OSError(errno.EAGAIN, f"every draft in {path.parent} was deleted before it could be locked; try again")
 
 
 def draft_name(name: str) -> str:

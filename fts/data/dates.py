@@ -176,8 +176,8 @@ def _of_short(cells: list[str], short: list[re.Match[str] | None], origin: str, 
     if mixed := [i for i, match in enumerate(short) if match is None and _long(cells[i]) is not None]:
         like = next(cells[i] for i, match in enumerate(short) if match)
         raise BadBars(
-            f"{origin}: row {rows[mixed[0]]}, column Date: {cells[mixed[0]]!r:.30} is written otherwise than "
-            f"{like!r:.30} of another row; write all dates as 2018-12-31"
+            f"{origin}: row {rows[mixed[0]]}, column Date: {cells[mixed[0]]!r:.30} has another form than "
+            f"{like!r:.30} in another row; write all dates as 2018-12-31"
         )
     found = [(int(m[1]), int(m[2]), int(m[3])) if m else None for m in short]
     kinds = ("dmy", "mdy", "ymd") if all(m is None or len(m[3]) == 2 for m in short) else ("dmy", "mdy")

@@ -247,7 +247,7 @@ def register(
     path, accepted = _here(manifest, path), check_accepted(accept)
     if path.parent.resolve() == (manifest.root / "processed").resolve():
         raise ManifestError(
-            f"{path.name} is a processed file, which only `fts data build` registers; register the raw file instead"
+            f"{path.name} is a processed file; run `fts data build`, which makes and registers it, or delete it"
         )
     taken = taken or take_to_register(root, path, ticker, reading=reading)
     name = clean_ticker(_file_ticker(path, ticker, reading, taken))

@@ -129,14 +129,14 @@ def read_header(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= min(HEADER_BYTES, size - 8):
-            raise CheckpointError(f"{path} is no whole safetensors file (a header of {length:,} bytes); {CURE}")
+            raise CheckpointError(f"{path} is not a complete safetensors file (a header of {length:,} bytes); {CURE}")
         try:
             header = json.loads(file.read(length), parse_int=_whole)
         except (ValueError, RecursionError) as damage:
             what = "nested too deeply" if isinstance(damage, RecursionError) else f"{damage}"[:80]
-            raise CheckpointError(f"{path} is no whole safetensors file (its header: {what}); {CURE}") from None
+            raise CheckpointError(f"{path} is not a complete safetensors file (its header: {what}); {CURE}") from None
     if not isinstance(header, dict):
-        raise CheckpointError(f"{path} is no whole safetensors file (its header is no object); {CURE}")
+        raise CheckpointError(f"{path} is not a complete safetensors file (its header is not an object); {CURE}")
     return header
 
 

@@ -139,9 +139,11 @@ def _unlike(model: FinalModel, x: pd.DataFrame) -> str | None:
     told = []
     if far:
         named = _first(f"{name} by {-shift:.1f}" for shift, name in far)
-        told.append(f"{len(far)} of {x.shape[1]} features stand more than {DRIFT:g} training sd off: {named}")
+        told.append(
+            f"{len(far)} of {x.shape[1]} features are more than {DRIFT:g} sd away from their training mean: {named}"
+        )
     if small:
-        told.append(f"{_first(small)}: less than a tenth of the training mean, another unit or ticker?")
+        told.append(f"{_first(small)}: less than a tenth of the training mean; is it another unit or ticker?")
     return "; ".join(told) or None
 
 
@@ -153,4 +155,4 @@ def _first(names: Iterable[str]) -> str:
 
 def _softened(model: FinalModel) -> str:
     revin = model.config["model"]["norm"] == "revin"
-    return " (each window is read relative to itself, which softens this)" if revin else ""
+    return " (the model normalises each window, which reduces the effect)" if revin else ""

@@ -217,7 +217,7 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             header = (file.metadata() or {}).get("fts")
             weights = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # no dict
     except safetensors.SafetensorError as damage:
-        raise CheckpointError(f"{path} is no whole safetensors file ({f'{damage}':.200})") from damage
+        raise CheckpointError(f"{path} is not a complete safetensors file ({f'{damage}':.200})") from damage
     if header is None:
         raise CheckpointError(f"{path} does not say which model its weights belong to; expected a file of save_best")
     try:

@@ -52,7 +52,7 @@ def test_the_default_data_set_is_the_bundled_sp500(tmp_path):
         data = dataset.load(tmp_path, "SPX.dataset.a25", TASK, horizon, 80)
         prints.add(data.label.md5)
         assert data.features_TF.shape == (4107, 25) and data.n_pos >= 30
-        assert "by fraction" in data.split.text and "the data ends 2018-12-31" in data.split.text
+        assert "by fraction" in data.split.text and "the data ends on 2018-12-31" in data.split.text
     assert len(prints) == 3
 
 
@@ -235,7 +235,7 @@ def test_a_processed_file_without_an_entry_is_pending_and_only_a_build_registers
     entry = built(root)
     (root / "processed/manifest.json").unlink()
     assert Path(entry.path) in dataset.pending(root)
-    with pytest.raises(ManifestError, match="`fts data build` makes and registers it"):
+    with pytest.raises(ManifestError, match="`fts data build`, which makes and registers it"):
         dataset.register(root, entry.path)
     assert built(root).md5 == entry.md5 and dataset.pending(root) == []
 

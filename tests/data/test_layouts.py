@@ -120,7 +120,7 @@ def test_a_thousand_damaged_files_each_are_read_or_refused(tmp_path, seed):
 def test_one_of_several_tickers_is_chosen_by_its_name(tmp_path):
     path = write(tmp_path, levels(BARS, "AAPL", "MSFT"))
     assert "2 stocks (AAPL, MSFT); choose one with --name AAPL" in refusal(path)
-    assert "no stock is called 'GOOG'; there is AAPL, MSFT" in refusal(path, name="GOOG")
+    assert "no stock is called 'GOOG'; the file has AAPL, MSFT" in refusal(path, name="GOOG")
     pd.testing.assert_frame_equal(take_file(path, Reading(name="MSFT")).bars, BARS * 2, check_freq=False)
 
 
@@ -178,7 +178,7 @@ def test_a_file_with_both_orders_of_day_and_month_names_a_row_of_each(tmp_path):
         ("31/02/2018,1,2,1,1,5", ["'31/02/2018' is not a date"]),
         ("soon,1,2,1,1,5", ["row 1", "'soon' is not a date", "--date-format"]),
         ("7,1,2,1,1,5", ["7 is a number", "--date-format"]),
-        ("2018-01-02,1,2,1,1,5\n03/01/2018,1,2,1,1,5", ["written otherwise"]),
+        ("2018-01-02,1,2,1,1,5\n03/01/2018,1,2,1,1,5", ["has another form than"]),
         ("2018-01-02,1,2,1,n/a,5", ["row 1 (2018-01-02)", "column Close", "'n/a'"]),
         ("2018-01-02,1,2,(1.2),1,5", ["column Low", "price is -1.2"]),
         ("2018-01-02,-,2,1,1,5", ["column Open", "'-'"]),

@@ -119,7 +119,7 @@ def test_names_that_differ_by_case_alone_are_refused(tmp_path, first, second):
     dataset.register(root, bars, first)
     for attempt in (dataset.register, lambda r, p, t: dataset.build(r, "csv", t, path=p)):
         before = sorted(path.name for path in root.rglob("*"))
-        with pytest.raises((ManifestError, BadBars), match="case of its letters alone|give them with --vix"):
+        with pytest.raises((ManifestError, BadBars), match="only in upper and lower case|give the file with --vix"):
             attempt(root, bars, second)
         assert sorted(path.name for path in root.rglob("*")) == before
     names = [path.name for path in root.rglob("*") if not path.name.startswith(".")]
@@ -129,7 +129,7 @@ def test_names_that_differ_by_case_alone_are_refused(tmp_path, first, second):
 def test_a_processed_data_set_cannot_have_a_twin_either(tmp_path):
     manifest = Manifest(tmp_path)
     manifest.store("processed", "SPX.dataset.a25", make_bars(60), tier="a25")
-    with pytest.raises(ManifestError, match="case of its letters alone"):
+    with pytest.raises(ManifestError, match="only in upper and lower case"):
         manifest.store("processed", "spx.dataset.a25", make_bars(60, 1), tier="a25")
     manifest.store("processed", "SPX.dataset.a20", make_bars(60), tier="a20")
 
@@ -172,7 +172,7 @@ def test_few_negatives_are_refused_like_few_positives(tmp_path):
 
 
 def test_a_folder_without_data_is_told_apart_from_a_lost_data_set(tmp_path):
-    with pytest.raises(UnknownDataset, match=r"there is no data in .*: run it in the study's folder, or set FTS_DATA"):
+    with pytest.raises(UnknownDataset, match=r"no data in .*: run the command in the study's folder, or set FTS_DATA"):
         Manifest(tmp_path / "none").find("0" * 32)
     Manifest(tmp_path).store("raw", "ABC.OHLCV.daily", make_bars(60))
     with pytest.raises(UnknownDataset, match="no data set has the md5"):

@@ -70,7 +70,7 @@ def test_accepting_one_kind_lets_no_other_slip_through():
 
 def test_what_cannot_be_accepted_is_refused_with_what_can():
     assert check_accepted(["gaps", " moves", ""]) == {"gaps", "moves"}
-    with pytest.raises(BadBars, match=f"'all'; there are {', '.join(KINDS)}"):
+    with pytest.raises(BadBars, match=f"'all'; choose from {', '.join(KINDS)}"):
         check_accepted(["all"])
 
 

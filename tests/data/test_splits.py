@@ -60,11 +60,11 @@ def test_a_history_that_ends_earlier_is_split_by_fraction_and_says_so(last):
     d = days("1999-01-01", last)
     cut = borders(d)
     assert (cut.train_stop, cut.val_stop) == (int(len(d) * 0.7), int(len(d) * 0.85))
-    assert f"by fraction 70% / 15% / 15% (the data ends {last}, before" in cut.text
+    assert f"by fraction 70% / 15% / 15% (the data ends on {last}, so" in cut.text
 
 
 def test_a_history_that_begins_late_is_split_by_fraction_and_says_so():
-    assert "the data begins 2023-02-01" in borders(days("2023-02-01", "2025-06-30")).text
+    assert "the data begins on 2023-02-01" in borders(days("2023-02-01", "2025-06-30")).text
 
 
 def test_a_split_survives_json_and_wrong_ones_are_named():

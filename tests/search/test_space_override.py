@@ -54,7 +54,11 @@ def test_the_same_bounds_hold_for_who_calls_us_without_the_command(distribution:
 
 
 def test_architectures_are_of_the_form_and_of_the_size():
-    for name, told in (("d8", "no architecture"), ("d64-L2-h3-ff128", "do not divide"), ("d64-L2-h2-ff128", "no 2M")):
+    for name, told in (
+        ("d8", "no architecture"),
+        ("d64-L2-h3-ff128", "do not divide"),
+        ("d64-L2-h2-ff128", "budget 2M"),
+    ):
         with pytest.raises(BadSpace, match=told):
             space_for("2M", 25, dict([parse_override(f"architecture={name}")]))
     with pytest.raises(BadSpace, match="does not fit into a window"):

@@ -380,7 +380,7 @@ def test_the_best_weights_say_what_they_are_and_give_the_best_predictions(tmp_pa
 
 def test_weights_that_are_none_are_refused(tmp_path):
     (tmp_path / "best.safetensors").write_bytes(b"\x80\x04pickle")
-    with pytest.raises(CheckpointError, match="no whole safetensors file"):
+    with pytest.raises(CheckpointError, match="not a complete safetensors file"):
         read_weights(tmp_path / "best.safetensors")
 
 

@@ -41,10 +41,10 @@ async def test_a_help_line_that_is_too_long_stands_in_full_below(db_path):
     async with monitor(db_path, (80, 24)) as (app, pilot):
         await press(pilot, "question_mark")
         await until(lambda: opened(app, Chooser), pilot)
-        assert "Into the selected row: queue, trials, curve." not in dialog_text(app)
+        assert "Open the selected row: cell, trials, curve." not in dialog_text(app)
         assert "below" in dialog_text(app), "a list that goes on says so"
-        await press(pilot, *"into the selected")
-        assert "Into the selected row: queue, trials, curve." in dialog_text(app)
+        await press(pilot, *"open the selected")
+        assert "Open the selected row: cell, trials, curve." in dialog_text(app)
 
 
 async def test_the_palette_finds_and_does_and_shows_the_command(db_path):

@@ -254,9 +254,9 @@ def test_the_age_of_a_worker_ends_with_it():
     assert "up 60 min" in worker_row() or "up 1h00" in worker_row()
     assert "after 3 min" in worker_row(status="stopped", stopped_at=NOW - 57 * 60)
     assert "after 3 min" in worker_row(status="stopped", heartbeat_at=NOW - 57 * 60)
-    assert "after 20 min" in worker_row(heartbeat_at=NOW - 40 * 60)
-    assert "after 20 min" in worker_row(heartbeat_at=NOW - 40 * 60, gone=True)
-    assert "after 20 min" in worker_row(status="lost", heartbeat_at=NOW - 40 * 60)
+    assert "was up 20 min" in worker_row(heartbeat_at=NOW - 40 * 60)
+    assert "was up 20 min" in worker_row(heartbeat_at=NOW - 40 * 60, gone=True)
+    assert "was up 20 min" in worker_row(status="lost", heartbeat_at=NOW - 40 * 60)
 
 
 def test_a_worker_has_one_name_on_every_screen_and_in_every_state():

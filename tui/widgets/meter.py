@@ -44,7 +44,7 @@ def meters(view: View, limits: Thresholds | None = None) -> list[Meter]:
 def _unmeasured(view: View) -> str:
     """Why there is no sample at all: the sensor is not to blame."""
     alive = any(is_live(worker, view.now) for worker in view.snapshot.workers)
-    return "not measured yet" if alive else "not measured: no worker"
+    return "not measured yet" if alive else "unknown, no worker"
 
 
 def latest(view: View) -> Sample | None:
