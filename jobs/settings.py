@@ -134,7 +134,7 @@ def check_beats(chosen: Mapping[str, Any]) -> None:
         every_s = chosen.get(name, getattr(WorkerSettings, name))
         if 2 * every_s > lease_s:
             raise BadSetting(
-                f"FTS_{name.upper()} is {every_s:g} s and FTS_LEASE_S is {lease_s:g} s: the lease would run out between "
+                f"FTS_{name.upper()} is {every_s:g} s and FTS_LEASE_S is {lease_s:g} s: the lease would end between "
                 "two beats; make the lease at least twice as long"
             )
 

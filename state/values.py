@@ -165,9 +165,7 @@ class Job:
     ended_at: float | None
     acknowledged_at: float | None
     unreadable: str | None = None  # which column holds what cannot be read; it is replaced by "no such thing"
-    twin: int | None = (
-        None  # of an ended job: the one of the same specification that waits or runs
-    )
+    twin: int | None = None  # of an ended job: the one of the same specification that waits or runs
 
     @property
     def trials_ended(self) -> int:
