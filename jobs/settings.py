@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from jobs.devices import BadSetting, check_here, check_name, index_of, kind_of
 
@@ -108,6 +110,8 @@ def worker_settings(
     names = ("busy_s", "lease_s", "beat_s", "poll_s", "checkpoint_every_s", "outage_pause_s")
     timings = {name: seconds(f"FTS_{name.upper()}") for name in names}
     chosen = {name: value for name, value in {**timings, **flags}.items() if value is not None}
+    if not planning:
+        check_beats(chosen)
     named = "--memory-limit" if "memory_limit" in chosen else "FTS_MEMORY_LIMIT"
     limit = chosen.setdefault("memory_limit", memory_limit_from_env())
     if not planning:
@@ -121,6 +125,18 @@ def worker_settings(
     stall = {name: seconds(f"FTS_{name.upper()}") for name in STALL}
     chosen["stall"] = {name: value for name, value in stall.items() if value is not None}
     return WorkerSettings(slots=slots, threads=threads, device=device, **chosen)  # type: ignore[arg-type]
+
+
+def check_beats(chosen: Mapping[str, Any]) -> None:
+    """Raises BadSetting for a lease that would run out between two beats: another worker would take the job over."""
+    lease_s = chosen.get("lease_s", WorkerSettings.lease_s)
+    for name in ("beat_s", "poll_s"):
+        every_s = chosen.get(name, getattr(WorkerSettings, name))
+        if 2 * every_s > lease_s:
+            raise BadSetting(
+                f"FTS_{name.upper()} is {every_s:g} s and FTS_LEASE_S is {lease_s:g} s: the lease would end between "
+                "two beats; make the lease at least twice as long"
+            )
 
 
 LEAST_LIMIT = 256 << 20  # bytes; a trial process holds 300 MB before it has a model

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from peewee import SQL, fn
@@ -66,7 +67,7 @@ LIVE_TRIAL = ("running", "interrupted")
 def snapshot(db: Database, user: str | None = None) -> Snapshot:
     """One consistent look at everything the monitor and `fts status` show, in one short read transaction."""
     with db.read():
-        everything = jobs(db)
+        everything = with_twins(db, jobs(db))
         shown = _live_and_best_trials(db)
         running = [trial.id for trial in shown if trial.status.value in LIVE_TRIAL]
         crew = workers(db)
@@ -127,6 +128,19 @@ def worked(db: Database) -> dict[int, float]:
     spent = TrialRow.select(TrialRow.job_id, fn.SUM(TrialRow.train_seconds).alias("seconds"))
     rows = db.rows(spent.where(TrialRow.job_id.in_(again)).group_by(TrialRow.job_id))
     return {row["job_id"]: float(finite_or_none(row["seconds"]) or 0.0) for row in rows}
+
+
+def with_twins(db: Database, found: Sequence[Job]) -> tuple[Job, ...]:
+    """The jobs, each ended one with the job of the same specification that waits or runs: a retry would be refused."""
+    twins = dict(db.execute_sql(TWINS_SQL).fetchall())
+    return tuple(replace(job, twin=twins[job.id]) if job.id in twins else job for job in found)
+
+
+# Plain SQL: with parameters in place of the statuses, SQLite may not use the partial index.
+TWINS_SQL = (
+    "SELECT ended.id, live.id FROM job AS ended JOIN job AS live ON live.spec_md5 = ended.spec_md5 "
+    "WHERE ended.status IN ('done', 'failed', 'cancelled') AND live.status IN ('queued', 'running', 'paused')"
+)
 
 
 def runs_again(db: Database) -> dict[int, tuple[int, ...]]:

@@ -165,6 +165,7 @@ class Job:
     ended_at: float | None
     acknowledged_at: float | None
     unreadable: str | None = None  # which column holds what cannot be read; it is replaced by "no such thing"
+    twin: int | None = None  # of an ended job: the one of the same specification that waits or runs
 
     @property
     def trials_ended(self) -> int:
@@ -178,6 +179,8 @@ class Job:
         """
         if self.status not in (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED):
             return f"it is {self.status}"
+        if self.twin is not None:
+            return f"job {self.twin} has the same specification and has not ended"
         if again or self.trials_ended < self.trials_wanted:
             return None
         if self.status is not JobStatus.DONE and self.best_trial is not None:

@@ -23,6 +23,13 @@ def runnable_again(db: Database, job_id: int) -> list[Row]:
     return db.rows(chosen.where(TrialRow.job_id == job_id, SQL(RUN_AGAIN_SQL)).order_by(TrialRow.number))
 
 
+def living_twin(db: Database, job: Row) -> int | None:
+    """The job of the same specification that waits or runs: no other one may do so beside it."""
+    live = JobRow.select(JobRow.id).where(JobRow.spec_md5 == job["spec_md5"], JobRow.id != job["id"])
+    row = db.one(live.where(SQL("status IN ('queued', 'running', 'paused')")))
+    return None if row is None else int(row["id"])
+
+
 def put_back(db: Database, job_id: int, trials: Sequence[Row]) -> list[Row]:
     """These failed trials are to run again; returns what undo needs to end them as they had ended."""
     ids = [trial["id"] for trial in trials]

@@ -7,6 +7,7 @@ carries the way back for the whole action (state.transitions.undo).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from peewee import SQL, IntegrityError, ModelSelect, fn
@@ -17,7 +18,7 @@ from state.models import ALL, FlagRow, JobRow, WorkerRow
 from state.rows import to_job
 from state.ticket_rows import missing_tickets, send_ticket
 from state.transitions import order
-from state.transitions.again import put_back, runnable_again
+from state.transitions.again import living_twin, put_back, runnable_again
 from state.transitions.ledger import (
     Row,
     change_job,
@@ -189,7 +190,7 @@ def retry(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run:
     def decide(job: Row) -> tuple[Verb, Row, str] | None:
         if job["status"] in ("done", "failed", "cancelled"):
             again = [trial["number"] for trial in runnable_again(db, job["id"])]
-            known = to_job(job)
+            known = replace(to_job(job), twin=living_twin(db, job))
             if refusal := known.retry_refusal(again):
                 raise WrongStatus(f"job {job['id']} cannot be retried: {refusal}")
             cleared = dict.fromkeys(("cause", "message", "ended_at", "acknowledged_at", "hold_reason"))

@@ -68,6 +68,19 @@ def test_cancel_is_undone_and_retry_brings_a_failed_job_back(fts, db: Database):
     assert fts("retry", "state:failed").code == 0 and status(db, 1) == "queued"
 
 
+def test_a_job_that_was_put_in_line_again_under_another_number_is_not_offered_for_retry(fts, db: Database):
+    transitions.cancel(db, [2])
+    (line,) = write(db, [cell("2M", 3)], again=True)
+    known = f"job {line.job_id} has the same specification and has not ended"
+    said = fts("retry", "2")
+    assert said.code == 1 and known in said.err
+    why = fts("why", "2").out
+    assert known in why and "fts retry" not in why
+    transitions.cancel(db, [line.job_id])
+    assert "`fts retry 2`" in fts("why", "2").out and fts("retry", "2").code == 0
+    assert "job 2 has the same specification" in fts("retry", str(line.job_id)).err
+
+
 def test_the_queue_is_paused_with_a_reason_and_resumed(fts, db: Database):
     assert fts("pause", "--queue", "--reason", "the building is hot").code == 0
     assert queries.flag(db, "queue_paused")["reason"] == "the building is hot"

@@ -84,6 +84,7 @@ def test_a_usage_error_is_one_sentence_and_exit_2(fts, db: Database, words, expe
         ("FTS_DEVICE", "gpu"), ("FTS_MEMORY_LIMIT", "5MB"), ("FTS_MEMORY_LIMIT", "0"), ("FTS_MEMORY_LIMIT", "lots"),
         ("FTS_MEMORY_LIMIT", "900TB"), ("FTS_MEMORY_SOFT", "x"), ("FTS_DISK_RESERVE", "-1"), ("FTS_HEAT_WARM", "hot"),
         ("FTS_SENSORS", "x"), ("FTS_LEASE_S", "inf"), ("FTS_MAX_IDLE_ATTEMPTS", "2.5"), ("FTS_OUTAGE_PAUSE_S", "0"),
+        ("FTS_BEAT_S", "45"), ("FTS_POLL_S", "31"),
     ],
 )  # fmt: skip
 def test_a_variable_that_makes_no_sense_is_refused_before_anything_is_made(

@@ -184,7 +184,7 @@ def test_retry_is_refused_while_the_same_specification_waits(db: Database) -> No
     enqueued(db)
     transitions.cancel(db, [1])
     transitions.enqueue(db, [spec(1)])
-    with pytest.raises(WrongStatus, match="already in the queue as another job"):
+    with pytest.raises(WrongStatus, match="job 2 has the same specification and has not ended"):
         transitions.retry(db, [1])
     assert status(db, 1) == "cancelled"
 
