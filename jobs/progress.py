@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from jobs.glance import words
+
 BARS = " ▏▎▍▌▋▊▉█"
 
 
@@ -67,7 +69,7 @@ class Progress:
             shown.trials = job.trials_wanted
             return f"{job.experiment}: {job.trials_wanted} trials are wanted now"
         if what == "job":
-            return f"{job.experiment}: {job.trials_wanted} trials, attempt {facts['attempt']}"
+            return f"{job.experiment}: {words.count(job.trials_wanted, 'trial')}, attempt {facts['attempt']}"
         if what == "trial":
             return self._trial(shown, facts["trial"])
         if what == "epoch":

@@ -324,6 +324,14 @@ def test_plain_status_is_sentences_for_a_screen_reader(fts, db: Database):
     assert any("2M/h1 is failed: 0 of 3 trials." in line for line in lines)
 
 
+def test_a_sentence_of_plain_status_ends_once_and_is_said_once(fts, db: Database):
+    start_trial(db, claim(db))
+    fts("drain", "-y")
+    lines = fts("status", "--plain").out.splitlines()
+    assert sum("leaves after its trial" in line for line in lines) == 1, lines
+    assert not [line for line in lines if line.endswith("..")]
+
+
 def test_trials_as_csv_keep_every_digit(fts, db: Database):
     claimed = claim(db)
     trial = start_trial(db, claimed)
