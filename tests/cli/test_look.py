@@ -314,6 +314,7 @@ def test_status_ends_with_the_last_words_of_a_cell_whose_worker_is_silent(fts, d
     said = fts("status").out
     assert said.startswith("fts")
     assert "last words of 2M/h1 t0 · its worker is silent:" in said
+    assert "? lost" in fts("queue").out, "the table calls it what status calls it"
     assert "ep 2" in said
 
 
