@@ -16,7 +16,7 @@ from types import TracebackType
 
 import psutil
 
-from state.files import make_folder
+from state.files import CannotWrite, make_folder, reason_of
 
 TRIES = 10  # someone may be looking who holds it, which takes it for a moment
 TRY_EVERY_S = 0.02
@@ -59,7 +59,10 @@ class SlotLock:
         """Take the slot. Raises SlotTaken with a sentence that names the holder, OSError where locks do not work."""
         assert self._fd is None, f"slot {self.slot} is already held by this object"
         make_folder(self.path.parent)
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise CannotWrite(error.errno, reason_of(error, self.path)) from error
         try:
             if not try_lock(fd, TRIES):
                 raise SlotTaken(taken_sentence(self.path, self.slot, read_holder(fd)))

@@ -315,6 +315,8 @@ def _cause(error: OSError, path: Path, folder: Path) -> str:
         return _too_long(path, folder)
     if code == errno.EROFS:
         return f"the disk of {folder} is mounted read-only"
+    if code in (errno.EACCES, errno.EPERM) and os.path.exists(path) and not os.access(path, os.W_OK):  # noqa: PTH110  # exists() raises
+        return f"this user may not write to it ({_mode(path)})"
     if code in (errno.EACCES, errno.EPERM):
         return f"this user may not write to {folder} ({_mode(folder)})"
     if code == errno.EISDIR:

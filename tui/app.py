@@ -288,7 +288,15 @@ class Monitor(App[None]):
             pending=self.pending,
         )
         chosen = self._jobs(view)
-        hints = keys.hints(self.desk.screen, self.size.width, self.present(), chosen, self.readonly, self.ascii_only)
+        hints = keys.hints(
+            self.desk.screen,
+            self.size.width,
+            self.present(),
+            chosen,
+            self.readonly,
+            self.ascii_only,
+            missing=bool(view.missing),
+        )
         return replace(view, hints=hints)
 
     def paint(self) -> None:

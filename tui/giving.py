@@ -31,7 +31,7 @@ class Giving:
         """The selected row as tab separated text."""
         rows = export.table(self.view())
         chosen = self._row(rows)
-        self._clip("\t".join(str(value) for value in chosen.values()) if chosen else "")
+        self._clip("\t".join("" if value is None else str(value) for value in chosen.values()) if chosen else "")
 
     def _row(self, rows: list[dict[str, object]]) -> dict[str, object] | None:
         wanted = {TRIALS: self.desk.trial_id, EVENTS: self.desk.event_id}.get(self.desk.screen, self.desk.job_id)

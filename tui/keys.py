@@ -100,6 +100,7 @@ BAR_QUEUE = (
     ("copy", "y", "copy"), ("write", "w", "write"), ("search", "/", "filter"), ("follow", "f", "freeze"),
     ("zoom", "z", "zoom"), ("palette", ":", "command"),
 )  # fmt: skip
+WITHOUT_DATABASE = ("enqueue", "palette")
 FEW = ("open", "pause", "drain", "undo")
 ELEVEN = (
     "open", "enqueue", "retry", "move_up", "pause", "cancel", "drain", "undo", "next", "search", "palette",
@@ -136,10 +137,19 @@ BARS: dict[int, tuple[tuple[str, str, str], ...]] = {
 
 
 def hints(
-    screen: int, width: int, snapshot: Snapshot, jobs: Sequence[object], readonly: bool, ascii_only: bool = False
+    screen: int,
+    width: int,
+    snapshot: Snapshot,
+    jobs: Sequence[object],
+    readonly: bool,
+    ascii_only: bool = False,
+    missing: bool = False,
 ) -> tuple[Hint, ...]:
-    """The keys of the bar for a screen at a width, the most useful first: only those that can do something now."""
-    bar = BARS[screen]
+    """The keys of the bar for a screen at a width, the most useful first: only those that can do something now.
+
+    Where the database is `missing` only a key that makes one, or needs none, can.
+    """
+    bar = tuple(hint for hint in BARS[screen] if not missing or hint[0] in WITHOUT_DATABASE)
     if screen == QUEUE:
         first = FEW if width < 70 else ELEVEN
         bar = tuple(sorted(bar, key=lambda hint: first.index(hint[0]) if hint[0] in first else len(first)))

@@ -158,6 +158,8 @@ def stop(worker: int | None, **flags: Any) -> None:
 @common
 def note(text: tuple[str, ...], cell: str | None, **flags: Any) -> None:
     """Write a line into the journal."""
+    if not " ".join(text).strip():
+        raise click.UsageError("the note is empty; expected its text")
     act("note", (cell,) if cell else (), flags, text=" ".join(text))
 
 

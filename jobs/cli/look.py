@@ -19,6 +19,7 @@ from jobs.cli.selection import choose, one_job, split_trial
 from jobs.cli.since import since_of
 from jobs.glance import naming, words
 from jobs.glance.importance import importance
+from jobs.glance.last_lines import is_lost
 from jobs.why import why as reasons_of
 from state import crew, queries
 from state.db import Database, open_for_reading
@@ -48,7 +49,9 @@ def queue(wanted: tuple[str, ...], as_json: bool) -> None:
     JOB narrows it: 7, 3-5, 2M/h1, 2B, h3, state:failed.
     """
     with reading() as db:
-        snapshot = queries.snapshot(db)
+        snapshot, now = queries.snapshot(db), db.now()
+    if not as_json:
+        snapshot = crew.seen(snapshot, here().db.parent)
     name_unreadable(snapshot.unreadable)
     jobs = choose(snapshot.jobs, wanted).jobs if wanted else snapshot.jobs
     if as_json:
@@ -67,7 +70,7 @@ def queue(wanted: tuple[str, ...], as_json: bool) -> None:
             naming.cell_name(job),
             job.task,
             job.tier,
-            f"{words.glyph_of(job.status)} {job.status}",
+            f"{words.LOST} lost" if is_lost(job, snapshot, now) else f"{words.glyph_of(job.status)} {job.status}",
             f"{words.trials_ended(job)}/{job.trials_wanted}",
             words.score(job.best_value),
             job.attempt,

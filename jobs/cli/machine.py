@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from itertools import pairwise
 
 import click
 
@@ -25,7 +26,7 @@ MOST = 100_000  # samples that are read: eleven days of one worker
 def hardware(since: str, as_json: bool) -> None:
     """Memory, heat, use and disk over time; a value without a sensor is a dash, never a zero.
 
-    With many samples each row is the mean of several; --json has every sample.
+    With many samples each row is the mean of several; --json has every sample. A column without any value is left out.
     """
     start = since_of(since)
     with reading() as db:
@@ -46,42 +47,40 @@ def hardware(since: str, as_json: bool) -> None:
     say(
         f"{words.count(len(samples), 'sample')} from {words.when(samples[0].at, now)} to "
         f"{words.when(samples[-1].at, now)}, in {words.count(len(rows_), 'row')}"
-        + (": each shows the mean of its samples" if len(rows_) < len(samples) else "")
+        + (": each shows the mean of its n samples" if len(rows_) < len(samples) else "")
     )
-    columns = (
-        "from",
-        "samples",
-        "worker",
-        "trial memory",
-        "free memory",
-        "swap used",
-        "cpu %",
-        "°C",
-        "gpu %",
-        "gpu memory",
-        "W",
-        "disk free",
-        "step s",
-    )
+    close = len(rows_) > 1 and min(b.at - a.at for (a, _), (b, _) in pairwise(rows_)) < words.MINUTE
     rows = [
         (
-            words.when(s.at, now),
+            _time(s.at, now, close),
             n,
             s.worker_id,
-            _bytes(s.trial_rss),
-            _bytes(s.available),
-            _bytes(s.swap_used),
-            _number(s.cpu_percent),
-            _number(s.temperature),
-            _number(s.gpu_percent),
-            _bytes(s.gpu_memory),
-            _number(s.power_w),
-            _bytes(s.disk_free),
-            _number(s.step_s, 3),
+            *(read(s) for read in MEASURED.values()),
         )
         for s, n in rows_
     ]
-    return emit_table(columns, rows, right=columns[1:])
+    unknown = [name for n, name in enumerate(MEASURED, 3) if all(row[n] is None for row in rows)]
+    known = [n for n, name in enumerate(COLUMNS) if name not in unknown]
+    columns = [COLUMNS[n] for n in known]
+    emit_table(columns, [[row[n] for n in known] for row in rows], right=columns[1:])
+    if unknown:
+        say(f"not measured here: {', '.join(unknown)}")
+    return None
+
+
+MEASURED: dict[str, Callable[[Sample], str | None]] = {
+    "in trials": lambda s: _bytes(s.trial_rss),
+    "free memory": lambda s: _bytes(s.available),
+    "swap": lambda s: _bytes(s.swap_used),
+    "cpu %": lambda s: _number(s.cpu_percent),
+    "°C": lambda s: _number(s.temperature),
+    "gpu %": lambda s: _number(s.gpu_percent),
+    "gpu memory": lambda s: _bytes(s.gpu_memory),
+    "W": lambda s: _number(s.power_w),
+    "disk free": lambda s: _bytes(s.disk_free),
+    "step s": lambda s: _number(s.step_s, 3),
+}
+COLUMNS = ("from", "n", "worker", *MEASURED)
 
 
 def reduced(samples: Sequence[Sample], rows: int) -> list[tuple[Sample, int]]:
@@ -109,6 +108,12 @@ def _mean(samples: Sequence[Sample]) -> Sample:
         known = [value for sample in samples if (value := getattr(sample, field.name)) is not None]
         values[field.name] = sum(known) / len(known) if known else None
     return replace(samples[0], **values)  # type: ignore[arg-type]  # a mean of bytes need not be whole
+
+
+def _time(at: float, now: float, seconds: bool) -> str:
+    """To the minute, or to the second where rows lie closer than that."""
+    told = words.when(at, now)
+    return words.seconds_clock(at) if seconds and told == words.clock(at) else told
 
 
 def _bytes(count: int | None) -> str | None:

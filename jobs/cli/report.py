@@ -11,6 +11,7 @@ import click
 from jobs.cli.group import here
 from jobs.cli.look import reading
 from jobs.cli.output import emit, emit_json
+from state.files import reason_of
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -32,5 +33,6 @@ def report(out: Path | None, as_json: bool) -> None:
         if out is not None or error.errno not in NO_ROOM:
             raise
         folder = here().outputs / "report"
-        raise click.ClickException(f"{folder}: {error.strerror}; --out DIR writes the report elsewhere") from error
+        why = reason_of(error, folder / "index.html")
+        raise click.ClickException(f"{why}; --out DIR writes the report elsewhere") from error
     return emit_json("report", {"page": str(page)}) if as_json else emit(str(page))

@@ -189,9 +189,10 @@ def finish_sentence(glance: glances.Glance) -> str:
 
 def sentences(glance: glances.Glance) -> list[str]:
     """The same facts as whole sentences, without glyphs or columns."""
-    told = [f"{glance.verdict.word}: {glance.verdict.reason}."]
-    told += [f"Also: {concern.reason}." for concern in glance.verdict.concerns[1:]]
-    told += [f"DRAINING: {drain.sentence(glance.snapshot, w, glance.now)}." for w in drain.draining(glance.snapshot)]
+    told = [words.full_stop(f"{glance.verdict.word}: {glance.verdict.reason}")]
+    told += [words.full_stop(f"Also: {concern.reason}") for concern in glance.verdict.concerns[1:]]
+    leaving = (drain.sentence(glance.snapshot, worker, glance.now) for worker in drain.draining(glance.snapshot))
+    told += [f"DRAINING: {text}." for text in leaving if text not in told[0]]
     told.append(f"{finish_sentence(glance)}.")
     if (away := glance.away) is not None:
         told.append(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fts.search.spec import CellSpec, TrialSpec, seed_for
 from jobs.commands import baselines
+from jobs.glance import words
 from jobs.process import ChildError, ChildProcess
 from jobs.python import python
 from jobs.settings import BASELINE_MODULE, Places, best_device, module_of
@@ -73,7 +74,8 @@ def long_warm_up(places: Places, cell: CellSpec) -> str | None:
     if not (long := [choice for choice in choices if choice >= total]):
         return None
     return (
-        f"note: {cell.epochs} epochs of {steps} steps are {whole} steps"
+        f"note: {words.count(cell.epochs, 'epoch')} of {words.count(steps, 'step')} "
+        f"{'is' if cell.epochs == 1 else 'are'} {words.count(whole, 'step')}"
         + (f", --max-steps leaves {total}" if total < whole else "")
         + f"; with a warm-up of {' or '.join(map(str, long))} the learning rate never reaches its peak"
     )

@@ -284,6 +284,11 @@ def count(n: int, one: str, many: str | None = None) -> str:
     return f"{n} {one if n == 1 else many or one + 's'}"
 
 
+def full_stop(text: str) -> str:
+    """The text as a sentence, which ends once."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 # ---------------------------------------------------------------- columns
 
 

@@ -97,6 +97,13 @@ def test_workers_are_drained_stopped_and_withdrawn(fts, db: Database):
     assert queries.workers(db)[0].asked is None
 
 
+def test_an_empty_note_is_refused(fts, db: Database):
+    for text in ("", " "):
+        said = fts("note", text)
+        assert said.code == 2 and "the note is empty" in said.err
+    assert not [event for event in queries.events(db, limit=9) if event.verb == "note"]
+
+
 def test_a_note_and_an_acknowledgement_stand_in_the_journal(fts, db: Database):
     failed_cell(db)
     assert fts("note", "fan", "replaced", "--job", "2").code == 0

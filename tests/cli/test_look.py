@@ -314,6 +314,7 @@ def test_status_ends_with_the_last_words_of_a_cell_whose_worker_is_silent(fts, d
     said = fts("status").out
     assert said.startswith("fts")
     assert "last words of 2M/h1 t0 · its worker is silent:" in said
+    assert "? lost" in fts("queue").out, "the table calls it what status calls it"
     assert "ep 2" in said
 
 
@@ -322,6 +323,14 @@ def test_plain_status_is_sentences_for_a_screen_reader(fts, db: Database):
     lines = fts("status", "--plain").out.splitlines()
     assert all(line.endswith(".") for line in lines)
     assert any("2M/h1 is failed: 0 of 3 trials." in line for line in lines)
+
+
+def test_a_sentence_of_plain_status_ends_once_and_is_said_once(fts, db: Database):
+    start_trial(db, claim(db))
+    fts("drain", "-y")
+    lines = fts("status", "--plain").out.splitlines()
+    assert sum("leaves after its trial" in line for line in lines) == 1, lines
+    assert not [line for line in lines if line.endswith("..")]
 
 
 def test_trials_as_csv_keep_every_digit(fts, db: Database):

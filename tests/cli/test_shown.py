@@ -91,12 +91,21 @@ def test_a_longer_span_never_shows_fewer_rows_of_the_same_samples(fts, db: Datab
     assert counts == [4] * 4
 
 
+def test_a_column_that_nobody_measured_is_named_and_takes_no_room(fts, db: Database):
+    measured(db, [1000.0 - 10 * n for n in range(40)], trial_rss=1, available=2, swap_used=0, disk_free=3, step_s=4.0)
+    said = fts("hardware", "--since", "1h")
+    assert max(map(len, said.out.splitlines())) <= 80
+    assert "not measured here: °C, gpu %, gpu memory, W" in said.err
+    times = [row[0] for row in hardware_rows(said.out)]
+    assert len(set(times)) == 40 and all(len(text) == len("08:14:02") for text in times), "ten seconds apart"
+
+
 def test_a_row_of_many_samples_is_their_mean_and_says_so(fts, db: Database):
     measured(db, [1000.0 - 5 * n for n in range(180)], disk_free=10.0)
     said = fts("hardware", "--since", "1h")
-    assert "180 samples from" in said.err and "each shows the mean of its samples" in said.err
+    assert "180 samples from" in said.err and "each shows the mean of its n samples" in said.err
     head = said.out.splitlines()[0]
-    for column in ("from", "samples", "worker", "trial memory", "free memory", "disk free"):
+    for column in ("from", "n", "worker", "cpu %", "disk free"):
         assert column in head
     rows = hardware_rows(said.out)
     assert len(rows) == 60

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from jobs.locks import SlotLock, SlotTaken, holder
+from state.files import CannotWrite
 
 OWNER = """
 import subprocess, sys, time
@@ -79,7 +80,7 @@ def test_the_lock_file_is_private_and_never_a_link(tmp_path: Path) -> None:
         assert lock.path.stat().st_mode & 0o777 == 0o600
         assert lock.path.parent.stat().st_mode & 0o777 == 0o700
     (tmp_path / "slot-0.lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OSError):
+    with pytest.raises(CannotWrite, match="it is a link"):
         SlotLock(tmp_path, 0).acquire()
 
 
@@ -89,3 +90,11 @@ def test_a_refused_taker_leaves_no_descriptor(tmp_path: Path) -> None:
         with pytest.raises(SlotTaken):
             SlotLock(tmp_path, 0).acquire()
         assert psutil.Process().num_fds() == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_who_may_not_write_is_told_so_in_a_sentence(tmp_path: Path) -> None:
+    lock = tmp_path / "slot-0.lock"
+    lock.touch(mode=0o400)
+    with pytest.raises(CannotWrite, match="this user may not write to it"):
+        SlotLock(tmp_path, 0).acquire()

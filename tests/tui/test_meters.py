@@ -60,7 +60,7 @@ def test_the_limits_of_heat_are_pause_and_stop():
 
 
 @pytest.mark.parametrize(("width", "parts"), [
-    (117, ("soft 123 ┊ hard 125 GB", "headroom", "trial 40 GB", "pause 85 ┊ resume 75 ┃ stop 95", "max 61")),
+    (117, ("soft 123 ┊ hard 125 GB", "headroom", "trials 40 GB", "pause 85 ┊ resume 75 ┃ stop 95", "max 61")),
     (47, ("soft 123", "pause 85")),
 ])  # fmt: skip
 def test_the_words_beside_a_meter_are_the_longest_that_fit_whole(width, parts):
@@ -166,3 +166,19 @@ def test_what_is_not_known_of_a_trial_yet_is_left_out():
     assert told((make_sample(),)) == ["tiny/h3 t0: 40 GB now"]
     assert told(micro_batch=64, accumulation=4) == ["tiny/h3 t0: batch 64x4 = 256 windows"]
     assert told(predicted_bytes=2 * GB) == ["tiny/h3 t0: predicted 2.0 GB"]
+
+
+def test_a_worker_measures_its_trials_together_and_an_old_sample_is_not_now():
+    from tui.screens import hardware
+
+    jobs = (make_job(1, "tiny", 1, status="running"), make_job(2, "tiny", 3, status="running"))
+    trials = tuple(make_trial(n, n, 0, status="running", micro_batch=None, accumulation=None) for n in (1, 2))
+
+    def told(*samples):
+        snapshot = make_snapshot(jobs=jobs, trials=trials, samples=samples, workers=(make_worker(),))
+        return hardware._trials(View(glances.look(snapshot, NOW), Details()))[2:]
+
+    one, other = make_sample(trial_rss=3 * GB), replace(make_sample(trial_rss=2 * GB), worker_id=2)
+    assert told(one, other) == ["the running trials together: 5.0 GB now"]
+    assert told(one, replace(other, at=NOW - 3600)) == ["the running trials together: 3.0 GB now"]
+    assert told(replace(one, at=NOW - 3600)) == []

@@ -146,3 +146,6 @@ def test_the_enqueue_dialog_says_which_task_and_counts_only_its_cells_as_in_line
     assert form.present == {("20M", 3): "queued", ("200M", 5): "done"}
     assert form.checked == {("2M", 1), ("2M", 3), ("2M", 5)}
     assert form.title_text == f"enqueue {matrix.TASK} {matrix.TIER}"
+    assert "0 s so far" in " ".join("".join(text for text, _ in line) for line in form.cost(74, 9)), (
+        "it has just opened"
+    )

@@ -76,7 +76,7 @@ class Enqueue(Dialog[Order]):
         self.question: Question | None = None  # that has not been answered yet
         self.trying: DryRun | None = None  # the dry run that goes on
         self.tried: list[str] | None = None  # what it said, until the person has read it
-        self.planned_at = self.tried_at = 0.0  # when the question and the dry run began
+        self.planned_at = self.tried_at = time.monotonic()  # when the question and the dry run began
         self.present = {(j.budget, j.horizon): str(j.status) for j in snapshot.jobs if _is_alike(j)}
         self.checked = first_choice(set(self.present))
         self.row, self.column = 1, 0

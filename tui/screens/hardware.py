@@ -114,12 +114,12 @@ def guard(view: View, width: int, height: int) -> list[Line]:
 
 
 def _trials(view: View) -> list[str]:
-    """What each running trial was predicted to take; what it takes is known where only one runs."""
+    """What each running trial was predicted to take, and what they take now: a worker measures its trials together."""
     running = [trial for trial in view.snapshot.trials if trial.status == "running"]
-    seen = max((s.trial_rss or 0 for s in view.snapshot.samples), default=0)
+    seen = sum(sample.trial_rss or 0 for sample in meter.recent(view))
     now = f"{words.size(seen)} now" if seen and len(running) == 1 else ""
     told = [f"{meter.trial_name(view, trial)}: {_facts(view, trial, now)}" for trial in running]
-    return [*told, f"latest memory sample of one trial: {words.size(seen)}"] if len(running) > 1 and seen else told
+    return [*told, f"the running trials together: {words.size(seen)} now"] if len(running) > 1 and seen else told
 
 
 def _facts(view: View, trial: Trial, now: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from jobs.glance import words
@@ -60,10 +61,20 @@ def detail(view: View, width: int, height: int) -> list[Line]:
         lines += [line((row, "failed")) for text in said for row in wrapped(text, width - 1)[:3]]
         lines.append(line((words.cut(f"5 shows all of it, or: fts logs {job.id}:t{trial.number}", width), "dim")))
     gap = race_chart.gap_words(view, trial)
-    shown = [*lines, (), *facts(trial, job)]
+    shown = [*lines, (), *facts(so_far(view, trial), job)]
     if gap is not None:
         shown.append(labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val ")))
     return lists.cut_lines(shown, height)
+
+
+def so_far(view: View, trial: Trial) -> Trial:
+    """A trial that has not ended with the scores of its best epoch; its row gets them at the end."""
+    seen = [epoch for epoch in view.epochs(trial.id) if epoch.val_loss is not None] if trial.ended_at is None else []
+    if not seen:
+        return trial
+    best = min(seen, key=lambda e: -(e.val_auc or 0.0) if trial.objective.endswith("auc") else e.val_loss or 0.0)
+    latest = max(trial.epochs, seen[-1].epoch)
+    return replace(trial, val_loss=best.val_loss, val_auc=best.val_auc, best_epoch=best.epoch, epochs=latest)
 
 
 def last_words(view: View, trial: Trial) -> tuple[str, ...]:

@@ -48,9 +48,13 @@ def _unmeasured(view: View) -> str:
 
 
 def latest(view: View) -> Sample | None:
-    """The newest sample, as long as it tells of now; an older one is history."""
-    newest = max(view.snapshot.samples, key=lambda s: s.at, default=None)
-    return newest if newest is not None and abs(view.now - newest.at) <= GAP_S else None
+    """The newest sample, as long as it tells of now."""
+    return max(recent(view), key=lambda s: s.at, default=None)
+
+
+def recent(view: View) -> list[Sample]:
+    """Each worker's latest sample, where it tells of now; an older one is history."""
+    return [sample for sample in view.snapshot.samples if abs(view.now - sample.at) <= GAP_S]
 
 
 def rows(view: View, width: int, spark_columns: int, which: Sequence[str]) -> list[Line]:
@@ -202,7 +206,7 @@ def _memory(now: Sample | None, past: Sequence[Sample]) -> Meter:
 
 def memory_words(now: Sample, used: int) -> tuple[tuple[str, ...], tuple[tuple[float, str], ...], str]:
     """(limits in words, marks, role): soft has the trial halve its batch, hard has it killed and halved."""
-    more = f"  trial {words.size(now.trial_rss)}" if now.trial_rss is not None else ""
+    more = f"  trials {words.size(now.trial_rss)}" if now.trial_rss is not None else ""
     more += f"  swap {words.size(now.swap_used)}" if now.swap_used else ""
     found = memory_marks(now.total) if now.total else None
     if found is None or not now.total:

@@ -25,12 +25,13 @@ def title(view: View) -> str:
 
 
 def summary(view: View) -> str:
-    """`now .6803  best .6841`."""
+    """`now .6803  best .6841`; a trial that has ended has a `last` value instead."""
     trial, best = view.trial, best_trial(view)
     if trial is None:
         return ""
     found = race_of(view, trial)
-    now = f"now {words.short_score(found.live[-1][1])}" if found.live else "no epoch yet"
+    called = "now" if trial.ended_at is None else "last"
+    now = f"{called} {words.short_score(found.live[-1][1])}" if found.live else "no epoch yet"
     return f"{now}  best {words.short_score(best.value)}" if best else now
 
 
