@@ -11,7 +11,6 @@ import fcntl
 import os
 import pwd
 import re
-import secrets
 import shutil
 import stat
 import time
@@ -134,7 +133,7 @@ def _new_draft(path: Path, make: Any) -> tuple[Path, int]:
 
 
 def draft_name(name: str) -> str:
-    return f".{name.encode()[:NAME_KEPT].decode(errors='ignore')}.{secrets.token_hex(6)}.part"
+    return f".{name.encode()[:NAME_KEPT].decode(errors='ignore')}.{os.urandom(6).hex()}.part"
 
 
 def _lock(handle: int) -> bool | None:

@@ -167,7 +167,7 @@ def own_folder(db: Any, places: Places, job: Job) -> Path:
 
     Where this one has come to be shown, what it wrote under `_job7` goes, and what it displaces is written there first.
     """
-    same = queries.namesakes(db, job.kind, job.experiment)
+    same = queries.namesakes(db, job)
     aside = {other.id: places.exports / _aside(other) for other in same}
     shown = job.id == shown_of(same).id
     folder = places.exports / job.experiment if shown else aside[job.id]
@@ -270,7 +270,7 @@ def _export_results(db: Any, places: Places) -> Path:
 def export_all(db: Any, places: Places) -> list[Path]:
     with exporting(places):
         there = [job for job in exportable(db) if job.status is not JobStatus.CANCELLED]
-        shown = {shown_of(queries.namesakes(db, job.kind, job.experiment)).id for job in there}
+        shown = {shown_of(queries.namesakes(db, job)).id for job in there}
         wanted = [job for job in there if trials_ended(job) or job.id in shown]
         return [*(_export_job(db, places, job) for job in wanted), _export_results(db, places)]
 
@@ -295,7 +295,7 @@ def _is_whole(db: Any, places: Places, job: Job) -> bool:
     last = queries.latest_trial(db, job.id)
     if last is None:
         return True
-    same = queries.namesakes(db, job.kind, job.experiment)
+    same = queries.namesakes(db, job)
     folder = places.exports / (job.experiment if shown_of(same).id == job.id else _aside(job))
     try:
         files = [path for path in (folder / "trials").iterdir() if TRIAL_FILE.fullmatch(path.name)]

@@ -5,7 +5,7 @@ Never by copying the file: a copy without its -wal may lack whole tables.
 
 from __future__ import annotations
 
-import secrets
+import os
 import sqlite3
 import sys
 import time
@@ -64,7 +64,7 @@ def restore(copy: Path | str, path: Path | str) -> Path | None:
     check_file(copy)
     _refuse_while_working(path)
     make_folder(path.parent)
-    fresh = path.with_name(f"{path.name}.{secrets.token_hex(6)}.restoring")  # no sweep takes it
+    fresh = path.with_name(f"{path.name}.{os.urandom(6).hex()}.restoring")  # no sweep takes it
     try:
         _copy_file(copy, fresh)
         aside = _set_aside(path)

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,8 +46,12 @@ try:
         found = "; ".join([words for words in told if not words.startswith("CHECK constraint failed")][:3]) or "ok"
         if found != "ok":
             break
+    free, pages = (connection.execute("PRAGMA " + name).fetchone()[0] for name in ("freelist_count", "page_count"))
+    if found == "ok" and not 0 <= free <= pages:  # the checks above believe the header
+        found = f"its header counts {free} free pages of {pages}"
 except sqlite3.DatabaseError as error:
-    if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    damage = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    if not damage and str(error) != "unsupported file format":  # a number in the header, by a code of its own
         sys.exit(1)
     found = str(error)
 print(found)
@@ -317,7 +320,18 @@ def open_for_person(path: Path, check: bool = True, create: bool = True) -> Data
 
 
 def refuse_other_than_file(path: Path) -> None:
-    """Raises NotOurDatabase for a folder, a link that leads nowhere, or what is no file: SQLite would name no cause."""
+    """Raises NotOurDatabase for a folder, a link that leads nowhere, or what is no file: SQLite would name no cause.
+
+    Raises DatabaseFailed where this user may not see whether there is one: "no study here" would be a guess.
+    """
+    try:
+        path.lstat()
+    except PermissionError:
+        raise errors.DatabaseFailed(
+            f"this user may not look into {path.parent}; check the owner and permissions of that folder"
+        ) from None
+    except OSError:
+        return
     if path.is_dir():
         raise errors.NotOurDatabase(f"{path} is a folder, and the database is a file; {restore_sentence(path)}")
     if path.is_symlink() and not path.exists():
@@ -368,7 +382,7 @@ def translate(error: Exception, path: Path) -> Exception:
         return errors.DatabaseBusy(f"{path} is locked by {holder(path)}; nothing was written, try again")
     if "disk is full" in said:
         return errors.DiskFull(full_sentence(path))
-    if "malformed" in said or "not a database" in said:
+    if "malformed" in said or "not a database" in said or "unsupported file format" in said:
         return damaged(path, str(error))
     if lost := LOST.search(str(error)):
         return errors.SchemaDamaged(incomplete_sentence(path, lost))
@@ -376,6 +390,9 @@ def translate(error: Exception, path: Path) -> Exception:
     if "readonly" in said:
         if is_read_only(folder):
             return errors.ReadOnlyDatabase(read_only_sentence(path))
+        if os.access(path, os.W_OK):
+            why = f"SQLite can only read {path}: its header was changed, or the file was moved while it was open"
+            return errors.ReadOnlyDatabase(f"{why}; {restore_sentence(path)}")
         return errors.ReadOnlyDatabase(f"{path} may not be written to by this user; check its owner and permissions")
     if "i/o error" in said or "unable to open" in said:
         if is_full(folder):  # SQLite cannot say so of the files beside the database
@@ -406,6 +423,8 @@ def confirmed_damage(path: Path) -> str | None:
 
     In a process of its own: all connections of one process to one file share its -shm, a removed one too.
     """
+    import subprocess  # here, not above: 3 ms of every command, and hardly one has to check
+
     argv = [sys.executable, "-I", "-c", CHECK, reading_uri(path)]
     try:
         done = subprocess.run(
@@ -561,6 +580,8 @@ def _open_private(db: Database) -> None:
 def _checked_version(db: Database, check: bool) -> int:
     if check and (found := of_the_file(db.execute_sql(QUICK_CHECK))):
         raise damaged(db.path, "; ".join(found))
+    if check and (free := _impossible_free(db)):
+        raise damaged(db.path, free)
     version = int(db.execute_sql("PRAGMA user_version").fetchone()[0])
     application = int(db.execute_sql("PRAGMA application_id").fetchone()[0])
     filled = version < 0 or db.execute_sql("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] > 0
@@ -571,6 +592,12 @@ def _checked_version(db: Database, check: bool) -> int:
         number = f"its schema number is {version}, which no fts has written"
         raise errors.DatabaseCorrupt(corrupt_sentence(db.path, number))
     return version
+
+
+def _impossible_free(db: Database) -> str:
+    """What the header says of free pages, where it cannot be: no check of SQLite's looks, and the next write fails."""
+    free, pages = (int(db.execute_sql(f"PRAGMA {name}").fetchone()[0]) for name in ("freelist_count", "page_count"))
+    return "" if 0 <= free <= pages else f"{free} free pages of {pages}"
 
 
 def _refuse_older(db: Database, version: int) -> None:

@@ -174,9 +174,10 @@ def jobs(db: Database, statuses: Iterable[JobStatus | str] | None = None) -> tup
     return tuple(job for job in found if job.status in wanted)
 
 
-def namesakes(db: Database, kind: str, experiment: str) -> tuple[Job, ...]:
-    """Every job of this name: a cell that was searched again has several."""
-    query = JobRow.select(ALL).where(JobRow.kind == kind, JobRow.experiment == experiment).order_by(JobRow.id)
+def namesakes(db: Database, job: Job) -> tuple[Job, ...]:
+    """Every job of its name, and itself, also where its name cannot be read: a cell searched again has several."""
+    same = (JobRow.kind == job.kind) & (JobRow.experiment == job.experiment)
+    query = JobRow.select(ALL).where(same | (JobRow.id == job.id)).order_by(JobRow.id)
     return tuple(to_job(row) for row in db.rows(query))
 
 

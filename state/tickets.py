@@ -45,10 +45,14 @@ def make_huey(db: Database, in_trouble: Callable[[StateError], None] | None = No
     return TicketHuey(QUEUE, in_trouble, database=db)
 
 
+def _what(data: object) -> str:
+    return f"{len(data):,} bytes" if isinstance(data, bytes) else f"no bytes but {data!r:.40}"
+
+
 def read_ticket(data: object) -> str:
     """The name of the task a ticket asks for; UnreadableTicket says what is wrong with it."""
     if not isinstance(data, bytes) or len(data) > MAX_TICKET_BYTES:
-        raise UnreadableTicket(f"expected at most {MAX_TICKET_BYTES} bytes of JSON, found {type(data).__name__}")
+        raise UnreadableTicket(f"expected at most {MAX_TICKET_BYTES} bytes of JSON, found {_what(data)}")
     try:
         message = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -24,7 +24,7 @@ from jobs.glance.surface import Surface
 from jobs.glance.verdict import EXIT_CODES
 from jobs.person import this_person
 from state import crew, queries
-from state.db import Database, open_for_reading
+from state.db import Database, open_for_reading, refuse_other_than_file
 from state.holder import blocker
 from state.values import Event, Job, JobStatus, Snapshot
 
@@ -70,6 +70,7 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
 
 def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, LastLines | None]:
     """The glance at this moment, or at a past one, and what a lost job said last. Raises NothingThere."""
+    refuse_other_than_file(here().db)
     if not os.path.lexists(here().db):
         raise NothingThere(
             f"there is no study at {here().db} (looked at --db, $FTS_DB, ./outputs); "

@@ -185,7 +185,29 @@ def application(path: Path) -> None:
     path.write_bytes(bytes(raw))
 
 
+def unknown_format(path: Path) -> None:
+    change_byte(path, 47, 0xFF)
+
+
+def free_pages(path: Path) -> None:
+    change_byte(path, 39, 0xFF)
+
+
+def change_byte(path: Path, offset: int, value: int) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[offset] = value
+    path.write_bytes(bytes(raw))
+
+
+def test_a_file_that_sqlite_can_only_read_is_not_put_down_to_permissions(fresh: Fresh) -> None:
+    path = fresh()
+    change_byte(path, 18, 0xFF)  # a format for writing that is not known yet
+    code, said = run(path, ("note", "x"))
+    assert code == 1 and "its header was changed" in said and damage.backup_of(path) in said and "owner" not in said
+
+
 HARMS = (
+    unknown_format, free_pages,
     truncate, truncate_odd, header, text, short_text, empty, folder, loop, nowhere, pipe, number(-1), number(0),
     number(-(2**31)), application,
 )  # fmt: skip

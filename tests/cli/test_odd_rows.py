@@ -176,6 +176,12 @@ def test_what_only_a_running_job_may_hold_stops_no_change_of_another(
         assert "a fault in fts itself" not in said
 
 
+@pytest.mark.parametrize("column", ["kind", "experiment"])
+def test_a_job_with_an_unreadable_name_keeps_no_worker_from_starting(odd: Callable[..., Path], column: str) -> None:
+    for row in range(3):
+        assert odd_rows.fault_of_worker(odd("job", column, b"\xff\xfe", row=row)) is None
+
+
 def test_a_search_does_not_go_on_without_a_trial_that_cannot_be_read(odd: Callable[..., Path]) -> None:
     db = open_database(odd("trial", "params", "5"))
     with pytest.raises(UnreadableHistory, match="trial 1: unreadable, params is '5'"):

@@ -256,6 +256,33 @@ def test_a_database_that_may_not_be_read_says_whose_fault_it_is(tmp_path):
         open_database(db.path, readonly=True, check=False).close()
 
 
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from jobs.cli import main
+from state.db import open_database
+
+folder = Path(sys.argv[1])
+folder.mkdir()
+open_database(folder / "fts.db").close()
+folder.chmod(0o700)
+for _ in range(2):
+    for words in (("status",), ("note", "x")):
+        main(["--db", str(folder / "fts.db"), *words])
+    os.setgroups([])  # not earlier: the other user may not import from everywhere
+    os.setresuid(65534, 65534, 65534)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+def test_a_folder_of_another_user_is_not_called_empty(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AS_NOBODY, str(tmp_path / "theirs")],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.stderr.count("this user may not look into") == 2 and "no study" not in done.stderr, done.stderr
+
+
 ON_A_READ_ONLY_DISK = """
 import subprocess, sys
 from contextlib import closing
