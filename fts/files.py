@@ -82,7 +82,7 @@ def new_folder(path: Path, root: Path | None = None) -> Iterator[Path]:
     make_folder(path.parent, root)
 
     def made(draft: Path) -> int:
-        draft.mkdir(mode=0o700)
+        _make_own(draft)
         return os.open(draft, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY)
 
     try:
@@ -126,10 +126,19 @@ def _new_draft(path: Path, make: Any) -> tuple[Path, int]:
     for _ in range(TRIES):
         draft = path.with_name(draft_name(path.name))
         handle: int = make(draft)
+        _own(handle)
         if _lock(handle) is not False and draft.exists():
             return draft, handle
         os.close(handle)  # a sweep came between making and locking it
     raise OSError(errno.EAGAIN, f"every draft in {path.parent} was deleted before it could be locked; try again")
+
+
+def _own(handle: int) -> None:
+    """Gives the owner what every umask leaves to an owner; one such as 777 would lock us out of our own files."""
+    found = stat.S_IMODE(os.fstat(handle).st_mode)
+    wanted = found | (0o700 if stat.S_ISDIR(os.fstat(handle).st_mode) else 0o600)
+    if found != wanted:
+        os.fchmod(handle, wanted)
 
 
 def draft_name(name: str) -> str:
@@ -159,12 +168,18 @@ def make_folder(folder: Path, root: Path | None = None) -> None:
             missing.append(missing[-1].parent)
         for level in reversed(missing):
             try:
-                level.mkdir(mode=0o700)
+                _make_own(level)
             except FileExistsError as error:  # made by somebody else at this moment, or no folder
                 if not level.is_dir():
                     raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(level)) from error
     except OSError as error:
         raise _cannot(error, folder) from error
+
+
+def _make_own(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    if stat.S_IMODE(folder.stat().st_mode) & 0o700 != 0o700:  # a umask such as 777
+        folder.chmod(0o700)
 
 
 def refuse_links(path: Path, root: Path | None) -> None:
@@ -186,7 +201,13 @@ def link_below(path: Path, root: Path | None) -> Path | None:
         return None
     way = [path, *path.parents]
     below = way[: way.index(root)]
-    return next((part for part in reversed(below) if part.is_symlink()), None)
+    return next((part for part in reversed(below) if _is_link(part)), None)
+
+
+def _is_link(path: Path) -> bool:
+    with suppress(PermissionError):  # of a folder that may not be looked into: whoever writes there is refused anyway
+        return path.is_symlink()
+    return False
 
 
 def remove(path: Path, root: Path | None = None) -> bool:
@@ -271,12 +292,19 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Makes a rename in the folder survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
+    """Makes a rename in the folder survive a power cut, where the disk can: some network and FUSE disks refuse it.
+
+    The rename has happened by then, so such a refusal is no failure of the write.
+    """
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EBADF):
+            raise
 
 
 # ---------------------------------------------------------------- why not

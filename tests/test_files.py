@@ -29,6 +29,7 @@ from state.files import (
     from_csv_cell,
     make_folder,
     new_folder,
+    open_log,
     reason_of,
     refuse_links,
     remove,
@@ -130,18 +131,36 @@ def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path, length, lette
     assert (tmp_path / name).read_text() == "whole" and names(tmp_path) == [name]
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o277, 0o777])
 def test_files_and_every_folder_we_make_are_their_owners_only(tmp_path, umask):
     before = os.umask(umask)
     try:
         atomic_write(tmp_path / "a" / "b" / "c" / "file", "x")
         with new_folder(tmp_path / "a" / "d" / "model") as draft:
             (draft / "weights").write_text("x")
+        os.close(open_log(tmp_path / "logs" / "log"))
     finally:
         os.umask(before)
     made = [path for path in tmp_path.rglob("*") if path.name != "weights"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in made if path.is_dir()} == {0o700}
     assert {stat.S_IMODE(path.stat().st_mode) for path in made if path.is_file()} == {0o600}
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.EACCES])
+def test_a_disk_that_flushes_no_folders_is_written_to(tmp_path, monkeypatch, code):
+    """Some network and FUSE disks: the rename has happened, so the write has not failed."""
+    flush = os.fsync
+
+    def only_files(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(code, os.strerror(code))
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", only_files)
+    atomic_write(tmp_path / "x.csv", "whole")
+    with new_folder(tmp_path / "model") as draft:
+        (draft / "weights").write_text("x")
+    assert (tmp_path / "x.csv").read_text() == "whole" and names(tmp_path) == ["model", "x.csv"]
 
 
 def test_a_folder_that_a_person_made_keeps_its_mode(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fts.data.columns import COLUMNS, PRICES
-from fts.data.dates import read_days
+from fts.data.dates import read_days, swapped_day
 from fts.data.faults import BadBars
 
 __all__ = ["COLUMNS", "PRICES", "BadBars", "check_bars", "check_closes"]
@@ -113,6 +113,7 @@ def _check_rising(days: np.ndarray, origin: str, rows: np.ndarray) -> None:
         return
     i = int(wrong[0])
     where = f"{origin}: row {rows[i + 1]}, column Date"
+    refuse_swapped(days, origin, rows)
     if step[i] == 0:
         raise BadBars(f"{where}: {days[i]} is there twice (row {rows[i]} too); keep one")
     if len(np.unique(days)) < len(days):
@@ -121,6 +122,20 @@ def _check_rising(days: np.ndarray, origin: str, rows: np.ndarray) -> None:
             "keep one series, then sort its rows by date"
         )
     raise BadBars(f"{where}: {days[i + 1]} follows {days[i]}; sort the rows by date")
+
+
+def refuse_swapped(days: np.ndarray, origin: str, rows: np.ndarray) -> None:
+    """Raises BadBars where a spreadsheet read 03/02 as the third of February in some rows: no sorting mends that."""
+    if (i := swapped_day(days)) is not None:
+        raise BadBars(
+            f"{origin}: row {rows[i]}, column Date: {days[i]} stands where {_turned(days[i])} belongs: day and month "
+            "are changed round in some rows, as spreadsheets do; take the dates from the source again"
+        )
+
+
+def _turned(day: np.datetime64) -> str:
+    year, month, number = str(day).split("-")
+    return f"{year}-{number}-{month}"
 
 
 def _numbers(column: pd.Series, days: _Days) -> np.ndarray:

@@ -18,30 +18,37 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "Date": (
         "date", "dates", "tradedate", "tradingdate", "tradingday", "day", "datetime", "timestamp", "exchangedate",
         "businessdate", "asofdate", "observationdate", "quotedate", "pricedate", "datadate", "caldt", "dt", "datum",
-        "fecha", "data", "windowstart", "time", "t", "unix", "unixtimestamp", "opentime", "epoch",
+        "fecha", "data", "tarih", "дата", "日付", "日期", "dtyyyymmdd", "windowstart", "time", "t", "unix",
+        "unixtimestamp", "opentime", "epoch",
     ),
     "Open": (
         "open", "openprice", "priceopen", "pxopen", "opening", "openingprice", "o", "eroffnung", "eroffn", "erster",
-        "ouverture", "ouv", "apertura", "otwarcie", "openprc", "abertura",
+        "ouverture", "ouv", "apertura", "otwarcie", "openprc", "abertura", "acls", "откр", "始値", "开盘", "开盘价",
     ),
     "High": (
         "high", "highprice", "pricehigh", "pxhigh", "dayhigh", "h", "hi", "max", "hoch", "tageshoch", "plushaut",
-        "haut", "maximo", "najwyzszy", "askhi", "maxima",
+        "haut", "maximo", "najwyzszy", "askhi", "maxima", "massimo", "hoog", "yuksek", "макс", "高値", "最高",
+        "最高价", "高",
     ),
     "Low": (
         "low", "lowprice", "pricelow", "pxlow", "daylow", "l", "lo", "min", "tief", "tagestief", "plusbas", "bas",
-        "minimo", "najnizszy", "bidlo", "minima",
+        "minimo", "najnizszy", "bidlo", "minima", "laag", "dusuk", "мин", "安値", "最低", "最低价", "低",
     ),
     "Close": (
         "close", "closeprice", "priceclose", "closelast", "closingprice", "closing", "pxlast", "lastprice", "last",
         "c", "price", "settle", "settlementprice", "schlusskurs", "schluss", "zuletzt", "cloture", "dernier",
-        "cierre", "ultimo", "zamkniecie", "prc", "vixclose", "vixcls", "value",
+        "clot", "cierre", "ultimo", "zamkniecie", "laatst", "latest", "ostatnio", "simdi", "цена", "終値", "收盘",
+        "收盘价", "prc", "vixclose", "vixcls", "value", "closeclosepriceadjustedforsplits",
     ),
     "Volume": (
         "volume", "vol", "totalvolume", "sharevolume", "volumeshares", "pxvolume", "v", "stuecke", "stucke", "volumen",
-        "wolumen", "shares", "tickvol", "tickvolume", "tottrdqty", "totaltradedquantity", "sharestraded",
+        "wolumen", "wol", "hac", "объем", "出来高", "成交量", "交易量", "numberofshares", "shares", "tickvol",
+        "tickvolume", "tottrdqty", "totaltradedquantity", "sharestraded",
     ),
-    "Adjusted": ("adjclose", "adjustedclose", "adjusted", "closeadj", "closeadjusted", "adjustclose", "adjcloseprice"),
+    "Adjusted": (
+        "adjclose", "adjustedclose", "adjusted", "closeadj", "closeadjusted", "adjustclose", "adjcloseprice",
+        "adjcloseadjustedclosepriceadjustedforsplitsanddividendandorcapitalgaindistributions",
+    ),
     "Name": (
         "symbol", "ticker", "name", "tic", "sym", "instrument", "stock", "asset", "security", "secid", "permno",
         "code", "isin",
@@ -64,13 +71,13 @@ class Header:
 
 
 def plain_name(name: str) -> str:
-    """`<1. Adj. Close (USD)>` as `adjclose`."""
+    """`<1. Adj. Close (USD)>` as `adjclose`; a name without Latin letters keeps its own."""
     if len(name.strip()) == 1 and name.strip() == "T":  # of Polygon's grouped bars: the ticker; t is the time
         return "ticker"
     text = re.sub(r"\(.*?\)|\[.*?\]", "", name) if re.match(r"[^(\[]", name.strip()) else name
-    text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower().strip(" <>*\"'")
-    text = re.sub(r"^\d+[a-z]?\.\s*", "", text)
-    return re.sub(r"[^a-z0-9]", "", text)
+    text = unicodedata.normalize("NFKD", text).lower().strip(" <>*\"'")
+    latin = re.sub(r"^\d+[a-z]?\.\s*", "", text.encode("ascii", "ignore").decode())
+    return re.sub(r"[^a-z0-9]", "", latin) or "".join(sign for sign in text if sign.isalnum())
 
 
 def field_of(name: str) -> str | None:

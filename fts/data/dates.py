@@ -24,6 +24,8 @@ _NUMBER = re.compile(r"-?\d+(?:\.0*)?")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 # seconds, milliseconds, microseconds or nanoseconds since 1970: the size of the number tells which
 _EPOCHS = ((10**17, "ns", 10**9), (10**14, "us", 10**6), (10**11, "ms", 10**3), (10**8, "s", 1))
+CLOSED_DAYS = 10  # in a row, without a bar
+TURNED = 3  # days with day and month changed round that are no accident
 _EXCEL = (10_000, 80_000)  # days since 1899-12-30: 1927 to 2119
 _ORDERS = {"dmy": "day/month/year", "mdy": "month/day/year", "ymd": "year/month/day"}
 _FORMATS = {"dmy": "%d{0}%m{0}{1}", "mdy": "%m{0}%d{0}{1}", "ymd": "{1}{0}%m{0}%d"}
@@ -84,6 +86,27 @@ def strptime_format(text: str) -> str:
             f"date format {text!r:.40} has no day, month and year; expected one such as dd/mm/yyyy or %d/%m/%Y"
         )
     return found
+
+
+def swapped_day(days: np.ndarray) -> int | None:
+    """The first day that is out of order and stands right with day and month changed round, where that mends all."""
+    months = days.astype("datetime64[M]")
+    year, month = months.astype("datetime64[Y]"), months.astype(np.int64) % 12
+    day = (days - months.astype("datetime64[D]")).astype(np.int64)
+    other = (year.astype("datetime64[M]") + day).astype("datetime64[D]") + month  # day 3 of month 2: day 2 of month 3
+    for start in (days[0], other[0]):
+        last, turned = start - 1, []
+        for i in range(len(days)):
+            either = sorted({days[i], other[i]} if day[i] < 12 else {days[i]})
+            after = next((one for one in either if 0 < (one - last).astype(int) <= CLOSED_DAYS), None)
+            if after is None:
+                break
+            turned += [i] if days[i] != after else []
+            last = after
+        else:
+            if len(turned) >= TURNED:
+                return turned[0]
+    return None
 
 
 def _by_format(cells: list[str], date_format: str) -> Days:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fts.data.amounts import decimal_sign, is_null, read_numbers
+from fts.data.bars import refuse_swapped
 from fts.data.columns import (
     COLUMNS,
     PRICES,
@@ -27,6 +29,7 @@ from fts.data.dates import looks_like_day, read_days
 from fts.data.faults import BadBars
 from fts.data.text import SEPARATOR_NAMES, read_cells
 
+_EVENT = re.compile(r".*\b(dividend|splits?|distribution|capital gains?)\b.*", re.IGNORECASE)  # in the place of a price
 HEADER_WITHIN = 50  # rows: some sources write titles and addresses above their header
 
 
@@ -165,15 +168,15 @@ def _csv(path: Path, reading: Reading) -> _Table:
     scores = [_like_header(row, reading) for row in rows[:HEADER_WITHIN]]
     at = int(np.argmax(scores))
     if scores[at] < 2:
-        header, start = _no_header(rows, reading, path.name), 0
-        notes.append("no header line: the columns were taken by their order")
+        header, start = _no_header(rows, reading, path.name)
+        notes += [] if start else ["no header line: the columns were taken by their order"]
     else:
         header, start = _header(rows, at)
         above = at - (header.lines > 1 and start - at < header.lines)
         if above > 0:
             notes.append(f"{above} line{_s(above)} above the header left out")
     body = rows[start:]
-    header = _unnamed_index(header, body)
+    header = _unnamed_index(header, body, reading)
     numbers = np.arange(1, len(body) + 1)
     width = len(header.names)
     for number, row in zip(numbers, body, strict=True):
@@ -189,7 +192,7 @@ def _csv(path: Path, reading: Reading) -> _Table:
 
 
 def _like_header(row: Sequence[str], reading: Reading) -> int:
-    asked = {plain_name(name) for name in reading.columns.values()}
+    asked = {plain_name(name) for name in reading.columns.values() if not name.isdigit()}  # those are positions
     names = {plain_name(cell) for cell in row} - {""}
     return recognised(row) + (len(asked & names) if asked else 0)
 
@@ -242,11 +245,16 @@ def _is_number(cell: str) -> bool:
     return bool(np.isfinite(read_numbers([cell], ".")[0]) or np.isfinite(read_numbers([cell], ",")[0]))
 
 
-def _no_header(rows: list[list[str]], reading: Reading, origin: str) -> Header:
-    """Date, perhaps a time, then Open High Low Close and perhaps Volume, as MetaTrader writes them; or as asked."""
+def _no_header(rows: list[list[str]], reading: Reading, origin: str) -> tuple[Header, int]:
+    """Date, perhaps a time, then Open High Low Close and perhaps Volume, as MetaTrader writes them; or as asked.
+
+    A first line of words above a line with a date is a header in a language that is not known here.
+    """
     first = rows[0]
+    if len(rows) > 1 and len(first) > 1 and all(first) and not any(map(_is_number, first)) and _is_dated(rows[1]):
+        return Header(tuple(first), (None,) * len(first)), 1
     if reading.columns and all(name.isdigit() for name in reading.columns.values()):
-        return Header(tuple(str(i) for i in range(1, len(first) + 1)), (None,) * len(first), 0)
+        return Header(tuple(str(i) for i in range(1, len(first) + 1)), (None,) * len(first), 0), 0
     timed = len(first) > 1 and ":" in first[1] and not looks_like_day(first[1])
     begin = 2 if timed else 1
     numbers = 0
@@ -255,18 +263,23 @@ def _no_header(rows: list[list[str]], reading: Reading, origin: str) -> Header:
     if not looks_like_day(first[0]) or numbers not in (4, 5) or begin + numbers != len(first):
         raise BadBars(
             f"{origin}: no line names the columns (the first line is {' | '.join(first)!r:.90}); add a header such as "
-            "Date,Open,High,Low,Close,Volume, or name the columns of the file with --columns date=...,open=..."
+            "Date,Open,High,Low,Close,Volume, or name each column by its position with --columns "
+            "date=1,open=2,high=3,low=4,close=5,volume=6"
         )
     names = ["Date", *(["clock"] if timed else []), *COLUMNS[:numbers]]
-    return Header(tuple(names), (None,) * len(names), 0)
+    return Header(tuple(names), (None,) * len(names), 0), 0
 
 
-def _unnamed_index(header: Header, body: list[list[str]]) -> Header:
+def _is_dated(row: list[str]) -> bool:
+    return any(_is_day(cell) for cell in row)
+
+
+def _unnamed_index(header: Header, body: list[list[str]], reading: Reading) -> Header:
     """R and pandas leave the first column's name blank or out: it holds the dates where no other column does."""
     names, tickers = list(header.names), list(header.tickers)
     if body and all(len(row) == len(names) + 1 and row[-1] for row in body[:20]):
         names, tickers = ["", *names], [None, *tickers]
-    if any(field_of(name) == "Date" for name in names) or not body:
+    if "date" in reading.columns or any(field_of(name) == "Date" for name in names) or not body:
         return Header(tuple(names), tuple(tickers), header.lines)
     dated = [i for i in range(len(names)) if all(len(row) > i and _is_day(row[i]) for row in body[:5])]
     if len(dated) == 1 and field_of(names[dated[0]]) is None:
@@ -492,17 +505,22 @@ def _adjusted(
 def _with_prices(
     frame: pd.DataFrame, table: _Table, found: dict[str, int], prices: list[str], notes: list[str]
 ) -> pd.DataFrame:
-    """Without days on which a source wrote no price at all (Yahoo's null rows)."""
-    none = np.ones(len(frame), dtype=bool)
+    """Without days on which a source wrote no price: Yahoo's null rows, and its lines of dividends and splits."""
+    none, event = np.ones(len(frame), dtype=bool), np.zeros(len(frame), dtype=bool)
     for name in prices:
         column = table.columns[found[name]]
-        none &= (
-            np.array([is_null(cell) for cell in column]) if column.dtype == object else np.isnan(column.astype(float))
-        )
+        if column.dtype != object:
+            none &= np.isnan(column.astype(float))
+            continue
+        said = np.array([_EVENT.fullmatch(cell) is not None for cell in column])
+        none &= said | np.array([is_null(cell) for cell in column])
+        event |= said
     if not none.any() or none.all():
         return frame
-    first = frame["Date"][none].min()
-    notes.append(f"{none.sum()} day{_s(none.sum())} without any price left out, the first {first:%Y-%m-%d}")
+    for which, what in ((none & ~event, "day{} without any price"), (none & event, "line{} of dividends or splits")):
+        if which.any():
+            first = frame["Date"][which].min()
+            notes.append(f"{which.sum()} {what.format(_s(which.sum()))} left out, the first {first:%Y-%m-%d}")
     return frame[~none]
 
 
@@ -514,6 +532,7 @@ def _oldest_first(frame: pd.DataFrame, table: _Table, found: dict[str, int], ori
     again = frame["Date"].duplicated(keep=False)
     other = again & ~frame.duplicated(keep=False)
     if other.any():
+        refuse_swapped(frame["Date"].to_numpy().astype("datetime64[D]"), origin, frame.index.to_numpy())
         day = frame["Date"][other].iloc[0]
         one, two = frame.index[(frame["Date"] == day).to_numpy()][:2]
         raise BadBars(

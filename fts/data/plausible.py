@@ -17,6 +17,11 @@ REPEATED = 3  # rows in a row that stand elsewhere in the file, too
 FLAT = 5  # bars in a row with high = low
 FLAT_SHARE = 0.02  # of all bars
 SPARSE = 20  # bars that span more than twice as many weekdays
+HOLIDAYS = 30  # weekdays without a bar within YEAR rows: China closes for some 20, New York for 9
+LOSSY = 60  # of them: a whole weekday is lacking
+YEAR = 250
+NO_VOLUME = 20  # bars in a row: those of vwap_20
+VOLUME = 100  # times the median of the 40 days around
 SPIKE = 40  # rows within which a jump that is taken back was a wrong unit, not a split
 SPLITS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 16, 20, 25, 30, 40, 50, 1.5, 2.5)
 SPLIT_ROOM = 0.06  # |log|: what a price moves by itself on the day of a split
@@ -33,6 +38,7 @@ KINDS = {  # what --accept may name -> what it means
     "future": "days in the future",
     "old": "days before 1900",
     "no-volume": "no volume, or the same on each day",
+    "volume": "a volume a hundred times that of the days around, or none for weeks",
 }
 
 
@@ -54,7 +60,7 @@ def find_implausible(bars: pd.DataFrame, now: pd.Timestamp | None = None) -> tup
     days = bars.index.to_numpy().astype("datetime64[D]")
     found = [*_of_days(days, _today(now))]
     if "Open" in bars:
-        found += [*_of_prices(bars, days), *_repeats(bars, days), *_flat(bars, days), *_volume(bars)]
+        found += [*_of_prices(bars, days), *_repeats(bars, days), *_flat(bars, days), *_volume(bars, days)]
     else:
         found += _jumps(bars["Close"].to_numpy(), days, VIX_MOVE)
         # labels are made of bars alone, and a build refuses closes that lack more than 1 % of their days
@@ -151,9 +157,25 @@ def _sparse(days: np.ndarray, missing: np.ndarray) -> Iterator[Finding]:
     weekly = np.convolve(short >= 3, np.ones(4, dtype=np.int64), "valid") == 4
     wrong = np.flatnonzero(in_row > SPARSE)
     if not len(wrong) and not weekly.any():
+        yield from _lossy(days, short)
         return
     i = int(wrong[0]) if len(wrong) else int(np.flatnonzero(weekly)[0])
     yield Finding("spacing", f"for weeks after {days[i]} most weekdays have no bar: the model reads daily bars")
+
+
+def _lossy(days: np.ndarray, missing: np.ndarray) -> Iterator[Finding]:
+    """Single days that are lacking all over the history."""
+    if len(missing) < YEAR:
+        return
+    in_year = np.convolve(missing, np.ones(YEAR, dtype=np.int64), "valid")
+    if (most := int(in_year.max())) > HOLIDAYS:
+        i = int(in_year.argmax())
+        yield Finding(
+            "spacing",
+            f"{most} weekdays have no bar between {days[i]} and {days[i + YEAR]}, more than the holidays of a market: "
+            "rows are lost",
+            spoils=most > LOSSY,
+        )
 
 
 def _of_prices(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
@@ -262,12 +284,37 @@ def _flat(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
         )
 
 
-def _volume(bars: pd.DataFrame) -> Iterator[Finding]:
+def _volume(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
     volume = bars["Volume"].to_numpy()
     if len(volume) > 1 and (volume == volume[0]).all():
         yield Finding(
             "no-volume",
             "no volume, or the same on each day: then obv, adosc and vwap_20 (in every tier) tell nothing about volume",
+        )
+        return
+    empty = max(
+        (run for run in _runs(volume == 0) if volume[run[0]] == 0), key=lambda run: run[1] - run[0], default=(0, 0)
+    )
+    if empty[1] - empty[0] >= NO_VOLUME:
+        what = f"no volume on {_count(empty[1] - empty[0], 'bar')} from {days[empty[0]]} to {days[empty[1] - 1]}"
+        yield Finding("volume", f"{what}: vwap_20 is no number there; cut the history, or fill the volume")
+    around = bars["Volume"].where(volume > 0).rolling(2 * 20 + 1, center=True, min_periods=20).median().to_numpy()
+    if len(wide := np.flatnonzero(volume > VOLUME * around)):
+        i = int(wide[0])
+        yield Finding(
+            "volume",
+            f"{_count(len(wide), 'bar')} with more than {VOLUME} times the volume of the days around, the first on "
+            f"{days[i]} ({volume[i]:g}, usual {around[i]:g})",
+        )
+    at = bars["Volume"].where(volume > 0)
+    before, after = (side.rolling(20, min_periods=20).median().to_numpy() for side in (at, at[::-1]))
+    step = np.abs(np.log(after[::-1][1:] / before[:-1])) if len(volume) > 40 else np.zeros(0)
+    if np.nanmax(step, initial=0.0) > np.log(VOLUME):
+        i = int(np.nanargmax(step))
+        yield Finding(
+            "volume",
+            f"the usual volume is {before[i]:g} up to {days[i]} and {after[::-1][i + 1]:g} from {days[i + 1]} on: "
+            "another unit?",
         )
 
 

@@ -19,6 +19,9 @@ def german(value: float, digits: int = 2) -> str:
     return f"{value:,.{digits}f}".translate(str.maketrans(",.", ".,"))
 
 
+DAY_FIRST = "{d:%d.%m.%Y};{Close:.2f};{Open:.2f};{High:.2f};{Low:.2f};{Volume:.0f}"
+
+
 def localised(bars: pd.DataFrame) -> pd.DataFrame:
     """The cells as a German spreadsheet shows them."""
     return bars.assign(**{name: [german(v, 0 if name == "Volume" else 2) for v in bars[name]] for name in FIELDS})
@@ -161,6 +164,24 @@ LAYOUTS: dict[str, Callable[[pd.DataFrame], str | bytes]] = {
     "old Mac lines": lambda b: lines(b, PLAIN, ROW, end="\r"),
     "each line in quotes": lambda b: "".join(f'"{line}"\n' for line in lines(b, PLAIN, ROW).splitlines()),
     "pipes": lambda b: lines(b, PLAIN.replace(",", "|"), ROW.replace(",", "|")),
+    "Yahoo's page, pasted": lambda b: "".join(
+        f"{line}\n" + ("Dec 1, 2018\t0.35 Dividend\n" if i == 7 else "")
+        for i, line in enumerate(
+            lines(
+                b,
+                "Date\tOpen\tHigh\tLow\tClose Close price adjusted for splits.\tAdj Close Adjusted close price "
+                "adjusted for splits and dividend and/or capital gain distributions.\tVolume",
+                "{d:%b %d, %Y}\t{Open:,.2f}\t{High:,.2f}\t{Low:,.2f}\t{Close:,.2f}\t{Close:,.2f}\t{Volume:,.0f}",
+                True,
+            ).splitlines()
+        )
+    ),
+    "Russian": lambda b: lines(b, "Дата;Цена;Откр.;Макс.;Мин.;Объём", DAY_FIRST),  # noqa: RUF001  # the letters are Russian
+    "Chinese": lambda b: lines(b, "日期;收盘;开盘;最高;最低;成交量", DAY_FIRST),
+    "Japanese": lambda b: lines(b, "日付;終値;始値;高値;安値;出来高", DAY_FIRST),
+    "Turkish": lambda b: lines(b, "Tarih;Şimdi;Açılış;Yüksek;Düşük;Hac.", DAY_FIRST),
+    "Dutch": lambda b: lines(b, "Datum;Laatst;Open;Hoog;Laag;Vol.", DAY_FIRST),
+    "Italian": lambda b: lines(b, "Data;Ultimo;Apertura;Massimo;Minimo;Vol.", DAY_FIRST),
     "CRSP": lambda b: lines(
         b,
         "PERMNO,date,TICKER,BIDLO,ASKHI,PRC,VOL,OPENPRC",

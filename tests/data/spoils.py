@@ -61,6 +61,12 @@ def _one(bars: pd.DataFrame, i: int, name: str, factor: float) -> pd.DataFrame:
     return bars
 
 
+def _from(bars: pd.DataFrame, start: int, stop: int, factor: float) -> np.ndarray:
+    """The volume, some of it times a factor."""
+    at = np.arange(len(bars))
+    return np.where((at >= start) & (at < stop), bars["Volume"] * factor, bars["Volume"])
+
+
 # what is done to real bars at a place i -> the kinds of findings of which one must be made
 SPOILS: dict[str, tuple[Callable[[pd.DataFrame, int], pd.DataFrame], set[str]]] = {
     "ten days x 100": (lambda b, i: _scaled(b, i, i + 10, 100), {"moves"}),
@@ -98,5 +104,9 @@ SPOILS: dict[str, tuple[Callable[[pd.DataFrame, int], pd.DataFrame], set[str]]] 
     "a century earlier": (lambda b, i: _later(b, -36_526), {"old"}),
     "the first bar dated 1899": (lambda b, i: _moved(b, 0, pd.Timestamp("1899-12-29")), {"old"}),
     "no volume": (lambda b, i: b.assign(Volume=0.0), {"no-volume"}),
+    "no volume for a month": (lambda b, i: b.assign(Volume=_from(b, i, i + 21, 0)), {"volume"}),
+    "another unit of volume from a day on": (lambda b, i: b.assign(Volume=_from(b, i, len(b), 1000)), {"volume"}),
+    "one volume x 1000": (lambda b, i: _one(b, i, "Volume", 1000), {"volume"}),
+    "no Mondays": (lambda b, i: b[b.index.day_of_week != 0], {"spacing"}),
     "a constant volume": (lambda b, i: b.assign(Volume=100.0), {"no-volume"}),
 }  # fmt: skip

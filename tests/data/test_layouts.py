@@ -329,3 +329,26 @@ def test_the_vix_of_its_exchange_and_of_the_federal_reserve(tmp_path):
         "observation_date,VIXCLS\n1990-01-30,17.24\n1990-01-31,18.19\n1990-02-01,.\n",
     ):
         assert closes_file(write(tmp_path, text)).tolist() == [17.24, 18.19]
+
+
+def test_a_header_in_an_unknown_language_is_named_and_its_columns_can_be_given(tmp_path):
+    path = write(
+        tmp_path,
+        lines(BARS, "날짜,종가,시가,고가,저가,거래량", f"{ISO},{{Close}},{{Open}},{{High}},{{Low}},{{Volume}}"),
+    )
+    assert "the columns are Date, 종가, 시가" in refusal(path)
+    korean = {"date": "날짜", "close": "종가", "open": "시가", "high": "고가", "low": "저가", "volume": "거래량"}
+    numbers = {"date": "1", "close": "2", "open": "3", "high": "4", "low": "5", "volume": "6"}
+    for columns in (korean, numbers):
+        taken = take_file(path, Reading(columns=columns))
+        pd.testing.assert_frame_equal(taken.bars, BARS, check_freq=False, check_index_type=False)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 400), (150, 260)])
+def test_days_and_months_that_a_spreadsheet_changed_round_are_not_to_be_sorted(tmp_path, start, stop):
+    turned = [
+        f"{d:%Y-%d-%m}" if d.day < 13 and start <= i < stop else f"{d:%Y-%m-%d}" for i, d in enumerate(BARS.index)
+    ]
+    path = write(tmp_path, BARS.set_axis(turned).to_csv(index_label="Date"))
+    sentence = refusal(path)
+    assert "day and month are changed round" in sentence and "sort" not in sentence

@@ -103,3 +103,9 @@ def test_a_wrong_unit_is_told_from_a_split():
     bars.iloc[300:, :4] /= 4
     (split,) = find_implausible(bars)
     assert f"on {bars.index[300]:%Y-%m-%d}" in split.text and "4:1" in split.text
+
+
+def test_single_days_lost_all_over_are_a_warning():
+    bars = REAL["SPX"][np.random.default_rng(0).random(len(REAL["SPX"])) > 0.1]
+    (finding,) = find_implausible(bars)
+    assert finding.kind == "spacing" and "rows are lost" in finding.text and not finding.spoils
