@@ -56,6 +56,7 @@ except sqlite3.DatabaseError as error:
     found = str(error)
 print(found)
 """
+FULL_CHECK = "PRAGMA integrity_check(1000)"
 QUICK_CHECK = "PRAGMA quick_check(1000)"  # as many: values that a CHECK forbids are counted, too
 LOST = re.compile(  # what SQLite says of a table that was dropped or replaced
     r"no such table: (?:main\.)?(?P<table>\S+)|no such (?:column: |index: )(?P<column>\S+)|"
@@ -309,8 +310,11 @@ def open_for_reading(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Data
 
     Of a large one, which would take longer than the look itself, only what is read can show damage.
     """
-    check = path.is_file() and path.stat().st_size <= SMALL
-    return open_database(path, readonly=True, check=check, busy_timeout_s=busy_timeout_s)
+    return open_database(path, readonly=True, check=is_small(path), busy_timeout_s=busy_timeout_s)
+
+
+def is_small(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size <= SMALL
 
 
 def open_for_person(path: Path, check: bool = True, create: bool = True) -> Database:
@@ -578,7 +582,9 @@ def _open_private(db: Database) -> None:
 
 
 def _checked_version(db: Database, check: bool) -> int:
-    if check and (found := of_the_file(db.execute_sql(QUICK_CHECK))):
+    # quick_check does not compare indexes with tables: the log of another database, put beside this one, passes it
+    pragma = FULL_CHECK if not db.readonly and is_small(db.path) else QUICK_CHECK
+    if check and (found := of_the_file(db.execute_sql(pragma))):
         raise damaged(db.path, "; ".join(found))
     if check and (free := _impossible_free(db)):
         raise damaged(db.path, free)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -204,6 +206,17 @@ def test_a_file_that_sqlite_can_only_read_is_not_put_down_to_permissions(fresh: 
     change_byte(path, 18, 0xFF)  # a format for writing that is not known yet
     code, said = run(path, ("note", "x"))
     assert code == 1 and "its header was changed" in said and damage.backup_of(path) in said and "owner" not in said
+
+
+def test_nothing_is_written_where_an_index_and_its_table_differ(fresh: Fresh) -> None:
+    path = fresh()
+    change(path, "CREATE INDEX odd ON event (at)")
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA writable_schema = 1")
+        db.execute("UPDATE sqlite_master SET sql = replace(sql, '(at)', '(verb)') WHERE name = 'odd'")
+        db.commit()
+    code, said = run(path, ("note", "x"))
+    assert code == 1 and "is damaged" in said and damage.backup_of(path) in said
 
 
 HARMS = (
