@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobs.glance import naming, words
-from jobs.glance.drain import latest_end
+from jobs.glance.drain import LEAVES, latest_end
 from jobs.glance.facts import is_live
 from state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker
 
@@ -265,11 +265,17 @@ def _cannot_ask(snapshot: Snapshot, order: str) -> str | None:
     workers = live(snapshot)
     if not workers:
         return "no worker is running"
+<<<<<<< HEAD
     return (
         f"every worker was already asked to stop ({order})"
         if all(worker.asked == order for worker in workers)
         else None
     )
+=======
+    if not all(worker.asked == order for worker in workers):
+        return None
+    return f"every worker was asked already: it {LEAVES.get(order, 'stays')}"
+>>>>>>> w-b2
 
 
 def _journal_goes_on(snapshot: Snapshot) -> bool:

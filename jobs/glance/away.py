@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.glance import naming, verbs, words
+from jobs.glance.facts import is_live
 from jobs.glance.gaps import gaps
 from state.values import Event, Job, JobStatus, Snapshot
 
@@ -80,7 +81,7 @@ def night(snapshot: Snapshot, start: float, now: float, cells: int, events: Sequ
     journal = [event for event in (snapshot.events if events is None else events) if start < event.at <= now]
     slice_s = max((now - start) / max(cells - 1, 1), 1e-9)
     marks = [IDLE] * cells
-    for began, ended in _running_spells(snapshot.jobs, journal, start, now):
+    for began, ended in _running_spells(snapshot, journal, start, now):
         for n in range(_slice(began, start, slice_s, cells), _slice(ended, start, slice_s, cells) + 1):
             marks[n] = TRAINING
     for gap in gaps(snapshot):
@@ -103,11 +104,11 @@ def _slice(at: float, start: float, slice_s: float, cells: int) -> int:
 
 
 def _running_spells(
-    jobs: Sequence[Job], journal: Sequence[Event], start: float, now: float
+    snapshot: Snapshot, journal: Sequence[Event], start: float, now: float
 ) -> list[tuple[float, float]]:
     spells = []
     stops = verbs.FINISHED | verbs.FAILED | verbs.RELEASED
-    for job in jobs:
+    for job in snapshot.jobs:
         own = [e for e in journal if e.job_id == job.id and (e.verb in verbs.CLAIMED or e.verb in stops)]
         began = start if _ran_at(job, own, start) else None
         for event in own:
@@ -116,9 +117,16 @@ def _running_spells(
             elif began is not None:
                 spells.append((began, event.at))
                 began = None
-        if began is not None and job.status is JobStatus.RUNNING:
-            spells.append((began, now))
+        ended = _last_sign(job, snapshot, now)
+        if began is not None and job.status is JobStatus.RUNNING and ended > began:
+            spells.append((began, ended))
     return spells
+
+
+def _last_sign(job: Job, snapshot: Snapshot, now: float) -> float:
+    """Until when a running job is known to have run: the last heartbeat of a worker that has gone silent, else now."""
+    worker = next((worker for worker in snapshot.workers if worker.id == job.worker_id), None)
+    return now if worker is None or is_live(worker, now) else min(worker.heartbeat_at, now)
 
 
 def _ran_at(job: Job, own: Sequence[Event], start: float) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from jobs.glance.away import away, night
-from tests.tui.values import HOUR, NOW, make_event, make_job, make_snapshot, picture
+from tests.tui.values import HOUR, NOW, make_event, make_job, make_snapshot, make_worker, picture
 
 
 def test_nobody_was_here_before():
@@ -48,6 +48,13 @@ def test_a_cell_that_ran_and_ended_is_drawn_from_claim_to_end():
 def test_a_cell_that_ran_before_and_still_runs_fills_the_night():
     job = make_job(1, status="running", started_at=NOW - 20 * HOUR)
     assert strip((), (job,)) == "██████████►"
+
+
+def test_a_cell_of_a_worker_that_died_is_drawn_up_to_its_last_heartbeat():
+    job = make_job(1, status="running", started_at=NOW - 20 * HOUR, worker_id=1)
+    for died, expected in ((3.5, "███████···►"), (12.0, "··········►")):
+        snapshot = make_snapshot(jobs=(job,), workers=(make_worker(heartbeat_at=NOW - died * HOUR),))
+        assert night(snapshot, NOW - 10 * HOUR, NOW, 11).cells == expected
 
 
 def test_a_cell_that_was_running_when_the_night_began_is_drawn_up_to_its_end():

@@ -150,7 +150,8 @@ def no_curve(view: View, job: Job, trial: Trial | None) -> str:
     """Never an empty box: what is missing and when it comes."""
     ended, name = words.trials_ended(job), naming.names_of(view.snapshot.jobs)[job.id]
     if trial is None and ended:
-        return f"{name}: {words.count(ended, 'trial')} without epochs, fitted at once · 2 lists them"
+        fitted = ", fitted at once" if job.kind == "baseline" else ""
+        return f"{name}: {words.count(ended, 'trial')} without epochs{fitted} · 2 lists them"
     if trial is None:
         return f"{name} has no trial yet" + (" · t runs it next" if job.status == "queued" else "")
     known = [t for t in view.trials[-JUDGED:] if t.epochs and t.train_seconds > 0]
