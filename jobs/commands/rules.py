@@ -265,17 +265,9 @@ def _cannot_ask(snapshot: Snapshot, order: str) -> str | None:
     workers = live(snapshot)
     if not workers:
         return "no worker is running"
-<<<<<<< HEAD
-    return (
-        f"every worker was already asked to stop ({order})"
-        if all(worker.asked == order for worker in workers)
-        else None
-    )
-=======
     if not all(worker.asked == order for worker in workers):
         return None
     return f"every worker was asked already: it {LEAVES.get(order, 'stays')}"
->>>>>>> w-b2
 
 
 def _journal_goes_on(snapshot: Snapshot) -> bool:
