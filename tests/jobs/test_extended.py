@@ -320,7 +320,7 @@ OTHERS = {
     "norm": "none", "channel_independent": True, "precision": "bf16", "min_positives": 3, "max_steps": 7,
     "split": {"train": 0.5}, "cv": "walk-forward:5", "warm_start": ({"dropout": 0.1},), "origin": {"job": 1},
 }  # fmt: skip
-SAME = {"experiment": "another_name", "trials": 7, "code_commit": "f" * 40, "code_dirty": True}
+SAME = {"experiment": "another_name", "trials": 7, "code_commit": "f" * 40, "code_dirty": True, "diverged": "worst"}
 
 
 def test_every_field_of_a_cell_either_decides_its_numbers_or_does_not():
