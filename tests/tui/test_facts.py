@@ -1,10 +1,13 @@
 """What a value rests on, as Trials and Results say it."""
 
+from dataclasses import replace
+
 from jobs.glance import glance as glances
-from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial
+from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial, make_worker
 from tui.screens.results import facts
 from tui.screens.trials import detail
 from tui.view import Details, View
+from tui.widgets.queue_grid import _done_by
 
 
 def test_the_share_of_positives_is_that_of_the_validation_windows_not_of_all_labels():
@@ -22,3 +25,22 @@ def test_a_running_trial_has_the_scores_of_its_best_epoch_until_its_row_gets_the
     said = " ".join(" ".join("".join(text for text, _ in line) for line in detail(view, 80, 40)).split())
     assert "t0 running, best epoch 3 of 3" in said
     assert f"loss {epochs[-1].val_loss:.4f}" in said and f"AUC {epochs[-1].val_auc:.4f}" in said
+
+
+def test_a_job_that_waits_in_a_paused_queue_has_no_end_and_one_of_a_dead_worker_no_speed():
+    jobs = (make_job(1, status="running", worker_id=1), make_job(2, horizon=3))
+    trial = make_trial(1, 1, 0, "running", ended_at=None)
+
+    def told(job, beat_s=2.0, **paused):
+        snapshot = make_snapshot(
+            jobs=jobs,
+            trials=(trial,),
+            epochs=make_epochs(1, 3, 0.7, NOW),
+            workers=(make_worker(heartbeat_at=NOW - beat_s),),
+        )
+        glance = glances.look(replace(snapshot, **paused), NOW)
+        forecast = replace(glance.forecast, seconds_left={1: 60.0, 2: 120.0})
+        return _done_by(View(replace(glance, forecast=forecast), Details()), job)
+
+    assert told(jobs[1]).strip() and not told(jobs[1], queue_paused=True).strip()
+    assert told(jobs[0]).split()[-1].isdigit() and not told(jobs[0], 600.0).split()[-1].isdigit()

@@ -196,13 +196,16 @@ def _row(view: View, job: Job, name: str, place: int, best: bool, columns: Colum
 
 
 def _done_by(view: View, job: Job) -> str:
+    """When it ends, where anything says that it will, and the speed of what runs."""
     seconds = view.glance.forecast.seconds_left.get(job.id)
+    if view.snapshot.queue_paused and job.status is not JobStatus.RUNNING:
+        seconds = None
     by = words.day_clock(words.honest(view.now + seconds, seconds / 2)) if seconds is not None else ""
     if job.ended_at is not None:
         by = words.day_clock(job.ended_at)
     own = (t for t in view.snapshot.trials if t.job_id == job.id and t.status is TrialStatus.RUNNING)
     trial = next(own, None)
-    epochs = view.epochs(trial.id) if trial else ()
+    epochs = view.epochs(trial.id) if trial and not view.glance.lost(job) else ()
     speed = f"{epochs[-1].samples_per_s:9.0f}" if epochs else " " * 9
     return f"{words.fit(by, 13)}{speed}"
 
