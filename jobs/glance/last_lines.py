@@ -5,6 +5,7 @@ Only files below the folder of the database are opened, whatever a row says; eve
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Sequence
@@ -122,7 +123,7 @@ def log_file(study: Path, recorded: str | None) -> Path | None:
 
     Never the database, also under another name: opened and closed by hand, it would lose this process's locks.
     """
-    if not recorded:
+    if not recorded or "\0" in recorded:  # no file has such a name, and the system refuses to look for it
         return None
     root = study.absolute().resolve()
     path = Path(recorded)
@@ -140,8 +141,8 @@ def _is_log(path: Path, root: Path) -> bool:
     try:
         found = path.stat()
         return found.st_nlink == 1 or not any(os.path.samestat(found, other.stat()) for other in root.iterdir())
-    except OSError:
-        return not path.exists()  # one that is missing is said to be missing
+    except OSError as error:  # one that is missing is said to be missing; a name that is too long is none
+        return error.errno in (errno.ENOENT, errno.ENOTDIR)
 
 
 def tail(path: Path | None, count: int = LINES) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import pytest
 
 from jobs import garbage
 from jobs.glance import words
+from jobs.glance.last_lines import log_file
 from state import queries, transitions
 from state.db import open_database
 from state.errors import UnreadableHistory
@@ -174,6 +175,12 @@ def test_what_only_a_running_job_may_hold_stops_no_change_of_another(
     for asked in (("pause", "6"), ("resume", "6"), ("cancel", "6"), ("undo",)):
         code, said = run(path, asked)
         assert "a fault in fts itself" not in said
+
+
+def test_a_log_whose_name_no_file_can_have_is_no_log(tmp_path: Path) -> None:
+    for name in ("\0", "a\0b.log", str(tmp_path / "logs" / "\0.log"), "", "x" * 9000 + ".log", "/" * 5000 + "y.log"):
+        path = log_file(tmp_path, name)
+        assert path is None or not path.is_file()
 
 
 @pytest.mark.parametrize("column", ["kind", "experiment"])
