@@ -164,7 +164,7 @@ class Database(peewee.SqliteDatabase):
         for name, is_there, opened in zip(("", "-wal", "-shm"), now.identities, before.identities, strict=True):
             if is_there != opened:
                 raise errors.DatabaseGone(
-                    f"{self.path}{name} is no longer the file that this worker opened: somebody removed or replaced it"
+                    f"{self.path}{name} is no longer the file this worker opened: somebody removed or replaced it"
                 )
         assert now.db is not None, "its identity is known"
         if now.db.size < before.db.size <= self._pages_bytes():

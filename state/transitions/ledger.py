@@ -110,10 +110,11 @@ def fenced_job(db: Database, claim: Claim) -> Row:
     job = get_job(db, claim.job_id)
     if job["token"] != claim.token:
         raise StaleToken(
-            f"job {claim.job_id} was claimed again since: this claim has token {claim.token}, the latest {job['token']}"
+            f"job {claim.job_id} is no longer with worker {claim.worker_id}: it was claimed again "
+            f"(token {claim.token}, now {job['token']})"
         )
     if job["status"] != "running" or job["worker_id"] != claim.worker_id:
-        raise StaleToken(f"job {claim.job_id} is {job['status']} now, and worker {claim.worker_id} no longer holds it")
+        raise StaleToken(f"job {claim.job_id} is {job['status']} now and no longer with worker {claim.worker_id}")
     return job
 
 

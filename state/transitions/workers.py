@@ -68,7 +68,7 @@ def beat(db: Database, worker_id: int, lease_s: float, claims: Iterable[Claim] =
             raise DatabaseOverwritten(overwritten_sentence(db.path, "it holds fewer heartbeats than this worker sent"))
         worker = known or get_worker(db, worker_id)
         if worker["status"] == "stopped":
-            raise WrongStatus(f"worker {worker_id} has stopped or was marked dead; its jobs went back in line")
+            raise WrongStatus(f"worker {worker_id} has stopped or was taken for dead; its jobs went back in line")
         now = db.now()
         changes: Row = {"heartbeat_at": now, "beats": worker["beats"] + 1, "status": "running"}
         WorkerRow.update(changes).where(WorkerRow.id == worker_id).execute(db)

@@ -46,7 +46,7 @@ def test_a_worker_whose_database_goes_away_saves_what_it_knew(
     until(lambda: recorded_epochs(harness) >= 2)
     mishap(harness.places)
     assert worker.wait() == 1
-    assert "is no longer the file that this worker opened" in worker.talk()
+    assert "is no longer the file this worker opened" in worker.talk()
     saved = newest_backup(harness.places.db)
     assert saved is not None and f"fts restore {saved}" in worker.talk()
     restore(saved, harness.places.db)

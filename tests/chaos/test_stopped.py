@@ -35,7 +35,7 @@ def test_a_late_worker_is_refused_and_its_trial_is_ended(
     other.send(signal.SIGTERM)
     assert late.wait() == 0
     assert other.wait() == 0
-    assert any(word in late.talk(20_000) for word in ("was claimed again", "no longer holds it"))
+    assert any(word in late.talk(20_000) for word in ("handed on", "no longer with worker"))
     assert study.broken(harness.places, harness.journal) == []
     harness.finish()
     assert study.difference(undisturbed_small, study.identity(harness.places)) is None

@@ -329,7 +329,7 @@ def test_a_sentence_of_plain_status_ends_once_and_is_said_once(fts, db: Database
     start_trial(db, claim(db))
     fts("drain", "-y")
     lines = fts("status", "--plain").out.splitlines()
-    assert sum("leaves after its trial" in line for line in lines) == 1, lines
+    assert sum("stops after its trial" in line for line in lines) == 1, lines
     assert not [line for line in lines if line.endswith("..")]
 
 

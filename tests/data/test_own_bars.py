@@ -215,7 +215,7 @@ def test_the_command_refuses_in_one_sentence_and_takes_what_is_accepted_by_name(
     assert (
         done.returncode == 0
         and "accepted: splits: " in done.stderr
-        and "--accept gaps: nothing of the kind" in done.stderr
+        and "--accept gaps: nothing of this kind" in done.stderr
     )
     assert fts(study, "data", "verify").returncode == 0
 

@@ -108,7 +108,7 @@ def test_only_the_trial_it_was_opened_for_is_judged_and_only_once(ran: Ran, tmp_
     assert opened_by(db, train_spec(job, other)) is None
     transitions.record_test(db, CELL, {"auc": 0.6}, "ada")
     assert opened_by(db, train_spec(job, best)) is None
-    with pytest.raises(WrongStatus, match="second look"):
+    with pytest.raises(WrongStatus, match="second evaluation"):
         transitions.record_test(db, CELL, {"auc": 0.7}, "ada")
     db.close()
 
@@ -352,7 +352,7 @@ def test_bars_from_another_world_get_a_warning(ran: Ran, db: Database):
     model = load_model(model_folder(ran.places, queries.job(db, TRAIN)))
     bars = make_bars(400, 3)
     bars[["Open", "High", "Low", "Close"]] *= 6.5  # lesson 22
-    (warning,) = predict_bars(model, bars).warnings
+    (warning,) = (told for told in predict_bars(model, bars).warnings if not told.startswith("spacing"))  # made bars
     assert "sma_" in warning or "dema_" in warning
 
 
@@ -380,7 +380,7 @@ def sound_model(ran: Ran, db: Database, folder: Path) -> Path:
 
 def test_days_that_no_market_keeps_are_named():
     """By the same checks that a build makes: fts.data.plausible."""
-    bars, now = make_bars(300), pd.Timestamp("2026-11-23")
+    bars, now = make_bars(240), pd.Timestamp("2026-11-23")  # of a year made bars lack more days than a market
     days = bars.index
     assert find_implausible(bars, now) == ()
     (gap,) = find_implausible(bars.drop(days[100:160]), now)
@@ -391,4 +391,4 @@ def test_days_that_no_market_keeps_are_named():
     (weekly,) = find_implausible(bars[::5], now)
     assert "or more days apart: the model reads daily bars" in weekly.text
     (coming,) = find_implausible(bars, days[-3])
-    assert "2 of 300 rows lie in the future" in coming.text
+    assert "2 of 240 rows lie in the future" in coming.text

@@ -252,7 +252,7 @@ def test_a_worker_notices_that_what_it_writes_nobody_will_read(tmp_path: Path, m
     db = open_database(path)
     db.check_still_there()
     mishap(path)
-    with pytest.raises(DatabaseGone, match="no longer the file that this worker opened"):
+    with pytest.raises(DatabaseGone, match="no longer the file this worker opened"):
         db.check_still_there()
     db.close()
 

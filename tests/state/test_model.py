@@ -127,7 +127,7 @@ class QueueMachine(RuleBasedStateMachine):
         try:
             transitions.retry(self.db, [job])
         except WrongStatus as error:
-            assert "as another job" in str(error)
+            assert "has the same specification and has not ended" in str(error)
             return
         row.status, row.idle = "queued", 0
 

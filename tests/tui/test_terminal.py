@@ -134,5 +134,5 @@ def test_moments(text, valid):
     if valid:
         assert moment(text) <= time.time()
     else:
-        with pytest.raises(argparse.ArgumentTypeError, match="is no time"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is not a time"):
             moment(text)
