@@ -143,7 +143,9 @@ def known(jobs: Sequence[Job]) -> str:
         return "the queue is empty: `fts enqueue --matrix` fills it"
     names = list(dict.fromkeys(with_task(jobs).values()))
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return f"there are jobs {min(j.id for j in jobs)}-{max(j.id for j in jobs)}: {', '.join(names[:8])}{more}"
+    first, last = min(j.id for j in jobs), max(j.id for j in jobs)
+    there = f"there are jobs {first}-{last}" if first < last else f"there is job {first}"
+    return f"{there}: {', '.join(names[:8])}{more}"
 
 
 def _field(word: str) -> Callable[[Job], bool]:
