@@ -111,7 +111,7 @@ def fenced_job(db: Database, claim: Claim) -> Row:
     if job["token"] != claim.token:
         raise StaleToken(
             f"job {claim.job_id} is no longer with worker {claim.worker_id}: it was claimed again "
-            f"(token {claim.token}, now {job['token']})"
+            f"(this claim has token {claim.token}, the latest {job['token']})"
         )
     if job["status"] != "running" or job["worker_id"] != claim.worker_id:
         raise StaleToken(f"job {claim.job_id} is {job['status']} now and no longer with worker {claim.worker_id}")
