@@ -1,6 +1,6 @@
 """Writes files that are whole or absent, whoever else writes at the same moment, and says in one sentence why not.
 
-The same text, to the letter, is fts/files.py: neither package may import the other (tests/test_files.py compares them).
+A leaf that knows no database and imports the standard library only: every package may use it.
 Inside an outputs folder no link is followed, neither to write nor to delete; the folder itself may be a link.
 """
 

@@ -19,8 +19,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import fts.files
-import state.files
 from state.files import (
     CannotWrite,
     atomic_write,
@@ -46,10 +44,6 @@ SIZE = 20_000  # more than one page, so that a torn file can be seen
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-def test_both_copies_of_the_module_say_the_same():
-    assert Path(state.files.__file__).read_bytes() == Path(fts.files.__file__).read_bytes()
 
 
 # -- many writers
@@ -402,7 +396,6 @@ WRITES = {
 }  # fmt: skip
 ALLOWED = {
     ("state.files", "*"): "it is the one place",
-    ("fts.files", "*"): "it is the one place",
     ("state.backup", "hardlink_to"): "names a finished copy, never over another one",
     ("state.backup", "rename"): "moves the database aside with its log, and the copy into its place",
     ("jobs.locks", "open"): "a lock file, which lives as long as its holder",
@@ -466,9 +459,7 @@ def test_no_file_is_written_past_atomic_write():
                 used |= keys
                 if not keys:
                     found.append(f"{module}:{line} {name}")
-    assert not found, (
-        f"{found}: use state.files or fts.files (atomic_write, replacing, new_folder, open_log, make_folder)"
-    )
+    assert not found, f"{found}: use state.files (atomic_write, replacing, new_folder, open_log, make_folder)"
     assert set(ALLOWED) == used, f"no longer needed: {set(ALLOWED) - used}"
 
 

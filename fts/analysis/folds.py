@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from fts.files import refuse_links, replacing
 from fts.training.checkpoint import SavedCheckpoint
 from fts.training.config import TrainConfig
 from fts.training.metrics import probabilities
 from fts.training.progress import Progress
 from fts.training.results import COLLAPSED, DIVERGED, STEP_LIMIT, EpochDone, EpochResult, Outcome, StepDone
 from fts.training.trainer import COLLAPSED_SD, Trainer
+from state.files import refuse_links, replacing
 
 PREDICTIONS = "fold_predictions.npz"  # of the best epoch so far, every fold's
 

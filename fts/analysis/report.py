@@ -24,7 +24,7 @@ from fts.analysis.figures import draw_all, write_figure
 from fts.analysis.page import render
 from fts.analysis.study import StudyData
 from fts.analysis.summary import Group, summarise
-from fts.files import atomic_write, make_folder
+from state.files import atomic_write, make_folder
 
 KINDS = (
     ("error", "Repair these errors first: until then the numbers below are not reliable"),

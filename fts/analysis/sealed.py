@@ -12,13 +12,13 @@ import pandas as pd
 
 from fts.analysis.baselines import best_baseline, fit_one, run_baselines
 from fts.data.splits import window_ends
-from fts.files import atomic_write, replacing
 from fts.scores.intervals import compare, measure
 from fts.search import dataset
 from fts.search.final import write_card
 from fts.search.model_folder import FinalModel, load_model
 from fts.search.predict import WrongBars, window_probabilities
 from fts.search.spec import CellSpec
+from state.files import atomic_write, replacing
 
 
 def evaluate_test(folder: Path, data_root: Path | str, opened_by: str) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from fts.analysis.importance import Importance
 from fts.analysis.shared import Shared
 from fts.analysis.study import StudyData
 from fts.analysis.summary import CellSummary, Group
-from fts.files import csv_cell
 from fts.scores.intervals import Interval, Scores
+from state.files import csv_cell
 
 PROVENANCE = (
     "dataset",

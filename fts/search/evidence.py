@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from fts.files import replacing
 from fts.search import dataset
 from fts.search.spec import CellSpec
+from state.files import replacing
 
 
 def data_facts(data: dataset.CellData) -> dict[str, Any]:

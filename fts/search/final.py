@@ -19,7 +19,6 @@ import numpy as np
 import torch
 
 from fts.data.splits import window_ends
-from fts.files import atomic_write, make_folder
 from fts.model.patchtst import PatchTST
 from fts.search.build import BuiltTrial, assemble
 from fts.search.card import card
@@ -28,6 +27,7 @@ from fts.search.evidence import cell_data
 from fts.search.model_folder import FORMAT, md5_of_config
 from fts.search.spec import TrialSpec, effective_config
 from fts.training.checkpoint import file_md5, write_weights
+from state.files import atomic_write, make_folder
 
 IN_SAMPLE = "in-sample"  # badge: its validation windows were trained on
 

@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.files import open_log, refuse_links
 from fts.search import protocol
 from fts.search.cause import cause_of
 from fts.search.spec import TrialSpec
+from state.files import open_log, refuse_links
 
 if TYPE_CHECKING:
     from fts.search.build import BuiltTrial

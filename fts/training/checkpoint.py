@@ -20,7 +20,7 @@ import safetensors
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fts.files import (
+from state.files import (
     CannotWrite,
     make_folder,
     new_folder,
@@ -33,7 +33,7 @@ from fts.files import (
     size,
     sync_file,
 )
-from fts.files import sweep as sweep_drafts
+from state.files import sweep as sweep_drafts
 
 FORMAT = 1
 KEPT = 2  # the current one and the one before it

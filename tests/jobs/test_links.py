@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-from fts.files import CannotWrite as ScienceCannotWrite
 from fts.search.spec import trial_folder
 from fts.training.checkpoint import has_checkpoint, read_checkpoint, write_checkpoint
 from jobs import doctor, exports
@@ -140,7 +139,7 @@ def test_a_checkpoint_is_not_written_read_aside_or_swept_through_a_link(tmp_path
     link(folder, outside)
     before = listing(outside)
     tensors = {"w": torch.zeros(3)}
-    with pytest.raises(ScienceCannotWrite, match="is not followed"):
+    with pytest.raises(CannotWrite, match="is not followed"):
         write_checkpoint(folder, lambda: iter(tensors.items()), {})
     assert has_checkpoint(folder)
     with pytest.raises(RuntimeError, match="is damaged"):
@@ -155,7 +154,7 @@ def test_a_trial_with_a_linked_checkpoint_folder_is_stopped_by_the_machine_not_f
         folder = str(tmp_path / "outputs" / TRIAL)
 
     link(Path(Spec.folder) / "checkpoint", outside)
-    with pytest.raises(ScienceCannotWrite, match="is not followed") as refused:
+    with pytest.raises(CannotWrite, match="is not followed") as refused:
         refuse_linked_folder(Spec())  # type: ignore[arg-type]  # only its folder is asked for
     assert cause_of(refused.value) == "disk"
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fts.analysis.summary import Group
-from fts.files import atomic_write
+from state.files import atomic_write
 
 INK, GREY, PALE = "#1f2328", "#6e7781", "#d8dee4"
 # Okabe and Ito's palette, safe for the colour-blind; the marker says the same once more
