@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -35,9 +35,12 @@ class Holder:
     host: str
     started: float  # seconds since the epoch, start of the process
     slot: int
+    worker: int | None = None  # its number in the database, once it has registered
 
     def __str__(self) -> str:
         who = f"process {self.pid} on {self.host}"
+        if self.worker is not None:
+            who = f"worker {self.worker} (process {self.pid} on {self.host})"
         if not 0 <= self.started <= LATEST:
             return who
         return f"{who}, running since {datetime.fromtimestamp(self.started, UTC):%Y-%m-%d %H:%M:%S UTC}"
@@ -76,6 +79,12 @@ class SlotLock:
             raise
         self._fd = fd
         return self
+
+    def name(self, worker: int) -> None:
+        """Write down which worker holds the slot, for whoever is refused."""
+        if self._fd is not None:
+            with contextlib.suppress(OSError):  # a full disk: the process is named alone
+                write_holder(self._fd, replace(this_process(self.slot), worker=worker))
 
     def release(self) -> None:
         """Give the slot back; harmless when it is not held."""
@@ -144,7 +153,8 @@ def write_holder(fd: int, found: Holder) -> None:
 def read_holder(fd: int) -> Holder | None:
     try:
         raw = json.loads(os.pread(fd, 4096, 0))
-        found = Holder(int(raw["pid"]), str(raw["host"])[:80], float(raw["started"]), int(raw["slot"]))
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        worker = None if raw.get("worker") is None else int(raw["worker"])
+        found = Holder(int(raw["pid"]), str(raw["host"])[:80], float(raw["started"]), int(raw["slot"]), worker)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, AttributeError):
         return None
     return found

@@ -70,12 +70,13 @@ def work(places: Places, settings: WorkerSettings, progress: Progress | None = N
     """
     progress = progress or Progress()
     with contextlib.ExitStack() as stack:
-        for index in range(settings.slots):
-            stack.enter_context(SlotLock(places.outputs, index))
+        locks = [stack.enter_context(SlotLock(places.outputs, index)) for index in range(settings.slots)]
         db = open_database(places.db, busy_timeout_s=settings.busy_s, patience_s=math.inf)
         bring_in_order(db, places)
         worker = Worker(db, places, settings, progress)
         stack.callback(worker.close)
+        for lock in locks:
+            lock.name(worker.id)
         stack.enter_context(keep_awake())
         progress.tell("note", {"text": worker.introduction()})
         worker.run()
@@ -105,12 +106,12 @@ def run_job(
     """
     progress = progress or Progress()
     with contextlib.ExitStack() as stack:
-        if held is None:
-            stack.enter_context(hold_slot(places))
+        held = held or stack.enter_context(hold_slot(places))
         db = open_database(places.db, busy_timeout_s=settings.busy_s, patience_s=math.inf)
         bring_in_order(db, places)
         worker = Worker(db, places, replace(settings, slots=1), progress)
         stack.callback(worker.close)
+        held.name(worker.id)
         stack.enter_context(keep_awake())
         worker.run_one(job_id)
     worker.answer_for_database()

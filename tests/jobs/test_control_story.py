@@ -137,7 +137,7 @@ def test_drain_ends_after_this_trial_and_a_detached_worker_survives_its_terminal
     pid = int((study.outputs / "worker.pid").read_text())
     os.kill(pid, signal.SIGHUP)
     refused = study.fts("worker", "--detach", "--slots", "1", "--threads", "1")
-    assert refused.code == 1 and f"is taken by process {pid}" in refused.err
+    assert refused.code == 1 and f"is taken by worker 1 (process {pid} on " in refused.err
     assert int((study.outputs / "worker.pid").read_text()) == pid, "the refused one leaves the file of the other alone"
     wait_until(lambda: epochs(study, 3) >= 1)
     study.ok("drain", "-y")

@@ -201,7 +201,8 @@ def test_two_hundred_spoiled_models_are_used_or_refused_in_one_sentence(folder: 
 
 @pytest.mark.slow
 def test_two_thousand_spoiled_models_are_used_or_refused_in_one_sentence(folder: Path, tmp_path: Path):
-    storm(folder, tmp_path, range(1000, 3000))
+    said = storm(folder, tmp_path, range(1000, 3000))
+    assert said["refused"] > 1000
 
 
 @pytest.mark.parametrize(
