@@ -214,7 +214,7 @@ def test_gc_leaves_the_files_of_a_trial_that_cannot_be_read(odd: Callable[..., P
 )  # fmt: skip
 def test_no_number_is_too_odd_to_be_said(say: Callable[[float], object]) -> None:
     for value in (0, -1, 1e308, -1e308, math.inf, -math.inf, math.nan, 2**63, 4e11, 1e20):
-        said = (say(value), words.when(value, 0.0), words.when(0.0, value), words.spark([value, 1.0, -value]))
+        said = (str(say(value)), words.when(value, 0.0), words.when(0.0, value), words.spark([value, 1.0, -value]))
         assert all(isinstance(text, str) and text.isprintable() for text in said), (value, said)
         assert words.honest(value, 1e6) is not None
 
