@@ -169,7 +169,7 @@ def became(plan: Preview, cells: Sequence[Cell], trials: int) -> str:
 
 
 def time_of(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "none") -> str:
-    """How long the new part of an order takes; what the plan does not know is said."""
+    """How long the new part of an order takes, and for which cells nobody can tell."""
     known = [plan.cells[cell] for cell in cells if cell in plan.cells]
     left = [(cost.trial_s, trials_left(cost, trials, pruner)) for cost in known]
     seconds = [trial_s * count for trial_s, count in left if trial_s is not None]
