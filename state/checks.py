@@ -11,7 +11,8 @@ from pathlib import Path
 from peewee import SQL, IntegrityError, fn
 
 from state import rows, schema, tickets
-from state.db import Database, copies, corrupt_sentence, newest_backup, of_the_file, restore_sentence
+from state.damage import copies, corrupt_sentence, newest_backup, of_the_file, restore_sentence
+from state.db import Database
 from state.errors import DatabaseCorrupt, StateError
 from state.models import ALL, JobRow, QuarantineRow, TrialRow, WorkerRow
 from state.schema import Difference

@@ -8,7 +8,8 @@ from typing import Any
 
 from peewee import SQL
 
-from state.db import Database, overwritten_sentence
+from state.damage import overwritten_sentence
+from state.db import Database
 from state.errors import BadRow, DatabaseOverwritten, WrongStatus
 from state.models import ALL, JobRow, SampleRow, WorkerRow
 from state.ticket_rows import missing_tickets, runnable_jobs, waiting_tickets

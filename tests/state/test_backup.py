@@ -11,7 +11,8 @@ import pytest
 
 from state import checks, queries, transitions
 from state.backup import backup, restore
-from state.db import Database, copies, newest_backup, open_database
+from state.damage import copies, newest_backup
+from state.db import Database, open_database
 from state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, WrongStatus
 from state.models import TicketRow
 from state.values import Cause
