@@ -10,7 +10,8 @@ from pathlib import Path
 
 from peewee import SQL, IntegrityError, fn
 
-from state import rows, schema, tickets
+from state import schema, tickets
+from state.columns import TABLES
 from state.damage import copies, corrupt_sentence, newest_backup, of_the_file, restore_sentence
 from state.db import Database
 from state.errors import DatabaseCorrupt, StateError
@@ -18,6 +19,7 @@ from state.models import ALL, JobRow, QuarantineRow, TrialRow, WorkerRow
 from state.schema import Difference
 from state.transitions.jobs import interrupt_live_trial
 from state.transitions.ledger import transaction
+from state.unreadable import unreadable_of
 from state.values import Cause
 
 LISTED = 20  # unreadable rows that are named one by one
@@ -175,8 +177,8 @@ def unreadable_rows(db: Database) -> list[Finding]:
     """Rows that hold what no fts writes: commands and screens show them as far as they can be read."""
     found: list[Finding] = []
     more = 0
-    for table in rows.TABLES:
-        for row in rows.unreadable_of(db, table):
+    for table in TABLES:
+        for row in unreadable_of(db, table):
             if len(found) < LISTED:
                 mend = f'`sqlite3 {db.path} "{row.cure}"`' if row.cure else "write the right value by hand"
                 found.append(Finding(False, str(row), cure=f"{mend}, or {restore_sentence(db.path)}"))
