@@ -65,20 +65,25 @@ def beat(db: Database, worker_id: int, lease_s: float, claims: Iterable[Claim] =
     """
     with transaction(db):
         known = db.one(WorkerRow.select(ALL).where(WorkerRow.id == worker_id))
-        if beaten and (known is None or known["beats"] < beaten):
-            raise DatabaseOverwritten(overwritten_sentence(db.path, "it holds fewer heartbeats than this worker sent"))
-        worker = known or get_worker(db, worker_id)
-        if worker["status"] == "stopped":
-            raise WrongStatus(f"worker {worker_id} has stopped or was taken for dead; its jobs went back in line")
-        now = db.now()
-        changes: Row = {"heartbeat_at": now, "beats": worker["beats"] + 1, "status": "running"}
-        WorkerRow.update(changes).where(WorkerRow.id == worker_id).execute(db)
-        if worker["status"] == "lost":
-            words = f"worker {worker_id} was marked lost, but sends heartbeats again"
-            emit(db, Verb.WORKER_BACK, f"worker {worker_id}", words, data={"worker_id": worker_id})
-        mine = (JobRow.worker_id == worker_id) & (JobRow.status == "running")
-        JobRow.update(lease_until=now + lease_s).where(mine).execute(db)
-        held = {row["id"]: row for row in db.rows(JobRow.select(JobRow.id, JobRow.token, JobRow.asked).where(mine))}
+        if not beaten or (known is not None and known["beats"] >= beaten):
+            return _beat(db, known or get_worker(db, worker_id), lease_s, claims)
+    # not under the write lock: the check reads the whole file
+    raise DatabaseOverwritten(overwritten_sentence(db.path, "it holds fewer heartbeats than this worker sent"))
+
+
+def _beat(db: Database, worker: Row, lease_s: float, claims: Iterable[Claim]) -> WorkerOrders:
+    worker_id = worker["id"]
+    if worker["status"] == "stopped":
+        raise WrongStatus(f"worker {worker_id} has stopped or was taken for dead; its jobs went back in line")
+    now = db.now()
+    changes: Row = {"heartbeat_at": now, "beats": worker["beats"] + 1, "status": "running"}
+    WorkerRow.update(changes).where(WorkerRow.id == worker_id).execute(db)
+    if worker["status"] == "lost":
+        words = f"worker {worker_id} was marked lost, but sends heartbeats again"
+        emit(db, Verb.WORKER_BACK, f"worker {worker_id}", words, data={"worker_id": worker_id})
+    mine = (JobRow.worker_id == worker_id) & (JobRow.status == "running")
+    JobRow.update(lease_until=now + lease_s).where(mine).execute(db)
+    held = {row["id"]: row for row in db.rows(JobRow.select(JobRow.id, JobRow.token, JobRow.asked).where(mine))}
     lost = tuple(c for c in claims if c.job_id not in held or held[c.job_id]["token"] != c.token)
     asked = {number: row["asked"] for number, row in held.items() if row["asked"] is not None}
     return WorkerOrders(worker["asked"], asked, lost, changes["beats"])
