@@ -13,13 +13,14 @@ from state.db import Database
 from state.errors import BadRow, DatabaseOverwritten, WrongStatus
 from state.models import ALL, JobRow, SampleRow, WorkerRow
 from state.ticket_rows import missing_tickets, runnable_jobs, waiting_tickets
-from state.transitions.jobs import claim_name, put_back, queue_pause
+from state.transitions.jobs import claim_name, put_back
 from state.transitions.ledger import (
     VERB,
     Row,
     checked_int,
     emit,
     finite,
+    get_flag,
     get_worker,
     short,
     transaction,
@@ -157,7 +158,7 @@ def sweep(db: Database, observer: LeaseObserver) -> list[int]:
     for worker in running:
         if worker["id"] in quiet:
             released += _lose_if_still_quiet(db, worker)
-    if runnable_jobs(db) > waiting_tickets(db) and queue_pause(db) is None:
+    if runnable_jobs(db) > waiting_tickets(db) and get_flag(db, "queue_paused") is None:
         missing_tickets(db)
     return released
 
