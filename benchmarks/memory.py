@@ -16,12 +16,13 @@ from typing import Any
 import psutil
 
 from benchmarks import Row
-from fts.jobs.settings import Places, module_of
+from fts.jobs.settings import Places
 from fts.jobs.supervisor.child import ChildProcess
 from fts.study import dataset
 from fts.study.cell import CellSpec, TrialSpec, trial_folder
 from fts.study.matrix import make_cells
 from fts.study.recipe import Recipe, model_config, predict
+from fts.study.study import program_of
 from fts.training.memory import in_gb
 
 PATIENCE_S = 1800.0
@@ -90,7 +91,7 @@ def peak_of(places: Places, cell: CellSpec, architecture: str, recipe: Recipe) -
         recipe=recipe.to_json(),
         checkpoint_every_s=86_400.0,
     )
-    with ChildProcess([sys.executable, *module_of(cell.kind, cell.cv)], places.logs / "process.log") as child:
+    with ChildProcess([sys.executable, *program_of(cell.kind, cell.cv).words], places.logs / "process.log") as child:
         child.send({"do": "run", "spec": spec.to_json()})
         for fact in facts_of(child):
             if fact["fact"] == "failed":

@@ -19,7 +19,7 @@ import psutil
 
 from benchmarks import Row, median_and_spread
 from benchmarks.memory import TRAINING, facts_of
-from fts.jobs.settings import TRIAL_MODULE, Places
+from fts.jobs.settings import Places
 from fts.jobs.supervisor.child import ChildProcess
 from fts.state import queries, transitions
 from fts.state.db import Database, open_database
@@ -27,6 +27,7 @@ from fts.state.values import Epoch, Trial
 from fts.study import dataset
 from fts.study.cell import CellSpec, TrialSpec
 from fts.study.matrix import make_cells, write
+from fts.study.study import program_of
 
 SHAPE = "d192-L6-h8-ff384"  # of the 2M cell, neither deep nor wide
 GAP_GOAL_MS, CPU_GOAL, WRITES_GOAL = 150.0, 1.0, 0.2  # of a trial's time, in percent
@@ -60,7 +61,7 @@ def side_by_side(places: Places, steps: int, repeats: int) -> Row:
 def speeds(places: Places, cell: CellSpec, threads: list[int]) -> list[float]:
     """Training speed of trials that run at the same time, each with so many threads."""
     children = [
-        ChildProcess([sys.executable, *TRIAL_MODULE], places.logs / f"process_{n}.log", threads=count)
+        ChildProcess([sys.executable, *program_of("cell").words], places.logs / f"process_{n}.log", threads=count)
         for n, count in enumerate(threads)
     ]
     try:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 
 
-def python(*words: str) -> list[str]:
-    """This interpreter with the words behind it, without the current folder in its module path."""
+def python(*words: str, interpreter: str | None = None) -> list[str]:
+    """This interpreter, or another, with the words behind it and without the current folder in its module path."""
     if words[:1] == ("-m",):
-        return [sys.executable, "-Pm", *words[1:]]
-    return [sys.executable, "-P", *words]
+        return [interpreter or sys.executable, "-Pm", *words[1:]]
+    return [interpreter or sys.executable, "-P", *words]

@@ -12,17 +12,6 @@ from fts.jobs.devices import BadSetting, check_here, check_name, index_of, kind_
 
 __all__ = ["BadSetting"]
 
-TRIAL_MODULE = ("-m", "fts.study.objective")
-BASELINE_MODULE = ("-m", "fts.study.baseline_objective")
-FINAL_MODULE = ("-m", "fts.study.final_objective")
-CV_MODULE = ("-m", "fts.study.walk_forward_objective")
-MODULES = {"cell": TRIAL_MODULE, "replicate": TRIAL_MODULE, "baseline": BASELINE_MODULE, "train": FINAL_MODULE}
-
-
-def module_of(kind: str, cv: str | None = None) -> tuple[str, ...]:
-    """What runs a trial of such a job: a program that speaks fts.jobs.api.protocol."""
-    return CV_MODULE if cv is not None and kind in ("cell", "replicate") else MODULES[kind]
-
 
 @dataclass(frozen=True)
 class Places:

@@ -406,7 +406,7 @@ ALLOWED = {
     ("fts.study.models", "copytree"): "into the draft of new_folder",
     ("fts.study.parquet", "to_parquet"): "into the draft of replacing",
     ("fts.study.evidence", "to_parquet"): "into the draft of replacing",
-    ("fts.analysis.sealed", "to_parquet"): "into the draft of replacing",
+    ("fts.study.sealed", "to_parquet"): "into the draft of replacing",
     ("fts.study.fold_trainer", "open"): "the draft of replacing",
     ("fts.study.fold_trainer", "savez"): "into the draft of replacing",
     ("fts.analysis.figures.look", "savefig"): "into memory",

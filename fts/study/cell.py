@@ -113,6 +113,18 @@ class CellSpec:
     code_dirty: bool | None = None
 
     @property
+    def metric(self) -> str:
+        return self.objective
+
+    @property
+    def direction(self) -> str:
+        return "maximize" if self.objective == "val_auc" else "minimize"
+
+    @property
+    def steps(self) -> int:
+        return self.epochs
+
+    @property
     def folds(self) -> int:
         """How many folds a trial is judged on; 1 without cross-validation."""
         return int(self.cv.split(":")[1]) if self.cv else 1

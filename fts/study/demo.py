@@ -86,7 +86,7 @@ def tidy(db: Any, places: Places) -> None:
 
 
 def show(db: Any, places: Places) -> None:
-    from fts.jobs.records.results import results_table
+    from fts.study.results import results_table
 
     print(results_table(db), flush=True)
     say('every number above is in the database: fts db query "select * from v_trials"')

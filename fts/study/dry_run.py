@@ -13,12 +13,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fts.jobs.api.study import Program
 from fts.jobs.python import python
-from fts.jobs.settings import BASELINE_MODULE, Places, best_device, module_of
+from fts.jobs.settings import Places, best_device
 from fts.jobs.status import formatting
 from fts.jobs.supervisor.child import ChildError, ChildProcess
 from fts.study import baseline_jobs
 from fts.study.cell import CellSpec, TrialSpec, seed_for
+from fts.study.study import program_of
 
 ROWS = 64  # windows in the one step
 TRIED = ("tiny", "2M", "20M")  # budgets small enough to be tried for real
@@ -40,13 +42,14 @@ def check_cells(places: Places, cells: Iterable[CellSpec]) -> Iterator[Checked]:
         tried: dict[tuple[str, ...], _TrialProcess] = {}
         noted: set[str | None] = {None}
         for cell in cells:
-            module = module_of(cell.kind, cell.cv)
-            if module != BASELINE_MODULE and cell.budget not in TRIED:
+            program = program_of(cell.kind, cell.cv)
+            if cell.kind != "baseline" and cell.budget not in TRIED:
                 checked = check_on_paper(cell)
             else:
-                if module not in tried:
-                    tried[module] = stack.enter_context(contextlib.closing(_TrialProcess(places, Path(folder), module)))
-                checked = tried[module].check(cell)
+                if program.words not in tried:
+                    process = _TrialProcess(places, Path(folder), program)
+                    tried[program.words] = stack.enter_context(contextlib.closing(process))
+                checked = tried[program.words].check(cell)
             for note in () if checked.problem else notes_of(places, cell):
                 if note not in noted:  # once for a matrix
                     noted.add(note)
@@ -84,8 +87,8 @@ def long_warm_up(places: Places, cell: CellSpec) -> str | None:
 class _TrialProcess:
     """A trial process that is replaced when a dry run ended badly."""
 
-    def __init__(self, places: Places, folder: Path, module: tuple[str, ...]) -> None:
-        self.places, self.folder, self.module = places, folder, module
+    def __init__(self, places: Places, folder: Path, program: Program) -> None:
+        self.places, self.folder, self.program = places, folder, program
         self._child: ChildProcess | None = None
         self._number = 0
         self._took_s = 0.0
@@ -120,7 +123,9 @@ class _TrialProcess:
 
         Raises ChildError when the process died or said nothing: it must be replaced.
         """
-        child = self._child or ChildProcess(python(*self.module), self.folder / "process.log", threads=spec.threads)
+        child = self._child or ChildProcess(
+            python(*self.program.words), self.folder / "process.log", threads=spec.threads
+        )
         self._child = child
         child.send({"do": "run", "spec": spec.to_json()})
         began = time.monotonic()

@@ -13,13 +13,16 @@ from functools import lru_cache
 from statistics import median
 from typing import Any
 
+from fts.jobs.api.study import CannotFit
 from fts.jobs.settings import Places
 from fts.jobs.status.forecast import worth_of_pruned
-from fts.jobs.supervisor.admission import admit, architectures
+from fts.jobs.supervisor.admission import admit
 from fts.state import queries
 from fts.study.cell import CellSpec
+from fts.study.memory_plan import architectures
 from fts.study.question import question_of
-from fts.study.recipe import CannotFit, Recipe, cell_shape
+from fts.study.recipe import Recipe, cell_shape
+from fts.study.study import PatchTST
 from fts.training.memory import Shape, step_seconds
 
 SHARE_OF_PEAK = 0.55  # of the matrix product's speed that training reaches where nothing is recorded (DOMAIN section 4)
@@ -124,7 +127,7 @@ def plan_shape(
     """The recipe the worker would choose, by the function it chooses with."""
     shape = cell_shape(cell, architecture)
     try:
-        admitted = admit(cell, {"architecture": architecture}, None, allowed.share, allowed.most, device)
+        admitted = admit(PatchTST(), cell, {"architecture": architecture}, None, allowed.share, allowed.most, device)
     except CannotFit as refused:
         return ShapePlan(architecture, shape.n_params, None, None, None, refused.needed, False, None, None)
     assert admitted.recipe is not None, "a cell that trains has a recipe"

@@ -20,7 +20,7 @@ def run_final(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
 
     for fact in run_trial(spec, orders, build_final):
         if fact["fact"] == "result" and spec.opened_by is not None and spec.dry_run_rows is None:
-            from fts.analysis.sealed import evaluate_test
+            from fts.study.sealed import evaluate_test
 
             say(f"the test set was opened by {spec.opened_by}")
             fact = fact | {"test": evaluate_test(Path(spec.folder) / "model", spec.data_root, spec.opened_by)}

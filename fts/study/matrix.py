@@ -6,17 +6,17 @@ and more trials extend its job.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fts.jobs.api.halving import HALVING
+from fts.jobs.records.code_version import code_version
 from fts.jobs.settings import Places
-from fts.jobs.supervisor.admission import too_large
 from fts.state.values import Enqueued
 from fts.study.cell import BadSpec, CellSpec
+from fts.study.memory_plan import too_large
 from fts.study.naming import experiment_name, kept_apart
 
 BUDGETS = ("2M", "20M", "200M", "2B")  # the matrix of the study; `tiny` is for tests
@@ -268,24 +268,6 @@ def find_data(root: Path, tier: str, dataset: str | None = None) -> Data:
     if dataset is None and name != usual and len(found) > 1:
         raise NotEnqueued(f"there are several data sets of tier {tier}: {', '.join(found)}; name one with --data")
     return Data(name, found[name].md5, len(TIERS[tier]))
-
-
-def code_version() -> tuple[str | None, bool | None]:
-    """(commit, uncommitted changes) of the checkout this code runs from; (None, None) where it is no checkout."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None, None
-    commit = _git(root, "rev-parse", "HEAD")
-    changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "fts", "state", "jobs")
-    return (commit, bool(changes)) if commit and changes is not None else (None, None)
-
-
-def _git(root: Path, *words: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 WINDOW_FIELDS = ("context", "patch", "stride", "channel_independent")  # of a spec: they decide a model's size

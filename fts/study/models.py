@@ -49,7 +49,7 @@ def judge(db: Any, places: Places, experiment: str, who: str) -> dict[str, Any] 
     folder = next((model_folder(places, job) for job in final_jobs(db, opened)), None)
     if folder is None or not folder.is_dir():
         return None
-    from fts.analysis.sealed import evaluate_test  # here, not above: torch, and only this command needs it
+    from fts.study.sealed import evaluate_test  # here, not above: torch, and only this command needs it
 
     scores = evaluate_test(folder, places.data, opener(opened))
     transitions.record_test(db, experiment, scores, who)

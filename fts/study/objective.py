@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api import protocol
-from fts.jobs.trial.cause import cause_of
+from fts.jobs.trial.cause import cause_of, sentence_of
 from fts.state.files import open_log, refuse_links
 from fts.study.cell import TrialSpec
 
@@ -298,19 +298,6 @@ def log_to(path: Path) -> None:
     for stream in (1, 2):
         os.dup2(log, stream)
     os.close(log)
-
-
-OURS = ("fts.",)  # packages whose errors are sentences for a person
-
-
-def sentence_of(error: BaseException) -> str:
-    """What to tell of an error: our own classes speak for themselves, others are named with their place."""
-    lines = str(error).strip().splitlines()
-    if type(error).__module__.startswith(OURS) and lines:
-        return lines[0][:1000]
-    where = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f", {Path(where[0].filename).name} line {where[0].lineno}" if where else ""
-    return f"{(lines or ['no message'])[0][:900]} ({type(error).__name__}{place})"
 
 
 if __name__ == "__main__":

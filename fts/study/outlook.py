@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from fts.jobs.records.exports import best_of
-from fts.jobs.records.results import BUDGETS
 from fts.jobs.status.forecast import Z80, epochs_of, is_pruned, own_pace, pace_of
 from fts.jobs.status.formatting import trials_ended
 from fts.jobs.status.naming import with_task
 from fts.state.values import Job, JobStatus, Margin, Trial, TrialStatus
+from fts.study.results import BUDGETS
 
 FEWEST = 4  # complete trials before a slope is read from them
 PRUNED_COUNTS = 1 / 3  # of a complete trial, see `looks`

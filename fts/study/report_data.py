@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.halving import Halving
 from fts.jobs.records.energy import energies
 from fts.jobs.records.exports import best_of, iso
+from fts.jobs.records.searches import COMING, begun_cells, newer_searches
 from fts.jobs.settings import Places
 from fts.jobs.status import formatting, naming
 from fts.state import queries
@@ -18,7 +19,6 @@ from fts.state.files import refuse_links
 from fts.state.values import Job, JobStatus, Opening, Trial, TrialStatus
 from fts.study.margins import predictions_path
 from fts.study.model_card import against
-from fts.study.winners import COMING, begun_cells, newer_searches
 
 if TYPE_CHECKING:
     import pandas as pd

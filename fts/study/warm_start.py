@@ -13,11 +13,11 @@ from dataclasses import replace
 from typing import Any
 
 from fts.jobs.records.exports import best_of
-from fts.jobs.records.results import BUDGETS
+from fts.jobs.records.searches import begun_cells
 from fts.state import queries
 from fts.state.values import Job, Trial
 from fts.study.cell import BadSpec, CellSpec
-from fts.study.winners import begun_cells
+from fts.study.results import BUDGETS
 
 MOST = 3  # of a cell's trials: a search must also look elsewhere
 DATA = ("data_md5", "split")  # another series, or other borders: its validation days may be tested on here

@@ -5,18 +5,17 @@ Both freeze the winner's parameters in their own specification, so that they rep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fts.jobs.records.code_version import code_version
 from fts.jobs.records.exports import best_of
-from fts.jobs.status.formatting import trials_ended, without_best
+from fts.jobs.status.formatting import without_best
 from fts.state import queries
 from fts.state.errors import WrongStatus
-from fts.state.values import Job, JobStatus, Trial, TrialStatus
+from fts.state.values import Job, Trial, TrialStatus
 from fts.study.cell import CellSpec
-from fts.study.matrix import code_version
 
 
 @dataclass(frozen=True)
@@ -98,25 +97,3 @@ def require_data(root: Path, spec: CellSpec) -> None:
 
 
 PREFIX = {"replicate": "replicate", "train": "train"}  # train_2M_h1_threshold_1pct, as the scripts are called
-
-
-def newest_cells(jobs: Iterable[Job]) -> list[Job]:
-    """One cell per experiment: the latest, when it was put in line again with another specification."""
-    there = [job for job in jobs if job.kind == "cell" and job.status is not JobStatus.CANCELLED]
-    return list({job.experiment: job for job in sorted(there, key=lambda job: job.id)}.values())
-
-
-def newer_searches(jobs: Iterable[Job], cell: Job) -> list[Job]:
-    """The searches of the same cell that were put in line after this one, cancelled ones left out."""
-    later = [job for job in jobs if job.kind == "cell" and job.experiment == cell.experiment and job.id > cell.id]
-    return sorted((job for job in later if job.status is not JobStatus.CANCELLED), key=lambda job: job.id)
-
-
-COMING = {JobStatus.QUEUED: "is in line", JobStatus.PAUSED: "is paused", JobStatus.RUNNING: "runs"}
-
-
-def begun_cells(jobs: Iterable[Job], begun: Callable[[Job], bool] = lambda job: trials_ended(job) > 0) -> list[Job]:
-    """One cell per experiment, by what was found: one put in line again hides the earlier search only once it began."""
-    jobs = list(jobs)
-    found = {job.experiment: job for job in newest_cells(job for job in jobs if begun(job))}
-    return [found.get(job.experiment, job) for job in newest_cells(jobs)]

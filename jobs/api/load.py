@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from fts.jobs.api.study import Study
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "fts.studies"
 
@@ -29,7 +33,7 @@ def study(name: str) -> Study:
 
 
 @lru_cache(maxsize=1)
-def installed():  # type: ignore[no-untyped-def]
+def installed() -> dict[str, EntryPoint]:
     """Entry points by name; looking through all packages costs 10 to 30 ms, once a process."""
     from importlib import metadata  # here, not above: `fts status` needs no study
 

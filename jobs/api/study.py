@@ -51,6 +51,18 @@ class Fact:
 
 
 @dataclass(frozen=True)
+class Command:
+    """A command of the command line that only this study has."""
+
+    section: str  # of `fts --help`: Begin, Look, Change the queue, Stop, Results and records, Maintain
+    order: int  # within the section
+    name: str
+    where: str  # "package.module:attribute", a click command; imported when it is called
+    help: str
+    examples: Mapping[str, str] = field(default_factory=dict)  # `data build` -> a whole command line
+
+
+@dataclass(frozen=True)
 class Program:
     """What runs a trial: words behind the interpreter, and where."""
 
@@ -132,6 +144,7 @@ class Study:
     facts: ClassVar[tuple[Fact, ...]] = ()
     step: ClassVar[str] = "epoch"  # what one report stands for
     kinds: ClassVar[tuple[str, ...]] = ("cell",)
+    commands: ClassVar[tuple[Command, ...]] = ()
 
     # -- the cell
 
@@ -216,6 +229,10 @@ class Study:
     def checks(self, places: Any) -> Iterator[tuple[str, str, str | None]]:
         """For `fts doctor`: status (ok, warn, bad), a sentence, what to do about it."""
         return iter(())
+
+    def tables(self, db: Any, places: Any, folder: Path) -> list[Path]:
+        """`fts export --parquet`: writes the study's jobs as tables into the folder; the files written."""
+        return []
 
     def declaration(self) -> dict[str, Any]:
         """Axes, metrics and facts as JSON: stored with the study, so that a reader needs none of its code."""

@@ -12,11 +12,13 @@ import select
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import click
 
+from fts.jobs.api.load import installed, study
 from fts.jobs.settings import Places, places
 
 
@@ -40,6 +42,7 @@ ROW = Whole(0, 2**63 - 1)  # a number that a row of the database can have
 
 @dataclass(frozen=True)
 class Entry:
+    order: int  # within its section, the commands of a study between ours
     name: str
     where: str  # "module:attribute", below fts.jobs.cli without a dot; or "action:ID" for an action of the registry
     help: str
@@ -48,100 +51,72 @@ class Entry:
 SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Begin",
-        (
-            Entry("demo", "work:demo", "real S&P 500 data through queue and worker, in minutes"),
-            Entry("data", "fts.study.cli.data:data", "build, list, verify and register data sets"),
-            Entry("budgets", "fts.study.cli.enqueue:budgets", "the model sizes and the architectures in each"),
-            Entry("enqueue", "fts.study.cli.enqueue:enqueue", "put one cell, or the whole matrix, in line"),
-            Entry("worker", "work:worker", "run the queue until stopped (Ctrl-C loses nothing)"),
-            Entry("run", "work:run", "run one cell here and now, without the queue"),
-        ),
+        (Entry(50, "worker", "work:worker", "run the queue until stopped (Ctrl-C loses nothing)"),),
     ),
     (
         "Look",
         (
-            Entry("status", "status:status", "state of the queue, finish time, what happened"),
-            Entry("tui", "fts.tui.commands:tui", "the monitor, full screen"),
-            Entry("queue", "show:queue", "every job in the order it will run"),
-            Entry("trials", "show:trials", "the trials of one cell"),
-            Entry("curve", "show:curve", "losses epoch by epoch, as numbers or as a plot"),
-            Entry("logs", "logs:logs", "what a trial printed; -f follows"),
-            Entry("events", "show:events", "who changed what, and when"),
-            Entry("watch", "watch:watch", "one line per change, as it happens"),
-            Entry(
-                "plan",
-                "fts.study.cli.plan:plan",
-                "expected cost and gain of each remaining cell; --memory: bytes and recipe",
-            ),
-            Entry("why", "show:why", "why a job is not running"),
-            Entry("hardware", "hardware:hardware", "memory, heat and use over time, as the workers measured them"),
-            Entry("results", "show:results", "best value per cell, with interval and baseline"),
+            Entry(10, "status", "status:status", "state of the queue, finish time, what happened"),
+            Entry(20, "tui", "fts.tui.commands:tui", "the monitor, full screen"),
+            Entry(30, "queue", "show:queue", "every job in the order it will run"),
+            Entry(40, "trials", "show:trials", "the trials of one cell"),
+            Entry(50, "curve", "show:curve", "losses epoch by epoch, as numbers or as a plot"),
+            Entry(60, "logs", "logs:logs", "what a trial printed; -f follows"),
+            Entry(70, "events", "show:events", "who changed what, and when"),
+            Entry(80, "watch", "watch:watch", "one line per change, as it happens"),
+            Entry(100, "why", "show:why", "why a job is not running"),
+            Entry(110, "hardware", "hardware:hardware", "memory, heat and use over time, as the workers measured them"),
         ),
     ),
     (
         "Change the queue",
         (
-            Entry("move", "change:move", "earlier, later, or to a place in line"),
-            Entry("next", "change:next_", "run these next"),
-            Entry("pause", "change:pause", "pause jobs (running: checkpoint, free memory), or --queue"),
-            Entry("resume", "change:resume", "resume jobs at the same step, or --queue"),
-            Entry("cancel", "change:cancel", "take jobs out of the queue"),
-            Entry("retry", "change:retry", "put failed jobs back in line; keep their trials"),
-            Entry("note", "change:note", "write a line into the journal"),
-            Entry("ack", "change:ack", "mark what has ended as seen"),
-            Entry("undo", "change:undo", "take back the last change, also after a restart"),
-            Entry("redo", "change:redo", "take back the last undo"),
+            Entry(10, "move", "change:move", "earlier, later, or to a place in line"),
+            Entry(20, "next", "change:next_", "run these next"),
+            Entry(30, "pause", "change:pause", "pause jobs (running: checkpoint, free memory), or --queue"),
+            Entry(40, "resume", "change:resume", "resume jobs at the same step, or --queue"),
+            Entry(50, "cancel", "change:cancel", "take jobs out of the queue"),
+            Entry(60, "retry", "change:retry", "put failed jobs back in line; keep their trials"),
+            Entry(70, "note", "change:note", "write a line into the journal"),
+            Entry(80, "ack", "change:ack", "mark what has ended as seen"),
+            Entry(90, "undo", "change:undo", "take back the last change, also after a restart"),
+            Entry(100, "redo", "change:redo", "take back the last undo"),
         ),
     ),
     (
         "Stop",
         (
-            Entry("drain", "change:drain", "workers stop after this trial (--after job: after this job)"),
-            Entry("stop", "change:stop", "workers stop at the next step, with a checkpoint"),
+            Entry(10, "drain", "change:drain", "workers stop after this trial (--after job: after this job)"),
+            Entry(20, "stop", "change:stop", "workers stop at the next step, with a checkpoint"),
         ),
     ),
     (
         "Results and records",
         (
-            Entry("report", "fts.study.cli.report:report", "one page with figures, tables and provenance"),
-            Entry("train", "fts.study.cli.winners:train", "final model of a cell's winner, on training and validation"),
-            Entry("predict", "fts.study.cli.winners:predict", "probabilities of a final model for new bars"),
-            Entry(
-                "replicate", "fts.study.cli.winners:replicate", "the winner again with other seeds: how much is luck"
-            ),
-            Entry("final", "fts.study.cli.final:final", "evaluate a cell's final model on its test set, once"),
-            Entry("unseal", "fts.study.cli.winners:unseal", "open a cell's test set: once, and it cannot be undone"),
-            Entry("script", "fts.study.cli.script:script", "write a script that runs one cell by hand"),
-            Entry("export", "maintain:export", "rewrite the JSON and CSV files from the database"),
-            Entry("snapshot", "fts.tui.commands:snapshot", "a screen of the monitor as svg, png or txt"),
+            Entry(80, "export", "maintain:export", "rewrite the JSON and CSV files from the database"),
+            Entry(90, "snapshot", "fts.tui.commands:snapshot", "a screen of the monitor as svg, png or txt"),
         ),
     ),
     (
         "Maintain",
         (
-            Entry("completion", "completion:completion", "print the script that completes words in bash, zsh or fish"),
-            Entry("doctor", "maintain:doctor", "what is wrong here, and what to do about it"),
-            Entry("backup", "maintain:backup", "copy the database while it is in use"),
-            Entry("restore", "maintain:restore", "put a backup in the database's place"),
-            Entry("gc", "maintain:gc", "delete files that no trial needs any more"),
-            Entry("db", "maintain:db", "path, shell, or one query on the database"),
-            Entry("serve", "fts.tui.commands:serve", "the monitor in a browser, read-only, this machine only"),
+            Entry(
+                10, "completion", "completion:completion", "print the script that completes words in bash, zsh or fish"
+            ),
+            Entry(20, "doctor", "maintain:doctor", "what is wrong here, and what to do about it"),
+            Entry(30, "backup", "maintain:backup", "copy the database while it is in use"),
+            Entry(40, "restore", "maintain:restore", "put a backup in the database's place"),
+            Entry(50, "gc", "maintain:gc", "delete files that no trial needs any more"),
+            Entry(60, "db", "maintain:db", "path, shell, or one query on the database"),
+            Entry(70, "serve", "fts.tui.commands:serve", "the monitor in a browser, read-only, this machine only"),
         ),
     ),
 )
-ENTRIES: dict[str, Entry] = {entry.name: entry for _, entries in SECTIONS for entry in entries}
+CORE: dict[str, Entry] = {entry.name: entry for _, entries in SECTIONS for entry in entries}
 
 
 EXAMPLES = {
-    "demo": "fts demo",
-    "data build": "fts data build bars.csv --ticker SPY",
-    "data list": "fts data list",
-    "data register": "fts data register vix.csv --ticker VIX",
-    "data verify": "fts data verify",
-    "budgets": "fts budgets 2M",
-    "enqueue": "fts enqueue --matrix --budgets 2M,20M --horizons 1,3 --trials 30",
     "worker": "fts worker --detach --until-empty",
-    "run": "fts run 2M/h1 --trials 3",
     "status": "fts status --plain",
     "tui": "fts tui --readonly",
     "queue": "fts queue state:failed",
@@ -150,10 +125,8 @@ EXAMPLES = {
     "logs": "fts logs 2M/h1:t3 --grep epoch -n 20",
     "events": "fts events --since 10h",
     "watch": "fts watch --until-idle",
-    "plan": "fts plan 2M --memory",
     "why": "fts why 2M/h1",
     "hardware": "fts hardware --since 1d",
-    "results": "fts results 2M --wide",
     "move": "fts move 20M/h1 top",
     "next": "fts next 7",
     "pause": "fts pause 2B",
@@ -166,13 +139,6 @@ EXAMPLES = {
     "redo": "fts redo",
     "drain": "fts drain --after job",
     "stop": "fts stop",
-    "report": "fts report",
-    "train": "fts train 2M/h1",
-    "predict": "fts predict 2M_h1_threshold_1pct_t7 bars.csv",
-    "replicate": "fts replicate 2M/h1 --seeds 5",
-    "final": "fts final 2M/h1",
-    "unseal": "fts unseal 2M/h1",
-    "script": "fts script 2M/h1 --out scripts",
     "export": "fts export --optuna sqlite:///optuna.db",
     "snapshot": "fts snapshot --screen results --to results.svg",
     "completion": 'eval "$(fts completion bash)"',
@@ -187,14 +153,35 @@ EXAMPLES = {
 }
 
 
+@lru_cache(maxsize=1)
+def sections() -> tuple[tuple[str, tuple[Entry, ...]], ...]:
+    """Every command in its section: ours, and those of the installed studies."""
+    more = [command for name in sorted(installed()) for command in study(name).commands]
+    found = []
+    for title, ours in SECTIONS:
+        theirs = [Entry(c.order, c.name, c.where, c.help) for c in more if c.section == title and c.name not in CORE]
+        found.append((title, tuple(sorted([*ours, *theirs], key=lambda entry: entry.order))))
+    return tuple(found)
+
+
+def entries() -> dict[str, Entry]:
+    """Every command by its name."""
+    return {entry.name: entry for _, section in sections() for entry in section}
+
+
+def _examples_of_studies() -> dict[str, str]:
+    commands = [command for name in sorted(installed()) for command in study(name).commands]
+    return {name: example for command in commands for name, example in command.examples.items()}
+
+
 class LazyGroup(click.Group):
     """Imports a command's module when the command is asked for, and prints the help from the list above."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name in ENTRIES if exists(ENTRIES[name])]
+        return [name for name, entry in entries().items() if exists(entry)]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        entry = ENTRIES.get(name)
+        entry = CORE.get(name) or entries().get(name)
         if entry is None:
             return None
         module, attribute = entry.where.split(":")
@@ -210,7 +197,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
-        if name and not name.startswith("-") and name not in ENTRIES:
+        if name and not name.startswith("-") and name not in CORE and name not in entries():
             raise click.UsageError(f"there is no command {name!r}{_nearest(name)}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -223,8 +210,8 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, entries in SECTIONS:
-            offered = [(entry.name, entry.help) for entry in entries if exists(entry)]
+        for title, section in sections():
+            offered = [(entry.name, entry.help) for entry in section if exists(entry)]
             if offered:
                 with formatter.section(title):
                     formatter.write_dl(offered)
@@ -279,8 +266,8 @@ def with_examples(command: click.Command, name: str) -> None:
     if isinstance(command, click.Group):
         for inner, each in command.commands.items():
             with_examples(each, f"{name} {inner}")
-    elif name in EXAMPLES:
-        command.epilog = f"Example: {EXAMPLES[name]}"
+    elif example := EXAMPLES.get(name) or _examples_of_studies().get(name):
+        command.epilog = f"Example: {example}"
 
 
 def _other_database(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
@@ -297,7 +284,7 @@ def exists(entry: Entry) -> bool:
 def _nearest(name: str) -> str:
     import difflib  # here: needed only on this way out
 
-    near: Sequence[str] = difflib.get_close_matches(name, ENTRIES, n=1)
+    near: Sequence[str] = difflib.get_close_matches(name, entries(), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

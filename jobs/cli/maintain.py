@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from fts.jobs.api.load import study
 from fts.jobs.cli.app import COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, emit_table, say
@@ -150,10 +151,11 @@ def export(
         if not optuna_url and not parquet and (aside := earlier_exports.set_aside(opened, here())) is not None:
             say(f"exports of an earlier database moved to {aside} now")
         if optuna_url or parquet:
-            from fts.study.parquet import to_optuna, to_parquet
+            from fts.jobs.records.optuna import to_optuna
 
-            written = [f"{optuna_url} {study}" for study in to_optuna(opened, optuna_url, say)] if optuna_url else []
-            written += to_parquet(opened, here(), parquet) if parquet else []
+            written = [f"{optuna_url} {name}" for name in to_optuna(opened, optuna_url, say)] if optuna_url else []
+            for name in sorted({job.study for job in queries.jobs(opened)}) if parquet else ():
+                written += study(name).tables(opened, here(), parquet)
         elif wanted and not everything:
             jobs = [job for job in choose(queries.jobs(opened), wanted).jobs if job.kind == "cell"]
             written = [

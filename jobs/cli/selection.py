@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import click
 
+from fts.jobs.api.load import installed, study
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.status.naming import cell_name, with_task
-from fts.model.budgets import BUDGETS
 from fts.state.errors import WrongStatus
 from fts.state.values import Job, JobStatus
 
@@ -51,12 +51,19 @@ def choose(jobs: Sequence[Job], wanted: Sequence[str]) -> Chosen:
 def nothing(jobs: Sequence[Job], word: str) -> click.ClickException:
     """Why a word names no job: a budget that does not exist is a slip of the hand, anything else is not there."""
     cell = CELL.fullmatch(word)
-    sizes = {name.lower() for name in (*BUDGETS, *(job.budget for job in jobs))}
-    if cell and cell[1].lower() not in sizes and cell[1].lower() != "base":
-        return click.UsageError(f"{word!r} is not a cell: budget {cell[1]!r} is unknown; expected {', '.join(BUDGETS)}")
+    if cell and (known_sizes := sizes()):
+        there = {name.lower() for name in (*known_sizes, *(job.budget for job in jobs), "base")}
+        if cell[1].lower() not in there:
+            expected = ", ".join(known_sizes)
+            return click.UsageError(f"{word!r} is not a cell: budget {cell[1]!r} is unknown; expected {expected}")
     names = {name.lower(): name for job in jobs for name in (cell_name(job), job.experiment)}
     near = difflib.get_close_matches(word.lower(), names, n=1)
     return NothingThere(f"no job matches {word!r}{f', did you mean {names[near[0]]}?' if near else ''}; {known(jobs)}")
+
+
+def sizes() -> list[str]:
+    """What the first axis of an installed study offers."""
+    return [str(value) for name in sorted(installed()) for axis in study(name).axes[:1] for value in axis.values]
 
 
 def _by_shown_name(jobs: Sequence[Job], word: str) -> list[Job]:

@@ -16,7 +16,6 @@ from fts.jobs.cli.log_excerpt import last_lines_of, last_words
 from fts.jobs.cli.output import emit, emit_json, emit_table, name_unreadable, plain, say
 from fts.jobs.cli.selection import choose, one_job, split_trial
 from fts.jobs.cli.time_option import since_of
-from fts.jobs.records import results as results_table
 from fts.jobs.search.importance import importance
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.explain import why as reasons_of
@@ -147,12 +146,12 @@ def _trial_row(trial: Trial, best: bool) -> list[Any]:
         trial.best_epoch,
         trial.epochs,
         formatting.score(trial.val_auc, 3),
-        results_table.interval(trial.auc_low, trial.auc_high),
+        formatting.interval(trial.auc_low, trial.auc_high),
         formatting.score(trial.prior_loss),
         trial.n_val,
         trial.n_pos,
         trial.architecture,
-        results_table.parameters(trial.n_params),
+        formatting.parameters(trial.n_params),
         f"{trial.micro_batch}x{trial.accumulation}" if trial.micro_batch else None,
         _number(trial.params.get("learning_rate")),
         _number(trial.params.get("dropout")),
@@ -259,39 +258,6 @@ def events(since: str | None, limit: int, cell: str | None, as_json: bool) -> No
 
 def event_words(event: Event) -> str:
     return f"{event.message} (undone by event {event.undone_by})" if event.undone_by else event.message
-
-
-@click.command()
-@click.argument("wanted", nargs=-1, metavar="[JOB]...")
-@click.option("--csv", "form", flag_value="csv", help="comma-separated, every digit")
-@click.option("--md", "form", flag_value="md", help="a Markdown table")
-@click.option("--json", "form", flag_value="json", help="one JSON object, with schema and taken_at")
-@click.option("--wide", is_flag=True, help="every column, even if the terminal is narrower")
-def results(wanted: tuple[str, ...], form: str | None, wide: bool) -> None:
-    """Best value per cell: with its 95 % interval, the class prior's loss and the size of the validation set.
-
-    A narrow terminal shows the columns that carry the conclusion; --wide shows all.
-    """
-    with reading() as db:
-        jobs = queries.jobs(db)
-        rows = results_table.results(db, choose(jobs, wanted).jobs if wanted else jobs)
-    name_unreadable(unreadable_in({"job": jobs}))
-    if form == "json":
-        return emit_json("results", rows)
-    if form == "csv":
-        return emit(results_table.as_csv(rows).rstrip("\n"))
-    if not rows:
-        return say("there is no cell yet: `fts enqueue --matrix` puts the matrix in line")
-    if form == "md":
-        return emit(results_table.as_markdown(rows))
-    least = () if wide else results_table.LEAST
-    emit_table(results_table.COLUMNS, results_table.table(rows), right=results_table.NUMBERS, least=least, cut=not wide)
-    if note := results_table.data_note(rows):
-        say(note)
-    return say(
-        "validation data only. 95%: interval of the AUC. prior: loss of always predicting the base rate. vs base: "
-        "AUC minus that of the best baseline on the same days. Wh: energy of the training, where a sensor measures it"
-    )
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""The commands that do the work: worker, run, demo."""
+"""`fts worker`: runs the queue, here or detached."""
 
 from __future__ import annotations
 
@@ -14,25 +14,18 @@ from typing import Any
 
 import click
 
-from fts.jobs.cli.app import COUNT, Whole, here
+from fts.jobs.cli.app import COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, say
-from fts.jobs.cli.selection import NUMBER, one_job
 from fts.jobs.python import python
 from fts.jobs.settings import Places, worker_settings
-from fts.jobs.status.explain import why
-from fts.jobs.status.naming import cell_name
 from fts.jobs.watchdog.policy import read_bytes
-from fts.state import liveness, queries
-from fts.state.db import open_for_person, open_for_reading
+from fts.state import queries
+from fts.state.db import open_for_reading
 from fts.state.disk import is_full
 from fts.state.errors import StateError
 from fts.state.files import atomic_write, open_log
 from fts.state.place import has_study
-from fts.state.values import Job, JobStatus
-from fts.study import matrix
-from fts.study.cell import CellSpec
-from fts.study.cli.enqueue import cell_options, parse_cell, specs_of
 
 MAX_BYTES = 10**15  # more is a slip of the finger, and soon more than the system can count
 STARTS_WITHIN_S = 60.0  # torch is not imported by the worker itself, but a slow disk may be busy
@@ -177,100 +170,3 @@ def registered(places: Places, pid: int) -> int | None:
         return next((w.id for w in queries.workers(db) if w.pid == pid and w.status == "running"), None)
     finally:
         db.close()
-
-
-@click.command()
-@click.argument("cell")
-@cell_options
-@click.option("--again", is_flag=True, help="search the cell again, although it has a job")
-@click.option("--no-check", is_flag=True, help="skip the dry run of one step for a new cell")
-@click.option("--slot", type=Whole(0, 999), metavar="N", help="take this slot  [default: the first free one]")
-@machine_options
-def run(
-    cell: str,
-    task: str,
-    again: bool,
-    no_check: bool,
-    slot: int | None,
-    threads: int | None,
-    device: str | None,
-    memory_limit: int | None,
-    **fields: Any,
-) -> int:
-    """Run one CELL here and now: a waiting job (by number or name), or a new one such as 2M/h1.
-
-    The same code and the same records as the queue's; Ctrl-C writes a checkpoint and the job waits in line.
-    It needs a free slot; without one nothing is put in line.
-    """
-    from fts.jobs.worker.worker import hold_slot, run_job  # here, not above: --help needs no huey
-
-    settings = worker_settings(slots=1, threads=threads, device=device, memory_limit=memory_limit)
-    job = waiting_job(cell)
-    wanted = [] if job is not None else specs_of([parse_cell(cell, task)], **fields)
-    with hold_slot(here(), slot) as held:  # before anything is written: what cannot run here must not stay in line
-        if job is None:
-            line = enqueued_here(wanted, not no_check, again)
-            if line.is_over:
-                say(line.told)
-                return 0 if line.status == JobStatus.DONE else 1
-            job = line.job_id
-            assert job is not None, "what is written has a number"
-        say(f"job {job} runs here on slot {held.slot}; Ctrl-C stops it at a checkpoint")
-        log_to_stderr(logging.WARNING)
-        return run_job(here(), settings, job, held=held)
-
-
-def enqueued_here(wanted: list[CellSpec], check: bool, again: bool) -> matrix.Line:
-    """Puts one new cell in line, or finds the job that asks the same question."""
-    db = open_for_person(here().db)
-    try:
-        (line,) = matrix.enqueue_cells(db, here(), wanted, check=check, again=again, tell=say)
-        return line
-    finally:
-        db.close()
-
-
-def waiting_job(word: str) -> int | None:
-    """The number of the waiting job a word names; None when it names a cell that is new.
-
-    Raises NothingThere for a job that exists and cannot be run here, and says who runs it or how it ended.
-    """
-    if not has_study(here().db):
-        if NUMBER.fullmatch(word):
-            raise NothingThere(f"there is no job {word}: the queue is empty; name a cell such as 2M/h1")
-        return None
-    db = open_for_reading(here().db)
-    try:
-        snapshot = queries.snapshot(db)
-    finally:
-        db.close()
-    waiting = [job for job in snapshot.jobs if job.status in (JobStatus.QUEUED, JobStatus.PAUSED)]
-    try:
-        return one_job(waiting, word).id
-    except NothingThere:
-        running = [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
-        if found := _of_these(running, word):
-            raise NothingThere("; ".join(why(found, liveness.seen(snapshot, here().outputs)))) from None
-        if NUMBER.fullmatch(word):  # a number cannot name a new cell
-            ended = one_job(snapshot.jobs, word)
-            raise NothingThere(
-                f"job {ended.id} ({cell_name(ended)}) is {ended.status}, not waiting; `fts why {ended.id}` says more"
-            ) from None
-        return None
-
-
-def _of_these(jobs: list[Job], word: str) -> Job | None:
-    try:
-        return one_job(jobs, word)
-    except click.ClickException:
-        return None
-
-
-@click.command()
-def demo() -> int:
-    """Real S&P 500 data, three 2M cells, the real queue and worker, the results table: a few minutes."""
-    from fts.study.demo import demo as run_demo
-
-    worker_settings()  # refuses what no trial could run with before minutes of building data
-    log_to_stderr(logging.WARNING)
-    return run_demo(here())

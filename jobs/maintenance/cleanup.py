@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fts.jobs.api.spec import trial_folder
 from fts.jobs.records.exports import best_of
 from fts.jobs.settings import Places
 from fts.state.files import DRAFT, is_abandoned, link_below, remove
 from fts.state.values import Job, Trial, TrialStatus
-from fts.study.cell import trial_folder
 
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 CHECKPOINTS, BEST_WEIGHTS = "checkpoint", "best.safetensors"

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fts.jobs.api.load import installed, study
 from fts.jobs.cli.errors import sentence_of
 from fts.jobs.maintenance import cleanup
 from fts.jobs.sensors import detect
@@ -287,19 +288,10 @@ def leftovers(places: Places) -> Iterator[Finding]:
 
 
 def data(places: Places) -> Iterator[Finding]:
-    from fts.study import dataset  # here, not above: pandas
-
-    if not places.data.exists():
-        yield Finding("data", "warn", f"no data set in {places.data}", "fts data build")
-        return
-    problems, unknown = dataset.verify(places.data), dataset.pending(places.data)
-    for problem in problems:
-        yield Finding("data", "bad", problem)
-    for path in unknown:
-        yield Finding("data", "warn", f"{path} is not registered", f"fts data register {path}")
-    if not problems:
-        count = formatting.count(len(dataset.listing(places.data)), "data set")
-        yield Finding("data", "ok", f"{count} in {places.data}, unchanged since registration")
+    """What each installed study checks of its own."""
+    for name in sorted(installed()):
+        for status, text, cure in study(name).checks(places):
+            yield Finding("data", status, text, cure)
 
 
 # ---------------------------------------------------------------- mending

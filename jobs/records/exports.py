@@ -26,13 +26,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fts.jobs.api.spec import NAME
 from fts.jobs.records.energy import energies, total
 from fts.jobs.settings import Places
 from fts.jobs.status.formatting import trials_ended
 from fts.state import queries
 from fts.state.files import CannotWrite, atomic_write, csv_text, from_csv_cell, link_below, make_folder, refuse_links
 from fts.state.values import Epoch, Job, JobStatus, Margin, Trial, TrialStatus
-from fts.study.cell import NAME
 
 FEW = 100  # trials: their file is rewritten after each one
 SHARE = 50_000  # bytes a second: 1 % of what reading and writing the trials of a large job manages

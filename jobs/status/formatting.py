@@ -368,3 +368,17 @@ def _spark(value: float, low: float, span: float) -> str:
     top = len(SPARKS) - 1
     level = round((value - low) / span * top) if 0 < span < math.inf else top // 2
     return SPARKS[min(max(level, 0), top)]
+
+
+def interval(low: float | None, high: float | None) -> str:
+    return "—" if low is None or high is None else f"{low:.3f}-{high:.3f}"
+
+
+def parameters(n: int | None) -> str:
+    """2.01M, 1.51B: parameters as people say them."""
+    if n is None:
+        return "—"
+    for unit, scale in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if n >= scale:
+            return f"{n / scale:.2f}{unit}"
+    return str(n)

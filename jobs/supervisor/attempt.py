@@ -94,11 +94,11 @@ class Attempt:
             return None
         wish = self.record(fact)
         if wish == "prune":
-            self._pruned = True
+            self._pruned = kind == "epoch"  # one that asked may still end otherwise: what it does then counts
             self._send({"do": "prune", "number": number})
         elif isinstance(wish, Wish):
             self._obey(wish)
-        elif kind == "epoch" and self._judged:
+        elif kind == "judge" or (kind == "epoch" and self._judged and fact.get("judged", True)):
             self._send({"do": "go on", "number": number, "epoch": fact["epoch"]})
         return None
 

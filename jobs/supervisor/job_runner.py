@@ -11,8 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fts.analysis.baselines import BASELINES
+from fts.jobs.api.load import study as load_study
+from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
+from fts.jobs.api.study import Cell, Finished, Study
 from fts.jobs.records import exports
+from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
 from fts.jobs.search.sampler import suggest
 from fts.jobs.settings import Places, WorkerSettings
@@ -24,10 +27,6 @@ from fts.state import queries, transitions
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from fts.state.files import remove
 from fts.state.values import Cause, Claim, Fault, Job, JobStatus, Trial, TrialStatus
-from fts.study import margins
-from fts.study.cell import BadSpec, CellSpec, UnusedParameter, config_md5, effective_config, seed_for, trial_folder
-from fts.study.matrix import code_version
-from fts.study.models import publish
 
 FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
 
@@ -49,8 +48,9 @@ class Supervisor:
         self.db, self.places, self.claim, self.ordered, self.tell = db, places, claim, ordered, tell
         self.owed = Owed(db, places) if owed is None else owed  # an empty one is false
         self.job = claim.job
-        self.cell = checked_cell(self.job)
-        self.work = Work(db, places, settings, slot, claim, self.cell, ordered, tell)
+        self.study = load_study(self.job.study)
+        self.cell = checked_cell(self.study, self.job)
+        self.work = Work(db, places, settings, slot, claim, self.study, self.cell, ordered, tell)
         self.code = code_version()
         self.who = f"worker {claim.worker_id}"
         self.wanted = claim.job.trials_wanted
@@ -72,9 +72,7 @@ class Supervisor:
     def _run(self) -> None:
         """Until a person asks for something else, or every trial that is wanted, at the end too, has ended."""
         while self._run_trials():
-            self._compare()
-            if self.cell.kind == "train" and queries.job(self.db, self.job.id).best_trial is not None:
-                publish(self.db, self.places, self.job)
+            self.study.after_job(self._finished())
             status = transitions.finish_job(self.db, self.claim, wanted=self.wanted)
             if status is None:  # more trials were asked for meanwhile
                 continue
@@ -95,8 +93,7 @@ class Supervisor:
             if wish is not None:
                 return self._leave(wish)
             ended = self._reread(trial)
-            if self.cell.kind == "cell":
-                self._compare()
+            self.study.after_trial(self._finished())
             self._export_trial(ended.number)
             if ended.cause == Cause.DATA_ERROR or fault_of_the_study(queries.trials(self.db, self.job.id)):
                 return self._give_up(ended)
@@ -166,10 +163,9 @@ class Supervisor:
         except Exception as error:
             self.owed.owe(self.job.id, error)
 
-    def _compare(self) -> None:
-        """What this job adds to the comparison of cells with baselines."""
-        job = queries.job(self.db, self.job.id)
-        margins.refresh(self.db, self.places, job, self.who)
+    def _finished(self) -> Finished:
+        """What the study's hooks get."""
+        return Finished(self.db, self.places, queries.job(self.db, self.job.id), self.who)
 
     # -- trials
 
@@ -192,7 +188,7 @@ class Supervisor:
     def _trials_wanted(self) -> int:
         """As it stands now: a person may want more than there were at the claim."""
         job = queries.job(self.db, self.job.id)
-        wanted = checked_cell(job).trials
+        wanted = checked_cell(self.study, job).trials
         if job.trials_wanted != self.wanted:
             self.tell("trials", {"job": job})
         self.wanted = job.trials_wanted
@@ -210,7 +206,7 @@ class Supervisor:
 
     def _open_trial(self, number: int, trials: Sequence[Trial]) -> Trial:
         params = self._draw(number)
-        effective = effective_config(self.cell, params)
+        effective = self.study.effective(self.cell, params)
         md5 = config_md5(effective)
         trial_id = transitions.start_trial(
             self.db,
@@ -219,15 +215,16 @@ class Supervisor:
             params=params,
             effective=effective,
             effective_md5=md5,
-            architecture=effective.get("architecture") or f"{effective['model']} ({effective['inputs']})",
-            objective=self.cell.objective,
-            seed=seed_for(self.cell.seed, number, FROM_WINNER.get(self.cell.kind, "train")),
+            architecture=self.study.describe(self.cell, effective),
+            metric=self.cell.metric,
+            direction=self.cell.direction,
+            seed=self.study.seed(self.cell, number),
             wanted=self.wanted,
             code_commit=self.code[0],
             code_dirty=self.code[1],
         )
         twin = next((t for t in trials if t.effective_md5 == md5 and t.status == TrialStatus.COMPLETE), None)
-        if twin is not None and self.cell.kind != "replicate":  # a replicate is the same configuration on purpose
+        if twin is not None and self.study.reuses(self.cell):
             self._reuse(trial_id, twin)
         return queries.trial(self.db, self.job.id, number)
 
@@ -247,21 +244,19 @@ class Supervisor:
         )
 
     def _draw(self, number: int) -> dict[str, Any]:
-        if self.cell.kind == "baseline":
-            return dict(BASELINES[number])
-        if self.cell.kind in FROM_WINNER:
-            return dict(self.cell.warm_start[0])
-        if number < len(self.cell.warm_start):
-            return dict(self.cell.warm_start[number])
-        history = past_trials(self.db, self.cell, self.job.id)
+        """Its parameters; none where the trial process draws them."""
         cell = self.cell
+        if (fixed := self.study.params(cell, number)) is not None:
+            return fixed
+        if cell.space is None:
+            return {}
+        history = past_trials(self.db, cell, self.job.id)
         return suggest(cell.space, history, cell.seed, number, cell.sampler, self.work.maximize, diverged=cell.diverged)
 
     def _reread(self, trial: Trial) -> Trial:
         return queries.trial(self.db, self.job.id, trial.number)
 
 
-FROM_WINNER = {"replicate": "replicate", "train": "final"}  # kinds that repeat a winner -> purpose of their seeds
 LEFT = {
     "cannot fit": "held: too large",
     "pause": "paused",
@@ -270,17 +265,17 @@ LEFT = {
 }
 
 
-def checked_cell(job: Job) -> CellSpec:
+def checked_cell(study: Study, job: Job) -> Cell:
     """The job's specification, if its row says the same: the words of a row become folders, and anyone may edit a row.
 
     Raises BadSpec.
     """
-    cell = CellSpec.from_json(job.spec)
-    for name in ("experiment", "kind", "budget", "horizon", "task", "tier"):
-        if getattr(job, name) != getattr(cell, name):
-            raise BadSpec(
-                f"job {job.id} has {name} {getattr(job, name)!r}, but its specification says {getattr(cell, name)!r}"
-            )
+    cell = study.cell(job.spec)
+    told = {"experiment": job.experiment, "kind": job.kind, **job.labels}
+    meant = {"experiment": cell.experiment, "kind": cell.kind, **study.labels(cell)}
+    for name in meant | told:
+        if told.get(name) != meant.get(name):
+            raise BadSpec(f"job {job.id} has {name} {told.get(name)!r}, but its specification says {meant.get(name)!r}")
     return cell
 
 

@@ -6,14 +6,16 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
 
+from fts.jobs.api.study import Cell, Program, Study
 from fts.jobs.devices import kind_of
 from fts.jobs.python import python
 from fts.jobs.sensors.detect import Sensors
-from fts.jobs.settings import TRIAL_MODULE, Places, WorkerSettings
+from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor.admission import Admission, admit, allowed_bytes
 from fts.jobs.supervisor.attempt import End
 from fts.jobs.supervisor.child import ChildProcess
@@ -23,7 +25,6 @@ from fts.jobs.watchdog.policy import Action, Guard, GuardState, MemoryLimits, Th
 from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
 from fts.state import queries, transitions
 from fts.state.values import Claim, Trial
-from fts.study.cell import CellSpec
 
 log = logging.getLogger("fts.worker")
 
@@ -44,22 +45,25 @@ class Slot:
         self.room = room or Room()
         self.guard = Guard(Thresholds.from_env())
         self._child: ChildProcess | None = None
-        self._module: tuple[str, ...] = TRIAL_MODULE
+        self._program: Program | None = None
         self._watchdog: Watchdog | None = None
         self._least_rss: int | None = None
 
-    def child(self, module: tuple[str, ...] = TRIAL_MODULE) -> ChildProcess:
-        """The living trial process of that kind; started when there is none, or when it has grown."""
-        if self._child is not None and self._child.poll() is None and module == self._module and not self._has_grown():
+    def child(self, program: Program) -> ChildProcess:
+        """The living trial process of that program; started when there is none, or when it has grown."""
+        alive = self._child is not None and self._child.poll() is None
+        if self._child is not None and alive and program == self._program and not self._has_grown():
             return self._child
         self.close()
         # no address-space limit: torch reserves far more than it uses; limit_data counts what can be written to
         self._child = ChildProcess(
-            python(*module),
+            python(*program.words, interpreter=program.python),
             self.places.logs / f"trial_process_{self.index}.log",
             threads=self.settings.threads,
+            env=dict(program.env),
+            cwd=None if program.folder is None else Path(program.folder),
         )
-        self._module = module
+        self._program = program
         pace = PaceLimits(**self.settings.stall)  # type: ignore[arg-type]  # its integer fields are not offered
         self._watchdog = Watchdog(self._child, self.limits(), self.sensors, self.guard, pace=pace)
         self._watchdog.memory.start()
@@ -84,10 +88,10 @@ class Slot:
         reading = self.sensors.read()
         return allowed_bytes(reading, slots or self.settings.slots, held_by_trials(), self.settings.device)
 
-    def admit(self, cell: CellSpec, trial: Trial) -> Admission:
+    def admit(self, study: Study, cell: Cell, trial: Trial) -> Admission:
         """The trial's recipe and limit; raises CannotFit when it would not fit even alone."""
         device = trial.device or self.settings.device
-        return admit(cell, trial.params, trial.recipe, self.share(), self.share(slots=1), device)
+        return admit(study, cell, trial.params, trial.recipe, self.share(), self.share(slots=1), device)
 
     def take_room(self, need: int, leaves: Callable[[], bool]) -> bool:
         """Waits until the other slots leave room for so many bytes; False when somebody wanted something else first."""
@@ -117,8 +121,8 @@ class Slot:
                 time.sleep(min(COOL_LOOK_S, self.settings.poll_s))
 
     def after(self, end: End) -> None:
-        """Keep the process for the next trial only if it ended this one in good order."""
-        if end.how not in ("result", "pruned"):
+        """Keep the process for the next trial only if it may serve several, and ended this one in good order."""
+        if end.how not in ("result", "pruned") or self._program is None or not self._program.reused:
             self.close()
 
     def _has_grown(self) -> bool:

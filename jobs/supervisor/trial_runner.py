@@ -7,18 +7,20 @@ was left.
 from __future__ import annotations
 
 import logging
-import math
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from fts.jobs.api.spec import TrialSpec
+from fts.jobs.api.spec import trial_folder as folder_of
+from fts.jobs.api.study import MAXIMIZE, CannotFit, Cell, Finished, Study, trial_log
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import PastTrial
-from fts.jobs.settings import Places, WorkerSettings, module_of
+from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.status.formatting import in_gb
-from fts.jobs.supervisor.admission import TRAINS, Admission
+from fts.jobs.supervisor.admission import Admission
 from fts.jobs.supervisor.attempt import Attempt, End, Wish
 from fts.jobs.supervisor.child import ChildProcess, reap_recorded
 from fts.jobs.supervisor.slot import Slot
@@ -26,10 +28,6 @@ from fts.jobs.worker.emergency import is_disk_trouble, pause_s
 from fts.state import queries, transitions
 from fts.state.errors import LabelClash, ResumeMismatch, StaleToken
 from fts.state.values import Cause, Claim, Epoch, Trial, TrialStatus
-from fts.study.cell import CellSpec, TrialSpec
-from fts.study.cell import trial_folder as folder_of
-from fts.study.models import opened_by
-from fts.study.recipe import CannotFit, shrunk
 
 log = logging.getLogger("fts.worker")
 
@@ -59,13 +57,14 @@ class Work:
     settings: WorkerSettings
     slot: Slot
     claim: Claim
-    cell: CellSpec
+    study: Study
+    cell: Cell
     ordered: Callable[[int], str | None]  # what people asked of a job meanwhile
     tell: Callable[[str, dict[str, Any]], None]
 
     @property
     def maximize(self) -> bool:
-        return self.cell.objective == "val_auc"
+        return self.cell.direction == MAXIMIZE
 
 
 class TrialRun:
@@ -73,7 +72,8 @@ class TrialRun:
 
     def __init__(self, work: Work, trial: Trial) -> None:
         self.db, self.places, self.settings, self.slot = work.db, work.places, work.settings, work.slot
-        self.claim, self.cell, self.ordered, self.tell = work.claim, work.cell, work.ordered, work.tell
+        self.claim, self.ordered, self.tell = work.claim, work.ordered, work.tell
+        self.study, self.cell = work.study, work.cell
         self.job, self.maximize, self.trial = work.claim.job, work.maximize, trial
         self._pruned_for: str | None = None  # why it is pruned
 
@@ -84,7 +84,7 @@ class TrialRun:
             return None
         self.tell("trial", {"job": self.job, "trial": trial})
         try:
-            admitted = self.slot.admit(self.cell, trial)
+            admitted = self.slot.admit(self.study, self.cell, trial)
         except CannotFit as refused:  # before any process has started
             return Wish("cannot fit", f"t{trial.number} {trial.architecture} {refused}")
         if not self._takes_room(admitted):
@@ -166,13 +166,13 @@ class TrialRun:
         if end.how == "stopped":  # by a SIGTERM that nobody here has sent
             return "machine"
         reason = REASONS.get(str(end.facts.get("cause")))
-        if reason == "shrink" and self.cell.kind not in TRAINS:
+        if reason == "shrink" and not self.study.can_shrink(self.cell):
             return "machine"  # there is no recipe to make leaner
         return reason if end.how == "failed" else reason or "crashed"
 
     def _attempt(self, spec: TrialSpec) -> End:
         try:
-            child = self.slot.child(module_of(self.cell.kind, self.cell.cv))
+            child = self.slot.child(self.study.program(self.cell))
         except OSError as error:
             if is_disk_trouble(error):
                 raise
@@ -189,13 +189,17 @@ class TrialRun:
                 return self._record_started(spec, fact, child, watch.memory_marks())
             if kind == "epoch":
                 self._record_epoch(fact)
-                if (value := fact[self.cell.objective]) is not None:
+                if (value := self._value(fact)) is not None:
                     curve[fact["epoch"]] = value
+            if kind == "judge" or (kind == "epoch" and fact.get("judged", True)):
                 rule = self.cell.halving_rule
                 self._pruned_for = should_prune(
                     self.cell.pruner, history, self.trial.number, curve, self.maximize, rule
                 )
                 return "prune" if self._pruned_for else None
+            if kind == "draw":
+                drawn = {name: fact[name] for name in ("k", "name", "value", "distribution")}
+                transitions.record_draw(self.db, self.claim, self.trial.id, **drawn)
             if kind == "probe":
                 return self._record_probe(spec, fact)
             if kind == "checkpoint":
@@ -210,7 +214,7 @@ class TrialRun:
         try:
             self._take_over(child)
             attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s)
-            end = attempt.run(spec.to_json(), self.trial.number)
+            end = attempt.run(self.study.request(spec, self.db, self.places), self.trial.number)
         except StaleToken:
             self.slot.kill()  # no last checkpoint: somebody else writes to the same folder now
             raise
@@ -235,6 +239,11 @@ class TrialRun:
         facts = {"host": host, "pid": child.pid, "pid_started": child.started}
         transitions.record_progress(self.db, self.claim, self.trial.id, facts)
 
+    def _value(self, fact: dict[str, Any]) -> float | None:
+        """The number of an epoch that decides."""
+        found: float | None = fact["value"] if "value" in fact else fact[self.cell.metric]
+        return found
+
     def _record_started(
         self, spec: TrialSpec, fact: dict[str, Any], child: ChildProcess, marks: dict[str, int]
     ) -> Wish | None:
@@ -252,7 +261,7 @@ class TrialRun:
         if measured is None:
             return None
         transitions.record_progress(self.db, self.claim, self.trial.id, {"peak_bytes": measured})
-        if spec.memory_limit is None or measured <= spec.memory_limit or self.cell.kind not in TRAINS:
+        if spec.memory_limit is None or measured <= spec.memory_limit or not self.study.can_shrink(self.cell):
             return None
         return Wish("shrink", f"its first steps used {in_gb(measured)} of memory, {in_gb(spec.memory_limit)} allowed")
 
@@ -276,22 +285,34 @@ class TrialRun:
             device=self.trial.device or self.settings.device,
             data_root=str(self.places.data),
             folder=str(folder_of(self.places.outputs, self.job.experiment, self.job.id, self.trial.number)),
-            log_path=str(self.places.logs / f"{self.job.experiment}_{self.job.id}_t{self.trial.number:04d}.log"),
+            log_path=str(trial_log(self.places.logs, self.job.experiment, self.job.id, self.trial.number)),
             recipe=admitted.recipe,
             memory_limit=admitted.limit,
             resume=True,  # from a checkpoint if there is one
             checkpoint_every_s=self.settings.checkpoint_every_s,
-            opened_by=opened_by(self.db, self.cell) if self.cell.kind == "train" else None,
+            draws=self._draws(),
+            history=self._history(),
         )
+
+    def _draws(self) -> tuple[dict[str, Any], ...]:
+        """Define-by-run: what this trial has drawn so far, which it gets again."""
+        return () if self.cell.space is not None else queries.draws(self.db, self.trial.id)
+
+    def _history(self) -> tuple[dict[str, Any], ...]:
+        """Define-by-run: the earlier trials of the job as its sampler sees them; later ones have no say."""
+        if self.cell.space is not None:
+            return ()
+        past = past_trials(self.db, self.cell, self.job.id)
+        return tuple(asdict(trial) for trial in past if trial.number < self.trial.number)
 
     def _again(self, spec: TrialSpec, reason: str, message: str) -> TrialSpec | None:
         """The spec of the next attempt: from the checkpoint, after a shrink with less memory; None: none is leaner."""
         recipe = self._reread().recipe or spec.recipe
         if reason in ("shrink", "kill"):
-            recipe = shrunk(self.cell, recipe or {})
+            recipe = self.study.leaner(self.cell, recipe or {})
             if recipe is None:
                 return None
-            message += f"; now batch={batch_of(recipe, self.cell)}"
+            message += f"; now batch={self.study.batch(self.cell, recipe)}"
         why = WORDS.get(reason, reason) + (f", {message}" if message else "")
         words = f"t{self.trial.number} continues from its checkpoint: {why}"
         data = {"reason": reason, "recipe": recipe}
@@ -315,12 +336,10 @@ class TrialRun:
         known = {name: told[name] for name in RESULT_FACTS if told.get(name) is not None}
         if self.cell.kind == "cell" and self.trial.number < len(self.cell.warm_start):
             known["badges"] = [*known.get("badges", ()), "warm"]
-        if facts.get("test"):
-            transitions.record_test(
-                self.db, self.cell.origin["experiment"], facts["test"], f"worker {self.claim.worker_id}"
-            )
+        if end.how == "result":
+            self.study.on_result(Finished(self.db, self.places, self.job, f"worker {self.claim.worker_id}"), facts)
         if end.how == "pruned":
-            known |= best_so_far(queries.epochs(self.db, self.trial.id), self.cell.objective, self.maximize)
+            known |= best_so_far(queries.epochs(self.db, self.trial.id), self.study, self.maximize)
         message = self._pruned_for if end.how == "pruned" else facts.get("message")
         transitions.finish_trial(self.db, self.claim, self.trial.id, status, cause, message=message, **known)
         self.tell("trial ended", {"job": self.job, "trial": self._reread()})
@@ -329,11 +348,11 @@ class TrialRun:
         return queries.trial(self.db, self.job.id, self.trial.number)
 
 
-def past_trials(db: Any, cell: CellSpec, job_id: int, without: int | None = None) -> list[PastTrial]:
+def past_trials(db: Any, cell: Cell, job_id: int, without: int | None = None) -> list[PastTrial]:
     """What a sampler or pruner may know: the recorded trials of the job."""
     return [
         PastTrial(curve.number, curve.params, curve.status, curve.value, curve.epochs, curve.diverged)
-        for curve in queries.curves(db, job_id, cell.objective)
+        for curve in queries.curves(db, job_id)
         if curve.number != without
     ]
 
@@ -361,24 +380,14 @@ class Setbacks:
         return Cause.DATA_ERROR if reason == "data error" else None
 
 
-def best_so_far(epochs: Sequence[Epoch], objective: str, maximize: bool) -> dict[str, Any]:
+def best_so_far(epochs: Sequence[Epoch], study: Study, maximize: bool) -> dict[str, Any]:
     """What a pruned trial had reached: recorded, but never ranked (its status says so)."""
-    scored = [epoch for epoch in epochs if getattr(epoch, objective) is not None]
+    scored = [(epoch.value, epoch) for epoch in epochs if epoch.value is not None]
     if not scored:
         return {}
-    best = (max if maximize else min)(scored, key=lambda epoch: getattr(epoch, objective))
-    return {
-        "value": getattr(best, objective),
-        "best_epoch": best.epoch,
-        "last_value": getattr(scored[-1], objective),
-        "val_loss": best.val_loss,
-        "val_auc": best.val_auc,
-    }
-
-
-def batch_of(recipe: dict[str, Any], cell: CellSpec) -> str:
-    micro_batch = int(recipe["micro_batch"])
-    return f"{micro_batch}x{math.ceil(cell.effective_batch / micro_batch)}"
+    value, best = (max if maximize else min)(scored, key=lambda pair: pair[0])
+    kept = {metric.name: best.number(metric.name) for metric in study.metrics if metric.name in RESULT_FACTS}
+    return {"value": value, "best_epoch": best.epoch, "last_value": scored[-1][0], **kept}
 
 
 def message_of(end: End) -> str:

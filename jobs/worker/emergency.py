@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.supervisor.orders import Board
-from fts.jobs.trial.cause import cause_of
+from fts.jobs.trial.cause import cause_of, sentence_of
 from fts.jobs.worker.reserve import Ballast
 from fts.state import transitions
 from fts.state.errors import (
@@ -29,8 +30,6 @@ from fts.state.errors import (
 )
 from fts.state.files import CannotWrite
 from fts.state.values import Cause, Claim
-from fts.study.cell import BadSpec
-from fts.study.objective import sentence_of
 
 log = logging.getLogger("fts.worker")
 

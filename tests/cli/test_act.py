@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from fts.jobs.records.results import data_note, result_of
 from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.state.values import JobStatus
 from fts.study.matrix import write
+from fts.study.results import data_note, result_of
 from tests.cli.study import cell, claim, failed_cell, finished_cell, places_of, start_trial, start_worker
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fts.jobs.cli import main
-from fts.jobs.cli.app import ENTRIES, SECTIONS, exists
+from fts.jobs.cli.app import entries, exists, sections
 from fts.jobs.devices import may_have_more
 from fts.state.db import Database
 from tests.cli.study import places_of
@@ -257,13 +257,13 @@ def test_a_pipe_gets_no_colour_and_a_terminal_without_unicode_gets_ascii(tmp_pat
 def test_the_help_lists_every_command_under_a_heading(fts):
     said = fts("--help")
     assert said.code == 0
-    for title, entries in SECTIONS:
-        for entry in entries:
+    for title, section in sections():
+        for entry in section:
             if exists(entry):
                 assert f"  {entry.name} " in said.out and f"{title}:" in said.out
 
 
-@pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if exists(entry)])
+@pytest.mark.parametrize("name", [name for name, entry in entries().items() if exists(entry)])
 def test_every_command_has_help(fts, name: str):
     said = fts(name, "--help")
     assert said.code == 0 and f"Usage: fts {name}" in said.out

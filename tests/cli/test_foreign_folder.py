@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fts.jobs.cli.app import ENTRIES
+from fts.jobs.cli.app import entries
 from fts.jobs.python import python
 from tests.chaos.study import make_data, make_study
 from tests.fts_process import QUICK, ROOT, Said, wait_until
@@ -67,7 +67,7 @@ def test_a_worker_runs_its_trials_there(folder: Path, data: Path):
     assert fts(folder, data, "queue", "state:done").out.count("tiny/h") == 2, logs
 
 
-@pytest.mark.parametrize("name", list(ENTRIES))
+@pytest.mark.parametrize("name", list(entries()))
 @pytest.mark.slow
 def test_every_command_answers_there(folder: Path, data: Path, name: str):
     assert fts(folder, data, name, "--help").code == 0

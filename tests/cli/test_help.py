@@ -12,7 +12,7 @@ import click
 import pytest
 
 from fts.data.labels import TASKS
-from fts.jobs.cli.app import ENTRIES
+from fts.jobs.cli.app import entries
 from fts.jobs.cli.app import fts as group
 from fts.jobs.python import python
 from fts.model.budgets import BUDGETS
@@ -23,7 +23,7 @@ from tests.fts_process import ROOT
 def commands() -> Iterator[tuple[str, click.Command]]:
     """Every command a person can type, `data build` included."""
     context = click.Context(group)
-    for name in ENTRIES:
+    for name in entries():
         command = group.get_command(context, name)
         assert command is not None
         if isinstance(command, click.Group):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fts.jobs.cli.app import ENTRIES
+from fts.jobs.cli.app import entries
 from fts.state.db import Database
 from tests.cli.study import Said, failed_cell, finished_cell, places_of, store_data
 from tests.watched import locks_on, watched
@@ -35,7 +35,7 @@ def test_no_command_opens_the_database_by_hand(fts: Callable[..., Said], db: Dat
     finished_cell(db)
     failed_cell(db)
     path = places_of(tmp_path).db
-    assert set(COMMANDS) | ELSEWHERE == set(ENTRIES), "a new command belongs into the table"
+    assert set(COMMANDS) | ELSEWHERE == set(entries()), "a new command belongs into the table"
     db.execute_sql("UPDATE worker SET status = 'stopped'")
     with watched(path) as opened:
         for name, words in COMMANDS.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from fts.jobs.cli.app import ENTRIES
+from fts.jobs.cli.app import entries
 from fts.jobs.cli.app import fts as group
 from fts.state.db import Database
 from fts.state.transitions import claim as claim_job
@@ -22,7 +22,7 @@ NEW = ("enqueue", "run", "script", "replicate", "train", "final", "unseal", "pla
 def selecting() -> Iterator[tuple[str, list[str]]]:
     """Every command with an argument or option that names jobs, and the words that name 9M/h1 there."""
     context = click.Context(group)
-    for name in ENTRIES:
+    for name in entries():
         command = group.get_command(context, name)
         assert command is not None
         for parameter in command.params:

@@ -12,7 +12,7 @@ import pytest
 
 from fts.jobs.actions import ACTIONS, by_id, by_key, for_key
 from fts.jobs.actions.registry import LEVELS, SCOPES
-from fts.jobs.cli.app import ENTRIES, fts
+from fts.jobs.cli.app import entries, fts
 from fts.state import queries, transitions
 from fts.state.errors import WrongStatus
 from fts.state.transitions.base import this_person as as_the_ledger_says
@@ -35,7 +35,7 @@ def test_each_action_has_a_command_that_exists_help_level_scope_and_verb(action)
     assert action.scope in SCOPES and action.level in LEVELS and action.verb in list(Verb)
     assert action.label and action.help.endswith(".")
     program, name, *flags = action.command().replace("PLACE", "1").split()
-    assert program == "fts" and name in ENTRIES
+    assert program == "fts" and name in entries()
     command = fts.get_command(click.Context(fts), name)
     assert command is not None
     known = {option for parameter in command.params for option in parameter.opts}

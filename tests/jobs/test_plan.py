@@ -5,15 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from fts.jobs.api.study import CannotFit
 from fts.jobs.cli import main
 from fts.jobs.settings import Places
 from fts.jobs.status.explain import why
-from fts.jobs.supervisor.admission import admit, hold_reason, too_large
+from fts.jobs.supervisor.admission import admit
 from fts.state import queries, transitions
 from fts.state.db import open_database
 from fts.study.estimate import Allowed, Known, plan_cell
 from fts.study.matrix import make_cells, write
-from fts.study.recipe import CannotFit
+from fts.study.memory_plan import hold_reason, too_large
+from fts.study.study import PatchTST
 from tests.chaos import study
 from tests.state.helpers import epoch
 
@@ -102,15 +104,15 @@ def test_a_baseline_needs_no_plan(places: Places):
     import dataclasses
 
     baseline = dataclasses.replace(cell(places, "2M"), kind="baseline")
-    assert admit(baseline, {"model": "prior"}, None, 1, 1, "cpu").recipe is None
+    assert admit(PatchTST(), baseline, {"model": "prior"}, None, 1, 1, "cpu").recipe is None
     assert too_large(baseline) is None and hold_reason(baseline, 1, "cpu") is None
 
 
 def test_a_trial_that_goes_on_with_less_memory_keeps_its_optimizer(places: Places):
     tight = cell(places, "2M", context=80)
     name = {"architecture": "d64-L48-h2-ff256"}
-    first = admit(tight, name, None, 8 * GiB, None, "cpu").recipe
-    later = admit(tight, name, first, 800 << 20, None, "cpu").recipe
+    first = admit(PatchTST(), tight, name, None, 8 * GiB, None, "cpu").recipe
+    later = admit(PatchTST(), tight, name, first, 800 << 20, None, "cpu").recipe
     assert first is not None and later is not None
     assert later["micro_batch"] < first["micro_batch"] and later["optimizer"] == first["optimizer"]
 
@@ -119,7 +121,9 @@ def test_a_trial_beyond_its_share_may_have_the_others_room_with_the_leanest_reci
     huge = cell(places, "2B", context=80)
     name = {"architecture": "d768-L256-h2-ff3072"}
     with pytest.raises(CannotFit):
-        admit(huge, name, None, 8 * GiB, 8 * GiB, "cpu")
-    admitted = admit(huge, name, None, 8 * GiB, 20 * GiB, "cpu")
+        admit(PatchTST(), huge, name, None, 8 * GiB, 8 * GiB, "cpu")
+    admitted = admit(PatchTST(), huge, name, None, 8 * GiB, 20 * GiB, "cpu")
     assert admitted.limit is not None and 8 * GiB < admitted.need < admitted.limit < 20 * GiB
-    assert admit(huge, name, None, 8 * GiB, 16 * GiB, "cpu").recipe == admitted.recipe  # whatever the others do
+    assert (
+        admit(PatchTST(), huge, name, None, 8 * GiB, 16 * GiB, "cpu").recipe == admitted.recipe
+    )  # whatever the others do

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 from fts.jobs.records.exports import best_record, export_results, write_json
-from fts.jobs.records.results import results
 from fts.scores.intervals import compare
 from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.study import margins
 from fts.study.baseline_jobs import with_baselines
 from fts.study.matrix import write
+from fts.study.results import results
 from fts.study.seeds import spread_of
 from fts.study.winners import replicate_spec, winner
 from tests.jobs.science import (

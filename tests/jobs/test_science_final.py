@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fts.analysis.sealed import evaluate_test
+from fts.study.sealed import evaluate_test
 from fts.data.plausible import find_implausible
 from fts.features import tiers
-from fts.jobs.records.results import results
 from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.state.errors import WrongStatus
@@ -30,6 +29,7 @@ from fts.study.models import model_folder, opened_by
 from fts.study.predict import WrongBars, drift_warnings, predict_bars, predict_file
 from fts.study.question import told
 from fts.study.report_data import study_data
+from fts.study.results import results
 from fts.study.winners import train_spec, winner
 from fts.training.checkpoint import CheckpointError, read_weights, write_weights
 from tests.data.made import make_bars
@@ -71,7 +71,7 @@ def test_one_place_in_the_code_opens_the_test_set():
         if isinstance(node, ast.keyword) and node.arg == "sealed" and getattr(node.value, "value", None) is not True
         if not (isinstance(node.value, ast.Name) and node.value.id == "sealed")
     ]
-    assert opening == ["fts/analysis/sealed.py"]
+    assert opening == ["fts/study/sealed.py"]
 
 
 def test_fts_final_opens_once_says_who_and_shows_it_ever_after(fts):

@@ -14,7 +14,6 @@ from fts.analysis.report import write_report
 from fts.features import tiers
 from fts.features.leak import LeakyFeature
 from fts.jobs.cli import main
-from fts.jobs.records.results import results
 from fts.jobs.settings import Places
 from fts.state import queries
 from fts.state.db import Database
@@ -23,6 +22,7 @@ from fts.study import dataset
 from fts.study.cell import CellSpec
 from fts.study.matrix import NotEnqueued, enqueue_cells, write
 from fts.study.report_data import study_data
+from fts.study.results import results
 from tests.data.made import make_bars, write_csv
 from tests.jobs.science import cells_of, make_data, opened, run_queue
 

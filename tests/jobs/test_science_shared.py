@@ -15,14 +15,15 @@ import pandas as pd
 
 from fts.analysis import load_trials
 from fts.jobs.records.exports import export_all, export_trial
-from fts.jobs.records.results import results, results_table
+from fts.jobs.records.optuna import to_optuna
 from fts.jobs.settings import Places
 from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.study.cell import CellSpec
 from fts.study.matrix import write
-from fts.study.parquet import to_optuna, to_parquet
+from fts.study.parquet import to_parquet
 from fts.study.report_data import make_report, study_data
+from fts.study.results import results, results_table
 from tests.cli.study import add_epoch, claim, finish_trial, start_trial
 from tests.jobs.science import (
     CELL,

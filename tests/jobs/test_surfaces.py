@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from fts.jobs.cli.app import ENTRIES
+from fts.jobs.cli.app import entries
 from fts.jobs.cli.status import sentences
 from fts.jobs.status import summary as glances
 from fts.jobs.status.disk_usage import Kept
@@ -108,7 +108,7 @@ def test_the_command_line_names_no_key(name):
 
 @pytest.mark.parametrize("name", STATES)
 def test_what_the_command_line_names_is_a_command(name):
-    commands = set(ENTRIES)
+    commands = set(entries())
     for text in told(STATES[name], Surface.COMMAND_LINE):
         for said in re.findall(r"`fts ([a-z-]+)", text):
             assert said in commands, text

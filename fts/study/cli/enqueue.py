@@ -13,7 +13,7 @@ from fts.jobs.api.halving import HALVING, Halving
 from fts.jobs.cli.app import COUNT, here
 from fts.jobs.cli.output import emit_json, emit_table, say
 from fts.jobs.cli.selection import CELL
-from fts.jobs.records.results import parameters
+from fts.jobs.status import formatting
 from fts.study import matrix
 from fts.study.cell import CellSpec
 from fts.study.space import parse_override
@@ -65,7 +65,13 @@ def budgets(budget: str | None, features: int, as_json: bool) -> None:
         return emit_json("budgets", shapes)
     if budget is None:
         rows = [
-            (name, parameters(BUDGETS[name]), len(sizes), len(set(sizes.values())), *_range(list(sizes.values())))
+            (
+                name,
+                formatting.parameters(BUDGETS[name]),
+                len(sizes),
+                len(set(sizes.values())),
+                *_range(list(sizes.values())),
+            )
             for name, sizes in shapes.items()
         ]
         columns = ("budget", "nominal", "architectures", "sizes", "smallest", "largest")
@@ -77,7 +83,7 @@ def budgets(budget: str | None, features: int, as_json: bool) -> None:
 
 
 def _range(sizes: list[int]) -> tuple[str, str]:
-    return (parameters(min(sizes)), parameters(max(sizes))) if sizes else ("—", "—")
+    return (formatting.parameters(min(sizes)), formatting.parameters(max(sizes))) if sizes else ("—", "—")
 
 
 def _overrides(texts: Iterable[str]) -> dict[str, dict[str, Any]] | None:

@@ -81,8 +81,8 @@ def known_specs() -> list[CellSpec]:
     if not has_study(here().db):
         return []
     from fts.jobs.cli.show import reading
+    from fts.jobs.records.searches import newest_cells
     from fts.state import queries
-    from fts.study.winners import newest_cells
 
     with reading() as db:
         return [

@@ -12,11 +12,11 @@ from typing import Any
 
 from fts.jobs.records.energy import energies, total
 from fts.jobs.records.exports import best_of, iso
+from fts.jobs.records.searches import COMING, newer_searches
 from fts.jobs.records.text_table import layout
 from fts.jobs.status import formatting, naming
 from fts.state.files import csv_text
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
-from fts.study.winners import COMING, newer_searches
 
 BELOW_PRIOR = "below prior"  # its validation loss is no better than always predicting the base rate
 BY_AUC = " by AUC"
@@ -252,12 +252,12 @@ def table(rows: Iterable[Result]) -> list[list[str]]:
             formatting.score(row.value),
             formatting.score(row.prior_loss),
             formatting.score(row.val_auc, 3),
-            interval(row.auc_low, row.auc_high),
+            formatting.interval(row.auc_low, row.auc_high),
             gain(row),
             str(row.n_val or "—"),
             str(row.n_pos or "—"),
             row.architecture or "—",
-            parameters(row.n_params),
+            formatting.parameters(row.n_params),
             "—" if row.best_trial is None else f"t{row.best_trial}" + (f" e{row.best_epoch}" if row.best_epoch else ""),
             f"{row.minutes:.1f}",
             watt_hours(row.energy_wh),
@@ -265,10 +265,6 @@ def table(rows: Iterable[Result]) -> list[list[str]]:
         ]
         for row in rows
     ]
-
-
-def interval(low: float | None, high: float | None) -> str:
-    return "—" if low is None or high is None else f"{low:.3f}-{high:.3f}"
 
 
 def watt_hours(energy: float | None) -> str:
@@ -306,16 +302,6 @@ def remarks(row: Result) -> list[str]:
         against = f", {there} to the baseline" if there else ""
         said.append(f"test opened by {row.test_opened}: AUC {formatting.score(row.test_auc, 3)}{against}")
     return said
-
-
-def parameters(n: int | None) -> str:
-    """2.01M, 1.51B: parameters as people say them."""
-    if n is None:
-        return "—"
-    for unit, scale in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if n >= scale:
-            return f"{n / scale:.2f}{unit}"
-    return str(n)
 
 
 def as_csv(rows: Iterable[Result]) -> str:

@@ -1,0 +1,24 @@
+"""What `fts doctor` says of the data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fts.jobs.status import formatting
+from fts.study import dataset
+
+
+def findings(root: Path) -> Iterator[tuple[str, str, str | None]]:
+    """Status, sentence, cure; one for each thing that is wrong."""
+    if not root.exists():
+        yield "warn", f"no data set in {root}", "fts data build"
+        return
+    problems, unknown = dataset.verify(root), dataset.pending(root)
+    for problem in problems:
+        yield "bad", problem, None
+    for path in unknown:
+        yield "warn", f"{path} is not registered", f"fts data register {path}"
+    if not problems:
+        count = formatting.count(len(dataset.listing(root)), "data set")
+        yield "ok", f"{count} in {root}, unchanged since registration", None

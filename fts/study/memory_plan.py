@@ -1,0 +1,47 @@
+"""Whether a cell can run on this machine at all: asked before it enters the queue, with the bytes as reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fts.jobs.settings import best_device
+from fts.jobs.supervisor.admission import usual_limit
+from fts.study.cell import CellSpec
+from fts.study.recipe import CannotFit, plan_recipe
+
+TRAINS = ("cell", "train", "replicate")  # kinds of jobs whose trials train a model of ours
+
+
+def too_large(cell: CellSpec) -> str | None:
+    """Why a cell cannot run on this machine even if nothing else does; None: it can, or nobody knows."""
+    device = best_device()
+    limit = usual_limit(Path(), 1, device) if cell.kind in TRAINS else None
+    return None if limit is None else hold_reason(cell, limit, device)
+
+
+def hold_reason(cell: CellSpec, limit: int, device: str) -> str | None:
+    """Why a whole cell cannot run here, in words with bytes; None if at least one of its architectures fits."""
+    smallest: CannotFit | None = None
+    for architecture in architectures(cell):
+        try:
+            plan_recipe(cell, architecture, limit, device)
+        except CannotFit as refused:
+            if smallest is None or refused.needed < smallest.needed:
+                smallest = refused
+        else:
+            return None
+    return None if smallest is None else f"no architecture fits: the smallest {smallest}"
+
+
+def architectures(cell: CellSpec) -> Iterator[str]:
+    """Every architecture a trial of the cell can get."""
+    if cell.kind not in TRAINS:
+        return
+    yield from drawn(cell.space.get("architecture"), (str(params["architecture"]) for params in cell.warm_start))
+
+
+def drawn(distribution: dict[str, Any] | None, named: Iterable[str]) -> list[str]:
+    choices = [str(name) for name in distribution["choices"]] if distribution else []
+    return list(dict.fromkeys([*choices, *named]))

@@ -1,0 +1,166 @@
+"""The flagship: PatchTST on daily bars, as a study of the runner. It speaks fts.jobs.api and nothing else of it.
+
+Light to import: the command line asks for axes and names without paying for torch or pandas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fts.jobs.api.spec import TrialSpec, seed_for
+from fts.jobs.api.study import (
+    MAXIMIZE,
+    MINIMIZE,
+    Axis,
+    CannotFit,
+    Cell,
+    Finished,
+    Metric,
+    Plan,
+    Program,
+    Study,
+)
+from fts.model.budgets import BUDGETS
+from fts.study.cell import CellSpec, effective_config
+from fts.study.commands import COMMANDS
+from fts.study.memory_plan import TRAINS
+
+FROM_WINNER = {"replicate": "replicate", "train": "final"}  # kinds that repeat a winner -> purpose of their seeds
+OBJECTIVE = "fts.study.objective"
+BASELINE = "fts.study.baseline_objective"
+FINAL = "fts.study.final_objective"
+WALK_FORWARD = "fts.study.walk_forward_objective"
+MODULES = {"cell": OBJECTIVE, "replicate": OBJECTIVE, "baseline": BASELINE, "train": FINAL}
+
+
+def program_of(kind: str, cv: str | None = None) -> Program:
+    """What runs a trial of such a job; one process serves many trials, because importing torch costs seconds."""
+    module = WALK_FORWARD if cv is not None and kind in ("cell", "replicate") else MODULES[kind]
+    return Program(("-m", module), reused=True)
+
+
+class PatchTST(Study):
+    """Does a PatchTST transformer on daily bars get better with size, and does the best configuration depend on h?"""
+
+    name = "patchtst"
+    kinds = ("cell", "baseline", "train", "replicate")
+    axes = (Axis("budget", "size", tuple(BUDGETS)), Axis("horizon"), Axis("task"), Axis("tier"))
+    metrics = (
+        Metric("val_loss", "loss", MINIMIZE),
+        Metric("val_auc", "AUC", MAXIMIZE),
+        Metric("train_loss"),
+        Metric("train_auc"),
+        Metric("val_brier"),
+    )
+    commands = COMMANDS
+
+    def cell(self, spec: Mapping[str, Any]) -> CellSpec:
+        return CellSpec.from_json(spec)
+
+    def labels(self, cell: Any) -> dict[str, str | int | float]:
+        return {axis.name: getattr(cell, axis.name) for axis in self.axes}
+
+    # -- the trial, before it runs
+
+    def params(self, cell: Any, number: int) -> dict[str, Any] | None:
+        if cell.kind == "baseline":
+            from fts.analysis.baselines import BASELINES  # here, not above: numpy
+
+            return dict(BASELINES[number])
+        if cell.kind in FROM_WINNER:
+            return dict(cell.warm_start[0])
+        return super().params(cell, number)
+
+    def effective(self, cell: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+        return effective_config(cell, dict(params))
+
+    def describe(self, cell: Any, params: Mapping[str, Any]) -> str:
+        if cell.kind == "baseline":
+            return f"{params['model']} ({params['inputs']})"
+        return str(params["architecture"])
+
+    def seed(self, cell: Any, number: int) -> int:
+        return seed_for(cell.seed, number, FROM_WINNER.get(cell.kind, "train"))
+
+    def reuses(self, cell: Any) -> bool:
+        return cell.kind != "replicate"  # which is the same configuration on purpose
+
+    # -- where and how it runs
+
+    def program(self, cell: Any) -> Program:
+        return program_of(cell.kind, cell.cv)
+
+    def request(self, spec: TrialSpec, db: Any, places: Any) -> dict[str, Any]:
+        from fts.study.models import opened_by  # here: only a final training may look at the test set
+
+        opener = opened_by(db, spec.cell) if spec.cell.kind == "train" else None
+        return spec.to_json() | {"opened_by": opener}
+
+    def plan(
+        self, cell: Any, params: Mapping[str, Any], stored: dict[str, Any] | None, limit: int, device: str
+    ) -> Plan | None:
+        from fts.study import recipe  # here: models and budgets, which only a worker and `fts plan` ask about
+
+        if cell.kind not in TRAINS:
+            return None
+        architecture = str(params["architecture"])
+        try:
+            if stored is None:
+                chosen = recipe.plan_recipe(cell, architecture, limit, device)
+            else:
+                chosen = recipe.fitted(cell, architecture, limit, device, stored)
+        except recipe.CannotFit as refused:
+            raise CannotFit(str(refused), refused.needed) from refused
+        return Plan(chosen.recipe.to_json(), chosen.estimate.total)
+
+    def leaner(self, cell: Any, stored: Mapping[str, Any]) -> dict[str, Any] | None:
+        from fts.study import recipe
+
+        return recipe.shrunk(cell, dict(stored))
+
+    def can_shrink(self, cell: Cell) -> bool:
+        return cell.kind in TRAINS
+
+    def batch(self, cell: Any, stored: Mapping[str, Any]) -> str:
+        micro_batch = int(stored["micro_batch"])
+        return f"{micro_batch}x{-(-cell.effective_batch // micro_batch)}"
+
+    # -- afterwards
+
+    def after_trial(self, finished: Finished) -> None:
+        if finished.job.kind == "cell":
+            self._compare(finished)
+
+    def after_job(self, finished: Finished) -> None:
+        """What the job adds to the comparison of cells with baselines; a final model is kept."""
+        self._compare(finished)
+        if finished.job.kind == "train" and finished.job.best_trial is not None:
+            from fts.study.models import publish  # here: see request
+
+            publish(finished.db, finished.places, finished.job)
+
+    def on_result(self, finished: Finished, facts: Mapping[str, Any]) -> None:
+        if facts.get("test"):
+            from fts.state import transitions  # here: nothing else of this file writes
+
+            transitions.record_test(finished.db, finished.job.spec["origin"]["experiment"], facts["test"], finished.who)
+
+    def _compare(self, finished: Finished) -> None:
+        from fts.study import margins  # here: see request
+
+        margins.refresh(finished.db, finished.places, finished.job, finished.who)
+
+    # -- for people
+
+    def tables(self, db: Any, places: Any, folder: Path) -> list[Path]:
+        from fts.study.parquet import to_parquet  # here, not above: pandas
+
+        return to_parquet(db, places, folder)
+
+    def checks(self, places: Any) -> Iterator[tuple[str, str, str | None]]:
+        """The data sets and their manifest."""
+        from fts.study import data_checks  # here, not above: pandas
+
+        yield from data_checks.findings(places.data)

@@ -1,0 +1,24 @@
+"""Which version of this code runs, for the record of every trial."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+
+def code_version() -> tuple[str | None, bool | None]:
+    """(commit, uncommitted changes) of the checkout this code runs from; (None, None) where it is no checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None, None
+    commit = _git(root, "rev-parse", "HEAD")
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "fts", "state", "jobs")
+    return (commit, bool(changes)) if commit and changes is not None else (None, None)
+
+
+def _git(root: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,30 @@
+"""Which of several searches of one name is shown: one put in line again hides the earlier one only once it began."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from fts.jobs.status.formatting import trials_ended
+from fts.state.values import Job, JobStatus
+
+
+def newest_cells(jobs: Iterable[Job]) -> list[Job]:
+    """One cell per experiment: the latest, when it was put in line again with another specification."""
+    there = [job for job in jobs if job.kind == "cell" and job.status is not JobStatus.CANCELLED]
+    return list({job.experiment: job for job in sorted(there, key=lambda job: job.id)}.values())
+
+
+def newer_searches(jobs: Iterable[Job], cell: Job) -> list[Job]:
+    """The searches of the same cell that were put in line after this one, cancelled ones left out."""
+    later = [job for job in jobs if job.kind == "cell" and job.experiment == cell.experiment and job.id > cell.id]
+    return sorted((job for job in later if job.status is not JobStatus.CANCELLED), key=lambda job: job.id)
+
+
+COMING = {JobStatus.QUEUED: "is in line", JobStatus.PAUSED: "is paused", JobStatus.RUNNING: "runs"}
+
+
+def begun_cells(jobs: Iterable[Job], begun: Callable[[Job], bool] = lambda job: trials_ended(job) > 0) -> list[Job]:
+    """One cell per experiment, by what was found: one put in line again hides the earlier search only once it began."""
+    jobs = list(jobs)
+    found = {job.experiment: job for job in newest_cells(job for job in jobs if begun(job))}
+    return [found.get(job.experiment, job) for job in newest_cells(jobs)]
