@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(0 if sys.version_info >= (3, 11) else f"fts needs Python 3.11 or newer, found {v}: call make PYTHON=/path/to/python3.11")'
 	@echo "creating $(VENV) and installing the pinned packages (about two minutes, once)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev]' --config-settings editable_mode=compat
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,patchtst]' --config-settings editable_mode=compat
 	@touch $(STAMP)
 	@echo "installed: $$($(BIN)/python -m pip list --disable-pip-version-check 2>/dev/null | wc -l) packages"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import TypeGuard
 
 import click
 
@@ -32,7 +33,7 @@ def code_of(error: Exception) -> int:
         return NO_DATA
     if type(error).__name__ in ("BadSpec", "BadSetting", "BadSpace", "BadHalving", "NoStorage"):
         return USAGE
-    return FAILED
+    return USAGE if is_missing_package(error) else FAILED
 
 
 def sentence_of(error: Exception) -> str:
@@ -45,8 +46,20 @@ def sentence_of(error: Exception) -> str:
         return _one_line(str(error)) or type(error).__name__
     if isinstance(error, OSError):
         return _of_system(error)
+    if is_missing_package(error):
+        return missing_package(error)
     kind = type(error).__name__
     return f"a fault in fts itself: {kind}: {_one_line(str(error))} (run it again with FTS_DEBUG=1 to see where)"
+
+
+def is_missing_package(error: BaseException) -> TypeGuard[ModuleNotFoundError]:
+    """Is it a package that only a study needs, and that was not installed with fts?"""
+    return isinstance(error, ModuleNotFoundError) and (error.name or "fts").partition(".")[0] != "fts"
+
+
+def missing_package(error: ModuleNotFoundError) -> str:
+    cure = "`pip install 'fts[patchtst]'` installs what the PatchTST study needs"
+    return f"the package {error.name} is not installed; {cure}"
 
 
 def _usage(error: click.UsageError) -> str:

@@ -290,8 +290,13 @@ def leftovers(places: Places) -> Iterator[Finding]:
 def data(places: Places) -> Iterator[Finding]:
     """What each installed study checks of its own."""
     for name in sorted(installed()):
-        for status, text, cure in study(name).checks(places):
-            yield Finding("data", status, text, cure)
+        try:
+            for status, text, cure in study(name).checks(places):
+                yield Finding("data", status, text, cure)
+        except ModuleNotFoundError as missing:  # a study whose packages were not installed with fts
+            yield Finding(
+                "data", "ok", f"not checked: the study {name} needs {missing.name}", f"pip install 'fts[{name}]'"
+            )
 
 
 # ---------------------------------------------------------------- mending

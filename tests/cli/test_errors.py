@@ -293,3 +293,22 @@ def test_an_empty_file_is_no_study_and_is_left_empty(fts, words: list[str], tmp_
     assert "is empty, there is no study in it yet" in said.err
     assert [path.name for path in database.parent.iterdir()] == ["fts.db"]
     assert database.stat().st_size == 0
+
+
+@pytest.mark.parametrize("words", [("data", "list"), ("enqueue", "tiny/h1"), ("data", "build")])
+def test_a_package_that_only_a_study_needs_is_named_where_it_is_missing(words: tuple[str, ...], tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['pandas', 'torch', 'talib', 'sklearn'])); "
+        f"from fts.jobs.cli import main; sys.exit(main({list(words)!r}))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert ran.returncode == 2 and "pip install 'fts[patchtst]'" in ran.stderr, ran.stderr
+
+
+def test_the_doctor_and_the_core_commands_need_no_package_of_a_study(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['pandas', 'torch', 'talib', 'sklearn', 'arch', 'pyarrow'])); "
+        "from fts.jobs.cli import main; sys.exit(main(['doctor']))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert "a fault in fts itself" not in ran.stderr + ran.stdout and "fts[patchtst]" in ran.stdout, ran.stderr

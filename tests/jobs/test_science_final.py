@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fts.study.sealed import evaluate_test
 from fts.data.plausible import find_implausible
 from fts.features import tiers
 from fts.state import queries, transitions
@@ -30,6 +29,7 @@ from fts.study.predict import WrongBars, drift_warnings, predict_bars, predict_f
 from fts.study.question import told
 from fts.study.report_data import study_data
 from fts.study.results import results
+from fts.study.sealed import evaluate_test
 from fts.study.winners import train_spec, winner
 from fts.training.checkpoint import CheckpointError, read_weights, write_weights
 from tests.data.made import make_bars
