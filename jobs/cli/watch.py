@@ -12,8 +12,8 @@ from jobs.cli.group import ROW, Fraction, here
 from jobs.cli.look import event_words
 from jobs.cli.output import emit, emit_line, say
 from jobs.glance import words
-from jobs.glance.facts import is_live
-from jobs.why import runnable, running
+from jobs.glance.facts import is_live, running
+from jobs.why import runnable
 from state import queries
 from state.db import Database, open_for_reading
 from state.migrations import SCHEMA
