@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from jobs.cli.errors import NothingThere
-from jobs.cli.group import COUNT, here
+from jobs.cli.group import AS_JSON, COUNT, here
 from jobs.cli.output import emit, emit_json, emit_table, say
 from jobs.glance import words
 from state.cursors import Connection
@@ -24,7 +24,6 @@ OF_THE_FILE = (  # what SQLite says of the file or its disk, not of the statemen
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_NOTADB,
 )  # fmt: skip
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 YES = click.option("-y", "--yes", is_flag=True, help="do not ask")
 
 

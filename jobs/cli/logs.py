@@ -13,8 +13,8 @@ from typing import BinaryIO
 import click
 
 from jobs.cli.errors import NothingThere
-from jobs.cli.group import COUNT, here
-from jobs.cli.look import AS_JSON, find_trial, reading
+from jobs.cli.group import AS_JSON, COUNT, here
+from jobs.cli.look import find_trial, reading
 from jobs.cli.output import emit, emit_json, emit_line, say
 from jobs.glance import naming
 from jobs.glance.last_lines import log_file

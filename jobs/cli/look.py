@@ -12,7 +12,7 @@ import click
 
 from jobs import results as results_table
 from jobs.cli.errors import NothingThere
-from jobs.cli.group import COUNT, here
+from jobs.cli.group import AS_JSON, COUNT, here
 from jobs.cli.last import last_lines_of, last_words
 from jobs.cli.output import emit, emit_json, emit_table, name_unreadable, plain, say
 from jobs.cli.selection import choose, one_job, split_trial
@@ -26,8 +26,6 @@ from state.db import Database, open_for_reading
 from state.files import csv_text
 from state.rows import unreadable_in
 from state.values import Event, Job, JobStatus, Trial
-
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import click
 
-from jobs.cli.look import AS_JSON, reading
+from jobs.cli.group import AS_JSON
+from jobs.cli.look import reading
 from jobs.cli.output import emit_json, emit_table, name_unreadable, say
 from jobs.cli.since import since_of
 from jobs.glance import words

@@ -12,7 +12,7 @@ import click
 from fts.search.halving import HALVING, Halving
 from fts.search.space import parse_override
 from fts.search.spec import CellSpec
-from jobs.cli.group import COUNT, here
+from jobs.cli.group import AS_JSON, COUNT, here
 from jobs.cli.output import emit_json, emit_table, say
 from jobs.cli.selection import CELL
 from jobs.commands import matrix
@@ -49,7 +49,7 @@ HORIZON = re.compile(r"h?[0-9]{1,9}")
 @click.command()
 @click.argument("budget", required=False)
 @click.option("--features", default=25, type=COUNT, show_default=True, help="features of a day (tier a25 has 25)")
-@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+@AS_JSON
 def budgets(budget: str | None, features: int, as_json: bool) -> None:
     """The model sizes, and with BUDGET every architecture in it with its counted parameters."""
     from fts.model.architecture import ModelConfig
@@ -197,7 +197,7 @@ def specs_of(
 @click.option("--again", is_flag=True, help="search a cell again, although it has a job")
 @click.option("--no-check", is_flag=True, help="skip the dry run of one step per cell")
 @click.option("-n", "--dry-run", is_flag=True, help="test every cell with one step, put nothing in line")
-@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+@AS_JSON
 def enqueue(
     cells: tuple[str, ...],
     whole: bool,

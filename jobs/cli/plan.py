@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from jobs.campaign import Outlook, campaign
-from jobs.cli.group import COUNT
+from jobs.cli.group import AS_JSON, COUNT
 from jobs.cli.look import reading
 from jobs.cli.matrix import Listed, cell_options
 from jobs.cli.output import emit_json, emit_table, say
@@ -28,7 +28,7 @@ from state import queries
 @click.option("--slots", type=COUNT, help="with --memory: jobs at once  [default: as fts worker]")
 @machine_options
 @cell_options
-@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+@AS_JSON
 def plan(memory: bool, as_json: bool, **flags: Any) -> None:
     """Expected cost and gain of each cell that has not ended, estimated from finished trials.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from jobs.cli.group import here
+from jobs.cli.group import AS_JSON, here
 from jobs.cli.look import reading
 from jobs.cli.output import emit, emit_json
 from state.files import reason_of
@@ -18,7 +18,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 @click.command()
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="folder  [default: outputs/report]")
-@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+@AS_JSON
 def report(out: Path | None, as_json: bool) -> None:
     """Write the page that says what these numbers show and what they do not, with its tables as CSV and JSON.
 

@@ -6,7 +6,7 @@ import click
 
 from fts.search.card import against
 from jobs.cli.act import writing
-from jobs.cli.group import here
+from jobs.cli.group import AS_JSON, here
 from jobs.cli.keep import sure
 from jobs.cli.output import emit, emit_json, say
 from jobs.cli.selection import one_cell
@@ -20,7 +20,7 @@ from state.values import Job, Opening
 @click.command()
 @click.argument("cell")
 @click.option("-y", "--yes", is_flag=True, help="do not ask")
-@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+@AS_JSON
 def final(cell: str, yes: bool, as_json: bool) -> None:
     """Open CELL's test set for its winner and evaluate the final model on it; this cannot be undone.
 

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from fts.search.script import script_name, script_text
 from fts.search.spec import CellSpec
-from jobs.cli.group import here
+from jobs.cli.group import AS_JSON, here
 from jobs.cli.matrix import cell_options, parse_cell, specs_of
 from jobs.cli.output import emit, emit_json
 from jobs.commands import matrix
@@ -26,7 +26,7 @@ from state.values import Job
 @click.option("--matrix", "whole", is_flag=True, help="all budgets x all horizons")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="folder  [default: outputs/scripts]")
 @cell_options
-@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+@AS_JSON
 def script(cells: tuple[str, ...], whole: bool, out: Path | None, task: str, as_json: bool, **fields: Any) -> None:
     """Write hpo_{budget}_h{horizon}_{task}.py for each CELL, and train_... once it has a winner.
 
