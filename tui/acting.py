@@ -20,8 +20,9 @@ from jobs.glance.sanitize import clean
 from state.errors import StateError
 from state.values import Job
 from tui.messages import Acted, in_words
+from tui.order import Order
 from tui.screens.dialogs import Ask, Confirm
-from tui.screens.enqueue import Enqueue, Order
+from tui.screens.enqueue import Enqueue
 
 if TYPE_CHECKING:
     from tui.app import Monitor

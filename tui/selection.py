@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from jobs.commands.choices import SIZES
 from jobs.glance import naming, words
 from state.values import Event, Job, JobStatus, Trial
 from tui.shelf import Picked, Shelf
@@ -24,7 +25,7 @@ def jobs_of(view: View) -> list[Job]:
     if view.filter:
         rows = [job for job in rows if matches(view.filter, _job_text(job), {"state": str(job.status)})]
     order: dict[str, Callable[[Job], Any]] = {
-        "cell": lambda j: (list(_SIZES).index(j.budget) if j.budget in _SIZES else 99, j.horizon),
+        "cell": lambda j: (list(SIZES).index(j.budget) if j.budget in SIZES else 99, j.horizon),
         "state": lambda j: str(j.status),
         "trials": lambda j: words.trials_ended(j) / max(j.trials_wanted, 1),
         "best": lambda j: _best_first(j.best_value, words.objective_of(j, view.snapshot.trials)),
@@ -153,9 +154,6 @@ def pinned_window(rows: Sequence[Job], height: int, cursor: int) -> list[int]:
         shown.discard(far)
         shown.add(n)
     return sorted(shown)
-
-
-_SIZES = ("tiny", "2M", "20M", "200M", "2B")
 
 
 def _job_text(job: Job) -> str:

@@ -15,7 +15,7 @@ from fts.search.spec import CellSpec
 from jobs.cli.group import AS_JSON, COUNT, here
 from jobs.cli.output import emit_json, emit_table, say
 from jobs.cli.selection import CELL
-from jobs.commands import matrix
+from jobs.commands import choices, matrix
 from jobs.results import parameters
 
 EXPERIMENT = re.compile(r"phase6a_([A-Za-z0-9.]+)_h(\d{1,3})_([A-Za-z0-9_.-]+)")
@@ -90,15 +90,15 @@ def _overrides(texts: Iterable[str]) -> dict[str, dict[str, Any]] | None:
     return found or None
 
 
-# those of fts.data.labels, which needs pandas; a test compares
-TASK_NAMES = ("threshold_1pct", "threshold_1pct_close", "threshold_2pct", "threshold_0.5pct")
 USUAL = {field.name: field.default for field in dataclasses.fields(CellSpec)}
 
 CELL_OPTIONS = (
-    click.option("--trials", default=matrix.TRIALS, show_default=True, help="searched in each cell"),
-    click.option("--epochs", default=matrix.EPOCHS, show_default=True, help="at most; early stopping may end sooner"),
-    click.option("--task", default=matrix.TASK, show_default=True, help=f"what is predicted: {', '.join(TASK_NAMES)}"),
-    click.option("--tier", default=matrix.TIER, show_default=True, help="a20, a25 or c"),
+    click.option("--trials", default=choices.TRIALS, show_default=True, help="searched in each cell"),
+    click.option("--epochs", default=choices.EPOCHS, show_default=True, help="at most; early stopping may end sooner"),
+    click.option(
+        "--task", default=choices.TASK, show_default=True, help=f"what is predicted: {', '.join(choices.TASKS)}"
+    ),
+    click.option("--tier", default=choices.TIER, show_default=True, help="a20, a25 or c"),
     click.option(
         "--data", "dataset", metavar="NAME", help="data set by name (default: the tier's one; see fts data list)"
     ),
@@ -312,7 +312,7 @@ def _wanted(
     if not cells and not (whole or budgets_ or horizons):
         raise click.UsageError("name a cell such as 2M/h1, or give --matrix")
     if not cells:
-        return [(b, h, task) for b in budgets_ or matrix.BUDGETS for h in horizons or matrix.HORIZONS]
+        return [(b, h, task) for b in budgets_ or choices.BUDGETS for h in horizons or choices.HORIZONS]
     return [parse_cell(cell, task) for cell in cells]
 
 

@@ -13,7 +13,7 @@ from fts.search.spec import CellSpec
 from jobs.cli.group import AS_JSON, here
 from jobs.cli.matrix import cell_options, parse_cell, specs_of
 from jobs.cli.output import emit, emit_json
-from jobs.commands import matrix
+from jobs.commands import choices
 from jobs.commands.naming import kept_apart
 from jobs.exports import write_text
 from state.db import has_study
@@ -36,7 +36,7 @@ def script(cells: tuple[str, ...], whole: bool, out: Path | None, task: str, as_
     if bool(cells) == whole:
         raise click.UsageError("name cells such as 2M/h1, or give --matrix")
     wanted = [parse_cell(cell, task) for cell in cells] or [
-        (budget, horizon, task) for budget in matrix.BUDGETS for horizon in matrix.HORIZONS
+        (budget, horizon, task) for budget in choices.BUDGETS for horizon in choices.HORIZONS
     ]
     known = chosen_here(known_specs(), fields)
     specs: list[CellSpec] = []

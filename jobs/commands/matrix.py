@@ -15,15 +15,10 @@ from typing import Any
 from fts.search.halving import HALVING
 from fts.search.spec import BadSpec, CellSpec
 from jobs.admission import too_large
+from jobs.commands.choices import BUDGETS, EPOCHS, HORIZONS, TASK, TIER, TRIALS, usual_data
 from jobs.commands.naming import experiment_name, kept_apart
 from jobs.settings import Places
 from state.values import Enqueued
-
-BUDGETS = ("2M", "20M", "200M", "2B")  # the matrix of the study; `tiny` is for tests
-HORIZONS = (1, 3, 5)  # trading days
-TASK = "threshold_1pct"
-TIER = "a25"
-TRIALS = EPOCHS = 50
 
 
 class NotEnqueued(RuntimeError):
@@ -263,9 +258,8 @@ def find_data(root: Path, tier: str, dataset: str | None = None) -> Data:
         raise NoData(f"there is no data set {dataset!r} of tier {tier} in {root} (there is: {known}); run {build}")
     if not found:
         raise NoData(f"there is no data set of tier {tier} in {root}; run {build}")
-    usual = f"SPX.dataset.{tier}"
-    name = dataset or (usual if usual in found else next(iter(found)))
-    if dataset is None and name != usual and len(found) > 1:
+    name = dataset or usual_data(list(found), tier)
+    if name is None:
         raise NotEnqueued(f"there are several data sets of tier {tier}: {', '.join(found)}; name one with --data")
     return Data(name, found[name].md5, len(TIERS[tier]))
 

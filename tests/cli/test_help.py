@@ -12,10 +12,11 @@ import click
 import pytest
 
 from fts.data.labels import TASKS
+from fts.features.tiers import TIERS
 from fts.model.budgets import BUDGETS
 from jobs.cli.group import ENTRIES
 from jobs.cli.group import fts as group
-from jobs.cli.matrix import TASK_NAMES
+from jobs.commands import choices
 from jobs.python import python
 from tests.fts_process import ROOT
 
@@ -70,7 +71,7 @@ def test_every_command_has_an_example_that_it_would_accept(name: str):
 def test_budgets_and_tasks_are_named(capsys):
     text = " ".join(str(option.help) for option in ALL["enqueue"].params if isinstance(option, click.Option))
     assert all(budget in text for budget in BUDGETS) and all(task in text for task in TASKS)
-    assert set(TASK_NAMES) == set(TASKS)
+    assert set(choices.TASKS) == set(TASKS) and set(choices.TIERS) == set(TIERS) and tuple(BUDGETS) == choices.SIZES
 
 
 @pytest.mark.parametrize("name", ["data", "db"])

@@ -13,12 +13,12 @@ from fts.search.halving import HALVING, Halving
 from fts.search.spec import BadSpec, CellSpec
 from jobs.commands.baselines import baseline_of, with_baselines
 from jobs.commands.check import check_cells, check_on_paper
+from jobs.commands.choices import PRUNERS
 from jobs.commands.matrix import NotEnqueued, enqueue_cells, enqueue_matrix, find_data, make_cells
 from jobs.settings import Places
 from state import queries, transitions
 from state.db import open_database
 from tests.cli.study import Said, cell, finished_cell, make_study, runner
-from tui.screens.enqueue import PRUNERS
 
 
 @pytest.fixture(scope="module")

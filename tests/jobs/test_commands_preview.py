@@ -8,7 +8,7 @@ import pytest
 from jobs.cli import main
 from jobs.commands.doing import CommandFailed
 from jobs.commands.matrix import make_cells
-from jobs.commands.preview import Question, cost_of, read, sentences
+from jobs.commands.preview import DataList, Question, SearchSettings, cost_of, read, read_data_list, sentences
 from jobs.glance import words
 from jobs.plan import Allowed, Known, plan_cell
 from jobs.settings import Places
@@ -68,18 +68,24 @@ def test_twice_the_trials_take_twice_as_long(said: str):
 def test_without_data_the_sentence_of_the_command_is_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FTS_DATA", str(tmp_path / "none"))
     with pytest.raises(CommandFailed, match="fts data build"):
-        Question(tmp_path / "outputs" / "fts.db", 20).answer()
+        Question(tmp_path / "outputs" / "fts.db", SearchSettings(20)).answer()
 
 
 def test_who_stops_listening_waits_for_nothing(tmp_path: Path):
-    question = Question(tmp_path / "outputs" / "fts.db", 20)
+    question = Question(tmp_path / "outputs" / "fts.db", SearchSettings(20))
     question.stop()
     with pytest.raises(CommandFailed):
         question.answer()
     question.stop()
 
 
+def test_the_data_sets_are_those_of_the_command(places: Places):
+    assert DataList(places.db).answer() == {"a20": ("CHAOS.dataset.a20",)}
+
+
 @pytest.mark.parametrize("odd", ["", "[]", "{}", '{"plan": {"cells": [1]}}', '{"plan": {"cells": [], "rate": 7}}'])
 def test_an_answer_of_another_form_is_an_error_in_words(odd: str):
     with pytest.raises(CommandFailed, match="this window cannot read the answer"):
         read(odd)
+    with pytest.raises(CommandFailed, match="this window cannot read the answer"):
+        read_data_list(odd)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.commands import matrix
+from jobs.commands import choices
 from jobs.commands.actions import by_id
 from jobs.glance import glance as glances
 from jobs.glance import naming
@@ -145,7 +145,7 @@ def test_the_enqueue_dialog_says_which_task_and_counts_only_its_cells_as_in_line
     form = Enqueue(make_snapshot(jobs=waiting), "dark", False, tmp_path)
     assert form.present == {("20M", 3): "queued", ("200M", 5): "done"}
     assert form.checked == {("2M", 1), ("2M", 3), ("2M", 5)}
-    assert form.title_text == f"enqueue {matrix.TASK} {matrix.TIER}"
+    assert (form.settings.task, form.settings.tier) == (choices.TASK, choices.TIER)
     assert "0 s so far" in " ".join("".join(text for text, _ in line) for line in form.cost(74, 9)), (
         "it has just opened"
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from jobs.commands.choices import SIZES
 from jobs.glance import naming, words
 from jobs.glance.importance import ENOUGH
 from state.values import Job, JobStatus, Margin, Opening, Trial
@@ -18,7 +19,6 @@ from tui.shelf import by_number
 from tui.view import RESULTS, View
 from tui.widgets import lists, queue_grid, race_chart
 
-SIZES = ("tiny", "2M", "20M", "200M", "2B")
 COLUMN, INTERVAL = 16, 24  # columns of a cell; where its difference to the baseline stands below with its interval
 SEALED = "validation only: the test set is sealed until `fts final` opens it for a cell"
 SEALED_BRIEF = "validation only: the test set is sealed"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from jobs.commands.actions import by_id
+from jobs.commands.choices import BUDGETS, HORIZONS
 from jobs.glance import naming, words
 from jobs.glance.facts import is_live
 from state.values import Job, JobStatus, Trial, TrialStatus
@@ -215,9 +216,6 @@ def _empty(view: View) -> list[Line]:
         return [((f"   0 of {len(view.snapshot.jobs)} match `{view.filter}`. Esc clears.", "dim"),)]
     key = "" if view.readonly else "e enqueues the 4 × 3 matrix, or "
     lines: list[Line] = [((f"   Nothing is queued: {key}`fts enqueue --matrix`", ""),)]
-    for n, (budget, horizon) in enumerate((b, h) for b in _SIZES for h in (1, 3, 5)):
+    for n, (budget, horizon) in enumerate((b, h) for b in BUDGETS for h in HORIZONS):
         lines.append(((f" ◌{n + 1:2d} {words.fit(f'{budget}/h{horizon}', CELL)} not queued", "dim"),))
     return lines
-
-
-_SIZES = ("2M", "20M", "200M", "2B")
