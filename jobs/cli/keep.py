@@ -91,7 +91,7 @@ def existing() -> Path:
 def ask(database: Path, sql: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Columns and rows of one statement that cannot write. Raises UsageError with what SQLite says of it."""
     connection = Connection(reading_uri(database), uri=True, timeout=30)
-    connection.translate = lambda error: error  # most are errors in the statement, which `query` reports itself
+    connection.translate = lambda error: error  # most are errors in the statement, not in the file
     try:
         connection.execute("PRAGMA query_only = 1")
         cursor = connection.execute(sql)
