@@ -35,15 +35,18 @@ class Order:
         ]  # fmt: skip
 
 
-def states_of(jobs: Iterable[Job], settings: SearchSettings) -> dict[Cell, str]:
-    """The state of each cell that has a job: a cell of another task, tier or data set is not that cell."""
-    return {(job.budget, job.horizon): str(job.status) for job in jobs if _is_alike(job, settings)}
+def states_of(jobs: Iterable[Job], settings: SearchSettings, data: str | None) -> dict[Cell, str]:
+    """The state of each cell that has a job: one of another task, tier or data set is another cell.
+
+    Where `data` is None, nobody knows yet which data set is meant, and each counts.
+    """
+    return {(job.budget, job.horizon): str(job.status) for job in jobs if _is_alike(job, settings, data)}
 
 
-def _is_alike(job: Job, settings: SearchSettings) -> bool:
+def _is_alike(job: Job, settings: SearchSettings, data: str | None) -> bool:
     if (job.kind, job.task, job.tier) != ("cell", settings.task, settings.tier) or job.spec.get("cv"):
         return False
-    return settings.data in (None, job.spec.get("dataset"))
+    return data in (None, job.spec.get("dataset"))
 
 
 def first_choice(there: Iterable[Cell]) -> set[Cell]:

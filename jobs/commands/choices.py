@@ -1,17 +1,28 @@
-"""What a person may choose for a cell, the usual value first, without loading the science (a test compares)."""
+"""What a person may choose for a cell, the usual value first, read where the science defines it without loading it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-BUDGETS = ("2M", "20M", "200M", "2B")  # the matrix of the study
-SIZES = ("tiny", *BUDGETS)  # `tiny` is for tests
+from fts.data import tasks
+from fts.model import budgets
+from fts.search.recipe import FEATURES
+from state.values import Job
+
+SIZES = tuple(budgets.BUDGETS)
+BUDGETS = tuple(size for size in SIZES if size != "tiny")  # the matrix of the study; `tiny` is for tests
 HORIZONS = (1, 3, 5)  # trading days
-TASKS = ("threshold_1pct", "threshold_1pct_close", "threshold_2pct", "threshold_0.5pct")
-TIERS = ("a25", "a20", "c")
-TASK, TIER = TASKS[0], TIERS[0]
+TASKS = tuple(tasks.TASKS)
+TASK, TIER = TASKS[0], "a25"
+TIERS = (TIER, *(tier for tier in FEATURES if tier != TIER))
 TRIALS = EPOCHS = 50
 PRUNERS = {"none": "tpe", "halving": "random", "median": "tpe"}  # with the sampler that is taken beside each
+
+
+def tasks_of(jobs: Iterable[Job]) -> tuple[str, ...]:
+    """The usual ones, and what else this study predicts already."""
+    more = {job.task for job in jobs if job.unreadable is None and tasks.is_task(job.task)}
+    return (*TASKS, *sorted(more.difference(TASKS)))
 
 
 def usual_data(names: Sequence[str], tier: str) -> str | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fts.data import tasks
 from fts.search.halving import HALVING
 from fts.search.spec import BadSpec, CellSpec
 from jobs.admission import too_large
@@ -191,11 +192,9 @@ def make_cells(
 
 
 def _check_task(name: str) -> None:
-    from fts.data.labels import UnknownTask, task  # here, not above: numpy
-
     try:
-        task(name)
-    except UnknownTask as error:
+        tasks.task(name)
+    except tasks.UnknownTask as error:
         raise BadSpec(str(error)) from error
 
 

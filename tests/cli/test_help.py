@@ -11,9 +11,10 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from fts.data.labels import TASKS
+from fts.data.tasks import TASKS
 from fts.features.tiers import TIERS
 from fts.model.budgets import BUDGETS
+from fts.search.spec import CHOICES
 from jobs.cli.group import ENTRIES
 from jobs.cli.group import fts as group
 from jobs.commands import choices
@@ -71,7 +72,7 @@ def test_every_command_has_an_example_that_it_would_accept(name: str):
 def test_budgets_and_tasks_are_named(capsys):
     text = " ".join(str(option.help) for option in ALL["enqueue"].params if isinstance(option, click.Option))
     assert all(budget in text for budget in BUDGETS) and all(task in text for task in TASKS)
-    assert set(choices.TASKS) == set(TASKS) and set(choices.TIERS) == set(TIERS) and tuple(BUDGETS) == choices.SIZES
+    assert set(choices.TIERS) == set(TIERS) and set(choices.PRUNERS) == set(CHOICES["pruner"])
 
 
 @pytest.mark.parametrize("name", ["data", "db"])

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from jobs.why import why
+from state.values import Cause
 from tests.tui.values import HOUR, NOW, make_event, make_job, make_snapshot, make_worker
 
 JOB = make_job(1, status="running", worker_id=1, lease_until=NOW + 50, attempt=2, started_at=NOW - HOUR)
@@ -30,7 +31,15 @@ def test_a_job_whose_worker_has_died_does_not_run():
 
 def test_a_trial_that_pauses_after_a_fault_of_the_machine_is_told_of_until_it_runs_again():
     events = (make_event(6, NOW - 30, "trial_resumed", 1, trial_id=3), WAIT, make_event(8, NOW - 5, "worker_asked", 1))
-    first = why(JOB, replace(SNAPSHOT, events=events))[0]
+    first, *rest = why(JOB, replace(SNAPSHOT, events=events))
     assert first == f"job 1 (2M/h1) is running, but its trial waits since 08:13:40: {WAIT.message}"
+    assert rest[-1] == "`fts doctor` checks the machine; `fts pause 1` ends the wait and frees the slot"
     for later in (make_event(9, NOW, "trial_restarted", 1, trial_id=3), make_event(9, NOW, "claimed", 1)):
         assert why(JOB, replace(SNAPSHOT, events=(*events, later)))[0] == "job 1 (2M/h1) is running"
+
+
+def test_a_job_parked_after_faults_of_the_machine_gives_the_command_and_the_cause():
+    said = "t3 was tried 10 times without progress; the last time: CUDA error: unknown error"
+    job = make_job(1, status="failed", cause=Cause.MACHINE_ERROR, message=said, ended_at=NOW)
+    first, second = why(job, make_snapshot(jobs=(job,)))
+    assert "machine error" in first and "`fts retry 1`" in first and said in second

@@ -8,9 +8,14 @@ from typing import Any
 
 import pytest
 
-from jobs.commands.choices import TASKS, TIERS, usual_data
+from jobs.commands.choices import TASKS, TIERS, tasks_of, usual_data
+from jobs.commands.matrix import make_cells, write
 from jobs.commands.preview import CellCost, Preview, SearchSettings, Standing
 from jobs.glance.words import GB
+from jobs.settings import Places
+from state import queries
+from state.db import open_database
+from tests.chaos.study import make_data
 from tests.tui.stories import dialog_text, monitor, opened, press, until
 from tests.tui.test_golden import check
 from tests.tui.values import make_job
@@ -117,5 +122,78 @@ def test_the_usual_data_set_need_not_be_named():
 
 def test_a_cell_of_another_data_set_is_not_that_cell():
     job = make_job(1, "2M", 1, tier="a25", spec={"dataset": "AAPL.dataset.a25"})
-    assert states_of([job], SearchSettings()) == states_of([job], SearchSettings(data="AAPL.dataset.a25"))
-    assert states_of([job], SearchSettings(data="SPY.dataset.a25")) == {}
+    assert states_of([job], SearchSettings(), "AAPL.dataset.a25") == {("2M", 1): "queued"}
+    assert states_of([job], SearchSettings(), None) == {("2M", 1): "queued"}, "the list of data sets is not there yet"
+    assert states_of([job], SearchSettings(), "SPX.dataset.a25") == {}
+    assert states_of([job], SearchSettings(task=TASKS[1]), "AAPL.dataset.a25") == {}
+
+
+def test_a_task_that_the_study_has_already_is_a_choice_too():
+    jobs = [make_job(1, task="threshold_1.5pct"), make_job(2, task=TASKS[1]), make_job(3, task="", kind="gc")]
+    assert tasks_of(jobs) == (*TASKS, "threshold_1.5pct") and tasks_of([]) == TASKS
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_data(tmp_path_factory.mktemp("enqueue") / "data", 2400)
+
+
+def in_line(path: Path) -> list[tuple[str, str, str, str, int]]:
+    """Each cell as it was put in line, without its baselines: name, task, tier, data set and trials."""
+    db = open_database(path, readonly=True)
+    try:
+        return [
+            (f"{j.budget}/h{j.horizon}", j.task, j.tier, str(j.spec["dataset"]), j.trials_wanted)
+            for j in queries.jobs(db)
+            if j.kind == "cell"
+        ]
+    finally:
+        db.close()
+
+
+async def shows(app, pilot, *texts: str) -> None:
+    """Waits for texts of the dialog, however they are wrapped."""
+    try:
+        await until(lambda: all(text in " ".join(dialog_text(app).split()) for text in texts), pilot, 40)
+    except AssertionError as error:
+        raise AssertionError(f"{texts} not in\n{dialog_text(app)}") from error
+
+
+@pytest.fixture
+def places(tmp_path, data, monkeypatch) -> Places:
+    """An empty study, with the data where every command looks for it."""
+    monkeypatch.setenv("FTS_DATA", str(data))
+    path = tmp_path / "outputs" / "fts.db"
+    open_database(path).close()
+    return Places(path, data)
+
+
+async def test_the_preview_says_which_cells_are_there_which_grow_and_which_are_new(places):
+    db = open_database(places.db)
+    write(db, make_cells(places, ("tiny",), (1,), 1, 50, TASKS[-1], "a20"), who="test")
+    db.close()
+    async with monitor(places.db, (80, 24)) as (app, pilot):
+        await press(pilot, "e")
+        await until(lambda: opened(app, Enqueue), pilot)
+        await shows(app, pilot, "none: `fts data build --tier a25` makes one")
+        await press(pilot, "r", "k", "r", "k", "k", "space", "k", "h", "1")  # 2M off, tiny on; tier a20, the last task
+        await shows(app, pilot, f"task >{TASKS[-1]} 4 of 4", "tier a20 2 of 3", "CHAOS.dataset.a20")
+        await shows(app, pilot, "[x] queued [x] new [x] new", "2 new cells; already there: tiny/h1 (queued)")
+        await press(pilot, "+")
+        await shows(app, pilot, "[x] 1 to 5 [x] new", "2 new cells; extends tiny/h1 (job 1) from 1 to 5 trials")
+        await press(pilot, "escape")
+
+
+@pytest.mark.slow
+async def test_any_cell_is_put_in_line_from_the_monitor(places):
+    async with monitor(places.db, (120, 40)) as (app, pilot):
+        await press(pilot, "e")
+        await until(lambda: opened(app, Enqueue), pilot)
+        await press(pilot, "r", "k", "space", "k", "k", "space", "k", "h", "1")
+        await shows(app, pilot, "[x] new", "CHAOS.dataset.a20", "1 new cell")
+        await press(pilot, "enter")
+        await until(lambda: opened(app, Confirm), pilot)
+        await shows(app, pilot, f"task {TASKS[-1]}, tier a20, data CHAOS.dataset.a20", "1 new cell")
+        await press(pilot, "y")
+        await until(lambda: len(app.reading.snapshot.jobs) == 2, pilot, 60)
+        assert in_line(places.db) == [("tiny/h1", TASKS[-1], "a20", "CHAOS.dataset.a20", 1)]

@@ -15,7 +15,7 @@ from typing import Any
 from textual import events
 from textual.message import Message
 
-from jobs.commands.choices import HORIZONS, PRUNERS, SIZES, TASKS, TIERS, TRIALS, usual_data
+from jobs.commands.choices import HORIZONS, PRUNERS, SIZES, TIERS, TRIALS, tasks_of, usual_data
 from jobs.commands.preview import (
     Cell,
     Command,
@@ -82,7 +82,7 @@ class Enqueue(Dialog[Order]):
     @property
     def present(self) -> dict[Cell, str]:
         """The cells that have a job of these settings, as far as the picture tells."""
-        return states_of(self.jobs, self.settings)
+        return states_of(self.jobs, self.settings, self.settings.data or self._usual_name())
 
     def lines(self, width: int, height: int) -> list[Line]:
         if self.trying is not None or self.tried is not None:
@@ -141,12 +141,15 @@ class Enqueue(Dialog[Order]):
             return "the tier's one"
         if isinstance(self.data_sets, str):
             return f"`fts data list`: {self.data_sets}"
-        names = self.data_sets.get(self.settings.tier, ())
-        return usual_data(names, self.settings.tier) or f"none: `fts data build --tier {self.settings.tier}` makes one"
+        return self._usual_name() or f"none: `fts data build --tier {self.settings.tier}` makes one"
+
+    def _usual_name(self) -> str | None:
+        known = self.data_sets if isinstance(self.data_sets, dict) else {}
+        return usual_data(known.get(self.settings.tier, ()), self.settings.tier)
 
     def _choices(self, name: str) -> Sequence[str | None]:
         if name != "data":
-            return {"task": TASKS, "tier": TIERS}[name]
+            return {"task": tasks_of(self.jobs), "tier": TIERS}[name]
         known = self.data_sets if isinstance(self.data_sets, dict) else {}
         return data_choices(known.get(self.settings.tier, ()), self.settings.tier)
 
