@@ -88,10 +88,11 @@ class Enqueue(Dialog[Order]):
         if self.trying is not None or self.tried is not None:
             return self._of_dry_run(width, height)
         head: list[Span] = [("          ", "")]
-        head += [(words.fit(f"     h{horizon}", CELL + 2), "dim") for horizon in HORIZONS]
+        head += [(words.fit(f"     h{horizon}", CELL + 2), "dim") for horizon in HORIZONS[:-1]]
+        head.append((f"     h{HORIZONS[-1]}", "dim"))
         lines: list[Line] = [tuple(head)]
         lines += [self._row(n, budget) for n, budget in enumerate(SIZES)]
-        lines += [self._field(n, name) for n, name in enumerate(FIELDS, start=len(SIZES))]
+        lines += [self._field(n, name, width) for n, name in enumerate(FIELDS, start=len(SIZES))]
         gap: list[Line] = [()] if height > OTHER_ROWS + 2 else []
         rows = max(min(height - OTHER_ROWS - 2 * len(gap), COST_ROWS), 1)
         lines += [*gap, self._numbers(width), *self.cost(width, rows), *gap]
@@ -125,13 +126,14 @@ class Enqueue(Dialog[Order]):
             spans += [(words.fit(text, CELL), f"cursor {role}" if here else role), ("  ", "")]
         return tuple(spans)
 
-    def _field(self, n: int, name: str) -> Line:
+    def _field(self, n: int, name: str, width: int) -> Line:
         """`  task    >threshold_1pct       1 of 4 · Space next, h previous`."""
         choices, chosen, here = self._choices(name), getattr(self.settings, name), n == self.row
         told = self._usual_data() if chosen is None else str(chosen)
         value = words.fit(f"{'>' if here else ' '}{told}", max(VALUE, words.width(told) + 1))
         place = f"  {choices.index(chosen) + 1} of {len(choices)}" if chosen in choices and len(choices) > 1 else ""
         keys = " · Space next, h previous" if here and place else ""
+        keys = keys if 10 + words.width(value + place + keys) <= width else ""
         role = "cursor strong" if here else "strong"
         return ((words.fit(f"  {name}", 10), ""), (value, role), (place + keys, "dim"))
 
