@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from fts.search.halving import BEFORE_FREEZING, HALVING, Halving
-from fts.search.spec import CellSpec
-from jobs.commands.matrix import enqueue_cells, write
-from jobs.progress import Progress
-from jobs.settings import Places, WorkerSettings
-from jobs.warm import warmed
-from jobs.worker import run_job
-from state import queries, transitions
-from state.db import Database, open_database
-from state.errors import CannotUndo, TrialsChanged
-from state.replay import rebuild
-from state.values import Cause, Job
+from fts.jobs.api.halving import BEFORE_FREEZING, HALVING, Halving
+from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.worker.console import Progress
+from fts.jobs.worker.worker import run_job
+from fts.state import queries, transitions
+from fts.state.db import Database, open_database
+from fts.state.errors import CannotUndo, TrialsChanged
+from fts.state.replay import rebuild
+from fts.state.values import Cause, Job
+from fts.study.cell import CellSpec
+from fts.study.matrix import enqueue_cells, write
+from fts.study.warm_start import warmed
 from tests.chaos.study import LENIENT, difference, job_identity
 from tests.cli.study import CELL, Said, cell, claim, finish_trial, make_study, runner, start_trial
 from tests.jobs.science import cells_of, make_data, opened, run_queue
@@ -366,7 +366,7 @@ def test_trials_borrowed_from_neighbours_do_not_make_a_cell_that_is_there_anothe
 
 
 def test_fts_enqueue_says_of_each_cell_what_it_becomes(tmp_path: Path, capsys, monkeypatch):
-    from fts.search import dataset
+    from fts.study import dataset
 
     monkeypatch.setenv("FTS_DATA", str(tmp_path / "data"))
     dataset.build(tmp_path / "data")

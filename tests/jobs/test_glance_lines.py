@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.glance import glance as glances
-from jobs.glance import lines as glance_lines
-from jobs.glance import words
+from fts.jobs.status import formatting
+from fts.jobs.status import headline as glance_lines
+from fts.jobs.status import summary as glances
 from tests.tui.values import NOW, make_job, make_snapshot, make_worker, picture
 
 TABS = ("Queue", "Trials", "Curves", "Hardware", "Logs", "Results", "Events")
@@ -33,24 +33,24 @@ def lines(width, height, snapshot=None, **facts):
 def test_each_size_has_its_number_of_lines_of_exactly_its_width(width, height, count):
     found = lines(width, height)
     assert len(found) == count
-    assert {sum(words.width(text) for text, _ in line) for line in found} == {width}
+    assert {sum(formatting.width(text) for text, _ in line) for line in found} == {width}
 
 
 def test_a_pipe_has_no_edge_at_which_a_line_is_cut():
     long = "a reason that is long " * 12
     held = make_snapshot(jobs=(make_job(1, hold_reason=long), make_job(2)), workers=(make_worker(),))
-    found = [glance_lines.plain(line) for line in lines(words.ENDLESS, 40, held, problem=long, read_age_s=60.0)]
+    found = [glance_lines.plain(line) for line in lines(formatting.ENDLESS, 40, held, problem=long, read_age_s=60.0)]
     assert len(found) == 5
     assert long.strip() in found[1] and "…" not in "".join(found)
-    assert found[0].startswith("fts  spark · patchtst-a20  ") and found[0].endswith(words.day_clock(NOW))
-    assert max(map(words.width, found[2:])) <= 120, "nothing is padded, and the strip is as long as it was"
+    assert found[0].startswith("fts  spark · patchtst-a20  ") and found[0].endswith(formatting.day_clock(NOW))
+    assert max(map(formatting.width, found[2:])) <= 120, "nothing is padded, and the strip is as long as it was"
 
 
 @pytest.mark.parametrize("width", range(20, 220, 3))
 def test_no_width_breaks_a_line(width):
     for height in (5, 15, 24, 40, 60):
         for line in lines(width, height):
-            assert sum(words.width(text) for text, _ in line) == width
+            assert sum(formatting.width(text) for text, _ in line) == width
 
 
 @pytest.mark.parametrize("size", [(60, 15), (80, 24), (120, 40), (200, 60)])
@@ -129,7 +129,7 @@ def test_draining_tells_the_latest_end_of_the_trial(size):
 
 def test_draining_after_the_job_tells_the_end_of_the_job():
     left = glances.look(picture(), NOW).forecast.seconds_left[5]
-    assert f"DRAINING {words.when(NOW + left, NOW)}  live" in said(with_worker("drain_job"))[0]
+    assert f"DRAINING {formatting.when(NOW + left, NOW)}  live" in said(with_worker("drain_job"))[0]
 
 
 def test_draining_has_no_time_before_the_first_epoch():

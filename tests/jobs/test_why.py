@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from jobs.why import why
-from state.values import Cause
+from fts.jobs.status.explain import why
+from fts.state.values import Cause
 from tests.tui.values import HOUR, NOW, make_event, make_job, make_snapshot, make_worker
 
 JOB = make_job(1, status="running", worker_id=1, lease_until=NOW + 50, attempt=2, started_at=NOW - HOUR)

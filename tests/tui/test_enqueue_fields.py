@@ -8,21 +8,21 @@ from typing import Any
 
 import pytest
 
-from jobs.commands.choices import TASKS, TIERS, tasks_of, usual_data
-from jobs.commands.matrix import make_cells, write
-from jobs.commands.preview import CellCost, Preview, SearchSettings, Standing
-from jobs.glance.words import GB
-from jobs.settings import Places
-from state import queries
-from state.db import open_database
+from fts.jobs.settings import Places
+from fts.jobs.status.formatting import GB
+from fts.state import queries
+from fts.state.db import open_database
+from fts.study.choices import TASKS, TIERS, tasks_of, usual_data
+from fts.study.matrix import make_cells, write
+from fts.study.order import Order, data_choices, states_of
+from fts.study.preview import CellCost, Preview, SearchSettings, Standing
+from fts.tui.screens import enqueue
+from fts.tui.screens.dialogs import Confirm
+from fts.tui.screens.enqueue import Enqueue
 from tests.chaos.study import make_data
 from tests.tui.stories import dialog_text, monitor, opened, press, until
 from tests.tui.test_golden import check
 from tests.tui.values import make_job
-from tui.order import Order, data_choices, states_of
-from tui.screens import enqueue
-from tui.screens.dialogs import Confirm
-from tui.screens.enqueue import Enqueue
 
 DATA = {"a25": ("SPX.dataset.a25", "AAPL.dataset.a25"), "a20": ("CHAOS.dataset.a20", "SPY.dataset.a20")}
 NEW = CellCost(trial_s=360.0, low=GB, high=3 * GB, shapes=80, too_large=0, waiting=0)

@@ -15,8 +15,13 @@ from typing import Any
 from textual import events
 from textual.message import Message
 
-from jobs.commands.choices import HORIZONS, PRUNERS, SIZES, TIERS, TRIALS, tasks_of, usual_data
-from jobs.commands.preview import (
+from fts.jobs.status import formatting
+from fts.jobs.status.sanitize import clean
+from fts.state.errors import StateError
+from fts.state.values import Snapshot
+from fts.study.choices import HORIZONS, PRUNERS, SIZES, TIERS, TRIALS, tasks_of, usual_data
+from fts.study.order import Order, data_choices, first_choice, named, states_of, step
+from fts.study.preview import (
     Cell,
     Command,
     DataList,
@@ -30,14 +35,11 @@ from jobs.commands.preview import (
     time_of,
     trials_to_run,
 )
-from jobs.glance import words
-from jobs.glance.sanitize import clean
-from state.errors import StateError
-from state.values import Snapshot
-from tui.messages import DataListed, Planned, Tried
-from tui.order import Order, data_choices, first_choice, named, states_of, step
-from tui.paint import Line, Span, wrapped
-from tui.screens.dialogs import Confirm, Dialog
+from fts.tui.data.messages import DataListed, Planned, Tried
+from fts.tui.render.text import Line, Span, wrapped
+from fts.tui.screens.dialogs import Confirm, Dialog
+
+__all__ = ["Enqueue", "Order"]
 
 FIELDS = ("task", "tier", "data")  # of the settings, a row each; the words are those of `fts enqueue`
 ROWS = len(SIZES) + len(FIELDS)
@@ -88,7 +90,7 @@ class Enqueue(Dialog[Order]):
         if self.trying is not None or self.tried is not None:
             return self._of_dry_run(width, height)
         head: list[Span] = [("          ", "")]
-        head += [(words.fit(f"     h{horizon}", CELL + 2), "dim") for horizon in HORIZONS[:-1]]
+        head += [(formatting.fit(f"     h{horizon}", CELL + 2), "dim") for horizon in HORIZONS[:-1]]
         head.append((f"     h{HORIZONS[-1]}", "dim"))
         lines: list[Line] = [tuple(head)]
         lines += [self._row(n, budget) for n, budget in enumerate(SIZES)]
@@ -97,7 +99,7 @@ class Enqueue(Dialog[Order]):
         rows = max(min(height - OTHER_ROWS - 2 * len(gap), COST_ROWS), 1)
         lines += [*gap, self._numbers(width), *self.cost(width, rows), *gap]
         keys = "Space cell  r row  c column  a all  + - 0-9 trials  > < epochs  p pruner"
-        keys = keys if words.width(keys) <= width else "Space r c a cells  + - trials  > < epochs  p pruner"
+        keys = keys if formatting.width(keys) <= width else "Space r c a cells  + - trials  > < epochs  p pruner"
         lines.append(((keys, "dim"),))
         lines.append((("Enter", "key"), (" put in line   ", "dim"), ("d", "key"), (" dry run   Esc nothing", "dim")))
         return lines
@@ -105,37 +107,40 @@ class Enqueue(Dialog[Order]):
     def _of_dry_run(self, width: int, height: int) -> list[Line]:
         """The dry run while it goes on, and its answer until a key is pressed."""
         if self.tried is None:
-            cells, since = words.count(len(self.checked), "cell"), words.spell(time.monotonic() - self.tried_at)
+            cells, since = (
+                formatting.count(len(self.checked), "cell"),
+                formatting.spell(time.monotonic() - self.tried_at),
+            )
             said = [f"`fts enqueue --dry-run` runs one optimizer step of {cells}: {since} so far. Esc ends it."]
         else:
             said = [*self.tried, "Nothing was put in line. Any key returns to the settings."]
         rows = [row for text in said for row in _indented(text, width)]
         if len(rows) > height:
-            rows = [words.cut(text, width - 2) for text in said]
+            rows = [formatting.cut(text, width - 2) for text in said]
         if len(rows) > height:
             rows[height - 2 : -1] = [f"and {len(rows) - height + 1} more; `fts enqueue --dry-run` lists all"]
         return [((row, ""),) for row in rows]
 
     def _row(self, n: int, budget: str) -> Line:
-        spans: list[Span] = [(words.fit(f"  {budget}", 10), "")]
+        spans: list[Span] = [(formatting.fit(f"  {budget}", 10), "")]
         for m, horizon in enumerate(HORIZONS):
             cell, here = (budget, horizon), (n, m) == (self.row, self.column)
             box = "[x]" if cell in self.checked else "[ ]"
             role = "strong" if cell in self.checked else "dim"
             text = f"{'>' if here else ' '}{box} {self._note(cell)}"
-            spans += [(words.fit(text, CELL), f"cursor {role}" if here else role), ("  ", "")]
+            spans += [(formatting.fit(text, CELL), f"cursor {role}" if here else role), ("  ", "")]
         return tuple(spans)
 
     def _field(self, n: int, name: str, width: int) -> Line:
         """`  task    >threshold_1pct       1 of 4 · Space next, h previous`."""
         choices, chosen, here = self._choices(name), getattr(self.settings, name), n == self.row
         told = self._usual_data() if chosen is None else str(chosen)
-        value = words.fit(f"{'>' if here else ' '}{told}", max(VALUE, words.width(told) + 1))
+        value = formatting.fit(f"{'>' if here else ' '}{told}", max(VALUE, formatting.width(told) + 1))
         place = f"  {choices.index(chosen) + 1} of {len(choices)}" if chosen in choices and len(choices) > 1 else ""
         keys = " · Space next, h previous" if here and place else ""
-        keys = keys if 10 + words.width(value + place + keys) <= width else ""
+        keys = keys if 10 + formatting.width(value + place + keys) <= width else ""
         role = "cursor strong" if here else "strong"
-        return ((words.fit(f"  {name}", 10), ""), (value, role), (place + keys, "dim"))
+        return ((formatting.fit(f"  {name}", 10), ""), (value, role), (place + keys, "dim"))
 
     def _usual_data(self) -> str:
         """The name of the data set that need not be named, or why there is none."""
@@ -173,21 +178,21 @@ class Enqueue(Dialog[Order]):
         count = len(chosen) * self.trials
         if isinstance(found, Preview):
             count = trials_to_run(found, chosen, self.trials)
-        trials = words.count(count, "trial")
-        total = f"{words.count(len(self.checked), 'cell')}, {trials}"
+        trials = formatting.count(count, "trial")
+        total = f"{formatting.count(len(self.checked), 'cell')}, {trials}"
         numbers: list[Span] = [("trials ", "dim"), (f"{self.trials:<5d}", "strong"), ("epochs ", "dim")]
         epochs, pruner = self.settings.epochs, self.settings.pruner
         numbers += [(f"{epochs:<5d}", "strong"), ("pruner ", "dim"), (f"{pruner:<9s}", "strong")]
         numbers += [("sampler ", "dim"), (f"{PRUNERS[pruner]:<8s}", "strong")]
-        room = width - sum(words.width(text) for text, _ in numbers)
-        return (*numbers, (total if words.width(total) <= room else trials, ""))
+        room = width - sum(formatting.width(text) for text, _ in numbers)
+        return (*numbers, (total if formatting.width(total) <= room else trials, ""))
 
     def cost(self, width: int, height: int) -> list[Line]:
         """What `fts plan --memory` says about the chosen cells; it is asked when the dialog opens."""
         found = self._plan()
         if found is None:
             size = f"time and memory of {len(SIZES) * len(HORIZONS)} cells on this machine"
-            since = words.spell(time.monotonic() - self.planned_at)
+            since = formatting.spell(time.monotonic() - self.planned_at)
             said = [f"`fts plan --memory` computes {size}: {since} so far"]
         elif isinstance(found, str):
             said = [f"`fts plan --memory`: {found}"]
@@ -195,9 +200,9 @@ class Enqueue(Dialog[Order]):
             said = sentences(found, self._ordered(), self.trials, self.settings.pruner)
         rows = [row for text in said for row in _indented(text, width)]
         if len(rows) > height:  # in a pocket only the sentences themselves
-            rows = [words.cut(text, width - 2) for text in said if not text.startswith("  ")]
+            rows = [formatting.cut(text, width - 2) for text in said if not text.startswith("  ")]
         if len(rows) > height:
-            rows[height - 1 :] = [words.cut(rows[height - 1], width - 4) + " …"]
+            rows[height - 1 :] = [formatting.cut(rows[height - 1], width - 4) + " …"]
         rows += [""] * (height - len(rows))
         return [((row, "dim"),) for row in rows]
 
@@ -326,8 +331,8 @@ class Enqueue(Dialog[Order]):
     def confirm(self) -> None:
         """Asks with the price; only y puts it in line."""
         found, cells = self._plan(), self._ordered()
-        count = f"{words.count(len(cells), 'cell')} of {words.count(self.trials, 'trial')}"
-        effects = [f"{count}, at most {words.count(self.settings.epochs, 'epoch')} each: {named(cells)}"]
+        count = f"{formatting.count(len(cells), 'cell')} of {formatting.count(self.trials, 'trial')}"
+        effects = [f"{count}, at most {formatting.count(self.settings.epochs, 'epoch')} each: {named(cells)}"]
         data = self._usual_data() if self.settings.data is None else self.settings.data
         effects.append(f"task {self.settings.task}, tier {self.settings.tier}, data {data}")
         if isinstance(found, Preview):
