@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fts.data import labels, sources, splits
+from fts.data import labels, sources, splits, tasks
 from fts.data.bars import COLUMNS, BadBars, check_bars, check_closes
 from fts.data.files import md5_of, read_columns, read_dates, write_text
 from fts.data.layouts import Reading
@@ -101,7 +101,7 @@ def load(
     test_ends = splits.window_ends(*borders.part("test"), context, horizon) if not sealed else np.empty(0, np.int64)
     y_val = y_T[ends["val"]]
     prior = float(y_T[ends["train"]].mean(dtype=np.float64))
-    definition = f"{labels.task(task).definition}.h{horizon}"
+    definition = f"{tasks.task(task).definition}.h{horizon}"
     return CellData(
         name=entry.dataset,
         data_md5=entry.md5,
