@@ -178,9 +178,8 @@ def test_csv_and_parquet_of_the_same_bars_are_the_same_data_set(tmp_path):
     b = dataset.build(tmp_path / "data", "parquet", path=tmp_path / "ABC.parquet")
     c = dataset.build(tmp_path / "data", "raw", "ABC")
     assert a == b == c
-    assert sources.bars_file((tmp_path / "ABC.parquet").rename(tmp_path / "ABC.PARQUET")).equals(
-        sources.bars_file(tmp_path / "ABC.csv")
-    )
+    capitals = (tmp_path / "ABC.parquet").rename(tmp_path / "ABC.PARQUET")
+    assert sources.take_file(capitals).bars.equals(sources.take_file(tmp_path / "ABC.csv").bars)
 
 
 def test_a_leaky_feature_never_becomes_a_data_set(tmp_path, monkeypatch):

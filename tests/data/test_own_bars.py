@@ -12,7 +12,7 @@ import pytest
 
 from fts.data.bars import BadBars
 from fts.data.faults import ImplausibleBars
-from fts.data.files import write_parquet
+from fts.data.files import parquet_bytes
 from fts.data.layouts import Reading
 from fts.data.manifest import Manifest, ManifestError, UnknownDataset, clean_ticker, ticker_of_file
 from fts.data.sources import bundled, bundled_vix
@@ -105,7 +105,7 @@ def test_appended_rows_and_other_dates_make_new_versions_and_keep_the_old_files(
 def test_parquet_of_another_shape_in_raw_is_copied_and_its_own_is_adopted(tmp_path):
     (tmp_path / "raw").mkdir()
     bars = bundled("SPX").iloc[-600:]
-    write_parquet(bars, tmp_path / "raw" / "OURS.parquet")
+    (tmp_path / "raw" / "OURS.parquet").write_bytes(parquet_bytes(bars))
     bars.iloc[::-1].reset_index().to_parquet(tmp_path / "raw" / "THEIRS.parquet")
     for name in ("OURS", "THEIRS"):
         dataset.register(tmp_path, f"raw/{name}.parquet")
