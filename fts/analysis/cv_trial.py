@@ -15,7 +15,7 @@ import numpy as np
 
 from fts.analysis.cv import Fold, walk_forward
 from fts.data.splits import check_counts, window_ends
-from fts.search.dataset import CellData, rescaled
+from fts.search.cell_data import CellData, rescaled
 from fts.search.evidence import cell_data
 from fts.search.spec import CellSpec, TrialSpec
 from fts.search.trial import Orders, main, run_trial

@@ -22,7 +22,7 @@ from fts.data.splits import window_ends
 from fts.model.patchtst import PatchTST
 from fts.search.build import BuiltTrial, assemble
 from fts.search.card import card
-from fts.search.dataset import CellData
+from fts.search.cell_data import CellData
 from fts.search.evidence import cell_data
 from fts.search.model_folder import FORMAT, md5_of_config
 from fts.search.spec import TrialSpec, effective_config

@@ -8,6 +8,7 @@ import pytest
 from fts.analysis.cv import walk_forward
 from fts.analysis.cv_trial import on_fold
 from fts.search import dataset
+from fts.search.cell_data import load
 from tests.data.made import make_bars, write_csv
 
 CONTEXT, HORIZON = 20, 5
@@ -20,7 +21,7 @@ def folds(n=5, windows=600, **options):
 def loaded(root, norm="standard"):
     bars = write_csv(make_bars(1200), root / "ABC.csv")
     entry = dataset.build(root / "data", "csv", "ABC", "a25", path=bars, horizon=1, context=CONTEXT)
-    return dataset.load(root / "data", entry.md5, "threshold_1pct", 1, CONTEXT, norm=norm)
+    return load(root / "data", entry.md5, "threshold_1pct", 1, CONTEXT, norm=norm)
 
 
 def test_no_training_label_and_no_training_day_reaches_a_validation_window():

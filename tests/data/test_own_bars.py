@@ -18,6 +18,7 @@ from fts.data.manifest import Manifest, ManifestError, UnknownDataset, clean_tic
 from fts.data.sources import bundled, bundled_vix
 from fts.data.splits import SplitTooSmall, check_counts
 from fts.search import dataset
+from fts.search.cell_data import load
 from fts.search.trial import sentence_of
 from jobs.cli import main
 from tests.data.made import make_bars, write_csv
@@ -168,7 +169,7 @@ def test_few_negatives_are_refused_like_few_positives(tmp_path):
     check_counts(y, train, val, 9, "by fraction")
     entry = dataset.build(tmp_path, tier="a20")
     with pytest.raises(SplitTooSmall, match=r"validation has \d+ negatives in"):
-        dataset.load(tmp_path, entry.md5, "threshold_0.1pct", 5, 80, {"train": 0.93, "val": 0.05}, tier="a20")
+        load(tmp_path, entry.md5, "threshold_0.1pct", 5, 80, {"train": 0.93, "val": 0.05}, tier="a20")
 
 
 def test_a_folder_without_data_is_told_apart_from_a_lost_data_set(tmp_path):
