@@ -267,6 +267,13 @@ def _export_results(db: Any, places: Places) -> Path:
     return places.results_csv
 
 
+def export_ended(db: Any, places: Places, job: Job) -> None:
+    """All of a job that has ended; the table comes last, because its row says that the rest is there."""
+    with exporting(places):
+        _export_job(db, places, job)
+        _export_results(db, places)
+
+
 def export_all(db: Any, places: Places) -> list[Path]:
     with exporting(places):
         there = [job for job in exportable(db) if job.status is not JobStatus.CANCELLED]

@@ -22,9 +22,7 @@ ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 CHECKPOINTS, BEST_WEIGHTS = "checkpoint", "best.safetensors"
 DRAFTS = (".writing-*", ".deleting-*", ".*.part")  # left by an interrupted write
 # of a backup that was killed; each as large as the database
-# of a backup that was killed; each as large as the database
 HALF_COPIES = ("fts-*.part", "fts-*.part-journal", ".fts-*.part", ".fts-*.part-journal")
-
 OLD_S = 3600.0  # a younger draft may be somebody's write at this moment
 
 
@@ -102,10 +100,16 @@ def _drafts(root: Path, busy: set[Path], patterns: Iterable[str] = DRAFTS) -> It
         return
     for pattern in patterns:
         for path in root.rglob(pattern):
-            old = time.time() - path.lstat().st_mtime > OLD_S
             theirs = any(path.is_relative_to(folder) for folder in busy)
-            if old and not theirs and (not DRAFT.fullmatch(path.name) or is_abandoned(path)):
+            if not theirs and _is_old(path) and (not DRAFT.fullmatch(path.name) or is_abandoned(path)):
                 yield Freed(path, size_of(path), "left by an interrupted write")
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        return time.time() - path.lstat().st_mtime > OLD_S
+    except FileNotFoundError:  # its writer has finished since the folder was listed
+        return False
 
 
 def size_of(path: Path) -> int:

@@ -21,7 +21,7 @@ class Owed:
 
     def __init__(self, db: Any, places: Places) -> None:
         self.db, self.places = db, places
-        self._jobs: set[int] = set()
+        self._jobs: dict[int, int] = {}  # job -> how often it was owed
         self._said: str | None = None
         self._lock = threading.Lock()
 
@@ -31,7 +31,7 @@ class Owed:
     def owe(self, job_id: int, error: Exception) -> None:
         """Remembers the job, and says why once for each reason."""
         with self._lock:
-            self._jobs.add(job_id)
+            self._jobs[job_id] = self._jobs.get(job_id, 0) + 1
         if self._said != str(error):
             self._said = str(error)
             log.warning(
@@ -42,16 +42,18 @@ class Owed:
 
     def settle(self) -> bool:
         """Writes what is owed; False when something still is."""
-        for job_id in sorted(self._jobs):
+        with self._lock:
+            due = sorted(self._jobs.items())
+        for job_id, times in due:
             try:
-                exports.export_job(self.db, self.places, queries.job(self.db, job_id))
-                exports.export_results(self.db, self.places)
+                exports.export_ended(self.db, self.places, queries.job(self.db, job_id))
             except DatabaseCorrupt:
                 return False  # the beat finds it, too, and the worker leaves
             except Exception as error:  # whatever broke: the job has nothing to do with it
                 self.owe(job_id, error)
                 continue
             with self._lock:
-                self._jobs.discard(job_id)
+                if self._jobs.get(job_id) == times:  # a slot may have failed to write more of it meanwhile
+                    del self._jobs[job_id]
             log.info("exports of job %d written", job_id)
         return not self._jobs

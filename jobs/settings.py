@@ -205,7 +205,7 @@ def seconds(variable: str) -> float | None:
 
 
 def best_device() -> str:
-    """cuda or mps where one is to be had; asked of the driver, because importing torch here would cost seconds."""
+    """FTS_DEVICE, else cuda where its driver is there, else cpu; mps has to be named. Loads no torch."""
     if chosen := os.environ.get("FTS_DEVICE"):
         return check_name(chosen, "FTS_DEVICE")
     if Path("/dev/nvidia0").exists() or Path("/proc/driver/nvidia/version").exists():

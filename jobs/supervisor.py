@@ -126,7 +126,7 @@ class Supervisor:
             transitions.hold_job(self.db, self.claim, wish.message)
         elif wish.reason == "disk":
             # in this order: between the two, nobody may take the job and meet the same disk
-            transitions.pause_queue(self.db, f"disk: {wish.message}", who=f"worker {self.claim.worker_id}")
+            transitions.pause_queue(self.db, f"disk: {wish.message}", who=self.who)
             transitions.release_job(self.db, self.claim, Cause.DISK, wish.message)
         else:
             transitions.release_job(self.db, self.claim, Cause.DRAINED, wish.message)
@@ -154,8 +154,7 @@ class Supervisor:
             self.owed.owe(self.job.id, error)
 
     def _export(self) -> None:
-        """Of a job that has ended; the table comes last, because its row says that the rest is there."""
-        self._forgiven(export_whole)
+        self._forgiven(exports.export_ended)
 
     def _forgiven(self, export: Callable[[Any, Places, Job], object]) -> None:
         """The job is settled: whatever breaks while it is exported is written later, and changes nothing about it."""
@@ -259,11 +258,6 @@ class Supervisor:
 
     def _reread(self, trial: Trial) -> Trial:
         return queries.trial(self.db, self.job.id, trial.number)
-
-
-def export_whole(db: Any, places: Places, job: Job) -> None:
-    exports.export_job(db, places, job)
-    exports.export_results(db, places)
 
 
 FROM_WINNER = {"replicate": "replicate", "train": "final"}  # kinds that repeat a winner -> purpose of their seeds

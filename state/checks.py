@@ -10,13 +10,17 @@ from pathlib import Path
 
 from peewee import SQL, IntegrityError, fn
 
-from state import rows, schema, tickets
-from state.db import Database, copies, corrupt_sentence, newest_backup, of_the_file, restore_sentence
+from state import schema, tickets
+from state.columns import TABLES
+from state.damage import copies, corrupt_sentence, newest_backup, of_the_file, restore_sentence
+from state.db import Database
 from state.errors import DatabaseCorrupt, StateError
+from state.identity import beside, mark_of
 from state.models import ALL, JobRow, QuarantineRow, TrialRow, WorkerRow
 from state.schema import Difference
 from state.transitions.jobs import interrupt_live_trial
 from state.transitions.ledger import transaction
+from state.unreadable import unreadable_of
 from state.values import Cause
 
 LISTED = 20  # unreadable rows that are named one by one
@@ -136,7 +140,7 @@ def permissions(db: Database) -> list[Finding]:
 
 
 def _too_open(db: Database) -> list[Path]:
-    files = [db.path.with_name(db.path.name + suffix) for suffix in ("", "-wal", "-shm")]
+    files = [db.path, *(Path(beside(db.path, suffix)) for suffix in ("-wal", "-shm"))]
     return [path for path in files if path.exists() and path.stat().st_mode & 0o077]
 
 
@@ -174,8 +178,8 @@ def unreadable_rows(db: Database) -> list[Finding]:
     """Rows that hold what no fts writes: commands and screens show them as far as they can be read."""
     found: list[Finding] = []
     more = 0
-    for table in rows.TABLES:
-        for row in rows.unreadable_of(db, table):
+    for table in TABLES:
+        for row in unreadable_of(db, table):
             if len(found) < LISTED:
                 mend = f'`sqlite3 {db.path} "{row.cure}"`' if row.cure else "write the right value by hand"
                 found.append(Finding(False, str(row), cure=f"{mend}, or {restore_sentence(db.path)}"))
@@ -187,8 +191,8 @@ def unreadable_rows(db: Database) -> list[Finding]:
 
 
 def log_size(db: Database) -> list[Finding]:
-    log = db.path.with_name(db.path.name + "-wal")
-    size = log.stat().st_size if log.exists() else 0
+    log = mark_of(beside(db.path, "-wal"))
+    size = log.size if log is not None else 0
     if size > WAL_LIMIT:
         return [Finding(False, f"the write-ahead log has {size >> 20} MB: some program keeps a read transaction open")]
     return [Finding(True, f"the write-ahead log has {size >> 10} KiB")]

@@ -10,12 +10,11 @@ from typing import Any
 from peewee import SQL, fn
 
 from state import migrations
+from state.columns import LATEST, MANY
 from state.db import Database
 from state.errors import NoSuchRow, UnreadableHistory
 from state.models import ALL, CheckpointRow, EpochRow, EventRow, FlagRow, JobRow, SampleRow, TrialRow, WorkerRow
 from state.rows import (
-    LATEST,
-    MANY,
     as_params,
     finite_or_none,
     read_time,

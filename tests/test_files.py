@@ -291,7 +291,7 @@ ON_A_SMALL_DISK = """
 import os, subprocess, sys, torch
 from pathlib import Path
 from fts.training.checkpoint import write_checkpoint, write_weights
-from state.db import full_sentence, is_full
+from state.disk import full_sentence, is_full
 from state.files import atomic_write
 disk = Path(sys.argv[1]) / "disk"
 disk.mkdir()

@@ -16,9 +16,12 @@ from jobs.cli.group import COUNT, here
 from jobs.cli.output import emit, emit_json, emit_table, say
 from jobs.glance import words
 from state.cursors import Connection
-from state.db import open_database, reading_uri, require_study, translate
+from state.db import open_database
+from state.disk import reading_uri
 from state.errors import WrongStatus
 from state.files import csv_cell
+from state.place import require_study
+from state.translation import translate
 
 OF_THE_FILE = (  # what SQLite says of the file or its disk, not of the statement
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
@@ -92,7 +95,7 @@ def existing() -> Path:
 def ask(database: Path, sql: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Columns and rows of one statement that cannot write. Raises UsageError with what SQLite says of it."""
     connection = Connection(reading_uri(database), uri=True, timeout=30)
-    connection.translate = lambda error: error  # most are errors in the statement, which `query` reports itself
+    connection.translate = lambda error: error  # most are errors in the statement, not in the file
     try:
         connection.execute("PRAGMA query_only = 1")
         cursor = connection.execute(sql)
@@ -185,7 +188,7 @@ def backup(keep: int, as_json: bool) -> None:
 def restore(file: Path | None, yes: bool) -> None:
     """Put a backup (default: the newest) in the database's place; the current one is kept beside it."""
     from state.backup import restore as put_back  # here: only for this command
-    from state.db import copies, newest_backup
+    from state.damage import copies, newest_backup
 
     chosen = file or newest_backup(here().db)
     if chosen is None:

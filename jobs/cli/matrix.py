@@ -218,7 +218,8 @@ def enqueue(
     one, is not put in line twice; more --trials extend its job and keep its results.
     """
     from jobs.commands.baselines import with_baselines as put_before
-    from state.db import has_study, open_for_person  # here: a wrong flag must not create a database
+    from state.db import open_for_person  # here, not above: a wrong flag must not create a database
+    from state.place import has_study
 
     specs = specs_of(_wanted(cells, whole, budgets_, horizons, task), **fields)
     check, with_baselines = not no_check, not cells if baselines is None else baselines

@@ -18,7 +18,8 @@ from jobs.glance.words import in_gb
 from jobs.plan import Allowed, CellPlan, Known, ShapePlan, plan_cell
 from jobs.settings import worker_settings
 from state import queries
-from state.db import has_study, open_for_reading
+from state.db import open_for_reading
+from state.place import has_study
 from state.values import JobStatus
 
 LIVE = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.PAUSED)

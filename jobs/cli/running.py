@@ -27,9 +27,11 @@ from jobs.python import python
 from jobs.settings import Places, worker_settings
 from jobs.why import why
 from state import crew, queries
-from state.db import has_study, is_full, open_for_person, open_for_reading
+from state.db import open_for_person, open_for_reading
+from state.disk import is_full
 from state.errors import StateError
 from state.files import atomic_write, open_log
+from state.place import has_study
 from state.values import Job, JobStatus
 
 MAX_BYTES = 10**15  # more is a slip of the finger, and soon more than the system can count

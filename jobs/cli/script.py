@@ -16,8 +16,8 @@ from jobs.cli.output import emit, emit_json
 from jobs.commands import matrix
 from jobs.commands.naming import kept_apart
 from jobs.exports import write_text
-from state.db import has_study
 from state.errors import WrongStatus
+from state.place import has_study
 from state.values import Job
 
 

@@ -24,8 +24,9 @@ from jobs.glance.surface import Surface
 from jobs.glance.verdict import EXIT_CODES
 from jobs.person import this_person
 from state import crew, queries
-from state.db import Database, open_for_reading, refuse_other_than_file
+from state.db import Database, open_for_reading
 from state.holder import blocker
+from state.place import refuse_other_than_file
 from state.values import Event, Job, JobStatus, Snapshot
 
 if TYPE_CHECKING:

@@ -141,7 +141,7 @@ def _lines(db: Any, lines: Sequence[Line], found: Sequence[Enqueued | None], dry
     for line, entry in zip(lines, found, strict=True):
         entry = entry or Enqueued(0, True)
         job = None if entry.created and dry_run else jobs.get(entry.job_id)
-        note = other_epochs(jobs.values(), line.cell) if entry.created else ""
+        note = other_epochs(jobs.values(), line.cell, entry.job_id) if entry.created else ""
         line = replace(line, note=note, told=told(_name(line.cell), line.cell.trials, entry, job, dry_run) + note)
         if job is not None:  # None too: a cell that was named twice in a dry run
             line = replace(

@@ -36,10 +36,11 @@ def told(name: str, asked: int, found: Enqueued, job: Job | None, dry_run: bool 
     return f"{name} {state}: job {job.id}, {_trials(job)}{_asked(asked, job)}{_best(job)}; {_cure(cure, found, job)}"
 
 
-def other_epochs(jobs: Iterable[Job], cell: CellSpec) -> str:
-    """Why a cell with another number of epochs than its newest job is new; empty where there is none such."""
-    found = [job for job in jobs if job.kind == cell.kind == "cell" and _epochs_apart(job, cell)]
-    if not found:
+def other_epochs(jobs: Iterable[Job], cell: CellSpec, new: int) -> str:
+    """Why job `new` does not extend an earlier one that differs by its epochs alone; empty where there is none."""
+    earlier = [job for job in jobs if job.id != new and job.kind == cell.kind == "cell" and _same_cell(job, cell)]
+    found = [job for job in earlier if _question_with(job, cell.epochs) == cell.question]
+    if not found or any(job.spec.get("epochs") == cell.epochs for job in found):  # or asked for with --again
         return ""
     job = max(found, key=lambda job: job.id)
     return (
@@ -48,11 +49,13 @@ def other_epochs(jobs: Iterable[Job], cell: CellSpec) -> str:
     )
 
 
-def _epochs_apart(job: Job, cell: CellSpec) -> bool:
-    """Whether the epochs alone make two questions of them."""
-    if job.budget != cell.budget or job.horizon != cell.horizon or job.spec.get("epochs") == cell.epochs:
-        return False
-    return question_of(job.spec | {"epochs": cell.epochs}) == cell.question
+def _same_cell(job: Job, cell: CellSpec) -> bool:
+    return (job.budget, job.horizon, job.task, job.tier) == (cell.budget, cell.horizon, cell.task, cell.tier)
+
+
+def _question_with(job: Job, epochs: int) -> str | None:
+    """What the job would ask with so many epochs."""
+    return question_of(job.spec | {"epochs": epochs})
 
 
 STATES = {

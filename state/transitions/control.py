@@ -23,6 +23,7 @@ from state.transitions.ledger import (
     Row,
     change_job,
     emit,
+    get_flag,
     get_job,
     get_worker,
     numbers,
@@ -279,7 +280,7 @@ def _change_waiting(db: Database, job: Row, changes: Row) -> Row:
 def pause_queue(db: Database, reason: str, who: str | None = None, dry_run: bool = False) -> Change:
     """No job is claimed any more; running ones go on. The reason is shown wherever the queue is."""
     with transaction(db, dry_run):
-        if flag := _flag(db, "queue_paused"):
+        if flag := get_flag(db, "queue_paused"):
             return Change(f"nothing to do: the queue is paused already ({flag['reason']})", None, (), dry_run)
         set_flag(db, "queue_paused", "1", short(reason), who or this_person())
         inverse = {"flags": [{"name": "queue_paused", "expect": "1", "set": None}]}
@@ -291,7 +292,7 @@ def pause_queue(db: Database, reason: str, who: str | None = None, dry_run: bool
 def resume_queue(db: Database, who: str | None = None, dry_run: bool = False) -> Change:
     """Jobs are claimed again; the tickets that were looked at in vain meanwhile are sent anew."""
     with transaction(db, dry_run):
-        flag = _flag(db, "queue_paused")
+        flag = get_flag(db, "queue_paused")
         if flag is None:
             return Change("nothing to do: the queue is not paused", None, (), dry_run)
         FlagRow.delete().where(FlagRow.name == "queue_paused").execute(db)
@@ -417,10 +418,6 @@ def set_flag(db: Database, name: str, value: str, reason: str | None, who: str) 
     row = {"name": name, "value": value, "reason": reason, "who": who, "at": db.now()}
     FlagRow.delete().where(FlagRow.name == name).execute(db)
     FlagRow.insert(row).execute(db)
-
-
-def _flag(db: Database, name: str) -> Row | None:
-    return db.one(FlagRow.select(ALL).where(FlagRow.name == name))
 
 
 def _listed(job_ids: Iterable[int]) -> list[int]:

@@ -11,7 +11,7 @@ from peewee import SQL, fn
 
 from state.db import Database
 from state.errors import BadRow
-from state.models import ALL, EventRow, FlagRow, JobRow, TrialRow
+from state.models import ALL, EventRow, JobRow, TrialRow
 from state.rows import to_job
 from state.scheduling import MAX_IDLE_ATTEMPTS, RUN_AGAIN_SQL, RUNNABLE_SQL, attempts_allowed
 from state.ticket_rows import send_ticket
@@ -25,6 +25,7 @@ from state.transitions.ledger import (
     checked_name,
     emit,
     fenced_job,
+    get_flag,
     get_job,
     get_worker,
     short,
@@ -132,7 +133,7 @@ def claim(
     if _next_runnable(db) is None:  # an idle poll must not take the write lock
         return None
     with transaction(db):
-        if not _takes_work(db, worker_id) or queue_pause(db) is not None:
+        if not _takes_work(db, worker_id) or get_flag(db, "queue_paused") is not None:
             return None
         while (job_id := _next_runnable(db)) is not None:
             job = get_job(db, job_id)
@@ -164,11 +165,6 @@ def _next_runnable(db: Database) -> int | None:
     # Plain SQL: with a parameter in place of 'queued', SQLite may not use the partial index.
     row = db.execute_sql(f"SELECT id FROM job WHERE {RUNNABLE_SQL} ORDER BY rank, id LIMIT 1").fetchone()
     return None if row is None else int(row[0])
-
-
-def queue_pause(db: Database) -> Row | None:
-    """The flag that pauses the queue, with its reason; None: not paused."""
-    return db.one(FlagRow.select(ALL).where(FlagRow.name == "queue_paused"))
 
 
 def _hand_out(db: Database, job: Row, worker_id: int, lease_s: float) -> Claim:

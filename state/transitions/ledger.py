@@ -13,7 +13,7 @@ from typing import Any
 
 from state.db import Database
 from state.errors import BadRow, NoSuchRow, StaleToken, WrongStatus
-from state.models import ALL, EventRow, JobRow, TrialRow, WorkerRow
+from state.models import ALL, EventRow, FlagRow, JobRow, TrialRow, WorkerRow
 from state.values import Cause, Claim
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")  # becomes a folder name: never "..", never an option
@@ -97,6 +97,11 @@ def get_worker(db: Database, worker_id: int) -> Row:
     if row is None:
         raise NoSuchRow(f"there is no worker {worker_id}")
     return row
+
+
+def get_flag(db: Database, name: str) -> Row | None:
+    """None: it is not set."""
+    return db.one(FlagRow.select(ALL).where(FlagRow.name == name))
 
 
 OF_RUNNING = ("lease_until", "worker_id", "asked")  # columns that the CHECKs of the schema tie to that status

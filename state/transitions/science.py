@@ -9,7 +9,7 @@ from typing import Any
 from state.db import Database
 from state.errors import BadRow, WrongStatus
 from state.models import ALL, FlagRow, TrialRow
-from state.transitions.ledger import MAX_JSON, Row, emit, finite, get_job, this_person, to_json, transaction
+from state.transitions.ledger import MAX_JSON, emit, finite, get_flag, get_job, this_person, to_json, transaction
 from state.values import Change, Margin, Verb
 
 
@@ -36,7 +36,7 @@ def unseal(db: Database, job_id: int, trial: int, who: str | None = None) -> Cha
         job = get_job(db, job_id)
         if job["kind"] != "cell":
             raise WrongStatus(f"job {job_id} is a {job['kind']}; only the test set of a cell can be opened")
-        if before := _flag(db, f"unsealed:{job['experiment']}"):
+        if before := get_flag(db, f"unsealed:{job['experiment']}"):
             raise WrongStatus(f"the test set of {job['experiment']} is open already: {before['who']} opened it")
         row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id, TrialRow.number == trial))
         if row is None or row["status"] != "complete":
@@ -51,10 +51,10 @@ def unseal(db: Database, job_id: int, trial: int, who: str | None = None) -> Cha
 def record_test(db: Database, experiment: str, scores: Mapping[str, Any], who: str) -> None:
     """What the one evaluation on the test set said. Raises WrongStatus while it is sealed, or after the first."""
     with transaction(db):
-        opened = _flag(db, f"unsealed:{experiment}")
+        opened = get_flag(db, f"unsealed:{experiment}")
         if opened is None:
             raise WrongStatus(f"the test set of {experiment} is sealed, so there can be no result on it")
-        if _flag(db, f"tested:{experiment}") is not None:
+        if get_flag(db, f"tested:{experiment}") is not None:
             raise WrongStatus(f"{experiment} was evaluated on its test set before; a second evaluation is not recorded")
         if not scores:
             raise BadRow("the evaluation has no scores")
@@ -67,10 +67,6 @@ def _put(db: Database, name: str, content: Mapping[str, Any], who: str) -> None:
     value = to_json(finite(dict(content)), name, MAX_JSON)
     row = {"name": name, "value": value, "reason": None, "who": who[:120], "at": db.now()}
     FlagRow.insert(row).on_conflict_replace().execute(db)
-
-
-def _flag(db: Database, name: str) -> Row | None:
-    return db.one(FlagRow.select(ALL).where(FlagRow.name == name))
 
 
 def _short(value: Any) -> str:

@@ -26,6 +26,7 @@ from state.transitions.ledger import (
     change_job,
     checked_int,
     emit,
+    get_flag,
     get_job,
     get_worker,
     numbers,
@@ -238,7 +239,7 @@ def _restore_flag(db: Database, entry: Row) -> tuple[str, Row]:
     name, wanted = entry["name"], entry["set"]
     if name not in FLAGS:
         raise CannotUndo(f"its stored undo step sets the flag {str(name)[:40]!r}, which cannot be changed")
-    row = db.one(FlagRow.select(ALL).where(FlagRow.name == name))
+    row = get_flag(db, name)
     if (row and row["value"]) != entry["expect"]:
         raise CannotUndo("the queue was resumed since" if row is None else "the queue was paused since")
     was = None if row is None else {"value": row["value"], "reason": row["reason"]}

@@ -8,17 +8,19 @@ from typing import Any
 
 from peewee import SQL
 
-from state.db import Database, overwritten_sentence
+from state.damage import overwritten_sentence
+from state.db import Database
 from state.errors import BadRow, DatabaseOverwritten, WrongStatus
 from state.models import ALL, JobRow, SampleRow, WorkerRow
 from state.ticket_rows import missing_tickets, runnable_jobs, waiting_tickets
-from state.transitions.jobs import claim_name, put_back, queue_pause
+from state.transitions.jobs import claim_name, put_back
 from state.transitions.ledger import (
     VERB,
     Row,
     checked_int,
     emit,
     finite,
+    get_flag,
     get_worker,
     short,
     transaction,
@@ -64,20 +66,25 @@ def beat(db: Database, worker_id: int, lease_s: float, claims: Iterable[Claim] =
     """
     with transaction(db):
         known = db.one(WorkerRow.select(ALL).where(WorkerRow.id == worker_id))
-        if beaten and (known is None or known["beats"] < beaten):
-            raise DatabaseOverwritten(overwritten_sentence(db.path, "it holds fewer heartbeats than this worker sent"))
-        worker = known or get_worker(db, worker_id)
-        if worker["status"] == "stopped":
-            raise WrongStatus(f"worker {worker_id} has stopped or was taken for dead; its jobs went back in line")
-        now = db.now()
-        changes: Row = {"heartbeat_at": now, "beats": worker["beats"] + 1, "status": "running"}
-        WorkerRow.update(changes).where(WorkerRow.id == worker_id).execute(db)
-        if worker["status"] == "lost":
-            words = f"worker {worker_id} was marked lost, but sends heartbeats again"
-            emit(db, Verb.WORKER_BACK, f"worker {worker_id}", words, data={"worker_id": worker_id})
-        mine = (JobRow.worker_id == worker_id) & (JobRow.status == "running")
-        JobRow.update(lease_until=now + lease_s).where(mine).execute(db)
-        held = {row["id"]: row for row in db.rows(JobRow.select(JobRow.id, JobRow.token, JobRow.asked).where(mine))}
+        if not beaten or (known is not None and known["beats"] >= beaten):
+            return _beat(db, known or get_worker(db, worker_id), lease_s, claims)
+    # not under the write lock: the check reads the whole file
+    raise DatabaseOverwritten(overwritten_sentence(db.path, "it holds fewer heartbeats than this worker sent"))
+
+
+def _beat(db: Database, worker: Row, lease_s: float, claims: Iterable[Claim]) -> WorkerOrders:
+    worker_id = worker["id"]
+    if worker["status"] == "stopped":
+        raise WrongStatus(f"worker {worker_id} has stopped or was taken for dead; its jobs went back in line")
+    now = db.now()
+    changes: Row = {"heartbeat_at": now, "beats": worker["beats"] + 1, "status": "running"}
+    WorkerRow.update(changes).where(WorkerRow.id == worker_id).execute(db)
+    if worker["status"] == "lost":
+        words = f"worker {worker_id} was marked lost, but sends heartbeats again"
+        emit(db, Verb.WORKER_BACK, f"worker {worker_id}", words, data={"worker_id": worker_id})
+    mine = (JobRow.worker_id == worker_id) & (JobRow.status == "running")
+    JobRow.update(lease_until=now + lease_s).where(mine).execute(db)
+    held = {row["id"]: row for row in db.rows(JobRow.select(JobRow.id, JobRow.token, JobRow.asked).where(mine))}
     lost = tuple(c for c in claims if c.job_id not in held or held[c.job_id]["token"] != c.token)
     asked = {number: row["asked"] for number, row in held.items() if row["asked"] is not None}
     return WorkerOrders(worker["asked"], asked, lost, changes["beats"])
@@ -151,7 +158,7 @@ def sweep(db: Database, observer: LeaseObserver) -> list[int]:
     for worker in running:
         if worker["id"] in quiet:
             released += _lose_if_still_quiet(db, worker)
-    if runnable_jobs(db) > waiting_tickets(db) and queue_pause(db) is None:
+    if runnable_jobs(db) > waiting_tickets(db) and get_flag(db, "queue_paused") is None:
         missing_tickets(db)
     return released
 

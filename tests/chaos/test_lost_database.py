@@ -13,7 +13,8 @@ import pytest
 from jobs.settings import Places
 from state import transitions
 from state.backup import backup, restore
-from state.db import newest_backup, open_database
+from state.damage import newest_backup
+from state.db import open_database
 from tests.chaos import study
 from tests.chaos.harness import Harness, until
 from tests.chaos.test_stopped import recorded_epochs

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from state.db import newest_backup, open_database
+from state.damage import newest_backup
+from state.db import open_database
 from tests import damage
 from tests.odd_rows import run
 

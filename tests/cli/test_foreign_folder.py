@@ -134,7 +134,7 @@ def test_every_child_of_ours_is_started_without_the_current_folder():
         for path in sorted((ROOT / package).rglob("*.py"))
         for line in starts_of_python(path)
     }
-    isolated = "state/db.py"  # checks a file with `-I`, which leaves out the folder and the environment as well
+    isolated = "state/damage.py"  # checks a file with `-I`, which leaves out the folder and the environment as well
     assert {place.rpartition(":")[0] for place in found} == {"jobs/python.py", isolated}, found
     assert '[sys.executable, "-I", ' in (ROOT / isolated).read_text()
     assert python("-m", "x") == [sys.executable, "-Pm", "x"]

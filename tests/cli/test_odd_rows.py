@@ -16,10 +16,10 @@ from jobs import garbage
 from jobs.glance import words
 from jobs.glance.last_lines import log_file
 from state import queries, transitions
+from state.columns import TABLES as KINDS
 from state.db import open_database
 from state.errors import UnreadableHistory
-from state.rows import TABLES as KINDS
-from state.rows import unreadable_of
+from state.unreadable import unreadable_of
 from tests import odd_rows
 from tests.cli import study
 from tests.odd_rows import Case, faults, plant, run

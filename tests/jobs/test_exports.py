@@ -232,6 +232,21 @@ def test_what_could_not_be_exported_is_written_when_it_can(study: tuple[Database
     assert places.results_csv.read_text().count("\n") == 2
 
 
+def test_what_fails_while_it_is_written_later_is_still_owed(study: tuple[Database, Places], monkeypatch: Any):
+    db, places = study
+    claimed = finished_cell(db)
+    owed = Owed(db, places)
+    owed.owe(claimed.job_id, CannotWrite(28, "the disk is full"))
+
+    def and_fails_again(*_: Any) -> None:
+        owed.owe(claimed.job_id, CannotWrite(28, "the disk is full"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exports, "export_ended", and_fails_again)
+        assert not owed.settle()
+    assert owed.settle() and not owed
+
+
 @pytest.mark.parametrize("lost", ["trial", "all", "folder", "half"])
 def test_a_start_writes_what_a_failed_export_left_out_although_its_row_is_in_the_table(
     study: tuple[Database, Places], lost: str

@@ -377,6 +377,10 @@ def test_fts_enqueue_says_of_each_cell_what_it_becomes(tmp_path: Path, capsys, m
     )
     assert "tiny/h1 is done: job 1, 3 trials, best .5000; `--again` searches it again from the start" in dry.err
     assert dry.out.count("would be put in line") == 5 and "already there (done)" in dry.out and dry.code == 0
+    fts("enqueue", "tiny/h1", "--trials", "3", "--epochs", "70", "--no-check")
+    anew: Said = fts("enqueue", "tiny/h1", "--trials", "3", "--again", "--no-check", "-n")
+    assert "would be put in line" in anew.out and "can change its epochs" not in anew.err, "it repeats job 1"
+    assert fts("undo").code == 0
     same: Said = fts("enqueue", "tiny/h1", "--trials", "3", "--no-check")
     assert same.code == 0 and "0 of 1 put in line, 1 is already there: nothing to do" in same.err
     more: Said = fts("enqueue", "tiny/h1", "--trials", "6", "--no-check")
@@ -384,8 +388,8 @@ def test_fts_enqueue_says_of_each_cell_what_it_becomes(tmp_path: Path, capsys, m
     again: Said = fts("enqueue", "tiny/h1", "--trials", "6", "--no-check", "--again", "--json")
     assert '"created": false' in again.out and '"state": "queued"' in again.out
     other: Said = fts("enqueue", "tiny/h1", "--trials", "3", "--epochs", "60", "--no-check")
-    assert other.code == 0 and "; job 1 has 50 epochs, and no job can change its epochs: the learning" in other.err
-    assert len(queries.jobs(db)) == 2
+    assert other.code == 0 and "; job 2 has 70 epochs, and no job can change its epochs: the learning" in other.err
+    assert len(queries.jobs(db)) == 3
     db.close()
 
 

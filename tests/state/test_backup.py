@@ -11,7 +11,8 @@ import pytest
 
 from state import checks, queries, transitions
 from state.backup import backup, restore
-from state.db import Database, copies, newest_backup, open_database
+from state.damage import copies, newest_backup
+from state.db import Database, open_database
 from state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, WrongStatus
 from state.models import TicketRow
 from state.values import Cause
@@ -211,3 +212,15 @@ def test_a_count_changed_by_hand_is_found(db: Database) -> None:
     transitions.enqueue(db, [spec(1)])
     db.execute_sql("UPDATE job SET trials_complete = 7")
     assert "job 1 has a wrong count of its complete trials" in [f.sentence for f in checks.drifted_counts(db)]
+
+
+def test_doctor_sees_the_log_of_a_database_behind_a_link(db: Database, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "fts.db"
+    link.symlink_to(db.path)
+    linked = open_database(link)
+    transitions.enqueue(linked, [spec(1)])
+    Path(f"{db.path}-wal").chmod(0o644)
+    assert "has 0 KiB" not in checks.log_size(linked)[0].sentence
+    assert any("-wal can be read by others" in finding.sentence for finding in checks.permissions(linked))
+    linked.close()

@@ -10,6 +10,7 @@ from state.errors import BadRow, DatabaseOverwritten, StaleToken, WrongStatus
 from state.models import JobRow, TicketRow, WorkerRow
 from state.scheduling import MAX_LOST_WORKERS
 from state.transitions import LeaseObserver
+from state.transitions import workers as of_workers
 from state.values import Cause, JobStatus
 from tests.state.helpers import LEASE_S, claimed, enqueued, epoch, started, verbs, worker
 
@@ -137,14 +138,17 @@ def test_a_starting_worker_takes_over_from_the_dead_of_its_own_host_only(db: Dat
         transitions.beat(db, 1, LEASE_S)
 
 
-def test_a_beat_notices_that_the_database_went_back_in_time(db: Database) -> None:
+def test_a_beat_notices_that_the_database_went_back_in_time(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     crew = worker(db)
     beats = transitions.beat(db, crew, LEASE_S).beats
     beats = transitions.beat(db, crew, LEASE_S, beaten=beats).beats
     assert beats == 2
     db.execute_sql("UPDATE worker SET beats = 1")  # what an older copy, written over the file, would say
+    held: list[bool] = []  # the check of the file may take minutes
+    monkeypatch.setattr(of_workers, "overwritten_sentence", lambda *said: held.append(db.in_transaction()) or said[1])
     with pytest.raises(DatabaseOverwritten, match="fewer heartbeats"):
         transitions.beat(db, crew, LEASE_S, beaten=beats)
+    assert held == [False]
 
 
 def test_reconcile_sends_the_tickets_that_were_lost(db: Database) -> None:

@@ -16,7 +16,8 @@ import pytest
 from jobs.glance import naming
 from jobs.glance.sanitize import clean
 from state import queries
-from state.db import confirmed_damage, open_database
+from state.damage import confirmed_damage
+from state.db import open_database
 from tests.cli.study import make_study
 from tests.data.made import make_bars, write_csv
 from tests.fts_process import ROOT, Study, wait_until

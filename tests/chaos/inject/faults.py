@@ -183,7 +183,7 @@ def transition_of(frame: Any) -> str | None:
     name = None
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
-        if module.startswith("state.") and module not in ("state.db", "state.transitions.ledger"):
+        if module.startswith("state.") and module not in ("state.database", "state.db", "state.transitions.ledger"):
             name = frame.f_code.co_name
         elif name is not None and not module.startswith("contextlib"):
             break

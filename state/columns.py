@@ -1,0 +1,217 @@
+"""What each column of the database may hold, and what stands in for a value that no fts writes."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from state.values import Cause, JobStatus, TrialStatus
+
+LATEST = 253_402_214_400.0  # the end of year 9999: beyond it no calendar can show a time
+MANY = 10**9  # of anything that is counted one by one
+LARGE = 2**62  # bytes, parameters, tokens
+HUGE = 1e100  # a parameter that a search may draw
+FLOAT32 = 3.5e38  # what a loss can reach
+DEPTH = 40  # of nested JSON; a specification has six
+
+
+class Kind(NamedTuple):
+    """What a column may hold: `read` raises ValueError for anything else, and `neutral` then takes its place."""
+
+    read: Callable[[Any], Any]
+    neutral: Any = None
+    may_lack: bool = True
+
+
+def number(low: float, high: float, neutral: Any = None, infinite: bool = False) -> Kind:
+    def read(value: Any) -> Any:
+        plain = isinstance(value, int | float) and not isinstance(value, bool)
+        if not plain or not (low <= value <= high or (infinite and math.isinf(value))):
+            raise ValueError
+        return value
+
+    return Kind(read, neutral, neutral is None)
+
+
+def whole(low: int, high: int, neutral: int | None = None) -> Kind:
+    def read(value: Any) -> Any:
+        if not isinstance(value, int) or not low <= value <= high:
+            raise ValueError
+        return value
+
+    return Kind(read, neutral, neutral is None)
+
+
+def words(neutral: str | None = None) -> Kind:
+    def read(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError
+        return value
+
+    return Kind(read, neutral, neutral is None)
+
+
+def one_of(listed: type[StrEnum] | tuple[str, ...], neutral: str | None = None) -> Kind:
+    """A word of a closed list; one that is not in it was written by hand, or by an fts with a longer list."""
+    if isinstance(listed, tuple):
+        return Kind(lambda value: listed[listed.index(value)], neutral, neutral is None)
+    return Kind(listed, neutral, neutral is None)
+
+
+def json_object(lacking: bool = False) -> Kind:
+    return Kind(read_object, None if lacking else {}, lacking)
+
+
+def read_object(text: str) -> dict[str, Any]:
+    found = as_json(text)
+    if type(found) is not dict:
+        raise ValueError
+    return found
+
+
+def read_data(text: str) -> dict[str, Any]:
+    """What an event tells; without numbers that no float can hold, for screens format them."""
+    if len(text) > 300 and _ENDLESS.search(text):
+        raise ValueError
+    return read_object(text)
+
+
+_ENDLESS = re.compile(r"\d{300}")
+
+
+def as_json(text: str) -> Any:
+    """What the text says. Raises ValueError for what is nested too deeply to be walked through."""
+    if text.count("{") + text.count("[") > DEPTH and _depth(text) > DEPTH:
+        raise ValueError
+    return json.loads(text)
+
+
+def _depth(text: str) -> int:
+    deepest = depth = 0
+    for char in text:
+        depth += (char in "{[") - (char in "}]")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def read_params(text: str) -> dict[str, Any]:
+    """Names and plain values: what a sampler has drawn."""
+    found = json.loads(text)
+    for value in found.values():  # AttributeError: another kind of JSON; nothing nested gets through
+        kind = type(value)
+        if kind is float or kind is int:
+            if not -HUGE < value < HUGE:
+                raise ValueError
+        elif kind is not str and kind is not bool and value is not None:
+            raise ValueError
+    return found  # type: ignore[no-any-return]
+
+
+def read_badges(text: str) -> tuple[str, ...]:
+    found = as_json(text)
+    if not isinstance(found, list) or not all(isinstance(badge, str) for badge in found):
+        raise ValueError
+    return tuple(found)
+
+
+TIME, SOME_TIME = number(0.0, LATEST, 0.0), number(0.0, LATEST)
+COUNT, SOME_COUNT = whole(0, MANY, 0), whole(0, MANY)
+ROW, SOME_ROW = whole(0, 2**63 - 1, 0), whole(0, 2**63 - 1)
+SIZE = whole(-LARGE, LARGE)
+SCORE = number(-FLOAT32, FLOAT32)
+MEASURED = number(-FLOAT32, FLOAT32, math.nan, infinite=True)
+SOME_MEASURED = number(-FLOAT32, FLOAT32, infinite=True)
+STARTED = number(-1e18, 1e18)  # of a process, as the system counts: a virtual machine may be 7 million years ahead
+PROCESS = whole(0, 2**31 - 1, 0)
+SENSED = number(-1e15, 1e15)
+ASKED_OF_JOB, ASKED_OF_WORKER = ("pause", "cancel"), ("drain_job", "drain_trial", "stop")
+
+JOB: dict[str, Kind] = {
+    "id": ROW, "experiment": words(""), "kind": words(""), "budget": words(""), "horizon": COUNT, "task": words(""),
+    "tier": words(""), "status": one_of(JobStatus, JobStatus.FAILED), "rank": number(-1e15, 1e15, 0.0),
+    "hold_reason": words(), "asked": one_of(ASKED_OF_JOB), "trials_wanted": COUNT, "trials_complete": COUNT,
+    "trials_pruned": COUNT, "trials_failed": COUNT, "attempt": COUNT, "idle_attempts": COUNT,
+    "token": whole(0, LARGE, 0), "lease_until": SOME_TIME, "worker_id": SOME_ROW, "cause": one_of(Cause),
+    "message": words(), "best_value": SCORE, "best_trial": SOME_COUNT, "spec": json_object(), "created_at": TIME,
+    "started_at": SOME_TIME, "ended_at": SOME_TIME, "acknowledged_at": SOME_TIME,
+}  # fmt: skip
+TRIAL: dict[str, Kind] = {
+    "id": ROW, "job_id": ROW, "number": COUNT, "status": one_of(TrialStatus, TrialStatus.FAILED),
+    "params": Kind(read_params, {}, False), "effective": json_object(), "effective_md5": words(""),
+    "architecture": words(""), "n_params": SIZE, "objective": one_of(("val_loss", "val_auc"), "val_loss"),
+    "value": SCORE, "best_epoch": SOME_COUNT, "last_value": SCORE, "epochs": COUNT, "val_loss": SCORE,
+    "val_auc": SCORE, "auc_low": SCORE, "auc_high": SCORE, "n_train": SIZE, "n_val": SIZE, "n_pos": SIZE,
+    "prior_loss": SCORE, "label_md5": words(), "base_rate": SCORE, "data_md5": words(), "code_commit": words(),
+    "code_dirty": Kind(bool), "seed": whole(-(2**63), 2**63 - 1, 0), "torch_version": words(), "host": words(),
+    "device": words(), "threads": SOME_COUNT, "micro_batch": SOME_COUNT, "accumulation": SOME_COUNT,
+    "recipe": json_object(lacking=True), "predicted_bytes": SIZE, "peak_bytes": SIZE,
+    "badges": Kind(read_badges, (), False), "reused_from": SOME_ROW, "cause": one_of(Cause), "message": words(),
+    "log_path": words(), "started_at": TIME, "ended_at": SOME_TIME, "train_seconds": number(0.0, LATEST, 0.0),
+    "pid": whole(0, 2**31 - 1), "pid_started": STARTED,
+}  # fmt: skip
+EPOCH: dict[str, Kind] = {
+    "trial_id": ROW, "epoch": COUNT, "step": whole(0, LARGE, 0), "train_loss": MEASURED, "val_loss": MEASURED,
+    "train_auc": SOME_MEASURED, "val_auc": SOME_MEASURED, "val_brier": SOME_MEASURED, "pred_min": MEASURED,
+    "pred_max": MEASURED, "pred_sd": MEASURED, "learning_rate": MEASURED, "samples_per_s": MEASURED,
+    "seconds": number(0.0, LATEST, math.nan), "at": TIME,
+}  # fmt: skip
+EVENT: dict[str, Kind] = {
+    "id": ROW, "at": TIME, "who": words(""), "verb": words(""), "job_id": SOME_ROW, "trial_id": SOME_ROW,
+    "message": words(""), "data": Kind(read_data, {}, False), "inverse": json_object(lacking=True),
+    "undone_by": SOME_ROW,
+}  # fmt: skip
+WORKER: dict[str, Kind] = {
+    "id": ROW, "host": words(""), "pid": PROCESS, "slots": whole(1, MANY, 1),
+    "pid_started": STARTED._replace(neutral=0.0, may_lack=False),
+    "status": one_of(("running", "stopped", "lost"), "lost"), "asked": one_of(ASKED_OF_WORKER), "started_at": TIME,
+    "heartbeat_at": TIME, "stopped_at": SOME_TIME, "guard": words("unknown"), "guard_message": words(),
+}  # fmt: skip
+SAMPLE: dict[str, Kind] = {
+    "at": TIME, "worker_id": ROW, "trial_rss": SIZE, "available": SIZE, "total": SIZE, "swap_used": SIZE,
+    "cpu_percent": SENSED, "temperature": SENSED, "gpu_percent": SENSED, "gpu_memory": SIZE, "power_w": SENSED,
+    "disk_free": SIZE, "step_s": SENSED,
+}  # fmt: skip
+CHECKPOINT: dict[str, Kind] = {
+    "id": ROW, "trial_id": ROW, "step": whole(0, LARGE, 0), "epoch": COUNT, "path": words(""),
+    "bytes": whole(0, LARGE, 0), "md5": words(""), "seconds": number(0.0, LATEST, 0.0), "at": TIME,
+}  # fmt: skip
+FLAG: dict[str, Kind] = {"name": words(""), "value": words(""), "reason": words(), "who": words(), "at": TIME}
+MARGIN = {
+    "job_id": ROW, "trial": COUNT, "rival": words(""), "rival_job": ROW, "rival_trial": COUNT, "n": COUNT,
+    **dict.fromkeys(("auc", "auc_low", "auc_high", "loss", "loss_low", "loss_high"), number(-FLOAT32, FLOAT32, 0.0)),
+    "at": TIME,
+}  # fmt: skip
+
+TABLES = {
+    "job": JOB, "trial": TRIAL, "epoch": EPOCH, "event": EVENT, "worker": WORKER, "sample": SAMPLE,
+    "checkpoint": CHECKPOINT, "flag": FLAG,
+}  # fmt: skip
+ALWAYS_MEASURED = (  # of an epoch; nan is stored as NULL
+    "train_loss", "val_loss", "pred_min", "pred_max", "pred_sd", "learning_rate", "samples_per_s", "seconds",
+)  # fmt: skip
+
+
+def read(kind: Kind, value: Any) -> Any:
+    """The value as its kind reads it. Raises ValueError for anything else, whatever is wrong with it."""
+    if value is None and kind.may_lack:
+        return None
+    try:
+        return kind.read(value)
+    except (TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def shown(value: Any) -> str:
+    """What a column holds, in few characters: 1e308, 'x', NULL."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, float):
+        return repr(value).replace("e+", "e")
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:36]}... ({len(str(value))} characters)"

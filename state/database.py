@@ -1,0 +1,260 @@
+"""The open database: its connections, its transactions, and the proof that what is open is what lies at the path."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import peewee
+
+from state import errors
+from state.cursors import Connection
+from state.damage import overwritten_sentence
+from state.disk import has_log, reading_uri
+from state.holder import holder
+from state.identity import Files, files_at, has_open
+from state.place import require_study
+from state.translation import translate
+
+log = logging.getLogger("fts.state")
+BUSY_TIMEOUT_S = 30.0
+NOW = "(julianday('now') - 2440587.5) * 86400.0"  # the database's clock: every process on it sees the same one
+PROOF_S = 3.0  # a monitor looks once a second, and lets go of removed files when it does
+
+
+class Database(peewee.SqliteDatabase):
+    """SQLite with our pragmas, our errors, and `write()`. Each thread gets its own connection."""
+
+    def __init__(
+        self, path: Path, readonly: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S, patience_s: float = 0.0
+    ) -> None:
+        self.path = path
+        self.readonly = readonly
+        self.patience_s = patience_s  # a transaction asks for the lock again and again for so long
+        name = reading_uri(path) if readonly else str(path)
+        super().__init__(
+            name, pragmas=_pragmas(readonly), timeout=busy_timeout_s, uri=readonly, factory=self._connection
+        )
+        self.files: Files | None = None  # those that are open, as they were at the latest look
+        self._real = ""  # where the path's links lead to
+        self._version = 0
+        self._opened = 0  # how often a reader has opened the file
+
+    def prove(self, patience_s: float = PROOF_S) -> None:
+        """Opens the file, and again until what is open is what lies at the path.
+
+        Raises NoDatabase, and NotFresh after `patience_s`: then another connection of this process holds removed files.
+        """
+        end = time.monotonic() + patience_s
+        while not self._is_proven():
+            self.close()
+            if time.monotonic() > end:
+                raise errors.NotFresh(
+                    f"{self.path} (or its -wal or -shm) was removed or replaced after this program opened it, "
+                    "so this program may read old data; try again"
+                )
+            time.sleep(0.02)
+
+    def _is_proven(self) -> bool:
+        """Reads once, so that SQLite opens what it needs, and compares."""
+        self._real = os.path.realpath(self.path)
+        if self.is_closed():  # a writer would make an empty file where none is
+            require_study(self.path)
+            self.database = reading_uri(self.path) if self.readonly else self.database
+        before = files_at(self.path, self._real)
+        self._version = self._data_version()
+        logged = str(self.execute_sql("PRAGMA journal_mode").fetchone()[0]) == "wal" and not self._is_alone()
+        after = files_at(self.path, self._real)
+        if before.db is None or after.db is None or before.db.identity != after.db.identity:
+            return False
+        if logged and (after.wal is None or after.shm is None):
+            return False
+        if self._is_alone() and has_log(self.path):  # a writer came meanwhile
+            return False
+        self.files = after
+        return has_open(after if logged else Files(after.db, None, None))
+
+    def look(self) -> int:
+        """A number that changes when another connection has written, or when a reader had to open the file anew.
+
+        A reader opens it anew when another file lies at the path, or when the file has changed and SQLite does not
+        know of it: somebody wrote past SQLite, or one that is read alone has got a writer. Raises NoDatabase, NotFresh.
+        """
+        if not self.readonly:
+            return self._data_version()
+        now = files_at(self.path, self._real)
+        if not self._still_reads(now):
+            self.close()
+            self.files = None
+            self.prove()
+            self._opened += 1
+        return (self._opened << 32) + self._version
+
+    def _still_reads(self, now: Files) -> bool:
+        """Whether the open connection shows what is in the files that lie at the path now."""
+        if self.files is None or self.is_closed() or now.identities != self.files.identities:
+            return False
+        try:
+            version = self._data_version()
+        except (errors.DatabaseFailed, errors.DatabaseCorrupt):  # a new connection finds out whether it is so
+            return False
+        if version == self._version and now.contents != self.files.contents:
+            return False
+        self.files, self._version = now, version
+        return True
+
+    def _data_version(self) -> int:
+        return int(self.execute_sql("PRAGMA data_version").fetchone()[0])
+
+    def _is_alone(self) -> bool:
+        """Whether the file is read without a log and without locks."""
+        return "immutable=1" in str(self.database)
+
+    def check_still_there(self) -> None:
+        """Raises DatabaseGone when a file at the path is not the one that is open: writing would succeed still.
+
+        Raises DatabaseOverwritten when the same file lost pages that SQLite believes in: it alone makes it smaller.
+        """
+        if self.files is None:
+            self.prove()
+        now, before = files_at(self.path, self._real), self.files
+        assert before is not None and before.db is not None, "prove() has noted them"
+        for name, is_there, opened in zip(("", "-wal", "-shm"), now.identities, before.identities, strict=True):
+            if is_there != opened:
+                raise errors.DatabaseGone(
+                    f"{self.path}{name} is no longer the file this worker opened: somebody removed or replaced it"
+                )
+        assert now.db is not None, "its identity is known"
+        if now.db.size < before.db.size <= self._pages_bytes():
+            raise errors.DatabaseOverwritten(overwritten_sentence(self.path, "it lost pages"))
+        self.files = now
+
+    def _pages_bytes(self) -> int:
+        """How large the file is or will be by SQLite's own account, after a VACUUM too."""
+        sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        return int(self.execute_sql(sql).fetchone()[0])
+
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """One write transaction, all of it or nothing. Inside another one it joins that one.
+
+        Raises DatabaseBusy after the busy timeout, DiskFull, DatabaseFailed, ReadOnlyDatabase.
+        """
+        if self.readonly:
+            raise errors.ReadOnlyDatabase(f"{self.path} is open read-only, so nothing can be changed in it")
+        if self.in_transaction():
+            yield
+            return
+        with self.atomic("IMMEDIATE"):  # a deferred transaction that writes later gets "database is locked" at once
+            yield
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """One consistent look. Keep it short: a reader that stays keeps the write-ahead log from being emptied."""
+        if self.in_transaction():
+            yield
+            return
+        with self.atomic():
+            yield
+
+    def now(self) -> float:
+        """Seconds since the epoch by the database's clock."""
+        return float(self.execute_sql(f"SELECT {NOW}").fetchone()[0])
+
+    def rows(self, query: peewee.ModelSelect[Any]) -> list[dict[str, Any]]:
+        """The rows of a select, as dictionaries."""
+        cursor = self.execute(query)  # past peewee's row wrappers, which cost a snapshot a third of its time
+        names = _names(cursor)
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def each_row(self, query: peewee.ModelSelect[Any]) -> Iterator[dict[str, Any]]:
+        """The rows of a select one by one, for many of them."""
+        cursor = self.execute(query)
+        names = _names(cursor)
+        for row in cursor:
+            yield dict(zip(names, row, strict=True))
+
+    def one(self, query: peewee.ModelSelect[Any]) -> dict[str, Any] | None:
+        """The first row of a select, or None."""
+        found = self.rows(query.limit(1))
+        return found[0] if found else None
+
+    # What peewee runs, with SQLite's words translated; state.cursors does the same while rows are fetched.
+
+    def _connection(self, *words: Any, **options: Any) -> Connection:
+        opened = Connection(*words, **options)
+        opened.translate = lambda error: translate(error, self.path)
+        return opened
+
+    def execute_sql(self, sql: str, params: Sequence[Any] | None = None) -> Any:
+        with self._translated():
+            return super().execute_sql(sql, params)
+
+    def begin(self, lock_type: str | None = None) -> None:
+        def begin() -> None:
+            with self._translated():
+                peewee.SqliteDatabase.begin(self, lock_type)
+
+        # here, and not around the transition: nothing has happened yet
+        retry_while_busy(
+            begin, self.patience_s, lambda: log.warning("%s is locked by %s: waiting", self.path, holder(self.path))
+        )
+
+    def commit(self) -> None:
+        with self._translated():
+            super().commit()
+
+    def rollback(self) -> None:
+        try:
+            super().rollback()
+        except peewee.OperationalError as error:
+            # After "disk is full" SQLite has rolled back by itself; its complaint would hide the first error.
+            if "no transaction is active" not in str(error):
+                raise
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except peewee.IntegrityError:
+            raise  # a constraint of ours: the transition that met it knows what it means
+        except peewee.DatabaseError as error:
+            raise translate(error, self.path) from error
+
+
+def _pragmas(readonly: bool) -> dict[str, object]:
+    pragmas: dict[str, object] = {"foreign_keys": 1}
+    if not readonly:
+        pragmas |= {"synchronous": "FULL", "journal_size_limit": 64 * 2**20}
+        if sys.platform == "darwin":
+            pragmas |= {"fullfsync": 1, "checkpoint_fullfsync": 1}  # without them macOS only pretends
+    return pragmas
+
+
+def _names(cursor: Any) -> list[str]:
+    """Of the columns, interned: a value made of them by keyword would else compare each name with each."""
+    return [sys.intern(column[0]) for column in cursor.description]
+
+
+def retry_while_busy(act: Callable[[], Any], timeout_s: float, told: Callable[[], object] = bool) -> Any:
+    """Runs `act` again every 50 ms while the database is locked; raises DatabaseBusy after `timeout_s`.
+
+    `told` is called once, before the second try.
+    """
+    end, waits = time.monotonic() + timeout_s, False
+    while True:
+        try:
+            return act()
+        except errors.DatabaseBusy:
+            if time.monotonic() > end:
+                raise
+            if not waits:
+                told()
+            waits = True
+            time.sleep(0.05)

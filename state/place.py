@@ -1,0 +1,62 @@
+"""Knows where the database is, and whether there is one there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from state import errors
+from state.damage import empty_sentence, restore_sentence
+
+DEFAULT_PATH = Path("outputs/fts.db")
+
+
+def database_path(path: Path | str | None = None) -> Path:
+    """Where the database is: the argument, else $FTS_DB, else outputs/fts.db."""
+    text = str(path or os.environ.get("FTS_DB") or DEFAULT_PATH)
+    scheme = urlsplit(text).scheme if "://" in text else ""
+    if scheme == "sqlite":
+        text = text.split("://", 1)[1]
+    elif scheme:
+        shown = text.split("@")[-1] if "@" in text else text  # never a password on the screen
+        raise errors.StateError(
+            f"the database {shown} is of kind {scheme!r}, but fts supports only SQLite files: "
+            "set FTS_DB to a path such as outputs/fts.db"
+        )
+    return Path(text)
+
+
+def require_study(path: Path) -> None:
+    """Raises NoDatabase where there is nothing to read or to change, NotOurDatabase for what is no file."""
+    refuse_other_than_file(path)
+    if not path.exists():
+        raise errors.NoDatabase(f"there is no database at {path}; `fts enqueue` creates it")
+    if not has_study(path):
+        raise errors.NoDatabase(empty_sentence(path))
+
+
+def has_study(path: Path) -> bool:
+    """Is there a database at all? A file of no bytes is what a failed copy leaves; it holds nothing to lose."""
+    return path.exists() and path.stat().st_size > 0
+
+
+def refuse_other_than_file(path: Path) -> None:
+    """Raises NotOurDatabase for a folder, a link that leads nowhere, or what is no file: SQLite would name no cause.
+
+    Raises DatabaseFailed where this user may not see whether there is one: "no study here" would be a guess.
+    """
+    try:
+        path.lstat()
+    except PermissionError:
+        raise errors.DatabaseFailed(
+            f"this user may not look into {path.parent}; check the owner and permissions of that folder"
+        ) from None
+    except OSError:
+        return
+    if path.is_dir():
+        raise errors.NotOurDatabase(f"{path} is a folder, and the database is a file; {restore_sentence(path)}")
+    if path.is_symlink() and not path.exists():
+        raise errors.NotOurDatabase(f"{path} is a link that leads to no file; {restore_sentence(path)}")
+    if path.exists() and not path.is_file():
+        raise errors.NotOurDatabase(f"{path} is a device or a pipe, and the database is a file; choose another path")

@@ -1,0 +1,47 @@
+"""Translates what SQLite says into errors a caller can act on."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from state import errors
+from state.damage import damaged, incomplete_sentence, restore_sentence
+from state.disk import full_sentence, is_full, is_read_only, read_only_sentence
+from state.holder import holder
+
+LOST = re.compile(  # what SQLite says of a table that was dropped or replaced
+    r"no such table: (?:main\.)?(?P<table>\S+)|no such (?:column: |index: )(?P<column>\S+)|"
+    r"has no column named (?P<field>\S+)"
+)
+
+
+def translate(error: Exception, path: Path) -> Exception:
+    """Our error for what SQLite said; the same error if we have no better word."""
+    said = str(error).lower()
+    if "locked" in said or "busy" in said:
+        return errors.DatabaseBusy(f"{path} is locked by {holder(path)}; nothing was written, try again")
+    if "disk is full" in said:
+        return errors.DiskFull(full_sentence(path))
+    if "malformed" in said or "not a database" in said or "unsupported file format" in said:
+        return damaged(path, str(error))
+    if lost := LOST.search(str(error)):
+        return errors.SchemaDamaged(incomplete_sentence(path, lost))
+    folder = path.absolute().parent
+    if "readonly" in said:
+        if is_read_only(folder):
+            return errors.ReadOnlyDatabase(read_only_sentence(path))
+        if os.access(path, os.W_OK):
+            why = f"SQLite can only read {path}: its header was changed, or the file was moved while it was open"
+            return errors.ReadOnlyDatabase(f"{why}; {restore_sentence(path)}")
+        return errors.ReadOnlyDatabase(f"{path} may not be written to by this user; check its owner and permissions")
+    if "i/o error" in said or "unable to open" in said:
+        if is_full(folder):  # SQLite cannot say so of the files beside the database
+            return errors.DiskFull(full_sentence(path))
+        if is_read_only(folder):  # a system does that to a disk that failed, under whoever has it open
+            return errors.DatabaseFailed(read_only_sentence(path))
+        if path.exists() and not os.access(path, os.R_OK):
+            return errors.DatabaseFailed(f"{path} may not be read by this user; check its owner and permissions")
+        return errors.DatabaseFailed(f"the system could not read or write {path} ({error}); nothing was written")
+    return error

@@ -1,0 +1,73 @@
+"""Finds the rows that hold what no fts writes, and the SQL that mends each: for `fts doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from state.columns import ALWAYS_MEASURED, TABLES, Kind, read, read_object, shown
+from state.rows import to_margin
+from state.values import UnreadableRow
+
+
+def unreadable_of(db: Any, table: str) -> Iterator[UnreadableRow]:
+    """The rows of a table that hold what no fts writes. Looks at each row: for `fts doctor`."""
+    kinds = TABLES[table]
+    cursor = db.execute_sql(f"SELECT {', '.join(kinds)} FROM {table}")
+    for values in cursor:
+        row = dict(zip(kinds, values, strict=True))
+        odd = [name for name, kind in kinds.items() if not _fits(kind, row[name], name)]
+        odd += _odd_content(table, row)
+        if odd:
+            why = ", ".join(f"{name} is {shown(row[name])}" for name in odd)
+            yield UnreadableRow(table, _called(table, row), why, _cure(table, row, odd[0]))
+
+
+def _fits(kind: Kind, value: Any, name: str) -> bool:
+    try:
+        if value is not None or name not in ALWAYS_MEASURED:  # nan is stored as NULL
+            read(kind, value)
+    except ValueError:
+        return False
+    return True
+
+
+def _odd_content(table: str, row: Mapping[str, Any]) -> list[str]:
+    """A flag's value is JSON of its own kind."""
+    if table != "flag" or not isinstance(row["value"], str):
+        return []
+    try:
+        if row["name"].startswith("margin:"):
+            to_margin(row)
+        elif row["name"].startswith(("unsealed:", "tested:")):
+            read_object(row["value"])
+    except (ValueError, RecursionError):
+        return ["value"]
+    return []
+
+
+def _called(table: str, row: Mapping[str, Any]) -> str:
+    if table == "epoch":
+        return f"epoch {row['epoch']} of trial {row['trial_id']}"
+    if table == "sample":
+        return f"sample of worker {row['worker_id']} at {shown(row['at'])}"
+    return f"{table} {row['name' if table == 'flag' else 'id']}"
+
+
+def _cure(table: str, row: Mapping[str, Any], column: str) -> str | None:
+    """The SQL that loses nothing: a column that may be empty is emptied, a measurement goes; None: there is none."""
+    keys = _KEYS.get(table, ("id",))
+    where = " AND ".join(f"{key} = {_quoted(row[key])}" for key in keys)
+    kind = TABLES[table][column]
+    if table == "sample" or (table == "flag" and str(row["name"]).startswith("margin:")):  # made again at any time
+        return f"DELETE FROM {table} WHERE {where}"
+    if (table, column) == ("event", "data"):
+        return f"UPDATE event SET data = '{{}}' WHERE {where}"
+    return f"UPDATE {table} SET {column} = NULL WHERE {where}" if kind.may_lack or column in ALWAYS_MEASURED else None
+
+
+def _quoted(value: Any) -> str:
+    return repr(value) if isinstance(value, int | float) else "'" + str(value).replace("'", "''")[:80] + "'"
+
+
+_KEYS = {"flag": ("name",), "epoch": ("trial_id", "epoch"), "sample": ("worker_id", "at")}
