@@ -24,10 +24,10 @@ from statistics import mean
 from benchmarks import Row
 from benchmarks.pruning import FEWEST, NO_WORSE, Pool, quantile, recorded, replay, shuffles, waiting
 from benchmarks.searches import fraction, question
-from fts.search.halving import HALVING, Halving
-from fts.search.spec import CellSpec
-from state import queries
-from state.db import open_database
+from fts.jobs.api.halving import HALVING, Halving
+from fts.state import queries
+from fts.state.db import open_database
+from fts.study.cell import CellSpec
 
 ORDERS = 100
 REAL = Path(__file__).parent / "curves-2M.csv"

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 from benchmarks import Row, median_and_spread
-from jobs import exports
-from jobs.settings import Places
-from state import queries, transitions
-from state.db import Database, open_database
-from state.values import Claim
+from fts.jobs.records import exports
+from fts.jobs.settings import Places
+from fts.state import queries, transitions
+from fts.state.db import Database, open_database
+from fts.state.values import Claim
 from tests.jobs.many import multiply_trials
 
 FEW, MANY = 50, 5_000

@@ -16,13 +16,13 @@ from typing import Any
 import psutil
 
 from benchmarks import Row
-from fts.search import dataset
-from fts.search.recipe import Recipe, model_config, predict
-from fts.search.spec import CellSpec, TrialSpec, trial_folder
+from fts.jobs.settings import Places, module_of
+from fts.jobs.supervisor.child import ChildProcess
+from fts.study import dataset
+from fts.study.cell import CellSpec, TrialSpec, trial_folder
+from fts.study.matrix import make_cells
+from fts.study.recipe import Recipe, model_config, predict
 from fts.training.memory import in_gb
-from jobs.commands.matrix import make_cells
-from jobs.process import ChildProcess
-from jobs.settings import Places, module_of
 
 PATIENCE_S = 1800.0
 STEPS = 2

@@ -21,9 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks import Row
-from state import transitions
-from state.db import Database, open_database
-from state.values import Claim
+from fts.state import transitions
+from fts.state.db import Database, open_database
+from fts.state.values import Claim
 from tests.tui import study
 from tests.tui.terminal import Terminal, key_to_paint
 
@@ -79,7 +79,9 @@ def command(path: Path, words: Sequence[str], repeats: int) -> list[Row]:
     waited, spent = [], []
     for _ in range(repeats):
         began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "jobs.cli", "--db", str(path), *words], check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "fts.jobs.cli", "--db", str(path), *words], check=True, capture_output=True
+        )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         waited.append(time.monotonic() - began)
         spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
@@ -189,7 +191,7 @@ def _work(path: Path, stop: threading.Event) -> None:
 
 def running(db: Database) -> tuple[Claim, study.Trial]:
     """The running trial of the study, and the right to write about it."""
-    from state import queries
+    from fts.state import queries
 
     job = next(job for job in queries.jobs(db) if job.status == "running")
     assert job.worker_id is not None

@@ -19,14 +19,14 @@ import psutil
 
 from benchmarks import Row, median_and_spread
 from benchmarks.memory import TRAINING, facts_of
-from fts.search import dataset
-from fts.search.spec import CellSpec, TrialSpec
-from jobs.commands.matrix import make_cells, write
-from jobs.process import ChildProcess
-from jobs.settings import TRIAL_MODULE, Places
-from state import queries, transitions
-from state.db import Database, open_database
-from state.values import Epoch, Trial
+from fts.jobs.settings import TRIAL_MODULE, Places
+from fts.jobs.supervisor.child import ChildProcess
+from fts.state import queries, transitions
+from fts.state.db import Database, open_database
+from fts.state.values import Epoch, Trial
+from fts.study import dataset
+from fts.study.cell import CellSpec, TrialSpec
+from fts.study.matrix import make_cells, write
 
 SHAPE = "d192-L6-h8-ff384"  # of the 2M cell, neither deep nor wide
 GAP_GOAL_MS, CPU_GOAL, WRITES_GOAL = 150.0, 1.0, 0.2  # of a trial's time, in percent
@@ -136,7 +136,7 @@ def one_cell(places: Places, trials: int, epochs: int) -> CellSpec:
 def run_worker(places: Places, db: Database) -> float:
     """Runs the queue to its end; processor time of the worker process (without its trials) in percent of a core,
     counted while trials ran."""
-    argv = [sys.executable, "-m", "jobs.cli", "--db", str(places.db), "worker", "--slots", "1", "--threads", "1"]
+    argv = [sys.executable, "-m", "fts.jobs.cli", "--db", str(places.db), "worker", "--slots", "1", "--threads", "1"]
     environ = {**os.environ, "FTS_DATA": str(places.data), "FTS_SENSORS": "auto"}
     log = places.outputs / "worker.log"
     with log.open("wb") as out:

@@ -23,13 +23,13 @@ from statistics import mean, median
 from typing import TYPE_CHECKING
 
 from benchmarks import Row
-from fts.search.prune import HALVING, Halving, should_prune
-from fts.search.suggest import PastTrial
+from fts.jobs.search.pruner import HALVING, Halving, should_prune
+from fts.jobs.search.sampler import PastTrial
 
 if TYPE_CHECKING:
-    from jobs.settings import Places
-    from state.db import Database
-    from state.values import Job
+    from fts.jobs.settings import Places
+    from fts.state.db import Database
+    from fts.state.values import Job
 
 FEWEST = 10  # trials of a pool
 ORDERS = 200
@@ -188,10 +188,10 @@ def named(rule: Halving) -> str:
 
 def pools(path: Path, cells: Sequence[str], patience: int = 0) -> list[Pool]:
     """The unpruned random searches of a database. Raises SystemExit with what was found instead."""
-    from fts.search.spec import CellSpec  # here, not above: synthetic curves need no database
-    from jobs.settings import Places
-    from state import queries
-    from state.db import open_database
+    from fts.jobs.settings import Places
+    from fts.state import queries
+    from fts.state.db import open_database
+    from fts.study.cell import CellSpec  # here, not above: synthetic curves need no database
 
     searches: dict[str, list[Job]] = {}
     db = open_database(path, readonly=True)
@@ -219,7 +219,7 @@ def pools(path: Path, cells: Sequence[str], patience: int = 0) -> list[Pool]:
 
 def pool_of(db: Database, places: Places, jobs: Sequence[Job], patience: int) -> Pool:
     """The complete trials of searches that differ in nothing but their seed."""
-    from fts.search.spec import CellSpec, trial_folder
+    from fts.study.cell import CellSpec, trial_folder
 
     spec = CellSpec.from_json(jobs[0].spec)
     curves, files = [], []
@@ -234,8 +234,8 @@ def pool_of(db: Database, places: Places, jobs: Sequence[Job], patience: int) ->
 
 def recorded(db: Database, job: Job, patience: int) -> dict[int, tuple[float, ...]]:
     """By number, the curves of a job's complete trials, smaller is better, with at least so much patience."""
-    from fts.search.spec import CellSpec
-    from state import queries
+    from fts.state import queries
+    from fts.study.cell import CellSpec
 
     spec = CellSpec.from_json(job.spec)
     sign = -1.0 if spec.objective == "val_auc" else 1.0
@@ -254,7 +254,7 @@ def waiting(curve: tuple[float, ...], more: int, epochs: int) -> tuple[float, ..
 
 def alike_of(curves: Sequence[Sequence[float]], files: Sequence[Path], horizon: int) -> frozenset[int] | None:
     """The trials whose log loss cannot be told from the best one's on the same days; None where predictions lack."""
-    from fts.analysis.study import read_predictions
+    from fts.analysis.study_data import read_predictions
     from fts.scores.intervals import compare
 
     if not curves or not all(file.exists() for file in files):

@@ -33,15 +33,15 @@ from optuna.trial import TrialState
 from benchmarks import Row, median_and_spread
 from benchmarks.memory import TRAINING
 from benchmarks.overhead import SHAPE, one_cell, trial_of
-from fts.search import dataset
-from fts.search.build import build_trial
-from fts.search.spec import TrialSpec
+from fts.jobs.settings import Places
+from fts.state import transitions
+from fts.state.db import Database, open_database
+from fts.state.values import Cause, Claim
+from fts.study import dataset
+from fts.study.build import build_trial
+from fts.study.cell import TrialSpec
+from fts.study.matrix import write
 from fts.training.results import EpochDone
-from jobs.commands.matrix import write
-from jobs.settings import Places
-from state import transitions
-from state.db import Database, open_database
-from state.values import Cause, Claim
 
 EPOCHS, KILLED_AFTER = 4, 3
 HEARTBEAT_S = 1  # Optuna's smallest; a trial is stale after two of them
@@ -91,7 +91,7 @@ def under_fts(places: Places) -> tuple[float, int]:
     db = open_database(places.db)
     write(db, [cell_of(places)], "benchmark")
     db.close()
-    argv = ["-m", "jobs.cli", "--db", str(places.db), "worker", "--slots", "1", "--threads", "1", "--until-empty"]
+    argv = ["-m", "fts.jobs.cli", "--db", str(places.db), "worker", "--slots", "1", "--threads", "1", "--until-empty"]
     return kill_and_restart(argv, places, "*_t0000.log")
 
 

@@ -25,12 +25,12 @@ from itertools import accumulate
 from pathlib import Path
 from statistics import mean, stdev
 
-from fts.analysis.study import read_predictions
+from fts.analysis.study_data import read_predictions
 from fts.scores.intervals import Interval, compare
-from fts.search.spec import CellSpec, trial_folder
-from state import queries
-from state.db import Database, open_database
-from state.values import Job, Trial
+from fts.state import queries
+from fts.state.db import Database, open_database
+from fts.state.values import Job, Trial
+from fts.study.cell import CellSpec, trial_folder
 
 Asked = tuple[Database, Path, Job, CellSpec]
 UNPRUNED = ("random", "none")

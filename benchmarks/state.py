@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import Row, median_and_spread
-from state import queries, tickets, transitions
-from state.db import Database, open_database
-from state.values import Cause
+from fts.state import queries, tickets, transitions
+from fts.state.db import Database, open_database
+from fts.state.values import Cause
 
 FEW, MANY = 10, 100_000  # jobs waiting
 FEW_EVENTS, MANY_EVENTS = 1_000, 1_000_000

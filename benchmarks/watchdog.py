@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 from benchmarks import Row, median_and_spread
-from jobs.guard import Guard, MemoryLimits, Thresholds
-from jobs.process import ChildProcess
-from jobs.sensors import from_env
-from jobs.watchdog import Watchdog
+from fts.jobs.sensors.detect import from_env
+from fts.jobs.supervisor.child import ChildProcess
+from fts.jobs.watchdog.policy import Guard, MemoryLimits, Thresholds
+from fts.jobs.watchdog.watchdog import Watchdog
 
 MiB = 1 << 20
 # as a trial looks from outside: threads that wait, some memory, one helper process

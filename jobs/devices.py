@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from jobs.python import python
+from fts.jobs.python import python
 
 DEVICE = re.compile(r"cpu|mps|cuda(:(0|[1-9]\d{0,2}))?")
 EXPECTED = "expected cpu, cuda, cuda:N or mps"

@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jobs.devices import BadSetting, check_here, check_name, index_of, kind_of
+from fts.jobs.devices import BadSetting, check_here, check_name, index_of, kind_of
 
 __all__ = ["BadSetting"]
 
-TRIAL_MODULE = ("-m", "fts.search.trial")
-BASELINE_MODULE = ("-m", "fts.analysis.baseline_trial")
-FINAL_MODULE = ("-m", "fts.analysis.final_trial")
-CV_MODULE = ("-m", "fts.analysis.cv_trial")
+TRIAL_MODULE = ("-m", "fts.study.objective")
+BASELINE_MODULE = ("-m", "fts.study.baseline_objective")
+FINAL_MODULE = ("-m", "fts.study.final_objective")
+CV_MODULE = ("-m", "fts.study.walk_forward_objective")
 MODULES = {"cell": TRIAL_MODULE, "replicate": TRIAL_MODULE, "baseline": BASELINE_MODULE, "train": FINAL_MODULE}
 
 
 def module_of(kind: str, cv: str | None = None) -> tuple[str, ...]:
-    """What runs a trial of such a job: a program that speaks fts.search.protocol."""
+    """What runs a trial of such a job: a program that speaks fts.jobs.api.protocol."""
     return CV_MODULE if cv is not None and kind in ("cell", "replicate") else MODULES[kind]
 
 
@@ -81,7 +81,7 @@ class WorkerSettings:
     memory_limit: int | None = None  # bytes for one trial; None: 85 % of what is available, shared by the slots
     outage_pause_s: float = 1.0  # before the third try after the machine failed a trial twice; doubles up to a minute
     max_idle_attempts: int = 3  # attempts without an epoch or a checkpoint, then the job is parked
-    stall: dict[str, float] = field(default_factory=dict)  # overrides of jobs.watchdog.PaceLimits
+    stall: dict[str, float] = field(default_factory=dict)  # overrides of fts.jobs.watchdog.watchdog.PaceLimits
     until_empty: bool = False  # leave when nothing can run
     detached: bool = False
 
@@ -147,7 +147,7 @@ def memory_limit_from_env() -> int | None:
     text = os.environ.get("FTS_MEMORY_LIMIT", "").strip()
     if not text:
         return None
-    from jobs.guard import read_bytes  # here, not above: `fts status` needs the places, not the guard
+    from fts.jobs.watchdog.policy import read_bytes  # here, not above: `fts status` needs the places, not the guard
 
     try:
         limit = read_bytes("FTS_MEMORY_LIMIT", text)
@@ -160,12 +160,12 @@ def memory_limit_from_env() -> int | None:
 
 def check_memory_limit(origin: str, limit: int, device: str) -> None:
     """Raises BadSetting for a limit below what any trial needs, or above what the machine (or the GPU) has."""
-    from jobs import sensors  # here, not above: psutil
-    from jobs.glance.words import in_gb
+    from fts.jobs.sensors import detect  # here, not above: psutil
+    from fts.jobs.status.formatting import in_gb
 
     if limit < LEAST_LIMIT:
         raise BadSetting(f"{origin} is {in_gb(limit)}, but a trial needs {in_gb(LEAST_LIMIT)} even without a model")
-    machine = sensors.from_env(Path(), gpu=index_of(device))
+    machine = detect.from_env(Path(), gpu=index_of(device))
     try:
         reading = machine.read()
     finally:
@@ -177,13 +177,13 @@ def check_memory_limit(origin: str, limit: int, device: str) -> None:
 
 def check_variables() -> None:
     """Raises BadSetting for a variable of the guard or the sensors that cannot be read: a worker would meet it late."""
-    from jobs import sensors
-    from jobs.guard import MemoryLimits, Thresholds
+    from fts.jobs.sensors import detect
+    from fts.jobs.watchdog.policy import MemoryLimits, Thresholds
 
     try:
         Thresholds.from_env()
         MemoryLimits.for_trial(1 << 40, 1 << 41)
-        sensors.from_env(Path()).close()
+        detect.from_env(Path()).close()
     except ValueError as error:
         raise BadSetting(str(error)) from None
 

@@ -11,15 +11,23 @@ import sys
 import time
 from pathlib import Path
 
-from state import schema
-from state.damage import APPLICATION_ID, COPY_NAME, copies, corrupt_sentence, of_the_file
-from state.db import Database, open_database, private_files
-from state.disk import reading_uri
-from state.errors import CopyDamaged, DatabaseCorrupt, NoDatabase, NotOurDatabase, SchemaTooNew, StateError, WrongStatus
-from state.files import draft_name, make_folder, remove, sync_folder
-from state.migrations import SCHEMA
-from state.models import ALL, WorkerRow
-from state.translation import translate
+from fts.state import schema
+from fts.state.damage import APPLICATION_ID, COPY_NAME, copies, corrupt_sentence, of_the_file
+from fts.state.db import Database, open_database, private_files
+from fts.state.disk import reading_uri
+from fts.state.errors import (
+    CopyDamaged,
+    DatabaseCorrupt,
+    NoDatabase,
+    NotOurDatabase,
+    SchemaTooNew,
+    StateError,
+    WrongStatus,
+)
+from fts.state.files import draft_name, make_folder, remove, sync_folder
+from fts.state.migrations import SCHEMA
+from fts.state.models import ALL, WorkerRow
+from fts.state.translation import translate
 
 KEEP = 7  # daily copies
 REPLACED = "replaced-%Y%m%d-%H%M%S"  # behind the name of a database that a copy took the place of, UTC

@@ -10,18 +10,18 @@ from pathlib import Path
 
 from peewee import SQL, IntegrityError, fn
 
-from state import schema, tickets
-from state.columns import TABLES
-from state.damage import copies, corrupt_sentence, newest_backup, of_the_file, restore_sentence
-from state.db import Database
-from state.errors import DatabaseCorrupt, StateError
-from state.identity import beside, mark_of
-from state.models import ALL, JobRow, QuarantineRow, TrialRow, WorkerRow
-from state.schema import Difference
-from state.transitions.jobs import interrupt_live_trial
-from state.transitions.ledger import transaction
-from state.unreadable import unreadable_of
-from state.values import Cause
+from fts.state import schema, tickets
+from fts.state.columns import TABLES
+from fts.state.damage import copies, corrupt_sentence, newest_backup, of_the_file, restore_sentence
+from fts.state.db import Database
+from fts.state.errors import DatabaseCorrupt, StateError
+from fts.state.identity import beside, mark_of
+from fts.state.models import ALL, JobRow, QuarantineRow, TrialRow, WorkerRow
+from fts.state.schema import Difference
+from fts.state.transitions.base import transaction
+from fts.state.transitions.jobs import interrupt_live_trial
+from fts.state.unreadable import unreadable_of
+from fts.state.values import Cause
 
 LISTED = 20  # unreadable rows that are named one by one
 STALE_S = 300.0  # a running worker without a beat for this long is worth a word; never a reason to take its job

@@ -13,14 +13,14 @@ from typing import Any
 
 import peewee
 
-from state import errors
-from state.cursors import Connection
-from state.damage import overwritten_sentence
-from state.disk import has_log, reading_uri
-from state.holder import holder
-from state.identity import Files, files_at, has_open
-from state.place import require_study
-from state.translation import translate
+from fts.state import errors
+from fts.state.cursors import Connection
+from fts.state.damage import overwritten_sentence
+from fts.state.disk import has_log, reading_uri
+from fts.state.holder import holder
+from fts.state.identity import Files, files_at, has_open
+from fts.state.place import require_study
+from fts.state.translation import translate
 
 log = logging.getLogger("fts.state")
 BUSY_TIMEOUT_S = 30.0
@@ -185,7 +185,7 @@ class Database(peewee.SqliteDatabase):
         found = self.rows(query.limit(1))
         return found[0] if found else None
 
-    # What peewee runs, with SQLite's words translated; state.cursors does the same while rows are fetched.
+    # What peewee runs, with SQLite's words translated; fts.state.cursors does the same while rows are fetched.
 
     def _connection(self, *words: Any, **options: Any) -> Connection:
         opened = Connection(*words, **options)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from state import errors, migrations
-from state.damage import (
+from fts.state import errors, migrations
+from fts.state.damage import (
     APPLICATION_ID,
     FULL_CHECK,
     QUICK_CHECK,
@@ -18,10 +18,10 @@ from state.damage import (
     of_the_file,
     restore_sentence,
 )
-from state.database import BUSY_TIMEOUT_S, Database, retry_while_busy
-from state.files import make_folder
-from state.identity import NEW
-from state.place import database_path, has_study, refuse_other_than_file, require_study
+from fts.state.database import BUSY_TIMEOUT_S, Database, retry_while_busy
+from fts.state.files import make_folder
+from fts.state.identity import NEW
+from fts.state.place import database_path, has_study, refuse_other_than_file, require_study
 
 __all__ = ["Database", "database_path", "open_database", "open_for_person", "open_for_reading"]
 
@@ -153,7 +153,7 @@ def _bring_up_to_date(db: Database, version: int) -> None:
     if version == migrations.SCHEMA:
         return
     if version > 0:
-        from state.backup import backup  # here, not above: backup opens databases itself
+        from fts.state.backup import backup  # here, not above: backup opens databases itself
 
         backup(db, db.path.parent / "backups", keep=None)
     with db.write():

@@ -6,8 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
-from state.files import no_space, room
-from state.identity import beside, mark_of
+from fts.state.files import no_space, room
+from fts.state.identity import beside, mark_of
 
 LEAST_FREE = 64 * 1024  # bytes; the -shm file has 32 KiB
 

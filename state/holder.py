@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from state.identity import beside
+from fts.state.identity import beside
 
 LOCKS = Path("/proc/locks")  # Linux; opening the database's own files to ask would drop the locks we hold on them
 WRITING = 120  # the byte of the -shm file that a writer locks (SQLite, walformat.html, section 2.3.2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from state import schema_1
+from fts.state import schema_1
 
 
 class Executes(Protocol):

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from state import errors
-from state.damage import empty_sentence, restore_sentence
+from fts.state import errors
+from fts.state.damage import empty_sentence, restore_sentence
 
 DEFAULT_PATH = Path("outputs/fts.db")
 

@@ -1,4 +1,4 @@
-"""Every read of the memory; what comes back is frozen (state.values), never a live row."""
+"""Every read of the memory; what comes back is frozen (fts.state.values), never a live row."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from peewee import SQL, fn
 
-from state import migrations
-from state.columns import LATEST, MANY
-from state.db import Database
-from state.errors import NoSuchRow, UnreadableHistory
-from state.models import ALL, CheckpointRow, EpochRow, EventRow, FlagRow, JobRow, SampleRow, TrialRow, WorkerRow
-from state.rows import (
+from fts.state import migrations
+from fts.state.columns import LATEST, MANY
+from fts.state.db import Database
+from fts.state.errors import NoSuchRow, UnreadableHistory
+from fts.state.models import ALL, CheckpointRow, EpochRow, EventRow, FlagRow, JobRow, SampleRow, TrialRow, WorkerRow
+from fts.state.rows import (  # fmt: skip
     as_params,
     finite_or_none,
     read_time,
@@ -28,9 +28,9 @@ from state.rows import (
     to_trial,
     to_worker,
     unreadable_in,
-)  # fmt: skip
-from state.scheduling import RUN_AGAIN_SQL
-from state.values import (
+)
+from fts.state.scheduling import RUN_AGAIN_SQL
+from fts.state.values import (
     Cause,
     Curve,
     Epoch,
@@ -99,8 +99,8 @@ def snapshot(db: Database, user: str | None = None) -> Snapshot:
 
 
 def snapshot_at(db: Database, when: float, user: str | None = None) -> Snapshot:
-    """The same look at a past time (seconds since the epoch), rebuilt from the events; see state.replay."""
-    from state.replay import rebuild  # here, not above: it reads through this module
+    """The same look at a past time (seconds since the epoch), rebuilt from the events; see fts.state.replay."""
+    from fts.state.replay import rebuild  # here, not above: it reads through this module
 
     return rebuild(db, when, user)
 

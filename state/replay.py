@@ -13,10 +13,10 @@ from typing import Any
 
 from peewee import fn
 
-from state import queries
-from state.db import Database
-from state.models import ALL, EpochRow, EventRow, SampleRow, TrialRow
-from state.rows import (
+from fts.state import queries
+from fts.state.db import Database
+from fts.state.models import ALL, EpochRow, EventRow, SampleRow, TrialRow
+from fts.state.rows import (  # fmt: skip
     finite_or_none,
     margin_of,
     of_job,
@@ -26,8 +26,8 @@ from state.rows import (
     to_object,
     to_sample,
     to_trial,
-)  # fmt: skip
-from state.values import (
+)
+from fts.state.values import (
     Cause,
     Epoch,
     Event,

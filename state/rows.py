@@ -13,7 +13,7 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from state.columns import (
+from fts.state.columns import (
     ALWAYS_MEASURED,
     ASKED_OF_JOB,
     EPOCH,
@@ -33,8 +33,8 @@ from state.columns import (
     read_params,
     shown,
 )
-from state.errors import UnreadableHistory
-from state.values import (
+from fts.state.errors import UnreadableHistory
+from fts.state.values import (
     Cause,
     Epoch,
     Event,

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from state import migrations
+from fts.state import migrations
 
-if TYPE_CHECKING:  # state.db asks this module of its backups
-    from state.db import Database
+if TYPE_CHECKING:  # fts.state.db asks this module of its backups
+    from fts.state.db import Database
 
 OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 REMADE = ("index", "view")  # hold nothing of their own: they can be made anew without risk

@@ -6,8 +6,8 @@ import json
 
 from peewee import SQL, fn
 
-from state.db import Database
-from state.models import JobRow, TicketRow
+from fts.state.db import Database
+from fts.state.models import JobRow, TicketRow
 
 QUEUE = "fts"
 LOOK = "look"  # the one task that runs jobs; the worker registers it

@@ -18,10 +18,18 @@ from huey.exceptions import HueyException
 from huey.serializer import Serializer
 from peewee import CharField, CompositeKey, FloatField, IntegerField, Model, TimestampField
 
-from state.db import Database
-from state.errors import StateError
-from state.models import QuarantineRow, TicketRow
-from state.ticket_rows import LOOK, QUEUE, missing_tickets, runnable_jobs, send_ticket, waiting_tickets, write_ticket
+from fts.state.db import Database
+from fts.state.errors import StateError
+from fts.state.models import QuarantineRow, TicketRow
+from fts.state.ticket_rows import (
+    LOOK,
+    QUEUE,
+    missing_tickets,
+    runnable_jobs,
+    send_ticket,
+    waiting_tickets,
+    write_ticket,
+)
 
 MAX_TICKET_BYTES = 200
 

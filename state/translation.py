@@ -6,10 +6,10 @@ import os
 import re
 from pathlib import Path
 
-from state import errors
-from state.damage import damaged, incomplete_sentence, restore_sentence
-from state.disk import full_sentence, is_full, is_read_only, read_only_sentence
-from state.holder import holder
+from fts.state import errors
+from fts.state.damage import damaged, incomplete_sentence, restore_sentence
+from fts.state.disk import full_sentence, is_full, is_read_only, read_only_sentence
+from fts.state.holder import holder
 
 LOST = re.compile(  # what SQLite says of a table that was dropped or replaced
     r"no such table: (?:main\.)?(?P<table>\S+)|no such (?:column: |index: )(?P<column>\S+)|"

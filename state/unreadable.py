@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from state.columns import ALWAYS_MEASURED, TABLES, Kind, read, read_object, shown
-from state.rows import to_margin
-from state.values import UnreadableRow
+from fts.state.columns import ALWAYS_MEASURED, TABLES, Kind, read, read_object, shown
+from fts.state.rows import to_margin
+from fts.state.values import UnreadableRow
 
 
 def unreadable_of(db: Any, table: str) -> Iterator[UnreadableRow]:

@@ -303,7 +303,7 @@ class Event:
     id: int
     at: float
     who: str  # user@host, worker 3, watchdog
-    verb: str  # enqueued, claimed, paused, new_best ... (state.transitions lists them)
+    verb: str  # enqueued, claimed, paused, new_best ... (fts.state.transitions lists them)
     job_id: int | None
     trial_id: int | None
     message: str
@@ -327,7 +327,7 @@ class Worker:
     stopped_at: float | None
     guard: str  # normal | warm | frozen | cooling | unknown
     guard_message: str | None
-    gone: bool = False  # no such process is on this machine any more (state.crew); never stored
+    gone: bool = False  # no such process is on this machine any more (fts.state.liveness); never stored
     unreadable: str | None = None
 
 

@@ -9,8 +9,8 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from state import transitions
-from state.backup import backup
+from fts.state import transitions
+from fts.state.backup import backup
 from tests.cli import study
 from tests.odd_rows import run
 

@@ -35,7 +35,7 @@ class Study:
 
     def fts(self, *words: str, timeout_s: float = 120.0) -> Said:
         done = subprocess.run(
-            [sys.executable, "-m", "jobs.cli", *words],
+            [sys.executable, "-m", "fts.jobs.cli", *words],
             cwd=self.folder,
             env=self.environ,
             capture_output=True,
@@ -57,7 +57,7 @@ class Study:
         """`fts ...` in the background, in a session of its own; what it says goes to outputs/said.txt."""
         with (self.folder / "said.txt").open("a") as said:
             return subprocess.Popen(
-                [sys.executable, "-m", "jobs.cli", *words],
+                [sys.executable, "-m", "fts.jobs.cli", *words],
                 cwd=self.folder,
                 env=self.environ,
                 stdin=subprocess.DEVNULL,

@@ -13,17 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jobs.cli import main
-from jobs.cli.output import plain
-from jobs.cli.watch import sentence
-from jobs.settings import Places
-from jobs.worker import bring_in_order
-from state import queries, tickets, transitions
-from state.db import open_database
-from state.transitions.control import set_flag
-from state.values import Cause, Margin
+from fts.jobs.cli import main
+from fts.jobs.cli.output import plain
+from fts.jobs.cli.watch import sentence
+from fts.jobs.settings import Places
+from fts.jobs.worker.worker import bring_in_order
+from fts.state import queries, tickets, transitions
+from fts.state.db import open_database
+from fts.state.transitions.operator import set_flag
+from fts.state.values import Cause, Margin
+from fts.tui import pictures
+from fts.tui.render import layout
 from tests.cli import study
-from tui import layout, snapshot
 
 TABLES = ("job", "trial", "epoch", "event", "worker", "sample", "checkpoint", "flag", "huey_task", "huey_quarantine")
 DEEP = '{"a":' * 900 + "1" + "}" * 900
@@ -176,7 +177,7 @@ def fault_of_command(path: Path, words: tuple[str, ...]) -> str | None:
 def fault_of_screen(path: Path, screen: str, size: tuple[int, int], replay: bool = False) -> str | None:
     at = half_way(path) if replay else None
     for job_id in (None, 1, 4) if screen in ("trials", "curves", "logs") else (None,):
-        view = snapshot.look(path, screen, size, at, user="me@here", job_id=job_id)
+        view = pictures.look(path, screen, size, at, user="me@here", job_id=job_id)
         said = layout.text(layout.frame(view, *size))
         if "\x1b" in said or "\u202e" in said:
             return "an escape character on the screen"

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from state.files import (
+from fts.state.files import (
     CannotWrite,
     atomic_write,
     csv_cell,
@@ -169,7 +169,7 @@ def test_a_folder_that_a_person_made_keeps_its_mode(tmp_path):
 WRITER = """
 import sys, time
 from pathlib import Path
-from state.files import new_folder, replacing
+from fts.state.files import new_folder, replacing
 with {call}(Path(sys.argv[1])) as draft:
     print("writing", flush=True)
     time.sleep(600)
@@ -291,8 +291,8 @@ ON_A_SMALL_DISK = """
 import os, subprocess, sys, torch
 from pathlib import Path
 from fts.training.checkpoint import write_checkpoint, write_weights
-from state.disk import full_sentence, is_full
-from state.files import atomic_write
+from fts.state.disk import full_sentence, is_full
+from fts.state.files import atomic_write
 disk = Path(sys.argv[1]) / "disk"
 disk.mkdir()
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=40", "none", str(disk)], check=True)
@@ -340,7 +340,7 @@ def test_a_disk_without_inodes_says_so_and_not_how_many_bytes_are_free(tmp_path)
 NOBODY = """
 import sys
 from pathlib import Path
-from state.files import CannotWrite, atomic_write
+from fts.state.files import CannotWrite, atomic_write
 try:
     atomic_write(Path(sys.argv[1]) / "x.json", "x")
 except CannotWrite as refused:
@@ -395,23 +395,23 @@ WRITES = {
     "rmtree", "touch", "open", "fdopen", "mkstemp", "NamedTemporaryFile",
 }  # fmt: skip
 ALLOWED = {
-    ("state.files", "*"): "it is the one place",
-    ("state.backup", "hardlink_to"): "names a finished copy, never over another one",
-    ("state.backup", "rename"): "moves the database aside with its log, and the copy into its place",
-    ("jobs.locks", "open"): "a lock file, which lives as long as its holder",
-    ("jobs.ballast", "open"): "space that is kept for need; its content means nothing",
-    ("jobs.process", "write_text"): "to /proc",
-    ("fts.search.evidence", "write_text"): "to /proc",
-    ("jobs.earlier", "rename"): "moves whole folders aside, below one outputs folder",
-    ("jobs.models", "copytree"): "into the draft of new_folder",
-    ("jobs.share", "to_parquet"): "into the draft of replacing",
-    ("fts.search.evidence", "to_parquet"): "into the draft of replacing",
+    ("fts.state.files", "*"): "it is the one place",
+    ("fts.state.backup", "hardlink_to"): "names a finished copy, never over another one",
+    ("fts.state.backup", "rename"): "moves the database aside with its log, and the copy into its place",
+    ("fts.state.slot_lock", "open"): "a lock file, which lives as long as its holder",
+    ("fts.jobs.worker.reserve", "open"): "space that is kept for need; its content means nothing",
+    ("fts.jobs.supervisor.child", "write_text"): "to /proc",
+    ("fts.study.evidence", "write_text"): "to /proc",
+    ("fts.jobs.records.earlier_exports", "rename"): "moves whole folders aside, below one outputs folder",
+    ("fts.study.models", "copytree"): "into the draft of new_folder",
+    ("fts.study.parquet", "to_parquet"): "into the draft of replacing",
+    ("fts.study.evidence", "to_parquet"): "into the draft of replacing",
     ("fts.analysis.sealed", "to_parquet"): "into the draft of replacing",
-    ("fts.analysis.folds", "open"): "the draft of replacing",
-    ("fts.analysis.folds", "savez"): "into the draft of replacing",
+    ("fts.study.fold_trainer", "open"): "the draft of replacing",
+    ("fts.study.fold_trainer", "savez"): "into the draft of replacing",
     ("fts.analysis.figures.look", "savefig"): "into memory",
     ("fts.analysis.report", "to_csv"): "into memory",
-    ("fts.search.dataset", "to_csv"): "into memory",
+    ("fts.study.dataset", "to_csv"): "into memory",
     ("fts.training.checkpoint", "save_file"): "into the draft of replacing or new_folder",
     ("fts.training.checkpoint", "open"): "into the draft of new_folder",
     ("fts.training.checkpoint", "rename"): "takes a damaged or old checkpoint out of sight before it goes",
@@ -420,8 +420,8 @@ ALLOWED = {
     ("fts.data.manifest", "replace"): "moves a file to the name of its content, or a link to its place",
     ("fts.data.manifest", "symlink_to"): "the plain name of a content-addressed file",
     ("fts.data.manifest", "copyfile"): "into the draft of replacing",
-    ("jobs.cli.__init__", "open"): "to /dev/null",
-    ("tui.export", "fdopen"): "appends to a log",
+    ("fts.jobs.cli.__init__", "open"): "to /dev/null",
+    ("fts.tui.render.export", "fdopen"): "appends to a log",
 }
 
 
@@ -454,12 +454,13 @@ def test_no_file_is_written_past_atomic_write():
     for package in ("fts", "state", "jobs", "tui"):
         for path in sorted((ROOT / package).rglob("*.py")):
             module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            module = module if package == "fts" else f"fts.{module}"
             for name, line in calls(path):
                 keys = {(module, name), (module, "*")} & set(ALLOWED)
                 used |= keys
                 if not keys:
                     found.append(f"{module}:{line} {name}")
-    assert not found, f"{found}: use state.files (atomic_write, replacing, new_folder, open_log, make_folder)"
+    assert not found, f"{found}: use fts.state.files (atomic_write, replacing, new_folder, open_log, make_folder)"
     assert set(ALLOWED) == used, f"no longer needed: {set(ALLOWED) - used}"
 
 

@@ -7,10 +7,10 @@ import re
 import pytest
 from click import Context, Group
 
-from jobs.cli.group import fts
-from jobs.glance.surface import COMMANDS
+from fts.jobs.cli.app import fts
+from fts.jobs.status.surface import COMMANDS
+from fts.tui.bindings import ACTION_KEYS, BY_KEY
 from tests.sentences import Sentence, sentences
-from tui.keys import ACTION_KEYS, BY_KEY
 
 SAID = sorted(set(sentences()), key=lambda each: (each.file, each.line))
 FORBIDDEN = {
@@ -25,7 +25,12 @@ KEYS = re.compile(r"(?<![-\w])`?\b[a-zA-Z]\b`? (writes|marks|enqueues|pauses|ope
 def test_the_collection_sees_the_product():
     assert len(SAID) > 1000
     files = {each.file for each in SAID}
-    assert {"jobs/cli/selection.py", "state/transitions/undo.py", "jobs/why.py", "tui/hands.py"} <= files
+    assert {
+        "jobs/cli/selection.py",
+        "state/transitions/undo.py",
+        "jobs/status/explain.py",
+        "tui/key_handlers.py",
+    } <= files
 
 
 @pytest.mark.parametrize("rule", FORBIDDEN)
@@ -35,7 +40,7 @@ def test_no_sentence_is(rule: str):
 
 
 def test_no_sentence_has_two_spaces_between_words():
-    laid_out = ("tui/", "fts/search/script.py")  # bars of keys, and a program
+    laid_out = ("tui/", "fts/study/script.py")  # bars of keys, and a program
     told = [each for each in SAID if not each.file.startswith(laid_out)]
     wrong = [each for each in told if re.search(r"[a-z,;:.]  +[a-z]", each.written)]
     assert not wrong, shown(wrong)

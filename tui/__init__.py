@@ -1,1 +1,1 @@
-"""The window: a monitor that shows the database and acts through jobs.commands."""
+"""The window: a monitor that shows the database and acts through fts.jobs.actions."""

@@ -11,8 +11,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.glance import words
-from tui import terminal
+from fts.jobs.status import formatting
+from fts.tui import terminal
 
 THEMES = ("dark", "light", "ansi")
 
@@ -36,17 +36,18 @@ def run(given: argparse.Namespace) -> int:
     """The monitor with parsed arguments."""
     on_terminal = sys.stdin.isatty()  # asked once, at the start: one that hangs up meanwhile says that it is none
     os.environ.setdefault("TEXTUAL_FPS", "120")  # a key waits for half of this, not of a sixtieth of a second
-    from state.db import database_path  # here, not above: --help must not wait for peewee
-    from tui import first, theme
+    from fts.state.db import database_path  # here, not above: --help must not wait for peewee
+    from fts.tui import first
+    from fts.tui.render import theme
 
     path = database_path(given.db).expanduser()
     colours = terminal.colours() if sys.stdout.isatty() else 2**24  # a browser shows them all
     palette = theme.fitting(given.theme, colours)
-    ascii_only = given.ascii or not words.speaks_utf8()
+    ascii_only = given.ascii or not formatting.speaks_utf8()
     with first.painted(
         path, palette=palette, colours=colours, ascii_only=ascii_only, readonly=given.readonly, at=given.at
     ) as shown:
-        from tui.app import Monitor  # here, not above: Textual is imported while the first frame is being read
+        from fts.tui.app import Monitor  # here, not above: Textual is imported while the first frame is being read
 
         app = Monitor(
             path,

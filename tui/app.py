@@ -17,26 +17,27 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 from textual.theme import Theme
 
-from jobs.commands.desk import this_person
-from jobs.glance import glance as glances
-from jobs.glance import words
-from jobs.glance.last_lines import trouble
-from jobs.glance.sanitize import clean
-from state import queries
-from state.values import Event, Job, Snapshot
-from tui import keys, layout, theme
-from tui.acting import Acting
-from tui.canvas import Canvas, cropped
-from tui.cost import Cost
-from tui.desk import Desk
-from tui.driver import OnTerminal
-from tui.export import keep_fault
-from tui.hands import Hands
-from tui.messages import Acted, Arrived, Unreadable
-from tui.paint import Line
-from tui.poller import Poller
-from tui.reading import Reading, Wish
-from tui.view import LOGS, QUEUE, TRIALS, Details, View
+from fts.jobs.actions.run import this_person
+from fts.jobs.status import formatting
+from fts.jobs.status import summary as glances
+from fts.jobs.status.log_excerpt import trouble
+from fts.jobs.status.sanitize import clean
+from fts.state import queries
+from fts.state.values import Event, Job, Snapshot
+from fts.tui import bindings
+from fts.tui.action_runner import Acting
+from fts.tui.cost import Cost
+from fts.tui.data.messages import Acted, Arrived, Unreadable
+from fts.tui.data.poller import Poller
+from fts.tui.data.reader import Reading, Wish
+from fts.tui.data.view import LOGS, QUEUE, TRIALS, Details, View
+from fts.tui.driver import OnTerminal
+from fts.tui.key_handlers import Hands
+from fts.tui.navigation import Desk
+from fts.tui.render import layout, theme
+from fts.tui.render.export import keep_fault
+from fts.tui.render.text import Line
+from fts.tui.widgets.pane import Canvas, cropped
 
 TICK_S = 1.0
 WIDE = 190  # columns from which the header has room for more than the study's name
@@ -202,7 +203,15 @@ class Monitor(App[None]):
         age = min(self.age_s(), NEVER_S)
         stale = int(age) if age > max(glances.STALE_S, UNFOCUSED_S + 1 if not self.app_focus else 0.0) else 0
         verdict = self._glance().verdict
-        return words.clock(self.now()), stale, self.app_focus, self.toast[0], self.pending, verdict.word, verdict.short
+        return (
+            formatting.clock(self.now()),
+            stale,
+            self.app_focus,
+            self.toast[0],
+            self.pending,
+            verdict.word,
+            verdict.short,
+        )
 
     # ---------------------------------------------------------------- data
 
@@ -288,7 +297,7 @@ class Monitor(App[None]):
             pending=self.pending,
         )
         chosen = self._jobs(view)
-        hints = keys.hints(
+        hints = bindings.hints(
             self.desk.screen,
             self.size.width,
             self.present(),
@@ -346,7 +355,7 @@ class Monitor(App[None]):
         return self._answer
 
     def _fresh_glance(self) -> glances.Glance:
-        replay = f"REPLAY {words.when(self.desk.at, time.time())}" if self.desk.at is not None else ""
+        replay = f"REPLAY {formatting.when(self.desk.at, time.time())}" if self.desk.at is not None else ""
         journal = self.reading.details.events if self.reading else ()
         mode = replay or ("FROZEN" if self.frozen else "READ ONLY" if self.readonly else "")
         age = 0.0 if self.desk.at is not None else self.age_s()

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from rich.color import ColorSystem
 
-from jobs.commands.desk import this_person
-from jobs.glance import words
-from state.errors import StateError
-from tui import keys, layout, snapshot, theme
-from tui.paint import Line
+from fts.jobs.actions.run import this_person
+from fts.jobs.status import formatting
+from fts.state.errors import StateError
+from fts.tui import bindings, pictures
+from fts.tui.render import layout, theme
+from fts.tui.render.text import Line
 
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # the alternate screen, without a cursor
 
@@ -58,11 +59,11 @@ def frame(path: Path, ascii_only: bool, readonly: bool, at: float | None) -> lis
     if not width or not height:
         return None
     try:
-        view = snapshot.look(path, "queue", (width, height), at, user=this_person())
+        view = pictures.look(path, "queue", (width, height), at, user=this_person())
     except (StateError, OSError):  # the app finds the same, and has the words for it
         return None
     chosen = [view.job] if view.job else []
-    hints = keys.hints(view.screen, width, view.snapshot, chosen, readonly, ascii_only)
+    hints = bindings.hints(view.screen, width, view.snapshot, chosen, readonly, ascii_only)
     return layout.frame(replace(view, hints=hints, readonly=readonly), width, height)
 
 
@@ -75,7 +76,7 @@ def escaped(lines: Sequence[Line], palette: str, colours: int, ascii_only: bool 
         row = [f"\x1b[{y};1H"]
         for text, role in line:
             style = theme.style(role, palette)
-            shown = words.to_ascii(text) if ascii_only else text
+            shown = formatting.to_ascii(text) if ascii_only else text
             row.append((style.without_color if plain else style).render(shown, color_system=system))
         rows.append("".join(row))
     return "".join(rows)

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.python import python
+from fts.jobs.python import python
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -90,7 +90,7 @@ def server(
     from aiohttp import WSMsgType, web  # here, not above: aiohttp, for this command only
     from textual_serve.server import Server
 
-    words = python("-m", "tui.serve", "--db", str(db_path.absolute()), "--theme", theme)
+    words = python("-m", "fts.tui.serve", "--db", str(db_path.absolute()), "--theme", theme)
     key = token or secrets.token_urlsafe(TOKEN_BYTES)
 
     class Guarded(Server):  # type: ignore[misc]  # textual-serve has no type for its handlers
@@ -391,7 +391,10 @@ def _served() -> int:
     """What the server runs for each browser: the monitor, read-only, whatever its arguments say."""
     if parent := os.environ.pop(SERVED_BY, ""):
         threading.Thread(target=leave_with, args=(int(parent),), name="server", daemon=True).start()
-    from tui.__main__ import arguments, run  # here, not above: a server that has gone is noticed from the first moment
+    from fts.tui.__main__ import (  # here, not above: a server that has gone is noticed from the first moment
+        arguments,
+        run,
+    )
 
     given = arguments()
     given.readonly, given.locked = True, True

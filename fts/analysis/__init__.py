@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fts.analysis.data import load_trials as load_trials
+    from fts.analysis.trials_table import load_trials as load_trials
 
-WHERE = {"load_trials": "fts.analysis.data"}  # loaded on first use: pandas costs 0.5 s that an import need not
+WHERE = {"load_trials": "fts.analysis.trials_table"}  # loaded on first use: pandas costs 0.5 s that an import need not
 
 
 def __getattr__(name: str) -> Any:

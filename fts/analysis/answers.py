@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from fts.analysis.conclusions import NAMED_SIZE, Finding
+from fts.analysis.findings import NAMED_SIZE, Finding
 from fts.analysis.horizon import listed
 from fts.analysis.scaling import FEWEST_SIZES
-from fts.analysis.summary import CellSummary, Group
+from fts.analysis.summarise import CellSummary, Group
 from fts.scores.dependence import LEVEL
 from fts.scores.intervals import Interval
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from fts.analysis.data import placed
 from fts.analysis.horizon import PARAMETERS, Parameter
+from fts.analysis.trials_table import placed
 
 if TYPE_CHECKING:
     import optuna

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fts.analysis import tables, twins
+from fts.analysis import tables_machine, tables_page
 from fts.analysis.answers import answers
-from fts.analysis.conclusions import MANY, Finding, findings, missing
-from fts.analysis.earlier import beside_earlier
 from fts.analysis.figures import draw_all, write_figure
+from fts.analysis.findings import MANY, Finding, findings, missing
 from fts.analysis.page import render
-from fts.analysis.study import StudyData
-from fts.analysis.summary import Group, summarise
-from state.files import atomic_write, make_folder
+from fts.analysis.previous_study import beside_earlier
+from fts.analysis.study_data import StudyData
+from fts.analysis.summarise import Group, summarise
+from fts.state.files import atomic_write, make_folder
 
 KINDS = (
     ("error", "Repair these errors first: until then the numbers below are not reliable"),
@@ -91,11 +91,11 @@ def write_report(study: StudyData, folder: Path | str, seed: int = 0) -> Path:
     make_folder(folder)
     groups = summarise(study, seed)
     found = findings(study, groups)
-    frames = twins.all_tables(study, groups, found)
+    frames = tables_machine.all_tables(study, groups, found)
     files = [name for table, frame in frames.items() for name in _write_twin(folder, table, frame)]
     drawn = [_drawn(study, group, folder, k, len(groups)) for k, group in enumerate(groups, start=1)]
     files += [f"figures/{figure['file']}.{kind}" for shown in drawn for figure in shown for kind in ("svg", "png")]
-    shared, told = tables.shared_and_own(twins.provenance(groups))
+    shared, told = tables_page.shared_and_own(tables_machine.provenance(groups))
     content = {
         "title": study.title,
         "lead": _lead(study, groups),
@@ -105,7 +105,7 @@ def write_report(study: StudyData, folder: Path | str, seed: int = 0) -> Path:
         "missing": missing(study, groups),
         "groups": [_shown(study, group, figures) for group, figures in zip(groups, drawn, strict=True)],
         "shared": shared,
-        "provenance": tables.as_rows(told),
+        "provenance": tables_page.as_rows(told),
         "files": files,
         "footer": " · ".join(part for part in ("fts report", study.source, study.made_at) if part),
     }
@@ -131,9 +131,9 @@ def _shown(study: StudyData, group: Group, figures: list[dict[str, Any]]) -> dic
     return {
         "name": " on ".join(part for part in (group.task, group.tier) if part),
         "horizons": group.horizons,
-        "matrix": tables.matrix(group),
-        "baselines": tables.baseline_rows(study, group),
-        "scores": tables.score_rows(group),
+        "matrix": tables_page.matrix(group),
+        "baselines": tables_page.baseline_rows(study, group),
+        "scores": tables_page.score_rows(group),
         "earlier": beside_earlier(group),
         "figures": figures,
     }
@@ -153,7 +153,7 @@ def _drawn(study: StudyData, group: Group, folder: Path, number: int, n_groups: 
                 "title": title if n_groups == 1 else f"{title}: {group.task} on {group.tier}",
                 "caption": caption,
                 "svg": write_figure(figure, folder / "figures", file),
-                "table": tables.beside_figure(name, group),
+                "table": tables_page.beside_figure(name, group),
             }
         )
     return shown
@@ -193,7 +193,7 @@ def _summary(study: StudyData, groups: tuple[Group, ...], found: tuple[Finding, 
 
 
 def _write_twin(folder: Path, name: str, frame: pd.DataFrame) -> list[str]:
-    atomic_write(folder / f"{name}.csv", twins.safe_for_spreadsheets(frame).to_csv(index=False))
+    atomic_write(folder / f"{name}.csv", tables_machine.safe_for_spreadsheets(frame).to_csv(index=False))
     atomic_write(
         folder / f"{name}.json", _json([{str(k): v for k, v in row.items()} for row in frame.to_dict("records")])
     )

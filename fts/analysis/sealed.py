@@ -13,12 +13,12 @@ import pandas as pd
 from fts.analysis.baselines import best_baseline, fit_one, run_baselines
 from fts.data.splits import window_ends
 from fts.scores.intervals import compare, measure
-from fts.search.cell_data import CellData, load
-from fts.search.final import write_card
-from fts.search.model_folder import FinalModel, load_model
-from fts.search.predict import WrongBars, window_probabilities
-from fts.search.spec import CellSpec
-from state.files import atomic_write, replacing
+from fts.state.files import atomic_write, replacing
+from fts.study.cell import CellSpec
+from fts.study.cell_data import CellData, load
+from fts.study.final_model import write_card
+from fts.study.model_folder import FinalModel, load_model
+from fts.study.predict import WrongBars, window_probabilities
 
 
 def evaluate_test(folder: Path, data_root: Path | str, opened_by: str) -> dict[str, Any]:

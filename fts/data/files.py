@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from state.files import atomic_write
+from fts.state.files import atomic_write
 
 SHARED = 0o666  # less the umask: bars are no secret, and colleagues may train on one data folder
 

@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 
 from fts.data.files import SHARED, md5_of, parquet_bytes, write_text
-from state.files import atomic_write, draft_name, replacing, sweep
+from fts.state.files import atomic_write, draft_name, replacing, sweep
 
 KINDS = ("raw", "processed")
 MANIFEST = "manifest.json"

@@ -20,7 +20,7 @@ import safetensors
 from safetensors.torch import save_file
 from torch import Tensor
 
-from state.files import (
+from fts.state.files import (
     CannotWrite,
     make_folder,
     new_folder,
@@ -33,7 +33,7 @@ from state.files import (
     size,
     sync_file,
 )
-from state.files import sweep as sweep_drafts
+from fts.state.files import sweep as sweep_drafts
 
 FORMAT = 1
 KEPT = 2  # the current one and the one before it

@@ -11,8 +11,8 @@ from typing import TextIO
 
 import click
 
-from jobs.cli.errors import USAGE, code_of, sentence_of
-from jobs.cli.output import attach, complain, emit_json
+from fts.jobs.cli.errors import USAGE, code_of, sentence_of
+from fts.jobs.cli.output import attach, complain, emit_json
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     attach()
     words = list(sys.argv[1:] if argv is None else argv)
     gc.set_threshold(20_000)  # 5 ms of each command: hardly anything that is being imported is garbage
-    from jobs.cli.group import fts  # here, not above: a bad installation must still end in one sentence
+    from fts.jobs.cli.app import fts  # here, not above: a bad installation must still end in one sentence
 
     debug = bool(os.environ.get("FTS_DEBUG"))
     try:

@@ -1,8 +1,8 @@
-"""`python -m jobs.cli` is `fts`, where no script was installed."""
+"""`python -m fts.jobs.cli` is `fts`, where no script was installed."""
 
 import sys
 
-from jobs.cli import main
+from fts.jobs.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from jobs.cli.output import put
+from fts.jobs.cli.output import put
 
 SHELLS = ("bash", "zsh", "fish")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from state.errors import NoDatabase, NoSuchRow, SchemaTooNew, SchemaTooOld
-from state.files import reason_of
+from fts.state.errors import NoDatabase, NoSuchRow, SchemaTooNew, SchemaTooOld
+from fts.state.files import reason_of
 
 FAILED, USAGE, SCHEMA, NO_DATA = 1, 2, 5, 6
-OURS = ("fts.", "state.", "jobs.", "tui.")
+OURS = ("fts.",)
 
 
 class NothingThere(click.ClickException):

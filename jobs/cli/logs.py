@@ -12,13 +12,13 @@ from typing import BinaryIO
 
 import click
 
-from jobs.cli.errors import NothingThere
-from jobs.cli.group import COUNT, here
-from jobs.cli.look import AS_JSON, find_trial, reading
-from jobs.cli.output import emit, emit_json, emit_line, say
-from jobs.glance import naming
-from jobs.glance.last_lines import log_file
-from jobs.glance.sanitize import clean
+from fts.jobs.cli.app import COUNT, here
+from fts.jobs.cli.errors import NothingThere
+from fts.jobs.cli.output import emit, emit_json, emit_line, say
+from fts.jobs.cli.show import AS_JSON, find_trial, reading
+from fts.jobs.status import naming
+from fts.jobs.status.log_excerpt import log_file
+from fts.jobs.status.sanitize import clean
 
 CHUNK = 1 << 18
 LINE_BYTES = 1 << 14  # a longer line is shown in pieces of this size: `clean` cuts what is much longer

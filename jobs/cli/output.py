@@ -14,10 +14,10 @@ from typing import Any
 
 import click
 
-from jobs.glance import words
-from jobs.glance.sanitize import clean, clean_value
-from jobs.table import layout
-from state.migrations import SCHEMA
+from fts.jobs.records.text_table import layout
+from fts.jobs.status import formatting
+from fts.jobs.status.sanitize import clean, clean_value
+from fts.state.migrations import SCHEMA
 
 COLOURS = {
     "running": "cyan",
@@ -77,11 +77,11 @@ def emit(text: str = "") -> None:
 
 def put(text: str) -> None:
     """Text that is ours on stdout, in plain ASCII where the terminal knows no other."""
-    click.echo(text if speaks_unicode() else words.to_ascii(text))
+    click.echo(text if speaks_unicode() else formatting.to_ascii(text))
 
 
 def speaks_unicode() -> bool:
-    return words.speaks_utf8() and os.environ.get("TERM") != "dumb"
+    return formatting.speaks_utf8() and os.environ.get("TERM") != "dumb"
 
 
 def emit_json(kind: str, content: Any, taken_at: float | None = None) -> None:
@@ -127,7 +127,7 @@ def emit_table(
     head, *lines = layout(columns, listed, right)
     hidden: list[str] = []
     for name in least:
-        if max(map(words.width, (head, *lines))) <= room:
+        if max(map(formatting.width, (head, *lines))) <= room:
             break
         hidden.append(name)
         kept = [n for n, column in enumerate(columns) if column not in hidden]
@@ -139,9 +139,9 @@ def emit_table(
 
 
 def _emit_lines(head: str, lines: Iterable[str], room: int) -> None:
-    put(click.style(words.cut(head, room), bold=True))
+    put(click.style(formatting.cut(head, room), bold=True))
     for line in lines:
-        put(_coloured(words.cut(line, room)))
+        put(_coloured(formatting.cut(line, room)))
 
 
 def terminal_columns() -> int:

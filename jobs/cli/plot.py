@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from state.values import Epoch
+from fts.state.values import Epoch
 
 TRAIN, VAL, BEST, PRIOR = "·", "●", "★", "┄"
 WIDTH, HEIGHT = 66, 16  # characters of the drawing itself; with the axis it fits 80 columns

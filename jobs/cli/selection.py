@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import click
 
+from fts.jobs.cli.errors import NothingThere
+from fts.jobs.status.naming import cell_name, with_task
 from fts.model.budgets import BUDGETS
-from jobs.cli.errors import NothingThere
-from jobs.glance.naming import cell_name, with_task
-from state.errors import WrongStatus
-from state.values import Job, JobStatus
+from fts.state.errors import WrongStatus
+from fts.state.values import Job, JobStatus
 
 NUMBER = re.compile(r"#?(\d{1,15})")
 RANGE = re.compile(r"#?(\d{1,15})(?:-|\.\.)(\d{1,15})")

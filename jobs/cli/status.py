@@ -9,28 +9,28 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.cli.errors import SCHEMA, NothingThere
-from jobs.cli.group import here
-from jobs.cli.last import last_lines_of, last_words
-from jobs.cli.output import emit, emit_json, name_unreadable, terminal_columns
-from jobs.cli.since import since_of
-from jobs.glance import drain, naming, words
-from jobs.glance import glance as glances
-from jobs.glance.facts import is_disk_low, silent_worker
-from jobs.glance.last_lines import LastLines
-from jobs.glance.lines import finish_text, lines, plain
-from jobs.glance.sanitize import clean_snapshot
-from jobs.glance.surface import Surface
-from jobs.glance.verdict import EXIT_CODES
-from jobs.person import this_person
-from state import crew, queries
-from state.db import Database, open_for_reading
-from state.holder import blocker
-from state.place import refuse_other_than_file
-from state.values import Event, Job, JobStatus, Snapshot
+from fts.jobs.cli.app import here
+from fts.jobs.cli.errors import SCHEMA, NothingThere
+from fts.jobs.cli.log_excerpt import last_lines_of, last_words
+from fts.jobs.cli.output import emit, emit_json, name_unreadable, terminal_columns
+from fts.jobs.cli.time_option import since_of
+from fts.jobs.status import drain, formatting, naming
+from fts.jobs.status import summary as glances
+from fts.jobs.status.conditions import is_disk_low, silent_worker
+from fts.jobs.status.headline import finish_text, lines, plain
+from fts.jobs.status.log_excerpt import LastLines
+from fts.jobs.status.sanitize import clean_snapshot
+from fts.jobs.status.surface import Surface
+from fts.jobs.status.verdict import EXIT_CODES
+from fts.state import liveness, queries
+from fts.state.db import Database, open_for_reading
+from fts.state.holder import blocker
+from fts.state.place import refuse_other_than_file
+from fts.state.user import this_person
+from fts.state.values import Event, Job, JobStatus, Snapshot
 
 if TYPE_CHECKING:
-    from jobs.glance.kept import Kept
+    from fts.jobs.status.disk_usage import Kept
 
 EVENTS_OF_AN_ABSENCE = 20_000
 
@@ -60,8 +60,8 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
         shown = [plain(line) for line in lines(glance, width, 40)]
         chosen = listed(glance.snapshot.jobs)
         names = naming.names_of(glance.snapshot.jobs)
-        column = max(13, *(words.width(names[job.id]) for job in chosen)) if chosen else 13
-        listing = [words.cut(job_line(job, glance, column), room) for job in chosen]
+        column = max(13, *(formatting.width(names[job.id]) for job in chosen)) if chosen else 13
+        listing = [formatting.cut(job_line(job, glance, column), room) for job in chosen]
         emit("\n".join([*shown, *last_words(last), "", *listing]))
         name_unreadable(glance.snapshot.unreadable)
     if queries.newer_schema(glance.snapshot):
@@ -84,7 +84,7 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
         found = queries.snapshot(db, user) if when is None else queries.snapshot_at(db, when, user)
         snapshot = clean_snapshot(found)
         if when is None:
-            snapshot = crew.seen(snapshot, here().db.parent)
+            snapshot = liveness.seen(snapshot, here().db.parent)
         began = None if since in (None, "last") else since_of(str(since))
         began = snapshot.last_key_at if began is None else began
         journal = snapshot.events if when is not None else events_of(db, began, snapshot.events)
@@ -100,7 +100,7 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
         events=journal,
         read_age_s=age,
         problem=queries.newer_schema(snapshot),
-        mode="" if when is None else f"REPLAY {words.when(when, time.time())}",
+        mode="" if when is None else f"REPLAY {formatting.when(when, time.time())}",
         kept=kept_by(snapshot) if is_disk_low(snapshot) else None,
         locked_by=locked_by(snapshot) if when is None else None,
         surface=Surface.COMMAND_LINE,
@@ -116,7 +116,7 @@ def locked_by(snapshot: Snapshot) -> str | None:
 
 def kept_by(snapshot: Snapshot) -> Kept:
     """What the checkpoints of this study weigh."""
-    from jobs.glance.kept import kept  # here, not above: only while a disk is full
+    from fts.jobs.status.disk_usage import kept  # here, not above: only while a disk is full
 
     return kept(here().outputs, snapshot.trials)
 
@@ -140,16 +140,17 @@ def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
     """State, trials, best value and note, its name in `column` columns."""
     left = glance.forecast.seconds_left.get(job.id)
     name = naming.names_of(glance.snapshot.jobs)[job.id]
-    value = words.score(job.best_value)
-    ended = words.trials_ended(job)
-    bar = words.bar(ended / job.trials_wanted if job.trials_wanted else 0.0, 10)
+    value = formatting.score(job.best_value)
+    ended = formatting.trials_ended(job)
+    bar = formatting.bar(ended / job.trials_wanted if job.trials_wanted else 0.0, 10)
     lost = glance.lost(job)
     note = lost or job.hold_reason or job.message or (f"asked to {job.asked}" if job.asked else "")
-    eta = f"in {words.left(left)}" if left is not None and not lost else ""
-    glyph, state = (words.LOST, "lost") if lost else (words.glyph_of(job.status), str(job.status))
+    eta = f"in {formatting.left(left)}" if left is not None and not lost else ""
+    glyph, state = (formatting.LOST, "lost") if lost else (formatting.glyph_of(job.status), str(job.status))
     return (
-        f"{glyph} {words.fit(name, column)} {state:<9} {bar} "
-        f"{ended:>3}/{job.trials_wanted:<3} best {value:<7} {ahead(job, glance):<12} {eta:<9} {words.cut(note, 30)}"
+        f"{glyph} {formatting.fit(name, column)} {state:<9} {bar} "
+        f"{ended:>3}/{job.trials_wanted:<3} best {value:<7} {ahead(job, glance):<12} {eta:<9} "
+        f"{formatting.cut(note, 30)}"
     ).rstrip()
 
 
@@ -167,7 +168,7 @@ def brief(job: Job) -> dict[str, object]:
         "cell": naming.cell_name(job),
         "experiment": job.experiment,
         "status": str(job.status),
-        "trials": words.trials_ended(job),
+        "trials": formatting.trials_ended(job),
         "wanted": job.trials_wanted,
         "best_value": job.best_value,
         "cause": job.cause and str(job.cause),
@@ -185,29 +186,28 @@ def finish_sentence(glance: glances.Glance) -> str:
     waiting = (JobStatus.PAUSED, JobStatus.QUEUED)
     kept = sum(job.status in waiting for job in glance.snapshot.jobs)
     if kept:
-        return f"Nothing else can run: {words.count(kept, 'job')} paused or held"
+        return f"Nothing else can run: {formatting.count(kept, 'job')} paused or held"
     return "All jobs have ended" if glance.snapshot.jobs else "No job is in the queue"
 
 
 def sentences(glance: glances.Glance) -> list[str]:
     """The same facts as whole sentences, without glyphs or columns."""
-    told = [words.full_stop(f"{glance.verdict.word}: {glance.verdict.reason}")]
-    told += [words.full_stop(f"Also: {concern.reason}") for concern in glance.verdict.concerns[1:]]
+    told = [formatting.full_stop(f"{glance.verdict.word}: {glance.verdict.reason}")]
+    told += [formatting.full_stop(f"Also: {concern.reason}") for concern in glance.verdict.concerns[1:]]
     leaving = (drain.sentence(glance.snapshot, worker, glance.now) for worker in drain.draining(glance.snapshot))
     told += [f"DRAINING: {text}." for text in leaving if text not in told[0]]
     told.append(f"{finish_sentence(glance)}.")
     if (away := glance.away) is not None:
         told.append(
-            f"Since {words.when(away.since, glance.now)}: {words.count(away.done, 'cell')} done, "
-            f"{words.count(away.trials, 'trial')} ended, {away.failed} failed, {away.lost} lost with their worker, "
-            f"{words.count(away.guard_pauses, 'pause')} because of heat."
+            f"Since {formatting.when(away.since, glance.now)}: {formatting.count(away.done, 'cell')} done, "
+            f"{formatting.count(away.trials, 'trial')} ended, {away.failed} failed, "
+            f"{away.lost} lost with their worker, {formatting.count(away.guard_pauses, 'pause')} because of heat."
         )
     names = naming.names_of(glance.snapshot.jobs)
     for job in listed(glance.snapshot.jobs):
-        kind = "AUC" if words.objective_of(job, glance.snapshot.trials).endswith("auc") else "loss"
-        best = f", best {kind} {words.score(job.best_value)}" if job.best_value is not None else ""
+        kind = "AUC" if formatting.objective_of(job, glance.snapshot.trials).endswith("auc") else "loss"
+        best = f", best {kind} {formatting.score(job.best_value)}" if job.best_value is not None else ""
         state = glance.lost(job).replace("lost claim", "lost") or job.status
-        told.append(
-            f"{names[job.id]} is {state}: {words.trials_ended(job)} of {words.count(job.trials_wanted, 'trial')}{best}."
-        )
+        wanted = formatting.count(job.trials_wanted, "trial")
+        told.append(f"{names[job.id]} is {state}: {formatting.trials_ended(job)} of {wanted}{best}.")
     return told

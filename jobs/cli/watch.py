@@ -8,16 +8,16 @@ from collections.abc import Iterator
 
 import click
 
-from jobs.cli.group import ROW, Fraction, here
-from jobs.cli.look import event_words
-from jobs.cli.output import emit, emit_line, say
-from jobs.glance import words
-from jobs.glance.facts import is_live
-from jobs.why import runnable, running
-from state import queries
-from state.db import Database, open_for_reading
-from state.migrations import SCHEMA
-from state.values import Event
+from fts.jobs.cli.app import ROW, Fraction, here
+from fts.jobs.cli.output import emit, emit_line, say
+from fts.jobs.cli.show import event_words
+from fts.jobs.status import formatting
+from fts.jobs.status.conditions import is_live
+from fts.jobs.status.explain import runnable, running
+from fts.state import queries
+from fts.state.db import Database, open_for_reading
+from fts.state.migrations import SCHEMA
+from fts.state.values import Event
 
 BATCH = 1000  # events read at once
 
@@ -40,7 +40,8 @@ def watch(as_json: bool, start: int | None, until_idle: bool, poll_s: float) -> 
     try:
         say(f"watching {here().db}; Ctrl-C ends it, the worker continues")
         if until_idle and (waiting := nobody_takes(db)):
-            say(f"{words.count(waiting, 'job')} in line, but no worker is alive: waiting for one (start `fts worker`)")
+            jobs = formatting.count(waiting, "job")
+            say(f"{jobs} in line, but no worker is alive: waiting for one (start `fts worker`)")
         for event in follow(db, start, until_idle, poll_s):
             if as_json:
                 emit_line({"schema": SCHEMA, "taken_at": time.time(), "event": event})
@@ -104,4 +105,4 @@ def nobody_takes(db: Database) -> int:
 
 def sentence(event: Event) -> str:
     """`08:14:02 2B/h1 ...`: time, who, what."""
-    return f"{words.seconds_clock(event.at)} {event.who}: {event_words(event)}"
+    return f"{formatting.seconds_clock(event.at)} {event.who}: {event_words(event)}"

@@ -1,7 +1,19 @@
 """Every write to the memory: one function, one transaction, one change with its event."""
 
-from state.scheduling import MAX_IDLE_ATTEMPTS
-from state.transitions.control import (
+from fts.state.scheduling import MAX_IDLE_ATTEMPTS
+from fts.state.transitions.extend import SameQuestion
+from fts.state.transitions.findings import record_margin, record_test, unseal
+from fts.state.transitions.jobs import (
+    cancel_running,
+    claim,
+    enqueue,
+    fail_job,
+    finish_job,
+    hold_job,
+    pause_running,
+    release_job,
+)
+from fts.state.transitions.operator import (
     acknowledge,
     ask_worker,
     cancel,
@@ -15,20 +27,8 @@ from state.transitions.control import (
     retry,
     touch_key,
 )
-from state.transitions.extend import SameQuestion
-from state.transitions.jobs import (
-    cancel_running,
-    claim,
-    enqueue,
-    fail_job,
-    finish_job,
-    hold_job,
-    pause_running,
-    release_job,
-)
-from state.transitions.retention import prune_events, prune_samples
-from state.transitions.science import record_margin, record_test, unseal
-from state.transitions.trials import (
+from fts.state.transitions.retention import prune_events, prune_samples
+from fts.state.transitions.trials import (
     begins_anew,
     finish_trial,
     interrupt_trial,
@@ -40,8 +40,8 @@ from state.transitions.trials import (
     resume_trial,
     start_trial,
 )
-from state.transitions.undo import redo, undo
-from state.transitions.workers import (
+from fts.state.transitions.undo import redo, undo
+from fts.state.transitions.workers import (
     LeaseObserver,
     add_sample,
     beat,

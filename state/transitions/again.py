@@ -1,6 +1,6 @@
 """Puts failed trials back under their own numbers, and counts a job's trials: what retry, undo and the workers share.
 
-A failed trial that was put back keeps its row as `failed` without an end time (state.rows.is_put_back): the schema
+A failed trial that was put back keeps its row as `failed` without an end time (fts.state.rows.is_put_back): the schema
 allows one running or interrupted trial per job, and a retry may put back many.
 """
 
@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 
 from peewee import SQL, fn
 
-from state.db import Database
-from state.errors import CannotUndo
-from state.models import JobRow, TrialRow
-from state.scheduling import RUN_AGAIN_SQL
-from state.transitions.ledger import Row
+from fts.state.db import Database
+from fts.state.errors import CannotUndo
+from fts.state.models import JobRow, TrialRow
+from fts.state.scheduling import RUN_AGAIN_SQL
+from fts.state.transitions.base import Row
 
 
 def runnable_again(db: Database, job_id: int) -> list[Row]:

@@ -9,12 +9,12 @@ from typing import Any
 
 from peewee import fn
 
-from state.db import Database
-from state.models import ALL, JobRow, TrialRow
-from state.scheduling import preference
-from state.ticket_rows import send_ticket
-from state.transitions.ledger import MAX_SPEC, Row, change_job, to_json
-from state.values import Enqueued, Verb
+from fts.state.db import Database
+from fts.state.models import ALL, JobRow, TrialRow
+from fts.state.scheduling import preference
+from fts.state.ticket_rows import send_ticket
+from fts.state.transitions.base import MAX_SPEC, Row, change_job, to_json
+from fts.state.values import Enqueued, Verb
 
 Spec = Mapping[str, Any]
 ENDED = ("done", "failed", "cancelled")

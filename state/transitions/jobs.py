@@ -9,14 +9,13 @@ from typing import Any
 
 from peewee import SQL, fn
 
-from state.db import Database
-from state.errors import BadRow
-from state.models import ALL, EventRow, JobRow, TrialRow
-from state.rows import to_job
-from state.scheduling import MAX_IDLE_ATTEMPTS, RUN_AGAIN_SQL, RUNNABLE_SQL, attempts_allowed
-from state.ticket_rows import send_ticket
-from state.transitions.extend import SameQuestion, extend_job, next_rank, same_question
-from state.transitions.ledger import (
+from fts.state.db import Database
+from fts.state.errors import BadRow
+from fts.state.models import ALL, EventRow, JobRow, TrialRow
+from fts.state.rows import to_job
+from fts.state.scheduling import MAX_IDLE_ATTEMPTS, RUN_AGAIN_SQL, RUNNABLE_SQL, attempts_allowed
+from fts.state.ticket_rows import send_ticket
+from fts.state.transitions.base import (
     MAX_SPEC,
     Row,
     change_job,
@@ -34,7 +33,8 @@ from state.transitions.ledger import (
     to_json,
     transaction,
 )
-from state.values import Cause, Claim, Enqueued, JobStatus, Verb, status_of
+from fts.state.transitions.extend import SameQuestion, extend_job, next_rank, same_question
+from fts.state.values import Cause, Claim, Enqueued, JobStatus, Verb, status_of
 
 KINDS = ("cell", "baseline", "train", "replicate")
 # The job did nothing wrong: such an attempt does not count towards "too many attempts without progress".

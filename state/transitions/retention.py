@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from state.db import Database
-from state.transitions.ledger import emit, transaction
-from state.values import Verb
+from fts.state.db import Database
+from fts.state.transitions.base import emit, transaction
+from fts.state.values import Verb
 
 CHUNK = 5_000  # rows a transaction: about 50 ms, far below the busy timeout of a beat
 # What a person may want to read years later stays.

@@ -9,13 +9,12 @@ from typing import Any
 
 from peewee import fn
 
-from state.db import Database
-from state.errors import BadRow, LabelClash, ResumeMismatch, TrialsChanged, WrongStatus
-from state.models import ALL, CheckpointRow, EpochRow, JobRow, TrialRow
-from state.rows import is_put_back
-from state.transitions.again import count_trials
-from state.transitions.jobs import claim_name
-from state.transitions.ledger import (
+from fts.state.db import Database
+from fts.state.errors import BadRow, LabelClash, ResumeMismatch, TrialsChanged, WrongStatus
+from fts.state.models import ALL, CheckpointRow, EpochRow, JobRow, TrialRow
+from fts.state.rows import is_put_back
+from fts.state.transitions.again import count_trials
+from fts.state.transitions.base import (
     Row,
     change_trial,
     checked_cause,
@@ -28,7 +27,8 @@ from state.transitions.ledger import (
     to_json,
     transaction,
 )
-from state.values import Cause, Claim, TrialStatus, Verb
+from fts.state.transitions.jobs import claim_name
+from fts.state.values import Cause, Claim, TrialStatus, Verb
 
 OBJECTIVES = {"val_loss": 1, "val_auc": -1}  # objective -> sign that makes smaller better
 

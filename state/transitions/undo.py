@@ -14,14 +14,12 @@ from typing import Any
 
 from peewee import SQL, IntegrityError
 
-from state.db import Database
-from state.errors import BadRow, CannotUndo, NoSuchRow
-from state.models import ALL, EventRow, FlagRow, WorkerRow
-from state.ticket_rows import missing_tickets, send_ticket
-from state.transitions.again import restore
-from state.transitions.control import set_flag
-from state.transitions.extend import begun, ended, with_trials
-from state.transitions.ledger import (
+from fts.state.db import Database
+from fts.state.errors import BadRow, CannotUndo, NoSuchRow
+from fts.state.models import ALL, EventRow, FlagRow, WorkerRow
+from fts.state.ticket_rows import missing_tickets, send_ticket
+from fts.state.transitions.again import restore
+from fts.state.transitions.base import (
     Row,
     change_job,
     checked_int,
@@ -33,7 +31,9 @@ from state.transitions.ledger import (
     this_person,
     transaction,
 )
-from state.values import Change, Verb
+from fts.state.transitions.extend import begun, ended, with_trials
+from fts.state.transitions.operator import set_flag
+from fts.state.values import Change, Verb
 
 JOB_COLUMNS = {
     "status", "rank", "hold_reason", "asked", "cause", "message", "ended_at", "acknowledged_at", "idle_attempts",

@@ -8,24 +8,14 @@ from typing import Any
 
 from peewee import SQL
 
-from state.damage import overwritten_sentence
-from state.db import Database
-from state.errors import BadRow, DatabaseOverwritten, WrongStatus
-from state.models import ALL, JobRow, SampleRow, WorkerRow
-from state.ticket_rows import missing_tickets, runnable_jobs, waiting_tickets
-from state.transitions.jobs import claim_name, put_back
-from state.transitions.ledger import (
-    VERB,
-    Row,
-    checked_int,
-    emit,
-    finite,
-    get_flag,
-    get_worker,
-    short,
-    transaction,
-)
-from state.values import Cause, Claim, Verb, WorkerOrders
+from fts.state.damage import overwritten_sentence
+from fts.state.db import Database
+from fts.state.errors import BadRow, DatabaseOverwritten, WrongStatus
+from fts.state.models import ALL, JobRow, SampleRow, WorkerRow
+from fts.state.ticket_rows import missing_tickets, runnable_jobs, waiting_tickets
+from fts.state.transitions.base import VERB, Row, checked_int, emit, finite, get_flag, get_worker, short, transaction
+from fts.state.transitions.jobs import claim_name, put_back
+from fts.state.values import Cause, Claim, Verb, WorkerOrders
 
 LEFT = {
     None: "",

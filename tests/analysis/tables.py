@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from fts.analysis.data import tidy_trials
+from fts.analysis.trials_table import tidy_trials
 from tests.analysis.planted import slow_noise
 
 SIZES = {"2M": 2_050_000, "20M": 19_800_000, "200M": 203_000_000, "2B": 2_010_000_000}
@@ -105,8 +105,8 @@ def epoch_rows(experiment, number, n=16, best=6):
 def study(cells, hostile="", **options):
     """A StudyData with curves, predictions and baselines for every cell of `cells` (budget, horizon)."""
     from fts.analysis.baselines import BaselineResult
-    from fts.analysis.data import best_trials, trial_name
-    from fts.analysis.study import BaselineRow, StudyData
+    from fts.analysis.study_data import BaselineRow, StudyData
+    from fts.analysis.trials_table import best_trials, trial_name
     from fts.scores.intervals import auc_interval, measure
     from fts.scores.metrics import METRICS
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from fts.analysis.answers import answers
-from fts.analysis.conclusions import findings, missing
-from fts.analysis.data import best_trials
-from fts.analysis.study import StudyData, baseline_row
-from fts.analysis.summary import summarise
+from fts.analysis.findings import findings, missing
+from fts.analysis.study_data import StudyData, baseline_row
+from fts.analysis.summarise import summarise
+from fts.analysis.trials_table import best_trials
 from tests.analysis.tables import study, trial_rows, trial_table
 
 THREE = (("2M", 1), ("2M", 3), ("2M", 5))

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fts.analysis.cv import walk_forward
-from fts.analysis.cv_trial import on_fold
-from fts.search import dataset
-from fts.search.cell_data import load
+from fts.analysis.walk_forward import walk_forward
+from fts.study import dataset
+from fts.study.cell_data import load
+from fts.study.walk_forward_objective import on_fold
 from tests.data.made import make_bars, write_csv
 
 CONTEXT, HORIZON = 20, 5

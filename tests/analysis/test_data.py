@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from fts.analysis import load_trials
-from fts.analysis.data import COLUMNS, NoTrials, best_trials, ranked, tidy_trials
-from state.db import open_database
+from fts.analysis.trials_table import COLUMNS, NoTrials, best_trials, ranked, tidy_trials
+from fts.state.db import open_database
 from tests.analysis.tables import trial_rows, trial_table
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from fts.analysis.folds import FoldTrainer
+from fts.study.fold_trainer import FoldTrainer
 from fts.training.results import EpochDone, StepDone
 from fts.training.trainer import Trainer
 from tests.training.tiny import make_config, make_data, make_model, numbers

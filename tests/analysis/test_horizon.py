@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from fts.analysis.data import placed
 from fts.analysis.horizon import at_the_edge, detectable_eta_squared, horizon_variance, top_trials
+from fts.analysis.trials_table import placed
 from tests.analysis.tables import trial_table
 
 ALL = [(budget, horizon) for budget in ("2M", "20M", "200M") for horizon in (1, 3, 5)]

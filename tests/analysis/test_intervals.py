@@ -6,21 +6,8 @@ from sklearn import metrics as reference
 
 from benchmarks.coverage import Kind, covered
 from fts.scores.calibration import rate_intervals, wilson
-from fts.scores.dependence import (
-    TooFewSamples,
-    block_length,
-    blocks_variance,
-    effective_size,
-    slow_variance,
-    widening,
-)
-from fts.scores.intervals import (
-    auc_interval,
-    calibration_interval,
-    compare,
-    measure,
-    resample,
-)
+from fts.scores.dependence import TooFewSamples, block_length, blocks_variance, effective_size, slow_variance, widening
+from fts.scores.intervals import auc_interval, calibration_interval, compare, measure, resample
 from fts.scores.metrics import (
     METRICS,
     auc,

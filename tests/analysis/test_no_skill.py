@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from fts.analysis.no_skill import expected_maximum_normal, no_skill_search, null_aucs
+from fts.analysis.luck import expected_maximum_normal, no_skill_search, null_aucs
 from fts.scores.metrics import auc
 from tests.analysis.planted import probabilities, slow_noise, threshold_labels
 

@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from fts.analysis import tables
+from fts.analysis import tables_page
 from fts.analysis.page import told
 from fts.analysis.report import CAPTIONS, write_report
-from fts.analysis.study import BadPredictions, StudyData, read_predictions
-from fts.analysis.twins import safe_for_spreadsheets
+from fts.analysis.study_data import BadPredictions, StudyData, read_predictions
+from fts.analysis.tables_machine import safe_for_spreadsheets
 from tests.analysis.tables import study, trial_table
 
 HOSTILE = '<script>alert(1)</script>"><img src=http://evil/x onerror=go()>$\\frac{$&{{7*7}}'
@@ -197,14 +197,20 @@ def test_the_page_says_the_log_loss_beside_the_baselines(full):
 def test_what_all_winners_share_is_said_once_and_the_table_keeps_what_differs():
     frame = pd.DataFrame(
         [
-            {"trial": f"a:t{n}", "objective": 0.5, **dict.fromkeys(tables.PROVENANCE, "x"), "seed": n, "pruner": None}
+            {
+                "trial": f"a:t{n}",
+                "objective": 0.5,
+                **dict.fromkeys(tables_page.PROVENANCE, "x"),
+                "seed": n,
+                "pruner": None,
+            }
             for n in range(3)
         ]
     )
-    shared, own = tables.shared_and_own(frame)
+    shared, own = tables_page.shared_and_own(frame)
     assert dict(shared)["code_commit"] == "x" and "pruner" not in dict(shared) and "seed" not in dict(shared)
     assert list(own.columns) == ["trial", "objective", "seed"]
-    assert tables.shared_and_own(frame.head(1))[1].shape == (1, len(frame.columns))
+    assert tables_page.shared_and_own(frame.head(1))[1].shape == (1, len(frame.columns))
 
 
 def test_the_json_twin_keeps_every_digit_and_says_null_for_what_is_no_number(tmp_path):

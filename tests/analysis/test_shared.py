@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from fts.analysis.horizon import horizon_variance
-from fts.analysis.shared import FEWEST, shared_configurations, verdict
+from fts.analysis.paired_configurations import FEWEST, shared_configurations, verdict
 from tests.analysis.tables import trial_table
 
 HORIZONS = (1, 3, 5)

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from jobs.settings import Places
+from fts.jobs.settings import Places
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_WORKER = ROOT / "tests" / "chaos" / "run_worker.py"

@@ -27,8 +27,8 @@ from typing import Any
 PR_SET_CHILD_SUBREAPER = 36
 REAL_POPEN = subprocess.Popen
 PRELOADED = (  # torch._dynamo is what the first optimizer imports, with sympy: another 2 s
-    "torch._dynamo", "optuna", "pandas", "pyarrow.parquet", "sklearn.metrics", "arch.bootstrap", "fts.search.build",
-    "fts.search.trial", "tests.chaos.run_worker",
+    "torch._dynamo", "optuna", "pandas", "pyarrow.parquet", "sklearn.metrics", "arch.bootstrap", "fts.study.build",
+    "fts.study.objective", "tests.chaos.run_worker",
 )  # fmt: skip
 HIGH_FD = 200  # received descriptors are moved up here, out of the way of the numbers they must get
 
@@ -110,7 +110,7 @@ def be_worker(command: dict[str, Any]) -> int:
     mine.set_inheritable(False)
 
     def popen(argv: list[str], **options: Any) -> Any:
-        if "fts.search.trial" not in argv:
+        if "fts.study.objective" not in argv:
             return REAL_POPEN(argv, **options)
         return Born(mine, argv, **options)
 
@@ -197,9 +197,9 @@ def be_trial(line: socket.socket, words: dict[str, Any], fds: list[int]) -> int:
     os.environ.update(words["env"])
     sys.argv = ["trial", *words["argv"]]
     faults.install("trial")
-    from fts.search import trial
+    from fts.study import objective
 
-    return trial.main()
+    return objective.main()
 
 
 if __name__ == "__main__":

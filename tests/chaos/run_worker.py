@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jobs.worker
-from jobs.locks import SlotLock
-from jobs.settings import places, worker_settings
+import fts.jobs.worker.worker as worker
+from fts.jobs.settings import places, worker_settings
+from fts.state.slot_lock import SlotLock
 
 
 def main() -> int:
@@ -31,10 +31,10 @@ def main() -> int:
                 super().__init__(given.locks, slot)
 
         other: Any = OtherLock
-        jobs.worker.SlotLock = other  # type: ignore[misc]
+        worker.SlotLock = other  # type: ignore[misc]
     settings = worker_settings(slots=1, threads=1, device="cpu", until_empty=given.until_empty)
-    code = jobs.worker.work(places(), settings)
-    jobs.worker.stop_listening()
+    code = worker.work(places(), settings)
+    worker.stop_listening()
     return code
 
 

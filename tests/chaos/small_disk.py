@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from state import queries
-from state.db import open_database
+from fts.state import queries
+from fts.state.db import open_database
 from tests.chaos import study
 from tests.chaos.harness import Harness, Nursery, until
 from tests.chaos.test_stopped import jobs, recorded_epochs

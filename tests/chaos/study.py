@@ -17,15 +17,15 @@ from typing import Any
 import pandas as pd
 from safetensors import safe_open
 
-from fts.search import dataset
-from fts.search.halving import Halving
-from fts.search.spec import trial_folder
-from jobs import exports
-from jobs.commands.matrix import make_cells, write
-from jobs.settings import Places
-from state import queries
-from state.db import Database, open_database
-from state.values import Job, JobStatus, Trial, TrialStatus
+from fts.jobs.api.halving import Halving
+from fts.jobs.records import exports
+from fts.jobs.settings import Places
+from fts.state import queries
+from fts.state.db import Database, open_database
+from fts.state.values import Job, JobStatus, Trial, TrialStatus
+from fts.study import dataset
+from fts.study.cell import trial_folder
+from fts.study.matrix import make_cells, write
 from tests.data.made import make_bars, write_csv
 
 TIMES = ("at", "seconds", "samples_per_s")  # of an epoch: what two equal runs may differ in

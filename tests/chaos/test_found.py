@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from fts.model.attention import _apart, attend
-from fts.search.trial import Orders
+from fts.study.objective import Orders
 from tests.chaos import study
 from tests.chaos.harness import Harness, until
 

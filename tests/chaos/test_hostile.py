@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from state import queries
-from state.db import open_database
+from fts.state import queries
+from fts.state.db import open_database
 from tests.chaos import study
 from tests.chaos.harness import Harness, until
 from tests.chaos.test_stopped import jobs, recorded_epochs

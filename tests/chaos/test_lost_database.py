@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from jobs.settings import Places
-from state import transitions
-from state.backup import backup, restore
-from state.damage import newest_backup
-from state.db import open_database
+from fts.jobs.settings import Places
+from fts.state import transitions
+from fts.state.backup import backup, restore
+from fts.state.damage import newest_backup
+from fts.state.db import open_database
 from tests.chaos import study
 from tests.chaos.harness import Harness, until
 from tests.chaos.test_stopped import recorded_epochs

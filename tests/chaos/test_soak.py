@@ -12,10 +12,10 @@ from typing import Any
 import psutil
 import pytest
 
-from fts.search.spec import CellSpec
-from jobs.commands.matrix import write
-from state import queries
-from state.db import open_database
+from fts.state import queries
+from fts.state.db import open_database
+from fts.study.cell import CellSpec
+from fts.study.matrix import write
 from tests.chaos import study
 from tests.chaos.harness import Harness, until
 from tests.chaos.test_stopped import jobs

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from state import queries
-from state.db import open_database
-from state.values import Job, TrialStatus, Worker
+from fts.state import queries
+from fts.state.db import open_database
+from fts.state.values import Job, TrialStatus, Worker
 from tests.chaos import study
 from tests.chaos.harness import Harness, RunningWorker, until
 

@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 import pytest
 
-from state import queries, transitions
-from state.db import open_database
-from state.values import Cause, Fault, JobStatus
+from fts.state import queries, transitions
+from fts.state.db import open_database
+from fts.state.values import Cause, Fault, JobStatus
 from tests.chaos import study
 from tests.chaos.conftest import run_in_peace
 from tests.chaos.harness import Harness, Nursery, RunningWorker, seeded, until

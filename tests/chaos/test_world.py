@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from state import queries, transitions
-from state.db import open_database
+from fts.state import queries, transitions
+from fts.state.db import open_database
 from tests.chaos import study
 from tests.chaos.harness import Harness, until
 from tests.chaos.test_stopped import jobs, recorded_epochs

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from state.db import Database
+from fts.state.db import Database
 from tests.cli.study import Said, make_study, places_of, runner
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from fts.data.manifest import Manifest
-from fts.search.spec import CellSpec
-from jobs.cli import main
-from jobs.commands.matrix import write
-from jobs.settings import Places
-from state import transitions
-from state.db import Database, open_database
-from state.values import Cause, Claim
+from fts.jobs.cli import main
+from fts.jobs.settings import Places
+from fts.state import transitions
+from fts.state.db import Database, open_database
+from fts.state.values import Cause, Claim
+from fts.study.cell import CellSpec
+from fts.study.matrix import write
 from tests.data.made import make_bars
 
 SPACE = {"architecture": {"kind": "choice", "choices": ["d16-L1-h2-ff32"]}}

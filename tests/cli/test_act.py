@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.commands.matrix import write
-from jobs.results import data_note, result_of
-from state import queries, transitions
-from state.db import Database
-from state.values import JobStatus
+from fts.jobs.records.results import data_note, result_of
+from fts.state import queries, transitions
+from fts.state.db import Database
+from fts.state.values import JobStatus
+from fts.study.matrix import write
 from tests.cli.study import cell, claim, failed_cell, finished_cell, places_of, start_trial, start_worker
 
 
@@ -167,7 +167,7 @@ def at_a_terminal(words: list[str], answer: bytes) -> str:
     """Runs `fts` with a pseudo-terminal for stdin and stderr; what it said there."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-m", "jobs.cli", *words], stdin=theirs, stdout=theirs, stderr=theirs
+        [sys.executable, "-m", "fts.jobs.cli", *words], stdin=theirs, stdout=theirs, stderr=theirs
     ) as child:
         os.close(theirs)
         os.write(ours, answer)
@@ -194,7 +194,7 @@ def test_a_command_that_waits_for_a_lock_says_once_for_whom(db: Database, tmp_pa
         [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
-        argv = [sys.executable, "-m", "jobs.cli", "--db", path, "note", "hello"]
+        argv = [sys.executable, "-m", "fts.jobs.cli", "--db", path, "note", "hello"]
         with subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as command:
             assert command.stderr is not None
             said = command.stderr.readline()

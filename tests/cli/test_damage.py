@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from state.damage import newest_backup
-from state.db import open_database
+from fts.state.damage import newest_backup
+from fts.state.db import open_database
 from tests import damage
 from tests.odd_rows import run
 
@@ -74,7 +74,7 @@ def test_every_overwritten_page_is_named_with_the_backup_and_mended(fresh: Fresh
 def test_a_worker_does_not_start_on_a_damaged_file(fresh: Fresh, page: int) -> None:
     path = fresh()
     damage.overwrite(path, page, "zeros")
-    words = [sys.executable, "-m", "jobs.cli", "--db", str(path), *damage.STARTING[0]]
+    words = [sys.executable, "-m", "fts.jobs.cli", "--db", str(path), *damage.STARTING[0]]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1 and "is damaged" in done.stderr and damage.backup_of(path) in done.stderr
 
@@ -357,7 +357,7 @@ def as_nobody(path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """`fts WORDS` as a user who owns nothing here; as ourselves where we are not root."""
     code = (
         "import contextlib, io, os, sys\n"
-        "from jobs.cli import main\n"
+        "from fts.jobs.cli import main\n"
         "with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):\n"
         "    main(sys.argv[1:])\n"  # all of Python is loaded before it may be out of reach
         f"if os.getuid() == 0: os.setgid({NOBODY}); os.setuid({NOBODY})\n"

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import main
-from jobs.cli.group import ENTRIES, SECTIONS, exists
-from jobs.devices import may_have_more
-from state.db import Database
+from fts.jobs.cli import main
+from fts.jobs.cli.app import ENTRIES, SECTIONS, exists
+from fts.jobs.devices import may_have_more
+from fts.state.db import Database
 from tests.cli.study import places_of
 
-FTS = [sys.executable, "-m", "jobs.cli"]
+FTS = [sys.executable, "-m", "fts.jobs.cli"]
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_missing_data_says_what_to_run(fts):
 
 def test_status_imports_neither_torch_nor_optuna_nor_textual_nor_pandas(tmp_path: Path, db: Database):
     code = (
-        "import sys, jobs.cli; "
-        f"assert jobs.cli.main(['--db', {str(places_of(tmp_path).db)!r}, 'status']) == 0; "
+        "import sys, fts.jobs.cli; "
+        f"assert fts.jobs.cli.main(['--db', {str(places_of(tmp_path).db)!r}, 'status']) == 0; "
         "heavy = {'torch', 'optuna', 'textual', 'pandas', 'numpy', 'huey', 'matplotlib'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
@@ -177,7 +177,7 @@ def test_status_imports_neither_torch_nor_optuna_nor_textual_nor_pandas(tmp_path
 
 
 def test_a_reader_that_leaves_is_no_error(tmp_path: Path, db: Database):
-    command = f"{sys.executable} -m jobs.cli --db {places_of(tmp_path).db} budgets 2M | head -1"
+    command = f"{sys.executable} -m fts.jobs.cli --db {places_of(tmp_path).db} budgets 2M | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.stdout.startswith("architecture")
@@ -228,7 +228,7 @@ def test_who_asked_for_json_gets_one_object_also_of_a_failure(fts, db: Database,
 def test_a_stream_that_was_closed_at_the_start_is_no_fault(
     tmp_path: Path, db: Database, closed: str, words: str, code: int
 ):
-    command = f"{sys.executable} -m jobs.cli --db {places_of(tmp_path).db} {words} {closed}"
+    command = f"{sys.executable} -m fts.jobs.cli --db {places_of(tmp_path).db} {words} {closed}"
     done = subprocess.run(command, shell=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == code and "fault" not in done.stderr
 

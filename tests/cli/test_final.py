@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from state import queries
-from state.db import Database
+from fts.state import queries
+from fts.state.db import Database
 from tests.cli.study import claim, finished_cell, make_study, places_of, start_trial, store_data
 
 

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from jobs.cli.logs import follow_lines
-from jobs.cli.watch import follow
-from state import queries, transitions
-from state.backup import backup, restore
-from state.db import Database, open_database
-from state.errors import NoDatabase
+from fts.jobs.cli.logs import follow_lines
+from fts.jobs.cli.watch import follow
+from fts.state import queries, transitions
+from fts.state.backup import backup, restore
+from fts.state.db import Database, open_database
+from fts.state.errors import NoDatabase
 from tests.cli.study import places_of
 
 
 def note(path: Path, text: str) -> None:
     db = open_database(path)
-    transitions.control.note(db, text)
+    transitions.operator.note(db, text)
     db.close()
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli.group import ENTRIES
-from jobs.python import python
+from fts.jobs.cli.app import ENTRIES
+from fts.jobs.python import python
 from tests.chaos.study import make_data, make_study
 from tests.fts_process import QUICK, ROOT, Said, wait_until
 from tests.tui.served import monitors, started
@@ -49,7 +49,7 @@ def environ(data: Path) -> dict[str, str]:
     return clean | QUICK | {"FTS_DATA": str(data), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-def fts(folder: Path, data: Path, *words: str, program: tuple[str, ...] = ("-m", "jobs.cli")) -> Said:
+def fts(folder: Path, data: Path, *words: str, program: tuple[str, ...] = ("-m", "fts.jobs.cli")) -> Said:
     """`fts WORDS` in that folder; the installed script has no current folder in its path either."""
     done = subprocess.run(
         python(*program, *words),

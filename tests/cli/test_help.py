@@ -12,11 +12,11 @@ import click
 import pytest
 
 from fts.data.labels import TASKS
+from fts.jobs.cli.app import ENTRIES
+from fts.jobs.cli.app import fts as group
+from fts.jobs.python import python
 from fts.model.budgets import BUDGETS
-from jobs.cli.group import ENTRIES
-from jobs.cli.group import fts as group
-from jobs.cli.matrix import TASK_NAMES
-from jobs.python import python
+from fts.study.cli.enqueue import TASK_NAMES
 from tests.fts_process import ROOT
 
 
@@ -87,7 +87,7 @@ def test_the_completion_script_of_a_shell_is_printed(fts, shell: str):
 def test_completion_offers_commands_and_options():
     for words, offered in (("fts enq", "enqueue"), ("fts enqueue --hor", "--horizons"), ("fts serve --the", "--theme")):
         done = subprocess.run(
-            python("-m", "jobs.cli"), capture_output=True, text=True,
+            python("-m", "fts.jobs.cli"), capture_output=True, text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT), "_FTS_COMPLETE": "bash_complete", "COMP_WORDS": words,
                  "COMP_CWORD": str(len(words.split()) - 1)},
         )  # fmt: skip

@@ -8,11 +8,12 @@ import os
 import time
 from pathlib import Path
 
-from fts.search.spec import trial_folder
-from jobs import doctor, earlier, exports
-from jobs.locks import SlotLock
-from state import queries, transitions
-from state.db import Database
+from fts.jobs.maintenance import doctor
+from fts.jobs.records import earlier_exports, exports
+from fts.state import queries, transitions
+from fts.state.db import Database
+from fts.state.slot_lock import SlotLock
+from fts.study.cell import trial_folder
 from tests.cli.study import add_epoch, claim, finished_cell, make_study, places_of, start_trial
 
 
@@ -33,7 +34,7 @@ def test_exports_of_an_earlier_database_go_aside_and_its_own_stay(fts, db: Datab
     assert fts("export", "--all").code == 0
     first = (places.exports / name / "best_params.json").read_text()
     assert fts("export", "--all").err == "" and (places.exports / name / "best_params.json").read_text() == first
-    assert earlier.set_aside(db, places) is None
+    assert earlier_exports.set_aside(db, places) is None
     db.close()
     for path in places.outputs.glob("fts.db*"):
         path.unlink()
@@ -45,7 +46,7 @@ def test_exports_of_an_earlier_database_go_aside_and_its_own_stay(fts, db: Datab
     assert (aside / "hpo" / name / "best_params.json").read_text() == first
     assert (aside / places.results_csv.name).read_text().count("\n") == 2
     assert json.loads((places.exports / name / "best_params.json").read_text())["best_value"] == 0.6
-    assert earlier.set_aside(anew, places) is None, "once"
+    assert earlier_exports.set_aside(anew, places) is None, "once"
     anew.close()
 
 
@@ -185,6 +186,6 @@ def test_a_report_that_cannot_lie_here_is_told_of_another_place(fts, db: Databas
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system", "index.html")
 
-    monkeypatch.setattr("jobs.report.make_report", refuse)
+    monkeypatch.setattr("fts.study.report_data.make_report", refuse)
     said = fts("report")
     assert said.code == 1 and "--out DIR writes the report elsewhere" in said.err

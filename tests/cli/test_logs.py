@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import logs
-from jobs.cli.logs import LINE_BYTES, all_lines, follow_lines, last_lines, matching
+from fts.jobs.cli import logs
+from fts.jobs.cli.logs import LINE_BYTES, all_lines, follow_lines, last_lines, matching
 from tests.cli.study import places_of
 
 

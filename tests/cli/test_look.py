@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli.watch import nobody_takes
-from state import transitions
-from state.db import Database
-from state.values import Cause
+from fts.jobs.cli.watch import nobody_takes
+from fts.state import transitions
+from fts.state.db import Database
+from fts.state.values import Cause
 from tests.cli.study import add_epoch, claim, failed_cell, finished_cell, places_of, start_trial, start_worker
 
 HOSTILE = "\x1b]52;c;ZXZpbA==\x07\x1b[2J[/bold][@click=app.quit]\u202egpj.exe\r\nowned"
@@ -382,5 +382,5 @@ def test_the_jobs_below_the_glance_stay_within_the_terminal(fts, db: Database, m
     claim(db)
     db.execute_sql("UPDATE worker SET heartbeat_at = heartbeat_at - 999")
     assert max(map(len, fts("status").out.splitlines())) > 80
-    monkeypatch.setattr("jobs.cli.status.terminal_columns", lambda: 80)
+    monkeypatch.setattr("fts.jobs.cli.status.terminal_columns", lambda: 80)
     assert max(len(line) for line in fts("status").out.splitlines() if "2M/h1" in line and "lost" in line) <= 80

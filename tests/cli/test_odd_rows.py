@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from jobs import garbage
-from jobs.glance import words
-from jobs.glance.last_lines import log_file
-from state import queries, transitions
-from state.columns import TABLES as KINDS
-from state.db import open_database
-from state.errors import UnreadableHistory
-from state.unreadable import unreadable_of
+from fts.jobs.maintenance import cleanup
+from fts.jobs.status import formatting
+from fts.jobs.status.log_excerpt import log_file
+from fts.state import queries, transitions
+from fts.state.columns import TABLES as KINDS
+from fts.state.db import open_database
+from fts.state.errors import UnreadableHistory
+from fts.state.unreadable import unreadable_of
 from tests import odd_rows
 from tests.cli import study
 from tests.odd_rows import Case, faults, plant, run
@@ -202,21 +202,27 @@ def test_gc_leaves_the_files_of_a_trial_that_cannot_be_read(odd: Callable[..., P
     path, places = odd("trial", "status", "no such word", unchecked=True), study.places_of(tmp_path)
     db = open_database(path, readonly=True, check=False)
     [trial] = queries.trials(db, 1)
-    checkpoint = garbage.folder_of(places, queries.job(db, 1), trial) / "checkpoint"
+    checkpoint = cleanup.folder_of(places, queries.job(db, 1), trial) / "checkpoint"
     checkpoint.mkdir(parents=True)
-    assert garbage.collect(db, places) == []
+    assert cleanup.collect(db, places) == []
     db.close()
 
 
 @pytest.mark.parametrize(
-    "say", [words.left, words.spell, words.absence, words.plus_minus, words.clock, words.seconds_clock,
-            words.day_clock, words.midnight, words.score, words.size, words.number],
+    "say", [formatting.left, formatting.spell, formatting.absence, formatting.plus_minus, formatting.clock,
+            formatting.seconds_clock, formatting.day_clock, formatting.midnight, formatting.score, formatting.size,
+            formatting.number],
 )  # fmt: skip
 def test_no_number_is_too_odd_to_be_said(say: Callable[[float], object]) -> None:
     for value in (0, -1, 1e308, -1e308, math.inf, -math.inf, math.nan, 2**63, 4e11, 1e20):
-        said = (str(say(value)), words.when(value, 0.0), words.when(0.0, value), words.spark([value, 1.0, -value]))
+        said = (
+            str(say(value)),
+            formatting.when(value, 0.0),
+            formatting.when(0.0, value),
+            formatting.spark([value, 1.0, -value]),
+        )
         assert all(isinstance(text, str) and text.isprintable() for text in said), (value, said)
-        assert words.honest(value, 1e6) is not None
+        assert formatting.honest(value, 1e6) is not None
 
 
 def test_a_rows_history_replays_whatever_its_events_hold(odd: Callable[..., Path]) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from jobs.cli.group import ENTRIES
-from state.db import Database
+from fts.jobs.cli.app import ENTRIES
+from fts.state.db import Database
 from tests.cli.study import Said, failed_cell, finished_cell, places_of, store_data
 from tests.watched import locks_on, watched
 

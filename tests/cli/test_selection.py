@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 import pytest
 
-from jobs.cli.group import ENTRIES
-from jobs.cli.group import fts as group
-from state.db import Database
-from state.transitions import claim as claim_job
+from fts.jobs.cli.app import ENTRIES
+from fts.jobs.cli.app import fts as group
+from fts.state.db import Database
+from fts.state.transitions import claim as claim_job
 from tests.cli.study import finished_cell, places_of, start_worker
 
 NAMES = ("cell", "cells", "wanted", "job")
@@ -113,7 +113,7 @@ def test_run_says_who_runs_a_job_and_how_one_ended(fts, db: Database):
 
 
 def test_run_without_a_free_slot_puts_nothing_in_line(fts, db: Database, tmp_path: Path, monkeypatch):
-    from jobs.locks import SlotLock
+    from fts.state.slot_lock import SlotLock
 
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     with SlotLock(places_of(tmp_path).outputs, 0):

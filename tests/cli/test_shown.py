@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from state import transitions
-from state.db import Database
-from state.values import Cause
+from fts.state import transitions
+from fts.state.db import Database
+from fts.state.values import Cause
 from tests.cli.study import CELL, claim, finished_cell, start_trial, start_worker
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from state import queries
-from state.db import Database
+from fts.state import queries
+from fts.state.db import Database
 from tests.cli.study import finished_cell
 
 

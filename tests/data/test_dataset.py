@@ -18,9 +18,9 @@ from fts.data.sources import SourceFailed
 from fts.data.splits import FractionSplit, SplitTooSmall
 from fts.features import tiers
 from fts.features.leak import LeakyFeature
-from fts.search import dataset
-from fts.search.cell_data import CellData, load
-from fts.search.dataset import JoinFailed, check_join
+from fts.study import dataset
+from fts.study.cell_data import CellData, load
+from fts.study.dataset import JoinFailed, check_join
 from tests.data.made import make_bars, write_csv
 
 TASK = "threshold_1pct"
@@ -289,5 +289,5 @@ def test_a_download_without_a_network_is_one_sentence():
 
 
 def test_loading_imports_no_torch_and_no_source():
-    code = "import sys, fts.search.dataset; print({'torch', 'arch', 'yfinance', 'optuna'} & set(sys.modules) or [])"
+    code = "import sys, fts.study.dataset; print({'torch', 'arch', 'yfinance', 'optuna'} & set(sys.modules) or [])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -17,10 +17,10 @@ from fts.data.layouts import Reading
 from fts.data.manifest import Manifest, ManifestError, UnknownDataset, clean_ticker, ticker_of_file
 from fts.data.sources import bundled, bundled_vix
 from fts.data.splits import SplitTooSmall, check_counts
-from fts.search import dataset
-from fts.search.cell_data import load
-from fts.search.trial import sentence_of
-from jobs.cli import main
+from fts.jobs.cli import main
+from fts.study import dataset
+from fts.study.cell_data import load
+from fts.study.objective import sentence_of
 from tests.data.made import make_bars, write_csv
 
 
@@ -36,7 +36,7 @@ def fts(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     folder.mkdir(exist_ok=True)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FTS_")}
     return subprocess.run(
-        [sys.executable, "-m", "jobs.cli", *words], cwd=folder, env=environment | {"PYTHONPATH": str(Path.cwd())},
+        [sys.executable, "-m", "fts.jobs.cli", *words], cwd=folder, env=environment | {"PYTHONPATH": str(Path.cwd())},
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 

@@ -7,16 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fts.data.splits import (
-    BadSplit,
-    DateSplit,
-    FractionSplit,
-    SplitTooSmall,
-    borders,
-    check_counts,
-    parse,
-    window_ends,
-)
+from fts.data.splits import BadSplit, DateSplit, FractionSplit, SplitTooSmall, borders, check_counts, parse, window_ends
 
 
 def days(first: str, last: str) -> np.ndarray:

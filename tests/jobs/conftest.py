@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import main
-from jobs.settings import Places
-from state.db import Database
+from fts.jobs.cli import main
+from fts.jobs.settings import Places
+from fts.state.db import Database
 from tests.jobs.science import Ran, copied, opened, run_study
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from state.db import Database
+from fts.state.db import Database
 
 
 def multiply_trials(db: Database, job_id: int, count: int) -> None:

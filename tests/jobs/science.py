@@ -15,16 +15,16 @@ import pandas as pd
 
 from fts.data import splits
 from fts.data.manifest import Manifest
-from fts.search import dataset
-from fts.search.spec import CellSpec
-from jobs.commands.baselines import with_baselines
-from jobs.commands.matrix import make_cells, write
-from jobs.progress import Progress
-from jobs.settings import Places, WorkerSettings
-from jobs.winners import replicate_spec, train_spec, winner
-from jobs.worker import work
-from state import queries
-from state.db import Database, open_database
+from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.worker.console import Progress
+from fts.jobs.worker.worker import work
+from fts.state import queries
+from fts.state.db import Database, open_database
+from fts.study import dataset
+from fts.study.baseline_jobs import with_baselines
+from fts.study.cell import CellSpec
+from fts.study.matrix import make_cells, write
+from fts.study.winners import replicate_spec, train_spec, winner
 from tests.data.made import make_bars, write_csv
 
 SPLIT = {"train": 0.6, "val": 0.25}

@@ -6,8 +6,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs import awake
-from jobs.awake import helper_command, keep_awake
+from fts.jobs.worker import wake_lock
+from fts.jobs.worker.wake_lock import helper_command, keep_awake
 
 
 def inhibitor(folder: Path, script: str) -> dict[str, str]:
@@ -45,7 +45,7 @@ def test_an_inhibitor_runs_while_the_worker_does(tmp_path: Path) -> None:
 def test_an_inhibitor_that_fails_is_told_collected_and_no_failure_of_ours(
     tmp_path: Path, script: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "jobs.awake")
+    caplog.set_level("INFO", "fts.jobs.worker.wake_lock")
     before = set(psutil.Process().children())
     with keep_awake(inhibitor(tmp_path, script)):
         deadline = time.monotonic() + 20
@@ -75,7 +75,9 @@ def test_a_file_that_is_no_program_is_no_failure_of_ours(tmp_path: Path) -> None
 @pytest.mark.skipif(sys.platform == "darwin", reason="caffeinate watches the pid itself")
 def test_the_inhibitor_ends_with_a_worker_that_was_killed(tmp_path: Path) -> None:
     environ = inhibitor(tmp_path, f"echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; exec cat")
-    body = f"import time\nfrom jobs.awake import keep_awake\nwith keep_awake({environ!r}): time.sleep(60)"
+    body = (
+        f"import time\nfrom fts.jobs.worker.wake_lock import keep_awake\nwith keep_awake({environ!r}): time.sleep(60)"
+    )
     with subprocess.Popen([sys.executable, "-c", body]) as worker:
         deadline = time.monotonic() + 20
         while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
@@ -85,6 +87,6 @@ def test_the_inhibitor_ends_with_a_worker_that_was_killed(tmp_path: Path) -> Non
 
 
 def test_each_platform_has_its_command_or_none() -> None:
-    assert awake.helper_command("darwin", 42) == ["caffeinate", "-i", "-w", "42"]
-    assert awake.helper_command("linux", 42)[0] == "systemd-inhibit"  # type: ignore[index]
-    assert awake.helper_command("win32", 42) is None
+    assert wake_lock.helper_command("darwin", 42) == ["caffeinate", "-i", "-w", "42"]
+    assert wake_lock.helper_command("linux", 42)[0] == "systemd-inhibit"  # type: ignore[index]
+    assert wake_lock.helper_command("win32", 42) is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.board import Board
+from fts.jobs.supervisor.orders import Board
 
 
 def test_a_signal_waits_to_be_recorded_until_the_database_knows_as_much():

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from fts.search.spec import CellSpec
-from jobs.campaign import expected_best, more_trials, outlooks
-from jobs.commands.matrix import write
-from jobs.warm import first_trials, fits, warmed
-from state import queries, transitions
-from state.db import Database, open_database
-from state.values import Job, JobStatus, Margin, Trial
+from fts.state import queries, transitions
+from fts.state.db import Database, open_database
+from fts.state.values import Job, JobStatus, Margin, Trial
+from fts.study.cell import CellSpec
+from fts.study.matrix import write
+from fts.study.outlook import expected_best, more_trials, outlooks
+from fts.study.warm_start import first_trials, fits, warmed
 
 GRID = {"2M": ["d64-L2-h2-ff128", "d128-L2-h2-ff256"], "20M": ["d256-L4-h4-ff512"]}
 PARAMS = {"learning_rate": 5e-4, "weight_decay": 1e-3, "warmup_steps": 100, "dropout": 0.3}

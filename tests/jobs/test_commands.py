@@ -10,14 +10,14 @@ from pathlib import Path
 import click
 import pytest
 
-from jobs.cli.group import ENTRIES, fts
-from jobs.commands import ACTIONS, by_id, by_key, for_key
-from jobs.commands.actions import LEVELS, SCOPES
-from jobs.person import this_person
-from state import queries, transitions
-from state.errors import WrongStatus
-from state.transitions.ledger import this_person as as_the_ledger_says
-from state.values import Verb
+from fts.jobs.actions import ACTIONS, by_id, by_key, for_key
+from fts.jobs.actions.registry import LEVELS, SCOPES
+from fts.jobs.cli.app import ENTRIES, fts
+from fts.state import queries, transitions
+from fts.state.errors import WrongStatus
+from fts.state.transitions.base import this_person as as_the_ledger_says
+from fts.state.user import this_person
+from fts.state.values import Verb
 from tests.cli.study import add_epoch, claim, finished_cell, make_study, start_trial, start_worker
 
 MONITOR_KEYS = set("jkgGhlozfyYwqv?:/nN") | {str(n) for n in range(1, 8)}  # moving, looking, leaving: no actions
@@ -68,7 +68,7 @@ def test_an_action_cannot_be_changed():
 
 def test_importing_the_registry_is_light():
     code = (
-        "import sys, jobs.commands; "
+        "import sys, fts.jobs.actions; "
         "heavy = {'torch', 'optuna', 'textual', 'pandas', 'numpy', 'huey', 'peewee'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )

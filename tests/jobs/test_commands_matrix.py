@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from fts.search import dataset
-from fts.search.halving import HALVING, Halving
-from fts.search.spec import BadSpec, CellSpec
-from jobs.commands.baselines import baseline_of, with_baselines
-from jobs.commands.check import check_cells, check_on_paper
-from jobs.commands.matrix import NotEnqueued, enqueue_cells, enqueue_matrix, find_data, make_cells
-from jobs.settings import Places
-from state import queries, transitions
-from state.db import open_database
+from fts.jobs.api.halving import HALVING, Halving
+from fts.jobs.settings import Places
+from fts.state import queries, transitions
+from fts.state.db import open_database
+from fts.study import dataset
+from fts.study.baseline_jobs import baseline_of, with_baselines
+from fts.study.cell import BadSpec, CellSpec
+from fts.study.dry_run import check_cells, check_on_paper
+from fts.study.matrix import NotEnqueued, enqueue_cells, enqueue_matrix, find_data, make_cells
+from fts.tui.screens.enqueue import PRUNERS
 from tests.cli.study import Said, cell, finished_cell, make_study, runner
-from tui.screens.enqueue import PRUNERS
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import main
-from jobs.commands.doing import CommandFailed
-from jobs.commands.matrix import make_cells
-from jobs.commands.preview import Question, cost_of, read, sentences
-from jobs.glance import words
-from jobs.plan import Allowed, Known, plan_cell
-from jobs.settings import Places
+from fts.jobs.actions.handlers import CommandFailed
+from fts.jobs.cli import main
+from fts.jobs.settings import Places
+from fts.jobs.status import formatting
+from fts.study.estimate import Allowed, Known, plan_cell
+from fts.study.matrix import make_cells
+from fts.study.preview import Question, cost_of, read, sentences
 from tests.chaos import study
 
 FIELDS = {"split": {"train": 0.6, "val": 0.3}, "min_positives": 3, "context": 20}
@@ -52,9 +52,9 @@ def test_the_sentences_name_time_memory_and_what_does_not_fit(said: str):
     assert large.too_large > 0
     assert f"2B: {large.too_large} of {large.shapes} architectures do not fit this machine" in text
     assert "memory, 8.0 GB for each slot" in text
-    assert words.size(small.high) in text
+    assert formatting.size(small.high) in text
     hours = sum(50 * cost.trial_s for cost in (small, large) if cost.trial_s is not None)
-    assert f"about {words.spell(hours)} on 1 slot" in text
+    assert f"about {formatting.spell(hours)} on 1 slot" in text
     assert sentences(found, [], 50) == ["no cell is chosen"]
     assert "unknown duration" in "\n".join(sentences(found, [("2M", 1), ("2M", 5)], 50))
 

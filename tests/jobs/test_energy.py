@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from jobs.energy import Stretch, energies, shared_out, stretches
-from jobs.rapl import Rapl
-from jobs.results import COLUMNS, as_csv, results, table
-from jobs.sensors import merge
-from state import queries, transitions
-from state.values import Sample
+from fts.jobs.records.energy import Stretch, energies, shared_out, stretches
+from fts.jobs.records.results import COLUMNS, as_csv, results, table
+from fts.jobs.sensors.detect import merge
+from fts.jobs.sensors.rapl import Rapl
+from fts.state import queries, transitions
+from fts.state.values import Sample
 from tests.state.helpers import claimed, enqueued, epoch, new_db, started, worker
 
 

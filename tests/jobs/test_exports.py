@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from jobs import exports
-from jobs.exports import catch_up, export_all, export_job, export_results, export_trial, exporting
-from jobs.last_words import is_disk_trouble
-from jobs.owed import Owed
-from jobs.settings import Places, WorkerSettings
-from jobs.supervisor import Supervisor
-from state import queries, transitions
-from state.db import Database
-from state.files import CannotWrite
+from fts.jobs.records import exports
+from fts.jobs.records.exports import catch_up, export_all, export_job, export_results, export_trial, exporting
+from fts.jobs.records.owed import Owed
+from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.supervisor.job_runner import Supervisor
+from fts.jobs.worker.emergency import is_disk_trouble
+from fts.state import queries, transitions
+from fts.state.db import Database
+from fts.state.files import CannotWrite
 from tests.cli.study import claim, finish_trial, finished_cell, make_study, places_of, start_trial
 from tests.jobs.many import multiply_trials
 

@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from fts.search.halving import BEFORE_FREEZING, HALVING, Halving
-from fts.search.spec import CellSpec
-from jobs.commands.matrix import enqueue_cells, write
-from jobs.progress import Progress
-from jobs.settings import Places, WorkerSettings
-from jobs.warm import warmed
-from jobs.worker import run_job
-from state import queries, transitions
-from state.db import Database, open_database
-from state.errors import CannotUndo, TrialsChanged
-from state.replay import rebuild
-from state.values import Cause, Job
+from fts.jobs.api.halving import BEFORE_FREEZING, HALVING, Halving
+from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.worker.console import Progress
+from fts.jobs.worker.worker import run_job
+from fts.state import queries, transitions
+from fts.state.db import Database, open_database
+from fts.state.errors import CannotUndo, TrialsChanged
+from fts.state.replay import rebuild
+from fts.state.values import Cause, Job
+from fts.study.cell import CellSpec
+from fts.study.matrix import enqueue_cells, write
+from fts.study.warm_start import warmed
 from tests.chaos.study import LENIENT, difference, job_identity
 from tests.cli.study import CELL, Said, cell, claim, finish_trial, make_study, runner, start_trial, store_data
 from tests.jobs.science import cells_of, make_data, opened, run_queue

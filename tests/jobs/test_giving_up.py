@@ -5,15 +5,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobs.commands.matrix import make_cells, write
-from jobs.progress import Progress
-from jobs.settings import Places, WorkerSettings
-from jobs.supervisor import fault_of_the_study
-from jobs.worker import run_job
-from state import queries, transitions
-from state.db import open_database
-from state.errors import WrongStatus
-from state.values import Cause, TrialStatus
+from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.supervisor.job_runner import fault_of_the_study
+from fts.jobs.worker.console import Progress
+from fts.jobs.worker.worker import run_job
+from fts.state import queries, transitions
+from fts.state.db import open_database
+from fts.state.errors import WrongStatus
+from fts.state.values import Cause, TrialStatus
+from fts.study.matrix import make_cells, write
 from tests.chaos.study import make_data
 
 ENDS = {

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from jobs.glance.away import away, night
+from fts.jobs.status.absence import away, night
 from tests.tui.values import HOUR, NOW, make_event, make_job, make_snapshot, make_worker, picture
 
 

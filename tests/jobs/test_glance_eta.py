@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.equal_epochs import pools, read
 from benchmarks.pruning import replay, shuffles
-from jobs.glance.eta import BEGINNING, COST, PRUNED, Z80, forecast, own_pace, pace_of, track_record
+from fts.jobs.status.forecast import BEGINNING, COST, PRUNED, Z80, forecast, own_pace, pace_of, track_record
 from tests.tui.values import HOUR, NOW, make_job, make_snapshot, make_worker, picture
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jobs.glance.away import IDLE, TRAINING, night
-from jobs.glance.gaps import gaps
-from jobs.glance.verdict import Word, judge
-from state.values import Snapshot
+from fts.jobs.status.absence import IDLE, TRAINING, night
+from fts.jobs.status.gaps import gaps
+from fts.jobs.status.verdict import Word, judge
+from fts.state.values import Snapshot
 from tests.tui.values import HOUR, NOW, make_epochs, make_event, make_job, make_sample, make_snapshot, make_trial
 from tests.tui.values import make_worker as worker
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.glance.importance import ENOUGH, between, grouped, importance, ranks, standing
-from state.values import TrialStatus
+from fts.jobs.search.importance import ENOUGH, between, grouped, importance, ranks, standing
+from fts.state.values import TrialStatus
 from tests.tui.values import make_trial
 
 

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from jobs.glance.last_lines import last_lines, log_file, said_by, trouble
-from jobs.glance.surface import Surface
-from state.values import Cause
+from fts.jobs.status.log_excerpt import last_lines, log_file, said_by, trouble
+from fts.jobs.status.surface import Surface
+from fts.state.values import Cause
 from tests.tui.values import NOW, make_event, make_job, make_snapshot, make_trial, make_worker
 
 RUNNING = {"worker_id": 1, "lease_until": NOW + 50, "attempt": 1}

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.glance import glance as glances
-from jobs.glance import lines as glance_lines
-from jobs.glance import words
+from fts.jobs.status import formatting
+from fts.jobs.status import headline as glance_lines
+from fts.jobs.status import summary as glances
 from tests.tui.values import NOW, make_job, make_snapshot, make_worker, picture
 
 TABS = ("Queue", "Trials", "Curves", "Hardware", "Logs", "Results", "Events")
@@ -33,14 +33,14 @@ def lines(width, height, snapshot=None, **facts):
 def test_each_size_has_its_number_of_lines_of_exactly_its_width(width, height, count):
     found = lines(width, height)
     assert len(found) == count
-    assert {sum(words.width(text) for text, _ in line) for line in found} == {width}
+    assert {sum(formatting.width(text) for text, _ in line) for line in found} == {width}
 
 
 @pytest.mark.parametrize("width", range(20, 220, 3))
 def test_no_width_breaks_a_line(width):
     for height in (5, 15, 24, 40, 60):
         for line in lines(width, height):
-            assert sum(words.width(text) for text, _ in line) == width
+            assert sum(formatting.width(text) for text, _ in line) == width
 
 
 @pytest.mark.parametrize("size", [(60, 15), (80, 24), (120, 40), (200, 60)])
@@ -119,7 +119,7 @@ def test_draining_tells_the_latest_end_of_the_trial(size):
 
 def test_draining_after_the_job_tells_the_end_of_the_job():
     left = glances.look(picture(), NOW).forecast.seconds_left[5]
-    assert f"DRAINING {words.when(NOW + left, NOW)}  live" in said(with_worker("drain_job"))[0]
+    assert f"DRAINING {formatting.when(NOW + left, NOW)}  live" in said(with_worker("drain_job"))[0]
 
 
 def test_draining_has_no_time_before_the_first_epoch():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.glance.naming import name_cells
+from fts.jobs.status.naming import name_cells
 from tests.tui.values import make_job
 
 JOBS = [make_job(7, "200M", 1), make_job(8, "200M", 3), make_job(11, "2M", 1), make_job(12, "2M", 1)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.glance.sanitize import LONGEST, SHOWN, clean, clean_snapshot, clean_value
+from fts.jobs.status.sanitize import LONGEST, SHOWN, clean, clean_snapshot, clean_value
 from tests.tui.values import make_job, make_snapshot, picture
 
 HOSTILE = {

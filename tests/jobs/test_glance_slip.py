@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.glance import glance as glances
-from jobs.glance import lines as glance_lines
-from jobs.glance.eta import as_data, forecast, slip, told
-from jobs.glance.verdict import Word, judge
-from state.values import SeenForecast
+from fts.jobs.status import headline as glance_lines
+from fts.jobs.status import summary as glances
+from fts.jobs.status.forecast import as_data, forecast, slip, told
+from fts.jobs.status.verdict import Word, judge
+from fts.state.values import SeenForecast
 from tests.tui.values import HOUR, NOW, make_job, make_sample, make_snapshot, make_worker
 
 

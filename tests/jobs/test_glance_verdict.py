@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.glance.facts import silent_worker
-from jobs.glance.verdict import EXIT_CODES, Word, judge
-from jobs.glance.words import MB
-from state.values import Cause
+from fts.jobs.status.conditions import silent_worker
+from fts.jobs.status.formatting import MB
+from fts.jobs.status.verdict import EXIT_CODES, Word, judge
+from fts.state.values import Cause
 from tests.tui.values import (
     HOUR,
     NOW,

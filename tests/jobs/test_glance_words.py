@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from jobs.glance import words
+from fts.jobs.status import formatting
 from tests.tui.values import make_job
 
 
@@ -15,7 +15,7 @@ from tests.tui.values import make_job
      (29 * 3600, "1d5h"), (52 * 3600, "2d4h"), (31 * 86400, "31d"), (None, "—"), (math.inf, "—"), (-3, "0s")],
 )  # fmt: skip
 def test_time_to_go_takes_at_most_five_characters(seconds, said):
-    assert words.left(seconds) == said
+    assert formatting.left(seconds) == said
     assert len(said) <= 5
 
 
@@ -24,7 +24,7 @@ def test_time_to_go_takes_at_most_five_characters(seconds, said):
     [(12, "12 s"), (22 * 60, "22 min"), (3 * 3600, "3 h"), (3 * 3600 + 20 * 60, "3 h 20 min"), (4 * 86400, "4 days")],
 )
 def test_lengths_of_time_in_sentences(seconds, said):
-    assert words.spell(seconds) == said
+    assert formatting.spell(seconds) == said
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_lengths_of_time_in_sentences(seconds, said):
 )
 def test_a_job_without_a_best_trial_says_what_became_of_its_trials(status, pruned, failed, complete, said):
     counts = {"trials_pruned": pruned, "trials_failed": failed, "trials_complete": complete}
-    assert words.without_best(make_job(1, status=status, **counts)) == said
+    assert formatting.without_best(make_job(1, status=status, **counts)) == said
 
 
 @pytest.mark.parametrize(("value", "said"), [(0.6841, "0.6841"), (None, "—"), (float("nan"), "—"), (float("inf"), "—")])
 def test_a_score_that_is_no_number_is_a_dash(value, said):
-    assert words.score(value) == said
+    assert formatting.score(value) == said
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_score_that_is_no_number_is_a_dash(value, said):
     [(2.8e-4, "2.8e-4"), (0.12, "0.12"), (256, "256"), (0, "0"), ("adamw", "adamw"), (True, "True")],
 )
 def test_parameter_values(value, said):
-    assert words.number(value) == said
+    assert formatting.number(value) == said
 
 
 @pytest.mark.parametrize(
@@ -62,45 +62,55 @@ def test_parameter_values(value, said):
     [("abc", 5, "abc  "), ("abcdef", 4, "abc…"), ("日本語", 4, "日… "), ("日本", 4, "日本"), ("x", 0, "")],
 )
 def test_fitted_text_has_exactly_its_columns(text, columns, shown):
-    assert words.fit(text, columns) == shown
-    assert words.width(words.fit(text, columns)) == columns
+    assert formatting.fit(text, columns) == shown
+    assert formatting.width(formatting.fit(text, columns)) == columns
 
 
 @pytest.mark.parametrize("part", [0.0, 0.01, 0.44, 0.5, 0.999, 1.0, 1.7, -1.0, float("nan")])
 def test_a_bar_has_exactly_its_columns(part):
-    assert len(words.bar(part, 10)) == 10
+    assert len(formatting.bar(part, 10)) == 10
 
 
 def test_a_bar_counts_in_eighths():
-    assert words.bar(0.44, 10) == "████▍·····"
-    assert words.bar(1.0, 4) == "████"
+    assert formatting.bar(0.44, 10) == "████▍·····"
+    assert formatting.bar(1.0, 4) == "████"
 
 
 def test_a_spark_line_spans_its_values():
-    assert words.spark([1, 2, 3]) == "▁▅█"
-    assert words.spark([2, 2]) == "▄▄"
-    assert words.spark([]) == ""
-    assert words.spark([1, float("nan"), 2]) == "▁ █"
+    assert formatting.spark([1, 2, 3]) == "▁▅█"
+    assert formatting.spark([2, 2]) == "▄▄"
+    assert formatting.spark([]) == ""
+    assert formatting.spark([1, float("nan"), 2]) == "▁ █"
 
 
 def test_every_glyph_has_an_ascii_twin_of_one_column():
-    for glyph in [*words.GLYPHS.values(), words.BEST, words.RESTARTED, *words.EIGHTHS, *words.SPARKS, *"─│┤└┬…—±°↵→"]:
-        twin = words.to_ascii(glyph)
+    for glyph in [
+        *formatting.GLYPHS.values(),
+        formatting.BEST,
+        formatting.RESTARTED,
+        *formatting.EIGHTHS,
+        *formatting.SPARKS,
+        *"─│┤└┬…—±°↵→",
+    ]:
+        twin = formatting.to_ascii(glyph)
         assert len(twin) == 1
         assert twin.isascii()
 
 
 def test_states_keep_different_signs_in_ascii():
-    signs = [words.to_ascii(words.GLYPHS[name]) for name in ("queued", "running", "paused", "done", "failed", "pruned")]
+    signs = [
+        formatting.to_ascii(formatting.GLYPHS[name])
+        for name in ("queued", "running", "paused", "done", "failed", "pruned")
+    ]
     assert len(set(signs)) == len(signs)
 
 
 def test_braille_becomes_the_height_of_its_dots():
-    assert words.to_ascii("⠉⠤⣀⠀") == "'-_ "
+    assert formatting.to_ascii("⠉⠤⣀⠀") == "'-_ "
 
 
 def test_foreign_letters_become_question_marks_of_the_same_width():
-    assert words.to_ascii("é日x") == "???x"
+    assert formatting.to_ascii("é日x") == "???x"
 
 
 @pytest.mark.parametrize(("minute", "half_width_s", "said"), [
@@ -109,4 +119,4 @@ def test_foreign_letters_become_question_marks_of_the_same_width():
 ])  # fmt: skip
 def test_a_forecast_has_no_more_digits_than_it_is_worth(minute, half_width_s, said):
     at = time.mktime((2026, 7, 23, 14, minute, 0, 0, 0, -1))
-    assert words.clock(words.honest(at, half_width_s)) == said
+    assert formatting.clock(formatting.honest(at, half_width_s)) == said

@@ -2,8 +2,9 @@ import itertools
 
 import pytest
 
-from jobs.glance import words
-from jobs.guard import (
+from fts.jobs.sensors.detect import Reading
+from fts.jobs.status import formatting
+from fts.jobs.watchdog.policy import (
     Action,
     Guard,
     GuardState,
@@ -13,8 +14,7 @@ from jobs.guard import (
     judge_memory,
     read_bytes,
 )
-from jobs.sensors import Reading
-from state.values import Cause
+from fts.state.values import Cause
 
 GiB = 1 << 30
 NORMAL, WARM, FROZEN, COOLING, UNKNOWN = GuardState
@@ -223,5 +223,5 @@ def test_bytes_that_make_no_sense_are_refused(text: str) -> None:
 def test_what_a_person_typed_is_what_is_said() -> None:
     typed = ("20GB", "9.6G", "128GiB", "500MB")
     read = [read_bytes("FTS_MEMORY_SOFT", text) for text in typed]
-    assert [words.size(count) for count in read] == ["20 GB", "9.6 GB", "128 GB", "500 MB"]
-    assert [words.in_gb(count) for count in read] == ["20.0 GB", "9.6 GB", "128.0 GB", "500 MB"]
+    assert [formatting.size(count) for count in read] == ["20 GB", "9.6 GB", "128 GB", "500 MB"]
+    assert [formatting.in_gb(count) for count in read] == ["20.0 GB", "9.6 GB", "128.0 GB", "500 MB"]

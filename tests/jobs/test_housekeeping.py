@@ -3,10 +3,10 @@
 import os
 import time
 
-from jobs.housekeeping import DAY_S, LOOK_EVERY_S, Housekeeping
-from jobs.settings import Places
-from state.backup import KEEP, check_file
-from state.db import open_database
+from fts.jobs.settings import Places
+from fts.jobs.worker.maintenance import DAY_S, LOOK_EVERY_S, Housekeeping
+from fts.state.backup import KEEP, check_file
+from fts.state.db import open_database
 
 
 def make(tmp_path):

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 import torch
 
-from fts.search.spec import trial_folder
+from fts.jobs.maintenance import doctor
+from fts.jobs.records import exports
+from fts.jobs.worker.worker import bring_in_order
+from fts.state.backup import backup
+from fts.state.db import Database
+from fts.state.files import CannotWrite
+from fts.study.cell import trial_folder
 from fts.training.checkpoint import has_checkpoint, read_checkpoint, write_checkpoint
-from jobs import doctor, exports
-from jobs.worker import bring_in_order
-from state.backup import backup
-from state.db import Database
-from state.files import CannotWrite
 from tests.cli.conftest import *  # noqa: F403  # its fixtures: a study, and `fts` on it
 from tests.cli.study import Said, finished_cell, places_of
 
@@ -148,7 +149,7 @@ def test_a_checkpoint_is_not_written_read_aside_or_swept_through_a_link(tmp_path
 
 
 def test_a_trial_with_a_linked_checkpoint_folder_is_stopped_by_the_machine_not_failed(tmp_path: Path, outside: Path):
-    from fts.search.trial import cause_of, refuse_linked_folder
+    from fts.study.objective import cause_of, refuse_linked_folder
 
     class Spec:
         folder = str(tmp_path / "outputs" / TRIAL)

@@ -8,13 +8,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs.locks import SlotLock, SlotTaken, holder
-from state.files import CannotWrite
+from fts.state.files import CannotWrite
+from fts.state.slot_lock import SlotLock, SlotTaken, holder
 
 OWNER = """
 import subprocess, sys, time
 from pathlib import Path
-from jobs.locks import SlotLock
+from fts.state.slot_lock import SlotLock
 SlotLock(Path(sys.argv[1]), 0).acquire()
 child = subprocess.Popen(["sleep", "60"], close_fds=False)
 print(child.pid, flush=True)

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from fts.search.recipe import CannotFit
-from jobs.admission import admit, hold_reason, too_large
-from jobs.cli import main
-from jobs.commands.matrix import make_cells, write
-from jobs.plan import Allowed, Known, plan_cell
-from jobs.settings import Places
-from jobs.why import why
-from state import queries, transitions
-from state.db import open_database
+from fts.jobs.cli import main
+from fts.jobs.settings import Places
+from fts.jobs.status.explain import why
+from fts.jobs.supervisor.admission import admit, hold_reason, too_large
+from fts.state import queries, transitions
+from fts.state.db import open_database
+from fts.study.estimate import Allowed, Known, plan_cell
+from fts.study.matrix import make_cells, write
+from fts.study.recipe import CannotFit
 from tests.chaos import study
 from tests.state.helpers import epoch
 

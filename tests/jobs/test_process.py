@@ -11,8 +11,16 @@ from typing import Any
 import psutil
 import pytest
 
-from jobs import process
-from jobs.process import ChildGone, ChildNotReading, ChildProcess, Reaped, reap_recorded, same_process, started_at
+from fts.jobs.supervisor import child as process
+from fts.jobs.supervisor.child import (
+    ChildGone,
+    ChildNotReading,
+    ChildProcess,
+    Reaped,
+    reap_recorded,
+    same_process,
+    started_at,
+)
 
 PRELUDE = """
 import json, os, signal, subprocess, sys, time
@@ -292,7 +300,7 @@ def test_the_kernel_prefers_the_child_and_an_allocation_beyond_the_limit_fails_i
 SUPERVISOR = """
 import sys, time
 from pathlib import Path
-from jobs.process import ChildProcess
+from fts.jobs.supervisor.child import ChildProcess
 child = ChildProcess([sys.executable, "-S", "-c", sys.argv[1]], Path(sys.argv[2]))
 for fact in child.facts(20): pass
 print(child.pid, child.started, flush=True)

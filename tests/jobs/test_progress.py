@@ -3,7 +3,7 @@
 import io
 from types import SimpleNamespace
 
-from jobs.progress import Progress, bar
+from fts.jobs.worker.console import Progress, bar
 
 JOB = SimpleNamespace(id=1, experiment="phase6a_2M_h1_threshold_1pct", trials_wanted=4, best_value=None)
 

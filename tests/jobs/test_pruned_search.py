@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from benchmarks.pruning import Pool, recorded, replay
-from fts.search.halving import Halving
-from jobs.commands.matrix import write
-from jobs.settings import Places
-from state import queries
+from fts.jobs.api.halving import Halving
+from fts.jobs.settings import Places
+from fts.state import queries
+from fts.study.matrix import write
 from tests.jobs.science import cells_of, make_data, opened, run_queue
 
 RULE = Halving(first_rung=1, growth=3, keep=0.5, trailing=2)

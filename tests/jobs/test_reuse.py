@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from jobs.commands.matrix import make_cells, write
-from jobs.progress import Progress
-from jobs.settings import Places, WorkerSettings
-from jobs.worker import run_job
-from state import queries
-from state.db import open_database
+from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.worker.console import Progress
+from fts.jobs.worker.worker import run_job
+from fts.state import queries
+from fts.state.db import open_database
+from fts.study.matrix import make_cells, write
 from tests.chaos.study import make_data
 
 PARAMS = {"learning_rate": 3e-4, "weight_decay": 1e-3, "warmup_steps": 5, "dropout": 0.2}

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from jobs.room import Room
+from fts.jobs.supervisor.memory_pool import Room
 
 GB = 10**9
 

@@ -11,16 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fts.jobs.records.exports import best_record, export_results, write_json
+from fts.jobs.records.results import results
 from fts.scores.intervals import compare
-from jobs import margins
-from jobs.commands.baselines import with_baselines
-from jobs.commands.matrix import write
-from jobs.exports import best_record, export_results, write_json
-from jobs.results import results
-from jobs.seeds import spread_of
-from jobs.winners import replicate_spec, winner
-from state import queries, transitions
-from state.db import Database
+from fts.state import queries, transitions
+from fts.state.db import Database
+from fts.study import margins
+from fts.study.baseline_jobs import with_baselines
+from fts.study.matrix import write
+from fts.study.seeds import spread_of
+from fts.study.winners import replicate_spec, winner
 from tests.jobs.science import (
     CELL,
     REPLICATE,

@@ -10,18 +10,18 @@ import pandas as pd
 import pytest
 
 from fts.analysis.answers import answers
-from fts.analysis.conclusions import findings
-from fts.analysis.summary import summarise
-from fts.search.spec import BadSpec
-from jobs.cli.selection import one_job
-from jobs.commands.baselines import baseline_of
-from jobs.commands.matrix import write
-from jobs.glance.naming import cell_name
-from jobs.margins import predictions_path, question
-from jobs.report import study_data
-from jobs.settings import Places
-from state import queries
-from state.values import JobStatus
+from fts.analysis.findings import findings
+from fts.analysis.summarise import summarise
+from fts.jobs.cli.selection import one_job
+from fts.jobs.settings import Places
+from fts.jobs.status.naming import cell_name
+from fts.state import queries
+from fts.state.values import JobStatus
+from fts.study.baseline_jobs import baseline_of
+from fts.study.cell import BadSpec
+from fts.study.margins import predictions_path, question
+from fts.study.matrix import write
+from fts.study.report_data import study_data
 from tests.jobs.science import cells_of, make_data, opened, poison_test_part, run_queue
 
 

@@ -17,21 +17,21 @@ import pytest
 from fts.analysis.sealed import evaluate_test
 from fts.data.plausible import find_implausible
 from fts.features import tiers
-from fts.search.cell_data import load
-from fts.search.model_folder import NoModel, load_model, md5_of_config
-from fts.search.predict import WrongBars, drift_warnings, predict_bars, predict_file
-from fts.search.spec import CellSpec
+from fts.jobs.records.results import results
+from fts.state import queries, transitions
+from fts.state.db import Database
+from fts.state.errors import WrongStatus
+from fts.state.values import JobStatus
+from fts.study.cell import CellSpec
+from fts.study.cell_data import load
+from fts.study.matrix import write
+from fts.study.model_folder import NoModel, load_model, md5_of_config
+from fts.study.models import model_folder, opened_by
+from fts.study.predict import WrongBars, drift_warnings, predict_bars, predict_file
+from fts.study.question import told
+from fts.study.report_data import study_data
+from fts.study.winners import train_spec, winner
 from fts.training.checkpoint import CheckpointError, read_weights, write_weights
-from jobs.commands.matrix import write
-from jobs.commands.question import told
-from jobs.models import model_folder, opened_by
-from jobs.report import study_data
-from jobs.results import results
-from jobs.winners import train_spec, winner
-from state import queries, transitions
-from state.db import Database
-from state.errors import WrongStatus
-from state.values import JobStatus
 from tests.data.made import make_bars
 from tests.jobs.science import (
     CELL,

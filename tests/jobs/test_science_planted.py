@@ -13,16 +13,16 @@ import pytest
 from fts.analysis.report import write_report
 from fts.features import tiers
 from fts.features.leak import LeakyFeature
-from fts.search import dataset
-from fts.search.spec import CellSpec
-from jobs.cli import main
-from jobs.commands.matrix import NotEnqueued, enqueue_cells, write
-from jobs.report import study_data
-from jobs.results import results
-from jobs.settings import Places
-from state import queries
-from state.db import Database
-from state.values import Cause, JobStatus
+from fts.jobs.cli import main
+from fts.jobs.records.results import results
+from fts.jobs.settings import Places
+from fts.state import queries
+from fts.state.db import Database
+from fts.state.values import Cause, JobStatus
+from fts.study import dataset
+from fts.study.cell import CellSpec
+from fts.study.matrix import NotEnqueued, enqueue_cells, write
+from fts.study.report_data import study_data
 from tests.data.made import make_bars, write_csv
 from tests.jobs.science import cells_of, make_data, opened, run_queue
 

@@ -14,15 +14,15 @@ import optuna
 import pandas as pd
 
 from fts.analysis import load_trials
-from fts.search.spec import CellSpec
-from jobs.commands.matrix import write
-from jobs.exports import export_all, export_trial
-from jobs.report import make_report, study_data
-from jobs.results import results, results_table
-from jobs.settings import Places
-from jobs.share import to_optuna, to_parquet
-from state import queries, transitions
-from state.db import Database
+from fts.jobs.records.exports import export_all, export_trial
+from fts.jobs.records.results import results, results_table
+from fts.jobs.settings import Places
+from fts.state import queries, transitions
+from fts.state.db import Database
+from fts.study.cell import CellSpec
+from fts.study.matrix import write
+from fts.study.parquet import to_optuna, to_parquet
+from fts.study.report_data import make_report, study_data
 from tests.cli.study import add_epoch, claim, finish_trial, start_trial
 from tests.jobs.science import (
     CELL,

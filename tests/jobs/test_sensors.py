@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from jobs import sensors_mac
-from jobs.sensors import Machine, Nvml, SystemPart, from_env, hottest, merge, own_cgroups, within_cgroup
+from fts.jobs.sensors import macos
+from fts.jobs.sensors.detect import Machine, Nvml, SystemPart, from_env, hottest, merge, own_cgroups, within_cgroup
 
 Chip = namedtuple("Chip", "label current")
 
@@ -177,16 +177,16 @@ Current pressure level: Heavy
 
 
 def test_macos_tools_are_understood() -> None:
-    assert sensors_mac.parse_pressure("com.apple.system.thermalpressurelevel 2\n") == {"thermal_pressure": "heavy"}
-    assert sensors_mac.parse_therm("\tCPU_Speed_Limit \t= 100\n") == {"thermal_pressure": "nominal"}
-    assert sensors_mac.parse_therm("\tCPU_Speed_Limit \t= 54\n") == {"thermal_pressure": "heavy"}
-    assert sensors_mac.parse_macmon(MACMON) == {
+    assert macos.parse_pressure("com.apple.system.thermalpressurelevel 2\n") == {"thermal_pressure": "heavy"}
+    assert macos.parse_therm("\tCPU_Speed_Limit \t= 100\n") == {"thermal_pressure": "nominal"}
+    assert macos.parse_therm("\tCPU_Speed_Limit \t= 54\n") == {"thermal_pressure": "heavy"}
+    assert macos.parse_macmon(MACMON) == {
         "temperature": 61.5,
         "temperature_source": "macmon",
         "gpu_percent": 25.0,
         "power_w": 4.5,
     }
-    assert sensors_mac.parse_powermetrics(POWERMETRICS) == {
+    assert macos.parse_powermetrics(POWERMETRICS) == {
         "thermal_pressure": "heavy",
         "temperature": 63.51,
         "temperature_source": "powermetrics",
@@ -198,10 +198,10 @@ def test_macos_tools_are_understood() -> None:
 @pytest.mark.parametrize("text", [None, "", "nonsense", "{}", "[]", '{"temp": 5}', "Note: No thermal warning level"])
 def test_what_a_macos_tool_does_not_say_stays_unknown(text: str | None) -> None:
     parsers = (
-        sensors_mac.parse_pressure,
-        sensors_mac.parse_therm,
-        sensors_mac.parse_macmon,
-        sensors_mac.parse_powermetrics,
+        macos.parse_pressure,
+        macos.parse_therm,
+        macos.parse_macmon,
+        macos.parse_powermetrics,
     )
     assert [parse(text) for parse in parsers] == [{}] * 4
 
@@ -217,23 +217,23 @@ def test_the_macos_part_asks_its_tools_in_the_background(tmp_path: Path, monkeyp
     tool(tmp_path, "macmon", f"echo '{MACMON.strip()}'")
     tool(tmp_path, "pmset", "sleep 60")  # never asked, because notifyutil has answered
     monkeypatch.setenv("PATH", str(tmp_path))
-    part = sensors_mac.MacPart(every_s=0.01)
+    part = macos.MacPart(every_s=0.01)
     deadline = time.monotonic() + 20
     while not part.read() and time.monotonic() < deadline:
         time.sleep(0.01)
     part.close()
     reading = merge([part.read()])
     assert (reading.temperature, reading.thermal_pressure, reading.power_w) == (61.5, "moderate", 4.5)
-    part._found_at -= sensors_mac.STALE_S  # a Mac that slept
+    part._found_at -= macos.STALE_S  # a Mac that slept
     assert part.read() == {}
 
 
 def test_a_tool_that_hangs_fails_or_is_missing_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sensors_mac, "TOOL_LIMIT_S", 0.2)
+    monkeypatch.setattr(macos, "TOOL_LIMIT_S", 0.2)
     tool(tmp_path, "hangs", "exec sleep 60")
     tool(tmp_path, "fails", "echo 50; exit 1")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert [sensors_mac.output_of(name) for name in ("hangs", "fails", "missing")] == [None, None, None]
+    assert [macos.output_of(name) for name in ("hangs", "fails", "missing")] == [None, None, None]
 
 
 def test_a_reading_that_nobody_fills_knows_nothing() -> None:

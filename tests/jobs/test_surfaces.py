@@ -8,15 +8,18 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.cli.group import ENTRIES
-from jobs.cli.status import sentences
-from jobs.glance import glance as glances
-from jobs.glance.kept import Kept
-from jobs.glance.last_lines import LastLines
-from jobs.glance.lines import lines, plain
-from jobs.glance.surface import COMMANDS, Surface, by, command
-from jobs.glance.words import MB
-from state.values import Cause, SeenForecast, Snapshot
+from fts.jobs.cli.app import ENTRIES
+from fts.jobs.cli.status import sentences
+from fts.jobs.status import summary as glances
+from fts.jobs.status.disk_usage import Kept
+from fts.jobs.status.formatting import MB
+from fts.jobs.status.headline import lines, plain
+from fts.jobs.status.log_excerpt import LastLines
+from fts.jobs.status.surface import COMMANDS, Surface, by, command
+from fts.state.values import Cause, SeenForecast, Snapshot
+from fts.tui import bindings
+from fts.tui.data.view import SCREENS, Details, View
+from fts.tui.render import layout
 from tests.jobs.test_glance_verdict import RUNNING, SITUATIONS
 from tests.tui.values import (
     HOUR,
@@ -30,8 +33,6 @@ from tests.tui.values import (
     make_worker,
     picture,
 )
-from tui import keys, layout
-from tui.view import SCREENS, Details, View
 
 SIZES = [(39, 7), (60, 15), (80, 24), (120, 40), (200, 60)]
 KEPT = Kept(118 * MB, 74 * MB)
@@ -124,7 +125,7 @@ def test_the_pattern_finds_what_it_is_for():
 
 
 def test_each_key_with_a_command_is_a_key_of_the_monitor():
-    known = set(keys.BY_KEY) | set(keys.ACTION_KEYS)
+    known = set(bindings.BY_KEY) | set(bindings.ACTION_KEYS)
     assert set(COMMANDS) <= known
     assert command("r", 6) == "fts retry 6"
     assert by("r", Surface.MONITOR, 6) == "r"

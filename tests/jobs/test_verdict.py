@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from fts.search import trial
-from fts.search.build import build_trial
-from fts.search.spec import TrialSpec
-from fts.search.trial import Orders
-from jobs.attempt import Attempt, End
-from jobs.settings import Places, WorkerSettings
-from jobs.trial_run import TrialRun, Work
-from state import queries
+from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.supervisor.attempt import Attempt, End
+from fts.jobs.supervisor.trial_runner import TrialRun, Work
+from fts.state import queries
+from fts.study import objective as trial
+from fts.study.build import build_trial
+from fts.study.cell import TrialSpec
+from fts.study.objective import Orders
 from tests.cli.study import CELL, add_epoch, claim, make_study, places_of, start_trial
 from tests.jobs.science import cells_of, make_data
 from tests.jobs.test_process import spawn

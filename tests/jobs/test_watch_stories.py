@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.process import ChildProcess
-from jobs.slot import limit_data
-from state.values import Cause
+from fts.jobs.supervisor.child import ChildProcess
+from fts.jobs.supervisor.slot import limit_data
+from fts.state.values import Cause
 from tests.chaos import study
 from tests.jobs.watched import GiB, Watched, make_study
 

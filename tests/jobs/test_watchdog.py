@@ -10,13 +10,13 @@ from typing import Any
 import psutil
 import pytest
 
-from jobs.guard import Action, Decision, Guard, MemoryLimits, Thresholds
-from jobs.process import ChildProcess
-from jobs.reap import descendants, kin
-from jobs.sensors import FileSensors, Reading, SystemPart
-from jobs.tree import TreeUse, occupied, physical_footprint, resident_and_swapped
-from jobs.watchdog import Clock, PaceLimits, Watchdog, look_after
-from state.values import Cause
+from fts.jobs.sensors.detect import FileSensors, Reading, SystemPart
+from fts.jobs.sensors.process_usage import TreeUse, occupied, physical_footprint, resident_and_swapped
+from fts.jobs.supervisor.child import ChildProcess
+from fts.jobs.supervisor.process_tree import descendants, kin
+from fts.jobs.watchdog.policy import Action, Decision, Guard, MemoryLimits, Thresholds
+from fts.jobs.watchdog.watchdog import Clock, PaceLimits, Watchdog, look_after
+from fts.state.values import Cause
 from tests.jobs.test_process import eventually
 
 GiB, MiB = 1 << 30, 1 << 20

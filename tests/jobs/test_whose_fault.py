@@ -13,25 +13,25 @@ from typing import Any
 
 import pytest
 
-from fts.search import cause as causes
-from fts.search.cause import DeviceMissing, cause_of
-from jobs import trial_run
-from jobs.commands.actions import by_id
-from jobs.commands.matrix import make_cells, write
-from jobs.death import cause_of_death, count_oom_kills, died_of, last_words
-from jobs.devices import DEVICE, Found
-from jobs.glance.eta import told
-from jobs.last_words import pause_s
-from jobs.progress import Progress
-from jobs.python import python
-from jobs.settings import Places, WorkerSettings
-from jobs.why import why
-from jobs.worker import run_job
-from state import queries, transitions
-from state.db import Database, open_database
-from state.errors import WrongStatus
-from state.scheduling import MAX_OUTAGES
-from state.values import FAULTS, Cause, Fault, Job, JobStatus, TrialStatus
+from fts.jobs.actions.registry import by_id
+from fts.jobs.devices import DEVICE, Found
+from fts.jobs.python import python
+from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.status.explain import why
+from fts.jobs.status.forecast import told
+from fts.jobs.supervisor import trial_runner
+from fts.jobs.supervisor.death import cause_of_death, count_oom_kills, died_of, last_words
+from fts.jobs.trial import cause as causes
+from fts.jobs.trial.cause import DeviceMissing, cause_of
+from fts.jobs.worker.console import Progress
+from fts.jobs.worker.emergency import pause_s
+from fts.jobs.worker.worker import run_job
+from fts.state import queries, transitions
+from fts.state.db import Database, open_database
+from fts.state.errors import WrongStatus
+from fts.state.scheduling import MAX_OUTAGES
+from fts.state.values import FAULTS, Cause, Fault, Job, JobStatus, TrialStatus
+from fts.study.matrix import make_cells, write
 from tests.chaos.study import difference, identity, make_data
 
 SETTINGS = WorkerSettings(poll_s=0.05, outage_pause_s=0.01, stall={})
@@ -181,7 +181,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def study(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]  # a generator
     monkeypatch.setattr("signal.signal", lambda *_: None)  # run_job takes over the signals of its process
-    monkeypatch.setattr(trial_run, "OUTAGES_ALLOWED", 3)
+    monkeypatch.setattr(trial_runner, "OUTAGES_ALLOWED", 3)
     trouble = tmp_path / "trouble"
     trouble.mkdir()
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(trouble), str(Path(__file__).resolve().parents[2])]))
@@ -221,10 +221,10 @@ BREAKS_CODE = """
 import builtins, sys
 real = builtins.__import__
 def broken(name, *rest, **more):
-    if name == "fts.search.build":
+    if name == "fts.study.build":
         raise KeyError("a name that the code has wrong")
     return real(name, *rest, **more)
-if "fts.search.trial" in sys.orig_argv:
+if "fts.study.objective" in sys.orig_argv:
     builtins.__import__ = broken
 """
 CRASHES = BREAKS_CODE.replace('raise KeyError("a name that the code has wrong")', "os.kill(os.getpid(), 11)").replace(
@@ -233,7 +233,7 @@ CRASHES = BREAKS_CODE.replace('raise KeyError("a name that the code has wrong")'
 LIMITS_MEMORY_ONCE = """
 import pathlib, resource, sys
 once = pathlib.Path(__file__).with_name("once")
-if "fts.search.trial" in sys.orig_argv and not once.exists():
+if "fts.study.objective" in sys.orig_argv and not once.exists():
     once.touch()
     resource.setrlimit(resource.RLIMIT_AS, (180 << 20, 180 << 20))
 """
@@ -260,7 +260,7 @@ def test_a_library_that_the_worker_itself_misses_is_the_machines_fault(study: St
     package.mkdir()
     (package / "__init__.py").write_text('raise ImportError("libopt.so.9: cannot open shared object file")\n')
     quick = {"FTS_DATA": str(study.places.data), "FTS_OUTAGE_PAUSE_S": "0.01", "FTS_POLL_S": "0.05"}
-    command = python("-m", "jobs.cli", "--db", str(study.places.db), "worker", "--until-empty", "--slots", "1")
+    command = python("-m", "fts.jobs.cli", "--db", str(study.places.db), "worker", "--until-empty", "--slots", "1")
     subprocess.run(command, env=os.environ | quick, check=True, capture_output=True, timeout=120)
     job = queries.job(study.db, study.job_id)
     assert (job.status, job.cause, job.attempt) == (JobStatus.FAILED, Cause.MACHINE_ERROR, MAX_OUTAGES)
@@ -320,7 +320,7 @@ def test_an_import_that_fails_for_want_of_memory_is_no_code_error(study: Study) 
 def test_a_device_that_is_not_here_any_more_is_the_machines_fault(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial_run, "OUTAGES_ALLOWED", 1)  # each try imports torch
+    monkeypatch.setattr(trial_runner, "OUTAGES_ALLOWED", 1)  # each try imports torch
     job = study.work(replace(SETTINGS, device="cuda:7", memory_limit=2 << 30))  # past the check at start
     assert (job.status, job.cause, job.trials_failed) == (JobStatus.FAILED, Cause.MACHINE_ERROR, 0)
     assert "no cuda:7 now" in str(job.message)

@@ -15,11 +15,11 @@ from typing import Any
 
 import psutil
 
-from jobs.commands.matrix import make_cells, write
-from jobs.settings import Places
-from state import queries
-from state.db import open_database
-from state.values import Event, Job, Trial
+from fts.jobs.settings import Places
+from fts.state import queries
+from fts.state.db import open_database
+from fts.state.values import Event, Job, Trial
+from fts.study.matrix import make_cells, write
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120.0  # never asserted, only so that a hanging test ends
@@ -54,8 +54,8 @@ class Watched:
         environ = {**os.environ, **QUICK, "FTS_SENSORS": f"file:{self.file}", "FTS_DATA": str(places.data), **env}
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "jobs.cli", "--db", str(places.db), "worker", "--slots", "1", "--threads", "1",
-                 "--until-empty"],
+                [sys.executable, "-m", "fts.jobs.cli", "--db", str(places.db), "worker", "--slots", "1",
+                 "--threads", "1", "--until-empty"],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT, env=environ, start_new_session=True,
             )  # fmt: skip
         self.db = open_database(places.db, readonly=True, check=False)

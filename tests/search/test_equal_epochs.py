@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.equal_epochs import fitted, from_databases, pools, read, write
 from benchmarks.pruning import Pool
-from fts.search.halving import HALVING, Halving
+from fts.jobs.api.halving import HALVING, Halving
 from tests.search.test_searches import cell, ran
 from tests.state.helpers import new_db
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fts.search.halving import BEFORE_FREEZING, HALVING, BadHalving, Halving
-from fts.search.prune import should_prune
-from fts.search.spec import BadSpec, CellSpec
-from fts.search.suggest import PastTrial
+from fts.jobs.api.halving import BEFORE_FREEZING, HALVING, BadHalving, Halving
+from fts.jobs.search.pruner import should_prune
+from fts.jobs.search.sampler import PastTrial
+from fts.study.cell import BadSpec, CellSpec
 from tests.search.test_spec import CELL, through_json
 
 STRICT = Halving(first_rung=1, growth=4, keep=0.1, trailing=None)

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from fts.features import tiers
+from fts.jobs.cli import main
 from fts.model.architecture import Architecture, ModelConfig
 from fts.model.patchtst import PatchTST
-from fts.search.model_folder import FORMAT, NoModel, load_model, md5_of_config
-from fts.search.predict import WrongBars, predict_bars
+from fts.study.model_folder import FORMAT, NoModel, load_model, md5_of_config
+from fts.study.predict import WrongBars, predict_bars
 from fts.training.checkpoint import CheckpointError, file_md5, write_weights
-from jobs.cli import main
 from tests.data.made import make_bars
 
 SECONDS, MB = 10.0, 1000

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.pruning import Pool, judge, pools, replay, synthetic, waiting
-from fts.search.prune import Halving, line_ahead, rungs, should_prune
-from fts.search.spec import CellSpec
-from fts.search.suggest import PastTrial
-from state import transitions
+from fts.jobs.search.pruner import Halving, line_ahead, rungs, should_prune
+from fts.jobs.search.sampler import PastTrial
+from fts.state import transitions
+from fts.study.cell import CellSpec
 from tests.state.helpers import claimed, epoch, new_db, spec, started
 
 THIRD = Halving(first_rung=3, growth=3, keep=1 / 3, trailing=None)

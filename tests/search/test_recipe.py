@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from fts.search import recipe
-from fts.search.spec import BadSpec, CellSpec, effective_config
+from fts.study import recipe
+from fts.study.cell import BadSpec, CellSpec, effective_config
 from tests.search.test_spec import CELL, PARAMS
 
 LIMIT = 8 << 30

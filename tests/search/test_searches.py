@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from benchmarks.searches import beside, found, spread
-from fts.search.halving import Halving
-from fts.search.spec import CellSpec, trial_folder
-from state import queries, transitions
-from state.db import open_database
+from fts.jobs.api.halving import Halving
+from fts.state import queries, transitions
+from fts.state.db import open_database
+from fts.study.cell import CellSpec, trial_folder
 from tests.state.helpers import claimed, epoch, new_db, spec, started
 
 NAME = "phase6a_2M_h1_threshold_1pct"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fts.search.space import BadSpace, parse_override, space_for
-from fts.search.suggest import suggest
+from fts.jobs.search.sampler import suggest
+from fts.study.space import BadSpace, parse_override, space_for
 
 
 def test_a_range_keeps_the_usual_scale():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from state.db import Database
+from fts.state.db import Database
 from tests.state.helpers import new_db
 
 

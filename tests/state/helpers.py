@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from state import queries, transitions
-from state.db import Database, open_database
-from state.values import Claim
+from fts.state import queries, transitions
+from fts.state.db import Database, open_database
+from fts.state.values import Claim
 
 LEASE_S = 60.0
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from state import checks, queries, transitions
-from state.backup import backup, restore
-from state.damage import copies, newest_backup
-from state.db import Database, open_database
-from state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, WrongStatus
-from state.models import TicketRow
-from state.values import Cause
+from fts.state import checks, queries, transitions
+from fts.state.backup import backup, restore
+from fts.state.damage import copies, newest_backup
+from fts.state.db import Database, open_database
+from fts.state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, WrongStatus
+from fts.state.models import TicketRow
+from fts.state.values import Cause
 from tests.state.helpers import LEASE_S, claimed, enqueued, spec, started, worker
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from state import queries, tickets, transitions
-from state.db import Database, open_database
-from state.errors import BadRow, CannotUndo, NoSuchRow, WrongStatus
-from state.models import EventRow, JobRow
-from state.values import Cause, Claim, Fault, JobStatus, Verb
+from fts.state import queries, tickets, transitions
+from fts.state.db import Database, open_database
+from fts.state.errors import BadRow, CannotUndo, NoSuchRow, WrongStatus
+from fts.state.models import EventRow, JobRow
+from fts.state.values import Cause, Claim, Fault, JobStatus, Verb
 from tests.state.helpers import LEASE_S, claimed, dump, enqueued, epoch, line, spec, started, verbs, worker
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs.glance.facts import is_live
-from jobs.glance.verdict import Word, judge
-from jobs.locks import SlotLock
-from jobs.why import why as reasons_of
-from state import crew, queries, transitions
+from fts.jobs.status.conditions import is_live
+from fts.jobs.status.explain import why as reasons_of
+from fts.jobs.status.verdict import Word, judge
+from fts.state import liveness, queries, transitions
+from fts.state.slot_lock import SlotLock
+from fts.tui.data.reader import Reader, Wish
 from tests.state.helpers import claimed, enqueued, new_db, started
-from tui.reading import Reader, Wish
 
 
 @pytest.fixture
@@ -39,19 +39,19 @@ def study_of(folder: Path, pid: int, host: str = ""):
 def test_a_killed_worker_is_gone_at_once_and_one_that_lives_is_not(tmp_path, child):
     db = study_of(tmp_path, child.pid)
     (worker,) = queries.workers(db)
-    assert crew.gone([worker], tmp_path / "outputs") == frozenset()
+    assert liveness.gone([worker], tmp_path / "outputs") == frozenset()
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and nobody has fetched its end yet
-    assert crew.gone([worker], tmp_path / "outputs") == {worker.id}
+    assert liveness.gone([worker], tmp_path / "outputs") == {worker.id}
     child.wait()
-    assert crew.gone([worker], tmp_path / "outputs") == {worker.id}
+    assert liveness.gone([worker], tmp_path / "outputs") == {worker.id}
 
 
 def test_a_worker_elsewhere_is_known_by_its_heartbeat_alone(tmp_path, child):
     db = study_of(tmp_path, child.pid, host="another")
     child.kill()
     child.wait()
-    assert crew.gone(queries.workers(db), tmp_path / "outputs") == frozenset()
+    assert liveness.gone(queries.workers(db), tmp_path / "outputs") == frozenset()
 
 
 def test_a_worker_in_a_container_holds_its_slot_although_no_such_process_is_seen_here(tmp_path, child):
@@ -62,9 +62,9 @@ def test_a_worker_in_a_container_holds_its_slot_although_no_such_process_is_seen
     unseen = replace(worker, pid=child.pid)
     lock = SlotLock(tmp_path / "outputs", 0).acquire()
     lock.path.write_text(f'{{"pid": {child.pid}, "host": "here", "started": 1.0, "slot": 0}}')
-    assert crew.gone([unseen], tmp_path / "outputs") == frozenset()
+    assert liveness.gone([unseen], tmp_path / "outputs") == frozenset()
     os.close(lock._fd)  # as its death would: the file keeps its words
-    assert crew.gone([unseen], tmp_path / "outputs") == {worker.id}
+    assert liveness.gone([unseen], tmp_path / "outputs") == {worker.id}
 
 
 def test_monitor_verdict_and_why_say_so(tmp_path, child):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from state.backup import backup
-from state.damage import confirmed_damage
-from state.db import open_database
-from state.errors import DatabaseCorrupt, DatabaseFailed
-from state.translation import translate
+from fts.state.backup import backup
+from fts.state.damage import confirmed_damage
+from fts.state.db import open_database
+from fts.state.errors import DatabaseCorrupt, DatabaseFailed
+from fts.state.translation import translate
 from tests.state.helpers import enqueued, new_db
 
 SAID = ("database disk image is malformed", "file is not a database", "malformed database schema (job)")

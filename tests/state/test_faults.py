@@ -13,11 +13,11 @@ from typing import Any
 import peewee
 import pytest
 
-from state import queries, tickets, transitions
-from state.db import Database, open_database
-from state.errors import DatabaseBusy, DatabaseFailed, DatabaseOverwritten, DiskFull
-from state.holder import holder
-from state.values import Cause
+from fts.state import queries, tickets, transitions
+from fts.state.db import Database, open_database
+from fts.state.errors import DatabaseBusy, DatabaseFailed, DatabaseOverwritten, DiskFull
+from fts.state.holder import holder
+from fts.state.values import Cause
 from tests.fts_process import ROOT
 from tests.namespaces import IN_NAMESPACE, can_mount
 from tests.state.helpers import LEASE_S, claimed, dump, enqueued, epoch, new_db, spec, started, worker
@@ -222,7 +222,7 @@ def test_what_was_committed_survives_a_torn_log(tmp_path: Path) -> None:
 
 def test_a_claim_needs_a_worker_that_is_there(db: Database) -> None:
     enqueued(db)
-    from state.errors import NoSuchRow
+    from fts.state.errors import NoSuchRow
 
     with pytest.raises(NoSuchRow, match="no worker 5"):
         transitions.claim(db, 5, LEASE_S)
@@ -259,8 +259,8 @@ def test_a_database_that_may_not_be_read_says_whose_fault_it_is(tmp_path):
 AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from jobs.cli import main
-from state.db import open_database
+from fts.jobs.cli import main
+from fts.state.db import open_database
 
 folder = Path(sys.argv[1])
 folder.mkdir()
@@ -287,8 +287,8 @@ ON_A_READ_ONLY_DISK = """
 import subprocess, sys
 from contextlib import closing
 from pathlib import Path
-from jobs.cli import main
-from state.db import open_database
+from fts.jobs.cli import main
+from fts.state.db import open_database
 
 disk = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "none", str(disk)], check=True)

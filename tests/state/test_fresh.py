@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from state import queries, transitions
-from state.backup import backup
-from state.db import Database, open_database
-from state.errors import DatabaseGone, NoDatabase, NotFresh, StateError
+from fts.state import queries, transitions
+from fts.state.backup import backup
+from fts.state.db import Database, open_database
+from fts.state.errors import DatabaseGone, NoDatabase, NotFresh, StateError
 from tests.state.helpers import enqueued, new_db
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,19 +31,19 @@ with db:
     db.execute("INSERT INTO event (at, who, verb, message, data) VALUES (1, 'you', 'noted', ?, '{}')", sys.argv[2:])
 db.close()
 """
-NOTE = "from state.db import open_database; from state import transitions; import sys, os, shutil\n"
+NOTE = "from fts.state.db import open_database; from fts.state import transitions; import sys, os, shutil\n"
 
 
 def elsewhere(code: str, *words: Path | str) -> str:
     """Python code in a process of its own, its locks and its -shm included; without our packages ten times as fast."""
-    isolated = [] if "from state" in code else ["-I"]
+    isolated = [] if "from fts.state" in code else ["-I"]
     argv = [sys.executable, *isolated, "-c", code, *map(str, words)]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else f"failed: {done.stderr[-300:]}"
 
 
 def note(path: Path, text: str = "said elsewhere") -> None:
-    code = "db = open_database(sys.argv[1], check=False); transitions.control.note(db, sys.argv[2]); db.close()"
+    code = "db = open_database(sys.argv[1], check=False); transitions.operator.note(db, sys.argv[2]); db.close()"
     assert elsewhere(ADD if path.exists() else NOTE + code, path, text) == ""
 
 
@@ -63,13 +63,13 @@ def make(folder: Path) -> Path:
     copy = backup(db)
     older_copy(db.path).parent.mkdir()
     shutil.copyfile(copy, older_copy(db.path))
-    transitions.control.note(db, "after the copy")
+    transitions.operator.note(db, "after the copy")
     db.close()
     return db.path
 
 
 def restored(path: Path) -> None:
-    code = "from state.backup import restore; import sys; restore(sys.argv[2], sys.argv[1])"
+    code = "from fts.state.backup import restore; import sys; restore(sys.argv[2], sys.argv[1])"
     assert elsewhere(code, path, older_copy(path)) == ""
 
 
@@ -212,7 +212,7 @@ def test_one_that_is_read_alone_is_opened_again(tmp_path: Path, monkeypatch: pyt
     db = open_database(path, readonly=True)
     known = look(db, (None, ""))
     assert "immutable=1" in str(db.database)
-    code = "db = open_database(sys.argv[1]); transitions.control.note(db, 'by the writer');"
+    code = "db = open_database(sys.argv[1]); transitions.operator.note(db, 'by the writer');"
     elsewhere(NOTE + code + ("os._exit(0)" if stays else "db.close()"), path)
     known = look(db, known)
     assert "by the writer" in known[1]

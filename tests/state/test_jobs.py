@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from state import queries, tickets, transitions
-from state.db import Database
-from state.errors import BadRow, StaleToken
-from state.scheduling import QueueContext, runnable_reason
-from state.values import Cause, JobStatus
+from fts.state import queries, tickets, transitions
+from fts.state.db import Database
+from fts.state.errors import BadRow, StaleToken
+from fts.state.scheduling import QueueContext, runnable_reason
+from fts.state.values import Cause, JobStatus
 from tests.state.helpers import LEASE_S, claimed, enqueued, epoch, line, spec, started, verbs, worker
 
 

@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from state import queries, tickets, transitions
-from state.db import Database
-from state.errors import CannotUndo, StaleToken, WrongStatus
-from state.transitions import order
-from state.values import Cause, Claim
+from fts.state import queries, tickets, transitions
+from fts.state.db import Database
+from fts.state.errors import CannotUndo, StaleToken, WrongStatus
+from fts.state.transitions import order
+from fts.state.values import Cause, Claim
 from tests.state.helpers import LEASE_S, epoch, new_db, spec, started
 
 WAITING = ("queued", "paused")

@@ -7,10 +7,10 @@ from collections import Counter
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from state import queries, tickets, transitions
-from state.db import Database, open_database
-from state.errors import StaleToken
-from state.values import Cause, Claim
+from fts.state import queries, tickets, transitions
+from fts.state.db import Database, open_database
+from fts.state.errors import StaleToken
+from fts.state.values import Cause, Claim
 from tests.state.helpers import LEASE_S, enqueued, epoch, spec, started
 
 SPAWN = multiprocessing.get_context("spawn")

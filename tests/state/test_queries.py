@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from state import queries, transitions
-from state.db import Database, open_database
-from state.errors import NoSuchRow, StateError
-from state.scheduling import QueueContext, runnable_reason
-from state.values import Cause, Snapshot
+from fts.state import queries, transitions
+from fts.state.db import Database, open_database
+from fts.state.errors import NoSuchRow, StateError
+from fts.state.scheduling import QueueContext, runnable_reason
+from fts.state.values import Cause, Snapshot
 from tests.state.helpers import LEASE_S, claimed, enqueued, epoch, spec, started, worker
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import peewee
 import pytest
 
-from state import checks, errors, migrations, models, queries, transitions
-from state.db import Database, open_database
-from state.scheduling import RUNNABLE_SQL
-from state.transitions.control import WAITING
+from fts.state import checks, errors, migrations, models, queries, transitions
+from fts.state.db import Database, open_database
+from fts.state.scheduling import RUNNABLE_SQL
+from fts.state.transitions.operator import WAITING
 from tests.state.helpers import enqueued, new_db, spec
 
 
@@ -120,7 +120,7 @@ def _pretend_newer_code(patch: pytest.MonkeyPatch, step: tuple[str, ...]) -> Non
 
 def test_a_damaged_file_is_found_on_open_and_the_newest_backup_named(db: Database) -> None:
     transitions.enqueue(db, [spec(n) for n in range(1, 200)])
-    from state.backup import backup
+    from fts.state.backup import backup
 
     copy = backup(db)
     db.close()
@@ -242,17 +242,17 @@ def test_what_is_asked_often_does_not_grow_with_the_table(db: Database, sql: str
 
 READ_THERE = """
 import sys
-from state import queries
-from state.db import open_database
+from fts.state import queries
+from fts.state.db import open_database
 print(len(queries.jobs(open_database(sys.argv[1], readonly=True))))
 """
 
 
 READ_AND_WRITE_THERE = """
 import sys
-from state import queries
-from state.db import open_database
-from state.errors import StateError
+from fts.state import queries
+from fts.state.db import open_database
+from fts.state.errors import StateError
 print(len(queries.jobs(open_database(sys.argv[1], readonly=True))))
 try:
     open_database(sys.argv[1])

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from state import queries, transitions
-from state.db import Database
-from state.errors import NoSuchRow, WrongStatus
-from state.values import Margin
+from fts.state import queries, transitions
+from fts.state.db import Database
+from fts.state.errors import NoSuchRow, WrongStatus
+from fts.state.values import Margin
 from tests.state.helpers import claimed, enqueued, started, verbs
 
 MARGIN = Margin(1, 0, "random forest (window)", 9, 2, 400, 0.01, -0.02, 0.04, -0.001, -0.01, 0.008, 0.0)

@@ -8,9 +8,9 @@ import pytest
 from huey.consumer import Consumer
 from huey.exceptions import HueyException
 
-from state import queries, tickets, transitions
-from state.db import Database
-from state.models import QuarantineRow, TicketRow
+from fts.state import queries, tickets, transitions
+from fts.state.db import Database
+from fts.state.models import QuarantineRow, TicketRow
 from tests.state.helpers import enqueued, worker
 
 

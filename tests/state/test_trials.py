@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from state import queries, transitions
-from state.db import Database
-from state.errors import BadRow, LabelClash, ResumeMismatch, WrongStatus
-from state.values import Cause, Claim, TrialStatus
+from fts.state import queries, transitions
+from fts.state.db import Database
+from fts.state.errors import BadRow, LabelClash, ResumeMismatch, WrongStatus
+from fts.state.values import Cause, Claim, TrialStatus
 from tests.state.helpers import claimed, enqueued, epoch, started, verbs, worker
 
 

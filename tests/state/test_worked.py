@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from state import queries, transitions
-from state.db import Database
+from fts.state import queries, transitions
+from fts.state.db import Database
 from tests.state.helpers import claimed, enqueued, epoch, started
 
 

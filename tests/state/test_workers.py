@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from state import queries, tickets, transitions
-from state.db import Database
-from state.errors import BadRow, DatabaseOverwritten, StaleToken, WrongStatus
-from state.models import JobRow, TicketRow, WorkerRow
-from state.scheduling import MAX_LOST_WORKERS
-from state.transitions import LeaseObserver
-from state.transitions import workers as of_workers
-from state.values import Cause, JobStatus
+from fts.state import queries, tickets, transitions
+from fts.state.db import Database
+from fts.state.errors import BadRow, DatabaseOverwritten, StaleToken, WrongStatus
+from fts.state.models import JobRow, TicketRow, WorkerRow
+from fts.state.scheduling import MAX_LOST_WORKERS
+from fts.state.transitions import LeaseObserver
+from fts.state.transitions import workers as of_workers
+from fts.state.values import Cause, JobStatus
 from tests.state.helpers import LEASE_S, claimed, enqueued, epoch, started, verbs, worker
 
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from benchmarks.memory import peak_of
+from fts.jobs.settings import Places
 from fts.model.architecture import Architecture, ModelConfig
 from fts.model.budgets import count_parameters, grid
-from fts.search.recipe import FEATURES, cell_shape, predict, shape_of
+from fts.study.matrix import make_cells
+from fts.study.recipe import FEATURES, cell_shape, predict, shape_of
 from fts.training import memory
 from fts.training.config import TrainConfig
 from fts.training.memory import CannotFit, Recipe
-from jobs.commands.matrix import make_cells
-from jobs.settings import Places
 from tests.chaos import study
 from tests.search.test_spec import CELL
 from tests.training.tiny import make_trainer
@@ -137,7 +137,8 @@ def test_a_stored_recipe_comes_back_as_it_was():
 
 
 def test_the_plan_costs_neither_torch_nor_pandas():
-    code = "import sys, fts.search.recipe, jobs.plan, jobs.admission; print({'torch', 'pandas'} & set(sys.modules))"
+    modules = "fts.study.recipe, fts.study.estimate, fts.jobs.supervisor.admission"
+    code = f"import sys, {modules}; print({{'torch', 'pandas'}} & set(sys.modules))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert said.stdout.strip() == "set()", said.stderr
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from jobs.python import python
+from fts.jobs.python import python
 
 
 def started(db_path: Path, *words: str, cwd: Path | None = None) -> tuple[subprocess.Popen[str], str]:
@@ -19,7 +19,7 @@ def started(db_path: Path, *words: str, cwd: Path | None = None) -> tuple[subpro
         port = free.getsockname()[1]
     root = Path(__file__).parents[2]
     server = subprocess.Popen(
-        python("-m", "jobs.cli", "--db", str(db_path), "serve", "--port", str(port), *words),
+        python("-m", "fts.jobs.cli", "--db", str(db_path), "serve", "--port", str(port), *words),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

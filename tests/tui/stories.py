@@ -7,12 +7,12 @@ from collections.abc import Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from state import queries
-from state.db import open_database
+from fts.state import queries
+from fts.state.db import open_database
+from fts.tui.app import Monitor
+from fts.tui.render import layout
+from fts.tui.widgets.pane import Canvas
 from tests.tui import study
-from tui import layout
-from tui.app import Monitor
-from tui.canvas import Canvas
 
 
 @asynccontextmanager

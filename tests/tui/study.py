@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.glance.words import GB
-from state import transitions
-from state.db import Database, open_database
-from state.transitions.control import acknowledge, pause
-from state.values import Claim, Trial
+from fts.jobs.status.formatting import GB
+from fts.state import transitions
+from fts.state.db import Database, open_database
+from fts.state.transitions.operator import acknowledge, pause
+from fts.state.values import Claim, Trial
 from tests.tui.values import HOUR, NOW
 
 BUDGETS = ("2M", "20M", "200M", "2B")

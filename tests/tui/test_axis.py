@@ -7,12 +7,12 @@ import re
 
 import pytest
 
-from jobs.glance import glance as glances
-from jobs.glance.words import GB, MB
+from fts.jobs.status import summary as glances
+from fts.jobs.status.formatting import GB, MB
+from fts.tui.data.view import Details, View
+from fts.tui.render.chart import LABEL, Plot, Series, paint
+from fts.tui.screens import hardware
 from tests.tui.values import NOW, make_sample, make_snapshot
-from tui.screens import hardware
-from tui.view import Details, View
-from tui.widgets.curve import LABEL, Plot, Series, paint
 
 RANGES = [
     (0.65, 0.651), (4.05, 4.15), (0.5, 0.9), (61.0, 61.4), (-0.02, 0.02), (0.0, 2e-5), (122.4, 122.5), (99.99, 100.1),

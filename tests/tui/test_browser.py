@@ -20,8 +20,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from fts.tui.render import theme
 from tests.tui.served import started
-from tui import theme
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PATIENCE_S = 30.0

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from jobs.glance import glance as glances
+from fts.jobs.status import summary as glances
+from fts.tui.data.view import Details, View
+from fts.tui.screens.results import facts
+from fts.tui.screens.trials import detail
+from fts.tui.widgets.queue_table import _done_by
 from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial, make_worker
-from tui.screens.results import facts
-from tui.screens.trials import detail
-from tui.view import Details, View
-from tui.widgets.queue_grid import _done_by
 
 
 def test_the_share_of_positives_is_that_of_the_validation_windows_not_of_all_labels():

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from state import queries
-from state.db import open_database
+from fts.state import queries
+from fts.state.db import open_database
 
 pytestmark = [
     pytest.mark.slow,
@@ -55,7 +55,7 @@ class Tmux:
 
 def fts(environment: dict[str, str], *words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "jobs.cli", *words], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, "-m", "fts.jobs.cli", *words], capture_output=True, text=True, env=environment, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

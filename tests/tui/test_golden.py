@@ -10,18 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from jobs.glance import words
+from fts.jobs.status import formatting
+from fts.tui import pictures
+from fts.tui.data.view import SCREENS
+from fts.tui.render import layout
 from tests.tui import study
 from tests.tui.values import NOW
-from tui import layout, snapshot
-from tui.view import SCREENS
 
 GOLDEN = Path(__file__).parent / "golden"
 SIZES = ((60, 15), (80, 24), (120, 40), (200, 60))
 
 
 def picture(built, screen, size, tmp_path_factory=None, **options):
-    return snapshot.render(built, screen, size, now=NOW, user=study.USER, title="spark · patchtst-a25", **options)
+    return pictures.render(built, screen, size, now=NOW, user=study.USER, title="spark · patchtst-a25", **options)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_light_and_dark_say_the_same_and_mark_the_same_states(path):
     light = picture(path, "queue", (80, 24), theme="light")
     assert dark.lines == light.lines
     assert dark.svg != light.svg
-    roles = [" ".join(f"{role or '-'}:{words.width(text)}" for text, role in line) for line in dark.lines]
+    roles = [" ".join(f"{role or '-'}:{formatting.width(text)}" for text, role in line) for line in dark.lines]
     check("queue-80x24.roles", "\n".join(roles) + "\n")
 
 
@@ -70,16 +71,16 @@ def test_light_and_dark_say_the_same_and_mark_the_same_states(path):
 def test_every_frame_has_exactly_its_size(path, screen, size):
     lines = picture(path, screen, size).lines
     assert len(lines) == size[1]
-    assert {sum(words.width(text) for text, _ in line) for line in lines} == {size[0]}
+    assert {sum(formatting.width(text) for text, _ in line) for line in lines} == {size[0]}
 
 
 def test_any_size_gives_a_frame_and_never_a_refusal(path):
-    view = snapshot.look(path, "queue", (80, 24), now=NOW, user=study.USER)
+    view = pictures.look(path, "queue", (80, 24), now=NOW, user=study.USER)
     for width in (10, 25, 40, 59, 69, 70, 81, 99, 100, 131, 159, 160, 250):
         for height in (2, 7, 8, 13, 19, 20, 27, 33, 50, 80):
             lines = layout.frame(view, width, height)
             assert len(lines) == height
-            assert all(sum(words.width(text) for text, _ in line) == width for line in lines)
+            assert all(sum(formatting.width(text) for text, _ in line) == width for line in lines)
 
 
 def test_the_specification_of_each_size_is_kept(path):
@@ -106,4 +107,4 @@ def test_a_frame_is_a_document_in_three_forms(path):
 
 def test_an_unknown_screen_is_named():
     with pytest.raises(ValueError, match="expected one of queue"):
-        snapshot.render(Path("nowhere.db"), "kitchen")
+        pictures.render(Path("nowhere.db"), "kitchen")

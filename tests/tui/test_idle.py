@@ -11,7 +11,7 @@ QUIET_S = 8.0
 # The monitor with a clock that stands still, so that no minute turns while the test counts.
 STILL = """
 import sys, time
-from tui.__main__ import main
+from fts.tui.__main__ import main
 
 now = time.time()
 time.time = lambda: now
@@ -20,7 +20,7 @@ sys.exit(main(sys.argv[1:]))
 # The monitor with a clock that jumps to the next minute when it is told to by a signal.
 MINUTE = """
 import signal, sys, time
-from tui.__main__ import main
+from fts.tui.__main__ import main
 
 now = [time.time() // 60 * 60 + 30]
 time.time = lambda: now[0]

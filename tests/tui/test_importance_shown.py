@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from jobs.glance import glance as glances
-from jobs.glance import words
+from fts.jobs.status import formatting
+from fts.jobs.status import summary as glances
+from fts.tui.data.view import QUEUE, RESULTS, TRIALS, Details, View
+from fts.tui.render import layout
 from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial
-from tui import layout
-from tui.view import QUEUE, RESULTS, TRIALS, Details, View
 
 
 def view(screen, trials=24):
@@ -70,4 +70,4 @@ def test_the_gap_between_training_and_validation_is_shown(screen, size):
 
 
 def test_all_of_it_is_plain_in_ascii():
-    assert words.to_ascii(frame(RESULTS, (120, 40))).isascii()
+    assert formatting.to_ascii(frame(RESULTS, (120, 40))).isascii()

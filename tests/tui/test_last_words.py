@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from fts.tui import pictures
 from tests.tui import study
 from tests.tui.stories import monitor, press, shown, until
 from tests.tui.values import HOUR, NOW
-from tui import snapshot
 
 SIZES = ((80, 24), (120, 40), (200, 60))
 
 
 def picture(path: Path, size, later=HOUR, **options) -> str:
     """An hour after the last beat, unless told otherwise."""
-    return snapshot.render(path, options.pop("screen", "queue"), size, now=NOW + later, user=study.USER, **options).text
+    return pictures.render(path, options.pop("screen", "queue"), size, now=NOW + later, user=study.USER, **options).text
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -48,7 +48,7 @@ def test_a_failed_cell_that_is_selected_shows_what_the_journal_kept(db_path, siz
 
 def test_a_worker_that_goes_silent_while_one_looks_is_told_without_any_write(db_path):
     """The database does not change when a worker dies; only the time does."""
-    before, after = (snapshot.look(db_path, "queue", (80, 24), now=NOW + s, user=study.USER) for s in (0, 60))
+    before, after = (pictures.look(db_path, "queue", (80, 24), now=NOW + s, user=study.USER) for s in (0, 60))
     assert before.last is None
     assert after.last is not None
 
@@ -78,16 +78,16 @@ async def test_the_trials_screen_shows_the_last_words_of_an_interrupted_trial(bu
 
 
 def test_a_replay_shows_no_words_that_were_said_later(db_path):
-    text = snapshot.render(db_path, "queue", (120, 40), at=NOW - HOUR, user=study.USER).text
+    text = pictures.render(db_path, "queue", (120, 40), at=NOW - HOUR, user=study.USER).text
     assert "best of trial" not in text.split("last words")[-1] or "last words" not in text
 
 
 def lost_few(size):
-    from jobs.glance import glance as glances
-    from jobs.glance.last_lines import LastLines
+    from fts.jobs.status import summary as glances
+    from fts.jobs.status.log_excerpt import LastLines
+    from fts.tui.data.view import Details, View
+    from fts.tui.render import layout
     from tests.tui.values import make_job, make_snapshot, make_worker
-    from tui import layout
-    from tui.view import Details, View
 
     job = make_job(5, "20M", 3, "running", worker_id=1, lease_until=NOW + 50, attempt=1)
     seen = make_snapshot(jobs=(job,), workers=(make_worker(heartbeat_at=NOW - 180),))

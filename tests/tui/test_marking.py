@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from fts.tui.screens.dialogs import Ask, Confirm
 from tests.tui.stories import monitor, opened, press, rows, settled, shown, until
-from tui.screens.dialogs import Ask, Confirm
 
 
 async def narrow(app, pilot, words):

@@ -6,9 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.commands import ACTIONS
-from jobs.commands.preview import CellCost, Preview, Standing
-from jobs.glance.words import GB
+from fts.jobs.actions import ACTIONS
+from fts.jobs.status.formatting import GB
+from fts.study.preview import CellCost, Preview, Standing
+from fts.tui import bindings
+from fts.tui.data.messages import Planned, Tried
+from fts.tui.render import export
+from fts.tui.screens.dialogs import Ask, Chooser, Confirm, Notice
+from fts.tui.screens.enqueue import BUDGETS, HORIZONS, Enqueue, Order
+from fts.tui.widgets import meters
 from tests.tui.stories import (
     dialog_text,
     monitor,
@@ -20,11 +26,6 @@ from tests.tui.stories import (
     until,
     verbs,
 )
-from tui import export, keys
-from tui.messages import Planned, Tried
-from tui.screens.dialogs import Ask, Chooser, Confirm, Notice
-from tui.screens.enqueue import BUDGETS, HORIZONS, Enqueue, Order
-from tui.widgets import meter
 
 
 async def test_help_lists_every_key_and_every_action(db_path):
@@ -32,7 +33,7 @@ async def test_help_lists_every_key_and_every_action(db_path):
         await press(pilot, "?")
         await until(lambda: opened(app, Chooser), pilot)
         listed = {choice.id for choice in app.screen.choices}
-        assert {key.id for key in keys.KEYS} <= listed
+        assert {key.id for key in bindings.KEYS} <= listed
         assert {f"do {action.id}" for action in ACTIONS} <= listed
         await press(pilot, *"drain after", "escape")
 
@@ -128,7 +129,7 @@ async def test_a_part_that_fails_shows_its_error_and_the_rest_lives(db_path, mon
         raise KeyError("no such meter")
 
     async with monitor(db_path, (120, 40)) as (app, pilot):
-        monkeypatch.setattr(meter, "rows", broken)
+        monkeypatch.setattr(meters, "rows", broken)
         app.paint()
         assert "KeyError: 'no such meter'" in shown(app)
         assert "200M/h1  queued" in shown(app)

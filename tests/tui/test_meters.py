@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.commands.desk import memory_marks
-from jobs.glance import glance as glances
-from jobs.glance import words
-from jobs.glance.words import GB
+from fts.jobs.actions.run import memory_marks
+from fts.jobs.status import formatting
+from fts.jobs.status import summary as glances
+from fts.jobs.status.formatting import GB
+from fts.tui.data.gaps import spells
+from fts.tui.data.view import Details, View
+from fts.tui.render import layout
+from fts.tui.widgets import meters
 from tests.tui.values import NOW, make_event, make_job, make_sample, make_snapshot, make_trial, make_worker
-from tui import layout
-from tui.spells import spells
-from tui.view import Details, View
-from tui.widgets import meter
 
 
 def view(sample=None, events=(), **worker):
@@ -29,7 +29,7 @@ def text_of(lines):
 
 
 def named(seen, name):
-    return next(m for m in meter.meters(seen) if m.name == name)
+    return next(m for m in meters.meters(seen) if m.name == name)
 
 
 def test_soft_and_hard_memory_limits_are_those_of_the_guard():
@@ -40,23 +40,23 @@ def test_soft_and_hard_memory_limits_are_those_of_the_guard():
 
 def test_the_bar_carries_the_limits_at_their_place():
     found = named(view(), "mem")
-    bar = "".join(text for text, _ in meter.bar(found, 40))
+    bar = "".join(text for text, _ in meters.bar(found, 40))
     soft, hard = memory_marks(128 * GB)
-    assert bar.index(meter.SOFT) == int(soft / (128 * GB) * 40)
-    assert bar.index(meter.HARD) == int(hard / (128 * GB) * 40)
+    assert bar.index(meters.SOFT) == int(soft / (128 * GB) * 40)
+    assert bar.index(meters.HARD) == int(hard / (128 * GB) * 40)
     assert len(bar) == 40
 
 
 def test_a_short_bar_shows_the_hard_limit_where_both_fall_together():
-    bar = "".join(text for text, _ in meter.bar(named(view(), "mem"), 10))
-    assert bar.endswith(meter.HARD)
-    assert words.width(bar) == 10
+    bar = "".join(text for text, _ in meters.bar(named(view(), "mem"), 10))
+    assert bar.endswith(meters.HARD)
+    assert formatting.width(bar) == 10
 
 
 def test_the_limits_of_heat_are_pause_and_stop():
-    bar = "".join(text for text, _ in meter.bar(named(view(), "temp"), 20))
-    assert bar[int(85 / 95 * 20)] == meter.SOFT
-    assert bar[-1] == meter.HARD
+    bar = "".join(text for text, _ in meters.bar(named(view(), "temp"), 20))
+    assert bar[int(85 / 95 * 20)] == meters.SOFT
+    assert bar[-1] == meters.HARD
 
 
 @pytest.mark.parametrize(("width", "parts"), [
@@ -64,15 +64,15 @@ def test_the_limits_of_heat_are_pause_and_stop():
     (47, ("soft 123", "pause 85")),
 ])  # fmt: skip
 def test_the_words_beside_a_meter_are_the_longest_that_fit_whole(width, parts):
-    text = text_of(meter.rows(view(make_sample(total=128 * GB)), width, 5 if width < 60 else 24, ("mem", "temp")))
+    text = text_of(meters.rows(view(make_sample(total=128 * GB)), width, 5 if width < 60 else 24, ("mem", "temp")))
     assert "…" not in text
     for part in parts:
         assert part in text
-    assert all(words.width(row) <= width for row in text.splitlines())
+    assert all(formatting.width(row) <= width for row in text.splitlines())
 
 
 def test_without_colour_and_in_ascii_the_limits_are_still_there():
-    text = words.to_ascii(text_of(meter.rows(view(), 117, 24, ("mem", "temp"))))
+    text = formatting.to_ascii(text_of(meters.rows(view(), 117, 24, ("mem", "temp"))))
     assert text.isascii()
     assert "!" in text
     assert "|" in text
@@ -98,8 +98,8 @@ def test_the_line_of_the_guard_is_never_cut_without_a_shorter_one(width):
         make_event(2, NOW - 6600, "guard", data={"new": "normal", "worker_id": 1}),
     )
     for seen in (view(), view(events=events), view(guard="frozen", guard_message="88°C > 85°C"), view(guard="unknown")):
-        said = meter.guard_line(seen, width)
-        assert words.width(said) <= width
+        said = meters.guard_line(seen, width)
+        assert formatting.width(said) <= width
         assert width == 30 or "…" not in said
 
 
@@ -130,7 +130,7 @@ def named_limits(seen, samples):
 def test_without_a_worker_it_is_said_that_nobody_measures():
     def told(*workers):
         snapshot = make_snapshot(workers=workers)
-        return [found.text for found in meter.meters(View(glances.look(snapshot, NOW), Details()))]
+        return [found.text for found in meters.meters(View(glances.look(snapshot, NOW), Details()))]
 
     silent = make_worker(heartbeat_at=NOW - 9999)
     for workers in ((), (make_worker(status="stopped", stopped_at=NOW - 60),), (silent,)):
@@ -152,7 +152,7 @@ def test_that_nobody_measures_is_never_cut(size):
 
 
 def test_what_is_not_known_of_a_trial_yet_is_left_out():
-    from tui.screens import hardware
+    from fts.tui.screens import hardware
 
     facts = {"predicted_bytes": None, "micro_batch": None, "accumulation": None}
     job = make_job(1, "tiny", 3, status="running")
@@ -169,7 +169,7 @@ def test_what_is_not_known_of_a_trial_yet_is_left_out():
 
 
 def test_a_worker_measures_its_trials_together_and_an_old_sample_is_not_now():
-    from tui.screens import hardware
+    from fts.tui.screens import hardware
 
     jobs = (make_job(1, "tiny", 1, status="running"), make_job(2, "tiny", 3, status="running"))
     trials = tuple(make_trial(n, n, 0, status="running", micro_batch=None, accumulation=None) for n in (1, 2))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from state import transitions
-from state.db import open_database
+from fts.state import transitions
+from fts.state.db import open_database
+from fts.tui.render import layout
 from tests.tui import study
 from tests.tui.stories import monitor, press, shown, until
-from tui import layout
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ async def test_freeze_keeps_the_body_and_the_header_lives(db_path):
         await press(pilot, "f")
         assert "FROZEN" in shown(app)
         db = open_database(db_path)
-        transitions.control.pause(db, [7])
+        transitions.operator.pause(db, [7])
         db.close()
         app.look(now=True)
         await until(lambda: any(j.id == 7 and j.status == "paused" for j in app.snapshot.jobs), pilot)

@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.commands import matrix
-from jobs.commands.actions import by_id
-from jobs.glance import glance as glances
-from jobs.glance import naming
-from jobs.glance.last_lines import last_lines
-from jobs.glance.words import GB
-from state.values import JobStatus
+from fts.jobs.actions.registry import by_id
+from fts.jobs.status import naming
+from fts.jobs.status import summary as glances
+from fts.jobs.status.formatting import GB
+from fts.jobs.status.log_excerpt import last_lines
+from fts.state.values import JobStatus
+from fts.study import matrix
+from fts.tui.data.view import CURVES, QUEUE, RESULTS, View
+from fts.tui.render import layout
+from fts.tui.screens.enqueue import Enqueue
+from fts.tui.widgets import event_list, meters
 from tests.tui.values import HOUR, NOW, make_event, make_job, make_sample, make_snapshot, make_trial
-from tui import layout
-from tui.screens.enqueue import Enqueue
-from tui.view import CURVES, QUEUE, RESULTS, View
-from tui.widgets import lists, meter
 
 JOBS = (
     make_job(
@@ -49,7 +49,7 @@ def test_an_event_is_about_its_own_job():
         ("claimed", f"worker 2 takes {name}, attempt 1"), ("enqueued", f"{name} is job 5"),
     ))]  # fmt: skip
     seen = view(events=told)
-    assert [lists.event_words(seen, event) for event in told] == [
+    assert [event_list.event_words(seen, event) for event in told] == [
         "worker 2 takes 2M/h1#5, attempt 1", "2M/h1#5 put in line",
     ]  # fmt: skip
 
@@ -78,7 +78,7 @@ def test_last_words_name_the_one_they_are_of(tmp_path):
 
 def left(*free_gb: float) -> str:
     past = [make_sample(at=NOW - (len(free_gb) - n) * HOUR, disk_free=int(gb * GB)) for n, gb in enumerate(free_gb)]
-    return meter._disk(view(), past[-1], past).limits[0] if meter._disk(view(), past[-1], past).limits else ""
+    return meters._disk(view(), past[-1], past).limits[0] if meters._disk(view(), past[-1], past).limits else ""
 
 
 def test_a_disk_that_fills_up_says_when_it_is_full():

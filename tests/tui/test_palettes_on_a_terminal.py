@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from jobs.glance import words
-from state.values import JobStatus
+from fts.jobs.status import formatting
+from fts.state.values import JobStatus
 from tests.tui.terminal import Terminal
 
 COLOUR = re.compile(rb"\x1b\[([0-9;]*)m")
@@ -32,7 +32,7 @@ def test_a_terminal_with_eight_colours_is_sent_only_those(db_path, term, theme, 
     assert found <= PLAIN | BASE
     assert found & BASE
     assert b"failed" in sent  # a word, whatever the colour
-    assert words.GLYPHS[JobStatus.FAILED].encode() in sent
+    assert formatting.GLYPHS[JobStatus.FAILED].encode() in sent
 
 
 def test_a_terminal_with_256_colours_is_sent_no_true_colour(db_path):

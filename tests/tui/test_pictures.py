@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from fts.tui import pictures
 from tests.tui import study
 from tests.tui.values import NOW
-from tui import snapshot
 
 DOCS = Path(__file__).parents[2] / "docs"
 PICTURES = [("queue", (120, 40)), ("queue", (80, 24)), ("curves", (120, 40))]
@@ -25,8 +25,8 @@ def path(built, tmp_path_factory):
     return study.copy(built, tmp_path_factory.mktemp("pictures") / "study" / "outputs")
 
 
-def drawn(path: Path, screen: str, size: tuple[int, int]) -> snapshot.Picture:
-    return snapshot.render(path, screen, size, now=NOW, user=study.USER, title="spark · patchtst-a25")
+def drawn(path: Path, screen: str, size: tuple[int, int]) -> pictures.Picture:
+    return pictures.render(path, screen, size, now=NOW, user=study.USER, title="spark · patchtst-a25")
 
 
 def named(screen: str, size: tuple[int, int]) -> str:

@@ -9,15 +9,15 @@ import sys
 import pytest
 from textual import events
 
-from jobs.glance import glance as glances
-from state import queries
-from state.db import open_database
+from fts.jobs.status import summary as glances
+from fts.state import queries
+from fts.state.db import open_database
+from fts.tui import bindings
+from fts.tui.data.reader import Reader, Wish
+from fts.tui.data.view import LOGS
 from tests.tui.stories import monitor, shown, until
 from tests.tui.values import NOW, make_snapshot
 from tests.watched import locks_on, watched
-from tui import keys
-from tui.reading import Reader, Wish
-from tui.view import LOGS
 
 LEAVE = {"q", "ctrl+c"}
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists locks")
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux list
 async def test_no_key_opens_the_database_by_hand_or_loses_a_lock(db_path):
     async with monitor(db_path) as (app, pilot):
         with watched(db_path) as opened:
-            for key in [*sorted(keys.ACTION_KEYS), *sorted(set(keys.BY_KEY) - LEAVE)]:
+            for key in [*sorted(bindings.ACTION_KEYS), *sorted(set(bindings.BY_KEY) - LEAVE)]:
                 app.desk.moved_at = app.desk.jumped_at = app.appeared_at = -1e9  # as for a slow reader
                 app.desk.job_id = 8  # one that waits
                 answers = ["y", "escape"] if key in "xPD" else [key, "escape"] if key in "apJKtu" else ["escape"]

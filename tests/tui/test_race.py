@@ -5,13 +5,13 @@ from statistics import median
 
 import pytest
 
-from fts.search.halving import Halving
-from jobs.glance import glance as glances
-from state.values import JobStatus, TrialStatus
+from fts.jobs.api.halving import Halving
+from fts.jobs.status import summary as glances
+from fts.state.values import JobStatus, TrialStatus
+from fts.tui.data.curve_comparison import ENOUGH, race, train_val_gap
+from fts.tui.data.view import Details, View
+from fts.tui.widgets import learning_curve
 from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial, make_worker
-from tui.race import ENOUGH, race, train_val_gap
-from tui.view import Details, View
-from tui.widgets import race_chart
 
 
 def field(tops, pruned=()):
@@ -64,7 +64,7 @@ def test_the_prune_line_is_what_the_cells_own_rule_will_ask_for():
         snapshot = make_snapshot(jobs=(job,), trials=(live,), epochs=curve)
         known = Details(1, (*trials, live), curves | {99: curve})
         view = View(glances.look(snapshot, NOW), known, job_id=1, trial_id=99)
-        found = race_chart.race_of(view, live)
+        found = learning_curve.race_of(view, live)
         return found.prune_at, found.prune_line
 
     # four came to epoch 9, with the live one five, of whom two go on
@@ -103,7 +103,7 @@ def test_the_end_of_a_trial_is_never_past_and_nobody_ends_a_lost_one():
     def end(now, heartbeat_at):
         worker = make_worker(heartbeat_at=heartbeat_at)
         snapshot = make_snapshot(jobs=(job,), trials=(live,), epochs=epochs, workers=(worker,))
-        return race_chart.trial_end(View(glances.look(snapshot, now), job_id=5), live)
+        return learning_curve.trial_end(View(glances.look(snapshot, now), job_id=5), live)
 
     assert end(last + 1, last) == last + 2 * seconds
     slow = last + 5 * seconds  # its fifth epoch takes five times the usual time, and is not done
@@ -111,4 +111,4 @@ def test_the_end_of_a_trial_is_never_past_and_nobody_ends_a_lost_one():
     assert end(slow, last) is None
     waiting = replace(job, status=JobStatus.PAUSED)
     view = View(glances.look(make_snapshot(jobs=(waiting,), trials=(live,), epochs=epochs), slow), job_id=5)
-    assert race_chart.trial_end(view, live) is None, "stopped at a checkpoint: nobody works on it"
+    assert learning_curve.trial_end(view, live) is None, "stopped at a checkpoint: nobody works on it"

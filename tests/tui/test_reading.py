@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from state import queries, transitions
-from state.db import open_database
-from state.errors import NoDatabase
-from state.values import Claim
+from fts.state import queries, transitions
+from fts.state.db import open_database
+from fts.state.errors import NoDatabase
+from fts.state.values import Claim
+from fts.tui.data import reader as reading
+from fts.tui.data.reader import Reader, Wish
+from fts.tui.data.view import LOGS
 from tests.tui import study
-from tui import reading
-from tui.reading import Reader, Wish
-from tui.view import LOGS
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_a_change_by_somebody_else_is_seen(reader, db_path):
     wish = Wish(user=study.USER, job_id=6)
     reader.read(wish)
     db = open_database(db_path)
-    transitions.control.note(db, "hello")
+    transitions.operator.note(db, "hello")
     db.close()
     found = reader.read(wish)
     assert found is not None
@@ -71,7 +71,7 @@ def test_a_trial_that_ends_is_added_without_reading_the_others(reader, db_path, 
 def test_an_undone_event_is_shown_as_undone(reader, db_path):
     wish = Wish(job_id=6)
     db = open_database(db_path)
-    transitions.control.pause(db, [7])
+    transitions.operator.pause(db, [7])
     reader.read(wish)
     transitions.undo(db, 1)
     db.close()

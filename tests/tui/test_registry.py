@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from jobs.cli.group import fts
-from jobs.commands import ACTIONS
-from state.values import Verb
+from fts.jobs.actions import ACTIONS
+from fts.jobs.cli.app import fts
+from fts.state.values import Verb
+from fts.tui import bindings
 from tests.tui.stories import monitor
-from tui import keys
 
 SPECIFIED = {
     "J": "move_down", "K": "move_up", "t": "next", "p": "pause", "r": "retry", "x": "cancel", "P": "pause_queue",
@@ -38,7 +38,7 @@ def test_what_cannot_be_undone_has_no_key(action):
 @pytest.mark.parametrize(("key", "action_id"), SPECIFIED.items())
 def test_the_keys_are_those_of_the_specification(key, action_id):
     assert action_id in [action.id for action in ACTIONS if action.key == key]
-    assert keys.ACTION_KEYS[key] == key
+    assert bindings.ACTION_KEYS[key] == key
 
 
 def test_upper_case_keys_ask_and_lower_case_ones_act_on_the_selection():

@@ -6,15 +6,15 @@ import time
 
 import pytest
 
-from jobs.glance import glance as glances
-from jobs.glance.words import GB, MB
-from state import queries, transitions
-from state.db import open_database
-from state.values import Claim, Margin, Opening
+from fts.jobs.status import summary as glances
+from fts.jobs.status.formatting import GB, MB
+from fts.state import queries, transitions
+from fts.state.db import open_database
+from fts.state.values import Claim, Margin, Opening
+from fts.tui.data.reader import Reader, Wish
+from fts.tui.data.view import QUEUE, RESULTS, Details, View
+from fts.tui.render import layout
 from tests.tui.values import HOUR, NOW, make_job, make_snapshot
-from tui import layout
-from tui.reading import Reader, Wish
-from tui.view import QUEUE, RESULTS, Details, View
 
 
 def margin(job_id: int, auc: float, low: float, high: float) -> Margin:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.glance import glance as glances
+from fts.jobs.status import summary as glances
+from fts.tui.data.view import View
+from fts.tui.screens.dialogs import Ask, Choice, Chooser, Confirm
+from fts.tui.widgets import learning_curve
 from tests.tui.stories import dialog_text, monitor, on_screen, opened, press, settled, until
 from tests.tui.values import NOW, make_job, make_snapshot
-from tui.screens.dialogs import Ask, Choice, Chooser, Confirm
-from tui.view import View
-from tui.widgets import race_chart
 
 
 def whole(text):
@@ -65,6 +65,6 @@ async def test_a_choice_has_room_for_its_note_where_no_choice_has_a_key(db_path)
 def test_why_there_is_no_curve_is_said_in_full(width):
     job = make_job(1, kind="baseline", status="done", trials_complete=7, trials_wanted=7, ended_at=NOW - 60)
     view = View(glances.look(make_snapshot(jobs=(job,)), NOW), job_id=1)
-    painted = race_chart.chart(view, width, 4)
-    assert whole(" ".join(text for row in painted for text, _ in row)) == race_chart.no_curve(view, job, None)
+    painted = learning_curve.chart(view, width, 4)
+    assert whole(" ".join(text for row in painted for text, _ in row)) == learning_curve.no_curve(view, job, None)
     assert all(len(text) <= width for row in painted for text, _ in row)

@@ -2,24 +2,24 @@
 
 import pytest
 
-from jobs.glance import glance as glances
+from fts.jobs.status import summary as glances
+from fts.tui.data import table_rows
+from fts.tui.data.view import TRIALS, View
+from fts.tui.widgets import event_list, queue_table
 from tests.tui.values import NOW, make_job, make_snapshot, make_trial
-from tui import selection
-from tui.view import TRIALS, View
-from tui.widgets import lists, queue_grid
 
 
 @pytest.mark.parametrize("height", [1, 2, 3, 7, 20])
 @pytest.mark.parametrize("rows", [1, 2, 5, 20, 21, 100])
 def test_the_cursor_is_always_in_the_window(rows, height):
     for cursor in range(rows):
-        first, last = selection.window(rows, height, cursor)
+        first, last = table_rows.window(rows, height, cursor)
         assert 0 <= first <= cursor < last <= rows
         assert last - first == min(rows, height)
 
 
 def test_most_steps_do_not_move_the_window():
-    starts = [selection.window(1000, 20, cursor)[0] for cursor in range(200)]
+    starts = [table_rows.window(1000, 20, cursor)[0] for cursor in range(200)]
     assert len(set(starts)) <= 21
 
 
@@ -27,7 +27,7 @@ def test_pinned_rows_stay_and_the_count_is_kept():
     rows = [make_job(n) for n in range(40)]
     rows[30] = make_job(30, status="running")
     for cursor in (0, 10, 39):
-        shown = selection.pinned_window(rows, 12, cursor)
+        shown = table_rows.pinned_window(rows, 12, cursor)
         assert len(shown) == 12
         assert {30, cursor} <= set(shown)
         assert shown == sorted(shown)
@@ -39,7 +39,7 @@ def test_pinned_rows_stay_and_the_count_is_kept():
      ("state:done", True), ("state:failed", False), ("!state:done", False), ("unknown:done", False)],
 )  # fmt: skip
 def test_filter_words(query, found):
-    assert selection.matches(query, "one two", {"state": "done"}) is found
+    assert table_rows.matches(query, "one two", {"state": "done"}) is found
 
 
 def test_jobs_stand_in_the_order_of_time():
@@ -47,7 +47,7 @@ def test_jobs_stand_in_the_order_of_time():
         make_job(1, status="running"), make_job(2), make_job(3, status="done", ended_at=20.0),
         make_job(4, status="failed", ended_at=10.0),
     )  # fmt: skip
-    assert [job.id for job in selection.in_order(jobs)] == [4, 3, 1, 2]
+    assert [job.id for job in table_rows.in_order(jobs)] == [4, 3, 1, 2]
 
 
 def seen(jobs, trials=(), **asked):
@@ -57,16 +57,16 @@ def seen(jobs, trials=(), **asked):
 @pytest.mark.parametrize("reverse", [False, True])
 def test_rows_without_a_value_stand_last_in_both_directions(reverse):
     jobs = [make_job(1), make_job(2, best_value=0.6), make_job(3), make_job(4, best_value=0.7)]
-    found = [job.id for job in selection.jobs_of(seen(jobs, sort="best", reverse=reverse))]
+    found = [job.id for job in table_rows.jobs_of(seen(jobs, sort="best", reverse=reverse))]
     assert found == ([2, 4, 1, 3] if reverse else [4, 2, 1, 3])
     trials = [make_trial(1, 1, 0), make_trial(2, 1, 1, value=0.6), make_trial(3, 1, 2, value=0.7)]
     view = seen(jobs, trials, screen=TRIALS, job_id=1, sort="value", reverse=reverse)
-    assert [trial.id for trial in selection.trials_of(view)] == ([2, 3, 1] if reverse else [3, 2, 1])
+    assert [trial.id for trial in table_rows.trials_of(view)] == ([2, 3, 1] if reverse else [3, 2, 1])
 
 
 def test_the_best_loss_is_the_smallest():
     jobs = [make_job(n, best_value=n / 10, spec={"objective": "val_loss"}) for n in (3, 1, 2)]
-    assert [job.id for job in selection.jobs_of(seen(jobs, sort="best"))] == [1, 2, 3]
+    assert [job.id for job in table_rows.jobs_of(seen(jobs, sort="best"))] == [1, 2, 3]
 
 
 def test_the_heading_names_the_objective_of_all_jobs_whatever_the_filter_shows():
@@ -76,16 +76,16 @@ def test_the_heading_names_the_objective_of_all_jobs_whatever_the_filter_shows()
     assert "best AUC" in heading(seen([make_job(1)], filter="nothing like it"))
     assert "best  " in heading(seen([*losses, make_job(3)]))
     trial = make_trial(1, 1, 0, objective="val_loss", value=0.5)
-    shown = lists.trials(seen(losses, [trial], screen=TRIALS, job_id=1, filter="nothing like it"), 80, 5)
+    shown = event_list.trials(seen(losses, [trial], screen=TRIALS, job_id=1, filter="nothing like it"), 80, 5)
     assert " loss " in "".join(text for text, _ in shown[0])
 
 
 def heading(view):
-    return "".join(text for text, _ in queue_grid.paint(view, 80, 14)[0])
+    return "".join(text for text, _ in queue_table.paint(view, 80, 14)[0])
 
 
 def test_every_bar_of_the_grid_is_whole():
     jobs = [make_job(n, status=status) for n, status in enumerate(("queued", "cancelled", "running"), 1)]
-    for row in queue_grid.paint(seen(jobs), 80, 14)[1:]:
+    for row in queue_table.paint(seen(jobs), 80, 14)[1:]:
         text = "".join(part for part, _ in row)
         assert " ·········· " in text, text

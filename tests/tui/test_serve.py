@@ -17,8 +17,8 @@ import aiohttp
 import psutil
 import pytest
 
+from fts.tui.serve import Malformed, knows, parsed, refusal, server, within, without_outside
 from tests.tui.served import monitors, started
-from tui.serve import Malformed, knows, parsed, refusal, server, within, without_outside
 
 PORT = 8765
 KEY = "a-token-of-the-test"
@@ -121,7 +121,7 @@ def test_only_what_is_outside_is_taken_out_of_a_page():
 
 def test_what_is_served_is_readonly_and_stays_so(db_path):
     command = server(db_path, PORT).command
-    assert "tui.serve" in command
+    assert "fts.tui.serve" in command
     assert str(db_path) in command
 
 

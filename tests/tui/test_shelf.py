@@ -7,14 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from state import queries, transitions
-from state.db import open_database
-from state.values import Claim, Job, Trial
+from fts.state import queries, transitions
+from fts.state.db import open_database
+from fts.state.values import Claim, Job, Trial
+from fts.tui import pictures
+from fts.tui.data import reader as reading
+from fts.tui.data import table_rows
+from fts.tui.data.reader import Reader, Wish
+from fts.tui.data.trial_store import Picked, Shelf, by_id, by_number, ids_of, place_of
+from fts.tui.data.view import TRIALS
 from tests.tui import study
-from tui import reading, selection, snapshot
-from tui.reading import Reader, Wish
-from tui.shelf import Picked, Shelf, by_id, by_number, ids_of, place_of
-from tui.view import TRIALS
 
 
 @pytest.fixture
@@ -85,8 +87,8 @@ def test_a_table_of_many_shows_what_a_table_of_few_shows(db_path, monkeypatch, s
 
 
 def rows(db_path, sort: str, wanted: str) -> list[Trial]:
-    view = snapshot.look(db_path, "trials", (120, 40), now=study.NOW, user=study.USER, job_id=6)
-    return [shown(trial) for trial in selection.trials_of(replace(view, sort=sort, filter=wanted))]
+    view = pictures.look(db_path, "trials", (120, 40), now=study.NOW, user=study.USER, job_id=6)
+    return [shown(trial) for trial in table_rows.trials_of(replace(view, sort=sort, filter=wanted))]
 
 
 def test_a_trial_that_ends_joins_the_many(db_path, monkeypatch):

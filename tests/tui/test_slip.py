@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from jobs.commands import by_id
-from state.db import open_database
+from fts.jobs.actions import by_id
+from fts.state.db import open_database
+from fts.tui import pictures
 from tests.tui import study
 from tests.tui.values import HOUR, NOW
-from tui import snapshot
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def _latest(db):
 
 
 def first_lines(path, size, **options):
-    text = snapshot.render(path, "queue", size, user=options.pop("user", study.USER), **options).text
+    text = pictures.render(path, "queue", size, user=options.pop("user", study.USER), **options).text
     return "\n".join(text.split("\n")[:3])
 
 

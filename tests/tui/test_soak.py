@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from state import transitions
-from state.db import open_database
-from state.transitions.control import note
+from fts.state import transitions
+from fts.state.db import open_database
+from fts.state.transitions.operator import note
 from tests.tui.terminal import Terminal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2000)]  # three minutes on a quiet machine, ten on a busy one
@@ -23,11 +23,11 @@ PATIENCE_S = 1800.0
 
 MONITOR = f"""
 import sys
-import tui.app, tui.reading
-from tui.__main__ import main
+import fts.tui.app, fts.tui.data.reader
+from fts.tui.__main__ import main
 
-tui.app.TICK_S = {EVERY_S}
-read, found = tui.reading.Reader.read, 0
+fts.tui.app.TICK_S = {EVERY_S}
+read, found = fts.tui.data.reader.Reader.read, 0
 
 def counted(self, wish):
     global found
@@ -37,7 +37,7 @@ def counted(self, wish):
         file.write(str(found))
     return reading
 
-tui.reading.Reader.read = counted
+fts.tui.data.reader.Reader.read = counted
 sys.exit(main(sys.argv[1:-1]))
 """
 

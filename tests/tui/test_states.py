@@ -13,20 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from jobs.commands.actions import by_id
-from jobs.glance import glance as glances
-from state import transitions
-from state.db import open_database
+from fts.jobs.actions.registry import by_id
+from fts.jobs.status import summary as glances
+from fts.state import transitions
+from fts.state.db import open_database
+from fts.tui.data.messages import Unreadable, in_words
+from fts.tui.data.view import CURVES, Details, View
+from fts.tui.navigation import Desk
+from fts.tui.render import layout
+from fts.tui.screens.enqueue import Enqueue
+from fts.tui.widgets.pane import Canvas, changed_runs
 from tests.jobs.test_glance_sanitize import HOSTILE
 from tests.tui import study
 from tests.tui.stories import monitor, on_screen, opened, press, rows, shown, until
 from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial
-from tui import layout
-from tui.canvas import Canvas, changed_runs
-from tui.desk import Desk
-from tui.messages import Unreadable, in_words
-from tui.screens.enqueue import Enqueue
-from tui.view import CURVES, Details, View
 
 
 def frame(snapshot, screen=0, size=(80, 24), details=None):
@@ -213,7 +213,7 @@ def held(path):
 
 
 async def test_keys_under_a_lock_each_say_that_they_changed_nothing(db_path, monkeypatch):
-    monkeypatch.setattr("tui.acting.BUSY_S", 0.3)
+    monkeypatch.setattr("fts.tui.action_runner.BUSY_S", 0.3)
     holder = held(db_path)
     async with monitor(db_path) as (app, pilot):
         before = rows(db_path)
@@ -244,7 +244,7 @@ async def test_an_undo_does_not_overtake_what_it_takes_back(db_path):
 
 
 async def test_what_failed_after_the_last_frame_is_told_on_the_way_out(db_path, monkeypatch):
-    monkeypatch.setattr("tui.acting.BUSY_S", 0.5)
+    monkeypatch.setattr("fts.tui.action_runner.BUSY_S", 0.5)
     holder = held(db_path)
     async with monitor(db_path) as (app, pilot):
         app.desk.job_id = next(job.id for job in app.snapshot.jobs if (job.budget, job.horizon) == ("200M", 1))
@@ -259,7 +259,7 @@ async def test_an_unforeseen_fault_of_an_action_is_told(db_path, monkeypatch):
     def broken(*_args, **_named):
         raise KeyError("colour")
 
-    monkeypatch.setattr("tui.acting.run_action", broken)
+    monkeypatch.setattr("fts.tui.action_runner.run_action", broken)
     async with monitor(db_path) as (app, _pilot):
         app.acting._run(by_id("pause_queue"), ())
         await until(lambda: not app.pending)
@@ -284,7 +284,7 @@ async def test_a_replaced_file_is_opened_anew(db_path, built, tmp_path):
     async with monitor(db_path) as (app, pilot):
         other = study.copy(built, tmp_path / "other")
         db = open_database(other)
-        transitions.control.pause(db, [7])
+        transitions.operator.pause(db, [7])
         db.close()
         other.replace(db_path)
         app.look(now=True)
@@ -412,7 +412,7 @@ async def test_the_reader_holds_no_transaction_and_no_lock(db_path):
 
 
 def test_log_paths_outside_the_study_are_not_opened(db_path, tmp_path):
-    from tui.reading import Reader, Wish
+    from fts.tui.data.reader import Reader, Wish
 
     secret = tmp_path / "secret.txt"
     secret.write_text("do not show me\n")

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from fts.tui.render import layout
+from fts.tui.screens.dialogs import Ask, Confirm
 from tests.tui.stories import (
     dialog_text,
     monitor,
@@ -19,8 +21,6 @@ from tests.tui.stories import (
     verbs,
     waiting,
 )
-from tui import layout
-from tui.screens.dialogs import Ask, Confirm
 
 
 async def test_the_terminal_shows_the_painted_lines(db_path):

@@ -62,7 +62,7 @@ def test_keys_typed_while_it_starts_are_neither_echoed_nor_lost(db_path):
 def test_where_stderr_goes_does_not_matter_to_the_picture(db_path, tmp_path, stderr):
     where = f"os.open({str(tmp_path / 'errors.txt')!r}, os.O_WRONLY | os.O_CREAT)"
     away = f"os.dup2({where}, 2)" if stderr == "file" else "os.close(2); sys.stderr = sys.__stderr__ = None"
-    code = f"import os, sys; {away}; from tui.__main__ import main; sys.exit(main())"
+    code = f"import os, sys; {away}; from fts.tui.__main__ import main; sys.exit(main())"
     with Terminal(db_path, (80, 24), code=code) as terminal:
         terminal.wait_ready()
         terminal.key("q")
@@ -117,7 +117,7 @@ def test_a_stalled_link_does_not_let_it_grow(terminal):
 
 
 def test_it_says_what_it_needs_without_a_terminal(db_path, capfd):
-    from tui.__main__ import main
+    from fts.tui.__main__ import main
 
     assert main(["--db", str(db_path)]) == 2
     assert "fts status" in capfd.readouterr().err
@@ -129,7 +129,7 @@ def test_it_says_what_it_needs_without_a_terminal(db_path, capfd):
 def test_moments(text, valid):
     import argparse
 
-    from tui.__main__ import moment
+    from fts.tui.__main__ import moment
 
     if valid:
         assert moment(text) <= time.time()

@@ -10,12 +10,12 @@ import pytest
 from rich.color import Color, ColorSystem
 from rich.console import Console
 
-from jobs.glance import words
-from state.values import JobStatus, TrialStatus
+from fts.jobs.status import formatting
+from fts.state.values import JobStatus, TrialStatus
+from fts.tui.render import theme
+from fts.tui.render.theme import DARK, DARK256, LIGHT, LIGHT256, PALETTES, ROLES
+from fts.tui.terminal import colours
 from tests.tui.stories import compositor_lines, monitor
-from tui import theme
-from tui.terminal import colours
-from tui.theme import DARK, DARK256, LIGHT, LIGHT256, PALETTES, ROLES
 
 STATES = ("running", "paused", "done", "failed", "warn", "best", "dim", "text")
 
@@ -102,7 +102,7 @@ def test_colours_are_counted_as_rich_counts_them(environ):
 )
 def test_who_gets_more_than_ascii(environ, speaks, monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
-    assert words.speaks_utf8(environ) is speaks
+    assert formatting.speaks_utf8(environ) is speaks
 
 
 def hex_of_256(colour: str) -> str:
@@ -115,10 +115,10 @@ def test_contrast_is_that_of_the_standard():
 
 
 def test_every_state_has_its_own_glyph_so_that_colour_is_never_alone():
-    glyphs = [words.GLYPHS[status] for status in JobStatus]
+    glyphs = [formatting.GLYPHS[status] for status in JobStatus]
     assert len(set(glyphs)) == len(glyphs)
     for status in (*JobStatus, *TrialStatus):
-        assert words.width(words.GLYPHS[status]) == 1
+        assert formatting.width(formatting.GLYPHS[status]) == 1
 
 
 @pytest.mark.parametrize("name", PALETTES)

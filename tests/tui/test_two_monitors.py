@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.glance import naming
-from jobs.glance.sanitize import clean
-from state import queries
-from state.damage import confirmed_damage
-from state.db import open_database
+from fts.jobs.status import naming
+from fts.jobs.status.sanitize import clean
+from fts.state import queries
+from fts.state.damage import confirmed_damage
+from fts.state.db import open_database
 from tests.cli.study import make_study
 from tests.data.made import make_bars, write_csv
 from tests.fts_process import ROOT, Study, wait_until
@@ -34,7 +34,7 @@ LOOKS = 4  # of the monitor, one a second: one that is on its way, two in which 
 # The monitor, with a file that counts its looks at the database: the machine may be slow, the promise is in looks.
 COUNTED = """
 import os, sys
-from tui import poller
+from fts.tui.data import poller
 
 counter = os.open(os.environ["LOOKS"], os.O_WRONLY | os.O_CREAT, 0o600)
 look, done = poller.Poller._look, [0]
@@ -45,7 +45,7 @@ def counted(self):
     os.pwrite(counter, b"%d" % done[0], 0)
 
 poller.Poller._look = counted
-from tui.__main__ import main
+from fts.tui.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists locks")

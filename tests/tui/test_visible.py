@@ -8,10 +8,16 @@ from itertools import combinations
 
 import pytest
 
-from jobs.glance import glance as glances
-from jobs.glance import words
-from jobs.glance.words import GB
-from state.values import TrialStatus
+from fts.jobs.status import formatting
+from fts.jobs.status import summary as glances
+from fts.jobs.status.formatting import GB
+from fts.state.values import TrialStatus
+from fts.tui import clipboard
+from fts.tui.data import gaps
+from fts.tui.data.view import EVENTS, HARDWARE, QUEUE, RESULTS, TRIALS, Details, View
+from fts.tui.render import chart, layout
+from fts.tui.screens import hardware
+from fts.tui.widgets import learning_curve, meters
 from tests.tui.stories import monitor, press, shown, until
 from tests.tui.values import (
     HOUR,
@@ -25,10 +31,6 @@ from tests.tui.values import (
     make_worker,
     picture,
 )
-from tui import clipboard, layout, spells
-from tui.screens import hardware
-from tui.view import EVENTS, HARDWARE, QUEUE, RESULTS, TRIALS, Details, View
-from tui.widgets import curve, meter, race_chart
 
 SIZES = [(60, 15), (80, 24), (120, 40), (200, 60)]
 
@@ -93,17 +95,17 @@ def test_a_click_meets_its_row_although_a_sort_adds_a_heading():
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_the_key_bar_offers_only_what_can_be_done(width):
-    from tui import keys
+    from fts.tui import bindings
 
     done = make_job(1, "2M", 1, "done", best_value=0.6, trials_complete=50, ended_at=NOW - 60)
-    offered = {hint.label for hint in keys.hints(QUEUE, width, make_snapshot(jobs=(done,)), [done], readonly=False)}
+    offered = {hint.label for hint in bindings.hints(QUEUE, width, make_snapshot(jobs=(done,)), [done], readonly=False)}
     assert "open" in offered
     assert not offered & {"cancel", "pause", "resume", "reorder", "retry", "run next", "drain", "stay"}
-    nothing = {hint.label for hint in keys.hints(QUEUE, width, make_snapshot(), [], readonly=False)}
+    nothing = {hint.label for hint in bindings.hints(QUEUE, width, make_snapshot(), [], readonly=False)}
     assert "enqueue" in nothing
     assert not nothing & {"open", "copy", "filter", "cancel"}
     failed = make_job(1, status="failed", ended_at=NOW - 60)
-    assert "retry" in {h.label for h in keys.hints(QUEUE, width, make_snapshot(jobs=(failed,)), [failed], False)}
+    assert "retry" in {h.label for h in bindings.hints(QUEUE, width, make_snapshot(jobs=(failed,)), [failed], False)}
 
 
 async def test_keys_before_the_first_read_are_kept_and_done_in_their_order(db_path):
@@ -140,7 +142,7 @@ def test_a_long_message_is_read_whole(size):
     for view in (looked(QUEUE, toast=message), looked(QUEUE, problem=message)):
         lines = layout.frame(view, *size)
         assert len(lines) == size[1]
-        assert all(sum(words.width(text) for text, _ in line) == size[0] for line in lines)
+        assert all(sum(formatting.width(text) for text, _ in line) == size[0] for line in lines)
         last = " ".join(row.strip().removesuffix("? help").strip() for row in layout.text(lines).splitlines()[-4:])
         assert message in last
         assert "…" not in layout.text(lines).splitlines()[-1]
@@ -186,10 +188,10 @@ GAPPED = samples((60, 50), (36, 0))  # 14 minutes without a worker
 
 def test_a_line_ends_where_nobody_measured():
     points = tuple((s.at, s.temperature) for s in GAPPED)
-    assert [len(run) for run in spells.spells(points)] == [11, 37]
-    assert spells.measured_s(points) == 46 * 60
-    assert spells.spells(()) == []
-    assert spells.spells(points[:1]) == [points[:1]]
+    assert [len(run) for run in gaps.spells(points)] == [11, 37]
+    assert gaps.measured_s(points) == 46 * 60
+    assert gaps.spells(()) == []
+    assert gaps.spells(points[:1]) == [points[:1]]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
@@ -198,7 +200,7 @@ def test_the_columns_of_a_gap_are_empty_in_every_chart_of_the_hardware(size):
     view = View(glances.look(snapshot, NOW), Details(samples=GAPPED), screen=HARDWARE)
     for found in (hardware._memory(GAPPED), hardware._heat(GAPPED)):
         lines = hardware._plot(view, "it, unit", found, None, size[0], 16)[1:-2]
-        rows = ["".join(text for text, _ in line)[curve.LABEL + 1 :] for line in lines]
+        rows = ["".join(text for text, _ in line)[chart.LABEL + 1 :] for line in lines]
         columns = list(zip(*rows, strict=True))
         drawn = [any("⠀" < char <= "⣿" for char in column) for column in columns]
         gap = slice(int(len(drawn) * 11 / 60), int(len(drawn) * 23 / 60))
@@ -208,20 +210,20 @@ def test_the_columns_of_a_gap_are_empty_in_every_chart_of_the_hardware(size):
 
 def test_a_row_of_bars_has_a_gap_too_and_ends_where_the_samples_end():
     old = GAPPED[:-20]  # the newest is 20 minutes old
-    for found in meter.meters(View(glances.look(make_snapshot(samples=GAPPED[-1:]), NOW), Details(samples=GAPPED))):
+    for found in meters.meters(View(glances.look(make_snapshot(samples=GAPPED[-1:]), NOW), Details(samples=GAPPED))):
         if found.history:
-            row = words.spark(spells.binned(found.history, 30, NOW))
+            row = formatting.spark(gaps.binned(found.history, 30, NOW))
             assert len(row) == 30
             assert row[7:11].strip() == "", found.name
             assert row[13:].count(" ") == 0
-            stopped = words.spark(spells.binned(tuple(p for p in found.history if p[0] <= old[-1].at), 30, NOW))
+            stopped = formatting.spark(gaps.binned(tuple(p for p in found.history if p[0] <= old[-1].at), 30, NOW))
             assert stopped[-8:].strip() == ""
 
 
 @pytest.mark.parametrize("columns", [1, 5, 24, 400])
 def test_any_number_of_columns_is_filled_where_somebody_measured(columns):
     points = tuple((float(at), float(at % 7)) for at in range(0, 3600, 180))
-    found = spells.binned(points, columns, 3600.0)
+    found = gaps.binned(points, columns, 3600.0)
     assert len(found) == columns
     assert all(value == value for value in found), "nothing is missing in an hour of regular samples"
     assert max(found) == max(value for _, value in points)
@@ -230,7 +232,9 @@ def test_any_number_of_columns_is_filled_where_somebody_measured(columns):
 def test_energy_is_not_told_of_the_time_without_a_worker():
     both = samples((600, 500), (100, 0))
     snapshot = make_snapshot(samples=both[-1:], workers=(make_worker(),))
-    power = next(m for m in meter.meters(View(glances.look(snapshot, NOW), Details(samples=both))) if m.name == "power")
+    power = next(
+        m for m in meters.meters(View(glances.look(snapshot, NOW), Details(samples=both))) if m.name == "power"
+    )
     assert power.limits == ("0.2 kWh in 3 h",)
 
 
@@ -238,7 +242,7 @@ def test_an_old_sample_is_not_shown_as_the_present():
     silent = make_worker(heartbeat_at=NOW - HOUR)
     for at, worker in ((NOW - HOUR, silent), (NOW + HOUR, make_worker())):  # a worker that died; a clock set back
         snapshot = make_snapshot(samples=(make_sample(at=at),), workers=(worker,))
-        found = meter.meters(View(glances.look(snapshot, NOW), Details()))
+        found = meters.meters(View(glances.look(snapshot, NOW), Details()))
         assert all(each.part is None for each in found)
 
 
@@ -247,7 +251,7 @@ def test_an_old_sample_is_not_shown_as_the_present():
 
 def worker_row(**changes: object) -> str:
     worker = make_worker(2, started_at=NOW - HOUR, **changes)
-    return meter.worker_line(View(glances.look(make_snapshot(workers=(worker,)), NOW)), worker)
+    return meters.worker_line(View(glances.look(make_snapshot(workers=(worker,)), NOW)), worker)
 
 
 def test_the_age_of_a_worker_ends_with_it():
@@ -297,12 +301,12 @@ def test_a_baseline_is_told_how_long_it_was_fitted():
 
 
 def test_no_two_lines_share_a_sign_or_a_pattern():
-    signs = [sign for sign, _, _ in curve.STYLES.values()]
-    assert len({*signs, *(words.to_ascii(sign) for sign in signs)}) == 2 * len(signs)
+    signs = [sign for sign, _, _ in chart.STYLES.values()]
+    assert len({*signs, *(formatting.to_ascii(sign) for sign in signs)}) == 2 * len(signs)
     points = ((0.0, 0.0), (1.0, 1.0))
     drawn = [
-        layout.text(curve.paint(curve.Plot((curve.Series(points, "live", style),), (0.0, 1.0), (0.0, 1.0)), 60, 12))
-        for style in curve.STYLES
+        layout.text(chart.paint(chart.Plot((chart.Series(points, "live", style),), (0.0, 1.0), (0.0, 1.0)), 60, 12))
+        for style in chart.STYLES
     ]
     assert all(a != b for a, b in combinations(drawn, 2))
 
@@ -313,13 +317,13 @@ def test_every_line_of_the_race_is_in_its_legend_once(overlay):
     curves = {t.id: make_epochs(t.id, 9, 0.68 + t.id / 1000, NOW) for t in trials}
     snapshot = picture()
     view = View(glances.look(snapshot, NOW), Details(5, trials, curves), job_id=5, overlay=overlay)
-    found = race_chart.race_of(view, view.trial)
-    plot, _ = race_chart._plot(view, view.trial, found, 80, 20, True)
+    found = learning_curve.race_of(view, view.trial)
+    plot, _ = learning_curve._plot(view, view.trial, found, 80, 20, True)
     styles = [series.style for series in plot.series]
     assert len(set(styles)) == len(styles) == (3 if overlay else 1)
     legend = [text for _, text, _ in plot.notes]
     for style in styles:
-        assert sum(text.startswith(curve.STYLES[style][0]) for text in legend) == 1
+        assert sum(text.startswith(chart.STYLES[style][0]) for text in legend) == 1
 
 
 # ---------------------------------------------------------------- the strip and the help
@@ -339,8 +343,8 @@ def test_the_strip_of_a_short_study_is_as_long_as_the_study():
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
 async def test_the_help_shows_actions_first_and_says_that_it_goes_on(db_path, size):
+    from fts.tui.screens.dialogs import Chooser
     from tests.tui.stories import dialog_text, opened
-    from tui.screens.dialogs import Chooser
 
     async with monitor(db_path, size) as (app, pilot):
         await press(pilot, "?")
@@ -351,5 +355,5 @@ async def test_the_help_shows_actions_first_and_says_that_it_goes_on(db_path, si
         assert re.search(r"↓ \d+ below", text)
         signs = [choice for choice in app.screen.choices if choice.id == "sign"]
         explained = "".join(choice.key for choice in signs)
-        for sign in (*words.GLYPHS.values(), words.BEST, "•", "░", "█", "┊", "┃", "╌", "┈"):
+        for sign in (*formatting.GLYPHS.values(), formatting.BEST, "•", "░", "█", "┊", "┃", "╌", "┈"):
             assert sign in explained

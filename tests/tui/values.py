@@ -6,19 +6,8 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from jobs.glance.words import GB
-from state.values import (
-    Cause,
-    Epoch,
-    Event,
-    Job,
-    JobStatus,
-    Sample,
-    Snapshot,
-    Trial,
-    TrialStatus,
-    Worker,
-)
+from fts.jobs.status.formatting import GB
+from fts.state.values import Cause, Epoch, Event, Job, JobStatus, Sample, Snapshot, Trial, TrialStatus, Worker
 
 NOW = 1_784_794_440.0  # Thu 2026-07-23 08:14:00 UTC
 HOUR = 3600.0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from jobs.glance import naming, words
-from state.values import Job, Trial
-from tui.paint import Line, Placed, line, rule
-from tui.race import points
-from tui.screens import results
-from tui.view import View
-from tui.widgets import race_chart
-from tui.widgets.curve import Plot, Series, paint, value_range
+from fts.jobs.status import formatting, naming
+from fts.state.values import Job, Trial
+from fts.tui.data.curve_comparison import points
+from fts.tui.data.view import View
+from fts.tui.render.chart import Plot, Series, paint, value_range
+from fts.tui.render.text import Line, Placed, line, rule
+from fts.tui.screens import results
+from fts.tui.widgets import learning_curve
 
 
 def panes(view: View, width: int, height: int) -> list[Placed]:
@@ -20,12 +20,12 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     left = width - side - (1 if side else 0)
     zoom = f"1/{2**view.chart_zoom}" if view.chart_zoom else "all"
     hint = f"+/- {zoom}  h l  y {'log' if view.log_y else 'linear'}  s overlay {'on' if view.overlay else 'off'}"
-    title = race_chart.title(view)
+    title = learning_curve.title(view)
     hint = hint if left >= 70 else ""
     found = [
         Placed("curve", 0, 0, left, 1, lambda w, h: [rule(title, hint, w, view.focus in ("", "curve"))]),
-        Placed("", 0, 1, left, height - 2, partial(race_chart.chart, view)),
-        Placed("", 0, height - 1, left, 1, lambda w, h: [line((race_chart.verdict_line(view, w), "dim"))]),
+        Placed("", 0, 1, left, height - 2, partial(learning_curve.chart, view)),
+        Placed("", 0, height - 1, left, 1, lambda w, h: [line((learning_curve.verdict_line(view, w), "dim"))]),
     ]  # fmt: skip
     if side:
         found += [
@@ -66,10 +66,10 @@ def small_multiples(view: View, width: int, height: int) -> list[Line]:
 
 def _head(view: View, job: Job | None, size: str, horizon: int, column: int) -> tuple[str, str]:
     if job is None:
-        return (words.fit(f" {size}/h{horizon} —", column), "dim")
+        return (formatting.fit(f" {size}/h{horizon} —", column), "dim")
     sign = "►" if job.id == view.job_id else " "
-    text = f"{sign}{words.glyph_of(job.status)} {naming.cell_name(job)} {words.short_score(job.best_value)}"
-    return (words.fit(text, column), "focus" if job.id == view.job_id else str(job.status))
+    text = f"{sign}{formatting.glyph_of(job.status)} {naming.cell_name(job)} {formatting.short_score(job.best_value)}"
+    return (formatting.fit(text, column), "focus" if job.id == view.job_id else str(job.status))
 
 
 def _small(view: View, job: Job | None, width: int, height: int, span: tuple[float, float]) -> list[Line]:
@@ -93,7 +93,7 @@ def _best(view: View, job: Job) -> Trial | None:
 def _points(view: View, job: Job) -> tuple[tuple[float, float], ...]:
     trial = _best(view, job)
     curve = view.details.best_curves.get(job.id, ())
-    return points(curve, trial.objective if trial else words.objective_of(job))
+    return points(curve, trial.objective if trial else formatting.objective_of(job))
 
 
 def _range(view: View, jobs: list[Job]) -> tuple[float, float]:
@@ -101,5 +101,5 @@ def _range(view: View, jobs: list[Job]) -> tuple[float, float]:
 
 
 def _padded(painted: Line, column: int) -> list[tuple[str, str]]:
-    used = sum(words.width(text) for text, _ in painted)
+    used = sum(formatting.width(text) for text, _ in painted)
     return [*painted, (" " * max(column - used, 0), "")]

@@ -13,9 +13,9 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from jobs.glance import words
-from tui.canvas import Canvas
-from tui.paint import Line, Span, clip, fill, with_role, wrapped
+from fts.jobs.status import formatting
+from fts.tui.render.text import Line, Span, clip, fill, with_role, wrapped
+from fts.tui.widgets.pane import Canvas
 
 Answer = TypeVar("Answer")
 
@@ -44,7 +44,7 @@ class Dialog(ModalScreen[Answer]):
             if self.has_input:
                 yield _input(self.placeholder(), self.start_value())
             yield Canvas(self.palette, self.ascii_only, id="lines")
-        box.border_title = words.to_ascii(self.title_text) if self.ascii_only else self.title_text
+        box.border_title = formatting.to_ascii(self.title_text) if self.ascii_only else self.title_text
         if self.ascii_only:
             box.styles.border = ("ascii", "white")
 
@@ -139,7 +139,7 @@ class Chooser(Dialog[str]):
         self.cursor = 0
         self.box_width, self.box_height = width, len(self.choices) + 1
         self.key_columns = KEY if any(choice.key for choice in self.choices) else 0
-        self.label_columns = min(max((words.width(choice.label) for choice in self.choices), default=0) + 2, LABEL)
+        self.label_columns = min(max((formatting.width(choice.label) for choice in self.choices), default=0) + 2, LABEL)
         self.note_at = 2 + self.key_columns + self.label_columns
 
     def placeholder(self) -> str:
@@ -180,7 +180,7 @@ class Chooser(Dialog[str]):
 
     def _whole(self, width: int) -> list[Line]:
         """The chosen row's note in full, where notes are too long for their column."""
-        if all(words.width(choice.why_not or choice.note) <= width - self.note_at for choice in self.choices):
+        if all(formatting.width(choice.why_not or choice.note) <= width - self.note_at for choice in self.choices):
             return []
         chosen = self.shown[self.cursor]
         text = wrapped(chosen.why_not or chosen.note, width)[: FOOT - 1]
@@ -191,9 +191,9 @@ class Chooser(Dialog[str]):
         note = choice.why_not or choice.note
         spans: list[Span] = [
             ("► " if selected else "  ", "key"),
-            (words.fit(choice.key, self.key_columns), "key"),
-            (words.fit(choice.label, self.label_columns), label),
-            (words.cut(note, max(width - self.note_at, 0)), "dim"),
+            (formatting.fit(choice.key, self.key_columns), "key"),
+            (formatting.fit(choice.label, self.label_columns), label),
+            (formatting.cut(note, max(width - self.note_at, 0)), "dim"),
         ]
         line = fill(spans, (), width)
         return with_role(line, "cursor") if selected else line
@@ -217,7 +217,7 @@ class Confirm(Dialog[bool]):
     def __init__(self, question: str, effects: Sequence[str], palette: str, ascii_only: bool, yes: str = "yes") -> None:
         super().__init__(question, palette, ascii_only)
         self.effects, self.yes = list(effects), yes
-        answers = words.width("   ".join((NO, *self._answers)))
+        answers = formatting.width("   ".join((NO, *self._answers)))
         self.box_width = min(max(*map(len, [question, *effects]), answers - 2, 42) + 2, 76)
 
     @property
@@ -239,7 +239,7 @@ class Confirm(Dialog[bool]):
         """In one line, or one under another where that is too narrow."""
         yes, no = self._answers
         text = f"   {yes}   {no}"
-        if words.width(NO + text) <= width:
+        if formatting.width(NO + text) <= width:
             return [((NO, "choice"), (text, "dim"))]
         return [((NO, "choice"), (f"   {no}", "dim")), ((yes, "dim"),)]
 

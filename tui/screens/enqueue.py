@@ -12,14 +12,14 @@ from pathlib import Path
 
 from textual import events
 
-from jobs.commands.preview import DryRun, Preview, Question, became, sentences, standing, time_of, trials_to_run
-from jobs.glance import words
-from jobs.glance.sanitize import clean
-from state.errors import StateError
-from state.values import Job, Snapshot
-from tui.messages import Planned, Tried
-from tui.paint import Line, Span, wrapped
-from tui.screens.dialogs import Confirm, Dialog
+from fts.jobs.status import formatting
+from fts.jobs.status.sanitize import clean
+from fts.state.errors import StateError
+from fts.state.values import Job, Snapshot
+from fts.study.preview import DryRun, Preview, Question, became, sentences, standing, time_of, trials_to_run
+from fts.tui.data.messages import Planned, Tried
+from fts.tui.render.text import Line, Span, wrapped
+from fts.tui.screens.dialogs import Confirm, Dialog
 
 BUDGETS = ("tiny", "2M", "20M", "200M", "2B")
 HORIZONS = (1, 3, 5)
@@ -92,12 +92,12 @@ class Enqueue(Dialog[Order]):
         if self.trying is not None or self.tried is not None:
             return self._of_dry_run(width, height)
         head: list[Span] = [("          ", "")]
-        head += [(words.fit(f"     h{horizon}", CELL + 2), "dim") for horizon in HORIZONS]
+        head += [(formatting.fit(f"     h{horizon}", CELL + 2), "dim") for horizon in HORIZONS]
         lines: list[Line] = [tuple(head)]
         lines += [self._row(n, budget) for n, budget in enumerate(BUDGETS)]
         lines += [(), self._numbers(width), *self.cost(width, max(min(height - 11, COST_ROWS), 1)), ()]
         keys = "Space cell  r row  c column  a all  + - 0-9 trials  > < epochs  p pruner"
-        keys = keys if words.width(keys) <= width else "Space r c a cells  + - trials  > < epochs  p pruner"
+        keys = keys if formatting.width(keys) <= width else "Space r c a cells  + - trials  > < epochs  p pruner"
         lines.append(((keys, "dim"),))
         lines.append((("Enter", "key"), (" put in line   ", "dim"), ("d", "key"), (" dry run   Esc nothing", "dim")))
         return lines
@@ -105,25 +105,28 @@ class Enqueue(Dialog[Order]):
     def _of_dry_run(self, width: int, height: int) -> list[Line]:
         """The dry run while it goes on, and its answer until a key is pressed."""
         if self.tried is None:
-            cells, since = words.count(len(self.checked), "cell"), words.spell(time.monotonic() - self.tried_at)
+            cells, since = (
+                formatting.count(len(self.checked), "cell"),
+                formatting.spell(time.monotonic() - self.tried_at),
+            )
             said = [f"`fts enqueue --dry-run` runs one optimizer step of {cells}: {since} so far. Esc ends it."]
         else:
             said = [*self.tried, "Nothing was put in line. Any key returns to the settings."]
         rows = [row for text in said for row in _indented(text, width)]
         if len(rows) > height:
-            rows = [words.cut(text, width - 2) for text in said]
+            rows = [formatting.cut(text, width - 2) for text in said]
         if len(rows) > height:
             rows[height - 2 : -1] = [f"and {len(rows) - height + 1} more; `fts enqueue --dry-run` lists all"]
         return [((row, ""),) for row in rows]
 
     def _row(self, n: int, budget: str) -> Line:
-        spans: list[Span] = [(words.fit(f"  {budget}", 10), "")]
+        spans: list[Span] = [(formatting.fit(f"  {budget}", 10), "")]
         for m, horizon in enumerate(HORIZONS):
             cell, here = (budget, horizon), (n, m) == (self.row, self.column)
             box = "[x]" if cell in self.checked else "[ ]"
             role = "strong" if cell in self.checked else "dim"
             text = f"{'>' if here else ' '}{box} {self._note(cell)}"
-            spans += [(words.fit(text, CELL), f"cursor {role}" if here else role), ("  ", "")]
+            spans += [(formatting.fit(text, CELL), f"cursor {role}" if here else role), ("  ", "")]
         return tuple(spans)
 
     def _note(self, cell: tuple[str, int]) -> str:
@@ -144,20 +147,20 @@ class Enqueue(Dialog[Order]):
         count = len(chosen) * self.trials
         if isinstance(found, Preview):
             count = trials_to_run(found, chosen, self.trials)
-        trials = words.count(count, "trial")
-        total = f"{words.count(len(self.checked), 'cell')}, {trials}"
+        trials = formatting.count(count, "trial")
+        total = f"{formatting.count(len(self.checked), 'cell')}, {trials}"
         numbers: list[Span] = [("trials ", "dim"), (f"{self.trials:<5d}", "strong"), ("epochs ", "dim")]
         numbers += [(f"{self.epochs:<5d}", "strong"), ("pruner ", "dim"), (f"{self.pruner:<9s}", "strong")]
         numbers += [("sampler ", "dim"), (f"{PRUNERS[self.pruner]:<8s}", "strong")]
-        room = width - sum(words.width(text) for text, _ in numbers)
-        return (*numbers, (total if words.width(total) <= room else trials, ""))
+        room = width - sum(formatting.width(text) for text, _ in numbers)
+        return (*numbers, (total if formatting.width(total) <= room else trials, ""))
 
     def cost(self, width: int, height: int) -> list[Line]:
         """What `fts plan --memory` says about the chosen cells; it is asked when the dialog opens."""
         found = self._plan()
         if found is None:
             size = f"time and memory of {len(BUDGETS) * len(HORIZONS)} cells on this machine"
-            since = words.spell(time.monotonic() - self.planned_at)
+            since = formatting.spell(time.monotonic() - self.planned_at)
             said = [f"`fts plan --memory` computes {size}: {since} so far"]
         elif isinstance(found, str):
             said = [f"`fts plan --memory`: {found}"]
@@ -165,9 +168,9 @@ class Enqueue(Dialog[Order]):
             said = sentences(found, self._ordered(), self.trials, self.pruner)
         rows = [row for text in said for row in _indented(text, width)]
         if len(rows) > height:  # in a pocket only the sentences themselves
-            rows = [words.cut(text, width - 2) for text in said if not text.startswith("  ")]
+            rows = [formatting.cut(text, width - 2) for text in said if not text.startswith("  ")]
         if len(rows) > height:
-            rows[height - 1 :] = [words.cut(rows[height - 1], width - 4) + " …"]
+            rows[height - 1 :] = [formatting.cut(rows[height - 1], width - 4) + " …"]
         rows += [""] * (height - len(rows))
         return [((row, "dim"),) for row in rows]
 
@@ -275,8 +278,8 @@ class Enqueue(Dialog[Order]):
     def confirm(self) -> None:
         """Asks with the price; only y puts it in line."""
         found, cells = self._plan(), self._ordered()
-        count = f"{words.count(len(cells), 'cell')} of {words.count(self.trials, 'trial')}"
-        effects = [f"{count}, at most {words.count(self.epochs, 'epoch')} each: {_named(cells)}"]
+        count = f"{formatting.count(len(cells), 'cell')} of {formatting.count(self.trials, 'trial')}"
+        effects = [f"{count}, at most {formatting.count(self.epochs, 'epoch')} each: {_named(cells)}"]
         if isinstance(found, Preview):
             effects += [
                 became(found, cells, self.trials),

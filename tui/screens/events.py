@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from jobs.glance import naming, words
-from tui import selection
-from tui.paint import Line, Placed, rule, wrapped
-from tui.view import View
-from tui.widgets import lists
+from fts.jobs.status import formatting, naming
+from fts.tui.data import table_rows
+from fts.tui.data.view import View
+from fts.tui.render.text import Line, Placed, rule, wrapped
+from fts.tui.widgets import event_list
 
 
 def panes(view: View, width: int, height: int) -> list[Placed]:
     """The journal, and the selected event in full below it."""
-    rows = selection.events_of(view)
+    rows = table_rows.events_of(view)
     hint = ", . replay  u undo  m note  / filter"
     below = 5 if height >= 14 else 0
     return [
         Placed("events", 0, 0, width, 1, lambda w, h: [rule(f"events ({len(rows)})", hint, w, True)]),
-        Placed("", 0, 1, width, height - 1 - below, lambda w, h: lists.journal(view, w, h)),
+        Placed("", 0, 1, width, height - 1 - below, lambda w, h: event_list.journal(view, w, h)),
         Placed("", 0, height - below, width, below, lambda w, h: _full(view, w, h)),
     ]
 
 
 def _full(view: View, width: int, height: int) -> list[Line]:
-    rows = selection.events_of(view)
+    rows = table_rows.events_of(view)
     event = next((e for e in rows if e.id == view.event_id), rows[0] if rows else None)
     if event is None:
         return []
@@ -34,5 +34,5 @@ def _full(view: View, width: int, height: int) -> list[Line]:
     lines: list[Line] = [rule(f"event {event.id} · {event.verb} · {undo}", "", width)]
     rows_ = [row[: max(width - 1, 10)] for row in wrapped(text, max(width - 1, 10))]
     if len(rows_) > height - 1:
-        rows_[height - 2 :] = [words.cut(rows_[height - 2], width - 3) + " …"]
+        rows_[height - 2 :] = [formatting.cut(rows_[height - 2], width - 3) + " …"]
     return [*lines, *(((row, ""),) for row in rows_)]

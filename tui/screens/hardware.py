@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from functools import partial
 
-from jobs.commands.desk import heat_limits, memory_marks
-from jobs.glance import words
-from jobs.glance.verbs import is_guard_off, is_guard_on
-from state.values import Sample, Trial
-from tui.paint import Line, Placed, line, rule, wrapped
-from tui.spells import spells
-from tui.view import View
-from tui.widgets import lists, meter
-from tui.widgets.curve import Plot, Series, paint
+from fts.jobs.actions.run import heat_limits, memory_marks
+from fts.jobs.status import formatting
+from fts.jobs.status.event_groups import is_guard_off, is_guard_on
+from fts.state.values import Sample, Trial
+from fts.tui.data.gaps import spells
+from fts.tui.data.view import View
+from fts.tui.render.chart import Plot, Series, paint
+from fts.tui.render.text import Line, Placed, line, rule, wrapped
+from fts.tui.widgets import event_list
+from fts.tui.widgets import meters as meter
 
 
 def panes(view: View, width: int, height: int) -> list[Placed]:
@@ -56,7 +57,7 @@ def _soft(samples: tuple[Sample, ...]) -> float | None:
     """The soft memory limit in GB."""
     total = next((s.total for s in reversed(samples) if s.total), None)
     found = memory_marks(total) if total else None
-    return None if found is None else found[0] / words.GB
+    return None if found is None else found[0] / formatting.GB
 
 
 def _plot(
@@ -70,10 +71,10 @@ def _plot(
     top = max([*values, 0.0 if limit is None or far else limit])
     low = min(values)
     span = (max(low - 0.1 * (top - low + 1), 0.0), top + 0.05 * (top - low + 1))
-    since = view.now - words.DAY
-    first = max(since, found[0][0]) if found[-1][0] - found[0][0] > words.HOUR / 2 else found[0][0]
+    since = view.now - formatting.DAY
+    first = max(since, found[0][0]) if found[-1][0] - found[0][0] > formatting.HOUR / 2 else found[0][0]
     x = (first, max(view.now, first + 60))
-    ticks = [(at, words.clock(at)) for at in _hours(*x)]
+    ticks = [(at, formatting.clock(at)) for at in _hours(*x)]
     digits = 0 if span[1] - span[0] >= height else 1  # of the largest value
     level = None if far else limit
     plot = Plot(tuple(Series(part, "live") for part in spells(found)), x, span, level=level, level_role="limit")
@@ -110,25 +111,25 @@ def guard(view: View, width: int, height: int) -> list[Line]:
         lines += _wrapped(text, width)
     if resume := meter.resume_line(view):
         lines += _wrapped(resume, width, "dim")
-    return lists.cut_lines(lines, height)
+    return event_list.cut_lines(lines, height)
 
 
 def _trials(view: View) -> list[str]:
     """What each running trial was predicted to take, and what they take now: a worker measures its trials together."""
     running = [trial for trial in view.snapshot.trials if trial.status == "running"]
     seen = sum(sample.trial_rss or 0 for sample in meter.recent(view))
-    now = f"{words.size(seen)} now" if seen and len(running) == 1 else ""
+    now = f"{formatting.size(seen)} now" if seen and len(running) == 1 else ""
     told = [f"{meter.trial_name(view, trial)}: {_facts(view, trial, now)}" for trial in running]
-    return [*told, f"the running trials together: {words.size(seen)} now"] if len(running) > 1 and seen else told
+    return [*told, f"the running trials together: {formatting.size(seen)} now"] if len(running) > 1 and seen else told
 
 
 def _facts(view: View, trial: Trial, now: str) -> str:
     """What is known of a trial's memory; a trial that has just begun has told nothing yet."""
     known = [
         now,
-        f"predicted {words.size(trial.predicted_bytes)}" if trial.predicted_bytes is not None else "",
+        f"predicted {formatting.size(trial.predicted_bytes)}" if trial.predicted_bytes is not None else "",
         meter.trial_marks(view, trial),
-        f"batch {batch}" if (batch := words.batch(trial.micro_batch, trial.accumulation)) else "",
+        f"batch {batch}" if (batch := formatting.batch(trial.micro_batch, trial.accumulation)) else "",
     ]
     return ", ".join(filter(None, known)) or "no memory figures yet"
 
@@ -141,16 +142,20 @@ def pauses(view: View) -> list[str]:
         if is_guard_on(event) and began is None:
             began = event
         elif is_guard_off(event) and began is not None:
-            length = words.spell(event.at - began.at)
-            found.append(f"‖ {words.when(began.at, view.now)}–{words.clock(event.at)} ({length}) {began.message}")
+            length = formatting.spell(event.at - began.at)
+            found.append(
+                f"‖ {formatting.when(began.at, view.now)}–{formatting.clock(event.at)} ({length}) {began.message}"
+            )
             began = None
     if began is not None:
-        found.append(f"‖ since {words.when(began.at, view.now)}: {began.message}")
+        found.append(f"‖ since {formatting.when(began.at, view.now)}: {began.message}")
     return found[::-1]
 
 
 def _memory(samples: tuple[Sample, ...]) -> tuple[tuple[float, float], ...]:
-    return tuple((s.at, (s.total - s.available) / words.GB) for s in samples if s.total and s.available is not None)
+    return tuple(
+        (s.at, (s.total - s.available) / formatting.GB) for s in samples if s.total and s.available is not None
+    )
 
 
 def _heat(samples: tuple[Sample, ...]) -> tuple[tuple[float, float], ...]:

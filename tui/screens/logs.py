@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tui import selection
-from tui.paint import Placed, rule
-from tui.view import View
-from tui.widgets import lists
+from fts.tui.data import table_rows
+from fts.tui.data.view import View
+from fts.tui.render.text import Placed, rule
+from fts.tui.widgets import event_list
 
 CLOCK = re.compile(r"\b(\d\d):(\d\d)(?::(\d\d))?\b")
 
@@ -17,7 +17,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     """One pane: title with what is shown, and the lines."""
     trial = view.trial
     name = view.details.log_path or (f"t{trial.number}" if trial else "no log")
-    lines = selection.log_of(view)
+    lines = table_rows.log_of(view)
     shown = f"line {max(len(lines) - view.scroll, 0)} of {len(lines)}"
     level = f"  level {view.level}+" if view.level else ""
     search = f"  /{view.search}" if view.search else ""
@@ -25,7 +25,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     hint = f"{shown}{level}{search}  {follow}"
     return [
         Placed("log", 0, 0, width, 1, lambda w, h: [rule(f"log {name}", hint, w, True)]),
-        Placed("", 0, 1, width, height - 1, lambda w, h: lists.log(view, w, h)),
+        Placed("", 0, 1, width, height - 1, lambda w, h: event_list.log(view, w, h)),
     ]
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from jobs.glance import naming, words
-from jobs.glance.importance import ENOUGH
-from state.values import Job, JobStatus, Margin, Opening, Trial
-from tui.paint import Line, Placed, Span, labelled, line, rule, with_role, wrapped
-from tui.shelf import by_number
-from tui.view import RESULTS, View
-from tui.widgets import lists, queue_grid, race_chart
+from fts.jobs.search.importance import ENOUGH
+from fts.jobs.status import formatting, naming
+from fts.state.values import Job, JobStatus, Margin, Opening, Trial
+from fts.tui.data.trial_store import by_number
+from fts.tui.data.view import RESULTS, View
+from fts.tui.render.text import Line, Placed, Span, labelled, line, rule, with_role, wrapped
+from fts.tui.widgets import event_list, learning_curve, queue_table
 
 SIZES = ("tiny", "2M", "20M", "200M", "2B")
 COLUMN, INTERVAL = 16, 24  # columns of a cell; where its difference to the baseline stands below with its interval
@@ -31,7 +31,7 @@ SIGNS_BRIEF = "░ worst … █ best value · ★ best of its horizon"
 def panes(view: View, width: int, height: int) -> list[Placed]:
     """The matrix above, the scaling curve and the selected cell below (beside it where there is room)."""
     table = [*matrix(view, width), *([legend(view, width)] if view.snapshot.margins else [])]
-    table.append(line((SIGNS if width >= words.width(SIGNS) else SIGNS_BRIEF, "dim")))
+    table.append(line((SIGNS if width >= formatting.width(SIGNS) else SIGNS_BRIEF, "dim")))
     shown = [*table, *other_questions(view, width), (), *seal_lines(view, width)]
     top = min(len(shown) + 1, height)
     named = question_of(view)
@@ -64,16 +64,16 @@ def matrix(view: View, width: int) -> list[Line]:
     """One row per size, one column per horizon: best value, shade, trials, state; below it the baseline's distance."""
     cells = cells_of(view)
     horizons = sorted({horizon for _, horizon in cells}) or [1, 3, 5]
-    best = queue_grid.best_ids(view)
+    best = queue_table.best_ids(view)
     roomy = width >= 6 + INTERVAL * len(horizons)
     column = INTERVAL if roomy and view.snapshot.margins else COLUMN
-    head: list[Span] = [(words.fit("", 6), "")]
-    head += [(words.fit(f"  h{horizon}", column), "dim") for horizon in horizons]
+    head: list[Span] = [(formatting.fit("", 6), "")]
+    head += [(formatting.fit(f"  h{horizon}", column), "dim") for horizon in horizons]
     lines: list[Line] = [tuple(head)]
     values = [job.best_value for job in cells.values() if job.best_value is not None]
     for size in sizes_of(view):
-        spans: list[Span] = [(words.fit(size, 6), "")]
-        below: list[Span] = [(words.fit("", 6), "")]
+        spans: list[Span] = [(formatting.fit(size, 6), "")]
+        below: list[Span] = [(formatting.fit("", 6), "")]
         for horizon in horizons:
             job = cells.get((size, horizon))
             spans += _matrix_cell(view, job, values, best, column)
@@ -124,23 +124,25 @@ def other_questions(view: View, width: int) -> list[Line]:
     """Which questions are not in this matrix."""
     others = _questions(view)[1:]
     return (
-        [line((words.cut(f"not in this table: {', '.join(others)}; [ and ] go there", width), "dim"))] if others else []
+        [line((formatting.cut(f"not in this table: {', '.join(others)}; [ and ] go there", width), "dim"))]
+        if others
+        else []
     )
 
 
 def _weight(job: Job) -> tuple[bool, bool, int, int]:
-    return job.status is not JobStatus.CANCELLED, job.best_value is not None, words.trials_ended(job), job.id
+    return job.status is not JobStatus.CANCELLED, job.best_value is not None, formatting.trials_ended(job), job.id
 
 
 def _difference(margin: Margin | None, column: int) -> Span:
     """`+.012 [-.004, +.028]` of AUC; where that does not fit the ? of the queue for an interval that holds 0."""
     if margin is None:
-        return words.fit("", column), ""
+        return formatting.fit("", column), ""
     open_ = margin.auc_low <= 0 <= margin.auc_high
-    text = f"  {race_chart.signed(margin.auc)}"
-    between = f" [{race_chart.signed(margin.auc_low)}, {race_chart.signed(margin.auc_high)}]"
+    text = f"  {learning_curve.signed(margin.auc)}"
+    between = f" [{learning_curve.signed(margin.auc_low)}, {learning_curve.signed(margin.auc_high)}]"
     text += between if column >= INTERVAL else "?" if open_ else ""
-    return words.fit(text, column), "dim" if open_ else "done" if margin.auc > 0 else "failed"
+    return formatting.fit(text, column), "dim" if open_ else "done" if margin.auc > 0 else "failed"
 
 
 def legend(view: View, width: int) -> Line:
@@ -150,7 +152,7 @@ def legend(view: View, width: int) -> Line:
     rival = f" ({next(iter(rivals))})" if len(rivals) == 1 else ""
     full = f"below: its best trial's AUC minus the best baseline's{rival}, 95 % interval, paired by day"
     brief = "below: AUC minus the best baseline's, 95 % interval" if width >= 78 else "below: AUC minus the baseline's"
-    return line((full if words.width(full) <= width else brief, "dim"))
+    return line((full if formatting.width(full) <= width else brief, "dim"))
 
 
 def seal_lines(view: View, width: int) -> list[Line]:
@@ -160,13 +162,13 @@ def seal_lines(view: View, width: int) -> list[Line]:
         return [line((SEALED if width >= len(SEALED) else SEALED_BRIEF, "dim"))]
     names = naming.names_of(view.snapshot.jobs)
     told = [
-        f"test set of {names.get(o.job_id, o.experiment)} opened {words.when(o.at, view.now)} by {o.who} "
+        f"test set of {names.get(o.job_id, o.experiment)} opened {formatting.when(o.at, view.now)} by {o.who} "
         f"for t{o.trial}{_tested(o)}"
         for o in opened[-OPENED:]
     ]
     more = f" and {len(opened) - OPENED} more" if len(opened) > OPENED else ""
     told[-1] += f"{more}; sealed for every other cell"
-    return [line((words.cut(text, width), "look")) for text in told]
+    return [line((formatting.cut(text, width), "look")) for text in told]
 
 
 def _tested(opened: Opening) -> str:
@@ -175,8 +177,8 @@ def _tested(opened: Opening) -> str:
     known = [scores[name] for name in ("auc", "auc_low", "auc_high") if isinstance(scores.get(name), int | float)]
     if not known:
         return ", not evaluated yet"
-    between = f" [{', '.join(words.short_score(value, 3) for value in known[1:])}]" if len(known) == 3 else ""
-    return f": test AUC {words.short_score(known[0], 3)}{between}"
+    between = f" [{', '.join(formatting.short_score(value, 3) for value in known[1:])}]" if len(known) == 3 else ""
+    return f": test AUC {formatting.short_score(known[0], 3)}{between}"
 
 
 def sizes_of(view: View) -> list[str]:
@@ -188,23 +190,23 @@ def sizes_of(view: View) -> list[str]:
 
 def _matrix_cell(view: View, job: Job | None, values: Sequence[float], best: set[int], column: int) -> Line:
     if job is None:
-        return ((words.fit("  —", column), "dim"),)
+        return ((formatting.fit("  —", column), "dim"),)
     role = "best" if job.id in best else ""
-    sign = words.glyph_of(job.status)
+    sign = formatting.glyph_of(job.status)
     if job.status is JobStatus.DONE:
         sign = "★" if job.id in best else " "
-    text = words.short_score(job.best_value)
+    text = formatting.short_score(job.best_value)
     shade = _shade(job.best_value, values, _objective(view)) if job.best_value is not None else " "
-    count = f"{words.trials_ended(job):3d}" if job.best_value is not None else "   "
+    count = f"{formatting.trials_ended(job):3d}" if job.best_value is not None else "   "
     cell: Line = (
-        (words.fit(f"  {text}", 8), role),
+        (formatting.fit(f"  {text}", 8), role),
         (shade, "running"),
         (f" {count}", "dim"),
-        (words.fit(sign, column - 13), "best" if sign == "★" else str(job.status)),
+        (formatting.fit(sign, column - 13), "best" if sign == "★" else str(job.status)),
     )
     if job.id != view.job_id or view.screen != RESULTS:
         return cell
-    return with_role(((" ►", "key"), (words.fit(text, 6), role), *cell[1:]), "cursor")
+    return with_role(((" ►", "key"), (formatting.fit(text, 6), role), *cell[1:]), "cursor")
 
 
 def _shade(value: float, values: Sequence[float], objective: str) -> str:
@@ -224,28 +226,33 @@ def scaling(view: View, width: int, height: int) -> list[Line]:
         if job.best_value is not None:
             found.setdefault(horizon, {})[size] = job.best_value
     if not found:
-        return [line((words.cut(no_result(view), width), "dim"))]
+        return [line((formatting.cut(no_result(view), width), "dim"))]
     lines: list[Line] = []
     for horizon in sorted(found):
         by_size = found[horizon]
-        row = "   ".join(f"{size} {words.short_score(by_size[size])}" for size in sizes if size in by_size)
+        row = "   ".join(f"{size} {formatting.short_score(by_size[size])}" for size in sizes if size in by_size)
         known = [by_size[size] for size in sizes if size in by_size]
         if len(known) >= 3:
-            trend = f"{words.short_score(known[0])} → {words.short_score(known[-1])} over {len(known)} sizes"
+            trend = f"{formatting.short_score(known[0])} → {formatting.short_score(known[-1])} over {len(known)} sizes"
         else:
             trend = f"({'two more sizes are' if len(known) == 1 else 'a third size is'} needed for a slope)"
-            if words.width(f"scaling h{horizon}:  {words.spark(known)}  {row}  {trend}") > width:
+            if formatting.width(f"scaling h{horizon}:  {formatting.spark(known)}  {row}  {trend}") > width:
                 trend = "(needs 3 sizes)"
         lines.append(
-            (((f"scaling h{horizon}:  "), "dim"), (words.spark(known), "running"), (f"  {row}  ", ""), (trend, "dim"))
+            (
+                ((f"scaling h{horizon}:  "), "dim"),
+                (formatting.spark(known), "running"),
+                (f"  {row}  ", ""),
+                (trend, "dim"),
+            )
         )
     return [*lines, (), *_rest_on(view)][:height]
 
 
 def no_result(view: View) -> str:
     """Why there is no value to show: none has come yet, or the selected cell has ended without one."""
-    if view.job is not None and view.job.kind == "cell" and view.job.status in words.ENDED:
-        return f"{view.name}: {words.without_best(view.job)}"
+    if view.job is not None and view.job.kind == "cell" and view.job.status in formatting.ENDED:
+        return f"{view.name}: {formatting.without_best(view.job)}"
     return "no result yet: the first value appears when a trial has ended"
 
 
@@ -263,8 +270,8 @@ def _rest_on(view: View) -> list[Line]:
         lines.append(line((said, "dim")))
     for job in _asked(view):
         if job.kind == "baseline" and job.best_value is not None:
-            kind = "AUC" if words.objective_of(job, view.snapshot.trials).endswith("auc") else "loss"
-            text = f"best baseline h{job.horizon}: {kind} {words.short_score(job.best_value)} (t{job.best_trial})"
+            kind = "AUC" if formatting.objective_of(job, view.snapshot.trials).endswith("auc") else "loss"
+            text = f"best baseline h{job.horizon}: {kind} {formatting.short_score(job.best_value)} (t{job.best_trial})"
             lines.append(line((text, "dim")))
     return lines
 
@@ -273,14 +280,14 @@ def _selected(view: View) -> str:
     """`20M/h3 t12: AUC .184 above chance · train/val AUC gap +.041`, of the selected cell's best trial."""
     job = view.job
     trial = None if job is None else by_number(view.trials, job.best_trial)
-    if job is not None and job.kind == "cell" and job.best_trial is None and words.trials_ended(job):
-        return f"{view.name}: {words.without_best(job)}"
+    if job is not None and job.kind == "cell" and job.best_trial is None and formatting.trials_ended(job):
+        return f"{view.name}: {formatting.without_best(job)}"
     if job is None or trial is None:
         return ""
     parts = []
     if trial.val_auc is not None:
-        parts.append(f"AUC {race_chart.signed(trial.val_auc - 0.5)} against chance")
-    if (gap := race_chart.gap_words(view, trial)) is not None:
+        parts.append(f"AUC {learning_curve.signed(trial.val_auc - 0.5)} against chance")
+    if (gap := learning_curve.gap_words(view, trial)) is not None:
         parts.append(gap)
     return f"{view.name} t{trial.number}: {' · '.join(parts)}" if parts else ""
 
@@ -291,7 +298,7 @@ def _replicates(view: View) -> str:
     repeats = sum(job.trials_complete for job in jobs)
     if not repeats:
         return "one seed each"
-    return f"{words.count(repeats, 'replicate')} with other seeds, the rest one seed each"
+    return f"{formatting.count(repeats, 'replicate')} with other seeds, the rest one seed each"
 
 
 def _cell(view: View, width: int, height: int) -> list[Line]:
@@ -302,23 +309,25 @@ def _cell(view: View, width: int, height: int) -> list[Line]:
     lines: list[Line] = [rule(f"{view.name} · best trial", "2", width)]
     trial = by_number(view.trials, job.best_trial)
     if trial is None:
-        text = words.without_best(job) if words.trials_ended(job) else "no trial has ended yet"
+        text = formatting.without_best(job) if formatting.trials_ended(job) else "no trial has ended yet"
         return [*lines, *(line((part, "dim")) for part in wrapped(text, width))]
-    gap = race_chart.gap_words(view, trial)
+    gap = learning_curve.gap_words(view, trial)
     known = [] if gap is None else [labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val "))]
     return [*lines, *facts(trial, job), *known, *against_baseline(view, job), *_importance(view, width)][:height]
 
 
 def _importance(view: View, width: int) -> list[Line]:
     """What the spread of the cell's trials goes with, one parameter per line."""
-    found = lists.importance_of(view)
+    found = event_list.importance_of(view)
     if not found:
         ended = sum(t.value is not None and t.ended_at is not None for t in view.trials)
         return [(), line((f"importance: needs {ENOUGH} values, {ended} so far", "dim"))]
     lines: list[Line] = [(), rule(f"importance · {found[0].n} trials", "", width)]
     for each in found[:8]:
         lines.append(
-            labelled(each.name, f"{each.share:.2f} {words.bar(each.share, 20).rstrip(words.TROUGH)}", width=15)
+            labelled(
+                each.name, f"{each.share:.2f} {formatting.bar(each.share, 20).rstrip(formatting.TROUGH)}", width=15
+            )
         )
     return [*lines, line(("share of rank variance, each alone; not a cause", "dim"))]
 
@@ -327,22 +336,24 @@ def facts(trial: Trial, job: Job) -> list[Line]:
     """What a value rests on, one fact per line."""
     interval = ""
     if trial.auc_low is not None and trial.auc_high is not None:
-        interval = f"  95 % {words.short_score(trial.auc_low, 3)} … {words.short_score(trial.auc_high, 3)}"
+        interval = f"  95 % {formatting.short_score(trial.auc_low, 3)} … {formatting.short_score(trial.auc_high, 3)}"
     gain = ""
     if trial.prior_loss is not None and trial.val_loss is not None:
-        gain = f"  prior {words.short_score(trial.prior_loss)} (gain {trial.prior_loss - trial.val_loss:+.4f})"
-    windows = words.count(trial.n_val, "window") if trial.n_val else "— windows"
+        gain = f"  prior {formatting.short_score(trial.prior_loss)} (gain {trial.prior_loss - trial.val_loss:+.4f})"
+    windows = formatting.count(trial.n_val, "window") if trial.n_val else "— windows"
     rate = f" ({trial.n_pos / trial.n_val:.1%})" if trial.n_val and trial.n_pos is not None else ""
     shown = [
         labelled("trial", f"t{trial.number} {trial.status}, {_best_epoch(trial)}"),
-        labelled("AUC", f"{words.score(trial.val_auc)}{interval}"),
-        labelled("loss", f"{words.score(trial.val_loss)}{gain}"),
+        labelled("AUC", f"{formatting.score(trial.val_auc)}{interval}"),
+        labelled("loss", f"{formatting.score(trial.val_loss)}{gain}"),
         labelled("validation", f"{windows}, {trial.n_pos or '—'}{rate} positive"),
         labelled("model", f"{trial.architecture}  {_parameters(trial.n_params)}"),
         labelled(
-            "batch", f"{words.batch(trial.micro_batch, trial.accumulation) or '—'}, threads {trial.threads or '—'}"
+            "batch", f"{formatting.batch(trial.micro_batch, trial.accumulation) or '—'}, threads {trial.threads or '—'}"
         ),
-        labelled("memory", f"predicted {words.size(trial.predicted_bytes)}, peak {words.size(trial.peak_bytes)}"),
+        labelled(
+            "memory", f"predicted {formatting.size(trial.predicted_bytes)}, peak {formatting.size(trial.peak_bytes)}"
+        ),
         labelled("data", f"{(trial.data_md5 or '—')[:8]}  labels {(trial.label_md5 or '—')[:8]}"),
         labelled("code", f"{(trial.code_commit or '—')[:10]}{' (changed)' if trial.code_dirty else ''}"),
         labelled("seed", str(trial.seed)),
@@ -386,5 +397,5 @@ def _span(values: Sequence[int]) -> str:
 
 def _objective(view: View) -> str:
     for job in _asked(view):
-        return "AUC" if words.objective_of(job, view.snapshot.trials).endswith("auc") else "loss"
+        return "AUC" if formatting.objective_of(job, view.snapshot.trials).endswith("auc") else "loss"
     return "value"

@@ -5,41 +5,41 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from jobs.glance import words
-from state.values import Trial
-from tui import selection
-from tui.paint import Line, Placed, labelled, line, rule, wrapped
-from tui.screens.results import facts
-from tui.view import View
-from tui.widgets import lists, race_chart
+from fts.jobs.status import formatting
+from fts.state.values import Trial
+from fts.tui.data import table_rows
+from fts.tui.data.view import View
+from fts.tui.render.text import Line, Placed, labelled, line, rule, wrapped
+from fts.tui.screens.results import facts
+from fts.tui.widgets import event_list, learning_curve
 
 
 def panes(view: View, width: int, height: int) -> list[Placed]:
     """The table; the selected trial beside it when wide, below it when tall."""
     job = view.job
-    done = f"{words.trials_ended(job)} of {job.trials_wanted}" if job else "0"
+    done = f"{formatting.trials_ended(job)} of {job.trials_wanted}" if job else "0"
     title = f"trials {view.name} ({done})"
 
     def head(w: int, h: int) -> list[Line]:
         return [rule(title, "[ ] other cell  o sort  / filter" if w >= 70 else "", w, view.focus in ("", "trials"))]
 
-    known = lists.importance_line(view, width if width < 110 else width - 46)
+    known = event_list.importance_line(view, width if width < 110 else width - 46)
     if width >= 110:
         left = width - 46
         table = height - 1 - (known is not None)
         return [
             Placed("trials", 0, 0, left, 1, head),
-            Placed("", 0, 1, left, table, lambda w, h: lists.trials(view, w, h)),
+            Placed("", 0, 1, left, table, lambda w, h: event_list.trials(view, w, h)),
             Placed("", 0, 1 + table, left, height - 1 - table, lambda w, h: [known or ()]),
             Placed("", left, 0, 1, height, lambda w, h: [(("│", "rule"),)] * h),
             Placed("diff", left + 1, 0, width - left - 1, height, partial(detail, view)),
         ]
-    rows = len(selection.trials_of(view)) + 1
+    rows = len(table_rows.trials_of(view)) + 1
     below = max(min(height - 2 - rows, 20), 8) if height >= 18 else 0  # the table first, then as much detail as fits
     table = height - 1 - below - (known is not None)
     return [
         Placed("trials", 0, 0, width, 1, head),
-        Placed("", 0, 1, width, table, lambda w, h: lists.trials(view, w, h)),
+        Placed("", 0, 1, width, table, lambda w, h: event_list.trials(view, w, h)),
         Placed("", 0, 1 + table, width, int(known is not None), lambda w, h: [known or ()]),
         Placed("diff", 0, height - below, width, below, partial(detail, view)),
     ]
@@ -52,19 +52,19 @@ def detail(view: View, width: int, height: int) -> list[Line]:
         return [rule("no trial selected", "", width)]
     lines = [
         rule(f"t{trial.number} against the best", "", width, view.focus == "diff"),
-        *difference(trial, race_chart.best_trial(view), width),
+        *difference(trial, learning_curve.best_trial(view), width),
     ]
     if trial.message or trial.cause:
         lines += [(), *error(trial, width)]
     if said := last_words(view, trial):
         lines += [(), line(("its last words", "dim"))]
         lines += [line((row, "failed")) for text in said for row in wrapped(text, width - 1)[:3]]
-        lines.append(line((words.cut(f"5 shows all of it, or: fts logs {job.id}:t{trial.number}", width), "dim")))
-    gap = race_chart.gap_words(view, trial)
+        lines.append(line((formatting.cut(f"5 shows all of it, or: fts logs {job.id}:t{trial.number}", width), "dim")))
+    gap = learning_curve.gap_words(view, trial)
     shown = [*lines, (), *facts(so_far(view, trial), job)]
     if gap is not None:
         shown.append(labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val ")))
-    return lists.cut_lines(shown, height)
+    return event_list.cut_lines(shown, height)
 
 
 def so_far(view: View, trial: Trial) -> Trial:
@@ -97,19 +97,19 @@ def difference(trial: Trial, best: Trial | None, width: int = 80) -> list[Line]:
         mine, theirs = trial.params.get(name), best.params.get(name)
         if mine == theirs:
             continue
-        text = f"{words.number(mine):{18 if width >= 60 else 10}s} best {words.number(theirs)}"
-        if 15 + words.width(text) <= width:
+        text = f"{formatting.number(mine):{18 if width >= 60 else 10}s} best {formatting.number(theirs)}"
+        if 15 + formatting.width(text) <= width:
             lines.append(labelled(name, text, width=15))
         else:
             lines += [
-                labelled(name, words.number(mine), width=15),
-                labelled("", f"best {words.number(theirs)}", width=15),
+                labelled(name, formatting.number(mine), width=15),
+                labelled("", f"best {formatting.number(theirs)}", width=15),
             ]
     return lines or [line(("the same parameters as the best one", "dim"))]
 
 
 def _own(trial: Trial) -> list[Line]:
-    return [labelled(name, words.number(value), width=15) for name, value in sorted(trial.params.items())]
+    return [labelled(name, formatting.number(value), width=15) for name, value in sorted(trial.params.items())]
 
 
 def error(trial: Trial, width: int) -> list[Line]:

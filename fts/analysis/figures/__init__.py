@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from fts.analysis.figures import cells, searches, sizes
 from fts.analysis.figures.look import look, write_figure
-from fts.analysis.study import StudyData
-from fts.analysis.summary import Group
+from fts.analysis.study_data import StudyData
+from fts.analysis.summarise import Group
 
 __all__ = ["draw_all", "look", "write_figure"]
 

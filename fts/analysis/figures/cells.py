@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from fts.analysis.data import trial_name
 from fts.analysis.figures.look import (
     BASELINE,
     GREY,
@@ -24,9 +23,10 @@ from fts.analysis.figures.look import (
     grid,
     label_edges,
 )
-from fts.analysis.study import StudyData
-from fts.analysis.summary import CellSummary, Group
-from fts.analysis.tables import signed
+from fts.analysis.study_data import StudyData
+from fts.analysis.summarise import CellSummary, Group
+from fts.analysis.tables_page import signed
+from fts.analysis.trials_table import trial_name
 from fts.scores.calibration import rate_intervals
 
 

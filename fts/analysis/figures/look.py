@@ -13,8 +13,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fts.analysis.summary import Group
-from state.files import atomic_write
+from fts.analysis.summarise import Group
+from fts.state.files import atomic_write
 
 INK, GREY, PALE = "#1f2328", "#6e7781", "#d8dee4"
 # Okabe and Ito's palette, safe for the colour-blind; the marker says the same once more

@@ -7,12 +7,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from fts.analysis.data import placed
 from fts.analysis.figures.look import GREY, INK, PALE, WIDTH, colour_of, marker_of
 from fts.analysis.horizon import PARAMETERS, top_trials
 from fts.analysis.importance import CHANCE, Importance
-from fts.analysis.study import StudyData
-from fts.analysis.summary import Group
+from fts.analysis.study_data import StudyData
+from fts.analysis.summarise import Group
+from fts.analysis.trials_table import placed
 
 
 def hyperparameters(study: StudyData, group: Group) -> Figure | None:

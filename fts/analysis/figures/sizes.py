@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from fts.analysis.figures.look import GREY, WIDTH, colour_of, marker_of
-from fts.analysis.summary import Group, ScalingCurve
+from fts.analysis.summarise import Group, ScalingCurve
 
 
 def scaling_curves(group: Group) -> Figure | None:

@@ -110,7 +110,7 @@ def install(role: str | None) -> None:
 
 
 def role_of(argv: list[str]) -> str | None:
-    if "fts.search.trial" in argv:
+    if "fts.study.objective" in argv:
         return "trial"
     return "worker" if any(part.endswith("run_worker.py") for part in argv) else None
 
@@ -183,7 +183,11 @@ def transition_of(frame: Any) -> str | None:
     name = None
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
-        if module.startswith("state.") and module not in ("state.database", "state.db", "state.transitions.ledger"):
+        if module.startswith("state.") and module not in (
+            "fts.state.database",
+            "fts.state.db",
+            "fts.state.transitions.base",
+        ):
             name = frame.f_code.co_name
         elif name is not None and not module.startswith("contextlib"):
             break

@@ -1,0 +1,378 @@
+"""Says what may and what may not be concluded from a study, by rules that each answer a mistake made before.
+
+Errors come first: what is wrong must be repaired before a number is read. Then every reason for doubt, by name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from fts.analysis.horizon import at_the_edge
+from fts.analysis.scaling import FEWEST_SIZES
+from fts.analysis.study_data import StudyData
+from fts.analysis.summarise import CellSummary, Group
+
+Kind = Literal["error", "cannot", "caution", "can"]
+
+FEWEST_POSITIVES = 30  # lesson 1: 19 samples once drove 600 trials
+FEW_SAMPLES = 100
+COLLAPSED_SHARE = 0.25
+PRUNED_SHARE = 0.25  # of the trials, from which what was pruned shapes what is concluded
+BUDGET_TOLERANCE = 0.25  # counted parameters against the budget's name
+NAMED_SIZE = {"2M": 2e6, "20M": 2e7, "200M": 2e8, "2B": 2e9}
+
+
+MANY: dict[str, str] = {  # rule -> what to say of many cases at once
+    "baseline": "cells are not shown to differ from the best cheap baseline",
+    "below baseline": "cells are clearly below the best cheap baseline by AUC",
+    "beats baseline": "cells clearly beat the best cheap baseline by AUC",
+    "beyond luck": "cells rank days better than the best of equally many trials without skill",
+    "within luck": "cells have an AUC that the best of equally many trials without skill can reach",
+    "class prior": "cells are no better than always predicting the class prior",
+    "gain over the prior": "cells are not shown to have a lower loss than the class prior",
+    "one seed": "best trials were trained with one seed; `fts replicate CELL --seeds 5` measures the luck of the seed",
+    "other seeds": "best trials were trained again with other seeds",
+    "collapsed": "cells have more than a quarter of trials that predict a constant",
+    "validation too small": "cells have too few validation windows of one class to rank trials",
+    "sizes": f"horizons have fewer than {FEWEST_SIZES} sizes, so no slope is given",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence, what it is about, and how much weight it takes away or gives."""
+
+    kind: Kind
+    about: str  # experiments, or "study"
+    rule: str  # short name of the rule, so that findings can be counted
+    sentence: str
+
+
+def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Finding, ...]:
+    """Every finding, errors first, then what cannot be said, what calls for caution, and what can be said."""
+    trials = study.trials[study.trials["kind"] == "cell"]
+    found = [*_equal_labels(trials), *_mixed_data(trials), *_mixed_horizons(trials), *_unused_parameters(trials)]
+    found += [*_wrong_sizes(trials), *_code(trials)]
+    for group in groups:
+        for cell in group.cells:
+            found += _about_cell(cell)
+        found += _about_group(group)
+        found += _about_ranges(trials[trials["experiment"].isin([cell.experiment for cell in group.cells])])
+        found += _about_pruning(group)
+    found += _about_validation(groups)
+    if study.test_openings:
+        opened = "; ".join(study.test_openings)
+        found.append(Finding("caution", "study", "test set opened", f"The test set has been opened: {opened}."))
+    order: list[Kind] = ["error", "cannot", "caution", "can"]
+    return tuple(sorted(found, key=lambda finding: order.index(finding.kind)))
+
+
+def missing(study: StudyData, groups: tuple[Group, ...]) -> tuple[str, ...]:
+    """What is not there yet, one sentence each."""
+    said = list(study.newer)
+    for group in groups:
+        for cell in group.cells:
+            done = cell.n_complete + cell.n_pruned + cell.n_failed
+            if cell.best is None:
+                said.append(f"{cell.experiment}: {study.without_best.get(cell.experiment) or _nothing_yet(cell)}")
+                continue
+            if cell.trials_wanted is not None and done < cell.trials_wanted:
+                said.append(f"{cell.experiment}: {done} of {cell.trials_wanted} trials, job {cell.state}")
+            if cell.predictions is None:
+                said.append(
+                    f"{cell.name}: no stored predictions, so no calibration, no luck limit and no paired comparison"
+                )
+            if cell.baseline is None:
+                order = f"`{_order(group)}` enqueues them with the cells of the matrix"
+                said.append(f"{cell.experiment}: no baselines on its data; {order}")
+        absent = [f"{b} h{h}" for b in group.budgets for h in group.horizons if group.cell(b, h) is None]
+        if absent:
+            said.append(f"{group.task} on {group.tier}: cells not planned: {', '.join(absent)}")
+    said += study.earlier
+    return tuple(said) if groups else ("no cell has been planned or run; `fts enqueue --matrix` enqueues some",)
+
+
+def _nothing_yet(cell: CellSummary) -> str:
+    reason = f" (job {cell.state})" if cell.state else ""
+    return f"no finished trial{'' if cell.state in ('done', 'failed') else ' yet'}{reason}"
+
+
+def _order(group: Group) -> str:
+    """The command that puts the baselines of a group in line; its task may be `threshold_1pct walk-forward:5 IXIC`."""
+    name, *more = group.task.split(" ")
+    tier = f" --tier {group.tier}" if group.tier else ""
+    said = f"fts enqueue --matrix --task {name}{tier}"
+    for word in more:
+        said += f" --cv {word}" if word.startswith("walk-forward:") else f" --data {word}.dataset.{group.tier}"
+    return said
+
+
+def _about_cell(cell: CellSummary) -> Iterator[Finding]:
+    if cell.best is None:
+        return
+    name, best = cell.experiment, cell.best
+    n_val, n_pos = best["n_val"], best["n_pos"]
+    if pd.notna(n_pos) and min(n_pos, n_val - n_pos) < FEWEST_POSITIVES:
+        yield Finding(
+            "cannot",
+            name,
+            "validation too small",
+            f"{name}: {n_val:.0f} validation windows with {n_pos:.0f} positives are too few to rank trials; "
+            f"at least {FEWEST_POSITIVES} windows of each class are needed.",
+        )
+    elif pd.notna(n_val) and n_val < FEW_SAMPLES:
+        told = f"{name}: only {n_val:.0f} validation windows; scores from fewer than {FEW_SAMPLES} are uncertain."
+        yield Finding("caution", name, "validation small", told)
+    yield from _against_prior(cell)
+    yield from _against_baseline(cell)
+    yield from _against_luck(cell)
+    ended = cell.n_complete + cell.n_pruned
+    if ended and cell.n_collapsed / ended > COLLAPSED_SHARE:
+        yield Finding(
+            "caution",
+            name,
+            "collapsed",
+            f"{name}: {cell.n_collapsed} of {ended} trials collapsed to a constant prediction.",
+        )
+    if "collapsed" in best["badges"]:
+        yield Finding("cannot", name, "best collapsed", f"{cell.name}: the best trial predicts a constant.")
+    if cell.seed_mean is None:
+        yield Finding(
+            "caution",
+            name,
+            "one seed",
+            f"{name}: its best trial was trained with one seed, so the luck of the seed is unknown; "
+            f"`fts replicate {name} --seeds 5` measures it.",
+        )
+    else:
+        yield Finding("caution", name, "other seeds", _other_seeds(cell))
+
+
+def _other_seeds(cell: CellSummary) -> str:
+    assert cell.best is not None
+    many = f"{cell.n_seeds} other seed{'s' if cell.n_seeds > 1 else ''}"
+    sd = "" if cell.seed_sd is None else f" (sd {cell.seed_sd:.4f})"
+    return (
+        f"{cell.experiment}: its best trial has {cell.best['objective']} {cell.best['value']:.4f}. The same "
+        f"configuration with {many} has {cell.seed_mean:.4f} on average{sd}. Trust the average: the best trial was "
+        "chosen because its value is good. "
+        f"{cell.n_ahead} of the search's {cell.n_complete} complete trials have a better value than the average."
+    )
+
+
+def _against_prior(cell: CellSummary) -> Iterator[Finding]:
+    assert cell.best is not None
+    loss, prior = cell.best["val_loss"], cell.best["prior_loss"]
+    if pd.notna(loss) and pd.notna(prior) and loss >= prior:
+        yield Finding(
+            "cannot",
+            cell.experiment,
+            "class prior",
+            f"{cell.experiment}: its best loss {loss:.4f} is not below the class prior's {prior:.4f}.",
+        )
+    elif cell.prior_gain is not None and not cell.prior_gain.clear:
+        gain = cell.prior_gain.interval
+        told = f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]".replace("-", "−")
+        yield Finding(
+            "cannot",
+            cell.experiment,
+            "gain over the prior",
+            f"{cell.experiment} has no clearly lower loss than the class prior: the difference is {told}.",
+        )
+
+
+def _against_baseline(cell: CellSummary) -> Iterator[Finding]:
+    if cell.auc_gain is None or cell.baseline is None:
+        return
+    rival = f"{cell.baseline.result.name} ({cell.baseline.result.inputs})"
+    gain = cell.auc_gain.interval
+    told = f"AUC {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]".replace("-", "−") + f" compared with {rival}"
+    if not cell.auc_gain.clear:
+        yield Finding("cannot", cell.experiment, "baseline", f"{cell.experiment} does not clearly differ: {told}.")
+    elif gain.value < 0:
+        yield Finding("can", cell.experiment, "below baseline", f"{cell.experiment} is below the baseline: {told}.")
+    else:
+        yield Finding("can", cell.experiment, "beats baseline", f"{cell.experiment} beats the baseline: {told}.")
+
+
+def _against_luck(cell: CellSummary) -> Iterator[Finding]:
+    luck = cell.luck
+    if luck is None:
+        return
+    told = (
+        f"the best of {luck.n_trials} trials without skill reaches {luck.expected_best:.3f} on average and stays "
+        f"below {luck.luck_limit:.3f} in 95 % of searches"
+    )
+    if luck.beyond_luck:
+        sentence = f"{cell.experiment} ranks days better than luck: AUC {luck.observed:.3f}; {told}."
+        yield Finding("can", cell.experiment, "beyond luck", sentence)
+    else:
+        sentence = f"{cell.experiment}: AUC {luck.observed:.3f} can be luck; {told}."
+        yield Finding("cannot", cell.experiment, "within luck", sentence)
+
+
+def _about_group(group: Group) -> Iterator[Finding]:
+    for curve in group.scaling:
+        if curve.refusal:
+            yield Finding("cannot", f"h{curve.horizon}", "sizes", f"{curve.refusal}.")
+    if group.variance.verdict == "cannot say":
+        yield Finding("cannot", "study", "horizon variance", group.variance.sentence)
+
+
+def _about_ranges(trials: pd.DataFrame) -> Iterator[Finding]:
+    for budget, label, side, there, of in at_the_edge(trials):
+        sentence = (
+            f"{budget}: {there} of {of} top trials lie at the {side} end of the searched range of {label}. "
+            "A wider range may hold better values (`fts enqueue --space`)."
+        )
+        yield Finding("caution", budget, "edge of the range", sentence)
+
+
+def _about_pruning(group: Group) -> Iterator[Finding]:
+    """On the real 2M/h1 the best of 18 unpruned trials was among the slowest until its twelfth epoch (docs/LOG.md)."""
+    pruned = sum(cell.n_pruned for cell in group.cells)
+    ended = pruned + sum(cell.n_complete for cell in group.cells)
+    if ended and pruned / ended >= PRUNED_SHARE:
+        yield Finding(
+            "caution",
+            "study",
+            "early pruning",
+            f"{pruned} of {ended} trials were pruned after their first epochs. Pruning favours configurations that "
+            "learn fast: small learning rates and strong dropout may be better than they look, also in the comparison "
+            "of horizons. `fts enqueue CELL --pruner none` trains every trial to its end.",
+        )
+
+
+def _about_validation(groups: tuple[Group, ...]) -> Iterator[Finding]:
+    """What holds for every score of the page: its days, and that the best trials were chosen on them."""
+    shown = [cell for group in groups for cell in group.cells if cell.predictions is not None]
+    folded = sum(" walk-forward:" in cell.task for cell in shown)
+    spans = {(c.predictions["date"].min(), c.predictions["date"].max()) for c in shown if c.predictions is not None}
+    if not spans:
+        return
+    first, last = min(span[0] for span in spans), max(span[1] for span in spans)
+    told = (
+        f"All scores come from validation days between {first:%Y-%m-%d} and {last:%Y-%m-%d}. The intervals "
+        "cover the luck of these days; they do not cover other years"
+    )
+    if folded < len(shown):
+        told += ". `fts enqueue --cv walk-forward:5` validates on several periods"
+    yield Finding("caution", "study", "several periods" if folded == len(shown) else "one period", f"{told}.")
+    if max(cell.n_complete + cell.n_pruned for cell in shown) > 1:
+        yield Finding(
+            "caution",
+            "study",
+            "chosen on these days",
+            "The best trial and the strongest baseline were chosen on the same days that they are scored on. "
+            "So both scores are too good, and more so after a longer search. "
+            "The sealed test set gives an unbiased score, once (`fts final CELL`).",
+        )
+
+
+def _equal_labels(trials: pd.DataFrame) -> Iterator[Finding]:
+    """Lesson 2: three horizons once trained on the labels of one. One task judged in two ways may share its labels."""
+    known = trials.dropna(subset=["label_md5", "horizon"])
+    known = known.assign(task=known["task"].astype("string").str.split(" ").str[0])
+    for md5, rows in known.groupby("label_md5"):
+        questions = sorted(
+            {f"{task} h{horizon:.0f}" for task, horizon in zip(rows["task"], rows["horizon"], strict=True)}
+        )
+        if len(questions) > 1:
+            names = ", ".join(sorted(set(rows["experiment"])))
+            yield Finding(
+                "error",
+                names,
+                "equal labels",
+                f"{' and '.join(questions)} were trained on the same labels ({str(md5)[:8]}): {names}. "
+                "Do not compare them.",
+            )
+
+
+def _mixed_data(trials: pd.DataFrame) -> Iterator[Finding]:
+    for (task, tier, horizon), rows in trials.groupby(["task", "tier", "horizon"]):
+        for column, word in (("data_md5", "data sets"), ("label_md5", "sets of labels"), ("n_val", "validation sizes")):
+            if rows[column].nunique() > 1:
+                yield Finding(
+                    "error",
+                    f"{task} {tier} h{horizon:.0f}",
+                    "mixed data",
+                    f"{task} on {tier}, h{horizon:.0f}: the cells of this horizon use {rows[column].nunique()} "
+                    f"different {word}; they cannot be compared.",
+                )
+                break
+
+
+def _mixed_horizons(trials: pd.DataFrame) -> Iterator[Finding]:
+    """Bars that were built anew between two horizons: other borders, other days, so no horizon is like another."""
+    for (task, tier), rows in trials.groupby(["task", "tier"]):
+        known = rows.dropna(subset=["data_md5"]).groupby("horizon")["data_md5"].unique()
+        if any(len(md5s) > 1 for md5s in known) or len({md5 for md5s in known for md5 in md5s}) < 2:
+            continue  # one row of the matrix is said already
+        told = ", ".join(f"h{horizon:.0f} on {str(md5s[0])[:8]}" for horizon, md5s in known.items())
+        yield Finding(
+            "error",
+            f"{task} {tier}",
+            "mixed data",
+            f"{task} on {tier}: the horizons use different data sets ({told}); they cannot be compared.",
+        )
+
+
+def _unused_parameters(trials: pd.DataFrame) -> Iterator[Finding]:
+    """Lesson 3: trials that were suggested different values and consumed the same configuration."""
+    if "params" not in trials:
+        return
+    known = trials[trials["effective_md5"].notna() & trials["params"].notna()]
+    reused = known["badges"].map(lambda badges: "reused" in badges).astype(bool)
+    for experiment, rows in known[~reused].groupby("experiment"):
+        idle: set[str] = set()
+        for _, twins in rows.groupby("effective_md5"):
+            idle |= _differing([_as_dict(value) for value in twins["params"]])
+        if idle:
+            yield Finding(
+                "error",
+                str(experiment),
+                "unused parameter",
+                f"{experiment}: {', '.join(sorted(idle))} was searched but not used: trials with different "
+                "values of it trained the same configuration.",
+            )
+
+
+def _wrong_sizes(trials: pd.DataFrame) -> Iterator[Finding]:
+    """Lesson 33: a "200M" cell once held 6.4M parameters."""
+    for budget, named in NAMED_SIZE.items():
+        rows = trials[(trials["budget"] == budget) & trials["n_params"].notna()]
+        off = rows[(rows["n_params"] / named - 1).abs() > BUDGET_TOLERANCE]
+        if len(off):
+            yield Finding(
+                "error",
+                ", ".join(sorted(set(off["experiment"]))),
+                "size",
+                f"{len(off)} trials of budget {budget} have {off['n_params'].min():,.0f} to "
+                f"{off['n_params'].max():,.0f} parameters, which differs by more than 25 % from the budget.",
+            )
+
+
+def _code(trials: pd.DataFrame) -> Iterator[Finding]:
+    commits = sorted(trials["code_commit"].dropna().astype(str).str[:7].unique())
+    if len(commits) > 1:
+        sentence = f"The trials ran on {len(commits)} versions of the code: {', '.join(commits)}."
+        yield Finding("caution", "study", "code versions", sentence)
+    dirty = int((trials["code_dirty"].fillna(0).astype(bool)).sum())
+    if dirty:
+        sentence = f"{dirty} of {len(trials)} trials ran on code with uncommitted changes."
+        yield Finding("caution", "study", "uncommitted code", sentence)
+
+
+def _as_dict(value: object) -> dict[str, object]:
+    loaded = json.loads(value) if isinstance(value, str) else value
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def _differing(params: list[dict[str, object]]) -> set[str]:
+    names = {name for one in params for name in one}
+    return {name for name in names if len({json.dumps(one.get(name), sort_keys=True) for one in params}) > 1}

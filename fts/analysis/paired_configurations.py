@@ -1,0 +1,195 @@
+"""Compares horizons on the very same configurations: does what is good at h1 stay good at h5?
+
+Random searches with one study seed try the same configurations at every horizon (`fts enqueue --matrix --sampler
+random`). Those that ended unpruned at both are pairs: their ranks are correlated (Spearman 1904), and the price of the
+other horizon's winner is read off directly. Intervals are percentiles of a bootstrap over configurations (Efron 1979).
+The luck of a seed is in both numbers: it makes horizons look less alike than they are, never more. So a poor winner
+alone does not say that horizons differ: of 60 simulated studies of one truth and much luck it would have said so in 50.
+It takes parameters that do something else at the other horizon, by more than swapping each configuration's two ranks
+at random explains (a permutation test: were horizons alike, the swapped study were as likely as the one that was seen).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fts.analysis.trials_table import budget_order, ranked
+
+FEWEST = 20  # configurations that two horizons share; the interval of a correlation of fewer says nothing
+RESAMPLES = 2000
+SWAPS = 2000
+LEVEL = 0.05
+SEARCHED = ("learning_rate", "weight_decay", "dropout", "warmup_steps", "n_layers", "d_model")
+LITTLE = 0.5  # of the way from the best to the middle configuration: the other horizon's winner is still a good one
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What was chosen at one horizon, judged at another. Values with their 95 % interval (low, high)."""
+
+    budget: str
+    chosen: int  # trading days: where the winner was chosen
+    judged: int  # and where it is judged
+    n: int  # configurations trained at both
+    rho: float  # Spearman's rank correlation of their values
+    rho_low: float
+    rho_high: float
+    place: int  # of the winner among the n where it is judged, 1 is best
+    price: float  # its value there beyond the best, in units of the objective, never below 0
+    part: float  # the price as a part of the way from the best to the middle configuration: 0 free, 1 as good as any
+    part_low: float
+    part_high: float
+    p_alike: float  # chance that parameters matter as differently as here, were both horizons alike; for all pairs
+
+
+def shared_configurations(trials: pd.DataFrame, seed: int = 0) -> tuple[Shared, ...]:
+    """Every budget and ordered pair of horizons with enough configurations in common. trials: as from `load_trials`.
+
+    Only complete trials count: where one was pruned its value is not that of a whole training.
+    """
+    fit = ranked(trials)
+    if fit.empty or "params" not in fit:
+        return ()
+    fit = fit.assign(_key=[json.dumps(params, sort_keys=True) for params in fit["params"]])
+    fit = fit.drop_duplicates(["budget", "horizon", "_key"])
+    rng = np.random.default_rng(seed)
+    budgets = sorted(fit["budget"].dropna().unique(), key=budget_order)
+    found = [pair for budget in budgets for pair in _of_budget(str(budget), fit[fit["budget"] == budget], rng)]
+    asked = len(found) // 2  # a pair and its mirror ask once
+    return tuple(replace(pair, p_alike=min(1.0, asked * pair.p_alike)) for pair in found)
+
+
+def verdict(pairs: tuple[Shared, ...]) -> str | None:
+    """yes: every winner is surely still good elsewhere; no: one is not, and not by luck; None: undecided."""
+    if pairs and all(pair.part_high < LITTLE for pair in pairs):
+        return "yes"
+    return "no" if any(pair.part_low > LITTLE and pair.p_alike < LEVEL for pair in pairs) else None
+
+
+def sentences(pairs: tuple[Shared, ...]) -> str:
+    """What the pairs of each budget say, the correlations and the prices of all of them in one sentence."""
+    return " ".join(
+        _sentence(budget, [pair for pair in pairs if pair.budget == budget])
+        for budget in dict.fromkeys(pair.budget for pair in pairs)
+    )
+
+
+def _sentence(budget: str, pairs: list[Shared]) -> str:
+    horizons = sorted({pair.chosen for pair in pairs})
+    named = ", ".join(f"h{h}" for h in horizons[:-1]) + f" and h{horizons[-1]}"
+    alike = ", ".join(
+        f"{p.rho:.2f} [{p.rho_low:.2f}, {p.rho_high:.2f}] between h{p.chosen} and h{p.judged}"
+        for p in pairs
+        if p.chosen < p.judged
+    )
+    told = f"The same configurations of {budget} ran at {named}. Their ranks correlate: {alike}."
+    return f"{told} {_prices(pairs)} {_differences(pairs)}"
+
+
+def _differences(pairs: list[Shared]) -> str:
+    """Whether parameters do the same at all horizons: without that, a poor winner may be the luck of a seed."""
+    least = min(pairs, key=lambda pair: pair.p_alike)
+    between = f"h{least.chosen} and h{least.judged}"
+    if least.p_alike < LEVEL:
+        return f"Parameters matter differently at {between} (corrected p {least.p_alike:.3f})."
+    return (
+        f"It is not shown that parameters matter differently (smallest corrected p {least.p_alike:.2f}, {between}): a "
+        "poor rank at another horizon can be the luck of the seed."
+    )
+
+
+def _prices(pairs: list[Shared]) -> str:
+    """What the winner of one horizon is worth at another, in the best and the worst case; the rest is in the table."""
+    told = [
+        f"{case} case: the best configuration of h{p.chosen} has rank {p.place} of {p.n} at h{p.judged}, {p.part:.0%} "
+        f"[{p.part_low:.0%}, {p.part_high:.0%}] of the way from the best value to the median."
+        for case, p in (("Best", min(pairs, key=lambda p: p.part)), ("Worst", max(pairs, key=lambda p: p.part)))
+    ]
+    return " ".join(told)
+
+
+def _of_budget(budget: str, rows: pd.DataFrame, rng: np.random.Generator) -> Iterator[Shared]:
+    """Values as losses, an AUC as its negative; one column per horizon."""
+    sign = np.where(rows["objective"] == "val_auc", -1.0, 1.0)
+    losses = rows.assign(_loss=sign * rows["value"].to_numpy(float)).pivot(
+        index="_key", columns="horizon", values="_loss"
+    )
+    searched = rows.drop_duplicates("_key").set_index("_key").reindex(columns=list(SEARCHED))
+    for chosen, judged in permutations(sorted(losses.columns), 2):
+        both = losses[[chosen, judged]].dropna().sort_index()
+        if len(both) >= FEWEST:
+            there, here = both[chosen].to_numpy(float), both[judged].to_numpy(float)
+            found = _pair(budget, int(chosen), int(judged), there, here, rng)
+            yield replace(found, p_alike=_p_alike(there, here, searched.loc[both.index].to_numpy(float)))
+
+
+def _pair(
+    budget: str, chosen: int, judged: int, there: NDArray[Any], here: NDArray[Any], rng: np.random.Generator
+) -> Shared:
+    n = len(here)
+    winner = int(there.argmin())
+    drawn = rng.integers(0, n, (RESAMPLES, n))
+    rhos, parts = _rhos(there[drawn], here[drawn]), _parts(there[drawn], here[drawn])
+    rho_low, rho_high = np.percentile(rhos, (2.5, 97.5))
+    part_low, part_high = np.percentile(parts, (2.5, 97.5))
+    return Shared(
+        budget=budget,
+        chosen=chosen,
+        judged=judged,
+        n=n,
+        rho=float(_rhos(there[None], here[None])[0]),
+        rho_low=float(rho_low),
+        rho_high=float(rho_high),
+        place=int((here < here[winner]).sum()) + 1,
+        price=float(here[winner] - here.min()),
+        part=float(_parts(there[None], here[None])[0]),
+        part_low=float(part_low),
+        part_high=float(part_high),
+        p_alike=1.0,
+    )
+
+
+def _p_alike(there: NDArray[Any], here: NDArray[Any], searched_NK: NDArray[Any]) -> float:
+    """How often the parameters explain as much of the difference in rank with each configuration's two swapped at will.
+
+    A straight line is enough: the difference of two bowls of one width is one. 1 where nothing known was searched.
+    """
+    from scipy import stats  # 1 s of imports a reader of the types need not pay
+
+    known_NK = searched_NK[:, np.isfinite(searched_NK).all(axis=0)]
+    known_NK = np.where((known_NK > 0).all(axis=0), np.log(np.maximum(known_NK, 1e-300)), known_NK)
+    centred_NK = known_NK - known_NK.mean(axis=0)
+    spread_K = centred_NK.std(axis=0)
+    axes_NK, sizes_K, _ = np.linalg.svd(
+        centred_NK[:, spread_K > 1e-12] / spread_K[spread_K > 1e-12], full_matrices=False
+    )
+    axes_NK = axes_NK[:, sizes_K > 1e-8 * sizes_K.max(initial=0.0)]
+    difference_N = stats.rankdata(there) - stats.rankdata(here)
+    signs_RN = np.random.default_rng(len(here)).choice((-1.0, 1.0), (SWAPS, len(here)))
+    seen = float(((difference_N @ axes_NK) ** 2).sum())
+    swapped_R = (((signs_RN * difference_N) @ axes_NK) ** 2).sum(axis=1)
+    return float((1 + np.count_nonzero(swapped_R >= seen - 1e-9)) / (1 + SWAPS))
+
+
+def _rhos(x_RN: NDArray[Any], y_RN: NDArray[Any]) -> NDArray[np.float64]:
+    """Spearman's correlation of each row; 0 where nothing varies."""
+    from scipy import stats  # 1 s of imports a reader of the types need not pay
+
+    x_RN, y_RN = (stats.rankdata(rows, axis=1) - (rows.shape[1] + 1) / 2 for rows in (x_RN, y_RN))
+    spread_R = np.sqrt((x_RN**2).sum(axis=1) * (y_RN**2).sum(axis=1))
+    return np.divide((x_RN * y_RN).sum(axis=1), spread_R, out=np.zeros(len(x_RN)), where=spread_R > 0)
+
+
+def _parts(there_RN: NDArray[Any], here_RN: NDArray[Any]) -> NDArray[np.float64]:
+    """The price of the other winner over the distance from the best to the middle, each row; 0 where nothing varies."""
+    best_R, middle_R = here_RN.min(axis=1), np.median(here_RN, axis=1)
+    price_R = here_RN[np.arange(len(here_RN)), there_RN.argmin(axis=1)] - best_R
+    return np.divide(price_R, middle_R - best_R, out=np.zeros(len(here_RN)), where=middle_R > best_R)

@@ -1,0 +1,141 @@
+"""What a report is made of: trials, curves, baselines and predictions of a study, as plain frozen tables.
+
+Whoever holds the database fills a StudyData; this package never opens it. Half-finished is normal: every part may be
+empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fts.analysis.baselines import BaselineResult, score_predictions
+from fts.analysis.trials_table import tidy_trials
+from fts.scores.dependence import TooFewSamples
+from fts.scores.intervals import Scores, measure
+
+EPOCH_COLUMNS = ("experiment", "number", "epoch", "train_loss", "val_loss", "train_auc", "val_auc")
+CELL_COLUMNS = ("experiment", "budget", "horizon", "task", "tier", "trials_wanted", "status")
+ENDED = ("complete", "pruned", "failed")  # of a trial
+PREDICTION_COLUMNS = ("date", "y", "p")
+
+
+class BadPredictions(ValueError):
+    """A predictions file is not what a trial writes."""
+
+
+@dataclass(frozen=True)
+class BaselineRow:
+    """One baseline on the validation windows of every cell with this task, horizon, tier and data."""
+
+    task: str
+    horizon: int
+    tier: str
+    data_md5: str
+    result: BaselineResult
+    dates: np.ndarray  # datetime64[D], n_val: the last day of each window, in the order of result.predictions
+    scores: Scores | None = None  # every score with its interval; None where the samples carry none
+
+
+def baseline_row(
+    task: str,
+    horizon: int,
+    tier: str,
+    data_md5: str,
+    name: str,
+    inputs: str,
+    predictions: pd.DataFrame,
+    seconds: float = 0.0,
+) -> BaselineRow:
+    """A BaselineRow from stored predictions (`read_predictions`), scored again here so that nothing can drift apart."""
+    y, p = predictions["y"].to_numpy(float), predictions["p"].to_numpy(float)
+    result = score_predictions(name, inputs, y, p, horizon, seconds=seconds)
+    try:
+        scores = measure(y, p, horizon)
+    except TooFewSamples:
+        scores = None
+    if scores is not None:  # one interval on the whole page
+        result = replace(result, auc_low=scores.auc.low, auc_high=scores.auc.high)
+    dates = predictions["date"].to_numpy().astype("datetime64[D]")
+    return BaselineRow(task, horizon, tier, data_md5, result, dates, scores)
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """Everything `write_report` and `summarise` read.
+
+    trials: any table `tidy_trials` accepts (v_trials, exports), of every kind; replicates are matched to their winner
+    by effective_md5, other kinds than cells are ignored. epochs: EPOCH_COLUMNS and more; experiment and number name the
+    trial. predictions: `trials_table.trial_name` -> table of PREDICTION_COLUMNS, for best trials (others are
+    ignored). cells: CELL_COLUMNS of what was planned, so that the report can say what is missing. test_openings: one
+    sentence per opened test set (who, when, which cell). newer: one sentence per search that none of the trials here
+    are of, because it has only been put in line. without_best: experiment -> why it has ended without a best trial.
+    """
+
+    trials: pd.DataFrame
+    epochs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(EPOCH_COLUMNS)))
+    baselines: tuple[BaselineRow, ...] = ()
+    predictions: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    cells: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CELL_COLUMNS)))
+    test_openings: tuple[str, ...] = ()
+    newer: tuple[str, ...] = ()
+    without_best: Mapping[str, str] = field(default_factory=dict)
+    title: str = "Does a transformer for daily prices get better as it grows?"
+    source: str = ""  # where the rows come from, shown in the footer
+    made_at: str = ""  # UTC, as text; empty: not shown, so that equal data give an equal page
+    earlier: tuple[str, ...] = field(init=False, default=())  # searches that a newer one of the same cell replaces
+
+    def __post_init__(self) -> None:
+        every = tidy_trials(self.trials)
+        object.__setattr__(self, "trials", newest_jobs(every))
+        object.__setattr__(self, "earlier", earlier_searches(every, self.trials))
+        for name, frame, columns in (
+            ("epochs", self.epochs, EPOCH_COLUMNS[:5]),
+            ("cells", self.cells, CELL_COLUMNS),
+        ):
+            if lacking := [column for column in columns if column not in frame]:
+                raise ValueError(f"the {name} table has no {', '.join(lacking)}; expected {', '.join(columns)}")
+
+
+def newest_jobs(trials: pd.DataFrame) -> pd.DataFrame:
+    """One search per experiment: when a cell was enqueued again with another specification, the latest job's trials.
+
+    The latest of which a trial has ended, if there is one: a first trial may run for a day. Replicates all stay: three
+    seeds and then five more tell of one winner, which their configuration names.
+    """
+    if "job" not in trials or trials.empty:
+        return trials
+    names = [trials["experiment"], trials["kind"]]
+    begun = trials["job"].where(trials["status"].isin(ENDED)).groupby(names).transform("max")
+    latest = begun.fillna(trials["job"].groupby(names).transform("max"))
+    return trials[(trials["job"] == latest) | (trials["kind"] == "replicate")].reset_index(drop=True)
+
+
+def earlier_searches(trials: pd.DataFrame, shown: pd.DataFrame) -> tuple[str, ...]:
+    """One sentence for each search that is older than the one `newest_jobs` shows."""
+    if "job" not in trials or trials.empty:
+        return ()
+    searches = trials[trials["kind"] == "cell"].groupby(["experiment", "job"], as_index=False).agg(n=("number", "size"))
+    latest = shown[shown["kind"] == "cell"].groupby("experiment")["job"].max()
+    older = searches[searches["job"] < searches["experiment"].map(latest)]
+    return tuple(
+        f"{experiment}: job {job} ({n} trials) is an earlier search of this cell; only the newest is shown"
+        for experiment, job, n in zip(older["experiment"], older["job"], older["n"], strict=True)
+    )
+
+
+def read_predictions(path: Path | str) -> pd.DataFrame:
+    """A trial's predictions.parquet: date (sorted, unique), y (0/1) and p in [0, 1]; raises BadPredictions."""
+    frame = pd.read_parquet(path)
+    if lacking := [column for column in PREDICTION_COLUMNS if column not in frame]:
+        raise BadPredictions(f"{path} has no columns {', '.join(lacking)}; expected date, y and p")
+    frame = frame[list(PREDICTION_COLUMNS)].assign(date=pd.to_datetime(frame["date"])).sort_values("date")
+    if frame["date"].duplicated().any() or frame.isna().to_numpy().any() or not frame["p"].between(0, 1).all():
+        raise BadPredictions(f"{path} has duplicate days, gaps, or probabilities outside 0..1; run the trial again")
+    if not frame["y"].isin((0, 1)).all():
+        raise BadPredictions(f"{path} has labels other than 0 and 1; run the trial again")
+    return frame.reset_index(drop=True)

@@ -1,0 +1,315 @@
+"""Turns a study's tables into answers per cell: score, interval, luck, and the distance to the best baseline."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fts.analysis.baselines import best_baseline
+from fts.analysis.horizon import HorizonVariance, horizon_variance
+from fts.analysis.importance import Importance, TooFewTrials, importances
+from fts.analysis.luck import NoSkillSearch, no_skill_search
+from fts.analysis.scaling import ERROR, FEWEST_SIZES, ScalingFit, TooFewSizes, fit_scaling
+from fts.analysis.study_data import BaselineRow, StudyData
+from fts.analysis.trials_table import budget_order, ranked, trial_name
+from fts.scores.dependence import TooFewSamples, block_length
+from fts.scores.intervals import RESAMPLES, Difference, Interval, Scores, compare, measure, resample
+from fts.scores.metrics import auc, log_losses
+
+
+@dataclass(frozen=True)
+class CellSummary:
+    """One cell of the matrix as the report shows it; None where there is nothing to show yet."""
+
+    experiment: str
+    budget: str
+    horizon: int
+    task: str
+    tier: str
+    state: str  # of its job, or "" when unknown
+    trials_wanted: int | None
+    n_complete: int
+    n_pruned: int
+    n_failed: int
+    n_collapsed: int
+    minutes: float  # of training, all trials
+    energy_wh: float | None  # of training, processor and GPU; None: not measurable there
+    best: dict[str, Any] | None  # the best trial's row
+    predictions: pd.DataFrame | None
+    auc: Interval | None
+    loss: Interval | None  # without predictions low = high = value
+    scores: Scores | None
+    luck: NoSkillSearch | None
+    baseline: BaselineRow | None  # the strongest by AUC
+    auc_gain: Difference | None  # best trial minus strongest baseline, paired
+    loss_gain: Difference | None
+    lowest: BaselineRow | None  # the baseline of the lowest loss, often another one
+    lowest_gain: Difference | None  # log loss, best trial minus that one, paired
+    prior_gain: Difference | None  # log loss, best trial minus class prior, paired
+    n_seeds: int  # trainings of the winning configuration with other seeds; the winner's own was chosen, so it is out
+    seed_mean: float | None  # of their objective: what the winner's would be without having been chosen
+    seed_sd: float | None
+    n_ahead: int  # complete trials of the search whose one value is better than that mean
+
+    @property
+    def name(self) -> str | None:
+        return trial_name(self.experiment, self.best["number"]) if self.best else None
+
+
+@dataclass(frozen=True)
+class ScalingCurve:
+    """Loss and AUC against counted parameters at one horizon, with the fits or the reason for none."""
+
+    horizon: int
+    n_params: tuple[float, ...]
+    losses: tuple[float, ...]
+    aucs: tuple[float, ...]
+    loss_fit: ScalingFit | None
+    error_fit: ScalingFit | None  # of 1 - AUC
+    refusal: str | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells that may be compared: one task on one tier."""
+
+    task: str
+    tier: str
+    cells: tuple[CellSummary, ...]
+    variance: HorizonVariance
+    scaling: tuple[ScalingCurve, ...]
+    importance: dict[str, list[Importance]]  # experiment -> rows; cells with too few trials are absent
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        return tuple(sorted({cell.horizon for cell in self.cells}))
+
+    @property
+    def budgets(self) -> tuple[str, ...]:
+        return tuple(sorted({cell.budget for cell in self.cells}, key=budget_order))
+
+    def cell(self, budget: str, horizon: int) -> CellSummary | None:
+        return next((c for c in self.cells if c.budget == budget and c.horizon == horizon), None)
+
+
+def summarise(study: StudyData, seed: int = 0) -> tuple[Group, ...]:
+    """Every comparable group of cells, analysed; deterministic for a seed. A 4 x 3 matrix takes about a minute."""
+    cells = _cells(study)
+    made = []
+    for (task, tier), rows in cells.groupby(["task", "tier"], dropna=False, sort=True):
+        trials = study.trials[study.trials["experiment"].isin(rows["experiment"])]
+        summaries = [summarise_cell(study, {str(k): v for k, v in r.items()}, seed) for r in rows.to_dict("records")]
+        summaries.sort(key=lambda cell: (budget_order(cell.budget), cell.horizon))
+        made.append(
+            Group(
+                task=str(task),
+                tier=str(tier),
+                cells=tuple(summaries),
+                variance=horizon_variance(trials, seed),
+                scaling=tuple(scaling_curve(summaries, h, seed) for h in sorted({c.horizon for c in summaries})),
+                importance=_importances(trials, seed),
+            )
+        )
+    return tuple(made)
+
+
+def summarise_cell(study: StudyData, row: dict[str, Any], seed: int = 0) -> CellSummary:
+    """One cell: row as in CELL_COLUMNS."""
+    experiment, horizon = str(row["experiment"]), int(row["horizon"])
+    trials = study.trials[study.trials["experiment"] == experiment]
+    search = trials[trials["kind"] == "cell"]
+    status = search["status"].value_counts()
+    fit = ranked(search)
+    best = {str(k): v for k, v in fit.iloc[0].items()} if len(fit) else None
+    predictions = study.predictions.get(trial_name(experiment, best["number"])) if best else None
+    rivals = _rivals(study, row, best, predictions)
+    baseline, lowest = _strongest(rivals), _strongest(rivals, by="loss")
+    prior = next((rival for rival in rivals if rival.result.name == "class prior"), None)
+    seeds = _seed_values(study.trials, best)
+    n_looks = int(status.get("complete", 0) + status.get("pruned", 0))
+    return CellSummary(
+        experiment=experiment,
+        budget=str(row["budget"]),
+        horizon=horizon,
+        task=str(row["task"]),
+        tier=str(row["tier"]),
+        state=str(row["status"]) if pd.notna(row["status"]) else "",
+        trials_wanted=int(row["trials_wanted"]) if pd.notna(row["trials_wanted"]) else None,
+        n_complete=int(status.get("complete", 0)),
+        n_pruned=int(status.get("pruned", 0)),
+        n_failed=int(status.get("failed", 0)),
+        n_collapsed=sum("collapsed" in badges for badges in search["badges"]),
+        minutes=float(trials["minutes"].sum()),
+        energy_wh=_energy(trials),
+        best=best,
+        predictions=predictions,
+        baseline=baseline,
+        lowest=lowest,
+        n_seeds=len(seeds),
+        seed_mean=float(np.mean(seeds)) if seeds else None,
+        seed_sd=float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None,
+        n_ahead=_ahead(fit, seeds),
+        **_judged(best, predictions, (baseline, lowest, prior), horizon, max(1, n_looks), seed),
+    )
+
+
+def _ahead(fit: pd.DataFrame, seeds: list[float]) -> int:
+    if not seeds:
+        return 0
+    sign = -1.0 if fit["objective"].iloc[0] == "val_auc" else 1.0
+    return int((sign * fit["value"] < sign * float(np.mean(seeds))).sum())
+
+
+def scaling_curve(cells: list[CellSummary], horizon: int, seed: int = 0) -> ScalingCurve:
+    """The best trial of each size at one horizon; resampled on common days when every one has predictions."""
+    row = [c for c in cells if c.horizon == horizon and c.best is not None and c.auc and c.loss]
+    row = sorted((c for c in row if _positive(c)), key=lambda c: c.best["n_params"])  # type: ignore[index]  # see _positive
+    sizes = tuple(float(c.best["n_params"]) for c in row if c.best)
+    losses = tuple(c.loss.value for c in row if c.loss)
+    aucs = tuple(c.auc.value for c in row if c.auc)
+    if len(set(sizes)) < FEWEST_SIZES:
+        many = f"{len(set(sizes))} size{'' if len(set(sizes)) == 1 else 's'}"
+        refusal = f"h{horizon}: {many} so far; a slope needs at least {FEWEST_SIZES}"
+        return ScalingCurve(horizon, sizes, losses, aucs, None, None, refusal)
+    try:
+        loss_draws, error_draws = _paired_draws(row, horizon, seed)
+        loss_fit = fit_scaling(sizes, losses, loss_draws, seed)
+        error_fit = fit_scaling(sizes, [1 - a for a in aucs], error_draws, seed, ERROR)
+    except (TooFewSizes, ValueError) as error:
+        return ScalingCurve(horizon, sizes, losses, aucs, None, None, f"h{horizon}: {error}")
+    return ScalingCurve(horizon, sizes, losses, aucs, loss_fit, error_fit, None)
+
+
+def _cells(study: StudyData) -> pd.DataFrame:
+    """Planned cells, and those that only trials know of."""
+    columns = list(study.cells.columns)
+    known = study.trials[study.trials["kind"] == "cell"].drop_duplicates("experiment")
+    extra = known[~known["experiment"].isin(study.cells["experiment"])]
+    extra = extra.reindex(columns=columns).assign(trials_wanted=None, status=None)
+    cells = pd.concat([study.cells.astype(object), extra.astype(object)], ignore_index=True)
+    cells = cells.drop_duplicates("experiment", keep="last")
+    return cells[pd.to_numeric(cells["horizon"], errors="coerce").notna()].fillna(
+        {"task": "", "tier": "", "budget": "?"}
+    )
+
+
+def _judged(
+    best: dict[str, Any] | None,
+    predictions: pd.DataFrame | None,
+    baselines: tuple[BaselineRow | None, BaselineRow | None, BaselineRow | None],
+    horizon: int,
+    n_looks: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The interval fields of a CellSummary: from predictions where there are any, else from the trial's own record.
+
+    baselines: the best one by AUC, the one of the lowest loss, the class prior.
+    """
+    names = ("auc", "loss", "scores", "luck", "auc_gain", "loss_gain", "lowest_gain", "prior_gain")
+    judged: dict[str, Any] = dict.fromkeys(names)
+    if best is None:
+        return judged
+    judged["auc"] = _recorded(best["val_auc"], best["auc_low"], best["auc_high"])
+    judged["loss"] = _recorded(best["val_loss"], best["val_loss"], best["val_loss"])
+    if predictions is None:
+        return judged
+    y, p = predictions["y"].to_numpy(float), predictions["p"].to_numpy(float)
+    try:
+        scores = measure(y, p, horizon, seed)
+    except TooFewSamples:
+        return judged
+    judged |= {"scores": scores, "auc": scores.auc, "loss": scores.log_loss}
+    judged["luck"] = no_skill_search(y, p, n_looks, horizon, seed)
+    baseline, lowest, prior = baselines
+    gains = (("auc_gain", baseline), ("loss_gain", baseline), ("lowest_gain", lowest), ("prior_gain", prior))
+    for name, rival in gains:
+        if rival is not None and (theirs := _on_days(rival, predictions)) is not None:
+            with suppress(TooFewSamples):  # its blocks are longer: fewer resamples may hold both classes
+                judged[name] = compare(y, p, theirs, horizon, "auc" if name == "auc_gain" else "log_loss", seed)
+    return judged
+
+
+def _rivals(
+    study: StudyData, row: dict[str, Any], best: dict[str, Any] | None, predictions: pd.DataFrame | None
+) -> list[BaselineRow]:
+    """The baselines on this cell's question and, once a trial is there, on its very data and days.
+
+    Days differ where a task was asked with several contexts or splits: an AUC on other days is no rival.
+    """
+    same = [
+        b for b in study.baselines if (b.task, b.horizon, b.tier) == (row["task"], int(row["horizon"]), row["tier"])
+    ]
+    if best is not None and isinstance(best.get("data_md5"), str):
+        same = [b for b in same if b.data_md5 == best["data_md5"]]
+    if predictions is None:
+        return same
+    days = predictions["date"].to_numpy().astype("datetime64[D]")
+    return [b for b in same if np.array_equal(b.dates, days)] or same
+
+
+def _strongest(rivals: list[BaselineRow], by: str = "auc") -> BaselineRow | None:
+    if not rivals:
+        return None
+    strongest = best_baseline([rival.result for rival in rivals], by)
+    return next(rival for rival in rivals if rival.result is strongest)
+
+
+def _on_days(baseline: BaselineRow, predictions: pd.DataFrame) -> np.ndarray | None:
+    """The baseline's probabilities on the trial's days; None when it does not know them all."""
+    by_day = pd.Series(baseline.result.predictions.astype(float), index=pd.to_datetime(baseline.dates))
+    theirs = by_day.reindex(pd.to_datetime(predictions["date"])).to_numpy()
+    return theirs if np.isfinite(theirs).all() else None
+
+
+def _paired_draws(cells: list[CellSummary], horizon: int, seed: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """(R, P) losses and 1 - AUC of all sizes on the same resampled days; None when they do not share their days."""
+    frames = [c.predictions for c in cells]
+    if any(frame is None for frame in frames):
+        return None, None
+    days = [frame["date"].to_numpy() for frame in frames if frame is not None]
+    if any(not np.array_equal(days[0], other) for other in days[1:]):
+        return None, None
+    pairs = [(f["y"].to_numpy(float), f["p"].to_numpy(float)) for f in frames if f is not None]
+    losses = np.stack([log_losses(y, p) for y, p in pairs])
+    weights = resample(losses.shape[1], block_length(losses.mean(axis=0), horizon), seed, min(200, RESAMPLES))
+    return weights @ losses.T / losses.shape[1], np.stack([1 - auc(y, p, weights) for y, p in pairs], axis=1)
+
+
+def _importances(trials: pd.DataFrame, seed: int) -> dict[str, list[Importance]]:
+    found = {}
+    for experiment, rows in trials[trials["kind"] == "cell"].groupby("experiment"):
+        try:
+            found[str(experiment)] = importances(rows, seed)
+        except TooFewTrials:
+            continue
+    return found
+
+
+def _seed_values(trials: pd.DataFrame, best: dict[str, Any] | None) -> list[float]:
+    """Objective values of the winner's re-trainings: other seeds, each once, the same effective configuration."""
+    if best is None:
+        return []
+    again = trials[(trials["kind"] == "replicate") & (trials["status"] == "complete") & trials["value"].notna()]
+    again = again[again["effective_md5"] == best["effective_md5"]].drop_duplicates("seed")
+    return [float(value) for value in again["value"]]
+
+
+def _energy(trials: pd.DataFrame) -> float | None:
+    """Watt hours of all trials; None unless every one that trained was measured: half a sum would look like a whole."""
+    reused = trials["badges"].map(lambda badges: "reused" in badges).astype(bool)
+    trained = trials[(trials["minutes"] > 0) & ~reused]
+    return float(trained["energy_wh"].sum()) if len(trained) and trained["energy_wh"].notna().all() else None
+
+
+def _recorded(value: Any, low: Any, high: Any) -> Interval | None:
+    if value is None or pd.isna(value):
+        return None
+    return Interval(float(value), *(float(value if pd.isna(end) else end) for end in (low, high)))
+
+
+def _positive(cell: CellSummary) -> bool:
+    return bool(cell.best and pd.notna(cell.best["n_params"]) and cell.best["n_params"] > 0)

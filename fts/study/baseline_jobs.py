@@ -1,0 +1,71 @@
+"""A baseline job before the cells of each task and horizon: seconds of work that every cell is measured against.
+
+A random forest beat the transformer for five weeks before anybody looked (lesson 25).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fts.state.values import Enqueued
+from fts.study.cell import CellSpec
+from fts.study.naming import cv_suffix
+
+BUDGET = "base"  # stands where a cell has its size
+
+
+def with_baselines(cells: Iterable[CellSpec]) -> list[CellSpec]:
+    """The cells, each question's baseline right before its first cell."""
+    seen: set[str] = set()
+    line: list[CellSpec] = []
+    for cell in cells:
+        baseline = baseline_of(cell)
+        if baseline.question not in seen:
+            seen.add(baseline.question)
+            line.append(baseline)
+        line.append(cell)
+    return line
+
+
+def baseline_of(cell: CellSpec) -> CellSpec:
+    """The baselines of a cell's question: same task, horizon, data and windows; the budget does not matter to them."""
+    from fts.analysis.baselines import BASELINES  # here, not above: numpy
+
+    return CellSpec(
+        experiment=f"baseline_h{cell.horizon}_{cell.task}_{cell.tier}{cv_suffix(cell.cv)}"[:80],
+        budget=BUDGET,
+        horizon=cell.horizon,
+        task=cell.task,
+        tier=cell.tier,
+        dataset=cell.dataset,
+        data_md5=cell.data_md5,
+        trials=len(BASELINES),
+        epochs=1,
+        space={},
+        kind="baseline",
+        context=cell.context,
+        split=cell.split,
+        cv=cell.cv,
+        min_positives=cell.min_positives,
+        code_commit=cell.code_commit,
+        code_dirty=cell.code_dirty,
+    )
+
+
+def put_first(db: Any, written: Sequence[tuple[CellSpec, Enqueued]], who: str | None = None) -> None:
+    """Moves new baselines before the cells that stood in line already: seconds of work come before what they judge."""
+    from fts.state import queries, transitions
+
+    fresh = [entry.job_id for cell, entry in written if cell.kind == "baseline" and entry.created]
+    old = {entry.job_id for cell, entry in written if cell.kind == "cell" and not entry.created}
+    waiting = [job.id for job in queries.jobs(db, ["queued", "paused"]) if job.id in old]
+    if fresh and waiting:
+        transitions.move(db, fresh, before=waiting[0], who=who)
+
+
+def first_params() -> dict[str, Any]:
+    """The cheapest baseline, for a dry run."""
+    from fts.analysis.baselines import BASELINES
+
+    return dict(BASELINES[0])

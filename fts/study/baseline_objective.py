@@ -1,0 +1,59 @@
+"""A baseline as a trial: speaks the protocol of fts.study.objective, fits one scikit-learn model, tells its scores.
+
+    python -m fts.study.baseline_objective --facts-fd 5        (the supervisor starts it for jobs of kind `baseline`)
+
+So baselines have rows, logs, predictions, intervals and a watchdog like every other trial.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fts.analysis.baselines import fit_one, score_predictions
+from fts.study.cell import TrialSpec
+from fts.study.evidence import cell_data, data_facts, peak_bytes, reset_peak, write_predictions
+from fts.study.objective import Orders, log_to, main, say
+from fts.study.walk_forward_objective import folds_of, on_fold, together
+
+
+def run_baseline(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
+    """started, then result: there is nothing in between worth a checkpoint, it takes seconds."""
+    log_to(Path(spec.log_path))
+    reset_peak()
+    data = cell_data(spec.data_root, spec.cell, spec.dry_run_rows)
+    parts = [data]
+    if spec.cell.cv is not None:
+        parts = [on_fold(data, fold, spec.dry_run_rows) for fold in folds_of(data, spec.cell)]
+        data = together(data, parts, spec.cell.min_positives if spec.dry_run_rows is None else 0)
+    yield {"fact": "started", **data_facts(data), "device": "cpu", "threads": spec.threads}
+    model, inputs = spec.params["model"], spec.params["inputs"]
+    say(f"{model} on {inputs}: n_train={data.n_train} n_val={data.n_val} n_pos={data.n_pos}")
+    seed = spec.seed % 2**32
+    fitted = [fit_one(model, inputs, part, seed, n_jobs=spec.threads) for part in parts]
+    p, seconds = np.concatenate([one.predictions for one in fitted]), sum(one.seconds for one in fitted)
+    scored = score_predictions(model, inputs, data.y_T[data.val_ends], p, data.horizon, seed, seconds)
+    say(f"log loss {scored.loss:.4f} auc {scored.auc:.4f} [{scored.auc_low:.4f}, {scored.auc_high:.4f}]")
+    if spec.dry_run_rows is None:
+        write_predictions(Path(spec.folder) / "predictions.parquet", data, scored.predictions)
+    value = scored.auc if spec.cell.objective == "val_auc" else scored.loss
+    yield {
+        "fact": "result",
+        "value": value,
+        "last_value": value,
+        "reason": "finished",
+        "badges": [],
+        "val_loss": scored.loss,
+        "val_auc": scored.auc,
+        "auc_low": scored.auc_low,
+        "auc_high": scored.auc_high,
+        "peak_bytes": peak_bytes(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(run_baseline))

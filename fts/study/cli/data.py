@@ -1,0 +1,247 @@
+"""`fts data`: build, list, verify and register data sets."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fts.jobs.cli.app import here
+from fts.jobs.cli.output import emit, emit_json, emit_table, plain, say
+from fts.jobs.status.formatting import count
+
+if TYPE_CHECKING:
+    from fts.data.layouts import Reading
+    from fts.data.manifest import Entry
+    from fts.data.sources import Taken
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+SOURCES = click.Choice(["bundled", "yahoo", "csv", "parquet", "raw"])
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how a file is to be read where it does not tell by itself."""
+    options = (
+        click.option("--columns", multiple=True, metavar="open=o,close=Close/Last", help="which column is which"),
+        click.option("--date-format", metavar="dd/mm/yyyy", help="how the dates are written, or %d/%m/%Y"),
+        click.option("--name", metavar="AAPL", help="which stock, where the file holds several"),
+        click.option("--decimal", type=click.Choice([".", ","]), help="the decimal sign"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+ACCEPT = click.option(
+    "--accept", multiple=True, metavar="gaps,moves", help="accept what looks wrong, by the name in the error message"
+)
+
+
+def reading_of(columns: tuple[str, ...], date_format: str | None, name: str | None, decimal: str | None) -> Reading:
+    """What the options ask for. Raises UsageError for a column or form of dates that makes no sense."""
+    from fts.data.columns import ASKED  # here, not above: pandas
+    from fts.data.dates import strptime_format
+    from fts.data.faults import BadBars
+    from fts.data.layouts import Reading
+
+    found: dict[str, str] = {}
+    for part in _parts(columns):
+        key, sign, column = part.partition("=")
+        if not sign or key.strip().lower() not in ASKED or not column.strip():
+            raise click.UsageError(
+                f"--columns {part!r:.60}: expected one of {', '.join(ASKED)}, =, and a column's name"
+            )
+        found[key.strip().lower()] = column.strip()
+    try:
+        form = strptime_format(date_format) if date_format is not None else None
+    except BadBars as error:
+        raise click.UsageError(str(error)) from None
+    return Reading(found, form, name, decimal)
+
+
+def _parts(columns: tuple[str, ...]) -> list[str]:
+    """`open=o,close=Close, adjusted` as two parts: a comma inside a column's name needs no quotes."""
+    parts: list[str] = []
+    for text in columns:
+        for part in next(csv.reader([text]), []):
+            if "=" in part or not parts:
+                parts.append(part)
+            else:
+                parts[-1] += f",{part}"
+    return parts
+
+
+def accepted_of(accept: tuple[str, ...]) -> tuple[str, ...]:
+    """The kinds of --accept. Raises UsageError for an unknown one."""
+    from fts.data.faults import BadBars  # here, not above: pandas
+    from fts.data.plausible import check_accepted
+
+    try:
+        return tuple(sorted(check_accepted(",".join(accept).split(","))))
+    except BadBars as error:
+        raise click.UsageError(f"--accept: {error}") from None
+
+
+@click.group(context_settings={"max_content_width": 110})
+def data() -> None:
+    """Build, list, verify and register data sets.
+
+    The folder is $FTS_DATA, else ./data. Raw snapshots are never overwritten.
+    """
+
+
+@data.command()
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--source", type=SOURCES, help="bundled (S&P 500, no network), yahoo, csv, parquet, raw  [default: bundled]"
+)
+@click.option("--ticker", help="SPX or IXIC (bundled), SPY ... (yahoo), or a name for your own bars")
+@click.option("--tier", default="a25", show_default=True, help="a20, a25 or c")
+@click.option("--vix", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="your VIX closes, for tier c")
+@reading_options
+@ACCEPT
+@AS_JSON
+def build(
+    file: Path | None,
+    source: str | None,
+    ticker: str | None,
+    tier: str,
+    vix: Path | None,
+    columns: tuple[str, ...],
+    date_format: str | None,
+    name: str | None,
+    decimal: str | None,
+    accept: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Make a data set: bars, features, leak check, manifest.
+
+    FILE holds your own bars (csv or parquet).
+
+    The layouts of Yahoo, Alpha Vantage, stooq, Nasdaq.com, investing.com, MetaTrader and others are recognised.
+
+    \b
+    fts data build --source csv --ticker MINE bars.csv
+    fts data build --source csv --name AAPL --date-format dd/mm/yyyy all_stocks.csv
+    """
+    reading, accepted = reading_of(columns, date_format, name, decimal), accepted_of(accept)
+    source = source or _source_of(file)
+    if file is not None and source not in ("csv", "parquet"):
+        raise click.UsageError(f"a file goes with --source csv or parquet, not with {source}")
+    if file is None and (columns or date_format or name or decimal):
+        raise click.UsageError("--columns, --date-format, --name and --decimal go with a FILE")
+    from fts.study import dataset  # here, not above: pandas and TA-Lib, half a second
+
+    taken = dataset.take(here().data, source, ticker, file, reading=reading)
+    _say_taken(taken, accepted)
+    say(
+        f"building tier {tier} from {file or source}{f' {ticker}' if ticker else ''}; every feature is tested for leaks"
+    )
+    entry = dataset.build(
+        here().data, source, ticker, tier, path=file, vix=vix, reading=reading, accept=accepted, taken=taken
+    )
+    _emit_entry(entry, taken, as_json)
+    if not as_json:
+        say(entry.note or f"in {here().data / entry.path}")
+
+
+def _say_taken(taken: Taken, accepted: tuple[str, ...]) -> None:
+    for line in taken.lines(accepted):
+        say(line)
+    if idle := sorted(set(accepted) - {finding.kind for finding in taken.findings}):
+        say(f"--accept {','.join(idle)}: nothing of this kind was found in {taken.origin}")
+
+
+def _emit_entry(entry: Entry, taken: Taken, as_json: bool) -> None:
+    if as_json:
+        return emit_json("dataset", plain(entry) | {"taken": taken.facts()})
+    return emit(f"{entry.dataset}  {entry.rows} rows  {entry.start}..{entry.end}  md5 {entry.md5}")
+
+
+def _source_of(file: Path | None) -> str:
+    if file is None:
+        return "bundled"
+    return "parquet" if file.suffix.lower() == ".parquet" else "csv"
+
+
+@data.command("list")
+@AS_JSON
+def list_(as_json: bool) -> None:
+    """List the current data sets.
+
+    Raw ones come first, then the files that no manifest knows.
+    """
+    from fts.study import dataset
+
+    entries, unknown = dataset.listing(here().data), dataset.pending(here().data)
+    if as_json:
+        return emit_json("data", {"datasets": entries, "pending": [str(path) for path in unknown]})
+    if not entries:
+        say(f"there is no data set in {here().data}; `fts data build` makes the default one")
+    else:
+        columns = ("data set", "version", "tier", "rows", "from", "to", "md5")
+        rows = [(e.dataset, e.version, e.tier, e.rows, e.start, e.end, e.md5[:12]) for e in entries]
+        emit_table(columns, rows, right=("version", "rows"))
+    for path in unknown:
+        say(f"pending registration: {path} (`fts data register {path}`)")
+    return None
+
+
+@data.command()
+@AS_JSON
+def verify(as_json: bool) -> None:
+    """Check every data set against its file.
+
+    The exit code is 1 when something is wrong.
+    """
+    from fts.study import dataset
+
+    root = here().data
+    entries, problems, unknown = dataset.listing(root), dataset.verify(root), dataset.pending(root)
+    kept = dataset.kept(root)
+    if as_json:
+        content = {"entries": len(entries), "problems": problems, "pending": [str(path) for path in unknown]}
+        emit_json("verify", content | {"kept": kept})
+    elif not problems:
+        sets = count(len(entries), "data set")
+        emit(f"{sets} unchanged since registration" if entries else f"there is no data set in {here().data}")
+    for problem in () if as_json else problems:
+        emit(problem)
+    for path in () if as_json else unknown:
+        say(f"pending registration: {path} (`fts data register {path}`)")
+    for sentence in () if as_json else kept:
+        say(sentence)
+    if problems:
+        raise click.exceptions.Exit(1)
+
+
+@data.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--ticker", help="default: the file's name")
+@reading_options
+@ACCEPT
+@AS_JSON
+def register(
+    file: Path,
+    ticker: str | None,
+    columns: tuple[str, ...],
+    date_format: str | None,
+    name: str | None,
+    decimal: str | None,
+    accept: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Check FILE and make it its ticker's bars.
+
+    FILE holds bars, or VIX closes; it becomes the current raw snapshot.
+    """
+    reading, accepted = reading_of(columns, date_format, name, decimal), accepted_of(accept)
+    from fts.study import dataset  # here, not above: pandas
+
+    taken = dataset.take_to_register(here().data, file, ticker, reading=reading)
+    _say_taken(taken, accepted)
+    entry = dataset.register(here().data, file, ticker, reading=reading, accept=accepted, taken=taken)
+    return _emit_entry(entry, taken, as_json)

@@ -1,0 +1,330 @@
+"""`fts budgets` shows what can be searched, `fts enqueue` puts it in line."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+
+from fts.jobs.api.halving import HALVING, Halving
+from fts.jobs.cli.app import COUNT, here
+from fts.jobs.cli.output import emit_json, emit_table, say
+from fts.jobs.cli.selection import CELL
+from fts.jobs.records.results import parameters
+from fts.study import matrix
+from fts.study.cell import CellSpec
+from fts.study.space import parse_override
+
+EXPERIMENT = re.compile(r"phase6a_([A-Za-z0-9.]+)_h(\d{1,3})_([A-Za-z0-9_.-]+)")
+
+
+class Listed(click.ParamType):
+    """2M,20M as a tuple; an empty list or element is refused: it may come from a variable that is not set."""
+
+    name = "list"
+
+    def __init__(self, element: type[str] | type[int], example: str) -> None:
+        self.element, self.example = element, example
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        if not any(parts):
+            self.fail(f"the list is empty; expected a list such as {self.example}", param, ctx)
+        if not all(parts):
+            self.fail(f"{value!r} has an empty element; expected a list such as {self.example}", param, ctx)
+        if self.element is int and (odd := next((part for part in parts if not HORIZON.fullmatch(part)), None)):
+            self.fail(f"{value!r} is not a list of whole numbers: {odd!r}; expected {self.example}", param, ctx)
+        found = [self.element(part.removeprefix("h")) if self.element is int else part for part in parts]
+        return tuple(dict.fromkeys(found))
+
+
+HORIZON = re.compile(r"h?[0-9]{1,9}")
+
+
+@click.command()
+@click.argument("budget", required=False)
+@click.option("--features", default=25, type=COUNT, show_default=True, help="features of a day (tier a25 has 25)")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+def budgets(budget: str | None, features: int, as_json: bool) -> None:
+    """The model sizes, and with BUDGET every architecture in it with its counted parameters."""
+    from fts.model.architecture import ModelConfig
+    from fts.model.budgets import BUDGETS, count_parameters, grid
+
+    if budget is not None and budget not in BUDGETS:
+        raise click.UsageError(f"there is no budget {budget!r}; there are {', '.join(BUDGETS)}")
+    shapes = {
+        name: {str(a): count_parameters(ModelConfig(a, features)) for a in grid(name, features)}
+        for name in ([budget] if budget else BUDGETS)
+    }
+    if as_json:
+        return emit_json("budgets", shapes)
+    if budget is None:
+        rows = [
+            (name, parameters(BUDGETS[name]), len(sizes), len(set(sizes.values())), *_range(list(sizes.values())))
+            for name, sizes in shapes.items()
+        ]
+        columns = ("budget", "nominal", "architectures", "sizes", "smallest", "largest")
+        return emit_table(columns, rows, right=columns[1:])
+    rows_of_one = [
+        (name, f"{count:,}", f"{100 * (count / BUDGETS[budget] - 1):+.1f} %") for name, count in shapes[budget].items()
+    ]
+    return emit_table(("architecture", "parameters", "off nominal"), rows_of_one, right=("parameters", "off nominal"))
+
+
+def _range(sizes: list[int]) -> tuple[str, str]:
+    return (parameters(min(sizes)), parameters(max(sizes))) if sizes else ("—", "—")
+
+
+def _overrides(texts: Iterable[str]) -> dict[str, dict[str, Any]] | None:
+    """The ranges of --space by parameter; None: the usual ones."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, distribution in map(parse_override, texts):
+        if name in found:
+            raise click.UsageError(f"--space {name} is given twice; expected one range of a parameter")
+        found[name] = distribution
+    return found or None
+
+
+# those of fts.data.labels, which needs pandas; a test compares
+TASK_NAMES = ("threshold_1pct", "threshold_1pct_close", "threshold_2pct", "threshold_0.5pct")
+USUAL = {field.name: field.default for field in dataclasses.fields(CellSpec)}
+
+CELL_OPTIONS = (
+    click.option("--trials", default=matrix.TRIALS, show_default=True, help="searched in each cell"),
+    click.option("--epochs", default=matrix.EPOCHS, show_default=True, help="at most; early stopping may end sooner"),
+    click.option("--task", default=matrix.TASK, show_default=True, help=f"what is predicted: {', '.join(TASK_NAMES)}"),
+    click.option("--tier", default=matrix.TIER, show_default=True, help="a20, a25 or c"),
+    click.option(
+        "--data", "dataset", metavar="NAME", help="data set by name (default: the tier's one; see fts data list)"
+    ),
+    click.option("--objective", help="val_loss or val_auc  [default: val_loss]"),
+    click.option("--loss", help="bce or focal  [default: bce]"),
+    click.option("--pos-weight", is_flag=True, default=None, help="weight positives by their rarity"),
+    click.option(
+        "--focal-gamma",
+        type=float,
+        help=f"of --loss focal: weight of hard windows  [default: {USUAL['focal_gamma']:g}]",
+    ),
+    click.option("--sampler", help="tpe, gp or random  [default: tpe; random with halving]"),
+    click.option(
+        "--pruner",
+        help="none, median or halving  [default: none]. On average 75 random trials with halving find as good a "
+        "trial as 50 without, in a third of the epochs",
+    ),
+    click.option(
+        "--halving",
+        callback=lambda ctx, option, text: None if text is None else Halving.parse(text),
+        metavar="RUNG,GROWTH,KEEP,TRAILING",
+        help="the rule of --pruner halving, frozen with the cell: first rung, growth, share kept, epochs for a trial "
+        f"that trails; or some by name (keep=1/3,trailing=none)  [default: {HALVING.numbers}]",
+    ),
+    click.option("--seed", type=int, help="of the study  [default: 0]"),
+    click.option("--patience", type=int, help="epochs without improvement  [default: 10]"),
+    click.option("--min-delta", type=float, help="smallest change that counts as improvement  [default: 0.001]"),
+    click.option(
+        "--space",
+        "overrides",
+        multiple=True,
+        callback=lambda ctx, option, texts: _overrides(texts),
+        metavar="NAME=LOW:HIGH",
+        help="search a parameter in another range (dropout=0.1:0.3), or among these (warmup_steps=100,200)",
+    ),
+    click.option("--max-steps", type=int, help="end a trial after this many optimizer steps"),
+    click.option(
+        "--batch",
+        "--effective-batch",
+        "effective_batch",
+        type=int,
+        help="windows in one optimizer step  [default: 256]",
+    ),
+    click.option("--grad-clip", type=float, help=f"largest gradient norm, 0: none  [default: {USUAL['grad_clip']:g}]"),
+    click.option("--context", type=int, help="days in a window  [default: 80]"),
+    click.option("--patch", type=int, help=f"days in a token  [default: {USUAL['patch']}]"),
+    click.option("--stride", type=int, help=f"days between the starts of two tokens  [default: {USUAL['stride']}]"),
+    click.option("--norm", help="revin or none  [default: revin]"),
+    click.option(
+        "--precision",
+        help="of the matrix products: fp32, bf16, or auto (what suits this machine)  [default: auto]",
+    ),
+    click.option("--channel-independent", is_flag=True, default=None, help="process each feature separately"),
+    click.option("--cv", metavar="walk-forward:N", help="evaluate each trial on N purged folds instead of one split"),
+    click.option("--min-positives", type=int, help="refuse a cell with fewer in validation  [default: 30]"),
+)
+
+
+def cell_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a new cell is made of: the fields of CellSpec that a person may choose."""
+    for option in reversed(CELL_OPTIONS):
+        command = option(command)
+    return command
+
+
+def specs_of(
+    wanted: Iterable[tuple[str, int, str]], trials: int, epochs: int, tier: str, dataset: str | None, **fields: Any
+) -> list[CellSpec]:
+    """The frozen specs of (budget, horizon, task)."""
+    chosen = {name: value for name, value in fields.items() if value is not None}
+    return [
+        spec
+        for budget, horizon, task in wanted
+        for spec in matrix.make_cells(here(), [budget], [horizon], trials, epochs, task, tier, dataset, **chosen)
+    ]
+
+
+@click.command()
+@click.argument("cells", nargs=-1, metavar="[CELL]...")
+@click.option("--matrix", "whole", is_flag=True, help="all budgets x all horizons")
+@click.option(
+    "--budgets",
+    "budgets_",
+    type=Listed(str, "2M,20M"),
+    metavar="2M,20M",
+    help="of tiny (for tests), 2M, 20M, 200M, 2B  [default: 2M,20M,200M,2B]",
+)
+@click.option("--horizons", type=Listed(int, "1,3,5"), metavar="1,3,5", help="trading days  [default: 1,3,5]")
+@cell_options
+@click.option(
+    "--baselines/--no-baselines",
+    default=None,
+    help="a baseline job (prior, regression, forest, boosting) before each horizon  [default: with --matrix]",
+)
+@click.option("--warm-start", is_flag=True, help="first try the best of other horizons and of the smaller budget")
+@click.option("--again", is_flag=True, help="search a cell again, although it has a job")
+@click.option("--no-check", is_flag=True, help="skip the dry run of one step per cell")
+@click.option("-n", "--dry-run", is_flag=True, help="test every cell with one step, put nothing in line")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+def enqueue(
+    cells: tuple[str, ...],
+    whole: bool,
+    budgets_: tuple[str, ...] | None,
+    horizons: tuple[int, ...] | None,
+    task: str,
+    baselines: bool | None,
+    warm_start: bool,
+    again: bool,
+    no_check: bool,
+    dry_run: bool,
+    as_json: bool,
+    **fields: Any,
+) -> None:
+    """Put one CELL (2M/h1) or the whole --matrix in line.
+
+    Each cell is tested with one optimizer step first, then frozen as it is now. A cell that has a job, also an ended
+    one, is not put in line twice; more --trials extend its job and keep its results.
+    """
+    from fts.state.db import open_for_person  # here, not above: a wrong flag must not create a database
+    from fts.state.place import has_study
+    from fts.study.baseline_jobs import with_baselines as put_before
+
+    specs = specs_of(_wanted(cells, whole, budgets_, horizons, task), **fields)
+    check, with_baselines = not no_check, not cells if baselines is None else baselines
+    db = None if dry_run and not has_study(here().db) else open_for_person(here().db)  # a dry run makes no database
+    try:
+        if warm_start and db is not None:
+            from fts.study.warm_start import warmed
+
+            specs = warmed(db, specs, again=again)
+        chosen = put_before(specs) if with_baselines else specs
+        lines = matrix.enqueue_cells(db, here(), chosen, check=check, dry_run=dry_run, again=again, tell=say)
+    finally:
+        if db is not None:
+            db.close()
+    _report(lines, dry_run, as_json)
+
+
+def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        content = [
+            {
+                "experiment": line.cell.experiment,
+                "kind": line.cell.kind,
+                "cell": f"{line.cell.budget}/h{line.cell.horizon}",
+                "job": line.job_id,
+                "created": line.created,
+                "state": "new" if line.is_new else line.status,
+                "extended_from": line.extended_from,
+                "trials": line.cell.trials,
+                "told": line.told,
+                "found": line.found,
+                "identity": line.cell.identity,
+                "pruner": line.cell.pruner,
+                "halving": line.cell.to_json()["halving"],
+            }
+            for line in lines
+        ]
+        return emit_json("enqueued", content)
+    rows = [
+        (
+            line.job_id,
+            f"{line.cell.budget}/h{line.cell.horizon}",
+            line.cell.experiment,
+            f"{line.cell.trials} x {line.cell.epochs}",
+            _became(line, dry_run),
+        )
+        for line in lines
+    ]
+    emit_table(("job", "cell", "experiment", "trials x epochs", "state"), rows, right=("job",))
+    for line in lines:
+        if not line.is_new or line.note:
+            say(line.told)
+    for rule, sampler in dict.fromkeys((line.cell.halving, line.cell.sampler) for line in lines):
+        if rule is not None:
+            say(f"halving: {rule.told}; sampler {sampler}")
+    return say(_summary(lines, dry_run))
+
+
+def _became(line: matrix.Line, dry_run: bool) -> str:
+    """The last column: what became of a cell, or would."""
+    if line.is_new:
+        return "would be put in line" if dry_run else "in line"
+    if line.extended_from is not None:
+        return f"{'would be ' if dry_run else ''}extended from {line.extended_from}"
+    return f"already there ({line.status})"
+
+
+def _summary(lines: list[matrix.Line], dry_run: bool) -> str:
+    new = sum(line.is_new for line in lines)
+    extended = sum(line.extended_from is not None for line in lines)
+    there = len(lines) - new - extended
+    told = [f"{new} of {len(lines)} {'would be ' if dry_run else ''}put in line"]
+    told += [f"{extended} {'would be ' if dry_run else ''}extended"] if extended else []
+    told += [f"{there} {'is' if there == 1 else 'are'} already there"] if there else []
+    if dry_run:
+        return f"dry run: nothing was put in line; {', '.join(told)}"
+    end = ". `fts worker` runs them, `fts status` shows their progress" if new + extended else ": nothing to do"
+    return ", ".join(told) + end
+
+
+def _wanted(
+    cells: tuple[str, ...],
+    whole: bool,
+    budgets_: tuple[str, ...] | None,
+    horizons: tuple[int, ...] | None,
+    task: str,
+) -> list[tuple[str, int, str]]:
+    """(budget, horizon, task) in the order they will run."""
+    if cells and (whole or budgets_ or horizons):
+        raise click.UsageError("name cells or give --matrix, --budgets and --horizons, not both")
+    if not cells and not (whole or budgets_ or horizons):
+        raise click.UsageError("name a cell such as 2M/h1, or give --matrix")
+    if not cells:
+        return [(b, h, task) for b in budgets_ or matrix.BUDGETS for h in horizons or matrix.HORIZONS]
+    return [parse_cell(cell, task) for cell in cells]
+
+
+def parse_cell(word: str, task: str) -> tuple[str, int, str]:
+    """2M/h1, 2M_h1 or phase6a_2M_h1_threshold_1pct as (2M, 1, task)."""
+    from fts.model.budgets import BUDGETS
+
+    match = CELL.fullmatch(word) or EXPERIMENT.fullmatch(word)
+    known = {name.lower(): name for name in BUDGETS}
+    if match is None or match[1].lower() not in known:
+        raise click.UsageError(
+            f"{word!r} is not a cell; expected BUDGET/hDAYS such as 2M/h1, budgets {', '.join(BUDGETS)}"
+        )
+    return known[match[1].lower()], int(match[2]), match[3] if match.re is EXPERIMENT else task

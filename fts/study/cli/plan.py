@@ -1,0 +1,75 @@
+"""`fts plan`: what each remaining cell will cost, and what it is likely to gain."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from fts.jobs.cli.app import COUNT
+from fts.jobs.cli.output import emit_json, emit_table, say
+from fts.jobs.cli.selection import choose
+from fts.jobs.cli.show import reading
+from fts.jobs.cli.work import machine_options
+from fts.jobs.status import formatting
+from fts.state import queries
+from fts.study.cli.enqueue import Listed, cell_options
+from fts.study.cli.plan_memory import plan_memory
+from fts.study.outlook import Outlook, campaign
+
+
+@click.command()
+@click.argument("cells", nargs=-1, metavar="[CELL]...")
+@click.option("--memory", is_flag=True, help="recipe, micro-batch, bytes and seconds of each cell on this machine")
+@click.option("--matrix", "whole", is_flag=True, help="with --memory: the whole matrix, whatever is in line")
+@click.option("--budgets", type=Listed(str, "2M,20M"), metavar="2M,20M", help="with --matrix: these sizes")
+@click.option("--shapes", "each", is_flag=True, help="with --memory: a line for every architecture")
+@click.option("--slots", type=COUNT, help="with --memory: jobs at once  [default: as fts worker]")
+@machine_options
+@cell_options
+@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+def plan(memory: bool, as_json: bool, **flags: Any) -> None:
+    """Expected cost and gain of each cell that has not ended, estimated from finished trials.
+
+    A gain below the noise of the validation set may be luck: use the trials elsewhere.
+    --memory: memory and time of each CELL (default: those in line, else the matrix) here, before it has run.
+    """
+    if memory:
+        return plan_memory(as_json=as_json, **flags)
+    with reading() as db:
+        jobs = queries.jobs(db)
+        chosen = choose(jobs, flags["cells"]).jobs if flags["cells"] else jobs
+        wanted = {job.id for job in chosen}
+        found = [outlook for outlook in campaign(db, time.time()) if outlook.job in wanted]
+    if as_json:
+        return emit_json("plan", found)
+    if not found:
+        return say(
+            f"nothing is left to run of {', '.join(flags['cells'])}" if flags["cells"] else "no cell is left to run"
+        )
+    columns = ("job", "cell", "state", "trials left", "takes", "80 %", "best", "chance", "gain", "noise", "judged by")
+    emit_table(columns, [row(outlook) for outlook in found], right=("job", "trials left", "takes", "best", "gain"))
+    known = [outlook.seconds for outlook in found if outlook.seconds is not None]
+    return say(
+        f"{formatting.count(len(found), 'cell')}, {formatting.spell(sum(known))} in all on one slot"
+        + ("" if len(known) == len(found) else f", and {len(found) - len(known)} of unknown cost")
+        + "; chance: that a remaining trial beats the best; gain: expected improvement of the objective"
+    )
+
+
+def row(outlook: Outlook) -> tuple[object, ...]:
+    low, high = outlook.seconds_low, outlook.seconds_high
+    return (
+        outlook.job,
+        outlook.cell,
+        outlook.status,
+        outlook.left,
+        None if outlook.seconds is None else formatting.spell(outlook.seconds),
+        None if low is None or high is None else f"{formatting.spell(low)} to {formatting.spell(high)}",
+        formatting.score(outlook.best),
+        None if outlook.chance is None else f"{outlook.chance:.0%}",
+        None if outlook.gain is None else f"{outlook.gain:+.4f}" + (" (noise)" if outlook.worth_it is False else ""),
+        None if outlook.noise is None else f"{outlook.noise:.4f}",
+        outlook.basis,
+    )

@@ -1,0 +1,99 @@
+"""`fts script`: a cell of the matrix as a file one can read, keep beside a paper, and run by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from fts.jobs.cli.app import here
+from fts.jobs.cli.output import emit, emit_json
+from fts.jobs.records.exports import write_text
+from fts.state.errors import WrongStatus
+from fts.state.place import has_study
+from fts.state.values import Job
+from fts.study import matrix
+from fts.study.cell import CellSpec
+from fts.study.cli.enqueue import cell_options, parse_cell, specs_of
+from fts.study.naming import kept_apart
+from fts.study.script import script_name, script_text
+
+
+@click.command()
+@click.argument("cells", nargs=-1, metavar="[CELL]...")
+@click.option("--matrix", "whole", is_flag=True, help="all budgets x all horizons")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="folder  [default: outputs/scripts]")
+@cell_options
+@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+def script(cells: tuple[str, ...], whole: bool, out: Path | None, task: str, as_json: bool, **fields: Any) -> None:
+    """Write hpo_{budget}_h{horizon}_{task}.py for each CELL, and train_... once it has a winner.
+
+    A cell in the queue is written as it was frozen there (--tier or --data choose between several); any other cell is
+    written from the options. A cell that is evaluated on folds is a different cell: add --cv.
+    """
+    if bool(cells) == whole:
+        raise click.UsageError("name cells such as 2M/h1, or give --matrix")
+    wanted = [parse_cell(cell, task) for cell in cells] or [
+        (budget, horizon, task) for budget in matrix.BUDGETS for horizon in matrix.HORIZONS
+    ]
+    known = chosen_here(known_specs(), fields)
+    specs: list[CellSpec] = []
+    for cell, word in zip(wanted, cells or [""] * len(wanted), strict=True):
+        frozen = [spec for spec in known if word in (spec.experiment, spec.origin.get("experiment"))]
+        frozen = frozen or [spec for spec in known if asked_of(spec) == (*cell, fields.get("cv"))]
+        specs += frozen or named_here(specs_of([cell], **fields))
+    folder = out or here().outputs / "scripts"
+    written = [folder / script_name(spec) for spec in specs]
+    for path, spec in zip(written, specs, strict=True):
+        write_text(path, script_text(spec), here().outputs)
+    return emit_json("written", [str(path) for path in written]) if as_json else emit("\n".join(map(str, written)))
+
+
+def asked_of(spec: CellSpec) -> tuple[str, int, str, str | None]:
+    return spec.budget, spec.horizon, spec.task, spec.cv
+
+
+def named_here(cells: list[CellSpec]) -> list[CellSpec]:
+    """New cells under the names that they would get in the queue."""
+    if not has_study(here().db):
+        return cells
+    from fts.jobs.cli.show import reading
+
+    with reading() as db:
+        return kept_apart(db, cells)
+
+
+def chosen_here(known: list[CellSpec], fields: dict[str, Any]) -> list[CellSpec]:
+    """Of the tier and data set that were asked for by name: a default must not leave out what is in the queue."""
+    context = click.get_current_context()
+    named = {
+        field: fields[field]
+        for field in ("tier", "dataset")
+        if context.get_parameter_source(field) is not ParameterSource.DEFAULT
+    }
+    return [spec for spec in known if all(getattr(spec, field) == value for field, value in named.items())]
+
+
+def known_specs() -> list[CellSpec]:
+    """The newest frozen cell of every name and, where there is a winner, its final training."""
+    if not has_study(here().db):
+        return []
+    from fts.jobs.cli.show import reading
+    from fts.state import queries
+    from fts.study.winners import newest_cells
+
+    with reading() as db:
+        return [
+            spec for job in newest_cells(queries.jobs(db)) for spec in (CellSpec.from_json(job.spec), *_final(db, job))
+        ]
+
+
+def _final(db: Any, job: Job) -> list[CellSpec]:
+    from fts.study.winners import train_spec, winner
+
+    try:
+        return [train_spec(job, winner(db, job))]
+    except WrongStatus:  # no complete trial yet
+        return []

@@ -1,0 +1,146 @@
+"""The commands after a search: other seeds for the winner, the final model, predictions, the one look at the test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fts.jobs.cli.app import Whole, here
+from fts.jobs.cli.change import act, common, writing
+from fts.jobs.cli.errors import NothingThere
+from fts.jobs.cli.output import emit, emit_json, emit_table, say
+from fts.jobs.cli.selection import one_cell
+from fts.jobs.cli.show import reading
+from fts.jobs.status import formatting
+from fts.state import queries
+from fts.study.cli.data import reading_of, reading_options
+
+AGAIN = click.option("--again", is_flag=True, help="again, although there is a job for exactly this")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+
+
+@click.command()
+@click.argument("cell")
+@click.option("--from-trial", type=int, metavar="N", help="this trial instead of the best one")
+@AGAIN
+@AS_JSON
+def train(cell: str, from_trial: int | None, again: bool, as_json: bool) -> None:
+    """Put the final training of CELL's winner in line: on training and validation windows together.
+
+    The model is written to outputs/models; the test set stays sealed until `fts unseal CELL`.
+    """
+    from fts.study.winners import train_spec, winner  # here, not above: --help needs none of it
+
+    follow(cell, again, as_json, lambda db, job: train_spec(job, winner(db, job, from_trial)))
+
+
+@click.command()
+@click.argument("cell")
+@click.option("--seeds", default=5, show_default=True, type=Whole(1, 1000), help="trainings")
+@click.option("--from-trial", type=int, metavar="N", help="this trial instead of the best one")
+@AGAIN
+@AS_JSON
+def replicate(cell: str, seeds: int, from_trial: int | None, again: bool, as_json: bool) -> None:
+    """Put CELL's winning configuration in line again with other seeds: how much of its score is luck.
+
+    More --seeds extend an existing job.
+    """
+    from fts.study.winners import replicate_spec, winner  # here, not above: --help needs none of it
+
+    follow(cell, again, as_json, lambda db, job: replicate_spec(job, winner(db, job, from_trial), seeds))
+    if not as_json:
+        show_spread(cell)
+
+
+def show_spread(cell: str) -> None:
+    """How much the winner's other seeds differ, once some have run."""
+    from fts.study.seeds import spread_of  # here, not above: see train
+
+    with reading() as db:
+        job = one_cell(queries.jobs(db), cell)
+        found = spread_of(db, job)
+    if found is None:
+        return
+    rows: tuple[tuple[str, float | None, float | None, float | None, float | None], ...] = (
+        ("value", found.mean, found.sd, found.low, found.high),
+        ("AUC", found.auc_mean, found.auc_sd, found.auc_low, found.auc_high),
+    )
+    emit_table(
+        ("of", "mean", "sd", "lowest", "highest"), [(name, *map(formatting.score, numbers)) for name, *numbers in rows]
+    )
+    say(
+        f"{formatting.count(found.n, 'seed')}; the winner itself has {formatting.score(found.winner)}; it was "
+        "selected for this value, so it is probably better than the mean"
+    )
+
+
+def follow(cell: str, again: bool, as_json: bool, spec_of: Any) -> None:
+    """Freezes the job that follows a cell and puts it in line; by the rule for cells, what is there is not redone."""
+    from fts.study.matrix import enqueue_cells, write
+    from fts.study.winners import require_data
+
+    with writing() as db:
+        spec = spec_of(db, one_cell(queries.jobs(db), cell))
+        (there,) = write(db, [spec], again=again, dry_run=True)
+        if there.created or there.extended_from is not None:
+            require_data(here().data, spec)
+        (line,) = enqueue_cells(db, here(), [spec], check=False, again=again)
+    if as_json:
+        content = {"job": line.job_id, "experiment": spec.experiment, "created": line.created, "told": line.told}
+        content |= {"state": "new" if line.created else line.status, "extended_from": line.extended_from}
+        return emit_json("enqueued", [content])
+    repeated = f"trial {spec.origin['trial']} of {spec.origin['experiment']}"
+    return emit(f"job {line.job_id} ({spec.experiment}) repeats {repeated}. {line.told}")
+
+
+@click.command()
+@click.argument("cell")
+@common
+def unseal(cell: str, **flags: Any) -> None:
+    """Open the test set of CELL for its best trial; this cannot be undone, and every table shows it from then on."""
+    from fts.study.winners import require_data, train_spec, winner  # here, not above: see train
+
+    with reading() as db:
+        job = one_cell(queries.jobs(db), cell)
+        spec = train_spec(job, winner(db, job))
+        if queries.opening(db, job.experiment) is None:  # a look that cannot be had is not to be spent
+            require_data(here().data, spec)
+    act("unseal", (cell,), flags)
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--vix", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="VIX closes, for tier c")
+@reading_options
+@AS_JSON
+def predict(
+    model: Path,
+    file: Path,
+    vix: Path | None,
+    columns: tuple[str, ...],
+    date_format: str | None,
+    name: str | None,
+    decimal: str | None,
+    as_json: bool,
+) -> None:
+    """Probabilities of a final MODEL (a folder, or its name in outputs/models) for the bars in FILE, as CSV."""
+    asked = reading_of(columns, date_format, name, decimal)
+    folder = model if model.is_dir() else here().outputs / "models" / model
+    if not folder.is_dir():
+        models = here().outputs / "models"
+        known = ", ".join(sorted(path.name for path in models.iterdir())) if models.is_dir() else "none yet"
+        raise NothingThere(f"there is no model {str(model)!r} (there is: {known}); `fts train CELL` makes one")
+    from fts.study.model_folder import load_model  # here, not above: torch
+    from fts.study.predict import predict_file
+
+    predicted = predict_file(load_model(folder), file, vix, asked)
+    for warning in predicted.warnings:
+        say(warning)
+    days = [(f"{day:%Y-%m-%d}", float(p)) for day, p in predicted.table.itertuples(index=False)]
+    if as_json:
+        return emit_json("predictions", [{"date": day, "p": p} for day, p in days])
+    say(f"{formatting.count(len(days), 'day')}, probability that the label is 1")
+    return emit("\n".join(["date,p", *(f"{day},{p:.6f}" for day, p in days)]))

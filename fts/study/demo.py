@@ -1,0 +1,93 @@
+"""`make run`: real S&P 500 bars, three 2M cells, the real queue, worker and trials, small enough for a few minutes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from fts.jobs.settings import Places, worker_settings
+from fts.jobs.status import formatting
+from fts.state import queries
+from fts.state.db import open_database
+from fts.study.matrix import enqueue_matrix
+
+BUDGETS, HORIZONS = ("2M",), (1, 3, 5)
+TRIALS, EPOCHS = 3, 4
+
+
+def demo(places: Places) -> int:
+    """Builds the data if need be, enqueues the small matrix, works until the queue is empty, prints the results table.
+
+    A second call goes on where the first one was interrupted, or only shows the table.
+    """
+    say(f"study: {places.db}")
+    ensure_data(places)
+    db = open_database(places.db)
+    if not unfinished(db):
+        if demo_jobs(db):
+            say("this matrix has run before; these are its results (remove outputs/ to run it again)")
+        else:
+            enqueue(db, places)
+    if waiting := unfinished(db):
+        jobs = formatting.count(len(waiting), "job")
+        say(f"a worker now runs {jobs} (Ctrl-C stops it at a checkpoint, `make run` continues)")
+        code = run_worker(places)
+        if code != 0 or unfinished(db):
+            say("stopped before the end; `make run` continues from the checkpoints")
+            return code
+        tidy(db, places)
+    show(db, places)
+    return 0
+
+
+def say(text: str) -> None:
+    print(f"fts: {text}", file=sys.stderr, flush=True)
+
+
+def ensure_data(places: Places) -> None:
+    from fts.study import dataset  # here, not above: pandas costs 0.4 s
+
+    if any(entry.dataset == "SPX.dataset.a25" for entry in dataset.listing(places.data)):
+        say("data: SPX.dataset.a25 exists already")
+        return
+    say("data: building SPX.dataset.a25 from the S&P 500 bars in the package `arch` (5,031 days, 25 features)")
+    entry = dataset.build(places.data, "bundled", "SPX", "a25")
+    say(f"data: {entry.rows} rows, md5 {entry.md5[:12]}; every feature passed the truncation test")
+
+
+def enqueue(db: Any, places: Places) -> None:
+    say("queue: testing each cell with one optimizer step before it enters the queue")
+    lines = enqueue_matrix(db, places, BUDGETS, HORIZONS, TRIALS, EPOCHS, baselines=True, tell=say)
+    cells = [line for line in lines if line.cell.kind == "cell"]
+    say(f"queue: one baseline job per horizon, then {len(cells)} cells x {TRIALS} trials x at most {EPOCHS} epochs")
+    say("queue: this is a small demo; a real study has 50 trials of 50 epochs per cell")
+
+
+def demo_jobs(db: Any) -> list[Any]:
+    return [job for job in queries.jobs(db) if job.kind == "cell"]
+
+
+def unfinished(db: Any) -> list[Any]:
+    return [job for job in queries.jobs(db) if job.status in ("queued", "running")]
+
+
+def run_worker(places: Places) -> int:
+    from fts.jobs.worker.worker import work  # here, not above: huey
+
+    return work(places, worker_settings(until_empty=True))
+
+
+def tidy(db: Any, places: Places) -> None:
+    """Frees the checkpoints of trials that have ended, hundreds of megabytes: a demo leaves nothing to clean up."""
+    from fts.jobs.maintenance.cleanup import collect, free  # here, not above: only after a run
+
+    if freed := free(collect(db, places), places):
+        say(f"{formatting.size(freed)} of checkpoints freed, because no trial needs them any more")
+
+
+def show(db: Any, places: Places) -> None:
+    from fts.jobs.records.results import results_table
+
+    print(results_table(db), flush=True)
+    say('every number above is in the database: fts db query "select * from v_trials"')
+    say(f"exports: {places.exports}, {places.results_csv}; monitor: make tui; a real study: fts enqueue --matrix")

@@ -1,0 +1,214 @@
+"""Proves that a cell can run before it may enter the queue: one optimizer step on 64 windows, in a real trial process.
+
+200M and 2B are too large to try on every machine: their architectures are built on the meta device, where a model has
+shapes and no bytes, and their memory is worked out by arithmetic.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fts.jobs.python import python
+from fts.jobs.settings import BASELINE_MODULE, Places, best_device, module_of
+from fts.jobs.status import formatting
+from fts.jobs.supervisor.child import ChildError, ChildProcess
+from fts.study import baseline_jobs
+from fts.study.cell import CellSpec, TrialSpec, seed_for
+
+ROWS = 64  # windows in the one step
+TRIED = ("tiny", "2M", "20M")  # budgets small enough to be tried for real
+PATIENCE_S = 180.0  # for one step of 20M on a slow machine, the import of torch included
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the dry run of one cell found."""
+
+    cell: CellSpec
+    problem: str | None  # why it may not enter the queue; None: it may
+    found: str  # what was tried, in words
+
+
+def check_cells(places: Places, cells: Iterable[CellSpec]) -> Iterator[Checked]:
+    """One answer per cell, as it comes. One process serves all cells of a kind: importing torch costs seconds."""
+    with tempfile.TemporaryDirectory(prefix="fts-dry-run-") as folder, contextlib.ExitStack() as stack:
+        tried: dict[tuple[str, ...], _TrialProcess] = {}
+        noted: set[str | None] = {None}
+        for cell in cells:
+            module = module_of(cell.kind, cell.cv)
+            if module != BASELINE_MODULE and cell.budget not in TRIED:
+                checked = check_on_paper(cell)
+            else:
+                if module not in tried:
+                    tried[module] = stack.enter_context(contextlib.closing(_TrialProcess(places, Path(folder), module)))
+                checked = tried[module].check(cell)
+            for note in () if checked.problem else notes_of(places, cell):
+                if note not in noted:  # once for a matrix
+                    noted.add(note)
+                    checked = replace(checked, found=f"{checked.found}; {note}")
+            yield checked
+
+
+def notes_of(places: Places, cell: CellSpec) -> Iterator[str | None]:
+    """What to know of a cell that may enter the queue."""
+    from fts.study.dataset import data_note  # here, not above: pandas
+
+    yield data_note(places.data, cell.data_md5, cell.tier)
+    if cell.kind == "cell":
+        yield long_warm_up(places, cell)
+
+
+def long_warm_up(places: Places, cell: CellSpec) -> str | None:
+    """What to know when a warm-up of the search outlasts the whole training: its trials never reach their peak rate."""
+    from fts.study.estimate import count_windows  # here, not above: pandas
+
+    choices = cell.space.get("warmup_steps", {}).get("choices", [])
+    steps = -(-count_windows(str(places.data), cell).train // cell.effective_batch)
+    whole = cell.epochs * steps
+    total = min(whole, cell.max_steps or whole)
+    if not (long := [choice for choice in choices if choice >= total]):
+        return None
+    return (
+        f"note: {formatting.count(cell.epochs, 'epoch')} of {formatting.count(steps, 'step')} "
+        f"{'is' if cell.epochs == 1 else 'are'} {formatting.count(whole, 'step')}"
+        + (f", --max-steps leaves {total}" if total < whole else "")
+        + f"; with a warm-up of {' or '.join(map(str, long))} the learning rate never reaches its peak"
+    )
+
+
+class _TrialProcess:
+    """A trial process that is replaced when a dry run ended badly."""
+
+    def __init__(self, places: Places, folder: Path, module: tuple[str, ...]) -> None:
+        self.places, self.folder, self.module = places, folder, module
+        self._child: ChildProcess | None = None
+        self._number = 0
+        self._took_s = 0.0
+
+    def check(self, cell: CellSpec) -> Checked:
+        params = first_params(cell)
+        self._number += 1
+        spec = TrialSpec(
+            cell=cell,
+            number=self._number,
+            params=params,
+            seed=seed_for(cell.seed, 0, "train"),
+            threads=1,
+            device=best_device(),
+            data_root=str(self.places.data),
+            folder=str(self.folder / f"trial_{self._number}"),
+            log_path=str(self.folder / f"trial_{self._number}.log"),
+            dry_run_rows=ROWS,
+        )
+        try:
+            problem = self._one_step(spec)
+        except ChildError as error:
+            self.close()
+            problem = str(error)
+        if problem:
+            return Checked(cell, problem, "one step failed")
+        what = params.get("architecture") or params.get("model")
+        return Checked(cell, None, f"one step of {what} in {self._took_s:.1f} s")
+
+    def _one_step(self, spec: TrialSpec) -> str | None:
+        """None when the trial process says that it did its step, else what went wrong.
+
+        Raises ChildError when the process died or said nothing: it must be replaced.
+        """
+        child = self._child or ChildProcess(python(*self.module), self.folder / "process.log", threads=spec.threads)
+        self._child = child
+        child.send({"do": "run", "spec": spec.to_json()})
+        began = time.monotonic()
+        give_up = began + PATIENCE_S
+        while time.monotonic() < give_up:
+            for fact in child.facts(0.1):
+                if fact.get("fact") in ("ready", "started"):
+                    began = time.monotonic()  # importing torch and reading the data are not part of the step
+                if fact.get("fact") == "result":
+                    self._took_s = time.monotonic() - began
+                    return None
+                if fact.get("fact") == "failed":
+                    return str(fact.get("message") or fact.get("cause") or "the trial process gave no reason")
+            if child.poll() is not None and child.facts_ended:
+                raise ChildError(f"the trial process ended with code {child.poll()}: {self._last_line(spec)}")
+        raise ChildError(f"the trial process finished no step within {PATIENCE_S:.0f} s")
+
+    def _last_line(self, spec: TrialSpec) -> str:
+        for path in (Path(spec.log_path), self.folder / "process.log"):
+            if path.exists() and (lines := path.read_text(errors="replace").strip().splitlines()):
+                return lines[-1][:300]
+        return "it wrote no log"
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.close_stdin()
+            self._child.wait(5.0)
+            self._child.close()
+            self._child = None
+
+
+def first_params(cell: CellSpec) -> dict[str, object]:
+    """The parameters that trial 0 of the cell will get."""
+    from fts.jobs.search.sampler import suggest  # here, not above: optuna costs 0.4 s
+
+    if cell.kind == "baseline":
+        return baseline_jobs.first_params()
+    if cell.warm_start:
+        return dict(cell.warm_start[0])
+    return suggest(cell.space, [], cell.seed, 0, cell.sampler, cell.objective == "val_auc")
+
+
+def check_on_paper(cell: CellSpec) -> Checked:
+    """Every architecture of a large cell, without memory: its counted size must equal the formula and the label."""
+    import torch  # here, not above: seconds, and only the large budgets need it
+
+    from fts.model.architecture import Architecture, ModelConfig
+    from fts.model.budgets import count_parameters, fits
+    from fts.model.patchtst import PatchTST
+
+    n_features = features_of(cell)
+    names = [str(name) for name in cell.space["architecture"]["choices"]]
+    smallest: tuple[int, str] | None = None
+    for name in names:
+        config = ModelConfig(
+            Architecture.parse(name),
+            n_features,
+            context=cell.context,
+            patch=cell.patch,
+            stride=cell.stride,
+            norm=cell.norm,
+            channel_independent=cell.channel_independent,
+        )
+        formula = count_parameters(config)
+        if not fits(cell.budget, formula):
+            return Checked(
+                cell, f"{name} has {formula:,} parameters, which does not fit the budget {cell.budget}", "counted"
+            )
+        smallest = min(smallest or (formula, name), (formula, name))
+    assert smallest is not None, "a space without architectures does not pass space_for"
+    config = ModelConfig(
+        Architecture.parse(smallest[1]),
+        n_features,
+        context=cell.context,
+        patch=cell.patch,
+        stride=cell.stride,
+        norm=cell.norm,
+        channel_independent=cell.channel_independent,
+    )
+    with torch.device("meta"):
+        counted = sum(parameter.numel() for parameter in PatchTST(config).parameters())
+    if counted != smallest[0]:
+        return Checked(cell, f"{smallest[1]} has {counted:,} parameters, the formula says {smallest[0]:,}", "counted")
+    return Checked(cell, None, f"{len(names)} architectures counted, the smallest {smallest[1]} has {counted:,}")
+
+
+def features_of(cell: CellSpec) -> int:
+    """How many features a day of the cell's tier has."""
+    from fts.features.tiers import TIERS  # here, not above: TA-Lib and pandas
+
+    return len(TIERS[cell.tier])

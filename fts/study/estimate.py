@@ -1,0 +1,243 @@
+"""What each cell would take on this machine: recipe, batch, bytes and seconds for every architecture it may draw.
+
+The bytes are arithmetic (fts.training.memory). The seconds come from the trials recorded here where there are any,
+else from a matrix product measured now; they are forecasts of one machine, not promises.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import median
+from typing import Any
+
+from fts.jobs.settings import Places
+from fts.jobs.status.forecast import worth_of_pruned
+from fts.jobs.supervisor.admission import admit, architectures
+from fts.state import queries
+from fts.study.cell import CellSpec
+from fts.study.question import question_of
+from fts.study.recipe import CannotFit, Recipe, cell_shape
+from fts.training.memory import Shape, step_seconds
+
+SHARE_OF_PEAK = 0.55  # of the matrix product's speed that training reaches where nothing is recorded (DOMAIN section 4)
+USUAL_EPOCHS = 17  # of a trial with patience 10, where nothing is recorded
+GEMM_SIZE = 1024  # rows and columns of the measured product
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How fast training computes here, and how we know."""
+
+    flops: float  # a second, of training
+    source: str  # "12 trials recorded here" | "a matrix product, 89 GFLOP/s, of which training gets 55 %"
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Training and validation windows of a cell."""
+
+    train: int
+    val: int
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Bytes a trial may plan with: its slot's share, and at most what all slots have together."""
+
+    share: int
+    most: int
+
+
+@dataclass(frozen=True)
+class ShapePlan:
+    """One architecture of one cell; without a recipe it does not fit, and `needed` says what it would take."""
+
+    architecture: str
+    n_params: int
+    recipe: str | None  # batch=64x4, layers recomputed ...
+    micro_batch: int | None
+    accumulation: int | None
+    predicted_bytes: int  # of the recipe, or of the leanest one
+    beyond_share: bool  # needs more than its slot's share: waits until the other slots leave room
+    step_s: float | None
+    epoch_s: float | None
+
+
+@dataclass(frozen=True)
+class Same:
+    """A job that asks the same question."""
+
+    job: int
+    status: str
+    trials: int  # that are wanted of it
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """One cell: how its architectures would train, and which cannot."""
+
+    experiment: str
+    budget: str
+    horizon: int
+    windows: Windows
+    epochs: float  # that a trial is expected to run where none is pruned
+    shapes: tuple[ShapePlan, ...]
+    share: float = 1.0  # of those epochs that a trial of this cell is expected to run, with its pruner
+    same: tuple[Same, ...] = ()  # jobs of the same question
+
+    @property
+    def fitting(self) -> tuple[ShapePlan, ...]:
+        return tuple(shape for shape in self.shapes if shape.recipe is not None)
+
+    @property
+    def too_large(self) -> tuple[ShapePlan, ...]:
+        return tuple(shape for shape in self.shapes if shape.recipe is None)
+
+    @property
+    def usual_recipe(self) -> str | None:
+        """What most of its architectures train with."""
+        counted = Counter(shape.recipe for shape in self.fitting)
+        return counted.most_common(1)[0][0] if counted else None
+
+    @property
+    def trial_s(self) -> float | None:
+        """Seconds of a trial of the middle architecture."""
+        usual = median(shape.epoch_s or 0.0 for shape in self.fitting) if self.fitting else None
+        return None if usual is None else self.epochs * self.share * usual
+
+
+def plan_cell(places: Places, known: Known, cell: CellSpec, allowed: Allowed, device: str) -> CellPlan:
+    """The plan of one cell. Raises what loading its data raises."""
+    windows = known.windows(cell) or count_windows(str(places.data), cell)
+    shapes = tuple(plan_shape(known, cell, name, allowed, device, windows) for name in architectures(cell))
+    epochs = known.epochs(cell.budget) or float(min(cell.epochs, USUAL_EPOCHS))
+    share = 1.0 if cell.pruner == "none" else worth_of_pruned(cell.trials) / cell.trials
+    return CellPlan(cell.experiment, cell.budget, cell.horizon, windows, epochs, shapes, share, known.same(cell))
+
+
+def plan_shape(
+    known: Known, cell: CellSpec, architecture: str, allowed: Allowed, device: str, windows: Windows
+) -> ShapePlan:
+    """The recipe the worker would choose, by the function it chooses with."""
+    shape = cell_shape(cell, architecture)
+    try:
+        admitted = admit(cell, {"architecture": architecture}, None, allowed.share, allowed.most, device)
+    except CannotFit as refused:
+        return ShapePlan(architecture, shape.n_params, None, None, None, refused.needed, False, None, None)
+    assert admitted.recipe is not None, "a cell that trains has a recipe"
+    recipe = Recipe.from_json(admitted.recipe, cell.effective_batch)
+    step_s, epoch_s = seconds(shape, recipe, windows, known.rate().flops, device)
+    return ShapePlan(
+        architecture,
+        shape.n_params,
+        recipe.words(),
+        recipe.micro_batch,
+        recipe.accumulation,
+        admitted.need,
+        admitted.need > allowed.share,
+        step_s,
+        epoch_s,
+    )
+
+
+def seconds(shape: Shape, recipe: Recipe, windows: Windows, flops: float, device: str) -> tuple[float, float]:
+    """Of one optimizer step, and of an epoch with its validation pass (a third of the work of training)."""
+    step_s = step_seconds(shape, recipe, flops, device)
+    return (
+        step_s,
+        step_s * windows.train / recipe.effective_batch + windows.val * shape.flops_per_window / 3 / flops,
+    )
+
+
+class Known:
+    """What the recorded trials say about this machine; asked once for each budget."""
+
+    def __init__(self, db: Any | None, device: str, threads: int) -> None:
+        self.device, self.threads = device, threads
+        self._trials = [] if db is None else [(t, queries.epochs(db, t.id)) for t in queries.all_trials(db)]
+        self._jobs = () if db is None else queries.jobs(db)
+        self._specs = {job.id: job.spec for job in self._jobs}
+        self._rate: Rate | None = None
+
+    def windows(self, cell: CellSpec) -> Windows | None:
+        """Of an earlier trial on the same data, split and horizon."""
+        asked = (cell.data_md5, cell.horizon, cell.context, cell.split)
+        for trial, _ in self._trials:
+            spec = self._specs.get(trial.job_id, {})
+            same = tuple(spec.get(name) for name in ("data_md5", "horizon", "context", "split")) == asked
+            if same and trial.n_train and trial.n_val:
+                return Windows(trial.n_train, trial.n_val)
+        return None
+
+    def same(self, cell: CellSpec) -> tuple[Same, ...]:
+        """The jobs of the same question, whatever became of them."""
+        near = (
+            job for job in self._jobs if (job.kind, job.budget, job.horizon) == (cell.kind, cell.budget, cell.horizon)
+        )
+        found = (job for job in near if question_of(job.spec) == cell.question)
+        return tuple(Same(job.id, str(job.status), job.trials_wanted) for job in found)
+
+    def epochs(self, budget: str) -> float | None:
+        """The usual number in a finished trial of that budget."""
+        counts = [
+            trial.epochs
+            for trial, _ in self._trials
+            if str(trial.status) == "complete" and trial.epochs and self._specs[trial.job_id].get("budget") == budget
+        ]
+        return float(median(counts)) if counts else None
+
+    def rate(self) -> Rate:
+        """From trials with as many threads on such a device, else measured now (a third of a second)."""
+        if self._rate is None:
+            self._rate = self._recorded() or measured(self.threads)
+        return self._rate
+
+    def _recorded(self) -> Rate | None:
+        found = []
+        for trial, epochs in self._trials:
+            spec = self._specs.get(trial.job_id, {})
+            if trial.device != self.device or trial.threads != self.threads or not epochs:
+                continue
+            if spec.get("kind") not in ("cell", "train", "replicate") or spec.get("budget") == "tiny":
+                continue
+            shape = cell_shape(CellSpec.from_json(spec), trial.architecture)
+            found.append(median(epoch.samples_per_s for epoch in epochs) * shape.flops_per_window)
+        return Rate(median(found), f"{len(found)} trials recorded here") if found else None
+
+
+def measured(threads: int) -> Rate:
+    """A matrix product of this many threads, best of several."""
+    import numpy as np  # here, not above: only a forecast needs them
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(threads):
+        a = np.random.default_rng(0).random((GEMM_SIZE, GEMM_SIZE), dtype=np.float32)
+        took = min(_timed(lambda: a @ a) for _ in range(8))
+    peak = 2 * GEMM_SIZE**3 / took
+    source = (
+        f"a matrix product just measured ({peak / 1e9:.0f} GFLOP/s; training reaches about {SHARE_OF_PEAK:.0%} of it)"
+    )
+    return Rate(SHARE_OF_PEAK * peak, source)
+
+
+def _timed(work: Any) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+@lru_cache(maxsize=64)
+def _count(root: str, md5: str, task: str, horizon: int, context: int, split: tuple[Any, ...], least: int) -> Windows:
+    from fts.study.cell_data import load  # here, not above: pandas
+
+    data = load(root, md5, task, horizon, context, dict(split), min_positives=least)
+    return Windows(data.n_train, data.n_val)
+
+
+def count_windows(root: str, cell: CellSpec) -> Windows:
+    """Read from the data set itself."""
+    split = tuple(sorted(cell.split.items()))
+    return _count(root, cell.data_md5, cell.task, cell.horizon, cell.context, split, cell.min_positives)

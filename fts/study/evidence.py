@@ -1,0 +1,109 @@
+"""What a trial leaves as evidence beside its score: fingerprints of its data, its predictions, its peak memory.
+
+Imports no torch: the baselines use it too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import platform
+import socket
+import sys
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fts.state.files import replacing
+from fts.study.cell import CellSpec
+from fts.study.cell_data import CellData, load
+
+
+def data_facts(data: CellData) -> dict[str, Any]:
+    """What this trial is judged on and where it runs, for its record (lessons 1, 2)."""
+    return {
+        "n_train": data.n_train,
+        "n_val": data.n_val,
+        "n_pos": data.n_pos,
+        "prior_loss": data.prior_loss,
+        "label_md5": data.label.md5,
+        "base_rate": data.label.base_rate,
+        "data_md5": data.data_md5,
+        "python_version": platform.python_version(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+    }
+
+
+KEPT_AT_MOST = 800 << 20  # bytes of a process between two trials: 500 MB are libraries and data
+
+
+@lru_cache(maxsize=4)
+def _load(root: str, md5: str, tier: str, task: str, horizon: int, context: int, split: str, least: int) -> CellData:
+    return load(Path(root), md5, task, horizon, context, split=json.loads(split), min_positives=least, tier=tier)
+
+
+def cell_data(root: str, cell: CellSpec, rows: int | None = None) -> CellData:
+    """The cell's data, sealed: nothing of the test period is read. `rows`: only so many windows, for a dry run."""
+    split = json.dumps(cell.split, sort_keys=True)
+    data = _load(root, cell.data_md5, cell.tier, cell.task, cell.horizon, cell.context, split, cell.min_positives)
+    if rows is None:
+        return data
+    import arch.bootstrap  # noqa: F401  # a dry run tells what a step takes: what scores it is imported before, 2 s
+
+    return replace(data, train_ends=data.train_ends[:rows], val_ends=data.val_ends[:rows])
+
+
+def write_predictions(path: Path, data: CellData, p: np.ndarray) -> None:
+    """Date, label and probability of every validation window (lesson 23), all or nothing."""
+    import pandas as pd  # here, not above: the trial has it loaded with its data already
+
+    y = data.y_T[data.val_ends]
+    frame = pd.DataFrame({"date": data.dates[data.val_ends], "y": y.astype("int8"), "p": p})
+    with replacing(path) as draft:
+        frame.to_parquet(draft, index=False)
+
+
+def peak_bytes() -> int | None:
+    """Largest resident size since `reset_peak` (Linux), or of the process's life (elsewhere)."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    import resource  # here: the module does not exist everywhere
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def reset_peak() -> None:
+    """Free what earlier trials of this process left, and forget their peaks (only Linux can)."""
+    give_back_pages()
+    if (resident_bytes() or 0) > KEPT_AT_MOST:  # a circle of references still holds a model: looking costs 0.1 s
+        gc.collect()
+        give_back_pages()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def give_back_pages() -> None:
+    """What the C library's heap keeps for later; glibc only."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def resident_bytes() -> int | None:
+    """Of this process, now; None where nobody says."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None

@@ -1,0 +1,149 @@
+"""Trains a winner's configuration on training and validation windows together, and keeps it as a model to use.
+
+No validation is left to stop by, so it trains exactly the winner's best number of epochs. Learning-rate schedule and
+scaler are the winner's own: the scaler is that of the training rows, under which the configuration won.
+
+A model is a folder: model.safetensors, config.json (all that is needed to use it, and where it comes from),
+scaler.json, card.md; after the test set was opened also test.json and test_predictions.parquet.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fts.data.splits import window_ends
+from fts.model.patchtst import PatchTST
+from fts.state.files import atomic_write, make_folder
+from fts.study.build import BuiltTrial, assemble
+from fts.study.cell import TrialSpec, effective_config
+from fts.study.cell_data import CellData
+from fts.study.evidence import cell_data
+from fts.study.model_card import card
+from fts.study.model_folder import FORMAT, md5_of_config
+from fts.training.checkpoint import file_md5, write_weights
+
+IN_SAMPLE = "in-sample"  # badge: its validation windows were trained on
+
+
+@dataclass(frozen=True)
+class FinalTrial(BuiltTrial):
+    """A trial whose result is a model, not a score: what it says of validation, it was trained on."""
+
+    @property
+    def keeps_best(self) -> bool:
+        return False
+
+    def result(self, folder: Path | None) -> dict[str, Any]:
+        """How it ended, after writing the model folder (folder None: write nothing)."""
+        outcome = self.trainer.outcome()
+        last = self.trainer.history[-1] if self.trainer.history else None
+        if folder is not None and last is not None:
+            save_model(folder / "model", self)
+        return {
+            "value": outcome.last_value,
+            "best_epoch": outcome.epochs or None,
+            "last_value": outcome.last_value,
+            "epochs": outcome.epochs,
+            "reason": "finished" if outcome.reason == "step limit" else outcome.reason,
+            "badges": [*outcome.badges, IN_SAMPLE],
+            "val_loss": last.val_loss if last else None,
+            "val_auc": last.val_auc if last else None,
+            "auc_low": None,
+            "auc_high": None,
+            "peak_bytes": self.measured_bytes(),
+        }
+
+
+def build_final(spec: TrialSpec) -> BuiltTrial:
+    """The trial of a train job. Raises what build_trial raises."""
+    cell = spec.cell
+    effective_config(cell, spec.params)
+    data = all_windows(cell_data(spec.data_root, cell))
+    if spec.dry_run_rows is not None:
+        return assemble(spec, shortened(data, spec.dry_run_rows), FinalTrial)
+    steps = best_epoch(spec) * math.ceil(data.n_train / cell.effective_batch)
+    if cell.max_steps is not None:
+        steps = min(steps, cell.max_steps)
+    return assemble(spec, data, FinalTrial, max_steps=steps, patience=cell.epochs + 1)
+
+
+def all_windows(data: CellData) -> CellData:
+    """The same data with every window before the test part to train on; those of validation are still looked at."""
+    ends = window_ends(0, data.split.val_stop, data.context, data.horizon)
+    prior = float(data.y_T[ends].mean(dtype=np.float64))
+    return replace(data, train_ends=ends, n_train=len(ends), prior=prior)
+
+
+def shortened(data: CellData, rows: int) -> CellData:
+    """Only so many windows, for a dry run."""
+    return replace(data, train_ends=data.train_ends[:rows], val_ends=data.val_ends[:rows])
+
+
+def best_epoch(spec: TrialSpec) -> int:
+    """How many epochs the winner trained until its best one."""
+    return max(1, int(spec.cell.origin.get("best_epoch") or spec.cell.epochs))
+
+
+def save_model(folder: Path, trial: FinalTrial) -> None:
+    """Writes the model folder; every file whole or not at all, the configuration last: without it there is no model."""
+    spec, data = trial.spec, trial.cell_data
+    make_folder(folder)
+    model = trial.trainer.model
+    assert isinstance(model, PatchTST), "assemble builds one"
+    weights = {name: parameter.detach().cpu() for name, parameter in model.named_parameters()}
+    model_config = model.config.to_json()
+    md5 = write_weights(
+        folder / "model.safetensors", weights, {"model": model_config, "experiment": spec.cell.experiment}
+    )
+    scaler = [
+        {"feature": name, "mean": float(mean), "sd": float(sd)}
+        for name, mean, sd in zip(data.feature_names, data.mean, data.sd, strict=True)
+    ]
+    atomic_write(folder / "scaler.json", json.dumps(scaler, indent=1) + "\n")
+    config = {
+        "format": FORMAT,
+        "model": model_config,
+        "weights_md5": md5,
+        "scaler_md5": file_md5(folder / "scaler.json"),
+        "n_params": sum(tensor.numel() for tensor in weights.values()),
+        "features": list(data.feature_names),
+        "task": spec.cell.task,
+        "horizon": spec.cell.horizon,
+        "tier": spec.cell.tier,
+        "context": spec.cell.context,
+        "params": spec.params,
+        "epochs": len(trial.trainer.history),
+        "steps": trial.trainer.step,
+        "seed": spec.seed,
+        "torch_version": torch.__version__,
+        "threads": spec.threads,
+        "trained_on": {
+            "dataset": data.name,
+            "data_md5": data.data_md5,
+            "windows": data.n_train,
+            "first_day": str(data.dates[0]),
+            "last_day": str(data.dates[int(data.train_ends[-1])]),
+            "base_rate": data.prior,
+            "label_md5": data.label.md5,
+            "label": data.label.definition,
+        },
+        "origin": spec.cell.origin,
+        "cell": spec.cell.to_json(),
+    }
+    config["config_md5"] = md5_of_config(config)
+    atomic_write(folder / "config.json", json.dumps(config, indent=1, sort_keys=True) + "\n")
+    write_card(folder)
+
+
+def write_card(folder: Path) -> None:
+    """card.md, from what the folder holds."""
+    config = json.loads((folder / "config.json").read_text())
+    test = folder / "test.json"
+    atomic_write(folder / "card.md", card(config, json.loads(test.read_text()) if test.exists() else None))

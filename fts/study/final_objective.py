@@ -1,0 +1,31 @@
+"""A final model as a trial: a winner trained on training and validation windows, kept, and tested if it may be.
+
+python -m fts.study.final_objective --facts-fd 5        (the supervisor starts it for jobs of kind `train`)
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fts.study.cell import TrialSpec
+from fts.study.objective import Orders, main, run_trial, say
+
+
+def run_final(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
+    """The facts of a trial; when a person has opened the test set, its result also says what came out there."""
+    from fts.study.final_model import build_final  # here, not above: torch and pandas, about 3 s
+
+    for fact in run_trial(spec, orders, build_final):
+        if fact["fact"] == "result" and spec.opened_by is not None and spec.dry_run_rows is None:
+            from fts.analysis.sealed import evaluate_test
+
+            say(f"the test set was opened by {spec.opened_by}")
+            fact = fact | {"test": evaluate_test(Path(spec.folder) / "model", spec.data_root, spec.opened_by)}
+        yield fact
+
+
+if __name__ == "__main__":
+    sys.exit(main(run_final))

@@ -1,0 +1,198 @@
+"""Trains one configuration on several walk-forward folds at once, in step, so that it looks like one trial.
+
+An epoch of a trial is one epoch on every fold; its result is their mean. So early stopping, pruning and the best epoch
+mean the same as with a single split, and the best epoch can be carried over to the final training. All that is kept
+between two runs is the checkpoint of each fold and the predictions of the best epoch: the rest follows from them, which
+makes a resumed trial equal to an unbroken one to the bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from fts.state.files import refuse_links, replacing
+from fts.training.checkpoint import SavedCheckpoint
+from fts.training.config import TrainConfig
+from fts.training.metrics import probabilities
+from fts.training.progress import Progress
+from fts.training.results import COLLAPSED, DIVERGED, STEP_LIMIT, EpochDone, EpochResult, Outcome, StepDone
+from fts.training.trainer import COLLAPSED_SD, Trainer
+
+PREDICTIONS = "fold_predictions.npz"  # of the best epoch so far, every fold's
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """What a resumed trial can say of its checkpoints."""
+
+    path: Path
+    warnings: tuple[str, ...]
+
+
+class FoldTrainer:
+    """What the objective asks of a Trainer, for several of them. Memory: every fold's weights and optimizer state.
+
+    `trainers` must never stop by themselves before `config.max_epochs`: give them a patience beyond it.
+    """
+
+    def __init__(self, trainers: list[Trainer], config: TrainConfig, folder: Path | None) -> None:
+        self.trainers, self.config, self.folder = trainers, config, folder
+        self.progress = Progress()
+        self.val_predictions: NDArray[np.float32] | None = None  # of the best epoch, fold after fold
+        self._saved: dict[int, int] = {}  # fold -> step of its latest checkpoint
+
+    @property
+    def model(self) -> nn.Module:
+        return self.trainers[0].model
+
+    @property
+    def step(self) -> int:
+        return sum(trainer.step for trainer in self.trainers)
+
+    @property
+    def history(self) -> tuple[EpochResult, ...]:
+        return tuple(self.progress.history)
+
+    @property
+    def ended(self) -> bool:
+        return self.progress.reason is not None
+
+    def run(self) -> Iterator[StepDone | EpochDone]:
+        """One epoch on every fold, then the mean of their results; until the mean has ended."""
+        while self.progress.reason is None:
+            epoch = self.progress.epoch
+            for trainer in self.trainers:
+                for event in _one_epoch(trainer, epoch):
+                    yield StepDone(self.step, epoch, event.loss, event.seconds)
+                if len(trainer.history) < epoch:  # its loss was no number in the middle of the epoch
+                    self.progress.reason = DIVERGED
+                    return
+            improved = self._record(epoch)
+            if improved:
+                self._keep_predictions(epoch)
+            yield EpochDone(self.progress.history[-1], improved)
+
+    def outcome(self) -> Outcome:
+        progress = self.progress
+        badges = []
+        if progress.best_epoch is not None and progress.history[progress.best_epoch - 1].pred_sd < COLLAPSED_SD:
+            badges.append(COLLAPSED)
+        if progress.reason == DIVERGED:
+            badges.append(DIVERGED)
+        last = self._objective(progress.history[-1]) if progress.history else None
+        reason = progress.reason or "running"
+        n, badges_ = len(progress.history), tuple(badges)
+        return Outcome(progress.best_value, progress.best_epoch, last, n, reason, badges_, self.trouble)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it diverged: what the first fold that did says."""
+        told = ((k, trainer.trouble) for k, trainer in enumerate(self.trainers, start=1) if trainer.trouble)
+        return next((f"fold {k} of {len(self.trainers)}: {trouble}" for k, trouble in told), None)
+
+    def save(self, folder: Path) -> SavedCheckpoint:
+        """A checkpoint of each fold that has moved since its last one; they may stand at different steps."""
+        start = time.perf_counter()
+        refuse_links(folder, folder.parent)
+        size, md5s = 0, dict[str, str]()
+        for k, trainer in enumerate(self.trainers):
+            if self._saved.get(k) == trainer.step:
+                continue
+            saved = trainer.save(folder / f"fold_{k}")
+            self._saved[k] = trainer.step
+            size += saved.bytes
+            md5s |= {f"fold_{k}/{name}": md5 for name, md5 in saved.md5s.items()}
+        seconds = time.perf_counter() - start
+        return SavedCheckpoint(str(folder), size, md5s, self.step, self.progress.epoch, seconds)
+
+    def can_load(self, folder: Path) -> bool:
+        """Whether any fold has a checkpoint to try."""
+        return any(trainer.can_load(folder / f"fold_{k}") for k, trainer in enumerate(self.trainers))
+
+    def load(self, folder: Path) -> Resumed:
+        """Every fold from its own checkpoint, a fold without one from its beginning. Raises CheckpointError."""
+        warnings: list[str] = []
+        for k, trainer in enumerate(self.trainers):
+            if trainer.can_load(folder / f"fold_{k}"):
+                warnings += trainer.load(folder / f"fold_{k}").warnings
+                self._saved[k] = trainer.step
+        epochs = min(len(trainer.history) for trainer in self.trainers)
+        for epoch in range(1, epochs + 1):
+            self._record(epoch)
+        self._restore_predictions()
+        return Resumed(folder, tuple(warnings))
+
+    def _record(self, epoch: int) -> bool:
+        results = [trainer.history[epoch - 1] for trainer in self.trainers]
+        reasons = {trainer.progress.reason for trainer in self.trainers if len(trainer.history) == epoch}
+        mean = mean_result(results)
+        diverged = DIVERGED in reasons
+        improved = self.progress.end_epoch(mean, None if diverged else self._objective(mean), self.config)
+        if diverged:
+            self.progress.reason = DIVERGED
+        elif STEP_LIMIT in reasons:
+            self.progress.reason = STEP_LIMIT
+        return improved
+
+    def _objective(self, result: EpochResult) -> float | None:
+        return result.val_auc if self.config.objective == "val_auc" else result.val_loss
+
+    def _keep_predictions(self, epoch: int) -> None:
+        """The trainers keep those of their own best epochs; these are of the common one."""
+        self.val_predictions = np.concatenate([probabilities(t.validation_logits()) for t in self.trainers])
+        if self.folder is None:
+            return
+        with replacing(self.folder / PREDICTIONS) as draft, draft.open("wb") as file:
+            np.savez(file, epoch=epoch, p=self.val_predictions)
+
+    def _restore_predictions(self) -> None:
+        path = None if self.folder is None else self.folder / PREDICTIONS
+        if path is None or not path.exists():
+            return
+        with np.load(path, allow_pickle=False) as stored:
+            if int(stored["epoch"]) == self.progress.best_epoch:
+                self.val_predictions = stored["p"]
+
+
+def mean_result(results: list[EpochResult]) -> EpochResult:
+    """One epoch of a trial from those of its folds, whose validation stretches are of equal length."""
+    aucs = [result.val_auc for result in results]
+    train_aucs = [result.train_auc for result in results]
+    return EpochResult(
+        epoch=results[0].epoch,
+        step=sum(result.step for result in results),
+        train_loss=fmean(result.train_loss for result in results),
+        val_loss=fmean(result.val_loss for result in results),
+        train_auc=_mean_or_none(train_aucs),
+        val_auc=_mean_or_none(aucs),
+        val_brier=fmean(result.val_brier for result in results),
+        pred_min=min(result.pred_min for result in results),
+        pred_max=max(result.pred_max for result in results),
+        pred_sd=fmean(result.pred_sd for result in results),
+        learning_rate=results[-1].learning_rate,
+        samples_per_s=fmean(result.samples_per_s for result in results),
+        seconds=sum(result.seconds for result in results),
+    )
+
+
+def _mean_or_none(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None
+
+
+def _one_epoch(trainer: Trainer, epoch: int) -> Iterator[StepDone]:
+    """The steps that are missing until `epoch` has ended; none for a fold that is there already."""
+    if len(trainer.history) >= epoch:
+        return
+    for event in trainer.run():
+        if isinstance(event, EpochDone):
+            return
+        yield event

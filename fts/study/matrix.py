@@ -1,0 +1,318 @@
+"""From a matrix (budgets x horizons) to jobs in line: each cell is frozen as a spec, tried once, and written.
+
+All cells of one call enter the queue in one transaction, or none does. A cell that is there is not put in line twice,
+and more trials extend its job.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fts.jobs.api.halving import HALVING
+from fts.jobs.settings import Places
+from fts.jobs.supervisor.admission import too_large
+from fts.state.values import Enqueued
+from fts.study.cell import BadSpec, CellSpec
+from fts.study.naming import experiment_name, kept_apart
+
+BUDGETS = ("2M", "20M", "200M", "2B")  # the matrix of the study; `tiny` is for tests
+HORIZONS = (1, 3, 5)  # trading days
+TASK = "threshold_1pct"
+TIER = "a25"
+TRIALS = EPOCHS = 50
+
+
+class NotEnqueued(RuntimeError):
+    """A cell did not pass its dry run, or there is no data for it. Nothing was put in line."""
+
+
+class NoData(NotEnqueued):
+    """There is no data set for the cell: `fts data build` makes one."""
+
+
+OVER = ("done", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Line:
+    """What became of one cell."""
+
+    cell: CellSpec
+    found: str | None  # by the dry run, in words; None: not tried
+    job_id: int | None  # None: a new cell of a dry run, or one that is refused
+    created: bool
+    problem: str | None = None
+    status: str = "queued"  # of the job that was there, before it was extended
+    extended_from: int | None = None  # trials it had before
+    told: str = ""  # what became of it, as a sentence
+    note: str = ""  # the end of that sentence, where a new cell needs an explanation
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there is no job of this question yet, or it was to be searched again."""
+        return self.created or self.job_id is None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is a job of this question, and nothing runs it any more."""
+        return not self.is_new and self.extended_from is None and self.status in OVER
+
+
+def enqueue_matrix(
+    db: Any,
+    places: Places,
+    budgets: Sequence[str] = BUDGETS,
+    horizons: Sequence[int] = HORIZONS,
+    trials: int = TRIALS,
+    epochs: int = EPOCHS,
+    task: str = TASK,
+    tier: str = TIER,
+    *,
+    dataset: str | None = None,
+    baselines: bool = False,
+    check: bool = True,
+    dry_run: bool = False,
+    again: bool = False,
+    who: str | None = None,
+    tell: Callable[[str], None] | None = None,
+    **fields: Any,
+) -> list[Line]:
+    """Puts budgets x horizons in line, in that order; `fields` are further fields of CellSpec.
+
+    With `baselines`, a baseline job stands before the first cell of each horizon. What is there already, whatever its
+    state, is found and not doubled (`again` insists), and a job with fewer trials than wanted is extended.
+
+    Raises BadSpec for a value out of range, NotEnqueued (with every reason) when a cell fails its dry run or the data
+    set is missing; then nothing was written. A dry run tries every cell and writes nothing.
+    """
+    from fts.study.baseline_jobs import with_baselines
+
+    cells = make_cells(places, budgets, horizons, trials, epochs, task, tier, dataset, **fields)
+    cells = with_baselines(cells) if baselines else cells
+    return enqueue_cells(db, places, cells, check=check, dry_run=dry_run, again=again, who=who, tell=tell)
+
+
+def enqueue_cells(
+    db: Any,
+    places: Places,
+    cells: Sequence[CellSpec],
+    *,
+    check: bool = True,
+    dry_run: bool = False,
+    again: bool = False,
+    who: str | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> list[Line]:
+    """Tries the cells and puts them in line, all or none; see enqueue_matrix. A dry run needs no database."""
+    cells = kept_apart(db, cells) if db is not None else cells
+    found: Sequence[Enqueued | None] = [None] * len(cells)
+    if db is not None:
+        found = write(db, cells, who, again=again, dry_run=True)
+    lines = [Line(cell, None, None, False) for cell in cells]
+    work = [n for n, there in enumerate(found) if _needs_work(there)] if check else []
+    for n, line in zip(work, _tried(places, [cells[n] for n in work], tell), strict=True):
+        lines[n] = line
+    if refused := [line for line in lines if line.problem]:
+        reasons = "; ".join(f"{_name(line.cell)}: {line.problem}" for line in refused)
+        raise NotEnqueued(f"{reasons}; nothing was put in line")
+    if not dry_run:
+        found = written = write(db, cells, who, again=again)
+        from fts.study.baseline_jobs import put_first
+
+        put_first(db, list(zip(cells, written, strict=True)), who)
+    return _lines(db, lines, found, dry_run)
+
+
+def _needs_work(found: Enqueued | None) -> bool:
+    return found is None or found.created or found.extended_from is not None
+
+
+def _lines(db: Any, lines: Sequence[Line], found: Sequence[Enqueued | None], dry_run: bool) -> list[Line]:
+    """With what became of each cell, or would; a job that a dry run would create has no number."""
+    from fts.state import queries  # here, not above: peewee, which a mere --help need not load
+    from fts.study.question import other_epochs, told
+
+    jobs = {} if db is None else {job.id: job for job in queries.jobs(db)}
+    done = []
+    for line, entry in zip(lines, found, strict=True):
+        entry = entry or Enqueued(0, True)
+        job = None if entry.created and dry_run else jobs.get(entry.job_id)
+        note = other_epochs(jobs.values(), line.cell, entry.job_id) if entry.created else ""
+        line = replace(line, note=note, told=told(_name(line.cell), line.cell.trials, entry, job, dry_run) + note)
+        if job is not None:  # None too: a cell that was named twice in a dry run
+            line = replace(
+                line, job_id=job.id, created=entry.created, status=entry.status, extended_from=entry.extended_from
+            )
+        done.append(line)
+    return done
+
+
+def make_cells(
+    places: Places,
+    budgets: Sequence[str],
+    horizons: Sequence[int],
+    trials: int,
+    epochs: int,
+    task: str,
+    tier: str,
+    dataset: str | None = None,
+    overrides: Mapping[str, dict[str, Any]] | None = None,
+    **fields: Any,
+) -> list[CellSpec]:
+    """The specs of the matrix, checked field by field. `overrides` replace distributions of the usual space.
+
+    A rule of halving chooses its pruner, and the halving pruner without a rule gets today's; beside it proposals are
+    random where no sampler is named. Raises BadSpec, BadSpace, and NotEnqueued without the data.
+    """
+    fields = _with_halving(fields)
+    _check_task(task)
+    data = find_data(places.data, tier, dataset)
+    commit, dirty = code_version()
+    cells = []
+    for budget in budgets:
+        space = _space(budget, data.n_features, fields, overrides)
+        for horizon in horizons:
+            spec = CellSpec(
+                experiment=experiment_name(budget, horizon, task, fields.get("cv")),
+                budget=budget,
+                horizon=horizon,
+                task=task,
+                tier=tier,
+                dataset=data.name,
+                data_md5=data.md5,
+                trials=trials,
+                epochs=epochs,
+                space=space,
+                code_commit=commit,
+                code_dirty=dirty,
+                **({"diverged": "worst"} | fields),
+            )
+            cells.append(CellSpec.from_json(spec.to_json()))
+    return cells
+
+
+def _check_task(name: str) -> None:
+    from fts.data.labels import UnknownTask, task  # here, not above: numpy
+
+    try:
+        task(name)
+    except UnknownTask as error:
+        raise BadSpec(str(error)) from error
+
+
+def _with_halving(fields: dict[str, Any]) -> dict[str, Any]:
+    """What halving brings along where it is not told: TPE learns from what it cuts short, random proposals do not."""
+    rule = fields.get("halving")
+    if rule is None and fields.get("pruner") != "halving":
+        return fields
+    return {"pruner": "halving", "sampler": "random"} | fields | {"halving": rule or HALVING}
+
+
+def write(
+    db: Any, cells: Iterable[CellSpec], who: str | None = None, *, again: bool = False, dry_run: bool = False
+) -> list[Enqueued]:
+    """All cells in one transaction; a job that is there is found, and extended where it has fewer trials."""
+    from fts.state import transitions  # here, not above: peewee and huey, which a mere --help need not load
+    from fts.study.question import rule
+
+    rows = [
+        {
+            "experiment": cell.experiment,
+            "kind": cell.kind,
+            "budget": cell.budget,
+            "horizon": cell.horizon,
+            "task": cell.task,
+            "tier": cell.tier,
+            "trials_wanted": cell.trials,
+            "spec": cell.to_json(),
+            "spec_md5": cell.identity,
+            "hold_reason": None if dry_run else too_large(cell),
+        }
+        for cell in cells
+    ]
+    return list(transitions.enqueue(db, rows, who=who, rule=rule(), again=again, dry_run=dry_run))
+
+
+@dataclass(frozen=True)
+class Data:
+    """The processed data set a matrix will train on."""
+
+    name: str  # SPX.dataset.a25
+    md5: str
+    n_features: int
+
+
+def find_data(root: Path, tier: str, dataset: str | None = None) -> Data:
+    """The current data set of that name; without one the S&P 500's of the tier, or the only one there is.
+
+    Raises NoData, BadSpec for an unknown tier.
+    """
+    from fts.features.tiers import TIERS  # here, not above: TA-Lib and pandas, for enqueue alone
+    from fts.study.dataset import listing
+
+    if tier not in TIERS:
+        raise BadSpec(f"there is no tier {tier!r}; there are {', '.join(TIERS)}")
+    found = {entry.dataset: entry for entry in listing(root) if entry.tier == tier}
+    build = f"`fts data build --tier {tier}`" if tier != TIER else "`fts data build`"
+    if dataset is not None and dataset not in found:
+        known = ", ".join(found) or "none"
+        raise NoData(f"there is no data set {dataset!r} of tier {tier} in {root} (there is: {known}); run {build}")
+    if not found:
+        raise NoData(f"there is no data set of tier {tier} in {root}; run {build}")
+    usual = f"SPX.dataset.{tier}"
+    name = dataset or (usual if usual in found else next(iter(found)))
+    if dataset is None and name != usual and len(found) > 1:
+        raise NotEnqueued(f"there are several data sets of tier {tier}: {', '.join(found)}; name one with --data")
+    return Data(name, found[name].md5, len(TIERS[tier]))
+
+
+def code_version() -> tuple[str | None, bool | None]:
+    """(commit, uncommitted changes) of the checkout this code runs from; (None, None) where it is no checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None, None
+    commit = _git(root, "rev-parse", "HEAD")
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "fts", "state", "jobs")
+    return (commit, bool(changes)) if commit and changes is not None else (None, None)
+
+
+def _git(root: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+WINDOW_FIELDS = ("context", "patch", "stride", "channel_independent")  # of a spec: they decide a model's size
+
+
+def _space(
+    budget: str, n_features: int, fields: Mapping[str, Any], overrides: Mapping[str, dict[str, Any]] | None
+) -> dict[str, dict[str, Any]]:
+    from fts.model.budgets import BUDGETS as KNOWN
+    from fts.study.space import space_for  # here, not above: it imports optuna
+
+    if budget not in KNOWN:
+        raise BadSpec(f"there is no budget {budget!r}; there are {', '.join(KNOWN)}")
+    window = {name: fields[name] for name in WINDOW_FIELDS if name in fields}
+    return space_for(budget, n_features, dict(overrides or {}), **window)
+
+
+def _tried(places: Places, cells: Sequence[CellSpec], tell: Callable[[str], None] | None) -> list[Line]:
+    from fts.study.dry_run import check_cells
+
+    lines = []
+    for checked in check_cells(places, cells):
+        lines.append(Line(checked.cell, checked.found, None, False, checked.problem))
+        if tell:
+            tell(f"{_name(checked.cell)}: {checked.problem or checked.found}")
+    return lines
+
+
+def _name(cell: CellSpec) -> str:
+    return f"{cell.budget}/h{cell.horizon}" if cell.kind == "cell" else f"{cell.kind} h{cell.horizon}"

@@ -1,0 +1,295 @@
+"""Reads the folder of a final model: every size and checksum is compared before anything large is read or built."""
+
+# shapes: F features, N tokens, D width
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+
+from fts.features import tiers
+from fts.model.architecture import ModelConfig
+from fts.model.budgets import count_parameters, weight_shapes
+from fts.model.patchtst import PatchTST
+from fts.study.cell import LIMITS, config_md5
+from fts.training.checkpoint import CheckpointError, file_md5, read_weights
+
+FORMAT = 1  # of a model folder
+FILES = ("config.json", "scaler.json", "model.safetensors")  # without which there is no model
+MD5S = ("config_md5", "scaler_md5", "weights_md5")
+KEYS = ("features", "model", "weights_md5", "context", "tier")  # of config.json, without which nothing is predicted
+CURE = "take it from a copy, or train the model again"
+TEXT_BYTES = 4 << 20  # of config.json and scaler.json; ours have a few kB
+HEADER_BYTES = 4 << 20  # of the weights; 256 layers take 0.4 MB
+FEATURES_MOST = 1000
+PARAMETERS_MOST = 2_500_000_000  # the largest budget, and a quarter
+DIGITS_MOST = 300  # of a whole number in a JSON file; more is beyond what a float can hold
+ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}  # of the weights' types
+WINDOW_BYTES = 1 << 30  # one window may take on its way through the model
+BATCH_BYTES = 1 << 31  # so many windows at a time take no more
+BATCH = 256  # windows at a time
+PLAIN = 1e100  # no feature of ours has a larger mean or spread
+
+
+class NoModel(FileNotFoundError):
+    """A folder that holds no final model."""
+
+
+@dataclass(frozen=True)
+class FinalModel:
+    """A model folder, read and checked."""
+
+    folder: Path
+    config: dict[str, Any]
+    model: PatchTST
+    mean: NDArray[np.float64]  # F, of the training rows
+    sd: NDArray[np.float64]
+
+    @property
+    def context(self) -> int:
+        return int(self.config["context"])
+
+    @property
+    def batch(self) -> int:
+        """Windows at a time: fewer for a model whose windows are large."""
+        return max(1, min(BATCH, BATCH_BYTES // bytes_of_window(self.model.config)))
+
+
+def load_model(folder: Path | str) -> FinalModel:
+    """Raises NoModel for a folder without a whole model, CheckpointError for weights that are damaged or another's."""
+    folder = Path(folder)
+    try:
+        return _load(folder)
+    except RecursionError:  # of reading, of comparing or of showing what somebody nested a thousand times
+        raise NoModel(
+            f"{folder} holds no final model: config.json or scaler.json is nested too deeply; {CURE}"
+        ) from None
+
+
+def _load(folder: Path) -> FinalModel:
+    if missing := [name for name in FILES if not (folder / name).is_file()]:
+        raise NoModel(f"{folder} holds no final model: {', '.join(missing)} is missing; `fts train CELL` makes one")
+    config, scaler = (_stored(folder / name, kind) for name, kind in (("config.json", dict), ("scaler.json", list)))
+    if config.get("format") != FORMAT:
+        raise NoModel(f"{folder} has format {config.get('format')!r:.20}, this fts reads format {FORMAT}")
+    if missing := [name for name in KEYS if name not in config]:
+        _damaged(folder / "config.json", f"no {', '.join(missing)}")
+    path = folder / "model.safetensors"
+    header = read_header(path)
+    trained = _trained(path, header)
+    require_same(folder / "config.json", config, trained)
+    built = _config(folder / "config.json", config)
+    _require_shapes(path, header, built)
+    mean, sd = _scaler(folder / "scaler.json", scaler, config)
+    _require_md5s(folder, config)
+    _require_memory(folder, built)
+    return FinalModel(folder, config, _model(path, built), mean, sd)
+
+
+def md5_of_config(config: dict[str, Any]) -> str:
+    """md5 of what config.json says, but for this number itself."""
+    return config_md5({name: value for name, value in config.items() if name != "config_md5"})
+
+
+def _damaged(path: Path, what: str) -> NoReturn:
+    raise NoModel(f"{path} is damaged ({what}); {CURE}")
+
+
+def _stored(path: Path, kind: type) -> Any:
+    """What a JSON file of a model folder holds. Raises NoModel for a damaged one."""
+    if (size := path.stat().st_size) > TEXT_BYTES:
+        _damaged(path, f"{size:,} bytes, at most {TEXT_BYTES:,} are read")
+    try:
+        found = json.loads(path.read_text("utf-8"), parse_int=_whole)
+    except ValueError as damage:  # of JSON, of UTF-8 and of numbers
+        _damaged(path, str(damage))
+    if not isinstance(found, kind):
+        _damaged(path, f"no {'object' if kind is dict else 'list'}")
+    return found
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > DIGITS_MOST:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file, without its weights. Raises CheckpointError for a file of another kind."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(HEADER_BYTES, size - 8):
+            raise CheckpointError(f"{path} is not a complete safetensors file (a header of {length:,} bytes); {CURE}")
+        try:
+            header = json.loads(file.read(length), parse_int=_whole)
+        except (ValueError, RecursionError) as damage:
+            what = "nested too deeply" if isinstance(damage, RecursionError) else f"{damage}"[:80]
+            raise CheckpointError(f"{path} is not a complete safetensors file (its header: {what}); {CURE}") from None
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path} is not a complete safetensors file (its header is not an object); {CURE}")
+    return header
+
+
+def _trained(path: Path, header: dict[str, Any]) -> dict[str, Any]:
+    """Which model the weights say that they belong to."""
+    about = header.get("__metadata__")
+    told = about.get("fts") if isinstance(about, dict) else None
+    try:
+        facts = json.loads(told, parse_int=_whole) if isinstance(told, str) else None
+    except (ValueError, RecursionError):
+        facts = None
+    if not isinstance(facts, dict) or not isinstance(facts.get("model"), dict):
+        raise CheckpointError(f"{path} does not say which model its weights belong to; {CURE}")
+    found: dict[str, Any] = facts["model"]
+    return found
+
+
+def require_same(path: Path, config: dict[str, Any], trained: dict[str, Any]) -> None:
+    """Raises NoModel where config.json describes another model than the weights, which say themselves what they are.
+
+    Before a model is built: another norm or number of heads would load and predict otherwise, a shape too large would
+    take all memory.
+    """
+    told = config["model"]
+    said: list[tuple[str, object, object]]
+    if isinstance(told, dict):
+        said = [(name, told.get(name), trained.get(name)) for name in sorted({*told, *trained})]
+    else:
+        said = [("model", told, trained)]
+    features = config["features"]
+    said += [
+        ("context", config["context"], trained.get("context")),
+        ("number of features", len(features) if isinstance(features, list) else features, trained.get("n_features")),
+    ]
+    for name, here, there in said:
+        if here != there:
+            raise NoModel(f"{path} says {name} {here!r:.40}, the weights are of a model with {there!r:.40}; {CURE}")
+
+
+def _config(path: Path, config: dict[str, Any]) -> ModelConfig:
+    """The model that is described, if every number in it is one that a model of ours can have."""
+    features, tier = config["features"], config["tier"]
+    if not (isinstance(features, list) and all(isinstance(name, str) for name in features)):
+        _damaged(path, "features is no list of names")
+    if len(features) > FEATURES_MOST or len(set(features)) != len(features):
+        _damaged(path, f"{len(features)} features, expected at most {FEATURES_MOST}, each once")
+    if not isinstance(tier, str) or tier not in tiers.TIERS:
+        _damaged(path, f"tier {tier!r:.20}, expected one of {', '.join(tiers.TIERS)}")
+    if not isinstance(config.get("cell", {}), dict):
+        _damaged(path, "cell is no object")
+    if not isinstance(config["model"].get("channel_independent", False), bool):
+        _damaged(path, "channel_independent is neither true nor false")
+    try:
+        built = ModelConfig.from_json(config["model"])
+        lowest, highest = LIMITS["context"]
+        if not lowest <= built.context <= highest:
+            raise ValueError(f"a window of {built.context} days, expected {lowest:.0f} to {highest:,.0f}")
+        if built.n_outputs != 1:
+            raise ValueError(f"{built.n_outputs} outputs, expected 1")
+        if (count := count_parameters(built)) > PARAMETERS_MOST:
+            raise ValueError(f"{count:,} parameters, expected at most {PARAMETERS_MOST:,}")
+        if (need := bytes_of_window(built)) > WINDOW_BYTES:
+            raise ValueError(f"one window would take {need:,} bytes of memory, expected at most {WINDOW_BYTES:,}")
+    except (ValueError, TypeError, KeyError, AttributeError) as wrong:
+        _damaged(path, f"{wrong}"[:200])
+    return built
+
+
+def bytes_of_window(config: ModelConfig) -> int:
+    """Roughly what one window takes on its way through the model: queries, keys, values, weights of attention, ff."""
+    a, N = config.architecture, config.n_patches
+    sequences = config.n_features if config.channel_independent else 1
+    return 4 * (sequences * N * (6 * a.d_model + 2 * a.d_ff + a.n_heads * N) + config.context * config.n_features)
+
+
+def _require_shapes(path: Path, header: dict[str, Any], config: ModelConfig) -> None:
+    """Raises CheckpointError unless the file holds exactly the weights of that model: by name, shape and bytes."""
+    stored = {name: value for name, value in header.items() if name != "__metadata__"}
+    misfit = f"{path} holds other weights than config.json describes"
+    if 12 * config.architecture.n_layers > len(stored):  # before the names of so many layers are made
+        raise CheckpointError(f"{misfit} ({len(stored)} tensors for {config.architecture.n_layers} layers); {CURE}")
+    expected = dict(weight_shapes(config))
+    if odd := sorted(expected.keys() ^ stored.keys()):
+        raise CheckpointError(f"{misfit} ({odd[0]:.60}); {CURE}")
+    total = 0
+    for name, shape in expected.items():
+        entry = stored[name]
+        kind = entry.get("dtype") if isinstance(entry, dict) else None
+        if not isinstance(kind, str) or kind not in ITEM_BYTES or entry.get("shape") != list(shape):
+            raise CheckpointError(f"{misfit} ({name}: {entry!r:.60}, expected {list(shape)}); {CURE}")
+        total += math.prod(shape) * ITEM_BYTES[kind]
+    with path.open("rb") as file:
+        begin = 8 + int.from_bytes(file.read(8), "little")
+    if begin + total != (size := path.stat().st_size):
+        raise CheckpointError(f"{path} has {size:,} bytes, its weights take {begin + total:,}: it is cut off; {CURE}")
+
+
+def _scaler(path: Path, scaler: list[Any], config: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and sd of the training rows, one each per feature. Raises NoModel for other numbers than were written."""
+    if not all(isinstance(entry, dict) and {"feature", "mean", "sd"} <= set(entry) for entry in scaler):
+        _damaged(path, "an entry without feature, mean and sd")
+    if [entry["feature"] for entry in scaler] != config["features"]:
+        raise NoModel(f"{path.parent}: scaler.json and config.json name different features; train the model again")
+    for entry in scaler:
+        if not all(_is_plain(entry[part]) for part in ("mean", "sd")) or entry["sd"] <= 0:
+            raise NoModel(
+                f"{path} has mean {entry['mean']!r:.20} and sd {entry['sd']!r:.20} for {entry['feature']:.60}, "
+                f"expected two numbers and an sd above 0; {CURE}"
+            )
+    mean, sd = (np.array([entry[part] for entry in scaler], dtype=np.float64) for part in ("mean", "sd"))
+    return mean, sd
+
+
+def _is_plain(value: object) -> bool:
+    """A number a feature can have; whole ones are compared before they become floats, 10^400 cannot."""
+    return isinstance(value, float | int) and not isinstance(value, bool) and -PLAIN < value < PLAIN
+
+
+def _require_md5s(folder: Path, config: dict[str, Any]) -> None:
+    """Every file is the one that was trained. The weights come last: they may take a minute."""
+    path = folder / "config.json"
+    for name in MD5S:
+        if not isinstance(config.get(name), str) or not re.fullmatch("[0-9a-f]{32}", config[name]):
+            _damaged(path, f"no {name}; a model without its checksums is not used")
+    if config["config_md5"] != md5_of_config(config):  # a changed horizon fits any weights
+        raise NoModel(f"{path} is not the one this model was trained with; {CURE}")
+    if config["scaler_md5"] != file_md5(folder / "scaler.json"):
+        raise NoModel(f"{folder / 'scaler.json'} is not the one this model was trained with; {CURE}")
+    weights = folder / "model.safetensors"
+    if (md5 := file_md5(weights)) != config["weights_md5"]:  # one changed byte still loads, and predicts otherwise
+        raise CheckpointError(
+            f"{weights} has md5 {md5[:12]}, config.json says {config['weights_md5'][:12]}: the weights are damaged or "
+            "another model's; take the folder from a copy, or train the model again"
+        )
+
+
+def _require_memory(folder: Path, config: ModelConfig) -> None:
+    """Raises NoModel where the model would fill this machine's memory."""
+    needed = 8 * count_parameters(config) + min(BATCH_BYTES, BATCH * bytes_of_window(config))  # the file's, the model's
+    if needed > (free := psutil.virtual_memory().available):
+        raise NoModel(
+            f"{folder} needs {needed:,} bytes of memory and {free:,} are free; stop other programs, then try again"
+        )
+
+
+def _model(path: Path, config: ModelConfig) -> PatchTST:
+    """The model with its weights. Raises CheckpointError for weights that do not fit or are no numbers."""
+    _, weights = read_weights(path)
+    model = PatchTST(config)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as misfit:  # torch's only word for names and shapes that do not fit
+        raise CheckpointError(f"{path} holds other weights than config.json describes; {CURE} ({misfit})") from None
+    if odd := [name for name, weight in weights.items() if not torch.isfinite(weight).all()]:
+        raise CheckpointError(f"{path}: {odd[0]} holds values that are no numbers; train the model again")
+    return model.eval()

@@ -1,0 +1,60 @@
+"""Gives a cell the name its users know, and another one where a cell of other features or prices has that name.
+
+Exports, reports and folders go by the experiment's name: two questions under one name would hide each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fts.state.values import Job, JobStatus
+from fts.study.cell import CellSpec
+
+
+def experiment_name(budget: str, horizon: int, task: str, cv: str | None) -> str:
+    """phase6a_2M_h1_threshold_1pct; with walk-forward:5 ..._wf5, a cell judged otherwise that may stand beside it."""
+    return f"phase6a_{budget}_h{horizon}_{task}{cv_suffix(cv)}"
+
+
+def cv_suffix(cv: str | None) -> str:
+    return f"_wf{cv.split(':')[-1]}" if cv else ""
+
+
+def kept_apart(db: Any, cells: Sequence[CellSpec]) -> list[CellSpec]:
+    """The cells and baselines, with `_a20` or `_NDX` behind a name that another tier or data set already has here."""
+    from fts.state import queries  # here, not above: peewee, which a mere --help need not load
+
+    held = sorted((job for job in queries.jobs(db) if _holds(job)), key=lambda job: -job.id)
+    holders = {(job.kind, job.experiment): asked_of(job) for job in held}  # the first one's, at last
+    return [_apart(cell, holders) if cell.kind in APART else cell for cell in cells]
+
+
+APART = ("cell", "baseline")  # what follows a cell is called after it
+
+
+def asked_of(job: Job | CellSpec) -> tuple[str, str]:
+    """(tier, whose prices): what two jobs of one name must have in common."""
+    return job.tier, ticker_of(str(job.dataset if isinstance(job, CellSpec) else job.spec.get("dataset")))
+
+
+def ticker_of(dataset: str) -> str:
+    """SPX of SPX.dataset.a25, BRK.B of BRK.B.dataset.a25."""
+    return dataset.partition(".dataset.")[0]
+
+
+def _holds(job: Job) -> bool:
+    """Whether a name is taken by it: one cancelled before it began has left nothing under its name."""
+    return job.kind in APART and (job.status is not JobStatus.CANCELLED or job.attempt > 0)
+
+
+def _apart(cell: CellSpec, holders: Mapping[tuple[str, str], tuple[str, str]]) -> CellSpec:
+    """Under the name that its tier and prices have here already; else under one that nobody has."""
+    tier, ticker = asked = asked_of(cell)
+    names = [f"{cell.experiment}{end}" for end in ("", f"_{ticker}", f"_{tier}", f"_{ticker}_{tier}")]
+    name = next((name for name in names if holders.get((cell.kind, name)) == asked), None)
+    if name is None:
+        first = holders.get((cell.kind, cell.experiment), asked)
+        name = cell.experiment + (f"_{ticker}" if ticker != first[1] else "") + (f"_{tier}" if tier != first[0] else "")
+    return cell if name == cell.experiment else CellSpec.from_json(replace(cell, experiment=name).to_json())

@@ -1,0 +1,158 @@
+"""Uses a final model: probabilities for new bars, the same on every call, and a refusal for the wrong bars."""
+
+# shapes: T days, F features, W windows, B windows in a batch
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from fts.data.layouts import Reading
+from fts.data.plausible import find_implausible
+from fts.data.sources import AS_IT_STANDS, take_closes, take_file
+from fts.features import tiers
+from fts.study.model_folder import CURE, FinalModel, NoModel
+from fts.training.metrics import probabilities
+
+SHRUNK = 0.1  # of the training mean: volumes in thousands, or another ticker's, lie within 3 sd of a mean above 0
+DRIFT = 3.0  # standard deviations of the training rows: a feature whose mean lies farther out is named
+
+
+class WrongBars(ValueError):
+    """Bars that this model cannot be asked about: the message says what was expected."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """One probability per day that has a whole window behind it."""
+
+    table: pd.DataFrame  # date, p
+    warnings: tuple[str, ...]  # where these bars look unlike those of the training
+
+
+def predict_file(
+    model: FinalModel, path: Path | str, vix: Path | str | None = None, reading: Reading = AS_IT_STANDS
+) -> Predicted:
+    """Probabilities for the bars of a csv or parquet file; `vix`: a file of VIX closes, for tiers that need them.
+
+    Raises BadBars for a file that holds no bars, WrongBars when the model cannot read them.
+    """
+    tier = str(model.config["tier"])
+    if tiers.needs_vix(tier) and vix is None:
+        raise WrongBars(f"the model reads tier {tier}, which needs VIX closes; give their file with --vix")
+    bars = take_file(Path(path), reading).bars
+    closes = take_closes(Path(vix)).bars["Close"] if vix is not None and tiers.needs_vix(tier) else None
+    return predict_bars(model, bars, closes, Path(path).name)
+
+
+def predict_bars(
+    model: FinalModel, bars: pd.DataFrame, closes: pd.Series | None = None, origin: str = "these bars"
+) -> Predicted:
+    """Probabilities for checked bars (fts.data.bars.check_bars). Raises WrongBars, FeatureUnknown."""
+    needed = tiers.WARM_UP + model.context
+    if len(bars) < needed:
+        raise WrongBars(
+            f"{origin} has {len(bars)} rows; the model needs {needed}: {tiers.WARM_UP} until the slowest indicator has "
+            f"a value, then {model.context} for one window"
+        )
+    x = tiers.build(bars, str(model.config["tier"]), closes)
+    if list(x.columns) != model.config["features"]:
+        commit = model.config.get("cell", {}).get("code_commit")
+        raise WrongBars(
+            f"{origin}: tier {model.config['tier']} now has the features {', '.join(x.columns)}, the model was trained "
+            f"on {', '.join(model.config['features'])}; use fts of commit {commit!s:.40}"
+        )
+    if len(x) < model.context:
+        raise WrongBars(f"{origin}: {len(x)} rows are left after the warm-up, one window takes {model.context}")
+    scaled_TF = scaled(model, x.to_numpy(np.float64))
+    ends = np.arange(model.context - 1, len(x))
+    p = window_probabilities(model, scaled_TF, ends)
+    if odd := int((~np.isfinite(p)).sum()):
+        raise NoModel(
+            f"{model.folder}: the model has no number for {odd} of {len(p)} days: its weights are damaged; {CURE}"
+        )
+    table = pd.DataFrame({"date": x.index[ends], "p": p})
+    findings = find_implausible(bars)
+    if _trained_on_volume(model) and any(finding.kind == "no-volume" for finding in findings):
+        raise WrongBars(f"{origin}: column Volume is missing or the same on each day; the model was trained on volumes")
+    warnings = tuple(finding.sentence for finding in findings)
+    return Predicted(table, (*warnings, *drift_warnings(model, x)))
+
+
+def _trained_on_volume(model: FinalModel) -> bool:
+    """Without volume (1 on each day) adosc, which every tier has, stays below 3 in size."""
+    features = list(model.config["features"])
+    return "adosc" in features and float(model.sd[features.index("adosc")]) > 10
+
+
+def scaled(model: FinalModel, x_TF: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The features as the model was trained on them. Raises NoModel for a scaler that leaves no numbers."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled_TF = ((x_TF - model.mean) / model.sd).astype(np.float32)
+    if not np.isfinite(scaled_TF).all():
+        raise NoModel(
+            f"{model.folder / 'scaler.json'} does not fit these features: scaled values are not finite numbers; {CURE}"
+        )
+    return np.ascontiguousarray(scaled_TF)
+
+
+@torch.inference_mode()
+def window_probabilities(model: FinalModel, x_TF: NDArray[np.float32], ends: NDArray[np.int64]) -> NDArray[np.float32]:
+    """One probability per window end. One thread: sums of several come out differently from run to run of a machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        windows_WFT = torch.from_numpy(x_TF).unfold(0, model.context, 1)
+        starts = torch.from_numpy(np.asarray(ends, dtype=np.int64) - (model.context - 1))
+        logits = [model.model(windows_WFT[part_B]).float() for part_B in starts.split(model.batch)]
+        return probabilities(torch.cat(logits).numpy())
+    finally:
+        torch.set_num_threads(before)
+
+
+def drift_warnings(model: FinalModel, x: pd.DataFrame) -> tuple[str, ...]:
+    """Features that look unlike the training rows: over all these bars, else in the newest window, which matters most.
+
+    A long history of a price that has multiplied looks like its own past on average, and its last days do not.
+    """
+    newest = f"in the newest window, until {x.index[-1]:%Y-%m-%d}, "
+    for rows, where in ((x, ""), (x.tail(model.context), newest)):
+        if unlike := _unlike(model, rows):
+            return (f"{where}{unlike}{_softened(model)}",)
+    return ()
+
+
+def _unlike(model: FinalModel, x: pd.DataFrame) -> str | None:
+    """Which features' means are far from those of the training rows; None: no one's."""
+    mean_F = x.to_numpy(np.float64).mean(axis=0)
+    shift_F = np.abs(mean_F - model.mean) / model.sd
+    shrunk_F = (np.abs(model.mean) > model.sd) & (np.abs(mean_F) < SHRUNK * np.abs(model.mean))
+    far = sorted((-shift, name) for name, shift in zip(x.columns, shift_F, strict=True) if shift > DRIFT)
+    shrunk_F &= shift_F <= DRIFT  # the others are named already
+    small = list(x.columns[shrunk_F])
+    told = []
+    if far:
+        named = _first(f"{name} by {-shift:.1f}" for shift, name in far)
+        told.append(
+            f"{len(far)} of {x.shape[1]} features are more than {DRIFT:g} sd away from their training mean: {named}"
+        )
+    if small:
+        told.append(f"{_first(small)}: less than a tenth of the training mean; is it another unit or ticker?")
+    return "; ".join(told) or None
+
+
+def _first(names: Iterable[str]) -> str:
+    """The first five, and how many more."""
+    names = list(names)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _softened(model: FinalModel) -> str:
+    revin = model.config["model"]["norm"] == "revin"
+    return " (the model normalises each window, which reduces the effect)" if revin else ""

@@ -1,0 +1,142 @@
+"""Which recipe a trial trains with: the memory plan of fts.training.memory, asked about a cell and an architecture.
+
+Imports neither torch nor pandas: the worker asks before a process starts, `fts plan` for hundreds of architectures.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from fts.model.architecture import Architecture, ModelConfig
+from fts.model.budgets import count_parameters
+from fts.study.cell import BadSpec, CellSpec
+from fts.training import memory
+from fts.training.memory import CannotFit, Estimate, Plan, Recipe, Shape
+
+__all__ = [
+    "CannotFit", "Estimate", "Plan", "Recipe", "Shape", "cell_shape", "fitted", "model_config", "models_of",
+    "plan_for", "plan_recipe", "precisions", "predict", "shrunk",
+]  # fmt: skip
+
+# tier -> features of a day; here as numbers because fts.features would load pandas and TA-Lib (a test compares them)
+FEATURES = {"a20": 20, "a25": 25, "c": 33}
+JUDGED_ON_FOLDS = ("cell", "replicate")  # kinds of jobs that train a model for each fold of `cv`
+
+
+def plan_recipe(cell: CellSpec, architecture: str, limit: int, device: str) -> Plan:
+    """The fastest recipe for one architecture of a cell within `limit` bytes; raises CannotFit with the bytes."""
+    return plan_for(cell, _config(cell, architecture), limit, device)
+
+
+def plan_for(cell: CellSpec, config: ModelConfig, limit: int, device: str) -> Plan:
+    """The same for a model's configuration."""
+    shape = shape_of(config, models_of(cell))
+    return memory.plan(shape, cell.effective_batch, limit, device, precisions(cell.precision, device))
+
+
+def precisions(wanted: str, device: str) -> tuple[str, ...]:
+    """What the matrix products may compute in, the preferred first; weights and optimizer stay fp32 in all of them.
+
+    auto: bf16 where the machine is good at it. On the study's cells it moved no validation loss by more than 0.0005
+    and trained 1.1 to 1.8 times as fast on a processor (docs/LOG.md). A GPU has no use for fp32 then; on a processor
+    fp32 may fit where bf16 does not, for that keeps a second copy of the weights.
+    """
+    if wanted != "auto":
+        return (wanted,)
+    if not good_at_bf16(device):
+        return ("fp32",)
+    return ("bf16",) if device.startswith("cuda") else ("bf16", "fp32")
+
+
+def predict(config: ModelConfig, recipe: Recipe, device: str, models: int = 1) -> Estimate:
+    """Bytes that training with this recipe will need at its peak, by part; `models` as in `models_of`."""
+    return memory.estimate(shape_of(config, models), recipe, device)
+
+
+def models_of(cell: CellSpec) -> int:
+    """How many models a trial of the cell holds at once: one for each walk-forward fold."""
+    return cell.folds if cell.kind in JUDGED_ON_FOLDS else 1
+
+
+def fitted(cell: CellSpec, architecture: str, limit: int, device: str, stored: dict[str, Any]) -> Plan:
+    """The stored recipe of a trial that goes on, made smaller until it fits; raises CannotFit with the bytes.
+
+    Its optimizer stays: the checkpoint holds its state.
+    """
+    shape = cell_shape(cell, architecture)
+    recipe: Recipe | None = Recipe.from_json(stored, cell.effective_batch)
+    while recipe is not None:
+        found = Plan(recipe, memory.estimate(shape, recipe, device))
+        if found.estimate.total <= limit:
+            return found
+        recipe = memory.smaller(recipe)
+    raise CannotFit(found.estimate.total, limit, found.recipe)
+
+
+def shrunk(cell: CellSpec, stored: dict[str, Any]) -> dict[str, Any] | None:
+    """The next leaner recipe for a trial that needed more than it may, as stored in a trial; None: there is none."""
+    smaller = memory.smaller(Recipe.from_json(stored, cell.effective_batch))
+    return None if smaller is None else stored | smaller.to_json()
+
+
+def model_config(cell: CellSpec, architecture: str, n_features: int, dropout: float = 0.0) -> ModelConfig:
+    """What a trial of the cell builds."""
+    return ModelConfig(
+        Architecture.parse(architecture),
+        n_features=n_features,
+        context=cell.context,
+        patch=cell.patch,
+        stride=cell.stride,
+        dropout=dropout,
+        norm=cell.norm,
+        channel_independent=cell.channel_independent,
+    )
+
+
+def cell_shape(cell: CellSpec, architecture: str) -> Shape:
+    """Bytes and work of one architecture of a cell; raises BadSpec for a tier whose width is not known here."""
+    return shape_of(_config(cell, architecture), models_of(cell))
+
+
+def shape_of(config: ModelConfig, models: int = 1) -> Shape:
+    """What of a model's configuration decides its bytes."""
+    return memory.shape_of(
+        config.architecture,
+        count_parameters(config),
+        config.n_features,
+        config.n_patches,
+        config.patch,
+        config.context,
+        config.channel_independent,
+        models,
+    )
+
+
+def _config(cell: CellSpec, architecture: str) -> ModelConfig:
+    if cell.tier not in FEATURES:
+        raise BadSpec(f"tier {cell.tier!r} is unknown to the memory plan; it knows {', '.join(FEATURES)}")
+    return model_config(cell, architecture, FEATURES[cell.tier])
+
+
+@lru_cache(maxsize=4)
+def good_at_bf16(device: str) -> bool:
+    """Has the processor products in bf16 (twice as fast, docs/LOG.md), or the GPU compute capability 8?"""
+    if device == "cpu":
+        try:
+            flags = Path("/proc/cpuinfo").read_text()
+        except OSError:
+            return False
+        return "amx_bf16" in flags or "avx512_bf16" in flags
+    kind, _, index = device.partition(":")
+    if kind != "cuda":
+        return False
+    import pynvml  # here, not above: only machines with a GPU need it
+
+    try:
+        pynvml.nvmlInit()
+        gpu = pynvml.nvmlDeviceGetHandleByIndex(int(index or 0))
+        return bool(pynvml.nvmlDeviceGetCudaComputeCapability(gpu)[0] >= 8)
+    except pynvml.NVMLError:
+        return False

@@ -1,0 +1,187 @@
+"""Fills a report from the database: trials, curves, baselines, predictions and openings, as the analysis wants them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.halving import Halving
+from fts.jobs.records.energy import energies
+from fts.jobs.records.exports import best_of, iso
+from fts.jobs.settings import Places
+from fts.jobs.status import formatting, naming
+from fts.state import queries
+from fts.state.files import refuse_links
+from fts.state.values import Job, JobStatus, Opening, Trial, TrialStatus
+from fts.study.margins import predictions_path
+from fts.study.model_card import against
+from fts.study.winners import COMING, begun_cells, newer_searches
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fts.analysis.study_data import BaselineRow, StudyData
+
+log = logging.getLogger("fts.report")
+
+
+def make_report(db: Any, places: Places, folder: Path | None = None, now: float | None = None) -> Path:
+    """Writes outputs/report (or `folder`) and returns the page; half a matrix is reported as half a matrix."""
+    from fts.analysis.report import write_report  # here, not above: pandas and matplotlib, seconds
+
+    target = folder or places.outputs / "report"
+    refuse_links(target / "figures", places.outputs)
+    return write_report(study_data(db, places, now), target)
+
+
+def study_data(db: Any, places: Places, now: float | None = None) -> StudyData:
+    """Everything the analysis reads, from one consistent look at the database and the stored predictions."""
+    import pandas as pd
+
+    from fts.analysis.study_data import CELL_COLUMNS, EPOCH_COLUMNS, StudyData
+
+    with db.read():
+        jobs = [job for job in queries.jobs(db) if job.status is not JobStatus.CANCELLED]
+        jobs.sort(key=lambda job: job.id)
+        trials = {job.id: queries.trials(db, job.id) for job in jobs}
+        cells = begun_cells(jobs)  # as fts.analysis.study_data.newest_jobs
+        epochs = [
+            {"experiment": job.experiment, "number": trial.number, **asdict(epoch)}
+            for job in cells
+            for trial, curve in queries.history(db, job.id)
+            for epoch in curve
+        ]
+        openings = queries.openings(db)
+        measured = energies(db)
+    usual = usual_ticker(jobs)
+    rows = [
+        {**trial_row(job, trial, usual), "energy_wh": measured.get(trial.id)}
+        for job in jobs
+        for trial in trials[job.id]
+    ]
+    planned = [
+        {name: getattr(job, name) for name in CELL_COLUMNS} | {"status": str(job.status), "task": task_of(job, usual)}
+        for job in cells
+    ]
+    ran = [(job, trials[job.id]) for job in jobs if job.kind == "baseline"]
+    return StudyData(
+        trials=pd.DataFrame(rows),
+        epochs=pd.DataFrame(epochs) if epochs else pd.DataFrame(columns=list(EPOCH_COLUMNS)),
+        baselines=tuple(baseline_rows(places, ran, usual)),
+        predictions=dict(best_predictions(places, [(job, trials[job.id]) for job in cells])),
+        cells=pd.DataFrame(planned, columns=list(CELL_COLUMNS)),
+        test_openings=tuple(opening_sentence(opening) for opening in openings),
+        newer=tuple(newer_sentence(newer, shown) for shown in cells for newer in newer_searches(jobs, shown)),
+        without_best={
+            job.experiment: formatting.without_best(job)
+            for job in cells
+            if job.best_trial is None and job.status in formatting.ENDED and formatting.trials_ended(job)
+        },
+        source=f"database {places.db.name}, {len(jobs)} jobs, {len(rows)} trials",
+        made_at="" if now is None else f"made {iso(now)}",
+    )
+
+
+def trial_row(job: Job, trial: Trial, usual: str | None = None) -> dict[str, Any]:
+    """A trial as one row, with what its job says about it; `usual` as for task_of."""
+    of_job = ("experiment", "kind", "budget", "horizon", "task", "tier")
+    return {
+        "job": job.id,
+        **{name: getattr(job, name) for name in of_job},
+        "task": task_of(job, usual),
+        **asdict(trial),
+        "status": str(trial.status),
+        "pruner": pruner_of(job),
+        "dataset": job.spec.get("dataset"),
+    }
+
+
+def task_of(job: Job, usual: str | None = None) -> str:
+    """`threshold_1pct`, or judged on folds `threshold_1pct walk-forward:5`: other windows, so a matrix of its own.
+
+    So has what is asked of other prices than the `usual` ones: `threshold_1pct IXIC`.
+    """
+    ticker = naming.ticker_of(job)
+    return " ".join(
+        part for part in (job.task, job.spec.get("cv"), ticker if usual not in (None, ticker) else "") if part
+    )
+
+
+def usual_ticker(jobs: Iterable[Job]) -> str | None:
+    """Whose prices the first cell is about; None: there is no cell."""
+    return next((naming.ticker_of(job) for job in jobs if job.kind == "cell"), None)
+
+
+def pruner_of(job: Job) -> str:
+    """`halving 2,3,0.5,2`: what ended this job's hopeless trials, with the numbers it was put in line with."""
+    pruner, rule = str(job.spec.get("pruner", "none")), job.spec.get("halving")
+    if pruner != "halving":
+        return pruner
+    return f"halving {Halving.from_json(rule).numbers}" if rule else "halving (numbers not recorded)"
+
+
+def baseline_rows(
+    places: Places, ran: Iterable[tuple[Job, Iterable[Trial]]], usual: str | None = None
+) -> Iterator[BaselineRow]:
+    """The stored predictions of every baseline, scored again."""
+    from fts.analysis.study_data import baseline_row
+
+    for job, trials in ran:
+        for trial in trials:
+            table = stored(places, job, trial)
+            if table is not None:
+                what = (trial.data_md5 or "", trial.params["model"], trial.params["inputs"])
+                seconds = (trial.ended_at or trial.started_at) - trial.started_at
+                yield baseline_row(task_of(job, usual), job.horizon, job.tier, *what, table, seconds)
+
+
+def best_predictions(
+    places: Places, cells: Iterable[tuple[Job, Iterable[Trial]]]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """trial name -> date, y, p of the best trial of each cell."""
+    from fts.analysis.trials_table import trial_name
+
+    for job, trials in cells:
+        best = best_of(job, trials)
+        table = None if best is None else stored(places, job, best)
+        if best is not None and table is not None:
+            yield trial_name(job.experiment, best.number), table
+
+
+def stored(places: Places, job: Job, trial: Trial) -> pd.DataFrame | None:
+    """A complete trial's predictions; None when there are none that can be read, which the report then says."""
+    from fts.analysis.study_data import BadPredictions, read_predictions
+
+    if trial.status is not TrialStatus.COMPLETE:
+        return None
+    try:
+        return read_predictions(predictions_path(places, job, trial))
+    except (OSError, ValueError, BadPredictions) as error:  # pyarrow's errors are ValueErrors and OSErrors
+        log.warning("%s trial %d has no usable predictions: %s", job.experiment, trial.number, error)
+        return None
+
+
+def newer_sentence(newer: Job, shown: Job) -> str:
+    """`phase6a_2M_h1_...: job 5, a newer search of this cell, stands in line; ...`: why the page shows an older one."""
+    ended = f"ended without a finished trial ({newer.status})"
+    return (
+        f"{newer.experiment}: job {newer.id}, a newer search of this cell, {COMING.get(newer.status, ended)}; "
+        f"until its first trial ends, this page shows the results of job {shown.id}"
+    )
+
+
+def opening_sentence(opening: Opening) -> str:
+    """`ada@lab opened it for phase6a_2M_h1_threshold_1pct, trial 7 of job 2, at 2026-11-22T10:00:00+00:00: AUC ...`."""
+    trial = f"trial {opening.trial} of job {opening.job_id}"
+    said = f"{opening.who} opened it for {opening.experiment}, {trial}, at {iso(opening.at)}"
+    if opening.scores is None:
+        return f"{said}; not evaluated yet"
+    scores = opening.figures
+    return (
+        f"{said}: AUC {scores['auc']:.3f} [{scores['auc_low']:.3f}, {scores['auc_high']:.3f}], log loss "
+        f"{scores['loss']:.4f} against {scores['prior_loss']:.4f} of the class prior, on {scores['n']} windows"
+        f"{against(scores)}"
+    )

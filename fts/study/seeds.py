@@ -1,0 +1,69 @@
+"""Says how much of a cell's score is the seed: the winner's configuration, trained again with others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fts.jobs.records.exports import best_of
+from fts.state import queries
+from fts.state.values import Job, Trial, TrialStatus
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How much of a score is the seed: the winner's configuration trained n times. Values of the objective, and AUC."""
+
+    n: int
+    mean: float
+    sd: float | None  # None: one seed has none
+    low: float
+    high: float
+    auc_mean: float | None
+    auc_sd: float | None
+    auc_low: float | None
+    auc_high: float | None
+    winner: float  # the value that was selected: usually better than the mean, because it was selected
+
+
+def spread_of(db: Any, cell: Job) -> Spread | None:
+    """Over all replicates of the cell's present best trial, each seed once; None while there are none.
+
+    A job of five seeds begins with those of an earlier job of three: they say the same thing twice.
+    """
+    best = best_of(cell, queries.trials(db, cell.id))
+    if best is None:
+        return None
+    again = [
+        trial
+        for job in queries.jobs(db)
+        if job.kind == "replicate" and (job.spec.get("origin") or {}).get("job") == cell.id
+        for trial in queries.trials(db, job.id)
+        if trial.status is TrialStatus.COMPLETE and trial.effective_md5 == best.effective_md5
+    ]
+    return spread(list({trial.seed: trial for trial in again}.values()), best.value or 0.0)
+
+
+def spread(trials: Sequence[Trial], winner_value: float) -> Spread | None:
+    values = [trial.value for trial in trials if trial.value is not None]
+    aucs = [trial.val_auc for trial in trials if trial.val_auc is not None]
+    if not values:
+        return None
+    return Spread(
+        n=len(values), mean=_mean(values), sd=_sd(values), low=min(values), high=max(values),
+        auc_mean=_mean(aucs) if aucs else None, auc_sd=_sd(aucs), auc_low=min(aucs, default=None),
+        auc_high=max(aucs, default=None), winner=winner_value,
+    )  # fmt: skip
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _sd(values: Sequence[float]) -> float | None:
+    if len(values) < 2:
+        return None
+    mean = _mean(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))

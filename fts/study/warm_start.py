@@ -1,0 +1,108 @@
+"""Begins a search where its neighbours ended: the first trials of a cell repeat what was best elsewhere, marked `warm`.
+
+Another horizon of the same budget lends its whole configuration, a smaller budget of the same horizon its training
+parameters only: its architecture is another size. Only cells of the same data and task lend. Frozen into the
+specification at enqueue, so a resumed search is the same search.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fts.jobs.records.exports import best_of
+from fts.jobs.records.results import BUDGETS
+from fts.state import queries
+from fts.state.values import Job, Trial
+from fts.study.cell import BadSpec, CellSpec
+from fts.study.winners import begun_cells
+
+MOST = 3  # of a cell's trials: a search must also look elsewhere
+DATA = ("data_md5", "split")  # another series, or other borders: its validation days may be tested on here
+TRAINING = ("learning_rate", "weight_decay", "warmup_steps", "dropout")
+
+
+def warmed(db: Any, cells: Iterable[CellSpec], most: int = MOST, again: bool = False) -> list[CellSpec]:
+    """The cells with their first trials fixed, where there are neighbours with complete trials; others as they are.
+
+    A cell that has a job keeps the first trials of that job: its neighbours have got on since, and it would be another
+    search. With `again` it is.
+    """
+    cells, won = list(cells), winners(db)
+    there = {} if again else _first_trials_there(queries.jobs(db))
+    known = (there.get(cell.cold_question) for cell in cells)
+    return [
+        replace(cell, warm_start=tuple(first_trials(cell, won, most)) if first is None else first)
+        for cell, first in zip(cells, known, strict=True)
+    ]
+
+
+def _first_trials_there(jobs: Iterable[Job]) -> dict[str, tuple[dict[str, Any], ...]]:
+    """By question: what the newest job of it began with."""
+    found: dict[str, tuple[dict[str, Any], ...]] = {}
+    for job in sorted(jobs, key=lambda job: job.id):
+        with contextlib.suppress(BadSpec):  # of an older fts
+            spec = CellSpec.from_json(job.spec)
+            found[spec.cold_question] = spec.warm_start
+    return found
+
+
+def winners(db: Any) -> list[tuple[Job, Trial]]:
+    """The best trial of each cell so far."""
+    cells = begun_cells(queries.jobs(db))
+    found = ((job, best_of(job, queries.trials(db, job.id))) for job in cells)
+    return [(job, best) for job, best in found if best is not None]
+
+
+def first_trials(cell: CellSpec, won: Sequence[tuple[Job, Trial]], most: int = MOST) -> list[dict[str, Any]]:
+    """Parameters to try first, the nearest neighbour's before the others; never outside the cell's own space."""
+    lent: list[dict[str, Any]] = []
+    for job, best in sorted(won, key=lambda pair: _distance(cell, pair[0])):
+        params = _lent(cell, job, best, len(lent))
+        if params is not None and params not in lent:
+            lent.append(params)
+    return lent[:most]
+
+
+def _lent(cell: CellSpec, job: Job, best: Trial, number: int) -> dict[str, Any] | None:
+    """What a neighbour's winner lends to this cell; None: nothing."""
+    if (job.task, job.tier, best.objective) != (cell.task, cell.tier, cell.objective):
+        return None
+    if any(job.spec.get(name) != getattr(cell, name) for name in DATA):
+        return None
+    if job.budget == cell.budget and job.horizon != cell.horizon:
+        params = dict(best.params)
+    elif job.horizon == cell.horizon and _size(job.budget) < _size(cell.budget):
+        params = _drawn(cell, number) | {name: best.params[name] for name in TRAINING if name in best.params}
+    else:
+        return None
+    return params if fits(cell.space, params) else None
+
+
+def fits(space: dict[str, dict[str, Any]], params: dict[str, Any]) -> bool:
+    """Whether a search of this space could have suggested these parameters."""
+    return set(params) == set(space) and all(_inside(space[name], value) for name, value in params.items())
+
+
+def _inside(distribution: dict[str, Any], value: Any) -> bool:
+    if distribution["kind"] == "choice":
+        return value in distribution["choices"]
+    return isinstance(value, int | float) and distribution["low"] <= value <= distribution["high"]
+
+
+def _drawn(cell: CellSpec, number: int) -> dict[str, Any]:
+    """What a cold search would try: a smaller budget has no architecture of this size to lend."""
+    from fts.jobs.search.sampler import suggest  # here, not above: optuna costs 0.4 s
+
+    return suggest(cell.space, [], cell.seed, number, "random", cell.objective == "val_auc")
+
+
+def _distance(cell: CellSpec, job: Job) -> tuple[int, int, int]:
+    """Other horizons of the budget first, then the next smaller budget; job numbers break ties."""
+    return abs(_size(cell.budget) - _size(job.budget)), abs(cell.horizon - job.horizon), job.id
+
+
+def _size(budget: str) -> int:
+    return BUDGETS.get(budget, len(BUDGETS))

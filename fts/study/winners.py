@@ -1,0 +1,122 @@
+"""From a cell's winner to the jobs that follow it: other seeds (replicate), and the final model (train).
+
+Both freeze the winner's parameters in their own specification, so that they repeat that trial and no later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fts.jobs.records.exports import best_of
+from fts.jobs.status.formatting import trials_ended, without_best
+from fts.state import queries
+from fts.state.errors import WrongStatus
+from fts.state.values import Job, JobStatus, Trial, TrialStatus
+from fts.study.cell import CellSpec
+from fts.study.matrix import code_version
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The trial that a replicate or train job repeats, as its CellSpec.origin holds it."""
+
+    experiment: str  # of the cell
+    job: int
+    trial: int  # number
+    best_epoch: int
+    value: float
+    val_loss: float | None
+    val_auc: float | None
+    auc_low: float | None
+    auc_high: float | None
+    effective_md5: str
+
+
+def winner(db: Any, cell: Job, number: int | None = None) -> Trial:
+    """The best trial of a cell, or its complete trial `number`. Raises WrongStatus when there is no such trial."""
+    if cell.kind != "cell":
+        raise WrongStatus(f"job {cell.id} is a {cell.kind}; only a cell has a winner")
+    trials = queries.trials(db, cell.id)
+    if number is None:
+        found = best_of(cell, trials)
+        if found is None:
+            raise WrongStatus(f"{cell.experiment} has no winner: {without_best(cell)}")
+        return found
+    found = next((trial for trial in trials if trial.number == number), None)
+    if found is None or found.status is not TrialStatus.COMPLETE or found.best_epoch is None:
+        what = f"is {found.status}" if found else "does not exist"
+        raise WrongStatus(f"trial {number} of {cell.experiment} {what}; only a complete trial can be repeated")
+    return found
+
+
+def replicate_spec(cell: Job, trial: Trial, seeds: int) -> CellSpec:
+    """The winner's configuration again, `seeds` times, each with another seed of weights, order and dropout."""
+    return _following("replicate", cell, trial, seeds)
+
+
+def train_spec(cell: Job, trial: Trial) -> CellSpec:
+    """The winner's configuration on training and validation windows together, for its best number of epochs."""
+    return _following("train", cell, trial, 1)
+
+
+def _following(kind: str, cell: Job, trial: Trial, trials: int) -> CellSpec:
+    commit, dirty = code_version()
+    origin = Origin(
+        experiment=cell.experiment, job=cell.id, trial=trial.number, best_epoch=trial.best_epoch or 1,
+        value=trial.value or 0.0, val_loss=trial.val_loss, val_auc=trial.val_auc, auc_low=trial.auc_low,
+        auc_high=trial.auc_high, effective_md5=trial.effective_md5,
+    )  # fmt: skip
+    spec = replace(
+        CellSpec.from_json(cell.spec),
+        experiment=f"{PREFIX[kind]}_{cell.experiment.removeprefix('phase6a_')}"[:80],
+        kind=kind,
+        trials=trials,
+        pruner="none",
+        halving=None,
+        warm_start=(dict(trial.params),),
+        origin=asdict(origin),
+        code_commit=commit,
+        code_dirty=dirty,
+    )
+    return CellSpec.from_json(spec.to_json())
+
+
+def require_data(root: Path, spec: CellSpec) -> None:
+    """Raises UnknownDataset or ManifestError where the cell's data set has gone: its jobs could only fail."""
+    from fts.data.manifest import Manifest, ManifestError  # here, not above: pandas
+
+    manifest = Manifest(root)
+    try:
+        manifest.file(manifest.find(spec.data_md5, spec.tier))
+    except ManifestError as error:
+        raise type(error)(
+            f"{spec.origin.get('experiment', spec.experiment)} cannot be trained again: in {root} {error}"
+        ) from None
+
+
+PREFIX = {"replicate": "replicate", "train": "train"}  # train_2M_h1_threshold_1pct, as the scripts are called
+
+
+def newest_cells(jobs: Iterable[Job]) -> list[Job]:
+    """One cell per experiment: the latest, when it was put in line again with another specification."""
+    there = [job for job in jobs if job.kind == "cell" and job.status is not JobStatus.CANCELLED]
+    return list({job.experiment: job for job in sorted(there, key=lambda job: job.id)}.values())
+
+
+def newer_searches(jobs: Iterable[Job], cell: Job) -> list[Job]:
+    """The searches of the same cell that were put in line after this one, cancelled ones left out."""
+    later = [job for job in jobs if job.kind == "cell" and job.experiment == cell.experiment and job.id > cell.id]
+    return sorted((job for job in later if job.status is not JobStatus.CANCELLED), key=lambda job: job.id)
+
+
+COMING = {JobStatus.QUEUED: "is in line", JobStatus.PAUSED: "is paused", JobStatus.RUNNING: "runs"}
+
+
+def begun_cells(jobs: Iterable[Job], begun: Callable[[Job], bool] = lambda job: trials_ended(job) > 0) -> list[Job]:
+    """One cell per experiment, by what was found: one put in line again hides the earlier search only once it began."""
+    jobs = list(jobs)
+    found = {job.experiment: job for job in newest_cells(job for job in jobs if begun(job))}
+    return [found.get(job.experiment, job) for job in newest_cells(jobs)]

@@ -1,0 +1,9 @@
+"""Everything a person can do to the queue, listed once: the monitor's keys and palette, the `fts` command and the
+journal all read this registry, so that each of them can do what the others can.
+
+Importing it loads no torch, optuna, textual or pandas.
+"""
+
+from fts.jobs.actions.registry import ACTIONS, Action, by_id, by_key, for_key
+
+__all__ = ["ACTIONS", "Action", "by_id", "by_key", "for_key"]

@@ -1,0 +1,284 @@
+"""When an action applies, and what it costs: pure functions of a snapshot, in words a person can decide by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fts.jobs.status import formatting, naming
+from fts.jobs.status.conditions import is_live
+from fts.jobs.status.drain import LEAVES, latest_end
+from fts.state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker
+
+ASK_AFTER_S = 300.0  # an older change is not undone without a question
+
+
+# ---------------------------------------------------------------- why not
+
+
+def always(job: Job | None, snapshot: Snapshot) -> str | None:
+    return None
+
+
+def must_wait(job: Job | None, snapshot: Snapshot) -> str | None:
+    assert job is not None
+    return None if job.status in (JobStatus.QUEUED, JobStatus.PAUSED) else _is(job)
+
+
+def pausable(job: Job | None, snapshot: Snapshot) -> str | None:
+    assert job is not None
+    if job.status is JobStatus.RUNNING and job.asked:
+        return f"{naming.cell_name(job)} was already asked to {job.asked}"
+    return None if job.status in (JobStatus.QUEUED, JobStatus.RUNNING) else _is(job)
+
+
+def resumable(job: Job | None, snapshot: Snapshot) -> str | None:
+    assert job is not None
+    held = job.status is JobStatus.QUEUED and job.hold_reason is not None
+    leaving = job.status is JobStatus.RUNNING and job.asked == "pause"
+    return None if job.status is JobStatus.PAUSED or held or leaving else _is(job)
+
+
+def cancellable(job: Job | None, snapshot: Snapshot) -> str | None:
+    assert job is not None
+    if job.asked == "cancel":
+        return f"{naming.cell_name(job)} was already asked to cancel"
+    return _is(job) if job.status in formatting.ENDED else None
+
+
+def retryable(job: Job | None, snapshot: Snapshot) -> str | None:
+    assert job is not None
+    if job.status not in formatting.ENDED:
+        return _is(job)
+    refusal = job.retry_refusal(snapshot.again.get(job.id, ()))
+    return None if refusal is None else f"{_is(job)}; {refusal}"
+
+
+def can_unseal(job: Job | None, snapshot: Snapshot) -> str | None:
+    assert job is not None
+    if job.kind != "cell":
+        return f"{naming.cell_name(job)} is a {job.kind} job; only a cell has a test set to open"
+    if job.best_trial is None:
+        return f"{naming.cell_name(job)}: {formatting.without_best(job)}"
+    return None if job.status is JobStatus.DONE else _is(job)
+
+
+def queue_runs(job: Job | None, snapshot: Snapshot) -> str | None:
+    return f"the queue is already paused: {snapshot.queue_paused_reason or '-'}" if snapshot.queue_paused else None
+
+
+def queue_paused(job: Job | None, snapshot: Snapshot) -> str | None:
+    return None if snapshot.queue_paused else "the queue is not paused"
+
+
+def can_drain(job: Job | None, snapshot: Snapshot) -> str | None:
+    return _cannot_ask(snapshot, "drain_trial")
+
+
+def can_drain_job(job: Job | None, snapshot: Snapshot) -> str | None:
+    return _cannot_ask(snapshot, "drain_job")
+
+
+def can_stop(job: Job | None, snapshot: Snapshot) -> str | None:
+    return _cannot_ask(snapshot, "stop")
+
+
+def asked_to_leave(job: Job | None, snapshot: Snapshot) -> str | None:
+    return None if any(worker.asked for worker in live(snapshot)) else "no worker was asked to stop"
+
+
+def no_worker(job: Job | None, snapshot: Snapshot) -> str | None:
+    beating = [worker for worker in live(snapshot) if is_live(worker, snapshot.taken_at)]
+    return f"worker {beating[0].id} on {beating[0].host} is running" if beating else None
+
+
+def undoable(job: Job | None, snapshot: Snapshot) -> str | None:
+    return None if latest_undoable(snapshot) or _journal_goes_on(snapshot) else "there is nothing to undo"
+
+
+def redoable(job: Job | None, snapshot: Snapshot) -> str | None:
+    undone = [e for e in snapshot.events if e.verb == Verb.UNDONE and e.inverse is not None and e.undone_by is None]
+    return None if undone or _journal_goes_on(snapshot) else "there is nothing to redo"
+
+
+# ---------------------------------------------------------------- price
+
+
+def free(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    return None
+
+
+def price_of_pause(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    running = [job for job in jobs if job.status is JobStatus.RUNNING]
+    if not running:
+        return None
+    one = len(running) == 1
+    does = "writes a checkpoint and frees its memory" if one else "write checkpoints and free their memory"
+    return f"{_trials_of(snapshot, running)} {does}; resume continues {'it' if one else 'them'} at the same step"
+
+
+def price_of_cancel(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    """What a running job loses: the trials it will lack, and where its running trial stands."""
+    running = [job for job in jobs if job.status is JobStatus.RUNNING]
+    if not running:
+        return None
+    missing = sum(max(0, job.trials_wanted - formatting.trials_ended(job)) for job in running)
+    kept = sum(job.trials_complete for job in running)
+    ids = {job.id for job in running}
+    spent = sum(trial.train_seconds for trial in _running_trials(snapshot) if trial.job_id in ids)
+    loses = f"; without a retry {formatting.spell(spent)} of training are lost" if spent >= 1 else ""
+    stops, checkpoint = ("stops", "checkpoint") if len(running) == 1 else ("stop", "checkpoints")
+    return (
+        f"{_trials_of(snapshot, running)} {stops}{loses}; {formatting.count(missing, 'trial')} will be missing; "
+        f"{formatting.count(kept, 'complete trial')} and the {checkpoint} are kept"
+    )
+
+
+def price_of_retry(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    """How many trials run again, and which; and why a job ended that has been tried before."""
+    told = []
+    for job in jobs:
+        before = f"; its last attempt ended with: {job.cause}" if job.cause is not None and job.attempt > 1 else ""
+        told.append(f"{_names_of(snapshot, [job])} {job.retry_words(snapshot.again.get(job.id, ()))}{before}")
+    return "; ".join(told[:3]) + (f"; and {len(told) - 3} more" if len(told) > 3 else "") or None
+
+
+def price_of_unseal(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    names = ", ".join(f"{_names_of(snapshot, [job])} (t{job.best_trial})" for job in jobs)
+    return f"opens the test set of {names}: it cannot be sealed again, and every later choice for this cell is biased"
+
+
+def price_of_pause_queue(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    waiting = sum(job.status is JobStatus.QUEUED for job in snapshot.jobs)
+    running = sum(job.status is JobStatus.RUNNING for job in snapshot.jobs)
+    runs = (
+        f"; {formatting.count(running, 'running job')} {'continues' if running == 1 else 'continue'}" if running else ""
+    )
+    return f"no new job starts: {formatting.count(waiting, 'job')} in line{runs}"
+
+
+def price_of_resume_queue(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    waiting = sum(job.status is JobStatus.QUEUED and not job.hold_reason for job in snapshot.jobs)
+    reason = snapshot.queue_paused_reason or "no reason given"
+    return f"{formatting.count(waiting, 'job')} may start (paused because: {reason})"
+
+
+def price_of_drain(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    """ "worker stops after t23, about 08:41; queue stays"."""
+    trials = _running_trials(snapshot)
+    if no_worker(None, snapshot) is None:
+        return "No worker is alive. A worker that reconnects stops after its current trial. The queue is unchanged."
+    if not trials:
+        return "the worker stops at once, because no trial runs; the queue is unchanged"
+    ends = [end for trial in trials if (end := latest_end(snapshot, trial)) is not None]
+    about = f", at the latest {formatting.when(max(ends), snapshot.taken_at)}" if ends else ""
+    names = naming.names_of(snapshot.jobs)
+    named = ", ".join(f"t{trial.number} of {names.get(trial.job_id, 'a job')}" for trial in trials)
+    return f"the worker stops after {named}{about}; the queue is unchanged"
+
+
+def price_of_drain_job(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    running = [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
+    if not running:
+        return "the worker stops at once, because no job runs; the queue is unchanged"
+    left = ", ".join(
+        f"{_names_of(snapshot, [job])} "
+        f"({formatting.count(job.trials_wanted - formatting.trials_ended(job), 'trial')} left)"
+        for job in running
+    )
+    return f"the worker stops after {left}; the queue is unchanged"
+
+
+def price_of_undrain(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    asked = [f"worker {worker.id} ({worker.asked})" for worker in live(snapshot) if worker.asked]
+    take = "takes" if len(asked) == 1 else "take"
+    return f"{', '.join(asked)} {take} jobs again; the request to stop is withdrawn" if asked else None
+
+
+def price_of_stop(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    trials = _running_trials(snapshot)
+    does = "writes a checkpoint at its next step" if len(trials) == 1 else "write checkpoints at their next step"
+    what = f"{_names(trials)} {does}" if trials else "no trial runs"
+    return f"{what}, then the worker stops; nothing is lost, but nothing runs until you start a worker again"
+
+
+def price_of_worker(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    waiting = sum(job.status is JobStatus.QUEUED and not job.hold_reason for job in snapshot.jobs)
+    if no_worker(None, snapshot) is None:  # what a silent one holds is taken over when its claim ends
+        waiting += sum(job.status is JobStatus.RUNNING for job in snapshot.jobs)
+    told = formatting.count(waiting, "job")
+    return f"a worker starts on this machine and takes {told}; it keeps running when you log out"
+
+
+def price_of_undo(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    """What would be taken back, if that deserves a question: it is old, or somebody else did it."""
+    event = latest_undoable(snapshot)
+    return _old_or_foreign(event, snapshot) if event else None
+
+
+def price_of_redo(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
+    undone = [e for e in snapshot.events if e.verb == Verb.UNDONE and e.inverse is not None and e.undone_by is None]
+    return _old_or_foreign(undone[-1], snapshot) if undone else None
+
+
+# ---------------------------------------------------------------- facts
+
+
+def live(snapshot: Snapshot) -> list[Worker]:
+    return [worker for worker in snapshot.workers if worker.status == "running"]
+
+
+def latest_undoable(snapshot: Snapshot) -> Event | None:
+    """The change that `undo` would take back, among the events of the snapshot."""
+    for event in reversed(snapshot.events):
+        if event.inverse is not None and event.undone_by is None and event.verb != Verb.UNDONE:
+            return event
+    return None
+
+
+def _running_trials(snapshot: Snapshot) -> list[Trial]:
+    return [trial for trial in snapshot.trials if trial.status is TrialStatus.RUNNING]
+
+
+def _trials_of(snapshot: Snapshot, jobs: Sequence[Job]) -> str:
+    """ "t23 of 2B/h1 (epoch 9)": what runs in these jobs."""
+    running = {trial.job_id: trial for trial in _running_trials(snapshot)}
+    named = []
+    for job in jobs:
+        trial, name = running.get(job.id), _names_of(snapshot, [job])
+        named.append(f"t{trial.number} of {name} (epoch {trial.epochs})" if trial else name)
+    return ", ".join(named)
+
+
+def _names_of(snapshot: Snapshot, jobs: Sequence[Job]) -> str:
+    """`2M/h1`, or `2M/h1#7` where the queue has two of them."""
+    known = naming.names_of(snapshot.jobs)
+    return ", ".join(known.get(job.id, naming.cell_name(job)) for job in jobs)
+
+
+def _names(trials: Sequence[Trial]) -> str:
+    return ", ".join(f"t{trial.number}" for trial in trials)
+
+
+def _is(job: Job) -> str:
+    status = "held" if job.status is JobStatus.QUEUED and job.hold_reason else str(job.status)
+    return f"{naming.cell_name(job)} is {status}"
+
+
+def _cannot_ask(snapshot: Snapshot, order: str) -> str | None:
+    workers = live(snapshot)
+    if not workers:
+        return "no worker is running"
+    if not all(worker.asked == order for worker in workers):
+        return None
+    return f"every worker was asked already: it {LEAVES.get(order, 'stays')}"
+
+
+def _journal_goes_on(snapshot: Snapshot) -> bool:
+    """Did more happen than the snapshot shows? Then only the database knows."""
+    return bool(snapshot.events) and snapshot.events[0].id > 1
+
+
+def _old_or_foreign(event: Event, snapshot: Snapshot) -> str | None:
+    age = snapshot.taken_at - event.at
+    old = f"{formatting.spell(age)} ago" if age > ASK_AFTER_S else ""
+    return f"{event.message}: {old} by {event.who}" if old else None

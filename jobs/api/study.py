@@ -1,0 +1,239 @@
+"""What the runner asks of a study. Every method has a default, so that a bare function is a study.
+
+The runner (worker, supervisor, command line, monitor) knows no study: it asks `fts.jobs.api.load.study(name)` and
+speaks to what it gets through these methods alone. A study is found by its entry point in the group `fts.studies`;
+a job of a function or command needs none (fts.jobs.api.function).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from fts.jobs.api.spec import BadSpec, TrialSpec, config_md5, seed_for
+
+if TYPE_CHECKING:
+    from fts.jobs.api.halving import Halving
+
+MINIMIZE, MAXIMIZE = "minimize", "maximize"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of the matrix: `budget` with 2M, 20M ... in the order in which tables show them."""
+
+    name: str
+    label: str = ""  # as a heading; empty: the name
+    values: tuple[str | int | float, ...] = ()  # known in advance; others come after them, sorted
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of each epoch."""
+
+    name: str
+    label: str = ""
+    goal: str | None = None  # minimize | maximize; None: recorded and drawn, not optimised
+    format: str = ".4f"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing known of a trial beside its parameters and its value."""
+
+    name: str
+    label: str = ""
+    unit: str = ""
+    format: str = ""
+    shown: tuple[str, ...] = ("csv", "json", "frame")  # of: table, screen, csv, json, report, frame
+
+
+@dataclass(frozen=True)
+class Program:
+    """What runs a trial: words behind the interpreter, and where."""
+
+    words: tuple[str, ...]  # ("-m", "fts.jobs.trial.process")
+    python: str | None = None  # the interpreter; None: the worker's own
+    folder: str | None = None  # where it starts; None: where the worker stands
+    env: Mapping[str, str] = field(default_factory=dict)
+    reused: bool = False  # the next trial may use the same process, because a trial leaves nothing in it
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a trial fits into the memory it may use; bytes."""
+
+    recipe: dict[str, Any] | None  # how it runs (micro-batch, ...), as stored in its row
+    need: int
+
+
+class CannotFit(ValueError):
+    """No recipe of a trial fits into the memory it may use; `needed` are the bytes of the leanest one."""
+
+    def __init__(self, message: str, needed: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+
+
+class Cell(Protocol):
+    """A job's specification as the runner reads it: frozen, and equal after a way through JSON."""
+
+    @property
+    def experiment(self) -> str: ...  # names its files; letters, digits and _.-
+    @property
+    def kind(self) -> str: ...  # cell, or another kind of the study
+    @property
+    def trials(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def metric(self) -> str: ...  # of an epoch, that decides
+    @property
+    def direction(self) -> str: ...  # minimize | maximize
+    @property
+    def sampler(self) -> str: ...
+    @property
+    def pruner(self) -> str: ...
+    @property
+    def halving_rule(self) -> Halving: ...
+    @property
+    def diverged(self) -> str: ...  # what the sampler learns from a diverged trial: ignored | worst
+    @property
+    def space(self) -> dict[str, dict[str, Any]] | None: ...  # None: define-by-run, the trial process draws
+    @property
+    def warm_start(self) -> Sequence[dict[str, Any]]: ...  # parameters of the first trials
+    @property
+    def steps(self) -> int | None: ...  # epochs a trial runs at most; None: nobody knows
+    @property
+    def identity(self) -> str: ...  # md5; two live jobs never share it
+    @property
+    def question(self) -> str: ...  # md5 of what decides the numbers of each trial
+    def to_json(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a hook of a study gets after a trial or a job: open database, places, the job as it is now."""
+
+    db: Any  # fts.state.db.Database
+    places: Any  # fts.jobs.settings.Places
+    job: Any  # fts.state.values.Job
+    who: str  # "worker 3", for the journal
+
+
+class Study:
+    """The contract. A study overrides what it knows better; `name` is what jobs store."""
+
+    name: str = ""
+    axes: ClassVar[tuple[Axis, ...]] = ()
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+    facts: ClassVar[tuple[Fact, ...]] = ()
+    step: ClassVar[str] = "epoch"  # what one report stands for
+    kinds: ClassVar[tuple[str, ...]] = ("cell",)
+
+    # -- the cell
+
+    def cell(self, spec: Mapping[str, Any]) -> Cell:
+        """The specification of a job. Raises BadSpec for one that no version of the study has written."""
+        raise BadSpec(f"the study {self.name!r} reads no specifications")
+
+    def labels(self, cell: Cell) -> dict[str, str | int | float]:
+        """Where the cell stands on each axis, by the axis's name."""
+        return {}
+
+    def title(self, cell: Cell) -> str:
+        """What a person calls the cell: its labels, `mnist/S`; without axes the study's name."""
+        return "/".join(str(value) for value in self.labels(cell).values()) or cell.experiment
+
+    # -- the trial, before it runs
+
+    def params(self, cell: Cell, number: int) -> dict[str, Any] | None:
+        """Fixed parameters of trial `number`; None: the sampler draws them."""
+        return dict(cell.warm_start[number]) if number < len(cell.warm_start) else None
+
+    def effective(self, cell: Cell, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Everything that decides the result but the seed. Raises UnusedParameter for what nothing consumes."""
+        return dict(params)
+
+    def describe(self, cell: Cell, params: Mapping[str, Any]) -> str:
+        """The trial in one word or two, for a table: `d512-L6-h8-ff2048`; empty: its parameters say it."""
+        return ""
+
+    def seed(self, cell: Cell, number: int) -> int:
+        """63 bits, from which everything random in the trial follows."""
+        return seed_for(cell.seed, number, "train")
+
+    def reuses(self, cell: Cell) -> bool:
+        """May a trial take over the result of an earlier one of identical effective configuration?"""
+        return cell.space is not None
+
+    # -- where and how it runs
+
+    def program(self, cell: Cell) -> Program:
+        """The program that speaks fts.jobs.api.protocol."""
+        return Program(("-m", "fts.jobs.trial.process"))
+
+    def request(self, spec: TrialSpec, db: Any, places: Any) -> dict[str, Any]:
+        """What the trial process gets: the JSON of the specification, with what only this study adds."""
+        return spec.to_json()
+
+    def plan(
+        self, cell: Cell, params: Mapping[str, Any], stored: dict[str, Any] | None, limit: int, device: str
+    ) -> Plan | None:
+        """How the trial fits into `limit` bytes; None: nobody can say before it has run. Raises CannotFit.
+
+        `stored` is the recipe it began with.
+        """
+        return None
+
+    def leaner(self, cell: Cell, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The next recipe that needs less memory; None: there is none."""
+        return None
+
+    def can_shrink(self, cell: Cell) -> bool:
+        """Is there any recipe to make leaner?"""
+        return False
+
+    def batch(self, cell: Cell, recipe: Mapping[str, Any]) -> str:
+        """The recipe in a word, for the journal: `64x4`."""
+        return ""
+
+    # -- afterwards
+
+    def after_trial(self, finished: Finished) -> None:
+        """A trial has ended and is on record."""
+
+    def after_job(self, finished: Finished) -> None:
+        """Every trial that was wanted has ended; the job is about to be done."""
+
+    def on_result(self, finished: Finished, facts: Mapping[str, Any]) -> None:
+        """A trial has told its result, which is not on record yet."""
+
+    # -- for people
+
+    def checks(self, places: Any) -> Iterator[tuple[str, str, str | None]]:
+        """For `fts doctor`: status (ok, warn, bad), a sentence, what to do about it."""
+        return iter(())
+
+    def declaration(self) -> dict[str, Any]:
+        """Axes, metrics and facts as JSON: stored with the study, so that a reader needs none of its code."""
+        from dataclasses import asdict  # here: a runner seldom asks
+
+        return {
+            "axes": [asdict(axis) for axis in self.axes],
+            "metrics": [asdict(metric) for metric in self.metrics],
+            "facts": [asdict(fact) for fact in self.facts],
+            "step": self.step,
+        }
+
+
+def effective_md5(study: Study, cell: Cell, params: Mapping[str, Any]) -> str:
+    """Two trials of equal md5 are the same experiment."""
+    return config_md5(study.effective(cell, params))
+
+
+def trial_log(logs: Path, experiment: str, job_id: int, number: int) -> Path:
+    """Where a trial prints."""
+    return logs / f"{experiment}_{job_id}_t{number:04d}.log"

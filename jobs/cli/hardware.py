@@ -1,0 +1,124 @@
+"""`fts hardware`: what the workers measured of the machine, and what the guard made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from itertools import pairwise
+
+import click
+
+from fts.jobs.cli.output import emit_json, emit_table, name_unreadable, say
+from fts.jobs.cli.show import AS_JSON, reading
+from fts.jobs.cli.time_option import since_of
+from fts.jobs.status import formatting
+from fts.state import queries
+from fts.state.rows import unreadable_in
+from fts.state.values import Sample
+
+ROWS = 60  # of the table at most, whatever the span
+MOST = 100_000  # samples that are read: eleven days of one worker
+
+
+@click.command()
+@click.option("--since", default="1h", show_default=True, metavar="TIME", help="10h, 2d, or a date")
+@AS_JSON
+def hardware(since: str, as_json: bool) -> None:
+    """Memory, heat, use and disk over time; a value without a sensor is a dash, never a zero.
+
+    With many samples each row is the mean of several; --json has every sample. A column without any value is left out.
+    """
+    start = since_of(since)
+    with reading() as db:
+        now = db.now()
+        samples = queries.samples(db, start, limit=MOST)
+        if len(samples) == MOST and not as_json:  # of months: a part of them, over the whole span
+            samples = queries.samples(db, start, every_s=(now - start) / MOST, limit=MOST)
+        crew = [worker for worker in queries.workers(db) if worker.status == "running"]
+    name_unreadable(unreadable_in({"sample": samples, "worker": crew}))
+    if as_json:
+        return emit_json("samples", samples, now)
+    for worker in crew:
+        said = f": {worker.guard_message}" if worker.guard_message else ""
+        say(f"worker {worker.id} on {worker.host}: guard {worker.guard}{said}")
+    if not samples:
+        return say(f"no worker has measured anything since {since}; `fts worker` starts one")
+    rows_ = reduced(samples, ROWS)
+    say(
+        f"{formatting.count(len(samples), 'sample')} from {formatting.when(samples[0].at, now)} to "
+        f"{formatting.when(samples[-1].at, now)}, in {formatting.count(len(rows_), 'row')}"
+        + (": each shows the mean of its n samples" if len(rows_) < len(samples) else "")
+    )
+    close = len(rows_) > 1 and min(b.at - a.at for (a, _), (b, _) in pairwise(rows_)) < formatting.MINUTE
+    rows = [
+        (
+            _time(s.at, now, close),
+            n,
+            s.worker_id,
+            *(read(s) for read in MEASURED.values()),
+        )
+        for s, n in rows_
+    ]
+    unknown = [name for n, name in enumerate(MEASURED, 3) if all(row[n] is None for row in rows)]
+    known = [n for n, name in enumerate(COLUMNS) if name not in unknown]
+    columns = [COLUMNS[n] for n in known]
+    emit_table(columns, [[row[n] for n in known] for row in rows], right=columns[1:])
+    if unknown:
+        say(f"not measured here: {', '.join(unknown)}")
+    return None
+
+
+MEASURED: dict[str, Callable[[Sample], str | None]] = {
+    "in trials": lambda s: _bytes(s.trial_rss),
+    "free memory": lambda s: _bytes(s.available),
+    "swap": lambda s: _bytes(s.swap_used),
+    "cpu %": lambda s: _number(s.cpu_percent),
+    "°C": lambda s: _number(s.temperature),
+    "gpu %": lambda s: _number(s.gpu_percent),
+    "gpu memory": lambda s: _bytes(s.gpu_memory),
+    "W": lambda s: _number(s.power_w),
+    "disk free": lambda s: _bytes(s.disk_free),
+    "step s": lambda s: _number(s.step_s, 3),
+}
+COLUMNS = ("from", "n", "worker", *MEASURED)
+
+
+def reduced(samples: Sequence[Sample], rows: int) -> list[tuple[Sample, int]]:
+    """At most about `rows` means of neighbouring samples of one worker, each with the number of its samples.
+
+    The slices are of the time that was measured, so a longer `--since` never shows fewer rows than a shorter one that
+    has the same samples.
+    """
+    if len(samples) <= rows:
+        return [(sample, 1) for sample in samples]
+    size = -(-len(samples) // rows)
+    found: list[tuple[Sample, int]] = []
+    for worker in dict.fromkeys(sample.worker_id for sample in samples):
+        own = [sample for sample in samples if sample.worker_id == worker]
+        found += [(_mean(own[n : n + size]), len(own[n : n + size])) for n in range(0, len(own), size)]
+    return sorted(found, key=lambda row: row[0].at)
+
+
+def _mean(samples: Sequence[Sample]) -> Sample:
+    """The first one's time, and of every quantity the mean of what is known."""
+    values: dict[str, float | None] = {}
+    for field in fields(Sample):
+        if field.name in ("at", "worker_id"):
+            continue
+        known = [value for sample in samples if (value := getattr(sample, field.name)) is not None]
+        values[field.name] = sum(known) / len(known) if known else None
+    return replace(samples[0], **values)  # type: ignore[arg-type]  # a mean of bytes need not be whole
+
+
+def _time(at: float, now: float, seconds: bool) -> str:
+    """To the minute, or to the second where rows lie closer than that."""
+    told = formatting.when(at, now)
+    return formatting.seconds_clock(at) if seconds and told == formatting.clock(at) else told
+
+
+def _bytes(count: int | None) -> str | None:
+    return None if count is None else formatting.size(count)
+
+
+def _number(value: float | None, digits: int = 0) -> str | None:
+    return None if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,1 @@
+"""The doctor and the cleanup of files that nobody needs."""

@@ -1,0 +1,130 @@
+"""Frees the disk of what nobody needs any more, and says how much before it does.
+
+A finished trial keeps its best weights and its predictions; its checkpoints go. What an interrupted write left behind
+goes too, but never in the folder of a trial that still runs or will go on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fts.jobs.records.exports import best_of
+from fts.jobs.settings import Places
+from fts.state.files import DRAFT, is_abandoned, link_below, remove
+from fts.state.values import Job, Trial, TrialStatus
+from fts.study.cell import trial_folder
+
+ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
+CHECKPOINTS, BEST_WEIGHTS = "checkpoint", "best.safetensors"
+DRAFTS = (".writing-*", ".deleting-*", ".*.part")  # left by an interrupted write
+# of a backup that was killed; each as large as the database
+HALF_COPIES = ("fts-*.part", "fts-*.part-journal", ".fts-*.part", ".fts-*.part-journal")
+OLD_S = 3600.0  # a younger draft may be somebody's write at this moment
+
+
+@dataclass(frozen=True)
+class Freed:
+    """One file or folder that may go, and why."""
+
+    path: Path
+    bytes: int
+    why: str
+
+
+def collect(db: Any, places: Places, only_best: bool = False) -> list[Freed]:
+    """What may go. With `only_best` also the weights of every ended trial that is not the best of its cell."""
+    from fts.state import queries  # here, not above: peewee
+
+    found: list[Freed] = []
+    with db.read():  # one look, so that no trial starts between the list of jobs and the list of trials
+        jobs = [(job, queries.trials(db, job.id)) for job in queries.jobs(db)]
+    for job, trials in jobs:
+        found += _of_job(places, job, trials, only_best)
+    busy = {folder_of(places, job, t) for job, trials in jobs for t in trials if not _has_ended(t)}
+    found += _drafts(places.outputs / "trials", busy)
+    found += _drafts(places.exports, busy)
+    found += _drafts(places.backups, busy, HALF_COPIES)
+    return unique(found)
+
+
+def free(found: Iterable[Freed], places: Places) -> int:
+    """Removes them and returns the bytes that were freed. Nothing outside the outputs folder is touched."""
+    freed = 0
+    root = places.outputs.resolve()
+    for item in found:
+        if link_below(item.path, places.outputs) is not None or not item.path.resolve().is_relative_to(root):
+            continue
+        remove(item.path)
+        freed += 0 if item.path.exists() else item.bytes
+    return freed
+
+
+def orphans(db: Any, places: Places) -> list[Path]:
+    """Trial folders that belong to no job of this database: shown by `fts doctor`, removed by a person."""
+    from fts.state import queries
+
+    root = places.outputs / "trials"
+    known = {folder_of(places, job, None).parent.name for job in queries.jobs(db)}
+    return [path for path in sorted(root.iterdir()) if path.name not in known] if root.is_dir() else []
+
+
+def folder_of(places: Places, job: Job, trial: Trial | None) -> Path:
+    return trial_folder(places.outputs, job.experiment, job.id, trial.number if trial else 0)
+
+
+def _of_job(places: Places, job: Job, trials: Iterable[Trial], only_best: bool) -> Iterator[Freed]:
+    listed = list(trials)
+    best = best_of(job, listed)
+    for trial in listed:
+        folder = folder_of(places, job, trial)
+        if not _has_ended(trial) or link_below(folder / CHECKPOINTS, places.outputs) is not None:
+            continue
+        if (checkpoints := folder / CHECKPOINTS).is_dir():
+            yield Freed(checkpoints, size_of(checkpoints), f"checkpoints of a trial that is {trial.status}")
+        weights = folder / BEST_WEIGHTS
+        if only_best and weights.is_file() and (best is None or trial.number != best.number):
+            yield Freed(weights, size_of(weights), "weights of a trial that is not the best of its cell")
+
+
+def _has_ended(trial: Trial) -> bool:
+    """A row that cannot be read may be of a trial that goes on: nothing of it is removed."""
+    return trial.status in ENDED and trial.unreadable is None
+
+
+def _drafts(root: Path, busy: set[Path], patterns: Iterable[str] = DRAFTS) -> Iterator[Freed]:
+    if not root.is_dir() or root.is_symlink():
+        return
+    for pattern in patterns:
+        for path in root.rglob(pattern):
+            theirs = any(path.is_relative_to(folder) for folder in busy)
+            if not theirs and _is_old(path) and (not DRAFT.fullmatch(path.name) or is_abandoned(path)):
+                yield Freed(path, size_of(path), "left by an interrupted write")
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        return time.time() - path.lstat().st_mtime > OLD_S
+    except FileNotFoundError:  # its writer has finished since the folder was listed
+        return False
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of everything below a folder; links count nothing."""
+    if path.is_symlink():
+        return 0
+    if path.is_file():
+        return path.stat().st_size
+    return sum(size_of(inner) for inner in path.iterdir()) if path.is_dir() else 0
+
+
+def unique(found: Iterable[Freed]) -> list[Freed]:
+    """Without what lies inside something that goes anyway."""
+    kept: list[Freed] = []
+    for item in sorted(found, key=lambda item: item.path):
+        if not any(item.path.is_relative_to(other.path) for other in kept):
+            kept.append(item)
+    return kept

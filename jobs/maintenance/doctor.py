@@ -1,0 +1,335 @@
+"""Looks at everything a long run depends on and says, one line each, what is well, what is not, and what to do.
+
+What cannot be known is said to be unknown, never to be well.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import socket
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fts.jobs.cli.errors import sentence_of
+from fts.jobs.maintenance import cleanup
+from fts.jobs.sensors import detect
+from fts.jobs.settings import BadSetting, Places, best_device
+from fts.jobs.status import formatting
+from fts.jobs.supervisor.child import same_process
+from fts.state import checks, queries, slot_lock, transitions
+from fts.state.db import open_database
+from fts.state.errors import SchemaTooOld, StateError
+from fts.state.files import no_space, room
+
+PACKAGES = ("torch", "optuna", "huey", "peewee", "textual", "TA-Lib")
+DISK_RESERVE = 2 * formatting.GB  # bytes; one checkpoint of a 200M cell
+MEMORY_LITTLE = 2 * formatting.GB  # bytes; torch and a 2M trial need about one
+
+
+@dataclass(frozen=True)
+class Finding:
+    name: str
+    state: str  # ok | warn | bad | unknown
+    text: str
+    cure: str | None = None
+    fix: str | None = None  # key of FIXES: `fts doctor --fix` mends it
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine(places: Places) -> list[Finding]:
+    """Every check, in the order a person would ask."""
+    checks: tuple[Callable[[Places], Iterator[Finding]], ...] = (
+        python, packages, machine, terminal, sensed, database, exposed, linked, slots, leftovers, data,
+    )  # fmt: skip
+    return [finding for check in checks for finding in answered(check, places)]
+
+
+def answered(check: Callable[[Places], Iterator[Finding]], places: Places) -> Iterator[Finding]:
+    """The findings of a check; where the system refuses to answer it, that is the finding."""
+    try:
+        yield from check(places)
+    except (OSError, StateError) as error:
+        yield Finding(check.__name__, "bad", f"cannot be checked: {sentence_of(error)}")
+
+
+def mend(places: Places, found: list[Finding]) -> list[str]:
+    """Mends what is safe to mend; returns a sentence for each thing done."""
+    done: list[str] = []
+    for key in dict.fromkeys(finding.fix for finding in found if finding.fix):
+        try:
+            done += FIXES[key](places)
+        except (OSError, StateError) as error:
+            done.append(f"not fixed: {sentence_of(error)}")
+    return done or ["nothing to fix"]
+
+
+# ---------------------------------------------------------------- environment
+
+
+def python(places: Places) -> Iterator[Finding]:
+    text = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    yield Finding("python", "ok", text)
+
+
+def packages(places: Places) -> Iterator[Finding]:
+    """Versions from the packages' metadata: importing torch would take seconds."""
+    versions, missing = [], []
+    for name in PACKAGES:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        yield Finding("packages", "bad", f"{', '.join(missing)} missing", "make setup")
+    else:
+        yield Finding("packages", "ok", ", ".join(versions))
+
+
+def _processors() -> Finding:
+    cores = f"{os.cpu_count()} cores"
+    try:
+        return Finding("processors", "ok", f"{cores}, trials run on {best_device()}")
+    except BadSetting as error:
+        cure = "correct FTS_DEVICE or unset it"
+        return Finding("processors", "bad", f"{cores}, but no worker can start: {error}", cure)
+
+
+def machine(places: Places) -> Iterator[Finding]:
+    import psutil  # here, not above: only this check needs it
+
+    memory = psutil.virtual_memory()
+    text = f"{formatting.size(memory.available)} of {formatting.size(memory.total)} free"
+    little = memory.available < MEMORY_LITTLE
+    yield _processors()
+    yield Finding(
+        "memory",
+        "warn" if little else "ok",
+        text,
+        "close other programs: a trial needs about 1 GB or more" if little else None,
+    )
+    folder = next(path for path in (places.outputs, *places.outputs.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    if room(folder)[1] == 0:
+        yield Finding("disk", "bad", no_space(folder), "fts gc frees checkpoints")
+    elif free < DISK_RESERVE:
+        yield Finding("disk", "bad", f"{formatting.size(free)} free for {folder}", "fts gc frees checkpoints")
+    else:
+        yield Finding("disk", "ok", f"{formatting.size(free)} free for {folder}")
+
+
+def terminal(places: Places) -> Iterator[Finding]:
+    """What the monitor will find: encoding, colours, size, tmux."""
+    term, colours = os.environ.get("TERM", ""), os.environ.get("COLORTERM", "")
+    encoding = (sys.stdout.encoding or "unknown").lower()
+    size = shutil.get_terminal_size()
+    inside = ", inside tmux" if os.environ.get("TMUX") else ""
+    text = (
+        f"{term or 'unknown'} {size.columns}x{size.lines}, {encoding}, colours {colours or 'of the terminal'}{inside}"
+    )
+    if not sys.stdout.isatty():
+        yield Finding("terminal", "ok", "none here (output goes to a pipe or a file)")
+    elif "utf" not in encoding:
+        yield Finding("terminal", "warn", text, "export LC_ALL=C.UTF-8 to see all glyphs; until then fts shows ASCII")
+    else:
+        yield Finding("terminal", "ok", text)
+
+
+def sensed(places: Places) -> Iterator[Finding]:
+    """Which sensors answer; the guard acts only on what is known."""
+    try:
+        source = detect.from_env(places.outputs)
+    except ValueError as error:
+        yield Finding("sensors", "bad", str(error), "unset FTS_SENSORS")
+        return
+    try:
+        reading = source.read()
+    finally:
+        source.close()
+    if reading.temperature is not None:
+        yield Finding("temperature", "ok", f"{reading.temperature:.0f} °C ({reading.temperature_source})")
+    elif reading.thermal_pressure is not None:
+        yield Finding("temperature", "ok", f"thermal pressure {reading.thermal_pressure}")
+    else:
+        cure = "FTS_SENSORS=file:PATH reads your own sensor; without one the heat guard cannot act"
+        yield Finding("temperature", "unknown", "not available here", cure)
+    if reading.gpu_percent is not None:
+        yield Finding("gpu", "ok", f"{reading.gpu_percent:.0f} % busy, {formatting.size(reading.gpu_memory)} in use")
+    else:
+        yield Finding("gpu", "unknown", "no GPU found; trials run on the processor")
+
+
+# ---------------------------------------------------------------- the study
+
+
+def database(places: Places) -> Iterator[Finding]:
+    for finding in checks.sqlite_version():
+        yield Finding("sqlite", "ok" if finding.ok else "warn", finding.sentence)
+    if not os.path.lexists(places.db):
+        yield Finding("database", "ok", f"none yet at {places.db}", "fts enqueue creates it")
+        return
+    mode = places.outputs.stat().st_mode
+    if mode & 0o022 and not mode & stat.S_ISVTX:  # /tmp and its like protect each file from the others
+        text = f"other users can replace files in {places.outputs}"
+        yield Finding("folder", "warn", text, f"chmod 700 {places.outputs}")
+    try:
+        db = open_database(places.db, readonly=True)
+    except SchemaTooOld as error:
+        yield Finding("database", "bad", str(error), "fts doctor --fix", "migrate")
+        return
+    except StateError as error:
+        yield Finding("database", "bad", str(error))
+        return
+    try:
+        for found in checks.check_all(db)[1:]:  # the first one is the version of SQLite, said above
+            state = "ok" if found.ok else "bad" if found.grave else "warn"
+            yield Finding("database", state, found.sentence, found.cure, "state" if found.fixable else None)
+        yield from dead_workers(db)
+        if paused := queries.flag(db, "queue_paused"):
+            yield Finding("queue", "warn", f"paused: {paused['reason']}", "fts resume --queue")
+    finally:
+        db.close()
+
+
+def exposed(places: Places) -> Iterator[Finding]:
+    """What others of this machine can read: the exports hold the results as the database does."""
+    if not places.outputs.is_dir():
+        return
+    if not places.outputs.stat().st_mode & 0o055:  # nobody else gets in, whatever lies there
+        yield Finding("private", "ok", f"only its owner can read {places.outputs}")
+        return
+    open_files = [Path(path) / name for path, _, names in os.walk(places.outputs) for name in names]
+    open_files = [path for path in open_files if path.name != ".gitkeep" and others_can_read(path)]
+    mode = f"{stat.S_IMODE(places.outputs.stat().st_mode):o}"
+    if open_files:
+        more = f" and {formatting.count(len(open_files) - 1, 'more file', 'more files')}" if len(open_files) > 1 else ""
+        text = f"other users can read {min(open_files)}{more} ({places.outputs} has mode {mode})"
+        yield Finding("private", "warn", text, f"chmod -R go-rwx {places.outputs}")
+    else:
+        text = f"other users can list {places.outputs} (mode {mode}), but cannot read its files"
+        yield Finding("private", "warn", text, f"chmod 700 {places.outputs}")
+
+
+def others_can_read(path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except OSError:  # gone, or not ours to ask
+        return False
+    return stat.S_ISREG(found.st_mode) and bool(found.st_mode & 0o044)
+
+
+def linked(places: Places) -> Iterator[Finding]:
+    """Links in the place of our own folders: nothing is written or freed behind them."""
+    for name in ("hpo", "trials", "logs", "models", "report", "scripts"):
+        if (path := places.outputs / name).is_symlink():
+            text = f"{path} is a link, and fts does not write or delete through links inside {places.outputs}"
+            yield Finding("links", "warn", text, f"move its files there, or make {places.outputs} itself the link")
+
+
+def dead_workers(db: Any) -> Iterator[Finding]:
+    """Workers of this machine that the database believes in and the system does not know."""
+    host = socket.gethostname()
+    for worker in queries.workers(db):
+        if worker.status == "running" and worker.host == host and not same_process(worker.pid, worker.pid_started):
+            text = f"worker {worker.id} (process {worker.pid}) has died without stopping properly"
+            yield Finding(
+                "worker", "warn", text, "fts doctor --fix, or start a worker: it continues the jobs", "workers"
+            )
+
+
+def slots(places: Places) -> Iterator[Finding]:
+    """Who holds the slots of this machine."""
+    taken = []
+    for path in sorted(places.outputs.glob("slot-*.lock")) if places.outputs.is_dir() else []:
+        index = path.stem.removeprefix("slot-")
+        try:
+            holder = slot_lock.holder(places.outputs, int(index)) if index.isdecimal() else None
+        except OSError as error:  # another person's file
+            yield Finding(
+                "slots", "unknown", f"slot {index}: {sentence_of(error)}", "ask the owner of this file who works there"
+            )
+            continue
+        if holder is not None:
+            taken.append(f"slot {index}: {holder}")
+    yield Finding("slots", "ok", "; ".join(taken) if taken else "no worker on this machine")
+
+
+def leftovers(places: Places) -> Iterator[Finding]:
+    """What could be freed, and folders that belong to no job."""
+    if not places.db.is_file():
+        return
+    try:
+        db = open_database(places.db, readonly=True, check=False)
+    except StateError:
+        return  # said above
+    try:
+        found, strange = cleanup.collect(db, places), cleanup.orphans(db, places)
+    finally:
+        db.close()
+    total = sum(item.bytes for item in found)
+    if found:
+        yield Finding("leftovers", "warn", f"{formatting.size(total)} that no trial needs any more", "fts gc")
+    if strange:
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        does = "belong" if more else "belongs"
+        text = f"{strange[0].name}{more} in {places.outputs / 'trials'} {does} to no job of this database"
+        yield Finding("leftovers", "warn", text, "inspect and remove by hand")
+    if not found and not strange:
+        yield Finding("leftovers", "ok", "none")
+
+
+def data(places: Places) -> Iterator[Finding]:
+    from fts.study import dataset  # here, not above: pandas
+
+    if not places.data.exists():
+        yield Finding("data", "warn", f"no data set in {places.data}", "fts data build")
+        return
+    problems, unknown = dataset.verify(places.data), dataset.pending(places.data)
+    for problem in problems:
+        yield Finding("data", "bad", problem)
+    for path in unknown:
+        yield Finding("data", "warn", f"{path} is not registered", f"fts data register {path}")
+    if not problems:
+        count = formatting.count(len(dataset.listing(places.data)), "data set")
+        yield Finding("data", "ok", f"{count} in {places.data}, unchanged since registration")
+
+
+# ---------------------------------------------------------------- mending
+
+
+def _mend_state(places: Places) -> list[str]:
+    db = open_database(places.db)
+    try:
+        return checks.fix(db)
+    finally:
+        db.close()
+
+
+def _mend_workers(places: Places) -> list[str]:
+    """The jobs of dead workers go back in line; running trial processes they left end with their stdin."""
+    db = open_database(places.db)
+    try:
+        released = transitions.reconcile(db, socket.gethostname(), same_process)
+    finally:
+        db.close()
+    return [f"dead workers marked as stopped; {formatting.count(len(released), 'job')} put back in line"]
+
+
+def _migrate(places: Places) -> list[str]:
+    open_database(places.db).close()
+    return [f"{places.db} was backed up and migrated to the schema of this fts"]
+
+
+FIXES: dict[str, Callable[[Places], list[str]]] = {
+    "state": _mend_state,
+    "workers": _mend_workers,
+    "migrate": _migrate,
+}

@@ -1,0 +1,1 @@
+"""What leaves the database: exports, results, energy, text tables."""

@@ -1,0 +1,58 @@
+"""Exports of an earlier database go aside before this one writes in their place: nothing could write them again."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from fts.jobs.settings import Places
+from fts.state import queries
+from fts.state.errors import NoSuchRow
+from fts.state.files import make_folder, refuse_links
+
+ASIDE = "replaced-%Y%m%d-%H%M%S"  # in the outputs folder, UTC; as a restore names the database it replaces
+
+
+def set_aside(db: Any, places: Places) -> Path | None:
+    """Moves the folders of outputs/hpo that hold trials of an earlier database, and then the table of results as well.
+
+    Returns the folder they lie in now; None: all that is there is this database's own. Raises OSError.
+    """
+    refuse_links(places.exports, places.outputs)
+    born = min((job.created_at for job in queries.jobs(db)), default=None)
+    if born is None or not places.exports.is_dir():
+        return None
+    foreign = [
+        folder
+        for folder in sorted(places.exports.iterdir())
+        if not folder.is_symlink() and _is_earlier(db, folder, born)
+    ]
+    if not foreign:
+        return None
+    aside = places.outputs / time.strftime(ASIDE, time.gmtime())
+    for path in (*foreign, places.results_csv):
+        if path.exists():
+            target = aside / path.relative_to(places.outputs)
+            make_folder(target.parent, places.outputs)
+            path.rename(target)
+    return aside
+
+
+def _is_earlier(db: Any, folder: Path, born: float) -> bool:
+    """Whether its first trial is not in the database, and began before the database had its first job."""
+    for file in folder.glob("*_all_trials.json"):
+        try:
+            first = json.loads(file.read_text())[0]
+            number, job_id, began = int(first["number"]), int(first["job_id"]), float(first["started_at"])
+        except (ValueError, LookupError, TypeError):  # damaged, empty, or a person's own file: it will be written anew
+            continue
+        try:
+            if queries.trial(db, job_id, number).started_at == began:
+                continue
+        except NoSuchRow:
+            pass
+        if began < born:
+            return True
+    return False

@@ -1,0 +1,461 @@
+"""Writes what the earlier scripts wrote, from the database, atomically: exports are never read back.
+
+outputs/hpo/{experiment}/best_params.json, {experiment}_{budget}_best.json, {experiment}_all_trials.json,
+trials/trial_NNNN.json, and one row per finished cell in outputs/experiment_results.csv. A folder holds one job: of a
+cell that was searched again the latest search, the earlier ones in {experiment}_job7.
+
+What is written after a trial costs the same whatever the number of trials: its own file, and the best one's if that
+changed. {experiment}_all_trials.json of a job with more than FEW trials follows at a cost below 1 % of the time, so it
+may be minutes behind while the job runs. It is whole when the job ends or is left, and after `fts export`.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import fcntl
+import json
+import math
+import os
+import re
+import stat
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fts.jobs.records.energy import energies, total
+from fts.jobs.settings import Places
+from fts.jobs.status.formatting import trials_ended
+from fts.state import queries
+from fts.state.files import CannotWrite, atomic_write, csv_text, from_csv_cell, link_below, make_folder, refuse_links
+from fts.state.values import Epoch, Job, JobStatus, Margin, Trial, TrialStatus
+from fts.study.cell import NAME
+
+FEW = 100  # trials: their file is rewritten after each one
+SHARE = 50_000  # bytes a second: 1 % of what reading and writing the trials of a large job manages
+PATIENCE_S = 30.0  # for another writer of exports
+CSV_COLUMNS = [
+    "timestamp",
+    "experiment",
+    "task",
+    "horizon",
+    "timescale",
+    "budget",
+    "d_model",
+    "n_layers",
+    "n_heads",
+    "d_ff",
+    "n_params",
+    "learning_rate",
+    "weight_decay",
+    "warmup_steps",
+    "dropout",
+    "val_loss",
+    "val_auc",
+    "auc_low",
+    "auc_high",
+    "n_val",
+    "n_pos",
+    "prior_loss",
+    "base_rate",
+    "best_epoch",
+    "trials_complete",
+    "trials_pruned",
+    "trials_failed",
+    "status",
+    "cause",
+    "minutes",
+    "energy_wh",  # of training, processor and GPU; empty where no sensor knew
+    "data_md5",
+    "label_md5",
+    "code_commit",
+    "trial_number",
+    "baseline",
+    "auc_gain",  # best trial minus best baseline by AUC, paired, with its 95 % interval
+    "auc_gain_low",
+    "auc_gain_high",
+    "loss_gain",
+    "loss_gain_low",
+    "loss_gain_high",
+    "job",
+    "tier",
+    "dataset",
+]
+
+
+def export_job(db: Any, places: Places, job: Job) -> Path:
+    """Rewrite everything of one cell from the database; returns its folder. Raises CannotWrite."""
+    with exporting(places):
+        return _export_job(db, places, job)
+
+
+def _export_job(db: Any, places: Places, job: Job) -> Path:
+    folder = own_folder(db, places, job)
+    trials = queries.trials(db, job.id)
+    for trial in trials:
+        _write_trial(db, places, folder, job, trial)
+    _write_summaries(db, places, folder, job, trials)
+    return folder
+
+
+def export_trial(db: Any, places: Places, job: Job, number: int) -> None:
+    """After one trial, at a cost that does not grow with the number of trials. Raises CannotWrite."""
+    with exporting(places):
+        job = queries.job(db, job.id)
+        aside = places.exports / _aside(job)
+        was_aside = aside.exists()
+        folder = own_folder(db, places, job)
+        new_here = was_aside and folder != aside
+        _write_trial(db, places, folder, job, queries.trial(db, job.id, number))
+        if new_here or trials_ended(job) <= FEW or is_due(folder / all_trials(job)):
+            _write_summaries(db, places, folder, job, queries.trials(db, job.id))
+        elif job.best_trial is not None:
+            _write_best(db, places, folder, job, queries.trial(db, job.id, job.best_trial))
+
+
+def export_summaries(db: Any, places: Places, job: Job) -> None:
+    """The file of all trials and the best one's, of a job that is left before it has ended. Raises CannotWrite."""
+    with exporting(places):
+        job = queries.job(db, job.id)
+        if trials_ended(job):
+            _write_summaries(db, places, own_folder(db, places, job), job, queries.trials(db, job.id))
+
+
+def is_due(path: Path) -> bool:
+    """Whether rewriting the file takes less than a hundredth of the time since it was written last."""
+    try:
+        last = path.stat()
+    except OSError:
+        return True
+    return not 0 <= time.time() - last.st_mtime < last.st_size / SHARE
+
+
+@contextmanager
+def exporting(places: Places) -> Iterator[None]:
+    """One writer of exports at a time: an older look at the database must not be written over a newer one.
+
+    Raises CannotWrite when another writer, a stopped process for instance, keeps them for PATIENCE_S.
+    """
+    make_folder(places.outputs)
+    handle = os.open(places.outputs, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _wait_for_others(handle, places.outputs)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _wait_for_others(handle: int, outputs: Path) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as busy:
+            if time.monotonic() > end:
+                told = f"another process has been writing the exports of {outputs} for {PATIENCE_S:.0f} s; try again"
+                raise CannotWrite(errno.EAGAIN, told) from busy
+            time.sleep(0.02)
+        except OSError:  # a file system without locks
+            return None
+
+
+def own_folder(db: Any, places: Places, job: Job) -> Path:
+    """outputs/hpo/{experiment}, of the search that the report shows; any other job of that name has `_job7` behind it.
+
+    Where this one has come to be shown, what it wrote under `_job7` goes, and what it displaces is written there first.
+    """
+    same = queries.namesakes(db, job)
+    aside = {other.id: places.exports / _aside(other) for other in same}
+    shown = job.id == shown_of(same).id
+    folder = places.exports / job.experiment if shown else aside[job.id]
+    refuse_links(folder / "trials", places.outputs)
+    if shown:
+        for other in same:
+            if other.id != job.id and trials_ended(other) and not aside[other.id].exists():
+                _export_job(db, places, other)
+        _remove(places, aside[job.id], job)
+    return folder
+
+
+def _aside(job: Job) -> str:
+    return f"{job.experiment}_job{job.id}"
+
+
+def shown_of(same: Iterable[Job]) -> Job:
+    """Of jobs of one name the latest of which a trial has ended, as `begun_cells` has it; else the latest."""
+    return max(same, key=lambda job: (job.status is not JobStatus.CANCELLED, trials_ended(job) > 0, job.id))
+
+
+def _write_trial(db: Any, places: Places, folder: Path, job: Job, trial: Trial) -> None:
+    record = trial_record(job, trial, queries.epochs(db, trial.id))
+    write_json(folder / "trials" / f"trial_{trial.number:04d}.json", record, places.outputs)
+
+
+def _write_summaries(db: Any, places: Places, folder: Path, job: Job, trials: Sequence[Trial]) -> None:
+    """All trials in one file, the best one's two files, and nothing beside them that another job left there."""
+    write_json(folder / all_trials(job), [trial_record(job, trial, ()) for trial in trials], places.outputs)
+    best = best_of(job, trials)
+    if best is not None:
+        _write_best(db, places, folder, job, best)
+    else:
+        _remove_best(folder, job)
+    _remove_trials(folder, {trial.number for trial in trials})
+
+
+def _write_best(db: Any, places: Places, folder: Path, job: Job, best: Trial) -> None:
+    margin = next((margin for margin in queries.margins(db) if margin.job_id == job.id), None)
+    for name in best_files(job):
+        write_json(folder / name, best_record(job, best, margin), places.outputs)
+
+
+def all_trials(job: Job) -> str:
+    return f"{job.experiment}_all_trials.json"
+
+
+def best_files(job: Job) -> tuple[str, str]:
+    return "best_params.json", f"{job.experiment}_{job.budget}_best.json"
+
+
+def _remove(places: Places, folder: Path, job: Job) -> None:
+    """Removes what was exported there, and the folder where nothing else is in it; nothing behind a link."""
+    if not folder.is_dir() or link_below(folder / "trials", places.outputs) is not None:
+        return
+    _remove_trials(folder, set())
+    _remove_best(folder, job)
+    (folder / all_trials(job)).unlink(missing_ok=True)
+    with suppress(OSError):  # not empty: a person's file is in it
+        (folder / "trials").rmdir()
+        folder.rmdir()
+
+
+def _remove_trials(folder: Path, keep: set[int]) -> None:
+    """Removes the files of trials whose numbers are not in `keep`."""
+    kept = {f"trial_{number:04d}.json" for number in keep}
+    for path in folder.glob("trials/trial_*.json"):
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
+
+
+def _remove_best(folder: Path, job: Job) -> None:
+    for name in best_files(job):
+        (folder / name).unlink(missing_ok=True)
+
+
+def export_results(db: Any, places: Places) -> Path:
+    """experiment_results.csv: one row per ended cell, rewritten whole from the database. Raises CannotWrite."""
+    with exporting(places):
+        return _export_results(db, places)
+
+
+def _export_results(db: Any, places: Places) -> Path:
+    rows = []
+    ended = [job for job in exportable(db) if job.kind == "cell" and job.status in ENDED]
+    margins = {margin.job_id: margin for margin in queries.margins(db)}
+    measured = energies(db)
+    for job in sorted(ended, key=lambda job: job.ended_at or 0.0):
+        trials = queries.trials(db, job.id)
+        spent = total(measured, trials)
+        energy = {} if spent is None else {"energy_wh": round(spent, 3)}
+        best, margin = best_of(job, trials), margins.get(job.id)
+        mine = margin if margin is not None and best is not None and margin.trial == best.number else None
+        row = result_row(job, trials) | gains(mine) | energy
+        rows.append([row.get(name, "") for name in CSV_COLUMNS])
+    write_text(places.results_csv, csv_text(CSV_COLUMNS, rows), places.outputs)
+    return places.results_csv
+
+
+def export_ended(db: Any, places: Places, job: Job) -> None:
+    """All of a job that has ended; the table comes last, because its row says that the rest is there."""
+    with exporting(places):
+        _export_job(db, places, job)
+        _export_results(db, places)
+
+
+def export_all(db: Any, places: Places) -> list[Path]:
+    with exporting(places):
+        there = [job for job in exportable(db) if job.status is not JobStatus.CANCELLED]
+        shown = {shown_of(queries.namesakes(db, job)).id for job in there}
+        wanted = [job for job in there if trials_ended(job) or job.id in shown]
+        return [*(_export_job(db, places, job) for job in wanted), _export_results(db, places)]
+
+
+def catch_up(db: Any, places: Places) -> None:
+    """Write what a worker that died between the end of a job and its export, or met a full disk, left unwritten.
+
+    Told by what the files hold, not by their age: the clock may have been set back since, or the study copied.
+    """
+    known = written(places.results_csv)
+    there = [job for job in exportable(db) if job.status in ENDED]
+    late = [job for job in there if job.kind == "cell" and (job.experiment, iso(job.ended_at)) not in known]
+    behind = [job for job in there if job not in late and not _is_whole(db, places, job)]
+    for job in (*late, *behind):
+        export_job(db, places, job)
+    if late:
+        export_results(db, places)
+
+
+def _is_whole(db: Any, places: Places, job: Job) -> bool:
+    """Whether every trial of a job has its file, and the last one stands in the file of all."""
+    last = queries.latest_trial(db, job.id)
+    if last is None:
+        return True
+    same = queries.namesakes(db, job)
+    folder = places.exports / (job.experiment if shown_of(same).id == job.id else _aside(job))
+    try:
+        files = [path for path in (folder / "trials").iterdir() if TRIAL_FILE.fullmatch(path.name)]
+        with (folder / all_trials(job)).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 65_536))
+            numbers = re.findall(rb'"trial_number": (\d+)', file.read())
+    except OSError:
+        return False
+    return len(files) == last.number + 1 and bool(numbers) and int(numbers[-1]) == last.number
+
+
+ENDED = (JobStatus.DONE, JobStatus.FAILED)
+TRIAL_FILE = re.compile(r"trial_\d{4,}\.json")
+
+
+def written(table: Path) -> set[tuple[str, str]]:
+    """(experiment, time of its end) of every row of experiment_results.csv; none of what is no such table."""
+    if not table.exists():
+        return set()
+    with table.open(errors="replace", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {(from_csv_cell(str(row.get("experiment"))), from_csv_cell(str(row.get("timestamp")))) for row in rows}
+
+
+def exportable(db: Any) -> list[Job]:
+    """Jobs whose names may become folders; others were written into the table by hand, and no worker runs them."""
+    return [job for job in queries.jobs(db) if NAME.fullmatch(job.experiment) and NAME.fullmatch(job.budget)]
+
+
+def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:
+    """The best complete trial that did not diverge; the lower number wins a tie."""
+    fit = [t for t in trials if t.status == TrialStatus.COMPLETE and t.value is not None and "diverged" not in t.badges]
+    if not fit:
+        return None
+    sign = -1.0 if fit[0].objective == "val_auc" else 1.0
+    return min(fit, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+
+
+def trial_record(job: Job, trial: Trial, epochs: Iterable[Epoch]) -> dict[str, Any]:
+    of_job = {name: getattr(job, name) for name in ("experiment", "kind", "budget", "horizon", "task", "tier")}
+    of_job["dataset"] = job.spec.get("dataset")
+    record = {**of_job, "trial_number": trial.number, **asdict(trial)}
+    record["badges"] = list(trial.badges)
+    if curve := [asdict(epoch) for epoch in epochs]:
+        record["learning_curve"] = curve
+    return record
+
+
+def best_record(job: Job, best: Trial, margin: Margin | None = None) -> dict[str, Any]:
+    """The winner with everything needed to train it again, and by how much it beats the best baseline.
+
+    `margin` is null while there is no comparison, or none of this very trial.
+    """
+    mine = margin if margin is not None and margin.trial == best.number else None
+    return {
+        "experiment": job.experiment,
+        "job": job.id,
+        "budget": job.budget,
+        "task": job.task,
+        "tier": job.tier,
+        "dataset": job.spec.get("dataset"),
+        "horizon": job.horizon,
+        "objective": best.objective,
+        "best_value": best.value,
+        "best_trial": best.number,
+        "best_params": best.params,
+        "architecture": best.effective,
+        "arch": best.architecture,
+        "n_params": best.n_params,
+        "val_loss": best.val_loss,
+        "val_auc": best.val_auc,
+        "auc_interval": [best.auc_low, best.auc_high],
+        "n_val": best.n_val,
+        "n_pos": best.n_pos,
+        "prior_loss": best.prior_loss,
+        "data_md5": best.data_md5,
+        "label_md5": best.label_md5,
+        "code_commit": best.code_commit,
+        "margin": gains(mine) | {"n": mine.n} if mine else None,
+    }
+
+
+def result_row(job: Job, trials: Iterable[Trial]) -> dict[str, Any]:
+    """One line of experiment_results.csv; empty cells where there is no such thing."""
+    row: dict[str, Any] = dict.fromkeys(CSV_COLUMNS, "")
+    row |= {
+        "timestamp": iso(job.ended_at),
+        "experiment": job.experiment,
+        "task": job.task,
+        "horizon": job.horizon,
+        "timescale": "daily",
+        "budget": job.budget,
+        "trials_complete": job.trials_complete,
+        "trials_pruned": job.trials_pruned,
+        "trials_failed": job.trials_failed,
+        "status": str(job.status),
+        "cause": job.cause or "",
+        "job": job.id,
+        "tier": job.tier,
+        "dataset": job.spec.get("dataset", ""),
+        "minutes": round(sum(trial.train_seconds for trial in trials) / 60, 2),
+    }
+    best = best_of(job, trials)
+    if best is None:
+        return row
+    sizes = [part.lstrip("dLhf") for part in best.architecture.split("-")]
+    names = ("d_model", "n_layers", "n_heads", "d_ff") if len(sizes) == 4 else ()  # else somebody edited it
+    shape = dict(zip(names, sizes, strict=False)) | {"trial_number": best.number}
+    values = {name: getattr(best, name) for name in CSV_COLUMNS if hasattr(best, name)}
+    params = {name: best.params.get(name) for name in ("learning_rate", "weight_decay", "warmup_steps", "dropout")}
+    return row | {k: v for k, v in {**values, **params, **shape}.items() if v is not None and not row[k]}
+
+
+def gains(margin: Margin | None) -> dict[str, Any]:
+    """The columns that say how far a cell is ahead of the best baseline; none while it cannot be said."""
+    if margin is None:
+        return {}
+    numbers = {
+        f"{name}_gain{end}": getattr(margin, name + end) for name in ("auc", "loss") for end in ("", "_low", "_high")
+    }
+    return {"baseline": margin.rival, **numbers}
+
+
+def iso(at: float | None) -> str:
+    from datetime import UTC, datetime
+
+    return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def write_json(path: Path, content: Any, root: Path | None = None) -> None:
+    write_text(path, json.dumps(without_nan(content), indent=2, sort_keys=True, allow_nan=False) + "\n", root)
+
+
+def without_nan(content: Any) -> Any:
+    """The same with null where a number is not finite: JSON has no NaN, and jq and browsers refuse the whole file."""
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, dict):
+        return {name: without_nan(value) for name, value in content.items()}
+    return [without_nan(value) for value in content] if isinstance(content, (list, tuple)) else content
+
+
+def write_text(path: Path, text: str, root: Path | None = None) -> None:
+    """All or nothing; a file that says the same already stays, for flushing one costs more than reading it."""
+    content = text.encode()
+    if not _is_private_and_says(path, content):
+        atomic_write(path, content, root, durable=False)
+
+
+def _is_private_and_says(path: Path, content: bytes) -> bool:
+    try:
+        found = path.lstat()
+        same = stat.S_ISREG(found.st_mode) and not found.st_mode & 0o077 and found.st_size == len(content)
+        return same and path.read_bytes() == content
+    except OSError:
+        return False

@@ -1,0 +1,330 @@
+"""The results table: what each cell found, how sure that is, and whether it beats knowing nothing.
+
+Beside every best value stand its interval, the number of validation windows and positives, and the loss of the class
+prior, because a validation set of 19 once drove 600 trials (lesson 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from fts.jobs.records.energy import energies, total
+from fts.jobs.records.exports import best_of, iso
+from fts.jobs.records.text_table import layout
+from fts.jobs.status import formatting, naming
+from fts.state.files import csv_text
+from fts.state.values import Job, JobStatus, Trial, TrialStatus
+from fts.study.winners import COMING, newer_searches
+
+BELOW_PRIOR = "below prior"  # its validation loss is no better than always predicting the base rate
+BY_AUC = " by AUC"
+IN_NOISE = "inside noise"  # the 95 % interval of its AUC contains 0.5: it may be a coin
+
+
+@dataclass(frozen=True)
+class Result:
+    """One cell, or the baselines of a horizon. Values are those of its best complete trial; None while there is none.
+
+    The best is the one by the objective, of baselines too, as the queue and the monitor show it. The baseline to which
+    the cells' differences are taken is the one with the highest AUC: where that is another one it has a row of its own.
+    """
+
+    job: int
+    cell: str  # 2M/h1, or 2M/h1 2pct where another task has a cell of that name
+    experiment: str
+    status: str
+    wanted: int
+    complete: int
+    pruned: int
+    failed: int
+    objective: str
+    value: float | None
+    best_trial: int | None
+    best_epoch: int | None
+    val_loss: float | None
+    prior_loss: float | None
+    val_auc: float | None
+    auc_low: float | None  # 95 %
+    auc_high: float | None
+    n_val: int | None
+    n_pos: int | None
+    base_rate: float | None
+    architecture: str | None
+    n_params: int | None
+    minutes: float  # of training, summed over the trials
+    energy_wh: float | None  # of that training, processor and GPU; None: not measured throughout
+    label_md5: str | None
+    data_md5: str | None
+    badges: tuple[str, ...]
+    rival: str | None = None  # the best baseline by AUC; the differences are cell minus rival, paired, 95 %
+    auc_gain: float | None = None
+    auc_gain_low: float | None = None
+    auc_gain_high: float | None = None
+    loss_gain: float | None = None  # below 0: the cell is better
+    loss_gain_low: float | None = None
+    loss_gain_high: float | None = None
+    seeds: int = 0  # trainings of the winning configuration with other seeds
+    seed_mean: float | None = None  # of the objective
+    seed_sd: float | None = None
+    test_opened: str | None = None  # who opened the test set, and when
+    test_auc: float | None = None
+    test_loss: float | None = None
+    test_auc_gain: float | None = None  # above the baseline that led on validation, on the same test days
+    test_auc_gain_low: float | None = None
+    test_auc_gain_high: float | None = None
+    without_best: str | None = None  # of a cell that has ended: why it has no best trial
+    newer: str | None = None  # `job 5 stands in line`: searches of the same cell that wait or run
+
+
+def results(db: Any, jobs: Iterable[Job] | None = None) -> list[Result]:
+    """One row per cell, by budget and horizon; a cell that was run again appears once per job."""
+    from fts.state import queries  # here, not above: peewee, which the pure parts of this file do not need
+
+    there = queries.jobs(db)
+    chosen = [job for job in (there if jobs is None else jobs) if job.status is not JobStatus.CANCELLED]
+    shown = [job for job in chosen if job.kind in SHOWN]
+    measured = energies(db)
+    names = naming.with_task([*there, *chosen])
+    rows = [
+        replace(_with_evidence(db, row, job), cell=names[job.id] + more, newer=newer_of(there, job))
+        for job in shown
+        for more, row in rows_of(job, queries.trials(db, job.id), measured)
+    ]
+    order = {job.id: (BUDGETS.get(job.budget, len(BUDGETS)), job.horizon, job.id) for job in chosen}
+    return sorted(rows, key=lambda row: order[row.job])
+
+
+SHOWN = ("cell", "baseline")
+
+
+def newer_of(jobs: Iterable[Job], cell: Job) -> str | None:
+    """`job 5 stands in line, job 6 runs`: the searches of the same cell that may still replace what this one found."""
+    coming = [job for job in newer_searches(jobs, cell) if job.status in COMING] if cell.kind == "cell" else []
+    return ", ".join(f"job {job.id} {COMING[job.status]}" for job in coming) or None
+
+
+def _with_evidence(db: Any, row: Result, job: Job) -> Result:
+    """The row with what was found out after the trials: baselines, other seeds, the test set."""
+    from fts.state import queries
+    from fts.study.seeds import spread_of  # here: see results
+
+    if job.kind != "cell":
+        return row
+    margin = next((m for m in queries.margins(db) if m.job_id == job.id), None)
+    if margin is not None and margin.trial == row.best_trial:
+        row = replace(
+            row, rival=margin.rival, auc_gain=margin.auc, auc_gain_low=margin.auc_low, auc_gain_high=margin.auc_high,
+            loss_gain=margin.loss, loss_gain_low=margin.loss_low, loss_gain_high=margin.loss_high,
+        )  # fmt: skip
+    if (spread := spread_of(db, job)) is not None:
+        row = replace(row, seeds=spread.n, seed_mean=spread.mean, seed_sd=spread.sd)
+    if (opened := queries.opening(db, job.experiment)) is not None:
+        scores = (opened.scores or {}) if opened.job_id == job.id else {}  # another cell of that name has no such score
+        row = replace(
+            row, test_opened=f"{opened.who} {iso(opened.at)}", test_auc=scores.get("auc"), test_loss=scores.get("loss"),
+            test_auc_gain=scores.get("auc_gain"), test_auc_gain_low=scores.get("auc_gain_low"),
+            test_auc_gain_high=scores.get("auc_gain_high"),
+        )  # fmt: skip
+    return row
+
+
+BUDGETS = {"baseline": -1, "base": -1, "tiny": 0, "2M": 1, "20M": 2, "200M": 3, "2B": 4}
+
+
+def results_table(db: Any) -> str:
+    """The table as text, as `fts results` prints it."""
+    return "\n".join(layout(COLUMNS, table(results(db)), right=NUMBERS))
+
+
+def result_of(job: Job, trials: Sequence[Trial], measured: Mapping[int, float] | None = None) -> Result:
+    """The row of one job. `measured`: watt hours by trial id, as `fts.jobs.records.energy.energies` has them."""
+    return _row(job, trials, best_of(job, trials), measured)
+
+
+def rows_of(job: Job, trials: Sequence[Trial], measured: Mapping[int, float] | None = None) -> list[tuple[str, Result]]:
+    """(what its cell's name has behind it, row): of baselines two where one is best by loss and another by AUC."""
+    row = result_of(job, trials, measured)
+    rival = best_rival(trials) if job.kind == "baseline" else None
+    if rival is None or rival.number == row.best_trial:
+        return [("", row)]
+    return [("", row), (BY_AUC, _row(job, trials, rival, measured))]
+
+
+def _row(job: Job, trials: Sequence[Trial], best: Trial | None, measured: Mapping[int, float] | None) -> Result:
+    return Result(
+        job=job.id,
+        cell=naming.cell_name(job),
+        experiment=job.experiment,
+        status=str(job.status),
+        wanted=job.trials_wanted,
+        complete=job.trials_complete,
+        pruned=job.trials_pruned,
+        failed=job.trials_failed,
+        objective=best.objective if best else str(job.spec.get("objective", "val_loss")),
+        value=best.value if best else None,
+        best_trial=best.number if best else None,
+        best_epoch=best.best_epoch if best else None,
+        val_loss=best.val_loss if best else None,
+        prior_loss=best.prior_loss if best else None,
+        val_auc=best.val_auc if best else None,
+        auc_low=best.auc_low if best else None,
+        auc_high=best.auc_high if best else None,
+        n_val=best.n_val if best else None,
+        n_pos=best.n_pos if best else None,
+        base_rate=best.base_rate if best else None,
+        architecture=best.architecture if best else None,
+        n_params=best.n_params if best else None,
+        minutes=sum(_seconds(job, trial) for trial in trials) / 60,
+        energy_wh=total(measured or {}, trials),
+        label_md5=best.label_md5 if best else None,
+        data_md5=best.data_md5 if best else None,
+        badges=badges_of(best) if best else (),
+        without_best=formatting.without_best(job) if best is None and job.status in formatting.ENDED else None,
+    )
+
+
+def _seconds(job: Job, trial: Trial) -> float:
+    """Of training; a baseline has no epochs, its time is from start to end."""
+    if job.kind != "baseline":
+        return trial.train_seconds
+    return (trial.ended_at or trial.started_at) - trial.started_at
+
+
+def best_rival(trials: Iterable[Trial]) -> Trial | None:
+    """The baseline with the highest AUC; the lower number wins a tie."""
+    judged = [trial for trial in trials if trial.status is TrialStatus.COMPLETE and trial.val_auc is not None]
+    return min(judged, key=lambda trial: (-(trial.val_auc or 0.0), trial.number), default=None)
+
+
+def badges_of(best: Trial) -> tuple[str, ...]:
+    """What speaks against believing a best value."""
+    badges = [badge for badge in best.badges if badge != "reused"]
+    if best.val_loss is not None and best.prior_loss is not None and best.val_loss >= best.prior_loss:
+        badges.append(BELOW_PRIOR)
+    if best.auc_low is not None and best.auc_high is not None and best.auc_low <= 0.5 <= best.auc_high:
+        badges.append(IN_NOISE)
+    return tuple(badges)
+
+
+def data_note(rows: Iterable[Result]) -> str | None:
+    """Which rows rest on which data, where that is not one: windows and days differ, so do not compare across them."""
+    jobs: dict[str, list[str]] = {}
+    for row in rows:
+        if row.data_md5:
+            jobs.setdefault(row.data_md5, []).append(str(row.job))
+    if len(jobs) < 2:
+        return None
+    told = "; ".join(f"job{'s' * (len(ids) > 1)} {', '.join(ids)} on data {md5[:8]}" for md5, ids in jobs.items())
+    return f"these rows use different data, so do not compare them: {told}"
+
+
+COLUMNS: tuple[str, ...] = ("job", "cell", "state", "trials", "objective", "value", "prior", "AUC", "95%", "vs base")
+COLUMNS += ("n_val", "n_pos", "architecture", "params", "best", "minutes", "Wh", "badges")
+# what a narrow terminal leaves out, the first first: the conclusion (AUC, 95%, vs base, badges) stays longest
+LEAST = (
+    "Wh",
+    "minutes",
+    "architecture",
+    "params",
+    "n_val",
+    "objective",
+    "best",
+    "prior",
+    "n_pos",
+    "job",
+    "state",
+    "95%",
+)
+NUMBERS = ("job", "value", "prior", "AUC", "vs base", "n_val", "n_pos", "params", "minutes", "Wh")
+
+
+def table(rows: Iterable[Result]) -> list[list[str]]:
+    """The rows of COLUMNS, as text for people."""
+    return [
+        [
+            str(row.job),
+            row.cell,
+            row.status,
+            f"{row.complete}/{row.pruned}/{row.failed} of {row.wanted}",
+            row.objective,
+            formatting.score(row.value),
+            formatting.score(row.prior_loss),
+            formatting.score(row.val_auc, 3),
+            interval(row.auc_low, row.auc_high),
+            gain(row),
+            str(row.n_val or "—"),
+            str(row.n_pos or "—"),
+            row.architecture or "—",
+            parameters(row.n_params),
+            "—" if row.best_trial is None else f"t{row.best_trial}" + (f" e{row.best_epoch}" if row.best_epoch else ""),
+            f"{row.minutes:.1f}",
+            watt_hours(row.energy_wh),
+            ", ".join(remarks(row)) or "—",
+        ]
+        for row in rows
+    ]
+
+
+def interval(low: float | None, high: float | None) -> str:
+    return "—" if low is None or high is None else f"{low:.3f}-{high:.3f}"
+
+
+def watt_hours(energy: float | None) -> str:
+    """`0.42`, `18.3`, `240`; a dash where no sensor knew."""
+    if energy is None:
+        return "—"
+    return f"{energy:.2f}" if energy < 1 else f"{energy:.1f}" if energy < 100 else f"{energy:.0f}"
+
+
+def gain(row: Result) -> str:
+    """`+0.012 [-0.010, +0.034]`: AUC of the best trial minus the best baseline's, on the same days."""
+    return difference(row.auc_gain, row.auc_gain_low, row.auc_gain_high) or "—"
+
+
+def difference(value: float | None, low: float | None, high: float | None) -> str | None:
+    return None if value is None else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def remarks(row: Result) -> list[str]:
+    """What a newer search may change, why there is no value, the badges, the spread over seeds, the opened test set."""
+    said = [f"older search: {row.newer}"] if row.newer else []
+    said += [row.without_best] if row.without_best else []
+    said += row.badges
+    if row.auc_gain is not None and row.auc_gain_low is not None and row.auc_gain_high is not None:
+        if row.auc_gain_high < 0:
+            said.append(f"worse than {row.rival}")
+        elif row.auc_gain_low <= 0:
+            said.append(f"not shown to beat {row.rival}")
+    if row.seeds:
+        said.append(
+            f"{row.seeds} seeds: {formatting.score(row.seed_mean)}" + (f" sd {row.seed_sd:.4f}" if row.seed_sd else "")
+        )
+    if row.test_opened:
+        there = difference(row.test_auc_gain, row.test_auc_gain_low, row.test_auc_gain_high)
+        against = f", {there} to the baseline" if there else ""
+        said.append(f"test opened by {row.test_opened}: AUC {formatting.score(row.test_auc, 3)}{against}")
+    return said
+
+
+def parameters(n: int | None) -> str:
+    """2.01M, 1.51B: parameters as people say them."""
+    if n is None:
+        return "—"
+    for unit, scale in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if n >= scale:
+            return f"{n / scale:.2f}{unit}"
+    return str(n)
+
+
+def as_csv(rows: Iterable[Result]) -> str:
+    """Every field to its last digit, one line per cell."""
+    names = [field.name for field in fields(Result)]
+    told = [{name: getattr(row, name) for name in names} | {"badges": " ".join(row.badges)} for row in rows]
+    return csv_text(names, [list(values.values()) for values in told])
+
+
+def as_markdown(rows: Iterable[Result]) -> str:
+    lines = [COLUMNS, ["---:" if name in NUMBERS else "---" for name in COLUMNS], *table(rows)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

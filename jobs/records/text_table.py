@@ -1,0 +1,33 @@
+"""Lays out rows as aligned columns of text, as wide as their content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fts.jobs.status import formatting
+from fts.jobs.status.sanitize import clean
+
+GAP = "  "
+
+
+def layout(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()) -> list[str]:
+    """The head line and one line per row; `right` names the columns that hold numbers. None is a dash."""
+    cells = [[_text(value) for value in row] for row in rows]
+    widths = [
+        max([formatting.width(name), *(formatting.width(row[n]) for row in cells)]) for n, name in enumerate(columns)
+    ]
+    numbers = set(right)
+    return [_line(row, columns, widths, numbers) for row in [list(columns), *cells]]
+
+
+def _line(row: Sequence[str], columns: Sequence[str], widths: Sequence[int], right: set[str]) -> str:
+    parts = [
+        formatting.fit_right(text, width) if name in right else formatting.fit(text, width)
+        for text, name, width in zip(row, columns, widths, strict=True)
+    ]
+    return GAP.join(parts).rstrip()
+
+
+def _text(value: Any) -> str:
+    return "—" if value is None or value == "" else clean(str(value))

@@ -1,0 +1,116 @@
+"""How much of the trials' spread each parameter goes with: a share of variance by ranks, not a cause.
+
+For one parameter alone: the trials are put into up to four groups of similar values (a choice is a group of its own),
+and the share of the variance of the trials' ranks that lies between the groups is corrected for what chance alone
+would give (omega squared, Hays 1963). Ranks, so that one diverged trial decides nothing; corrected, so that a parameter
+that does nothing stands near 0 with ten trials too. Interactions are not seen; shares need not sum to 1.
+
+Pruned trials count: below all complete ones, the later they were pruned the better, and at the same epoch by value.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from fts.state.values import Trial, TrialStatus
+
+SHAPE = re.compile(r"d(\d+)-L(\d+)\b")
+ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)
+ENOUGH = 10  # trials below which nothing is said
+MOST = 1000  # of the latest ones: more say the same, and a screen is waiting
+GROUPS = 4
+
+
+@dataclass(frozen=True)
+class Importance:
+    """One parameter's share."""
+
+    name: str
+    share: float  # 0..1 of the variance of ranks
+    n: int  # trials behind it
+
+
+def importance(trials: Sequence[Trial]) -> tuple[Importance, ...]:
+    """The parameters that vary, the largest share first; empty below `ENOUGH` trials with a value."""
+    latest = islice((trial for trial in reversed(trials) if counts(trial)), MOST)
+    done = [(standing(trial), with_shape(trial.params)) for trial in latest]
+    if len(done) < ENOUGH:
+        return ()
+    ranked = ranks([stands for stands, _ in done])
+    found = []
+    for name in sorted({name for _, params in done for name in params}):
+        groups = grouped([params.get(name) for _, params in done])
+        if groups is not None:
+            found.append(Importance(name, between(ranked, groups), len(done)))
+    return tuple(sorted(found, key=lambda each: (-each.share, each.name)))
+
+
+def counts(trial: Trial) -> bool:
+    """Whether it says anything: it ended with a value of its own."""
+    ended = trial.status in ENDED and trial.value is not None and math.isfinite(trial.value)
+    return ended and "diverged" not in trial.badges and trial.reused_from is None
+
+
+def with_shape(params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters with the architecture as its width and its layers: it is drawn from more choices than trials."""
+    found = SHAPE.match(str(params.get("architecture", "")))
+    if found is None:
+        return params
+    others = {name: value for name, value in params.items() if name != "architecture"}
+    return others | {"d_model": int(found[1]), "layers": int(found[2])}
+
+
+def standing(trial: Trial) -> tuple[float, float, float]:
+    """How good a trial was, for comparison only: complete before pruned, then how far it came, then its value."""
+    assert trial.value is not None, "only trials with a value are compared"
+    value = trial.value if trial.objective.endswith("auc") else -trial.value
+    if trial.status is TrialStatus.COMPLETE:
+        return 1.0, 0.0, value
+    return 0.0, float(trial.epochs), value
+
+
+def ranks(values: Sequence[Any]) -> list[float]:
+    """Mean ranks from 1, of whatever can be ordered."""
+    order = sorted(range(len(values)), key=lambda n: values[n])
+    found = [0.0] * len(values)
+    start = 0
+    while start < len(order):
+        end = start
+        while end + 1 < len(order) and values[order[end + 1]] == values[order[start]]:
+            end += 1
+        for n in order[start : end + 1]:
+            found[n] = (start + end) / 2 + 1
+        start = end + 1
+    return found
+
+
+def grouped(values: Sequence[Any]) -> list[int] | None:
+    """A group number for each value: quarters of numbers, one group per choice; None when they do not vary enough."""
+    known = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    if len(known) == len(values) and len(set(known)) > GROUPS:
+        order = ranks([float(v) for v in known])
+        groups = [min(int((rank - 0.5) / len(order) * GROUPS), GROUPS - 1) for rank in order]
+    else:
+        names = sorted({repr(v) for v in values})
+        groups = [names.index(repr(v)) for v in values]
+    kinds = len(set(groups))
+    return groups if 1 < kinds <= len(values) // 2 else None
+
+
+def between(ranked: Sequence[float], groups: Sequence[int]) -> float:
+    """Omega squared of the ranks over the groups, not below 0."""
+    n, mean = len(ranked), sum(ranked) / len(ranked)
+    members: dict[int, list[float]] = {}
+    for rank, group in zip(ranked, groups, strict=True):
+        members.setdefault(group, []).append(rank)
+    total = sum((rank - mean) ** 2 for rank in ranked)
+    inside = sum(sum((rank - sum(own) / len(own)) ** 2 for rank in own) for own in members.values())
+    error = inside / (n - len(members)) if n > len(members) else 0.0
+    if total + error <= 0:
+        return 0.0
+    return max((total - inside - (len(members) - 1) * error) / (total + error), 0.0)

@@ -1,0 +1,129 @@
+"""Whether a running trial is hopeless: a pure function of recorded epochs, decided again and equally after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from fts.jobs.api.halving import HALVING, Halving
+from fts.jobs.search.sampler import PastTrial
+
+STARTUP, FIRST = 5, 3  # trials and epochs that the median rule waits for
+
+
+def should_prune(
+    pruner: str,
+    history: Sequence[PastTrial],
+    number: int,
+    epochs: dict[int, float],
+    maximize: bool = False,
+    rule: Halving = HALVING,
+) -> str | None:
+    """The reason to end trial `number` after its latest epoch, or None.
+
+    `history` are the other trials of the cell; only lower numbers count, so that the decision does not depend on when
+    it is taken. `epochs` maps epoch to objective; `rule` are the numbers of halving: a cell's own.
+    """
+    if pruner == "none" or not epochs:
+        return None
+    rivals = [past for past in history if past.number < number and past.epochs]
+    epoch = max(epochs)
+    if pruner == "median":
+        return _below_median(rivals, epochs, epoch, maximize)
+    if number < rule.startup:
+        return None
+    return _below_rung(rule, rivals, epochs, epoch, maximize) or _trailing(rule, rivals, epochs, epoch, maximize)
+
+
+def line_ahead(
+    pruner: str,
+    history: Sequence[PastTrial],
+    number: int,
+    epoch: int,
+    last: int,
+    maximize: bool = False,
+    rule: Halving = HALVING,
+) -> tuple[int, float] | None:
+    """At which epoch after `epoch` trial `number` will next be put beside the others, and the objective it needs there.
+
+    None where it will not be before epoch `last`, or nobody knows yet. What ends a trial that trails is no line.
+    """
+    rivals = [past for past in history if past.number < number and past.epochs]
+    if pruner == "median" and len(others := _at(rivals, ahead := max(epoch + 1, FIRST))) >= STARTUP and ahead <= last:
+        return ahead, median(others)
+    if pruner == "halving" and number >= rule.startup:
+        for rung in rungs(last, rule):
+            if rung > epoch and (needed := _line(rule, rivals, rung, maximize)) is not None:
+                return rung, needed
+    return None
+
+
+def _below_median(rivals: list[PastTrial], epochs: dict[int, float], epoch: int, maximize: bool) -> str | None:
+    """Optuna's median rule: the trial's best so far is worse than the median of the others at this epoch."""
+    others = _at(rivals, epoch)
+    if epoch < FIRST or len(others) < STARTUP:
+        return None
+    mine, middle = _best(epochs, epoch, maximize), median(others)
+    return f"{mine:.4f} at epoch {epoch}, median {middle:.4f}" if _worse(mine, middle, maximize) else None
+
+
+def _below_rung(
+    rule: Halving, rivals: list[PastTrial], epochs: dict[int, float], epoch: int, maximize: bool
+) -> str | None:
+    """At each rung only the best share of the trials that came there goes on."""
+    if epoch not in rungs(epoch, rule):
+        return None
+    line, mine = _line(rule, rivals, epoch, maximize), _best(epochs, epoch, maximize)
+    if line is None or not _worse(mine, line, maximize):
+        return None
+    return f"{mine:.4f} at epoch {epoch}, the best {rule.keep:.0%} need {line:.4f}"
+
+
+def _line(rule: Halving, rivals: list[PastTrial], rung: int, maximize: bool) -> float | None:
+    """What a trial needs at a rung to be among the best share of those that came there, itself included.
+
+    None: too few came to judge, or all are kept.
+    """
+    others = sorted(
+        (_best(past.epochs, rung, maximize) for past in rivals if max(past.epochs) >= rung), reverse=maximize
+    )
+    kept = int((len(others) + 1) * rule.keep + 1e-9)
+    if not 0 < kept <= len(others):
+        return None
+    return others[kept - 1] + (-rule.margin if maximize else rule.margin)
+
+
+def _trailing(
+    rule: Halving, rivals: list[PastTrial], epochs: dict[int, float], epoch: int, maximize: bool
+) -> str | None:
+    """It has stopped to improve behind the best trial: what patience is left would only confirm that."""
+    if rule.trailing is None or not rivals or epoch < rule.first_rung:
+        return None
+    mine = _best(epochs, epoch, maximize)
+    since = epoch - min(e for e, value in epochs.items() if value == mine)
+    leader = (max if maximize else min)(_best(past.epochs, max(past.epochs), maximize) for past in rivals)
+    if since < rule.trailing or not _worse(mine, leader, maximize):
+        return None
+    return f"{mine:.4f} after epoch {epoch}, not better for {since} epochs, the best trial has {leader:.4f}"
+
+
+def _at(rivals: list[PastTrial], epoch: int) -> list[float]:
+    return [past.epochs[epoch] for past in rivals if epoch in past.epochs]
+
+
+def rungs(up_to: int, rule: Halving = HALVING) -> list[int]:
+    """The epochs at which trials are judged."""
+    found, rung = [], rule.first_rung
+    while rung <= up_to:
+        found.append(rung)
+        rung *= rule.growth
+    return found
+
+
+def _best(epochs: dict[int, float], up_to: int, maximize: bool) -> float:
+    values = [value for epoch, value in epochs.items() if epoch <= up_to]
+    return max(values) if maximize else min(values)
+
+
+def _worse(mine: float, line: float, maximize: bool) -> bool:
+    return mine < line if maximize else mine > line

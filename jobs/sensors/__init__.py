@@ -1,0 +1,1 @@
+"""What the machine measures about itself, on Linux, macOS and NVIDIA."""

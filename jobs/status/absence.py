@@ -1,0 +1,190 @@
+"""Says what happened since a person last pressed a key, and draws the absence as a strip of one character per slice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fts.jobs.status import event_groups, formatting, naming
+from fts.jobs.status.conditions import is_live
+from fts.jobs.status.gaps import gaps
+from fts.state.values import Event, Job, JobStatus, Snapshot
+
+
+@dataclass(frozen=True)
+class Away:
+    """The absence in numbers."""
+
+    since: float
+    seconds: float
+    done: int  # cells
+    trials: int
+    failed: int  # cells
+    lost: int  # claims lost with their worker
+    guard_pauses: int
+    guard_seconds: float
+    guard_reason: str | None
+    best_before: float | None
+    best_after: float | None
+    best_cell: str | None
+    objective: str
+
+
+@dataclass(frozen=True)
+class Night:
+    """The strip: `cells` has one character per slice, `labels` the cell names that start in a slice."""
+
+    start: float
+    end: float
+    cells: str
+    labels: tuple[tuple[int, str], ...]
+
+
+TRAINING, IDLE, GUARD, FAILED, RESTART, NOW = "█", "·", "‖", "✗", "↻", "►"
+
+
+def away(snapshot: Snapshot, now: float, since: float | None, events: Sequence[Event] | None = None) -> Away | None:
+    """What happened between `since` and `now`; None when nobody was here before.
+
+    `events` replaces the snapshot's 200 latest where the caller has read the whole absence.
+    """
+    if since is None:
+        return None
+    journal = snapshot.events if events is None else events
+    fresh = [event for event in journal if event.at > since]
+    pauses, paused_s, reason = _guard(fresh, now)
+    objective = _objective(snapshot)
+    before, after, cell = _best(snapshot, fresh, objective)
+    return Away(
+        since=since,
+        seconds=now - since,
+        done=sum(event.verb in event_groups.FINISHED for event in fresh),
+        trials=sum(event.verb in event_groups.TRIAL_ENDED for event in fresh),
+        failed=sum(event.verb in event_groups.FAILED for event in fresh),
+        lost=sum(event.verb in event_groups.WORKER_LOST for event in fresh),
+        guard_pauses=pauses,
+        guard_seconds=paused_s,
+        guard_reason=reason,
+        best_before=before,
+        best_after=after,
+        best_cell=cell,
+        objective=objective,
+    )
+
+
+def night(snapshot: Snapshot, start: float, now: float, cells: int, events: Sequence[Event] | None = None) -> Night:
+    """`cells` slices of [start, now]: the worst thing in each; the last one is now.
+
+    A slice trains when any job ran in it. Running spells are rebuilt from the journal, and from the jobs' own times
+    where the journal begins later than the absence.
+    """
+    journal = [event for event in (snapshot.events if events is None else events) if start < event.at <= now]
+    slice_s = max((now - start) / max(cells - 1, 1), 1e-9)
+    marks = [IDLE] * cells
+    for began, ended in _running_spells(snapshot, journal, start, now):
+        for n in range(_slice(began, start, slice_s, cells), _slice(ended, start, slice_s, cells) + 1):
+            marks[n] = TRAINING
+    for gap in gaps(snapshot):
+        for n in range(_slice(gap.start, start, slice_s, cells) + 1, _slice(gap.end, start, slice_s, cells)):
+            marks[n] = IDLE
+    for began, ended in _guard_spells(journal, now):
+        for n in range(_slice(began, start, slice_s, cells), _slice(ended, start, slice_s, cells) + 1):
+            marks[n] = GUARD
+    restarts = event_groups.WORKER_LOST | event_groups.TRIAL_RESTARTED
+    for event in journal:
+        sign = RESTART if event.verb in restarts else FAILED if event.verb in event_groups.FAILED else None
+        if sign:
+            marks[_slice(event.at, start, slice_s, cells)] = sign
+    marks[-1] = NOW
+    return Night(start, now, "".join(marks), tuple(_labels(snapshot.jobs, journal, start, slice_s, cells)))
+
+
+def _slice(at: float, start: float, slice_s: float, cells: int) -> int:
+    return min(max(int((at - start) / slice_s), 0), cells - 1)
+
+
+def _running_spells(
+    snapshot: Snapshot, journal: Sequence[Event], start: float, now: float
+) -> list[tuple[float, float]]:
+    spells = []
+    stops = event_groups.FINISHED | event_groups.FAILED | event_groups.RELEASED
+    for job in snapshot.jobs:
+        own = [e for e in journal if e.job_id == job.id and (e.verb in event_groups.CLAIMED or e.verb in stops)]
+        began = start if _ran_at(job, own, start) else None
+        for event in own:
+            if event.verb in event_groups.CLAIMED:
+                began = event.at
+            elif began is not None:
+                spells.append((began, event.at))
+                began = None
+        ended = _last_sign(job, snapshot, now)
+        if began is not None and job.status is JobStatus.RUNNING and ended > began:
+            spells.append((began, ended))
+    return spells
+
+
+def _last_sign(job: Job, snapshot: Snapshot, now: float) -> float:
+    """Until when a running job is known to have run: the last heartbeat of a worker that has gone silent, else now."""
+    worker = next((worker for worker in snapshot.workers if worker.id == job.worker_id), None)
+    return now if worker is None or is_live(worker, now) else min(worker.heartbeat_at, now)
+
+
+def _ran_at(job: Job, own: Sequence[Event], start: float) -> bool:
+    """Whether the job was already running when the absence began."""
+    if job.started_at is None or job.started_at > start:
+        return False
+    if own:
+        return own[0].verb not in event_groups.CLAIMED
+    return job.status is JobStatus.RUNNING
+
+
+def _guard_spells(journal: Sequence[Event], now: float) -> list[tuple[float, float]]:
+    spells, began = [], None
+    for event in journal:
+        if event_groups.is_guard_on(event) and began is None:
+            began = event.at
+        elif event_groups.is_guard_off(event) and began is not None:
+            spells.append((began, event.at))
+            began = None
+    if began is not None:
+        spells.append((began, now))
+    return spells
+
+
+def _guard(fresh: Sequence[Event], now: float) -> tuple[int, float, str | None]:
+    spells = _guard_spells(fresh, now)
+    reason = next((event.message for event in reversed(fresh) if event_groups.is_guard_on(event)), None)
+    return len(spells), sum(ended - began for began, ended in spells), reason
+
+
+def _labels(
+    jobs: Sequence[Job], journal: Sequence[Event], start: float, slice_s: float, cells: int
+) -> list[tuple[int, str]]:
+    names = naming.names_of(jobs)
+    return [
+        (_slice(event.at, start, slice_s, cells), names[event.job_id])
+        for event in journal
+        if event.verb in event_groups.CLAIMED and event.job_id in names
+    ]
+
+
+def _objective(snapshot: Snapshot) -> str:
+    for trial in snapshot.trials:
+        return trial.objective
+    return next((formatting.objective_of(job) for job in snapshot.jobs), "val_loss")
+
+
+def _best(snapshot: Snapshot, fresh: Sequence[Event], objective: str) -> tuple[float | None, float | None, str | None]:
+    """Best value before and after, of the job that improved most recently; (None, best, cell) when nothing improved."""
+    names = naming.names_of(snapshot.jobs)
+    gains = [e for e in fresh if e.verb in event_groups.NEW_BEST and isinstance(e.data.get("value"), int | float)]
+    if not gains:
+        return None, None, None
+    last = gains[-1]
+    first = next(event for event in gains if event.job_id == last.job_id)
+    before = first.data.get("before")
+    return (
+        float(before) if isinstance(before, int | float) else None,
+        float(last.data["value"]),
+        names.get(last.job_id) if last.job_id is not None else None,
+    )

@@ -1,0 +1,47 @@
+"""Adds up what checkpoints weigh and how much of it `fts gc` would free: looked up only while a disk is full."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fts.state.values import Trial, TrialStatus
+
+LIVE = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Bytes of checkpoints below the study's folder."""
+
+    all: int
+    freed: int  # of them, by `fts gc`: those of trials that have ended
+
+
+def kept(study: Path, trials: Iterable[Trial]) -> Kept:
+    """Of the study in a folder; `trials` are those of a snapshot, which knows every live one."""
+    live = {(trial.job_id, trial.number) for trial in trials if trial.status in LIVE}
+    found = [(name in live, size) for name, size in _checkpoints(study / "trials")]
+    return Kept(sum(size for _, size in found), sum(size for is_live, size in found if not is_live))
+
+
+def _checkpoints(root: Path) -> Iterator[tuple[tuple[int, int], int]]:
+    """((job, trial number), bytes) of each trial's checkpoints; what cannot be read weighs nothing."""
+    for folder in root.glob("*/trial_*/checkpoint"):
+        job = folder.parent.parent.name.partition("_")[0]  # 00006_phase6a_20M_h5, as fts.study.cell.trial_folder says
+        trial = folder.parent.name.removeprefix("trial_")
+        if job.isdecimal() and trial.isdecimal():
+            yield (int(job), int(trial)), _bytes(folder)
+
+
+def _bytes(folder: Path) -> int:
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += (Path(path) / name).lstat().st_size
+            except OSError:  # removed meanwhile: that is what the reader hopes for
+                continue
+    return total

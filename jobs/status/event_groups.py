@@ -1,0 +1,45 @@
+"""What the verbs of the event journal mean to a reader who was away: groups of them, and the latest of a group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fts.state.values import Event, Verb, Worker
+
+CLAIMED = frozenset({Verb.CLAIMED})
+FINISHED = frozenset({Verb.FINISHED})
+FAILED = frozenset({Verb.FAILED, Verb.PARKED})
+RETRIED = frozenset({Verb.RETRIED})
+RELEASED = frozenset({Verb.RELEASED, Verb.PAUSED, Verb.CANCELLED, Verb.HELD})  # stops running without an end
+TRIAL_ENDED = frozenset({Verb.TRIAL_COMPLETE, Verb.TRIAL_PRUNED, Verb.TRIAL_FAILED})
+NEW_BEST = frozenset({Verb.NEW_BEST})
+WORKER_LOST = frozenset({Verb.WORKER_LOST})
+TRIAL_RESTARTED = frozenset({"trial_restarted"})  # its process died or was ended, and goes on from a checkpoint
+GUARDED = ("frozen", "cooling")  # states of the guard in which nothing trains
+# What a reader of the Queue screen wants to see; the rest is on screen 7.
+NEWSWORTHY = (
+    frozenset(Verb) - {Verb.TRIAL_STARTED, Verb.TRIAL_RESUMED, Verb.TRIAL_FACTS, Verb.PRUNED_ROWS} | TRIAL_RESTARTED
+)
+
+
+def is_guard_on(event: Event) -> bool:
+    """The guard stopped the work."""
+    return event.verb == Verb.GUARD and event.data.get("new") in GUARDED
+
+
+def is_guard_off(event: Event) -> bool:
+    """The guard let the work go on."""
+    return event.verb == Verb.GUARD and event.data.get("new") not in GUARDED
+
+
+def guard_since(events: Iterable[Event], worker: Worker) -> float | None:
+    """When the guard's present pause of a worker began, if the journal reaches that far back."""
+    began: float | None = None
+    for event in events:
+        if event.data.get("worker_id", worker.id) != worker.id:
+            continue
+        if is_guard_off(event):
+            began = None
+        elif is_guard_on(event) and began is None:
+            began = event.at
+    return began

@@ -1,0 +1,104 @@
+"""Answers why a job is not running, from the same predicate that schedules, and from who could run it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fts.jobs.status import drain, formatting, naming
+from fts.jobs.status.conditions import is_live
+from fts.state.scheduling import QueueContext, runnable_reason
+from fts.state.values import Job, JobStatus, Snapshot, Worker
+
+
+def why(job: Job, snapshot: Snapshot, now: float | None = None) -> list[str]:
+    """Sentences, the deciding one first. A running job says with whom it runs and until when."""
+    now = snapshot.taken_at if now is None else now
+    name = f"job {job.id} ({naming.cell_name(job)})"
+    if job.status is JobStatus.RUNNING:
+        return [f"{name} is running", *_running(job, snapshot, now)]
+    context = QueueContext(snapshot.queue_paused, snapshot.queue_paused_reason, again=snapshot.again)
+    reason = runnable_reason(job, context)
+    if reason is not None:
+        return [f"{name} is not running: {reason}", *_ended(job)]
+    return _waiting(job, name, snapshot, now)
+
+
+def _running(job: Job, snapshot: Snapshot, now: float) -> list[str]:
+    told = [f"worker {job.worker_id} runs it, attempt {job.attempt}"]
+    if job.lease_until is not None:
+        left = job.lease_until - now
+        told.append(
+            f"its lease ends in {formatting.spell(left)}"
+            if left > 0
+            else f"its lease ran out {formatting.spell(-left)} ago: the next worker that looks takes it over"
+        )
+    worker = next((w for w in snapshot.workers if w.id == job.worker_id), None)
+    if worker is not None and worker.asked and not worker.gone:
+        told.append(f"DRAINING: {drain.sentence(snapshot, worker, now)}")
+    if worker is not None and worker.gone:
+        told.append("that worker has died: a worker started on its machine takes over the job at once")
+    elif worker is not None and worker.guard in ("frozen", "cooling"):
+        told.append(f"the heat guard of its worker is {worker.guard}: {worker.guard_message or 'too warm'}")
+    if job.asked:
+        told.append(f"somebody asked it to {job.asked}; it does so at its next step")
+    return told
+
+
+def _ended(job: Job) -> list[str]:
+    return [f"its last message: {job.message}"] if job.message else []
+
+
+def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
+    """Nothing forbids it to start: who is before it, and who could take it."""
+    ahead = [other for other in runnable(snapshot) if (other.rank, other.id) < (job.rank, job.id)]
+    live = [worker for worker in snapshot.workers if is_live(worker, now)]
+    free = sum(worker.slots for worker in takers(live)) - len(running(snapshot))
+    told = []
+    if not live:
+        told.append(f"{name} is not running: no worker is alive; start one with `fts worker`")
+        told += _silent(snapshot, now)
+    elif not takers(live):
+        asked = "; ".join(drain.sentence(snapshot, worker, now) for worker in live)
+        told.append(f"{name} is not running: every worker was asked to stop; start another with `fts worker`")
+        told.append(f"DRAINING: {asked}")
+    elif ahead:
+        told.append(f"{name} is not running: it waits for a slot, {formatting.count(len(ahead), 'job')} before it")
+    elif free <= 0:
+        slots = sum(worker.slots for worker in live)
+        workers, verb = formatting.count(len(live), "worker"), "is" if slots == 1 else "are"
+        taken = f"{formatting.count(slots, 'slot')} of {workers} {verb} taken"
+        told.append(f"{name} is not running: it is next, and {taken}")
+    else:
+        told.append(f"{name} is next and a slot is free: the worker starts it within seconds")
+    if ahead and takers(live):
+        told.append(
+            f"next is job {ahead[0].id} ({naming.cell_name(ahead[0])}); `fts next {job.id}` puts this one first"
+        )
+    if job.cause is not None and job.attempt:
+        told.append(f"it has run before: attempt {job.attempt} ended with {job.cause.value}")
+    return told
+
+
+def takers(workers: Sequence[Worker]) -> list[Worker]:
+    """The workers that still take jobs."""
+    return [worker for worker in workers if worker.asked is None]
+
+
+def runnable(snapshot: Snapshot) -> list[Job]:
+    context = QueueContext(snapshot.queue_paused, snapshot.queue_paused_reason)
+    return [job for job in snapshot.jobs if runnable_reason(job, context) is None]
+
+
+def running(snapshot: Snapshot) -> list[Job]:
+    return [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
+
+
+def _silent(snapshot: Snapshot, now: float) -> list[str]:
+    """The last one that worked, and since when it is quiet."""
+    quiet = [worker for worker in snapshot.workers if worker.status == "running"]
+    if not quiet:
+        return []
+    last = max(quiet, key=lambda worker: worker.heartbeat_at)
+    if last.gone:
+        return [f"worker {last.id} on {last.host} has died, {formatting.spell(now - last.heartbeat_at)} ago or less"]
+    return [f"worker {last.id} on {last.host} has been silent for {formatting.spell(now - last.heartbeat_at)}"]

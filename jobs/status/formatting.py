@@ -1,0 +1,370 @@
+"""Words, numbers and glyphs the glance, the command line and the monitor share: one way to say each thing."""
+
+from __future__ import annotations
+
+import locale
+import math
+import os
+import sys
+import time
+import unicodedata
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+from fts.state.values import Job, JobStatus, Trial, TrialStatus
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+LATEST = 253_402_214_400.0  # the end of year 9999
+MB, GB = 1 << 20, 1 << 30  # bytes
+
+
+# One column each; 4.4 of the monitor's specification. Colour and word always stand beside the glyph.
+GLYPHS: dict[str, str] = {
+    JobStatus.QUEUED: "◌",
+    JobStatus.RUNNING: "►",
+    JobStatus.PAUSED: "‖",
+    JobStatus.DONE: "✓",
+    JobStatus.FAILED: "✗",
+    JobStatus.CANCELLED: "⊗",
+    TrialStatus.INTERRUPTED: "↻",
+    TrialStatus.COMPLETE: "✓",
+    TrialStatus.PRUNED: "⊘",
+}
+BEST, LOST, RESTARTED = "★", "?", "↻"
+EIGHTHS = "▏▎▍▌▋▊▉█"
+SPARKS = "▁▂▃▄▅▆▇█"
+TROUGH = "·"
+
+
+def glyph_of(status: str) -> str:
+    """The one character of a job's or trial's state."""
+    return GLYPHS[status]
+
+
+# ---------------------------------------------------------------- ASCII
+
+_ASCII = {
+    **dict(zip("◌►‖✓✗⊘↻⊗★•·│┤└┘┴┬─╌┊●", ".>=+X-rc*@.||++++--|o", strict=True)),
+    **dict(zip("—–…±°↵→←↑↓▕▏░▒▓×≤≥", "--~~ <><^v[]:%%x<>", strict=True)),
+    **dict(zip(SPARKS, "._-=+*%#", strict=True)),
+    "┈": ":",  # a dotted line; ╌, a dashed one, is -
+    "┃": "!",  # the hard limit in a meter; ┊, the soft one, is |
+    **{eighth: "#" if n > 3 else "." for n, eighth in enumerate(EIGHTHS) if n},
+}
+
+
+def speaks_utf8(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the reader's locale can show more than ASCII.
+
+    Python turns the C locale into C.UTF-8 before we can look, so LANG=C is asked for by name.
+    """
+    chosen = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
+    if chosen == "C.UTF-8" and not environ.get("LC_ALL"):
+        chosen = environ.get("LANG") or chosen
+    if chosen in ("C", "POSIX"):
+        return False
+    return "utf" in (sys.stdout.encoding or locale.getpreferredencoding(False)).lower()
+
+
+def to_ascii(text: str) -> str:
+    """The same columns in plain ASCII: each glyph becomes its ASCII twin, braille the height of its dots."""
+    return text if text.isascii() else "".join(map(_ascii_char, text))
+
+
+@lru_cache(maxsize=4096)
+def _ascii_char(char: str) -> str:
+    if char.isascii():
+        return char
+    if "\u2800" <= char <= "\u28ff":
+        return _braille_as_ascii(ord(char) - 0x2800)
+    return _ASCII.get(char, "?" * _columns(char))
+
+
+def _braille_as_ascii(dots: int) -> str:
+    """Blank, or one of ' - _ by the mean height of the dots that are set (bit order of Unicode braille)."""
+    rows = [row for bit, row in enumerate((0, 1, 2, 0, 1, 2, 3, 3)) if dots >> bit & 1]
+    if not rows:
+        return " "
+    mean = sum(rows) / len(rows)
+    return "'" if mean < 1 else "-" if mean < 2.2 else "_"
+
+
+# ---------------------------------------------------------------- jobs
+
+
+def objective_of(job: Job, trials: tuple[Trial, ...] = ()) -> str:
+    """`val_auc` or `val_loss`: what the job's best value is a value of."""
+    for trial in trials:
+        if trial.job_id == job.id:
+            return trial.objective
+    return str(job.spec.get("objective", "val_loss"))
+
+
+def is_better(objective: str, value: float, than: float) -> bool:
+    """AUC is better when larger, a loss when smaller."""
+    return value > than if objective.endswith("auc") else value < than
+
+
+ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+def trials_ended(job: Job) -> int:
+    """Trials that count towards the number wanted."""
+    return job.trials_ended
+
+
+def without_best(job: Job) -> str:
+    """Why a job has no best trial: `no complete trial yet`; of one that has ended, what became of its trials."""
+    if job.status not in ENDED:
+        return "no complete trial yet"
+    if not trials_ended(job):
+        return f"no complete trial: none has ended (job {job.status})"
+    counts = ((job.trials_pruned, "ended early"), (job.trials_failed, "failed"), (job.trials_complete, "diverged"))
+    parts = [(n, how) for n, how in counts if n]
+    every = "all " if trials_ended(job) > 1 else ""
+    told = f"{every}{parts[0][1]}" if len(parts) == 1 else ", ".join(f"{n} {how}" for n, how in parts)
+    cut_short = job.trials_pruned > job.trials_failed
+    cure = "--pruner none or a milder rule" if cut_short else f"`fts trials {job.id}` says why"
+    lack = "no complete trial that did not diverge" if job.trials_complete else "no complete trial"
+    return f"{count(trials_ended(job), 'trial')}, {told}: {lack}; {cure}"
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def left(seconds: float | None) -> str:
+    """Time to go in at most five characters: 45s, 41m, 6h12, 17h, 2d4h, 31d; a dash when unknown."""
+    if seconds is None or not math.isfinite(seconds):
+        return "—"
+    seconds = max(seconds, 0)
+    if seconds < 55:
+        return f"{seconds:.0f}s"
+    minutes = round(seconds / MINUTE)
+    if minutes < 60:
+        return f"{minutes}m"
+    if minutes < 600:
+        return f"{minutes // 60}h{minutes % 60:02d}"
+    hours = round(minutes / 60)
+    if hours < 24:
+        return f"{hours}h"
+    if hours < 240:
+        return f"{hours // 24}d{hours % 24}h"
+    return f"{min(round(hours / 24), 9999)}d"
+
+
+def spell(seconds: float) -> str:
+    """A length of time for a sentence: 12 s, 22 min, 3 h, 3 h 20 min, 4 days."""
+    seconds = max(seconds, 0)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * MINUTE:
+        return f"{seconds / MINUTE:.0f} min"
+    if seconds < 36 * HOUR:
+        hours, minutes = divmod(round(seconds / MINUTE), 60)
+        return f"{hours} h {minutes:02d} min" if minutes and hours < 10 else f"{hours} h"
+    return f"{seconds / DAY:.0f} days"
+
+
+def absence(seconds: float) -> str:
+    """10h02 (or 3d04h): how long someone was away, to the minute."""
+    minutes = int(min(max(seconds, 0.0), LATEST) // MINUTE) if seconds == seconds else 0
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60}h{minutes % 60:02d}"
+    return f"{minutes // 1440}d{minutes % 1440 // 60:02d}h"
+
+
+def plus_minus(seconds: float) -> str:
+    """The half width of an interval: 6 min, 9h, 2d."""
+    if seconds < 90 * MINUTE:
+        return f"{max(seconds / MINUTE, 1):.0f} min"
+    return f"{seconds / HOUR:.0f}h" if seconds < 48 * HOUR else f"{seconds / DAY:.0f}d"
+
+
+def moment(at: float) -> time.struct_time:
+    """A time by the reader's clock; the nearest one that a calendar shows, for a number that is none."""
+    return time.localtime(min(max(at, 0.0), LATEST) if at == at else 0.0)
+
+
+def honest(at: float, half_width_s: float) -> float:
+    """A forecast time to no more digits than it is worth: whole ten minutes beyond ± 1 h, whole hours beyond a day."""
+    if half_width_s <= HOUR or not math.isfinite(at):
+        return at
+    step, east = HOUR if half_width_s > DAY else 10 * MINUTE, moment(at).tm_gmtoff  # of the reader's clock
+    return round((at + east) / step) * step - east
+
+
+def midnight(at: float) -> float:
+    """The beginning of that day, by the reader's clock."""
+    day = moment(at)
+    return time.mktime((day.tm_year, day.tm_mon, day.tm_mday, 0, 0, 0, 0, 0, -1))
+
+
+def clock(at: float) -> str:
+    """08:14, in the reader's time zone."""
+    return time.strftime("%H:%M", moment(at))
+
+
+def seconds_clock(at: float) -> str:
+    """08:14:02."""
+    return time.strftime("%H:%M:%S", moment(at))
+
+
+def day_clock(at: float) -> str:
+    """Sat 14:20."""
+    return time.strftime("%a %H:%M", moment(at))
+
+
+def when(at: float, now: float) -> str:
+    """The shortest unambiguous time: 08:14 today, Wed 22:10 this week, 3 Nov 22:10 otherwise."""
+    day = moment(at)
+    if day[:3] == moment(now)[:3]:
+        return clock(at)
+    if abs(at - now) < 6 * DAY:
+        return day_clock(at)
+    return f"{day.tm_mday} {time.strftime('%b %H:%M', day)}"
+
+
+def score(value: float | None, digits: int = 4) -> str:
+    """0.6841, or a dash; what no column could hold as 3.4e+38."""
+    if value is None or not math.isfinite(value):
+        return "—"
+    return f"{value:.{digits}f}" if abs(value) < 1e9 else f"{value:.2g}"
+
+
+def short_score(value: float | None, digits: int = 4) -> str:
+    """.6841: the leading zero is dropped where room is short."""
+    text = score(value, digits)
+    return text[1:] if text.startswith("0.") else text
+
+
+def size(count: float | None) -> str:
+    """Bytes as people read them: 412 MB, 92 GB. A GB is 2^30 bytes, as memory is sold and htop counts."""
+    if count is None:
+        return "—"
+    for unit, scale in (("TB", 1 << 40), ("GB", GB), ("MB", MB), ("kB", 1 << 10)):
+        if count >= scale:
+            amount = count / scale
+            return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
+    return f"{count:.0f} B"
+
+
+def in_gb(count: int) -> str:
+    """Bytes to a tenth of a GB, for a need beside its limit: 20.4 GB; what is less as `size` has it."""
+    return f"{count / GB:.1f} GB" if count >= GB else size(count)
+
+
+def number(value: object) -> str:
+    """A parameter value in a table: 2.8e-4, 0.12, 256, adamw."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int) or value == 0 or not math.isfinite(value):
+        return str(value)
+    if abs(value) < 1e-2:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    return f"{value:.4g}"
+
+
+def batch(micro: int | None, accumulation: int | None) -> str:
+    """`64x4 = 256 windows`: so many at once, so often before one step of the optimizer; empty: not known."""
+    if not micro or not accumulation:
+        return ""
+    return count(micro, "window") if accumulation == 1 else f"{micro}x{accumulation} = {micro * accumulation} windows"
+
+
+def waits(n: int) -> str:
+    """1 waits, 2 wait."""
+    return f"{n} {'waits' if n == 1 else 'wait'}"
+
+
+def count(n: int, one: str, many: str | None = None) -> str:
+    """1 trial, 2 trials."""
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def full_stop(text: str) -> str:
+    """The text as a sentence, which ends once."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+# ---------------------------------------------------------------- columns
+
+
+@lru_cache(maxsize=8192)
+def width(text: str) -> int:
+    """Terminal columns of a cleaned string: wide East Asian characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(char) for char in text)
+
+
+@lru_cache(maxsize=4096)
+def _columns(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def cut(text: str, columns: int, ellipsis: str = "…") -> str:
+    """`text` in at most `columns` columns; what was cut is marked."""
+    if columns <= 0:
+        return ""
+    if width(text) <= columns:
+        return text
+    if text.isascii():
+        return text[: columns - 1] + ellipsis
+    kept, used = [], 0
+    for char in text:
+        used += _columns(char)
+        if used > columns - 1:
+            break
+        kept.append(char)
+    return "".join(kept) + ellipsis
+
+
+def cut_middle(text: str, columns: int, ellipsis: str = "…") -> str:
+    """A name in at most `columns` columns, with both ends kept: what tells it from its namesakes is at the end."""
+    if width(text) <= columns or columns < 5 or not text.isascii():
+        return cut(text, columns, ellipsis)
+    end = (columns - 1) // 2
+    return text[: columns - 1 - end] + ellipsis + text[-end:]
+
+
+def fit(text: str, columns: int, ellipsis: str = "…") -> str:
+    """`text` in exactly `columns` columns, left aligned."""
+    text = cut(text, columns, ellipsis)
+    return text + " " * (columns - width(text))
+
+
+def fit_right(text: str, columns: int) -> str:
+    """`text` in exactly `columns` columns, right aligned."""
+    text = cut(text, columns)
+    return " " * (columns - width(text)) + text
+
+
+def bar(part: float, columns: int) -> str:
+    """A bar of exactly `columns` columns, filled to `part` (0..1) in eighths."""
+    part = min(max(part, 0.0), 1.0) if math.isfinite(part) else 0.0
+    full, rest = divmod(int(part * columns * 8 + 1e-9), 8)
+    text = EIGHTHS[-1] * full + (EIGHTHS[rest - 1] if rest else "")
+    return text + TROUGH * (columns - len(text))
+
+
+def spark(values: Sequence[float], low: float | None = None, high: float | None = None) -> str:
+    """One character per value, scaled between the smallest and the largest (or the limits given)."""
+    finite = [v for v in values if math.isfinite(v)]
+    if not finite:
+        return ""
+    low = min(finite) if low is None else low
+    high = max(finite) if high is None else high
+    return "".join(_spark(value, low, high - low) for value in values)
+
+
+def _spark(value: float, low: float, span: float) -> str:
+    if not math.isfinite(value):
+        return " "
+    top = len(SPARKS) - 1
+    level = round((value - low) / span * top) if 0 < span < math.inf else top // 2
+    return SPARKS[min(max(level, 0), top)]

@@ -1,0 +1,52 @@
+"""Finds time in which a running trial's clock stood still while the wall clock went on: a machine that slept.
+
+An epoch's seconds are taken with a clock that stops while the machine sleeps; the moments between which it was written
+are wall time. What the journal explains (an interruption, a resume, another claim) is no gap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from fts.state.values import Snapshot, Verb
+
+LEAST_S = 600.0  # shorter ones could be an evaluation or a checkpoint on a slow disk
+EXPLAINS = frozenset({
+    Verb.CLAIMED, Verb.RELEASED, Verb.TRIAL_STARTED, Verb.TRIAL_RESUMED, Verb.TRIAL_INTERRUPTED, Verb.GUARD,
+    Verb.WORKER_LOST, Verb.WORKER_STARTED, Verb.PAUSED, Verb.RESUMED,
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Between `start` and `end` (seconds since the epoch) `seconds` are missing; where in between is not known."""
+
+    job_id: int
+    trial: int  # number
+    epoch: int  # the one that was written after it
+    start: float
+    end: float
+    seconds: float
+
+
+def gaps(snapshot: Snapshot) -> tuple[Gap, ...]:
+    """The gaps of the trials that are running, oldest first."""
+    found = []
+    for trial in snapshot.trials:
+        if trial.status != "running":
+            continue
+        epochs = [epoch for epoch in snapshot.epochs if epoch.trial_id == trial.id]
+        for before, after in pairwise(epochs):
+            missing = after.at - before.at - after.seconds
+            if missing > max(LEAST_S, 2 * after.seconds) and not _explained(snapshot, before.at, after.at):
+                found.append(Gap(trial.job_id, trial.number, after.epoch, before.at, after.at, missing))
+    return tuple(sorted(found, key=lambda gap: gap.start))
+
+
+def _explained(snapshot: Snapshot, start: float, end: float) -> bool:
+    """Whether the journal tells of a pause in this time, or does not reach back so far."""
+    events = snapshot.events
+    if events and events[0].at > start and events[0].id > 1:
+        return True
+    return any(start <= event.at <= end and event.verb in EXPLAINS for event in events)

@@ -1,0 +1,346 @@
+"""The glance as lines at the size of a terminal: tuples of (text, role) pairs.
+
+The command line prints the text, the monitor colours it by role.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from fts.jobs.status import formatting
+from fts.jobs.status.absence import NOW, Away, Night
+from fts.jobs.status.conditions import runnable, running
+from fts.jobs.status.event_groups import GUARDED
+from fts.jobs.status.forecast import Forecast
+from fts.jobs.status.summary import Glance, night_of
+from fts.jobs.status.surface import Surface, by, seen
+from fts.jobs.status.verdict import Word
+from fts.state.values import JobStatus
+
+Span = tuple[str, str]
+Line = tuple[Span, ...]
+
+STRIP_ROLES = {"█": "running", "·": "dim", "‖": "paused", "✗": "failed", "↻": "retrying", NOW: "strong"}
+
+
+def lines(glance: Glance, width: int, height: int, tabs: Sequence[str] = (), current: int = 0) -> list[Line]:
+    """The glance at a terminal size: 1 line below 40x8, 2 in the pocket, 3 at 80x24, 5 at 120x40, 4 at 200x60."""
+    if width < 40 or height < 8:
+        return [_single(glance, width)]
+    if width < 70 or height < 20:
+        return [_pocket_first(glance, width), _pocket_second(glance, width)]
+    head = header(glance, width, tabs, current)
+    if width < 100 or height < 32:
+        return [head, _verdict_and_finish(glance, width), _away_and_night(glance, width)]
+    if width < 160 or height < 50:
+        verdict = fill(verdict_spans(glance, width), (), width)
+        return [head, verdict, _finish(glance, width), _away(glance, width), _night(glance, width)]
+    return [head, _wide_verdict(glance, width), _away(glance, width), _night(glance, width, legend=True)]
+
+
+def _single(glance: Glance, width: int) -> Line:
+    """The verdict alone, and that a worker was asked to leave."""
+    told = "DRAINING" if glance.drain and "DRAINING" not in glance.verdict.short else ""
+    room = width - (len(told) + 1 if told else 0)
+    return fill(verdict_spans(glance, room, brief=True), [(told, "look")] if told else (), width)
+
+
+def plain(line: Line) -> str:
+    """The text of a line, without trailing blanks."""
+    return "".join(text for text, _ in line).rstrip()
+
+
+def header(glance: Glance, width: int, tabs: Sequence[str] = (), current: int = 0) -> Line:
+    """Program, host and title; the screens; freshness and clock."""
+    stale = "stale" if glance.is_stale else "replay" if glance.mode.startswith("REPLAY") else "dim"
+    age = glance.fresh
+    if width < 100 and age.startswith("live "):
+        age = f"live, {age.removeprefix('live ')} old"
+    right: list[Span] = [(age, stale)]
+    for told in (glance.drain, glance.mode):
+        if told and not glance.mode.startswith("REPLAY"):
+            right = [(told, "look"), ("  ", ""), *right]
+    right += [("    " if width < 100 else "   ", ""), (formatting.day_clock(glance.clock), "")]
+    if tabs and width >= 110:
+        names: list[Span] = []
+        for n, name in enumerate(tabs):
+            names.append(
+                (f"[{n + 1} {name}]" if n == current else f"{n + 1} {name}", "title" if n == current else "dim")
+            )
+            names.append((" ", ""))
+        right = [*names, ("  ", ""), *right]
+    elif tabs:
+        right = [(f"{current + 1} {tabs[current]}", "title"), ("    ", ""), *right]
+    return fill([("fts", "title"), ("  ", ""), (glance.title, "dim")], right, width)
+
+
+def verdict_spans(glance: Glance, width: int, brief: bool = False) -> list[Span]:
+    """`LOOK   20M/h5 failed: ...` in at most `width` columns."""
+    verdict = glance.verdict
+    gap = " " if width < 70 else "  " if width < 100 else "   "
+    room = width - len(verdict.word) - len(gap)
+    more = f" (+{verdict.decisions - 1} more)" if verdict.decisions > 1 else ""
+    text = verdict.reason + more
+    if formatting.width(text) > room or brief:
+        text = verdict.short + more
+    if formatting.width(text) > room:
+        text = verdict.short.split(". ")[0]
+    return [(str(verdict.word), str(verdict.word).lower()), (gap, ""), (formatting.cut(text, room), "")]
+
+
+def finish_text(glance: Glance) -> str:
+    """`done Sat 14:20 ±9h`, what it takes without a worker, or why there is no such time."""
+    eta = glance.forecast
+    if never := _no_end(glance):
+        return never
+    if eta.finish_said is None or eta.half_width_s is None:
+        return "" if not _is_work_left(glance) or glance.is_blind else "finish not known yet"
+    if glance.is_blind and not glance.has_worker:
+        return ""
+    done = "done" if glance.has_worker else "if started now"
+    return f"{done} {_moment(eta.finish_said, glance.now)} ±{formatting.plus_minus(eta.half_width_s)}"
+
+
+def _is_work_left(glance: Glance) -> bool:
+    """Whether a job runs or may start."""
+    return bool(runnable(glance.snapshot) or running(glance.snapshot))
+
+
+def _brief_finish(glance: Glance) -> str:
+    """The same where the verdict stands beside it, and has said that the queue is paused."""
+    if not _no_end(glance):
+        return finish_text(glance)
+    return "" if glance.verdict.word is Word.IDLE else "no end: queue paused"
+
+
+def _no_end(glance: Glance) -> str:
+    """While the queue is paused nothing that waits will start; empty: there is an end, or nothing waits."""
+    waiting = sum(job.status is JobStatus.QUEUED for job in glance.snapshot.jobs)
+    if not waiting or not glance.snapshot.queue_paused:
+        return ""
+    return f"no end while the queue is paused: {formatting.waits(waiting)}"
+
+
+def fill(left: Sequence[Span], right: Sequence[Span], width: int) -> Line:
+    """`left`, blanks, `right`: exactly `width` columns; the left side is cut when both do not fit."""
+    need = sum(formatting.width(text) for text, _ in right)
+    if need > width:
+        return tuple(cut_spans(list(right), width))
+    kept = cut_spans(list(left), width - need - (1 if need else 0))
+    used = sum(formatting.width(text) for text, _ in kept)
+    return (*kept, (" " * (width - used - need), ""), *right)
+
+
+def cut_spans(spans: list[Span], width: int) -> list[Span]:
+    """The spans in at most `width` columns."""
+    kept: list[Span] = []
+    for text, role in spans:
+        columns = formatting.width(text)
+        if columns > width:
+            kept.append((formatting.cut(text, width), role))
+            break
+        kept.append((text, role))
+        width -= columns
+    return kept
+
+
+def _pocket_first(glance: Glance, width: int) -> Line:
+    right = [(glance.fresh, "stale" if glance.is_stale else "dim"), (f" {formatting.clock(glance.clock)}", "")]
+    return fill(verdict_spans(glance, width - 16, brief=True), right, width)
+
+
+def _pocket_second(glance: Glance, width: int) -> Line:
+    guard = [w for w in glance.snapshot.workers if w.guard in GUARDED]
+    if guard:
+        return fill([(f"guard {guard[0].guard}: {guard[0].guard_message or 'too warm'}", "paused")], (), width)
+    if math.isinf(glance.read_age_s):
+        return fill([(_never_away(glance), "dim")], (), width)
+    finish = _brief_finish(glance)
+    crew = glance.drain or ("alive" if glance.has_worker else "no worker")
+    left = crew + (f" · {finish}" if finish else "")
+    happened = glance.away
+    right = f"+{happened.done} done {happened.failed} failed" if happened else ""
+    return fill([(left, "")], [(right, "failed" if happened and happened.failed else "dim")], width)
+
+
+def _verdict_and_finish(glance: Glance, width: int) -> Line:
+    finish = _brief_finish(glance)
+    room = width - formatting.width(finish) - (1 if finish else 0)
+    return fill(verdict_spans(glance, room), [(finish, "")], width)
+
+
+def _away_and_night(glance: Glance, width: int) -> Line:
+    strip = _strip_spans(night_of(glance, 12))
+    happened = glance.away
+    if happened is None:
+        told = _never_away(glance)
+        room = formatting.width(told) + 1 + sum(formatting.width(text) for text, _ in strip) <= width
+        return fill([(told, "dim")], strip if room else (), width)
+    left: list[Span] = [
+        (f"away {formatting.absence(happened.seconds)}", ""),
+        (f"  +{happened.done} done", "done" if happened.done else "dim"),
+        (f"  {happened.failed} failed", "failed" if happened.failed else "dim"),
+        (f"  {happened.lost} lost", "retrying" if happened.lost else "dim"),
+        (f"  {_gain(happened)}", "best" if happened.best_after is not None else "dim"),
+    ]
+    return fill(left, strip, width)
+
+
+def _finish(glance: Glance, width: int) -> Line:
+    return fill([("finish ", "dim"), *_finish_spans(glance, glance.forecast)], [_yours(glance)], width)
+
+
+def _yours(glance: Glance) -> Span:
+    """How much waits for this person; blind, nobody can say that nothing does."""
+    decisions = glance.verdict.decisions
+    if not decisions:
+        return ("" if glance.is_blind else "no decision waits for you", "dim")
+    wait = "waits" if decisions == 1 else "wait"
+    return f"{formatting.count(decisions, 'decision')} {wait} for you", "look"
+
+
+def _finish_spans(glance: Glance, eta: Forecast, brief: bool = False) -> list[Span]:
+    if glance.is_blind and (eta.finish_said is None or not glance.has_worker):
+        return [("not known: the database cannot be read", "dim")]
+    if never := _no_end(glance):
+        return [(never, "dim")]
+    if eta.finish_said is None or eta.half_width_s is None or eta.low is None or eta.high is None:
+        left = _is_work_left(glance)
+        return [("nothing is left to run" if not left else "no estimate: nothing of this budget has run yet", "dim")]
+    low, high = (_moment(formatting.honest(at, eta.half_width_s), glance.now) for at in (eta.low, eta.high))
+    record = eta.record
+    if not glance.has_worker:
+        record = "if a worker starts now"
+    return [(_moment(eta.finish_said, glance.now), "strong"), (f"  (80%: {low} … {high};  {record})", "dim")]
+
+
+def _wide_verdict(glance: Glance, width: int) -> Line:
+    right: list[Span] = [("finish ", "dim"), *_finish_spans(glance, glance.forecast, brief=True)]
+    text, role = _yours(glance)
+    right.append((f"   {text}", role))
+    need = sum(formatting.width(text) for text, _ in right)
+    return fill(verdict_spans(glance, width - need - 2), right, width)
+
+
+def _away(glance: Glance, width: int) -> Line:
+    happened = glance.away
+    if happened is None:
+        return fill([(_never_away(glance), "dim")], (), width)
+    control = by("a", glance.surface)
+    right: list[Span] = [(control, "key"), (seen(glance.surface).removeprefix(control), "dim")]
+    room = width - sum(formatting.width(text) for text, _ in right) - 1
+    for heat, since, cell in AWAY_FORMS:  # what fits whole; the gain is worth more
+        left = _happened(happened, heat, since)
+        if happened.best_cell and cell:
+            left.append((f" ({happened.best_cell})", "dim"))
+        if sum(formatting.width(text) for text, _ in left) <= room:
+            break
+    return fill(left, right, width)
+
+
+# with the temperature of a guard's pause, with the time of the last key or `a`, with the cell of the gain
+AWAY_FORMS = (
+    (True, True, True), (False, True, True), (True, True, False), (False, True, False), (False, False, True),
+    (False, False, False),
+)  # fmt: skip
+
+
+def _happened(happened: Away, heat: bool, since: bool) -> list[Span]:
+    """The absence in numbers; with the temperature of a guard's pause, with the time it began at."""
+    short = happened.seconds < 20 * formatting.HOUR  # then the hour alone says which day it was
+    last = (
+        formatting.clock(happened.since)
+        if short
+        else formatting.when(happened.since, happened.since + happened.seconds)
+    )
+    return [
+        (f"away {formatting.absence(happened.seconds)}", ""),
+        (f" (since {last})" if since else "", "dim"),
+        (f"  +{happened.done} done", "done" if happened.done else "dim"),
+        (f"  +{formatting.count(happened.trials, 'trial')}", ""),
+        (f"  {happened.failed} failed", "failed" if happened.failed else "dim"),
+        (f"  {happened.lost} lost", "retrying" if happened.lost else "dim"),
+        (f"  {_pauses(happened, heat)}", "paused" if happened.guard_pauses else "dim"),
+        (f"  {_gain(happened)}", "best" if happened.best_after is not None else "dim"),
+    ]
+
+
+def _never_away(glance: Glance) -> str:
+    if math.isinf(glance.read_age_s):
+        return "database not read yet"
+    if glance.surface is Surface.MONITOR:
+        return "first visit: press a to mark what you have seen"
+    return f"first visit: {by('a', glance.surface)} marks what you have seen"
+
+
+def _night(glance: Glance, width: int, legend: bool = False) -> Line:
+    """The strip of the time that is told of: `last 10 h  22h ▕2M/h5███…▏ 08h`."""
+    right: list[Span] = [(f"  {STRIP_WORDS}", "dim")] if legend else []
+    span = night_of(glance, 2)
+    named = f"last {formatting.spell(span.end - span.start)}  "
+    edges = (
+        formatting.width(_edge(span, span.start)) + formatting.width(_edge(span, span.end)) + 4
+    )  # a blank and a wall each
+    room = width - formatting.width(named) - edges - sum(formatting.width(text) + 1 for text, _ in right)
+    return fill([(named, "dim"), *_strip_spans(night_of(glance, room), labels=True)], right, width)
+
+
+STRIP_WORDS = "█ trained · idle ‖ guard ✗ failed ↻ restart ► now"
+
+
+def _edge(strip: Night, at: float) -> str:
+    """`22h` at an end of a long strip, `22:14` of one shorter than three hours."""
+    return formatting.clock(at) if strip.end - strip.start < 3 * formatting.HOUR else formatting.clock(at)[:2] + "h"
+
+
+def _strip_spans(strip: Night, labels: bool = False) -> list[Span]:
+    spans: list[Span] = [(_edge(strip, strip.start) + " ", "dim")]
+    chars = [(char, STRIP_ROLES[char]) for char in strip.cells]
+    if labels:
+        spans.append(("▕", "dim"))
+        _write_labels(chars, strip)
+    for char, role in chars:
+        if spans[-1][1] == role and role:
+            spans[-1] = (spans[-1][0] + char, role)
+        else:
+            spans.append((char, role))
+    if labels:
+        spans.append(("▏", "dim"))
+    return [*spans, (" " + _edge(strip, strip.end), "dim")]
+
+
+def _write_labels(chars: list[Span], strip: Night) -> None:
+    """Writes each cell's name where it started, unless something worse or another name stands there."""
+    free = 0
+    for at, name in strip.labels:
+        end = at + len(name)
+        if at < free or end >= len(chars) - 1 or any(role not in ("running", "dim") for _, role in chars[at:end]):
+            continue
+        chars[at:end] = [(char, "strong") for char in name]
+        free = end + 1
+
+
+def _pauses(happened: Away, with_heat: bool = True) -> str:
+    text = formatting.count(happened.guard_pauses, "guard pause")
+    if not happened.guard_pauses:
+        return text
+    heat = (
+        re.findall(r"\d+(?:\.\d+)? ?°C", happened.guard_reason or "") if with_heat else []
+    )  # the first is what was measured
+    return f"{text} ({formatting.spell(happened.guard_seconds)}{f', {heat[0]}' if heat else ''})"
+
+
+def _gain(happened: Away) -> str:
+    name = "AUC" if happened.objective.endswith("auc") else "loss"
+    if happened.best_after is None:
+        return f"{name} no gain"
+    if happened.best_before is None:
+        return f"{name} {formatting.short_score(happened.best_after, 3)} new"
+    before = formatting.short_score(happened.best_before, 3)
+    return f"{name} {before}→{formatting.short_score(happened.best_after, 3)}"
+
+
+def _moment(at: float, now: float) -> str:
+    return formatting.day_clock(at) if abs(at - now) < 6 * formatting.DAY else formatting.when(at, now)

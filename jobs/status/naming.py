@@ -1,0 +1,95 @@
+"""What a cell is called, in commands and the monitor alike: one name for each job, told apart where two share it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import Sequence
+from functools import lru_cache
+
+from fts.state.values import Job
+
+KINDS = {"train": "final", "replicate": "seeds"}
+
+
+def cell_name(job: Job) -> str:
+    """`20M/h3`; baselines `base/h3`; judged on five folds `20M/h3 wf5`; other kinds say which: `20M/h3 final`."""
+    return _name(job.kind, job.budget, job.horizon, job.spec.get("cv"), job.experiment, ticker_of(job), job.tier)
+
+
+@lru_cache(maxsize=4096)  # thousands of jobs are named at every look
+def _name(kind: str, budget: str, horizon: int, cv: str | None, experiment: str, ticker: str, tier: str) -> str:
+    name = f"{'base' if kind == 'baseline' else budget}/h{horizon}"
+    if cv:
+        name += f" wf{str(cv).split(':')[-1]}"
+    name += _told_apart(kind, experiment, ticker, tier)
+    return name if kind in ("cell", "baseline") else f"{name} {KINDS.get(kind, kind)}"
+
+
+def _told_apart(kind: str, experiment: str, ticker: str, tier: str) -> str:
+    """` NDX a20`: what its experiment's name has behind it because another data set or tier was here first."""
+    if kind == "baseline" and not experiment.endswith(f"_{ticker}"):
+        return ""  # every baseline's name ends in its tier
+    ends = (f"_{ticker}_{tier}", f"_{ticker}", f"_{tier}")
+    return next((end.replace("_", " ") for end in ends if experiment.endswith(end)), "")
+
+
+def ticker_of(job: Job) -> str:
+    """SPX of a job on SPX.dataset.a25."""
+    return str(job.spec.get("dataset", "")).partition(".dataset.")[0]
+
+
+_JOBS = re.compile(r"\b[Jj]obs? (\d+(?:, \d+)*)\b(?: \([\w.-]+\))?")
+
+
+def name_cells(text: str, jobs: Sequence[Job], about: int | None = None) -> str:
+    """`job 7 (phase6a_200M_h1_...): paused` as people say it: `200M/h1: paused`.
+
+    A job that is not there keeps its number; of two with one name each says its number too. A text that names an
+    experiment only is about job `about`, where that is of this experiment.
+    """
+    names = names_of(jobs)
+
+    def said(found: re.Match[str]) -> str:
+        ids = [int(number) for number in found[1].split(", ")]
+        if not all(number in names for number in ids):
+            return found[0]
+        return ", ".join(names[number] for number in ids)
+
+    named = _JOBS.sub(said, text)
+    meant = [job for job in jobs if job.experiment in named]
+    for job in sorted(meant, key=lambda job: (job.id != about, -len(job.experiment))):  # one's name may begin another's
+        named = named.replace(job.experiment, names[job.id])
+    return named
+
+
+def names_of(jobs: Sequence[Job]) -> dict[int, str]:
+    """Job id -> its cell's name; `2M/h1 2pct` where another task has a cell of this size and horizon.
+
+    `2M/h1#7` with the job's number where two have the same.
+
+    Those of one snapshot are worked out once: a screen asks for them in every line.
+    """
+    for known, names in _NAMED:
+        if known is jobs:
+            return names
+    plain = with_task(jobs)
+    counts = Counter(plain.values())
+    names = {number: name + (f"#{number}" if counts[name] > 1 else "") for number, name in plain.items()}
+    if isinstance(jobs, tuple):  # a list may change
+        _NAMED.append((jobs, names))
+    return names
+
+
+_NAMED: deque[tuple[Sequence[Job], dict[int, str]]] = deque(maxlen=1)  # of the latest snapshot
+
+
+def with_task(jobs: Sequence[Job]) -> dict[int, str]:
+    """Job id -> its cell's name; `2M/h1 2pct` with its task where another task has a cell of this size and horizon."""
+    tasks: dict[str, set[str]] = {}
+    for job in jobs:
+        tasks.setdefault(cell_name(job), set()).add(job.task)
+    return {
+        job.id: cell_name(job) + (f" {job.task.removeprefix('threshold_')}" if len(tasks[cell_name(job)]) > 1 else "")
+        for job in jobs
+    }

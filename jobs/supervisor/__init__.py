@@ -1,0 +1,1 @@
+"""One slot and its trial process: jobs, trials, attempts, admission and memory."""

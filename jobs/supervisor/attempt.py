@@ -1,0 +1,146 @@
+"""One trial process working on one trial: its facts become rows, people's and the watchdog's wishes become signals.
+
+The supervisor says what to do next by how an attempt ended; nothing here decides about jobs.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fts.jobs.api.protocol import STOPPED
+from fts.jobs.supervisor.child import ChildError, ChildProcess
+from fts.jobs.supervisor.death import cause_of_death, count_oom_kills, died_of, last_words
+from fts.state.values import Cause
+
+log = logging.getLogger("fts.worker")
+
+
+@dataclass(frozen=True)
+class End:
+    """How an attempt ended: result | pruned | failed | stopped | died."""
+
+    how: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    wish: Wish | None = None  # what it was stopped for
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Why a running trial should stop: a person's order, or the watchdog's."""
+
+    reason: str  # pause | cancel | stop | shrink | kill | stalled | heat | disk | lost | park
+    message: str = ""
+    kill: bool = False  # no time for a checkpoint
+    cause: Cause | None = None  # what a job is parked for
+
+
+class Attempt:
+    """Runs one spec in a trial process that may have run others before.
+
+    `record` gets every fact except the last; it may return a Wish. `wish` is asked several times a second.
+    """
+
+    def __init__(
+        self,
+        child: ChildProcess,
+        record: Callable[[dict[str, Any]], Wish | str | None],
+        wish: Callable[[], Wish | None],
+        poll_s: float,
+        grace_s: float,
+    ) -> None:
+        self.child, self.record, self.wish = child, record, wish
+        self.poll_s, self.grace_s = poll_s, grace_s
+        self._wish: Wish | None = None
+        self._judged = False  # a pruner looks at its epochs, and the trial waits for what it says
+        self._pruned = False  # decided; what the trial still tells of its later epochs does not count
+        self._stop_by = float("inf")  # monotonic
+        self._oom_kills = count_oom_kills()
+        self._began = time.time() - 1.0  # the clock of a file system is coarser
+        self._logs: tuple[Path, ...] = ()
+
+    def run(self, spec: dict[str, Any], number: int) -> End:
+        """Blocks until the trial has ended, or was stopped, or the process died."""
+        self._logs = (Path(str(spec.get("log_path"))), self.child.log_path)
+        self._judged = spec["cell"].get("pruner", "none") != "none"
+        try:
+            self.child.send({"do": "run", "spec": spec})
+        except ChildError as error:
+            if self.child.poll() is not None:  # it says why, and how it ended
+                return self._last_words(number)
+            return End("died", {"message": str(error), "cause": Cause.MACHINE_ERROR.value})
+        while True:
+            for fact in self.child.facts(self.poll_s):
+                if end := self._take(fact, number):
+                    return end
+            if self.child.poll() is not None:
+                self._wish = self._wish or self.wish()  # it may be dead because the watchdog killed it
+                return self._last_words(number)
+            self._look_around()
+
+    def _take(self, fact: dict[str, Any], number: int) -> End | None:
+        kind = fact.get("fact")
+        if kind == "ready":
+            self.child.was_ready = True
+        if kind == "ready" or fact.get("number") not in (number, None):
+            return None
+        if kind in ("result", "pruned", "failed", "stopped"):
+            return End("pruned" if self._pruned else kind, fact, self._wish)
+        if self._pruned:
+            return None
+        wish = self.record(fact)
+        if wish == "prune":
+            self._pruned = True
+            self._send({"do": "prune", "number": number})
+        elif isinstance(wish, Wish):
+            self._obey(wish)
+        elif kind == "epoch" and self._judged:
+            self._send({"do": "go on", "number": number, "epoch": fact["epoch"]})
+        return None
+
+    def _last_words(self, number: int) -> End:
+        """The process is gone; what it still wrote counts."""
+        while facts := self.child.facts(0.0):
+            for fact in facts:
+                if end := self._take(fact, number):
+                    return end
+        code = self.child.poll()
+        if self._pruned:
+            return End("pruned", {}, self._wish)
+        if code == STOPPED:
+            return End("stopped", {}, self._wish)
+        oom_kills = count_oom_kills() - self._oom_kills
+        said = last_words(self._logs, self._began)
+        cause = cause_of_death(code, oom_kills, self.child.was_ready, said)
+        message = died_of(code, oom_kills)
+        if cause is not Cause.MACHINE_ERROR or not self.child.was_ready:  # a kill from outside explains itself
+            message += f": {said.splitlines()[-1][:300]}" if said else ""
+        return End("died", {"message": message, "code": code, "cause": cause.value}, self._wish)
+
+    def _look_around(self) -> None:
+        if self._wish is None and (wish := self.wish()) is not None:
+            self._obey(wish)
+        elif self._wish is not None and time.monotonic() > self._stop_by:
+            log.warning("the trial did not stop within %.0f s and is killed", self.grace_s)
+            self.child.kill()
+            self._stop_by = float("inf")
+
+    def _obey(self, wish: Wish) -> None:
+        if self._wish is not None:
+            return
+        self._wish = wish
+        if wish.kill:
+            self.child.kill()
+            return
+        self.child.ask_to_stop()
+        self._stop_by = time.monotonic() + self.grace_s
+
+    def _send(self, command: dict[str, Any]) -> None:
+        try:
+            self.child.send(command)
+        except ChildError as error:
+            log.warning("%s", error)

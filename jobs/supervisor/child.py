@@ -1,0 +1,360 @@
+"""Starts a trial process in a session of its own, talks with it over pipes, and ends it leaving nothing behind.
+
+Commands go down as JSON lines on stdin, facts come up as JSON lines on a pipe of their own, whatever the child prints
+goes to its log file. When the supervisor dies, end of file on stdin tells the child to leave: PR_SET_PDEATHSIG is not
+used, because it also fires when the *thread* that spawned the child ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+from fts.jobs.api.protocol import MAX_LINE
+from fts.jobs.supervisor.process_tree import Reaped, kin, reap_recorded, same_process, signal_tree, started_at
+from fts.state.files import open_log
+
+__all__ = [
+    "ChildError",
+    "ChildGone",
+    "ChildNotReading",
+    "ChildProcess",
+    "Reaped",
+    "reap_recorded",
+    "same_process",
+    "started_at",
+]
+
+CHUNK = 1 << 16  # what a pipe holds
+CHUNKS_PER_CALL = 64  # a flood of facts must not keep the supervisor from its beats
+OOM_SCORE = 500  # of 1000: the kernel takes the trial before the worker and the person's editor
+
+
+class ChildError(RuntimeError):
+    """The child process could not be started or spoken to."""
+
+
+class ChildGone(ChildError):
+    """It has closed its stdin: it ended, or is about to."""
+
+
+class ChildNotReading(ChildError):
+    """It lives and leaves its stdin unread: frozen, or deep in a long operation."""
+
+
+class ChildProcess:
+    """One child in its own session, with its pipes, its log and its end.
+
+    `argv` gets `--facts-fd N` appended. `threads` sets the OpenMP and BLAS pools, which wait passively. `limit_bytes`
+    caps the address space (Linux only): an allocation beyond it fails inside the child, with an error it can report.
+    The log is appended to and readable by its owner only. Raises OSError when `argv[0]` cannot be started.
+    One thread reads (facts, wait, stop, close); poll, send, freeze, thaw, ask_to_stop and kill are for every thread.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        log_path: Path,
+        *,
+        threads: int = 1,
+        limit_bytes: int | None = None,
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
+        facts_flag: str = "--facts-fd",
+    ) -> None:
+        self._lock = threading.RLock()  # the heat guard and the supervisor may both signal it
+        self._send_lock = threading.Lock()
+        self._unsent = b""
+        self._partial = bytearray()
+        self._skipping = False  # inside a line that was longer than MAX_LINE
+        self._facts: deque[dict[str, Any]] = deque()
+        self._facts_fd, child_end = os.pipe()
+        self._met: set[psutil.Process] = set()  # its tree, as far as we have seen it
+        self.frozen = False
+        self.asked_to_stop = False
+        self.log_path = log_path
+        self.was_ready = False  # it has said that it can take a trial
+        try:
+            log_fd = open_log(log_path, log_path.parent.parent)
+            try:
+                self._popen = subprocess.Popen(
+                    [*argv, facts_flag, str(child_end)],
+                    stdin=subprocess.PIPE,
+                    stdout=log_fd,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(child_end,),
+                    start_new_session=True,
+                    env={**os.environ, **thread_environment(threads), **(env or {})},
+                    cwd=cwd,
+                )
+            finally:
+                os.close(log_fd)
+        except BaseException:
+            os.close(self._facts_fd)
+            raise
+        finally:
+            os.close(child_end)
+        self.pid = self._popen.pid
+        os.set_blocking(self._facts_fd, False)
+        assert self._popen.stdin is not None
+        os.set_blocking(self._popen.stdin.fileno(), False)
+        self.started = started_at(self.pid) or time.time()  # with the pid, which process it is
+        offer_to_oom_killer(self.pid)
+        if limit_bytes is not None:
+            limit_address_space(self.pid, limit_bytes)
+
+    def __enter__(self) -> ChildProcess:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    # -- talk
+
+    def send(self, message: dict[str, Any], timeout_s: float = 5.0) -> None:
+        """Write one JSON line to the child's stdin.
+
+        Raises ChildGone when it no longer reads, ChildNotReading when the pipe stayed full for `timeout_s`; the rest of
+        the line then goes out before the next one, so that the child never sees half a command.
+        """
+        with self._send_lock:
+            self._unsent += json.dumps(message, separators=(",", ":")).encode() + b"\n"
+            deadline = time.monotonic() + timeout_s
+            while self._unsent:
+                self._write_some(max(0.0, deadline - time.monotonic()))
+
+    def _write_some(self, timeout_s: float) -> None:
+        stdin = self._popen.stdin
+        if stdin is None or stdin.closed:
+            raise ChildGone(f"process {self.pid} cannot receive commands: its stdin is closed")
+        if not wait_for(stdin.fileno(), select.POLLOUT, timeout_s):
+            raise ChildNotReading(f"process {self.pid} left {len(self._unsent)} bytes of commands unread")
+        try:
+            written = os.write(stdin.fileno(), self._unsent[:CHUNK])
+        except BlockingIOError:
+            return
+        except BrokenPipeError as error:
+            self._unsent = b""
+            raise ChildGone(f"process {self.pid} has closed its stdin: it has ended or is ending") from error
+        self._unsent = self._unsent[written:]
+
+    def close_stdin(self) -> None:
+        """End of file on stdin: the child checkpoints and leaves by itself. Thaws it: a stopped child hears nothing."""
+        self.asked_to_stop = True
+        with self._send_lock:
+            if self._popen.stdin is not None and not self._popen.stdin.closed:
+                self._popen.stdin.close()
+        self.thaw()
+
+    def facts(self, timeout_s: float = 0.0) -> list[dict[str, Any]]:
+        """All facts that have arrived, oldest first; waits up to `timeout_s` for the first one.
+
+        A line that is not a JSON object, or longer than MAX_LINE, becomes {"fact": "garbage", "reason", "line"}.
+        """
+        if not self._facts:
+            self._pump(timeout_s)
+        arrived = list(self._facts)
+        self._facts.clear()
+        return arrived
+
+    @property
+    def facts_ended(self) -> bool:
+        """Did the child close its end, and has everything it wrote been handed out?"""
+        return self._facts_fd < 0 and not self._facts
+
+    def _pump(self, timeout_s: float) -> None:
+        if self._facts_fd < 0:
+            time.sleep(min(timeout_s, 0.05))  # nothing can come any more; the caller's loop must not spin
+            return
+        if not wait_for(self._facts_fd, select.POLLIN, timeout_s):
+            return
+        for _ in range(CHUNKS_PER_CALL):
+            try:
+                chunk = os.read(self._facts_fd, CHUNK)
+            except BlockingIOError:
+                return
+            if not chunk:
+                self._end_of_facts()
+                return
+            self._split(chunk)
+
+    def _split(self, chunk: bytes) -> None:
+        *lines, rest = chunk.split(b"\n")
+        for line in lines:
+            self._partial += line
+            if not self._skipping:
+                self._take_line()
+            self._partial.clear()
+            self._skipping = False
+        if self._skipping:
+            return
+        self._partial += rest
+        if len(self._partial) > MAX_LINE:
+            self._take_line()
+            self._partial.clear()
+            self._skipping = True
+
+    def _take_line(self) -> None:
+        if len(self._partial) > MAX_LINE:
+            self._facts.append(garbage(bytes(self._partial), f"line longer than {MAX_LINE} bytes"))
+        elif self._partial.strip():
+            self._facts.append(parse_fact(bytes(self._partial)))
+
+    def _end_of_facts(self) -> None:
+        if self._partial and not self._skipping:
+            self._facts.append(garbage(bytes(self._partial), "the process ended before it finished this line"))
+            self._partial.clear()
+        os.close(self._facts_fd)
+        self._facts_fd = -1
+
+    # -- life
+
+    def poll(self) -> int | None:
+        """Exit code (negative: the signal that ended it), None while it lives. Ends helpers that it left behind."""
+        with self._lock:
+            known = self._popen.returncode
+            code = self._popen.poll()
+            if code is not None and known is None:
+                self._sweep()
+            return code
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait for its end, keeping the facts that come meanwhile, so that a full pipe never blocks its last words."""
+        deadline = time.monotonic() + timeout_s
+        while (code := self.poll()) is None and (left := deadline - time.monotonic()) > 0:
+            self._pump(min(left, 0.02))
+        if code is not None:
+            self._pump(0.0)
+        return code
+
+    def tree(self) -> list[psutil.Process]:
+        """The child and all its descendants, as far as they live."""
+        with self._lock:
+            tree = [] if self.poll() is not None else kin(self.pid)
+            self._met.update(tree)
+            return tree
+
+    def freeze(self) -> bool:
+        """SIGSTOP to the whole tree; False when it has ended, or is asked to end: its checkpoint has to be written."""
+        return not self.asked_to_stop and self._signal_tree(signal.SIGSTOP)
+
+    def thaw(self) -> bool:
+        """SIGCONT to the whole tree; False when it has ended."""
+        return self._signal_tree(signal.SIGCONT)
+
+    def ask_to_stop(self) -> bool:
+        """SIGCONT, then SIGTERM: a stopped child answers nothing else. False when it has ended."""
+        self.asked_to_stop = True
+        return self.thaw() and self._signal_tree(signal.SIGTERM)
+
+    def stop(self, grace_s: float) -> int:
+        """The ladder: SIGCONT, SIGTERM, `grace_s` for a checkpoint, SIGKILL; returns the exit code."""
+        self.ask_to_stop()
+        code = self.wait(grace_s)
+        return self.kill() if code is None else code
+
+    def kill(self) -> int:
+        """SIGKILL to the whole tree, reaped; returns the exit code."""
+        with self._lock:
+            if (code := self.poll()) is None:
+                self._signal_tree(signal.SIGKILL)
+                self._popen.wait()  # SIGKILL is not refused; a disk that hangs delays it
+                self._sweep()
+                code = self._popen.returncode
+            return code
+
+    def close(self) -> None:
+        """Kill what still lives and give back every file descriptor."""
+        self.kill()
+        self.close_stdin()
+        with contextlib.suppress(OSError):
+            if self._facts_fd >= 0:
+                os.close(self._facts_fd)
+        self._facts_fd = -1
+
+    def _signal_tree(self, number: signal.Signals) -> bool:
+        with self._lock:
+            if self.poll() is not None:
+                return False
+            self._met |= signal_tree(self.pid, number)
+            if number in (signal.SIGSTOP, signal.SIGCONT):
+                self.frozen = number == signal.SIGSTOP
+            return True
+
+    def _sweep(self) -> None:
+        """Kill what the ended child left: its group (whose pid stays taken while it has members), and kin once met."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS answers EPERM for a group of zombies
+            os.killpg(self.pid, signal.SIGKILL)
+        for process in self._met:
+            with contextlib.suppress(psutil.Error):
+                process.kill()  # psutil compares the start time first
+        self._met.clear()
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Variables that give numerical libraries `threads` threads which sleep while they wait.
+
+    With OpenMP's default spinning, one busy neighbour made a 2-thread trial 3-9x slower.
+    """
+    pools = ("OMP", "MKL", "OPENBLAS", "NUMEXPR")
+    return {f"{name}_NUM_THREADS": str(threads) for name in pools} | {
+        "VECLIB_MAXIMUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "0",
+        "KMP_BLOCKTIME": "0",  # the LLVM runtime that macOS wheels carry
+    }
+
+
+def offer_to_oom_killer(pid: int) -> bool:
+    """Raise a child's oom_score_adj (Linux; raising needs no rights), so that the kernel takes it first."""
+    try:
+        Path(f"/proc/{pid}/oom_score_adj").write_text(str(OOM_SCORE))
+    except OSError:
+        return False
+    return True
+
+
+def limit_address_space(pid: int, limit_bytes: int) -> bool:
+    """Cap a child's address space (Linux), so that the allocation fails inside it with an error it can report."""
+    if sys.platform != "linux":
+        return False
+    import resource  # here: the module does not exist everywhere, and prlimit only on Linux
+
+    try:
+        resource.prlimit(pid, resource.RLIMIT_AS, (limit_bytes, limit_bytes))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def wait_for(fd: int, event: int, timeout_s: float) -> bool:
+    """Did the descriptor become ready (or broken) within `timeout_s`? poll: select fails beyond descriptor 1023."""
+    poller = select.poll()
+    poller.register(fd, event)
+    return bool(poller.poll(timeout_s * 1000))
+
+
+def parse_fact(line: bytes) -> dict[str, Any]:
+    try:
+        fact = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return garbage(line, f"not JSON: {error}")
+    return fact if isinstance(fact, dict) else garbage(line, "not a JSON object")
+
+
+def garbage(line: bytes, reason: str) -> dict[str, Any]:
+    return {"fact": "garbage", "reason": reason[:200], "line": line[:200].decode(errors="replace")}

@@ -1,0 +1,87 @@
+"""Says what a trial process died of: killed from outside, out of memory, or its own code.
+
+The kernel's OOM killer leaves no word, but it counts its victims; where nobody counts (not Linux), a SIGKILL is taken
+for a person's or a scheduler's.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+from fts.jobs.trial.cause import NO_MEMORY
+from fts.state.values import Cause
+
+LAST_WORDS = 2000  # bytes of a log
+# A signal that a process earns by what it does itself; any other came from outside.
+OF_ITS_OWN = {
+    getattr(signal, name) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSYS")
+}  # fmt: skip
+
+
+def cause_of_death(code: int | None, oom_kills: int, was_ready: bool, said: str = "") -> Cause:
+    """The cause behind an exit code (negative: the signal), when the OOM killer took so many meanwhile.
+
+    One that ended before it was ready for any trial could not import what every trial needs. `said` is what it wrote
+    last: a C++ library without memory aborts the process.
+    """
+    if code is not None and code < 0 and -code not in OF_ITS_OWN:
+        return Cause.OUT_OF_MEMORY if code == -signal.SIGKILL and oom_kills > 0 else Cause.MACHINE_ERROR
+    if any(words in said.lower() for words in (*NO_MEMORY, "memoryerror")):
+        return Cause.OUT_OF_MEMORY
+    return Cause.CODE_ERROR if was_ready else Cause.MACHINE_ERROR
+
+
+def last_words(logs: Iterable[Path], since: float) -> str:
+    """The end of whichever of these logs was written to since (seconds since the epoch)."""
+    for log in logs:
+        try:
+            if log.stat().st_mtime < since:
+                continue
+            with log.open("rb") as file:
+                file.seek(max(0, log.stat().st_size - LAST_WORDS))
+                return file.read().decode(errors="replace").strip()
+        except OSError:
+            continue
+    return ""
+
+
+def died_of(code: int | None, oom_kills: int = 0) -> str:
+    """The same as a sentence."""
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else "of unknown name"
+        who = " by the kernel, which ran out of memory" if code == -signal.SIGKILL and oom_kills > 0 else ""
+        return f"the trial process was killed by signal {-code} ({name}){who}"
+    return f"the trial process ended with exit code {code}"
+
+
+def count_oom_kills(
+    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup"), vmstat: Path = Path("/proc/vmstat")
+) -> int:
+    """Victims of the OOM killer so far in our control group, else on this machine; 0 where nobody counts."""
+    for path in (*_group_files(root, own), vmstat):
+        if (count := _named_count(path)) is not None:
+            return count
+    return 0
+
+
+def _group_files(root: Path, own: Path) -> Iterable[Path]:
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, folder = line.split(":", 2)
+        if not controllers:
+            yield root / folder.lstrip("/") / "memory.events"
+        elif "memory" in controllers.split(","):
+            yield root / "memory" / folder.lstrip("/") / "memory.oom_control"
+
+
+def _named_count(path: Path) -> int | None:
+    try:
+        pairs = (line.split() for line in path.read_text().splitlines())
+        return next((int(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] == "oom_kill"), None)
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,310 @@
+"""Runs one claimed job to its end, trial by trial: draws parameters, opens trials, leaves in good order.
+
+trial_runner.py runs each trial. All writes carry the claim's token: a supervisor that woke up late is refused and
+says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fts.analysis.baselines import BASELINES
+from fts.jobs.records import exports
+from fts.jobs.records.owed import Owed
+from fts.jobs.search.sampler import suggest
+from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.supervisor.attempt import Wish
+from fts.jobs.supervisor.slot import Slot
+from fts.jobs.supervisor.trial_runner import TrialRun, Work, past_trials
+from fts.jobs.worker.emergency import DISK_ERRORS
+from fts.state import queries, transitions
+from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
+from fts.state.files import remove
+from fts.state.values import Cause, Claim, Fault, Job, JobStatus, Trial, TrialStatus
+from fts.study import margins
+from fts.study.cell import BadSpec, CellSpec, UnusedParameter, config_md5, effective_config, seed_for, trial_folder
+from fts.study.matrix import code_version
+from fts.study.models import publish
+
+FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
+
+
+class Supervisor:
+    """Runs the claim it is given; `ordered` says what people asked of it meanwhile."""
+
+    def __init__(
+        self,
+        db: Any,
+        places: Places,
+        settings: WorkerSettings,
+        slot: Slot,
+        claim: Claim,
+        ordered: Callable[[int], str | None],
+        tell: Callable[[str, dict[str, Any]], None],
+        owed: Owed | None = None,
+    ) -> None:
+        self.db, self.places, self.claim, self.ordered, self.tell = db, places, claim, ordered, tell
+        self.owed = Owed(db, places) if owed is None else owed  # an empty one is false
+        self.job = claim.job
+        self.cell = checked_cell(self.job)
+        self.work = Work(db, places, settings, slot, claim, self.cell, ordered, tell)
+        self.code = code_version()
+        self.who = f"worker {claim.worker_id}"
+        self.wanted = claim.job.trials_wanted
+
+    def run(self) -> None:
+        """Trial after trial until the job is done, given up, or somebody wants it to stop."""
+        try:
+            self._run()
+        except (UnusedParameter, BadSpec) as refused:  # the specification is at fault: no other attempt can mend it
+            self._refuse(Cause.CODE_ERROR, refused)
+        except UnreadableHistory as refused:  # a row of its trials: to go on without it would change the search
+            self._refuse(Cause.DATA_ERROR, refused)
+
+    def _refuse(self, cause: Cause, refused: Exception) -> None:
+        transitions.fail_job(self.db, self.claim, cause, str(refused))
+        self._export()
+        self.tell("job failed", {"job": self.job})
+
+    def _run(self) -> None:
+        """Until a person asks for something else, or every trial that is wanted, at the end too, has ended."""
+        while self._run_trials():
+            self._compare()
+            if self.cell.kind == "train" and queries.job(self.db, self.job.id).best_trial is not None:
+                publish(self.db, self.places, self.job)
+            status = transitions.finish_job(self.db, self.claim, wanted=self.wanted)
+            if status is None:  # more trials were asked for meanwhile
+                continue
+            self._export()
+            if status is JobStatus.FAILED:
+                self.tell(f"job failed: {queries.job(self.db, self.job.id).message}", {"job": self.job})
+            else:
+                self.tell("job done", {"job": self.job})
+            return
+
+    def _run_trials(self) -> bool:
+        """Every trial that is wanted; False: the job was left before."""
+        while (trial := self._next_trial()) is not None:
+            try:
+                wish = TrialRun(self.work, trial).run()
+            finally:
+                self.work.slot.give_back_room()
+            if wish is not None:
+                return self._leave(wish)
+            ended = self._reread(trial)
+            if self.cell.kind == "cell":
+                self._compare()
+            self._export_trial(ended.number)
+            if ended.cause == Cause.DATA_ERROR or fault_of_the_study(queries.trials(self.db, self.job.id)):
+                return self._give_up(ended)
+            if (order := self.ordered(self.job.id)) is not None:
+                return self._leave(Wish(order))
+        return True
+
+    # -- how a job is left
+
+    def _leave(self, wish: Wish) -> bool:
+        """Back in line, paused or cancelled: what was asked for; its trial keeps its number and its checkpoint."""
+        if wish.reason == "lost":
+            self.tell(
+                "note",
+                {"text": f"{self.job.experiment}: another worker has claimed this job, so its trial here was stopped"},
+            )
+            return False
+        if wish.reason == "park":
+            transitions.fail_job(self.db, self.claim, wish.cause or Cause.MACHINE_ERROR, wish.message)
+            self._export()
+            self.tell(f"job failed ({wish.cause}): {wish.message}", {"job": self.job})
+            return False
+        if wish.reason == "pause":
+            transitions.pause_running(self.db, self.claim)
+        elif wish.reason == "cancel":
+            transitions.cancel_running(self.db, self.claim)
+        elif wish.reason == "cannot fit":
+            transitions.hold_job(self.db, self.claim, wish.message)
+        elif wish.reason == "disk":
+            # in this order: between the two, nobody may take the job and meet the same disk
+            transitions.pause_queue(self.db, f"disk: {wish.message}", who=self.who)
+            transitions.release_job(self.db, self.claim, Cause.DISK, wish.message)
+        else:
+            transitions.release_job(self.db, self.claim, Cause.DRAINED, wish.message)
+        if wish.reason != "disk":
+            self._forgiven(exports.export_summaries)
+        self.tell(f"job {LEFT.get(wish.reason, 'back in line')}", {"job": self.job})
+        return False
+
+    def _give_up(self, ended: Trial) -> bool:
+        message = f"trial {ended.number} failed: {ended.message or ended.cause}"
+        transitions.fail_job(self.db, self.claim, ended.cause or Cause.CODE_ERROR, message, log_tail(ended.log_path))
+        self._export()
+        self.tell(f"job failed ({ended.cause}): {message}", {"job": self.job})
+        return False
+
+    def _export_trial(self, number: int) -> None:
+        """Raises OSError when the disk is in trouble, which the next checkpoint would meet, too."""
+        try:
+            exports.export_trial(self.db, self.places, self.job, number)
+        except OSError as error:
+            if error.errno in DISK_ERRORS:
+                raise
+            self.owed.owe(self.job.id, error)
+        except (ValueError, LookupError, TypeError) as error:  # a row that somebody edited
+            self.owed.owe(self.job.id, error)
+
+    def _export(self) -> None:
+        self._forgiven(exports.export_ended)
+
+    def _forgiven(self, export: Callable[[Any, Places, Job], object]) -> None:
+        """The job is settled: whatever breaks while it is exported is written later, and changes nothing about it."""
+        try:
+            export(self.db, self.places, queries.job(self.db, self.job.id))
+        except DatabaseCorrupt:
+            raise  # the worker must leave
+        except Exception as error:
+            self.owed.owe(self.job.id, error)
+
+    def _compare(self) -> None:
+        """What this job adds to the comparison of cells with baselines."""
+        job = queries.job(self.db, self.job.id)
+        margins.refresh(self.db, self.places, job, self.who)
+
+    # -- trials
+
+    def _next_trial(self) -> Trial | None:
+        """The interrupted trial if there is one, else one that a retry put back, else a new one; None: all done."""
+        trials = queries.readable_trials(self.db, self.job.id)
+        put_back = queries.put_back(self.db, self.job.id)
+        for trial in trials:
+            if trial.status == TrialStatus.INTERRUPTED and trial.number not in put_back:
+                transitions.resume_trial(self.db, self.claim, trial.id)
+                return trial
+        if put_back:
+            return self._rerun(next(trial for trial in trials if trial.number == put_back[0]))
+        number = len(trials)
+        while number < self._trials_wanted():
+            with contextlib.suppress(TrialsChanged):
+                return self._open_trial(number, trials)
+        return None
+
+    def _trials_wanted(self) -> int:
+        """As it stands now: a person may want more than there were at the claim."""
+        job = queries.job(self.db, self.job.id)
+        wanted = checked_cell(job).trials
+        if job.trials_wanted != self.wanted:
+            self.tell("trials", {"job": job})
+        self.wanted = job.trials_wanted
+        return wanted
+
+    def _rerun(self, trial: Trial) -> Trial:
+        """A failed trial again: its files first, so that no kill in between leaves it a checkpoint of the old try."""
+        if transitions.begins_anew(trial.cause):
+            remove(
+                trial_folder(self.places.outputs, self.job.experiment, self.job.id, trial.number), self.places.outputs
+            )
+        code = {"code_commit": self.code[0], "code_dirty": self.code[1]}
+        transitions.rerun_trial(self.db, self.claim, trial.id, **code)
+        return self._reread(trial)
+
+    def _open_trial(self, number: int, trials: Sequence[Trial]) -> Trial:
+        params = self._draw(number)
+        effective = effective_config(self.cell, params)
+        md5 = config_md5(effective)
+        trial_id = transitions.start_trial(
+            self.db,
+            self.claim,
+            number,
+            params=params,
+            effective=effective,
+            effective_md5=md5,
+            architecture=effective.get("architecture") or f"{effective['model']} ({effective['inputs']})",
+            objective=self.cell.objective,
+            seed=seed_for(self.cell.seed, number, FROM_WINNER.get(self.cell.kind, "train")),
+            wanted=self.wanted,
+            code_commit=self.code[0],
+            code_dirty=self.code[1],
+        )
+        twin = next((t for t in trials if t.effective_md5 == md5 and t.status == TrialStatus.COMPLETE), None)
+        if twin is not None and self.cell.kind != "replicate":  # a replicate is the same configuration on purpose
+            self._reuse(trial_id, twin)
+        return queries.trial(self.db, self.job.id, number)
+
+    def _reuse(self, trial_id: int, twin: Trial) -> None:
+        """An identical effective configuration has run: its result stands for this one too, marked so (lesson 31)."""
+        kept = ("value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high")
+        transitions.finish_trial(
+            self.db,
+            self.claim,
+            trial_id,
+            TrialStatus.COMPLETE,
+            Cause.REUSED,
+            badges=[*(badge for badge in twin.badges if badge != "reused"), "reused"],
+            reused_from=twin.reused_from or twin.id,
+            message=f"same configuration as trial {twin.number}",
+            **{name: getattr(twin, name) for name in kept},
+        )
+
+    def _draw(self, number: int) -> dict[str, Any]:
+        if self.cell.kind == "baseline":
+            return dict(BASELINES[number])
+        if self.cell.kind in FROM_WINNER:
+            return dict(self.cell.warm_start[0])
+        if number < len(self.cell.warm_start):
+            return dict(self.cell.warm_start[number])
+        history = past_trials(self.db, self.cell, self.job.id)
+        cell = self.cell
+        return suggest(cell.space, history, cell.seed, number, cell.sampler, self.work.maximize, diverged=cell.diverged)
+
+    def _reread(self, trial: Trial) -> Trial:
+        return queries.trial(self.db, self.job.id, trial.number)
+
+
+FROM_WINNER = {"replicate": "replicate", "train": "final"}  # kinds that repeat a winner -> purpose of their seeds
+LEFT = {
+    "cannot fit": "held: too large",
+    "pause": "paused",
+    "cancel": "cancelled",
+    "disk": "stopped because of the disk; see `fts status`",
+}
+
+
+def checked_cell(job: Job) -> CellSpec:
+    """The job's specification, if its row says the same: the words of a row become folders, and anyone may edit a row.
+
+    Raises BadSpec.
+    """
+    cell = CellSpec.from_json(job.spec)
+    for name in ("experiment", "kind", "budget", "horizon", "task", "tier"):
+        if getattr(job, name) != getattr(cell, name):
+            raise BadSpec(
+                f"job {job.id} has {name} {getattr(job, name)!r}, but its specification says {getattr(cell, name)!r}"
+            )
+    return cell
+
+
+def fault_of_the_study(trials: Sequence[Trial]) -> bool:
+    """Have the last three trials that failed done so by the code or data, with none complete or pruned in between?
+
+    From the rows in the order they ended, so a kill resets nothing. Trials that a retry put back do not count, nor do
+    diverged ones: those are results of their parameters.
+    """
+    failures = 0
+    ended = (trial for trial in trials if trial.ended_at is not None and trial.status in ENDED)
+    for trial in sorted(ended, key=lambda trial: trial.ended_at or 0.0, reverse=True):
+        if trial.status != TrialStatus.FAILED:
+            break
+        failures += trial.cause is None or trial.cause.fault is not Fault.TRIAL
+    return failures >= FAILURES_IN_A_ROW
+
+
+ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
+
+
+def log_tail(path: str | None, lines: int = 20) -> str | None:
+    """The last lines of a trial's log, for the record of a failed job."""
+    try:
+        return "\n".join(Path(path).read_text(errors="replace").splitlines()[-lines:]) if path else None
+    except OSError:
+        return None

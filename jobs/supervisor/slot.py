@@ -1,0 +1,195 @@
+"""One place where a trial can run: its trial process, kept while it is healthy, the memory it may use, its guard."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+
+from fts.jobs.devices import kind_of
+from fts.jobs.python import python
+from fts.jobs.sensors.detect import Sensors
+from fts.jobs.settings import TRIAL_MODULE, Places, WorkerSettings
+from fts.jobs.supervisor.admission import Admission, admit, allowed_bytes
+from fts.jobs.supervisor.attempt import End
+from fts.jobs.supervisor.child import ChildProcess
+from fts.jobs.supervisor.memory_pool import Room
+from fts.jobs.watchdog.enforcer import Watch
+from fts.jobs.watchdog.policy import Action, Guard, GuardState, MemoryLimits, Thresholds
+from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
+from fts.state import queries, transitions
+from fts.state.values import Claim, Trial
+from fts.study.cell import CellSpec
+
+log = logging.getLogger("fts.worker")
+
+RECYCLE_AT = 1.5  # times the least the process held between two trials: something grew that should not
+NOT_RESIDENT = 3 << 29  # bytes: a trial's data segment is 1.1 GB larger than what is resident (stacks, arenas)
+TIDY_S = 2.0  # that a process may take to give back a trial's memory before it counts as grown
+QUIT_GRACE_S = 10.0
+COOL_LOOK_S = 1.0
+
+
+class Slot:
+    """Starts the trial process when one is needed and replaces it when it has become doubtful."""
+
+    def __init__(
+        self, index: int, places: Places, settings: WorkerSettings, sensors: Sensors, room: Room | None = None
+    ) -> None:
+        self.index, self.places, self.settings, self.sensors = index, places, settings, sensors
+        self.room = room or Room()
+        self.guard = Guard(Thresholds.from_env())
+        self._child: ChildProcess | None = None
+        self._module: tuple[str, ...] = TRIAL_MODULE
+        self._watchdog: Watchdog | None = None
+        self._least_rss: int | None = None
+
+    def child(self, module: tuple[str, ...] = TRIAL_MODULE) -> ChildProcess:
+        """The living trial process of that kind; started when there is none, or when it has grown."""
+        if self._child is not None and self._child.poll() is None and module == self._module and not self._has_grown():
+            return self._child
+        self.close()
+        # no address-space limit: torch reserves far more than it uses; limit_data counts what can be written to
+        self._child = ChildProcess(
+            python(*module),
+            self.places.logs / f"trial_process_{self.index}.log",
+            threads=self.settings.threads,
+        )
+        self._module = module
+        pace = PaceLimits(**self.settings.stall)  # type: ignore[arg-type]  # its integer fields are not offered
+        self._watchdog = Watchdog(self._child, self.limits(), self.sensors, self.guard, pace=pace)
+        self._watchdog.memory.start()
+        self._least_rss = None
+        return self._child
+
+    def watch(self, db: Any, claim: Claim, trial: Trial, allowed: int | None) -> Watch:
+        """The watchdog of the living process, told that another trial begins which may use so many bytes."""
+        assert self._child is not None and self._watchdog is not None, "a trial process must run before it is watched"
+        batch = int(trial.effective.get("effective_batch", 1))
+        device, threads = trial.device or self.settings.device, trial.threads or self.settings.threads
+        limits = self.limits(allowed)
+        self._watchdog.limit_memory(limits)
+        limit_data(self._child.pid, None if limits.hard is None else limits.hard + NOT_RESIDENT)
+        self._watchdog.begin_trial(queries.usual_step_s(db, trial.architecture, batch, device, threads))
+        return Watch(db, claim, trial, self._child, self._watchdog)
+
+    def share(self, slots: int | None = None) -> int | None:
+        """Bytes each slot's trial may plan with on its device; None: nobody knows. `slots` 1: if it had all of it."""
+        if self.settings.memory_limit is not None:
+            return self.settings.memory_limit
+        reading = self.sensors.read()
+        return allowed_bytes(reading, slots or self.settings.slots, held_by_trials(), self.settings.device)
+
+    def admit(self, cell: CellSpec, trial: Trial) -> Admission:
+        """The trial's recipe and limit; raises CannotFit when it would not fit even alone."""
+        device = trial.device or self.settings.device
+        return admit(cell, trial.params, trial.recipe, self.share(), self.share(slots=1), device)
+
+    def take_room(self, need: int, leaves: Callable[[], bool]) -> bool:
+        """Waits until the other slots leave room for so many bytes; False when somebody wanted something else first."""
+        if self.settings.memory_limit is not None:
+            return True  # a person has said what each may use
+        return self.room.take(self.index, need, lambda: self.share(slots=1), leaves)
+
+    def give_back_room(self) -> None:
+        self.room.give_back(self.index)
+
+    def limits(self, allowed: int | None = None) -> MemoryLimits:
+        """What the watchdog keeps the trial's tree within: of the machine's memory, whatever the device."""
+        reading = self.sensors.read()
+        if kind_of(self.settings.device) == "cuda" or allowed is None:  # on a GPU the plan's bytes are the GPU's
+            allowed = allowed_bytes(reading, self.settings.slots, held_by_trials())
+        if allowed is None or reading.total is None:
+            return MemoryLimits()
+        return MemoryLimits.for_trial(allowed, reading.total)
+
+    def cool_down(self, db: Any, worker_id: int, ordered: Callable[[], bool]) -> None:
+        """Blocks until the machine is cool enough to train again, or somebody wants something else."""
+        while self.guard.state is GuardState.COOLING and not ordered():
+            decision = self.guard.step(self.sensors.read())
+            if decision.changed and decision.state is not None:
+                transitions.set_guard(db, worker_id, decision.state.value, decision.message)
+            if decision.action is not Action.RESUME:
+                time.sleep(min(COOL_LOOK_S, self.settings.poll_s))
+
+    def after(self, end: End) -> None:
+        """Keep the process for the next trial only if it ended this one in good order."""
+        if end.how not in ("result", "pruned"):
+            self.close()
+
+    def _has_grown(self) -> bool:
+        """Whether the idle process holds much more than it once did between two trials.
+
+        Asked when the next trial is about to begin, because it gives back the last one's memory after its result.
+        """
+        rss = self.rss()
+        least = self._least_rss = min(rss, self._least_rss or rss)
+        look_until = time.monotonic() + TIDY_S
+        while rss > RECYCLE_AT * least and time.monotonic() < look_until:
+            time.sleep(0.01)
+            rss = self.rss()
+        if rss <= RECYCLE_AT * least:
+            return False
+        log.info("the trial process grew from %d to %d MB; a new process replaces it", least >> 20, rss >> 20)
+        return True
+
+    def close(self) -> None:
+        """End the trial process, gently if it still answers."""
+        if self._watchdog is not None:
+            self._watchdog.close()
+            self._watchdog = None
+        if self._child is None:
+            return
+        if self._child.poll() is None:
+            self._child.close_stdin()
+            self._child.wait(QUIT_GRACE_S)
+        self._child.close()
+        self._child = None
+
+    def kill(self) -> None:
+        """End the trial process at once, without a last checkpoint."""
+        if self._child is not None:
+            self._child.kill()
+        self.close()
+
+    def rss(self) -> int:
+        """Resident bytes of the trial tree; 0 without one."""
+        child = self._child  # the beat asks while the supervisor may be closing it
+        return sum(resident(process) for process in child.tree()) if child is not None else 0
+
+    def step_s(self) -> float | None:
+        """Seconds of the latest optimizer step, for the sample row."""
+        watchdog = self._watchdog
+        latest = watchdog.latest if watchdog is not None else None
+        return latest.step_s if latest is not None else None
+
+
+def limit_data(pid: int, limit: int | None) -> bool:
+    """The backstop behind the watchdog (Linux): beyond so many bytes of data an allocation fails inside the process,
+    which can report it, instead of in the kernel's killer. None: no limit. May be raised again for the next trial."""
+    if sys.platform != "linux":
+        return False
+    import resource  # here: the module does not exist everywhere, and prlimit only on Linux
+
+    soft = resource.RLIM_INFINITY if limit is None else limit
+    try:
+        resource.prlimit(pid, resource.RLIMIT_DATA, (soft, resource.RLIM_INFINITY))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def held_by_trials() -> int:
+    """Resident bytes of every trial of this worker: what they hold is not lost to the next plan."""
+    return sum(resident(process) for process in psutil.Process().children(recursive=True))
+
+
+def resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0

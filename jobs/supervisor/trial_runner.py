@@ -1,0 +1,386 @@
+"""Runs one trial to its end: attempt after attempt, each fact a row, each way to end its answer.
+
+The supervisor hands it a trial that is on record; it comes back when the trial has ended, or with the wish for which it
+was left.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fts.jobs.search.pruner import should_prune
+from fts.jobs.search.sampler import PastTrial
+from fts.jobs.settings import Places, WorkerSettings, module_of
+from fts.jobs.status.formatting import in_gb
+from fts.jobs.supervisor.admission import TRAINS, Admission
+from fts.jobs.supervisor.attempt import Attempt, End, Wish
+from fts.jobs.supervisor.child import ChildProcess, reap_recorded
+from fts.jobs.supervisor.slot import Slot
+from fts.jobs.worker.emergency import is_disk_trouble, pause_s
+from fts.state import queries, transitions
+from fts.state.errors import LabelClash, ResumeMismatch, StaleToken
+from fts.state.values import Cause, Claim, Epoch, Trial, TrialStatus
+from fts.study.cell import CellSpec, TrialSpec
+from fts.study.cell import trial_folder as folder_of
+from fts.study.models import opened_by
+from fts.study.recipe import CannotFit, shrunk
+
+log = logging.getLogger("fts.worker")
+
+STALLS_ALLOWED = 2  # the third stall of a trial fails it
+CRASHES_ALLOWED = 2  # of its own code, without an epoch or a checkpoint in between; the third fails it
+OUTAGES_ALLOWED = 10  # faults of the machine without an epoch or a checkpoint in between; then the job is parked
+KILLS_ALLOWED = 30  # the same for kills from outside, which somebody will stop; with the pauses, 25 minutes
+REASONS = {"disk": "disk", "out of memory": "shrink", "machine error": "machine"}  # cause -> why it is tried again
+PARKS = ("machine",)
+WORDS = {"machine": "the machine failed it", "kill": "killed"}  # reason -> as an event says it
+LEAVES = ("lost", "stop", "pause", "cancel", "disk", "drain")  # wishes that end this claim
+STARTED_FACTS = (
+    "n_params", "n_train", "n_val", "n_pos", "prior_loss", "label_md5", "base_rate", "data_md5", "torch_version",
+    "host", "device", "threads", "micro_batch", "accumulation", "recipe", "predicted_bytes",
+)  # fmt: skip
+RESULT_FACTS = (
+    "value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high", "badges", "peak_bytes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Work:
+    """What everything done for one claim shares."""
+
+    db: Any
+    places: Places
+    settings: WorkerSettings
+    slot: Slot
+    claim: Claim
+    cell: CellSpec
+    ordered: Callable[[int], str | None]  # what people asked of a job meanwhile
+    tell: Callable[[str, dict[str, Any]], None]
+
+    @property
+    def maximize(self) -> bool:
+        return self.cell.objective == "val_auc"
+
+
+class TrialRun:
+    """One trial of the claimed job."""
+
+    def __init__(self, work: Work, trial: Trial) -> None:
+        self.db, self.places, self.settings, self.slot = work.db, work.places, work.settings, work.slot
+        self.claim, self.cell, self.ordered, self.tell = work.claim, work.cell, work.ordered, work.tell
+        self.job, self.maximize, self.trial = work.claim.job, work.maximize, trial
+        self._pruned_for: str | None = None  # why it is pruned
+
+    def run(self) -> Wish | None:
+        """Attempts until the trial has ended; returns the wish it was left for, or None when it ended."""
+        trial = self.trial
+        if trial.status == TrialStatus.COMPLETE:  # an identical twin had run
+            return None
+        self.tell("trial", {"job": self.job, "trial": trial})
+        try:
+            admitted = self.slot.admit(self.cell, trial)
+        except CannotFit as refused:  # before any process has started
+            return Wish("cannot fit", f"t{trial.number} {trial.architecture} {refused}")
+        if not self._takes_room(admitted):
+            return Wish(self.ordered(self.job.id) or "drain")
+        spec = self._spec(admitted)
+        setbacks = Setbacks(self._reached())
+        while True:
+            end = self._attempt(spec)
+            reason = self._reason(end)
+            if reason in LEAVES:
+                return Wish(reason, message_of(end))
+            setbacks.add(reason, self._reached())
+            if cause := setbacks.hopeless(reason):
+                end, reason = End("failed", {"cause": cause, "message": message_of(end)}), None
+            if reason is None:
+                self._close(end)
+                return None
+            allowed = KILLS_ALLOWED if end.how in ("died", "stopped") else OUTAGES_ALLOWED
+            if reason in PARKS and setbacks.outages >= allowed:
+                return self._parked(end, setbacks.outages)
+            if (order := self._pause_before(reason, setbacks.outages, allowed, message_of(end))) is not None:
+                return Wish(order)
+            again = self._again(spec, reason, message_of(end))
+            if again is None:
+                leanest = f"t{trial.number} {trial.architecture} has no leaner recipe left"
+                return Wish("cannot fit", f"{leanest}: {message_of(end)}")
+            spec = again
+
+    def _pause_before(self, reason: str, outages: int, allowed: int, message: str) -> str | None:
+        """Waits until the machine has cooled, or has had time to recover; returns an order that came meanwhile."""
+        if reason == "heat":
+            self.slot.cool_down(self.db, self.claim.worker_id, lambda: self.ordered(self.job.id) is not None)
+            return self.ordered(self.job.id)
+        wait_s = pause_s(outages, self.settings.outage_pause_s) if reason in PARKS else 0.0
+        if not wait_s:
+            return None
+        said = (
+            f"t{self.trial.number} runs again in {wait_s:.3g} s: {message}; {outages} of {allowed} tries "
+            "without progress, after the last one the job fails"
+        )
+        transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
+        self.tell("note", {"text": f"{self.job.experiment} {said}"})
+        until = time.monotonic() + wait_s
+        while (left := until - time.monotonic()) > 0 and (order := self.ordered(self.job.id)) is None:
+            time.sleep(min(left, self.settings.poll_s))
+        return order if left > 0 else self.ordered(self.job.id)
+
+    def _parked(self, end: End, outages: int) -> Wish:
+        """The wish that ends the job: it is not the trial that failed, which stays interrupted."""
+        said = f"t{self.trial.number} was tried {outages} times without progress; the last time: {message_of(end)}"
+        cure = f"repair that, then `fts retry {self.job.id}` continues the same trials"
+        cause = Cause(end.facts.get("cause") or Cause.MACHINE_ERROR)
+        return Wish("park", f"{said}; {cure}", cause=cause)
+
+    def _reached(self) -> tuple[int, int]:
+        """Epochs recorded, and the step of the latest checkpoint."""
+        stored = queries.checkpoints(self.db, self.trial.id)
+        return self._reread().epochs, stored[0]["step"] if stored else 0
+
+    def _takes_room(self, admitted: Admission) -> bool:
+        """Waits, and says so, until the other slots' trials leave room for this one; False: an order came first."""
+        said: list[str] = []
+
+        def leaves() -> bool:
+            if not said:
+                said.append(f"t{self.trial.number} waits until {in_gb(admitted.need)} of memory are free")
+                transitions.record_intervention(self.db, self.claim, "waits", said[0], {}, trial_id=self.trial.id)
+                self.tell("note", {"text": f"{self.job.experiment} {said[0]}"})
+            return self.ordered(self.job.id) is not None
+
+        return self.slot.take_room(admitted.need, leaves)
+
+    def _reason(self, end: End) -> str | None:
+        """Why the trial must be left or tried again; None: it has ended."""
+        if end.how in ("result", "pruned"):
+            return None
+        if end.wish is not None and end.how != "failed":
+            return end.wish.reason
+        if end.how == "stopped":  # by a SIGTERM that nobody here has sent
+            return "machine"
+        reason = REASONS.get(str(end.facts.get("cause")))
+        if reason == "shrink" and self.cell.kind not in TRAINS:
+            return "machine"  # there is no recipe to make leaner
+        return reason if end.how == "failed" else reason or "crashed"
+
+    def _attempt(self, spec: TrialSpec) -> End:
+        try:
+            child = self.slot.child(module_of(self.cell.kind, self.cell.cv))
+        except OSError as error:
+            if is_disk_trouble(error):
+                raise
+            message = f"no trial process can be started: {error}"
+            return End("failed", {"cause": Cause.MACHINE_ERROR.value, "message": message})
+        watch = self.slot.watch(self.db, self.claim, self.trial, spec.memory_limit)
+        history = past_trials(self.db, self.cell, self.job.id, without=self.trial.number)
+        curve: dict[int, float] = {}
+
+        def record(fact: dict[str, Any]) -> str | Wish | None:
+            watch.saw(fact)
+            kind = fact.get("fact")
+            if kind == "started":
+                return self._record_started(spec, fact, child, watch.memory_marks())
+            if kind == "epoch":
+                self._record_epoch(fact)
+                if (value := fact[self.cell.objective]) is not None:
+                    curve[fact["epoch"]] = value
+                rule = self.cell.halving_rule
+                self._pruned_for = should_prune(
+                    self.cell.pruner, history, self.trial.number, curve, self.maximize, rule
+                )
+                return "prune" if self._pruned_for else None
+            if kind == "probe":
+                return self._record_probe(spec, fact)
+            if kind == "checkpoint":
+                kept = ("step", "epoch", "path", "bytes", "md5", "seconds")
+                transitions.record_checkpoint(self.db, self.claim, self.trial.id, **{name: fact[name] for name in kept})
+            return None
+
+        def wish() -> Wish | None:
+            order = self.ordered(self.job.id)
+            return Wish(order, kill=order == "lost") if order not in (None, "drain") else watch.wish()
+
+        try:
+            self._take_over(child)
+            attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s)
+            end = attempt.run(spec.to_json(), self.trial.number)
+        except StaleToken:
+            self.slot.kill()  # no last checkpoint: somebody else writes to the same folder now
+            raise
+        except BaseException:
+            self.slot.close()  # a full disk or a bug: the process must not train on
+            raise
+        self.slot.after(end)
+        return end
+
+    def _take_over(self, child: ChildProcess) -> None:
+        """Nobody else works on this trial when this returns, and `child` is on record before it hears of the trial.
+
+        A worker that was stopped for longer than its lease lost the job, but its trial process trains on: two would
+        write to one folder. The old pid is read before the fence, so that a late worker never ends its successor's.
+        """
+        host = socket.gethostname()
+        before = self._reread()
+        if before.pid not in (None, child.pid) and before.host == host and before.pid_started is not None:
+            transitions.record_progress(self.db, self.claim, self.trial.id, {"host": host})
+            became = reap_recorded(before.pid or 0, before.pid_started)
+            log.info("process %s, which ran this trial before: %s", before.pid, became)
+        facts = {"host": host, "pid": child.pid, "pid_started": child.started}
+        transitions.record_progress(self.db, self.claim, self.trial.id, facts)
+
+    def _record_started(
+        self, spec: TrialSpec, fact: dict[str, Any], child: ChildProcess, marks: dict[str, int]
+    ) -> Wish | None:
+        facts = {name: fact[name] for name in STARTED_FACTS if name in fact}
+        facts |= {"log_path": spec.log_path, "pid": child.pid, "pid_started": child.started}
+        try:
+            transitions.record_started(self.db, self.claim, self.trial.id, facts, marks)
+        except LabelClash as clash:
+            return Wish("data error", str(clash), kill=True)
+        return None
+
+    def _record_probe(self, spec: TrialSpec, fact: dict[str, Any]) -> Wish | None:
+        """What the first steps really took; more than it may, and the trial goes on with a leaner recipe."""
+        measured = fact.get("measured")
+        if measured is None:
+            return None
+        transitions.record_progress(self.db, self.claim, self.trial.id, {"peak_bytes": measured})
+        if spec.memory_limit is None or measured <= spec.memory_limit or self.cell.kind not in TRAINS:
+            return None
+        return Wish("shrink", f"its first steps used {in_gb(measured)} of memory, {in_gb(spec.memory_limit)} allowed")
+
+    def _record_epoch(self, fact: dict[str, Any]) -> None:
+        epoch = {name: value for name, value in fact.items() if name not in ("fact", "number")}
+        try:
+            transitions.record_epoch(self.db, self.claim, self.trial.id, epoch)
+        except ResumeMismatch as mismatch:  # an event tells of it; the first result stays
+            log.warning("%s", mismatch)
+        self.tell("epoch", {"job": self.job, "trial": self.trial, "epoch": fact})
+
+    def _spec(self, admitted: Admission) -> TrialSpec:
+        """What the trial process gets."""
+        return TrialSpec(
+            cell=self.cell,
+            number=self.trial.number,
+            params=self.trial.params,
+            seed=self.trial.seed,
+            threads=self.trial.threads
+            or self.settings.threads,  # a resumed trial keeps its own: it decides the last bits
+            device=self.trial.device or self.settings.device,
+            data_root=str(self.places.data),
+            folder=str(folder_of(self.places.outputs, self.job.experiment, self.job.id, self.trial.number)),
+            log_path=str(self.places.logs / f"{self.job.experiment}_{self.job.id}_t{self.trial.number:04d}.log"),
+            recipe=admitted.recipe,
+            memory_limit=admitted.limit,
+            resume=True,  # from a checkpoint if there is one
+            checkpoint_every_s=self.settings.checkpoint_every_s,
+            opened_by=opened_by(self.db, self.cell) if self.cell.kind == "train" else None,
+        )
+
+    def _again(self, spec: TrialSpec, reason: str, message: str) -> TrialSpec | None:
+        """The spec of the next attempt: from the checkpoint, after a shrink with less memory; None: none is leaner."""
+        recipe = self._reread().recipe or spec.recipe
+        if reason in ("shrink", "kill"):
+            recipe = shrunk(self.cell, recipe or {})
+            if recipe is None:
+                return None
+            message += f"; now batch={batch_of(recipe, self.cell)}"
+        why = WORDS.get(reason, reason) + (f", {message}" if message else "")
+        words = f"t{self.trial.number} continues from its checkpoint: {why}"
+        data = {"reason": reason, "recipe": recipe}
+        transitions.record_intervention(self.db, self.claim, "trial_restarted", words, data, trial_id=self.trial.id)
+        self.tell("note", {"text": f"{self.job.experiment} {words}"})
+        return replace(spec, recipe=recipe)
+
+    def _close(self, end: End) -> None:
+        """Write how the trial ended."""
+        facts = end.facts
+        if end.how == "failed":
+            status, cause = TrialStatus.FAILED, facts.get("cause", Cause.CODE_ERROR)
+        elif end.how == "pruned":
+            status, cause = TrialStatus.PRUNED, Cause.PRUNED
+        else:
+            status, cause = TrialStatus.COMPLETE, facts["reason"]
+            if cause == Cause.DIVERGED or facts.get("value") is None:
+                status, cause = TrialStatus.FAILED, Cause.DIVERGED
+        # a pruned trial may have come to its own result before it heard the verdict: its record does not tell which
+        told = {} if end.how == "pruned" else facts
+        known = {name: told[name] for name in RESULT_FACTS if told.get(name) is not None}
+        if self.cell.kind == "cell" and self.trial.number < len(self.cell.warm_start):
+            known["badges"] = [*known.get("badges", ()), "warm"]
+        if facts.get("test"):
+            transitions.record_test(
+                self.db, self.cell.origin["experiment"], facts["test"], f"worker {self.claim.worker_id}"
+            )
+        if end.how == "pruned":
+            known |= best_so_far(queries.epochs(self.db, self.trial.id), self.cell.objective, self.maximize)
+        message = self._pruned_for if end.how == "pruned" else facts.get("message")
+        transitions.finish_trial(self.db, self.claim, self.trial.id, status, cause, message=message, **known)
+        self.tell("trial ended", {"job": self.job, "trial": self._reread()})
+
+    def _reread(self) -> Trial:
+        return queries.trial(self.db, self.job.id, self.trial.number)
+
+
+def past_trials(db: Any, cell: CellSpec, job_id: int, without: int | None = None) -> list[PastTrial]:
+    """What a sampler or pruner may know: the recorded trials of the job."""
+    return [
+        PastTrial(curve.number, curve.params, curve.status, curve.value, curve.epochs, curve.diverged)
+        for curve in queries.curves(db, job_id, cell.objective)
+        if curve.number != without
+    ]
+
+
+class Setbacks:
+    """Counts what went wrong with one trial since it last gained an epoch or a checkpoint."""
+
+    def __init__(self, reached: tuple[int, int]) -> None:
+        self.stalls = self.crashes = self.outages = 0
+        self._reached = reached
+
+    def add(self, reason: str | None, reached: tuple[int, int]) -> None:
+        self.stalls += reason == "stalled"
+        if reached != self._reached:
+            self._reached, self.crashes, self.outages = reached, 0, 0
+        self.crashes += reason == "crashed"
+        self.outages += reason in PARKS
+
+    def hopeless(self, reason: str | None) -> Cause | None:
+        """The cause to end a trial with that was tried often enough, or that another try cannot mend."""
+        if self.stalls > STALLS_ALLOWED:
+            return Cause.STALLED
+        if self.crashes > CRASHES_ALLOWED:
+            return Cause.CODE_ERROR
+        return Cause.DATA_ERROR if reason == "data error" else None
+
+
+def best_so_far(epochs: Sequence[Epoch], objective: str, maximize: bool) -> dict[str, Any]:
+    """What a pruned trial had reached: recorded, but never ranked (its status says so)."""
+    scored = [epoch for epoch in epochs if getattr(epoch, objective) is not None]
+    if not scored:
+        return {}
+    best = (max if maximize else min)(scored, key=lambda epoch: getattr(epoch, objective))
+    return {
+        "value": getattr(best, objective),
+        "best_epoch": best.epoch,
+        "last_value": getattr(scored[-1], objective),
+        "val_loss": best.val_loss,
+        "val_auc": best.val_auc,
+    }
+
+
+def batch_of(recipe: dict[str, Any], cell: CellSpec) -> str:
+    micro_batch = int(recipe["micro_batch"])
+    return f"{micro_batch}x{math.ceil(cell.effective_batch / micro_batch)}"
+
+
+def message_of(end: End) -> str:
+    by_signal = "a signal from outside stopped the trial process" if end.how == "stopped" and not end.wish else ""
+    return (end.wish.message if end.wish else by_signal) or str(end.facts.get("message") or "")

@@ -1,0 +1,1 @@
+"""The trial process: runs any objective in an environment of its own."""

@@ -1,0 +1,59 @@
+"""Names the cause of an exception of a trial, by its type: one word of the closed list fts.state.values.Cause.
+
+The words are repeated here because a trial process knows no database; a test holds the two lists together.
+"""
+
+from __future__ import annotations
+
+import errno
+
+OUT_OF_MEMORY = "out of memory"
+DISK = "disk"
+DATA_ERROR = "data error"
+MACHINE_ERROR = "machine error"
+CODE_ERROR = "code error"
+
+DATA_ERRORS = {"DataError", "BadBars", "BadSplit", "LeakyFeature", "JoinFailed", "ManifestError", "WrongBars"}
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
+# What libraries say where their exception is no MemoryError: an allocator, the loader of a library under a limit.
+NO_MEMORY = (
+    "allocate memory", "failed to map segment", "std::bad_alloc", "not enough memory", "backend out of memory",
+    "cuda out of memory", "status_alloc_failed", "cannot map", "failed to allocate", "unable to allocate",
+)  # fmt: skip
+# A driver or device that is missing, busy or lost; a kernel that reads wrong addresses is the code's fault.
+NO_DEVICE = (
+    "not compiled with cuda", "no nvidia driver", "cuda driver", "no cuda gpus", "invalid device ordinal",
+    "cuda-capable device", "device is lost", "fallen off the bus", "ecc error", "not linked with support for mps",
+    "mps backend is", "mps device", "driver/library version mismatch", "initialization error", "cuda error: unknown",
+    "system not yet initialized", "no kernel image", "not supported by the pytorch", "hardware stack error",
+    "unspecified launch failure", "failed to initialize nvml", "cudnn_status_not_initialized",
+    "cublas_status_not_initialized", "can't start new thread",
+)  # fmt: skip
+
+
+class DeviceMissing(RuntimeError):
+    """The device that the trial trains on is not on this machine now."""
+
+
+def cause_of(error: BaseException) -> str:
+    """Whose fault an exception is, and its own cause before what it was raised from."""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    said = str(error).lower()
+    number = error.errno if isinstance(error, OSError) else None
+    library = isinstance(error, ImportError | OSError | RuntimeError | AssertionError | SystemError)
+    if isinstance(error, MemoryError) or "OutOfMemoryError" in names or number == errno.ENOMEM:
+        return OUT_OF_MEMORY
+    if library and any(words in said for words in NO_MEMORY):
+        return OUT_OF_MEMORY
+    if names & {"DiskFull", "CannotWrite"} or number in FULL:
+        return DISK
+    if names & DATA_ERRORS:
+        return DATA_ERROR
+    if isinstance(error, ImportError | OSError | DeviceMissing):
+        return MACHINE_ERROR
+    if library and any(words in said for words in NO_DEVICE):
+        return MACHINE_ERROR
+    under = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if library and isinstance(under, ImportError | MemoryError):  # `RuntimeError: could not load ...` from the loader
+        return cause_of(under)
+    return CODE_ERROR

@@ -1,0 +1,84 @@
+"""Carries out what the watchdog decides about one trial, and writes each intervention down as an event."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fts.jobs.supervisor.attempt import Wish
+from fts.jobs.supervisor.child import ChildProcess
+from fts.jobs.watchdog.policy import Action, Decision
+from fts.jobs.watchdog.watchdog import Watchdog
+from fts.state import transitions
+from fts.state.errors import StateError
+from fts.state.values import Cause, Claim, Trial
+
+log = logging.getLogger("fts.worker")
+
+PROGRESS = ("started", "epoch", "checkpoint")  # facts that show life beside the steps themselves
+
+
+class Watch:
+    """The watchdog of one attempt, seen from the supervisor: it hears the facts and may wish for an end."""
+
+    def __init__(self, db: Any, claim: Claim, trial: Trial, child: ChildProcess, watchdog: Watchdog) -> None:
+        self.db, self.claim, self.trial, self.child, self.watchdog = db, claim, trial, child, watchdog
+
+    def memory_marks(self) -> dict[str, int]:
+        """What the trial is kept within, for those who look on: bytes at which it is halved, and killed."""
+        limits = self.watchdog.limits
+        if limits.soft is None or limits.hard is None:
+            return {}
+        return {"memory_soft": limits.soft, "memory_hard": limits.hard}
+
+    def saw(self, fact: dict[str, Any]) -> None:
+        if fact.get("fact") == "step":
+            self.watchdog.progress(fact.get("step_s"))
+        elif fact.get("fact") in PROGRESS:
+            self.watchdog.progress()
+
+    def wish(self) -> Wish | None:
+        """What the trial has to end for, if anything; freezing and thawing are done on the way."""
+        wishes = [wish for decision in self.watchdog.check() if (wish := self._carry_out(decision))]
+        return wishes[0] if wishes else None
+
+    def _carry_out(self, decision: Decision) -> Wish | None:
+        if decision.action is Action.FREEZE:
+            self.child.freeze()
+        elif decision.action is Action.THAW:
+            self.child.thaw()
+        self._write(decision)
+        return wish_for(decision)
+
+    def _write(self, decision: Decision) -> None:
+        """Never a reason to stop watching: a database that is busy or full gets the next word."""
+        try:
+            if decision.state is not None:
+                transitions.set_guard(self.db, self.claim.worker_id, decision.state.value, decision.message)
+            if decision.action is not Action.NONE or decision.state is None:
+                verb = VERBS[decision.action]
+                transitions.record_intervention(
+                    self.db, self.claim, verb, decision.message, {"cause": decision.cause}, trial_id=self.trial.id
+                )
+        except StateError as error:
+            log.warning("%s; not recorded: %s", decision.message, error)
+
+
+VERBS = {
+    Action.NONE: "warned",
+    Action.FREEZE: "frozen",
+    Action.THAW: "thawed",
+    Action.STOP: "overheated",
+    Action.RESUME: "cooled",
+    Action.SHRINK: "soft_memory",
+    Action.KILL: "killed",
+    Action.DISK: "disk_low",
+}
+
+
+def wish_for(decision: Decision) -> Wish | None:
+    """The end an attempt has to come to for this decision."""
+    if decision.action is Action.KILL:
+        return Wish("stalled" if decision.cause is Cause.STALLED else "kill", decision.message, kill=True)
+    reason = {Action.STOP: "heat", Action.SHRINK: "shrink", Action.DISK: "disk"}.get(decision.action)
+    return Wish(reason, decision.message) if reason else None

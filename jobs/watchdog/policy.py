@@ -1,0 +1,338 @@
+"""Decides what heat, memory and disk ask for: pure policy with hysteresis, no clock, no sensor, no process.
+
+    guard = Guard(Thresholds())
+    decision = guard.step(sensors.read())   # decision.action is freeze, thaw, stop, resume or none
+
+One Guard per slot lives across trials, because a machine that cools after a stop has no trial to ask.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from fts.jobs.status.formatting import GB, in_gb
+from fts.state.values import Cause
+
+if TYPE_CHECKING:  # the monitor draws these limits and need not pay for psutil
+    from fts.jobs.sensors.detect import Reading
+
+
+class GuardState(StrEnum):
+    """How hot it is, and what that did; the value stands in the worker's row."""
+
+    NORMAL = "normal"
+    WARM = "warm"  # acceptable, shown
+    FROZEN = "frozen"  # trials hold their breath (SIGSTOP) until it is cooler
+    COOLING = "cooling"  # trials were stopped with a checkpoint; the slot waits
+    UNKNOWN = "unknown"  # no thermometer answers; never taken for normal
+
+
+class Action(StrEnum):
+    """What the supervisor has to do now."""
+
+    NONE = "none"
+    FREEZE = "freeze"  # SIGSTOP to the tree
+    THAW = "thaw"
+    STOP = "stop"  # checkpoint, end the process, free the slot until `resume`
+    RESUME = "resume"  # the slot may work again
+    SHRINK = "shrink"  # checkpoint, restart the same trial with half the micro-batch
+    KILL = "kill"  # SIGKILL the tree, then continue from the last checkpoint
+    DISK = "disk"  # checkpoint if there is room, stop, pause the queue
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do, and the sentence that goes into the event and onto the screen."""
+
+    action: Action
+    message: str
+    state: GuardState | None = None  # of the heat; None: not about heat
+    cause: Cause | None = None  # what ended the trial, if the action ends it
+    changed: bool = True  # worth an event
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Degrees Celsius: below `warm` normal, from `warning` frozen until below `thaw`, above `critical` stopped until
+    below `cool`."""
+
+    warm: float = 70.0
+    warning: float = 85.0
+    critical: float = 95.0
+    thaw: float = 75.0
+    cool: float = 70.0
+    unknown_patience_s: float = 600.0  # frozen or cooling without a reading for longer than this is said aloud
+    go_on_unknown: bool = False  # then thaw or resume although nobody knows; True where thermometers come and go
+
+    def __post_init__(self) -> None:
+        order = (0.0, self.warm, self.warning, self.critical)
+        rises = all(low < high for low, high in zip(order, order[1:], strict=False))
+        if not rises or not 0 < self.thaw < self.warning or not 0 < self.cool < self.critical:
+            raise ValueError(
+                "heat limits must satisfy 0 < warm < warning < critical, thaw < warning and cool < critical, got "
+                + ", ".join(
+                    f"{name} {getattr(self, name):g}" for name in ("warm", "warning", "critical", "thaw", "cool")
+                )
+            )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Thresholds:
+        """Limits with overrides such as FTS_HEAT_WARNING=80; raises ValueError that names the variable."""
+        found: dict[str, float | bool] = {}
+        for field in fields(cls):
+            name = f"FTS_HEAT_{field.name.upper()}"
+            if text := environ.get(name, "").strip():
+                found[field.name] = (
+                    read_switch(name, text) if field.name == "go_on_unknown" else read_number(name, text)
+                )
+        return cls(**found)  # type: ignore[arg-type]  # each value was read as its field's type
+
+
+class Guard:
+    """The state of the heat, moved by one reading at a time."""
+
+    def __init__(self, limits: Thresholds) -> None:
+        self.limits = limits
+        self.state = GuardState.UNKNOWN
+        self._known_at: float | None = None  # time of the last reading with heat in it
+        self._said_unknown = False
+
+    def step(self, reading: Reading) -> Decision:
+        """The next state and what to do about it."""
+        before = self.state
+        heat = heat_of(reading, self.limits)
+        if heat is None:
+            return self._unknown(reading, before)
+        self._known_at, self._said_unknown = reading.at, False
+        action = self._move(heat)
+        return Decision(
+            action,
+            f"{name_heat(reading)}: {self._explain(before)}",
+            self.state,
+            Cause.OVERHEATED if action is Action.STOP else None,
+            changed=before is not self.state or action is not Action.NONE,
+        )
+
+    def _move(self, heat: float) -> Action:
+        limits = self.limits
+        if self.state is GuardState.COOLING:
+            if heat >= limits.cool:
+                return Action.NONE
+            self.state = self._band(heat)
+            return Action.RESUME
+        if heat > limits.critical:
+            self.state = GuardState.COOLING
+            return Action.STOP
+        if self.state is GuardState.FROZEN:
+            if heat >= limits.thaw:
+                return Action.NONE
+            self.state = self._band(heat)
+            return Action.THAW
+        if heat >= limits.warning:
+            self.state = GuardState.FROZEN
+            return Action.FREEZE
+        self.state = self._band(heat)
+        return Action.NONE
+
+    def _band(self, heat: float) -> GuardState:
+        return GuardState.NORMAL if heat < self.limits.warm else GuardState.WARM
+
+    def _unknown(self, reading: Reading, before: GuardState) -> Decision:
+        if before not in (GuardState.FROZEN, GuardState.COOLING):
+            self.state = GuardState.UNKNOWN
+            message = "temperature unknown: no thermometer answers, so heat cannot be guarded"
+            return Decision(Action.NONE, message, self.state, changed=before is not self.state)
+        if self._known_at is None:
+            self._known_at = reading.at
+        silent_s = reading.at - self._known_at
+        if silent_s < self.limits.unknown_patience_s:
+            return Decision(Action.NONE, f"{before}; temperature unknown for {silent_s:.0f} s", before, changed=False)
+        if self.limits.go_on_unknown:
+            self.state = GuardState.UNKNOWN
+            action = Action.THAW if before is GuardState.FROZEN else Action.RESUME
+            return Decision(
+                action,
+                f"temperature unknown for {silent_s:.0f} s: continuing without it (FTS_HEAT_GO_ON_UNKNOWN=1)",
+                self.state,
+            )
+        first, self._said_unknown = not self._said_unknown, True
+        message = (
+            f"still {before}: temperature unknown for {silent_s:.0f} s; repair the sensor (FTS_SENSORS), "
+            "or set FTS_HEAT_GO_ON_UNKNOWN=1 to work without one"
+        )
+        return Decision(Action.NONE, message, before, changed=first)
+
+    def _explain(self, before: GuardState) -> str:
+        limits = self.limits
+        if self.state is GuardState.FROZEN:
+            return f"frozen until below {limits.thaw:g} °C"
+        if self.state is GuardState.COOLING:
+            return f"stopped with a checkpoint, cooling down until below {limits.cool:g} °C"
+        if before in (GuardState.FROZEN, GuardState.COOLING):
+            return f"cool enough, continuing ({self.state})"
+        return str(self.state)
+
+
+def heat_of(reading: Reading, limits: Thresholds) -> float | None:
+    """Degrees to judge by: the thermometer's or those that macOS's thermal pressure stands for, whichever is worse."""
+    by_pressure = {
+        "nominal": min(limits.warm, limits.cool, limits.thaw) - 1,
+        "moderate": (max(limits.warm, limits.thaw, limits.cool) + limits.warning) / 2,
+        "heavy": limits.warning,
+        "trapping": limits.critical + 1,
+        "sleeping": limits.critical + 1,
+    }
+    known = [reading.temperature, by_pressure.get(reading.thermal_pressure or "")]
+    return max((value for value in known if value is not None), default=None)
+
+
+def name_heat(reading: Reading) -> str:
+    words = []
+    if reading.temperature is not None:
+        words.append(f"{reading.temperature:.0f} °C" + (f" ({s})" if (s := reading.temperature_source) else ""))
+    if reading.thermal_pressure is not None:
+        words.append(f"thermal pressure {reading.thermal_pressure}")
+    return ", ".join(words)
+
+
+# -- memory and disk
+
+SHARE_TO_BLAME = 0.10  # of the machine's memory: a trial smaller than this is not what fills it
+SWAP_NEEDS_AVAILABLE_BELOW = 0.20  # of the total: idle programs that are swapped out while memory is free are harmless
+
+
+@dataclass(frozen=True)
+class MemoryLimits:
+    """Bytes. `soft` and `hard` bound the trial's tree, the others the machine around it; None switches one off."""
+
+    soft: int | None = None
+    hard: int | None = None
+    available_low: int | None = None  # below it shrink, below half of it kill
+    swap_growth: int | None = 1 * GB  # since the trial started
+    disk_reserve: int | None = 1 * GB
+
+    def __post_init__(self) -> None:
+        if self.soft is not None and self.hard is not None and not 0 < self.soft <= self.hard:
+            raise ValueError(
+                f"memory limits must satisfy 0 < soft <= hard, got {in_gb(self.soft)} and {in_gb(self.hard)}"
+            )
+
+    @classmethod
+    def for_trial(cls, allowed: int, total: int, environ: Mapping[str, str] = os.environ) -> MemoryLimits:
+        """Limits around what the memory plan allows: soft at it, hard 15 % above (the plan's own error), and 4 % of the
+        machine kept available. FTS_MEMORY_SOFT, _HARD, _AVAILABLE_LOW, _SWAP_GROWTH and FTS_DISK_RESERVE override, in
+        bytes or as 12G."""
+        hard = max(allowed, min(int(1.15 * allowed), int(0.97 * total)))
+        found = {
+            "soft": allowed,
+            "hard": hard,
+            "available_low": max(GB // 2, int(0.04 * total)),
+            "swap_growth": GB,
+            "disk_reserve": GB,
+        }
+        for field in found:
+            name = "FTS_DISK_RESERVE" if field == "disk_reserve" else f"FTS_MEMORY_{field.upper()}"
+            if text := environ.get(name, "").strip():
+                found[field] = read_bytes(name, text)
+        if "FTS_MEMORY_SOFT" in environ and "FTS_MEMORY_HARD" not in environ:
+            found["hard"] = max(found["hard"], found["soft"])
+        elif "FTS_MEMORY_HARD" in environ and "FTS_MEMORY_SOFT" not in environ:
+            found["soft"] = min(found["soft"], found["hard"])
+        return cls(**found)
+
+
+def judge_memory(limits: MemoryLimits, tree: int, reading: Reading, swap_at_start: int | None) -> Decision | None:
+    """What the trial tree's bytes and the machine's memory ask for; None: nothing."""
+    if limits.hard is not None and tree >= limits.hard:
+        return over_hard(limits.hard, tree)
+    low, available = limits.available_low, reading.available
+    if low is not None and available is not None and available < low:
+        return short_of_memory(tree, available, low, reading.total)
+    if grown := swap_growth(limits, reading, swap_at_start):
+        if is_to_blame(tree, reading.total):
+            return shrink(f"swap grew by {in_gb(grown)} since the trial started; the trial holds {in_gb(tree)}")
+        return Decision(
+            Action.NONE, f"swap grew by {in_gb(grown)}, but the trial holds only {in_gb(tree)}: other programs use it"
+        )
+    if limits.soft is not None and tree >= limits.soft:
+        return shrink(f"the trial holds {in_gb(tree)}, soft limit {in_gb(limits.soft)}")
+    return None
+
+
+def judge_disk(limits: MemoryLimits, reading: Reading) -> Decision | None:
+    """Stop before the disk is full: a checkpoint needs room."""
+    if limits.disk_reserve is None or reading.disk_free is None or reading.disk_free >= limits.disk_reserve:
+        return None
+    message = f"{in_gb(reading.disk_free)} of disk free, {in_gb(limits.disk_reserve)} reserved; free space, then resume"
+    return Decision(Action.DISK, message, cause=Cause.DISK)
+
+
+def over_hard(hard: int, tree: int) -> Decision:
+    message = f"the trial holds {in_gb(tree)}, hard limit {in_gb(hard)}: killed; it continues with half the micro-batch"
+    return Decision(Action.KILL, message, cause=Cause.OUT_OF_MEMORY)
+
+
+def shrink(reason: str) -> Decision:
+    message = f"{reason}: it writes a checkpoint and continues with half the micro-batch"
+    return Decision(Action.SHRINK, message, cause=Cause.OUT_OF_MEMORY)
+
+
+def short_of_memory(tree: int, available: int, low: int, total: int | None) -> Decision:
+    left = f"{in_gb(available)} of memory available, {in_gb(low)} needed"
+    if not is_to_blame(tree, total):
+        return Decision(Action.NONE, f"{left}, but the trial holds only {in_gb(tree)}: other programs fill the machine")
+    if available < low / 2:
+        message = (
+            f"{left}, the trial holds {in_gb(tree)}: killed before the system runs out of memory; "
+            "it continues with half the micro-batch"
+        )
+        return Decision(Action.KILL, message, cause=Cause.OUT_OF_MEMORY)
+    return shrink(f"{left}, the trial holds {in_gb(tree)}")
+
+
+def swap_growth(limits: MemoryLimits, reading: Reading, swap_at_start: int | None) -> int:
+    """Bytes by which swap grew beyond the limit while memory is short; 0 when it did not or nobody knows."""
+    if limits.swap_growth is None or reading.swap_used is None or swap_at_start is None:
+        return 0
+    is_short = (
+        reading.available is None
+        or reading.total is None
+        or (reading.available < SWAP_NEEDS_AVAILABLE_BELOW * reading.total)
+    )
+    grown = reading.swap_used - swap_at_start
+    return grown if is_short and grown > limits.swap_growth else 0
+
+
+def is_to_blame(tree: int, total: int | None) -> bool:
+    return total is None or tree >= SHARE_TO_BLAME * total
+
+
+def read_bytes(name: str, text: str) -> int:
+    """`12G`, `12GiB`, `500M` or plain bytes (powers of 1024); raises ValueError that names the variable."""
+    digits = text.upper().removesuffix("B").removesuffix("I")
+    factors = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+    factor = factors.get(digits[-1:], 1)
+    try:
+        return int(read_number(name, digits[:-1] if factor > 1 else digits) * factor)
+    except ValueError:
+        raise ValueError(f"{name} is {text!r}; expected a size of 0 or more, such as 20G") from None
+
+
+def read_number(name: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"{name} is {text!r}; expected a number of 0 or more")
+    return number
+
+
+def read_switch(name: str, text: str) -> bool:
+    if text.lower() not in ("0", "1", "yes", "no", "true", "false"):
+        raise ValueError(f"{name} is {text!r}; expected 1 or 0")
+    return text.lower() in ("1", "yes", "true")

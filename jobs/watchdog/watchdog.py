@@ -1,0 +1,344 @@
+"""Watches one trial at work: memory of its tree, progress, heat, disk; says what has to be done and why.
+
+    with Watchdog(child, limits, sensors, guard) as watchdog:
+        ...
+        watchdog.progress(step_s)          # at every fact that shows progress
+        for decision in watchdog.check():  # several times a second if you like; it looks once a second
+            ...
+
+The supervisor carries the decisions out. Only one cannot wait for it: memory at the hard limit is killed at once by a
+thread of its own, because a trial allocates 2-4 GB in the second between two looks.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from statistics import median
+from types import TracebackType
+
+from fts.jobs.sensors.detect import Reading, Sensors
+from fts.jobs.sensors.process_usage import TreeUse
+from fts.jobs.status.formatting import in_gb
+from fts.jobs.supervisor.child import ChildProcess
+from fts.jobs.watchdog.policy import (
+    Action,
+    Decision,
+    Guard,
+    GuardState,
+    MemoryLimits,
+    judge_disk,
+    judge_memory,
+    over_hard,
+)
+from fts.state.values import Cause
+
+ALLOCATION_RATE = 4 << 30  # bytes a second: the fastest growth seen; near the limit we look before it can be crossed
+SLOWEST_LOOK_S, FASTEST_LOOK_S = 0.5, 0.05
+LOOK_EVERY_S = 1.0
+COUNTED_AT_MOST_S = 5.0  # of one gap between looks: what happened in a longer one nobody saw
+SLEPT_S = 10.0  # the wall clock ran ahead of ours by this much: the machine slept, or its clock was set
+ENDING = (Action.KILL, Action.STOP, Action.DISK, Action.SHRINK)  # in this order of importance
+
+
+@dataclass(frozen=True)
+class PaceLimits:
+    """When a trial counts as stalled or slow. Seconds are working seconds: frozen and slept time is not counted."""
+
+    stall_factor: float = 20.0  # times the trial's median step without progress
+    stall_min_s: float = 30.0  # never before: a checkpoint, an evaluation or a slow disk takes its time
+    stall_first_s: float = 300.0  # before the first step: importing, loading, compiling
+    stall_cpu_percent: float = 5.0  # of one core, by the whole tree: more than this is work
+    cpu_window_s: float = 10.0
+    slow_factor: float = 3.0  # times the shape's own history
+    slow_steps: int = 5  # whose median is compared, so that one late step is no event
+    history_steps: int = 30  # the trial's own first steps stand in where the shape has no history
+
+
+@dataclass(frozen=True)
+class Clock:
+    monotonic: Callable[[], float] = time.monotonic  # stands still while the machine sleeps
+    wall: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """The latest look, for the sample row and the screen."""
+
+    reading: Reading
+    tree_bytes: int
+    tree_cpu_percent: float | None  # of one core, over the last seconds
+    step_s: float | None
+    heat: Decision
+    peak_bytes: int
+
+
+class Watchdog:
+    """One per trial process and slot. `guard` belongs to the slot and outlives the trial."""
+
+    def __init__(
+        self,
+        child: ChildProcess,
+        limits: MemoryLimits,
+        sensors: Sensors,
+        guard: Guard,
+        *,
+        pace: PaceLimits | None = None,
+        usual_step_s: float | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.child, self.limits, self.sensors, self.guard = child, limits, sensors, guard
+        self.clock = clock or Clock()
+        self.use = TreeUse(child.tree)
+        self.memory = MemoryWatch(child, limits, self.use)
+        self.pace_limits = pace or PaceLimits()
+        self.latest: Vitals | None = None
+        self.begin_trial(usual_step_s)
+
+    def __enter__(self) -> Watchdog:
+        self.memory.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the sampling thread; the sensors stay open, they belong to the worker."""
+        self.memory.close()
+
+    def limit_memory(self, limits: MemoryLimits) -> None:
+        """Other limits from now on: what is available has changed since the process started."""
+        self.limits = self.memory.limits = limits
+
+    def begin_trial(self, usual_step_s: float | None = None) -> None:
+        """The process starts another trial: `usual_step_s` is what a step of its shape took so far, None: unknown."""
+        self.pace = Pace(self.pace_limits, usual_step_s)
+        self._looked_at: tuple[float, float] | None = None  # monotonic, wall
+        self._ended_by: Action | None = None
+        self._said: set[str] = set()  # kinds of trouble that go on and were told
+        self.memory.peak = 0
+        self._swap_at_start: int | None = None
+
+    def progress(self, step_s: float | None = None) -> None:
+        """The trial told something that shows progress; with the seconds of its latest step if it was a step."""
+        self.pace.progress(step_s)
+
+    def check(self) -> list[Decision]:
+        """What has to be done or told now; empty most of the time. Costs about a millisecond once a second."""
+        if self.memory.killed is not None:
+            return self._once(self.memory.killed)
+        now, wall = self.clock.monotonic(), self.clock.wall()
+        if self._looked_at is not None and now - self._looked_at[0] < LOOK_EVERY_S * 0.9:
+            return []
+        return self._look(now, wall)
+
+    def _look(self, now: float, wall: float) -> list[Decision]:
+        reading = self.sensors.read()
+        slept_s = self._account(now, wall)
+        if self._swap_at_start is None:
+            self._swap_at_start = reading.swap_used
+        tree = self.use.memory(self.limits.soft and int(0.8 * self.limits.soft))
+        heat = self._again(self.guard.step(reading))
+        self.memory.see(tree)
+        self.latest = Vitals(
+            reading, tree, self.pace.cpu_percent(), self.pace.latest_step_s, heat, peak_bytes=self.memory.peak
+        )
+        found = [heat] if heat.changed else []
+        if slept_s:
+            found.append(Decision(Action.NONE, f"the machine slept {slept_s:.0f} s, or its clock was set"))
+        found += self._judge(reading, tree)
+        return self._most_important(found)
+
+    def _again(self, heat: Decision) -> Decision:
+        """A guard that froze an earlier child says so once; this child has to hear it too."""
+        if heat.state is not GuardState.FROZEN or self.child.frozen or self.child.asked_to_stop:
+            return heat
+        return replace(heat, action=Action.FREEZE, changed=True)
+
+    def _judge(self, reading: Reading, tree: int) -> list[Decision]:
+        judged = [
+            ("memory", judge_memory(self.limits, tree, reading, self._swap_at_start)),
+            ("disk", judge_disk(self.limits, reading)),
+            ("stall", self.pace.stalled() if self._ended_by is None else None),  # a last checkpoint may take its time
+            ("slow", self.pace.slow(lambda: likely_reason(reading, self.latest, self.limits))),
+        ]
+        found = []
+        for kind, decision in judged:
+            if decision is None:
+                self._said.discard(kind)  # over; if it comes again it is told again
+            elif decision.action is not Action.NONE or kind not in self._said:
+                self._said.add(kind)
+                found.append(decision)
+        return found
+
+    def _most_important(self, found: list[Decision]) -> list[Decision]:
+        """Everything worth telling, but one way to end at most; once asked to end, only a kill may follow."""
+        endings = sorted((d for d in found if d.action in ENDING), key=lambda d: ENDING.index(d.action))
+        others = [decision for decision in found if decision.action not in ENDING]
+        return others + (self._once(endings[0]) if endings else [])
+
+    def _once(self, ending: Decision) -> list[Decision]:
+        if self._ended_by is Action.KILL or (self._ended_by is not None and ending.action is not Action.KILL):
+            return []
+        self._ended_by = ending.action
+        return [ending]
+
+    def _account(self, now: float, wall: float) -> float:
+        """Count the time since the last look as working time unless the tree was frozen; returns seconds slept."""
+        before, self._looked_at = self._looked_at, (now, wall)
+        if before is None:
+            self.pace.start(self.use.cpu_s())
+            return 0.0
+        passed, passed_on_wall = now - before[0], wall - before[1]
+        slept_s = passed_on_wall - passed if passed_on_wall - passed > SLEPT_S else 0.0
+        disturbed = self.child.frozen or slept_s > 0 or passed > COUNTED_AT_MOST_S
+        counted = 0.0 if self.child.frozen else min(passed, COUNTED_AT_MOST_S)
+        self.pace.work(counted, self.use.cpu_s(), disturbed)
+        return slept_s
+
+
+class Pace:
+    """Progress of one trial against its own past, in working seconds."""
+
+    def __init__(self, limits: PaceLimits, usual_step_s: float | None) -> None:
+        self.limits = limits
+        self.usual_step_s = usual_step_s
+        self.latest_step_s: float | None = None
+        self._steps: deque[float] = deque(maxlen=200)
+        self._first: list[float] = []
+        self._recent: deque[float] = deque(maxlen=limits.slow_steps)
+        self._worked_s = 0.0
+        self._progress_at_s = 0.0
+        self._cpu: deque[tuple[float, float]] = deque()  # working seconds, processor seconds; the last cpu_window_s
+        self._disturbed = False  # a freeze or a sleep lies within the step that is running
+        self._is_slow = False
+
+    def start(self, cpu_s: float) -> None:
+        self._cpu.append((self._worked_s, cpu_s))
+
+    def work(self, seconds: float, cpu_s: float, disturbed: bool) -> None:
+        """`seconds` of possible work have passed, and the tree has used `cpu_s` processor seconds so far."""
+        self._worked_s += seconds
+        self._disturbed |= disturbed
+        if disturbed:
+            self._cpu.clear()  # processor seconds of a gap nobody saw would look like work, or like idleness
+        self._cpu.append((self._worked_s, cpu_s))
+        while len(self._cpu) > 2 and self._cpu[1][0] <= self._worked_s - self.limits.cpu_window_s:
+            self._cpu.popleft()
+
+    def progress(self, step_s: float | None) -> None:
+        self._progress_at_s = self._worked_s
+        if step_s is None:
+            return
+        self.latest_step_s = step_s
+        if self._disturbed:  # this step's seconds contain a freeze or a sleep
+            self._disturbed = False
+            return
+        self._steps.append(step_s)
+        self._recent.append(step_s)
+        if len(self._first) < self.limits.history_steps:
+            self._first.append(step_s)
+
+    def cpu_percent(self) -> float | None:
+        """Of one core, by the whole tree, over the last seconds of work; None while too few were seen."""
+        if len(self._cpu) < 2:
+            return None
+        (since, used_before), (until, used) = self._cpu[0], self._cpu[-1]
+        return 100.0 * max(0.0, used - used_before) / (until - since) if until > since else None
+
+    def stalled(self) -> Decision | None:
+        """No progress for much longer than a step takes, and the processor idle all the while."""
+        limits = self.limits
+        if self._cpu and self._cpu[-1][0] - self._cpu[0][0] < 0.8 * limits.cpu_window_s:
+            return None
+        quiet_s, cpu = self._worked_s - self._progress_at_s, self.cpu_percent()
+        allowed_s = limits.stall_first_s
+        if self._steps:
+            allowed_s = max(limits.stall_min_s, limits.stall_factor * median(self._steps))
+        if quiet_s <= allowed_s or cpu is None or cpu >= limits.stall_cpu_percent:
+            return None
+        usual = f"its median step takes {median(self._steps):.3g} s" if self._steps else "its first step has not ended"
+        message = (
+            f"no step for {quiet_s:.0f} s at {cpu:.1f} % of a core ({usual}): killed; it continues from its checkpoint"
+        )
+        return Decision(Action.KILL, message, cause=Cause.STALLED)
+
+    def slow(self, reason: Callable[[], str]) -> Decision | None:
+        """Steps beyond `slow_factor` times the usual, until they are below two thirds of that again."""
+        usual = self.usual_step_s
+        if usual is None and len(self._first) >= self.limits.history_steps:
+            usual = median(self._first)
+        if not usual or len(self._recent) < self.limits.slow_steps:
+            return None
+        ratio = median(self._recent) / usual
+        factor = self.limits.slow_factor
+        self._is_slow = ratio > (factor * 2 / 3 if self._is_slow else factor)
+        if not self._is_slow:
+            return None
+        took = f"{median(self._recent):.3g} s a step instead of {usual:.3g} s"
+        return Decision(Action.NONE, f"{ratio:.1f}x slower than usual for this architecture: {took}; likely {reason()}")
+
+
+def likely_reason(reading: Reading, vitals: Vitals | None, limits: MemoryLimits) -> str:
+    """Why steps may have become slow: heat, memory, neighbours, or a system that throttles what has no window."""
+    cores = os.cpu_count() or 1
+    if vitals is not None and vitals.heat.state in (GuardState.WARM, GuardState.FROZEN):
+        return f"heat: {vitals.heat.message}"
+    if reading.thermal_pressure not in (None, "nominal"):
+        return f"heat: thermal pressure {reading.thermal_pressure}"
+    low, available = limits.available_low, reading.available
+    if low is not None and available is not None and available < 2 * low:
+        return f"memory pressure: {in_gb(available)} available"
+    own = vitals.tree_cpu_percent if vitals is not None else None
+    if reading.cpu_percent is not None and own is not None:
+        others = reading.cpu_percent * cores - own  # in percent of one core
+        if others > 50 and reading.cpu_percent > 85:
+            return f"other programs use {others / 100:.1f} of {cores} cores"
+    return "throttling by the system (no sign of heat, low memory or other programs)"
+
+
+class MemoryWatch:
+    """Samples the tree's memory in a thread, every 0.5 s far from the hard limit and every 0.05 s near it."""
+
+    def __init__(self, child: ChildProcess, limits: MemoryLimits, use: TreeUse) -> None:
+        self.child, self.limits, self.use = child, limits, use
+        self.peak = 0  # bytes
+        self.killed: Decision | None = None
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._watch, name=f"memory of {self.child.pid}", daemon=True)
+        self._thread.start()
+
+    def see(self, tree: int) -> None:
+        """A value somebody else has measured."""
+        self.peak = max(self.peak, tree)
+
+    def close(self) -> None:
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        hard = self.limits.hard
+        while self.child.poll() is None:
+            tree = self.use.memory(hard and int(0.8 * hard))
+            self.see(tree)
+            if hard is not None and tree >= hard:
+                self.killed = over_hard(hard, tree)
+                self.child.kill()
+                return
+            if self._closing.wait(look_after(hard, tree)):
+                return
+
+
+def look_after(hard: int | None, tree: int) -> float:
+    """Seconds until the next look: sooner than the fastest allocation could cross the limit, within bounds."""
+    if hard is None:
+        return SLOWEST_LOOK_S
+    return min(SLOWEST_LOOK_S, max(FASTEST_LOOK_S, (hard - tree) / ALLOCATION_RATE))

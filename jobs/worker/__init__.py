@@ -1,0 +1,1 @@
+"""The worker: slots, huey's consumer, heartbeat, emergency, maintenance."""

@@ -1,0 +1,147 @@
+"""What a person at a terminal sees of a worker, and what a pipe gets instead: plain lines."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from fts.jobs.status import formatting
+
+BARS = " ▏▎▍▌▋▊▉█"
+
+
+@dataclass
+class JobLine:
+    """What is known of one running job between two facts."""
+
+    experiment: str
+    trials: int
+    number: int = 0
+    architecture: str = ""
+    epoch: int = 0
+    epochs: int = 0
+    value: float | None = None
+    best: float | None = None
+    started: float = field(default_factory=time.monotonic)
+    ended: int = 0  # trials that ended since `started`
+    objective: str = "val_loss"
+
+
+class Progress:
+    """Takes the supervisors' tidings (from several threads) and prints them.
+
+    On a terminal one live line per slot is kept at the bottom; elsewhere each tiding is a line of its own.
+    """
+
+    def __init__(self, out: TextIO | None = None, live: bool | None = None) -> None:
+        self.out = out or sys.stderr
+        self.live = self.out.isatty() if live is None else live
+        self._lock = threading.Lock()
+        self._jobs: dict[int, JobLine] = {}
+        self._drawn = 0
+
+    def tell(self, what: str, facts: dict[str, Any]) -> None:
+        """One tiding: job | trial | epoch | trial ended | job done | note."""
+        with self._lock:
+            line = self._line(what, facts)
+            self._erase()
+            if line:
+                print(f"{time.strftime('%H:%M:%S')}  {line}", file=self.out)
+            self._draw()
+            self.out.flush()
+
+    def close(self) -> None:
+        with self._lock:
+            self._erase()
+            self._jobs.clear()
+
+    # -- words
+
+    def _line(self, what: str, facts: dict[str, Any]) -> str | None:
+        if what == "note":
+            return str(facts["text"])
+        job = facts["job"]
+        shown = self._jobs.setdefault(job.id, JobLine(job.experiment, job.trials_wanted, best=job.best_value))
+        if what == "trials":  # a person wants another number of them
+            shown.trials = job.trials_wanted
+            return f"{job.experiment}: extended to {formatting.count(job.trials_wanted, 'trial')}"
+        if what == "job":
+            return f"{job.experiment}: {formatting.count(job.trials_wanted, 'trial')}, attempt {facts['attempt']}"
+        if what == "trial":
+            return self._trial(shown, facts["trial"])
+        if what == "epoch":
+            return self._epoch(shown, facts["epoch"])
+        if what == "trial ended":
+            return self._trial_ended(shown, facts["trial"])
+        self._jobs.pop(job.id, None)
+        return f"{job.experiment}: {what.removeprefix('job ')}"
+
+    def _trial(self, shown: JobLine, trial: Any) -> str:
+        shown.number, shown.architecture, shown.epoch, shown.value = (
+            trial.number,
+            trial.architecture,
+            trial.epochs,
+            None,
+        )
+        shown.objective = trial.objective
+        shown.epochs = int(trial.effective.get("epochs", 0))  # at most; a baseline has none
+        verb = "continues" if trial.epochs else "starts"
+        return f"{shown.experiment} t{trial.number} of {shown.trials} {verb}: {trial.architecture}"
+
+    def _epoch(self, shown: JobLine, epoch: dict[str, Any]) -> str | None:
+        shown.epoch, shown.value = epoch["epoch"], epoch[shown.objective]
+        if self.live:
+            return None  # the live line shows it
+        auc = f" auc {epoch['val_auc']:.4f}" if epoch.get("val_auc") is not None else ""
+        return (
+            f"{shown.experiment} t{shown.number} epoch {epoch['epoch']} val_loss {epoch['val_loss']:.4f}{auc} "
+            f"{epoch['samples_per_s']:.0f} samples/s"
+        )
+
+    def _trial_ended(self, shown: JobLine, trial: Any) -> str:
+        shown.ended += 1
+        better = min if trial.objective == "val_loss" else max
+        if trial.value is not None and str(trial.status) == "complete":
+            shown.best = trial.value if shown.best is None else better(shown.best, trial.value)
+        epoch = f" at epoch {trial.best_epoch}" if trial.best_epoch is not None else ""  # baselines have none
+        value = f"{trial.objective} {trial.value:.4f}{epoch}" if trial.value is not None else ""
+        return f"{shown.experiment} t{trial.number} {trial.status}: {value or trial.message or ''} ({trial.cause})"
+
+    # -- the live lines
+
+    def _draw(self) -> None:
+        if not self.live:
+            return
+        for shown in self._jobs.values():
+            print(live_line(shown)[:100], file=self.out)
+        self._drawn = len(self._jobs)
+
+    def _erase(self) -> None:
+        if self._drawn:
+            self.out.write(f"\x1b[{self._drawn}A\x1b[J")
+            self._drawn = 0
+
+
+def live_line(shown: JobLine) -> str:
+    done = min(1.0, (shown.number + (shown.epoch / shown.epochs if shown.epochs else 0)) / max(1, shown.trials))
+    value = f" now {shown.value:.4f}" if shown.value is not None else ""
+    best = f" best {shown.best:.4f}" if shown.best is not None else ""
+    place = f"t{shown.number}/{shown.trials} ep {shown.epoch}/{shown.epochs}"
+    return f"  {bar(done, 16)} {shown.experiment} {place}{value}{best}{eta(shown)}"
+
+
+def bar(share: float, width: int) -> str:
+    eighths = round(max(0.0, min(1.0, share)) * width * 8)
+    full, part = divmod(eighths, 8)
+    return ("█" * full + (BARS[part] if part else "")).ljust(width, "·")
+
+
+def eta(shown: JobLine) -> str:
+    """From the trials that ended under this worker; nothing before the first one, because nothing is known."""
+    if not shown.ended:
+        return ""
+    left = (time.monotonic() - shown.started) / shown.ended * max(0, shown.trials - shown.number - 1)
+    return f" eta {left / 60:.0f} min" if left > 90 else f" eta {left:.0f} s"

@@ -1,0 +1,115 @@
+"""Gives a job back after something broke, even when writing itself is what broke: nothing stays `running` with nobody.
+
+A disk in trouble pauses the queue with its reason, so that no job after another meets the same disk. The space for
+these last rows comes from the ballast; without it, we try again until there is some.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fts.jobs.supervisor.orders import Board
+from fts.jobs.trial.cause import cause_of
+from fts.jobs.worker.reserve import Ballast
+from fts.state import transitions
+from fts.state.errors import (
+    DatabaseBusy,
+    DatabaseCorrupt,
+    DatabaseFailed,
+    DatabaseGone,
+    DiskFull,
+    NotFresh,
+    ReadOnlyDatabase,
+    StaleToken,
+    UnreadableHistory,
+)
+from fts.state.files import CannotWrite
+from fts.state.values import Cause, Claim
+from fts.study.cell import BadSpec
+from fts.study.objective import sentence_of
+
+log = logging.getLogger("fts.worker")
+
+LONGEST_PAUSE_S = 60.0  # between two tries after the machine was at fault
+RETRY_S = 2.0  # between two tries to write down that the disk is full
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+DISK_FAILS = (DiskFull, DatabaseFailed, ReadOnlyDatabase)  # a disk that failed is mounted read-only by the system
+FORESEEN = (DatabaseBusy, DatabaseCorrupt, DatabaseGone, NotFresh, UnreadableHistory, BadSpec)
+
+
+class LastWords:
+    """Of one worker; every method blocks until the words are written, are refused, or the worker is to leave."""
+
+    def __init__(
+        self,
+        db: Any,
+        ballast: Ballast,
+        board: Board,
+        worker_id: int,
+        tell: Callable[[str, dict[str, Any]], None],
+        outage_pause_s: float = 1.0,
+    ) -> None:
+        self.db, self.ballast, self.board, self.worker_id, self.tell = db, ballast, board, worker_id, tell
+        self.outage_pause_s = outage_pause_s
+
+    def give_back(self, claim: Claim, error: Exception) -> None:
+        """Back in line with its cause; a disk in trouble pauses the queue first, a spec that cannot be read fails."""
+        message = sentence_of(error)
+        self.tell("note", {"text": f"{claim.job.experiment} is back in line: {message}"})
+        if isinstance(error, BadSpec):
+            self._insist(lambda: transitions.fail_job(self.db, claim, Cause.DATA_ERROR, message))
+            return
+        cause = Cause.DRAINED if isinstance(error, DatabaseBusy) else Cause(cause_of(error))
+        if is_disk_trouble(error):
+            cause = Cause.DISK
+            self.pause_queue(error)
+        if cause is Cause.MACHINE_ERROR:
+            self._rest(claim, pause_s(claim.job.idle_attempts, self.outage_pause_s))
+        self._insist(lambda: transitions.release_job(self.db, claim, cause, message))
+
+    def _rest(self, claim: Claim, seconds: float) -> None:
+        """Gives the machine time to recover before the job is tried again, unless somebody wants something else."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and self.board.for_job(claim.job_id) is None:
+            time.sleep(min(0.1, left))
+
+    def pause_queue(self, error: Exception) -> None:
+        reason = f"disk: {error}"
+        self._insist(lambda: transitions.pause_queue(self.db, reason, who=f"worker {self.worker_id}"))
+
+    def _insist(self, write: Callable[[], object]) -> None:
+        while True:
+            try:
+                write()
+                return
+            except StaleToken as refused:
+                self.tell("note", {"text": str(refused)})
+                return
+            except (*DISK_FAILS, DatabaseBusy) as error:
+                if self.ballast.drop():
+                    continue
+                log.warning("%s; trying again every %.0f s", error, RETRY_S)
+                if self.board.order is not None:  # the next worker will find what we could not write
+                    return
+                time.sleep(RETRY_S)
+
+
+def is_foreseen(error: BaseException) -> bool:
+    """Whether its sentence says all that a person needs: the world is at fault, or a row, and no line of code."""
+    return is_disk_trouble(error) or isinstance(error, FORESEEN)
+
+
+def is_disk_trouble(error: BaseException) -> bool:
+    """Of the database, or of a file beside it."""
+    if isinstance(error, (*DISK_FAILS, CannotWrite)):
+        return True
+    return isinstance(error, OSError) and error.errno in DISK_ERRORS
+
+
+def pause_s(outages: int, first_s: float) -> float:
+    """Seconds before the next try after so many deaths without progress: 0, then first_s, doubling up to a minute."""
+    return 0.0 if outages <= 1 else min(first_s * 2.0 ** min(outages - 2, 30), LONGEST_PAUSE_S)

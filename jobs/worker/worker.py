@@ -1,0 +1,459 @@
+"""The worker: takes its slots, brings the past in order, then runs one job per slot until it is told to leave.
+
+Start-up order: lock the slots, reap the children a dead predecessor left, reconcile the rows, only then claim. huey's
+consumer gives one thread per slot; a ticket means only "look at the queue". Trials run in processes of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import queue
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from huey.consumer import Consumer, ConsumerStopped
+
+from fts.jobs.devices import index_of
+from fts.jobs.records import earlier_exports, exports
+from fts.jobs.records.owed import AGAIN_S, Owed
+from fts.jobs.sensors import detect
+from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.status.explain import why
+from fts.jobs.supervisor.child import reap_recorded, same_process, started_at
+from fts.jobs.supervisor.job_runner import Supervisor
+from fts.jobs.supervisor.memory_pool import Room
+from fts.jobs.supervisor.orders import Board
+from fts.jobs.supervisor.slot import Slot
+from fts.jobs.worker.console import Progress
+from fts.jobs.worker.emergency import DISK_FAILS, LastWords, is_foreseen
+from fts.jobs.worker.maintenance import Housekeeping
+from fts.jobs.worker.reserve import Ballast
+from fts.jobs.worker.wake_lock import keep_awake
+from fts.state import queries, tickets, transitions
+from fts.state.backup import backup
+from fts.state.db import open_database
+from fts.state.errors import DatabaseCorrupt, DatabaseGone, NoSuchRow, StaleToken, StateError, WrongStatus
+from fts.state.files import refuse_links, sweep, sweep_below
+from fts.state.slot_lock import SlotLock, SlotTaken, holder
+from fts.state.values import Claim
+
+log = logging.getLogger("fts.worker")
+
+
+SAMPLE_EVERY_S = 10.0
+OURS = ("hpo", "trials", "models", "report", "scripts", "logs")  # swept; a backup may be a person's, under way
+GOODBYE_S = 30.0  # a locked database does not keep a worker from leaving for longer
+SAMPLED = (
+    "available", "total", "swap_used", "cpu_percent", "temperature", "gpu_percent", "gpu_memory", "power_w",
+    "disk_free",
+)  # fmt: skip
+
+
+def work(places: Places, settings: WorkerSettings, progress: Progress | None = None) -> int:
+    """Runs a worker until it is told to leave; returns the exit code (0: left in good order, nothing in flight).
+
+    Raises SlotTaken when another worker has a slot of this study on this machine, StateError for the database.
+    """
+    progress = progress or Progress()
+    with contextlib.ExitStack() as stack:
+        locks = [stack.enter_context(SlotLock(places.outputs, index)) for index in range(settings.slots)]
+        db = open_database(places.db, busy_timeout_s=settings.busy_s, patience_s=math.inf)
+        bring_in_order(db, places)
+        worker = Worker(db, places, settings, progress)
+        stack.callback(worker.close)
+        for lock in locks:
+            lock.name(worker.id)
+        stack.enter_context(keep_awake())
+        progress.tell("note", {"text": worker.introduction()})
+        worker.run()
+    worker.answer_for_database()
+    return 0
+
+
+def stop_listening() -> None:
+    """For a process that ends with its worker: all is written, and a signal that met Python's own end would kill it."""
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(signum, signal.SIG_IGN)
+
+
+def run_job(
+    places: Places,
+    settings: WorkerSettings,
+    job_id: int,
+    progress: Progress | None = None,
+    held: SlotLock | None = None,
+) -> int:
+    """Runs one job in the foreground, without the queue: same supervisor, same records; returns the exit code.
+
+    `held`: a slot that the caller has and gives back; None: the first free one.
+
+    0: done; 1: it ended otherwise or was stopped at a checkpoint. Raises SlotTaken when every slot of the machine is
+    taken, StateError for the database.
+    """
+    progress = progress or Progress()
+    with contextlib.ExitStack() as stack:
+        held = held or stack.enter_context(hold_slot(places))
+        db = open_database(places.db, busy_timeout_s=settings.busy_s, patience_s=math.inf)
+        bring_in_order(db, places)
+        worker = Worker(db, places, replace(settings, slots=1), progress)
+        stack.callback(worker.close)
+        held.name(worker.id)
+        stack.enter_context(keep_awake())
+        worker.run_one(job_id)
+    worker.answer_for_database()
+    return 0 if queries.job(db, job_id).status == "done" else 1
+
+
+@contextlib.contextmanager
+def hold_slot(places: Places, index: int | None = None) -> Iterator[SlotLock]:
+    """Holds this slot, or the first one nobody else does. Raises SlotTaken when it, or every one, is taken."""
+    lock = free_slot(places) if index is None else SlotLock(places.outputs, index).acquire()
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+def free_slot(places: Places) -> SlotLock:
+    """Holds the first slot nobody else does; raises SlotTaken when all of this machine are taken."""
+    count = max(1, os.cpu_count() or 1)
+    for index in range(count):
+        with contextlib.suppress(SlotTaken):
+            return SlotLock(places.outputs, index).acquire()
+    holders = {str(found) for index in range(count) if (found := holder(places.outputs, index)) is not None}
+    raise SlotTaken(
+        f"every slot of this machine ({count}) is taken by {', '.join(sorted(holders)) or 'others'}: `fts enqueue` "
+        f"puts the cell in line for them; --slot {count} runs it now, but slows down all trials"
+    )
+
+
+def bring_in_order(db: Any, places: Places) -> None:
+    """End what a dead worker of this machine left running, put its jobs back in line, export what it did not.
+
+    Raises CannotWrite when logs or trials is a link: their files would be written, and deleted, elsewhere.
+    """
+    for folder in (places.logs, places.outputs / "trials"):
+        refuse_links(folder, places.outputs)
+    host = socket.gethostname()
+    alive = {worker.id for worker in queries.workers(db) if same_process(worker.pid, worker.pid_started)}
+    for child in queries.running_children(db, host):
+        if child.worker_id not in alive:
+            log.info("process %d of a lost worker: %s", child.pid, reap_recorded(child.pid, child.pid_started))
+    transitions.reconcile(db, host, same_process)
+    try:
+        if (aside := earlier_exports.set_aside(db, places)) is not None:
+            log.warning("exports of an earlier database moved to %s", aside)
+        exports.catch_up(db, places)
+    except OSError as error:  # a full disk: exports can be had again at any time
+        log.warning("exports: %s", error)
+    sweep(places.outputs)
+    for mine in (places.outputs / name for name in OURS):
+        if not mine.is_symlink():
+            sweep_below(mine)
+
+
+class Worker:
+    """One process, its slots, its beat, and huey's consumer."""
+
+    def __init__(self, db: Any, places: Places, settings: WorkerSettings, progress: Progress) -> None:
+        self.db, self.places, self.settings, self.progress = db, places, settings, progress
+        self.board = Board()
+        self.ballast = Ballast(places.ballast)
+        self.ballast.fill()
+        pid = os.getpid()
+        started = started_at(pid) or time.time()
+        self.id = transitions.register_worker(db, socket.gethostname(), pid, started, settings.slots)
+        pause_s = settings.outage_pause_s
+        self.last_words = LastWords(db, self.ballast, self.board, self.id, progress.tell, pause_s)
+        self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
+        self._sensors = detect.from_env(disk=places.outputs, gpu=index_of(settings.device))
+        room = Room()
+        self._slots = [Slot(index, places, settings, self._sensors, room) for index in range(settings.slots)]
+        for slot in self._slots:
+            self._free.put(slot)
+        self._beat = threading.Thread(target=self._beat_on, name="beat", daemon=True)
+        self.owed = Owed(db, places)
+        self._exports = threading.Thread(target=self._export_on, name="exports", daemon=True)
+        self._over = threading.Event()
+        self._beats = 0
+        self._idle_since: float | None = None
+        self._lost_database: StateError | None = None
+        self._stop_file_obeyed = False
+
+    def introduction(self) -> str:
+        """Who this worker is, for the person at its terminal or the reader of its log."""
+        settings = self.settings
+        slots = f"{settings.slots} slot{'s' if settings.slots > 1 else ''}"
+        return (
+            f"worker {self.id}, process {os.getpid()}: {slots} on {settings.device}, database "
+            f"{self.places.db.absolute()}, data {self.places.data}, logs {self.places.logs}; "
+            + ("`fts stop` or `fts drain` ends it" if settings.detached else "Ctrl-C stops it at a checkpoint")
+        )
+
+    def run(self) -> None:
+        huey = tickets.make_huey(self.db, self.without_tickets)
+        look = self.look
+
+        @huey.task(name=tickets.LOOK)
+        def look_at_the_queue() -> None:
+            look()
+
+        consumer = SlotConsumer(huey, self)
+        self._beat.start()
+        self._exports.start()
+        consumer.run()
+
+    def run_one(self, job_id: int) -> None:
+        """One job, whatever its rank; Ctrl-C stops it at a checkpoint."""
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(signum, lambda signum, frame: self.signalled(signum))
+        self._beat.start()
+        settings = self.settings
+        claim = transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, job_id)
+        if claim is None:
+            raise WrongStatus("; ".join(why(queries.job(self.db, job_id), queries.snapshot(self.db))))
+        self._run_claim(self._slots[0], claim)
+
+    def close(self) -> None:
+        """Say goodbye in the database; what ran has been checkpointed and put back by its supervisor."""
+        self._over.set()
+        for slot in self._slots:
+            slot.close()
+        self._sensors.close()
+        if self.owed and not self.owed.settle():
+            log.warning("some exports could not be written; the next worker or `fts export` writes them")
+        self.db.patience_s = GOODBYE_S
+        with contextlib.suppress(StateError):
+            self._record_signal()
+        with contextlib.suppress(StateError):  # a full disk: the next worker's reconcile will see that we are gone
+            transitions.stop_worker(self.db, self.id)
+        self.progress.close()
+
+    def without_database(self, error: StateError) -> None:
+        """Damaged, removed, replaced, or sure that we are dead: what is trained now is lost; leave at a checkpoint."""
+        if self._lost_database is None:
+            self._lost_database = error
+            log.error("%s; this worker stops", error)
+            self.board.signal("stop")
+
+    def without_tickets(self, error: StateError) -> None:
+        """Whether there is work could not be seen: for ever when the database is damaged, else it is asked again."""
+        if isinstance(error, DatabaseCorrupt):
+            self.without_database(error)
+        else:
+            log.warning("cannot read the queue: %s", error)
+
+    def answer_for_database(self) -> None:
+        """Raises what made this worker leave; a file that is gone still has all it knew, which is saved as a backup."""
+        if isinstance(self._lost_database, DatabaseGone):
+            saved = backup(self.db, self.places.backups, keep=None)
+            raise DatabaseGone(
+                f"{self._lost_database}; a copy of its content is saved: `fts restore {saved}` puts it back"
+            )
+        if self._lost_database is not None:
+            raise self._lost_database
+
+    def look(self) -> None:
+        """Claim and run jobs with one slot until there is nothing to claim or the worker is to leave."""
+        slot = self._free.get()
+        try:
+            while self.board.takes_work():
+                self.ballast.fill()
+                claim = self._claim()
+                if claim is None:
+                    return
+                self._run_claim(slot, claim)
+        finally:
+            self._free.put(slot)
+
+    def _claim(self) -> Claim | None:
+        try:
+            return transitions.claim(self.db, self.id, self.settings.lease_s, self.settings.max_idle_attempts)
+        except DISK_FAILS as error:
+            self.last_words.pause_queue(error)
+            return None
+        except DatabaseCorrupt as error:
+            self.without_database(error)
+            return None
+
+    def _run_claim(self, slot: Slot, claim: Claim) -> None:
+        job = claim.job
+        self.board.starts(claim)
+        self.progress.tell("job", {"job": job, "attempt": claim.attempt})
+        try:
+            supervisor = Supervisor(
+                self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell, self.owed
+            )
+            supervisor.run()
+        except StaleToken as refused:
+            slot.close()
+            self.progress.tell("note", {"text": f"{job.experiment}: {refused}"})
+        except Exception as error:  # the one net: whatever broke, no job stays `running` with nobody at work on it
+            if not is_foreseen(error):
+                log.exception("job %d (%s) is given back", job.id, job.experiment)
+            slot.close()
+            if isinstance(error, DatabaseCorrupt):
+                self.without_database(error)  # the next worker finds the job in what is restored
+            else:
+                self.last_words.give_back(claim, error)
+        finally:
+            self.board.ends(job.id)
+
+    def _export_on(self) -> None:
+        """Writes exports that failed; beside the beat, which must not wait for a disk."""
+        while not self._over.wait(AGAIN_S):
+            if self.owed:
+                self.owed.settle()
+
+    # -- the beat
+
+    def _beat_on(self) -> None:
+        """Extends the leases and reads the orders, whatever the supervisors are doing."""
+        try:
+            self._beat_until_over()
+        except BaseException:
+            log.exception("without its beat this worker would lose its jobs: it stops at a checkpoint")
+            self.board.signal("stop")
+            raise
+
+    def _beat_until_over(self) -> None:
+        version, beaten = None, float("-inf")
+        swept = time.monotonic()
+        sampled = float("-inf")
+        observer = transitions.LeaseObserver(self.settings.lease_s)
+        housekeeping = Housekeeping(self.db, self.places)
+        while not self._over.wait(self.settings.poll_s):
+            try:
+                self.db.check_still_there()
+                now_version = queries.data_version(self.db)
+                due = time.monotonic() - beaten >= self.settings.beat_s
+                self._obey_stop_file()
+                self._record_signal()
+                if due or now_version != version:
+                    beaten = time.monotonic() if due else beaten
+                    self._beat_once(due)
+                    version = now_version
+                if time.monotonic() - sampled >= SAMPLE_EVERY_S:
+                    sampled = time.monotonic()
+                    self._sample()
+                if time.monotonic() - swept >= self.settings.lease_s / 6:
+                    swept = time.monotonic()
+                    transitions.sweep(self.db, observer)
+                    tickets.missing_tickets(self.db)
+                housekeeping.look()
+            except (DatabaseGone, DatabaseCorrupt) as error:
+                self.without_database(error)
+            except (WrongStatus, NoSuchRow) as error:  # taken for dead: no claim is ours, and none will be given to us
+                if not self._over.is_set():
+                    self.without_database(error)
+            except StateError as error:  # busy or full: the leases have room for several missed beats
+                log.warning("heartbeat not written: %s", error)
+
+    def _beat_once(self, write: bool) -> None:
+        if write:
+            orders = transitions.beat(self.db, self.id, self.settings.lease_s, self.board.claims, self._beats)
+            self._beats = orders.beats
+            self.board.from_database(orders.asked, orders.jobs)
+            self.board.lost({claim.job_id for claim in orders.lost})
+        else:
+            self._read_orders()
+
+    def _obey_stop_file(self) -> None:
+        """The file asks every worker of the study to leave after its job, as `fts drain --after job` does."""
+        file = self.places.stop_file
+        if self._stop_file_obeyed or not file.exists():
+            return
+        who = f"the file {file.relative_to(self.places.outputs.parent)}"
+        try:
+            transitions.record_wish(self.db, "drain_job", who)
+        except StateError as error:  # a full disk: obeyed all the same, and written down when that works again
+            log.warning("%s: %s", who, error)
+            self.board.signal("drain_job", who)
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:  # a folder of that name, or one that cannot be written: asked once is enough
+            self._stop_file_obeyed = True
+            log.warning("%s cannot be removed: %s", file, error.strerror)
+        self.progress.tell("note", {"text": f"{file.name} found: the workers stop after their jobs"})
+
+    def _record_signal(self) -> None:
+        """Writes down what a signal asked, so that every screen says DRAINING, with an event that names the signal."""
+        if (asked := self.board.unrecorded) is not None:
+            order, who = asked
+            with contextlib.suppress(WrongStatus, NoSuchRow):  # taken for lost: the next beat says what that means
+                transitions.record_wish(self.db, order, who, self.id, can_withdraw=False)
+                self.board.recorded(order)
+
+    def _sample(self) -> None:
+        """One look at the hardware for the record; what cannot be read stays unknown."""
+        now = self._sensors.read()
+        steps = [step_s for slot in self._slots if (step_s := slot.step_s()) is not None]
+        transitions.add_sample(
+            self.db,
+            self.id,
+            trial_rss=sum(slot.rss() for slot in self._slots),
+            step_s=steps[0] if steps else None,
+            **{name: getattr(now, name) for name in SAMPLED},
+        )
+
+    def _read_orders(self) -> None:
+        mine = {job.id: job for job in queries.jobs(self.db, ["running"]) if job.worker_id == self.id}
+        me = next((worker for worker in queries.workers(self.db) if worker.id == self.id), None)
+        if me is None:
+            return  # the next beat says why
+        self.board.from_database(me.asked, {job.id: job.asked for job in mine.values() if job.asked})
+
+    # -- leaving
+
+    def leaves(self) -> bool:
+        """Is there nothing left to do for this process?"""
+        if self.board.order is not None:
+            return self.board.busy == 0
+        if not self.settings.until_empty or self.board.busy or self._work_waits():
+            self._idle_since = None
+            return False
+        self._idle_since = self._idle_since or time.monotonic()
+        return time.monotonic() - self._idle_since > 2 * self.settings.poll_s
+
+    def _work_waits(self) -> bool:
+        return queries.flag(self.db, "queue_paused") is None and tickets.runnable_jobs(self.db) > 0
+
+    def signalled(self, signum: int) -> None:
+        order = {signal.SIGUSR1: "drain_trial"}.get(signal.Signals(signum), "stop")
+        self.board.signal(order, f"{signal.Signals(signum).name} to process {os.getpid()}")
+
+
+class SlotConsumer(Consumer):  # type: ignore[misc]
+    """huey's consumer with our signals: the first SIGINT or SIGTERM asks for a checkpoint, it interrupts nothing."""
+
+    def __init__(self, huey: Any, worker: Worker) -> None:
+        super().__init__(huey, workers=worker.settings.slots, periodic=False, initial_delay=0.2, max_delay=2.0)
+        self.worker = worker
+        self._stop_flag_timeout = 0.25  # seconds between two looks whether to leave
+
+    def loop(self, health_check_ts: float | None = None) -> float | None:
+        try:
+            leaves = self.worker.leaves()
+        except StateError as error:
+            self.worker.without_tickets(error)
+            leaves = False
+        if leaves:
+            self.stop(graceful=True)
+            raise ConsumerStopped
+        return super().loop(health_check_ts)  # type: ignore[no-any-return]
+
+    def _set_signal_handlers(self) -> None:
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(signum, self._ask)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if self.worker.settings.detached else self._ask)
+
+    def _ask(self, signum: int, frame: Any) -> None:
+        self.worker.signalled(signum)

@@ -1,0 +1,59 @@
+"""Sees at once that a worker of this machine has died: its heartbeat would pass for a live one for seconds more."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from fts.state.values import Snapshot, Worker
+
+
+def gone(workers: Iterable[Worker], study: Path) -> frozenset[int]:
+    """The numbers of those that say they run, on this machine, and do not; `study` is the folder of the database."""
+    return frozenset(worker.id for worker in workers if worker.status == "running" and _has_died(worker, study))
+
+
+def without(snapshot: Snapshot, dead: frozenset[int]) -> Snapshot:
+    """The same snapshot, in which those are known to be gone."""
+    if not dead:
+        return snapshot
+    return replace(snapshot, workers=tuple(replace(w, gone=w.id in dead) for w in snapshot.workers))
+
+
+def seen(snapshot: Snapshot, study: Path) -> Snapshot:
+    """The same snapshot, in which who is gone at this moment is known to be."""
+    return without(snapshot, gone(snapshot.workers, study))
+
+
+def _has_died(worker: Worker, study: Path) -> bool:
+    if worker.host != os.uname().nodename or _is_there(worker.pid):
+        return False
+    return not any(_is_held_by(worker.pid, path) for path in study.glob("slot-*.lock"))
+
+
+def _is_there(pid: int) -> bool:
+    """Whether a process of that number lives; a younger one counts too, and the heartbeat tells the difference."""
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except ProcessLookupError:
+        return False
+    except (OSError, IndexError):  # another person's process, or a system without /proc
+        return True
+    return state not in ("Z", "X")  # nobody has asked yet how it ended
+
+
+def _is_held_by(pid: int, path: Path) -> bool:
+    """A worker in a container has another number out here, but its slot's lock is of the machine."""
+    try:
+        with path.open("rb") as file:
+            if json.loads(file.read(4096) or b"{}").get("pid") != pid:
+                return False
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # a worker that starts this instant tries again
+    except (OSError, ValueError, AttributeError):  # held, or not to be read: it may live
+        return True
+    return False

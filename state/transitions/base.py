@@ -1,0 +1,224 @@
+"""What every transition is made of: one write transaction, the event it leaves, the fence a worker must pass."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import math
+import platform
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from fts.state.db import Database
+from fts.state.errors import BadRow, NoSuchRow, StaleToken, WrongStatus
+from fts.state.models import ALL, EventRow, FlagRow, JobRow, TrialRow, WorkerRow
+from fts.state.values import Cause, Claim
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")  # becomes a folder name: never "..", never an option
+VERB = re.compile(r"[a-z_]{1,40}")
+MAX_SPEC = 256_000  # characters of JSON
+MAX_JSON = 64_000
+MAX_MESSAGE = 4_000
+MAX_LOG_TAIL = 20_000
+
+Row = dict[str, Any]
+
+
+class _TakeBack(Exception):
+    """Ends a dry run: everything was done, and is taken back."""
+
+
+@contextmanager
+def transaction(db: Database, dry_run: bool = False) -> Iterator[None]:
+    """One write transaction; a dry run does everything and takes it back, so it says exactly what would happen."""
+    if dry_run and db.in_transaction():
+        raise ValueError("a dry run rolls everything back, so it cannot run inside another transaction")
+    try:
+        with db.write():
+            yield
+            if dry_run:
+                raise _TakeBack
+    except _TakeBack:
+        pass
+
+
+def emit(
+    db: Database,
+    verb: str,
+    who: str,
+    message: str,
+    *,
+    job_id: int | None = None,
+    trial_id: int | None = None,
+    data: Mapping[str, Any] | None = None,
+    inverse: Mapping[str, Any] | None = None,
+) -> int:
+    """Writes one event, in the transaction of the change it tells of; returns its number."""
+    row = {
+        "at": db.now(),
+        "who": who[:120],
+        "verb": verb,
+        "job_id": job_id,
+        "trial_id": trial_id,
+        "message": message[:MAX_MESSAGE],
+        "data": to_json(finite(dict(data or {})), "event data", MAX_JSON),
+        "inverse": None if inverse is None else to_json(inverse, "inverse", 64 * MAX_JSON),
+    }
+    return int(EventRow.insert(row).execute(db))
+
+
+def this_person() -> str:
+    """user@host, for events of a person at this machine."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = "somebody"
+    return f"{user}@{platform.node()}"
+
+
+def get_job(db: Database, job_id: int) -> Row:
+    row = db.one(JobRow.select(ALL).where(JobRow.id == job_id))
+    if row is None:
+        raise NoSuchRow(f"there is no job {job_id}")
+    return row
+
+
+def get_trial(db: Database, trial_id: int) -> Row:
+    row = db.one(TrialRow.select(ALL).where(TrialRow.id == trial_id))
+    if row is None:
+        raise NoSuchRow(f"there is no trial with id {trial_id}")
+    return row
+
+
+def get_worker(db: Database, worker_id: int) -> Row:
+    row = db.one(WorkerRow.select(ALL).where(WorkerRow.id == worker_id))
+    if row is None:
+        raise NoSuchRow(f"there is no worker {worker_id}")
+    return row
+
+
+def get_flag(db: Database, name: str) -> Row | None:
+    """None: it is not set."""
+    return db.one(FlagRow.select(ALL).where(FlagRow.name == name))
+
+
+OF_RUNNING = ("lease_until", "worker_id", "asked")  # columns that the CHECKs of the schema tie to that status
+
+
+def fenced_job(db: Database, claim: Claim) -> Row:
+    """The job of a claim, if the claim still is the latest one; StaleToken otherwise. Call it inside the transaction.
+
+    A lease that has run out but was given to nobody still holds: only a newer token or another status ends a claim.
+    """
+    job = get_job(db, claim.job_id)
+    if job["token"] != claim.token:
+        raise StaleToken(
+            f"job {claim.job_id} is no longer with worker {claim.worker_id}: it was claimed again "
+            f"(this claim has token {claim.token}, the latest {job['token']})"
+        )
+    if job["status"] != "running" or job["worker_id"] != claim.worker_id:
+        raise StaleToken(f"job {claim.job_id} is {job['status']} now and no longer with worker {claim.worker_id}")
+    return job
+
+
+def fenced_trial(db: Database, claim: Claim, trial_id: int, starts_from: str = "running") -> Row:
+    """A trial of the claimed job in the status the change starts from."""
+    fenced_job(db, claim)
+    trial = get_trial(db, trial_id)
+    if trial["job_id"] != claim.job_id:
+        raise WrongStatus(f"trial id {trial_id} belongs to job {trial['job_id']}, not to job {claim.job_id}")
+    if trial["status"] != starts_from:
+        raise WrongStatus(f"trial {trial['number']} of job {claim.job_id} is {trial['status']}, expected {starts_from}")
+    return trial
+
+
+def change_job(db: Database, job: Row, **changes: Any) -> Row:
+    """Writes the changes if the job still has the status and token it was read with; returns old and new of it.
+
+    The condition is in the UPDATE itself, so that two writers cannot both succeed. What only a running job may hold is
+    cleared with any other status: a value that somebody planted there past the CHECKs would refuse every change.
+    """
+    if changes.get("status", job["status"]) != "running":
+        changes = {name: None for name in OF_RUNNING if job[name] is not None} | changes
+    query = JobRow.update(changes).where(
+        JobRow.id == job["id"], JobRow.status == job["status"], JobRow.token == job["token"]
+    )
+    if query.execute(db) != 1:
+        raise WrongStatus(f"job {job['id']} is no longer {job['status']}")
+    return {"old": _placed(job, changes), "new": _placed(job | changes, changes)}
+
+
+def change_trial(db: Database, trial: Row, **changes: Any) -> None:
+    query = TrialRow.update(changes).where(TrialRow.id == trial["id"], TrialRow.status == trial["status"])
+    if query.execute(db) != 1:
+        raise WrongStatus(f"trial {trial['number']} of job {trial['job_id']} is no longer {trial['status']}")
+
+
+def _placed(job: Mapping[str, Any], changes: Mapping[str, Any]) -> Row:
+    """What the queue looked like to this job: enough to rebuild the table at a past time."""
+    kept = ("status", "rank", "hold_reason", "asked", "cause", "worker_id", "attempt", "ended_at")
+    return {name: job[name] for name in (*kept, *(name for name in changes if name == "trials_wanted"))}
+
+
+def finite(value: Any) -> Any:
+    """The same value with nan and infinities as None: JSON has no word for them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    return value
+
+
+def to_json(value: Any, name: str, limit: int = MAX_JSON) -> str:
+    """Canonical JSON; BadRow if it cannot be written as JSON, holds nan, or is longer than `limit` characters."""
+    try:
+        text = json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        text.encode()  # a lone surrogate is valid for Python, not for the database
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadRow(f"{name} cannot be stored as JSON: {error}") from error
+    if len(text) > limit:
+        raise BadRow(f"{name} is {len(text)} characters of JSON, at most {limit} are stored")
+    return text
+
+
+def checked_name(value: Any, what: str) -> str:
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise BadRow(
+            f"{what} is {str(value)[:80]!r}; expected 1 to 80 of A-Z a-z 0-9 _ . - and not beginning with . or -"
+        )
+    return value
+
+
+def checked_int(value: Any, what: str, low: int, high: int = 2**62) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise BadRow(f"{what} is {str(value)[:80]!r}; expected a whole number from {low} to {high}")
+    return value
+
+
+def checked_cause(value: Cause | str) -> str:
+    try:
+        return Cause(value).value
+    except ValueError as error:
+        raise BadRow(f"cause is {str(value)[:80]!r}; expected one of: {', '.join(Cause)}") from error
+
+
+def short(message: str | None, limit: int = MAX_MESSAGE) -> str | None:
+    """Text for a row: as much as fits, without what SQLite or UTF-8 cannot hold."""
+    return None if message is None else message[:limit].encode(errors="replace").decode().replace("\0", "?")
+
+
+def tail(text: str | None) -> str | None:
+    return None if text is None else short(text[-MAX_LOG_TAIL:], MAX_LOG_TAIL)
+
+
+def numbers(ids: Iterable[int]) -> str:
+    """ "job 3" or "jobs 3, 5 and 2 more"."""
+    listed = list(ids)
+    if len(listed) == 1:
+        return f"job {listed[0]}"
+    shown = ", ".join(map(str, listed[:5]))
+    return f"jobs {shown}" + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")

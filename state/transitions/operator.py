@@ -1,0 +1,427 @@
+"""What people ask of the queue: move, pause, resume, cancel, retry, hold it all, drain a worker, note, acknowledge.
+
+Every action is one transaction. Of several jobs it takes all or none; each job gets its event, and the last of them
+carries the way back for the whole action (fts.state.transitions.undo).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from peewee import SQL, IntegrityError, ModelSelect, fn
+
+from fts.state.db import Database
+from fts.state.errors import BadRow, NoSuchRow, WrongStatus
+from fts.state.models import ALL, FlagRow, JobRow, WorkerRow
+from fts.state.rows import to_job
+from fts.state.ticket_rows import missing_tickets, send_ticket
+from fts.state.transitions import order
+from fts.state.transitions.again import living_twin, put_back, runnable_again
+from fts.state.transitions.base import (
+    Row,
+    change_job,
+    emit,
+    get_flag,
+    get_job,
+    get_worker,
+    numbers,
+    short,
+    this_person,
+    transaction,
+)
+from fts.state.values import Cause, Change, Verb
+
+ORDERS = ("drain_job", "drain_trial", "stop")
+Decide = Callable[[Row], "tuple[Verb, Row, str] | None"]  # job -> verb, changes, words; None: nothing to do for it
+
+
+def move(
+    db: Database,
+    job_ids: Iterable[int],
+    to: str | None = None,
+    *,
+    place: int | None = None,
+    before: int | None = None,
+    who: str | None = None,
+    dry_run: bool = False,
+) -> Change:
+    """Moves waiting jobs in line: `to` top, bottom, up or down; or to a `place` (1 is the head); or `before` a job."""
+    ids = _listed(job_ids)
+    with transaction(db, dry_run):
+        _refuse_if_not_waiting(db, [*ids, *([before] if before is not None else [])])
+        line = _waiting_line(db, ids, to)
+        ranks = order.new_ranks(line, _wanted_order(line, ids, to, place, before), ids)
+        if set(ranks) - set(ids):  # the gaps are used up: everybody in line gets a new number
+            line = _waiting_line(db)
+            ranks = order.new_ranks(line, _wanted_order(line, ids, to, place, before), ids)
+        if not ranks:
+            return Change(f"nothing to do: {numbers(ids)} already at that place", None, tuple(ids), dry_run)
+        old = dict(line)
+        for job_id, rank in ranks.items():
+            JobRow.update(rank=rank).where(JobRow.id == job_id).execute(db)
+        places = {job_id: _place(db, job_id, ranks.get(job_id, old[job_id])) for job_id in ids}
+        inverse = {"jobs": [{"id": j, "expect": {"rank": r}, "set": {"rank": old[j]}} for j, r in ranks.items()]}
+        renumbered = {str(j): [old[j], r] for j, r in ranks.items()} if len(ranks) > len(ids) else None
+        message = f"{numbers(ids)} moved to place {', '.join(str(places[j]) for j in ids[:5])}"
+        event_id = None
+        for job_id in ids:
+            last = job_id == ids[-1]
+            data: Row = {"old": {"rank": old[job_id]}, "new": {"rank": ranks.get(job_id, old[job_id])}}
+            if last and renumbered:
+                data["ranks"] = renumbered
+            words = message if last else f"job {job_id} moved to place {places[job_id]}"
+            way_back = inverse if last else None
+            event_id = emit(db, Verb.MOVED, who or this_person(), words, job_id=job_id, data=data, inverse=way_back)
+    return Change(message, None if dry_run else event_id, tuple(ids), dry_run)
+
+
+def _wanted_order(line: order.Line, ids: list[int], to: str | None, place: int | None, before: int | None) -> list[int]:
+    if (to is not None) + (place is not None) + (before is not None) != 1:
+        raise ValueError("move needs exactly one of to, place, before")
+    if before is not None:
+        if before in ids:
+            raise BadRow(f"job {before} cannot be moved before itself")
+        return order.before(line, ids, before)
+    if place is not None:
+        return order.to_place(line, ids, place)
+    if to in ("top", "bottom"):
+        return order.to_place(line, ids, 1 if to == "top" else len(line))
+    if to in ("up", "down"):
+        return order.up(line, ids) if to == "up" else order.down(line, ids)
+    raise BadRow(f"cannot move to {str(to)[:40]!r}; expected top, bottom, up, down, a place or before a job")
+
+
+WAITING = "status IN ('queued', 'paused')"  # written out, so that SQLite uses the partial index
+
+
+def _refuse_if_not_waiting(db: Database, job_ids: list[int]) -> None:
+    for job_id in job_ids:
+        status = get_job(db, job_id)["status"]
+        if status not in ("queued", "paused"):
+            raise WrongStatus(f"job {job_id} is {status}; only queued and paused jobs have a place in line")
+
+
+def _waiting_line(db: Database, ids: list[int] | None = None, to: str | None = None) -> list[tuple[int, float]]:
+    """Job and rank of the line; for a move to the top, the bottom or by one, only the part it can touch."""
+    waiting = JobRow.select(JobRow.id, JobRow.rank).where(SQL(WAITING))
+    first_to_last, last_to_first = (JobRow.rank, JobRow.id), (JobRow.rank.desc(), JobRow.id.desc())
+    if ids is None or to not in ("top", "bottom", "up", "down"):
+        return _pairs(db, waiting.order_by(*first_to_last))
+    moved = _pairs(db, waiting.where(JobRow.id.in_(ids)))
+    low, high = min(rank for _, rank in moved), max(rank for _, rank in moved)
+    if to == "top":
+        part = _pairs(db, waiting.order_by(*first_to_last).limit(len(ids) + 1))
+    elif to == "bottom":
+        part = _pairs(db, waiting.order_by(*last_to_first).limit(len(ids) + 1))
+    else:
+        part = _pairs(db, waiting.where(JobRow.rank.between(low, high)))
+        part += _pairs(db, waiting.where(JobRow.rank < low).order_by(*last_to_first).limit(2))
+        part += _pairs(db, waiting.where(JobRow.rank > high).order_by(*first_to_last).limit(2))
+    return sorted(set(moved + part), key=lambda pair: (pair[1], pair[0]))
+
+
+def _pairs(db: Database, query: ModelSelect[JobRow]) -> list[tuple[int, float]]:
+    return [(job, rank) for job, rank in query.tuples().execute(db)]
+
+
+def _place(db: Database, job_id: int, rank: float) -> int:
+    earlier = (JobRow.rank < rank) | ((JobRow.rank == rank) & (JobRow.id < job_id))
+    return 1 + int(JobRow.select(fn.COUNT(JobRow.id)).where(SQL(WAITING), earlier).scalar(db))
+
+
+def pause(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run: bool = False) -> Change:
+    """A queued job is held back; a running one is asked to write a checkpoint, free its memory and wait."""
+
+    def decide(job: Row) -> tuple[Verb, Row, str] | None:
+        if job["status"] == "queued":
+            return Verb.PAUSED, {"status": "paused"}, "paused"
+        if job["status"] == "running" and job["asked"] != "pause":
+            return Verb.PAUSE_ASKED, {"asked": "pause"}, "asked to pause at its next step, with a checkpoint"
+        _refuse_unless(job, done=("paused", "running"), action="paused")
+        return None
+
+    return _each(db, job_ids, decide, who, dry_run)
+
+
+def resume(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run: bool = False) -> Change:
+    """A paused job goes back in line, a held one may start, and a running one that was asked to pause need not."""
+
+    def decide(job: Row) -> tuple[Verb, Row, str] | None:
+        if job["status"] == "paused":
+            changes = {"status": "queued", "hold_reason": None, "cause": None, "message": None}
+            return Verb.RESUMED, changes, "back in line"
+        if job["status"] == "queued" and job["hold_reason"] is not None:
+            return Verb.UNHELD, {"hold_reason": None}, f"no longer held ({job['hold_reason']})"
+        if job["status"] == "running" and job["asked"] == "pause":
+            return Verb.RESUMED, {"asked": None}, "continues: the request to pause was withdrawn"
+        _refuse_unless(job, done=("queued", "running"), action="resumed")
+        return None
+
+    return _each(db, job_ids, decide, who, dry_run)
+
+
+def cancel(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run: bool = False) -> Change:
+    """A waiting job leaves the line (undo or retry brings it back); a running one is asked to stop at its next step."""
+
+    def decide(job: Row) -> tuple[Verb, Row, str] | None:
+        if job["status"] in ("queued", "paused"):
+            kept = f"; {_trials(_ended(job))} kept" if _ended(job) else ""
+            changes = {"status": "cancelled", "cause": Cause.KILLED.value, "ended_at": db.now()}
+            return Verb.CANCELLED, changes, f"cancelled{kept}"
+        if job["status"] == "running" and job["asked"] != "cancel":
+            words = (
+                f"asked to stop at its next step: {max(0, job['trials_wanted'] - _ended(job))} of "
+                f"{job['trials_wanted']} trials will be missing; the running trial keeps its checkpoint"
+            )
+            return Verb.CANCEL_ASKED, {"asked": "cancel"}, words
+        _refuse_unless(job, done=("cancelled", "running"), action="cancelled")
+        return None
+
+    return _each(db, job_ids, decide, who, dry_run)
+
+
+def retry(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run: bool = False) -> Change:
+    """An ended job goes back to its old place in line: its failed trials run again by number, its others are kept.
+
+    A trial that failed by its own fault (diverged) is not run again. Raises WrongStatus where nothing is left to run.
+    """
+
+    def decide(job: Row) -> tuple[Verb, Row, str] | None:
+        if job["status"] in ("done", "failed", "cancelled"):
+            again = [trial["number"] for trial in runnable_again(db, job["id"])]
+            known = replace(to_job(job), twin=living_twin(db, job))
+            if refusal := known.retry_refusal(again):
+                raise WrongStatus(f"job {job['id']} cannot be retried: {refusal}")
+            cleared = dict.fromkeys(("cause", "message", "ended_at", "acknowledged_at", "hold_reason"))
+            words = f"retried with {_trials(_ended(job))} kept; {known.retry_words(again)}"
+            return Verb.RETRIED, {"status": "queued", "idle_attempts": 0} | cleared, words
+        _refuse_unless(job, done=("queued",), action="retried")
+        return None
+
+    def effect(job: Row) -> list[Row]:
+        return put_back(db, job["id"], runnable_again(db, job["id"]))
+
+    return _each(db, job_ids, decide, who, dry_run, effect)
+
+
+def _ended(job: Row) -> int:
+    """Trials that count towards the number wanted: pruned ones are not missing."""
+    return int(job["trials_complete"] + job["trials_pruned"] + job["trials_failed"])
+
+
+def _trials(n: int) -> str:
+    return f"{n} trial{'' if n == 1 else 's'}"
+
+
+def _refuse_unless(job: Row, done: tuple[str, ...], action: str) -> None:
+    if job["status"] not in done:
+        raise WrongStatus(f"job {job['id']} is {job['status']} and cannot be {action}")
+
+
+def _each(
+    db: Database,
+    job_ids: Iterable[int],
+    decide: Decide,
+    who: str | None,
+    dry_run: bool,
+    effect: Callable[[Row], list[Row]] = lambda job: [],
+) -> Change:
+    """Runs one decision over several jobs, all or none; the last event carries the way back for all.
+
+    `effect` changes the trials of a job that was changed, and returns the way back of that.
+    """
+    ids = _listed(job_ids)
+    with transaction(db, dry_run):
+        jobs = [get_job(db, job_id) for job_id in ids]
+        plan = [(job, decided) for job in jobs if (decided := decide(job)) is not None]
+        if not plan:
+            states = ", ".join(f"job {job['id']} is already {_state(job)}" for job in jobs[:5])
+            return Change(f"nothing to do: {states}", None, tuple(ids), dry_run)
+        inverse = {"jobs": [_way_back(job, changes) for job, (_, changes, _) in plan]}
+        if trials := [entry for job, _ in plan for entry in effect(job)]:
+            inverse["trials"] = trials
+        event_id, said = None, []
+        for job, (verb, changes, words) in plan:
+            said.append(f"job {job['id']} ({job['experiment']}): {words}")
+            last = job is plan[-1][0]
+            way_back = inverse if last else None
+            data = _change_waiting(db, job, changes)
+            event_id = emit(db, verb, who or this_person(), said[-1], job_id=job["id"], data=data, inverse=way_back)
+    message = "; ".join(said[:5]) + (f"; and {len(said) - 5} more" if len(said) > 5 else "")
+    return Change(message, None if dry_run else event_id, tuple(job["id"] for job, _ in plan), dry_run)
+
+
+def _state(job: Row) -> str:
+    """ "queued", or "asked to pause"."""
+    return f"asked to {job['asked']}" if job["asked"] else str(job["status"])
+
+
+def _way_back(job: Row, changes: Row) -> Row:
+    """The compensating change of one job, with what must still hold for it to be right."""
+    expect = {"status": changes.get("status", job["status"]), "attempt": job["attempt"]}
+    if "asked" in changes:
+        expect["asked"] = changes["asked"]
+    return {"id": job["id"], "expect": expect, "set": {name: job[name] for name in changes}}
+
+
+def _change_waiting(db: Database, job: Row, changes: Row) -> Row:
+    try:
+        data = change_job(db, job, **changes)
+    except IntegrityError as error:
+        raise WrongStatus(f"the specification of job {job['id']} is already in the queue as another job") from error
+    now = job | changes
+    if now["status"] == "queued" and now["hold_reason"] is None:
+        send_ticket(db)
+    return data
+
+
+def pause_queue(db: Database, reason: str, who: str | None = None, dry_run: bool = False) -> Change:
+    """No job is claimed any more; running ones go on. The reason is shown wherever the queue is."""
+    with transaction(db, dry_run):
+        if flag := get_flag(db, "queue_paused"):
+            return Change(f"nothing to do: the queue is paused already ({flag['reason']})", None, (), dry_run)
+        set_flag(db, "queue_paused", "1", short(reason), who or this_person())
+        inverse = {"flags": [{"name": "queue_paused", "expect": "1", "set": None}]}
+        message = f"queue paused: {reason}"
+        event_id = emit(db, Verb.QUEUE_PAUSED, who or this_person(), message, data={"reason": reason}, inverse=inverse)
+    return Change(message, None if dry_run else event_id, (), dry_run)
+
+
+def resume_queue(db: Database, who: str | None = None, dry_run: bool = False) -> Change:
+    """Jobs are claimed again; the tickets that were looked at in vain meanwhile are sent anew."""
+    with transaction(db, dry_run):
+        flag = get_flag(db, "queue_paused")
+        if flag is None:
+            return Change("nothing to do: the queue is not paused", None, (), dry_run)
+        FlagRow.delete().where(FlagRow.name == "queue_paused").execute(db)
+        missing_tickets(db)
+        was = {"value": flag["value"], "reason": flag["reason"]}
+        inverse = {"flags": [{"name": "queue_paused", "expect": None, "set": was}]}
+        message = f"queue resumed (it was paused: {flag['reason']})"
+        data = {"reason": flag["reason"]}
+        event_id = emit(db, Verb.QUEUE_RESUMED, who or this_person(), message, data=data, inverse=inverse)
+    return Change(message, None if dry_run else event_id, (), dry_run)
+
+
+def ask_worker(
+    db: Database, worker_id: int | None, what: str | None, who: str | None = None, dry_run: bool = False
+) -> Change:
+    """Asks one worker, or all live ones (None), to drain_job, drain_trial or stop; None withdraws the wish."""
+    if what is not None and what not in ORDERS:
+        raise BadRow(f"a worker can be asked {', '.join(ORDERS)}, not {str(what)[:40]!r}")
+    with transaction(db, dry_run):
+        workers = _live_workers(db, worker_id)
+        changed = [worker for worker in workers if worker["asked"] != what]
+        if not changed:
+            return Change(f"nothing to do: {_crew(workers)} already {_asked_words(what)}", None, (), dry_run)
+        for worker in changed:
+            WorkerRow.update(asked=what).where(WorkerRow.id == worker["id"]).execute(db)
+        if what is None:
+            missing_tickets(db)
+        back = [{"id": w["id"], "expect": {"asked": what}, "set": {"asked": w["asked"]}} for w in changed]
+        message = f"{_crew(changed)} {_asked_words(what)}"
+        data = {"workers": [worker["id"] for worker in changed], "asked": what}
+        event_id = emit(db, Verb.WORKER_ASKED, who or this_person(), message, data=data, inverse={"workers": back})
+    return Change(message, None if dry_run else event_id, (), dry_run)
+
+
+def record_wish(db: Database, what: str, who: str, worker_id: int | None = None, can_withdraw: bool = True) -> int:
+    """A file or a signal asked this worker, or all live ones (None), to leave: one event, whatever was asked before.
+
+    A stronger order that stands is kept. What cannot be withdrawn, such as a signal, cannot be undone either.
+    """
+    strength = (None, *ORDERS).index
+    with transaction(db):
+        workers = _live_workers(db, worker_id)
+        weaker = [worker for worker in workers if strength(worker["asked"]) < strength(what)]
+        for worker in weaker:
+            WorkerRow.update(asked=what).where(WorkerRow.id == worker["id"]).execute(db)
+        back = [{"id": w["id"], "expect": {"asked": what}, "set": {"asked": w["asked"]}} for w in weaker]
+        inverse = {"workers": back} if back and can_withdraw else None
+        data = {"workers": [worker["id"] for worker in workers], "asked": what}
+        message = f"{_crew(workers)} {_asked_words(what)} by {who}"
+        return emit(db, Verb.WORKER_ASKED, who, message, data=data, inverse=inverse)
+
+
+def _live_workers(db: Database, worker_id: int | None) -> list[Row]:
+    if worker_id is None:
+        found = db.rows(WorkerRow.select(ALL).where(WorkerRow.status == "running"))
+        if not found:
+            raise NoSuchRow("no worker is running")
+        return found
+    worker = get_worker(db, worker_id)
+    if worker["status"] != "running":
+        raise WrongStatus(f"worker {worker_id} is {worker['status']}, not running")
+    return [worker]
+
+
+def _crew(workers: list[Row]) -> str:
+    return ("workers " if len(workers) > 1 else "worker ") + ", ".join(str(worker["id"]) for worker in workers)
+
+
+def _asked_words(what: str | None) -> str:
+    return {
+        None: "continues: the request to stop was withdrawn",
+        "drain_job": "asked to stop after this job",
+        "drain_trial": "asked to stop after this trial",
+        "stop": "asked to stop at the next step, with a checkpoint",
+    }[what]
+
+
+def note(db: Database, text: str, job_id: int | None = None, who: str | None = None) -> Change:
+    """A remark of a person, kept in the event log."""
+    with transaction(db):
+        if job_id is not None:
+            get_job(db, job_id)
+        event_id = emit(db, Verb.NOTED, who or this_person(), str(short(text)), job_id=job_id)
+    return Change(f"noted: {text[:80]}", event_id, () if job_id is None else (job_id,))
+
+
+def acknowledge(
+    db: Database,
+    user: str,
+    job_ids: Iterable[int] | None = None,
+    dry_run: bool = False,
+    forecast: dict[str, Any] | None = None,
+) -> Change:
+    """This user has seen the ended jobs (None: all of them); also counts as a key pressed.
+
+    `forecast` is what they were told about the end (values.SeenForecast as a dictionary); the event keeps it.
+    """
+    with transaction(db, dry_run):
+        unseen = JobRow.select(JobRow.id).where(
+            JobRow.acknowledged_at.is_null(), JobRow.status.in_(["done", "failed", "cancelled"])
+        )
+        if job_ids is not None:
+            unseen = unseen.where(JobRow.id.in_(_listed(job_ids)))
+        seen = [row["id"] for row in db.rows(unseen)]
+        touch_key(db, user)
+        if not seen and forecast is None:
+            return Change("nothing to acknowledge", None, (), dry_run)
+        JobRow.update(acknowledged_at=db.now()).where(JobRow.id.in_(seen)).execute(db)
+        message = f"{numbers(seen)} acknowledged" if seen else "forecast acknowledged; no job had ended"
+        data = {"jobs": seen} | ({"forecast": forecast} if forecast is not None else {})
+        event_id = emit(db, Verb.ACKNOWLEDGED, user, message, data=data)
+    return Change(message, None if dry_run else event_id, tuple(seen), dry_run)
+
+
+def touch_key(db: Database, user: str) -> None:
+    """This user is at the keyboard: what ended since then is news to them. No event."""
+    with transaction(db):
+        set_flag(db, f"last_key:{str(short(user, 100))}", "1", None, user)
+
+
+def set_flag(db: Database, name: str, value: str, reason: str | None, who: str) -> None:
+    """Inside a transaction; the event is the caller's."""
+    row = {"name": name, "value": value, "reason": reason, "who": who, "at": db.now()}
+    FlagRow.delete().where(FlagRow.name == name).execute(db)
+    FlagRow.insert(row).execute(db)
+
+
+def _listed(job_ids: Iterable[int]) -> list[int]:
+    ids = list(dict.fromkeys(job_ids))
+    if not ids:
+        raise BadRow("no job was named")
+    return ids

@@ -1,0 +1,208 @@
+"""From a key to a change: which action it means, whether it may be done now, what to ask first, what to say after.
+
+Every change goes through the registry of fts.jobs.actions, in a thread, on a connection of its own. Changes are made
+one after another in the order of the keys:
+while the database is locked, an undo must not overtake what it shall take back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.actions import Action, by_id, by_key, for_key
+from fts.jobs.actions.run import BUSY_S, run_action
+from fts.jobs.status import formatting, naming
+from fts.jobs.status.sanitize import clean
+from fts.state.errors import StateError
+from fts.state.values import Job
+from fts.tui.data.messages import Acted, in_words
+from fts.tui.screens.dialogs import Ask, Confirm
+from fts.tui.screens.enqueue import Enqueue, Order
+
+if TYPE_CHECKING:
+    from fts.tui.app import Monitor
+
+SETTLE_S = 0.3  # no destructive key this soon after a screen or dialog appeared
+MOVED_S = 0.5  # nor on a row that moved under the cursor
+LEAST_BUSY_S = 0.2  # that a change waits for the lock, however long it waited for its turn
+PREVIEW_ABOVE = 3  # jobs changed without a list to look at
+
+
+class Acting:
+    """The writing half of the monitor."""
+
+    def __init__(self, app: Monitor) -> None:
+        self.app = app
+        self.open = 0  # changes that were asked for and not answered
+        self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="acting")
+        self._failed: list[Acted] = []  # not shown yet
+        self._form: Enqueue | None = None  # as it was left: what was chosen there is offered again
+
+    def press(self, key: str) -> None:
+        """A key of the registry: p, P and D have one action for each direction."""
+        jobs = self.app.chosen()
+        action = for_key(key, jobs, self.app.present())
+        if action is not None:
+            self.begin(action, jobs)
+
+    def by_id(self, action_id: str) -> None:
+        """The same from the palette."""
+        self.begin(by_id(action_id), self.app.chosen())
+
+    def begin(self, action: Action, jobs: Sequence[Job]) -> None:
+        """Refuses with the reason, asks where it must, or does it."""
+        if reason := self._refused(action, jobs):
+            self.app.say(f"{action.key or action.label}: {self._named(reason)}", "look")
+            return
+        if action.id == "enqueue":
+            app = self.app
+            self._form = Enqueue(app.snapshot, app.palette, app.ascii_only, app.path, self._form)
+            app.push_screen(self._form, self._enqueue)
+            return
+        if action.id == "note":
+            hint = "One line for the journal; Enter writes it, Esc leaves."
+            self._ask_text("note", hint, lambda text: self._run(action, jobs[:1], text=text))
+            return
+        if action.id == "move_to":
+            hint = "The place in line: a number (1 runs next), top or bottom."
+            self._ask_text(action.label, hint, lambda text: self._run(action, jobs, place=_place(text)))
+            return
+        affected = [job for job in jobs if action.applies_to(job, self.app.present())] if action.needs_jobs else []
+        if action.id == "ack":
+            affected = []
+        self._ask_then_run(action, affected)
+
+    def _refused(self, action: Action, jobs: Sequence[Job]) -> str | None:
+        app = self.app
+        if too_new := app.too_new():
+            return too_new
+        if app.readonly:
+            return "this monitor only reads; `:writable` lets it write"
+        if app.desk.at is not None:
+            return "this is a replay; Esc returns to now"
+        if app.problem and action.id != "enqueue":
+            return app.problem
+        if action.needs_jobs and not jobs:
+            return app.desk.why_none_chosen()
+        if action.needs_jobs and time.monotonic() - app.desk.jumped_at < MOVED_S:
+            return "the cursor moved to another row; look, then press again"
+        if action.level_for(jobs) in ("L2", "L3"):
+            if app.age_s() > 15:
+                return "the screen is too old to act on; ^r reads the database"
+            if time.monotonic() - app.appeared_at < SETTLE_S or time.monotonic() - app.desk.moved_at < MOVED_S:
+                return "the screen has just changed; look, then press again"
+        if not action.needs_jobs:
+            return action.why_not(None, app.present())
+        reasons = [action.why_not(job, app.present()) for job in jobs]
+        return None if any(reason is None for reason in reasons) else reasons[0]
+
+    def _named(self, text: str) -> str:
+        """Cells by their names instead of by the numbers of their jobs, the database by its name alone."""
+        short = text.replace(str(self.app.path), self.app.path.name)
+        return naming.name_cells(short, self.app.snapshot.jobs)
+
+    def _ask_then_run(self, action: Action, jobs: Sequence[Job]) -> None:
+        price = action.price(self.app.present(), jobs)
+        price = price and self._named(price)
+        level = action.level_for(jobs)
+        known = naming.names_of(self.app.snapshot.jobs)
+        names = ", ".join(known.get(job.id, naming.cell_name(job)) for job in jobs)
+        if level == "L3":
+            word = naming.cell_name(jobs[0]) if jobs else action.id
+            hint = f"{price or action.help} Type {word} to do it; Esc leaves."
+            dialog = Ask(action.label, hint, self.app.palette, self.app.ascii_only, demanded=word)
+            self.app.push_screen(dialog, lambda text: self._run(action, jobs) if text else None)
+            return
+        asks = (
+            action.asks(jobs)
+            or (len(jobs) > PREVIEW_ABOVE and level != "L0")
+            or (price and action.id in ("undo", "redo"))
+        )
+        if not asks:
+            self._run(action, jobs)
+            return
+        effects = [price or action.help]
+        if len(jobs) > 1:
+            effects.insert(0, f"{formatting.count(len(jobs), 'cell')}: {names}")
+        question = f"{action.label}{' ' + names if len(jobs) == 1 else ''}?"
+        dialog_ = Confirm(question, effects, self.app.palette, self.app.ascii_only, yes=action.label)
+        self.app.push_screen(dialog_, lambda yes: self._run(action, jobs) if yes else None)
+
+    def _ask_text(self, title: str, hint: str, then: Callable[[str], None]) -> None:
+        dialog = Ask(title, hint, self.app.palette, self.app.ascii_only)
+        self.app.push_screen(dialog, lambda text: then(text.strip()) if text and text.strip() else None)
+
+    def _enqueue(self, order: Order | None) -> None:
+        if order is not None:
+            for call in order.calls():
+                self._run(by_id("enqueue"), (), words=call)
+
+    def _run(self, action: Action, jobs: Sequence[Job], **args: Any) -> None:
+        ids = tuple(job.id for job in jobs)
+        self.app.remember(action.command(jobs, **{k: v for k, v in args.items() if k in ("place", "text")}))
+        clock = formatting.seconds_clock(time.time())
+        self.app.pending = f"{action.label}: since {clock}" if action.id in COMMANDS else f"asked {clock}"
+        self.open += 1
+        asked_at = time.monotonic()
+        if action.id in COMMANDS:
+            do = partial(self._do, action, ids, args, asked_at)
+            self.app.run_worker(do, thread=True, name=action.id, exit_on_error=False)
+        else:
+            self._lane.submit(self._do, action, ids, args, asked_at)
+
+    def _do(self, action: Action, ids: tuple[int, ...], args: dict[str, Any], asked_at: float) -> None:
+        """In a thread: the result comes back as a message, whatever it is."""
+        busy_s = max(BUSY_S - (time.monotonic() - asked_at), LEAST_BUSY_S)  # those behind a lock wait together
+        try:
+            change = run_action(action, self.app.path, ids, self.app.user, False, busy_s, **args)
+        except (StateError, OSError, ValueError) as error:
+            self._fail(action, in_words(error))
+        except Exception as error:  # the one net of this thread: a key that gets no answer looks as if it had worked
+            self._fail(action, f"it failed: {error or type(error).__name__}")
+        else:
+            undoes = action.level != "L3" and change.event_id and action.id not in SILENT
+            undo = " · u undoes" if undoes else ""
+            self.app.post_message(Acted(action.id, change.message + undo, failed=False))
+
+    def _fail(self, action: Action, sentence: str) -> None:
+        message = Acted(action.id, f"{action.key or action.label}: {sentence}", failed=True)
+        self._failed.append(message)
+        self.app.post_message(message)
+
+    def answered(self, message: Acted) -> str:
+        """The sentence for the screen; what failed alike just before is named with it, because one line shows one."""
+        self.open -= 1
+        sentence = self._named(clean(message.sentence))
+        if not message.failed:
+            return sentence
+        self._failed.remove(message)
+        (keys, _, before), (key, _, reason) = self.app.toast[0].partition(": "), sentence.partition(": ")
+        together = before == reason and key not in keys.split(", ")
+        return f"{keys}, {sentence}" if together else sentence
+
+    def finish(self) -> list[str]:
+        """After the last frame: waits for what was asked, and tells what failed and could not be shown any more."""
+        self._lane.shutdown()
+        return [self._named(clean(message.sentence)) for message in self._failed]
+
+
+COMMANDS = ("enqueue", "start_worker")  # they take minutes as processes of their own; nothing waits for them
+SILENT = ("undo", "redo", "ack", "note", "start_worker")  # nothing to take back, or `u` would mean something else
+
+
+def _place(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def twins(path: Path, jobs: Sequence[Job]) -> list[str]:
+    """The commands of what can be done with these jobs, for the copy menu."""
+    found = []
+    for key in ("p", "x", "r", "t"):
+        for action in by_key(key):
+            found.append(action.command(jobs))
+    return found

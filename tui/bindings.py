@@ -1,0 +1,184 @@
+"""Every key that is not an action of the registry: movement, screens, ways of looking. The help is made of both.
+
+Lower case acts on the selection, upper case on the whole machine and asks. One meaning per key on every screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fts.jobs.actions import ACTIONS, Action
+from fts.state.values import Snapshot
+from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, TRIALS, Hint
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key with what it does; `id` is the name of the method that does it."""
+
+    id: str
+    keys: tuple[str, ...]  # names of Textual, or the character itself
+    shown: str
+    label: str
+    help: str
+    writes: bool = False
+
+
+KEYS: tuple[Key, ...] = (
+    Key("down", ("j", "down"), "j ↓", "down", "Next row."),
+    Key("up", ("k", "up"), "k ↑", "up", "Previous row."),
+    Key("first", ("g", "home"), "g Home", "first", "First row."),
+    Key("last", ("G", "end"), "G End", "last", "Last row."),
+    Key("page_down", ("ctrl+d", "pagedown"), "^d PgDn", "page down", "Half a page down."),
+    Key("page_up", ("ctrl+u", "pageup"), "^u PgUp", "page up", "Half a page up."),
+    Key("open", ("enter",), "↵", "open", "Open the selected row: cell, trials, curve."),
+    Key("back", ("escape",), "Esc", "back", "Back; also clears filter, marks, zoom, and ends the replay."),
+    Key("next_pane", ("tab",), "Tab", "next pane", "The next pane of this screen."),
+    Key("previous_pane", ("shift+tab",), "S-Tab", "previous pane", "The previous pane of this screen."),
+    Key("screen", tuple("1234567"), "1-7", "screens", "Queue, Trials, Curves, Hardware, Logs, Results, Events."),
+    Key("previous_cell", ("[",), "[", "previous cell", "The previous cell; on Curves and Logs: the previous trial."),
+    Key("next_cell", ("]",), "]", "next cell", "The next cell; on Curves and Logs: the next trial."),
+    Key("search", ("/",), "/", "filter", "Filter a table (`!x` excludes, `state:failed`); in logs: search."),
+    Key("next_match", ("n",), "n", "next match", "Next match of the search."),
+    Key("previous_match", ("N",), "N", "previous match", "Previous match of the search."),
+    Key("palette", (":", "ctrl+p"), ":", "command", "Every action, with its key and its `fts` command."),
+    Key("help", ("?", "f1"), "?", "help", "The keys of this pane; type to search."),
+    Key(
+        "mark",
+        ("space",),
+        "Space",
+        "mark",
+        "Mark a row; actions then apply to all marked rows. In a range: keep it marked.",
+    ),
+    Key("mark_range", ("v",), "v", "mark range", "Mark from here to the cursor as it moves; v or Esc ends the range."),
+    Key("sort", ("o",), "o", "sort", "Sort: then press the letter of a column; again reverses."),
+    Key("zoom", ("z",), "z", "zoom pane", "Show the focused pane on the whole screen; again goes back."),
+    Key("zoom_in", ("+", "="), "+", "zoom in", "Show a shorter part of the chart."),
+    Key("zoom_out", ("-",), "-", "zoom out", "Show a longer part of the chart."),
+    Key("earlier", ("h", "left"), "h ←", "earlier", "Chart: earlier; logs: ten minutes back; events: an hour back."),
+    Key("later", ("l", "right"), "l →", "later", "Chart: later; logs: ten minutes on; events: an hour on."),
+    Key("day_back", ("H",), "H", "hour back", "Logs: an hour back."),
+    Key("day_on", ("L",), "L", "hour on", "Logs: an hour on; on other screens: to the logs."),
+    Key("follow", ("f",), "f", "freeze", "Logs: follow the end or stay; other screens: freeze the screen."),
+    Key("log_y", ("y",), "y", "copy / log y", "Copy the row; on Curves: logarithmic axis."),
+    Key("copy_menu", ("Y",), "Y", "copy menu", "Copy as JSON or YAML, the `fts` command, the log's path."),
+    Key("overlay", ("s",), "s", "overlay / level", "Curves: best and median on or off; logs: level filter."),
+    Key("write", ("w",), "w", "write view", "Write this view as txt, svg, png, csv or json, next to the database."),
+    Key("replay_back", (",",), ",", "step back", "Replay: one event back; every screen shows that moment."),
+    Key("replay_on", (".",), ".", "step forward", "Replay: one event forward; Esc returns to now."),
+    Key("reread", ("ctrl+r",), "^r", "read now", "Read the database now and rebuild the screen."),
+    Key("redraw", ("ctrl+l",), "^l", "redraw", "Send the whole screen again."),
+    Key("leave", ("q", "ctrl+c"), "q", "leave", "Leave the monitor; the worker keeps running."),
+)
+
+# (sign, name, what it means), for the help
+SIGNS: tuple[tuple[str, str, str], ...] = (
+    ("►", "cursor, running", "First column: the row that keys act on. Second column: the job or trial runs."),
+    ("•", "marked", "After the number: a row that Space or v has marked."),
+    ("◌ ‖ ✓", "job states", "Waiting, paused, done."),
+    ("✗ ⊗ ?", "job states", "Failed, cancelled, lost with its worker."),
+    ("⊘ ↻", "trial states", "Pruned; interrupted, resumes from its checkpoint."),
+    ("★", "best", "The best cell of its task and horizon, or the best trial of its cell."),
+    ("░▒▓█", "shade", "Results: where a value lies between the worst and the best of the matrix."),
+    ("█ · ↻", "strip", "Above: trained, idle, restarted; ‖ the guard paused it, ✗ failed, ► now."),
+    ("● ╌ ┈", "chart lines", "This trial, the best trial, the median of the others at the same epoch."),
+    ("░ ▁", "chart areas", "The middle half of the other trials; the value below which a trial is pruned."),
+    ("┊ ┃", "limits", "In a meter: the soft limit (the trial halves its batch), the hard one (fts ends the trial)."),
+    ("64x4", "batch", "64 windows at once, 4 times before a step of the optimizer."),
+    ("?", "base +0.01?", "The difference to the best baseline may be chance: its 95 % interval includes 0."),
+)
+
+BY_KEY: dict[str, Key] = {name: key for key in KEYS for name in key.keys}
+ACTION_KEYS: dict[str, str] = {a.key: a.key for a in ACTIONS if a.key} | {"alt+up": "K", "alt+down": "J"}
+
+# What the bar shows, as far as it can do something and fits: the most useful first.
+BAR_QUEUE = (
+    ("open", "↵", "open"), ("enqueue", "e", "enqueue"), ("move_up", "J/K", "reorder"), ("next", "t", "run next"),
+    ("pause", "p", "pause"), ("cancel", "x", "cancel"), ("retry", "r", "retry"), ("drain", "D", "drain"),
+    ("pause_queue", "P", "pause queue"), ("start_worker", "W", "worker"), ("undo", "u", "undo"), ("redo", "U", "redo"),
+    ("copy", "y", "copy"), ("write", "w", "write"), ("search", "/", "filter"), ("follow", "f", "freeze"),
+    ("zoom", "z", "zoom"), ("palette", ":", "command"),
+)  # fmt: skip
+WITHOUT_DATABASE = ("enqueue", "palette")
+FEW = ("open", "pause", "drain", "undo")
+ELEVEN = (
+    "open", "enqueue", "retry", "move_up", "pause", "cancel", "drain", "undo", "next", "search", "palette",
+)  # fmt: skip
+ON_ROWS = ("open", "sort", "search", "mark", "next_cell", "copy", "zoom_in", "earlier", "log_y", "overlay", "follow")
+BARS: dict[int, tuple[tuple[str, str, str], ...]] = {
+    QUEUE: BAR_QUEUE,
+    TRIALS: (
+        ("open", "↵", "curve"), ("sort", "o", "sort"), ("search", "/", "filter"), ("next_cell", "[ ]", "cell"),
+        ("mark", "Space", "mark"), ("copy", "y", "copy"), ("write", "w", "write"), ("palette", ":", "command"),
+    ),
+    CURVES: (
+        ("zoom_in", "+/-", "zoom"), ("earlier", "h l", "time"), ("log_y", "y", "log y"), ("overlay", "s", "overlay"),
+        ("next_cell", "[ ]", "trial"), ("write", "w", "write"), ("palette", ":", "command"),
+    ),
+    HARDWARE: (
+        ("drain", "D", "drain"), ("start_worker", "W", "worker"), ("note", "m", "note"), ("write", "w", "write"),
+        ("palette", ":", "command"),
+    ),
+    LOGS: (
+        ("follow", "f", "follow"), ("search", "/", "search"), ("next_match", "n N", "match"), ("overlay", "s", "level"),
+        ("earlier", "h l", "10 min"), ("day_back", "H L", "hour"), ("next_cell", "[ ]", "trial"),
+        ("palette", ":", "command"),
+    ),
+    RESULTS: (
+        ("next_cell", "[ ]", "cell"), ("open", "↵", "trials"), ("write", "w", "write"), ("copy", "y", "copy"),
+        ("palette", ":", "command"),
+    ),
+    EVENTS: (
+        ("replay_back", ", .", "replay"), ("undo", "u", "undo"), ("note", "m", "note"), ("ack", "a", "seen"),
+        ("search", "/", "filter"), ("write", "w", "write"), ("palette", ":", "command"),
+    ),
+}  # fmt: skip
+
+
+def hints(
+    screen: int,
+    width: int,
+    snapshot: Snapshot,
+    jobs: Sequence[object],
+    readonly: bool,
+    ascii_only: bool = False,
+    missing: bool = False,
+) -> tuple[Hint, ...]:
+    """The keys of the bar for a screen at a width, the most useful first: only those that can do something now.
+
+    Where the database is `missing` only a key that makes one, or needs none, can.
+    """
+    bar = tuple(hint for hint in BARS[screen] if not missing or hint[0] in WITHOUT_DATABASE)
+    if screen == QUEUE:
+        first = FEW if width < 70 else ELEVEN
+        bar = tuple(sorted(bar, key=lambda hint: first.index(hint[0]) if hint[0] in first else len(first)))
+    found = []
+    for name, key, label in bar:
+        action = _action(name, jobs, snapshot)
+        if action is not None and readonly:
+            continue
+        enabled = _applies(action, jobs, snapshot) if action is not None else name not in ON_ROWS or bool(snapshot.jobs)
+        if not enabled:
+            continue
+        label = action.label if action is not None and action.id in ("resume", "undrain", "resume_queue") else label
+        label = {"withdraw the drain": "stay", "resume the queue": "resume queue"}.get(label, label)
+        found.append(Hint("Enter" if key == "↵" and ascii_only else key, label))
+    return tuple(found)
+
+
+def _action(name: str, jobs: Sequence[object], snapshot: Snapshot) -> Action | None:
+    """The action a hint stands for: of the two directions of p, P and D the one that applies."""
+    found = next((action for action in ACTIONS if action.id == name), None)
+    if found is None or found.key is None:
+        return found
+    for action in ACTIONS:
+        if action.key == found.key and _applies(action, jobs, snapshot):
+            return action
+    return found
+
+
+def _applies(action: Action, jobs: Sequence[object], snapshot: Snapshot) -> bool:
+    if not action.needs_jobs:
+        return action.applies_to(None, snapshot)
+    return any(action.applies_to(job, snapshot) for job in jobs)  # type: ignore[arg-type]

@@ -1,0 +1,61 @@
+"""What reaches the app from its threads; a newer look supersedes an older one that nobody has seen."""
+
+from __future__ import annotations
+
+from textual.message import Message
+
+from fts.study.preview import Preview
+from fts.tui.data.reader import Reading
+
+
+def in_words(error: Exception) -> str:
+    """The system's refusal without its number: `outputs/fts.db: Permission denied`; any other error's own sentence."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+class Arrived(Message):
+    """The poller has read something new."""
+
+    def __init__(self, reading: Reading) -> None:
+        super().__init__()
+        self.reading = reading
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, Arrived)
+
+
+class Unreadable(Message):
+    """The poller could not read: kind is busy, gone, schema, corrupt or failed; the sentence is for the screen."""
+
+    def __init__(self, kind: str, sentence: str) -> None:
+        super().__init__()
+        self.kind, self.sentence = kind, sentence
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, Unreadable)
+
+
+class Acted(Message):
+    """An action has ended: its sentence, or its error."""
+
+    def __init__(self, action_id: str, sentence: str, failed: bool) -> None:
+        super().__init__()
+        self.action_id, self.sentence, self.failed = action_id, sentence, failed
+
+
+class Planned(Message):
+    """What an order would take, as `fts plan` says it; or why it cannot say."""
+
+    def __init__(self, asked: tuple[int, str], plan: Preview | str) -> None:
+        super().__init__()
+        self.asked, self.plan = asked, plan  # epochs and pruner
+
+
+class Tried(Message):
+    """What the dry run of an order said, a sentence for each cell; or why it ended."""
+
+    def __init__(self, said: list[str]) -> None:
+        super().__init__()
+        self.said = said

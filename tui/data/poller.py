@@ -1,0 +1,88 @@
+"""The one thread that reads: it waits to be asked, reads if anything has changed, and posts what it found."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from textual.message import Message
+
+from fts.state import errors
+from fts.tui.data.messages import Arrived, Unreadable, in_words
+from fts.tui.data.reader import Reader, Wish
+
+BACKOFF_S = (1.0, 2.0, 5.0)  # between tries while the database cannot be read
+
+
+class Poller(threading.Thread):
+    """Requests made while it is busy become one. It holds no transaction and no lock between reads."""
+
+    def __init__(self, path: Path, post: Callable[[Message], object], wish: Wish) -> None:
+        super().__init__(name="poller", daemon=True)
+        self.wish = wish
+        self.last_good = 0.0  # monotonic seconds of the last read that succeeded, changed or not
+        self.want = threading.Event()
+        self._reader = Reader(path)
+        self._post = post
+        self._over = threading.Event()
+        self._failures = 0
+        self._retry_at = 0.0
+
+    def ask(self, wish: Wish | None = None, now: bool = False) -> None:
+        """Asks for a look; with `now` also while it is backing off."""
+        if wish is not None:
+            self.wish = wish
+        if now:
+            self._retry_at = 0.0
+        self.want.set()
+
+    def stop(self) -> None:
+        """Ends the thread; returns when its connection is closed."""
+        self._over.set()
+        self.want.set()
+        if self.is_alive():
+            self.join(timeout=3)
+
+    def run(self) -> None:
+        while not self._over.is_set():
+            self.want.wait()
+            self.want.clear()
+            if not self._over.is_set() and time.monotonic() >= self._retry_at:
+                self._look()
+        self._reader.close()
+
+    def _look(self) -> None:
+        try:
+            reading = self._reader.read(self.wish)
+        except errors.StateError as error:
+            self._failed(kind_of(error), str(error))
+        except OSError as error:
+            self._failed("failed", in_words(error))
+        except Exception as error:  # the one net: a thread that ends would leave an old picture that looks live
+            self._failed("failed", f"the database cannot be read: {error or type(error).__name__}")
+        else:
+            self._failures = 0
+            self.last_good = time.monotonic()
+            if reading is not None:
+                self._post(Arrived(reading))
+
+    def _failed(self, kind: str, sentence: str) -> None:
+        wait = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
+        self._failures += 1
+        self._retry_at = time.monotonic() + wait
+        self._post(Unreadable(kind, sentence))
+
+
+def kind_of(error: errors.StateError) -> str:
+    """busy, gone, schema, corrupt or failed."""
+    kinds: dict[type[errors.StateError], str] = {
+        errors.DatabaseBusy: "busy",
+        errors.NoDatabase: "gone",
+        errors.SchemaTooNew: "schema",
+        errors.SchemaTooOld: "schema",
+        errors.DatabaseCorrupt: "corrupt",
+        errors.NotOurDatabase: "corrupt",
+    }
+    return kinds.get(type(error), "failed")

@@ -1,0 +1,408 @@
+"""Reads what the screens need, cleans it once, and remembers what cannot have changed; used by poller and snapshot.
+
+`PRAGMA data_version` is asked first: while nobody has written, nothing is read and nothing is sent to the screen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fts.jobs.status import formatting, naming
+from fts.jobs.status.conditions import is_disk_low, silent_worker
+from fts.jobs.status.disk_usage import Kept, kept
+from fts.jobs.status.event_groups import FAILED, RELEASED
+from fts.jobs.status.log_excerpt import LastLines, last_lines, log_file, of_trial, parted, said_by, worker_lines
+from fts.jobs.status.sanitize import clean_value
+from fts.state import liveness, queries
+from fts.state.db import Database, open_for_reading
+from fts.state.errors import NoSuchRow
+from fts.state.holder import blocker
+from fts.state.values import Epoch, Event, Job, Opening, Sample, Snapshot, Trial, Verb
+from fts.tui.data.log_tail import Tail
+from fts.tui.data.trial_store import Shelf, by_id, by_number
+from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, TRIALS, Details
+
+MANY_TRIALS = 400  # beyond them the race is read only where it is shown large
+MANY_CURVES = 100  # and only against so many of the latest
+RECENT = 100  # trials among which a live one is looked for
+CELLS_KEPT = 6  # so that walking down the queue and back reads nothing twice
+JOURNAL = 3000  # events kept
+ENDS = (*FAILED, *RELEASED)  # events that keep the end of a log
+KEPT_EVERY_S = 60.0
+DAY_POINTS = 480  # samples of 24 h that are drawn: one per three minutes
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the reader of the screen looks at."""
+
+    user: str = ""
+    screen: int = 0
+    job_id: int | None = None
+    trial_id: int | None = None
+    with_log: bool = False
+    words_of: int | None = None  # the job whose last lines are wanted
+    with_curves: bool = True
+    with_day: bool = False
+    at: float | None = None  # replay: as it was then
+    now: float | None = None  # instead of the database's clock, for pictures that must not change
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look: a consistent snapshot and the details of the selected cell."""
+
+    snapshot: Snapshot
+    details: Details
+    reopened: str = ""  # why the file had to be opened anew
+    locked_by: str | None = None  # who keeps a silent worker from writing
+
+
+class Reader:
+    """Owns one read-only connection; not for sharing between threads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.bytes_read = 0
+        self._db: Database | None = None
+        self._identity: tuple[int, int] | None = None  # of the file that was read
+        self._version: int | None = None
+        self._wish: Wish | None = None
+        self._snapshot: Snapshot | None = None
+        self._locked_by: str | None = None
+        self._gone: frozenset[int] = frozenset()
+        self._memory = _Memory()
+
+    def read(self, wish: Wish) -> Reading | None:
+        """A fresh look, or None when nothing has changed since the last one.
+
+        Either way the files at the path are those that are open. Raises the errors of fts.state.errors, NotFresh among
+        them; after one the connection is opened anew at the next call.
+        """
+        db = self._open()
+        try:
+            version = queries.data_version(db)
+            reopened = self._replaced(db, version)
+            same = version == self._version and self._snapshot is not None and not reopened
+            locked_by = _locked_by(self._snapshot, wish, self.path) if same else None  # a lock changes no data
+            dead = self._dead(wish)  # a worker that is killed writes nothing either
+            known = wish == self._wish and (locked_by, dead) == (self._locked_by, self._gone)
+            if same and known and not (wish.with_log and self._memory.log.changed()):
+                return None
+            if self._snapshot is None or not same or self._wish is None or wish.at != self._wish.at:
+                self._snapshot = _snapshot(db, wish, self._memory)
+                locked_by = _locked_by(self._snapshot, wish, self.path)
+                dead = self._dead(wish)
+            snapshot = liveness.without(self._snapshot, dead)
+            details = _details(db, snapshot, wish, self._memory, self.path)
+        except BaseException:
+            self.close()
+            raise
+        self._version, self._wish, self._locked_by, self._gone = version, wish, locked_by, dead
+        return Reading(snapshot, details, reopened, locked_by)
+
+    def _dead(self, wish: Wish) -> frozenset[int]:
+        """The workers of this machine that say they run and do not; in a replay or a picture all are as they were."""
+        if self._snapshot is None or wish.at is not None or wish.now is not None:
+            return frozenset()
+        return liveness.gone(self._snapshot.workers, self.path.absolute().parent)
+
+    def close(self) -> None:
+        """Closes the connection; the next read opens it again."""
+        if self._db is not None:
+            self._db.close()
+        self._db = None
+
+    def _open(self) -> Database:
+        """The connection, made where there is none."""
+        if self._db is None:
+            self._version = None
+            with suppress(FileNotFoundError):
+                self.path.stat()  # raises where a folder cannot be entered, which is no missing study
+            self._db = open_for_reading(self.path, busy_timeout_s=2.0)
+            self._db.cache_size = -256  # KiB; SQLite's default of 2 MB would stay filled with trials already read
+        return self._db
+
+    def _replaced(self, db: Database, version: int) -> str:
+        """Forgets what was read of another study, and says so; one that was only opened anew goes on."""
+        if version == self._version or db.files is None or db.files.db is None:
+            return ""
+        identity, before = db.files.db.identity, self._identity
+        self._identity = identity
+        if before is None or (before == identity and self._memory.is_of(db)):
+            return ""
+        self._memory = _Memory()
+        self._version = None
+        how = "written over" if before == identity else "replaced"
+        return f"the file was {how} at {formatting.clock(time.time())}; reopened"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The trials of one job and their curves, as of a count of ended trials."""
+
+    job_id: int | None = None
+    trials: Sequence[Trial] = ()  # a shelf where they are many
+    curves: Mapping[int, tuple[Epoch, ...]] = field(default_factory=dict)
+
+
+class _Memory:
+    """What need not be read again: ended trials' curves, old events, the log so far."""
+
+    def __init__(self) -> None:
+        self.cells: dict[tuple[Any, ...], Cell] = {}  # the cells looked at last, newest at the end
+        self.cell = Cell()
+        self.best: dict[int, tuple[int, tuple[Epoch, ...]]] = {}  # job id: (trial id, curve)
+        self.events: tuple[Event, ...] = ()
+        self.samples: tuple[Sample, ...] = ()
+        self.samples_at = 0.0
+        self.kept: Kept | None = None
+        self.kept_at = 0.0
+        self.log = Tail()
+
+    def is_of(self, db: Database) -> bool:
+        """Whether the newest event that was read is in this database: the journal only grows."""
+        if not self.events:
+            return True
+        newest = self.events[-1]
+        found = queries.events(db, since=newest.id - 1, limit=1)
+        return bool(found) and (found[0].id, found[0].at) == (newest.id, newest.at)
+
+
+def _locked_by(snapshot: Snapshot | None, wish: Wish, path: Path) -> str | None:
+    """Asked of the system only while a worker is silent: who else holds the lock that its next beat needs."""
+    if snapshot is None or wish.at is not None:
+        return None
+    silent = silent_worker(snapshot, wish.now or time.time())
+    return None if silent is None else blocker(path, silent.pid)
+
+
+def _snapshot(db: Database, wish: Wish, memory: _Memory) -> Snapshot:
+    if wish.at is not None:
+        return clean_value(queries.snapshot_at(db, wish.at, wish.user or None))
+    found = queries.snapshot(db, wish.user or None)
+    fresh = clean_value(replace(found, events=()))
+    known = {event.id: event for event in memory.events}
+    events = tuple(
+        known[e.id] if e.id in known and known[e.id].undone_by == e.undone_by else clean_value(e) for e in found.events
+    )
+    return replace(fresh, events=events)
+
+
+def _details(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory, path: Path) -> Details:
+    memory.events = _journal(db, snapshot, wish, memory)
+    memory.cell = _cell(db, snapshot, wish, memory)
+    if wish.with_day or wish.screen == HARDWARE:
+        _read_day(db, wish.now or snapshot.taken_at, memory, wish)
+    log, log_path, problem = _log(snapshot, wish, memory, path)
+    return Details(
+        job_id=memory.cell.job_id,
+        trials=memory.cell.trials,
+        curves=memory.cell.curves,
+        best_curves=_best_curves(db, snapshot, memory) if wish.screen == CURVES else {},
+        samples=memory.samples,
+        events=memory.events,
+        log=log,
+        log_path=log_path,
+        log_problem=problem,
+        last=_last(db, snapshot, wish, path),
+        openings=_openings(db, wish),
+        limits=_limits(db, snapshot, wish),
+        kept=_kept(snapshot, wish, memory, path),
+        trial_lines=_trial_lines(wish, memory, path),
+    )
+
+
+def _openings(db: Database, wish: Wish) -> tuple[Opening, ...]:
+    """Whose test set is not sealed any more (by then)."""
+    if wish.screen not in (QUEUE, RESULTS):
+        return ()
+    return tuple(
+        clean_value(_by(found, wish.at)) for found in queries.openings(db) if found.at <= (wish.at or found.at)
+    )
+
+
+def _by(opening: Opening, at: float | None) -> Opening:
+    """As it was known then: the evaluation comes after the opening."""
+    late = at is not None and opening.tested_at is not None and opening.tested_at > at
+    return replace(opening, scores=None, tested_at=None) if late else opening
+
+
+def _limits(db: Database, snapshot: Snapshot, wish: Wish) -> dict[int, tuple[int, int]]:
+    """(soft, hard) bytes of each running trial, where its worker has written them down."""
+    if wish.screen not in (QUEUE, HARDWARE):
+        return {}
+    found = {}
+    for trial in snapshot.trials:
+        if trial.status == "running":
+            events = queries.events(db, trial_id=trial.id, verbs=[Verb.TRIAL_FACTS], limit=1)
+            soft, hard = (events[0].data.get(name) if events else None for name in ("memory_soft", "memory_hard"))
+            if isinstance(soft, int) and isinstance(hard, int):
+                found[trial.id] = (soft, hard)
+    return found
+
+
+def _kept(snapshot: Snapshot, wish: Wish, memory: _Memory, path: Path) -> Kept | None:
+    """What could be freed, counted at most once a minute: many files on a full disk."""
+    if wish.at is not None or not is_disk_low(snapshot):
+        return None
+    if memory.kept is None or abs(snapshot.taken_at - memory.kept_at) > KEPT_EVERY_S:
+        memory.kept, memory.kept_at = kept(path.absolute().parent, snapshot.trials), snapshot.taken_at
+    return memory.kept
+
+
+def _last(db: Database, snapshot: Snapshot, wish: Wish, path: Path) -> LastLines | None:
+    """Of the job in trouble, or of the worker that left; read anew each time, because it is three lines of one file."""
+    job = next((job for job in snapshot.jobs if job.id == wish.words_of), None)
+    said = None if job is None else _last_of_job(db, job, naming.names_of(snapshot.jobs)[job.id], wish, path)
+    if said is None and wish.at is None and (worker := parted(snapshot, wish.now or snapshot.taken_at)) is not None:
+        said = worker_lines(worker, path.absolute().parent, wish.now or snapshot.taken_at)
+    return said
+
+
+def _last_of_job(db: Database, job: Job, name: str, wish: Wish, path: Path) -> LastLines | None:
+    latest = queries.latest_trial(db, job.id)  # the live one, if one is
+    trials = [clean_value(latest)] if latest is not None else []
+    ends = queries.events(db, job_id=job.id, verbs=ENDS, limit=20)  # as written: cleaned ones have lost their line ends
+    if wish.at is not None:
+        ends = tuple(event for event in ends if event.at <= wish.at)
+    return last_lines(job, trials, ends, path.absolute().parent, name=name, past=wish.at is not None)
+
+
+def _trial_lines(wish: Wish, memory: _Memory, path: Path) -> tuple[str, ...]:
+    if wish.screen != TRIALS or wish.at is not None:
+        return ()
+    trial = by_id(memory.cell.trials, wish.trial_id)
+    ended_badly = trial is not None and str(trial.status) in ("failed", "interrupted")
+    return of_trial(trial, path.absolute().parent) if trial is not None and ended_badly else ()
+
+
+def _cell(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory) -> Cell:
+    """The selected cell; read again only when one of its trials has begun or ended."""
+    job = next((job for job in snapshot.jobs if job.id == wish.job_id), None)
+    if job is None:
+        return Cell()
+    many = job.trials_complete + job.trials_pruned + job.trials_failed > MANY_TRIALS
+    if not wish.with_curves or (many and wish.screen not in (TRIALS, CURVES)):
+        return Cell()
+    live = tuple(t.id for t in snapshot.trials if t.job_id == job.id and t.ended_at is None)
+    key = (job.id, job.trials_complete, job.trials_pruned, job.trials_failed, job.best_trial, live, wish.at)
+    cell = memory.cells.pop(key, None)
+    if cell is None and wish.at is None and memory.cell.job_id == job.id and memory.cell.trials:
+        cell = _grown(db, job, memory.cell)
+    cell = cell or _read_cell(db, job.id, many, wish.at)
+    memory.cells[key] = cell
+    while len(memory.cells) > (1 if many else CELLS_KEPT):
+        memory.cells.pop(next(iter(memory.cells)))
+    return cell
+
+
+def _grown(db: Database, job: Job, cell: Cell) -> Cell | None:
+    """The cell with what began or ended since; None when that does not add up and all of it must be read again."""
+    first = max(len(cell.trials) - RECENT, 0)  # trials end in the order they began, but for those retried
+    changed = {
+        n: clean_value(queries.trial(db, job.id, trial.number))
+        for n, trial in enumerate(cell.trials[first:], first)
+        if trial.ended_at is None
+    }
+    added: list[Trial] = []
+    while len(added) < MANY_CURVES:
+        number = (added[-1] if added else cell.trials[-1]).number + 1
+        try:
+            added.append(clean_value(queries.trial(db, job.id, number)))
+        except NoSuchRow:
+            break
+    fresh = [*changed.values(), *added]
+    live = sum(trial.ended_at is None for trial in fresh)
+    if len(cell.trials) + len(added) - live != job.trials_complete + job.trials_pruned + job.trials_failed:
+        return None
+    curves = {**cell.curves, **{t.id: queries.epochs(db, t.id) for t in fresh}}
+    if isinstance(cell.trials, Shelf):
+        return Cell(job.id, cell.trials.with_changes(changed, added), curves)
+    known = (changed.get(n, trial) for n, trial in enumerate(cell.trials))
+    return Cell(job.id, (*known, *added), curves)
+
+
+def _read_cell(db: Database, job_id: int, many: bool, at: float | None) -> Cell:
+    found = (clean_value(t) for t in queries.shown_trials(db, job_id) if at is None or t.started_at <= at)
+    trials = Shelf(found) if many else tuple(found)
+    curves = {t.id: queries.epochs(db, t.id) for t in (trials[-MANY_CURVES:] if many else trials)}
+    if at is not None:
+        curves = {key: tuple(e for e in curve if e.at <= at) for key, curve in curves.items()}
+    return Cell(job_id, trials, curves)
+
+
+def _best_curves(db: Database, snapshot: Snapshot, memory: _Memory) -> dict[int, tuple[Epoch, ...]]:
+    found: dict[int, tuple[Epoch, ...]] = {}
+    for job in snapshot.jobs:
+        trial = by_number([t for t in snapshot.trials if t.job_id == job.id], job.best_trial)
+        if trial is None:
+            continue
+        kept = memory.best.get(job.id)
+        if kept is None or kept[0] != trial.id or len(kept[1]) != trial.epochs:
+            kept = (trial.id, queries.epochs(db, trial.id))
+            memory.best[job.id] = kept
+        found[job.id] = kept[1]
+    return found
+
+
+def _journal(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory) -> tuple[Event, ...]:
+    """The latest events, of which only new ones are read; an undone one comes anew with the snapshot."""
+    if wish.at is not None:
+        return snapshot.events
+    if not memory.events:
+        limit = JOURNAL if wish.screen == EVENTS or len(snapshot.events) >= queries.EVENTS_IN_SNAPSHOT else 200
+        return tuple(clean_value(event) for event in queries.events(db, limit=limit))
+    fresh = {event.id: event for event in snapshot.events}
+    newest = memory.events[-1].id
+    kept = [fresh.get(event.id, event) for event in memory.events]
+    missing = [event for event in snapshot.events if event.id > newest]
+    if missing and missing[0].id > newest + 1 and len(missing) >= queries.EVENTS_IN_SNAPSHOT:
+        missing = [clean_value(event) for event in queries.events(db, since=newest, limit=JOURNAL)]
+    return tuple((kept + missing)[-JOURNAL:])
+
+
+def _read_day(db: Database, now: float, memory: _Memory, wish: Wish) -> None:
+    if wish.at is None and abs(now - memory.samples_at) < 60 and memory.samples:  # a clock may be set back
+        return
+    end = wish.at or now
+    found = queries.samples(db, end - formatting.DAY, every_s=formatting.DAY / DAY_POINTS)
+    memory.samples = tuple(s for s in found if s.at <= end)
+    memory.samples_at = now
+
+
+# ---------------------------------------------------------------- log files
+
+
+def _log(snapshot: Snapshot, wish: Wish, memory: _Memory, db_path: Path) -> tuple[tuple[str, ...], str, str]:
+    """(lines, name, problem) of the selected trial's log; only files below the database's folder are opened."""
+    if not (wish.with_log or wish.screen == LOGS):
+        return (), "", ""
+    trial = _logged_trial(snapshot, wish, memory)
+    if trial is None or not trial.log_path:
+        memory.log.forget()
+        return (), "", ""
+    study = db_path.absolute().parent
+    path = log_file(study, trial.log_path)
+    if path is None:
+        return (), "", f"the log of t{trial.number} lies outside {study.name}/ and is not opened"
+    try:
+        memory.log.read(path)
+    except OSError as error:
+        return (), path.name, f"{path.name}: {error.strerror or error}"
+    if wish.at is not None:  # what was written later is not known yet
+        return tuple(said_by(memory.log.lines, path.stat().st_mtime, wish.at)), path.name, ""
+    return memory.log.lines, path.name, ""
+
+
+def _logged_trial(snapshot: Snapshot, wish: Wish, memory: _Memory) -> Trial | None:
+    known = memory.cell.trials if memory.cell.job_id == wish.job_id else ()
+    own = [t for t in (*snapshot.trials, *known[-1:]) if t.job_id == wish.job_id]
+    chosen = by_id(known, wish.trial_id) or by_id(own, wish.trial_id)
+    live = next((t for t in own if t.ended_at is None), None)
+    return chosen or live or max(own, key=lambda t: t.number, default=None)

@@ -1,0 +1,193 @@
+"""Which rows a table shows, in which order: filters in plain words, sort by a column, rows that stay in sight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from fts.jobs.status import formatting, naming
+from fts.state.values import Event, Job, JobStatus, Trial
+from fts.tui.data.trial_store import Picked, Shelf
+from fts.tui.data.view import View
+
+Row = TypeVar("Row")
+
+JOB_SORTS = {"c": "cell", "s": "state", "t": "trials", "b": "best", "r": "run order"}
+TRIAL_SORTS = {"t": "number", "s": "state", "v": "value", "e": "epochs", "m": "minutes", "a": "architecture"}
+EVENT_SORTS = {"t": "time", "w": "who", "v": "verb"}
+
+
+def jobs_of(view: View) -> list[Job]:
+    """The rows of the queue grid."""
+    rows = in_order(view.snapshot.jobs)
+    if view.filter:
+        rows = [job for job in rows if matches(view.filter, _job_text(job), {"state": str(job.status)})]
+    order: dict[str, Callable[[Job], Any]] = {
+        "cell": lambda j: (list(_SIZES).index(j.budget) if j.budget in _SIZES else 99, j.horizon),
+        "state": lambda j: str(j.status),
+        "trials": lambda j: formatting.trials_ended(j) / max(j.trials_wanted, 1),
+        "best": lambda j: _best_first(j.best_value, formatting.objective_of(j, view.snapshot.trials)),
+    }
+    return _sorted(rows, order.get(view.sort), view.reverse)
+
+
+def in_order(jobs: Sequence[Job]) -> list[Job]:
+    """Past, present, future from top to bottom: ended ones as they ended, running ones, the line by rank."""
+    ended = [job for job in jobs if job.ended_at is not None and job.status in ENDED]
+    rest = [job for job in jobs if job.ended_at is None or job.status not in ENDED]
+    return sorted(ended, key=lambda job: (job.ended_at or 0.0, job.id)) + rest
+
+
+ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+def trials_of(view: View) -> Sequence[Trial]:
+    """The rows of the trial table, newest first unless sorted."""
+    key = (view.details.trials, view.snapshot.trials)
+    rest = (view.job_id, view.filter, view.sort, view.reverse)
+    if _latest and _latest[0][1] == rest and all(a is b for a, b in zip(_latest[0][0], key, strict=True)):
+        return _latest[0][2]
+    found = _trials_of(view)
+    _latest[:] = [(key, rest, found)]
+    return found
+
+
+_latest: list[tuple[tuple[object, ...], tuple[object, ...], Sequence[Trial]]] = []  # ten thousand rows, sorted once
+
+
+def _trials_of(view: View) -> Sequence[Trial]:
+    trials = view.trials
+    live = {t.id: t for t in view.snapshot.trials if t.job_id == view.job_id}
+    places: Sequence[int] = range(len(trials))
+    if view.filter:
+        places = [n for n, t in enumerate(trials) if matches(view.filter, _trial_text(t), {"state": str(t.status)})]
+    order: dict[str, Callable[[Trial], Any]] = {
+        "number": lambda t: t.number,
+        "state": lambda t: str(t.status),
+        "value": lambda t: _best_first(t.value, t.objective),
+        "epochs": lambda t: t.epochs,
+        "minutes": lambda t: t.train_seconds,
+        "architecture": lambda t: t.architecture,
+    }
+    key = order.get(view.sort)
+    if key is None:
+        places = places[::-1]
+    else:
+        places = _sorted(places, lambda n: key(live.get(trials[n].id, trials[n])), view.reverse)
+    if isinstance(trials, Shelf):
+        return Picked(trials, places, live)
+    return [live.get(trials[n].id, trials[n]) for n in places]
+
+
+def events_of(view: View) -> list[Event]:
+    """The rows of the journal, newest first unless sorted."""
+    rows: Sequence[Event] = view.details.events or view.snapshot.events
+    if view.filter:
+        rows = [
+            e for e in rows if matches(view.filter, f"{e.verb} {e.who} {e.message}", {"who": e.who, "verb": e.verb})
+        ]
+    order: dict[str, Callable[[Event], Any]] = {
+        "time": lambda e: e.id,
+        "who": lambda e: e.who,
+        "verb": lambda e: e.verb,
+    }
+    if view.sort in order:
+        return _sorted(rows, order[view.sort], view.reverse)
+    return list(reversed(rows))
+
+
+def log_of(view: View) -> list[str]:
+    """The log lines that pass the level filter."""
+    lines: Sequence[str] = view.details.log
+    if view.level:
+        lines = [text for text in lines if level_of(text) >= LEVELS.index(view.level)]
+    return list(lines)
+
+
+LEVELS = ("", "warning", "error")
+
+
+def level_of(text: str) -> int:
+    low = text.lower()
+    if "error" in low or "traceback" in low or "failed" in low:
+        return 2
+    return 1 if "warn" in low else 0
+
+
+def matches(query: str, text: str, fields: dict[str, str]) -> bool:
+    """Every word of `query` occurs in `text`; `!word` must not; `state:failed` looks at one field."""
+    text = text.lower()
+    for word in query.lower().split():
+        wanted = not word.startswith("!")
+        word = word.lstrip("!")
+        name, _, value = word.partition(":")
+        found = value in fields[name].lower() if value and name in fields else word in text
+        if word and found is not wanted:
+            return False
+    return True
+
+
+def window(rows: int, height: int, cursor: int) -> tuple[int, int]:
+    """(first, last + 1) of the rows to show: the list moves by half a screen, so that most keys repaint two rows."""
+    if rows <= height:
+        return 0, rows
+    block = max(height // 2, 1)
+    first = cursor // block * block - (height - block) // 2
+    first = min(max(first, 0), rows - height)
+    return first, first + height
+
+
+def pinned_window(rows: Sequence[Job], height: int, cursor: int) -> list[int]:
+    """Indexes to show: a window around the cursor in which running and failed rows are always kept."""
+    if len(rows) <= height:
+        return list(range(len(rows)))
+    pinned = [n for n, job in enumerate(rows) if job.status in (JobStatus.RUNNING, JobStatus.FAILED)]
+    pinned = pinned[: max(height // 3, 1)]
+    first, last = window(len(rows), height, cursor)
+    shown = set(range(first, last))
+    for n in pinned:
+        if n in shown:
+            continue
+        far = max((m for m in shown if m not in pinned and m != cursor), key=lambda m: abs(m - cursor))
+        shown.discard(far)
+        shown.add(n)
+    return sorted(shown)
+
+
+_SIZES = ("tiny", "2M", "20M", "200M", "2B")
+
+
+def _job_text(job: Job) -> str:
+    parts = (
+        naming.cell_name(job),
+        job.experiment,
+        job.status,
+        job.tier,
+        job.task,
+        job.hold_reason,
+        job.cause,
+        job.message,
+    )
+    return " ".join(str(part) for part in parts if part)
+
+
+def _trial_text(trial: Trial) -> str:
+    parts = (f"t{trial.number}", trial.status, trial.architecture, trial.cause, trial.message, *trial.badges)
+    return " ".join(str(part) for part in parts if part)
+
+
+def _best_first(value: float | None, objective: str) -> float | None:
+    """Smaller is better, whatever the objective; None where there is no value."""
+    if value is None or not math.isfinite(value):
+        return None
+    return -value if objective.endswith("auc") else value
+
+
+def _sorted(rows: Sequence[Row], key: Callable[[Row], Any] | None, reverse: bool) -> list[Row]:
+    """By the key; rows that have none stand last in both directions."""
+    if key is None:
+        return list(rows)
+    keyed = [(key(row), row) for row in rows]
+    known = sorted((each for each in keyed if each[0] is not None), key=lambda each: each[0], reverse=reverse)
+    return [row for _, row in known] + [row for found, row in keyed if found is None]

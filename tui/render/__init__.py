@@ -1,0 +1,1 @@
+"""Pure functions that turn a view into text, charts, colours and files."""

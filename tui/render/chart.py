@@ -1,0 +1,273 @@
+"""Lines in braille: two by four dots in each character, axis at the left, drawn without any library.
+
+In ASCII the same cells become - _ ' by the height of their dots (fts.jobs.status.formatting.to_ascii).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fts.jobs.status import formatting
+from fts.tui.render.text import Line, Span
+
+DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # [row][column] of a braille cell
+LABEL = 6  # columns of the axis labels
+LABELS = 6  # on an axis at most
+# style of a line: (its sign in a legend, dots drawn, dots of one period)
+STYLES = {"solid": ("●", 1, 1), "dashed": ("╌", 4, 8), "dotted": ("┈", 1, 4)}
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points (x, y) in data units; later series are drawn over earlier ones."""
+
+    points: tuple[tuple[float, float], ...]
+    role: str
+    style: str = "solid"  # a key of STYLES: two lines of one chart never share one
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Band:
+    """The area between two lines: (x, low, high)."""
+
+    points: tuple[tuple[float, float, float], ...]
+    role: str = "band"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What is drawn, and over which range."""
+
+    series: tuple[Series, ...]
+    x: tuple[float, float]
+    y: tuple[float, float]
+    band: Band | None = None
+    level: float | None = None  # a horizontal line: prune line, limit
+    level_role: str = "prune"
+    log_y: bool = False
+    notes: tuple[tuple[int, str, str], ...] = ()  # (row, text, role) written at the right edge
+
+
+def paint(
+    plot: Plot, width: int, height: int, axis: bool = True, ticks: Sequence[tuple[float, str]] = ()
+) -> list[Line]:
+    """`height` lines; with `ticks` ((x, label) in data units) the last two of them are the x axis."""
+    rows = height - 2 if ticks and height >= 6 else height
+    left = LABEL + 1 if axis else 0
+    columns = max(width - left, 1)
+    cells = _Cells(columns, max(rows, 1))
+    scale = _Scale(plot, columns, max(rows, 1))
+    if plot.band:
+        _draw_band(cells, scale, plot.band)
+    if plot.level is not None:
+        _draw_level(cells, scale, plot.level, plot.level_role)
+    for series in plot.series:
+        _draw_line(cells, scale, series)
+    _write_notes(cells, plot.notes, rows)
+    lines: list[Line] = []
+    labels = _labels(scale, max(rows, 1)) if axis else {}
+    for row in range(max(rows, 1)):
+        lines.append((*_axis(labels.get(row, "")), *cells.spans(row)) if axis else tuple(cells.spans(row)))
+    if ticks and rows < height:
+        lines.extend(_x_axis(scale, ticks, left, columns))
+    return lines
+
+
+def value_range(values: Sequence[float], least: float = 1e-3) -> tuple[float, float]:
+    """Smallest and largest of the finite values with a little air; (0, 1) if there is none."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return 0.0, 1.0
+    low, high = min(finite), max(finite)
+    air = max((high - low) * 0.06, least)
+    return low - air, high + air
+
+
+class _Scale:
+    """Data units to dots and back."""
+
+    def __init__(self, plot: Plot, columns: int, rows: int) -> None:
+        self.log = plot.log_y and plot.y[0] > 0
+        self.x0, self.x1 = plot.x
+        self.y0, self.y1 = (math.log(plot.y[0]), math.log(plot.y[1])) if self.log else plot.y
+        self.wide, self.high = columns * 2 - 1, rows * 4 - 1
+
+    def dot(self, x: float, y: float) -> tuple[int, int] | None:
+        """(column, row) of a dot; None outside the x range or for a value that is no number."""
+        if not math.isfinite(y) or not self.x0 <= x <= self.x1 or (self.log and y <= 0):
+            return None
+        y = math.log(y) if self.log else y
+        part_x = (x - self.x0) / (self.x1 - self.x0) if self.x1 > self.x0 else 0.5
+        part_y = (y - self.y0) / (self.y1 - self.y0) if self.y1 > self.y0 else 0.5
+        row = self.high - round(part_y * self.high)
+        return round(part_x * self.wide), min(max(row, 0), self.high)
+
+    def value(self, row: int) -> float:
+        """The data value at the middle of a text row."""
+        part = 1 - (row * 4 + 1.5) / self.high
+        y = self.y0 + part * (self.y1 - self.y0)
+        return math.exp(y) if self.log else y
+
+
+class _Cells:
+    """A grid of characters: braille dots collect in a cell, the last writer colours it."""
+
+    def __init__(self, columns: int, rows: int) -> None:
+        self.columns = columns
+        self.bits = [[0] * columns for _ in range(rows)]
+        self.roles = [[""] * columns for _ in range(rows)]
+        self.texts: list[list[str]] = [[""] * columns for _ in range(rows)]
+
+    def set(self, x: int, y: int, role: str) -> None:
+        row, column = y // 4, x // 2
+        if 0 <= row < len(self.bits) and 0 <= column < self.columns:
+            self.bits[row][column] |= DOTS[y % 4][x % 2]
+            self.roles[row][column] = role
+
+    def shade(self, column: int, row: int, char: str, role: str) -> None:
+        if 0 <= row < len(self.bits) and 0 <= column < self.columns:
+            self.texts[row][column] = char
+            if not self.bits[row][column]:
+                self.roles[row][column] = role
+
+    def spans(self, row: int) -> list[Span]:
+        spans: list[Span] = []
+        for bits, text, role in zip(self.bits[row], self.texts[row], self.roles[row], strict=True):
+            char = text if text and (text not in "░▁" or not bits) else chr(0x2800 + bits) if bits else " "
+            role = role if char != " " else ""
+            if spans and spans[-1][1] == role:
+                spans[-1] = (spans[-1][0] + char, role)
+            else:
+                spans.append((char, role))
+        return spans
+
+
+def _draw_line(cells: _Cells, scale: _Scale, series: Series) -> None:
+    previous: tuple[int, int] | None = None
+    drawn = 0
+    _, shown, period = STYLES[series.style]
+    for x, y in series.points:
+        here = scale.dot(x, y)
+        if here is not None and previous is None:
+            cells.set(*here, series.role)
+        elif here is not None and previous is not None:
+            for dot in _between(previous, here):
+                if drawn % period < shown:
+                    cells.set(*dot, series.role)
+                drawn += 1
+        previous = here
+
+
+def _between(a: tuple[int, int], b: tuple[int, int]) -> list[tuple[int, int]]:
+    """The dots from a to b (without a), by the longer side."""
+    steps = max(abs(b[0] - a[0]), abs(b[1] - a[1]))
+    return [
+        (round(a[0] + (b[0] - a[0]) * n / steps), round(a[1] + (b[1] - a[1]) * n / steps)) for n in range(1, steps + 1)
+    ]
+
+
+def _draw_band(cells: _Cells, scale: _Scale, band: Band) -> None:
+    for (x0, low0, high0), (x1, low1, high1) in zip(band.points, band.points[1:], strict=False):
+        start, end = scale.dot(x0, low0), scale.dot(x1, low1)
+        top, top_end = scale.dot(x0, high0), scale.dot(x1, high1)
+        if start is None or end is None or top is None or top_end is None:
+            continue
+        for column in range(start[0] // 2, end[0] // 2 + 1):
+            part = (column * 2 - start[0]) / max(end[0] - start[0], 1)
+            part = min(max(part, 0.0), 1.0)
+            upper = top[1] + (top_end[1] - top[1]) * part
+            lower = start[1] + (end[1] - start[1]) * part
+            for row in range(round(upper) // 4, round(lower) // 4 + 1):
+                cells.shade(column, row, "░", band.role)
+
+
+def _draw_level(cells: _Cells, scale: _Scale, level: float, role: str) -> None:
+    dot = scale.dot(scale.x0, level)
+    if dot is not None:
+        for column in range(cells.columns):
+            cells.shade(column, dot[1] // 4, "▁", role)
+
+
+def _write_notes(cells: _Cells, notes: Sequence[tuple[int, str, str]], rows: int) -> None:
+    """Short texts at the right edge, each in its row, over whatever is drawn there."""
+    for row, text, role in notes:
+        if not 0 <= row < rows:
+            continue
+        text = formatting.cut(text, cells.columns)
+        start = cells.columns - formatting.width(text)
+        for n, char in enumerate(text):
+            cells.texts[row][start + n] = char
+            cells.bits[row][start + n] = 0
+            cells.roles[row][start + n] = role
+
+
+def _axis(label: str) -> list[Span]:
+    return [(formatting.fit(label, LABEL), "axis"), ("┤" if label else "│", "axis")]
+
+
+def _labels(scale: _Scale, rows: int) -> dict[int, str]:
+    """Row -> label: round values, few of them, each in the row that its value falls into."""
+    low, high = (math.exp(end) if scale.log else end for end in (scale.y0, scale.y1))
+    for wanted in range(min(max(rows // 2, 2), LABELS), 0, -1):
+        values = _round_values(low, high, wanted)
+        texts = _written(values)
+        if len(set(texts)) == len(texts):
+            break
+    found: dict[int, str] = {}
+    for value, text in zip(values, texts, strict=True):
+        dot = scale.dot(scale.x0, value)
+        if dot is not None and dot[1] // 4 not in found:
+            found[dot[1] // 4] = text
+    return found
+
+
+def _round_values(low: float, high: float, wanted: int) -> list[float]:
+    """At most `wanted` multiples of 1, 2 or 5 times a power of ten between two values, and at least one."""
+    if not high > low:
+        return [low]
+    power = 10.0 ** math.floor(math.log10((high - low) / wanted))
+    for step in (power * factor for factor in (1, 2, 5, 10, 20, 50)):
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if 0 < last - first + 1 <= wanted:
+            return [n * step for n in range(first, last + 1)]
+    return [low]
+
+
+def _written(values: Sequence[float]) -> list[str]:
+    """In as few characters as say them exactly, all alike; where the column is too narrow, rounded to fit."""
+    forms = [*(f".{digits}f" for digits in range(LABEL)), ".0e", ".1e", ".2e"]
+    for form in forms:
+        texts = [_brief(f"{value:{form}}") for value in values]
+        exact = all(
+            math.isclose(float(text), v, rel_tol=1e-6, abs_tol=1e-15) for text, v in zip(texts, values, strict=True)
+        )
+        if exact and max(map(len, texts)) <= LABEL:
+            return texts
+    return [formatting.cut(_brief(f"{value:.0e}"), LABEL, "") for value in values]
+
+
+def _brief(text: str) -> str:
+    """1e6 for 1e+06."""
+    mantissa, _, exponent = text.partition("e")
+    return f"{mantissa}e{int(exponent)}" if exponent else text
+
+
+def _x_axis(scale: _Scale, ticks: Sequence[tuple[float, str]], left: int, columns: int) -> list[Line]:
+    edge = ["─"] * columns
+    labels = [" "] * (left + columns)
+    free = 0
+    for x, label in ticks:
+        dot = scale.dot(x, math.exp(scale.y0) if scale.log else scale.y0)
+        if dot is None:
+            continue
+        column = dot[0] // 2
+        edge[column] = "┬"
+        start = min(max(left + column - len(label) // 2, free), left + columns - len(label))
+        if start >= free:
+            labels[start : start + len(label)] = label
+            free = start + len(label) + 1
+    corner = " " * max(left - 1, 0) + "└" if left else ""
+    return [((corner + "".join(edge), "axis"),), (("".join(labels), "axis"),)]

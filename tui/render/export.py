@@ -1,0 +1,171 @@
+"""A frame or a table as a document: txt, svg, png, csv, json; and the clip file, because not every terminal copies."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from rich.style import Style
+
+from fts.jobs.status import formatting, naming
+from fts.state.files import atomic_write, csv_text, open_log
+from fts.state.values import Event, Job, Trial
+from fts.tui.data import table_rows
+from fts.tui.data.view import EVENTS, SCREENS, TRIALS, View
+from fts.tui.render import layout, theme
+from fts.tui.render.text import Line
+
+CELL_WIDTH, CELL_HEIGHT = 8.4, 18.0
+FONT = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
+KINDS = ("txt", "svg", "png", "csv", "json")
+
+
+def svg(lines: Sequence[Line], palette: str = "dark", title: str = "") -> str:
+    """The frame as SVG: every character has its own place, so that no font can shift a column."""
+    name = theme.in_pictures(palette)
+    colours = theme.palette(name)
+    columns = max((sum(formatting.width(text) for text, _ in line) for line in lines), default=1)
+    width, height = columns * CELL_WIDTH + 16, len(lines) * CELL_HEIGHT + 16
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
+        f'viewBox="0 0 {width:.1f} {height:.1f}">',
+        f"<title>{escape(title)}</title>" if title else "",
+        f'<rect width="100%" height="100%" rx="6" fill="{colours.background}"/>',
+        f'<g font-family="{FONT}" font-size="14px" xml:space="preserve">',
+    ]
+    for row, line in enumerate(lines):
+        parts += _svg_row(line, 8.0, 8.0 + row * CELL_HEIGHT, name, colours.background)
+    return "\n".join([*filter(None, parts), "</g></svg>\n"])
+
+
+def _svg_row(line: Line, x: float, y: float, palette: str, background: str) -> list[str]:
+    parts = []
+    for text, role in line:
+        style = theme.style(role, palette)
+        columns = formatting.width(text)
+        fore, back = _colours(style)
+        if back != background:
+            size = f'width="{columns * CELL_WIDTH:.1f}" height="{CELL_HEIGHT}"'
+            parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" {size} fill="{back}"/>')
+        if text.strip():
+            parts.append(_svg_text(text, x, y + 13.5, fore, bool(style.bold)))
+        x += columns * CELL_WIDTH
+    return parts
+
+
+def _svg_text(text: str, x: float, y: float, colour: str, bold: bool) -> str:
+    places, at = [], x
+    kept = []
+    for char in text:
+        if char != " ":
+            places.append(f"{at:.1f}")
+            kept.append(char)
+        at += formatting.width(char) * CELL_WIDTH
+    weight = ' font-weight="bold"' if bold else ""
+    return f'<text x="{" ".join(places)}" y="{y:.1f}" fill="{colour}"{weight}>{escape("".join(kept))}</text>'
+
+
+def _colours(style: Style) -> tuple[str, str]:
+    fore = style.color.get_truecolor().hex if style.color else "#ffffff"
+    back = style.bgcolor.get_truecolor().hex if style.bgcolor else "#000000"
+    return (back.upper(), fore.upper()) if style.reverse else (fore.upper(), back.upper())
+
+
+def png(svg_text: str) -> bytes:
+    """The SVG as PNG."""
+    import resvg_py  # here, not above: 10 MB that only a written frame needs
+
+    return bytes(
+        resvg_py.svg_to_bytes(svg_string=svg_text, font_family="DejaVu Sans Mono", monospace_family="DejaVu Sans Mono")
+    )
+
+
+def table(view: View) -> list[dict[str, Any]]:
+    """The rows of the screen's table, as shown: jobs, trials or events."""
+    if view.screen == TRIALS:
+        return [trial_row(trial) for trial in table_rows.trials_of(view)]
+    if view.screen == EVENTS:
+        return [event_row(event) for event in table_rows.events_of(view)]
+    return [job_row(job) for job in table_rows.jobs_of(view)]
+
+
+def job_row(job: Job) -> dict[str, Any]:
+    """A job for a file: its spec belongs to the database."""
+    row = asdict(job)
+    row.pop("spec")
+    return {"cell": naming.cell_name(job)} | row
+
+
+def trial_row(trial: Trial) -> dict[str, Any]:
+    row = asdict(trial)
+    row.pop("effective")
+    params = row.pop("params")
+    return row | {f"param_{name}": value for name, value in params.items()}
+
+
+def event_row(event: Event) -> dict[str, Any]:
+    return {"id": event.id, "at": event.at, "who": event.who, "verb": str(event.verb), "message": event.message}
+
+
+def as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Comma separated; a text that a spreadsheet would take for a formula gets a quote before it."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return csv_text(names, [[row.get(name, "") for name in names] for row in rows], end="\r\n")
+
+
+def write(view: View, kind: str, width: int, height: int, palette: str, folder: Path) -> Path:
+    """Writes this view into `folder`, named after screen and moment; returns the path. Raises OSError."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(view.now))
+    path = folder / f"{SCREENS[view.screen].lower()}-{stamp}.{kind}"
+    atomic_write(path, document(view, kind, width, height, palette))
+    return path
+
+
+def document(view: View, kind: str, width: int, height: int, palette: str) -> bytes:
+    """The bytes of a view as txt, svg, png, csv or json."""
+    if kind == "csv":
+        return as_csv(table(view)).encode()
+    if kind == "json":
+        found = {"schema": 1, "taken_at": view.now, "screen": SCREENS[view.screen], "rows": table(view)}
+        return (json.dumps(found, indent=1, default=str) + "\n").encode()
+    lines = layout.frame(view, width, height)
+    if kind == "txt":
+        return layout.text(lines).encode()
+    picture = svg(lines, palette, title=f"{view.glance.title} {formatting.when(view.now, view.now)}")
+    return png(picture) if kind == "png" else picture.encode()
+
+
+def clip_file() -> Path:
+    """Where a copied text is kept too, because tmux or mosh may drop it on the way to the clipboard."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return state / "fts" / "clip.txt"
+
+
+def keep_clip(text: str) -> Path:
+    """Writes the copied text for its owner only. Raises OSError."""
+    path = clip_file()
+    atomic_write(path, text, durable=False)
+    return path
+
+
+def keep_fault(fault: str, error: Exception) -> str:
+    """Appends a fault of the monitor itself to a file of its owner; says where, or why not."""
+    path = clip_file().with_name("monitor.log")
+    try:
+        with os.fdopen(open_log(path), "a") as file:
+            file.write("".join((time.strftime("%F %T "), fault, "\n", *traceback.format_exception(error))))
+    except OSError as problem:
+        return f"not logged: {problem.strerror}"
+    return f"details in {path}"
+
+
+def yaml(params: dict[str, Any]) -> str:
+    """Flat parameters as YAML; strings in quotes where YAML would take them for something else."""
+    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in sorted(params.items()))

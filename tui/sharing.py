@@ -1,0 +1,89 @@
+"""Hands that give something away: a copied row, a command, a written frame."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from fts.jobs.actions import ACTIONS
+from fts.tui import clipboard
+from fts.tui.data.view import EVENTS, TRIALS, View
+from fts.tui.render import export
+from fts.tui.screens.dialogs import Choice, Chooser
+
+if TYPE_CHECKING:
+    from fts.tui.app import Monitor
+    from fts.tui.navigation import Desk
+
+
+class Giving:
+    """The keys y, Y and w."""
+
+    app: Monitor
+
+    @property
+    def desk(self) -> Desk:
+        return self.app.desk
+
+    def view(self) -> View:
+        return self.app.view()
+
+    def copy(self) -> None:
+        """The selected row as tab separated text."""
+        rows = export.table(self.view())
+        chosen = self._row(rows)
+        self._clip("\t".join("" if value is None else str(value) for value in chosen.values()) if chosen else "")
+
+    def _row(self, rows: list[dict[str, object]]) -> dict[str, object] | None:
+        wanted = {TRIALS: self.desk.trial_id, EVENTS: self.desk.event_id}.get(self.desk.screen, self.desk.job_id)
+        return next((row for row in rows if row.get("id") == wanted), rows[0] if rows else None)
+
+    def copy_menu(self) -> None:
+        view = self.view()
+        row = self._row(export.table(view))
+        trial = view.trial
+        found = {"row as JSON": json.dumps(row, indent=1, default=str) if row else ""}
+        if trial is not None:
+            found["parameters as YAML"] = export.yaml(trial.params)
+            found["path of the log"] = trial.log_path or ""
+        found["command of the last change"] = self.app.twin
+        jobs = self.app.chosen()
+        for action in ACTIONS:
+            if action.needs_jobs and any(action.applies_to(job, self.app.present()) for job in jobs):
+                found[f"command: {action.label}"] = action.command(jobs)
+        if job := view.job:
+            found["command: trials"] = f"fts trials {job.id}"
+            found["command: curve"] = f"fts curve {job.id}" + (f":t{trial.number}" if trial else "")
+        choices = [Choice(name, name, note=text.replace("\n", " ")[:60]) for name, text in found.items() if text]
+        chooser = Chooser("copy", choices, self.app.palette, self.app.ascii_only)
+        self.app.push_screen(chooser, lambda name: self._clip(found[name]) if name else None)
+
+    def _clip(self, text: str) -> None:
+        if not text:
+            self.app.say("nothing to copy here")
+            return
+        self.app.copy_to_clipboard(text)
+        in_tmux = clipboard.load_tmux_buffer(text)
+        sent = "copied into tmux's buffer" if in_tmux else "sent to the terminal's clipboard (OSC 52)"
+        try:
+            kept = f"saved in {clipboard.short(export.keep_clip(text))}"
+        except OSError as error:
+            kept = f"not saved in a file: {error.strerror}"
+        self.app.say(f"{sent}, {kept}")
+
+    def write(self) -> None:
+        choices = [Choice(kind, kind, note=f"this view as {kind}") for kind in export.KINDS]
+        chooser = Chooser("write this view", choices, self.app.palette, self.app.ascii_only, width=48)
+        self.app.push_screen(chooser, self._write)
+
+    def _write(self, kind: str | None) -> None:
+        if kind is None:
+            return
+        width, height = self.app.size
+        folder = self.app.path.absolute().parent / "frames"
+        try:
+            path = export.write(self.view(), kind, width, height, self.app.palette, folder)
+        except OSError as error:
+            self.app.say(f"not written: {error}", "failed")
+        else:
+            self.app.say(f"written: {path}")

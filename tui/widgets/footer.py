@@ -1,0 +1,48 @@
+"""The last line: the keys that matter here, most useful first, `? help` always at the right; or a toast."""
+
+from __future__ import annotations
+
+from fts.jobs.status import formatting
+from fts.tui.data.view import View
+from fts.tui.render.text import Line, Span, clip, fill, wrapped
+
+HELP: Line = (("?", "key"), (" help", "dim"))
+
+
+MOST = 3  # rows that a message may take
+
+
+def rows(view: View, width: int) -> list[Line]:
+    """The bar; a message that is longer than its line takes the rows above it, too, so that it can be read whole."""
+    told, role = (view.toast, view.toast_role) if view.toast else (f" {view.problem}" if view.problem else "", "error")
+    room = width - formatting.width("? help") - 2
+    if formatting.width(told) <= room:
+        return [paint(view, width)]
+    parts = wrapped(told, room)[:MOST]
+    above: list[Line] = [clip(((f" {part}", role),), width) for part in parts[:-1]]
+    return [*above, fill([(" ", ""), (parts[-1], role)], HELP, width)]
+
+
+def paint(view: View, width: int) -> Line:
+    """As many hints as fit whole; none is cut in half."""
+    if view.toast:
+        return fill([(" ", ""), (view.toast, view.toast_role)], HELP, width)
+    if view.problem:
+        return fill([(f" {view.problem}", "error")], HELP, width)
+    left: list[Span] = [(" ", "")]
+    room = width - 1 - 7 - 2
+    if view.marks or view.hidden_marks:
+        told = f"{len(view.marks)} marked" + (f", {view.hidden_marks} hidden" if view.hidden_marks else "")
+        left += [(told, "mark"), ("  ", "")]
+        room -= formatting.width(told) + 2
+    if view.pending:
+        left += [(view.pending, "look"), ("  ", "")]
+        room -= formatting.width(view.pending) + 2
+    for hint in view.hints:
+        label = f" {hint.label}  "
+        need = formatting.width(hint.key) + formatting.width(label)
+        if need - 2 > room:
+            continue
+        left += [(hint.key, "key"), (label, "")]
+        room -= need
+    return fill(left, HELP, width)

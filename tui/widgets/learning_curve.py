@@ -1,0 +1,238 @@
+"""The running trial over best, median and middle half at the same epoch, with the prune line ahead of it."""
+
+from __future__ import annotations
+
+from fts.jobs.search.prune_line import line_ahead
+from fts.jobs.status import formatting, naming
+from fts.state.values import Job, JobStatus, Trial
+from fts.tui.data.curve_comparison import Points, Race, race, train_val_gap
+from fts.tui.data.trial_store import by_number
+from fts.tui.data.view import SPARE, View
+from fts.tui.render.chart import STYLES, Band, Plot, Series, paint, value_range
+from fts.tui.render.text import Line, line, wrapped
+
+JUDGED = 200  # trials whose pace says when a first epoch will come
+
+
+def title(view: View) -> str:
+    """`20M/h3 t23  val AUC by epoch`."""
+    job, trial = view.job, view.trial
+    if job is None:
+        return "no cell selected"
+    name = view.name + (f" t{trial.number}" if trial else "")
+    kind = "val AUC" if trial and trial.objective.endswith("auc") else "val loss" if trial else "curve"
+    return f"{name}  {kind} by epoch"
+
+
+def summary(view: View) -> str:
+    """`now .6803  best .6841`; a trial that has ended has a `last` value instead."""
+    trial, best = view.trial, best_trial(view)
+    if trial is None:
+        return ""
+    found = race_of(view, trial)
+    called = "now" if trial.ended_at is None else "last"
+    now = f"{called} {formatting.short_score(found.live[-1][1])}" if found.live else "no epoch yet"
+    return f"{now}  best {formatting.short_score(best.value)}" if best else now
+
+
+def chart(view: View, width: int, height: int, axis: bool = True, notes: bool = True) -> list[Line]:
+    """The plot, or a sentence that says why there is none and when to expect it."""
+    job, trial = view.job, view.trial
+    if job is None:
+        return [line(("no cell selected", "dim"))]
+    if trial is None or not view.epochs(trial.id):
+        return [line((row, "dim")) for row in wrapped(no_curve(view, job, trial), width)[:height]]
+    found = race_of(view, trial)
+    plot, ticks = _plot(view, trial, found, width, height, notes)
+    return paint(plot, width, height, axis, ticks)
+
+
+def verdict_line(view: View, width: int = 999) -> str:
+    """`chance to beat best 7 of 22 · to be pruned 2 of 22 · ends by 08:41`, as much as fits whole."""
+    trial = view.trial
+    if trial is None:
+        return ""
+    found = race_of(view, trial)
+    parts = []
+    if found.beats_best is not None:
+        parts.append("chance to beat best " + share(found.beats_best))
+    if found.pruned_later is not None:
+        parts.append(("" if parts else "chance ") + "to be pruned " + share(found.pruned_later))
+    if (ends := trial_end(view, trial)) is not None:
+        parts.append(f"ends by {formatting.when(ends, view.now)}")
+    if (gap := gap_words(view, trial)) is not None:
+        parts.append(gap)
+    if epochs := view.epochs(trial.id):
+        parts.append(f"{epochs[-1].samples_per_s:.0f} samples/s{_pace(view, trial)}")
+    if not parts:
+        return formatting.cut(f"{formatting.count(found.others, 'earlier trial')}: too few to estimate chances", width)
+    said = formatting.cut(parts[0], width)
+    for part in parts[1:]:
+        if formatting.width(said) + 3 + formatting.width(part) <= width:
+            said += f" · {part}"
+    return said
+
+
+def gap_words(view: View, trial: Trial) -> str | None:
+    """`train/val AUC gap +.041`: at the latest epoch of a running trial, at the best one of an ended one."""
+    gap = train_val_gap(view.epochs(trial.id), None if trial.ended_at is None else trial.best_epoch)
+    return None if gap is None else f"train/val AUC gap {signed(gap)}"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """+.041, -.003: the leading zero is dropped."""
+    return f"{value:+.{digits}f}".replace("0.", ".", 1)
+
+
+def _pace(view: View, trial: Trial) -> str:
+    """`, 3% slower than usual here`: against the median speed of the cell's other trials of the same shape."""
+    now = view.epochs(trial.id)[-1].samples_per_s
+    curves = view.details.curves  # of at most some hundred trials
+    alike = [t for t in view.raced if t.id != trial.id and t.architecture == trial.architecture]
+    speeds = sorted(curves[t.id][-1].samples_per_s for t in alike if curves[t.id])
+    if len(speeds) < 3 or speeds[len(speeds) // 2] <= 0:
+        return ""
+    part = now / speeds[len(speeds) // 2] - 1
+    word = "faster" if part > 0 else "slower"
+    return f", {abs(part):.0%} {word} than usual" if abs(part) >= 0.02 else ", as usual"
+
+
+def share(counted: tuple[int, int]) -> str:
+    """`7 of 22`: a rate never stands without its count."""
+    part, whole = counted
+    return f"{part} of {whole}"
+
+
+def trial_end(view: View, trial: Trial) -> float | None:
+    """When the running trial has done all its epochs; it may stop earlier. None where nobody works on it."""
+    job, epochs = view.job, view.epochs(trial.id)
+    planned = job.spec.get("epochs") if job else None
+    if job is None or job.status is not JobStatus.RUNNING or view.glance.lost(job) or trial.ended_at is not None:
+        return None
+    if not epochs or not isinstance(planned, int):
+        return None
+    usual = sorted(e.seconds for e in epochs)[len(epochs) // 2]
+    left = planned - len(epochs)
+    if left <= 0:
+        return epochs[-1].at
+    return max(epochs[-1].at + usual, view.now) + (left - 1) * usual  # one that takes longer delays all behind it
+
+
+def best_trial(view: View) -> Trial | None:
+    """The best trial of the selected job."""
+    job = view.job
+    if job is None or job.best_trial is None:
+        return None
+    return by_number(view.trials, job.best_trial)
+
+
+def race_of(view: View, trial: Trial) -> Race:
+    """The race of a trial; four parts of a screen ask for the same one."""
+    key = (view.details.curves, view.trials, view.snapshot.epochs, trial)
+    if _latest and all(old is new for old, new in zip(_latest[0][0], key, strict=True)):
+        return _latest[0][1]
+    curves = dict(view.details.curves) if view.details.job_id == view.job_id else {}
+    for live in view.snapshot.trials:
+        if live.job_id == view.job_id:
+            curves[live.id] = view.epochs(live.id)
+    curves[trial.id] = view.epochs(trial.id)
+    known = [t for t in view.trials[-len(curves) - SPARE :] if t.id in curves]
+    ahead = line_ahead(view.job, trial, view.trials, curves) if view.job is not None else None
+    found = race(trial, best_trial(view), known, curves, ahead)
+    _latest[:] = [(key, found)]
+    return found
+
+
+_latest: list[tuple[tuple[object, ...], Race]] = []  # the last one, by the identity of what it was made of
+
+
+def no_curve(view: View, job: Job, trial: Trial | None) -> str:
+    """Never an empty box: what is missing and when it comes."""
+    ended, name = formatting.trials_ended(job), naming.names_of(view.snapshot.jobs)[job.id]
+    if trial is None and ended:
+        fitted = ", fitted at once" if job.kind == "baseline" else ""
+        return f"{name}: {formatting.count(ended, 'trial')} without epochs{fitted} · 2 lists them"
+    if trial is None:
+        return f"{name} has no trial yet" + (" · t runs it next" if job.status == "queued" else "")
+    known = [t for t in view.trials[-JUDGED:] if t.epochs and t.train_seconds > 0]
+    if trial.ended_at is None and known:
+        seconds = sum(t.train_seconds / t.epochs for t in known) / len(known)
+        expected = formatting.clock(trial.started_at + seconds)
+        return (
+            f"first epoch of t{trial.number} expected {expected} (from {formatting.count(len(known), 'earlier trial')})"
+        )
+    return f"t{trial.number} has no epoch yet"
+
+
+def _plot(
+    view: View, trial: Trial, found: Race, width: int, height: int, notes: bool
+) -> tuple[Plot, list[tuple[float, str]]]:
+    series, values = [], []
+    if view.overlay and found.median:
+        series.append(Series(found.median, "median", "dotted", name="median"))
+    if view.overlay and found.best:
+        series.append(Series(found.best, "best", "dashed", name="best"))
+    series.append(Series(found.live, "live", name="now"))
+    low_x, high_x = _x_range(view, found)
+    for each in series:
+        values += [y for x, y in each.points if low_x <= x <= high_x]
+    band = Band(found.band) if view.overlay and found.band else None
+    if band:
+        values += [v for x, low, high in band.points if low_x <= x <= high_x for v in (low, high)]
+    if found.prune_line is not None:
+        values.append(found.prune_line)
+    ticks = [(float(x), str(x)) for x in _ticks(low_x, high_x)]
+    if ticks:
+        ticks[0] = (ticks[0][0], f"ep {ticks[0][1]}")
+    plot = Plot(
+        tuple(series),
+        (low_x, high_x),
+        value_range(values),
+        band,
+        found.prune_line,
+        log_y=view.log_y,
+        notes=_notes(view, found, height) if notes else (),
+    )
+    return plot, ticks if height >= 8 else []
+
+
+def _x_range(view: View, found: Race) -> tuple[float, float]:
+    """All epochs of all curves, halved once per zoom step and shifted back by h."""
+    lines: list[Points] = [found.live, found.best, found.median]
+    last = max((points[-1][0] for points in lines if points), default=1.0)
+    planned = view.job.spec.get("epochs") if view.job else None
+    if isinstance(planned, int) and found.live and found.live[-1][0] > last / 2:
+        last = max(last, min(float(planned), last * 1.5))
+    first = min((points[0][0] for points in lines if points), default=1.0)
+    span = max((last - first) / 2**view.chart_zoom, 1.0)
+    end = max(last - view.chart_shift * span / 4, first + span)
+    return end - span, max(end, end - span + 1)
+
+
+def _ticks(low: float, high: float) -> list[int]:
+    step = max(round((high - low) / 6), 1)
+    return list(range(_ceil(low), int(high) + 1, step))
+
+
+def _ceil(value: float) -> int:
+    return int(-(-value // 1))
+
+
+def _notes(view: View, found: Race, height: int) -> tuple[tuple[int, str, str], ...]:
+    best = best_trial(view)
+    texts = []
+    if view.overlay and best and found.best:
+        texts.append((f"{STYLES['dashed'][0]} best t{best.number} {formatting.short_score(best.value)}", "best"))
+    if found.live:
+        trial = view.trial
+        name = f"t{trial.number}" if trial is not None and trial.ended_at is not None else "now"
+        epoch, value = found.live[-1]
+        texts.append((f"{STYLES['solid'][0]} {name} {formatting.short_score(value)} ep {int(epoch)}", "live"))
+    if found.prune_line is not None:
+        texts.append((f"▁ prune line {formatting.short_score(found.prune_line, 3)} (ep {found.prune_at})", "prune"))
+    if view.overlay and found.band:
+        texts.append((f"░ middle half of {formatting.count(found.others, 'trial')}", "band"))
+    if view.overlay and found.median:
+        texts.append((f"{STYLES['dotted'][0]} median", "median"))
+    first = max(height - 3 - len(texts), 0) // 2  # in the middle, where rising curves leave room at the right
+    return tuple((first + n, text, role) for n, (text, role) in enumerate(texts[: max(height - 2, 1)]))

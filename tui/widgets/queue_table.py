@@ -1,0 +1,223 @@
+"""The queue as a grid: one row per cell in run order, with what it does now or why it does not run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fts.jobs.actions.registry import by_id
+from fts.jobs.status import formatting, naming
+from fts.jobs.status.conditions import is_live
+from fts.state.values import Job, JobStatus, Trial, TrialStatus
+from fts.tui.data import table_rows
+from fts.tui.data.view import View
+from fts.tui.render.text import Line, Span, heading, with_role
+
+CELL, STATE = 8, 10  # columns of a cell's name and of its state: `cancelled`, the longest, and a blank
+BAR, LEAST_BAR = 10, 5
+REASON = 88 - 57  # columns of the last one, where others follow it
+EXTRA = 110  # columns from which others do
+MORE = 12  # columns that names may take beyond theirs: `200M/h5 NDX 2pct#12`
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How wide those are that give way to long names: what is free first, then the bar, then the reason."""
+
+    cell: int
+    bar: int  # 0: none
+    reason: int | None  # None: the last one, as wide as it comes
+
+    @staticmethod
+    def of(names: Iterable[str], width: int) -> Columns:
+        more = min(max((formatting.width(name) for name in names), default=0), CELL + MORE) - CELL
+        more = max(more, 0)
+        if width < 70:
+            return Columns(CELL + min(more, MORE // 2), 0, None)
+        lacking = max(more - max(width - EXTRA, 0), 0) if width >= EXTRA else more
+        bar = max(BAR - lacking, LEAST_BAR)
+        reason = REASON - max(lacking - (BAR - bar), 0)
+        return Columns(CELL + more, bar, reason if width >= EXTRA else None)
+
+
+def paint(view: View, width: int, height: int) -> list[Line]:
+    """Heading and rows; with more jobs than rows it scrolls, running and failed ones stay in sight."""
+    rows = table_rows.jobs_of(view)
+    names = naming.names_of(view.snapshot.jobs)
+    columns = Columns.of(names.values(), width)
+    lines: list[Line] = [_heading(view, columns, width)] if has_heading(view, width) else []
+    if not rows:
+        lines.extend(_empty(view))
+        return lines
+    cursor = next((n for n, job in enumerate(rows) if job.id == view.job_id), 0)
+    best = best_ids(view)
+    place = {job.id: n + 1 for n, job in enumerate(table_rows.in_order(view.snapshot.jobs))}
+    for n in table_rows.pinned_window(rows, height - len(lines), cursor):
+        lines.append(_row(view, rows[n], names[rows[n].id], place[rows[n].id], rows[n].id in best, columns, width))
+    return lines
+
+
+def has_heading(view: View, width: int) -> bool:
+    """A narrow grid has one only where a sort or a filter must be seen."""
+    return width >= 70 or bool(view.sort or view.filter)
+
+
+def best_ids(view: View) -> set[int]:
+    """The best cell of each task and horizon."""
+    best: dict[tuple[str, int], Job] = {}
+    for job in view.snapshot.jobs:
+        if job.best_value is None or job.kind != "cell":
+            continue
+        key = (job.task, job.horizon)
+        held = best.get(key)
+        objective = formatting.objective_of(job, view.snapshot.trials)
+        if held is None or held.best_value is None or formatting.is_better(objective, job.best_value, held.best_value):
+            best[key] = job
+    return {job.id for job in best.values()}
+
+
+def why(view: View, job: Job, order: int | None = None) -> str:
+    """What it does now, or why it does not run: never empty."""
+    if job.status is JobStatus.RUNNING:
+        return f"{_now(view, job)} {margin(view, job)}".rstrip()
+    if job.status is JobStatus.DONE:
+        best = f"best t{job.best_trial}" if job.best_trial is not None else formatting.without_best(job)
+        return f"{best} {margin(view, job)}".rstrip()
+    if job.status is JobStatus.FAILED:
+        cause = "OOM" if job.cause == "out of memory" else str(job.cause or "no cause recorded")
+        where = f" in t{job.trials_complete + job.trials_pruned + job.trials_failed}" if job.message is None else ""
+        detail = f": {job.message}" if job.message else where
+        retries = " · r retries" if by_id("retry").applies_to(job, view.snapshot) else ""
+        return f"{cause}{retries}{detail}"
+    if job.status is JobStatus.PAUSED:
+        return " · ".join(part for part in (_since(view, job, "paused"), "p resumes it") if part)
+    if job.status is JobStatus.CANCELLED:
+        return " · ".join(part for part in (_since(view, job, "cancelled"), "r puts it back in line") if part)
+    if job.hold_reason:
+        return f"held: {job.hold_reason}"
+    if view.snapshot.queue_paused:
+        return f"queue paused · P resumes ({view.snapshot.queue_paused_reason or 'by you'})"
+    waiting = [j for j in view.snapshot.jobs if j.status is JobStatus.QUEUED and not j.hold_reason]
+    ahead = next((n for n, other in enumerate(waiting) if other.id == job.id), 0)
+    if not any(is_live(worker, view.now) for worker in view.snapshot.workers):
+        return "no worker · W starts one" if ahead == 0 else f"{ahead} before it, no worker"
+    return "next" if ahead == 0 else f"{ahead} before it"
+
+
+def margin(view: View, job: Job) -> str:
+    """`base +0.012`: AUC above the best baseline, with a ? while its interval holds 0; the same as `fts status`."""
+    found = view.snapshot.margin(job.id)
+    if found is None:
+        return ""
+    return f"base {found.auc:+.3f}" + ("?" if found.auc_low <= 0 <= found.auc_high else "")
+
+
+def _since(view: View, job: Job, verb: str) -> str:
+    for event in reversed(view.snapshot.events):
+        if event.verb == verb and (event.job_id == job.id or job.id in event.data.get("jobs", ())):
+            who = str(event.data.get("asked_by") or event.who)  # a worker pauses for a person
+            return f"by {who.split('@')[0]} {formatting.when(event.at, view.now)}"
+    return ""
+
+
+def _now(view: View, job: Job) -> str:
+    trial = next((t for t in view.snapshot.trials if t.job_id == job.id and t.status is TrialStatus.RUNNING), None)
+    if job.asked:
+        return f"asked to {job.asked}"
+    if lost := view.glance.lost(job):
+        return lost
+    worker = next((w for w in view.snapshot.workers if w.id == job.worker_id), None)
+    if worker is not None and worker.guard in ("frozen", "cooling"):
+        return f"guard {worker.guard}: {worker.guard_message or 'too warm'}"
+    if trial is None:
+        return "between trials"
+    values = curve_values(view, trial)
+    planned = job.spec.get("epochs")
+    of = f"/{planned}" if isinstance(planned, int) else ""
+    return f"t{trial.number} ep {trial.epochs}{of} {formatting.spark(values[-8:])}".rstrip()
+
+
+def curve_values(view: View, trial: Trial) -> list[float]:
+    """The objective by epoch, as far as known."""
+    auc = trial.objective.endswith("auc")
+    found = [(e.val_auc if auc else e.val_loss) for e in view.epochs(trial.id)]
+    return [value for value in found if value is not None]
+
+
+def _heading(view: View, columns: Columns, width: int) -> Line:
+    kinds = {formatting.objective_of(job, view.snapshot.trials).endswith("auc") for job in view.snapshot.jobs}
+    name = "best" if len(kinds) > 1 else "best loss" if kinds == {False} else "best AUC"
+    if width < 70:
+        return heading("   # cell", width, view.sort, view.reverse, view.filter)
+    text = f"   # {'cell':{columns.cell}s} {'state':{STATE}s}{'trials':{columns.bar + 7}s}{name:9s} eta  "
+    text += "now / why" if columns.reason is None else formatting.fit("now / why", columns.reason + 1)
+    if columns.reason is not None:
+        text += f"{'done by':13s}{'samples/s':>9s}"
+    return heading(text, width, view.sort, view.reverse, view.filter)
+
+
+def _row(view: View, job: Job, name: str, place: int, best: bool, columns: Columns, width: int) -> Line:
+    selected = job.id == view.job_id
+    lost = bool(view.glance.lost(job))
+    role = "lost" if lost else str(job.status)
+    glyph = "?" if lost else formatting.glyph_of(job.status)
+    ended = formatting.trials_ended(job)
+    spans: list[Span] = [
+        ("►" if selected else " ", "key"),
+        (glyph, role),
+        (f"{place:2d}", "dim"),
+        ("•" if job.id in view.marks else " ", "mark"),
+        (formatting.fit(formatting.cut_middle(name, columns.cell), columns.cell), ""),
+        (" ", ""),
+    ]
+    if columns.bar:
+        part = ended / job.trials_wanted if job.trials_wanted else 0.0
+        bar = "retrying" if lost else role  # a reversed bar would show its empty part as full
+        state = "lost" if lost else str(job.status)
+        spans += [(state, role), (" " * (STATE - len(state)), ""), (formatting.bar(part, columns.bar), bar)]
+    spans += [
+        (f" {ended:2d}/{job.trials_wanted:<3d} "[: 9 if columns.bar else 8], ""),
+        (formatting.fit_right(formatting.score(job.best_value), 6), "best" if best else ""),
+        ("★" if best else " ", "best"),
+        (formatting.fit_right(formatting.left(view.glance.forecast.seconds_left.get(job.id)), 6), ""),
+        (" ", ""),
+    ]
+    reason = why(view, job)
+    role = {"running": "", "failed": "failed", "paused": "paused"}.get(str(job.status), "dim")
+    if columns.reason is not None:
+        spans += [(formatting.fit(reason, columns.reason), role), (" ", ""), (_done_by(view, job), "dim")]
+    else:
+        spans.append((reason, role))
+    painted: Line = tuple(spans)
+    if selected:
+        used = sum(formatting.width(text) for text, _ in painted)
+        painted = with_role((*painted, (" " * max(width - used, 0), "")), "cursor")
+    return painted
+
+
+def _done_by(view: View, job: Job) -> str:
+    """When it ends, where anything says that it will, and the speed of what runs."""
+    seconds = view.glance.forecast.seconds_left.get(job.id)
+    if view.snapshot.queue_paused and job.status is not JobStatus.RUNNING:
+        seconds = None
+    by = formatting.day_clock(formatting.honest(view.now + seconds, seconds / 2)) if seconds is not None else ""
+    if job.ended_at is not None:
+        by = formatting.day_clock(job.ended_at)
+    own = (t for t in view.snapshot.trials if t.job_id == job.id and t.status is TrialStatus.RUNNING)
+    trial = next(own, None)
+    epochs = view.epochs(trial.id) if trial and not view.glance.lost(job) else ()
+    speed = f"{epochs[-1].samples_per_s:9.0f}" if epochs else " " * 9
+    return f"{formatting.fit(by, 13)}{speed}"
+
+
+def _empty(view: View) -> list[Line]:
+    if view.filter and view.snapshot.jobs:
+        return [((f"   0 of {len(view.snapshot.jobs)} match `{view.filter}`. Esc clears.", "dim"),)]
+    key = "" if view.readonly else "e enqueues the 4 × 3 matrix, or "
+    lines: list[Line] = [((f"   Nothing is queued: {key}`fts enqueue --matrix`", ""),)]
+    for n, (budget, horizon) in enumerate((b, h) for b in _SIZES for h in (1, 3, 5)):
+        lines.append(((f" ◌{n + 1:2d} {formatting.fit(f'{budget}/h{horizon}', CELL)} not queued", "dim"),))
+    return lines
+
+
+_SIZES = ("2M", "20M", "200M", "2B")
