@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.actions import Action, by_id, by_key, for_key
 from fts.jobs.actions.run import BUSY_S, run_action
+from fts.jobs.api.load import enqueue_dialog
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.sanitize import clean
 from fts.state.errors import StateError
 from fts.state.values import Job
 from fts.tui.data.messages import Acted, in_words
-from fts.tui.screens.dialogs import Ask, Confirm
-from fts.tui.screens.enqueue import Enqueue, Order
+from fts.tui.screens.dialogs import Ask, Confirm, Dialog
 
 if TYPE_CHECKING:
     from fts.tui.app import Monitor
@@ -41,7 +41,7 @@ class Acting:
         self.open = 0  # changes that were asked for and not answered
         self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="acting")
         self._failed: list[Acted] = []  # not shown yet
-        self._form: Enqueue | None = None  # as it was left: what was chosen there is offered again
+        self._form: Dialog[Any] | None = None  # as it was left: what was chosen there is offered again
 
     def press(self, key: str) -> None:
         """A key of the registry: p, P and D have one action for each direction."""
@@ -60,9 +60,7 @@ class Acting:
             self.app.say(f"{action.key or action.label}: {self._named(reason)}", "look")
             return
         if action.id == "enqueue":
-            app = self.app
-            self._form = Enqueue(app.snapshot, app.palette, app.ascii_only, app.path, self._form)
-            app.push_screen(self._form, self._enqueue)
+            self._open_form()
             return
         if action.id == "note":
             hint = "One line for the journal; Enter writes it, Esc leaves."
@@ -137,10 +135,20 @@ class Acting:
         dialog = Ask(title, hint, self.app.palette, self.app.ascii_only)
         self.app.push_screen(dialog, lambda text: then(text.strip()) if text and text.strip() else None)
 
-    def _enqueue(self, order: Order | None) -> None:
-        if order is not None:
-            for call in order.calls():
-                self._run(by_id("enqueue"), (), words=call)
+    def _open_form(self) -> None:
+        """The dialog of the study that has one."""
+        app = self.app
+        form = enqueue_dialog()
+        if form is None:
+            app.say("e: no installed study has a form; `fts enqueue FILE.py:FUNCTION` puts a function in line", "look")
+            return
+        self._form = form(app.snapshot, app.palette, app.ascii_only, app.path, self._form)
+        app.push_screen(self._form, self._enqueue)
+
+    def _enqueue(self, order: Any) -> None:
+        """What the dialog was answered: calls of `fts enqueue`; None: nothing."""
+        for call in order.calls() if order is not None else ():
+            self._run(by_id("enqueue"), (), words=call)
 
     def _run(self, action: Action, jobs: Sequence[Job], **args: Any) -> None:
         ids = tuple(job.id for job in jobs)

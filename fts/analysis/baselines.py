@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,10 +23,29 @@ from fts.scores.dependence import TooFewSamples
 from fts.scores.intervals import auc_interval
 from fts.scores.metrics import METRICS, checked_pair
 
-if TYPE_CHECKING:
-    from fts.study.cell_data import CellData
-
 Floats = NDArray[np.float32]
+
+
+class CellData(Protocol):
+    """What a baseline reads of a cell's data (fts.study.cell_data). T rows, F features."""
+
+    @property
+    def features_TF(self) -> Floats: ...  # noqa: N802  # shapes are upper-case suffixes
+    @property
+    def y_T(self) -> Floats: ...  # noqa: N802
+    @property
+    def train_ends(self) -> NDArray[np.int64]: ...
+    @property
+    def val_ends(self) -> NDArray[np.int64]: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def context(self) -> int: ...
+    @property
+    def horizon(self) -> int: ...
+    @property
+    def prior(self) -> float: ...
+
 
 LAST_ROW, WINDOW, NOTHING = "last row", "window", "nothing"
 PRIOR = "class prior"

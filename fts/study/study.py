@@ -55,6 +55,7 @@ class PatchTST(Study):
         Metric("val_brier"),
     )
     commands = COMMANDS
+    enqueue_dialog = "fts.study.screens.enqueue:Enqueue"
 
     def cell(self, spec: Mapping[str, Any]) -> CellSpec:
         return CellSpec.from_json(spec)

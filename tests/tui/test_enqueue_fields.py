@@ -16,9 +16,9 @@ from fts.study.choices import TASKS, TIERS, tasks_of, usual_data
 from fts.study.matrix import make_cells, write
 from fts.study.order import Order, data_choices, states_of
 from fts.study.preview import CellCost, Preview, SearchSettings, Standing
-from fts.tui.screens import enqueue
+from fts.study.screens import enqueue
+from fts.study.screens.enqueue import Enqueue
 from fts.tui.screens.dialogs import Confirm
-from fts.tui.screens.enqueue import Enqueue
 from tests.chaos.study import make_data
 from tests.tui.stories import dialog_text, monitor, opened, press, until
 from tests.tui.test_golden import check

@@ -11,11 +11,11 @@ from fts.jobs.status.formatting import GB
 from fts.study.choices import HORIZONS, SIZES
 from fts.study.order import Order
 from fts.study.preview import CellCost, Preview, SearchSettings, Standing
+from fts.study.screens.enqueue import Enqueue
+from fts.study.screens.messages import Planned, Tried
 from fts.tui import bindings
-from fts.tui.data.messages import Planned, Tried
 from fts.tui.render import export
 from fts.tui.screens.dialogs import Ask, Chooser, Confirm, Notice
-from fts.tui.screens.enqueue import Enqueue
 from fts.tui.widgets import meters
 from tests.tui.stories import (
     dialog_text,

@@ -17,11 +17,11 @@ from fts.jobs.actions.registry import by_id
 from fts.jobs.status import summary as glances
 from fts.state import transitions
 from fts.state.db import open_database
+from fts.study.screens.enqueue import Enqueue
 from fts.tui.data.messages import Unreadable, in_words
 from fts.tui.data.view import CURVES, Details, View
 from fts.tui.navigation import Desk
 from fts.tui.render import layout
-from fts.tui.screens.enqueue import Enqueue
 from fts.tui.widgets.pane import Canvas, changed_runs
 from tests.jobs.test_glance_sanitize import HOSTILE
 from tests.tui import study

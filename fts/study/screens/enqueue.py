@@ -35,7 +35,7 @@ from fts.study.preview import (
     time_of,
     trials_to_run,
 )
-from fts.tui.data.messages import DataListed, Planned, Tried
+from fts.study.screens.messages import DataListed, Planned, Tried
 from fts.tui.render.text import Line, Span, wrapped
 from fts.tui.screens.dialogs import Confirm, Dialog
 

@@ -1,0 +1,1 @@
+"""Screens of the monitor that only this study has."""
