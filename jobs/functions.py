@@ -1,0 +1,232 @@
+"""From a function in a file to jobs in line: reads the file without running it, and freezes one cell per combination.
+
+    cells("train.py:objective", trials=100, axes={"size": ["S", "M"]})        # two cells of the study "train"
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fts.jobs.api.function import OBJECTIVE, FunctionCell, FunctionStudy
+from fts.jobs.api.load import installed
+from fts.jobs.api.spec import NAME, BadSpec
+
+Value = str | int | float
+MOST_CELLS = 10_000
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+TRIAL = "trial"  # a parameter of this name gets the trial; without it the function needs a declared space
+SEED = "seed"  # a parameter of this name gets the trial's seed
+
+
+class BadObjective(BadSpec):
+    """The file or its function cannot be what was named."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """What a file says of a function, without running it."""
+
+    path: Path
+    name: str
+    md5: str  # of the file
+    parameters: tuple[str, ...]
+    required: tuple[str, ...]  # those without a default
+    any_name: bool  # it takes **kwargs
+
+
+def cells(
+    objective: str,
+    folder: Path,
+    trials: int,
+    axes: Mapping[str, Sequence[Value]] | None = None,
+    study: str | None = None,
+    **fields: Any,
+) -> list[FunctionCell]:
+    """One cell per combination of the axes' values. Raises BadObjective or BadSpec, before anything is written."""
+    found = inspect(objective, folder)
+    name = study or clean(found.path.stem)
+    if not NAME.fullmatch(name):
+        raise BadSpec(f"the study's name is {name!r}, expected letters, digits and _.- (at most 80); give one with --name")
+    if name in installed():
+        raise BadSpec(f"{name!r} is the name of an installed study; give this one another with --name")
+    axes = axes or {}
+    space = fields.get("space")
+    check_parameters(found, list(axes), space)
+    combinations = list(itertools.islice(itertools.product(*axes.values()), MOST_CELLS + 1))
+    if len(combinations) > MOST_CELLS:
+        raise BadSpec(f"the axes have more than {MOST_CELLS} combinations; give fewer values")
+    made = []
+    for values in combinations:
+        labels = dict(zip(axes, values, strict=True))
+        cell = FunctionCell(
+            study=name,
+            experiment=experiment_name(name, values),
+            objective=objective,
+            folder=str(folder),
+            code_md5=found.md5,
+            trials=trials,
+            axes=labels,
+            **fields,
+        )
+        made.append(FunctionCell.from_json(cell.to_json()))
+    return told_apart(made)
+
+
+def inspect(objective: str, folder: Path) -> Function:
+    """Reads the file and finds the function in it. Raises BadObjective with what is wrong and what was expected."""
+    if not OBJECTIVE.fullmatch(objective):
+        raise BadObjective(f"{objective!r} is no objective, expected FILE.py:FUNCTION, such as train.py:objective")
+    file, _, name = objective.rpartition(":")
+    path = folder / file
+    try:
+        code = path.read_bytes()
+    except OSError as error:
+        raise BadObjective(f"{path} cannot be read: {error.strerror or error}") from None
+    try:
+        tree = ast.parse(code, str(path))
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        raise BadObjective(f"{path} is no Python file: {getattr(error, 'msg', error)}" + (f", line {line}" if line else "")) from None
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    if name not in functions:
+        there = ", ".join(functions) or "none"
+        assigned = any(isinstance(node, ast.Assign | ast.ImportFrom | ast.Import | ast.ClassDef) for node in tree.body)
+        if not (assigned and bound(tree, name)):
+            raise BadObjective(f"{path} has no function {name!r}; it has {there}")
+        return Function(path, name, md5_of(code), (), (), any_name=True)
+    node = functions[name]
+    if isinstance(node, ast.AsyncFunctionDef):
+        raise BadObjective(f"{name} of {path} is an async function; an objective is a plain one")
+    given = node.args
+    plain = [*given.posonlyargs, *given.args]
+    required = [arg.arg for arg in plain[: len(plain) - len(given.defaults)]]
+    required += [arg.arg for arg, default in zip(given.kwonlyargs, given.kw_defaults, strict=True) if default is None]
+    every = tuple(arg.arg for arg in [*plain, *given.kwonlyargs])
+    return Function(path, name, md5_of(code), every, tuple(required), any_name=given.kwarg is not None)
+
+
+def bound(tree: ast.Module, name: str) -> bool:
+    """Is the name given to something at the top of the file: an import, a class, an assignment?"""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return True
+        if isinstance(node, ast.Import | ast.ImportFrom) and any((a.asname or a.name) == name for a in node.names):
+            return True
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
+            return True
+    return False
+
+
+def check_parameters(found: Function, axes: Sequence[str], space: Mapping[str, Any] | None) -> None:
+    """Raises BadObjective where a parameter would get no value, or an axis would reach nothing."""
+    if not found.parameters and found.any_name:
+        return
+    offered = {TRIAL, SEED, *axes, *(space or {})}
+    first = found.parameters[:1]
+    if first and first[0] not in offered and space is None:
+        offered.add(first[0])  # `def objective(t)`: the first one is the trial, whatever its name
+    if lacking := [name for name in found.required if name not in offered]:
+        raise BadObjective(
+            f"{found.name} of {found.path.name} needs {', '.join(lacking)}, which nothing gives: expected an axis "
+            f"(-m {lacking[0]}=A,B) or a parameter (--space {lacking[0]}=LOW:HIGH)"
+        )
+    if not found.any_name and (unused := [name for name in [*axes, *(space or {})] if name not in found.parameters]):
+        takes_trial = TRIAL in found.parameters or (first and first[0] not in (*axes, *(space or {})))
+        if takes_trial:
+            return  # it reads them from the trial: trial.params, fts.cell(trial)
+        raise BadObjective(f"{found.name} of {found.path.name} takes no {', '.join(unused)}; it takes {', '.join(found.parameters)}")
+
+
+def experiment_name(study: str, values: Sequence[Value]) -> str:
+    """train_mnist_S: what names the files of a cell."""
+    return "_".join([study, *(clean(str(value)) for value in values)])[:80]
+
+
+def told_apart(made: list[FunctionCell]) -> list[FunctionCell]:
+    """Two cells whose names came out equal get the md5 of their labels behind it."""
+    from dataclasses import replace  # here: seldom needed
+
+    names = [cell.experiment for cell in made]
+    return [
+        cell
+        if names.count(cell.experiment) == 1
+        else replace(cell, experiment=f"{cell.experiment[:71]}_{cell.question[:8]}")
+        for cell in made
+    ]
+
+
+def clean(text: str) -> str:
+    """Letters, digits and _.- alone."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "x"
+
+
+def md5_of(code: bytes) -> str:
+    return hashlib.md5(code).hexdigest()
+
+
+def parse_axis(text: str) -> tuple[str, list[Value]]:
+    """`size=S,M,L` as a name and its values; numbers are numbers. Raises BadSpec."""
+    name, equals, listed = text.partition("=")
+    name = name.strip()
+    words = [word.strip() for word in listed.split(",")]
+    if not equals or not name.isidentifier() or not all(words):
+        raise BadSpec(f"{text!r} is no axis, expected NAME=A,B,C, such as size=S,M,L")
+    if len(set(words)) < len(words):
+        raise BadSpec(f"{text!r} names a value twice")
+    return name, [value_of(word) for word in words]
+
+
+def value_of(word: str) -> Value:
+    """5, 0.1 or 1e-3 as numbers, everything else as it is."""
+    if not NUMBER.fullmatch(word):
+        return word
+    number = float(word)
+    return int(number) if re.fullmatch(r"[+-]?\d+", word) else number
+
+
+def parse_parameter(text: str) -> tuple[str, dict[str, Any]]:
+    """`lr=1e-5:1e-1:log`, `layers=1:4` (whole numbers stay whole) or `opt=adam,sgd`. Raises BadSpec."""
+    name, equals, listed = text.partition("=")
+    name = name.strip()
+    expected = "expected NAME=LOW:HIGH, NAME=LOW:HIGH:log or NAME=A,B"
+    if not equals or not name.isidentifier():
+        raise BadSpec(f"{text!r} is no parameter, {expected}")
+    if ":" not in listed:
+        _, values = parse_axis(text)
+        return name, {"kind": "choice", "choices": values}
+    ends = listed.split(":")
+    log = len(ends) == 3 and ends[2].strip() == "log"
+    numbers = [value_of(end.strip()) for end in ends[:2]]
+    if len(ends) not in (2, 3) or (len(ends) == 3 and not log) or any(isinstance(n, str) for n in numbers):
+        raise BadSpec(f"{text!r} is no parameter, {expected}")
+    low, high = (float(n) for n in numbers)
+    if not low <= high or (log and low <= 0):
+        raise BadSpec(f"{text!r} has no range: the low end is {low:g}, the high end {high:g}" + (", and log needs both above 0" if log else ""))
+    whole = all(isinstance(n, int) for n in numbers)
+    ends_of = {"low": int(low), "high": int(high)} if whole else {"low": low, "high": high}
+    return name, {"kind": "int" if whole else "float", **ends_of, "log": log}
+
+
+def row_of(cell: FunctionCell) -> dict[str, Any]:
+    """The job of a cell, as `fts.state.transitions.enqueue` takes it."""
+    study = FunctionStudy(cell.study)
+    return {
+        "study": cell.study,
+        "experiment": cell.experiment,
+        "kind": cell.kind,
+        "cell": study.title(cell),
+        "labels": study.labels(cell),
+        "metric": cell.metric,
+        "direction": cell.direction,
+        "question_md5": cell.question,
+        "trials_wanted": cell.trials,
+        "spec": cell.to_json(),
+        "spec_md5": cell.identity,
+    }
