@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fts.state import schema
 from fts.state.damage import APPLICATION_ID, COPY_NAME, copies, corrupt_sentence, of_the_file
-from fts.state.db import Database, open_database, private_files
+from fts.state.db import QUIET_S, Database, open_database, private_files
 from fts.state.disk import reading_uri
 from fts.state.errors import (
     CopyDamaged,
@@ -31,7 +31,6 @@ from fts.state.translation import translate
 
 KEEP = 7  # daily copies
 REPLACED = "replaced-%Y%m%d-%H%M%S"  # behind the name of a database that a copy took the place of, UTC
-QUIET_S = 120.0  # a worker that beat within this time is taken to be alive
 
 
 def backup(db: Database, folder: Path | str | None = None, keep: int | None = KEEP) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from fts.state.values import Cause, JobStatus, TrialStatus
+from fts.state.values import Cause, Direction, JobStatus, TrialStatus
 
 LATEST = 253_402_214_400.0  # the end of year 9999: beyond it no calendar can show a time
 MANY = 10**9  # of anything that is counted one by one
@@ -111,6 +111,51 @@ def read_params(text: str) -> dict[str, Any]:
     return found  # type: ignore[no-any-return]
 
 
+def read_labels(text: str) -> dict[str, Any]:
+    """Where a job stands: names of axes and plain values."""
+    found = read_params(text)
+    if any(value is None for value in found.values()):
+        raise ValueError
+    return found
+
+
+def read_facts(text: str) -> dict[str, Any]:
+    """What a trial told of itself; without numbers that no float can hold, for screens format them."""
+    if len(text) > 300 and _ENDLESS.search(text):
+        raise ValueError
+    found = read_object(text)
+    if not _are_finite(found):
+        raise ValueError
+    return found
+
+
+def _are_finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(map(_are_finite, value.values()))
+    return all(map(_are_finite, value)) if isinstance(value, list) else True
+
+
+def read_metrics(text: str) -> dict[str, float]:
+    """Numbers by name; what was nan is stored as null."""
+    found = json.loads(text)
+    return {name: _metric(value) for name, value in found.items()}
+
+
+def _metric(value: Any) -> float:
+    if value is None:
+        return math.nan
+    if type(value) not in (float, int) or not (-FLOAT32 <= value <= FLOAT32):
+        raise ValueError
+    return float(value)
+
+
+def read_value(text: str) -> Any:
+    """A plain value: what a trial drew."""
+    return read_params(f'{{"value":{text}}}')["value"]
+
+
 def read_badges(text: str) -> tuple[str, ...]:
     found = as_json(text)
     if not isinstance(found, list) or not all(isinstance(badge, str) for badge in found):
@@ -131,8 +176,9 @@ SENSED = number(-1e15, 1e15)
 ASKED_OF_JOB, ASKED_OF_WORKER = ("pause", "cancel"), ("drain_job", "drain_trial", "stop")
 
 JOB: dict[str, Kind] = {
-    "id": ROW, "experiment": words(""), "kind": words(""), "budget": words(""), "horizon": COUNT, "task": words(""),
-    "tier": words(""), "status": one_of(JobStatus, JobStatus.FAILED), "rank": number(-1e15, 1e15, 0.0),
+    "id": ROW, "experiment": words(""), "kind": words(""), "study": words(""), "cell": words(""),
+    "labels": Kind(read_labels, {}, False), "metric": words(""), "direction": one_of(Direction, Direction.MINIMIZE),
+    "status": one_of(JobStatus, JobStatus.FAILED), "rank": number(-1e15, 1e15, 0.0),
     "hold_reason": words(), "asked": one_of(ASKED_OF_JOB), "trials_wanted": COUNT, "trials_complete": COUNT,
     "trials_pruned": COUNT, "trials_failed": COUNT, "attempt": COUNT, "idle_attempts": COUNT,
     "token": whole(0, LARGE, 0), "lease_until": SOME_TIME, "worker_id": SOME_ROW, "cause": one_of(Cause),
@@ -142,22 +188,24 @@ JOB: dict[str, Kind] = {
 TRIAL: dict[str, Kind] = {
     "id": ROW, "job_id": ROW, "number": COUNT, "status": one_of(TrialStatus, TrialStatus.FAILED),
     "params": Kind(read_params, {}, False), "effective": json_object(), "effective_md5": words(""),
-    "architecture": words(""), "n_params": SIZE, "objective": one_of(("val_loss", "val_auc"), "val_loss"),
-    "value": SCORE, "best_epoch": SOME_COUNT, "last_value": SCORE, "epochs": COUNT, "val_loss": SCORE,
-    "val_auc": SCORE, "auc_low": SCORE, "auc_high": SCORE, "n_train": SIZE, "n_val": SIZE, "n_pos": SIZE,
+    "architecture": words(""), "n_params": SIZE, "objective": words(""),
+    "direction": one_of(Direction, Direction.MINIMIZE), "value": SCORE, "best_epoch": SOME_COUNT, "last_value": SCORE,
+    "epochs": COUNT, "val_loss": SCORE, "val_auc": SCORE, "auc_low": SCORE, "auc_high": SCORE,
+    "n_train": SIZE, "n_val": SIZE, "n_pos": SIZE,
     "prior_loss": SCORE, "label_md5": words(), "base_rate": SCORE, "data_md5": words(), "code_commit": words(),
     "code_dirty": Kind(bool), "seed": whole(-(2**63), 2**63 - 1, 0), "torch_version": words(), "host": words(),
     "device": words(), "threads": SOME_COUNT, "micro_batch": SOME_COUNT, "accumulation": SOME_COUNT,
     "recipe": json_object(lacking=True), "predicted_bytes": SIZE, "peak_bytes": SIZE,
     "badges": Kind(read_badges, (), False), "reused_from": SOME_ROW, "cause": one_of(Cause), "message": words(),
     "log_path": words(), "started_at": TIME, "ended_at": SOME_TIME, "train_seconds": number(0.0, LATEST, 0.0),
-    "pid": whole(0, 2**31 - 1), "pid_started": STARTED,
+    "pid": whole(0, 2**31 - 1), "pid_started": STARTED, "facts": Kind(read_facts, {}, False),
 }  # fmt: skip
 EPOCH: dict[str, Kind] = {
     "trial_id": ROW, "epoch": COUNT, "step": whole(0, LARGE, 0), "train_loss": MEASURED, "val_loss": MEASURED,
     "train_auc": SOME_MEASURED, "val_auc": SOME_MEASURED, "val_brier": SOME_MEASURED, "pred_min": MEASURED,
     "pred_max": MEASURED, "pred_sd": MEASURED, "learning_rate": MEASURED, "samples_per_s": MEASURED,
-    "seconds": number(0.0, LATEST, math.nan), "at": TIME,
+    "seconds": number(0.0, LATEST, math.nan), "at": TIME, "value": SOME_MEASURED,
+    "metrics": Kind(read_metrics, {}, False),
 }  # fmt: skip
 EVENT: dict[str, Kind] = {
     "id": ROW, "at": TIME, "who": words(""), "verb": words(""), "job_id": SOME_ROW, "trial_id": SOME_ROW,
@@ -179,6 +227,15 @@ CHECKPOINT: dict[str, Kind] = {
     "id": ROW, "trial_id": ROW, "step": whole(0, LARGE, 0), "epoch": COUNT, "path": words(""),
     "bytes": whole(0, LARGE, 0), "md5": words(""), "seconds": number(0.0, LATEST, 0.0), "at": TIME,
 }  # fmt: skip
+STUDY: dict[str, Kind] = {"name": words(""), "declaration": Kind(read_facts, {}, False), "created_at": TIME}
+DRAW: dict[str, Kind] = {
+    "trial_id": ROW, "k": COUNT, "name": words(""), "value": Kind(read_value, None, False),
+    "distribution": Kind(read_facts, {}, False),
+}  # fmt: skip
+ATTEMPT: dict[str, Kind] = {
+    "trial_id": ROW, "n": COUNT, "token": whole(0, LARGE, 0), "host": words(), "pid": whole(0, 2**31 - 1),
+    "began_at": TIME, "ended_at": SOME_TIME, "how": words(),
+}  # fmt: skip
 FLAG: dict[str, Kind] = {"name": words(""), "value": words(""), "reason": words(), "who": words(), "at": TIME}
 MARGIN = {
     "job_id": ROW, "trial": COUNT, "rival": words(""), "rival_job": ROW, "rival_trial": COUNT, "n": COUNT,
@@ -188,7 +245,7 @@ MARGIN = {
 
 TABLES = {
     "job": JOB, "trial": TRIAL, "epoch": EPOCH, "event": EVENT, "worker": WORKER, "sample": SAMPLE,
-    "checkpoint": CHECKPOINT, "flag": FLAG,
+    "checkpoint": CHECKPOINT, "flag": FLAG, "study": STUDY, "draw": DRAW, "attempt": ATTEMPT,
 }  # fmt: skip
 ALWAYS_MEASURED = (  # of an epoch; nan is stored as NULL
     "train_loss", "val_loss", "pred_min", "pred_max", "pred_sd", "learning_rate", "samples_per_s", "seconds",

@@ -27,6 +27,7 @@ __all__ = ["Database", "database_path", "open_database", "open_for_person", "ope
 
 
 SAY_AFTER_S = 2.0  # a person who waits for a lock is told whose it is
+QUIET_S = 120.0  # a worker that beat within this time is taken to be alive
 SMALL = 16 * 2**20  # bytes that are checked in 13 ms
 
 
@@ -156,11 +157,30 @@ def _bring_up_to_date(db: Database, version: int) -> None:
         from fts.state.backup import backup  # here, not above: backup opens databases itself
 
         backup(db, db.path.parent / "backups", keep=None)
+    # A step may build a table anew: with foreign keys on, dropping the old one would delete what refers to it.
+    db.execute_sql("PRAGMA foreign_keys = OFF")
     with db.write():
         version = int(db.execute_sql("PRAGMA user_version").fetchone()[0])  # another process may have been faster
         if version < migrations.SCHEMA:
+            _refuse_beside_worker(db, version)
             db.execute_sql(f"PRAGMA application_id = {APPLICATION_ID}")
             migrations.apply(db, version, migrations.MIGRATIONS)
+    db.execute_sql("PRAGMA foreign_keys = ON")
+
+
+def _refuse_beside_worker(db: Database, version: int) -> None:
+    """A worker of the older fts would write rows that the newer schema has no place for. Raises SchemaTooOld."""
+    if version == 0:
+        return
+    from fts.state.liveness import is_gone  # here, not above: a database is migrated once
+
+    recent = f"SELECT id, host, pid FROM worker WHERE status = 'running' AND heartbeat_at > {db.now() - QUIET_S}"
+    for number, host, pid in db.execute_sql(recent).fetchall():
+        if not is_gone(str(host), int(pid), db.path.parent):
+            raise errors.SchemaTooOld(
+                f"worker {number} (pid {pid} on {host}) still runs an older fts, which writes schema {version}: "
+                "stop it first, then start this command again"
+            )
 
 
 def _use_wal(db: Database) -> None:

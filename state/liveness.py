@@ -30,9 +30,14 @@ def seen(snapshot: Snapshot, study: Path) -> Snapshot:
 
 
 def _has_died(worker: Worker, study: Path) -> bool:
-    if worker.host != os.uname().nodename or _is_there(worker.pid):
+    return is_gone(worker.host, worker.pid, study)
+
+
+def is_gone(host: str, pid: int, study: Path) -> bool:
+    """Whether a worker of this machine has died; False for one of another machine, of which nobody here knows."""
+    if host != os.uname().nodename or _is_there(pid):
         return False
-    return not any(_is_held_by(worker.pid, path) for path in study.glob("slot-*.lock"))
+    return not any(_is_held_by(pid, path) for path in study.glob("slot-*.lock"))
 
 
 def _is_there(pid: int) -> bool:

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from fts.state import schema_1
+from fts.state import schema_1, schema_2
 
 
 class Executes(Protocol):
     def execute_sql(self, sql: str, params: Sequence[object] | None = None) -> object: ...
 
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (schema_1.STATEMENTS,)  # step n brings version n to n + 1
+MIGRATIONS: tuple[tuple[str, ...], ...] = (schema_1.STATEMENTS, schema_2.STATEMENTS)  # step n: version n to n + 1
 SCHEMA = len(MIGRATIONS)
 
 

@@ -12,13 +12,16 @@ ALL = SQL("*")  # `JobRow.select(ALL)`: naming 44 columns one by one costs peewe
 
 
 class JobRow(Model):
+    """Without budget, horizon, task and tier, which SQLite reads from the labels."""
+
     id = AutoField()
+    study = TextField()
+    cell = TextField()
     experiment = TextField()
     kind = TextField()
-    budget = TextField()
-    horizon = IntegerField()
-    task = TextField()
-    tier = TextField()
+    labels = TextField()
+    metric = TextField()
+    direction = TextField()
     status = TextField()
     rank = FloatField()
     hold_reason = TextField(null=True)
@@ -38,6 +41,7 @@ class JobRow(Model):
     best_trial = IntegerField(null=True)
     spec = TextField()
     spec_md5 = TextField()
+    question_md5 = TextField(null=True)
     created_at = FloatField()
     started_at = FloatField(null=True)
     ended_at = FloatField(null=True)
@@ -58,6 +62,7 @@ class TrialRow(Model):
     architecture = TextField()
     n_params = IntegerField(null=True)
     objective = TextField()
+    direction = TextField()
     value = FloatField(null=True)
     best_epoch = IntegerField(null=True)
     last_value = FloatField(null=True)
@@ -95,6 +100,7 @@ class TrialRow(Model):
     train_seconds = FloatField()
     pid = IntegerField(null=True)
     pid_started = FloatField(null=True)
+    facts = TextField()
 
     class Meta:
         table_name = "trial"
@@ -116,6 +122,8 @@ class EpochRow(Model):
     samples_per_s = FloatField(null=True)
     seconds = FloatField(null=True)
     at = FloatField()
+    value = FloatField(null=True)
+    metrics = TextField()
 
     class Meta:
         table_name = "epoch"
@@ -190,6 +198,42 @@ class CheckpointRow(Model):
 
     class Meta:
         table_name = "checkpoint"
+
+
+class StudyRow(Model):
+    name = TextField(primary_key=True)
+    declaration = TextField()
+    created_at = FloatField()
+
+    class Meta:
+        table_name = "study"
+
+
+class DrawRow(Model):
+    trial_id = IntegerField()
+    k = IntegerField()
+    name = TextField()
+    value = TextField()
+    distribution = TextField()
+
+    class Meta:
+        table_name = "draw"
+        primary_key = CompositeKey("trial_id", "k")
+
+
+class AttemptRow(Model):
+    trial_id = IntegerField()
+    n = IntegerField()
+    token = IntegerField()
+    host = TextField(null=True)
+    pid = IntegerField(null=True)
+    began_at = FloatField()
+    ended_at = FloatField(null=True)
+    how = TextField(null=True)
+
+    class Meta:
+        table_name = "attempt"
+        primary_key = CompositeKey("trial_id", "n")
 
 
 class FlagRow(Model):

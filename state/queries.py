@@ -13,11 +13,26 @@ from fts.state import migrations
 from fts.state.columns import LATEST, MANY
 from fts.state.db import Database
 from fts.state.errors import NoSuchRow, UnreadableHistory
-from fts.state.models import ALL, CheckpointRow, EpochRow, EventRow, FlagRow, JobRow, SampleRow, TrialRow, WorkerRow
+from fts.state.models import (
+    ALL,
+    AttemptRow,
+    CheckpointRow,
+    DrawRow,
+    EpochRow,
+    EventRow,
+    FlagRow,
+    JobRow,
+    SampleRow,
+    StudyRow,
+    TrialRow,
+    WorkerRow,
+)
 from fts.state.rows import (  # fmt: skip
     as_params,
     finite_or_none,
     read_time,
+    to_attempt,
+    to_draw,
     to_epoch,
     to_event,
     to_job,
@@ -25,14 +40,17 @@ from fts.state.rows import (  # fmt: skip
     to_object,
     to_opening,
     to_sample,
+    to_study,
     to_trial,
     to_worker,
     unreadable_in,
 )
 from fts.state.scheduling import RUN_AGAIN_SQL
 from fts.state.values import (
+    Attempt,
     Cause,
     Curve,
+    Draw,
     Epoch,
     Event,
     Job,
@@ -43,6 +61,7 @@ from fts.state.values import (
     Sample,
     SeenForecast,
     Snapshot,
+    StudyRecord,
     Trial,
     UnreadableRow,
     Verb,
@@ -56,6 +75,7 @@ SEARCHED = {
     "params",
     "effective",
     "objective",
+    "direction",
     "value",
     "epochs",
     "badges",
@@ -95,6 +115,7 @@ def snapshot(db: Database, user: str | None = None) -> Snapshot:
             worked=worked(db),
             unreadable=(*unreadable_in(read), *odd),
             again=runs_again(db),
+            studies=studies(db),
         )
 
 
@@ -297,16 +318,19 @@ def history(db: Database, job_id: int) -> tuple[tuple[Trial, tuple[Epoch, ...]],
     return tuple((trial, tuple(by_trial[trial.id])) for trial in found)
 
 
-def curves(db: Database, job_id: int, objective: str) -> tuple[Curve, ...]:
-    """What a sampler or pruner needs of a job, by trial number; a fifth of `history`, for jobs of many trials."""
+def curves(db: Database, job_id: int, objective: str | None = None) -> tuple[Curve, ...]:
+    """What a sampler or pruner needs of a job, by trial number; a fifth of `history`, for jobs of many trials.
+
+    The values are those of each trial's metric; `objective` is not needed any more.
+    """
     told: dict[int, dict[int, float]] = {}
-    value = getattr(EpochRow, objective)
+    value = EpochRow.value
     kept = ("id", "number", "params", "status", "value", "cause")
     chosen = [getattr(TrialRow, name) for name in kept]
     with db.read():
         rows = db.rows(TrialRow.select(*chosen).where(TrialRow.job_id == job_id).order_by(TrialRow.number))
         of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
-        epochs = EpochRow.select(EpochRow.trial_id, EpochRow.epoch, value.alias("value"))
+        epochs = EpochRow.select(EpochRow.trial_id, EpochRow.epoch, value)
         of_these = epochs.where(EpochRow.trial_id.in_(of_job), value.is_null(False))
         for row in db.each_row(of_these.order_by(EpochRow.trial_id, EpochRow.epoch)):
             if math.isfinite(row["value"]):
@@ -322,6 +346,24 @@ def curves(db: Database, job_id: int, objective: str) -> tuple[Curve, ...]:
         )
         for row in rows
     )
+
+
+def draws(db: Database, trial_id: int) -> tuple[Draw, ...]:
+    """What a trial has drawn, in order. Raises UnreadableHistory for a row that cannot be read."""
+    query = DrawRow.select(ALL).where(DrawRow.trial_id == trial_id).order_by(DrawRow.k)
+    return tuple(to_draw(row) for row in db.rows(query))
+
+
+def attempts(db: Database, trial_id: int) -> tuple[Attempt, ...]:
+    """The processes that worked on a trial, in order."""
+    query = AttemptRow.select(ALL).where(AttemptRow.trial_id == trial_id).order_by(AttemptRow.n)
+    return tuple(to_attempt(row) for row in db.rows(query))
+
+
+def studies(db: Database) -> dict[str, StudyRecord]:
+    """The studies that have been declared here, by name."""
+    found = (to_study(row) for row in db.rows(StudyRow.select(ALL).order_by(StudyRow.created_at, StudyRow.name)))
+    return {study.name: study for study in found}
 
 
 def checkpoints(db: Database, trial_id: int) -> tuple[dict[str, Any], ...]:

@@ -172,7 +172,7 @@ def _job_at(job: Job, when: float, old: dict[str, Any], trials: list[Trial]) -> 
 
 def _goodness(trial: Trial) -> tuple[float, int]:
     assert trial.value is not None
-    return (-trial.value if trial.objective == "val_auc" else trial.value, trial.number)
+    return trial.direction.key(trial.value), trial.number
 
 
 def _by(at: float | None, when: float) -> float | None:

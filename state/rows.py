@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 from fts.state.columns import (
     ALWAYS_MEASURED,
     ASKED_OF_JOB,
+    ATTEMPT,
+    DRAW,
     EPOCH,
     EVENT,
     FLOAT32,
@@ -23,19 +25,26 @@ from fts.state.columns import (
     LATEST,
     MARGIN,
     SAMPLE,
+    STUDY,
     TRIAL,
     WORKER,
     Kind,
     read,
     read_badges,
     read_data,
+    read_facts,
+    read_labels,
+    read_metrics,
     read_object,
     read_params,
     shown,
 )
 from fts.state.errors import UnreadableHistory
 from fts.state.values import (
+    Attempt,
     Cause,
+    Direction,
+    Draw,
     Epoch,
     Event,
     Job,
@@ -43,6 +52,7 @@ from fts.state.values import (
     Margin,
     Opening,
     Sample,
+    StudyRecord,
     Trial,
     TrialStatus,
     UnreadableRow,
@@ -55,7 +65,7 @@ T = TypeVar("T")
 # One look at all numbers of a row: nearly every row passes it, and only the others are looked at column by column.
 _ORDINARY = 2**31  # times until 2038, counts and process numbers
 _small_of_job = itemgetter(
-    "horizon", "trials_wanted", "trials_complete", "trials_pruned", "trials_failed", "attempt", "idle_attempts",
+    "trials_wanted", "trials_complete", "trials_pruned", "trials_failed", "attempt", "idle_attempts",
     "lease_until", "best_trial", "created_at", "started_at", "ended_at", "acknowledged_at",
 )  # fmt: skip
 _large_of_job = itemgetter("rank", "token", "best_value")
@@ -69,7 +79,7 @@ _large_of_trial = itemgetter(
 )  # fmt: skip
 _large_of_epoch = itemgetter(
     "train_loss", "val_loss", "train_auc", "val_auc", "val_brier", "pred_min", "pred_max", "pred_sd", "learning_rate",
-    "samples_per_s",
+    "samples_per_s", "value",
 )  # fmt: skip
 _small_of_epoch = itemgetter("step", "epoch", "seconds", "at")
 
@@ -89,10 +99,16 @@ def to_job(row: Mapping[str, Any]) -> Job:
             return _mended(Job, JOB, row)
         cause = None if row["cause"] is None else Cause(row["cause"])
         kept = {**row, "status": JobStatus(row["status"]), "cause": cause, "spec": read_object(row["spec"])}
-        del kept["spec_md5"]
+        kept["labels"], kept["direction"] = read_labels(row["labels"]), Direction(row["direction"])
+        for name in _NOT_OF_JOB:
+            kept.pop(name, None)
         return _as_meant(_made(Job, kept))
     except (ValueError, TypeError, AttributeError, RecursionError):
         return _as_meant(_mended(Job, JOB, row))
+
+
+# Columns that no value holds: identities, and the labels that schema 1 had as columns.
+_NOT_OF_JOB = ("spec_md5", "question_md5", "budget", "horizon", "task", "tier")
 
 
 def _as_meant(job: Job) -> Job:
@@ -117,6 +133,8 @@ def to_trial(row: Mapping[str, Any]) -> Trial:
         kept["recipe"] = None if row["recipe"] is None else read_object(row["recipe"])
         kept["badges"] = () if row["badges"] == "[]" else read_badges(row["badges"])
         kept["code_dirty"] = None if row["code_dirty"] is None else bool(row["code_dirty"])
+        kept["direction"] = Direction(row["direction"])
+        kept["facts"] = {} if row["facts"] == "{}" else read_facts(row["facts"])
         return Trial(**kept)
     except (ValueError, TypeError, AttributeError, RecursionError):
         mended: Trial = _mended(Trial, TRIAL, row)
@@ -133,8 +151,9 @@ def to_epoch(row: Mapping[str, Any]) -> Epoch:
     row = {**row, **{name: math.nan for name in ALWAYS_MEASURED if row[name] is None}}
     try:
         if _ordinary(_small_of_epoch(row), _large_of_epoch(row)):
+            row["metrics"] = {} if row["metrics"] == "{}" else read_metrics(row["metrics"])
             return _made(Epoch, row)
-    except TypeError:
+    except (ValueError, TypeError, AttributeError, RecursionError):
         pass
     return _mended(Epoch, EPOCH, row)
 
@@ -151,6 +170,33 @@ def to_event(row: Mapping[str, Any]) -> Event:
 
 def to_worker(row: Mapping[str, Any]) -> Worker:
     return _mended(Worker, WORKER, row)  # a handful of rows
+
+
+def to_study(row: Mapping[str, Any]) -> StudyRecord:
+    return StudyRecord(**_readable(STUDY, row))
+
+
+def to_draw(row: Mapping[str, Any]) -> Draw:
+    """Raises UnreadableHistory: a trial must not go on with another value than it drew."""
+    try:
+        return Draw(**{name: read(kind, row[name]) for name, kind in DRAW.items()})
+    except ValueError:
+        name = f"draw {row['k']} of trial {row['trial_id']}"
+        raise UnreadableHistory(f"{name}: unreadable; `fts doctor` says what to do") from None
+
+
+def to_attempt(row: Mapping[str, Any]) -> Attempt:
+    return Attempt(**_readable(ATTEMPT, row))
+
+
+def _readable(kinds: Mapping[str, Kind], row: Mapping[str, Any]) -> dict[str, Any]:
+    """Every column as it can be read."""
+    found: dict[str, Any] = {}
+    for name, kind in kinds.items():
+        found[name] = kind.neutral
+        with contextlib.suppress(ValueError):
+            found[name] = read(kind, row[name])
+    return found
 
 
 def to_sample(row: Mapping[str, Any]) -> Sample:

@@ -51,7 +51,9 @@ def _called(table: str, row: Mapping[str, Any]) -> str:
         return f"epoch {row['epoch']} of trial {row['trial_id']}"
     if table == "sample":
         return f"sample of worker {row['worker_id']} at {shown(row['at'])}"
-    return f"{table} {row['name' if table == 'flag' else 'id']}"
+    if table in ("draw", "attempt"):
+        return f"{table} {row['k' if table == 'draw' else 'n']} of trial {row['trial_id']}"
+    return f"{table} {row['name' if table in ('flag', 'study') else 'id']}"
 
 
 def _cure(table: str, row: Mapping[str, Any], column: str) -> str | None:
@@ -61,8 +63,8 @@ def _cure(table: str, row: Mapping[str, Any], column: str) -> str | None:
     kind = TABLES[table][column]
     if table == "sample" or (table == "flag" and str(row["name"]).startswith("margin:")):  # made again at any time
         return f"DELETE FROM {table} WHERE {where}"
-    if (table, column) == ("event", "data"):
-        return f"UPDATE event SET data = '{{}}' WHERE {where}"
+    if (table, column) in EMPTIED:
+        return f"UPDATE {table} SET {column} = '{{}}' WHERE {where}"
     return f"UPDATE {table} SET {column} = NULL WHERE {where}" if kind.may_lack or column in ALWAYS_MEASURED else None
 
 
@@ -70,4 +72,8 @@ def _quoted(value: Any) -> str:
     return repr(value) if isinstance(value, int | float) else "'" + str(value).replace("'", "''")[:80] + "'"
 
 
-_KEYS = {"flag": ("name",), "epoch": ("trial_id", "epoch"), "sample": ("worker_id", "at")}
+_KEYS = {
+    "flag": ("name",), "epoch": ("trial_id", "epoch"), "sample": ("worker_id", "at"), "study": ("name",),
+    "draw": ("trial_id", "k"), "attempt": ("trial_id", "n"),
+}  # fmt: skip
+EMPTIED = (("event", "data"), ("trial", "facts"), ("epoch", "metrics"), ("study", "declaration"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -21,6 +21,30 @@ class JobStatus(StrEnum):
     DONE = "done"  # all its trials have ended, and at least one is complete
     FAILED = "failed"  # ended with a cause; retry puts it back in line with the same trials
     CANCELLED = "cancelled"  # by a person; undo or retry puts it back
+
+
+class Direction(StrEnum):
+    """Which way a metric is better."""
+
+    MINIMIZE = "minimize"
+    MAXIMIZE = "maximize"
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether `a` is better than `b`; nan is better than nothing, and anything is better than nan."""
+        if math.isnan(a) or math.isnan(b):
+            return math.isnan(b) and not math.isnan(a)
+        return a < b if self is Direction.MINIMIZE else a > b
+
+    def best(self, values: Iterable[float | None]) -> float | None:
+        """The best of those that are numbers; None: there is none."""
+        found = [value for value in values if value is not None and not math.isnan(value)]
+        if not found:
+            return None
+        return min(found) if self is Direction.MINIMIZE else max(found)
+
+    def key(self, value: float) -> float:
+        """Sorts the best first."""
+        return value if self is Direction.MINIMIZE else -value
 
 
 class TrialStatus(StrEnum):
@@ -131,17 +155,19 @@ class Verb(StrEnum):
     COMPARED = "compared"  # a cell's best trial against the best baseline
     UNSEALED = "unsealed"  # a person opened the test set for a cell; cannot be undone
     TESTED = "tested"  # its one evaluation on the test set
+    DRIFTED = "drifted"  # a trial that was continued would draw another value than the recorded one, which stays
 
 
 @dataclass(frozen=True)
 class Job:
     id: int
     experiment: str  # phase6a_2M_h1_threshold_1pct
-    kind: str  # cell | baseline | train | replicate
-    budget: str
-    horizon: int  # trading days
-    task: str
-    tier: str
+    kind: str  # cell, or another kind of its study
+    study: str
+    cell: str  # what people call it: 20M/h3, mnist/S
+    labels: dict[str, Any]  # axis -> where it stands on it
+    metric: str  # of an epoch, that decides
+    direction: Direction
     status: JobStatus
     rank: float  # smaller runs earlier
     hold_reason: str | None  # set: may not start, in words ("needs 91 GB, 20 GB allowed")
@@ -166,6 +192,29 @@ class Job:
     acknowledged_at: float | None
     unreadable: str | None = None  # which column holds what cannot be read; it is replaced by "no such thing"
     twin: int | None = None  # of an ended job: the one of the same specification that waits or runs
+
+    @property
+    def budget(self) -> str:
+        """Its label; empty where the study has no such axis."""
+        return self._text("budget")
+
+    @property
+    def horizon(self) -> int:
+        """Its label, in trading days; 0 where the study has no such axis."""
+        value = self.labels.get("horizon")
+        return value if type(value) is int and 0 <= value <= 10**9 else 0
+
+    @property
+    def task(self) -> str:
+        return self._text("task")
+
+    @property
+    def tier(self) -> str:
+        return self._text("tier")
+
+    def _text(self, axis: str) -> str:
+        value = self.labels.get(axis)
+        return "" if value is None else str(value)
 
     @property
     def trials_ended(self) -> int:
@@ -225,8 +274,9 @@ class Trial:
     effective_md5: str
     architecture: str  # d512-L6-h8-ff2048
     n_params: int | None  # counted
-    objective: str  # val_loss | val_auc
-    value: float | None  # best epoch's objective
+    objective: str  # the metric that decides
+    direction: Direction
+    value: float | None  # of that metric: the best epoch's, or what the trial returned
     best_epoch: int | None
     last_value: float | None
     epochs: int  # recorded so far
@@ -263,13 +313,18 @@ class Trial:
     train_seconds: float  # sum of epoch seconds
     pid: int | None = None  # of the trial process that works on it, or last did
     pid_started: float | None = None  # a pid alone may have been given to somebody else
+    facts: dict[str, Any] = field(default_factory=dict)  # those that have no column of their own
     unreadable: str | None = None
+
+    @property
+    def metric(self) -> str:
+        return self.objective
 
 
 @dataclass(frozen=True)
 class Epoch:
     trial_id: int
-    epoch: int  # from 1
+    epoch: int  # from 1; of a function the step it reported, from 0
     step: int
     train_loss: float
     val_loss: float
@@ -283,7 +338,56 @@ class Epoch:
     samples_per_s: float
     seconds: float
     at: float
+    value: float | None = None  # of the metric that decides; None: it was not told, or was nan
+    metrics: dict[str, float] = field(default_factory=dict)  # those that have no column of their own
     unreadable: str | None = None
+
+    def number(self, name: str) -> float | None:
+        """The metric of that name; None: it was not told, or is nan."""
+        found = self.metrics.get(name)
+        if found is None and name in EPOCH_NUMBERS:
+            found = getattr(self, name)
+        return None if found is None or math.isnan(found) else float(found)
+
+
+EPOCH_NUMBERS = frozenset((
+    "value", "step", "train_loss", "val_loss", "train_auc", "val_auc", "val_brier", "pred_min", "pred_max", "pred_sd",
+    "learning_rate", "samples_per_s", "seconds",
+))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One value that a trial drew, in the order in which it drew them."""
+
+    trial_id: int
+    k: int  # from 0
+    name: str
+    value: Any
+    distribution: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One process that worked on a trial."""
+
+    trial_id: int
+    n: int  # from 1
+    token: int  # of the claim it worked under
+    host: str | None
+    pid: int | None
+    began_at: float
+    ended_at: float | None
+    how: str | None  # it ended: a status of the trial or a cause; None: it has not ended
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study that has jobs here, and what it declares: axes, metrics, facts, the word for a step."""
+
+    name: str
+    declaration: dict[str, Any]
+    created_at: float
 
 
 @dataclass(frozen=True)
@@ -383,6 +487,7 @@ class Snapshot:
     worked: dict[int, float] = field(default_factory=dict)  # seconds of training of jobs that were interrupted, by id
     unreadable: tuple[UnreadableRow, ...] = ()  # of the rows above; `fts doctor` looks through all of them
     again: dict[int, tuple[int, ...]] = field(default_factory=dict)  # ended job -> failed trials a retry would run
+    studies: dict[str, StudyRecord] = field(default_factory=dict)  # by name
 
     def margin(self, job_id: int) -> Margin | None:
         """How far a cell is ahead of the best baseline; None while it cannot be said."""

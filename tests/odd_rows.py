@@ -26,7 +26,11 @@ from fts.tui import pictures
 from fts.tui.render import layout
 from tests.cli import study
 
-TABLES = ("job", "trial", "epoch", "event", "worker", "sample", "checkpoint", "flag", "huey_task", "huey_quarantine")
+TABLES = ("job", "trial", "epoch", "event", "worker", "sample", "checkpoint", "flag", "study", "draw", "attempt",
+          "huey_task", "huey_quarantine")  # fmt: skip
+KEYS = {
+    "flag": "name", "study": "name", "epoch": "trial_id, epoch", "draw": "trial_id, k", "attempt": "trial_id, n",
+}  # fmt: skip
 DEEP = '{"a":' * 900 + "1" + "}" * 900
 NUMBERS = (1e308, -1e308, float("inf"), float("-inf"), 1e20, 4e11, 0, -1, 1, 2**63 - 1, -(2**63), 2**31, 0.5)
 TEXTS = (
@@ -78,6 +82,9 @@ def build(folder: Path) -> Path:
     running = study.claim(db)
     trial = study.start_trial(db, running, log_path=str(folder / "outputs/logs/x.log"))
     study.add_epoch(db, running, trial, 1, 0.5)
+    transitions.record_epoch(db, running, trial, {"epoch": 2, "value": 0.5, "metrics": {"f1": 0.5, "odd": None}})
+    transitions.record_progress(db, running, trial, {"gates": 3, "pid": 4243, "host": "elsewhere"})
+    transitions.record_draw(db, running, trial, 0, "layers", 2, {"kind": "int", "low": 1, "high": 4})
     transitions.record_checkpoint(
         db, running, trial, step=5, epoch=1, path=str(folder / "c"), bytes=5, md5="0" * 32, seconds=1.0
     )
@@ -123,7 +130,7 @@ def plant(built: Path, path: Path, case: Case) -> bool:
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     shutil.copyfile(built, path)
-    key = "name" if case.table == "flag" else "trial_id, epoch" if case.table == "epoch" else "rowid"
+    key = KEYS.get(case.table, "rowid")
     chosen = f"({key}) = (SELECT {key} FROM {case.table} ORDER BY {key} LIMIT 1 OFFSET {case.row})"
     with contextlib.closing(sqlite3.connect(path)) as db:
         if case.unchecked:

@@ -18,6 +18,7 @@ from fts.jobs.records.text_table import layout
 from fts.jobs.status import formatting
 from fts.jobs.status.sanitize import clean, clean_value
 from fts.state.migrations import SCHEMA
+from fts.state.values import Job
 
 COLOURS = {
     "running": "cyan",
@@ -99,7 +100,9 @@ def emit_line(content: Any) -> None:
 def plain(value: Any) -> Any:
     """Dataclasses, enums and tuples as JSON has them, with every string cleaned."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        found = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        # a job's labels also by their own names, as budget and horizon always were
+        return {**found["labels"], **found} if isinstance(value, Job) else found
     if isinstance(value, dict):
         return {clean(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

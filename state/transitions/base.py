@@ -14,7 +14,7 @@ from typing import Any
 from fts.state.db import Database
 from fts.state.errors import BadRow, NoSuchRow, StaleToken, WrongStatus
 from fts.state.models import ALL, EventRow, FlagRow, JobRow, TrialRow, WorkerRow
-from fts.state.values import Cause, Claim
+from fts.state.values import Cause, Claim, Direction
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")  # becomes a folder name: never "..", never an option
 VERB = re.compile(r"[a-z_]{1,40}")
@@ -197,6 +197,13 @@ def checked_int(value: Any, what: str, low: int, high: int = 2**62) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise BadRow(f"{what} is {str(value)[:80]!r}; expected a whole number from {low} to {high}")
     return value
+
+
+def checked_direction(value: Direction | str) -> str:
+    try:
+        return Direction(value).value
+    except ValueError as error:
+        raise BadRow(f"direction is {str(value)[:80]!r}; expected one of: {', '.join(Direction)}") from error
 
 
 def checked_cause(value: Cause | str) -> str:

@@ -11,6 +11,7 @@ from peewee import fn
 
 from fts.state.db import Database
 from fts.state.models import ALL, JobRow, TrialRow
+from fts.state.rows import to_object
 from fts.state.scheduling import preference
 from fts.state.ticket_rows import send_ticket
 from fts.state.transitions.base import MAX_SPEC, Row, change_job, to_json
@@ -34,11 +35,16 @@ def same_question(db: Database, row: Row, rule: SameQuestion) -> Row | None:
     asked = rule.of(json.loads(row["spec"]))
     if asked is None:
         return None
-    alike = JobRow.select(ALL).where(
-        *(getattr(JobRow, n) == row[n] for n in ("kind", "budget", "horizon", "task", "tier"))
-    )
-    found = [job for job in db.rows(alike) if _key(job, rule) == asked]
+    alike = db.rows(JobRow.select(ALL).where(JobRow.study == row["study"], JobRow.kind == row["kind"]))
+    found = [job for job in alike if _asks_the_same(job, row, asked, rule)]
     return min(found, key=lambda job: _preference(job, row["trials_wanted"]), default=None)
+
+
+def _asks_the_same(job: Row, row: Row, asked: str, rule: SameQuestion) -> bool:
+    """By the stored identity of the question where both have one, else by what their specifications say."""
+    if job["question_md5"] is not None and row["question_md5"] is not None:
+        return bool(job["question_md5"] == row["question_md5"])
+    return to_object(job["labels"]) == to_object(row["labels"]) and _key(job, rule) == asked
 
 
 def _preference(job: Row, wanted: int) -> tuple[bool, int, int, int]:

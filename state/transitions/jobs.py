@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from peewee import SQL, fn
 
+from fts.state.columns import HUGE
+from fts.state.daily_bars import AXES, DECLARATION, PATCHTST, cell_name, direction_of, metric_of
 from fts.state.db import Database
 from fts.state.errors import BadRow
-from fts.state.models import ALL, EventRow, JobRow, TrialRow
+from fts.state.models import ALL, EventRow, JobRow, StudyRow, TrialRow
 from fts.state.rows import to_job
 from fts.state.scheduling import MAX_IDLE_ATTEMPTS, RUN_AGAIN_SQL, RUNNABLE_SQL, attempts_allowed
 from fts.state.ticket_rows import send_ticket
+from fts.state.transitions.attempts import end_attempt
 from fts.state.transitions.base import (
     MAX_SPEC,
     Row,
     change_job,
     checked_cause,
+    checked_direction,
     checked_int,
     checked_name,
     emit,
     fenced_job,
+    finite,
     get_flag,
     get_job,
     get_worker,
@@ -34,9 +40,11 @@ from fts.state.transitions.base import (
     transaction,
 )
 from fts.state.transitions.extend import SameQuestion, extend_job, next_rank, same_question
-from fts.state.values import Cause, Claim, Enqueued, JobStatus, Verb, status_of
+from fts.state.values import Cause, Claim, Direction, Enqueued, JobStatus, Verb, status_of
 
-KINDS = ("cell", "baseline", "train", "replicate")
+MAX_NAME = 200  # characters of what people call a cell, a metric or an axis
+MD5 = re.compile(r"[0-9a-f]{32}")
+
 # The job did nothing wrong: such an attempt does not count towards "too many attempts without progress".
 GRACEFUL = {Cause.DRAINED, Cause.PAUSED, Cause.DISK, Cause.OVERHEATED, Cause.KILLED}
 
@@ -52,8 +60,10 @@ def enqueue(
 ) -> list[Enqueued]:
     """Puts specifications in line, all of them or none; one already waiting, running or paused is not put in twice.
 
-    Each is a mapping of experiment, kind, budget, horizon (trading days), task, tier, trials_wanted, spec (dict or
-    JSON), and optionally spec_md5, hold_reason. Raises BadRow, naming the field. One undo takes back the whole call.
+    Each is a mapping of experiment, kind, study, labels (axis -> value), trials_wanted, spec (dict or JSON), metric,
+    direction, and optionally cell (what people call it), question_md5, spec_md5, hold_reason. A row without `study` is
+    one of the study of daily bars: budget, horizon, task and tier are its labels, and the rest follows from them.
+    Raises BadRow, naming the field. One undo takes back the whole call.
 
     With a `rule`, a job of the same question is found whatever its status, and extended where it has fewer trials than
     are wanted now; `again` makes a new job all the same, unless just this specification waits or runs.
@@ -61,6 +71,8 @@ def enqueue(
     who = who or this_person()
     rows = [_checked_spec(spec) for spec in specs]
     with transaction(db, dry_run):
+        if any(row["study"] == PATCHTST for row in rows):
+            declare(db, PATCHTST, DECLARATION, anew=False)
         results, ways_back = [], []
         events: list[dict[str, Any]] = []
         for row in rows:
@@ -359,6 +371,7 @@ def interrupt_live_trial(db: Database, job_id: int, cause: Cause | str, who: str
         return
     name = Cause(cause).value
     TrialRow.update(status="interrupted", cause=name).where(TrialRow.id == live["id"]).execute(db)
+    end_attempt(db, live["id"], name)
     words = f"trial {live['number']} interrupted after epoch {live['epochs']}: {name}"
     emit(db, Verb.TRIAL_INTERRUPTED, who, words, job_id=job_id, trial_id=live["id"], data={"cause": name})
 
@@ -376,26 +389,110 @@ def _checked_spec(given: Mapping[str, Any]) -> Row:
     missing = _REQUIRED - set(given)
     if unknown or missing:
         raise BadRow(f"a job row has unknown fields {sorted(unknown)}, has no {sorted(missing)}")
-    if given["kind"] not in KINDS:
-        raise BadRow(f"kind is {str(given['kind'])[:80]!r}; expected one of {', '.join(KINDS)}")
     spec = _as_object(given["spec"])
     text = to_json(spec, "spec", MAX_SPEC)
-    return {
+    row = {
         "experiment": checked_name(given["experiment"], "experiment"),
-        "kind": given["kind"],
-        "budget": checked_name(given["budget"], "budget"),
-        "horizon": checked_int(given["horizon"], "horizon", 1, 10_000),
-        "task": checked_name(given["task"], "task"),
-        "tier": checked_name(given["tier"], "tier"),
+        "kind": checked_name(given["kind"], "kind"),
         "trials_wanted": checked_int(given["trials_wanted"], "trials_wanted", 0, 1_000_000),
         "hold_reason": short(given.get("hold_reason")),
         "spec": text,
         "spec_md5": given.get("spec_md5") or hashlib.md5(text.encode()).hexdigest(),
+        "question_md5": _checked_md5(given.get("question_md5")),
+    }
+    return row | _named(row, given, spec)
+
+
+_REQUIRED = {"experiment", "kind", "trials_wanted", "spec"}
+_FIELDS = _REQUIRED | {"spec_md5", "hold_reason", "study", "cell", "labels", "metric", "direction", "question_md5"}
+_FIELDS |= set(AXES)
+
+
+def _named(row: Row, given: Mapping[str, Any], spec: dict[str, Any]) -> Row:
+    """Study, cell, labels, metric and direction of a row."""
+    study = checked_name(given.get("study", PATCHTST), "study")
+    labels = _checked_labels(given, required=study == PATCHTST)
+    if study == PATCHTST:
+        metric = given.get("metric") or metric_of(spec)
+        direction = given.get("direction") or direction_of(metric)
+        cell = given.get("cell") or cell_name(row["kind"], labels, spec, row["experiment"])
+    else:
+        metric = given.get("metric") or str(spec.get("metric") or "value")
+        direction = given.get("direction") or spec.get("direction") or Direction.MINIMIZE
+        cell = given.get("cell") or "/".join(str(value) for value in labels.values()) or study
+    return {
+        "study": study,
+        "cell": _checked_text(cell, "cell"),
+        "labels": _json_in_order(labels),
+        "metric": _checked_text(metric, "metric"),
+        "direction": checked_direction(direction),
     }
 
 
-_REQUIRED = {"experiment", "kind", "budget", "horizon", "task", "tier", "trials_wanted", "spec"}
-_FIELDS = _REQUIRED | {"spec_md5", "hold_reason"}
+def _checked_labels(given: Mapping[str, Any], required: bool) -> dict[str, Any]:
+    """Where the job stands on each axis; in the order given, which is the order in which people name them."""
+    labels = given.get("labels")
+    if labels is not None and not isinstance(labels, Mapping):
+        raise BadRow(f"labels is a {type(labels).__name__}, expected axes and their values")
+    own = {name: given[name] for name in AXES if name in given}
+    found = {**own, **(labels or {})}
+    if missing := set(AXES) - set(found) if required else None:
+        raise BadRow(f"a job row has no {sorted(missing)}")
+    for name, value in found.items():
+        if required and name == "horizon":
+            checked_int(value, "horizon", 1, 10_000)
+        elif required and name in AXES:
+            checked_name(value, name)
+        else:
+            _checked_text(name, "the name of an axis")
+            _checked_label(name, value)
+    return found
+
+
+def _checked_label(axis: str, value: Any) -> None:
+    if isinstance(value, str):
+        _checked_text(value, axis)
+    elif not isinstance(value, bool | int | float) or not abs(value) < HUGE:
+        raise BadRow(f"{axis} is {str(value)[:80]!r}; expected a text or a finite number")
+
+
+def _checked_text(value: Any, what: str) -> str:
+    """One line that people read: it names no file."""
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME or not value.isprintable():
+        raise BadRow(f"{what} is {str(value)[:80]!r}; expected 1 to {MAX_NAME} printable characters")
+    return value
+
+
+def _checked_md5(value: Any) -> str | None:
+    if value is not None and (not isinstance(value, str) or not MD5.fullmatch(value)):
+        raise BadRow(f"question_md5 is {str(value)[:80]!r}; expected 32 hexadecimal digits")
+    return value
+
+
+def _json_in_order(labels: Mapping[str, Any]) -> str:
+    to_json(labels, "labels")  # refuses what cannot be stored
+    return json.dumps(labels, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+
+
+def declare_study(db: Database, name: str, declaration: Mapping[str, Any]) -> None:
+    """What a study declares of itself (axes, metrics, facts, step): a later declaration takes the place of the first.
+
+    Written with its first job, so that a reader needs none of its code. No event.
+    """
+    text = to_json(finite(dict(declaration)), "declaration", MAX_SPEC)
+    with transaction(db):
+        declare(db, checked_name(name, "study"), text, anew=True)
+
+
+def declare(db: Database, name: str, text: str, anew: bool) -> None:
+    """Inside a transaction; `anew` replaces what is there."""
+    row = {"name": name, "declaration": text, "created_at": db.now()}
+    query = StudyRow.insert(row)
+    if anew:
+        query = query.on_conflict(conflict_target=[StudyRow.name], update={StudyRow.declaration: text})
+    else:
+        query = query.on_conflict_ignore()
+    query.execute(db)
 
 
 def _as_object(spec: Any) -> dict[str, Any]:

@@ -9,15 +9,18 @@ from typing import Any
 
 from peewee import fn
 
+from fts.state.daily_bars import DECIDE_LABELS, PATCHTST, direction_of
 from fts.state.db import Database
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, TrialsChanged, WrongStatus
-from fts.state.models import ALL, CheckpointRow, EpochRow, JobRow, TrialRow
-from fts.state.rows import is_put_back
+from fts.state.models import ALL, CheckpointRow, EpochRow, JobRow, StudyRow, TrialRow
+from fts.state.rows import is_put_back, to_object
 from fts.state.transitions.again import count_trials
+from fts.state.transitions.attempts import begin_attempt, end_attempt
 from fts.state.transitions.base import (
     Row,
     change_trial,
     checked_cause,
+    checked_direction,
     checked_int,
     emit,
     fenced_job,
@@ -28,9 +31,10 @@ from fts.state.transitions.base import (
     transaction,
 )
 from fts.state.transitions.jobs import claim_name
-from fts.state.values import Cause, Claim, TrialStatus, Verb
+from fts.state.values import Cause, Claim, Direction, TrialStatus, Verb
 
-OBJECTIVES = {"val_loss": 1, "val_auc": -1}  # objective -> sign that makes smaller better
+MAX_FACTS = 64_000  # characters of JSON, of the facts that have no column
+MAX_METRICS = 16_000  # the same, of an epoch
 
 
 def start_trial(
@@ -40,23 +44,27 @@ def start_trial(
     *,
     params: Mapping[str, Any],
     effective: Mapping[str, Any],
-    architecture: str,
-    objective: str,
     seed: int,
+    architecture: str = "",
+    metric: str | None = None,
+    direction: Direction | str | None = None,
+    objective: str | None = None,
     effective_md5: str | None = None,
     wanted: int | None = None,
     **facts: Any,
 ) -> int:
     """Trial `number` begins, with all its parameters in the same transaction; returns its id.
 
-    `number` must be the next of the job (from 0), and no other trial of it may be running or interrupted.
+    `number` must be the next of the job (from 0), and no other trial of it may be running or interrupted. The metric
+    (also called `objective`) and its direction are those of the job where they are not given.
     `facts` are any fields of `record_started` known already; `wanted` is the number of trials the caller knows of.
     Raises StaleToken, TrialsChanged, WrongStatus, BadRow.
     """
-    if objective not in OBJECTIVES:
-        raise BadRow(f"objective is {str(objective)[:80]!r}; expected val_loss or val_auc")
+    metric = metric or objective
+    if metric is not None and (not isinstance(metric, str) or len(metric) > 200 or not metric.isprintable()):
+        raise BadRow(f"metric is {str(metric)[:80]!r}; expected at most 200 printable characters")
     effective_json = to_json(effective, "effective")
-    row = {
+    row: Row = {
         "job_id": claim.job_id,
         "number": checked_int(number, "number", 0),
         "status": "running",
@@ -64,7 +72,7 @@ def start_trial(
         "effective": effective_json,
         "effective_md5": effective_md5 or hashlib.md5(effective_json.encode()).hexdigest(),
         "architecture": architecture,
-        "objective": objective,
+        "facts": "{}",
         "seed": checked_int(seed, "seed", 0, 2**63 - 1),
         "epochs": 0,
         "train_seconds": 0.0,
@@ -72,14 +80,24 @@ def start_trial(
     } | _checked_facts(facts)
     with transaction(db):
         job = fenced_job(db, claim)
+        row |= _goal(job, metric, direction)
         if wanted is not None and job["trials_wanted"] != wanted:
             raise TrialsChanged(f"job {job['id']} has {job['trials_wanted']} trials now, not {wanted}")
         _refuse_out_of_turn(db, claim, number)
         trial_id = int(TrialRow.insert(row | {"started_at": db.now()}).execute(db))
-        words = f"trial {number} of {claim.job.experiment} starts: {architecture}"
+        begin_attempt(db, trial_id, claim.token, row.get("host"), row.get("pid"))
+        words = f"trial {number} of {claim.job.experiment} starts" + (f": {architecture}" if architecture else "")
         data = {"number": number, "params": dict(params), "token": claim.token}
         emit(db, Verb.TRIAL_STARTED, claim_name(claim), words, job_id=claim.job_id, trial_id=trial_id, data=data)
     return trial_id
+
+
+def _goal(job: Row, metric: str | None, direction: Direction | str | None) -> Row:
+    """What decides the trial, and which way it is better."""
+    metric = metric or job["metric"]
+    if direction is None:
+        direction = job["direction"] if metric == job["metric"] else direction_of(metric)
+    return {"objective": metric, "direction": checked_direction(direction)}
 
 
 def _refuse_out_of_turn(db: Database, claim: Claim, number: int) -> None:
@@ -101,7 +119,8 @@ def resume_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> Non
     changes = _checked_facts(facts) | {"status": "running", "cause": None, "message": None}
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id, "interrupted")
-        change_trial(db, trial, **changes)
+        change_trial(db, trial, **_with_facts(trial, changes))
+        begin_attempt(db, trial_id, claim.token, changes.get("host"), changes.get("pid"))
         words = f"trial {trial['number']} of {claim.job.experiment} continues after epoch {trial['epochs']}"
         data = {"number": trial["number"], "token": claim.token}
         emit(db, Verb.TRIAL_RESUMED, claim_name(claim), words, job_id=claim.job_id, trial_id=trial_id, data=data)
@@ -110,8 +129,9 @@ def resume_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> Non
 def rerun_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> None:
     """A failed trial that a retry put back -> running, under its own number, with its parameters and its seed.
 
-    It begins anew, because its code or data were at fault: epochs and checkpoints of the old try are forgotten. One
-    that stalled keeps them and goes on. Remove its checkpoint folder before: a kill in between then loses nothing.
+    It begins anew, because its code or data were at fault: epochs and checkpoints of the old try are forgotten, its
+    draws are not. One that stalled keeps them and goes on. Remove its checkpoint folder before: a kill in between then
+    loses nothing.
     """
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id, "failed")
@@ -121,10 +141,13 @@ def rerun_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> None
         if begins_anew(trial["cause"]):
             EpochRow.delete().where(EpochRow.trial_id == trial_id).execute(db)
             CheckpointRow.delete().where(CheckpointRow.trial_id == trial_id).execute(db)
+            trial = trial | {"facts": "{}"}
             facts = _FORGOTTEN | _checked_facts(facts)
         else:
             facts = _checked_facts(facts)
-        change_trial(db, trial, **facts, status="running", cause=None, message=None, started_at=db.now())
+        begin_attempt(db, trial_id, claim.token, facts.get("host"), facts.get("pid"))
+        changes = _with_facts(trial, facts) | {"status": "running", "cause": None, "message": None}
+        change_trial(db, trial, **changes, started_at=db.now())
         words = f"trial {trial['number']} of {claim.job.experiment} runs again: it had failed ({trial['cause']})"
         data = {"number": trial["number"], "token": claim.token, "before": trial["message"]}
         emit(db, Verb.TRIAL_RESUMED, claim_name(claim), words, job_id=claim.job_id, trial_id=trial_id, data=data)
@@ -136,7 +159,7 @@ def begins_anew(cause: str | None) -> bool:
 
 
 _FORGOTTEN: Row = {
-    "epochs": 0, "train_seconds": 0.0, "badges": "[]",
+    "epochs": 0, "train_seconds": 0.0, "badges": "[]", "facts": "{}",
 } | dict.fromkeys((
     "value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high", "reused_from", "device",
     "threads", "micro_batch", "accumulation", "recipe", "predicted_bytes", "peak_bytes",
@@ -149,21 +172,25 @@ def record_started(
     """What the trial process found when it started: counted parameters, data and label fingerprints, machine.
 
     `told` goes into the event only: what holds for this attempt and not for the trial, such as its memory limits.
+    Facts that have no column of their own go into `facts` of the trial.
 
-    Raises LabelClash, writing nothing, if a cell with another task or horizon trains on the same data with the same
-    labels: that is how 600 trials of h3 and h5 once all learned h1 (DOMAIN lesson 2).
+    Raises LabelClash, writing nothing, if a cell that asks for other labels (of daily bars: another task or horizon)
+    trains on the same data with the same ones: that is how 600 trials of h3 and h5 once all learned h1 (DOMAIN 2).
     """
     changes = _checked_facts(facts)
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id)
         _refuse_equal_labels(db, claim, changes.get("label_md5"), changes.get("data_md5"))
-        change_trial(db, trial, **changes)
+        change_trial(db, trial, **_with_facts(trial, changes))
+        _note_process(db, claim, trial_id, changes)
         words = f"trial {trial['number']}: " + ", ".join(
             f"{name} {changes[name]}"
             for name in ("n_params", "n_val", "n_pos", "device")
             if changes.get(name) is not None
         )
-        shown = {name: value for name, value in changes.items() if name != "recipe"} | dict(told or {})
+        shown = {name: value for name, value in changes.items() if name not in ("recipe", "facts")} | dict(told or {})
+        if "facts" in changes:
+            shown["facts"] = to_object(changes["facts"])
         emit(db, Verb.TRIAL_FACTS, claim_name(claim), words, job_id=claim.job_id, trial_id=trial_id, data=shown)
 
 
@@ -171,43 +198,80 @@ def _refuse_equal_labels(db: Database, claim: Claim, label_md5: str | None, data
     if label_md5 is None:
         return
     job = claim.job
-    clash = (
-        TrialRow.select(TrialRow.number, JobRow.id, JobRow.experiment, JobRow.task, JobRow.horizon)
-        .join(JobRow, on=(JobRow.id == TrialRow.job_id))
+    axes = _axes_of_labels(db, job.study)
+    mine = {axis: job.labels.get(axis) for axis in axes}
+    alike = (
+        JobRow.select(JobRow.experiment, JobRow.labels)
+        .join(TrialRow, on=(JobRow.id == TrialRow.job_id))
         .where(
             TrialRow.label_md5 == label_md5,
             TrialRow.data_md5 == data_md5,
-            (JobRow.task != job.task) | (JobRow.horizon != job.horizon),
+            JobRow.study == job.study,
+            JobRow.id != job.id,
         )
+        .distinct()
     )
-    if other := db.one(clash):
-        raise LabelClash(
-            f"{job.experiment} (task {job.task}, horizon {job.horizon}) has exactly the labels of "
-            f"{other['experiment']} (task {other['task']}, horizon {other['horizon']}): "
-            "one of the two trains on the wrong labels"
-        )
+    for row in db.rows(alike) if axes else ():
+        other = to_object(row["labels"])
+        if any(other.get(axis) != value for axis, value in mine.items()):
+            raise LabelClash(
+                f"{job.experiment} ({_standing(mine)}) has exactly the labels of "
+                f"{row['experiment']} ({_standing({axis: other.get(axis) for axis in axes})}): "
+                "one of the two trains on the wrong labels"
+            )
+
+
+def _axes_of_labels(db: Database, study: str) -> tuple[str, ...]:
+    """The axes that decide what is predicted, as a study declares them (`label_axes`); on the others labels are equal.
+
+    A study that declares none is not compared: size S and size M of one data set have the same labels.
+    """
+    row = db.one(StudyRow.select(StudyRow.declaration).where(StudyRow.name == study))
+    declared = to_object(row["declaration"]).get("label_axes") if row is not None else None
+    if isinstance(declared, list):
+        return tuple(str(axis) for axis in declared)
+    return DECIDE_LABELS if study == PATCHTST else ()
+
+
+def _standing(labels: Mapping[str, Any]) -> str:
+    return ", ".join(f"{axis} {value}" for axis, value in sorted(labels.items(), reverse=True))
+
+
+def _note_process(db: Database, claim: Claim, trial_id: int, changes: Row) -> None:
+    """The attempt learns which process works on the trial."""
+    if changes.get("pid") is not None or changes.get("host") is not None:
+        begin_attempt(db, trial_id, claim.token, changes.get("host"), changes.get("pid"))
 
 
 def record_progress(db: Database, claim: Claim, trial_id: int, facts: Mapping[str, Any]) -> None:
     """Facts that change while a trial runs (micro_batch, accumulation, peak_bytes, pid ...), without an event."""
     changes = _checked_facts(facts)
     with transaction(db):
-        change_trial(db, fenced_trial(db, claim, trial_id), **changes)
+        trial = fenced_trial(db, claim, trial_id)
+        change_trial(db, trial, **_with_facts(trial, changes))
+        _note_process(db, claim, trial_id, changes)
 
 
 def record_epoch(db: Database, claim: Claim, trial_id: int, epoch: Mapping[str, Any]) -> None:
-    """One epoch's result: the fields of values.Epoch but trial_id and at. It counts as progress of the job.
+    """One epoch's result. It counts as progress of the job.
+
+    Either all columns of values.Epoch but trial_id and at, from epoch 1 without a gap; its `value` is the column of
+    the trial's metric. Or any study's: `epoch` (a step, from 0, in any order), `value` and `metrics` (name -> number),
+    and whatever columns are known.
 
     The same result again changes nothing (a trial resumed from an earlier checkpoint repeats epochs). Another result
     for a recorded epoch leaves an event `resume_mismatch`, keeps the first, and raises ResumeMismatch.
     """
-    row = _checked_epoch(epoch)
+    general = not set(_EPOCH_FIELDS) <= set(epoch)
+    row = _checked_epoch(epoch, general)
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id)
+        if "value" not in row:
+            row["value"] = row.get(trial["objective"])
         stored = db.one(EpochRow.select(ALL).where(EpochRow.trial_id == trial_id, EpochRow.epoch == row["epoch"]))
         different = [] if stored is None else _differences(stored, row)
         if stored is None:
-            _add_epoch(db, trial, row)
+            _add_epoch(db, trial, row, in_order=not general)
         elif different:
             words = f"epoch {row['epoch']} of trial {trial['number']} differs from its first result: {different[0]}"
             data = {"epoch": row["epoch"], "differences": different}
@@ -217,21 +281,21 @@ def record_epoch(db: Database, claim: Claim, trial_id: int, epoch: Mapping[str, 
         raise ResumeMismatch(words)
 
 
-def _add_epoch(db: Database, trial: Row, row: Row) -> None:
-    if row["epoch"] != trial["epochs"] + 1:
+def _add_epoch(db: Database, trial: Row, row: Row, in_order: bool) -> None:
+    if in_order and row["epoch"] != trial["epochs"] + 1:
         raise WrongStatus(
             f"trial {trial['number']} has {trial['epochs']} epochs recorded, "
             f"so epoch {trial['epochs'] + 1} comes next, not {row['epoch']}"
         )
     EpochRow.insert(row | {"trial_id": trial["id"], "at": db.now()}).execute(db)
-    change_trial(db, trial, epochs=row["epoch"], train_seconds=trial["train_seconds"] + (row["seconds"] or 0.0))
+    change_trial(db, trial, epochs=trial["epochs"] + 1, train_seconds=trial["train_seconds"] + (row["seconds"] or 0.0))
     JobRow.update(idle_attempts=0).where(JobRow.id == trial["job_id"], JobRow.idle_attempts > 0).execute(db)
 
 
 def _differences(stored: Row, row: Row) -> list[str]:
     return [
         f"{name} was {stored[name]!r}, now {row[name]!r}"
-        for name in _EPOCH_FIELDS
+        for name in (*_EPOCH_FIELDS, "value", "metrics")
         if name not in ("seconds", "samples_per_s") and stored[name] != row[name]
     ]
 
@@ -270,8 +334,12 @@ def finish_trial(
     peak_bytes: int | None = None,
     reused_from: int | None = None,
     message: str | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> bool:
-    """running -> complete | pruned | failed. Returns whether it is the job's new best (event `new_best`)."""
+    """running -> complete | pruned | failed. Returns whether it is the job's new best (event `new_best`).
+
+    `facts` are what it found beside its value, each into its column or into `facts` of the trial.
+    """
     status = TrialStatus(status)
     if status not in (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED):
         raise BadRow(f"a trial ends complete, pruned or failed, not {status.value}")
@@ -281,18 +349,23 @@ def finish_trial(
         "value": value, "best_epoch": best_epoch, "last_value": last_value, "val_loss": val_loss, "val_auc": val_auc,
         "auc_low": auc_low, "auc_high": auc_high,
     }  # fmt: skip
-    changes = finite(scores) | {
-        "status": status.value,
-        "cause": checked_cause(cause),
-        "badges": to_json(list(badges), "badges", 2000),
-        "reused_from": reused_from,
-        "message": short(message),
-    }
+    changes = (
+        _checked_facts(facts or {})
+        | finite(scores)
+        | {
+            "status": status.value,
+            "cause": checked_cause(cause),
+            "badges": to_json(list(badges), "badges", 2000),
+            "reused_from": reused_from,
+            "message": short(message),
+        }
+    )
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id)
         if peak_bytes is not None:
             changes["peak_bytes"] = peak_bytes
-        change_trial(db, trial, **changes, ended_at=db.now())
+        change_trial(db, trial, **_with_facts(trial, changes), ended_at=db.now())
+        end_attempt(db, trial_id, status.value)
         words = f"trial {trial['number']} {status.value}: {changes['cause']}" + (f", {value:.4f}" if value else "")
         if status is TrialStatus.PRUNED and message:  # says its value, at which epoch, and what would have been enough
             words = f"trial {trial['number']} pruned: {changes['message']}"
@@ -313,7 +386,7 @@ _END_VERBS = {
 def _refresh_job(db: Database, claim: Claim, ended: Row) -> bool:
     """Counts and best of the job, recomputed from its trials, so that they cannot drift."""
     count_trials(db, claim.job_id)
-    best = best_trial(db, claim.job_id, ended["objective"])
+    best = best_trial(db, claim.job_id, Direction(ended["direction"]))
     before = db.one(JobRow.select(JobRow.best_trial, JobRow.best_value).where(JobRow.id == claim.job_id))
     JobRow.update(
         best_value=best and best["value"],
@@ -329,9 +402,9 @@ def _refresh_job(db: Database, claim: Claim, ended: Row) -> bool:
     return improved
 
 
-def best_trial(db: Database, job_id: int, objective: str) -> Row | None:
+def best_trial(db: Database, job_id: int, direction: Direction) -> Row | None:
     """The complete trial with the best value that is not flagged diverged; the earlier one of equals."""
-    better_first = TrialRow.value if OBJECTIVES[objective] > 0 else TrialRow.value.desc()
+    better_first = TrialRow.value if direction is Direction.MINIMIZE else TrialRow.value.desc()
     complete = (
         TrialRow.select(TrialRow.number, TrialRow.value, TrialRow.badges)
         .where(TrialRow.job_id == job_id, TrialRow.status == "complete", TrialRow.value.is_null(False))
@@ -346,6 +419,7 @@ def interrupt_trial(db: Database, claim: Claim, trial_id: int, cause: Cause | st
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id)
         change_trial(db, trial, status="interrupted", cause=cause, message=short(message))
+        end_attempt(db, trial_id, cause)
         words = f"trial {trial['number']} interrupted after epoch {trial['epochs']}: {cause}"
         data = {"number": trial["number"], "cause": cause, "message": short(message)}
         who = claim_name(claim)
@@ -362,9 +436,11 @@ _FACTS: dict[str, type | tuple[type, ...]] = {
 
 def _checked_facts(facts: Mapping[str, Any]) -> Row:
     row: Row = {}
+    own: Row = {}  # that have no column
     for name, value in facts.items():
         if name not in _FACTS:
-            raise BadRow(f"{name!r} is not a fact of a trial; known: {', '.join(_FACTS)}")
+            own[_checked_key(name, "the name of a fact")] = finite(value)
+            continue
         if value is not None and not isinstance(value, _FACTS[name]):
             raise BadRow(f"{name} is a {type(value).__name__}, expected {_FACTS[name]}")
         if isinstance(value, Mapping):
@@ -372,7 +448,22 @@ def _checked_facts(facts: Mapping[str, Any]) -> Row:
         row[name] = short(value) if isinstance(value, str) and name != "recipe" else value
     if row.get("code_dirty") is not None:
         row["code_dirty"] = int(row["code_dirty"])
-    return row
+    return row | ({"facts": to_json(own, "facts", MAX_FACTS)} if own else {})
+
+
+def _with_facts(trial: Row, changes: Row) -> Row:
+    """The changes, with facts that have no column laid over those the trial has; None takes one away."""
+    if changes.get("facts", "{}") == "{}":
+        return changes
+    own = to_object(trial["facts"]) | to_object(changes["facts"])
+    kept = {name: value for name, value in own.items() if value is not None}
+    return changes | {"facts": to_json(kept, "facts", MAX_FACTS)}
+
+
+def _checked_key(name: Any, what: str) -> str:
+    if not isinstance(name, str) or not 0 < len(name) <= 100 or not name.isprintable():
+        raise BadRow(f"{what} is {str(name)[:80]!r}; expected 1 to 100 printable characters")
+    return name
 
 
 _EPOCH_FIELDS = (
@@ -381,17 +472,32 @@ _EPOCH_FIELDS = (
 )  # fmt: skip
 
 
-def _checked_epoch(epoch: Mapping[str, Any]) -> Row:
-    unknown = set(epoch) - set(_EPOCH_FIELDS)
-    missing = set(_EPOCH_FIELDS) - set(epoch)
+def _checked_epoch(epoch: Mapping[str, Any], general: bool) -> Row:
+    """Numbers as they are stored: nan becomes NULL in SQLite whatever we do; infinity stays itself."""
+    unknown = set(epoch) - {*_EPOCH_FIELDS, "value", "metrics"}
+    missing = {"epoch"} - set(epoch)
     if unknown or missing:
         raise BadRow(f"an epoch row has unknown fields {sorted(unknown)}, has no {sorted(missing)}")
-    checked_int(epoch["epoch"], "epoch", 1, 1_000_000)
-    checked_int(epoch["step"], "step", 0)
-    for name in _EPOCH_FIELDS[2:]:
-        if epoch[name] is not None and (isinstance(epoch[name], bool) or not isinstance(epoch[name], int | float)):
-            raise BadRow(f"{name} is a {type(epoch[name]).__name__}, expected a number")
-    numbers = {name: None if epoch[name] is None else float(epoch[name]) for name in _EPOCH_FIELDS[2:]}
-    # nan becomes NULL in SQLite whatever we do; infinity stays itself
-    kept = {name: None if value is None or math.isnan(value) else value for name, value in numbers.items()}
-    return {"epoch": epoch["epoch"], "step": epoch["step"]} | kept
+    if general and "value" not in epoch and "metrics" not in epoch:  # a row of columns with one forgotten
+        raise BadRow(f"an epoch row has no {sorted(set(_EPOCH_FIELDS) - set(epoch))}; other studies tell a value")
+    checked_int(epoch["epoch"], "epoch", 0 if general else 1, 2**31 if general else 1_000_000)
+    row: Row = {"epoch": epoch["epoch"], "step": checked_int(epoch.get("step", epoch["epoch"]), "step", 0)}
+    row |= {name: _checked_number(epoch.get(name), name) for name in _EPOCH_FIELDS[2:]}
+    if "value" in epoch:
+        row["value"] = _checked_number(epoch["value"], "value")
+    return row | {"metrics": _checked_metrics(epoch.get("metrics"))}
+
+
+def _checked_number(value: Any, name: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadRow(f"{name} is a {type(value).__name__}, expected a number")
+    return None if math.isnan(value) else float(value)
+
+
+def _checked_metrics(given: Any) -> str:
+    if given is not None and not isinstance(given, Mapping):
+        raise BadRow(f"metrics is a {type(given).__name__}, expected names and numbers")
+    found = {_checked_key(name, "the name of a metric"): _checked_number(n, name) for name, n in (given or {}).items()}
+    return to_json(finite(found), "metrics", MAX_METRICS)

@@ -60,7 +60,7 @@ def test_a_name_that_could_leave_its_folder_is_refused(db: Database, name: objec
         ("spec", {"x": float("nan")}),
         ("spec", {"x": "y" * 300_000}),
         ("spec", "[" * 100_000),
-        ("kind", "shell"),
+        ("kind", "a shell"),
         ("trials_wanted", -1),
         ("trials_wanted", "3; DROP TABLE job"),
         ("horizon", True),

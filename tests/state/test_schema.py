@@ -24,7 +24,8 @@ from tests.state.helpers import enqueued, new_db, spec
 def test_the_models_are_what_the_migrations_built(db: Database) -> None:
     for model in (
         models.JobRow, models.TrialRow, models.EpochRow, models.EventRow, models.WorkerRow, models.SampleRow,
-        models.CheckpointRow, models.FlagRow, models.TicketRow, models.QuarantineRow,
+        models.CheckpointRow, models.FlagRow, models.TicketRow, models.QuarantineRow, models.StudyRow,
+        models.DrawRow, models.AttemptRow,
     ):  # fmt: skip
         columns = {row[1]: bool(row[3]) for row in db.execute_sql(f"PRAGMA table_info({model._meta.table_name})")}
         assert list(columns) == [field.column_name for field in model._meta.sorted_fields], model
@@ -56,7 +57,7 @@ def test_a_status_outside_the_list_cannot_be_stored(db: Database, status: object
 def test_a_text_cannot_stand_where_a_number_belongs(db: Database) -> None:
     enqueued(db)
     with pytest.raises(peewee.IntegrityError):
-        db.execute_sql("UPDATE job SET horizon = '[/foo]'")
+        db.execute_sql("UPDATE job SET trials_wanted = '[/foo]'")
 
 
 def test_a_running_job_has_a_worker_and_a_lease(db: Database) -> None:
@@ -89,15 +90,15 @@ def test_an_older_schema_is_migrated_after_a_backup(db: Database, monkeypatch: p
     db.close()
     step = ("ALTER TABLE job ADD COLUMN colour TEXT", "UPDATE job SET colour = 'blue'")
     _pretend_newer_code(monkeypatch, step)
-    with pytest.raises(errors.SchemaTooOld, match="has schema 1, this fts reads schema 2"):
+    with pytest.raises(errors.SchemaTooOld, match="has schema 2, this fts reads schema 3"):
         open_database(db.path, readonly=True)
     migrated = open_database(db.path)
     assert migrated.execute_sql("SELECT colour FROM job").fetchall() == [("blue",), ("blue",)]
-    assert migrated.user_version == 2
+    assert migrated.user_version == 3
     migrated.close()
     (copy,) = (db.path.parent / "backups").glob("fts-*.db")
     with sqlite3.connect(copy) as old:
-        assert old.execute("PRAGMA user_version").fetchone() == (1,)
+        assert old.execute("PRAGMA user_version").fetchone() == (2,)
         assert old.execute("SELECT COUNT(*) FROM job").fetchone() == (2,)
 
 
@@ -115,7 +116,7 @@ def test_a_migration_that_fails_leaves_the_old_schema(db: Database, monkeypatch:
 
 def _pretend_newer_code(patch: pytest.MonkeyPatch, step: tuple[str, ...]) -> None:
     patch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, step))
-    patch.setattr(migrations, "SCHEMA", 2)
+    patch.setattr(migrations, "SCHEMA", 3)
 
 
 def test_a_damaged_file_is_found_on_open_and_the_newest_backup_named(db: Database) -> None:

@@ -7,17 +7,34 @@ from dataclasses import replace
 from typing import Any
 
 from fts.jobs.status.formatting import GB
-from fts.state.values import Cause, Epoch, Event, Job, JobStatus, Sample, Snapshot, Trial, TrialStatus, Worker
+from fts.state.values import (
+    Cause,
+    Direction,
+    Epoch,
+    Event,
+    Job,
+    JobStatus,
+    Sample,
+    Snapshot,
+    Trial,
+    TrialStatus,
+    Worker,
+)
 
 NOW = 1_784_794_440.0  # Thu 2026-07-23 08:14:00 UTC
 HOUR = 3600.0
 
 
-def make_job(id: int = 1, budget: str = "2M", horizon: int = 1, status: str = "queued", **changes: Any) -> Job:
+def make_job(
+    id: int = 1, budget: str = "2M", horizon: int = 1, status: str = "queued", task: str = "threshold_1pct",
+    tier: str = "a20", **changes: Any,
+) -> Job:  # fmt: skip
     """A job as a read hands it back."""
     job = Job(
-        id=id, experiment=f"phase6a_{budget}_h{horizon}_threshold_1pct", kind="cell", budget=budget, horizon=horizon,
-        task="threshold_1pct", tier="a20", status=JobStatus(status), rank=float(id), hold_reason=None, asked=None,
+        id=id, experiment=f"phase6a_{budget}_h{horizon}_threshold_1pct", kind="cell", study="patchtst",
+        cell=f"{budget}/h{horizon}", labels={"budget": budget, "horizon": horizon, "task": task, "tier": tier},
+        metric="val_loss", direction=Direction.MINIMIZE, status=JobStatus(status), rank=float(id),
+        hold_reason=None, asked=None,
         trials_wanted=50, trials_complete=0, trials_pruned=0, trials_failed=0, attempt=0, idle_attempts=0, token=0,
         lease_until=None, worker_id=None, cause=None, message=None, best_value=None, best_trial=None,
         spec={"objective": "val_auc", "epochs": 20}, created_at=NOW - 90 * HOUR, started_at=None, ended_at=None,
@@ -32,7 +49,8 @@ def make_trial(id: int, job_id: int, number: int, status: str = "complete", **ch
         params={"learning_rate": 2.8e-4, "dropout": 0.12, "weight_decay": 1e-2, "warmup_steps": 200,
                 "architecture": "d256-L8-h8-ff1024"},
         effective={}, effective_md5=f"{id:032x}", architecture="d256-L8-h8-ff1024", n_params=20_100_000,
-        objective="val_auc", value=None, best_epoch=None, last_value=None, epochs=0, val_loss=None, val_auc=None,
+        objective="val_auc", direction=Direction.MAXIMIZE, value=None, best_epoch=None, last_value=None,
+        epochs=0, val_loss=None, val_auc=None,
         auc_low=None, auc_high=None, n_train=3000, n_val=442, n_pos=95, prior_loss=0.52, label_md5="ab" * 16,
         base_rate=0.215, data_md5="cd" * 16, code_commit="d14fcee", code_dirty=False, seed=1, torch_version="2.13.0",
         host="spark", device="cpu", threads=1, micro_batch=64, accumulation=4, recipe=None,

@@ -16,7 +16,7 @@ from fts.state.values import Trial
 
 UNSHOWN: dict[str, Any] = {"effective": {}, "effective_md5": "", "recipe": None, "pid_started": None}
 ALIKE = (  # equal in many trials of a cell: kept once for all of them
-    "job_id", "status", "architecture", "objective", "n_params", "n_train", "n_val", "n_pos", "prior_loss",
+    "job_id", "status", "architecture", "objective", "direction", "n_params", "n_train", "n_val", "n_pos", "prior_loss",
     "label_md5", "base_rate", "data_md5", "code_commit", "code_dirty", "torch_version", "host", "device", "threads",
     "micro_batch", "accumulation", "predicted_bytes", "badges", "cause",
 )  # fmt: skip

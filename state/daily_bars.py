@@ -1,0 +1,43 @@
+"""What the study of daily bars was before there were others: the defaults of a job that names no study of its own.
+
+Its cell has the name that fts.jobs.status.naming gave it: `20M/h3`, `base/h3`, `20M/h3 wf5`, `20M/h3 NDX a20`,
+`20M/h3 final`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fts.state.schema_2 import DECLARATION, PATCHTST
+from fts.state.values import Direction
+
+__all__ = ["AXES", "DECIDE_LABELS", "DECLARATION", "PATCHTST", "cell_name", "direction_of", "metric_of"]
+
+AXES = ("budget", "horizon", "task", "tier")
+DECIDE_LABELS = ("horizon", "task")  # the other axes train on the same labels
+ENDINGS = {"cell": "", "baseline": "", "train": " final", "replicate": " seeds"}
+
+
+def metric_of(spec: Mapping[str, Any]) -> str:
+    return "val_auc" if spec.get("objective") == "val_auc" else "val_loss"
+
+
+def direction_of(metric: str) -> Direction:
+    return Direction.MAXIMIZE if metric == "val_auc" else Direction.MINIMIZE
+
+
+def cell_name(kind: str, labels: Mapping[str, Any], spec: Mapping[str, Any], experiment: str) -> str:
+    name = f"{'base' if kind == 'baseline' else labels.get('budget', '')}/h{labels.get('horizon', 0)}"
+    if cv := spec.get("cv"):
+        name += f" wf{str(cv).split(':')[-1]}"
+    ticker, tier = str(spec.get("dataset", "")).partition(".dataset.")[0], labels.get("tier", "")
+    return name + _told_apart(kind, experiment, ticker, str(tier)) + ENDINGS.get(kind, f" {kind}")
+
+
+def _told_apart(kind: str, experiment: str, ticker: str, tier: str) -> str:
+    """` NDX a20`: what its experiment's name has behind it because another data set or tier was here first."""
+    if kind == "baseline" and not experiment.endswith(f"_{ticker}"):
+        return ""  # every baseline's name ends in its tier
+    ends = (f"_{ticker}_{tier}", f"_{ticker}", f"_{tier}")
+    return next((end.replace("_", " ") for end in ends if experiment.endswith(end)), "")

@@ -1,0 +1,121 @@
+"""Draws and attempts: what a trial drew, before the value is used, and each process that worked on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from peewee import fn
+
+from fts.state.db import Database
+from fts.state.errors import BadRow, WrongStatus
+from fts.state.models import ALL, AttemptRow, DrawRow
+from fts.state.transitions.base import (
+    Row,
+    change_trial,
+    checked_int,
+    emit,
+    fenced_trial,
+    short,
+    to_json,
+    transaction,
+)
+from fts.state.values import Claim, Verb
+
+MAX_DRAWS = 10_000
+MAX_DRAW = 16_000  # characters of a distribution: a choice among many
+
+
+def record_draw(
+    db: Database, claim: Claim, trial_id: int, k: int, name: str, value: Any, distribution: Mapping[str, Any]
+) -> Any:
+    """The k-th value that a trial draws (from 0), on record before it is used; returns the value that counts.
+
+    It becomes a parameter of the trial in the same transaction. The same draw again changes nothing. Another one for
+    a recorded `k` leaves an event `drifted`, and the first one counts: the caller must go on with what is returned.
+    """
+    checked_int(k, "k", 0, MAX_DRAWS)
+    if not isinstance(name, str) or not 0 < len(name) <= 200:
+        raise BadRow(f"the name of a draw is {str(name)[:80]!r}; expected 1 to 200 characters")
+    if value is not None and not isinstance(value, str | int | float | bool):
+        raise BadRow(f"{name[:80]} drew a {type(value).__name__}; expected a number, a text, true, false or nothing")
+    row = {"name": short(name), "value": to_json(value, name[:80], 4000)}
+    row["distribution"] = to_json(distribution, f"distribution of {name[:80]}", MAX_DRAW)
+    with transaction(db):
+        trial = fenced_trial(db, claim, trial_id)
+        stored = db.one(DrawRow.select(ALL).where(DrawRow.trial_id == trial_id, DrawRow.k == k))
+        if stored is None:
+            return _add_draw(db, trial, k, row)
+        if all(stored[part] == row[part] for part in row):
+            return json.loads(stored["value"])
+        words = f"trial {trial['number']} drew {stored['name']} = {stored['value']} as its draw {k}, "
+        words += f"and would now draw {row['name']} = {row['value']}; the recorded value stays"
+        data = {"number": trial["number"], "k": k, "recorded": _told(stored), "now": _told(row)}
+        who = f"worker {claim.worker_id}"
+        emit(db, Verb.DRIFTED, who, words, job_id=claim.job_id, trial_id=trial_id, data=data)
+        return json.loads(stored["value"])
+
+
+def _told(draw: Row) -> Row:
+    return {name: str(draw[name])[:1000] for name in ("name", "value", "distribution")}
+
+
+def _add_draw(db: Database, trial: Row, k: int, row: Row) -> Any:
+    known = DrawRow.select(fn.COUNT(DrawRow.k)).where(DrawRow.trial_id == trial["id"]).scalar(db)
+    if k != known:
+        raise WrongStatus(f"trial {trial['number']} has {known} draws recorded, so draw {known} comes next, not {k}")
+    DrawRow.insert(row | {"trial_id": trial["id"], "k": k}).execute(db)
+    value, params = json.loads(row["value"]), json.loads(trial["params"])
+    if row["name"] not in params or params[row["name"]] != value:
+        change_trial(db, trial, params=to_json(params | {row["name"]: value}, "params"))
+    return value
+
+
+def record_attempt_began(
+    db: Database, claim: Claim, trial_id: int, *, host: str | None = None, pid: int | None = None
+) -> int:
+    """A process takes over a running trial; returns the number of the attempt, from 1.
+
+    `start_trial`, `resume_trial` and `rerun_trial` begin one each, which gets its host and pid here or with the facts
+    of the trial. Another process under the same claim ends it as "replaced" and begins the next.
+    """
+    with transaction(db):
+        fenced_trial(db, claim, trial_id)
+        return begin_attempt(db, trial_id, claim.token, host, pid)
+
+
+def record_attempt_ended(db: Database, claim: Claim, trial_id: int, how: str) -> None:
+    """The process that worked on a running trial has ended, and the trial has not: `how`, in a word or two."""
+    with transaction(db):
+        fenced_trial(db, claim, trial_id)
+        end_attempt(db, trial_id, how)
+
+
+def begin_attempt(db: Database, trial_id: int, token: int, host: str | None = None, pid: int | None = None) -> int:
+    """Inside a transaction. One that is open gets its process; a later process begins another one."""
+    last = latest_attempt(db, trial_id)
+    if last is not None and last["ended_at"] is None:
+        if last["token"] == token and (last["pid"] in (None, pid) or pid is None):
+            known = {"host": last["host"] or host, "pid": pid or last["pid"]}
+            _of(AttemptRow.update(known), last).execute(db)
+            return int(last["n"])
+        end_attempt(db, trial_id, "replaced")
+    n = 1 if last is None else last["n"] + 1
+    row = {"trial_id": trial_id, "n": n, "token": token, "host": short(host), "pid": pid, "began_at": db.now()}
+    AttemptRow.insert(row).execute(db)
+    return int(n)
+
+
+def end_attempt(db: Database, trial_id: int, how: str) -> None:
+    """Inside a transaction. Nothing where none is open."""
+    still_open = AttemptRow.update(ended_at=db.now(), how=short(how, 200))
+    still_open.where(AttemptRow.trial_id == trial_id, AttemptRow.ended_at.is_null()).execute(db)
+
+
+def latest_attempt(db: Database, trial_id: int) -> Row | None:
+    return db.one(AttemptRow.select(ALL).where(AttemptRow.trial_id == trial_id).order_by(AttemptRow.n.desc()))
+
+
+def _of(query: Any, attempt: Row) -> Any:
+    return query.where(AttemptRow.trial_id == attempt["trial_id"], AttemptRow.n == attempt["n"])
