@@ -1,6 +1,6 @@
 """From a function in a file to jobs in line: reads the file without running it, and freezes one cell per combination.
 
-    cells("train.py:objective", trials=100, axes={"size": ["S", "M"]})        # two cells of the study "train"
+cells("train.py:objective", trials=100, axes={"size": ["S", "M"]})        # two cells of the study "train"
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def cells(
     found = inspect(objective, folder)
     name = study or clean(found.path.stem)
     if not NAME.fullmatch(name):
-        raise BadSpec(f"the study's name is {name!r}, expected letters, digits and _.- (at most 80); give one with --name")
+        raise BadSpec(
+            f"the study's name is {name!r}, expected letters, digits and _.- (at most 80); give one with --name"
+        )
     if name in installed():
         raise BadSpec(f"{name!r} is the name of an installed study; give this one another with --name")
     axes = axes or {}
@@ -93,7 +95,9 @@ def inspect(objective: str, folder: Path) -> Function:
         tree = ast.parse(code, str(path))
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
-        raise BadObjective(f"{path} is no Python file: {getattr(error, 'msg', error)}" + (f", line {line}" if line else "")) from None
+        raise BadObjective(
+            f"{path} is no Python file: {getattr(error, 'msg', error)}" + (f", line {line}" if line else "")
+        ) from None
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     if name not in functions:
         there = ", ".join(functions) or "none"
@@ -141,7 +145,9 @@ def check_parameters(found: Function, axes: Sequence[str], space: Mapping[str, A
         takes_trial = TRIAL in found.parameters or (first and first[0] not in (*axes, *(space or {})))
         if takes_trial:
             return  # it reads them from the trial: trial.params, fts.cell(trial)
-        raise BadObjective(f"{found.name} of {found.path.name} takes no {', '.join(unused)}; it takes {', '.join(found.parameters)}")
+        raise BadObjective(
+            f"{found.name} of {found.path.name} takes no {', '.join(unused)}; it takes {', '.join(found.parameters)}"
+        )
 
 
 def experiment_name(study: str, values: Sequence[Value]) -> str:
@@ -208,7 +214,10 @@ def parse_parameter(text: str) -> tuple[str, dict[str, Any]]:
         raise BadSpec(f"{text!r} is no parameter, {expected}")
     low, high = (float(n) for n in numbers)
     if not low <= high or (log and low <= 0):
-        raise BadSpec(f"{text!r} has no range: the low end is {low:g}, the high end {high:g}" + (", and log needs both above 0" if log else ""))
+        raise BadSpec(
+            f"{text!r} has no range: the low end is {low:g}, the high end {high:g}"
+            + (", and log needs both above 0" if log else "")
+        )
     whole = all(isinstance(n, int) for n in numbers)
     ends_of = {"low": int(low), "high": int(high)} if whole else {"low": low, "high": high}
     return name, {"kind": "int" if whole else "float", **ends_of, "log": log}

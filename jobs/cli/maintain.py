@@ -153,8 +153,9 @@ def export(
             from fts.jobs.records.optuna import to_optuna
 
             written = [f"{optuna_url} {name}" for name in to_optuna(opened, optuna_url, say)] if optuna_url else []
-            for name in sorted({job.study for job in queries.jobs(opened)}) if parquet else ():
-                written += study(name).tables(opened, here(), parquet)
+            if parquet:
+                for name in sorted({job.study for job in queries.jobs(opened)}):
+                    written += study(name).tables(opened, here(), parquet)
         elif wanted and not everything:
             jobs = [job for job in choose(queries.jobs(opened), wanted).jobs if job.kind == "cell"]
             written = [

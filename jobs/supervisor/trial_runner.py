@@ -7,6 +7,7 @@ was left.
 from __future__ import annotations
 
 import logging
+import math
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -180,7 +181,7 @@ class TrialRun:
             return End("failed", {"cause": Cause.MACHINE_ERROR.value, "message": message})
         watch = self.slot.watch(self.db, self.claim, self.trial, spec.memory_limit)
         history = past_trials(self.db, self.cell, self.job.id, without=self.trial.number)
-        curve: dict[int, float] = {}
+        curve = self._recorded()
 
         def record(fact: dict[str, Any]) -> str | Wish | None:
             watch.saw(fact)
@@ -192,9 +193,10 @@ class TrialRun:
                 if (value := self._value(fact)) is not None:
                     curve[fact["epoch"]] = value
             if kind == "judge" or (kind == "epoch" and fact.get("judged", True)):
+                so_far = {epoch: value for epoch, value in curve.items() if epoch <= fact["epoch"]}
                 rule = self.cell.halving_rule
                 self._pruned_for = should_prune(
-                    self.cell.pruner, history, self.trial.number, curve, self.maximize, rule
+                    self.cell.pruner, history, self.trial.number, so_far, self.maximize, rule
                 )
                 return "prune" if self._pruned_for else None
             if kind == "draw":
@@ -239,6 +241,13 @@ class TrialRun:
         facts = {"host": host, "pid": child.pid, "pid_started": child.started}
         transitions.record_progress(self.db, self.claim, self.trial.id, facts)
 
+    def _recorded(self) -> dict[int, float]:
+        """What earlier attempts have told of this trial: one that goes on from a checkpoint does not tell it again."""
+        recorded = queries.epochs(self.db, self.trial.id)
+        return {
+            epoch.epoch: epoch.value for epoch in recorded if epoch.value is not None and math.isfinite(epoch.value)
+        }
+
     def _value(self, fact: dict[str, Any]) -> float | None:
         """The number of an epoch that decides."""
         found: float | None = fact["value"] if "value" in fact else fact[self.cell.metric]
@@ -247,7 +256,8 @@ class TrialRun:
     def _record_started(
         self, spec: TrialSpec, fact: dict[str, Any], child: ChildProcess, marks: dict[str, int]
     ) -> Wish | None:
-        facts = {name: fact[name] for name in STARTED_FACTS if name in fact}
+        declared = [one.name for one in self.study.facts]
+        facts = {name: fact[name] for name in (*STARTED_FACTS, *declared) if name in fact}
         facts |= {"log_path": spec.log_path, "pid": child.pid, "pid_started": child.started}
         try:
             transitions.record_started(self.db, self.claim, self.trial.id, facts, marks)
@@ -266,7 +276,7 @@ class TrialRun:
         return Wish("shrink", f"its first steps used {in_gb(measured)} of memory, {in_gb(spec.memory_limit)} allowed")
 
     def _record_epoch(self, fact: dict[str, Any]) -> None:
-        epoch = {name: value for name, value in fact.items() if name not in ("fact", "number")}
+        epoch = {name: value for name, value in fact.items() if name not in ("fact", "number", "judged")}
         try:
             transitions.record_epoch(self.db, self.claim, self.trial.id, epoch)
         except ResumeMismatch as mismatch:  # an event tells of it; the first result stays
@@ -296,7 +306,10 @@ class TrialRun:
 
     def _draws(self) -> tuple[dict[str, Any], ...]:
         """Define-by-run: what this trial has drawn so far, which it gets again."""
-        return () if self.cell.space is not None else queries.draws(self.db, self.trial.id)
+        if self.cell.space is not None:
+            return ()
+        told = ("k", "name", "value", "distribution")
+        return tuple({name: getattr(draw, name) for name in told} for draw in queries.draws(self.db, self.trial.id))
 
     def _history(self) -> tuple[dict[str, Any], ...]:
         """Define-by-run: the earlier trials of the job as its sampler sees them; later ones have no say."""
@@ -316,6 +329,7 @@ class TrialRun:
         why = WORDS.get(reason, reason) + (f", {message}" if message else "")
         words = f"t{self.trial.number} continues from its checkpoint: {why}"
         data = {"reason": reason, "recipe": recipe}
+        transitions.record_attempt_ended(self.db, self.claim, self.trial.id, reason)
         transitions.record_intervention(self.db, self.claim, "trial_restarted", words, data, trial_id=self.trial.id)
         self.tell("note", {"text": f"{self.job.experiment} {words}"})
         return replace(spec, recipe=recipe)
@@ -341,7 +355,12 @@ class TrialRun:
         if end.how == "pruned":
             known |= best_so_far(queries.epochs(self.db, self.trial.id), self.study, self.maximize)
         message = self._pruned_for if end.how == "pruned" else facts.get("message")
-        transitions.finish_trial(self.db, self.claim, self.trial.id, status, cause, message=message, **known)
+        declared = {one.name: told[one.name] for one in self.study.facts if told.get(one.name) is not None}
+        if told.get("metrics"):
+            declared["metrics"] = told["metrics"]  # of a function that returned several numbers
+        transitions.finish_trial(
+            self.db, self.claim, self.trial.id, status, cause, message=message, facts=declared, **known
+        )
         self.tell("trial ended", {"job": self.job, "trial": self._reread()})
 
     def _reread(self) -> Trial:
