@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from benchmarks import Row, median_and_spread
+from fts.jobs.trial.process import CHECKPOINT_SHARE
 from fts.model.architecture import Architecture, ModelConfig
 from fts.model.patchtst import PatchTST
-from fts.study.objective import CHECKPOINT_SHARE
 from fts.training.config import TrainConfig
 from fts.training.results import StepDone
 from fts.training.trainer import Trainer, TrainingData
@@ -37,7 +37,7 @@ def _row(name: str, shape: Architecture, batch: int, repeats: int) -> Row:
     epoch_s = step_s / batch * WINDOWS
     with tempfile.TemporaryDirectory(dir=".") as folder:  # a temporary folder in memory would flatter us
         save_s, spread = median_and_spread([_save(trainer, Path(folder)) for _ in range(repeats)])
-    between_s = max(save_s / CHECKPOINT_SHARE, min(EVERY_S, epoch_s))  # the rule of fts.study.objective.Pace
+    between_s = max(save_s / CHECKPOINT_SHARE, min(EVERY_S, epoch_s))  # the rule of fts.jobs.trial.process.Pace
     size = sum(p.numel() for p in trainer.model.parameters())
     return Row(
         name=f"checkpoint {name} ({size / 1e6:.1f}M parameters)",

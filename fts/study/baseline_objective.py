@@ -1,4 +1,4 @@
-"""A baseline as a trial: speaks the protocol of fts.study.objective, fits one scikit-learn model, tells its scores.
+"""A baseline as a trial: speaks the protocol of fts.jobs.trial.process, fits one scikit-learn model, tells its scores.
 
     python -m fts.study.baseline_objective --facts-fd 5        (the supervisor starts it for jobs of kind `baseline`)
 
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from fts.analysis.baselines import fit_one, score_predictions
+from fts.jobs.trial.process import Orders, log_to, main, say
 from fts.study.cell import TrialSpec
 from fts.study.evidence import cell_data, data_facts, peak_bytes, reset_peak, write_predictions
-from fts.study.objective import Orders, log_to, main, say
 from fts.study.walk_forward_objective import folds_of, on_fold, together
 
 
@@ -56,4 +56,4 @@ def run_baseline(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(run_baseline))
+    sys.exit(main(run_baseline, TrialSpec.from_json))

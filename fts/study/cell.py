@@ -6,27 +6,32 @@ names with odd characters and numbers out of range are refused with the field's 
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 import re
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from fts.jobs.api import spec
 from fts.jobs.api.halving import BEFORE_FREEZING, BadHalving, Halving
+from fts.jobs.api.spec import (
+    MD5,
+    NAME,
+    BadSpec,
+    UnusedParameter,
+    checked_fields,
+    config_md5,
+    md5_of,
+    seed_for,
+    trial_folder,
+)
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
-MD5 = re.compile(r"[0-9a-f]{32}")
+__all__ = [
+    "MD5", "NAME", "BadSpec", "CellSpec", "TrialSpec", "UnusedParameter", "checked_fields", "config_md5",
+    "effective_config", "seed_for", "trial_folder",
+]  # fmt: skip
+
+DRY_RUN_ROWS = (1, 1_000_000)
 CV = re.compile(r"walk-forward:([2-9]|1\d|20)")
-
-
-class BadSpec(ValueError):
-    """A field of a spec is missing, unknown, of the wrong type or out of range."""
-
-
-class UnusedParameter(ValueError):
-    """The search suggested a parameter that the trial would not consume (lesson 3)."""
 
 
 # field -> (low, high) for numbers, both ends included
@@ -44,12 +49,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "grad_clip": (0.0, 1e6),
     "seed": (0, 2**63 - 1),
     "min_positives": (1, 1_000_000),
-    "number": (0, 1_000_000),
-    "threads": (1, 1024),
-    "checkpoint_every_s": (0.0, 86_400.0),
     "max_steps": (1, 10**9),
-    "dry_run_rows": (1, 1_000_000),
-    "memory_limit": (1, 2**50),
 }
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -136,7 +136,7 @@ class CellSpec:
         Nor is what the sampler learns from diverged trials: the same cell of an older specification asks the same.
         A rule of halving counts unless it is the one that older specs mean: the same cell before and after is one.
         """
-        return _md5(self._content(NO_QUESTION))
+        return md5_of(self._content(NO_QUESTION))
 
     @property
     def question(self) -> str:
@@ -145,12 +145,12 @@ class CellSpec:
         Neither its name nor the number of trials counts: trial 3 of a search of six is trial 3 of one of four. The
         number of epochs does count: the learning rate falls to zero over all epochs, so it changes every trial.
         """
-        return _md5(self._content((*NO_QUESTION, "experiment", "trials")))
+        return md5_of(self._content((*NO_QUESTION, "experiment", "trials")))
 
     @property
     def cold_question(self) -> str:
         """The question without the trials that were borrowed from neighbours, which change as the neighbours do."""
-        return _md5(self._content((*NO_QUESTION, "experiment", "trials", "warm_start")))
+        return md5_of(self._content((*NO_QUESTION, "experiment", "trials", "warm_start")))
 
     def _content(self, without: tuple[str, ...]) -> dict[str, Any]:
         content = {name: value for name, value in asdict(self).items() if name not in without}
@@ -169,51 +169,39 @@ class CellSpec:
     @classmethod
     def from_json(cls, data: Any) -> CellSpec:
         rule = data.get("halving") if isinstance(data, dict) else None
-        checked = _checked_fields(cls, data if rule is None else {k: v for k, v in data.items() if k != "halving"})
+        given = data if rule is None else {k: v for k, v in data.items() if k != "halving"}
+        checked = checked_fields(cls, given, LIMITS, CHOICES)
         if rule is not None:
             checked["halving"] = _halving(rule, checked.get("pruner", "none"))
         if "warm_start" in checked:
             checked["warm_start"] = tuple(checked["warm_start"])
-        spec = cls(**checked)
+        made = cls(**checked)
         for name in ("experiment", "budget", "task", "tier", "dataset"):
-            if not NAME.fullmatch(getattr(spec, name)):
-                raise BadSpec(f"{name} is {getattr(spec, name)!r}, expected letters, digits and _.- (at most 80)")
-        if spec.cv is not None and not CV.fullmatch(spec.cv):
-            raise BadSpec(f"cv is {spec.cv!r}, expected walk-forward:N with 2 to 20 folds, such as walk-forward:5")
-        if not MD5.fullmatch(spec.data_md5):
-            raise BadSpec(f"data_md5 is {spec.data_md5!r}, expected 32 hexadecimal digits")
-        return spec
+            if not NAME.fullmatch(getattr(made, name)):
+                raise BadSpec(f"{name} is {getattr(made, name)!r}, expected letters, digits and _.- (at most 80)")
+        if made.cv is not None and not CV.fullmatch(made.cv):
+            raise BadSpec(f"cv is {made.cv!r}, expected walk-forward:N with 2 to 20 folds, such as walk-forward:5")
+        if not MD5.fullmatch(made.data_md5):
+            raise BadSpec(f"data_md5 is {made.data_md5!r}, expected 32 hexadecimal digits")
+        return made
 
 
 @dataclass(frozen=True)
-class TrialSpec:
-    """One trial, as the supervisor hands it to the trial process."""
+class TrialSpec(spec.TrialSpec):
+    """One trial of the flagship: what only its trial process reads."""
 
     cell: CellSpec
-    number: int
-    params: dict[str, Any]
-    seed: int  # of weights, order and dropout
-    threads: int
-    device: str  # cpu | cuda | cuda:1 | mps
-    data_root: str
-    folder: str  # checkpoint, best weights and predictions live here
-    log_path: str
-    recipe: dict[str, Any] | None = None  # None: the memory plan chooses (fts.training.memory)
-    memory_limit: int | None = None  # bytes the plan may use
-    resume: bool = False
-    checkpoint_every_s: float = 60.0
     dry_run_rows: int | None = None  # one step on so many windows, nothing written
     opened_by: str | None = None  # who opened the test set for this cell, and when; None: it is sealed
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
     @classmethod
-    def from_json(cls, data: Any) -> TrialSpec:
-        if not isinstance(data, dict):
-            raise BadSpec(f"a trial spec is {type(data).__name__}, expected a JSON object")
-        checked = _checked_fields(cls, {k: v for k, v in data.items() if k != "cell"}, skip=("cell",))
-        return cls(cell=CellSpec.from_json(data.get("cell")), **checked)
+    def from_json(cls, data: Any, read_cell: Callable[[Any], Any] | None = None) -> TrialSpec:
+        trial = super().from_json(data, read_cell or CellSpec.from_json)
+        assert isinstance(trial, cls)
+        low, high = DRY_RUN_ROWS
+        if trial.dry_run_rows is not None and not low <= trial.dry_run_rows <= high:
+            raise BadSpec(f"dry_run_rows is {trial.dry_run_rows}, expected {low:g} to {high:g}")
+        return trial
 
 
 def effective_config(cell: CellSpec, params: dict[str, Any]) -> dict[str, Any]:
@@ -260,62 +248,3 @@ def _halving(rule: Any, pruner: str) -> Halving:
 
 def _fixed(cell: CellSpec, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(cell, name) for name in names}
-
-
-def config_md5(effective: dict[str, Any]) -> str:
-    return _md5(effective)
-
-
-def seed_for(study_seed: int, number: int, purpose: str) -> int:
-    """A 63-bit seed from (study seed, trial number, purpose): the same on every machine and after every resume."""
-    text = f"{study_seed}/{number}/{purpose}".encode()
-    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
-
-
-def trial_folder(outputs: Path, experiment: str, job_id: int, number: int) -> Path:
-    return outputs / "trials" / f"{job_id:05d}_{experiment}" / f"trial_{number:04d}"
-
-
-def _md5(content: Any) -> str:
-    return hashlib.md5(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _checked_fields(cls: type, data: Any, skip: tuple[str, ...] = ()) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        raise BadSpec(f"a {cls.__name__} is {type(data).__name__}, expected a JSON object")
-    known = {f.name: f for f in fields(cls) if f.name not in skip}
-    if unknown := sorted(set(data) - set(known)):
-        raise BadSpec(f"{cls.__name__} has unknown fields {', '.join(map(str, unknown))[:200]}")
-    checked = {name: _checked(name, str(known[name].type), value) for name, value in data.items()}
-    try:
-        cls(**checked) if not skip else None
-    except TypeError as error:
-        raise BadSpec(f"{cls.__name__}: {error}") from None
-    return checked
-
-
-_TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "float": (int, float),
-    "bool": (bool,),
-    "dict": (dict,),
-    "tuple": (list, tuple),
-}
-
-
-def _checked(name: str, annotation: str, value: Any) -> Any:
-    if value is None and annotation.endswith("| None"):
-        return None
-    wanted = _TYPES[annotation.split("[")[0].split(" ")[0]]
-    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-        raise BadSpec(f"{name} is {value!r:.80}, expected {annotation}")
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        low, high = LIMITS.get(name, (-math.inf, math.inf))
-        if not low <= value <= high:  # NaN fails this too
-            raise BadSpec(f"{name} is {value}, expected {low:g} to {high:g}")
-    if name in CHOICES and value not in CHOICES[name]:
-        raise BadSpec(f"{name} is {value!r:.80}, expected one of {', '.join(CHOICES[name])}")
-    if isinstance(value, str) and len(value) > 4096:
-        raise BadSpec(f"{name} has {len(value)} characters, expected at most 4096")
-    return value

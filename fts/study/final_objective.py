@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fts.jobs.trial.process import Orders, main, say
 from fts.study.cell import TrialSpec
-from fts.study.objective import Orders, main, run_trial, say
+from fts.study.objective import run_trial
 
 
 def run_final(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
@@ -28,4 +29,4 @@ def run_final(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(run_final))
+    sys.exit(main(run_final, TrialSpec.from_json))

@@ -1,18 +1,14 @@
-"""What a search may choose from, as data: parameter -> distribution, per model family (DOMAIN section 3)."""
+"""What a search of the flagship may choose from, per model family, and what a person may override (DOMAIN section 3)."""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fts.jobs.search.space import BadSpace, Space, distributions
 from fts.model.architecture import Architecture, ModelConfig
 from fts.model.budgets import TINY, count_parameters, fits, grid
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-
-Space = dict[str, dict[str, Any]]
 
 TRAINING: Space = {
     "learning_rate": {"kind": "float", "low": 1e-4, "high": 1e-3, "log": True},
@@ -30,10 +26,6 @@ BOUNDS: dict[str, tuple[float, float]] = {  # what a training can consume; a ran
 WHOLE = ("warmup_steps",)
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 EXPECTED = "expected NAME=LOW:HIGH or NAME=A,B"
-
-
-class BadSpace(ValueError):
-    """A distribution is not one of float, int, choice, or its bounds make no sense."""
 
 
 def space_for(
@@ -140,23 +132,3 @@ def _number(word: str, text: str) -> int | float:
     if not math.isfinite(float(word)):
         raise BadSpace(f"{text!r}: {word} is too large; {EXPECTED}")
     return int(word) if word.isdecimal() else float(word)
-
-
-def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """The same space in Optuna's terms; raises BadSpace with the parameter's name."""
-    from optuna import distributions as od  # here, not above: 0.4 s that `fts status` need not pay
-
-    made: dict[str, BaseDistribution] = {}
-    for name, d in space.items():
-        try:
-            if d["kind"] == "float":
-                made[name] = od.FloatDistribution(d["low"], d["high"], log=d.get("log", False), step=d.get("step"))
-            elif d["kind"] == "int":
-                made[name] = od.IntDistribution(d["low"], d["high"], log=d.get("log", False), step=d.get("step", 1))
-            elif d["kind"] == "choice":
-                made[name] = od.CategoricalDistribution(d["choices"])
-            else:
-                raise BadSpace(f"{name}: kind is {d['kind']!r}, expected float, int or choice")
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise BadSpace(f"{name} has an invalid distribution: {str(d)[:200]} ({error})") from error
-    return made

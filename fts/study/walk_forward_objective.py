@@ -15,10 +15,11 @@ import numpy as np
 
 from fts.analysis.walk_forward import Fold, walk_forward
 from fts.data.splits import check_counts, window_ends
+from fts.jobs.trial.process import Orders, main
 from fts.study.cell import CellSpec, TrialSpec
 from fts.study.cell_data import CellData, rescaled
 from fts.study.evidence import cell_data
-from fts.study.objective import Orders, main, run_trial
+from fts.study.objective import run_trial
 
 
 def run_cv(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
@@ -95,4 +96,4 @@ def pooled_auc(data: CellData, p: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main(run_cv))
+    sys.exit(main(run_cv, TrialSpec.from_json))

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from fts.study.cell import seed_for
-from fts.study.space import Space, distributions
+from fts.jobs.api.spec import seed_for
+from fts.jobs.search.space import Space, distributions
 
 if TYPE_CHECKING:
     import optuna

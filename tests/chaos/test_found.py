@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from fts.jobs.trial.process import Orders
 from fts.model.attention import _apart, attend
-from fts.study.objective import Orders
 from tests.chaos import study
 from tests.chaos.harness import Harness, until
 

@@ -149,7 +149,8 @@ def test_a_checkpoint_is_not_written_read_aside_or_swept_through_a_link(tmp_path
 
 
 def test_a_trial_with_a_linked_checkpoint_folder_is_stopped_by_the_machine_not_failed(tmp_path: Path, outside: Path):
-    from fts.study.objective import cause_of, refuse_linked_folder
+    from fts.jobs.trial.cause import cause_of
+    from fts.jobs.trial.process import refuse_linked_folder
 
     class Spec:
         folder = str(tmp_path / "outputs" / TRIAL)

@@ -15,11 +15,12 @@ import pytest
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor.attempt import Attempt, End
 from fts.jobs.supervisor.trial_runner import TrialRun, Work
+from fts.jobs.trial import process
+from fts.jobs.trial.process import Orders
 from fts.state import queries
 from fts.study import objective as trial
 from fts.study.build import build_trial
 from fts.study.cell import TrialSpec
-from fts.study.objective import Orders
 from tests.cli.study import CELL, add_epoch, claim, make_study, places_of, start_trial
 from tests.jobs.science import cells_of, make_data
 from tests.jobs.test_process import spawn
@@ -86,8 +87,8 @@ def test_a_wait_ends_when_nobody_answers(told: Told) -> None:
 
 
 def test_a_pruned_trial_ends_before_its_next_step(told: Told, spec: TrialSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "VERDICT_S", PATIENCE_S)
-    monkeypatch.setattr(trial, "STEP_EVERY_S", 0.0)  # every step is told
+    monkeypatch.setattr(process, "VERDICT_S", PATIENCE_S)
+    monkeypatch.setattr(process, "STEP_EVERY_S", 0.0)  # every step is told
     kinds = []
     for fact in trial.story(spec, told.orders, build_trial):
         kinds.append(fact["fact"])
@@ -109,9 +110,9 @@ def test_an_unanswered_trial_ends_as_one_that_is_spared(
                 found.append({name: value for name, value in fact.items() if name not in timed})
         return found
 
-    monkeypatch.setattr(trial, "VERDICT_S", PATIENCE_S)
+    monkeypatch.setattr(process, "VERDICT_S", PATIENCE_S)
     spared = results(answer=True)
-    monkeypatch.setattr(trial, "VERDICT_S", 0.001)
+    monkeypatch.setattr(process, "VERDICT_S", 0.001)
     assert results(answer=False) == spared
     assert [fact["fact"] for fact in spared] == ["epoch", "epoch", "epoch", "result"]
 

@@ -3,7 +3,8 @@
 import pytest
 
 from fts.jobs.search.sampler import suggest
-from fts.study.space import BadSpace, parse_override, space_for
+from fts.jobs.search.space import BadSpace
+from fts.study.space import parse_override, space_for
 
 
 def test_a_range_keeps_the_usual_scale():

@@ -7,8 +7,8 @@ import pytest
 
 from fts.data.manifest import UnknownDataset
 from fts.data.splits import SplitTooSmall
+from fts.jobs.trial.cause import cause_of
 from fts.study.cell import BadSpec, CellSpec, TrialSpec, UnusedParameter, config_md5, effective_config, seed_for
-from fts.study.objective import cause_of
 
 PARAMS = {
     "architecture": "d16-L1-h2-ff32",

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from fts.jobs.search.sampler import PastTrial, rebuild_study, suggest
-from fts.study.space import BadSpace, distributions
+from fts.jobs.search.space import BadSpace, distributions
 
 SPACE = {
     "architecture": {"kind": "choice", "choices": ["d16-L1-h2-ff32", "d32-L1-h2-ff64", "d32-L2-h2-ff64"]},

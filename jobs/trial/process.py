@@ -1,0 +1,243 @@
+"""The life of a trial process: takes specifications on stdin, tells facts on a pipe, leaves when asked; knows no database.
+
+    python -Pm fts.jobs.trial.process --facts-fd 5        (the supervisor starts it)
+
+How a trial is done is the caller's: `run(spec, orders)` yields the facts of one trial. A stop request (command, SIGTERM,
+or end of file on stdin: the supervisor died) is obeyed at the trial's next step, and ends the process with exit code 75.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fts.jobs.api import protocol
+from fts.jobs.api.spec import TrialSpec
+from fts.jobs.trial.cause import cause_of, sentence_of
+from fts.state.files import open_log, refuse_links
+
+STEP_EVERY_S = 0.5  # between two step facts: a heartbeat, not a record
+VERDICT_S = 0.25  # that a trial waits for the pruner after an epoch; the answer usually takes 5 ms
+CHECKPOINT_SHARE = 0.02  # of training time that checkpoints may take
+
+Run = Callable[[Any, "Orders"], Iterator[dict[str, Any]]]  # (its TrialSpec, orders) -> facts
+Read = Callable[[Any], TrialSpec]  # the JSON of a "run" command -> its TrialSpec
+
+
+def main(run: Run | None = None, read: Read | None = None) -> int:
+    """The process's whole life; `run` is how it does a trial, `read` its specification (default: those of a function)."""
+    parser = argparse.ArgumentParser(description="one trial process; started by the fts worker")
+    parser.add_argument("--facts-fd", type=int, required=True)
+    fd = parser.parse_args().facts_fd
+    orders = Orders(private_stdin())
+    signal.signal(signal.SIGTERM, lambda *_: orders.ask_stop())
+    for ignored in (signal.SIGINT, signal.SIGHUP):  # a terminal's signals are the worker's to interpret
+        signal.signal(ignored, signal.SIG_IGN)
+    os.register_at_fork(after_in_child=be_ordinary)
+    os.set_inheritable(fd, False)
+    if run is None or read is None:
+        from fts.jobs.trial import function  # here, not above: it is the one that needs this module
+
+        run, read = function.run, function.read
+    return serve(orders, fd, run, read)
+
+
+def private_stdin() -> int:
+    """The descriptor that commands come on, moved out of the way of code that reads its stdin."""
+    fd = os.dup(sys.stdin.fileno())
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, sys.stdin.fileno())
+    os.close(null)
+    return fd
+
+
+def be_ordinary() -> None:
+    """A process that the trial forks ends at SIGTERM: multiprocessing ends its workers so, and would wait for ever."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def serve(orders: Orders, fd: int, run: Run, read: Read) -> int:
+    """Runs trials until told to stop (returns 75) or to quit (returns 0)."""
+    _tell(fd, {"fact": "ready", "pid": os.getpid()})
+    while (command := orders.next()) is not None:
+        number: int | None = None
+
+        def tell(fact: dict[str, Any], fd: int = fd) -> None:
+            if not _tell(fd, fact | {"number": number}):  # noqa: B023  # of the trial that runs now
+                orders.ask_stop()  # nobody listens any more: one more step, a checkpoint, and out
+
+        orders.tell = tell
+        try:
+            spec = read(command)
+            number = spec.number
+            refuse_linked_folder(spec)
+            for fact in run(spec, orders):
+                tell(fact)
+        except Exception as error:  # the outermost net: the supervisor writes it into the trial
+            with contextlib.suppress(OSError):  # a full disk may be the very error
+                traceback.print_exc()
+            tell({"fact": "failed", "cause": cause_of(error), "message": sentence_of(error)})
+        orders.training = False
+        if orders.stop_asked():
+            return protocol.STOPPED
+    return protocol.STOPPED if orders.stop_asked() else 0
+
+
+def refuse_linked_folder(spec: TrialSpec) -> None:
+    """Raises CannotWrite where a trial's files would end up outside the outputs folder, or be deleted there."""
+    folder = Path(spec.folder)
+    if folder.parent.parent.name == "trials":  # a dry run has a folder of its own
+        for name in ("checkpoint", "model"):
+            refuse_links(folder / name, folder.parents[2])
+
+
+def await_verdict(spec: TrialSpec, orders: Orders, epoch: int) -> None:
+    """Lets the pruner speak before the next step, which may take a second.
+
+    The verdict follows from recorded epochs alone, and what a pruned trial tells later does not count: so the record
+    is the same when nobody answers in time.
+    """
+    if spec.cell.pruner != "none":
+        orders.await_verdict(spec.number, epoch, VERDICT_S)
+
+
+class Orders:
+    """What the supervisor asked for: a thread reads stdin, the trial looks between two optimizer steps."""
+
+    def __init__(self, fd: int) -> None:
+        self._stop = threading.Event()
+        self._pruned: set[int] = set()
+        self._runs: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._verdicts: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()  # None: look at the others
+        self.training = False  # there is, or soon will be, something worth a checkpoint
+        self.alone = False  # the supervisor died: nobody will answer
+        self.tell: Callable[[dict[str, Any]], None] = lambda _: None  # one fact of the trial that runs, at once
+        threading.Thread(target=self._read, args=(fd,), name="orders", daemon=True).start()
+
+    def next(self) -> dict[str, Any] | None:
+        """The next trial spec as JSON; None when there will be none."""
+        return None if self.stop_asked() else self._runs.get()
+
+    def stop_asked(self) -> bool:
+        return self._stop.is_set()
+
+    def prune_asked(self, number: int) -> bool:
+        return number in self._pruned
+
+    def await_verdict(self, number: int, epoch: int, timeout_s: float) -> None:
+        """Returns when the supervisor has judged this epoch, asked for anything else, or said nothing for so long."""
+        until = time.monotonic() + timeout_s
+        while not self.stop_asked() and not self.prune_asked(number):
+            try:
+                judged = self._verdicts.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                return
+            if judged == (number, epoch):
+                return
+
+    def verdict(self, number: int, epoch: int) -> bool | None:
+        """Waits until the supervisor has judged this epoch: is the trial pruned? None: the supervisor died."""
+        while not self.prune_asked(number):
+            if self.alone:
+                return None
+            if self._verdicts.get() == (number, epoch):
+                return False
+        return True
+
+    def ask_stop(self) -> None:
+        self._stop.set()
+        self._runs.put(None)
+        self._verdicts.put(None)
+
+    def _read(self, fd: int) -> None:
+        with os.fdopen(fd, "rb", closefd=False) as stdin:
+            for line in stdin:
+                try:
+                    self._obey(protocol.decode(line))
+                except ValueError as error:
+                    print(f"unreadable command ignored: {error}", flush=True)
+        self.alone = True
+        self.ask_stop()  # end of file: the supervisor died, and no orphan trains on
+        if not self.training:
+            os._exit(protocol.STOPPED)  # nothing has been trained: do not import, load and build for nobody
+
+    def _obey(self, command: dict[str, Any]) -> None:
+        if command.get("do") == "run":
+            self._pruned.clear()  # what was pruned before was another trial, perhaps of the same number
+            self._runs.put(command.get("spec") or {})
+        elif command.get("do") == "prune":
+            self._pruned.add(int(command["number"]))
+            self._verdicts.put(None)
+        elif command.get("do") == "go on":
+            self._verdicts.put((int(command["number"]), int(command["epoch"])))
+        elif command.get("do") == "quit":
+            self._runs.put(None)
+        elif command.get("do") == "stop":
+            self.ask_stop()
+
+
+class Pace:
+    """When to tell a step and when to write a checkpoint, so that checkpoints stay below 2 % of training."""
+
+    def __init__(self, every_s: float) -> None:
+        self.every_s = every_s
+        self._cost_s = 0.0
+        self._last_checkpoint = self._last_step = time.monotonic()
+
+    def step_due(self) -> bool:
+        if time.monotonic() - self._last_step < STEP_EVERY_S:
+            return False
+        self._last_step = time.monotonic()
+        return True
+
+    def checkpoint_due(self, epoch_ended: bool) -> bool:
+        waited = time.monotonic() - self._last_checkpoint
+        affordable = waited >= self._cost_s / CHECKPOINT_SHARE
+        return affordable and (epoch_ended or waited >= self.every_s)
+
+    def timed(self, save: Any) -> dict[str, Any]:
+        start = time.monotonic()
+        saved: dict[str, Any] = save()
+        self._last_checkpoint = time.monotonic()
+        self._cost_s = self._last_checkpoint - start
+        return saved
+
+
+def say(line: str) -> None:
+    """One line in the trial's log."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+def _tell(fd: int, fact: dict[str, Any]) -> bool:
+    """Writes one fact; False when the supervisor has gone."""
+    data = protocol.encode(fact)
+    try:
+        while data:  # a pipe may take less than the whole line
+            data = data[os.write(fd, data) :]
+    except BrokenPipeError:
+        return False
+    return True
+
+
+def log_to(path: Path) -> None:
+    log = open_log(path, path.parent.parent)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    os.close(log)
+
+
+if __name__ == "__main__":
+    from fts.jobs.trial.process import main as life  # the module, not this copy of it under another name
+
+    sys.exit(life())
