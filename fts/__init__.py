@@ -1,1 +1,39 @@
-"""The science: data, features, models, training, search and analysis; knows nothing of queue, database or screen."""
+"""What a person imports, and the study that fts was built for: data, features, model, training, scores, analysis.
+
+    import fts                     # 1 ms: what stands in __all__ is loaded when it is used
+
+fts.checkpoint(trial), fts.report(trial, step, **metrics), fts.seed(trial, purpose), fts.cell(trial) work in a function
+that fts runs and under plain Optuna; fts.PureSampler is an ordinary sampler of Optuna.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fts.jobs.api.objective import Stopped
+    from fts.jobs.search.pure_sampler import PureSampler
+    from fts.jobs.trial.checkpoint import checkpoint
+    from fts.jobs.trial.public import cell, report, seed
+
+__all__ = ["PureSampler", "Stopped", "cell", "checkpoint", "report", "seed"]
+
+_HOME = {
+    "PureSampler": "fts.jobs.search.pure_sampler",
+    "Stopped": "fts.jobs.api.objective",
+    "cell": "fts.jobs.trial.public",
+    "checkpoint": "fts.jobs.trial.checkpoint",
+    "report": "fts.jobs.trial.public",
+    "seed": "fts.jobs.trial.public",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'fts' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,7 +2,8 @@
 
 Commands: {"do": "run", "spec": {...}} · {"do": "stop"} (checkpoint at the next optimizer step, then leave) ·
 {"do": "prune", "number"} (end this trial, no checkpoint) · {"do": "go on", "number", "epoch"} (the pruner spares it:
-the answer to an epoch of a cell with a pruner, which a trial may wait for briefly, or ignore) · {"do": "quit"}.
+the answer to an epoch of a cell with a pruner, which a trial may wait for briefly, or ignore; and to `judge`, which waits
+for it) · {"do": "quit"}.
 End of file means the supervisor died: like stop.
 
 Facts: every one has "fact" and, while a trial runs, its "number".
@@ -10,7 +11,11 @@ Facts: every one has "fact" and, while a trial runs, its "number".
     started     n_params, label and data fingerprints, batch ...     the trial is built; facts of lesson 2
     probe       predicted, measured                                  bytes, after the first optimizer steps
     step        step, epoch, loss, step_s                            at most twice a second: the heartbeat of progress
+    draw        k, name, value, distribution                         a parameter, before its value is used
+    drifted     name, recorded {value, distribution}, distribution   a recorded draw that the code makes elsewhere now
     epoch       the fields of EpochResult                            also the epochs a resumed trial already had
+                of a function: epoch, value, metrics, judged: false  not judged before `judge` asks for it
+    judge       epoch                                                is the trial pruned there? waits for the answer
     checkpoint  step, epoch, path, bytes, md5, seconds
     result      value, best_epoch, last_value, reason, badges ...    the trial has ended by itself
     pruned | stopped                                                 it ended because it was asked to

@@ -7,24 +7,46 @@ search that was killed and resumed proposes exactly what an undisturbed one woul
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.spec import seed_for
+from fts.jobs.api.spec import BadSpec, seed_for
 from fts.jobs.search.space import Space, distributions
 
 if TYPE_CHECKING:
     import optuna
 
 
+SAMPLERS = ("tpe", "random", "gp")  # that are pure functions of the record
+
+
 @dataclass(frozen=True)
 class PastTrial:
+    """One recorded trial, as samplers and pruners see it."""
+
     number: int
     params: dict[str, Any]
     status: str  # running | interrupted | complete | pruned | failed
     value: float | None
     epochs: dict[int, float] = field(default_factory=dict)  # epoch -> objective
     diverged: bool = False  # it failed because its loss was no number, or far too large
+    distributions: Space = field(default_factory=dict)  # of what it drew itself; empty: the space of its cell
+
+    def to_json(self) -> dict[str, Any]:
+        """What the trial process of a function gets in its history."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> PastTrial:
+        """Raises BadSpec with what is missing or unknown."""
+        if not isinstance(data, dict) or not isinstance(data.get("epochs", {}), dict):
+            raise BadSpec(f"a trial of the history is {data!r:.80}, expected a JSON object")
+        try:
+            past = cls(**data)
+            epochs = {int(epoch): value for epoch, value in past.epochs.items() if value is not None}
+            return replace(past, epochs=epochs)
+        except (TypeError, ValueError) as error:
+            raise BadSpec(f"a trial of the history has wrong fields: {error}") from None
 
 
 def suggest(
@@ -85,7 +107,7 @@ def frozen(space: Space, past: PastTrial) -> optuna.trial.FrozenTrial:
         "running": TrialState.RUNNING,
         "interrupted": TrialState.RUNNING,
     }[past.status]
-    known = {name: d for name, d in distributions(space).items() if name in past.params}
+    known = {name: d for name, d in distributions(past.distributions or space).items() if name in past.params}
     return create_trial(
         state=state,
         value=past.value if state == TrialState.COMPLETE else None,

@@ -6,8 +6,6 @@ The words are repeated here because a trial process knows no database; a test ho
 from __future__ import annotations
 
 import errno
-import traceback
-from pathlib import Path
 
 OUT_OF_MEMORY = "out of memory"
 DISK = "disk"
@@ -59,16 +57,3 @@ def cause_of(error: BaseException) -> str:
     if library and isinstance(under, ImportError | MemoryError):  # `RuntimeError: could not load ...` from the loader
         return cause_of(under)
     return CODE_ERROR
-
-
-OURS = ("fts.",)  # packages whose errors are sentences for a person
-
-
-def sentence_of(error: BaseException) -> str:
-    """What to tell of an error: our own classes speak for themselves, others are named with their place."""
-    lines = str(error).strip().splitlines()
-    if type(error).__module__.startswith(OURS) and lines:
-        return lines[0][:1000]
-    where = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f", {Path(where[0].filename).name} line {where[0].lineno}" if where else ""
-    return f"{(lines or ['no message'])[0][:900]} ({type(error).__name__}{place})"

@@ -1,9 +1,10 @@
-"""The life of a trial process: takes specifications on stdin, tells facts on a pipe, leaves when asked; knows no database.
+"""The life of a trial process: specifications in on stdin, facts out on a pipe, until it is asked to leave.
 
     python -Pm fts.jobs.trial.process --facts-fd 5        (the supervisor starts it)
 
-How a trial is done is the caller's: `run(spec, orders)` yields the facts of one trial. A stop request (command, SIGTERM,
-or end of file on stdin: the supervisor died) is obeyed at the trial's next step, and ends the process with exit code 75.
+It knows no database. How a trial is done is the caller's: `run(spec, orders)` yields the facts of one trial. A stop
+request (command, SIGTERM, or end of file on stdin: the supervisor died) is obeyed at the trial's next step, and ends the
+process with exit code 75.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 
 from fts.jobs.api import protocol
 from fts.jobs.api.spec import TrialSpec
-from fts.jobs.trial.cause import cause_of, sentence_of
+from fts.jobs.trial.cause import cause_of
 from fts.state.files import open_log, refuse_links
 
 STEP_EVERY_S = 0.5  # between two step facts: a heartbeat, not a record
@@ -35,7 +36,7 @@ Read = Callable[[Any], TrialSpec]  # the JSON of a "run" command -> its TrialSpe
 
 
 def main(run: Run | None = None, read: Read | None = None) -> int:
-    """The process's whole life; `run` is how it does a trial, `read` its specification (default: those of a function)."""
+    """The process's whole life; `run` does a trial, `read` reads its specification (default: those of a function)."""
     parser = argparse.ArgumentParser(description="one trial process; started by the fts worker")
     parser.add_argument("--facts-fd", type=int, required=True)
     fd = parser.parse_args().facts_fd
@@ -235,6 +236,36 @@ def log_to(path: Path) -> None:
     for stream in (1, 2):
         os.dup2(log, stream)
     os.close(log)
+
+
+OURS = ("fts.",)  # packages whose errors are sentences for a person
+
+
+def sentence_of(error: BaseException, near: Path | None = None) -> str:
+    """What to tell of an error: our own classes speak for themselves, others are named with their place.
+
+    `near`: the folder of a person's code; the place is the last line there, not one inside a library.
+    """
+    lines = str(error).strip().splitlines()
+    if type(error).__module__.startswith(OURS) and lines:
+        return lines[0][:1000]
+    place = f", {where}" if (where := place_of(error, near)) else ""
+    return f"{(lines or ['no message'])[0][:900]} ({type(error).__name__}{place})"
+
+
+def place_of(error: BaseException, near: Path | None = None) -> str:
+    """`train.py line 12`: where an error arose; the last line in `near` where there is one."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{Path(error.filename).name} line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [one for one in frames if near is not None and is_own(Path(one.filename), near)]
+    where = (own or frames)[-1:]
+    return f"{Path(where[0].filename).name} line {where[0].lineno}" if where else ""
+
+
+def is_own(file: Path, folder: Path) -> bool:
+    """Is it a person's file below the folder, and none of an environment that lies there too?"""
+    return file.is_relative_to(folder) and "site-packages" not in file.relative_to(folder).parts
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from typing import Any
 
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.supervisor.orders import Board
-from fts.jobs.trial.cause import cause_of, sentence_of
+from fts.jobs.trial.cause import cause_of
+from fts.jobs.trial.process import sentence_of
 from fts.jobs.worker.reserve import Ballast
 from fts.state import transitions
 from fts.state.errors import (

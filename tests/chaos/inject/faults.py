@@ -183,7 +183,7 @@ def transition_of(frame: Any) -> str | None:
     name = None
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
-        if module.startswith("state.") and module not in (
+        if module.startswith("fts.state.") and module not in (
             "fts.state.database",
             "fts.state.db",
             "fts.state.transitions.base",

@@ -1,0 +1,102 @@
+"""An Optuna sampler that keeps nothing between two draws: a search that is killed anywhere goes on as if undisturbed.
+
+value = f(study seed, trial number, the history when the trial began, draws so far, name, distribution). Each draw is
+made by a fresh sampler of Optuna, seeded by (study seed, trial number, name): neither the order of calls nor other
+branches of a define-by-run space move it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Container
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from fts.jobs.api.spec import seed_for
+from fts.jobs.search.sampler import SAMPLERS
+
+TOGETHER = "drawn together"  # the purpose of a relative draw's seed; no parameter is called so
+
+
+class PureSampler(BaseSampler):
+    """`PureSampler("tpe", seed=0)`: an ordinary sampler, for plain Optuna too. Raises ValueError for another name."""
+
+    def __init__(self, name: str = "tpe", seed: int = 0) -> None:
+        if name not in SAMPLERS:
+            raise ValueError(f"the sampler is {name!r:.80}, expected one of {', '.join(SAMPLERS)}")
+        self.name, self.seed = name, seed
+        self._began: dict[tuple[int, int], optuna.Study] = {}  # (storage, trial) -> the study when that trial began
+        self._lock = threading.Lock()
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        if self.name == "random":
+            return  # it has no memory, and copying one would cost more than the draws
+        with self._lock:
+            self._began[_key(study, trial)] = _AsItBegan(study, trial.number)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        if self.name != "gp":
+            return {}
+        return self._fresh(trial.number, TOGETHER).infer_relative_search_space(self._past(study, trial), trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        if not search_space:
+            return {}
+        drawn = self._fresh(trial.number, TOGETHER).sample_relative(self._past(study, trial), trial, search_space)
+        return {name: _plain(search_space[name], value) for name, value in drawn.items()}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        sampler = self._fresh(trial.number, f"draw {param_name}")
+        drawn = sampler.sample_independent(self._past(study, trial), trial, param_name, param_distribution)
+        return _plain(param_distribution, drawn)
+
+    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
+        with self._lock:
+            self._began.pop(_key(study, trial), None)
+
+    def _past(self, study: optuna.Study, trial: FrozenTrial) -> optuna.Study:
+        return self._began.get(_key(study, trial), study)
+
+    def _fresh(self, number: int, purpose: str) -> BaseSampler:
+        seed = seed_for(self.seed, number, purpose) % 2**32
+        if self.name == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        if self.name == "gp":
+            return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False)
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=10, multivariate=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"name": self.name, "seed": self.seed}  # joblib and storages pickle samplers; a lock cannot be
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+
+class _AsItBegan(optuna.Study):
+    """The study with the trials it had at one moment, whatever other threads and processes add meanwhile."""
+
+    def __init__(self, study: optuna.Study, number: int) -> None:
+        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
+        self._trials = [one for one in study._get_trials(deepcopy=False) if one.number != number]
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        return [trial for trial in self._trials if states is None or trial.state in states]
+
+
+def _key(study: optuna.Study, trial: FrozenTrial) -> tuple[int, int]:
+    return (id(study._storage), trial._trial_id)
+
+
+def _plain(distribution: BaseDistribution, value: Any) -> Any:
+    """A number of Python's own, as it will be after a way through JSON: numpy's promote arrays in another way."""
+    return distribution.to_external_repr(distribution.to_internal_repr(value))

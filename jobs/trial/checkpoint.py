@@ -1,0 +1,371 @@
+"""Checkpoints of a person's function: whole or absent, checked on load, the one before kept, and never a pickle.
+
+    checkpoint = fts.checkpoint(trial)
+    state = checkpoint.load()                     # None at first; random, numpy and torch generators come back with it
+    checkpoint.save(lambda: {"model": model.state_dict(), "epoch": epoch})
+
+A checkpoint is a folder `checkpoint-000007` with state.json (plain values, generators, the epochs reported so far),
+tensors.safetensors, arrays.npz and manifest.json (bytes and md5 of each). It is written under another name, flushed to
+the disk, then renamed. Under plain Optuna it lies in the folder `checkpoints` where the script stands.
+"""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import errno
+import hashlib
+import importlib
+import json
+import random
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.trial.process import CHECKPOINT_SHARE, say
+from fts.jobs.trial.running import Report, running_of
+from fts.state.files import atomic_write, make_folder, new_folder, remove, replacing, sweep
+
+if TYPE_CHECKING:
+    from fts.jobs.trial.running import RunningTrial
+
+FORMAT = 1
+KEPT = 2  # the current one and the one before it
+NAME = re.compile(r"checkpoint-(\d{6,})")
+LOCAL = "checkpoints"  # under plain Optuna, where the script stands
+MARK = "$"  # of what JSON has no word for
+PLAIN = (type(None), bool, int, float, str)
+
+
+class BadState(TypeError):
+    """A state holds something that a checkpoint cannot hold."""
+
+
+class DamagedCheckpoint(ValueError):
+    """A file of a checkpoint is missing, or is not as it was written."""
+
+
+def checkpoint(trial: Any) -> Checkpoint:
+    """The checkpoints of a trial: in its folder, or under plain Optuna in `checkpoints/STUDY/trial_0004`."""
+    running = running_of(trial)
+    if running is None:
+        return Checkpoint(local_folder(trial), trial)
+    if running.checkpoints is None:
+        running.checkpoints = Checkpoint(running.folder / "checkpoint", trial, running)
+    return running.checkpoints
+
+
+class Checkpoint:
+    """Loads and saves the state of one trial."""
+
+    def __init__(self, folder: Path, trial: Any, running: RunningTrial | None = None) -> None:
+        self._folder, self._trial, self._running = folder, trial, running
+        self._cost_s = 0.0
+        self._last_save = time.monotonic()
+
+    @property
+    def dir(self) -> Path:
+        """A folder for files of the trial's own, which survive kill -9; it goes with its checkpoints."""
+        make_folder(self._folder, self._folder.parent)
+        return self._folder
+
+    @property
+    def due(self) -> bool:
+        """Will `save` write? Checkpoints take at most 2 % of the time, and one is always written at a stop."""
+        if self._running is not None and (self._running.stop_asked or self._running.spec.checkpoint_every_s == 0):
+            return True
+        return time.monotonic() - self._last_save >= self._cost_s / CHECKPOINT_SHARE
+
+    def load(self) -> Any:
+        """The state of the newest sound checkpoint, with the random generators as they were; None: there is none."""
+        if self._running is not None and self._running.resume_from is None:
+            return None
+        newer: Stored | None = None
+        for path in stored(self._folder):
+            try:
+                found = read(path)
+            except DamagedCheckpoint as damage:
+                say(f"checkpoint: {path.name} is damaged ({damage}) and was passed over")
+                remove(path)
+                continue
+            if self._usable(found, newer):
+                set_generators(found.generators)
+                say(f"resumed from {path.name}")
+                return found.state
+            newer = found
+        return None
+
+    def save(self, state: Any | Callable[[], Any]) -> bool:
+        """Writes a checkpoint if one is due; says whether it did. A callable is only called then.
+
+        Raises fts.Stopped afterwards where the trial was asked to stop, BadState for what no checkpoint can hold,
+        CannotWrite for a disk that is full.
+        """
+        if not self.due:
+            return False
+        start = time.monotonic()
+        running = self._running
+        reports = [asdict(report) for report in running.reports] if running else []
+        judged = list(running.judged) if running else []
+        content = {
+            "format": FORMAT,
+            "state": state() if callable(state) else state,
+            "generators": generators(),
+            "trial": {"reports": reports, "judged": judged},
+        }
+        path, md5, size = write(self._folder, content)
+        self._last_save = time.monotonic()
+        self._cost_s = self._last_save - start
+        if running is not None:
+            epoch = running.reports[-1].step if running.reports else 0
+            where = {"path": str(path), "bytes": size, "md5": md5, "seconds": self._cost_s}
+            running.checkpoint({"step": epoch, "epoch": epoch, **where})
+        return True
+
+    def _usable(self, found: Stored, newer: Stored | None) -> bool:
+        """Tells the epochs up to this checkpoint again, and has the last one judged if nobody had before.
+
+        A trial that was killed between its checkpoint and the pruner's verdict must end where an undisturbed one does.
+        Raises TrialPruned where that is here.
+        """
+        running = self._running
+        if running is None:
+            return True
+        steps = {report.step for report in found.reports}
+        judged = found.judged if newer is None else [epoch for epoch in newer.judged if epoch in steps]
+        asks = running.asks(found.reports, judged) if newer is None else False
+        if asks is None:
+            say(f"checkpoint: {found.path.name} was passed over: its last epoch may not have been judged")
+            return False
+        running.restore(found.reports, judged)
+        self._trial.restore({report.step: report.value for report in found.reports})
+        if asks and running.judge():
+            raise importlib.import_module("optuna").TrialPruned(f"at epoch {found.reports[-1].step}")
+        return True
+
+
+def local_folder(trial: Any) -> Path:
+    """Of a trial under plain Optuna; a retried one finds the checkpoints of the trial that it repeats."""
+    study = str(trial.study.study_name)
+    if study.startswith("no-name-"):  # in memory: no later process can know it
+        folder = Path(tempfile.mkdtemp(prefix="fts-"))
+        atexit.register(remove, folder)
+        return folder
+    number = trial.storage.get_trial_system_attrs(trial._trial_id).get("failed_trial", trial.number)
+    return Path(LOCAL).absolute() / re.sub(r"[^A-Za-z0-9_.-]", "_", study) / f"trial_{number:04d}"
+
+
+# -- on disk
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A checkpoint whose files all passed their checksums."""
+
+    path: Path
+    state: Any
+    generators: dict[str, Any]
+    reports: list[Report]
+    judged: list[int]
+
+
+def stored(folder: Path) -> list[Path]:
+    """Newest first."""
+    found = [path for path in folder.iterdir() if NAME.fullmatch(path.name)] if folder.is_dir() else []
+    return sorted(found, key=serial, reverse=True)
+
+
+def serial(path: Path) -> int:
+    return int(path.name.rpartition("-")[2])
+
+
+def write(folder: Path, content: dict[str, Any]) -> tuple[Path, str, int]:
+    """The next checkpoint: its path, one md5 of all files, and its bytes. Raises BadState or CannotWrite."""
+    packed = Packed()
+    text = json.dumps(packed.pack(content, "state"))
+    make_folder(folder, folder.parent)
+    sweep(folder)
+    kept = stored(folder)
+    path = folder / f"checkpoint-{(serial(kept[0]) if kept else 0) + 1:06d}"
+    with new_folder(path, folder.parent) as draft:
+        atomic_write(draft / "state.json", text)
+        packed.write(draft)
+        manifest = {file.name: {"md5": file_md5(file), "bytes": file.stat().st_size} for file in files_of(draft)}
+        atomic_write(draft / "manifest.json", json.dumps(manifest))
+    for old in kept[KEPT - 1 :]:
+        remove(old, folder.parent)
+    md5 = hashlib.md5(json.dumps(manifest, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+    return path, md5, sum(file.stat().st_size for file in files_of(path))
+
+
+def read(path: Path) -> Stored:
+    """Raises DamagedCheckpoint with what differs."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text())
+        for name, entry in manifest.items():
+            if Path(name).name != name or file_md5(path / name) != entry["md5"]:
+                raise DamagedCheckpoint(f"{name} does not match its md5")
+        raw = json.loads((path / "state.json").read_text())
+        content = Packed.read(path).unpack(raw)
+        reports = [Report(**report) for report in content["trial"]["reports"]]
+        judged = list(content["trial"]["judged"])
+        return Stored(path, content["state"], content["generators"], reports, judged)
+    except DamagedCheckpoint:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as damage:
+        raise DamagedCheckpoint(f"{type(damage).__name__}: {damage}") from damage
+
+
+def files_of(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+
+
+def file_md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+# -- what JSON has no word for
+
+
+class Packed:
+    """A tree of values as JSON, with its arrays and tensors beside it."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, Any] = {}
+        self.tensors: dict[str, Any] = {}
+
+    def pack(self, value: Any, where: str) -> Any:
+        """Raises BadState that says where in the state it stands."""
+        kind = type(value)
+        if kind in PLAIN:
+            return value
+        if kind is list:
+            return [self.pack(one, f"{where}[{n}]") for n, one in enumerate(value)]
+        if isinstance(value, Mapping):
+            return self._pack_mapping(value, where)
+        if kind is tuple or kind.__name__ == "Size":  # torch.Size
+            return {MARK: "tuple", "items": [self.pack(one, f"{where}[{n}]") for n, one in enumerate(value)]}
+        if kind in (set, frozenset):
+            return {MARK: "set", "items": [self.pack(one, where) for one in value]}
+        if kind is bytes:
+            return {MARK: "bytes", "base64": base64.b64encode(value).decode()}
+        return self._pack_array(value, where)
+
+    def _pack_mapping(self, value: Mapping[Any, Any], where: str) -> Any:
+        if all(type(key) is str for key in value) and MARK not in value:
+            return {key: self.pack(one, f"{where}[{key!r}]") for key, one in value.items()}
+        items = [[self.pack(key, where), self.pack(one, f"{where}[{key!r}]")] for key, one in value.items()]
+        return {MARK: "dict", "items": items}
+
+    def _pack_array(self, value: Any, where: str) -> Any:
+        numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+        if torch is not None and isinstance(value, torch.Tensor):
+            if value.is_sparse or value.is_quantized:
+                raise BadState(f"{where} is a sparse or quantized tensor, expected a dense one: save its parts")
+            self.tensors[name := f"t{len(self.tensors)}"] = value
+            return {MARK: "tensor", "name": name}
+        if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic) and not value.dtype.hasobject:
+            self.arrays[name := f"a{len(self.arrays)}"] = value
+            return {MARK: "array" if isinstance(value, numpy.ndarray) else "scalar", "name": name}
+        raise BadState(
+            f"{where} is a {type(value).__module__}.{type(value).__name__}; a checkpoint holds numbers, strings, "
+            "lists, dicts, arrays and tensors: save its state_dict() or its numbers"
+        )
+
+    def unpack(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.unpack(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        kind = value.get(MARK)
+        if kind is None:
+            return {key: self.unpack(one) for key, one in value.items()}
+        if kind == "tuple":
+            return tuple(self.unpack(one) for one in value["items"])
+        if kind == "set":
+            return {self.unpack(one) for one in value["items"]}
+        if kind == "dict":
+            return {self.unpack(key): self.unpack(one) for key, one in value["items"]}
+        if kind == "bytes":
+            return base64.b64decode(value["base64"])
+        if kind == "tensor":
+            return self.tensors[value["name"]]
+        array = self.arrays[value["name"]]
+        return array[()] if kind == "scalar" else array
+
+    def write(self, folder: Path) -> None:
+        if self.arrays:
+            import numpy as np  # here: a person's environment may be without it
+
+            with replacing(folder / "arrays.npz") as draft, draft.open("wb") as file:
+                np.savez(file, **self.arrays)
+        if self.tensors:
+            save_file = safetensors_torch().save_file
+            dense = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.tensors.items()}
+            with replacing(folder / "tensors.safetensors") as draft:
+                try:
+                    save_file(dense, draft)
+                except Exception as error:  # safetensors tells of a full disk in words of its own
+                    if any(word in str(error) for word in ("No space left", "os error 28", "quota")):
+                        raise OSError(errno.ENOSPC, "No space left on device", str(draft)) from error
+                    raise
+
+    @classmethod
+    def read(cls, folder: Path) -> Packed:
+        packed = cls()
+        if (folder / "arrays.npz").exists():
+            import numpy as np
+
+            with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+                packed.arrays = {name: arrays[name] for name in arrays.files}
+        if (folder / "tensors.safetensors").exists():
+            loaded = safetensors_torch().load_file(folder / "tensors.safetensors")
+            # cloned: a mapped tensor may start anywhere, and sums depend on how memory is aligned
+            packed.tensors = {name: tensor.clone() for name, tensor in loaded.items()}
+        return packed
+
+
+def safetensors_torch() -> Any:
+    try:
+        return importlib.import_module("safetensors.torch")
+    except ModuleNotFoundError as missing:
+        raise BadState(
+            f"{sys.executable} has no {missing.name}, which keeps tensors: pip install safetensors"
+        ) from None
+
+
+# -- random generators
+
+
+def generators() -> dict[str, Any]:
+    """The states of all that are in use."""
+    states: dict[str, Any] = {"random": random.getstate()}
+    if numpy := sys.modules.get("numpy"):
+        states["numpy"] = tuple(numpy.random.get_state())
+    if torch := sys.modules.get("torch"):
+        states["torch"] = torch.get_rng_state()
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            states["cuda"] = list(torch.cuda.get_rng_state_all())
+        if torch.backends.mps.is_available():
+            states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def set_generators(states: dict[str, Any]) -> None:
+    random.setstate(states["random"])
+    if "numpy" in states:
+        importlib.import_module("numpy").random.set_state(states["numpy"])
+    if "torch" not in states:
+        return
+    torch = importlib.import_module("torch")
+    torch.set_rng_state(states["torch"])
+    if "cuda" in states and torch.cuda.is_available() and torch.cuda.device_count() == len(states["cuda"]):
+        torch.cuda.set_rng_state_all(states["cuda"])
+    if "mps" in states and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(states["mps"])

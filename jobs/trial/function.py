@@ -1,0 +1,259 @@
+"""Runs a person's function as a trial: loads it from its file, calls it with what it asks for, tells what came out.
+
+`f(trial)` · `f(trial, dataset, size)` with axes by keyword · `f(lr, layers, seed)` with a declared space. It runs in
+the main thread of a process of its own, where the person stood when they enqueued it; nothing that it leaves behind
+reaches another trial.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import inspect
+import os
+import random
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.function import FunctionCell
+from fts.jobs.api.objective import Stopped
+from fts.jobs.api.spec import BadSpec, TrialSpec
+from fts.jobs.search.sampler import SAMPLERS
+from fts.jobs.trial.cause import CODE_ERROR, cause_of
+from fts.jobs.trial.process import Orders, log_to, place_of, say, sentence_of
+from fts.jobs.trial.running import RunningTrial, deciding, is_finite, number_of, peak_bytes
+
+if TYPE_CHECKING:
+    from fts.jobs.trial.optuna_trial import OptunaTrial
+
+CODE_CHANGED = "code changed"  # badge: the file is not the one that was enqueued
+OWN_NAMES = ("seed", "number", "folder", "device", "threads")  # a function without a trial may ask for these
+SEED_BITS = 31  # of the seed that such a function gets: every library takes it
+
+
+class BadObjective(ValueError):
+    """The function cannot be found or called, or what it returned is no result."""
+
+
+def read(data: Any) -> TrialSpec:
+    """The specification of a trial of a function. Raises BadSpec."""
+    return TrialSpec.from_json(data, FunctionCell.from_json)
+
+
+def run(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
+    """The facts of one trial: started, then how it ended; what lies between the function tells through its trial."""
+    cell: FunctionCell = spec.cell
+    log_to(Path(spec.log_path).absolute())
+    running = RunningTrial(spec, orders)
+    try:
+        check_sampler(cell)
+        function = load(cell)
+        badges = [] if hashlib.md5(cell.path.read_bytes()).hexdigest() == cell.code_md5 else [CODE_CHANGED]
+        trial, call = bind(function, running)
+        seed_everything(spec.seed)
+        orders.training = True
+        yield {"fact": "started", **facts_of(running)}
+        say(f"{cell.experiment} t{spec.number} {cell.objective}" + "".join(f", {badge}" for badge in badges))
+        if orders.stop_asked():
+            raise Stopped
+        returned = call()
+        if running.left:
+            raise Stopped  # it was caught, and what the function returned then is not its result
+        yield {"fact": "result", **result(running, trial, returned), "badges": badges}
+        say("ended")
+    except Stopped:
+        say("stopped")
+        yield {"fact": "stopped", "step": len(running.reports)}
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # a full disk may be the very error
+            traceback.print_exc()
+        yield ended_by(error, running)
+
+
+def ended_by(error: BaseException, running: RunningTrial) -> dict[str, Any]:
+    """How a trial ended whose function raised something."""
+    if type(error).__name__ == "TrialPruned":
+        return {"fact": "pruned"}
+    if running.stop_asked and not isinstance(error, BadSpec):
+        return {"fact": "stopped", "step": len(running.reports)}  # a stop may well break a function; it runs again
+    folder = running.cell.path.parent.absolute()
+    if isinstance(error, SystemExit):
+        message = f"{running.cell.function} called sys.exit({error.code!r}) ({place_of(error, folder)})"
+        return {"fact": "failed", "cause": CODE_ERROR, "message": f"{message}; return the value of the trial instead"}
+    if isinstance(error, GeneratorExit):
+        raise error
+    return {"fact": "failed", "cause": cause_of(error), "message": sentence_of(error, folder)}
+
+
+# -- the function
+
+
+def check_sampler(cell: FunctionCell) -> None:
+    if cell.sampler not in SAMPLERS:
+        raise BadSpec(f"the sampler is {cell.sampler}, expected one of {', '.join(SAMPLERS)}")
+
+
+def load(cell: FunctionCell) -> Callable[..., Any]:
+    """The function of FILE.py:FUNCTION, from where the person stood. Raises BadObjective, and what the file raises."""
+    if not Path(cell.folder).is_dir():
+        raise BadObjective(f"{cell.folder} is no folder; the study was enqueued there, enqueue it again")
+    os.chdir(cell.folder)
+    path = cell.path.absolute()
+    if not path.is_file():
+        raise BadObjective(f"{path} does not exist; restore it or enqueue the study again")
+    sys.path.insert(0, str(path.parent))
+    name = path.stem
+    if name in sys.modules or name in sys.stdlib_module_names:
+        name = f"objective_{path.stem}"  # their random.py must not take the place of Python's
+    found = importlib.util.spec_from_file_location(name, path)
+    if found is None or found.loader is None:
+        raise BadObjective(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module  # data loaders and pickles find their classes by it
+    found.loader.exec_module(module)
+    function = getattr(module, cell.function, None)
+    if function is None:
+        there = [one for one, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == name]
+        raise BadObjective(f"{path.name} has no {cell.function}; it has {', '.join(there)[:300] or 'no functions'}")
+    if not callable(function):
+        raise BadObjective(f"{cell.function} in {path.name} is {type(function).__name__}, expected a function")
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise BadObjective(f"{cell.function} in {path.name} is async or a generator, expected a function that returns")
+    return function  # type: ignore[no-any-return]
+
+
+def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTrial | None, Callable[[], Any]]:
+    """The call with everything the function asks for, by the names of its parameters. Raises BadObjective."""
+    cell = running.cell
+    parameters = inspect.signature(function).parameters
+    names = [one for one, parameter in parameters.items() if parameter.kind not in VARIABLE]
+    known = own_values(running) | running.params | running.axes
+    takes_trial = trial_name(names, known, cell)
+    trial = make_optuna_trial(running) if takes_trial or cell.space is None else None
+    given: dict[str, Any] = {}
+    for name in names:
+        if name == takes_trial:
+            given[name] = trial
+        elif name in known:
+            given[name] = known[name]
+        elif parameters[name].default is inspect.Parameter.empty:
+            raise BadObjective(f"{cell.function} needs {name}, {what_is_known(running)}")
+    if not takes_trial and not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+        unused = [name for name in (*running.params, *running.axes) if name not in given]
+        if unused:
+            raise BadObjective(f"{cell.function} takes no {', '.join(unused)}; add it to its parameters")
+    elif not takes_trial:
+        given |= {name: value for name, value in (running.params | running.axes).items() if name not in given}
+    first = [given.pop(name) for name in names if parameters[name].kind is POSITIONAL and name in given]
+    return trial, lambda: function(*first, **given)
+
+
+POSITIONAL = inspect.Parameter.POSITIONAL_ONLY
+VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def trial_name(names: list[str], known: dict[str, Any], cell: FunctionCell) -> str | None:
+    """The parameter that gets the trial: `trial`, or the first one where no space is declared."""
+    if "trial" in names:
+        return "trial"
+    if cell.space is not None:
+        return None
+    if not names or names[0] in known:
+        raise BadObjective(f"{cell.function} takes no trial, and the study declares no space; write def f(trial)")
+    return names[0]
+
+
+def what_is_known(running: RunningTrial) -> str:
+    axes, params = ", ".join(running.axes) or "none", ", ".join(running.params) or "none"
+    return f"which is neither an axis of the cell ({axes}) nor a parameter of the space ({params})"
+
+
+def own_values(running: RunningTrial) -> dict[str, Any]:
+    seed = running.seed % 2**SEED_BITS
+    values = (seed, running.number, running.folder, running.device, running.threads)
+    return dict(zip(OWN_NAMES, values, strict=True))
+
+
+def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
+    from fts.jobs.search.sampler import PastTrial  # here: a function with a declared space needs no Optuna
+
+    try:
+        from fts.jobs.trial.optuna_trial import make_trial
+    except ModuleNotFoundError as error:
+        raise BadObjective(f"{sys.executable} has no {error.name}; install it there: pip install optuna") from error
+    return make_trial(running, [PastTrial.from_json(past) for past in running.spec.history])
+
+
+def seed_everything(seed: int) -> None:
+    """Python, numpy and torch, as far as the person's code has imported them: unseeded models repeat."""
+    random.seed(seed)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(seed % 2**32)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(seed)
+
+
+# -- what is told of it
+
+
+def facts_of(running: RunningTrial) -> dict[str, Any]:
+    cell, torch = running.cell, sys.modules.get("torch")
+    return {
+        "device": running.device,
+        "threads": running.threads,
+        "host": socket.gethostname(),
+        "python": sys.version.split()[0],
+        "torch_version": getattr(torch, "__version__", None),
+        "code_md5": hashlib.md5(cell.path.read_bytes()).hexdigest(),
+        "axes": running.axes,
+        "resumed": running.resume_from is not None,
+    }
+
+
+def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> dict[str, Any]:
+    """Value, metrics and reason. Raises BadObjective or BadReport for what is no result."""
+    cell = running.cell
+    metrics: dict[str, float] = {}
+    if returned is None:
+        if not running.reports:
+            raise BadObjective(f"{cell.function} returned None and reported nothing; return a number or call report")
+        value, metrics = running.reports[-1].value, running.reports[-1].metrics
+    elif isinstance(returned, dict):
+        metrics = {str(name): number_of(one, f"the metric {name}") for name, one in returned.items()}
+        value = deciding(metrics, cell.metric)
+    elif isinstance(returned, list | tuple) and len(returned) != 1:
+        raise BadObjective(
+            f"{cell.function} returned {len(returned)} values, expected one number; several goals are not supported"
+        )
+    else:
+        one = returned[0] if isinstance(returned, list | tuple) else returned
+        value = number_of(one, f"what {cell.function} returned")
+    sound = is_finite(value)
+    best = best_report(running)
+    return {
+        "value": value if sound else None,
+        "reason": "finished" if sound else "diverged",
+        "metrics": metrics,
+        "epochs": len(running.reports),
+        "best_epoch": best,
+        "last_value": running.reports[-1].value if running.reports else None,
+        "peak_bytes": peak_bytes(),
+        "user_attrs": attributes_of(trial),
+    }
+
+
+def best_report(running: RunningTrial) -> int | None:
+    scored = [report for report in running.reports if is_finite(report.value)]
+    better = max if running.cell.direction == "maximize" else min
+    return better(scored, key=lambda report: report.value).step if scored else None
+
+
+def attributes_of(trial: OptunaTrial | None) -> dict[str, Any]:
+    """What the function kept with set_user_attr, as far as it is plain."""
+    kept = trial.user_attrs if trial is not None else {}
+    return {name: value for name, value in kept.items() if value is None or isinstance(value, bool | int | float | str)}

@@ -1,0 +1,82 @@
+"""The trial that a function gets: a real `optuna.Trial` on an in-memory study, which tells what is done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+
+from fts.jobs.search.pure_sampler import PureSampler
+from fts.jobs.search.sampler import PastTrial, frozen, with_bad_region
+from fts.jobs.search.space import data_of
+
+if TYPE_CHECKING:
+    from fts.jobs.trial.running import RunningTrial
+
+
+class RecordedValue(ValueError):
+    """A value that was drawn or given before cannot be used by the code of today."""
+
+
+class OptunaTrial(optuna.Trial):
+    """Whatever runs with plain Optuna runs with it: parameters, reports, pruning, attributes."""
+
+    def __init__(self, study: optuna.Study, trial_id: int, running: RunningTrial) -> None:
+        self.running = running
+        super().__init__(study, trial_id)
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        """Every suggest_... comes through here."""
+        if name in self._cached_frozen_trial.params:
+            return super()._suggest(name, distribution)
+        data = data_of(name, distribution)
+        try:
+            value = super()._suggest(name, distribution)
+        except ValueError as error:
+            if name not in self._fixed_params:
+                raise
+            raise RecordedValue(
+                f"{name} is {self._fixed_params[name]!r:.80} in this trial's record, which {data} does not offer now; "
+                "restore the code or enqueue the study anew"
+            ) from error
+        self.running.drew(name, value, data)
+        return value
+
+    def report(self, value: float, step: int, metrics: dict[str, float] | None = None) -> None:
+        known = len(self._cached_frozen_trial.intermediate_values)
+        super().report(value, step)
+        if len(self._cached_frozen_trial.intermediate_values) > known:
+            self.running.report(int(step), float(value), metrics or {})
+
+    def should_prune(self) -> bool:
+        return self.running.judge()
+
+    def restore(self, values: dict[int, float]) -> None:
+        """Epochs of an earlier attempt, as if they had been reported now."""
+        for step, value in values.items():
+            super().report(value, step)
+
+
+def make_trial(running: RunningTrial, history: Sequence[PastTrial]) -> OptunaTrial:
+    """The trial with the study behind it, as both were when it began."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    cell = running.cell
+    maximize = cell.direction == "maximize"
+    sampler = PureSampler(cell.sampler, cell.seed)
+    study = optuna.create_study(direction=cell.direction, sampler=sampler, study_name=cell.study)
+    if cell.sampler == "random":
+        history = ()  # it has no memory
+    if cell.diverged == "worst":
+        history = with_bad_region(history, maximize)
+    past = {one.number: one for one in history if one.number != running.number}
+    space = cell.space or {}
+    nothing = optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL)  # samplers leave failed ones out
+    study.add_trials([frozen(space, past[n]) if n in past else nothing for n in range(running.number)])
+    given = running.spec.params | {name: draw["value"] for name, draw in running.recorded.items()}
+    study.enqueue_trial(given)
+    study.add_trials([frozen(space, one) for number, one in sorted(past.items()) if number > running.number])
+    trial_id = study._pop_waiting_trial_id()
+    assert trial_id is not None, "it was put in line two lines above"
+    return OptunaTrial(study, trial_id, running)

@@ -1,0 +1,34 @@
+"""What a person's function may call beside Optuna: `fts.report`, `fts.seed`, `fts.cell`; under plain Optuna, too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fts.jobs.api.function import VALUE
+from fts.jobs.api.spec import seed_for
+from fts.jobs.trial.running import BadReport, deciding, number_of, running_of
+
+
+def report(trial: Any, step: int, **metrics: Any) -> None:
+    """One epoch with all its metrics; the one that decides (the study's, else the first) goes to Optuna's report."""
+    if not metrics:
+        raise BadReport(f"the report of step {step} has no metric; write fts.report(trial, step, val_loss=0.5)")
+    numbers = {name: number_of(value, f"the metric {name}") for name, value in metrics.items()}
+    running = running_of(trial)
+    if running is None:
+        trial.report(deciding(numbers, VALUE), step)
+    else:
+        trial.report(deciding(numbers, running.cell.metric), step, numbers)
+
+
+def seed(trial: Any, purpose: str) -> int:
+    """A 63-bit seed from (study seed, trial number, purpose): the same after every resume and on every machine."""
+    running = running_of(trial)
+    study_seed = getattr(trial.study.sampler, "seed", 0) if running is None else running.cell.seed
+    return seed_for(study_seed if isinstance(study_seed, int) else 0, trial.number, purpose)
+
+
+def cell(trial: Any) -> dict[str, str | int | float]:
+    """Where the trial's cell stands in the matrix: axis -> value; empty under plain Optuna."""
+    running = running_of(trial)
+    return {} if running is None else dict(running.axes)

@@ -1,0 +1,145 @@
+"""A supervisor of ten lines: runs one function in real trial processes, keeps what they tell, kills them where asked."""
+
+from __future__ import annotations
+
+import hashlib
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fts.jobs.api.function import FunctionCell
+from fts.jobs.api.spec import TrialSpec, seed_for
+from fts.jobs.python import python
+from fts.jobs.search.pruner import should_prune
+from fts.jobs.search.sampler import PastTrial
+from fts.jobs.supervisor.child import ChildProcess
+
+PATIENCE_S = 120.0  # of a wait for the next fact on a busy machine; never asserted
+ENDS = ("result", "pruned", "failed", "stopped")
+Fact = dict[str, Any]
+
+
+def cell_of(folder: Path, body: str, name: str = "objective", **fields: Any) -> FunctionCell:
+    """A cell of the function `name` in folder/train.py, which is written with this body."""
+    path = folder / "train.py"
+    path.write_text(textwrap.dedent(body))
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    usual = {"trials": 5, "pruner": "none", "diverged": "ignored"}
+    return FunctionCell("study", "study_a", f"train.py:{name}", str(folder), md5, **usual | fields)
+
+
+@dataclass
+class Record:
+    """What is known of one trial, as a database would keep it."""
+
+    number: int
+    draws: dict[int, Fact] = field(default_factory=dict)
+    epochs: dict[int, Fact] = field(default_factory=dict)
+    end: Fact = field(default_factory=dict)
+    told: list[Fact] = field(default_factory=list)  # by all attempts
+    code: int | None = None
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return {draw["name"]: draw["value"] for draw in self.draws.values()}
+
+    @property
+    def curve(self) -> dict[int, float]:
+        return {epoch: fact["value"] for epoch, fact in sorted(self.epochs.items())}
+
+    @property
+    def outcome(self) -> tuple[Any, ...]:
+        """What must be equal however often it was killed."""
+        return self.params, self.curve, self.end["fact"], self.end.get("value"), self.end.get("metrics")
+
+    def take(self, fact: Fact) -> None:
+        self.told.append(fact)
+        if fact["fact"] == "draw":
+            assert fact["k"] not in self.draws, "a draw was told twice"
+            self.draws[fact["k"]] = {name: fact[name] for name in ("k", "name", "value", "distribution")}
+        elif fact["fact"] == "epoch":
+            before = self.epochs.setdefault(fact["epoch"], fact)
+            assert before == fact, "an epoch was told again, and differently"
+        elif fact["fact"] in ENDS:
+            self.end = fact
+
+    def past(self) -> PastTrial:
+        """As the history of the next one."""
+        status = {"result": "complete", "pruned": "pruned"}.get(self.end["fact"], "failed")
+        distributions = {draw["name"]: draw["distribution"] for draw in self.draws.values()}
+        epochs = {epoch: value for epoch, value in self.curve.items() if value is not None}
+        return PastTrial(self.number, self.params, status, self.end.get("value"), epochs, False, distributions)
+
+
+def spec_of(cell: FunctionCell, record: Record, history: tuple[PastTrial, ...], **fields: Any) -> TrialSpec:
+    folder = Path(cell.folder) / "outputs"
+    usual: dict[str, Any] = {"params": {}, "checkpoint_every_s": 0.0, "resume": True}
+    return TrialSpec(
+        cell=cell, number=record.number, seed=seed_for(cell.seed, record.number, "train"), threads=1, device="cpu",
+        data_root=str(folder), folder=str(folder / "trials" / "j" / f"trial_{record.number:04d}"),
+        log_path=str(folder / "logs" / f"t{record.number}.log"), draws=tuple(record.draws.values()),
+        history=tuple(past.to_json() for past in history), **usual | fields,
+    )  # fmt: skip
+
+
+def attempt(
+    spec: TrialSpec,
+    record: Record,
+    history: tuple[PastTrial, ...] = (),
+    act: Callable[[ChildProcess, Fact], bool] = bool,
+) -> None:
+    """One process until its trial ends; `act` gets every fact once it is on record, and True from it kills there."""
+    cell, curve = spec.cell, dict[int, float]()
+    argv = python("-m", "fts.jobs.trial.process")
+    with ChildProcess(argv, Path(spec.log_path), cwd=Path(cell.folder)) as child:
+        child.send({"do": "run", "spec": spec.to_json()}, PATIENCE_S)
+        for fact in facts(child):
+            record.take(fact)
+            if act is not bool and act(child, fact):
+                child.kill()
+                return
+            if fact["fact"] == "epoch" and fact["value"] is not None:
+                curve[fact["epoch"]] = fact["value"]
+            if fact["fact"] == "judge":
+                child.send(verdict(cell, record.number, curve, history))
+            if fact["fact"] in ENDS:
+                child.close_stdin()
+        record.code = child.wait(PATIENCE_S)
+
+
+def facts(child: ChildProcess) -> Iterator[Fact]:
+    """All of them; raises when the process falls silent."""
+    while not child.facts_ended:
+        arrived = child.facts(PATIENCE_S)
+        assert arrived or child.facts_ended, "the trial process fell silent"
+        yield from arrived
+
+
+def verdict(cell: FunctionCell, number: int, curve: dict[int, float], history: tuple[PastTrial, ...]) -> Fact:
+    maximize = cell.direction == "maximize"
+    if should_prune(cell.pruner, history, number, curve, maximize, cell.halving_rule):
+        return {"do": "prune", "number": number}
+    return {"do": "go on", "number": number, "epoch": max(curve)}
+
+
+def run_one(cell: FunctionCell, number: int = 0, history: tuple[PastTrial, ...] = (), **fields: Any) -> Record:
+    record = Record(number)
+    attempt(spec_of(cell, record, history, **fields), record, history)
+    return record
+
+
+def run_study(cell: FunctionCell, trials: int) -> list[Record]:
+    """Undisturbed, one trial after the other."""
+    records: list[Record] = []
+    for number in range(trials):
+        records.append(run_one(cell, number, tuple(record.past() for record in records)))
+    return records
+
+
+def log_of(cell: FunctionCell, number: int = 0) -> str:
+    return (Path(cell.folder) / "outputs" / "logs" / f"t{number}.log").read_text()
+
+
+__all__ = ["Record", "attempt", "cell_of", "log_of", "replace", "run_one", "run_study", "spec_of"]
