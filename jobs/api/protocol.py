@@ -2,8 +2,8 @@
 
 Commands: {"do": "run", "spec": {...}} · {"do": "stop"} (checkpoint at the next optimizer step, then leave) ·
 {"do": "prune", "number"} (end this trial, no checkpoint) · {"do": "go on", "number", "epoch"} (the pruner spares it:
-the answer to an epoch of a cell with a pruner, which a trial may wait for briefly, or ignore; and to `judge`, which waits
-for it) · {"do": "quit"}.
+the answer to an epoch of a cell with a pruner, which a trial may wait for briefly, or ignore; and to `judge`, which
+waits for it) · {"do": "quit"}.
 End of file means the supervisor died: like stop.
 
 Facts: every one has "fact" and, while a trial runs, its "number".

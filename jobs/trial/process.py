@@ -3,8 +3,8 @@
     python -Pm fts.jobs.trial.process --facts-fd 5        (the supervisor starts it)
 
 It knows no database. How a trial is done is the caller's: `run(spec, orders)` yields the facts of one trial. A stop
-request (command, SIGTERM, or end of file on stdin: the supervisor died) is obeyed at the trial's next step, and ends the
-process with exit code 75.
+request (command, SIGTERM, or end of file on stdin: the supervisor died) is obeyed at the trial's next step, and ends
+the process with exit code 75.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A supervisor of ten lines: runs one function in real trial processes, keeps what they tell, kills them where asked."""
+"""A supervisor of ten lines: runs a function in real trial processes, keeps what they tell, kills them where asked."""
 
 from __future__ import annotations
 
