@@ -129,8 +129,9 @@ def _needs_work(found: Enqueued | None) -> bool:
 
 def _lines(db: Any, lines: Sequence[Line], found: Sequence[Enqueued | None], dry_run: bool) -> list[Line]:
     """With what became of each cell, or would; a job that a dry run would create has no number."""
+    from fts.jobs.records.questions import told
     from fts.state import queries  # here, not above: peewee, which a mere --help need not load
-    from fts.study.question import other_epochs, told
+    from fts.study.question import other_epochs
 
     jobs = {} if db is None else {job.id: job for job in queries.jobs(db)}
     done = []

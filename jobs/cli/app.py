@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import select
 import sys
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ class Fraction(click.FloatRange):
         return f"{self.min:,g} to {self.max:,g}"
 
 
+FUNCTION = re.compile(r"[^-].*\.py(:.*)?")  # a word of the command line that names a file of Python
 COUNT = Whole(1, 10**9)  # of rows, jobs, backups: none of something is no question
 ROW = Whole(0, 2**63 - 1)  # a number that a row of the database can have
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
@@ -175,6 +177,11 @@ def _examples_of_studies() -> dict[str, str]:
     return {name: example for command in commands for name, example in command.examples.items()}
 
 
+def names_a_function(words: Sequence[str]) -> bool:
+    """Do the words after `fts enqueue` name a function of a file, `train.py:objective`?"""
+    return any(FUNCTION.fullmatch(word) for word in words)
+
+
 class LazyGroup(click.Group):
     """Imports a command's module when the command is asked for, and prints the help from the list above."""
 
@@ -185,6 +192,11 @@ class LazyGroup(click.Group):
         entry = CORE.get(name) or entries().get(name)
         if entry is None:
             return None
+        return self._made(entry)
+
+    def _made(self, entry: Entry) -> click.Command:
+        """The command itself, with its help, its example and --db."""
+        name = entry.name
         module, attribute = entry.where.split(":")
         command: click.Command = getattr(
             importlib.import_module(module if "." in module else f"fts.jobs.cli.{module}"), attribute
@@ -200,6 +212,8 @@ class LazyGroup(click.Group):
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in CORE and name not in entries():
             raise click.UsageError(f"there is no command {name!r}{_nearest(name)}", ctx)
+        if name == "enqueue" and (names_a_function(args[1:]) or "enqueue" not in entries()):
+            return name, self._made(Entry(0, name, "enqueue:enqueue", "put a function in line")), args[1:]
         return super().resolve_command(ctx, args)
 
     def make_context(self, *words: Any, **more: Any) -> click.Context:

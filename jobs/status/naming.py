@@ -5,33 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Sequence
-from functools import lru_cache
 
 from fts.state.values import Job
 
-KINDS = {"train": "final", "replicate": "seeds"}
 
 
 def cell_name(job: Job) -> str:
-    """`20M/h3`; baselines `base/h3`; judged on five folds `20M/h3 wf5`; other kinds say which: `20M/h3 final`."""
-    return _name(job.kind, job.budget, job.horizon, job.spec.get("cv"), job.experiment, ticker_of(job), job.tier)
-
-
-@lru_cache(maxsize=4096)  # thousands of jobs are named at every look
-def _name(kind: str, budget: str, horizon: int, cv: str | None, experiment: str, ticker: str, tier: str) -> str:
-    name = f"{'base' if kind == 'baseline' else budget}/h{horizon}"
-    if cv:
-        name += f" wf{str(cv).split(':')[-1]}"
-    name += _told_apart(kind, experiment, ticker, tier)
-    return name if kind in ("cell", "baseline") else f"{name} {KINDS.get(kind, kind)}"
-
-
-def _told_apart(kind: str, experiment: str, ticker: str, tier: str) -> str:
-    """` NDX a20`: what its experiment's name has behind it because another data set or tier was here first."""
-    if kind == "baseline" and not experiment.endswith(f"_{ticker}"):
-        return ""  # every baseline's name ends in its tier
-    ends = (f"_{ticker}_{tier}", f"_{ticker}", f"_{tier}")
-    return next((end.replace("_", " ") for end in ends if experiment.endswith(end)), "")
+    """What the study called it when it was put in line: `20M/h3`, `mnist/S`."""
+    return job.cell or job.experiment
 
 
 def ticker_of(job: Job) -> str:

@@ -89,23 +89,26 @@ class Progress:
         shown.objective = trial.objective
         shown.epochs = int(trial.effective.get("epochs", 0))  # at most; a baseline has none
         verb = "continues" if trial.epochs else "starts"
-        return f"{shown.experiment} t{trial.number} of {shown.trials} {verb}: {trial.architecture}"
+        what = f": {trial.architecture}" if trial.architecture else ""
+        return f"{shown.experiment} t{trial.number} of {shown.trials} {verb}{what}"
 
     def _epoch(self, shown: JobLine, epoch: dict[str, Any]) -> str | None:
-        shown.epoch, shown.value = epoch["epoch"], epoch[shown.objective]
+        value = epoch["value"] if "value" in epoch else epoch[shown.objective]
+        shown.epoch, shown.value = epoch["epoch"], value
         if self.live:
             return None  # the live line shows it
-        auc = f" auc {epoch['val_auc']:.4f}" if epoch.get("val_auc") is not None else ""
-        return (
-            f"{shown.experiment} t{shown.number} epoch {epoch['epoch']} val_loss {epoch['val_loss']:.4f}{auc} "
-            f"{epoch['samples_per_s']:.0f} samples/s"
+        told = {shown.objective: value} | epoch.get(
+            "metrics", {"val_loss": epoch.get("val_loss"), "val_auc": epoch.get("val_auc")}
         )
+        numbers = [f"{name} {number:.4f}" for name, number in told.items() if number is not None]
+        pace = f" {epoch['samples_per_s']:.0f} samples/s" if epoch.get("samples_per_s") is not None else ""
+        return f"{shown.experiment} t{shown.number} epoch {epoch['epoch']} {' '.join(numbers)}{pace}"
 
     def _trial_ended(self, shown: JobLine, trial: Any) -> str:
         shown.ended += 1
-        better = min if trial.objective == "val_loss" else max
         if trial.value is not None and str(trial.status) == "complete":
-            shown.best = trial.value if shown.best is None else better(shown.best, trial.value)
+            known = [shown.best] if shown.best is not None else []
+            shown.best = trial.direction.best([*known, trial.value])
         epoch = f" at epoch {trial.best_epoch}" if trial.best_epoch is not None else ""  # baselines have none
         value = f"{trial.objective} {trial.value:.4f}{epoch}" if trial.value is not None else ""
         return f"{shown.experiment} t{trial.number} {trial.status}: {value or trial.message or ''} ({trial.cause})"
@@ -129,7 +132,7 @@ def live_line(shown: JobLine) -> str:
     done = min(1.0, (shown.number + (shown.epoch / shown.epochs if shown.epochs else 0)) / max(1, shown.trials))
     value = f" now {shown.value:.4f}" if shown.value is not None else ""
     best = f" best {shown.best:.4f}" if shown.best is not None else ""
-    place = f"t{shown.number}/{shown.trials} ep {shown.epoch}/{shown.epochs}"
+    place = f"t{shown.number}/{shown.trials} ep {shown.epoch}" + (f"/{shown.epochs}" if shown.epochs else "")
     return f"  {bar(done, 16)} {shown.experiment} {place}{value}{best}{eta(shown)}"
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from fts.data.plausible import find_implausible
 from fts.features import tiers
+from fts.jobs.records.questions import told
 from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.state.errors import WrongStatus
@@ -26,7 +27,6 @@ from fts.study.matrix import write
 from fts.study.model_folder import NoModel, load_model, md5_of_config
 from fts.study.models import model_folder, opened_by
 from fts.study.predict import WrongBars, drift_warnings, predict_bars, predict_file
-from fts.study.question import told
 from fts.study.report_data import study_data
 from fts.study.results import results
 from fts.study.sealed import evaluate_test

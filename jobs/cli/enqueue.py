@@ -1,0 +1,142 @@
+"""`fts enqueue FILE.py:FUNCTION`: puts a study of one function in line, one job per combination of the axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fts.jobs import functions
+from fts.jobs.api.function import CHOICES, FunctionCell, FunctionStudy
+from fts.jobs.api.halving import BadHalving, Halving
+from fts.jobs.api.spec import BadSpec
+from fts.jobs.cli.app import AS_JSON, COUNT, here
+from fts.jobs.cli.output import emit_json, say
+from fts.state.values import Enqueued, Job
+
+
+@click.command()
+@click.argument("objective", metavar="FILE.py:FUNCTION")
+@click.option("--trials", default=20, show_default=True, type=COUNT, help="of each cell, as a total: more extend it")
+@click.option("-m", "--axis", "axes", multiple=True, metavar="NAME=A,B", help="an axis of the matrix; repeat it")
+@click.option("--direction", type=click.Choice(CHOICES["direction"]), default="minimize", show_default=True)
+@click.option("--metric", default="value", show_default=True, help="the one that decides, of several")
+@click.option(
+    "--space", "parameters", multiple=True, metavar="NAME=LOW:HIGH", help="a declared parameter; also NAME=A,B, ...:log"
+)
+@click.option("--name", metavar="STUDY", help="of the study  [default: the file's name]")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
+@click.option("--sampler", type=click.Choice(CHOICES["sampler"]), default="tpe", show_default=True)
+@click.option("--pruner", type=click.Choice(CHOICES["pruner"]), default="median", show_default=True)
+@click.option("--halving", metavar="RULE", help="numbers of the halving pruner, such as 2,3,0.5,2")
+@click.option("--steps", type=COUNT, help="reports of a whole trial, where you know them: for the forecast")
+@click.option("--python", "interpreter", metavar="PATH", help="runs the trials  [default: the worker's]")
+@click.option("--again", is_flag=True, help="search again, although the same question has a job")
+@click.option("--dry-run", is_flag=True, help="say what would be put in line, and write nothing")
+@AS_JSON
+def enqueue(
+    objective: str,
+    trials: int,
+    axes: tuple[str, ...],
+    parameters: tuple[str, ...],
+    name: str | None,
+    halving: str | None,
+    interpreter: str | None,
+    again: bool,
+    dry_run: bool,
+    as_json: bool,
+    **fields: Any,
+) -> None:
+    """Put a function in line: each combination of the axes is a job of so many trials.
+
+    The function takes an Optuna trial, reports, and returns a number. The axes reach it by name.
+    """
+    fields["halving"] = _halving(halving, fields["pruner"])
+    made = functions.cells(
+        objective,
+        Path.cwd(),
+        trials,
+        axes=_named(axes, functions.parse_axis),
+        study=name,
+        space=_named(parameters, functions.parse_parameter) or None,
+        python=None if interpreter is None else _interpreter(interpreter),
+        **fields,
+    )
+    put = put_in_line(made, again=again, dry_run=dry_run)
+    if as_json:
+        rows = [
+            {"cell": FunctionStudy(cell.study).title(cell), "experiment": cell.experiment, "job": found.job_id or None}
+            | {"state": "new" if found.created else found.status, "extended_from": found.extended_from, "told": told}
+            for cell, found, told in put
+        ]
+        return emit_json("cells", rows)
+    for _, _, told in put:
+        say(told)
+    if dry_run:
+        say("Nothing was put in line: this was a dry run.")
+    elif any(found.created or found.extended_from is not None for _, found, _ in put):
+        say("`fts worker` runs it, `fts status` shows its progress.")
+    return None
+
+
+def put_in_line(
+    cells: Sequence[FunctionCell], *, again: bool, dry_run: bool
+) -> list[tuple[FunctionCell, Enqueued, str]]:
+    """Writes the jobs, all or none, and says of each what became of it."""
+    from fts.jobs.records.questions import told  # here: see below
+    from fts.state import queries, transitions  # here, not above: peewee, which --help need not load
+    from fts.state.db import open_for_person
+
+    study = FunctionStudy(cells[0].study)
+    db = open_for_person(here().db)
+    try:
+        rows = [functions.row_of(cell) for cell in cells]
+        rule = transitions.SameQuestion(_question_of, lambda spec: FunctionCell.from_json(spec).identity)
+        found = transitions.enqueue(db, rows, rule=rule, again=again, dry_run=dry_run)
+        if not dry_run:
+            transitions.declare_study(db, study.name, study.declaration())
+        jobs = {job.id: job for job in queries.jobs(db)}
+    finally:
+        db.close()
+    return [
+        (cell, one, told(study.title(cell), cell.trials, one, _job(jobs, one, dry_run), dry_run))
+        for cell, one in zip(cells, found, strict=True)
+    ]
+
+
+def _job(jobs: dict[int, Job], found: Enqueued, dry_run: bool) -> Job | None:
+    return None if found.created and dry_run else jobs.get(found.job_id)
+
+
+def _question_of(spec: Any) -> str | None:
+    try:
+        return FunctionCell.from_json(spec).question
+    except BadSpec:
+        return None
+
+
+def _named(words: Sequence[str], parse: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for word in words:
+        name, value = parse(word)
+        if name in found:
+            raise BadSpec(f"{name!r} is given twice; give it once, with all its values")
+        found[name] = value
+    return found
+
+
+def _halving(rule: str | None, pruner: str) -> Halving | None:
+    if rule is None:
+        return Halving() if pruner == "halving" else None
+    if pruner != "halving":
+        raise BadHalving("--halving has numbers, but the pruner is not halving; add --pruner halving")
+    return Halving.parse(rule)
+
+
+def _interpreter(text: str) -> str:
+    path = Path(text).expanduser().absolute()  # not resolved: a virtual environment's python is a link
+    if not path.is_file():
+        raise BadSpec(f"--python names {path}, which is no file; expected an interpreter such as .venv/bin/python")
+    return str(path)
