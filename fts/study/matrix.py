@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.halving import HALVING
 from fts.jobs.settings import Places
@@ -18,6 +18,9 @@ from fts.jobs.supervisor.admission import too_large
 from fts.state.values import Enqueued
 from fts.study.cell import BadSpec, CellSpec
 from fts.study.naming import experiment_name, kept_apart
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 BUDGETS = ("2M", "20M", "200M", "2B")  # the matrix of the study; `tiny` is for tests
 HORIZONS = (1, 3, 5)  # trading days
@@ -63,7 +66,7 @@ class Line:
 
 
 def enqueue_matrix(
-    db: Any,
+    db: Database,
     places: Places,
     budgets: Sequence[str] = BUDGETS,
     horizons: Sequence[int] = HORIZONS,
@@ -97,7 +100,7 @@ def enqueue_matrix(
 
 
 def enqueue_cells(
-    db: Any,
+    db: Database,
     places: Places,
     cells: Sequence[CellSpec],
     *,
@@ -131,7 +134,7 @@ def _needs_work(found: Enqueued | None) -> bool:
     return found is None or found.created or found.extended_from is not None
 
 
-def _lines(db: Any, lines: Sequence[Line], found: Sequence[Enqueued | None], dry_run: bool) -> list[Line]:
+def _lines(db: Database, lines: Sequence[Line], found: Sequence[Enqueued | None], dry_run: bool) -> list[Line]:
     """With what became of each cell, or would; a job that a dry run would create has no number."""
     from fts.state import queries  # here, not above: peewee, which a mere --help need not load
     from fts.study.question import other_epochs, told
@@ -213,7 +216,7 @@ def _with_halving(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(
-    db: Any, cells: Iterable[CellSpec], who: str | None = None, *, again: bool = False, dry_run: bool = False
+    db: Database, cells: Iterable[CellSpec], who: str | None = None, *, again: bool = False, dry_run: bool = False
 ) -> list[Enqueued]:
     """All cells in one transaction; a job that is there is found, and extended where it has fewer trials."""
     from fts.state import transitions  # here, not above: peewee and huey, which a mere --help need not load

@@ -22,6 +22,8 @@ from fts.study.winners import begun_cells
 if TYPE_CHECKING:
     import optuna
 
+    from fts.state.db import Database
+
 SHOWN = (  # of a trial, as Optuna's user attributes
     "val_loss", "val_auc", "auc_low", "auc_high", "n_params", "n_train", "n_val", "n_pos", "prior_loss", "best_epoch",
     "last_value", "train_seconds", "cause", "label_md5", "data_md5", "effective_md5", "code_commit",
@@ -33,7 +35,7 @@ class NoStorage(ValueError):
     """An address at which Optuna can keep no studies; the sentence says what is wrong with it."""
 
 
-def to_optuna(db: Any, url: str, tell: Callable[[str], None] | None = None) -> list[str]:
+def to_optuna(db: Database, url: str, tell: Callable[[str], None] | None = None) -> list[str]:
     """One study per cell in the storage `url` (sqlite:///x.db), named by its experiment; returns their names.
 
     A study of that name is replaced. Trials that have not ended are left out: in a storage they would wait for ever.
@@ -52,7 +54,7 @@ def to_optuna(db: Any, url: str, tell: Callable[[str], None] | None = None) -> l
         ) from error
 
 
-def _written(optuna: Any, db: Any, url: str, tell: Callable[[str], None] | None) -> list[str]:
+def _written(optuna: Any, db: Database, url: str, tell: Callable[[str], None] | None) -> list[str]:
     storage = optuna.storages.RDBStorage(url)
     there = {summary.study_name for summary in optuna.get_all_study_summaries(storage, include_best_trial=False)}
     written = []
@@ -80,7 +82,7 @@ def _written(optuna: Any, db: Any, url: str, tell: Callable[[str], None] | None)
     return written
 
 
-def to_parquet(db: Any, places: Places, folder: Path) -> list[Path]:
+def to_parquet(db: Database, places: Places, folder: Path) -> list[Path]:
     """trials.parquet (one row per trial, every kind), epochs.parquet and predictions.parquet (of the best trials)."""
     import pandas as pd
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fts.jobs.records.exports import best_of
 from fts.jobs.status.formatting import trials_ended, without_best
@@ -17,6 +17,9 @@ from fts.state.errors import WrongStatus
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
 from fts.study.cell import CellSpec
 from fts.study.matrix import code_version
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Origin:
     effective_md5: str
 
 
-def winner(db: Any, cell: Job, number: int | None = None) -> Trial:
+def winner(db: Database, cell: Job, number: int | None = None) -> Trial:
     """The best trial of a cell, or its complete trial `number`. Raises WrongStatus when there is no such trial."""
     if cell.kind != "cell":
         raise WrongStatus(f"job {cell.id} is a {cell.kind}; only a cell has a winner")

@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -104,7 +104,9 @@ def checked_fields(
     known = {f.name: f for f in fields(cls) if f.name not in skip}
     if unknown := sorted(set(data) - set(known)):
         raise BadSpec(f"{cls.__name__} has unknown fields {', '.join(map(str, unknown))[:200]}")
-    checked = {name: _checked(name, str(known[name].type), value, limits, choices or {}) for name, value in data.items()}
+    checked = {
+        name: _checked(name, str(known[name].type), value, limits, choices or {}) for name, value in data.items()
+    }
     try:
         cls(**checked) if not skip else None
     except TypeError as error:

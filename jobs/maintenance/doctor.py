@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.cli.errors import sentence_of
 from fts.jobs.maintenance import cleanup
@@ -27,6 +27,9 @@ from fts.state import checks, queries, slot_lock, transitions
 from fts.state.db import open_database
 from fts.state.errors import SchemaTooOld, StateError
 from fts.state.files import no_space, room
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 PACKAGES = ("torch", "optuna", "huey", "peewee", "textual", "TA-Lib")
 DISK_RESERVE = 2 * formatting.GB  # bytes; one checkpoint of a 200M cell
@@ -234,7 +237,7 @@ def linked(places: Places) -> Iterator[Finding]:
             yield Finding("links", "warn", text, f"move its files there, or make {places.outputs} itself the link")
 
 
-def dead_workers(db: Any) -> Iterator[Finding]:
+def dead_workers(db: Database) -> Iterator[Finding]:
     """Workers of this machine that the database believes in and the system does not know."""
     host = socket.gethostname()
     for worker in queries.workers(db):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.analysis.baselines import BASELINES
 from fts.jobs.records import exports
@@ -29,6 +29,9 @@ from fts.study.cell import BadSpec, CellSpec, UnusedParameter, config_md5, effec
 from fts.study.matrix import code_version
 from fts.study.models import publish
 
+if TYPE_CHECKING:
+    from fts.state.db import Database
+
 FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
 
 
@@ -37,7 +40,7 @@ class Supervisor:
 
     def __init__(
         self,
-        db: Any,
+        db: Database,
         places: Places,
         settings: WorkerSettings,
         slot: Slot,

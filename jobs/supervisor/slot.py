@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -24,6 +24,9 @@ from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
 from fts.state import queries, transitions
 from fts.state.values import Claim, Trial
 from fts.study.cell import CellSpec
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")
 
@@ -66,7 +69,7 @@ class Slot:
         self._least_rss = None
         return self._child
 
-    def watch(self, db: Any, claim: Claim, trial: Trial, allowed: int | None) -> Watch:
+    def watch(self, db: Database, claim: Claim, trial: Trial, allowed: int | None) -> Watch:
         """The watchdog of the living process, told that another trial begins which may use so many bytes."""
         assert self._child is not None and self._watchdog is not None, "a trial process must run before it is watched"
         batch = int(trial.effective.get("effective_batch", 1))
@@ -107,7 +110,7 @@ class Slot:
             return MemoryLimits()
         return MemoryLimits.for_trial(allowed, reading.total)
 
-    def cool_down(self, db: Any, worker_id: int, ordered: Callable[[], bool]) -> None:
+    def cool_down(self, db: Database, worker_id: int, ordered: Callable[[], bool]) -> None:
         """Blocks until the machine is cool enough to train again, or somebody wants something else."""
         while self.guard.state is GuardState.COOLING and not ordered():
             decision = self.guard.step(self.sensors.read())

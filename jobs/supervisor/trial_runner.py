@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import PastTrial
@@ -30,6 +30,9 @@ from fts.study.cell import CellSpec, TrialSpec
 from fts.study.cell import trial_folder as folder_of
 from fts.study.models import opened_by
 from fts.study.recipe import CannotFit, shrunk
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")
 
@@ -54,7 +57,7 @@ RESULT_FACTS = (
 class Work:
     """What everything done for one claim shares."""
 
-    db: Any
+    db: Database
     places: Places
     settings: WorkerSettings
     slot: Slot
@@ -329,7 +332,7 @@ class TrialRun:
         return queries.trial(self.db, self.job.id, self.trial.number)
 
 
-def past_trials(db: Any, cell: CellSpec, job_id: int, without: int | None = None) -> list[PastTrial]:
+def past_trials(db: Database, cell: CellSpec, job_id: int, without: int | None = None) -> list[PastTrial]:
     """What a sampler or pruner may know: the recorded trials of the job."""
     return [
         PastTrial(curve.number, curve.params, curve.status, curve.value, curve.epochs, curve.diverged)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.supervisor.attempt import Wish
 from fts.jobs.supervisor.child import ChildProcess
@@ -13,6 +13,9 @@ from fts.state import transitions
 from fts.state.errors import StateError
 from fts.state.values import Cause, Claim, Trial
 
+if TYPE_CHECKING:
+    from fts.state.db import Database
+
 log = logging.getLogger("fts.worker")
 
 PROGRESS = ("started", "epoch", "checkpoint")  # facts that show life beside the steps themselves
@@ -21,7 +24,7 @@ PROGRESS = ("started", "epoch", "checkpoint")  # facts that show life beside the
 class Watch:
     """The watchdog of one attempt, seen from the supervisor: it hears the facts and may wish for an end."""
 
-    def __init__(self, db: Any, claim: Claim, trial: Trial, child: ChildProcess, watchdog: Watchdog) -> None:
+    def __init__(self, db: Database, claim: Claim, trial: Trial, child: ChildProcess, watchdog: Watchdog) -> None:
         self.db, self.claim, self.trial, self.child, self.watchdog = db, claim, trial, child, watchdog
 
     def memory_marks(self) -> dict[str, int]:

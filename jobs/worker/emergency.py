@@ -10,7 +10,7 @@ import errno
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.supervisor.orders import Board
 from fts.jobs.trial.cause import cause_of
@@ -32,6 +32,9 @@ from fts.state.values import Cause, Claim
 from fts.study.cell import BadSpec
 from fts.study.objective import sentence_of
 
+if TYPE_CHECKING:
+    from fts.state.db import Database
+
 log = logging.getLogger("fts.worker")
 
 LONGEST_PAUSE_S = 60.0  # between two tries after the machine was at fault
@@ -46,7 +49,7 @@ class LastWords:
 
     def __init__(
         self,
-        db: Any,
+        db: Database,
         ballast: Ballast,
         board: Board,
         worker_id: int,

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huey.consumer import Consumer, ConsumerStopped
 
@@ -44,6 +44,9 @@ from fts.state.errors import DatabaseCorrupt, DatabaseGone, NoSuchRow, StaleToke
 from fts.state.files import refuse_links, sweep, sweep_below
 from fts.state.slot_lock import SlotLock, SlotTaken, holder
 from fts.state.values import Claim
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")
 
@@ -135,7 +138,7 @@ def free_slot(places: Places) -> SlotLock:
     )
 
 
-def bring_in_order(db: Any, places: Places) -> None:
+def bring_in_order(db: Database, places: Places) -> None:
     """End what a dead worker of this machine left running, put its jobs back in line, export what it did not.
 
     Raises CannotWrite when logs or trials is a link: their files would be written, and deleted, elsewhere.
@@ -163,7 +166,7 @@ def bring_in_order(db: Any, places: Places) -> None:
 class Worker:
     """One process, its slots, its beat, and huey's consumer."""
 
-    def __init__(self, db: Any, places: Places, settings: WorkerSettings, progress: Progress) -> None:
+    def __init__(self, db: Database, places: Places, settings: WorkerSettings, progress: Progress) -> None:
         self.db, self.places, self.settings, self.progress = db, places, settings, progress
         self.board = Board()
         self.ballast = Ballast(places.ballast)
