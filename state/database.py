@@ -194,7 +194,7 @@ class Database(peewee.SqliteDatabase):
 
     def execute_sql(self, sql: str, params: Sequence[Any] | None = None) -> Any:
         with self._translated():
-            return super().execute_sql(sql, params)
+            return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]  # of peewee
 
     def begin(self, lock_type: str | None = None) -> None:
         def begin() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -119,7 +119,7 @@ def to_trial(row: Mapping[str, Any]) -> Trial:
         kept["code_dirty"] = None if row["code_dirty"] is None else bool(row["code_dirty"])
         return Trial(**kept)
     except (ValueError, TypeError, AttributeError, RecursionError):
-        mended: Trial = _mended(Trial, TRIAL, row)
+        mended = _mended(Trial, TRIAL, row)
         return replace(mended, status=TrialStatus.INTERRUPTED) if is_put_back(row) else mended
 
 
@@ -228,7 +228,7 @@ def _made(made: type[T], kept: dict[str, Any]) -> T:
     return value
 
 
-def _mended(made: type[Any], kinds: Mapping[str, Kind], row: Mapping[str, Any]) -> Any:
+def _mended(made: Callable[..., T], kinds: Mapping[str, Kind], row: Mapping[str, Any]) -> T:
     """The value with every column that can be read, and a sentence about those that cannot."""
     found: dict[str, Any] = {}
     complaints = []

@@ -70,11 +70,11 @@ def read_ticket(data: object) -> str:
     return message["task"]
 
 
-class UnreadableTicket(HueyException):
+class UnreadableTicket(HueyException):  # type: ignore[misc]  # huey has no types
     """A row in the ticket table that is not one of ours."""
 
 
-class JsonSerializer(Serializer):
+class JsonSerializer(Serializer):  # type: ignore[misc]  # huey has no types
     """For whatever huey itself stores (locks, revocations): JSON, so that reading it cannot run code."""
 
     def _serialize(self, data: Any) -> bytes:
@@ -84,7 +84,7 @@ class JsonSerializer(Serializer):
         return json.loads(data)
 
 
-class TicketStorage(SqlStorage):
+class TicketStorage(SqlStorage):  # type: ignore[misc]  # huey has no types
     """huey's SQL storage under our table names, with a look before the write lock is taken."""
 
     database: Database
@@ -154,7 +154,8 @@ class TicketStorage(SqlStorage):
     def _next(self) -> tuple[int, object] | None:
         # Not through the model: a hostile row may hold a text where its field expects bytes.
         sql = "SELECT id, data FROM huey_task WHERE queue = ? ORDER BY priority DESC, id LIMIT 1"
-        return self.database.execute_sql(sql, (self.name,)).fetchone()
+        found: tuple[int, object] | None = self.database.execute_sql(sql, (self.name,)).fetchone()
+        return found
 
     def _put_aside(self, data: object, reason: str) -> None:
         logger.warning("put aside a ticket that cannot be read: %s", reason)
@@ -169,7 +170,7 @@ class TicketStorage(SqlStorage):
         return []
 
 
-class TicketHuey(Huey):
+class TicketHuey(Huey):  # type: ignore[misc]  # huey has no types
     """Huey with tickets for messages. Results are rows of ours, never huey's."""
 
     storage_class = TicketStorage

@@ -22,6 +22,7 @@ from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
 from fts.jobs.status.log_excerpt import trouble
 from fts.jobs.status.sanitize import clean
+from fts.jobs.status.verdict import STALE_S
 from fts.state import queries
 from fts.state.values import Event, Job, Snapshot
 from fts.tui import bindings
@@ -201,7 +202,7 @@ class Monitor(App[None]):
     def _time_facts(self) -> tuple[object, ...]:
         """What the passing of time changes on the screen: the minute, an age once it is old, the verdict."""
         age = min(self.age_s(), NEVER_S)
-        stale = int(age) if age > max(glances.STALE_S, UNFOCUSED_S + 1 if not self.app_focus else 0.0) else 0
+        stale = int(age) if age > max(STALE_S, UNFOCUSED_S + 1 if not self.app_focus else 0.0) else 0
         verdict = self._glance().verdict
         return (
             formatting.clock(self.now()),

@@ -93,7 +93,7 @@ def server(
     words = python("-m", "fts.tui.serve", "--db", str(db_path.absolute()), "--theme", theme)
     key = token or secrets.token_urlsafe(TOKEN_BYTES)
 
-    class Guarded(Server):  # type: ignore[misc]  # textual-serve has no type for its handlers
+    class Guarded(Server):
         """textual-serve below a secret path, with foreign requests refused and its processes bounded."""
 
         def __init__(self) -> None:

@@ -134,7 +134,8 @@ def flat_windows(cell: CellData, ends: NDArray[np.int64]) -> Floats:
 
 
 def _fit_and_predict(model: Any, train: Floats, labels: NDArray[np.int64], val: Floats) -> NDArray[Any]:
-    return model.fit(train, labels).predict_proba(val)[:, 1]
+    predicted: NDArray[Any] = model.fit(train, labels).predict_proba(val)[:, 1]
+    return predicted
 
 
 def _logistic(seed: int, n_jobs: int) -> Any:

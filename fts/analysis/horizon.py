@@ -126,7 +126,8 @@ def top_trials(trials: pd.DataFrame, share: float = TOP_SHARE, fewest: int = FEW
     place = fit.groupby("experiment").cumcount()
     wanted = np.maximum(fewest, np.ceil(share * size))
     top = fit[(place < wanted) & (size >= 2 * fewest)]
-    return top[top.groupby("budget")["horizon"].transform("nunique") > 1]
+    kept: pd.DataFrame = top[top.groupby("budget")["horizon"].transform("nunique") > 1]
+    return kept
 
 
 def at_the_edge(trials: pd.DataFrame) -> list[tuple[str, str, str, int, int]]:

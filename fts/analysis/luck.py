@@ -99,7 +99,8 @@ def null_aucs(
     drawn_RN = np.stack([drawn[0] for drawn, _ in bootstrap.bootstrap(n)])
     ranks_RN = rankdata(drawn_RN, axis=1)
     n_pos = y.sum()
-    return (ranks_RN @ y - n_pos * (n_pos + 1) / 2) / (n_pos * (len(y) - n_pos))
+    aucs_R: NDArray[np.float64] = (ranks_RN @ y - n_pos * (n_pos + 1) / 2) / (n_pos * (len(y) - n_pos))
+    return aucs_R
 
 
 def expected_maximum_normal(n_trials: int) -> float:

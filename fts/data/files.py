@@ -47,7 +47,8 @@ def read_columns(path: Path, before: np.datetime64 | None = None) -> tuple[np.nd
 
 def read_dates(path: Path) -> np.ndarray:
     """The column Date alone, datetime64[D]."""
-    return pq.ParquetFile(path).read(columns=["Date"]).column("Date").to_numpy().astype("datetime64[D]")
+    dates: np.ndarray = pq.ParquetFile(path).read(columns=["Date"]).column("Date").to_numpy()
+    return dates.astype("datetime64[D]")
 
 
 def write_text(path: Path, text: str) -> None:

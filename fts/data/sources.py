@@ -82,7 +82,8 @@ def _download(ticker: str) -> pd.DataFrame:
             f"Yahoo sent no bars for {ticker}; check the ticker and the network, or use the bundled bars or a file"
         )
     today = pd.Timestamp.now(frame.index.tz).normalize()
-    return frame[frame.index < today]  # the bar of the running day still changes
+    closed: pd.DataFrame = frame[frame.index < today]  # the bar of the running day still changes
+    return closed
 
 
 @dataclass(frozen=True)

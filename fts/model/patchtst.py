@@ -60,7 +60,8 @@ class PatchTST(nn.Module):
                 x_MND = checkpoint(block, x_MND, dropout_seed, use_reentrant=False, preserve_rng_state=False)
             else:
                 x_MND = block(x_MND, dropout_seed)
-        return self.head(self.norm(x_MND).reshape(B, -1)).squeeze(-1)
+        logits: Tensor = self.head(self.norm(x_MND).reshape(B, -1)).squeeze(-1)
+        return logits
 
     def _patches(self, x_BCT: Tensor) -> Tensor:
         """Tokens [M, N, P*C] (M = B) or, channel by channel, [M, N, P] with M = B*C."""

@@ -100,7 +100,7 @@ def enqueue_matrix(
 
 
 def enqueue_cells(
-    db: Database,
+    db: Database | None,
     places: Places,
     cells: Sequence[CellSpec],
     *,
@@ -123,6 +123,7 @@ def enqueue_cells(
         reasons = "; ".join(f"{_name(line.cell)}: {line.problem}" for line in refused)
         raise NotEnqueued(f"{reasons}; nothing was put in line")
     if not dry_run:
+        assert db is not None, "only a dry run needs none"
         found = written = write(db, cells, who, again=again)
         from fts.study.baseline_jobs import put_first
 
@@ -134,7 +135,7 @@ def _needs_work(found: Enqueued | None) -> bool:
     return found is None or found.created or found.extended_from is not None
 
 
-def _lines(db: Database, lines: Sequence[Line], found: Sequence[Enqueued | None], dry_run: bool) -> list[Line]:
+def _lines(db: Database | None, lines: Sequence[Line], found: Sequence[Enqueued | None], dry_run: bool) -> list[Line]:
     """With what became of each cell, or would; a job that a dry run would create has no number."""
     from fts.state import queries  # here, not above: peewee, which a mere --help need not load
     from fts.study.question import other_epochs, told

@@ -32,7 +32,7 @@ def _derive(*numbers: int) -> int:
 def python_states() -> dict[str, Any]:
     """The states of python's and numpy's global generators, as JSON."""
     version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
         "python": [version, list(words), gauss],
         "numpy": [name, [int(key) for key in keys], int(position), int(has_gauss), float(cached)],

@@ -200,7 +200,8 @@ class Trainer:
 
     def _forward(self, x_BCT: Tensor, dropout_seed: int | None) -> Tensor:
         with torch.autocast(self.data.y_T.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            return self.model(x_BCT, dropout_seed, self.config.checkpoint_layers).float()
+            logits: Tensor = self.model(x_BCT, dropout_seed, self.config.checkpoint_layers)
+            return logits.float()
 
     def _rate(self, step: int) -> float:
         return learning_rate(step, self.config.learning_rate, self.config.warmup_steps, self.total_steps)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.actions.later import Later
 from fts.jobs.python import python
 from fts.jobs.status import formatting as words
 from fts.jobs.status.forecast import as_data, told
@@ -19,7 +20,10 @@ from fts.state.user import this_person
 from fts.state.values import Change
 
 if TYPE_CHECKING:
+    from fts.state import transitions
     from fts.state.db import Database
+else:
+    transitions = Later("fts.state.transitions")  # it loads peewee, which those who only list the actions do not need
 
 Ids = tuple[int, ...]
 COMMAND_LIMIT_S = 3600.0  # a matrix whose cells are tried one by one takes minutes
@@ -30,11 +34,11 @@ class CommandFailed(StateError):
 
 
 def move_up(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return _transitions().move(db, ids, "up", who=who, dry_run=dry_run)
+    return transitions.move(db, ids, "up", who=who, dry_run=dry_run)
 
 
 def move_down(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return _transitions().move(db, ids, "down", who=who, dry_run=dry_run)
+    return transitions.move(db, ids, "down", who=who, dry_run=dry_run)
 
 
 def move_to(
@@ -42,60 +46,60 @@ def move_to(
 ) -> Change:
     """`place` is a number (1 runs next), "top" or "bottom"; or `before` is a job."""
     if isinstance(place, str):
-        return _transitions().move(db, ids, place, who=who, dry_run=dry_run)
-    return _transitions().move(db, ids, place=place, before=before, who=who, dry_run=dry_run)
+        return transitions.move(db, ids, place, who=who, dry_run=dry_run)
+    return transitions.move(db, ids, place=place, before=before, who=who, dry_run=dry_run)
 
 
 def move_to_top(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return _transitions().move(db, ids, "top", who=who, dry_run=dry_run)
+    return transitions.move(db, ids, "top", who=who, dry_run=dry_run)
 
 
 def pause(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return _transitions().pause(db, ids, who=who, dry_run=dry_run)
+    return transitions.pause(db, ids, who=who, dry_run=dry_run)
 
 
 def resume(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return _transitions().resume(db, ids, who=who, dry_run=dry_run)
+    return transitions.resume(db, ids, who=who, dry_run=dry_run)
 
 
 def cancel(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return _transitions().cancel(db, ids, who=who, dry_run=dry_run)
+    return transitions.cancel(db, ids, who=who, dry_run=dry_run)
 
 
 def retry(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return _transitions().retry(db, ids, who=who, dry_run=dry_run)
+    return transitions.retry(db, ids, who=who, dry_run=dry_run)
 
 
 def pause_queue(db: Database, ids: Ids, who: str | None, dry_run: bool, reason: str = "by hand") -> Change:
-    return _transitions().pause_queue(db, reason, who=who, dry_run=dry_run)
+    return transitions.pause_queue(db, reason, who=who, dry_run=dry_run)
 
 
 def resume_queue(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return _transitions().resume_queue(db, who=who, dry_run=dry_run)
+    return transitions.resume_queue(db, who=who, dry_run=dry_run)
 
 
 def drain(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
-    return _transitions().ask_worker(db, worker, "drain_trial", who=who, dry_run=dry_run)
+    return transitions.ask_worker(db, worker, "drain_trial", who=who, dry_run=dry_run)
 
 
 def drain_job(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
-    return _transitions().ask_worker(db, worker, "drain_job", who=who, dry_run=dry_run)
+    return transitions.ask_worker(db, worker, "drain_job", who=who, dry_run=dry_run)
 
 
 def stop(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
-    return _transitions().ask_worker(db, worker, "stop", who=who, dry_run=dry_run)
+    return transitions.ask_worker(db, worker, "stop", who=who, dry_run=dry_run)
 
 
 def withdraw(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
-    return _transitions().ask_worker(db, worker, None, who=who, dry_run=dry_run)
+    return transitions.ask_worker(db, worker, None, who=who, dry_run=dry_run)
 
 
 def undo(db: Database, ids: Ids, who: str | None, dry_run: bool, n: int = 1) -> Change:
-    return _joined(_transitions().undo(db, n, who=who, dry_run=dry_run), dry_run)
+    return _joined(transitions.undo(db, n, who=who, dry_run=dry_run), dry_run)
 
 
 def redo(db: Database, ids: Ids, who: str | None, dry_run: bool, n: int = 1) -> Change:
-    return _joined(_transitions().redo(db, n, who=who, dry_run=dry_run), dry_run)
+    return _joined(transitions.redo(db, n, who=who, dry_run=dry_run), dry_run)
 
 
 def acknowledge(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
@@ -105,7 +109,7 @@ def acknowledge(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Chang
     who = who or this_person()
     seen = None if ids else told(queries.snapshot(db))
     forecast = None if seen is None else as_data(seen)
-    return _transitions().acknowledge(db, who, ids or None, dry_run=dry_run, forecast=forecast)
+    return transitions.acknowledge(db, who, ids or None, dry_run=dry_run, forecast=forecast)
 
 
 def unseal(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
@@ -124,14 +128,14 @@ def unseal(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
             ids,
             True,
         )
-    return _transitions().unseal(db, job.id, job.best_trial, who=who)
+    return transitions.unseal(db, job.id, job.best_trial, who=who)
 
 
 def note(db: Database, ids: Ids, who: str | None, dry_run: bool, text: str = "") -> Change:
     """At most one job; a dry run writes nothing and repeats the text."""
     if dry_run:
         return Change(f"writes into the journal: {text[:80]}", None, ids, True)
-    return _transitions().note(db, text, ids[0] if ids else None, who=who)
+    return transitions.note(db, text, ids[0] if ids else None, who=who)
 
 
 def enqueue(db: Database, ids: Ids, who: str | None, dry_run: bool, words: Sequence[str] = ("--matrix",)) -> Change:
@@ -192,9 +196,3 @@ def sentence_of(name: str, stderr: str, code: int) -> str:
 def _joined(changes: Sequence[Change], dry_run: bool) -> Change:
     ids = tuple(dict.fromkeys(job for change in changes for job in change.job_ids))
     return Change("; ".join(change.message for change in changes), changes[-1].event_id, ids, dry_run)
-
-
-def _transitions() -> Any:
-    from fts.state import transitions  # here, not above: peewee and huey, for those who only list the actions
-
-    return transitions

@@ -38,7 +38,7 @@ MAX_BYTES = 10**15  # more is a slip of the finger, and soon more than the syste
 STARTS_WITHIN_S = 60.0  # torch is not imported by the worker itself, but a slow disk may be busy
 
 
-class Size(click.ParamType):
+class Size(click.ParamType):  # type: ignore[type-arg]  # it takes types only since click 8.4
     """20GB, 512M or plain bytes, as bytes; powers of 1024, as everywhere here."""
 
     name = "size"

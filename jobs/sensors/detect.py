@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -243,7 +243,7 @@ class Nvml:
         if self._gpu is None:
             return {}
         nvml, gpu = self._nvml, self._gpu
-        asks = {
+        asks: dict[str, Callable[[], float | None]] = {
             "temperature": lambda: believable(nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU)),
             "gpu_percent": lambda: float(nvml.nvmlDeviceGetUtilizationRates(gpu).gpu),
             "gpu_memory": lambda: int(nvml.nvmlDeviceGetMemoryInfo(gpu).used),

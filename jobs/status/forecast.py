@@ -223,7 +223,7 @@ def epochs_of(job: Job) -> int | None:
 
 def is_pruned(job: Job) -> bool:
     """Whether a pruner may end its trials early."""
-    return job.spec.get("pruner", "none") != "none"
+    return bool(job.spec.get("pruner", "none") != "none")
 
 
 JUDGED = 100  # finished cells; every look judges them again

@@ -30,7 +30,8 @@ def clean_value(value: T) -> T:
 
     Parts that were clean already come back as the same objects, so that "nothing changed" stays a cheap `is`.
     """
-    return _clean(value)
+    cleaned: T = _clean(value)
+    return cleaned
 
 
 def clean(text: str) -> str:

@@ -205,7 +205,7 @@ class Worker:
         huey = tickets.make_huey(self.db, self.without_tickets)
         look = self.look
 
-        @huey.task(name=tickets.LOOK)
+        @huey.task(name=tickets.LOOK)  # type: ignore[untyped-decorator]  # the same
         def look_at_the_queue() -> None:
             look()
 
@@ -434,7 +434,7 @@ class Worker:
         self.board.signal(order, f"{signal.Signals(signum).name} to process {os.getpid()}")
 
 
-class SlotConsumer(Consumer):  # type: ignore[misc]
+class SlotConsumer(Consumer):  # type: ignore[misc]  # huey has no types
     """huey's consumer with our signals: the first SIGINT or SIGTERM asks for a checkpoint, it interrupts nothing."""
 
     def __init__(self, huey: Any, worker: Worker) -> None:
@@ -451,7 +451,7 @@ class SlotConsumer(Consumer):  # type: ignore[misc]
         if leaves:
             self.stop(graceful=True)
             raise ConsumerStopped
-        return super().loop(health_check_ts)  # type: ignore[no-any-return]
+        return super().loop(health_check_ts)  # type: ignore[no-any-return]  # the same
 
     def _set_signal_handlers(self) -> None:
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):

@@ -21,7 +21,7 @@ from fts.study.space import parse_override
 EXPERIMENT = re.compile(r"phase6a_([A-Za-z0-9.]+)_h(\d{1,3})_([A-Za-z0-9_.-]+)")
 
 
-class Listed(click.ParamType):
+class Listed(click.ParamType):  # type: ignore[type-arg]  # it takes types only since click 8.4
     """2M,20M as a tuple; an empty list or element is refused: it may come from a variable that is not set."""
 
     name = "list"

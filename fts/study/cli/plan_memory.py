@@ -69,7 +69,12 @@ def plan_memory(
 
 
 def _wanted(
-    db: Database, cells: tuple[str, ...], whole: bool, budgets: tuple[str, ...], task: str, fields: dict[str, Any]
+    db: Database | None,
+    cells: tuple[str, ...],
+    whole: bool,
+    budgets: tuple[str, ...],
+    task: str,
+    fields: dict[str, Any],
 ) -> list[CellSpec]:
     """The cells of the queue that were named, or that there are; else new ones of the matrix."""
     jobs = [] if db is None else [j for j in queries.jobs(db, LIVE) if j.kind in ("cell", "train", "replicate")]
