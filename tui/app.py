@@ -85,7 +85,8 @@ class Front(Screen[None]):
         self._wheel(-1)
 
     def on_resize(self) -> None:
-        self.app.paint()  # type: ignore[attr-defined]
+        assert isinstance(self.app, Monitor)
+        self.app.paint()
 
     def _wheel(self, step: int) -> None:
         app = self.app

@@ -14,6 +14,7 @@ from fts.tui.data.view import SCREENS
 from fts.tui.render import theme
 from fts.tui.render.text import line
 from fts.tui.screens.dialogs import Choice, Chooser, Confirm, Notice
+from fts.tui.widgets.pane import Canvas
 
 if TYPE_CHECKING:
     from fts.tui.app import Monitor
@@ -91,8 +92,8 @@ class Menus(ABC):
         self.app.palette = name = theme.alike(name, self.app.palette)
         self.app.theme = theme.of_textual(name)
         for screen in self.app.screen_stack:
-            for canvas in screen.query("Canvas"):
-                canvas.palette = name  # type: ignore[attr-defined]
+            for canvas in screen.query(Canvas):
+                canvas.palette = name
                 canvas.refresh()
 
     def _writable(self) -> None:

@@ -71,7 +71,7 @@ class Desk:
             log_y=self.log_y,
             overlay=self.overlay,
             hints=hints,
-            **more,  # type: ignore[arg-type]
+            **more,  # type: ignore[arg-type]  # other fields of View, by name
         )
         if not (marked and view.filter):
             return view

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -55,7 +57,7 @@ class _Days:
     def __init__(self, dates: pd.DatetimeIndex, rows: np.ndarray, origin: str) -> None:
         self.dates, self.rows, self.origin = dates, rows, origin
 
-    def refuse(self, wrong, column, what) -> None:  # type: ignore[no-untyped-def]  # private, the callers are above
+    def refuse(self, wrong: np.ndarray, column: str, what: Callable[..., str]) -> None:
         if len(found := np.flatnonzero(wrong)):
             i = int(found[0])
             more = f" (and {len(found) - 1} more rows)" if len(found) > 1 else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fts.jobs.settings import Places, worker_settings
 from fts.jobs.status import formatting
@@ -13,6 +13,7 @@ from fts.study.matrix import enqueue_matrix
 
 if TYPE_CHECKING:
     from fts.state.db import Database
+    from fts.state.values import Job
 
 BUDGETS, HORIZONS = ("2M",), (1, 3, 5)
 TRIALS, EPOCHS = 3, 4
@@ -66,11 +67,11 @@ def enqueue(db: Database, places: Places) -> None:
     say("queue: this is a small demo; a real study has 50 trials of 50 epochs per cell")
 
 
-def demo_jobs(db: Database) -> list[Any]:
+def demo_jobs(db: Database) -> list[Job]:
     return [job for job in queries.jobs(db) if job.kind == "cell"]
 
 
-def unfinished(db: Database) -> list[Any]:
+def unfinished(db: Database) -> list[Job]:
     return [job for job in queries.jobs(db) if job.status in ("queued", "running")]
 
 
