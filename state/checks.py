@@ -86,7 +86,7 @@ def _remade(db: Database) -> list[str]:
     return done
 
 
-def sqlite_version(db: Database | None = None) -> list[Finding]:
+def sqlite_version(_db: Database | None = None) -> list[Finding]:
     """The WAL-reset bug: back-to-back explicit checkpoints under writes corrupted the file in 5 of 5 runs."""
     version = sqlite3.sqlite_version_info
     fixed = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)

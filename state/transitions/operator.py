@@ -410,7 +410,7 @@ def acknowledge(
 def touch_key(db: Database, user: str) -> None:
     """This user is at the keyboard: what ended since then is news to them. No event."""
     with transaction(db):
-        set_flag(db, f"last_key:{str(short(user, 100))}", "1", None, user)
+        set_flag(db, f"last_key:{short(user, 100)!s}", "1", None, user)
 
 
 def set_flag(db: Database, name: str, value: str, reason: str | None, who: str) -> None:
