@@ -78,12 +78,12 @@ def mend(places: Places, found: list[Finding]) -> list[str]:
 # ---------------------------------------------------------------- environment
 
 
-def python(places: Places) -> Iterator[Finding]:
+def python(_places: Places) -> Iterator[Finding]:
     text = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     yield Finding("python", "ok", text)
 
 
-def packages(places: Places) -> Iterator[Finding]:
+def packages(_places: Places) -> Iterator[Finding]:
     """Versions from the packages' metadata: importing torch would take seconds."""
     versions, missing = [], []
     for name in PACKAGES:
@@ -129,7 +129,7 @@ def machine(places: Places) -> Iterator[Finding]:
         yield Finding("disk", "ok", f"{formatting.size(free)} free for {folder}")
 
 
-def terminal(places: Places) -> Iterator[Finding]:
+def terminal(_places: Places) -> Iterator[Finding]:
     """What the monitor will find: encoding, colours, size, tmux."""
     term, colours = os.environ.get("TERM", ""), os.environ.get("COLORTERM", "")
     encoding = (sys.stdout.encoding or "unknown").lower()

@@ -335,7 +335,7 @@ def exportable(db: Database) -> list[Job]:
     return [job for job in queries.jobs(db) if NAME.fullmatch(job.experiment) and NAME.fullmatch(job.budget)]
 
 
-def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:
+def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:  # noqa: ARG001  # it knows the direction
     """The best complete trial that did not diverge; the lower number wins a tie."""
     fit = [t for t in trials if t.status == TrialStatus.COMPLETE and t.value is not None and "diverged" not in t.badges]
     if not fit:

@@ -52,7 +52,7 @@ class Owed:
                 exports.export_ended(self.db, self.places, queries.job(self.db, job_id))
             except DatabaseCorrupt:
                 return False  # the beat finds it, too, and the worker leaves
-            except Exception as error:  # whatever broke: the job has nothing to do with it
+            except Exception as error:  # noqa: BLE001  # whatever broke: the job has nothing to do with it
                 self.owe(job_id, error)
                 continue
             with self._lock:

@@ -54,7 +54,7 @@ def away(snapshot: Snapshot, now: float, since: float | None, events: Sequence[E
     fresh = [event for event in journal if event.at > since]
     pauses, paused_s, reason = _guard(fresh, now)
     objective = _objective(snapshot)
-    before, after, cell = _best(snapshot, fresh, objective)
+    before, after, cell = _best(snapshot, fresh)
     return Away(
         since=since,
         seconds=now - since,
@@ -174,7 +174,7 @@ def _objective(snapshot: Snapshot) -> str:
     return next((formatting.objective_of(job) for job in snapshot.jobs), "val_loss")
 
 
-def _best(snapshot: Snapshot, fresh: Sequence[Event], objective: str) -> tuple[float | None, float | None, str | None]:
+def _best(snapshot: Snapshot, fresh: Sequence[Event]) -> tuple[float | None, float | None, str | None]:
     """Best value before and after, of the job that improved most recently; (None, best, cell) when nothing improved."""
     names = naming.names_of(snapshot.jobs)
     gains = [e for e in fresh if e.verb in event_groups.NEW_BEST and isinstance(e.data.get("value"), int | float)]

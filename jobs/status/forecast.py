@@ -93,7 +93,7 @@ def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, ju
                 unknown = unknown or job.kind == "cell"  # baselines take seconds and make no forecast impossible
                 continue
             slot = free.index(min(free))
-            seconds = _seconds_left(job, pace, now)
+            seconds = _seconds_left(job, pace)
             free[slot] += seconds
             ends[job.id] = free[slot]
             shared = job.budget if own is None else f"job {job.id}"
@@ -250,7 +250,7 @@ def _may_run(job: Job) -> bool:
     return job.status is JobStatus.QUEUED and not job.hold_reason
 
 
-def _seconds_left(job: Job, pace: Pace, now: float) -> float:
+def _seconds_left(job: Job, pace: Pace) -> float:
     remaining = max(job.trials_wanted - trials_ended(job), 0)
     seconds = remaining * pace.seconds
     if job.status is JobStatus.RUNNING and remaining:

@@ -201,7 +201,7 @@ def _yours(glance: Glance) -> Span:
     return f"{formatting.count(decisions, 'decision')} {wait} for you", "look"
 
 
-def _finish_spans(glance: Glance, eta: Forecast, brief: bool = False) -> list[Span]:
+def _finish_spans(glance: Glance, eta: Forecast) -> list[Span]:
     if glance.is_blind and (eta.finish_said is None or not glance.has_worker):
         return [("not known: the database cannot be read", "dim")]
     if never := _no_end(glance):
@@ -217,7 +217,7 @@ def _finish_spans(glance: Glance, eta: Forecast, brief: bool = False) -> list[Sp
 
 
 def _wide_verdict(glance: Glance, width: int) -> Line:
-    right: list[Span] = [("finish ", "dim"), *_finish_spans(glance, glance.forecast, brief=True)]
+    right: list[Span] = [("finish ", "dim"), *_finish_spans(glance, glance.forecast)]
     text, role = _yours(glance)
     right.append((f"   {text}", role))
     need = sum(formatting.width(text) for text, _ in right)

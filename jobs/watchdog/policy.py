@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from fts.jobs.status.formatting import GB, in_gb
@@ -70,7 +71,7 @@ class Thresholds:
 
     def __post_init__(self) -> None:
         order = (0.0, self.warm, self.warning, self.critical)
-        rises = all(low < high for low, high in zip(order, order[1:], strict=False))
+        rises = all(low < high for low, high in pairwise(order))
         if not rises or not 0 < self.thaw < self.warning or not 0 < self.cool < self.critical:
             raise ValueError(
                 "heat limits must satisfy 0 < warm < warning < critical, thaw < warning and cool < critical, got "
