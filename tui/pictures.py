@@ -59,7 +59,7 @@ def render(
 def look(
     db_path: Path,
     screen: str,
-    size: tuple[int, int],
+    size: tuple[int, int],  # noqa: ARG001  # a view is the same in every size; what paints it is called alike
     at: float | None = None,
     *,
     now: float | None = None,

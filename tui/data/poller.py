@@ -60,7 +60,7 @@ class Poller(threading.Thread):
             self._failed(kind_of(error), str(error))
         except OSError as error:
             self._failed("failed", in_words(error))
-        except Exception as error:  # the one net: a thread that ends would leave an old picture that looks live
+        except Exception as error:  # noqa: BLE001  # the one net: a thread that ends would leave an old picture that looks live
             self._failed("failed", f"the database cannot be read: {error or type(error).__name__}")
         else:
             self._failures = 0

@@ -67,10 +67,11 @@ def paint(
     for series in plot.series:
         _draw_line(cells, scale, series)
     _write_notes(cells, plot.notes, rows)
-    lines: list[Line] = []
     labels = _labels(scale, max(rows, 1)) if axis else {}
-    for row in range(max(rows, 1)):
-        lines.append((*_axis(labels.get(row, "")), *cells.spans(row)) if axis else tuple(cells.spans(row)))
+    lines: list[Line] = [
+        (*_axis(labels.get(row, "")), *cells.spans(row)) if axis else tuple(cells.spans(row))
+        for row in range(max(rows, 1))
+    ]
     if ticks and rows < height:
         lines.extend(_x_axis(scale, ticks, left, columns))
     return lines

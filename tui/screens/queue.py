@@ -245,7 +245,7 @@ def _title(view: View, name: str, text: str, hint: str) -> Callable[[int, int], 
     return lambda width, height: [rule(text, hint, width, view.focus == name)]
 
 
-def _wall(width: int, height: int) -> list[Line]:
+def _wall(_width: int, height: int) -> list[Line]:
     return [(("│", "rule"),)] * height
 
 

@@ -313,7 +313,7 @@ def _cell(view: View, width: int, height: int) -> list[Line]:
         return [*lines, *(line((part, "dim")) for part in wrapped(text, width))]
     gap = learning_curve.gap_words(view, trial)
     known = [] if gap is None else [labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val "))]
-    return [*lines, *facts(trial, job), *known, *against_baseline(view, job), *_importance(view, width)][:height]
+    return [*lines, *facts(trial), *known, *against_baseline(view, job), *_importance(view, width)][:height]
 
 
 def _importance(view: View, width: int) -> list[Line]:
@@ -323,16 +323,14 @@ def _importance(view: View, width: int) -> list[Line]:
         ended = sum(t.value is not None and t.ended_at is not None for t in view.trials)
         return [(), line((f"importance: needs {ENOUGH} values, {ended} so far", "dim"))]
     lines: list[Line] = [(), rule(f"importance · {found[0].n} trials", "", width)]
-    for each in found[:8]:
-        lines.append(
-            labelled(
-                each.name, f"{each.share:.2f} {formatting.bar(each.share, 20).rstrip(formatting.TROUGH)}", width=15
-            )
-        )
+    lines += [
+        labelled(each.name, f"{each.share:.2f} {formatting.bar(each.share, 20).rstrip(formatting.TROUGH)}", width=15)
+        for each in found[:8]
+    ]
     return [*lines, line(("share of rank variance, each alone; not a cause", "dim"))]
 
 
-def facts(trial: Trial, job: Job) -> list[Line]:
+def facts(trial: Trial) -> list[Line]:
     """What a value rests on, one fact per line."""
     interval = ""
     if trial.auc_low is not None and trial.auc_high is not None:

@@ -113,8 +113,7 @@ def journal(view: View, width: int, height: int) -> list[Line]:
         return [*lines, ((f"   {missing}", "dim"),)]
     cursor = next((n for n, event in enumerate(rows) if event.id == view.event_id), 0)
     first, last = table_rows.window(len(rows), height - 1, cursor)
-    for n in range(first, last):
-        lines.append(_journal_row(view, rows[n], n == cursor, width))
+    lines += [_journal_row(view, rows[n], n == cursor, width) for n in range(first, last)]
     return lines
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from fts.jobs.actions.run import Thresholds, heat_limits, memory_marks
 from fts.jobs.status import drain, formatting, naming
@@ -37,7 +38,7 @@ def meters(view: View, limits: Thresholds | None = None) -> list[Meter]:
     limits = limits or heat_limits()
     now = latest(view)
     past = view.details.samples or ((now,) if now else ())
-    found = [_memory(now, past), _heat(now, past, limits), _gpu(now, past), _power(now, past), _disk(view, now, past)]
+    found = [_memory(now, past), _heat(now, past, limits), _gpu(now, past), _power(now, past), _disk(now, past)]
     return found if now is not None else [replace(each, text=_unmeasured(view)) for each in found]
 
 
@@ -267,7 +268,7 @@ def _idle(past: Sequence[Sample]) -> str:
     """`idle 14 min of 24 h`: the measured time in which the GPU did nothing; empty for less than an hour of it."""
     known = [sample for sample in past if sample.gpu_percent is not None]
     idle = measured = 0.0
-    for sample, after in zip(known, known[1:], strict=False):
+    for sample, after in pairwise(known):
         if (seconds := after.at - sample.at) <= GAP_S:
             measured += seconds
             idle += seconds if (sample.gpu_percent or 0.0) < IDLE_PERCENT else 0.0
@@ -287,7 +288,7 @@ def _power(now: Sample | None, past: Sequence[Sample]) -> Meter:
     return Meter("power", now.power_w / top, f"{now.power_w:.0f} W", (energy,), history)
 
 
-def _disk(view: View, now: Sample | None, past: Sequence[Sample]) -> Meter:
+def _disk(now: Sample | None, past: Sequence[Sample]) -> Meter:
     if now is None or now.disk_free is None:
         return Meter("disk", None, UNKNOWN, (), ())
     history = tuple((s.at, float(s.disk_free)) for s in past if s.disk_free is not None)
@@ -308,9 +309,7 @@ def _days_left(past: Sequence[Sample]) -> float | None:
         if sample.disk_free is not None:
             hours[int(sample.at // formatting.HOUR)] = sample.disk_free
     known = sorted(hours.items())
-    losses = sorted(
-        (free - then) / (hour - before) for (before, free), (hour, then) in zip(known, known[1:], strict=False)
-    )
+    losses = sorted((free - then) / (hour - before) for (before, free), (hour, then) in pairwise(known))
     usual = losses[(len(losses) - 1) // 2] if len(losses) >= LEAST_LOSSES else 0.0
     days = known[-1][1] / usual / 24 if usual > 0 else None
     return days if days is not None and days < 9999 else None

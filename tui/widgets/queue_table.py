@@ -52,8 +52,10 @@ def paint(view: View, width: int, height: int) -> list[Line]:
     cursor = next((n for n, job in enumerate(rows) if job.id == view.job_id), 0)
     best = best_ids(view)
     place = {job.id: n + 1 for n, job in enumerate(table_rows.in_order(view.snapshot.jobs))}
-    for n in table_rows.pinned_window(rows, height - len(lines), cursor):
-        lines.append(_row(view, rows[n], names[rows[n].id], place[rows[n].id], rows[n].id in best, columns, width))
+    lines += [
+        _row(view, rows[n], names[rows[n].id], place[rows[n].id], rows[n].id in best, columns, width)
+        for n in table_rows.pinned_window(rows, height - len(lines), cursor)
+    ]
     return lines
 
 
@@ -76,7 +78,7 @@ def best_ids(view: View) -> set[int]:
     return {job.id for job in best.values()}
 
 
-def why(view: View, job: Job, order: int | None = None) -> str:
+def why(view: View, job: Job) -> str:
     """What it does now, or why it does not run: never empty."""
     if job.status is JobStatus.RUNNING:
         return f"{_now(view, job)} {margin(view, job)}".rstrip()
