@@ -138,7 +138,7 @@ def _fit_and_predict(model: Any, train: Floats, labels: NDArray[np.int64], val: 
     return predicted
 
 
-def _logistic(seed: int, n_jobs: int) -> Any:
+def _logistic(seed: int, _n_jobs: int) -> Any:
     from sklearn.linear_model import LogisticRegression  # 1 s of imports, paid only by who fits
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -159,7 +159,7 @@ def _forest(seed: int, n_jobs: int) -> Any:
     )
 
 
-def _boosting(seed: int, n_jobs: int) -> Any:
+def _boosting(seed: int, _n_jobs: int) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier  # see _logistic
 
     return HistGradientBoostingClassifier(

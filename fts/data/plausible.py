@@ -276,7 +276,7 @@ def _flat(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
     flat = (bars["High"] == bars["Low"]).to_numpy()
     longest = max((run for run in _runs(flat) if flat[run[0]]), key=lambda run: run[1] - run[0], default=(0, 0))
     length, share = longest[1] - longest[0], flat.mean() if len(flat) else 0.0
-    if length >= FLAT or share > FLAT_SHARE and flat.sum() > 1:
+    if length >= FLAT or (share > FLAT_SHARE and flat.sum() > 1):
         where = f"the longest run from {days[longest[0]]} to {days[longest[1] - 1]}"
         yield Finding(
             "flat",

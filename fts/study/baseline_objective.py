@@ -21,7 +21,7 @@ from fts.study.objective import Orders, log_to, main, say
 from fts.study.walk_forward_objective import folds_of, on_fold, together
 
 
-def run_baseline(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
+def run_baseline(spec: TrialSpec, _orders: Orders) -> Iterator[dict[str, Any]]:
     """started, then result: there is nothing in between worth a checkpoint, it takes seconds."""
     log_to(Path(spec.log_path))
     reset_peak()

@@ -62,7 +62,7 @@ def serve(orders: Orders, fd: int, run: Run | None) -> int:
             for fact in (run or run_trial)(spec, orders):
                 if not _tell(fd, fact | {"number": number}):
                     orders.ask_stop()  # nobody listens any more: one more step, a checkpoint, and out
-        except Exception as error:  # the outermost net: the supervisor writes it into the trial
+        except Exception as error:  # noqa: BLE001  # the outermost net: the supervisor writes it into the trial
             with contextlib.suppress(OSError):  # a full disk may be the very error
                 traceback.print_exc()
             _tell(fd, {"fact": "failed", "number": number, "cause": cause_of(error), "message": sentence_of(error)})

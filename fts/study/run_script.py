@@ -33,7 +33,7 @@ def main(spec: dict[str, Any], argv: list[str] | None = None) -> int:
         return run_cell(
             spec, flags.db, dry_run=flags.dry_run, again=flags.again, threads=flags.threads, device=flags.device
         )
-    except Exception as error:  # the outermost net of a script: a person reads one sentence
+    except Exception as error:  # noqa: BLE001  # the outermost net of a script: a person reads one sentence
         print(sentence_of(error), file=sys.stderr)
         return code_of(error)
 
