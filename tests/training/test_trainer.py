@@ -114,7 +114,7 @@ def test_training_does_not_bring_in_the_compiler():
     """A second of a new process's start, and 80 MB."""
     program = """
 import sys
-from fts.search.build import build_trial
+from fts.study.build import build_trial
 from tests.training.tiny import finish, make_trainer
 finish(make_trainer(max_epochs=1))
 print("torch._dynamo" in sys.modules)
