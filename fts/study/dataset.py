@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,13 @@ import pandas as pd
 from fts.data import labels, sources, splits
 from fts.data.bars import COLUMNS, BadBars, check_bars, check_closes
 from fts.data.files import md5_of, read_columns, read_dates, write_text
-from fts.data.layouts import Reading
 from fts.data.manifest import Entry, Manifest, ManifestError, clean_ticker, processed_name, raw_name, ticker_of_file
 from fts.data.plausible import check_accepted, find_implausible, refuse_implausible
 from fts.data.sources import AS_IT_STANDS, Taken
 from fts.features import drift, leak, tiers
+
+if TYPE_CHECKING:
+    from fts.data.layouts import Reading
 
 MATCH = 0.99  # a join that finds fewer of its days fails (lesson 26)
 LONGEST_HORIZON = 5  # trading days; of the study's matrix

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.halving import HALVING
-from fts.jobs.settings import Places
 from fts.jobs.supervisor.admission import too_large
 from fts.state.values import Enqueued
 from fts.study.cell import BadSpec, CellSpec
 from fts.study.naming import experiment_name, kept_apart
 
 if TYPE_CHECKING:
+    from fts.jobs.settings import Places
     from fts.state.db import Database
 
 BUDGETS = ("2M", "20M", "200M", "2B")  # the matrix of the study; `tiny` is for tests

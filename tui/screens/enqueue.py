@@ -9,17 +9,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from textual import events
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
 from fts.jobs.status.sanitize import clean
 from fts.state.errors import StateError
-from fts.state.values import Job, Snapshot
 from fts.study.preview import DryRun, Preview, Question, became, sentences, standing, time_of, trials_to_run
 from fts.tui.data.messages import Planned, Tried
 from fts.tui.render.text import Line, Span, wrapped
 from fts.tui.screens.dialogs import Confirm, Dialog
+
+if TYPE_CHECKING:
+    from textual import events
+
+    from fts.state.values import Job, Snapshot
 
 BUDGETS = ("tiny", "2M", "20M", "200M", "2B")
 HORIZONS = (1, 3, 5)
