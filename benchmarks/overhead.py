@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -111,7 +112,7 @@ def of_a_worker(places: Places, quick: bool) -> list[Row]:
         write(db, [one_cell(places, trials, epochs)], "benchmark")
         cpu_percent = run_worker(places, db)
         history = queries.history(db, 1)
-        gaps = [1000 * gap_s(before, after) for before, after in zip(history, history[1:], strict=False)]
+        gaps = [1000 * gap_s(before, after) for before, after in pairwise(history)]
         gap, spread = median_and_spread(gaps)
         claimed = next(event.at for event in queries.events(db, since=0, limit=1000) if event.verb == "claimed")
         first_s = began(history[0]) - claimed

@@ -240,7 +240,7 @@ def recorded(db: Database, job: Job, patience: int) -> dict[int, tuple[float, ..
     spec = CellSpec.from_json(job.spec)
     sign = -1.0 if spec.objective == "val_auc" else 1.0
     found = {}
-    for curve in queries.curves(db, job.id, spec.objective):
+    for curve in queries.curves(db, job.id):
         if curve.status == "complete" and curve.epochs:
             told = tuple(sign * curve.epochs[e] for e in sorted(curve.epochs))
             found[curve.number] = waiting(told, patience - spec.patience, spec.epochs)

@@ -9,14 +9,16 @@ import ast
 import hashlib
 import itertools
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.function import OBJECTIVE, FunctionCell, FunctionStudy
 from fts.jobs.api.load import installed
 from fts.jobs.api.spec import NAME, BadSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 Value = str | int | float
 MOST_CELLS = 10_000

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.devices import BadSetting, check_here, check_name, index_of, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["BadSetting"]
 
@@ -113,7 +115,7 @@ def worker_settings(
         chosen["max_idle_attempts"] = int(attempts)
     stall = {name: seconds(f"FTS_{name.upper()}") for name in STALL}
     chosen["stall"] = {name: value for name, value in stall.items() if value is not None}
-    return WorkerSettings(slots=slots, threads=threads, device=device, **chosen)  # type: ignore[arg-type]
+    return WorkerSettings(slots=slots, threads=threads, device=device, **chosen)  # type: ignore[arg-type]  # each was read as its field
 
 
 def check_beats(chosen: Mapping[str, Any]) -> None:

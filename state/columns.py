@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
-from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fts.state.values import Cause, Direction, JobStatus, TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from enum import StrEnum
 
 LATEST = 253_402_214_400.0  # the end of year 9999: beyond it no calendar can show a time
 MANY = 10**9  # of anything that is counted one by one
@@ -100,7 +102,7 @@ def _depth(text: str) -> int:
 
 def read_params(text: str) -> dict[str, Any]:
     """Names and plain values: what a sampler has drawn."""
-    found = json.loads(text)
+    found: dict[str, Any] = json.loads(text)
     for value in found.values():  # AttributeError: another kind of JSON; nothing nested gets through
         kind = type(value)
         if kind is float or kind is int:
@@ -108,7 +110,7 @@ def read_params(text: str) -> dict[str, Any]:
                 raise ValueError
         elif kind is not str and kind is not bool and value is not None:
             raise ValueError
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def read_labels(text: str) -> dict[str, Any]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
 
 
 class Connection(sqlite3.Connection):
@@ -69,7 +73,7 @@ class Cursor(sqlite3.Cursor):
                 for _ in range(given):
                     super().fetchone()
 
-    def _fetch(self, fetch: Callable[..., Any], *size: Any) -> Any:
+    def _fetch(self, fetch: Callable[..., T], *size: Any) -> T:
         try:
             return fetch(*size)
         except sqlite3.DatabaseError as error:

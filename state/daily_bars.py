@@ -6,11 +6,13 @@ Its cell has the name that fts.jobs.status.naming gave it: `20M/h3`, `base/h3`, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.state.schema_2 import DECLARATION, PATCHTST
 from fts.state.values import Direction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["AXES", "DECIDE_LABELS", "DECLARATION", "PATCHTST", "cell_name", "direction_of", "metric_of"]
 

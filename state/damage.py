@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable
 from contextlib import closing
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.state import errors, schema
 from fts.state.disk import reading_uri
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterable
+    from pathlib import Path
 
 COPY_NAME = "fts-%Y%m%d-%H%M%S.db"  # of a backup, by the time in UTC: names sort as they were made
 APPLICATION_ID = 0x66747331  # "fts1" in the file header, so that `file` and we recognise it

@@ -6,10 +6,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import peewee
 
@@ -21,6 +19,10 @@ from fts.state.holder import holder
 from fts.state.identity import Files, files_at, has_open
 from fts.state.place import require_study
 from fts.state.translation import translate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
 log = logging.getLogger("fts.state")
 BUSY_TIMEOUT_S = 30.0
@@ -194,7 +196,7 @@ class Database(peewee.SqliteDatabase):
 
     def execute_sql(self, sql: str, params: Sequence[Any] | None = None) -> Any:
         with self._translated():
-            return super().execute_sql(sql, params)
+            return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]  # of peewee
 
     def begin(self, lock_type: str | None = None) -> None:
         def begin() -> None:

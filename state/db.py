@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fts.state import errors, migrations
 from fts.state.damage import (
@@ -22,6 +21,10 @@ from fts.state.database import BUSY_TIMEOUT_S, Database, retry_while_busy
 from fts.state.files import make_folder
 from fts.state.identity import NEW
 from fts.state.place import database_path, has_study, refuse_other_than_file, require_study
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["Database", "database_path", "open_database", "open_for_person", "open_for_reading"]
 

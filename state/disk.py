@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fts.state.files import no_space, room
 from fts.state.identity import beside, mark_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LEAST_FREE = 64 * 1024  # bytes; the -shm file has 32 KiB
 

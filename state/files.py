@@ -14,10 +14,12 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
 
 DRAFT = re.compile(r"\..*\.[0-9a-f]{12}\.part")  # a name no two writers share
 NAME_KEPT = 100  # bytes of a file's name in that of its draft: a name of 255 bytes leaves no room for more

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fts.state.identity import beside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LOCKS = Path("/proc/locks")  # Linux; opening the database's own files to ask would drop the locks we hold on them
 WRITING = 120  # the byte of the -shm file that a writer locks (SQLite, walformat.html, section 2.3.2)

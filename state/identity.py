@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OPEN_HERE = "/dev/fd"  # the descriptors of this process, on Linux and on macOS
 NEW = 0o600  # permissions of the files we make

@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fts.state.values import Snapshot, Worker
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fts.state.values import Snapshot, Worker
 
 
 def gone(workers: Iterable[Worker], study: Path) -> frozenset[int]:

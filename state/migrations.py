@@ -5,10 +5,12 @@ A step is frozen once released: it is plain SQL, not the models of today. `tests
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from fts.state import schema_1, schema_2
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Executes(Protocol):

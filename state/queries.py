@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peewee import SQL, fn
 
 from fts.state import migrations
 from fts.state.columns import LATEST, MANY
-from fts.state.db import Database
 from fts.state.errors import NoSuchRow, UnreadableHistory
 from fts.state.models import (
     ALL,
@@ -67,6 +65,11 @@ from fts.state.values import (
     Verb,
     Worker,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from fts.state.db import Database
 
 EVENTS_IN_SNAPSHOT = 200
 SEARCHED = {
@@ -318,11 +321,8 @@ def history(db: Database, job_id: int) -> tuple[tuple[Trial, tuple[Epoch, ...]],
     return tuple((trial, tuple(by_trial[trial.id])) for trial in found)
 
 
-def curves(db: Database, job_id: int, objective: str | None = None) -> tuple[Curve, ...]:
-    """What a sampler or pruner needs of a job, by trial number; a fifth of `history`, for jobs of many trials.
-
-    The values are those of each trial's metric; `objective` is not needed any more.
-    """
+def curves(db: Database, job_id: int) -> tuple[Curve, ...]:
+    """What a sampler or pruner needs of a job, by trial number; a fifth of `history`, for jobs of many trials."""
     told: dict[int, dict[int, float]] = {}
     value = EpochRow.value
     kept = ("id", "number", "params", "status", "value", "cause")

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fts.state.columns import (
     ALWAYS_MEASURED,
@@ -59,6 +58,9 @@ from fts.state.values import (
     Worker,
     status_of,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
 
 T = TypeVar("T")
 
@@ -137,7 +139,7 @@ def to_trial(row: Mapping[str, Any]) -> Trial:
         kept["facts"] = {} if row["facts"] == "{}" else read_facts(row["facts"])
         return Trial(**kept)
     except (ValueError, TypeError, AttributeError, RecursionError):
-        mended: Trial = _mended(Trial, TRIAL, row)
+        mended = _mended(Trial, TRIAL, row)
         return replace(mended, status=TrialStatus.INTERRUPTED) if is_put_back(row) else mended
 
 
@@ -275,7 +277,7 @@ def _made(made: type[T], kept: dict[str, Any]) -> T:
     return value
 
 
-def _mended(made: type[Any], kinds: Mapping[str, Kind], row: Mapping[str, Any]) -> Any:
+def _mended(made: Callable[..., T], kinds: Mapping[str, Kind], row: Mapping[str, Any]) -> T:
     """The value with every column that can be read, and a sentence about those that cannot."""
     found: dict[str, Any] = {}
     complaints = []

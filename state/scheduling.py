@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from fts.state.values import USED_UP, Cause, Job, JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 MAX_IDLE_ATTEMPTS = 3  # attempts in a row without an epoch or a trial end, after which a job is parked
 MAX_LOST_WORKERS = 30  # the same where the last worker was lost: killing a worker says little about its job

@@ -11,12 +11,15 @@ import socket
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from types import TracebackType
+from typing import TYPE_CHECKING
 
 import psutil
 
 from fts.state.files import CannotWrite, make_folder, reason_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
 
 TRIES = 10  # someone may be looking who holds it, which takes it for a moment
 TRY_EVERY_S = 0.02

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huey import Huey
-from huey.api import Task
 from huey.contrib.sql_huey import BytesBlobField, SqlStorage
 from huey.exceptions import HueyException
 from huey.serializer import Serializer
 from peewee import CharField, CompositeKey, FloatField, IntegerField, Model, TimestampField
 
-from fts.state.db import Database
 from fts.state.errors import StateError
 from fts.state.models import QuarantineRow, TicketRow
 from fts.state.ticket_rows import (
@@ -30,6 +27,13 @@ from fts.state.ticket_rows import (
     waiting_tickets,
     write_ticket,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from huey.api import Task
+
+    from fts.state.db import Database
 
 MAX_TICKET_BYTES = 200
 
@@ -70,11 +74,11 @@ def read_ticket(data: object) -> str:
     return message["task"]
 
 
-class UnreadableTicket(HueyException):
+class UnreadableTicket(HueyException):  # type: ignore[misc]  # huey has no types
     """A row in the ticket table that is not one of ours."""
 
 
-class JsonSerializer(Serializer):
+class JsonSerializer(Serializer):  # type: ignore[misc]  # huey has no types
     """For whatever huey itself stores (locks, revocations): JSON, so that reading it cannot run code."""
 
     def _serialize(self, data: Any) -> bytes:
@@ -84,7 +88,7 @@ class JsonSerializer(Serializer):
         return json.loads(data)
 
 
-class TicketStorage(SqlStorage):
+class TicketStorage(SqlStorage):  # type: ignore[misc]  # huey has no types
     """huey's SQL storage under our table names, with a look before the write lock is taken."""
 
     database: Database
@@ -154,7 +158,8 @@ class TicketStorage(SqlStorage):
     def _next(self) -> tuple[int, object] | None:
         # Not through the model: a hostile row may hold a text where its field expects bytes.
         sql = "SELECT id, data FROM huey_task WHERE queue = ? ORDER BY priority DESC, id LIMIT 1"
-        return self.database.execute_sql(sql, (self.name,)).fetchone()
+        found: tuple[int, object] | None = self.database.execute_sql(sql, (self.name,)).fetchone()
+        return found
 
     def _put_aside(self, data: object, reason: str) -> None:
         logger.warning("put aside a ticket that cannot be read: %s", reason)
@@ -169,7 +174,7 @@ class TicketStorage(SqlStorage):
         return []
 
 
-class TicketHuey(Huey):
+class TicketHuey(Huey):  # type: ignore[misc]  # huey has no types
     """Huey with tickets for messages. Results are rows of ours, never huey's."""
 
     storage_class = TicketStorage

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fts.state import errors
 from fts.state.damage import damaged, incomplete_sentence, restore_sentence
 from fts.state.disk import full_sentence, is_full, is_read_only, read_only_sentence
 from fts.state.holder import holder
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LOST = re.compile(  # what SQLite says of a table that was dropped or replaced
     r"no such table: (?:main\.)?(?P<table>\S+)|no such (?:column: |index: )(?P<column>\S+)|"

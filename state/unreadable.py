@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.state.columns import ALWAYS_MEASURED, TABLES, Kind, read, read_object, shown
 from fts.state.rows import to_margin
 from fts.state.values import UnreadableRow
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
-def unreadable_of(db: Any, table: str) -> Iterator[UnreadableRow]:
+    from fts.state.database import Database
+
+
+def unreadable_of(db: Database, table: str) -> Iterator[UnreadableRow]:
     """The rows of a table that hold what no fts writes. Looks at each row: for `fts doctor`."""
     kinds = TABLES[table]
     cursor = db.execute_sql(f"SELECT {', '.join(kinds)} FROM {table}")

@@ -249,7 +249,7 @@ def faults(path: Path, names: list[str] | None = None) -> dict[str, str]:
     for name in names or READS:
         try:
             said = READS[name](path)
-        except Exception as error:  # the reads of this list never raise
+        except Exception as error:  # noqa: BLE001  # the reads of this list never raise
             said = f"{type(error).__name__}: {error}"
         if said is not None:
             found[name] = said

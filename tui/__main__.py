@@ -8,11 +8,14 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
 from fts.tui import terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 THEMES = ("dark", "light", "ansi")
 

@@ -8,23 +8,23 @@ while the database is locked, an undo must not overtake what it shall take back.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.actions import Action, by_id, by_key, for_key
+from fts.jobs.actions import Action, by_id, for_key
 from fts.jobs.actions.run import BUSY_S, run_action
 from fts.jobs.api.load import enqueue_dialog
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.sanitize import clean
 from fts.state.errors import StateError
-from fts.state.values import Job
 from fts.tui.data.messages import Acted, in_words
 from fts.tui.screens.dialogs import Ask, Confirm, Dialog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fts.state.values import Job
     from fts.tui.app import Monitor
 
 SETTLE_S = 0.3  # no destructive key this soon after a screen or dialog appeared
@@ -170,7 +170,7 @@ class Acting:
             change = run_action(action, self.app.path, ids, self.app.user, False, busy_s, **args)
         except (StateError, OSError, ValueError) as error:
             self._fail(action, in_words(error))
-        except Exception as error:  # the one net of this thread: a key that gets no answer looks as if it had worked
+        except Exception as error:  # noqa: BLE001  # the one net of this thread: a key that gets no answer looks as if it had worked
             self._fail(action, f"it failed: {error or type(error).__name__}")
         else:
             undoes = action.level != "L3" and change.event_id and action.id not in SILENT
@@ -205,12 +205,3 @@ SILENT = ("undo", "redo", "ack", "note", "start_worker")  # nothing to take back
 
 def _place(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
-
-
-def twins(path: Path, jobs: Sequence[Job]) -> list[str]:
-    """The commands of what can be done with these jobs, for the copy menu."""
-    found = []
-    for key in ("p", "x", "r", "t"):
-        for action in by_key(key):
-            found.append(action.command(jobs))
-    return found

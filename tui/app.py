@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 from textual.theme import Theme
@@ -22,12 +18,12 @@ from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
 from fts.jobs.status.log_excerpt import trouble
 from fts.jobs.status.sanitize import clean
+from fts.jobs.status.verdict import STALE_S
 from fts.state import queries
 from fts.state.values import Event, Job, Snapshot
 from fts.tui import bindings
 from fts.tui.action_runner import Acting
 from fts.tui.cost import Cost
-from fts.tui.data.messages import Acted, Arrived, Unreadable
 from fts.tui.data.poller import Poller
 from fts.tui.data.reader import Reading, Wish
 from fts.tui.data.view import LOGS, QUEUE, TRIALS, Details, View
@@ -36,8 +32,17 @@ from fts.tui.key_handlers import Hands
 from fts.tui.navigation import Desk
 from fts.tui.render import layout, theme
 from fts.tui.render.export import keep_fault
-from fts.tui.render.text import Line
 from fts.tui.widgets.pane import Canvas, cropped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from textual import events
+    from textual.driver import Driver
+
+    from fts.tui.data.messages import Acted, Arrived, Unreadable
+    from fts.tui.render.text import Line
 
 TICK_S = 1.0
 WIDE = 190  # columns from which the header has room for more than the study's name
@@ -84,7 +89,8 @@ class Front(Screen[None]):
         self._wheel(-1)
 
     def on_resize(self) -> None:
-        self.app.paint()  # type: ignore[attr-defined]
+        assert isinstance(self.app, Monitor)
+        self.app.paint()
 
     def _wheel(self, step: int) -> None:
         app = self.app
@@ -201,7 +207,7 @@ class Monitor(App[None]):
     def _time_facts(self) -> tuple[object, ...]:
         """What the passing of time changes on the screen: the minute, an age once it is old, the verdict."""
         age = min(self.age_s(), NEVER_S)
-        stale = int(age) if age > max(glances.STALE_S, UNFOCUSED_S + 1 if not self.app_focus else 0.0) else 0
+        stale = int(age) if age > max(STALE_S, UNFOCUSED_S + 1 if not self.app_focus else 0.0) else 0
         verdict = self._glance().verdict
         return (
             formatting.clock(self.now()),

@@ -5,12 +5,16 @@ Lower case acts on the selection, upper case on the whole machine and asks. One 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fts.jobs.actions import ACTIONS, Action
-from fts.state.values import Snapshot
 from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, TRIALS, Hint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.state.values import Job, Snapshot
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def hints(
     screen: int,
     width: int,
     snapshot: Snapshot,
-    jobs: Sequence[object],
+    jobs: Sequence[Job],
     readonly: bool,
     ascii_only: bool = False,
     missing: bool = False,
@@ -167,7 +171,7 @@ def hints(
     return tuple(found)
 
 
-def _action(name: str, jobs: Sequence[object], snapshot: Snapshot) -> Action | None:
+def _action(name: str, jobs: Sequence[Job], snapshot: Snapshot) -> Action | None:
     """The action a hint stands for: of the two directions of p, P and D the one that applies."""
     found = next((action for action in ACTIONS if action.id == name), None)
     if found is None or found.key is None:
@@ -178,7 +182,7 @@ def _action(name: str, jobs: Sequence[object], snapshot: Snapshot) -> Action | N
     return found
 
 
-def _applies(action: Action, jobs: Sequence[object], snapshot: Snapshot) -> bool:
+def _applies(action: Action, jobs: Sequence[Job], snapshot: Snapshot) -> bool:
     if not action.needs_jobs:
         return action.applies_to(None, snapshot)
-    return any(action.applies_to(job, snapshot) for job in jobs)  # type: ignore[arg-type]
+    return any(action.applies_to(job, snapshot) for job in jobs)

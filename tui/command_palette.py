@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fts.jobs.actions import ACTIONS, Action
@@ -14,8 +13,11 @@ from fts.tui.data.view import SCREENS
 from fts.tui.render import theme
 from fts.tui.render.text import line
 from fts.tui.screens.dialogs import Choice, Chooser, Confirm, Notice
+from fts.tui.widgets.pane import Canvas
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fts.tui.app import Monitor
     from fts.tui.navigation import Desk
 
@@ -91,8 +93,8 @@ class Menus(ABC):
         self.app.palette = name = theme.alike(name, self.app.palette)
         self.app.theme = theme.of_textual(name)
         for screen in self.app.screen_stack:
-            for canvas in screen.query("Canvas"):
-                canvas.palette = name  # type: ignore[attr-defined]
+            for canvas in screen.query(Canvas):
+                canvas.palette = name
                 canvas.refresh()
 
     def _writable(self) -> None:

@@ -5,14 +5,18 @@ Cursor and marks are held by id, never by row number, so that a row that moves t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from fts.jobs.status.summary import Glance
 from fts.state.values import JobStatus, Snapshot
 from fts.tui.data import table_rows
 from fts.tui.data.trial_store import ids_of, place_of
 from fts.tui.data.view import CURVES, EVENTS, LOGS, QUEUE, RESULTS, TRIALS, Details, Hint, View
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.jobs.status.summary import Glance
 
 TABLES = (QUEUE, TRIALS, EVENTS)  # screens with rows to filter
 
@@ -71,7 +75,7 @@ class Desk:
             log_y=self.log_y,
             overlay=self.overlay,
             hints=hints,
-            **more,  # type: ignore[arg-type]
+            **more,  # type: ignore[arg-type]  # other fields of View, by name
         )
         if not (marked and view.filter):
             return view

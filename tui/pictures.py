@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
 from fts.jobs.status.log_excerpt import trouble
 from fts.jobs.status.sanitize import clean
 from fts.state import queries
 from fts.tui import bindings
 from fts.tui.data.reader import Reader, Reading, Wish
-from fts.tui.data.view import SCREENS, View
+from fts.tui.data.view import SCREENS, Hint, View
 from fts.tui.navigation import Desk
 from fts.tui.render import export, layout
-from fts.tui.render.text import Line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fts.tui.render.text import Line
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ def render(
 def look(
     db_path: Path,
     screen: str,
-    size: tuple[int, int],
+    size: tuple[int, int],  # noqa: ARG001  # a view is the same in every size; what paints it is called alike
     at: float | None = None,
     *,
     now: float | None = None,
@@ -83,7 +88,7 @@ def look(
         problem=queries.newer_schema(reading.snapshot),
         kept=reading.details.kept,
         locked_by=reading.locked_by,
-        mode=f"REPLAY {glances.formatting.when(at, time.time())}" if at is not None else "",
+        mode=f"REPLAY {formatting.when(at, time.time())}" if at is not None else "",
     )
     view = desk.view(glance, reading.details)
     rows = desk.rows(view)
@@ -109,6 +114,6 @@ def read_twice(db_path: Path, desk: Desk, user: str, screen: int, now: float | N
         reader.close()
 
 
-def _hints(view: View, size: tuple[int, int], ascii_only: bool) -> tuple[bindings.Hint, ...]:
+def _hints(view: View, size: tuple[int, int], ascii_only: bool) -> tuple[Hint, ...]:
     jobs = [view.job] if view.job else []
     return bindings.hints(view.screen, size[0], view.snapshot, jobs, readonly=False, ascii_only=ascii_only)

@@ -23,13 +23,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.python import python
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from aiohttp import web
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
@@ -93,7 +94,7 @@ def server(
     words = python("-m", "fts.tui.serve", "--db", str(db_path.absolute()), "--theme", theme)
     key = token or secrets.token_urlsafe(TOKEN_BYTES)
 
-    class Guarded(Server):  # type: ignore[misc]  # textual-serve has no type for its handlers
+    class Guarded(Server):
         """textual-serve below a secret path, with foreign requests refused and its processes bounded."""
 
         def __init__(self) -> None:

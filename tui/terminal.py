@@ -8,8 +8,10 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CANNOT_MOVE = ("", "dumb", "unknown")  # values of $TERM: such a terminal only adds lines
 LOOK_EVERY_S = 1.0

@@ -11,10 +11,9 @@ level is hidden).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +21,9 @@ from numpy.typing import ArrayLike, NDArray
 from fts.scores.dependence import TooFewSamples
 from fts.scores.intervals import auc_interval
 from fts.scores.metrics import METRICS, checked_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 Floats = NDArray[np.float32]
 
@@ -153,10 +155,11 @@ def flat_windows(cell: CellData, ends: NDArray[np.int64]) -> Floats:
 
 
 def _fit_and_predict(model: Any, train: Floats, labels: NDArray[np.int64], val: Floats) -> NDArray[Any]:
-    return model.fit(train, labels).predict_proba(val)[:, 1]
+    predicted: NDArray[Any] = model.fit(train, labels).predict_proba(val)[:, 1]
+    return predicted
 
 
-def _logistic(seed: int, n_jobs: int) -> Any:
+def _logistic(seed: int, _n_jobs: int) -> Any:
     from sklearn.linear_model import LogisticRegression  # 1 s of imports, paid only by who fits
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -177,7 +180,7 @@ def _forest(seed: int, n_jobs: int) -> Any:
     )
 
 
-def _boosting(seed: int, n_jobs: int) -> Any:
+def _boosting(seed: int, _n_jobs: int) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier  # see _logistic
 
     return HistGradientBoostingClassifier(

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from fts.analysis.paired_configurations import Shared, shared_configurations
 from fts.analysis.paired_configurations import sentences as shared_sentences
 from fts.analysis.paired_configurations import verdict as shared_verdict
 from fts.analysis.trials_table import budget_order, placed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 TOP_SHARE = 0.2  # of a cell's comparable trials
 FEWEST_TOP = 5  # trials of a cell; with fewer its middle is a guess
@@ -126,7 +128,8 @@ def top_trials(trials: pd.DataFrame, share: float = TOP_SHARE, fewest: int = FEW
     place = fit.groupby("experiment").cumcount()
     wanted = np.maximum(fewest, np.ceil(share * size))
     top = fit[(place < wanted) & (size >= 2 * fewest)]
-    return top[top.groupby("budget")["horizon"].transform("nunique") > 1]
+    kept: pd.DataFrame = top[top.groupby("budget")["horizon"].transform("nunique") > 1]
+    return kept
 
 
 def at_the_edge(trials: pd.DataFrame) -> list[tuple[str, str, str, int, int]]:

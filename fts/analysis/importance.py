@@ -8,19 +8,20 @@ are ranked along: what does not beat `chance` has not been shown to matter.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from fts.analysis.horizon import PARAMETERS, Parameter
 from fts.analysis.trials_table import placed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import optuna
+    import pandas as pd
 
 FEWEST_TRIALS = 20
 REPEATS = 4  # of the dealt random parameter; its largest importance is the bar

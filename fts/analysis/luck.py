@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from fts.scores.dependence import block_length
 from fts.scores.intervals import checked_labels
 from fts.scores.metrics import auc
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 SIMULATIONS = 2000
 EULER = 0.5772156649015329
@@ -99,7 +102,8 @@ def null_aucs(
     drawn_RN = np.stack([drawn[0] for drawn, _ in bootstrap.bootstrap(n)])
     ranks_RN = rankdata(drawn_RN, axis=1)
     n_pos = y.sum()
-    return (ranks_RN @ y - n_pos * (n_pos + 1) / 2) / (n_pos * (len(y) - n_pos))
+    aucs_R: NDArray[np.float64] = (ranks_RN @ y - n_pos * (n_pos + 1) / 2) / (n_pos * (len(y) - n_pos))
+    return aucs_R
 
 
 def expected_maximum_normal(n_trials: int) -> float:

@@ -12,16 +12,19 @@ at random explains (a permutation test: were horizons alike, the swapped study w
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import permutations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from fts.analysis.trials_table import budget_order, ranked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+    from numpy.typing import NDArray
 
 FEWEST = 20  # configurations that two horizons share; the interval of a correlation of fewer says nothing
 RESAMPLES = 2000
@@ -185,11 +188,16 @@ def _rhos(x_RN: NDArray[Any], y_RN: NDArray[Any]) -> NDArray[np.float64]:
 
     x_RN, y_RN = (stats.rankdata(rows, axis=1) - (rows.shape[1] + 1) / 2 for rows in (x_RN, y_RN))
     spread_R = np.sqrt((x_RN**2).sum(axis=1) * (y_RN**2).sum(axis=1))
-    return np.divide((x_RN * y_RN).sum(axis=1), spread_R, out=np.zeros(len(x_RN)), where=spread_R > 0)
+    shared_R = (x_RN * y_RN).sum(axis=1)
+    rho_R: NDArray[np.float64] = np.divide(shared_R, spread_R, out=np.zeros(len(x_RN)), where=spread_R > 0)
+    return rho_R
 
 
 def _parts(there_RN: NDArray[Any], here_RN: NDArray[Any]) -> NDArray[np.float64]:
     """The price of the other winner over the distance from the best to the middle, each row; 0 where nothing varies."""
     best_R, middle_R = here_RN.min(axis=1), np.median(here_RN, axis=1)
     price_R = here_RN[np.arange(len(here_RN)), there_RN.argmin(axis=1)] - best_R
-    return np.divide(price_R, middle_R - best_R, out=np.zeros(len(here_RN)), where=middle_R > best_R)
+    part_R: NDArray[np.float64] = np.divide(
+        price_R, middle_R - best_R, out=np.zeros(len(here_RN)), where=middle_R > best_R
+    )
+    return part_R

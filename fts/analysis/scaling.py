@@ -108,13 +108,15 @@ def fit_power_law(n_params: Floats, values: Floats, start: PowerLaw | None = Non
 
     def residuals(theta: Floats) -> Floats:
         floor, scale, alpha = theta
-        return np.log(np.maximum(floor + scale * relative**-alpha, 1e-12)) - logs
+        residual_P: Floats = np.log(np.maximum(floor + scale * relative**-alpha, 1e-12)) - logs
+        return residual_P
 
     def slopes(theta: Floats) -> Floats:
         floor, scale, alpha = theta
         power = relative**-alpha
-        by_parameter = np.stack([np.ones_like(power), power, -scale * np.log(relative) * power], axis=1)
-        return by_parameter / np.maximum(floor + scale * power, 1e-12)[:, None]
+        by_parameter: Floats = np.stack([np.ones_like(power), power, -scale * np.log(relative) * power], axis=1)
+        slope_PK: Floats = by_parameter / np.maximum(floor + scale * power, 1e-12)[:, None]
+        return slope_PK
 
     least, most = float(values.min()), float(values.max())
     starts = [(share * least, most - share * least, alpha) for share in (0.2, 0.9) for alpha in ALPHAS]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fts.data.faults import BadBars
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
 NULLS = frozenset(
     {"", "-", "--", "---", "–", "—", ".", "n/a", "na", "nan", "null", "none", "nil", "#n/a", "#n/a n/a", "<na>", "nat"}
 )
 _SUFFIX = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
-_DRESS = re.compile(r"[\s\u00a0\u202f'’$€£¥₹]|usd|eur|gbp|chf|jpy", re.IGNORECASE)  # noqa: RUF001  # ’ separates thousands
+_DRESS = re.compile(r"[\s\u00a0\u202f'’$€£¥₹]|usd|eur|gbp|chf|jpy", re.IGNORECASE)  # ’ separates thousands
 _DOT = re.compile(r"[^.]*\.(?:\d{1,2}|\d{4,})|0?\.\d+|.*,.*\.\d*|[^.,]*,\d{3},[\d,.]*")
 _COMMA = re.compile(r"[^,]*,(?:\d{1,2}|\d{4,})|0?,\d+|.*\..*,\d*|[^.,]*\.\d{3}\.[\d,.]*")
 _THREE = re.compile(r"-?\d{1,3},\d{3}")
@@ -58,7 +61,7 @@ def read_numbers(cells: Sequence[str], decimal: str) -> np.ndarray:
 
 def _bare(cell: str) -> str:
     """The digits and signs of a cell alone."""
-    bare = _DRESS.sub("", cell).replace("−", "-").strip("()%+")  # noqa: RUF001  # the minus sign of typesetters
+    bare = _DRESS.sub("", cell).replace("−", "-").strip("()%+")  # the minus sign of typesetters
     return bare[:-1] if bare[-1:].lower() in _SUFFIX else bare
 
 
@@ -67,7 +70,7 @@ def _number(cell: str, decimal: str) -> float:
         return float(cell)
     if is_null(cell):
         return float("nan")
-    worn = _DRESS.sub("", cell).replace("−", "-")  # noqa: RUF001  # the minus sign of typesetters
+    worn = _DRESS.sub("", cell).replace("−", "-")  # the minus sign of typesetters
     sign = -1.0 if worn.startswith("(") and worn.endswith(")") else 1.0
     worn = worn.strip("()").removeprefix("+")
     times = _SUFFIX.get(worn[-1:].lower(), 1.0)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
 from fts.data.columns import COLUMNS, PRICES
 from fts.data.dates import read_days, swapped_day
 from fts.data.faults import BadBars
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["COLUMNS", "PRICES", "BadBars", "check_bars", "check_closes"]
 
@@ -55,7 +60,7 @@ class _Days:
     def __init__(self, dates: pd.DatetimeIndex, rows: np.ndarray, origin: str) -> None:
         self.dates, self.rows, self.origin = dates, rows, origin
 
-    def refuse(self, wrong, column, what) -> None:  # type: ignore[no-untyped-def]  # private, the callers are above
+    def refuse(self, wrong: np.ndarray, column: str, what: Callable[..., str]) -> None:
         if len(found := np.flatnonzero(wrong)):
             i = int(found[0])
             more = f" (and {len(found) - 1} more rows)" if len(found) > 1 else ""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fts.data.faults import BadBars
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 PRICES = ("Open", "High", "Low", "Close")
 COLUMNS = (*PRICES, "Volume")

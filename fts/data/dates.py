@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from fts.data.faults import BadBars
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _REST = r"(?:[T ,].*)?"  # a time of day, a time zone
 _ISO = re.compile(rf"(\d{{4}})[-/.](\d{{1,2}})[-/.](\d{{1,2}}){_REST}")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import io
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fts.state.files import atomic_write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
 
 SHARED = 0o666  # less the umask: bars are no secret, and colleagues may train on one data folder
 
@@ -40,7 +44,8 @@ def read_columns(path: Path, before: np.datetime64 | None = None) -> tuple[np.nd
 
 def read_dates(path: Path) -> np.ndarray:
     """The column Date alone, datetime64[D]."""
-    return pq.ParquetFile(path).read(columns=["Date"]).column("Date").to_numpy().astype("datetime64[D]")
+    dates: np.ndarray = pq.ParquetFile(path).read(columns=["Date"]).column("Date").to_numpy()
+    return dates.astype("datetime64[D]")
 
 
 def write_text(path: Path, text: str) -> None:

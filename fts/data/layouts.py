@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,10 @@ from fts.data.dates import looks_like_day, read_days
 from fts.data.faults import BadBars
 from fts.data.table import Table, is_number, plural_s, read_table, text_of
 from fts.data.text import SEPARATOR_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 _EVENT = re.compile(r".*\b(dividend|splits?|distribution|capital gains?)\b.*", re.IGNORECASE)  # in the place of a price
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from fts.data.faults import BadBars, ImplausibleBars
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 MOVE = 0.25  # |log return|: 1987-10-19, the largest day of the S&P 500, had 0.229
 VIX_MOVE = 1.2  # 2018-02-05, the largest day of the VIX, had 0.768; a decimal sign lost makes 2.3
@@ -277,7 +280,7 @@ def _flat(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
     flat = (bars["High"] == bars["Low"]).to_numpy()
     longest = max((run for run in _runs(flat) if flat[run[0]]), key=lambda run: run[1] - run[0], default=(0, 0))
     length, share = longest[1] - longest[0], flat.mean() if len(flat) else 0.0
-    if length >= FLAT or share > FLAT_SHARE and flat.sum() > 1:
+    if length >= FLAT or (share > FLAT_SHARE and flat.sum() > 1):
         where = f"the longest run from {days[longest[0]]} to {days[longest[1] - 1]}"
         yield Finding(
             "flat",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +12,10 @@ from fts.data.bars import check_bars, check_closes
 from fts.data.columns import COLUMNS
 from fts.data.layouts import Layout, Reading, read_file
 from fts.data.plausible import Finding, find_implausible, largest_move, widest_gap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container
+    from pathlib import Path
 
 AS_IT_STANDS = Reading()
 
@@ -82,7 +84,8 @@ def _download(ticker: str) -> pd.DataFrame:
             f"Yahoo sent no bars for {ticker}; check the ticker and the network, or use the bundled bars or a file"
         )
     today = pd.Timestamp.now(frame.index.tz).normalize()
-    return frame[frame.index < today]  # the bar of the running day still changes
+    closed: pd.DataFrame = frame[frame.index < today]  # the bar of the running day still changes
+    return closed
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,10 @@ from fts.data.columns import COLUMNS, Header, field_of, plain_name, recognised, 
 from fts.data.dates import looks_like_day
 from fts.data.faults import BadBars
 from fts.data.text import read_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 HEADER_WITHIN = 50  # rows: some sources write titles and addresses above their header
 

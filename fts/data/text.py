@@ -7,11 +7,14 @@ import gzip
 import io
 import zipfile
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fts.data.faults import BadBars
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 LARGEST = 1 << 30  # bytes of text: 20 million daily bars; a packed file may claim more than the memory holds
 SEPARATORS = (",", ";", "\t", "|")

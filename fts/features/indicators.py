@@ -7,12 +7,16 @@ begins, never on where it ends (fts.features.leak proves it at every build).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import talib
-from pandas.api.typing import Rolling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pandas.api.typing import Rolling
 
 VIX_WARM_UP = 59  # rows of the VIX history before vix_percentile_60d, its slowest feature, has a value
 
@@ -62,18 +66,21 @@ def bb_percent_b(close: np.ndarray, days: int) -> np.ndarray:
     """(C - lower) / (upper - lower) of Bollinger bands two population standard deviations wide."""
     upper, _, lower = talib.BBANDS(close, days, 2, 2)
     with np.errstate(divide="ignore", invalid="ignore"):  # a flat price is refused later, by name and date
-        return (close - lower) / (upper - lower)
+        share: np.ndarray = (close - lower) / (upper - lower)
+        return share
 
 
 def vwap(close: np.ndarray, volume: np.ndarray, days: int) -> np.ndarray:
     """Rolling sum(C * V) / sum(V)."""
     with np.errstate(divide="ignore", invalid="ignore"):  # no volume is refused later, by name and date
-        return _rolling(close * volume, days).sum().to_numpy() / _rolling(volume, days).sum().to_numpy()
+        mean: np.ndarray = _rolling(close * volume, days).sum().to_numpy() / _rolling(volume, days).sum().to_numpy()
+        return mean
 
 
 def percentile(values: np.ndarray, days: int) -> np.ndarray:
     """Share in percent of the earlier `days`-1 values that lie below today's, 0..100."""
-    return (_rolling(values, days).rank(method="min").to_numpy() - 1) / (days - 1) * 100
+    share: np.ndarray = (_rolling(values, days).rank(method="min").to_numpy() - 1) / (days - 1) * 100
+    return share
 
 
 def zscore(values: np.ndarray, days: int) -> np.ndarray:
@@ -81,12 +88,14 @@ def zscore(values: np.ndarray, days: int) -> np.ndarray:
     window = _rolling(values, days)
     sd = window.std().to_numpy()
     distance = values - window.mean().to_numpy()
-    return np.where(sd == 0, 0.0, distance / np.where(sd == 0, 1.0, sd))
+    z: np.ndarray = np.where(sd == 0, 0.0, distance / np.where(sd == 0, 1.0, sd))
+    return z
 
 
 def vix_regime(vix: np.ndarray) -> np.ndarray:
     """0: below 15, 1: 15 to 25, 2: 25 and above."""
-    return np.digitize(vix, [15, 25]).astype(np.float64)
+    regime: np.ndarray = np.digitize(vix, [15, 25]).astype(np.float64)
+    return regime
 
 
 def percent_change(values: np.ndarray, days: int) -> np.ndarray:
@@ -107,8 +116,9 @@ def of_finished_weeks(close: pd.Series, indicator: Callable[[np.ndarray], np.nda
     is_last = np.append(week[1:] != week[:-1], True)
     week_of_day = np.concatenate([[0], np.cumsum(is_last[:-1])])
     weekly = np.concatenate([[np.nan], indicator(close.to_numpy(np.float64)[is_last])])
-    return weekly[week_of_day]
+    seen: np.ndarray = weekly[week_of_day]
+    return seen
 
 
-def _rolling(values: np.ndarray, days: int) -> Rolling:
+def _rolling(values: np.ndarray, days: int) -> Rolling[pd.Series]:
     return pd.Series(values).rolling(days)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from fts.model.architecture import Architecture, ModelConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BUDGETS = {  # label -> parameters it promises, kept to within TOLERANCE by count, not by name
     "tiny": 16_000,  # for tests: a fixed handful of shapes, a whole trial takes about a second

@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from fts.model.architecture import ModelConfig
 from fts.model.attention import attend
 from fts.model.dropout import add_dropped, branch_masks, drop_mask
+
+if TYPE_CHECKING:
+    from fts.model.architecture import ModelConfig
 
 
 class PatchTST(nn.Module):
@@ -60,7 +63,8 @@ class PatchTST(nn.Module):
                 x_MND = checkpoint(block, x_MND, dropout_seed, use_reentrant=False, preserve_rng_state=False)
             else:
                 x_MND = block(x_MND, dropout_seed)
-        return self.head(self.norm(x_MND).reshape(B, -1)).squeeze(-1)
+        logits: Tensor = self.head(self.norm(x_MND).reshape(B, -1)).squeeze(-1)
+        return logits
 
     def _patches(self, x_BCT: Tensor) -> Tensor:
         """Tokens [M, N, P*C] (M = B) or, channel by channel, [M, N, P] with M = B*C."""

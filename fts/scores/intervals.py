@@ -14,9 +14,9 @@ measured by `python -m benchmarks coverage --full`: where moods last for months 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,6 +34,9 @@ from fts.scores.metrics import (
     precision_at,
     recall_at,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RESAMPLES = 1000  # the ends of a 95 % interval then move by about 0.1 of its width from seed to seed
 RANGES = dict.fromkeys(("auc", "brier", "average_precision", "precision", "recall", "calibration_error"), (0.0, 1.0))

@@ -85,14 +85,17 @@ def expected_calibration_error(y: Floats, p: Floats, weights: Floats | None, bin
     member_NB = _bin_of(p, bins)[:, None] == np.arange(bins)[None, :]
     gap_NB = member_NB * (p - y)[:, None]
     w = np.ones((1, len(y))) if weights is None else weights
-    return np.abs(w @ gap_NB).sum(axis=1) / w.sum(axis=1)
+    error_R: Floats = np.abs(w @ gap_NB).sum(axis=1) / w.sum(axis=1)
+    return error_R
 
 
 def calibration_noise(y: Floats, p: Floats, weights: Floats, bins: int = BINS) -> Floats:
     """How far the bins' gaps of each resample lie from the sample's own, R: the calibration error that is chance."""
     member_NB = _bin_of(p, bins)[:, None] == np.arange(bins)[None, :]
     gap_NB = member_NB * (p - y)[:, None]
-    return np.abs(weights @ gap_NB / weights.sum(axis=1, keepdims=True) - gap_NB.mean(axis=0)).sum(axis=1)
+    chance_RB = weights @ gap_NB / weights.sum(axis=1, keepdims=True) - gap_NB.mean(axis=0)
+    noise_R: Floats = np.abs(chance_RB).sum(axis=1)
+    return noise_R
 
 
 def calibration_bins(y: ArrayLike, p: ArrayLike, bins: int = BINS) -> list[CalibrationBin]:
@@ -127,7 +130,8 @@ def auc_influence(y: Floats, p: Floats) -> Floats:
     placement[pos] = _share_below(p[neg], p[pos])
     placement[neg] = 1 - _share_below(p[pos], p[neg])
     centred = placement - placement[pos].mean()
-    return np.where(pos, centred / pos.mean(), centred / neg.mean())
+    pull_N: Floats = np.where(pos, centred / pos.mean(), centred / neg.mean())
+    return pull_N
 
 
 METRICS: dict[str, Metric] = {
@@ -173,7 +177,8 @@ def _share_below(pool: Floats, values: Floats) -> Floats:
 def _mean(values: Floats, weights: Floats | None) -> Floats:
     if weights is None:
         return np.array([values.mean()])
-    return weights @ values / weights.sum(axis=1)
+    mean_R: Floats = weights @ values / weights.sum(axis=1)
+    return mean_R
 
 
 def _ratio(top: Floats, bottom: Floats) -> Floats:

@@ -5,12 +5,16 @@ A random forest beat the transformer for five weeks before anybody looked (lesso
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fts.state.values import Enqueued
 from fts.study.cell import CellSpec
 from fts.study.naming import cv_suffix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fts.state.db import Database
+    from fts.state.values import Enqueued
 
 BUDGET = "base"  # stands where a cell has its size
 
@@ -53,7 +57,7 @@ def baseline_of(cell: CellSpec) -> CellSpec:
     )
 
 
-def put_first(db: Any, written: Sequence[tuple[CellSpec, Enqueued]], who: str | None = None) -> None:
+def put_first(db: Database, written: Sequence[tuple[CellSpec, Enqueued]], who: str | None = None) -> None:
     """Moves new baselines before the cells that stood in line already: seconds of work come before what they judge."""
     from fts.state import queries, transitions
 

@@ -8,9 +8,8 @@ So baselines have rows, logs, predictions, intervals and a watchdog like every o
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,8 +19,11 @@ from fts.study.cell import TrialSpec
 from fts.study.evidence import cell_data, data_facts, peak_bytes, reset_peak, write_predictions
 from fts.study.walk_forward_objective import folds_of, on_fold, together
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-def run_baseline(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
+
+def run_baseline(spec: TrialSpec, _orders: Orders) -> Iterator[dict[str, Any]]:
     """started, then result: there is nothing in between worth a checkpoint, it takes seconds."""
     log_to(Path(spec.log_path))
     reset_peak()

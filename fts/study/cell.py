@@ -7,9 +7,8 @@ names with odd characters and numbers out of range are refused with the field's 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api import spec
 from fts.jobs.api.halving import BEFORE_FREEZING, BadHalving, Halving
@@ -24,6 +23,9 @@ from fts.jobs.api.spec import (
     seed_for,
     trial_folder,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "MD5", "NAME", "BadSpec", "CellSpec", "TrialSpec", "UnusedParameter", "checked_fields", "config_md5",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fts.jobs.settings import Places, worker_settings
 from fts.jobs.status import formatting
 from fts.state import queries
 from fts.state.db import open_database
 from fts.study.matrix import enqueue_matrix
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
+    from fts.state.values import Job
 
 BUDGETS, HORIZONS = ("2M",), (1, 3, 5)
 TRIALS, EPOCHS = 3, 4
@@ -55,7 +59,7 @@ def ensure_data(places: Places) -> None:
     say(f"data: {entry.rows} rows, md5 {entry.md5[:12]}; every feature passed the truncation test")
 
 
-def enqueue(db: Any, places: Places) -> None:
+def enqueue(db: Database, places: Places) -> None:
     say("queue: testing each cell with one optimizer step before it enters the queue")
     lines = enqueue_matrix(db, places, BUDGETS, HORIZONS, TRIALS, EPOCHS, baselines=True, tell=say)
     cells = [line for line in lines if line.cell.kind == "cell"]
@@ -63,11 +67,11 @@ def enqueue(db: Any, places: Places) -> None:
     say("queue: this is a small demo; a real study has 50 trials of 50 epochs per cell")
 
 
-def demo_jobs(db: Any) -> list[Any]:
+def demo_jobs(db: Database) -> list[Job]:
     return [job for job in queries.jobs(db) if job.kind == "cell"]
 
 
-def unfinished(db: Any) -> list[Any]:
+def unfinished(db: Database) -> list[Job]:
     return [job for job in queries.jobs(db) if job.status in ("queued", "running")]
 
 
@@ -77,7 +81,7 @@ def run_worker(places: Places) -> int:
     return work(places, worker_settings(until_empty=True))
 
 
-def tidy(db: Any, places: Places) -> None:
+def tidy(db: Database, places: Places) -> None:
     """Frees the checkpoints of trials that have ended, hundreds of megabytes: a demo leaves nothing to clean up."""
     from fts.jobs.maintenance.cleanup import collect, free  # here, not above: only after a run
 
@@ -85,7 +89,7 @@ def tidy(db: Any, places: Places) -> None:
         say(f"{formatting.size(freed)} of checkpoints freed, because no trial needs them any more")
 
 
-def show(db: Any, places: Places) -> None:
+def show(db: Database, places: Places) -> None:
     from fts.study.results import results_table
 
     print(results_table(db), flush=True)

@@ -9,11 +9,10 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fts.jobs.api.study import Program
 from fts.jobs.python import python
 from fts.jobs.settings import Places, best_device
 from fts.jobs.status import formatting
@@ -21,6 +20,11 @@ from fts.jobs.supervisor.child import ChildError, ChildProcess
 from fts.study import baseline_jobs
 from fts.study.cell import CellSpec, TrialSpec, seed_for
 from fts.study.study import program_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from fts.jobs.api.study import Program
 
 ROWS = 64  # windows in the one step
 TRIED = ("tiny", "2M", "20M")  # budgets small enough to be tried for real

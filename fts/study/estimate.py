@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.study import CannotFit
 from fts.jobs.settings import Places
@@ -24,6 +24,10 @@ from fts.study.question import question_of
 from fts.study.recipe import Recipe, cell_shape
 from fts.study.study import PatchTST
 from fts.training.memory import Shape, step_seconds
+
+if TYPE_CHECKING:
+    from fts.jobs.settings import Places
+    from fts.state.db import Database
 
 SHARE_OF_PEAK = 0.55  # of the matrix product's speed that training reaches where nothing is recorded (DOMAIN section 4)
 USUAL_EPOCHS = 17  # of a trial with patience 10, where nothing is recorded
@@ -158,7 +162,7 @@ def seconds(shape: Shape, recipe: Recipe, windows: Windows, flops: float, device
 class Known:
     """What the recorded trials say about this machine; asked once for each budget."""
 
-    def __init__(self, db: Any | None, device: str, threads: int) -> None:
+    def __init__(self, db: Database | None, device: str, threads: int) -> None:
         self.device, self.threads = device, threads
         self._trials = [] if db is None else [(t, queries.epochs(db, t.id)) for t in queries.all_trials(db)]
         self._jobs = () if db is None else queries.jobs(db)

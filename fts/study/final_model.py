@@ -12,8 +12,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,6 +27,10 @@ from fts.study.evidence import cell_data
 from fts.study.model_card import card
 from fts.study.model_folder import FORMAT, md5_of_config
 from fts.training.checkpoint import file_md5, write_weights
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 IN_SAMPLE = "in-sample"  # badge: its validation windows were trained on
 

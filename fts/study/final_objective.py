@@ -6,13 +6,15 @@ python -m fts.study.final_objective --facts-fd 5        (the supervisor starts i
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.trial.process import Orders, main, say
 from fts.study.cell import TrialSpec
 from fts.study.objective import run_trial
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def run_final(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:

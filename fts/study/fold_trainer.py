@@ -9,22 +9,27 @@ makes a resumed trial equal to an unbroken one to the bit.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import nn
 
 from fts.state.files import refuse_links, replacing
 from fts.training.checkpoint import SavedCheckpoint
-from fts.training.config import TrainConfig
 from fts.training.metrics import probabilities
 from fts.training.progress import Progress
 from fts.training.results import COLLAPSED, DIVERGED, STEP_LIMIT, EpochDone, EpochResult, Outcome, StepDone
 from fts.training.trainer import COLLAPSED_SD, Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from fts.training.config import TrainConfig
 
 PREDICTIONS = "fold_predictions.npz"  # of the best epoch so far, every fold's
 

@@ -7,22 +7,26 @@ that `fts status`, the monitor and the exports can show it without computing any
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fts.jobs.records.exports import best_of
-from fts.jobs.settings import Places
 from fts.state import queries, transitions
 from fts.state.values import Job, JobStatus, Margin, Trial, TrialStatus
 from fts.study.cell import trial_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from fts.jobs.settings import Places
+    from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")
 
 QUESTION = ("task", "horizon", "tier", "data_md5", "context", "split", "cv")  # equal: the same windows and labels
 
 
-def refresh(db: Any, places: Places, job: Job, who: str) -> list[Margin]:
+def refresh(db: Database, places: Places, job: Job, who: str) -> list[Margin]:
     """Brings up to date what depends on `job`: its own margin, or after a baseline those of every cell it is for."""
     jobs = queries.jobs(db)
     if job.kind == "cell":
@@ -41,7 +45,9 @@ def refresh(db: Any, places: Places, job: Job, who: str) -> list[Margin]:
     return found
 
 
-def margin_of(db: Any, places: Places, cell: Job, jobs: Iterable[Job], known: Margin | None = None) -> Margin | None:
+def margin_of(
+    db: Database, places: Places, cell: Job, jobs: Iterable[Job], known: Margin | None = None
+) -> Margin | None:
     """The margin as it is now; None when there is nothing to compare yet, or nothing new since `known`."""
     best = best_of(cell, queries.trials(db, cell.id))
     rivals = [

@@ -6,20 +6,24 @@ and more trials extend its job.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.data import tasks
 from fts.jobs.api.halving import HALVING
 from fts.jobs.records.code_version import code_version
-from fts.jobs.settings import Places
 from fts.state.values import Enqueued
 from fts.study.cell import BadSpec, CellSpec
 from fts.study.choices import BUDGETS, EPOCHS, HORIZONS, TASK, TIER, TRIALS, usual_data
 from fts.study.memory_plan import too_large
 from fts.study.naming import experiment_name, kept_apart
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from fts.jobs.settings import Places
+    from fts.state.db import Database
 
 
 class NotEnqueued(RuntimeError):
@@ -59,7 +63,7 @@ class Line:
 
 
 def enqueue_matrix(
-    db: Any,
+    db: Database,
     places: Places,
     budgets: Sequence[str] = BUDGETS,
     horizons: Sequence[int] = HORIZONS,
@@ -93,7 +97,7 @@ def enqueue_matrix(
 
 
 def enqueue_cells(
-    db: Any,
+    db: Database | None,
     places: Places,
     cells: Sequence[CellSpec],
     *,
@@ -116,6 +120,7 @@ def enqueue_cells(
         reasons = "; ".join(f"{_name(line.cell)}: {line.problem}" for line in refused)
         raise NotEnqueued(f"{reasons}; nothing was put in line")
     if not dry_run:
+        assert db is not None, "only a dry run needs none"
         found = written = write(db, cells, who, again=again)
         from fts.study.baseline_jobs import put_first
 
@@ -127,7 +132,7 @@ def _needs_work(found: Enqueued | None) -> bool:
     return found is None or found.created or found.extended_from is not None
 
 
-def _lines(db: Any, lines: Sequence[Line], found: Sequence[Enqueued | None], dry_run: bool) -> list[Line]:
+def _lines(db: Database | None, lines: Sequence[Line], found: Sequence[Enqueued | None], dry_run: bool) -> list[Line]:
     """With what became of each cell, or would; a job that a dry run would create has no number."""
     from fts.jobs.records.questions import told
     from fts.state import queries  # here, not above: peewee, which a mere --help need not load
@@ -208,7 +213,7 @@ def _with_halving(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(
-    db: Any, cells: Iterable[CellSpec], who: str | None = None, *, again: bool = False, dry_run: bool = False
+    db: Database, cells: Iterable[CellSpec], who: str | None = None, *, again: bool = False, dry_run: bool = False
 ) -> list[Enqueued]:
     """All cells in one transaction; a job that is there is found, and extended where it has fewer trials."""
     from fts.state import transitions  # here, not above: peewee and huey, which a mere --help need not load

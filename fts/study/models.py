@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.records.exports import iso
-from fts.jobs.settings import Places
 from fts.state import queries, transitions
 from fts.state.errors import WrongStatus
 from fts.state.files import new_folder, refuse_links, sync_file
 from fts.state.values import Job, Opening, TrialStatus
 from fts.study.cell import CellSpec, trial_folder
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def opened_by(db: Any, train: CellSpec) -> str | None:
+    from fts.jobs.settings import Places
+    from fts.state.db import Database
+
+
+def opened_by(db: Database, train: CellSpec) -> str | None:
     """Who opened the test set for the model this job trains; None: it may not look at it.
 
     Only the trial it was opened for is evaluated, and only once: a second model would be a choice made on test data.
@@ -36,7 +40,7 @@ def opener(opened: Opening) -> str:
     return f"{opened.who} at {iso(opened.at)}"
 
 
-def judge(db: Any, places: Places, experiment: str, who: str) -> dict[str, Any] | None:
+def judge(db: Database, places: Places, experiment: str, who: str) -> dict[str, Any] | None:
     """Evaluates the final model of an opened cell on its test set, once; None: no such model has been trained yet.
 
     Raises WrongStatus while the test set is sealed, and what evaluate_test raises.
@@ -56,7 +60,7 @@ def judge(db: Any, places: Places, experiment: str, who: str) -> dict[str, Any] 
     return scores
 
 
-def final_jobs(db: Any, opened: Opening) -> list[Job]:
+def final_jobs(db: Database, opened: Opening) -> list[Job]:
     """Finished train jobs of the trial that the test set was opened for, the newest first."""
     jobs = [job for job in queries.jobs(db, ["done"]) if job.kind == "train" and _is_of(job.spec["origin"], opened)]
     return sorted(jobs, key=lambda job: -job.id)
@@ -85,7 +89,7 @@ def _made_of(folder: Path) -> int | None:
     return job if isinstance(job, int) else None
 
 
-def publish(db: Any, places: Places, train: Job) -> Path | None:
+def publish(db: Database, places: Places, train: Job) -> Path | None:
     """Puts the model of a finished train job where people look for it, whole or not at all; None: there is none."""
     trained = queries.trials(db, train.id)
     source = trial_folder(places.outputs, train.experiment, train.id, 0) / "model"

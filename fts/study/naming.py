@@ -5,12 +5,16 @@ Exports, reports and folders go by the experiment's name: two questions under on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fts.state.values import Job, JobStatus
 from fts.study.cell import CellSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fts.state.db import Database
 
 
 def experiment_name(budget: str, horizon: int, task: str, cv: str | None) -> str:
@@ -22,7 +26,7 @@ def cv_suffix(cv: str | None) -> str:
     return f"_wf{cv.split(':')[-1]}" if cv else ""
 
 
-def kept_apart(db: Any, cells: Sequence[CellSpec]) -> list[CellSpec]:
+def kept_apart(db: Database, cells: Sequence[CellSpec]) -> list[CellSpec]:
     """The cells and baselines, with `_a20` or `_NDX` behind a name that another tier or data set already has here."""
     from fts.state import queries  # here, not above: peewee, which a mere --help need not load
 

@@ -9,7 +9,6 @@ optimizer step, with a checkpoint.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,8 @@ from fts.jobs.trial.process import Orders, Pace, await_verdict, log_to, say
 from fts.study.cell import TrialSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from fts.study.build import BuiltTrial
 
 PROBED_STEPS = 2  # the first one creates the optimizer's state, the second one has it from its beginning

@@ -9,9 +9,8 @@ cannot be told from luck.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fts.jobs.records.exports import best_of
 from fts.jobs.status.forecast import Z80, epochs_of, is_pruned, own_pace, pace_of
@@ -19,6 +18,11 @@ from fts.jobs.status.formatting import trials_ended
 from fts.jobs.status.naming import with_task
 from fts.state.values import Job, JobStatus, Margin, Trial, TrialStatus
 from fts.study.results import BUDGETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from fts.state.db import Database
 
 FEWEST = 4  # complete trials before a slope is read from them
 PRUNED_COUNTS = 1 / 3  # of a complete trial, see `looks`
@@ -180,7 +184,7 @@ def _objective(job: Job) -> str:
     return str(job.spec.get("objective", "val_loss"))
 
 
-def campaign(db: Any, now: float) -> list[Outlook]:
+def campaign(db: Database, now: float) -> list[Outlook]:
     """The outlook of every open cell, from one look at the database."""
     from fts.state import queries  # here, not above: peewee
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.settings import Places
 from fts.state import queries
 from fts.state.files import replacing
 from fts.study.report_data import trial_row
 
 if TYPE_CHECKING:
-    pass
+    from pathlib import Path
+
+    from fts.jobs.settings import Places
+    from fts.state.db import Database
 
 
-def to_parquet(db: Any, places: Places, folder: Path) -> list[Path]:
+def to_parquet(db: Database, places: Places, folder: Path) -> list[Path]:
     """trials.parquet (one row per trial, every kind), epochs.parquet and predictions.parquet (of the best trials)."""
     import pandas as pd
 

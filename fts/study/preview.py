@@ -8,18 +8,20 @@ from __future__ import annotations
 import json
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.actions.handlers import CommandFailed, argv_of, sentence_of
 from fts.jobs.status import formatting
 from fts.jobs.status.forecast import worth_of_pruned
 from fts.state.scheduling import preference
 from fts.study.choices import BUDGETS, EPOCHS, PRUNERS, TASK, TIER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 Cell = tuple[str, int]  # (budget, horizon)
 

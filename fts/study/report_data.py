@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.halving import Halving
@@ -21,14 +19,19 @@ from fts.study.margins import predictions_path
 from fts.study.model_card import against
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
     import pandas as pd
 
     from fts.analysis.study_data import BaselineRow, StudyData
+    from fts.jobs.settings import Places
+    from fts.state.db import Database
 
 log = logging.getLogger("fts.report")
 
 
-def make_report(db: Any, places: Places, folder: Path | None = None, now: float | None = None) -> Path:
+def make_report(db: Database, places: Places, folder: Path | None = None, now: float | None = None) -> Path:
     """Writes outputs/report (or `folder`) and returns the page; half a matrix is reported as half a matrix."""
     from fts.analysis.report import write_report  # here, not above: pandas and matplotlib, seconds
 
@@ -37,7 +40,7 @@ def make_report(db: Any, places: Places, folder: Path | None = None, now: float 
     return write_report(study_data(db, places, now), target)
 
 
-def study_data(db: Any, places: Places, now: float | None = None) -> StudyData:
+def study_data(db: Database, places: Places, now: float | None = None) -> StudyData:
     """Everything the analysis reads, from one consistent look at the database and the stored predictions."""
     import pandas as pd
 

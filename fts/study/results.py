@@ -6,9 +6,8 @@ prior, because a validation set of 19 once drove 600 trials (lesson 1).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fts.jobs.records.energy import energies, total
 from fts.jobs.records.exports import best_of, iso
@@ -17,6 +16,11 @@ from fts.jobs.records.text_table import layout
 from fts.jobs.status import formatting, naming
 from fts.state.files import csv_text
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from fts.state.db import Database
 
 BELOW_PRIOR = "below prior"  # its validation loss is no better than always predicting the base rate
 BY_AUC = " by AUC"
@@ -78,7 +82,7 @@ class Result:
     newer: str | None = None  # `job 5 stands in line`: searches of the same cell that wait or run
 
 
-def results(db: Any, jobs: Iterable[Job] | None = None) -> list[Result]:
+def results(db: Database, jobs: Iterable[Job] | None = None) -> list[Result]:
     """One row per cell, by budget and horizon; a cell that was run again appears once per job."""
     from fts.state import queries  # here, not above: peewee, which the pure parts of this file do not need
 
@@ -105,7 +109,7 @@ def newer_of(jobs: Iterable[Job], cell: Job) -> str | None:
     return ", ".join(f"job {job.id} {COMING[job.status]}" for job in coming) or None
 
 
-def _with_evidence(db: Any, row: Result, job: Job) -> Result:
+def _with_evidence(db: Database, row: Result, job: Job) -> Result:
     """The row with what was found out after the trials: baselines, other seeds, the test set."""
     from fts.state import queries
     from fts.study.seeds import spread_of  # here: see results
@@ -133,7 +137,7 @@ def _with_evidence(db: Any, row: Result, job: Job) -> Result:
 BUDGETS = {"baseline": -1, "base": -1, "tiny": 0, "2M": 1, "20M": 2, "200M": 3, "2B": 4}
 
 
-def results_table(db: Any) -> str:
+def results_table(db: Database) -> str:
     """The table as text, as `fts results` prints it."""
     return "\n".join(layout(COLUMNS, table(results(db)), right=NUMBERS))
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.settings import Places, places, worker_settings
 from fts.state.values import JobStatus
 from fts.study.cell import CellSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def main(spec: dict[str, Any], argv: list[str] | None = None) -> int:
@@ -33,7 +35,7 @@ def main(spec: dict[str, Any], argv: list[str] | None = None) -> int:
         return run_cell(
             spec, flags.db, dry_run=flags.dry_run, again=flags.again, threads=flags.threads, device=flags.device
         )
-    except Exception as error:  # the outermost net of a script: a person reads one sentence
+    except Exception as error:  # noqa: BLE001  # the outermost net of a script: a person reads one sentence
         print(sentence_of(error), file=sys.stderr)
         return code_of(error)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,9 @@ from fts.study.cell_data import CellData, load
 from fts.study.final_model import write_card
 from fts.study.model_folder import FinalModel, load_model
 from fts.study.predict import WrongBars, window_probabilities
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def evaluate_test(folder: Path, data_root: Path | str, opened_by: str) -> dict[str, Any]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fts.jobs.records.exports import best_of
 from fts.state import queries
 from fts.state.values import Job, Trial, TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.state.db import Database
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Spread:
     winner: float  # the value that was selected: usually better than the mean, because it was selected
 
 
-def spread_of(db: Any, cell: Job) -> Spread | None:
+def spread_of(db: Database, cell: Job) -> Spread | None:
     """Over all replicates of the cell's present best trial, each seed once; None while there are none.
 
     A job of five seeds begins with those of an earlier job of three: they say the same thing twice.

@@ -5,9 +5,7 @@ Light to import: the command line asks for axes and names without paying for tor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.spec import TrialSpec, seed_for
 from fts.jobs.api.study import (
@@ -26,6 +24,10 @@ from fts.model.budgets import BUDGETS
 from fts.study.cell import CellSpec, effective_config
 from fts.study.commands import COMMANDS
 from fts.study.memory_plan import TRAINS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 FROM_WINNER = {"replicate": "replicate", "train": "final"}  # kinds that repeat a winner -> purpose of their seeds
 OBJECTIVE = "fts.study.objective"
@@ -86,7 +88,7 @@ class PatchTST(Study):
         return seed_for(cell.seed, number, FROM_WINNER.get(cell.kind, "train"))
 
     def reuses(self, cell: Any) -> bool:
-        return cell.kind != "replicate"  # which is the same configuration on purpose
+        return str(cell.kind) != "replicate"  # which is the same configuration on purpose
 
     # -- where and how it runs
 

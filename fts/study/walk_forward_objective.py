@@ -6,10 +6,9 @@ python -m fts.study.walk_forward_objective --facts-fd 5        (the supervisor s
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +19,11 @@ from fts.study.cell import CellSpec, TrialSpec
 from fts.study.cell_data import CellData, rescaled
 from fts.study.evidence import cell_data
 from fts.study.objective import run_trial
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fts.study.cell import CellSpec
 
 
 def run_cv(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:

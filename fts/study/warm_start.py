@@ -8,23 +8,27 @@ specification at enqueue, so a resumed search is the same search.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.records.exports import best_of
 from fts.jobs.records.searches import begun_cells
 from fts.state import queries
-from fts.state.values import Job, Trial
 from fts.study.cell import BadSpec, CellSpec
 from fts.study.results import BUDGETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fts.state.db import Database
+    from fts.state.values import Job, Trial
 
 MOST = 3  # of a cell's trials: a search must also look elsewhere
 DATA = ("data_md5", "split")  # another series, or other borders: its validation days may be tested on here
 TRAINING = ("learning_rate", "weight_decay", "warmup_steps", "dropout")
 
 
-def warmed(db: Any, cells: Iterable[CellSpec], most: int = MOST, again: bool = False) -> list[CellSpec]:
+def warmed(db: Database, cells: Iterable[CellSpec], most: int = MOST, again: bool = False) -> list[CellSpec]:
     """The cells with their first trials fixed, where there are neighbours with complete trials; others as they are.
 
     A cell that has a job keeps the first trials of that job: its neighbours have got on since, and it would be another
@@ -49,7 +53,7 @@ def _first_trials_there(jobs: Iterable[Job]) -> dict[str, tuple[dict[str, Any], 
     return found
 
 
-def winners(db: Any) -> list[tuple[Job, Trial]]:
+def winners(db: Database) -> list[tuple[Job, Trial]]:
     """The best trial of each cell so far."""
     cells = begun_cells(queries.jobs(db))
     found = ((job, best_of(job, queries.trials(db, job.id))) for job in cells)

@@ -6,8 +6,7 @@ Both freeze the winner's parameters in their own specification, so that they rep
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.exports import best_of
@@ -16,6 +15,11 @@ from fts.state import queries
 from fts.state.errors import WrongStatus
 from fts.state.values import Job, Trial, TrialStatus
 from fts.study.cell import CellSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fts.state.db import Database
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Origin:
     effective_md5: str
 
 
-def winner(db: Any, cell: Job, number: int | None = None) -> Trial:
+def winner(db: Database, cell: Job, number: int | None = None) -> Trial:
     """The best trial of a cell, or its complete trial `number`. Raises WrongStatus when there is no such trial."""
     if cell.kind != "cell":
         raise WrongStatus(f"job {cell.id} is a {cell.kind}; only a cell has a winner")

@@ -11,14 +11,12 @@ import errno
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import safetensors
 from safetensors.torch import save_file
-from torch import Tensor
 
 from fts.state.files import (
     CannotWrite,
@@ -34,6 +32,11 @@ from fts.state.files import (
     sync_file,
 )
 from fts.state.files import sweep as sweep_drafts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from torch import Tensor
 
 FORMAT = 1
 KEPT = 2  # the current one and the one before it

@@ -8,9 +8,11 @@ of fresh processes (VmHWM of two optimizer steps and a validation pass); `python
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 MiB = 1 << 20
 FLOAT = 4  # bytes

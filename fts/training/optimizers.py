@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adafactor
 from torch.optim.adamw import adamw
 
-from fts.training.config import TrainConfig
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fts.training.config import TrainConfig
 
 
 class Stepper(Protocol):

@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fts.training import randomness
@@ -39,6 +37,11 @@ from fts.training.progress import Progress
 from fts.training.results import COLLAPSED, DIVERGED, EpochDone, EpochResult, Outcome, StepDone
 from fts.training.schedule import learning_rate
 from fts.training.windows import DataError, TrainingData
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
 __all__ = ["Trainer", "TrainingData"]
 
@@ -200,7 +203,8 @@ class Trainer:
 
     def _forward(self, x_BCT: Tensor, dropout_seed: int | None) -> Tensor:
         with torch.autocast(self.data.y_T.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            return self.model(x_BCT, dropout_seed, self.config.checkpoint_layers).float()
+            logits: Tensor = self.model(x_BCT, dropout_seed, self.config.checkpoint_layers)
+            return logits.float()
 
     def _rate(self, step: int) -> float:
         return learning_rate(step, self.config.learning_rate, self.config.warmup_steps, self.total_steps)

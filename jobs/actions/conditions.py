@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.conditions import is_live
 from fts.jobs.status.drain import LEAVES, latest_end
 from fts.state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ASK_AFTER_S = 300.0  # an older change is not undone without a question
 

@@ -7,16 +7,24 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fts.jobs.actions.later import Later
 from fts.jobs.python import python
 from fts.jobs.status import formatting as words
 from fts.jobs.status.forecast import as_data, told
 from fts.state.errors import StateError, WrongStatus
 from fts.state.user import this_person
 from fts.state.values import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fts.state import transitions
+    from fts.state.db import Database
+else:
+    transitions = Later("fts.state.transitions")  # it loads peewee, which those who only list the actions do not need
 
 Ids = tuple[int, ...]
 COMMAND_LIMIT_S = 3600.0  # a matrix whose cells are tried one by one takes minutes
@@ -26,86 +34,86 @@ class CommandFailed(StateError):
     """The command that should have done it ended with an error; the sentence is its own."""
 
 
-def move_up(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return _transitions().move(db, ids, "up", who=who, dry_run=dry_run)
+def move_up(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    return transitions.move(db, ids, "up", who=who, dry_run=dry_run)
 
 
-def move_down(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return _transitions().move(db, ids, "down", who=who, dry_run=dry_run)
+def move_down(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    return transitions.move(db, ids, "down", who=who, dry_run=dry_run)
 
 
 def move_to(
-    db: Any, ids: Ids, who: str | None, dry_run: bool, place: int | str | None = None, before: int | None = None
+    db: Database, ids: Ids, who: str | None, dry_run: bool, place: int | str | None = None, before: int | None = None
 ) -> Change:
     """`place` is a number (1 runs next), "top" or "bottom"; or `before` is a job."""
     if isinstance(place, str):
-        return _transitions().move(db, ids, place, who=who, dry_run=dry_run)
-    return _transitions().move(db, ids, place=place, before=before, who=who, dry_run=dry_run)
+        return transitions.move(db, ids, place, who=who, dry_run=dry_run)
+    return transitions.move(db, ids, place=place, before=before, who=who, dry_run=dry_run)
 
 
-def move_to_top(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return _transitions().move(db, ids, "top", who=who, dry_run=dry_run)
+def move_to_top(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    return transitions.move(db, ids, "top", who=who, dry_run=dry_run)
 
 
-def pause(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return _transitions().pause(db, ids, who=who, dry_run=dry_run)
+def pause(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    return transitions.pause(db, ids, who=who, dry_run=dry_run)
 
 
-def resume(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return _transitions().resume(db, ids, who=who, dry_run=dry_run)
+def resume(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    return transitions.resume(db, ids, who=who, dry_run=dry_run)
 
 
-def cancel(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return _transitions().cancel(db, ids, who=who, dry_run=dry_run)
+def cancel(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    return transitions.cancel(db, ids, who=who, dry_run=dry_run)
 
 
-def retry(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return _transitions().retry(db, ids, who=who, dry_run=dry_run)
+def retry(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    return transitions.retry(db, ids, who=who, dry_run=dry_run)
 
 
-def pause_queue(db: Any, ids: Ids, who: str | None, dry_run: bool, reason: str = "by hand") -> Change:
-    return _transitions().pause_queue(db, reason, who=who, dry_run=dry_run)
+def pause_queue(db: Database, ids: Ids, who: str | None, dry_run: bool, reason: str = "by hand") -> Change:
+    return transitions.pause_queue(db, reason, who=who, dry_run=dry_run)
 
 
-def resume_queue(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return _transitions().resume_queue(db, who=who, dry_run=dry_run)
+def resume_queue(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
+    return transitions.resume_queue(db, who=who, dry_run=dry_run)
 
 
-def drain(db: Any, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
-    return _transitions().ask_worker(db, worker, "drain_trial", who=who, dry_run=dry_run)
+def drain(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
+    return transitions.ask_worker(db, worker, "drain_trial", who=who, dry_run=dry_run)
 
 
-def drain_job(db: Any, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
-    return _transitions().ask_worker(db, worker, "drain_job", who=who, dry_run=dry_run)
+def drain_job(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
+    return transitions.ask_worker(db, worker, "drain_job", who=who, dry_run=dry_run)
 
 
-def stop(db: Any, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
-    return _transitions().ask_worker(db, worker, "stop", who=who, dry_run=dry_run)
+def stop(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
+    return transitions.ask_worker(db, worker, "stop", who=who, dry_run=dry_run)
 
 
-def withdraw(db: Any, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
-    return _transitions().ask_worker(db, worker, None, who=who, dry_run=dry_run)
+def withdraw(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
+    return transitions.ask_worker(db, worker, None, who=who, dry_run=dry_run)
 
 
-def undo(db: Any, ids: Ids, who: str | None, dry_run: bool, n: int = 1) -> Change:
-    return _joined(_transitions().undo(db, n, who=who, dry_run=dry_run), dry_run)
+def undo(db: Database, ids: Ids, who: str | None, dry_run: bool, n: int = 1) -> Change:
+    return _joined(transitions.undo(db, n, who=who, dry_run=dry_run), dry_run)
 
 
-def redo(db: Any, ids: Ids, who: str | None, dry_run: bool, n: int = 1) -> Change:
-    return _joined(_transitions().redo(db, n, who=who, dry_run=dry_run), dry_run)
+def redo(db: Database, ids: Ids, who: str | None, dry_run: bool, n: int = 1) -> Change:
+    return _joined(transitions.redo(db, n, who=who, dry_run=dry_run), dry_run)
 
 
-def acknowledge(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
+def acknowledge(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
     """All of it, with what the person is told about the end; or some jobs, which says nothing about the end."""
     from fts.state import queries
 
     who = who or this_person()
     seen = None if ids else told(queries.snapshot(db))
     forecast = None if seen is None else as_data(seen)
-    return _transitions().acknowledge(db, who, ids or None, dry_run=dry_run, forecast=forecast)
+    return transitions.acknowledge(db, who, ids or None, dry_run=dry_run, forecast=forecast)
 
 
-def unseal(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
+def unseal(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
     """For the best trial of one cell; a dry run only says so."""
     from fts.state import queries
 
@@ -121,17 +129,17 @@ def unseal(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
             ids,
             True,
         )
-    return _transitions().unseal(db, job.id, job.best_trial, who=who)
+    return transitions.unseal(db, job.id, job.best_trial, who=who)
 
 
-def note(db: Any, ids: Ids, who: str | None, dry_run: bool, text: str = "") -> Change:
+def note(db: Database, ids: Ids, who: str | None, dry_run: bool, text: str = "") -> Change:
     """At most one job; a dry run writes nothing and repeats the text."""
     if dry_run:
         return Change(f"writes into the journal: {text[:80]}", None, ids, True)
-    return _transitions().note(db, text, ids[0] if ids else None, who=who)
+    return transitions.note(db, text, ids[0] if ids else None, who=who)
 
 
-def enqueue(db: Any, ids: Ids, who: str | None, dry_run: bool, words: Sequence[str] = ("--matrix",)) -> Change:
+def enqueue(db: Database, ids: Ids, who: str | None, dry_run: bool, words: Sequence[str] = ("--matrix",)) -> Change:
     """Runs `fts enqueue WORDS` as a process of its own: trying a cell needs torch, which no caller should load."""
     found = _command(db, ["enqueue", "--json", *(["--dry-run"] if dry_run else []), *words])
     lines = json.loads(found)["enqueued"]
@@ -152,7 +160,7 @@ def words_of(lines: Sequence[Any]) -> str:
     return ", ".join(told)
 
 
-def start_worker(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
+def start_worker(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
     """Runs `fts worker --detach`, which returns when the worker lives."""
     if dry_run:
         return Change("starts a worker: fts worker --detach", None, (), True)
@@ -160,7 +168,7 @@ def start_worker(db: Any, ids: Ids, who: str | None, dry_run: bool) -> Change:
     return Change(said.splitlines()[-1] if said else "a worker was started", None)
 
 
-def _command(db: Any, words: list[str]) -> str:
+def _command(db: Database, words: list[str]) -> str:
     """Standard output of `fts WORDS` on this database. Raises CommandFailed with its sentence."""
     done = subprocess.run(
         argv_of(db.path, words),
@@ -189,9 +197,3 @@ def sentence_of(name: str, stderr: str, code: int) -> str:
 def _joined(changes: Sequence[Change], dry_run: bool) -> Change:
     ids = tuple(dict.fromkeys(job for change in changes for job in change.job_ids))
     return Change("; ".join(change.message for change in changes), changes[-1].event_id, ids, dry_run)
-
-
-def _transitions() -> Any:
-    from fts.state import transitions  # here, not above: peewee and huey, for those who only list the actions
-
-    return transitions

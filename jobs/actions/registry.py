@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.actions import conditions, handlers
 from fts.state.values import Change, Job, JobStatus, Snapshot, Verb
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 SCOPES = ("jobs", "worker", "queue", "study")
 LEVELS = ("L0", "L1", "L2", "L3")
@@ -73,7 +76,7 @@ class Action:
         return " ".join(self.cli.format(jobs=numbers or "JOB", **known).split())
 
     def run(
-        self, db: Any, job_ids: Sequence[int] = (), who: str | None = None, dry_run: bool = False, **args: Any
+        self, db: Database, job_ids: Sequence[int] = (), who: str | None = None, dry_run: bool = False, **args: Any
     ) -> Change:
         """Does it, in one transaction with its event (a dry run: does it and takes it back).
 

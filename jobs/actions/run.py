@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.watchdog.policy import MemoryLimits, Thresholds
 from fts.state.db import open_database
 from fts.state.user import this_person
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["BUSY_S", "Thresholds", "heat_limits", "key_pressed", "memory_marks", "run_action", "this_person"]
 

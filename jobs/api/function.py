@@ -8,14 +8,16 @@ The function draws its parameters itself (define-by-run), or the cell declares a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fts.jobs.api.halving import HALVING, Halving
 from fts.jobs.api.spec import NAME, BadSpec, checked_fields, md5_of
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE, Metric, Program, Study
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 OBJECTIVE = re.compile(r"[^:\0]{1,3000}\.py:[A-Za-z_][A-Za-z0-9_]{0,199}")  # train.py:objective, src/train.py:objective
 LIMITS = {"trials": (1, 100_000), "seed": (0, 2**63 - 1), "steps": (1, 10**9), "trial_timeout_s": (0.001, 1e9)}

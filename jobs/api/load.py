@@ -5,7 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.study import Study
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from fts.jobs.api.study import Study
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -26,10 +29,10 @@ def study(name: str) -> Study:
     if found is None:
         return FunctionStudy(name)
     try:
-        made = found.load()
+        made: type[Study] | Study = found.load()
     except Exception as error:  # whatever a package of somebody else raises when it is imported
         raise UnknownStudy(f"the study {name!r} cannot be loaded from {found.value}: {error}") from error
-    return made() if isinstance(made, type) else made  # type: ignore[no-any-return]
+    return made() if isinstance(made, type) else made
 
 
 @lru_cache(maxsize=1)

@@ -6,8 +6,10 @@ once and in order: the supervisor knows of a draw before its value is used, and 
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Stopped(BaseException):

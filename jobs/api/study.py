@@ -7,14 +7,15 @@ a job of a function or command needs none (fts.jobs.api.function).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from fts.jobs.api.spec import BadSpec, TrialSpec, config_md5, seed_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
     from fts.jobs.api.halving import Halving
 
 MINIMIZE, MAXIMIZE = "minimize", "maximize"

@@ -6,13 +6,15 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from fts.jobs.cli.errors import USAGE, code_of, sentence_of
 from fts.jobs.cli.output import attach, complain, emit_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:

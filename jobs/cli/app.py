@@ -11,16 +11,18 @@ import os
 import re
 import select
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fts.jobs.api.load import installed, study
 from fts.jobs.settings import Places, places
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 
 class Whole(click.IntRange):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +13,11 @@ from fts.jobs.api.halving import BadHalving, Halving
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli.app import AS_JSON, COUNT, here
 from fts.jobs.cli.output import emit_json, say
-from fts.state.values import Enqueued, Job
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.state.values import Enqueued, Job
 
 
 @click.command()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,9 @@ from fts.jobs.status import formatting
 from fts.state import queries
 from fts.state.rows import unreadable_in
 from fts.state.values import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 ROWS = 60  # of the table at most, whatever the span
 MOST = 100_000  # samples that are read: eleven days of one worker

@@ -6,9 +6,7 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -19,6 +17,10 @@ from fts.jobs.cli.show import find_trial, reading
 from fts.jobs.status import naming
 from fts.jobs.status.log_excerpt import log_file
 from fts.jobs.status.sanitize import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 CHUNK = 1 << 18
 LINE_BYTES = 1 << 14  # a longer line is shown in pieces of this size: `clean` cuts what is much longer

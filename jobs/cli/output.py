@@ -9,8 +9,7 @@ import os
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +18,9 @@ from fts.jobs.status import formatting
 from fts.jobs.status.sanitize import clean, clean_value
 from fts.state.migrations import SCHEMA
 from fts.state.values import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 COLOURS = {
     "running": "cyan",

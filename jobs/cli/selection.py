@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +17,9 @@ from fts.jobs.cli.errors import NothingThere
 from fts.jobs.status.naming import cell_name, with_task
 from fts.state.errors import WrongStatus
 from fts.state.values import Job, JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 NUMBER = re.compile(r"#?(\d{1,15})")
 RANGE = re.compile(r"#?(\d{1,15})(?:-|\.\.)(\d{1,15})")

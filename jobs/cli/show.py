@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +24,9 @@ from fts.state.db import Database, open_for_reading
 from fts.state.files import csv_text
 from fts.state.rows import unreadable_in
 from fts.state.values import Event, Job, JobStatus, Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @contextmanager

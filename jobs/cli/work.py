@@ -8,9 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,11 +25,15 @@ from fts.state.errors import StateError
 from fts.state.files import atomic_write, open_log
 from fts.state.place import has_study
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
 MAX_BYTES = 10**15  # more is a slip of the finger, and soon more than the system can count
 STARTS_WITHIN_S = 60.0  # torch is not imported by the worker itself, but a slow disk may be busy
 
 
-class Size(click.ParamType):
+class Size(click.ParamType):  # type: ignore[type-arg]  # it takes types only since click 8.4
     """20GB, 512M or plain bytes, as bytes; powers of 1024, as everywhere here."""
 
     name = "size"

@@ -7,16 +7,20 @@ goes too, but never in the folder of a trial that still runs or will go on.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fts.jobs.api.spec import trial_folder
 from fts.jobs.records.exports import best_of
-from fts.jobs.settings import Places
 from fts.state.files import DRAFT, is_abandoned, link_below, remove
 from fts.state.values import Job, Trial, TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from fts.jobs.settings import Places
+    from fts.state.db import Database
 
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 CHECKPOINTS, BEST_WEIGHTS = "checkpoint", "best.safetensors"
@@ -35,7 +39,7 @@ class Freed:
     why: str
 
 
-def collect(db: Any, places: Places, only_best: bool = False) -> list[Freed]:
+def collect(db: Database, places: Places, only_best: bool = False) -> list[Freed]:
     """What may go. With `only_best` also the weights of every ended trial that is not the best of its cell."""
     from fts.state import queries  # here, not above: peewee
 
@@ -63,7 +67,7 @@ def free(found: Iterable[Freed], places: Places) -> int:
     return freed
 
 
-def orphans(db: Any, places: Places) -> list[Path]:
+def orphans(db: Database, places: Places) -> list[Path]:
     """Trial folders that belong to no job of this database: shown by `fts doctor`, removed by a person."""
     from fts.state import queries
 

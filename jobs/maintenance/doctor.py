@@ -12,10 +12,9 @@ import shutil
 import socket
 import stat
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.load import installed, study
 from fts.jobs.cli.errors import sentence_of
@@ -28,6 +27,11 @@ from fts.state import checks, queries, slot_lock, transitions
 from fts.state.db import open_database
 from fts.state.errors import SchemaTooOld, StateError
 from fts.state.files import no_space, room
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fts.state.db import Database
 
 PACKAGES = ("torch", "optuna", "huey", "peewee", "textual", "TA-Lib")
 DISK_RESERVE = 2 * formatting.GB  # bytes; one checkpoint of a 200M cell
@@ -76,12 +80,12 @@ def mend(places: Places, found: list[Finding]) -> list[str]:
 # ---------------------------------------------------------------- environment
 
 
-def python(places: Places) -> Iterator[Finding]:
+def python(_places: Places) -> Iterator[Finding]:
     text = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     yield Finding("python", "ok", text)
 
 
-def packages(places: Places) -> Iterator[Finding]:
+def packages(_places: Places) -> Iterator[Finding]:
     """Versions from the packages' metadata: importing torch would take seconds."""
     versions, missing = [], []
     for name in PACKAGES:
@@ -127,7 +131,7 @@ def machine(places: Places) -> Iterator[Finding]:
         yield Finding("disk", "ok", f"{formatting.size(free)} free for {folder}")
 
 
-def terminal(places: Places) -> Iterator[Finding]:
+def terminal(_places: Places) -> Iterator[Finding]:
     """What the monitor will find: encoding, colours, size, tmux."""
     term, colours = os.environ.get("TERM", ""), os.environ.get("COLORTERM", "")
     encoding = (sys.stdout.encoding or "unknown").lower()
@@ -235,7 +239,7 @@ def linked(places: Places) -> Iterator[Finding]:
             yield Finding("links", "warn", text, f"move its files there, or make {places.outputs} itself the link")
 
 
-def dead_workers(db: Any) -> Iterator[Finding]:
+def dead_workers(db: Database) -> Iterator[Finding]:
     """Workers of this machine that the database believes in and the system does not know."""
     host = socket.gethostname()
     for worker in queries.workers(db):

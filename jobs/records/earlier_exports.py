@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from fts.jobs.settings import Places
 from fts.state import queries
 from fts.state.errors import NoSuchRow
 from fts.state.files import make_folder, refuse_links
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fts.jobs.settings import Places
+    from fts.state.db import Database
+
 ASIDE = "replaced-%Y%m%d-%H%M%S"  # in the outputs folder, UTC; as a restore names the database it replaces
 
 
-def set_aside(db: Any, places: Places) -> Path | None:
+def set_aside(db: Database, places: Places) -> Path | None:
     """Moves the folders of outputs/hpo that hold trials of an earlier database, and then the table of results as well.
 
     Returns the folder they lie in now; None: all that is there is this database's own. Raises OSError.
@@ -40,7 +44,7 @@ def set_aside(db: Any, places: Places) -> Path | None:
     return aside
 
 
-def _is_earlier(db: Any, folder: Path, born: float) -> bool:
+def _is_earlier(db: Database, folder: Path, born: float) -> bool:
     """Whether its first trial is not in the database, and began before the database had its first job."""
     for file in folder.glob("*_all_trials.json"):
         try:

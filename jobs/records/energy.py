@@ -7,13 +7,17 @@ next sample, and trials that train at the same time share it.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fts.state import queries
-from fts.state.values import Epoch, Sample, Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from fts.state.db import Database
+    from fts.state.values import Epoch, Sample, Trial
 
 MOST_SAMPLES = 1_000_000  # one in 10 s and worker, and one a minute of those older than two days
 LONGEST_S = 180.0  # a sample says nothing about what comes later than that
@@ -29,7 +33,7 @@ class Stretch:
     watts: float
 
 
-def energies(db: Any) -> dict[int, float]:
+def energies(db: Database) -> dict[int, float]:
     """Watt hours by trial id, of every trial whose training was measured; empty where no sensor knows the power."""
     if not queries.knows_power(db):  # before reading weeks of samples, after every trial
         return {}

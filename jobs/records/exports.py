@@ -20,19 +20,23 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.spec import NAME
 from fts.jobs.records.energy import energies, total
-from fts.jobs.settings import Places
 from fts.jobs.status.formatting import trials_ended
 from fts.state import queries
 from fts.state.files import CannotWrite, atomic_write, csv_text, from_csv_cell, link_below, make_folder, refuse_links
 from fts.state.values import Epoch, Job, JobStatus, Margin, Trial, TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from fts.jobs.settings import Places
+    from fts.state.db import Database
 
 FEW = 100  # trials: their file is rewritten after each one
 SHARE = 50_000  # bytes a second: 1 % of what reading and writing the trials of a large job manages
@@ -86,13 +90,13 @@ CSV_COLUMNS = [
 ]
 
 
-def export_job(db: Any, places: Places, job: Job) -> Path:
+def export_job(db: Database, places: Places, job: Job) -> Path:
     """Rewrite everything of one cell from the database; returns its folder. Raises CannotWrite."""
     with exporting(places):
         return _export_job(db, places, job)
 
 
-def _export_job(db: Any, places: Places, job: Job) -> Path:
+def _export_job(db: Database, places: Places, job: Job) -> Path:
     folder = own_folder(db, places, job)
     trials = queries.trials(db, job.id)
     for trial in trials:
@@ -101,7 +105,7 @@ def _export_job(db: Any, places: Places, job: Job) -> Path:
     return folder
 
 
-def export_trial(db: Any, places: Places, job: Job, number: int) -> None:
+def export_trial(db: Database, places: Places, job: Job, number: int) -> None:
     """After one trial, at a cost that does not grow with the number of trials. Raises CannotWrite."""
     with exporting(places):
         job = queries.job(db, job.id)
@@ -116,7 +120,7 @@ def export_trial(db: Any, places: Places, job: Job, number: int) -> None:
             _write_best(db, places, folder, job, queries.trial(db, job.id, job.best_trial))
 
 
-def export_summaries(db: Any, places: Places, job: Job) -> None:
+def export_summaries(db: Database, places: Places, job: Job) -> None:
     """The file of all trials and the best one's, of a job that is left before it has ended. Raises CannotWrite."""
     with exporting(places):
         job = queries.job(db, job.id)
@@ -162,7 +166,7 @@ def _wait_for_others(handle: int, outputs: Path) -> None:
             return None
 
 
-def own_folder(db: Any, places: Places, job: Job) -> Path:
+def own_folder(db: Database, places: Places, job: Job) -> Path:
     """outputs/hpo/{experiment}, of the search that the report shows; any other job of that name has `_job7` behind it.
 
     Where this one has come to be shown, what it wrote under `_job7` goes, and what it displaces is written there first.
@@ -189,12 +193,12 @@ def shown_of(same: Iterable[Job]) -> Job:
     return max(same, key=lambda job: (job.status is not JobStatus.CANCELLED, trials_ended(job) > 0, job.id))
 
 
-def _write_trial(db: Any, places: Places, folder: Path, job: Job, trial: Trial) -> None:
+def _write_trial(db: Database, places: Places, folder: Path, job: Job, trial: Trial) -> None:
     record = trial_record(job, trial, queries.epochs(db, trial.id))
     write_json(folder / "trials" / f"trial_{trial.number:04d}.json", record, places.outputs)
 
 
-def _write_summaries(db: Any, places: Places, folder: Path, job: Job, trials: Sequence[Trial]) -> None:
+def _write_summaries(db: Database, places: Places, folder: Path, job: Job, trials: Sequence[Trial]) -> None:
     """All trials in one file, the best one's two files, and nothing beside them that another job left there."""
     write_json(folder / all_trials(job), [trial_record(job, trial, ()) for trial in trials], places.outputs)
     best = best_of(job, trials)
@@ -205,7 +209,7 @@ def _write_summaries(db: Any, places: Places, folder: Path, job: Job, trials: Se
     _remove_trials(folder, {trial.number for trial in trials})
 
 
-def _write_best(db: Any, places: Places, folder: Path, job: Job, best: Trial) -> None:
+def _write_best(db: Database, places: Places, folder: Path, job: Job, best: Trial) -> None:
     margin = next((margin for margin in queries.margins(db) if margin.job_id == job.id), None)
     for name in best_files(job):
         write_json(folder / name, best_record(job, best, margin), places.outputs)
@@ -244,13 +248,13 @@ def _remove_best(folder: Path, job: Job) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def export_results(db: Any, places: Places) -> Path:
+def export_results(db: Database, places: Places) -> Path:
     """experiment_results.csv: one row per ended cell, rewritten whole from the database. Raises CannotWrite."""
     with exporting(places):
         return _export_results(db, places)
 
 
-def _export_results(db: Any, places: Places) -> Path:
+def _export_results(db: Database, places: Places) -> Path:
     rows = []
     ended = [job for job in exportable(db) if job.kind == "cell" and job.status in ENDED]
     margins = {margin.job_id: margin for margin in queries.margins(db)}
@@ -267,14 +271,14 @@ def _export_results(db: Any, places: Places) -> Path:
     return places.results_csv
 
 
-def export_ended(db: Any, places: Places, job: Job) -> None:
+def export_ended(db: Database, places: Places, job: Job) -> None:
     """All of a job that has ended; the table comes last, because its row says that the rest is there."""
     with exporting(places):
         _export_job(db, places, job)
         _export_results(db, places)
 
 
-def export_all(db: Any, places: Places) -> list[Path]:
+def export_all(db: Database, places: Places) -> list[Path]:
     with exporting(places):
         there = [job for job in exportable(db) if job.status is not JobStatus.CANCELLED]
         shown = {shown_of(queries.namesakes(db, job)).id for job in there}
@@ -282,7 +286,7 @@ def export_all(db: Any, places: Places) -> list[Path]:
         return [*(_export_job(db, places, job) for job in wanted), _export_results(db, places)]
 
 
-def catch_up(db: Any, places: Places) -> None:
+def catch_up(db: Database, places: Places) -> None:
     """Write what a worker that died between the end of a job and its export, or met a full disk, left unwritten.
 
     Told by what the files hold, not by their age: the clock may have been set back since, or the study copied.
@@ -297,7 +301,7 @@ def catch_up(db: Any, places: Places) -> None:
         export_results(db, places)
 
 
-def _is_whole(db: Any, places: Places, job: Job) -> bool:
+def _is_whole(db: Database, places: Places, job: Job) -> bool:
     """Whether every trial of a job has its file, and the last one stands in the file of all."""
     last = queries.latest_trial(db, job.id)
     if last is None:
@@ -327,12 +331,12 @@ def written(table: Path) -> set[tuple[str, str]]:
     return {(from_csv_cell(str(row.get("experiment"))), from_csv_cell(str(row.get("timestamp")))) for row in rows}
 
 
-def exportable(db: Any) -> list[Job]:
+def exportable(db: Database) -> list[Job]:
     """Jobs whose names may become folders; others were written into the table by hand, and no worker runs them."""
     return [job for job in queries.jobs(db) if NAME.fullmatch(job.experiment) and NAME.fullmatch(job.budget)]
 
 
-def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:
+def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:  # noqa: ARG001  # it knows the direction
     """The best complete trial that did not diverge; the lower number wins a tie."""
     fit = [t for t in trials if t.status == TrialStatus.COMPLETE and t.value is not None and "diverged" not in t.badges]
     if not fit:

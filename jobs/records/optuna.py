@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,8 @@ from fts.state import queries
 from fts.state.values import Epoch, Job, Trial, TrialStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import optuna
 
 SHOWN = (  # of a trial, as Optuna's user attributes

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fts.jobs.records import exports
-from fts.jobs.settings import Places
 from fts.state import queries
 from fts.state.errors import DatabaseCorrupt
+
+if TYPE_CHECKING:
+    from fts.jobs.settings import Places
+    from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")
 
@@ -19,7 +22,7 @@ AGAIN_S = 30.0  # between two tries
 class Owed:
     """Of one worker; its slots add to it, and one thread settles."""
 
-    def __init__(self, db: Any, places: Places) -> None:
+    def __init__(self, db: Database, places: Places) -> None:
         self.db, self.places = db, places
         self._jobs: dict[int, int] = {}  # job -> how often it was owed
         self._said: str | None = None
@@ -49,7 +52,7 @@ class Owed:
                 exports.export_ended(self.db, self.places, queries.job(self.db, job_id))
             except DatabaseCorrupt:
                 return False  # the beat finds it, too, and the worker leaves
-            except Exception as error:  # whatever broke: the job has nothing to do with it
+            except Exception as error:  # noqa: BLE001  # whatever broke: the job has nothing to do with it
                 self.owe(job_id, error)
                 continue
             with self._lock:

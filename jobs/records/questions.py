@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fts.jobs.status import formatting
-from fts.state.values import Enqueued, Job
+
+if TYPE_CHECKING:
+    from fts.state.values import Enqueued, Job
 
 
 def told(name: str, asked: int, found: Enqueued, job: Job | None, dry_run: bool = False) -> str:

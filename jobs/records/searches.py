@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from fts.jobs.status.formatting import trials_ended
 from fts.state.values import Job, JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 
 def newest_cells(jobs: Iterable[Job]) -> list[Job]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.status import formatting
 from fts.jobs.status.sanitize import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 GAP = "  "
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.state.values import Trial, TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SHAPE = re.compile(r"d(\d+)-L(\d+)\b")
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)

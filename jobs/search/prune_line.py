@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from fts.state.values import Epoch, Job, Trial
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fts.state.values import Epoch, Job, Trial
 
 
 def line_ahead(

@@ -8,16 +8,19 @@ branches of a define-by-run space move it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Container
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, TrialState
 
 from fts.jobs.api.spec import seed_for
 from fts.jobs.search.sampler import SAMPLERS
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial, TrialState
 
 TOGETHER = "drawn together"  # the purpose of a relative draw's seed; no parameter is called so
 

@@ -6,7 +6,6 @@ search that was killed and resumed proposes exactly what an undisturbed one woul
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from fts.jobs.api.spec import BadSpec, seed_for
 from fts.jobs.search.space import Space, distributions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import optuna
 
 

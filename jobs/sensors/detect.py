@@ -15,14 +15,16 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 
 from fts.jobs.sensors.rapl import Rapl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 HOTTEST = 150.0  # Celsius; a chip that says more, or nothing above zero, is a broken sensor (-1, 65535, 0)
 CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal", "x86_pkg_temp", "acpitz")
@@ -243,7 +245,7 @@ class Nvml:
         if self._gpu is None:
             return {}
         nvml, gpu = self._nvml, self._gpu
-        asks = {
+        asks: dict[str, Callable[[], float | None]] = {
             "temperature": lambda: believable(nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU)),
             "gpu_percent": lambda: float(nvml.nvmlDeviceGetUtilizationRates(gpu).gpu),
             "gpu_memory": lambda: int(nvml.nvmlDeviceGetMemoryInfo(gpu).used),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 import sys
 import time
-from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 KIN_EVERY_S = 2.0  # finding the children costs 1.6 ms, reading one's memory 0.05
 SHARED_EVERY_S = 10.0  # proportional sizes cost milliseconds a process, more for a large one

@@ -6,9 +6,11 @@ Most kernels since 5.10 show them to root only, and virtual machines to nobody; 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FOLDER = Path("/sys/class/powercap")  # intel-rapl:0 is a package, intel-rapl:0:1 a part of it; AMD has the same names
 SHORTEST_S = 0.2  # between two looks: the counter itself is renewed about every millisecond

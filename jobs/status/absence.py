@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import event_groups, formatting, naming
 from fts.jobs.status.conditions import is_live
 from fts.jobs.status.gaps import gaps
 from fts.state.values import Event, Job, JobStatus, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def away(snapshot: Snapshot, now: float, since: float | None, events: Sequence[E
     fresh = [event for event in journal if event.at > since]
     pauses, paused_s, reason = _guard(fresh, now)
     objective = _objective(snapshot)
-    before, after, cell = _best(snapshot, fresh, objective)
+    before, after, cell = _best(snapshot, fresh)
     return Away(
         since=since,
         seconds=now - since,
@@ -174,7 +177,7 @@ def _objective(snapshot: Snapshot) -> str:
     return next((formatting.objective_of(job) for job in snapshot.jobs), "val_loss")
 
 
-def _best(snapshot: Snapshot, fresh: Sequence[Event], objective: str) -> tuple[float | None, float | None, str | None]:
+def _best(snapshot: Snapshot, fresh: Sequence[Event]) -> tuple[float | None, float | None, str | None]:
     """Best value before and after, of the job that improved most recently; (None, best, cell) when nothing improved."""
     names = naming.names_of(snapshot.jobs)
     gains = [e for e in fresh if e.verb in event_groups.NEW_BEST and isinstance(e.data.get("value"), int | float)]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fts.state.values import Trial, TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 LIVE = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
 

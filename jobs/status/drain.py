@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
 from fts.state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LEAVES = {
     "drain_job": "stops after its job",

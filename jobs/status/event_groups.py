@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from fts.state.values import Event, Job, Verb, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 CLAIMED = frozenset({Verb.CLAIMED})
 FINISHED = frozenset({Verb.FINISHED})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import drain, formatting, naming
 from fts.jobs.status.conditions import is_live, running
 from fts.jobs.status.event_groups import GUARDED, waiting_since
 from fts.state.scheduling import QueueContext, runnable_reason
 from fts.state.values import Job, JobStatus, Snapshot, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def why(job: Job, snapshot: Snapshot) -> list[str]:

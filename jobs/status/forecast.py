@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fts.jobs.status.formatting import count, honest, spell, trials_ended
 from fts.state.values import Job, JobStatus, SeenForecast, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 # Hours per cell of 50 trials of the earlier scripts (median of what it really took): only their ratios are used.
 COST = {"tiny": 0.01, "2M": 0.37, "20M": 1.6, "200M": 13.0, "2B": 40.0}
@@ -93,7 +96,7 @@ def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, ju
                 unknown = unknown or job.kind == "cell"  # baselines take seconds and make no forecast impossible
                 continue
             slot = free.index(min(free))
-            seconds = _seconds_left(job, pace, now)
+            seconds = _seconds_left(job, pace)
             free[slot] += seconds
             ends[job.id] = free[slot]
             shared = job.budget if own is None else f"job {job.id}"
@@ -223,7 +226,7 @@ def epochs_of(job: Job) -> int | None:
 
 def is_pruned(job: Job) -> bool:
     """Whether a pruner may end its trials early."""
-    return job.spec.get("pruner", "none") != "none"
+    return bool(job.spec.get("pruner", "none") != "none")
 
 
 JUDGED = 100  # finished cells; every look judges them again
@@ -250,7 +253,7 @@ def _may_run(job: Job) -> bool:
     return job.status is JobStatus.QUEUED and not job.hold_reason
 
 
-def _seconds_left(job: Job, pace: Pace, now: float) -> float:
+def _seconds_left(job: Job, pace: Pace) -> float:
     remaining = max(job.trials_wanted - trials_ended(job), 0)
     seconds = remaining * pace.seconds
     if job.status is JobStatus.RUNNING and remaining:

@@ -8,10 +8,13 @@ import os
 import sys
 import time
 import unicodedata
-from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 LATEST = 253_402_214_400.0  # the end of year 9999

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
 from fts.jobs.status.absence import NOW, Away, Night
@@ -18,6 +18,11 @@ from fts.jobs.status.summary import Glance, night_of, night_start
 from fts.jobs.status.surface import Surface, by, seen
 from fts.jobs.status.verdict import Word
 from fts.state.values import JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.jobs.status.forecast import Forecast
 
 Span = tuple[str, str]
 Line = tuple[Span, ...]

@@ -8,15 +8,18 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.conditions import is_live
 from fts.jobs.status.sanitize import clean
 from fts.jobs.status.surface import Surface, by
 from fts.state.values import Cause, Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LINES = 3
 CLOCK = re.compile(r"(\d\d):(\d\d):(\d\d)\b")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from fts.state.values import Job
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
+    from fts.state.values import Job
 
 
 def cell_name(job: Job) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import unicodedata
 from functools import cache, lru_cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from fts.state.values import Snapshot
+if TYPE_CHECKING:
+    from fts.state.values import Snapshot
 
 T = TypeVar("T")
 SHOWN = "\ufffd"  # stands for each removed control character, so that a hostile string is seen, not hidden
@@ -30,7 +31,8 @@ def clean_value(value: T) -> T:
 
     Parts that were clean already come back as the same objects, so that "nothing changed" stays a cheap `is`.
     """
-    return _clean(value)
+    cleaned: T = _clean(value)
+    return cleaned
 
 
 def clean(text: str) -> str:

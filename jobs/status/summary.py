@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,8 @@ from fts.jobs.status.verdict import STALE_S, Verdict, Word, judge, seen_at
 from fts.state.values import Event, Job, JobStatus, Snapshot
 
 if TYPE_CHECKING:  # only a full disk needs it
+    from collections.abc import Sequence
+
     from fts.jobs.status.disk_usage import Kept
 
 

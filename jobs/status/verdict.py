@@ -7,7 +7,6 @@ IDLE (nothing left to run), WELL. One pure function of a Snapshot; `fts status` 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -21,6 +20,8 @@ from fts.jobs.status.surface import Surface, by, seen
 from fts.state.values import Cause, Event, Job, JobStatus, Snapshot, Verb, Worker
 
 if TYPE_CHECKING:  # only a full disk needs it
+    from collections.abc import Iterator
+
     from fts.jobs.status.disk_usage import Kept
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.study import CannotFit, Cell, Study
 from fts.jobs.devices import index_of, kind_of
 from fts.jobs.sensors.detect import Reading, from_env
 from fts.jobs.settings import memory_limit_from_env
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 SHARE = 0.85  # of the memory there is that trials may plan with
 MARGIN = 1.15  # the plan's own error: what a trial larger than its share may take beyond its prediction

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.supervisor.child import ChildError, ChildProcess
 from fts.jobs.supervisor.death import cause_of_death, count_oom_kills, died_of, last_words
 from fts.state.values import Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 log = logging.getLogger("fts.worker")
 

@@ -17,16 +17,18 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from fts.jobs.api.protocol import MAX_LINE
 from fts.jobs.supervisor.process_tree import Reaped, kin, reap_recorded, same_process, signal_tree, started_at
 from fts.state.files import open_log
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
 
 __all__ = [
     "ChildError",

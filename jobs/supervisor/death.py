@@ -7,11 +7,14 @@ for a person's or a scheduler's.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fts.jobs.trial.cause import NO_MEMORY
 from fts.state.values import Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 LAST_WORDS = 2000  # bytes of a log
 # A signal that a process earns by what it does itself; any other came from outside.

@@ -7,9 +7,8 @@ says so.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.load import study as load_study
 from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
@@ -18,15 +17,20 @@ from fts.jobs.records import exports
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
 from fts.jobs.search.sampler import suggest
-from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor.attempt import Wish
-from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.trial_runner import TrialRun, Work, past_trials
 from fts.jobs.worker.emergency import DISK_ERRORS
 from fts.state import queries, transitions
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from fts.state.files import remove
 from fts.state.values import Cause, Claim, Fault, Job, JobStatus, Trial, TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fts.jobs.settings import Places, WorkerSettings
+    from fts.jobs.supervisor.slot import Slot
+    from fts.state.db import Database
 
 FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
 
@@ -36,7 +40,7 @@ class Supervisor:
 
     def __init__(
         self,
-        db: Any,
+        db: Database,
         places: Places,
         settings: WorkerSettings,
         slot: Slot,
@@ -160,7 +164,7 @@ class Supervisor:
             export(self.db, self.places, queries.job(self.db, self.job.id))
         except DatabaseCorrupt:
             raise  # the worker must leave
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever breaks
             self.owed.owe(self.job.id, error)
 
     def _finished(self) -> Finished:
@@ -250,7 +254,7 @@ class Supervisor:
             return fixed
         if cell.space is None:
             return {}
-        history = past_trials(self.db, cell, self.job.id)
+        history = past_trials(self.db, self.job.id)
         return suggest(cell.space, history, cell.seed, number, cell.sampler, self.work.maximize, diverged=cell.diverged)
 
     def _reread(self, trial: Trial) -> Trial:

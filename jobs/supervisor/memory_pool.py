@@ -6,7 +6,10 @@ Without it a 2B trial that fits the machine but not half of it would be refused,
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LOOK_S = 0.5  # between two looks whether other programs have left, or a person wants something else
 

@@ -5,26 +5,30 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import psutil
 
-from fts.jobs.api.study import Cell, Program, Study
 from fts.jobs.devices import kind_of
 from fts.jobs.python import python
-from fts.jobs.sensors.detect import Sensors
-from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor.admission import Admission, admit, allowed_bytes
-from fts.jobs.supervisor.attempt import End
 from fts.jobs.supervisor.child import ChildProcess
 from fts.jobs.supervisor.memory_pool import Room
 from fts.jobs.watchdog.enforcer import Watch
 from fts.jobs.watchdog.policy import Action, Guard, GuardState, MemoryLimits, Thresholds
 from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
 from fts.state import queries, transitions
-from fts.state.values import Claim, Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fts.jobs.api.study import Cell, Program, Study
+    from fts.jobs.sensors.detect import Sensors
+    from fts.jobs.settings import Places, WorkerSettings
+    from fts.jobs.supervisor.attempt import End
+    from fts.state.db import Database
+    from fts.state.values import Claim, Trial
 
 log = logging.getLogger("fts.worker")
 
@@ -70,7 +74,7 @@ class Slot:
         self._least_rss = None
         return self._child
 
-    def watch(self, db: Any, claim: Claim, trial: Trial, allowed: int | None) -> Watch:
+    def watch(self, db: Database, claim: Claim, trial: Trial, allowed: int | None) -> Watch:
         """The watchdog of the living process, told that another trial begins which may use so many bytes."""
         assert self._child is not None and self._watchdog is not None, "a trial process must run before it is watched"
         batch = int(trial.effective.get("effective_batch", 1))
@@ -111,7 +115,7 @@ class Slot:
             return MemoryLimits()
         return MemoryLimits.for_trial(allowed, reading.total)
 
-    def cool_down(self, db: Any, worker_id: int, ordered: Callable[[], bool]) -> None:
+    def cool_down(self, db: Database, worker_id: int, ordered: Callable[[], bool]) -> None:
         """Blocks until the machine is cool enough to train again, or somebody wants something else."""
         while self.guard.state is GuardState.COOLING and not ordered():
             decision = self.guard.step(self.sensors.read())

@@ -10,25 +10,29 @@ import logging
 import math
 import socket
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.api.spec import trial_folder as folder_of
 from fts.jobs.api.study import MAXIMIZE, CannotFit, Cell, Finished, Study, trial_log
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import PastTrial
-from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.status.formatting import in_gb
-from fts.jobs.supervisor.admission import Admission
 from fts.jobs.supervisor.attempt import Attempt, End, Wish
 from fts.jobs.supervisor.child import ChildProcess, reap_recorded
-from fts.jobs.supervisor.slot import Slot
 from fts.jobs.worker.emergency import is_disk_trouble, pause_s
 from fts.state import queries, transitions
 from fts.state.errors import LabelClash, ResumeMismatch, StaleToken
 from fts.state.values import Cause, Claim, Epoch, Trial, TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fts.jobs.settings import Places, WorkerSettings
+    from fts.jobs.supervisor.admission import Admission
+    from fts.jobs.supervisor.slot import Slot
+    from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")
 
@@ -53,7 +57,7 @@ RESULT_FACTS = (
 class Work:
     """What everything done for one claim shares."""
 
-    db: Any
+    db: Database
     places: Places
     settings: WorkerSettings
     slot: Slot
@@ -180,7 +184,7 @@ class TrialRun:
             message = f"no trial process can be started: {error}"
             return End("failed", {"cause": Cause.MACHINE_ERROR.value, "message": message})
         watch = self.slot.watch(self.db, self.claim, self.trial, spec.memory_limit)
-        history = past_trials(self.db, self.cell, self.job.id, without=self.trial.number)
+        history = past_trials(self.db, self.job.id, without=self.trial.number)
         curve = self._recorded()
 
         def record(fact: dict[str, Any]) -> str | Wish | None:
@@ -315,7 +319,7 @@ class TrialRun:
         """Define-by-run: the earlier trials of the job as its sampler sees them; later ones have no say."""
         if self.cell.space is not None:
             return ()
-        past = past_trials(self.db, self.cell, self.job.id)
+        past = past_trials(self.db, self.job.id)
         return tuple(asdict(trial) for trial in past if trial.number < self.trial.number)
 
     def _again(self, spec: TrialSpec, reason: str, message: str) -> TrialSpec | None:
@@ -367,7 +371,7 @@ class TrialRun:
         return queries.trial(self.db, self.job.id, self.trial.number)
 
 
-def past_trials(db: Any, cell: Cell, job_id: int, without: int | None = None) -> list[PastTrial]:
+def past_trials(db: Any, job_id: int, without: int | None = None) -> list[PastTrial]:
     """What a sampler or pruner may know: the recorded trials of the job."""
     return [
         PastTrial(curve.number, curve.params, curve.status, curve.value, curve.epochs, curve.diverged)

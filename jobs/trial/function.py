@@ -16,7 +16,6 @@ import random
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,8 @@ from fts.jobs.trial.process import Orders, log_to, place_of, say, sentence_of
 from fts.jobs.trial.running import RunningTrial, deciding, is_finite, number_of, peak_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from fts.jobs.trial.optuna_trial import OptunaTrial
 
 CODE_CHANGED = "code changed"  # badge: the file is not the one that was enqueued
@@ -69,7 +70,7 @@ def run(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
     except Stopped:
         say("stopped")
         yield {"fact": "stopped", "step": len(running.reports)}
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  # whatever a person's function raises ends its trial alone
         with contextlib.suppress(OSError):  # a full disk may be the very error
             traceback.print_exc()
         yield ended_by(error, running)

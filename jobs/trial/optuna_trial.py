@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 
 from fts.jobs.search.pure_sampler import PureSampler
 from fts.jobs.search.sampler import PastTrial, frozen, with_bad_region
 from fts.jobs.search.space import data_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from optuna.distributions import BaseDistribution
+
     from fts.jobs.trial.running import RunningTrial
 
 

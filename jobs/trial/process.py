@@ -85,7 +85,7 @@ def serve(orders: Orders, fd: int, run: Run, read: Read) -> int:
             refuse_linked_folder(spec)
             for fact in run(spec, orders):
                 tell(fact)
-        except Exception as error:  # the outermost net: the supervisor writes it into the trial
+        except Exception as error:  # noqa: BLE001  # the outermost net: the supervisor writes it into the trial
             with contextlib.suppress(OSError):  # a full disk may be the very error
                 traceback.print_exc()
             tell({"fact": "failed", "cause": cause_of(error), "message": sentence_of(error)})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,8 @@ from fts.jobs.api.objective import Stopped
 from fts.jobs.trial.process import Orders, Pace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from fts.jobs.api.spec import TrialSpec
     from fts.jobs.trial.checkpoint import Checkpoint
 

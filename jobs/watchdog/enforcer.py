@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.supervisor.attempt import Wish
-from fts.jobs.supervisor.child import ChildProcess
 from fts.jobs.watchdog.policy import Action, Decision
-from fts.jobs.watchdog.watchdog import Watchdog
 from fts.state import transitions
 from fts.state.errors import StateError
 from fts.state.values import Cause, Claim, Trial
+
+if TYPE_CHECKING:
+    from fts.jobs.supervisor.child import ChildProcess
+    from fts.jobs.watchdog.watchdog import Watchdog
+    from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")
 
@@ -21,7 +24,7 @@ PROGRESS = ("started", "epoch", "checkpoint")  # facts that show life beside the
 class Watch:
     """The watchdog of one attempt, seen from the supervisor: it hears the facts and may wish for an end."""
 
-    def __init__(self, db: Any, claim: Claim, trial: Trial, child: ChildProcess, watchdog: Watchdog) -> None:
+    def __init__(self, db: Database, claim: Claim, trial: Trial, child: ChildProcess, watchdog: Watchdog) -> None:
         self.db, self.claim, self.trial, self.child, self.watchdog = db, claim, trial, child, watchdog
 
     def memory_marks(self) -> dict[str, int]:

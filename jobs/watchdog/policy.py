@@ -9,15 +9,17 @@ One Guard per slot lives across trials, because a machine that cools after a sto
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from fts.jobs.status.formatting import GB, in_gb
 from fts.state.values import Cause
 
 if TYPE_CHECKING:  # the monitor draws these limits and need not pay for psutil
+    from collections.abc import Mapping
+
     from fts.jobs.sensors.detect import Reading
 
 
@@ -70,7 +72,7 @@ class Thresholds:
 
     def __post_init__(self) -> None:
         order = (0.0, self.warm, self.warning, self.critical)
-        rises = all(low < high for low, high in zip(order, order[1:], strict=False))
+        rises = all(low < high for low, high in pairwise(order))
         if not rises or not 0 < self.thaw < self.warning or not 0 < self.cool < self.critical:
             raise ValueError(
                 "heat limits must satisfy 0 < warm < warning < critical, thaw < warning and cool < critical, got "

@@ -9,8 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.supervisor.orders import Board
@@ -32,6 +31,13 @@ from fts.state.errors import (
 from fts.state.files import CannotWrite
 from fts.state.values import Cause, Claim
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fts.jobs.supervisor.orders import Board
+    from fts.jobs.worker.reserve import Ballast
+    from fts.state.db import Database
+
 log = logging.getLogger("fts.worker")
 
 LONGEST_PAUSE_S = 60.0  # between two tries after the machine was at fault
@@ -46,7 +52,7 @@ class LastWords:
 
     def __init__(
         self,
-        db: Any,
+        db: Database,
         ballast: Ballast,
         board: Board,
         worker_id: int,

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
-from fts.jobs.settings import Places
 from fts.state import transitions
 from fts.state.backup import backup
 from fts.state.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fts.jobs.settings import Places
+    from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")
 
@@ -22,7 +26,7 @@ FINE_SAMPLES_S = 2 * DAY_S  # older samples keep one a minute
 class Housekeeping:
     """Call `look` as often as you like; it acts once a day, and never stops a beat by failing."""
 
-    def __init__(self, db: Any, places: Places, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, db: Database, places: Places, clock: Callable[[], float] = time.monotonic) -> None:
         self.db, self.places, self.clock = db, places, clock
         self._looked = clock()
 

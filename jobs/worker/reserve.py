@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BALLAST_BYTES = 8 << 20  # the rows of a few hundred transitions and their write-ahead log
 SHARE = 0.05  # of the disk at most: on a very small one, work needs the space more

@@ -15,9 +15,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huey.consumer import Consumer, ConsumerStopped
 
@@ -25,7 +24,6 @@ from fts.jobs.devices import index_of
 from fts.jobs.records import earlier_exports, exports
 from fts.jobs.records.owed import AGAIN_S, Owed
 from fts.jobs.sensors import detect
-from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.status.explain import why
 from fts.jobs.supervisor.child import reap_recorded, same_process, started_at
 from fts.jobs.supervisor.job_runner import Supervisor
@@ -43,7 +41,13 @@ from fts.state.db import open_database
 from fts.state.errors import DatabaseCorrupt, DatabaseGone, NoSuchRow, StaleToken, StateError, WrongStatus
 from fts.state.files import refuse_links, sweep, sweep_below
 from fts.state.slot_lock import SlotLock, SlotTaken, holder
-from fts.state.values import Claim
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fts.jobs.settings import Places, WorkerSettings
+    from fts.state.db import Database
+    from fts.state.values import Claim
 
 log = logging.getLogger("fts.worker")
 
@@ -135,7 +139,7 @@ def free_slot(places: Places) -> SlotLock:
     )
 
 
-def bring_in_order(db: Any, places: Places) -> None:
+def bring_in_order(db: Database, places: Places) -> None:
     """End what a dead worker of this machine left running, put its jobs back in line, export what it did not.
 
     Raises CannotWrite when logs or trials is a link: their files would be written, and deleted, elsewhere.
@@ -163,7 +167,7 @@ def bring_in_order(db: Any, places: Places) -> None:
 class Worker:
     """One process, its slots, its beat, and huey's consumer."""
 
-    def __init__(self, db: Any, places: Places, settings: WorkerSettings, progress: Progress) -> None:
+    def __init__(self, db: Database, places: Places, settings: WorkerSettings, progress: Progress) -> None:
         self.db, self.places, self.settings, self.progress = db, places, settings, progress
         self.board = Board()
         self.ballast = Ballast(places.ballast)
@@ -202,7 +206,7 @@ class Worker:
         huey = tickets.make_huey(self.db, self.without_tickets)
         look = self.look
 
-        @huey.task(name=tickets.LOOK)
+        @huey.task(name=tickets.LOOK)  # type: ignore[untyped-decorator]  # the same
         def look_at_the_queue() -> None:
             look()
 
@@ -431,7 +435,7 @@ class Worker:
         self.board.signal(order, f"{signal.Signals(signum).name} to process {os.getpid()}")
 
 
-class SlotConsumer(Consumer):  # type: ignore[misc]
+class SlotConsumer(Consumer):  # type: ignore[misc]  # huey has no types
     """huey's consumer with our signals: the first SIGINT or SIGTERM asks for a checkpoint, it interrupts nothing."""
 
     def __init__(self, huey: Any, worker: Worker) -> None:
@@ -448,7 +452,7 @@ class SlotConsumer(Consumer):  # type: ignore[misc]
         if leaves:
             self.stop(graceful=True)
             raise ConsumerStopped
-        return super().loop(health_check_ts)  # type: ignore[no-any-return]
+        return super().loop(health_check_ts)  # type: ignore[no-any-return]  # the same
 
     def _set_signal_handlers(self) -> None:
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peewee import fn
 
-from fts.state.db import Database
 from fts.state.errors import BadRow, WrongStatus
 from fts.state.models import ALL, AttemptRow, DrawRow
 from fts.state.transitions.base import (
@@ -22,6 +20,11 @@ from fts.state.transitions.base import (
     transaction,
 )
 from fts.state.values import Claim, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fts.state.db import Database
 
 MAX_DRAWS = 10_000
 MAX_DRAW = 16_000  # characters of a distribution: a choice among many

@@ -6,13 +6,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peewee import SQL, fn
 
 from fts.state.columns import HUGE
 from fts.state.daily_bars import AXES, DECLARATION, PATCHTST, cell_name, direction_of, metric_of
-from fts.state.db import Database
 from fts.state.errors import BadRow
 from fts.state.models import ALL, EventRow, JobRow, StudyRow, TrialRow
 from fts.state.rows import to_job
@@ -41,6 +40,9 @@ from fts.state.transitions.base import (
 )
 from fts.state.transitions.extend import SameQuestion, extend_job, next_rank, same_question
 from fts.state.values import Cause, Claim, Direction, Enqueued, JobStatus, Verb, status_of
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 MAX_NAME = 200  # characters of what people call a cell, a metric or an axis
 MD5 = re.compile(r"[0-9a-f]{32}")

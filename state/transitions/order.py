@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 
 Line = Sequence[tuple[int, float]]  # (job, rank) of every waiting job, in order
 
@@ -54,7 +55,7 @@ def new_ranks(line: Line, order: Sequence[int], moved: Collection[int]) -> dict[
         ranks |= zip(order[i:end], _between(low, high, end - i), strict=True)
         i = end
     full = [ranks.get(job, old[job]) for job in order]
-    if any(not a < b for a, b in zip(full, full[1:], strict=False)):  # gaps used up, or equal ranks: number anew
+    if any(not a < b for a, b in pairwise(full)):  # gaps used up, or equal ranks: number anew
         ranks = {job: float(n) for n, job in enumerate(order, start=1)}
     return {job: rank for job, rank in ranks.items() if rank != old[job]}
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peewee import fn
 
 from fts.state.daily_bars import DECIDE_LABELS, PATCHTST, direction_of
-from fts.state.db import Database
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, TrialsChanged, WrongStatus
 from fts.state.models import ALL, CheckpointRow, EpochRow, JobRow, StudyRow, TrialRow
 from fts.state.rows import is_put_back, to_object
@@ -32,6 +31,9 @@ from fts.state.transitions.base import (
 )
 from fts.state.transitions.jobs import claim_name
 from fts.state.values import Cause, Claim, Direction, TrialStatus, Verb
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 MAX_FACTS = 64_000  # characters of JSON, of the facts that have no column
 MAX_METRICS = 16_000  # the same, of an epoch

@@ -100,7 +100,7 @@ def test_a_flat_window_holds_its_last_day_and_its_level():
 def test_a_window_without_a_known_future_is_refused():
     cell = planted_cell()
     late = PlantedCell(**{**vars(cell), "val_ends": np.r_[cell.val_ends, len(cell.y_T) - 1]})
-    with pytest.raises(ValueError, match="1 of .* windows of planted have no label"):
+    with pytest.raises(ValueError, match=r"1 of .* windows of planted have no label"):
         list(run_baselines(late))
 
 

@@ -164,7 +164,7 @@ def test_predictions_come_back_in_order_and_broken_ones_are_refused(tmp_path):
     pd.DataFrame({"date": days, "y": [1, 0], "p": [0.7, 0.2]}).to_parquet(path)
     assert list(read_predictions(path)["p"]) == [0.2, 0.7]
     pd.DataFrame({"date": days, "y": [1, 0], "p": [0.7, 1.2]}).to_parquet(path)
-    with pytest.raises(BadPredictions, match="outside 0..1"):
+    with pytest.raises(BadPredictions, match=r"outside 0..1"):
         read_predictions(path)
     pd.DataFrame({"date": days}).to_parquet(path)
     with pytest.raises(BadPredictions, match="has no columns y, p"):

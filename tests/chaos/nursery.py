@@ -78,7 +78,7 @@ def fork(live: Callable[[], int]) -> int:
         code = live()
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 1
-    except BaseException:
+    except BaseException:  # noqa: BLE001  # a fork must never return into the test
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):

@@ -173,7 +173,7 @@ def test_what_only_a_running_job_may_hold_stops_no_change_of_another(
         db.commit()
     assert odd_rows.fault_of_worker(path) is None
     for asked in (("pause", "6"), ("resume", "6"), ("cancel", "6"), ("undo",)):
-        code, said = run(path, asked)
+        _, said = run(path, asked)
         assert "a fault in fts itself" not in said
 
 
@@ -194,7 +194,7 @@ def test_a_search_does_not_go_on_without_a_trial_that_cannot_be_read(odd: Callab
     with pytest.raises(UnreadableHistory, match="trial 1: unreadable, params is '5'"):
         queries.readable_trials(db, 1)
     with pytest.raises(UnreadableHistory, match="trial 1"):
-        queries.curves(db, 1, "val_loss")
+        queries.curves(db, 1)
     db.close()
 
 

@@ -176,10 +176,10 @@ LAYOUTS: dict[str, Callable[[pd.DataFrame], str | bytes]] = {
             ).splitlines()
         )
     ),
-    "Russian": lambda b: lines(b, "Дата;Цена;Откр.;Макс.;Мин.;Объём", DAY_FIRST),  # noqa: RUF001  # the letters are Russian
+    "Russian": lambda b: lines(b, "Дата;Цена;Откр.;Макс.;Мин.;Объём", DAY_FIRST),  # the letters are Russian
     "Chinese": lambda b: lines(b, "日期;收盘;开盘;最高;最低;成交量", DAY_FIRST),
     "Japanese": lambda b: lines(b, "日付;終値;始値;高値;安値;出来高", DAY_FIRST),
-    "Turkish": lambda b: lines(b, "Tarih;Şimdi;Açılış;Yüksek;Düşük;Hac.", DAY_FIRST),
+    "Turkish": lambda b: lines(b, "Tarih;Şimdi;Açılış;Yüksek;Düşük;Hac.", DAY_FIRST),  # noqa: RUF001  # so are these
     "Dutch": lambda b: lines(b, "Datum;Laatst;Open;Hoog;Laag;Vol.", DAY_FIRST),
     "Italian": lambda b: lines(b, "Data;Ultimo;Apertura;Massimo;Minimo;Vol.", DAY_FIRST),
     "CRSP": lambda b: lines(

@@ -96,9 +96,10 @@ def test_odd_findings_in_a_manifest_are_a_sentence(tmp_path):
 
 def test_appended_rows_and_other_dates_make_new_versions_and_keep_the_old_files(tmp_path):
     bars, root = bundled("SPX"), tmp_path / "data"
-    built = []
-    for part in (bars.iloc[:600], bars.iloc[:650], bars.iloc[100:700]):
-        built.append(dataset.build(root, "csv", "ABC", path=write_csv(part, tmp_path / "ABC.csv")))
+    built = [
+        dataset.build(root, "csv", "ABC", path=write_csv(part, tmp_path / "ABC.csv"))
+        for part in (bars.iloc[:600], bars.iloc[:650], bars.iloc[100:700])
+    ]
     assert [entry.version for entry in built] == [1, 2, 3] and len({entry.md5 for entry in built}) == 3
     assert all((root / entry.path).is_file() for entry in built) and len(list(root.glob("raw/ABC.*.parquet"))) == 3
 
@@ -120,7 +121,7 @@ def test_names_that_differ_by_case_alone_are_refused(tmp_path, first, second):
     dataset.register(root, bars, first)
     for attempt in (dataset.register, lambda r, p, t: dataset.build(r, "csv", t, path=p)):
         before = sorted(path.name for path in root.rglob("*"))
-        with pytest.raises((ManifestError, BadBars), match="only in upper and lower case|give the file with --vix"):
+        with pytest.raises((ManifestError, BadBars), match=r"only in upper and lower case|give the file with --vix"):
             attempt(root, bars, second)
         assert sorted(path.name for path in root.rglob("*")) == before
     names = [path.name for path in root.rglob("*") if not path.name.startswith(".")]
@@ -138,7 +139,7 @@ def test_a_processed_data_set_cannot_have_a_twin_either(tmp_path):
 @pytest.mark.parametrize("odd", ["", " ", "../x", "/etc/passwd", "a" * 300, ".hidden", "-rf", "x\ny", "x\0", "Ä", "株"])
 def test_an_odd_ticker_is_refused_with_the_option(tmp_path, odd):
     path = write_csv(make_bars(300), tmp_path / "bars.csv")
-    with pytest.raises(ManifestError, match="cannot name a file; .*--ticker"):
+    with pytest.raises(ManifestError, match=r"cannot name a file; .*--ticker"):
         dataset.register(tmp_path / "data", path, odd)
     assert not (tmp_path / "data").exists()
 

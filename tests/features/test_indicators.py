@@ -1,6 +1,7 @@
 """Every indicator against a slow reference in plain Python, or against TA-Lib called directly."""
 
 import math
+from itertools import pairwise
 from statistics import fmean, pstdev, stdev
 
 import numpy as np
@@ -32,7 +33,7 @@ def slow_dema(values, days):
 
 
 def slow_rsi(values, periods):
-    moves = [b - a for a, b in zip(values, values[1:], strict=False)]
+    moves = [b - a for a, b in pairwise(values)]
     gain, loss = (fmean(max(s * m, 0) for m in moves[:periods]) for s in (1, -1))
     out = [math.nan] * periods + [100 * gain / (gain + loss)]
     for m in moves[periods:]:

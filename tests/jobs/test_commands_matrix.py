@@ -127,7 +127,7 @@ def test_a_value_out_of_range_is_refused_with_its_name_and_nothing_is_written(pl
 
 
 def test_missing_data_names_the_command_that_makes_it(places: Places, tmp_path: Path):
-    with pytest.raises(NotEnqueued, match="run `fts data build`$"):
+    with pytest.raises(NotEnqueued, match=r"run `fts data build`$"):
         find_data(tmp_path / "empty", "a25")
     with pytest.raises(NotEnqueued, match="run `fts data build --tier a20`"):
         find_data(places.data, "a20")

@@ -407,7 +407,7 @@ def test_an_empty_list_is_refused_because_a_variable_may_not_be_set(tmp_path: Pa
     assert not (tmp_path / "outputs" / "fts.db").exists()
 
 
-@pytest.mark.parametrize("value", ["1.5", "1_0", "one", "+1", "-1", "１", "0", "300", "1;3", "1 3"])
+@pytest.mark.parametrize("value", ["1.5", "1_0", "one", "+1", "-1", "１", "0", "300", "1;3", "1 3"])  # noqa: RUF001
 def test_horizons_are_plain_numbers(tmp_path: Path, capsys, value: str):
     said: Said = runner(tmp_path, capsys)("enqueue", "--matrix", "--horizons", value, "--no-check")
     assert said.code in (2, 6) and len(said.err.strip().splitlines()) == 1

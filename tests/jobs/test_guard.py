@@ -142,7 +142,7 @@ def test_limits_come_from_the_environment() -> None:
     ],
 )
 def test_limits_that_make_no_sense_are_refused(environ: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="FTS_HEAT|heat limits must satisfy"):
+    with pytest.raises(ValueError, match=r"FTS_HEAT|heat limits must satisfy"):
         Thresholds.from_env(environ)
 
 

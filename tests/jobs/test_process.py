@@ -101,7 +101,7 @@ def test_a_log_that_is_a_symbolic_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "trial.log").symlink_to(tmp_path / "elsewhere")
     before = psutil.Process().num_fds()
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match=r"trial.log"):
         spawn(SLEEP, tmp_path)
     assert not (tmp_path / "elsewhere").exists()
     assert psutil.Process().num_fds() == before

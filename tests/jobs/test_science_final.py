@@ -191,13 +191,13 @@ def test_predict_says_of_new_bars_what_the_model_said_of_the_same_days(ran: Ran,
 def test_bars_that_do_not_match_are_refused_by_name(ran: Ran, db: Database, tmp_path: Path):
     model = load_model(model_folder(ran.places, queries.job(db, TRAIN)))
     bars = make_bars(230, 3)
+    bars[:210].to_csv(tmp_path / "few.csv")
+    bars.drop(columns="Volume").to_csv(tmp_path / "narrow.csv")
     with pytest.raises(WrongBars, match=r"few.csv has 210 rows; the model needs 219"):
-        bars[:210].to_csv(tmp_path / "few.csv")
         predict_file(model, tmp_path / "few.csv")
     with pytest.raises(ValueError, match="column Volume is missing"):
-        bars.drop(columns="Volume").to_csv(tmp_path / "narrow.csv")
         predict_file(model, tmp_path / "narrow.csv")
-    with pytest.raises(NoModel, match="config.json"):
+    with pytest.raises(NoModel, match=r"config.json"):
         load_model(tmp_path)
 
 
@@ -210,14 +210,14 @@ def test_a_model_folder_that_was_damaged_is_refused_by_its_file(ran: Ran, db: Da
     with pytest.raises(CheckpointError, match="damaged or another model's"):
         load_model(folder)
     weights.unlink()
-    with pytest.raises(NoModel, match="model.safetensors is missing"):
+    with pytest.raises(NoModel, match=r"model.safetensors is missing"):
         load_model(folder)
     weights.write_bytes(whole)
     assert load_model(folder).folder == folder
     scaler = (folder / "scaler.json").read_bytes()
     for damage in (scaler[:40], b"{}", b"\xff" + scaler):
         (folder / "scaler.json").write_bytes(damage)
-        with pytest.raises(NoModel, match="scaler.json is damaged"):
+        with pytest.raises(NoModel, match=r"scaler.json is damaged"):
             load_model(folder)
 
 
@@ -237,7 +237,7 @@ def test_a_scaler_changed_by_hand_is_not_the_models(ran: Ran, db: Database, tmp_
     scaler = json.loads((folder / "scaler.json").read_text())
     scaler[0]["mean"] += 1
     (folder / "scaler.json").write_text(json.dumps(scaler))
-    with pytest.raises(NoModel, match="scaler.json is not the one this model was trained with"):
+    with pytest.raises(NoModel, match=r"scaler.json is not the one this model was trained with"):
         load_model(folder)
     (folder / "scaler.json").write_text(json.dumps([1, 2]))
     with pytest.raises(NoModel, match="an entry without feature, mean and sd"):
@@ -284,7 +284,7 @@ def test_a_configuration_changed_by_hand_is_not_the_models(
     config = json.loads((folder / "config.json").read_text())
     assert config[name] != value
     (folder / "config.json").write_text(json.dumps(config | {name: value}))
-    with pytest.raises(NoModel, match="config.json is not the one this model was trained with"):
+    with pytest.raises(NoModel, match=r"config.json is not the one this model was trained with"):
         load_model(folder)
     sign(folder, config | {name: value})
     assert load_model(folder).config[name] == value

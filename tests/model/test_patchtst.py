@@ -155,5 +155,5 @@ def test_the_deepest_architecture_starts_calm():
 
 
 def test_a_window_of_another_length_is_our_mistake():
-    with pytest.raises(AssertionError, match="15 days.*built for 16"):
+    with pytest.raises(AssertionError, match=r"15 days.*built for 16"):
         tiny()(windows(T=15))

@@ -102,7 +102,7 @@ def test_nothing_to_compare_is_said_in_a_sentence(tmp_path):
 def test_a_search_can_be_judged_by_what_a_share_of_the_epochs_had_reached(study):
     """The pruned one took 1 + 3 + 1 of the unpruned one's 10; the winner is its second trial."""
     (searches,) = found([study], share=0.4).values()
-    assert [(one.trials, one.epochs, one.best) for one in searches][0] == (3, 10, 0.58), "the reference is never cut"
+    assert (searches[0].trials, searches[0].epochs, searches[0].best) == (3, 10, 0.58), "the reference is never cut"
     assert (searches[-1].trials, searches[-1].epochs, searches[-1].best) == (2, 4, 0.582)
 
 

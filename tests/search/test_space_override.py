@@ -50,7 +50,7 @@ def test_a_range_that_no_training_can_consume_is_refused_in_plain_words(text: st
     {"kind": "float", "low": float("nan"), "high": 0.5}, {"kind": "choice"}, {"kind": "odd"}, {},
 ])  # fmt: skip
 def test_the_same_bounds_hold_for_who_calls_us_without_the_command(distribution: dict):
-    with pytest.raises(BadSpace, match="^dropout"):
+    with pytest.raises(BadSpace, match=r"^dropout"):
         space_for("tiny", 25, {"dropout": distribution})
 
 

@@ -247,7 +247,7 @@ def test_redo_is_refused_after_another_change(db: Database) -> None:
     transitions.pause(db, [1])
     transitions.undo(db)
     transitions.pause(db, [2])
-    with pytest.raises(CannotUndo, match="nothing to redo|something else was changed since"):
+    with pytest.raises(CannotUndo, match=r"nothing to redo|something else was changed since"):
         transitions.redo(db)
 
 

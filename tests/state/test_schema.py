@@ -70,7 +70,7 @@ def test_a_newer_schema_is_refused_for_writing_and_served_for_reading(db: Databa
     enqueued(db)
     db.execute_sql("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(errors.SchemaTooNew, match="has schema 99.*update fts"):
+    with pytest.raises(errors.SchemaTooNew, match=r"has schema 99.*update fts"):
         open_database(db.path)
     reader = open_database(db.path, readonly=True)
     assert len(queries.jobs(reader)) == 1
@@ -169,7 +169,7 @@ def test_reading_what_is_not_there_says_how_to_make_it(tmp_path: Path) -> None:
 
 def test_a_server_url_is_refused_without_showing_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FTS_DB", "postgresql://ada:secret@db.lab/fts")
-    with pytest.raises(errors.StateError, match="db.lab/fts is of kind 'postgresql'") as caught:
+    with pytest.raises(errors.StateError, match=r"db.lab/fts is of kind 'postgresql'") as caught:
         open_database()
     assert "secret" not in str(caught.value)
 

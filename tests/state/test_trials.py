@@ -54,7 +54,7 @@ def test_an_epoch_is_recorded_once_however_often_it_is_repeated(db: Database, cl
 def test_another_result_for_a_recorded_epoch_is_refused_and_told(db: Database, claim: Claim) -> None:
     trial = started(db, claim)
     transitions.record_epoch(db, claim, trial, epoch(1))
-    with pytest.raises(ResumeMismatch, match="val_loss was 0.69, now 0.5"):
+    with pytest.raises(ResumeMismatch, match=r"val_loss was 0.69, now 0.5"):
         transitions.record_epoch(db, claim, trial, epoch(1, val_loss=0.5))
     assert queries.epochs(db, trial)[0].val_loss == 0.69
     assert "resume_mismatch" in verbs(db, 1)
@@ -138,7 +138,7 @@ def test_two_horizons_with_the_same_labels_are_an_error(db: Database, claim: Cla
     transitions.enqueue(db, [_other_spec()])
     other = claimed(db, worker(db, pid=2))
     trial = started(db, other)
-    with pytest.raises(LabelClash, match="phase6a_2M_h3.*exactly the labels of phase6a_2M_h1"):
+    with pytest.raises(LabelClash, match=r"phase6a_2M_h3.*exactly the labels of phase6a_2M_h1"):
         transitions.record_started(db, other, trial, facts)
     assert queries.trial_by_id(db, trial).label_md5 is None
     transitions.record_started(db, other, trial, facts | {"data_md5": "d2"})  # other data, no clash
@@ -195,12 +195,12 @@ def test_curves_are_what_history_holds_of_the_objective(db: Database, claim: Cla
     end(db, claim, first, 0.5)
     second = started(db, claim, 1)
     transitions.record_epoch(db, claim, second, epoch(1) | {"val_loss": 0.7})
-    ended, running = queries.curves(db, 1, "val_loss")
+    ended, running = queries.curves(db, 1)
     assert (ended.number, ended.status, ended.value, ended.epochs) == (0, "complete", 0.5, {1: 0.6, 4: 0.5})
     assert (running.number, running.status, running.value, running.epochs) == (1, "running", None, {1: 0.7})
     history = {trial.number: trial for trial, _ in queries.history(db, 1)}
     assert ended.params == history[0].params
-    assert queries.curves(db, 2, "val_loss") == ()
+    assert queries.curves(db, 2) == ()
 
 
 def test_a_starting_worker_learns_which_children_to_reap(db: Database, claim: Claim) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -47,9 +48,9 @@ def test_labels_are_round_and_stand_in_the_row_of_their_value(low, high, height)
     row = (high - low) / height
     for n, value in found:
         assert abs((high - value) / row - n - 0.5) <= 0.8, (value, n)
-    steps = {round((b - a) / row, 3) for (_, b), (_, a) in zip(found, found[1:], strict=False)}
+    steps = {round((b - a) / row, 3) for (_, b), (_, a) in pairwise(found)}
     assert len(steps) <= 1, "the distance between two labels is always the same"
-    for (_, above), (_, below) in zip(found, found[1:], strict=False):
+    for (_, above), (_, below) in pairwise(found):
         mantissa = (above - below) / 10 ** math.floor(math.log10(above - below) + 1e-9)
         assert round(mantissa, 3) in (1, 2, 5)
 

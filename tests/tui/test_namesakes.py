@@ -78,7 +78,7 @@ def test_last_words_name_the_one_they_are_of(tmp_path):
 
 def left(*free_gb: float) -> str:
     past = [make_sample(at=NOW - (len(free_gb) - n) * HOUR, disk_free=int(gb * GB)) for n, gb in enumerate(free_gb)]
-    return meters._disk(view(), past[-1], past).limits[0] if meters._disk(view(), past[-1], past).limits else ""
+    return meters._disk(past[-1], past).limits[0] if meters._disk(past[-1], past).limits else ""
 
 
 def test_a_disk_that_fills_up_says_when_it_is_full():

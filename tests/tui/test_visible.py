@@ -318,7 +318,7 @@ def test_every_line_of_the_race_is_in_its_legend_once(overlay):
     snapshot = picture()
     view = View(glances.look(snapshot, NOW), Details(5, trials, curves), job_id=5, overlay=overlay)
     found = learning_curve.race_of(view, view.trial)
-    plot, _ = learning_curve._plot(view, view.trial, found, 80, 20, True)
+    plot, _ = learning_curve._plot(view, found, 20, True)
     styles = [series.style for series in plot.series]
     assert len(set(styles)) == len(styles) == (3 if overlay else 1)
     legend = [text for _, text, _ in plot.notes]

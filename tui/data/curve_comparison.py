@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fts.state.values import Epoch, Trial, TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 Points = tuple[tuple[float, float], ...]
 

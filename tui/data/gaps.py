@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Point = tuple[float, float]  # seconds since the epoch, value
 
@@ -16,7 +20,7 @@ def spells(points: Sequence[Point]) -> list[tuple[Point, ...]]:
     """The points in runs without a gap."""
     starts = [n for n in range(1, len(points)) if points[n][0] - points[n - 1][0] > GAP_S]
     edges = [0, *starts, len(points)]
-    return [tuple(points[first:last]) for first, last in zip(edges, edges[1:], strict=False) if last > first]
+    return [tuple(points[first:last]) for first, last in pairwise(edges) if last > first]
 
 
 def measured_s(points: Sequence[Point]) -> float:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fts.jobs.status.sanitize import clean
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 AT_FIRST = 512 * 1024  # bytes from the end
 MOST_LINES = 5000

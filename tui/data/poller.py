@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
-
-from textual.message import Message
+from typing import TYPE_CHECKING
 
 from fts.state import errors
 from fts.tui.data.messages import Arrived, Unreadable, in_words
 from fts.tui.data.reader import Reader, Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from textual.message import Message
 
 BACKOFF_S = (1.0, 2.0, 5.0)  # between tries while the database cannot be read
 
@@ -60,7 +63,7 @@ class Poller(threading.Thread):
             self._failed(kind_of(error), str(error))
         except OSError as error:
             self._failed("failed", in_words(error))
-        except Exception as error:  # the one net: a thread that ends would leave an old picture that looks live
+        except Exception as error:  # noqa: BLE001  # the one net: a thread that ends would leave an old picture that looks live
             self._failed("failed", f"the database cannot be read: {error or type(error).__name__}")
         else:
             self._failures = 0

@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.conditions import is_disk_low, silent_worker
@@ -26,6 +24,10 @@ from fts.state.values import Epoch, Event, Job, Opening, Sample, Snapshot, Trial
 from fts.tui.data.log_tail import Tail
 from fts.tui.data.trial_store import Shelf, by_id, by_number
 from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, TRIALS, Details
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 MANY_TRIALS = 400  # beyond them the race is read only where it is shown large
 MANY_CURVES = 100  # and only against so many of the latest

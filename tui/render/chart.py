@@ -6,11 +6,15 @@ In ASCII the same cells become - _ ' by the height of their dots (fts.jobs.statu
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
-from fts.tui.render.text import Line, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.tui.render.text import Line, Span
 
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # [row][column] of a braille cell
 LABEL = 6  # columns of the axis labels
@@ -67,10 +71,11 @@ def paint(
     for series in plot.series:
         _draw_line(cells, scale, series)
     _write_notes(cells, plot.notes, rows)
-    lines: list[Line] = []
     labels = _labels(scale, max(rows, 1)) if axis else {}
-    for row in range(max(rows, 1)):
-        lines.append((*_axis(labels.get(row, "")), *cells.spans(row)) if axis else tuple(cells.spans(row)))
+    lines: list[Line] = [
+        (*_axis(labels.get(row, "")), *cells.spans(row)) if axis else tuple(cells.spans(row))
+        for row in range(max(rows, 1))
+    ]
     if ticks and rows < height:
         lines.extend(_x_axis(scale, ticks, left, columns))
     return lines

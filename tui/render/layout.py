@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
 from fts.jobs.status.headline import lines as glance_lines
@@ -12,6 +12,9 @@ from fts.tui.data.view import EVENTS, QUEUE, SCREENS, TRIALS, View
 from fts.tui.render.text import Failed, Line, Placed, clip, compose, with_role, wrapped
 from fts.tui.screens import curves, events, hardware, logs, queue, results, trials
 from fts.tui.widgets import footer, queue_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PANES: tuple[Callable[[View, int, int], list[Placed]], ...] = (
     queue.panes,

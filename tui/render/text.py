@@ -66,7 +66,7 @@ def painted_or_error(pane: Placed, failed: Failed) -> Sequence[Line]:
     """The pane, or in its place what went wrong in it."""
     try:
         return pane.paint(pane.width, pane.height)
-    except Exception as error:  # a fault of ours in one pane must not take the other panes from someone who watches
+    except Exception as error:  # noqa: BLE001  # a fault of ours in one pane must not take the other panes from someone who watches
         failed(pane.name, error)
         text = f"this part failed: {type(error).__name__}: {clean(str(error))}; ctrl+r tries again"
         return [((row, "failed"),) for row in wrapped(text, max(pane.width - 1, 10))]

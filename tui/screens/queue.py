@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting, naming
 from fts.state.values import JobStatus
-from fts.tui.data.view import View
 from fts.tui.render.text import Line, Placed, fill, line, rule, wrapped
 from fts.tui.screens.results import matrix, question_of, scaling, seal_lines
 from fts.tui.widgets import event_list, learning_curve, queue_table
 from fts.tui.widgets import meters as meter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fts.tui.data.view import View
 
 GRID_ROWS = 12
 LAST_ROWS = 5  # last words: title, three lines, where to read on
@@ -245,7 +249,7 @@ def _title(view: View, name: str, text: str, hint: str) -> Callable[[int, int], 
     return lambda width, height: [rule(text, hint, width, view.focus == name)]
 
 
-def _wall(width: int, height: int) -> list[Line]:
+def _wall(_width: int, height: int) -> list[Line]:
     return [(("│", "rule"),)] * height
 
 

@@ -7,8 +7,8 @@ Validation only: the test set stays sealed until a person opens it for one cell 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fts.jobs.search.importance import ENOUGH
 from fts.jobs.status import formatting, naming
@@ -17,6 +17,9 @@ from fts.tui.data.trial_store import by_number
 from fts.tui.data.view import RESULTS, View
 from fts.tui.render.text import Line, Placed, Span, labelled, line, rule, with_role, wrapped
 from fts.tui.widgets import event_list, learning_curve, queue_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SIZES = ("tiny", "2M", "20M", "200M", "2B")
 COLUMN, INTERVAL = 16, 24  # columns of a cell; where its difference to the baseline stands below with its interval
@@ -313,7 +316,7 @@ def _cell(view: View, width: int, height: int) -> list[Line]:
         return [*lines, *(line((part, "dim")) for part in wrapped(text, width))]
     gap = learning_curve.gap_words(view, trial)
     known = [] if gap is None else [labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val "))]
-    return [*lines, *facts(trial, job), *known, *against_baseline(view, job), *_importance(view, width)][:height]
+    return [*lines, *facts(trial), *known, *against_baseline(view, job), *_importance(view, width)][:height]
 
 
 def _importance(view: View, width: int) -> list[Line]:
@@ -323,16 +326,14 @@ def _importance(view: View, width: int) -> list[Line]:
         ended = sum(t.value is not None and t.ended_at is not None for t in view.trials)
         return [(), line((f"importance: needs {ENOUGH} values, {ended} so far", "dim"))]
     lines: list[Line] = [(), rule(f"importance · {found[0].n} trials", "", width)]
-    for each in found[:8]:
-        lines.append(
-            labelled(
-                each.name, f"{each.share:.2f} {formatting.bar(each.share, 20).rstrip(formatting.TROUGH)}", width=15
-            )
-        )
+    lines += [
+        labelled(each.name, f"{each.share:.2f} {formatting.bar(each.share, 20).rstrip(formatting.TROUGH)}", width=15)
+        for each in found[:8]
+    ]
     return [*lines, line(("share of rank variance, each alone; not a cause", "dim"))]
 
 
-def facts(trial: Trial, job: Job) -> list[Line]:
+def facts(trial: Trial) -> list[Line]:
     """What a value rests on, one fact per line."""
     interval = ""
     if trial.auc_low is not None and trial.auc_high is not None:

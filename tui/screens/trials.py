@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
-from fts.state.values import Trial
 from fts.tui.data import table_rows
-from fts.tui.data.view import View
 from fts.tui.render.text import Line, Placed, labelled, line, rule, wrapped
 from fts.tui.screens.results import facts
 from fts.tui.widgets import event_list, learning_curve
+
+if TYPE_CHECKING:
+    from fts.state.values import Trial
+    from fts.tui.data.view import View
 
 
 def panes(view: View, width: int, height: int) -> list[Placed]:
@@ -20,7 +23,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     done = f"{formatting.trials_ended(job)} of {job.trials_wanted}" if job else "0"
     title = f"trials {view.name} ({done})"
 
-    def head(w: int, h: int) -> list[Line]:
+    def head(w: int, _h: int) -> list[Line]:
         return [rule(title, "[ ] other cell  o sort  / filter" if w >= 70 else "", w, view.focus in ("", "trials"))]
 
     known = event_list.importance_line(view, width if width < 110 else width - 46)
@@ -61,7 +64,7 @@ def detail(view: View, width: int, height: int) -> list[Line]:
         lines += [line((row, "failed")) for text in said for row in wrapped(text, width - 1)[:3]]
         lines.append(line((formatting.cut(f"5 shows all of it, or: fts logs {job.id}:t{trial.number}", width), "dim")))
     gap = learning_curve.gap_words(view, trial)
-    shown = [*lines, (), *facts(so_far(view, trial), job)]
+    shown = [*lines, (), *facts(so_far(view, trial))]
     if gap is not None:
         shown.append(labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val ")))
     return event_list.cut_lines(shown, height)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fts.jobs.search.importance import Importance, importance
 from fts.jobs.status import formatting, naming
@@ -10,9 +10,13 @@ from fts.jobs.status.event_groups import NEWSWORTHY
 from fts.state.values import Event, Job, Trial, TrialStatus
 from fts.tui.data import table_rows
 from fts.tui.data.trial_store import by_id, place_of
-from fts.tui.data.view import View
 from fts.tui.render.text import Line, Span, heading, with_role
 from fts.tui.widgets import learning_curve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.tui.data.view import View
 
 EVENT_ROLES = {
     "failed": "failed", "parked": "failed", "trial_failed": "failed", "new_best": "best", "finished": "done",
@@ -113,8 +117,7 @@ def journal(view: View, width: int, height: int) -> list[Line]:
         return [*lines, ((f"   {missing}", "dim"),)]
     cursor = next((n for n, event in enumerate(rows) if event.id == view.event_id), 0)
     first, last = table_rows.window(len(rows), height - 1, cursor)
-    for n in range(first, last):
-        lines.append(_journal_row(view, rows[n], n == cursor, width))
+    lines += [_journal_row(view, rows[n], n == cursor, width) for n in range(first, last)]
     return lines
 
 

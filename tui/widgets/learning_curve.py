@@ -43,7 +43,7 @@ def chart(view: View, width: int, height: int, axis: bool = True, notes: bool = 
     if trial is None or not view.epochs(trial.id):
         return [line((row, "dim")) for row in wrapped(no_curve(view, job, trial), width)[:height]]
     found = race_of(view, trial)
-    plot, ticks = _plot(view, trial, found, width, height, notes)
+    plot, ticks = _plot(view, found, height, notes)
     return paint(plot, width, height, axis, ticks)
 
 
@@ -164,9 +164,7 @@ def no_curve(view: View, job: Job, trial: Trial | None) -> str:
     return f"t{trial.number} has no epoch yet"
 
 
-def _plot(
-    view: View, trial: Trial, found: Race, width: int, height: int, notes: bool
-) -> tuple[Plot, list[tuple[float, str]]]:
+def _plot(view: View, found: Race, height: int, notes: bool) -> tuple[Plot, list[tuple[float, str]]]:
     series, values = [], []
     if view.overlay and found.median:
         series.append(Series(found.median, "median", "dotted", name="median"))

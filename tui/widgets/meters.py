@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from fts.jobs.actions.run import Thresholds, heat_limits, memory_marks
 from fts.jobs.status import drain, formatting, naming
 from fts.jobs.status.conditions import is_live
 from fts.jobs.status.event_groups import is_guard_off, is_guard_on
-from fts.state.values import Sample, Trial, Worker
 from fts.tui.data.gaps import GAP_S, Point, binned, measured_s
-from fts.tui.data.view import View
-from fts.tui.render.text import Line, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.state.values import Sample, Trial, Worker
+    from fts.tui.data.view import View
+    from fts.tui.render.text import Line, Span
 
 NAME = 6
 UNKNOWN = "not available here"  # no sensor tells it
@@ -37,7 +42,7 @@ def meters(view: View, limits: Thresholds | None = None) -> list[Meter]:
     limits = limits or heat_limits()
     now = latest(view)
     past = view.details.samples or ((now,) if now else ())
-    found = [_memory(now, past), _heat(now, past, limits), _gpu(now, past), _power(now, past), _disk(view, now, past)]
+    found = [_memory(now, past), _heat(now, past, limits), _gpu(now, past), _power(now, past), _disk(now, past)]
     return found if now is not None else [replace(each, text=_unmeasured(view)) for each in found]
 
 
@@ -267,7 +272,7 @@ def _idle(past: Sequence[Sample]) -> str:
     """`idle 14 min of 24 h`: the measured time in which the GPU did nothing; empty for less than an hour of it."""
     known = [sample for sample in past if sample.gpu_percent is not None]
     idle = measured = 0.0
-    for sample, after in zip(known, known[1:], strict=False):
+    for sample, after in pairwise(known):
         if (seconds := after.at - sample.at) <= GAP_S:
             measured += seconds
             idle += seconds if (sample.gpu_percent or 0.0) < IDLE_PERCENT else 0.0
@@ -287,7 +292,7 @@ def _power(now: Sample | None, past: Sequence[Sample]) -> Meter:
     return Meter("power", now.power_w / top, f"{now.power_w:.0f} W", (energy,), history)
 
 
-def _disk(view: View, now: Sample | None, past: Sequence[Sample]) -> Meter:
+def _disk(now: Sample | None, past: Sequence[Sample]) -> Meter:
     if now is None or now.disk_free is None:
         return Meter("disk", None, UNKNOWN, (), ())
     history = tuple((s.at, float(s.disk_free)) for s in past if s.disk_free is not None)
@@ -308,9 +313,7 @@ def _days_left(past: Sequence[Sample]) -> float | None:
         if sample.disk_free is not None:
             hours[int(sample.at // formatting.HOUR)] = sample.disk_free
     known = sorted(hours.items())
-    losses = sorted(
-        (free - then) / (hour - before) for (before, free), (hour, then) in zip(known, known[1:], strict=False)
-    )
+    losses = sorted((free - then) / (hour - before) for (before, free), (hour, then) in pairwise(known))
     usual = losses[(len(losses) - 1) // 2] if len(losses) >= LEAST_LOSSES else 0.0
     days = known[-1][1] / usual / 24 if usual > 0 else None
     return days if days is not None and days < 9999 else None

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fts.jobs.actions.registry import by_id
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.conditions import is_live
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
 from fts.tui.data import table_rows
-from fts.tui.data.view import View
 from fts.tui.render.text import Line, Span, heading, with_role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fts.tui.data.view import View
 
 CELL, STATE = 8, 10  # columns of a cell's name and of its state: `cancelled`, the longest, and a blank
 BAR, LEAST_BAR = 10, 5
@@ -52,8 +56,10 @@ def paint(view: View, width: int, height: int) -> list[Line]:
     cursor = next((n for n, job in enumerate(rows) if job.id == view.job_id), 0)
     best = best_ids(view)
     place = {job.id: n + 1 for n, job in enumerate(table_rows.in_order(view.snapshot.jobs))}
-    for n in table_rows.pinned_window(rows, height - len(lines), cursor):
-        lines.append(_row(view, rows[n], names[rows[n].id], place[rows[n].id], rows[n].id in best, columns, width))
+    lines += [
+        _row(view, rows[n], names[rows[n].id], place[rows[n].id], rows[n].id in best, columns, width)
+        for n in table_rows.pinned_window(rows, height - len(lines), cursor)
+    ]
     return lines
 
 
@@ -76,7 +82,7 @@ def best_ids(view: View) -> set[int]:
     return {job.id for job in best.values()}
 
 
-def why(view: View, job: Job, order: int | None = None) -> str:
+def why(view: View, job: Job) -> str:
     """What it does now, or why it does not run: never empty."""
     if job.status is JobStatus.RUNNING:
         return f"{_now(view, job)} {margin(view, job)}".rstrip()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,8 @@ from fts.jobs.cli.output import emit, emit_json, emit_table, plain, say
 from fts.jobs.status.formatting import count
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fts.data.layouts import Reading
     from fts.data.manifest import Entry
     from fts.data.sources import Taken
@@ -141,9 +142,10 @@ def build(
     source = source or _source_of(file)
     if file is not None and source not in ("csv", "parquet"):
         raise click.UsageError(f"a file goes with --source csv or parquet, not with {source}")
+    from fts.data.layouts import Reading  # here: see reading_of
     from fts.study import dataset  # here, not above: pandas and TA-Lib, half a second
 
-    if file is None and read_as != dataset.Reading():
+    if file is None and read_as != Reading():
         raise click.UsageError("--columns, --date-format, --name and --decimal go with a FILE")
 
     taken = dataset.take(here().data, source, ticker, file, reading=read_as)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,10 +17,13 @@ from fts.study import choices, matrix
 from fts.study.cell import CellSpec
 from fts.study.space import parse_override
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
 EXPERIMENT = re.compile(r"phase6a_([A-Za-z0-9.]+)_h(\d{1,3})_([A-Za-z0-9_.-]+)")
 
 
-class Listed(click.ParamType):
+class Listed(click.ParamType):  # type: ignore[type-arg]  # it takes types only since click 8.4
     """2M,20M as a tuple; an empty list or element is refused: it may come from a variable that is not set."""
 
     name = "list"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from fts.study import choices
 from fts.study.cell import CellSpec
 from fts.study.cli.enqueue import parse_cell, specs_of
 from fts.study.estimate import Allowed, CellPlan, Known, ShapePlan, plan_cell
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 LIVE = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.PAUSED)
 
@@ -66,7 +69,12 @@ def plan_memory(
 
 
 def _wanted(
-    db: Any, cells: tuple[str, ...], whole: bool, budgets: tuple[str, ...], task: str, fields: dict[str, Any]
+    db: Database | None,
+    cells: tuple[str, ...],
+    whole: bool,
+    budgets: tuple[str, ...],
+    task: str,
+    fields: dict[str, Any],
 ) -> list[CellSpec]:
     """The cells of the queue that were named, or that there are; else new ones of the matrix."""
     jobs = [] if db is None else [j for j in queries.jobs(db, LIVE) if j.kind in ("cell", "train", "replicate")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,11 +16,14 @@ from fts.jobs.settings import worker_settings
 from fts.jobs.status.explain import why
 from fts.jobs.status.naming import cell_name
 from fts.state import liveness, queries
-from fts.state.db import has_study, open_for_person, open_for_reading
+from fts.state.db import open_for_person, open_for_reading
+from fts.state.place import has_study
 from fts.state.values import Job, JobStatus
 from fts.study import matrix
-from fts.study.cell import CellSpec
 from fts.study.cli.enqueue import cell_options, parse_cell, specs_of
+
+if TYPE_CHECKING:
+    from fts.study.cell import CellSpec
 
 
 @click.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -19,6 +19,10 @@ from fts.study.cell import CellSpec
 from fts.study.cli.enqueue import cell_options, parse_cell, specs_of
 from fts.study.naming import kept_apart
 from fts.study.script import script_name, script_text
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
+    from fts.state.values import Job
 
 
 @click.command()
@@ -90,7 +94,7 @@ def known_specs() -> list[CellSpec]:
         ]
 
 
-def _final(db: Any, job: Job) -> list[CellSpec]:
+def _final(db: Database, job: Job) -> list[CellSpec]:
     from fts.study.winners import train_spec, winner
 
     try:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.message import Message
 
-from fts.study.preview import Preview, SearchSettings
+if TYPE_CHECKING:
+    from fts.study.preview import Preview, SearchSettings
 
 
 class Planned(Message):
