@@ -417,6 +417,7 @@ ALLOWED = {
     ("fts.training.checkpoint", "rename"): "takes a damaged or old checkpoint out of sight before it goes",
     ("fts.jobs.trial.checkpoint", "open"): "the draft of replacing",
     ("fts.jobs.trial.checkpoint", "savez"): "into the draft of replacing",
+    ("fts.jobs.trial.checkpoint", "save_file"): "into the draft of replacing",
     ("fts.data.manifest", "open"): "a lock file",
     ("fts.data.manifest", "mkdir"): "the data folder is shared on purpose: it follows the umask",
     ("fts.data.manifest", "replace"): "moves a file to the name of its content, or a link to its place",

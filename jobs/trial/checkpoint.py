@@ -137,8 +137,9 @@ class Checkpoint:
         if running is None:
             return True
         steps = {report.step for report in found.reports}
-        judged = found.judged if newer is None else [epoch for epoch in newer.judged if epoch in steps]
-        asks = running.asks(found.reports, judged) if newer is None else False
+        followed = newer is not None and len(newer.reports) > len(found.reports)  # it tells whether the function asked
+        judged = [epoch for epoch in newer.judged if epoch in steps] if newer and followed else found.judged
+        asks = False if followed else running.asks(found.reports, judged)
         if asks is None:
             say(f"checkpoint: {found.path.name} was passed over: its last epoch may not have been judged")
             return False

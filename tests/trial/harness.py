@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fts.jobs.api import protocol
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.api.spec import TrialSpec, seed_for
 from fts.jobs.python import python
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.child import ChildProcess
+from fts.jobs.trial import process
 
 PATIENCE_S = 120.0  # of a wait for the next fact on a busy machine; never asserted
 ENDS = ("result", "pruned", "failed", "stopped")
@@ -64,13 +68,6 @@ class Record:
             assert before == fact, "an epoch was told again, and differently"
         elif fact["fact"] in ENDS:
             self.end = fact
-
-    def past(self) -> PastTrial:
-        """As the history of the next one."""
-        status = {"result": "complete", "pruned": "pruned"}.get(self.end["fact"], "failed")
-        distributions = {draw["name"]: draw["distribution"] for draw in self.draws.values()}
-        epochs = {epoch: value for epoch, value in self.curve.items() if value is not None}
-        return PastTrial(self.number, self.params, status, self.end.get("value"), epochs, False, distributions)
 
 
 def spec_of(cell: FunctionCell, record: Record, history: tuple[PastTrial, ...], **fields: Any) -> TrialSpec:
@@ -130,16 +127,27 @@ def run_one(cell: FunctionCell, number: int = 0, history: tuple[PastTrial, ...] 
     return record
 
 
-def run_study(cell: FunctionCell, trials: int) -> list[Record]:
-    """Undisturbed, one trial after the other."""
-    records: list[Record] = []
-    for number in range(trials):
-        records.append(run_one(cell, number, tuple(record.past() for record in records)))
-    return records
+def run_forked(spec: TrialSpec) -> Record:
+    """The same in a fork of this process, which has Optuna imported: for what ends soon."""
+    record = Record(spec.number)
+    told, commands = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(commands[0], 0)
+        for fd in (told[0], *commands):
+            os.close(fd)
+        sys.stdin, sys.argv = os.fdopen(0), ["trial", "--facts-fd", str(told[1])]
+        os._exit(process.main())
+    os.close(told[1])
+    os.close(commands[0])
+    with os.fdopen(commands[1], "wb") as stdin, os.fdopen(told[0], "rb") as answers:
+        stdin.write(protocol.encode({"do": "run", "spec": spec.to_json()}) + protocol.encode({"do": "quit"}))
+        stdin.flush()
+        for line in answers:
+            record.take(protocol.decode(line))
+    record.code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return record
 
 
 def log_of(cell: FunctionCell, number: int = 0) -> str:
     return (Path(cell.folder) / "outputs" / "logs" / f"t{number}.log").read_text()
-
-
-__all__ = ["Record", "attempt", "cell_of", "log_of", "replace", "run_one", "run_study", "spec_of"]

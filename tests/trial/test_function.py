@@ -1,0 +1,144 @@
+"""What a function is given, what it may return, and the one sentence for everything that goes wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import optuna  # noqa: F401  # imported before the forks
+import pytest
+
+from tests.trial.harness import Record, cell_of, log_of, run_forked, spec_of
+
+SPACE = {"lr": {"kind": "float", "low": 0.0, "high": 1.0}, "layers": {"kind": "int", "low": 1, "high": 3}}
+PARAMS = {"lr": 0.5, "layers": 2}
+
+
+def ran(folder: Path, body: str, params: dict[str, Any] | None = None, **fields: Any) -> Record:
+    cell = cell_of(folder, body, **fields)
+    return run_forked(spec_of(cell, Record(0), (), params=params or {}))
+
+
+GIVEN = [
+    ("def objective(trial): return trial.number", {}, {}, 0),
+    ("def objective(t): return t.suggest_int('k', 5, 5)", {}, {}, 5),
+    ("def objective(trial, size, data='x'): return len(size + data)", {"axes": {"size": "XL"}}, {}, 3),
+    ("def objective(trial, size, /, *, n=1): return size + n", {"axes": {"size": 4}}, {}, 5),
+    ("import fts\ndef objective(trial): return fts.cell(trial)['size']", {"axes": {"size": 4}}, {}, 4),
+    ("def objective(lr, layers): return lr + layers", {"space": SPACE}, PARAMS, 2.5),
+    ("def objective(lr, layers, seed=None): return seed < 2**31", {"space": SPACE}, PARAMS, 1),
+    ("def objective(**given): return given['lr'] + given['size']", {"space": SPACE, "axes": {"size": 1}}, PARAMS, 1.5),
+    ("def objective(trial): return trial.suggest_float('lr', 0, 1)", {"space": SPACE}, PARAMS, 0.5),
+    ("def objective(trial): return {'a': 1, 'b': 2}", {"metric": "b"}, {}, 2),
+    ("def objective(trial): return [3.5]", {}, {}, 3.5),
+    ("def objective(trial): trial.report(4, 0); trial.report(2, 1)", {}, {}, 2),
+    ("import sys\ndef objective(trial): return len(sys.stdin.read())", {}, {}, 0),
+    ("import numpy as np\ndef objective(trial): return np.float32(1.5)", {}, {}, 1.5),
+    ("from pathlib import Path\ndef objective(trial): return Path('train.py').exists()", {}, {}, 1),
+    ("def objective(trial): return __name__ == 'train'", {}, {}, 1),
+]
+
+
+@pytest.mark.parametrize(("body", "fields", "params", "value"), GIVEN)
+def test_a_function_gets_what_it_asks_for_by_name(
+    tmp_path: Path, body: str, fields: dict[str, Any], params: dict[str, Any], value: float
+) -> None:
+    record = ran(tmp_path, body, params, **fields)
+    assert record.end["fact"] == "result", record.end
+    assert (record.end["value"], record.end["reason"], record.code) == (value, "finished", 0)
+
+
+WRONG = [
+    ("def other(trial): return 1", {}, "train.py has no objective; it has other"),
+    ("objective = 3", {}, "objective in train.py is int, expected a function"),
+    ("def objective(): return 1", {}, "objective takes no trial, and the study declares no space; write def f(trial)"),
+    ("def objective(trial, size): return 1", {}, "objective needs size, which is neither an axis of the cell (none)"),
+    ("def objective(lr): return 1", {"space": SPACE}, "objective takes no layers; add it to its parameters"),
+    ("async def objective(trial): return 1", {}, "objective in train.py is async or a generator"),
+    ("def objective(trial): pass", {}, "objective returned None and reported nothing; return a number or call report"),
+    ("def objective(trial): return 'good'", {}, "what objective returned is 'good' of type str, expected a number"),
+    ("def objective(trial): return 1, 2", {}, "objective returned 2 values, expected one number"),
+    ("def objective(trial): return {'a': 1}", {"metric": "b"}, "the metrics are a, expected b among them"),
+    ("def objective(trial): return {'a': 'x'}", {}, "the metric a is 'x' of type str, expected a number"),
+    ("import sys\ndef objective(trial):\n    sys.exit(3)", {}, "objective called sys.exit(3) (train.py line 3)"),
+    ("def objective(trial):\n    return 1 / 0", {}, "division by zero (ZeroDivisionError, train.py line 2)"),
+    ("def objective(trial:\n    return 1", {}, "(SyntaxError, train.py line 1)"),
+    ("import no_such_package\ndef objective(trial): return 1", {}, "No module named 'no_such_package'"),
+    ("def objective(trial): trial.report('x', 0)", {}, "(TypeError, train.py line 1)"),
+    ("def objective(trial): trial.report(1, -1)", {}, "(ValueError, train.py line 1)"),
+    ("def objective(trial): return trial.suggest_float('x', 1, 0)", {}, "(ValueError, train.py line 1)"),
+    ("def objective(trial): trial.suggest_categorical('m', [len])", {}, "m has the choice <built-in function len>"),
+    ("import fts\ndef objective(trial): fts.report(trial, 0)", {}, "the report of step 0 has no metric"),
+    ("import fts\ndef objective(trial): fts.checkpoint(trial).save({'a': {'b': len}})", {}, "['a']['b'] is a "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "fields", "sentence"), WRONG)
+def test_every_mistake_is_one_sentence_with_its_place(
+    tmp_path: Path, body: str, fields: dict[str, Any], sentence: str
+) -> None:
+    record = ran(tmp_path, body, PARAMS if "space" in fields else {}, **fields)
+    assert record.end["fact"] == "failed"
+    assert sentence in record.end["message"] and "\n" not in record.end["message"]
+    assert record.end["cause"] == ("machine error" if "no_such" in body else "code error")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    cell = cell_of(tmp_path, "")
+    cell.path.unlink()
+    record = run_forked(spec_of(cell, Record(0), ()))
+    assert record.end["message"] == f"{cell.path} does not exist; restore it or enqueue the study again"
+
+
+@pytest.mark.parametrize("returned", ["float('nan')", "float('inf')", "{'loss': float('nan')}"])
+def test_a_value_that_is_no_number_is_a_diverged_trial(tmp_path: Path, returned: str) -> None:
+    end = ran(tmp_path, f"def objective(trial): return {returned}").end
+    assert (end["fact"], end["value"], end["reason"]) == ("result", None, "diverged")
+
+
+def test_a_trial_that_prunes_itself_is_pruned(tmp_path: Path) -> None:
+    body = "import optuna\ndef objective(trial):\n    raise optuna.TrialPruned()"
+    assert ran(tmp_path, body).end["fact"] == "pruned"
+
+
+def test_unseeded_random_numbers_repeat_and_differ_between_trials(tmp_path: Path) -> None:
+    body = "import random, numpy\ndef objective(trial): return random.random() + numpy.random.random()"
+    cell = cell_of(tmp_path, body)
+    values = [run_forked(spec_of(cell, Record(n), ())).end["value"] for n in (0, 0, 1)]
+    assert values[0] == values[1] != values[2]
+
+
+def test_changed_code_is_a_badge_and_attributes_travel(tmp_path: Path) -> None:
+    cell = cell_of(tmp_path, "def objective(trial):\n    trial.set_user_attr('n', 3)\n    return 1")
+    cell.path.write_text(cell.path.read_text() + "\n")
+    end = run_forked(spec_of(cell, Record(0), ())).end
+    assert (end["badges"], end["user_attrs"]) == (["code changed"], {"n": 3})
+
+
+def test_a_draw_is_told_before_its_value_is_used_and_once(tmp_path: Path) -> None:
+    body = """
+    def objective(trial):
+        x = trial.suggest_float("x", 1e-5, 1, log=True)
+        assert trial.suggest_float("x", 1e-5, 1, log=True) == x
+        trial.report(x, 0)
+        return x + trial.suggest_categorical("c", [None, True, 2, 0.5, "s"][2:4])
+    """
+    record = ran(tmp_path, body)
+    assert [fact["fact"] for fact in record.told if fact["fact"] != "step"] == [
+        "ready", "started", "draw", "epoch", "draw", "result",
+    ]  # fmt: skip
+    first, second = record.draws.values()
+    assert first["distribution"] == {"kind": "float", "low": 1e-5, "high": 1.0, "log": True, "step": None}
+    assert second["distribution"] == {"kind": "choice", "choices": [2, 0.5]}
+    assert json.loads(json.dumps(first)) == first
+
+
+def test_a_file_with_a_name_of_the_standard_library_hides_nothing(tmp_path: Path) -> None:
+    cell = cell_of(tmp_path, "import random\ndef objective(trial): return random.randint(1, 1)")
+    (tmp_path / "random.py").write_text("def objective(trial): return 7")
+    for objective, value in (("train.py:objective", 1), ("random.py:objective", 7)):
+        from dataclasses import replace
+
+        end = run_forked(spec_of(replace(cell, objective=objective), Record(0), ())).end
+        assert end["value"] == value, log_of(cell)

@@ -1,0 +1,120 @@
+"""kill -9 at every draw and every report: what goes on from the record ends as if nothing had happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fts.jobs.search.sampler import PastTrial
+from fts.jobs.supervisor.child import ChildProcess
+from tests.trial.harness import Record, attempt, cell_of, log_of, run_one, spec_of
+
+WITHOUT = """
+import random
+
+def objective(trial):
+    x = trial.suggest_float("x", -5.0, 5.0)
+    loss = x * x + 1
+    if x > -5.0:
+        loss += trial.suggest_int("k", 1, 9)
+    for epoch in range(4):
+        loss *= 0.5 + 0.1 * random.random()
+        trial.report(loss, epoch)
+    return {"loss": loss, "k": trial.params["k"]}
+"""
+WITH = """
+import random
+import numpy as np
+import optuna
+import fts
+
+def objective(trial):
+    x = trial.suggest_float("x", -5.0, 5.0)
+    checkpoint = fts.checkpoint(trial)
+    weights = np.full(3, x)
+    state = checkpoint.load()
+    if state:
+        weights = state["weights"]
+    for epoch in range(state["epoch"] + 1 if state else 0, 5):
+        weights = weights * (0.5 + 0.1 * random.random()) + np.random.normal(size=3) * 0.01
+        if epoch == 2:
+            weights += trial.suggest_float("late", 0.0, 1e-3)
+        fts.report(trial, epoch, loss=float(np.abs(weights).sum()), largest=float(weights.max()))
+        checkpoint.save(lambda: {"weights": weights, "epoch": epoch})
+        if trial.should_prune():
+            raise optuna.TrialPruned()
+    return float(np.abs(weights).sum())
+"""
+GOOD = tuple(PastTrial(n, {}, "complete", 0.0, dict.fromkeys(range(5), 0.0)) for n in range(6))
+
+
+def kills_at(kind: str, n: int) -> Any:
+    """Kills the process at the n-th fact of a kind."""
+    seen: list[Any] = []
+
+    def act(child: ChildProcess, fact: dict[str, Any]) -> bool:
+        seen.extend([fact] if fact["fact"] == kind else [])
+        return len(seen) == n
+
+    return act
+
+
+def test_a_function_without_checkpoints_begins_anew_and_ends_equal(tmp_path: Path) -> None:
+    cell = cell_of(tmp_path, WITHOUT, metric="loss")
+    undisturbed = run_one(cell)
+    assert undisturbed.end["value"] == undisturbed.end["metrics"]["loss"] == undisturbed.curve[3]
+    disturbed = Record(0)
+    for kind, count in (("draw", 2), ("epoch", 4)):
+        for n in range(1, count + 1):
+            new = 1 if kind == "draw" else n  # draws on record are not told again
+            attempt(spec_of(cell, disturbed, ()), disturbed, (), kills_at(kind, new))
+            assert not disturbed.end
+    attempt(spec_of(cell, disturbed, ()), disturbed)
+    assert disturbed.outcome == undisturbed.outcome
+
+
+@pytest.mark.parametrize(("pruner", "how"), [("none", "result"), ("median", "pruned")])
+def test_a_function_with_checkpoints_goes_on_and_ends_equal(tmp_path: Path, pruner: str, how: str) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    cell, other = (cell_of(tmp_path / one, WITH, metric="loss", pruner=pruner) for one in "ab")
+    undisturbed = run_one(cell, 6, GOOD)
+    assert undisturbed.end["fact"] == how
+    disturbed = Record(6)
+    moments = [("draw", 1)]
+    for epoch in range(5):  # a resumed process tells the epochs again that its checkpoint holds
+        moments += [("epoch", epoch + 1), ("checkpoint", 1)] + ([("judge", 1)] if pruner != "none" else [])
+    kills = 0
+    for moment in moments:
+        attempt(spec_of(other, disturbed, GOOD), disturbed, GOOD, kills_at(*moment))
+        if disturbed.end:
+            break
+        kills += 1
+    if not disturbed.end:
+        attempt(spec_of(other, disturbed, GOOD), disturbed, GOOD)
+    assert disturbed.outcome == undisturbed.outcome
+    assert kills >= 8
+    assert "resumed from checkpoint-" in log_of(other, 6)
+
+
+def test_a_recorded_draw_wins_over_a_changed_distribution_and_is_told_as_drifted(tmp_path: Path) -> None:
+    cell = cell_of(tmp_path, "def objective(trial):\n    return trial.suggest_float('x', 0.0, 1.0)\n")
+    record = Record(0)
+    attempt(spec_of(cell, record, ()), record, (), kills_at("draw", 1))
+    cell = cell_of(tmp_path, "def objective(trial):\n    return trial.suggest_float('x', 0.0, 2.0)\n")
+    attempt(spec_of(cell, record, ()), record)
+    (drifted,) = [fact for fact in record.told if fact["fact"] == "drifted"]
+    assert (drifted["name"], drifted["recorded"]["value"]) == ("x", record.end["value"])
+    assert (drifted["recorded"]["distribution"]["high"], drifted["distribution"]["high"]) == (1.0, 2.0)
+
+
+def test_a_recorded_choice_that_is_offered_no_more_is_named(tmp_path: Path) -> None:
+    cell = cell_of(tmp_path, "def objective(trial):\n    return len(trial.suggest_categorical('o', ['adam']))\n")
+    record = Record(0)
+    attempt(spec_of(cell, record, ()), record, (), kills_at("draw", 1))
+    cell = cell_of(tmp_path, "def objective(trial):\n    return len(trial.suggest_categorical('o', ['sgd', 'lion']))\n")
+    attempt(spec_of(cell, record, ()), record)
+    assert record.end["fact"] == "failed"
+    assert "o is 'adam' in this trial's record" in record.end["message"] and "'sgd', 'lion'" in record.end["message"]
