@@ -1,0 +1,139 @@
+"""Checkpoints of functions: what they hold, where they lie, and what a damaged one costs."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import torch
+
+import fts
+from fts.jobs.python import python
+from fts.jobs.trial import checkpoint as kept
+from fts.jobs.trial.checkpoint import BadState, Checkpoint
+
+STATE: dict[str, Any] = {
+    "none": None, "yes": True, "n": 2**70, "x": 0.1, "nan": float("inf"), "text": "é", "list": [1, (2, "3")],
+    "keys": {0: "int", (1, 2): "tuple", "$": "mark"}, "set": {1, 2}, "bytes": b"\0\xff",
+    "array": np.arange(6, dtype=np.int16).reshape(2, 3), "scalar": np.float32(0.1), "words": np.array(["a", "bc"]),
+    "half": torch.ones(2, dtype=torch.bfloat16), "bits": torch.tensor([True, False]), "zero": torch.tensor(3.5),
+}  # fmt: skip
+
+
+def a_trial(folder: Path, name: str = "s") -> optuna.Trial:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(study_name=name, storage=f"sqlite:///{folder}/optuna.db", load_if_exists=True)
+    return study.ask()
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, np.ndarray | np.generic):
+        return type(a) is type(b) and a.dtype == b.dtype and bool(np.array_equal(a, b))
+    return type(a) is type(b) and bool(a == b)
+
+
+def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
+    Checkpoint(tmp_path / "c", None).save(STATE)
+    found = Checkpoint(tmp_path / "c", None).load()
+    assert [name for name in STATE if not same(STATE[name], found[name])] == []
+    assert not [file for file in (tmp_path / "c").rglob("*") if b"pickle" in file.name.encode()]
+
+
+def test_models_optimizers_and_generators_go_on_with_the_same_numbers(tmp_path: Path) -> None:
+    def steps(model: torch.nn.Module, optimizer: torch.optim.Optimizer, count: int) -> None:
+        for _ in range(count):
+            optimizer.zero_grad()
+            (model(torch.randn(4, 3)).square().sum() * random.random() * float(np.random.random())).backward()
+            optimizer.step()
+
+    def made() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+        model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Dropout(0.5), torch.nn.Linear(3, 1))
+        return model, torch.optim.AdamW(model.parameters(), lr=0.1)
+
+    model, optimizer = made()
+    steps(model, optimizer, 3)
+    Checkpoint(tmp_path, None).save(lambda: {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+    steps(model, optimizer, 3)
+    again, other = made()
+    state = Checkpoint(tmp_path, None).load()
+    again.load_state_dict(OrderedDict(state["model"]))
+    other.load_state_dict(state["optimizer"])
+    steps(again, other, 3)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+
+
+def test_tied_weights_are_kept(tmp_path: Path) -> None:
+    weight = torch.arange(4.0)
+    Checkpoint(tmp_path, None).save({"a": weight, "b": weight, "c": weight[1:3]})
+    found = Checkpoint(tmp_path, None).load()
+    assert torch.equal(found["a"], found["b"]) and torch.equal(found["c"], weight[1:3])
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "flipped"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, damage: str) -> None:
+    for n in range(3):
+        assert Checkpoint(tmp_path, None).save({"n": n, "x": np.full(4, n)})
+    assert [path.name for path in kept.stored(tmp_path)] == ["checkpoint-000003", "checkpoint-000002"]
+    file = tmp_path / "checkpoint-000003" / "arrays.npz"
+    content = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(content[:-3] if damage == "cut" else content[:40] + bytes([content[40] ^ 1]) + content[41:])
+    assert Checkpoint(tmp_path, None).load()["n"] == 1
+    assert Checkpoint(tmp_path, None).save({"n": 4})
+    assert Checkpoint(tmp_path, None).load() == {"n": 4}
+
+
+@pytest.mark.parametrize("value", [object(), len, np.array([object()]), torch.nn.Linear(1, 1), Path()])
+def test_what_would_need_a_pickle_is_refused_with_its_place(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(BadState, match=r"\['deep'\]\[1\] is a .*state_dict"):
+        Checkpoint(tmp_path, None).save({"deep": [0, value]})
+    assert Checkpoint(tmp_path, None).load() is None
+
+
+def test_checkpoints_take_a_fiftieth_of_the_time(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path, None)
+    assert checkpoint.save({}) and not checkpoint.due
+    assert not checkpoint.save(lambda: 1 / 0), "the state is not even built"
+    checkpoint._last_save -= 50 * checkpoint._cost_s
+    assert checkpoint.due
+
+
+def test_under_plain_optuna_they_lie_beside_the_script_and_a_retried_trial_finds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trial = a_trial(tmp_path, "my study/1")
+    fts.checkpoint(trial).save({"epoch": 3})
+    assert (tmp_path / "checkpoints" / "my_study_1" / "trial_0000" / "checkpoint-000001").is_dir()
+    assert fts.checkpoint(a_trial(tmp_path, "my study/1")).load() is None, "another trial"
+    trial.study.add_trial(
+        optuna.trial.create_trial(state=optuna.trial.TrialState.WAITING, system_attrs={"failed_trial": 0})
+    )
+    assert fts.checkpoint(trial.study.ask()).load() == {"epoch": 3}
+
+
+def test_the_rest_works_under_plain_optuna_too() -> None:
+    study = optuna.create_study(sampler=fts.PureSampler("random", seed=5))
+    trial = study.ask()
+    fts.report(trial, 0, val_loss=0.5, val_acc=0.1)
+    assert study.trials[0].intermediate_values == {0: 0.5}
+    assert fts.cell(trial) == {}
+    assert fts.seed(trial, "data") == fts.seed(trial, "data") != fts.seed(trial, "weights")
+    assert fts.checkpoint(trial).load() is None
+
+
+def test_importing_fts_loads_nothing_heavy() -> None:
+    code = "import sys, fts, json; fts.Stopped; fts.checkpoint; fts.report; print(json.dumps(list(sys.modules)))"
+    said = subprocess.run(python("-c", code), capture_output=True, text=True, check=True).stdout
+    assert not {"optuna", "torch", "numpy", "psutil", "peewee", "click"} & set(json.loads(said))

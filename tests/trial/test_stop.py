@@ -1,0 +1,150 @@
+"""A trial that is asked to stop ends where nothing is lost, and goes on from there."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fts.jobs.api.protocol import STOPPED
+from fts.jobs.supervisor.child import ChildProcess
+from tests.trial.harness import PATIENCE_S, Record, attempt, cell_of, log_of, run_one, spec_of
+
+REPORTS = """
+import time
+
+def objective(trial):
+    x = trial.suggest_float("x", 0.0, 1.0)
+    for epoch in range(6):
+        time.sleep(WAIT)
+        trial.report(x + epoch, epoch)
+    return x
+"""
+SAVES = """
+import random, time
+import optuna
+import fts
+
+def objective(trial):
+    checkpoint = fts.checkpoint(trial)
+    state = checkpoint.load() or {"epoch": -1, "loss": 1.0}
+    loss = state["loss"]
+    try:
+        for epoch in range(state["epoch"] + 1, 6):
+            time.sleep(WAIT)
+            loss *= random.random()
+            trial.report(loss, epoch)
+            checkpoint.save({"epoch": epoch, "loss": loss})
+            if trial.should_prune():
+                raise optuna.TrialPruned()
+    except Exception:
+        loss = -1.0  # what people write around training must not swallow a stop
+    return loss
+"""
+
+
+def written(body: str, wait: float) -> str:
+    return body.replace("WAIT", str(wait))
+
+
+def stops_at(kind: str, n: int, how: Any = ChildProcess.ask_to_stop) -> Any:
+    seen: list[Any] = []
+
+    def act(child: ChildProcess, fact: dict[str, Any]) -> bool:
+        seen.extend([fact] if fact["fact"] == kind else [])
+        if len(seen) == n and seen[-1] is fact:
+            how(child)
+        return False
+
+    return act
+
+
+@pytest.mark.parametrize("how", [ChildProcess.ask_to_stop, ChildProcess.close_stdin])
+def test_a_function_without_checkpoints_ends_at_its_next_report(tmp_path: Path, how: Any) -> None:
+    cell, record = cell_of(tmp_path, written(REPORTS, 0.2)), Record(0)
+    attempt(spec_of(cell, record, ()), record, (), stops_at("epoch", 1, how))
+    assert (record.end["fact"], record.code) == ("stopped", STOPPED), log_of(cell)
+    assert len(record.epochs) <= 3, "it did not train on"
+    attempt(spec_of(cell, record, ()), record)
+    assert record.end["fact"] == "result" and len(record.epochs) == 6
+
+
+@pytest.mark.parametrize(("pruner", "how"), [("none", ChildProcess.ask_to_stop), ("median", ChildProcess.ask_to_stop)])
+def test_a_function_with_checkpoints_ends_after_one_and_goes_on_from_it(tmp_path: Path, pruner: str, how: Any) -> None:
+    (tmp_path / "a").mkdir()
+    undisturbed = run_one(cell_of(tmp_path / "a", written(SAVES, 0), pruner=pruner))
+    cell, record = cell_of(tmp_path, written(SAVES, 0.2), pruner=pruner), Record(0)
+    attempt(spec_of(cell, record, (), checkpoint_every_s=60.0), record, (), stops_at("epoch", 2, how))
+    assert (record.end["fact"], record.code) == ("stopped", STOPPED), log_of(cell)
+    saved = [fact for fact in record.told if fact["fact"] == "checkpoint"]
+    assert saved[-1]["epoch"] == max(record.epochs), "its last epoch is in the checkpoint"
+    attempt(spec_of(cell, record, ()), record)
+    assert record.outcome == undisturbed.outcome
+    assert f"resumed from {Path(saved[-1]['path']).name}" in log_of(cell)
+
+
+def test_a_supervisor_that_dies_before_it_judges_leaves_a_trial_that_goes_on_equal(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    undisturbed = run_one(cell_of(tmp_path / "a", written(SAVES, 0), pruner="median"))
+    cell, record = cell_of(tmp_path, written(SAVES, 0), pruner="median"), Record(0)
+    spec = spec_of(cell, record, ())
+    with ChildProcess([*_argv()], Path(spec.log_path), cwd=tmp_path) as child:
+        child.send({"do": "run", "spec": spec.to_json()})
+        until = time.monotonic() + PATIENCE_S
+        while not any(fact["fact"] == "judge" for fact in record.told) and time.monotonic() < until:
+            for fact in child.facts(1.0):
+                record.take(fact)
+        child.close_stdin()
+        assert child.wait(PATIENCE_S) == STOPPED
+    attempt(spec_of(cell, record, ()), record)
+    assert record.outcome == undisturbed.outcome
+
+
+def _argv() -> list[str]:
+    from fts.jobs.python import python
+
+    return python("-m", "fts.jobs.trial.process")
+
+
+def test_an_error_after_a_stop_is_no_failure_of_the_trial(tmp_path: Path) -> None:
+    body = """
+    import os, signal, time
+    def objective(trial):
+        trial.report(1, 0)
+        os.kill(os.getpid(), signal.SIGTERM)  # as a data loader sees it whose workers the stop ended
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal")
+    """
+    record = run_one(cell_of(tmp_path, body))
+    assert (record.end["fact"], record.code) == ("stopped", STOPPED)
+
+
+def test_a_function_that_swallows_the_stop_has_no_result(tmp_path: Path) -> None:
+    body = """
+    import os, signal
+    def objective(trial):
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            trial.report(1, 0)
+        except BaseException:
+            return 5
+    """
+    assert run_one(cell_of(tmp_path, body)).end["fact"] == "stopped"
+
+
+def test_workers_that_a_function_forks_end_when_they_are_told_to(tmp_path: Path) -> None:
+    body = """
+    import multiprocessing, time
+    def objective(trial):
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            found = sum(pool.map(abs, [-1, -2]))
+        return found  # leaving the pool ends its workers by SIGTERM, and waits for them
+    """
+    assert run_one(cell_of(tmp_path, body)).end["value"] == 3
+
+
+def test_two_trials_share_nothing_but_what_lies_on_the_disk(tmp_path: Path) -> None:
+    body = "seen = []\ndef objective(trial):\n    seen.append(1)\n    return len(seen)"
+    cell = cell_of(tmp_path, body)
+    assert [run_one(cell, n).end["value"] for n in range(2)] == [1, 1]
