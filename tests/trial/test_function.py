@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import optuna  # noqa: F401  # imported before the forks
 import pytest
 
-from tests.trial.harness import Record, cell_of, log_of, run_forked, spec_of
+from tests.trial.harness import Record, cell_of, log_of, run_one
 
 SPACE = {"lr": {"kind": "float", "low": 0.0, "high": 1.0}, "layers": {"kind": "int", "low": 1, "high": 3}}
 PARAMS = {"lr": 0.5, "layers": 2}
@@ -17,7 +17,7 @@ PARAMS = {"lr": 0.5, "layers": 2}
 
 def ran(folder: Path, body: str, params: dict[str, Any] | None = None, **fields: Any) -> Record:
     cell = cell_of(folder, body, **fields)
-    return run_forked(spec_of(cell, Record(0), (), params=params or {}))
+    return run_one(cell, params=params or {})
 
 
 GIVEN = [
@@ -87,7 +87,7 @@ def test_every_mistake_is_one_sentence_with_its_place(
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     cell = cell_of(tmp_path, "")
     cell.path.unlink()
-    record = run_forked(spec_of(cell, Record(0), ()))
+    record = run_one(cell)
     assert record.end["message"] == f"{cell.path} does not exist; restore it or enqueue the study again"
 
 
@@ -105,14 +105,14 @@ def test_a_trial_that_prunes_itself_is_pruned(tmp_path: Path) -> None:
 def test_unseeded_random_numbers_repeat_and_differ_between_trials(tmp_path: Path) -> None:
     body = "import random, numpy\ndef objective(trial): return random.random() + numpy.random.random()"
     cell = cell_of(tmp_path, body)
-    values = [run_forked(spec_of(cell, Record(n), ())).end["value"] for n in (0, 0, 1)]
+    values = [run_one(cell, n).end["value"] for n in (0, 0, 1)]
     assert values[0] == values[1] != values[2]
 
 
 def test_changed_code_is_a_badge_and_attributes_travel(tmp_path: Path) -> None:
     cell = cell_of(tmp_path, "def objective(trial):\n    trial.set_user_attr('n', 3)\n    return 1")
     cell.path.write_text(cell.path.read_text() + "\n")
-    end = run_forked(spec_of(cell, Record(0), ())).end
+    end = run_one(cell).end
     assert (end["badges"], end["user_attrs"]) == (["code changed"], {"n": 3})
 
 
@@ -138,7 +138,5 @@ def test_a_file_with_a_name_of_the_standard_library_hides_nothing(tmp_path: Path
     cell = cell_of(tmp_path, "import random\ndef objective(trial): return random.randint(1, 1)")
     (tmp_path / "random.py").write_text("def objective(trial): return 7")
     for objective, value in (("train.py:objective", 1), ("random.py:objective", 7)):
-        from dataclasses import replace
-
-        end = run_forked(spec_of(replace(cell, objective=objective), Record(0), ())).end
+        end = run_one(replace(cell, objective=objective)).end
         assert end["value"] == value, log_of(cell)

@@ -71,7 +71,7 @@ def test_a_function_without_checkpoints_begins_anew_and_ends_equal(tmp_path: Pat
             new = 1 if kind == "draw" else n  # draws on record are not told again
             attempt(spec_of(cell, disturbed, ()), disturbed, (), kills_at(kind, new))
             assert not disturbed.end
-    attempt(spec_of(cell, disturbed, ()), disturbed)
+    attempt(spec_of(cell, disturbed, ()), disturbed, forked=False)
     assert disturbed.outcome == undisturbed.outcome
 
 

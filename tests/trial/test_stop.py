@@ -10,7 +10,7 @@ import pytest
 
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.supervisor.child import ChildProcess
-from tests.trial.harness import PATIENCE_S, Record, attempt, cell_of, log_of, run_one, spec_of
+from tests.trial.harness import PATIENCE_S, Record, attempt, cell_of, log_of, run_one, spec_of, start
 
 REPORTS = """
 import time
@@ -64,7 +64,7 @@ def stops_at(kind: str, n: int, how: Any = ChildProcess.ask_to_stop) -> Any:
 @pytest.mark.parametrize("how", [ChildProcess.ask_to_stop, ChildProcess.close_stdin])
 def test_a_function_without_checkpoints_ends_at_its_next_report(tmp_path: Path, how: Any) -> None:
     cell, record = cell_of(tmp_path, written(REPORTS, 0.2)), Record(0)
-    attempt(spec_of(cell, record, ()), record, (), stops_at("epoch", 1, how))
+    attempt(spec_of(cell, record, ()), record, (), stops_at("epoch", 1, how), forked=False)
     assert (record.end["fact"], record.code) == ("stopped", STOPPED), log_of(cell)
     assert len(record.epochs) <= 3, "it did not train on"
     attempt(spec_of(cell, record, ()), record)
@@ -90,7 +90,7 @@ def test_a_supervisor_that_dies_before_it_judges_leaves_a_trial_that_goes_on_equ
     undisturbed = run_one(cell_of(tmp_path / "a", written(SAVES, 0), pruner="median"))
     cell, record = cell_of(tmp_path, written(SAVES, 0), pruner="median"), Record(0)
     spec = spec_of(cell, record, ())
-    with ChildProcess([*_argv()], Path(spec.log_path), cwd=tmp_path) as child:
+    with start(spec, forked=True) as child:
         child.send({"do": "run", "spec": spec.to_json()})
         until = time.monotonic() + PATIENCE_S
         while not any(fact["fact"] == "judge" for fact in record.told) and time.monotonic() < until:
@@ -100,12 +100,6 @@ def test_a_supervisor_that_dies_before_it_judges_leaves_a_trial_that_goes_on_equ
         assert child.wait(PATIENCE_S) == STOPPED
     attempt(spec_of(cell, record, ()), record)
     assert record.outcome == undisturbed.outcome
-
-
-def _argv() -> list[str]:
-    from fts.jobs.python import python
-
-    return python("-m", "fts.jobs.trial.process")
 
 
 def test_an_error_after_a_stop_is_no_failure_of_the_trial(tmp_path: Path) -> None:
