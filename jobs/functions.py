@@ -203,7 +203,7 @@ def parse_parameter(text: str) -> tuple[str, dict[str, Any]]:
     """`lr=1e-5:1e-1:log`, `layers=1:4` (whole numbers stay whole) or `opt=adam,sgd`. Raises BadSpec."""
     name, equals, listed = text.partition("=")
     name = name.strip()
-    expected = "expected NAME=LOW:HIGH, NAME=LOW:HIGH:log or NAME=A,B"
+    expected = "expected NAME=A,B or NAME=LOW:HIGH, with :log behind it for a log scale"
     if not equals or not name.isidentifier():
         raise BadSpec(f"{text!r} is no parameter, {expected}")
     if ":" not in listed:
