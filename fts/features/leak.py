@@ -53,7 +53,7 @@ def default_cuts(dates: pd.DatetimeIndex) -> list[pd.Timestamp]:
     places = np.linspace(start, max(start, len(dates) - 2), 10).astype(int)
     cuts = {dates[len(dates) - 2]} if len(dates) > 1 else set()
     for i, place in enumerate(places):
-        same_day = np.flatnonzero(dates.dayofweek[: place + 1] == i % 5)
+        same_day = np.flatnonzero(dates.day_of_week[: place + 1] == i % 5)
         cuts.add(dates[same_day[-1] if len(same_day) else place])
     return sorted(cuts)
 

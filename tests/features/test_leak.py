@@ -62,7 +62,7 @@ def test_other_ways_to_leak_are_named_too(name, leak):
 
 
 def test_the_cuts_fall_on_every_weekday():
-    assert {d.dayofweek for d in default_cuts(bundled_sp500().index)} == set(range(5))
+    assert {d.day_of_week for d in default_cuts(bundled_sp500().index)} == set(range(5))
     assert all(d in make_bars(5).index for d in default_cuts(make_bars(5).index))
 
 

@@ -70,7 +70,7 @@ def test_an_architecture_survives_its_name():
 
 @pytest.mark.parametrize("name", ["d512-L6-h8", "d512-L6-h8-ff2048\n", "../d512-L6-h8-ff2048", "d0-L1-h1-ff1", "", "7"])
 def test_what_is_no_architecture_is_refused(name):
-    with pytest.raises(ValueError, match="architecture"):
+    with pytest.raises(ValueError, match=r"is no architecture|positive whole number"):
         Architecture.parse(name)
 
 
