@@ -25,14 +25,14 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP)  ## real S&P 500 data, a small real HPO matrix through queue and worker, the results table
 	@$(BIN)/fts demo
 
-test: $(STAMP)  ## the test suite (about 6 minutes on 2 cores)
+test: $(STAMP)  ## the test suite (about 10 minutes on 2 cores)
 	@echo "running the tests (the long chaos and soak runs are in make test-slow)"
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(STAMP)  ## long chaos, soak and 2B runs (hours)
 	@$(BIN)/python -m pytest -m slow
 
-check: $(STAMP)  ## ruff, mypy, and the test that draws the direction of imports
+check: $(STAMP)  ## ruff, mypy --strict, and the test that draws the direction of imports (about a minute)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
