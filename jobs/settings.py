@@ -124,7 +124,7 @@ def worker_settings(
         chosen["max_idle_attempts"] = int(attempts)
     stall = {name: seconds(f"FTS_{name.upper()}") for name in STALL}
     chosen["stall"] = {name: value for name, value in stall.items() if value is not None}
-    return WorkerSettings(slots=slots, threads=threads, device=device, **chosen)  # type: ignore[arg-type]
+    return WorkerSettings(slots=slots, threads=threads, device=device, **chosen)  # type: ignore[arg-type]  # each was read as its field
 
 
 def check_beats(chosen: Mapping[str, Any]) -> None:
