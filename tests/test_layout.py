@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST
+
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("fts", "state", "jobs", "tui")  # at the top of the repository; installed inside the package fts
 SCIENCE = {"fts.data", "fts.features", "fts.model", "fts.training", "fts.scores"}
@@ -124,3 +126,7 @@ def test_every_file_opens_with_the_sentence_it_exists_for():
         if path.read_text().strip() and not ast.get_docstring(ast.parse(path.read_text()))
     ]
     assert not silent
+
+
+def test_the_longest_files_of_tests_are_there():
+    assert [name for name in LONGEST if not (ROOT / "tests" / name).exists()] == []

@@ -24,7 +24,7 @@ from fts.scores.intervals import auc_interval
 from fts.scores.metrics import METRICS, checked_pair
 
 if TYPE_CHECKING:
-    from fts.study.dataset import CellData
+    from fts.study.cell_data import CellData
 
 Floats = NDArray[np.float32]
 

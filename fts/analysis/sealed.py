@@ -14,8 +14,8 @@ from fts.analysis.baselines import best_baseline, fit_one, run_baselines
 from fts.data.splits import window_ends
 from fts.scores.intervals import compare, measure
 from fts.state.files import atomic_write, replacing
-from fts.study import dataset
 from fts.study.cell import CellSpec
+from fts.study.cell_data import CellData, load
 from fts.study.final_model import write_card
 from fts.study.model_folder import FinalModel, load_model
 from fts.study.predict import WrongBars, window_probabilities
@@ -63,7 +63,7 @@ def scores_of(y: np.ndarray, p: np.ndarray, horizon: int, base_rate: float) -> d
     return found | {"prior_loss": float(prior_loss)}
 
 
-def rival_of(data: dataset.CellData, p: np.ndarray) -> dict[str, Any]:
+def rival_of(data: CellData, p: np.ndarray) -> dict[str, Any]:
     """The baseline that led on validation, fitted like the model on all windows before the test part, and judged there.
 
     Its scores, and the model's (`p`, one probability per test window) minus its own, paired, with 95 % intervals.
@@ -84,9 +84,9 @@ def rival_of(data: dataset.CellData, p: np.ndarray) -> dict[str, Any]:
     return found
 
 
-def _open(model: FinalModel, data_root: Path | str) -> dataset.CellData:
+def _open(model: FinalModel, data_root: Path | str) -> CellData:
     cell = CellSpec.from_json(model.config["cell"])
-    data = dataset.load(
+    data = load(
         data_root,
         cell.data_md5,
         task=cell.task,

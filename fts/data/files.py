@@ -16,13 +16,6 @@ from fts.state.files import atomic_write
 SHARED = 0o666  # less the umask: bars are no secret, and colleagues may train on one data folder
 
 
-def write_parquet(frame: pd.DataFrame, path: Path) -> str:
-    """Write index `Date` and the columns; returns the md5 of the file."""
-    content = parquet_bytes(frame)
-    atomic_write(path, content, mode=SHARED)
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
 def parquet_bytes(frame: pd.DataFrame) -> bytes:
     """Index `Date` and the columns as a parquet file.
 

@@ -1,56 +1,14 @@
-"""What a cell predicts: names of tasks, their labels, and fingerprints that tell two labels apart (lesson 2)."""
+"""The labels of a task, and fingerprints that tell two labels apart (lesson 2)."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-_NAME = re.compile(r"threshold_(\d{1,2}(?:\.\d{1,3})?)pct(_close)?")
-
-
-class UnknownTask(ValueError):
-    """The name is not of the form threshold_1pct or threshold_1pct_close."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """Will the price rise by at least `percent` within the horizon?"""
-
-    name: str  # threshold_1pct
-    percent: float
-    on: str  # high: any high within the horizon counts; close: only closes do
-
-    @property
-    def definition(self) -> str:
-        """The versioned name: v1 was the earlier scripts' rule on closes, v2 their corrected one on highs."""
-        return f"threshold_{self.percent:g}pct.{'high.v2' if self.on == 'high' else 'close.v1'}"
-
-    @property
-    def sentence(self) -> str:
-        column = self.on.capitalize()
-        return f"y[t] = 1 iff max({column}[t+1..t+H]) >= {1 + self.percent / 100:g} * Close[t]"
-
-
-def task(name: str) -> Task:
-    """`threshold_1pct`, `threshold_1pct_close`, `threshold_0.5pct` ... Raises UnknownTask."""
-    match = _NAME.fullmatch(name)
-    percent = float(match[1]) if match else 0.0
-    if not match or percent <= 0 or name != f"threshold_{percent:g}pct{match[2] or ''}":
-        raise UnknownTask(
-            f"no task {name!r:.60}; a task is called threshold_1pct (on highs) or threshold_1pct_close, with any "
-            "percentage from 0.001 to 99"
-        )
-    return Task(name, percent, "close" if match[2] else "high")
-
-
-# the ones of the study; `task` knows the general form
-TASKS: dict[str, Task] = {
-    name: task(name) for name in ("threshold_1pct", "threshold_1pct_close", "threshold_2pct", "threshold_0.5pct")
-}
+from fts.data.tasks import task
 
 
 def label(bars: pd.DataFrame, task_name: str, horizon: int) -> np.ndarray:

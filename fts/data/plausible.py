@@ -249,7 +249,8 @@ def _repeats(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
     same = group[order[1:]] == group[order[:-1]]
     before[order[1:][same]] = order[:-1][same]
     lag = np.where(before >= 0, np.arange(len(group)) - before, 0)
-    long = [(start, stop) for start, stop in _runs(lag) if lag[start] and stop - start >= (2 if lag[start] == 1 else 3)]
+    least = np.where(lag == 1, 2, REPEATED)
+    long = [(start, stop) for start, stop in _runs(lag) if lag[start] and stop - start >= least[start]]
     single = int((lag == 1).sum())
     if long:
         start, stop = max(long, key=lambda run: run[1] - run[0])

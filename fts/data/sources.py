@@ -158,31 +158,6 @@ def take_closes(path: Path, reading: Reading = AS_IT_STANDS) -> Taken:
     return Taken(closes, path.name, layout, find_implausible(closes))
 
 
-def bars_file(path: Path) -> pd.DataFrame:
-    """Bars of a parquet or csv file. Raises SourceFailed, BadBars."""
-    return take_file(path).bars
-
-
-def is_parquet(path: Path) -> bool:
-    """By its ending, in capitals too: other systems write those."""
-    return path.suffix.lower() == ".parquet"
-
-
-def csv_file(path: Path) -> pd.DataFrame:
-    """Bars from a csv file. Raises SourceFailed, BadBars."""
-    return bars_file(path)
-
-
-def parquet_file(path: Path) -> pd.DataFrame:
-    """Bars from a parquet file; Date may be the index. Raises SourceFailed, BadBars."""
-    return bars_file(path)
-
-
-def closes_file(path: Path) -> pd.Series:
-    """VIX closes from a csv or parquet file with Date and Close. Raises SourceFailed, BadBars."""
-    return take_closes(path).bars["Close"]
-
-
 def _read(path: Path, reading: Reading, wanted: tuple[str, ...] = COLUMNS) -> tuple[pd.DataFrame, Layout]:
     if not path.is_file():
         raise SourceFailed(f"{path} is not there; give the path of a csv or parquet file")

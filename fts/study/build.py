@@ -14,8 +14,8 @@ from fts.model.architecture import ModelConfig
 from fts.model.patchtst import PatchTST
 from fts.scores.dependence import TooFewSamples
 from fts.scores.intervals import auc_interval
-from fts.study import dataset
 from fts.study.cell import TrialSpec, effective_config
+from fts.study.cell_data import CellData
 from fts.study.evidence import cell_data, data_facts, peak_bytes, write_predictions
 from fts.study.recipe import Recipe, model_config, models_of, plan_for, precisions, predict
 from fts.training.config import TrainConfig
@@ -27,7 +27,7 @@ class BuiltTrial:
     """A trial ready to run, and what can be said of it before its first step."""
 
     spec: TrialSpec
-    cell_data: dataset.CellData
+    cell_data: CellData
     train_config: TrainConfig
     trainer: Trainer
     recipe: dict[str, Any]
@@ -116,9 +116,7 @@ def build_trial(spec: TrialSpec) -> BuiltTrial:
     return assemble(spec, cell_data(spec.data_root, spec.cell, spec.dry_run_rows))
 
 
-def assemble(
-    spec: TrialSpec, data: dataset.CellData, built_as: type[BuiltTrial] = BuiltTrial, **training: Any
-) -> BuiltTrial:
+def assemble(spec: TrialSpec, data: CellData, built_as: type[BuiltTrial] = BuiltTrial, **training: Any) -> BuiltTrial:
     """A trial of these data; `training` replaces fields of its TrainConfig."""
     cell = spec.cell
     torch.set_num_threads(spec.threads)
@@ -157,7 +155,7 @@ def choose_recipe(spec: TrialSpec, config: ModelConfig) -> tuple[dict[str, Any],
     return recipe.to_json(), predict(config, recipe, spec.device, models_of(spec.cell)).total
 
 
-def make_train_config(spec: TrialSpec, recipe: dict[str, Any], data: dataset.CellData) -> TrainConfig:
+def make_train_config(spec: TrialSpec, recipe: dict[str, Any], data: CellData) -> TrainConfig:
     cell, params = spec.cell, spec.params
     return TrainConfig(
         learning_rate=params["learning_rate"],
@@ -180,7 +178,7 @@ def make_train_config(spec: TrialSpec, recipe: dict[str, Any], data: dataset.Cel
     )
 
 
-def tensors(data: dataset.CellData) -> TrainingData:
+def tensors(data: CellData) -> TrainingData:
     """The same numbers as tensors that share their memory."""
     train, val = (torch.from_numpy(np.ascontiguousarray(e, dtype=np.int64)) for e in (data.train_ends, data.val_ends))
     return TrainingData(torch.from_numpy(data.features_TF), torch.from_numpy(data.y_T), train, val, data.context)

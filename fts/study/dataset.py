@@ -1,18 +1,16 @@
-"""Makes data sets (bars -> snapshot -> features -> leak check -> manifest) and loads them as what a cell trains on."""
+"""Makes data sets: bars -> snapshot -> features -> leak check -> manifest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from fts.data import labels, sources, splits
+from fts.data import sources, splits
 from fts.data.bars import COLUMNS, BadBars, check_bars, check_closes
-from fts.data.files import md5_of, read_columns, read_dates, write_text
+from fts.data.files import md5_of, write_text
 from fts.data.layouts import Reading
 from fts.data.manifest import Entry, Manifest, ManifestError, clean_ticker, processed_name, raw_name, ticker_of_file
 from fts.data.plausible import check_accepted, find_implausible, refuse_implausible
@@ -23,109 +21,9 @@ MATCH = 0.99  # a join that finds fewer of its days fails (lesson 26)
 LONGEST_HORIZON = 5  # trading days; of the study's matrix
 USUAL_CONTEXT = 80  # days
 
-ProcessedEntry = Entry
-
 
 class JoinFailed(ValueError):
     """Two tables that should share their days do not."""
-
-
-@dataclass(frozen=True)
-class CellData:
-    """Everything a cell trains and is judged on. T rows, F features; while sealed no row of the test part is here."""
-
-    name: str  # SPX.dataset.a25
-    data_md5: str  # of the processed file
-    feature_names: tuple[str, ...]
-    dates: np.ndarray  # datetime64[D], T
-    features_TF: np.ndarray  # noqa: N815  # shapes are upper-case suffixes; float32, C-contiguous
-    y_T: np.ndarray  # noqa: N815  # float32, NaN where the future is unknown
-    train_ends: np.ndarray  # int64 positions of the last row of each window
-    val_ends: np.ndarray
-    test_ends: np.ndarray  # empty while sealed
-    context: int  # days
-    horizon: int  # trading days
-    task: str
-    mean: np.ndarray  # float64, F: of the train rows; features_TF = (x - mean) / sd
-    sd: np.ndarray
-    label: labels.LabelFingerprint  # of all labels of train and validation
-    prior: float  # base rate of the train windows
-    prior_loss: float  # log loss of `prior` on the validation windows
-    n_train: int
-    n_val: int
-    n_pos: int  # positives among the validation windows
-    split: splits.Borders
-    sealed: bool
-
-
-def load(
-    root: Path | str,
-    dataset: str,
-    task: str,
-    horizon: int,
-    context: int,
-    split: Mapping[str, Any] | splits.Split | None = None,
-    *,
-    norm: str = "standard",
-    sealed: bool = True,
-    min_positives: int = splits.MIN_POSITIVES,
-    tier: str | None = None,
-) -> CellData:
-    """The data set `dataset` (name, or md5 of the processed file) in the data folder `root`, cut for one cell.
-
-    `tier`: of the cell; needed with an md5, which tiers of the same columns share.
-    `split` as in `fts.data.splits.parse`; `norm` standard (train mean and sd, in float64) or none. While `sealed`, rows
-    from the test part on are dropped before anything is computed, labels included. Raises UnknownDataset,
-    ManifestError, BadSplit, SplitTooSmall, UnknownTask.
-    """
-    manifest = Manifest(Path(root))
-    entry = manifest.find(dataset, tier)
-    if entry.tier is None:
-        raise ManifestError(f"{entry.dataset} is raw; a cell needs a processed data set such as SPX.dataset.a25")
-    path = manifest.file(entry)
-    chosen = splits.parse(split) if split is None or isinstance(split, Mapping) else split
-    all_dates = read_dates(path)
-    borders = splits.borders(all_dates, chosen)
-    test_start = all_dates[borders.val_stop] if borders.val_stop < len(all_dates) else None
-    dates, columns = read_columns(path, before=test_start if sealed else None)
-    bars = pd.DataFrame({name: columns[name] for name in COLUMNS})
-    names = feature_names(entry.tier)
-    if lacking := [n for n in (*COLUMNS, *names) if n not in columns]:
-        raise ManifestError(
-            f"{entry.dataset} {entry.md5[:12]} has no {', '.join(lacking)}; build it again with this version"
-        )
-    features_TF, mean_F, sd_F = _scaled(np.column_stack([columns[n] for n in names]), borders.train_stop, norm)
-    y_T = labels.label(bars, task, horizon)
-    ends = {part: splits.window_ends(*borders.part(part), context, horizon) for part in ("train", "val")}
-    splits.check_counts(y_T, ends["train"], ends["val"], min_positives, borders.text)
-    test_ends = splits.window_ends(*borders.part("test"), context, horizon) if not sealed else np.empty(0, np.int64)
-    y_val = y_T[ends["val"]]
-    prior = float(y_T[ends["train"]].mean(dtype=np.float64))
-    definition = f"{labels.task(task).definition}.h{horizon}"
-    return CellData(
-        name=entry.dataset,
-        data_md5=entry.md5,
-        feature_names=names,
-        dates=dates,
-        features_TF=features_TF,
-        y_T=y_T,
-        train_ends=ends["train"],
-        val_ends=ends["val"],
-        test_ends=test_ends,
-        context=context,
-        horizon=horizon,
-        task=task,
-        mean=mean_F,
-        sd=sd_F,
-        label=labels.fingerprint(_labels_before_test(bars, task, horizon, borders), definition),
-        prior=prior,
-        prior_loss=_log_loss(prior, y_val),
-        n_train=len(ends["train"]),
-        n_val=len(ends["val"]),
-        n_pos=int(y_val.sum()),
-        split=borders,
-        sealed=sealed,
-    )
 
 
 def build(
@@ -141,7 +39,7 @@ def build(
     reading: Reading = AS_IT_STANDS,
     accept: Iterable[str] = (),
     taken: Taken | None = None,
-) -> ProcessedEntry:
+) -> Entry:
     """Make the data set of a ticker and tier current, and return its manifest entry.
 
     `source`: bundled (SPX, IXIC), yahoo, csv or parquet (with `path`), raw (the snapshot already here). `vix`: a
@@ -293,11 +191,6 @@ def _record(taken: Taken, accepted: Iterable[str]) -> list[dict[str, Any]]:
     return [{"kind": f.kind, "text": f.text, "accepted": f.spoils} for f in taken.findings]
 
 
-def feature_names(tier: str) -> tuple[str, ...]:
-    """The features of a tier, in order. Raises FeatureUnknown with the tiers there are."""
-    return tuple(tiers.tier_features(tier))
-
-
 def listing(root: Path | str) -> tuple[Entry, ...]:
     """The current version of every data set, raw ones first."""
     return Manifest(Path(root)).listing()
@@ -424,35 +317,3 @@ def _write_drift(manifest: Manifest, entry: Entry, x: pd.DataFrame) -> None:
     borders = splits.borders(x.index.to_numpy().astype("datetime64[D]"))
     table = drift.drift_table(x, borders.train_stop, borders.val_stop)
     write_text((manifest.root / entry.path).with_suffix(".drift.csv"), table.to_csv(index=False))
-
-
-def _scaled(x_TF: np.ndarray, train_stop: int, norm: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """float32 features and the float64 scaler that made them; only train rows decide the scaler."""
-    if norm not in ("standard", "none"):
-        raise ValueError(f"norm is {norm!r:.40}, expected standard or none")
-    x_TF = x_TF.astype(np.float64)
-    mean_F, sd_F = np.zeros(x_TF.shape[1]), np.ones(x_TF.shape[1])
-    if norm == "standard":
-        mean_F, sd_F = x_TF[:train_stop].mean(axis=0), x_TF[:train_stop].std(axis=0)
-        sd_F[sd_F <= 1e-12 * np.abs(mean_F)] = 1.0  # a feature that never moves in train stays at 0, up to rounding
-    return np.ascontiguousarray(((x_TF - mean_F) / sd_F).astype(np.float32)), mean_F, sd_F
-
-
-def rescaled(data: CellData, train_stop: int) -> CellData:
-    """The same data with the mean and sd of its first `train_stop` rows alone; what was never scaled stays so."""
-    if not data.mean.any() and (data.sd == 1).all():
-        return data
-    x_TF = data.features_TF.astype(np.float64) * data.sd + data.mean
-    features_TF, mean_F, sd_F = _scaled(x_TF, train_stop, "standard")
-    return replace(data, features_TF=features_TF, mean=mean_F, sd=sd_F)
-
-
-def _labels_before_test(bars: pd.DataFrame, task: str, horizon: int, borders: splits.Borders) -> np.ndarray:
-    """Labels of train and validation, none of which looks into the test part."""
-    return labels.label(bars.iloc[: borders.val_stop], task, horizon)
-
-
-def _log_loss(probability: float, y: np.ndarray) -> float:
-    """Natural logarithm, mean over samples, of one constant prediction."""
-    share = float(y.mean(dtype=np.float64))
-    return float(-(share * np.log(probability) + (1 - share) * np.log(1 - probability)))

@@ -234,9 +234,9 @@ def _timed(work: Any) -> float:
 
 @lru_cache(maxsize=64)
 def _count(root: str, md5: str, task: str, horizon: int, context: int, split: tuple[Any, ...], least: int) -> Windows:
-    from fts.study import dataset  # here, not above: pandas
+    from fts.study.cell_data import load  # here, not above: pandas
 
-    data = dataset.load(root, md5, task, horizon, context, dict(split), min_positives=least)
+    data = load(root, md5, task, horizon, context, dict(split), min_positives=least)
     return Windows(data.n_train, data.n_val)
 
 

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from fts.state.files import replacing
-from fts.study import dataset
 from fts.study.cell import CellSpec
+from fts.study.cell_data import CellData, load
 
 
-def data_facts(data: dataset.CellData) -> dict[str, Any]:
+def data_facts(data: CellData) -> dict[str, Any]:
     """What this trial is judged on and where it runs, for its record (lessons 1, 2)."""
     return {
         "n_train": data.n_train,
@@ -45,15 +45,11 @@ KEPT_AT_MOST = 800 << 20  # bytes of a process between two trials: 500 MB are li
 
 
 @lru_cache(maxsize=4)
-def _load(
-    root: str, md5: str, tier: str, task: str, horizon: int, context: int, split: str, least: int
-) -> dataset.CellData:
-    return dataset.load(
-        Path(root), md5, task, horizon, context, split=json.loads(split), min_positives=least, tier=tier
-    )
+def _load(root: str, md5: str, tier: str, task: str, horizon: int, context: int, split: str, least: int) -> CellData:
+    return load(Path(root), md5, task, horizon, context, split=json.loads(split), min_positives=least, tier=tier)
 
 
-def cell_data(root: str, cell: CellSpec, rows: int | None = None) -> dataset.CellData:
+def cell_data(root: str, cell: CellSpec, rows: int | None = None) -> CellData:
     """The cell's data, sealed: nothing of the test period is read. `rows`: only so many windows, for a dry run."""
     split = json.dumps(cell.split, sort_keys=True)
     data = _load(root, cell.data_md5, cell.tier, cell.task, cell.horizon, cell.context, split, cell.min_positives)
@@ -64,7 +60,7 @@ def cell_data(root: str, cell: CellSpec, rows: int | None = None) -> dataset.Cel
     return replace(data, train_ends=data.train_ends[:rows], val_ends=data.val_ends[:rows])
 
 
-def write_predictions(path: Path, data: dataset.CellData, p: np.ndarray) -> None:
+def write_predictions(path: Path, data: CellData, p: np.ndarray) -> None:
     """Date, label and probability of every validation window (lesson 23), all or nothing."""
     import pandas as pd  # here, not above: the trial has it loaded with its data already
 

@@ -23,7 +23,7 @@ from fts.model.patchtst import PatchTST
 from fts.state.files import atomic_write, make_folder
 from fts.study.build import BuiltTrial, assemble
 from fts.study.cell import TrialSpec, effective_config
-from fts.study.dataset import CellData
+from fts.study.cell_data import CellData
 from fts.study.evidence import cell_data
 from fts.study.model_card import card
 from fts.study.model_folder import FORMAT, md5_of_config

@@ -12,21 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.data import tasks
 from fts.jobs.api.halving import HALVING
 from fts.jobs.settings import Places
 from fts.jobs.supervisor.admission import too_large
 from fts.state.values import Enqueued
 from fts.study.cell import BadSpec, CellSpec
+from fts.study.choices import BUDGETS, EPOCHS, HORIZONS, TASK, TIER, TRIALS, usual_data
 from fts.study.naming import experiment_name, kept_apart
 
 if TYPE_CHECKING:
     from fts.state.db import Database
-
-BUDGETS = ("2M", "20M", "200M", "2B")  # the matrix of the study; `tiny` is for tests
-HORIZONS = (1, 3, 5)  # trading days
-TASK = "threshold_1pct"
-TIER = "a25"
-TRIALS = EPOCHS = 50
 
 
 class NotEnqueued(RuntimeError):
@@ -200,11 +196,9 @@ def make_cells(
 
 
 def _check_task(name: str) -> None:
-    from fts.data.labels import UnknownTask, task  # here, not above: numpy
-
     try:
-        task(name)
-    except UnknownTask as error:
+        tasks.task(name)
+    except tasks.UnknownTask as error:
         raise BadSpec(str(error)) from error
 
 
@@ -267,9 +261,8 @@ def find_data(root: Path, tier: str, dataset: str | None = None) -> Data:
         raise NoData(f"there is no data set {dataset!r} of tier {tier} in {root} (there is: {known}); run {build}")
     if not found:
         raise NoData(f"there is no data set of tier {tier} in {root}; run {build}")
-    usual = f"SPX.dataset.{tier}"
-    name = dataset or (usual if usual in found else next(iter(found)))
-    if dataset is None and name != usual and len(found) > 1:
+    name = dataset or usual_data(list(found), tier)
+    if name is None:
         raise NotEnqueued(f"there are several data sets of tier {tier}: {', '.join(found)}; name one with --data")
     return Data(name, found[name].md5, len(TIERS[tier]))
 

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import json
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from threading import Lock
 from typing import Any
 
 from fts.jobs.actions.handlers import CommandFailed, argv_of, sentence_of
 from fts.jobs.status import formatting
 from fts.jobs.status.forecast import worth_of_pruned
 from fts.state.scheduling import preference
+from fts.study.choices import BUDGETS, EPOCHS, PRUNERS, TASK, TIER
 
 Cell = tuple[str, int]  # (budget, horizon)
 
@@ -54,57 +57,100 @@ class Preview:
     source: str  # where the seconds come from
 
 
-class Question:
-    """One `fts plan --memory --matrix`; whoever asks may stop listening at any time."""
+@dataclass(frozen=True)
+class SearchSettings:
+    """What `fts plan` and `fts enqueue` are asked alike, beside the cells."""
 
-    def __init__(self, path: Path, epochs: int, pruner: str = "none", budgets: Sequence[str] = ()) -> None:
-        words_ = ["plan", "--memory", "--matrix", "--json", "--epochs", str(epochs), "--pruner", pruner]
-        self._child = _started(path, words_ + (["--budgets", ",".join(budgets)] if budgets else []))
+    epochs: int = EPOCHS
+    pruner: str = next(iter(PRUNERS))
+    task: str = TASK
+    tier: str = TIER
+    data: str | None = None  # None: the tier's usual one
 
-    def answer(self) -> Preview:
-        """Waits for it. Raises CommandFailed with its sentence."""
-        out, err = self._child.communicate()
-        if self._child.returncode != 0:
-            raise CommandFailed(sentence_of("plan", err, self._child.returncode))
-        return read(out)
-
-    def stop(self) -> None:
-        """Nobody listens any more."""
-        if self._child.poll() is None:
-            self._child.kill()
+    def words(self) -> tuple[str, ...]:
+        """As options of either command."""
+        asked = ("--epochs", str(self.epochs), "--pruner", self.pruner, "--task", self.task, "--tier", self.tier)
+        return (*asked, "--data", self.data) if self.data is not None else asked
 
 
-class DryRun:
-    """One `fts enqueue --dry-run` for each call; whoever asks may stop listening at any time."""
+class Command(ABC):
+    """One or several calls of `fts`, made where the answer is waited for; who asks may stop listening at any time."""
 
-    def __init__(self, path: Path, calls: Sequence[Sequence[str]]) -> None:
-        self.path, self.calls = path, [list(call) for call in calls]
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self._child: subprocess.Popen[str] | None = None
         self._stopped = False
+        self._starting = Lock()
 
-    def answer(self) -> list[str]:
-        """What each cell would become, and what its step found. Raises CommandFailed with its sentence."""
-        said: list[str] = []
-        for call in self.calls:
-            if self._stopped:
-                break
-            self._child = _started(self.path, ["enqueue", "--dry-run", "--json", *call])
-            out, err = self._child.communicate()
-            if self._child.returncode != 0:
-                raise CommandFailed(sentence_of("enqueue", err, self._child.returncode))
-            said += read_dry_run(out)
-        return said
+    @abstractmethod
+    def answer(self) -> Any:
+        """Waits for it. Raises CommandFailed with its sentence, OSError."""
 
     def stop(self) -> None:
         """Nobody listens any more."""
-        self._stopped = True
-        if self._child is not None and self._child.poll() is None:
-            self._child.kill()
+        with self._starting:
+            self._stopped = True
+            if self._child is not None and self._child.poll() is None:
+                self._child.kill()
+
+    def _printed(self, *words_: str) -> str:
+        """What `fts WORDS` printed."""
+        with self._starting:
+            if self._stopped:
+                raise CommandFailed("nobody waits for this answer any more")
+            pipe, none = subprocess.PIPE, subprocess.DEVNULL
+            self._child = subprocess.Popen(argv_of(self.path, words_), stdout=pipe, stderr=pipe, stdin=none, text=True)
+        out, err = self._child.communicate()
+        if self._child.returncode != 0:
+            raise CommandFailed(sentence_of(words_[0], err, self._child.returncode))
+        return out
 
 
-def _started(path: Path, words_: list[str]) -> subprocess.Popen[str]:
-    pipe, none = subprocess.PIPE, subprocess.DEVNULL
-    return subprocess.Popen(argv_of(path, words_), stdout=pipe, stderr=pipe, stdin=none, text=True)
+class Question(Command):
+    """One `fts plan --memory --matrix`."""
+
+    def __init__(self, path: Path, settings: SearchSettings, budgets: Sequence[str] = BUDGETS) -> None:
+        super().__init__(path)
+        self.settings, self.budgets = settings, budgets
+
+    def answer(self) -> Preview:
+        words_ = ("--memory", "--matrix", "--json", "--budgets", ",".join(self.budgets), *self.settings.words())
+        return read(self._printed("plan", *words_))
+
+
+class DryRun(Command):
+    """One `fts enqueue --dry-run` for each call."""
+
+    def __init__(self, path: Path, calls: Sequence[Sequence[str]]) -> None:
+        super().__init__(path)
+        self.calls = [list(call) for call in calls]
+
+    def answer(self) -> list[str]:
+        """What each cell would become, and what its step found."""
+        said: list[str] = []
+        for call in self.calls:
+            said += read_dry_run(self._printed("enqueue", "--dry-run", "--json", *call))
+        return said
+
+
+class DataList(Command):
+    """One `fts data list`."""
+
+    def answer(self) -> dict[str, tuple[str, ...]]:
+        """The names of each tier's data sets."""
+        return read_data_list(self._printed("data", "list", "--json"))
+
+
+def read_data_list(out: str) -> dict[str, tuple[str, ...]]:
+    """What `fts data list --json` printed; raw data has no tier."""
+    try:
+        found: dict[str, tuple[str, ...]] = {}
+        for entry in json.loads(out)["data"]["datasets"]:
+            if (tier := entry["tier"]) is not None:
+                found[tier] = (*found.get(tier, ()), str(entry["dataset"]))
+        return found
+    except (KeyError, TypeError, ValueError) as error:
+        raise CommandFailed(f"this window cannot read the answer of `fts data list`: {error!r}") from error
 
 
 def read_dry_run(out: str) -> list[str]:

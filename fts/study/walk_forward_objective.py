@@ -16,7 +16,7 @@ import numpy as np
 from fts.analysis.walk_forward import Fold, walk_forward
 from fts.data.splits import check_counts, window_ends
 from fts.study.cell import CellSpec, TrialSpec
-from fts.study.dataset import CellData, rescaled
+from fts.study.cell_data import CellData, rescaled
 from fts.study.evidence import cell_data
 from fts.study.objective import Orders, main, run_trial
 

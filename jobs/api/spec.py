@@ -104,9 +104,8 @@ def checked_fields(
     known = {f.name: f for f in fields(cls) if f.name not in skip}
     if unknown := sorted(set(data) - set(known)):
         raise BadSpec(f"{cls.__name__} has unknown fields {', '.join(map(str, unknown))[:200]}")
-    checked = {
-        name: _checked(name, str(known[name].type), value, limits, choices or {}) for name, value in data.items()
-    }
+    types = {name: str(known[name].type) for name in data}
+    checked = {name: _checked(name, types[name], value, limits, choices or {}) for name, value in data.items()}
     try:
         cls(**checked) if not skip else None
     except TypeError as error:

@@ -36,6 +36,7 @@ class Fraction(click.FloatRange):
 
 COUNT = Whole(1, 10**9)  # of rows, jobs, backups: none of something is no question
 ROW = Whole(0, 2**63 - 1)  # a number that a row of the database can have
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from fts.jobs.actions import Action, by_id
-from fts.jobs.cli.app import ROW, here
+from fts.jobs.cli.app import AS_JSON, ROW, here
 from fts.jobs.cli.output import emit, emit_json, say
 from fts.jobs.cli.selection import choose, refuse_several_tasks
 from fts.state import queries
@@ -25,7 +25,7 @@ LISTED = 3  # more jobs than this are listed before a schedule changes
 def common(command: Callable[..., Any]) -> Callable[..., Any]:
     """--dry-run, --yes and --json, which every change has."""
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at"),
+        AS_JSON,
         click.option("-y", "--yes", is_flag=True, help="do not ask"),
         click.option("-n", "--dry-run", is_flag=True, help="say what would happen, change nothing"),
     ):

@@ -8,8 +8,9 @@ from itertools import pairwise
 
 import click
 
+from fts.jobs.cli.app import AS_JSON
 from fts.jobs.cli.output import emit_json, emit_table, name_unreadable, say
-from fts.jobs.cli.show import AS_JSON, reading
+from fts.jobs.cli.show import reading
 from fts.jobs.cli.time_option import since_of
 from fts.jobs.status import formatting
 from fts.state import queries

@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 import click
 
-from fts.jobs.cli.app import COUNT, here
+from fts.jobs.cli.app import AS_JSON, COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, emit_line, say
-from fts.jobs.cli.show import AS_JSON, find_trial, reading
+from fts.jobs.cli.show import find_trial, reading
 from fts.jobs.status import naming
 from fts.jobs.status.log_excerpt import log_file
 from fts.jobs.status.sanitize import clean

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from fts.jobs.cli.app import COUNT, here
+from fts.jobs.cli.app import AS_JSON, COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, emit_table, say
 from fts.jobs.status import formatting
@@ -27,7 +27,6 @@ OF_THE_FILE = (  # what SQLite says of the file or its disk, not of the statemen
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_NOTADB,
 )  # fmt: skip
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 YES = click.option("-y", "--yes", is_flag=True, help="do not ask")
 
 

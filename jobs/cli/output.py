@@ -122,7 +122,7 @@ def emit_table(
 
     `least`: columns that may be left out where the terminal is too narrow, the first first; a line says which were.
     """
-    room = terminal_columns() if cut else 1 << 20
+    room = terminal_columns() if cut else formatting.ENDLESS
     listed = [list(row) for row in rows]
     head, *lines = layout(columns, listed, right)
     hidden: list[str] = []
@@ -147,7 +147,7 @@ def _emit_lines(head: str, lines: Iterable[str], room: int) -> None:
 def terminal_columns() -> int:
     """Columns of the terminal on stdout; a pipe has no edge."""
     if not sys.stdout.isatty():
-        return 1 << 20
+        return formatting.ENDLESS
     try:
         return max(20, os.get_terminal_size(sys.stdout.fileno()).columns)
     except OSError:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from fts.jobs.cli.app import COUNT, here
+from fts.jobs.cli.app import AS_JSON, COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.log_excerpt import last_lines_of, last_words
 from fts.jobs.cli.output import emit, emit_json, emit_table, name_unreadable, plain, say
@@ -26,8 +26,6 @@ from fts.state.db import Database, open_for_reading
 from fts.state.files import csv_text
 from fts.state.rows import unreadable_in
 from fts.state.values import Event, Job, JobStatus, Trial
-
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -56,7 +55,7 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
         emit("\n".join([*sentences(glance), *last_words(last)]))
     else:
         room = max(terminal_columns(), 70)
-        width = min(room if sys.stdout.isatty() else 100, 159)
+        width = room if room == formatting.ENDLESS else min(room, 159)
         shown = [plain(line) for line in lines(glance, width, 40)]
         chosen = listed(glance.snapshot.jobs)
         names = naming.names_of(glance.snapshot.jobs)

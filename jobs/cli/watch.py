@@ -12,8 +12,8 @@ from fts.jobs.cli.app import ROW, Fraction, here
 from fts.jobs.cli.output import emit, emit_line, say
 from fts.jobs.cli.show import event_words
 from fts.jobs.status import formatting
-from fts.jobs.status.conditions import is_live
-from fts.jobs.status.explain import runnable, running
+from fts.jobs.status.conditions import is_live, running
+from fts.jobs.status.explain import runnable
 from fts.state import queries
 from fts.state.db import Database, open_for_reading
 from fts.state.migrations import SCHEMA

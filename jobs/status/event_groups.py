@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from fts.state.values import Event, Verb, Worker
+from fts.state.values import Event, Job, Verb, Worker
 
 CLAIMED = frozenset({Verb.CLAIMED})
 FINISHED = frozenset({Verb.FINISHED})
@@ -15,6 +15,7 @@ TRIAL_ENDED = frozenset({Verb.TRIAL_COMPLETE, Verb.TRIAL_PRUNED, Verb.TRIAL_FAIL
 NEW_BEST = frozenset({Verb.NEW_BEST})
 WORKER_LOST = frozenset({Verb.WORKER_LOST})
 TRIAL_RESTARTED = frozenset({"trial_restarted"})  # its process died or was ended, and goes on from a checkpoint
+WAITS = frozenset({"waits"})  # a trial waits for memory, or for the machine to recover from a fault
 GUARDED = ("frozen", "cooling")  # states of the guard in which nothing trains
 # What a reader of the Queue screen wants to see; the rest is on screen 7.
 NEWSWORTHY = (
@@ -43,3 +44,10 @@ def guard_since(events: Iterable[Event], worker: Worker) -> float | None:
         elif is_guard_on(event) and began is None:
             began = event.at
     return began
+
+
+def waiting_since(events: Sequence[Event], job: Job) -> Event | None:
+    """The event with which the trial of a running job began to wait; None: nothing tells that it still does."""
+    own = (event for event in reversed(events) if event.job_id == job.id)
+    latest = next((event for event in own if event.trial_id is not None or event.verb in CLAIMED), None)
+    return latest if latest is not None and latest.verb in WAITS else None

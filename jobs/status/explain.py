@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fts.jobs.status import drain, formatting, naming
-from fts.jobs.status.conditions import is_live
+from fts.jobs.status.conditions import is_live, running
+from fts.jobs.status.event_groups import GUARDED, waiting_since
 from fts.state.scheduling import QueueContext, runnable_reason
 from fts.state.values import Job, JobStatus, Snapshot, Worker
 
 
-def why(job: Job, snapshot: Snapshot, now: float | None = None) -> list[str]:
+def why(job: Job, snapshot: Snapshot) -> list[str]:
     """Sentences, the deciding one first. A running job says with whom it runs and until when."""
-    now = snapshot.taken_at if now is None else now
+    now = snapshot.taken_at
     name = f"job {job.id} ({naming.cell_name(job)})"
     if job.status is JobStatus.RUNNING:
-        return [f"{name} is running", *_running(job, snapshot, now)]
+        return _running(job, name, snapshot, now)
     context = QueueContext(snapshot.queue_paused, snapshot.queue_paused_reason, again=snapshot.again)
     reason = runnable_reason(job, context)
     if reason is not None:
@@ -23,8 +24,13 @@ def why(job: Job, snapshot: Snapshot, now: float | None = None) -> list[str]:
     return _waiting(job, name, snapshot, now)
 
 
-def _running(job: Job, snapshot: Snapshot, now: float) -> list[str]:
-    told = [f"worker {job.worker_id} runs it, attempt {job.attempt}"]
+def _running(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
+    worker = next((w for w in snapshot.workers if w.id == job.worker_id), None)
+    died = worker is not None and worker.gone
+    told = [
+        _whether_it_runs(job, name, snapshot, died),
+        f"worker {job.worker_id} {'ran' if died else 'runs'} it, attempt {job.attempt}",
+    ]
     if job.lease_until is not None:
         left = job.lease_until - now
         told.append(
@@ -32,16 +38,27 @@ def _running(job: Job, snapshot: Snapshot, now: float) -> list[str]:
             if left > 0
             else f"its lease ran out {formatting.spell(-left)} ago: the next worker that looks takes it over"
         )
-    worker = next((w for w in snapshot.workers if w.id == job.worker_id), None)
-    if worker is not None and worker.asked and not worker.gone:
-        told.append(f"DRAINING: {drain.sentence(snapshot, worker, now)}")
-    if worker is not None and worker.gone:
-        told.append("that worker has died: a worker started on its machine takes over the job at once")
-    elif worker is not None and worker.guard in ("frozen", "cooling"):
-        told.append(f"the heat guard of its worker is {worker.guard}: {worker.guard_message or 'too warm'}")
+    if worker is not None and not died:
+        if worker.asked:
+            told.append(f"DRAINING: {drain.sentence(snapshot, worker, now)}")
+        if worker.guard in GUARDED:
+            told.append(f"the heat guard of its worker is {worker.guard}: {worker.guard_message or 'too warm'}")
+    if not died and waiting_since(snapshot.events, job) is not None:
+        told.append(f"`fts doctor` checks the machine; `fts pause {job.id}` ends the wait and frees the slot")
     if job.asked:
         told.append(f"somebody asked it to {job.asked}; it does so at its next step")
     return told
+
+
+def _whether_it_runs(job: Job, name: str, snapshot: Snapshot, died: bool) -> str:
+    """Its worker may have died, or its trial may wait."""
+    if died:
+        takes = "a worker started on its machine takes over the job at once"
+        return f"{name} is not running: worker {job.worker_id} has died; {takes}"
+    wait = waiting_since(snapshot.events, job)
+    if wait is None:
+        return f"{name} is running"
+    return f"{name} is running, but its trial waits since {formatting.seconds_clock(wait.at)}: {wait.message}"
 
 
 def _ended(job: Job) -> list[str]:
@@ -85,12 +102,9 @@ def takers(workers: Sequence[Worker]) -> list[Worker]:
 
 
 def runnable(snapshot: Snapshot) -> list[Job]:
+    """Jobs that a free slot would start now, by the rule of the claim; the verdict's is simpler."""
     context = QueueContext(snapshot.queue_paused, snapshot.queue_paused_reason)
     return [job for job in snapshot.jobs if runnable_reason(job, context) is None]
-
-
-def running(snapshot: Snapshot) -> list[Job]:
-    return [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
 
 
 def _silent(snapshot: Snapshot, now: float) -> list[str]:

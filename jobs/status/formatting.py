@@ -291,6 +291,8 @@ def full_stop(text: str) -> str:
 
 # ---------------------------------------------------------------- columns
 
+ENDLESS = 1 << 20  # columns of a pipe: nothing is cut
+
 
 @lru_cache(maxsize=8192)
 def width(text: str) -> int:

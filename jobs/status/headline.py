@@ -14,7 +14,7 @@ from fts.jobs.status.absence import NOW, Away, Night
 from fts.jobs.status.conditions import runnable, running
 from fts.jobs.status.event_groups import GUARDED
 from fts.jobs.status.forecast import Forecast
-from fts.jobs.status.summary import Glance, night_of
+from fts.jobs.status.summary import Glance, night_of, night_start
 from fts.jobs.status.surface import Surface, by, seen
 from fts.jobs.status.verdict import Word
 from fts.state.values import JobStatus
@@ -23,6 +23,8 @@ Span = tuple[str, str]
 Line = tuple[Span, ...]
 
 STRIP_ROLES = {"█": "running", "·": "dim", "‖": "paused", "✗": "failed", "↻": "retrying", NOW: "strong"}
+
+PIPED_STRIP = 100  # columns of the strip in a pipe
 
 
 def lines(glance: Glance, width: int, height: int, tabs: Sequence[str] = (), current: int = 0) -> list[Line]:
@@ -124,7 +126,12 @@ def _no_end(glance: Glance) -> str:
 
 
 def fill(left: Sequence[Span], right: Sequence[Span], width: int) -> Line:
-    """`left`, blanks, `right`: exactly `width` columns; the left side is cut when both do not fit."""
+    """`left`, blanks, `right`: exactly `width` columns; the left side is cut when both do not fit.
+
+    A pipe has no right edge: nothing is cut, and `right` follows `left`.
+    """
+    if width == formatting.ENDLESS:
+        return (*left, ("  ", ""), *right)
     need = sum(formatting.width(text) for text, _ in right)
     if need > width:
         return tuple(cut_spans(list(right), width))
@@ -210,9 +217,7 @@ def _finish_spans(glance: Glance, eta: Forecast) -> list[Span]:
         left = _is_work_left(glance)
         return [("nothing is left to run" if not left else "no estimate: nothing of this budget has run yet", "dim")]
     low, high = (_moment(formatting.honest(at, eta.half_width_s), glance.now) for at in (eta.low, eta.high))
-    record = eta.record
-    if not glance.has_worker:
-        record = "if a worker starts now"
+    record = eta.record if glance.has_worker else "if a worker starts now"
     return [(_moment(eta.finish_said, glance.now), "strong"), (f"  (80%: {low} … {high};  {record})", "dim")]
 
 
@@ -278,11 +283,10 @@ def _never_away(glance: Glance) -> str:
 def _night(glance: Glance, width: int, legend: bool = False) -> Line:
     """The strip of the time that is told of: `last 10 h  22h ▕2M/h5███…▏ 08h`."""
     right: list[Span] = [(f"  {STRIP_WORDS}", "dim")] if legend else []
-    span = night_of(glance, 2)
-    named = f"last {formatting.spell(span.end - span.start)}  "
-    edges = (
-        formatting.width(_edge(span, span.start)) + formatting.width(_edge(span, span.end)) + 4
-    )  # a blank and a wall each
+    span_s = glance.now - night_start(glance)
+    named = f"last {formatting.spell(span_s)}  "
+    edges = 2 * formatting.width(_edge(span_s, glance.now)) + 4  # a blank and a wall each
+    width = PIPED_STRIP if width == formatting.ENDLESS else width
     room = width - formatting.width(named) - edges - sum(formatting.width(text) + 1 for text, _ in right)
     return fill([(named, "dim"), *_strip_spans(night_of(glance, room), labels=True)], right, width)
 
@@ -290,13 +294,13 @@ def _night(glance: Glance, width: int, legend: bool = False) -> Line:
 STRIP_WORDS = "█ trained · idle ‖ guard ✗ failed ↻ restart ► now"
 
 
-def _edge(strip: Night, at: float) -> str:
+def _edge(span_s: float, at: float) -> str:
     """`22h` at an end of a long strip, `22:14` of one shorter than three hours."""
-    return formatting.clock(at) if strip.end - strip.start < 3 * formatting.HOUR else formatting.clock(at)[:2] + "h"
+    return formatting.clock(at) if span_s < 3 * formatting.HOUR else formatting.clock(at)[:2] + "h"
 
 
 def _strip_spans(strip: Night, labels: bool = False) -> list[Span]:
-    spans: list[Span] = [(_edge(strip, strip.start) + " ", "dim")]
+    spans: list[Span] = [(_edge(strip.end - strip.start, strip.start) + " ", "dim")]
     chars = [(char, STRIP_ROLES[char]) for char in strip.cells]
     if labels:
         spans.append(("▕", "dim"))
@@ -308,7 +312,7 @@ def _strip_spans(strip: Night, labels: bool = False) -> list[Span]:
             spans.append((char, role))
     if labels:
         spans.append(("▏", "dim"))
-    return [*spans, (" " + _edge(strip, strip.end), "dim")]
+    return [*spans, (" " + _edge(strip.end - strip.start, strip.end), "dim")]
 
 
 def _write_labels(chars: list[Span], strip: Night) -> None:

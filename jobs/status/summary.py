@@ -190,7 +190,11 @@ def _recent(glance: Glance) -> float:
     return min(max(glance.now - 10 * formatting.HOUR, begun), glance.now - LEAST_STRIP_S)
 
 
+def night_start(glance: Glance) -> float:
+    """Where the strip begins: with the absence; when nobody was away 10 hours ago, or with the study's first event."""
+    return glance.away.since if glance.away else _recent(glance)
+
+
 def night_of(glance: Glance, cells: int) -> Night:
-    """The strip of the absence; when nobody was away of the last 10 hours, or since the study's first event."""
-    start = glance.away.since if glance.away else _recent(glance)
-    return night(glance.snapshot, start, glance.now, max(cells, 2), glance.events)
+    """The strip from there until now."""
+    return night(glance.snapshot, night_start(glance), glance.now, max(cells, 2), glance.events)

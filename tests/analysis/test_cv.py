@@ -7,6 +7,7 @@ import pytest
 
 from fts.analysis.walk_forward import walk_forward
 from fts.study import dataset
+from fts.study.cell_data import load
 from fts.study.walk_forward_objective import on_fold
 from tests.data.made import make_bars, write_csv
 
@@ -20,7 +21,7 @@ def folds(n=5, windows=600, **options):
 def loaded(root, norm="standard"):
     bars = write_csv(make_bars(1200), root / "ABC.csv")
     entry = dataset.build(root / "data", "csv", "ABC", "a25", path=bars, horizon=1, context=CONTEXT)
-    return dataset.load(root / "data", entry.md5, "threshold_1pct", 1, CONTEXT, norm=norm)
+    return load(root / "data", entry.md5, "threshold_1pct", 1, CONTEXT, norm=norm)
 
 
 def test_no_training_label_and_no_training_day_reaches_a_validation_window():

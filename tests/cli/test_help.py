@@ -11,12 +11,14 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from fts.data.labels import TASKS
+from fts.data.tasks import TASKS
+from fts.features.tiers import TIERS
 from fts.jobs.cli.app import ENTRIES
 from fts.jobs.cli.app import fts as group
 from fts.jobs.python import python
 from fts.model.budgets import BUDGETS
-from fts.study.cli.enqueue import TASK_NAMES
+from fts.study import choices
+from fts.study.cell import CHOICES
 from tests.fts_process import ROOT
 
 
@@ -70,7 +72,7 @@ def test_every_command_has_an_example_that_it_would_accept(name: str):
 def test_budgets_and_tasks_are_named(capsys):
     text = " ".join(str(option.help) for option in ALL["enqueue"].params if isinstance(option, click.Option))
     assert all(budget in text for budget in BUDGETS) and all(task in text for task in TASKS)
-    assert set(TASK_NAMES) == set(TASKS)
+    assert set(choices.TIERS) == set(TIERS) and set(choices.PRUNERS) == set(CHOICES["pruner"])
 
 
 @pytest.mark.parametrize("name", ["data", "db"])

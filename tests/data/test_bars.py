@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from fts.data.bars import BadBars, check_bars, check_closes
-from fts.data.sources import SourceFailed, bundled, bundled_sp500, bundled_vix, csv_file
+from fts.data.sources import SourceFailed, bundled, bundled_sp500, bundled_vix, take_file
 from tests.data.made import make_bars, write_csv
 
 
@@ -33,7 +33,7 @@ def test_a_csv_whose_dates_carry_two_offsets_keeps_its_days(tmp_path):
     path.write_text(
         "Date,Open,High,Low,Close,Volume\n2018-11-02 00:00:00-04:00,1,2,1,1,5\n2018-11-05 00:00:00-05:00,1,2,1,1,5\n"
     )
-    assert [str(d.date()) for d in csv_file(path).index] == ["2018-11-02", "2018-11-05"]
+    assert [str(d.date()) for d in take_file(path).bars.index] == ["2018-11-02", "2018-11-05"]
 
 
 def spoiled(row: int, column: str, value: object) -> pd.DataFrame:
@@ -87,17 +87,17 @@ def test_a_last_digit_of_rounding_is_not_a_bad_bar():
 
 def test_a_file_that_is_missing_or_no_table_gets_a_sentence(tmp_path):
     with pytest.raises(SourceFailed, match="is not there"):
-        csv_file(tmp_path / "none.csv")
+        take_file(tmp_path / "none.csv")
     empty = tmp_path / "empty.csv"
     empty.touch()
     with pytest.raises(BadBars, match=r"empty\.csv: cannot be read as csv"):
-        csv_file(empty)
+        take_file(empty)
 
 
 def test_bars_survive_a_csv_to_the_bit(tmp_path):
     bars = make_bars(200)
     pd.testing.assert_frame_equal(
-        csv_file(write_csv(bars, tmp_path / "x.csv")), bars, check_exact=True, check_freq=False
+        take_file(write_csv(bars, tmp_path / "x.csv")).bars, bars, check_exact=True, check_freq=False
     )
 
 

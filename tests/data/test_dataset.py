@@ -19,6 +19,7 @@ from fts.data.splits import FractionSplit, SplitTooSmall
 from fts.features import tiers
 from fts.features.leak import LeakyFeature
 from fts.study import dataset
+from fts.study.cell_data import CellData, load
 from fts.study.dataset import JoinFailed, check_join
 from tests.data.made import make_bars, write_csv
 
@@ -30,7 +31,7 @@ def built(root: Path, rows: int = 1200, seed: int = 0, tier: str = "a25"):
     return dataset.build(root, "csv", "ABC", tier, path=path, horizon=5, context=20)
 
 
-def arrays(data: dataset.CellData) -> dict[str, object]:
+def arrays(data: CellData) -> dict[str, object]:
     return {
         f.name: getattr(data, f.name).tobytes()
         if isinstance(getattr(data, f.name), np.ndarray)
@@ -49,7 +50,7 @@ def test_the_default_data_set_is_the_bundled_sp500(tmp_path):
     assert dataset.build(tmp_path) == entry  # again: the same bytes, no new version
     prints = set()
     for horizon in (1, 3, 5):
-        data = dataset.load(tmp_path, "SPX.dataset.a25", TASK, horizon, 80)
+        data = load(tmp_path, "SPX.dataset.a25", TASK, horizon, 80)
         prints.add(data.label.md5)
         assert data.features_TF.shape == (4107, 25) and data.n_pos >= 30
         assert "by fraction" in data.split.text and "the data ends on 2018-12-31" in data.split.text
@@ -64,20 +65,20 @@ def test_tier_c_takes_the_bundled_vix_and_says_which_rows_it_left_out(tmp_path):
 
 def test_features_are_standardised_by_train_alone(tmp_path):
     entry = built(tmp_path / "data")
-    data = dataset.load(tmp_path / "data", entry.dataset, TASK, 3, 20)
-    raw = dataset.load(tmp_path / "data", entry.md5, TASK, 3, 20, norm="none")
+    data = load(tmp_path / "data", entry.dataset, TASK, 3, 20)
+    raw = load(tmp_path / "data", entry.md5, TASK, 3, 20, norm="none")
     assert data.features_TF.dtype == np.float32 and data.features_TF.flags.c_contiguous
     train = data.features_TF[: data.split.train_stop].astype(np.float64)
     np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(train.std(axis=0), 1, atol=1e-5)
     np.testing.assert_allclose(data.features_TF * data.sd + data.mean, raw.features_TF, rtol=1e-4, atol=1e-2)
     with pytest.raises(ValueError, match="norm is 'z'"):
-        dataset.load(tmp_path / "data", entry.md5, TASK, 3, 20, norm="z")
+        load(tmp_path / "data", entry.md5, TASK, 3, 20, norm="z")
 
 
 def test_counts_prior_and_labels_agree_with_a_slow_look(tmp_path):
     entry = built(tmp_path / "data")
-    data = dataset.load(tmp_path / "data", entry.dataset, TASK, 2, 20)
+    data = load(tmp_path / "data", entry.dataset, TASK, 2, 20)
     table = pd.read_parquet(tmp_path / "data" / entry.path)
     y = label(table, TASK, 2)
     np.testing.assert_array_equal(data.y_T[: len(data.dates) - 2], y[: len(data.dates) - 2])
@@ -85,34 +86,34 @@ def test_counts_prior_and_labels_agree_with_a_slow_look(tmp_path):
     assert (data.n_train, data.n_val, data.n_pos) == (len(data.train_ends), len(y_val), int(y_val.sum()))
     assert data.prior == pytest.approx(y[data.train_ends].mean())
     assert data.prior_loss == pytest.approx(log_loss(y_val, np.full(len(y_val), data.prior)))
-    assert str(data.dates[0]) == entry.start and data.feature_names == dataset.feature_names("a25")
+    assert str(data.dates[0]) == entry.start and data.feature_names == tuple(tiers.tier_features("a25"))
     assert data.label.definition == "threshold_1pct.high.v2.h2"
 
 
 def test_the_label_fingerprint_depends_on_the_task_but_not_on_the_window(tmp_path):
     entry = built(tmp_path / "data", rows=2000)
-    a = dataset.load(tmp_path / "data", entry.md5, TASK, 1, 20).label
-    assert dataset.load(tmp_path / "data", entry.md5, TASK, 1, 40).label == a
-    assert dataset.load(tmp_path / "data", entry.md5, TASK, 3, 20).label.md5 != a.md5
-    assert dataset.load(tmp_path / "data", entry.md5, "threshold_1pct_close", 1, 20).label.md5 != a.md5
+    a = load(tmp_path / "data", entry.md5, TASK, 1, 20).label
+    assert load(tmp_path / "data", entry.md5, TASK, 1, 40).label == a
+    assert load(tmp_path / "data", entry.md5, TASK, 3, 20).label.md5 != a.md5
+    assert load(tmp_path / "data", entry.md5, "threshold_1pct_close", 1, 20).label.md5 != a.md5
 
 
 def test_loading_twice_gives_the_same_bytes(tmp_path):
     entry = built(tmp_path / "data")
-    assert arrays(dataset.load(tmp_path / "data", entry.md5, TASK, 3, 20)) == arrays(
-        dataset.load(tmp_path / "data", entry.md5, TASK, 3, 20)
+    assert arrays(load(tmp_path / "data", entry.md5, TASK, 3, 20)) == arrays(
+        load(tmp_path / "data", entry.md5, TASK, 3, 20)
     )
 
 
 def test_sealed_data_does_not_change_with_the_test_part(tmp_path):
     """Poison every value of the test rows: what a sealed load hands out stays equal to the bit."""
     entry = built(tmp_path / "data")
-    sealed = dataset.load(tmp_path / "data", entry.md5, TASK, 3, 20)
+    sealed = load(tmp_path / "data", entry.md5, TASK, 3, 20)
     table = pd.read_parquet(tmp_path / "data" / entry.path).set_index("Date")
     poisoned = table.copy()
     poisoned.iloc[sealed.split.val_stop :] = np.nan
     other = Manifest(tmp_path / "data").store("processed", entry.dataset, poisoned, tier="a25", sources=entry.sources)
-    found = dataset.load(tmp_path / "data", other.md5, TASK, 3, 20)
+    found = load(tmp_path / "data", other.md5, TASK, 3, 20)
     assert arrays(found) | {"data_md5": ""} == arrays(sealed) | {"data_md5": ""}
     assert len(sealed.dates) == len(sealed.y_T) == len(sealed.features_TF) == sealed.split.val_stop
     assert len(sealed.test_ends) == 0 and np.isnan(sealed.y_T[-3:]).all()
@@ -120,8 +121,8 @@ def test_sealed_data_does_not_change_with_the_test_part(tmp_path):
 
 def test_unsealed_data_has_the_same_train_and_validation_and_the_test_windows_too(tmp_path):
     entry = built(tmp_path / "data")
-    sealed = dataset.load(tmp_path / "data", entry.md5, TASK, 3, 20)
-    whole = dataset.load(tmp_path / "data", entry.md5, TASK, 3, 20, sealed=False)
+    sealed = load(tmp_path / "data", entry.md5, TASK, 3, 20)
+    whole = load(tmp_path / "data", entry.md5, TASK, 3, 20, sealed=False)
     assert len(whole.dates) == entry.rows and len(whole.test_ends) > 0
     assert np.isfinite(whole.y_T[whole.test_ends]).all()
     n = len(sealed.dates)
@@ -133,14 +134,14 @@ def test_unsealed_data_has_the_same_train_and_validation_and_the_test_windows_to
 def test_few_validation_positives_are_refused_with_the_numbers(tmp_path):
     entry = built(tmp_path / "data", rows=330)
     with pytest.raises(SplitTooSmall, match=r"validation has \d+ positives in \d+ windows, at least 30"):
-        dataset.load(tmp_path / "data", entry.md5, TASK, 1, 8)
+        load(tmp_path / "data", entry.md5, TASK, 1, 8)
     split = FractionSplit(0.6, 0.3)
-    assert dataset.load(tmp_path / "data", entry.md5, TASK, 1, 8, split, min_positives=1).n_pos < 30
+    assert load(tmp_path / "data", entry.md5, TASK, 1, 8, split, min_positives=1).n_pos < 30
 
 
 def test_a_split_may_be_given_as_json(tmp_path):
     entry = built(tmp_path / "data")
-    data = dataset.load(tmp_path / "data", entry.md5, TASK, 1, 20, {"train": 0.5, "val": 0.25})
+    data = load(tmp_path / "data", entry.md5, TASK, 1, 20, {"train": 0.5, "val": 0.25})
     assert data.split.text.startswith("by fraction 50% / 25% / 25% (as asked)")
 
 
@@ -155,8 +156,8 @@ def test_changed_prices_make_a_new_version_and_the_old_one_still_loads(tmp_path)
     old = built(tmp_path / "data", seed=0)
     new = built(tmp_path / "data", seed=1)
     assert (old.version, new.version) == (1, 2) and old.md5 != new.md5
-    assert dataset.load(tmp_path / "data", "ABC.dataset.a25", TASK, 1, 20).data_md5 == new.md5
-    assert dataset.load(tmp_path / "data", old.md5, TASK, 1, 20).data_md5 == old.md5
+    assert load(tmp_path / "data", "ABC.dataset.a25", TASK, 1, 20).data_md5 == new.md5
+    assert load(tmp_path / "data", old.md5, TASK, 1, 20).data_md5 == old.md5
 
 
 def test_tiers_of_the_same_bytes_are_told_apart_whichever_was_built_last(tmp_path):
@@ -164,10 +165,10 @@ def test_tiers_of_the_same_bytes_are_told_apart_whichever_was_built_last(tmp_pat
     first, last = built(tmp_path / "data", tier="a25"), built(tmp_path / "data", tier="a20")
     assert first.md5 == last.md5
     for entry, width in ((first, 25), (last, 20)):
-        data = dataset.load(tmp_path / "data", entry.md5, TASK, 1, 20, tier=entry.tier)
+        data = load(tmp_path / "data", entry.md5, TASK, 1, 20, tier=entry.tier)
         assert (data.name, len(data.feature_names), data.features_TF.shape[1]) == (entry.dataset, width, width)
     with pytest.raises(UnknownDataset, match=r"ABC\.dataset\.a20 is of tier a20, the cell needs tier c"):
-        dataset.load(tmp_path / "data", last.md5, TASK, 1, 20, tier="c")
+        load(tmp_path / "data", last.md5, TASK, 1, 20, tier="c")
 
 
 def test_csv_and_parquet_of_the_same_bars_are_the_same_data_set(tmp_path):
@@ -178,9 +179,8 @@ def test_csv_and_parquet_of_the_same_bars_are_the_same_data_set(tmp_path):
     b = dataset.build(tmp_path / "data", "parquet", path=tmp_path / "ABC.parquet")
     c = dataset.build(tmp_path / "data", "raw", "ABC")
     assert a == b == c
-    assert sources.bars_file((tmp_path / "ABC.parquet").rename(tmp_path / "ABC.PARQUET")).equals(
-        sources.bars_file(tmp_path / "ABC.csv")
-    )
+    capitals = (tmp_path / "ABC.parquet").rename(tmp_path / "ABC.PARQUET")
+    assert sources.take_file(capitals).bars.equals(sources.take_file(tmp_path / "ABC.csv").bars)
 
 
 def test_a_leaky_feature_never_becomes_a_data_set(tmp_path, monkeypatch):
@@ -245,13 +245,13 @@ def test_a_damaged_processed_file_is_not_loaded(tmp_path):
     file = tmp_path / "data" / entry.path
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(ManifestError, match="was changed or damaged"):
-        dataset.load(tmp_path / "data", entry.dataset, TASK, 1, 20)
+        load(tmp_path / "data", entry.dataset, TASK, 1, 20)
 
 
 def test_a_raw_data_set_is_nothing_to_train_on(tmp_path):
     built(tmp_path / "data")
     with pytest.raises(ManifestError, match="is raw"):
-        dataset.load(tmp_path / "data", "ABC.OHLCV.daily", TASK, 1, 20)
+        load(tmp_path / "data", "ABC.OHLCV.daily", TASK, 1, 20)
 
 
 def test_the_drift_table_compares_train_with_later(tmp_path):

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fts.data.labels import TASKS, UnknownTask, fingerprint, label, task
+from fts.data.labels import fingerprint, label
 from fts.data.sources import bundled_sp500
+from fts.data.tasks import TASKS, UnknownTask, task
 from tests.data.made import make_bars
 
 

@@ -12,13 +12,14 @@ import pytest
 
 from fts.data.bars import BadBars
 from fts.data.faults import ImplausibleBars
-from fts.data.files import write_parquet
+from fts.data.files import parquet_bytes
 from fts.data.layouts import Reading
 from fts.data.manifest import Manifest, ManifestError, UnknownDataset, clean_ticker, ticker_of_file
 from fts.data.sources import bundled, bundled_vix
 from fts.data.splits import SplitTooSmall, check_counts
 from fts.jobs.cli import main
 from fts.study import dataset
+from fts.study.cell_data import load
 from fts.study.objective import sentence_of
 from tests.data.made import make_bars, write_csv
 
@@ -106,7 +107,7 @@ def test_appended_rows_and_other_dates_make_new_versions_and_keep_the_old_files(
 def test_parquet_of_another_shape_in_raw_is_copied_and_its_own_is_adopted(tmp_path):
     (tmp_path / "raw").mkdir()
     bars = bundled("SPX").iloc[-600:]
-    write_parquet(bars, tmp_path / "raw" / "OURS.parquet")
+    (tmp_path / "raw" / "OURS.parquet").write_bytes(parquet_bytes(bars))
     bars.iloc[::-1].reset_index().to_parquet(tmp_path / "raw" / "THEIRS.parquet")
     for name in ("OURS", "THEIRS"):
         dataset.register(tmp_path, f"raw/{name}.parquet")
@@ -169,7 +170,7 @@ def test_few_negatives_are_refused_like_few_positives(tmp_path):
     check_counts(y, train, val, 9, "by fraction")
     entry = dataset.build(tmp_path, tier="a20")
     with pytest.raises(SplitTooSmall, match=r"validation has \d+ negatives in"):
-        dataset.load(tmp_path, entry.md5, "threshold_0.1pct", 5, 80, {"train": 0.93, "val": 0.05}, tier="a20")
+        load(tmp_path, entry.md5, "threshold_0.1pct", 5, 80, {"train": 0.93, "val": 0.05}, tier="a20")
 
 
 def test_a_folder_without_data_is_told_apart_from_a_lost_data_set(tmp_path):

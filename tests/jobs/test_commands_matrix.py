@@ -15,9 +15,9 @@ from fts.state.db import open_database
 from fts.study import dataset
 from fts.study.baseline_jobs import baseline_of, with_baselines
 from fts.study.cell import BadSpec, CellSpec
+from fts.study.choices import PRUNERS
 from fts.study.dry_run import check_cells, check_on_paper
 from fts.study.matrix import NotEnqueued, enqueue_cells, enqueue_matrix, find_data, make_cells
-from fts.tui.screens.enqueue import PRUNERS
 from tests.cli.study import Said, cell, finished_cell, make_study, runner
 
 

@@ -11,7 +11,7 @@ from fts.jobs.settings import Places
 from fts.jobs.status import formatting
 from fts.study.estimate import Allowed, Known, plan_cell
 from fts.study.matrix import make_cells
-from fts.study.preview import Question, cost_of, read, sentences
+from fts.study.preview import DataList, Question, SearchSettings, cost_of, read, read_data_list, sentences
 from tests.chaos import study
 
 FIELDS = {"split": {"train": 0.6, "val": 0.3}, "min_positives": 3, "context": 20}
@@ -68,18 +68,24 @@ def test_twice_the_trials_take_twice_as_long(said: str):
 def test_without_data_the_sentence_of_the_command_is_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FTS_DATA", str(tmp_path / "none"))
     with pytest.raises(CommandFailed, match="fts data build"):
-        Question(tmp_path / "outputs" / "fts.db", 20).answer()
+        Question(tmp_path / "outputs" / "fts.db", SearchSettings(20)).answer()
 
 
 def test_who_stops_listening_waits_for_nothing(tmp_path: Path):
-    question = Question(tmp_path / "outputs" / "fts.db", 20)
+    question = Question(tmp_path / "outputs" / "fts.db", SearchSettings(20))
     question.stop()
     with pytest.raises(CommandFailed):
         question.answer()
     question.stop()
 
 
+def test_the_data_sets_are_those_of_the_command(places: Places):
+    assert DataList(places.db).answer() == {"a20": ("CHAOS.dataset.a20",)}
+
+
 @pytest.mark.parametrize("odd", ["", "[]", "{}", '{"plan": {"cells": [1]}}', '{"plan": {"cells": [], "rate": 7}}'])
 def test_an_answer_of_another_form_is_an_error_in_words(odd: str):
     with pytest.raises(CommandFailed, match="this window cannot read the answer"):
         read(odd)
+    with pytest.raises(CommandFailed, match="this window cannot read the answer"):
+        read_data_list(odd)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -15,19 +16,24 @@ LONG = ("--budgets", "tiny", "--trials", "40", "--epochs", "400", "--patience", 
 SMALL = ("--context", "20", "--batch", "32", "--min-positives", "3", "--data", "MINE.dataset.a20", "--no-baselines")
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A data folder with one small data set, to be copied."""
+    study = Study(tmp_path_factory.mktemp("control"))
+    bars = write_csv(make_bars(700, 3), study.folder / "mine.csv")
+    study.ok("data", "build", "--source", "csv", "--ticker", "MINE", "--tier", "a20", str(bars))
+    return study.folder / "data"
+
+
 @pytest.fixture
-def study(tmp_path):
+def study(data, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
     study = Study(tmp_path, FTS_CHECKPOINT_EVERY_S="1")
-    study.ok("data", "build", "--source", "csv", "--ticker", "MINE", "--tier", "a20", str(made(tmp_path)))
     study.ok("enqueue", "--matrix", "--horizons", "1,3", *LONG, *SMALL)
     yield study
     for worker in study.query("select pid, pid_started from worker where status = 'running'"):
         if psutil.pid_exists(worker["pid"]):
             psutil.Process(worker["pid"]).kill()
-
-
-def made(folder):
-    return write_csv(make_bars(700, 3), folder / "mine.csv")
 
 
 def status(study, job=1):

@@ -25,7 +25,7 @@ from fts.study.cell import CellSpec
 from fts.study.matrix import enqueue_cells, write
 from fts.study.warm_start import warmed
 from tests.chaos.study import LENIENT, difference, job_identity
-from tests.cli.study import CELL, Said, cell, claim, finish_trial, make_study, runner, start_trial
+from tests.cli.study import CELL, Said, cell, claim, finish_trial, make_study, runner, start_trial, store_data
 from tests.jobs.science import cells_of, make_data, opened, run_queue
 
 FEW, MORE = 3, 5
@@ -113,7 +113,7 @@ def test_a_job_is_never_done_with_trials_missing_however_the_extension_and_its_e
     """Two connections at once: either the job ends first and goes back in line, or its end is refused."""
     db = make_study(tmp_path, budgets=(), horizons=())
     refused = 0
-    for n in range(25):
+    for n in range(12):
         spec = replace(CELL, seed=n, trials=1)
         write(db, [spec])
         claimed = claim(db)
@@ -129,7 +129,7 @@ def test_a_job_is_never_done_with_trials_missing_however_the_extension_and_its_e
         transitions.cancel(db, [job.id])
         if not ended:
             transitions.cancel_running(db, claimed)
-    print(f"{refused} of 25 ends were refused")
+    print(f"{refused} of 12 ends were refused")
 
 
 def in_another_connection(path: Path, spec: CellSpec) -> None:
@@ -366,10 +366,8 @@ def test_trials_borrowed_from_neighbours_do_not_make_a_cell_that_is_there_anothe
 
 
 def test_fts_enqueue_says_of_each_cell_what_it_becomes(tmp_path: Path, capsys, monkeypatch):
-    from fts.study import dataset
-
     monkeypatch.setenv("FTS_DATA", str(tmp_path / "data"))
-    dataset.build(tmp_path / "data")
+    store_data(tmp_path)
     fts = runner(tmp_path, capsys)
     assert fts("enqueue", "tiny/h1", "--trials", "3", "--no-check").code == 0
     db = open_database(tmp_path / "outputs" / "fts.db")

@@ -36,6 +36,16 @@ def test_each_size_has_its_number_of_lines_of_exactly_its_width(width, height, c
     assert {sum(formatting.width(text) for text, _ in line) for line in found} == {width}
 
 
+def test_a_pipe_has_no_edge_at_which_a_line_is_cut():
+    long = "a reason that is long " * 12
+    held = make_snapshot(jobs=(make_job(1, hold_reason=long), make_job(2)), workers=(make_worker(),))
+    found = [glance_lines.plain(line) for line in lines(formatting.ENDLESS, 40, held, problem=long, read_age_s=60.0)]
+    assert len(found) == 5
+    assert long.strip() in found[1] and "…" not in "".join(found)
+    assert found[0].startswith("fts  spark · patchtst-a20  ") and found[0].endswith(formatting.day_clock(NOW))
+    assert max(map(formatting.width, found[2:])) <= 120, "nothing is padded, and the strip is as long as it was"
+
+
 @pytest.mark.parametrize("width", range(20, 220, 3))
 def test_no_width_breaks_a_line(width):
     for height in (5, 15, 24, 40, 60):

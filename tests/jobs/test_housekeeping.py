@@ -56,9 +56,13 @@ def test_the_last_seven_are_kept(tmp_path):
     for day in range(1, KEEP + 4):
         now[0] = day * LOOK_EVERY_S
         assert house.look()
-        for copy in copies(places):
-            os.utime(copy, (0, 0))
-    assert len(copies(places)) == KEEP
+        aged = copies(places)[-1].rename(places.backups / name_of(day))  # two of one second would wait for each other
+        os.utime(aged, (0, 0))
+    assert [copy.name for copy in copies(places)] == [name_of(day) for day in range(4, KEEP + 4)]
+
+
+def name_of(day):
+    return f"fts-200001{day:02}-000000.db"
 
 
 def test_a_folder_that_cannot_be_written_is_no_reason_to_stop(tmp_path):

@@ -22,8 +22,8 @@ from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.state.errors import WrongStatus
 from fts.state.values import JobStatus
-from fts.study import dataset
 from fts.study.cell import CellSpec
+from fts.study.cell_data import load
 from fts.study.matrix import write
 from fts.study.model_folder import NoModel, load_model, md5_of_config
 from fts.study.models import model_folder, opened_by
@@ -145,9 +145,7 @@ def test_the_final_model_trains_on_train_and_validation_for_the_winners_best_epo
     assert trial.epochs == best.best_epoch and "in-sample" in trial.badges
     folder = model_folder(ran.places, job)
     config = json.loads((folder / "config.json").read_text())
-    data = dataset.load(
-        ran.places.data, cell.spec["data_md5"], "threshold_1pct", 1, 20, cell.spec["split"], min_positives=3
-    )
+    data = load(ran.places.data, cell.spec["data_md5"], "threshold_1pct", 1, 20, cell.spec["split"], min_positives=3)
     assert config["trained_on"]["windows"] == data.split.val_stop - 20 - 1 + 1 > (best.n_train or 0) + (best.n_val or 0)
     assert np.datetime64(config["trained_on"]["last_day"]) < data.dates[data.split.val_stop - 1]
     assert [entry["mean"] for entry in json.loads((folder / "scaler.json").read_text())] == list(data.mean)

@@ -82,6 +82,6 @@ def test_monitor_verdict_and_why_say_so(tmp_path, child):
     verdict = judge(second.snapshot, second.snapshot.taken_at)
     assert verdict.word is Word.ACT
     assert verdict.short == "worker 1 died. W starts one"
-    assert "that worker has died" in " ".join(reasons_of(second.snapshot.jobs[0], second.snapshot))
+    assert "is not running: worker 1 has died" in reasons_of(second.snapshot.jobs[0], second.snapshot)[0]
     assert reader.read(Wish(job_id=1)) is None
     reader.close()

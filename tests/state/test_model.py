@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -314,9 +315,19 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 QueueMachine.TestCase.settings = settings(
-    max_examples=50, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestQueue = QueueMachine.TestCase
+
+
+class LongQueueMachine(QueueMachine):
+    """The same, for an hour at which nobody waits."""
+
+
+LongQueueMachine.TestCase.settings = settings(
+    max_examples=500, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestQueueAtLength = pytest.mark.slow(LongQueueMachine.TestCase)
 
 
 def test_a_line_stays_a_line_whatever_is_moved() -> None:

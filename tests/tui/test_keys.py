@@ -48,4 +48,4 @@ def test_every_key_that_a_sentence_of_the_monitor_names_is_a_key():
 
 
 def in_monitor(file: str) -> bool:
-    return file.startswith(("tui/", "jobs/glance/", "jobs/commands/"))
+    return file.startswith(("tui/", "jobs/status/", "jobs/actions/"))

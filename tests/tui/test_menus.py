@@ -8,12 +8,14 @@ import pytest
 
 from fts.jobs.actions import ACTIONS
 from fts.jobs.status.formatting import GB
-from fts.study.preview import CellCost, Preview, Standing
+from fts.study.choices import HORIZONS, SIZES
+from fts.study.order import Order
+from fts.study.preview import CellCost, Preview, SearchSettings, Standing
 from fts.tui import bindings
 from fts.tui.data.messages import Planned, Tried
 from fts.tui.render import export
 from fts.tui.screens.dialogs import Ask, Chooser, Confirm, Notice
-from fts.tui.screens.enqueue import BUDGETS, HORIZONS, Enqueue, Order
+from fts.tui.screens.enqueue import Enqueue
 from fts.tui.widgets import meters
 from tests.tui.stories import (
     dialog_text,
@@ -147,15 +149,15 @@ async def test_the_enqueue_dialog_marks_cells_and_counts(tmp_path, db_path):
         await press(pilot, "e")
         await until(lambda: opened(app, Enqueue), pilot)
         order = app.screen
-        assert order.checked <= {(budget, h) for budget in BUDGETS for h in HORIZONS} - set(order.present)
+        assert order.checked <= {(budget, h) for budget in SIZES for h in HORIZONS} - set(order.present)
         assert len({budget for budget, _ in order.checked}) <= 1, "nobody queues the largest size by Enter alone"
         assert "queued" in dialog_text(app) and ">[" in dialog_text(app), "the cursor is seen without a colour"
         await press(pilot, "a", "a", "space", "-", "<", "p")
         assert order.trials == 30
-        assert order.epochs == 30
+        assert order.settings.epochs == 30
         text = dialog_text(app)
         assert "pruner halving" in text and "sampler random" in text
-        assert "--pruner halving" in " ".join(Order((("2M", 1),), 30, 30, order.pruner).calls()[0])
+        assert "--pruner halving" in " ".join(Order((("2M", 1),), 30, order.settings).calls()[0])
         assert "30 trials" in text and "sampler tpe" not in text
         assert "fts plan --memory" in text
         await press(pilot, "7", "5")
@@ -166,7 +168,7 @@ async def test_the_enqueue_dialog_marks_cells_and_counts(tmp_path, db_path):
         await until(lambda: not isinstance(app.screen, Enqueue), pilot)
         await press(pilot, "e")
         await until(lambda: opened(app, Enqueue), pilot)
-        assert (app.screen.trials, app.screen.epochs, app.screen.pruner) == (1, 30, "halving"), "kept"
+        assert (app.screen.trials, app.screen.settings) == (1, SearchSettings(30, "halving")), "kept"
         assert app.screen.checked == {("tiny", 1)}
         await press(pilot, "escape")
 
@@ -179,7 +181,7 @@ async def test_enter_in_the_enqueue_dialog_asks_with_what_is_new_and_its_time(db
         await until(lambda: opened(app, Enqueue), pilot)
         form = app.screen
         cells = {("2M", 1): COST, ("2M", 3): HAS_50, ("2M", 5): HAS_75}
-        form.post_message(Planned((form.epochs, form.pruner), Preview(cells, 2, 8 * GB, "cpu", "12 trials")))
+        form.post_message(Planned(form.settings, Preview(cells, 2, 8 * GB, "cpu", "12 trials")))
         form.checked, form.trials = set(cells), 75
         await until(lambda: "50 to 75" in dialog_text(app), pilot)
         assert all(note in dialog_text(app) for note in ("[x] new", "[x] 50 to 75", "[x] done"))
@@ -195,7 +197,7 @@ async def test_enter_in_the_enqueue_dialog_asks_with_what_is_new_and_its_time(db
         await until(lambda: opened(app, Confirm), pilot)
         await press(pilot, "y")
         await until(lambda: asked, pilot)
-        assert asked == [Order((("2M", 1), ("2M", 3), ("2M", 5)), 75, 50, "none")]
+        assert asked == [Order((("2M", 1), ("2M", 3), ("2M", 5)), 75, SearchSettings())]
 
 
 async def test_the_answer_of_a_dry_run_stays_until_it_was_read_and_the_settings_after_it(
@@ -225,7 +227,7 @@ async def test_the_enqueue_dialog_says_what_fts_plan_says(db_path, monkeypatch, 
         huge = CellCost(trial_s=None, low=9 * GB, high=9 * GB, shapes=75, too_large=75, waiting=0)
         cells = {("200M", 1): COST, ("2B", 1): huge}
         plan = Preview(cells, 2, 8 * GB, "cpu", "12 trials")
-        app.screen.post_message(Planned((app.screen.epochs, app.screen.pruner), plan))
+        app.screen.post_message(Planned(app.screen.settings, plan))
         app.screen.checked = set(cells)
         await until(lambda: "about 2 h 30 min on 2 slots" in dialog_text(app), pilot)
         text = dialog_text(app)
@@ -233,7 +235,7 @@ async def test_the_enqueue_dialog_says_what_fts_plan_says(db_path, monkeypatch, 
         assert "200M 1.0 to 3.0 GB" in text
         assert "2B: 75 of 75 architectures do not fit this machine" in text
         assert "Enter put in line" in text
-        app.screen.post_message(Planned((app.screen.epochs, "halving"), plan))
+        app.screen.post_message(Planned(replace(app.screen.settings, pruner="halving"), plan))
         await press(pilot, "p")
         await until(lambda: "about 33 min on 2 slots" in dialog_text(app), pilot)
         await press(pilot, "escape")

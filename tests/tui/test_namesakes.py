@@ -12,7 +12,7 @@ from fts.jobs.status import summary as glances
 from fts.jobs.status.formatting import GB
 from fts.jobs.status.log_excerpt import last_lines
 from fts.state.values import JobStatus
-from fts.study import matrix
+from fts.study import choices
 from fts.tui.data.view import CURVES, QUEUE, RESULTS, View
 from fts.tui.render import layout
 from fts.tui.screens.enqueue import Enqueue
@@ -145,7 +145,7 @@ def test_the_enqueue_dialog_says_which_task_and_counts_only_its_cells_as_in_line
     form = Enqueue(make_snapshot(jobs=waiting), "dark", False, tmp_path)
     assert form.present == {("20M", 3): "queued", ("200M", 5): "done"}
     assert form.checked == {("2M", 1), ("2M", 3), ("2M", 5)}
-    assert form.title_text == f"enqueue {matrix.TASK} {matrix.TIER}"
+    assert (form.settings.task, form.settings.tier) == (choices.TASK, choices.TIER)
     assert "0 s so far" in " ".join("".join(text for text, _ in line) for line in form.cost(74, 9)), (
         "it has just opened"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.message import Message
 
-from fts.study.preview import Preview
+from fts.study.preview import Preview, SearchSettings
 from fts.tui.data.reader import Reading
 
 
@@ -48,14 +48,22 @@ class Acted(Message):
 class Planned(Message):
     """What an order would take, as `fts plan` says it; or why it cannot say."""
 
-    def __init__(self, asked: tuple[int, str], plan: Preview | str) -> None:
+    def __init__(self, settings: SearchSettings, plan: Preview | str) -> None:
         super().__init__()
-        self.asked, self.plan = asked, plan  # epochs and pruner
+        self.settings, self.plan = settings, plan
+
+
+class DataListed(Message):
+    """The names of each tier's data sets, as `fts data list` has them; or why it cannot say."""
+
+    def __init__(self, found: dict[str, tuple[str, ...]] | str) -> None:
+        super().__init__()
+        self.found = found
 
 
 class Tried(Message):
     """What the dry run of an order said, a sentence for each cell; or why it ended."""
 
-    def __init__(self, said: list[str]) -> None:
+    def __init__(self, said: list[str] | str) -> None:
         super().__init__()
         self.said = said

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fts.jobs.cli.app import here
+from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.output import emit, emit_json, emit_table, plain, say
 from fts.jobs.status.formatting import count
 
@@ -18,25 +19,36 @@ if TYPE_CHECKING:
     from fts.data.manifest import Entry
     from fts.data.sources import Taken
 
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 SOURCES = click.Choice(["bundled", "yahoo", "csv", "parquet", "raw"])
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say how a file is to be read where it does not tell by itself."""
+    """The options that say how a file is to be read where it does not tell by itself: one argument, `read_as`."""
     options = (
         click.option("--columns", multiple=True, metavar="open=o,close=Close/Last", help="which column is which"),
         click.option("--date-format", metavar="dd/mm/yyyy", help="how the dates are written, or %d/%m/%Y"),
         click.option("--name", metavar="AAPL", help="which stock, where the file holds several"),
         click.option("--decimal", type=click.Choice([".", ","]), help="the decimal sign"),
     )
+
+    @wraps(command)
+    def read(
+        columns: tuple[str, ...], date_format: str | None, name: str | None, decimal: str | None, **others: Any
+    ) -> Any:
+        return command(read_as=reading_of(columns, date_format, name, decimal), **others)
+
     for option in reversed(options):
-        command = option(command)
-    return command
+        read = option(read)
+    return read
 
 
 ACCEPT = click.option(
-    "--accept", multiple=True, metavar="gaps,moves", help="accept what looks wrong, by the name in the error message"
+    "--accept",
+    "accepted",
+    multiple=True,
+    callback=lambda ctx, option, names: accepted_of(names),
+    metavar="gaps,moves",
+    help="accept what looks wrong, by the name in the error message",
 )
 
 
@@ -74,13 +86,15 @@ def _parts(columns: tuple[str, ...]) -> list[str]:
     return parts
 
 
-def accepted_of(accept: tuple[str, ...]) -> tuple[str, ...]:
+def accepted_of(names: tuple[str, ...]) -> tuple[str, ...]:
     """The kinds of --accept. Raises UsageError for an unknown one."""
+    if not names:
+        return ()
     from fts.data.faults import BadBars  # here, not above: pandas
     from fts.data.plausible import check_accepted
 
     try:
-        return tuple(sorted(check_accepted(",".join(accept).split(","))))
+        return tuple(sorted(check_accepted(",".join(names).split(","))))
     except BadBars as error:
         raise click.UsageError(f"--accept: {error}") from None
 
@@ -110,11 +124,8 @@ def build(
     ticker: str | None,
     tier: str,
     vix: Path | None,
-    columns: tuple[str, ...],
-    date_format: str | None,
-    name: str | None,
-    decimal: str | None,
-    accept: tuple[str, ...],
+    read_as: Reading,
+    accepted: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Make a data set: bars, features, leak check, manifest.
@@ -127,21 +138,22 @@ def build(
     fts data build --source csv --ticker MINE bars.csv
     fts data build --source csv --name AAPL --date-format dd/mm/yyyy all_stocks.csv
     """
-    reading, accepted = reading_of(columns, date_format, name, decimal), accepted_of(accept)
     source = source or _source_of(file)
     if file is not None and source not in ("csv", "parquet"):
         raise click.UsageError(f"a file goes with --source csv or parquet, not with {source}")
-    if file is None and (columns or date_format or name or decimal):
-        raise click.UsageError("--columns, --date-format, --name and --decimal go with a FILE")
+    from fts.data.layouts import Reading
     from fts.study import dataset  # here, not above: pandas and TA-Lib, half a second
 
-    taken = dataset.take(here().data, source, ticker, file, reading=reading)
+    if file is None and read_as != Reading():
+        raise click.UsageError("--columns, --date-format, --name and --decimal go with a FILE")
+
+    taken = dataset.take(here().data, source, ticker, file, reading=read_as)
     _say_taken(taken, accepted)
     say(
         f"building tier {tier} from {file or source}{f' {ticker}' if ticker else ''}; every feature is tested for leaks"
     )
     entry = dataset.build(
-        here().data, source, ticker, tier, path=file, vix=vix, reading=reading, accept=accepted, taken=taken
+        here().data, source, ticker, tier, path=file, vix=vix, reading=read_as, accept=accepted, taken=taken
     )
     _emit_entry(entry, taken, as_json)
     if not as_json:
@@ -227,21 +239,17 @@ def verify(as_json: bool) -> None:
 def register(
     file: Path,
     ticker: str | None,
-    columns: tuple[str, ...],
-    date_format: str | None,
-    name: str | None,
-    decimal: str | None,
-    accept: tuple[str, ...],
+    read_as: Reading,
+    accepted: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Check FILE and make it its ticker's bars.
 
     FILE holds bars, or VIX closes; it becomes the current raw snapshot.
     """
-    reading, accepted = reading_of(columns, date_format, name, decimal), accepted_of(accept)
     from fts.study import dataset  # here, not above: pandas
 
-    taken = dataset.take_to_register(here().data, file, ticker, reading=reading)
+    taken = dataset.take_to_register(here().data, file, ticker, reading=read_as)
     _say_taken(taken, accepted)
-    entry = dataset.register(here().data, file, ticker, reading=reading, accept=accepted, taken=taken)
+    entry = dataset.register(here().data, file, ticker, reading=read_as, accept=accepted, taken=taken)
     return _emit_entry(entry, taken, as_json)

@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from fts.jobs.api.halving import HALVING, Halving
-from fts.jobs.cli.app import COUNT, here
+from fts.jobs.cli.app import AS_JSON, COUNT, here
 from fts.jobs.cli.output import emit_json, emit_table, say
 from fts.jobs.cli.selection import CELL
 from fts.jobs.records.results import parameters
-from fts.study import matrix
+from fts.study import choices, matrix
 from fts.study.cell import CellSpec
 from fts.study.space import parse_override
 
@@ -49,7 +49,7 @@ HORIZON = re.compile(r"h?[0-9]{1,9}")
 @click.command()
 @click.argument("budget", required=False)
 @click.option("--features", default=25, type=COUNT, show_default=True, help="features of a day (tier a25 has 25)")
-@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+@AS_JSON
 def budgets(budget: str | None, features: int, as_json: bool) -> None:
     """The model sizes, and with BUDGET every architecture in it with its counted parameters."""
     from fts.model.architecture import ModelConfig
@@ -90,15 +90,15 @@ def _overrides(texts: Iterable[str]) -> dict[str, dict[str, Any]] | None:
     return found or None
 
 
-# those of fts.data.labels, which needs pandas; a test compares
-TASK_NAMES = ("threshold_1pct", "threshold_1pct_close", "threshold_2pct", "threshold_0.5pct")
 USUAL = {field.name: field.default for field in dataclasses.fields(CellSpec)}
 
 CELL_OPTIONS = (
-    click.option("--trials", default=matrix.TRIALS, show_default=True, help="searched in each cell"),
-    click.option("--epochs", default=matrix.EPOCHS, show_default=True, help="at most; early stopping may end sooner"),
-    click.option("--task", default=matrix.TASK, show_default=True, help=f"what is predicted: {', '.join(TASK_NAMES)}"),
-    click.option("--tier", default=matrix.TIER, show_default=True, help="a20, a25 or c"),
+    click.option("--trials", default=choices.TRIALS, show_default=True, help="searched in each cell"),
+    click.option("--epochs", default=choices.EPOCHS, show_default=True, help="at most; early stopping may end sooner"),
+    click.option(
+        "--task", default=choices.TASK, show_default=True, help=f"what is predicted: {', '.join(choices.TASKS)}"
+    ),
+    click.option("--tier", default=choices.TIER, show_default=True, help="a20, a25 or c"),
     click.option(
         "--data", "dataset", metavar="NAME", help="data set by name (default: the tier's one; see fts data list)"
     ),
@@ -197,7 +197,7 @@ def specs_of(
 @click.option("--again", is_flag=True, help="search a cell again, although it has a job")
 @click.option("--no-check", is_flag=True, help="skip the dry run of one step per cell")
 @click.option("-n", "--dry-run", is_flag=True, help="test every cell with one step, put nothing in line")
-@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+@AS_JSON
 def enqueue(
     cells: tuple[str, ...],
     whole: bool,
@@ -313,7 +313,7 @@ def _wanted(
     if not cells and not (whole or budgets_ or horizons):
         raise click.UsageError("name a cell such as 2M/h1, or give --matrix")
     if not cells:
-        return [(b, h, task) for b in budgets_ or matrix.BUDGETS for h in horizons or matrix.HORIZONS]
+        return [(b, h, task) for b in budgets_ or choices.BUDGETS for h in horizons or choices.HORIZONS]
     return [parse_cell(cell, task) for cell in cells]
 
 

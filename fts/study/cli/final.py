@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fts.jobs.cli.app import here
+from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.change import writing
 from fts.jobs.cli.maintain import sure
 from fts.jobs.cli.output import emit, emit_json, say
@@ -20,7 +20,7 @@ from fts.study.model_card import against
 @click.command()
 @click.argument("cell")
 @click.option("-y", "--yes", is_flag=True, help="do not ask")
-@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+@AS_JSON
 def final(cell: str, yes: bool, as_json: bool) -> None:
     """Open CELL's test set for its winner and evaluate the final model on it; this cannot be undone.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fts.jobs.cli.app import COUNT
+from fts.jobs.cli.app import AS_JSON, COUNT
 from fts.jobs.cli.output import emit_json, emit_table, say
 from fts.jobs.cli.selection import choose
 from fts.jobs.cli.show import reading
@@ -28,7 +28,7 @@ from fts.study.outlook import Outlook, campaign
 @click.option("--slots", type=COUNT, help="with --memory: jobs at once  [default: as fts worker]")
 @machine_options
 @cell_options
-@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+@AS_JSON
 def plan(memory: bool, as_json: bool, **flags: Any) -> None:
     """Expected cost and gain of each cell that has not ended, estimated from finished trials.
 

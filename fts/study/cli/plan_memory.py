@@ -17,7 +17,7 @@ from fts.state import queries
 from fts.state.db import open_for_reading
 from fts.state.place import has_study
 from fts.state.values import JobStatus
-from fts.study import matrix
+from fts.study import choices
 from fts.study.cell import CellSpec
 from fts.study.cli.enqueue import parse_cell, specs_of
 from fts.study.estimate import Allowed, CellPlan, Known, ShapePlan, plan_cell
@@ -51,7 +51,7 @@ def plan_memory(
     allowed = Allowed(memory_limit or most // settings.slots, most)
     db = open_for_reading(here().db) if has_study(here().db) else None
     try:
-        wanted = _wanted(db, cells, whole or bool(budgets), budgets or matrix.BUDGETS, task, fields)
+        wanted = _wanted(db, cells, whole or bool(budgets), budgets or choices.BUDGETS, task, fields)
         known = Known(db, settings.device, settings.threads)
         plans = [plan_cell(here(), known, cell, allowed, settings.device) for cell in wanted]
     finally:
@@ -79,7 +79,7 @@ def _wanted(
     """The cells of the queue that were named, or that there are; else new ones of the matrix."""
     jobs = [] if db is None else [j for j in queries.jobs(db, LIVE) if j.kind in ("cell", "train", "replicate")]
     if whole or not (cells or jobs):
-        matrix_cells = [(b, h, task) for b in budgets for h in matrix.HORIZONS]
+        matrix_cells = [(b, h, task) for b in budgets for h in choices.HORIZONS]
         return specs_of(matrix_cells, **fields)
     if not cells:
         return [CellSpec.from_json(job.spec) for job in jobs]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from fts.jobs.cli.app import here
+from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.output import emit, emit_json
 from fts.jobs.cli.show import reading
 from fts.state.files import reason_of
@@ -18,7 +18,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 @click.command()
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="folder  [default: outputs/report]")
-@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+@AS_JSON
 def report(out: Path | None, as_json: bool) -> None:
     """Write the page that says what these numbers show and what they do not, with its tables as CSV and JSON.
 

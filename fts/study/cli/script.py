@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from fts.jobs.cli.app import here
+from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.output import emit, emit_json
 from fts.jobs.records.exports import write_text
 from fts.state.errors import WrongStatus
 from fts.state.place import has_study
 from fts.state.values import Job
-from fts.study import matrix
+from fts.study import choices
 from fts.study.cell import CellSpec
 from fts.study.cli.enqueue import cell_options, parse_cell, specs_of
 from fts.study.naming import kept_apart
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--matrix", "whole", is_flag=True, help="all budgets x all horizons")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="folder  [default: outputs/scripts]")
 @cell_options
-@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+@AS_JSON
 def script(cells: tuple[str, ...], whole: bool, out: Path | None, task: str, as_json: bool, **fields: Any) -> None:
     """Write hpo_{budget}_h{horizon}_{task}.py for each CELL, and train_... once it has a winner.
 
@@ -39,7 +39,7 @@ def script(cells: tuple[str, ...], whole: bool, out: Path | None, task: str, as_
     if bool(cells) == whole:
         raise click.UsageError("name cells such as 2M/h1, or give --matrix")
     wanted = [parse_cell(cell, task) for cell in cells] or [
-        (budget, horizon, task) for budget in matrix.BUDGETS for horizon in matrix.HORIZONS
+        (budget, horizon, task) for budget in choices.BUDGETS for horizon in choices.HORIZONS
     ]
     known = chosen_here(known_specs(), fields)
     specs: list[CellSpec] = []

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fts.jobs.cli.app import Whole, here
+from fts.jobs.cli.app import AS_JSON, Whole, here
 from fts.jobs.cli.change import act, common, writing
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, emit_table, say
@@ -15,10 +15,12 @@ from fts.jobs.cli.selection import one_cell
 from fts.jobs.cli.show import reading
 from fts.jobs.status import formatting
 from fts.state import queries
-from fts.study.cli.data import reading_of, reading_options
+from fts.study.cli.data import reading_options
+
+if TYPE_CHECKING:
+    from fts.data.layouts import Reading
 
 AGAIN = click.option("--again", is_flag=True, help="again, although there is a job for exactly this")
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 
 
 @click.command()
@@ -120,14 +122,10 @@ def predict(
     model: Path,
     file: Path,
     vix: Path | None,
-    columns: tuple[str, ...],
-    date_format: str | None,
-    name: str | None,
-    decimal: str | None,
+    read_as: Reading,
     as_json: bool,
 ) -> None:
     """Probabilities of a final MODEL (a folder, or its name in outputs/models) for the bars in FILE, as CSV."""
-    asked = reading_of(columns, date_format, name, decimal)
     folder = model if model.is_dir() else here().outputs / "models" / model
     if not folder.is_dir():
         models = here().outputs / "models"
@@ -136,7 +134,7 @@ def predict(
     from fts.study.model_folder import load_model  # here, not above: torch
     from fts.study.predict import predict_file
 
-    predicted = predict_file(load_model(folder), file, vix, asked)
+    predicted = predict_file(load_model(folder), file, vix, read_as)
     for warning in predicted.warnings:
         say(warning)
     days = [(f"{day:%Y-%m-%d}", float(p)) for day, p in predicted.table.itertuples(index=False)]

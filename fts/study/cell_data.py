@@ -1,0 +1,147 @@
+"""Loads a data set as what a cell trains and is judged on: features, labels, and the windows of each part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fts.data import labels, splits, tasks
+from fts.data.bars import COLUMNS
+from fts.data.files import read_columns, read_dates
+from fts.data.manifest import Manifest, ManifestError
+from fts.features import tiers
+
+
+@dataclass(frozen=True)
+class CellData:
+    """Everything a cell trains and is judged on. T rows, F features; while sealed no row of the test part is here."""
+
+    name: str  # SPX.dataset.a25
+    data_md5: str  # of the processed file
+    feature_names: tuple[str, ...]
+    dates: np.ndarray  # datetime64[D], T
+    features_TF: np.ndarray  # noqa: N815  # shapes are upper-case suffixes; float32, C-contiguous
+    y_T: np.ndarray  # noqa: N815  # float32, NaN where the future is unknown
+    train_ends: np.ndarray  # int64 positions of the last row of each window
+    val_ends: np.ndarray
+    test_ends: np.ndarray  # empty while sealed
+    context: int  # days
+    horizon: int  # trading days
+    task: str
+    mean: np.ndarray  # float64, F: of the train rows; features_TF = (x - mean) / sd
+    sd: np.ndarray
+    label: labels.LabelFingerprint  # of all labels of train and validation
+    prior: float  # base rate of the train windows
+    prior_loss: float  # log loss of `prior` on the validation windows
+    n_train: int
+    n_val: int
+    n_pos: int  # positives among the validation windows
+    split: splits.Borders
+    sealed: bool
+
+
+def load(
+    root: Path | str,
+    dataset: str,
+    task: str,
+    horizon: int,
+    context: int,
+    split: Mapping[str, Any] | splits.Split | None = None,
+    *,
+    norm: str = "standard",
+    sealed: bool = True,
+    min_positives: int = splits.MIN_POSITIVES,
+    tier: str | None = None,
+) -> CellData:
+    """The data set `dataset` (name, or md5 of the processed file) in the data folder `root`, cut for one cell.
+
+    `tier`: of the cell; needed with an md5, which tiers of the same columns share.
+    `split` as in `fts.data.splits.parse`; `norm` standard (train mean and sd, in float64) or none. While `sealed`, rows
+    from the test part on are dropped before anything is computed, labels included. Raises UnknownDataset,
+    ManifestError, BadSplit, SplitTooSmall, UnknownTask.
+    """
+    manifest = Manifest(Path(root))
+    entry = manifest.find(dataset, tier)
+    if entry.tier is None:
+        raise ManifestError(f"{entry.dataset} is raw; a cell needs a processed data set such as SPX.dataset.a25")
+    path = manifest.file(entry)
+    chosen = splits.parse(split) if split is None or isinstance(split, Mapping) else split
+    all_dates = read_dates(path)
+    borders = splits.borders(all_dates, chosen)
+    test_start = all_dates[borders.val_stop] if borders.val_stop < len(all_dates) else None
+    dates, columns = read_columns(path, before=test_start if sealed else None)
+    bars = pd.DataFrame({name: columns[name] for name in COLUMNS})
+    names = tuple(tiers.tier_features(entry.tier))
+    if lacking := [n for n in (*COLUMNS, *names) if n not in columns]:
+        raise ManifestError(
+            f"{entry.dataset} {entry.md5[:12]} has no {', '.join(lacking)}; build it again with this version"
+        )
+    features_TF, mean_F, sd_F = _scaled(np.column_stack([columns[n] for n in names]), borders.train_stop, norm)
+    y_T = labels.label(bars, task, horizon)
+    ends = {part: splits.window_ends(*borders.part(part), context, horizon) for part in ("train", "val")}
+    splits.check_counts(y_T, ends["train"], ends["val"], min_positives, borders.text)
+    test_ends = splits.window_ends(*borders.part("test"), context, horizon) if not sealed else np.empty(0, np.int64)
+    y_val = y_T[ends["val"]]
+    prior = float(y_T[ends["train"]].mean(dtype=np.float64))
+    definition = f"{tasks.task(task).definition}.h{horizon}"
+    return CellData(
+        name=entry.dataset,
+        data_md5=entry.md5,
+        feature_names=names,
+        dates=dates,
+        features_TF=features_TF,
+        y_T=y_T,
+        train_ends=ends["train"],
+        val_ends=ends["val"],
+        test_ends=test_ends,
+        context=context,
+        horizon=horizon,
+        task=task,
+        mean=mean_F,
+        sd=sd_F,
+        label=labels.fingerprint(_labels_before_test(bars, task, horizon, borders), definition),
+        prior=prior,
+        prior_loss=_log_loss(prior, y_val),
+        n_train=len(ends["train"]),
+        n_val=len(ends["val"]),
+        n_pos=int(y_val.sum()),
+        split=borders,
+        sealed=sealed,
+    )
+
+
+def _scaled(x_TF: np.ndarray, train_stop: int, norm: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """float32 features and the float64 scaler that made them; only train rows decide the scaler."""
+    if norm not in ("standard", "none"):
+        raise ValueError(f"norm is {norm!r:.40}, expected standard or none")
+    x_TF = x_TF.astype(np.float64)
+    mean_F, sd_F = np.zeros(x_TF.shape[1]), np.ones(x_TF.shape[1])
+    if norm == "standard":
+        mean_F, sd_F = x_TF[:train_stop].mean(axis=0), x_TF[:train_stop].std(axis=0)
+        sd_F[sd_F <= 1e-12 * np.abs(mean_F)] = 1.0  # a feature that never moves in train stays at 0, up to rounding
+    return np.ascontiguousarray(((x_TF - mean_F) / sd_F).astype(np.float32)), mean_F, sd_F
+
+
+def rescaled(data: CellData, train_stop: int) -> CellData:
+    """The same data with the mean and sd of its first `train_stop` rows alone; what was never scaled stays so."""
+    if not data.mean.any() and (data.sd == 1).all():
+        return data
+    x_TF = data.features_TF.astype(np.float64) * data.sd + data.mean
+    features_TF, mean_F, sd_F = _scaled(x_TF, train_stop, "standard")
+    return replace(data, features_TF=features_TF, mean=mean_F, sd=sd_F)
+
+
+def _labels_before_test(bars: pd.DataFrame, task: str, horizon: int, borders: splits.Borders) -> np.ndarray:
+    """Labels of train and validation, none of which looks into the test part."""
+    return labels.label(bars.iloc[: borders.val_stop], task, horizon)
+
+
+def _log_loss(probability: float, y: np.ndarray) -> float:
+    """Natural logarithm, mean over samples, of one constant prediction."""
+    share = float(y.mean(dtype=np.float64))
+    return float(-(share * np.log(probability) + (1 - share) * np.log(1 - probability)))

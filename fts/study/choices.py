@@ -1,0 +1,33 @@
+"""What a person may choose for a cell, the usual value first, read where the science defines it without loading it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from fts.data import tasks
+from fts.model import budgets
+from fts.state.values import Job
+from fts.study.recipe import FEATURES
+
+SIZES = tuple(budgets.BUDGETS)
+BUDGETS = tuple(size for size in SIZES if size != "tiny")  # the matrix of the study; `tiny` is for tests
+HORIZONS = (1, 3, 5)  # trading days
+TASKS = tuple(tasks.TASKS)
+TASK, TIER = TASKS[0], "a25"
+TIERS = (TIER, *(tier for tier in FEATURES if tier != TIER))
+TRIALS = EPOCHS = 50
+PRUNERS = {"none": "tpe", "halving": "random", "median": "tpe"}  # with the sampler that is taken beside each
+
+
+def tasks_of(jobs: Iterable[Job]) -> tuple[str, ...]:
+    """The usual ones, and what else this study predicts already."""
+    more = {job.task for job in jobs if job.unreadable is None and tasks.is_task(job.task)}
+    return (*TASKS, *sorted(more.difference(TASKS)))
+
+
+def usual_data(names: Sequence[str], tier: str) -> str | None:
+    """The data set of a tier that is taken where none is named: the S&P 500's, or the only one; None: one must be."""
+    usual = f"SPX.dataset.{tier}"
+    if usual in names:
+        return usual
+    return names[0] if len(names) == 1 else None
