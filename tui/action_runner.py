@@ -18,12 +18,12 @@ from fts.jobs.actions.run import BUSY_S, run_action
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.sanitize import clean
 from fts.state.errors import StateError
-from fts.state.values import Job
 from fts.tui.data.messages import Acted, in_words
 from fts.tui.screens.dialogs import Ask, Confirm
 from fts.tui.screens.enqueue import Enqueue, Order
 
 if TYPE_CHECKING:
+    from fts.state.values import Job
     from fts.tui.app import Monitor
 
 SETTLE_S = 0.3  # no destructive key this soon after a screen or dialog appeared

@@ -7,12 +7,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 from textual.theme import Theme
@@ -28,7 +26,6 @@ from fts.state.values import Event, Job, Snapshot
 from fts.tui import bindings
 from fts.tui.action_runner import Acting
 from fts.tui.cost import Cost
-from fts.tui.data.messages import Acted, Arrived, Unreadable
 from fts.tui.data.poller import Poller
 from fts.tui.data.reader import Reading, Wish
 from fts.tui.data.view import LOGS, QUEUE, TRIALS, Details, View
@@ -37,8 +34,14 @@ from fts.tui.key_handlers import Hands
 from fts.tui.navigation import Desk
 from fts.tui.render import layout, theme
 from fts.tui.render.export import keep_fault
-from fts.tui.render.text import Line
 from fts.tui.widgets.pane import Canvas, cropped
+
+if TYPE_CHECKING:
+    from textual import events
+    from textual.driver import Driver
+
+    from fts.tui.data.messages import Acted, Arrived, Unreadable
+    from fts.tui.render.text import Line
 
 TICK_S = 1.0
 WIDE = 190  # columns from which the header has room for more than the study's name

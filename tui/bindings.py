@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fts.jobs.actions import ACTIONS, Action
-from fts.state.values import Job, Snapshot
 from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, TRIALS, Hint
+
+if TYPE_CHECKING:
+    from fts.state.values import Job, Snapshot
 
 
 @dataclass(frozen=True)

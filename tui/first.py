@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.color import ColorSystem
 
@@ -20,7 +21,9 @@ from fts.jobs.status import formatting
 from fts.state.errors import StateError
 from fts.tui import bindings, pictures
 from fts.tui.render import layout, theme
-from fts.tui.render.text import Line
+
+if TYPE_CHECKING:
+    from fts.tui.render.text import Line
 
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # the alternate screen, without a cursor
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from fts.jobs.status.summary import Glance
 from fts.state.values import JobStatus, Snapshot
 from fts.tui.data import table_rows
 from fts.tui.data.trial_store import ids_of, place_of
 from fts.tui.data.view import CURVES, EVENTS, LOGS, QUEUE, RESULTS, TRIALS, Details, Hint, View
+
+if TYPE_CHECKING:
+    from fts.jobs.status.summary import Glance
 
 TABLES = (QUEUE, TRIALS, EVENTS)  # screens with rows to filter
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
@@ -16,7 +17,9 @@ from fts.tui.data.reader import Reader, Reading, Wish
 from fts.tui.data.view import SCREENS, Hint, View
 from fts.tui.navigation import Desk
 from fts.tui.render import export, layout
-from fts.tui.render.text import Line
+
+if TYPE_CHECKING:
+    from fts.tui.render.text import Line
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from fts.analysis.findings import NAMED_SIZE, Finding
 from fts.analysis.horizon import listed
 from fts.analysis.scaling import FEWEST_SIZES
-from fts.analysis.summarise import CellSummary, Group
 from fts.scores.dependence import LEVEL
-from fts.scores.intervals import Interval
+
+if TYPE_CHECKING:
+    from fts.analysis.summarise import CellSummary, Group
+    from fts.scores.intervals import Interval
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
 from fts.analysis.horizon import at_the_edge
 from fts.analysis.scaling import FEWEST_SIZES
-from fts.analysis.study_data import StudyData
-from fts.analysis.summarise import CellSummary, Group
+
+if TYPE_CHECKING:
+    from fts.analysis.study_data import StudyData
+    from fts.analysis.summarise import CellSummary, Group
 
 Kind = Literal["error", "cannot", "caution", "can"]
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from fts.analysis.paired_configurations import Shared, shared_configurations
 from fts.analysis.paired_configurations import sentences as shared_sentences
 from fts.analysis.paired_configurations import verdict as shared_verdict
 from fts.analysis.trials_table import budget_order, placed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 TOP_SHARE = 0.2  # of a cell's comparable trials
 FEWEST_TOP = 5  # trials of a cell; with fewer its middle is a guess

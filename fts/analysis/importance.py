@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from fts.analysis.horizon import PARAMETERS, Parameter
 from fts.analysis.trials_table import placed
 
 if TYPE_CHECKING:
     import optuna
+    import pandas as pd
 
 FEWEST_TRIALS = 20
 REPEATS = 4  # of the dealt random parameter; its largest importance is the bar

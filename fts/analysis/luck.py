@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from fts.scores.dependence import block_length
 from fts.scores.intervals import checked_labels
 from fts.scores.metrics import auc
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 SIMULATIONS = 2000
 EULER = 0.5772156649015329

@@ -15,13 +15,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import permutations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from fts.analysis.trials_table import budget_order, ranked
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
 
 FEWEST = 20  # configurations that two horizons share; the interval of a correlation of fewer says nothing
 RESAMPLES = 2000

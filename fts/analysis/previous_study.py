@@ -6,7 +6,10 @@ comparison is of readings, not a test.
 
 from __future__ import annotations
 
-from fts.analysis.summarise import CellSummary, Group
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fts.analysis.summarise import CellSummary, Group
 
 TASK = "threshold_1pct"
 AUCS: dict[tuple[str, int], float] = {

@@ -11,7 +11,7 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,9 +22,11 @@ from fts.analysis.figures import draw_all, write_figure
 from fts.analysis.findings import MANY, Finding, findings, missing
 from fts.analysis.page import render
 from fts.analysis.previous_study import beside_earlier
-from fts.analysis.study_data import StudyData
 from fts.analysis.summarise import Group, summarise
 from fts.state.files import atomic_write, make_folder
+
+if TYPE_CHECKING:
+    from fts.analysis.study_data import StudyData
 
 KINDS = (
     ("error", "Repair these errors first: until then the numbers below are not reliable"),

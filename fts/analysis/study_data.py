@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from fts.analysis.baselines import BaselineResult, score_predictions
 from fts.analysis.trials_table import tidy_trials
 from fts.scores.dependence import TooFewSamples
 from fts.scores.intervals import Scores, measure
+
+if TYPE_CHECKING:
+    import numpy as np
 
 EPOCH_COLUMNS = ("experiment", "number", "epoch", "train_loss", "val_loss", "train_auc", "val_auc")
 CELL_COLUMNS = ("experiment", "budget", "horizon", "task", "tier", "trials_wanted", "status")

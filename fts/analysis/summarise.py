@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,13 @@ from fts.analysis.horizon import HorizonVariance, horizon_variance
 from fts.analysis.importance import Importance, TooFewTrials, importances
 from fts.analysis.luck import NoSkillSearch, no_skill_search
 from fts.analysis.scaling import ERROR, FEWEST_SIZES, ScalingFit, TooFewSizes, fit_scaling
-from fts.analysis.study_data import BaselineRow, StudyData
 from fts.analysis.trials_table import budget_order, ranked, trial_name
 from fts.scores.dependence import TooFewSamples, block_length
 from fts.scores.intervals import RESAMPLES, Difference, Interval, Scores, compare, measure, resample
 from fts.scores.metrics import auc, log_losses
+
+if TYPE_CHECKING:
+    from fts.analysis.study_data import BaselineRow, StudyData
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from fts.analysis.findings import Finding
 from fts.analysis.horizon import HorizonEffect
 from fts.analysis.importance import Importance
 from fts.analysis.paired_configurations import Shared
-from fts.analysis.study_data import StudyData
-from fts.analysis.summarise import CellSummary, Group
-from fts.scores.intervals import Interval, Scores
 from fts.state.files import csv_cell
+
+if TYPE_CHECKING:
+    from fts.analysis.findings import Finding
+    from fts.analysis.study_data import StudyData
+    from fts.analysis.summarise import CellSummary, Group
+    from fts.scores.intervals import Interval, Scores
 
 PROVENANCE = (
     "dataset",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from fts.analysis.study_data import BaselineRow, StudyData
-from fts.analysis.summarise import CellSummary, Group
 from fts.analysis.tables_machine import PROVENANCE
-from fts.scores.intervals import Difference, Interval, Scores
+
+if TYPE_CHECKING:
+    from fts.analysis.study_data import BaselineRow, StudyData
+    from fts.analysis.summarise import CellSummary, Group
+    from fts.scores.intervals import Difference, Interval, Scores
 
 NONE = "–"
 NOT_MEASURED = "not measurable here"

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fts.state.files import atomic_write
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHARED = 0o666  # less the umask: bars are no secret, and colleagues may train on one data folder
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from fts.data.tasks import task
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def label(bars: pd.DataFrame, task_name: str, horizon: int) -> np.ndarray:

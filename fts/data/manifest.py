@@ -17,12 +17,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from fts.data.files import SHARED, md5_of, parquet_bytes, write_text
 from fts.state.files import atomic_write, draft_name, replacing, sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KINDS = ("raw", "processed")
 MANIFEST = "manifest.json"

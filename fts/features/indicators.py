@@ -8,11 +8,14 @@ begins, never on where it ends (fts.features.leak proves it at every build).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import talib
-from pandas.api.typing import Rolling
+
+if TYPE_CHECKING:
+    from pandas.api.typing import Rolling
 
 VIX_WARM_UP = 59  # rows of the VIX history before vix_percentile_60d, its slowest feature, has a value
 

@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from fts.model.architecture import ModelConfig
 from fts.model.attention import attend
 from fts.model.dropout import add_dropped, branch_masks, drop_mask
+
+if TYPE_CHECKING:
+    from fts.model.architecture import ModelConfig
 
 
 class PatchTST(nn.Module):

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fts.scores.intervals import resample
 from fts.scores.metrics import CalibrationBin, Floats, bin_members, calibration_bins, checked_pair
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 Z = 1.959964  # of a 95 % interval
 RESAMPLES = 400  # for a variance, not for its tails

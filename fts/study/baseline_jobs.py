@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fts.state.values import Enqueued
 from fts.study.cell import CellSpec
 from fts.study.naming import cv_suffix
 
 if TYPE_CHECKING:
     from fts.state.db import Database
+    from fts.state.values import Enqueued
 
 BUDGET = "base"  # stands where a cell has its size
 

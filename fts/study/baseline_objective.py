@@ -10,15 +10,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fts.analysis.baselines import fit_one, score_predictions
-from fts.study.cell import TrialSpec
 from fts.study.evidence import cell_data, data_facts, peak_bytes, reset_peak, write_predictions
 from fts.study.objective import Orders, log_to, main, say
 from fts.study.walk_forward_objective import folds_of, on_fold, together
+
+if TYPE_CHECKING:
+    from fts.study.cell import TrialSpec
 
 
 def run_baseline(spec: TrialSpec, _orders: Orders) -> Iterator[dict[str, Any]]:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from fts.jobs.trial.cause import DeviceMissing
-from fts.model.architecture import ModelConfig
 from fts.model.patchtst import PatchTST
 from fts.scores.dependence import TooFewSamples
 from fts.scores.intervals import auc_interval
 from fts.study.cell import TrialSpec, effective_config
-from fts.study.cell_data import CellData
 from fts.study.evidence import cell_data, data_facts, peak_bytes, write_predictions
 from fts.study.recipe import Recipe, model_config, models_of, plan_for, precisions, predict
 from fts.training.config import TrainConfig
 from fts.training.trainer import Trainer, TrainingData
+
+if TYPE_CHECKING:
+    from fts.model.architecture import ModelConfig
+    from fts.study.cell_data import CellData
 
 
 @dataclass(frozen=True)

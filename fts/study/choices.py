@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from fts.data import tasks
 from fts.model import budgets
-from fts.state.values import Job
 from fts.study.recipe import FEATURES
+
+if TYPE_CHECKING:
+    from fts.state.values import Job
 
 SIZES = tuple(budgets.BUDGETS)
 BUDGETS = tuple(size for size in SIZES if size != "tiny")  # the matrix of the study; `tiny` is for tests

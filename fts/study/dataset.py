@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from fts.data import sources, splits
 from fts.data.bars import COLUMNS, BadBars, check_bars, check_closes
 from fts.data.files import md5_of, write_text
-from fts.data.layouts import Reading
 from fts.data.manifest import Entry, Manifest, ManifestError, clean_ticker, processed_name, raw_name, ticker_of_file
 from fts.data.plausible import check_accepted, find_implausible, refuse_implausible
 from fts.data.sources import AS_IT_STANDS, Taken
 from fts.features import drift, leak, tiers
+
+if TYPE_CHECKING:
+    from fts.data.layouts import Reading
 
 MATCH = 0.99  # a join that finds fewer of its days fails (lesson 26)
 LONGEST_HORIZON = 5  # trading days; of the study's matrix

@@ -13,7 +13,6 @@ from functools import lru_cache
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.settings import Places
 from fts.jobs.status.forecast import worth_of_pruned
 from fts.jobs.supervisor.admission import admit, architectures
 from fts.state import queries
@@ -23,6 +22,7 @@ from fts.study.recipe import CannotFit, Recipe, cell_shape
 from fts.training.memory import Shape, step_seconds
 
 if TYPE_CHECKING:
+    from fts.jobs.settings import Places
     from fts.state.db import Database
 
 SHARE_OF_PEAK = 0.55  # of the matrix product's speed that training reaches where nothing is recorded (DOMAIN section 4)

@@ -16,13 +16,15 @@ import sys
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from fts.state.files import replacing
-from fts.study.cell import CellSpec
 from fts.study.cell_data import CellData, load
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fts.study.cell import CellSpec
 
 
 def data_facts(data: CellData) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,11 +23,13 @@ from fts.model.patchtst import PatchTST
 from fts.state.files import atomic_write, make_folder
 from fts.study.build import BuiltTrial, assemble
 from fts.study.cell import TrialSpec, effective_config
-from fts.study.cell_data import CellData
 from fts.study.evidence import cell_data
 from fts.study.model_card import card
 from fts.study.model_folder import FORMAT, md5_of_config
 from fts.training.checkpoint import file_md5, write_weights
+
+if TYPE_CHECKING:
+    from fts.study.cell_data import CellData
 
 IN_SAMPLE = "in-sample"  # badge: its validation windows were trained on
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fts.study.cell import TrialSpec
 from fts.study.objective import Orders, main, run_trial, say
+
+if TYPE_CHECKING:
+    from fts.study.cell import TrialSpec
 
 
 def run_final(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:

@@ -13,18 +13,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import nn
 
 from fts.state.files import refuse_links, replacing
 from fts.training.checkpoint import SavedCheckpoint
-from fts.training.config import TrainConfig
 from fts.training.metrics import probabilities
 from fts.training.progress import Progress
 from fts.training.results import COLLAPSED, DIVERGED, STEP_LIMIT, EpochDone, EpochResult, Outcome, StepDone
 from fts.training.trainer import COLLAPSED_SD, Trainer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from fts.training.config import TrainConfig
 
 PREDICTIONS = "fold_predictions.npz"  # of the best epoch so far, every fold's
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.jobs.records.exports import best_of
-from fts.jobs.settings import Places
 from fts.state import queries, transitions
 from fts.state.values import Job, JobStatus, Margin, Trial, TrialStatus
 from fts.study.cell import trial_folder
 
 if TYPE_CHECKING:
+    from fts.jobs.settings import Places
     from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from fts.data import tasks
 from fts.jobs.api.halving import HALVING
-from fts.jobs.settings import Places
 from fts.jobs.supervisor.admission import too_large
 from fts.state.values import Enqueued
 from fts.study.cell import BadSpec, CellSpec
@@ -22,6 +21,7 @@ from fts.study.choices import BUDGETS, EPOCHS, HORIZONS, TASK, TIER, TRIALS, usu
 from fts.study.naming import experiment_name, kept_apart
 
 if TYPE_CHECKING:
+    from fts.jobs.settings import Places
     from fts.state.db import Database
 
 

@@ -9,12 +9,11 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import psutil
 import torch
-from numpy.typing import NDArray
 
 from fts.features import tiers
 from fts.model.architecture import ModelConfig
@@ -22,6 +21,9 @@ from fts.model.budgets import count_parameters, weight_shapes
 from fts.model.patchtst import PatchTST
 from fts.study.cell import LIMITS, config_md5
 from fts.training.checkpoint import CheckpointError, file_md5, read_weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FORMAT = 1  # of a model folder
 FILES = ("config.json", "scaler.json", "model.safetensors")  # without which there is no model

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.records.exports import iso
-from fts.jobs.settings import Places
 from fts.state import queries, transitions
 from fts.state.errors import WrongStatus
 from fts.state.files import new_folder, refuse_links, sync_file
@@ -16,6 +15,7 @@ from fts.state.values import Job, Opening, TrialStatus
 from fts.study.cell import CellSpec, trial_folder
 
 if TYPE_CHECKING:
+    from fts.jobs.settings import Places
     from fts.state.db import Database
 
 

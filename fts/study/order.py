@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from fts.state.values import Job
 from fts.study.choices import BUDGETS, HORIZONS, usual_data
-from fts.study.preview import Cell, SearchSettings
+
+if TYPE_CHECKING:
+    from fts.state.values import Job
+    from fts.study.preview import Cell, SearchSettings
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.settings import Places
 from fts.state import queries
 from fts.state.files import replacing
 from fts.state.values import Epoch, Job, Trial, TrialStatus
@@ -22,6 +21,7 @@ from fts.study.winners import begun_cells
 if TYPE_CHECKING:
     import optuna
 
+    from fts.jobs.settings import Places
     from fts.state.db import Database
 
 SHOWN = (  # of a trial, as Optuna's user attributes

@@ -7,18 +7,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
-from fts.data.layouts import Reading
 from fts.data.plausible import find_implausible
 from fts.data.sources import AS_IT_STANDS, take_closes, take_file
 from fts.features import tiers
 from fts.study.model_folder import CURE, FinalModel, NoModel
 from fts.training.metrics import probabilities
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fts.data.layouts import Reading
 
 SHRUNK = 0.1  # of the training mean: volumes in thousands, or another ticker's, lie within 3 sd of a mean above 0
 DRIFT = 3.0  # standard deviations of the training rows: a feature whose mean lies farther out is named

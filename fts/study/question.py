@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.status import formatting
-from fts.state.values import Enqueued, Job
 from fts.study.cell import BadSpec, CellSpec
+
+if TYPE_CHECKING:
+    from fts.state.values import Enqueued, Job
 
 
 def question_of(spec: Mapping[str, Any]) -> str | None:

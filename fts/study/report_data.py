@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.halving import Halving
 from fts.jobs.records.energy import energies
 from fts.jobs.records.exports import best_of, iso
-from fts.jobs.settings import Places
 from fts.jobs.status import formatting, naming
 from fts.state import queries
 from fts.state.files import refuse_links
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fts.analysis.study_data import BaselineRow, StudyData
+    from fts.jobs.settings import Places
     from fts.state.db import Database
 
 log = logging.getLogger("fts.report")

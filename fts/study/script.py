@@ -6,9 +6,10 @@ Scripts are made from specifications and never edited: twelve hand-kept copies o
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fts.study.cell import CellSpec
+if TYPE_CHECKING:
+    from fts.study.cell import CellSpec
 
 VERB = {"cell": "hpo", "train": "train", "replicate": "replicate", "baseline": "baseline"}
 WIDTH = 110

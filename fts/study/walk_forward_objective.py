@@ -9,16 +9,18 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fts.analysis.walk_forward import Fold, walk_forward
 from fts.data.splits import check_counts, window_ends
-from fts.study.cell import CellSpec, TrialSpec
 from fts.study.cell_data import CellData, rescaled
 from fts.study.evidence import cell_data
 from fts.study.objective import Orders, main, run_trial
+
+if TYPE_CHECKING:
+    from fts.study.cell import CellSpec, TrialSpec
 
 
 def run_cv(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:

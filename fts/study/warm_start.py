@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.records.exports import best_of
 from fts.jobs.records.results import BUDGETS
 from fts.state import queries
-from fts.state.values import Job, Trial
 from fts.study.cell import BadSpec, CellSpec
 from fts.study.winners import begun_cells
 
 if TYPE_CHECKING:
     from fts.state.db import Database
+    from fts.state.values import Job, Trial
 
 MOST = 3  # of a cell's trials: a search must also look elsewhere
 DATA = ("data_md5", "split")  # another series, or other borders: its validation days may be tested on here

@@ -14,11 +14,10 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import safetensors
 from safetensors.torch import save_file
-from torch import Tensor
 
 from fts.state.files import (
     CannotWrite,
@@ -34,6 +33,9 @@ from fts.state.files import (
     sync_file,
 )
 from fts.state.files import sweep as sweep_drafts
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = 1
 KEPT = 2  # the current one and the one before it

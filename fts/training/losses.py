@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
+
 from torch.nn import functional
 
-from fts.training.config import TrainConfig
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fts.training.config import TrainConfig
 
 
 def loss_sum(logits_B: Tensor, y_B: Tensor, config: TrainConfig) -> Tensor:

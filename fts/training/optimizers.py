@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adafactor
 from torch.optim.adamw import adamw
 
-from fts.training.config import TrainConfig
+if TYPE_CHECKING:
+    from fts.training.config import TrainConfig
 
 
 class Stepper(Protocol):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fts.training.config import TrainConfig
 from fts.training.results import EARLY_STOPPED, FINISHED, STEP_LIMIT, EpochResult
+
+if TYPE_CHECKING:
+    from fts.training.config import TrainConfig
 
 
 @dataclass

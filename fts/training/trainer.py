@@ -14,11 +14,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fts.training import randomness
@@ -39,6 +38,9 @@ from fts.training.progress import Progress
 from fts.training.results import COLLAPSED, DIVERGED, EpochDone, EpochResult, Outcome, StepDone
 from fts.training.schedule import learning_rate
 from fts.training.windows import DataError, TrainingData
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Trainer", "TrainingData"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from fts.jobs.api.study import Study
-
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+    from fts.jobs.api.study import Study
 
 GROUP = "fts.studies"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,9 @@ from fts.jobs.cli.selection import choose, refuse_several_tasks
 from fts.state import queries
 from fts.state.db import Database, open_for_person
 from fts.state.user import this_person
-from fts.state.values import Change, Job, Snapshot
+
+if TYPE_CHECKING:
+    from fts.state.values import Change, Job, Snapshot
 
 Options = Callable[[Callable[..., Any]], Callable[..., Any]]
 LISTED = 3  # more jobs than this are listed before a schedule changes

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fts.jobs.cli.app import here
 from fts.jobs.status.log_excerpt import LastLines, last_lines, parted, trouble, worker_lines
 from fts.jobs.status.naming import names_of
 from fts.jobs.status.surface import Surface
 from fts.state import queries
-from fts.state.db import Database
-from fts.state.values import Job, Snapshot
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
+    from fts.state.values import Job, Snapshot
 
 
 def last_lines_of(db: Database, snapshot: Snapshot, selected: int | None) -> LastLines | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from fts.state.values import Epoch
+if TYPE_CHECKING:
+    from fts.state.values import Epoch
 
 TRAIN, VAL, BEST, PRIOR = "·", "●", "★", "┄"
 WIDTH, HEIGHT = 66, 16  # characters of the drawing itself; with the axis it fits 80 columns

@@ -17,7 +17,6 @@ from fts.jobs.status import drain, formatting, naming
 from fts.jobs.status import summary as glances
 from fts.jobs.status.conditions import is_disk_low, silent_worker
 from fts.jobs.status.headline import finish_text, lines, plain
-from fts.jobs.status.log_excerpt import LastLines
 from fts.jobs.status.sanitize import clean_snapshot
 from fts.jobs.status.surface import Surface
 from fts.jobs.status.verdict import EXIT_CODES
@@ -30,6 +29,7 @@ from fts.state.values import Event, Job, JobStatus, Snapshot
 
 if TYPE_CHECKING:
     from fts.jobs.status.disk_usage import Kept
+    from fts.jobs.status.log_excerpt import LastLines
 
 EVENTS_OF_AN_ABSENCE = 20_000
 

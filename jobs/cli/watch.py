@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,7 +18,9 @@ from fts.jobs.status.explain import runnable
 from fts.state import queries
 from fts.state.db import Database, open_for_reading
 from fts.state.migrations import SCHEMA
-from fts.state.values import Event
+
+if TYPE_CHECKING:
+    from fts.state.values import Event
 
 BATCH = 1000  # events read at once
 

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,8 +31,10 @@ from fts.state.files import atomic_write, open_log
 from fts.state.place import has_study
 from fts.state.values import Job, JobStatus
 from fts.study import matrix
-from fts.study.cell import CellSpec
 from fts.study.cli.enqueue import cell_options, parse_cell, specs_of
+
+if TYPE_CHECKING:
+    from fts.study.cell import CellSpec
 
 MAX_BYTES = 10**15  # more is a slip of the finger, and soon more than the system can count
 STARTS_WITHIN_S = 60.0  # torch is not imported by the worker itself, but a slow disk may be busy

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.jobs.records.exports import best_of
-from fts.jobs.settings import Places
 from fts.state.files import DRAFT, is_abandoned, link_below, remove
 from fts.state.values import Job, Trial, TrialStatus
 from fts.study.cell import trial_folder
 
 if TYPE_CHECKING:
+    from fts.jobs.settings import Places
     from fts.state.db import Database
 
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fts.jobs.settings import Places
 from fts.state import queries
 from fts.state.errors import NoSuchRow
 from fts.state.files import make_folder, refuse_links
 
 if TYPE_CHECKING:
+    from fts.jobs.settings import Places
     from fts.state.db import Database
 
 ASIDE = "replaced-%Y%m%d-%H%M%S"  # in the outputs folder, UTC; as a restore names the database it replaces

@@ -13,10 +13,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from fts.state import queries
-from fts.state.values import Epoch, Sample, Trial
 
 if TYPE_CHECKING:
     from fts.state.db import Database
+    from fts.state.values import Epoch, Sample, Trial
 
 MOST_SAMPLES = 1_000_000  # one in 10 s and worker, and one a minute of those older than two days
 LONGEST_S = 180.0  # a sample says nothing about what comes later than that

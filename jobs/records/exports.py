@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.records.energy import energies, total
-from fts.jobs.settings import Places
 from fts.jobs.status.formatting import trials_ended
 from fts.state import queries
 from fts.state.files import CannotWrite, atomic_write, csv_text, from_csv_cell, link_below, make_folder, refuse_links
@@ -35,6 +34,7 @@ from fts.state.values import Epoch, Job, JobStatus, Margin, Trial, TrialStatus
 from fts.study.cell import NAME
 
 if TYPE_CHECKING:
+    from fts.jobs.settings import Places
     from fts.state.db import Database
 
 FEW = 100  # trials: their file is rewritten after each one

@@ -7,11 +7,11 @@ import threading
 from typing import TYPE_CHECKING
 
 from fts.jobs.records import exports
-from fts.jobs.settings import Places
 from fts.state import queries
 from fts.state.errors import DatabaseCorrupt
 
 if TYPE_CHECKING:
+    from fts.jobs.settings import Places
     from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")

@@ -8,16 +8,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
 from fts.jobs.status.absence import NOW, Away, Night
 from fts.jobs.status.conditions import runnable, running
 from fts.jobs.status.event_groups import GUARDED
-from fts.jobs.status.forecast import Forecast
 from fts.jobs.status.summary import Glance, night_of, night_start
 from fts.jobs.status.surface import Surface, by, seen
 from fts.jobs.status.verdict import Word
 from fts.state.values import JobStatus
+
+if TYPE_CHECKING:
+    from fts.jobs.status.forecast import Forecast
 
 Span = tuple[str, str]
 Line = tuple[Span, ...]

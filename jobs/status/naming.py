@@ -6,8 +6,10 @@ import re
 from collections import Counter, deque
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from fts.state.values import Job
+if TYPE_CHECKING:
+    from fts.state.values import Job
 
 KINDS = {"train": "final", "replicate": "seeds"}
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import unicodedata
 from functools import cache, lru_cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from fts.state.values import Snapshot
+if TYPE_CHECKING:
+    from fts.state.values import Snapshot
 
 T = TypeVar("T")
 SHOWN = "\ufffd"  # stands for each removed control character, so that a hostile string is seen, not hidden

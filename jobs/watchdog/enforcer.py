@@ -6,14 +6,14 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.supervisor.attempt import Wish
-from fts.jobs.supervisor.child import ChildProcess
 from fts.jobs.watchdog.policy import Action, Decision
-from fts.jobs.watchdog.watchdog import Watchdog
 from fts.state import transitions
 from fts.state.errors import StateError
 from fts.state.values import Cause, Claim, Trial
 
 if TYPE_CHECKING:
+    from fts.jobs.supervisor.child import ChildProcess
+    from fts.jobs.watchdog.watchdog import Watchdog
     from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")

@@ -20,11 +20,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from fts.jobs.sensors.detect import Reading, Sensors
 from fts.jobs.sensors.process_usage import TreeUse
 from fts.jobs.status.formatting import in_gb
-from fts.jobs.supervisor.child import ChildProcess
 from fts.jobs.watchdog.policy import (
     Action,
     Decision,
@@ -36,6 +35,10 @@ from fts.jobs.watchdog.policy import (
     over_hard,
 )
 from fts.state.values import Cause
+
+if TYPE_CHECKING:
+    from fts.jobs.sensors.detect import Reading, Sensors
+    from fts.jobs.supervisor.child import ChildProcess
 
 ALLOCATION_RATE = 4 << 30  # bytes a second: the fastest growth seen; near the limit we look before it can be crossed
 SLOWEST_LOOK_S, FASTEST_LOOK_S = 0.5, 0.05

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.message import Message
 
-from fts.study.preview import Preview, SearchSettings
-from fts.tui.data.reader import Reading
+if TYPE_CHECKING:
+    from fts.study.preview import Preview, SearchSettings
+    from fts.tui.data.reader import Reading
 
 
 def in_words(error: Exception) -> str:

@@ -6,12 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-from textual.message import Message
+from typing import TYPE_CHECKING
 
 from fts.state import errors
 from fts.tui.data.messages import Arrived, Unreadable, in_words
 from fts.tui.data.reader import Reader, Wish
+
+if TYPE_CHECKING:
+    from textual.message import Message
 
 BACKOFF_S = (1.0, 2.0, 5.0)  # between tries while the database cannot be read
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fts.jobs.status import formatting, naming
 from fts.state.values import Event, Job, JobStatus, Trial
 from fts.tui.data.trial_store import Picked, Shelf
-from fts.tui.data.view import View
+
+if TYPE_CHECKING:
+    from fts.tui.data.view import View
 
 Row = TypeVar("Row")
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import naming
-from fts.jobs.status.disk_usage import Kept
 from fts.jobs.status.log_excerpt import LastLines, parted, trouble
-from fts.jobs.status.summary import Glance
 from fts.state.values import Epoch, Event, Job, Opening, Sample, Snapshot, Trial, TrialStatus
 from fts.tui.data.trial_store import by_id
+
+if TYPE_CHECKING:
+    from fts.jobs.status.disk_usage import Kept
+    from fts.jobs.status.summary import Glance
 
 SCREENS = ("Queue", "Trials", "Curves", "Hardware", "Logs", "Results", "Events")
 QUEUE, TRIALS, CURVES, HARDWARE, LOGS, RESULTS, EVENTS = range(7)

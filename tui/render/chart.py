@@ -8,9 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
-from fts.tui.render.text import Line, Span
+
+if TYPE_CHECKING:
+    from fts.tui.render.text import Line, Span
 
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # [row][column] of a braille cell
 LABEL = 6  # columns of the axis labels

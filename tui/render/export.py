@@ -10,17 +10,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
-from typing import Any
-
-from rich.style import Style
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.status import formatting, naming
 from fts.state.files import atomic_write, csv_text, open_log
-from fts.state.values import Event, Job, Trial
 from fts.tui.data import table_rows
 from fts.tui.data.view import EVENTS, SCREENS, TRIALS, View
 from fts.tui.render import layout, theme
-from fts.tui.render.text import Line
+
+if TYPE_CHECKING:
+    from rich.style import Style
+
+    from fts.state.values import Event, Job, Trial
+    from fts.tui.render.text import Line
 
 CELL_WIDTH, CELL_HEIGHT = 8.4, 18.0
 FONT = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"

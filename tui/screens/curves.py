@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting, naming
-from fts.state.values import Job, Trial
 from fts.tui.data.curve_comparison import points
-from fts.tui.data.view import View
 from fts.tui.render.chart import Plot, Series, paint, value_range
 from fts.tui.render.text import Line, Placed, line, rule
 from fts.tui.screens import results
 from fts.tui.widgets import learning_curve
+
+if TYPE_CHECKING:
+    from fts.state.values import Job, Trial
+    from fts.tui.data.view import View
 
 
 def panes(view: View, width: int, height: int) -> list[Placed]:

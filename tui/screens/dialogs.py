@@ -5,10 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from textual import events
-from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
@@ -16,6 +14,10 @@ from textual.widgets import Input
 from fts.jobs.status import formatting
 from fts.tui.render.text import Line, Span, clip, fill, with_role, wrapped
 from fts.tui.widgets.pane import Canvas
+
+if TYPE_CHECKING:
+    from textual import events
+    from textual.app import ComposeResult
 
 Answer = TypeVar("Answer")
 

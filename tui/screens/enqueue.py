@@ -10,15 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from textual import events
-from textual.message import Message
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.status import formatting
 from fts.jobs.status.sanitize import clean
 from fts.state.errors import StateError
-from fts.state.values import Snapshot
 from fts.study.choices import HORIZONS, PRUNERS, SIZES, TIERS, TRIALS, tasks_of, usual_data
 from fts.study.order import Order, data_choices, first_choice, named, states_of, step
 from fts.study.preview import (
@@ -38,6 +34,12 @@ from fts.study.preview import (
 from fts.tui.data.messages import DataListed, Planned, Tried
 from fts.tui.render.text import Line, Span, wrapped
 from fts.tui.screens.dialogs import Confirm, Dialog
+
+if TYPE_CHECKING:
+    from textual import events
+    from textual.message import Message
+
+    from fts.state.values import Snapshot
 
 __all__ = ["Enqueue", "Order"]
 

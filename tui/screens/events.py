@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fts.jobs.status import formatting, naming
 from fts.tui.data import table_rows
-from fts.tui.data.view import View
 from fts.tui.render.text import Line, Placed, rule, wrapped
 from fts.tui.widgets import event_list
+
+if TYPE_CHECKING:
+    from fts.tui.data.view import View
 
 
 def panes(view: View, width: int, height: int) -> list[Placed]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fts.jobs.actions.run import heat_limits, memory_marks
 from fts.jobs.status import formatting
 from fts.jobs.status.event_groups import is_guard_off, is_guard_on
-from fts.state.values import Sample, Trial
 from fts.tui.data.gaps import spells
-from fts.tui.data.view import View
 from fts.tui.render.chart import Plot, Series, paint
 from fts.tui.render.text import Line, Placed, line, rule, wrapped
 from fts.tui.widgets import event_list
 from fts.tui.widgets import meters as meter
+
+if TYPE_CHECKING:
+    from fts.state.values import Sample, Trial
+    from fts.tui.data.view import View
 
 
 def panes(view: View, width: int, height: int) -> list[Placed]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fts.tui.data import table_rows
-from fts.tui.data.view import View
 from fts.tui.render.text import Placed, rule
 from fts.tui.widgets import event_list
+
+if TYPE_CHECKING:
+    from fts.tui.data.view import View
 
 CLOCK = re.compile(r"\b(\d\d):(\d\d)(?::(\d\d))?\b")
 

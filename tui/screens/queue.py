@@ -6,14 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting, naming
 from fts.state.values import JobStatus
-from fts.tui.data.view import View
 from fts.tui.render.text import Line, Placed, fill, line, rule, wrapped
 from fts.tui.screens.results import matrix, question_of, scaling, seal_lines
 from fts.tui.widgets import event_list, learning_curve, queue_table
 from fts.tui.widgets import meters as meter
+
+if TYPE_CHECKING:
+    from fts.tui.data.view import View
 
 GRID_ROWS = 12
 LAST_ROWS = 5  # last words: title, three lines, where to read on

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
-from fts.state.values import Trial
 from fts.tui.data import table_rows
-from fts.tui.data.view import View
 from fts.tui.render.text import Line, Placed, labelled, line, rule, wrapped
 from fts.tui.screens.results import facts
 from fts.tui.widgets import event_list, learning_curve
+
+if TYPE_CHECKING:
+    from fts.state.values import Trial
+    from fts.tui.data.view import View
 
 
 def panes(view: View, width: int, height: int) -> list[Placed]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fts.jobs.search.importance import Importance, importance
 from fts.jobs.status import formatting, naming
@@ -10,9 +11,11 @@ from fts.jobs.status.event_groups import NEWSWORTHY
 from fts.state.values import Event, Job, Trial, TrialStatus
 from fts.tui.data import table_rows
 from fts.tui.data.trial_store import by_id, place_of
-from fts.tui.data.view import View
 from fts.tui.render.text import Line, Span, heading, with_role
 from fts.tui.widgets import learning_curve
+
+if TYPE_CHECKING:
+    from fts.tui.data.view import View
 
 EVENT_ROLES = {
     "failed": "failed", "parked": "failed", "trial_failed": "failed", "new_best": "best", "finished": "done",

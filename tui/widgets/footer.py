@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fts.jobs.status import formatting
-from fts.tui.data.view import View
 from fts.tui.render.text import Line, Span, clip, fill, wrapped
+
+if TYPE_CHECKING:
+    from fts.tui.data.view import View
 
 HELP: Line = (("?", "key"), (" help", "dim"))
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from fts.jobs.actions.run import Thresholds, heat_limits, memory_marks
 from fts.jobs.status import drain, formatting, naming
 from fts.jobs.status.conditions import is_live
 from fts.jobs.status.event_groups import is_guard_off, is_guard_on
-from fts.state.values import Sample, Trial, Worker
 from fts.tui.data.gaps import GAP_S, Point, binned, measured_s
-from fts.tui.data.view import View
-from fts.tui.render.text import Line, Span
+
+if TYPE_CHECKING:
+    from fts.state.values import Sample, Trial, Worker
+    from fts.tui.data.view import View
+    from fts.tui.render.text import Line, Span
 
 NAME = 6
 UNKNOWN = "not available here"  # no sensor tells it

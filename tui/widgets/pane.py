@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from rich.console import Console, RenderableType
 from rich.control import Control
 from rich.segment import Segment
 from textual._compositor import ChopsUpdate  # private: a test counts the bytes, and would see another Textual
@@ -14,7 +14,11 @@ from textual.widget import Widget
 
 from fts.jobs.status import formatting
 from fts.tui.render import theme
-from fts.tui.render.text import Line
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from fts.tui.render.text import Line
 
 GAP = 12  # unchanged columns between two changes that are cheaper to send again than to jump over
 

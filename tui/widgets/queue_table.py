@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fts.jobs.actions.registry import by_id
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.conditions import is_live
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
 from fts.tui.data import table_rows
-from fts.tui.data.view import View
 from fts.tui.render.text import Line, Span, heading, with_role
+
+if TYPE_CHECKING:
+    from fts.tui.data.view import View
 
 CELL, STATE = 8, 10  # columns of a cell's name and of its state: `cancelled`, the longest, and a blank
 BAR, LEAST_BAR = 10, 5

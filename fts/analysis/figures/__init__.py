@@ -6,12 +6,16 @@ nothing to draw. `write_figure` saves the SVG (for the page) and the PNG twin.
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from fts.analysis.figures import cells, searches, sizes
 from fts.analysis.figures.look import look, write_figure
-from fts.analysis.study_data import StudyData
-from fts.analysis.summarise import Group
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fts.analysis.study_data import StudyData
+    from fts.analysis.summarise import Group
 
 __all__ = ["draw_all", "look", "write_figure"]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -23,11 +23,15 @@ from fts.analysis.figures.look import (
     grid,
     label_edges,
 )
-from fts.analysis.study_data import StudyData
-from fts.analysis.summarise import CellSummary, Group
 from fts.analysis.tables_page import signed
 from fts.analysis.trials_table import trial_name
 from fts.scores.calibration import rate_intervals
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fts.analysis.study_data import StudyData
+    from fts.analysis.summarise import CellSummary, Group
 
 
 def results_matrix(group: Group) -> Figure | None:

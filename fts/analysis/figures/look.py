@@ -7,14 +7,17 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fts.analysis.summarise import Group
 from fts.state.files import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fts.analysis.summarise import Group
 
 INK, GREY, PALE = "#1f2328", "#6e7781", "#d8dee4"
 # Okabe and Ito's palette, safe for the colour-blind; the marker says the same once more

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from fts.analysis.figures.look import GREY, INK, PALE, WIDTH, colour_of, marker_of
 from fts.analysis.horizon import PARAMETERS, top_trials
 from fts.analysis.importance import CHANCE, Importance
-from fts.analysis.study_data import StudyData
-from fts.analysis.summarise import Group
 from fts.analysis.trials_table import placed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fts.analysis.study_data import StudyData
+    from fts.analysis.summarise import Group
 
 
 def hyperparameters(study: StudyData, group: Group) -> Figure | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from fts.analysis.figures.look import GREY, WIDTH, colour_of, marker_of
-from fts.analysis.summarise import Group, ScalingCurve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fts.analysis.summarise import Group, ScalingCurve
 
 
 def scaling_curves(group: Group) -> Figure | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from fts.jobs.cli.app import AS_JSON, here
@@ -11,10 +13,12 @@ from fts.jobs.cli.output import emit, emit_json, say
 from fts.jobs.cli.selection import one_cell
 from fts.jobs.records.exports import iso
 from fts.state import queries, transitions
-from fts.state.db import Database
 from fts.state.user import this_person
-from fts.state.values import Job, Opening
 from fts.study.model_card import against
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
+    from fts.state.values import Job, Opening
 
 
 @click.command()
