@@ -7,21 +7,24 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from peewee import SQL, IntegrityError, fn
 
 from fts.state import schema, tickets
 from fts.state.columns import TABLES
 from fts.state.damage import copies, corrupt_sentence, newest_backup, of_the_file, restore_sentence
-from fts.state.db import Database
 from fts.state.errors import DatabaseCorrupt, StateError
 from fts.state.identity import beside, mark_of
 from fts.state.models import ALL, JobRow, QuarantineRow, TrialRow, WorkerRow
-from fts.state.schema import Difference
 from fts.state.transitions.base import transaction
 from fts.state.transitions.jobs import interrupt_live_trial
 from fts.state.unreadable import unreadable_of
 from fts.state.values import Cause
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
+    from fts.state.schema import Difference
 
 LISTED = 20  # unreadable rows that are named one by one
 STALE_S = 300.0  # a running worker without a beat for this long is worth a word; never a reason to take its job

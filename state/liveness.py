@@ -8,8 +8,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fts.state.values import Snapshot, Worker
+if TYPE_CHECKING:
+    from fts.state.values import Snapshot, Worker
 
 
 def gone(workers: Iterable[Worker], study: Path) -> frozenset[int]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peewee import SQL, fn
 
 from fts.state import migrations
 from fts.state.columns import LATEST, MANY
-from fts.state.db import Database
 from fts.state.errors import NoSuchRow, UnreadableHistory
 from fts.state.models import ALL, CheckpointRow, EpochRow, EventRow, FlagRow, JobRow, SampleRow, TrialRow, WorkerRow
 from fts.state.rows import (  # fmt: skip
@@ -48,6 +47,9 @@ from fts.state.values import (
     Verb,
     Worker,
 )
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 EVENTS_IN_SNAPSHOT = 200
 SEARCHED = {

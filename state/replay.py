@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peewee import fn
 
 from fts.state import queries
-from fts.state.db import Database
 from fts.state.models import ALL, EpochRow, EventRow, SampleRow, TrialRow
 from fts.state.rows import (  # fmt: skip
     finite_or_none,
@@ -42,6 +41,9 @@ from fts.state.values import (
     Worker,
     status_of,
 )
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 WAITING = (JobStatus.QUEUED, JobStatus.PAUSED)
 TRIAL_STATUS = {

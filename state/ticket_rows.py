@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from peewee import SQL, fn
 
-from fts.state.db import Database
 from fts.state.models import JobRow, TicketRow
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 QUEUE = "fts"
 LOOK = "look"  # the one task that runs jobs; the worker registers it

@@ -9,16 +9,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huey import Huey
-from huey.api import Task
 from huey.contrib.sql_huey import BytesBlobField, SqlStorage
 from huey.exceptions import HueyException
 from huey.serializer import Serializer
 from peewee import CharField, CompositeKey, FloatField, IntegerField, Model, TimestampField
 
-from fts.state.db import Database
 from fts.state.errors import StateError
 from fts.state.models import QuarantineRow, TicketRow
 from fts.state.ticket_rows import (
@@ -30,6 +28,11 @@ from fts.state.ticket_rows import (
     waiting_tickets,
     write_ticket,
 )
+
+if TYPE_CHECKING:
+    from huey.api import Task
+
+    from fts.state.db import Database
 
 MAX_TICKET_BYTES = 200
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from fts.state.values import Epoch, Job, Trial
+if TYPE_CHECKING:
+    from fts.state.values import Epoch, Job, Trial
 
 
 def line_ahead(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
+from typing import TYPE_CHECKING
 
 from fts.jobs.api.halving import HALVING, Halving
-from fts.jobs.search.sampler import PastTrial
+
+if TYPE_CHECKING:
+    from fts.jobs.search.sampler import PastTrial
 
 STARTUP, FIRST = 5, 3  # trials and epochs that the median rule waits for
 

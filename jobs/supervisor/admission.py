@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.devices import index_of, kind_of
 from fts.jobs.sensors.detect import Reading, from_env
 from fts.jobs.settings import best_device, memory_limit_from_env
-from fts.study.cell import CellSpec
 from fts.study.recipe import CannotFit, Plan, fitted, plan_recipe
+
+if TYPE_CHECKING:
+    from fts.study.cell import CellSpec
 
 SHARE = 0.85  # of the memory there is that trials may plan with
 TRAINS = ("cell", "train", "replicate")  # kinds of jobs whose trials train a model of ours

@@ -15,9 +15,7 @@ from fts.analysis.baselines import BASELINES
 from fts.jobs.records import exports
 from fts.jobs.records.owed import Owed
 from fts.jobs.search.sampler import suggest
-from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor.attempt import Wish
-from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.trial_runner import TrialRun, Work, past_trials
 from fts.jobs.worker.emergency import DISK_ERRORS
 from fts.state import queries, transitions
@@ -30,6 +28,8 @@ from fts.study.matrix import code_version
 from fts.study.models import publish
 
 if TYPE_CHECKING:
+    from fts.jobs.settings import Places, WorkerSettings
+    from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
 
 FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters

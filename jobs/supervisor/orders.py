@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
-from fts.state.values import Claim
+if TYPE_CHECKING:
+    from fts.state.values import Claim
 
 RANK = {None: 0, "drain_job": 1, "drain_trial": 2, "stop": 3}  # a stronger wish replaces a weaker one
 

@@ -12,21 +12,21 @@ import psutil
 
 from fts.jobs.devices import kind_of
 from fts.jobs.python import python
-from fts.jobs.sensors.detect import Sensors
 from fts.jobs.settings import TRIAL_MODULE, Places, WorkerSettings
 from fts.jobs.supervisor.admission import Admission, admit, allowed_bytes
-from fts.jobs.supervisor.attempt import End
 from fts.jobs.supervisor.child import ChildProcess
 from fts.jobs.supervisor.memory_pool import Room
 from fts.jobs.watchdog.enforcer import Watch
 from fts.jobs.watchdog.policy import Action, Guard, GuardState, MemoryLimits, Thresholds
 from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
 from fts.state import queries, transitions
-from fts.state.values import Claim, Trial
-from fts.study.cell import CellSpec
 
 if TYPE_CHECKING:
+    from fts.jobs.sensors.detect import Sensors
+    from fts.jobs.supervisor.attempt import End
     from fts.state.db import Database
+    from fts.state.values import Claim, Trial
+    from fts.study.cell import CellSpec
 
 log = logging.getLogger("fts.worker")
 

@@ -21,7 +21,6 @@ from fts.jobs.status.formatting import in_gb
 from fts.jobs.supervisor.admission import TRAINS, Admission
 from fts.jobs.supervisor.attempt import Attempt, End, Wish
 from fts.jobs.supervisor.child import ChildProcess, reap_recorded
-from fts.jobs.supervisor.slot import Slot
 from fts.jobs.worker.emergency import is_disk_trouble, pause_s
 from fts.state import queries, transitions
 from fts.state.errors import LabelClash, ResumeMismatch, StaleToken
@@ -32,6 +31,7 @@ from fts.study.models import opened_by
 from fts.study.recipe import CannotFit, shrunk
 
 if TYPE_CHECKING:
+    from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")

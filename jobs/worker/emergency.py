@@ -12,9 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.supervisor.orders import Board
 from fts.jobs.trial.cause import cause_of
-from fts.jobs.worker.reserve import Ballast
 from fts.state import transitions
 from fts.state.errors import (
     DatabaseBusy,
@@ -33,6 +31,8 @@ from fts.study.cell import BadSpec
 from fts.study.objective import sentence_of
 
 if TYPE_CHECKING:
+    from fts.jobs.supervisor.orders import Board
+    from fts.jobs.worker.reserve import Ballast
     from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")

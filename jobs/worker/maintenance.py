@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fts.jobs.settings import Places
 from fts.state import transitions
 from fts.state.backup import backup
 from fts.state.errors import StateError
 
 if TYPE_CHECKING:
+    from fts.jobs.settings import Places
     from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")

@@ -25,7 +25,6 @@ from fts.jobs.devices import index_of
 from fts.jobs.records import earlier_exports, exports
 from fts.jobs.records.owed import AGAIN_S, Owed
 from fts.jobs.sensors import detect
-from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.status.explain import why
 from fts.jobs.supervisor.child import reap_recorded, same_process, started_at
 from fts.jobs.supervisor.job_runner import Supervisor
@@ -43,10 +42,11 @@ from fts.state.db import open_database
 from fts.state.errors import DatabaseCorrupt, DatabaseGone, NoSuchRow, StaleToken, StateError, WrongStatus
 from fts.state.files import refuse_links, sweep, sweep_below
 from fts.state.slot_lock import SlotLock, SlotTaken, holder
-from fts.state.values import Claim
 
 if TYPE_CHECKING:
+    from fts.jobs.settings import Places, WorkerSettings
     from fts.state.db import Database
+    from fts.state.values import Claim
 
 log = logging.getLogger("fts.worker")
 

@@ -7,14 +7,17 @@ allows one running or interrupted trial per job, and a retry may put back many.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from peewee import SQL, fn
 
-from fts.state.db import Database
 from fts.state.errors import CannotUndo
 from fts.state.models import JobRow, TrialRow
 from fts.state.scheduling import RUN_AGAIN_SQL
-from fts.state.transitions.base import Row
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
+    from fts.state.transitions.base import Row
 
 
 def runnable_again(db: Database, job_id: int) -> list[Row]:

@@ -9,12 +9,14 @@ import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fts.state.db import Database
 from fts.state.errors import BadRow, NoSuchRow, StaleToken, WrongStatus
 from fts.state.models import ALL, EventRow, FlagRow, JobRow, TrialRow, WorkerRow
 from fts.state.values import Cause, Claim
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")  # becomes a folder name: never "..", never an option
 VERB = re.compile(r"[a-z_]{1,40}")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peewee import fn
 
-from fts.state.db import Database
 from fts.state.models import ALL, JobRow, TrialRow
 from fts.state.scheduling import preference
 from fts.state.ticket_rows import send_ticket
 from fts.state.transitions.base import MAX_SPEC, Row, change_job, to_json
 from fts.state.values import Enqueued, Verb
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 Spec = Mapping[str, Any]
 ENDED = ("done", "failed", "cancelled")

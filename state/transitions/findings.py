@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fts.state.db import Database
 from fts.state.errors import BadRow, WrongStatus
 from fts.state.models import ALL, FlagRow, TrialRow
 from fts.state.transitions.base import MAX_JSON, emit, finite, get_flag, get_job, this_person, to_json, transaction
 from fts.state.values import Change, Margin, Verb
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 
 def record_margin(db: Database, margin: Margin, who: str) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peewee import SQL, fn
 
-from fts.state.db import Database
 from fts.state.errors import BadRow
 from fts.state.models import ALL, EventRow, JobRow, TrialRow
 from fts.state.rows import to_job
@@ -35,6 +34,9 @@ from fts.state.transitions.base import (
 )
 from fts.state.transitions.extend import SameQuestion, extend_job, next_rank, same_question
 from fts.state.values import Cause, Claim, Enqueued, JobStatus, Verb, status_of
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 KINDS = ("cell", "baseline", "train", "replicate")
 # The job did nothing wrong: such an attempt does not count towards "too many attempts without progress".

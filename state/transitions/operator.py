@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peewee import SQL, IntegrityError, ModelSelect, fn
 
-from fts.state.db import Database
 from fts.state.errors import BadRow, NoSuchRow, WrongStatus
 from fts.state.models import ALL, FlagRow, JobRow, WorkerRow
 from fts.state.rows import to_job
@@ -32,6 +31,9 @@ from fts.state.transitions.base import (
     transaction,
 )
 from fts.state.values import Cause, Change, Verb
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 ORDERS = ("drain_job", "drain_trial", "stop")
 Decide = Callable[[Row], "tuple[Verb, Row, str] | None"]  # job -> verb, changes, words; None: nothing to do for it

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from fts.state.db import Database
+from typing import TYPE_CHECKING
+
 from fts.state.transitions.base import emit, transaction
 from fts.state.values import Verb
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 CHUNK = 5_000  # rows a transaction: about 50 ms, far below the busy timeout of a beat
 # What a person may want to read years later stays.

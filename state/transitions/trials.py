@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peewee import fn
 
-from fts.state.db import Database
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, TrialsChanged, WrongStatus
 from fts.state.models import ALL, CheckpointRow, EpochRow, JobRow, TrialRow
 from fts.state.rows import is_put_back
@@ -29,6 +28,9 @@ from fts.state.transitions.base import (
 )
 from fts.state.transitions.jobs import claim_name
 from fts.state.values import Cause, Claim, TrialStatus, Verb
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 OBJECTIVES = {"val_loss": 1, "val_auc": -1}  # objective -> sign that makes smaller better
 

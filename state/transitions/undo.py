@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peewee import SQL, IntegrityError
 
-from fts.state.db import Database
 from fts.state.errors import BadRow, CannotUndo, NoSuchRow
 from fts.state.models import ALL, EventRow, FlagRow, WorkerRow
 from fts.state.ticket_rows import missing_tickets, send_ticket
@@ -34,6 +33,9 @@ from fts.state.transitions.base import (
 from fts.state.transitions.extend import begun, ended, with_trials
 from fts.state.transitions.operator import set_flag
 from fts.state.values import Change, Verb
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 JOB_COLUMNS = {
     "status", "rank", "hold_reason", "asked", "cause", "message", "ended_at", "acknowledged_at", "idle_attempts",

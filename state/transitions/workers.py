@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peewee import SQL
 
 from fts.state.damage import overwritten_sentence
-from fts.state.db import Database
 from fts.state.errors import BadRow, DatabaseOverwritten, WrongStatus
 from fts.state.models import ALL, JobRow, SampleRow, WorkerRow
 from fts.state.ticket_rows import missing_tickets, runnable_jobs, waiting_tickets
 from fts.state.transitions.base import VERB, Row, checked_int, emit, finite, get_flag, get_worker, short, transaction
 from fts.state.transitions.jobs import claim_name, put_back
 from fts.state.values import Cause, Claim, Verb, WorkerOrders
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
 
 LEFT = {
     None: "",
