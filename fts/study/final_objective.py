@@ -16,6 +16,9 @@ from fts.study.objective import run_trial
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+if TYPE_CHECKING:
+    from fts.study.cell import TrialSpec
+
 
 def run_final(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
     """The facts of a trial; when a person has opened the test set, its result also says what came out there."""

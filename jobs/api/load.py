@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from fts.jobs.api.study import Study
+
 GROUP = "fts.studies"
 
 
