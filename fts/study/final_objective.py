@@ -16,8 +16,6 @@ from fts.study.objective import run_trial
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-if TYPE_CHECKING:
-    from fts.study.cell import TrialSpec
 
 
 def run_final(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fts.study.cell import CellSpec
 
 if TYPE_CHECKING:
-    from fts.study.cell import CellSpec, TrialSpec
+    from fts.study.cell import CellSpec
 
 
 def run_cv(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
