@@ -92,7 +92,9 @@ def to_parquet(db: Any, places: Places, folder: Path) -> list[Path]:
         histories = [(job, queries.history(db, job.id)) for job in jobs]
     rows = [trial_row(job, trial) for job, history in histories for trial, _ in history]
     trials = tidy_trials(
-        pd.DataFrame(rows).drop(columns=["params", "effective", "recipe", "facts"], errors="ignore").assign(**_params(rows))
+        pd.DataFrame(rows)
+        .drop(columns=["params", "effective", "recipe", "facts"], errors="ignore")
+        .assign(**_params(rows))
     )
     epochs = pd.DataFrame(
         [
