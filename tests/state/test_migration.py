@@ -230,11 +230,15 @@ def test_views_and_tables_of_somebody_else_stay(searched: Path) -> None:
         old.execute("CREATE VIEW mine AS SELECT budget, horizon, objective FROM job JOIN trial ON job_id = job.id")
         old.execute("CREATE TABLE remark (trial INTEGER REFERENCES trial (id) ON DELETE CASCADE, text TEXT)")
         old.execute("INSERT INTO remark VALUES (1, 'odd curve')")
+        old.execute("CREATE INDEX by_value ON trial (value)")
+        old.execute("CREATE TRIGGER noted AFTER UPDATE ON job BEGIN UPDATE remark SET text = 'seen'; END")
         before = old.execute("SELECT * FROM mine").fetchall()
         old.commit()
     db = migrated(searched)
     assert db.execute_sql("SELECT * FROM mine").fetchall() == before
     assert db.execute_sql("SELECT * FROM remark").fetchall() == [(1, "odd curve")]
+    kept = db.execute_sql("SELECT name FROM sqlite_master WHERE name IN ('by_value', 'noted', 'by_budget') ORDER BY 1")
+    assert [row[0] for row in kept.fetchall()] == ["by_value", "noted"]
     db.close()
 
 
