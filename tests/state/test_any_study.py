@@ -92,6 +92,10 @@ def test_the_same_question_is_found_by_its_stored_identity(db: Database) -> None
     assert transitions.enqueue(db, [other], rule=rule)[0].created
     old = digits(spec={"n": 1, "trials": 3}, spec_md5="d", question_md5=None)  # of schema 1: the rule decides
     assert not transitions.enqueue(db, [old], rule=rule)[0].created
+    turned = digits(
+        spec={"n": 1, "trials": 3}, spec_md5="g", question_md5=None, labels={"dataset": "mnist", "size": "S"}
+    )
+    assert not transitions.enqueue(db, [turned], rule=rule)[0].created
     elsewhere = digits(spec={"n": 1, "trials": 3}, spec_md5="e", question_md5=None, labels={"size": "M"})
     assert transitions.enqueue(db, [elsewhere], rule=rule)[0].created
     stranger = digits(spec={"n": 1, "trials": 3}, spec_md5="f", study="letters")
