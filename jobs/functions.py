@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.function import OBJECTIVE, FunctionCell, FunctionStudy
+from fts.jobs.api.function import OBJECTIVE, FunctionCell
 from fts.jobs.api.load import installed
 from fts.jobs.api.spec import NAME, BadSpec
 
@@ -223,21 +223,3 @@ def parse_parameter(text: str) -> tuple[str, dict[str, Any]]:
     whole = all(isinstance(n, int) for n in numbers)
     ends_of = {"low": int(low), "high": int(high)} if whole else {"low": low, "high": high}
     return name, {"kind": "int" if whole else "float", **ends_of, "log": log}
-
-
-def row_of(cell: FunctionCell) -> dict[str, Any]:
-    """The job of a cell, as `fts.state.transitions.enqueue` takes it."""
-    study = FunctionStudy(cell.study)
-    return {
-        "study": cell.study,
-        "experiment": cell.experiment,
-        "kind": cell.kind,
-        "cell": study.title(cell),
-        "labels": study.labels(cell),
-        "metric": cell.metric,
-        "direction": cell.direction,
-        "question_md5": cell.question,
-        "trials_wanted": cell.trials,
-        "spec": cell.to_json(),
-        "spec_md5": cell.identity,
-    }

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-
 def run_final(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
     """The facts of a trial; when a person has opened the test set, its result also says what came out there."""
     from fts.study.final_model import build_final  # here, not above: torch and pandas, about 3 s

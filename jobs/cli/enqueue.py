@@ -95,7 +95,7 @@ def put_in_line(
     study = FunctionStudy(cells[0].study)
     db = open_for_person(here().db)
     try:
-        rows = [functions.row_of(cell) for cell in cells]
+        rows = [study.row(cell) for cell in cells]
         rule = transitions.SameQuestion(_question_of, lambda spec: FunctionCell.from_json(spec).identity)
         found = transitions.enqueue(db, rows, rule=rule, again=again, dry_run=dry_run)
         if not dry_run:

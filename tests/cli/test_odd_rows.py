@@ -123,8 +123,9 @@ def test_every_column_of_every_table_is_looked_at(built: Path) -> None:
 
 
 def test_a_diverged_epoch_is_no_unreadable_row(odd: Callable[..., Path]) -> None:
-    for value in (float("inf"), None, 3.4e38):
-        path = odd("epoch", "val_loss", value)
+    planted = [("val_loss", value) for value in (float("inf"), None, 3.4e38)]
+    for column, value in [*planted, ("train_loss", None), ("seconds", None), ("value", float("inf"))]:
+        path = odd("epoch", column, value)
         db = open_database(path, readonly=True)
         assert list(unreadable_of(db, "epoch")) == []
         assert queries.snapshot(db).unreadable == ()
