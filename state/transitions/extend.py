@@ -49,7 +49,8 @@ def same_question(db: Database, row: Row, rule: SameQuestion) -> Row | None:
 def _asks_the_same(job: Row, row: Row, asked: str, rule: SameQuestion) -> bool:
     """By the stored identity of the question where both have one, else by what their specifications say."""
     if job["question_md5"] is not None and row["question_md5"] is not None:
-        return bool(job["question_md5"] == row["question_md5"])
+        same = job["question_md5"] == row["question_md5"]
+        return same and _key(job, rule) is not None  # what cannot be read answers nothing
     return to_object(job["labels"]) == to_object(row["labels"]) and _key(job, rule) == asked
 
 
