@@ -70,6 +70,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(70, "events", "show:events", "who changed what, and when"),
             Entry(80, "watch", "watch:watch", "one line per change, as it happens"),
             Entry(100, "why", "show:why", "why a job is not running"),
+            Entry(120, "results", "results:results", "best value per cell, with interval and baseline"),
             Entry(110, "hardware", "hardware:hardware", "memory, heat and use over time, as the workers measured them"),
         ),
     ),
@@ -144,6 +145,7 @@ EXAMPLES = {
     "redo": "fts redo",
     "drain": "fts drain --after job",
     "stop": "fts stop",
+    "results": "fts results 2M --wide",
     "export": "fts export --optuna sqlite:///optuna.db",
     "snapshot": "fts snapshot --screen results --to results.svg",
     "completion": 'eval "$(fts completion bash)"',
@@ -238,7 +240,8 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="A cell is named 2M/h1, or phase6a_2M_h1_threshold_1pct, or by its job number. "
-    "First steps: fts demo. Or: fts data build; fts enqueue --matrix; fts worker; fts status.",
+    "First steps: fts demo. Or: fts data build; fts enqueue --matrix; fts worker; fts status. "
+    "A function of your own: fts enqueue train.py:objective --trials 20; fts worker; fts status.",
 )
 @click.option("--db", "db", metavar="PATH", help="the database (default: $FTS_DB, else outputs/fts.db)")
 @click.version_option(package_name="fts", message="fts %(version)s")

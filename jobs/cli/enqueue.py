@@ -13,6 +13,7 @@ from fts.jobs.api.halving import BadHalving, Halving
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli.app import AS_JSON, COUNT, here
 from fts.jobs.cli.output import emit_json, say
+from fts.jobs.status import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,17 +97,43 @@ def put_in_line(
     db = open_for_person(here().db)
     try:
         rows = [functions.row_of(cell) for cell in cells]
+        before = queries.jobs(db)
         rule = transitions.SameQuestion(_question_of, lambda spec: FunctionCell.from_json(spec).identity)
         found = transitions.enqueue(db, rows, rule=rule, again=again, dry_run=dry_run)
         if not dry_run:
-            transitions.declare_study(db, study.name, study.declaration())
+            known = queries.studies(db).get(study.name)
+            declared = functions.declaration(cells, known and known.declaration)
+            transitions.declare_study(db, study.name, declared)
         jobs = {job.id: job for job in queries.jobs(db)}
     finally:
         db.close()
     return [
-        (cell, one, told(study.title(cell), cell.trials, one, _job(jobs, one, dry_run), dry_run))
+        (
+            cell,
+            one,
+            told(study.title(cell), cell.trials, one, _job(jobs, one, dry_run), dry_run)
+            + (another_question(cell, before) if one.created and not again else ""),
+        )
         for cell, one in zip(cells, found, strict=True)
     ]
+
+
+def another_question(cell: FunctionCell, before: Sequence[Job]) -> str:
+    """Why an earlier job of the same cell does not answer this one; empty: there is none."""
+    same = [job for job in before if job.study == cell.study and job.labels == cell.axes]
+    if not same:
+        return ""
+    job = max(same, key=lambda job: job.id)
+    differs = functions.unlike(cell, job.spec)
+    if differs == ["code_md5"]:
+        return f"; {cell.path.name} has changed since job {job.id}, so this is another question"
+    changed = ", ".join(f"{name} {_shown(job.spec.get(name))}" for name in differs if name != "code_md5")
+    file = f" and an earlier {cell.path.name}" if "code_md5" in differs else ""
+    return f"; job {job.id} asks another question of this cell: {changed}{file}" if changed else ""
+
+
+def _shown(value: Any) -> str:
+    return formatting.cut(str(value), 60) if value is not None else "none"
 
 
 def _job(jobs: dict[int, Job], found: Enqueued, dry_run: bool) -> Job | None:

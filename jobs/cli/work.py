@@ -78,7 +78,7 @@ def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
     settings = worker_settings(**flags, detached=detached)
     if not create and not has_study(here().db):
         raise NothingThere(
-            f"there is no study at {here().db}: change to its folder or name it with --db; `fts enqueue --matrix` "
+            f"there is no study at {here().db}: change to its folder or name it with --db; {begin()} "
             "begins a study here, `fts worker --create` an empty one"
         )
     if detach:

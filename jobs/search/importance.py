@@ -43,12 +43,12 @@ def importance(trials: Sequence[Trial]) -> tuple[Importance, ...]:
     done = [(standing(trial), with_shape(trial.params)) for trial in latest]
     if len(done) < ENOUGH:
         return ()
-    ranked = ranks([stands for stands, _ in done])
     found = []
     for name in sorted({name for _, params in done for name in params}):
-        groups = grouped([params.get(name) for _, params in done])
+        drew = [(stands, params[name]) for stands, params in done if name in params]  # another branch says nothing
+        groups = grouped([value for _, value in drew]) if len(drew) >= ENOUGH else None
         if groups is not None:
-            found.append(Importance(name, between(ranked, groups), len(done)))
+            found.append(Importance(name, between(ranks([stands for stands, _ in drew]), groups), len(drew)))
     return tuple(sorted(found, key=lambda each: (-each.share, each.name)))
 
 
@@ -70,7 +70,7 @@ def with_shape(params: dict[str, Any]) -> dict[str, Any]:
 def standing(trial: Trial) -> tuple[float, float, float]:
     """How good a trial was, for comparison only: complete before pruned, then how far it came, then its value."""
     assert trial.value is not None, "only trials with a value are compared"
-    value = trial.value if trial.objective.endswith("auc") else -trial.value
+    value = -trial.direction.key(trial.value)
     if trial.status is TrialStatus.COMPLETE:
         return 1.0, 0.0, value
     return 0.0, float(trial.epochs), value

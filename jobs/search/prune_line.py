@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fts.state.values import Direction
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -17,7 +19,7 @@ def line_ahead(
 
     None: nothing ahead, nobody knows yet, or not all curves that decide it are at hand.
     """
-    pruner, epochs = job.spec.get("pruner", "none"), job.spec.get("epochs")
+    pruner, epochs = job.spec.get("pruner", "none"), job.spec.get("epochs", job.spec.get("steps"))
     if pruner == "none" or trial.ended_at is not None or not isinstance(epochs, int) or len(trials) > len(curves):
         return None
     before = [one for one in trials if one.number < trial.number and one.epochs]
@@ -31,13 +33,12 @@ def line_ahead(
     history = [PastTrial(one.number, {}, str(one.status), one.value, values(curves[one.id], job)) for one in before]
     return ahead(
         str(pruner), history, trial.number, trial.epochs, epochs,
-        maximize=job.spec.get("objective") == "val_auc",
+        maximize=job.direction is Direction.MAXIMIZE,
         rule=Halving.from_json(rule) if rule else BEFORE_FREEZING,
     )  # fmt: skip
 
 
 def values(curve: Sequence[Epoch], job: Job) -> dict[int, float]:
-    """The cell's objective by epoch, where there is one."""
-    auc = job.spec.get("objective") == "val_auc"
-    found = {one.epoch: one.val_auc if auc else one.val_loss for one in curve}
+    """The cell's metric by epoch, where there is one."""
+    found = {one.epoch: one.number(job.metric) if one.value is None else one.value for one in curve}
     return {epoch: value for epoch, value in found.items() if value is not None}

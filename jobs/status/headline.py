@@ -342,7 +342,7 @@ def _pauses(happened: Away, with_heat: bool = True) -> str:
 
 
 def _gain(happened: Away) -> str:
-    name = "AUC" if happened.objective.endswith("auc") else "loss"
+    name = formatting.metric_name(happened.objective)
     if happened.best_after is None:
         return f"{name} no gain"
     if happened.best_before is None:
