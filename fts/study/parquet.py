@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fts.state import queries
-from fts.state.daily_bars import PATCHTST
 from fts.state.files import replacing
+from fts.study.own import own_jobs
 from fts.study.report_data import trial_row
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def to_parquet(db: Database, places: Places, folder: Path) -> list[Path]:
     from fts.study.report_data import best_predictions
 
     with db.read():
-        jobs = sorted((job for job in queries.jobs(db) if job.study == PATCHTST), key=lambda job: job.id)
+        jobs = sorted(own_jobs(db), key=lambda job: job.id)
         histories = [(job, queries.history(db, job.id)) for job in jobs]
     rows = [trial_row(job, trial) for job, history in histories for trial, _ in history]
     trials = tidy_trials(

@@ -14,11 +14,13 @@ from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli.app import AS_JSON, COUNT, here
 from fts.jobs.cli.output import emit_json, say
 from fts.jobs.status import formatting
+from fts.state.place import has_study
+from fts.state.values import Enqueued
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fts.state.values import Enqueued, Job
+    from fts.state.values import Job
 
 
 @click.command()
@@ -94,6 +96,9 @@ def put_in_line(
     from fts.state.db import open_for_person
 
     study = FunctionStudy(cells[0].study)
+    if dry_run and not has_study(here().db):
+        new = Enqueued(0, created=True)
+        return [(cell, new, told(study.title(cell), cell.trials, new, None, dry_run)) for cell in cells]
     db = open_for_person(here().db)
     try:
         rows = [functions.row_of(cell) for cell in cells]
@@ -102,7 +107,7 @@ def put_in_line(
         found = transitions.enqueue(db, rows, rule=rule, again=again, dry_run=dry_run)
         if not dry_run:
             known = queries.studies(db).get(study.name)
-            declared = functions.declaration(cells, known and known.declaration)
+            declared = functions.declaration(cells, None if known is None else known.declaration)
             transitions.declare_study(db, study.name, declared)
         jobs = {job.id: job for job in queries.jobs(db)}
     finally:

@@ -171,7 +171,7 @@ def curve(cell: str, plot: bool, as_json: bool) -> None:
     name_unreadable(unreadable_in({"job": [job], "trial": [trial], "epoch": epochs}))
     own = columns.has_own(job)
     if as_json:
-        return emit_json("epochs", epochs if own else [columns.step_tree(epoch, job, study) for epoch in epochs])
+        return emit_json("epochs", epochs if own else [columns.step_tree(epoch, job) for epoch in epochs])
     if not epochs:
         return say(f"t{trial.number} of {naming.cell_name(job)} has no {study.step} yet{without_steps(trial, study)}")
     what = trial.architecture if own else ", ".join(f"{k} {formatting.number(v)}" for k, v in trial.params.items())

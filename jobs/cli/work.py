@@ -15,6 +15,7 @@ import click
 from fts.jobs.cli.app import COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, say
+from fts.jobs.cli.selection import begin
 from fts.jobs.python import python
 from fts.jobs.settings import Places, worker_settings
 from fts.jobs.watchdog.policy import read_bytes

@@ -114,7 +114,7 @@ def record(job: Job, trial: Trial, study: Declared, seconds: float | None, where
     row: dict[str, Any] = {
         "job": job.id, "study": job.study, "experiment": job.experiment, "cell": job.cell, "trial": trial.number,
         "status": str(trial.status), "metric": trial.metric, "direction": str(trial.direction), "value": trial.value,
-        f"best_{study.step}": trial.best_epoch, "last_value": trial.last_value, f"{study.step}s": trial.epochs,
+        "best_step": trial.best_epoch, "last_value": trial.last_value, "steps": trial.epochs,
     }  # fmt: skip
     taken = {*row, *AFTER}
     axes = {name if name not in taken else f"axis.{name}": value for name, value in job.labels.items()}
@@ -141,7 +141,7 @@ def tree(job: Job, trial: Trial, study: Declared, seconds: float | None) -> dict
     return plain | grouped | {"badges": list(trial.badges)}
 
 
-def step_tree(epoch: Epoch, job: Job, study: Declared) -> dict[str, Any]:
+def step_tree(epoch: Epoch, job: Job) -> dict[str, Any]:
     """One step of a trial as one object, for JSON."""
     return {"step": epoch.epoch, "metric": job.metric, "value": epoch.value, "metrics": epoch.metrics, "at": epoch.at}
 
@@ -282,7 +282,7 @@ def value_of(row: Trial | Epoch, field: str) -> Any:
         return row.params.get(name)  # type: ignore[union-attr]  # a step has none, and no column of it says so
     if kind == "facts":
         return facts_of(row).get(name)  # type: ignore[arg-type]
-    return row.metrics.get(name) if hasattr(row, "metrics") else metrics_of(row).get(name)  # type: ignore[arg-type]
+    return row.metrics.get(name) if hasattr(row, "metrics") else metrics_of(row).get(name)
 
 
 def text_of(row: Trial | Epoch, column: Column) -> str | None:

@@ -2,8 +2,8 @@
 
 outputs/hpo/{experiment}/best_params.json, {experiment}_best.json, {experiment}_all_trials.json,
 trials/trial_NNNN.json, and one row per finished cell in outputs/hpo/{study}_results.csv; a study may give the second
-and the last another name (the flagship's are {experiment}_{budget}_best.json and experiment_results.csv). A folder holds one job: of a
-cell that was searched again the latest search, the earlier ones in {experiment}_job7.
+and the last another name (the flagship's are {experiment}_{budget}_best.json and experiment_results.csv). A folder
+holds one job: of a cell that was searched again the latest search, the earlier ones in {experiment}_job7.
 
 What is written after a trial costs the same whatever the number of trials: its own file, and the best one's if that
 changed. {experiment}_all_trials.json of a job with more than FEW trials follows at a cost below 1 % of the time, so it

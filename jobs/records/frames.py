@@ -56,7 +56,7 @@ def tables(db: Database, study: str) -> dict[str, Rows]:
                 name = {"job": job.id, "experiment": job.experiment, "cell": job.cell, "trial": trial.number}
                 for epoch in curve:
                     told = {f"metrics.{one}": value for one, value in epoch.metrics.items()}
-                    epochs.append(name | {declared.step: epoch.epoch, "value": epoch.value, **told, "at": epoch.at})
+                    epochs.append(name | {"step": epoch.epoch, "value": epoch.value, **told, "at": epoch.at})
                 for draw in drawn.get(trial.id, ()):
                     value = {"value": json.dumps(draw.value), "distribution": json.dumps(draw.distribution)}
                     draws.append(name | {"k": draw.k, "name": draw.name, **value})

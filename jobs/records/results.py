@@ -1,4 +1,4 @@
-"""What the jobs of any study found: a table for people, the same with every digit, and the lines of its summary file."""
+"""What the jobs of any study found: a table for people, every digit for programs, the lines of its summary file."""
 
 from __future__ import annotations
 

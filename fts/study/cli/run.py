@@ -21,6 +21,7 @@ from fts.state.place import has_study
 from fts.state.values import Job, JobStatus
 from fts.study import matrix
 from fts.study.cli.enqueue import cell_options, parse_cell, specs_of
+from fts.study.own import refuse_another
 
 if TYPE_CHECKING:
     from fts.study.cell import CellSpec
@@ -93,13 +94,13 @@ def waiting_job(word: str) -> int | None:
         db.close()
     waiting = [job for job in snapshot.jobs if job.status in (JobStatus.QUEUED, JobStatus.PAUSED)]
     try:
-        return one_job(waiting, word).id
+        return refuse_another(one_job(waiting, word), "run").id
     except NothingThere:
         running = [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
         if found := _of_these(running, word):
             raise NothingThere("; ".join(why(found, liveness.seen(snapshot, here().outputs)))) from None
         if NUMBER.fullmatch(word):  # a number cannot name a new cell
-            ended = one_job(snapshot.jobs, word)
+            ended = refuse_another(one_job(snapshot.jobs, word), "run")
             raise NothingThere(
                 f"job {ended.id} ({cell_name(ended)}) is {ended.status}, not waiting; `fts why {ended.id}` says more"
             ) from None
