@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import itertools
+import json
 import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -251,7 +252,7 @@ def _listed(declaration: Mapping[str, Any], what: str) -> list[dict[str, Any]]:
 
 def unlike(cell: FunctionCell, spec: Mapping[str, Any]) -> list[str]:
     """The fields in which an earlier job of the same cell asks another question."""
-    mine = cell.to_json()
+    mine = json.loads(json.dumps(cell.to_json()))  # tuples are lists there
     return [name for name in mine if name not in NO_QUESTION and mine[name] != spec.get(name)]
 
 

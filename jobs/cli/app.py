@@ -123,6 +123,7 @@ CORE: dict[str, Entry] = {entry.name: entry for _, entries in SECTIONS for entry
 
 EXAMPLES = {
     "worker": "fts worker --detach --until-empty",
+    "enqueue FILE.py:FUNCTION": "fts enqueue train.py:objective --trials 100 -m size=S,M,L",
     "status": "fts status --plain",
     "tui": "fts tui --readonly",
     "queue": "fts queue state:failed",
@@ -198,15 +199,15 @@ class LazyGroup(click.Group):
             return None
         return self._made(entry)
 
-    def _made(self, entry: Entry) -> click.Command:
-        """The command itself, with its help, its example and --db."""
+    def _made(self, entry: Entry, example: str = "") -> click.Command:
+        """The command itself, with its help, its example (that of another name perhaps) and --db."""
         name = entry.name
         module, attribute = entry.where.split(":")
         command: click.Command = getattr(
             importlib.import_module(module if "." in module else f"fts.jobs.cli.{module}"), attribute
         )
         command.name, command.short_help = name, entry.help
-        with_examples(command, name)
+        with_examples(command, example or name)
         with_db(command)
         return command
 
@@ -217,7 +218,8 @@ class LazyGroup(click.Group):
         if name and not name.startswith("-") and name not in CORE and name not in entries():
             raise click.UsageError(f"there is no command {name!r}{_nearest(name)}", ctx)
         if name == "enqueue" and (names_a_function(args[1:]) or "enqueue" not in entries()):
-            return name, self._made(Entry(0, name, "enqueue:enqueue", "put a function in line")), args[1:]
+            of_function = Entry(0, name, "enqueue:enqueue", "put a function in line")
+            return name, self._made(of_function, "enqueue FILE.py:FUNCTION"), args[1:]
         return super().resolve_command(ctx, args)
 
     def make_context(self, *words: Any, **more: Any) -> click.Context:

@@ -11,7 +11,7 @@ from fts.jobs import functions
 from fts.jobs.api.function import CHOICES, FunctionCell, FunctionStudy
 from fts.jobs.api.halving import BadHalving, Halving
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.cli.app import AS_JSON, COUNT, here
+from fts.jobs.cli.app import AS_JSON, COUNT, ROW, here
 from fts.jobs.cli.output import emit_json, say
 from fts.jobs.status import formatting
 from fts.state.place import has_study
@@ -27,15 +27,25 @@ if TYPE_CHECKING:
 @click.argument("objective", metavar="FILE.py:FUNCTION")
 @click.option("--trials", default=20, show_default=True, type=COUNT, help="of each cell, as a total: more extend it")
 @click.option("-m", "--axis", "axes", multiple=True, metavar="NAME=A,B", help="an axis of the matrix; repeat it")
-@click.option("--direction", type=click.Choice(CHOICES["direction"]), default="minimize", show_default=True)
+@click.option(
+    "--direction", type=click.Choice(CHOICES["direction"]), default="minimize", show_default=True, help="of the metric"
+)
 @click.option("--metric", default="value", show_default=True, help="the one that decides, of several")
 @click.option(
     "--space", "parameters", multiple=True, metavar="NAME=LOW:HIGH", help="a declared parameter; also NAME=A,B, ...:log"
 )
 @click.option("--name", metavar="STUDY", help="of the study  [default: the file's name]")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
-@click.option("--sampler", type=click.Choice(CHOICES["sampler"]), default="tpe", show_default=True)
-@click.option("--pruner", type=click.Choice(CHOICES["pruner"]), default="median", show_default=True)
+@click.option("--seed", type=ROW, default=0, show_default=True, help="of the study: same seed, same search")
+@click.option(
+    "--sampler", type=click.Choice(CHOICES["sampler"]), default="tpe", show_default=True, help="draws the parameters"
+)
+@click.option(
+    "--pruner",
+    type=click.Choice(CHOICES["pruner"]),
+    default="median",
+    show_default=True,
+    help="ends hopeless trials where the function asks trial.should_prune()",
+)
 @click.option("--halving", metavar="RULE", help="numbers of the halving pruner, such as 2,3,0.5,2")
 @click.option("--steps", type=COUNT, help="reports of a whole trial, where you know them: for the forecast")
 @click.option("--python", "interpreter", metavar="PATH", help="runs the trials  [default: the worker's]")
@@ -57,7 +67,9 @@ def enqueue(
 ) -> None:
     """Put a function in line: each combination of the axes is a job of so many trials.
 
-    The function takes an Optuna trial, reports, and returns a number. The axes reach it by name.
+    The function takes an Optuna trial, may report, and returns a number or a dict of numbers (--metric names the one
+    that decides). The axes reach it by name. The same question again changes nothing; more --trials extend its jobs.
+    A changed file asks another question: its jobs are new, the earlier ones stay.
     """
     fields["halving"] = _halving(halving, fields["pruner"])
     made = functions.cells(
@@ -128,7 +140,7 @@ def another_question(cell: FunctionCell, before: Sequence[Job]) -> str:
     same = [job for job in before if job.study == cell.study and job.labels == cell.axes]
     if not same:
         return ""
-    job = max(same, key=lambda job: job.id)
+    job = min(same, key=lambda job: (len(functions.unlike(cell, job.spec)), -job.id))  # the one that is most alike
     differs = functions.unlike(cell, job.spec)
     if differs == ["code_md5"]:
         return f"; {cell.path.name} has changed since job {job.id}, so this is another question"

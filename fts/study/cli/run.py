@@ -16,12 +16,12 @@ from fts.jobs.settings import worker_settings
 from fts.jobs.status.explain import why
 from fts.jobs.status.naming import cell_name
 from fts.state import liveness, queries
+from fts.state.daily_bars import PATCHTST
 from fts.state.db import open_for_person, open_for_reading
 from fts.state.place import has_study
 from fts.state.values import Job, JobStatus
 from fts.study import matrix
 from fts.study.cli.enqueue import cell_options, parse_cell, specs_of
-from fts.study.own import refuse_another
 
 if TYPE_CHECKING:
     from fts.study.cell import CellSpec
@@ -94,13 +94,14 @@ def waiting_job(word: str) -> int | None:
         db.close()
     waiting = [job for job in snapshot.jobs if job.status in (JobStatus.QUEUED, JobStatus.PAUSED)]
     try:
-        return refuse_another(one_job(waiting, word), "run").id
+        return one_job(waiting, word).id
     except NothingThere:
         running = [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
         if found := _of_these(running, word):
             raise NothingThere("; ".join(why(found, liveness.seen(snapshot, here().outputs)))) from None
-        if NUMBER.fullmatch(word):  # a number cannot name a new cell
-            ended = refuse_another(one_job(snapshot.jobs, word), "run")
+        others = [job for job in snapshot.jobs if job.study != PATCHTST]
+        if NUMBER.fullmatch(word) or _of_these(others, word):  # a number cannot name a new cell, nor can these
+            ended = one_job(snapshot.jobs, word)
             raise NothingThere(
                 f"job {ended.id} ({cell_name(ended)}) is {ended.status}, not waiting; `fts why {ended.id}` says more"
             ) from None
