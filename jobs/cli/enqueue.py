@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,11 @@ def enqueue(
         python=None if interpreter is None else _interpreter(interpreter),
         **fields,
     )
+    for axis in unmentioned(made[0]):
+        say(
+            f"{made[0].path.name} does not mention {axis}: unless an imported module reads it with "
+            f"fts.cell(trial)[{axis!r}], these cells all run the same"
+        )
     put = put_in_line(made, again=again, dry_run=dry_run)
     if as_json:
         rows = [
@@ -133,6 +139,12 @@ def put_in_line(
         )
         for cell, one in zip(cells, found, strict=True)
     ]
+
+
+def unmentioned(cell: FunctionCell) -> list[str]:
+    """Axes that the function's file does not name anywhere."""
+    code = cell.path.read_text(errors="replace")
+    return [name for name in cell.axes if not re.search(rf"\b{re.escape(name)}\b", code)]
 
 
 def another_question(cell: FunctionCell, before: Sequence[Job]) -> str:
