@@ -5,6 +5,9 @@ and the share of the variance of the trials' ranks that lies between the groups 
 would give (omega squared, Hays 1963). Ranks, so that one diverged trial decides nothing; corrected, so that a parameter
 that does nothing stands near 0 with ten trials too. Interactions are not seen; shares need not sum to 1.
 
+A parameter that only some trials drew, because it belongs to a branch, is judged among those, and its share is scaled
+by their part of all: whether a trial took the branch is the doing of another parameter.
+
 Pruned trials count: below all complete ones, the later they were pruned the better, and at the same epoch by value.
 """
 
@@ -43,12 +46,14 @@ def importance(trials: Sequence[Trial]) -> tuple[Importance, ...]:
     done = [(standing(trial), with_shape(trial.params)) for trial in latest]
     if len(done) < ENOUGH:
         return ()
+    ranked = ranks([stands for stands, _ in done])
     found = []
     for name in sorted({name for _, params in done for name in params}):
-        drew = [(stands, params[name]) for stands, params in done if name in params]  # another branch says nothing
-        groups = grouped([value for _, value in drew]) if len(drew) >= ENOUGH else None
+        drew = [n for n, (_, params) in enumerate(done) if name in params]
+        groups = grouped([done[n][1][name] for n in drew]) if len(drew) >= ENOUGH else None
         if groups is not None:
-            found.append(Importance(name, between(ranks([stands for stands, _ in drew]), groups), len(drew)))
+            share = between(ranked if len(drew) == len(done) else ranks([done[n][0] for n in drew]), groups)
+            found.append(Importance(name, share * len(drew) / len(done), len(done)))
     return tuple(sorted(found, key=lambda each: (-each.share, each.name)))
 
 
