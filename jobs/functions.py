@@ -8,13 +8,15 @@ from __future__ import annotations
 import ast
 import hashlib
 import itertools
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.function import OBJECTIVE, FunctionCell
+from fts.jobs.api.function import NO_QUESTION, OBJECTIVE, FunctionCell, FunctionStudy
 from fts.jobs.api.load import installed
 from fts.jobs.api.spec import NAME, BadSpec
+from fts.jobs.api.study import Axis, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -223,3 +225,32 @@ def parse_parameter(text: str) -> tuple[str, dict[str, Any]]:
     whole = all(isinstance(n, int) for n in numbers)
     ends_of = {"low": int(low), "high": int(high)} if whole else {"low": low, "high": high}
     return name, {"kind": "int" if whole else "float", **ends_of, "log": log}
+
+
+def declaration(cells: Sequence[FunctionCell], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Axes with their values and the metric that decides, added to what the study has declared before."""
+    known = dict(before or {})
+    axes = {axis["name"]: list(axis.get("values", ())) for axis in _listed(known, "axes")}
+    for cell in cells:
+        for name, value in cell.axes.items():
+            values = axes.setdefault(name, [])
+            if value not in values:
+                values.append(value)
+    metrics = {metric["name"]: metric for metric in _listed(known, "metrics")}
+    for cell in cells:
+        metrics[cell.metric] = asdict(Metric(cell.metric)) | metrics.get(cell.metric, {}) | {"goal": cell.direction}
+    declared = FunctionStudy(cells[0].study).declaration() | known
+    listed = [asdict(Axis(name, values=tuple(values))) for name, values in axes.items()]
+    return declared | {"axes": listed, "metrics": list(metrics.values())}
+
+
+def _listed(declaration: Mapping[str, Any], what: str) -> list[dict[str, Any]]:
+    found = declaration.get(what)
+    every = found if isinstance(found, list) else []
+    return [one for one in every if isinstance(one, dict) and isinstance(one.get("name"), str)]
+
+
+def unlike(cell: FunctionCell, spec: Mapping[str, Any]) -> list[str]:
+    """The fields in which an earlier job of the same cell asks another question."""
+    mine = json.loads(json.dumps(cell.to_json()))  # tuples are lists there
+    return [name for name in mine if name not in NO_QUESTION and mine[name] != spec.get(name)]

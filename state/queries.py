@@ -360,6 +360,26 @@ def attempts(db: Database, trial_id: int) -> tuple[Attempt, ...]:
     return tuple(to_attempt(row) for row in db.rows(query))
 
 
+def worked_on(db: Database, job_id: int) -> dict[int, tuple[Attempt, ...]]:
+    """The processes that worked on each trial of a job, in order, by the trial's id."""
+    of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
+    query = AttemptRow.select(ALL).where(AttemptRow.trial_id.in_(of_job)).order_by(AttemptRow.trial_id, AttemptRow.n)
+    found: dict[int, list[Attempt]] = {}
+    for row in db.rows(query):
+        found.setdefault(row["trial_id"], []).append(to_attempt(row))
+    return {trial_id: tuple(listed) for trial_id, listed in found.items()}
+
+
+def drawn(db: Database, job_id: int) -> dict[int, tuple[Draw, ...]]:
+    """What each trial of a job has drawn, in order, by the trial's id."""
+    of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
+    query = DrawRow.select(ALL).where(DrawRow.trial_id.in_(of_job)).order_by(DrawRow.trial_id, DrawRow.k)
+    found: dict[int, list[Draw]] = {}
+    for row in db.rows(query):
+        found.setdefault(row["trial_id"], []).append(to_draw(row))
+    return {trial_id: tuple(listed) for trial_id, listed in found.items()}
+
+
 def studies(db: Database) -> dict[str, StudyRecord]:
     """The studies that have been declared here, by name."""
     found = (to_study(row) for row in db.rows(StudyRow.select(ALL).order_by(StudyRow.created_at, StudyRow.name)))

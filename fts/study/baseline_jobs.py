@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.study.cell import CellSpec
 from fts.study.naming import cv_suffix
+from fts.study.own import own_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,11 +60,11 @@ def baseline_of(cell: CellSpec) -> CellSpec:
 
 def put_first(db: Database, written: Sequence[tuple[CellSpec, Enqueued]], who: str | None = None) -> None:
     """Moves new baselines before the cells that stood in line already: seconds of work come before what they judge."""
-    from fts.state import queries, transitions
+    from fts.state import transitions
 
     fresh = [entry.job_id for cell, entry in written if cell.kind == "baseline" and entry.created]
     old = {entry.job_id for cell, entry in written if cell.kind == "cell" and not entry.created}
-    waiting = [job.id for job in queries.jobs(db, ["queued", "paused"]) if job.id in old]
+    waiting = [job.id for job in own_jobs(db, ["queued", "paused"]) if job.id in old]
     if fresh and waiting:
         transitions.move(db, fresh, before=waiting[0], who=who)
 

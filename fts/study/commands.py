@@ -60,14 +60,6 @@ COMMANDS = (
         {"plan": "fts plan 2M --memory"},
     ),
     Command(
-        "Look",
-        120,
-        "results",
-        f"{CLI}.results:results",
-        "best value per cell, with interval and baseline",
-        {"results": "fts results 2M --wide"},
-    ),
-    Command(
         "Results and records",
         10,
         "report",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.settings import Places, worker_settings
 from fts.jobs.status import formatting
-from fts.state import queries
 from fts.state.db import open_database
 from fts.study.matrix import enqueue_matrix
+from fts.study.own import own_jobs
 
 if TYPE_CHECKING:
     from fts.state.db import Database
@@ -68,11 +68,11 @@ def enqueue(db: Database, places: Places) -> None:
 
 
 def demo_jobs(db: Database) -> list[Job]:
-    return [job for job in queries.jobs(db) if job.kind == "cell"]
+    return [job for job in own_jobs(db) if job.kind == "cell"]
 
 
 def unfinished(db: Database) -> list[Job]:
-    return [job for job in queries.jobs(db) if job.status in ("queued", "running")]
+    return [job for job in own_jobs(db) if job.status in ("queued", "running")]
 
 
 def run_worker(places: Places) -> int:

@@ -20,6 +20,7 @@ from fts.jobs.supervisor.admission import admit
 from fts.state import queries
 from fts.study.cell import CellSpec
 from fts.study.memory_plan import architectures
+from fts.study.own import own_jobs
 from fts.study.question import question_of
 from fts.study.recipe import Recipe, cell_shape
 from fts.study.study import PatchTST
@@ -164,8 +165,10 @@ class Known:
 
     def __init__(self, db: Database | None, device: str, threads: int) -> None:
         self.device, self.threads = device, threads
-        self._trials = [] if db is None else [(t, queries.epochs(db, t.id)) for t in queries.all_trials(db)]
-        self._jobs = () if db is None else queries.jobs(db)
+        self._jobs = () if db is None else own_jobs(db)
+        mine = {job.id for job in self._jobs}
+        there = () if db is None else (trial for trial in queries.all_trials(db) if trial.job_id in mine)
+        self._trials = [] if db is None else [(trial, queries.epochs(db, trial.id)) for trial in there]
         self._specs = {job.id: job.spec for job in self._jobs}
         self._rate: Rate | None = None
 

@@ -13,6 +13,7 @@ from fts.jobs.records.exports import best_of
 from fts.state import queries, transitions
 from fts.state.values import Job, JobStatus, Margin, Trial, TrialStatus
 from fts.study.cell import trial_folder
+from fts.study.own import own_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +29,7 @@ QUESTION = ("task", "horizon", "tier", "data_md5", "context", "split", "cv")  # 
 
 def refresh(db: Database, places: Places, job: Job, who: str) -> list[Margin]:
     """Brings up to date what depends on `job`: its own margin, or after a baseline those of every cell it is for."""
-    jobs = queries.jobs(db)
+    jobs = own_jobs(db)
     if job.kind == "cell":
         cells = [job]
     elif job.kind == "baseline":

@@ -17,6 +17,7 @@ from fts.study.cell import BadSpec, CellSpec
 from fts.study.choices import BUDGETS, EPOCHS, HORIZONS, TASK, TIER, TRIALS, usual_data
 from fts.study.memory_plan import too_large
 from fts.study.naming import experiment_name, kept_apart
+from fts.study.own import own_jobs
 from fts.study.study import PatchTST
 
 if TYPE_CHECKING:
@@ -136,10 +137,9 @@ def _needs_work(found: Enqueued | None) -> bool:
 def _lines(db: Database | None, lines: Sequence[Line], found: Sequence[Enqueued | None], dry_run: bool) -> list[Line]:
     """With what became of each cell, or would; a job that a dry run would create has no number."""
     from fts.jobs.records.questions import told
-    from fts.state import queries  # here, not above: peewee, which a mere --help need not load
     from fts.study.question import other_epochs
 
-    jobs = {} if db is None else {job.id: job for job in queries.jobs(db)}
+    jobs = {} if db is None else {job.id: job for job in own_jobs(db)}
     done = []
     for line, entry in zip(lines, found, strict=True):
         entry = entry or Enqueued(0, True)

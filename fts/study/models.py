@@ -12,6 +12,7 @@ from fts.state.errors import WrongStatus
 from fts.state.files import new_folder, refuse_links, sync_file
 from fts.state.values import Job, Opening, TrialStatus
 from fts.study.cell import CellSpec, trial_folder
+from fts.study.own import own_jobs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +63,7 @@ def judge(db: Database, places: Places, experiment: str, who: str) -> dict[str, 
 
 def final_jobs(db: Database, opened: Opening) -> list[Job]:
     """Finished train jobs of the trial that the test set was opened for, the newest first."""
-    jobs = [job for job in queries.jobs(db, ["done"]) if job.kind == "train" and _is_of(job.spec["origin"], opened)]
+    jobs = [job for job in own_jobs(db, ["done"]) if job.kind == "train" and _is_of(job.spec["origin"], opened)]
     return sorted(jobs, key=lambda job: -job.id)
 
 

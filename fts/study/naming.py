@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fts.state.values import Job, JobStatus
 from fts.study.cell import CellSpec
+from fts.study.own import own_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,9 +29,8 @@ def cv_suffix(cv: str | None) -> str:
 
 def kept_apart(db: Database, cells: Sequence[CellSpec]) -> list[CellSpec]:
     """The cells and baselines, with `_a20` or `_NDX` behind a name that another tier or data set already has here."""
-    from fts.state import queries  # here, not above: peewee, which a mere --help need not load
 
-    held = sorted((job for job in queries.jobs(db) if _holds(job)), key=lambda job: -job.id)
+    held = sorted((job for job in own_jobs(db) if _holds(job)), key=lambda job: -job.id)
     holders = {(job.kind, job.experiment): asked_of(job) for job in held}  # the first one's, at last
     return [_apart(cell, holders) if cell.kind in APART else cell for cell in cells]
 

@@ -17,6 +17,7 @@ from fts.jobs.status.forecast import Z80, epochs_of, is_pruned, own_pace, pace_o
 from fts.jobs.status.formatting import trials_ended
 from fts.jobs.status.naming import with_task
 from fts.state.values import Job, JobStatus, Margin, Trial, TrialStatus
+from fts.study.own import own_jobs
 from fts.study.results import BUDGETS
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def campaign(db: Database, now: float) -> list[Outlook]:
     from fts.state import queries  # here, not above: peewee
 
     with db.read():
-        jobs = queries.jobs(db)
+        jobs = own_jobs(db)
         trials = {job.id: queries.trials(db, job.id) for job in jobs if job.kind == "cell"}
         margins = queries.margins(db)
         worked = queries.worked(db)

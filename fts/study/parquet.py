@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.state import queries
 from fts.state.files import replacing
+from fts.study.own import own_jobs
 from fts.study.report_data import trial_row
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def to_parquet(db: Database, places: Places, folder: Path) -> list[Path]:
     from fts.study.report_data import best_predictions
 
     with db.read():
-        jobs = sorted(queries.jobs(db), key=lambda job: job.id)
+        jobs = sorted(own_jobs(db), key=lambda job: job.id)
         histories = [(job, queries.history(db, job.id)) for job in jobs]
     rows = [trial_row(job, trial) for job, history in histories for trial, _ in history]
     trials = tidy_trials(

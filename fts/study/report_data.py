@@ -17,6 +17,7 @@ from fts.state.files import refuse_links
 from fts.state.values import Job, JobStatus, Opening, Trial, TrialStatus
 from fts.study.margins import predictions_path
 from fts.study.model_card import against
+from fts.study.own import own_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,7 +48,7 @@ def study_data(db: Database, places: Places, now: float | None = None) -> StudyD
     from fts.analysis.study_data import CELL_COLUMNS, EPOCH_COLUMNS, StudyData
 
     with db.read():
-        jobs = [job for job in queries.jobs(db) if job.status is not JobStatus.CANCELLED]
+        jobs = [job for job in own_jobs(db) if job.status is not JobStatus.CANCELLED]
         jobs.sort(key=lambda job: job.id)
         trials = {job.id: queries.trials(db, job.id) for job in jobs}
         cells = begun_cells(jobs)  # as fts.analysis.study_data.newest_jobs

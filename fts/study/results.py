@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
+from fts.jobs.api.study import Table
 from fts.jobs.records.energy import energies, total
 from fts.jobs.records.exports import best_of, iso
 from fts.jobs.records.searches import COMING, newer_searches
-from fts.jobs.records.text_table import layout
+from fts.jobs.records.text_table import layout, markdown
 from fts.jobs.status import formatting, naming
 from fts.state.files import csv_text
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
@@ -316,5 +317,17 @@ def as_csv(rows: Iterable[Result]) -> str:
 
 
 def as_markdown(rows: Iterable[Result]) -> str:
-    lines = [COLUMNS, ["---:" if name in NUMBERS else "---" for name in COLUMNS], *table(rows)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(markdown(COLUMNS, table(rows), NUMBERS))
+
+
+def shown(db: Database, jobs: Sequence[Job]) -> Table:
+    """What `fts results` shows of these jobs."""
+    rows = results(db, jobs)
+    notes = (note,) if (note := data_note(rows)) else ()
+    return Table(COLUMNS, table(rows), NUMBERS, list(rows), as_csv(rows), LEAST, (*notes, LEGEND))
+
+
+LEGEND = (
+    "validation data only. 95%: interval of the AUC. prior: loss of always predicting the base rate. vs base: "
+    "AUC minus that of the best baseline on the same days. Wh: energy of the training, where a sensor measures it"
+)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.records.exports import best_of
 from fts.state import queries
 from fts.state.values import Job, Trial, TrialStatus
+from fts.study.own import own_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ def spread_of(db: Database, cell: Job) -> Spread | None:
         return None
     again = [
         trial
-        for job in queries.jobs(db)
+        for job in own_jobs(db)
         if job.kind == "replicate" and (job.spec.get("origin") or {}).get("job") == cell.id
         for trial in queries.trials(db, job.id)
         if trial.status is TrialStatus.COMPLETE and trial.effective_md5 == best.effective_md5

@@ -5,20 +5,22 @@ Light to import: the command line asks for axes and names without paying for tor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from fts.jobs.api.spec import TrialSpec, seed_for
+from fts.jobs.api.spec import NAME, TrialSpec, seed_for
 from fts.jobs.api.study import (
     MAXIMIZE,
     MINIMIZE,
     Axis,
     CannotFit,
     Cell,
+    Column,
     Finished,
     Metric,
     Plan,
     Program,
     Study,
+    Table,
 )
 from fts.model.budgets import BUDGETS
 from fts.study.cell import CellSpec, effective_config
@@ -26,7 +28,7 @@ from fts.study.commands import COMMANDS
 from fts.study.memory_plan import TRAINS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 FROM_WINNER = {"replicate": "replicate", "train": "final"}  # kinds that repeat a winner -> purpose of their seeds
@@ -35,6 +37,39 @@ BASELINE = "fts.study.baseline_objective"
 FINAL = "fts.study.final_objective"
 WALK_FORWARD = "fts.study.walk_forward_objective"
 MODULES = {"cell": OBJECTIVE, "replicate": OBJECTIVE, "baseline": BASELINE, "train": FINAL}
+
+
+JOBS = (Column("task", "task", right=False), Column("tier", "tier", right=False))  # size and horizon name the cell
+TRIALS = (
+    Column("objective", "objective", right=False),
+    Column("value", "value", "score"),
+    Column("epoch", "best_epoch"),
+    Column("epochs", "epochs", "d"),
+    Column("AUC", "val_auc", "score3"),
+    Column("95%", "auc_low auc_high", "interval", right=False),
+    Column("prior", "prior_loss", "score"),
+    Column("n_val", "n_val"),
+    Column("n_pos", "n_pos"),
+    Column("architecture", "architecture", right=False),
+    Column("params", "n_params", "parameters"),
+    Column("batch", "micro_batch accumulation", "times", right=False),
+    Column("lr", "params.learning_rate", "number"),
+    Column("dropout", "params.dropout", "number"),
+    Column("minutes", "train_seconds", "minutes"),
+)
+STEPS = (
+    Column("step", "step"),
+    Column("train_loss", "train_loss", "score"),
+    Column("val_loss", "val_loss", "score"),
+    Column("val_auc", "val_auc", "score3"),
+    Column("val_brier", "val_brier", "score"),
+    Column("pred_min", "pred_min", "score3"),
+    Column("pred_max", "pred_max", "score3"),
+    Column("pred_sd", "pred_sd", "score"),
+    Column("lr", "learning_rate", "number"),
+    Column("samples/s", "samples_per_s", ".0f"),
+    Column("seconds", "seconds", ".1f"),
+)
 
 
 def program_of(kind: str, cv: str | None = None) -> Program:
@@ -57,6 +92,7 @@ class PatchTST(Study):
         Metric("val_brier"),
     )
     commands = COMMANDS
+    columns: ClassVar[Mapping[str, tuple[Column, ...]]] = {"jobs": JOBS, "trials": TRIALS, "steps": STEPS}
     enqueue_dialog = "fts.study.screens.enqueue:Enqueue"
 
     def cell(self, spec: Mapping[str, Any]) -> CellSpec:
@@ -167,6 +203,41 @@ class PatchTST(Study):
         from fts.study.parquet import to_parquet  # here, not above: pandas
 
         return to_parquet(db, places, folder)
+
+    def results(self, db: Any, jobs: Sequence[Any]) -> Table | None:
+        from fts.study import results  # here: only `fts results` asks
+
+        return results.shown(db, jobs)
+
+    def may_export(self, job: Any) -> bool:
+        return NAME.fullmatch(job.budget) is not None
+
+    def best_file(self, job: Any) -> str:
+        return f"{job.experiment}_{job.budget}_best.json"
+
+    def job_record(self, job: Any) -> dict[str, Any]:
+        from fts.study import exports  # here: it reads the database, which a trial process does not need
+
+        return exports.job_record(job)
+
+    def best_record(self, job: Any, best: Any, margin: Any | None) -> dict[str, Any] | None:
+        from fts.study import exports
+
+        return exports.best_record(job, best, margin)
+
+    def results_file(self, places: Any) -> Path | None:
+        found: Path = places.results_csv
+        return found
+
+    def result_columns(self) -> tuple[str, ...]:
+        from fts.study import exports
+
+        return exports.CSV_COLUMNS
+
+    def result_row(self, job: Any, trials: Sequence[Any], energy_wh: float | None, margin: Any | None) -> Any | None:
+        from fts.study import exports
+
+        return exports.result_row(job, trials, energy_wh, margin)
 
     def checks(self, places: Any) -> Iterator[tuple[str, str, str | None]]:
         """The data sets and their manifest."""

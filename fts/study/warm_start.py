@@ -15,6 +15,7 @@ from fts.jobs.records.exports import best_of
 from fts.jobs.records.searches import begun_cells
 from fts.state import queries
 from fts.study.cell import BadSpec, CellSpec
+from fts.study.own import own_jobs
 from fts.study.results import BUDGETS
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def warmed(db: Database, cells: Iterable[CellSpec], most: int = MOST, again: boo
     search. With `again` it is.
     """
     cells, won = list(cells), winners(db)
-    there = {} if again else _first_trials_there(queries.jobs(db))
+    there = {} if again else _first_trials_there(own_jobs(db))
     known = (there.get(cell.cold_question) for cell in cells)
     return [
         replace(cell, warm_start=tuple(first_trials(cell, won, most)) if first is None else first)
@@ -55,7 +56,7 @@ def _first_trials_there(jobs: Iterable[Job]) -> dict[str, tuple[dict[str, Any], 
 
 def winners(db: Database) -> list[tuple[Job, Trial]]:
     """The best trial of each cell so far."""
-    cells = begun_cells(queries.jobs(db))
+    cells = begun_cells(own_jobs(db))
     found = ((job, best_of(job, queries.trials(db, job.id))) for job in cells)
     return [(job, best) for job, best in found if best is not None]
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OBJECTIVE = re.compile(r"[^:\0]{1,3000}\.py:[A-Za-z_][A-Za-z0-9_]{0,199}")  # train.py:objective, src/train.py:objective
+LIKE_A_NUMBER = re.compile(r"[#\d.,+-]+|[\d.+-]+e[\d+-]+")  # a cell called 3 would be taken for job 3
 LIMITS = {"trials": (1, 100_000), "seed": (0, 2**63 - 1), "steps": (1, 10**9), "trial_timeout_s": (0.001, 1e9)}
 CHOICES = {
     "kind": ("cell",),
@@ -116,7 +117,9 @@ class FunctionStudy(Study):
         return dict(cell.axes)
 
     def title(self, cell: Any) -> str:
-        return "/".join(str(value) for value in cell.axes.values()) or cell.study
+        name = "/".join(str(value) for value in cell.axes.values()) or cell.study
+        first = next(iter(cell.axes), None)
+        return f"{first}={name}" if first is not None and LIKE_A_NUMBER.fullmatch(name) else name
 
     def program(self, cell: Any) -> Program:
         """A process of its own for each trial: whatever the function leaves behind reaches no other trial."""

@@ -10,11 +10,6 @@ if TYPE_CHECKING:
 
     from fts.jobs.api.study import Study
 
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
-    from fts.jobs.api.study import Study
-
 GROUP = "fts.studies"
 
 
@@ -43,6 +38,16 @@ def installed() -> dict[str, EntryPoint]:
     from importlib import metadata  # here, not above: `fts status` needs no study
 
     return {point.name: point for point in metadata.entry_points(group=GROUP)}
+
+
+def offers(name: str, command: str) -> bool:
+    """Has the study of that name such a command of the command line? False where its package is broken."""
+    if name not in installed():
+        return False
+    try:
+        return any(each.name == command for each in study(name).commands)
+    except UnknownStudy:
+        return False
 
 
 def enqueue_dialog() -> Any | None:

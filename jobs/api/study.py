@@ -52,6 +52,29 @@ class Fact:
 
 
 @dataclass(frozen=True)
+class Column:
+    """One column of a table of trials or of steps (fts.jobs.records.columns reads it)."""
+
+    label: str  # its heading
+    field: str  # val_auc, params.lr, metrics.acc, facts.n_tokens; two with a blank between for an interval
+    format: str = ""  # score, score3, number, drawn, count, minutes, parameters, interval, times, or Python's own: .1f
+    right: bool = True  # it holds numbers
+
+
+@dataclass(frozen=True)
+class Table:
+    """What `fts results` shows of one study."""
+
+    columns: tuple[str, ...]
+    rows: list[list[str]]  # as people read them
+    right: tuple[str, ...]  # columns that hold numbers
+    records: list[Any]  # the same with every digit, for --json
+    csv: str  # the same as text with commas
+    least: tuple[str, ...] = ()  # columns that a narrow terminal leaves out, the first first
+    notes: tuple[str, ...] = ()  # sentences below the table
+
+
+@dataclass(frozen=True)
 class Command:
     """A command of the command line that only this study has."""
 
@@ -146,6 +169,7 @@ class Study:
     step: ClassVar[str] = "epoch"  # what one report stands for
     kinds: ClassVar[tuple[str, ...]] = ("cell",)
     commands: ClassVar[tuple[Command, ...]] = ()
+    columns: ClassVar[Mapping[str, tuple[Column, ...]]] = {}  # of the tables jobs, trials, steps; else: as declared
     enqueue_dialog: ClassVar[str] = ""  # "module:class" of a dialog of the monitor whose answer has calls()
 
     # -- the cell
@@ -248,9 +272,44 @@ class Study:
         """For `fts doctor`: status (ok, warn, bad), a sentence, what to do about it."""
         return iter(())
 
-    def tables(self, db: Any, places: Any, folder: Path) -> list[Path]:
-        """`fts export --parquet`: writes the study's jobs as tables into the folder; the files written."""
-        return []
+    def results(self, db: Any, jobs: Sequence[Any]) -> Table | None:
+        """`fts results`: what these jobs of the study found. None: the table that every study has."""
+        return None
+
+    def tables(self, db: Any, places: Any, folder: Path) -> list[Path] | None:
+        """`fts export --parquet`: writes the study's jobs as tables into the folder; the files written.
+
+        None: the tables that every study has.
+        """
+        return None
+
+    def may_export(self, job: Any) -> bool:
+        """May the job's names become names of files? Its experiment has been looked at already."""
+        return True
+
+    def best_file(self, job: Any) -> str:
+        """The second name of a job's best_params.json, which says whose it is."""
+        return f"{job.experiment}_best.json"
+
+    def job_record(self, job: Any) -> dict[str, Any]:
+        """What stands of its job in the exported file of each trial."""
+        return {"experiment": job.experiment, "kind": job.kind, "study": job.study, "cell": job.cell, **job.labels}
+
+    def best_record(self, job: Any, best: Any, margin: Any | None) -> dict[str, Any] | None:
+        """best_params.json. None: the record that every study has."""
+        return None
+
+    def results_file(self, places: Any) -> Path | None:
+        """The summary table of all ended jobs. None: hpo/STUDY_results.csv in the outputs."""
+        return None
+
+    def result_columns(self) -> tuple[str, ...]:
+        """The columns of that table; none: as its rows have them."""
+        return ()
+
+    def result_row(self, job: Any, trials: Sequence[Any], energy_wh: float | None, margin: Any | None) -> Any | None:
+        """One line of that table, by column. None: the line that every study has."""
+        return None
 
     def declaration(self) -> dict[str, Any]:
         """Axes, metrics and facts as JSON: stored with the study, so that a reader needs none of its code."""

@@ -70,6 +70,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(70, "events", "show:events", "who changed what, and when"),
             Entry(80, "watch", "watch:watch", "one line per change, as it happens"),
             Entry(100, "why", "show:why", "why a job is not running"),
+            Entry(120, "results", "results:results", "best value per cell, with interval and baseline"),
             Entry(110, "hardware", "hardware:hardware", "memory, heat and use over time, as the workers measured them"),
         ),
     ),
@@ -122,6 +123,7 @@ CORE: dict[str, Entry] = {entry.name: entry for _, entries in SECTIONS for entry
 
 EXAMPLES = {
     "worker": "fts worker --detach --until-empty",
+    "enqueue FILE.py:FUNCTION": "fts enqueue train.py:objective --trials 100 -m size=S,M,L",
     "status": "fts status --plain",
     "tui": "fts tui --readonly",
     "queue": "fts queue state:failed",
@@ -144,6 +146,7 @@ EXAMPLES = {
     "redo": "fts redo",
     "drain": "fts drain --after job",
     "stop": "fts stop",
+    "results": "fts results 2M --wide",
     "export": "fts export --optuna sqlite:///optuna.db",
     "snapshot": "fts snapshot --screen results --to results.svg",
     "completion": 'eval "$(fts completion bash)"',
@@ -196,15 +199,15 @@ class LazyGroup(click.Group):
             return None
         return self._made(entry)
 
-    def _made(self, entry: Entry) -> click.Command:
-        """The command itself, with its help, its example and --db."""
+    def _made(self, entry: Entry, example: str = "") -> click.Command:
+        """The command itself, with its help, its example (that of another name perhaps) and --db."""
         name = entry.name
         module, attribute = entry.where.split(":")
         command: click.Command = getattr(
             importlib.import_module(module if "." in module else f"fts.jobs.cli.{module}"), attribute
         )
         command.name, command.short_help = name, entry.help
-        with_examples(command, name)
+        with_examples(command, example or name)
         with_db(command)
         return command
 
@@ -215,7 +218,8 @@ class LazyGroup(click.Group):
         if name and not name.startswith("-") and name not in CORE and name not in entries():
             raise click.UsageError(f"there is no command {name!r}{_nearest(name)}", ctx)
         if name == "enqueue" and (names_a_function(args[1:]) or "enqueue" not in entries()):
-            return name, self._made(Entry(0, name, "enqueue:enqueue", "put a function in line")), args[1:]
+            of_function = Entry(0, name, "enqueue:enqueue", "put a function in line")
+            return name, self._made(of_function, "enqueue FILE.py:FUNCTION"), args[1:]
         return super().resolve_command(ctx, args)
 
     def make_context(self, *words: Any, **more: Any) -> click.Context:
@@ -238,7 +242,8 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="A cell is named 2M/h1, or phase6a_2M_h1_threshold_1pct, or by its job number. "
-    "First steps: fts demo. Or: fts data build; fts enqueue --matrix; fts worker; fts status.",
+    "First steps: fts demo. Or: fts data build; fts enqueue --matrix; fts worker; fts status. "
+    "A function of your own: fts enqueue train.py:objective --trials 20; fts worker; fts status.",
 )
 @click.option("--db", "db", metavar="PATH", help="the database (default: $FTS_DB, else outputs/fts.db)")
 @click.version_option(package_name="fts", message="fts %(version)s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,28 +12,41 @@ from fts.jobs import functions
 from fts.jobs.api.function import CHOICES, FunctionCell, FunctionStudy
 from fts.jobs.api.halving import BadHalving, Halving
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.cli.app import AS_JSON, COUNT, here
+from fts.jobs.cli.app import AS_JSON, COUNT, ROW, here
 from fts.jobs.cli.output import emit_json, say
+from fts.jobs.status import formatting
+from fts.state.place import has_study
+from fts.state.values import Enqueued
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fts.state.values import Enqueued, Job
+    from fts.state.values import Job
 
 
 @click.command()
 @click.argument("objective", metavar="FILE.py:FUNCTION")
 @click.option("--trials", default=20, show_default=True, type=COUNT, help="of each cell, as a total: more extend it")
 @click.option("-m", "--axis", "axes", multiple=True, metavar="NAME=A,B", help="an axis of the matrix; repeat it")
-@click.option("--direction", type=click.Choice(CHOICES["direction"]), default="minimize", show_default=True)
+@click.option(
+    "--direction", type=click.Choice(CHOICES["direction"]), default="minimize", show_default=True, help="of the metric"
+)
 @click.option("--metric", default="value", show_default=True, help="the one that decides, of several")
 @click.option(
     "--space", "parameters", multiple=True, metavar="NAME=LOW:HIGH", help="a declared parameter; also NAME=A,B, ...:log"
 )
 @click.option("--name", metavar="STUDY", help="of the study  [default: the file's name]")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
-@click.option("--sampler", type=click.Choice(CHOICES["sampler"]), default="tpe", show_default=True)
-@click.option("--pruner", type=click.Choice(CHOICES["pruner"]), default="median", show_default=True)
+@click.option("--seed", type=ROW, default=0, show_default=True, help="of the study: same seed, same search")
+@click.option(
+    "--sampler", type=click.Choice(CHOICES["sampler"]), default="tpe", show_default=True, help="draws the parameters"
+)
+@click.option(
+    "--pruner",
+    type=click.Choice(CHOICES["pruner"]),
+    default="median",
+    show_default=True,
+    help="ends hopeless trials where the function asks trial.should_prune()",
+)
 @click.option("--halving", metavar="RULE", help="numbers of the halving pruner, such as 2,3,0.5,2")
 @click.option("--steps", type=COUNT, help="reports of a whole trial, where you know them: for the forecast")
 @click.option("--python", "interpreter", metavar="PATH", help="runs the trials  [default: the worker's]")
@@ -54,7 +68,9 @@ def enqueue(
 ) -> None:
     """Put a function in line: each combination of the axes is a job of so many trials.
 
-    The function takes an Optuna trial, reports, and returns a number. The axes reach it by name.
+    The function takes an Optuna trial, may report, and returns a number or a dict of numbers (--metric names the one
+    that decides). The axes reach it by name. The same question again changes nothing; more --trials extend its jobs.
+    A changed file asks another question: its jobs are new, the earlier ones stay.
     """
     fields["halving"] = _halving(halving, fields["pruner"])
     made = functions.cells(
@@ -67,6 +83,11 @@ def enqueue(
         python=None if interpreter is None else _interpreter(interpreter),
         **fields,
     )
+    for axis in unmentioned(made[0]):
+        say(
+            f"{made[0].path.name} does not mention {axis}: unless an imported module reads it with "
+            f"fts.cell(trial)[{axis!r}], these cells all run the same"
+        )
     put = put_in_line(made, again=again, dry_run=dry_run)
     if as_json:
         rows = [
@@ -93,20 +114,55 @@ def put_in_line(
     from fts.state.db import open_for_person
 
     study = FunctionStudy(cells[0].study)
+    if dry_run and not has_study(here().db):
+        new = Enqueued(0, created=True)
+        return [(cell, new, told(study.title(cell), cell.trials, new, None, dry_run)) for cell in cells]
     db = open_for_person(here().db)
     try:
         rows = [study.row(cell) for cell in cells]
+        before = queries.jobs(db)
         rule = transitions.SameQuestion(_question_of, lambda spec: FunctionCell.from_json(spec).identity)
         found = transitions.enqueue(db, rows, rule=rule, again=again, dry_run=dry_run)
         if not dry_run:
-            transitions.declare_study(db, study.name, study.declaration())
+            known = queries.studies(db).get(study.name)
+            declared = functions.declaration(cells, None if known is None else known.declaration)
+            transitions.declare_study(db, study.name, declared)
         jobs = {job.id: job for job in queries.jobs(db)}
     finally:
         db.close()
     return [
-        (cell, one, told(study.title(cell), cell.trials, one, _job(jobs, one, dry_run), dry_run))
+        (
+            cell,
+            one,
+            told(study.title(cell), cell.trials, one, _job(jobs, one, dry_run), dry_run)
+            + (another_question(cell, before) if one.created and not again else ""),
+        )
         for cell, one in zip(cells, found, strict=True)
     ]
+
+
+def unmentioned(cell: FunctionCell) -> list[str]:
+    """Axes that the function's file does not name anywhere."""
+    code = cell.path.read_text(errors="replace")
+    return [name for name in cell.axes if not re.search(rf"\b{re.escape(name)}\b", code)]
+
+
+def another_question(cell: FunctionCell, before: Sequence[Job]) -> str:
+    """Why an earlier job of the same cell does not answer this one; empty: there is none."""
+    same = [job for job in before if job.study == cell.study and job.labels == cell.axes]
+    if not same:
+        return ""
+    job = min(same, key=lambda job: (len(functions.unlike(cell, job.spec)), -job.id))  # the one that is most alike
+    differs = functions.unlike(cell, job.spec)
+    if differs == ["code_md5"]:
+        return f"; {cell.path.name} has changed since job {job.id}, so this is another question"
+    changed = ", ".join(f"{name} {_shown(job.spec.get(name))}" for name in differs if name != "code_md5")
+    file = f" and an earlier {cell.path.name}" if "code_md5" in differs else ""
+    return f"; job {job.id} asks another question of this cell: {changed}{file}" if changed else ""
+
+
+def _shown(value: Any) -> str:
+    return formatting.cut(str(value), 60) if value is not None else "none"
 
 
 def _job(jobs: dict[int, Job], found: Enqueued, dry_run: bool) -> Job | None:

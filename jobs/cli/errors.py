@@ -31,7 +31,7 @@ def code_of(error: Exception) -> int:
         return NO_DATA
     if type(error).__name__ in ("NoData", "UnknownDataset", "NoModel"):  # by name: their modules import pandas
         return NO_DATA
-    if type(error).__name__ in ("BadSpec", "BadSetting", "BadSpace", "BadHalving", "NoStorage"):
+    if type(error).__name__ in ("BadSpec", "BadSetting", "BadSpace", "BadHalving", "NoStorage", "NoPandas"):
         return USAGE
     return USAGE if is_missing_package(error) else FAILED
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from fts.jobs.api.load import study
 from fts.jobs.cli.app import AS_JSON, COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, emit_table, say
@@ -154,13 +153,14 @@ def export(
 
             written = [f"{optuna_url} {name}" for name in to_optuna(opened, optuna_url, say)] if optuna_url else []
             if parquet:
-                for name in sorted({job.study for job in queries.jobs(opened)}):
-                    written += study(name).tables(opened, here(), parquet)
+                from fts.jobs.records.frames import to_parquet
+
+                written += to_parquet(opened, here(), parquet)
         elif wanted and not everything:
             jobs = [job for job in choose(queries.jobs(opened), wanted).jobs if job.kind == "cell"]
             written = [
                 *(exports.export_job(opened, here(), job) for job in jobs),
-                exports.export_results(opened, here()),
+                *exports.export_tables(opened, here()),
             ]
         else:
             written = exports.export_all(opened, here())

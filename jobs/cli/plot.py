@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from fts.jobs.status.formatting import arrow
 
-    from fts.state.values import Epoch
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fts.state.values import Direction, Epoch
 
 TRAIN, VAL, BEST, PRIOR = "·", "●", "★", "┄"
 WIDTH, HEIGHT = 66, 16  # characters of the drawing itself; with the axis it fits 80 columns
@@ -46,6 +48,28 @@ def plot_curve(epochs: Sequence[Epoch], prior_loss: float | None, width: int = W
         "" if prior_loss is None else f"  {PRIOR} prior"
     )
     return "\n".join([*lines, axis, foot, key])
+
+
+def plot_metric(
+    told: Mapping[int, float], name: str, direction: Direction, step: str, width: int = WIDTH, height: int = HEIGHT
+) -> str:
+    """The metric of a trial over its steps, the best one marked."""
+    points = {at: value for at, value in sorted(told.items()) if math.isfinite(value)}
+    if not points:
+        return f"no finite {name} to draw"
+    low, high = min(points.values()), max(points.values())
+    first, last = min(points), max(points)
+    columns = min(width, max(16, (last - first + 1) * 4))
+    grid = [[" "] * columns for _ in range(height)]
+    best = min(points, key=lambda at: (direction.key(points[at]), at))
+    for at, value in [*points.items(), (best, points[best])]:
+        x = round((at - first) / max(last - first, 1) * (columns - 1))
+        y = round((value - low) / ((high - low) or 1.0) * (height - 1))
+        grid[height - 1 - y][x] = BEST if at == best else VAL
+    lines = [f"{_label(n, height, low, high - low):>8} ┤{''.join(row).rstrip()}" for n, row in enumerate(grid)]
+    axis = f"{'':>8} └{'─' * columns}"
+    foot = f"{'':>10}{first}{f'{step} {last}':>{columns - len(str(first))}}"
+    return "\n".join([*lines, axis, foot, f"{'':>10}{VAL} {name} {arrow(direction)}  {BEST} best"])
 
 
 def _prior(prior_loss: float | None, losses: Sequence[float]) -> list[float]:

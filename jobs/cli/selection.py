@@ -1,4 +1,4 @@
-"""Finds the jobs a person names: 7, 3-5, 2M/h1, 2B, h3, an experiment's name, state:failed, all.
+"""Finds the jobs a person names: 7, 3-5, 2M/h1, 2B, h3, mnist/S, size:S, an experiment, a study, state:failed, all.
 
 Several words are one set, in the order of the queue. A word that matches nothing is an error, never silence.
 """
@@ -27,6 +27,7 @@ CELL = re.compile(r"([A-Za-z0-9.]+)[/_]h(\d{1,3})", re.IGNORECASE)
 HORIZON = re.compile(r"h(\d{1,3})", re.IGNORECASE)
 TRIAL = re.compile(r"(.+):t?(\d{1,7})")
 FIELDS = ("state", "status", "budget", "horizon", "task", "tier", "kind", "cause", "experiment")
+EVERY_STUDY = ("state", "status", "kind", "cause", "experiment", "study", "metric")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def choose(jobs: Sequence[Job], wanted: Sequence[str]) -> Chosen:
     found: set[int] = set()
     named: set[int] = set()
     for word in wanted:
-        matches = [job for job in jobs if matcher(word)(job)] or _by_shown_name(jobs, word)
+        matches = _by_own_name(jobs, word) or [job for job in jobs if matcher(word, axes_of(jobs))(job)]
+        matches = matches or _by_shown_name(jobs, word) or _by_study_or_value(jobs, word)
         if not matches:
             raise nothing(jobs, word)
         found |= {job.id for job in matches}
@@ -54,14 +56,41 @@ def choose(jobs: Sequence[Job], wanted: Sequence[str]) -> Chosen:
 def nothing(jobs: Sequence[Job], word: str) -> click.ClickException:
     """Why a word names no job: a budget that does not exist is a slip of the hand, anything else is not there."""
     cell = CELL.fullmatch(word)
-    if cell and (known_sizes := sizes()):
+    has_sizes = not jobs or any("budget" in job.labels for job in jobs)
+    if cell and has_sizes and (known_sizes := sizes()):
         there = {name.lower() for name in (*known_sizes, *(job.budget for job in jobs), "base")}
         if cell[1].lower() not in there:
             expected = ", ".join(known_sizes)
             return click.UsageError(f"{word!r} is not a cell: budget {cell[1]!r} is unknown; expected {expected}")
-    names = {name.lower(): name for job in jobs for name in (cell_name(job), job.experiment)}
+    shown = with_task(jobs)
+    names = {name.lower(): name for job in jobs for name in (shown[job.id], cell_name(job), job.experiment)}
+    names |= {name.lower(): name for job in jobs for name in (job.study,) if "budget" not in job.labels}
     near = difflib.get_close_matches(word.lower(), names, n=1)
     return NothingThere(f"no job matches {word!r}{f', did you mean {names[near[0]]}?' if near else ''}; {known(jobs)}")
+
+
+def axes_of(jobs: Sequence[Job]) -> tuple[str, ...]:
+    """The names of the axes of these jobs."""
+    return tuple(dict.fromkeys(name for job in jobs for name in job.labels))
+
+
+def begin() -> str:
+    """The commands that put the first job in line, for every kind of study that is installed."""
+    return " or ".join([*(["`fts enqueue --matrix`"] if sizes() else []), "`fts enqueue train.py:objective`"])
+
+
+def _by_own_name(jobs: Sequence[Job], word: str) -> list[Job]:
+    """The jobs that are called just so, where one of a study without sizes is: its cell may be called `h1`."""
+    lower = word.lower()
+    called = [job for job in jobs if lower in (cell_name(job).lower(), job.experiment.lower())]
+    return called if not NUMBER.fullmatch(word) and any("budget" not in job.labels for job in called) else []
+
+
+def _by_study_or_value(jobs: Sequence[Job], word: str) -> list[Job]:
+    """Every job of the study of that name; else every job that stands at that value of one of its axes."""
+    lower = word.lower()
+    of_study = [job for job in jobs if job.study.lower() == lower]
+    return of_study or [job for job in jobs if lower in (str(value).lower() for value in job.labels.values())]
 
 
 def sizes() -> list[str]:
@@ -86,10 +115,10 @@ def refuse_several_tasks(jobs: Sequence[Job], wanted: Sequence[str]) -> None:
             raise click.UsageError(f"{word!r} means jobs of several tasks: {told}; name them by their numbers")
 
 
-def matcher(word: str) -> Callable[[Job], bool]:
-    """The question that one word asks of a job; `!word` asks the opposite."""
+def matcher(word: str, axes: Sequence[str] = ()) -> Callable[[Job], bool]:
+    """The question that one word asks of a job; `!word` asks the opposite. `axes` may be asked for, `size:S`."""
     if word.startswith("!") and len(word) > 1:
-        asks = matcher(word[1:])
+        asks = matcher(word[1:], axes)
         return lambda job: not asks(job)
     if match := NUMBER.fullmatch(word):
         wanted = int(match[1])
@@ -104,7 +133,7 @@ def matcher(word: str) -> Callable[[Job], bool]:
         horizon = int(match[1])
         return lambda job: job.horizon == horizon
     if ":" in word:
-        return _field(word)
+        return _field(word, axes)
     low_word = word.lower()
     if low_word == "all":
         return lambda job: True
@@ -118,7 +147,7 @@ def one_job(jobs: Sequence[Job], word: str) -> Job:
     """
     matches = list(choose(jobs, [word]).jobs)
     matches = [job for job in matches if cell_name(job).lower() == word.lower()] or matches
-    if len({(job.experiment, job.kind) for job in matches}) > 1:
+    if len({(job.study, job.experiment, job.kind) for job in matches}) > 1:
         named = with_task(jobs)
         names = ", ".join(f"{job.id} ({named[job.id]})" for job in matches[:6])
         raise click.UsageError(f"{word!r} means several jobs: {names}; name one")
@@ -138,7 +167,7 @@ def one_cell(jobs: Sequence[Job], word: str) -> Job:
 def split_trial(word: str) -> tuple[str, int | None]:
     """`2M/h1:t3` is trial 3 of 2M/h1; without `:t3` the trial is None."""
     match = TRIAL.fullmatch(word)
-    if match is None and ":" in word and word.partition(":")[0].lower() not in FIELDS:
+    if match is None and ":" in word and word.partition(":")[0].lower() not in (*FIELDS, *EVERY_STUDY):
         cell = word.partition(":")[0]
         raise click.UsageError(
             f"{word!r} names no trial: a trial is CELL:tN such as {cell}:t3, and epochs have no names; "
@@ -150,7 +179,7 @@ def split_trial(word: str) -> tuple[str, int | None]:
 def known(jobs: Sequence[Job]) -> str:
     """What could have been named instead."""
     if not jobs:
-        return "the queue is empty: `fts enqueue --matrix` fills it"
+        return f"the queue is empty: {begin()} fills it"
     names = list(dict.fromkeys(with_task(jobs).values()))
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     first, last = min(j.id for j in jobs), max(j.id for j in jobs)
@@ -158,16 +187,26 @@ def known(jobs: Sequence[Job]) -> str:
     return f"{there}: {', '.join(names[:8])}{more}"
 
 
-def _field(word: str) -> Callable[[Job], bool]:
+def _field(word: str, axes: Sequence[str]) -> Callable[[Job], bool]:
     name, _, value = word.partition(":")
-    if name not in FIELDS and (CELL.fullmatch(name) or NUMBER.fullmatch(name)):
+    known = known_fields(axes)
+    if name not in known and (CELL.fullmatch(name) or NUMBER.fullmatch(name) or TRIAL.fullmatch(word)):
         raise click.UsageError(f"{word!r} names a trial, and this command takes whole cells: write {name}")
-    if name not in FIELDS:
-        raise click.UsageError(f"{word!r} asks for {name!r}, expected one of {', '.join(FIELDS)}")
+    if name not in known:
+        raise click.UsageError(f"{word!r} asks for {name!r}, expected one of {', '.join(known)}")
     attribute = "status" if name == "state" else name
     wanted = value.lower().removeprefix("h") if name == "horizon" else value.lower()
     if attribute == "status" and wanted not in list(JobStatus) and wanted != "held":
         raise click.UsageError(f"there is no state {value!r}; there are {', '.join(JobStatus)} and held")
     if wanted == "held" and attribute == "status":
         return lambda job: job.status == JobStatus.QUEUED and job.hold_reason is not None
+    if name in axes and name not in EVERY_STUDY:
+        return lambda job: name in job.labels and str(job.labels[name]).lower() == wanted
     return lambda job: str(getattr(job, attribute) or "").lower() == wanted
+
+
+def known_fields(axes: Sequence[str]) -> tuple[str, ...]:
+    """What may stand before a colon: fields of every job, and the axes of these."""
+    flagship = not axes or "budget" in axes
+    others = tuple(name for name in axes if name not in (*FIELDS, *EVERY_STUDY))
+    return (*FIELDS, "study", "metric", *others) if flagship else (*EVERY_STUDY, *others)

@@ -13,8 +13,10 @@ from fts.jobs.cli.app import AS_JSON, COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.log_excerpt import last_lines_of, last_words
 from fts.jobs.cli.output import emit, emit_json, emit_table, name_unreadable, plain, say
-from fts.jobs.cli.selection import choose, one_job, split_trial
+from fts.jobs.cli.selection import begin, choose, one_job, split_trial
 from fts.jobs.cli.time_option import since_of
+from fts.jobs.records import columns
+from fts.jobs.records.results import spent
 from fts.jobs.search.importance import importance
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.explain import why as reasons_of
@@ -26,7 +28,7 @@ from fts.state.rows import unreadable_in
 from fts.state.values import Event, Job, JobStatus, Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 @contextmanager
@@ -45,10 +47,10 @@ def reading() -> Iterator[Database]:
 def queue(wanted: tuple[str, ...], as_json: bool) -> None:
     """Every job in the order it will run, then the ended ones.
 
-    JOB narrows it: 7, 3-5, 2M/h1, 2B, h3, state:failed.
+    JOB narrows it: 7, 3-5, 2M/h1, 2B, h3, state:failed; of any study mnist/S, size:S, the study's name.
     """
     with reading() as db:
-        snapshot, now = queries.snapshot(db), db.now()
+        snapshot, now, studies = queries.snapshot(db), db.now(), queries.studies(db)
     if not as_json:
         snapshot = liveness.seen(snapshot, here().db.parent)
     name_unreadable(snapshot.unreadable)
@@ -56,19 +58,20 @@ def queue(wanted: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         return emit_json("jobs", jobs, snapshot.taken_at)
     if not jobs:
-        return say("the queue is empty: `fts enqueue --matrix` fills it")
+        return say(f"the queue is empty: {begin()} fills it")
     if snapshot.queue_paused:
         why = snapshot.queue_paused_reason or "no reason given"
         say(f"the queue is paused: {why}; `fts resume --queue` lets jobs start")
     places = {job.id: n for n, job in enumerate((j for j in snapshot.jobs if j.status in WAITING), start=1)}
-    columns = ("job", "place", "cell", "task", "tier", "state", "trials", "best", "attempt", "note")
+    axes, names = columns.of_jobs(jobs, studies), told_apart(snapshot.jobs)
+    best = columns.best_heading(jobs)
+    head = ("job", "place", "cell", *(axis.label for axis in axes), "state", "trials", best, "attempt", "note")
     rows = [
         (
             job.id,
             places.get(job.id),
-            naming.cell_name(job),
-            job.task,
-            job.tier,
+            names[job.id],
+            *(job.labels.get(axis.field) for axis in axes),
             f"{formatting.LOST} lost"
             if is_lost(job, snapshot, now)
             else f"{formatting.glyph_of(job.status)} {job.status}",
@@ -79,7 +82,15 @@ def queue(wanted: tuple[str, ...], as_json: bool) -> None:
         )
         for job in jobs
     ]
-    return emit_table(columns, rows, right=("job", "place", "trials", "best", "attempt"))
+    return emit_table(head, rows, right=("job", "place", "trials", best, "attempt"))
+
+
+def told_apart(jobs: Sequence[Job]) -> dict[int, str]:
+    """Job id -> its cell's name, with its study's where two studies have a cell of that name."""
+    shown = naming.with_task(jobs)
+    return {
+        job.id: shown[job.id] if shown[job.id].startswith(f"{job.study}/") else naming.cell_name(job) for job in jobs
+    }
 
 
 WAITING = (JobStatus.QUEUED, JobStatus.PAUSED)
@@ -103,65 +114,46 @@ def remark(job: Job) -> str:
 @click.option("--csv", "as_csv", is_flag=True, help="comma-separated, every digit")
 @AS_JSON
 def trials(cell: str, as_csv: bool, as_json: bool) -> None:
-    """The trials of one CELL (2M/h1, its experiment name, or its job number), best marked with a star."""
+    """The trials of one CELL (2M/h1, mnist/S, its experiment name, or its job number), best marked with a star."""
     with reading() as db:
         job = one_job(queries.jobs(db), cell)
         found = queries.trials(db, job.id)
+        study = columns.declared(job.study, queries.studies(db).get(job.study))
+        seconds = {} if columns.has_own(job) else spent(found, queries.worked_on(db, job.id))
     name_unreadable(unreadable_in({"job": [job], "trial": found}))
     if as_json:
-        return emit_json("trials", found)
+        if columns.has_own(job):
+            return emit_json("trials", found)
+        return emit_json("trials", [columns.tree(job, trial, study, seconds.get(trial.id)) for trial in found])
     if not found:
         return say(f"job {job.id} ({naming.cell_name(job)}) has no trial yet; `fts why {job.id}` says why")
     if as_csv:
-        return emit_csv([flat(trial) for trial in found])
-    columns: tuple[str, ...] = (
-        "trial",
-        "state",
-        "objective",
-        "value",
-        "epoch",
-        "epochs",
-        "AUC",
-        "95%",
-        "prior",
-        "n_val",
-        "n_pos",
-    )
-    columns += ("architecture", "params", "batch", "lr", "dropout", "minutes", "note")
-    rows = [_trial_row(trial, trial.number == job.best_trial) for trial in found]
-    right = ("value", "epoch", "epochs", "AUC", "prior", "n_val", "n_pos", "params", "lr", "dropout", "minutes")
-    emit_table(columns, rows, right=right)
+        if columns.has_own(job):
+            return emit_csv([flat(trial) | columns.declared_facts(trial, study) for trial in found])
+        rows = [columns.record(job, trial, study, seconds.get(trial.id), columns.CSV) for trial in found]
+        head, lines = columns.aligned(rows)
+        return emit(csv_text(head, lines).rstrip("\n"))
+    shown = columns.of_trials(job, found, study)
+    took = () if columns.has_own(job) else ("took",)
+    notes = [", ".join([*trial.badges, *([trial.message] if trial.message else [])]) for trial in found]
+    rows_of_table = [
+        [
+            f"t{trial.number}{formatting.BEST if trial.number == job.best_trial else ''}",
+            f"{formatting.glyph_of(trial.status)} {trial.status}",
+            *(columns.text_of(trial, column) for column in shown),
+            *(formatting.spell(seconds.get(trial.id, 0.0)) for _ in took),
+            note,
+        ]
+        for trial, note in zip(found, notes, strict=True)
+    ]
+    right = [column.label for column in shown if column.right]
+    emit_table(("trial", "state", *(column.label for column in shown), *took, "note"), rows_of_table, [*right, *took])
     if shares := importance(found):
         listed = ", ".join(f"{each.name} {each.share:.2f}" for each in shares)
         say(f"share of rank variance in {shares[0].n} trials, each parameter alone: {listed}")
+    if not columns.has_own(job) and (rest := columns.other_parameters(found)):
+        say(f"parameters without a column: {', '.join(rest)}; --csv and --json show all")
     return None
-
-
-def _trial_row(trial: Trial, best: bool) -> list[Any]:
-    return [
-        f"t{trial.number}{formatting.BEST if best else ''}",
-        f"{formatting.glyph_of(trial.status)} {trial.status}",
-        trial.objective,
-        formatting.score(trial.value),
-        trial.best_epoch,
-        trial.epochs,
-        formatting.score(trial.val_auc, 3),
-        formatting.interval(trial.auc_low, trial.auc_high),
-        formatting.score(trial.prior_loss),
-        trial.n_val,
-        trial.n_pos,
-        trial.architecture,
-        formatting.parameters(trial.n_params),
-        f"{trial.micro_batch}x{trial.accumulation}" if trial.micro_batch else None,
-        _number(trial.params.get("learning_rate")),
-        _number(trial.params.get("dropout")),
-        f"{trial.train_seconds / 60:.1f}",
-        ", ".join([*trial.badges, *([trial.message] if trial.message else [])]),
-    ]
-
-
-def _number(value: object) -> str | None:
-    return None if value is None else formatting.number(value)
 
 
 @click.command()
@@ -169,50 +161,44 @@ def _number(value: object) -> str | None:
 @click.option("--plot", is_flag=True, help="draw it with characters")
 @AS_JSON
 def curve(cell: str, plot: bool, as_json: bool) -> None:
-    """Losses epoch by epoch of one trial: `fts curve 2M/h1:t3`; without :tN the running one, else the best."""
-    from fts.jobs.cli.plot import plot_curve  # here: only when it is needed
+    """Metrics epoch by epoch of one trial: `fts curve 2M/h1:t3`; without :tN the running one, else the best."""
+    from fts.jobs.cli.plot import plot_curve, plot_metric  # here: only when it is needed
 
     with reading() as db:
         job, trial = find_trial(db, cell)
         epochs = queries.epochs(db, trial.id)
+        study = columns.declared(job.study, queries.studies(db).get(job.study))
     name_unreadable(unreadable_in({"job": [job], "trial": [trial], "epoch": epochs}))
+    own = columns.has_own(job)
     if as_json:
-        return emit_json("epochs", epochs)
+        return emit_json("epochs", epochs if own else [columns.step_tree(epoch, job) for epoch in epochs])
     if not epochs:
-        return say(f"t{trial.number} of {naming.cell_name(job)} has no epoch yet")
-    say(f"{job.experiment} t{trial.number}, {trial.architecture}, {trial.status}")
+        return say(f"t{trial.number} of {naming.cell_name(job)} has no {study.step} yet{without_steps(trial, study)}")
+    what = trial.architecture if own else ", ".join(f"{k} {formatting.number(v)}" for k, v in trial.params.items())
+    say(f"{job.experiment} t{trial.number}, {what}, {trial.status}")
     if plot:
-        return emit(plot_curve(epochs, trial.prior_loss))
-    columns: tuple[str, ...] = (
-        "epoch",
-        "step",
-        "train_loss",
-        "val_loss",
-        "val_auc",
-        "val_brier",
-        "pred_min",
-        "pred_max",
-        "pred_sd",
-    )
-    columns += ("lr", "samples/s", "seconds")
+        told = {epoch.epoch: epoch.value for epoch in epochs if epoch.value is not None}
+        return emit(
+            plot_curve(epochs, trial.prior_loss) if own else plot_metric(told, job.metric, job.direction, study.step)
+        )
+    shown = columns.of_steps(job, epochs, study)
+    head = (study.step, *(column.label for column in shown))
     rows = [
         (
             f"{formatting.BEST if e.epoch == trial.best_epoch else ''}{e.epoch}",
-            e.step,
-            formatting.score(e.train_loss),
-            formatting.score(e.val_loss),
-            formatting.score(e.val_auc, 3),
-            formatting.score(e.val_brier),
-            formatting.score(e.pred_min, 3),
-            formatting.score(e.pred_max, 3),
-            formatting.score(e.pred_sd),
-            formatting.number(e.learning_rate),
-            f"{e.samples_per_s:.0f}",
-            f"{e.seconds:.1f}",
+            *(columns.text_of(e, column) for column in shown),
         )
         for e in epochs
     ]
-    return emit_table(columns, rows, right=columns)
+    return emit_table(head, rows, right=head)
+
+
+def without_steps(trial: Trial, study: columns.Declared) -> str:
+    """Why a trial that has ended has none."""
+    if trial.ended_at is None:
+        return ""
+    value = "" if trial.value is None else f", its value is {formatting.score(trial.value)}"
+    return f": it has ended without a report (trial.report(value, {study.step})){value}"
 
 
 def find_trial(db: Database, word: str) -> tuple[Job, Trial]:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fts.jobs.cli.app import here
+from fts.jobs.cli.app import entries, here
 from fts.jobs.cli.errors import SCHEMA, NothingThere
 from fts.jobs.cli.log_excerpt import last_lines_of, last_words
 from fts.jobs.cli.output import emit, emit_json, name_unreadable, terminal_columns
+from fts.jobs.cli.selection import begin
 from fts.jobs.cli.time_option import since_of
 from fts.jobs.status import drain, formatting, naming
 from fts.jobs.status import summary as glances
@@ -73,8 +74,8 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
     refuse_other_than_file(here().db)
     if not os.path.lexists(here().db):
         raise NothingThere(
-            f"there is no study at {here().db} (looked at --db, $FTS_DB, ./outputs); "
-            "`fts enqueue --matrix` creates it, `fts demo` runs a small example"
+            f"there is no study at {here().db} (looked at --db, $FTS_DB, ./outputs); {begin()} creates it"
+            + (", `fts demo` runs a small example" if "demo" in entries() else "")
         )
     when = None if at is None else since_of(at)
     db = open_for_reading(here().db)
@@ -204,7 +205,7 @@ def sentences(glance: glances.Glance) -> list[str]:
         )
     names = naming.names_of(glance.snapshot.jobs)
     for job in listed(glance.snapshot.jobs):
-        kind = "AUC" if formatting.objective_of(job, glance.snapshot.trials).endswith("auc") else "loss"
+        kind = formatting.metric_name(formatting.objective_of(job, glance.snapshot.trials))
         best = f", best {kind} {formatting.score(job.best_value)}" if job.best_value is not None else ""
         state = glance.lost(job).replace("lost claim", "lost") or job.status
         wanted = formatting.count(job.trials_wanted, "trial")

@@ -15,6 +15,7 @@ import click
 from fts.jobs.cli.app import COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, say
+from fts.jobs.cli.selection import begin
 from fts.jobs.python import python
 from fts.jobs.settings import Places, worker_settings
 from fts.jobs.watchdog.policy import read_bytes
@@ -79,7 +80,7 @@ def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
     settings = worker_settings(**flags, detached=detached)
     if not create and not has_study(here().db):
         raise NothingThere(
-            f"there is no study at {here().db}: change to its folder or name it with --db; `fts enqueue --matrix` "
+            f"there is no study at {here().db}: change to its folder or name it with --db; {begin()} "
             "begins a study here, `fts worker --create` an empty one"
         )
     if detach:

@@ -24,7 +24,7 @@ from fts.jobs.settings import BadSetting, Places, best_device
 from fts.jobs.status import formatting
 from fts.jobs.supervisor.child import same_process
 from fts.state import checks, queries, slot_lock, transitions
-from fts.state.db import open_database
+from fts.state.db import open_database, open_for_reading
 from fts.state.errors import SchemaTooOld, StateError
 from fts.state.files import no_space, room
 
@@ -292,8 +292,11 @@ def leftovers(places: Places) -> Iterator[Finding]:
 
 
 def data(places: Places) -> Iterator[Finding]:
-    """What each installed study checks of its own."""
+    """What each installed study checks of its own, unless all jobs here are of other studies."""
+    here = studies_in(places)
     for name in sorted(installed()):
+        if here and name not in here:
+            continue
         try:
             for status, text, cure in study(name).checks(places):
                 yield Finding("data", status, text, cure)
@@ -301,6 +304,22 @@ def data(places: Places) -> Iterator[Finding]:
             yield Finding(
                 "data", "ok", f"not checked: the study {name} needs {missing.name}", f"pip install 'fts[{name}]'"
             )
+
+
+def studies_in(places: Places) -> set[str]:
+    """The studies of the jobs here; none where there is no database yet, or none that can be read."""
+    if not places.db.exists():
+        return set()
+    try:
+        db = open_for_reading(places.db)
+    except (StateError, OSError):
+        return set()
+    try:
+        return {job.study for job in queries.jobs(db)}
+    except (StateError, OSError):
+        return set()
+    finally:
+        db.close()
 
 
 # ---------------------------------------------------------------- mending

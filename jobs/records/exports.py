@@ -1,8 +1,9 @@
 """Writes what the earlier scripts wrote, from the database, atomically: exports are never read back.
 
-outputs/hpo/{experiment}/best_params.json, {experiment}_{budget}_best.json, {experiment}_all_trials.json,
-trials/trial_NNNN.json, and one row per finished cell in outputs/experiment_results.csv. A folder holds one job: of a
-cell that was searched again the latest search, the earlier ones in {experiment}_job7.
+outputs/hpo/{experiment}/best_params.json, {experiment}_best.json, {experiment}_all_trials.json,
+trials/trial_NNNN.json, and one row per finished cell in outputs/hpo/{study}_results.csv; a study may give the second
+and the last another name (the flagship's are {experiment}_{budget}_best.json and experiment_results.csv). A folder
+holds one job: of a cell that was searched again the latest search, the earlier ones in {experiment}_job7.
 
 What is written after a trial costs the same whatever the number of trials: its own file, and the best one's if that
 changed. {experiment}_all_trials.json of a job with more than FEW trials follows at a cost below 1 % of the time, so it
@@ -25,6 +26,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.spec import NAME
+from fts.jobs.records import columns, results
 from fts.jobs.records.energy import energies, total
 from fts.jobs.status.formatting import trials_ended
 from fts.state import queries
@@ -41,53 +43,6 @@ if TYPE_CHECKING:
 FEW = 100  # trials: their file is rewritten after each one
 SHARE = 50_000  # bytes a second: 1 % of what reading and writing the trials of a large job manages
 PATIENCE_S = 30.0  # for another writer of exports
-CSV_COLUMNS = [
-    "timestamp",
-    "experiment",
-    "task",
-    "horizon",
-    "timescale",
-    "budget",
-    "d_model",
-    "n_layers",
-    "n_heads",
-    "d_ff",
-    "n_params",
-    "learning_rate",
-    "weight_decay",
-    "warmup_steps",
-    "dropout",
-    "val_loss",
-    "val_auc",
-    "auc_low",
-    "auc_high",
-    "n_val",
-    "n_pos",
-    "prior_loss",
-    "base_rate",
-    "best_epoch",
-    "trials_complete",
-    "trials_pruned",
-    "trials_failed",
-    "status",
-    "cause",
-    "minutes",
-    "energy_wh",  # of training, processor and GPU; empty where no sensor knew
-    "data_md5",
-    "label_md5",
-    "code_commit",
-    "trial_number",
-    "baseline",
-    "auc_gain",  # best trial minus best baseline by AUC, paired, with its 95 % interval
-    "auc_gain_low",
-    "auc_gain_high",
-    "loss_gain",
-    "loss_gain_low",
-    "loss_gain_high",
-    "job",
-    "tier",
-    "dataset",
-]
 
 
 def export_job(db: Database, places: Places, job: Job) -> Path:
@@ -220,7 +175,7 @@ def all_trials(job: Job) -> str:
 
 
 def best_files(job: Job) -> tuple[str, str]:
-    return "best_params.json", f"{job.experiment}_{job.budget}_best.json"
+    return "best_params.json", columns.study_of(job).best_file(job)
 
 
 def _remove(places: Places, folder: Path, job: Job) -> None:
@@ -249,26 +204,45 @@ def _remove_best(folder: Path, job: Job) -> None:
 
 
 def export_results(db: Database, places: Places) -> Path:
-    """experiment_results.csv: one row per ended cell, rewritten whole from the database. Raises CannotWrite."""
+    """As `export_tables`; the first of them."""
+    return export_tables(db, places)[0]
+
+
+def export_tables(db: Database, places: Places) -> list[Path]:
+    """The tables of results, each study's in a file of its own, rewritten whole from the database.
+
+    One row per ended cell: in experiment_results.csv, where a study says so, else in hpo/STUDY_results.csv.
+    Raises CannotWrite.
+    """
     with exporting(places):
         return _export_results(db, places)
 
 
-def _export_results(db: Database, places: Places) -> Path:
-    rows = []
-    ended = [job for job in exportable(db) if job.kind == "cell" and job.status in ENDED]
+def _export_results(db: Database, places: Places) -> list[Path]:
+    found: dict[Path, list[Job]] = {}
+    jobs = exportable(db)
+    for job in jobs:
+        found.setdefault(results_file(places, job), []).append(job)
     margins = {margin.job_id: margin for margin in queries.margins(db)}
     measured = energies(db)
-    for job in sorted(ended, key=lambda job: job.ended_at or 0.0):
-        trials = queries.trials(db, job.id)
-        spent = total(measured, trials)
-        energy = {} if spent is None else {"energy_wh": round(spent, 3)}
-        best, margin = best_of(job, trials), margins.get(job.id)
-        mine = margin if margin is not None and best is not None and margin.trial == best.number else None
-        row = result_row(job, trials) | gains(mine) | energy
-        rows.append([row.get(name, "") for name in CSV_COLUMNS])
-    write_text(places.results_csv, csv_text(CSV_COLUMNS, rows), places.outputs)
-    return places.results_csv
+    declared = queries.studies(db)
+    for path, of_study in sorted(found.items()):
+        ended = [job for job in of_study if job.kind == "cell" and job.status in ENDED]
+        rows = []
+        for job in sorted(ended, key=lambda job: job.ended_at or 0.0):
+            trials = queries.trials(db, job.id)
+            spent = total(measured, trials)
+            row = columns.study_of(job).result_row(job, trials, spent, margins.get(job.id))
+            rows.append(results.row_of(db, job, trials, spent) if row is None else row)
+        head = columns.study_of(of_study[0]).result_columns() or results.head_of(of_study, declared)
+        listed = [*head, *(name for name in dict.fromkeys(name for row in rows for name in row) if name not in head)]
+        write_text(path, csv_text(listed, [[row.get(name, "") for name in listed] for row in rows]), places.outputs)
+    return sorted(found, key=lambda path: path != places.results_csv) or [places.results_csv]
+
+
+def results_file(places: Places, job: Job) -> Path:
+    """Where the table of its study lies."""
+    return columns.study_of(job).results_file(places) or places.exports / f"{job.study}_results.csv"
 
 
 def export_ended(db: Database, places: Places, job: Job) -> None:
@@ -283,7 +257,7 @@ def export_all(db: Database, places: Places) -> list[Path]:
         there = [job for job in exportable(db) if job.status is not JobStatus.CANCELLED]
         shown = {shown_of(queries.namesakes(db, job)).id for job in there}
         wanted = [job for job in there if trials_ended(job) or job.id in shown]
-        return [*(_export_job(db, places, job) for job in wanted), _export_results(db, places)]
+        return [*(_export_job(db, places, job) for job in wanted), *_export_results(db, places)]
 
 
 def catch_up(db: Database, places: Places) -> None:
@@ -291,9 +265,13 @@ def catch_up(db: Database, places: Places) -> None:
 
     Told by what the files hold, not by their age: the clock may have been set back since, or the study copied.
     """
-    known = written(places.results_csv)
     there = [job for job in exportable(db) if job.status in ENDED]
-    late = [job for job in there if job.kind == "cell" and (job.experiment, iso(job.ended_at)) not in known]
+    known = {path: written(path) for path in {results_file(places, job) for job in there}}
+    late = [
+        job
+        for job in there
+        if job.kind == "cell" and (job.experiment, iso(job.ended_at)) not in known[results_file(places, job)]
+    ]
     behind = [job for job in there if job not in late and not _is_whole(db, places, job)]
     for job in (*late, *behind):
         export_job(db, places, job)
@@ -333,22 +311,21 @@ def written(table: Path) -> set[tuple[str, str]]:
 
 def exportable(db: Database) -> list[Job]:
     """Jobs whose names may become folders; others were written into the table by hand, and no worker runs them."""
-    return [job for job in queries.jobs(db) if NAME.fullmatch(job.experiment) and NAME.fullmatch(job.budget)]
+    named = (job for job in queries.jobs(db) if NAME.fullmatch(job.experiment) and NAME.fullmatch(job.study))
+    return [job for job in named if columns.study_of(job).may_export(job)]
 
 
-def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:  # noqa: ARG001  # it knows the direction
+def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:  # noqa: ARG001  # each trial knows its direction
     """The best complete trial that did not diverge; the lower number wins a tie."""
     fit = [t for t in trials if t.status == TrialStatus.COMPLETE and t.value is not None and "diverged" not in t.badges]
     if not fit:
         return None
-    sign = -1.0 if fit[0].objective == "val_auc" else 1.0
-    return min(fit, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+    key = fit[0].direction.key
+    return min(fit, key=lambda trial: (key(trial.value or 0.0), trial.number))
 
 
 def trial_record(job: Job, trial: Trial, epochs: Iterable[Epoch]) -> dict[str, Any]:
-    of_job = {name: getattr(job, name) for name in ("experiment", "kind", "budget", "horizon", "task", "tier")}
-    of_job["dataset"] = job.spec.get("dataset")
-    record = {**of_job, "trial_number": trial.number, **asdict(trial)}
+    record = {**_of_job(job), "trial_number": trial.number, **asdict(trial)}
     record["badges"] = list(trial.badges)
     if curve := [asdict(epoch) for epoch in epochs]:
         record["learning_curve"] = curve
@@ -356,78 +333,29 @@ def trial_record(job: Job, trial: Trial, epochs: Iterable[Epoch]) -> dict[str, A
 
 
 def best_record(job: Job, best: Trial, margin: Margin | None = None) -> dict[str, Any]:
-    """The winner with everything needed to train it again, and by how much it beats the best baseline.
-
-    `margin` is null while there is no comparison, or none of this very trial.
-    """
-    mine = margin if margin is not None and margin.trial == best.number else None
+    """The winner with everything needed to run it again, as its study tells it."""
+    found = columns.study_of(job).best_record(job, best, margin)
+    if found is not None:
+        return found
     return {
-        "experiment": job.experiment,
+        **_of_job(job),
         "job": job.id,
-        "budget": job.budget,
-        "task": job.task,
-        "tier": job.tier,
-        "dataset": job.spec.get("dataset"),
-        "horizon": job.horizon,
-        "objective": best.objective,
+        "metric": job.metric,
+        "direction": str(job.direction),
         "best_value": best.value,
         "best_trial": best.number,
+        "best_step": best.best_epoch,
         "best_params": best.params,
-        "architecture": best.effective,
-        "arch": best.architecture,
-        "n_params": best.n_params,
-        "val_loss": best.val_loss,
-        "val_auc": best.val_auc,
-        "auc_interval": [best.auc_low, best.auc_high],
-        "n_val": best.n_val,
-        "n_pos": best.n_pos,
-        "prior_loss": best.prior_loss,
-        "data_md5": best.data_md5,
-        "label_md5": best.label_md5,
+        "metrics": columns.metrics_of(best),
+        "facts": columns.facts_of(best),
+        "seed": best.seed,
         "code_commit": best.code_commit,
-        "margin": gains(mine) | {"n": mine.n} if mine else None,
+        "objective": job.spec.get("objective"),
     }
 
 
-def result_row(job: Job, trials: Iterable[Trial]) -> dict[str, Any]:
-    """One line of experiment_results.csv; empty cells where there is no such thing."""
-    row: dict[str, Any] = dict.fromkeys(CSV_COLUMNS, "")
-    row |= {
-        "timestamp": iso(job.ended_at),
-        "experiment": job.experiment,
-        "task": job.task,
-        "horizon": job.horizon,
-        "timescale": "daily",
-        "budget": job.budget,
-        "trials_complete": job.trials_complete,
-        "trials_pruned": job.trials_pruned,
-        "trials_failed": job.trials_failed,
-        "status": str(job.status),
-        "cause": job.cause or "",
-        "job": job.id,
-        "tier": job.tier,
-        "dataset": job.spec.get("dataset", ""),
-        "minutes": round(sum(trial.train_seconds for trial in trials) / 60, 2),
-    }
-    best = best_of(job, trials)
-    if best is None:
-        return row
-    sizes = [part.lstrip("dLhf") for part in best.architecture.split("-")]
-    names = ("d_model", "n_layers", "n_heads", "d_ff") if len(sizes) == 4 else ()  # else somebody edited it
-    shape = dict(zip(names, sizes, strict=False)) | {"trial_number": best.number}
-    values = {name: getattr(best, name) for name in CSV_COLUMNS if hasattr(best, name)}
-    params = {name: best.params.get(name) for name in ("learning_rate", "weight_decay", "warmup_steps", "dropout")}
-    return row | {k: v for k, v in {**values, **params, **shape}.items() if v is not None and not row[k]}
-
-
-def gains(margin: Margin | None) -> dict[str, Any]:
-    """The columns that say how far a cell is ahead of the best baseline; none while it cannot be said."""
-    if margin is None:
-        return {}
-    numbers = {
-        f"{name}_gain{end}": getattr(margin, name + end) for name in ("auc", "loss") for end in ("", "_low", "_high")
-    }
-    return {"baseline": margin.rival, **numbers}
+def _of_job(job: Job) -> dict[str, Any]:
+    return columns.study_of(job).job_record(job)
 
 
 def iso(at: float | None) -> str:

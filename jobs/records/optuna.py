@@ -6,12 +6,13 @@ import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.records import columns
 from fts.jobs.records.searches import begun_cells
 from fts.state import queries
-from fts.state.values import Epoch, Job, Trial, TrialStatus
+from fts.state.values import Draw, Epoch, Job, Trial, TrialStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import optuna
 
@@ -19,6 +20,7 @@ SHOWN = (  # of a trial, as Optuna's user attributes
     "val_loss", "val_auc", "auc_low", "auc_high", "n_params", "n_train", "n_val", "n_pos", "prior_loss", "best_epoch",
     "last_value", "train_seconds", "cause", "label_md5", "data_md5", "effective_md5", "code_commit",
 )  # fmt: skip
+OF_SPEC = ("dataset", "data_md5", "code_md5")  # of a job's specification, as attributes of its study
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 
 
@@ -57,12 +59,14 @@ def _written(optuna: Any, db: Any, url: str, tell: Callable[[str], None] | None)
         for name, label in job.labels.items():
             study.set_user_attr(name, label)
         study.set_user_attr("job", job.id)
-        for name in ("dataset", "data_md5"):
-            study.set_user_attr(name, job.spec.get(name))
+        for name in OF_SPEC:
+            if name in job.spec:
+                study.set_user_attr(name, job.spec[name])
+        drawn = queries.drawn(db, job.id) if job.spec.get("space") is None else {}
         for trial, epochs in history:
             try:
                 if trial.status in ENDED:
-                    study.add_trial(_frozen(job, trial, epochs))
+                    study.add_trial(_frozen(job, trial, epochs, drawn.get(trial.id, ())))
             except (ValueError, TypeError, KeyError, AttributeError) as odd:
                 if tell is not None:
                     tell(f"left out: t{trial.number} of {job.experiment}, which Optuna cannot store ({odd})")
@@ -70,17 +74,23 @@ def _written(optuna: Any, db: Any, url: str, tell: Callable[[str], None] | None)
     return written
 
 
-def _frozen(job: Job, trial: Trial, epochs: tuple[Epoch, ...]) -> optuna.trial.FrozenTrial:
-    """One ended trial as Optuna keeps it, with what it did as user attributes."""
+def _frozen(job: Job, trial: Trial, epochs: tuple[Epoch, ...], draws: Sequence[Draw]) -> optuna.trial.FrozenTrial:
+    """One ended trial as Optuna keeps it, with what it did as user attributes.
+
+    Its distributions are those of its cell's space, or, where the trial drew define-by-run, those of its draws.
+    """
     from fts.jobs.search.sampler import PastTrial, frozen
 
     curve = {epoch.epoch: epoch.value for epoch in epochs if epoch.value is not None and math.isfinite(epoch.value)}
-    past = PastTrial(trial.number, trial.params, str(trial.status), trial.value, curve)
-    made = frozen(job.spec["space"], past)
+    own = {draw.name: draw.distribution for draw in draws}
+    past = PastTrial(trial.number, trial.params, str(trial.status), trial.value, curve, distributions=own)
+    made = frozen(job.spec.get("space") or {}, past)
     made.user_attrs = {
         "trial": f"{job.experiment}:t{trial.number}",
         "badges": list(trial.badges),
         **{name: value for name in SHOWN if (value := getattr(trial, name)) is not None},
+        **{f"metrics.{name}": value for name, value in columns.metrics_of(trial).items()},
+        **{f"facts.{name}": value for name, value in columns.own_facts_of(trial).items()},
     }
     made.datetime_start = datetime.fromtimestamp(trial.started_at)
     made.datetime_complete = datetime.fromtimestamp(trial.ended_at or trial.started_at)

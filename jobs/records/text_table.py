@@ -33,3 +33,10 @@ def _line(row: Sequence[str], columns: Sequence[str], widths: Sequence[int], rig
 
 def _text(value: Any) -> str:
     return "—" if value is None or value == "" else clean(str(value))
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[str] = ()) -> list[str]:
+    """The same as the lines of a Markdown table."""
+    numbers = set(right)
+    lines = [list(columns), ["---:" if name in numbers else "---" for name in columns], *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]

@@ -11,7 +11,7 @@ import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from fts.state.values import Job, JobStatus, Trial, TrialStatus
+from fts.state.values import Direction, Job, JobStatus, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,11 +96,21 @@ def _braille_as_ascii(dots: int) -> str:
 
 
 def objective_of(job: Job, trials: tuple[Trial, ...] = ()) -> str:
-    """`val_auc` or `val_loss`: what the job's best value is a value of."""
+    """`val_auc`, `val_loss` or another metric: what the job's best value is a value of."""
     for trial in trials:
         if trial.job_id == job.id:
             return trial.objective
-    return str(job.spec.get("objective", "val_loss"))
+    return job.metric
+
+
+def metric_name(metric: str) -> str:
+    """What people call a metric: `AUC`, `loss`, or by its own name."""
+    return {"val_auc": "AUC", "val_loss": "loss"}.get(metric, metric)
+
+
+def arrow(direction: Direction) -> str:
+    """Where better lies."""
+    return "↑" if direction is Direction.MAXIMIZE else "↓"
 
 
 def is_better(objective: str, value: float, than: float) -> bool:

@@ -68,11 +68,20 @@ _NAMED: deque[tuple[Sequence[Job], dict[int, str]]] = deque(maxlen=1)  # of the 
 
 
 def with_task(jobs: Sequence[Job]) -> dict[int, str]:
-    """Job id -> its cell's name; `2M/h1 2pct` with its task where another task has a cell of this size and horizon."""
+    """Job id -> its cell's name; `2M/h1 2pct` with its task where another task has a cell of this size and horizon.
+
+    `digits/mnist/S` with its study's name where another study has a cell of this name.
+    """
     tasks: dict[str, set[str]] = {}
+    studies: dict[str, set[str]] = {}
     for job in jobs:
         tasks.setdefault(cell_name(job), set()).add(job.task)
-    return {
-        job.id: cell_name(job) + (f" {job.task.removeprefix('threshold_')}" if len(tasks[cell_name(job)]) > 1 else "")
-        for job in jobs
-    }
+        studies.setdefault(cell_name(job), set()).add(job.study)
+    return {job.id: _told_apart(job, tasks[cell_name(job)], studies[cell_name(job)]) for job in jobs}
+
+
+def _told_apart(job: Job, tasks: set[str], studies: set[str]) -> str:
+    name = cell_name(job)
+    if len(studies) > 1:
+        return f"{job.study}/{name}"
+    return name + (f" {job.task.removeprefix('threshold_')}" if len(tasks) > 1 and job.task else "")

@@ -6,6 +6,7 @@ was left.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import socket
@@ -51,6 +52,7 @@ STARTED_FACTS = (
 RESULT_FACTS = (
     "value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high", "badges", "peak_bytes",
 )  # fmt: skip
+MAX_ATTRIBUTES = 16_000  # characters of JSON, of a trial
 
 
 @dataclass(frozen=True)
@@ -362,6 +364,8 @@ class TrialRun:
         declared = {one.name: told[one.name] for one in self.study.facts if told.get(one.name) is not None}
         if told.get("metrics"):
             declared["metrics"] = told["metrics"]  # of a function that returned several numbers
+        if attrs := kept_attributes(told.get("user_attrs")):
+            declared["attrs"] = attrs  # of a function that called trial.set_user_attr
         transitions.finish_trial(
             self.db, self.claim, self.trial.id, status, cause, message=message, facts=declared, **known
         )
@@ -411,6 +415,18 @@ def best_so_far(epochs: Sequence[Epoch], study: Study, maximize: bool) -> dict[s
     value, best = (max if maximize else min)(scored, key=lambda pair: pair[0])
     kept = {metric.name: best.number(metric.name) for metric in study.metrics if metric.name in RESULT_FACTS}
     return {"value": value, "best_epoch": best.epoch, "last_value": scored[-1][0], **kept}
+
+
+def kept_attributes(told: Any) -> dict[str, Any]:
+    """What a function kept with set_user_attr, the first of it as far as a row has room."""
+    kept: dict[str, Any] = {}
+    room = MAX_ATTRIBUTES
+    for name, value in told.items() if isinstance(told, dict) else ():
+        room -= len(json.dumps([name, value]))
+        if room < 0:
+            break
+        kept[name] = value
+    return kept
 
 
 def message_of(end: End) -> str:

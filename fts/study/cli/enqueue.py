@@ -224,6 +224,9 @@ def enqueue(
 
     Each cell is tested with one optimizer step first, then frozen as it is now. A cell that has a job, also an ended
     one, is not put in line twice; more --trials extend its job and keep its results.
+
+    A function of your own is put in line with fts enqueue FILE.py:FUNCTION, such as fts enqueue train.py:objective;
+    fts enqueue train.py:objective --help shows its options.
     """
     from fts.state.db import open_for_person  # here, not above: a wrong flag must not create a database
     from fts.state.place import has_study

@@ -15,6 +15,7 @@ from fts.jobs.records.exports import iso
 from fts.state import queries, transitions
 from fts.state.user import this_person
 from fts.study.model_card import against
+from fts.study.own import refuse_another
 
 if TYPE_CHECKING:
     from fts.state.db import Database
@@ -34,7 +35,7 @@ def final(cell: str, yes: bool, as_json: bool) -> None:
     from fts.study.models import judge  # here, not above: --help needs none of it
 
     with writing() as db:
-        job = one_cell(queries.jobs(db), cell)
+        job = refuse_another(one_cell(queries.jobs(db), cell), "final")
         opened = queries.opening(db, job.experiment) or open_test_set(db, job, yes)
         if opened.job_id != job.id:
             say(

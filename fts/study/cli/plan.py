@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,9 +14,15 @@ from fts.jobs.cli.show import reading
 from fts.jobs.cli.work import machine_options
 from fts.jobs.status import formatting
 from fts.state import queries
+from fts.state.daily_bars import PATCHTST
 from fts.study.cli.enqueue import Listed, cell_options
 from fts.study.cli.plan_memory import plan_memory
 from fts.study.outlook import Outlook, campaign
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.state.values import Job
 
 
 @click.command()
@@ -45,9 +51,7 @@ def plan(memory: bool, as_json: bool, **flags: Any) -> None:
     if as_json:
         return emit_json("plan", found)
     if not found:
-        return say(
-            f"nothing is left to run of {', '.join(flags['cells'])}" if flags["cells"] else "no cell is left to run"
-        )
+        return say(nothing_left(flags["cells"], chosen))
     columns = ("job", "cell", "state", "trials left", "takes", "80 %", "best", "chance", "gain", "noise", "judged by")
     emit_table(columns, [row(outlook) for outlook in found], right=("job", "trials left", "takes", "best", "gain"))
     known = [outlook.seconds for outlook in found if outlook.seconds is not None]
@@ -56,6 +60,15 @@ def plan(memory: bool, as_json: bool, **flags: Any) -> None:
         + ("" if len(known) == len(found) else f", and {len(found) - len(known)} of unknown cost")
         + "; chance: that a remaining trial beats the best; gain: expected improvement of the objective"
     )
+
+
+def nothing_left(words: tuple[str, ...], chosen: Sequence[Job]) -> str:
+    """Why there is no line; jobs of other studies have none, because nobody knows what they cost before they run."""
+    others = [job for job in chosen if job.study != PATCHTST and job.status not in formatting.ENDED]
+    if others:
+        names = ", ".join(dict.fromkeys(job.study for job in others))
+        return f"no plan for {names}: its cost is unknown until trials have ended; `fts status` forecasts the end"
+    return f"nothing is left to run of {', '.join(words)}" if words else "no cell is left to run"
 
 
 def row(outlook: Outlook) -> tuple[object, ...]:

@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 
 from fts.jobs.cli.app import AS_JSON, here
+from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json
 from fts.jobs.cli.show import reading
+from fts.state import queries
 from fts.state.files import reason_of
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -24,10 +26,18 @@ def report(out: Path | None, as_json: bool) -> None:
 
     Works at any time: what is missing is named. It reads no test label.
     """
-    from fts.study.report_data import make_report  # here, not above: --help needs no database code
+    from fts.study.own import own  # here, not above: --help needs no database code
+    from fts.study.report_data import make_report
 
     try:
         with reading() as db:
+            jobs = queries.jobs(db)
+            if jobs and not own(jobs):
+                others = ", ".join(dict.fromkeys(job.study for job in jobs))
+                raise NothingThere(
+                    f"there is no job of PatchTST here, only of {others}, of which there is no report yet; "
+                    "`fts results` shows what was found"
+                )
             page = make_report(db, here(), out, now=time.time())
     except OSError as error:
         if out is not None or error.errno not in NO_ROOM:

@@ -16,6 +16,7 @@ from fts.jobs.settings import worker_settings
 from fts.jobs.status.explain import why
 from fts.jobs.status.naming import cell_name
 from fts.state import liveness, queries
+from fts.state.daily_bars import PATCHTST
 from fts.state.db import open_for_person, open_for_reading
 from fts.state.place import has_study
 from fts.state.values import Job, JobStatus
@@ -98,7 +99,8 @@ def waiting_job(word: str) -> int | None:
         running = [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
         if found := _of_these(running, word):
             raise NothingThere("; ".join(why(found, liveness.seen(snapshot, here().outputs)))) from None
-        if NUMBER.fullmatch(word):  # a number cannot name a new cell
+        others = [job for job in snapshot.jobs if job.study != PATCHTST]
+        if NUMBER.fullmatch(word) or _of_these(others, word):  # a number cannot name a new cell, nor can these
             ended = one_job(snapshot.jobs, word)
             raise NothingThere(
                 f"job {ended.id} ({cell_name(ended)}) is {ended.status}, not waiting; `fts why {ended.id}` says more"

@@ -17,6 +17,7 @@ from fts.study import choices
 from fts.study.cell import CellSpec
 from fts.study.cli.enqueue import cell_options, parse_cell, specs_of
 from fts.study.naming import kept_apart
+from fts.study.own import own_jobs
 from fts.study.script import script_name, script_text
 
 if TYPE_CHECKING:
@@ -85,12 +86,9 @@ def known_specs() -> list[CellSpec]:
         return []
     from fts.jobs.cli.show import reading
     from fts.jobs.records.searches import newest_cells
-    from fts.state import queries
 
     with reading() as db:
-        return [
-            spec for job in newest_cells(queries.jobs(db)) for spec in (CellSpec.from_json(job.spec), *_final(db, job))
-        ]
+        return [spec for job in newest_cells(own_jobs(db)) for spec in (CellSpec.from_json(job.spec), *_final(db, job))]
 
 
 def _final(db: Database, job: Job) -> list[CellSpec]:

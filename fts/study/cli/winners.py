@@ -16,6 +16,7 @@ from fts.jobs.cli.show import reading
 from fts.jobs.status import formatting
 from fts.state import queries
 from fts.study.cli.data import reading_options
+from fts.study.own import refuse_another
 
 if TYPE_CHECKING:
     from fts.data.layouts import Reading
@@ -35,7 +36,7 @@ def train(cell: str, from_trial: int | None, again: bool, as_json: bool) -> None
     """
     from fts.study.winners import train_spec, winner  # here, not above: --help needs none of it
 
-    follow(cell, again, as_json, lambda db, job: train_spec(job, winner(db, job, from_trial)))
+    follow("train", cell, again, as_json, lambda db, job: train_spec(job, winner(db, job, from_trial)))
 
 
 @click.command()
@@ -51,7 +52,7 @@ def replicate(cell: str, seeds: int, from_trial: int | None, again: bool, as_jso
     """
     from fts.study.winners import replicate_spec, winner  # here, not above: --help needs none of it
 
-    follow(cell, again, as_json, lambda db, job: replicate_spec(job, winner(db, job, from_trial), seeds))
+    follow("replicate", cell, again, as_json, lambda db, job: replicate_spec(job, winner(db, job, from_trial), seeds))
     if not as_json:
         show_spread(cell)
 
@@ -61,7 +62,7 @@ def show_spread(cell: str) -> None:
     from fts.study.seeds import spread_of  # here, not above: see train
 
     with reading() as db:
-        job = one_cell(queries.jobs(db), cell)
+        job = refuse_another(one_cell(queries.jobs(db), cell), "replicate")
         found = spread_of(db, job)
     if found is None:
         return
@@ -78,13 +79,13 @@ def show_spread(cell: str) -> None:
     )
 
 
-def follow(cell: str, again: bool, as_json: bool, spec_of: Any) -> None:
+def follow(command: str, cell: str, again: bool, as_json: bool, spec_of: Any) -> None:
     """Freezes the job that follows a cell and puts it in line; by the rule for cells, what is there is not redone."""
     from fts.study.matrix import enqueue_cells, write
     from fts.study.winners import require_data
 
     with writing() as db:
-        spec = spec_of(db, one_cell(queries.jobs(db), cell))
+        spec = spec_of(db, refuse_another(one_cell(queries.jobs(db), cell), command))
         (there,) = write(db, [spec], again=again, dry_run=True)
         if there.created or there.extended_from is not None:
             require_data(here().data, spec)
@@ -105,7 +106,7 @@ def unseal(cell: str, **flags: Any) -> None:
     from fts.study.winners import require_data, train_spec, winner  # here, not above: see train
 
     with reading() as db:
-        job = one_cell(queries.jobs(db), cell)
+        job = refuse_another(one_cell(queries.jobs(db), cell), "unseal")
         spec = train_spec(job, winner(db, job))
         if queries.opening(db, job.experiment) is None:  # a look that cannot be had is not to be spent
             require_data(here().data, spec)

@@ -1,0 +1,47 @@
+"""`fts results`: the best value of each cell, one table for each study, as the study itself tells it."""
+
+from __future__ import annotations
+
+import click
+
+from fts.jobs.cli.output import emit, emit_json, emit_table, name_unreadable, say
+from fts.jobs.cli.selection import begin, choose
+from fts.jobs.cli.show import reading
+from fts.state import queries
+from fts.state.rows import unreadable_in
+
+
+@click.command()
+@click.argument("wanted", nargs=-1, metavar="[JOB]...")
+@click.option("--csv", "form", flag_value="csv", help="comma-separated, every digit")
+@click.option("--md", "form", flag_value="md", help="a Markdown table")
+@click.option("--json", "form", flag_value="json", help="one JSON object, with schema and taken_at")
+@click.option("--wide", is_flag=True, help="every column, even if the terminal is narrower")
+def results(wanted: tuple[str, ...], form: str | None, wide: bool) -> None:
+    """Best value per cell, one table per study: with its trial, and what the study knows of how sure it is.
+
+    A narrow terminal shows the columns that carry the conclusion; --wide shows all.
+    """
+    from fts.jobs.records.results import as_markdown, tables  # here: after the flags were read
+
+    with reading() as db:
+        jobs = queries.jobs(db)
+        found = tables(db, choose(jobs, wanted).jobs if wanted else jobs)
+    name_unreadable(unreadable_in({"job": jobs}))
+    if form == "json":
+        return emit_json("results", [row for _, table in found for row in table.records])
+    several = len(found) > 1
+    if form == "csv" and found:
+        return emit("\n\n".join(table.csv.rstrip("\n") for _, table in found))
+    if not any(table.rows for _, table in found):
+        return say(f"there is no cell yet: {begin()} puts one in line")
+    for n, (name, table) in enumerate(found):
+        if several:
+            emit(("\n" if n else "") + (f"## {name}\n" if form == "md" else name))
+        if form == "md":
+            emit(as_markdown(table))
+            continue
+        emit_table(table.columns, table.rows, right=table.right, least=() if wide else table.least, cut=not wide)
+        for note in table.notes:
+            say(note)
+    return None

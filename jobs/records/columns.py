@@ -1,0 +1,325 @@
+"""The columns of a study's trials, made from what it declares: for tables, CSV, JSON, exported files and frames.
+
+A fact or metric that a study declares, or that its trials tell, needs no other list. A study may name the columns of
+its tables itself (fts.jobs.api.study.Study.columns); axes, metrics and facts come from its stored declaration, so that
+a reader needs none of its code.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api import load
+from fts.jobs.api.study import Axis, Column, Fact, Metric, Study
+from fts.jobs.search.importance import importance
+from fts.jobs.status import formatting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from fts.state.values import Epoch, Job, StudyRecord, Trial
+
+TABLE, CSV, JSON, FRAME = "table", "csv", "json", "frame"  # where a fact may be shown
+PARAMETERS = 4  # of a trial in a table: the most important ones
+METRICS = 3  # of a trial in a table, beside the one that decides
+NOT_DRAWN = "·"
+WITH_COLUMN = (  # facts that the database keeps in columns of their own
+    "architecture", "n_params", "val_loss", "val_auc", "auc_low", "auc_high", "n_train", "n_val", "n_pos",
+    "prior_loss", "label_md5", "base_rate", "data_md5", "micro_batch", "accumulation", "predicted_bytes",
+)  # fmt: skip
+IN_METRICS, IN_ATTRS = "metrics", "attrs"  # facts that hold what a function returned, and what it set as attributes
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a study says of itself."""
+
+    name: str
+    axes: tuple[Axis, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    step: str = "epoch"
+
+    def fact(self, name: str) -> Fact:
+        """As declared, or as a fact is that nobody has declared."""
+        return next((fact for fact in self.facts if fact.name == name), Fact(name))
+
+    def metric(self, name: str) -> Metric:
+        return next((metric for metric in self.metrics if metric.name == name), Metric(name))
+
+
+def declared(name: str, record: StudyRecord | None) -> Declared:
+    """From the stored declaration; what no fts writes is left out."""
+    found = record.declaration if record is not None else {}
+    step = found.get("step")
+    return Declared(
+        name,
+        _made(Axis, found.get("axes")),
+        _made(Metric, found.get("metrics")),
+        _made(Fact, found.get("facts")),
+        step if isinstance(step, str) and step else "epoch",
+    )
+
+
+def _made(kind: type[Any], listed: Any) -> tuple[Any, ...]:
+    made = []
+    known = {field.name for field in fields(kind)}
+    for given in listed if isinstance(listed, list) else ():
+        if isinstance(given, dict) and isinstance(given.get("name"), str):
+            plain = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items() if name in known}
+            made.append(kind(**plain))
+    return tuple(made)
+
+
+def study_of(job: Job) -> Study:
+    """The study that answers for a job; where its package is broken or gone, what every study does."""
+    try:
+        return load.study(job.study)
+    except load.UnknownStudy:
+        return Study()
+
+
+def has_own(job: Job) -> bool:
+    """Does its study name the columns of its tables itself?"""
+    return bool(study_of(job).columns)
+
+
+# ---------------------------------------------------------------- values
+
+
+def metrics_of(trial: Trial) -> dict[str, Any]:
+    """The numbers it returned, by name."""
+    found = trial.facts.get(IN_METRICS)
+    return found if isinstance(found, dict) else {}
+
+
+def facts_of(trial: Trial) -> dict[str, Any]:
+    """Everything else that it told of itself, by name; first what has a column of its own."""
+    return {name: value for name in WITH_COLUMN if (value := getattr(trial, name)) not in (None, "")} | own_facts_of(
+        trial
+    )
+
+
+def own_facts_of(trial: Trial) -> dict[str, Any]:
+    """Those without a column of their own."""
+    attrs = trial.facts.get(IN_ATTRS)
+    own = {name: value for name, value in trial.facts.items() if name not in (IN_METRICS, IN_ATTRS)}
+    return (attrs if isinstance(attrs, dict) else {}) | own
+
+
+def record(job: Job, trial: Trial, study: Declared, seconds: float | None, where: str) -> dict[str, Any]:
+    """One trial as one flat row: for a CSV file, a frame or a JSON file; parameters are called params.NAME."""
+    row: dict[str, Any] = {
+        "job": job.id, "study": job.study, "experiment": job.experiment, "cell": job.cell, "trial": trial.number,
+        "status": str(trial.status), "metric": trial.metric, "direction": str(trial.direction), "value": trial.value,
+        "best_step": trial.best_epoch, "last_value": trial.last_value, "steps": trial.epochs,
+    }  # fmt: skip
+    taken = {*row, *AFTER}
+    axes = {name if name not in taken else f"axis.{name}": value for name, value in job.labels.items()}
+    after: dict[str, Any] = {name: seconds if name == "seconds" else getattr(trial, name) for name in AFTER}
+    after |= {"cause": trial.cause and str(trial.cause), "badges": " ".join(trial.badges)}
+    shown = {name: value for name, value in facts_of(trial).items() if where in study.fact(name).shown}
+    return (
+        row
+        | axes
+        | {f"params.{name}": value for name, value in trial.params.items()}
+        | {f"metrics.{name}": value for name, value in metrics_of(trial).items()}
+        | {f"facts.{name}": value for name, value in shown.items()}
+        | after
+    )
+
+
+def tree(job: Job, trial: Trial, study: Declared, seconds: float | None) -> dict[str, Any]:
+    """One trial as one object, for JSON: the same, with axes, parameters, metrics and facts by their names."""
+    flat = record(job, trial, study, seconds, JSON)
+    grouped: dict[str, Any] = {"labels": job.labels, "params": trial.params, "metrics": metrics_of(trial)}
+    grouped["facts"] = {name: v for name, v in facts_of(trial).items() if JSON in study.fact(name).shown}
+    axes = {*job.labels, *(f"axis.{name}" for name in job.labels)} - {*AFTER, "job", "trial", "status"}
+    plain = {name: value for name, value in flat.items() if not name.startswith(GROUPS) and name not in axes}
+    return plain | grouped | {"badges": list(trial.badges)}
+
+
+def step_tree(epoch: Epoch, job: Job) -> dict[str, Any]:
+    """One step of a trial as one object, for JSON."""
+    return {"step": epoch.epoch, "metric": job.metric, "value": epoch.value, "metrics": epoch.metrics, "at": epoch.at}
+
+
+def declared_facts(trial: Trial, study: Declared) -> dict[str, Any]:
+    """The declared facts without a column of their own, for the CSV of a study that names its columns itself."""
+    named = (fact.name for fact in study.facts if CSV in fact.shown and fact.name not in WITH_COLUMN)
+    return {name: "" if (value := facts_of(trial).get(name)) is None else value for name in named}
+
+
+GROUPS = ("params.", "metrics.", "facts.")
+AFTER = (  # of a trial, behind everything that differs between studies
+    "seconds", "cause", "message", "badges", "seed", "host", "device", "threads", "peak_bytes", "code_commit",
+    "torch_version", "reused_from", "log_path", "started_at", "ended_at",
+)  # fmt: skip
+
+
+def aligned(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    """Columns that all rows share, each kind beside its like, and the rows; None where one has no such thing."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    head = [name for name in names if not name.startswith(GROUPS) and name not in AFTER]
+    grouped = [name for group in GROUPS for name in sorted(one for one in names if one.startswith(group))]
+    ordered = [*head, *grouped, *(name for name in AFTER if name in names)]
+    return ordered, [[row.get(name) for name in ordered] for row in rows]
+
+
+# ---------------------------------------------------------------- tables
+
+
+def of_jobs(jobs: Sequence[Job], studies: Mapping[str, StudyRecord]) -> list[Column]:
+    """The axes that have columns in a list of jobs; of a single axis the cell's name says it all."""
+    found: dict[str, Column] = {}
+    for name, job in {job.study: job for job in jobs}.items():
+        of_study = study_of(job).columns.get("jobs")
+        study = declared(name, studies.get(name))
+        if of_study is None:
+            axes = [*(axis.name for axis in study.axes), *job.labels]
+            told = [
+                axis for axis in dict.fromkeys(axes) if any(axis in one.labels for one in jobs if one.study == name)
+            ]
+            labels = {axis.name: axis.label for axis in study.axes}
+            of_study = tuple(Column(labels.get(axis) or axis, axis, right=False) for axis in told)
+            of_study = of_study if len(of_study) > 1 else ()
+        found |= {column.field: column for column in of_study}
+    return list(found.values())
+
+
+def best_heading(jobs: Sequence[Job]) -> str:
+    """`best acc ↑`; `best` where several metrics, or those of a study with its own columns, stand below it."""
+    metrics = {(job.metric, job.direction) for job in jobs}
+    return f"best {heading(jobs[0].metric, jobs[0])}" if len(metrics) == 1 and not has_own(jobs[0]) else "best"
+
+
+def of_trials(job: Job, trials: Sequence[Trial], study: Declared) -> tuple[Column, ...]:
+    """The columns between a trial's state and its note."""
+    of_study = study_of(job).columns.get("trials")
+    if of_study is not None:
+        named = {column.field for column in of_study}
+        more = [fact for fact in _facts_in_table(study) if f"facts.{fact.name}" not in named]
+        return (*of_study, *map(_column_of, more))
+    metric = study.metric(job.metric)
+    columns = [
+        Column(heading(metric.label or job.metric, job), "value", metric.format),
+        Column(study.step, "best_epoch"),
+        Column(f"{study.step}s", "epochs", "count"),
+        *(Column(name, f"params.{name}", "drawn") for name in main_parameters(trials)),
+        *(
+            Column(study.metric(name).label or name, f"metrics.{name}", study.metric(name).format)
+            for name in other_metrics(job, (metrics_of(trial) for trial in trials))[:METRICS]
+        ),
+        *map(_column_of, _facts_in_table(study)),
+    ]
+    return tuple(column for column in columns if any(_is_told(trial, column) for trial in trials))
+
+
+def of_steps(job: Job, epochs: Sequence[Epoch], study: Declared) -> tuple[Column, ...]:
+    """The columns behind the number of a step."""
+    of_study = study_of(job).columns.get("steps")
+    if of_study is not None:
+        return of_study
+    metric = study.metric(job.metric)
+    others = other_metrics(job, (epoch.metrics for epoch in epochs))
+    return (
+        Column(heading(metric.label or job.metric, job), "value", metric.format),
+        *(Column(study.metric(one).label or one, f"metrics.{one}", study.metric(one).format) for one in others),
+    )
+
+
+def _facts_in_table(study: Declared) -> list[Fact]:
+    return [fact for fact in study.facts if TABLE in fact.shown]
+
+
+def _column_of(fact: Fact) -> Column:
+    label = (fact.label or fact.name) + (f" ({fact.unit})" if fact.unit else "")
+    return Column(label, f"facts.{fact.name}", fact.format or "number")
+
+
+def heading(label: str, job: Job) -> str:
+    """`acc ↑`: the arrow is where better lies."""
+    return f"{label} {formatting.arrow(job.direction)}"
+
+
+def main_parameters(trials: Sequence[Trial], most: int = PARAMETERS) -> list[str]:
+    """The parameters with the largest share of the spread; while nothing is known of it, those drawn most often."""
+    counts: dict[str, int] = {}
+    for trial in trials:
+        for name in trial.params:
+            counts[name] = counts.get(name, 0) + 1
+    often = sorted(counts, key=lambda name: (-counts[name], name))
+    important = [each.name for each in importance(trials) if each.name in counts]
+    return list(dict.fromkeys([*important, *often]))[:most]
+
+
+def other_parameters(trials: Sequence[Trial]) -> list[str]:
+    """Those that a table of trials has no column for."""
+    every = main_parameters(trials, 10**9)
+    return every[PARAMETERS:]
+
+
+def other_metrics(job: Job, told: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of all numbers but the one that decides, in the order in which they were told first."""
+    return list(dict.fromkeys(name for one in told for name in one if name != job.metric))
+
+
+def _is_told(trial: Trial, column: Column) -> bool:
+    value = value_of(trial, column.field)
+    return bool(value) if column.format == "count" else value is not None and value != ""
+
+
+def value_of(row: Trial | Epoch, field: str) -> Any:
+    """What a column holds of a trial or a step; None: it has no such thing. A pair for two fields."""
+    if " " in field:
+        return tuple(value_of(row, one) for one in field.split())
+    kind, dot, name = field.partition(".")
+    if not dot:
+        return getattr(row, field)
+    if kind == "params":
+        return row.params.get(name)  # type: ignore[union-attr]  # a step has none, and no column of it says so
+    if kind == "facts":
+        return facts_of(row).get(name)  # type: ignore[arg-type]
+    return row.metrics.get(name) if hasattr(row, "metrics") else metrics_of(row).get(name)
+
+
+def text_of(row: Trial | Epoch, column: Column) -> str | None:
+    """A cell of a table; None: a dash."""
+    return formatted(value_of(row, column.field), column.format)
+
+
+def formatted(value: Any, spec: str) -> str | None:
+    """A value as a column's format says it. `drawn`: a parameter, a dot where its branch has none."""
+    if spec == "interval":
+        return formatting.interval(*value)
+    if spec == "times":
+        return f"{value[0]}x{value[1]}" if value[0] else None
+    if spec == "parameters":
+        return formatting.parameters(value)
+    if value is None:
+        return NOT_DRAWN if spec == "drawn" else None
+    if spec in ("number", "drawn"):
+        return formatting.number(value)
+    if spec in ("score", "score3"):
+        return formatting.score(value, 3 if spec == "score3" else 4)
+    if spec == "minutes":
+        return f"{value / 60:.1f}"
+    if not spec or isinstance(value, str | bool):
+        return str(value)
+    if spec == "count":
+        return str(value) if value else None
+    if spec == ".4f":
+        return number(value)
+    try:
+        return format(value, spec)
+    except (ValueError, TypeError):
+        return formatting.number(value)
+
+
+def number(value: float) -> str:
+    """A metric of any size: 0.6841, 24, 3.1e-6, 1.234e+07."""
+    if value == int(value) and abs(value) < 1e9 and value != 0 if math.isfinite(value) else True:
+        return f"{value:.0f}" if math.isfinite(value) else formatting.score(value)
+    return formatting.score(value) if value == 0 or 1e-2 <= abs(value) < 1e4 else formatting.number(float(value))

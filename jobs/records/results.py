@@ -1,0 +1,232 @@
+"""What the jobs of any study found: a table for people, every digit for programs, the lines of its summary file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.study import Table
+from fts.jobs.records import columns
+from fts.jobs.records.energy import energies, total
+from fts.jobs.records.searches import COMING, newer_searches
+from fts.jobs.records.text_table import markdown
+from fts.jobs.status import formatting, naming
+from fts.state import queries
+from fts.state.files import csv_text
+from fts.state.values import JobStatus, TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from fts.state.db import Database
+    from fts.state.values import Attempt, Job, StudyRecord, Trial
+
+HEAD = ("timestamp", "study", "experiment", "cell")  # then the axes
+BEHIND = (
+    "metric", "direction", "value", "best_trial", "best_step", "trials_complete", "trials_pruned", "trials_failed",
+    "trials_wanted", "status", "cause", "minutes", "energy_wh", "code_commit", "job",
+)  # fmt: skip
+
+
+def tables(db: Database, jobs: Sequence[Job]) -> list[tuple[str, Table]]:
+    """One table for each study of these jobs, by the study's name."""
+    names = dict.fromkeys(job.study for job in sorted(jobs, key=lambda job: job.id))
+    found = []
+    for name in names:
+        of_study = [job for job in jobs if job.study == name]
+        found.append((name, columns.study_of(of_study[0]).results(db, of_study) or table(db, of_study)))
+    return found
+
+
+def table(db: Database, jobs: Sequence[Job]) -> Table:
+    """Cell, axes, trials, best value, best trial, its parameters, time, energy, note: the table of any study."""
+    there = queries.jobs(db)
+    names = naming.with_task([*there, *jobs])
+    study = columns.declared(jobs[0].study, queries.studies(db).get(jobs[0].study))
+    measured = energies(db)
+    shown = sorted((job for job in jobs if job.status is not JobStatus.CANCELLED), key=lambda job: job.id)
+    found = []
+    for job in shown:
+        trials = queries.trials(db, job.id)
+        seconds = sum(spent(trials, queries.worked_on(db, job.id)).values())
+        found.append(Found(job, names[job.id], trials, seconds, total(measured, trials), newer_of(there, job)))
+    records = [each.record() for each in found]
+    head, lines = columns.aligned(records)
+    laid = layout(found, study)
+    return Table(
+        tuple(name for name, _, _ in laid),
+        [[texts[n] or "—" for _, _, texts in laid] for n in range(len(found))],
+        tuple(name for name, right, _ in laid if right),
+        records,
+        csv_text(head, [["" if value is None else value for value in line] for line in lines]),
+        least=("Wh", "job", "took", "state"),
+    )
+
+
+@dataclass(frozen=True)
+class Found:
+    """One job and what it found."""
+
+    job: Job
+    name: str
+    trials: Sequence[Trial]
+    seconds: float
+    energy_wh: float | None
+    newer: str | None  # `job 5 is in line`: searches of the same cell that wait or run
+
+    @property
+    def best(self) -> Trial | None:
+        return best_of(self.trials)
+
+    @property
+    def note(self) -> str:
+        said = [f"older search: {self.newer}"] if self.newer else []
+        if self.best is None and self.job.status in formatting.ENDED:
+            said.append(formatting.without_best(self.job))
+        return ", ".join([*said, *(badge for badge in (self.best.badges if self.best else ()) if badge != "reused")])
+
+    def record(self) -> dict[str, Any]:
+        return record(self.job, self.trials, self.seconds, self.energy_wh) | {"note": self.note or None}
+
+
+Laid = tuple[str, bool, list[str | None]]  # heading, whether it holds numbers, one text for each job
+
+
+def layout(found: Sequence[Found], study: columns.Declared) -> list[Laid]:
+    """The columns of the table; one that is empty for every job is left out."""
+    bests = [each.best for each in found]
+    metrics = list(dict.fromkeys(each.job.metric for each in found))
+    laid: list[Laid] = [
+        ("job", True, [str(each.job.id) for each in found]),
+        ("cell", False, [each.name for each in found]),
+    ]
+    axes = axes_of([each.job for each in found], study)
+    if len(axes) > 1:  # of one axis the cell's name says it
+        labels = {axis.name: axis.label for axis in study.axes}
+        laid += [
+            (labels.get(name) or name, False, [_plain(each.job.labels.get(name)) for each in found]) for name in axes
+        ]
+    laid += [
+        ("state", False, [str(each.job.status) for each in found]),
+        ("trials", False, [_trials(each.job) for each in found]),
+    ]
+    for name in metrics:
+        declared = study.metric(name)
+        of_metric = [each.job.metric == name for each in found]
+        job = next(each.job for each in found if each.job.metric == name)
+        texts = [
+            columns.formatted(best.value, declared.format) if best is not None and mine else None
+            for best, mine in zip(bests, of_metric, strict=True)
+        ]
+        laid.append((columns.heading(declared.label or name, job), True, texts))
+    laid.append(("best", False, [None if best is None else _which(best) for best in bests]))
+    won = [best for best in bests if best is not None]
+    every = [trial for each in found for trial in each.trials]
+    for name in columns.main_parameters(every):
+        texts = [None if best is None else columns.formatted(best.params.get(name), "drawn") for best in bests]
+        laid.append((name, True, texts if any(name in best.params for best in won) else [None] * len(bests)))
+    laid += [
+        ("took", True, [formatting.spell(each.seconds) if each.trials else None for each in found]),
+        ("Wh", True, [None if each.energy_wh is None else watt_hours(each.energy_wh) for each in found]),
+        ("note", False, [each.note or None for each in found]),
+    ]
+    return [(name, right, texts) for name, right, texts in laid if any(texts)]
+
+
+def axes_of(jobs: Iterable[Job], study: columns.Declared) -> list[str]:
+    """The names of the axes: as declared, then those that only jobs know."""
+    told = dict.fromkeys(name for job in jobs for name in job.labels)
+    return [*(axis.name for axis in study.axes if axis.name in told), *(n for n in told if n not in _names(study))]
+
+
+def _names(study: columns.Declared) -> set[str]:
+    return {axis.name for axis in study.axes}
+
+
+def _plain(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _which(best: Trial) -> str:
+    return f"t{best.number}"
+
+
+def _trials(job: Job) -> str:
+    return f"{job.trials_complete}/{job.trials_pruned}/{job.trials_failed} of {job.trials_wanted}"
+
+
+def watt_hours(energy: float) -> str:
+    """`0.42`, `18.3`, `240`."""
+    return f"{energy:.2f}" if energy < 1 else f"{energy:.1f}" if energy < 100 else f"{energy:.0f}"
+
+
+def newer_of(jobs: Iterable[Job], cell: Job) -> str | None:
+    """`job 5 is in line, job 6 runs`: the searches of the same cell that may still replace what this one found."""
+    coming = [job for job in newer_searches(jobs, cell) if job.status in COMING] if cell.kind == "cell" else []
+    return ", ".join(f"job {job.id} {COMING[job.status]}" for job in coming) or None
+
+
+def best_of(trials: Iterable[Trial]) -> Trial | None:
+    """The best complete trial that did not diverge; the lower number wins a tie."""
+    fit = [t for t in trials if t.status is TrialStatus.COMPLETE and t.value is not None and "diverged" not in t.badges]
+    return min(fit, key=lambda trial: (trial.direction.key(trial.value or 0.0), trial.number), default=None)
+
+
+# ---------------------------------------------------------------- time
+
+
+def spent(trials: Iterable[Trial], worked: Mapping[int, Sequence[Attempt]]) -> dict[int, float]:
+    """Seconds by trial id: those of its epochs, or, where nobody told them, those its processes ran."""
+    return {trial.id: trial.train_seconds or _ran(trial, worked.get(trial.id, ())) for trial in trials}
+
+
+def _ran(trial: Trial, attempts: Sequence[Attempt]) -> float:
+    if trial.reused_from is not None:
+        return 0.0
+    return sum(max(0.0, one.ended_at - one.began_at) for one in attempts if one.ended_at is not None)
+
+
+# ---------------------------------------------------------------- the summary file
+
+
+def head_of(jobs: Sequence[Job], declared: Mapping[str, StudyRecord]) -> list[str]:
+    """The columns of a study's summary file that every line has."""
+    study = columns.declared(jobs[0].study, declared.get(jobs[0].study))
+    return [*HEAD, *(_axis(name) for name in axes_of(jobs, study)), *BEHIND]
+
+
+def row_of(db: Database, job: Job, trials: Sequence[Trial], energy_wh: float | None) -> dict[str, Any]:
+    """One line of the summary file, by column; what is missing is empty."""
+    seconds = sum(spent(trials, queries.worked_on(db, job.id)).values())
+    return {name: value for name, value in record(job, trials, seconds, energy_wh).items() if value is not None}
+
+
+def record(job: Job, trials: Sequence[Trial], seconds: float, energy_wh: float | None) -> dict[str, Any]:
+    """One job as a flat row with every digit."""
+    from fts.jobs.records.exports import iso  # here: exports imports this module
+
+    best = best_of(trials)
+    row: dict[str, Any] = {"timestamp": iso(job.ended_at), "study": job.study, "experiment": job.experiment}
+    row |= {"cell": job.cell} | {_axis(name): value for name, value in job.labels.items()}
+    row |= {
+        "metric": job.metric, "direction": str(job.direction), "value": best and best.value,
+        "best_trial": best and best.number, "best_step": best and best.best_epoch,
+        "trials_complete": job.trials_complete, "trials_pruned": job.trials_pruned, "trials_failed": job.trials_failed,
+        "trials_wanted": job.trials_wanted, "status": str(job.status), "cause": job.cause and str(job.cause),
+        "minutes": round(seconds / 60, 4), "energy_wh": None if energy_wh is None else round(energy_wh, 3),
+        "code_commit": best and best.code_commit, "job": job.id,
+    }  # fmt: skip
+    if best is not None:
+        row |= {f"params.{name}": value for name, value in best.params.items()}
+        row |= {f"metrics.{name}": value for name, value in columns.metrics_of(best).items()}
+        row |= {f"facts.{name}": value for name, value in columns.facts_of(best).items()}
+    return row
+
+
+def _axis(name: str) -> str:
+    """An axis goes by its own name, unless a column has that already."""
+    return f"axis.{name}" if name in (*HEAD, *BEHIND) else name
+
+
+def as_markdown(shown: Table) -> str:
+    return "\n".join(markdown(shown.columns, shown.rows, shown.right))

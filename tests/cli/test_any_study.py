@@ -1,0 +1,338 @@
+"""Every command speaks of a job of any study: its axes, its metric and which way is better, its facts; no other's."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fts.jobs import functions
+from fts.jobs.records import exports, frames
+from fts.jobs.records.columns import main_parameters
+from fts.state import queries, transitions
+from fts.state.db import Database
+from tests.cli.study import Said, cell, places_of
+from tests.cli.toy import claim, declare_fact, finished_toy, make_toy, run_trial
+
+FLAGSHIP = re.compile(r"\bAUC\b|val_|\bh0\b|2M/h1|fts report|--matrix|n_val|prior|\btier\b|\btask\b|architecture")
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Iterator[Database]:
+    opened = make_toy(tmp_path)
+    yield opened
+    opened.close()
+
+
+def table(said: Said) -> list[list[str]]:
+    """The words of each line of a table, its columns told apart by two blanks."""
+    return [re.split(r"\s{2,}", line.strip()) for line in said.out.splitlines()]
+
+
+# ---------------------------------------------------------------- what is shown
+
+
+def test_no_command_speaks_of_another_study(fts: Callable[..., Said], toy: Database):
+    finished_toy(toy)
+    commands = (
+        "queue", "trials 1", "trials 1 --csv", "trials 1 --json", "curve 1", "curve 1 --plot", "events", "status",
+        "status --plain", "status --json", "why 1", "why 2", "results", "results --csv", "results --md",
+        "results --json", "plan", "report", "trials nonsense", "queue foo:bar", "queue --json",
+    )  # fmt: skip
+    for words in commands:
+        said = fts(*words.split())
+        assert not said.err.startswith("fts: a fault"), said
+        assert not (found := FLAGSHIP.search(said.out + said.err)), f"fts {words} says {found}"
+
+
+def test_the_queue_has_a_column_for_each_axis_and_the_arrow_of_the_metric(fts: Callable[..., Said], toy: Database):
+    finished_toy(toy)
+    head, *lines = table(fts("queue"))
+    assert head == ["job", "place", "cell", "data", "size", "state", "trials", "best acc ↑", "attempt", "note"]
+    assert ["1", "—", "mnist/S", "mnist", "S", "✓ done", "3/3", "0.8000", "1", "—"] in lines
+
+
+def test_trials_show_metric_parameters_and_the_branch_that_drew_none(fts: Callable[..., Said], toy: Database):
+    finished_toy(toy)
+    head, first, best, failed = table(fts("trials", "mnist/S"))
+    assert head[:5] == ["trial", "state", "acc ↑", "epoch", "epochs"] and head[-2:] == ["took", "note"]
+    assert head[5:-2] == ["lr", "optimizer", "momentum", "loss"], "nothing else, and nothing that is empty"
+    assert first[5:8] == ["0.01", "adam", "·"] and best[0] == "t1★" and best[5:8] == ["1.0e-4", "sgd", "0.5"]
+    assert failed[-1] == "it broke" and failed[6:8] == ["·", "·"]
+
+
+def test_the_most_important_parameters_have_the_columns(toy: Database):
+    claimed = claim(toy)
+    for number in range(3):
+        run_trial(toy, claimed, number, 0.5, dict.fromkeys(("a", "b", "c", "d"), 0.1) | {"e": 0.1} | {"f": 0.2})
+    found = queries.trials(toy, claimed.job_id)
+    assert main_parameters(found) == ["a", "b", "c", "d"]
+
+
+def test_the_curve_is_that_of_the_metric(fts: Callable[..., Said], toy: Database):
+    finished_toy(toy)
+    assert table(fts("curve", "mnist/S")) == [
+        ["epoch", "acc ↑", "loss"], ["0", "0.7000", "0.2000"], ["★1", "0.8000", "0.2000"],
+    ]  # fmt: skip
+    plot = fts("curve", "mnist/S:t1", "--plot").out
+    assert "acc ↑" in plot and "★" in plot and "0.8000" in plot and "0.7000" in plot
+    steps = json.loads(fts("curve", "1:t0", "--json").out)["epochs"]
+    assert [(step["step"], step["value"], step["metrics"]) for step in steps] == [
+        (0, 0.5, {"loss": 0.4}), (1, 0.6, {"loss": 0.4}),
+    ]  # fmt: skip
+
+
+def test_the_step_has_the_studys_word(fts: Callable[..., Said], toy: Database):
+    transitions.declare_study(toy, "train", dict(queries.studies(toy)["train"].declaration) | {"step": "round"})
+    finished_toy(toy)
+    assert "round" in fts("curve", "1").out.splitlines()[0] and "rounds" in fts("trials", "1").out.splitlines()[0]
+
+
+def test_the_best_is_the_largest_where_larger_is_better(fts: Callable[..., Said], toy: Database, tmp_path: Path):
+    finished_toy(toy)
+    row = json.loads(fts("results", "--json", "1").out)["results"][0]
+    assert (row["value"], row["best_trial"], row["params.momentum"], row["metrics.acc"]) == (0.8, 1, 0.5, 0.8)
+    head, line = table(fts("results", "1"))
+    assert head[:8] == ["job", "cell", "data", "size", "state", "trials", "acc ↑", "best"]
+    assert line[:8] == ["1", "mnist/S", "mnist", "S", "done", "2/0/1 of 3", "0.8000", "t1"]
+    assert "best acc 0.8000" in fts("status", "--plain").out
+    exports.export_all(toy, places_of(tmp_path))
+    best = json.loads((places_of(tmp_path).exports / "train_mnist_S" / "best_params.json").read_text())
+    assert (best["best_trial"], best["metric"], best["direction"]) == (1, "acc", "maximize")
+
+
+def test_results_without_a_best_say_why(fts: Callable[..., Said], toy: Database):
+    claimed = claim(toy)
+    transitions.fail_job(toy, claimed, "code error", "broken")
+    assert "no complete trial" in fts("results", "1").out
+
+
+# ---------------------------------------------------------------- one declaration
+
+
+def test_a_new_fact_is_in_every_table_and_file_with_no_other_change(fts, toy: Database, tmp_path: Path):
+    declare_fact(toy)
+    finished_toy(toy)
+    places = places_of(tmp_path)
+    head, first, *_ = table(fts("trials", "1"))
+    assert first[head.index("tokens")] == "1,200"
+    assert [row["facts.n_tokens"] for row in csv_of(fts("trials", "1", "--csv").out)] == ["1200", "2400", ""]
+    told = json.loads(fts("trials", "1", "--json").out)["trials"]
+    assert [trial["facts"].get("n_tokens") for trial in told] == [1200, 2400, None]
+    assert json.loads(fts("results", "1", "--json").out)["results"][0]["facts.n_tokens"] == 2400
+    assert csv_of(fts("results", "1", "--csv").out)[0]["facts.n_tokens"] == "2400"
+    exports.export_all(toy, places)
+    trial = json.loads((places.exports / "train_mnist_S" / "trials" / "trial_0000.json").read_text())
+    assert trial["facts"]["n_tokens"] == 1200
+    assert csv_of((places.exports / "train_results.csv").read_text())[0]["facts.n_tokens"] == "2400"
+    assert [row.get("facts.n_tokens") for row in frames.tables(toy, "train")["trials"]] == [1200, 2400, None]
+
+
+def test_a_fact_that_is_not_to_be_shown_in_tables_is_not(fts: Callable[..., Said], toy: Database):
+    finished_toy(toy)  # n_tokens is undeclared
+    assert "tokens" not in fts("trials", "1").out
+    assert csv_of(fts("trials", "1", "--csv").out)[0]["facts.n_tokens"] == "1200"
+
+
+def csv_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_an_axis_with_the_name_of_a_column_does_not_hide_it(fts: Callable[..., Said], tmp_path: Path):
+    db = make_toy(tmp_path, axes={"status": ["on"], "value": [7]})
+    finished_toy(db)
+    row = csv_of(fts("trials", "1", "--csv").out)[0]
+    assert (row["status"], row["value"], row["axis.status"], row["axis.value"]) == ("complete", "0.6", "on", "7")
+    row = csv_of(fts("results", "--csv").out)[0]
+    assert (row["status"], row["value"], row["axis.status"], row["axis.value"]) == ("done", "0.8", "on", "7")
+    db.close()
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_the_files_of_a_study_have_its_names_and_columns(toy: Database, tmp_path: Path):
+    places = places_of(tmp_path)
+    finished_toy(toy)
+    written = exports.export_all(toy, places)
+    assert places.exports / "train_results.csv" in written and not places.results_csv.exists()
+    (row,) = csv_of((places.exports / "train_results.csv").read_text())
+    assert (row["experiment"], row["data"], row["size"], row["metric"]) == ("train_mnist_S", "mnist", "S", "acc")
+    assert (row["params.momentum"], row["trials_failed"], row["best_step"]) == ("0.5", "1", "1")
+    folder = places.exports / "train_mnist_S"
+    assert {path.name for path in folder.iterdir()} == {
+        "best_params.json", "train_mnist_S_best.json", "train_mnist_S_all_trials.json", "trials",
+    }  # fmt: skip
+    trial = json.loads((folder / "trials" / "trial_0001.json").read_text())
+    assert (trial["cell"], trial["size"], trial["params"]["momentum"]) == ("mnist/S", "S", 0.5)
+    assert [step["value"] for step in trial["learning_curve"]] == [0.7000000000000001, 0.8]
+
+
+def test_what_a_dead_worker_did_not_export_is_caught_up_once(toy: Database, tmp_path: Path):
+    places = places_of(tmp_path)
+    finished_toy(toy)
+    exports.catch_up(toy, places)
+    path = places.exports / "train_results.csv"
+    assert len(csv_of(path.read_text())) == 1
+    before = path.stat().st_ino
+    exports.catch_up(toy, places)
+    assert path.stat().st_ino == before
+
+
+def test_optuna_gets_the_distributions_that_were_drawn(fts: Callable[..., Said], toy: Database, tmp_path: Path):
+    import optuna
+
+    finished_toy(toy)
+    url = f"sqlite:///{tmp_path}/optuna.db"
+    assert fts("export", "--optuna", url).code == 0
+    study = optuna.load_study(study_name="train_mnist_S", storage=url)
+    assert study.direction.name == "MAXIMIZE" and study.best_trial.number == 1
+    assert study.best_params == {"lr": 1e-4, "optimizer": "sgd", "momentum": 0.5}
+    assert study.trials[0].distributions.keys() == {"lr", "optimizer"} and study.trials[2].state.name == "FAIL"
+    assert study.best_trial.user_attrs["metrics.loss"] == pytest.approx(0.2)
+    assert study.best_trial.intermediate_values == pytest.approx({0: 0.7, 1: 0.8})
+
+
+def test_parquet_holds_trials_epochs_and_draws(fts: Callable[..., Said], toy: Database, tmp_path: Path):
+    import pandas as pd
+
+    finished_toy(toy)
+    assert fts("export", "--parquet", str(tmp_path / "tables")).code == 0
+    trials, epochs, draws = (
+        pd.read_parquet(tmp_path / "tables" / f"{n}.parquet") for n in ("trials", "epochs", "draws")
+    )
+    assert list(trials["params.momentum"].dropna()) == [0.5] and list(trials["size"].unique()) == ["S"]
+    assert len(epochs) == 4 and list(epochs["metrics.loss"].round(3).unique()) == [0.4, 0.2]
+    assert list(draws["name"]) == ["lr", "optimizer", "lr", "optimizer", "momentum", "lr"]
+
+
+# ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize(
+    ("word", "jobs"),
+    [
+        ("mnist/S", [1]), ("train_cifar_M", [4]), ("size:S", [1, 3]), ("data:cifar", [3, 4]), ("cifar", [3, 4]),
+        ("train", [1, 2, 3, 4]), ("study:train", [1, 2, 3, 4]), ("MNIST/s", [1]), ("!size:S", [2, 4]), ("2", [2]),
+    ],
+)  # fmt: skip
+def test_jobs_are_named_by_cell_axis_experiment_and_study(fts, toy: Database, word: str, jobs: list[int]):
+    assert sorted(job["id"] for job in json.loads(fts("queue", word, "--json").out)["jobs"]) == jobs
+
+
+def test_a_slip_of_the_hand_is_answered_with_the_nearest_name(fts: Callable[..., Said], toy: Database):
+    assert "did you mean mnist/S?" in fts("trials", "mnst/S").err
+    assert "did you mean train?" in fts("queue", "trian").err
+    assert (
+        "expected one of state, status, kind, cause, experiment, study, metric, data, size" in fts("queue", "x:y").err
+    )
+    assert "'size:S' means several jobs" in fts("trials", "size:S").err
+
+
+def test_a_cell_that_is_called_like_a_size_is_found(fts: Callable[..., Said], tmp_path: Path):
+    db = make_toy(tmp_path, axes={"data": ["9M"], "part": ["h1", "h2"]})
+    assert "job 1 (9M/h1)" in fts("trials", "9M/h1").err
+    db.close()
+
+
+def test_a_cell_of_one_number_is_not_taken_for_a_job(fts: Callable[..., Said], tmp_path: Path):
+    db = make_toy(tmp_path, axes={"size": [2, 1]})
+    assert [job.cell for job in sorted(queries.jobs(db), key=lambda job: job.id)] == ["size=2", "size=1"]
+    assert "job 1 (size=2)" in fts("trials", "size=2").err and "job 2" in fts("trials", "size:1").err
+    db.close()
+
+
+# ---------------------------------------------------------------- several studies in one database
+
+
+@pytest.fixture
+def mixed(toy: Database) -> Database:
+    """The toy's four jobs, its first one done, and job 5, a cell of the flagship."""
+    from fts.study.matrix import write
+
+    finished_toy(toy)
+    write(toy, [cell("2M", 1)], who="test")
+    return toy
+
+
+def test_each_study_has_its_own_table(fts: Callable[..., Said], mixed: Database, tmp_path: Path):
+    shown = fts("results").out
+    assert "acc ↑" in shown and "vs base" in shown and shown.index("acc ↑") < shown.index("vs base")
+    assert {row.get("study", "patchtst") for row in json.loads(fts("results", "--json").out)["results"]} == {
+        "train", "patchtst",
+    }  # fmt: skip
+    assert "acc" not in fts("results", "5").out and "vs base" not in fts("results", "1").out
+    exports.export_all(mixed, places_of(tmp_path))
+    assert places_of(tmp_path).results_csv.read_text().startswith("timestamp,experiment,task,horizon")
+    assert "train_mnist_S" not in places_of(tmp_path).results_csv.read_text()
+
+
+def test_commands_of_one_study_refuse_the_jobs_of_another(fts: Callable[..., Said], mixed: Database):
+    for words in (("train", "1"), ("replicate", "1"), ("final", "1"), ("unseal", "1", "-y")):
+        said = fts(*words)
+        assert said.code == 1 and "is of the study train" in said.err and "`fts results 1`" in said.err, said
+    assert fts("plan").code == 0 and fts("report").code == 0
+
+
+# ---------------------------------------------------------------- fts enqueue FILE.py:FUNCTION
+
+
+@pytest.fixture
+def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "train.py").write_text("def objective(trial, size='S'):\n    return trial.suggest_float('x', 0, 1)\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_dry_run_in_a_fresh_folder_leaves_nothing(fts: Callable[..., Said], stand: Path):
+    said = fts("enqueue", "train.py:objective", "-m", "size=S,M", "--dry-run")
+    assert said.code == 0 and "S is new: 20 trials" in said.err and "nothing was put in line" in said.err.lower()
+    assert not places_of(stand).outputs.exists()
+
+
+def test_more_trials_extend_and_a_changed_file_is_another_question(fts: Callable[..., Said], stand: Path):
+    words = ("enqueue", "train.py:objective", "-m", "size=S")
+    assert "S is in line as job 1: 8 trials" in fts(*words, "--trials", "8").err
+    assert "S is in line: job 1, 0 of 8 trials ended" in fts(*words, "--trials", "8").err
+    assert "job 1 from 8 to 12 trials" in fts(*words, "--trials", "12").err
+    assert "job 1 asks another question of this cell: metric value, direction minimize" in (
+        fts(*words, "--metric", "acc", "--direction", "maximize", "--dry-run").err
+    )
+    (stand / "train.py").write_text((stand / "train.py").read_text() + "# better\n")
+    said = fts(*words, "--trials", "12").err
+    assert "S is in line as job 2: 12 trials; train.py has changed since job 1, so this is another question" in said
+    assert fts("cancel", "2", "-y").code == 0
+    assert "S is in line as job 3: 12 trials\n" in fts(*words, "--trials", "12", "--again").err
+
+
+def test_an_axis_that_the_file_never_mentions_is_said(fts: Callable[..., Said], stand: Path):
+    assert "does not mention depth" in fts("enqueue", "train.py:objective", "-m", "depth=1,2", "--dry-run").err
+
+
+def test_the_declaration_grows_with_each_enqueue(fts: Callable[..., Said], stand: Path, db: Database):
+    fts("enqueue", "train.py:objective", "-m", "size=S,M")
+    fts("enqueue", "train.py:objective", "-m", "size=M,L", "--direction", "maximize", "--metric", "acc")
+    declared = queries.studies(db)["train"].declaration
+    assert declared["axes"][0]["values"] == ["S", "M", "L"]
+    assert [(metric["name"], metric["goal"]) for metric in declared["metrics"]] == [
+        ("value", "minimize"), ("acc", "maximize"),
+    ]  # fmt: skip
+
+
+def test_a_newcomer_is_told_both_ways_to_begin(fts: Callable[..., Said], tmp_path: Path):
+    said = fts("status")
+    assert said.code == 6 and "`fts enqueue --matrix` or `fts enqueue train.py:objective`" in said.err
+    for words in (("--help",), ("enqueue", "--help")):
+        assert "fts enqueue train.py:objective" in " ".join(fts(*words).out.split())
+
+
+def test_unlike_names_the_fields_that_decide(tmp_path: Path):
+    (tmp_path / "train.py").write_text("def objective(trial):\n    return 1.0\n")
+    (one,) = functions.cells("train.py:objective", tmp_path, 5)
+    (two,) = functions.cells("train.py:objective", tmp_path, 9, seed=3)
+    assert functions.unlike(two, json.loads(json.dumps(one.to_json()))) == ["seed"]
