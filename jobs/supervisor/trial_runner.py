@@ -374,9 +374,7 @@ class TrialRun:
 def past_trials(db: Any, job_id: int, without: int | None = None) -> list[PastTrial]:
     """What a sampler or pruner may know: the recorded trials of the job."""
     return [
-        PastTrial(curve.number, curve.params, curve.status, curve.value, curve.epochs, curve.diverged)
-        for curve in queries.curves(db, job_id)
-        if curve.number != without
+        PastTrial(**vars(curve)) for curve in queries.curves(db, job_id) if curve.number != without
     ]
 
 
