@@ -309,9 +309,7 @@ class TrialRun:
         )
 
     def _draws(self) -> tuple[dict[str, Any], ...]:
-        """Define-by-run: what this trial has drawn so far, which it gets again."""
-        if self.cell.space is not None:
-            return ()
+        """What this trial has drawn itself so far, which it gets again."""
         told = ("k", "name", "value", "distribution")
         return tuple({name: getattr(draw, name) for name in told} for draw in queries.draws(self.db, self.trial.id))
 
@@ -373,9 +371,7 @@ class TrialRun:
 
 def past_trials(db: Any, job_id: int, without: int | None = None) -> list[PastTrial]:
     """What a sampler or pruner may know: the recorded trials of the job."""
-    return [
-        PastTrial(**vars(curve)) for curve in queries.curves(db, job_id) if curve.number != without
-    ]
+    return [PastTrial(**vars(curve)) for curve in queries.curves(db, job_id) if curve.number != without]
 
 
 class Setbacks:

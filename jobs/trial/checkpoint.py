@@ -116,7 +116,11 @@ class Checkpoint:
             "format": FORMAT,
             "state": state() if callable(state) else state,
             "generators": generators(),
-            "trial": {"reports": reports, "judged": judged},
+            "trial": {
+                "reports": reports,
+                "judged": judged,
+                "draws": list(running.recorded.values()) if running else [],
+            },
         }
         path, md5, size = write(self._folder, content)
         self._last_save = time.monotonic()
@@ -143,8 +147,9 @@ class Checkpoint:
         if asks is None:
             say(f"checkpoint: {found.path.name} was passed over: its last epoch may not have been judged")
             return False
-        running.restore(found.reports, judged)
-        self._trial.restore({report.step: report.value for report in found.reports})
+        running.restore(found.reports, judged, found.draws)
+        values = {name: draw["value"] for name, draw in running.recorded.items()}
+        self._trial.restore({report.step: report.value for report in found.reports}, values)
         if asks and running.judge():
             raise importlib.import_module("optuna").TrialPruned(f"at epoch {found.reports[-1].step}")
         return True
@@ -173,6 +178,7 @@ class Stored:
     generators: dict[str, Any]
     reports: list[Report]
     judged: list[int]
+    draws: list[dict[str, Any]]
 
 
 def stored(folder: Path) -> list[Path]:
@@ -215,7 +221,8 @@ def read(path: Path) -> Stored:
         content = Packed.read(path).unpack(raw)
         reports = [Report(**report) for report in content["trial"]["reports"]]
         judged = list(content["trial"]["judged"])
-        return Stored(path, content["state"], content["generators"], reports, judged)
+        draws = list(content["trial"].get("draws", ()))
+        return Stored(path, content["state"], content["generators"], reports, judged, draws)
     except DamagedCheckpoint:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as damage:

@@ -55,8 +55,9 @@ class OptunaTrial(optuna.Trial):
     def should_prune(self) -> bool:
         return self.running.judge()
 
-    def restore(self, values: dict[int, float]) -> None:
-        """Epochs of an earlier attempt, as if they had been reported now."""
+    def restore(self, values: dict[int, float], params: dict[str, Any]) -> None:
+        """Epochs of an earlier attempt, as if they had been reported now; what it drew, it draws again."""
+        self._fixed_params = params | self._fixed_params
         for step, value in values.items():
             super().report(value, step)
 
