@@ -112,15 +112,12 @@ class Checkpoint:
         running = self._running
         reports = [asdict(report) for report in running.reports] if running else []
         judged = list(running.judged) if running else []
+        draws = list(running.recorded.values()) if running else []
         content = {
             "format": FORMAT,
             "state": state() if callable(state) else state,
             "generators": generators(),
-            "trial": {
-                "reports": reports,
-                "judged": judged,
-                "draws": list(running.recorded.values()) if running else [],
-            },
+            "trial": {"reports": reports, "judged": judged, "draws": draws},
         }
         path, md5, size = write(self._folder, content)
         self._last_save = time.monotonic()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,8 @@ import optuna
 
 from fts.jobs.api.halving import HALVING
 from fts.jobs.api.spec import seed_for
-from fts.jobs.search.pure_sampler import PureSampler
 from fts.jobs.search.pruner import should_prune
+from fts.jobs.search.pure_sampler import PureSampler
 from fts.jobs.search.sampler import PastTrial
 from tests.fts_process import Study
 
@@ -182,18 +180,3 @@ def run(study: Study, workers: int = 200) -> int:
             return n
         assert code == -signal.SIGKILL, (study.folder / "said.txt").read_text()[-3000:]
     raise AssertionError(f"{workers} workers were not enough")
-
-
-def free_of_processes(study: Study) -> bool:
-    """Has every process of this folder ended?"""
-    return not [pid for pid in os.listdir("/proc") if pid.isdigit() and cwd(pid) == str(study.folder)]
-
-
-def cwd(pid: str) -> str:
-    try:
-        return os.readlink(f"/proc/{pid}/cwd")
-    except OSError:
-        return ""
-
-
-assert sys.version_info >= (3, 11)
