@@ -6,6 +6,7 @@ The supervisor says what to do next by how an attempt ended; nothing here decide
 from __future__ import annotations
 
 import logging
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 log = logging.getLogger("fts.worker")
+
+OUR_LINE = re.compile(r"\d\d:\d\d:\d\d ")  # what the trial process itself says in a log explains no death
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ class Attempt:
         cause = cause_of_death(code, oom_kills, self.child.was_ready, said)
         message = died_of(code, oom_kills)
         if cause is not Cause.MACHINE_ERROR or not self.child.was_ready:  # a kill from outside explains itself
-            message += f": {said.splitlines()[-1][:300]}" if said else ""
+            last = said.splitlines()[-1] if said else ""
+            message += f": {last[:300]}" if last and not OUR_LINE.match(last) else ""
         return End("died", {"message": message, "code": code, "cause": cause.value}, self._wish)
 
     def _look_around(self) -> None:

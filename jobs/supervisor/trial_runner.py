@@ -23,7 +23,7 @@ from fts.jobs.supervisor.attempt import Attempt, End, Wish
 from fts.jobs.supervisor.child import ChildProcess, reap_recorded
 from fts.jobs.worker.emergency import is_disk_trouble, pause_s
 from fts.state import queries, transitions
-from fts.state.errors import LabelClash, ResumeMismatch, StaleToken
+from fts.state.errors import BadRow, LabelClash, ResumeMismatch, StaleToken
 from fts.state.values import Cause, Claim, Epoch, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ KILLS_ALLOWED = 30  # the same for kills from outside, which somebody will stop;
 REASONS = {"disk": "disk", "out of memory": "shrink", "machine error": "machine"}  # cause -> why it is tried again
 PARKS = ("machine",)
 WORDS = {"machine": "the machine failed it", "kill": "killed"}  # reason -> as an event says it
+CODE_CHANGED = "code changed"  # badge of a trial whose file is not the one that was put in line
+CHANGED_TO = "code_changed"  # fact of such a trial: the md5 of what it ran
 LEAVES = ("lost", "stop", "pause", "cancel", "disk", "drain")  # wishes that end this claim
 STARTED_FACTS = (
     "n_params", "n_train", "n_val", "n_pos", "prior_loss", "label_md5", "base_rate", "data_md5", "torch_version",
@@ -101,6 +103,8 @@ class TrialRun:
             reason = self._reason(end)
             if reason in LEAVES:
                 return Wish(reason, message_of(end))
+            if end.how == "failed" and end.facts.get("lasting"):
+                return self._parked(end, 1)
             setbacks.add(reason, self._reached())
             if cause := setbacks.hopeless(reason):
                 end, reason = End("failed", {"cause": cause, "message": message_of(end)}), None
@@ -139,7 +143,9 @@ class TrialRun:
 
     def _parked(self, end: End, outages: int) -> Wish:
         """The wish that ends the job: it is not the trial that failed, which stays interrupted."""
-        said = f"t{self.trial.number} was tried {outages} times without progress; the last time: {message_of(end)}"
+        said = f"t{self.trial.number} cannot run: {message_of(end)}"
+        if outages > 1:
+            said = f"t{self.trial.number} was tried {outages} times without progress; the last time: {message_of(end)}"
         cure = f"repair that, then `fts retry {self.job.id}` continues the same trials"
         cause = Cause(end.facts.get("cause") or Cause.MACHINE_ERROR)
         return Wish("park", f"{said}; {cure}", cause=cause)
@@ -188,6 +194,12 @@ class TrialRun:
         curve = self._recorded()
 
         def record(fact: dict[str, Any]) -> str | Wish | None:
+            try:
+                return take(fact)
+            except BadRow as refused:  # a step of 10**12, a name of 300 characters: the trial's fault alone
+                return Wish("code error", str(refused), kill=True)
+
+        def take(fact: dict[str, Any]) -> str | Wish | None:
             watch.saw(fact)
             kind = fact.get("fact")
             if kind == "started":
@@ -262,12 +274,29 @@ class TrialRun:
     ) -> Wish | None:
         declared = [one.name for one in self.study.facts]
         facts = {name: fact[name] for name in (*STARTED_FACTS, *declared) if name in fact}
+        if CODE_CHANGED in fact.get("badges", ()):
+            facts[CHANGED_TO] = fact["code_md5"]
+            self._tell_changed_code(fact["code_md5"])
         facts |= {"log_path": spec.log_path, "pid": child.pid, "pid_started": child.started}
         try:
             transitions.record_started(self.db, self.claim, self.trial.id, facts, marks)
         except LabelClash as clash:
             return Wish("data error", str(clash), kill=True)
         return None
+
+    def _tell_changed_code(self, md5: str) -> None:
+        """Once for each state of the file."""
+        since = f"t{self.trial.number}"
+        said = (
+            f"the code is not what was put in line, its md5 is {md5[:8]} now: each trial from {since} on gets the badge "
+            f"`{CODE_CHANGED}`; restore the file, or put the new code in line with `fts enqueue`"
+        )
+        earlier = queries.events(self.db, job_id=self.job.id, verbs=["warned"])
+        if not any(event.data.get(CHANGED_TO) == md5 for event in earlier):
+            transitions.record_intervention(
+                self.db, self.claim, "warned", said, {CHANGED_TO: md5}, trial_id=self.trial.id
+            )
+            self.tell("note", {"text": f"{self.job.experiment} {said}"})
 
     def _record_probe(self, spec: TrialSpec, fact: dict[str, Any]) -> Wish | None:
         """What the first steps really took; more than it may, and the trial goes on with a leaner recipe."""
@@ -352,6 +381,8 @@ class TrialRun:
         known = {name: told[name] for name in RESULT_FACTS if told.get(name) is not None}
         if self.cell.kind == "cell" and self.trial.number < len(self.cell.warm_start):
             known["badges"] = [*known.get("badges", ()), "warm"]
+        if CHANGED_TO in self._reread().facts:  # whichever of its attempts ran other code
+            known["badges"] = [*known.get("badges", ()), CODE_CHANGED]
         if end.how == "result":
             self.study.on_result(Finished(self.db, self.places, self.job, f"worker {self.claim.worker_id}"), facts)
         if end.how == "pruned":
@@ -394,7 +425,7 @@ class Setbacks:
             return Cause.STALLED
         if self.crashes > CRASHES_ALLOWED:
             return Cause.CODE_ERROR
-        return Cause.DATA_ERROR if reason == "data error" else None
+        return Cause(reason) if reason in ("data error", "code error") else None
 
 
 def best_so_far(epochs: Sequence[Epoch], study: Study, maximize: bool) -> dict[str, Any]:
