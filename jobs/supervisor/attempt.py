@@ -5,6 +5,7 @@ The supervisor says what to do next by how an attempt ended; nothing here decide
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.supervisor.child import ChildError, ChildProcess
 from fts.jobs.supervisor.death import cause_of_death, count_oom_kills, died_of, last_words
+from fts.state.files import atomic_write, make_folder
 from fts.state.values import Cause
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fts.worker")
 
+MOST_IN_A_LINE = 1 << 15  # bytes of a specification; a pipe holds twice as much
+SPECIFICATION = "specification.json"  # in the trial's folder, until the process has read it
 OUR_LINE = re.compile(r"\d\d:\d\d:\d\d ")  # what the trial process itself says in a log explains no death
 
 
@@ -73,7 +77,7 @@ class Attempt:
         self._logs = (Path(str(spec.get("log_path"))), self.child.log_path)
         self._judged = spec["cell"].get("pruner", "none") != "none"
         try:
-            self.child.send({"do": "run", "spec": spec})
+            self.child.send(self._order(spec))
         except ChildError as error:
             if self.child.poll() is not None:  # it says why, and how it ended
                 return self._last_words(number)
@@ -86,6 +90,16 @@ class Attempt:
                 self._wish = self._wish or self.wish()  # it may be dead because the watchdog killed it
                 return self._last_words(number)
             self._look_around()
+
+    def _order(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """The command that begins the trial; by file where a pipe would not hold it before the process reads."""
+        line = json.dumps(spec, separators=(",", ":"))
+        if len(line) < MOST_IN_A_LINE:
+            return {"do": "run", "spec": spec}
+        path = Path(spec["folder"]) / SPECIFICATION
+        make_folder(path.parent, path.parents[3])
+        atomic_write(path, line, path.parents[3], durable=False)
+        return {"do": "run", "file": str(path)}
 
     def _take(self, fact: dict[str, Any], number: int) -> End | None:
         kind = fact.get("fact")

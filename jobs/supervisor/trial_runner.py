@@ -10,7 +10,7 @@ import logging
 import math
 import socket
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.spec import TrialSpec
@@ -288,7 +288,7 @@ class TrialRun:
         """Once for each state of the file."""
         since = f"t{self.trial.number}"
         said = (
-            f"the code is not what was put in line, its md5 is {md5[:8]} now: each trial from {since} on gets the badge "
+            f"the code is not what was put in line, its md5 is {md5[:8]} now: trials from {since} on get the badge "
             f"`{CODE_CHANGED}`; restore the file, or put the new code in line with `fts enqueue`"
         )
         earlier = queries.events(self.db, job_id=self.job.id, verbs=["warned"])
@@ -344,10 +344,10 @@ class TrialRun:
 
     def _history(self) -> tuple[dict[str, Any], ...]:
         """Define-by-run: the earlier trials of the job as its sampler sees them; later ones have no say."""
-        if self.cell.space is not None:
+        if self.cell.space is not None or self.cell.sampler == "random":  # which has no memory
             return ()
         past = past_trials(self.db, self.job.id)
-        return tuple(asdict(trial) for trial in past if trial.number < self.trial.number)
+        return tuple(trial.to_json() for trial in past if trial.number < self.trial.number)
 
     def _again(self, spec: TrialSpec, reason: str, message: str) -> TrialSpec | None:
         """The spec of the next attempt: from the checkpoint, after a shrink with less memory; None: none is leaner."""

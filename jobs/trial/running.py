@@ -179,6 +179,8 @@ def number_of(value: Any, what: str) -> float:
     """Raises BadReport for what is no number."""
     try:
         return float(value)
+    except OverflowError:
+        raise BadReport(f"{what} is a whole number of {value.bit_length()} bits, expected at most 1.8e308") from None
     except (TypeError, ValueError):
         raise BadReport(f"{what} is {value!r:.80} of type {type(value).__name__}, expected a number") from None
 
