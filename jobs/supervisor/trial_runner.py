@@ -11,11 +11,13 @@ import math
 import socket
 import time
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.api.spec import trial_folder as folder_of
-from fts.jobs.api.study import MAXIMIZE, CannotFit, Cell, Finished, Study, trial_log
+from fts.jobs.api.study import MAXIMIZE, CannotFit, Cell, Finished, Program, Study, trial_log
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.status.formatting import in_gb
@@ -170,6 +172,8 @@ class TrialRun:
 
     def _reason(self, end: End) -> str | None:
         """Why the trial must be left or tried again; None: it has ended."""
+        if end.wish is not None and end.wish.reason == "code error":  # a fact was refused: no result makes up for it
+            return end.wish.reason
         if end.how in ("result", "pruned"):
             return None
         if end.wish is not None and end.how != "failed":
@@ -187,8 +191,9 @@ class TrialRun:
         except OSError as error:
             if is_disk_trouble(error):
                 raise
-            message = f"no trial process can be started: {error}"
-            return End("failed", {"cause": Cause.MACHINE_ERROR.value, "message": message})
+            gone = gone_of(self.study.program(self.cell)) if isinstance(error, FileNotFoundError) else None
+            message = gone or f"no trial process can be started: {error}"
+            return End("failed", {"cause": Cause.MACHINE_ERROR.value, "message": message, "lasting": gone is not None})
         watch = self.slot.watch(self.db, self.claim, self.trial, spec.memory_limit)
         history = past_trials(self.db, self.job.id, without=self.trial.number)
         curve = self._recorded()
@@ -391,9 +396,11 @@ class TrialRun:
         declared = {one.name: told[one.name] for one in self.study.facts if told.get(one.name) is not None}
         if told.get("metrics"):
             declared["metrics"] = told["metrics"]  # of a function that returned several numbers
-        transitions.finish_trial(
-            self.db, self.claim, self.trial.id, status, cause, message=message, facts=declared, **known
-        )
+        end_it = partial(transitions.finish_trial, self.db, self.claim, self.trial.id)
+        try:
+            end_it(status, cause, message=message, facts=declared, **known)
+        except BadRow as refused:  # 5,000 metrics
+            end_it(TrialStatus.FAILED, Cause.CODE_ERROR, message=str(refused))
         self.tell("trial ended", {"job": self.job, "trial": self._reread()})
 
     def _reread(self) -> Trial:
@@ -403,6 +410,15 @@ class TrialRun:
 def past_trials(db: Any, job_id: int, without: int | None = None) -> list[PastTrial]:
     """What a sampler or pruner may know: the recorded trials of the job."""
     return [PastTrial(**vars(curve)) for curve in queries.curves(db, job_id) if curve.number != without]
+
+
+def gone_of(program: Program) -> str | None:
+    """What a program needs and is not there; None: it is all there."""
+    if program.folder is not None and not Path(program.folder).is_dir():
+        return f"{program.folder} is no folder; move it back, or put the study in line again from where it is now"
+    if program.python is not None and not Path(program.python).is_file():
+        return f"the interpreter {program.python} does not exist; make it again, or enqueue with another --python"
+    return None
 
 
 class Setbacks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.distributions import CategoricalDistribution
 
 from fts.jobs.search.pure_sampler import PureSampler
 from fts.jobs.search.sampler import PastTrial, frozen, with_bad_region
@@ -43,7 +44,11 @@ class OptunaTrial(optuna.Trial):
                 f"{name} is {self._fixed_params[name]!r:.80} in this trial's record, which {data} does not offer now; "
                 "restore the code or enqueue the study anew"
             ) from error
-        self.running.drew(name, value, data)
+        told = value
+        if isinstance(distribution, CategoricalDistribution):  # equal, and the same object as in the first attempt
+            index = int(distribution.to_internal_repr(value))
+            value, told = distribution.choices[index], data["choices"][index]
+        self.running.drew(name, told, data)
         return value
 
     def report(self, value: float, step: int, metrics: dict[str, float] | None = None) -> None:
