@@ -1,6 +1,7 @@
 """The language of a trial process: commands in on stdin, facts out on a pipe, one JSON object a line.
 
-Commands: {"do": "run", "spec": {...}} · {"do": "stop"} (checkpoint at the next optimizer step, then leave) ·
+Commands: {"do": "run", "spec": {...}}, or "file": path where the specification is long · {"do": "stop"} (checkpoint at
+the next optimizer step, then leave) ·
 {"do": "prune", "number"} (end this trial, no checkpoint) · {"do": "go on", "number", "epoch"} (the pruner spares it:
 the answer to an epoch of a cell with a pruner, which a trial may wait for briefly, or ignore; and to `judge`, which
 waits for it) · {"do": "quit"}.

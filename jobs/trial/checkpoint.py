@@ -113,11 +113,12 @@ class Checkpoint:
         running = self._running
         reports = [asdict(report) for report in running.reports] if running else []
         judged = list(running.judged) if running else []
+        draws = list(running.recorded.values()) if running else []
         content = {
             "format": FORMAT,
             "state": state() if callable(state) else state,
             "generators": generators(),
-            "trial": {"reports": reports, "judged": judged},
+            "trial": {"reports": reports, "judged": judged, "draws": draws},
         }
         path, md5, size = write(self._folder, content)
         self._last_save = time.monotonic()
@@ -144,8 +145,9 @@ class Checkpoint:
         if asks is None:
             say(f"checkpoint: {found.path.name} was passed over: its last epoch may not have been judged")
             return False
-        running.restore(found.reports, judged)
-        self._trial.restore({report.step: report.value for report in found.reports})
+        running.restore(found.reports, judged, found.draws)
+        values = {name: draw["value"] for name, draw in running.recorded.items()}
+        self._trial.restore({report.step: report.value for report in found.reports}, values)
         if asks and running.judge():
             raise importlib.import_module("optuna").TrialPruned(f"at epoch {found.reports[-1].step}")
         return True
@@ -174,6 +176,7 @@ class Stored:
     generators: dict[str, Any]
     reports: list[Report]
     judged: list[int]
+    draws: list[dict[str, Any]]
 
 
 def stored(folder: Path) -> list[Path]:
@@ -216,7 +219,8 @@ def read(path: Path) -> Stored:
         content = Packed.read(path).unpack(raw)
         reports = [Report(**report) for report in content["trial"]["reports"]]
         judged = list(content["trial"]["judged"])
-        return Stored(path, content["state"], content["generators"], reports, judged)
+        draws = list(content["trial"].get("draws", ()))
+        return Stored(path, content["state"], content["generators"], reports, judged, draws)
     except DamagedCheckpoint:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as damage:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import queue
 import signal
@@ -25,7 +26,7 @@ from typing import Any
 from fts.jobs.api import protocol
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.trial.cause import cause_of
-from fts.state.files import open_log, refuse_links
+from fts.state.files import open_log, refuse_links, remove
 
 STEP_EVERY_S = 0.5  # between two step facts: a heartbeat, not a record
 VERDICT_S = 0.25  # that a trial waits for the pruner after an epoch; the answer usually takes 5 ms
@@ -80,7 +81,7 @@ def serve(orders: Orders, fd: int, run: Run, read: Read) -> int:
 
         orders.tell = tell
         try:
-            spec = read(command)
+            spec = read(specification(command))
             number = spec.number
             refuse_linked_folder(spec)
             for fact in run(spec, orders):
@@ -93,6 +94,16 @@ def serve(orders: Orders, fd: int, run: Run, read: Read) -> int:
         if orders.stop_asked():
             return protocol.STOPPED
     return protocol.STOPPED if orders.stop_asked() else 0
+
+
+def specification(given: dict[str, Any]) -> Any:
+    """A trial spec as JSON; a file that holds it is removed once it was read."""
+    if set(given) != {"file"}:
+        return given
+    path = Path(given["file"])
+    text = path.read_text()
+    remove(path)
+    return json.loads(text)
 
 
 def refuse_linked_folder(spec: TrialSpec) -> None:
@@ -127,7 +138,7 @@ class Orders:
         threading.Thread(target=self._read, args=(fd,), name="orders", daemon=True).start()
 
     def next(self) -> dict[str, Any] | None:
-        """The next trial spec as JSON; None when there will be none."""
+        """The next trial spec as JSON, or its {"file": path}; None when there will be none."""
         return None if self.stop_asked() else self._runs.get()
 
     def stop_asked(self) -> bool:
@@ -176,7 +187,7 @@ class Orders:
     def _obey(self, command: dict[str, Any]) -> None:
         if command.get("do") == "run":
             self._pruned.clear()  # what was pruned before was another trial, perhaps of the same number
-            self._runs.put(command.get("spec") or {})
+            self._runs.put({"file": command["file"]} if "file" in command else command.get("spec") or {})
         elif command.get("do") == "prune":
             self._pruned.add(int(command["number"]))
             self._verdicts.put(None)

@@ -45,7 +45,7 @@ class RunningTrial:
         self.params: dict[str, Any] = dict(spec.params)
         self.axes: dict[str, str | int | float] = dict(spec.cell.axes)
         self.folder = Path(spec.folder).absolute()
-        self.recorded = {str(draw["name"]): draw for draw in spec.draws}  # before it was interrupted
+        self.recorded = {str(draw["name"]): draw for draw in spec.draws}  # by this process, and before it
         self.reports: list[Report] = []
         self.judged: dict[int, bool] = {}  # epoch -> was it pruned there; of the epochs that the function asked about
         self.pace = Pace(spec.checkpoint_every_s)
@@ -71,14 +71,18 @@ class RunningTrial:
         self.params[name] = value
         before = self.recorded.get(name)
         if before is None:
-            draw = {"k": self._next_draw, "name": name, "value": value, "distribution": distribution}
-            self._next_draw += 1
-            self.orders.tell({"fact": "draw", **draw})
+            self._tell_draw(name, value, distribution)
         elif before.get("distribution") != distribution:
             recorded = {"value": before["value"], "distribution": before.get("distribution")}
             self.orders.tell({"fact": "drifted", "name": name, "recorded": recorded, "distribution": distribution})
         if self._leaves or (self.stop_asked and not self.reports):
             self.stop()
+
+    def _tell_draw(self, name: str, value: Any, distribution: dict[str, Any]) -> None:
+        draw = {"k": self._next_draw, "name": name, "value": value, "distribution": distribution}
+        self._next_draw += 1
+        self.recorded[name] = draw
+        self.orders.tell({"fact": "draw", **draw})
 
     def report(self, step: int, value: float, metrics: dict[str, float]) -> None:
         """Tells one epoch. Raises Stopped after it, where a stop was asked and nothing can be saved."""
@@ -139,8 +143,12 @@ class RunningTrial:
 
     # -- whether the last epoch of a checkpoint was judged
 
-    def restore(self, reports: Sequence[Report], judged: Sequence[int]) -> None:
-        """The epochs of a checkpoint: told again, because the supervisor may have died before it wrote them."""
+    def restore(self, reports: Sequence[Report], judged: Sequence[int], draws: Sequence[dict[str, Any]]) -> None:
+        """Draws and epochs of a checkpoint: told again, because the supervisor may have died before it wrote them."""
+        for draw in draws:
+            if draw["name"] not in self.recorded:
+                self._tell_draw(draw["name"], draw["value"], draw["distribution"])
+                self.params[draw["name"]] = draw["value"]
         self.reports = list(reports)
         self.judged = dict.fromkeys(judged, False)
         for report in reports:
@@ -171,6 +179,8 @@ def number_of(value: Any, what: str) -> float:
     """Raises BadReport for what is no number."""
     try:
         return float(value)
+    except OverflowError:
+        raise BadReport(f"{what} is a whole number of {value.bit_length()} bits, expected at most 1.8e308") from None
     except (TypeError, ValueError):
         raise BadReport(f"{what} is {value!r:.80} of type {type(value).__name__}, expected a number") from None
 

@@ -35,8 +35,8 @@ class Watch:
         return {"memory_soft": limits.soft, "memory_hard": limits.hard}
 
     def saw(self, fact: dict[str, Any]) -> None:
-        if fact.get("fact") == "step":
-            self.watchdog.progress(fact.get("step_s"))
+        if fact.get("fact") == "step":  # what lies between two reports of a function is no step of equal length
+            self.watchdog.progress(fact.get("step_s") if self.trial.architecture else None)
         elif fact.get("fact") in PROGRESS:
             self.watchdog.progress()
 
