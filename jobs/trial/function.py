@@ -12,6 +12,7 @@ import hashlib
 import importlib.machinery
 import importlib.util
 import inspect
+import io
 import os
 import random
 import socket
@@ -53,6 +54,8 @@ def run(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
     """The facts of one trial: started, then how it ended; what lies between the function tells through its trial."""
     cell: FunctionCell = spec.cell
     log_to(Path(spec.log_path).absolute())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # what it prints is in the log when it is killed
     running = RunningTrial(spec, orders)
     called = False
     try:

@@ -47,11 +47,11 @@ def main(run: Run | None = None, read: Read | None = None) -> int:
         signal.signal(ignored, signal.SIG_IGN)
     os.register_at_fork(after_in_child=be_ordinary)
     os.set_inheritable(fd, False)
-    if run is None or read is None:
-        from fts.jobs.trial import function  # here, not above: it is the one that needs this module
+    if run is not None and read is not None:
+        return serve(orders, fd, run, read)
+    from fts.jobs.trial import function  # here, not above: it needs this module
 
-        run, read = function.run, function.read
-    return serve(orders, fd, run, read)
+    return serve(orders, fd, function.run, function.read, once=True)
 
 
 def private_stdin() -> int:
@@ -69,8 +69,11 @@ def be_ordinary() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def serve(orders: Orders, fd: int, run: Run, read: Read) -> int:
-    """Runs trials until told to stop (returns 75) or to quit (returns 0)."""
+def serve(orders: Orders, fd: int, run: Run, read: Read, once: bool = False) -> int:
+    """Runs trials until told to stop (returns 75) or to quit (returns 0).
+
+    `once`: only one, because a person's code may leave anything behind in its process.
+    """
     _tell(fd, {"fact": "ready", "pid": os.getpid()})
     while (command := orders.next()) is not None:
         number: int | None = None
@@ -91,8 +94,8 @@ def serve(orders: Orders, fd: int, run: Run, read: Read) -> int:
                 traceback.print_exc()
             tell({"fact": "failed", "cause": cause_of(error), "message": sentence_of(error)})
         orders.training = False
-        if orders.stop_asked():
-            return protocol.STOPPED
+        if once or orders.stop_asked():
+            break
     return protocol.STOPPED if orders.stop_asked() else 0
 
 
