@@ -209,19 +209,21 @@ def write(folder: Path, content: dict[str, Any]) -> tuple[Path, str, int]:
 
 
 def read(path: Path) -> Stored:
-    """Raises DamagedCheckpoint with what differs."""
+    """Raises DamagedCheckpoint with what differs, BadState for one that another version wrote."""
     try:
         manifest = json.loads((path / "manifest.json").read_text())
         for name, entry in manifest.items():
             if Path(name).name != name or file_md5(path / name) != entry["md5"]:
                 raise DamagedCheckpoint(f"{name} does not match its md5")
         raw = json.loads((path / "state.json").read_text())
+        if raw["format"] != FORMAT:
+            raise BadState(f"{path} has format {raw['format']}, this version reads format {FORMAT}")
         content = Packed.read(path).unpack(raw)
         reports = [Report(**report) for report in content["trial"]["reports"]]
         judged = list(content["trial"]["judged"])
         draws = list(content["trial"].get("draws", ()))
         return Stored(path, content["state"], content["generators"], reports, judged, draws)
-    except DamagedCheckpoint:
+    except (BadState, DamagedCheckpoint):
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as damage:
         raise DamagedCheckpoint(f"{type(damage).__name__}: {damage}") from damage

@@ -25,7 +25,7 @@ from typing import Any
 
 from fts.jobs.api import protocol
 from fts.jobs.api.spec import TrialSpec
-from fts.jobs.trial.cause import cause_of
+from fts.jobs.trial.cause import cause_of, said_by
 from fts.state.files import open_log, refuse_links, remove
 
 STEP_EVERY_S = 0.5  # between two step facts: a heartbeat, not a record
@@ -260,7 +260,7 @@ def sentence_of(error: BaseException, near: Path | None = None) -> str:
 
     `near`: the folder of a person's code; the place is the last line there, not one inside a library.
     """
-    lines = str(error).strip().splitlines()
+    lines = said_by(error).splitlines()
     if type(error).__module__.startswith(OURS) and lines:
         return lines[0][:1000]
     place = f", {where}" if (where := place_of(error, near)) else ""

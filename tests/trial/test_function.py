@@ -70,6 +70,7 @@ WRONG = [
     ("def objective(trial): trial.report(1, -1)", {}, "(ValueError, train.py line 1)"),
     ("def objective(trial): return trial.suggest_float('x', 1, 0)", {}, "(ValueError, train.py line 1)"),
     ("def objective(trial): trial.suggest_categorical('m', [len])", {}, "m has the choice <built-in function len>"),
+    ("class E(Exception):\n    __str__ = None\ndef objective(trial): raise E", {}, "no message (E, train.py line 3)"),
     ("import fts\ndef objective(trial): fts.report(trial, 0)", {}, "the report of step 0 has no metric"),
     ("import fts\ndef objective(trial): fts.checkpoint(trial).save({'a': {'b': len}})", {}, "['a']['b'] is a "),
 ]  # fmt: skip
