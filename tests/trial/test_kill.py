@@ -118,3 +118,47 @@ def test_a_recorded_choice_that_is_offered_no_more_is_named(tmp_path: Path) -> N
     attempt(spec_of(cell, record, ()), record)
     assert record.end["fact"] == "failed"
     assert "o is 'adam' in this trial's record" in record.end["message"] and "'sgd', 'lion'" in record.end["message"]
+
+
+TORCH = """
+import torch
+import fts
+
+def objective(trial):
+    lr = trial.suggest_float("lr", 1e-3, 1e-1, log=True)
+    checkpoint = fts.checkpoint(trial)
+    x = torch.randn(64, 8, generator=torch.Generator().manual_seed(fts.seed(trial, "data") % 2**63))
+    y = x.sin().sum(1, keepdim=True)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Dropout(0.2), torch.nn.ReLU(), torch.nn.Linear(16, 1))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 6)
+    state = checkpoint.load()
+    if state:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+    for epoch in range(state["epoch"] + 1 if state else 0, 6):
+        for batch in torch.randperm(64).split(16):
+            optimizer.zero_grad()
+            loss = (model(x[batch]) - y[batch]).square().mean()
+            loss.backward()
+            optimizer.step()
+        schedule.step()
+        trial.report(loss.item(), epoch)
+        parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+        checkpoint.save(lambda: {name: part.state_dict() for name, part in parts.items()} | {"epoch": epoch})
+    return loss
+"""
+
+
+@pytest.mark.slow  # importing torch and its optimizers takes 5 s a process
+def test_a_torch_model_that_was_killed_twice_ends_with_the_same_bits(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    undisturbed = run_one(cell_of(tmp_path / "a", TORCH), forked=False)
+    cell, record = cell_of(tmp_path, TORCH), Record(0)
+    for moment in (("epoch", 2), ("checkpoint", 2)):
+        attempt(spec_of(cell, record, ()), record, (), kills_at(*moment), forked=False)
+    attempt(spec_of(cell, record, ()), record, forked=False)
+    assert undisturbed.end["fact"] == "result", log_of(cell)
+    assert record.outcome == undisturbed.outcome
+    assert log_of(cell).count("resumed from checkpoint-") == 2
