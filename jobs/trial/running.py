@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.function import VALUE
 from fts.jobs.api.objective import Stopped
-from fts.jobs.trial.process import Orders, Pace
+from fts.jobs.trial.process import Orders, Pace, is_own
+from fts.state.files import CannotWrite, atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fts.jobs.api.spec import TrialSpec
     from fts.jobs.trial.checkpoint import Checkpoint
+
+
+ASKS = "asks.json"  # in a checkpoint: whether the function asked to be judged at its last epoch, once that is known
 
 
 class BadReport(ValueError):
@@ -53,6 +60,7 @@ class RunningTrial:
         self.left = False  # Stopped was raised: whatever the function makes of it is no result
         self._next_draw = 1 + max((int(draw["k"]) for draw in spec.draws), default=-1)
         self._leaves = False  # a stop was asked, and the checkpoint for it is written
+        self._unsettled: Path | None = None  # a checkpoint of an epoch of which nobody knows yet whether it is judged
         self._late = 0  # reports since a stop was asked
         self._last_report = time.monotonic()
 
@@ -86,6 +94,7 @@ class RunningTrial:
 
     def report(self, step: int, value: float, metrics: dict[str, float]) -> None:
         """Tells one epoch. Raises Stopped after it, where a stop was asked and nothing can be saved."""
+        self._settle(asks=False)
         report = Report(step, value, metrics)
         self.reports.append(report)
         self.orders.tell(report.fact())
@@ -104,12 +113,11 @@ class RunningTrial:
     def checkpoint(self, saved: dict[str, Any]) -> None:
         """Tells of a checkpoint. Raises Stopped after it, where a stop was asked."""
         self.orders.tell({"fact": "checkpoint", **saved})
-        if not self.stop_asked:
-            return
-        if self._may_ask_now():
-            self._leaves = True  # at its next call: whether it is pruned here is asked first, as without the stop
-        else:
+        if self.unjudged:
+            self._unsettled = Path(saved["path"])
+        if self.stop_asked and self._unsettled is None:
             self.stop()
+        self._leaves = self.stop_asked  # at its next call: whether it is pruned here is asked first, as without a stop
 
     # -- what it is told
 
@@ -128,6 +136,7 @@ class RunningTrial:
         else:
             epoch = max(report.step for report in self.reports)
             if epoch not in self.judged:
+                self._settle(asks=True)
                 self.judged[epoch] = self._verdict(epoch)
             pruned = self.judged[epoch]
         if self._leaves and not pruned:
@@ -143,6 +152,24 @@ class RunningTrial:
 
     # -- whether the last epoch of a checkpoint was judged
 
+    @property
+    def unjudged(self) -> bool:
+        """May the function still ask whether it is pruned at its last epoch?"""
+        last = self.reports[-1].step if self.reports else None
+        return self.cell.pruner != "none" and last is not None and last not in self.judged and self.may_ask
+
+    @cached_property
+    def may_ask(self) -> bool:
+        """Does any file of the person's speak of pruning, or of callbacks, which may prune?"""
+        return speaks_of_pruning(Path(self.cell.folder).absolute(), self.cell.path.absolute())
+
+    def _settle(self, asks: bool) -> None:
+        """Writes beside the latest checkpoint whether the function asks to be judged at its last epoch."""
+        if self._unsettled is not None:
+            with suppress(CannotWrite):  # then nobody knows, and the checkpoint before it is used
+                atomic_write(self._unsettled / ASKS, json.dumps(asks), durable=False)
+            self._unsettled = None
+
     def restore(self, reports: Sequence[Report], judged: Sequence[int], draws: Sequence[dict[str, Any]]) -> None:
         """Draws and epochs of a checkpoint: told again, because the supervisor may have died before it wrote them."""
         for draw in draws:
@@ -154,19 +181,11 @@ class RunningTrial:
         for report in reports:
             self.orders.tell(report.fact())
 
-    def _may_ask_now(self) -> bool:
-        return self.asks(self.reports, self.judged) is not False
 
-    def asks(self, reports: Sequence[Report], judged: Mapping[int, bool] | Sequence[int]) -> bool | None:
-        """Will the function ask whether it is pruned at its last epoch? By what it did before; None: nobody knows.
-
-        False also where it has asked already, or there is no pruner.
-        """
-        steps = [report.step for report in reports]
-        if self.cell.pruner == "none" or not steps or steps[-1] in judged:
-            return False
-        before = {step in judged for step in steps[:-1]}
-        return before.pop() if len(before) == 1 else None
+def speaks_of_pruning(folder: Path, *files: Path) -> bool:
+    loaded = [Path(str(module.__file__)) for module in list(sys.modules.values()) if getattr(module, "__file__", None)]
+    own = {file for file in loaded if file.suffix == ".py" and is_own(file, folder)} | set(files)
+    return any(word in file.read_text(errors="replace").lower() for file in own for word in ("prun", "callback"))
 
 
 def running_of(trial: Any) -> RunningTrial | None:

@@ -75,17 +75,27 @@ def test_a_function_without_checkpoints_begins_anew_and_ends_equal(tmp_path: Pat
     assert disturbed.outcome == undisturbed.outcome
 
 
-@pytest.mark.parametrize(("pruner", "how"), [("none", "result"), ("median", "pruned")])
-def test_a_function_with_checkpoints_goes_on_and_ends_equal(tmp_path: Path, pruner: str, how: str) -> None:
+SELDOM = WITH.replace("if trial.should_prune()", "if epoch == 3 and trial.should_prune()")
+NEVER = WITH.replace("if trial.should_prune()", "if False")
+
+
+@pytest.mark.parametrize(
+    ("pruner", "body", "how"),
+    [("none", WITH, "result"), ("median", WITH, "pruned"), ("median", SELDOM, "pruned"), ("median", NEVER, "result")],
+    ids=["no pruner", "asks always", "asks once", "asks never"],
+)
+def test_a_function_with_checkpoints_goes_on_and_ends_equal(tmp_path: Path, pruner: str, body: str, how: str) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    cell, other = (cell_of(tmp_path / one, WITH, metric="loss", pruner=pruner) for one in "ab")
+    cell, other = (cell_of(tmp_path / one, body, metric="loss", pruner=pruner) for one in "ab")
     undisturbed = run_one(cell, 6, GOOD)
     assert undisturbed.end["fact"] == how
     disturbed = Record(6)
     moments = [("draw", 1)]
     for epoch in range(5):  # a resumed process tells the epochs again that its checkpoint holds
-        moments += [("epoch", epoch + 1), ("checkpoint", 1)] + ([("judge", 1)] if pruner != "none" else [])
+        moments += [("epoch", epoch + 1), ("checkpoint", 1)] + (
+            [("judge", 1)] if body is WITH and how == "pruned" else []
+        )
     kills = 0
     for moment in moments:
         attempt(spec_of(other, disturbed, GOOD), disturbed, GOOD, kills_at(*moment))
