@@ -220,7 +220,8 @@ def read(path: Path) -> Stored:
             raise BadState(f"{path} has format {raw['format']}, this version reads format {FORMAT}")
         content = Packed.read(path).unpack(raw)
         reports = [Report(**report) for report in content["trial"]["reports"]]
-        judged, asks = list(content["trial"]["judged"]), False
+        judged = list(content["trial"]["judged"])
+        asks: bool | None = False
         if content["trial"]["unjudged"]:
             asks = json.loads((path / ASKS).read_text()) if (path / ASKS).exists() else None
         draws = list(content["trial"].get("draws", ()))

@@ -83,7 +83,7 @@ class RunningTrial:
         elif before.get("distribution") != distribution:
             recorded = {"value": before["value"], "distribution": before.get("distribution")}
             self.orders.tell({"fact": "drifted", "name": name, "recorded": recorded, "distribution": distribution})
-        if self._leaves or (self.stop_asked and not self.reports):
+        if self.stop_asked and not self.reports:
             self.stop()
 
     def _tell_draw(self, name: str, value: Any, distribution: dict[str, Any]) -> None:
@@ -183,7 +183,12 @@ class RunningTrial:
 
 
 def speaks_of_pruning(folder: Path, *files: Path) -> bool:
-    loaded = [Path(str(module.__file__)) for module in list(sys.modules.values()) if getattr(module, "__file__", None)]
+    """Does any of these files, or of the modules that were imported from the folder?"""
+    loaded = [
+        Path(str(module.__file__))
+        for name, module in list(sys.modules.items())
+        if name.split(".")[0] != "fts" and getattr(module, "__file__", None)
+    ]
     own = {file for file in loaded if file.suffix == ".py" and is_own(file, folder)} | set(files)
     return any(word in file.read_text(errors="replace").lower() for file in own for word in ("prun", "callback"))
 
