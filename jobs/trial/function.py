@@ -28,7 +28,7 @@ from fts.jobs.python import this_python
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.trial.cause import CODE_ERROR, cause_of
 from fts.jobs.trial.process import Orders, log_to, place_of, say, sentence_of
-from fts.jobs.trial.running import RunningTrial, deciding, is_finite, number_of, peak_bytes
+from fts.jobs.trial.running import MAX_METRICS, RunningTrial, deciding, is_finite, metrics_of, number_of, peak_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 CODE_CHANGED = "code changed"  # badge: the file is not the one that was enqueued
 OWN_NAMES = ("seed", "number", "folder", "device", "threads")  # a function without a trial may ask for these
 NO_PACKAGE = "with no known parent package"  # Python's words for `from . import x` in a file of no package
+LONGEST_ATTRIBUTE = 500  # characters
 SEED_BITS = 31  # of the seed that such a function gets: every library takes it
 
 
@@ -269,7 +270,7 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
             raise BadObjective(f"{cell.function} returned None and reported nothing; return a number or call report")
         value, metrics = running.reports[-1].value, running.reports[-1].metrics
     elif isinstance(returned, dict):
-        metrics = {str(name): number_of(one, f"the metric {name}") for name, one in returned.items()}
+        metrics = metrics_of(returned)
         value = deciding(metrics, cell.metric)
     elif isinstance(returned, list | tuple) and len(returned) != 1:
         raise BadObjective(
@@ -299,6 +300,7 @@ def best_report(running: RunningTrial) -> int | None:
 
 
 def attributes_of(trial: OptunaTrial | None) -> dict[str, Any]:
-    """What the function kept with set_user_attr, as far as it is plain."""
-    kept = trial.user_attrs if trial is not None else {}
-    return {name: value for name, value in kept.items() if value is None or isinstance(value, bool | int | float | str)}
+    """What the function kept with set_user_attr, as far as it is plain and short: a fact is one line."""
+    kept = list(trial.user_attrs.items())[:MAX_METRICS] if trial is not None else []
+    plain = {name: value for name, value in kept if value is None or isinstance(value, bool | int | float | str)}
+    return {name: value for name, value in plain.items() if len(str(value)) <= LONGEST_ATTRIBUTE}

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 ASKS = "asks.json"  # in a checkpoint: whether the function asked to be judged at its last epoch, once that is known
 
 
+MAX_METRICS = 1000  # of one epoch: a fact is one line
+
+
 class BadReport(ValueError):
     """What an objective reported or returned is no number, or lacks the metric that decides."""
 
@@ -82,7 +85,8 @@ class RunningTrial:
             self._tell_draw(name, value, distribution)
         elif before.get("distribution") != distribution:
             recorded = {"value": before["value"], "distribution": before.get("distribution")}
-            self.orders.tell({"fact": "drifted", "name": name, "recorded": recorded, "distribution": distribution})
+            draw = {"k": int(before["k"]), "name": name, "value": value, "distribution": distribution}
+            self.orders.tell({"fact": "drifted", **draw, "recorded": recorded})
         if self.stop_asked and not self.reports:
             self.stop()
 
@@ -207,6 +211,13 @@ def number_of(value: Any, what: str) -> float:
         raise BadReport(f"{what} is a whole number of {value.bit_length()} bits, expected at most 1.8e308") from None
     except (TypeError, ValueError):
         raise BadReport(f"{what} is {value!r:.80} of type {type(value).__name__}, expected a number") from None
+
+
+def metrics_of(given: Mapping[Any, Any]) -> dict[str, float]:
+    """Metrics as they are recorded. Raises BadReport for what is no number, and for more than a record holds."""
+    if len(given) > MAX_METRICS:
+        raise BadReport(f"{len(given)} metrics were given, expected at most {MAX_METRICS}: keep arrays in a file")
+    return {str(name)[:200]: number_of(value, f"the metric {name}") for name, value in given.items()}
 
 
 def deciding(metrics: Mapping[str, float], wanted: str) -> float:

@@ -116,7 +116,8 @@ def test_a_recorded_draw_wins_over_a_changed_distribution_and_is_told_as_drifted
     cell = cell_of(tmp_path, "def objective(trial):\n    return trial.suggest_float('x', 0.0, 2.0)\n")
     attempt(spec_of(cell, record, ()), record)
     (drifted,) = [fact for fact in record.told if fact["fact"] == "drifted"]
-    assert (drifted["name"], drifted["recorded"]["value"]) == ("x", record.end["value"])
+    assert (drifted["k"], drifted["name"], drifted["value"]) == (0, "x", record.end["value"])
+    assert drifted["recorded"]["value"] == drifted["value"]
     assert (drifted["recorded"]["distribution"]["high"], drifted["distribution"]["high"]) == (1.0, 2.0)
 
 
