@@ -114,7 +114,12 @@ def test_unseeded_random_numbers_repeat_and_differ_between_trials(tmp_path: Path
 def test_changed_code_is_a_badge_and_attributes_travel(tmp_path: Path) -> None:
     cell = cell_of(
         tmp_path,
-        "def objective(trial):\n    trial.set_user_attr('n', 3)\n    trial.set_user_attr('big', 'x' * 2**21)\n    return 1",
+        """
+        def objective(trial):
+            trial.set_user_attr("n", 3)
+            trial.set_user_attr("big", "x" * 2**21)
+            return 1
+        """,
     )
     cell.path.write_text(cell.path.read_text() + "\n")
     record = run_one(cell)
