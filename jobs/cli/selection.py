@@ -88,6 +88,8 @@ def _by_own_name(jobs: Sequence[Job], word: str) -> list[Job]:
 
 def _by_study_or_value(jobs: Sequence[Job], word: str) -> list[Job]:
     """Every job of the study of that name; else every job that stands at that value of one of its axes."""
+    if NUMBER.fullmatch(word) or RANGE.fullmatch(word) or HORIZON.fullmatch(word):
+        return []  # they mean jobs and horizons, or nothing
     lower = word.lower()
     of_study = [job for job in jobs if job.study.lower() == lower]
     return of_study or [job for job in jobs if lower in (str(value).lower() for value in job.labels.values())]

@@ -30,6 +30,8 @@ from fts.state.values import Event, Job, JobStatus, Trial
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from fts.jobs.status.declared import Declared
+
 
 @contextmanager
 def reading() -> Iterator[Database]:
@@ -193,7 +195,7 @@ def curve(cell: str, plot: bool, as_json: bool) -> None:
     return emit_table(head, rows, right=head)
 
 
-def without_steps(trial: Trial, study: columns.Declared) -> str:
+def without_steps(trial: Trial, study: Declared) -> str:
     """Why a trial that has ended has none."""
     if trial.ended_at is None:
         return ""

@@ -8,13 +8,14 @@ a reader needs none of its code.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api import load
-from fts.jobs.api.study import Axis, Column, Fact, Metric, Study
+from fts.jobs.api.study import Column, Fact, Metric, Study
 from fts.jobs.search.importance import importance
 from fts.jobs.status import formatting
+from fts.jobs.status.declared import ARROWS, Declared, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,45 +33,14 @@ WITH_COLUMN = (  # facts that the database keeps in columns of their own
 IN_METRICS, IN_ATTRS = "metrics", "attrs"  # facts that hold what a function returned, and what it set as attributes
 
 
-@dataclass(frozen=True)
-class Declared:
-    """What a study says of itself."""
-
-    name: str
-    axes: tuple[Axis, ...] = ()
-    metrics: tuple[Metric, ...] = ()
-    facts: tuple[Fact, ...] = ()
-    step: str = "epoch"
-
-    def fact(self, name: str) -> Fact:
-        """As declared, or as a fact is that nobody has declared."""
-        return next((fact for fact in self.facts if fact.name == name), Fact(name))
-
-    def metric(self, name: str) -> Metric:
-        return next((metric for metric in self.metrics if metric.name == name), Metric(name))
+def declared(name: str, record: StudyRecord | None, jobs: Sequence[Job] = ()) -> Declared:
+    """What a study says of itself, and what these jobs show beyond that."""
+    return read(name, record, jobs)
 
 
-def declared(name: str, record: StudyRecord | None) -> Declared:
-    """From the stored declaration; what no fts writes is left out."""
-    found = record.declaration if record is not None else {}
-    step = found.get("step")
-    return Declared(
-        name,
-        _made(Axis, found.get("axes")),
-        _made(Metric, found.get("metrics")),
-        _made(Fact, found.get("facts")),
-        step if isinstance(step, str) and step else "epoch",
-    )
-
-
-def _made(kind: type[Any], listed: Any) -> tuple[Any, ...]:
-    made = []
-    known = {field.name for field in fields(kind)}
-    for given in listed if isinstance(listed, list) else ():
-        if isinstance(given, dict) and isinstance(given.get("name"), str):
-            plain = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items() if name in known}
-            made.append(kind(**plain))
-    return tuple(made)
+def metric_of(study: Declared, name: str) -> Metric:
+    """As declared, or as a metric is that nobody has declared."""
+    return study.metric(name) or Metric(name)
 
 
 def study_of(job: Job) -> Study:
@@ -97,9 +67,8 @@ def metrics_of(trial: Trial) -> dict[str, Any]:
 
 def facts_of(trial: Trial) -> dict[str, Any]:
     """Everything else that it told of itself, by name; first what has a column of its own."""
-    return {name: value for name in WITH_COLUMN if (value := getattr(trial, name)) not in (None, "")} | own_facts_of(
-        trial
-    )
+    kept = {name: value for name in WITH_COLUMN if (value := getattr(trial, name)) not in (None, "")}
+    return kept | own_facts_of(trial)
 
 
 def own_facts_of(trial: Trial) -> dict[str, Any]:
@@ -133,11 +102,10 @@ def record(job: Job, trial: Trial, study: Declared, seconds: float | None, where
 
 def tree(job: Job, trial: Trial, study: Declared, seconds: float | None) -> dict[str, Any]:
     """One trial as one object, for JSON: the same, with axes, parameters, metrics and facts by their names."""
-    flat = record(job, trial, study, seconds, JSON)
+    flat = record(replace(job, labels={}), trial, study, seconds, JSON)
     grouped: dict[str, Any] = {"labels": job.labels, "params": trial.params, "metrics": metrics_of(trial)}
     grouped["facts"] = {name: v for name, v in facts_of(trial).items() if JSON in study.fact(name).shown}
-    axes = {*job.labels, *(f"axis.{name}" for name in job.labels)} - {*AFTER, "job", "trial", "status"}
-    plain = {name: value for name, value in flat.items() if not name.startswith(GROUPS) and name not in axes}
+    plain = {name: value for name, value in flat.items() if not name.startswith(GROUPS)}
     return plain | grouped | {"badges": list(trial.badges)}
 
 
@@ -202,14 +170,14 @@ def of_trials(job: Job, trials: Sequence[Trial], study: Declared) -> tuple[Colum
         named = {column.field for column in of_study}
         more = [fact for fact in _facts_in_table(study) if f"facts.{fact.name}" not in named]
         return (*of_study, *map(_column_of, more))
-    metric = study.metric(job.metric)
+    metric = metric_of(study, job.metric)
     columns = [
         Column(heading(metric.label or job.metric, job), "value", metric.format),
         Column(study.step, "best_epoch"),
         Column(f"{study.step}s", "epochs", "count"),
         *(Column(name, f"params.{name}", "drawn") for name in main_parameters(trials)),
         *(
-            Column(study.metric(name).label or name, f"metrics.{name}", study.metric(name).format)
+            Column(metric_of(study, name).label or name, f"metrics.{name}", metric_of(study, name).format)
             for name in other_metrics(job, (metrics_of(trial) for trial in trials))[:METRICS]
         ),
         *map(_column_of, _facts_in_table(study)),
@@ -222,11 +190,11 @@ def of_steps(job: Job, epochs: Sequence[Epoch], study: Declared) -> tuple[Column
     of_study = study_of(job).columns.get("steps")
     if of_study is not None:
         return of_study
-    metric = study.metric(job.metric)
+    metric = metric_of(study, job.metric)
     others = other_metrics(job, (epoch.metrics for epoch in epochs))
     return (
         Column(heading(metric.label or job.metric, job), "value", metric.format),
-        *(Column(study.metric(one).label or one, f"metrics.{one}", study.metric(one).format) for one in others),
+        *(Column(metric_of(study, one).label or one, f"metrics.{one}", metric_of(study, one).format) for one in others),
     )
 
 
@@ -241,7 +209,7 @@ def _column_of(fact: Fact) -> Column:
 
 def heading(label: str, job: Job) -> str:
     """`acc ↑`: the arrow is where better lies."""
-    return f"{label} {formatting.arrow(job.direction)}"
+    return f"{label} {ARROWS[job.direction]}"
 
 
 def main_parameters(trials: Sequence[Trial], most: int = PARAMETERS) -> list[str]:

@@ -18,6 +18,7 @@ from fts.state.values import JobStatus, TrialStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from fts.jobs.status.declared import Declared
     from fts.state.db import Database
     from fts.state.values import Attempt, Job, StudyRecord, Trial
 
@@ -92,7 +93,7 @@ class Found:
 Laid = tuple[str, bool, list[str | None]]  # heading, whether it holds numbers, one text for each job
 
 
-def layout(found: Sequence[Found], study: columns.Declared) -> list[Laid]:
+def layout(found: Sequence[Found], study: Declared) -> list[Laid]:
     """The columns of the table; one that is empty for every job is left out."""
     bests = [each.best for each in found]
     metrics = list(dict.fromkeys(each.job.metric for each in found))
@@ -111,7 +112,7 @@ def layout(found: Sequence[Found], study: columns.Declared) -> list[Laid]:
         ("trials", False, [_trials(each.job) for each in found]),
     ]
     for name in metrics:
-        declared = study.metric(name)
+        declared = columns.metric_of(study, name)
         of_metric = [each.job.metric == name for each in found]
         job = next(each.job for each in found if each.job.metric == name)
         texts = [
@@ -133,13 +134,13 @@ def layout(found: Sequence[Found], study: columns.Declared) -> list[Laid]:
     return [(name, right, texts) for name, right, texts in laid if any(texts)]
 
 
-def axes_of(jobs: Iterable[Job], study: columns.Declared) -> list[str]:
+def axes_of(jobs: Iterable[Job], study: Declared) -> list[str]:
     """The names of the axes: as declared, then those that only jobs know."""
     told = dict.fromkeys(name for job in jobs for name in job.labels)
     return [*(axis.name for axis in study.axes if axis.name in told), *(n for n in told if n not in _names(study))]
 
 
-def _names(study: columns.Declared) -> set[str]:
+def _names(study: Declared) -> set[str]:
     return {axis.name for axis in study.axes}
 
 
