@@ -209,10 +209,11 @@ def add_trials(path: Path, count: int) -> None:
         db.execute_sql(
             """
             WITH RECURSIVE n(i) AS (SELECT ? UNION ALL SELECT i + 1 FROM n WHERE i < ?)
-            INSERT INTO trial (job_id, number, status, params, effective, effective_md5, architecture, objective, value,
-              best_epoch, last_value, epochs, val_auc, seed, started_at, ended_at, train_seconds, badges)
+            INSERT INTO trial (job_id, number, status, params, effective, effective_md5, architecture, objective,
+              direction, value, best_epoch, last_value, epochs, val_auc, seed, started_at, ended_at, train_seconds,
+              badges)
             SELECT job_id, n.i, 'complete', params, effective, printf('%032x', 900000 + n.i), architecture, objective,
-              0.6 + n.i * 1e-6, 3, 0.6, 6, 0.6, n.i, started_at - 1000, started_at - 900, 100.0, '[]'
+              direction, 0.6 + n.i * 1e-6, 3, 0.6, 6, 0.6, n.i, started_at - 1000, started_at - 900, 100.0, '[]'
             FROM trial, n WHERE trial.id = ?""",
             (trial.number, trial.number + count - 1, trial.id),
         )
@@ -227,9 +228,9 @@ def add_jobs(path: Path, count: int) -> None:
         db.execute_sql(
             """
             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
-            INSERT INTO job (experiment, kind, budget, horizon, task, tier, status, rank, trials_wanted, spec, spec_md5,
-              created_at)
-            SELECT printf('%s_%d', experiment, n.i), kind, budget, horizon, task, tier, status, rank + n.i,
+            INSERT INTO job (experiment, kind, study, cell, labels, metric, direction, status, rank, trials_wanted,
+              spec, spec_md5, created_at)
+            SELECT printf('%s_%d', experiment, n.i), kind, study, cell, labels, metric, direction, status, rank + n.i,
               trials_wanted, spec, printf('%032x', 900000 + n.i), created_at
             FROM (SELECT * FROM job WHERE status = 'queued' ORDER BY rank LIMIT 1), n""",
             (count,),

@@ -109,10 +109,11 @@ def filled(path: Path, n_jobs: int) -> Database:
     with db.write():
         db.execute_sql(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
-            "INSERT INTO job (experiment, kind, budget, horizon, task, tier, status, rank, trials_wanted, spec, "
-            "spec_md5, created_at) "
-            "SELECT 'phase6a_2M_h1_threshold_1pct', 'cell', '2M', 1, 'threshold_1pct', 'a25', 'queued', i,"
-            " 50, '{}', 'md5-' || i, 0 FROM n",
+            "INSERT INTO job (experiment, kind, study, cell, labels, metric, direction, status, rank, trials_wanted, "
+            "spec, spec_md5, created_at) "
+            "SELECT 'phase6a_2M_h1_threshold_1pct', 'cell', 'patchtst', '2M/h1', "
+            """'{"budget":"2M","horizon":1,"task":"threshold_1pct","tier":"a25"}', 'val_loss', 'minimize',"""
+            " 'queued', i, 50, '{}', 'md5-' || i, 0 FROM n",
             (n_jobs,),
         )
         tickets.missing_tickets(db)

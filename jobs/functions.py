@@ -205,7 +205,7 @@ def parse_parameter(text: str) -> tuple[str, dict[str, Any]]:
     """`lr=1e-5:1e-1:log`, `layers=1:4` (whole numbers stay whole) or `opt=adam,sgd`. Raises BadSpec."""
     name, equals, listed = text.partition("=")
     name = name.strip()
-    expected = "expected NAME=LOW:HIGH, NAME=LOW:HIGH:log or NAME=A,B"
+    expected = "expected NAME=A,B or NAME=LOW:HIGH, with :log behind it for a log scale"
     if not equals or not name.isidentifier():
         raise BadSpec(f"{text!r} is no parameter, {expected}")
     if ":" not in listed:
@@ -254,21 +254,3 @@ def unlike(cell: FunctionCell, spec: Mapping[str, Any]) -> list[str]:
     """The fields in which an earlier job of the same cell asks another question."""
     mine = json.loads(json.dumps(cell.to_json()))  # tuples are lists there
     return [name for name in mine if name not in NO_QUESTION and mine[name] != spec.get(name)]
-
-
-def row_of(cell: FunctionCell) -> dict[str, Any]:
-    """The job of a cell, as `fts.state.transitions.enqueue` takes it."""
-    study = FunctionStudy(cell.study)
-    return {
-        "study": cell.study,
-        "experiment": cell.experiment,
-        "kind": cell.kind,
-        "cell": study.title(cell),
-        "labels": study.labels(cell),
-        "metric": cell.metric,
-        "direction": cell.direction,
-        "question_md5": cell.question,
-        "trials_wanted": cell.trials,
-        "spec": cell.to_json(),
-        "spec_md5": cell.identity,
-    }

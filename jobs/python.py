@@ -15,3 +15,8 @@ def python(*words: str, interpreter: str | None = None) -> list[str]:
     if words[:1] == ("-m",):
         return [interpreter or sys.executable, "-Pm", *words[1:]]
     return [interpreter or sys.executable, "-P", *words]
+
+
+def this_python() -> str:
+    """Which interpreter runs this, for a sentence that says what to install in it."""
+    return sys.executable

@@ -31,6 +31,8 @@ class Kind(NamedTuple):
 
 def number(low: float, high: float, neutral: Any = None, infinite: bool = False) -> Kind:
     def read(value: Any) -> Any:
+        if value is neutral:  # nan, which fts.state.rows puts in the place of NULL
+            return value
         plain = isinstance(value, int | float) and not isinstance(value, bool)
         if not plain or not (low <= value <= high or (infinite and math.isinf(value))):
             raise ValueError

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import peewee
 
 from fts.state import errors, migrations
 from fts.state.damage import (
@@ -166,9 +169,27 @@ def _bring_up_to_date(db: Database, version: int) -> None:
         version = int(db.execute_sql("PRAGMA user_version").fetchone()[0])  # another process may have been faster
         if version < migrations.SCHEMA:
             _refuse_beside_worker(db, version)
+            foreign = _foreign_objects(db) if version else []
             db.execute_sql(f"PRAGMA application_id = {APPLICATION_ID}")
             migrations.apply(db, version, migrations.MIGRATIONS)
+            for statement in foreign:
+                _make_again(db, statement)
     db.execute_sql("PRAGMA foreign_keys = ON")
+
+
+def _foreign_objects(db: Database) -> list[str]:
+    """The SQL of somebody else's indexes and triggers: they go with a table that is built anew."""
+    from fts.state.schema import OBJECTS, differences  # here, not above: it compares what no other opening asks
+
+    names = {(found.kind, found.name) for found in differences(db) if found.what == "foreign"}
+    rows = db.execute_sql(OBJECTS).fetchall()
+    return [str(sql) for kind, name, _, sql in rows if kind in ("index", "trigger") and sql and (kind, name) in names]
+
+
+def _make_again(db: Database, statement: str) -> None:
+    """Left out, and then missing in `fts doctor`, where the new tables have no such column."""
+    with contextlib.suppress(errors.StateError, peewee.DatabaseError), db.savepoint():
+        db.execute_sql(statement)
 
 
 def _refuse_beside_worker(db: Database, version: int) -> None:

@@ -150,15 +150,14 @@ def is_put_back(row: Mapping[str, Any]) -> bool:
 
 def to_epoch(row: Mapping[str, Any]) -> Epoch:
     """A number that is always there was nan when its column is NULL: SQLite stores nan so."""
-    lacking = {name: math.nan for name in ALWAYS_MEASURED if row[name] is None}
+    kept = {**row, **{name: math.nan for name in ALWAYS_MEASURED if row[name] is None}}
     try:
         if _ordinary(_small_of_epoch(row), _large_of_epoch(row)):
-            row = {**row, **lacking}
-            row["metrics"] = {} if row["metrics"] == "{}" else read_metrics(row["metrics"])
-            return _made(Epoch, row)
+            kept["metrics"] = {} if row["metrics"] == "{}" else read_metrics(row["metrics"])
+            return _made(Epoch, kept)
     except (ValueError, TypeError, AttributeError, RecursionError):
         pass
-    return _mended(Epoch, EPOCH, {**row, **lacking})
+    return _mended(Epoch, EPOCH, kept)
 
 
 def to_event(row: Mapping[str, Any]) -> Event:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 from fts.data.tasks import task
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def label(bars: pd.DataFrame, task_name: str, horizon: int) -> np.ndarray:
     """y_T float32: 1 if the rise comes within `horizon` trading days, 0 if not, NaN in the last `horizon` rows."""

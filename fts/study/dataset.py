@@ -10,7 +10,6 @@ import pandas as pd
 from fts.data import sources, splits
 from fts.data.bars import COLUMNS, BadBars, check_bars, check_closes
 from fts.data.files import md5_of, write_text
-from fts.data.layouts import Reading
 from fts.data.manifest import Entry, Manifest, ManifestError, clean_ticker, processed_name, raw_name, ticker_of_file
 from fts.data.plausible import check_accepted, find_implausible, refuse_implausible
 from fts.data.sources import AS_IT_STANDS, Taken

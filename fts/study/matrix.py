@@ -18,6 +18,7 @@ from fts.study.choices import BUDGETS, EPOCHS, HORIZONS, TASK, TIER, TRIALS, usu
 from fts.study.memory_plan import too_large
 from fts.study.naming import experiment_name, kept_apart
 from fts.study.own import own_jobs
+from fts.study.study import PatchTST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -219,21 +220,7 @@ def write(
     from fts.state import transitions  # here, not above: peewee and huey, which a mere --help need not load
     from fts.study.question import rule
 
-    rows = [
-        {
-            "experiment": cell.experiment,
-            "kind": cell.kind,
-            "budget": cell.budget,
-            "horizon": cell.horizon,
-            "task": cell.task,
-            "tier": cell.tier,
-            "trials_wanted": cell.trials,
-            "spec": cell.to_json(),
-            "spec_md5": cell.identity,
-            "hold_reason": None if dry_run else too_large(cell),
-        }
-        for cell in cells
-    ]
+    rows = [PatchTST().row(cell) | {"hold_reason": None if dry_run else too_large(cell)} for cell in cells]
     return list(transitions.enqueue(db, rows, who=who, rule=rule(), again=again, dry_run=dry_run))
 
 

@@ -29,7 +29,9 @@ def to_parquet(db: Database, places: Places, folder: Path) -> list[Path]:
         histories = [(job, queries.history(db, job.id)) for job in jobs]
     rows = [trial_row(job, trial) for job, history in histories for trial, _ in history]
     trials = tidy_trials(
-        pd.DataFrame(rows).drop(columns=["params", "effective", "recipe"], errors="ignore").assign(**_params(rows))
+        pd.DataFrame(rows)
+        .drop(columns=["params", "effective", "recipe", "facts"], errors="ignore")
+        .assign(**_params(rows))
     )
     epochs = pd.DataFrame(
         [
@@ -38,7 +40,7 @@ def to_parquet(db: Database, places: Places, folder: Path) -> list[Path]:
             for trial, curve in history
             for epoch in curve
         ]
-    )
+    ).drop(columns=["metrics"], errors="ignore")
     cells = [(job, [trial for trial, _ in history]) for job, history in histories if job.kind == "cell"]
     predictions = [  # with the job: cells of another seed or tier have the same name
         table.assign(trial=name, job=cell[0].id) for cell in cells for name, table in best_predictions(places, [cell])

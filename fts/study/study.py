@@ -101,6 +101,12 @@ class PatchTST(Study):
     def labels(self, cell: Any) -> dict[str, str | int | float]:
         return {axis.name: getattr(cell, axis.name) for axis in self.axes}
 
+    def title(self, cell: Any) -> str:
+        """`20M/h3`, `base/h3`, `20M/h3 wf5`, `20M/h3 final`."""
+        from fts.state.daily_bars import cell_name  # here: peewee
+
+        return cell_name(cell.kind, self.labels(cell), cell.to_json(), cell.experiment)
+
     # -- the trial, before it runs
 
     def params(self, cell: Any, number: int) -> dict[str, Any] | None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from fts.study.cell import CellSpec
 
+if TYPE_CHECKING:
+    from fts.study.cell import CellSpec
+
 
 def run_cv(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
     """The facts of one trial on all folds of its cell."""

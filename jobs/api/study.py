@@ -186,6 +186,22 @@ class Study:
         """What a person calls the cell: its labels, `mnist/S`; without axes the study's name."""
         return "/".join(str(value) for value in self.labels(cell).values()) or cell.experiment
 
+    def row(self, cell: Cell) -> dict[str, Any]:
+        """The job of a cell, as `fts.state.transitions.enqueue` takes it."""
+        return {
+            "study": self.name,
+            "experiment": cell.experiment,
+            "kind": cell.kind,
+            "cell": self.title(cell),
+            "labels": self.labels(cell),
+            "metric": cell.metric,
+            "direction": cell.direction,
+            "question_md5": cell.question,
+            "trials_wanted": cell.trials,
+            "spec": cell.to_json(),
+            "spec_md5": cell.identity,
+        }
+
     # -- the trial, before it runs
 
     def params(self, cell: Cell, number: int) -> dict[str, Any] | None:

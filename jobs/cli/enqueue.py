@@ -119,7 +119,7 @@ def put_in_line(
         return [(cell, new, told(study.title(cell), cell.trials, new, None, dry_run)) for cell in cells]
     db = open_for_person(here().db)
     try:
-        rows = [functions.row_of(cell) for cell in cells]
+        rows = [study.row(cell) for cell in cells]
         before = queries.jobs(db)
         rule = transitions.SameQuestion(_question_of, lambda spec: FunctionCell.from_json(spec).identity)
         found = transitions.enqueue(db, rows, rule=rule, again=again, dry_run=dry_run)

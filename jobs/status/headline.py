@@ -13,7 +13,6 @@ from fts.jobs.status import declared, formatting
 from fts.jobs.status.absence import NOW, Away, Night
 from fts.jobs.status.conditions import runnable, running
 from fts.jobs.status.event_groups import GUARDED
-from fts.jobs.status.forecast import Forecast
 from fts.jobs.status.summary import Glance, night_of, night_start
 from fts.jobs.status.surface import Surface, by, seen
 from fts.jobs.status.verdict import Word

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+
 SHARE = 0.85  # of the memory there is that trials may plan with
 MARGIN = 1.15  # the plan's own error: what a trial larger than its share may take beyond its prediction
 

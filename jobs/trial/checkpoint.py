@@ -27,6 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.python import this_python
 from fts.jobs.trial.process import CHECKPOINT_SHARE, say
 from fts.jobs.trial.running import Report, running_of
 from fts.state.files import atomic_write, make_folder, new_folder, remove, replacing, sweep
@@ -336,9 +337,7 @@ def safetensors_torch() -> Any:
     try:
         return importlib.import_module("safetensors.torch")
     except ModuleNotFoundError as missing:
-        raise BadState(
-            f"{sys.executable} has no {missing.name}, which keeps tensors: pip install safetensors"
-        ) from None
+        raise BadState(f"{this_python()} has no {missing.name}, which keeps tensors: pip install safetensors") from None
 
 
 # -- random generators

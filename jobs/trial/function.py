@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.api.objective import Stopped
 from fts.jobs.api.spec import BadSpec, TrialSpec
+from fts.jobs.python import this_python
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.trial.cause import CODE_ERROR, cause_of
 from fts.jobs.trial.process import Orders, log_to, place_of, say, sentence_of
@@ -186,7 +187,7 @@ def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
     try:
         from fts.jobs.trial.optuna_trial import make_trial
     except ModuleNotFoundError as error:
-        raise BadObjective(f"{sys.executable} has no {error.name}; install it there: pip install optuna") from error
+        raise BadObjective(f"{this_python()} has no {error.name}; install it there: pip install optuna") from error
     return make_trial(running, [PastTrial.from_json(past) for past in running.spec.history])
 
 

@@ -37,15 +37,20 @@ def same_question(db: Database, row: Row, rule: SameQuestion) -> Row | None:
     asked = rule.of(json.loads(row["spec"]))
     if asked is None:
         return None
-    alike = db.rows(JobRow.select(ALL).where(JobRow.study == row["study"], JobRow.kind == row["kind"]))
-    found = [job for job in alike if _asks_the_same(job, row, asked, rule)]
+    # axes in another order make a text of the same length: it spares reading every job for every cell of a matrix
+    may_be = fn.LENGTH(JobRow.labels) == len(row["labels"])
+    if row["question_md5"] is not None:
+        may_be |= JobRow.question_md5 == row["question_md5"]
+    alike = JobRow.select(ALL).where(JobRow.study == row["study"], JobRow.kind == row["kind"], may_be)
+    found = [job for job in db.rows(alike) if _asks_the_same(job, row, asked, rule)]
     return min(found, key=lambda job: _preference(job, row["trials_wanted"]), default=None)
 
 
 def _asks_the_same(job: Row, row: Row, asked: str, rule: SameQuestion) -> bool:
     """By the stored identity of the question where both have one, else by what their specifications say."""
     if job["question_md5"] is not None and row["question_md5"] is not None:
-        return bool(job["question_md5"] == row["question_md5"])
+        same = job["question_md5"] == row["question_md5"]
+        return same and _key(job, rule) is not None  # what cannot be read answers nothing
     return to_object(job["labels"]) == to_object(row["labels"]) and _key(job, rule) == asked
 
 

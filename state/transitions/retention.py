@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 CHUNK = 5_000  # rows a transaction: about 50 ms, far below the busy timeout of a beat
 # What a person may want to read years later stays.
 KEPT_VERBS = (Verb.ENQUEUED, Verb.FINISHED, Verb.FAILED, Verb.PARKED, Verb.CANCELLED, Verb.NEW_BEST, Verb.NOTED,
-              Verb.RESUME_MISMATCH, Verb.PRUNED_ROWS, Verb.UNSEALED, Verb.TESTED)  # fmt: skip
+              Verb.RESUME_MISMATCH, Verb.PRUNED_ROWS, Verb.UNSEALED, Verb.TESTED, Verb.DRIFTED)  # fmt: skip
 
 
 def prune_samples(db: Database, older_than_s: float, keep_every_s: float = 60.0, who: str = "retention") -> int:

@@ -82,10 +82,10 @@ def put_in_line(harness: Harness, experiment: str, spec: str) -> None:
     with sqlite3.connect(harness.places.db) as connection:
         connection.execute("PRAGMA ignore_check_constraints = 1")
         connection.execute(
-            "INSERT INTO job (experiment, kind, budget, horizon, task, tier, status, rank, trials_wanted, spec,"
-            " spec_md5, trials_complete, trials_pruned, trials_failed, attempt, idle_attempts, token, created_at)"
-            " SELECT ?, kind, budget, horizon, task, tier, 'queued', -rank, trials_wanted, ?, ?, 0, 0, 0, 0, 0, 0,"
-            " created_at FROM job WHERE id = 1",
+            "INSERT INTO job (experiment, kind, study, cell, labels, metric, direction, status, rank, trials_wanted,"
+            " spec, spec_md5, trials_complete, trials_pruned, trials_failed, attempt, idle_attempts, token, created_at)"
+            " SELECT ?, kind, study, cell, labels, metric, direction, 'queued', -rank, trials_wanted,"
+            " ?, ?, 0, 0, 0, 0, 0, 0, created_at FROM job WHERE id = 1",
             (experiment, spec, experiment),
         )
     connection.close()

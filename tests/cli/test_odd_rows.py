@@ -117,14 +117,15 @@ def test_every_column_of_every_table_is_looked_at(built: Path) -> None:
     db = open_database(built, readonly=True)
     for table, kinds in KINDS.items():
         columns = {row[1] for row in db.execute_sql(f"PRAGMA table_info({table})").fetchall()}
-        assert columns - set(kinds) <= {"spec_md5", "beats", "id"}, table
+        assert columns - set(kinds) <= {"spec_md5", "question_md5", "beats", "id"}, table
         assert list(unreadable_of(db, table)) == [], "what fts writes can be read"
     db.close()
 
 
 def test_a_diverged_epoch_is_no_unreadable_row(odd: Callable[..., Path]) -> None:
-    for value in (float("inf"), None, 3.4e38):
-        path = odd("epoch", "val_loss", value)
+    planted = [("val_loss", value) for value in (float("inf"), None, 3.4e38)]
+    for column, value in [*planted, ("train_loss", None), ("seconds", None), ("value", float("inf"))]:
+        path = odd("epoch", column, value)
         db = open_database(path, readonly=True)
         assert list(unreadable_of(db, "epoch")) == []
         assert queries.snapshot(db).unreadable == ()

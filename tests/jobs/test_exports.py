@@ -278,7 +278,8 @@ def test_a_folder_that_cannot_be_written_is_trouble_of_the_disk_not_of_the_job()
 def test_no_cell_of_the_results_is_a_formula(study: tuple[Database, Places], danger: str):
     db, places = study
     finished_cell(db)
-    db.execute_sql("UPDATE job SET task = ?, tier = ?", (danger, danger))
+    labels = json.dumps({"budget": "2M", "horizon": 1, "task": danger, "tier": danger})
+    db.execute_sql("UPDATE job SET labels = ?", (labels,))
     db.execute_sql("UPDATE trial SET code_commit = ?, label_md5 = ?", (danger, danger))
     with export_results(db, places).open(newline="") as file:
         (row,) = csv.DictReader(file)

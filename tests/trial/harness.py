@@ -162,7 +162,7 @@ class Forked:
             sys.argv = ["trial", "--facts-fd", str(told)]
             code = process.main()
             sys.stdout.flush()
-        except BaseException:
+        except BaseException:  # noqa: BLE001  # the child of a fork must never return into the test
             traceback.print_exc()
         finally:
             os._exit(code)
