@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fts.jobs.status import event_groups, formatting, naming
+from fts.jobs.status import event_groups, naming
 from fts.jobs.status.conditions import is_live
+from fts.jobs.status.declared import metric_word
 from fts.jobs.status.gaps import gaps
 from fts.state.values import Event, Job, JobStatus, Snapshot
 
@@ -30,7 +31,7 @@ class Away:
     best_before: float | None
     best_after: float | None
     best_cell: str | None
-    objective: str
+    metric: str  # the word for what best_before and best_after are values of
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ def away(snapshot: Snapshot, now: float, since: float | None, events: Sequence[E
     journal = snapshot.events if events is None else events
     fresh = [event for event in journal if event.at > since]
     pauses, paused_s, reason = _guard(fresh, now)
-    objective = _objective(snapshot)
-    before, after, cell = _best(snapshot, fresh)
+    before, after, best_job = _best(fresh)
+    cell = None if best_job is None else naming.names_of(snapshot.jobs).get(best_job)
     return Away(
         since=since,
         seconds=now - since,
@@ -71,7 +72,7 @@ def away(snapshot: Snapshot, now: float, since: float | None, events: Sequence[E
         best_before=before,
         best_after=after,
         best_cell=cell,
-        objective=objective,
+        metric=_metric(snapshot, best_job),
     )
 
 
@@ -171,15 +172,15 @@ def _labels(
     ]
 
 
-def _objective(snapshot: Snapshot) -> str:
-    for trial in snapshot.trials:
-        return trial.objective
-    return next((formatting.objective_of(job) for job in snapshot.jobs), "val_loss")
+def _metric(snapshot: Snapshot, job_id: int | None) -> str:
+    """The word for the metric of the job that improved; of the first one where none did."""
+    improved = next((job for job in snapshot.jobs if job.id == job_id), None)
+    job = improved or next(iter(snapshot.jobs), None)
+    return "best" if job is None else metric_word(snapshot, job)
 
 
-def _best(snapshot: Snapshot, fresh: Sequence[Event]) -> tuple[float | None, float | None, str | None]:
-    """Best value before and after, of the job that improved most recently; (None, best, cell) when nothing improved."""
-    names = naming.names_of(snapshot.jobs)
+def _best(fresh: Sequence[Event]) -> tuple[float | None, float | None, int | None]:
+    """Best value before and after, and the job that improved most recently; None three times when none did."""
     gains = [e for e in fresh if e.verb in event_groups.NEW_BEST and isinstance(e.data.get("value"), int | float)]
     if not gains:
         return None, None, None
@@ -189,5 +190,5 @@ def _best(snapshot: Snapshot, fresh: Sequence[Event]) -> tuple[float | None, flo
     return (
         float(before) if isinstance(before, int | float) else None,
         float(last.data["value"]),
-        names.get(last.job_id) if last.job_id is not None else None,
+        last.job_id,
     )

@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.jobs.status.declared import steps_of
 from fts.jobs.status.formatting import count, honest, spell, trials_ended
 from fts.state.values import Job, JobStatus, SeenForecast, Snapshot
 
@@ -88,9 +89,9 @@ def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, ju
     for job in jobs:
         if job.status is JobStatus.RUNNING or _may_run(job):
             own = own_pace(job, now, snapshot.worked)
-            asked = (job.budget, epochs_of(job), is_pruned(job))
+            asked = (pool_of(job), epochs_of(job), is_pruned(job))
             if own is None and asked not in paces:
-                paces[asked] = pace_of(job.budget, snapshot.jobs, now, snapshot.worked, *asked[1:])
+                paces[asked] = pace_of(pool_of(job), snapshot.jobs, now, snapshot.worked, *asked[1:])
             pace = own or paces[asked]
             if pace is None:
                 unknown = unknown or job.kind == "cell"  # baselines take seconds and make no forecast impossible
@@ -99,7 +100,7 @@ def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, ju
             seconds = _seconds_left(job, pace)
             free[slot] += seconds
             ends[job.id] = free[slot]
-            shared = job.budget if own is None else f"job {job.id}"
+            shared = pool_of(job) if own is None else f"job {job.id}"
             spread[shared] = spread.get(shared, 0.0) + seconds * pace.sd_log / slots
     total = max(free)
     if unknown or not ends:
@@ -136,7 +137,7 @@ def told(snapshot: Snapshot) -> SeenForecast | None:
     if found.finish_at is None:
         return None
     of = tuple(found.seconds_left)[:JOBS_REMEMBERED]
-    budgets = {job.budget for job in snapshot.jobs if job.id in found.seconds_left}
+    budgets = {pool_of(job) for job in snapshot.jobs if job.id in found.seconds_left}
     paces = {budget: pace_of(budget, snapshot.jobs, snapshot.taken_at, snapshot.worked) for budget in sorted(budgets)}
     seconds = {budget: round(pace.seconds, 3) for budget, pace in paces.items() if pace is not None}
     return SeenForecast(snapshot.taken_at, found.finish_at, of, seconds, slots_of(snapshot))
@@ -202,9 +203,9 @@ def pace_of(
     `epochs`, the most a trial may run, the trials of cells with another limit are scaled to it, and with `pruned`,
     whether there is a pruner, those of searches with or without one; the interval widens.
     """
-    names = {job.budget for job in jobs}
+    names = {pool_of(job) for job in jobs}
     seen = {
-        name: _paces([job for job in jobs if job.budget == name], now, worked or {}, epochs, pruned) for name in names
+        name: _paces([job for job in jobs if pool_of(job) == name], now, worked or {}, epochs, pruned) for name in names
     }
     own = seen.get(budget, [])
     scaled = [abs(math.log(stretch)) for _, stretch in own]
@@ -218,15 +219,22 @@ def pace_of(
     return Pace(_geometric_mean(others) * scale, SD_UNSEEN)
 
 
+def pool_of(job: Job) -> str:
+    """The jobs whose trials take about as long: those of one budget, or of a study that has no such axis."""
+    return job.budget or job.study
+
+
 def epochs_of(job: Job) -> int | None:
     """The most epochs a trial of the job may run."""
-    epochs = job.spec.get("epochs")
-    return epochs if isinstance(epochs, int) and epochs > 0 else None
+    return steps_of(job)
 
 
 def is_pruned(job: Job) -> bool:
-    """Whether a pruner may end its trials early."""
-    return bool(job.spec.get("pruner", "none") != "none")
+    """Whether a pruner ends its trials as early as it did where PRUNED was measured.
+
+    A function may ask for no pruning at all, or late: its trials are taken to last as long as those that have ended.
+    """
+    return bool(job.budget and job.spec.get("pruner", "none") != "none")
 
 
 JUDGED = 100  # finished cells; every look judges them again
@@ -239,7 +247,7 @@ def track_record(jobs: Sequence[Job], worked: Mapping[int, float] | None = None)
     for job in sorted(done, key=lambda job: job.ended_at or 0.0)[-JUDGED:]:
         assert job.started_at is not None and job.ended_at is not None
         before = [other for other in done if (other.ended_at or math.inf) <= job.started_at]
-        pace = pace_of(job.budget, before, job.started_at, worked, epochs_of(job), is_pruned(job))
+        pace = pace_of(pool_of(job), before, job.started_at, worked, epochs_of(job), is_pruned(job))
         took = _took(job, job.ended_at, worked or {})
         if pace is None or not trials_ended(job) or took <= 0:
             continue

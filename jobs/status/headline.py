@@ -9,7 +9,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from fts.jobs.status import formatting
+from fts.jobs.status import declared, formatting
 from fts.jobs.status.absence import NOW, Away, Night
 from fts.jobs.status.conditions import runnable, running
 from fts.jobs.status.event_groups import GUARDED
@@ -220,7 +220,9 @@ def _finish_spans(glance: Glance, eta: Forecast) -> list[Span]:
         return [(never, "dim")]
     if eta.finish_said is None or eta.half_width_s is None or eta.low is None or eta.high is None:
         left = _is_work_left(glance)
-        return [("nothing is left to run" if not left else "no estimate: nothing of this budget has run yet", "dim")]
+        sized = any(job.budget for job in glance.snapshot.jobs)
+        unseen = "no estimate: nothing of this budget has run yet" if sized else "no estimate before a trial has ended"
+        return [(unseen if left else "nothing is left to run", "dim")]
     low, high = (_moment(formatting.honest(at, eta.half_width_s), glance.now) for at in (eta.low, eta.high))
     record = eta.record if glance.has_worker else "if a worker starts now"
     return [(_moment(eta.finish_said, glance.now), "strong"), (f"  (80%: {low} … {high};  {record})", "dim")]
@@ -342,13 +344,12 @@ def _pauses(happened: Away, with_heat: bool = True) -> str:
 
 
 def _gain(happened: Away) -> str:
-    name = "AUC" if happened.objective.endswith("auc") else "loss"
+    name = happened.metric
     if happened.best_after is None:
         return f"{name} no gain"
     if happened.best_before is None:
-        return f"{name} {formatting.short_score(happened.best_after, 3)} new"
-    before = formatting.short_score(happened.best_before, 3)
-    return f"{name} {before}→{formatting.short_score(happened.best_after, 3)}"
+        return f"{name} {declared.brief(happened.best_after)} new"
+    return f"{name} {declared.brief(happened.best_before)}→{declared.brief(happened.best_after)}"
 
 
 def _moment(at: float, now: float) -> str:

@@ -1,0 +1,176 @@
+"""What the studies of a snapshot say of themselves: axes, metrics, the word for a step; read from the database alone.
+
+So a monitor on another machine shows a study whose code it has never seen. What was not declared is taken from the
+jobs: an axis from their labels, its values in the order in which they were put in line.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.study import Axis, Metric
+from fts.jobs.status import formatting
+from fts.state.values import Direction, Job, Snapshot, StudyRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+ARROWS = {Direction.MINIMIZE: "↓", Direction.MAXIMIZE: "↑"}
+SHORT = {"epoch": "ep"}  # where a step's word stands beside its number
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One study."""
+
+    name: str
+    axes: tuple[Axis, ...] = ()  # with every value that occurs, in the order in which tables show them
+    metrics: tuple[Metric, ...] = ()
+    step: str = "epoch"
+
+    def metric(self, name: str) -> Metric | None:
+        return next((metric for metric in self.metrics if metric.name == name), None)
+
+    def word(self, metric: str, direction: Direction | None) -> str:
+        """`AUC` where the study has a word of its own, else the metric's name and which way is better: `value ↓`."""
+        found = self.metric(metric)
+        if found is not None and found.label:
+            return found.label
+        return metric if direction is None else f"{metric} {ARROWS[direction]}"
+
+    def place(self, job: Job) -> tuple[int, ...]:
+        """Where a job stands on each axis, to sort by."""
+        return tuple(_index(axis, job) for axis in self.axes)
+
+    @property
+    def short_step(self) -> str:
+        """`ep` of an epoch, else the study's own word."""
+        return SHORT.get(self.step, self.step)
+
+
+def _index(axis: Axis, job: Job) -> int:
+    value = job.labels.get(axis.name)
+    return axis.values.index(value) if value in axis.values else len(axis.values)
+
+
+def declared(snapshot: Snapshot, study: str) -> Declared:
+    """What a study has declared, and what its jobs show beyond that."""
+    return _all(snapshot).get(study) or Declared(study)
+
+
+def of_job(snapshot: Snapshot, job: Job) -> Declared:
+    """The same by one of its jobs."""
+    return declared(snapshot, job.study)
+
+
+def studies_of(snapshot: Snapshot) -> tuple[str, ...]:
+    """The studies that have jobs here, the oldest first."""
+    return tuple(_all(snapshot))
+
+
+def metric_word(snapshot: Snapshot, job: Job) -> str:
+    """What the best value of a job is a value of: `AUC`, `loss`, `accuracy ↑`."""
+    return of_job(snapshot, job).word(job.metric, job.direction)
+
+
+def step_word(snapshot: Snapshot, job: Job | None) -> str:
+    """`ep`, or the word the study has for a step."""
+    return SHORT["epoch"] if job is None else of_job(snapshot, job).short_step
+
+
+def steps_of(job: Job | None) -> int | None:
+    """The most steps a trial of the job may run; None: nobody said."""
+    for name in ("epochs", "steps"):
+        steps = job.spec.get(name) if job is not None else None
+        if isinstance(steps, int) and not isinstance(steps, bool) and steps > 0:
+            return steps
+    return None
+
+
+def shown(value: float | None, columns: int = 6) -> str:
+    """A value of any metric in so many columns: 0.6841, 12.345, 1234.6, 3.2e-5."""
+    if value is None or not math.isfinite(value):
+        return formatting.score(value)
+    for digits in (4, 3, 2, 1, 0):
+        text = f"{value:.{digits}f}"
+        if len(text) <= columns and (float(text) != 0.0 or value == 0.0 or abs(value) >= TINY):
+            return text
+    text = formatting.number(f"{value:.1e}")
+    mantissa, exponent = text.split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+TINY = 5e-5  # four digits show nothing of what is smaller
+
+
+def short(value: float | None, columns: int = 6) -> str:
+    """The same without the zero before the point."""
+    less_than_one = value is not None and 0 <= value < 1
+    text = shown(value, columns + less_than_one)
+    return text[1:] if text.startswith("0.") else text
+
+
+def brief(value: float | None) -> str:
+    """To three digits: .684, 1.045, 99.73."""
+    return short(value, 4 if value is not None and 0 <= value < 1 else 5)
+
+
+# ---------------------------------------------------------------- from the database
+
+
+def _all(snapshot: Snapshot) -> Mapping[str, Declared]:
+    """By name; worked out once for a snapshot, because a screen asks for it in every line."""
+    for jobs, studies, found in _KNOWN:
+        if jobs is snapshot.jobs and studies is snapshot.studies:
+            return found
+    own: dict[str, list[Job]] = {}
+    for job in sorted(snapshot.jobs, key=lambda job: job.id):
+        own.setdefault(job.study, []).append(job)
+    made = {name: _read(name, snapshot.studies.get(name), jobs) for name, jobs in own.items()}
+    _KNOWN.append((snapshot.jobs, snapshot.studies, made))
+    return made
+
+
+_KNOWN: deque[tuple[Sequence[Job], Mapping[str, StudyRecord], dict[str, Declared]]] = deque(maxlen=2)
+
+
+def _read(name: str, record: StudyRecord | None, jobs: Sequence[Job]) -> Declared:
+    found = record.declaration if record is not None else {}
+    axes = [
+        Axis(_text(each["name"]), _text(each.get("label")), tuple(_list(each.get("values"))))
+        for each in _list(found.get("axes"))
+        if isinstance(each, dict) and each.get("name")
+    ]
+    known = {axis.name for axis in axes}
+    more = dict.fromkeys(label for job in jobs for label in job.labels if label not in known)
+    metrics = [
+        Metric(_text(each["name"]), _text(each.get("label")), _text(each.get("goal")) or None)
+        for each in _list(found.get("metrics"))
+        if isinstance(each, dict) and each.get("name")
+    ]
+    return Declared(
+        name,
+        tuple(_with_values(axis, jobs) for axis in (*axes, *map(Axis, more))),
+        tuple(metrics),
+        _text(found.get("step")) or "epoch",
+    )
+
+
+def _with_values(axis: Axis, jobs: Iterable[Job]) -> Axis:
+    """Those declared, then the numbers that occur, sorted, then the texts in the order of their jobs."""
+    seen = dict.fromkeys(job.labels[axis.name] for job in jobs if axis.name in job.labels)
+    more = [value for value in seen if value not in axis.values]
+    numbers = sorted(value for value in more if isinstance(value, int | float))
+    texts = [value for value in more if not isinstance(value, int | float)]
+    return Axis(axis.name, axis.label, (*axis.values, *numbers, *texts))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
