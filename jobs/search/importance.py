@@ -5,6 +5,9 @@ and the share of the variance of the trials' ranks that lies between the groups 
 would give (omega squared, Hays 1963). Ranks, so that one diverged trial decides nothing; corrected, so that a parameter
 that does nothing stands near 0 with ten trials too. Interactions are not seen; shares need not sum to 1.
 
+A parameter that only some trials drew, because it belongs to a branch, is judged among those, and its share is scaled
+by their part of all: whether a trial took the branch is the doing of another parameter.
+
 Pruned trials count: below all complete ones, the later they were pruned the better, and at the same epoch by value.
 """
 
@@ -46,9 +49,11 @@ def importance(trials: Sequence[Trial]) -> tuple[Importance, ...]:
     ranked = ranks([stands for stands, _ in done])
     found = []
     for name in sorted({name for _, params in done for name in params}):
-        groups = grouped([params.get(name) for _, params in done])
+        drew = [n for n, (_, params) in enumerate(done) if name in params]
+        groups = grouped([done[n][1][name] for n in drew]) if len(drew) >= ENOUGH else None
         if groups is not None:
-            found.append(Importance(name, between(ranked, groups), len(done)))
+            share = between(ranked if len(drew) == len(done) else ranks([done[n][0] for n in drew]), groups)
+            found.append(Importance(name, share * len(drew) / len(done), len(done)))
     return tuple(sorted(found, key=lambda each: (-each.share, each.name)))
 
 
@@ -70,7 +75,7 @@ def with_shape(params: dict[str, Any]) -> dict[str, Any]:
 def standing(trial: Trial) -> tuple[float, float, float]:
     """How good a trial was, for comparison only: complete before pruned, then how far it came, then its value."""
     assert trial.value is not None, "only trials with a value are compared"
-    value = trial.value if trial.objective.endswith("auc") else -trial.value
+    value = -trial.direction.key(trial.value)
     if trial.status is TrialStatus.COMPLETE:
         return 1.0, 0.0, value
     return 0.0, float(trial.epochs), value
