@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.actions import Action, by_id, for_key
 from fts.jobs.actions.run import BUSY_S, run_action
-from fts.jobs.api.load import enqueue_dialog
+from fts.jobs.api.load import enqueue_dialog, installed
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.sanitize import clean
 from fts.state.errors import StateError
@@ -138,6 +138,9 @@ class Acting:
     def _open_form(self) -> None:
         """The dialog of the study that has one."""
         app = self.app
+        if said := no_form(app.snapshot.jobs):
+            app.say(said, "look")
+            return
         form = enqueue_dialog()
         if form is None:
             app.say("e: no installed study has a form; `fts enqueue FILE.py:FUNCTION` puts a function in line", "look")
@@ -197,6 +200,16 @@ class Acting:
         """After the last frame: waits for what was asked, and tells what failed and could not be shown any more."""
         self._lane.shutdown()
         return [self._named(clean(message.sentence)) for message in self._failed]
+
+
+def no_form(jobs: Sequence[Job]) -> str:
+    """What puts more in line where only functions are: a command, because nothing is known of them to ask for in a
+    form. Empty: a study that is installed has jobs here, or nobody has."""
+    functions = [job for job in jobs if job.study not in installed()]
+    if not jobs or len(functions) < len(jobs):
+        return ""
+    objective = str(functions[-1].spec.get("objective", "train.py:objective"))
+    return f"e: a shell puts functions in line: fts enqueue {objective} -m AXIS=A,B --trials N"
 
 
 COMMANDS = ("enqueue", "start_worker")  # they take minutes as processes of their own; nothing waits for them

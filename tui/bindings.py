@@ -68,6 +68,7 @@ KEYS: tuple[Key, ...] = (
     Key("log_y", ("y",), "y", "copy / log y", "Copy the row; on Curves: logarithmic axis."),
     Key("copy_menu", ("Y",), "Y", "copy menu", "Copy as JSON or YAML, the `fts` command, the log's path."),
     Key("overlay", ("s",), "s", "overlay / level", "Curves: best and median on or off; logs: level filter."),
+    Key("metric", (), "m", "metric", "Curves: the next metric, where there are several; elsewhere m writes a note."),
     Key("write", ("w",), "w", "write view", "Write this view as txt, svg, png, csv or json, next to the database."),
     Key("replay_back", (",",), ",", "step back", "Replay: one event back; every screen shows that moment."),
     Key("replay_on", (".",), ".", "step forward", "Replay: one event forward; Esc returns to now."),
@@ -83,7 +84,7 @@ SIGNS: tuple[tuple[str, str, str], ...] = (
     ("◌ ‖ ✓", "job states", "Waiting, paused, done."),
     ("✗ ⊗ ?", "job states", "Failed, cancelled, lost with its worker."),
     ("⊘ ↻", "trial states", "Pruned; interrupted, resumes from its checkpoint."),
-    ("★", "best", "The best cell of its task and horizon, or the best trial of its cell."),
+    ("★", "best", "The best cell of its study (of its task and horizon), or the best trial of its cell."),
     ("░▒▓█", "shade", "Results: where a value lies between the worst and the best of the matrix."),
     ("█ · ↻", "strip", "Above: trained, idle, restarted; ‖ the guard paused it, ✗ failed, ► now."),
     ("● ╌ ┈", "chart lines", "This trial, the best trial, the median of the others at the same epoch."),
@@ -118,7 +119,7 @@ BARS: dict[int, tuple[tuple[str, str, str], ...]] = {
     ),
     CURVES: (
         ("zoom_in", "+/-", "zoom"), ("earlier", "h l", "time"), ("log_y", "y", "log y"), ("overlay", "s", "overlay"),
-        ("next_cell", "[ ]", "trial"), ("write", "w", "write"), ("palette", ":", "command"),
+        ("next_cell", "[ ]", "trial"), ("write", "w", "write"), ("palette", ":", "command"), ("metric", "m", "metric"),
     ),
     HARDWARE: (
         ("drain", "D", "drain"), ("start_worker", "W", "worker"), ("note", "m", "note"), ("write", "w", "write"),
@@ -163,6 +164,10 @@ def hints(
         if action is not None and readonly:
             continue
         enabled = _applies(action, jobs, snapshot) if action is not None else name not in ON_ROWS or bool(snapshot.jobs)
+        if name == "metric":
+            enabled = any(
+                not job.task for job in jobs
+            )  # of daily bars it would be one of nine, and most are diagnostics
         if not enabled:
             continue
         label = action.label if action is not None and action.id in ("resume", "undrain", "resume_queue") else label

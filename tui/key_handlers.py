@@ -18,11 +18,13 @@ from fts.tui.render import layout
 from fts.tui.screens import logs
 from fts.tui.screens.dialogs import Ask
 from fts.tui.sharing import Giving
+from fts.tui.widgets import learning_curve
 
 if TYPE_CHECKING:
     from fts.tui.app import Monitor
 
 HOUR = 3600.0
+METRIC = "m"  # on Curves, where there are several metrics; elsewhere it is an action
 EARLY = 100  # keys that are kept before the first read
 
 
@@ -47,7 +49,9 @@ class Hands(Giving, Menus):
             self._sort_by(name)
             return
         key = bindings.BY_KEY.get(name)
-        if name in bindings.ACTION_KEYS:
+        if name == METRIC and self.desk.screen == CURVES and self._has_metrics():
+            self.metric()
+        elif name in bindings.ACTION_KEYS:
             self.app.acting.press(bindings.ACTION_KEYS[name])
         elif key is not None:
             if key.id == "screen":
@@ -302,6 +306,19 @@ class Hands(Giving, Menus):
             self.desk.log_y = not self.desk.log_y
         else:
             self.copy()
+
+    def _has_metrics(self) -> bool:
+        view = self.view()
+        return view.trial is not None and len(learning_curve.metrics_of(view, view.trial)) > 1
+
+    def metric(self) -> None:
+        """The next metric of the trial; behind the last one the one that decides again."""
+        view = self.view()
+        if view.trial is None:
+            return
+        names = learning_curve.metrics_of(view, view.trial)
+        at = names.index(learning_curve.metric_of(view, view.trial))
+        self.desk.metric = names[(at + 1) % len(names)] if at + 1 < len(names) else ""
 
     def overlay(self) -> None:
         if self.desk.screen == LOGS:

@@ -44,6 +44,7 @@ class Desk:
     chart_shift: int = 0
     log_y: bool = False
     overlay: bool = True
+    metric: str = ""  # that curves show; "": the one that decides
     at: float | None = None  # replay
     moved_at: float = 0.0  # monotonic time at which the row under the cursor last changed its place
     jumped_at: float = 0.0  # monotonic time at which a filter took the row under the cursor away
@@ -74,6 +75,7 @@ class Desk:
             chart_shift=self.chart_shift,
             log_y=self.log_y,
             overlay=self.overlay,
+            metric=self.metric,
             hints=hints,
             **more,  # type: ignore[arg-type]  # other fields of View, by name
         )

@@ -12,7 +12,8 @@ from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_tri
 
 def test_the_share_of_positives_is_that_of_the_validation_windows_not_of_all_labels():
     trial = make_trial(1, 1, 0, n_val=641, n_pos=305, base_rate=0.588)
-    said = " ".join("".join(text for text, _ in line) for line in facts(trial))
+    view = View(glances.look(make_snapshot(jobs=(make_job(1),)), NOW), job_id=1)
+    said = " ".join("".join(text for text, _ in line) for line in facts(view, trial))
     assert "641 windows, 305 (47.6%) positive" in " ".join(said.split())
 
 

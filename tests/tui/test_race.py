@@ -7,7 +7,7 @@ import pytest
 
 from fts.jobs.api.halving import Halving
 from fts.jobs.status import summary as glances
-from fts.state.values import JobStatus, TrialStatus
+from fts.state.values import Direction, JobStatus, TrialStatus
 from fts.tui.data.curve_comparison import ENOUGH, race, train_val_gap
 from fts.tui.data.view import Details, View
 from fts.tui.widgets import learning_curve
@@ -79,9 +79,9 @@ def test_the_prune_line_is_what_the_cells_own_rule_will_ask_for():
 
 def test_a_loss_is_better_when_smaller():
     trials, curves = field((0.60,) * 5)
-    trials = [replace(t, objective="val_loss", value=0.60) for t in trials]
+    trials = [replace(t, objective="val_loss", direction=Direction.MINIMIZE, value=0.60) for t in trials]
     live, curve = running()
-    live = replace(live, objective="val_loss", status=TrialStatus.RUNNING)
+    live = replace(live, objective="val_loss", direction=Direction.MINIMIZE, status=TrialStatus.RUNNING)
     better = tuple(replace(e, val_loss=e.val_loss - 0.2) for e in curve)
     assert race(live, trials[0], trials, curves | {99: better}).beats_best == (5, 5)
 

@@ -67,9 +67,9 @@ async def test_readonly_without_a_database_does_not_offer_to_create_it(tmp_path)
         assert not (tmp_path / "fts.db").exists()
 
 
-def test_no_jobs_draws_the_matrix_that_could_be():
+def test_no_jobs_says_how_to_put_any_study_in_line():
     text = frame(make_snapshot())
-    assert "2B/h5" in text
+    assert "fts enqueue train.py:objective --trials 50" in text
     assert "fts enqueue --matrix" in text
 
 
@@ -353,7 +353,9 @@ async def test_hostile_strings_reach_no_terminal(db_path):
     evil = "".join(HOSTILE.values()) + "[@click=app.quit]x[/] [/foo] \U0001f600"
     connection = sqlite3.connect(db_path)
     safe = evil.encode("utf-8", "replace").decode()
-    connection.execute("UPDATE job SET message = ?, hold_reason = NULL, budget = ?", (safe, safe))
+    connection.execute("UPDATE job SET message = ?, hold_reason = NULL, cell = ?", (safe, safe))
+    connection.execute("UPDATE job SET labels = json_object('budget', ?, ?, 1)", (safe, safe))
+    connection.execute("UPDATE study SET declaration = json_object('step', ?, 'axes', json_array(?))", (safe, safe))
     connection.execute("UPDATE event SET message = ?, who = ?", (safe, safe))
     connection.execute("UPDATE trial SET architecture = ?, message = ?, host = ?", (safe, safe, safe))
     connection.execute("UPDATE worker SET host = ?, guard_message = ?", (safe, safe))

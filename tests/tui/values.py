@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from typing import Any
 
 from fts.jobs.status.formatting import GB
+from fts.state.daily_bars import DECLARATION, PATCHTST
 from fts.state.values import (
     Cause,
     Direction,
@@ -16,6 +18,7 @@ from fts.state.values import (
     JobStatus,
     Sample,
     Snapshot,
+    StudyRecord,
     Trial,
     TrialStatus,
     Worker,
@@ -23,6 +26,7 @@ from fts.state.values import (
 
 NOW = 1_784_794_440.0  # Thu 2026-07-23 08:14:00 UTC
 HOUR = 3600.0
+STUDIES = {PATCHTST: StudyRecord(PATCHTST, json.loads(DECLARATION), NOW)}
 
 
 def make_job(
@@ -40,7 +44,9 @@ def make_job(
         spec={"objective": "val_auc", "epochs": 20}, created_at=NOW - 90 * HOUR, started_at=None, ended_at=None,
         acknowledged_at=None,
     )  # fmt: skip
-    return replace(job, **changes)
+    objective = changes.get("spec", job.spec).get("objective", "val_loss")
+    direction = Direction.MAXIMIZE if objective == "val_auc" else Direction.MINIMIZE
+    return replace(job, **{"metric": objective, "direction": direction} | changes)
 
 
 def make_trial(id: int, job_id: int, number: int, status: str = "complete", **changes: Any) -> Trial:
@@ -57,6 +63,8 @@ def make_trial(id: int, job_id: int, number: int, status: str = "complete", **ch
         predicted_bytes=2_000_000_000, peak_bytes=1_900_000_000, badges=(), reused_from=None, cause=None,
         message=None, log_path=None, started_at=NOW - HOUR, ended_at=None, train_seconds=1800.0,
     )  # fmt: skip
+    if changes.get("objective") == "val_loss":
+        changes = {"direction": Direction.MINIMIZE} | changes
     return replace(trial, **changes)
 
 
@@ -98,7 +106,7 @@ def make_snapshot(**changes: Any) -> Snapshot:
     """An empty database, unless told otherwise."""
     snapshot = Snapshot(
         taken_at=NOW, schema=1, path="outputs/fts.db", jobs=(), workers=(), trials=(), epochs=(), events=(), samples=(),
-        queue_paused=False, queue_paused_reason=None, last_key_at=None,
+        queue_paused=False, queue_paused_reason=None, last_key_at=None, studies=STUDIES,
     )  # fmt: skip
     return replace(snapshot, **changes)
 

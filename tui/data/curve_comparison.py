@@ -7,7 +7,8 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fts.state.values import Epoch, Trial, TrialStatus
+from fts.jobs.search.prune_line import value_of
+from fts.state.values import Direction, Epoch, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ Points = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Race:
-    """Curves over epochs, in the objective's units."""
+    """Curves over epochs, in the metric's units."""
 
     live: Points
     best: Points
@@ -30,28 +31,27 @@ class Race:
     pruned_later: tuple[int, int] | None  # of so many trials that came this far, how many were pruned later
 
 
-def objective_value(epoch: Epoch, objective: str) -> float | None:
-    """The epoch's value of `val_auc` or `val_loss`."""
-    return epoch.val_auc if objective.endswith("auc") else epoch.val_loss
-
-
 def race(
     trial: Trial,
     best: Trial | None,
     trials: Sequence[Trial],
     curves: Mapping[int, Sequence[Epoch]],
     ahead: tuple[int, float] | None = None,
+    metric: str = "",
 ) -> Race:
-    """`trial` against the others of its cell, as far as their curves are known; `ahead`: where it will be judged."""
-    higher = trial.objective.endswith("auc")
+    """`trial` against the others of its cell, as far as their curves are known; `ahead`: where it will be judged.
+
+    `metric` is another one than that which decides: it is drawn, and nothing is concluded from it.
+    """
+    name, decides = metric or trial.metric, metric in ("", trial.metric)
     others = [t for t in trials if t.id != trial.id and t.status in ENDED and curves.get(t.id)]
-    paths = {t.id: _best_so_far(curves[t.id], trial.objective, higher) for t in others}
-    live = points(curves.get(trial.id, ()), trial.objective)
-    best_points = points(curves.get(best.id, ()), trial.objective) if best and best.id != trial.id else ()
-    median, band = _middle({t.id: dict(points(curves[t.id], trial.objective)) for t in others})
+    live = points(curves.get(trial.id, ()), name)
+    best_points = points(curves.get(best.id, ()), name) if best and best.id != trial.id else ()
+    median, band = _middle({t.id: dict(points(curves[t.id], name)) for t in others})
     at = int(live[-1][0]) if live else 0
-    now = (max if higher else min)(value for _, value in live) if live else None
-    prune_at, prune_line = ahead or (None, None)
+    now = trial.direction.best(value for _, value in live)
+    prune_at, prune_line = (ahead if decides else None) or (None, None)
+    paths = {t.id: _best_so_far(curves[t.id], trial) for t in others} if decides else {}
     return Race(
         live=live,
         best=best_points,
@@ -60,8 +60,8 @@ def race(
         others=len(others),
         prune_at=prune_at,
         prune_line=prune_line,
-        beats_best=_chance(others, paths, at, now, best, higher),
-        pruned_later=_pruned_later(others, at),
+        beats_best=_chance(others, paths, at, now, best, trial.direction) if decides else None,
+        pruned_later=_pruned_later(others, curves, at),
     )
 
 
@@ -82,17 +82,17 @@ ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)
 ENOUGH = 5  # trials below which a share says nothing
 
 
-def points(epochs: Sequence[Epoch], objective: str) -> Points:
+def points(epochs: Sequence[Epoch], metric: str) -> Points:
     """(epoch, value) of the epochs that have one."""
-    found = ((float(e.epoch), objective_value(e, objective)) for e in epochs)
+    found = ((float(e.epoch), value_of(e, metric)) for e in epochs)
     return tuple((x, y) for x, y in found if y is not None and y == y)
 
 
-def _best_so_far(epochs: Sequence[Epoch], objective: str, higher: bool) -> dict[int, float]:
+def _best_so_far(epochs: Sequence[Epoch], trial: Trial) -> dict[int, float]:
     best: float | None = None
     path = {}
-    for x, y in points(epochs, objective):
-        best = y if best is None else max(best, y) if higher else min(best, y)
+    for x, y in points(epochs, trial.metric):
+        best = y if best is None or trial.direction.better(y, best) else best
         path[int(x)] = best
     return path
 
@@ -118,7 +118,7 @@ def _chance(
     at: int,
     now: float | None,
     best: Trial | None,
-    higher: bool,
+    direction: Direction,
 ) -> tuple[int, int] | None:
     """(how many, of how many) complete trials' later gain, added to `now`, beats the best; None below five."""
     if now is None or best is None or best.value is None:
@@ -130,12 +130,12 @@ def _chance(
             gains.append(path[max(path)] - path[at])
     if len(gains) < ENOUGH:
         return None
-    wins = sum((now + gain > best.value) if higher else (now + gain < best.value) for gain in gains)
+    wins = sum(direction.better(now + gain, best.value) for gain in gains)
     return wins, len(gains)
 
 
-def _pruned_later(others: Sequence[Trial], at: int) -> tuple[int, int] | None:
-    reached = [t for t in others if t.epochs > at]
+def _pruned_later(others: Sequence[Trial], curves: Mapping[int, Sequence[Epoch]], at: int) -> tuple[int, int] | None:
+    reached = [t for t in others if curves[t.id][-1].epoch > at]
     if len(reached) < ENOUGH:
         return None
     return sum(t.status is TrialStatus.PRUNED for t in reached), len(reached)

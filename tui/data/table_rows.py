@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fts.jobs.status import formatting, naming
-from fts.state.values import Event, Job, JobStatus, Trial
+from fts.jobs.status import declared, formatting, naming
+from fts.state.values import Direction, Event, Job, JobStatus, Trial
 from fts.tui.data.trial_store import Picked, Shelf
 
 if TYPE_CHECKING:
@@ -23,16 +25,29 @@ EVENT_SORTS = {"t": "time", "w": "who", "v": "verb"}
 
 def jobs_of(view: View) -> list[Job]:
     """The rows of the queue grid."""
-    rows = in_order(view.snapshot.jobs)
+    rows, studies = in_order(view.snapshot.jobs), declared.studies_of(view.snapshot)
     if view.filter:
         rows = [job for job in rows if matches(view.filter, _job_text(job), {"state": str(job.status)})]
     order: dict[str, Callable[[Job], Any]] = {
-        "cell": lambda j: (list(_SIZES).index(j.budget) if j.budget in _SIZES else 99, j.horizon),
+        "cell": lambda j: (studies.index(j.study), declared.of_job(view.snapshot, j).place(j)),
         "state": lambda j: str(j.status),
         "trials": lambda j: formatting.trials_ended(j) / max(j.trials_wanted, 1),
-        "best": lambda j: _best_first(j.best_value, formatting.objective_of(j, view.snapshot.trials)),
+        "best": lambda j: _best_first(j.best_value, j.direction),
     }
-    return _sorted(rows, order.get(view.sort), view.reverse)
+    return grouped(view, _sorted(rows, order.get(view.sort), view.reverse))
+
+
+def grouped(view: View, rows: list[Job]) -> list[Job]:
+    """Where there are several studies, the rows of each stand together, the oldest study first."""
+    if not is_grouped(view):
+        return rows
+    studies = declared.studies_of(view.snapshot)
+    return sorted(rows, key=lambda job: studies.index(job.study))
+
+
+def is_grouped(view: View) -> bool:
+    """Whether the queue shows a heading for each study."""
+    return len(declared.studies_of(view.snapshot)) > 1
 
 
 def in_order(jobs: Sequence[Job]) -> list[Job]:
@@ -68,7 +83,7 @@ def _trials_of(view: View) -> Sequence[Trial]:
     order: dict[str, Callable[[Trial], Any]] = {
         "number": lambda t: t.number,
         "state": lambda t: str(t.status),
-        "value": lambda t: _best_first(t.value, t.objective),
+        "value": lambda t: _best_first(t.value, t.direction),
         "epochs": lambda t: t.epochs,
         "minutes": lambda t: t.train_seconds,
         "architecture": lambda t: t.architecture,
@@ -158,16 +173,43 @@ def pinned_window(rows: Sequence[Job], height: int, cursor: int) -> list[int]:
     return sorted(shown)
 
 
-_SIZES = ("tiny", "2M", "20M", "200M", "2B")
+@dataclass(frozen=True)
+class Head:
+    """The heading of a study's rows."""
+
+    study: str
+    jobs: int  # rows below it, in sight or not
+
+
+def shelf(view: View, height: int) -> list[Job | Head]:
+    """The lines of the queue below its heading: rows, and above those of each study the study's own line."""
+    rows = jobs_of(view)
+    cursor = next((n for n, job in enumerate(rows) if job.id == view.job_id), 0)
+    if not is_grouped(view) or not rows:
+        return list[Job | Head](rows[n] for n in pinned_window(rows, height, cursor))
+    counts = Counter(job.study for job in rows)
+    room = height
+    while True:  # fewer rows may mean fewer headings
+        shown = [rows[n] for n in pinned_window(rows, max(room, 1), cursor)]
+        heads = len({job.study for job in shown})
+        if len(shown) + heads <= height or room <= 1:
+            break
+        room -= 1
+    lines: list[Job | Head] = []
+    for job in shown:
+        if not lines or job.study != getattr(lines[-1], "study", None):
+            lines.append(Head(job.study, counts[job.study]))
+        lines.append(job)
+    return lines[:height] if height > 1 else list[Job | Head](shown)
 
 
 def _job_text(job: Job) -> str:
     parts = (
         naming.cell_name(job),
         job.experiment,
+        job.study,
         job.status,
-        job.tier,
-        job.task,
+        *job.labels.values(),
         job.hold_reason,
         job.cause,
         job.message,
@@ -180,11 +222,11 @@ def _trial_text(trial: Trial) -> str:
     return " ".join(str(part) for part in parts if part)
 
 
-def _best_first(value: float | None, objective: str) -> float | None:
-    """Smaller is better, whatever the objective; None where there is no value."""
+def _best_first(value: float | None, direction: Direction) -> float | None:
+    """Smaller is better, whatever the goal; None where there is no value."""
     if value is None or not math.isfinite(value):
         return None
-    return -value if objective.endswith("auc") else value
+    return direction.key(value)
 
 
 def _sorted(rows: Sequence[Row], key: Callable[[Row], Any] | None, reverse: bool) -> list[Row]:

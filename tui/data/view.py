@@ -75,6 +75,7 @@ class View:
     chart_shift: int = 0  # steps back in time
     log_y: bool = False
     overlay: bool = True  # best and median beside the running trial
+    metric: str = ""  # that curves show; "": the one that decides
     hints: tuple[Hint, ...] = ()
     toast: str = ""
     toast_role: str = ""

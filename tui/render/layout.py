@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
 from fts.jobs.status.headline import lines as glance_lines
+from fts.state.values import Job
 from fts.tui.data import table_rows
 from fts.tui.data.trial_store import ids_of
 from fts.tui.data.view import EVENTS, QUEUE, SCREENS, TRIALS, View
@@ -56,12 +57,11 @@ def row_at(view: View, width: int, height: int, x: int, y: int) -> int | None:
         if not (pane.x <= x < pane.x + pane.width and pane.y <= y < pane.y + pane.height):
             continue
         if view.screen == QUEUE and pane.name == "queue":
-            rows = table_rows.jobs_of(view)
             head = int(queue_table.has_heading(view, width))
-            cursor = next((n for n, job in enumerate(rows) if job.id == view.job_id), 0)
-            shown = table_rows.pinned_window(rows, pane.height - head, cursor) if rows else []
+            shown = table_rows.shelf(view, pane.height - head)
             at = y - pane.y - head
-            return rows[shown[at]].id if 0 <= at < len(shown) else None
+            found = shown[at] if 0 <= at < len(shown) else None
+            return found.id if isinstance(found, Job) else None
         if view.screen in (TRIALS, EVENTS) and pane.x == 0 and pane.y == 1:
             trials = view.screen == TRIALS
             ids = ids_of(table_rows.trials_of(view)) if trials else [row.id for row in table_rows.events_of(view)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fts.jobs.status import formatting, naming
+from fts.jobs.status import declared, formatting, naming
 from fts.tui.data.curve_comparison import points
 from fts.tui.render.chart import Plot, Series, paint, value_range
 from fts.tui.render.text import Line, Placed, line, rule
@@ -39,12 +39,12 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
 
 
 def small_multiples(view: View, width: int, height: int) -> list[Line]:
-    """The best curve of each cell that asks what the selected one asks: sizes below, horizons beside each other."""
-    cells = results.cells_of(view)
+    """The best curve of each cell that asks what the selected one asks, by the first two axes of the study."""
+    grid = results.grid_of(view)
+    cells = grid.cells
     if not cells:
         return [rule("best curve of each cell", "", width), line(("nothing queued yet", "dim"))]
-    horizons = sorted({horizon for _, horizon in cells})[:4]
-    sizes = [size for size in ("tiny", "2M", "20M", "200M", "2B") if any(budget == size for budget, _ in cells)]
+    horizons, sizes = results.in_sight(view, grid, 4)[0], grid.rows
     question = results.question_of(view)
     title = f"best curve of each cell{' · ' + question if question else ''}"
     lines: list[Line] = [rule(title, "[ ] selects", width, view.focus == "cells")]
@@ -67,11 +67,11 @@ def small_multiples(view: View, width: int, height: int) -> list[Line]:
     return lines[:height]
 
 
-def _head(view: View, job: Job | None, size: str, horizon: int, column: int) -> tuple[str, str]:
+def _head(view: View, job: Job | None, size: str, horizon: str, column: int) -> tuple[str, str]:
     if job is None:
-        return (formatting.fit(f" {size}/h{horizon} —", column), "dim")
+        return (formatting.fit(f" {size}/{horizon} —", column), "dim")
     sign = "►" if job.id == view.job_id else " "
-    text = f"{sign}{formatting.glyph_of(job.status)} {naming.cell_name(job)} {formatting.short_score(job.best_value)}"
+    text = f"{sign}{formatting.glyph_of(job.status)} {naming.cell_name(job)} {declared.short(job.best_value)}"
     return (formatting.fit(text, column), "focus" if job.id == view.job_id else str(job.status))
 
 
@@ -96,7 +96,8 @@ def _best(view: View, job: Job) -> Trial | None:
 def _points(view: View, job: Job) -> tuple[tuple[float, float], ...]:
     trial = _best(view, job)
     curve = view.details.best_curves.get(job.id, ())
-    return points(curve, trial.objective if trial else formatting.objective_of(job))
+    chosen = view.metric if any(epoch.number(view.metric) is not None for epoch in curve[-1:]) else ""
+    return points(curve, chosen or (trial.metric if trial else job.metric))
 
 
 def _range(view: View, jobs: list[Job]) -> tuple[float, float]:

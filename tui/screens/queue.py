@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fts.jobs.status import formatting, naming
+from fts.jobs.status import declared, formatting, naming
 from fts.state.values import JobStatus
 from fts.tui.render.text import Line, Placed, fill, line, rule, wrapped
-from fts.tui.screens.results import matrix, question_of, scaling, seal_lines
+from fts.tui.screens.results import matrix, of_bars, question_of, scaling, seal_lines, winners
 from fts.tui.widgets import event_list, learning_curve, queue_table
 from fts.tui.widgets import meters as meter
 
@@ -62,20 +62,20 @@ def _winners(view: View) -> str:
     """`best AUC: 20M/h1 .6549 · 20M/h3 .6841`: the best cell of each question and horizon."""
     best, names = queue_table.best_ids(view), naming.names_of(view.snapshot.jobs)
     won = sorted((job for job in view.snapshot.jobs if job.id in best), key=lambda job: (job.task, job.horizon))
-    kinds = {formatting.objective_of(job, view.snapshot.trials).endswith("auc") for job in won}
-    kind = "best" if len(kinds) > 1 else "best AUC" if kinds == {True} else "best loss"
-    return f"{kind}: " + " · ".join(f"{names[job.id]} {formatting.short_score(job.best_value)}" for job in won)
+    kinds = {declared.metric_word(view.snapshot, job) for job in won}
+    kind = "best" if len(kinds) > 1 else f"best {next(iter(kinds))}"
+    return f"{kind}: " + " · ".join(f"{names[job.id]} {declared.short(job.best_value)}" for job in won)
 
 
 def _grid_height(view: View, height: int) -> int:
     """Heading and up to 12 rows; more only where the terminal is tall."""
-    rows = len(view.snapshot.jobs) or GRID_ROWS + 1  # an empty queue shows the matrix that could be
+    rows = queue_table.height_of(view) or GRID_ROWS + 1  # an empty queue says what can be put into it
     return 1 + min(rows, max(GRID_ROWS + 1, height // 3))
 
 
 def _pocket(view: View, width: int, height: int) -> list[Placed]:
     """The queue; below it the last words of a lost cell, where rows are free."""
-    rows = len(view.snapshot.jobs) or GRID_ROWS + 1
+    rows = queue_table.height_of(view) or GRID_ROWS + 1
     if view.last is None or height - rows < LAST_ROWS:
         return [Placed("queue", 0, 0, width, height, partial(queue_table.paint, view))]
     return [
@@ -219,6 +219,8 @@ def _last_lines(view: View, x: int, y: int, width: int, height: int) -> list[Pla
 def _results(view: View, width: int, height: int) -> list[Line]:
     """The matrix and how values grow with size; an opened test set is told of before that."""
     shown = matrix(view, width)
+    if not of_bars(view):
+        return [*shown, (), *winners(view, width, height - len(shown) - 1)][:height]
     if view.details.openings:
         shown += seal_lines(view, width)
     return [*shown, (), *scaling(view, width, height - len(shown) - 1)][:height]
@@ -269,7 +271,8 @@ def _words(view: View, width: int, height: int) -> list[Line]:
         elif best is not None and best.id != trial.id:
             lines.append(_right(f"╌ best t{best.number}", width))
         if found.prune_line is not None:
-            lines.append(_right(f"prune line {formatting.short_score(found.prune_line, 3)} ep {found.prune_at}", width))
+            step = declared.step_word(view.snapshot, view.job)
+            lines.append(_right(f"prune line {declared.brief(found.prune_line)} {step} {found.prune_at}", width))
     while len(lines) < height - 2:
         lines.append(())
     lines = lines[: max(height - 2, 0)]

@@ -1,18 +1,22 @@
-"""Screen 6: the matrix size x horizon with its best values, how they grow with size, and what they rest on.
+"""Screen 6: the matrix over the first two axes with its best values, and what they rest on.
 
-One question at a time, that of the selected cell: values of another task are no neighbours of these.
+One question at a time, that of the selected cell: values of another study, or of another task, are no neighbours of
+these. A study without axes has one value, one with a single axis a column.
 
-Validation only: the test set stays sealed until a person opens it for one cell (`fts final`).
+Of the study of daily bars also how values grow with size; it is judged on validation only: the test set stays sealed
+until a person opens it for one cell (`fts final`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from fts.jobs.search.importance import ENOUGH
-from fts.jobs.status import formatting, naming
-from fts.state.values import Job, JobStatus, Margin, Opening, Trial
+from fts.jobs.status import declared, formatting, naming
+from fts.state.values import Direction, Job, JobStatus, Margin, Opening, Trial
 from fts.tui.data.trial_store import by_number
 from fts.tui.data.view import RESULTS, View
 from fts.tui.render.text import Line, Placed, Span, labelled, line, rule, with_role, wrapped
@@ -21,7 +25,7 @@ from fts.tui.widgets import event_list, learning_curve, queue_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SIZES = ("tiny", "2M", "20M", "200M", "2B")
+NAME, MOST_NAME = 6, 24  # columns of a row's name
 COLUMN, INTERVAL = 16, 24  # columns of a cell; where its difference to the baseline stands below with its interval
 SEALED = "validation only: the test set is sealed until `fts final` opens it for a cell"
 SEALED_BRIEF = "validation only: the test set is sealed"
@@ -29,16 +33,22 @@ OPENED = 3  # openings named; more are counted
 SHADES = "░▒▓█"
 SIGNS = "░▒▓█ from the worst to the best value · ★ best of its horizon · number of trials ended · ► cursor"
 SIGNS_BRIEF = "░ worst … █ best value · ★ best of its horizon"
+SIGNS_ANY = "░▒▓█ from the worst to the best value · ★ best of the study · number of trials ended · ► cursor"
+SIGNS_ANY_BRIEF = "░ worst … █ best value · ★ best of the study"
 
 
 def panes(view: View, width: int, height: int) -> list[Placed]:
     """The matrix above, the scaling curve and the selected cell below (beside it where there is room)."""
     table = [*matrix(view, width), *([legend(view, width)] if view.snapshot.margins else [])]
-    table.append(line((SIGNS if width >= formatting.width(SIGNS) else SIGNS_BRIEF, "dim")))
-    shown = [*table, *other_questions(view, width), (), *seal_lines(view, width)]
+    bars = of_bars(view)
+    full, brief = (SIGNS, SIGNS_BRIEF) if bars else (SIGNS_ANY, SIGNS_ANY_BRIEF)
+    table.append(line((full if width >= formatting.width(full) else brief, "dim")))
+    seal = [(), *seal_lines(view, width)] if bars else []
+    shown = [*table, *other_questions(view, width), *seal]
     top = min(len(shown) + 1, height)
     named = question_of(view)
-    title = f"results {f'of {named}' if named else 'so far'} · best {_objective(view)} on validation · n trials"
+    where = " on validation" if bars else ""
+    title = f"results {f'of {named}' if named else 'so far'} · best {_objective(view)}{where} · n trials"
     found = [
         Placed("results", 0, 0, width, 1, lambda w, h: [rule(title, "w writes them" if w >= 70 else "", w, True)]),
         Placed(
@@ -55,8 +65,8 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
         return found
     left = width * 3 // 5 if width >= 100 else width
     found += [
-        Placed("", 0, top, left, 1, lambda w, h: [rule("value against size", "", w)]),
-        Placed("", 0, top + 1, left, rest - 1, lambda w, h: scaling(view, w, h)),
+        Placed("", 0, top, left, 1, lambda w, h: [rule("value against size" if bars else "best trials", "", w)]),
+        Placed("", 0, top + 1, left, rest - 1, lambda w, h: scaling(view, w, h) if bars else winners(view, w, h)),
     ]
     if left < width:
         found.append(Placed("", left + 1, top, width - left - 1, rest, partial(_cell, view)))
@@ -64,58 +74,122 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
 
 
 def matrix(view: View, width: int) -> list[Line]:
-    """One row per size, one column per horizon: best value, shade, trials, state; below it the baseline's distance."""
-    cells = cells_of(view)
-    horizons = sorted({horizon for _, horizon in cells}) or [1, 3, 5]
+    """A row for each value of the first axis, a column for each of the second: best value, shade, trials, state.
+
+    Below each the baseline's distance, where there is one.
+    """
+    grid = grid_of(view)
     best = queue_table.best_ids(view)
-    roomy = width >= 6 + INTERVAL * len(horizons)
+    name = max(min(max((formatting.width(row) for row in grid.rows), default=0) + 1, MOST_NAME), NAME)
+    roomy = width >= name + INTERVAL * len(grid.columns)
     column = INTERVAL if roomy and view.snapshot.margins else COLUMN
-    head: list[Span] = [(formatting.fit("", 6), "")]
-    head += [(formatting.fit(f"  h{horizon}", column), "dim") for horizon in horizons]
+    columns, left_out = in_sight(view, grid, max((width - name) // column, 1))
+    head: list[Span] = [(formatting.fit("", name), "")]
+    head += [(formatting.fit(f"  {each}", column), "dim") for each in columns]
     lines: list[Line] = [tuple(head)]
-    values = [job.best_value for job in cells.values() if job.best_value is not None]
-    for size in sizes_of(view):
-        spans: list[Span] = [(formatting.fit(size, 6), "")]
-        below: list[Span] = [(formatting.fit("", 6), "")]
-        for horizon in horizons:
-            job = cells.get((size, horizon))
+    values = [job.best_value for job in grid.cells.values() if job.best_value is not None]
+    for row in grid.rows:
+        spans: list[Span] = [(formatting.fit(row, name), "")]
+        below: list[Span] = [(formatting.fit("", name), "")]
+        for each in columns:
+            job = grid.cells.get((row, each))
             spans += _matrix_cell(view, job, values, best, column)
             below.append(_difference(view.snapshot.margin(job.id) if job else None, column))
         lines.append(tuple(spans))
         if any(text.strip() for text, _ in below):
             lines.append(tuple(below))
+    if left_out:
+        lines.append(line((formatting.cut(f"not in sight: {', '.join(left_out)}; [ and ] go there", width), "dim")))
     return lines
 
 
-def cells_of(view: View) -> dict[tuple[str, int], Job]:
-    """The job that stands for each (size, horizon): of several the one that was not cancelled, then the furthest."""
-    found: dict[tuple[str, int], Job] = {}
-    for job in _asked(view):
-        held = found.get((job.budget, job.horizon))
-        if job.kind == "cell" and (held is None or _weight(job) > _weight(held)):
-            found[job.budget, job.horizon] = job
-    return found
+def in_sight(view: View, grid: Grid, room: int) -> tuple[list[str], list[str]]:
+    """The columns that fit, that of the selected cell among them; and the others."""
+    at = next((key[1] for key, job in grid.cells.items() if job.id == view.job_id), None)
+    place = grid.columns.index(at) if at in grid.columns else 0
+    first = min(max(place - room + 1, 0), max(len(grid.columns) - room, 0))
+    shown = list(grid.columns[first : first + room])
+    return shown, [each for each in grid.columns if each not in shown]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of one question by the first two axes of their study, named as their cells are."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: dict[tuple[str, str], Job]
+
+
+def grid_of(view: View) -> Grid:
+    """The job that stands for each place: of several the one that was not cancelled, then the furthest."""
+    cells = [job for job in _asked(view) if job.kind in ("", "cell")]
+    if not cells:
+        return Grid((), (), {})
+    study = declared.of_job(view.snapshot, cells[0])
+    found: dict[tuple[str, str], Job] = {}
+    rows: dict[str, int] = {}
+    columns: dict[str, int] = {}
+    for job in cells:
+        row, column = _named(study, job, 0), _named(study, job, 1)
+        held = found.get((row, column))
+        if held is None or _weight(job) > _weight(held):
+            found[row, column] = job
+        place = (*study.place(job), 0, 0)
+        rows[row], columns[column] = place[0], place[1]
+    return Grid(tuple(sorted(rows, key=rows.__getitem__)), tuple(sorted(columns, key=columns.__getitem__)), found)
+
+
+def _named(study: declared.Declared, job: Job, n: int) -> str:
+    """Where a job stands on axis `n`, as its cell's name has it: h3 in `20M/h3`. Without that axis the study, or what
+    the values are."""
+    if n >= len(study.axes):
+        return study.name if n == 0 else study.word(job.metric, job.direction)
+    value = job.labels.get(study.axes[n].name)
+    value = "—" if value is None else str(value)
+    parts = [part.split(" ")[0] for part in naming.cell_name(job).split("/")]
+    return parts[n] if n < len(parts) and parts[n].endswith(value) else value
+
+
+def of_bars(view: View) -> bool:
+    """Whether the values are of the study of daily bars: one of several tasks, with baselines and a sealed test set."""
+    asked = _asked(view)
+    return bool(asked and asked[0].task)
 
 
 def _asked(view: View) -> list[Job]:
     """The jobs that ask what the selected one asks; without one, what the first cell asks."""
     cells = [job for job in view.snapshot.jobs if job.kind == "cell"]
     first = view.job or next(iter(cells), None)
-    return [job for job in view.snapshot.jobs if first and _question(job) == _question(first)]
+    if first is None:
+        return []
+    question = _question(view, first)
+    return [job for job in view.snapshot.jobs if job.study == first.study and _question(view, job) == question]
 
 
-def _question(job: Job) -> tuple[str, str, str, str]:
-    """What two values must have in common to stand in one matrix: `1pct`, tier, whose prices, how it is judged."""
-    return job.task.removeprefix("threshold_"), job.tier, naming.ticker_of(job), str(job.spec.get("cv") or "")
+def _question(view: View, job: Job) -> tuple[str, ...]:
+    """What two values must have in common to stand in one matrix: study, the third axis and all behind it (`1pct`,
+    tier), whose prices, how it is judged."""
+    axes = declared.of_job(view.snapshot, job).axes[2:]
+    labels = (str(job.labels.get(axis.name, "")).removeprefix("threshold_") for axis in axes)
+    metric = "" if job.task else f"{job.metric} {job.direction}"
+    return job.study, *labels, naming.ticker_of(job), str(job.spec.get("cv") or ""), metric
 
 
 def _questions(view: View) -> list[str]:
-    """Every question of the study by what tells it from the others, the shown one first; none where there is one."""
-    shown = [_question(job) for job in _asked(view)[:1]]
-    asked = list(dict.fromkeys([*shown, *(_question(job) for job in view.snapshot.jobs if job.kind == "cell")]))
-    differ = [len(set(parts)) > 1 for parts in zip(*asked, strict=True)]
-    names = [" ".join(part for part, says in zip(parts, differ, strict=True) if says and part) for parts in asked]
-    return [name or "one split" for name in names] if len(asked) > 1 else []
+    """Every question by what tells it from the others, the shown one first; none where there is one."""
+    shown = [_question(view, job) for job in _asked(view)[:1]]
+    asked = list(dict.fromkeys([*shown, *(_question(view, job) for job in view.snapshot.jobs if job.kind == "cell")]))
+    if len(asked) < 2:
+        return []
+    studies = {parts[0] for parts in asked}
+    names = []
+    for study, *parts in asked:
+        own = [each[1:] for each in asked if each[0] == study]
+        differ = [len(set(alike)) > 1 for alike in zip(*own, strict=True)]
+        told = [part for part, says in zip(parts, differ, strict=True) if says and part]
+        names.append(" ".join([study] * (len(studies) > 1) + told))
+    return [name or "one split" for name in names]
 
 
 def question_of(view: View) -> str:
@@ -184,13 +258,6 @@ def _tested(opened: Opening) -> str:
     return f": test AUC {formatting.short_score(known[0], 3)}{between}"
 
 
-def sizes_of(view: View) -> list[str]:
-    """The sizes in the queue, smallest first; the four of the study when it is empty."""
-    known = {job.budget for job in _asked(view) if job.kind == "cell"}
-    ordered = [size for size in SIZES if size in known] + sorted(known - set(SIZES))
-    return ordered or list(SIZES[1:])
-
-
 def _matrix_cell(view: View, job: Job | None, values: Sequence[float], best: set[int], column: int) -> Line:
     if job is None:
         return ((formatting.fit("  —", column), "dim"),)
@@ -198,8 +265,8 @@ def _matrix_cell(view: View, job: Job | None, values: Sequence[float], best: set
     sign = formatting.glyph_of(job.status)
     if job.status is JobStatus.DONE:
         sign = "★" if job.id in best else " "
-    text = formatting.short_score(job.best_value)
-    shade = _shade(job.best_value, values, _objective(view)) if job.best_value is not None else " "
+    text = declared.short(job.best_value, 5)
+    shade = _shade(job.best_value, values, job.direction) if job.best_value is not None else " "
     count = f"{formatting.trials_ended(job):3d}" if job.best_value is not None else "   "
     cell: Line = (
         (formatting.fit(f"  {text}", 8), role),
@@ -212,10 +279,10 @@ def _matrix_cell(view: View, job: Job | None, values: Sequence[float], best: set
     return with_role(((" ►", "key"), (formatting.fit(text, 6), role), *cell[1:]), "cursor")
 
 
-def _shade(value: float, values: Sequence[float], objective: str) -> str:
+def _shade(value: float, values: Sequence[float], direction: Direction) -> str:
     low, high = min(values), max(values)
     part = (value - low) / (high - low) if high > low else 0.5
-    part = part if "AUC" in objective else 1 - part
+    part = part if direction is Direction.MAXIMIZE else 1 - part
     return SHADES[min(int(part * 4), 3)]
 
 
@@ -223,33 +290,79 @@ def scaling(view: View, width: int, height: int) -> list[Line]:
     """Best value by size for each horizon, and an honest word about the slope."""
     if height < 3:
         return []
-    sizes = sizes_of(view)
-    found: dict[int, dict[str, float]] = {}
-    for (size, horizon), job in cells_of(view).items():
+    grid = grid_of(view)
+    found: dict[str, dict[str, float]] = {}
+    for (size, horizon), job in grid.cells.items():
         if job.best_value is not None:
             found.setdefault(horizon, {})[size] = job.best_value
     if not found:
         return [line((formatting.cut(no_result(view), width), "dim"))]
     lines: list[Line] = []
-    for horizon in sorted(found):
+    for horizon in (each for each in grid.columns if each in found):
         by_size = found[horizon]
-        row = "   ".join(f"{size} {formatting.short_score(by_size[size])}" for size in sizes if size in by_size)
-        known = [by_size[size] for size in sizes if size in by_size]
+        row = "   ".join(f"{size} {formatting.short_score(by_size[size])}" for size in grid.rows if size in by_size)
+        known = [by_size[size] for size in grid.rows if size in by_size]
         if len(known) >= 3:
             trend = f"{formatting.short_score(known[0])} → {formatting.short_score(known[-1])} over {len(known)} sizes"
         else:
             trend = f"({'two more sizes are' if len(known) == 1 else 'a third size is'} needed for a slope)"
-            if formatting.width(f"scaling h{horizon}:  {formatting.spark(known)}  {row}  {trend}") > width:
+            if formatting.width(f"scaling {horizon}:  {formatting.spark(known)}  {row}  {trend}") > width:
                 trend = "(needs 3 sizes)"
         lines.append(
             (
-                ((f"scaling h{horizon}:  "), "dim"),
+                ((f"scaling {horizon}:  "), "dim"),
                 (formatting.spark(known), "running"),
                 (f"  {row}  ", ""),
                 (trend, "dim"),
             )
         )
     return [*lines, (), *_rest_on(view)][:height]
+
+
+def winners(view: View, width: int, height: int) -> list[Line]:
+    """The best trial of each cell with what it drew: does the best configuration depend on the axes?"""
+    grid = grid_of(view)
+    jobs = [grid.cells[row, column] for row in grid.rows for column in grid.columns if (row, column) in grid.cells]
+    wanted = {(job.id, job.best_trial) for job in jobs}
+    trials = {trial.job_id: trial for trial in view.snapshot.trials if (trial.job_id, trial.number) in wanted}
+    if not trials:
+        return [line((formatting.cut(no_result(view), width), "dim"))]
+    names = naming.names_of(view.snapshot.jobs)
+    first = min(max(formatting.width(names[job.id]) for job in jobs), 24) + 1
+    drawn = Counter(name for trial in trials.values() for name in trial.params)
+    ranks = {each.name: n for n, each in enumerate(event_list.importance_of(view))}
+    params = sorted(drawn, key=lambda name: (ranks.get(name, len(ranks)), -drawn[name], name))
+    widths = {name: min(max(formatting.width(name), 8), 14) for name in params}
+    used, kept = first + 14, []
+    for name in params:
+        if used + widths[name] + 1 > width:
+            break
+        kept.append(name)
+        used += widths[name] + 1
+    head = formatting.fit("", first) + formatting.fit_right("trial", 6) + formatting.fit_right("best", 8)
+    lines: list[Line] = [line((head + "".join(" " + formatting.fit_right(name, widths[name]) for name in kept), "dim"))]
+    for job in jobs:
+        trial = trials.get(job.id)
+        if trial is None:
+            lines.append(line((formatting.fit(names[job.id], first), ""), ("     —", "dim")))
+            continue
+        values = (formatting.number(trial.params.get(name, event_list.ABSENT)) for name in kept)
+        text = "".join(
+            " " + formatting.fit_right(value, widths[name]) for name, value in zip(kept, values, strict=True)
+        )
+        mark = "focus" if job.id == view.job_id else ""
+        lines.append(
+            line(
+                (formatting.fit(names[job.id], first), mark),
+                (formatting.fit_right(f"t{trial.number}", 6), ""),
+                (formatting.fit_right(declared.short(job.best_value), 8), "best"),
+                (text, ""),
+            )
+        )
+    more = len(params) - len(kept)
+    if more:
+        lines.append(line((f"{formatting.count(more, 'more parameter')}: ↵ shows the trials of a cell", "dim")))
+    return event_list.cut_lines(lines, height)
 
 
 def no_result(view: View) -> str:
@@ -273,7 +386,7 @@ def _rest_on(view: View) -> list[Line]:
         lines.append(line((said, "dim")))
     for job in _asked(view):
         if job.kind == "baseline" and job.best_value is not None:
-            kind = "AUC" if formatting.objective_of(job, view.snapshot.trials).endswith("auc") else "loss"
+            kind = declared.metric_word(view.snapshot, job)
             text = f"best baseline h{job.horizon}: {kind} {formatting.short_score(job.best_value)} (t{job.best_trial})"
             lines.append(line((text, "dim")))
     return lines
@@ -316,7 +429,7 @@ def _cell(view: View, width: int, height: int) -> list[Line]:
         return [*lines, *(line((part, "dim")) for part in wrapped(text, width))]
     gap = learning_curve.gap_words(view, trial)
     known = [] if gap is None else [labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val "))]
-    return [*lines, *facts(trial), *known, *against_baseline(view, job), *_importance(view, width)][:height]
+    return [*lines, *facts(view, trial), *known, *against_baseline(view, job), *_importance(view, width)][:height]
 
 
 def _importance(view: View, width: int) -> list[Line]:
@@ -333,8 +446,10 @@ def _importance(view: View, width: int) -> list[Line]:
     return [*lines, line(("share of rank variance, each alone; not a cause", "dim"))]
 
 
-def facts(trial: Trial) -> list[Line]:
+def facts(view: View, trial: Trial) -> list[Line]:
     """What a value rests on, one fact per line."""
+    if not of_bars(view):
+        return _facts_of_any(view, trial)
     interval = ""
     if trial.auc_low is not None and trial.auc_high is not None:
         interval = f"  95 % {formatting.short_score(trial.auc_low, 3)} … {formatting.short_score(trial.auc_high, 3)}"
@@ -364,6 +479,36 @@ def facts(trial: Trial) -> list[Line]:
     return shown
 
 
+def _facts_of_any(view: View, trial: Trial) -> list[Line]:
+    """Those that are known, of a trial of any study; values of the metrics at its best step."""
+    study, curve = declared.declared(view.snapshot, view.job.study if view.job else ""), view.epochs(trial.id)
+    best = next((epoch for epoch in curve if epoch.epoch == trial.best_epoch), None)
+    told = trial.facts.get("metrics")
+    others = {**(best.metrics if best is not None else {}), **(told if isinstance(told, dict) else {})}
+    of = f" of {trial.epochs}" if trial.epochs else ""
+    reached = f", best at {study.step} {trial.best_epoch}{of}" if trial.best_epoch is not None and trial.epochs else ""
+    shown = [
+        labelled("trial", f"t{trial.number} {trial.status}{reached}"),
+        labelled("best", f"{study.word(trial.metric, trial.direction)} {declared.shown(trial.value)}"),
+        *(
+            labelled(formatting.cut(name, 10), declared.shown(value))
+            for name, value in sorted(others.items())
+            if name != trial.metric and isinstance(value, int | float)
+        ),
+    ]
+    seconds = event_list.seconds_of(view, view.job, trial)
+    known = (
+        ("time", formatting.spell(seconds) if seconds else ""),
+        ("model", f"{trial.architecture}  {_parameters(trial.n_params)}".strip()),
+        ("memory", f"peak {formatting.size(trial.peak_bytes)}" if trial.peak_bytes else ""),
+        ("ran on", " ".join(part for part in (trial.host, trial.device) if part)),
+        ("code", f"{trial.code_commit[:10]}{' (changed)' if trial.code_dirty else ''}" if trial.code_commit else ""),
+        ("seed", str(trial.seed)),
+        ("badges", ", ".join(trial.badges)),
+    )
+    return [*shown, *(labelled(name, text, "retrying" if name == "badges" else "") for name, text in known if text)]
+
+
 def _best_epoch(trial: Trial) -> str:
     if trial.best_epoch is None:
         return f"at epoch {trial.epochs}"
@@ -374,7 +519,9 @@ def against_baseline(view: View, job: Job) -> list[Line]:
     """The difference to the best baseline of the same question, with its paired interval."""
     margin = view.snapshot.margin(job.id)
     if margin is None:
-        return [labelled("baseline", "none has run for this task yet", "dim")] if job.kind == "cell" else []
+        return (
+            [labelled("baseline", "none has run for this task yet", "dim")] if job.kind == "cell" and job.task else []
+        )
     sure = "" if margin.auc_low > 0 or margin.auc_high < 0 else "  (may be chance)"
     interval = f"{margin.auc_low:+.3f} … {margin.auc_high:+.3f}"
     return [
@@ -398,5 +545,5 @@ def _span(values: Sequence[int]) -> str:
 
 def _objective(view: View) -> str:
     for job in _asked(view):
-        return "AUC" if formatting.objective_of(job, view.snapshot.trials).endswith("auc") else "loss"
+        return declared.metric_word(view.snapshot, job)
     return "value"

@@ -6,11 +6,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fts.jobs.search.prune_line import value_of
 from fts.jobs.status import formatting
 from fts.tui.data import table_rows
 from fts.tui.render.text import Line, Placed, labelled, line, rule, wrapped
 from fts.tui.screens.results import facts
 from fts.tui.widgets import event_list, learning_curve
+from fts.tui.widgets.event_list import ABSENT
 
 if TYPE_CHECKING:
     from fts.state.values import Trial
@@ -64,7 +66,7 @@ def detail(view: View, width: int, height: int) -> list[Line]:
         lines += [line((row, "failed")) for text in said for row in wrapped(text, width - 1)[:3]]
         lines.append(line((formatting.cut(f"5 shows all of it, or: fts logs {job.id}:t{trial.number}", width), "dim")))
     gap = learning_curve.gap_words(view, trial)
-    shown = [*lines, (), *facts(so_far(view, trial))]
+    shown = [*lines, (), *facts(view, so_far(view, trial))]
     if gap is not None:
         shown.append(labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val ")))
     return event_list.cut_lines(shown, height)
@@ -72,12 +74,20 @@ def detail(view: View, width: int, height: int) -> list[Line]:
 
 def so_far(view: View, trial: Trial) -> Trial:
     """A trial that has not ended with the scores of its best epoch; its row gets them at the end."""
-    seen = [epoch for epoch in view.epochs(trial.id) if epoch.val_loss is not None] if trial.ended_at is None else []
+    curve = view.epochs(trial.id) if trial.ended_at is None else ()
+    seen = [(value, epoch) for epoch in curve if (value := value_of(epoch, trial.metric)) is not None]
     if not seen:
         return trial
-    best = min(seen, key=lambda e: -(e.val_auc or 0.0) if trial.objective.endswith("auc") else e.val_loss or 0.0)
-    latest = max(trial.epochs, seen[-1].epoch)
-    return replace(trial, val_loss=best.val_loss, val_auc=best.val_auc, best_epoch=best.epoch, epochs=latest)
+    value, best = min(seen, key=lambda found: trial.direction.key(found[0]))
+    latest = max(trial.epochs, len(curve))
+    return replace(
+        trial,
+        value=trial.value if trial.value is not None else value,
+        val_loss=best.number("val_loss"),
+        val_auc=best.number("val_auc"),
+        best_epoch=best.epoch,
+        epochs=latest,
+    )
 
 
 def last_words(view: View, trial: Trial) -> tuple[str, ...]:
@@ -100,13 +110,14 @@ def difference(trial: Trial, best: Trial | None, width: int = 80) -> list[Line]:
         mine, theirs = trial.params.get(name), best.params.get(name)
         if mine == theirs:
             continue
-        text = f"{formatting.number(mine):{18 if width >= 60 else 10}s} best {formatting.number(theirs)}"
+        own, other = (ABSENT if each is None else formatting.number(each) for each in (mine, theirs))
+        text = f"{own:{18 if width >= 60 else 10}s} best {other}"
         if 15 + formatting.width(text) <= width:
             lines.append(labelled(name, text, width=15))
         else:
             lines += [
-                labelled(name, formatting.number(mine), width=15),
-                labelled("", f"best {formatting.number(theirs)}", width=15),
+                labelled(name, own, width=15),
+                labelled("", f"best {other}", width=15),
             ]
     return lines or [line(("the same parameters as the best one", "dim"))]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fts.jobs.search.importance import Importance, importance
-from fts.jobs.status import formatting, naming
+from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.event_groups import NEWSWORTHY
 from fts.state.values import Event, Job, Trial, TrialStatus
 from fts.tui.data import table_rows
+from fts.tui.data.curve_comparison import points
 from fts.tui.data.trial_store import by_id, place_of
 from fts.tui.render.text import Line, Span, heading, with_role
 from fts.tui.widgets import learning_curve
@@ -64,7 +67,7 @@ def event_words(view: View, event: Event) -> str:
     if brief := trial_words(view, event):
         return f"{name} {brief}"
     if event.verb == "finished" and job.status == "done" and job.best_value is not None:
-        return f"{name} done, best {formatting.short_score(job.best_value)} (t{job.best_trial})"
+        return f"{name} done, best {declared.short(job.best_value)} (t{job.best_trial})"
     if event.verb == "enqueued":
         return f"{name} put in line"
     text = naming.name_cells(event.message or str(event.verb).replace("_", " "), jobs, job.id)
@@ -77,17 +80,19 @@ def trial_words(view: View, event: Event) -> str:
     if not isinstance(number, int):
         return ""
     known = value if isinstance(value, int | float) else None
-    scored = f" {formatting.short_score(known)}" if known is not None else ""
+    scored = f" {declared.short(known)}" if known is not None else ""
     if event.verb == "new_best":
         before = event.data.get("before")
-        gain = (
-            f" ({learning_curve.signed(known - before, 4)})" if known is not None and isinstance(before, float) else ""
-        )
+        gain = ""
+        if known is not None and isinstance(before, float):
+            by = known - before
+            gain = f" ({learning_curve.signed(by, 4) if abs(by) < 10 else f'{by:+.5g}'})"
         return f"t{number} new best{scored}{gain}"
     if event.verb in ("trial_pruned", "trial_complete"):
         trial = by_id(view.trials, event.trial_id)
         epochs = event.data.get("epochs", trial.epochs if trial is not None else None)  # older events know none
-        after = f" at ep {epochs}" if isinstance(epochs, int) else ""
+        job = next((job for job in view.snapshot.jobs if job.id == event.job_id), None)
+        after = f" at {declared.step_word(view.snapshot, job)} {epochs}" if isinstance(epochs, int) and epochs else ""
         cause = str(event.data.get("cause") or "")
         how = "pruned" if event.verb == "trial_pruned" else "complete" if cause == "finished" else cause or "complete"
         return f"t{number} {how}{after},{scored or ' no value'}"
@@ -142,19 +147,22 @@ def _journal_row(view: View, event: Event, selected: bool, width: int) -> Line:
 
 # ---------------------------------------------------------------- trials
 
-PARAMS = ("learning_rate", "dropout", "weight_decay", "warmup_steps")
+PARAMS = ("learning_rate", "dropout", "weight_decay", "warmup_steps")  # whose columns stand first, where they are drawn
+MOST = 4  # columns of parameters where no word describes a trial
+ABSENT = "·"  # a branch that did not draw the parameter
 SHORT = {"learning_rate": "lr", "weight_decay": "wd", "warmup_steps": "warm", "architecture": "arch"}
 
 
 def trials(view: View, width: int, height: int, title: bool = True) -> list[Line]:
     """Screen 2, and the side pane of the widest Queue."""
     rows = table_rows.trials_of(view)
-    names = param_names(rows, width)
     known = rows or view.trials  # a filter that shows no row changes no heading
-    value = "AUC" if not known or known[0].objective.endswith("auc") else "loss"
-    head = f"   {'t':>4s} {'state':11s} {value:>7s} {'ep':>4s} {'time':>5s} "
-    head += " ".join(formatting.fit_right(SHORT.get(name, name), 7) for name in names)
-    head += "  architecture"
+    columns = ParamColumns.of(view, rows, width)
+    value = formatting.fit_right(_value_word(view), columns.value)
+    step = formatting.fit_right(declared.step_word(view.snapshot, view.job), 4)
+    head = f"   {'t':>4s} {'state':11s} {value} {step} {'time':>5s} "
+    head += " ".join(formatting.fit_right(SHORT.get(name, name), columns.each) for name in columns.names)
+    head += "  architecture" if any(trial.architecture for trial in known[:SEEN]) or not known else ""
     sort, wanted = (view.sort, view.filter) if title else ("", "")
     lines: list[Line] = [heading(head, width, sort, view.reverse, wanted)]
     if not rows:
@@ -164,16 +172,42 @@ def trials(view: View, width: int, height: int, title: bool = True) -> list[Line
     first, last = table_rows.window(len(rows), height - 1, cursor)
     for n in range(first, last):
         selected = n == cursor and title
-        lines.append(_trial_row(view, job, rows[n], names, selected, width))
+        lines.append(_trial_row(view, job, rows[n], columns, selected, width))
     return lines
 
 
-def param_names(rows: Sequence[Trial], width: int) -> list[str]:
-    """The parameter columns that fit: those that vary first, the architecture has its own column."""
-    known = [name for name in PARAMS if any(name in trial.params for trial in rows[:50])]
-    others = {name for trial in rows[:50] for name in trial.params} - set(PARAMS) - {"architecture"}
-    room = max((width - 38 - 20) // 8, 0)
-    return [*known, *sorted(others)][:room]
+SEEN = 50  # rows by which the columns are chosen
+
+
+@dataclass(frozen=True)
+class ParamColumns:
+    """Which parameters have a column, and how wide those are and that of the value."""
+
+    names: tuple[str, ...]
+    each: int = 7
+    value: int = 7
+
+    @staticmethod
+    def of(view: View, rows: Sequence[Trial], width: int) -> ParamColumns:
+        """Those that fit. Where a word describes each trial it has its own column, else the four most important."""
+        seen = rows[:SEEN]
+        drawn = Counter(name for trial in seen for name in trial.params)
+        if not seen or any(trial.architecture for trial in seen):
+            known = [name for name in PARAMS if name in drawn]
+            others = sorted(set(drawn) - set(PARAMS) - {"architecture"})
+            return ParamColumns((*known, *others)[: max((width - 38 - 20) // 8, 0)])
+        value = min(max(formatting.width(_value_word(view)), 7), 14)
+        ranks = {each.name: n for n, each in enumerate(importance_of(view))}
+        names = sorted(drawn, key=lambda name: (ranks.get(name, len(ranks)), -drawn[name], name))
+        room = max(width - 31 - value - 2, 0)
+        names = names[: min(room // 8, MOST)]
+        longest = max((formatting.width(SHORT.get(name, name)) for name in names), default=7)
+        return ParamColumns(tuple(names), min(max(longest, 7), max(room // max(len(names), 1) - 1, 7), 16), value)
+
+
+def _value_word(view: View) -> str:
+    """`AUC`, `loss`, `val_loss ↓`."""
+    return "AUC" if view.job is None else declared.metric_word(view.snapshot, view.job)
 
 
 def importance_line(view: View, width: int) -> Line | None:
@@ -211,14 +245,10 @@ def importance_of(view: View) -> tuple[Importance, ...]:
 _latest: list[tuple[Sequence[Trial], tuple[Importance, ...]]] = []  # the last one, by the identity of its trials
 
 
-def _trial_row(view: View, job: Job | None, trial: Trial, names: Sequence[str], selected: bool, width: int) -> Line:
+def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns, selected: bool, width: int) -> Line:
     best = job is not None and trial.number == job.best_trial
     role = str(trial.status)
-    seconds = trial.train_seconds
-    if (
-        job is not None and job.kind == "baseline" and trial.ended_at is not None
-    ):  # it is fitted at once, without epochs
-        seconds = trial.ended_at - trial.started_at
+    seconds = seconds_of(view, job, trial)
     took = formatting.left(seconds) if seconds else "—"
     live = "+" if trial.status is TrialStatus.RUNNING else " "
     spans: list[Span] = [
@@ -228,10 +258,10 @@ def _trial_row(view: View, job: Job | None, trial: Trial, names: Sequence[str], 
         (f"{trial.number:4d}", ""),
         ("•" if trial.id in view.marks else " ", "mark"),
         (formatting.fit(role, 12), role),
-        (formatting.fit_right(formatting.score(_value(view, trial)), 7), "best" if best else ""),
+        (formatting.fit_right(declared.shown(_value(view, trial), 7), columns.value), "best" if best else ""),
         (f" {trial.epochs:4d} {took:>5s}{live}", ""),
-        (" ".join(formatting.fit_right(formatting.number(trial.params.get(name, "")), 7) for name in names), ""),
-        ("  " + trial.architecture, "dim"),
+        (" ".join(_param(trial, name, columns.each) for name in columns.names), ""),
+        ("  " + trial.architecture if trial.architecture else "", "dim"),
     ]
     notes = [*trial.badges, *([str(trial.cause)] if trial.cause and role == "failed" else [])]
     if notes:
@@ -247,9 +277,21 @@ def _value(view: View, trial: Trial) -> float | None:
     """The recorded value; of a running trial the best so far."""
     if trial.value is not None or trial.ended_at is not None:
         return trial.value
-    auc = trial.objective.endswith("auc")
-    seen = [value for e in view.epochs(trial.id) if (value := e.val_auc if auc else e.val_loss) is not None]
-    return (max(seen) if auc else min(seen)) if seen else None
+    return trial.direction.best(value for _, value in points(view.epochs(trial.id), trial.metric))
+
+
+def seconds_of(view: View, job: Job | None, trial: Trial) -> float:
+    """What it took: its training; of one that does not tell, or has no steps, its whole time."""
+    at_once = job is not None and job.kind == "baseline"  # it is fitted at once, without epochs
+    untold = not trial.train_seconds and (trial.epochs > 0 or trial.value is not None)
+    if trial.ended_at is not None and (at_once or untold):
+        return trial.ended_at - trial.started_at
+    return view.now - trial.started_at if untold and trial.status is TrialStatus.RUNNING else trial.train_seconds
+
+
+def _param(trial: Trial, name: str, columns: int) -> str:
+    absent = ABSENT if trial.params and not trial.architecture else ""
+    return formatting.fit_right(formatting.number(trial.params.get(name, absent)), columns)
 
 
 def _no_trials(view: View) -> list[Line]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fts.jobs.search.prune_line import line_ahead
-from fts.jobs.status import formatting, naming
-from fts.state.values import Job, JobStatus, Trial
+from fts.jobs.status import declared, formatting, naming
+from fts.jobs.status.declared import ARROWS
+from fts.state.values import Direction, Epoch, Job, JobStatus, Trial
 from fts.tui.data.curve_comparison import Points, Race, race, train_val_gap
 from fts.tui.data.trial_store import by_number
 from fts.tui.data.view import SPARE, View
 from fts.tui.render.chart import STYLES, Band, Plot, Series, paint, value_range
 from fts.tui.render.text import Line, line, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 JUDGED = 200  # trials whose pace says when a first epoch will come
 
@@ -20,8 +26,34 @@ def title(view: View) -> str:
     if job is None:
         return "no cell selected"
     name = view.name + (f" t{trial.number}" if trial else "")
-    kind = "val AUC" if trial and trial.objective.endswith("auc") else "val loss" if trial else "curve"
-    return f"{name}  {kind} by epoch"
+    kind = metric_words(view, trial) if trial else "curve"
+    return f"{name}  {kind} by {declared.of_job(view.snapshot, job).step}"
+
+
+def metric_words(view: View, trial: Trial) -> str:
+    """`val AUC` of a study that has such a word, else the name with the arrow of its goal; what `m` has chosen."""
+    study, name = declared.declared(view.snapshot, view.job.study if view.job else ""), metric_of(view, trial)
+    found = study.metric(name)
+    if found is not None and found.label:
+        return f"val {found.label}" if name.startswith("val_") else found.label
+    if name == trial.metric:
+        return study.word(name, trial.direction)
+    return f"{name} {ARROWS[Direction(found.goal)]}" if found is not None and found.goal in tuple(Direction) else name
+
+
+def metric_of(view: View, trial: Trial) -> str:
+    """The metric whose curves are shown; one that this trial does not have is none of its own."""
+    return view.metric if view.metric in metrics_of(view, trial) else trial.metric
+
+
+def metrics_of(view: View, trial: Trial) -> list[str]:
+    """The metrics of a trial's steps that `m` goes through, first the one that decides."""
+    epochs = view.epochs(trial.id)
+    study = declared.declared(view.snapshot, view.job.study if view.job else "")
+    names = [metric.name for metric in study.metrics]
+    names += sorted(name for epoch in epochs[-1:] for name in epoch.metrics if name not in names)
+    told = [name for name in names if any(epoch.number(name) is not None for epoch in epochs[-3:])]
+    return list(dict.fromkeys([trial.metric, *told]))
 
 
 def summary(view: View) -> str:
@@ -31,8 +63,14 @@ def summary(view: View) -> str:
         return ""
     found = race_of(view, trial)
     called = "now" if trial.ended_at is None else "last"
-    now = f"{called} {formatting.short_score(found.live[-1][1])}" if found.live else "no epoch yet"
-    return f"{now}  best {formatting.short_score(best.value)}" if best else now
+    now = f"{called} {declared.short(found.live[-1][1])}" if found.live else f"no {_step(view)} yet"
+    decides = metric_of(view, trial) == trial.metric
+    return f"{now}  best {declared.short(best.value)}" if best and decides else now
+
+
+def _step(view: View) -> str:
+    """The study's word for a step: `epoch`."""
+    return declared.of_job(view.snapshot, view.job).step if view.job is not None else "epoch"
 
 
 def chart(view: View, width: int, height: int, axis: bool = True, notes: bool = True) -> list[Line]:
@@ -62,7 +100,7 @@ def verdict_line(view: View, width: int = 999) -> str:
         parts.append(f"ends by {formatting.when(ends, view.now)}")
     if (gap := gap_words(view, trial)) is not None:
         parts.append(gap)
-    if epochs := view.epochs(trial.id):
+    if (epochs := view.epochs(trial.id)) and epochs[-1].samples_per_s > 0:  # nan where a study does not tell it
         parts.append(f"{epochs[-1].samples_per_s:.0f} samples/s{_pace(view, trial)}")
     if not parts:
         return formatting.cut(f"{formatting.count(found.others, 'earlier trial')}: too few to estimate chances", width)
@@ -106,16 +144,26 @@ def share(counted: tuple[int, int]) -> str:
 def trial_end(view: View, trial: Trial) -> float | None:
     """When the running trial has done all its epochs; it may stop earlier. None where nobody works on it."""
     job, epochs = view.job, view.epochs(trial.id)
-    planned = job.spec.get("epochs") if job else None
+    planned = declared.steps_of(job)
     if job is None or job.status is not JobStatus.RUNNING or view.glance.lost(job) or trial.ended_at is not None:
         return None
-    if not epochs or not isinstance(planned, int):
+    if not epochs or planned is None:
         return None
-    usual = sorted(e.seconds for e in epochs)[len(epochs) // 2]
+    took = seconds_of(trial, epochs)
+    usual = sorted(took)[len(took) // 2]
     left = planned - len(epochs)
     if left <= 0:
         return epochs[-1].at
     return max(epochs[-1].at + usual, view.now) + (left - 1) * usual  # one that takes longer delays all behind it
+
+
+def seconds_of(trial: Trial, epochs: Sequence[Epoch]) -> list[float]:
+    """How long each step took; where a study does not tell, the time since the one before."""
+    began = [trial.started_at, *(epoch.at for epoch in epochs[:-1])]
+    return [
+        epoch.seconds if epoch.seconds > 0 else max(epoch.at - before, 0.0)
+        for epoch, before in zip(epochs, began, strict=True)
+    ]
 
 
 def best_trial(view: View) -> Trial | None:
@@ -128,7 +176,7 @@ def best_trial(view: View) -> Trial | None:
 
 def race_of(view: View, trial: Trial) -> Race:
     """The race of a trial; four parts of a screen ask for the same one."""
-    key = (view.details.curves, view.trials, view.snapshot.epochs, trial)
+    key = (view.details.curves, view.trials, view.snapshot.epochs, trial, view.metric)
     if _latest and all(old is new for old, new in zip(_latest[0][0], key, strict=True)):
         return _latest[0][1]
     curves = dict(view.details.curves) if view.details.job_id == view.job_id else {}
@@ -138,7 +186,7 @@ def race_of(view: View, trial: Trial) -> Race:
     curves[trial.id] = view.epochs(trial.id)
     known = [t for t in view.trials[-len(curves) - SPARE :] if t.id in curves]
     ahead = line_ahead(view.job, trial, view.trials, curves) if view.job is not None else None
-    found = race(trial, best_trial(view), known, curves, ahead)
+    found = race(trial, best_trial(view), known, curves, ahead, metric_of(view, trial))
     _latest[:] = [(key, found)]
     return found
 
@@ -148,20 +196,19 @@ _latest: list[tuple[tuple[object, ...], Race]] = []  # the last one, by the iden
 
 def no_curve(view: View, job: Job, trial: Trial | None) -> str:
     """Never an empty box: what is missing and when it comes."""
-    ended, name = formatting.trials_ended(job), naming.names_of(view.snapshot.jobs)[job.id]
-    if trial is None and ended:
+    ended, name, step = formatting.trials_ended(job), naming.names_of(view.snapshot.jobs)[job.id], _step(view)
+    if ended and not any(t.epochs for t in view.trials[-JUDGED:]) and (trial is None or job.trials_complete):
         fitted = ", fitted at once" if job.kind == "baseline" else ""
-        return f"{name}: {formatting.count(ended, 'trial')} without epochs{fitted} · 2 lists them"
+        return f"{name}: {formatting.count(ended, 'trial')} without {step}s{fitted} · 2 lists them"
     if trial is None:
         return f"{name} has no trial yet" + (" · t runs it next" if job.status == "queued" else "")
     known = [t for t in view.trials[-JUDGED:] if t.epochs and t.train_seconds > 0]
     if trial.ended_at is None and known:
         seconds = sum(t.train_seconds / t.epochs for t in known) / len(known)
         expected = formatting.clock(trial.started_at + seconds)
-        return (
-            f"first epoch of t{trial.number} expected {expected} (from {formatting.count(len(known), 'earlier trial')})"
-        )
-    return f"t{trial.number} has no epoch yet"
+        earlier = formatting.count(len(known), "earlier trial")
+        return f"first {step} of t{trial.number} expected {expected} (from {earlier})"
+    return f"t{trial.number} has no {step} yet"
 
 
 def _plot(view: View, found: Race, height: int, notes: bool) -> tuple[Plot, list[tuple[float, str]]]:
@@ -181,7 +228,7 @@ def _plot(view: View, found: Race, height: int, notes: bool) -> tuple[Plot, list
         values.append(found.prune_line)
     ticks = [(float(x), str(x)) for x in _ticks(low_x, high_x)]
     if ticks:
-        ticks[0] = (ticks[0][0], f"ep {ticks[0][1]}")
+        ticks[0] = (ticks[0][0], f"{declared.step_word(view.snapshot, view.job)} {ticks[0][1]}")
     plot = Plot(
         tuple(series),
         (low_x, high_x),
@@ -198,8 +245,8 @@ def _x_range(view: View, found: Race) -> tuple[float, float]:
     """All epochs of all curves, halved once per zoom step and shifted back by h."""
     lines: list[Points] = [found.live, found.best, found.median]
     last = max((points[-1][0] for points in lines if points), default=1.0)
-    planned = view.job.spec.get("epochs") if view.job else None
-    if isinstance(planned, int) and found.live and found.live[-1][0] > last / 2:
+    planned = declared.steps_of(view.job)
+    if planned is not None and found.live and found.live[-1][0] > last / 2:
         last = max(last, min(float(planned), last * 1.5))
     first = min((points[0][0] for points in lines if points), default=1.0)
     span = max((last - first) / 2**view.chart_zoom, 1.0)
@@ -217,17 +264,19 @@ def _ceil(value: float) -> int:
 
 
 def _notes(view: View, found: Race, height: int) -> tuple[tuple[int, str, str], ...]:
-    best = best_trial(view)
+    best, step = best_trial(view), declared.step_word(view.snapshot, view.job)
     texts = []
     if view.overlay and best and found.best:
-        texts.append((f"{STYLES['dashed'][0]} best t{best.number} {formatting.short_score(best.value)}", "best"))
+        decides = view.trial is None or metric_of(view, view.trial) == view.trial.metric
+        reached = declared.short(best.value if decides else found.best[-1][1])
+        texts.append((f"{STYLES['dashed'][0]} best t{best.number} {reached}", "best"))
     if found.live:
         trial = view.trial
         name = f"t{trial.number}" if trial is not None and trial.ended_at is not None else "now"
         epoch, value = found.live[-1]
-        texts.append((f"{STYLES['solid'][0]} {name} {formatting.short_score(value)} ep {int(epoch)}", "live"))
+        texts.append((f"{STYLES['solid'][0]} {name} {declared.short(value)} {step} {int(epoch)}", "live"))
     if found.prune_line is not None:
-        texts.append((f"▁ prune line {formatting.short_score(found.prune_line, 3)} (ep {found.prune_at})", "prune"))
+        texts.append((f"▁ prune line {declared.brief(found.prune_line)} ({step} {found.prune_at})", "prune"))
     if view.overlay and found.band:
         texts.append((f"░ middle half of {formatting.count(found.others, 'trial')}", "band"))
     if view.overlay and found.median:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fts.jobs.actions.registry import by_id
-from fts.jobs.status import formatting, naming
+from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.conditions import is_live
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
 from fts.tui.data import table_rows
-from fts.tui.render.text import Line, Span, heading, with_role
+from fts.tui.data.curve_comparison import points
+from fts.tui.render.text import Line, Span, clip, heading, with_role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 CELL, STATE = 8, 10  # columns of a cell's name and of its state: `cancelled`, the longest, and a blank
 BAR, LEAST_BAR = 10, 5
+BEST, MORE_BEST = 9, 10  # of `best AUC`, and what it may take beyond: `best val_accuracy ↑`
 REASON = 88 - 57  # columns of the last one, where others follow it
 EXTRA = 110  # columns from which others do
 MORE = 12  # columns that names may take beyond theirs: `200M/h5 NDX 2pct#12`
@@ -31,36 +33,62 @@ class Columns:
     cell: int
     bar: int  # 0: none
     reason: int | None  # None: the last one, as wide as it comes
+    best: int = BEST
 
     @staticmethod
-    def of(names: Iterable[str], width: int) -> Columns:
+    def of(names: Iterable[str], width: int, best: str = "") -> Columns:
         more = min(max((formatting.width(name) for name in names), default=0), CELL + MORE) - CELL
         more = max(more, 0)
         if width < 70:
             return Columns(CELL + min(more, MORE // 2), 0, None)
-        lacking = max(more - max(width - EXTRA, 0), 0) if width >= EXTRA else more
+        wider = min(max(formatting.width(best) - BEST, 0), MORE_BEST)
+        lacking = max(more + wider - max(width - EXTRA, 0), 0) if width >= EXTRA else more + wider
         bar = max(BAR - lacking, LEAST_BAR)
         reason = REASON - max(lacking - (BAR - bar), 0)
-        return Columns(CELL + more, bar, reason if width >= EXTRA else None)
+        return Columns(CELL + more, bar, reason if width >= EXTRA else None, BEST + wider)
 
 
 def paint(view: View, width: int, height: int) -> list[Line]:
     """Heading and rows; with more jobs than rows it scrolls, running and failed ones stay in sight."""
     rows = table_rows.jobs_of(view)
     names = naming.names_of(view.snapshot.jobs)
-    columns = Columns.of(names.values(), width)
+    columns = Columns.of(names.values(), width, best_of(view))
     lines: list[Line] = [_heading(view, columns, width)] if has_heading(view, width) else []
     if not rows:
-        lines.extend(_empty(view))
+        lines.extend(_empty(view, width))
         return lines
-    cursor = next((n for n, job in enumerate(rows) if job.id == view.job_id), 0)
     best = best_ids(view)
     place = {job.id: n + 1 for n, job in enumerate(table_rows.in_order(view.snapshot.jobs))}
-    lines += [
-        _row(view, rows[n], names[rows[n].id], place[rows[n].id], rows[n].id in best, columns, width)
-        for n in table_rows.pinned_window(rows, height - len(lines), cursor)
-    ]
+    for found in table_rows.shelf(view, height - len(lines)):
+        if isinstance(found, table_rows.Head):
+            lines.append(_study(view, found, width))
+        else:
+            lines.append(_row(view, found, names[found.id], place[found.id], found.id in best, columns, width))
     return lines
+
+
+def _study(view: View, head: table_rows.Head, width: int) -> Line:
+    """`train · data / size · best value ↓ · 4 cells`: above the rows of a study, where there are several."""
+    study = declared.declared(view.snapshot, head.study)
+    jobs = [job for job in view.snapshot.jobs if job.study == head.study]
+    axes = " / ".join(axis.label or axis.name for axis in study.axes if len(axis.values) > 1)
+    words = dict.fromkeys(f"best {declared.metric_word(view.snapshot, job)}" for job in jobs)
+    best = next(iter(words)) if len(words) == 1 else "best"
+    ended = sum(job.status in formatting.ENDED for job in jobs)
+    text = " · ".join(part for part in (axes, best, f"{ended} of {formatting.count(len(jobs), 'cell')} ended") if part)
+    return clip((("   ", ""), (head.study, "title"), (f"  {text}", "dim")), width)
+
+
+def best_of(view: View) -> str:
+    """The heading of the best values: `best AUC`, `best val_loss ↓`; `best` where the metrics differ."""
+    words = dict.fromkeys(declared.metric_word(view.snapshot, job) for job in view.snapshot.jobs)
+    return "best" if len(words) > 1 else f"best {next(iter(words), '')}".rstrip()
+
+
+def height_of(view: View) -> int:
+    """Lines of all rows, with the lines of the studies."""
+    studies = declared.studies_of(view.snapshot)
+    return len(view.snapshot.jobs) + (len(studies) if len(studies) > 1 else 0)
 
 
 def has_heading(view: View, width: int) -> bool:
@@ -69,15 +97,14 @@ def has_heading(view: View, width: int) -> bool:
 
 
 def best_ids(view: View) -> set[int]:
-    """The best cell of each task and horizon."""
-    best: dict[tuple[str, int], Job] = {}
+    """The best cell of each study; of each task and horizon, where it has them."""
+    best: dict[tuple[str, ...], Job] = {}
     for job in view.snapshot.jobs:
         if job.best_value is None or job.kind != "cell":
             continue
-        key = (job.task, job.horizon)
+        key = (job.study, job.task, str(job.horizon), job.metric, str(job.direction))
         held = best.get(key)
-        objective = formatting.objective_of(job, view.snapshot.trials)
-        if held is None or held.best_value is None or formatting.is_better(objective, job.best_value, held.best_value):
+        if held is None or held.best_value is None or job.direction.better(job.best_value, held.best_value):
             best[key] = job
     return {job.id for job in best.values()}
 
@@ -138,27 +165,27 @@ def _now(view: View, job: Job) -> str:
     if trial is None:
         return "between trials"
     values = curve_values(view, trial)
-    planned = job.spec.get("epochs")
-    of = f"/{planned}" if isinstance(planned, int) else ""
-    return f"t{trial.number} ep {trial.epochs}{of} {formatting.spark(values[-8:])}".rstrip()
+    of = f"/{planned}" if (planned := declared.steps_of(job)) is not None else ""
+    step = declared.step_word(view.snapshot, job)
+    own = [one for one in view.snapshot.trials if one.job_id == job.id]
+    if job.trials_complete and not any(one.epochs for one in own):
+        return f"t{trial.number} for {formatting.left(view.now - trial.started_at)}"  # it reports no steps
+    return f"t{trial.number} {step} {trial.epochs}{of} {formatting.spark(values[-8:])}".rstrip()
 
 
 def curve_values(view: View, trial: Trial) -> list[float]:
-    """The objective by epoch, as far as known."""
-    auc = trial.objective.endswith("auc")
-    found = [(e.val_auc if auc else e.val_loss) for e in view.epochs(trial.id)]
-    return [value for value in found if value is not None]
+    """The metric that decides by step, as far as known."""
+    return [value for _, value in points(view.epochs(trial.id), trial.metric)]
 
 
 def _heading(view: View, columns: Columns, width: int) -> Line:
-    kinds = {formatting.objective_of(job, view.snapshot.trials).endswith("auc") for job in view.snapshot.jobs}
-    name = "best" if len(kinds) > 1 else "best loss" if kinds == {False} else "best AUC"
     if width < 70:
         return heading("   # cell", width, view.sort, view.reverse, view.filter)
-    text = f"   # {'cell':{columns.cell}s} {'state':{STATE}s}{'trials':{columns.bar + 7}s}{name:9s} eta  "
+    name = formatting.fit(best_of(view), columns.best)
+    text = f"   # {'cell':{columns.cell}s} {'state':{STATE}s}{'trials':{columns.bar + 7}s}{name} eta  "
     text += "now / why" if columns.reason is None else formatting.fit("now / why", columns.reason + 1)
     if columns.reason is not None:
-        text += f"{'done by':13s}{'samples/s':>9s}"
+        text += f"{'done by':13s}{'samples/s' if _has_speed(view) else '':>9s}"
     return heading(text, width, view.sort, view.reverse, view.filter)
 
 
@@ -183,7 +210,7 @@ def _row(view: View, job: Job, name: str, place: int, best: bool, columns: Colum
         spans += [(state, role), (" " * (STATE - len(state)), ""), (formatting.bar(part, columns.bar), bar)]
     spans += [
         (f" {ended:2d}/{job.trials_wanted:<3d} "[: 9 if columns.bar else 8], ""),
-        (formatting.fit_right(formatting.score(job.best_value), 6), "best" if best else ""),
+        (formatting.fit_right(declared.shown(job.best_value), columns.best - 3), "best" if best else ""),
         ("★" if best else " ", "best"),
         (formatting.fit_right(formatting.left(view.glance.forecast.seconds_left.get(job.id)), 6), ""),
         (" ", ""),
@@ -212,18 +239,25 @@ def _done_by(view: View, job: Job) -> str:
     own = (t for t in view.snapshot.trials if t.job_id == job.id and t.status is TrialStatus.RUNNING)
     trial = next(own, None)
     epochs = view.epochs(trial.id) if trial and not view.glance.lost(job) else ()
-    speed = f"{epochs[-1].samples_per_s:9.0f}" if epochs else " " * 9
+    speed = f"{epochs[-1].samples_per_s:9.0f}" if epochs and epochs[-1].samples_per_s > 0 else " " * 9
     return f"{formatting.fit(by, 13)}{speed}"
 
 
-def _empty(view: View) -> list[Line]:
+def _has_speed(view: View) -> bool:
+    """Whether any study here tells how many samples it trains with in a second; a study of daily bars always does."""
+    return any(job.task for job in view.snapshot.jobs)
+
+
+def _empty(view: View, width: int) -> list[Line]:
     if view.filter and view.snapshot.jobs:
         return [((f"   0 of {len(view.snapshot.jobs)} match `{view.filter}`. Esc clears.", "dim"),)]
-    key = "" if view.readonly else "e enqueues the 4 × 3 matrix, or "
-    lines: list[Line] = [((f"   Nothing is queued: {key}`fts enqueue --matrix`", ""),)]
-    for n, (budget, horizon) in enumerate((b, h) for b in _SIZES for h in (1, 3, 5)):
-        lines.append(((f" ◌{n + 1:2d} {formatting.fit(f'{budget}/h{horizon}', CELL)} not queued", "dim"),))
-    return lines
-
-
-_SIZES = ("2M", "20M", "200M", "2B")
+    told = [
+        "Nothing is queued.",
+        "",
+        "`fts enqueue train.py:objective --trials 50`   a function in 50 trials",
+        "`fts enqueue train.py:objective -m size=S,M`   once for each size: two cells",
+        "`fts enqueue --matrix`   the study that is installed with fts",
+    ]
+    if not view.readonly:
+        told.append("e asks for the cells of that study in a form")
+    return [((formatting.cut(f"   {text}".rstrip(), width), "dim" if n else ""),) for n, text in enumerate(told)]
