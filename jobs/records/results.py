@@ -49,8 +49,9 @@ def table(db: Database, jobs: Sequence[Job]) -> Table:
     found = []
     for job in shown:
         trials = queries.trials(db, job.id)
-        seconds = sum(spent(trials, queries.worked_on(db, job.id)).values())
-        found.append(Found(job, names[job.id], trials, seconds, total(measured, trials), newer_of(there, job)))
+        seconds = spent(trials, queries.worked_on(db, job.id))
+        energy = total(measured, trials, seconds)
+        found.append(Found(job, names[job.id], trials, sum(seconds.values()), energy, newer_of(there, job)))
     records = [each.record() for each in found]
     head, lines = columns.aligned(records)
     laid = layout(found, study)
@@ -196,10 +197,11 @@ def head_of(jobs: Sequence[Job], declared: Mapping[str, StudyRecord]) -> list[st
     return [*HEAD, *(_axis(name) for name in axes_of(jobs, study)), *BEHIND]
 
 
-def row_of(db: Database, job: Job, trials: Sequence[Trial], energy_wh: float | None) -> dict[str, Any]:
+def row_of(db: Database, job: Job, trials: Sequence[Trial], measured: Mapping[int, float]) -> dict[str, Any]:
     """One line of the summary file, by column; what is missing is empty."""
-    seconds = sum(spent(trials, queries.worked_on(db, job.id)).values())
-    return {name: value for name, value in record(job, trials, seconds, energy_wh).items() if value is not None}
+    seconds = spent(trials, queries.worked_on(db, job.id))
+    found = record(job, trials, sum(seconds.values()), total(measured, trials, seconds))
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def record(job: Job, trials: Sequence[Trial], seconds: float, energy_wh: float | None) -> dict[str, Any]:
