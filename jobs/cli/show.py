@@ -66,19 +66,32 @@ def queue(wanted: tuple[str, ...], as_json: bool) -> None:
         say(f"the queue is paused: {why}; `fts resume --queue` lets jobs start")
     places = {job.id: n for n, job in enumerate((j for j in snapshot.jobs if j.status in WAITING), start=1)}
     axes, names = columns.of_jobs(jobs, studies), told_apart(snapshot.jobs)
+    several = ("study",) if len({job.study for job in jobs}) > 1 else ()
     best = columns.best_heading(jobs)
-    head = ("job", "place", "cell", *(axis.label for axis in axes), "state", "trials", best, "attempt", "note")
+    head = (
+        "job",
+        "place",
+        *several,
+        "cell",
+        *(axis.label for axis in axes),
+        "state",
+        "trials",
+        best,
+        "attempt",
+        "note",
+    )
     rows = [
         (
             job.id,
             places.get(job.id),
+            *(job.study for _ in several),
             names[job.id],
             *(job.labels.get(axis.field) for axis in axes),
             f"{formatting.LOST} lost"
             if is_lost(job, snapshot, now)
             else f"{formatting.glyph_of(job.status)} {job.status}",
             f"{formatting.trials_ended(job)}/{job.trials_wanted}",
-            formatting.score(job.best_value),
+            formatting.best(job.best_value),
             job.attempt,
             remark(job),
         )

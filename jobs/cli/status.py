@@ -140,7 +140,7 @@ def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
     """State, trials, best value and note, its name in `column` columns."""
     left = glance.forecast.seconds_left.get(job.id)
     name = naming.names_of(glance.snapshot.jobs)[job.id]
-    value = formatting.score(job.best_value)
+    value = formatting.best(job.best_value)
     ended = formatting.trials_ended(job)
     bar = formatting.bar(ended / job.trials_wanted if job.trials_wanted else 0.0, 10)
     lost = glance.lost(job)
@@ -206,7 +206,7 @@ def sentences(glance: glances.Glance) -> list[str]:
     names = naming.names_of(glance.snapshot.jobs)
     for job in listed(glance.snapshot.jobs):
         kind = declared.of_job(glance.snapshot, job).word(job.metric, None)
-        best = f", best {kind} {formatting.score(job.best_value)}" if job.best_value is not None else ""
+        best = f", best {kind} {formatting.best(job.best_value)}" if job.best_value is not None else ""
         state = glance.lost(job).replace("lost claim", "lost") or job.status
         wanted = formatting.count(job.trials_wanted, "trial")
         told.append(f"{names[job.id]} is {state}: {formatting.trials_ended(job)} of {wanted}{best}.")

@@ -142,6 +142,7 @@ def aligned(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any
 def of_jobs(jobs: Sequence[Job], studies: Mapping[str, StudyRecord]) -> list[Column]:
     """The axes that have columns in a list of jobs; of a single axis the cell's name says it all."""
     found: dict[str, Column] = {}
+    of_study: tuple[Column, ...] | None
     for name, job in {job.study: job for job in jobs}.items():
         of_study = study_of(job).columns.get("jobs")
         study = declared(name, studies.get(name))
@@ -255,6 +256,8 @@ def value_of(row: Trial | Epoch, field: str) -> Any:
 
 def text_of(row: Trial | Epoch, column: Column) -> str | None:
     """A cell of a table; None: a dash."""
+    if column.format == "drawn" and column.field.partition(".")[2] in row.params:  # type: ignore[union-attr]
+        return formatting.number(value_of(row, column.field))  # None, too, may have been drawn
     return formatted(value_of(row, column.field), column.format)
 
 
@@ -288,6 +291,8 @@ def formatted(value: Any, spec: str) -> str | None:
 
 def number(value: float) -> str:
     """A metric of any size: 0.6841, 24, 3.1e-6, 1.234e+07."""
-    if value == int(value) and abs(value) < 1e9 and value != 0 if math.isfinite(value) else True:
-        return f"{value:.0f}" if math.isfinite(value) else formatting.score(value)
-    return formatting.score(value) if value == 0 or 1e-2 <= abs(value) < 1e4 else formatting.number(float(value))
+    if not math.isfinite(value):
+        return formatting.score(value)
+    if value == int(value) and abs(value) < 1e9:
+        return f"{value:.0f}"
+    return formatting.score(value) if 1e-2 <= abs(value) < 1e4 else formatting.number(float(value))

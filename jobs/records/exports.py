@@ -350,6 +350,7 @@ def best_record(job: Job, best: Trial, margin: Margin | None = None) -> dict[str
         "facts": columns.facts_of(best),
         "seed": best.seed,
         "code_commit": best.code_commit,
+        "code_md5": job.spec.get("code_md5"),
         "objective": job.spec.get("objective"),
     }
 

@@ -236,6 +236,12 @@ def score(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}f}" if abs(value) < 1e9 else f"{value:.2g}"
 
 
+def best(value: float | None) -> str:
+    """The same, but 9.0e-6 where four digits would show nothing of it."""
+    text = score(value)
+    return number(value) if value and text in ("0.0000", "-0.0000") else text
+
+
 def short_score(value: float | None, digits: int = 4) -> str:
     """.6841: the leading zero is dropped where room is short."""
     text = score(value, digits)
