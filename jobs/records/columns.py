@@ -7,7 +7,9 @@ a reader needs none of its code.
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +135,12 @@ def aligned(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any
     head = [name for name in names if not name.startswith(GROUPS) and name not in AFTER]
     grouped = [name for group in GROUPS for name in sorted(one for one in names if one.startswith(group))]
     ordered = [*head, *grouped, *(name for name in AFTER if name in names)]
-    return ordered, [[row.get(name) for name in ordered] for row in rows]
+    return ordered, [[_flat(row.get(name)) for name in ordered] for row in rows]
+
+
+def _flat(value: Any) -> Any:
+    """What has parts becomes JSON."""
+    return json.dumps(value) if isinstance(value, dict | list) else value
 
 
 # ---------------------------------------------------------------- tables
@@ -277,16 +284,19 @@ def formatted(value: Any, spec: str) -> str | None:
         return formatting.score(value, 3 if spec == "score3" else 4)
     if spec == "minutes":
         return f"{value / 60:.1f}"
-    if not spec or isinstance(value, str | bool):
-        return str(value)
+    if not spec or isinstance(value, bool) or not isinstance(value, int | float):
+        return formatting.number(value) if isinstance(value, float) else str(value)
     if spec == "count":
         return str(value) if value else None
     if spec == ".4f":
         return number(value)
     try:
-        return format(value, spec)
-    except (ValueError, TypeError):
+        return format(value, spec) if PLAIN.fullmatch(spec) else formatting.number(value)
+    except ValueError:
         return formatting.number(value)
+
+
+PLAIN = re.compile(r"[,_]?(\.\d)?[defg%]?")  # formats that a declaration may have: .3f, ",", .1%
 
 
 def number(value: float) -> str:

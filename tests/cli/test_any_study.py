@@ -336,3 +336,23 @@ def test_unlike_names_the_fields_that_decide(tmp_path: Path):
     (one,) = functions.cells("train.py:objective", tmp_path, 5)
     (two,) = functions.cells("train.py:objective", tmp_path, 9, seed=3)
     assert functions.unlike(two, json.loads(json.dumps(one.to_json()))) == ["seed"]
+
+
+def test_a_declaration_that_no_fts_writes_breaks_no_command(fts: Callable[..., Said], toy: Database):
+    finished_toy(toy)
+    facts = [{"name": "n_tokens", "label": [1], "format": "999999999d", "shown": ["table"]}, 7, {"name": {}}, None]
+    axes = [{"name": "data", "values": "all"}, {"name": 3}, "size"]
+    for odd in ({"facts": facts, "axes": axes, "metrics": {"acc": 1}, "step": 9}, {"metrics": [{"name": "acc"}]}, {}):
+        transitions.declare_study(toy, "train", odd)
+        for words in (
+            "queue",
+            "trials 1",
+            "trials 1 --csv",
+            "trials 1 --json",
+            "curve 1",
+            "results",
+            "export",
+            "status",
+        ):
+            said = fts(*words.split())
+            assert said.code == 0 and said.out, (odd, words, said)
