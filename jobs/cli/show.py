@@ -28,7 +28,7 @@ from fts.state.rows import unreadable_in
 from fts.state.values import Event, Job, JobStatus, Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from fts.jobs.status.declared import Declared
 
@@ -65,7 +65,7 @@ def queue(wanted: tuple[str, ...], as_json: bool) -> None:
         why = snapshot.queue_paused_reason or "no reason given"
         say(f"the queue is paused: {why}; `fts resume --queue` lets jobs start")
     places = {job.id: n for n, job in enumerate((j for j in snapshot.jobs if j.status in WAITING), start=1)}
-    axes, names = columns.of_jobs(jobs, studies), told_apart(snapshot.jobs)
+    axes = columns.of_jobs(jobs, studies)
     several = ("study",) if len({job.study for job in jobs}) > 1 else ()
     best = columns.best_heading(jobs)
     head = (
@@ -85,7 +85,7 @@ def queue(wanted: tuple[str, ...], as_json: bool) -> None:
             job.id,
             places.get(job.id),
             *(job.study for _ in several),
-            names[job.id],
+            naming.cell_name(job),
             *(job.labels.get(axis.field) for axis in axes),
             f"{formatting.LOST} lost"
             if is_lost(job, snapshot, now)
@@ -98,14 +98,6 @@ def queue(wanted: tuple[str, ...], as_json: bool) -> None:
         for job in jobs
     ]
     return emit_table(head, rows, right=("job", "place", "trials", best, "attempt"))
-
-
-def told_apart(jobs: Sequence[Job]) -> dict[int, str]:
-    """Job id -> its cell's name, with its study's where two studies have a cell of that name."""
-    shown = naming.with_task(jobs)
-    return {
-        job.id: shown[job.id] if shown[job.id].startswith(f"{job.study}/") else naming.cell_name(job) for job in jobs
-    }
 
 
 WAITING = (JobStatus.QUEUED, JobStatus.PAUSED)

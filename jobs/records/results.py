@@ -42,7 +42,6 @@ def tables(db: Database, jobs: Sequence[Job]) -> list[tuple[str, Table]]:
 def table(db: Database, jobs: Sequence[Job]) -> Table:
     """Cell, axes, trials, best value, best trial, its parameters, time, energy, note: the table of any study."""
     there = queries.jobs(db)
-    names = naming.with_task([*there, *jobs])
     study = columns.declared(jobs[0].study, queries.studies(db).get(jobs[0].study))
     measured = energies(db)
     shown = sorted((job for job in jobs if job.status is not JobStatus.CANCELLED), key=lambda job: job.id)
@@ -51,7 +50,7 @@ def table(db: Database, jobs: Sequence[Job]) -> Table:
         trials = queries.trials(db, job.id)
         seconds = spent(trials, queries.worked_on(db, job.id))
         energy = total(measured, trials, seconds)
-        found.append(Found(job, names[job.id], trials, sum(seconds.values()), energy, newer_of(there, job)))
+        found.append(Found(job, naming.cell_name(job), trials, sum(seconds.values()), energy, newer_of(there, job)))
     records = [each.record() for each in found]
     head, lines = columns.aligned(records)
     laid = layout(found, study)
