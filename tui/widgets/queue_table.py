@@ -165,12 +165,14 @@ def _now(view: View, job: Job) -> str:
     if trial is None:
         return "between trials"
     values = curve_values(view, trial)
-    of = f"/{planned}" if (planned := declared.steps_of(job)) is not None else ""
-    step = declared.step_word(view.snapshot, job)
+    planned, step = declared.steps_of(job), declared.step_word(view.snapshot, job)
+    done = f"{step} {trial.epochs}/{planned}" if planned is not None else f"{step} {trial.epochs}"
+    if (curve := view.epochs(trial.id)) and curve[0].epoch == 0:  # counted from 0: the fifth has the number 4
+        done = f"{trial.epochs}/{planned} {step}" if planned is not None else f"{step} {curve[-1].epoch}"
     own = [one for one in view.snapshot.trials if one.job_id == job.id]
     if job.trials_complete and not any(one.epochs for one in own):
         return f"t{trial.number} for {formatting.left(view.now - trial.started_at)}"  # it reports no steps
-    return f"t{trial.number} {step} {trial.epochs}{of} {formatting.spark(values[-8:])}".rstrip()
+    return f"t{trial.number} {done} {formatting.spark(values[-8:])}".rstrip()
 
 
 def curve_values(view: View, trial: Trial) -> list[float]:
