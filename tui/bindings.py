@@ -56,6 +56,9 @@ KEYS: tuple[Key, ...] = (
         "Mark a row; actions then apply to all marked rows. In a range: keep it marked.",
     ),
     Key("mark_range", ("v",), "v", "mark range", "Mark from here to the cursor as it moves; v or Esc ends the range."),
+    Key(
+        "fold", ("c",), "c", "fold study", "Queue of several studies: one row of the selected study; again all of them."
+    ),
     Key("sort", ("o",), "o", "sort", "Sort: then press the letter of a column; again reverses."),
     Key("zoom", ("z",), "z", "zoom pane", "Show the focused pane on the whole screen; again goes back."),
     Key("zoom_in", ("+", "="), "+", "zoom in", "Show a shorter part of the chart."),

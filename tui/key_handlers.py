@@ -323,6 +323,12 @@ class Hands(Giving, Menus):
         at = names.index(learning_curve.metric_of(view, view.trial))
         self.desk.metric = names[(at + 1) % len(names)] if at + 1 < len(names) else ""
 
+    def fold(self) -> None:
+        """One row of the study, or all of them again."""
+        if self.desk.screen != QUEUE or not self.desk.fold(self.view()):
+            self.app.say("c folds one of several studies, on 1 Queue")
+        self._moved()
+
     def overlay(self) -> None:
         if self.desk.screen == LOGS:
             at = table_rows.LEVELS.index(self.desk.level)

@@ -129,3 +129,15 @@ async def test_the_sort_by_cell_and_by_best_follow_axes_and_goal(path):
         await press(pilot, "o", "b")
         names = [job.cell for job in jobs_of(app.view())]
         assert names[:3] == ["peak", "mnist/S", "mnist/M"], "the smallest loss first"
+
+
+async def test_c_folds_a_study_to_the_row_that_runs_and_unfolds_it(path):
+    async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
+        app.desk.job_id = next(job.id for job in app.snapshot.jobs if job.cell == "cifar/M")
+        await press(pilot, "c")
+        await until(lambda: "3 folded, c unfolds" in shown(app), pilot)
+        rows = shown(app).split("─ mnist/M t6")[0]
+        assert "mnist/M" in rows and "cifar/S" not in rows, "what runs stands for its study"
+        assert app.view().name == "mnist/M"
+        await press(pilot, "c")
+        await until(lambda: "cifar/S" in shown(app), pilot)

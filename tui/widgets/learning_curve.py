@@ -93,9 +93,10 @@ def verdict_line(view: View, width: int = 999) -> str:
         return ""
     found = race_of(view, trial)
     parts = []
-    if found.beats_best is not None:
+    ended = trial.ended_at is not None
+    if found.beats_best is not None and not ended:
         parts.append("chance to beat best " + share(found.beats_best))
-    if found.pruned_later is not None:
+    if found.pruned_later is not None and not ended:
         parts.append(("" if parts else "chance ") + "to be pruned " + share(found.pruned_later))
     if (ends := trial_end(view, trial)) is not None:
         parts.append(f"ends by {formatting.when(ends, view.now)}")

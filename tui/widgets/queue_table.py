@@ -75,7 +75,9 @@ def _study(view: View, head: table_rows.Head, width: int) -> Line:
     words = dict.fromkeys(f"best {declared.metric_word(view.snapshot, job)}" for job in jobs)
     best = next(iter(words)) if len(words) == 1 else "best"
     ended = sum(job.status in formatting.ENDED for job in jobs)
-    text = " · ".join(part for part in (axes, best, f"{ended} of {formatting.count(len(jobs), 'cell')} ended") if part)
+    folded = f"{head.hidden} folded, c unfolds" if head.hidden else ""
+    ends = f"{ended} of {formatting.count(len(jobs), 'cell')} ended"
+    text = " · ".join(part for part in (axes, best, ends, folded) if part)
     return clip((("   ", ""), (head.study, "title"), (f"  {text}", "dim")), width)
 
 
