@@ -83,7 +83,8 @@ def _study(view: View, head: table_rows.Head, width: int) -> Line:
 
 def best_of(view: View) -> str:
     """The heading of the best values: `best AUC`, `best val_loss ↓`; `best` where the metrics differ."""
-    words = dict.fromkeys(declared.metric_word(view.snapshot, job) for job in view.snapshot.jobs)
+    metrics = dict.fromkeys((job.study, job.metric, job.direction) for job in view.snapshot.jobs)  # few, of many jobs
+    words = dict.fromkeys(declared.declared(view.snapshot, study).word(*metric) for study, *metric in metrics)
     return "best" if len(words) > 1 else f"best {next(iter(words), '')}".rstrip()
 
 
