@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -375,3 +376,11 @@ def test_a_search_that_was_cancelled_before_it_began_hides_no_finished_one(fts, 
     transitions.enqueue(toy, [FunctionStudy("train").row(again)])
     assert "job 5 (mnist/S) has no trial yet" in fts("trials", "mnist/S").err
     assert fts("cancel", "5", "-y").code == 0 and "t1★" in fts("trials", "mnist/S").out
+
+
+def test_parquet_without_pandas_is_refused_in_one_sentence(fts, toy: Database, tmp_path: Path, monkeypatch):
+    finished_toy(toy)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    said = fts("export", "--parquet", str(tmp_path / "tables"))
+    assert said.code == 2 and "--parquet needs pandas, which is not installed" in said.err
+    assert not (tmp_path / "tables").exists()
