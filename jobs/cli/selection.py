@@ -88,6 +88,8 @@ def _by_own_name(jobs: Sequence[Job], word: str) -> list[Job]:
 
 def _by_study_or_value(jobs: Sequence[Job], word: str) -> list[Job]:
     """Every job of the study of that name; else every job that stands at that value of one of its axes."""
+    if NUMBER.fullmatch(word) or RANGE.fullmatch(word) or HORIZON.fullmatch(word):
+        return []  # they mean jobs and horizons, or nothing
     lower = word.lower()
     of_study = [job for job in jobs if job.study.lower() == lower]
     return of_study or [job for job in jobs if lower in (str(value).lower() for value in job.labels.values())]
@@ -141,7 +143,7 @@ def matcher(word: str, axes: Sequence[str] = ()) -> Callable[[Job], bool]:
 
 
 def one_job(jobs: Sequence[Job], word: str) -> Job:
-    """The one job a word means: a job that waits or runs goes before an ended one, then the newest.
+    """The one job a word means: a job that waits or runs goes before an ended one, then the newest that has begun.
 
     2M/h1 is the cell itself, not the same cell judged on folds (`2M/h1 wf5`) or its final training.
     """
@@ -152,7 +154,12 @@ def one_job(jobs: Sequence[Job], word: str) -> Job:
         names = ", ".join(f"{job.id} ({named[job.id]})" for job in matches[:6])
         raise click.UsageError(f"{word!r} means several jobs: {names}; name one")
     ended = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
-    return max(matches, key=lambda job: (job.status not in ended, job.id))
+    return max(matches, key=lambda job: (job.status not in ended, not _never_began(job), job.id))
+
+
+def _never_began(job: Job) -> bool:
+    """Cancelled before its first attempt: there is nothing to show of it."""
+    return job.status is JobStatus.CANCELLED and job.attempt == 0
 
 
 def one_cell(jobs: Sequence[Job], word: str) -> Job:

@@ -75,13 +75,16 @@ def _study(view: View, head: table_rows.Head, width: int) -> Line:
     words = dict.fromkeys(f"best {declared.metric_word(view.snapshot, job)}" for job in jobs)
     best = next(iter(words)) if len(words) == 1 else "best"
     ended = sum(job.status in formatting.ENDED for job in jobs)
-    text = " · ".join(part for part in (axes, best, f"{ended} of {formatting.count(len(jobs), 'cell')} ended") if part)
+    folded = f"{head.hidden} folded, c unfolds" if head.hidden else ""
+    ends = f"{ended} of {formatting.count(len(jobs), 'cell')} ended"
+    text = " · ".join(part for part in (axes, best, ends, folded) if part)
     return clip((("   ", ""), (head.study, "title"), (f"  {text}", "dim")), width)
 
 
 def best_of(view: View) -> str:
     """The heading of the best values: `best AUC`, `best val_loss ↓`; `best` where the metrics differ."""
-    words = dict.fromkeys(declared.metric_word(view.snapshot, job) for job in view.snapshot.jobs)
+    metrics = dict.fromkeys((job.study, job.metric, job.direction) for job in view.snapshot.jobs)  # few, of many jobs
+    words = dict.fromkeys(declared.declared(view.snapshot, study).word(*metric) for study, *metric in metrics)
     return "best" if len(words) > 1 else f"best {next(iter(words), '')}".rstrip()
 
 
@@ -165,12 +168,14 @@ def _now(view: View, job: Job) -> str:
     if trial is None:
         return "between trials"
     values = curve_values(view, trial)
-    of = f"/{planned}" if (planned := declared.steps_of(job)) is not None else ""
-    step = declared.step_word(view.snapshot, job)
+    planned, step = declared.steps_of(job), declared.step_word(view.snapshot, job)
+    done = f"{step} {trial.epochs}/{planned}" if planned is not None else f"{step} {trial.epochs}"
+    if (curve := view.epochs(trial.id)) and curve[0].epoch == 0:  # counted from 0: the fifth has the number 4
+        done = f"{trial.epochs}/{planned} {step}" if planned is not None else f"{step} {curve[-1].epoch}"
     own = [one for one in view.snapshot.trials if one.job_id == job.id]
     if job.trials_complete and not any(one.epochs for one in own):
         return f"t{trial.number} for {formatting.left(view.now - trial.started_at)}"  # it reports no steps
-    return f"t{trial.number} {step} {trial.epochs}{of} {formatting.spark(values[-8:])}".rstrip()
+    return f"t{trial.number} {done} {formatting.spark(values[-8:])}".rstrip()
 
 
 def curve_values(view: View, trial: Trial) -> list[float]:
