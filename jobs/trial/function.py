@@ -24,7 +24,8 @@ from fts.jobs.api.function import FunctionCell
 from fts.jobs.api.objective import Stopped
 from fts.jobs.api.spec import BadSpec, TrialSpec
 from fts.jobs.search.sampler import SAMPLERS
-from fts.jobs.trial.cause import CODE_ERROR, cause_of
+from fts.jobs.status.formatting import in_gb
+from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, cause_of
 from fts.jobs.trial.process import Orders, log_to, place_of, say, sentence_of
 from fts.jobs.trial.running import RunningTrial, deciding, is_finite, number_of, peak_bytes
 
@@ -92,6 +93,8 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
     if isinstance(error, GeneratorExit):
         raise error
     cause, message = cause_of(error), sentence_of(error, folder)
+    if cause == OUT_OF_MEMORY and (peak := peak_bytes()):
+        message = f"out of memory, its process held {in_gb(peak)}: {message}"
     if isinstance(error, ImportError) and NO_PACKAGE in str(error):
         cause = CODE_ERROR
         message += f"; put an __init__.py into {folder}, or import without the dot"
