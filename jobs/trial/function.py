@@ -230,7 +230,11 @@ def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
     try:
         from fts.jobs.trial.optuna_trial import make_trial
     except ModuleNotFoundError as error:
-        raise BadObjective(f"{sys.executable} has no {error.name}; install it there: pip install optuna") from error
+        if error.name == "optuna":
+            raise BadObjective(f"{sys.executable} has no optuna; install it there: pip install optuna") from error
+        raise BadObjective(
+            f"{sys.executable} cannot import optuna, {error}; is there a file of that name beside the study's?"
+        ) from error
     return make_trial(running, [PastTrial.from_json(past) for past in running.spec.history])
 
 
