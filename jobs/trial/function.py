@@ -80,9 +80,10 @@ def run(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
         say("stopped")
         yield {"fact": "stopped", "step": len(running.reports)}
     except BaseException as error:  # noqa: BLE001  # whatever a person's function raises ends its trial alone
+        ended = ended_by(error, running, called)
         with contextlib.suppress(OSError):  # a full disk may be the very error
-            traceback.print_exc()
-        yield ended_by(error, running, called)
+            say(ended["fact"]) if ended["fact"] != "failed" else traceback.print_exc()
+        yield ended
 
 
 def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -> dict[str, Any]:
