@@ -104,7 +104,8 @@ def _by_shown_name(jobs: Sequence[Job], word: str) -> list[Job]:
     """The jobs called `2M/h1 2pct` because another task has such a cell; `2M/h1#7` is job 7 where it is such a cell."""
     names = with_task(jobs)
     found = ((job, (names[job.id], f"{names[job.id]}#{job.id}", f"{cell_name(job)}#{job.id}")) for job in jobs)
-    return [job for job, told in found if word.lower() in map(str.lower, told)]
+    shown = [job for job, told in found if word.lower() in map(str.lower, told)]
+    return shown or [job for job in jobs if f"{job.study}/{cell_name(job)}".lower() == word.lower()]
 
 
 def refuse_several_tasks(jobs: Sequence[Job], wanted: Sequence[str]) -> None:

@@ -78,6 +78,7 @@ def test_the_most_important_parameters_have_the_columns(toy: Database):
 
 def test_the_curve_is_that_of_the_metric(fts: Callable[..., Said], toy: Database):
     finished_toy(toy)
+    assert "t2 of mnist/S has no epoch yet: it failed, it broke" in fts("curve", "mnist/S:t2").err
     assert table(fts("curve", "mnist/S")) == [
         ["epoch", "acc ↑", "loss"], ["0", "0.7000", "0.2000"], ["★1", "0.8000", "0.2000"],
     ]  # fmt: skip
@@ -220,7 +221,7 @@ def test_parquet_holds_trials_epochs_and_draws(fts: Callable[..., Said], toy: Da
     ("word", "jobs"),
     [
         ("mnist/S", [1]), ("train_cifar_M", [4]), ("size:S", [1, 3]), ("data:cifar", [3, 4]), ("cifar", [3, 4]),
-        ("train", [1, 2, 3, 4]), ("study:train", [1, 2, 3, 4]), ("MNIST/s", [1]), ("!size:S", [2, 4]), ("2", [2]),
+        ("train", [1, 2, 3, 4]), ("study:train", [1, 2, 3, 4]), ("MNIST/s", [1]), ("train/mnist/S", [1]), ("!size:S", [2, 4]), ("2", [2]),
     ],
 )  # fmt: skip
 def test_jobs_are_named_by_cell_axis_experiment_and_study(fts, toy: Database, word: str, jobs: list[int]):
