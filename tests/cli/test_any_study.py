@@ -221,7 +221,8 @@ def test_parquet_holds_trials_epochs_and_draws(fts: Callable[..., Said], toy: Da
     ("word", "jobs"),
     [
         ("mnist/S", [1]), ("train_cifar_M", [4]), ("size:S", [1, 3]), ("data:cifar", [3, 4]), ("cifar", [3, 4]),
-        ("train", [1, 2, 3, 4]), ("study:train", [1, 2, 3, 4]), ("MNIST/s", [1]), ("train/mnist/S", [1]), ("!size:S", [2, 4]), ("2", [2]),
+        ("train", [1, 2, 3, 4]), ("study:train", [1, 2, 3, 4]), ("MNIST/s", [1]), ("!size:S", [2, 4]), ("2", [2]),
+        ("train/mnist/S", [1]),
     ],
 )  # fmt: skip
 def test_jobs_are_named_by_cell_axis_experiment_and_study(fts, toy: Database, word: str, jobs: list[int]):
