@@ -53,13 +53,17 @@ def paint(view: View, width: int, height: int) -> list[Line]:
     rows = table_rows.jobs_of(view)
     names = naming.names_of(view.snapshot.jobs)
     columns = Columns.of(names.values(), width, best_of(view))
-    lines: list[Line] = [_heading(view, columns, width)] if has_heading(view, width) else []
+    has_head = has_heading(view, width)
+    shelf = table_rows.shelf(view, height - has_head)
+    seen = sum(isinstance(each, Job) for each in shelf)
+    part = f"{seen} of {len(rows)} rows" if seen < len(rows) else ""
+    lines: list[Line] = [_heading(view, columns, width, part)] if has_head else []
     if not rows:
         lines.extend(_empty(view, width))
         return lines
     best = best_ids(view)
     place = {job.id: n + 1 for n, job in enumerate(table_rows.in_order(view.snapshot.jobs))}
-    for found in table_rows.shelf(view, height - len(lines)):
+    for found in shelf:
         if isinstance(found, table_rows.Head):
             lines.append(_study(view, found, width))
         else:
@@ -84,7 +88,7 @@ def _study(view: View, head: table_rows.Head, width: int) -> Line:
 def best_of(view: View) -> str:
     """The heading of the best values: `best AUC`, `best val_loss ↓`; `best` where the metrics differ."""
     metrics = dict.fromkeys((job.study, job.metric, job.direction) for job in view.snapshot.jobs)  # few, of many jobs
-    words = dict.fromkeys(declared.declared(view.snapshot, study).word(*metric) for study, *metric in metrics)
+    words = dict.fromkeys(declared.declared(view.snapshot, study).word(name, goal) for study, name, goal in metrics)
     return "best" if len(words) > 1 else f"best {next(iter(words), '')}".rstrip()
 
 
@@ -183,15 +187,15 @@ def curve_values(view: View, trial: Trial) -> list[float]:
     return [value for _, value in points(view.epochs(trial.id), trial.metric)]
 
 
-def _heading(view: View, columns: Columns, width: int) -> Line:
+def _heading(view: View, columns: Columns, width: int, part: str) -> Line:
     if width < 70:
-        return heading("   # cell", width, view.sort, view.reverse, view.filter)
+        return heading("   # cell", width, view.sort, view.reverse, view.filter, part)
     name = formatting.fit(best_of(view), columns.best)
     text = f"   # {'cell':{columns.cell}s} {'state':{STATE}s}{'trials':{columns.bar + 7}s}{name} eta  "
     text += "now / why" if columns.reason is None else formatting.fit("now / why", columns.reason + 1)
     if columns.reason is not None:
         text += f"{'done by':13s}{'samples/s' if _has_speed(view) else '':>9s}"
-    return heading(text, width, view.sort, view.reverse, view.filter)
+    return heading(text, width, view.sort, view.reverse, view.filter, part)
 
 
 def _row(view: View, job: Job, name: str, place: int, best: bool, columns: Columns, width: int) -> Line:
