@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import re
+import subprocess
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ Value = str | int | float
 MOST_CELLS = 10_000
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 TRIAL = "trial"  # a parameter of this name gets the trial; without it the function needs a declared space
+OLDEST = (3, 11)  # Python that a trial process runs in
 SEED = "seed"  # a parameter of this name gets the trial's seed
 
 
@@ -64,6 +66,8 @@ def cells(
         raise BadSpec(f"{name!r} is the name of an installed study; give this one another with --name")
     axes = axes or {}
     space = fields.get("space")
+    if fields.get("python") is not None:
+        check_interpreter(fields["python"], folder, needs_optuna=space is None or TRIAL in found.parameters)
     check_parameters(found, list(axes), space)
     combinations = list(itertools.islice(itertools.product(*axes.values()), MOST_CELLS + 1))
     if len(combinations) > MOST_CELLS:
@@ -118,6 +122,23 @@ def inspect(objective: str, folder: Path) -> Function:
     required += [arg.arg for arg, default in zip(given.kwonlyargs, given.kw_defaults, strict=True) if default is None]
     every = tuple(arg.arg for arg in [*plain, *given.kwonlyargs])
     return Function(path, name, md5_of(code), every, tuple(required), any_name=given.kwarg is not None)
+
+
+def check_interpreter(python: str, folder: Path, needs_optuna: bool) -> None:
+    """Can it run trials? Raises BadObjective with what it is, or what it has not installed."""
+    ask = "import importlib.util as u, sys; print(*sys.version_info[:2], u.find_spec('optuna') is not None)"
+    try:
+        said = subprocess.run([python, "-c", ask], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+        major, minor, has_optuna = said.stdout.split()
+        version = int(major), int(minor)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise BadObjective(f"{python} is no Python that answers: {error}") from None
+    if version < OLDEST:
+        raise BadObjective(f"{python} is Python {major}.{minor}, expected {OLDEST[0]}.{OLDEST[1]} or newer")
+    if needs_optuna and has_optuna != "True":
+        raise BadObjective(
+            f"{python} has no optuna, which gives the function its trial: {python} -m pip install optuna"
+        )
 
 
 def bound(tree: ast.Module, name: str) -> bool:

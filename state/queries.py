@@ -30,6 +30,7 @@ from fts.state.rows import (  # fmt: skip
     finite_or_none,
     read_time,
     to_attempt,
+    to_distribution,
     to_draw,
     to_epoch,
     to_event,
@@ -335,6 +336,7 @@ def curves(db: Database, job_id: int) -> tuple[Curve, ...]:
         for row in db.each_row(of_these.order_by(EpochRow.trial_id, EpochRow.epoch)):
             if math.isfinite(row["value"]):
                 told.setdefault(row["trial_id"], {})[row["epoch"]] = row["value"]
+        drawn = _distributions(db, of_job)
     return tuple(
         Curve(
             row["number"],
@@ -343,9 +345,23 @@ def curves(db: Database, job_id: int) -> tuple[Curve, ...]:
             row["value"],
             told.get(row["id"], {}),
             diverged=row["status"] == "failed" and row["cause"] == Cause.DIVERGED,
+            distributions=drawn.get(row["id"], {}),
         )
         for row in rows
     )
+
+
+def _distributions(db: Database, trials: Any) -> dict[int, dict[str, Any]]:
+    """Trial -> parameter -> the distribution it was drawn from; empty where the cells declare their space."""
+    read: dict[str, Any] = {}  # most trials draw from the same ones
+    found: dict[int, dict[str, Any]] = {}
+    draws = DrawRow.select(DrawRow.trial_id, DrawRow.k, DrawRow.name, DrawRow.distribution)
+    for row in db.each_row(draws.where(DrawRow.trial_id.in_(trials)).order_by(DrawRow.trial_id, DrawRow.k)):
+        text = row["distribution"]
+        if text not in read:
+            read[text] = to_distribution(row)
+        found.setdefault(row["trial_id"], {})[row["name"]] = read[text]
+    return found
 
 
 def draws(db: Database, trial_id: int) -> tuple[Draw, ...]:

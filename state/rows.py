@@ -187,6 +187,16 @@ def to_draw(row: Mapping[str, Any]) -> Draw:
         raise UnreadableHistory(f"{name}: unreadable; `fts doctor` says what to do") from None
 
 
+def to_distribution(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a draw. Raises UnreadableHistory: a sampler would learn something else from its trial."""
+    try:
+        found: dict[str, Any] = read(DRAW["distribution"], row["distribution"])
+        return found
+    except ValueError:
+        name = f"draw {row['k']} of trial {row['trial_id']}"
+        raise UnreadableHistory(f"{name}: unreadable; `fts doctor` says what to do") from None
+
+
 def to_attempt(row: Mapping[str, Any]) -> Attempt:
     return Attempt(**_readable(ATTEMPT, row))
 

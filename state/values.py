@@ -402,6 +402,7 @@ class Curve:
     value: float | None
     epochs: dict[int, float]  # epoch -> objective, where it is finite
     diverged: bool = False
+    distributions: dict[str, Any] = field(default_factory=dict)  # parameter -> distribution, of what it drew itself
 
 
 @dataclass(frozen=True)

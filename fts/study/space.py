@@ -1,4 +1,4 @@
-"""What a search of the flagship may choose from, per model family, and what a person may override (DOMAIN 3)."""
+"""What a search of the flagship may choose from, per model family, and what people may override (DOMAIN section 3)."""
 
 from __future__ import annotations
 

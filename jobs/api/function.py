@@ -8,6 +8,7 @@ The function draws its parameters itself (define-by-run), or the cell declares a
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -123,4 +124,8 @@ class FunctionStudy(Study):
 
     def program(self, cell: Any) -> Program:
         """A process of its own for each trial: whatever the function leaves behind reaches no other trial."""
-        return Program(("-m", "fts.jobs.trial.process"), cell.python, cell.folder, cell.env)
+        words: tuple[str, ...] = ("-m", "fts.jobs.trial.process")
+        if cell.python is not None:  # which need not have fts installed
+            home = Path(sys.modules["fts"].__path__[0]).absolute()
+            words = (str(home / "jobs" / "trial" / "elsewhere.py"), str(home))
+        return Program(words, cell.python, cell.folder, cell.env)

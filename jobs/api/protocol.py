@@ -1,6 +1,7 @@
 """The language of a trial process: commands in on stdin, facts out on a pipe, one JSON object a line.
 
-Commands: {"do": "run", "spec": {...}} · {"do": "stop"} (checkpoint at the next optimizer step, then leave) ·
+Commands: {"do": "run", "spec": {...}}, or "file": path where the specification is long · {"do": "stop"} (checkpoint at
+the next optimizer step, then leave) ·
 {"do": "prune", "number"} (end this trial, no checkpoint) · {"do": "go on", "number", "epoch"} (the pruner spares it:
 the answer to an epoch of a cell with a pruner, which a trial may wait for briefly, or ignore; and to `judge`, which
 waits for it) · {"do": "quit"}.
@@ -12,7 +13,7 @@ Facts: every one has "fact" and, while a trial runs, its "number".
     probe       predicted, measured                                  bytes, after the first optimizer steps
     step        step, epoch, loss, step_s                            at most twice a second: the heartbeat of progress
     draw        k, name, value, distribution                         a parameter, before its value is used
-    drifted     name, recorded {value, distribution}, distribution   a recorded draw that the code makes elsewhere now
+    drifted     the same, and recorded {value, distribution}         a recorded draw that the code makes elsewhere now
     epoch       the fields of EpochResult                            also the epochs a resumed trial already had
                 of a function: epoch, value, metrics, judged: false  not judged before `judge` asks for it
     judge       epoch                                                is the trial pruned there? waits for the answer

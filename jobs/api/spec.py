@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ class TrialSpec:
     history: tuple[dict[str, Any], ...] = ()  # define-by-run: the trials recorded when it began
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"cell": self.cell.to_json()}
+        """Its fields as they are: copying a history of thousands of trials takes seconds."""
+        return {one.name: getattr(self, one.name) for one in fields(self)} | {"cell": self.cell.to_json()}
 
     @classmethod
     def from_json(cls, data: Any, read_cell: Callable[[Any], Any]) -> TrialSpec:

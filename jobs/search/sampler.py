@@ -6,7 +6,7 @@ search that was killed and resumed proposes exactly what an undisturbed one woul
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.spec import BadSpec, seed_for
@@ -34,8 +34,9 @@ class PastTrial:
     distributions: Space = field(default_factory=dict)  # of what it drew itself; empty: the space of its cell
 
     def to_json(self) -> dict[str, Any]:
-        """What the trial process of a function gets in its history."""
-        return asdict(self)
+        """What the trial process of a function gets in its history: of the epochs the last, which samplers look at."""
+        last = max(self.epochs, default=None)
+        return vars(self) | {"epochs": {} if last is None else {last: self.epochs[last]}}
 
     @classmethod
     def from_json(cls, data: Any) -> PastTrial:

@@ -54,10 +54,15 @@ def data_of(name: str, distribution: BaseDistribution) -> dict[str, Any]:
 
 
 def plain_choice(name: str, choice: Any) -> Any:
-    finite = not isinstance(choice, float) or math.isfinite(choice)
-    if not finite or not (choice is None or type(choice) in (bool, int, float, str)):
-        raise BadSpace(
-            f"{name} has the choice {choice!r:.80} of type {type(choice).__name__}, which cannot be recorded; "
-            "expected a string, a finite number, True, False or None: choose by a name, and look the value up"
-        )
-    return choice
+    """A choice as it is recorded: numpy's numbers and members of a StrEnum as what they are equal to."""
+    if hasattr(choice, "dtype") and getattr(choice, "ndim", None) == 0:
+        choice = choice.item()
+    for kind in (bool, int, float, str):
+        if isinstance(choice, kind) and not (isinstance(choice, float) and not math.isfinite(choice)):
+            return str.__str__(choice) if isinstance(choice, str) else kind(choice)
+    if choice is None:
+        return None
+    raise BadSpace(
+        f"{name} has the choice {choice!r:.80} of type {type(choice).__name__}, which cannot be recorded; "
+        "expected a string, a finite number, True, False or None: choose by a name, and look the value up"
+    )

@@ -5,7 +5,9 @@ The supervisor says what to do next by how an attempt ended; nothing here decide
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +16,17 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.supervisor.child import ChildError, ChildProcess
 from fts.jobs.supervisor.death import cause_of_death, count_oom_kills, died_of, last_words
+from fts.state.files import atomic_write, make_folder
 from fts.state.values import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 log = logging.getLogger("fts.worker")
+
+MOST_IN_A_LINE = 1 << 15  # bytes of a specification; a pipe holds twice as much
+SPECIFICATION = "specification.json"  # in the trial's folder, until the process has read it
+OUR_LINE = re.compile(r"\d\d:\d\d:\d\d ")  # what the trial process itself says in a log explains no death
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Attempt:
         self._logs = (Path(str(spec.get("log_path"))), self.child.log_path)
         self._judged = spec["cell"].get("pruner", "none") != "none"
         try:
-            self.child.send({"do": "run", "spec": spec})
+            self.child.send(self._order(spec))
         except ChildError as error:
             if self.child.poll() is not None:  # it says why, and how it ended
                 return self._last_words(number)
@@ -83,6 +90,16 @@ class Attempt:
                 self._wish = self._wish or self.wish()  # it may be dead because the watchdog killed it
                 return self._last_words(number)
             self._look_around()
+
+    def _order(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """The command that begins the trial; by file where a pipe would not hold it before the process reads."""
+        line = json.dumps(spec, separators=(",", ":"))
+        if len(line) < MOST_IN_A_LINE:
+            return {"do": "run", "spec": spec}
+        path = Path(spec["folder"]) / SPECIFICATION
+        make_folder(path.parent, path.parents[3])
+        atomic_write(path, line, path.parents[3], durable=False)
+        return {"do": "run", "file": str(path)}
 
     def _take(self, fact: dict[str, Any], number: int) -> End | None:
         kind = fact.get("fact")
@@ -120,7 +137,8 @@ class Attempt:
         cause = cause_of_death(code, oom_kills, self.child.was_ready, said)
         message = died_of(code, oom_kills)
         if cause is not Cause.MACHINE_ERROR or not self.child.was_ready:  # a kill from outside explains itself
-            message += f": {said.splitlines()[-1][:300]}" if said else ""
+            last = said.splitlines()[-1] if said else ""
+            message += f": {last[:300]}" if last and not OUR_LINE.match(last) else ""
         return End("died", {"message": message, "code": code, "cause": cause.value}, self._wish)
 
     def _look_around(self) -> None:

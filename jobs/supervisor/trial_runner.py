@@ -11,20 +11,23 @@ import logging
 import math
 import socket
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.api.spec import trial_folder as folder_of
-from fts.jobs.api.study import MAXIMIZE, CannotFit, Cell, Finished, Study, trial_log
+from fts.jobs.api.study import MAXIMIZE, CannotFit, Cell, Finished, Program, Study, trial_log
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.supervisor.attempt import Attempt, End, Wish
 from fts.jobs.supervisor.child import ChildProcess, reap_recorded
+from fts.jobs.watchdog.policy import AGAIN
 from fts.jobs.worker.emergency import is_disk_trouble, pause_s
 from fts.state import queries, transitions
-from fts.state.errors import LabelClash, ResumeMismatch, StaleToken
+from fts.state.errors import BadRow, LabelClash, ResumeMismatch, StaleToken
 from fts.state.values import Cause, Claim, Epoch, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -43,7 +46,11 @@ OUTAGES_ALLOWED = 10  # faults of the machine without an epoch or a checkpoint i
 KILLS_ALLOWED = 30  # the same for kills from outside, which somebody will stop; with the pauses, 25 minutes
 REASONS = {"disk": "disk", "out of memory": "shrink", "machine error": "machine"}  # cause -> why it is tried again
 PARKS = ("machine",)
+MEMORY = ("shrink", "kill")  # it took more memory than it may
+TRIES_IN_MEMORY = 2  # of a trial that has no leaner recipe, without an epoch or a checkpoint in between
 WORDS = {"machine": "the machine failed it", "kill": "killed"}  # reason -> as an event says it
+CODE_CHANGED = "code changed"  # badge of a trial whose file is not the one that was put in line
+CHANGED_TO = "code_changed"  # fact of such a trial: the md5 of what it ran
 LEAVES = ("lost", "stop", "pause", "cancel", "disk", "drain")  # wishes that end this claim
 STARTED_FACTS = (
     "n_params", "n_train", "n_val", "n_pos", "prior_loss", "label_md5", "base_rate", "data_md5", "torch_version",
@@ -103,7 +110,11 @@ class TrialRun:
             reason = self._reason(end)
             if reason in LEAVES:
                 return Wish(reason, message_of(end))
+            if end.how == "failed" and end.facts.get("lasting"):
+                return self._parked(end, 1)
             setbacks.add(reason, self._reached())
+            if reason in MEMORY and not self.study.can_shrink(self.cell) and setbacks.memory >= TRIES_IN_MEMORY:
+                return Wish("cannot fit", self._too_large(end))
             if cause := setbacks.hopeless(reason):
                 end, reason = End("failed", {"cause": cause, "message": message_of(end)}), None
             if reason is None:
@@ -141,10 +152,17 @@ class TrialRun:
 
     def _parked(self, end: End, outages: int) -> Wish:
         """The wish that ends the job: it is not the trial that failed, which stays interrupted."""
-        said = f"t{self.trial.number} was tried {outages} times without progress; the last time: {message_of(end)}"
+        said = f"t{self.trial.number} cannot run: {message_of(end)}"
+        if outages > 1:
+            said = f"t{self.trial.number} was tried {outages} times without progress; the last time: {message_of(end)}"
         cure = f"repair that, then `fts retry {self.job.id}` continues the same trials"
         cause = Cause(end.facts.get("cause") or Cause.MACHINE_ERROR)
         return Wish("park", f"{said}; {cure}", cause=cause)
+
+    def _too_large(self, end: End) -> str:
+        said = message_of(end).removesuffix(f"; {AGAIN}")
+        cure = f"free memory, or raise --memory-limit; then `fts resume {self.job.id}` tries it again"
+        return f"t{self.trial.number} needs more memory than there is for it, {TRIES_IN_MEMORY} times: {said}; {cure}"
 
     def _reached(self) -> tuple[int, int]:
         """Epochs recorded, and the step of the latest checkpoint."""
@@ -166,6 +184,8 @@ class TrialRun:
 
     def _reason(self, end: End) -> str | None:
         """Why the trial must be left or tried again; None: it has ended."""
+        if end.wish is not None and end.wish.reason == "code error":  # a fact was refused: no result makes up for it
+            return end.wish.reason
         if end.how in ("result", "pruned"):
             return None
         if end.wish is not None and end.how != "failed":
@@ -173,8 +193,6 @@ class TrialRun:
         if end.how == "stopped":  # by a SIGTERM that nobody here has sent
             return "machine"
         reason = REASONS.get(str(end.facts.get("cause")))
-        if reason == "shrink" and not self.study.can_shrink(self.cell):
-            return "machine"  # there is no recipe to make leaner
         return reason if end.how == "failed" else reason or "crashed"
 
     def _attempt(self, spec: TrialSpec) -> End:
@@ -183,13 +201,20 @@ class TrialRun:
         except OSError as error:
             if is_disk_trouble(error):
                 raise
-            message = f"no trial process can be started: {error}"
-            return End("failed", {"cause": Cause.MACHINE_ERROR.value, "message": message})
-        watch = self.slot.watch(self.db, self.claim, self.trial, spec.memory_limit)
+            gone = gone_of(self.study.program(self.cell)) if isinstance(error, FileNotFoundError) else None
+            message = gone or f"no trial process can be started: {error}"
+            return End("failed", {"cause": Cause.MACHINE_ERROR.value, "message": message, "lasting": gone is not None})
+        watch = self.slot.watch(self.db, self.claim, self.trial, spec.memory_limit, self.study.can_shrink(self.cell))
         history = past_trials(self.db, self.job.id, without=self.trial.number)
         curve = self._recorded()
 
         def record(fact: dict[str, Any]) -> str | Wish | None:
+            try:
+                return take(fact)
+            except BadRow as refused:  # a step of 10**12, a name of 300 characters: the trial's fault alone
+                return Wish("code error", str(refused), kill=True)
+
+        def take(fact: dict[str, Any]) -> str | Wish | None:
             watch.saw(fact)
             kind = fact.get("fact")
             if kind == "started":
@@ -264,12 +289,29 @@ class TrialRun:
     ) -> Wish | None:
         declared = [one.name for one in self.study.facts]
         facts = {name: fact[name] for name in (*STARTED_FACTS, *declared) if name in fact}
+        if CODE_CHANGED in fact.get("badges", ()):
+            facts[CHANGED_TO] = fact["code_md5"]
+            self._tell_changed_code(fact["code_md5"])
         facts |= {"log_path": spec.log_path, "pid": child.pid, "pid_started": child.started}
         try:
             transitions.record_started(self.db, self.claim, self.trial.id, facts, marks)
         except LabelClash as clash:
             return Wish("data error", str(clash), kill=True)
         return None
+
+    def _tell_changed_code(self, md5: str) -> None:
+        """Once for each state of the file."""
+        since = f"t{self.trial.number}"
+        said = (
+            f"the code is not what was put in line, its md5 is {md5[:8]} now: trials from {since} on get the badge "
+            f"`{CODE_CHANGED}`; restore the file, or put the new code in line with `fts enqueue`"
+        )
+        earlier = queries.events(self.db, job_id=self.job.id, verbs=["warned"])
+        if not any(event.data.get(CHANGED_TO) == md5 for event in earlier):
+            transitions.record_intervention(
+                self.db, self.claim, "warned", said, {CHANGED_TO: md5}, trial_id=self.trial.id
+            )
+            self.tell("note", {"text": f"{self.job.experiment} {said}"})
 
     def _record_probe(self, spec: TrialSpec, fact: dict[str, Any]) -> Wish | None:
         """What the first steps really took; more than it may, and the trial goes on with a leaner recipe."""
@@ -311,23 +353,21 @@ class TrialRun:
         )
 
     def _draws(self) -> tuple[dict[str, Any], ...]:
-        """Define-by-run: what this trial has drawn so far, which it gets again."""
-        if self.cell.space is not None:
-            return ()
+        """What this trial has drawn itself so far, which it gets again."""
         told = ("k", "name", "value", "distribution")
         return tuple({name: getattr(draw, name) for name in told} for draw in queries.draws(self.db, self.trial.id))
 
     def _history(self) -> tuple[dict[str, Any], ...]:
         """Define-by-run: the earlier trials of the job as its sampler sees them; later ones have no say."""
-        if self.cell.space is not None:
+        if self.cell.space is not None or self.cell.sampler == "random":  # which has no memory
             return ()
         past = past_trials(self.db, self.job.id)
-        return tuple(asdict(trial) for trial in past if trial.number < self.trial.number)
+        return tuple(trial.to_json() for trial in past if trial.number < self.trial.number)
 
     def _again(self, spec: TrialSpec, reason: str, message: str) -> TrialSpec | None:
         """The spec of the next attempt: from the checkpoint, after a shrink with less memory; None: none is leaner."""
         recipe = self._reread().recipe or spec.recipe
-        if reason in ("shrink", "kill"):
+        if reason in MEMORY and self.study.can_shrink(self.cell):
             recipe = self.study.leaner(self.cell, recipe or {})
             if recipe is None:
                 return None
@@ -356,6 +396,8 @@ class TrialRun:
         known = {name: told[name] for name in RESULT_FACTS if told.get(name) is not None}
         if self.cell.kind == "cell" and self.trial.number < len(self.cell.warm_start):
             known["badges"] = [*known.get("badges", ()), "warm"]
+        if CHANGED_TO in self._reread().facts:  # whichever of its attempts ran other code
+            known["badges"] = [*known.get("badges", ()), CODE_CHANGED]
         if end.how == "result":
             self.study.on_result(Finished(self.db, self.places, self.job, f"worker {self.claim.worker_id}"), facts)
         if end.how == "pruned":
@@ -366,9 +408,11 @@ class TrialRun:
             declared["metrics"] = told["metrics"]  # of a function that returned several numbers
         if attrs := kept_attributes(told.get("user_attrs")):
             declared["attrs"] = attrs  # of a function that called trial.set_user_attr
-        transitions.finish_trial(
-            self.db, self.claim, self.trial.id, status, cause, message=message, facts=declared, **known
-        )
+        end_it = partial(transitions.finish_trial, self.db, self.claim, self.trial.id)
+        try:
+            end_it(status, cause, message=message, facts=declared, **known)
+        except BadRow as refused:  # 5,000 metrics
+            end_it(TrialStatus.FAILED, Cause.CODE_ERROR, message=str(refused))
         self.tell("trial ended", {"job": self.job, "trial": self._reread()})
 
     def _reread(self) -> Trial:
@@ -377,26 +421,32 @@ class TrialRun:
 
 def past_trials(db: Any, job_id: int, without: int | None = None) -> list[PastTrial]:
     """What a sampler or pruner may know: the recorded trials of the job."""
-    return [
-        PastTrial(curve.number, curve.params, curve.status, curve.value, curve.epochs, curve.diverged)
-        for curve in queries.curves(db, job_id)
-        if curve.number != without
-    ]
+    return [PastTrial(**vars(curve)) for curve in queries.curves(db, job_id) if curve.number != without]
+
+
+def gone_of(program: Program) -> str | None:
+    """What a program needs and is not there; None: it is all there."""
+    if program.folder is not None and not Path(program.folder).is_dir():
+        return f"{program.folder} is no folder; move it back, or put the study in line again from where it is now"
+    if program.python is not None and not Path(program.python).is_file():
+        return f"the interpreter {program.python} does not exist; make it again, or enqueue with another --python"
+    return None
 
 
 class Setbacks:
     """Counts what went wrong with one trial since it last gained an epoch or a checkpoint."""
 
     def __init__(self, reached: tuple[int, int]) -> None:
-        self.stalls = self.crashes = self.outages = 0
+        self.stalls = self.crashes = self.outages = self.memory = 0
         self._reached = reached
 
     def add(self, reason: str | None, reached: tuple[int, int]) -> None:
         self.stalls += reason == "stalled"
         if reached != self._reached:
-            self._reached, self.crashes, self.outages = reached, 0, 0
+            self._reached, self.crashes, self.outages, self.memory = reached, 0, 0, 0
         self.crashes += reason == "crashed"
         self.outages += reason in PARKS
+        self.memory += reason in MEMORY
 
     def hopeless(self, reason: str | None) -> Cause | None:
         """The cause to end a trial with that was tried often enough, or that another try cannot mend."""
@@ -404,7 +454,7 @@ class Setbacks:
             return Cause.STALLED
         if self.crashes > CRASHES_ALLOWED:
             return Cause.CODE_ERROR
-        return Cause.DATA_ERROR if reason == "data error" else None
+        return Cause(reason) if reason in ("data error", "code error") else None
 
 
 def best_so_far(epochs: Sequence[Epoch], study: Study, maximize: bool) -> dict[str, Any]:

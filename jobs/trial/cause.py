@@ -35,10 +35,18 @@ class DeviceMissing(RuntimeError):
     """The device that the trial trains on is not on this machine now."""
 
 
+def said_by(error: BaseException) -> str:
+    """Its message; an exception of somebody else may fail even at that."""
+    try:
+        return str(error).strip()
+    except Exception:  # noqa: BLE001  # whatever a class of somebody else does in __str__
+        return ""
+
+
 def cause_of(error: BaseException) -> str:
     """Whose fault an exception is, and its own cause before what it was raised from."""
     names = {cls.__name__ for cls in type(error).__mro__}
-    said = str(error).lower()
+    said = said_by(error).lower()
     number = error.errno if isinstance(error, OSError) else None
     library = isinstance(error, ImportError | OSError | RuntimeError | AssertionError | SystemError)
     if isinstance(error, MemoryError) or "OutOfMemoryError" in names or number == errno.ENOMEM:

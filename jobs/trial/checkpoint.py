@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.python import this_python
 from fts.jobs.trial.process import CHECKPOINT_SHARE, say
-from fts.jobs.trial.running import Report, running_of
+from fts.jobs.trial.running import ASKS, Report, running_of
 from fts.state.files import atomic_write, make_folder, new_folder, remove, replacing, sweep
 
 if TYPE_CHECKING:
@@ -86,7 +86,6 @@ class Checkpoint:
         """The state of the newest sound checkpoint, with the random generators as they were; None: there is none."""
         if self._running is not None and self._running.resume_from is None:
             return None
-        newer: Stored | None = None
         for path in stored(self._folder):
             try:
                 found = read(path)
@@ -94,11 +93,10 @@ class Checkpoint:
                 say(f"checkpoint: {path.name} is damaged ({damage}) and was passed over")
                 remove(path)
                 continue
-            if self._usable(found, newer):
+            if self._usable(found):
                 set_generators(found.generators)
                 say(f"resumed from {path.name}")
                 return found.state
-            newer = found
         return None
 
     def save(self, state: Any | Callable[[], Any]) -> bool:
@@ -113,11 +111,17 @@ class Checkpoint:
         running = self._running
         reports = [asdict(report) for report in running.reports] if running else []
         judged = list(running.judged) if running else []
+        draws = list(running.recorded.values()) if running else []
         content = {
             "format": FORMAT,
             "state": state() if callable(state) else state,
             "generators": generators(),
-            "trial": {"reports": reports, "judged": judged},
+            "trial": {
+                "reports": reports,
+                "judged": judged,
+                "draws": draws,
+                "unjudged": running is not None and running.unjudged,
+            },
         }
         path, md5, size = write(self._folder, content)
         self._last_save = time.monotonic()
@@ -128,25 +132,22 @@ class Checkpoint:
             running.checkpoint({"step": epoch, "epoch": epoch, **where})
         return True
 
-    def _usable(self, found: Stored, newer: Stored | None) -> bool:
+    def _usable(self, found: Stored) -> bool:
         """Tells the epochs up to this checkpoint again, and has the last one judged if nobody had before.
 
         A trial that was killed between its checkpoint and the pruner's verdict must end where an undisturbed one does.
-        Raises TrialPruned where that is here.
+        Raises TrialPruned where that is here. False: nobody knows whether the function asks for a verdict here.
         """
         running = self._running
         if running is None:
             return True
-        steps = {report.step for report in found.reports}
-        followed = newer is not None and len(newer.reports) > len(found.reports)  # it tells whether the function asked
-        judged = [epoch for epoch in newer.judged if epoch in steps] if newer and followed else found.judged
-        asks = False if followed else running.asks(found.reports, judged)
-        if asks is None:
+        if found.asks is None:
             say(f"checkpoint: {found.path.name} was passed over: its last epoch may not have been judged")
             return False
-        running.restore(found.reports, judged)
-        self._trial.restore({report.step: report.value for report in found.reports})
-        if asks and running.judge():
+        running.restore(found.reports, found.judged, found.draws)
+        values = {name: draw["value"] for name, draw in running.recorded.items()}
+        self._trial.restore({report.step: report.value for report in found.reports}, values)
+        if found.asks and running.judge():
             raise importlib.import_module("optuna").TrialPruned(f"at epoch {found.reports[-1].step}")
         return True
 
@@ -174,6 +175,8 @@ class Stored:
     generators: dict[str, Any]
     reports: list[Report]
     judged: list[int]
+    draws: list[dict[str, Any]]
+    asks: bool | None  # does the function ask for a verdict on the last epoch that it has not had? None: nobody knows
 
 
 def stored(folder: Path) -> list[Path]:
@@ -206,18 +209,24 @@ def write(folder: Path, content: dict[str, Any]) -> tuple[Path, str, int]:
 
 
 def read(path: Path) -> Stored:
-    """Raises DamagedCheckpoint with what differs."""
+    """Raises DamagedCheckpoint with what differs, BadState for one that another version wrote."""
     try:
         manifest = json.loads((path / "manifest.json").read_text())
         for name, entry in manifest.items():
             if Path(name).name != name or file_md5(path / name) != entry["md5"]:
                 raise DamagedCheckpoint(f"{name} does not match its md5")
         raw = json.loads((path / "state.json").read_text())
+        if raw["format"] != FORMAT:
+            raise BadState(f"{path} has format {raw['format']}, this version reads format {FORMAT}")
         content = Packed.read(path).unpack(raw)
         reports = [Report(**report) for report in content["trial"]["reports"]]
         judged = list(content["trial"]["judged"])
-        return Stored(path, content["state"], content["generators"], reports, judged)
-    except DamagedCheckpoint:
+        asks: bool | None = False
+        if content["trial"]["unjudged"]:
+            asks = json.loads((path / ASKS).read_text()) if (path / ASKS).exists() else None
+        draws = list(content["trial"].get("draws", ()))
+        return Stored(path, content["state"], content["generators"], reports, judged, draws, asks)
+    except (BadState, DamagedCheckpoint):
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as damage:
         raise DamagedCheckpoint(f"{type(damage).__name__}: {damage}") from damage

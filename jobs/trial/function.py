@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.machinery
 import importlib.util
 import inspect
+import io
 import os
 import random
 import socket
@@ -24,9 +26,10 @@ from fts.jobs.api.objective import Stopped
 from fts.jobs.api.spec import BadSpec, TrialSpec
 from fts.jobs.python import this_python
 from fts.jobs.search.sampler import SAMPLERS
-from fts.jobs.trial.cause import CODE_ERROR, cause_of
+from fts.jobs.status.formatting import in_gb
+from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, cause_of
 from fts.jobs.trial.process import Orders, log_to, place_of, say, sentence_of
-from fts.jobs.trial.running import RunningTrial, deciding, is_finite, number_of, peak_bytes
+from fts.jobs.trial.running import MAX_METRICS, RunningTrial, deciding, is_finite, metrics_of, number_of, peak_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 
 CODE_CHANGED = "code changed"  # badge: the file is not the one that was enqueued
 OWN_NAMES = ("seed", "number", "folder", "device", "threads")  # a function without a trial may ask for these
+NO_PACKAGE = "with no known parent package"  # Python's words for `from . import x` in a file of no package
+LONGEST_ATTRIBUTE = 500  # characters
 SEED_BITS = 31  # of the seed that such a function gets: every library takes it
 
 
@@ -51,22 +56,25 @@ def run(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
     """The facts of one trial: started, then how it ended; what lies between the function tells through its trial."""
     cell: FunctionCell = spec.cell
     log_to(Path(spec.log_path).absolute())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # what it prints is in the log when it is killed
     running = RunningTrial(spec, orders)
+    called = False
     try:
         check_sampler(cell)
-        function = load(cell)
-        badges = [] if hashlib.md5(cell.path.read_bytes()).hexdigest() == cell.code_md5 else [CODE_CHANGED]
+        function, md5 = load(cell)
+        badges = [] if md5 == cell.code_md5 else [CODE_CHANGED]
         trial, call = bind(function, running)
         seed_everything(spec.seed)
-        orders.training = True
-        yield {"fact": "started", **facts_of(running)}
+        orders.training = called = True
+        yield {"fact": "started", **facts_of(running), "code_md5": md5, "badges": badges}
         say(f"{cell.experiment} t{spec.number} {cell.objective}" + "".join(f", {badge}" for badge in badges))
         if orders.stop_asked():
             raise Stopped
         returned = call()
         if running.left:
             raise Stopped  # it was caught, and what the function returned then is not its result
-        yield {"fact": "result", **result(running, trial, returned), "badges": badges}
+        yield {"fact": "result", **result(running, trial, returned)}
         say("ended")
     except Stopped:
         say("stopped")
@@ -74,11 +82,11 @@ def run(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
     except BaseException as error:  # noqa: BLE001  # whatever a person's function raises ends its trial alone
         with contextlib.suppress(OSError):  # a full disk may be the very error
             traceback.print_exc()
-        yield ended_by(error, running)
+        yield ended_by(error, running, called)
 
 
-def ended_by(error: BaseException, running: RunningTrial) -> dict[str, Any]:
-    """How a trial ended whose function raised something."""
+def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -> dict[str, Any]:
+    """How a trial ended whose function raised something; what breaks before it is called breaks every trial."""
     if type(error).__name__ == "TrialPruned":
         return {"fact": "pruned"}
     if running.stop_asked and not isinstance(error, BadSpec):
@@ -89,7 +97,16 @@ def ended_by(error: BaseException, running: RunningTrial) -> dict[str, Any]:
         return {"fact": "failed", "cause": CODE_ERROR, "message": f"{message}; return the value of the trial instead"}
     if isinstance(error, GeneratorExit):
         raise error
-    return {"fact": "failed", "cause": cause_of(error), "message": sentence_of(error, folder)}
+    cause, message = cause_of(error), sentence_of(error, folder)
+    if cause == OUT_OF_MEMORY and (peak := peak_bytes()):
+        message = f"out of memory, its process held {in_gb(peak)}: {message}"
+    if isinstance(error, ImportError) and NO_PACKAGE in str(error):
+        cause = CODE_ERROR
+        message += f"; put an __init__.py into {folder}, or import without the dot"
+    elif isinstance(error, ModuleNotFoundError):
+        message += f"; install it for {sys.executable}"
+    lasting = isinstance(error, ModuleNotFoundError) or (not called and cause == CODE_ERROR)
+    return {"fact": "failed", "cause": cause, "message": message, "lasting": lasting}
 
 
 # -- the function
@@ -100,21 +117,26 @@ def check_sampler(cell: FunctionCell) -> None:
         raise BadSpec(f"the sampler is {cell.sampler}, expected one of {', '.join(SAMPLERS)}")
 
 
-def load(cell: FunctionCell) -> Callable[..., Any]:
-    """The function of FILE.py:FUNCTION, from where the person stood. Raises BadObjective, and what the file raises."""
+def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
+    """The function of FILE.py:FUNCTION, from where the person stood, and the md5 of the file that was run.
+
+    Raises BadObjective, and what the file raises.
+    """
     if not Path(cell.folder).is_dir():
         raise BadObjective(f"{cell.folder} is no folder; the study was enqueued there, enqueue it again")
     os.chdir(cell.folder)
     path = cell.path.absolute()
-    if not path.is_file():
-        raise BadObjective(f"{path} does not exist; restore it or enqueue the study again")
-    sys.path.insert(0, str(path.parent))
-    name = path.stem
-    if name in sys.modules or name in sys.stdlib_module_names:
-        name = f"objective_{path.stem}"  # their random.py must not take the place of Python's
-    found = importlib.util.spec_from_file_location(name, path)
-    if found is None or found.loader is None:
-        raise BadObjective(f"{path} is no Python file")
+    try:
+        code = path.read_bytes()
+    except FileNotFoundError:
+        raise BadObjective(f"{path} does not exist; restore it or enqueue the study again") from None
+    name, root = module_name(path)
+    sys.path.insert(0, str(root))
+    package = name.rpartition(".")[0]
+    if package:
+        importlib.import_module(package)
+    found = importlib.util.spec_from_file_location(name, path, loader=LoaderOf(name, str(path), code))
+    assert found is not None and found.loader is not None, "it has the loader that it was given"
     module = importlib.util.module_from_spec(found)
     sys.modules[name] = module  # data loaders and pickles find their classes by it
     found.loader.exec_module(module)
@@ -126,7 +148,33 @@ def load(cell: FunctionCell) -> Callable[..., Any]:
         raise BadObjective(f"{cell.function} in {path.name} is {type(function).__name__}, expected a function")
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise BadObjective(f"{cell.function} in {path.name} is async or a generator, expected a function that returns")
-    return function  # type: ignore[no-any-return]
+    return function, hashlib.md5(code).hexdigest()
+
+
+def module_name(path: Path) -> tuple[str, Path]:
+    """What a file is imported as, and the folder that must be in sys.path: `model.train` where model is a package."""
+    parts, folder = [path.stem], path.parent
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    taken = parts[0] in sys.modules or parts[0] in sys.stdlib_module_names
+    if len(parts) > 1 and not taken:
+        return ".".join(parts), folder
+    name = path.stem
+    if name in sys.modules or name in sys.stdlib_module_names:
+        name = f"objective_{name}"  # their random.py must not take the place of Python's
+    return name, path.parent
+
+
+class LoaderOf(importlib.machinery.SourceFileLoader):
+    """Runs the bytes whose md5 is recorded: no older bytecode, and no file that was saved meanwhile."""
+
+    def __init__(self, name: str, path: str, code: bytes) -> None:
+        super().__init__(name, path)
+        self.code = code
+
+    def get_code(self, fullname: str) -> Any:
+        return self.source_to_code(self.code, self.path)
 
 
 def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTrial | None, Callable[[], Any]]:
@@ -187,7 +235,11 @@ def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
     try:
         from fts.jobs.trial.optuna_trial import make_trial
     except ModuleNotFoundError as error:
-        raise BadObjective(f"{this_python()} has no {error.name}; install it there: pip install optuna") from error
+        if error.name == "optuna":
+            raise BadObjective(f"{this_python()} has no optuna; install it there: pip install optuna") from error
+        raise BadObjective(
+            f"{this_python()} cannot import optuna, {error}; is there a file of that name beside the study's?"
+        ) from error
     return make_trial(running, [PastTrial.from_json(past) for past in running.spec.history])
 
 
@@ -204,14 +256,13 @@ def seed_everything(seed: int) -> None:
 
 
 def facts_of(running: RunningTrial) -> dict[str, Any]:
-    cell, torch = running.cell, sys.modules.get("torch")
+    torch = sys.modules.get("torch")
     return {
         "device": running.device,
         "threads": running.threads,
         "host": socket.gethostname(),
         "python": sys.version.split()[0],
         "torch_version": getattr(torch, "__version__", None),
-        "code_md5": hashlib.md5(cell.path.read_bytes()).hexdigest(),
         "axes": running.axes,
         "resumed": running.resume_from is not None,
     }
@@ -226,7 +277,7 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
             raise BadObjective(f"{cell.function} returned None and reported nothing; return a number or call report")
         value, metrics = running.reports[-1].value, running.reports[-1].metrics
     elif isinstance(returned, dict):
-        metrics = {str(name): number_of(one, f"the metric {name}") for name, one in returned.items()}
+        metrics = metrics_of(returned)
         value = deciding(metrics, cell.metric)
     elif isinstance(returned, list | tuple) and len(returned) != 1:
         raise BadObjective(
@@ -256,6 +307,7 @@ def best_report(running: RunningTrial) -> int | None:
 
 
 def attributes_of(trial: OptunaTrial | None) -> dict[str, Any]:
-    """What the function kept with set_user_attr, as far as it is plain."""
-    kept = trial.user_attrs if trial is not None else {}
-    return {name: value for name, value in kept.items() if value is None or isinstance(value, bool | int | float | str)}
+    """What the function kept with set_user_attr, as far as it is plain and short: a fact is one line."""
+    kept = list(trial.user_attrs.items())[:MAX_METRICS] if trial is not None else []
+    plain = {name: value for name, value in kept if value is None or isinstance(value, bool | int | float | str)}
+    return {name: value for name, value in plain.items() if len(str(value)) <= LONGEST_ATTRIBUTE}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.distributions import CategoricalDistribution
 
 from fts.jobs.search.pure_sampler import PureSampler
 from fts.jobs.search.sampler import PastTrial, frozen, with_bad_region
@@ -43,7 +44,11 @@ class OptunaTrial(optuna.Trial):
                 f"{name} is {self._fixed_params[name]!r:.80} in this trial's record, which {data} does not offer now; "
                 "restore the code or enqueue the study anew"
             ) from error
-        self.running.drew(name, value, data)
+        told = value
+        if isinstance(distribution, CategoricalDistribution):  # equal, and the same object as in the first attempt
+            index = int(distribution.to_internal_repr(value))
+            value, told = distribution.choices[index], data["choices"][index]
+        self.running.drew(name, told, data)
         return value
 
     def report(self, value: float, step: int, metrics: dict[str, float] | None = None) -> None:
@@ -55,8 +60,9 @@ class OptunaTrial(optuna.Trial):
     def should_prune(self) -> bool:
         return self.running.judge()
 
-    def restore(self, values: dict[int, float]) -> None:
-        """Epochs of an earlier attempt, as if they had been reported now."""
+    def restore(self, values: dict[int, float], params: dict[str, Any]) -> None:
+        """Epochs of an earlier attempt, as if they had been reported now; what it drew, it draws again."""
+        self._fixed_params = params | self._fixed_params
         for step, value in values.items():
             super().report(value, step)
 

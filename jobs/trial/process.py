@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import queue
 import signal
@@ -24,8 +25,8 @@ from typing import Any
 
 from fts.jobs.api import protocol
 from fts.jobs.api.spec import TrialSpec
-from fts.jobs.trial.cause import cause_of
-from fts.state.files import open_log, refuse_links
+from fts.jobs.trial.cause import cause_of, said_by
+from fts.state.files import open_log, refuse_links, remove
 
 STEP_EVERY_S = 0.5  # between two step facts: a heartbeat, not a record
 VERDICT_S = 0.25  # that a trial waits for the pruner after an epoch; the answer usually takes 5 ms
@@ -46,11 +47,11 @@ def main(run: Run | None = None, read: Read | None = None) -> int:
         signal.signal(ignored, signal.SIG_IGN)
     os.register_at_fork(after_in_child=be_ordinary)
     os.set_inheritable(fd, False)
-    if run is None or read is None:
-        from fts.jobs.trial import function  # here, not above: it is the one that needs this module
+    if run is not None and read is not None:
+        return serve(orders, fd, run, read)
+    from fts.jobs.trial import function  # here, not above: it needs this module
 
-        run, read = function.run, function.read
-    return serve(orders, fd, run, read)
+    return serve(orders, fd, function.run, function.read, once=True)
 
 
 def private_stdin() -> int:
@@ -68,8 +69,11 @@ def be_ordinary() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def serve(orders: Orders, fd: int, run: Run, read: Read) -> int:
-    """Runs trials until told to stop (returns 75) or to quit (returns 0)."""
+def serve(orders: Orders, fd: int, run: Run, read: Read, once: bool = False) -> int:
+    """Runs trials until told to stop (returns 75) or to quit (returns 0).
+
+    `once`: only one, because a person's code may leave anything behind in its process.
+    """
     _tell(fd, {"fact": "ready", "pid": os.getpid()})
     while (command := orders.next()) is not None:
         number: int | None = None
@@ -80,7 +84,7 @@ def serve(orders: Orders, fd: int, run: Run, read: Read) -> int:
 
         orders.tell = tell
         try:
-            spec = read(command)
+            spec = read(specification(command))
             number = spec.number
             refuse_linked_folder(spec)
             for fact in run(spec, orders):
@@ -90,9 +94,19 @@ def serve(orders: Orders, fd: int, run: Run, read: Read) -> int:
                 traceback.print_exc()
             tell({"fact": "failed", "cause": cause_of(error), "message": sentence_of(error)})
         orders.training = False
-        if orders.stop_asked():
-            return protocol.STOPPED
+        if once or orders.stop_asked():
+            break
     return protocol.STOPPED if orders.stop_asked() else 0
+
+
+def specification(given: dict[str, Any]) -> Any:
+    """A trial spec as JSON; a file that holds it is removed once it was read."""
+    if set(given) != {"file"}:
+        return given
+    path = Path(given["file"])
+    text = path.read_text()
+    remove(path)
+    return json.loads(text)
 
 
 def refuse_linked_folder(spec: TrialSpec) -> None:
@@ -127,7 +141,7 @@ class Orders:
         threading.Thread(target=self._read, args=(fd,), name="orders", daemon=True).start()
 
     def next(self) -> dict[str, Any] | None:
-        """The next trial spec as JSON; None when there will be none."""
+        """The next trial spec as JSON, or its {"file": path}; None when there will be none."""
         return None if self.stop_asked() else self._runs.get()
 
     def stop_asked(self) -> bool:
@@ -176,7 +190,7 @@ class Orders:
     def _obey(self, command: dict[str, Any]) -> None:
         if command.get("do") == "run":
             self._pruned.clear()  # what was pruned before was another trial, perhaps of the same number
-            self._runs.put(command.get("spec") or {})
+            self._runs.put({"file": command["file"]} if "file" in command else command.get("spec") or {})
         elif command.get("do") == "prune":
             self._pruned.add(int(command["number"]))
             self._verdicts.put(None)
@@ -246,7 +260,7 @@ def sentence_of(error: BaseException, near: Path | None = None) -> str:
 
     `near`: the folder of a person's code; the place is the last line there, not one inside a library.
     """
-    lines = str(error).strip().splitlines()
+    lines = said_by(error).splitlines()
     if type(error).__module__.startswith(OURS) and lines:
         return lines[0][:1000]
     place = f", {where}" if (where := place_of(error, near)) else ""

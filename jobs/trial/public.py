@@ -6,14 +6,14 @@ from typing import Any
 
 from fts.jobs.api.function import VALUE
 from fts.jobs.api.spec import seed_for
-from fts.jobs.trial.running import BadReport, deciding, number_of, running_of
+from fts.jobs.trial.running import BadReport, deciding, metrics_of, running_of
 
 
 def report(trial: Any, step: int, **metrics: Any) -> None:
     """One epoch with all its metrics; the one that decides (the study's, else the first) goes to Optuna's report."""
     if not metrics:
         raise BadReport(f"the report of step {step} has no metric; write fts.report(trial, step, val_loss=0.5)")
-    numbers = {name: number_of(value, f"the metric {name}") for name, value in metrics.items()}
+    numbers = metrics_of(metrics)
     running = running_of(trial)
     if running is None:
         trial.report(deciding(numbers, VALUE), step)

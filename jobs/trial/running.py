@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.function import VALUE
 from fts.jobs.api.objective import Stopped
-from fts.jobs.trial.process import Orders, Pace
+from fts.jobs.trial.process import Orders, Pace, is_own
+from fts.state.files import CannotWrite, atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fts.jobs.api.spec import TrialSpec
     from fts.jobs.trial.checkpoint import Checkpoint
+
+
+ASKS = "asks.json"  # in a checkpoint: whether the function asked to be judged at its last epoch, once that is known
+
+
+MAX_METRICS = 1000  # of one epoch: a fact is one line
 
 
 class BadReport(ValueError):
@@ -45,7 +55,7 @@ class RunningTrial:
         self.params: dict[str, Any] = dict(spec.params)
         self.axes: dict[str, str | int | float] = dict(spec.cell.axes)
         self.folder = Path(spec.folder).absolute()
-        self.recorded = {str(draw["name"]): draw for draw in spec.draws}  # before it was interrupted
+        self.recorded = {str(draw["name"]): draw for draw in spec.draws}  # by this process, and before it
         self.reports: list[Report] = []
         self.judged: dict[int, bool] = {}  # epoch -> was it pruned there; of the epochs that the function asked about
         self.pace = Pace(spec.checkpoint_every_s)
@@ -53,6 +63,7 @@ class RunningTrial:
         self.left = False  # Stopped was raised: whatever the function makes of it is no result
         self._next_draw = 1 + max((int(draw["k"]) for draw in spec.draws), default=-1)
         self._leaves = False  # a stop was asked, and the checkpoint for it is written
+        self._unsettled: Path | None = None  # a checkpoint of an epoch of which nobody knows yet whether it is judged
         self._late = 0  # reports since a stop was asked
         self._last_report = time.monotonic()
 
@@ -71,17 +82,23 @@ class RunningTrial:
         self.params[name] = value
         before = self.recorded.get(name)
         if before is None:
-            draw = {"k": self._next_draw, "name": name, "value": value, "distribution": distribution}
-            self._next_draw += 1
-            self.orders.tell({"fact": "draw", **draw})
+            self._tell_draw(name, value, distribution)
         elif before.get("distribution") != distribution:
             recorded = {"value": before["value"], "distribution": before.get("distribution")}
-            self.orders.tell({"fact": "drifted", "name": name, "recorded": recorded, "distribution": distribution})
-        if self._leaves or (self.stop_asked and not self.reports):
+            draw = {"k": int(before["k"]), "name": name, "value": value, "distribution": distribution}
+            self.orders.tell({"fact": "drifted", **draw, "recorded": recorded})
+        if self.stop_asked and not self.reports:
             self.stop()
+
+    def _tell_draw(self, name: str, value: Any, distribution: dict[str, Any]) -> None:
+        draw = {"k": self._next_draw, "name": name, "value": value, "distribution": distribution}
+        self._next_draw += 1
+        self.recorded[name] = draw
+        self.orders.tell({"fact": "draw", **draw})
 
     def report(self, step: int, value: float, metrics: dict[str, float]) -> None:
         """Tells one epoch. Raises Stopped after it, where a stop was asked and nothing can be saved."""
+        self._settle(asks=False)
         report = Report(step, value, metrics)
         self.reports.append(report)
         self.orders.tell(report.fact())
@@ -100,12 +117,11 @@ class RunningTrial:
     def checkpoint(self, saved: dict[str, Any]) -> None:
         """Tells of a checkpoint. Raises Stopped after it, where a stop was asked."""
         self.orders.tell({"fact": "checkpoint", **saved})
-        if not self.stop_asked:
-            return
-        if self._may_ask_now():
-            self._leaves = True  # at its next call: whether it is pruned here is asked first, as without the stop
-        else:
+        if self.unjudged:
+            self._unsettled = Path(saved["path"])
+        if self.stop_asked and self._unsettled is None:
             self.stop()
+        self._leaves = self.stop_asked  # at its next call: whether it is pruned here is asked first, as without a stop
 
     # -- what it is told
 
@@ -124,6 +140,7 @@ class RunningTrial:
         else:
             epoch = max(report.step for report in self.reports)
             if epoch not in self.judged:
+                self._settle(asks=True)
                 self.judged[epoch] = self._verdict(epoch)
             pruned = self.judged[epoch]
         if self._leaves and not pruned:
@@ -139,26 +156,45 @@ class RunningTrial:
 
     # -- whether the last epoch of a checkpoint was judged
 
-    def restore(self, reports: Sequence[Report], judged: Sequence[int]) -> None:
-        """The epochs of a checkpoint: told again, because the supervisor may have died before it wrote them."""
+    @property
+    def unjudged(self) -> bool:
+        """May the function still ask whether it is pruned at its last epoch?"""
+        last = self.reports[-1].step if self.reports else None
+        return self.cell.pruner != "none" and last is not None and last not in self.judged and self.may_ask
+
+    @cached_property
+    def may_ask(self) -> bool:
+        """Does any file of the person's speak of pruning, or of callbacks, which may prune?"""
+        return speaks_of_pruning(Path(self.cell.folder).absolute(), self.cell.path.absolute())
+
+    def _settle(self, asks: bool) -> None:
+        """Writes beside the latest checkpoint whether the function asks to be judged at its last epoch."""
+        if self._unsettled is not None:
+            with suppress(CannotWrite):  # then nobody knows, and the checkpoint before it is used
+                atomic_write(self._unsettled / ASKS, json.dumps(asks), durable=False)
+            self._unsettled = None
+
+    def restore(self, reports: Sequence[Report], judged: Sequence[int], draws: Sequence[dict[str, Any]]) -> None:
+        """Draws and epochs of a checkpoint: told again, because the supervisor may have died before it wrote them."""
+        for draw in draws:
+            if draw["name"] not in self.recorded:
+                self._tell_draw(draw["name"], draw["value"], draw["distribution"])
+                self.params[draw["name"]] = draw["value"]
         self.reports = list(reports)
         self.judged = dict.fromkeys(judged, False)
         for report in reports:
             self.orders.tell(report.fact())
 
-    def _may_ask_now(self) -> bool:
-        return self.asks(self.reports, self.judged) is not False
 
-    def asks(self, reports: Sequence[Report], judged: Mapping[int, bool] | Sequence[int]) -> bool | None:
-        """Will the function ask whether it is pruned at its last epoch? By what it did before; None: nobody knows.
-
-        False also where it has asked already, or there is no pruner.
-        """
-        steps = [report.step for report in reports]
-        if self.cell.pruner == "none" or not steps or steps[-1] in judged:
-            return False
-        before = {step in judged for step in steps[:-1]}
-        return before.pop() if len(before) == 1 else None
+def speaks_of_pruning(folder: Path, *files: Path) -> bool:
+    """Does any of these files, or of the modules that were imported from the folder?"""
+    loaded = [
+        Path(str(module.__file__))
+        for name, module in list(sys.modules.items())
+        if name.split(".")[0] != "fts" and getattr(module, "__file__", None)
+    ]
+    own = {file for file in loaded if file.suffix == ".py" and is_own(file, folder)} | set(files)
+    return any(word in file.read_text(errors="replace").lower() for file in own for word in ("prun", "callback"))
 
 
 def running_of(trial: Any) -> RunningTrial | None:
@@ -171,8 +207,17 @@ def number_of(value: Any, what: str) -> float:
     """Raises BadReport for what is no number."""
     try:
         return float(value)
+    except OverflowError:
+        raise BadReport(f"{what} is a whole number of {value.bit_length()} bits, expected at most 1.8e308") from None
     except (TypeError, ValueError):
         raise BadReport(f"{what} is {value!r:.80} of type {type(value).__name__}, expected a number") from None
+
+
+def metrics_of(given: Mapping[Any, Any]) -> dict[str, float]:
+    """Metrics as they are recorded. Raises BadReport for what is no number, and for more than a record holds."""
+    if len(given) > MAX_METRICS:
+        raise BadReport(f"{len(given)} metrics were given, expected at most {MAX_METRICS}: keep arrays in a file")
+    return {str(name)[:200]: number_of(value, f"the metric {name}") for name, value in given.items()}
 
 
 def deciding(metrics: Mapping[str, float], wanted: str) -> float:

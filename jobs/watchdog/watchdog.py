@@ -259,7 +259,10 @@ class Pace:
         limits = self.limits
         if self._cpu and self._cpu[-1][0] - self._cpu[0][0] < 0.8 * limits.cpu_window_s:
             return None
-        quiet_s, cpu = self._worked_s - self._progress_at_s, self.cpu_percent()
+        cpu = self.cpu_percent()
+        if not self._steps and cpu is not None and cpu >= limits.stall_cpu_percent:
+            self._progress_at_s = self._worked_s  # nobody knows what a step takes: whoever works is not stalled
+        quiet_s = self._worked_s - self._progress_at_s
         allowed_s = limits.stall_first_s
         if self._steps:
             allowed_s = max(limits.stall_min_s, limits.stall_factor * median(self._steps))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +70,7 @@ WRONG = [
     ("def objective(trial): trial.report(1, -1)", {}, "(ValueError, train.py line 1)"),
     ("def objective(trial): return trial.suggest_float('x', 1, 0)", {}, "(ValueError, train.py line 1)"),
     ("def objective(trial): trial.suggest_categorical('m', [len])", {}, "m has the choice <built-in function len>"),
+    ("class E(Exception):\n    __str__ = None\ndef objective(trial): raise E", {}, "no message (E, train.py line 3)"),
     ("import fts\ndef objective(trial): fts.report(trial, 0)", {}, "the report of step 0 has no metric"),
     ("import fts\ndef objective(trial): fts.checkpoint(trial).save({'a': {'b': len}})", {}, "['a']['b'] is a "),
 ]  # fmt: skip
@@ -110,10 +112,21 @@ def test_unseeded_random_numbers_repeat_and_differ_between_trials(tmp_path: Path
 
 
 def test_changed_code_is_a_badge_and_attributes_travel(tmp_path: Path) -> None:
-    cell = cell_of(tmp_path, "def objective(trial):\n    trial.set_user_attr('n', 3)\n    return 1")
+    cell = cell_of(
+        tmp_path,
+        """
+        def objective(trial):
+            trial.set_user_attr("n", 3)
+            trial.set_user_attr("big", "x" * 2**21)
+            return 1
+        """,
+    )
     cell.path.write_text(cell.path.read_text() + "\n")
-    end = run_one(cell).end
-    assert (end["badges"], end["user_attrs"]) == (["code changed"], {"n": 3})
+    record = run_one(cell)
+    (started,) = [fact for fact in record.told if fact["fact"] == "started"]
+    assert started["badges"] == ["code changed"]
+    assert started["code_md5"] == hashlib.md5(cell.path.read_bytes()).hexdigest()
+    assert record.end["user_attrs"] == {"n": 3}
 
 
 def test_a_draw_is_told_before_its_value_is_used_and_once(tmp_path: Path) -> None:

@@ -75,17 +75,27 @@ def test_a_function_without_checkpoints_begins_anew_and_ends_equal(tmp_path: Pat
     assert disturbed.outcome == undisturbed.outcome
 
 
-@pytest.mark.parametrize(("pruner", "how"), [("none", "result"), ("median", "pruned")])
-def test_a_function_with_checkpoints_goes_on_and_ends_equal(tmp_path: Path, pruner: str, how: str) -> None:
+SELDOM = WITH.replace("if trial.should_prune()", "if epoch == 3 and trial.should_prune()")
+NEVER = WITH.replace("if trial.should_prune()", "if False")
+
+
+@pytest.mark.parametrize(
+    ("pruner", "body", "how"),
+    [("none", WITH, "result"), ("median", WITH, "pruned"), ("median", SELDOM, "pruned"), ("median", NEVER, "result")],
+    ids=["no pruner", "asks always", "asks once", "asks never"],
+)
+def test_a_function_with_checkpoints_goes_on_and_ends_equal(tmp_path: Path, pruner: str, body: str, how: str) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    cell, other = (cell_of(tmp_path / one, WITH, metric="loss", pruner=pruner) for one in "ab")
+    cell, other = (cell_of(tmp_path / one, body, metric="loss", pruner=pruner) for one in "ab")
     undisturbed = run_one(cell, 6, GOOD)
     assert undisturbed.end["fact"] == how
     disturbed = Record(6)
     moments = [("draw", 1)]
     for epoch in range(5):  # a resumed process tells the epochs again that its checkpoint holds
-        moments += [("epoch", epoch + 1), ("checkpoint", 1)] + ([("judge", 1)] if pruner != "none" else [])
+        moments += [("epoch", epoch + 1), ("checkpoint", 1)] + (
+            [("judge", 1)] if body is WITH and how == "pruned" else []
+        )
     kills = 0
     for moment in moments:
         attempt(spec_of(other, disturbed, GOOD), disturbed, GOOD, kills_at(*moment))
@@ -106,7 +116,8 @@ def test_a_recorded_draw_wins_over_a_changed_distribution_and_is_told_as_drifted
     cell = cell_of(tmp_path, "def objective(trial):\n    return trial.suggest_float('x', 0.0, 2.0)\n")
     attempt(spec_of(cell, record, ()), record)
     (drifted,) = [fact for fact in record.told if fact["fact"] == "drifted"]
-    assert (drifted["name"], drifted["recorded"]["value"]) == ("x", record.end["value"])
+    assert (drifted["k"], drifted["name"], drifted["value"]) == (0, "x", record.end["value"])
+    assert drifted["recorded"]["value"] == drifted["value"]
     assert (drifted["recorded"]["distribution"]["high"], drifted["distribution"]["high"]) == (1.0, 2.0)
 
 
@@ -118,3 +129,47 @@ def test_a_recorded_choice_that_is_offered_no_more_is_named(tmp_path: Path) -> N
     attempt(spec_of(cell, record, ()), record)
     assert record.end["fact"] == "failed"
     assert "o is 'adam' in this trial's record" in record.end["message"] and "'sgd', 'lion'" in record.end["message"]
+
+
+TORCH = """
+import torch
+import fts
+
+def objective(trial):
+    lr = trial.suggest_float("lr", 1e-3, 1e-1, log=True)
+    checkpoint = fts.checkpoint(trial)
+    x = torch.randn(64, 8, generator=torch.Generator().manual_seed(fts.seed(trial, "data") % 2**63))
+    y = x.sin().sum(1, keepdim=True)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Dropout(0.2), torch.nn.ReLU(), torch.nn.Linear(16, 1))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 6)
+    state = checkpoint.load()
+    if state:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+    for epoch in range(state["epoch"] + 1 if state else 0, 6):
+        for batch in torch.randperm(64).split(16):
+            optimizer.zero_grad()
+            loss = (model(x[batch]) - y[batch]).square().mean()
+            loss.backward()
+            optimizer.step()
+        schedule.step()
+        trial.report(loss.item(), epoch)
+        parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+        checkpoint.save(lambda: {name: part.state_dict() for name, part in parts.items()} | {"epoch": epoch})
+    return loss
+"""
+
+
+@pytest.mark.slow  # importing torch and its optimizers takes 5 s a process
+def test_a_torch_model_that_was_killed_twice_ends_with_the_same_bits(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    undisturbed = run_one(cell_of(tmp_path / "a", TORCH), forked=False)
+    cell, record = cell_of(tmp_path, TORCH), Record(0)
+    for moment in (("epoch", 2), ("checkpoint", 2)):
+        attempt(spec_of(cell, record, ()), record, (), kills_at(*moment), forked=False)
+    attempt(spec_of(cell, record, ()), record, forked=False)
+    assert undisturbed.end["fact"] == "result", log_of(cell)
+    assert record.outcome == undisturbed.outcome
+    assert log_of(cell).count("resumed from checkpoint-") == 2

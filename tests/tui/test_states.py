@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
@@ -353,8 +354,8 @@ async def test_hostile_strings_reach_no_terminal(db_path):
     evil = "".join(HOSTILE.values()) + "[@click=app.quit]x[/] [/foo] \U0001f600"
     connection = sqlite3.connect(db_path)
     safe = evil.encode("utf-8", "replace").decode()
-    connection.execute("UPDATE job SET message = ?, hold_reason = NULL, cell = ?", (safe, safe))
-    connection.execute("UPDATE job SET labels = json_object('budget', ?, ?, 1)", (safe, safe))
+    labels = json.dumps({"budget": safe, "horizon": 1, "task": safe, "tier": safe})
+    connection.execute("UPDATE job SET message = ?, hold_reason = NULL, labels = ?, cell = ?", (safe, labels, safe))
     connection.execute("UPDATE study SET declaration = json_object('step', ?, 'axes', json_array(?))", (safe, safe))
     connection.execute("UPDATE event SET message = ?, who = ?", (safe, safe))
     connection.execute("UPDATE trial SET architecture = ?, message = ?, host = ?", (safe, safe, safe))
