@@ -198,9 +198,10 @@ def known(jobs: Sequence[Job]) -> str:
 def _field(word: str, axes: Sequence[str]) -> Callable[[Job], bool]:
     name, _, value = word.partition(":")
     known = known_fields(axes)
-    if name not in known and (CELL.fullmatch(name) or NUMBER.fullmatch(name) or TRIAL.fullmatch(word)):
+    accepted = (*known, *EVERY_STUDY)
+    if name not in accepted and (CELL.fullmatch(name) or NUMBER.fullmatch(name) or TRIAL.fullmatch(word)):
         raise click.UsageError(f"{word!r} names a trial, and this command takes whole cells: write {name}")
-    if name not in known:
+    if name not in accepted:
         raise click.UsageError(f"{word!r} asks for {name!r}, expected one of {', '.join(known)}")
     attribute = "status" if name == "state" else name
     wanted = value.lower().removeprefix("h") if name == "horizon" else value.lower()
@@ -217,4 +218,6 @@ def known_fields(axes: Sequence[str]) -> tuple[str, ...]:
     """What may stand before a colon: fields of every job, and the axes of these."""
     flagship = not axes or "budget" in axes
     others = tuple(name for name in axes if name not in (*FIELDS, *EVERY_STUDY))
-    return (*FIELDS, "study", "metric", *others) if flagship else (*EVERY_STUDY, *others)
+    if not flagship:
+        return (*EVERY_STUDY, *others)
+    return (*FIELDS, "study", "metric", *others) if others else FIELDS
