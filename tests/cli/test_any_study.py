@@ -386,3 +386,11 @@ def test_parquet_without_pandas_is_refused_in_one_sentence(fts, toy: Database, t
     said = fts("export", "--parquet", str(tmp_path / "tables"))
     assert said.code == 2 and "--parquet needs pandas, which is not installed" in said.err
     assert not (tmp_path / "tables").exists()
+
+
+def test_attributes_of_a_trial_are_kept_as_far_as_a_row_has_room():
+    from fts.jobs.supervisor.trial_runner import MAX_ATTRIBUTES, kept_attributes
+
+    assert kept_attributes({"n": 3, "note": "x"}) == {"n": 3, "note": "x"}
+    assert list(kept_attributes({"n": 3, "long": "x" * MAX_ATTRIBUTES, "m": 4})) == ["n"]
+    assert kept_attributes(None) == {}
