@@ -22,8 +22,13 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 	@echo "installed: $$($(BIN)/python -m pip list --disable-pip-version-check 2>/dev/null | wc -l) packages"
 
-run: $(STAMP)  ## real S&P 500 data, a small real HPO matrix through queue and worker, the results table
+run: $(STAMP)  ## real S&P 500 data, a small real HPO matrix through queue and worker, the results; then a study of a function
 	@$(BIN)/fts demo
+	@echo
+	@echo "a study of another kind: the function in examples/digits.py, two cells, six trials each"
+	@$(BIN)/fts enqueue examples/digits.py:objective --trials 6 -m activation=relu,tanh --direction maximize --metric accuracy
+	@$(BIN)/fts worker --until-empty
+	@$(BIN)/fts results digits
 
 test: $(STAMP)  ## the test suite (about 10 minutes on 2 cores)
 	@echo "running the tests (the long chaos and soak runs are in make test-slow)"

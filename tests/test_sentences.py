@@ -7,7 +7,7 @@ import re
 import pytest
 from click import Context, Group
 
-from fts.jobs.cli.app import fts
+from fts.jobs.cli.app import fts, names_a_function
 from fts.jobs.status.surface import COMMANDS
 from fts.tui.bindings import ACTION_KEYS, BY_KEY
 from tests.sentences import Sentence, sentences
@@ -59,6 +59,8 @@ def is_command(words: str) -> bool:
     """Whether `fts WORDS` names a command, and options that it has; what stands for a value is passed over."""
     name, *rest = SHELL.sub("", words).split()
     command = fts.get_command(Context(fts), name)
+    if name == "enqueue" and names_a_function(rest):  # which has options of its own
+        _, command, rest = fts.resolve_command(Context(fts), [name, *rest])
     if isinstance(command, Group) and rest:
         if rest[0].startswith("{"):
             return True  # any of its commands

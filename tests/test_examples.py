@@ -1,0 +1,26 @@
+"""Every file of examples/ runs through queue and worker, as its first lines say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def fts(folder: Path, *words: str) -> str:
+    command = [sys.executable, "-m", "fts.jobs.cli", "--db", str(folder / "outputs" / "fts.db"), *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True, timeout=240).stdout
+
+
+def test_digits_learns_and_its_parameters_are_on_record(tmp_path: Path) -> None:
+    fts(tmp_path, "enqueue", "examples/digits.py:objective", "--trials", "3", "--direction", "maximize",
+        "--metric", "accuracy")  # fmt: skip
+    fts(tmp_path, "worker", "--until-empty", "--slots", "1", "--threads", "1")
+    (job,) = json.loads(fts(tmp_path, "queue", "--json"))["jobs"]
+    trials = json.loads(fts(tmp_path, "trials", "digits", "--json"))["trials"]
+    assert job["status"] == "done" and len(trials) == 3
+    assert all(set(trial["params"]) == {"width", "learning_rate", "decay"} for trial in trials)
+    assert job["best_value"] == max(trial["value"] for trial in trials if trial["status"] == "complete") > 0.1
