@@ -121,9 +121,8 @@ def check_words(cell: CommandCell) -> None:
     declared = [*(cell.space or {}), *cell.axes]
     for name in declared:
         if not name.isidentifier() or not name.isascii() or name in TAKEN:
-            raise BadSpec(
-                f"{name!r} cannot name a parameter or an axis; {', '.join(TAKEN)} have a meaning of their own"
-            )
+            taken = ", ".join(TAKEN)
+            raise BadSpec(f"{name!r} cannot name a parameter or an axis: expected a name, none of {taken}")
     upper = [name.upper() for name in declared]
     if len(set(upper)) < len(upper):
         raise BadSpec(f"two of {', '.join(declared)} have the same name but for upper and lower case")
@@ -146,8 +145,8 @@ def unknown_place(name: str, declared: Sequence[str]) -> str:
     hint = f"did you mean {{{near[0]}}}? " if near else ""
     known = ", ".join(f"{{{one}}}" for one in dict.fromkeys([*declared, *OWN]))
     return (
-        f"{{{name}}} is neither a parameter nor an axis; {hint}Known: {known}. "
-        f"Declare one with {{{name}:1e-5..1e-1:log}} or {{{name}:A,B}}, or write {{{{{name}}}}} for the letters"
+        f"{{{name}}} is neither a parameter nor an axis; {hint}known are {known}; "
+        f"declare one with {{{name}:1e-5..1e-1:log}} or {{{name}:A,B}}, or write {{{{{name}}}}} for the letters"
     )
 
 

@@ -116,6 +116,9 @@ class CommandTrial:
             if windows and windows[-1].end is None:
                 windows[-1].end = size
             windows.append(Window(size))
+        self._keep_windows()
+
+    def _keep_windows(self) -> None:
         kept = {name: [list(asdict(window).values()) for window in of] for name, of in self.windows.items()}
         atomic_write(self.folder / ATTEMPTS, json.dumps(kept), self.root)
 
@@ -128,6 +131,7 @@ class CommandTrial:
                     if file.read(1) != b"\n":
                         print(flush=True)
         self.windows["log"][-1].end = self.log.stat().st_size
+        self._keep_windows()
 
     # -- its life
 
@@ -286,29 +290,19 @@ class CommandTrial:
         if seen:
             found = f"it reported {seen}"
         elif self.read_from == self.log:
-            found = (
-                f"its last line of output is {self._lines.last[:200]!r}" if self._lines.last else "it printed nothing"
-            )
+            last = self._lines.last[:200]
+            found = f"its last line of output is {last!r}" if last else "it printed nothing"
         else:
-            said = last_words([self.log], self._clock)
-            hint = (
-                "; its output speaks of it, so add --stdout or --regex"
-                if self.cell.metric in self._output(said)
-                else ""
-            )
-            found = f"the report is empty{hint}"
-        return (
-            f"the command ended with exit code 0 and without {self.cell.metric}: {found}; expected {self.cell.source}"
-        )
+            printed = self.cell.metric in self._output(last_words([self.log], self._clock))
+            found = "the report is empty" + (", but it printed it: add --stdout or --regex" if printed else "")
+        return f"the command ended without {self.cell.metric} (exit code 0): {found}; expected {self.cell.source}"
 
     def _failed(self, code: int) -> dict[str, Any]:
         said = self._output(last_words([self.log], self._clock))
         cause = cause_of_death(code, self._oom_kills, was_ready=True, said=said).value
         message = died_of(code, self._oom_kills).replace("the trial process", "the command")
         if code == protocol.STOPPED:
-            message = (
-                f"the command asked {AGAIN_ALLOWED} times to run again (exit code 75) and reported nothing between"
-            )
+            message = f"the command asked {AGAIN_ALLOWED} times to run again (exit code 75) and made no progress"
         last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
         if last and cause != MACHINE_ERROR:
             message += f": {last[:300]}"
