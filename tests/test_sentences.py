@@ -57,8 +57,9 @@ SHELL = re.compile(r"\s(?:[|>]|&&)\s.*")
 
 def is_command(words: str) -> bool:
     """Whether `fts WORDS` names a command, and options that it has; what stands for a value is passed over."""
-    name, *rest = SHELL.sub("", words).split()
-    command = fts.get_command(Context(fts), name)
+    name, *rest = SHELL.sub("", words).partition(" -- ")[0].split()
+    ours = [name, *rest, *(["--"] if " -- " in words else [])]
+    command = None if name not in fts.list_commands(Context(fts)) else fts.resolve_command(Context(fts), ours)[1]
     if isinstance(command, Group) and rest:
         if rest[0].startswith("{"):
             return True  # any of its commands
