@@ -405,6 +405,7 @@ ALLOWED = {
     ("fts.jobs.records.earlier_exports", "rename"): "moves whole folders aside, below one outputs folder",
     ("fts.study.models", "copytree"): "into the draft of new_folder",
     ("fts.study.parquet", "to_parquet"): "into the draft of replacing",
+    ("fts.jobs.records.frames", "to_parquet"): "into the draft of replacing",
     ("fts.study.evidence", "to_parquet"): "into the draft of replacing",
     ("fts.study.sealed", "to_parquet"): "into the draft of replacing",
     ("fts.study.fold_trainer", "open"): "the draft of replacing",

@@ -138,7 +138,7 @@ class Acting:
     def _open_form(self) -> None:
         """The dialog of the study that has one."""
         app = self.app
-        if said := no_form(app.snapshot.jobs):
+        if said := no_form(app.snapshot.jobs, app.view().job):
             app.say(said, "look")
             return
         form = enqueue_dialog()
@@ -202,13 +202,13 @@ class Acting:
         return [self._named(clean(message.sentence)) for message in self._failed]
 
 
-def no_form(jobs: Sequence[Job]) -> str:
+def no_form(jobs: Sequence[Job], chosen: Job | None = None) -> str:
     """What puts more in line where only functions are: a command, because nothing is known of them to ask for in a
     form. Empty: a study that is installed has jobs here, or nobody has."""
     functions = [job for job in jobs if job.study not in installed()]
     if not jobs or len(functions) < len(jobs):
         return ""
-    objective = str(functions[-1].spec.get("objective", "train.py:objective"))
+    objective = str((chosen or functions[-1]).spec.get("objective", "train.py:objective"))
     return f"e: a shell puts functions in line: fts enqueue {objective} -m AXIS=A,B --trials N"
 
 

@@ -407,8 +407,8 @@ class Monitor(App[None]):
             return ""
         if self.problem_kind != "gone":
             return self.problem or f"Reading {self.path} ..."
-        run = "run `fts enqueue --matrix`. Looked at: --db, $FTS_DB, ./outputs."
-        create = "" if self.readonly else "Press e to create it with the 4 × 3 matrix, or "
+        run = "run `fts enqueue FILE.py:FUNCTION` or `fts enqueue --matrix`. Looked at: --db, $FTS_DB, ./outputs."
+        create = "" if self.readonly else "Press e to create it with cells of the installed study, or "
         return f"No state at {self.path}. {create}{run if create else run.capitalize()}"
 
     # ---------------------------------------------------------------- for hands and acting

@@ -56,6 +56,9 @@ KEYS: tuple[Key, ...] = (
         "Mark a row; actions then apply to all marked rows. In a range: keep it marked.",
     ),
     Key("mark_range", ("v",), "v", "mark range", "Mark from here to the cursor as it moves; v or Esc ends the range."),
+    Key(
+        "fold", ("c",), "c", "fold study", "Queue of several studies: one row of the selected study; again all of them."
+    ),
     Key("sort", ("o",), "o", "sort", "Sort: then press the letter of a column; again reverses."),
     Key("zoom", ("z",), "z", "zoom pane", "Show the focused pane on the whole screen; again goes back."),
     Key("zoom_in", ("+", "="), "+", "zoom in", "Show a shorter part of the chart."),
@@ -68,7 +71,13 @@ KEYS: tuple[Key, ...] = (
     Key("log_y", ("y",), "y", "copy / log y", "Copy the row; on Curves: logarithmic axis."),
     Key("copy_menu", ("Y",), "Y", "copy menu", "Copy as JSON or YAML, the `fts` command, the log's path."),
     Key("overlay", ("s",), "s", "overlay / level", "Curves: best and median on or off; logs: level filter."),
-    Key("metric", (), "m", "metric", "Curves: the next metric, where there are several; elsewhere m writes a note."),
+    Key(
+        "metric",
+        (),
+        "m",
+        "metric",
+        "Curves of functions: the next metric that the trials tell; elsewhere m writes a note.",
+    ),
     Key("write", ("w",), "w", "write view", "Write this view as txt, svg, png, csv or json, next to the database."),
     Key("replay_back", (",",), ",", "step back", "Replay: one event back; every screen shows that moment."),
     Key("replay_on", (".",), ".", "step forward", "Replay: one event forward; Esc returns to now."),
@@ -119,7 +128,7 @@ BARS: dict[int, tuple[tuple[str, str, str], ...]] = {
     ),
     CURVES: (
         ("zoom_in", "+/-", "zoom"), ("earlier", "h l", "time"), ("log_y", "y", "log y"), ("overlay", "s", "overlay"),
-        ("next_cell", "[ ]", "trial"), ("write", "w", "write"), ("palette", ":", "command"), ("metric", "m", "metric"),
+        ("metric", "m", "metric"), ("next_cell", "[ ]", "trial"), ("write", "w", "write"), ("palette", ":", "command"),
     ),
     HARDWARE: (
         ("drain", "D", "drain"), ("start_worker", "W", "worker"), ("note", "m", "note"), ("write", "w", "write"),
@@ -165,9 +174,7 @@ def hints(
             continue
         enabled = _applies(action, jobs, snapshot) if action is not None else name not in ON_ROWS or bool(snapshot.jobs)
         if name == "metric":
-            enabled = any(
-                not job.task for job in jobs
-            )  # of daily bars it would be one of nine, and most are diagnostics
+            enabled = any(not job.task for job in jobs)  # of daily bars the others are diagnostics
         if not enabled:
             continue
         label = action.label if action is not None and action.id in ("resume", "undrain", "resume_queue") else label

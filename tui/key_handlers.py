@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fts.tui.app import Monitor
 
 HOUR = 3600.0
-METRIC = "m"  # on Curves, where there are several metrics; elsewhere it is an action
+METRIC = "m"  # on Curves, of a study of any kind; elsewhere it is an action
 EARLY = 100  # keys that are kept before the first read
 
 
@@ -49,7 +49,7 @@ class Hands(Giving, Menus):
             self._sort_by(name)
             return
         key = bindings.BY_KEY.get(name)
-        if name == METRIC and self.desk.screen == CURVES and self._has_metrics():
+        if name == METRIC and self.desk.screen == CURVES and self._any_metric():
             self.metric()
         elif name in bindings.ACTION_KEYS:
             self.app.acting.press(bindings.ACTION_KEYS[name])
@@ -307,9 +307,10 @@ class Hands(Giving, Menus):
         else:
             self.copy()
 
-    def _has_metrics(self) -> bool:
-        view = self.view()
-        return view.trial is not None and len(learning_curve.metrics_of(view, view.trial)) > 1
+    def _any_metric(self) -> bool:
+        """Not of daily bars, whose other metrics are diagnostics: there m writes a note here, too."""
+        job = self.view().job
+        return job is not None and not job.task
 
     def metric(self) -> None:
         """The next metric of the trial; behind the last one the one that decides again."""
@@ -317,8 +318,16 @@ class Hands(Giving, Menus):
         if view.trial is None:
             return
         names = learning_curve.metrics_of(view, view.trial)
+        if len(names) == 1:
+            self.app.say(f"{names[0]} is the only metric that these trials tell")
         at = names.index(learning_curve.metric_of(view, view.trial))
         self.desk.metric = names[(at + 1) % len(names)] if at + 1 < len(names) else ""
+
+    def fold(self) -> None:
+        """One row of the study, or all of them again."""
+        if self.desk.screen != QUEUE or not self.desk.fold(self.view()):
+            self.app.say("c folds one of several studies, on 1 Queue")
+        self._moved()
 
     def overlay(self) -> None:
         if self.desk.screen == LOGS:

@@ -45,6 +45,7 @@ class Desk:
     log_y: bool = False
     overlay: bool = True
     metric: str = ""  # that curves show; "": the one that decides
+    folded: set[str] = field(default_factory=set)  # studies of which the queue shows one row
     at: float | None = None  # replay
     moved_at: float = 0.0  # monotonic time at which the row under the cursor last changed its place
     jumped_at: float = 0.0  # monotonic time at which a filter took the row under the cursor away
@@ -76,6 +77,7 @@ class Desk:
             log_y=self.log_y,
             overlay=self.overlay,
             metric=self.metric,
+            folded=frozenset(self.folded),
             hints=hints,
             **more,  # type: ignore[arg-type]  # other fields of View, by name
         )
@@ -194,6 +196,17 @@ class Desk:
         if jobs:
             self.job_id = jobs[min(max(at + step, 0), len(jobs) - 1)]
             self.trial_id, self.scroll = None, 0
+
+    def fold(self, view: View) -> bool:
+        """c: the study of the selected row shows one row, or all of them again; False where there is one study only."""
+        if view.job is None or not table_rows.is_grouped(view):
+            return False
+        self.end_range()
+        self.folded ^= {view.job.study}
+        rows = table_rows.jobs_of(replace(view, folded=frozenset(self.folded)))
+        if self.job_id not in [job.id for job in rows]:
+            self.choose(next((job.id for job in rows if job.study == view.job.study), rows[0].id))
+        return True
 
     # ---------------------------------------------------------------- screens, marks
 

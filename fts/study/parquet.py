@@ -31,7 +31,7 @@ def to_parquet(db: Database, places: Places, folder: Path) -> list[Path]:
     trials = tidy_trials(
         pd.DataFrame(rows)
         .drop(columns=["params", "effective", "recipe", "facts"], errors="ignore")
-        .assign(**_params(rows))
+        .assign(**_params(rows), **_facts(rows))
     )
     epochs = pd.DataFrame(
         [
@@ -51,6 +51,12 @@ def to_parquet(db: Database, places: Places, folder: Path) -> list[Path]:
         "predictions": pd.concat(predictions, ignore_index=True) if predictions else pd.DataFrame(),
     }
     return [_write(table, folder / f"{name}.parquet") for name, table in tables.items()]
+
+
+def _facts(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """What trials told of themselves beside their columns, each as a column of its own."""
+    names = dict.fromkeys(name for row in rows for name in row["facts"])
+    return {f"facts.{name}": [row["facts"].get(name) for row in rows] for name in names}
 
 
 def _params(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:

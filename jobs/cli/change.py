@@ -46,7 +46,7 @@ def some_jobs(required: bool = True) -> Options:
 def move(wanted: tuple[str, ...], before: str | None, **flags: Any) -> None:
     """Move jobs in line: fts move JOB... WHERE, with WHERE one of up, down, top, bottom or a place (1 runs next).
 
-    JOB is 7, 3-5, 2M/h1, 2B, h3 or state:paused.
+    JOB is 7, 3-5, 2M/h1, 2B, h3, mnist/S, size:S or state:paused.
     """
     if before is not None:
         return act("move_to", wanted, flags, before=before)
@@ -103,7 +103,7 @@ def resume(wanted: tuple[str, ...], queue: bool, **flags: Any) -> None:
 
 def _one_of(wanted: Sequence[str], queue: bool) -> None:
     if bool(wanted) == queue:
-        raise click.UsageError("name jobs (7, 3-5, 2M/h1, state:queued), or give --queue for the whole queue")
+        raise click.UsageError("name jobs (7, 3-5, a cell, state:queued), or give --queue for the whole queue")
 
 
 def _queue_is_paused() -> bool:

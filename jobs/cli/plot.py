@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from fts.jobs.status.formatting import arrow
+from fts.jobs.status.declared import ARROWS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,7 +69,7 @@ def plot_metric(
     lines = [f"{_label(n, height, low, high - low):>8} ┤{''.join(row).rstrip()}" for n, row in enumerate(grid)]
     axis = f"{'':>8} └{'─' * columns}"
     foot = f"{'':>10}{first}{f'{step} {last}':>{columns - len(str(first))}}"
-    return "\n".join([*lines, axis, foot, f"{'':>10}{VAL} {name} {arrow(direction)}  {BEST} best"])
+    return "\n".join([*lines, axis, foot, f"{'':>10}{VAL} {name} {ARROWS[direction]}  {BEST} best"])
 
 
 def _prior(prior_loss: float | None, losses: Sequence[float]) -> list[float]:

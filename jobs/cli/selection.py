@@ -88,6 +88,8 @@ def _by_own_name(jobs: Sequence[Job], word: str) -> list[Job]:
 
 def _by_study_or_value(jobs: Sequence[Job], word: str) -> list[Job]:
     """Every job of the study of that name; else every job that stands at that value of one of its axes."""
+    if NUMBER.fullmatch(word) or RANGE.fullmatch(word) or HORIZON.fullmatch(word):
+        return []  # they mean jobs and horizons, or nothing
     lower = word.lower()
     of_study = [job for job in jobs if job.study.lower() == lower]
     return of_study or [job for job in jobs if lower in (str(value).lower() for value in job.labels.values())]
@@ -102,7 +104,8 @@ def _by_shown_name(jobs: Sequence[Job], word: str) -> list[Job]:
     """The jobs called `2M/h1 2pct` because another task has such a cell; `2M/h1#7` is job 7 where it is such a cell."""
     names = with_task(jobs)
     found = ((job, (names[job.id], f"{names[job.id]}#{job.id}", f"{cell_name(job)}#{job.id}")) for job in jobs)
-    return [job for job, told in found if word.lower() in map(str.lower, told)]
+    shown = [job for job, told in found if word.lower() in map(str.lower, told)]
+    return shown or [job for job in jobs if f"{job.study}/{cell_name(job)}".lower() == word.lower()]
 
 
 def refuse_several_tasks(jobs: Sequence[Job], wanted: Sequence[str]) -> None:
@@ -141,7 +144,7 @@ def matcher(word: str, axes: Sequence[str] = ()) -> Callable[[Job], bool]:
 
 
 def one_job(jobs: Sequence[Job], word: str) -> Job:
-    """The one job a word means: a job that waits or runs goes before an ended one, then the newest.
+    """The one job a word means: a job that waits or runs goes before an ended one, then the newest that has begun.
 
     2M/h1 is the cell itself, not the same cell judged on folds (`2M/h1 wf5`) or its final training.
     """
@@ -152,7 +155,12 @@ def one_job(jobs: Sequence[Job], word: str) -> Job:
         names = ", ".join(f"{job.id} ({named[job.id]})" for job in matches[:6])
         raise click.UsageError(f"{word!r} means several jobs: {names}; name one")
     ended = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
-    return max(matches, key=lambda job: (job.status not in ended, job.id))
+    return max(matches, key=lambda job: (job.status not in ended, not _never_began(job), job.id))
+
+
+def _never_began(job: Job) -> bool:
+    """Cancelled before its first attempt: there is nothing to show of it."""
+    return job.status is JobStatus.CANCELLED and job.attempt == 0
 
 
 def one_cell(jobs: Sequence[Job], word: str) -> Job:
@@ -190,9 +198,10 @@ def known(jobs: Sequence[Job]) -> str:
 def _field(word: str, axes: Sequence[str]) -> Callable[[Job], bool]:
     name, _, value = word.partition(":")
     known = known_fields(axes)
-    if name not in known and (CELL.fullmatch(name) or NUMBER.fullmatch(name) or TRIAL.fullmatch(word)):
+    accepted = (*known, *EVERY_STUDY)
+    if name not in accepted and (CELL.fullmatch(name) or NUMBER.fullmatch(name) or TRIAL.fullmatch(word)):
         raise click.UsageError(f"{word!r} names a trial, and this command takes whole cells: write {name}")
-    if name not in known:
+    if name not in accepted:
         raise click.UsageError(f"{word!r} asks for {name!r}, expected one of {', '.join(known)}")
     attribute = "status" if name == "state" else name
     wanted = value.lower().removeprefix("h") if name == "horizon" else value.lower()
@@ -209,4 +218,6 @@ def known_fields(axes: Sequence[str]) -> tuple[str, ...]:
     """What may stand before a colon: fields of every job, and the axes of these."""
     flagship = not axes or "budget" in axes
     others = tuple(name for name in axes if name not in (*FIELDS, *EVERY_STUDY))
-    return (*FIELDS, "study", "metric", *others) if flagship else (*EVERY_STUDY, *others)
+    if not flagship:
+        return (*EVERY_STUDY, *others)
+    return (*FIELDS, "study", "metric", *others) if others else FIELDS

@@ -25,10 +25,12 @@ from fts.state import liveness, queries
 from fts.state.db import Database, open_for_reading
 from fts.state.files import csv_text
 from fts.state.rows import unreadable_in
-from fts.state.values import Event, Job, JobStatus, Trial
+from fts.state.values import Event, Job, JobStatus, Trial, TrialStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+
+    from fts.jobs.status.declared import Declared
 
 
 @contextmanager
@@ -63,34 +65,39 @@ def queue(wanted: tuple[str, ...], as_json: bool) -> None:
         why = snapshot.queue_paused_reason or "no reason given"
         say(f"the queue is paused: {why}; `fts resume --queue` lets jobs start")
     places = {job.id: n for n, job in enumerate((j for j in snapshot.jobs if j.status in WAITING), start=1)}
-    axes, names = columns.of_jobs(jobs, studies), told_apart(snapshot.jobs)
+    axes = columns.of_jobs(jobs, studies)
+    several = ("study",) if len({job.study for job in jobs}) > 1 else ()
     best = columns.best_heading(jobs)
-    head = ("job", "place", "cell", *(axis.label for axis in axes), "state", "trials", best, "attempt", "note")
+    head = (
+        "job",
+        "place",
+        *several,
+        "cell",
+        *(axis.label for axis in axes),
+        "state",
+        "trials",
+        best,
+        "attempt",
+        "note",
+    )
     rows = [
         (
             job.id,
             places.get(job.id),
-            names[job.id],
+            *(job.study for _ in several),
+            naming.cell_name(job),
             *(job.labels.get(axis.field) for axis in axes),
             f"{formatting.LOST} lost"
             if is_lost(job, snapshot, now)
             else f"{formatting.glyph_of(job.status)} {job.status}",
             f"{formatting.trials_ended(job)}/{job.trials_wanted}",
-            formatting.score(job.best_value),
+            formatting.best(job.best_value),
             job.attempt,
             remark(job),
         )
         for job in jobs
     ]
     return emit_table(head, rows, right=("job", "place", "trials", best, "attempt"))
-
-
-def told_apart(jobs: Sequence[Job]) -> dict[int, str]:
-    """Job id -> its cell's name, with its study's where two studies have a cell of that name."""
-    shown = naming.with_task(jobs)
-    return {
-        job.id: shown[job.id] if shown[job.id].startswith(f"{job.study}/") else naming.cell_name(job) for job in jobs
-    }
 
 
 WAITING = (JobStatus.QUEUED, JobStatus.PAUSED)
@@ -193,10 +200,12 @@ def curve(cell: str, plot: bool, as_json: bool) -> None:
     return emit_table(head, rows, right=head)
 
 
-def without_steps(trial: Trial, study: columns.Declared) -> str:
+def without_steps(trial: Trial, study: Declared) -> str:
     """Why a trial that has ended has none."""
     if trial.ended_at is None:
         return ""
+    if trial.status is TrialStatus.FAILED:
+        return f": it failed{f', {trial.message}' if trial.message else ''}"
     value = "" if trial.value is None else f", its value is {formatting.score(trial.value)}"
     return f": it has ended without a report (trial.report(value, {study.step})){value}"
 

@@ -14,7 +14,7 @@ from fts.jobs.cli.log_excerpt import last_lines_of, last_words
 from fts.jobs.cli.output import emit, emit_json, name_unreadable, terminal_columns
 from fts.jobs.cli.selection import begin
 from fts.jobs.cli.time_option import since_of
-from fts.jobs.status import drain, formatting, naming
+from fts.jobs.status import declared, drain, formatting, naming
 from fts.jobs.status import summary as glances
 from fts.jobs.status.conditions import is_disk_low, silent_worker
 from fts.jobs.status.headline import finish_text, lines, plain
@@ -140,7 +140,7 @@ def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
     """State, trials, best value and note, its name in `column` columns."""
     left = glance.forecast.seconds_left.get(job.id)
     name = naming.names_of(glance.snapshot.jobs)[job.id]
-    value = formatting.score(job.best_value)
+    value = formatting.best(job.best_value)
     ended = formatting.trials_ended(job)
     bar = formatting.bar(ended / job.trials_wanted if job.trials_wanted else 0.0, 10)
     lost = glance.lost(job)
@@ -205,8 +205,8 @@ def sentences(glance: glances.Glance) -> list[str]:
         )
     names = naming.names_of(glance.snapshot.jobs)
     for job in listed(glance.snapshot.jobs):
-        kind = formatting.metric_name(formatting.objective_of(job, glance.snapshot.trials))
-        best = f", best {kind} {formatting.score(job.best_value)}" if job.best_value is not None else ""
+        kind = declared.of_job(glance.snapshot, job).word(job.metric, None)
+        best = f", best {kind} {formatting.best(job.best_value)}" if job.best_value is not None else ""
         state = glance.lost(job).replace("lost claim", "lost") or job.status
         wanted = formatting.count(job.trials_wanted, "trial")
         told.append(f"{names[job.id]} is {state}: {formatting.trials_ended(job)} of {wanted}{best}.")

@@ -7,17 +7,20 @@ a reader needs none of its code.
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass, fields
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api import load
-from fts.jobs.api.study import Axis, Column, Fact, Metric, Study
+from fts.jobs.api.study import Column, Fact, Metric, Study
 from fts.jobs.search.importance import importance
 from fts.jobs.status import formatting
+from fts.jobs.status.declared import ARROWS, Declared, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from fts.state.values import Epoch, Job, StudyRecord, Trial
 
@@ -32,45 +35,14 @@ WITH_COLUMN = (  # facts that the database keeps in columns of their own
 IN_METRICS, IN_ATTRS = "metrics", "attrs"  # facts that hold what a function returned, and what it set as attributes
 
 
-@dataclass(frozen=True)
-class Declared:
-    """What a study says of itself."""
-
-    name: str
-    axes: tuple[Axis, ...] = ()
-    metrics: tuple[Metric, ...] = ()
-    facts: tuple[Fact, ...] = ()
-    step: str = "epoch"
-
-    def fact(self, name: str) -> Fact:
-        """As declared, or as a fact is that nobody has declared."""
-        return next((fact for fact in self.facts if fact.name == name), Fact(name))
-
-    def metric(self, name: str) -> Metric:
-        return next((metric for metric in self.metrics if metric.name == name), Metric(name))
+def declared(name: str, record: StudyRecord | None, jobs: Sequence[Job] = ()) -> Declared:
+    """What a study says of itself, and what these jobs show beyond that."""
+    return read(name, record, jobs)
 
 
-def declared(name: str, record: StudyRecord | None) -> Declared:
-    """From the stored declaration; what no fts writes is left out."""
-    found = record.declaration if record is not None else {}
-    step = found.get("step")
-    return Declared(
-        name,
-        _made(Axis, found.get("axes")),
-        _made(Metric, found.get("metrics")),
-        _made(Fact, found.get("facts")),
-        step if isinstance(step, str) and step else "epoch",
-    )
-
-
-def _made(kind: type[Any], listed: Any) -> tuple[Any, ...]:
-    made = []
-    known = {field.name for field in fields(kind)}
-    for given in listed if isinstance(listed, list) else ():
-        if isinstance(given, dict) and isinstance(given.get("name"), str):
-            plain = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items() if name in known}
-            made.append(kind(**plain))
-    return tuple(made)
+def metric_of(study: Declared, name: str) -> Metric:
+    """As declared, or as a metric is that nobody has declared."""
+    return study.metric(name) or Metric(name)
 
 
 def study_of(job: Job) -> Study:
@@ -97,9 +69,8 @@ def metrics_of(trial: Trial) -> dict[str, Any]:
 
 def facts_of(trial: Trial) -> dict[str, Any]:
     """Everything else that it told of itself, by name; first what has a column of its own."""
-    return {name: value for name in WITH_COLUMN if (value := getattr(trial, name)) not in (None, "")} | own_facts_of(
-        trial
-    )
+    kept = {name: value for name in WITH_COLUMN if (value := getattr(trial, name)) not in (None, "")}
+    return kept | own_facts_of(trial)
 
 
 def own_facts_of(trial: Trial) -> dict[str, Any]:
@@ -133,11 +104,10 @@ def record(job: Job, trial: Trial, study: Declared, seconds: float | None, where
 
 def tree(job: Job, trial: Trial, study: Declared, seconds: float | None) -> dict[str, Any]:
     """One trial as one object, for JSON: the same, with axes, parameters, metrics and facts by their names."""
-    flat = record(job, trial, study, seconds, JSON)
+    flat = record(replace(job, labels={}), trial, study, seconds, JSON)
     grouped: dict[str, Any] = {"labels": job.labels, "params": trial.params, "metrics": metrics_of(trial)}
     grouped["facts"] = {name: v for name, v in facts_of(trial).items() if JSON in study.fact(name).shown}
-    axes = {*job.labels, *(f"axis.{name}" for name in job.labels)} - {*AFTER, "job", "trial", "status"}
-    plain = {name: value for name, value in flat.items() if not name.startswith(GROUPS) and name not in axes}
+    plain = {name: value for name, value in flat.items() if not name.startswith(GROUPS)}
     return plain | grouped | {"badges": list(trial.badges)}
 
 
@@ -165,7 +135,12 @@ def aligned(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any
     head = [name for name in names if not name.startswith(GROUPS) and name not in AFTER]
     grouped = [name for group in GROUPS for name in sorted(one for one in names if one.startswith(group))]
     ordered = [*head, *grouped, *(name for name in AFTER if name in names)]
-    return ordered, [[row.get(name) for name in ordered] for row in rows]
+    return ordered, [[_flat(row.get(name)) for name in ordered] for row in rows]
+
+
+def _flat(value: Any) -> Any:
+    """What has parts becomes JSON."""
+    return json.dumps(value) if isinstance(value, dict | list) else value
 
 
 # ---------------------------------------------------------------- tables
@@ -174,6 +149,7 @@ def aligned(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any
 def of_jobs(jobs: Sequence[Job], studies: Mapping[str, StudyRecord]) -> list[Column]:
     """The axes that have columns in a list of jobs; of a single axis the cell's name says it all."""
     found: dict[str, Column] = {}
+    of_study: tuple[Column, ...] | None
     for name, job in {job.study: job for job in jobs}.items():
         of_study = study_of(job).columns.get("jobs")
         study = declared(name, studies.get(name))
@@ -202,15 +178,15 @@ def of_trials(job: Job, trials: Sequence[Trial], study: Declared) -> tuple[Colum
         named = {column.field for column in of_study}
         more = [fact for fact in _facts_in_table(study) if f"facts.{fact.name}" not in named]
         return (*of_study, *map(_column_of, more))
-    metric = study.metric(job.metric)
+    metric = metric_of(study, job.metric)
     columns = [
         Column(heading(metric.label or job.metric, job), "value", metric.format),
         Column(study.step, "best_epoch"),
         Column(f"{study.step}s", "epochs", "count"),
         *(Column(name, f"params.{name}", "drawn") for name in main_parameters(trials)),
         *(
-            Column(study.metric(name).label or name, f"metrics.{name}", study.metric(name).format)
-            for name in other_metrics(job, (metrics_of(trial) for trial in trials))[:METRICS]
+            Column(metric_of(study, name).label or name, f"metrics.{name}", metric_of(study, name).format)
+            for name in other_metrics(job, [(trial.value, metrics_of(trial)) for trial in trials])[:METRICS]
         ),
         *map(_column_of, _facts_in_table(study)),
     ]
@@ -222,11 +198,11 @@ def of_steps(job: Job, epochs: Sequence[Epoch], study: Declared) -> tuple[Column
     of_study = study_of(job).columns.get("steps")
     if of_study is not None:
         return of_study
-    metric = study.metric(job.metric)
-    others = other_metrics(job, (epoch.metrics for epoch in epochs))
+    metric = metric_of(study, job.metric)
+    others = other_metrics(job, [(epoch.value, epoch.metrics) for epoch in epochs])
     return (
         Column(heading(metric.label or job.metric, job), "value", metric.format),
-        *(Column(study.metric(one).label or one, f"metrics.{one}", study.metric(one).format) for one in others),
+        *(Column(metric_of(study, one).label or one, f"metrics.{one}", metric_of(study, one).format) for one in others),
     )
 
 
@@ -241,7 +217,7 @@ def _column_of(fact: Fact) -> Column:
 
 def heading(label: str, job: Job) -> str:
     """`acc ↑`: the arrow is where better lies."""
-    return f"{label} {formatting.arrow(job.direction)}"
+    return f"{label} {ARROWS[job.direction]}"
 
 
 def main_parameters(trials: Sequence[Trial], most: int = PARAMETERS) -> list[str]:
@@ -261,9 +237,13 @@ def other_parameters(trials: Sequence[Trial]) -> list[str]:
     return every[PARAMETERS:]
 
 
-def other_metrics(job: Job, told: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The names of all numbers but the one that decides, in the order in which they were told first."""
-    return list(dict.fromkeys(name for one in told for name in one if name != job.metric))
+def other_metrics(job: Job, told: Sequence[tuple[float | None, Mapping[str, Any]]]) -> list[str]:
+    """The names of all numbers but the one that decides, in the order in which they were told first.
+
+    What equals it in each of the rows, each a value and its metrics, is it by another name.
+    """
+    names = dict.fromkeys(name for _, metrics in told for name in metrics if name != job.metric)
+    return [name for name in names if any(metrics.get(name, value) != value for value, metrics in told)]
 
 
 def _is_told(trial: Trial, column: Column) -> bool:
@@ -287,6 +267,8 @@ def value_of(row: Trial | Epoch, field: str) -> Any:
 
 def text_of(row: Trial | Epoch, column: Column) -> str | None:
     """A cell of a table; None: a dash."""
+    if column.format == "drawn" and column.field.partition(".")[2] in row.params:  # type: ignore[union-attr]
+        return formatting.number(value_of(row, column.field))  # None, too, may have been drawn
     return formatted(value_of(row, column.field), column.format)
 
 
@@ -306,20 +288,25 @@ def formatted(value: Any, spec: str) -> str | None:
         return formatting.score(value, 3 if spec == "score3" else 4)
     if spec == "minutes":
         return f"{value / 60:.1f}"
-    if not spec or isinstance(value, str | bool):
-        return str(value)
+    if not spec or isinstance(value, bool) or not isinstance(value, int | float):
+        return formatting.number(value) if isinstance(value, float) else str(value)
     if spec == "count":
         return str(value) if value else None
     if spec == ".4f":
         return number(value)
     try:
-        return format(value, spec)
-    except (ValueError, TypeError):
+        return format(value, spec) if PLAIN.fullmatch(spec) else formatting.number(value)
+    except ValueError:
         return formatting.number(value)
+
+
+PLAIN = re.compile(r"[,_]?(\.\d)?[defg%]?")  # formats that a declaration may have: .3f, ",", .1%
 
 
 def number(value: float) -> str:
     """A metric of any size: 0.6841, 24, 3.1e-6, 1.234e+07."""
-    if value == int(value) and abs(value) < 1e9 and value != 0 if math.isfinite(value) else True:
-        return f"{value:.0f}" if math.isfinite(value) else formatting.score(value)
-    return formatting.score(value) if value == 0 or 1e-2 <= abs(value) < 1e4 else formatting.number(float(value))
+    if not math.isfinite(value):
+        return formatting.score(value)
+    if value == int(value) and abs(value) < 1e9:
+        return f"{value:.0f}"
+    return formatting.score(value) if 1e-2 <= abs(value) < 1e4 else formatting.number(float(value))

@@ -6,6 +6,7 @@ next sample, and trials that train at the same time share it.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from fts.state.db import Database
-    from fts.state.values import Epoch, Sample, Trial
+    from fts.state.values import Attempt, Epoch, Sample, Trial
 
 MOST_SAMPLES = 1_000_000  # one in 10 s and worker, and one a minute of those older than two days
 LONGEST_S = 180.0  # a sample says nothing about what comes later than that
@@ -39,17 +40,25 @@ def energies(db: Database) -> dict[int, float]:
         return {}
     measured = [sample for sample in queries.samples(db, 0.0, limit=MOST_SAMPLES) if sample.power_w is not None]
     host_of = {worker.id: worker.host for worker in queries.workers(db, limit=100_000)}
-    curves = [curve for job in queries.jobs(db) for curve in queries.history(db, job.id)]
+    jobs = queries.jobs(db)
+    curves = [curve for job in jobs for curve in queries.history(db, job.id)]
+    worked = {id_: spans for job in jobs for id_, spans in queries.worked_on(db, job.id).items()}
     found: dict[int, float] = {}
     for host in {host_of.get(sample.worker_id) for sample in measured}:
         of_host = stretches([sample for sample in measured if host_of.get(sample.worker_id) == host])
-        found |= shared_out(of_host, training(curves, host))
+        found |= shared_out(of_host, training(curves, host) | running(curves, worked, host))
     return found
 
 
-def total(known: Mapping[int, float], trials: Iterable[Trial]) -> float | None:
-    """Watt hours of all these trials that trained; None when one of them was not measured."""
-    trained = [trial.id for trial in trials if trial.train_seconds > 0 and trial.reused_from is None]
+def total(
+    known: Mapping[int, float], trials: Sequence[Trial], seconds: Mapping[int, float] | None = None
+) -> float | None:
+    """Watt hours of all these trials that trained; None when one of them was not measured.
+
+    `seconds` by trial id where its epochs do not tell them.
+    """
+    took = {trial.id: trial.train_seconds if seconds is None else seconds.get(trial.id, 0.0) for trial in trials}
+    trained = [trial.id for trial in trials if took[trial.id] > 0 and trial.reused_from is None]
     if not trained or any(trial not in known for trial in trained):
         return None
     return sum(known[trial] for trial in trained)
@@ -72,6 +81,17 @@ def training(curves: Iterable[tuple[Trial, Sequence[Epoch]]], host: str | None) 
         trial.id: [(epoch.at - epoch.seconds, epoch.at) for epoch in epochs]
         for trial, epochs in curves
         if epochs and trial.host == host and trial.reused_from is None
+    }
+
+
+def running(
+    curves: Iterable[tuple[Trial, Sequence[Epoch]]], worked: Mapping[int, Sequence[Attempt]], host: str | None
+) -> dict[int, list[tuple[float, float]]]:
+    """When each trial of a machine ran whose epochs do not tell how long they took: its processes, as (start, stop)."""
+    return {
+        trial.id: [(one.began_at, one.ended_at) for one in worked.get(trial.id, ()) if one.ended_at is not None]
+        for trial, epochs in curves
+        if trial.host == host and trial.reused_from is None and not any(math.isfinite(one.seconds) for one in epochs)
     }
 
 

@@ -233,7 +233,7 @@ def _export_results(db: Database, places: Places) -> list[Path]:
             trials = queries.trials(db, job.id)
             spent = total(measured, trials)
             row = columns.study_of(job).result_row(job, trials, spent, margins.get(job.id))
-            rows.append(results.row_of(db, job, trials, spent) if row is None else row)
+            rows.append(results.row_of(db, job, trials, measured) if row is None else row)
         head = columns.study_of(of_study[0]).result_columns() or results.head_of(of_study, declared)
         listed = [*head, *(name for name in dict.fromkeys(name for row in rows for name in row) if name not in head)]
         write_text(path, csv_text(listed, [[row.get(name, "") for name in listed] for row in rows]), places.outputs)
@@ -350,6 +350,7 @@ def best_record(job: Job, best: Trial, margin: Margin | None = None) -> dict[str
         "facts": columns.facts_of(best),
         "seed": best.seed,
         "code_commit": best.code_commit,
+        "code_md5": job.spec.get("code_md5"),
         "objective": job.spec.get("objective"),
     }
 

@@ -18,6 +18,7 @@ from fts.state.values import JobStatus, TrialStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from fts.jobs.status.declared import Declared
     from fts.state.db import Database
     from fts.state.values import Attempt, Job, StudyRecord, Trial
 
@@ -41,15 +42,15 @@ def tables(db: Database, jobs: Sequence[Job]) -> list[tuple[str, Table]]:
 def table(db: Database, jobs: Sequence[Job]) -> Table:
     """Cell, axes, trials, best value, best trial, its parameters, time, energy, note: the table of any study."""
     there = queries.jobs(db)
-    names = naming.with_task([*there, *jobs])
     study = columns.declared(jobs[0].study, queries.studies(db).get(jobs[0].study))
     measured = energies(db)
     shown = sorted((job for job in jobs if job.status is not JobStatus.CANCELLED), key=lambda job: job.id)
     found = []
     for job in shown:
         trials = queries.trials(db, job.id)
-        seconds = sum(spent(trials, queries.worked_on(db, job.id)).values())
-        found.append(Found(job, names[job.id], trials, seconds, total(measured, trials), newer_of(there, job)))
+        seconds = spent(trials, queries.worked_on(db, job.id))
+        energy = total(measured, trials, seconds)
+        found.append(Found(job, naming.cell_name(job), trials, sum(seconds.values()), energy, newer_of(there, job)))
     records = [each.record() for each in found]
     head, lines = columns.aligned(records)
     laid = layout(found, study)
@@ -92,7 +93,7 @@ class Found:
 Laid = tuple[str, bool, list[str | None]]  # heading, whether it holds numbers, one text for each job
 
 
-def layout(found: Sequence[Found], study: columns.Declared) -> list[Laid]:
+def layout(found: Sequence[Found], study: Declared) -> list[Laid]:
     """The columns of the table; one that is empty for every job is left out."""
     bests = [each.best for each in found]
     metrics = list(dict.fromkeys(each.job.metric for each in found))
@@ -111,7 +112,7 @@ def layout(found: Sequence[Found], study: columns.Declared) -> list[Laid]:
         ("trials", False, [_trials(each.job) for each in found]),
     ]
     for name in metrics:
-        declared = study.metric(name)
+        declared = columns.metric_of(study, name)
         of_metric = [each.job.metric == name for each in found]
         job = next(each.job for each in found if each.job.metric == name)
         texts = [
@@ -133,13 +134,13 @@ def layout(found: Sequence[Found], study: columns.Declared) -> list[Laid]:
     return [(name, right, texts) for name, right, texts in laid if any(texts)]
 
 
-def axes_of(jobs: Iterable[Job], study: columns.Declared) -> list[str]:
+def axes_of(jobs: Iterable[Job], study: Declared) -> list[str]:
     """The names of the axes: as declared, then those that only jobs know."""
     told = dict.fromkeys(name for job in jobs for name in job.labels)
     return [*(axis.name for axis in study.axes if axis.name in told), *(n for n in told if n not in _names(study))]
 
 
-def _names(study: columns.Declared) -> set[str]:
+def _names(study: Declared) -> set[str]:
     return {axis.name for axis in study.axes}
 
 
@@ -195,10 +196,11 @@ def head_of(jobs: Sequence[Job], declared: Mapping[str, StudyRecord]) -> list[st
     return [*HEAD, *(_axis(name) for name in axes_of(jobs, study)), *BEHIND]
 
 
-def row_of(db: Database, job: Job, trials: Sequence[Trial], energy_wh: float | None) -> dict[str, Any]:
+def row_of(db: Database, job: Job, trials: Sequence[Trial], measured: Mapping[int, float]) -> dict[str, Any]:
     """One line of the summary file, by column; what is missing is empty."""
-    seconds = sum(spent(trials, queries.worked_on(db, job.id)).values())
-    return {name: value for name, value in record(job, trials, seconds, energy_wh).items() if value is not None}
+    seconds = spent(trials, queries.worked_on(db, job.id))
+    found = record(job, trials, sum(seconds.values()), total(measured, trials, seconds))
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def record(job: Job, trials: Sequence[Trial], seconds: float, energy_wh: float | None) -> dict[str, Any]:

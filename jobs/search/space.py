@@ -59,7 +59,7 @@ def plain_choice(name: str, choice: Any) -> Any:
         choice = choice.item()
     for kind in (bool, int, float, str):
         if isinstance(choice, kind) and not (isinstance(choice, float) and not math.isfinite(choice)):
-            return str.__str__(choice) if kind is str else kind(choice)
+            return str.__str__(choice) if isinstance(choice, str) else kind(choice)
     if choice is None:
         return None
     raise BadSpace(

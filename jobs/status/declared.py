@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.study import Axis, Metric
+from fts.jobs.api.study import Axis, Fact, Metric
 from fts.jobs.status import formatting
 from fts.state.values import Direction, Job, Snapshot, StudyRecord
 
@@ -30,6 +30,11 @@ class Declared:
     axes: tuple[Axis, ...] = ()  # with every value that occurs, in the order in which tables show them
     metrics: tuple[Metric, ...] = ()
     step: str = "epoch"
+    facts: tuple[Fact, ...] = ()
+
+    def fact(self, name: str) -> Fact:
+        """As declared, or as a fact is that nobody has declared."""
+        return next((fact for fact in self.facts if fact.name == name), Fact(name))
 
     def metric(self, name: str) -> Metric | None:
         return next((metric for metric in self.metrics if metric.name == name), None)
@@ -129,7 +134,7 @@ def _all(snapshot: Snapshot) -> Mapping[str, Declared]:
     own: dict[str, list[Job]] = {}
     for job in sorted(snapshot.jobs, key=lambda job: job.id):
         own.setdefault(job.study, []).append(job)
-    made = {name: _read(name, snapshot.studies.get(name), jobs) for name, jobs in own.items()}
+    made = {name: read(name, snapshot.studies.get(name), jobs) for name, jobs in own.items()}
     _KNOWN.append((snapshot.jobs, snapshot.studies, made))
     return made
 
@@ -137,7 +142,8 @@ def _all(snapshot: Snapshot) -> Mapping[str, Declared]:
 _KNOWN: deque[tuple[Sequence[Job], Mapping[str, StudyRecord], dict[str, Declared]]] = deque(maxlen=2)
 
 
-def _read(name: str, record: StudyRecord | None, jobs: Sequence[Job]) -> Declared:
+def read(name: str, record: StudyRecord | None, jobs: Sequence[Job]) -> Declared:
+    """From the stored declaration, with what its jobs show beyond that; what no fts writes is left out."""
     found = record.declaration if record is not None else {}
     axes = [
         Axis(_text(each["name"]), _text(each.get("label")), tuple(_list(each.get("values"))))
@@ -147,7 +153,12 @@ def _read(name: str, record: StudyRecord | None, jobs: Sequence[Job]) -> Declare
     known = {axis.name for axis in axes}
     more = dict.fromkeys(label for job in jobs for label in job.labels if label not in known)
     metrics = [
-        Metric(_text(each["name"]), _text(each.get("label")), _text(each.get("goal")) or None)
+        Metric(
+            _text(each["name"]),
+            _text(each.get("label")),
+            _text(each.get("goal")) or None,
+            _text(each.get("format")) or Metric.format,
+        )
         for each in _list(found.get("metrics"))
         if isinstance(each, dict) and each.get("name")
     ]
@@ -156,6 +167,17 @@ def _read(name: str, record: StudyRecord | None, jobs: Sequence[Job]) -> Declare
         tuple(_with_values(axis, jobs) for axis in (*axes, *map(Axis, more))),
         tuple(metrics),
         _text(found.get("step")) or "epoch",
+        tuple(
+            Fact(
+                _text(each["name"]),
+                _text(each.get("label")),
+                _text(each.get("unit")),
+                _text(each.get("format")),
+                tuple(map(_text, _list(each.get("shown")))) if "shown" in each else Fact.shown,
+            )
+            for each in _list(found.get("facts"))
+            if isinstance(each, dict) and each.get("name")
+        ),
     )
 
 

@@ -11,7 +11,7 @@ import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from fts.state.values import Direction, Job, JobStatus, Trial, TrialStatus
+from fts.state.values import Job, JobStatus, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,16 +101,6 @@ def objective_of(job: Job, trials: tuple[Trial, ...] = ()) -> str:
         if trial.job_id == job.id:
             return trial.objective
     return job.metric
-
-
-def metric_name(metric: str) -> str:
-    """What people call a metric: `AUC`, `loss`, or by its own name."""
-    return {"val_auc": "AUC", "val_loss": "loss"}.get(metric, metric)
-
-
-def arrow(direction: Direction) -> str:
-    """Where better lies."""
-    return "↑" if direction is Direction.MAXIMIZE else "↓"
 
 
 def is_better(objective: str, value: float, than: float) -> bool:
@@ -244,6 +234,12 @@ def score(value: float | None, digits: int = 4) -> str:
     if value is None or not math.isfinite(value):
         return "—"
     return f"{value:.{digits}f}" if abs(value) < 1e9 else f"{value:.2g}"
+
+
+def best(value: float | None) -> str:
+    """The same, but 9.0e-6 where four digits would show nothing of it."""
+    text = score(value)
+    return number(value) if value and text in ("0.0000", "-0.0000") else text
 
 
 def short_score(value: float | None, digits: int = 4) -> str:

@@ -219,12 +219,20 @@ def _finish_spans(glance: Glance, eta: Forecast) -> list[Span]:
         return [(never, "dim")]
     if eta.finish_said is None or eta.half_width_s is None or eta.low is None or eta.high is None:
         left = _is_work_left(glance)
-        sized = any(job.budget for job in glance.snapshot.jobs)
-        unseen = "no estimate: nothing of this budget has run yet" if sized else "no estimate before a trial has ended"
-        return [(unseen if left else "nothing is left to run", "dim")]
+        return [(_unseen(glance) if left else "nothing is left to run", "dim")]
     low, high = (_moment(formatting.honest(at, eta.half_width_s), glance.now) for at in (eta.low, eta.high))
     record = eta.record if glance.has_worker else "if a worker starts now"
     return [(_moment(eta.finish_said, glance.now), "strong"), (f"  (80%: {low} … {high};  {record})", "dim")]
+
+
+def _unseen(glance: Glance) -> str:
+    """Why there is no estimate: what has not run yet."""
+    jobs = [*runnable(glance.snapshot), *running(glance.snapshot)]
+    new = [job for job in jobs if job.id not in glance.forecast.seconds_left]
+    if any(job.budget for job in new or jobs):
+        return "no estimate: nothing of this budget has run yet"
+    studies = ", ".join(dict.fromkeys(job.study for job in new))
+    return f"no estimate: no trial of {studies} has ended yet" if studies else "no estimate before a trial has ended"
 
 
 def _wide_verdict(glance: Glance, width: int) -> Line:

@@ -334,7 +334,8 @@ def _idle(snapshot: Snapshot, surface: Surface) -> Iterator[Concern]:
         return
     jobs = snapshot.jobs
     if not jobs:
-        yield Concern(Word.IDLE, f"the queue is empty: {by('e', surface)} fills it", "queue is empty", "e")
+        function = " or `fts enqueue train.py:objective`" if surface is Surface.COMMAND_LINE else ""
+        yield Concern(Word.IDLE, f"the queue is empty: {by('e', surface)}{function} fills it", "queue is empty", "e")
         return
     waiting = [job for job in jobs if job.status is JobStatus.QUEUED]
     if snapshot.queue_paused and waiting:

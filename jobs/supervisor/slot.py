@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,16 +76,19 @@ class Slot:
         self._least_rss = None
         return self._child
 
-    def watch(self, db: Database, claim: Claim, trial: Trial, allowed: int | None) -> Watch:
-        """The watchdog of the living process, told that another trial begins which may use so many bytes."""
+    def watch(self, db: Database, claim: Claim, trial: Trial, allowed: int | None, shrinks: bool = True) -> Watch:
+        """The watchdog of the living process, told that another trial begins which may use so many bytes.
+
+        One that cannot shrink has no soft limit: at it, nothing better than to go on could be asked of it.
+        """
         assert self._child is not None and self._watchdog is not None, "a trial process must run before it is watched"
         batch = int(trial.effective.get("effective_batch", 1))
         device, threads = trial.device or self.settings.device, trial.threads or self.settings.threads
-        limits = self.limits(allowed)
+        limits = self.limits(allowed) if shrinks else replace(self.limits(allowed), soft=None)
         self._watchdog.limit_memory(limits)
         limit_data(self._child.pid, None if limits.hard is None else limits.hard + NOT_RESIDENT)
         self._watchdog.begin_trial(queries.usual_step_s(db, trial.architecture, batch, device, threads))
-        return Watch(db, claim, trial, self._child, self._watchdog)
+        return Watch(db, claim, trial, self._child, self._watchdog, shrinks)
 
     def share(self, slots: int | None = None) -> int | None:
         """Bytes each slot's trial may plan with on its device; None: nobody knows. `slots` 1: if it had all of it."""

@@ -24,6 +24,7 @@ from fts.jobs.search.sampler import PastTrial
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.supervisor.attempt import Attempt, End, Wish
 from fts.jobs.supervisor.child import ChildProcess, reap_recorded
+from fts.jobs.watchdog.policy import AGAIN
 from fts.jobs.worker.emergency import is_disk_trouble, pause_s
 from fts.state import queries, transitions
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, StaleToken
@@ -45,6 +46,8 @@ OUTAGES_ALLOWED = 10  # faults of the machine without an epoch or a checkpoint i
 KILLS_ALLOWED = 30  # the same for kills from outside, which somebody will stop; with the pauses, 25 minutes
 REASONS = {"disk": "disk", "out of memory": "shrink", "machine error": "machine"}  # cause -> why it is tried again
 PARKS = ("machine",)
+MEMORY = ("shrink", "kill")  # it took more memory than it may
+TRIES_IN_MEMORY = 2  # of a trial that has no leaner recipe, without an epoch or a checkpoint in between
 WORDS = {"machine": "the machine failed it", "kill": "killed"}  # reason -> as an event says it
 CODE_CHANGED = "code changed"  # badge of a trial whose file is not the one that was put in line
 CHANGED_TO = "code_changed"  # fact of such a trial: the md5 of what it ran
@@ -110,6 +113,8 @@ class TrialRun:
             if end.how == "failed" and end.facts.get("lasting"):
                 return self._parked(end, 1)
             setbacks.add(reason, self._reached())
+            if reason in MEMORY and not self.study.can_shrink(self.cell) and setbacks.memory >= TRIES_IN_MEMORY:
+                return Wish("cannot fit", self._too_large(end))
             if cause := setbacks.hopeless(reason):
                 end, reason = End("failed", {"cause": cause, "message": message_of(end)}), None
             if reason is None:
@@ -154,6 +159,11 @@ class TrialRun:
         cause = Cause(end.facts.get("cause") or Cause.MACHINE_ERROR)
         return Wish("park", f"{said}; {cure}", cause=cause)
 
+    def _too_large(self, end: End) -> str:
+        said = message_of(end).removesuffix(f"; {AGAIN}")
+        cure = f"free memory, or raise --memory-limit; then `fts resume {self.job.id}` tries it again"
+        return f"t{self.trial.number} needs more memory than there is for it, {TRIES_IN_MEMORY} times: {said}; {cure}"
+
     def _reached(self) -> tuple[int, int]:
         """Epochs recorded, and the step of the latest checkpoint."""
         stored = queries.checkpoints(self.db, self.trial.id)
@@ -183,8 +193,6 @@ class TrialRun:
         if end.how == "stopped":  # by a SIGTERM that nobody here has sent
             return "machine"
         reason = REASONS.get(str(end.facts.get("cause")))
-        if reason == "shrink" and not self.study.can_shrink(self.cell):
-            return "machine"  # there is no recipe to make leaner
         return reason if end.how == "failed" else reason or "crashed"
 
     def _attempt(self, spec: TrialSpec) -> End:
@@ -196,7 +204,7 @@ class TrialRun:
             gone = gone_of(self.study.program(self.cell)) if isinstance(error, FileNotFoundError) else None
             message = gone or f"no trial process can be started: {error}"
             return End("failed", {"cause": Cause.MACHINE_ERROR.value, "message": message, "lasting": gone is not None})
-        watch = self.slot.watch(self.db, self.claim, self.trial, spec.memory_limit)
+        watch = self.slot.watch(self.db, self.claim, self.trial, spec.memory_limit, self.study.can_shrink(self.cell))
         history = past_trials(self.db, self.job.id, without=self.trial.number)
         curve = self._recorded()
 
@@ -359,7 +367,7 @@ class TrialRun:
     def _again(self, spec: TrialSpec, reason: str, message: str) -> TrialSpec | None:
         """The spec of the next attempt: from the checkpoint, after a shrink with less memory; None: none is leaner."""
         recipe = self._reread().recipe or spec.recipe
-        if reason in ("shrink", "kill"):
+        if reason in MEMORY and self.study.can_shrink(self.cell):
             recipe = self.study.leaner(self.cell, recipe or {})
             if recipe is None:
                 return None
@@ -429,15 +437,16 @@ class Setbacks:
     """Counts what went wrong with one trial since it last gained an epoch or a checkpoint."""
 
     def __init__(self, reached: tuple[int, int]) -> None:
-        self.stalls = self.crashes = self.outages = 0
+        self.stalls = self.crashes = self.outages = self.memory = 0
         self._reached = reached
 
     def add(self, reason: str | None, reached: tuple[int, int]) -> None:
         self.stalls += reason == "stalled"
         if reached != self._reached:
-            self._reached, self.crashes, self.outages = reached, 0, 0
+            self._reached, self.crashes, self.outages, self.memory = reached, 0, 0, 0
         self.crashes += reason == "crashed"
         self.outages += reason in PARKS
+        self.memory += reason in MEMORY
 
     def hopeless(self, reason: str | None) -> Cause | None:
         """The cause to end a trial with that was tried often enough, or that another try cannot mend."""

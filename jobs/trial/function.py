@@ -26,7 +26,8 @@ from fts.jobs.api.objective import Stopped
 from fts.jobs.api.spec import BadSpec, TrialSpec
 from fts.jobs.python import this_python
 from fts.jobs.search.sampler import SAMPLERS
-from fts.jobs.trial.cause import CODE_ERROR, cause_of
+from fts.jobs.status.formatting import in_gb
+from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, cause_of
 from fts.jobs.trial.process import Orders, log_to, place_of, say, sentence_of
 from fts.jobs.trial.running import MAX_METRICS, RunningTrial, deciding, is_finite, metrics_of, number_of, peak_bytes
 
@@ -79,9 +80,10 @@ def run(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
         say("stopped")
         yield {"fact": "stopped", "step": len(running.reports)}
     except BaseException as error:  # noqa: BLE001  # whatever a person's function raises ends its trial alone
+        ended = ended_by(error, running, called)
         with contextlib.suppress(OSError):  # a full disk may be the very error
-            traceback.print_exc()
-        yield ended_by(error, running, called)
+            say(ended["fact"]) if ended["fact"] != "failed" else traceback.print_exc()
+        yield ended
 
 
 def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -> dict[str, Any]:
@@ -97,6 +99,8 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
     if isinstance(error, GeneratorExit):
         raise error
     cause, message = cause_of(error), sentence_of(error, folder)
+    if cause == OUT_OF_MEMORY and (peak := peak_bytes()):
+        message = f"out of memory, its process held {in_gb(peak)}: {message}"
     if isinstance(error, ImportError) and NO_PACKAGE in str(error):
         cause = CODE_ERROR
         message += f"; put an __init__.py into {folder}, or import without the dot"
@@ -232,7 +236,11 @@ def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
     try:
         from fts.jobs.trial.optuna_trial import make_trial
     except ModuleNotFoundError as error:
-        raise BadObjective(f"{this_python()} has no {error.name}; install it there: pip install optuna") from error
+        if error.name == "optuna":
+            raise BadObjective(f"{this_python()} has no optuna; install it there: pip install optuna") from error
+        raise BadObjective(
+            f"{this_python()} cannot import optuna, {error}; is there a file of that name beside the study's?"
+        ) from error
     return make_trial(running, [PastTrial.from_json(past) for past in running.spec.history])
 
 

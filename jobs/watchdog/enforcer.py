@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.supervisor.attempt import Wish
-from fts.jobs.watchdog.policy import Action, Decision
+from fts.jobs.watchdog.policy import AGAIN, HALVED, Action, Decision
 from fts.state import transitions
 from fts.state.errors import StateError
 from fts.state.values import Cause, Claim, Trial
@@ -24,7 +25,10 @@ PROGRESS = ("started", "epoch", "checkpoint")  # facts that show life beside the
 class Watch:
     """The watchdog of one attempt, seen from the supervisor: it hears the facts and may wish for an end."""
 
-    def __init__(self, db: Database, claim: Claim, trial: Trial, child: ChildProcess, watchdog: Watchdog) -> None:
+    def __init__(
+        self, db: Database, claim: Claim, trial: Trial, child: ChildProcess, watchdog: Watchdog, shrinks: bool = True
+    ) -> None:
+        self.shrinks = shrinks
         self.db, self.claim, self.trial, self.child, self.watchdog = db, claim, trial, child, watchdog
 
     def memory_marks(self) -> dict[str, int]:
@@ -46,6 +50,8 @@ class Watch:
         return wishes[0] if wishes else None
 
     def _carry_out(self, decision: Decision) -> Wish | None:
+        if not self.shrinks:
+            decision = replace(decision, message=decision.message.replace(HALVED, AGAIN))
         if decision.action is Action.FREEZE:
             self.child.freeze()
         elif decision.action is Action.THAW:

@@ -247,6 +247,10 @@ class MemoryLimits:
         return cls(**found)
 
 
+HALVED = "it continues with half the micro-batch"
+AGAIN = "it is tried once more"  # of a study that has no leaner recipe to offer
+
+
 def judge_memory(limits: MemoryLimits, tree: int, reading: Reading, swap_at_start: int | None) -> Decision | None:
     """What the trial tree's bytes and the machine's memory ask for; None: nothing."""
     if limits.hard is not None and tree >= limits.hard:
@@ -274,12 +278,12 @@ def judge_disk(limits: MemoryLimits, reading: Reading) -> Decision | None:
 
 
 def over_hard(hard: int, tree: int) -> Decision:
-    message = f"the trial holds {in_gb(tree)}, hard limit {in_gb(hard)}: killed; it continues with half the micro-batch"
+    message = f"the trial holds {in_gb(tree)}, hard limit {in_gb(hard)}: killed; {HALVED}"
     return Decision(Action.KILL, message, cause=Cause.OUT_OF_MEMORY)
 
 
 def shrink(reason: str) -> Decision:
-    message = f"{reason}: it writes a checkpoint and continues with half the micro-batch"
+    message = f"{reason}: it writes a checkpoint; {HALVED}"
     return Decision(Action.SHRINK, message, cause=Cause.OUT_OF_MEMORY)
 
 
@@ -288,10 +292,7 @@ def short_of_memory(tree: int, available: int, low: int, total: int | None) -> D
     if not is_to_blame(tree, total):
         return Decision(Action.NONE, f"{left}, but the trial holds only {in_gb(tree)}: other programs fill the machine")
     if available < low / 2:
-        message = (
-            f"{left}, the trial holds {in_gb(tree)}: killed before the system runs out of memory; "
-            "it continues with half the micro-batch"
-        )
+        message = f"{left}, the trial holds {in_gb(tree)}: killed before the system runs out of memory; {HALVED}"
         return Decision(Action.KILL, message, cause=Cause.OUT_OF_MEMORY)
     return shrink(f"{left}, the trial holds {in_gb(tree)}")
 

@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from fts.jobs import functions
+from fts.jobs.api.function import FunctionStudy
 from fts.jobs.records import exports, frames
 from fts.jobs.records.columns import main_parameters
 from fts.state import queries, transitions
@@ -76,6 +78,7 @@ def test_the_most_important_parameters_have_the_columns(toy: Database):
 
 def test_the_curve_is_that_of_the_metric(fts: Callable[..., Said], toy: Database):
     finished_toy(toy)
+    assert "t2 of mnist/S has no epoch yet: it failed, it broke" in fts("curve", "mnist/S:t2").err
     assert table(fts("curve", "mnist/S")) == [
         ["epoch", "acc ↑", "loss"], ["0", "0.7000", "0.2000"], ["★1", "0.8000", "0.2000"],
     ]  # fmt: skip
@@ -219,6 +222,7 @@ def test_parquet_holds_trials_epochs_and_draws(fts: Callable[..., Said], toy: Da
     [
         ("mnist/S", [1]), ("train_cifar_M", [4]), ("size:S", [1, 3]), ("data:cifar", [3, 4]), ("cifar", [3, 4]),
         ("train", [1, 2, 3, 4]), ("study:train", [1, 2, 3, 4]), ("MNIST/s", [1]), ("!size:S", [2, 4]), ("2", [2]),
+        ("train/mnist/S", [1]),
     ],
 )  # fmt: skip
 def test_jobs_are_named_by_cell_axis_experiment_and_study(fts, toy: Database, word: str, jobs: list[int]):
@@ -336,3 +340,57 @@ def test_unlike_names_the_fields_that_decide(tmp_path: Path):
     (one,) = functions.cells("train.py:objective", tmp_path, 5)
     (two,) = functions.cells("train.py:objective", tmp_path, 9, seed=3)
     assert functions.unlike(two, json.loads(json.dumps(one.to_json()))) == ["seed"]
+
+
+def test_a_declaration_that_no_fts_writes_breaks_no_command(fts: Callable[..., Said], toy: Database):
+    finished_toy(toy)
+    facts = [{"name": "n_tokens", "label": [1], "format": "999999999d", "shown": ["table"]}, 7, {"name": {}}, None]
+    axes = [{"name": "data", "values": "all"}, {"name": 3}, "size"]
+    for odd in ({"facts": facts, "axes": axes, "metrics": {"acc": 1}, "step": 9}, {"metrics": [{"name": "acc"}]}, {}):
+        transitions.declare_study(toy, "train", odd)
+        for words in (
+            "queue",
+            "trials 1",
+            "trials 1 --csv",
+            "trials 1 --json",
+            "curve 1",
+            "results",
+            "export",
+            "status",
+        ):
+            said = fts(*words.split())
+            assert said.code == 0 and said.out, (odd, words, said)
+
+
+def test_two_studies_with_a_cell_of_one_name_are_told_apart(fts: Callable[..., Said], toy: Database, tmp_path: Path):
+    (tmp_path / "other.py").write_text((tmp_path / "train.py").read_text())
+    (same,) = functions.cells("other.py:objective", tmp_path, 3, axes={"data": ["mnist"], "size": ["S"]})
+    transitions.enqueue(toy, [FunctionStudy("other").row(same)])
+    assert "means several jobs: 1 (train/mnist/S), 5 (other/mnist/S)" in fts("trials", "mnist/S").err
+    assert "job 5 (mnist/S)" in fts("trials", "other/mnist/S").err and "job 5" in fts("trials", "study:other").err
+    assert table(fts("queue"))[0][:4] == ["job", "place", "study", "cell"]
+    assert "other/mnist/S" in fts("status").out
+
+
+def test_a_search_that_was_cancelled_before_it_began_hides_no_finished_one(fts, toy: Database, tmp_path: Path):
+    finished_toy(toy)
+    (again,) = functions.cells("train.py:objective", tmp_path, 3, axes={"data": ["mnist"], "size": ["S"]}, seed=9)
+    transitions.enqueue(toy, [FunctionStudy("train").row(again)])
+    assert "job 5 (mnist/S) has no trial yet" in fts("trials", "mnist/S").err
+    assert fts("cancel", "5", "-y").code == 0 and "t1★" in fts("trials", "mnist/S").out
+
+
+def test_parquet_without_pandas_is_refused_in_one_sentence(fts, toy: Database, tmp_path: Path, monkeypatch):
+    finished_toy(toy)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    said = fts("export", "--parquet", str(tmp_path / "tables"))
+    assert said.code == 2 and "--parquet needs pandas, which is not installed" in said.err
+    assert not (tmp_path / "tables").exists()
+
+
+def test_attributes_of_a_trial_are_kept_as_far_as_a_row_has_room():
+    from fts.jobs.supervisor.trial_runner import MAX_ATTRIBUTES, kept_attributes
+
+    assert kept_attributes({"n": 3, "note": "x"}) == {"n": 3, "note": "x"}
+    assert list(kept_attributes({"n": 3, "long": "x" * MAX_ATTRIBUTES, "m": 4})) == ["n"]
+    assert kept_attributes(None) == {}

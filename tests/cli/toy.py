@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fts.jobs import functions
+from fts.jobs.api.function import FunctionStudy
 from fts.jobs.api.study import Fact
 from fts.state import transitions
 from fts.state.db import Database, open_database
@@ -31,7 +32,7 @@ def make_toy(
     fields = {"metric": "acc", "direction": "maximize"} | fields
     cells = functions.cells("train.py:objective", folder, trials, axes=axes, **fields)
     db = open_database(places_of(folder).db)
-    transitions.enqueue(db, [functions.row_of(cell) for cell in cells])
+    transitions.enqueue(db, [FunctionStudy(cell.study).row(cell) for cell in cells])
     transitions.declare_study(db, cells[0].study, functions.declaration(cells))
     return db
 

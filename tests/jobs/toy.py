@@ -50,7 +50,7 @@ def objective(trial, size="S"):
 """
 # A file of the moment's name asks for a kill there, once; its first word says of whom.
 MOMENTS = """\
-import os, signal
+import os, signal, time
 from pathlib import Path
 from fts.jobs.trial import checkpoint
 
@@ -61,6 +61,9 @@ def moment(trial, what):
     global now, written
     now, written = f"{trial.running.folder.parent.name} t{trial.number} {what}", 0
     perhaps(now)
+
+    if (HERE / "slow").exists():
+        time.sleep(float((HERE / "slow").read_text()))
 
 def perhaps(what):
     try:

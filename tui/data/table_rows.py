@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fts.jobs.status import declared, formatting, naming
@@ -41,8 +41,19 @@ def grouped(view: View, rows: list[Job]) -> list[Job]:
     """Where there are several studies, the rows of each stand together, the oldest study first."""
     if not is_grouped(view):
         return rows
-    studies = declared.studies_of(view.snapshot)
-    return sorted(rows, key=lambda job: studies.index(job.study))
+    found = []
+    for study in declared.studies_of(view.snapshot):
+        own = [job for job in rows if job.study == study]
+        found += [standing_for(own)] if study in view.folded and own else own
+    return found
+
+
+def standing_for(jobs: Sequence[Job]) -> Job:
+    """The row that a folded study keeps: what runs, else the best cell, else the first."""
+    running = next((job for job in jobs if job.status is JobStatus.RUNNING), None)
+    valued = [job for job in jobs if job.best_value is not None]
+    best = min(valued, key=lambda job: job.direction.key(job.best_value or 0.0), default=None)
+    return running or best or jobs[0]
 
 
 def is_grouped(view: View) -> bool:
@@ -178,7 +189,7 @@ class Head:
     """The heading of a study's rows."""
 
     study: str
-    jobs: int  # rows below it, in sight or not
+    hidden: int  # rows that are folded away
 
 
 def shelf(view: View, height: int) -> list[Job | Head]:
@@ -188,6 +199,7 @@ def shelf(view: View, height: int) -> list[Job | Head]:
     if not is_grouped(view) or not rows:
         return list[Job | Head](rows[n] for n in pinned_window(rows, height, cursor))
     counts = Counter(job.study for job in rows)
+    every = Counter(job.study for job in jobs_of(replace(view, folded=frozenset()))) if view.folded else counts
     room = height
     while True:  # fewer rows may mean fewer headings
         shown = [rows[n] for n in pinned_window(rows, max(room, 1), cursor)]
@@ -198,7 +210,7 @@ def shelf(view: View, height: int) -> list[Job | Head]:
     lines: list[Job | Head] = []
     for job in shown:
         if not lines or job.study != getattr(lines[-1], "study", None):
-            lines.append(Head(job.study, counts[job.study]))
+            lines.append(Head(job.study, every[job.study] - counts[job.study]))
         lines.append(job)
     return lines[:height] if height > 1 else list[Job | Head](shown)
 

@@ -76,6 +76,7 @@ class View:
     log_y: bool = False
     overlay: bool = True  # best and median beside the running trial
     metric: str = ""  # that curves show; "": the one that decides
+    folded: frozenset[str] = frozenset()  # studies of which the queue shows one row
     hints: tuple[Hint, ...] = ()
     toast: str = ""
     toast_role: str = ""

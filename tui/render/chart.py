@@ -87,7 +87,7 @@ def value_range(values: Sequence[float], least: float = 1e-3) -> tuple[float, fl
     if not finite:
         return 0.0, 1.0
     low, high = min(finite), max(finite)
-    air = max((high - low) * 0.06, least)
+    air = max((high - low) * 0.06, min(least, max(abs(low), abs(high)) * 0.05 or least))  # of losses of 1e-6, too
     return low - air, high + air
 
 

@@ -126,9 +126,13 @@ def rule(title: str, hint: str, width: int, focused: bool = False) -> Line:
 SORT_ROOM = 30  # columns that the words of a filter may take
 
 
-def heading(text: str, width: int, sort: str, reverse: bool, wanted: str) -> Line:
-    """The heading of a table with its sort and filter at the right edge, where neither is cut by a column."""
-    told = [f"by {sort} {'↑' if reverse else '↓'}"] if sort else []
+def heading(text: str, width: int, sort: str, reverse: bool, wanted: str, part: str = "") -> Line:
+    """The heading of a table with its sort and filter at the right edge, where neither is cut by a column.
+
+    `part`: how many of its rows are in sight, where not all are.
+    """
+    told = [part] if part else []
+    told += [f"by {sort} {'↑' if reverse else '↓'}"] if sort else []
     told += [f"/{formatting.cut(wanted, SORT_ROOM)}"] if wanted else []
     return fill([(text, "dim")], [("  ".join(told), "key")] if told else [], width)
 

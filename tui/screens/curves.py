@@ -24,6 +24,8 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     zoom = f"1/{2**view.chart_zoom}" if view.chart_zoom else "all"
     hint = f"+/- {zoom}  h l  y {'log' if view.log_y else 'linear'}  s overlay {'on' if view.overlay else 'off'}"
     title = learning_curve.title(view)
+    if formatting.width(title) + formatting.width(hint) + 7 > left:
+        hint = f"+/- {zoom}"
     hint = hint if left >= 70 else ""
     found = [
         Placed("curve", 0, 0, left, 1, lambda w, h: [rule(title, hint, w, view.focus in ("", "curve"))]),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fts.tui.data.view import View
 
 GRID_ROWS = 12
+LEAST_PLOT = 3  # rows of a curve with its title
 LAST_ROWS = 5  # last words: title, three lines, where to read on
 
 
@@ -64,6 +65,8 @@ def _winners(view: View) -> str:
     won = sorted((job for job in view.snapshot.jobs if job.id in best), key=lambda job: (job.task, job.horizon))
     kinds = {declared.metric_word(view.snapshot, job) for job in won}
     kind = "best" if len(kinds) > 1 else f"best {next(iter(kinds))}"
+    if len({job.study for job in won}) > 1:
+        names = {job.id: " ".join(dict.fromkeys([job.study, names[job.id]])) for job in won}
     return f"{kind}: " + " · ".join(f"{names[job.id]} {declared.short(job.best_value)}" for job in won)
 
 
@@ -89,6 +92,8 @@ def _small(view: View, width: int, height: int) -> list[Placed]:
     log = 6 if height >= 36 else 0
     events = 2 if height < 30 else 5
     plot = height - grid - events - log
+    if 0 < plot < LEAST_PLOT:  # a title and a row of dots tell nothing
+        grid, plot = grid + plot, 0
     at = grid + plot  # of the events
     side = 26
     found = [Placed("queue", 0, 0, width, grid, partial(queue_table.paint, view))]
@@ -266,7 +271,7 @@ def _words(view: View, width: int, height: int) -> list[Line]:
     best = learning_curve.best_trial(view)
     if trial is not None:
         found = learning_curve.race_of(view, trial)
-        if found.beats_best is not None:
+        if found.beats_best is not None and trial.ended_at is None:
             lines.append(_right("chance to beat best " + learning_curve.share(found.beats_best), width))
         elif best is not None and best.id != trial.id:
             lines.append(_right(f"╌ best t{best.number}", width))

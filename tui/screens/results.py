@@ -485,8 +485,9 @@ def _facts_of_any(view: View, trial: Trial) -> list[Line]:
     best = next((epoch for epoch in curve if epoch.epoch == trial.best_epoch), None)
     told = trial.facts.get("metrics")
     others = {**(best.metrics if best is not None else {}), **(told if isinstance(told, dict) else {})}
-    of = f" of {trial.epochs}" if trial.epochs else ""
-    reached = f", best at {study.step} {trial.best_epoch}{of}" if trial.best_epoch is not None and trial.epochs else ""
+    reached = ""
+    if trial.best_epoch is not None and trial.epochs:
+        reached = f", best at {study.step} {trial.best_epoch}"
     shown = [
         labelled("trial", f"t{trial.number} {trial.status}{reached}"),
         labelled("best", f"{study.word(trial.metric, trial.direction)} {declared.shown(trial.value)}"),
@@ -498,6 +499,7 @@ def _facts_of_any(view: View, trial: Trial) -> list[Line]:
     ]
     seconds = event_list.seconds_of(view, view.job, trial)
     known = (
+        (f"{study.step}s", str(trial.epochs) if trial.epochs else ""),
         ("time", formatting.spell(seconds) if seconds else ""),
         ("model", f"{trial.architecture}  {_parameters(trial.n_params)}".strip()),
         ("memory", f"peak {formatting.size(trial.peak_bytes)}" if trial.peak_bytes else ""),

@@ -92,7 +92,10 @@ def trial_words(view: View, event: Event) -> str:
         trial = by_id(view.trials, event.trial_id)
         epochs = event.data.get("epochs", trial.epochs if trial is not None else None)  # older events know none
         job = next((job for job in view.snapshot.jobs if job.id == event.job_id), None)
-        after = f" at {declared.step_word(view.snapshot, job)} {epochs}" if isinstance(epochs, int) and epochs else ""
+        step = declared.step_word(view.snapshot, job)
+        after = f" at {step} {epochs}" if isinstance(epochs, int) else ""
+        if job is not None and not job.task and isinstance(epochs, int):  # a count; its steps may have other numbers
+            after = f" after {epochs} {step}" if epochs else ""
         cause = str(event.data.get("cause") or "")
         how = "pruned" if event.verb == "trial_pruned" else "complete" if cause == "finished" else cause or "complete"
         return f"t{number} {how}{after},{scored or ' no value'}"
@@ -161,7 +164,7 @@ def trials(view: View, width: int, height: int, title: bool = True) -> list[Line
     value = formatting.fit_right(_value_word(view), columns.value)
     step = formatting.fit_right(declared.step_word(view.snapshot, view.job), 4)
     head = f"   {'t':>4s} {'state':11s} {value} {step} {'time':>5s} "
-    head += " ".join(formatting.fit_right(SHORT.get(name, name), columns.each) for name in columns.names)
+    head += " ".join(formatting.fit_right(SHORT.get(name, name), each) for name, each in columns.widths.items())
     head += "  architecture" if any(trial.architecture for trial in known[:SEEN]) or not known else ""
     sort, wanted = (view.sort, view.filter) if title else ("", "")
     lines: list[Line] = [heading(head, width, sort, view.reverse, wanted)]
@@ -181,10 +184,9 @@ SEEN = 50  # rows by which the columns are chosen
 
 @dataclass(frozen=True)
 class ParamColumns:
-    """Which parameters have a column, and how wide those are and that of the value."""
+    """Which parameters have a column and how wide each is, and that of the value."""
 
-    names: tuple[str, ...]
-    each: int = 7
+    widths: dict[str, int]
     value: int = 7
 
     @staticmethod
@@ -195,14 +197,18 @@ class ParamColumns:
         if not seen or any(trial.architecture for trial in seen):
             known = [name for name in PARAMS if name in drawn]
             others = sorted(set(drawn) - set(PARAMS) - {"architecture"})
-            return ParamColumns((*known, *others)[: max((width - 38 - 20) // 8, 0)])
+            return ParamColumns(dict.fromkeys([*known, *others][: max((width - 38 - 20) // 8, 0)], 7))
         value = min(max(formatting.width(_value_word(view)), 7), 14)
         ranks = {each.name: n for n, each in enumerate(importance_of(view))}
         names = sorted(drawn, key=lambda name: (ranks.get(name, len(ranks)), -drawn[name], name))
-        room = max(width - 31 - value - 2, 0)
-        names = names[: min(room // 8, MOST)]
-        longest = max((formatting.width(SHORT.get(name, name)) for name in names), default=7)
-        return ParamColumns(tuple(names), min(max(longest, 7), max(room // max(len(names), 1) - 1, 7), 16), value)
+        left, kept = width - 32 - value, names[:MOST]
+        kept = kept[: max(left // 8, 0)]
+        left -= 8 * len(kept)  # seven columns and a blank each; what is left goes to long names
+        widths = {}
+        for name in kept:
+            more = min(max(formatting.width(SHORT.get(name, name)) - 7, 0), left, 9)
+            widths[name], left = 7 + more, left - more
+        return ParamColumns(widths, value)
 
 
 def _value_word(view: View) -> str:
@@ -260,7 +266,7 @@ def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns,
         (formatting.fit(role, 12), role),
         (formatting.fit_right(declared.shown(_value(view, trial), 7), columns.value), "best" if best else ""),
         (f" {trial.epochs:4d} {took:>5s}{live}", ""),
-        (" ".join(_param(trial, name, columns.each) for name in columns.names), ""),
+        (" ".join(_param(trial, name, each) for name, each in columns.widths.items()), ""),
         ("  " + trial.architecture if trial.architecture else "", "dim"),
     ]
     notes = [*trial.badges, *([str(trial.cause)] if trial.cause and role == "failed" else [])]

@@ -48,7 +48,8 @@ def metric_of(view: View, trial: Trial) -> str:
 
 def metrics_of(view: View, trial: Trial) -> list[str]:
     """The metrics of a trial's steps that `m` goes through, first the one that decides."""
-    epochs = view.epochs(trial.id)
+    known = [curve for curve in view.details.curves.values() if curve]
+    epochs = view.epochs(trial.id) or (known[-1] if known else ())  # before its first step what another one told
     study = declared.declared(view.snapshot, view.job.study if view.job else "")
     names = [metric.name for metric in study.metrics]
     names += sorted(name for epoch in epochs[-1:] for name in epoch.metrics if name not in names)
@@ -92,9 +93,10 @@ def verdict_line(view: View, width: int = 999) -> str:
         return ""
     found = race_of(view, trial)
     parts = []
-    if found.beats_best is not None:
+    ended = trial.ended_at is not None
+    if found.beats_best is not None and not ended:
         parts.append("chance to beat best " + share(found.beats_best))
-    if found.pruned_later is not None:
+    if found.pruned_later is not None and not ended:
         parts.append(("" if parts else "chance ") + "to be pruned " + share(found.pruned_later))
     if (ends := trial_end(view, trial)) is not None:
         parts.append(f"ends by {formatting.when(ends, view.now)}")
@@ -281,5 +283,8 @@ def _notes(view: View, found: Race, height: int) -> tuple[tuple[int, str, str], 
         texts.append((f"░ middle half of {formatting.count(found.others, 'trial')}", "band"))
     if view.overlay and found.median:
         texts.append((f"{STYLES['dotted'][0]} median", "median"))
-    first = max(height - 3 - len(texts), 0) // 2  # in the middle, where rising curves leave room at the right
+    falls = view.trial is not None and view.trial.direction is Direction.MINIMIZE
+    first = (
+        0 if falls else max(height - 3 - len(texts), 0) // 2
+    )  # where falling or rising curves leave room at the right
     return tuple((first + n, text, role) for n, (text, role) in enumerate(texts[: max(height - 2, 1)]))

@@ -184,8 +184,10 @@ def worker_line(view: View, worker: Worker) -> str:
 
 
 def resume_line(view: View) -> str:
-    """What a kill would cost now."""
-    parts = [f"{trial_name(view, t)} resumes at ep {t.epochs}" for t in view.snapshot.trials if t.status == "running"]
+    """What a kill would cost now, of trials whose study writes a checkpoint after each epoch; a function may not."""
+    after_each = {job.id for job in view.snapshot.jobs if job.task}
+    live = [trial for trial in view.snapshot.trials if trial.status == "running" and trial.job_id in after_each]
+    parts = [f"{trial_name(view, trial)} resumes at ep {trial.epochs}" for trial in live]
     return "if killed now: " + ", ".join(parts) if parts else ""
 
 

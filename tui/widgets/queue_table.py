@@ -53,13 +53,17 @@ def paint(view: View, width: int, height: int) -> list[Line]:
     rows = table_rows.jobs_of(view)
     names = naming.names_of(view.snapshot.jobs)
     columns = Columns.of(names.values(), width, best_of(view))
-    lines: list[Line] = [_heading(view, columns, width)] if has_heading(view, width) else []
+    has_head = has_heading(view, width)
+    shelf = table_rows.shelf(view, height - has_head)
+    seen = sum(isinstance(each, Job) for each in shelf)
+    part = f"{seen} of {len(rows)} rows" if seen < len(rows) else ""
+    lines: list[Line] = [_heading(view, columns, width, part)] if has_head else []
     if not rows:
         lines.extend(_empty(view, width))
         return lines
     best = best_ids(view)
     place = {job.id: n + 1 for n, job in enumerate(table_rows.in_order(view.snapshot.jobs))}
-    for found in table_rows.shelf(view, height - len(lines)):
+    for found in shelf:
         if isinstance(found, table_rows.Head):
             lines.append(_study(view, found, width))
         else:
@@ -75,13 +79,16 @@ def _study(view: View, head: table_rows.Head, width: int) -> Line:
     words = dict.fromkeys(f"best {declared.metric_word(view.snapshot, job)}" for job in jobs)
     best = next(iter(words)) if len(words) == 1 else "best"
     ended = sum(job.status in formatting.ENDED for job in jobs)
-    text = " · ".join(part for part in (axes, best, f"{ended} of {formatting.count(len(jobs), 'cell')} ended") if part)
+    folded = f"{head.hidden} folded, c unfolds" if head.hidden else ""
+    ends = f"{ended} of {formatting.count(len(jobs), 'cell')} ended"
+    text = " · ".join(part for part in (axes, best, ends, folded) if part)
     return clip((("   ", ""), (head.study, "title"), (f"  {text}", "dim")), width)
 
 
 def best_of(view: View) -> str:
     """The heading of the best values: `best AUC`, `best val_loss ↓`; `best` where the metrics differ."""
-    words = dict.fromkeys(declared.metric_word(view.snapshot, job) for job in view.snapshot.jobs)
+    metrics = dict.fromkeys((job.study, job.metric, job.direction) for job in view.snapshot.jobs)  # few, of many jobs
+    words = dict.fromkeys(declared.declared(view.snapshot, study).word(name, goal) for study, name, goal in metrics)
     return "best" if len(words) > 1 else f"best {next(iter(words), '')}".rstrip()
 
 
@@ -165,12 +172,14 @@ def _now(view: View, job: Job) -> str:
     if trial is None:
         return "between trials"
     values = curve_values(view, trial)
-    of = f"/{planned}" if (planned := declared.steps_of(job)) is not None else ""
-    step = declared.step_word(view.snapshot, job)
+    planned, step = declared.steps_of(job), declared.step_word(view.snapshot, job)
+    done = f"{step} {trial.epochs}/{planned}" if planned is not None else f"{step} {trial.epochs}"
+    if (curve := view.epochs(trial.id)) and curve[0].epoch == 0:  # counted from 0: the fifth has the number 4
+        done = f"{trial.epochs}/{planned} {step}" if planned is not None else f"{step} {curve[-1].epoch}"
     own = [one for one in view.snapshot.trials if one.job_id == job.id]
     if job.trials_complete and not any(one.epochs for one in own):
         return f"t{trial.number} for {formatting.left(view.now - trial.started_at)}"  # it reports no steps
-    return f"t{trial.number} {step} {trial.epochs}{of} {formatting.spark(values[-8:])}".rstrip()
+    return f"t{trial.number} {done} {formatting.spark(values[-8:])}".rstrip()
 
 
 def curve_values(view: View, trial: Trial) -> list[float]:
@@ -178,15 +187,15 @@ def curve_values(view: View, trial: Trial) -> list[float]:
     return [value for _, value in points(view.epochs(trial.id), trial.metric)]
 
 
-def _heading(view: View, columns: Columns, width: int) -> Line:
+def _heading(view: View, columns: Columns, width: int, part: str) -> Line:
     if width < 70:
-        return heading("   # cell", width, view.sort, view.reverse, view.filter)
+        return heading("   # cell", width, view.sort, view.reverse, view.filter, part)
     name = formatting.fit(best_of(view), columns.best)
     text = f"   # {'cell':{columns.cell}s} {'state':{STATE}s}{'trials':{columns.bar + 7}s}{name} eta  "
     text += "now / why" if columns.reason is None else formatting.fit("now / why", columns.reason + 1)
     if columns.reason is not None:
         text += f"{'done by':13s}{'samples/s' if _has_speed(view) else '':>9s}"
-    return heading(text, width, view.sort, view.reverse, view.filter)
+    return heading(text, width, view.sort, view.reverse, view.filter, part)
 
 
 def _row(view: View, job: Job, name: str, place: int, best: bool, columns: Columns, width: int) -> Line:

@@ -1,0 +1,193 @@
+"""Whose fault it is when a function breaks: trial, study or machine; one sentence each, and no number lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import venv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fts.jobs import functions
+from fts.jobs.api.function import FunctionStudy
+from fts.state import transitions
+from fts.state.db import open_database
+from tests.fts_process import Study, wait_until
+
+ENVIRON = {
+    "FTS_OUTAGE_PAUSE_S": "0.001",
+    "FTS_MEMORY_LIMIT": "0.3GB",
+    "FTS_STALL_FIRST_S": "2",
+    "FTS_CPU_WINDOW_S": "1",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """A file, and what must become of its job and of its first trial."""
+
+    code: str
+    job: str  # status and cause
+    said: str  # in the message of the job, or of its first trial
+    trials: int = 1  # that are asked for
+    used: int = 1  # that have ended or begun
+
+
+F = "def objective(trial):\n    "
+DRAW = F + "return trial.suggest_float('x', 0.0, 1.0)\n"
+FAULTS = {
+    "some": Fault(F + "return [1.0, 1 / (trial.number - 1)][0]", "done finished", "division by zero (Zero", 3, 3),
+    "all": Fault(F + "raise ValueError('bad')", "failed code error", "trial 2 failed: bad (ValueError,", 9, 3),
+    "package": Fault("import no_such\n" + DRAW, "failed machine error", "t0 cannot run: No module named 'no_such'", 3),
+    "syntax": Fault(F + "return (", "failed code error", "t0 cannot run: '(' was never closed", 9),
+    "gone": Fault("", "failed code error", "gone.py does not exist; restore it or enqueue the study again", 9),
+    "relative": Fault("from . import x\n" + F + "return 1", "failed code error", "put an __init__.py into", 9),
+    "died": Fault(F + "import os; os._exit(3)", "failed code error", "the trial process ended with exit code 3"),
+    "left with 75": Fault(F + "import os; os._exit(75)", "failed code error", "the trial process ended with exit code 75"),
+    "step": Fault(F + "trial.report(1, 10**12); return 1", "failed code error", "epoch is '1000000000000'; expected a"),
+    "metrics": Fault(F + "return {f'm{n}': n for n in range(9999)}", "failed code error", "9999 metrics were given"),
+    "choices": Fault(F + "return trial.suggest_categorical('c', range(9999))", "failed code error", "distribution of"),
+    "huge": Fault(F + "return 10**400", "failed code error", "a whole number of 1329 bits, expected at most 1.8e308"),
+    "memory": Fault(
+        F + "return len([bytearray(9**9) for n in range(9)])", "queued cannot fit", "t0 needs more memory than there is"
+    ),
+    "sleeps": Fault(F + "import time; time.sleep(999)", "failed stalled", " s at 0.0 % of a core"),
+    "works": Fault(F + "import time\n    while time.process_time() < 3.5: pass\n    return 1", "done finished", ""),
+    "leaves": Fault(F + "import os, time\n    os.fork() or time.sleep(999)\n    return 1", "done finished", ""),
+    "arrays": Fault(
+        "import enum, numpy as np\nclass O(enum.StrEnum):\n    A = 'a'\n"
+        + F
+        + "return trial.suggest_categorical('n', np.arange(3)) + len(trial.suggest_categorical('o', list(O)))",
+        "done finished",
+        "",
+    ),
+    "names": Fault("import jobs, state, tui, fts_study\n" + F + "return jobs.V + state.V + tui.V", "done finished", ""),
+}  # fmt: skip
+
+
+BROKEN_LATER = ("syntax", "gone")  # enqueue would refuse them
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Every faulty study, through one queue and one worker; in a folder with a space and an umlaut."""
+    study = Study(tmp_path_factory.mktemp("faults") / "a study, böse", **ENVIRON)
+    for name, fault in FAULTS.items():
+        (study.folder / f"{name}.py").write_text(DRAW if name in BROKEN_LATER else fault.code)
+    for name in ("jobs", "state", "tui", "fts_study"):
+        (study.folder / f"{name}.py").write_text("V = 1\n")
+    put_in_line(study, {name: fault.trials for name, fault in FAULTS.items()})
+    for name in BROKEN_LATER:
+        (study.folder / f"{name}.py").write_text(FAULTS[name].code)
+    (study.folder / "gone.py").unlink()
+    assert "Traceback" not in work(study)
+    return study
+
+
+def put_in_line(study: Study, trials: dict[str, int], **fields: Any) -> None:
+    """The function `objective` of each file."""
+    cells = [functions.cells(f"{name}.py:objective", study.folder, n, **fields)[0] for name, n in trials.items()]
+    db = open_database(study.outputs / "fts.db")
+    try:
+        transitions.enqueue(db, [FunctionStudy(cell.study).row(cell) for cell in cells])
+    finally:
+        db.close()
+
+
+def work(study: Study) -> str:
+    said = study.fts("worker", "--until-empty", "--slots", "2", timeout_s=280)
+    assert said.code == 0, said
+    return said.out + said.err
+
+
+def jobs(study: Study) -> dict[str, dict[str, Any]]:
+    return {row["study"]: row for row in study.query("SELECT * FROM job")}
+
+
+def trials(study: Study, name: str) -> list[dict[str, Any]]:
+    return study.query(
+        f"SELECT t.* FROM trial t JOIN job j ON j.id = t.job_id WHERE j.study = '{name}' ORDER BY number"
+    )
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_is_one_sentence_and_uses_up_no_more_than_its_trials(ended: Study, name: str) -> None:
+    fault, job, found = FAULTS[name], jobs(ended)[name], trials(ended, name)
+    messages = [str(job["message"]), *(str(trial["message"]) for trial in found)]
+    assert f"{job['status']} {job['cause']}" == fault.job, messages
+    assert any(fault.said in message and "\n" not in message for message in messages), messages
+    assert len(found) == fault.used
+
+
+def test_nothing_that_a_function_started_lives_on(ended: Study) -> None:
+    def live() -> list[str]:
+        return [path.parent.name for path in Path("/proc").glob("[0-9]*/cwd") if stands_in(path, ended.folder)]
+
+    if Path("/proc/self/cwd").exists():
+        wait_until(lambda: not live())
+
+
+def stands_in(path: Path, folder: Path) -> bool:
+    try:
+        return path.readlink() == folder
+    except OSError:
+        return False
+
+
+def test_what_was_repaired_goes_on_with_the_same_numbers(ended: Study) -> None:
+    (ended.folder / "no_such.py").write_text("")
+    path = ended.folder / "package.py"
+    path.write_text(path.read_text() + "# repaired\n")
+    (job,) = [job["id"] for job in jobs(ended).values() if job["study"] == "package"]
+    ended.ok("retry", str(job))
+    work(ended)
+    found = trials(ended, "package")
+    assert [trial["number"] for trial in found] == [0, 1, 2]
+    assert {trial["status"] for trial in found} == {"complete"}
+    assert {tuple(json.loads(trial["badges"])) for trial in found} == {("code changed",)}
+    (event,) = ended.query(f"SELECT message FROM event WHERE verb = 'warned' AND job_id = {job}")
+    assert "trials from t0 on get the badge `code changed`" in event["message"]
+
+
+def test_a_moved_folder_is_named_and_a_package_is_imported_as_one(tmp_path: Path) -> None:
+    study = Study(tmp_path / "here", **ENVIRON, FTS_DB=str(tmp_path / "db" / "fts.db"))
+    study.outputs = tmp_path / "db"
+    package = study.folder / "src" / "model"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "data.py").write_text("ONE = 1.0")
+    (package / "train.py").write_text(f"from .data import ONE\nimport model.data\n{F}return ONE + model.data.ONE")
+    put_in_line(study, {"src/model/train": 1})
+    elsewhere = study.folder.rename(tmp_path / "there")
+    study.folder = elsewhere
+    work(study)
+    assert f"t0 cannot run: {tmp_path / 'here'} is no folder; move it back" in jobs(study)["train"]["message"]
+    study.folder = elsewhere.rename(tmp_path / "here")
+    study.ok("retry", "1")
+    work(study)
+    assert [trial["value"] for trial in trials(study, "train")] == [2.0]
+
+
+def test_another_interpreter_needs_no_fts_and_is_asked_before_anything_is_put_in_line(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study", **ENVIRON)
+    bare = tmp_path / "bare"
+    venv.create(bare, with_pip=False)
+    python = str(bare / "bin" / "python")
+    space = {"x": {"kind": "float", "low": 1.0, "high": 2.0}}
+    (study.folder / "train.py").write_text(
+        "import sys, fts\ndef objective(x):\n    return x + 10 * (sys.prefix in __SAID__)"
+    )
+    (study.folder / "train.py").write_text(
+        f"import sys, fts\ndef objective(x):\n    return x + 10 * (sys.prefix == {str(bare)!r}) + len(fts.__all__) * 0"
+    )
+    put_in_line(study, {"train": 1}, space=space, python=python)
+    work(study)
+    assert trials(study, "train")[0]["value"] > 11.0
+    with pytest.raises(functions.BadObjective, match=r"has no optuna, which gives the function its trial: .* install"):
+        functions.cells("train.py:objective", study.folder, 1, python=python)
+    for wrong in ("/bin/ls", sys.executable + "-none"):
+        with pytest.raises(functions.BadObjective, match="is no Python that answers"):
+            functions.cells("train.py:objective", study.folder, 1, space=space, python=wrong)

@@ -1,0 +1,124 @@
+"""A real database of three studies of functions, written by the transitions under a clock of our own.
+
+`train` has two axes, branches, several metrics and pruning; `peak` is maximized, has no axis and reports no steps;
+`fit` has one axis and its own word for a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fts.jobs.api.function import FunctionCell, FunctionStudy
+from fts.jobs.functions import declaration
+from fts.state import transitions
+from fts.state.db import Database
+from fts.state.values import Claim
+from tests.tui.study import Clock, open_at
+from tests.tui.values import HOUR, NOW
+
+USER = "you@spark"
+TRIALS, STEPS = 12, 6
+
+
+def cell(study: str, trials: int = TRIALS, axes: Mapping[str, Any] | None = None, **more: Any) -> FunctionCell:
+    name = "_".join((study, *(str(value) for value in (axes or {}).values())))
+    return FunctionCell(
+        study=study, experiment=name, objective=f"{study}.py:objective", folder="/home/you/work", code_md5="ab" * 16,
+        trials=trials, axes=dict(axes or {}), **more,
+    )  # fmt: skip
+
+
+TRAIN = [cell("train", axes={"data": data, "size": size}) for data in ("mnist", "cifar") for size in ("S", "M")]
+PEAK = [cell("peak", direction="maximize", metric="height")]
+FIT = [cell("fit", 4, {"width": width}, direction="maximize", steps=20) for width in (16, 4, 64)]
+
+
+def build(path: Path, now: float = NOW, only: str = "") -> None:
+    """Of `train` a cell is done, one runs its trial 7; `peak` is done; the rest is in line."""
+    clock = Clock(now - 5 * HOUR)
+    db = open_at(path, clock)
+    cells = {"train": TRAIN, "peak": PEAK, "fit": FIT}
+    order = ["peak", "train", "fit"] if not only else [only]
+    with db.write():
+        for name in order:
+            transitions.enqueue(db, [FunctionStudy(name).row(each) for each in cells[name]], who=USER)
+            step = {"fit": "round"}.get(name, "epoch")
+            transitions.declare_study(db, name, declaration(cells[name]) | {"step": step})
+        worker = transitions.register_worker(db, "spark", 4242, now - 5 * HOUR, 1)
+        transitions.set_guard(db, worker, "normal")
+        if "peak" in order:
+            claim = claimed(db, worker)
+            for number in range(TRIALS):
+                value = 1000.0 - 7.5 * (number - 4) ** 2
+                trial_of(db, clock, claim, number, {"x": number - 4.25, "y": number % 3}, value, seconds=90)
+            transitions.finish_job(db, claim)
+        if "train" in order:
+            claim = claimed(db, worker)
+            for number in range(TRIALS):
+                searched(db, clock, claim, number, 600)
+            transitions.finish_job(db, claim)
+            claim = claimed(db, worker)
+            for number in range(6):
+                searched(db, clock, claim, number, (now - 300 - clock.at) / (6 - number))
+            searched(db, clock, claim, 6, 360, steps=4, ends=False)
+        clock.at = now - 2
+        transitions.beat(db, worker, 60.0)
+    db.close()
+
+
+def claimed(db: Database, worker: int) -> Claim:
+    claim = transitions.claim(db, worker, 6 * HOUR)
+    assert claim is not None
+    return claim
+
+
+def drawn(number: int) -> dict[str, Any]:
+    """Only sgd has a momentum; the learning rate decides."""
+    params: dict[str, Any] = {"lr": 10 ** -(1 + (number * 5 % 12) / 3), "optimizer": ("adam", "sgd")[number % 2]}
+    if number % 2:
+        params["momentum"] = 0.5 + 0.04 * number
+    return params | {"layers": 1 + number % 4}
+
+
+def searched(
+    db: Database, clock: Clock, claim: Claim, number: int, seconds: float, steps: int = STEPS, ends: bool = True
+) -> None:
+    """A trial whose loss falls towards what its learning rate allows; every fourth is pruned half way."""
+    floor = 0.2 + 0.1 * (number * 5 % 12) / 3 + 0.3 * (claim.job.labels["size"] == "M")
+    pruned = ends and number % 4 == 3
+    trial = begin(db, claim, number, drawn(number))
+    loss = 0.0
+    for step in range(3 if pruned else steps):
+        clock.pass_s(seconds / STEPS)
+        loss = floor + 1.2 * 0.5**step
+        metrics = {"value": loss, "accuracy": 1 - loss / 2, "grad_norm": 40 * loss}
+        transitions.record_epoch(db, claim, trial, {"epoch": step, "value": loss, "metrics": metrics})
+    if ends:
+        status, cause = ("pruned", "pruned") if pruned else ("complete", "finished")
+        end(db, claim, trial, status, cause, loss, best_epoch=2 if pruned else steps - 1)
+
+
+def trial_of(
+    db: Database, clock: Clock, claim: Claim, number: int, params: dict[str, Any], value: float, seconds: float
+) -> None:
+    """One that reports nothing and returns a number."""
+    trial = begin(db, claim, number, params)
+    clock.pass_s(seconds)
+    end(db, claim, trial, "complete", "finished", value)
+
+
+def begin(db: Database, claim: Claim, number: int, params: dict[str, Any]) -> int:
+    trial = transitions.start_trial(
+        db, claim, number, params=params, effective=params, architecture="", objective=claim.job.metric, seed=number,
+        effective_md5=f"{claim.job_id:016x}{number:016x}",
+    )  # fmt: skip
+    transitions.record_started(db, claim, trial, {"host": "spark", "device": "cpu", "threads": 1})
+    return trial
+
+
+def end(
+    db: Database, claim: Claim, trial: int, status: str, cause: str, value: float, best_epoch: int | None = None
+) -> None:
+    transitions.finish_trial(db, claim, trial, status, cause, value=value, best_epoch=best_epoch, last_value=value)

@@ -1,0 +1,143 @@
+"""The monitor on studies of functions: their own axes, metrics and words, and nothing of the study of daily bars."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from fts.tui import pictures
+from fts.tui.data.table_rows import jobs_of
+from fts.tui.data.view import QUEUE, RESULTS, SCREENS, TRIALS
+from tests.tui import any_study
+from tests.tui.stories import monitor, press, shown, until
+from tests.tui.test_golden import check
+from tests.tui.values import NOW
+
+SIZES = ((80, 24), (120, 40))
+FOREIGN = re.compile(
+    r"\bh0\b|AUC|\bloss\b|prior|vs base|baseline|n_val|windows|sealed|\bnan\b|None|horizon|architecture"
+)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("any") / "work" / "outputs" / "fts.db"
+    path.parent.mkdir(parents=True)
+    any_study.build(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory):
+    path = tmp_path_factory.mktemp("train") / "work" / "outputs" / "fts.db"
+    path.parent.mkdir(parents=True)
+    any_study.build(path, only="train")
+    return path
+
+
+def picture(path, screen, size):
+    found = pictures.render(path, screen, size, now=NOW, user=any_study.USER, title="spark · work")
+    return found.text.replace(str(path.parent.parent), "")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("screen", ["queue", "trials", "curves", "results"])
+def test_several_studies_look_as_they_did(path, screen, size):
+    check(f"any-{screen}-{size[0]}x{size[1]}", picture(path, screen, size))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("screen", ["queue", "results"])
+def test_a_single_study_looks_as_it_did(train, screen, size):
+    check(f"one-{screen}-{size[0]}x{size[1]}", picture(train, screen, size))
+
+
+@pytest.mark.parametrize("size", [*SIZES, (60, 15), (200, 60)], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("screen", [name.lower() for name in SCREENS])
+def test_no_screen_has_words_of_another_study(path, screen, size):
+    text = picture(path, screen, size)
+    assert not FOREIGN.findall(text), text
+
+
+async def test_the_cursor_walks_over_the_headings_of_studies(path):
+    async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
+        await press(pilot, "g")
+        seen = [app.desk.job_id]
+        for _ in range(7):
+            await press(pilot, "j")
+            seen.append(app.desk.job_id)
+        assert sorted(seen) == sorted(job.id for job in app.snapshot.jobs), "every job once, no heading"
+        rows = shown(app).splitlines()
+        heads = [row for row in rows if re.match(r"   (train|peak|fit) ", row)]
+        assert [row.split()[0] for row in heads] == ["peak", "train", "fit"]
+        row = next(n for n, text in enumerate(rows) if "cifar/M" in text)
+        app.hands.click(10, row, double=False)
+        assert app.view().name == "cifar/M", "a click meets the row it was made on"
+
+
+async def test_m_goes_through_the_metrics_and_back(path):
+    async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
+        await press(pilot, "3")
+        await until(lambda: "value ↓ by epoch" in shown(app) and "prune line" in shown(app), pilot)
+        for metric in ("accuracy", "grad_norm"):
+            await press(pilot, "m")
+            await until(lambda metric=metric: f"{metric} by epoch" in shown(app), pilot)
+            assert "prune line" not in shown(app), "only the metric that decides has one"
+        await press(pilot, "m")
+        await until(lambda: "value ↓ by epoch" in shown(app), pilot)
+
+
+async def test_e_says_with_which_command_a_function_is_put_in_line(path):
+    async with monitor(path, (120, 40), user=any_study.USER) as (app, pilot):
+        await press(pilot, "e")
+        await until(lambda: "fts enqueue train.py:objective" in app.toast[0], pilot)
+        assert len(app.screen_stack) == 1, "no form: nothing is known of a function to ask for"
+
+
+async def test_results_follow_the_selected_study(path):
+    async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
+        await press(pilot, "6")
+        assert app.desk.screen == RESULTS
+        wanted = {"train": ("mnist", "cifar", "S  ", " M\n"), "peak": ("height ↑",), "fit": ("4", "16", "64")}
+        for study, words in wanted.items():
+            app.desk.job_id = next(job.id for job in app.snapshot.jobs if job.study == study)
+            app.paint()
+            text = shown(app)
+            assert f"results of {study}" in text
+            assert all(word in text for word in words)
+            assert "★ best of the study" in text
+
+
+async def test_a_branch_that_drew_no_momentum_has_a_dot(path):
+    async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
+        app.desk.job_id = next(job.id for job in app.snapshot.jobs if job.cell == "mnist/S")
+        await press(pilot, "2")
+        assert app.desk.screen == TRIALS
+        await until(lambda: "momentum" in shown(app), pilot)
+        rows = [row for row in shown(app).splitlines() if " complete " in row or " pruned " in row]
+        assert len(rows) == any_study.TRIALS
+        assert all(("·" in row.split("│")[0]) == ("adam" in row.split("│")[0]) for row in rows)
+
+
+async def test_the_sort_by_cell_and_by_best_follow_axes_and_goal(path):
+    async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
+        assert app.desk.screen == QUEUE
+        await press(pilot, "o", "c")
+        names = [job.cell for job in jobs_of(app.view())]
+        assert names == ["peak", "mnist/S", "mnist/M", "cifar/S", "cifar/M", "width=16", "width=4", "width=64"]
+        await press(pilot, "o", "b")
+        names = [job.cell for job in jobs_of(app.view())]
+        assert names[:3] == ["peak", "mnist/S", "mnist/M"], "the smallest loss first"
+
+
+async def test_c_folds_a_study_to_the_row_that_runs_and_unfolds_it(path):
+    async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
+        app.desk.job_id = next(job.id for job in app.snapshot.jobs if job.cell == "cifar/M")
+        await press(pilot, "c")
+        await until(lambda: "3 folded, c unfolds" in shown(app), pilot)
+        rows = shown(app).split("─ mnist/M t6")[0]
+        assert "mnist/M" in rows and "cifar/S" not in rows, "what runs stands for its study"
+        assert app.view().name == "mnist/M"
+        await press(pilot, "c")
+        await until(lambda: "cifar/S" in shown(app), pilot)
