@@ -65,7 +65,7 @@ def run(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
         signal.signal(number, lambda *_: None)
     try:
         md5 = md5_of_script(cell)
-        badges = [] if md5 == cell.code_md5 else [CODE_CHANGED]
+        badges = [] if md5 in ("", cell.code_md5) else [CODE_CHANGED]
         orders.training = True
         trial = CommandTrial(spec, orders)
         yield {"fact": "started", **facts_of(trial), "code_md5": md5, "badges": badges}
@@ -194,7 +194,7 @@ class CommandTrial:
         try:
             return Group(words, self._environment(), self.cell.folder, sys.stdout.fileno())
         except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
-            raise CannotStart(f"{words[0]} cannot be started: {error.strerror}; put the study in line again") from error
+            raise CannotStart(f"{words[0]} cannot be started: {error.strerror}") from error
         except OSError as error:  # an argument list that is too long, no memory, no more processes
             raise OSError(error.errno, f"{words[0]} cannot be started: {error.strerror}") from error
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20  # bytes
 LONGEST = 1 << 20  # bytes of a line that is looked at
+TAIL = 4096  # bytes
 LINE_END = re.compile(rb"[\r\n]")  # a progress bar writes many lines in one
 EPOCH = re.compile(r"\b(?:epoch|step|round|iteration|iter)\b\W{0,3}(\d{1,9})\b", re.IGNORECASE)
 MOST_NAMES = 50  # of metrics that a sentence may list
@@ -43,7 +44,8 @@ class Lines:
     def __init__(self, path: Path, windows: list[Window]) -> None:
         self.path, self.windows = path, windows
         self._at, self._position, self._rest = 0, windows[0].start, b""
-        self._inode: int | None = None
+        self._seen: tuple[int, int] | None = None  # inode and time of change, when it was last looked at
+        self._tail = b""  # the last bytes before the position: others there mean that the file was written anew
         self.last = ""  # the last line that is not blank
 
     def new(self, ended: bool = False) -> Iterator[tuple[int, str]]:
@@ -63,6 +65,7 @@ class Lines:
                     if not chunk:
                         break
                     self._position += len(chunk)
+                    self._tail = (self._tail + chunk)[-TAIL:]
                     *lines, self._rest = LINE_END.split(self._rest + chunk)
                     self._rest = self._rest[: LONGEST + 1]
                     for line in lines:
@@ -71,7 +74,9 @@ class Lines:
                     break
                 self._at, self._rest = self._at + 1, b""
                 if self._at < len(self.windows):
-                    self._position = self.windows[self._at].start
+                    start = self.windows[self._at].start
+                    self._tail = self._tail if start == self._position else b""
+                    self._position = start
         if ended:
             line, self._rest = self._rest, b""
             yield from self._told(line)
@@ -85,13 +90,15 @@ class Lines:
     def _notice_new_file(self, handle: int) -> None:
         """One that the command has cut or replaced is read again from its beginning, as this attempt's."""
         found = os.fstat(handle)
-        other = self._inode not in (None, found.st_ino)
-        if other or found.st_size < self._position:
+        seen, self._seen = self._seen, (found.st_ino, found.st_mtime_ns)
+        if seen == self._seen:
+            return
+        other = (seen is not None and seen[0] != found.st_ino) or found.st_size < self._position
+        if other or os.pread(handle, len(self._tail), self._position - len(self._tail)) != self._tail:
             for window in self.windows[:-1]:
                 window.end = window.start
             self.windows[-1].start = 0
-            self._at, self._position, self._rest = len(self.windows) - 1, 0, b""
-        self._inode = found.st_ino
+            self._at, self._position, self._rest, self._tail = len(self.windows) - 1, 0, b"", b""
 
 
 @dataclass

@@ -133,6 +133,19 @@ def test_json_lines_of_output_are_metrics_and_what_is_no_number_is_diverged(tmp_
     assert record.curve == {0: 0.5, 1: None}
 
 
+def test_a_report_that_the_command_writes_anew_each_time_is_read_whole(tmp_path: Path):
+    text = 'for i in 1 2 3; do echo "{\\"epoch\\": $i, \\"val_loss\\": 0.$i}" > $FTS_REPORT; sleep 0.2; done'
+    record = ran(cell_of(tmp_path, text, shell=True))
+    assert record.curve == {1: 0.1, 2: 0.2, 3: 0.3} and record.end["value"] == 0.3
+    again = (
+        f"[ -e again ] || {{ touch again; fts log epoch=1 val_loss=0.1; kill -9 $$; }}; {text.replace('1 2 3', '2')}"
+    )
+    record = Record(1)
+    for _ in range(2):
+        ran(cell_of(tmp_path, again, shell=True), record)
+    assert record.curve == {1: 0.1, 2: 0.2} and record.end["value"] == 0.2
+
+
 @pytest.mark.parametrize(
     ("words", "fields", "told"),
     [
