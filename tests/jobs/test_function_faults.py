@@ -46,7 +46,7 @@ FAULTS = {
     "gone": Fault("", "failed code error", "gone.py does not exist; restore it or enqueue the study again", 9),
     "relative": Fault("from . import x\n" + F + "return 1", "failed code error", "put an __init__.py into", 9),
     "died": Fault(F + "import os; os._exit(3)", "failed code error", "the trial process ended with exit code 3"),
-    "left with 75": Fault(F + "import os; os._exit(75)", "failed code error", "the trial process ended with exit code 75"),
+    "left75": Fault(F + "import os; os._exit(75)", "failed code error", "the trial process ended with exit code 75"),
     "step": Fault(F + "trial.report(1, 10**12); return 1", "failed code error", "epoch is '1000000000000'; expected a"),
     "metrics": Fault(F + "return {f'm{n}': n for n in range(9999)}", "failed code error", "9999 metrics were given"),
     "choices": Fault(F + "return trial.suggest_categorical('c', range(9999))", "failed code error", "distribution of"),
