@@ -111,7 +111,7 @@ class CommandTrial:
     def _open_windows(self) -> None:
         """This attempt writes from here on; on disk before it does."""
         for name, path in (("log", self.log), ("report", self.report)):
-            size = path.stat().st_size
+            size = size_of(path)
             windows = self.windows[name]
             if windows and windows[-1].end is None:
                 windows[-1].end = size
@@ -130,7 +130,7 @@ class CommandTrial:
                     file.seek(-1, os.SEEK_END)
                     if file.read(1) != b"\n":
                         print(flush=True)
-        self.windows["log"][-1].end = self.log.stat().st_size
+        self.windows["log"][-1].end = size_of(self.log)
         self._keep_windows()
 
     # -- its life
@@ -312,8 +312,16 @@ class CommandTrial:
     def _output(self, said: str) -> str:
         """The end of what the command printed in this attempt."""
         window = self.windows["log"][-1]
-        printed = (window.end or self.log.stat().st_size) - window.start
+        printed = (window.end or size_of(self.log)) - window.start
         return said.encode()[-printed:].decode(errors="replace") if printed else ""
+
+
+def size_of(path: Path) -> int:
+    """0 for one that somebody has deleted."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def md5_of_script(cell: CommandCell) -> str:

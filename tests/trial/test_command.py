@@ -191,6 +191,25 @@ def test_a_trial_killed_with_9_leaves_no_orphan_and_ends_like_an_undisturbed_one
     assert len(pids(tmp_path / "killed")) == 2
 
 
+def test_who_kills_the_keeper_and_then_the_trial_leaves_no_orphan_either(tmp_path: Path):
+    cell = training(tmp_path, epochs=1000, wait_s=0.02)
+
+    def kill_both(child, fact: Fact) -> bool:
+        if fact["fact"] != "epoch":
+            return False
+        keeper = os.getpgid(pids(tmp_path)[0])
+        os.kill(keeper, signal.SIGKILL)
+        trial, until = psutil.Process(child.pid), time.monotonic() + PATIENCE_S
+        while "/bin/sh" not in [word for each in trial.children() if each.pid != keeper for word in each.cmdline()]:
+            assert time.monotonic() < until, "nobody keeps the group"
+            time.sleep(0.01)
+        os.kill(child.pid, signal.SIGKILL)
+        assert gone(pids(tmp_path)[0]), "it trains on"
+        return True
+
+    ran(cell, act=kill_both)
+
+
 def test_a_stop_is_told_once_and_the_trial_goes_on_from_its_checkpoint(tmp_path: Path):
     cell, record = training(tmp_path, wait_s=0.2), Record(0)
 
