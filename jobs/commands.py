@@ -48,6 +48,8 @@ def cells(
     **fields: Any,
 ) -> list[CommandCell]:
     """One cell per combination of the axes' values. Raises BadCommand or BadSpec, before anything is written."""
+    if not shell and (split := split_by_shell(words)):
+        raise BadCommand(f"your shell has made {split[0]!r} and {split[1]!r} of a parameter; quote it: {split[2]}")
     command, declared = taken_apart([" ".join(words)] if shell else words)
     for name in declared:
         if name in (space or {}):
@@ -94,6 +96,21 @@ def taken_apart(words: Sequence[str]) -> tuple[tuple[str, ...], dict[str, dict[s
         return "{" + name + "}"
 
     return tuple(PLACE.sub(plain, word) for word in words), declared
+
+
+def split_by_shell(words: Sequence[str]) -> tuple[str, str, str] | None:
+    """Two words that bash has made of `--opt {opt:adam,sgd}` or `--opt={opt:adam,sgd}`, and what was meant."""
+    for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
+        option, equals, value = word.rpartition("=")
+        name, colon, first = value.partition(":")
+        flag = option if equals else before
+        if not colon or not name or flag.lstrip("-") != name or not after:
+            continue
+        if not equals:
+            return word, after, f"'{{{name}:{first},{after}}}'"
+        if after.startswith(f"{option}="):
+            return word, after, f"'{option}={{{name}:{first},{after.removeprefix(f'{option}=')}}}'"
+    return None
 
 
 def parse_place(name: str, text: str) -> dict[str, Any]:

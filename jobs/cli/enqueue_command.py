@@ -55,7 +55,7 @@ def enqueue_command(
 ) -> None:
     """Put a command in line: each combination of the axes is a job of so many trials.
 
-    Parameters are declared where they stand: {lr:1e-5..1e-1:log}, {layers:1..4}, {opt:adam,sgd}. Also {size} for an
+    Parameters are declared where they stand: {lr:1e-5..1e-1:log}, {layers:1..4}, '{opt:adam,sgd}'. Also {size} for an
     axis, {args} for all as --lr=0.01, {params} for a JSON file of them, {seed} {number} {checkpoint_dir} {folder}
     {threads}. The same as FTS_PARAM_LR, FTS_CELL_SIZE, FTS_PARAMS, FTS_SEED, FTS_TRIAL, FTS_CHECKPOINT_DIR.
 

@@ -281,6 +281,8 @@ def test_a_line_that_a_kill_cut_off_is_no_result(tmp_path: Path):
         (("echo", "{lr:1..0.1}"), {}, "has no range"),
         (("echo", "{lr:0..1:log}"), {}, "log needs both above 0"),
         (("echo", "{lr:0.1..1}", "{lr:0.1..2}"), {}, "declared twice, and differently"),
+        (("echo", "--opt", "opt:adam", "sgd"), {}, r"your shell .* quote it: '\{opt:adam,sgd\}'"),
+        (("echo", "--opt=opt:a", "--opt=b"), {}, r"your shell .* quote it: '--opt=\{opt:a,b\}'"),
         (("echo", "--x={args}"), {}, "must be a word of its own"),
         (("no-such-program",), {}, "no program 'no-such-program'"),
         (("./train.sh",), {}, "is no file in"),
