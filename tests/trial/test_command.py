@@ -334,3 +334,5 @@ def test_enqueue_and_worker_show_a_command_like_a_function(tmp_path: Path):
     assert len(trials) == 3 and {tuple(trial["params"]) for trial in trials} == {("lr",)}
     assert {trial["status"] for trial in trials} <= {"complete", "pruned"}
     assert "acc" in fts("curve", "train")
+    best = json.loads((tmp_path / "outputs" / "hpo" / "train_S" / "best_params.json").read_text())
+    assert best["command"] == ["python3", "train.py", "{lr}", "4", "0.0"] and "objective" not in best
