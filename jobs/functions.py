@@ -14,7 +14,8 @@ import subprocess
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.function import NO_QUESTION, OBJECTIVE, FunctionCell, FunctionStudy
+from fts.jobs.api.command import NOT_IDENTITY, BareCell, BareStudy, Cell
+from fts.jobs.api.function import NO_QUESTION, OBJECTIVE, FunctionCell
 from fts.jobs.api.load import installed
 from fts.jobs.api.spec import NAME, BadSpec
 from fts.jobs.api.study import Axis, Metric
@@ -57,23 +58,14 @@ def cells(
 ) -> list[FunctionCell]:
     """One cell per combination of the axes' values. Raises BadObjective or BadSpec, before anything is written."""
     found = inspect(objective, folder)
-    name = study or clean(found.path.stem)
-    if not NAME.fullmatch(name):
-        raise BadSpec(
-            f"the study's name is {name!r}, expected letters, digits and _.- (at most 80); give one with --name"
-        )
-    if name in installed():
-        raise BadSpec(f"{name!r} is the name of an installed study; give this one another with --name")
+    name = checked_name(study or clean(found.path.stem))
     axes = axes or {}
     space = fields.get("space")
     if fields.get("python") is not None:
         check_interpreter(fields["python"], folder, needs_optuna=space is None or TRIAL in found.parameters)
     check_parameters(found, list(axes), space)
-    combinations = list(itertools.islice(itertools.product(*axes.values()), MOST_CELLS + 1))
-    if len(combinations) > MOST_CELLS:
-        raise BadSpec(f"the axes have more than {MOST_CELLS} combinations; give fewer values")
     made = []
-    for values in combinations:
+    for values in combinations(axes):
         labels = dict(zip(axes, values, strict=True))
         cell = FunctionCell(
             study=name,
@@ -87,6 +79,25 @@ def cells(
         )
         made.append(FunctionCell.from_json(cell.to_json()))
     return told_apart(made)
+
+
+def checked_name(name: str) -> str:
+    """Raises BadSpec where a study of functions or commands may not have it."""
+    if not NAME.fullmatch(name):
+        raise BadSpec(
+            f"the study's name is {name!r}, expected letters, digits and _.- (at most 80); give one with --name"
+        )
+    if name in installed():
+        raise BadSpec(f"{name!r} is the name of an installed study; give this one another with --name")
+    return name
+
+
+def combinations(axes: Mapping[str, Sequence[Value]]) -> list[tuple[Value, ...]]:
+    """Every cell's values, in the order of the axes. Raises BadSpec where there are too many."""
+    found = list(itertools.islice(itertools.product(*axes.values()), MOST_CELLS + 1))
+    if len(found) > MOST_CELLS:
+        raise BadSpec(f"the axes have more than {MOST_CELLS} combinations; give fewer values")
+    return found
 
 
 def inspect(objective: str, folder: Path) -> Function:
@@ -180,7 +191,7 @@ def experiment_name(study: str, values: Sequence[Value]) -> str:
     return "_".join([study, *(clean(str(value)) for value in values)])[:80]
 
 
-def told_apart(made: list[FunctionCell]) -> list[FunctionCell]:
+def told_apart(made: list[Cell]) -> list[Cell]:
     """Two cells whose names came out equal get the md5 of their labels behind it."""
     from dataclasses import replace  # here: seldom needed
 
@@ -248,7 +259,7 @@ def parse_parameter(text: str) -> tuple[str, dict[str, Any]]:
     return name, {"kind": "int" if whole else "float", **ends_of, "log": log}
 
 
-def declaration(cells: Sequence[FunctionCell], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def declaration(cells: Sequence[BareCell], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Axes with their values and the metric that decides, added to what the study has declared before."""
     known = dict(before or {})
     axes = {axis["name"]: list(axis.get("values", ())) for axis in _listed(known, "axes")}
@@ -260,7 +271,7 @@ def declaration(cells: Sequence[FunctionCell], before: Mapping[str, Any] | None 
     metrics = {metric["name"]: metric for metric in _listed(known, "metrics")}
     for cell in cells:
         metrics[cell.metric] = asdict(Metric(cell.metric)) | metrics.get(cell.metric, {}) | {"goal": cell.direction}
-    declared = FunctionStudy(cells[0].study).declaration() | known
+    declared = BareStudy(cells[0].study).declaration() | known
     listed = [asdict(Axis(name, values=tuple(values))) for name, values in axes.items()]
     return declared | {"axes": listed, "metrics": list(metrics.values())}
 
@@ -271,7 +282,7 @@ def _listed(declaration: Mapping[str, Any], what: str) -> list[dict[str, Any]]:
     return [one for one in every if isinstance(one, dict) and isinstance(one.get("name"), str)]
 
 
-def unlike(cell: FunctionCell, spec: Mapping[str, Any]) -> list[str]:
+def unlike(cell: BareCell, spec: Mapping[str, Any]) -> list[str]:
     """The fields in which an earlier job of the same cell asks another question."""
     mine = json.loads(json.dumps(cell.to_json()))  # tuples are lists there
-    return [name for name in mine if name not in NO_QUESTION and mine[name] != spec.get(name)]
+    return [name for name in mine if name not in (*NO_QUESTION, *NOT_IDENTITY) and mine[name] != spec.get(name)]

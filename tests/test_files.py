@@ -425,6 +425,7 @@ ALLOWED = {
     ("fts.data.manifest", "symlink_to"): "the plain name of a content-addressed file",
     ("fts.data.manifest", "copyfile"): "into the draft of replacing",
     ("fts.jobs.cli.__init__", "open"): "to /dev/null",
+    ("fts.jobs.cli.log", "open"): "appends a line to the report of a command, and imports nothing",
     ("fts.tui.render.export", "fdopen"): "appends to a log",
 }
 

@@ -59,8 +59,9 @@ def is_command(words: str) -> bool:
     """Whether `fts WORDS` names a command, and options that it has; what stands for a value is passed over."""
     name, *rest = SHELL.sub("", words).split()
     command = fts.get_command(Context(fts), name)
-    if name == "enqueue" and names_a_function(rest):  # which has options of its own
+    if name == "enqueue" and ("--" in rest or names_a_function(rest)):  # which have options of their own
         _, command, rest = fts.resolve_command(Context(fts), [name, *rest])
+        rest = rest[: rest.index("--")] if "--" in rest else rest
     if isinstance(command, Group) and rest:
         if rest[0].startswith("{"):
             return True  # any of its commands

@@ -208,7 +208,10 @@ def no_form(jobs: Sequence[Job], chosen: Job | None = None) -> str:
     functions = [job for job in jobs if job.study not in installed()]
     if not jobs or len(functions) < len(jobs):
         return ""
-    objective = str((chosen or functions[-1]).spec.get("objective", "train.py:objective"))
+    job = chosen or functions[-1]
+    if "command" in job.spec:
+        return f"e: a shell puts commands in line: fts enqueue --metric {job.metric} --trials N -- COMMAND"
+    objective = str(job.spec.get("objective", "train.py:objective"))
     return f"e: a shell puts functions in line: fts enqueue {objective} -m AXIS=A,B --trials N"
 
 

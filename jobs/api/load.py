@@ -20,11 +20,11 @@ class UnknownStudy(LookupError):
 @lru_cache(maxsize=64)
 def study(name: str) -> Study:
     """The study that jobs store as `name`. Raises UnknownStudy where its package is broken or gone."""
-    from fts.jobs.api.function import FunctionStudy  # here: most commands need the flagship or none
+    from fts.jobs.api.command import BareStudy  # here: most commands need the flagship or none
 
     found = installed().get(name)
     if found is None:
-        return FunctionStudy(name)
+        return BareStudy(name)
     try:
         made: type[Study] | Study = found.load()
     except Exception as error:  # whatever a package of somebody else raises when it is imported

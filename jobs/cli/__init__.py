@@ -8,11 +8,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-import click
-
-from fts.jobs.cli.errors import USAGE, code_of, sentence_of
-from fts.jobs.cli.output import attach, complain, emit_json
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -22,8 +17,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     FTS_DEBUG=1 lets an exception through with its traceback.
     """
-    attach()
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["log"] and not {"-h", "--help"} & set(words):
+        from fts.jobs.cli.log import log  # here: a script calls it every epoch, and what follows takes 0.1 s to import
+
+        return log(words[1:])
+    return _run(words)
+
+
+def _run(words: list[str]) -> int:
+    import click  # here, not above: see `log`
+
+    from fts.jobs.cli.errors import USAGE, code_of, sentence_of
+    from fts.jobs.cli.output import attach, complain
+
+    attach()
     gc.set_threshold(20_000)  # 5 ms of each command: hardly anything that is being imported is garbage
     from fts.jobs.cli.app import fts  # here, not above: a bad installation must still end in one sentence
 
@@ -53,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _failed(sentence: str, code: int, as_json: bool) -> int:
     """Says why on stderr; who asked for JSON also gets its one object, and need not parse an empty answer."""
+    from fts.jobs.cli.output import complain, emit_json
+
     with _unread():
         complain(sentence)
     if as_json:

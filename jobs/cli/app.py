@@ -100,6 +100,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Results and records",
         (
+            Entry(70, "log", "log_command:log_command", "report metrics from a command that is a trial"),
             Entry(80, "export", "maintain:export", "rewrite the JSON and CSV files from the database"),
             Entry(90, "snapshot", "fts.tui.commands:snapshot", "a screen of the monitor as svg, png or txt"),
         ),
@@ -125,6 +126,8 @@ CORE: dict[str, Entry] = {entry.name: entry for _, entries in SECTIONS for entry
 EXAMPLES = {
     "worker": "fts worker --detach --until-empty",
     "enqueue FILE.py:FUNCTION": "fts enqueue train.py:objective --trials 100 -m size=S,M,L",
+    "enqueue -- COMMAND": "fts enqueue --metric val_loss -- python train.py --lr {lr:1e-5..1e-1:log}",
+    "log": "fts log epoch=3 val_loss=0.41",
     "status": "fts status --plain",
     "tui": "fts tui --readonly",
     "queue": "fts queue state:failed",
@@ -223,6 +226,9 @@ class LazyGroup(click.Group):
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in CORE and name not in entries():
             raise click.UsageError(f"there is no command {name!r}{_nearest(name)}", ctx)
+        if name == "enqueue" and "--" in args[1:]:
+            of_command = Entry(0, name, "enqueue_command:enqueue_command", "put a command in line")
+            return name, self._made(of_command, "enqueue -- COMMAND"), args[1:]
         if name == "enqueue" and (names_a_function(args[1:]) or "enqueue" not in entries()):
             of_function = Entry(0, name, "enqueue:enqueue", "put a function in line")
             return name, self._made(of_function, "enqueue FILE.py:FUNCTION"), args[1:]

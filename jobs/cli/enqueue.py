@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fts.jobs import functions
-from fts.jobs.api.function import CHOICES, FunctionCell, FunctionStudy
+from fts.jobs.api.command import BareCell, BareStudy
+from fts.jobs.api.function import CHOICES, FunctionCell
 from fts.jobs.api.halving import BadHalving, Halving
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli.app import AS_JSON, COUNT, ROW, here
@@ -72,14 +73,14 @@ def enqueue(
     that decides). The axes reach it by name. The same question again changes nothing; more --trials extend its jobs.
     A changed file asks another question: its jobs are new, the earlier ones stay.
     """
-    fields["halving"] = _halving(halving, fields["pruner"])
+    fields["halving"] = halving_of(halving, fields["pruner"])
     made = functions.cells(
         objective,
         Path.cwd(),
         trials,
-        axes=_named(axes, functions.parse_axis),
+        axes=named(axes, functions.parse_axis),
         study=name,
-        space=_named(parameters, functions.parse_parameter) or None,
+        space=named(parameters, functions.parse_parameter) or None,
         python=None if interpreter is None else _interpreter(interpreter),
         **fields,
     )
@@ -88,10 +89,14 @@ def enqueue(
             f"{made[0].path.name} does not mention {axis}: unless an imported module reads it with "
             f"fts.cell(trial)[{axis!r}], these cells all run the same"
         )
-    put = put_in_line(made, again=again, dry_run=dry_run)
+    tell(put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
+
+
+def tell(put: Sequence[tuple[BareCell, Enqueued, str]], *, dry_run: bool, as_json: bool) -> None:
+    """What became of each cell, for a person or as one JSON object."""
     if as_json:
         rows = [
-            {"cell": FunctionStudy(cell.study).title(cell), "experiment": cell.experiment, "job": found.job_id or None}
+            {"cell": BareStudy(cell.study).title(cell), "experiment": cell.experiment, "job": found.job_id or None}
             | {"state": "new" if found.created else found.status, "extended_from": found.extended_from, "told": told}
             for cell, found, told in put
         ]
@@ -105,15 +110,13 @@ def enqueue(
     return None
 
 
-def put_in_line(
-    cells: Sequence[FunctionCell], *, again: bool, dry_run: bool
-) -> list[tuple[FunctionCell, Enqueued, str]]:
+def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[tuple[BareCell, Enqueued, str]]:
     """Writes the jobs, all or none, and says of each what became of it."""
     from fts.jobs.records.questions import told  # here: see below
     from fts.state import queries, transitions  # here, not above: peewee, which --help need not load
     from fts.state.db import open_for_person
 
-    study = FunctionStudy(cells[0].study)
+    study = BareStudy(cells[0].study)
     if dry_run and not has_study(here().db):
         new = Enqueued(0, created=True)
         return [(cell, new, told(study.title(cell), cell.trials, new, None, dry_run)) for cell in cells]
@@ -121,7 +124,7 @@ def put_in_line(
     try:
         rows = [study.row(cell) for cell in cells]
         before = queries.jobs(db)
-        rule = transitions.SameQuestion(_question_of, lambda spec: FunctionCell.from_json(spec).identity)
+        rule = transitions.SameQuestion(_question_of, lambda spec: str(study.cell(spec).identity))
         found = transitions.enqueue(db, rows, rule=rule, again=again, dry_run=dry_run)
         if not dry_run:
             known = queries.studies(db).get(study.name)
@@ -147,17 +150,18 @@ def unmentioned(cell: FunctionCell) -> list[str]:
     return [name for name in cell.axes if not re.search(rf"\b{re.escape(name)}\b", code)]
 
 
-def another_question(cell: FunctionCell, before: Sequence[Job]) -> str:
+def another_question(cell: BareCell, before: Sequence[Job]) -> str:
     """Why an earlier job of the same cell does not answer this one; empty: there is none."""
     same = [job for job in before if job.study == cell.study and job.labels == cell.axes]
     if not same:
         return ""
     job = min(same, key=lambda job: (len(functions.unlike(cell, job.spec)), -job.id))  # the one that is most alike
     differs = functions.unlike(cell, job.spec)
+    script = cell.path.name if isinstance(cell, FunctionCell) else Path(cell.script or "its script").name
     if differs == ["code_md5"]:
-        return f"; {cell.path.name} has changed since job {job.id}, so this is another question"
+        return f"; {script} has changed since job {job.id}, so this is another question"
     changed = ", ".join(f"{name} {_shown(job.spec.get(name))}" for name in differs if name != "code_md5")
-    file = f" and an earlier {cell.path.name}" if "code_md5" in differs else ""
+    file = f" and an earlier {script}" if "code_md5" in differs else ""
     return f"; job {job.id} asks another question of this cell: {changed}{file}" if changed else ""
 
 
@@ -171,12 +175,12 @@ def _job(jobs: dict[int, Job], found: Enqueued, dry_run: bool) -> Job | None:
 
 def _question_of(spec: Any) -> str | None:
     try:
-        return FunctionCell.from_json(spec).question
+        return str(BareStudy("").cell(spec).question)
     except BadSpec:
         return None
 
 
-def _named(words: Sequence[str], parse: Any) -> dict[str, Any]:
+def named(words: Sequence[str], parse: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for word in words:
         name, value = parse(word)
@@ -186,7 +190,7 @@ def _named(words: Sequence[str], parse: Any) -> dict[str, Any]:
     return found
 
 
-def _halving(rule: str | None, pruner: str) -> Halving | None:
+def halving_of(rule: str | None, pruner: str) -> Halving | None:
     if rule is None:
         return Halving() if pruner == "halving" else None
     if pruner != "halving":

@@ -351,7 +351,7 @@ def best_record(job: Job, best: Trial, margin: Margin | None = None) -> dict[str
         "seed": best.seed,
         "code_commit": best.code_commit,
         "code_md5": job.spec.get("code_md5"),
-        "objective": job.spec.get("objective"),
+        **{name: job.spec.get(name) for name in ("command" if "command" in job.spec else "objective",)},
     }
 
 

@@ -63,6 +63,7 @@ class ChildProcess:
 
     `argv` gets `--facts-fd N` appended. `threads` sets the OpenMP and BLAS pools, which wait passively. `limit_bytes`
     caps the address space (Linux only): an allocation beyond it fails inside the child, with an error it can report.
+    A child that `relays` asks what it has started to stop; otherwise its whole tree is asked.
     The log is appended to and readable by its owner only. Raises OSError when `argv[0]` cannot be started.
     One thread reads (facts, wait, stop, close); poll, send, freeze, thaw, ask_to_stop and kill are for every thread.
     """
@@ -77,6 +78,7 @@ class ChildProcess:
         env: dict[str, str] | None = None,
         cwd: Path | None = None,
         facts_flag: str = "--facts-fd",
+        relays: bool = False,
     ) -> None:
         self._lock = threading.RLock()  # the heat guard and the supervisor may both signal it
         self._send_lock = threading.Lock()
@@ -89,6 +91,7 @@ class ChildProcess:
         self.frozen = False
         self.asked_to_stop = False
         self.log_path = log_path
+        self.relays = relays
         self.was_ready = False  # it has said that it can take a trial
         try:
             log_fd = open_log(log_path, log_path.parent.parent)
@@ -261,7 +264,13 @@ class ChildProcess:
     def ask_to_stop(self) -> bool:
         """SIGCONT, then SIGTERM: a stopped child answers nothing else. False when it has ended."""
         self.asked_to_stop = True
-        return self.thaw() and self._signal_tree(signal.SIGTERM)
+        if not self.relays:
+            return self.thaw() and self._signal_tree(signal.SIGTERM)
+        with self._lock:
+            if not self.thaw():
+                return False
+            self._popen.send_signal(signal.SIGTERM)
+            return True
 
     def stop(self, grace_s: float) -> int:
         """The ladder: SIGCONT, SIGTERM, `grace_s` for a checkpoint, SIGKILL; returns the exit code."""

@@ -67,6 +67,7 @@ class Slot:
             threads=self.settings.threads,
             env=dict(program.env),
             cwd=None if program.folder is None else Path(program.folder),
+            relays=program.relays,
         )
         self._program = program
         pace = PaceLimits(**self.settings.stall)  # type: ignore[arg-type]  # its integer fields are not offered

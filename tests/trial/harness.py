@@ -17,6 +17,7 @@ from typing import Any
 
 import optuna  # noqa: F401  # a fork then has it
 
+from fts.jobs.api.command import BareStudy
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.api.spec import TrialSpec, seed_for
 from fts.jobs.python import python
@@ -75,7 +76,7 @@ class Record:
             self.end = fact
 
 
-def spec_of(cell: FunctionCell, record: Record, history: tuple[PastTrial, ...], **fields: Any) -> TrialSpec:
+def spec_of(cell: Any, record: Record, history: tuple[PastTrial, ...], **fields: Any) -> TrialSpec:
     folder = Path(cell.folder) / "outputs"
     usual: dict[str, Any] = {"params": {}, "checkpoint_every_s": 0.0, "resume": True}
     return TrialSpec(
@@ -128,7 +129,7 @@ def verdict(cell: FunctionCell, number: int, curve: dict[int, float], history: t
 
 
 def run_one(
-    cell: FunctionCell, number: int = 0, history: tuple[PastTrial, ...] = (), forked: bool = True, **fields: Any
+    cell: Any, number: int = 0, history: tuple[PastTrial, ...] = (), forked: bool = True, **fields: Any
 ) -> Record:
     record = Record(number)
     attempt(spec_of(cell, record, history, **fields), record, history, forked=forked)
@@ -183,9 +184,10 @@ class Forked:
 
 def start(spec: TrialSpec, forked: bool) -> ChildProcess:
     """A trial process: an ordinary one, or a fork where that can be."""
-    argv, log, folder = python("-m", "fts.jobs.trial.process"), Path(spec.log_path), Path(spec.cell.folder)
+    program = BareStudy("study").program(spec.cell)
+    argv, log, folder = python(*program.words), Path(spec.log_path), Path(spec.cell.folder)
     if not forked or sys.platform != "linux":
-        return ChildProcess(argv, log, cwd=folder)
+        return ChildProcess(argv, log, cwd=folder, relays=program.relays)
     real = subprocess.Popen
     subprocess.Popen = Forked  # type: ignore[assignment, misc]
     try:
@@ -194,5 +196,5 @@ def start(spec: TrialSpec, forked: bool) -> ChildProcess:
         subprocess.Popen = real  # type: ignore[misc]
 
 
-def log_of(cell: FunctionCell, number: int = 0) -> str:
+def log_of(cell: Any, number: int = 0) -> str:
     return (Path(cell.folder) / "outputs" / "logs" / f"t{number}.log").read_text()

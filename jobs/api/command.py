@@ -1,0 +1,227 @@
+"""The study of a command in any language: words with places for parameters, metrics from its report or its output.
+
+    fts enqueue --metric val_loss -- python train.py --lr {lr:1e-5..1e-1:log} --layers {layers:1..4}
+
+A job of such a study is told apart from that of a function by the field `command` of its specification.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from fts.jobs.api.function import CHOICES, LIMITS, FunctionCell, FunctionStudy
+from fts.jobs.api.halving import HALVING, Halving
+from fts.jobs.api.spec import NAME, BadSpec, checked_fields, md5_of
+from fts.jobs.api.study import MINIMIZE, Program
+
+PLACE = re.compile(
+    r"\{\{(?P<literal>[A-Za-z_][A-Za-z0-9_]*(?::[^{}]*)?)\}\}"  # {{word}}: the letters {word}
+    r"|(?<!\$)\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<declared>[^{}]*))?\}"  # not ${HOME}, which is the shell's
+)
+WHOLE_ARGS = ("args", "args_hydra")  # stand for several words
+OWN = (*WHOLE_ARGS, "params", "seed", "number", "checkpoint_dir", "folder", "threads")
+TAKEN = (*WHOLE_ARGS, "params", "checkpoint_dir")  # no parameter or axis may have these names
+COMMAND_LIMITS = LIMITS | {"grace_s": (0.0, 86_400.0)}
+MOST_WORDS, LONGEST_WORD = 1000, 8192
+NOT_IDENTITY = ("program", "env", "grace_s")
+NO_QUESTION = ("experiment", "trials", *NOT_IDENTITY)  # fields that do not decide the numbers of a trial
+EPOCH_GROUPS = ("epoch", "step")  # of a regular expression: which report it is
+SEED_BITS = 31  # of {seed}: every library takes it
+
+Value = str | int | float
+
+
+@dataclass(frozen=True)
+class CommandCell:
+    """One cell of a study of a command, frozen at enqueue."""
+
+    study: str
+    experiment: str  # train_S: names its files
+    command: tuple[str, ...]  # ("python", "train.py", "--lr", "{lr}"); one word where a shell reads it
+    folder: str  # where the person stood: the command starts there
+    code_md5: str  # of the script; empty: the command names no file
+    trials: int
+    metric: str
+    axes: dict[str, str | int | float] = field(default_factory=dict)
+    kind: str = "cell"
+    direction: str = MINIMIZE
+    seed: int = 0
+    sampler: str = "tpe"
+    pruner: str = "median"
+    halving: Halving | None = None
+    diverged: str = "worst"
+    space: dict[str, dict[str, Any]] | None = None  # parameter -> distribution; None: it has no parameters
+    warm_start: tuple[dict[str, Any], ...] = ()
+    steps: int | None = None
+    shell: bool = False  # /bin/sh -c reads the command
+    script: str | None = None  # the file of the command that code_md5 is of, relative to `folder`
+    program: str | None = None  # where the first word was found when it was put in line
+    regex: str | None = None  # finds the metric in a line of output
+    stdout: bool = False  # JSON lines of output are the report
+    best: bool = False  # the value of a trial is its best report, not its last
+    grace_s: float = 30.0  # from SIGTERM to SIGKILL
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def halving_rule(self) -> Halving:
+        return self.halving or HALVING
+
+    @property
+    def identity(self) -> str:
+        return md5_of({name: value for name, value in self.to_json().items() if name not in NOT_IDENTITY})
+
+    @property
+    def question(self) -> str:
+        return md5_of({name: value for name, value in self.to_json().items() if name not in NO_QUESTION})
+
+    @property
+    def source(self) -> str:
+        """Where the metric is read, for a sentence."""
+        if self.regex is not None:
+            return f"a line of output that matches {self.regex!r}"
+        return f"a JSON line with {self.metric} " + ("on its output" if self.stdout else "in the file $FTS_REPORT")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> CommandCell:
+        """Raises BadSpec with the field's name."""
+        rule = data.get("halving") if isinstance(data, dict) else None
+        given = {name: value for name, value in data.items() if name != "halving"} if rule is not None else data
+        checked = checked_fields(cls, given, COMMAND_LIMITS, CHOICES)
+        if rule is not None:
+            checked["halving"] = Halving.from_json(rule)
+        for name in ("command", "warm_start"):
+            if name in checked:
+                checked[name] = tuple(checked[name])
+        cell = cls(**checked)
+        for name in ("study", "experiment", "metric"):
+            if not NAME.fullmatch(getattr(cell, name)):
+                raise BadSpec(f"{name} is {getattr(cell, name)!r}, expected letters, digits and _.- (at most 80)")
+        check_words(cell)
+        check_regex(cell)
+        return cell
+
+
+def check_words(cell: CommandCell) -> None:
+    """Raises BadSpec for a command that is none, and for a place that nothing fills."""
+    words = cell.command
+    if not words or len(words) > MOST_WORDS or not all(isinstance(word, str) for word in words):
+        raise BadSpec(f"command is {list(words)!r:.80}, expected 1 to {MOST_WORDS} words")
+    if not words[0] or any("\0" in word or len(word) > LONGEST_WORD for word in words):
+        raise BadSpec(f"command is {shlex.join(words)!r:.80}, expected words of at most {LONGEST_WORD} characters")
+    if cell.shell and len(words) != 1:
+        raise BadSpec(f"command has {len(words)} words, expected one text for the shell")
+    declared = [*(cell.space or {}), *cell.axes]
+    for name in declared:
+        if not name.isidentifier() or not name.isascii() or name in TAKEN:
+            taken = ", ".join(TAKEN)
+            raise BadSpec(f"{name!r} cannot name a parameter or an axis: expected a name, none of {taken}")
+    upper = [name.upper() for name in declared]
+    if len(set(upper)) < len(upper):
+        raise BadSpec(f"two of {', '.join(declared)} have the same name but for upper and lower case")
+    for word in words:
+        for found in PLACE.finditer(word):
+            name = found["name"]
+            if name is None:
+                continue
+            if name not in declared and name not in OWN:
+                raise BadSpec(unknown_place(name, declared))
+            if found["declared"] is not None:
+                raise BadSpec(f"{found[0]} declares a parameter a second time; write {{{name}}}")
+            if name in WHOLE_ARGS and not cell.shell and word != found[0]:
+                raise BadSpec(f"{found[0]} stands for several words and must be a word of its own, found in {word!r}")
+
+
+def unknown_place(name: str, declared: Sequence[str]) -> str:
+    """What to say of a place that nothing fills."""
+    near = get_close_matches(name, [*declared, *OWN], n=1)
+    hint = f"did you mean {{{near[0]}}}? " if near else ""
+    known = ", ".join(f"{{{one}}}" for one in dict.fromkeys([*declared, *OWN]))
+    return (
+        f"{{{name}}} is neither a parameter nor an axis; {hint}known are {known}; "
+        f"declare one with {{{name}:1e-5..1e-1:log}} or {{{name}:A,B}}, or write {{{{{name}}}}} for the letters"
+    )
+
+
+def check_regex(cell: CommandCell) -> None:
+    """Raises BadSpec for a regular expression that cannot give the metric."""
+    if cell.regex is None:
+        return
+    if cell.stdout:
+        raise BadSpec("--regex and --stdout both say how to read the output; give one of them")
+    try:
+        compiled = re.compile(cell.regex)
+    except re.error as error:
+        raise BadSpec(f"regex is {cell.regex!r:.80}, which is no regular expression: {error}") from None
+    named = set(compiled.groupindex) - set(EPOCH_GROUPS)
+    if cell.metric not in named and (named or compiled.groups - len(compiled.groupindex) != 1):
+        raise BadSpec(
+            f"regex is {cell.regex!r:.80}, expected one group around the number, such as "
+            f"'{cell.metric}=([-0-9.eE+]+)', or a group (?P<{cell.metric}>...)"
+        )
+
+
+Cell = TypeVar("Cell", FunctionCell, CommandCell)
+BareCell = FunctionCell | CommandCell
+
+
+def text_of(value: Any) -> str:
+    """A value as a word: every digit of a number."""
+    return value if isinstance(value, str) else repr(value)
+
+
+def filled(cell: CommandCell, values: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """The words of one trial: `values` are its parameters and axes, `own` the rest of what a place may name."""
+    known = {**own, **values}
+    rest = {name: text_of(value) for name, value in values.items() if name not in named(cell)}
+    several = {
+        "args": [f"--{name}={text}" for name, text in rest.items()],
+        "args_hydra": [f"{name}={text}" for name, text in rest.items()],
+    }
+
+    def fill(quoted: Callable[[str], str]) -> Callable[[re.Match[str]], str]:
+        def one(found: re.Match[str]) -> str:
+            if found["literal"] is not None:
+                return "{" + found["literal"] + "}"
+            if found["name"] in several:
+                return " ".join(quoted(word) for word in several[found["name"]])
+            return quoted(text_of(known[found["name"]]))
+
+        return one
+
+    if cell.shell:
+        return ["/bin/sh", "-c", PLACE.sub(fill(shlex.quote), cell.command[0])]
+    words: list[str] = []
+    for word in cell.command:
+        whole = PLACE.fullmatch(word)
+        if whole is not None and whole["name"] in several:
+            words += several[whole["name"]]
+        else:
+            words.append(PLACE.sub(fill(str), word))
+    return [cell.program or words[0], *words[1:]]
+
+
+def named(cell: CommandCell) -> set[str]:
+    """The names that stand in places of the command: {args} gives what is left."""
+    return {found["name"] for word in cell.command for found in PLACE.finditer(word) if found["name"] is not None}
+
+
+class BareStudy(FunctionStudy):
+    """Answers the runner for every cell of functions and commands that are stored under one name."""
+
+    def cell(self, spec: Mapping[str, Any]) -> Any:
+        if isinstance(spec, Mapping) and "command" in spec:
+            return CommandCell.from_json(spec)
+        return super().cell(spec)
+
+    def program(self, cell: Any) -> Program:
+        if isinstance(cell, CommandCell):
+            return Program(("-m", "fts.jobs.trial.command"), None, cell.folder, cell.env, relays=True)
+        return super().program(cell)

@@ -1,0 +1,75 @@
+"""`fts enqueue -- COMMAND`: puts a study of a command in any language in line, one job per combination of the axes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fts.jobs import commands, functions
+from fts.jobs.api.function import CHOICES
+from fts.jobs.cli import enqueue
+from fts.jobs.cli.app import Fraction
+
+SHARED = (
+    "trials", "axes", "direction", "parameters", "name", "seed", "sampler", "halving", "steps", "again", "dry_run",
+    "as_json",
+)  # fmt: skip
+
+
+@click.command(params=[one for one in enqueue.enqueue.params if one.name in SHARED])
+@click.argument("words", metavar="-- COMMAND [WORD]...", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("--metric", required=True, help="the one that decides, as the command reports it")
+@click.option(
+    "--pruner",
+    type=click.Choice(CHOICES["pruner"]),
+    default="median",
+    show_default=True,
+    help="ends hopeless trials, after any report",
+)
+@click.option("--shell", is_flag=True, help="/bin/sh reads the command: give it as one quoted word")
+@click.option("--regex", metavar="RE", help="finds the metric in a line of output, such as 'val_loss=([-0-9.eE+]+)'")
+@click.option("--stdout", is_flag=True, help="the report is JSON lines on the output")
+@click.option("--best", is_flag=True, help="the value of a trial is its best report  [default: the last]")
+@click.option(
+    "--grace",
+    "grace_s",
+    type=Fraction(0.0, 86_400.0),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="from SIGTERM to SIGKILL",
+)
+def enqueue_command(
+    words: tuple[str, ...],
+    trials: int,
+    axes: tuple[str, ...],
+    parameters: tuple[str, ...],
+    name: str | None,
+    halving: str | None,
+    again: bool,
+    dry_run: bool,
+    as_json: bool,
+    **fields: Any,
+) -> None:
+    """Put a command in line: each combination of the axes is a job of so many trials.
+
+    Parameters are declared where they stand: {lr:1e-5..1e-1:log}, {layers:1..4}, '{opt:adam,sgd}'. Also {size} for an
+    axis, {args} for all as --lr=0.01, {params} for a JSON file of them, {seed} {number} {checkpoint_dir} {folder}
+    {threads}. The same as FTS_PARAM_LR, FTS_CELL_SIZE, FTS_PARAMS, FTS_SEED, FTS_TRIAL, FTS_CHECKPOINT_DIR.
+
+    The command reports with `fts log epoch=3 val_loss=0.41`, or appends JSON lines to the file $FTS_REPORT. At
+    SIGTERM it may write a checkpoint; it runs again with the same FTS_CHECKPOINT_DIR. Exit code 75 asks for that, too.
+    """
+    fields["halving"] = enqueue.halving_of(halving, fields["pruner"])
+    made = commands.cells(
+        words,
+        Path.cwd(),
+        trials,
+        axes=enqueue.named(axes, functions.parse_axis),
+        study=name,
+        space=enqueue.named(parameters, functions.parse_parameter),
+        **fields,
+    )
+    enqueue.tell(enqueue.put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)

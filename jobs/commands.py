@@ -1,0 +1,165 @@
+"""From a command to jobs in line: takes the declared parameters out of its words, and freezes one cell per combination.
+
+cells(["python", "train.py", "--lr", "{lr:1e-5..1e-1:log}"], folder, trials=20, metric="val_loss")
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.command import PLACE, CommandCell
+from fts.jobs.api.spec import BadSpec
+from fts.jobs.functions import (
+    Value,
+    checked_name,
+    clean,
+    combinations,
+    experiment_name,
+    md5_of,
+    parse_parameter,
+    told_apart,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+RANGE = re.compile(rf"\s*({NUMBER})\s*\.\.\s*({NUMBER})\s*(:\s*log\s*)?")
+LARGEST_SCRIPT = 100_000_000  # bytes; a larger file of the command is data
+
+
+class BadCommand(BadSpec):
+    """The command cannot run, or a parameter in it is not declared as it should be."""
+
+
+def cells(
+    words: Sequence[str],
+    folder: Path,
+    trials: int,
+    axes: Mapping[str, Sequence[Value]] | None = None,
+    study: str | None = None,
+    space: Mapping[str, dict[str, Any]] | None = None,
+    shell: bool = False,
+    **fields: Any,
+) -> list[CommandCell]:
+    """One cell per combination of the axes' values. Raises BadCommand or BadSpec, before anything is written."""
+    if not shell and (split := split_by_shell(words)):
+        raise BadCommand(f"your shell has made {split[0]!r} and {split[1]!r} of a parameter; quote it: {split[2]}")
+    command, declared = taken_apart([" ".join(words)] if shell else words)
+    for name in declared:
+        if name in (space or {}):
+            raise BadCommand(f"{name} is declared in the command and with --space; declare it once")
+    parameters = {**(space or {}), **declared}
+    axes = axes or {}
+    if both := [name for name in parameters if name in axes]:
+        raise BadCommand(f"{', '.join(both)} cannot be a parameter and an axis; take one of them away")
+    plain = shell_words(command[0]) if shell else list(command)
+    script = script_of(plain, folder)
+    program = None if shell else found_program(command[0], folder)
+    name = checked_name(study or clean(Path(script or (plain or command)[0]).stem))
+    made = []
+    for values in combinations(axes):
+        cell = CommandCell(
+            study=name,
+            experiment=experiment_name(name, values),
+            command=command,
+            folder=str(folder),
+            code_md5="" if script is None else md5_of((folder / script).read_bytes()),
+            trials=trials,
+            axes=dict(zip(axes, values, strict=True)),
+            space=parameters or None,
+            shell=shell,
+            script=script,
+            program=program,
+            **fields,
+        )
+        made.append(CommandCell.from_json(cell.to_json()))
+    return told_apart(made)
+
+
+def taken_apart(words: Sequence[str]) -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
+    """The words with plain places, `{lr}`, and what was declared in them. Raises BadCommand."""
+    declared: dict[str, dict[str, Any]] = {}
+
+    def plain(found: re.Match[str]) -> str:
+        name, text = found["name"], found["declared"]
+        if name is None or text is None:
+            return found[0]
+        distribution = parse_place(name, text)
+        if declared.setdefault(name, distribution) != distribution:
+            raise BadCommand(f"{name} is declared twice, and differently; write {{{name}}} the second time")
+        return "{" + name + "}"
+
+    return tuple(PLACE.sub(plain, word) for word in words), declared
+
+
+def split_by_shell(words: Sequence[str]) -> tuple[str, str, str] | None:
+    """Two words that bash has made of `--opt {opt:adam,sgd}` or `--opt={opt:adam,sgd}`, and what was meant."""
+    for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
+        option, equals, value = word.rpartition("=")
+        name, colon, first = value.partition(":")
+        flag = option if equals else before
+        if not colon or not name or flag.lstrip("-") != name or not after:
+            continue
+        if not equals:
+            return word, after, f"'{{{name}:{first},{after}}}'"
+        if after.startswith(f"{option}="):
+            return word, after, f"'{option}={{{name}:{first},{after.removeprefix(f'{option}=')}}}'"
+    return None
+
+
+def parse_place(name: str, text: str) -> dict[str, Any]:
+    """`1e-5..1e-1:log`, `1..4` (whole numbers stay whole) or `adam,sgd`. Raises BadCommand."""
+    expected = f"expected {{{name}:LOW..HIGH}}, {{{name}:LOW..HIGH:log}} or {{{name}:A,B,C}}"
+    ends = RANGE.fullmatch(text)
+    if ends is None and (".." in text or ":" in text or "," not in text):
+        raise BadCommand(f"{{{name}:{text}}} declares no parameter, {expected}")
+    listed = text if ends is None else f"{ends[1]}:{ends[2]}" + (":log" if ends[3] else "")
+    try:
+        return parse_parameter(f"{name}={listed}")[1]
+    except BadSpec as error:
+        raise BadCommand(f"{{{name}:{text}}}: {error}") from None
+
+
+def shell_words(text: str) -> list[str]:
+    """The words of a shell's text, as far as they can be told without a shell."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise BadCommand(f"{text!r:.80} is no command of a shell: {error}") from None
+
+
+def script_of(words: Sequence[str], folder: Path) -> str | None:
+    """The first word that is a file of the person's: `train.py` of `python train.py`; None: there is none."""
+    for place, word in enumerate(words):
+        if PLACE.search(word) or (place == 0 and os.sep not in word):
+            continue
+        path = folder / word
+        try:
+            if path.is_file() and path.stat().st_size <= LARGEST_SCRIPT and (place > 0 or path.is_relative_to(folder)):
+                return word
+        except (OSError, ValueError):  # a word that is no path
+            continue
+    return None
+
+
+def found_program(word: str, folder: Path) -> str | None:
+    """Where the program is that a plain word names; None: the word says it. Raises BadCommand where there is none."""
+    if PLACE.search(word):
+        return None
+    if os.sep in word:
+        path = folder / word
+        if not path.is_file():
+            raise BadCommand(f"{word} is no file in {folder}; expected a program")
+        if not os.access(path, os.X_OK):
+            raise BadCommand(f"{word} may not be executed; `chmod +x {word}`, or name its interpreter before it")
+        return None
+    found = shutil.which(word)
+    if found is None:
+        raise BadCommand(f"there is no program {word!r} in the PATH; for what a shell has built in, add --shell")
+    return str(Path(found).absolute())

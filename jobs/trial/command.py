@@ -1,0 +1,356 @@
+"""Runs a person's command as a trial: starts it, reads what it reports, and ends it with all that it has started.
+
+    python -Pm fts.jobs.trial.command --facts-fd 5        (the supervisor starts it)
+
+What the command prints goes into the trial's log file; what it reports is read from files (fts.jobs.trial.reports), so
+nothing is lost when either process is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api import protocol
+from fts.jobs.api.command import SEED_BITS, CommandCell, filled, text_of
+from fts.jobs.api.spec import TrialSpec
+from fts.jobs.supervisor.death import cause_of_death, count_oom_kills, died_of, last_words
+from fts.jobs.trial import process
+from fts.jobs.trial.cause import CODE_ERROR, MACHINE_ERROR, cause_of
+from fts.jobs.trial.group import Group
+from fts.jobs.trial.process import Orders, Pace, log_to, say, sentence_of
+from fts.jobs.trial.reports import Lines, Report, Reports, Window
+from fts.jobs.trial.running import is_finite
+from fts.state.files import atomic_write, make_folder, open_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+POLL_S = 0.02
+CODE_CHANGED = "code changed"  # badge: the script is not the one that was put in line
+REPORT, PARAMETERS, ATTEMPTS = "report.jsonl", "parameters.json", "attempts.json"
+AGAIN_ALLOWED = 3  # times in a row that a command may ask to run again without a report or a file in between
+KILLED_IN_SHELL = {128 + number: -number for number in (signal.SIGKILL, signal.SIGTERM)}  # as a shell tells it
+
+
+class CannotStart(OSError):
+    """The command could not be started at all."""
+
+
+def main() -> int:
+    return process.main(run, read)
+
+
+def read(data: Any) -> TrialSpec:
+    """The specification of a trial of a command. Raises BadSpec."""
+    return TrialSpec.from_json(data, CommandCell.from_json)
+
+
+def run(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
+    """The facts of one trial: started, then how it ended; its epochs are told as they come."""
+    cell: CommandCell = spec.cell
+    log_to(Path(spec.log_path).absolute())
+    for number in (signal.SIGINT, signal.SIGHUP):  # what is ignored stays so in a child; what is handled does not
+        signal.signal(number, lambda *_: None)
+    try:
+        md5 = md5_of_script(cell)
+        badges = [] if md5 in ("", cell.code_md5) else [CODE_CHANGED]
+        orders.training = True
+        trial = CommandTrial(spec, orders)
+        yield {"fact": "started", **facts_of(trial), "code_md5": md5, "badges": badges}
+        yield trial.run(badges)
+    except CannotStart as error:
+        yield {"fact": "failed", "cause": CODE_ERROR, "message": str(error), "lasting": True}
+    except Exception as error:  # noqa: BLE001  # a full disk, a folder that is gone: it ends this trial alone
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        yield {"fact": "failed", "cause": cause_of(error), "message": sentence_of(error)}
+
+
+class CommandTrial:
+    """One trial of a command in this process: its files, its attempts, its reports."""
+
+    def __init__(self, spec: TrialSpec, orders: Orders) -> None:
+        self.spec, self.cell, self.orders = spec, spec.cell, orders
+        self.folder, self.log = Path(spec.folder).absolute(), Path(spec.log_path).absolute()
+        self.root = self.folder.parents[2]
+        self.checkpoints, self.report = self.folder / "checkpoint", self.folder / REPORT
+        self.reports = Reports(spec.cell, say)
+        self.pace = Pace(spec.checkpoint_every_s)
+        for folder in (self.folder, self.checkpoints):
+            make_folder(folder, self.root)
+        os.close(open_log(self.report, self.root))
+        self.resumed = any(self.checkpoints.iterdir())
+        self.windows = self._windows()
+        reads_log = self.cell.regex is not None or self.cell.stdout
+        self.read_from = self.log if reads_log else self.report
+        self._began = self._last_report = time.monotonic()
+        self._clock = time.time() - 1.0  # the clock of a file system is coarser
+
+    # -- what each attempt wrote
+
+    def _windows(self) -> dict[str, list[Window]]:
+        """Of the log and the report, by what earlier processes left in the trial's folder."""
+        try:
+            kept = json.loads((self.folder / ATTEMPTS).read_text())
+            return {name: [Window(*pair) for pair in kept[name]] for name in ("log", "report")}
+        except (OSError, ValueError, LookupError, TypeError):
+            return {"log": [], "report": []}
+
+    def _open_windows(self) -> None:
+        """This attempt writes from here on; on disk before it does."""
+        for name, path in (("log", self.log), ("report", self.report)):
+            size = size_of(path)
+            windows = self.windows[name]
+            if windows and windows[-1].end is None:
+                windows[-1].end = size
+            windows.append(Window(size))
+        self._keep_windows()
+
+    def _keep_windows(self) -> None:
+        kept = {name: [list(asdict(window).values()) for window in of] for name, of in self.windows.items()}
+        atomic_write(self.folder / ATTEMPTS, json.dumps(kept), self.root)
+
+    def _close_log(self, whole: bool) -> None:
+        """What this process says next is not the command's; a last line without an end gets one if it is whole."""
+        if whole:
+            with contextlib.suppress(OSError), self.log.open("rb") as file:
+                if file.seek(0, os.SEEK_END) > self.windows["log"][-1].start:
+                    file.seek(-1, os.SEEK_END)
+                    if file.read(1) != b"\n":
+                        print(flush=True)
+        self.windows["log"][-1].end = size_of(self.log)
+        self._keep_windows()
+
+    # -- its life
+
+    def run(self, badges: list[str]) -> dict[str, Any]:
+        """Runs the command until the trial ends or is left; the last fact."""
+        again = 0
+        self._write_parameters()
+        words = filled(self.cell, self.values, self.own)
+        while True:
+            if self.orders.stop_asked():
+                return self._stopped()
+            reached = self._reached()
+            say(" ".join([self.cell.experiment, f"t{self.spec.number}", *badges, "runs", *words])[:2000])
+            code = self._attempt(words)
+            if code is None:
+                return {"fact": "pruned"}
+            if code == protocol.STOPPED and not self.asked:
+                again = 0 if self._reached() != reached else again + 1
+                if again < AGAIN_ALLOWED:
+                    say("asks to run again")
+                    continue
+            if self.asked:
+                return self._stopped()
+            return self._result() if code == 0 else self._failed(code)
+
+    def _attempt(self, words: list[str]) -> int | None:
+        """Its exit code (negative: the signal); None: it was pruned."""
+        self._open_windows()
+        name = "log" if self.read_from == self.log else "report"
+        lines = self._lines = Lines(self.read_from, self.windows[name])
+        self.reports = Reports(self.cell, say)
+        self.asked, kill_by, whole = False, float("inf"), False
+        oom_kills = count_oom_kills()
+        self._take(lines, ended=False)  # what earlier attempts reported, before this one adds to it
+        group = self._start(words)
+        try:
+            while True:
+                code = group.poll()
+                whole = code is not None and code >= 0
+                self._take(lines, ended=whole)
+                if code is not None:
+                    self._oom_kills = count_oom_kills() - oom_kills
+                    return KILLED_IN_SHELL.get(code, code)
+                if self.orders.prune_asked(self.spec.number):
+                    group.end(self.cell.grace_s, POLL_S)
+                    return None
+                if self.orders.stop_asked() and not self.asked:
+                    self.asked = True
+                    group.ask_to_stop()
+                if self.asked and self.orders.alone and kill_by == float("inf"):
+                    kill_by = time.monotonic() + self.cell.grace_s  # else the supervisor counts the seconds
+                if time.monotonic() > kill_by:
+                    group.kill()
+                time.sleep(POLL_S)
+        finally:
+            group.kill()
+            self._close_log(whole)
+
+    def _start(self, words: list[str]) -> Group:
+        try:
+            return Group(words, self._environment(), self.cell.folder, sys.stdout.fileno())
+        except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+            raise CannotStart(f"{words[0]} cannot be started: {error.strerror}") from error
+        except OSError as error:  # an argument list that is too long, no memory, no more processes
+            raise OSError(error.errno, f"{words[0]} cannot be started: {error.strerror}") from error
+
+    def _take(self, lines: Lines, ended: bool) -> None:
+        for attempt, line in lines.new(ended):
+            report = self.reports.take(attempt, line)
+            if report is not None:
+                self._tell(report, now=attempt == len(lines.windows) - 1)
+
+    def _tell(self, report: Report, now: bool) -> None:
+        self.orders.tell({"fact": "epoch", "epoch": report.step, "value": report.value, "metrics": report.metrics})
+        if now:
+            step_s = time.monotonic() - self._last_report
+            self._last_report = time.monotonic()
+            if self.pace.step_due():
+                told = {"step": report.step, "epoch": report.step, "loss": report.value, "step_s": step_s}
+                self.orders.tell({"fact": "step", **told})
+
+    def _reached(self) -> Any:
+        """What tells whether an attempt got anywhere: its reports, and the files of its checkpoint."""
+        files = sorted(self.checkpoints.rglob("*"))
+        with contextlib.suppress(OSError):
+            return self.reports.count, [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+        return self.reports.count, []
+
+    # -- what it is given
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Parameters and axes, by name."""
+        return {**self.spec.params, **self.cell.axes}
+
+    @property
+    def own(self) -> dict[str, Any]:
+        return {
+            "params": str(self.folder / PARAMETERS),
+            "seed": self.spec.seed % 2**SEED_BITS,
+            "number": self.spec.number,
+            "checkpoint_dir": str(self.checkpoints),
+            "folder": str(self.folder),
+            "threads": self.spec.threads,
+        }
+
+    def _write_parameters(self) -> None:
+        text = json.dumps(self.values, indent=1)
+        atomic_write(self.folder / PARAMETERS, text + "\n", self.root, durable=False)
+
+    def _environment(self) -> dict[str, str]:
+        own = self.own
+        ours = {
+            "FTS_PARAMS": own["params"],
+            "FTS_SEED": str(own["seed"]),
+            "FTS_TRIAL": str(own["number"]),
+            "FTS_CHECKPOINT_DIR": own["checkpoint_dir"],
+            "FTS_FOLDER": own["folder"],
+            "FTS_REPORT": str(self.report),
+            "FTS_THREADS": str(own["threads"]),
+            "FTS_DEVICE": self.spec.device,
+        }
+        ours |= {f"FTS_PARAM_{name.upper()}": text_of(value) for name, value in self.spec.params.items()}
+        ours |= {f"FTS_CELL_{name.upper()}": text_of(value) for name, value in self.cell.axes.items()}
+        path = os.pathsep.join(
+            [*filter(None, [os.environ.get("PATH", os.defpath)]), str(Path(sys.executable).parent)]  # finds `fts log`
+        )
+        return {"PYTHONUNBUFFERED": "1", **os.environ, **ours, "PATH": path}
+
+    # -- how it ended
+
+    def _stopped(self) -> dict[str, Any]:
+        say("stopped")
+        return {"fact": "stopped", "step": self.reports.count}
+
+    def _result(self) -> dict[str, Any]:
+        reports, best = self.reports.told, self.reports.best
+        if not reports:
+            return {"fact": "failed", "cause": CODE_ERROR, "message": self._without_metric()}
+        decides = best if self.cell.best and best is not None else reports[-1]
+        sound = is_finite(decides.value)
+        say(f"ended with {self.cell.metric} {decides.value:g}")
+        return {
+            "fact": "result",
+            "value": decides.value if sound else None,
+            "reason": "finished" if sound else "diverged",
+            "metrics": decides.metrics,
+            "epochs": self.reports.count,
+            "best_epoch": None if best is None else best.step,
+            "last_value": reports[-1].value,
+            "peak_bytes": peak_bytes(),
+        }
+
+    def _without_metric(self) -> str:
+        seen = ", ".join(self.reports.names)
+        if seen:
+            found = f"it reported {seen}"
+        elif self.read_from == self.log:
+            last = self._lines.last[:200]
+            found = f"its last line of output is {last!r}" if last else "it printed nothing"
+        else:
+            printed = self.cell.metric in self._output(last_words([self.log], self._clock))
+            found = "the report is empty" + (", but it printed it: add --stdout or --regex" if printed else "")
+        return f"the command ended without {self.cell.metric} (exit code 0): {found}; expected {self.cell.source}"
+
+    def _failed(self, code: int) -> dict[str, Any]:
+        said = self._output(last_words([self.log], self._clock))
+        cause = cause_of_death(code, self._oom_kills, was_ready=True, said=said).value
+        message = died_of(code, self._oom_kills).replace("the trial process", "the command")
+        if code == protocol.STOPPED:
+            message = f"the command asked {AGAIN_ALLOWED} times to run again (exit code 75) and made no progress"
+        last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
+        if last and cause != MACHINE_ERROR:
+            message += f": {last[:300]}"
+        say(message)
+        return {"fact": "failed", "cause": cause, "message": message}
+
+    def _output(self, said: str) -> str:
+        """The end of what the command printed in this attempt."""
+        window = self.windows["log"][-1]
+        printed = (window.end or size_of(self.log)) - window.start
+        return said.encode()[-printed:].decode(errors="replace") if printed else ""
+
+
+def size_of(path: Path) -> int:
+    """0 for one that somebody has deleted."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def md5_of_script(cell: CommandCell) -> str:
+    """Of the file as it is now; empty: there is none."""
+    if cell.script is None:
+        return ""
+    try:
+        return hashlib.md5((Path(cell.folder) / cell.script).read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def facts_of(trial: CommandTrial) -> dict[str, Any]:
+    return {
+        "device": trial.spec.device,
+        "threads": trial.spec.threads,
+        "host": socket.gethostname(),
+        "axes": dict(trial.cell.axes),
+        "resumed": trial.resumed,
+    }
+
+
+def peak_bytes() -> int:
+    """Largest resident size of the command, or of the largest process that it waited for."""
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    from fts.jobs.trial.command import main as life  # the module, not this copy of it under another name
+
+    sys.exit(life())

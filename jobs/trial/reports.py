@@ -1,0 +1,229 @@
+"""Reads what a command reports, from files that grow: JSON lines, or lines of output that match.
+
+A file is read from its first byte in every process, because the one before may have been killed with lines unread. The
+windows say which bytes each attempt has written; a line that a kill cut off ends no window, and counts nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.command import EPOCH_GROUPS
+from fts.jobs.trial.running import MAX_METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from fts.jobs.api.command import CommandCell
+
+CHUNK = 1 << 20  # bytes
+LONGEST = 1 << 20  # bytes of a line that is looked at
+TAIL = 4096  # bytes
+LINE_END = re.compile(rb"[\r\n]")  # a progress bar writes many lines in one
+EPOCH = re.compile(r"\b(?:epoch|step|round|iteration|iter)\b\W{0,3}(\d{1,9})\b", re.IGNORECASE)
+MOST_NAMES = 50  # of metrics that a sentence may list
+
+
+@dataclass
+class Window:
+    """What one attempt has written to a file."""
+
+    start: int
+    end: int | None = None  # None: it writes now
+
+
+class Lines:
+    """The whole lines of a file, each with the attempt that wrote it."""
+
+    def __init__(self, path: Path, windows: list[Window]) -> None:
+        self.path, self.windows = path, windows
+        self._at, self._position, self._rest = 0, windows[0].start, b""
+        self._seen: tuple[int, int] | None = None  # inode and time of change, when it was last looked at
+        self._tail = b""  # the last bytes before the position: others there mean that the file was written anew
+        self.last = ""  # the last line that is not blank
+
+    def new(self, ended: bool = False) -> Iterator[tuple[int, str]]:
+        """Those that came since; `ended`: the writer has ended by itself, so the last one needs no end."""
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            self._notice_new_file(file.fileno())
+            while self._at < len(self.windows):
+                window = self.windows[self._at]
+                file.seek(self._position)
+                while True:
+                    room = CHUNK if window.end is None else min(CHUNK, window.end - self._position)
+                    chunk = file.read(max(0, room))
+                    if not chunk:
+                        break
+                    self._position += len(chunk)
+                    self._tail = (self._tail + chunk)[-TAIL:]
+                    *lines, self._rest = LINE_END.split(self._rest + chunk)
+                    self._rest = self._rest[: LONGEST + 1]
+                    for line in lines:
+                        yield from self._told(line)
+                if window.end is None:
+                    break
+                self._at, self._rest = self._at + 1, b""
+                if self._at < len(self.windows):
+                    start = self.windows[self._at].start
+                    self._tail = self._tail if start == self._position else b""
+                    self._position = start
+        if ended:
+            line, self._rest = self._rest, b""
+            yield from self._told(line)
+
+    def _told(self, line: bytes) -> Iterator[tuple[int, str]]:
+        text = line.decode(errors="replace").strip() if len(line) <= LONGEST else ""
+        if text:
+            self.last = text
+            yield self._at, text
+
+    def _notice_new_file(self, handle: int) -> None:
+        """One that the command has cut or replaced is read again from its beginning, as this attempt's."""
+        found = os.fstat(handle)
+        seen, self._seen = self._seen, (found.st_ino, found.st_mtime_ns)
+        if seen == self._seen:
+            return
+        other = (seen is not None and seen[0] != found.st_ino) or found.st_size < self._position
+        if other or os.pread(handle, len(self._tail), self._position - len(self._tail)) != self._tail:
+            for window in self.windows[:-1]:
+                window.end = window.start
+            self.windows[-1].start = 0
+            self._at, self._position, self._rest, self._tail = len(self.windows) - 1, 0, b"", b""
+
+
+@dataclass
+class Report:
+    """One epoch as the command told it."""
+
+    attempt: int
+    step: int
+    value: float
+    metrics: dict[str, float]
+
+
+@dataclass
+class Reports:
+    """Lines in, epochs out: each once, when its deciding metric is there."""
+
+    cell: CommandCell
+    complain: Callable[[str], None]
+    told: list[Report] = field(default_factory=list)
+    names: dict[str, None] = field(default_factory=dict)  # every metric that was seen, in order
+    _partial: dict[tuple[int, int], dict[str, float]] = field(default_factory=dict)
+    _latest: dict[int, Report] = field(default_factory=dict)  # step -> its last report
+    _counted: dict[int, int] = field(default_factory=dict)  # attempt -> its reports without a number of their own
+    _complained: set[str] = field(default_factory=set)
+
+    def take(self, attempt: int, line: str) -> Report | None:
+        """The epoch that this line completes; None: it says nothing new."""
+        found = self._by_regex(line) if self.cell.regex is not None else self._by_json(line)
+        if found is None:
+            return None
+        step = self._step(found)
+        metrics = {name: number for name, value in found.items() if (number := self._number(name, value)) is not None}
+        for name in metrics:
+            if len(self.names) < MOST_NAMES:
+                self.names.setdefault(name)
+        decides = self.cell.metric in metrics
+        if step is None:
+            step = self._counted.get(attempt, 0)
+            self._counted[attempt] = step + decides
+        together = self._partial.setdefault((attempt, step), {})
+        together.update(metrics)
+        if not decides:
+            return None
+        if len(together) > MAX_METRICS:
+            self._say_once(f"report {step} has {len(together)} metrics, expected at most {MAX_METRICS}")
+            return None
+        report = Report(attempt, step, together[self.cell.metric], dict(together))
+        before = self._latest.get(step)
+        self._latest[step] = report
+        self.told.append(report)
+        return None if before is not None and same(before.metrics, report.metrics) else report
+
+    @property
+    def best(self) -> Report | None:
+        """The best of the finite ones; of every step its last report."""
+        sound = [report for report in self._latest.values() if math.isfinite(report.value)]
+        better = max if self.cell.direction == "maximize" else min
+        return better(sound, key=lambda report: report.value) if sound else None
+
+    @property
+    def count(self) -> int:
+        return len(self._latest)
+
+    def _by_json(self, line: str) -> dict[str, Any] | None:
+        if self.cell.stdout and not line.startswith("{"):
+            return None
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            if not self.cell.stdout:
+                self._say_once(f"a line of the report is no JSON object and is left out: {line[:80]!r} ({error})")
+            return None
+        return found if isinstance(found, dict) else None
+
+    def _by_regex(self, line: str) -> dict[str, Any] | None:
+        matched = re.search(self.cell.regex or "", line)
+        if matched is None:
+            return None
+        found: dict[str, Any] = {name: text for name, text in matched.groupdict().items() if text is not None}
+        if self.cell.metric not in matched.re.groupindex:
+            plain = set(range(1, matched.re.groups + 1)) - set(matched.re.groupindex.values())
+            text = matched[min(plain)] if plain else None
+            if text is not None:
+                found[self.cell.metric] = text
+        if not set(found) & set(EPOCH_GROUPS) and (epoch := EPOCH.search(line)):
+            found["epoch"] = epoch[1]
+        return found
+
+    def _step(self, found: dict[str, Any]) -> int | None:
+        """Its number, taken out of what was found: `epoch`, else `step`."""
+        name = next((name for name in EPOCH_GROUPS if name in found), None)
+        if name is None:
+            return None
+        given = found.pop(name)
+        try:
+            step = int(given) if isinstance(given, str) else given
+            if isinstance(step, float) and step.is_integer():
+                step = int(step)
+            if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+                raise ValueError
+        except ValueError:
+            self._say_once(f"{name} is {given!r:.80}, expected a whole number from 0: this report is counted instead")
+            return None
+        return step
+
+    def _number(self, name: str, value: Any) -> float | None:
+        if isinstance(value, int | float | str) and not isinstance(value, bool):
+            try:
+                return float(value)
+            except (ValueError, OverflowError):
+                pass
+        if name == self.cell.metric:
+            if value is None:
+                return math.nan
+            self._say_once(f"{name} is {value!r:.80}, expected a number: this report is left out")
+        return None
+
+    def _say_once(self, sentence: str) -> None:
+        if sentence not in self._complained and len(self._complained) < MOST_NAMES:
+            self._complained.add(sentence)
+            self.complain(sentence)
+
+
+def same(one: dict[str, float], other: dict[str, float]) -> bool:
+    """Equal, and a NaN equals a NaN."""
+    return one.keys() == other.keys() and all(
+        one[name] == other[name] or (math.isnan(one[name]) and math.isnan(other[name])) for name in one
+    )

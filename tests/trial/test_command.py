@@ -1,0 +1,338 @@
+"""A command in any language is a trial like a function: its metrics arrive, it ends with all it started, it resumes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from fts.jobs import commands
+from fts.jobs.api.command import BareStudy, CommandCell, filled
+from fts.jobs.api.spec import BadSpec
+from fts.jobs.python import python
+from tests.trial.harness import PATIENCE_S, Fact, Record, attempt, log_of, spec_of, start
+
+PARAMS = {"lr": 0.25, "layers": 2}
+TRAIN = """
+import json, os, signal, sys, time
+from pathlib import Path
+lr, epochs, wait_s = float(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+folder = Path(os.environ["FTS_CHECKPOINT_DIR"])
+Path("pids").open("a").write(f"{os.getpid()}\\n")
+terms = []
+signal.signal(signal.SIGTERM, lambda *_: terms.append(1))
+kept = folder / "state.json"
+state = json.loads(kept.read_text()) if kept.exists() else {"epoch": 0, "loss": 1.0}
+while state["epoch"] < epochs:
+    state["loss"] = state["loss"] * (1 - lr) + 0.01 * state["epoch"]
+    print("epoch", state["epoch"], f"val_loss={state['loss']!r}", flush=True)
+    with open(os.environ["FTS_REPORT"], "a") as report:
+        print(json.dumps({"epoch": state["epoch"], "val_loss": state["loss"], "acc": 1 - state["loss"]}), file=report)
+    state["epoch"] += 1
+    kept.with_suffix(".part").write_text(json.dumps(state))
+    kept.with_suffix(".part").replace(kept)
+    time.sleep(wait_s)
+    if terms:
+        print("terms", len(terms), flush=True)
+        sys.exit(75)
+"""
+
+
+def cell_of(folder: Path, *words: str, **fields: Any) -> CommandCell:
+    """A cell of this command, as `fts enqueue` makes it."""
+    usual: dict[str, Any] = {"metric": "val_loss", "pruner": "none", "trials": 5, "grace_s": 5.0, "study": "study"}
+    return commands.cells(words, folder, **usual | fields)[0]
+
+
+def training(folder: Path, epochs: int = 6, wait_s: float = 0.0, **fields: Any) -> CommandCell:
+    (folder / "train.py").write_text(TRAIN)
+    words = (sys.executable, "train.py", "{lr:0.1..0.5}", str(epochs), str(wait_s))
+    return cell_of(folder, *words, **fields)
+
+
+def ran(cell: CommandCell, record: Record | None = None, act: Callable[..., bool] | None = None) -> Record:
+    record = record or Record(0)
+    attempt(spec_of(cell, record, (), params=PARAMS), record, act=act, forked=False)
+    return record
+
+
+def gone(pid: int) -> bool:
+    """Waits until the process has ended."""
+    until = time.monotonic() + PATIENCE_S
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def pids(folder: Path) -> list[int]:
+    return [int(line) for line in (folder / "pids").read_text().split()]
+
+
+# ---------------------------------------------------------------- what it is given, what it reports
+
+
+def test_a_script_gets_words_and_variables_and_its_report_becomes_epochs(tmp_path: Path):
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import json, os, sys\n"
+        "names = [n for n in os.environ if n.startswith('FTS_')]\n"
+        "json.dump({n: os.environ[n] for n in names} | {'argv': sys.argv[1:]}, open('seen.json', 'w'))\n"
+        "report = {'epoch': 3, 'val_loss': 0.5, 'acc': 0.75, 'tag': 'x'}\n"
+        "open(os.environ['FTS_REPORT'], 'a').write(json.dumps(report))\n"
+    )
+    words = (sys.executable, "train.py", "--lr", "{lr:1e-5..1e-1:log}", "{layers:1..4}{{lr}}", "{args}", "-s{seed}")
+    cell = cell_of(tmp_path, *words, axes={"size": ["S"]})
+    assert cell.space == {
+        "lr": {"kind": "float", "low": 1e-5, "high": 0.1, "log": True},
+        "layers": {"kind": "int", "low": 1, "high": 4, "log": False},
+    }
+    record = ran(cell)
+    assert record.end["fact"] == "result" and record.end["value"] == 0.5
+    assert record.curve == {3: 0.5} and record.epochs[3]["metrics"] == {"val_loss": 0.5, "acc": 0.75}
+    seen = json.loads((tmp_path / "seen.json").read_text())
+    assert seen["argv"] == ["--lr", "0.25", "2{lr}", "--size=S", f"-s{seen['FTS_SEED']}"]
+    assert (seen["FTS_PARAM_LR"], seen["FTS_PARAM_LAYERS"], seen["FTS_CELL_SIZE"]) == ("0.25", "2", "S")
+    assert (seen["FTS_TRIAL"], seen["FTS_THREADS"]) == ("0", "1") and Path(seen["FTS_CHECKPOINT_DIR"]).is_dir()
+    assert json.loads(Path(seen["FTS_PARAMS"]).read_text()) == {"lr": 0.25, "layers": 2, "size": "S"}
+
+
+def test_a_shell_script_reports_with_fts_log_and_its_last_report_counts(tmp_path: Path):
+    script = tmp_path / "train.sh"
+    script.write_text("fts log epoch=1 val_loss=0.25\nfts log epoch=2 val_loss=0.5\necho $1 | tr a-z A-Z\n")
+    cell = cell_of(tmp_path, "sh train.sh {name:it's,other} | cat", shell=True, best=False)
+    assert cell.script == "train.sh"
+    record = Record(0)
+    attempt(spec_of(cell, record, (), params={"name": "it's"}), record, forked=False)
+    assert (record.end["value"], record.end["best_epoch"], record.curve) == (0.5, 1, {1: 0.25, 2: 0.5})
+    assert "\nIT'S\n" in log_of(cell)
+
+
+def test_an_awk_line_is_read_by_a_regular_expression(tmp_path: Path):
+    program = 'BEGIN { for (i = 0; i < 3; i++) print "epoch " i " val_loss=" {lr:0.1..0.9} * 2 + i; printf "end" }'
+    cell = cell_of(tmp_path, "awk", program, regex="val_loss=([-0-9.eE+]+)", best=True)
+    record = ran(cell)
+    assert record.end["value"] == 0.5 and record.curve == {0: 0.5, 1: 1.5, 2: 2.5}
+
+
+def test_json_lines_of_output_are_metrics_and_what_is_no_number_is_diverged(tmp_path: Path):
+    cell = cell_of(tmp_path, "printf", 'begin\n{"val_loss": 0.5}\n[1]\n{"val_loss": NaN}\n', stdout=True)
+    record = ran(cell)
+    assert record.end["reason"] == "diverged" and record.end["value"] is None
+    assert record.curve == {0: 0.5, 1: None}
+
+
+def test_a_report_that_the_command_writes_anew_each_time_is_read_whole(tmp_path: Path):
+    text = 'for i in 1 2 3; do echo "{\\"epoch\\": $i, \\"val_loss\\": 0.$i}" > $FTS_REPORT; sleep 0.2; done'
+    record = ran(cell_of(tmp_path, text, shell=True))
+    assert record.curve == {1: 0.1, 2: 0.2, 3: 0.3} and record.end["value"] == 0.3
+    again = (
+        f"[ -e again ] || {{ touch again; fts log epoch=1 val_loss=0.1; kill -9 $$; }}; {text.replace('1 2 3', '2')}"
+    )
+    record = Record(1)
+    for _ in range(2):
+        ran(cell_of(tmp_path, again, shell=True), record)
+    assert record.curve == {1: 0.1, 2: 0.2} and record.end["value"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("words", "fields", "told"),
+    [
+        (("true",), {}, r"without val_loss \(exit code 0\): the report is empty; expected a JSON line with val_loss"),
+        (("echo", "val_loss 3"), {}, "but it printed it: add --stdout or --regex"),
+        (("echo", "loss 3"), {"regex": "val_loss=(.*)"}, "its last line of output is 'loss 3'; expected a line"),
+        (("echo", '{"loss": 3}'), {"stdout": True}, "it reported loss; expected a JSON line with val_loss on its"),
+        (("echo one; echo two >&2; exit 3",), {"shell": True}, "^the command ended with exit code 3: two$"),
+    ],
+)
+def test_an_end_without_a_result_says_what_was_seen_and_what_was_expected(tmp_path, words, fields, told):
+    record = ran(cell_of(tmp_path, *words, **fields))
+    assert record.end["fact"] == "failed" and record.end["cause"] == "code error"
+    assert re.search(told, record.end["message"]), record.end["message"]
+
+
+# ---------------------------------------------------------------- what ends it
+
+
+def test_a_kill_from_outside_is_the_machines_fault(tmp_path: Path):
+    record = ran(cell_of(tmp_path, "kill -9 $$", shell=True))
+    assert record.end["cause"] == "machine error" and "killed by signal 9 (SIGKILL)" in record.end["message"]
+
+
+@pytest.mark.parametrize("after", [1, 4])
+def test_a_trial_killed_with_9_leaves_no_orphan_and_ends_like_an_undisturbed_one(tmp_path: Path, after: int):
+    (tmp_path / "calm").mkdir()
+    (tmp_path / "killed").mkdir()
+    calm = ran(training(tmp_path / "calm"))
+    cell, record = training(tmp_path / "killed", wait_s=0.05), Record(0)
+
+    def kill_trial(child, fact: Fact) -> bool:
+        if fact["fact"] == "epoch" and fact["epoch"] >= after:
+            os.kill(child.pid, signal.SIGKILL)
+            assert gone(pids(tmp_path / "killed")[-1]), "it trains on"
+            return True
+        return False
+
+    ran(cell, record, act=kill_trial)
+    assert not record.end
+    ran(cell, record)
+    assert record.outcome == calm.outcome
+    assert len(pids(tmp_path / "killed")) == 2
+
+
+def test_who_kills_the_keeper_and_then_the_trial_leaves_no_orphan_either(tmp_path: Path):
+    cell = training(tmp_path, epochs=1000, wait_s=0.02)
+
+    def kill_both(child, fact: Fact) -> bool:
+        if fact["fact"] != "epoch":
+            return False
+        keeper = os.getpgid(pids(tmp_path)[0])
+        os.kill(keeper, signal.SIGKILL)
+        trial, until = psutil.Process(child.pid), time.monotonic() + PATIENCE_S
+        while "/bin/sh" not in [word for each in trial.children() if each.pid != keeper for word in each.cmdline()]:
+            assert time.monotonic() < until, "nobody keeps the group"
+            time.sleep(0.01)
+        os.kill(child.pid, signal.SIGKILL)
+        assert gone(pids(tmp_path)[0]), "it trains on"
+        return True
+
+    ran(cell, act=kill_both)
+
+
+def test_a_stop_is_told_once_and_the_trial_goes_on_from_its_checkpoint(tmp_path: Path):
+    cell, record = training(tmp_path, wait_s=0.2), Record(0)
+
+    def stop(child, fact: Fact) -> bool:
+        if fact["fact"] == "epoch" and fact["epoch"] == 1:
+            child.ask_to_stop()
+        return False
+
+    ran(cell, record, act=stop)
+    assert record.end["fact"] == "stopped" and record.code == 75
+    assert "\nterms 1\n" in log_of(cell)
+    ran(training(tmp_path, wait_s=0.0), record)
+    assert record.end["value"] == record.curve[5] and len(record.curve) == 6
+
+
+def test_when_the_supervisor_dies_the_command_is_ended_and_what_it_started_too(tmp_path: Path):
+    text = "sleep 1000 & echo $! > pids; trap '' TERM; fts log val_loss=1; while :; do sleep 0.1; done"
+    cell = cell_of(tmp_path, text, shell=True, grace_s=0.1)
+    record = Record(0)
+    child = start(spec_of(cell, record, (), params={}), forked=False)
+    child.send({"do": "run", "spec": spec_of(cell, record, (), params={}).to_json()}, PATIENCE_S)
+    while not any(fact["fact"] == "epoch" for fact in child.facts(PATIENCE_S)):
+        pass
+    child._popen.stdin.close()
+    assert child._popen.wait(PATIENCE_S) == 75
+    assert gone(pids(tmp_path)[0])
+    child.close()
+
+
+def test_a_pruned_command_is_ended(tmp_path: Path):
+    cell = training(tmp_path, epochs=1000, wait_s=0.02, pruner="median")
+
+    def prune(child, fact: Fact) -> bool:
+        if fact["fact"] == "epoch" and fact["epoch"] == 2:
+            assert fact.get("judged", True), "the pruner looks at it"
+            child.send({"do": "prune", "number": 0})
+        return False
+
+    assert ran(cell, act=prune).end["fact"] == "pruned"
+    assert gone(pids(tmp_path)[0])
+
+
+def test_exit_code_75_runs_it_again_as_long_as_it_gets_on(tmp_path: Path):
+    text = "cd $FTS_CHECKPOINT_DIR; n=$(ls | wc -l); [ $n = 4 ] && echo val_loss=$n && exit 0; touch $n; exit 75"
+    cell = cell_of(tmp_path, text, shell=True, regex="val_loss=([0-9]+)")
+    assert ran(cell).end["value"] == 4
+    failed = ran(cell_of(tmp_path, "exit 75", shell=True), Record(1)).end
+    assert "asked 3 times to run again (exit code 75) and made no progress" in failed["message"]
+
+
+def test_a_line_that_a_kill_cut_off_is_no_result(tmp_path: Path):
+    first = "touch again; printf 'epoch 0 val_loss=0.5\\nepoch 1 val_loss=0.1'; kill -9 $$"
+    text = f"[ -e again ] || {{ {first}; }}; echo epoch 1 val_loss=0.125"
+    cell, record = cell_of(tmp_path, text, shell=True, regex="val_loss=([0-9.]+)"), Record(0)
+    ran(cell, record)
+    assert record.end["cause"] == "machine error"
+    ran(cell, record)
+    assert record.curve == {0: 0.5, 1: 0.125} and record.end["value"] == 0.125
+
+
+# ---------------------------------------------------------------- what is refused, and when
+
+
+@pytest.mark.parametrize(
+    ("words", "fields", "told"),
+    [
+        (("echo", "{lr:0.1..1}", "{lrr}"), {}, r"\{lrr\} is neither .* did you mean \{lr\}\? .*\{checkpoint_dir\}"),
+        (("echo", "{lr:0.1}"), {}, r"\{lr:0.1\} declares no parameter, expected"),
+        (("echo", "{lr:1..0.1}"), {}, "has no range"),
+        (("echo", "{lr:0..1:log}"), {}, "log needs both above 0"),
+        (("echo", "{lr:0.1..1}", "{lr:0.1..2}"), {}, "declared twice, and differently"),
+        (("echo", "--opt", "opt:adam", "sgd"), {}, r"your shell .* quote it: '\{opt:adam,sgd\}'"),
+        (("echo", "--opt=opt:a", "--opt=b"), {}, r"your shell .* quote it: '--opt=\{opt:a,b\}'"),
+        (("echo", "--x={args}"), {}, "must be a word of its own"),
+        (("no-such-program",), {}, "no program 'no-such-program'"),
+        (("./train.sh",), {}, "is no file in"),
+        (("echo",), {"regex": "val_loss"}, "expected one group around the number"),
+        (("echo",), {"regex": "("}, "no regular expression"),
+        (("echo", "{size:1..2}"), {"axes": {"size": [1]}}, "cannot be a parameter and an axis"),
+        (("echo",), {"axes": {"args": [1]}}, "'args' cannot name"),
+        (("echo", "{lr:1..2}", "{LR:1..2}"), {}, "same name but for upper and lower case"),
+    ],
+)
+def test_a_command_that_cannot_be_is_refused_before_anything_is_written(tmp_path, words, fields, told):
+    with pytest.raises(BadSpec, match=told):
+        cell_of(tmp_path, *words, **fields)
+
+
+def test_braces_of_other_languages_are_left_alone(tmp_path: Path):
+    cell = cell_of(tmp_path, "echo", '{"lr": {lr:0.1..1}, "a": {}}', "${HOME}", "{print $1}", "{1..3}", "{{x:1}}")
+    words = filled(cell, {"lr": 0.5}, {})
+    assert words[1:] == ['{"lr": 0.5, "a": {}}', "${HOME}", "{print $1}", "{1..3}", "{x:1}"]
+
+
+def test_a_cell_is_equal_after_a_way_through_json_and_its_question_is_that_of_its_script(tmp_path: Path):
+    cell = training(tmp_path)
+    again = BareStudy("study").cell(json.loads(json.dumps(cell.to_json())))
+    assert again == cell and again.question == cell.question
+    (tmp_path / "train.py").write_text("print()")
+    assert training(tmp_path).question == cell.question
+    assert cell_of(tmp_path, sys.executable, "train.py", "{lr:0.1..0.9}", "6", "0.0").question != cell.question
+
+
+# ---------------------------------------------------------------- the whole way
+
+
+def test_enqueue_and_worker_show_a_command_like_a_function(tmp_path: Path):
+    (tmp_path / "train.py").write_text(TRAIN)
+
+    def fts(*words: str) -> str:
+        done = subprocess.run(
+            python("-m", "fts.jobs.cli", *words), cwd=tmp_path, capture_output=True, text=True, timeout=240, check=True
+        )
+        return done.stdout
+
+    fts("enqueue", "--metric", "val_loss", "--trials", "3", "-m", "size=S", "--", "python3", "train.py",
+        "{lr:0.1..0.5}", "4", "0.0")  # fmt: skip
+    fts("worker", "--until-empty", "--slots", "1", "--threads", "1")
+    (job,) = json.loads(fts("queue", "--json"))["jobs"]
+    trials = json.loads(fts("trials", "train", "--json"))["trials"]
+    assert (job["status"], job["cell"], job["study"]) == ("done", "S", "train")
+    assert len(trials) == 3 and {tuple(trial["params"]) for trial in trials} == {("lr",)}
+    assert {trial["status"] for trial in trials} <= {"complete", "pruned"}
+    assert "acc" in fts("curve", "train")
+    best = json.loads((tmp_path / "outputs" / "hpo" / "train_S" / "best_params.json").read_text())
+    assert best["command"] == ["python3", "train.py", "{lr}", "4", "0.0"] and "objective" not in best
