@@ -71,6 +71,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(80, "watch", "watch:watch", "one line per change, as it happens"),
             Entry(100, "why", "show:why", "why a job is not running"),
             Entry(120, "results", "results:results", "best value per cell, with interval and baseline"),
+            Entry(130, "best", "best:best", "the best trial of a cell, as a command line or as Python"),
             Entry(110, "hardware", "hardware:hardware", "memory, heat and use over time, as the workers measured them"),
         ),
     ),
@@ -99,6 +100,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Results and records",
         (
+            Entry(70, "import", "import_:import_", "take over the trials of a study of Optuna, as history"),
             Entry(80, "export", "maintain:export", "rewrite the JSON and CSV files from the database"),
             Entry(90, "snapshot", "fts.tui.commands:snapshot", "a screen of the monitor as svg, png or txt"),
         ),
@@ -147,6 +149,8 @@ EXAMPLES = {
     "drain": "fts drain --after job",
     "stop": "fts stop",
     "results": "fts results 2M --wide",
+    "best": "fts best 2M/h1 --python",
+    "import": "fts import sqlite:///optuna.db --study old",
     "export": "fts export --optuna sqlite:///optuna.db",
     "snapshot": "fts snapshot --screen results --to results.svg",
     "completion": 'eval "$(fts completion bash)"',

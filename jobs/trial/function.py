@@ -8,7 +8,6 @@ reaches another trial.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.machinery
 import importlib.util
 import inspect
@@ -21,7 +20,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.function import FunctionCell
+from fts.jobs.api.function import FunctionCell, code_md5
 from fts.jobs.api.objective import Stopped
 from fts.jobs.api.spec import BadSpec, TrialSpec
 from fts.jobs.python import this_python
@@ -149,7 +148,7 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
         raise BadObjective(f"{cell.function} in {path.name} is {type(function).__name__}, expected a function")
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise BadObjective(f"{cell.function} in {path.name} is async or a generator, expected a function that returns")
-    return function, hashlib.md5(code).hexdigest()
+    return function, code_md5(code)
 
 
 def module_name(path: Path) -> tuple[str, Path]:
