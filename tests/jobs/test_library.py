@@ -138,7 +138,7 @@ def test_a_script_runs_its_study_goes_on_and_returns_at_once_when_all_is_there(t
         assert said.returncode == 0, said
         value, x, number, n = said.stdout.splitlines()[0].split()
         assert float(value) == float(x) ** 2 and (int(n), said.stdout.splitlines()[1]) == (trials, str(trials))
-        assert f"rf: {trials} of {trials} trials, best" in said.stderr
+        assert f"rf: {trials} of {trials} trial" in said.stderr and ", best " in said.stderr
         assert study.one("SELECT count(*) FROM worker") == workers and study.one("SELECT count(*) FROM job") == 1
     best = study.query("SELECT best_trial, spec FROM job")[0]
     assert best["best_trial"] == int(number) and json.loads(best["spec"])["objective"] == "rf.py:objective"
