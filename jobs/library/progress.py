@@ -24,7 +24,7 @@ class Progress:
         self.name, self.shown = name, shown
         self._line = ""  # what stands on the terminal, unfinished
         self._last = ""
-        self._reason = ""
+        self._stands: object = None
         self._began: tuple[float, int] | None = None
 
     def show(self, jobs: Sequence[Job], n_trials: int) -> None:
@@ -53,10 +53,10 @@ class Progress:
         print(f"\r{clean(line):<{len(self._line)}}", end="", file=sys.stderr, flush=True)
         self._line = line
 
-    def why(self, reason: str) -> None:
-        """Why nothing runs; the same reason once."""
-        if reason != self._reason:
-            self._reason = reason
+    def why(self, stands: object, reason: str) -> None:
+        """Why nothing runs; once for each way in which it stands."""
+        if stands != self._stands:
+            self._stands = stands
             self.say(reason)
 
     def say(self, text: str) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from optuna import Study
 
+    from fts.jobs.records.columns import Declared
     from fts.state.db import Database
     from fts.state.values import Epoch, Job, Trial
 
@@ -252,7 +253,7 @@ def _epoch_rows(db: Database, job: Job) -> Rows:
     return made
 
 
-def _numbers_of(epoch: Epoch, study: columns.Declared) -> dict[str, float]:
+def _numbers_of(epoch: Epoch, study: Declared) -> dict[str, float]:
     """What was reported beside the value, also where the database has a column for it."""
     declared = {metric.name: epoch.number(metric.name) for metric in study.metrics if metric.name != "value"}
     return {name: value for name, value in declared.items() if value is not None} | epoch.metrics

@@ -92,12 +92,16 @@ class Study:
         metric: str = "value",
         space: Mapping[str, Mapping[str, Any]] | None = None,
         show_progress_bar: bool = True,
+        **unknown: Any,
     ) -> None:
         """Puts the function in line, one cell per combination of the axes, and waits until `n_trials` of each ended.
 
         The function: a `def` at the top of a file, or its name as "FILE.py:FUNCTION". Ctrl-C leaves the study running.
         Raises BadObjective or BadSpec before anything is written, StudyFailed where it cannot go on by itself.
         """
+        if unknown:
+            expected = "n_trials, axes, metric, space, show_progress_bar"
+            raise BadSpec(f"optimize takes no {', '.join(unknown)}: workers run the trials; expected {expected}")
         refuse_inside_a_trial()
         folder = Path.cwd()
         named = objective_of(objective, folder)
@@ -129,7 +133,7 @@ class Study:
             db.close()
 
     def _follow(self, db: Database, n_trials: int, progress: Progress) -> None:
-        version, looked, starts, ended = None, 0.0, 0, -1
+        version, looked, starts, ended, ran = None, 0.0, 0, -1, time.monotonic()
         while True:
             now = queries.data_version(db)
             if now != version or time.monotonic() - looked > LOOK_S:
@@ -148,8 +152,11 @@ class Study:
                     starts += 1
                     start_worker(self.path, starts, progress)
                     version = None
-                elif not waits and all(job.status is not JobStatus.RUNNING for job in left):
-                    progress.why(why(left[0], snapshot)[0])
+                elif any(job.status is JobStatus.RUNNING for job in left):
+                    ran = looked
+                elif not waits or looked - ran > LOOK_S:  # a worker that is free takes it sooner
+                    stands = (left[0].status, left[0].hold_reason, snapshot.queue_paused)
+                    progress.why(stands, why(left[0], snapshot)[0])
             time.sleep(POLL_S)
 
     # -- what came out

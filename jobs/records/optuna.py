@@ -66,7 +66,7 @@ def in_memory(db: Any, job: Job, tell: Callable[[str], None] | None = None) -> o
     import optuna  # here, not above: see to_optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(study_name=job.experiment, direction=str(job.direction))
+    study = optuna.create_study(study_name=job.experiment, direction=job.direction.value)
     _fill(study, db, job, queries.history(db, job.id), tell)
     return study
 

@@ -103,9 +103,8 @@ def _add(db: Database, job: Mapping[str, Any], number: int, trial: RecordedTrial
     }  # fmt: skip
     trial_id = int(TrialRow.insert(row).execute(db))
     for k, draw in enumerate(trial.draws):
-        value, distribution = to_json(draw.value, draw.name[:80]), to_json(draw.distribution, draw.name[:80])
-        one = {"trial_id": trial_id, "k": k, "name": draw.name, "value": value, "distribution": distribution}
-        DrawRow.insert(one).execute(db)
+        texts = {part: to_json(getattr(draw, part), draw.name[:80]) for part in ("value", "distribution")}
+        DrawRow.insert(texts | {"trial_id": trial_id, "k": k, "name": draw.name}).execute(db)
     for step, value in trial.reports.items():
         told_at = {"epoch": step, "step": step, "value": value, "metrics": "{}", "at": trial.ended_at}
         EpochRow.insert(told_at | {"trial_id": trial_id}).execute(db)

@@ -174,6 +174,7 @@ WRONG = {
     "study.optimize(functools.partial(objective, size=1))": "the objective is a functools.partial",
     "study.optimize(inner())": "nested is not at the top of rf.py",
     "study.optimize(Model().fit)": "the objective is a method",
+    "study.optimize(objective, timeout=3)": "optimize takes no timeout: workers run the trials; expected n_trials",
     "study.optimize(Model())": "the objective is of type Model",
     "study.optimize(objective)": "rf.py line 13 calls optimize at its top level, and each trial would call it again",
     "fts.create_study(sampler=optuna.samplers.TPESampler())": "the sampler is a TPESampler, expected one of tpe, gp",
