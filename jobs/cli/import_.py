@@ -40,5 +40,6 @@ def import_(storage: str, study: str | None, name: str | None, objective: str | 
     emit(f"{found.name} is job {number} ({job.cell}): {formatting.count(len(found.trials), 'trial')}{best}")
     if objective is not None:
         goal = "" if job.direction == "minimize" else f" --direction {job.direction}"
-        more = f"fts enqueue {objective} --name {job.study}{goal} --trials {2 * len(found.trials)}"
-        say(f"{more} goes on from it")
+        say(
+            f"enqueue {objective} with --name {job.study}{goal} and --trials above {len(found.trials)} to go on from it"
+        )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from optuna import Study
 
-    from fts.jobs.records.columns import Declared
+    from fts.jobs.status.declared import Declared
     from fts.state.db import Database
     from fts.state.values import Epoch, Job, Trial
 

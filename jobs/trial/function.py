@@ -104,7 +104,7 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
         cause = CODE_ERROR
         message += f"; put an __init__.py into {folder}, or import without the dot"
     elif isinstance(error, ModuleNotFoundError):
-        message += f"; install it for {sys.executable}"
+        message += f"; install it for {this_python()}"
     lasting = isinstance(error, ModuleNotFoundError) or (not called and cause == CODE_ERROR)
     return {"fact": "failed", "cause": cause, "message": message, "lasting": lasting}
 
