@@ -1,4 +1,4 @@
-"""What each key of keys.py does: one method per key, named as the key is."""
+"""What each key of bindings.py does: one method per key, named as the key is."""
 
 from __future__ import annotations
 

@@ -58,6 +58,8 @@ def retryable(job: Job | None, snapshot: Snapshot) -> str | None:
 
 def can_unseal(job: Job | None, snapshot: Snapshot) -> str | None:
     assert job is not None
+    if not job.task:
+        return f"{naming.cell_name(job)}: its study has no test set to open"
     if job.kind != "cell":
         return f"{naming.cell_name(job)} is a {job.kind} job; only a cell has a test set to open"
     if job.best_trial is None:

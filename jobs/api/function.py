@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 OBJECTIVE = re.compile(r"[^:\0]{1,3000}\.py:[A-Za-z_][A-Za-z0-9_]{0,199}")  # train.py:objective, src/train.py:objective
 LIKE_A_NUMBER = re.compile(r"[#\d.,+-]+|[\d.+-]+e[\d+-]+")  # a cell called 3 would be taken for job 3
-LIMITS = {"trials": (1, 100_000), "seed": (0, 2**63 - 1), "steps": (1, 10**9), "trial_timeout_s": (0.001, 1e9)}
+LIMITS = {"trials": (1, 100_000), "seed": (0, 2**63 - 1), "steps": (1, 10**9)}
 CHOICES = {
     "kind": ("cell",),
     "direction": (MINIMIZE, MAXIMIZE),
@@ -58,7 +58,6 @@ class FunctionCell:
     space: dict[str, dict[str, Any]] | None = None  # parameter -> distribution; None: the function draws
     warm_start: tuple[dict[str, Any], ...] = ()
     steps: int | None = None
-    trial_timeout_s: float | None = None
     python: str | None = None  # the interpreter of the trials; None: that of the worker
     env: dict[str, str] = field(default_factory=dict)
 

@@ -104,7 +104,8 @@ def _by_shown_name(jobs: Sequence[Job], word: str) -> list[Job]:
     """The jobs called `2M/h1 2pct` because another task has such a cell; `2M/h1#7` is job 7 where it is such a cell."""
     names = with_task(jobs)
     found = ((job, (names[job.id], f"{names[job.id]}#{job.id}", f"{cell_name(job)}#{job.id}")) for job in jobs)
-    return [job for job, told in found if word.lower() in map(str.lower, told)]
+    shown = [job for job, told in found if word.lower() in map(str.lower, told)]
+    return shown or [job for job in jobs if f"{job.study}/{cell_name(job)}".lower() == word.lower()]
 
 
 def refuse_several_tasks(jobs: Sequence[Job], wanted: Sequence[str]) -> None:
@@ -197,9 +198,10 @@ def known(jobs: Sequence[Job]) -> str:
 def _field(word: str, axes: Sequence[str]) -> Callable[[Job], bool]:
     name, _, value = word.partition(":")
     known = known_fields(axes)
-    if name not in known and (CELL.fullmatch(name) or NUMBER.fullmatch(name) or TRIAL.fullmatch(word)):
+    accepted = (*known, *EVERY_STUDY)
+    if name not in accepted and (CELL.fullmatch(name) or NUMBER.fullmatch(name) or TRIAL.fullmatch(word)):
         raise click.UsageError(f"{word!r} names a trial, and this command takes whole cells: write {name}")
-    if name not in known:
+    if name not in accepted:
         raise click.UsageError(f"{word!r} asks for {name!r}, expected one of {', '.join(known)}")
     attribute = "status" if name == "state" else name
     wanted = value.lower().removeprefix("h") if name == "horizon" else value.lower()
@@ -216,4 +218,6 @@ def known_fields(axes: Sequence[str]) -> tuple[str, ...]:
     """What may stand before a colon: fields of every job, and the axes of these."""
     flagship = not axes or "budget" in axes
     others = tuple(name for name in axes if name not in (*FIELDS, *EVERY_STUDY))
-    return (*FIELDS, "study", "metric", *others) if flagship else (*EVERY_STUDY, *others)
+    if not flagship:
+        return (*EVERY_STUDY, *others)
+    return (*FIELDS, "study", "metric", *others) if others else FIELDS

@@ -25,7 +25,7 @@ from fts.state import liveness, queries
 from fts.state.db import Database, open_for_reading
 from fts.state.files import csv_text
 from fts.state.rows import unreadable_in
-from fts.state.values import Event, Job, JobStatus, Trial
+from fts.state.values import Event, Job, JobStatus, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,6 +204,8 @@ def without_steps(trial: Trial, study: Declared) -> str:
     """Why a trial that has ended has none."""
     if trial.ended_at is None:
         return ""
+    if trial.status is TrialStatus.FAILED:
+        return f": it failed{f', {trial.message}' if trial.message else ''}"
     value = "" if trial.value is None else f", its value is {formatting.score(trial.value)}"
     return f": it has ended without a report (trial.report(value, {study.step})){value}"
 

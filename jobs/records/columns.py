@@ -20,7 +20,7 @@ from fts.jobs.status import formatting
 from fts.jobs.status.declared import ARROWS, Declared, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from fts.state.values import Epoch, Job, StudyRecord, Trial
 
@@ -186,7 +186,7 @@ def of_trials(job: Job, trials: Sequence[Trial], study: Declared) -> tuple[Colum
         *(Column(name, f"params.{name}", "drawn") for name in main_parameters(trials)),
         *(
             Column(metric_of(study, name).label or name, f"metrics.{name}", metric_of(study, name).format)
-            for name in other_metrics(job, (metrics_of(trial) for trial in trials))[:METRICS]
+            for name in other_metrics(job, [(trial.value, metrics_of(trial)) for trial in trials])[:METRICS]
         ),
         *map(_column_of, _facts_in_table(study)),
     ]
@@ -199,7 +199,7 @@ def of_steps(job: Job, epochs: Sequence[Epoch], study: Declared) -> tuple[Column
     if of_study is not None:
         return of_study
     metric = metric_of(study, job.metric)
-    others = other_metrics(job, (epoch.metrics for epoch in epochs))
+    others = other_metrics(job, [(epoch.value, epoch.metrics) for epoch in epochs])
     return (
         Column(heading(metric.label or job.metric, job), "value", metric.format),
         *(Column(metric_of(study, one).label or one, f"metrics.{one}", metric_of(study, one).format) for one in others),
@@ -237,9 +237,13 @@ def other_parameters(trials: Sequence[Trial]) -> list[str]:
     return every[PARAMETERS:]
 
 
-def other_metrics(job: Job, told: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The names of all numbers but the one that decides, in the order in which they were told first."""
-    return list(dict.fromkeys(name for one in told for name in one if name != job.metric))
+def other_metrics(job: Job, told: Sequence[tuple[float | None, Mapping[str, Any]]]) -> list[str]:
+    """The names of all numbers but the one that decides, in the order in which they were told first.
+
+    What equals it in each of the rows, each a value and its metrics, is it by another name.
+    """
+    names = dict.fromkeys(name for _, metrics in told for name in metrics if name != job.metric)
+    return [name for name in names if any(metrics.get(name, value) != value for value, metrics in told)]
 
 
 def _is_told(trial: Trial, column: Column) -> bool:

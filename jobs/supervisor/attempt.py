@@ -65,6 +65,7 @@ class Attempt:
         self.child, self.record, self.wish = child, record, wish
         self.poll_s, self.grace_s = poll_s, grace_s
         self._wish: Wish | None = None
+        self._started = False  # the trial itself runs, not only its process
         self._judged = False  # a pruner looks at its epochs, and the trial waits for what it says
         self._pruned = False  # decided; what the trial still tells of its later epochs does not count
         self._stop_by = float("inf")  # monotonic
@@ -111,6 +112,7 @@ class Attempt:
             return End("pruned" if self._pruned else kind, fact, self._wish)
         if self._pruned:
             return None
+        self._started |= kind == "started"
         wish = self.record(fact)
         if wish == "prune":
             self._pruned = kind == "epoch"  # one that asked may still end otherwise: what it does then counts
@@ -130,8 +132,8 @@ class Attempt:
         code = self.child.poll()
         if self._pruned:
             return End("pruned", {}, self._wish)
-        if code == STOPPED:
-            return End("stopped", {}, self._wish)
+        if code == STOPPED and (self.child.asked_to_stop or not self._started):
+            return End("stopped", {}, self._wish)  # one that runs says that it has stopped before it leaves
         oom_kills = count_oom_kills() - self._oom_kills
         said = last_words(self._logs, self._began)
         cause = cause_of_death(code, oom_kills, self.child.was_ready, said)

@@ -97,9 +97,10 @@ class Progress:
         shown.epoch, shown.value = epoch["epoch"], value
         if self.live:
             return None  # the live line shows it
-        told = {shown.objective: value} | epoch.get(
-            "metrics", {"val_loss": epoch.get("val_loss"), "val_auc": epoch.get("val_auc")}
-        )
+        if "metrics" in epoch:
+            told = {shown.objective: value} | epoch["metrics"]
+        else:
+            told = {"val_loss": epoch.get("val_loss"), "auc": epoch.get("val_auc")}
         numbers = [f"{name} {number:.4f}" for name, number in told.items() if number is not None]
         pace = f" {epoch['samples_per_s']:.0f} samples/s" if epoch.get("samples_per_s") is not None else ""
         return f"{shown.experiment} t{shown.number} epoch {epoch['epoch']} {' '.join(numbers)}{pace}"

@@ -78,6 +78,7 @@ def test_the_most_important_parameters_have_the_columns(toy: Database):
 
 def test_the_curve_is_that_of_the_metric(fts: Callable[..., Said], toy: Database):
     finished_toy(toy)
+    assert "t2 of mnist/S has no epoch yet: it failed, it broke" in fts("curve", "mnist/S:t2").err
     assert table(fts("curve", "mnist/S")) == [
         ["epoch", "acc ↑", "loss"], ["0", "0.7000", "0.2000"], ["★1", "0.8000", "0.2000"],
     ]  # fmt: skip
@@ -221,6 +222,7 @@ def test_parquet_holds_trials_epochs_and_draws(fts: Callable[..., Said], toy: Da
     [
         ("mnist/S", [1]), ("train_cifar_M", [4]), ("size:S", [1, 3]), ("data:cifar", [3, 4]), ("cifar", [3, 4]),
         ("train", [1, 2, 3, 4]), ("study:train", [1, 2, 3, 4]), ("MNIST/s", [1]), ("!size:S", [2, 4]), ("2", [2]),
+        ("train/mnist/S", [1]),
     ],
 )  # fmt: skip
 def test_jobs_are_named_by_cell_axis_experiment_and_study(fts, toy: Database, word: str, jobs: list[int]):
@@ -384,3 +386,11 @@ def test_parquet_without_pandas_is_refused_in_one_sentence(fts, toy: Database, t
     said = fts("export", "--parquet", str(tmp_path / "tables"))
     assert said.code == 2 and "--parquet needs pandas, which is not installed" in said.err
     assert not (tmp_path / "tables").exists()
+
+
+def test_attributes_of_a_trial_are_kept_as_far_as_a_row_has_room():
+    from fts.jobs.supervisor.trial_runner import MAX_ATTRIBUTES, kept_attributes
+
+    assert kept_attributes({"n": 3, "note": "x"}) == {"n": 3, "note": "x"}
+    assert list(kept_attributes({"n": 3, "long": "x" * MAX_ATTRIBUTES, "m": 4})) == ["n"]
+    assert kept_attributes(None) == {}

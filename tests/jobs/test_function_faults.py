@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fts.jobs import functions
+from fts.jobs.api.function import FunctionStudy
 from fts.state import transitions
 from fts.state.db import open_database
 from tests.fts_process import Study, wait_until
@@ -45,8 +46,9 @@ FAULTS = {
     "gone": Fault("", "failed code error", "gone.py does not exist; restore it or enqueue the study again", 9),
     "relative": Fault("from . import x\n" + F + "return 1", "failed code error", "put an __init__.py into", 9),
     "died": Fault(F + "import os; os._exit(3)", "failed code error", "the trial process ended with exit code 3"),
+    "left75": Fault(F + "import os; os._exit(75)", "failed code error", "the trial process ended with exit code 75"),
     "step": Fault(F + "trial.report(1, 10**12); return 1", "failed code error", "epoch is '1000000000000'; expected a"),
-    "metrics": Fault(F + "return {f'm{n}': n for n in range(9999)}", "failed code error", "facts is "),
+    "metrics": Fault(F + "return {f'm{n}': n for n in range(9999)}", "failed code error", "9999 metrics were given"),
     "choices": Fault(F + "return trial.suggest_categorical('c', range(9999))", "failed code error", "distribution of"),
     "huge": Fault(F + "return 10**400", "failed code error", "a whole number of 1329 bits, expected at most 1.8e308"),
     "memory": Fault(
@@ -90,7 +92,7 @@ def put_in_line(study: Study, trials: dict[str, int], **fields: Any) -> None:
     cells = [functions.cells(f"{name}.py:objective", study.folder, n, **fields)[0] for name, n in trials.items()]
     db = open_database(study.outputs / "fts.db")
     try:
-        transitions.enqueue(db, [functions.row_of(cell) for cell in cells])
+        transitions.enqueue(db, [FunctionStudy(cell.study).row(cell) for cell in cells])
     finally:
         db.close()
 

@@ -4,14 +4,16 @@ import io
 from types import SimpleNamespace
 
 from fts.jobs.worker.console import Progress, bar
+from fts.state.values import Direction
 
 JOB = SimpleNamespace(id=1, experiment="phase6a_2M_h1_threshold_1pct", trials_wanted=4, best_value=None)
 
 
 def trial(number, status="running", value=None):
     return SimpleNamespace(
-        number=number, architecture="d128-L12-h8-ff256", epochs=0, objective="val_loss", effective={"epochs": 10},
-        status=status, value=value, best_epoch=3, cause="finished", message=None,
+        number=number, architecture="d128-L12-h8-ff256", epochs=0, objective="val_loss",
+        direction=Direction.MINIMIZE, effective={"epochs": 10}, status=status, value=value, best_epoch=3,
+        cause="finished", message=None,
     )  # fmt: skip
 
 

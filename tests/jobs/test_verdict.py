@@ -21,6 +21,7 @@ from fts.state import queries
 from fts.study import objective as trial
 from fts.study.build import build_trial
 from fts.study.cell import TrialSpec
+from fts.study.study import PatchTST
 from tests.cli.study import CELL, add_epoch, claim, make_study, places_of, start_trial
 from tests.jobs.science import cells_of, make_data
 from tests.jobs.test_process import spawn
@@ -141,7 +142,9 @@ def test_the_record_of_a_pruned_trial_does_not_tell_whether_it_heard_the_verdict
         db = make_study(tmp_path / str(n), budgets=("2M",), horizons=(1,))
         claimed = claim(db)
         add_epoch(db, claimed, start_trial(db, claimed), 1, 0.7)
-        work = Work(db, places_of(tmp_path / str(n)), WorkerSettings(), None, claimed, CELL, None, lambda *_: None)  # type: ignore[arg-type]
+        work = Work(
+            db, places_of(tmp_path / str(n)), WorkerSettings(), None, claimed, PatchTST(), CELL, None, lambda *_: None
+        )  # type: ignore[arg-type]
         TrialRun(work, queries.trial(db, claimed.job_id, 0))._close(End("pruned", facts))
         trial = queries.trial(db, claimed.job_id, 0)
         records.append(replace(trial, started_at=0.0, ended_at=None))

@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.trial.harness import Record, cell_of, log_of, run_one
+from fts.jobs.python import python
+from fts.jobs.search.sampler import PastTrial
+from fts.jobs.supervisor.attempt import MOST_IN_A_LINE, SPECIFICATION, Attempt
+from fts.jobs.supervisor.child import ChildProcess
+from tests.trial.harness import Record, cell_of, log_of, run_one, spec_of
 
 SPACE = {"lr": {"kind": "float", "low": 0.0, "high": 1.0}, "layers": {"kind": "int", "low": 1, "high": 3}}
 PARAMS = {"lr": 0.5, "layers": 2}
@@ -153,3 +157,16 @@ def test_a_file_with_a_name_of_the_standard_library_hides_nothing(tmp_path: Path
     for objective, value in (("train.py:objective", 1), ("random.py:objective", 7)):
         end = run_one(replace(cell, objective=objective)).end
         assert end["value"] == value, log_of(cell)
+
+
+def test_a_history_that_no_pipe_holds_travels_as_a_file(tmp_path: Path) -> None:
+    cell = cell_of(tmp_path, "def objective(trial): return len(trial.study.trials) + trial.suggest_float('x', 0, 0)")
+    of_x = {"x": {"kind": "float", "low": 0.0, "high": 0.0, "log": False, "step": None}}
+    history = tuple(PastTrial(n, {"x": 0.0}, "complete", 1.0, {}, False, of_x) for n in range(400))
+    spec = spec_of(cell, Record(400), history)
+    assert len(json.dumps(spec.to_json())) > MOST_IN_A_LINE
+    told: list[dict[str, Any]] = []
+    with ChildProcess(python("-m", "fts.jobs.trial.process"), Path(spec.log_path), cwd=tmp_path) as child:
+        end = Attempt(child, told.append, lambda: None, poll_s=0.05, grace_s=5.0).run(spec.to_json(), 400)
+    assert (end.how, end.facts["value"]) == ("result", 401.0)
+    assert not (Path(spec.folder) / SPECIFICATION).exists()

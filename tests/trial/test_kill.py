@@ -173,3 +173,17 @@ def test_a_torch_model_that_was_killed_twice_ends_with_the_same_bits(tmp_path: P
     assert undisturbed.end["fact"] == "result", log_of(cell)
     assert record.outcome == undisturbed.outcome
     assert log_of(cell).count("resumed from checkpoint-") == 2
+
+
+def test_draws_and_epochs_that_only_the_checkpoint_knows_are_told_again(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    cell, other = (cell_of(tmp_path / one, WITH, metric="loss") for one in "ab")
+    undisturbed = run_one(cell)
+    disturbed = Record(0)
+    attempt(spec_of(other, disturbed, ()), disturbed, (), kills_at("checkpoint", 4))
+    assert "late" in disturbed.params
+    disturbed.draws = {0: disturbed.draws[0]}  # the supervisor died before it wrote the others down
+    disturbed.epochs.clear()
+    attempt(spec_of(other, disturbed, ()), disturbed)
+    assert disturbed.outcome == undisturbed.outcome

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fts.jobs.api.function import FunctionCell, FunctionStudy
-from fts.jobs.functions import row_of
+from fts.jobs.functions import declaration
 from fts.state import transitions
 from fts.state.db import Database
 from fts.state.values import Claim
@@ -43,9 +43,9 @@ def build(path: Path, now: float = NOW, only: str = "") -> None:
     order = ["peak", "train", "fit"] if not only else [only]
     with db.write():
         for name in order:
-            transitions.enqueue(db, [row_of(each) for each in cells[name]], who=USER)
+            transitions.enqueue(db, [FunctionStudy(name).row(each) for each in cells[name]], who=USER)
             step = {"fit": "round"}.get(name, "epoch")
-            transitions.declare_study(db, name, FunctionStudy(name).declaration() | {"step": step})
+            transitions.declare_study(db, name, declaration(cells[name]) | {"step": step})
         worker = transitions.register_worker(db, "spark", 4242, now - 5 * HOUR, 1)
         transitions.set_guard(db, worker, "normal")
         if "peak" in order:

@@ -125,7 +125,7 @@ async def test_the_sort_by_cell_and_by_best_follow_axes_and_goal(path):
         assert app.desk.screen == QUEUE
         await press(pilot, "o", "c")
         names = [job.cell for job in jobs_of(app.view())]
-        assert names == ["peak", "mnist/S", "mnist/M", "cifar/S", "cifar/M", "4", "16", "64"]
+        assert names == ["peak", "mnist/S", "mnist/M", "cifar/S", "cifar/M", "width=16", "width=4", "width=64"]
         await press(pilot, "o", "b")
         names = [job.cell for job in jobs_of(app.view())]
         assert names[:3] == ["peak", "mnist/S", "mnist/M"], "the smallest loss first"

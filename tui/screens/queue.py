@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fts.tui.data.view import View
 
 GRID_ROWS = 12
+LEAST_PLOT = 3  # rows of a curve with its title
 LAST_ROWS = 5  # last words: title, three lines, where to read on
 
 
@@ -91,6 +92,8 @@ def _small(view: View, width: int, height: int) -> list[Placed]:
     log = 6 if height >= 36 else 0
     events = 2 if height < 30 else 5
     plot = height - grid - events - log
+    if 0 < plot < LEAST_PLOT:  # a title and a row of dots tell nothing
+        grid, plot = grid + plot, 0
     at = grid + plot  # of the events
     side = 26
     found = [Placed("queue", 0, 0, width, grid, partial(queue_table.paint, view))]
