@@ -144,5 +144,6 @@ def take_over(db: Database, found: Recorded, name: str | None, objective: str | 
         }  # fmt: skip
         declaration = study.declaration()
         declaration |= {"metrics": [one | {"goal": direction} for one in declaration["metrics"]]}
-    transitions.declare_study(db, name, declaration)
-    return transitions.import_history(db, row, found.trials, f"{found.name} in {found.source}")
+    with db.write():  # both or none
+        transitions.declare_study(db, name, declaration)
+        return transitions.import_history(db, row, found.trials, f"{found.name} in {found.source}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import optuna
 import pytest
 
 import fts
+from fts.jobs.api.function import code_md5
 from fts.jobs.cli import main
 from fts.jobs.library.reading import NoPandas, NoSuchCell
 from fts.state.db import Database
@@ -222,6 +224,21 @@ def test_several_cells_have_no_single_best(toy: Database) -> None:
     assert study.optuna("mnist/S").best_value == 0.6
     with pytest.raises(ValueError, match=r"there is no study nix in .*call optimize first"):
         _ = fts.create_study("nix", db=toy.path).best_value
+
+
+def test_what_stands_under_main_decides_nothing_and_anything_else_does() -> None:
+    code = b"import x\nif __name__ == '__main__':\n    run(100)\ndef f(t): return 1\n"
+    assert code_md5(code) == code_md5(code.replace(b"100", b"200\n    more()"))
+    assert code_md5(code) != code_md5(code.replace(b"return 1", b"return 2"))
+    other = code.replace(b"\ndef", b"\nelse:\n    y = 1\ndef")
+    assert code_md5(other) == hashlib.md5(other).hexdigest(), "a trial runs what stands behind else"
+    assert code_md5(b"x = 1\n") == hashlib.md5(b"x = 1\n").hexdigest()
+
+
+def test_importing_fts_loads_nothing_heavy(tmp_path: Path) -> None:
+    look = "import fts, sys; print([name for name in ('pandas', 'optuna', 'peewee', 'click') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", look], env=Study(tmp_path).environ, capture_output=True, text=True)
+    assert done.stdout == "[]\n" and "load" in dir(fts)
 
 
 # ---------------------------------------------------------------- history of Optuna
