@@ -107,13 +107,18 @@ def checked_fields(
     known = {f.name: f for f in fields(cls) if f.name not in skip}
     if unknown := sorted(set(data) - set(known)):
         raise BadSpec(f"{cls.__name__} has unknown fields {', '.join(map(str, unknown))[:200]}")
-    types = {name: str(known[name].type) for name in data}
+    types = {name: _annotation(known[name].type) for name in data}
     checked = {name: _checked(name, types[name], value, limits, choices or {}) for name, value in data.items()}
     try:
         cls(**checked) if not skip else None
     except TypeError as error:
         raise BadSpec(f"{cls.__name__}: {error}") from None
     return checked
+
+
+def _annotation(given: Any) -> str:
+    """The type of a field in words, also where its module does not import annotations from __future__."""
+    return given if isinstance(given, str) else given.__name__ if isinstance(given, type) else str(given)
 
 
 _TYPES: dict[str, tuple[type, ...]] = {

@@ -51,6 +51,7 @@ class Entry:
     name: str
     where: str  # "module:attribute", below fts.jobs.cli without a dot; or "action:ID" for an action of the registry
     help: str
+    of_study: bool = False  # then the module is named whole
 
 
 SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
@@ -171,7 +172,11 @@ def sections() -> tuple[tuple[str, tuple[Entry, ...]], ...]:
     more = [command for name in sorted(installed()) for command in study(name).commands]
     found = []
     for title, ours in SECTIONS:
-        theirs = [Entry(c.order, c.name, c.where, c.help) for c in more if c.section == title and c.name not in CORE]
+        theirs = [
+            Entry(c.order, c.name, c.where, c.help, of_study=True)
+            for c in more
+            if c.section == title and c.name not in CORE
+        ]
         found.append((title, tuple(sorted([*ours, *theirs], key=lambda entry: entry.order))))
     return tuple(found)
 
@@ -207,8 +212,9 @@ class LazyGroup(click.Group):
         """The command itself, with its help, its example (that of another name perhaps) and --db."""
         name = entry.name
         module, attribute = entry.where.split(":")
+        ours = not entry.of_study and "." not in module
         command: click.Command = getattr(
-            importlib.import_module(module if "." in module else f"fts.jobs.cli.{module}"), attribute
+            importlib.import_module(f"fts.jobs.cli.{module}" if ours else module), attribute
         )
         command.name, command.short_help = name, entry.help
         with_examples(command, example or name)
@@ -304,7 +310,7 @@ def _other_database(ctx: click.Context, _: click.Parameter, value: str | None) -
 def exists(entry: Entry) -> bool:
     """Is there a module for it? A command whose part is not installed is not offered."""
     module = entry.where.split(":")[0]
-    return "." in module or Path(__file__).with_name(f"{module}.py").exists()
+    return entry.of_study or "." in module or Path(__file__).with_name(f"{module}.py").exists()
 
 
 def _nearest(name: str) -> str:

@@ -29,11 +29,12 @@ from fts.state.errors import SchemaTooOld, StateError
 from fts.state.files import no_space, room
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from fts.state.db import Database
 
-PACKAGES = ("torch", "optuna", "huey", "peewee", "textual", "TA-Lib")
+PACKAGES = ("optuna", "huey", "peewee", "textual")
+OF_STUDIES = {"patchtst": ("torch", "TA-Lib")}  # what an extra installs, beside the name of its study
 DISK_RESERVE = 2 * formatting.GB  # bytes; one checkpoint of a 200M cell
 MEMORY_LITTLE = 2 * formatting.GB  # bytes; torch and a 2M trial need about one
 
@@ -87,16 +88,28 @@ def python(_places: Places) -> Iterator[Finding]:
 
 def packages(_places: Places) -> Iterator[Finding]:
     """Versions from the packages' metadata: importing torch would take seconds."""
-    versions, missing = [], []
-    for name in PACKAGES:
-        try:
-            versions.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            missing.append(name)
+    versions, missing = _versions(PACKAGES)
+    for study_name, names in OF_STUDIES.items():
+        found, absent = _versions(names)
+        versions += found
+        if absent:
+            cure = f"pip install 'fts[{study_name}]' where its jobs are to run"
+            yield Finding("packages", "ok", f"not installed, for the study {study_name}: {', '.join(absent)}", cure)
     if missing:
         yield Finding("packages", "bad", f"{', '.join(missing)} missing", "make setup")
     else:
         yield Finding("packages", "ok", ", ".join(versions))
+
+
+def _versions(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """`optuna 5.0.0` of each that is installed, and the names of the others."""
+    versions, missing = [], []
+    for name in names:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    return versions, missing
 
 
 def _processors() -> Finding:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.supervisor.child import ChildError, ChildProcess
 from fts.jobs.supervisor.death import cause_of_death, count_oom_kills, died_of, last_words
+from fts.jobs.watchdog.stop_request import Wish
 from fts.state.files import atomic_write, make_folder
 from fts.state.values import Cause
 
@@ -36,16 +37,6 @@ class End:
     how: str
     facts: dict[str, Any] = field(default_factory=dict)
     wish: Wish | None = None  # what it was stopped for
-
-
-@dataclass(frozen=True)
-class Wish:
-    """Why a running trial should stop: a person's order, or the watchdog's."""
-
-    reason: str  # pause | cancel | stop | shrink | kill | stalled | heat | disk | lost | park
-    message: str = ""
-    kill: bool = False  # no time for a checkpoint
-    cause: Cause | None = None  # what a job is parked for
 
 
 class Attempt:

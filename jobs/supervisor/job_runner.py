@@ -17,9 +17,9 @@ from fts.jobs.records import exports
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
 from fts.jobs.search.sampler import suggest
-from fts.jobs.supervisor.attempt import Wish
 from fts.jobs.supervisor.trial_runner import TrialRun, Work, past_trials
-from fts.jobs.worker.emergency import DISK_ERRORS
+from fts.jobs.supervisor.trouble import DISK_ERRORS
+from fts.jobs.watchdog.stop_request import Wish
 from fts.state import queries, transitions
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from fts.state.files import remove

@@ -22,10 +22,11 @@ from fts.jobs.api.study import MAXIMIZE, CannotFit, Cell, Finished, Program, Stu
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.status.formatting import in_gb
-from fts.jobs.supervisor.attempt import Attempt, End, Wish
+from fts.jobs.supervisor.attempt import Attempt, End
 from fts.jobs.supervisor.child import ChildProcess, reap_recorded
+from fts.jobs.supervisor.trouble import is_disk_trouble, pause_s
 from fts.jobs.watchdog.policy import AGAIN
-from fts.jobs.worker.emergency import is_disk_trouble, pause_s
+from fts.jobs.watchdog.stop_request import Wish
 from fts.state import queries, transitions
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, StaleToken
 from fts.state.values import Cause, Claim, Epoch, Trial, TrialStatus

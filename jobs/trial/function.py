@@ -291,6 +291,7 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
     return {
         "value": value if sound else None,
         "reason": "finished" if sound else "diverged",
+        "message": None if sound else f"{cell.function} returned {value}, expected a finite number",
         "metrics": metrics,
         "epochs": len(running.reports),
         "best_epoch": best,

@@ -6,15 +6,15 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.supervisor.attempt import Wish
 from fts.jobs.watchdog.policy import AGAIN, HALVED, Action, Decision
+from fts.jobs.watchdog.stop_request import Wish
 from fts.state import transitions
 from fts.state.errors import StateError
 from fts.state.values import Cause, Claim, Trial
 
 if TYPE_CHECKING:
-    from fts.jobs.supervisor.child import ChildProcess
     from fts.jobs.watchdog.watchdog import Watchdog
+    from fts.jobs.watchdog.watched import Watched
     from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")
@@ -26,7 +26,7 @@ class Watch:
     """The watchdog of one attempt, seen from the supervisor: it hears the facts and may wish for an end."""
 
     def __init__(
-        self, db: Database, claim: Claim, trial: Trial, child: ChildProcess, watchdog: Watchdog, shrinks: bool = True
+        self, db: Database, claim: Claim, trial: Trial, child: Watched, watchdog: Watchdog, shrinks: bool = True
     ) -> None:
         self.shrinks = shrinks
         self.db, self.claim, self.trial, self.child, self.watchdog = db, claim, trial, child, watchdog

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from fts.jobs.sensors.detect import Reading, Sensors
-    from fts.jobs.supervisor.child import ChildProcess
+    from fts.jobs.watchdog.watched import Watched
 
 ALLOCATION_RATE = 4 << 30  # bytes a second: the fastest growth seen; near the limit we look before it can be crossed
 SLOWEST_LOOK_S, FASTEST_LOOK_S = 0.5, 0.05
@@ -86,7 +86,7 @@ class Watchdog:
 
     def __init__(
         self,
-        child: ChildProcess,
+        child: Watched,
         limits: MemoryLimits,
         sensors: Sensors,
         guard: Guard,
@@ -311,7 +311,7 @@ def likely_reason(reading: Reading, vitals: Vitals | None, limits: MemoryLimits)
 class MemoryWatch:
     """Samples the tree's memory in a thread, every 0.5 s far from the hard limit and every 0.05 s near it."""
 
-    def __init__(self, child: ChildProcess, limits: MemoryLimits, use: TreeUse) -> None:
+    def __init__(self, child: Watched, limits: MemoryLimits, use: TreeUse) -> None:
         self.child, self.limits, self.use = child, limits, use
         self.peak = 0  # bytes
         self.killed: Decision | None = None

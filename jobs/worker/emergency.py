@@ -6,13 +6,13 @@ these last rows comes from the ballast; without it, we try again until there is 
 
 from __future__ import annotations
 
-import errno
 import logging
 import time
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.supervisor.orders import Board
+from fts.jobs.supervisor.trouble import DISK_FAILS, is_disk_trouble, pause_s
 from fts.jobs.trial.cause import cause_of
 from fts.jobs.trial.process import sentence_of
 from fts.jobs.worker.reserve import Ballast
@@ -20,15 +20,11 @@ from fts.state import transitions
 from fts.state.errors import (
     DatabaseBusy,
     DatabaseCorrupt,
-    DatabaseFailed,
     DatabaseGone,
-    DiskFull,
     NotFresh,
-    ReadOnlyDatabase,
     StaleToken,
     UnreadableHistory,
 )
-from fts.state.files import CannotWrite
 from fts.state.values import Cause, Claim
 
 if TYPE_CHECKING:
@@ -40,10 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fts.worker")
 
-LONGEST_PAUSE_S = 60.0  # between two tries after the machine was at fault
 RETRY_S = 2.0  # between two tries to write down that the disk is full
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
-DISK_FAILS = (DiskFull, DatabaseFailed, ReadOnlyDatabase)  # a disk that failed is mounted read-only by the system
 FORESEEN = (DatabaseBusy, DatabaseCorrupt, DatabaseGone, NotFresh, UnreadableHistory, BadSpec)
 
 
@@ -107,15 +100,3 @@ class LastWords:
 def is_foreseen(error: BaseException) -> bool:
     """Whether its sentence says all that a person needs: the world is at fault, or a row, and no line of code."""
     return is_disk_trouble(error) or isinstance(error, FORESEEN)
-
-
-def is_disk_trouble(error: BaseException) -> bool:
-    """Of the database, or of a file beside it."""
-    if isinstance(error, (*DISK_FAILS, CannotWrite)):
-        return True
-    return isinstance(error, OSError) and error.errno in DISK_ERRORS
-
-
-def pause_s(outages: int, first_s: float) -> float:
-    """Seconds before the next try after so many deaths without progress: 0, then first_s, doubling up to a minute."""
-    return 0.0 if outages <= 1 else min(first_s * 2.0 ** min(outages - 2, 30), LONGEST_PAUSE_S)

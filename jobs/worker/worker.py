@@ -30,8 +30,9 @@ from fts.jobs.supervisor.job_runner import Supervisor
 from fts.jobs.supervisor.memory_pool import Room
 from fts.jobs.supervisor.orders import Board
 from fts.jobs.supervisor.slot import Slot
+from fts.jobs.supervisor.trouble import DISK_FAILS
 from fts.jobs.worker.console import Progress
-from fts.jobs.worker.emergency import DISK_FAILS, LastWords, is_foreseen
+from fts.jobs.worker.emergency import LastWords, is_foreseen
 from fts.jobs.worker.maintenance import Housekeeping
 from fts.jobs.worker.reserve import Ballast
 from fts.jobs.worker.wake_lock import keep_awake

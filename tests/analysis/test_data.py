@@ -22,13 +22,21 @@ def database(path):
     open_database(path).close()
     now = time.time()
     with closing(sqlite3.connect(path)) as connection:
-        job = {"experiment": "phase6a_2M_h1_threshold_1pct", "kind": "cell", "budget": "2M", "horizon": 1}
-        job |= {"task": "threshold_1pct", "tier": "a25", "status": "done", "rank": 1.0, "trials_wanted": 4}
+        labels = {"budget": "2M", "horizon": 1, "task": "threshold_1pct", "tier": "a25"}
+        job = {"experiment": "phase6a_2M_h1_threshold_1pct", "kind": "cell", "study": "patchtst", "cell": "2M/h1"}
+        job |= {"labels": json.dumps(labels), "metric": "val_loss", "direction": "minimize"}
+        job |= {"status": "done", "rank": 1.0, "trials_wanted": 4}
         insert(connection, "job", job | {"spec": "{}", "spec_md5": "s", "created_at": now})
         columns = {row[1] for row in connection.execute("PRAGMA table_info(trial)")}
         for row in trial_rows(n=4):
             row["params"] = json.dumps({name: row[name] for name in ("learning_rate", "weight_decay", "dropout")})
-            row |= {"job_id": 1, "started_at": now, "effective": "{}", "train_seconds": 60 * row["minutes"]}
+            row |= {
+                "job_id": 1,
+                "direction": "minimize",
+                "started_at": now,
+                "effective": "{}",
+                "train_seconds": 60 * row["minutes"],
+            }
             insert(connection, "trial", {name: value for name, value in row.items() if name in columns})
         connection.commit()
     return path

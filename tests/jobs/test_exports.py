@@ -19,7 +19,7 @@ from fts.jobs.records.exports import catch_up, export_all, export_job, export_re
 from fts.jobs.records.owed import Owed
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor.job_runner import Supervisor
-from fts.jobs.worker.emergency import is_disk_trouble
+from fts.jobs.supervisor.trouble import is_disk_trouble
 from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.state.files import CannotWrite
