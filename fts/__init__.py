@@ -3,7 +3,8 @@
     import fts                     # 1 ms: what stands in __all__ is loaded when it is used
 
 fts.checkpoint(trial), fts.report(trial, step, **metrics), fts.seed(trial, purpose), fts.cell(trial) work in a function
-that fts runs and under plain Optuna; fts.PureSampler is an ordinary sampler of Optuna.
+that fts runs and under plain Optuna; fts.PureSampler is an ordinary sampler of Optuna. fts.load(db) reads a study as
+tables; fts.create_study(...).optimize(objective, n_trials=100) puts a function in line and waits for it.
 """
 
 from __future__ import annotations
@@ -13,17 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fts.jobs.api.objective import Stopped
+    from fts.jobs.library.reading import load
+    from fts.jobs.library.studies import create_study
     from fts.jobs.search.pure_sampler import PureSampler
     from fts.jobs.trial.checkpoint import checkpoint
     from fts.jobs.trial.public import cell, report, seed
 
-__all__ = ["PureSampler", "Stopped", "cell", "checkpoint", "report", "seed"]
+__all__ = ["PureSampler", "Stopped", "cell", "checkpoint", "create_study", "load", "report", "seed"]
 
 _HOME = {
     "PureSampler": "fts.jobs.search.pure_sampler",
     "Stopped": "fts.jobs.api.objective",
     "cell": "fts.jobs.trial.public",
     "checkpoint": "fts.jobs.trial.checkpoint",
+    "create_study": "fts.jobs.library.studies",
+    "load": "fts.jobs.library.reading",
     "report": "fts.jobs.trial.public",
     "seed": "fts.jobs.trial.public",
 }

@@ -6,7 +6,6 @@ cells("train.py:objective", trials=100, axes={"size": ["S", "M"]})        # two 
 from __future__ import annotations
 
 import ast
-import hashlib
 import itertools
 import json
 import re
@@ -15,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.command import NOT_IDENTITY, BareCell, BareStudy, Cell
-from fts.jobs.api.function import NO_QUESTION, OBJECTIVE, FunctionCell
+from fts.jobs.api.function import NO_QUESTION, OBJECTIVE, FunctionCell, code_md5
 from fts.jobs.api.load import installed
 from fts.jobs.api.spec import NAME, BadSpec
 from fts.jobs.api.study import Axis, Metric
@@ -42,7 +41,7 @@ class Function:
 
     path: Path
     name: str
-    md5: str  # of the file
+    md5: str  # of the file, as code_md5() has it
     parameters: tuple[str, ...]
     required: tuple[str, ...]  # those without a default
     any_name: bool  # it takes **kwargs
@@ -123,7 +122,7 @@ def inspect(objective: str, folder: Path) -> Function:
         assigned = any(isinstance(node, ast.Assign | ast.ImportFrom | ast.Import | ast.ClassDef) for node in tree.body)
         if not (assigned and bound(tree, name)):
             raise BadObjective(f"{path} has no function {name!r}; it has {there}")
-        return Function(path, name, md5_of(code), (), (), any_name=True)
+        return Function(path, name, code_md5(code), (), (), any_name=True)
     node = functions[name]
     if isinstance(node, ast.AsyncFunctionDef):
         raise BadObjective(f"{name} of {path} is an async function; an objective is a plain one")
@@ -132,7 +131,7 @@ def inspect(objective: str, folder: Path) -> Function:
     required = [arg.arg for arg in plain[: len(plain) - len(given.defaults)]]
     required += [arg.arg for arg, default in zip(given.kwonlyargs, given.kw_defaults, strict=True) if default is None]
     every = tuple(arg.arg for arg in [*plain, *given.kwonlyargs])
-    return Function(path, name, md5_of(code), every, tuple(required), any_name=given.kwarg is not None)
+    return Function(path, name, code_md5(code), every, tuple(required), any_name=given.kwarg is not None)
 
 
 def check_interpreter(python: str, folder: Path, needs_optuna: bool) -> None:
@@ -207,10 +206,6 @@ def told_apart(made: list[Cell]) -> list[Cell]:
 def clean(text: str) -> str:
     """Letters, digits and _.- alone."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "x"
-
-
-def md5_of(code: bytes) -> str:
-    return hashlib.md5(code).hexdigest()
 
 
 def parse_axis(text: str) -> tuple[str, list[Value]]:

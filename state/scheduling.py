@@ -19,11 +19,12 @@ RUNNABLE_SQL = (
     "status = 'queued' AND hold_reason IS NULL AND NOT EXISTS (SELECT 1 FROM flag WHERE name = 'queue_paused')"
 )
 
+IMPORTED = "imported"  # badge of a trial that another program has recorded: history, never run here
+
 # A failed trial that a retry runs again: its end was not its own fault.
 RUN_AGAIN_SQL = (
-    "status = 'failed' AND ended_at IS NOT NULL AND (cause IS NULL OR cause NOT IN ("
-    + ", ".join(f"'{cause.value}'" for cause in USED_UP)
-    + "))"
+    f"status = 'failed' AND ended_at IS NOT NULL AND instr(badges, '\"{IMPORTED}\"') = 0 "
+    "AND (cause IS NULL OR cause NOT IN (" + ", ".join(f"'{cause.value}'" for cause in USED_UP) + "))"
 )
 
 

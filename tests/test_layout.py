@@ -49,6 +49,7 @@ MAY_IMPORT = {
         "fts.jobs.python",
         "fts.jobs.status",
         "fts.state.files",
+        "fts.state.values",
     },
     "fts.jobs.status": {"fts.state.values", "fts.state.scheduling", "fts.jobs.status", "fts.jobs.api"},
     "fts.tui": {

@@ -7,6 +7,8 @@ The function draws its parameters itself (define-by-run), or the cell declares a
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import re
 import sys
 from dataclasses import asdict, dataclass, field
@@ -42,7 +44,7 @@ class FunctionCell:
     experiment: str  # train_mnist_S: names its files
     objective: str  # train.py:objective, relative to `folder`
     folder: str  # where the person stood: the trial starts there
-    code_md5: str  # of the file
+    code_md5: str  # of the file, as code_md5() has it
     trials: int
     axes: dict[str, str | int | float] = field(default_factory=dict)  # reach the function by name
     kind: str = "cell"
@@ -128,3 +130,32 @@ class FunctionStudy(Study):
             home = Path(sys.modules["fts"].__path__[0]).absolute()
             words = (str(home / "jobs" / "trial" / "elsewhere.py"), str(home))
         return Program(words, cell.python, cell.folder, cell.env)
+
+
+def code_md5(code: bytes) -> str:
+    """The md5 of a file without `if __name__ == "__main__":`, which no trial runs: it decides no number."""
+    lines = code.splitlines(keepends=True)
+    for block in reversed(main_blocks(code)):
+        if not block.orelse:
+            del lines[block.lineno - 1 : block.end_lineno]
+    return hashlib.md5(b"".join(lines)).hexdigest()
+
+
+def main_blocks(code: bytes) -> list[ast.If]:
+    """Each `if __name__ == "__main__":` at the top of a file; none in what is no Python."""
+    if b"__main__" not in code:
+        return []
+    try:
+        body = ast.parse(code).body
+    except (SyntaxError, ValueError):
+        return []
+    return [node for node in body if isinstance(node, ast.If) and _asks_for_main(node.test)]
+
+
+def _asks_for_main(test: ast.expr) -> bool:
+    if not (isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq)):
+        return False
+    sides = [test.left, *test.comparators]
+    names = {side.id for side in sides if isinstance(side, ast.Name)}
+    words = {side.value for side in sides if isinstance(side, ast.Constant)}
+    return names == {"__name__"} and words == {"__main__"}

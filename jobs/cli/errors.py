@@ -29,7 +29,12 @@ def code_of(error: Exception) -> int:
         return SCHEMA
     if isinstance(error, NoDatabase | NoSuchRow):
         return NO_DATA
-    if type(error).__name__ in ("NoData", "UnknownDataset", "NoModel"):  # by name: their modules import pandas
+    if type(error).__name__ in (
+        "NoData",
+        "UnknownDataset",
+        "NoModel",
+        "NoStudy",
+    ):  # by name: their modules import pandas
         return NO_DATA
     if type(error).__name__ in ("BadSpec", "BadSetting", "BadSpace", "BadHalving", "NoStorage", "NoPandas"):
         return USAGE

@@ -56,22 +56,36 @@ def _written(optuna: Any, db: Any, url: str, tell: Callable[[str], None] | None)
         if job.experiment in there:
             optuna.delete_study(study_name=job.experiment, storage=storage)
         study = optuna.create_study(storage=storage, study_name=job.experiment, direction=str(job.direction))
-        for name, label in job.labels.items():
-            study.set_user_attr(name, label)
-        study.set_user_attr("job", job.id)
-        for name in OF_SPEC:
-            if name in job.spec:
-                study.set_user_attr(name, job.spec[name])
-        drawn = queries.drawn(db, job.id) if job.spec.get("space") is None else {}
-        for trial, epochs in history:
-            try:
-                if trial.status in ENDED:
-                    study.add_trial(_frozen(job, trial, epochs, drawn.get(trial.id, ())))
-            except (ValueError, TypeError, KeyError, AttributeError) as odd:
-                if tell is not None:
-                    tell(f"left out: t{trial.number} of {job.experiment}, which Optuna cannot store ({odd})")
+        _fill(study, db, job, history, tell)
         written.append(job.experiment)
     return written
+
+
+def in_memory(db: Any, job: Job, tell: Callable[[str], None] | None = None) -> optuna.Study:
+    """The ended trials of a cell as a study that lives in this process: for plots, importances, a look."""
+    import optuna  # here, not above: see to_optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(study_name=job.experiment, direction=job.direction.value)
+    _fill(study, db, job, queries.history(db, job.id), tell)
+    return study
+
+
+def _fill(study: Any, db: Any, job: Job, history: Any, tell: Callable[[str], None] | None) -> None:
+    for name, label in job.labels.items():
+        study.set_user_attr(name, label)
+    study.set_user_attr("job", job.id)
+    for name in OF_SPEC:
+        if name in job.spec:
+            study.set_user_attr(name, job.spec[name])
+    drawn = queries.drawn(db, job.id) if job.spec.get("space") is None else {}
+    for trial, epochs in history:
+        try:
+            if trial.status in ENDED:
+                study.add_trial(_frozen(job, trial, epochs, drawn.get(trial.id, ())))
+        except (ValueError, TypeError, KeyError, AttributeError) as odd:
+            if tell is not None:
+                tell(f"left out: t{trial.number} of {job.experiment}, which Optuna cannot store ({odd})")
 
 
 def _frozen(job: Job, trial: Trial, epochs: tuple[Epoch, ...], draws: Sequence[Draw]) -> optuna.trial.FrozenTrial:

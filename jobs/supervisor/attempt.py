@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.supervisor.child import ChildError, ChildProcess
-from fts.jobs.supervisor.death import cause_of_death, count_oom_kills, died_of, last_words
+from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words
 from fts.jobs.watchdog.stop_request import Wish
 from fts.state.files import atomic_write, make_folder
 from fts.state.values import Cause

@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api import protocol
 from fts.jobs.api.command import SEED_BITS, CommandCell, filled, text_of
 from fts.jobs.api.spec import TrialSpec
-from fts.jobs.supervisor.death import cause_of_death, count_oom_kills, died_of, last_words
+from fts.jobs.python import this_python
 from fts.jobs.trial import process
 from fts.jobs.trial.cause import CODE_ERROR, MACHINE_ERROR, cause_of
+from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words
 from fts.jobs.trial.group import Group
 from fts.jobs.trial.process import Orders, Pace, log_to, say, sentence_of
 from fts.jobs.trial.reports import Lines, Report, Reports, Window
@@ -257,7 +258,7 @@ class CommandTrial:
         ours |= {f"FTS_PARAM_{name.upper()}": text_of(value) for name, value in self.spec.params.items()}
         ours |= {f"FTS_CELL_{name.upper()}": text_of(value) for name, value in self.cell.axes.items()}
         path = os.pathsep.join(
-            [*filter(None, [os.environ.get("PATH", os.defpath)]), str(Path(sys.executable).parent)]  # finds `fts log`
+            [*filter(None, [os.environ.get("PATH", os.defpath)]), str(Path(this_python()).parent)]  # finds `fts log`
         )
         return {"PYTHONUNBUFFERED": "1", **os.environ, **ours, "PATH": path}
 

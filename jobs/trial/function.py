@@ -8,7 +8,6 @@ reaches another trial.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.machinery
 import importlib.util
 import inspect
@@ -21,7 +20,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.function import FunctionCell
+from fts.jobs.api.function import FunctionCell, code_md5
 from fts.jobs.api.objective import Stopped
 from fts.jobs.api.spec import BadSpec, TrialSpec
 from fts.jobs.python import this_python
@@ -105,7 +104,7 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
         cause = CODE_ERROR
         message += f"; put an __init__.py into {folder}, or import without the dot"
     elif isinstance(error, ModuleNotFoundError):
-        message += f"; install it for {sys.executable}"
+        message += f"; install it for {this_python()}"
     lasting = isinstance(error, ModuleNotFoundError) or (not called and cause == CODE_ERROR)
     return {"fact": "failed", "cause": cause, "message": message, "lasting": lasting}
 
@@ -149,7 +148,7 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
         raise BadObjective(f"{cell.function} in {path.name} is {type(function).__name__}, expected a function")
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise BadObjective(f"{cell.function} in {path.name} is async or a generator, expected a function that returns")
-    return function, hashlib.md5(code).hexdigest()
+    return function, code_md5(code)
 
 
 def module_name(path: Path) -> tuple[str, Path]:

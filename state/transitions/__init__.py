@@ -4,6 +4,7 @@ from fts.state.scheduling import MAX_IDLE_ATTEMPTS
 from fts.state.transitions.attempts import record_attempt_began, record_attempt_ended, record_draw
 from fts.state.transitions.extend import SameQuestion
 from fts.state.transitions.findings import record_margin, record_test, unseal
+from fts.state.transitions.history import PastDraw, RecordedTrial, import_history
 from fts.state.transitions.jobs import (
     cancel_running,
     claim,
@@ -58,6 +59,8 @@ from fts.state.transitions.workers import (
 __all__ = [
     "MAX_IDLE_ATTEMPTS",
     "LeaseObserver",
+    "PastDraw",
+    "RecordedTrial",
     "SameQuestion",
     "acknowledge",
     "add_sample",
@@ -73,6 +76,7 @@ __all__ = [
     "finish_job",
     "finish_trial",
     "hold_job",
+    "import_history",
     "interrupt_trial",
     "move",
     "note",

@@ -16,7 +16,8 @@ from tests.watched import locks_on, watched
 COMMANDS: dict[str, tuple[str, ...]] = {  # each as far as it goes on a study of four cells without real data
     "data": ("list",), "budgets": (), "enqueue": ("tiny/h1", "--no-check"), "status": (), "queue": (),
     "trials": ("1",), "curve": ("1:t0",), "logs": (), "events": (), "watch": ("--until-idle", "--from", "0"),
-    "plan": (), "why": ("3",), "hardware": (), "results": (), "move": ("3", "top"), "next": ("4",), "pause": ("3",),
+    "plan": (), "why": ("3",), "hardware": (), "results": (), "best": ("1",),
+    "import": ("sqlite:///none.db", "--study", "old"), "move": ("3", "top"), "next": ("4",), "pause": ("3",),
     "resume": ("3",), "cancel": ("4",), "retry": ("2",), "note": ("hello",), "ack": (), "undo": (), "redo": (),
     "drain": (), "stop": (), "report": (), "train": ("1",), "predict": ("nowhere", "nothing.csv"),
     "replicate": ("1", "--dry-run"), "final": ("1", "--dry-run"), "unseal": ("1", "--dry-run"), "script": ("1",),

@@ -25,7 +25,13 @@ from fts.state.values import Direction
 from tests.state.old_studies import NAMES, answers, key, old_database, reads
 
 # the age of the look itself; and a row that cannot be read: which columns of it are odd, and its horizon of -1
-MAY_DIFFER = ("read_age_s", "unreadable", "horizon: 0 -> -1", "/h0 a20' -> '[@click=app.quit]/h-1 a20")  # a planted row
+MAY_DIFFER = (
+    "read_age_s",
+    "unreadable",
+    "horizon: 0 -> -1",
+    "/h0 a20' -> '[@click=app.quit]/h-1 a20",
+    "the queue is empty",
+)  # a planted row
 ALIKE = ("trial", "epoch", "event", "worker", "sample", "checkpoint", "flag", "huey_task", "huey_kv")
 
 

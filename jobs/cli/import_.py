@@ -1,0 +1,45 @@
+"""`fts import`: takes the recorded trials of an Optuna study over, as the history of a job that is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fts.jobs.cli.app import here
+from fts.jobs.cli.output import emit, say
+from fts.jobs.status import formatting
+from fts.state import queries
+from fts.state.db import open_for_person
+
+
+@click.command()
+@click.argument("storage", metavar="STORAGE")
+@click.option("--study", "study", metavar="NAME", help="of Optuna  [default: the only one]")
+@click.option("--name", metavar="NEW", help="of the study here  [default: the same]")
+@click.option(
+    "--objective", metavar="FILE.py:FUNCTION", help="the function it was: more trials go on from this history"
+)
+def import_(storage: str, study: str | None, name: str | None, objective: str | None) -> None:
+    """Take over the ended trials of a study in a STORAGE of Optuna, such as sqlite:///optuna.db.
+
+    They become a job that is done: parameters with their distributions, values, reports, states. None runs again.
+    """
+    from fts.jobs.library import from_optuna  # here: after the flags were read
+
+    found = from_optuna.read(storage, study)
+    for sentence in found.left_out:
+        say(sentence)
+    db = open_for_person(here().db)
+    try:
+        number = from_optuna.take_over(db, found, name, objective, Path.cwd())
+        job = queries.job(db, number)
+    finally:
+        db.close()
+    best = "" if job.best_value is None else f", best {formatting.score(job.best_value)} (t{job.best_trial})"
+    emit(f"{found.name} is job {number} ({job.cell}): {formatting.count(len(found.trials), 'trial')}{best}")
+    if objective is not None:
+        goal = "" if job.direction == "minimize" else f" --direction {job.direction}"
+        say(
+            f"enqueue {objective} with --name {job.study}{goal} and --trials above {len(found.trials)} to go on from it"
+        )

@@ -1,0 +1,149 @@
+"""Reads a recorded study of Optuna, as the history of a job: what it drew, reported and returned, trial by trial."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs import functions
+from fts.jobs.api.function import VALUE, FunctionStudy
+from fts.jobs.api.load import installed
+from fts.jobs.api.spec import NAME, BadSpec, md5_of
+from fts.jobs.records.optuna import NoStorage
+from fts.jobs.search.space import data_of, plain_choice
+from fts.state import queries, transitions
+from fts.state.values import Cause, Direction, TrialStatus
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from fts.state.db import Database
+
+STATES = {"COMPLETE": TrialStatus.COMPLETE, "PRUNED": TrialStatus.PRUNED, "FAIL": TrialStatus.FAILED}
+MAX_ATTRIBUTES = 16_000  # characters of JSON, of a trial's user attributes
+MAX_STEP = 2**31 - 1
+SQLITE = "sqlite:///"
+
+
+class NoStudy(LookupError):
+    """The storage has no study of that name."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A study as it stands in a storage of Optuna."""
+
+    name: str
+    source: str  # the storage, without a password
+    direction: Direction
+    trials: tuple[transitions.RecordedTrial, ...]
+    left_out: tuple[str, ...]  # a sentence for each trial that cannot be history
+
+
+def read(url: str, name: str | None) -> Recorded:
+    """The study of that name, or the only one. Raises NoStorage, NoStudy, BadSpec for one of several goals."""
+    if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).is_file():
+        raise NoStorage(f"there is no file {url.removeprefix(SQLITE)}; expected a storage of Optuna: sqlite:///FILE.db")
+    import optuna  # here, not above: 0.4 s
+    from sqlalchemy.exc import SQLAlchemyError
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    source = url.rpartition("@")[2] if "@" in url else url
+    try:
+        storage = optuna.storages.RDBStorage(url)
+        there = optuna.get_all_study_names(storage)
+        if name is None and len(there) == 1:
+            name = there[0]
+        if name is None or name not in there:
+            wanted = "--study is not given" if name is None else f"there is no study {name!r}"
+            raise NoStudy(f"{wanted}; {source} has {', '.join(there)[:500] or 'none'}")
+        study = optuna.load_study(study_name=name, storage=storage)
+        directions, trials = study.directions, study.get_trials(deepcopy=False)
+    except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError, RuntimeError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0][:200]
+        raise NoStorage(f"Optuna cannot read {source}: {reason}") from error
+    if len(directions) != 1:
+        raise BadSpec(f"the study {name!r} has {len(directions)} goals, expected one")
+    direction = Direction(directions[0].name.lower())
+    taken, left_out = [], []
+    for trial in trials:
+        try:
+            taken.append(recorded(trial, direction))
+        except (ValueError, TypeError) as odd:
+            left_out.append(f"left out: trial {trial.number}, {odd}")
+    return Recorded(name, source, direction, tuple(taken), tuple(left_out))
+
+
+def recorded(trial: FrozenTrial, direction: Direction) -> transitions.RecordedTrial:
+    """Raises ValueError for a trial that cannot be history."""
+    if trial.state.name not in STATES or trial.datetime_start is None:
+        raise ValueError(f"it has not ended ({trial.state.name.lower()})")
+    status = STATES[trial.state.name]
+    reports = {step: finite_or_none(value) for step, value in sorted(trial.intermediate_values.items())}
+    if any(not 0 <= step <= MAX_STEP for step in reports):
+        raise ValueError("it has reported at a negative step")
+    best = direction.best(reports.values())
+    step_of_best = next((step for step, value in reports.items() if value is not None and value == best), None)
+    value = trial.value if status is TrialStatus.COMPLETE else best
+    cause = {TrialStatus.COMPLETE: Cause.FINISHED, TrialStatus.PRUNED: Cause.PRUNED}.get(status, Cause.CODE_ERROR)
+    message = trial.system_attrs.get("fail_reason") if status is TrialStatus.FAILED else None
+    if status is TrialStatus.COMPLETE and (value is None or not math.isfinite(value)):
+        status, cause, message, value = TrialStatus.FAILED, Cause.DIVERGED, f"it returned {value}", None
+    ended = (trial.datetime_complete or trial.datetime_start).timestamp()
+    attributes = {str(name): one for name, one in trial.user_attrs.items()}
+    facts: dict[str, Any] = {"optuna_trial": trial.number}
+    if attributes and len(json.dumps(attributes, default=str)) <= MAX_ATTRIBUTES:
+        facts["attrs"] = json.loads(json.dumps(attributes, default=str))
+    return transitions.RecordedTrial(
+        status, value, draws_of(trial), reports, trial.datetime_start.timestamp(), ended, cause,
+        best_epoch=step_of_best, message=str(message)[:1000] if message else None, facts=facts,
+    )  # fmt: skip
+
+
+def draws_of(trial: FrozenTrial) -> tuple[transitions.PastDraw, ...]:
+    """Raises BadSpace for a choice that cannot be recorded."""
+    return tuple(
+        transitions.PastDraw(name, plain_choice(name, value), data_of(name, trial.distributions[name]))
+        for name, value in trial.params.items()
+    )
+
+
+def finite_or_none(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def take_over(db: Database, found: Recorded, name: str | None, objective: str | None, folder: Path) -> int:
+    """A job that is done, of the study `name`; with an objective one that more trials of this function extend.
+
+    Returns its number. Raises BadSpec where there is such a study already.
+    """
+    name = name or functions.clean(found.name)
+    if not NAME.fullmatch(name) or name in installed():
+        raise BadSpec(f"the study's name would be {name!r}; give one of letters, digits and _.- with --name")
+    if not found.trials:
+        raise BadSpec(f"the study {found.name!r} of {found.source} has no trial that has ended")
+    if there := next((job for job in queries.jobs(db) if job.study == name), None):
+        raise BadSpec(f"there is a study {name!r} here (job {there.id}); give this one another name with --name")
+    study, trials = FunctionStudy(name), len(found.trials)
+    direction = str(found.direction)
+    row: dict[str, Any]
+    if objective is not None:
+        (cell,) = functions.cells(objective, folder, trials, study=name, direction=direction)
+        row, declaration = study.row(cell), functions.declaration([cell])
+    else:  # of a function that nobody has named: it can be read, and nothing of it can run
+        spec = {
+            "study": name, "experiment": name, "kind": "cell", "trials": trials, "metric": VALUE,
+            "direction": direction, "imported_from": found.source, "imported_study": found.name,
+        }  # fmt: skip
+        row = {
+            "study": name, "experiment": name, "kind": "cell", "cell": name, "labels": {}, "metric": VALUE,
+            "direction": direction, "trials_wanted": trials, "spec": spec, "spec_md5": md5_of(spec),
+        }  # fmt: skip
+        declaration = study.declaration()
+        declaration |= {"metrics": [one | {"goal": direction} for one in declaration["metrics"]]}
+    with db.write():  # both or none
+        transitions.declare_study(db, name, declaration)
+        return transitions.import_history(db, row, found.trials, f"{found.name} in {found.source}")

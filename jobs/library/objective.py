@@ -1,0 +1,79 @@
+"""From a function of a script that runs to FILE.py:FUNCTION, which a trial process can load; or why there is none."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.function import main_blocks
+from fts.jobs.functions import BadObjective
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+EXPECTED = "a trial loads the function from its file, so it must be a `def` at the top of a .py file"
+GUARD = 'if __name__ == "__main__":'
+
+
+def objective_of(function: Any, folder: Path) -> str:
+    """`train.py:objective`, relative to the folder where it lies below. Raises BadObjective in one sentence."""
+    if isinstance(function, str):
+        return function  # FILE.py:FUNCTION itself, also from a notebook
+    if isinstance(function, functools.partial):
+        raise BadObjective(f"the objective is a functools.partial; {EXPECTED}: give what it fixes as axes")
+    if inspect.ismethod(function) or not inspect.isfunction(function):
+        kind = "a method" if inspect.ismethod(function) else f"of type {type(function).__name__}"
+        raise BadObjective(f"the objective is {kind}; {EXPECTED}")
+    if function.__name__ == "<lambda>":
+        raise BadObjective(f"the objective is a lambda; {EXPECTED}")
+    module = sys.modules.get(function.__module__)
+    file = getattr(module, "__file__", None)
+    if module is None or file is None or not Path(file).is_file():
+        raise BadObjective(
+            f"{function.__name__} was typed into a notebook or a prompt; {EXPECTED}: write it into one and import it"
+        )
+    name = next((name for name, value in vars(module).items() if value is function), None)
+    if name is None or ("<locals>" in function.__qualname__ and name != function.__name__):
+        raise BadObjective(f"{function.__name__} is not at the top of {Path(file).name}; {EXPECTED}")
+    path = Path(file).absolute()
+    if path.suffix != ".py":
+        raise BadObjective(f"{function.__name__} is in {path.name}; {EXPECTED}")
+    shown = path.relative_to(folder) if path.is_relative_to(folder) else path
+    return f"{shown}:{name}"
+
+
+def refuse_inside_a_trial() -> None:
+    """Raises BadObjective in a process that runs a trial: a study that it starts would start itself again."""
+    from fts.jobs import trial  # here: a light package
+
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    if main is not None and Path(main).resolve().parent == Path(trial.__path__[0]).resolve():
+        raise BadObjective(
+            "optimize was called inside a trial: a trial imports the file of its function, so the call belongs "
+            f"under `{GUARD}`"
+        )
+
+
+def refuse_at_the_top(objective: str, folder: Path) -> None:
+    """Raises BadObjective where the file of the objective calls optimize while it is being imported."""
+    path = (folder / objective.rpartition(":")[0]).resolve()
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and Path(frame.f_code.co_filename).resolve() == path:
+            line = frame.f_lineno
+            if not any(block.body[0].lineno <= line <= (block.body[-1].end_lineno or line) for block in _blocks(path)):
+                raise BadObjective(
+                    f"{path.name} line {line} calls optimize at its top level, and each trial would call it again; "
+                    f"put the call under `{GUARD}`"
+                )
+        frame = frame.f_back
+
+
+def _blocks(path: Path) -> list[Any]:
+    try:
+        return list(main_blocks(path.read_bytes()))
+    except OSError:
+        return []

@@ -1,0 +1,306 @@
+"""Reads a study as tables of pandas, beside a worker that runs: `fts.load("outputs/fts.db")`. Never writes.
+
+    s = fts.load()                           # $FTS_DB, else outputs/fts.db
+    s.trials("mnist/S")                      # a DataFrame: axes by their names, params.*, metrics.*, facts.*
+    s.trials.records("mnist/S")              # the same as a list of dicts, without pandas
+    s.pivot("size", "data", "val_loss")      # the best trial of each cell
+    optuna.visualization.matplotlib.plot_optimization_history(s.optuna("mnist/S"))
+
+Every call reads the database anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec
+
+from fts.jobs.records import columns
+from fts.jobs.records.results import best_of, spent
+from fts.jobs.records.searches import begun_cells
+from fts.jobs.settings import places
+from fts.state import queries
+from fts.state.db import open_for_reading
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    from optuna import Study
+
+    from fts.jobs.status.declared import Declared
+    from fts.state.db import Database
+    from fts.state.values import Epoch, Job, Trial
+
+Rows = list[dict[str, Any]]
+P = ParamSpec("P")
+GROUPS = ("metrics", "facts", "params")  # where a name without one is looked for, in this order
+
+
+class NoSuchCell(LookupError):
+    """The name means no cell, or several; or the cell has nothing that was asked for."""
+
+
+class NoPandas(ImportError):
+    """A table was asked for, and pandas is not installed."""
+
+
+def load(db: str | Path | None = None) -> Loaded:
+    """The study in a database, for reading (default: $FTS_DB, else outputs/fts.db). Raises NoDatabase."""
+    found = Loaded(places(db).db)
+    with found.reading():  # what is wrong with the file is said here, not at the first table
+        return found
+
+
+class Table(Generic[P]):
+    """`s.trials(...)` is a DataFrame, `s.trials.records(...)` the same rows as a list of dicts."""
+
+    def __init__(self, read: Callable[P, Rows]) -> None:
+        self._read = read
+        self.__doc__ = read.__doc__
+        self.__name__ = read.__name__.lstrip("_")
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> pd.DataFrame:
+        pandas = _pandas()
+        head, lines = columns.aligned(self._read(*args, **kwargs))
+        table: pd.DataFrame = pandas.DataFrame(lines, columns=head)
+        return table
+
+    def records(self, *args: P.args, **kwargs: P.kwargs) -> Rows:
+        return self._read(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<table {self.__name__}: call it for a DataFrame, .records() for a list>"
+
+
+class Pivot(Table[P]):
+    """The same for a table of two axes: the first is the DataFrame's index."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> pd.DataFrame:
+        pandas = _pandas()
+        told = self._read(*args, **kwargs)
+        down, *across = told[0]
+        table: pd.DataFrame = pandas.DataFrame(told).set_index(down)
+        table = table.where(table.notna(), float("nan")).infer_objects()  # a column of None alone holds no numbers
+        table.columns = pandas.Index(across, name=dict(enumerate(args)).get(1, kwargs.get("columns")))
+        return table
+
+
+class Loaded:
+    """One database. A cell is named as everywhere: mnist/S, its experiment, its job's number, its study's name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.cells = Table(self._cells)
+        self.trials = Table(self._trials)
+        self.epochs = Table(self._epochs)
+        self.best = Table(self._best)
+        self.pivot = Pivot(self._pivot)
+
+    def __repr__(self) -> str:
+        return f"fts.load({str(self.path)!r})"
+
+    @contextmanager
+    def reading(self) -> Iterator[Database]:
+        db = open_for_reading(self.path)
+        try:
+            with db.read():  # one moment, whatever a worker writes meanwhile
+                yield db
+        finally:
+            db.close()
+
+    def _cells(self) -> Rows:
+        """One row per cell: how far it is and what it found. Of a cell searched again, the search that has results."""
+        with self.reading() as db:
+            return [_cell_row(job) for job in _shown(db)]
+
+    def _trials(self, cell: str | int | None = None) -> Rows:
+        """One row per trial, of one cell or of all: axes by their names, params.*, metrics.*, facts.*."""
+        with self.reading() as db:
+            return [row for job in _meant(db, cell) for row in _trial_rows(db, job)]
+
+    def _epochs(self, cell: str | int | None = None) -> Rows:
+        """One row per report, of one cell or of all: step, value, metrics.*."""
+        with self.reading() as db:
+            return [row for job in _meant(db, cell) for row in _epoch_rows(db, job)]
+
+    def _best(self, cell: str | int | None = None) -> Rows:
+        """The best trial of one cell (raises NoSuchCell where it has no complete one), or of each that has one."""
+        with self.reading() as db:
+            found = [row for job in _meant(db, cell) for row in _best_rows(db, job)]
+        if not found and cell is not None:
+            raise NoSuchCell(f"{cell} has no complete trial yet; `fts trials {cell}` lists what it has")
+        return found
+
+    def _pivot(self, rows: str, columns: str, value: str | None = None, **where: Any) -> Rows:
+        """The best trial of each cell as a table of two axes, .records(): {"size": "S", "mnist": 0.1, "cifar": 0.4}.
+
+        `value`: a metric, fact or parameter (default: the metric that decides). Other axes are fixed by `where`:
+        s.pivot("size", "data", "loss", tier="x").
+        """
+        with self.reading() as db:
+            jobs = [job for job in _shown(db) if _stands(job, {rows, columns}, where)]
+            if not jobs:
+                axes = ", ".join(dict.fromkeys(name for job in _shown(db) for name in job.labels)) or "none"
+                raise NoSuchCell(f"no cell stands on the axes {rows} and {columns}{_fixed(where)}; there are: {axes}")
+            best = {job.id: _best_rows(db, job) for job in jobs}
+            down, across = (_values_of(db, jobs, axis) for axis in (rows, columns))
+        _refuse_two_in_one_place(jobs, rows, columns)
+        field = _field_of([row for found in best.values() for row in found], jobs, value)
+        made: Rows = []
+        for place in down:
+            line = {rows: place} | dict.fromkeys(across)
+            for job in jobs:
+                if job.labels[rows] == place and best[job.id]:
+                    line[job.labels[columns]] = best[job.id][0].get(field)
+            made.append(line)
+        return made
+
+    def optuna(self, cell: str | int) -> Study:
+        """The ended trials of a cell as a study of Optuna in memory: for its plots and importances."""
+        from fts.jobs.records.optuna import in_memory  # here: Optuna takes 0.4 s
+
+        with self.reading() as db:
+            return in_memory(db, one_of(queries.jobs(db), cell))
+
+
+# -- which cells
+
+
+def _shown(db: Database) -> list[Job]:
+    return sorted(begun_cells(queries.jobs(db)), key=lambda job: job.id)
+
+
+def _meant(db: Database, cell: str | int | None) -> list[Job]:
+    return _shown(db) if cell is None else [one_of(queries.jobs(db), cell)]
+
+
+def one_of(jobs: Sequence[Job], cell: str | int) -> Job:
+    """The one job that a name means, as for `fts trials NAME`."""
+    import click  # here, with what it needs: a table of everything names no cell
+
+    from fts.jobs.cli.selection import one_job
+
+    try:
+        return one_job(jobs, str(cell))
+    except click.ClickException as refused:
+        raise NoSuchCell(refused.format_message()) from None
+
+
+def _stands(job: Job, axes: set[str], where: Mapping[str, Any]) -> bool:
+    return axes <= set(job.labels) and all(job.labels.get(name) == value for name, value in where.items())
+
+
+def _fixed(where: Mapping[str, Any]) -> str:
+    return f" at {', '.join(f'{name}={value}' for name, value in where.items())}" if where else ""
+
+
+def _refuse_two_in_one_place(jobs: Sequence[Job], rows: str, columns: str) -> None:
+    places: dict[tuple[Any, Any], Job] = {}
+    for job in jobs:
+        other = places.setdefault((job.labels[rows], job.labels[columns]), job)
+        if other is not job:
+            differ = [name for name in job.labels if job.labels[name] != other.labels.get(name)]
+            cure = f"fix one, such as {differ[0]}={job.labels[differ[0]]!r}" if differ else "read them with s.best()"
+            both = f"jobs {other.id} ({other.cell}) and {job.id} ({job.cell})"
+            raise NoSuchCell(f"{both} stand at the same {rows} and {columns}; {cure}")
+
+
+# -- rows
+
+
+def _cell_row(job: Job) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "job": job.id, "study": job.study, "experiment": job.experiment, "cell": job.cell, "status": str(job.status),
+        "metric": job.metric, "direction": str(job.direction), "best_value": job.best_value,
+        "best_trial": job.best_trial, "trials_wanted": job.trials_wanted, "complete": job.trials_complete,
+        "pruned": job.trials_pruned, "failed": job.trials_failed, "created_at": job.created_at,
+        "started_at": job.started_at, "ended_at": job.ended_at,
+    }  # fmt: skip
+    return _with_axes(row, job)
+
+
+def _with_axes(row: dict[str, Any], job: Job) -> dict[str, Any]:
+    taken = {*row, *columns.AFTER}
+    return row | {name if name not in taken else f"axis.{name}": value for name, value in job.labels.items()}
+
+
+def _trial_rows(db: Database, job: Job) -> Rows:
+    return _records(db, job, queries.trials(db, job.id))
+
+
+def _best_rows(db: Database, job: Job) -> Rows:
+    """One row, or none."""
+    best = best_of(queries.trials(db, job.id))
+    return [] if best is None else _records(db, job, [best])
+
+
+def _records(db: Database, job: Job, trials: Sequence[Trial]) -> Rows:
+    study = columns.declared(job.study, queries.studies(db).get(job.study))
+    seconds = spent(trials, queries.worked_on(db, job.id))
+    return [columns.record(job, trial, study, seconds.get(trial.id), columns.FRAME) for trial in trials]
+
+
+def _epoch_rows(db: Database, job: Job) -> Rows:
+    study = columns.declared(job.study, queries.studies(db).get(job.study))
+    made: Rows = []
+    for trial, curve in queries.history(db, job.id):
+        of_trial = {"job": job.id, "study": job.study, "experiment": job.experiment, "cell": job.cell}
+        named = _with_axes(of_trial | {"trial": trial.number, "step": None, "value": None, "at": None}, job)
+        for epoch in curve:
+            told = {f"metrics.{name}": value for name, value in _numbers_of(epoch, study).items()}
+            made.append(named | {"step": epoch.epoch, "value": epoch.value, "at": epoch.at} | told)
+    return made
+
+
+def _numbers_of(epoch: Epoch, study: Declared) -> dict[str, float]:
+    """What was reported beside the value, also where the database has a column for it."""
+    declared = {metric.name: epoch.number(metric.name) for metric in study.metrics if metric.name != "value"}
+    return {name: value for name, value in declared.items() if value is not None} | epoch.metrics
+
+
+# -- a table of two axes
+
+
+def _values_of(db: Database, jobs: Sequence[Job], axis: str) -> list[Any]:
+    """The values at which these jobs stand: as declared, then as they come."""
+    known = queries.studies(db)
+    declared = [
+        value
+        for name in dict.fromkeys(job.study for job in jobs)
+        for one in columns.declared(name, known.get(name)).axes
+        if one.name == axis
+        for value in one.values
+    ]
+    there = dict.fromkeys(job.labels[axis] for job in jobs)
+    return [*(value for value in dict.fromkeys(declared) if value in there), *(v for v in there if v not in declared)]
+
+
+def _field_of(found: Rows, jobs: Sequence[Job], value: str | None) -> str:
+    """The column that a name means. Raises NoSuchCell for one that no best trial has."""
+    metrics = {job.metric for job in jobs}
+    if value is None:
+        if len(metrics) > 1:
+            raise NoSuchCell(f"the cells are judged by {', '.join(sorted(metrics))}; name the value of the table")
+        return "value"
+    if metrics == {value} or value == "value":
+        return "value"
+    there = {name for row in found for name in row}
+    for name in (value, *(f"{group}.{value}" for group in GROUPS)):
+        if name in there:
+            return name
+    offered = sorted(name for name in there if name.startswith(tuple(f"{group}." for group in GROUPS)))
+    raise NoSuchCell(
+        f"no best trial of these cells has {value!r}; expected {', '.join([*sorted(metrics), *offered]) or 'another'}"
+    )
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ModuleNotFoundError as missing:
+        raise NoPandas(
+            f"tables need {missing.name}, which is not installed: `pip install pandas` installs it; "
+            "`.records()` gives the same rows without it"
+        ) from None
+    return pandas

@@ -1,0 +1,284 @@
+"""Runs a study from the script that holds its function, in place of optuna.create_study.
+
+    if __name__ == "__main__":
+        study = fts.create_study(name="rf", direction="minimize")
+        study.optimize(objective, n_trials=100)    # in line, a worker if none runs, progress; Ctrl-C leaves it running
+        print(study.best_params)
+
+`n_trials` is the total that is wanted: the script run again goes on, or returns at once.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs import functions
+from fts.jobs.api.function import CHOICES, FunctionCell, FunctionStudy
+from fts.jobs.api.halving import Halving
+from fts.jobs.api.spec import BadSpec
+from fts.jobs.library.objective import objective_of, refuse_at_the_top, refuse_inside_a_trial
+from fts.jobs.library.progress import Progress
+from fts.jobs.python import python
+from fts.jobs.records.questions import told
+from fts.jobs.records.results import best_of
+from fts.jobs.records.searches import begun_cells
+from fts.jobs.settings import places
+from fts.jobs.status.conditions import is_live, runnable
+from fts.jobs.status.explain import why
+from fts.state import liveness, queries, transitions
+from fts.state.db import Database, open_for_person, open_for_reading
+from fts.state.values import Job, JobStatus
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from optuna import Study as OptunaStudy
+    from optuna.trial import FrozenTrial
+
+POLL_S = 0.25
+LOOK_S = 5.0  # between two looks while nothing changes: a worker may have died
+STARTS = 3  # of a worker in a row, without a trial in between
+FAILED = (JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+class NoResult(ValueError):
+    """There is no such result: no trial is complete, or several cells have one each."""
+
+
+class StudyFailed(RuntimeError):
+    """The study cannot go on by itself; the sentence says why, and what to type."""
+
+
+def create_study(
+    name: str | None = None,
+    direction: str = "minimize",
+    sampler: str = "tpe",
+    pruner: str = "median",
+    seed: int = 0,
+    db: str | Path | None = None,
+) -> Study:
+    """A study of this name (default: that of the function's file) in a database (default: $FTS_DB, outputs/fts.db).
+
+    Raises BadSpec for a sampler, pruner or direction that there is not. Nothing is written yet.
+    """
+    for what, value in {"direction": direction, "sampler": sampler, "pruner": pruner}.items():
+        if value not in CHOICES[what]:
+            shown = repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
+            raise BadSpec(f"the {what} is {shown:.80}, expected one of {', '.join(CHOICES[what])}")
+    return Study(name, {"direction": direction, "sampler": sampler, "pruner": pruner, "seed": seed}, places(db).db)
+
+
+class Study:
+    """What `optimize` puts in line, and what came out of it."""
+
+    def __init__(self, name: str | None, fields: Mapping[str, Any], path: Path) -> None:
+        self.name, self.path = name, path
+        self._fields = dict(fields)
+        self._jobs: tuple[int, ...] = ()  # that this process has put in line, or found there
+
+    def __repr__(self) -> str:
+        return f"<study {self.name or 'without a name yet'} in {self.path}>"
+
+    def optimize(
+        self,
+        objective: Callable[..., Any] | str,
+        n_trials: int = 100,
+        axes: Mapping[str, Sequence[functions.Value]] | None = None,
+        *,
+        metric: str = "value",
+        space: Mapping[str, Mapping[str, Any]] | None = None,
+        show_progress_bar: bool = True,
+        **unknown: Any,
+    ) -> None:
+        """Puts the function in line, one cell per combination of the axes, and waits until `n_trials` of each ended.
+
+        The function: a `def` at the top of a file, or its name as "FILE.py:FUNCTION". Ctrl-C leaves the study running.
+        Raises BadObjective or BadSpec before anything is written, StudyFailed where it cannot go on by itself.
+        """
+        if unknown:
+            expected = "n_trials, axes, metric, space, show_progress_bar"
+            raise BadSpec(f"optimize takes no {', '.join(unknown)}: workers run the trials; expected {expected}")
+        refuse_inside_a_trial()
+        folder = Path.cwd()
+        named = objective_of(objective, folder)
+        refuse_at_the_top(named, folder)
+        pruner = {"halving": Halving()} if self._fields["pruner"] == "halving" else {}
+        fields = self._fields | pruner | {"metric": metric, "space": space and {k: dict(v) for k, v in space.items()}}
+        cells = functions.cells(named, folder, n_trials, axes=axes, study=self.name, **fields)
+        self.name = cells[0].study
+        progress = Progress(self.name, shown=show_progress_bar)
+        self._jobs = put_in_line(self.path, cells, progress.say)
+        try:
+            self._wait(n_trials, progress)
+        except KeyboardInterrupt:
+            progress.end()
+            progress.say(
+                f"{self.name} goes on without this process: `fts status` shows its progress, `fts pause {self.name}` "
+                "stops it; the same call waits for it again"
+            )
+            if hasattr(sys, "ps1"):
+                raise  # at a prompt, which must not end
+            raise SystemExit(130) from None
+        progress.end()
+
+    def _wait(self, n_trials: int, progress: Progress) -> None:
+        db = open_for_reading(self.path)
+        try:
+            self._follow(db, n_trials, progress)
+        finally:
+            db.close()
+
+    def _follow(self, db: Database, n_trials: int, progress: Progress) -> None:
+        version, looked, starts, ended, ran = None, 0.0, 0, -1, time.monotonic()
+        while True:
+            now = queries.data_version(db)
+            if now != version or time.monotonic() - looked > LOOK_S:
+                version, looked = now, time.monotonic()
+                jobs = [queries.job(db, number) for number in self._jobs]
+                left = [job for job in jobs if not _is_over(job, n_trials)]
+                progress.show(jobs, n_trials)
+                if not left:
+                    return _raise_failed(jobs, n_trials)
+                if (total := sum(job.trials_ended for job in jobs)) != ended:
+                    ended, starts = total, 0
+                snapshot = liveness.seen(queries.snapshot(db), self.path.parent)
+                waits = {job.id for job in left} & {job.id for job in runnable(snapshot)}
+                takes = any(is_live(w, snapshot.taken_at) and w.asked is None for w in snapshot.workers)
+                if waits and not takes:
+                    starts += 1
+                    start_worker(self.path, starts, progress)
+                    version = None
+                elif any(job.status is JobStatus.RUNNING for job in left):
+                    ran = looked
+                elif not waits or looked - ran > LOOK_S:  # a worker that is free takes it sooner
+                    stands = (left[0].status, left[0].hold_reason, snapshot.queue_paused)
+                    progress.why(stands, why(left[0], snapshot)[0])
+            time.sleep(POLL_S)
+
+    # -- what came out
+
+    def optuna(self, cell: str | int | None = None) -> OptunaStudy:
+        """Its ended trials as a study of Optuna in memory; `cell` names one of several."""
+        return self._read(cell)[0]
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        return list(self.optuna().trials)
+
+    @property
+    def best_trial(self) -> FrozenTrial:
+        """The best complete trial. Raises NoResult where there is none."""
+        study, best = self._read(None)
+        if best is None:
+            raise NoResult(f"{self.name or 'the study'} has no complete trial yet")
+        return next(trial for trial in study.trials if trial.user_attrs["trial"].endswith(f":t{best}"))
+
+    @property
+    def best_params(self) -> dict[str, Any]:
+        return dict(self.best_trial.params)
+
+    @property
+    def best_value(self) -> float:
+        value = self.best_trial.value
+        assert value is not None, "it is complete"
+        return float(value)
+
+    def trials_dataframe(self, *args: Any, **kwargs: Any) -> pd.DataFrame:
+        """As Optuna's, with its arguments; of several cells as `fts.load(db).trials()`."""
+        from fts.jobs.library.reading import Loaded
+
+        if len(self._jobs) > 1 and not args and not kwargs:
+            loaded, own = Loaded(self.path), self._jobs
+            table = loaded.trials()
+            return table[table["job"].isin(own)].reset_index(drop=True)
+        of_cell: pd.DataFrame = self.optuna().trials_dataframe(*args, **kwargs)
+        return of_cell
+
+    def _read(self, cell: str | int | None) -> tuple[OptunaStudy, int | None]:
+        """The study in memory, and the number of its best trial."""
+        from fts.jobs.library.reading import one_of
+        from fts.jobs.records.optuna import in_memory
+
+        db = open_for_reading(self.path)
+        try:
+            with db.read():
+                jobs = [job for job in self._own(db) if cell is None or job.id == one_of(self._own(db), cell).id]
+                if len(jobs) != 1:
+                    names = ", ".join(job.cell for job in jobs)
+                    raise NoResult(
+                        f"{self.name} has {len(jobs)} cells ({names:.200}); name one: study.optuna({jobs[0].cell!r})"
+                        if jobs
+                        else f"there is no study {self.name or 'yet'} in {self.path}; call optimize first"
+                    )
+                best = best_of(queries.trials(db, jobs[0].id))
+                return in_memory(db, jobs[0]), None if best is None else best.number
+        finally:
+            db.close()
+
+    def _own(self, db: Database) -> list[Job]:
+        if self._jobs:
+            return [queries.job(db, number) for number in self._jobs]
+        return [job for job in begun_cells(queries.jobs(db)) if job.study == self.name]
+
+
+def put_in_line(path: Path, cells: Sequence[FunctionCell], say: Callable[[str], None]) -> tuple[int, ...]:
+    """The jobs of the cells: new ones, extended ones, or those that have answered already. All or none."""
+    study = FunctionStudy(cells[0].study)
+    db = open_for_person(path)
+    try:
+        rule = transitions.SameQuestion(_question_of, lambda spec: FunctionCell.from_json(spec).identity)
+        found = transitions.enqueue(db, [study.row(cell) for cell in cells], rule=rule)
+        known = queries.studies(db).get(study.name)
+        declared = functions.declaration(cells, None if known is None else known.declaration)
+        transitions.declare_study(db, study.name, declared)
+        for cell, one in zip(cells, found, strict=True):
+            if one.created or one.extended_from is not None:
+                say(told(study.title(cell), cell.trials, one, queries.job(db, one.job_id)))
+    finally:
+        db.close()
+    return tuple(one.job_id for one in found)
+
+
+def start_worker(path: Path, starts: int, progress: Progress) -> None:
+    """A worker in the background that leaves when nothing is left to run. Raises StudyFailed."""
+    log = path.parent / "logs" / "worker.log"
+    if starts > STARTS:
+        raise StudyFailed(f"a worker was started {STARTS} times and ended before any trial had ended; see {log}")
+    words = python("-m", "fts.jobs.cli", "--db", str(path), "worker", "--detach", "--until-empty")
+    done = subprocess.run(
+        words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, start_new_session=True
+    )
+    if done.returncode:  # another process may have been faster
+        time.sleep(starts * POLL_S)
+        if starts == STARTS:
+            said = done.stderr.strip().splitlines()
+            raise StudyFailed(f"no worker starts: {said[-1] if said else f'code {done.returncode}'}; see {log}")
+    elif done.stdout.strip():
+        progress.say(done.stdout.strip().splitlines()[-1])
+
+
+def _is_over(job: Job, n_trials: int) -> bool:
+    enough = job.trials_wanted > n_trials and job.trials_ended >= n_trials
+    return enough or job.status is JobStatus.DONE or job.status in FAILED
+
+
+def _raise_failed(jobs: Sequence[Job], n_trials: int) -> None:
+    """Raises StudyFailed for the first cell that ended without what was wanted of it."""
+    for job in jobs:
+        if job.status in FAILED and not (job.trials_ended >= n_trials and job.best_trial is not None):
+            reason = f": {job.message}" if job.message else ""
+            raise StudyFailed(
+                f"{job.cell} {'has failed' if job.status is JobStatus.FAILED else 'was cancelled'}{reason}; "
+                f"`fts logs {job.id}` shows what it printed, `fts retry {job.id}` continues it"
+            )
+
+
+def _question_of(spec: Any) -> str | None:
+    try:
+        return FunctionCell.from_json(spec).question
+    except BadSpec:
+        return None

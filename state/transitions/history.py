@@ -1,0 +1,110 @@
+"""Trials that another program has recorded, taken over as the history of a job that is done. All of them or none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fts.state.errors import BadRow, WrongStatus
+from fts.state.models import DrawRow, EpochRow, JobRow, TrialRow
+from fts.state.scheduling import IMPORTED
+from fts.state.transitions.again import count_trials
+from fts.state.transitions.base import (
+    change_job,
+    checked_cause,
+    emit,
+    finite,
+    get_job,
+    short,
+    this_person,
+    to_json,
+    transaction,
+)
+from fts.state.transitions.jobs import enqueue
+from fts.state.transitions.trials import best_trial
+from fts.state.values import Cause, Direction, TrialStatus, Verb
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
+
+ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
+
+
+@dataclass(frozen=True)
+class PastDraw:
+    name: str
+    value: Any
+    distribution: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RecordedTrial:
+    """One ended trial of another program."""
+
+    status: TrialStatus
+    value: float | None
+    draws: tuple[PastDraw, ...]
+    reports: dict[int, float | None]  # step -> value of the metric; None: it was nan
+    started_at: float
+    ended_at: float
+    cause: Cause
+    best_epoch: int | None = None
+    message: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def import_history(
+    db: Database, row: Mapping[str, Any], trials: Iterable[RecordedTrial], source: str, who: str | None = None
+) -> int:
+    """A job that is done, with these trials under numbers from 0; returns its number. No worker ever takes it.
+
+    Raises BadRow, and WrongStatus where the specification is in line already.
+    """
+    who = who or this_person()
+    with transaction(db):
+        made = enqueue(db, [row], who)[0]
+        if not made.created:
+            raise WrongStatus(f"job {made.job_id} has the same specification and is {made.status}")
+        job = get_job(db, made.job_id)
+        n = 0
+        for n, trial in enumerate(trials, start=1):  # how many there were
+            _add(db, job, n - 1, trial)
+        if n != job["trials_wanted"]:
+            raise BadRow(f"the job wants {job['trials_wanted']} trials, and {n} were recorded")
+        count_trials(db, job["id"])
+        best = best_trial(db, job["id"], Direction(job["direction"]))
+        found = {"best_value": best and best["value"], "best_trial": best and best["number"]}
+        JobRow.update(found).where(JobRow.id == job["id"]).execute(db)
+        words = f"{n} trial{'' if n == 1 else 's'} taken over from {source}"
+        now = db.now()
+        changes = {"status": "done", "cause": Cause.FINISHED.value, "message": short(words)}
+        changed = change_job(db, job, **changes, started_at=now, ended_at=now)
+        emit(db, Verb.FINISHED, who, f"{job['experiment']}: {words}", job_id=job["id"], data=changed)
+    return int(job["id"])
+
+
+def _add(db: Database, job: Mapping[str, Any], number: int, trial: RecordedTrial) -> None:
+    if trial.status not in ENDED:
+        raise BadRow(f"trial {number} is {trial.status}; only ended ones are history")
+    params = {draw.name: draw.value for draw in trial.draws}
+    text = to_json(params, "params")
+    told = list(trial.reports.values())
+    row = {
+        "job_id": job["id"], "number": number, "status": trial.status.value, "params": text, "effective": text,
+        "effective_md5": hashlib.md5(text.encode()).hexdigest(), "architecture": "", "objective": job["metric"],
+        "direction": job["direction"], "value": trial.value, "best_epoch": trial.best_epoch,
+        "last_value": told[-1] if told else None, "epochs": len(told), "seed": 0,
+        "badges": to_json([IMPORTED], "badges"),
+        "cause": checked_cause(trial.cause), "message": short(trial.message), "started_at": trial.started_at,
+        "ended_at": trial.ended_at, "train_seconds": max(0.0, trial.ended_at - trial.started_at),
+        "facts": to_json(finite(trial.facts), "facts"),
+    }  # fmt: skip
+    trial_id = int(TrialRow.insert(row).execute(db))
+    for k, draw in enumerate(trial.draws):
+        texts = {part: to_json(getattr(draw, part), draw.name[:80]) for part in ("value", "distribution")}
+        DrawRow.insert(texts | {"trial_id": trial_id, "k": k, "name": draw.name}).execute(db)
+    for step, value in trial.reports.items():
+        told_at = {"epoch": step, "step": step, "value": value, "metrics": "{}", "at": trial.ended_at}
+        EpochRow.insert(told_at | {"trial_id": trial_id}).execute(db)

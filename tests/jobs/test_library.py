@@ -1,0 +1,317 @@
+"""fts in a script: a study as tables beside its worker, run from the file of its function, taken over from Optuna."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+
+import fts
+from fts.jobs.api.function import code_md5
+from fts.jobs.cli import main
+from fts.jobs.library.reading import NoPandas, NoSuchCell
+from fts.state.db import Database
+from tests.cli.study import places_of
+from tests.cli.toy import claim, finished_toy, make_toy, run_trial
+from tests.fts_process import Study, wait_until
+
+SCRIPT = """
+import time
+import fts
+
+def objective(trial):
+    x = trial.suggest_float("x", -5, 5)
+    time.sleep({sleep})
+    return {{"loss": x * x, "other": 1.0}}
+
+if __name__ == "__main__":
+    study = fts.create_study(name="rf", sampler="random")
+    study.optimize(objective, n_trials={trials}, metric="loss")
+    print(study.best_value, study.best_params["x"], study.best_trial.number, len(study.trials))
+    print(len(study.trials_dataframe()))
+"""
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Iterator[Database]:
+    opened = make_toy(tmp_path)
+    yield opened
+    opened.close()
+
+
+def command(path: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = main(["--db", str(path), *words])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+# ---------------------------------------------------------------- reading
+
+
+def test_tables_name_axes_parameters_and_metrics_and_are_fresh_at_each_call(toy: Database) -> None:
+    claimed = claim(toy)
+    run_trial(toy, claimed, 0, 0.6)
+    loaded = fts.load(toy.path)
+    assert loaded.trials("mnist/S")["value"].tolist() == [0.6]
+    run_trial(toy, claimed, 1, 0.8, {"lr": 1e-4, "optimizer": "sgd", "momentum": 0.5})
+    table = loaded.trials("mnist/S")
+    assert table["params.lr"].tolist() == [0.01, 1e-4] and table["metrics.loss"].tolist() == [1 - 0.6, 1 - 0.8]
+    assert table["data"].tolist() == ["mnist"] * 2 and table["size"].tolist() == ["S"] * 2
+    steps = loaded.epochs("train_mnist_S")
+    assert steps["step"].tolist() == [0, 1, 0, 1] and "metrics.loss" in steps and steps["value"].iloc[-1] == 0.8
+    cells = loaded.cells()
+    assert cells["cell"].tolist() == ["mnist/S", "mnist/M", "cifar/S", "cifar/M"]
+    assert cells["best_value"].tolist()[0] == 0.8 and cells["complete"].tolist() == [2, 0, 0, 0]
+    best = loaded.best(1)
+    assert len(best) == 1 and best["trial"].tolist() == [1] and loaded.trials.records() == loaded.trials.records(1)
+    with pytest.raises(NoSuchCell, match="no job matches 'mnist/X', did you mean"):
+        loaded.trials("mnist/X")
+    with pytest.raises(NoSuchCell, match="cifar/S has no complete trial yet"):
+        loaded.best("cifar/S")
+
+
+def test_a_pivot_has_the_best_trial_of_each_cell_in_the_declared_order(toy: Database) -> None:
+    for acc in (0.6, 0.7, 0.8):
+        run_trial(toy, claim(toy), 0, acc)  # mnist/S, mnist/M, cifar/S
+    loaded = fts.load(toy.path)
+    table = loaded.pivot("size", "data", "loss")
+    assert list(table.index) == ["S", "M"] and list(table.columns) == ["mnist", "cifar"]
+    assert table.loc["M", "mnist"] == pytest.approx(0.3) and table.isna().loc["M", "cifar"]
+    assert (table.index.name, table.columns.name) == ("size", "data")
+    assert loaded.pivot.records("size", "data")[0] == {"size": "S", "mnist": 0.6, "cifar": 0.8}
+    with pytest.raises(NoSuchCell, match="no cell stands on the axes size and tier; there are: data, size"):
+        loaded.pivot("size", "tier")
+    with pytest.raises(NoSuchCell, match=r"has 'f1'; expected acc, metrics.acc, metrics.loss, params.lr"):
+        loaded.pivot("size", "data", "f1")
+
+
+def test_a_cell_is_a_study_of_optuna_with_what_each_trial_drew(toy: Database) -> None:
+    finished_toy(toy)
+    study = fts.load(toy.path).optuna("mnist/S")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE", "FAIL"]
+    assert study.best_params == {"lr": 1e-4, "optimizer": "sgd", "momentum": 0.5} and study.best_value == 0.8
+    assert study.trials[0].intermediate_values == {0: pytest.approx(0.5), 1: 0.6}
+    assert study.trials[1].distributions["optimizer"] == optuna.distributions.CategoricalDistribution(["adam", "sgd"])
+
+
+def test_without_pandas_one_sentence_says_so_and_records_work(toy: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished_toy(toy)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    loaded = fts.load(toy.path)
+    with pytest.raises(NoPandas, match="tables need pandas, which is not installed: `pip install pandas`"):
+        loaded.trials()
+    assert [row["trial"] for row in loaded.trials.records()] == [0, 1, 2]
+
+
+def test_the_winner_as_words_as_python_and_as_json(toy: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    run_trial(toy, claim(toy), 0, 0.8, {"lr": 1e-4, "optimizer": "a b"})
+    assert command(toy.path, capsys, "best", "mnist/S")[1] == "--lr=0.0001 '--optimizer=a b'\n"
+    code, out, err = command(toy.path, capsys, "best", "1", "--python")
+    assert (code, out, err) == (0, "dict(lr=0.0001, optimizer='a b')\n", "t0 of mnist/S: acc 0.8000\n")
+    found = json.loads(command(toy.path, capsys, "best", "1", "--json")[1])["best"]
+    assert (found["value"], found["trial"], found["axes"]) == (0.8, 0, {"data": "mnist", "size": "S"})
+    code, out, err = command(toy.path, capsys, "best", "2")
+    assert (code, out) == (6, "") and "job 2 (mnist/M) has no complete trial; `fts trials 2`" in err
+
+
+# ---------------------------------------------------------------- a script that calls optimize
+
+
+def run(study: Study, name: str = "rf.py") -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, name]
+    return subprocess.run(words, cwd=study.folder, env=study.environ, capture_output=True, text=True, timeout=120)
+
+
+def test_a_script_runs_its_study_goes_on_and_returns_at_once_when_all_is_there(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    for trials, workers in ((1, 1), (1, 1), (2, 2)):  # the number stands under __main__: the question is the same
+        (tmp_path / "rf.py").write_text(SCRIPT.format(sleep=0, trials=trials))
+        said = run(study)
+        assert said.returncode == 0, said
+        value, x, number, n = said.stdout.splitlines()[0].split()
+        assert float(value) == float(x) ** 2 and (int(n), said.stdout.splitlines()[1]) == (trials, str(trials))
+        assert f"rf: {trials} of {trials} trial" in said.stderr and ", best " in said.stderr
+        assert study.one("SELECT count(*) FROM worker") == workers and study.one("SELECT count(*) FROM job") == 1
+    best = study.query("SELECT best_trial, spec FROM job")[0]
+    assert best["best_trial"] == int(number) and json.loads(best["spec"])["objective"] == "rf.py:objective"
+    assert not study.query("SELECT * FROM trial WHERE badges <> '[]'"), "no trial says that its code has changed"
+
+
+def test_ctrl_c_leaves_the_study_running_and_says_how_to_go_on(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    (tmp_path / "rf.py").write_text(SCRIPT.format(sleep=0.4, trials=2))
+    with (tmp_path / "said.txt").open("w") as said:
+        script = subprocess.Popen(
+            [sys.executable, "rf.py"], cwd=tmp_path, env=study.environ, stderr=said, start_new_session=True
+        )
+    wait_until(lambda: "rf: 1 of 2 trials" in (tmp_path / "said.txt").read_text())
+    os.killpg(script.pid, signal.SIGINT)
+    assert script.wait(60) == 130
+    last = (tmp_path / "said.txt").read_text().splitlines()[-1]
+    assert last.startswith("rf goes on without this process: `fts status` shows its progress, `fts pause rf` stops it")
+    wait_until(lambda: study.one("SELECT status FROM job") == "done")
+    assert study.one("SELECT trials_complete FROM job") == 2
+    wait_until(lambda: study.one("SELECT count(*) FROM worker WHERE status = 'running'") == 0)
+
+
+def test_a_function_that_fails_ends_the_call_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "rf.py").write_text(SCRIPT.format(sleep="1 / 0", trials=1))
+    said = run(Study(tmp_path))
+    assert said.returncode == 1 and said.stderr.splitlines()[-1].startswith("fts.jobs.library.studies.StudyFailed: rf ")
+    assert "division by zero" in said.stderr and "`fts retry 1` continues it" in said.stderr.splitlines()[-1]
+
+
+WRONG = {
+    "study.optimize(lambda trial: 1)": "the objective is a lambda; a trial loads the function from its file",
+    "study.optimize(functools.partial(objective, size=1))": "the objective is a functools.partial",
+    "study.optimize(inner())": "nested is not at the top of rf.py",
+    "study.optimize(Model().fit)": "the objective is a method",
+    "study.optimize(objective, timeout=3)": "optimize takes no timeout: workers run the trials; expected n_trials",
+    "study.optimize(Model())": "the objective is of type Model",
+    "study.optimize(objective)": "rf.py line 13 calls optimize at its top level, and each trial would call it again",
+    "fts.create_study(sampler=optuna.samplers.TPESampler())": "the sampler is a TPESampler, expected one of tpe, gp",
+    "fts.create_study(direction='down')": "the direction is 'down', expected one of minimize, maximize",
+}
+PARTS = """
+import functools, optuna, fts
+def objective(trial, size=0): return trial.number
+def inner():
+    def nested(trial): return 1
+    return nested
+class Model:
+    def fit(self, trial): return 1
+    def __call__(self, trial): return 1
+study = fts.create_study()
+for call, expected in {wrong}.items():
+    try:
+        eval(call) if call != "study.optimize(objective)" else study.optimize(objective)
+    except ValueError as refused:
+        assert expected in str(refused), (call, str(refused))
+    else:
+        raise AssertionError(call)
+print("all refused")
+"""
+
+
+def test_what_no_trial_could_load_is_refused_in_a_sentence_before_anything_is_written(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    (tmp_path / "rf.py").write_text(PARTS.format(wrong=WRONG))
+    said = run(study)
+    assert said.stdout == "all refused\n", said.stderr
+    typed = "import fts\ndef f(trial): return 1\nfts.create_study().optimize(f)"
+    done = subprocess.run(
+        [sys.executable, "-c", typed], env=study.environ, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert "f was typed into a notebook or a prompt; a trial loads the function" in done.stderr.splitlines()[-1]
+    assert not study.outputs.exists()
+
+
+def test_several_cells_have_no_single_best(toy: Database) -> None:
+    run_trial(toy, claim(toy), 0, 0.6)
+    study = fts.create_study("train", direction="maximize", db=toy.path)
+    with pytest.raises(ValueError, match=r"train has 4 cells \(mnist/S, .*name one: study.optuna\('mnist/S'\)"):
+        _ = study.best_params
+    assert study.optuna("mnist/S").best_value == 0.6
+    with pytest.raises(ValueError, match=r"there is no study nix in .*call optimize first"):
+        _ = fts.create_study("nix", db=toy.path).best_value
+
+
+def test_what_stands_under_main_decides_nothing_and_anything_else_does() -> None:
+    code = b"import x\nif __name__ == '__main__':\n    run(100)\ndef f(t): return 1\n"
+    assert code_md5(code) == code_md5(code.replace(b"run(100)", b"run(200)\n    more()"))
+    assert code_md5(code) != code_md5(code.replace(b"return 1", b"return 2"))
+    other = code.replace(b"\ndef", b"\nelse:\n    y = 1\ndef")
+    assert code_md5(other) == hashlib.md5(other).hexdigest(), "a trial runs what stands behind else"
+    assert code_md5(b"x = 1\n") == hashlib.md5(b"x = 1\n").hexdigest()
+
+
+def test_importing_fts_loads_nothing_heavy(tmp_path: Path) -> None:
+    look = "import fts, sys; print([name for name in ('pandas', 'optuna', 'peewee', 'click') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", look], env=Study(tmp_path).environ, capture_output=True, text=True)
+    assert done.stdout == "[]\n" and "load" in dir(fts)
+
+
+# ---------------------------------------------------------------- history of Optuna
+
+
+def recorded(path: Path) -> str:
+    """Eight ended trials, one of which failed and some were pruned, and one that runs."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    url = f"sqlite:///{path}"
+    sampler, pruner = optuna.samplers.RandomSampler(seed=0), optuna.pruners.MedianPruner(n_startup_trials=2)
+    study = optuna.create_study(storage=url, study_name="old", direction="maximize", sampler=sampler, pruner=pruner)
+
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", -5, 5)
+        trial.suggest_categorical("kind", ["a", "b", None])
+        for step in range(3):
+            trial.report(x * step, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        trial.set_user_attr("n", trial.number)
+        if trial.number == 1:
+            raise ValueError("broken")
+        return x
+
+    study.optimize(objective, n_trials=8, catch=(ValueError,))
+    study.ask()
+    return url
+
+
+FUNCTION = """
+def objective(trial):
+    trial.suggest_categorical("kind", ["a", "b", None])
+    return trial.suggest_float("x", -5, 5)
+"""
+
+
+def test_trials_of_optuna_become_history_and_a_function_goes_on_from_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("train.py").write_text(textwrap.dedent(FUNCTION))
+    url = recorded(tmp_path / "optuna.db")
+    before = optuna.load_study(study_name="old", storage=url)
+    path = places_of(tmp_path).db
+    code, out, err = command(path, capsys, "import", url, "--name", "new", "--objective", "train.py:objective")
+    assert code == 0 and out.startswith("old is job 1 (new): 8 trials, best"), err
+    assert "left out: trial 8, it has not ended (running)" in err
+    after = fts.load(path).optuna("new")
+    for old, new in zip(before.trials[:8], after.trials, strict=True):
+        assert (old.state, old.params, old.distributions) == (new.state, new.params, new.distributions)
+        assert old.intermediate_values == new.intermediate_values
+        assert old.state.name != "COMPLETE" or old.value == new.value
+    assert after.best_trial.number == before.best_trial.number == fts.load(path).cells.records()[0]["best_trial"]
+    assert fts.load(path).trials.records("new")[0]["started_at"] == before.trials[0].datetime_start.timestamp()
+    assert "nothing is left to run" in command(path, capsys, "retry", "new")[2]
+    assert "there is a study 'new' here (job 1)" in command(path, capsys, "import", url, "--name", "new")[2]
+    more = ("enqueue", "train.py:objective", "--name", "new", "--direction", "maximize", "--trials", "9")
+    assert "new is extended: job 1 from 8 to 9 trials" in command(path, capsys, *more)[2]
+    study = Study(tmp_path)
+    study.ok("worker", "--until-empty", "--slots", "1", "--threads", "1")
+    assert study.query("SELECT number, status FROM trial WHERE number > 7") == [{"number": 8, "status": "complete"}]
+
+
+def test_a_study_without_its_function_can_be_read_and_never_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = recorded(tmp_path / "optuna.db")
+    path = places_of(tmp_path).db
+    assert command(path, capsys, "import", url)[0] == 0
+    assert "nothing is left to run" in command(path, capsys, "retry", "old")[2]
+    for words in ("trials old", "curve old", "results", "status", "best old", "queue --json", "export"):
+        code, _, err = command(path, capsys, *words.split())
+        assert code == 0, (words, err)
+    assert "there is no study 'nix'; " in command(path, capsys, "import", url, "--study", "nix")[2]
+    code, _, err = command(path, capsys, "import", "sqlite:///nowhere.db")
+    assert code == 2 and "there is no file nowhere.db" in err and not Path("nowhere.db").exists()
