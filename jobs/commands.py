@@ -5,6 +5,7 @@ cells(["python", "train.py", "--lr", "{lr:1e-5..1e-1:log}"], folder, trials=20, 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
@@ -20,7 +21,6 @@ from fts.jobs.functions import (
     clean,
     combinations,
     experiment_name,
-    md5_of,
     parse_parameter,
     told_apart,
 )
@@ -69,7 +69,7 @@ def cells(
             experiment=experiment_name(name, values),
             command=command,
             folder=str(folder),
-            code_md5="" if script is None else md5_of((folder / script).read_bytes()),
+            code_md5="" if script is None else hashlib.md5((folder / script).read_bytes()).hexdigest(),
             trials=trials,
             axes=dict(zip(axes, values, strict=True)),
             space=parameters or None,

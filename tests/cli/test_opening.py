@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {  # each as far as it goes on a study of
     "db": ("query", "select count(*) from job"), "restore": ("-y",),
 }  # fmt: skip
 ELSEWHERE = {  # they run until they are stopped: with two monitors and a worker in tests/tui/test_two_monitors.py
-    "worker", "tui", "serve", "run", "demo",
+    "worker", "tui", "serve", "run", "demo", "log",  # and one opens no database
 }  # fmt: skip
 
 
