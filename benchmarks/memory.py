@@ -17,7 +17,7 @@ import psutil
 
 from benchmarks import Row
 from fts.jobs.settings import Places
-from fts.jobs.supervisor.child import ChildProcess
+from fts.jobs.supervisor.child import TrialProcess
 from fts.study import dataset
 from fts.study.cell import CellSpec, TrialSpec, trial_folder
 from fts.study.matrix import make_cells
@@ -91,7 +91,7 @@ def peak_of(places: Places, cell: CellSpec, architecture: str, recipe: Recipe) -
         recipe=recipe.to_json(),
         checkpoint_every_s=86_400.0,
     )
-    with ChildProcess([sys.executable, *program_of(cell.kind, cell.cv).words], places.logs / "process.log") as child:
+    with TrialProcess([sys.executable, *program_of(cell.kind, cell.cv).words], places.logs / "process.log") as child:
         child.send({"do": "run", "spec": spec.to_json()})
         for fact in facts_of(child):
             if fact["fact"] == "failed":
@@ -101,7 +101,7 @@ def peak_of(places: Places, cell: CellSpec, architecture: str, recipe: Recipe) -
     raise RuntimeError(f"{architecture}: the trial process ended without a result")
 
 
-def facts_of(child: ChildProcess) -> Iterator[dict[str, Any]]:
+def facts_of(child: TrialProcess) -> Iterator[dict[str, Any]]:
     give_up = time.monotonic() + PATIENCE_S
     while time.monotonic() < give_up and not child.facts_ended:
         yield from child.facts(1.0)

@@ -21,7 +21,7 @@ import psutil
 from benchmarks import Row, median_and_spread
 from benchmarks.memory import TRAINING, facts_of
 from fts.jobs.settings import Places
-from fts.jobs.supervisor.child import ChildProcess
+from fts.jobs.supervisor.child import TrialProcess
 from fts.state import queries, transitions
 from fts.state.db import Database, open_database
 from fts.state.values import Epoch, Trial
@@ -62,7 +62,7 @@ def side_by_side(places: Places, steps: int, repeats: int) -> Row:
 def speeds(places: Places, cell: CellSpec, threads: list[int]) -> list[float]:
     """Training speed of trials that run at the same time, each with so many threads."""
     children = [
-        ChildProcess([sys.executable, *program_of("cell").words], places.logs / f"process_{n}.log", threads=count)
+        TrialProcess([sys.executable, *program_of("cell").words], places.logs / f"process_{n}.log", threads=count)
         for n, count in enumerate(threads)
     ]
     try:
@@ -76,7 +76,7 @@ def speeds(places: Places, cell: CellSpec, threads: list[int]) -> list[float]:
             child.close()
 
 
-def told(child: ChildProcess) -> dict[str, Any]:
+def told(child: TrialProcess) -> dict[str, Any]:
     for fact in facts_of(child):
         if fact["fact"] == "failed":
             raise RuntimeError(fact["message"])

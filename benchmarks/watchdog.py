@@ -12,8 +12,8 @@ from pathlib import Path
 
 from benchmarks import Row, median_and_spread
 from fts.jobs.sensors.detect import from_env
-from fts.jobs.supervisor.child import ChildProcess
-from fts.jobs.watchdog.policy import Guard, MemoryLimits, Thresholds
+from fts.jobs.supervisor.child import TrialProcess
+from fts.jobs.watchdog.policy import HeatPolicy, MemoryLimits, Thresholds
 from fts.jobs.watchdog.watchdog import Watchdog
 
 MiB = 1 << 20
@@ -53,11 +53,11 @@ def rows(quick: bool = True) -> list[Row]:
 
 def cost(folder: Path, hard: int | None, seconds: float) -> float:
     """Percent of one core this process uses while it looks after one child twice a second, as a supervisor does."""
-    with ChildProcess([sys.executable, "-c", TRIAL], folder / "trial.log") as child:
+    with TrialProcess([sys.executable, "-c", TRIAL], folder / "trial.log") as child:
         while not child.facts(1.0):
             pass
         sensors = from_env(folder)
-        dog = Watchdog(child, MemoryLimits(soft=hard, hard=hard), sensors, Guard(Thresholds()))
+        dog = Watchdog(child, MemoryLimits(soft=hard, hard=hard), sensors, HeatPolicy(Thresholds()))
         if hard is not None:
             dog.memory.start()
         before, until = time.process_time(), time.monotonic() + seconds

@@ -33,7 +33,7 @@ LEAST_BUSY_S = 0.2  # that a change waits for the lock, however long it waited f
 PREVIEW_ABOVE = 3  # jobs changed without a list to look at
 
 
-class Acting:
+class ActionRunner:
     """The writing half of the monitor."""
 
     def __init__(self, app: Monitor) -> None:

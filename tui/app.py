@@ -22,17 +22,17 @@ from fts.jobs.status.verdict import STALE_S
 from fts.state import queries
 from fts.state.values import Event, Job, Snapshot
 from fts.tui import bindings
-from fts.tui.action_runner import Acting
+from fts.tui.action_runner import ActionRunner
 from fts.tui.cost import Cost
 from fts.tui.data.poller import Poller
-from fts.tui.data.reader import Reading, Wish
+from fts.tui.data.reader import ReadRequest, ReadResult
 from fts.tui.data.view import LOGS, QUEUE, TRIALS, Details, View
 from fts.tui.driver import OnTerminal
-from fts.tui.key_handlers import Hands
-from fts.tui.navigation import Desk
+from fts.tui.key_handlers import KeyHandlers
+from fts.tui.navigation import Navigation
 from fts.tui.render import layout, theme
 from fts.tui.render.export import keep_fault
-from fts.tui.widgets.pane import Canvas, cropped
+from fts.tui.widgets.pane import Pane, cropped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ class Front(Screen[None]):
     def compose(self) -> Any:
         app = self.app
         assert isinstance(app, Monitor)
-        canvas = Canvas(app.palette, app.ascii_only, id="front")
+        canvas = Pane(app.palette, app.ascii_only, id="front")
         canvas.lines = list(app.first)
         yield canvas
 
@@ -128,12 +128,12 @@ class Monitor(App[None]):
         self.locked = locked  # read-only for good: `:writable` is refused
         self.user = user or this_person()
         self.study = clean(title or path.absolute().parent.parent.name)
-        self.reading: Reading | None = None
-        self.frozen: Reading | None = None
+        self.reading: ReadResult | None = None
+        self.frozen: ReadResult | None = None
         self.snapshot = empty_snapshot(path)
-        self.desk = Desk(at=at)
-        self.hands = Hands(self)
-        self.acting = Acting(self)
+        self.desk = Navigation(at=at)
+        self.hands = KeyHandlers(self)
+        self.acting = ActionRunner(self)
         self.cost = Cost()
         self.problem = ""
         self.problem_kind = ""
@@ -221,11 +221,11 @@ class Monitor(App[None]):
 
     # ---------------------------------------------------------------- data
 
-    def wish(self) -> Wish:
+    def wish(self) -> ReadRequest:
         """What the poller should read for the screen as it is."""
         width, height = self.size if self._size is not None else (80, 24)
         large = width >= 100 and height >= 30
-        return Wish(
+        return ReadRequest(
             user=self.user,
             screen=self.desk.screen,
             job_id=self.desk.job_id,
@@ -321,7 +321,7 @@ class Monitor(App[None]):
         if self.first and self.reading is None and not self.problem:
             return  # what stands there is better than `Reading ...`
         self._shown = self._time_facts()
-        front = self.screen_stack[0].query_one("#front", Canvas)
+        front = self.screen_stack[0].query_one("#front", Pane)
         front.show(layout.frame(self.view(), self.size.width, self.size.height, self.part_failed))
 
     def part_failed(self, pane: str, error: Exception) -> None:

@@ -13,13 +13,13 @@ from fts.tui.data.view import SCREENS
 from fts.tui.render import theme
 from fts.tui.render.text import line
 from fts.tui.screens.dialogs import Choice, Chooser, Confirm, Notice
-from fts.tui.widgets.pane import Canvas
+from fts.tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fts.tui.app import Monitor
-    from fts.tui.navigation import Desk
+    from fts.tui.navigation import Navigation
 
 
 class Menus(ABC):
@@ -28,7 +28,7 @@ class Menus(ABC):
     app: Monitor
 
     @property
-    def desk(self) -> Desk:
+    def desk(self) -> Navigation:
         return self.app.desk
 
     @abstractmethod
@@ -93,7 +93,7 @@ class Menus(ABC):
         self.app.palette = name = theme.alike(name, self.app.palette)
         self.app.theme = theme.of_textual(name)
         for screen in self.app.screen_stack:
-            for canvas in screen.query(Canvas):
+            for canvas in screen.query(Pane):
                 canvas.palette = name
                 canvas.refresh()
 

@@ -28,7 +28,7 @@ METRIC = "m"  # on Curves, of a study of any kind; elsewhere it is an action
 EARLY = 100  # keys that are kept before the first read
 
 
-class Hands(Giving, Menus):
+class KeyHandlers(Giving, Menus):
     """The keyboard of one monitor."""
 
     def __init__(self, app: Monitor) -> None:

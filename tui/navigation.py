@@ -22,7 +22,7 @@ TABLES = (QUEUE, TRIALS, EVENTS)  # screens with rows to filter
 
 
 @dataclass
-class Desk:
+class Navigation:
     """Mutable; one per monitor."""
 
     screen: int = QUEUE

@@ -12,9 +12,9 @@ from fts.jobs.status.log_excerpt import trouble
 from fts.jobs.status.sanitize import clean
 from fts.state import queries
 from fts.tui import bindings
-from fts.tui.data.reader import Reader, Reading, Wish
+from fts.tui.data.reader import Reader, ReadRequest, ReadResult
 from fts.tui.data.view import SCREENS, Hint, View
-from fts.tui.navigation import Desk
+from fts.tui.navigation import Navigation
 from fts.tui.render import export, layout
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def look(
     if screen.lower() not in names:
         raise ValueError(f"screen is {screen!r}, expected one of {', '.join(names)}")
     number = names.index(screen.lower())
-    desk = Desk(screen=number, job_id=job_id, at=at)
+    desk = Navigation(screen=number, job_id=job_id, at=at)
     reading = read_twice(db_path, desk, user, number, now)
     moment = at if at is not None else now if now is not None else time.time()
     glance = glances.look(
@@ -97,11 +97,13 @@ def look(
     return desk.view(glance, reading.details)
 
 
-def read_twice(db_path: Path, desk: Desk, user: str, screen: int, now: float | None = None) -> Reading:
+def read_twice(db_path: Path, desk: Navigation, user: str, screen: int, now: float | None = None) -> ReadResult:
     """One look to learn which cell to show, one with that cell's details."""
     reader = Reader(db_path)
     try:
-        wish = Wish(user=user, screen=screen, job_id=desk.job_id, with_log=True, with_day=True, at=desk.at, now=now)
+        wish = ReadRequest(
+            user=user, screen=screen, job_id=desk.job_id, with_log=True, with_day=True, at=desk.at, now=now
+        )
         first = reader.read(wish)
         assert first is not None, "the first read of a reader always answers"
         desk.settle(first.snapshot, 0.0)

@@ -13,7 +13,7 @@ from fts.tui.screens.dialogs import Choice, Chooser
 
 if TYPE_CHECKING:
     from fts.tui.app import Monitor
-    from fts.tui.navigation import Desk
+    from fts.tui.navigation import Navigation
 
 
 class Giving:
@@ -22,7 +22,7 @@ class Giving:
     app: Monitor
 
     @property
-    def desk(self) -> Desk:
+    def desk(self) -> Navigation:
         return self.app.desk
 
     def view(self) -> View:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fts.analysis.findings import NAMED_SIZE, Finding
+from fts.analysis.findings import NAMED_SIZE, Conclusion
 from fts.analysis.horizon import listed
 from fts.analysis.scaling import FEWEST_SIZES
 from fts.scores.dependence import LEVEL
@@ -31,7 +31,7 @@ class Answer:
         return self.answer if self.answer in ("yes", "no") else "open"
 
 
-def answers(groups: tuple[Group, ...], found: tuple[Finding, ...]) -> tuple[Answer, ...]:
+def answers(groups: tuple[Group, ...], found: tuple[Conclusion, ...]) -> tuple[Answer, ...]:
     """The three questions: better than the baseline? better with size? one search for all horizons?
 
     While `found` holds an error nothing is answered yes or no: what the numbers would say is kept in the sentence.

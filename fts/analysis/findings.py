@@ -47,7 +47,7 @@ MANY: dict[str, str] = {  # rule -> what to say of many cases at once
 
 
 @dataclass(frozen=True)
-class Finding:
+class Conclusion:
     """One sentence, what it is about, and how much weight it takes away or gives."""
 
     kind: Kind
@@ -56,7 +56,7 @@ class Finding:
     sentence: str
 
 
-def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Finding, ...]:
+def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Conclusion, ...]:
     """Every finding, errors first, then what cannot be said, what calls for caution, and what can be said."""
     trials = study.trials[study.trials["kind"] == "cell"]
     found = [*_equal_labels(trials), *_mixed_data(trials), *_mixed_horizons(trials), *_unused_parameters(trials)]
@@ -70,7 +70,7 @@ def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Finding, ...]
     found += _about_validation(groups)
     if study.test_openings:
         opened = "; ".join(study.test_openings)
-        found.append(Finding("caution", "study", "test set opened", f"The test set has been opened: {opened}."))
+        found.append(Conclusion("caution", "study", "test set opened", f"The test set has been opened: {opened}."))
     order: list[Kind] = ["error", "cannot", "caution", "can"]
     return tuple(sorted(found, key=lambda finding: order.index(finding.kind)))
 
@@ -115,13 +115,13 @@ def _order(group: Group) -> str:
     return said
 
 
-def _about_cell(cell: CellSummary) -> Iterator[Finding]:
+def _about_cell(cell: CellSummary) -> Iterator[Conclusion]:
     if cell.best is None:
         return
     name, best = cell.experiment, cell.best
     n_val, n_pos = best["n_val"], best["n_pos"]
     if pd.notna(n_pos) and min(n_pos, n_val - n_pos) < FEWEST_POSITIVES:
-        yield Finding(
+        yield Conclusion(
             "cannot",
             name,
             "validation too small",
@@ -130,22 +130,22 @@ def _about_cell(cell: CellSummary) -> Iterator[Finding]:
         )
     elif pd.notna(n_val) and n_val < FEW_SAMPLES:
         told = f"{name}: only {n_val:.0f} validation windows; scores from fewer than {FEW_SAMPLES} are uncertain."
-        yield Finding("caution", name, "validation small", told)
+        yield Conclusion("caution", name, "validation small", told)
     yield from _against_prior(cell)
     yield from _against_baseline(cell)
     yield from _against_luck(cell)
     ended = cell.n_complete + cell.n_pruned
     if ended and cell.n_collapsed / ended > COLLAPSED_SHARE:
-        yield Finding(
+        yield Conclusion(
             "caution",
             name,
             "collapsed",
             f"{name}: {cell.n_collapsed} of {ended} trials collapsed to a constant prediction.",
         )
     if "collapsed" in best["badges"]:
-        yield Finding("cannot", name, "best collapsed", f"{cell.name}: the best trial predicts a constant.")
+        yield Conclusion("cannot", name, "best collapsed", f"{cell.name}: the best trial predicts a constant.")
     if cell.seed_mean is None:
-        yield Finding(
+        yield Conclusion(
             "caution",
             name,
             "one seed",
@@ -153,7 +153,7 @@ def _about_cell(cell: CellSummary) -> Iterator[Finding]:
             f"`fts replicate {name} --seeds 5` measures it.",
         )
     else:
-        yield Finding("caution", name, "other seeds", _other_seeds(cell))
+        yield Conclusion("caution", name, "other seeds", _other_seeds(cell))
 
 
 def _other_seeds(cell: CellSummary) -> str:
@@ -168,11 +168,11 @@ def _other_seeds(cell: CellSummary) -> str:
     )
 
 
-def _against_prior(cell: CellSummary) -> Iterator[Finding]:
+def _against_prior(cell: CellSummary) -> Iterator[Conclusion]:
     assert cell.best is not None
     loss, prior = cell.best["val_loss"], cell.best["prior_loss"]
     if pd.notna(loss) and pd.notna(prior) and loss >= prior:
-        yield Finding(
+        yield Conclusion(
             "cannot",
             cell.experiment,
             "class prior",
@@ -181,7 +181,7 @@ def _against_prior(cell: CellSummary) -> Iterator[Finding]:
     elif cell.prior_gain is not None and not cell.prior_gain.clear:
         gain = cell.prior_gain.interval
         told = f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]".replace("-", "−")
-        yield Finding(
+        yield Conclusion(
             "cannot",
             cell.experiment,
             "gain over the prior",
@@ -189,21 +189,21 @@ def _against_prior(cell: CellSummary) -> Iterator[Finding]:
         )
 
 
-def _against_baseline(cell: CellSummary) -> Iterator[Finding]:
+def _against_baseline(cell: CellSummary) -> Iterator[Conclusion]:
     if cell.auc_gain is None or cell.baseline is None:
         return
     rival = f"{cell.baseline.result.name} ({cell.baseline.result.inputs})"
     gain = cell.auc_gain.interval
     told = f"AUC {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]".replace("-", "−") + f" compared with {rival}"
     if not cell.auc_gain.clear:
-        yield Finding("cannot", cell.experiment, "baseline", f"{cell.experiment} does not clearly differ: {told}.")
+        yield Conclusion("cannot", cell.experiment, "baseline", f"{cell.experiment} does not clearly differ: {told}.")
     elif gain.value < 0:
-        yield Finding("can", cell.experiment, "below baseline", f"{cell.experiment} is below the baseline: {told}.")
+        yield Conclusion("can", cell.experiment, "below baseline", f"{cell.experiment} is below the baseline: {told}.")
     else:
-        yield Finding("can", cell.experiment, "beats baseline", f"{cell.experiment} beats the baseline: {told}.")
+        yield Conclusion("can", cell.experiment, "beats baseline", f"{cell.experiment} beats the baseline: {told}.")
 
 
-def _against_luck(cell: CellSummary) -> Iterator[Finding]:
+def _against_luck(cell: CellSummary) -> Iterator[Conclusion]:
     luck = cell.luck
     if luck is None:
         return
@@ -213,35 +213,35 @@ def _against_luck(cell: CellSummary) -> Iterator[Finding]:
     )
     if luck.beyond_luck:
         sentence = f"{cell.experiment} ranks days better than luck: AUC {luck.observed:.3f}; {told}."
-        yield Finding("can", cell.experiment, "beyond luck", sentence)
+        yield Conclusion("can", cell.experiment, "beyond luck", sentence)
     else:
         sentence = f"{cell.experiment}: AUC {luck.observed:.3f} can be luck; {told}."
-        yield Finding("cannot", cell.experiment, "within luck", sentence)
+        yield Conclusion("cannot", cell.experiment, "within luck", sentence)
 
 
-def _about_group(group: Group) -> Iterator[Finding]:
+def _about_group(group: Group) -> Iterator[Conclusion]:
     for curve in group.scaling:
         if curve.refusal:
-            yield Finding("cannot", f"h{curve.horizon}", "sizes", f"{curve.refusal}.")
+            yield Conclusion("cannot", f"h{curve.horizon}", "sizes", f"{curve.refusal}.")
     if group.variance.verdict == "cannot say":
-        yield Finding("cannot", "study", "horizon variance", group.variance.sentence)
+        yield Conclusion("cannot", "study", "horizon variance", group.variance.sentence)
 
 
-def _about_ranges(trials: pd.DataFrame) -> Iterator[Finding]:
+def _about_ranges(trials: pd.DataFrame) -> Iterator[Conclusion]:
     for budget, label, side, there, of in at_the_edge(trials):
         sentence = (
             f"{budget}: {there} of {of} top trials lie at the {side} end of the searched range of {label}. "
             "A wider range may hold better values (`fts enqueue --space`)."
         )
-        yield Finding("caution", budget, "edge of the range", sentence)
+        yield Conclusion("caution", budget, "edge of the range", sentence)
 
 
-def _about_pruning(group: Group) -> Iterator[Finding]:
+def _about_pruning(group: Group) -> Iterator[Conclusion]:
     """On the real 2M/h1 the best of 18 unpruned trials was among the slowest until its twelfth epoch (docs/LOG.md)."""
     pruned = sum(cell.n_pruned for cell in group.cells)
     ended = pruned + sum(cell.n_complete for cell in group.cells)
     if ended and pruned / ended >= PRUNED_SHARE:
-        yield Finding(
+        yield Conclusion(
             "caution",
             "study",
             "early pruning",
@@ -251,7 +251,7 @@ def _about_pruning(group: Group) -> Iterator[Finding]:
         )
 
 
-def _about_validation(groups: tuple[Group, ...]) -> Iterator[Finding]:
+def _about_validation(groups: tuple[Group, ...]) -> Iterator[Conclusion]:
     """What holds for every score of the page: its days, and that the best trials were chosen on them."""
     shown = [cell for group in groups for cell in group.cells if cell.predictions is not None]
     folded = sum(" walk-forward:" in cell.task for cell in shown)
@@ -265,9 +265,9 @@ def _about_validation(groups: tuple[Group, ...]) -> Iterator[Finding]:
     )
     if folded < len(shown):
         told += ". `fts enqueue --cv walk-forward:5` validates on several periods"
-    yield Finding("caution", "study", "several periods" if folded == len(shown) else "one period", f"{told}.")
+    yield Conclusion("caution", "study", "several periods" if folded == len(shown) else "one period", f"{told}.")
     if max(cell.n_complete + cell.n_pruned for cell in shown) > 1:
-        yield Finding(
+        yield Conclusion(
             "caution",
             "study",
             "chosen on these days",
@@ -277,7 +277,7 @@ def _about_validation(groups: tuple[Group, ...]) -> Iterator[Finding]:
         )
 
 
-def _equal_labels(trials: pd.DataFrame) -> Iterator[Finding]:
+def _equal_labels(trials: pd.DataFrame) -> Iterator[Conclusion]:
     """Lesson 2: three horizons once trained on the labels of one. One task judged in two ways may share its labels."""
     known = trials.dropna(subset=["label_md5", "horizon"])
     known = known.assign(task=known["task"].astype("string").str.split(" ").str[0])
@@ -287,7 +287,7 @@ def _equal_labels(trials: pd.DataFrame) -> Iterator[Finding]:
         )
         if len(questions) > 1:
             names = ", ".join(sorted(set(rows["experiment"])))
-            yield Finding(
+            yield Conclusion(
                 "error",
                 names,
                 "equal labels",
@@ -296,11 +296,11 @@ def _equal_labels(trials: pd.DataFrame) -> Iterator[Finding]:
             )
 
 
-def _mixed_data(trials: pd.DataFrame) -> Iterator[Finding]:
+def _mixed_data(trials: pd.DataFrame) -> Iterator[Conclusion]:
     for (task, tier, horizon), rows in trials.groupby(["task", "tier", "horizon"]):
         for column, word in (("data_md5", "data sets"), ("label_md5", "sets of labels"), ("n_val", "validation sizes")):
             if rows[column].nunique() > 1:
-                yield Finding(
+                yield Conclusion(
                     "error",
                     f"{task} {tier} h{horizon:.0f}",
                     "mixed data",
@@ -310,14 +310,14 @@ def _mixed_data(trials: pd.DataFrame) -> Iterator[Finding]:
                 break
 
 
-def _mixed_horizons(trials: pd.DataFrame) -> Iterator[Finding]:
+def _mixed_horizons(trials: pd.DataFrame) -> Iterator[Conclusion]:
     """Bars that were built anew between two horizons: other borders, other days, so no horizon is like another."""
     for (task, tier), rows in trials.groupby(["task", "tier"]):
         known = rows.dropna(subset=["data_md5"]).groupby("horizon")["data_md5"].unique()
         if any(len(md5s) > 1 for md5s in known) or len({md5 for md5s in known for md5 in md5s}) < 2:
             continue  # one row of the matrix is said already
         told = ", ".join(f"h{horizon:.0f} on {str(md5s[0])[:8]}" for horizon, md5s in known.items())
-        yield Finding(
+        yield Conclusion(
             "error",
             f"{task} {tier}",
             "mixed data",
@@ -325,7 +325,7 @@ def _mixed_horizons(trials: pd.DataFrame) -> Iterator[Finding]:
         )
 
 
-def _unused_parameters(trials: pd.DataFrame) -> Iterator[Finding]:
+def _unused_parameters(trials: pd.DataFrame) -> Iterator[Conclusion]:
     """Lesson 3: trials that were suggested different values and consumed the same configuration."""
     if "params" not in trials:
         return
@@ -336,7 +336,7 @@ def _unused_parameters(trials: pd.DataFrame) -> Iterator[Finding]:
         for _, twins in rows.groupby("effective_md5"):
             idle |= _differing([_as_dict(value) for value in twins["params"]])
         if idle:
-            yield Finding(
+            yield Conclusion(
                 "error",
                 str(experiment),
                 "unused parameter",
@@ -345,13 +345,13 @@ def _unused_parameters(trials: pd.DataFrame) -> Iterator[Finding]:
             )
 
 
-def _wrong_sizes(trials: pd.DataFrame) -> Iterator[Finding]:
+def _wrong_sizes(trials: pd.DataFrame) -> Iterator[Conclusion]:
     """Lesson 33: a "200M" cell once held 6.4M parameters."""
     for budget, named in NAMED_SIZE.items():
         rows = trials[(trials["budget"] == budget) & trials["n_params"].notna()]
         off = rows[(rows["n_params"] / named - 1).abs() > BUDGET_TOLERANCE]
         if len(off):
-            yield Finding(
+            yield Conclusion(
                 "error",
                 ", ".join(sorted(set(off["experiment"]))),
                 "size",
@@ -360,15 +360,15 @@ def _wrong_sizes(trials: pd.DataFrame) -> Iterator[Finding]:
             )
 
 
-def _code(trials: pd.DataFrame) -> Iterator[Finding]:
+def _code(trials: pd.DataFrame) -> Iterator[Conclusion]:
     commits = sorted(trials["code_commit"].dropna().astype(str).str[:7].unique())
     if len(commits) > 1:
         sentence = f"The trials ran on {len(commits)} versions of the code: {', '.join(commits)}."
-        yield Finding("caution", "study", "code versions", sentence)
+        yield Conclusion("caution", "study", "code versions", sentence)
     dirty = int((trials["code_dirty"].fillna(0).astype(bool)).sum())
     if dirty:
         sentence = f"{dirty} of {len(trials)} trials ran on code with uncommitted changes."
-        yield Finding("caution", "study", "uncommitted code", sentence)
+        yield Conclusion("caution", "study", "uncommitted code", sentence)
 
 
 def _as_dict(value: object) -> dict[str, object]:

@@ -19,7 +19,7 @@ import pandas as pd
 from fts.analysis import tables_machine, tables_page
 from fts.analysis.answers import answers
 from fts.analysis.figures import draw_all, write_figure
-from fts.analysis.findings import MANY, Finding, findings, missing
+from fts.analysis.findings import MANY, Conclusion, findings, missing
 from fts.analysis.page import render
 from fts.analysis.previous_study import beside_earlier
 from fts.analysis.summarise import Group, summarise
@@ -117,7 +117,7 @@ def write_report(study: StudyData, folder: Path | str, seed: int = 0) -> Path:
     return page
 
 
-def _condensed(found: list[Finding]) -> list[dict[str, Any]]:
+def _condensed(found: list[Conclusion]) -> list[dict[str, Any]]:
     """One line per rule: its sentences when they are few, a count with the sentences folded in when they are many."""
     lines: list[dict[str, Any]] = []
     for rule in dict.fromkeys(finding.rule for finding in found):
@@ -181,7 +181,7 @@ def _lead(study: StudyData, groups: tuple[Group, ...]) -> str:
     )
 
 
-def _summary(study: StudyData, groups: tuple[Group, ...], found: tuple[Finding, ...]) -> dict[str, Any]:
+def _summary(study: StudyData, groups: tuple[Group, ...], found: tuple[Conclusion, ...]) -> dict[str, Any]:
     return {
         "title": study.title,
         "answers": [asdict(answer) for answer in answers(groups, found)],

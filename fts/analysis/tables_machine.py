@@ -12,7 +12,7 @@ from fts.analysis.paired_configurations import Shared
 from fts.state.files import csv_cell
 
 if TYPE_CHECKING:
-    from fts.analysis.findings import Finding
+    from fts.analysis.findings import Conclusion
     from fts.analysis.study_data import StudyData
     from fts.analysis.summarise import CellSummary, Group
     from fts.scores.intervals import Interval, Scores
@@ -44,7 +44,7 @@ EMPTY = {  # the first columns of each table, so that a program can read one wit
 }
 
 
-def all_tables(study: StudyData, groups: tuple[Group, ...], found: tuple[Finding, ...]) -> dict[str, pd.DataFrame]:
+def all_tables(study: StudyData, groups: tuple[Group, ...], found: tuple[Conclusion, ...]) -> dict[str, pd.DataFrame]:
     """Every table by file name."""
     shown = study.trials.assign(badges=[" ".join(badges) for badges in study.trials["badges"]])
     made = {

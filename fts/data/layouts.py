@@ -25,7 +25,7 @@ _EVENT = re.compile(r".*\b(dividend|splits?|distribution|capital gains?)\b.*", r
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How a person wants a file to be read; what is not given is found by the file's own evidence."""
 
     columns: Mapping[str, str] = field(default_factory=dict)  # open -> the column's name
@@ -48,7 +48,7 @@ class Layout:
     name: str | None = None  # of the stock that was chosen from several
 
 
-def read_file(path: Path, reading: Reading, wanted: tuple[str, ...] = COLUMNS) -> tuple[pd.DataFrame, Layout]:
+def read_file(path: Path, reading: ReadOptions, wanted: tuple[str, ...] = COLUMNS) -> tuple[pd.DataFrame, Layout]:
     """Date and the wanted columns, oldest first, not yet judged; the index holds the rows' numbers in the file.
 
     A file without volume has no column Volume. Raises BadBars when the layout is not recognised.
@@ -56,7 +56,7 @@ def read_file(path: Path, reading: Reading, wanted: tuple[str, ...] = COLUMNS) -
     return _frame(read_table(path, reading.columns), reading, wanted, path.name)
 
 
-def _frame(table: Table, reading: Reading, wanted: tuple[str, ...], origin: str) -> tuple[pd.DataFrame, Layout]:
+def _frame(table: Table, reading: ReadOptions, wanted: tuple[str, ...], origin: str) -> tuple[pd.DataFrame, Layout]:
     table = _of_ticker(table, reading, origin)
     found = pick_columns(table.header.names, reading.columns, origin)
     _require(found, wanted, table.header.names, origin)
@@ -87,7 +87,7 @@ def _frame(table: Table, reading: Reading, wanted: tuple[str, ...], origin: str)
     return frame, Layout(source_of(table.header), order, form, text, mapped, adjusted, tuple(notes), table.name)
 
 
-def _of_ticker(table: Table, reading: Reading, origin: str) -> Table:
+def _of_ticker(table: Table, reading: ReadOptions, origin: str) -> Table:
     """The columns of one ticker, where the header names tickers."""
     known = list(dict.fromkeys(ticker for ticker in table.header.tickers if ticker))
     if not known:
@@ -116,7 +116,7 @@ def _chosen(known: Sequence[str], name: str | None, what: str, origin: str) -> s
     raise BadBars(f"{origin}: no stock is called {name!r:.40}; the file has {listed}")
 
 
-def _of_name(table: Table, found: dict[str, int], reading: Reading, origin: str) -> Table:
+def _of_name(table: Table, found: dict[str, int], reading: ReadOptions, origin: str) -> Table:
     """The rows of one stock, where a column names the stock of each row."""
     if "Name" not in found:
         if reading.name is not None and not any(table.header.tickers):
@@ -166,7 +166,7 @@ def _is_price(cell: object) -> bool:
     return is_number(cell) if isinstance(cell, str) else isinstance(cell, float | int | np.number) and cell == cell
 
 
-def _days(table: Table, i: int, reading: Reading, origin: str) -> tuple[np.ndarray, str]:
+def _days(table: Table, i: int, reading: ReadOptions, origin: str) -> tuple[np.ndarray, str]:
     column = table.columns[i]
     if np.issubdtype(column.dtype, np.datetime64):
         days, form = column.astype("datetime64[D]"), "times"
@@ -227,7 +227,7 @@ def _two_volumes(table: Table, found: dict[str, int], values: dict[str, np.ndarr
 def _adjusted(
     table: Table,
     found: dict[str, int],
-    reading: Reading,
+    reading: ReadOptions,
     values: dict[str, np.ndarray],
     decimal: str,
     notes: list[str],

@@ -46,7 +46,7 @@ KINDS = {  # what --accept may name -> what it means
 
 
 @dataclass(frozen=True)
-class Finding:
+class Implausible:
     """One thing that daily bars of a market rarely do."""
 
     kind: str  # of KINDS
@@ -58,7 +58,7 @@ class Finding:
         return f"{self.kind}: {self.text}"
 
 
-def find_implausible(bars: pd.DataFrame, now: pd.Timestamp | None = None) -> tuple[Finding, ...]:
+def find_implausible(bars: pd.DataFrame, now: pd.Timestamp | None = None) -> tuple[Implausible, ...]:
     """What looks wrong in checked bars (fts.data.bars.check_bars), or in checked closes as a frame of Close alone."""
     days = bars.index.to_numpy().astype("datetime64[D]")
     found = [*_of_days(days, _today(now))]
@@ -79,7 +79,7 @@ def check_accepted(names: Iterable[str]) -> frozenset[str]:
     return asked
 
 
-def refuse_implausible(findings: Sequence[Finding], accepted: Iterable[str], origin: str) -> None:
+def refuse_implausible(findings: Sequence[Implausible], accepted: Iterable[str], origin: str) -> None:
     """Raises ImplausibleBars when something spoils the labels and was not accepted by its name."""
     wrong = [f for f in findings if f.spoils and f.kind not in set(accepted)]
     if wrong:
@@ -118,40 +118,40 @@ def _today(now: pd.Timestamp | None) -> np.datetime64:
     return np.datetime64(latest.date(), "D")
 
 
-def _of_days(days: np.ndarray, today: np.datetime64) -> Iterator[Finding]:
+def _of_days(days: np.ndarray, today: np.datetime64) -> Iterator[Implausible]:
     missing = missing_weekdays(days)
     weekend = np.flatnonzero(~np.is_busday(days))
     seven = len(weekend) > len(days) / 5  # crypto: two days of seven are weekends
     if len(days) > 2 and np.median(missing) > 0:
         step = np.median(np.diff(days).astype(int))
-        yield Finding("spacing", f"half of the rows are {step:g} or more days apart: the model reads daily bars")
+        yield Implausible("spacing", f"half of the rows are {step:g} or more days apart: the model reads daily bars")
     else:
         yield from _gaps(days, np.maximum(missing, np.diff(days).astype(int) - 1) if seven else missing)
         yield from _sparse(days, missing)
     if len(weekend):
         first = days[weekend[0]]
-        yield Finding("weekends", f"{_count(len(weekend), 'bar')} on Saturdays or Sundays, the first on {first}")
+        yield Implausible("weekends", f"{_count(len(weekend), 'bar')} on Saturdays or Sundays, the first on {first}")
     if coming := int((days > today).sum()):
-        yield Finding("future", f"{coming} of {len(days)} rows lie in the future, the last on {days[-1]}")
+        yield Implausible("future", f"{coming} of {len(days)} rows lie in the future, the last on {days[-1]}")
     if old := int((days < OLDEST).sum()):
-        yield Finding(
+        yield Implausible(
             "old",
             f"{_count(old, 'row')} before 1900, the first on {days[0]}: a wrong century or a wrong form of dates?",
         )
 
 
-def _gaps(days: np.ndarray, missing: np.ndarray) -> Iterator[Finding]:
+def _gaps(days: np.ndarray, missing: np.ndarray) -> Iterator[Implausible]:
     wide = np.flatnonzero(missing > CLOSED)
     if len(wide):
         i = int(missing.argmax())
-        yield Finding(
+        yield Implausible(
             "gaps",
             f"{_count(len(wide), 'gap')} of more than {CLOSED} weekdays, the longest of {missing[i]} between {days[i]} "
             f"and {days[i + 1]}: the model reads the rows before and after a gap as neighbouring trading days",
         )
 
 
-def _sparse(days: np.ndarray, missing: np.ndarray) -> Iterator[Finding]:
+def _sparse(days: np.ndarray, missing: np.ndarray) -> Iterator[Implausible]:
     """A stretch of weekly bars, or of every other day, in a daily history."""
     if len(missing) < SPARSE:
         return
@@ -163,17 +163,17 @@ def _sparse(days: np.ndarray, missing: np.ndarray) -> Iterator[Finding]:
         yield from _lossy(days, short)
         return
     i = int(wrong[0]) if len(wrong) else int(np.flatnonzero(weekly)[0])
-    yield Finding("spacing", f"for weeks after {days[i]} most weekdays have no bar: the model reads daily bars")
+    yield Implausible("spacing", f"for weeks after {days[i]} most weekdays have no bar: the model reads daily bars")
 
 
-def _lossy(days: np.ndarray, missing: np.ndarray) -> Iterator[Finding]:
+def _lossy(days: np.ndarray, missing: np.ndarray) -> Iterator[Implausible]:
     """Single days that are lacking all over the history."""
     if len(missing) < YEAR:
         return
     in_year = np.convolve(missing, np.ones(YEAR, dtype=np.int64), "valid")
     if (most := int(in_year.max())) > HOLIDAYS:
         i = int(in_year.argmax())
-        yield Finding(
+        yield Implausible(
             "spacing",
             f"{most} weekdays have no bar between {days[i]} and {days[i + YEAR]}, more than the holidays of a market: "
             "rows are lost",
@@ -181,7 +181,7 @@ def _lossy(days: np.ndarray, missing: np.ndarray) -> Iterator[Finding]:
         )
 
 
-def _of_prices(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
+def _of_prices(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Implausible]:
     open_, high, low, close = (bars[name].to_numpy() for name in ("Open", "High", "Low", "Close"))
     jumps = list(_jumps(close, days, MOVE))
     yield from jumps
@@ -194,13 +194,13 @@ def _of_prices(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
         what = (
             f"{_count(len(wide), 'bar')} with a high or low more than 25 % from open and close, the widest on {days[i]}"
         )
-        yield Finding("moves", what)
+        yield Implausible("moves", what)
     elif not named and len(over) and over.max() > MOVE:
         i = int(over.argmax())
-        yield Finding("moves", f"the open of {days[i + 1]} is {open_[i + 1]:g} after a close of {close[i]:g}")
+        yield Implausible("moves", f"the open of {days[i + 1]} is {open_[i + 1]:g} after a close of {close[i]:g}")
 
 
-def _jumps(close: np.ndarray, days: np.ndarray, limit: float) -> Iterator[Finding]:
+def _jumps(close: np.ndarray, days: np.ndarray, limit: float) -> Iterator[Implausible]:
     """Close to close: jumps that are taken back were a wrong unit, those by a round factor look like splits."""
     move = np.diff(np.log(close))
     wide = np.flatnonzero(np.abs(move) > limit)
@@ -209,14 +209,14 @@ def _jumps(close: np.ndarray, days: np.ndarray, limit: float) -> Iterator[Findin
     if splits:
         i = int(splits[0])
         like = "jump that looks like a split" if len(splits) == 1 else "jumps that look like splits"
-        yield Finding(
+        yield Implausible(
             "splits",
             f"{len(splits)} {like}, the first on {days[i + 1]} (close {close[i]:g}, then {close[i + 1]:g}, "
             f"{_split_ratio(move[i])}): take adjusted prices",
         )
     if others:
         i = int(max(others, key=lambda at: abs(move[at])))
-        yield Finding(
+        yield Implausible(
             "moves",
             f"{_count(len(others), 'day')} with a move of more than {np.expm1(limit):.0%} up or "
             f"{-np.expm1(-limit):.0%} down, the largest on {days[i + 1]} (close {close[i]:g}, then {close[i + 1]:g})",
@@ -242,7 +242,7 @@ def _taken_back(close: np.ndarray, i: int) -> bool:
     return bool((np.abs(near + move[i]) < 2 * SPLIT_ROOM).any())
 
 
-def _repeats(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
+def _repeats(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Implausible]:
     """Prices of the day before once more, or a stretch of rows that was copied from elsewhere."""
     rows = np.ascontiguousarray(bars[["Open", "High", "Low", "Close"]].to_numpy())
     _, group = np.unique(rows, axis=0, return_inverse=True)
@@ -259,7 +259,7 @@ def _repeats(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
         start, stop = max(long, key=lambda run: run[1] - run[0])
         rows_ = sum(stop - start for start, stop in long)
         earlier = "the day before" if lag[start] == 1 else f"the bars from {days[before[start]]}"
-        yield Finding(
+        yield Implausible(
             "repeats",
             f"{_count(rows_, 'bar')} with the same prices as earlier bars, the longest run from {days[start]} to "
             f"{days[stop - 1]} (repeats {earlier})",
@@ -267,7 +267,7 @@ def _repeats(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
     elif single:
         first = days[int((lag == 1).argmax())]
         text = f"{_count(single, 'bar')} with the same prices as the day before, the first on {first}"
-        yield Finding("repeats", text, spoils=single > max(5, len(days) / 50))
+        yield Implausible("repeats", text, spoils=single > max(5, len(days) / 50))
 
 
 def _runs(values: np.ndarray) -> list[tuple[int, int]]:
@@ -276,22 +276,22 @@ def _runs(values: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(np.r_[0, edges].tolist(), np.r_[edges, len(values)].tolist(), strict=True))
 
 
-def _flat(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
+def _flat(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Implausible]:
     flat = (bars["High"] == bars["Low"]).to_numpy()
     longest = max((run for run in _runs(flat) if flat[run[0]]), key=lambda run: run[1] - run[0], default=(0, 0))
     length, share = longest[1] - longest[0], flat.mean() if len(flat) else 0.0
     if length >= FLAT or (share > FLAT_SHARE and flat.sum() > 1):
         where = f"the longest run from {days[longest[0]]} to {days[longest[1] - 1]}"
-        yield Finding(
+        yield Implausible(
             "flat",
             f"{_count(int(flat.sum()), 'bar')} with the same high and low, {where}: does the file have closes only?",
         )
 
 
-def _volume(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
+def _volume(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Implausible]:
     volume = bars["Volume"].to_numpy()
     if len(volume) > 1 and (volume == volume[0]).all():
-        yield Finding(
+        yield Implausible(
             "no-volume",
             "no volume, or the same on each day: then obv, adosc and vwap_20 (in every tier) tell nothing about volume",
         )
@@ -301,11 +301,11 @@ def _volume(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
     )
     if empty[1] - empty[0] >= NO_VOLUME:
         what = f"no volume on {_count(empty[1] - empty[0], 'bar')} from {days[empty[0]]} to {days[empty[1] - 1]}"
-        yield Finding("volume", f"{what}: vwap_20 is no number there; cut the history, or fill the volume")
+        yield Implausible("volume", f"{what}: vwap_20 is no number there; cut the history, or fill the volume")
     around = bars["Volume"].where(volume > 0).rolling(2 * 20 + 1, center=True, min_periods=20).median().to_numpy()
     if len(wide := np.flatnonzero(volume > VOLUME * around)):
         i = int(wide[0])
-        yield Finding(
+        yield Implausible(
             "volume",
             f"{_count(len(wide), 'bar')} with more than {VOLUME} times the volume of the days around, the first on "
             f"{days[i]} ({volume[i]:g}, usual {around[i]:g})",
@@ -315,7 +315,7 @@ def _volume(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Finding]:
     step = np.abs(np.log(after[::-1][1:] / before[:-1])) if len(volume) > 40 else np.zeros(0)
     if np.nanmax(step, initial=0.0) > np.log(VOLUME):
         i = int(np.nanargmax(step))
-        yield Finding(
+        yield Implausible(
             "volume",
             f"the usual volume is {before[i]:g} up to {days[i]} and {after[::-1][i + 1]:g} from {days[i + 1]} on: "
             "another unit?",

@@ -10,14 +10,14 @@ import pandas as pd
 
 from fts.data.bars import check_bars, check_closes
 from fts.data.columns import COLUMNS
-from fts.data.layouts import Layout, Reading, read_file
-from fts.data.plausible import Finding, find_implausible, largest_move, widest_gap
+from fts.data.layouts import Layout, ReadOptions, read_file
+from fts.data.plausible import Implausible, find_implausible, largest_move, widest_gap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
     from pathlib import Path
 
-AS_IT_STANDS = Reading()
+AS_IT_STANDS = ReadOptions()
 
 
 class SourceFailed(RuntimeError):
@@ -95,7 +95,7 @@ class Taken:
     bars: pd.DataFrame
     origin: str  # the file's name, or the source and ticker
     layout: Layout
-    findings: tuple[Finding, ...]
+    findings: tuple[Implausible, ...]
 
     def lines(self, accepted: Container[str] = ()) -> tuple[str, ...]:
         """A summary for a person, to be read before anything is registered."""
@@ -131,7 +131,7 @@ class Taken:
         }
 
 
-def _weight(finding: Finding, accepted: Container[str]) -> str:
+def _weight(finding: Implausible, accepted: Container[str]) -> str:
     if not finding.spoils:
         return "warning"
     return "accepted" if finding.kind in accepted else "wrong"
@@ -143,7 +143,7 @@ def take(bars: pd.DataFrame, origin: str, adjusted: str) -> Taken:
     return Taken(bars, origin, layout, find_implausible(bars))
 
 
-def take_file(path: Path, reading: Reading = AS_IT_STANDS) -> Taken:
+def take_file(path: Path, reading: ReadOptions = AS_IT_STANDS) -> Taken:
     """The bars of a csv or parquet file in any layout of a public source. Raises SourceFailed, BadBars."""
     frame, layout = _read(path, reading)
     if "Volume" not in frame or _all_zero(frame["Volume"]):
@@ -153,14 +153,14 @@ def take_file(path: Path, reading: Reading = AS_IT_STANDS) -> Taken:
     return Taken(bars, path.name, layout, find_implausible(bars))
 
 
-def take_closes(path: Path, reading: Reading = AS_IT_STANDS) -> Taken:
+def take_closes(path: Path, reading: ReadOptions = AS_IT_STANDS) -> Taken:
     """The VIX closes of a file; other columns are left out. Raises SourceFailed, BadBars."""
     frame, layout = _read(path, reading, wanted=("Close",))
     closes = check_closes(frame, path.name).to_frame()
     return Taken(closes, path.name, layout, find_implausible(closes))
 
 
-def _read(path: Path, reading: Reading, wanted: tuple[str, ...] = COLUMNS) -> tuple[pd.DataFrame, Layout]:
+def _read(path: Path, reading: ReadOptions, wanted: tuple[str, ...] = COLUMNS) -> tuple[pd.DataFrame, Layout]:
     if not path.is_file():
         raise SourceFailed(f"{path} is not there; give the path of a csv or parquet file")
     return read_file(path, reading, wanted)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fts.analysis.baselines import fit_one, score_predictions
-from fts.jobs.trial.process import Orders, log_to, main, say
+from fts.jobs.trial.process import Commands, log_to, main, say
 from fts.study.cell import TrialSpec
 from fts.study.evidence import cell_data, data_facts, peak_bytes, reset_peak, write_predictions
 from fts.study.walk_forward_objective import folds_of, on_fold, together
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def run_baseline(spec: TrialSpec, _orders: Orders) -> Iterator[dict[str, Any]]:
+def run_baseline(spec: TrialSpec, _orders: Commands) -> Iterator[dict[str, Any]]:
     """started, then result: there is nothing in between worth a checkpoint, it takes seconds."""
     log_to(Path(spec.log_path))
     reset_peak()

@@ -18,7 +18,7 @@ from fts.features import drift, leak, tiers
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fts.data.layouts import Reading
+    from fts.data.layouts import ReadOptions
 
 MATCH = 0.99  # a join that finds fewer of its days fails (lesson 26)
 LONGEST_HORIZON = 5  # trading days; of the study's matrix
@@ -39,7 +39,7 @@ def build(
     vix: Path | str | None = None,
     context: int = USUAL_CONTEXT,
     horizon: int = LONGEST_HORIZON,
-    reading: Reading = AS_IT_STANDS,
+    reading: ReadOptions = AS_IT_STANDS,
     accept: Iterable[str] = (),
     taken: Taken | None = None,
 ) -> Entry:
@@ -97,7 +97,7 @@ def take(
     ticker: str | None = None,
     path: Path | str | None = None,
     *,
-    reading: Reading = AS_IT_STANDS,
+    reading: ReadOptions = AS_IT_STANDS,
 ) -> Taken:
     """Read and judge the bars of a source; writes nothing. Raises BadBars, SourceFailed, ManifestError."""
     manifest = Manifest(Path(root))
@@ -127,7 +127,7 @@ def register(
     path: Path | str,
     ticker: str | None = None,
     *,
-    reading: Reading = AS_IT_STANDS,
+    reading: ReadOptions = AS_IT_STANDS,
     accept: Iterable[str] = (),
     taken: Taken | None = None,
 ) -> Entry:
@@ -154,14 +154,14 @@ def register(
 
 
 def take_to_register(
-    root: Path | str, path: Path | str, ticker: str | None = None, *, reading: Reading = AS_IT_STANDS
+    root: Path | str, path: Path | str, ticker: str | None = None, *, reading: ReadOptions = AS_IT_STANDS
 ) -> Taken:
     """Read and judge a file of bars, or of closes where it is the VIX; writes nothing."""
     here, name = _here(Manifest(Path(root)), path), clean_ticker(_file_ticker(path, ticker, reading))
     return sources.take_closes(here, reading) if name == "VIX" else sources.take_file(here, reading)
 
 
-def _take_file(path: Path, ticker: str, reading: Reading) -> Taken:
+def _take_file(path: Path, ticker: str, reading: ReadOptions) -> Taken:
     if clean_ticker(ticker) == "VIX":
         raise BadBars(
             f"{path.name}: the VIX has closes only; give the file with --vix FILE --tier c when you build other bars"
@@ -169,7 +169,7 @@ def _take_file(path: Path, ticker: str, reading: Reading) -> Taken:
     return sources.take_file(path, reading)
 
 
-def _file_ticker(path: Path | str, ticker: str | None, reading: Reading, taken: Taken | None = None) -> str:
+def _file_ticker(path: Path | str, ticker: str | None, reading: ReadOptions, taken: Taken | None = None) -> str:
     """As asked; else the stock that was chosen from the file, as the file spells it; else the file's name."""
     if ticker is not None:
         return ticker

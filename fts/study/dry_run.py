@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.python import python
 from fts.jobs.settings import Places, best_device
 from fts.jobs.status import formatting
-from fts.jobs.supervisor.child import ChildError, ChildProcess
+from fts.jobs.supervisor.child import ChildError, TrialProcess
 from fts.study import baseline_jobs
 from fts.study.cell import CellSpec, TrialSpec, seed_for
 from fts.study.study import program_of
@@ -93,7 +93,7 @@ class _TrialProcess:
 
     def __init__(self, places: Places, folder: Path, program: Program) -> None:
         self.places, self.folder, self.program = places, folder, program
-        self._child: ChildProcess | None = None
+        self._child: TrialProcess | None = None
         self._number = 0
         self._took_s = 0.0
 
@@ -127,7 +127,7 @@ class _TrialProcess:
 
         Raises ChildError when the process died or said nothing: it must be replaced.
         """
-        child = self._child or ChildProcess(
+        child = self._child or TrialProcess(
             python(*self.program.words), self.folder / "process.log", threads=spec.threads
         )
         self._child = child

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.trial.process import Orders, main, say
+from fts.jobs.trial.process import Commands, main, say
 from fts.study.cell import TrialSpec
 from fts.study.objective import run_trial
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def run_final(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
+def run_final(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     """The facts of a trial; when a person has opened the test set, its result also says what came out there."""
     from fts.study.final_model import build_final  # here, not above: torch and pandas, about 3 s
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.trial import process
-from fts.jobs.trial.process import Orders, Pace, await_verdict, log_to, say
+from fts.jobs.trial.process import Commands, Throttle, await_verdict, log_to, say
 from fts.study.cell import TrialSpec
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def main() -> int:
 
 
 def run_trial(
-    spec: TrialSpec, orders: Orders, build: Callable[[TrialSpec], BuiltTrial] | None = None
+    spec: TrialSpec, orders: Commands, build: Callable[[TrialSpec], BuiltTrial] | None = None
 ) -> Iterator[dict[str, Any]]:
     """One trial as facts, and a process that holds nothing of it afterwards.
 
@@ -45,7 +45,7 @@ def run_trial(
     reset_peak()  # 20 ms to give the model's pages back, while the supervisor draws the next trial
 
 
-def story(spec: TrialSpec, orders: Orders, build: Callable[[TrialSpec], BuiltTrial]) -> Iterator[dict[str, Any]]:
+def story(spec: TrialSpec, orders: Commands, build: Callable[[TrialSpec], BuiltTrial]) -> Iterator[dict[str, Any]]:
     """The facts of one trial: started, then steps, epochs and checkpoints, then how it ended."""
     from fts.training.results import EpochDone  # here, not above: torch
 
@@ -62,7 +62,7 @@ def story(spec: TrialSpec, orders: Orders, build: Callable[[TrialSpec], BuiltTri
             await_verdict(spec, orders, result.epoch)
     say(f"{spec.cell.experiment} t{spec.number} {trial.summary()}")
 
-    pace = Pace(spec.checkpoint_every_s)
+    pace = Throttle(spec.checkpoint_every_s)
     for taken, event in enumerate(trainer.run(), start=1):
         epoch_ended = isinstance(event, EpochDone)
         if taken == PROBED_STEPS:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fts.data.layouts import Reading
+    from fts.data.layouts import ReadOptions
 
 SHRUNK = 0.1  # of the training mean: volumes in thousands, or another ticker's, lie within 3 sd of a mean above 0
 DRIFT = 3.0  # standard deviations of the training rows: a feature whose mean lies farther out is named
@@ -42,7 +42,7 @@ class Predicted:
 
 
 def predict_file(
-    model: FinalModel, path: Path | str, vix: Path | str | None = None, reading: Reading = AS_IT_STANDS
+    model: FinalModel, path: Path | str, vix: Path | str | None = None, reading: ReadOptions = AS_IT_STANDS
 ) -> Predicted:
     """Probabilities for the bars of a csv or parquet file; `vix`: a file of VIX closes, for tiers that need them.
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from fts.analysis.walk_forward import Fold, walk_forward
 from fts.data.splits import check_counts, window_ends
-from fts.jobs.trial.process import Orders, main
+from fts.jobs.trial.process import Commands, main
 from fts.study.cell import CellSpec, TrialSpec
 from fts.study.cell_data import CellData, rescaled
 from fts.study.evidence import cell_data
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fts.study.cell import CellSpec
 
 
-def run_cv(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
+def run_cv(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     """The facts of one trial on all folds of its cell."""
     from fts.study.build import BuiltTrial, assemble  # here, not above: torch and pandas, about 3 s
 

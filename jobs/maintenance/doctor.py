@@ -40,7 +40,7 @@ MEMORY_LITTLE = 2 * formatting.GB  # bytes; torch and a 2M trial need about one
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     name: str
     state: str  # ok | warn | bad | unknown
     text: str
@@ -51,23 +51,23 @@ class Finding:
         return asdict(self)
 
 
-def examine(places: Places) -> list[Finding]:
+def examine(places: Places) -> list[Diagnosis]:
     """Every check, in the order a person would ask."""
-    checks: tuple[Callable[[Places], Iterator[Finding]], ...] = (
+    checks: tuple[Callable[[Places], Iterator[Diagnosis]], ...] = (
         python, packages, machine, terminal, sensed, database, exposed, linked, slots, leftovers, data,
     )  # fmt: skip
     return [finding for check in checks for finding in answered(check, places)]
 
 
-def answered(check: Callable[[Places], Iterator[Finding]], places: Places) -> Iterator[Finding]:
+def answered(check: Callable[[Places], Iterator[Diagnosis]], places: Places) -> Iterator[Diagnosis]:
     """The findings of a check; where the system refuses to answer it, that is the finding."""
     try:
         yield from check(places)
     except (OSError, StateError) as error:
-        yield Finding(check.__name__, "bad", f"cannot be checked: {sentence_of(error)}")
+        yield Diagnosis(check.__name__, "bad", f"cannot be checked: {sentence_of(error)}")
 
 
-def mend(places: Places, found: list[Finding]) -> list[str]:
+def mend(places: Places, found: list[Diagnosis]) -> list[str]:
     """Mends what is safe to mend; returns a sentence for each thing done."""
     done: list[str] = []
     for key in dict.fromkeys(finding.fix for finding in found if finding.fix):
@@ -81,12 +81,12 @@ def mend(places: Places, found: list[Finding]) -> list[str]:
 # ---------------------------------------------------------------- environment
 
 
-def python(_places: Places) -> Iterator[Finding]:
+def python(_places: Places) -> Iterator[Diagnosis]:
     text = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    yield Finding("python", "ok", text)
+    yield Diagnosis("python", "ok", text)
 
 
-def packages(_places: Places) -> Iterator[Finding]:
+def packages(_places: Places) -> Iterator[Diagnosis]:
     """Versions from the packages' metadata: importing torch would take seconds."""
     versions, missing = _versions(PACKAGES)
     for study_name, names in OF_STUDIES.items():
@@ -94,11 +94,11 @@ def packages(_places: Places) -> Iterator[Finding]:
         versions += found
         if absent:
             cure = f"pip install 'fts[{study_name}]' where its jobs are to run"
-            yield Finding("packages", "ok", f"not installed, for the study {study_name}: {', '.join(absent)}", cure)
+            yield Diagnosis("packages", "ok", f"not installed, for the study {study_name}: {', '.join(absent)}", cure)
     if missing:
-        yield Finding("packages", "bad", f"{', '.join(missing)} missing", "make setup")
+        yield Diagnosis("packages", "bad", f"{', '.join(missing)} missing", "make setup")
     else:
-        yield Finding("packages", "ok", ", ".join(versions))
+        yield Diagnosis("packages", "ok", ", ".join(versions))
 
 
 def _versions(names: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -112,23 +112,23 @@ def _versions(names: Iterable[str]) -> tuple[list[str], list[str]]:
     return versions, missing
 
 
-def _processors() -> Finding:
+def _processors() -> Diagnosis:
     cores = f"{os.cpu_count()} cores"
     try:
-        return Finding("processors", "ok", f"{cores}, trials run on {best_device()}")
+        return Diagnosis("processors", "ok", f"{cores}, trials run on {best_device()}")
     except BadSetting as error:
         cure = "correct FTS_DEVICE or unset it"
-        return Finding("processors", "bad", f"{cores}, but no worker can start: {error}", cure)
+        return Diagnosis("processors", "bad", f"{cores}, but no worker can start: {error}", cure)
 
 
-def machine(places: Places) -> Iterator[Finding]:
+def machine(places: Places) -> Iterator[Diagnosis]:
     import psutil  # here, not above: only this check needs it
 
     memory = psutil.virtual_memory()
     text = f"{formatting.size(memory.available)} of {formatting.size(memory.total)} free"
     little = memory.available < MEMORY_LITTLE
     yield _processors()
-    yield Finding(
+    yield Diagnosis(
         "memory",
         "warn" if little else "ok",
         text,
@@ -137,14 +137,14 @@ def machine(places: Places) -> Iterator[Finding]:
     folder = next(path for path in (places.outputs, *places.outputs.parents) if path.exists())
     free = shutil.disk_usage(folder).free
     if room(folder)[1] == 0:
-        yield Finding("disk", "bad", no_space(folder), "fts gc frees checkpoints")
+        yield Diagnosis("disk", "bad", no_space(folder), "fts gc frees checkpoints")
     elif free < DISK_RESERVE:
-        yield Finding("disk", "bad", f"{formatting.size(free)} free for {folder}", "fts gc frees checkpoints")
+        yield Diagnosis("disk", "bad", f"{formatting.size(free)} free for {folder}", "fts gc frees checkpoints")
     else:
-        yield Finding("disk", "ok", f"{formatting.size(free)} free for {folder}")
+        yield Diagnosis("disk", "ok", f"{formatting.size(free)} free for {folder}")
 
 
-def terminal(_places: Places) -> Iterator[Finding]:
+def terminal(_places: Places) -> Iterator[Diagnosis]:
     """What the monitor will find: encoding, colours, size, tmux."""
     term, colours = os.environ.get("TERM", ""), os.environ.get("COLORTERM", "")
     encoding = (sys.stdout.encoding or "unknown").lower()
@@ -154,75 +154,75 @@ def terminal(_places: Places) -> Iterator[Finding]:
         f"{term or 'unknown'} {size.columns}x{size.lines}, {encoding}, colours {colours or 'of the terminal'}{inside}"
     )
     if not sys.stdout.isatty():
-        yield Finding("terminal", "ok", "none here (output goes to a pipe or a file)")
+        yield Diagnosis("terminal", "ok", "none here (output goes to a pipe or a file)")
     elif "utf" not in encoding:
-        yield Finding("terminal", "warn", text, "export LC_ALL=C.UTF-8 to see all glyphs; until then fts shows ASCII")
+        yield Diagnosis("terminal", "warn", text, "export LC_ALL=C.UTF-8 to see all glyphs; until then fts shows ASCII")
     else:
-        yield Finding("terminal", "ok", text)
+        yield Diagnosis("terminal", "ok", text)
 
 
-def sensed(places: Places) -> Iterator[Finding]:
+def sensed(places: Places) -> Iterator[Diagnosis]:
     """Which sensors answer; the guard acts only on what is known."""
     try:
         source = detect.from_env(places.outputs)
     except ValueError as error:
-        yield Finding("sensors", "bad", str(error), "unset FTS_SENSORS")
+        yield Diagnosis("sensors", "bad", str(error), "unset FTS_SENSORS")
         return
     try:
         reading = source.read()
     finally:
         source.close()
     if reading.temperature is not None:
-        yield Finding("temperature", "ok", f"{reading.temperature:.0f} °C ({reading.temperature_source})")
+        yield Diagnosis("temperature", "ok", f"{reading.temperature:.0f} °C ({reading.temperature_source})")
     elif reading.thermal_pressure is not None:
-        yield Finding("temperature", "ok", f"thermal pressure {reading.thermal_pressure}")
+        yield Diagnosis("temperature", "ok", f"thermal pressure {reading.thermal_pressure}")
     else:
         cure = "FTS_SENSORS=file:PATH reads your own sensor; without one the heat guard cannot act"
-        yield Finding("temperature", "unknown", "not available here", cure)
+        yield Diagnosis("temperature", "unknown", "not available here", cure)
     if reading.gpu_percent is not None:
-        yield Finding("gpu", "ok", f"{reading.gpu_percent:.0f} % busy, {formatting.size(reading.gpu_memory)} in use")
+        yield Diagnosis("gpu", "ok", f"{reading.gpu_percent:.0f} % busy, {formatting.size(reading.gpu_memory)} in use")
     else:
-        yield Finding("gpu", "unknown", "no GPU found; trials run on the processor")
+        yield Diagnosis("gpu", "unknown", "no GPU found; trials run on the processor")
 
 
 # ---------------------------------------------------------------- the study
 
 
-def database(places: Places) -> Iterator[Finding]:
+def database(places: Places) -> Iterator[Diagnosis]:
     for finding in checks.sqlite_version():
-        yield Finding("sqlite", "ok" if finding.ok else "warn", finding.sentence)
+        yield Diagnosis("sqlite", "ok" if finding.ok else "warn", finding.sentence)
     if not os.path.lexists(places.db):
-        yield Finding("database", "ok", f"none yet at {places.db}", "fts enqueue creates it")
+        yield Diagnosis("database", "ok", f"none yet at {places.db}", "fts enqueue creates it")
         return
     mode = places.outputs.stat().st_mode
     if mode & 0o022 and not mode & stat.S_ISVTX:  # /tmp and its like protect each file from the others
         text = f"other users can replace files in {places.outputs}"
-        yield Finding("folder", "warn", text, f"chmod 700 {places.outputs}")
+        yield Diagnosis("folder", "warn", text, f"chmod 700 {places.outputs}")
     try:
         db = open_database(places.db, readonly=True)
     except SchemaTooOld as error:
-        yield Finding("database", "bad", str(error), "fts doctor --fix", "migrate")
+        yield Diagnosis("database", "bad", str(error), "fts doctor --fix", "migrate")
         return
     except StateError as error:
-        yield Finding("database", "bad", str(error))
+        yield Diagnosis("database", "bad", str(error))
         return
     try:
         for found in checks.check_all(db)[1:]:  # the first one is the version of SQLite, said above
             state = "ok" if found.ok else "bad" if found.grave else "warn"
-            yield Finding("database", state, found.sentence, found.cure, "state" if found.fixable else None)
+            yield Diagnosis("database", state, found.sentence, found.cure, "state" if found.fixable else None)
         yield from dead_workers(db)
         if paused := queries.flag(db, "queue_paused"):
-            yield Finding("queue", "warn", f"paused: {paused['reason']}", "fts resume --queue")
+            yield Diagnosis("queue", "warn", f"paused: {paused['reason']}", "fts resume --queue")
     finally:
         db.close()
 
 
-def exposed(places: Places) -> Iterator[Finding]:
+def exposed(places: Places) -> Iterator[Diagnosis]:
     """What others of this machine can read: the exports hold the results as the database does."""
     if not places.outputs.is_dir():
         return
     if not places.outputs.stat().st_mode & 0o055:  # nobody else gets in, whatever lies there
-        yield Finding("private", "ok", f"only its owner can read {places.outputs}")
+        yield Diagnosis("private", "ok", f"only its owner can read {places.outputs}")
         return
     open_files = [Path(path) / name for path, _, names in os.walk(places.outputs) for name in names]
     open_files = [path for path in open_files if path.name != ".gitkeep" and others_can_read(path)]
@@ -230,10 +230,10 @@ def exposed(places: Places) -> Iterator[Finding]:
     if open_files:
         more = f" and {formatting.count(len(open_files) - 1, 'more file', 'more files')}" if len(open_files) > 1 else ""
         text = f"other users can read {min(open_files)}{more} ({places.outputs} has mode {mode})"
-        yield Finding("private", "warn", text, f"chmod -R go-rwx {places.outputs}")
+        yield Diagnosis("private", "warn", text, f"chmod -R go-rwx {places.outputs}")
     else:
         text = f"other users can list {places.outputs} (mode {mode}), but cannot read its files"
-        yield Finding("private", "warn", text, f"chmod 700 {places.outputs}")
+        yield Diagnosis("private", "warn", text, f"chmod 700 {places.outputs}")
 
 
 def others_can_read(path: Path) -> bool:
@@ -244,26 +244,26 @@ def others_can_read(path: Path) -> bool:
     return stat.S_ISREG(found.st_mode) and bool(found.st_mode & 0o044)
 
 
-def linked(places: Places) -> Iterator[Finding]:
+def linked(places: Places) -> Iterator[Diagnosis]:
     """Links in the place of our own folders: nothing is written or freed behind them."""
     for name in ("hpo", "trials", "logs", "models", "report", "scripts"):
         if (path := places.outputs / name).is_symlink():
             text = f"{path} is a link, and fts does not write or delete through links inside {places.outputs}"
-            yield Finding("links", "warn", text, f"move its files there, or make {places.outputs} itself the link")
+            yield Diagnosis("links", "warn", text, f"move its files there, or make {places.outputs} itself the link")
 
 
-def dead_workers(db: Database) -> Iterator[Finding]:
+def dead_workers(db: Database) -> Iterator[Diagnosis]:
     """Workers of this machine that the database believes in and the system does not know."""
     host = socket.gethostname()
     for worker in queries.workers(db):
         if worker.status == "running" and worker.host == host and not same_process(worker.pid, worker.pid_started):
             text = f"worker {worker.id} (process {worker.pid}) has died without stopping properly"
-            yield Finding(
+            yield Diagnosis(
                 "worker", "warn", text, "fts doctor --fix, or start a worker: it continues the jobs", "workers"
             )
 
 
-def slots(places: Places) -> Iterator[Finding]:
+def slots(places: Places) -> Iterator[Diagnosis]:
     """Who holds the slots of this machine."""
     taken = []
     for path in sorted(places.outputs.glob("slot-*.lock")) if places.outputs.is_dir() else []:
@@ -271,16 +271,16 @@ def slots(places: Places) -> Iterator[Finding]:
         try:
             holder = slot_lock.holder(places.outputs, int(index)) if index.isdecimal() else None
         except OSError as error:  # another person's file
-            yield Finding(
+            yield Diagnosis(
                 "slots", "unknown", f"slot {index}: {sentence_of(error)}", "ask the owner of this file who works there"
             )
             continue
         if holder is not None:
             taken.append(f"slot {index}: {holder}")
-    yield Finding("slots", "ok", "; ".join(taken) if taken else "no worker on this machine")
+    yield Diagnosis("slots", "ok", "; ".join(taken) if taken else "no worker on this machine")
 
 
-def leftovers(places: Places) -> Iterator[Finding]:
+def leftovers(places: Places) -> Iterator[Diagnosis]:
     """What could be freed, and folders that belong to no job."""
     if not places.db.is_file():
         return
@@ -294,17 +294,17 @@ def leftovers(places: Places) -> Iterator[Finding]:
         db.close()
     total = sum(item.bytes for item in found)
     if found:
-        yield Finding("leftovers", "warn", f"{formatting.size(total)} that no trial needs any more", "fts gc")
+        yield Diagnosis("leftovers", "warn", f"{formatting.size(total)} that no trial needs any more", "fts gc")
     if strange:
         more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
         does = "belong" if more else "belongs"
         text = f"{strange[0].name}{more} in {places.outputs / 'trials'} {does} to no job of this database"
-        yield Finding("leftovers", "warn", text, "inspect and remove by hand")
+        yield Diagnosis("leftovers", "warn", text, "inspect and remove by hand")
     if not found and not strange:
-        yield Finding("leftovers", "ok", "none")
+        yield Diagnosis("leftovers", "ok", "none")
 
 
-def data(places: Places) -> Iterator[Finding]:
+def data(places: Places) -> Iterator[Diagnosis]:
     """What each installed study checks of its own, unless all jobs here are of other studies."""
     here = studies_in(places)
     for name in sorted(installed()):
@@ -312,9 +312,9 @@ def data(places: Places) -> Iterator[Finding]:
             continue
         try:
             for status, text, cure in study(name).checks(places):
-                yield Finding("data", status, text, cure)
+                yield Diagnosis("data", status, text, cure)
         except ModuleNotFoundError as missing:  # a study whose packages were not installed with fts
-            yield Finding(
+            yield Diagnosis(
                 "data", "ok", f"not checked: the study {name} needs {missing.name}", f"pip install 'fts[{name}]'"
             )
 

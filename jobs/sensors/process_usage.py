@@ -22,7 +22,7 @@ FOOTPRINT_WORD = 7  # ri_phys_footprint
 
 
 class TreeUse:
-    """Watches one tree. `find` returns its processes, the root first, as far as they live (ChildProcess.tree)."""
+    """Watches one tree. `find` returns its processes, the root first, as far as they live (TrialProcess.tree)."""
 
     def __init__(self, find: Callable[[], list[psutil.Process]], clock: Callable[[], float] = time.monotonic) -> None:
         self._find = find

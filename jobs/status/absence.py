@@ -35,7 +35,7 @@ class Away:
 
 
 @dataclass(frozen=True)
-class Night:
+class Timeline:
     """The strip: `cells` has one character per slice, `labels` the cell names that start in a slice."""
 
     start: float
@@ -76,7 +76,7 @@ def away(snapshot: Snapshot, now: float, since: float | None, events: Sequence[E
     )
 
 
-def night(snapshot: Snapshot, start: float, now: float, cells: int, events: Sequence[Event] | None = None) -> Night:
+def night(snapshot: Snapshot, start: float, now: float, cells: int, events: Sequence[Event] | None = None) -> Timeline:
     """`cells` slices of [start, now]: the worst thing in each; the last one is now.
 
     A slice trains when any job ran in it. Running spells are rebuilt from the journal, and from the jobs' own times
@@ -100,7 +100,7 @@ def night(snapshot: Snapshot, start: float, now: float, cells: int, events: Sequ
         if sign:
             marks[_slice(event.at, start, slice_s, cells)] = sign
     marks[-1] = NOW
-    return Night(start, now, "".join(marks), tuple(_labels(snapshot.jobs, journal, start, slice_s, cells)))
+    return Timeline(start, now, "".join(marks), tuple(_labels(snapshot.jobs, journal, start, slice_s, cells)))
 
 
 def _slice(at: float, start: float, slice_s: float, cells: int) -> int:

@@ -36,7 +36,7 @@ Z80 = 1.2816  # 80 % of a normal distribution lies within
 
 
 @dataclass(frozen=True)
-class Pace:
+class TrialPace:
     """Seconds per trial of a budget, and how sure that is."""
 
     seconds: float
@@ -85,7 +85,7 @@ def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, ju
     free = [0.0] * slots  # seconds until each slot is free
     spread: dict[str, float] = {}  # seconds of standard deviation, summed where an error is shared: within a budget
     unknown = False
-    paces: dict[tuple[str, int | None, bool], Pace | None] = {}  # of thousands of jobs in line few differ in these
+    paces: dict[tuple[str, int | None, bool], TrialPace | None] = {}  # of thousands of jobs in line few differ in these
     for job in jobs:
         if job.status is JobStatus.RUNNING or _may_run(job):
             own = own_pace(job, now, snapshot.worked)
@@ -178,7 +178,7 @@ def as_data(seen: SeenForecast) -> dict[str, object]:
 # ---------------------------------------------------------------- pace
 
 
-def own_pace(job: Job, now: float, worked: Mapping[int, float] | None = None) -> Pace | None:
+def own_pace(job: Job, now: float, worked: Mapping[int, float] | None = None) -> TrialPace | None:
     """Seconds per trial of a cell from its own trials, once a few have ended: other cells search other shapes."""
     ended = trials_ended(job)
     so_far = _so_far(job, now, worked or {}) if ended >= FEW else None
@@ -186,7 +186,7 @@ def own_pace(job: Job, now: float, worked: Mapping[int, float] | None = None) ->
         return None
     left = max(job.trials_wanted - ended, 1)
     later, sd = (_later(ended), SD_PRUNED) if is_pruned(job) else (1.0, SD_TRIAL)
-    return Pace(later * so_far, math.hypot(sd * math.sqrt(1 / ended + 1 / left), SD_MACHINE))
+    return TrialPace(later * so_far, math.hypot(sd * math.sqrt(1 / ended + 1 / left), SD_MACHINE))
 
 
 def pace_of(
@@ -196,7 +196,7 @@ def pace_of(
     worked: Mapping[int, float] | None = None,
     epochs: int | None = None,
     pruned: bool | None = None,
-) -> Pace | None:
+) -> TrialPace | None:
     """Seconds per trial of a budget from what `jobs` show by `now`; None without any history.
 
     `worked` holds the seconds of training of jobs that were interrupted: a night on hold makes no trial slower. With
@@ -211,12 +211,12 @@ def pace_of(
     scaled = [abs(math.log(stretch)) for _, stretch in own]
     if own:
         sd = math.hypot(_sd_log([pace for pace, _ in own]), SD_STRETCH * sum(scaled) / len(own))
-        return Pace(_geometric_mean([pace for pace, _ in own]), sd)
+        return TrialPace(_geometric_mean([pace for pace, _ in own]), sd)
     scale = COST.get(budget)
     others = [pace / COST[name] for name, paces in seen.items() if name in COST for pace, _ in paces]
     if not others or scale is None:
         return None
-    return Pace(_geometric_mean(others) * scale, SD_UNSEEN)
+    return TrialPace(_geometric_mean(others) * scale, SD_UNSEEN)
 
 
 def pool_of(job: Job) -> str:
@@ -261,7 +261,7 @@ def _may_run(job: Job) -> bool:
     return job.status is JobStatus.QUEUED and not job.hold_reason
 
 
-def _seconds_left(job: Job, pace: Pace) -> float:
+def _seconds_left(job: Job, pace: TrialPace) -> float:
     remaining = max(job.trials_wanted - trials_ended(job), 0)
     seconds = remaining * pace.seconds
     if job.status is JobStatus.RUNNING and remaining:

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import declared, formatting
-from fts.jobs.status.absence import NOW, Away, Night
+from fts.jobs.status.absence import NOW, Away, Timeline
 from fts.jobs.status.conditions import runnable, running
 from fts.jobs.status.event_groups import GUARDED
 from fts.jobs.status.summary import Glance, night_of, night_start
@@ -313,7 +313,7 @@ def _edge(span_s: float, at: float) -> str:
     return formatting.clock(at) if span_s < 3 * formatting.HOUR else formatting.clock(at)[:2] + "h"
 
 
-def _strip_spans(strip: Night, labels: bool = False) -> list[Span]:
+def _strip_spans(strip: Timeline, labels: bool = False) -> list[Span]:
     spans: list[Span] = [(_edge(strip.end - strip.start, strip.start) + " ", "dim")]
     chars = [(char, STRIP_ROLES[char]) for char in strip.cells]
     if labels:
@@ -329,7 +329,7 @@ def _strip_spans(strip: Night, labels: bool = False) -> list[Span]:
     return [*spans, (" " + _edge(strip.end - strip.start, strip.end), "dim")]
 
 
-def _write_labels(chars: list[Span], strip: Night) -> None:
+def _write_labels(chars: list[Span], strip: Timeline) -> None:
     """Writes each cell's name where it started, unless something worse or another name stands there."""
     free = 0
     for at, name in strip.labels:

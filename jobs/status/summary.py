@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.status import drain, formatting
-from fts.jobs.status.absence import Away, Night, away, night
+from fts.jobs.status.absence import Away, Timeline, away, night
 from fts.jobs.status.conditions import is_live
 from fts.jobs.status.forecast import Forecast, forecast, slip
 from fts.jobs.status.log_excerpt import is_lost
@@ -196,6 +196,6 @@ def night_start(glance: Glance) -> float:
     return glance.away.since if glance.away else _recent(glance)
 
 
-def night_of(glance: Glance, cells: int) -> Night:
+def night_of(glance: Glance, cells: int) -> Timeline:
     """The strip from there until now."""
     return night(glance.snapshot, night_start(glance), glance.now, max(cells, 2), glance.events)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.protocol import STOPPED
-from fts.jobs.supervisor.child import ChildError, ChildProcess
+from fts.jobs.supervisor.child import ChildError, TrialProcess
 from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words
-from fts.jobs.watchdog.stop_request import Wish
+from fts.jobs.watchdog.stop_request import StopRequest
 from fts.state.files import atomic_write, make_folder
 from fts.state.values import Cause
 
@@ -31,12 +31,12 @@ OUR_LINE = re.compile(r"\d\d:\d\d:\d\d ")  # what the trial process itself says 
 
 
 @dataclass(frozen=True)
-class End:
+class AttemptEnd:
     """How an attempt ended: result | pruned | failed | stopped | died."""
 
     how: str
     facts: dict[str, Any] = field(default_factory=dict)
-    wish: Wish | None = None  # what it was stopped for
+    wish: StopRequest | None = None  # what it was stopped for
 
 
 class Attempt:
@@ -47,15 +47,15 @@ class Attempt:
 
     def __init__(
         self,
-        child: ChildProcess,
-        record: Callable[[dict[str, Any]], Wish | str | None],
-        wish: Callable[[], Wish | None],
+        child: TrialProcess,
+        record: Callable[[dict[str, Any]], StopRequest | str | None],
+        wish: Callable[[], StopRequest | None],
         poll_s: float,
         grace_s: float,
     ) -> None:
         self.child, self.record, self.wish = child, record, wish
         self.poll_s, self.grace_s = poll_s, grace_s
-        self._wish: Wish | None = None
+        self._wish: StopRequest | None = None
         self._started = False  # the trial itself runs, not only its process
         self._judged = False  # a pruner looks at its epochs, and the trial waits for what it says
         self._pruned = False  # decided; what the trial still tells of its later epochs does not count
@@ -64,7 +64,7 @@ class Attempt:
         self._began = time.time() - 1.0  # the clock of a file system is coarser
         self._logs: tuple[Path, ...] = ()
 
-    def run(self, spec: dict[str, Any], number: int) -> End:
+    def run(self, spec: dict[str, Any], number: int) -> AttemptEnd:
         """Blocks until the trial has ended, or was stopped, or the process died."""
         self._logs = (Path(str(spec.get("log_path"))), self.child.log_path)
         self._judged = spec["cell"].get("pruner", "none") != "none"
@@ -73,7 +73,7 @@ class Attempt:
         except ChildError as error:
             if self.child.poll() is not None:  # it says why, and how it ended
                 return self._last_words(number)
-            return End("died", {"message": str(error), "cause": Cause.MACHINE_ERROR.value})
+            return AttemptEnd("died", {"message": str(error), "cause": Cause.MACHINE_ERROR.value})
         while True:
             for fact in self.child.facts(self.poll_s):
                 if end := self._take(fact, number):
@@ -93,14 +93,14 @@ class Attempt:
         atomic_write(path, line, path.parents[3], durable=False)
         return {"do": "run", "file": str(path)}
 
-    def _take(self, fact: dict[str, Any], number: int) -> End | None:
+    def _take(self, fact: dict[str, Any], number: int) -> AttemptEnd | None:
         kind = fact.get("fact")
         if kind == "ready":
             self.child.was_ready = True
         if kind == "ready" or fact.get("number") not in (number, None):
             return None
         if kind in ("result", "pruned", "failed", "stopped"):
-            return End("pruned" if self._pruned else kind, fact, self._wish)
+            return AttemptEnd("pruned" if self._pruned else kind, fact, self._wish)
         if self._pruned:
             return None
         self._started |= kind == "started"
@@ -108,13 +108,13 @@ class Attempt:
         if wish == "prune":
             self._pruned = kind == "epoch"  # one that asked may still end otherwise: what it does then counts
             self._send({"do": "prune", "number": number})
-        elif isinstance(wish, Wish):
+        elif isinstance(wish, StopRequest):
             self._obey(wish)
         elif kind == "judge" or (kind == "epoch" and self._judged and fact.get("judged", True)):
             self._send({"do": "go on", "number": number, "epoch": fact["epoch"]})
         return None
 
-    def _last_words(self, number: int) -> End:
+    def _last_words(self, number: int) -> AttemptEnd:
         """The process is gone; what it still wrote counts."""
         while facts := self.child.facts(0.0):
             for fact in facts:
@@ -122,9 +122,9 @@ class Attempt:
                     return end
         code = self.child.poll()
         if self._pruned:
-            return End("pruned", {}, self._wish)
+            return AttemptEnd("pruned", {}, self._wish)
         if code == STOPPED and (self.child.asked_to_stop or not self._started):
-            return End("stopped", {}, self._wish)  # one that runs says that it has stopped before it leaves
+            return AttemptEnd("stopped", {}, self._wish)  # one that runs says that it has stopped before it leaves
         oom_kills = count_oom_kills() - self._oom_kills
         said = last_words(self._logs, self._began)
         cause = cause_of_death(code, oom_kills, self.child.was_ready, said)
@@ -132,7 +132,7 @@ class Attempt:
         if cause is not Cause.MACHINE_ERROR or not self.child.was_ready:  # a kill from outside explains itself
             last = said.splitlines()[-1] if said else ""
             message += f": {last[:300]}" if last and not OUR_LINE.match(last) else ""
-        return End("died", {"message": message, "code": code, "cause": cause.value}, self._wish)
+        return AttemptEnd("died", {"message": message, "code": code, "cause": cause.value}, self._wish)
 
     def _look_around(self) -> None:
         if self._wish is None and (wish := self.wish()) is not None:
@@ -142,7 +142,7 @@ class Attempt:
             self.child.kill()
             self._stop_by = float("inf")
 
-    def _obey(self, wish: Wish) -> None:
+    def _obey(self, wish: StopRequest) -> None:
         if self._wish is not None:
             return
         self._wish = wish

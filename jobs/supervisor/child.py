@@ -34,8 +34,8 @@ __all__ = [
     "ChildError",
     "ChildGone",
     "ChildNotReading",
-    "ChildProcess",
     "Reaped",
+    "TrialProcess",
     "reap_recorded",
     "same_process",
     "started_at",
@@ -58,7 +58,7 @@ class ChildNotReading(ChildError):
     """It lives and leaves its stdin unread: frozen, or deep in a long operation."""
 
 
-class ChildProcess:
+class TrialProcess:
     """One child in its own session, with its pipes, its log and its end.
 
     `argv` gets `--facts-fd N` appended. `threads` sets the OpenMP and BLAS pools, which wait passively. `limit_bytes`
@@ -122,7 +122,7 @@ class ChildProcess:
         if limit_bytes is not None:
             limit_address_space(self.pid, limit_bytes)
 
-    def __enter__(self) -> ChildProcess:
+    def __enter__(self) -> TrialProcess:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

@@ -17,9 +17,9 @@ from fts.jobs.records import exports
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
 from fts.jobs.search.sampler import suggest
-from fts.jobs.supervisor.trial_runner import TrialRun, Work, past_trials
+from fts.jobs.supervisor.trial_runner import TrialRunner, Work, past_trials
 from fts.jobs.supervisor.trouble import DISK_ERRORS
-from fts.jobs.watchdog.stop_request import Wish
+from fts.jobs.watchdog.stop_request import StopRequest
 from fts.state import queries, transitions
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from fts.state.files import remove
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
 
 
-class Supervisor:
+class JobRunner:
     """Runs the claim it is given; `ordered` says what people asked of it meanwhile."""
 
     def __init__(
@@ -91,7 +91,7 @@ class Supervisor:
         """Every trial that is wanted; False: the job was left before."""
         while (trial := self._next_trial()) is not None:
             try:
-                wish = TrialRun(self.work, trial).run()
+                wish = TrialRunner(self.work, trial).run()
             finally:
                 self.work.slot.give_back_room()
             if wish is not None:
@@ -102,12 +102,12 @@ class Supervisor:
             if ended.cause == Cause.DATA_ERROR or fault_of_the_study(queries.trials(self.db, self.job.id)):
                 return self._give_up(ended)
             if (order := self.ordered(self.job.id)) is not None:
-                return self._leave(Wish(order))
+                return self._leave(StopRequest(order))
         return True
 
     # -- how a job is left
 
-    def _leave(self, wish: Wish) -> bool:
+    def _leave(self, wish: StopRequest) -> bool:
         """Back in line, paused or cancelled: what was asked for; its trial keeps its number and its checkpoint."""
         if wish.reason == "lost":
             self.tell(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 LOOK_S = 0.5  # between two looks whether other programs have left, or a person wants something else
 
 
-class Room:
+class MemoryPool:
     """Who has taken how many bytes; several slots' threads ask. First come, first served, so that no trial starves."""
 
     def __init__(self) -> None:

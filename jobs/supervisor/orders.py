@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 RANK = {None: 0, "drain_job": 1, "drain_trial": 2, "stop": 3}  # a stronger wish replaces a weaker one
 
 
-class Board:
+class Orders:
     """Thread-safe. Signals ask for the life of the process; database orders can be withdrawn."""
 
     def __init__(self) -> None:

@@ -14,10 +14,10 @@ import psutil
 from fts.jobs.devices import kind_of
 from fts.jobs.python import python
 from fts.jobs.supervisor.admission import Admission, admit, allowed_bytes
-from fts.jobs.supervisor.child import ChildProcess
-from fts.jobs.supervisor.memory_pool import Room
-from fts.jobs.watchdog.enforcer import Watch
-from fts.jobs.watchdog.policy import Action, Guard, GuardState, MemoryLimits, Thresholds
+from fts.jobs.supervisor.child import TrialProcess
+from fts.jobs.supervisor.memory_pool import MemoryPool
+from fts.jobs.watchdog.enforcer import Enforcer
+from fts.jobs.watchdog.policy import Action, GuardState, HeatPolicy, MemoryLimits, Thresholds
 from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
 from fts.state import queries, transitions
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fts.jobs.api.study import Cell, Program, Study
     from fts.jobs.sensors.detect import Sensors
     from fts.jobs.settings import Places, WorkerSettings
-    from fts.jobs.supervisor.attempt import End
+    from fts.jobs.supervisor.attempt import AttemptEnd
     from fts.state.db import Database
     from fts.state.values import Claim, Trial
 
@@ -44,24 +44,24 @@ class Slot:
     """Starts the trial process when one is needed and replaces it when it has become doubtful."""
 
     def __init__(
-        self, index: int, places: Places, settings: WorkerSettings, sensors: Sensors, room: Room | None = None
+        self, index: int, places: Places, settings: WorkerSettings, sensors: Sensors, room: MemoryPool | None = None
     ) -> None:
         self.index, self.places, self.settings, self.sensors = index, places, settings, sensors
-        self.room = room or Room()
-        self.guard = Guard(Thresholds.from_env())
-        self._child: ChildProcess | None = None
+        self.room = room or MemoryPool()
+        self.guard = HeatPolicy(Thresholds.from_env())
+        self._child: TrialProcess | None = None
         self._program: Program | None = None
         self._watchdog: Watchdog | None = None
         self._least_rss: int | None = None
 
-    def child(self, program: Program) -> ChildProcess:
+    def child(self, program: Program) -> TrialProcess:
         """The living trial process of that program; started when there is none, or when it has grown."""
         alive = self._child is not None and self._child.poll() is None
         if self._child is not None and alive and program == self._program and not self._has_grown():
             return self._child
         self.close()
         # no address-space limit: torch reserves far more than it uses; limit_data counts what can be written to
-        self._child = ChildProcess(
+        self._child = TrialProcess(
             python(*program.words, interpreter=program.python),
             self.places.logs / f"trial_process_{self.index}.log",
             threads=self.settings.threads,
@@ -76,7 +76,7 @@ class Slot:
         self._least_rss = None
         return self._child
 
-    def watch(self, db: Database, claim: Claim, trial: Trial, allowed: int | None, shrinks: bool = True) -> Watch:
+    def watch(self, db: Database, claim: Claim, trial: Trial, allowed: int | None, shrinks: bool = True) -> Enforcer:
         """The watchdog of the living process, told that another trial begins which may use so many bytes.
 
         One that cannot shrink has no soft limit: at it, nothing better than to go on could be asked of it.
@@ -88,7 +88,7 @@ class Slot:
         self._watchdog.limit_memory(limits)
         limit_data(self._child.pid, None if limits.hard is None else limits.hard + NOT_RESIDENT)
         self._watchdog.begin_trial(queries.usual_step_s(db, trial.architecture, batch, device, threads))
-        return Watch(db, claim, trial, self._child, self._watchdog, shrinks)
+        return Enforcer(db, claim, trial, self._child, self._watchdog, shrinks)
 
     def share(self, slots: int | None = None) -> int | None:
         """Bytes each slot's trial may plan with on its device; None: nobody knows. `slots` 1: if it had all of it."""
@@ -129,7 +129,7 @@ class Slot:
             if decision.action is not Action.RESUME:
                 time.sleep(min(COOL_LOOK_S, self.settings.poll_s))
 
-    def after(self, end: End) -> None:
+    def after(self, end: AttemptEnd) -> None:
         """Keep the process for the next trial only if it may serve several, and ended this one in good order."""
         if end.how not in ("result", "pruned") or self._program is None or not self._program.reused:
             self.close()

@@ -22,11 +22,11 @@ from fts.jobs.api.study import MAXIMIZE, CannotFit, Cell, Finished, Program, Stu
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.status.formatting import in_gb
-from fts.jobs.supervisor.attempt import Attempt, End
-from fts.jobs.supervisor.child import ChildProcess, reap_recorded
+from fts.jobs.supervisor.attempt import Attempt, AttemptEnd
+from fts.jobs.supervisor.child import TrialProcess, reap_recorded
 from fts.jobs.supervisor.trouble import is_disk_trouble, pause_s
 from fts.jobs.watchdog.policy import AGAIN
-from fts.jobs.watchdog.stop_request import Wish
+from fts.jobs.watchdog.stop_request import StopRequest
 from fts.state import queries, transitions
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, StaleToken
 from fts.state.values import Cause, Claim, Epoch, Trial, TrialStatus
@@ -82,7 +82,7 @@ class Work:
         return self.cell.direction == MAXIMIZE
 
 
-class TrialRun:
+class TrialRunner:
     """One trial of the claimed job."""
 
     def __init__(self, work: Work, trial: Trial) -> None:
@@ -92,7 +92,7 @@ class TrialRun:
         self.job, self.maximize, self.trial = work.claim.job, work.maximize, trial
         self._pruned_for: str | None = None  # why it is pruned
 
-    def run(self) -> Wish | None:
+    def run(self) -> StopRequest | None:
         """Attempts until the trial has ended; returns the wish it was left for, or None when it ended."""
         trial = self.trial
         if trial.status == TrialStatus.COMPLETE:  # an identical twin had run
@@ -101,23 +101,23 @@ class TrialRun:
         try:
             admitted = self.slot.admit(self.study, self.cell, trial)
         except CannotFit as refused:  # before any process has started
-            return Wish("cannot fit", f"t{trial.number} {trial.architecture} {refused}")
+            return StopRequest("cannot fit", f"t{trial.number} {trial.architecture} {refused}")
         if not self._takes_room(admitted):
-            return Wish(self.ordered(self.job.id) or "drain")
+            return StopRequest(self.ordered(self.job.id) or "drain")
         spec = self._spec(admitted)
         setbacks = Setbacks(self._reached())
         while True:
             end = self._attempt(spec)
             reason = self._reason(end)
             if reason in LEAVES:
-                return Wish(reason, message_of(end))
+                return StopRequest(reason, message_of(end))
             if end.how == "failed" and end.facts.get("lasting"):
                 return self._parked(end, 1)
             setbacks.add(reason, self._reached())
             if reason in MEMORY and not self.study.can_shrink(self.cell) and setbacks.memory >= TRIES_IN_MEMORY:
-                return Wish("cannot fit", self._too_large(end))
+                return StopRequest("cannot fit", self._too_large(end))
             if cause := setbacks.hopeless(reason):
-                end, reason = End("failed", {"cause": cause, "message": message_of(end)}), None
+                end, reason = AttemptEnd("failed", {"cause": cause, "message": message_of(end)}), None
             if reason is None:
                 self._close(end)
                 return None
@@ -125,11 +125,11 @@ class TrialRun:
             if reason in PARKS and setbacks.outages >= allowed:
                 return self._parked(end, setbacks.outages)
             if (order := self._pause_before(reason, setbacks.outages, allowed, message_of(end))) is not None:
-                return Wish(order)
+                return StopRequest(order)
             again = self._again(spec, reason, message_of(end))
             if again is None:
                 leanest = f"t{trial.number} {trial.architecture} has no leaner recipe left"
-                return Wish("cannot fit", f"{leanest}: {message_of(end)}")
+                return StopRequest("cannot fit", f"{leanest}: {message_of(end)}")
             spec = again
 
     def _pause_before(self, reason: str, outages: int, allowed: int, message: str) -> str | None:
@@ -151,16 +151,16 @@ class TrialRun:
             time.sleep(min(left, self.settings.poll_s))
         return order if left > 0 else self.ordered(self.job.id)
 
-    def _parked(self, end: End, outages: int) -> Wish:
+    def _parked(self, end: AttemptEnd, outages: int) -> StopRequest:
         """The wish that ends the job: it is not the trial that failed, which stays interrupted."""
         said = f"t{self.trial.number} cannot run: {message_of(end)}"
         if outages > 1:
             said = f"t{self.trial.number} was tried {outages} times without progress; the last time: {message_of(end)}"
         cure = f"repair that, then `fts retry {self.job.id}` continues the same trials"
         cause = Cause(end.facts.get("cause") or Cause.MACHINE_ERROR)
-        return Wish("park", f"{said}; {cure}", cause=cause)
+        return StopRequest("park", f"{said}; {cure}", cause=cause)
 
-    def _too_large(self, end: End) -> str:
+    def _too_large(self, end: AttemptEnd) -> str:
         said = message_of(end).removesuffix(f"; {AGAIN}")
         cure = f"free memory, or raise --memory-limit; then `fts resume {self.job.id}` tries it again"
         return f"t{self.trial.number} needs more memory than there is for it, {TRIES_IN_MEMORY} times: {said}; {cure}"
@@ -183,7 +183,7 @@ class TrialRun:
 
         return self.slot.take_room(admitted.need, leaves)
 
-    def _reason(self, end: End) -> str | None:
+    def _reason(self, end: AttemptEnd) -> str | None:
         """Why the trial must be left or tried again; None: it has ended."""
         if end.wish is not None and end.wish.reason == "code error":  # a fact was refused: no result makes up for it
             return end.wish.reason
@@ -196,7 +196,7 @@ class TrialRun:
         reason = REASONS.get(str(end.facts.get("cause")))
         return reason if end.how == "failed" else reason or "crashed"
 
-    def _attempt(self, spec: TrialSpec) -> End:
+    def _attempt(self, spec: TrialSpec) -> AttemptEnd:
         try:
             child = self.slot.child(self.study.program(self.cell))
         except OSError as error:
@@ -204,18 +204,20 @@ class TrialRun:
                 raise
             gone = gone_of(self.study.program(self.cell)) if isinstance(error, FileNotFoundError) else None
             message = gone or f"no trial process can be started: {error}"
-            return End("failed", {"cause": Cause.MACHINE_ERROR.value, "message": message, "lasting": gone is not None})
+            return AttemptEnd(
+                "failed", {"cause": Cause.MACHINE_ERROR.value, "message": message, "lasting": gone is not None}
+            )
         watch = self.slot.watch(self.db, self.claim, self.trial, spec.memory_limit, self.study.can_shrink(self.cell))
         history = past_trials(self.db, self.job.id, without=self.trial.number)
         curve = self._recorded()
 
-        def record(fact: dict[str, Any]) -> str | Wish | None:
+        def record(fact: dict[str, Any]) -> str | StopRequest | None:
             try:
                 return take(fact)
             except BadRow as refused:  # a step of 10**12, a name of 300 characters: the trial's fault alone
-                return Wish("code error", str(refused), kill=True)
+                return StopRequest("code error", str(refused), kill=True)
 
-        def take(fact: dict[str, Any]) -> str | Wish | None:
+        def take(fact: dict[str, Any]) -> str | StopRequest | None:
             watch.saw(fact)
             kind = fact.get("fact")
             if kind == "started":
@@ -241,9 +243,9 @@ class TrialRun:
                 transitions.record_checkpoint(self.db, self.claim, self.trial.id, **{name: fact[name] for name in kept})
             return None
 
-        def wish() -> Wish | None:
+        def wish() -> StopRequest | None:
             order = self.ordered(self.job.id)
-            return Wish(order, kill=order == "lost") if order not in (None, "drain") else watch.wish()
+            return StopRequest(order, kill=order == "lost") if order not in (None, "drain") else watch.wish()
 
         try:
             self._take_over(child)
@@ -258,7 +260,7 @@ class TrialRun:
         self.slot.after(end)
         return end
 
-    def _take_over(self, child: ChildProcess) -> None:
+    def _take_over(self, child: TrialProcess) -> None:
         """Nobody else works on this trial when this returns, and `child` is on record before it hears of the trial.
 
         A worker that was stopped for longer than its lease lost the job, but its trial process trains on: two would
@@ -286,8 +288,8 @@ class TrialRun:
         return found
 
     def _record_started(
-        self, spec: TrialSpec, fact: dict[str, Any], child: ChildProcess, marks: dict[str, int]
-    ) -> Wish | None:
+        self, spec: TrialSpec, fact: dict[str, Any], child: TrialProcess, marks: dict[str, int]
+    ) -> StopRequest | None:
         declared = [one.name for one in self.study.facts]
         facts = {name: fact[name] for name in (*STARTED_FACTS, *declared) if name in fact}
         if CODE_CHANGED in fact.get("badges", ()):
@@ -297,7 +299,7 @@ class TrialRun:
         try:
             transitions.record_started(self.db, self.claim, self.trial.id, facts, marks)
         except LabelClash as clash:
-            return Wish("data error", str(clash), kill=True)
+            return StopRequest("data error", str(clash), kill=True)
         return None
 
     def _tell_changed_code(self, md5: str) -> None:
@@ -314,7 +316,7 @@ class TrialRun:
             )
             self.tell("note", {"text": f"{self.job.experiment} {said}"})
 
-    def _record_probe(self, spec: TrialSpec, fact: dict[str, Any]) -> Wish | None:
+    def _record_probe(self, spec: TrialSpec, fact: dict[str, Any]) -> StopRequest | None:
         """What the first steps really took; more than it may, and the trial goes on with a leaner recipe."""
         measured = fact.get("measured")
         if measured is None:
@@ -322,7 +324,9 @@ class TrialRun:
         transitions.record_progress(self.db, self.claim, self.trial.id, {"peak_bytes": measured})
         if spec.memory_limit is None or measured <= spec.memory_limit or not self.study.can_shrink(self.cell):
             return None
-        return Wish("shrink", f"its first steps used {in_gb(measured)} of memory, {in_gb(spec.memory_limit)} allowed")
+        return StopRequest(
+            "shrink", f"its first steps used {in_gb(measured)} of memory, {in_gb(spec.memory_limit)} allowed"
+        )
 
     def _record_epoch(self, fact: dict[str, Any]) -> None:
         epoch = {name: value for name, value in fact.items() if name not in ("fact", "number", "judged")}
@@ -381,7 +385,7 @@ class TrialRun:
         self.tell("note", {"text": f"{self.job.experiment} {words}"})
         return replace(spec, recipe=recipe)
 
-    def _close(self, end: End) -> None:
+    def _close(self, end: AttemptEnd) -> None:
         """Write how the trial ended."""
         facts = end.facts
         if end.how == "failed":
@@ -480,6 +484,6 @@ def kept_attributes(told: Any) -> dict[str, Any]:
     return kept
 
 
-def message_of(end: End) -> str:
+def message_of(end: AttemptEnd) -> str:
     by_signal = "a signal from outside stopped the trial process" if end.how == "stopped" and not end.wish else ""
     return (end.wish.message if end.wish else by_signal) or str(end.facts.get("message") or "")

@@ -30,7 +30,7 @@ from fts.jobs.trial import process
 from fts.jobs.trial.cause import CODE_ERROR, MACHINE_ERROR, cause_of
 from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words
 from fts.jobs.trial.group import Group
-from fts.jobs.trial.process import Orders, Pace, log_to, say, sentence_of
+from fts.jobs.trial.process import Commands, Throttle, log_to, say, sentence_of
 from fts.jobs.trial.reports import Lines, Report, Reports, Window
 from fts.jobs.trial.running import is_finite
 from fts.state.files import atomic_write, make_folder, open_log
@@ -58,7 +58,7 @@ def read(data: Any) -> TrialSpec:
     return TrialSpec.from_json(data, CommandCell.from_json)
 
 
-def run(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
+def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     """The facts of one trial: started, then how it ended; its epochs are told as they come."""
     cell: CommandCell = spec.cell
     log_to(Path(spec.log_path).absolute())
@@ -82,13 +82,13 @@ def run(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
 class CommandTrial:
     """One trial of a command in this process: its files, its attempts, its reports."""
 
-    def __init__(self, spec: TrialSpec, orders: Orders) -> None:
+    def __init__(self, spec: TrialSpec, orders: Commands) -> None:
         self.spec, self.cell, self.orders = spec, spec.cell, orders
         self.folder, self.log = Path(spec.folder).absolute(), Path(spec.log_path).absolute()
         self.root = self.folder.parents[2]
         self.checkpoints, self.report = self.folder / "checkpoint", self.folder / REPORT
         self.reports = Reports(spec.cell, say)
-        self.pace = Pace(spec.checkpoint_every_s)
+        self.pace = Throttle(spec.checkpoint_every_s)
         for folder in (self.folder, self.checkpoints):
             make_folder(folder, self.root)
         os.close(open_log(self.report, self.root))

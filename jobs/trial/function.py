@@ -27,7 +27,7 @@ from fts.jobs.python import this_python
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, cause_of
-from fts.jobs.trial.process import Orders, log_to, place_of, say, sentence_of
+from fts.jobs.trial.process import Commands, log_to, place_of, say, sentence_of
 from fts.jobs.trial.running import MAX_METRICS, RunningTrial, deciding, is_finite, metrics_of, number_of, peak_bytes
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def read(data: Any) -> TrialSpec:
     return TrialSpec.from_json(data, FunctionCell.from_json)
 
 
-def run(spec: TrialSpec, orders: Orders) -> Iterator[dict[str, Any]]:
+def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     """The facts of one trial: started, then how it ended; what lies between the function tells through its trial."""
     cell: FunctionCell = spec.cell
     log_to(Path(spec.log_path).absolute())

@@ -32,7 +32,7 @@ STEP_EVERY_S = 0.5  # between two step facts: a heartbeat, not a record
 VERDICT_S = 0.25  # that a trial waits for the pruner after an epoch; the answer usually takes 5 ms
 CHECKPOINT_SHARE = 0.02  # of training time that checkpoints may take
 
-Run = Callable[[Any, "Orders"], Iterator[dict[str, Any]]]  # (its TrialSpec, orders) -> facts
+Run = Callable[[Any, "Commands"], Iterator[dict[str, Any]]]  # (its TrialSpec, orders) -> facts
 Read = Callable[[Any], TrialSpec]  # the JSON of a "run" command -> its TrialSpec
 
 
@@ -41,7 +41,7 @@ def main(run: Run | None = None, read: Read | None = None) -> int:
     parser = argparse.ArgumentParser(description="one trial process; started by the fts worker")
     parser.add_argument("--facts-fd", type=int, required=True)
     fd = parser.parse_args().facts_fd
-    orders = Orders(private_stdin())
+    orders = Commands(private_stdin())
     signal.signal(signal.SIGTERM, lambda *_: orders.ask_stop())
     for ignored in (signal.SIGINT, signal.SIGHUP):  # a terminal's signals are the worker's to interpret
         signal.signal(ignored, signal.SIG_IGN)
@@ -69,7 +69,7 @@ def be_ordinary() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def serve(orders: Orders, fd: int, run: Run, read: Read, once: bool = False) -> int:
+def serve(orders: Commands, fd: int, run: Run, read: Read, once: bool = False) -> int:
     """Runs trials until told to stop (returns 75) or to quit (returns 0).
 
     `once`: only one, because a person's code may leave anything behind in its process.
@@ -117,7 +117,7 @@ def refuse_linked_folder(spec: TrialSpec) -> None:
             refuse_links(folder / name, folder.parents[2])
 
 
-def await_verdict(spec: TrialSpec, orders: Orders, epoch: int) -> None:
+def await_verdict(spec: TrialSpec, orders: Commands, epoch: int) -> None:
     """Lets the pruner speak before the next step, which may take a second.
 
     The verdict follows from recorded epochs alone, and what a pruned trial tells later does not count: so the record
@@ -127,7 +127,7 @@ def await_verdict(spec: TrialSpec, orders: Orders, epoch: int) -> None:
         orders.await_verdict(spec.number, epoch, VERDICT_S)
 
 
-class Orders:
+class Commands:
     """What the supervisor asked for: a thread reads stdin, the trial looks between two optimizer steps."""
 
     def __init__(self, fd: int) -> None:
@@ -202,7 +202,7 @@ class Orders:
             self.ask_stop()
 
 
-class Pace:
+class Throttle:
     """When to tell a step and when to write a checkpoint, so that checkpoints stay below 2 % of training."""
 
     def __init__(self, every_s: float) -> None:

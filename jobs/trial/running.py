@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.function import VALUE
 from fts.jobs.api.objective import Stopped
-from fts.jobs.trial.process import Orders, Pace, is_own
+from fts.jobs.trial.process import Commands, Throttle, is_own
 from fts.state.files import CannotWrite, atomic_write
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Report:
 class RunningTrial:
     """The Trial of fts.jobs.api.objective for a function in a process of its own."""
 
-    def __init__(self, spec: TrialSpec, orders: Orders) -> None:
+    def __init__(self, spec: TrialSpec, orders: Commands) -> None:
         self.spec, self.cell, self.orders = spec, spec.cell, orders
         self.number, self.seed, self.device, self.threads = spec.number, spec.seed, spec.device, spec.threads
         self.params: dict[str, Any] = dict(spec.params)
@@ -58,7 +58,7 @@ class RunningTrial:
         self.recorded = {str(draw["name"]): draw for draw in spec.draws}  # by this process, and before it
         self.reports: list[Report] = []
         self.judged: dict[int, bool] = {}  # epoch -> was it pruned there; of the epochs that the function asked about
-        self.pace = Pace(spec.checkpoint_every_s)
+        self.pace = Throttle(spec.checkpoint_every_s)
         self.checkpoints: Checkpoint | None = None  # once the function has asked for them
         self.left = False  # Stopped was raised: whatever the function makes of it is no result
         self._next_draw = 1 + max((int(draw["k"]) for draw in spec.draws), default=-1)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.watchdog.policy import AGAIN, HALVED, Action, Decision
-from fts.jobs.watchdog.stop_request import Wish
+from fts.jobs.watchdog.stop_request import StopRequest
 from fts.state import transitions
 from fts.state.errors import StateError
 from fts.state.values import Cause, Claim, Trial
@@ -22,7 +22,7 @@ log = logging.getLogger("fts.worker")
 PROGRESS = ("started", "epoch", "checkpoint")  # facts that show life beside the steps themselves
 
 
-class Watch:
+class Enforcer:
     """The watchdog of one attempt, seen from the supervisor: it hears the facts and may wish for an end."""
 
     def __init__(
@@ -44,12 +44,12 @@ class Watch:
         elif fact.get("fact") in PROGRESS:
             self.watchdog.progress()
 
-    def wish(self) -> Wish | None:
+    def wish(self) -> StopRequest | None:
         """What the trial has to end for, if anything; freezing and thawing are done on the way."""
         wishes = [wish for decision in self.watchdog.check() if (wish := self._carry_out(decision))]
         return wishes[0] if wishes else None
 
-    def _carry_out(self, decision: Decision) -> Wish | None:
+    def _carry_out(self, decision: Decision) -> StopRequest | None:
         if not self.shrinks:
             decision = replace(decision, message=decision.message.replace(HALVED, AGAIN))
         if decision.action is Action.FREEZE:
@@ -85,9 +85,9 @@ VERBS = {
 }
 
 
-def wish_for(decision: Decision) -> Wish | None:
+def wish_for(decision: Decision) -> StopRequest | None:
     """The end an attempt has to come to for this decision."""
     if decision.action is Action.KILL:
-        return Wish("stalled" if decision.cause is Cause.STALLED else "kill", decision.message, kill=True)
+        return StopRequest("stalled" if decision.cause is Cause.STALLED else "kill", decision.message, kill=True)
     reason = {Action.STOP: "heat", Action.SHRINK: "shrink", Action.DISK: "disk"}.get(decision.action)
-    return Wish(reason, decision.message) if reason else None
+    return StopRequest(reason, decision.message) if reason else None

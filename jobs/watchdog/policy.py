@@ -94,7 +94,7 @@ class Thresholds:
         return cls(**found)  # type: ignore[arg-type]  # each value was read as its field's type
 
 
-class Guard:
+class HeatPolicy:
     """The state of the heat, moved by one reading at a time."""
 
     def __init__(self, limits: Thresholds) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wish:
+class StopRequest:
     """Why a running trial should stop: a person's order, or the watchdog's."""
 
     reason: str  # pause | cancel | stop | shrink | kill | stalled | heat | disk | lost | park

@@ -25,8 +25,8 @@ from fts.jobs.status.formatting import in_gb
 from fts.jobs.watchdog.policy import (
     Action,
     Decision,
-    Guard,
     GuardState,
+    HeatPolicy,
     MemoryLimits,
     judge_disk,
     judge_memory,
@@ -89,7 +89,7 @@ class Watchdog:
         child: Watched,
         limits: MemoryLimits,
         sensors: Sensors,
-        guard: Guard,
+        guard: HeatPolicy,
         *,
         pace: PaceLimits | None = None,
         usual_step_s: float | None = None,
@@ -120,7 +120,7 @@ class Watchdog:
 
     def begin_trial(self, usual_step_s: float | None = None) -> None:
         """The process starts another trial: `usual_step_s` is what a step of its shape took so far, None: unknown."""
-        self.pace = Pace(self.pace_limits, usual_step_s)
+        self.pace = PaceWatch(self.pace_limits, usual_step_s)
         self._looked_at: tuple[float, float] | None = None  # monotonic, wall
         self._ended_by: Action | None = None
         self._said: set[str] = set()  # kinds of trouble that go on and were told
@@ -205,7 +205,7 @@ class Watchdog:
         return slept_s
 
 
-class Pace:
+class PaceWatch:
     """Progress of one trial against its own past, in working seconds."""
 
     def __init__(self, limits: PaceLimits, usual_step_s: float | None) -> None:

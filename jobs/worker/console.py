@@ -30,7 +30,7 @@ class JobLine:
     objective: str = "val_loss"
 
 
-class Progress:
+class Console:
     """Takes the supervisors' tidings (from several threads) and prints them.
 
     On a terminal one live line per slot is kept at the bottom; elsewhere each tiding is a line of its own.

@@ -11,11 +11,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.supervisor.orders import Board
+from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.trouble import DISK_FAILS, is_disk_trouble, pause_s
 from fts.jobs.trial.cause import cause_of
 from fts.jobs.trial.process import sentence_of
-from fts.jobs.worker.reserve import Ballast
+from fts.jobs.worker.reserve import DiskReserve
 from fts.state import transitions
 from fts.state.errors import (
     DatabaseBusy,
@@ -30,8 +30,8 @@ from fts.state.values import Cause, Claim
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fts.jobs.supervisor.orders import Board
-    from fts.jobs.worker.reserve import Ballast
+    from fts.jobs.supervisor.orders import Orders
+    from fts.jobs.worker.reserve import DiskReserve
     from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")
@@ -40,14 +40,14 @@ RETRY_S = 2.0  # between two tries to write down that the disk is full
 FORESEEN = (DatabaseBusy, DatabaseCorrupt, DatabaseGone, NotFresh, UnreadableHistory, BadSpec)
 
 
-class LastWords:
+class Emergency:
     """Of one worker; every method blocks until the words are written, are refused, or the worker is to leave."""
 
     def __init__(
         self,
         db: Database,
-        ballast: Ballast,
-        board: Board,
+        ballast: DiskReserve,
+        board: Orders,
         worker_id: int,
         tell: Callable[[str, dict[str, Any]], None],
         outage_pause_s: float = 1.0,

@@ -15,7 +15,7 @@ SHARE = 0.05  # of the disk at most: on a very small one, work needs the space m
 BLOCK = b"\0" * (1 << 16)
 
 
-class Ballast:
+class DiskReserve:
     """`fill` while there is room, `drop` in need; both may be called at any time by any thread."""
 
     def __init__(self, path: Path) -> None:

@@ -26,15 +26,15 @@ from fts.jobs.records.owed import AGAIN_S, Owed
 from fts.jobs.sensors import detect
 from fts.jobs.status.explain import why
 from fts.jobs.supervisor.child import reap_recorded, same_process, started_at
-from fts.jobs.supervisor.job_runner import Supervisor
-from fts.jobs.supervisor.memory_pool import Room
-from fts.jobs.supervisor.orders import Board
+from fts.jobs.supervisor.job_runner import JobRunner
+from fts.jobs.supervisor.memory_pool import MemoryPool
+from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.trouble import DISK_FAILS
-from fts.jobs.worker.console import Progress
-from fts.jobs.worker.emergency import LastWords, is_foreseen
+from fts.jobs.worker.console import Console
+from fts.jobs.worker.emergency import Emergency, is_foreseen
 from fts.jobs.worker.maintenance import Housekeeping
-from fts.jobs.worker.reserve import Ballast
+from fts.jobs.worker.reserve import DiskReserve
 from fts.jobs.worker.wake_lock import keep_awake
 from fts.state import queries, tickets, transitions
 from fts.state.backup import backup
@@ -62,12 +62,12 @@ SAMPLED = (
 )  # fmt: skip
 
 
-def work(places: Places, settings: WorkerSettings, progress: Progress | None = None) -> int:
+def work(places: Places, settings: WorkerSettings, progress: Console | None = None) -> int:
     """Runs a worker until it is told to leave; returns the exit code (0: left in good order, nothing in flight).
 
     Raises SlotTaken when another worker has a slot of this study on this machine, StateError for the database.
     """
-    progress = progress or Progress()
+    progress = progress or Console()
     with contextlib.ExitStack() as stack:
         locks = [stack.enter_context(SlotLock(places.outputs, index)) for index in range(settings.slots)]
         db = open_database(places.db, busy_timeout_s=settings.busy_s, patience_s=math.inf)
@@ -93,7 +93,7 @@ def run_job(
     places: Places,
     settings: WorkerSettings,
     job_id: int,
-    progress: Progress | None = None,
+    progress: Console | None = None,
     held: SlotLock | None = None,
 ) -> int:
     """Runs one job in the foreground, without the queue: same supervisor, same records; returns the exit code.
@@ -103,7 +103,7 @@ def run_job(
     0: done; 1: it ended otherwise or was stopped at a checkpoint. Raises SlotTaken when every slot of the machine is
     taken, StateError for the database.
     """
-    progress = progress or Progress()
+    progress = progress or Console()
     with contextlib.ExitStack() as stack:
         held = held or stack.enter_context(hold_slot(places))
         db = open_database(places.db, busy_timeout_s=settings.busy_s, patience_s=math.inf)
@@ -168,19 +168,19 @@ def bring_in_order(db: Database, places: Places) -> None:
 class Worker:
     """One process, its slots, its beat, and huey's consumer."""
 
-    def __init__(self, db: Database, places: Places, settings: WorkerSettings, progress: Progress) -> None:
+    def __init__(self, db: Database, places: Places, settings: WorkerSettings, progress: Console) -> None:
         self.db, self.places, self.settings, self.progress = db, places, settings, progress
-        self.board = Board()
-        self.ballast = Ballast(places.ballast)
+        self.board = Orders()
+        self.ballast = DiskReserve(places.ballast)
         self.ballast.fill()
         pid = os.getpid()
         started = started_at(pid) or time.time()
         self.id = transitions.register_worker(db, socket.gethostname(), pid, started, settings.slots)
         pause_s = settings.outage_pause_s
-        self.last_words = LastWords(db, self.ballast, self.board, self.id, progress.tell, pause_s)
+        self.last_words = Emergency(db, self.ballast, self.board, self.id, progress.tell, pause_s)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self._sensors = detect.from_env(disk=places.outputs, gpu=index_of(settings.device))
-        room = Room()
+        room = MemoryPool()
         self._slots = [Slot(index, places, settings, self._sensors, room) for index in range(settings.slots)]
         for slot in self._slots:
             self._free.put(slot)
@@ -294,7 +294,7 @@ class Worker:
         self.board.starts(claim)
         self.progress.tell("job", {"job": job, "attempt": claim.attempt})
         try:
-            supervisor = Supervisor(
+            supervisor = JobRunner(
                 self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell, self.owed
             )
             supervisor.run()

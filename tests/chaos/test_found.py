@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from fts.jobs.trial.process import Orders
+from fts.jobs.trial.process import Commands
 from fts.model.attention import _apart, attend
 from tests.chaos import study
 from tests.chaos.harness import Harness, until
@@ -20,7 +20,7 @@ from tests.chaos.harness import Harness, until
 def test_a_prune_order_ends_with_its_trial() -> None:
     """The next job's trial of the same number was pruned before its first step."""
     read_end, write_end = os.pipe()
-    orders = Orders(read_end)
+    orders = Commands(read_end)
     os.write(write_end, json.dumps({"do": "prune", "number": 3}).encode() + b"\n")
     until(lambda: orders.prune_asked(3))
     os.write(write_end, json.dumps({"do": "run", "spec": {}}).encode() + b"\n")

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from fts.data.bars import BadBars
-from fts.data.layouts import Reading
+from fts.data.layouts import ReadOptions
 from fts.data.sources import bundled_sp500, take_closes, take_file
 from tests.data.layouts import ISO, LAYOUTS, PLAIN, P, levels, lines, sample
 
@@ -25,7 +25,7 @@ def write(folder, content, name="bars.csv"):
 
 def refusal(path, **reading):
     with pytest.raises(BadBars) as error:
-        take_file(path, Reading(**reading))
+        take_file(path, ReadOptions(**reading))
     sentence = str(error.value)
     assert sentence.startswith(f"{path.name}: ") and "\n" not in sentence, sentence
     return sentence
@@ -122,7 +122,7 @@ def test_one_of_several_tickers_is_chosen_by_its_name(tmp_path):
     path = write(tmp_path, levels(BARS, "AAPL", "MSFT"))
     assert "2 stocks (AAPL, MSFT); choose one with --name AAPL" in refusal(path)
     assert "no stock is called 'GOOG'; the file has AAPL, MSFT" in refusal(path, name="GOOG")
-    pd.testing.assert_frame_equal(take_file(path, Reading(name="MSFT")).bars, BARS * 2, check_freq=False)
+    pd.testing.assert_frame_equal(take_file(path, ReadOptions(name="MSFT")).bars, BARS * 2, check_freq=False)
 
 
 def many(*names, order="stock"):
@@ -137,7 +137,7 @@ def test_one_of_several_stocks_is_chosen_by_its_name(tmp_path, order, column):
     path = write(tmp_path, table.to_csv(index=False))
     sentence = refusal(path)
     assert "2 stocks (AAPL, MSFT); choose one with --name AAPL" in sentence and "sort" not in sentence
-    taken = take_file(path, Reading(name="msft"))
+    taken = take_file(path, ReadOptions(name="msft"))
     assert taken.layout.name == "MSFT"
     pd.testing.assert_frame_equal(taken.bars, BARS * 2, check_freq=False)
 
@@ -150,7 +150,7 @@ def test_several_stocks_below_an_unknown_name_are_never_sorted_together(tmp_path
     assert (
         "several stocks" in sentence and "--columns name='Firma' --name 'AAPL'" in sentence and "sort" not in sentence
     )
-    taken = take_file(path, Reading(columns={"name": "Firma"}, name="AAPL"))
+    taken = take_file(path, ReadOptions(columns={"name": "Firma"}, name="AAPL"))
     pd.testing.assert_frame_equal(taken.bars, BARS, check_freq=False)
     nameless = write(tmp_path, table.drop(columns="Firma").to_csv(index=False))
     assert "several stocks" in refusal(nameless) and "sort" not in refusal(nameless)
@@ -163,8 +163,8 @@ def test_days_and_months_that_nothing_tells_apart_are_ambiguous(tmp_path):
         sentence = refusal(path)
         assert "day and month are ambiguous" in sentence and "sort" not in sentence
         assert f"--date-format {form}" in sentence or f"or {form}" in sentence
-        pd.testing.assert_frame_equal(take_file(path, Reading(date_format=form)).bars, early, check_freq=False)
-    assert take_file(path, Reading(date_format="dd.mm.yyyy")).bars.index.equals(early.index)
+        pd.testing.assert_frame_equal(take_file(path, ReadOptions(date_format=form)).bars, early, check_freq=False)
+    assert take_file(path, ReadOptions(date_format="dd.mm.yyyy")).bars.index.equals(early.index)
 
 
 def test_a_file_with_both_orders_of_day_and_month_names_a_row_of_each(tmp_path):
@@ -244,7 +244,7 @@ def test_columns_are_taken_as_asked_and_unknown_ones_are_refused_with_those_ther
     header = "Tag,Erst,Oben,Unten,Ende,Menge"
     path = write(tmp_path, lines(BARS, header, f"{ISO},{P},{{Volume:.0f}}"))
     asked = {"open": "Erst", "high": "Oben", "low": "unten", "close": "Ende", "volume": "Menge"}
-    pd.testing.assert_frame_equal(take_file(path, Reading(columns=asked)).bars, BARS, check_freq=False)
+    pd.testing.assert_frame_equal(take_file(path, ReadOptions(columns=asked)).bars, BARS, check_freq=False)
     sentence = refusal(path, columns=asked | {"close": "Schluss"})
     assert "no column 'Schluss' for close" in sentence and "the columns are" in sentence and "Ende" in sentence
 
@@ -254,7 +254,7 @@ def test_columns_of_a_file_without_a_header_are_asked_for_by_number(tmp_path):
         tmp_path, lines(BARS, "", "{Close:.2f};{d:%Y-%m-%d};{Open:.2f};{High:.2f};{Low:.2f};{Volume:.0f}").lstrip()
     )
     asked = {"date": "2", "open": "3", "high": "4", "low": "5", "close": "1", "volume": "6"}
-    pd.testing.assert_frame_equal(take_file(path, Reading(columns=asked)).bars, BARS, check_freq=False)
+    pd.testing.assert_frame_equal(take_file(path, ReadOptions(columns=asked)).bars, BARS, check_freq=False)
 
 
 def test_the_adjusted_close_scales_the_whole_bar_when_it_is_asked_for(tmp_path):
@@ -266,7 +266,7 @@ def test_the_adjusted_close_scales_the_whole_bar_when_it_is_asked_for(tmp_path):
     plain = take_file(path)
     assert plain.layout.adjusted.startswith("not adjusted: Adj Close differs from Close by up to 100%")
     assert [finding.kind for finding in plain.findings] == ["splits"]
-    taken = take_file(path, Reading(columns={"close": "Adj Close"}))
+    taken = take_file(path, ReadOptions(columns={"close": "Adj Close"}))
     assert taken.findings == () and "scaled" in taken.layout.notes[0]
     pd.testing.assert_frame_equal(taken.bars.iloc[:, :4], BARS.iloc[:, :4] / 2, check_freq=False)
 
@@ -276,8 +276,8 @@ def test_prices_in_a_stated_decimal_sign(tmp_path):
         f'{d},"1,234","1,240","1,230","1,235",5{i}\n' for i, d in enumerate(("2018-01-02", "2018-01-03"))
     )
     path = write(tmp_path, text)
-    assert take_file(path, Reading(decimal=".")).bars["Close"].tolist() == [1235.0, 1235.0]
-    assert take_file(path, Reading(decimal=",")).bars["Close"].tolist() == [1.235, 1.235]
+    assert take_file(path, ReadOptions(decimal=".")).bars["Close"].tolist() == [1235.0, 1235.0]
+    assert take_file(path, ReadOptions(decimal=",")).bars["Close"].tolist() == [1.235, 1.235]
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_parquet_in_other_shapes(tmp_path):
         pd.testing.assert_frame_equal(found, BARS, check_freq=False, check_index_type=False, obj=name)
     many("AAPL", "MSFT").set_index(["Name", "Date"]).to_parquet(tmp_path / "x.parquet")
     assert "choose one with --name AAPL" in refusal(tmp_path / "x.parquet")
-    assert take_file(tmp_path / "x.parquet", Reading(name="MSFT")).bars.equals(BARS * 2)
+    assert take_file(tmp_path / "x.parquet", ReadOptions(name="MSFT")).bars.equals(BARS * 2)
 
 
 def test_the_vix_of_its_exchange_and_of_the_federal_reserve(tmp_path):
@@ -341,7 +341,7 @@ def test_a_header_in_an_unknown_language_is_named_and_its_columns_can_be_given(t
     korean = {"date": "날짜", "close": "종가", "open": "시가", "high": "고가", "low": "저가", "volume": "거래량"}
     numbers = {"date": "1", "close": "2", "open": "3", "high": "4", "low": "5", "volume": "6"}
     for columns in (korean, numbers):
-        taken = take_file(path, Reading(columns=columns))
+        taken = take_file(path, ReadOptions(columns=columns))
         pd.testing.assert_frame_equal(taken.bars, BARS, check_freq=False, check_index_type=False)
 
 

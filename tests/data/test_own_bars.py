@@ -13,7 +13,7 @@ import pytest
 from fts.data.bars import BadBars
 from fts.data.faults import ImplausibleBars
 from fts.data.files import parquet_bytes
-from fts.data.layouts import Reading
+from fts.data.layouts import ReadOptions
 from fts.data.manifest import Manifest, ManifestError, UnknownDataset, clean_ticker, ticker_of_file
 from fts.data.sources import bundled, bundled_vix
 from fts.data.splits import SplitTooSmall, check_counts
@@ -262,5 +262,7 @@ def test_the_example_of_the_runbook_runs_as_it_stands(tmp_path):
 def test_reading_one_stock_of_many_names_the_data_set_after_it(tmp_path):
     table = pd.concat([bundled("SPX").iloc[-600:].assign(Name=name) for name in ("AAPL", "MSFT")]).reset_index()
     table.to_csv(tmp_path / "all_stocks_5yr.csv", index=False)
-    entry = dataset.build(tmp_path / "data", "csv", path=tmp_path / "all_stocks_5yr.csv", reading=Reading(name="msft"))
+    entry = dataset.build(
+        tmp_path / "data", "csv", path=tmp_path / "all_stocks_5yr.csv", reading=ReadOptions(name="msft")
+    )
     assert entry.dataset == "MSFT.dataset.a25"

@@ -16,7 +16,7 @@ import pandas as pd
 from fts.data import splits
 from fts.data.manifest import Manifest
 from fts.jobs.settings import Places, WorkerSettings
-from fts.jobs.worker.console import Progress
+from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import work
 from fts.state import queries
 from fts.state.db import Database, open_database
@@ -57,12 +57,12 @@ def cells_of(
     return make_cells(places, ("tiny",), horizons, trials, epochs, task, "a20", **(QUICK | fields))
 
 
-def run_queue(places: Places, progress: Progress | None = None, **settings: Any) -> str:
+def run_queue(places: Places, progress: Console | None = None, **settings: Any) -> str:
     """A real worker in this process until nothing can run; returns what it said."""
     said = io.StringIO()
     before = {signum: signal.getsignal(signum) for signum in SIGNALS}
     try:
-        code = work(places, WorkerSettings(until_empty=True, poll_s=0.05, **settings), progress or Progress(said))
+        code = work(places, WorkerSettings(until_empty=True, poll_s=0.05, **settings), progress or Console(said))
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)

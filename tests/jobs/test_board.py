@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fts.jobs.supervisor.orders import Board
+from fts.jobs.supervisor.orders import Orders
 
 
 def test_a_signal_waits_to_be_recorded_until_the_database_knows_as_much():
-    board = Board()
+    board = Orders()
     assert board.unrecorded is None
     board.signal("drain_trial", "SIGUSR1 to process 7")
     assert board.unrecorded == ("drain_trial", "SIGUSR1 to process 7")
@@ -19,7 +19,7 @@ def test_a_signal_waits_to_be_recorded_until_the_database_knows_as_much():
 
 
 def test_a_withdrawal_does_not_hide_that_a_signal_still_holds():
-    board = Board()
+    board = Orders()
     board.signal("stop", "SIGTERM to process 7")
     board.recorded("stop")
     board.from_database(None, {})
@@ -28,11 +28,11 @@ def test_a_withdrawal_does_not_hide_that_a_signal_still_holds():
 
 
 def test_a_weaker_signal_changes_nothing_and_what_the_worker_decides_itself_names_nobody():
-    board = Board()
+    board = Orders()
     board.signal("stop", "SIGTERM to process 7")
     board.signal("drain_trial", "SIGUSR1 to process 7")
     assert board.unrecorded == ("stop", "SIGTERM to process 7")
-    own = Board()
+    own = Orders()
     own.signal("stop")
     assert own.order == "stop"
     assert own.unrecorded is None

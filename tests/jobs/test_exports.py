@@ -18,7 +18,7 @@ from fts.jobs.records import exports
 from fts.jobs.records.exports import catch_up, export_all, export_job, export_results, export_trial, exporting
 from fts.jobs.records.owed import Owed
 from fts.jobs.settings import Places, WorkerSettings
-from fts.jobs.supervisor.job_runner import Supervisor
+from fts.jobs.supervisor.job_runner import JobRunner
 from fts.jobs.supervisor.trouble import is_disk_trouble
 from fts.state import queries, transitions
 from fts.state.db import Database
@@ -291,7 +291,7 @@ def test_no_cell_of_the_results_is_a_formula(study: tuple[Database, Places], dan
 # -- an export decides over no job
 
 
-def supervised(study: tuple[Database, Places]) -> tuple[Supervisor, Owed]:
+def supervised(study: tuple[Database, Places]) -> tuple[JobRunner, Owed]:
     """A supervisor of a job whose trials have all ended, in a study whose exports cannot be written."""
     db, places = study
     claimed = claim(db)
@@ -301,7 +301,7 @@ def supervised(study: tuple[Database, Places]) -> tuple[Supervisor, Owed]:
     owed = Owed(db, places)
     slot: Any = None  # there is no trial to run
     said = WorkerSettings()
-    return Supervisor(db, places, said, slot, claimed, lambda _: None, lambda *_: None, owed), owed
+    return JobRunner(db, places, said, slot, claimed, lambda _: None, lambda *_: None, owed), owed
 
 
 def test_a_job_that_is_done_stays_done_when_its_exports_fail_and_they_come_later(study: tuple[Database, Places]):

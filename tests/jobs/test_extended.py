@@ -14,7 +14,7 @@ import pytest
 
 from fts.jobs.api.halving import BEFORE_FREEZING, HALVING, Halving
 from fts.jobs.settings import Places, WorkerSettings
-from fts.jobs.worker.console import Progress
+from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
 from fts.state import queries, transitions
 from fts.state.db import Database, open_database
@@ -65,7 +65,7 @@ def test_an_extended_search_is_the_one_that_had_all_its_trials_from_the_beginnin
     db.close()
 
 
-class ExtendedThenAgain(Progress):
+class ExtendedThenAgain(Console):
     """Wants more trials of a search once it is done, and once those are, the whole search again from its beginning."""
 
     def __init__(self, db: Database, wanted: list[CellSpec]) -> None:
@@ -95,7 +95,7 @@ def test_a_worker_notices_that_more_trials_are_wanted_while_the_last_one_ends(tm
     ]
 
 
-class Extending(Progress):
+class Extending(Console):
     """Wants one more trial whenever the last one has ended, before the supervisor can finish the job."""
 
     def __init__(self, db: Database, spec: CellSpec, wanted: list[int]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor.job_runner import fault_of_the_study
-from fts.jobs.worker.console import Progress
+from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
 from fts.state import queries, transitions
 from fts.state.db import open_database
@@ -52,7 +52,7 @@ def test_a_cell_that_diverges_whatever_it_tries_has_failed_and_says_why(tmp_path
     db = open_database(places.db)
     job_id = write(db, [replace(cell, space=cell.space | mad)])[0].job_id
 
-    assert run_job(places, WorkerSettings(poll_s=0.1, stall={}), job_id, Progress(live=False)) == 1
+    assert run_job(places, WorkerSettings(poll_s=0.1, stall={}), job_id, Console(live=False)) == 1
     job = queries.job(db, job_id)
     assert (job.status, job.trials_failed, job.cause) == ("failed", 4, "diverged")
     assert job.message == "4 trials: 4 diverged; none is complete"

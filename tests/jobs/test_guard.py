@@ -6,8 +6,8 @@ from fts.jobs.sensors.detect import Reading
 from fts.jobs.status import formatting
 from fts.jobs.watchdog.policy import (
     Action,
-    Guard,
     GuardState,
+    HeatPolicy,
     MemoryLimits,
     Thresholds,
     judge_disk,
@@ -22,7 +22,7 @@ NORMAL, WARM, FROZEN, COOLING, UNKNOWN = GuardState
 
 def story(*degrees: float | None, limits: Thresholds | None = None, every_s: float = 1.0) -> list[tuple[str, str]]:
     """(state, action) after each reading of a guard that begins knowing nothing."""
-    guard = Guard(limits or Thresholds())
+    guard = HeatPolicy(limits or Thresholds())
     told = [guard.step(Reading(at=n * every_s, temperature=value)) for n, value in enumerate(degrees)]
     return [(str(decision.state), str(decision.action)) for decision in told]
 
@@ -76,7 +76,7 @@ def test_no_sequence_of_readings_makes_unknown_normal_or_thaws_what_was_not_froz
 
 
 def test_frozen_without_a_thermometer_stays_frozen_and_says_so_once() -> None:
-    guard = Guard(Thresholds(unknown_patience_s=60))
+    guard = HeatPolicy(Thresholds(unknown_patience_s=60))
     guard.step(Reading(at=0, temperature=90))
     told = [guard.step(Reading(at=at)) for at in range(10, 100, 10)]
     assert {decision.state for decision in told} == {FROZEN}
@@ -87,7 +87,7 @@ def test_frozen_without_a_thermometer_stays_frozen_and_says_so_once() -> None:
 
 @pytest.mark.parametrize(("degrees", "action"), [(90, Action.THAW), (97, Action.RESUME)])
 def test_going_on_without_a_thermometer_is_a_choice_and_the_state_is_unknown(degrees: float, action: Action) -> None:
-    guard = Guard(Thresholds(unknown_patience_s=60, go_on_unknown=True))
+    guard = HeatPolicy(Thresholds(unknown_patience_s=60, go_on_unknown=True))
     guard.step(Reading(at=0, temperature=degrees))
     assert guard.step(Reading(at=59)).action is Action.NONE
     decision = guard.step(Reading(at=60))
@@ -104,21 +104,21 @@ def test_going_on_without_a_thermometer_is_a_choice_and_the_state_is_unknown(deg
     ],
 )
 def test_thermal_pressure_stands_in_for_degrees(pressures: tuple[str | None, ...], states: list[GuardState]) -> None:
-    guard = Guard(Thresholds())
+    guard = HeatPolicy(Thresholds())
     told = [guard.step(Reading(at=n, thermal_pressure=word)).state for n, word in enumerate(pressures)]
     assert told == states
 
 
 def test_the_worse_of_degrees_and_pressure_counts() -> None:
     reading = Reading(at=0, temperature=50, thermal_pressure="heavy")
-    decision = Guard(Thresholds()).step(reading)
+    decision = HeatPolicy(Thresholds()).step(reading)
     assert decision.state is FROZEN
     assert decision.message == "50 °C, thermal pressure heavy: frozen until below 75 °C"
 
 
 def test_a_stop_names_its_cause_and_when_it_goes_on() -> None:
     reading = Reading(at=0, temperature=97, temperature_source="coretemp")
-    decision = Guard(Thresholds()).step(reading)
+    decision = HeatPolicy(Thresholds()).step(reading)
     assert decision.cause is Cause.OVERHEATED
     assert decision.message == "97 °C (coretemp): stopped with a checkpoint, cooling down until below 70 °C"
 

@@ -15,8 +15,8 @@ from fts.jobs.supervisor import child as process
 from fts.jobs.supervisor.child import (
     ChildGone,
     ChildNotReading,
-    ChildProcess,
     Reaped,
+    TrialProcess,
     reap_recorded,
     same_process,
     started_at,
@@ -40,11 +40,11 @@ time.sleep(60)
 """
 
 
-def spawn(body: str, folder: Path, **options: Any) -> ChildProcess:
-    return ChildProcess([sys.executable, "-S", "-c", PRELUDE + body], folder / "logs" / "trial.log", **options)
+def spawn(body: str, folder: Path, **options: Any) -> TrialProcess:
+    return TrialProcess([sys.executable, "-S", "-c", PRELUDE + body], folder / "logs" / "trial.log", **options)
 
 
-def facts_until(child: ChildProcess, kind: str, patience_s: float = 20.0) -> list[dict[str, Any]]:
+def facts_until(child: TrialProcess, kind: str, patience_s: float = 20.0) -> list[dict[str, Any]]:
     seen: list[dict[str, Any]] = []
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
@@ -54,7 +54,7 @@ def facts_until(child: ChildProcess, kind: str, patience_s: float = 20.0) -> lis
     raise AssertionError(f"no {kind} among {seen}")
 
 
-def all_facts(child: ChildProcess, patience_s: float = 20.0) -> list[dict[str, Any]]:
+def all_facts(child: TrialProcess, patience_s: float = 20.0) -> list[dict[str, Any]]:
     seen: list[dict[str, Any]] = []
     deadline = time.monotonic() + patience_s
     while not child.facts_ended and time.monotonic() < deadline:
@@ -300,8 +300,8 @@ def test_the_kernel_prefers_the_child_and_an_allocation_beyond_the_limit_fails_i
 SUPERVISOR = """
 import sys, time
 from pathlib import Path
-from fts.jobs.supervisor.child import ChildProcess
-child = ChildProcess([sys.executable, "-S", "-c", sys.argv[1]], Path(sys.argv[2]))
+from fts.jobs.supervisor.child import TrialProcess
+child = TrialProcess([sys.executable, "-S", "-c", sys.argv[1]], Path(sys.argv[2]))
 for fact in child.facts(20): pass
 print(child.pid, child.started, flush=True)
 time.sleep(60)

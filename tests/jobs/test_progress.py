@@ -3,7 +3,7 @@
 import io
 from types import SimpleNamespace
 
-from fts.jobs.worker.console import Progress, bar
+from fts.jobs.worker.console import Console, bar
 from fts.state.values import Direction
 
 JOB = SimpleNamespace(id=1, experiment="phase6a_2M_h1_threshold_1pct", trials_wanted=4, best_value=None)
@@ -23,7 +23,7 @@ def epoch(number, loss):
 
 def story(live):
     out = io.StringIO()
-    progress = Progress(out, live=live)
+    progress = Console(out, live=live)
     progress.tell("job", {"job": JOB, "attempt": 1})
     progress.tell("trial", {"job": JOB, "trial": trial(0)})
     progress.tell("epoch", {"job": JOB, "trial": trial(0), "epoch": epoch(3, 0.51)})

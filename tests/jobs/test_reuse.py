@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from fts.jobs.settings import Places, WorkerSettings
-from fts.jobs.worker.console import Progress
+from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
 from fts.state import queries
 from fts.state.db import open_database
@@ -22,7 +22,7 @@ def test_an_identical_configuration_is_recognised_and_its_result_reused(tmp_path
     shape = {"architecture": {"kind": "choice", "choices": cell.space["architecture"]["choices"][:1]}}
     db = open_database(places.db)
     job = write(db, [replace(cell, space=only | shape)])[0].job_id
-    assert run_job(places, WorkerSettings(poll_s=0.1, stall={}), job, Progress(live=False)) == 0
+    assert run_job(places, WorkerSettings(poll_s=0.1, stall={}), job, Console(live=False)) == 0
     first, *twins = queries.trials(db, job)
     assert str(first.status) == "complete" and first.reused_from is None and "reused" not in first.badges
     for twin in twins:

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from fts.jobs.supervisor.memory_pool import Room
+from fts.jobs.supervisor.memory_pool import MemoryPool
 
 GB = 10**9
 
@@ -17,17 +17,17 @@ def total() -> int:
 
 
 def test_trials_that_fit_together_run_together():
-    room = Room()
+    room = MemoryPool()
     assert room.take(0, 8 * GB, total, never) and room.take(1, 12 * GB, total, never)
     assert room.taken_by_others(0) == 12 * GB
 
 
 def test_a_trial_that_runs_alone_always_has_room():
-    assert Room().take(0, 30 * GB, total, never)
+    assert MemoryPool().take(0, 30 * GB, total, never)
 
 
 def test_one_that_does_not_fit_waits_and_leaves_when_asked():
-    room = Room()
+    room = MemoryPool()
     room.take(0, 12 * GB, total, never)
     asked: list[bool] = []
     assert not room.take(1, 12 * GB, total, lambda: asked.append(True) is None)
@@ -35,7 +35,7 @@ def test_one_that_does_not_fit_waits_and_leaves_when_asked():
 
 
 def test_a_waiting_large_trial_is_not_overtaken_by_small_ones():
-    room, order = Room(), []
+    room, order = MemoryPool(), []
 
     def take(slot: int, need: int) -> None:
         room.take(slot, need, total, never)

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from fts.jobs.settings import Places, WorkerSettings
-from fts.jobs.supervisor.attempt import Attempt, End
-from fts.jobs.supervisor.trial_runner import TrialRun, Work
+from fts.jobs.supervisor.attempt import Attempt, AttemptEnd
+from fts.jobs.supervisor.trial_runner import TrialRunner, Work
 from fts.jobs.trial import process
-from fts.jobs.trial.process import Orders
+from fts.jobs.trial.process import Commands
 from fts.state import queries
 from fts.study import objective as trial
 from fts.study.build import build_trial
@@ -40,7 +40,7 @@ class Told:
 
     def __init__(self) -> None:
         read_end, self.fd = os.pipe()
-        self.orders = Orders(read_end)
+        self.orders = Commands(read_end)
         self.orders.training = True  # end of file is no reason to end this process
 
     def say(self, **command: Any) -> None:
@@ -131,7 +131,7 @@ def test_the_supervisor_answers_each_epoch_of_a_cell_with_a_pruner(
 ) -> None:
     with spawn(TELLS_AN_EPOCH_AND_WHAT_IT_HEARS, tmp_path) as child:
         attempt = Attempt(child, lambda _: verdict, lambda: None, poll_s=0.1, grace_s=1.0)
-        end: End = attempt.run({"cell": {"pruner": pruner}}, 4)
+        end: AttemptEnd = attempt.run({"cell": {"pruner": pruner}}, 4)
     assert (end.how, end.facts["heard"]) == (how, heard)
 
 
@@ -145,7 +145,7 @@ def test_the_record_of_a_pruned_trial_does_not_tell_whether_it_heard_the_verdict
         work = Work(
             db, places_of(tmp_path / str(n)), WorkerSettings(), None, claimed, PatchTST(), CELL, None, lambda *_: None
         )  # type: ignore[arg-type]
-        TrialRun(work, queries.trial(db, claimed.job_id, 0))._close(End("pruned", facts))
+        TrialRunner(work, queries.trial(db, claimed.job_id, 0))._close(AttemptEnd("pruned", facts))
         trial = queries.trial(db, claimed.job_id, 0)
         records.append(replace(trial, started_at=0.0, ended_at=None))
         db.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fts.jobs.supervisor.child import ChildProcess
+from fts.jobs.supervisor.child import TrialProcess
 from fts.jobs.supervisor.slot import limit_data
 from fts.state.values import Cause
 from tests.chaos import study
@@ -102,7 +102,7 @@ for _ in sys.stdin:
 def test_behind_the_watchdog_an_allocation_fails_inside_the_trial_and_the_next_may_have_more(tmp_path: Path) -> None:
     if sys.platform != "linux":
         pytest.skip("only Linux limits another process's data")
-    with ChildProcess([sys.executable, "-c", ALLOCATES], tmp_path / "trial.log") as child:
+    with TrialProcess([sys.executable, "-c", ALLOCATES], tmp_path / "trial.log") as child:
         for limit, said in ((1 << 29, "refused"), (None, "held"), (1 << 29, "refused")):
             assert limit_data(child.pid, limit)
             child.send({"do": "allocate"})

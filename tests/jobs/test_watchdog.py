@@ -12,9 +12,9 @@ import pytest
 
 from fts.jobs.sensors.detect import FileSensors, Reading, SystemPart
 from fts.jobs.sensors.process_usage import TreeUse, occupied, physical_footprint, resident_and_swapped
-from fts.jobs.supervisor.child import ChildProcess
+from fts.jobs.supervisor.child import TrialProcess
 from fts.jobs.supervisor.process_tree import descendants, kin
-from fts.jobs.watchdog.policy import Action, Decision, Guard, MemoryLimits, Thresholds
+from fts.jobs.watchdog.policy import Action, Decision, HeatPolicy, MemoryLimits, Thresholds
 from fts.jobs.watchdog.watchdog import Clock, PaceLimits, Watchdog, look_after
 from fts.state.values import Cause
 from tests.jobs.test_process import eventually
@@ -48,13 +48,13 @@ class HandClock:
 class Post:
     """A watchdog at its post, beside a real child, with a file for a thermometer."""
 
-    def __init__(self, child: ChildProcess, folder: Path, limits: MemoryLimits, **options: Any) -> None:
+    def __init__(self, child: TrialProcess, folder: Path, limits: MemoryLimits, **options: Any) -> None:
         self.time = HandClock()
         self.first_look: list[Decision] = []
         self.file = folder / "sensors"
         self.feel(temperature=60)
         sensors = FileSensors(self.file, SystemPart(folder))
-        self.dog = Watchdog(child, limits, sensors, Guard(Thresholds()), clock=self.time.clock(), **options)
+        self.dog = Watchdog(child, limits, sensors, HeatPolicy(Thresholds()), clock=self.time.clock(), **options)
 
     def feel(self, **fields: Any) -> None:
         self.file.write_text("\n".join(f"{name}={value}" for name, value in fields.items()))
@@ -73,7 +73,7 @@ class Post:
 @contextmanager
 def at_work(body: str, folder: Path, limits: MemoryLimits = NOTHING_ELSE, **options: Any) -> Iterator[Post]:
     argv = [sys.executable, "-S", "-c", PRELUDE + body]
-    with ChildProcess(argv, folder / "trial.log") as child:
+    with TrialProcess(argv, folder / "trial.log") as child:
         deadline = time.monotonic() + 30
         while not (child.facts(0.1)) and time.monotonic() < deadline:
             pass

@@ -24,7 +24,7 @@ from fts.jobs.supervisor.trouble import pause_s
 from fts.jobs.trial import cause as causes
 from fts.jobs.trial.cause import DeviceMissing, cause_of
 from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words
-from fts.jobs.worker.console import Progress
+from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
 from fts.state import queries, transitions
 from fts.state.db import Database, open_database
@@ -157,7 +157,7 @@ class Study:
     trouble: Path
 
     def work(self, settings: WorkerSettings = SETTINGS) -> Job:
-        run_job(self.places, settings, self.job_id, Progress(live=False))
+        run_job(self.places, settings, self.job_id, Console(live=False))
         return queries.job(self.db, self.job_id)
 
     def statuses(self) -> list[str]:

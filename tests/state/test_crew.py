@@ -15,7 +15,7 @@ from fts.jobs.status.explain import why as reasons_of
 from fts.jobs.status.verdict import Word, judge
 from fts.state import liveness, queries, transitions
 from fts.state.slot_lock import SlotLock
-from fts.tui.data.reader import Reader, Wish
+from fts.tui.data.reader import Reader, ReadRequest
 from tests.state.helpers import claimed, enqueued, new_db, started
 
 
@@ -70,18 +70,18 @@ def test_a_worker_in_a_container_holds_its_slot_although_no_such_process_is_seen
 def test_monitor_verdict_and_why_say_so(tmp_path, child):
     db = study_of(tmp_path, child.pid)
     reader = Reader(db.path)
-    first = reader.read(Wish(job_id=1))
+    first = reader.read(ReadRequest(job_id=1))
     assert first is not None
     assert judge(first.snapshot, first.snapshot.taken_at).word is Word.WELL
-    assert reader.read(Wish(job_id=1)) is None  # nothing has changed
+    assert reader.read(ReadRequest(job_id=1)) is None  # nothing has changed
     child.kill()
     child.wait()
-    second = reader.read(Wish(job_id=1))  # nothing was written, and yet there is news
+    second = reader.read(ReadRequest(job_id=1))  # nothing was written, and yet there is news
     assert second is not None
     assert not is_live(second.snapshot.workers[0], second.snapshot.taken_at)
     verdict = judge(second.snapshot, second.snapshot.taken_at)
     assert verdict.word is Word.ACT
     assert verdict.short == "worker 1 died. W starts one"
     assert "is not running: worker 1 has died" in reasons_of(second.snapshot.jobs[0], second.snapshot)[0]
-    assert reader.read(Wish(job_id=1)) is None
+    assert reader.read(ReadRequest(job_id=1)) is None
     reader.close()

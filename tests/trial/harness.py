@@ -23,7 +23,7 @@ from fts.jobs.api.spec import TrialSpec, seed_for
 from fts.jobs.python import python
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import PastTrial
-from fts.jobs.supervisor.child import ChildError, ChildProcess
+from fts.jobs.supervisor.child import ChildError, TrialProcess
 from fts.jobs.trial import process
 
 PATIENCE_S = 120.0  # of a wait for the next fact on a busy machine; never asserted
@@ -91,7 +91,7 @@ def attempt(
     spec: TrialSpec,
     record: Record,
     history: tuple[PastTrial, ...] = (),
-    act: Callable[[ChildProcess, Fact], bool] | None = None,
+    act: Callable[[TrialProcess, Fact], bool] | None = None,
     forked: bool = True,
 ) -> None:
     """One process until its trial ends; `act` gets every fact once it is on record, and True from it kills there."""
@@ -113,7 +113,7 @@ def attempt(
         record.code = child.wait(PATIENCE_S)
 
 
-def facts(child: ChildProcess) -> Iterator[Fact]:
+def facts(child: TrialProcess) -> Iterator[Fact]:
     """All of them; raises when the process falls silent."""
     while not child.facts_ended:
         arrived = child.facts(PATIENCE_S)
@@ -182,16 +182,16 @@ class Forked:
         return self.returncode
 
 
-def start(spec: TrialSpec, forked: bool) -> ChildProcess:
+def start(spec: TrialSpec, forked: bool) -> TrialProcess:
     """A trial process: an ordinary one, or a fork where that can be."""
     program = BareStudy("study").program(spec.cell)
     argv, log, folder = python(*program.words), Path(spec.log_path), Path(spec.cell.folder)
     if not forked or sys.platform != "linux":
-        return ChildProcess(argv, log, cwd=folder, relays=program.relays)
+        return TrialProcess(argv, log, cwd=folder, relays=program.relays)
     real = subprocess.Popen
     subprocess.Popen = Forked  # type: ignore[assignment, misc]
     try:
-        return ChildProcess(argv, log, cwd=folder)
+        return TrialProcess(argv, log, cwd=folder)
     finally:
         subprocess.Popen = real  # type: ignore[misc]
 

@@ -13,7 +13,7 @@ import pytest
 from fts.jobs.python import python
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.attempt import MOST_IN_A_LINE, SPECIFICATION, Attempt
-from fts.jobs.supervisor.child import ChildProcess
+from fts.jobs.supervisor.child import TrialProcess
 from tests.trial.harness import Record, cell_of, log_of, run_one, spec_of
 
 SPACE = {"lr": {"kind": "float", "low": 0.0, "high": 1.0}, "layers": {"kind": "int", "low": 1, "high": 3}}
@@ -166,7 +166,7 @@ def test_a_history_that_no_pipe_holds_travels_as_a_file(tmp_path: Path) -> None:
     spec = spec_of(cell, Record(400), history)
     assert len(json.dumps(spec.to_json())) > MOST_IN_A_LINE
     told: list[dict[str, Any]] = []
-    with ChildProcess(python("-m", "fts.jobs.trial.process"), Path(spec.log_path), cwd=tmp_path) as child:
+    with TrialProcess(python("-m", "fts.jobs.trial.process"), Path(spec.log_path), cwd=tmp_path) as child:
         end = Attempt(child, told.append, lambda: None, poll_s=0.05, grace_s=5.0).run(spec.to_json(), 400)
     assert (end.how, end.facts["value"]) == ("result", 401.0)
     assert not (Path(spec.folder) / SPECIFICATION).exists()

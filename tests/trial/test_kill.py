@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fts.jobs.search.sampler import PastTrial
-from fts.jobs.supervisor.child import ChildProcess
+from fts.jobs.supervisor.child import TrialProcess
 from tests.trial.harness import Record, attempt, cell_of, log_of, run_one, spec_of
 
 WITHOUT = """
@@ -54,7 +54,7 @@ def kills_at(kind: str, n: int) -> Any:
     """Kills the process at the n-th fact of a kind."""
     seen: list[Any] = []
 
-    def act(child: ChildProcess, fact: dict[str, Any]) -> bool:
+    def act(child: TrialProcess, fact: dict[str, Any]) -> bool:
         seen.extend([fact] if fact["fact"] == kind else [])
         return len(seen) == n
 

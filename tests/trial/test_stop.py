@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fts.jobs.api.protocol import STOPPED
-from fts.jobs.supervisor.child import ChildProcess
+from fts.jobs.supervisor.child import TrialProcess
 from tests.trial.harness import PATIENCE_S, Record, attempt, cell_of, log_of, run_one, spec_of, start
 
 REPORTS = """
@@ -49,10 +49,10 @@ def written(body: str, wait: float) -> str:
     return body.replace("WAIT", str(wait))
 
 
-def stops_at(kind: str, n: int, how: Any = ChildProcess.ask_to_stop) -> Any:
+def stops_at(kind: str, n: int, how: Any = TrialProcess.ask_to_stop) -> Any:
     seen: list[Any] = []
 
-    def act(child: ChildProcess, fact: dict[str, Any]) -> bool:
+    def act(child: TrialProcess, fact: dict[str, Any]) -> bool:
         seen.extend([fact] if fact["fact"] == kind else [])
         if len(seen) == n and seen[-1] is fact:
             how(child)
@@ -61,7 +61,7 @@ def stops_at(kind: str, n: int, how: Any = ChildProcess.ask_to_stop) -> Any:
     return act
 
 
-@pytest.mark.parametrize("how", [ChildProcess.ask_to_stop, ChildProcess.close_stdin])
+@pytest.mark.parametrize("how", [TrialProcess.ask_to_stop, TrialProcess.close_stdin])
 def test_a_function_without_checkpoints_ends_at_its_next_report(tmp_path: Path, how: Any) -> None:
     cell, record = cell_of(tmp_path, written(REPORTS, 0.2)), Record(0)
     attempt(spec_of(cell, record, ()), record, (), stops_at("epoch", 1, how), forked=False)
@@ -71,7 +71,7 @@ def test_a_function_without_checkpoints_ends_at_its_next_report(tmp_path: Path, 
     assert record.end["fact"] == "result" and len(record.epochs) == 6
 
 
-@pytest.mark.parametrize(("pruner", "how"), [("none", ChildProcess.ask_to_stop), ("median", ChildProcess.ask_to_stop)])
+@pytest.mark.parametrize(("pruner", "how"), [("none", TrialProcess.ask_to_stop), ("median", TrialProcess.ask_to_stop)])
 def test_a_function_with_checkpoints_ends_after_one_and_goes_on_from_it(tmp_path: Path, pruner: str, how: Any) -> None:
     (tmp_path / "a").mkdir()
     undisturbed = run_one(cell_of(tmp_path / "a", written(SAVES, 0), pruner=pruner))

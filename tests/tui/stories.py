@@ -11,7 +11,7 @@ from fts.state import queries
 from fts.state.db import open_database
 from fts.tui.app import Monitor
 from fts.tui.render import layout
-from fts.tui.widgets.pane import Canvas
+from fts.tui.widgets.pane import Pane
 from tests.tui import study
 
 
@@ -42,7 +42,7 @@ async def press(pilot, *keys: str) -> None:
 
 def shown(app: Monitor) -> str:
     """The text of the base screen."""
-    canvas = app.screen_stack[0].query_one("#front", Canvas)
+    canvas = app.screen_stack[0].query_one("#front", Pane)
     return layout.text(canvas.lines, app.ascii_only)
 
 
@@ -59,7 +59,7 @@ def compositor_lines(app: Monitor) -> list:
 
 def dialog_text(app: Monitor) -> str:
     """The lines of the dialog on top."""
-    return layout.text(app.screen.query_one("#lines", Canvas).lines)
+    return layout.text(app.screen.query_one("#lines", Pane).lines)
 
 
 def opened(app: Monitor, kind: type) -> bool:

@@ -13,7 +13,7 @@ from fts.jobs.status import summary as glances
 from fts.state import queries
 from fts.state.db import open_database
 from fts.tui import bindings
-from fts.tui.data.reader import Reader, Wish
+from fts.tui.data.reader import Reader, ReadRequest
 from fts.tui.data.view import LOGS
 from tests.tui.stories import monitor, shown, until
 from tests.tui.values import NOW, make_snapshot
@@ -56,7 +56,7 @@ def test_a_row_cannot_have_the_database_opened_as_a_log(db_path, name):
     connection.close()
     reader = Reader(db_path)
     with watched(db_path) as opened:
-        found = reader.read(Wish(screen=LOGS, job_id=6, with_log=True, words_of=5))
+        found = reader.read(ReadRequest(screen=LOGS, job_id=6, with_log=True, words_of=5))
         assert locks_on(db_path, os.getpid())
     assert found is not None and found.details.log == ()
     assert opened == []
@@ -102,12 +102,12 @@ def test_live_is_said_of_a_look_that_succeeded(facts, expected):
 def test_what_is_remembered_of_another_study_is_forgotten(db_path):
     """Written over in place: the file is the same one, its events are others."""
     reader = Reader(db_path)
-    before = reader.read(Wish(job_id=6))
+    before = reader.read(ReadRequest(job_id=6))
     other = db_path.with_name("other.db")
     db = open_database(other)
     db.close()
     db_path.write_bytes(other.read_bytes())
-    after = reader.read(Wish(job_id=6))
+    after = reader.read(ReadRequest(job_id=6))
     assert before.details.events
     assert after.details.events == ()
     assert "written over" in after.reopened
@@ -116,7 +116,7 @@ def test_what_is_remembered_of_another_study_is_forgotten(db_path):
 
 def test_a_log_that_goes_away_is_not_shown_as_if_it_were_there(db_path):
     reader = Reader(db_path)
-    wish = Wish(job_id=6, screen=LOGS, with_log=True)
+    wish = ReadRequest(job_id=6, screen=LOGS, with_log=True)
     assert reader.read(wish).details.log
     next((db_path.parent / "logs").glob("*_6_*.log")).unlink()
     found = reader.read(wish)
@@ -127,7 +127,7 @@ def test_a_log_that_goes_away_is_not_shown_as_if_it_were_there(db_path):
 
 def test_a_clock_that_is_set_back_does_not_keep_the_old_samples(db_path):
     reader = Reader(db_path)
-    found = [reader.read(Wish(with_day=True, now=NOW - hours * 3600.0)) for hours in (0, 7)]
+    found = [reader.read(ReadRequest(with_day=True, now=NOW - hours * 3600.0)) for hours in (0, 7)]
     assert all(sample.at <= NOW - 7 * 3600.0 for sample in found[1].details.samples)
     assert len(found[1].details.samples) < len(found[0].details.samples)
     reader.close()

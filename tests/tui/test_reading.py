@@ -9,7 +9,7 @@ from fts.state.db import open_database
 from fts.state.errors import NoDatabase
 from fts.state.values import Claim
 from fts.tui.data import reader as reading
-from fts.tui.data.reader import Reader, Wish
+from fts.tui.data.reader import Reader, ReadRequest
 from fts.tui.data.view import LOGS
 from tests.tui import study
 
@@ -27,13 +27,13 @@ def claim_of(db, job_id):
 
 
 def test_nothing_is_read_while_nobody_writes(reader):
-    wish = Wish(user=study.USER, job_id=6)
+    wish = ReadRequest(user=study.USER, job_id=6)
     assert reader.read(wish) is not None
     assert reader.read(wish) is None
 
 
 def test_a_change_by_somebody_else_is_seen(reader, db_path):
-    wish = Wish(user=study.USER, job_id=6)
+    wish = ReadRequest(user=study.USER, job_id=6)
     reader.read(wish)
     db = open_database(db_path)
     transitions.operator.note(db, "hello")
@@ -45,15 +45,15 @@ def test_a_change_by_somebody_else_is_seen(reader, db_path):
 
 
 def test_another_cell_costs_no_new_snapshot(reader):
-    first = reader.read(Wish(job_id=6))
-    second = reader.read(Wish(job_id=1))
+    first = reader.read(ReadRequest(job_id=6))
+    second = reader.read(ReadRequest(job_id=1))
     assert second.snapshot is first.snapshot
     assert len(second.details.trials) == study.TRIALS
     assert set(second.details.curves) == {trial.id for trial in second.details.trials}
 
 
 def test_a_trial_that_ends_is_added_without_reading_the_others(reader, db_path, monkeypatch):
-    wish = Wish(job_id=6)
+    wish = ReadRequest(job_id=6)
     before = reader.read(wish).details
     db = open_database(db_path)
     claim = claim_of(db, 6)
@@ -69,7 +69,7 @@ def test_a_trial_that_ends_is_added_without_reading_the_others(reader, db_path, 
 
 
 def test_an_undone_event_is_shown_as_undone(reader, db_path):
-    wish = Wish(job_id=6)
+    wish = ReadRequest(job_id=6)
     db = open_database(db_path)
     transitions.operator.pause(db, [7])
     reader.read(wish)
@@ -80,7 +80,7 @@ def test_an_undone_event_is_shown_as_undone(reader, db_path):
 
 
 def test_a_log_is_read_from_where_it_was_left(reader, db_path):
-    wish = Wish(job_id=6, screen=LOGS, with_log=True)
+    wish = ReadRequest(job_id=6, screen=LOGS, with_log=True)
     lines = reader.read(wish).details.log
     assert reader.read(wish) is None
     log = next((db_path.parent / "logs").glob("*_6_*.log"))
@@ -93,7 +93,7 @@ def test_a_log_is_read_from_where_it_was_left(reader, db_path):
 
 
 def test_a_log_that_was_cut_is_read_anew(reader, db_path):
-    wish = Wish(job_id=6, screen=LOGS, with_log=True)
+    wish = ReadRequest(job_id=6, screen=LOGS, with_log=True)
     reader.read(wish)
     log = next((db_path.parent / "logs").glob("*_6_*.log"))
     log.write_text("fresh\n")
@@ -101,9 +101,9 @@ def test_a_log_that_was_cut_is_read_anew(reader, db_path):
 
 
 def test_a_missing_file_is_a_sentence_and_then_read_when_it_comes_back(reader, db_path):
-    reader.read(Wish())
+    reader.read(ReadRequest())
     away = db_path.rename(db_path.with_suffix(".away"))
     with pytest.raises(NoDatabase):
-        reader.read(Wish())
+        reader.read(ReadRequest())
     away.rename(db_path)
-    assert reader.read(Wish()) is not None
+    assert reader.read(ReadRequest()) is not None

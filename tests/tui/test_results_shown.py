@@ -11,7 +11,7 @@ from fts.jobs.status.formatting import GB, MB
 from fts.state import queries, transitions
 from fts.state.db import open_database
 from fts.state.values import Claim, Margin, Opening
-from fts.tui.data.reader import Reader, Wish
+from fts.tui.data.reader import Reader, ReadRequest
 from fts.tui.data.view import QUEUE, RESULTS, Details, View
 from fts.tui.render import layout
 from tests.tui.values import HOUR, NOW, make_job, make_snapshot
@@ -114,11 +114,11 @@ def test_an_opening_is_read_from_the_database_and_not_before_it_happened(db_path
     transitions.record_test(db, job.experiment, {"auc": 0.61}, "ada@lab")
     db.close()
     reader = Reader(db_path)
-    (opened,) = reader.read(Wish(screen=RESULTS)).details.openings
+    (opened,) = reader.read(ReadRequest(screen=RESULTS)).details.openings
     assert (opened.who, opened.scores) == ("ada@lab", {"auc": 0.61})
-    (then,) = reader.read(Wish(screen=RESULTS, at=at)).details.openings
+    (then,) = reader.read(ReadRequest(screen=RESULTS, at=at)).details.openings
     assert (then.who, then.scores) == ("ada@lab", None)  # opened by then, and not yet evaluated
-    assert reader.read(Wish(screen=RESULTS, at=at - 60)).details.openings == ()
+    assert reader.read(ReadRequest(screen=RESULTS, at=at - 60)).details.openings == ()
     reader.close()
 
 
@@ -132,7 +132,7 @@ def test_a_full_disk_says_what_checkpoints_weigh_and_what_gc_would_free(db_path)
     transitions.add_sample(db, queries.workers(db)[0].id, available=1, total=2, disk_free=212 * MB)
     db.close()
     reader = Reader(db_path)
-    reading = reader.read(Wish())
+    reading = reader.read(ReadRequest())
     reader.close()
     kept = reading.details.kept
     assert (kept.all, kept.freed) == (4 * MB, 3 * MB), "the running trial's checkpoint stays"
@@ -148,5 +148,5 @@ def test_the_limits_a_trial_is_kept_within_are_read_from_its_latest_start(db_pat
     transitions.record_started(db, claim, live.id, {"device": "cpu"}, marks)
     db.close()
     reader = Reader(db_path)
-    assert reader.read(Wish(screen=QUEUE)).details.limits == {live.id: (2 * GB, 3 * GB)}
+    assert reader.read(ReadRequest(screen=QUEUE)).details.limits == {live.id: (2 * GB, 3 * GB)}
     reader.close()

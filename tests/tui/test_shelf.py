@@ -13,8 +13,8 @@ from fts.state.values import Claim, Job, Trial
 from fts.tui import pictures
 from fts.tui.data import reader as reading
 from fts.tui.data import table_rows
-from fts.tui.data.reader import Reader, Wish
-from fts.tui.data.trial_store import Picked, Shelf, by_id, by_number, ids_of, place_of
+from fts.tui.data.reader import Reader, ReadRequest
+from fts.tui.data.trial_store import Picked, TrialStore, by_id, by_number, ids_of, place_of
 from fts.tui.data.view import TRIALS
 from tests.tui import study
 
@@ -33,11 +33,11 @@ def shown(trial: Trial) -> Trial:
 
 
 def test_a_trial_comes_back_as_it_was(trials):
-    assert list(Shelf(trials)) == [shown(trial) for trial in trials]
+    assert list(TrialStore(trials)) == [shown(trial) for trial in trials]
 
 
 def test_places_are_those_of_a_tuple(trials):
-    shelf = Shelf(trials)
+    shelf = TrialStore(trials)
     assert shelf[-1] == shown(trials[-1])
     assert shelf[1:3] == tuple(map(shown, trials[1:3]))
     with pytest.raises(IndexError):
@@ -45,7 +45,7 @@ def test_places_are_those_of_a_tuple(trials):
 
 
 def test_a_trial_is_found_by_id_and_by_number(trials):
-    shelf = Shelf(trials)
+    shelf = TrialStore(trials)
     for found in (shelf, trials):
         assert by_id(found, trials[3].id).number == 3
         assert by_number(found, 3).id == trials[3].id
@@ -54,7 +54,7 @@ def test_a_trial_is_found_by_id_and_by_number(trials):
 
 
 def test_a_changed_shelf_leaves_the_old_one_as_it_was(trials):
-    shelf = Shelf(trials[:-1])
+    shelf = TrialStore(trials[:-1])
     worse = replace(trials[2], value=0.1, status="failed")
     other = shelf.with_changes({2: worse}, [trials[-1]])
     assert (other[2], other[-1]) == (shown(worse), shown(trials[-1]))
@@ -63,7 +63,7 @@ def test_a_changed_shelf_leaves_the_old_one_as_it_was(trials):
 
 def test_picked_trials_are_the_live_ones_where_they_are_known(trials):
     live = replace(trials[1], epochs=99)
-    picked = Picked(Shelf(trials), [2, 1], {live.id: live})
+    picked = Picked(TrialStore(trials), [2, 1], {live.id: live})
     assert [trial.epochs for trial in picked] == [trials[2].epochs, 99]
     assert list(ids_of(picked)) == [trials[2].id, live.id]
 
@@ -71,7 +71,7 @@ def test_picked_trials_are_the_live_ones_where_they_are_known(trials):
 def test_a_packed_trial_weighs_less_than_three_hundred_bytes(trials):
     many = [replace(trials[0], id=n, number=n, value=n / 7, started_at=n * 1.5) for n in range(2000)]
     tracemalloc.start()
-    shelf = Shelf(many)
+    shelf = TrialStore(many)
     weight = tracemalloc.get_traced_memory()[0] / len(shelf)
     tracemalloc.stop()
     assert weight < 300
@@ -94,7 +94,7 @@ def rows(db_path, sort: str, wanted: str) -> list[Trial]:
 def test_a_trial_that_ends_joins_the_many(db_path, monkeypatch):
     monkeypatch.setattr(reading, "MANY_TRIALS", 3)
     reader = Reader(db_path)
-    wish = Wish(job_id=6, screen=TRIALS)
+    wish = ReadRequest(job_id=6, screen=TRIALS)
     before = reader.read(wish).details.trials
     db = open_database(db_path)
     job: Job = queries.job(db, 6)
@@ -106,6 +106,6 @@ def test_a_trial_that_ends_joins_the_many(db_path, monkeypatch):
     monkeypatch.setattr(reading, "_read_cell", None)
     after = reader.read(wish).details.trials
     reader.close()
-    assert isinstance(after, Shelf)
+    assert isinstance(after, TrialStore)
     assert [t.number for t in after] == [*(t.number for t in before), live.number + 1]
     assert (after[-2].value, before[-1].value) == (0.7, None)

@@ -21,9 +21,9 @@ from fts.state.db import open_database
 from fts.study.screens.enqueue import Enqueue
 from fts.tui.data.messages import Unreadable, in_words
 from fts.tui.data.view import CURVES, Details, View
-from fts.tui.navigation import Desk
+from fts.tui.navigation import Navigation
 from fts.tui.render import layout
-from fts.tui.widgets.pane import Canvas, changed_runs
+from fts.tui.widgets.pane import Pane, changed_runs
 from tests.jobs.test_glance_sanitize import HOSTILE
 from tests.tui import study
 from tests.tui.stories import monitor, on_screen, opened, press, rows, shown, until
@@ -31,7 +31,7 @@ from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_tri
 
 
 def frame(snapshot, screen=0, size=(80, 24), details=None):
-    desk = Desk(screen=screen)
+    desk = Navigation(screen=screen)
     desk.settle(snapshot, 0.0)
     view = desk.view(glances.look(snapshot, NOW, title="study"), details or Details())
     return layout.text(layout.frame(view, *size))
@@ -129,7 +129,7 @@ def test_the_best_curve_of_a_cell_is_not_missing_before_it_is_read():
 def test_more_than_twelve_cells_scroll_and_running_ones_stay_in_sight():
     jobs = [make_job(n, "2M", n, rank=float(n)) for n in range(1, 41)]
     jobs[30] = make_job(31, "20M", 31, "running", worker_id=1, started_at=NOW - 60)
-    desk = Desk(job_id=2)
+    desk = Navigation(job_id=2)
     view = desk.view(glances.look(make_snapshot(jobs=tuple(jobs)), NOW), Details())
     text = layout.text(layout.frame(view, 80, 24))
     assert "20M/h31" in text
@@ -387,7 +387,7 @@ def test_only_changed_columns_are_sent():
 
 async def test_a_quiet_database_repaints_nothing(db_path):
     async with monitor(db_path) as (app, pilot):
-        canvas = app.screen.query_one("#front", Canvas)
+        canvas = app.screen.query_one("#front", Pane)
 
         async def looked(times):
             before = canvas.repainted
@@ -415,7 +415,7 @@ async def test_the_reader_holds_no_transaction_and_no_lock(db_path):
 
 
 def test_log_paths_outside_the_study_are_not_opened(db_path, tmp_path):
-    from fts.tui.data.reader import Reader, Wish
+    from fts.tui.data.reader import Reader, ReadRequest
 
     secret = tmp_path / "secret.txt"
     secret.write_text("do not show me\n")
@@ -424,7 +424,7 @@ def test_log_paths_outside_the_study_are_not_opened(db_path, tmp_path):
     connection.commit()
     connection.close()
     reader = Reader(Path(db_path))
-    found = reader.read(Wish(screen=4, job_id=6, with_log=True))
+    found = reader.read(ReadRequest(screen=4, job_id=6, with_log=True))
     reader.close()
     assert found is not None
     assert found.details.log == ()

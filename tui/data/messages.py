@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 if TYPE_CHECKING:
-    from fts.tui.data.reader import Reading
+    from fts.tui.data.reader import ReadResult
 
 
 def in_words(error: Exception) -> str:
@@ -20,7 +20,7 @@ def in_words(error: Exception) -> str:
 class Arrived(Message):
     """The poller has read something new."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: ReadResult) -> None:
         super().__init__()
         self.reading = reading
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fts.state import errors
 from fts.tui.data.messages import Arrived, Unreadable, in_words
-from fts.tui.data.reader import Reader, Wish
+from fts.tui.data.reader import Reader, ReadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ BACKOFF_S = (1.0, 2.0, 5.0)  # between tries while the database cannot be read
 class Poller(threading.Thread):
     """Requests made while it is busy become one. It holds no transaction and no lock between reads."""
 
-    def __init__(self, path: Path, post: Callable[[Message], object], wish: Wish) -> None:
+    def __init__(self, path: Path, post: Callable[[Message], object], wish: ReadRequest) -> None:
         super().__init__(name="poller", daemon=True)
         self.wish = wish
         self.last_good = 0.0  # monotonic seconds of the last read that succeeded, changed or not
@@ -33,7 +33,7 @@ class Poller(threading.Thread):
         self._failures = 0
         self._retry_at = 0.0
 
-    def ask(self, wish: Wish | None = None, now: bool = False) -> None:
+    def ask(self, wish: ReadRequest | None = None, now: bool = False) -> None:
         """Asks for a look; with `now` also while it is backing off."""
         if wish is not None:
             self.wish = wish

@@ -22,7 +22,7 @@ from fts.state.errors import NoSuchRow
 from fts.state.holder import blocker
 from fts.state.values import Epoch, Event, Job, Opening, Sample, Snapshot, Trial, Verb
 from fts.tui.data.log_tail import Tail
-from fts.tui.data.trial_store import Shelf, by_id, by_number
+from fts.tui.data.trial_store import TrialStore, by_id, by_number
 from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, TRIALS, Details
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ DAY_POINTS = 480  # samples of 24 h that are drawn: one per three minutes
 
 
 @dataclass(frozen=True)
-class Wish:
+class ReadRequest:
     """What the reader of the screen looks at."""
 
     user: str = ""
@@ -56,7 +56,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadResult:
     """One look: a consistent snapshot and the details of the selected cell."""
 
     snapshot: Snapshot
@@ -74,13 +74,13 @@ class Reader:
         self._db: Database | None = None
         self._identity: tuple[int, int] | None = None  # of the file that was read
         self._version: int | None = None
-        self._wish: Wish | None = None
+        self._wish: ReadRequest | None = None
         self._snapshot: Snapshot | None = None
         self._locked_by: str | None = None
         self._gone: frozenset[int] = frozenset()
         self._memory = _Memory()
 
-    def read(self, wish: Wish) -> Reading | None:
+    def read(self, wish: ReadRequest) -> ReadResult | None:
         """A fresh look, or None when nothing has changed since the last one.
 
         Either way the files at the path are those that are open. Raises the errors of fts.state.errors, NotFresh among
@@ -106,9 +106,9 @@ class Reader:
             self.close()
             raise
         self._version, self._wish, self._locked_by, self._gone = version, wish, locked_by, dead
-        return Reading(snapshot, details, reopened, locked_by)
+        return ReadResult(snapshot, details, reopened, locked_by)
 
-    def _dead(self, wish: Wish) -> frozenset[int]:
+    def _dead(self, wish: ReadRequest) -> frozenset[int]:
         """The workers of this machine that say they run and do not; in a replay or a picture all are as they were."""
         if self._snapshot is None or wish.at is not None or wish.now is not None:
             return frozenset()
@@ -176,7 +176,7 @@ class _Memory:
         return bool(found) and (found[0].id, found[0].at) == (newest.id, newest.at)
 
 
-def _locked_by(snapshot: Snapshot | None, wish: Wish, path: Path) -> str | None:
+def _locked_by(snapshot: Snapshot | None, wish: ReadRequest, path: Path) -> str | None:
     """Asked of the system only while a worker is silent: who else holds the lock that its next beat needs."""
     if snapshot is None or wish.at is not None:
         return None
@@ -184,7 +184,7 @@ def _locked_by(snapshot: Snapshot | None, wish: Wish, path: Path) -> str | None:
     return None if silent is None else blocker(path, silent.pid)
 
 
-def _snapshot(db: Database, wish: Wish, memory: _Memory) -> Snapshot:
+def _snapshot(db: Database, wish: ReadRequest, memory: _Memory) -> Snapshot:
     if wish.at is not None:
         return clean_value(queries.snapshot_at(db, wish.at, wish.user or None))
     found = queries.snapshot(db, wish.user or None)
@@ -196,7 +196,7 @@ def _snapshot(db: Database, wish: Wish, memory: _Memory) -> Snapshot:
     return replace(fresh, events=events)
 
 
-def _details(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory, path: Path) -> Details:
+def _details(db: Database, snapshot: Snapshot, wish: ReadRequest, memory: _Memory, path: Path) -> Details:
     memory.events = _journal(db, snapshot, wish, memory)
     memory.cell = _cell(db, snapshot, wish, memory)
     if wish.with_day or wish.screen == HARDWARE:
@@ -220,7 +220,7 @@ def _details(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory, path
     )
 
 
-def _openings(db: Database, wish: Wish) -> tuple[Opening, ...]:
+def _openings(db: Database, wish: ReadRequest) -> tuple[Opening, ...]:
     """Whose test set is not sealed any more (by then)."""
     if wish.screen not in (QUEUE, RESULTS):
         return ()
@@ -235,7 +235,7 @@ def _by(opening: Opening, at: float | None) -> Opening:
     return replace(opening, scores=None, tested_at=None) if late else opening
 
 
-def _limits(db: Database, snapshot: Snapshot, wish: Wish) -> dict[int, tuple[int, int]]:
+def _limits(db: Database, snapshot: Snapshot, wish: ReadRequest) -> dict[int, tuple[int, int]]:
     """(soft, hard) bytes of each running trial, where its worker has written them down."""
     if wish.screen not in (QUEUE, HARDWARE):
         return {}
@@ -249,7 +249,7 @@ def _limits(db: Database, snapshot: Snapshot, wish: Wish) -> dict[int, tuple[int
     return found
 
 
-def _kept(snapshot: Snapshot, wish: Wish, memory: _Memory, path: Path) -> Kept | None:
+def _kept(snapshot: Snapshot, wish: ReadRequest, memory: _Memory, path: Path) -> Kept | None:
     """What could be freed, counted at most once a minute: many files on a full disk."""
     if wish.at is not None or not is_disk_low(snapshot):
         return None
@@ -258,7 +258,7 @@ def _kept(snapshot: Snapshot, wish: Wish, memory: _Memory, path: Path) -> Kept |
     return memory.kept
 
 
-def _last(db: Database, snapshot: Snapshot, wish: Wish, path: Path) -> LastLines | None:
+def _last(db: Database, snapshot: Snapshot, wish: ReadRequest, path: Path) -> LastLines | None:
     """Of the job in trouble, or of the worker that left; read anew each time, because it is three lines of one file."""
     job = next((job for job in snapshot.jobs if job.id == wish.words_of), None)
     said = None if job is None else _last_of_job(db, job, naming.names_of(snapshot.jobs)[job.id], wish, path)
@@ -267,7 +267,7 @@ def _last(db: Database, snapshot: Snapshot, wish: Wish, path: Path) -> LastLines
     return said
 
 
-def _last_of_job(db: Database, job: Job, name: str, wish: Wish, path: Path) -> LastLines | None:
+def _last_of_job(db: Database, job: Job, name: str, wish: ReadRequest, path: Path) -> LastLines | None:
     latest = queries.latest_trial(db, job.id)  # the live one, if one is
     trials = [clean_value(latest)] if latest is not None else []
     ends = queries.events(db, job_id=job.id, verbs=ENDS, limit=20)  # as written: cleaned ones have lost their line ends
@@ -276,7 +276,7 @@ def _last_of_job(db: Database, job: Job, name: str, wish: Wish, path: Path) -> L
     return last_lines(job, trials, ends, path.absolute().parent, name=name, past=wish.at is not None)
 
 
-def _trial_lines(wish: Wish, memory: _Memory, path: Path) -> tuple[str, ...]:
+def _trial_lines(wish: ReadRequest, memory: _Memory, path: Path) -> tuple[str, ...]:
     if wish.screen != TRIALS or wish.at is not None:
         return ()
     trial = by_id(memory.cell.trials, wish.trial_id)
@@ -284,7 +284,7 @@ def _trial_lines(wish: Wish, memory: _Memory, path: Path) -> tuple[str, ...]:
     return of_trial(trial, path.absolute().parent) if trial is not None and ended_badly else ()
 
 
-def _cell(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory) -> Cell:
+def _cell(db: Database, snapshot: Snapshot, wish: ReadRequest, memory: _Memory) -> Cell:
     """The selected cell; read again only when one of its trials has begun or ended."""
     job = next((job for job in snapshot.jobs if job.id == wish.job_id), None)
     if job is None:
@@ -324,7 +324,7 @@ def _grown(db: Database, job: Job, cell: Cell) -> Cell | None:
     if len(cell.trials) + len(added) - live != job.trials_complete + job.trials_pruned + job.trials_failed:
         return None
     curves = {**cell.curves, **{t.id: queries.epochs(db, t.id) for t in fresh}}
-    if isinstance(cell.trials, Shelf):
+    if isinstance(cell.trials, TrialStore):
         return Cell(job.id, cell.trials.with_changes(changed, added), curves)
     known = (changed.get(n, trial) for n, trial in enumerate(cell.trials))
     return Cell(job.id, (*known, *added), curves)
@@ -332,7 +332,7 @@ def _grown(db: Database, job: Job, cell: Cell) -> Cell | None:
 
 def _read_cell(db: Database, job_id: int, many: bool, at: float | None) -> Cell:
     found = (clean_value(t) for t in queries.shown_trials(db, job_id) if at is None or t.started_at <= at)
-    trials = Shelf(found) if many else tuple(found)
+    trials = TrialStore(found) if many else tuple(found)
     curves = {t.id: queries.epochs(db, t.id) for t in (trials[-MANY_CURVES:] if many else trials)}
     if at is not None:
         curves = {key: tuple(e for e in curve if e.at <= at) for key, curve in curves.items()}
@@ -353,7 +353,7 @@ def _best_curves(db: Database, snapshot: Snapshot, memory: _Memory) -> dict[int,
     return found
 
 
-def _journal(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory) -> tuple[Event, ...]:
+def _journal(db: Database, snapshot: Snapshot, wish: ReadRequest, memory: _Memory) -> tuple[Event, ...]:
     """The latest events, of which only new ones are read; an undone one comes anew with the snapshot."""
     if wish.at is not None:
         return snapshot.events
@@ -369,7 +369,7 @@ def _journal(db: Database, snapshot: Snapshot, wish: Wish, memory: _Memory) -> t
     return tuple((kept + missing)[-JOURNAL:])
 
 
-def _read_day(db: Database, now: float, memory: _Memory, wish: Wish) -> None:
+def _read_day(db: Database, now: float, memory: _Memory, wish: ReadRequest) -> None:
     if wish.at is None and abs(now - memory.samples_at) < 60 and memory.samples:  # a clock may be set back
         return
     end = wish.at or now
@@ -381,7 +381,7 @@ def _read_day(db: Database, now: float, memory: _Memory, wish: Wish) -> None:
 # ---------------------------------------------------------------- log files
 
 
-def _log(snapshot: Snapshot, wish: Wish, memory: _Memory, db_path: Path) -> tuple[tuple[str, ...], str, str]:
+def _log(snapshot: Snapshot, wish: ReadRequest, memory: _Memory, db_path: Path) -> tuple[tuple[str, ...], str, str]:
     """(lines, name, problem) of the selected trial's log; only files below the database's folder are opened."""
     if not (wish.with_log or wish.screen == LOGS):
         return (), "", ""
@@ -402,7 +402,7 @@ def _log(snapshot: Snapshot, wish: Wish, memory: _Memory, db_path: Path) -> tupl
     return memory.log.lines, path.name, ""
 
 
-def _logged_trial(snapshot: Snapshot, wish: Wish, memory: _Memory) -> Trial | None:
+def _logged_trial(snapshot: Snapshot, wish: ReadRequest, memory: _Memory) -> Trial | None:
     known = memory.cell.trials if memory.cell.job_id == wish.job_id else ()
     own = [t for t in (*snapshot.trials, *known[-1:]) if t.job_id == wish.job_id]
     chosen = by_id(known, wish.trial_id) or by_id(own, wish.trial_id)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fts.jobs.status import declared, formatting, naming
 from fts.state.values import Direction, Event, Job, JobStatus, Trial
-from fts.tui.data.trial_store import Picked, Shelf
+from fts.tui.data.trial_store import Picked, TrialStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,7 +104,7 @@ def _trials_of(view: View) -> Sequence[Trial]:
         places = places[::-1]
     else:
         places = _sorted(places, lambda n: key(live.get(trials[n].id, trials[n])), view.reverse)
-    if isinstance(trials, Shelf):
+    if isinstance(trials, TrialStore):
         return Picked(trials, places, live)
     return [live.get(trials[n].id, trials[n]) for n in places]
 

@@ -43,7 +43,7 @@ class _Row(Sequence[Trial]):
         """The trial at a place from 0."""
 
 
-class Shelf(_Row):
+class TrialStore(_Row):
     """The trials of a cell by number, without what no screen shows; it never changes.
 
     Asking for one costs some microseconds, so a painter asks for those it paints, not for all.
@@ -58,9 +58,9 @@ class Shelf(_Row):
         for trial in trials:
             self._add(trial)
 
-    def with_changes(self, changed: Mapping[int, Trial], added: Iterable[Trial]) -> Shelf:
+    def with_changes(self, changed: Mapping[int, Trial], added: Iterable[Trial]) -> TrialStore:
         """Another shelf in which some places hold another trial and some are new at the end."""
-        other = Shelf()
+        other = TrialStore()
         other.ids, other.numbers = self.ids[:], self.numbers[:]
         other._rows, other._alike, other._alike_at = self._rows[:], self._alike[:], dict(self._alike_at)
         for place, trial in changed.items():
@@ -104,7 +104,7 @@ class Shelf(_Row):
 class Picked(_Row):
     """Trials of a shelf in an order of their own; live ones as the latest snapshot knows them."""
 
-    def __init__(self, shelf: Shelf, places: Sequence[int], live: Mapping[int, Trial]) -> None:
+    def __init__(self, shelf: TrialStore, places: Sequence[int], live: Mapping[int, Trial]) -> None:
         self.ids = array("q", (shelf.ids[place] for place in places))
         self._shelf, self._places, self._live = shelf, places, live
 
@@ -118,7 +118,7 @@ class Picked(_Row):
 
 def ids_of(trials: Sequence[Trial]) -> Sequence[int]:
     """Their ids, in their order."""
-    return trials.ids if isinstance(trials, Shelf | Picked) else [trial.id for trial in trials]
+    return trials.ids if isinstance(trials, TrialStore | Picked) else [trial.id for trial in trials]
 
 
 def place_of(trials: Sequence[Trial], trial_id: int | None) -> int | None:
@@ -141,6 +141,6 @@ def by_number(trials: Sequence[Trial], number: int | None) -> Trial | None:
     """The trial with this number, if it is among them."""
     if number is None:
         return None
-    if isinstance(trials, Shelf):
+    if isinstance(trials, TrialStore):
         return trials[trials.numbers.index(number)] if number in trials.numbers else None
     return next((trial for trial in trials if trial.number == number), None)

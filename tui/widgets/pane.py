@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 GAP = 12  # unchanged columns between two changes that are cheaper to send again than to jump over
 
 
-class Canvas(Widget, can_focus=False):
+class Pane(Widget, can_focus=False):
     """Shows lines of (text, role) spans; unchanged rows cost nothing and send nothing."""
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """
-    Canvas { width: 1fr; height: 1fr; padding: 0; margin: 0; border: none; }
+    Pane { width: 1fr; height: 1fr; padding: 0; margin: 0; border: none; }
     """
 
     def __init__(self, palette: str = "dark", ascii_only: bool = False, id: str | None = None) -> None:

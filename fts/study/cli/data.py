@@ -16,7 +16,7 @@ from fts.jobs.status.formatting import count
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fts.data.layouts import Reading
+    from fts.data.layouts import ReadOptions
     from fts.data.manifest import Entry
     from fts.data.sources import Taken
 
@@ -53,12 +53,12 @@ ACCEPT = click.option(
 )
 
 
-def reading_of(columns: tuple[str, ...], date_format: str | None, name: str | None, decimal: str | None) -> Reading:
+def reading_of(columns: tuple[str, ...], date_format: str | None, name: str | None, decimal: str | None) -> ReadOptions:
     """What the options ask for. Raises UsageError for a column or form of dates that makes no sense."""
     from fts.data.columns import ASKED  # here, not above: pandas
     from fts.data.dates import strptime_format
     from fts.data.faults import BadBars
-    from fts.data.layouts import Reading
+    from fts.data.layouts import ReadOptions
 
     found: dict[str, str] = {}
     for part in _parts(columns):
@@ -72,7 +72,7 @@ def reading_of(columns: tuple[str, ...], date_format: str | None, name: str | No
         form = strptime_format(date_format) if date_format is not None else None
     except BadBars as error:
         raise click.UsageError(str(error)) from None
-    return Reading(found, form, name, decimal)
+    return ReadOptions(found, form, name, decimal)
 
 
 def _parts(columns: tuple[str, ...]) -> list[str]:
@@ -125,7 +125,7 @@ def build(
     ticker: str | None,
     tier: str,
     vix: Path | None,
-    read_as: Reading,
+    read_as: ReadOptions,
     accepted: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -142,10 +142,10 @@ def build(
     source = source or _source_of(file)
     if file is not None and source not in ("csv", "parquet"):
         raise click.UsageError(f"a file goes with --source csv or parquet, not with {source}")
-    from fts.data.layouts import Reading  # here: see reading_of
+    from fts.data.layouts import ReadOptions  # here: see reading_of
     from fts.study import dataset  # here, not above: pandas and TA-Lib, half a second
 
-    if file is None and read_as != Reading():
+    if file is None and read_as != ReadOptions():
         raise click.UsageError("--columns, --date-format, --name and --decimal go with a FILE")
 
     taken = dataset.take(here().data, source, ticker, file, reading=read_as)
@@ -240,7 +240,7 @@ def verify(as_json: bool) -> None:
 def register(
     file: Path,
     ticker: str | None,
-    read_as: Reading,
+    read_as: ReadOptions,
     accepted: tuple[str, ...],
     as_json: bool,
 ) -> None:

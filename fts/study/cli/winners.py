@@ -19,7 +19,7 @@ from fts.study.cli.data import reading_options
 from fts.study.own import refuse_another
 
 if TYPE_CHECKING:
-    from fts.data.layouts import Reading
+    from fts.data.layouts import ReadOptions
 
 AGAIN = click.option("--again", is_flag=True, help="again, although there is a job for exactly this")
 
@@ -123,7 +123,7 @@ def predict(
     model: Path,
     file: Path,
     vix: Path | None,
-    read_as: Reading,
+    read_as: ReadOptions,
     as_json: bool,
 ) -> None:
     """Probabilities of a final MODEL (a folder, or its name in outputs/models) for the bars in FILE, as CSV."""
