@@ -98,7 +98,9 @@ INDEXES = (  # of the tables that were built anew; as in schema 1
 
 V_QUEUE = """
 CREATE VIEW v_queue AS
-SELECT job.id AS job, experiment, kind, budget, horizon, task, tier, job.status,
+SELECT job.id AS job, experiment, kind, budget, horizon, task, tier,
+  CASE WHEN job.status = 'done' AND best_trial IS NULL AND trials_complete + trials_pruned + trials_failed > 0
+    THEN 'failed' ELSE job.status END AS status,
   CASE WHEN job.status IN ('queued', 'paused')
     THEN ROW_NUMBER() OVER (PARTITION BY job.status IN ('queued', 'paused') ORDER BY rank, job.id) END AS place,
   hold_reason AS held_because, job.asked,

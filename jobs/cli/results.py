@@ -6,7 +6,7 @@ import click
 
 from fts.jobs.cli.output import emit, emit_json, emit_table, name_unreadable, say
 from fts.jobs.cli.selection import begin, choose
-from fts.jobs.cli.show import reading
+from fts.jobs.cli.show import name_lost, reading
 from fts.state import queries
 from fts.state.rows import unreadable_in
 
@@ -26,7 +26,9 @@ def results(wanted: tuple[str, ...], form: str | None, wide: bool) -> None:
 
     with reading() as db:
         jobs = queries.jobs(db)
-        found = tables(db, choose(jobs, wanted).jobs if wanted else jobs)
+        chosen = choose(jobs, wanted).jobs if wanted else jobs
+        found = tables(db, chosen)
+        name_lost(db, chosen)
     name_unreadable(unreadable_in({"job": jobs}))
     if form == "json":
         return emit_json("results", [row for _, table in found for row in table.records])

@@ -28,7 +28,7 @@ from fts.state.rows import unreadable_in
 from fts.state.values import Event, Job, JobStatus, Trial, TrialStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from fts.jobs.status.declared import Declared
 
@@ -41,6 +41,16 @@ def reading() -> Iterator[Database]:
         yield db
     finally:
         db.close()
+
+
+def name_lost(db: Database, jobs: Sequence[Job]) -> None:
+    """Says of each job that its row calls running, although its worker is gone: the tables show what the rows say."""
+    if any(job.status is JobStatus.RUNNING for job in jobs):
+        snapshot = liveness.seen(queries.snapshot(db), here().db.parent)
+        for job in jobs:
+            if is_lost(job, snapshot, snapshot.taken_at):
+                name = naming.cell_name(job)
+                say(f"job {job.id} ({name}) does not run: its worker is gone; `fts worker` continues it")
 
 
 @click.command()
@@ -127,6 +137,7 @@ def trials(cell: str, as_csv: bool, as_json: bool) -> None:
         found = queries.trials(db, job.id)
         study = columns.declared(job.study, queries.studies(db).get(job.study))
         seconds = {} if columns.has_own(job) else spent(found, queries.worked_on(db, job.id))
+        name_lost(db, [job])
     name_unreadable(unreadable_in({"job": [job], "trial": found}))
     if as_json:
         if columns.has_own(job):

@@ -380,6 +380,14 @@ def test_status_shows_a_lost_claim_as_the_monitor_does(fts, db: Database):
     assert re.search(r"2M/h1 is lost, free in \d+s", fts("status", "--plain").out)
 
 
+def test_results_and_trials_say_that_a_job_called_running_has_lost_its_worker(fts, db: Database):
+    start_trial(db, claim(db))
+    assert not any("its worker is gone" in fts(*words).err for words in (("results",), ("trials", "1")))
+    db.execute_sql("UPDATE worker SET heartbeat_at = ?", (time.time() - 45,))
+    for words in (("results",), ("trials", "1")):
+        assert "job 1 (2M/h1) does not run: its worker is gone; `fts worker` continues it" in fts(*words).err
+
+
 def test_the_jobs_below_the_glance_stay_within_the_terminal(fts, db: Database, monkeypatch: pytest.MonkeyPatch):
     claim(db)
     db.execute_sql("UPDATE worker SET heartbeat_at = heartbeat_at - 999")

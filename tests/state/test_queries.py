@@ -109,6 +109,9 @@ def test_the_views_show_what_the_table_shows(db: Database) -> None:
         0.6,
     )
     assert (queue[2]["status"], queue[2]["place"], queue[2]["worker"]) == ("queued", 1, None)
+    without = "status = 'done', lease_until = NULL, worker_id = NULL, best_trial = NULL, trials_failed = 1"
+    db.execute_sql(f"UPDATE job SET {without} WHERE id = 1")  # as an older fts left a job whose trials all failed
+    assert {row["job"]: row["status"] for row in _rows(db, "v_queue")}[1] == "failed"
 
 
 def _rows(db: Database, view: str) -> list[dict[str, Any]]:
