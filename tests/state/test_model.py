@@ -37,6 +37,7 @@ class ModelJob:
     live: str | None = None  # status of its live trial
     epochs: int = 0  # of the live trial
     ended: int = 0  # trials
+    lost: bool = False  # its latest attempt ended with its worker
 
 
 @dataclass
@@ -130,7 +131,7 @@ class QueueMachine(RuleBasedStateMachine):
         except WrongStatus as error:
             assert "has the same specification and has not ended" in str(error)
             return
-        row.status, row.idle = "queued", 0
+        row.status, row.idle, row.lost = "queued", 0, False
 
     @rule(pick=PICK, to=st.sampled_from(["top", "bottom", "up", "down"]))
     def move(self, pick: int, to: str) -> None:
@@ -187,7 +188,7 @@ class QueueMachine(RuleBasedStateMachine):
         if self.model.queue_paused:
             assert claim is None
             return
-        while runnable and self.model.jobs[runnable[0]].idle >= 3:
+        while runnable and self.model.jobs[runnable[0]].idle >= self._allowed(runnable[0]):
             self.model.jobs[runnable.pop(0)].status = "failed"
         assert (claim.job_id if claim else None) == (runnable[0] if runnable else None)
         if claim:
@@ -195,6 +196,10 @@ class QueueMachine(RuleBasedStateMachine):
             row.status, row.attempt, row.idle = "running", row.attempt + 1, row.idle + 1
             assert (claim.attempt, claim.token) == (row.attempt, row.attempt)
             self.claims.append(claim)
+
+    def _allowed(self, job: int) -> int:
+        """Attempts without progress: killing a worker says little about its job."""
+        return 30 if self.model.jobs[job].lost else 3
 
     @rule(who=st.integers(0, 1), acts=st.lists(st.sampled_from(ACTS), min_size=1, max_size=4))
     def claim_and_work(self, who: int, acts: list[str]) -> None:
@@ -275,7 +280,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def _left(self, row: ModelJob, status: str) -> None:
         row.status = {None: status, "pause": "paused", "cancel": "cancelled"}[row.asked]
-        row.asked = None
+        row.asked, row.lost = None, False
         if row.live:
             row.live = "interrupted"
 
@@ -285,7 +290,9 @@ class QueueMachine(RuleBasedStateMachine):
         released = transitions.reconcile(self.db, f"host{who + 1}", lambda pid, started_at: False)
         assert sorted(released) == sorted(held)
         for job in held:
+            asked = self.model.jobs[job].asked
             self._left(self.model.jobs[job], "queued")
+            self.model.jobs[job].lost = asked is None
         self.workers[who] = transitions.register_worker(self.db, f"host{who + 1}", who + 1, 2.0, 9)
 
     def _held_by(self, claim: Claim, worker_id: int) -> bool:
