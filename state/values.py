@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
+MOST_STEPS = 10**9  # of a trial; a larger number in a specification was not written by fts
+
+
 class JobStatus(StrEnum):
     QUEUED = "queued"  # waits for a slot, unless hold_reason says why it may not start
     RUNNING = "running"  # a worker holds its lease and token
@@ -222,6 +225,15 @@ class Job:
     def trials_ended(self) -> int:
         """Trials that count towards the number wanted; failed ones that a retry will run again do not."""
         return self.trials_complete + self.trials_pruned + self.trials_failed
+
+    @property
+    def steps(self) -> int | None:
+        """The most steps a trial may run, as the specification says; None: it does not, or no study can mean it."""
+        for name in ("epochs", "steps"):
+            said = self.spec.get(name)
+            if isinstance(said, int) and not isinstance(said, bool) and 0 < said <= MOST_STEPS:
+                return said
+        return None
 
     def retry_refusal(self, again: Sequence[int]) -> str | None:
         """Why `fts retry` would run nothing; None: it can. `again` numbers its failed trials that may run again.

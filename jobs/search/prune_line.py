@@ -45,9 +45,8 @@ def line_ahead(
 
 def _last(job: Job, history: Sequence[PastTrial]) -> int | None:
     """The last step of a trial; where nobody has said it, the last one that an earlier trial reported."""
-    for name in ("epochs", "steps"):
-        if isinstance(said := job.spec.get(name), int):
-            return said
+    if job.steps is not None:
+        return job.steps
     return max((step for past in history for step in past.epochs), default=None)
 
 

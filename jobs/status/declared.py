@@ -88,11 +88,7 @@ def step_word(snapshot: Snapshot, job: Job | None) -> str:
 
 def steps_of(job: Job | None) -> int | None:
     """The most steps a trial of the job may run; None: nobody said."""
-    for name in ("epochs", "steps"):
-        steps = job.spec.get(name) if job is not None else None
-        if isinstance(steps, int) and not isinstance(steps, bool) and steps > 0:
-            return steps
-    return None
+    return None if job is None else job.steps
 
 
 def shown(value: float | None, columns: int = 6) -> str:

@@ -89,7 +89,6 @@ def latest_end(snapshot: Snapshot, trial: Trial) -> float | None:
     """When a running trial has had all its epochs, seconds since the epoch; early stopping may come before."""
     job = next((job for job in snapshot.jobs if job.id == trial.job_id), None)
     seconds = [epoch.seconds for epoch in snapshot.epochs if epoch.trial_id == trial.id and epoch.seconds > 0]
-    epochs = job.spec.get("epochs") if job else None
-    if not seconds or not isinstance(epochs, int):
+    if not seconds or job is None or job.steps is None:
         return None
-    return snapshot.taken_at + max(0, epochs - trial.epochs) * sum(seconds) / len(seconds)
+    return snapshot.taken_at + max(0, job.steps - trial.epochs) * sum(seconds) / len(seconds)

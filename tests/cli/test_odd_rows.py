@@ -122,6 +122,16 @@ def test_every_column_of_every_table_is_looked_at(built: Path) -> None:
     db.close()
 
 
+@pytest.mark.parametrize("name", ["epochs", "steps"])
+def test_more_steps_than_a_trial_can_have_are_none(odd: Callable[..., Path], name: str) -> None:
+    for row in range(4):  # one of them is the running job
+        path = odd("job", "spec", f'{{"{name}": 1{"0" * 400}}}', row=row)
+        assert odd_rows.faults(path, ["screen logs 80x24", "screen queue 160x50", "fts status", "fts queue"]) == {}
+        db = open_database(path, readonly=True)
+        assert None in {job.steps for job in queries.jobs(db) if name in job.spec}
+        db.close()
+
+
 def test_a_diverged_epoch_is_no_unreadable_row(odd: Callable[..., Path]) -> None:
     planted = [("val_loss", value) for value in (float("inf"), None, 3.4e38)]
     for column, value in [*planted, ("train_loss", None), ("seconds", None), ("value", float("inf"))]:
