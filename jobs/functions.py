@@ -13,8 +13,8 @@ import subprocess
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.command import NOT_IDENTITY, BareCell, BareStudy, Cell
-from fts.jobs.api.function import NO_QUESTION, OBJECTIVE, FunctionCell, code_md5
+from fts.jobs.api.command import BareStudy, Cell
+from fts.jobs.api.function import OBJECTIVE, FunctionCell, code_md5
 from fts.jobs.api.load import installed
 from fts.jobs.api.spec import NAME, BadSpec
 from fts.jobs.api.study import Axis, Metric
@@ -22,6 +22,8 @@ from fts.jobs.api.study import Axis, Metric
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from fts.jobs.api.bare_cell import BareCell
 
 Value = str | int | float
 MOST_CELLS = 10_000
@@ -280,4 +282,5 @@ def _listed(declaration: Mapping[str, Any], what: str) -> list[dict[str, Any]]:
 def unlike(cell: BareCell, spec: Mapping[str, Any]) -> list[str]:
     """The fields in which an earlier job of the same cell asks another question."""
     mine = json.loads(json.dumps(cell.to_json()))  # tuples are lists there
-    return [name for name in mine if name not in (*NO_QUESTION, *NOT_IDENTITY) and mine[name] != spec.get(name)]
+    decides = [name for name in {**mine, **spec} if name not in cell.no_question]
+    return [name for name in decides if mine.get(name) != spec.get(name)]

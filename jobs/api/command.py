@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from fts.jobs.api.function import CHOICES, LIMITS, FunctionCell, FunctionStudy
-from fts.jobs.api.halving import HALVING, Halving
-from fts.jobs.api.spec import NAME, BadSpec, checked_fields, md5_of
-from fts.jobs.api.study import MINIMIZE, Program
+from fts.jobs.api.bare_cell import LIMITS, BareCell
+from fts.jobs.api.function import FunctionCell, FunctionStudy
+from fts.jobs.api.spec import BadSpec, Limits
+from fts.jobs.api.study import Program
 
 PLACE = re.compile(
     r"\{\{(?P<literal>[A-Za-z_][A-Za-z0-9_]*(?::[^{}]*)?)\}\}"  # {{word}}: the letters {word}
@@ -26,10 +26,8 @@ PLACE = re.compile(
 WHOLE_ARGS = ("args", "args_hydra")  # stand for several words
 OWN = (*WHOLE_ARGS, "params", "seed", "number", "checkpoint_dir", "folder", "threads")
 TAKEN = (*WHOLE_ARGS, "params", "checkpoint_dir")  # no parameter or axis may have these names
-COMMAND_LIMITS = LIMITS | {"grace_s": (0.0, 86_400.0)}
+COMMAND_LIMITS: Limits = {**LIMITS, "grace_s": (0.0, 86_400.0)}
 MOST_WORDS, LONGEST_WORD = 1000, 8192
-NOT_IDENTITY = ("program", "env", "grace_s")
-NO_QUESTION = ("experiment", "trials", *NOT_IDENTITY)  # fields that do not decide the numbers of a trial
 EPOCH_GROUPS = ("epoch", "step")  # of a regular expression: which report it is
 SEED_BITS = 31  # of {seed}: every library takes it
 
@@ -37,27 +35,13 @@ Value = str | int | float
 
 
 @dataclass(frozen=True)
-class CommandCell:
+class CommandCell(BareCell):
     """One cell of a study of a command, frozen at enqueue."""
 
-    study: str
-    experiment: str  # train_S: names its files
     command: tuple[str, ...]  # ("python", "train.py", "--lr", "{lr}"); one word where a shell reads it
     folder: str  # where the person stood: the command starts there
     code_md5: str  # of the script; empty: the command names no file
-    trials: int
-    metric: str
-    axes: dict[str, str | int | float] = field(default_factory=dict)
-    kind: str = "cell"
-    direction: str = MINIMIZE
-    seed: int = 0
-    sampler: str = "tpe"
-    pruner: str = "median"
-    halving: Halving | None = None
-    diverged: str = "worst"
-    space: dict[str, dict[str, Any]] | None = None  # parameter -> distribution; None: it has no parameters
-    warm_start: tuple[dict[str, Any], ...] = ()
-    steps: int | None = None
+    _: KW_ONLY
     shell: bool = False  # /bin/sh -c reads the command
     script: str | None = None  # the file of the command that code_md5 is of, relative to `folder`
     program: str | None = None  # where the first word was found when it was put in line
@@ -65,19 +49,13 @@ class CommandCell:
     stdout: bool = False  # JSON lines of output are the report
     best: bool = False  # the value of a trial is its best report, not its last
     grace_s: float = 30.0  # from SIGTERM to SIGKILL
-    env: dict[str, str] = field(default_factory=dict)
+
+    limits: ClassVar[Limits] = COMMAND_LIMITS
+    no_identity: ClassVar[tuple[str, ...]] = ("env", "program", "grace_s")
 
     @property
-    def halving_rule(self) -> Halving:
-        return self.halving or HALVING
-
-    @property
-    def identity(self) -> str:
-        return md5_of({name: value for name, value in self.to_json().items() if name not in NOT_IDENTITY})
-
-    @property
-    def question(self) -> str:
-        return md5_of({name: value for name, value in self.to_json().items() if name not in NO_QUESTION})
+    def file(self) -> str | None:
+        return self.script
 
     @property
     def source(self) -> str:
@@ -86,27 +64,9 @@ class CommandCell:
             return f"a line of output that matches {self.regex!r}"
         return f"a JSON line with {self.metric} " + ("on its output" if self.stdout else "in the file $FTS_REPORT")
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Any) -> CommandCell:
-        """Raises BadSpec with the field's name."""
-        rule = data.get("halving") if isinstance(data, dict) else None
-        given = {name: value for name, value in data.items() if name != "halving"} if rule is not None else data
-        checked = checked_fields(cls, given, COMMAND_LIMITS, CHOICES)
-        if rule is not None:
-            checked["halving"] = Halving.from_json(rule)
-        for name in ("command", "warm_start"):
-            if name in checked:
-                checked[name] = tuple(checked[name])
-        cell = cls(**checked)
-        for name in ("study", "experiment", "metric"):
-            if not NAME.fullmatch(getattr(cell, name)):
-                raise BadSpec(f"{name} is {getattr(cell, name)!r}, expected letters, digits and _.- (at most 80)")
-        check_words(cell)
-        check_regex(cell)
-        return cell
+    def check(self) -> None:
+        check_words(self)
+        check_regex(self)
 
 
 def check_words(cell: CommandCell) -> None:
@@ -169,7 +129,6 @@ def check_regex(cell: CommandCell) -> None:
 
 
 Cell = TypeVar("Cell", FunctionCell, CommandCell)
-BareCell = FunctionCell | CommandCell
 
 
 def text_of(value: Any) -> str:

@@ -11,97 +11,51 @@ import ast
 import hashlib
 import re
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fts.jobs.api.halving import HALVING, Halving
-from fts.jobs.api.spec import NAME, BadSpec, checked_fields, md5_of
-from fts.jobs.api.study import MAXIMIZE, MINIMIZE, Metric, Program, Study
+from fts.jobs.api.bare_cell import BareCell
+from fts.jobs.api.spec import BadSpec
+from fts.jobs.api.study import Metric, Program, Study
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OBJECTIVE = re.compile(r"[^:\0]{1,3000}\.py:[A-Za-z_][A-Za-z0-9_]{0,199}")  # train.py:objective, src/train.py:objective
 LIKE_A_NUMBER = re.compile(r"[#\d.,+-]+|[\d.+-]+e[\d+-]+")  # a cell called 3 would be taken for job 3
-LIMITS = {"trials": (1, 100_000), "seed": (0, 2**63 - 1), "steps": (1, 10**9)}
-CHOICES = {
-    "kind": ("cell",),
-    "direction": (MINIMIZE, MAXIMIZE),
-    "sampler": ("tpe", "gp", "random"),
-    "pruner": ("none", "median", "halving"),
-    "diverged": ("ignored", "worst"),
-}
 VALUE = "value"  # the metric of a function that reports bare numbers
-NO_QUESTION = ("experiment", "trials", "python", "env")  # fields that do not decide the numbers of a trial
 
 
 @dataclass(frozen=True)
-class FunctionCell:
+class FunctionCell(BareCell):
     """One cell of a study of a function, frozen at enqueue."""
 
-    study: str
-    experiment: str  # train_mnist_S: names its files
     objective: str  # train.py:objective, relative to `folder`
     folder: str  # where the person stood: the trial starts there
     code_md5: str  # of the file, as code_md5() has it
-    trials: int
-    axes: dict[str, str | int | float] = field(default_factory=dict)  # reach the function by name
-    kind: str = "cell"
+    _: KW_ONLY
     metric: str = VALUE
-    direction: str = MINIMIZE
-    seed: int = 0
-    sampler: str = "tpe"
-    pruner: str = "median"  # ends a trial only where the function asks trial.should_prune()
-    halving: Halving | None = None
-    diverged: str = "worst"
-    space: dict[str, dict[str, Any]] | None = None  # parameter -> distribution; None: the function draws
-    warm_start: tuple[dict[str, Any], ...] = ()
-    steps: int | None = None
     python: str | None = None  # the interpreter of the trials; None: that of the worker
-    env: dict[str, str] = field(default_factory=dict)
+
+    no_identity: ClassVar[tuple[str, ...]] = ("env", "python")
 
     @property
-    def halving_rule(self) -> Halving:
-        return self.halving or HALVING
-
-    @property
-    def identity(self) -> str:
-        return md5_of({name: value for name, value in self.to_json().items() if name not in ("python", "env")})
-
-    @property
-    def question(self) -> str:
-        return md5_of({name: value for name, value in self.to_json().items() if name not in NO_QUESTION})
+    def file(self) -> str:
+        return self.objective.rpartition(":")[0]
 
     @property
     def path(self) -> Path:
         """The file of the function."""
-        return Path(self.folder) / self.objective.rpartition(":")[0]
+        return Path(self.folder) / self.file
 
     @property
     def function(self) -> str:
         return self.objective.rpartition(":")[2]
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Any) -> FunctionCell:
-        """Raises BadSpec with the field's name."""
-        rule = data.get("halving") if isinstance(data, dict) else None
-        given = {name: value for name, value in data.items() if name != "halving"} if rule is not None else data
-        checked = checked_fields(cls, given, LIMITS, CHOICES)
-        if rule is not None:
-            checked["halving"] = Halving.from_json(rule)
-        if "warm_start" in checked:
-            checked["warm_start"] = tuple(checked["warm_start"])
-        cell = cls(**checked)
-        for name in ("study", "experiment", "metric"):
-            if not NAME.fullmatch(getattr(cell, name)):
-                raise BadSpec(f"{name} is {getattr(cell, name)!r}, expected letters, digits and _.- (at most 80)")
-        if not OBJECTIVE.fullmatch(cell.objective):
-            raise BadSpec(f"objective is {cell.objective!r:.80}, expected FILE.py:FUNCTION, such as train.py:objective")
-        return cell
+    def check(self) -> None:
+        if not OBJECTIVE.fullmatch(self.objective):
+            raise BadSpec(f"objective is {self.objective!r:.80}, expected FILE.py:FUNCTION, such as train.py:objective")
 
 
 class FunctionStudy(Study):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fts.jobs import functions
-from fts.jobs.api.command import BareCell, BareStudy
-from fts.jobs.api.function import CHOICES, FunctionCell
+from fts.jobs.api.bare_cell import CHOICES, BareCell
+from fts.jobs.api.command import BareStudy
 from fts.jobs.api.halving import BadHalving, Halving
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli.app import AS_JSON, COUNT, ROW, here
@@ -22,6 +22,7 @@ from fts.state.values import Enqueued
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fts.jobs.api.function import FunctionCell
     from fts.state.values import Job
 
 
@@ -157,7 +158,7 @@ def another_question(cell: BareCell, before: Sequence[Job]) -> str:
         return ""
     job = min(same, key=lambda job: (len(functions.unlike(cell, job.spec)), -job.id))  # the one that is most alike
     differs = functions.unlike(cell, job.spec)
-    script = cell.path.name if isinstance(cell, FunctionCell) else Path(cell.script or "its script").name
+    script = Path(cell.file or "its script").name
     if differs == ["code_md5"]:
         return f"; {script} has changed since job {job.id}, so this is another question"
     changed = ", ".join(f"{name} {_shown(job.spec.get(name))}" for name in differs if name != "code_md5")

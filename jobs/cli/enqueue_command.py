@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from fts.jobs import commands, functions
-from fts.jobs.api.function import CHOICES
+from fts.jobs.api.bare_cell import CHOICES
 from fts.jobs.cli import enqueue
 from fts.jobs.cli.app import Fraction
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs import functions
-from fts.jobs.api.function import CHOICES, FunctionCell, FunctionStudy
+from fts.jobs.api.bare_cell import CHOICES
+from fts.jobs.api.function import FunctionCell, FunctionStudy
 from fts.jobs.api.halving import Halving
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.library.objective import objective_of, refuse_at_the_top, refuse_inside_a_trial

@@ -1,0 +1,130 @@
+"""What every cell without a written study has: what runs is a function (function.py) or a command (command.py)."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, MISSING, asdict, dataclass, field, fields
+from typing import Any, ClassVar, Self
+
+from fts.jobs.api.halving import HALVING, Halving
+from fts.jobs.api.spec import NAME, BadSpec, Choices, Limits, checked_fields, md5_of
+from fts.jobs.api.study import MAXIMIZE, MINIMIZE
+
+DAY_S = 86_400.0
+LIMITS: Limits = {
+    "trials": (1, 100_000),
+    "seed": (0, 2**63 - 1),
+    "steps": (1, 10**9),
+    "memory_bytes": (1, 2**50),
+    "stall_s": (1.0, 365 * DAY_S),
+    "trial_timeout_s": (1.0, 365 * DAY_S),
+    "timeout_s": (1.0, 3650 * DAY_S),
+    "gpu": (0, 1024),
+    "threads": (1, 1024),
+    "seeds": (1, 1000),
+}
+CHOICES: Choices = {
+    "kind": ("cell",),
+    "direction": (MINIMIZE, MAXIMIZE),
+    "sampler": ("tpe", "gp", "random"),
+    "pruner": ("none", "median", "halving"),
+    "diverged": ("ignored", "worst"),
+    "on_oom": ("alone", "shrink", "fail", "prune"),
+}
+# How a trial runs, not what it computes: no part of the question
+RUNNING = ("memory", "memory_bytes", "on_oom", "stall_s", "trial_timeout_s", "timeout_s", "gpu", "threads")
+MORE = ("experiment", "trials", "seeds", "baseline", "code")  # names, amounts and what is added to a search
+# Left out of a specification while they have their default: it keeps the md5 it had before they existed
+LATER = (*RUNNING, "seeds", "baseline", "code", "forbid", "goals", "constraints", "prune_by")
+
+
+@dataclass(frozen=True)
+class BareCell:
+    """One cell, frozen at enqueue."""
+
+    study: str
+    experiment: str  # train_mnist_S: names its files
+    _: KW_ONLY
+    trials: int
+    metric: str
+    direction: str = MINIMIZE
+    axes: dict[str, str | int | float] = field(default_factory=dict)
+    kind: str = "cell"
+    seed: int = 0
+    sampler: str = "tpe"
+    pruner: str = "median"
+    halving: Halving | None = None
+    diverged: str = "worst"
+    space: dict[str, dict[str, Any]] | None = None  # parameter -> distribution, with "when" an expression
+    warm_start: tuple[dict[str, Any], ...] = ()
+    steps: int | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    # -- the search
+    forbid: dict[str, str] = field(default_factory=dict)  # name -> expression: where it holds, a trial is drawn again
+    goals: dict[str, str] = field(default_factory=dict)  # metric -> goal, the first decides; empty: `metric` alone
+    constraints: dict[str, str] = field(default_factory=dict)  # metric -> "<= 2e6"
+    prune_by: str | None = None  # with several goals: the metric that decides
+    seeds: int = 1  # the winner runs with so many seeds
+    baseline: str | None = None  # FILE.py:FUNCTION, one trial beside the search
+    code: tuple[str, ...] = ()  # files and folders beside the file itself that code_md5 is of
+    # -- how a trial runs
+    memory: str | None = None  # learn, or FILE.py:FUNCTION that gives bytes of (params, cell)
+    memory_bytes: int | None = None  # a promise
+    on_oom: str = "alone"  # once more with the whole machine; shrink, fail, prune
+    stall_s: float | None = None  # without a report
+    trial_timeout_s: float | None = None
+    timeout_s: float | None = None  # of the whole cell
+    gpu: int = 0
+    threads: int | None = None  # None: a share of the machine's
+
+    limits: ClassVar[Limits] = LIMITS
+    no_identity: ClassVar[tuple[str, ...]] = ("env",)
+
+    @property
+    def halving_rule(self) -> Halving:
+        return self.halving or HALVING
+
+    @property
+    def identity(self) -> str:
+        return md5_of({name: value for name, value in self.to_json().items() if name not in self.no_identity})
+
+    @property
+    def question(self) -> str:
+        return md5_of({name: value for name, value in self.to_json().items() if name not in self.no_question})
+
+    @property
+    def no_question(self) -> tuple[str, ...]:
+        """The fields that decide no number of a trial."""
+        return (*self.no_identity, *MORE, *RUNNING)
+
+    def to_json(self) -> dict[str, Any]:
+        every = asdict(self)
+        return {name: value for name, value in every.items() if name not in LATER or value != _default(self, name)}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """Raises BadSpec with the field's name."""
+        rule = data.get("halving") if isinstance(data, dict) else None
+        given = {name: value for name, value in data.items() if name != "halving"} if rule is not None else data
+        checked = checked_fields(cls, given, cls.limits, CHOICES)
+        if rule is not None:
+            checked["halving"] = Halving.from_json(rule)
+        checked = {name: tuple(value) if isinstance(value, list) else value for name, value in checked.items()}
+        cell = cls(**checked)
+        for name in ("study", "experiment", "metric"):
+            if not NAME.fullmatch(getattr(cell, name)):
+                raise BadSpec(f"{name} is {getattr(cell, name)!r}, expected letters, digits and _.- (at most 80)")
+        cell.check()
+        return cell
+
+    @property
+    def file(self) -> str | None:
+        """What code_md5 is of, relative to where the person stood; None: it names no file."""
+        return None
+
+    def check(self) -> None:
+        """Raises BadSpec for fields that do not go together."""
+
+
+def _default(cell: BareCell, name: str) -> Any:
+    given = next(one for one in fields(cell) if one.name == name)
+    return given.default if given.default_factory is MISSING else given.default_factory()

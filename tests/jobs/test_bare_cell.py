@@ -1,0 +1,67 @@
+"""A specification keeps its md5 when later versions add fields, and the later fields come back from JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from fts.jobs.api.bare_cell import LATER, RUNNING, BareCell
+from fts.jobs.api.command import CommandCell
+from fts.jobs.api.function import FunctionCell
+
+RANGE = {"kind": "float", "low": 0.0, "high": 1.0, "log": False}
+CELLS: dict[str, BareCell] = {
+    "function": FunctionCell("s", "s_a", "train.py:f", "/x", "0" * 32, trials=5, axes={"a": 1}, env={"A": "b"}),
+    "command": CommandCell(
+        "s", "s_a", ("python", "t.py", "{lr}"), "/x", "", trials=5, metric="loss", space={"lr": RANGE}
+    ),
+}
+# of version 0.1.0, which had none of the fields in LATER
+MD5 = {
+    "function": ("bb4c9b21e2a13ead9fe4c2dffd4358ca", "c4854cb96821e7bdba1bcb8d43ce6746"),
+    "command": ("dcd6ef0acda4978408960c1715d5ef94", "b866e6af1b818152a636d57f989d3aee"),
+}
+OTHER: dict[str, Any] = {
+    "memory": "learn",
+    "memory_bytes": 2**30,
+    "on_oom": "fail",
+    "stall_s": 60.0,
+    "trial_timeout_s": 60.0,
+    "timeout_s": 60.0,
+    "gpu": 1,
+    "threads": 2,
+    "seeds": 3,
+    "baseline": "train.py:mean",
+    "code": ("model",),
+    "forbid": {"large": "lr > 0.5"},
+    "goals": {"loss": "minimize", "latency": "minimize"},
+    "constraints": {"n_params": "<= 2e6"},
+    "prune_by": "loss",
+}
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_cell_without_later_fields_keeps_its_md5(kind):
+    cell = CELLS[kind]
+    assert (cell.identity, cell.question) == MD5[kind]
+    assert not set(cell.to_json()) & set(LATER)
+
+
+def test_every_later_field_is_tried():
+    assert set(OTHER) == set(LATER) < {one.name for one in fields(BareCell)}
+
+
+@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("name", LATER)
+def test_a_later_field_comes_back_from_json_and_changes_the_question_unless_it_only_says_how_to_run(kind, name):
+    plain = CELLS[kind]
+    spec = plain.to_json() | {name: OTHER[name]}
+    changed = type(plain).from_json(json.loads(json.dumps(spec)))
+    assert getattr(changed, name) == OTHER[name]
+    assert changed.to_json() == spec
+    assert changed.identity != plain.identity
+    asks_the_same = name in (*RUNNING, "seeds", "baseline", "code")
+    assert (changed.question == plain.question) is asks_the_same
