@@ -57,7 +57,11 @@ class Entry:
 SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Begin",
-        (Entry(50, "worker", "work:worker", "run the queue until stopped (Ctrl-C loses nothing)"),),
+        (
+            Entry(5, "init", "init:init", "write a study file and an example, to begin with"),
+            Entry(7, "check", "check:check", "try a study with real trials before it is put in line"),
+            Entry(50, "worker", "work:worker", "run the queue until stopped (Ctrl-C loses nothing)"),
+        ),
     ),
     (
         "Look",
@@ -126,6 +130,9 @@ CORE: dict[str, Entry] = {entry.name: entry for _, entries in SECTIONS for entry
 
 
 EXAMPLES = {
+    "init": "fts init function",
+    "check": "fts check train.py:objective -m data=mnist,cifar",
+    "check -- COMMAND": "fts check --metric val_loss -- python train.py --lr {lr:1e-5..1e-1:log}",
     "worker": "fts worker --detach --until-empty",
     "enqueue FILE.py:FUNCTION": "fts enqueue train.py:objective --trials 100 -m size=S,M,L",
     "enqueue -- COMMAND": "fts enqueue --metric val_loss -- python train.py --lr {lr:1e-5..1e-1:log}",
@@ -233,6 +240,9 @@ class LazyGroup(click.Group):
         if name == "enqueue" and "--" in args[1:]:
             of_command = Entry(0, name, "enqueue_command:enqueue_command", "put a command in line")
             return name, self._made(of_command, "enqueue -- COMMAND"), args[1:]
+        if name == "check" and "--" in args[1:]:
+            of_command = Entry(0, name, "check:check_command", "try a command before it is put in line")
+            return name, self._made(of_command, "check -- COMMAND"), args[1:]
         if name == "enqueue" and (names_a_function(args[1:]) or "enqueue" not in entries()):
             of_function = Entry(0, name, "enqueue:enqueue", "put a function in line")
             return name, self._made(of_function, "enqueue FILE.py:FUNCTION"), args[1:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,11 @@ from fts.jobs import commands, functions
 from fts.jobs.api.bare_cell import CHOICES
 from fts.jobs.cli import enqueue
 from fts.jobs.cli.app import Fraction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.jobs.api.command import CommandCell
 
 SHARED = (
     "trials", "axes", "direction", "parameters", "name", "seed", "sampler", "halving", "steps", "again", "dry_run",
@@ -62,8 +67,22 @@ def enqueue_command(
     The command reports with `fts log epoch=3 val_loss=0.41`, or appends JSON lines to the file $FTS_REPORT. At
     SIGTERM it may write a checkpoint; it runs again with the same FTS_CHECKPOINT_DIR. Exit code 75 asks for that, too.
     """
+    made = cells_of(words, trials, axes, parameters, name, halving, **fields)
+    enqueue.tell(enqueue.put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
+
+
+def cells_of(
+    words: Sequence[str],
+    trials: int,
+    axes: Sequence[str],
+    parameters: Sequence[str],
+    name: str | None,
+    halving: str | None,
+    **fields: Any,
+) -> list[CommandCell]:
+    """The cells that these words of a command line mean. Raises BadSpec."""
     fields["halving"] = enqueue.halving_of(halving, fields["pruner"])
-    made = commands.cells(
+    return commands.cells(
         words,
         Path.cwd(),
         trials,
@@ -72,4 +91,3 @@ def enqueue_command(
         space=enqueue.named(parameters, functions.parse_parameter),
         **fields,
     )
-    enqueue.tell(enqueue.put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.load import study as load_study
 from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
-from fts.jobs.api.study import Cell, Finished, Study
+from fts.jobs.api.study import MAXIMIZE, Cell, Finished, Study
 from fts.jobs.records import exports
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
@@ -28,6 +28,7 @@ from fts.state.values import Cause, Claim, Fault, Job, JobStatus, Trial, TrialSt
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fts.jobs.search.sampler import PastTrial
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
@@ -249,16 +250,20 @@ class JobRunner:
 
     def _draw(self, number: int) -> dict[str, Any]:
         """Its parameters; none where the trial process draws them."""
-        cell = self.cell
-        if (fixed := self.study.params(cell, number)) is not None:
-            return fixed
-        if cell.space is None:
-            return {}
-        history = past_trials(self.db, self.job.id)
-        return suggest(cell.space, history, cell.seed, number, cell.sampler, self.work.maximize, diverged=cell.diverged)
+        return drawn(self.study, self.cell, number, lambda: past_trials(self.db, self.job.id))
 
     def _reread(self, trial: Trial) -> Trial:
         return queries.trial(self.db, self.job.id, trial.number)
+
+
+def drawn(study: Study, cell: Cell, number: int, past: Callable[[], Sequence[PastTrial]]) -> dict[str, Any]:
+    """The parameters of trial `number` after these; none where the trial process draws them."""
+    if (fixed := study.params(cell, number)) is not None:
+        return fixed
+    if cell.space is None:
+        return {}
+    maximize = cell.direction == MAXIMIZE
+    return suggest(cell.space, past(), cell.seed, number, cell.sampler, maximize, diverged=cell.diverged)
 
 
 LEFT = {
