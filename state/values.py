@@ -262,7 +262,11 @@ class Job:
 
     def _ended_words(self) -> str:
         """ "4 trials: 3 complete, 1 failed for good", where no failed trial may run again."""
-        counts = ((self.trials_complete, "complete"), (self.trials_pruned, "pruned"), (self.trials_failed, "failed for good"))
+        counts = (
+            (self.trials_complete, "complete"),
+            (self.trials_pruned, "pruned"),
+            (self.trials_failed, "failed for good"),
+        )
         told = ", ".join(f"{n} {how}" for n, how in counts if n)
         return _trials(self.trials_ended) + (f": {told}" if told else "")
 
