@@ -20,6 +20,7 @@ from fts.jobs.check.differences import Difference, first_difference
 from fts.jobs.check.rehearsal import CHECKPOINTS, Seen, Stage, holds_files
 from fts.jobs.functions import BadObjective, inspect
 from fts.jobs.status import formatting
+from fts.jobs.supervisor.attempt import Ended
 from fts.jobs.trial.command import ATTEMPTS, REPORT
 from fts.jobs.trial.reports import Lines, Reports, Window
 
@@ -126,7 +127,7 @@ class Examination:
         return self.reports is not None and len(seen.reports) >= self.reports
 
     def _failed(self, seen: Seen) -> str:
-        what = {"stopped": "ended as if it had been asked to stop", "died": "died"}.get(seen.end.how, "failed")
+        what = {Ended.STOPPED: "ended as if it had been asked to stop", Ended.DIED: "died"}.get(seen.end.how, "failed")
         given = ", ".join(f"{name}={formatting.number(value)}" for name, value in seen.params.items())
         return f"trial 0 {what} after {seconds(seen.took_s)}: {seen.message}" + (f" (with {given})" if given else "")
 
@@ -144,7 +145,7 @@ class Examination:
         if value is not None:
             told += f"; {self.cell.metric} {formatting.best(value)}"
         status = OK
-        if seen.end.how == "pruned":
+        if seen.end.how is Ended.PRUNED:
             status, told = WARN, f"{told}; it ended itself as pruned, although nothing asked it to"
         elif seen.ended and value is None:
             status, told = BAD, f"{told}; its value is no finite number: {seen.message}"

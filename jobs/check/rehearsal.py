@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.spec import TrialSpec, trial_folder
 from fts.jobs.api.study import trial_log
 from fts.jobs.python import python
-from fts.jobs.supervisor.attempt import Attempt, AttemptEnd
+from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.child import TrialProcess
 from fts.jobs.supervisor.job_runner import drawn
 from fts.jobs.supervisor.slot import resident
-from fts.jobs.watchdog.stop_request import StopRequest
+from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 POLL_S = 0.02
 MEASURE_S = 0.1  # between two looks at the memory
 GRACE_S = 5.0
+ENOUGH = StopRequest(StopReason.STOP, kill=True)  # it was seen for long enough
 SIMULATED = 1  # number of the job that a rehearsed trial believes to be of
 QUIET = {"PYTHONDONTWRITEBYTECODE": "1"}  # an imported module leaves no __pycache__ beside the person's files
 CHECKPOINTS = "checkpoint"  # the folder of a trial that survives a kill
@@ -51,12 +52,12 @@ class Seen:
     peak_bytes: int = 0
     badges: tuple[str, ...] = ()
     keeps_files: bool = False  # there is something in its checkpoint folder
-    end: AttemptEnd = field(default_factory=lambda: AttemptEnd("died"))
+    end: AttemptEnd = field(default_factory=lambda: AttemptEnd(Ended.DIED))
 
     @property
     def ended(self) -> bool:
         """By itself, with a result or because it says it is pruned."""
-        return self.end.how in ("result", "pruned")
+        return self.end.how in (Ended.RESULT, Ended.PRUNED)
 
     @property
     def cut(self) -> bool:
@@ -150,12 +151,12 @@ class Stage:
                 measured[0] = now
                 seen.peak_bytes = max(seen.peak_bytes, sum(resident(process) for process in child.tree()))
             if until(seen):
-                return StopRequest("seen", kill=True)
-            return StopRequest("time", kill=True) if now - began > limit_s else None
+                return ENOUGH
+            return ENOUGH if now - began > limit_s else None
 
         def record(fact: dict[str, Any]) -> StopRequest | None:
             take(seen, fact, time.monotonic() - began, self.cell.metric)
-            return StopRequest("seen", kill=True) if until(seen) else None
+            return ENOUGH if until(seen) else None
 
         with child:
             seen.end = Attempt(child, record, wish, POLL_S, GRACE_S).run(spec.to_json(), spec.number)
