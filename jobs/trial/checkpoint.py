@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.python import this_python
-from fts.jobs.trial.places import local_folder, take
+from fts.jobs.trial.places import local_folder
 from fts.jobs.trial.process import CHECKPOINT_SHARE, say
 from fts.jobs.trial.running import ASKS, Report, running_of
-from fts.state.files import atomic_write, make_folder, new_folder, remove, replacing, sweep, sync_folder
+from fts.state.files import atomic_write, make_folder, new_folder, remove, replacing, sweep, sync_folder, take
 
 if TYPE_CHECKING:
     from fts.jobs.trial.running import RunningTrial

@@ -16,9 +16,9 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.trial.places import local_folder, take
+from fts.jobs.trial.places import local_folder
 from fts.jobs.trial.running import running_of
-from fts.state.files import atomic_write
+from fts.state.files import atomic_write, take
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

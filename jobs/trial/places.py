@@ -1,15 +1,14 @@
-"""Where the files of a trial lie under plain Optuna, and how a file or folder comes into a place of ours."""
+"""Where the files of a trial lie under plain Optuna."""
 
 from __future__ import annotations
 
 import atexit
 import re
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from fts.state.files import make_folder, new_folder, remove, replacing, sync_file, sync_folder
+from fts.state.files import remove
 
 LOCAL = "checkpoints"  # under plain Optuna, where the script stands
 _in_memory: dict[tuple[str, int], Path] = {}  # of studies that no later process can know
@@ -26,20 +25,3 @@ def local_folder(trial: Any) -> Path:
         return _in_memory[study, trial.number]
     number = trial.storage.get_trial_system_attrs(trial._trial_id).get("failed_trial", trial.number)
     return Path(LOCAL).absolute() / re.sub(r"[^A-Za-z0-9_.-]", "_", study) / f"trial_{number:04d}"
-
-
-def take(source: Path, path: Path, move: bool = False) -> None:
-    """Copies or moves a file or a folder, whole and flushed or not at all. Raises CannotWrite."""
-    make_folder(path.parent)
-    if move:
-        for file in [source, *source.rglob("*")] if source.is_dir() else [source]:
-            sync_folder(file) if file.is_dir() else sync_file(file)
-        source.rename(path)
-    elif source.is_dir():
-        with new_folder(path) as draft:
-            shutil.copytree(source, draft, dirs_exist_ok=True)
-            for file in draft.rglob("*"):
-                sync_folder(file) if file.is_dir() else sync_file(file)
-    else:
-        with replacing(path) as draft:
-            shutil.copyfile(source, draft)
