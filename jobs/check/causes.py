@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
 MOST_FILES = 50  # of the person's own that are read
 UNSEEDED = {  # the last word of a call without arguments -> what to write instead
@@ -24,6 +24,7 @@ ENTROPY = {  # a call that gives other numbers each time, whatever was seeded
 CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.datetime.now", "datetime.utcnow", "time.monotonic_ns"}
 SEEDS = ("seed", "manual_seed", "set_seed", "set_random_seed", "seed_everything", "PRNGKey")
 GLOBAL = ("random.", "np.random.", "numpy.random.", "torch.rand", "torch.normal", "torch.nn.", "nn.")
+THROUGH = ("enumerate", "list", "tuple", "zip", "reversed", "map")
 BLOCKS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 OWN_GENERATOR = {"tensorflow": "tf.random.set_seed", "keras": "keras.utils.set_random_seed"}
 
@@ -114,6 +115,7 @@ def names_in(nodes: Sequence[ast.AST]) -> list[str]:
 def of_file(path: Path, tree: ast.Module, used: Sequence[ast.AST], seeded: bool, seed: str) -> Iterator[Cause]:
     at_top = {alias.name.split(".")[0] for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
     at_top |= {node.module.split(".")[0] for node in tree.body if isinstance(node, ast.ImportFrom) and node.module}
+    sets = {name for node in used if isinstance(node, ast.Assign) and is_set(node.value) for name in named_by(node)}
     for node in used:
         where = f"{path.name} line {getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Call):
@@ -130,7 +132,7 @@ def of_file(path: Path, tree: ast.Module, used: Sequence[ast.AST], seeded: bool,
                 )
             elif name in CLOCKS:
                 yield Cause(f"{where} reads the clock, {name}()", 1)
-        elif isinstance(node, ast.For | ast.comprehension) and is_set(node.iter):
+        elif isinstance(node, ast.For | ast.comprehension) and is_set(node.iter, sets):
             where = f"{path.name} line {node.iter.lineno}"
             yield Cause(
                 f"{where} goes through a set, in another order in every process; use sorted(...)", 2, hashing=True
@@ -182,11 +184,17 @@ def is_unseeded(call: ast.Call) -> bool:
     return not given or (len(given) == 1 and isinstance(given[0], ast.Constant) and given[0].value is None)
 
 
-def is_set(node: ast.expr) -> bool:
-    """A set, also inside enumerate(...), list(...) and their like."""
-    if isinstance(node, ast.Call) and dotted(node.func) in ("enumerate", "list", "tuple", "zip", "reversed", "map"):
-        return any(is_set(one) for one in node.args)
+def is_set(node: ast.expr, names: Container[str] = ()) -> bool:
+    """A set, or one of these names of sets, also inside enumerate(...), list(...) and their like."""
+    if isinstance(node, ast.Call) and dotted(node.func) in THROUGH:
+        return any(is_set(one, names) for one in node.args)
+    if isinstance(node, ast.Name):
+        return node.id in names
     return isinstance(node, ast.Set | ast.SetComp) or (isinstance(node, ast.Call) and dotted(node.func) == "set")
+
+
+def named_by(node: ast.Assign) -> list[str]:
+    return [target.id for target in node.targets if isinstance(target, ast.Name)]
 
 
 def mentions(path: Path, word: str) -> bool:

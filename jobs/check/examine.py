@@ -205,7 +205,7 @@ class Examination:
         function = cell.function if isinstance(cell, FunctionCell) else None
         found = causes.causes(folder_of(cell), cell.file, function, seed_words(cell))
         if isinstance(cell, CommandCell) and not takes_seed(cell):
-            found.append(causes.Cause("the command does not get its seed; add one, such as --seed {seed}", 2))
+            found.insert(0, causes.Cause("the command does not get its seed; add one, such as --seed {seed}", 3))
         certain = causes.likely(found)
         if certain is not None and certain.strength == 3:
             return f"the likely cause: {certain.told}"

@@ -18,12 +18,14 @@ NEXT = (f"fts check {STUDY_FILE}", f"fts enqueue {STUDY_FILE}", "fts worker --un
 KIND_HELP = "; ".join(f"{kind.name}: {kind.what}" for kind in KINDS.values())
 
 
-@click.command(help=f"""Write {STUDY_FILE} and train.py, a study that runs in ten seconds, to begin with.
+@click.command(
+    help=f"""Write {STUDY_FILE} and train.py, a study that runs in ten seconds, to begin with.
 
 KIND is what is searched  [default: function]. {KIND_HELP}. The name of an installed study, such as patchtst, says how
 to begin with it.
 
-A file that is there already is never overwritten.""")
+A file that is there already is never overwritten."""
+)
 @click.argument("kind", default="function", metavar="[KIND]")
 @click.option("--to", "folder", metavar="FOLDER", help="write there; made where it does not exist  [default: here]")
 def init(kind: str, folder: str | None) -> None:
