@@ -119,6 +119,7 @@ class Verb(StrEnum):
     """What an event says has happened: the closed list of the transitions (a watchdog may add words of its own)."""
 
     ENQUEUED = "enqueued"
+    CHANGED = "changed"  # it has another specification: how it runs, or all of it while no trial had begun
     EXTENDED = "extended"  # more trials are wanted of it; one that had ended is back in line
     CLAIMED = "claimed"
     RELEASED = "released"  # back in line: drained, or its worker was lost
@@ -262,7 +263,11 @@ class Job:
 
     def _ended_words(self) -> str:
         """ "4 trials: 3 complete, 1 failed for good", where no failed trial may run again."""
-        counts = ((self.trials_complete, "complete"), (self.trials_pruned, "pruned"), (self.trials_failed, "failed for good"))
+        counts = (
+            (self.trials_complete, "complete"),
+            (self.trials_pruned, "pruned"),
+            (self.trials_failed, "failed for good"),
+        )
         told = ", ".join(f"{n} {how}" for n, how in counts if n)
         return _trials(self.trials_ended) + (f": {told}" if told else "")
 
