@@ -26,6 +26,7 @@ from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.child import TrialProcess, reap_recorded
 from fts.jobs.supervisor.progress_events import EpochReported, Note, TrialEnded, TrialStarted
 from fts.jobs.supervisor.trouble import is_disk_trouble, pause_s
+from fts.jobs.trial.kept import MOST_FILES
 from fts.jobs.watchdog.policy import AGAIN
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions
@@ -61,6 +62,7 @@ STARTED_FACTS = (
 RESULT_FACTS = (
     "value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high", "badges", "peak_bytes",
 )  # fmt: skip
+KEPT_FILES = "files"  # fact of a trial: name -> md5 and bytes of what it keeps in its folder
 MAX_ATTRIBUTES = 16_000  # characters of JSON, of a trial
 
 
@@ -241,6 +243,8 @@ class TrialRunner:
                 transitions.record_draw(self.db, self.claim, self.trial.id, **drawn)
             if kind == "probe":
                 return self._record_probe(spec, fact)
+            if kind == "kept":
+                self._record_kept(fact)
             if kind == "checkpoint":
                 kept = ("step", "epoch", "path", "bytes", "md5", "seconds")
                 transitions.record_checkpoint(self.db, self.claim, self.trial.id, **{name: fact[name] for name in kept})
@@ -340,6 +344,15 @@ class TrialRunner:
         except ResumeMismatch as mismatch:  # an event tells of it; the first result stays
             log.warning("%s", mismatch)
         self.tell(EpochReported(self.job, self.trial, fact))
+
+    def _record_kept(self, fact: dict[str, Any]) -> None:
+        """A file that the trial keeps; a later one of the same name has taken its place."""
+        known = self._reread().facts.get(KEPT_FILES)
+        files = dict(known) if isinstance(known, dict) else {}
+        if len(files) >= MOST_FILES and fact["name"] not in files:
+            raise BadRow(f"the trial keeps more than {MOST_FILES} files; keep a folder with fts.artifact instead")
+        files[fact["name"]] = {name: value for name, value in fact.items() if name in ("md5", "bytes", "rows")}
+        transitions.record_progress(self.db, self.claim, self.trial.id, {KEPT_FILES: files})
 
     def _spec(self, admitted: Admission) -> TrialSpec:
         """What the trial process gets."""
