@@ -68,18 +68,18 @@ def cells(
     made = []
     for values in combinations(axes):
         labels = dict(zip(axes, values, strict=True))
-        cell = FunctionCell(
-            study=name,
-            experiment=experiment_name(name, values),
-            objective=objective,
-            folder=str(folder),
-            code_md5=found.md5,
-            trials=trials,
-            axes=labels,
-            **fields,
-        )
-        made.append(FunctionCell.from_json(cell.to_json()))
+        made.append(frozen(found, objective, folder, study=name, trials=trials, axes=labels, **fields))
     return told_apart(made)
+
+
+def frozen(
+    found: Function, objective: str, folder: Path, *, study: str, axes: Mapping[str, Value], **fields: Any
+) -> FunctionCell:
+    """One cell of the function. Raises BadSpec."""
+    name = experiment_name(study, tuple(axes.values()))
+    fields = {"code_md5": found.md5} | fields
+    cell = FunctionCell(study, name, objective, str(folder), axes=dict(axes), **fields)
+    return FunctionCell.from_json(cell.to_json())
 
 
 def checked_name(name: str) -> str:

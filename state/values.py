@@ -119,6 +119,7 @@ class Verb(StrEnum):
     """What an event says has happened: the closed list of the transitions (a watchdog may add words of its own)."""
 
     ENQUEUED = "enqueued"
+    CHANGED = "changed"  # it has another specification: how it runs, or all of it while no trial had begun
     EXTENDED = "extended"  # more trials are wanted of it; one that had ended is back in line
     CLAIMED = "claimed"
     RELEASED = "released"  # back in line: drained, or its worker was lost

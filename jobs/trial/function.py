@@ -20,6 +20,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.code import md5_now
 from fts.jobs.api.function import FunctionCell, code_md5
 from fts.jobs.api.objective import Stopped
 from fts.jobs.api.spec import BadSpec, TrialSpec
@@ -118,7 +119,7 @@ def check_sampler(cell: FunctionCell) -> None:
 
 
 def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
-    """The function of FILE.py:FUNCTION, from where the person stood, and the md5 of the file that was run.
+    """The function of FILE.py:FUNCTION, from where the person stood, and the md5 of the code that was run.
 
     Raises BadObjective, and what the file raises.
     """
@@ -148,7 +149,7 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
         raise BadObjective(f"{cell.function} in {path.name} is {type(function).__name__}, expected a function")
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise BadObjective(f"{cell.function} in {path.name} is async or a generator, expected a function that returns")
-    return function, code_md5(code)
+    return function, md5_now(code_md5(code), Path(cell.folder), cell.code)
 
 
 def module_name(path: Path) -> tuple[str, Path]:

@@ -51,6 +51,12 @@ class OptunaTrial(optuna.Trial):
         self.running.drew(name, told, data)
         return value
 
+    @property
+    def params(self) -> dict[str, Any]:
+        """Drawn so far; of a declared space all of them from the beginning."""
+        drawn = super().params
+        return drawn if self.running.cell.space is None else self.running.spec.params | drawn
+
     def report(self, value: float, step: int, metrics: dict[str, float] | None = None) -> None:
         known = len(self._cached_frozen_trial.intermediate_values)
         super().report(value, step)
