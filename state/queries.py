@@ -326,7 +326,7 @@ def curves(db: Database, job_id: int) -> tuple[Curve, ...]:
     """What a sampler or pruner needs of a job, by trial number; a fifth of `history`, for jobs of many trials."""
     told: dict[int, dict[int, float]] = {}
     value = EpochRow.value
-    kept = ("id", "number", "params", "status", "value", "cause")
+    kept = ("id", "number", "params", "status", "value", "cause", "facts")
     chosen = [getattr(TrialRow, name) for name in kept]
     with db.read():
         rows = db.rows(TrialRow.select(*chosen).where(TrialRow.job_id == job_id).order_by(TrialRow.number))
@@ -346,9 +346,21 @@ def curves(db: Database, job_id: int) -> tuple[Curve, ...]:
             told.get(row["id"], {}),
             diverged=row["status"] == "failed" and row["cause"] == Cause.DIVERGED,
             distributions=drawn.get(row["id"], {}),
+            **_of_search(row["facts"]),
         )
         for row in rows
     )
+
+
+FACTS_OF_SEARCH = {"metrics": "metrics", "constraints": "constraints", "sampler": "kept"}  # fact -> field of a Curve
+
+
+def _of_search(facts: str) -> dict[str, dict[str, Any]]:
+    """What a trial's facts tell samplers; most trials have no such fact, and are not read."""
+    if not any(f'"{name}":' in facts for name in FACTS_OF_SEARCH):
+        return {}
+    read = to_object(facts)
+    return {field: read[name] for name, field in FACTS_OF_SEARCH.items() if isinstance(read.get(name), dict)}
 
 
 def _distributions(db: Database, trials: Any) -> dict[int, dict[str, Any]]:

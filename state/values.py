@@ -262,7 +262,11 @@ class Job:
 
     def _ended_words(self) -> str:
         """ "4 trials: 3 complete, 1 failed for good", where no failed trial may run again."""
-        counts = ((self.trials_complete, "complete"), (self.trials_pruned, "pruned"), (self.trials_failed, "failed for good"))
+        counts = (
+            (self.trials_complete, "complete"),
+            (self.trials_pruned, "pruned"),
+            (self.trials_failed, "failed for good"),
+        )
         told = ", ".join(f"{n} {how}" for n, how in counts if n)
         return _trials(self.trials_ended) + (f": {told}" if told else "")
 
@@ -415,6 +419,9 @@ class Curve:
     epochs: dict[int, float]  # epoch -> objective, where it is finite
     diverged: bool = False
     distributions: dict[str, Any] = field(default_factory=dict)  # parameter -> distribution, of what it drew itself
+    metrics: dict[str, float] = field(default_factory=dict)  # its result by name, of a search with several goals
+    constraints: dict[str, float] = field(default_factory=dict)  # name -> violation, at most 0 where it is met
+    kept: dict[str, Any] = field(default_factory=dict)  # what its sampler kept for later trials
 
 
 @dataclass(frozen=True)

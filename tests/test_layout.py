@@ -76,6 +76,7 @@ NOT_AT_TOP = {
     "fts.jobs": {"torch", "optuna", "textual", "pandas", "sklearn", "matplotlib"},
     "fts.tui": {"torch", "optuna", "pandas", "sklearn", "matplotlib"},
     "fts.study": {"optuna"},
+    "fts.jobs.search.drawing": {"torch", "textual", "pandas"},  # draws as a sampler of Optuna, likewise
     "fts.jobs.search.pure_sampler": {"torch", "textual", "pandas"},  # a sampler of Optuna, loaded when a trial draws
     "fts.jobs.trial.optuna_trial": {"torch", "textual", "pandas"},  # a trial of Optuna, likewise
 }

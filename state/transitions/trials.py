@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 MAX_FACTS = 64_000  # characters of JSON, of the facts that have no column
 MAX_METRICS = 16_000  # the same, of an epoch
+OF_SAMPLER = "sampler"  # fact: what the sampler kept for later trials when it drew this one
 
 
 def start_trial(
@@ -143,8 +144,9 @@ def rerun_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> None
         if begins_anew(trial["cause"]):
             EpochRow.delete().where(EpochRow.trial_id == trial_id).execute(db)
             CheckpointRow.delete().where(CheckpointRow.trial_id == trial_id).execute(db)
-            trial = trial | {"facts": "{}"}
-            facts = _FORGOTTEN | _checked_facts(facts)
+            drawn_with = {name: fact for name, fact in to_object(trial["facts"]).items() if name == OF_SAMPLER}
+            trial = trial | {"facts": to_json(drawn_with, "facts", MAX_FACTS)}
+            facts = _FORGOTTEN | {"facts": trial["facts"]} | _checked_facts(facts)
         else:
             facts = _checked_facts(facts)
         begin_attempt(db, trial_id, claim.token, facts.get("host"), facts.get("pid"))
