@@ -163,6 +163,9 @@ class Verb(StrEnum):
     DRIFTED = "drifted"  # a trial that was continued would draw another value than the recorded one, which stays
 
 
+UNRANKED = ("diverged", "infeasible")  # badges of complete trials that cannot be the best of a search
+
+
 @dataclass(frozen=True)
 class Job:
     id: int
@@ -196,7 +199,18 @@ class Job:
     ended_at: float | None
     acknowledged_at: float | None
     unreadable: str | None = None  # which column holds what cannot be read; it is replaced by "no such thing"
+    front: tuple[int, ...] = ()  # with several goals: the trials that none beats, the best in the first goal first
     twin: int | None = None  # of an ended job: the one of the same specification that waits or runs
+
+    @property
+    def goals(self) -> dict[str, Direction]:
+        """Metric -> which way it is better, the one that decides first."""
+        told = self.spec.get("goals")
+        given = told if isinstance(told, dict) and told.get(self.metric) == self.direction.value else {}
+        named = self.spec.get("goal_names")
+        order = dict.fromkeys([self.metric, *(named if isinstance(named, list) else ()), *given])
+        known = {name: given[name] for name in order if given.get(name) in tuple(Direction)}
+        return {name: Direction(goal) for name, goal in known.items()} or {self.metric: self.direction}
 
     @property
     def budget(self) -> str:
@@ -337,6 +351,11 @@ class Trial:
     @property
     def metric(self) -> str:
         return self.objective
+
+    @property
+    def is_ranked(self) -> bool:
+        """May it be the best of its search, once it is complete?"""
+        return not any(badge in UNRANKED for badge in self.badges)
 
 
 @dataclass(frozen=True)

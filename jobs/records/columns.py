@@ -17,6 +17,7 @@ from fts.jobs.api import load
 from fts.jobs.api.study import Column, Fact, Metric, Study
 from fts.jobs.search.importance import importance
 from fts.jobs.status import formatting
+from fts.jobs.api.goals import CONSTRAINTS
 from fts.jobs.status.declared import ARROWS, Declared, read
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ def has_own(job: Job) -> bool:
 # ---------------------------------------------------------------- values
 
 
+NOT_TOLD = (IN_METRICS, IN_ATTRS, CONSTRAINTS, "sampler")  # facts that stand elsewhere, or say nothing to people
+
+
 def metrics_of(trial: Trial) -> dict[str, Any]:
     """The numbers it returned, by name."""
     found = trial.facts.get(IN_METRICS)
@@ -73,10 +77,17 @@ def facts_of(trial: Trial) -> dict[str, Any]:
     return kept | own_facts_of(trial)
 
 
+def violations_of(trial: Trial) -> dict[str, float]:
+    """By how much it misses each constraint; at most 0 where it meets it."""
+    found = trial.facts.get(CONSTRAINTS)
+    return found if isinstance(found, dict) else {}
+
+
 def own_facts_of(trial: Trial) -> dict[str, Any]:
     """Those without a column of their own."""
     attrs = trial.facts.get(IN_ATTRS)
-    own = {name: value for name, value in trial.facts.items() if name not in (IN_METRICS, IN_ATTRS)}
+    own = {name: value for name, value in trial.facts.items() if name not in NOT_TOLD}
+    own |= {f"violation.{name}": value for name, value in violations_of(trial).items()}
     return (attrs if isinstance(attrs, dict) else {}) | own
 
 

@@ -65,7 +65,7 @@ class PureSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        if not search_space:
+        if not search_space and self.name != "nsgaii":  # which counts its generations there
             return {}
         drawn = self._fresh(trial.number, TOGETHER).sample_relative(self._past(study, trial), trial, search_space)
         return {name: _plain(search_space[name], value) for name, value in drawn.items()}
