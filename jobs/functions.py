@@ -195,7 +195,7 @@ def experiment_name(study: str, values: Sequence[Value]) -> str:
 
 
 def told_apart(made: list[Cell]) -> list[Cell]:
-    """Two cells whose names came out equal get the md5 of their labels behind it; no grid has more trials than points."""
+    """The cells with names of their own: the md5 of their labels stands behind a name that came out twice."""
     made = [capped(cell) for cell in made]
     names = [cell.experiment for cell in made]
     return [

@@ -22,10 +22,11 @@ def point_of(goals: Mapping[str, Direction], metrics: Any, badges: Iterable[str]
     """Where a complete trial stands; None: it may not be the best, or a goal of it is not known."""
     if not isinstance(metrics, dict) or any(badge in UNRANKED for badge in badges):
         return None
-    values = [metrics.get(name) for name in goals]
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+    told = [metrics.get(name) for name in goals]
+    values = [float(value) for value in told if isinstance(value, int | float) and math.isfinite(value)]
+    if len(values) < len(told):
         return None
-    return tuple(direction.key(float(v)) for direction, v in zip(goals.values(), values, strict=True))
+    return tuple(direction.key(value) for direction, value in zip(goals.values(), values, strict=True))
 
 
 def nondominated(points: Mapping[int, Point]) -> list[int]:

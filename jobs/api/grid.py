@@ -71,6 +71,8 @@ def check_grid(cell: Any) -> None:
     if cell.sampler != GRID:
         return
     if not cell.space:
-        raise BadSpec("the sampler grid needs a declared space: the function itself draws; give --space NAME=A,B")
+        raise BadSpec(
+            "the sampler grid needs a declared space, such as --space lr=0.1,0.01; here the function itself draws"
+        )
     for name, d in cell.space.items():
         values_of(name, d)

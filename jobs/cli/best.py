@@ -13,8 +13,7 @@ from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, say
 from fts.jobs.cli.selection import one_cell
 from fts.jobs.cli.show import reading
-from fts.jobs.records import columns
-from fts.jobs.status import formatting, naming
+from fts.jobs.status import formatting, naming, trial_facts
 from fts.state import queries
 from fts.state.front import first_of, front
 
@@ -47,12 +46,12 @@ def best(cell: str, form: str | None, by: str | None) -> None:
         fields = {
             "job": job.id, "study": job.study, "experiment": job.experiment, "cell": job.cell, "axes": job.labels,
             "trial": found.number, "metric": job.metric, "direction": str(job.direction), "value": found.value,
-            "params": found.params, "metrics": columns.metrics_of(found), "seed": found.seed,
+            "params": found.params, "metrics": trial_facts.metrics_of(found), "seed": found.seed,
         }  # fmt: skip
         if len(job.goals) > 1:
             fields["goals"] = {name: str(goal) for name, goal in job.goals.items()}
             fields["front"] = [
-                {"trial": one.number, "params": one.params, "metrics": columns.metrics_of(one), "seed": one.seed}
+                {"trial": one.number, "params": one.params, "metrics": trial_facts.metrics_of(one), "seed": one.seed}
                 for one in every
             ]
         return emit_json("best", fields)
@@ -61,7 +60,7 @@ def best(cell: str, form: str | None, by: str | None) -> None:
     emit(as_python(found.params) if form == "python" else as_words(found.params))
     if len(job.goals) == 1:
         return say(f"t{found.number} of {naming.cell_name(job)}: {job.metric} {formatting.score(found.value)}")
-    told = ", ".join(f"{name} {formatting.number(columns.metrics_of(found)[name])}" for name in job.goals)
+    told = ", ".join(f"{name} {formatting.number(trial_facts.metrics_of(found)[name])}" for name in job.goals)
     say(f"t{found.number} of {naming.cell_name(job)}: {told}")
     numbers = " ".join(f"t{one.number}" for one in every)
     count = formatting.count(len(every), "trial")
@@ -76,7 +75,7 @@ def best_by(job: Job, found: Sequence[Trial], by: str | None) -> Trial | None:
         raise BadSpec(f"--by names {by!r:.80}, expected one of the goals: {', '.join(job.goals)}")
     if by == job.metric:
         return first_of(found)
-    return min(found, key=lambda trial: (job.goals[by].key(columns.metrics_of(trial)[by]), trial.number))
+    return min(found, key=lambda trial: (job.goals[by].key(trial_facts.metrics_of(trial)[by]), trial.number))
 
 
 def as_words(params: Mapping[str, Any]) -> str:

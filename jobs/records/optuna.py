@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.records import columns
 from fts.jobs.records.searches import begun_cells
+from fts.jobs.status import trial_facts
 from fts.state import queries
 from fts.state.values import Draw, Epoch, Job, Trial, TrialStatus
 
@@ -71,8 +72,10 @@ def in_memory(db: Any, job: Job, tell: Callable[[str], None] | None = None) -> o
     return study
 
 
-def _directions(job: Job) -> list[str]:
-    return [direction.value for direction in job.goals.values()]
+def _directions(job: Job) -> list[optuna.study.StudyDirection]:
+    import optuna  # here, not above: see to_optuna
+
+    return [optuna.study.StudyDirection[direction.value.upper()] for direction in job.goals.values()]
 
 
 def _fill(study: Any, db: Any, job: Job, history: Any, tell: Callable[[str], None] | None) -> None:
@@ -80,7 +83,9 @@ def _fill(study: Any, db: Any, job: Job, history: Any, tell: Callable[[str], Non
         study.set_user_attr(name, label)
     study.set_user_attr("job", job.id)
     if len(job.goals) > 1:
-        study.set_metric_names(list(job.goals))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it is experimental, and has been for years
+            study.set_metric_names(list(job.goals))
     for name in OF_SPEC:
         if name in job.spec:
             study.set_user_attr(name, job.spec[name])
@@ -103,15 +108,18 @@ def _frozen(job: Job, trial: Trial, epochs: tuple[Epoch, ...], draws: Sequence[D
 
     curve = {epoch.epoch: epoch.value for epoch in epochs if epoch.value is not None and math.isfinite(epoch.value)}
     own = {draw.name: draw.distribution for draw in draws}
-    told = {"metrics": columns.metrics_of(trial), "constraints": columns.violations_of(trial)}
-    past = PastTrial(trial.number, trial.params, str(trial.status), trial.value, curve, distributions=own, **told)
+    metrics, constraints = trial_facts.metrics_of(trial), trial_facts.violations_of(trial)
+    past = PastTrial(
+        trial.number, trial.params, str(trial.status), trial.value, curve,
+        distributions=own, metrics=metrics, constraints=constraints,
+    )  # fmt: skip
     made = frozen(job.spec.get("space") or {}, past, {name: str(goal) for name, goal in job.goals.items()})
     made.user_attrs = {
         "trial": f"{job.experiment}:t{trial.number}",
         "badges": list(trial.badges),
         **{name: value for name in SHOWN if (value := getattr(trial, name)) is not None},
-        **{f"metrics.{name}": value for name, value in columns.metrics_of(trial).items()},
-        **{f"facts.{name}": value for name, value in columns.own_facts_of(trial).items()},
+        **{f"metrics.{name}": value for name, value in trial_facts.metrics_of(trial).items()},
+        **{f"facts.{name}": value for name, value in trial_facts.own_facts_of(trial).items()},
     }
     made.datetime_start = datetime.fromtimestamp(trial.started_at)
     made.datetime_complete = datetime.fromtimestamp(trial.ended_at or trial.started_at)

@@ -10,7 +10,7 @@ from fts.jobs.records import columns
 from fts.jobs.records.energy import energies, total
 from fts.jobs.records.searches import COMING, newer_searches
 from fts.jobs.records.text_table import markdown
-from fts.jobs.status import formatting, naming
+from fts.jobs.status import formatting, naming, trial_facts
 from fts.jobs.status.declared import ARROWS
 from fts.state import queries
 from fts.state.files import csv_text
@@ -123,16 +123,15 @@ def layout(found: Sequence[Found], study: Declared) -> list[Laid]:
         of_metric = [each.job.metric == name for each in found]
         job = next(each.job for each in found if each.job.metric == name)
         texts = [
-            columns.formatted(best.value, declared.format) if best is not None and mine else None
+            trial_facts.formatted(best.value, declared.format) if best is not None and mine else None
             for best, mine in zip(bests, of_metric, strict=True)
         ]
         laid.append((columns.heading(declared.label or name, job), True, texts))
     for name in dict.fromkeys(name for each in found for name in list(each.job.goals)[1:] if name not in metrics):
         job = next(each.job for each in found if name in each.job.goals)
         spec = columns.metric_of(study, name).format
-        texts = [
-            columns.formatted(columns.metrics_of(best).get(name), spec) if best is not None else None for best in bests
-        ]
+        values = [None if best is None else trial_facts.metrics_of(best).get(name) for best in bests]
+        texts = [trial_facts.formatted(value, spec) for value in values]
         laid.append((f"{name} {ARROWS[job.goals[name]]}", True, texts))
     laid.append(("best", False, [None if best is None else _which(best) for best in bests]))
     fronts = [str(len(each.front)) if len(each.job.goals) > 1 else None for each in found]
@@ -140,7 +139,7 @@ def layout(found: Sequence[Found], study: Declared) -> list[Laid]:
     won = [best for best in bests if best is not None]
     every = [trial for each in found for trial in each.trials]
     for name in columns.main_parameters(every):
-        texts = [None if best is None else columns.formatted(best.params.get(name), "drawn") for best in bests]
+        texts = [None if best is None else trial_facts.formatted(best.params.get(name), "drawn") for best in bests]
         laid.append((name, True, texts if any(name in best.params for best in won) else [None] * len(bests)))
     laid += [
         ("took", True, [formatting.spell(each.seconds) if each.trials else None for each in found]),
@@ -239,8 +238,8 @@ def record(job: Job, trials: Sequence[Trial], seconds: float, energy_wh: float |
         row["front"] = " ".join(f"t{trial.number}" for trial in found)
     if best is not None:
         row |= {f"params.{name}": value for name, value in best.params.items()}
-        row |= {f"metrics.{name}": value for name, value in columns.metrics_of(best).items()}
-        row |= {f"facts.{name}": value for name, value in columns.facts_of(best).items()}
+        row |= {f"metrics.{name}": value for name, value in trial_facts.metrics_of(best).items()}
+        row |= {f"facts.{name}": value for name, value in trial_facts.facts_of(best).items()}
     return row
 
 

@@ -133,7 +133,9 @@ def study_before(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     goals = goals_of(cell)
     study = optuna.create_study(
-        directions=list(goals.values()), sampler=sampler, study_name=getattr(cell, "study", None)
+        directions=[optuna.study.StudyDirection[goal.upper()] for goal in goals.values()],
+        sampler=sampler,
+        study_name=getattr(cell, "study", None),
     )
     if cell.sampler in NO_HISTORY:
         history = ()

@@ -53,7 +53,7 @@ class OptunaTrial(optuna.Trial):
         kept = kept_by(self.study, self._trial_id, self._known)
         if kept != self._kept:
             self._kept = kept
-            self.running.kept(kept)
+            self.running.sampler_kept(kept)
         self.running.drew(name, told, data)
         return value
 

@@ -91,9 +91,9 @@ class RunningTrial:
         if self.stop_asked and not self.reports:
             self.stop()
 
-    def kept(self, attributes: dict[str, Any]) -> None:
+    def sampler_kept(self, attributes: dict[str, Any]) -> None:
         """What its sampler keeps for later trials; told before the value that was drawn with it."""
-        self.orders.tell({"fact": "kept", **attributes})
+        self.orders.tell({"fact": "sampler", **attributes})
 
     def _tell_draw(self, name: str, value: Any, distribution: dict[str, Any]) -> None:
         draw = {"k": self._next_draw, "name": name, "value": value, "distribution": distribution}
@@ -114,6 +114,10 @@ class RunningTrial:
             self._late += 1
             if self._leaves or self.checkpoints is None or self._late > 1:
                 self.stop()
+
+    def kept(self, name: str, facts: dict[str, Any]) -> None:
+        """A file of the trial's folder that stays when it has ended: its md5, its bytes."""
+        self.orders.tell({"fact": "kept", "name": name, **facts})
 
     def step(self, step: int, epoch: int, loss: float | None, step_s: float) -> None:
         if self.pace.step_due():
