@@ -105,7 +105,7 @@ class Stage:
         return TrialSpec(
             cell=self.cell,
             number=number,
-            params=drawn(self.study, self.cell, number, tuple),
+            params=drawn(self.study, self.cell, number, tuple).params,
             seed=self.study.seed(self.cell, number),
             threads=self.threads,
             device=self.device,

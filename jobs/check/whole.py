@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.command import BareStudy, CommandCell, filled
-from fts.jobs.api.spec import BadSpec
 from fts.jobs.check.examine import Examination, Examined, whole_trial_s
 from fts.jobs.check.rehearsal import Seen, Stage
 from fts.jobs.status import formatting
+from fts.jobs.study_file.chosen import chosen as meant
 from fts.jobs.supervisor.job_runner import drawn
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def shown(cell: BareCell, machine: Machine, root: Path, number: int) -> Shown:
         seen = on.run(on.spec(number), FIRST_DRAWS_S, lambda seen: bool(seen.reports))
         problem = None if seen.ended or seen.cut else seen.message
         return Shown(cell, number, seen.params, problem=problem)
-    params = drawn(study, cell, number, tuple)
+    params = drawn(study, cell, number, tuple).params
     if not isinstance(cell, CommandCell):
         return Shown(cell, number, params)
     return Shown(cell, number, params, command_line(cell, params, number))
@@ -197,18 +197,9 @@ def command_line(cell: CommandCell, params: dict[str, Any], number: int) -> list
 
 
 def chosen(cells: Sequence[BareCell], names: Sequence[str]) -> list[BareCell]:
-    """Those of these titles, experiments or axis values. Raises BadSpec with what there is."""
-    if not names:
-        return list(cells)
-    titles = {cell.experiment: BareStudy(cell.study).title(cell) for cell in cells}
-    found: list[BareCell] = []
-    for name in names:
-        same = [cell for cell in cells if name in (titles[cell.experiment], cell.experiment)]
-        if not same:
-            there = ", ".join(list(titles.values())[:12]) + (", ..." if len(titles) > 12 else "")
-            raise BadSpec(f"there is no cell {name!r}; the study has {there}")
-        found += [cell for cell in same if cell not in found]
-    return found
+    """Those that the words mean, as `fts enqueue STUDY.toml --cell` reads them. Raises BadSpec with what there is."""
+    wanted = meant([cell.axes for cell in cells], names)
+    return [cell for cell in cells if wanted is None or wanted("", cell.axes)]
 
 
 __all__ = ["Checked", "Forecast", "Machine", "Seen", "check", "chosen", "forecast", "show", "whole_trial_s"]

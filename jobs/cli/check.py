@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fts.jobs.api.command import BareStudy
-from fts.jobs.cli import enqueue, enqueue_command
+from fts.jobs.cli import enqueue, enqueue_command, enqueue_study
 from fts.jobs.cli.app import AS_JSON, COUNT, Whole, here
 from fts.jobs.cli.output import emit, emit_json, put, say
 from fts.jobs.cli.time_option import DURATION, SECONDS
 from fts.jobs.settings import worker_settings
 from fts.jobs.status import formatting
+from fts.jobs.study_file.study import StudyFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,6 +88,23 @@ def check_command(words: tuple[str, ...], **options: Any) -> int:
     Exit code 0: all is well; 1: something would hurt; 2: the words are wrong.
     """
     return run(lambda **options: enqueue_command.cells_of(words, **options), **options)
+
+
+OF_FILE = ("file", "settings", "warm", "name")  # of `fts enqueue STUDY.toml`
+
+
+@click.command(params=[one for one in enqueue_study.enqueue_study.params if one.name in OF_FILE] + list(OWN))
+@AS_JSON
+def check_study(file: Path, settings: tuple[str, ...], warm: tuple[str, ...], name: str | None, **options: Any) -> int:
+    """Try a study's file before it is put in line.
+
+    A real trial of each cell runs in a temporary folder: what it draws, its seconds and memory. It runs again (is it
+    repeatable?), and once more, killed with -9 after its second report and continued (is it resumable?). Then a
+    forecast of the whole. Nothing is put in line and fts writes nothing where you stand.
+
+    Exit code 0: all is well; 1: something would hurt; 2: the file or the words are wrong.
+    """
+    return run(lambda: enqueue_study.cells_of(StudyFile.read(file, settings).named(name).warmed(warm)), **options)
 
 
 def run(

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from fts.jobs.api.command import CommandCell
 
 SHARED = (
-    "trials", "axes", "direction", "parameters", "name", "seed", "sampler", "halving", "steps", "again", "dry_run",
-    "as_json",
+    "trials", "axes", "direction", "goals", "constraints", "prune_by", "parameters", "name", "seed", "sampler",
+    "halving", "steps", "again", "dry_run", "as_json",
 )  # fmt: skip
 
 
 @click.command(params=[one for one in enqueue.enqueue.params if one.name in SHARED])
 @click.argument("words", metavar="-- COMMAND [WORD]...", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--metric", required=True, help="the one that decides, as the command reports it")
+@click.option("--metric", help="the one that decides, as the command reports it; needed without --goal")
 @click.option(
     "--pruner",
     type=click.Choice(CHOICES["pruner"]),
@@ -82,6 +82,7 @@ def cells_of(
 ) -> list[CommandCell]:
     """The cells that these words of a command line mean. Raises BadSpec."""
     fields["halving"] = enqueue.halving_of(halving, fields["pruner"])
+    fields |= enqueue.aims(fields)
     return commands.cells(
         words,
         Path.cwd(),
