@@ -34,7 +34,8 @@ CHOICES: Choices = {
 RUNNING = ("memory", "memory_bytes", "on_oom", "stall_s", "trial_timeout_s", "timeout_s", "gpu", "threads")
 MORE = ("experiment", "trials", "seeds", "baseline", "code")  # names, amounts and what is added to a search
 # Left out of a specification while they have their default: it keeps the md5 it had before they existed
-LATER = (*RUNNING, "seeds", "baseline", "code", "forbid", "goals", "constraints", "prune_by")
+SOURCES = ("csv", "tensorboard", "results")  # of a command's metrics
+LATER = (*RUNNING, "seeds", "baseline", "code", "forbid", "goals", "constraints", "prune_by", *SOURCES)
 
 
 @dataclass(frozen=True)
