@@ -17,6 +17,7 @@ from fts.jobs.api.command import PLACE, CommandCell
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.functions import (
     Value,
+    check_baseline,
     checked_name,
     clean,
     combinations,
@@ -54,6 +55,7 @@ def cells(
     for name in declared:
         if name in (space or {}):
             raise BadCommand(f"{name} is declared in the command and with --space; declare it once")
+    check_baseline(fields.get("baseline"), folder, list(axes or {}))
     parameters = {**(space or {}), **declared}
     axes = axes or {}
     if both := [name for name in parameters if name in axes]:

@@ -144,7 +144,7 @@ def _job_at(job: Job, when: float, old: dict[str, Any], trials: list[Trial]) -> 
     complete = [trial for trial in mine if trial.status is TrialStatus.COMPLETE]
     pruned = sum(trial.status is TrialStatus.PRUNED for trial in mine)
     failed = sum(trial.status is TrialStatus.FAILED for trial in mine)
-    ranked = [t for t in complete if t.value is not None and "diverged" not in t.badges]
+    ranked = [t for t in complete if t.value is not None and t.is_ranked]
     best = min(ranked, key=_goodness, default=None)
     ended = len(complete) + pruned + failed
     status = status_of(old.get("status", job.status), None if best is None else best.number, ended)

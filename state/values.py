@@ -163,6 +163,11 @@ class Verb(StrEnum):
     DRIFTED = "drifted"  # a trial that was continued would draw another value than the recorded one, which stays
 
 
+ROLE = "role"  # fact of a trial beside the search, with its kind:
+REPLICATE, BASELINE = "replicate", "baseline"  # the winner with another seed; what the search is compared with
+UNRANKED = ("diverged", REPLICATE, BASELINE)  # badges of complete trials that cannot be the best of a search
+
+
 @dataclass(frozen=True)
 class Job:
     id: int
@@ -333,6 +338,11 @@ class Trial:
     @property
     def metric(self) -> str:
         return self.objective
+
+    @property
+    def is_ranked(self) -> bool:
+        """May it be the best of its search, once it is complete?"""
+        return not any(badge in UNRANKED for badge in self.badges)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import KW_ONLY, MISSING, asdict, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
@@ -10,6 +11,7 @@ from fts.jobs.api.spec import NAME, BadSpec, Choices, Limits, checked_fields, md
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE
 
 DAY_S = 86_400.0
+OBJECTIVE = re.compile(r"[^:\0]{1,3000}\.py:[A-Za-z_][A-Za-z0-9_]{0,199}")  # train.py:objective, src/train.py:objective
 LIMITS: Limits = {
     "trials": (1, 100_000),
     "seed": (0, 2**63 - 1),
@@ -81,6 +83,11 @@ class BareCell:
     no_identity: ClassVar[tuple[str, ...]] = ("env",)
 
     @property
+    def wanted(self) -> int:
+        """All trials of the cell: those of the search and those beside it."""
+        return self.trials + self.seeds - 1 + (self.baseline is not None)
+
+    @property
     def halving_rule(self) -> Halving:
         return self.halving or HALVING
 
@@ -114,6 +121,8 @@ class BareCell:
         for name in ("study", "experiment", "metric"):
             if not NAME.fullmatch(getattr(cell, name)):
                 raise BadSpec(f"{name} is {getattr(cell, name)!r}, expected letters, digits and _.- (at most 80)")
+        if cell.baseline is not None and not OBJECTIVE.fullmatch(cell.baseline):
+            raise BadSpec(f"baseline is {cell.baseline!r:.80}, expected FILE.py:FUNCTION, such as train.py:baseline")
         cell.check()
         return cell
 

@@ -13,8 +13,8 @@ from fts.jobs.cli import enqueue
 from fts.jobs.cli.app import Fraction
 
 SHARED = (
-    "trials", "axes", "direction", "parameters", "name", "seed", "sampler", "halving", "steps", "again", "dry_run",
-    "as_json",
+    "trials", "axes", "direction", "parameters", "name", "seed", "sampler", "halving", "seeds", "baseline", "steps",
+    "again", "dry_run", "as_json",
 )  # fmt: skip
 
 

@@ -317,7 +317,7 @@ def exportable(db: Database) -> list[Job]:
 
 def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:  # noqa: ARG001  # each trial knows its direction
     """The best complete trial that did not diverge; the lower number wins a tie."""
-    fit = [t for t in trials if t.status == TrialStatus.COMPLETE and t.value is not None and "diverged" not in t.badges]
+    fit = [t for t in trials if t.status == TrialStatus.COMPLETE and t.value is not None and t.is_ranked]
     if not fit:
         return None
     key = fit[0].direction.key

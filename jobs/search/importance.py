@@ -60,7 +60,7 @@ def importance(trials: Sequence[Trial]) -> tuple[Importance, ...]:
 def counts(trial: Trial) -> bool:
     """Whether it says anything: it ended with a value of its own."""
     ended = trial.status in ENDED and trial.value is not None and math.isfinite(trial.value)
-    return ended and "diverged" not in trial.badges and trial.reused_from is None
+    return ended and trial.is_ranked and trial.reused_from is None
 
 
 def with_shape(params: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from fts.state.transitions.base import (
     transaction,
 )
 from fts.state.transitions.jobs import claim_name
-from fts.state.values import Cause, Claim, Direction, TrialStatus, Verb
+from fts.state.values import UNRANKED, Cause, Claim, Direction, TrialStatus, Verb
 
 if TYPE_CHECKING:
     from fts.state.db import Database
@@ -405,14 +405,18 @@ def _refresh_job(db: Database, claim: Claim, ended: Row) -> bool:
 
 
 def best_trial(db: Database, job_id: int, direction: Direction) -> Row | None:
-    """The complete trial with the best value that is not flagged diverged; the earlier one of equals."""
+    """The complete trial of the search with the best value that is not flagged diverged; the earlier one of equals."""
     better_first = TrialRow.value if direction is Direction.MINIMIZE else TrialRow.value.desc()
     complete = (
         TrialRow.select(TrialRow.number, TrialRow.value, TrialRow.badges)
         .where(TrialRow.job_id == job_id, TrialRow.status == "complete", TrialRow.value.is_null(False))
         .order_by(better_first, TrialRow.number)
     )
-    return next((row for row in complete.dicts().execute(db) if '"diverged"' not in row["badges"]), None)
+    return next((row for row in complete.dicts().execute(db) if not _is_unranked(row["badges"])), None)
+
+
+def _is_unranked(badges: str) -> bool:
+    return any(f'"{badge}"' in badges for badge in UNRANKED)
 
 
 def interrupt_trial(db: Database, claim: Claim, trial_id: int, cause: Cause | str, message: str | None = None) -> None:
