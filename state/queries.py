@@ -276,15 +276,6 @@ def latest_trial(db: Database, job_id: int) -> Trial | None:
     return None if row is None else to_trial(row)
 
 
-def same_configuration(db: Database, effective_md5: str, data_md5: str | None = None) -> Trial | None:
-    """The first complete trial with the identical effective configuration (and data), whose result can be reused."""
-    query = TrialRow.select(ALL).where(TrialRow.effective_md5 == effective_md5, TrialRow.status == "complete")
-    if data_md5 is not None:
-        query = query.where(TrialRow.data_md5 == data_md5)
-    row = db.one(query.order_by(TrialRow.id))
-    return None if row is None else to_trial(row)
-
-
 def usual_step_s(db: Database, architecture: str, effective_batch: int, device: str, threads: int) -> float | None:
     """Median seconds of an optimizer step of this shape on this kind of device so far; None: it has no history."""
     query = (

@@ -18,6 +18,7 @@ Facts: every one has "fact" and, while a trial runs, its "number".
                 of a function: epoch, value, metrics, judged: false  not judged before `judge` asks for it
     judge       epoch                                                is the trial pruned there? waits for the answer
     checkpoint  step, epoch, path, bytes, md5, seconds
+    kept        name, md5, bytes                                     a file in the trial's folder that is to stay
     result      value, best_epoch, last_value, reason, badges ...    the trial has ended by itself
     pruned | stopped                                                 it ended because it was asked to
     failed      cause, message                                       it ended because something broke

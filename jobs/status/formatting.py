@@ -33,7 +33,7 @@ GLYPHS: dict[str, str] = {
     TrialStatus.COMPLETE: "✓",
     TrialStatus.PRUNED: "⊘",
 }
-BEST, LOST, RESTARTED = "★", "?", "↻"
+BEST, LOST = "★", "?"
 EIGHTHS = "▏▎▍▌▋▊▉█"
 SPARKS = "▁▂▃▄▅▆▇█"
 TROUGH = "·"
@@ -101,11 +101,6 @@ def objective_of(job: Job, trials: tuple[Trial, ...] = ()) -> str:
         if trial.job_id == job.id:
             return trial.objective
     return job.metric
-
-
-def is_better(objective: str, value: float, than: float) -> bool:
-    """AUC is better when larger, a loss when smaller."""
-    return value > than if objective.endswith("auc") else value < than
 
 
 ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)

@@ -110,6 +110,10 @@ class RunningTrial:
             if self._leaves or self.checkpoints is None or self._late > 1:
                 self.stop()
 
+    def kept(self, name: str, facts: dict[str, Any]) -> None:
+        """A file of the trial's folder that stays when it has ended: its md5, its bytes."""
+        self.orders.tell({"fact": "kept", "name": name, **facts})
+
     def step(self, step: int, epoch: int, loss: float | None, step_s: float) -> None:
         if self.pace.step_due():
             self.orders.tell({"fact": "step", "step": step, "epoch": epoch, "loss": loss, "step_s": step_s})
