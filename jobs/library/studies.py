@@ -23,7 +23,7 @@ from fts.jobs.api.function import FunctionCell, FunctionStudy
 from fts.jobs.api.halving import Halving
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.library.objective import objective_of, refuse_at_the_top, refuse_inside_a_trial
-from fts.jobs.library.progress import Progress
+from fts.jobs.library.progress import ProgressLine
 from fts.jobs.python import python
 from fts.jobs.records.questions import told
 from fts.jobs.records.results import best_of
@@ -111,7 +111,7 @@ class Study:
         fields = self._fields | pruner | {"metric": metric, "space": space and {k: dict(v) for k, v in space.items()}}
         cells = functions.cells(named, folder, n_trials, axes=axes, study=self.name, **fields)
         self.name = cells[0].study
-        progress = Progress(self.name, shown=show_progress_bar)
+        progress = ProgressLine(self.name, shown=show_progress_bar)
         self._jobs = put_in_line(self.path, cells, progress.say)
         try:
             self._wait(n_trials, progress)
@@ -126,14 +126,14 @@ class Study:
             raise SystemExit(130) from None
         progress.end()
 
-    def _wait(self, n_trials: int, progress: Progress) -> None:
+    def _wait(self, n_trials: int, progress: ProgressLine) -> None:
         db = open_for_reading(self.path)
         try:
             self._follow(db, n_trials, progress)
         finally:
             db.close()
 
-    def _follow(self, db: Database, n_trials: int, progress: Progress) -> None:
+    def _follow(self, db: Database, n_trials: int, progress: ProgressLine) -> None:
         version, looked, starts, ended, ran = None, 0.0, 0, -1, time.monotonic()
         while True:
             now = queries.data_version(db)
@@ -244,7 +244,7 @@ def put_in_line(path: Path, cells: Sequence[FunctionCell], say: Callable[[str], 
     return tuple(one.job_id for one in found)
 
 
-def start_worker(path: Path, starts: int, progress: Progress) -> None:
+def start_worker(path: Path, starts: int, progress: ProgressLine) -> None:
     """A worker in the background that leaves when nothing is left to run. Raises StudyFailed."""
     log = path.parent / "logs" / "worker.log"
     if starts > STARTS:

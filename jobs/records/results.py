@@ -11,7 +11,7 @@ from fts.jobs.records.beside import baseline_of, replicates_of
 from fts.jobs.records.energy import energies, total
 from fts.jobs.records.searches import COMING, newer_searches
 from fts.jobs.records.text_table import markdown
-from fts.jobs.status import formatting, naming
+from fts.jobs.status import formatting, naming, trial_facts
 from fts.state import queries
 from fts.state.files import csv_text
 from fts.state.values import JobStatus, TrialStatus
@@ -127,7 +127,7 @@ def layout(found: Sequence[Found], study: Declared) -> list[Laid]:
         of_metric = [each.job.metric == name for each in found]
         job = next(each.job for each in found if each.job.metric == name)
         texts = [
-            columns.formatted(best.value, declared.format) if best is not None and mine else None
+            trial_facts.formatted(best.value, declared.format) if best is not None and mine else None
             for best, mine in zip(bests, of_metric, strict=True)
         ]
         laid.append((columns.heading(declared.label or name, job), True, texts))
@@ -135,11 +135,11 @@ def layout(found: Sequence[Found], study: Declared) -> list[Laid]:
     won = [best for best in bests if best is not None]
     every = [trial for each in found for trial in each.trials]
     for name in columns.main_parameters(every):
-        texts = [None if best is None else columns.formatted(best.params.get(name), "drawn") for best in bests]
+        texts = [None if best is None else trial_facts.formatted(best.params.get(name), "drawn") for best in bests]
         laid.append((name, True, texts if any(name in best.params for best in won) else [None] * len(bests)))
     laid += [
         ("other seeds", True, [None if each.again is None else _again(each.again) for each in found]),
-        ("baseline", True, [None if each.baseline is None else columns.number(each.baseline) for each in found]),
+        ("baseline", True, [None if each.baseline is None else trial_facts.number(each.baseline) for each in found]),
         ("took", True, [formatting.spell(each.seconds) if each.trials else None for each in found]),
         ("Wh", True, [None if each.energy_wh is None else watt_hours(each.energy_wh) for each in found]),
         ("note", False, [each.note or None for each in found]),
@@ -178,7 +178,7 @@ def _again(again: Replicates) -> str:
     """`0.0325 ± 0.012 (3)`: mean, half of the 95 % interval, how many."""
     interval = again.interval
     half = f" ± {formatting.number((interval.high - interval.low) / 2)}" if interval.is_known else ""
-    return f"{columns.number(interval.value)}{half} ({interval.n})"
+    return f"{trial_facts.number(interval.value)}{half} ({interval.n})"
 
 
 def newer_of(jobs: Iterable[Job], cell: Job) -> str | None:
@@ -240,8 +240,8 @@ def record(job: Job, trials: Sequence[Trial], seconds: float, energy_wh: float |
     }  # fmt: skip
     if best is not None:
         row |= {f"params.{name}": value for name, value in best.params.items()}
-        row |= {f"metrics.{name}": value for name, value in columns.metrics_of(best).items()}
-        row |= {f"facts.{name}": value for name, value in columns.facts_of(best).items()}
+        row |= {f"metrics.{name}": value for name, value in trial_facts.metrics_of(best).items()}
+        row |= {f"facts.{name}": value for name, value in trial_facts.facts_of(best).items()}
     if (again := replicates_of(best, trials)) is not None:
         row |= {"other_seeds": again.interval.n, "other_seeds_mean": again.interval.value}
         if again.interval.is_known:

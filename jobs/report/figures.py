@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.records import columns
 from fts.jobs.report.data import is_finite
 from fts.jobs.report.statistics import front, parameters_of
 from fts.jobs.report.svg import Chart, Scale, categories, linear, logarithmic, shortened
 from fts.jobs.search.importance import ranks
+from fts.jobs.status import trial_facts
 from fts.state.values import TrialStatus
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def places(cell: CellReport, trials: Sequence[Trial]) -> list[float]:
 def told(trial: Trial) -> str:
     """What a reader sees when they point at a trial."""
     params = ", ".join(f"{name}={shortened(str(value), 24)}" for name, value in list(trial.params.items())[:12])
-    return f"t{trial.number}: {columns.number(trial.value)}  {params}" if trial.value is not None else ""
+    return f"t{trial.number}: {trial_facts.number(trial.value)}  {params}" if trial.value is not None else ""
 
 
 # ---------------------------------------------------------------- the search
@@ -105,7 +105,7 @@ def history(cell: CellReport) -> str | None:
             best.append((trial.number, trial.value))
     chart.line([*best, (max(t.number for t in cell.trials), best[-1][1])], "best", "best so far", steps=True)
     if base is not None:
-        chart.level(base, "base", f"baseline: {columns.number(base)}")
+        chart.level(base, "base", f"baseline: {trial_facts.number(base)}")
     return chart.svg()
 
 
@@ -254,7 +254,7 @@ def pareto(cell: CellReport) -> tuple[str | None, list[Trial]]:
 
 def values_of(cell: CellReport, trial: Trial, goals: Mapping[str, str]) -> tuple[float, ...] | None:
     """Its value for each goal; None: one of them is not known."""
-    metrics = columns.metrics_of(trial)
+    metrics = trial_facts.metrics_of(trial)
     found = [trial.value if name == cell.metric else metrics.get(name) for name in goals]
     if all(isinstance(value, int | float) and math.isfinite(value) for value in found):
         return tuple(float(value) for value in found if value is not None)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.records import columns
 from fts.jobs.records.results import watt_hours
 from fts.jobs.report import figures, predicted, statistics
 from fts.jobs.report.sentences import HEADINGS, Sentence, between, lead, p, sentences, value
@@ -520,6 +519,3 @@ def cost(study: StudyReport) -> Section | None:
         else "No sensor measured the power, so there is no energy."
     )
     return Section("cost", "Hours and energy", table(head, rows, head[1:]), note)
-
-
-__all__ = ["Section", "columns", "page"]

@@ -7,14 +7,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fts.jobs.records import columns
 from fts.jobs.report.statistics import (
     at_the_edge,
     audit,
     mean_curse,
     still_improving,
 )
-from fts.jobs.status import formatting
+from fts.jobs.status import formatting, trial_facts
 from fts.state.values import JobStatus, TrialStatus
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def of_all(n: int, cells: Sequence[CellReport]) -> str:
 
 
 def value(number: float | None) -> str:
-    return "—" if number is None or not math.isfinite(number) else columns.number(number)
+    return "—" if number is None or not math.isfinite(number) else trial_facts.number(number)
 
 
 def between(interval: Interval) -> str:
