@@ -15,8 +15,7 @@ from fts.jobs.api import load
 from fts.jobs.api.study import Column, Fact, Metric, Study
 from fts.jobs.search.importance import importance
 from fts.jobs.status import formatting
-from fts.jobs.status.declared import ARROWS, Declared, read
-from fts.jobs.status.trial_facts import WITH_COLUMN, facts_of, formatted, metrics_of
+from fts.jobs.status.declared import ARROWS, WITH_COLUMN, Declared, facts_of, formatted, metrics_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
