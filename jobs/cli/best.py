@@ -12,8 +12,7 @@ from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, say
 from fts.jobs.cli.selection import one_cell
 from fts.jobs.cli.show import reading
-from fts.jobs.status import formatting, naming
-from fts.jobs.status.declared import metrics_of
+from fts.jobs.status import formatting, naming, trial_facts
 from fts.state import queries
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def best(cell: str, form: str | None) -> None:
         fields = {
             "job": job.id, "study": job.study, "experiment": job.experiment, "cell": job.cell, "axes": job.labels,
             "trial": found.number, "metric": job.metric, "direction": str(job.direction), "value": found.value,
-            "params": found.params, "metrics": metrics_of(found), "seed": found.seed,
+            "params": found.params, "metrics": trial_facts.metrics_of(found), "seed": found.seed,
         }  # fmt: skip
         return emit_json("best", fields)
     if not found.params:

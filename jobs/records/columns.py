@@ -15,7 +15,8 @@ from fts.jobs.api import load
 from fts.jobs.api.study import Column, Fact, Metric, Study
 from fts.jobs.search.importance import importance
 from fts.jobs.status import formatting
-from fts.jobs.status.declared import ARROWS, WITH_COLUMN, Declared, facts_of, formatted, metrics_of, read
+from fts.jobs.status.declared import ARROWS, Declared, read
+from fts.jobs.status.trial_facts import WITH_COLUMN, facts_of, formatted, metrics_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

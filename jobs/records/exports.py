@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.spec import NAME
 from fts.jobs.records import columns, results
 from fts.jobs.records.energy import energies, total
-from fts.jobs.status.declared import facts_of, metrics_of
+from fts.jobs.status import trial_facts
 from fts.jobs.status.formatting import trials_ended
 from fts.state import queries
 from fts.state.files import CannotWrite, atomic_write, csv_text, from_csv_cell, link_below, make_folder, refuse_links
@@ -347,8 +347,8 @@ def best_record(job: Job, best: Trial, margin: Margin | None = None) -> dict[str
         "best_trial": best.number,
         "best_step": best.best_epoch,
         "best_params": best.params,
-        "metrics": metrics_of(best),
-        "facts": facts_of(best),
+        "metrics": trial_facts.metrics_of(best),
+        "facts": trial_facts.facts_of(best),
         "seed": best.seed,
         "code_commit": best.code_commit,
         "code_md5": job.spec.get("code_md5"),

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.records.searches import begun_cells
-from fts.jobs.status.declared import metrics_of, own_facts_of
+from fts.jobs.status import trial_facts
 from fts.state import queries
 from fts.state.values import Draw, Epoch, Job, Trial, TrialStatus
 
@@ -103,8 +103,8 @@ def _frozen(job: Job, trial: Trial, epochs: tuple[Epoch, ...], draws: Sequence[D
         "trial": f"{job.experiment}:t{trial.number}",
         "badges": list(trial.badges),
         **{name: value for name in SHOWN if (value := getattr(trial, name)) is not None},
-        **{f"metrics.{name}": value for name, value in metrics_of(trial).items()},
-        **{f"facts.{name}": value for name, value in own_facts_of(trial).items()},
+        **{f"metrics.{name}": value for name, value in trial_facts.metrics_of(trial).items()},
+        **{f"facts.{name}": value for name, value in trial_facts.own_facts_of(trial).items()},
     }
     made.datetime_start = datetime.fromtimestamp(trial.started_at)
     made.datetime_complete = datetime.fromtimestamp(trial.ended_at or trial.started_at)

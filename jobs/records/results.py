@@ -10,8 +10,7 @@ from fts.jobs.records import columns
 from fts.jobs.records.energy import energies, total
 from fts.jobs.records.searches import COMING, newer_searches
 from fts.jobs.records.text_table import markdown
-from fts.jobs.status import formatting, naming
-from fts.jobs.status.declared import facts_of, formatted, metrics_of
+from fts.jobs.status import formatting, naming, trial_facts
 from fts.state import queries
 from fts.state.files import csv_text
 from fts.state.values import JobStatus, TrialStatus
@@ -117,7 +116,7 @@ def layout(found: Sequence[Found], study: Declared) -> list[Laid]:
         of_metric = [each.job.metric == name for each in found]
         job = next(each.job for each in found if each.job.metric == name)
         texts = [
-            formatted(best.value, declared.format) if best is not None and mine else None
+            trial_facts.formatted(best.value, declared.format) if best is not None and mine else None
             for best, mine in zip(bests, of_metric, strict=True)
         ]
         laid.append((columns.heading(declared.label or name, job), True, texts))
@@ -125,7 +124,7 @@ def layout(found: Sequence[Found], study: Declared) -> list[Laid]:
     won = [best for best in bests if best is not None]
     every = [trial for each in found for trial in each.trials]
     for name in columns.main_parameters(every):
-        texts = [None if best is None else formatted(best.params.get(name), "drawn") for best in bests]
+        texts = [None if best is None else trial_facts.formatted(best.params.get(name), "drawn") for best in bests]
         laid.append((name, True, texts if any(name in best.params for best in won) else [None] * len(bests)))
     laid += [
         ("took", True, [formatting.spell(each.seconds) if each.trials else None for each in found]),
@@ -221,8 +220,8 @@ def record(job: Job, trials: Sequence[Trial], seconds: float, energy_wh: float |
     }  # fmt: skip
     if best is not None:
         row |= {f"params.{name}": value for name, value in best.params.items()}
-        row |= {f"metrics.{name}": value for name, value in metrics_of(best).items()}
-        row |= {f"facts.{name}": value for name, value in facts_of(best).items()}
+        row |= {f"metrics.{name}": value for name, value in trial_facts.metrics_of(best).items()}
+        row |= {f"facts.{name}": value for name, value in trial_facts.facts_of(best).items()}
     return row
 
 

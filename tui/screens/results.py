@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fts.jobs.search.importance import ENOUGH
-from fts.jobs.status import declared, formatting, naming
+from fts.jobs.status import declared, formatting, naming, trial_facts
 from fts.state.values import Direction, Job, JobStatus, Margin, Opening, Trial
 from fts.tui.data.trial_store import by_number
 from fts.tui.data.view import RESULTS, View
@@ -485,7 +485,7 @@ def _facts_of_any(view: View, trial: Trial) -> list[Line]:
     """Those that are known, of a trial of any study; values of the metrics at its best step."""
     study, curve = declared.declared(view.snapshot, view.job.study if view.job else ""), view.epochs(trial.id)
     best = next((epoch for epoch in curve if epoch.epoch == trial.best_epoch), None)
-    others = {**(best.metrics if best is not None else {}), **declared.metrics_of(trial)}
+    others = {**(best.metrics if best is not None else {}), **trial_facts.metrics_of(trial)}
     reached = ""
     if trial.best_epoch is not None and trial.epochs:
         reached = f", best at {study.step} {trial.best_epoch}"
@@ -515,12 +515,12 @@ def _facts_of_any(view: View, trial: Trial) -> list[Line]:
 
 def declared_facts(study: declared.Declared, trial: Trial) -> list[tuple[str, str]]:
     """Those that the study wants on a screen and the trial has told, as (name, value)."""
-    told = declared.facts_of(trial)
+    told = trial_facts.facts_of(trial)
     return [
         (formatting.cut(fact.label or fact.name, 10), f"{text} {fact.unit}".strip())
         for fact in study.facts
         if "screen" in fact.shown
-        and (text := declared.formatted(told.get(fact.name), fact.format or "number")) is not None
+        and (text := trial_facts.formatted(told.get(fact.name), fact.format or "number")) is not None
     ]
 
 
