@@ -16,7 +16,7 @@ from fts.jobs.api.study import Cell, Finished, Study
 from fts.jobs.records import exports
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
-from fts.jobs.search.sampler import suggest
+from fts.jobs.search.sampler import NO_HISTORY, Drawn, drawn_for
 from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work, past_trials
 from fts.jobs.supervisor.trouble import DISK_ERRORS
@@ -24,6 +24,7 @@ from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from fts.state.files import remove
+from fts.state.transitions.trials import OF_SAMPLER
 from fts.state.values import Cause, Claim, Fault, Job, JobStatus, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -209,7 +210,9 @@ class JobRunner:
         return self._reread(trial)
 
     def _open_trial(self, number: int, trials: Sequence[Trial]) -> Trial:
-        params = self._draw(number)
+        drawn = self._draw(number)
+        known: dict[str, Any] = {OF_SAMPLER: drawn.kept} if drawn.kept else {}
+        params = drawn.params
         effective = self.study.effective(self.cell, params)
         md5 = config_md5(effective)
         trial_id = transitions.start_trial(
@@ -226,6 +229,7 @@ class JobRunner:
             wanted=self.wanted,
             code_commit=self.code[0],
             code_dirty=self.code[1],
+            **known,
         )
         twin = next((t for t in trials if t.effective_md5 == md5 and t.status == TrialStatus.COMPLETE), None)
         if twin is not None and self.study.reuses(self.cell):
@@ -247,15 +251,15 @@ class JobRunner:
             **{name: getattr(twin, name) for name in kept},
         )
 
-    def _draw(self, number: int) -> dict[str, Any]:
+    def _draw(self, number: int) -> Drawn:
         """Its parameters; none where the trial process draws them."""
         cell = self.cell
         if (fixed := self.study.params(cell, number)) is not None:
-            return fixed
+            return Drawn(fixed)
         if cell.space is None:
-            return {}
-        history = past_trials(self.db, self.job.id)
-        return suggest(cell.space, history, cell.seed, number, cell.sampler, self.work.maximize, diverged=cell.diverged)
+            return Drawn({})
+        history = () if cell.sampler in NO_HISTORY else past_trials(self.db, self.job.id)
+        return drawn_for(cell, history, number)
 
     def _reread(self, trial: Trial) -> Trial:
         return queries.trial(self.db, self.job.id, trial.number)
