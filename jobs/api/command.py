@@ -200,7 +200,7 @@ def filled(cell: CommandCell, values: Mapping[str, Any], own: Mapping[str, Any])
                 return "{" + found["literal"] + "}"
             if found["name"] in several:
                 return " ".join(quoted(word) for word in several[found["name"]])
-            return quoted(text_of(known[found["name"]]))
+            return quoted(text_of(known.get(found["name"], "")))  # empty: a parameter of another branch
 
         return one
 

@@ -13,14 +13,14 @@ from fts.jobs.cli import enqueue
 from fts.jobs.cli.app import Fraction
 
 SHARED = (
-    "trials", "axes", "direction", "parameters", "name", "seed", "sampler", "halving", "seeds", "baseline", "steps",
-    "again", "dry_run", "as_json",
+    "trials", "axes", "direction", "goals", "constraints", "prune_by", "parameters", "name", "seed", "sampler",
+    "halving", "seeds", "baseline", "steps", "again", "dry_run", "as_json",
 )  # fmt: skip
 
 
 @click.command(params=[one for one in enqueue.enqueue.params if one.name in SHARED])
 @click.argument("words", metavar="-- COMMAND [WORD]...", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--metric", required=True, help="the one that decides, as the command reports it")
+@click.option("--metric", help="the one that decides, as the command reports it; needed without --goal")
 @click.option(
     "--pruner",
     type=click.Choice(CHOICES["pruner"]),
@@ -67,6 +67,7 @@ def enqueue_command(
     it may write a checkpoint; it runs again with the same FTS_CHECKPOINT_DIR. Exit code 75 asks for that, too.
     """
     fields["halving"] = enqueue.halving_of(halving, fields["pruner"])
+    fields |= enqueue.aims(fields)
     made = commands.cells(
         words,
         Path.cwd(),

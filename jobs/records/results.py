@@ -12,8 +12,10 @@ from fts.jobs.records.energy import energies, total
 from fts.jobs.records.searches import COMING, newer_searches
 from fts.jobs.records.text_table import markdown
 from fts.jobs.status import formatting, naming, trial_facts
+from fts.jobs.status.declared import ARROWS
 from fts.state import queries
 from fts.state.files import csv_text
+from fts.state.front import first_of, front
 from fts.state.values import JobStatus, TrialStatus
 
 if TYPE_CHECKING:
@@ -79,7 +81,12 @@ class Found:
 
     @property
     def best(self) -> Trial | None:
-        return best_of(self.trials)
+        return first_of(self.front)
+
+    @property
+    def front(self) -> tuple[Trial, ...]:
+        """The best trial; of several goals all that no other beats."""
+        return front(self.job, self.trials)
 
     @property
     def again(self) -> Replicates | None:
@@ -131,7 +138,15 @@ def layout(found: Sequence[Found], study: Declared) -> list[Laid]:
             for best, mine in zip(bests, of_metric, strict=True)
         ]
         laid.append((columns.heading(declared.label or name, job), True, texts))
+    for name in dict.fromkeys(name for each in found for name in list(each.job.goals)[1:] if name not in metrics):
+        job = next(each.job for each in found if name in each.job.goals)
+        spec = columns.metric_of(study, name).format
+        values = [None if best is None else trial_facts.metrics_of(best).get(name) for best in bests]
+        texts = [trial_facts.formatted(value, spec) for value in values]
+        laid.append((f"{name} {ARROWS[job.goals[name]]}", True, texts))
     laid.append(("best", False, [None if best is None else _which(best) for best in bests]))
+    fronts = [str(len(each.front)) if len(each.job.goals) > 1 else None for each in found]
+    laid.append(("front", True, fronts))
     won = [best for best in bests if best is not None]
     every = [trial for each in found for trial in each.trials]
     for name in columns.main_parameters(every):
@@ -227,7 +242,8 @@ def record(job: Job, trials: Sequence[Trial], seconds: float, energy_wh: float |
     """One job as a flat row with every digit."""
     from fts.jobs.records.exports import iso  # here: exports imports this module
 
-    best = best_of(trials)
+    found = front(job, trials)
+    best = first_of(found)
     row: dict[str, Any] = {"timestamp": iso(job.ended_at), "study": job.study, "experiment": job.experiment}
     row |= {"cell": job.cell} | {_axis(name): value for name, value in job.labels.items()}
     row |= {
@@ -238,6 +254,8 @@ def record(job: Job, trials: Sequence[Trial], seconds: float, energy_wh: float |
         "minutes": round(seconds / 60, 4), "energy_wh": None if energy_wh is None else round(energy_wh, 3),
         "code_commit": best and best.code_commit, "job": job.id,
     }  # fmt: skip
+    if len(job.goals) > 1:
+        row["front"] = " ".join(f"t{trial.number}" for trial in found)
     if best is not None:
         row |= {f"params.{name}": value for name, value in best.params.items()}
         row |= {f"metrics.{name}": value for name, value in trial_facts.metrics_of(best).items()}

@@ -18,7 +18,7 @@ from fts.jobs.records import exports
 from fts.jobs.records.beside import OF, role_of
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
-from fts.jobs.search.sampler import suggest
+from fts.jobs.search.sampler import NO_HISTORY, Drawn, drawn_for
 from fts.jobs.supervisor import beside_search
 from fts.jobs.supervisor.beside_search import searched
 from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
@@ -28,6 +28,7 @@ from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from fts.state.files import remove
+from fts.state.transitions.trials import OF_SAMPLER
 from fts.state.values import Cause, Claim, Fault, Job, JobStatus, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -241,7 +242,9 @@ class JobRunner:
 
     def _open_trial(self, number: int, trials: Sequence[Trial], searched: int) -> Trial:
         """Trial `number` of the job, which is number `searched` of its search."""
-        params = self._draw(searched)
+        drawn = self._draw(searched)
+        known: dict[str, Any] = {OF_SAMPLER: drawn.kept} if drawn.kept else {}
+        params = drawn.params
         effective = self.study.effective(self.cell, params)
         md5 = config_md5(effective)
         trial_id = transitions.start_trial(
@@ -258,6 +261,7 @@ class JobRunner:
             wanted=self.wanted,
             code_commit=self.code[0],
             code_dirty=self.code[1],
+            **known,
         )
         of_search = (t for t in trials if role_of(t) is None)
         twin = next((t for t in of_search if t.effective_md5 == md5 and t.status == TrialStatus.COMPLETE), None)
@@ -280,15 +284,15 @@ class JobRunner:
             **{name: getattr(twin, name) for name in kept},
         )
 
-    def _draw(self, number: int) -> dict[str, Any]:
+    def _draw(self, number: int) -> Drawn:
         """Its parameters; none where the trial process draws them."""
         cell = self.cell
         if (fixed := self.study.params(cell, number)) is not None:
-            return fixed
+            return Drawn(fixed)
         if cell.space is None:
-            return {}
-        history = past_trials(self.db, self.job.id, cell)
-        return suggest(cell.space, history, cell.seed, number, cell.sampler, self.work.maximize, diverged=cell.diverged)
+            return Drawn({})
+        history = () if cell.sampler in NO_HISTORY else past_trials(self.db, self.job.id, cell)
+        return drawn_for(cell, history, number)
 
     def _reread(self, trial: Trial) -> Trial:
         return queries.trial(self.db, self.job.id, trial.number)

@@ -16,14 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.api.spec import trial_folder as folder_of
 from fts.jobs.api.study import MAXIMIZE, CannotFit, Cell, Finished, Program, Study, trial_log
 from fts.jobs.records.beside import role_of
 from fts.jobs.search.pruner import should_prune
-from fts.jobs.search.sampler import PastTrial
+from fts.jobs.search.sampler import NO_HISTORY, PastTrial
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.supervisor import beside_search
+from fts.jobs.supervisor.aims import Judged, judged
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.beside_search import runs_more, searched
 from fts.jobs.supervisor.child import TrialProcess, reap_recorded
@@ -34,6 +36,7 @@ from fts.jobs.watchdog.policy import AGAIN
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, StaleToken
+from fts.state.transitions.trials import OF_SAMPLER
 from fts.state.values import Cause, Claim, Epoch, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -235,17 +238,23 @@ class TrialRunner:
             if kind == "started":
                 return self._record_started(spec, fact, child, watch.memory_marks())
             if kind == "epoch":
+                fact = self._with_deciding(fact)
                 self._record_epoch(fact)
                 if (value := self._value(fact)) is not None:
                     curve[fact["epoch"]] = value
             if kind == "judge" or (kind == "epoch" and fact.get("judged", True)):
                 so_far = {epoch: value for epoch, value in curve.items() if epoch <= fact["epoch"]}
                 rule = self.cell.halving_rule
-                self._pruned_for = should_prune(self.cell.pruner, history, self.number, so_far, self.maximize, rule)
+                self._pruned_for = should_prune(
+                    self.cell.pruner, history, self.number, so_far, pruning_of(self.cell)[1] == MAXIMIZE, rule
+                )
                 return Ended.PRUNED if self._pruned_for else None
             if kind == "draw":
                 drawn = {name: fact[name] for name in ("k", "name", "value", "distribution")}
                 transitions.record_draw(self.db, self.claim, self.trial.id, **drawn)
+            if kind == "sampler":
+                of_sampler = {where: fact[where] for where in ("trial", "study") if isinstance(fact.get(where), dict)}
+                transitions.record_progress(self.db, self.claim, self.trial.id, {OF_SAMPLER: of_sampler})
             if kind == "probe":
                 return self._record_probe(spec, fact)
             if kind == "kept":
@@ -295,6 +304,13 @@ class TrialRunner:
         return {
             epoch.epoch: epoch.value for epoch in recorded if epoch.value is not None and math.isfinite(epoch.value)
         }
+
+    def _with_deciding(self, fact: dict[str, Any]) -> dict[str, Any]:
+        """An epoch with the value that the pruner looks at, which need not be that of the first goal."""
+        name, metrics = pruning_of(self.cell)[0], fact.get("metrics")
+        if name == self.cell.metric or not isinstance(metrics, dict) or name not in metrics:
+            return fact
+        return fact | {"value": metrics[name]}
 
     def _value(self, fact: dict[str, Any]) -> float | None:
         """The number of an epoch that decides."""
@@ -387,7 +403,7 @@ class TrialRunner:
 
     def _history(self) -> tuple[dict[str, Any], ...]:
         """Define-by-run: the earlier trials of the job as its sampler sees them; later ones have no say."""
-        if self.cell.space is not None or self.cell.sampler == "random":  # which has no memory
+        if self.cell.space is not None or self.cell.sampler in NO_HISTORY:
             return ()
         past = past_trials(self.db, self.job.id, self.cell)
         return tuple(trial.to_json() for trial in past if trial.number < self.number)
@@ -431,13 +447,23 @@ class TrialRunner:
         if end.how is Ended.RESULT:
             self.study.on_result(Finished(self.db, self.places, self.job, f"worker {self.claim.worker_id}"), facts)
         if end.how is Ended.PRUNED:
-            known |= best_so_far(queries.epochs(self.db, self.trial.id), self.study, self.maximize)
+            known |= best_so_far(queries.epochs(self.db, self.trial.id), self.study, self.cell)
         message = self._pruned_for if end.how is Ended.PRUNED else facts.get("message")
+        aims = Judged()
+        if status is not TrialStatus.FAILED:
+            complete = status is TrialStatus.COMPLETE
+            aims = judged(self.cell, facts if complete or facts.get("fact") == "pruned" else {}, complete)
+        if aims.cause is not None:
+            status, cause, message = TrialStatus.FAILED, aims.cause, aims.message
+            known.pop("value", None)
+        if aims.badges:
+            known["badges"] = [*known.get("badges", ()), *aims.badges]
         declared = {one.name: told[one.name] for one in self.study.facts if told.get(one.name) is not None}
         if told.get("metrics"):
             declared["metrics"] = told["metrics"]  # of a function that returned several numbers
         if attrs := kept_attributes(told.get("user_attrs")):
             declared["attrs"] = attrs  # of a function that called trial.set_user_attr
+        declared |= aims.facts
         end_it = partial(transitions.finish_trial, self.db, self.claim, self.trial.id)
         try:
             end_it(status, cause, message=message, facts=declared, **known)
@@ -492,12 +518,15 @@ class Setbacks:
         return Cause(reason) if reason in (StopReason.DATA_ERROR, StopReason.CODE_ERROR) else None
 
 
-def best_so_far(epochs: Sequence[Epoch], study: Study, maximize: bool) -> dict[str, Any]:
+def best_so_far(epochs: Sequence[Epoch], study: Study, cell: Cell) -> dict[str, Any]:
     """What a pruned trial had reached: recorded, but never ranked (its status says so)."""
     scored = [(epoch.value, epoch) for epoch in epochs if epoch.value is not None]
     if not scored:
         return {}
-    value, best = (max if maximize else min)(scored, key=lambda pair: pair[0])
+    decides, goal = pruning_of(cell)
+    value, best = (max if goal == MAXIMIZE else min)(scored, key=lambda pair: pair[0])
+    if decides != cell.metric:
+        return {"value": best.number(cell.metric), "best_epoch": best.epoch}
     kept = {metric.name: best.number(metric.name) for metric in study.metrics if metric.name in RESULT_FACTS}
     return {"value": value, "best_epoch": best.epoch, "last_value": scored[-1][0], **kept}
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api import protocol
+from fts.jobs.api.code import md5_now
 from fts.jobs.api.command import SEED_BITS, CommandCell, filled, filled_path, text_of
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.python import this_python
@@ -66,7 +67,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     for number in (signal.SIGINT, signal.SIGHUP):  # what is ignored stays so in a child; what is handled does not
         signal.signal(number, lambda *_: None)
     try:
-        md5 = md5_of_script(cell)
+        md5 = md5_now(md5_of_script(cell), Path(cell.folder), cell.code)
         badges = [] if md5 in ("", cell.code_md5) else [CODE_CHANGED]
         orders.training = True
         trial = CommandTrial(spec, orders)

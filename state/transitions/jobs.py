@@ -71,7 +71,7 @@ def enqueue(
     are wanted now; `again` makes a new job all the same, unless just this specification waits or runs.
     """
     who = who or this_person()
-    rows = [_checked_spec(spec) for spec in specs]
+    rows = [checked_row(spec) for spec in specs]
     with transaction(db, dry_run):
         if any(row["study"] == PATCHTST for row in rows):
             declare(db, PATCHTST, DECLARATION, anew=False)
@@ -387,7 +387,7 @@ def _off_worker() -> Row:
     return {"worker_id": None, "lease_until": None, "asked": None}
 
 
-def _checked_spec(given: Mapping[str, Any]) -> Row:
+def checked_row(given: Mapping[str, Any]) -> Row:
     unknown = set(given) - _FIELDS
     missing = _REQUIRED - set(given)
     if unknown or missing:
