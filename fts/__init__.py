@@ -2,9 +2,9 @@
 
     import fts                     # 1 ms: what stands in __all__ is loaded when it is used
 
-fts.checkpoint(trial), fts.report(trial, step, **metrics), fts.seed(trial, purpose), fts.cell(trial) work in a function
-that fts runs and under plain Optuna; fts.PureSampler is an ordinary sampler of Optuna. fts.load(db) reads a study as
-tables; fts.create_study(...).optimize(objective, n_trials=100) puts a function in line and waits for it.
+fts.checkpoint(trial), fts.report(trial, step, **metrics), fts.seed(trial, purpose), fts.cell(trial), fts.shrink(trial)
+work in a function that fts runs and under plain Optuna; fts.PureSampler is an ordinary sampler of Optuna. fts.load(db)
+reads a study as tables; fts.create_study(...).optimize(objective, n_trials=100) puts a function in line and waits.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from fts.jobs.library.studies import create_study
     from fts.jobs.search.pure_sampler import PureSampler
     from fts.jobs.trial.checkpoint import checkpoint
-    from fts.jobs.trial.public import cell, report, seed
+    from fts.jobs.trial.public import cell, report, seed, shrink
 
-__all__ = ["PureSampler", "Stopped", "cell", "checkpoint", "create_study", "load", "report", "seed"]
+__all__ = ["PureSampler", "Stopped", "cell", "checkpoint", "create_study", "load", "report", "seed", "shrink"]
 
 _HOME = {
     "PureSampler": "fts.jobs.search.pure_sampler",
@@ -31,6 +31,7 @@ _HOME = {
     "load": "fts.jobs.library.reading",
     "report": "fts.jobs.trial.public",
     "seed": "fts.jobs.trial.public",
+    "shrink": "fts.jobs.trial.public",
 }
 
 

@@ -13,8 +13,9 @@ import subprocess
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.bare_cell import OBJECTIVE
 from fts.jobs.api.command import BareStudy, Cell
-from fts.jobs.api.function import OBJECTIVE, FunctionCell, code_md5
+from fts.jobs.api.function import FunctionCell, code_md5
 from fts.jobs.api.load import installed
 from fts.jobs.api.spec import NAME, BadSpec
 from fts.jobs.api.study import Axis, Metric

@@ -89,6 +89,7 @@ class Cause(StrEnum):
     DISK = "disk"
     LOST_WORKER = "lost worker"
     CANNOT_FIT = "cannot fit"
+    TIME_LIMIT = "time limit"  # it worked for as long as a trial of its cell may
     MACHINE_ERROR = "machine error"  # a library or device is missing or lost, or the process was killed from outside
 
     @property
@@ -99,6 +100,7 @@ class Cause(StrEnum):
 
 FAULTS: dict[Cause, Fault] = {
     Cause.DIVERGED: Fault.TRIAL,
+    Cause.TIME_LIMIT: Fault.TRIAL,
     Cause.CODE_ERROR: Fault.STUDY,
     Cause.DATA_ERROR: Fault.STUDY,
     Cause.STALLED: Fault.STUDY,
@@ -262,7 +264,11 @@ class Job:
 
     def _ended_words(self) -> str:
         """ "4 trials: 3 complete, 1 failed for good", where no failed trial may run again."""
-        counts = ((self.trials_complete, "complete"), (self.trials_pruned, "pruned"), (self.trials_failed, "failed for good"))
+        counts = (
+            (self.trials_complete, "complete"),
+            (self.trials_pruned, "pruned"),
+            (self.trials_failed, "failed for good"),
+        )
         told = ", ".join(f"{n} {how}" for n, how in counts if n)
         return _trials(self.trials_ended) + (f": {told}" if told else "")
 

@@ -17,11 +17,12 @@ from fts.jobs.records import exports
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
 from fts.jobs.search.sampler import suggest
+from fts.jobs.status.formatting import count, spell
 from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work, past_trials
 from fts.jobs.supervisor.trouble import DISK_ERRORS
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
-from fts.state import queries, transitions
+from fts.state import queries, spent, transitions
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from fts.state.files import remove
 from fts.state.values import Cause, Claim, Fault, Job, JobStatus, Trial, TrialStatus
@@ -60,6 +61,9 @@ class JobRunner:
         self.code = code_version()
         self.who = f"worker {claim.worker_id}"
         self.wanted = claim.job.trials_wanted
+        self.timeout_s = self.study.resources(self.cell).timeout_s
+        self._spent_s = 0.0 if self.timeout_s is None else spent.spent_s(db, claim.job.id)  # before this claim
+        self._time_is_up: str | None = None
 
     def run(self) -> None:
         """Trial after trial until the job is done, given up, or somebody wants it to stop."""
@@ -79,7 +83,8 @@ class JobRunner:
         """Until a person asks for something else, or every trial that is wanted, at the end too, has ended."""
         while self._run_trials():
             self.study.after_job(self._finished())
-            status = transitions.finish_job(self.db, self.claim, wanted=self.wanted)
+            told = {} if self._time_is_up is None else {"message": self._time_is_up}
+            status = transitions.finish_job(self.db, self.claim, wanted=self.wanted, **told)
             if status is None:  # more trials were asked for meanwhile
                 continue
             self._export()
@@ -92,10 +97,12 @@ class JobRunner:
     def _run_trials(self) -> bool:
         """Every trial that is wanted; False: the job was left before."""
         while (trial := self._next_trial()) is not None:
+            runner = TrialRunner(self.work, trial)
             try:
-                wish = TrialRunner(self.work, trial).run()
+                wish = runner.run()
             finally:
                 self.work.slot.give_back_room()
+                self._spent_s += runner.worked_s
             if wish is not None:
                 return self._leave(wish)
             ended = self._reread(trial)
@@ -183,11 +190,23 @@ class JobRunner:
                 return trial
         if put_back:
             return self._rerun(next(trial for trial in trials if trial.number == put_back[0]))
+        if self._is_late(len(trials)):
+            return None
         number = len(trials)
         while number < self._trials_wanted():
             with contextlib.suppress(TrialsChanged):
                 return self._open_trial(number, trials)
         return None
+
+    def _is_late(self, ended: int) -> bool:
+        """Has the cell worked for as long as it may? Then no trial begins that has not begun."""
+        if self.timeout_s is None or self._spent_s < self.timeout_s or ended >= self._trials_wanted():
+            return False
+        self._time_is_up = (
+            f"time is up: {spell(self._spent_s)} of work, {spell(self.timeout_s)} allowed; "
+            f"{ended} of {count(self.wanted, 'trial')} began"
+        )
+        return True
 
     def _trials_wanted(self) -> int:
         """As it stands now: a person may want more than there were at the claim."""
@@ -294,10 +313,14 @@ def fault_of_the_study(trials: Sequence[Trial]) -> bool:
     for trial in sorted(ended, key=lambda trial: trial.ended_at or 0.0, reverse=True):
         if trial.status != TrialStatus.FAILED:
             break
+        if trial.cause in TOO_LARGE and any(other.status in FITTED for other in trials):
+            continue  # others fitted, so it is these parameters that do not
         failures += trial.cause is None or trial.cause.fault is not Fault.TRIAL
     return failures >= FAILURES_IN_A_ROW
 
 
+TOO_LARGE = (Cause.OUT_OF_MEMORY, Cause.CANNOT_FIT)
+FITTED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 
 

@@ -82,7 +82,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
         ended = ended_by(error, running, called)
         with contextlib.suppress(OSError):  # a full disk may be the very error
             say(ended["fact"]) if ended["fact"] != "failed" else traceback.print_exc()
-        yield ended
+        yield ended | {"peak_bytes": peak_bytes()}
 
 
 def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -> dict[str, Any]:
@@ -265,6 +265,7 @@ def facts_of(running: RunningTrial) -> dict[str, Any]:
         "torch_version": getattr(torch, "__version__", None),
         "axes": running.axes,
         "resumed": running.resume_from is not None,
+        **({"recipe": running.spec.recipe} if running.spec.recipe else {}),
     }
 
 
