@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LIKE_A_NUMBER = re.compile(r"[#\d.,+-]+|[\d.+-]+e[\d+-]+")  # a cell called 3 would be taken for job 3
+OWN_NAMES = ("seed", "number", "folder", "device", "threads", "shrink")  # a function may ask for these by name
 SHRINK = "shrink"  # of on_oom, and in the recipe of a trial: how often it was asked to take less
 MOST_SHRINKS = 6  # the micro-batch divided by 64
 VALUE = "value"  # the metric of a function that reports bare numbers

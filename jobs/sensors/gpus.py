@@ -13,6 +13,7 @@ from fts.jobs.api.amounts import read_size
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.devices import BadSetting, Gpu
 from fts.jobs.sensors.detect import gpu_handle
+from fts.jobs.status.formatting import count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +31,16 @@ def list_gpus(environ: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
     if visible is not None and visible.strip() in ("", *NONE):
         return ()
     return by_nvml([name.strip() for name in (visible or "").split(",") if name.strip()])
+
+
+def check_gpus(wanted: int) -> None:
+    """Raises BadSpec where a trial would need more than there are."""
+    there = len(list_gpus()) if wanted else 0
+    if wanted > there:
+        raise BadSpec(
+            f"gpu is {wanted}, but this machine has {count(there, 'GPU')} for trials; ask for fewer, or name them "
+            f"with {VARIABLE}, such as {VARIABLE}=0,1"
+        )
 
 
 def named(text: str) -> tuple[Gpu, ...]:

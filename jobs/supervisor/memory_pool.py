@@ -97,6 +97,11 @@ class MemoryPool:
         with self._changed:
             return slot in self._wants and self._wants[slot].alone
 
+    def other_is_alone(self, slot: int) -> bool:
+        """Does a trial of another slot keep this one's out?"""
+        with self._changed:
+            return any(want.alone for other, want in self._wants.items() if other != slot)
+
     def taken_by_others(self, slot: int) -> int:
         """Bytes."""
         with self._changed:

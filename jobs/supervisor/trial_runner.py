@@ -156,7 +156,8 @@ class TrialRunner:
         try:
             admitted = self.memory.admit(alone)
         except CannotFit as refused:  # before any process has started
-            return StopRequest(StopReason.CANNOT_FIT, f"t{trial.number} {trial.architecture} {refused}")
+            named = " ".join([f"t{trial.number}", *filter(None, [trial.architecture])])
+            return StopRequest(StopReason.CANNOT_FIT, f"{named} {refused}")
         except BadMemory as refused:  # a person's function: it would say the same of every trial
             return self._parked(AttemptEnd(Ended.FAILED, {"cause": Cause.CODE_ERROR, "message": str(refused)}), 1)
         if not self._takes_room(admitted):
@@ -169,7 +170,7 @@ class TrialRunner:
         if policy in ("fail", "prune"):
             how = Ended.FAILED if policy == "fail" else Ended.PRUNED
             if how is Ended.PRUNED:
-                self._pruned_for = f"out of memory: {said}"
+                self._pruned_for = f"out of memory: {said.removeprefix('out of memory, ')}"
             return AttemptEnd(how, {"cause": Cause.OUT_OF_MEMORY, "message": said})
         tries = setbacks.alone if policy == "alone" else setbacks.memory
         if self.study.can_shrink(self.cell) or tries < TRIES_IN_MEMORY:
@@ -239,7 +240,9 @@ class TrialRunner:
 
         def leaves() -> bool:
             if not said:
-                said.append(f"t{self.trial.number} waits until {waits_for(admitted)}")
+                beside = "another trial has ended or reported: nobody knows how much memory that one needs"
+                one_alone = self.slot.room.other_is_alone(self.slot.index)
+                said.append(f"t{self.trial.number} waits until {beside if one_alone else waits_for(admitted)}")
                 transitions.record_intervention(self.db, self.claim, "waits", said[0], {}, trial_id=self.trial.id)
                 self.tell(Note(f"{self.job.experiment} {said[0]}"))
             return self.ordered(self.job.id) is not None
@@ -475,6 +478,8 @@ class TrialRunner:
                 return None
             message += f"; now batch={self.study.batch(self.cell, recipe)}"
         why = WORDS.get(reason, reason) + (f", {message}" if message else "")
+        if reason is StopReason.SHRINK and self._is_bare and message:
+            why = message  # which says that it was out of memory
         words = f"t{self.trial.number} continues from its checkpoint: {why}"
         data = {"reason": reason, "recipe": recipe}
         transitions.record_attempt_ended(self.db, self.claim, self.trial.id, reason)

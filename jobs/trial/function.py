@@ -20,7 +20,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.function import FunctionCell, code_md5
+from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5, shrinks
 from fts.jobs.api.objective import Stopped
 from fts.jobs.api.spec import BadSpec, TrialSpec
 from fts.jobs.python import this_python
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from fts.jobs.trial.optuna_trial import OptunaTrial
 
 CODE_CHANGED = "code changed"  # badge: the file is not the one that was enqueued
-OWN_NAMES = ("seed", "number", "folder", "device", "threads")  # a function without a trial may ask for these
 NO_PACKAGE = "with no known parent package"  # Python's words for `from . import x` in a file of no package
 LONGEST_ATTRIBUTE = 500  # characters
 SEED_BITS = 31  # of the seed that such a function gets: every library takes it
@@ -225,7 +224,7 @@ def what_is_known(running: RunningTrial) -> str:
 
 def own_values(running: RunningTrial) -> dict[str, Any]:
     seed = running.seed % 2**SEED_BITS
-    values = (seed, running.number, running.folder, running.device, running.threads)
+    values = (seed, running.number, running.folder, running.device, running.threads, shrinks(running.spec.recipe))
     return dict(zip(OWN_NAMES, values, strict=True))
 
 

@@ -125,6 +125,7 @@ class Watchdog:
         """
         self.pace = PaceWatch(self.pace_limits, usual_step_s, report_s)
         self._looked_at: tuple[float, float] | None = None  # monotonic, wall
+        self._began_at, self._before_looks_s = self.clock.monotonic(), 0.0
         self._ended_by: Action | None = None
         self._said: set[str] = set()  # kinds of trouble that go on and were told
         self.memory.peak = 0
@@ -137,7 +138,12 @@ class Watchdog:
     @property
     def worked_s(self) -> float:
         """Seconds that this attempt could work: time in which it was frozen or the machine slept is left out."""
-        return self.pace.worked_s
+        unseen_s = 0.0 if self.child.frozen else self._since_look_s()
+        return self.pace.worked_s + self._before_looks_s + unseen_s
+
+    def _since_look_s(self) -> float:
+        since = self._began_at if self._looked_at is None else self._looked_at[0]
+        return min(self.clock.monotonic() - since, COUNTED_AT_MOST_S)
 
     def check(self) -> list[Decision]:
         """What has to be done or told now; empty most of the time. Costs about a millisecond once a second."""
@@ -201,6 +207,8 @@ class Watchdog:
 
     def _account(self, now: float, wall: float) -> float:
         """Count the time since the last look as working time unless the tree was frozen; returns seconds slept."""
+        if self._looked_at is None:
+            self._before_looks_s = self._since_look_s()
         before, self._looked_at = self._looked_at, (now, wall)
         if before is None:
             self.pace.start(self.use.cpu_s())
