@@ -55,6 +55,11 @@ class FunctionCell(BareCell):
     def function(self) -> str:
         return self.objective.rpartition(":")[2]
 
+    @property
+    def is_baseline(self) -> bool:
+        """Is this the specification of a cell's baseline trial?"""
+        return self.baseline is not None and self.baseline == self.objective
+
     def check(self) -> None:
         if not OBJECTIVE.fullmatch(self.objective):
             raise BadSpec(f"objective is {self.objective!r:.80}, expected FILE.py:FUNCTION, such as train.py:objective")
@@ -73,6 +78,9 @@ class FunctionStudy(Study):
 
     def labels(self, cell: Any) -> dict[str, str | int | float]:
         return dict(cell.axes)
+
+    def row(self, cell: Any) -> dict[str, Any]:
+        return super().row(cell) | {"trials_wanted": cell.wanted}
 
     def title(self, cell: Any) -> str:
         name = "/".join(str(value) for value in cell.axes.values()) or cell.study

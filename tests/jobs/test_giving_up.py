@@ -55,7 +55,7 @@ def test_a_cell_that_diverges_whatever_it_tries_has_failed_and_says_why(tmp_path
     assert run_job(places, WorkerSettings(poll_s=0.1, stall={}), job_id, Console(live=False)) == 1
     job = queries.job(db, job_id)
     assert (job.status, job.trials_failed, job.cause) == ("failed", 4, "diverged")
-    assert job.message == "4 trials: 4 failed for good; none is complete"
+    assert job.message == "4 trials: 4 diverged; none is complete"
     first = queries.trial(db, job_id, 0)
     assert first.message is not None
     assert first.message.startswith("loss is nan at epoch 1, step 2, learning rate 9.9e+29"), first.message

@@ -61,7 +61,7 @@ def breaks(params, cell):
 """
 SPACE = ("--space", "x=1.0:2.0")
 LIMIT = ("--memory", "400M")
-FILL = 'head -c $(({size:100..101} * 1000000 >> {shrink})) /dev/zero | tail > /dev/null; echo "loss=$FTS_SHRINK"; sleep 0.3'
+FILL = 'head -c $(({mb:100..101} * 1000000 >> {shrink})) /dev/zero | tail > /dev/null; echo "loss=$FTS_SHRINK"'
 BASH = ("--memory", "60M", "--shell", "--regex", "loss=(.*)", "--metric", "loss", "--", FILL)
 
 
