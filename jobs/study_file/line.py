@@ -46,6 +46,9 @@ class Line:
     told: str  # the whole in a sentence
     extended_from: int | None = None  # trials it had before
 
+    def __str__(self) -> str:
+        return self.told
+
 
 @dataclass
 class _Plan:
