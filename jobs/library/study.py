@@ -52,7 +52,7 @@ class Study:
         first = {} if objective is None else {"objective": objective}
         given = {
             "study": {**first, **of_study}, "matrix": matrix, "space": space, "forbid": forbid, "budget": budget,
-            "metrics": metrics, "search": search, "resources": resources, "cell": list(cell) or None,
+            "metrics": metrics, "search": search, "resources": resources, "cell": cell or None,
             "baseline": baseline, "notify": notify,
         }  # fmt: skip
         self.folder = Path(folder or Path.cwd()).absolute()
