@@ -6,6 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.goals import CONSTRAINTS
 from fts.jobs.status import formatting
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ WITH_COLUMN = (  # facts that the database keeps in columns of their own
     "prior_loss", "label_md5", "base_rate", "data_md5", "micro_batch", "accumulation", "predicted_bytes",
 )  # fmt: skip
 IN_METRICS, IN_ATTRS = "metrics", "attrs"  # facts that hold what a function returned, and what it set as attributes
+NOT_TOLD = (IN_METRICS, IN_ATTRS, CONSTRAINTS, "sampler")  # facts that stand elsewhere, or tell people nothing
 
 
 def metrics_of(trial: Trial) -> dict[str, Any]:
@@ -31,10 +33,17 @@ def facts_of(trial: Trial) -> dict[str, Any]:
     return kept | own_facts_of(trial)
 
 
+def violations_of(trial: Trial) -> dict[str, float]:
+    """By how much it misses each constraint; at most 0 where it meets it."""
+    found = trial.facts.get(CONSTRAINTS)
+    return found if isinstance(found, dict) else {}
+
+
 def own_facts_of(trial: Trial) -> dict[str, Any]:
     """Those without a column of their own."""
     attrs = trial.facts.get(IN_ATTRS)
-    own = {name: value for name, value in trial.facts.items() if name not in (IN_METRICS, IN_ATTRS)}
+    own = {name: value for name, value in trial.facts.items() if name not in NOT_TOLD}
+    own |= {f"violation.{name}": value for name, value in violations_of(trial).items()}
     return (attrs if isinstance(attrs, dict) else {}) | own
 
 
