@@ -9,12 +9,12 @@ import click
 
 from fts.jobs import commands, functions
 from fts.jobs.api.bare_cell import CHOICES
-from fts.jobs.cli import enqueue
+from fts.jobs.cli import enqueue, limits
 from fts.jobs.cli.app import Fraction
 
 SHARED = (
     "trials", "axes", "direction", "goals", "constraints", "prune_by", "parameters", "name", "seed", "sampler",
-    "halving", "seeds", "baseline", "steps", "again", "dry_run", "as_json",
+    "halving", "seeds", "baseline", "steps", "again", "dry_run", "as_json", *limits.NAMES,
 )  # fmt: skip
 
 
@@ -75,6 +75,6 @@ def enqueue_command(
         axes=enqueue.named(axes, functions.parse_axis),
         study=name,
         space=enqueue.named(parameters, functions.parse_parameter),
-        **fields,
+        **limits.read(fields),
     )
     enqueue.tell(enqueue.put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
