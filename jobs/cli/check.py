@@ -16,6 +16,7 @@ from fts.jobs.cli.output import emit, emit_json, put, say
 from fts.jobs.cli.time_option import DURATION, SECONDS
 from fts.jobs.settings import worker_settings
 from fts.jobs.status import formatting
+from fts.jobs.study_file.opened import cells_of
 from fts.jobs.study_file.study import StudyFile
 
 if TYPE_CHECKING:
@@ -104,11 +105,11 @@ def check_study(file: Path, settings: tuple[str, ...], warm: tuple[str, ...], na
 
     Exit code 0: all is well; 1: something would hurt; 2: the file or the words are wrong.
     """
-    return run(lambda: enqueue_study.cells_of(StudyFile.read(file, settings).named(name).warmed(warm)), **options)
+    return run(lambda: cells_of(StudyFile.read(file, settings).named(name).warmed(warm), here().db), **options)
 
 
 def run(
-    cells_of: Callable[..., Sequence[BareCell]],
+    made: Callable[..., Sequence[BareCell]],
     names: tuple[str, ...],
     count: int | None,
     patience_s: float,
@@ -120,7 +121,7 @@ def run(
     """Examines or shows the chosen cells; the exit code."""
     from fts.jobs.check.whole import chosen  # here, not above: --help need not load the supervisor
 
-    cells = cells_of(**words)
+    cells = made(**words)
     picked = chosen(cells, names)
     machine = machine_here(slots)
     if count is not None:

@@ -14,6 +14,7 @@ from fts.jobs.api.command import BareStudy
 from fts.jobs.api.function import VALUE
 from fts.jobs.api.halving import BadHalving, Halving
 from fts.jobs.api.spec import BadSpec
+from fts.jobs.cli import limits
 from fts.jobs.cli.app import AS_JSON, COUNT, ROW, Whole, here
 from fts.jobs.cli.output import emit_json, say
 from fts.jobs.search.needs import check_packages
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
 @click.option("--seeds", default=1, type=Whole(1, 1000), help="the winner runs with so many seeds  [default: 1]")
 @click.option("--baseline", metavar="FILE.py:FUNCTION", help="one trial of each cell, compared with its search")
 @click.option("--steps", type=COUNT, help="reports of a whole trial, where you know them: for the forecast")
+@limits.options
 @click.option("--python", "interpreter", metavar="PATH", help="runs the trials  [default: the worker's]")
 @click.option("--again", is_flag=True, help="search again, although the same question has a job")
 @click.option("--dry-run", is_flag=True, help="say what would be put in line, and write nothing")
@@ -123,7 +125,7 @@ def cells_of(
         study=name,
         space=named(parameters, functions.parse_parameter) or None,
         python=None if interpreter is None else _interpreter(interpreter),
-        **fields,
+        **limits.read(fields),
     )
 
 
@@ -148,9 +150,11 @@ def tell(put: Sequence[tuple[BareCell, Enqueued, str]], *, dry_run: bool, as_jso
 def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[tuple[BareCell, Enqueued, str]]:
     """Writes the jobs, all or none, and says of each what became of it."""
     from fts.jobs.records.questions import told  # here: see below
+    from fts.jobs.sensors.gpus import check_gpus  # here: psutil
     from fts.state import queries, transitions  # here, not above: peewee, which --help need not load
     from fts.state.db import open_for_person
 
+    check_gpus(max(cell.gpu for cell in cells))
     study = BareStudy(cells[0].study)
     for cell in cells:
         if getattr(cell, "python", None) is None or cell.space is not None:

@@ -9,7 +9,7 @@ import click
 
 from fts.jobs import commands, functions
 from fts.jobs.api.bare_cell import CHOICES
-from fts.jobs.cli import enqueue
+from fts.jobs.cli import enqueue, limits
 from fts.jobs.cli.app import Fraction
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SHARED = (
     "trials", "axes", "direction", "goals", "constraints", "prune_by", "parameters", "name", "seed", "sampler",
-    "halving", "seeds", "baseline", "steps", "again", "dry_run", "as_json",
+    "halving", "seeds", "baseline", "steps", "again", "dry_run", "as_json", *limits.NAMES,
 )  # fmt: skip
 
 
@@ -94,5 +94,5 @@ def cells_of(
         axes=enqueue.named(axes, functions.parse_axis),
         study=name,
         space=enqueue.named(parameters, functions.parse_parameter),
-        **fields,
+        **limits.read(fields),
     )

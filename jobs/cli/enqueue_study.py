@@ -9,14 +9,13 @@ import click
 
 from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.output import emit_json, say
-from fts.jobs.study_file.chosen import chosen
+from fts.jobs.study_file.opened import cells_of
 from fts.jobs.study_file.study import StudyFile
 from fts.state.place import has_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fts.jobs.api.bare_cell import BareCell
     from fts.jobs.study_file.line import Line
 
 FILE = click.argument("file", metavar="STUDY.toml", type=click.Path(path_type=Path))
@@ -78,7 +77,7 @@ def put_in_line(
     from fts.state.db import open_for_person
 
     study = StudyFile.read(file, settings).named(name).warmed(warm)
-    cells = cells_of(study, wanted)
+    cells = cells_of(study, here().db, wanted)
     if one and len(cells) > 1:
         names = ", ".join(line.titles(cells))
         raise click.UsageError(f"{file.name} has {len(cells)} cells: {names:.200}; name one with --cell")
@@ -89,20 +88,6 @@ def put_in_line(
         return line.put_in_line(db, cells, study.metrics, again=again, dry_run=dry_run)
     finally:
         db.close()
-
-
-def cells_of(study: StudyFile, wanted: Sequence[str] = ()) -> list[BareCell]:
-    """Its cells, with the recorded trials that it names as a warm start. Raises BadSpec; writes nothing."""
-    from fts.jobs.study_file import warm as records  # here: see above
-    from fts.state.db import open_for_reading
-
-    if not has_study(here().db):
-        return study.cells(chosen(study.labels, wanted), None, here().outputs)
-    reading = open_for_reading(here().db)
-    try:
-        return study.cells(chosen(study.labels, wanted), records.recorded_in(reading), here().outputs)
-    finally:
-        reading.close()
 
 
 def tell(lines: Sequence[Line], *, dry_run: bool, as_json: bool) -> None:
