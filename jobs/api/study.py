@@ -186,6 +186,7 @@ class Study:
     step: ClassVar[str] = "epoch"  # what one report stands for
     kinds: ClassVar[tuple[str, ...]] = ("cell",)
     commands: ClassVar[tuple[Command, ...]] = ()
+    first_steps: ClassVar[tuple[str, ...]] = ()  # what a newcomer types: `fts init NAME` says it
     columns: ClassVar[Mapping[str, tuple[Column, ...]]] = {}  # of the tables jobs, trials, steps; else: as declared
     enqueue_dialog: ClassVar[str] = ""  # "module:class" of a dialog of the monitor whose answer has calls()
 

@@ -95,9 +95,29 @@ def enqueue(
     that decides). The axes reach it by name. The same question again changes nothing; more --trials extend its jobs.
     A changed file asks another question: its jobs are new, the earlier ones stay.
     """
+    made = cells_of(objective, trials, axes, parameters, name, halving, interpreter, **fields)
+    for axis in unmentioned(made[0]):
+        say(
+            f"{made[0].path.name} does not mention {axis}: unless an imported module reads it with "
+            f"fts.cell(trial)[{axis!r}], these cells all run the same"
+        )
+    tell(put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
+
+
+def cells_of(
+    objective: str,
+    trials: int,
+    axes: Sequence[str],
+    parameters: Sequence[str],
+    name: str | None,
+    halving: str | None,
+    interpreter: str | None,
+    **fields: Any,
+) -> list[FunctionCell]:
+    """The cells that these words of a command line mean. Raises BadSpec."""
     fields["halving"] = halving_of(halving, fields["pruner"])
     fields |= aims(fields)
-    made = functions.cells(
+    return functions.cells(
         objective,
         Path.cwd(),
         trials,
@@ -107,12 +127,6 @@ def enqueue(
         python=None if interpreter is None else _interpreter(interpreter),
         **limits.read(fields),
     )
-    for axis in unmentioned(made[0]):
-        say(
-            f"{made[0].path.name} does not mention {axis}: unless an imported module reads it with "
-            f"fts.cell(trial)[{axis!r}], these cells all run the same"
-        )
-    tell(put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
 
 
 def tell(put: Sequence[tuple[BareCell, Enqueued, str]], *, dry_run: bool, as_json: bool) -> None:

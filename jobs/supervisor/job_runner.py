@@ -35,6 +35,7 @@ from fts.state.values import Cause, Claim, Fault, Job, JobStatus, Trial, TrialSt
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fts.jobs.search.sampler import PastTrial
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
@@ -312,16 +313,19 @@ class JobRunner:
 
     def _draw(self, number: int) -> Drawn:
         """Its parameters; none where the trial process draws them."""
-        cell = self.cell
-        if (fixed := self.study.params(cell, number)) is not None:
-            return Drawn(fixed)
-        if cell.space is None:
-            return Drawn({})
-        history = () if cell.sampler in NO_HISTORY else past_trials(self.db, self.job.id, cell)
-        return drawn_for(cell, history, number)
+        return drawn(self.study, self.cell, number, lambda: past_trials(self.db, self.job.id, self.cell))
 
     def _reread(self, trial: Trial) -> Trial:
         return queries.trial(self.db, self.job.id, trial.number)
+
+
+def drawn(study: Study, cell: Cell, number: int, past: Callable[[], Sequence[PastTrial]]) -> Drawn:
+    """The parameters of trial `number` after these; none where the trial process draws them. Raises BadSpec."""
+    if (fixed := study.params(cell, number)) is not None:
+        return Drawn(fixed)
+    if cell.space is None:
+        return Drawn({})
+    return drawn_for(cell, () if cell.sampler in NO_HISTORY else past(), number)
 
 
 LEFT = {
