@@ -321,11 +321,8 @@ def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:
     """The best complete trial that did not diverge; the lower number wins a tie. Of several goals, in the first."""
     if len(job.goals) > 1:
         return first_of(front(job, trials))
-    fit = [t for t in trials if t.status == TrialStatus.COMPLETE and t.value is not None and t.is_ranked]
-    if not fit:
-        return None
-    key = fit[0].direction.key
-    return min(fit, key=lambda trial: (key(trial.value or 0.0), trial.number))
+    fit = [t for t in trials if t.status is TrialStatus.COMPLETE and t.value is not None and t.is_ranked]
+    return min(fit, key=lambda trial: (trial.direction.key(trial.value or 0.0), trial.number), default=None)
 
 
 def trial_record(job: Job, trial: Trial, epochs: Iterable[Epoch]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from fts.jobs.status.declared import ARROWS
 from fts.state import queries
 from fts.state.files import csv_text
 from fts.state.front import first_of, front
-from fts.state.values import JobStatus, TrialStatus
+from fts.state.values import JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -180,12 +180,6 @@ def newer_of(jobs: Iterable[Job], cell: Job) -> str | None:
     """`job 5 is in line, job 6 runs`: the searches of the same cell that may still replace what this one found."""
     coming = [job for job in newer_searches(jobs, cell) if job.status in COMING] if cell.kind == "cell" else []
     return ", ".join(f"job {job.id} {COMING[job.status]}" for job in coming) or None
-
-
-def best_of(trials: Iterable[Trial]) -> Trial | None:
-    """The best complete trial that did not diverge; the lower number wins a tie."""
-    fit = [t for t in trials if t.status is TrialStatus.COMPLETE and t.value is not None and t.is_ranked]
-    return min(fit, key=lambda trial: (trial.direction.key(trial.value or 0.0), trial.number), default=None)
 
 
 # ---------------------------------------------------------------- time
