@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import optuna
 from optuna.pruners import BasePruner
 
 from fts.jobs.api.halving import HALVING, Halving
@@ -14,6 +13,7 @@ from fts.jobs.search.sampler import PastTrial
 from fts.state.values import Direction
 
 if TYPE_CHECKING:
+    import optuna
     from optuna.trial import FrozenTrial
 
 PRUNERS = ("none", "median", "halving")
