@@ -345,6 +345,7 @@ FAULTS = [
     (MINIMAL + "[space]\na = ['x', 'y']\nb = { choices = [1], when = \"a == 'z'\" }", "compares a with 'z', which it"),
     (MINIMAL + "[space]\na = [1]\nb = { choices = [1], when = 'a = 1' }", "space.b.when is no expression: 'a = 1' has"),
     (MINIMAL + "[space]\na = [1]\nb = { choices = [1], when = \"a > 'x'\" }", "space.b.when cannot be told for every"),
+    (MINIMAL + "[space]\na = { choices = [1], when = 'b == 1' }\nb = { choices = [1], when = 'a == 1' }", "space: the cond"),
     (MINIMAL + "[space]\na = { choices = [1], when = 'a == 1' }", "space.a.when of a asks for a itself"),
     (MINIMAL + "[forbid]\nx = 'lr > 1'", "forbid needs [space]: a function that draws its parameters itself"),
     (MINIMAL + "[space]\na = [1]\n[forbid]\nx = '__import__(1)'", "forbid.x is no expression: "),
