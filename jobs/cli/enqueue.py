@@ -101,7 +101,8 @@ def enqueue(
             f"{made[0].path.name} does not mention {axis}: unless an imported module reads it with "
             f"fts.cell(trial)[{axis!r}], these cells all run the same"
         )
-    tell(put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
+    put = put_in_line(made, again=again, dry_run=dry_run, named=limits.named())
+    tell(put, dry_run=dry_run, as_json=as_json)
 
 
 def cells_of(
@@ -147,10 +148,16 @@ def tell(put: Sequence[tuple[BareCell, Enqueued, str]], *, dry_run: bool, as_jso
     return None
 
 
-def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[tuple[BareCell, Enqueued, str]]:
-    """Writes the jobs, all or none, and says of each what became of it."""
+def put_in_line(
+    cells: Sequence[BareCell], *, again: bool, dry_run: bool, named: Sequence[str] = ()
+) -> list[tuple[BareCell, Enqueued, str]]:
+    """Writes the jobs, all or none, and says of each what became of it.
+
+    `named`: fields that only say how trials run, which a job that was there before takes over.
+    """
     from fts.jobs.records.questions import told  # here: see below
     from fts.jobs.sensors.gpus import check_gpus  # here: psutil
+    from fts.jobs.study_file.line import take_over  # here: see below
     from fts.state import queries, transitions  # here, not above: peewee, which --help need not load
     from fts.state.db import open_for_person
 
@@ -172,6 +179,8 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
             known = queries.studies(db).get(study.name)
             declared = functions.declaration(cells, None if known is None else known.declaration)
             transitions.declare_study(db, study.name, declared)
+        there = {one.job_id: cell for cell, one in zip(cells, found, strict=True) if not one.created}
+        took = take_over(db, there, named, dry_run) if there and named else {}
         jobs = {job.id: job for job in queries.jobs(db)}
     finally:
         db.close()
@@ -180,7 +189,8 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
             cell,
             one,
             told(study.title(cell), cell.wanted, one, _job(jobs, one, dry_run), dry_run)
-            + (another_question(cell, before) if one.created and not again else ""),
+            + (another_question(cell, before) if one.created and not again else "")
+            + (f"; {took[one.job_id]}" if one.job_id in took else ""),
         )
         for cell, one in zip(cells, found, strict=True)
     ]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fts.jobs.library.objective import objective_of, refuse_at_the_top, refuse_inside_a_trial
+from fts.jobs.sensors.gpus import check_gpus
 from fts.jobs.settings import places
 from fts.jobs.study_file import toml
 from fts.jobs.study_file.faults import At, BadStudy
@@ -105,6 +106,7 @@ class Study:
             refuse_at_the_top(objective, self.folder, "enqueue")
         path = places(db).db
         made = cells_of(self._file, path, cells)
+        check_gpus(max(cell.gpu for cell in made))
         if dry_run and not has_study(path):
             return preview(made)
         opened = open_for_person(path)

@@ -181,6 +181,37 @@ def _refuse_another_question(study: BareStudy, plans: Sequence[_Plan], there: Ma
     )
 
 
+# -- how its trials run, without a study file
+
+
+def take_over(
+    db: Database, cells: Mapping[int, BareCell], named: Sequence[str], dry_run: bool = False
+) -> dict[int, str]:
+    """Job -> what it takes over of the fields that a person has named, in words; a job that runs takes nothing."""
+    study = BareStudy(next(iter(cells.values())).study)
+    said: dict[int, str] = {}
+    changed = []
+    for job in queries.jobs(db):
+        fields = (
+            [name for name in changes.taken_over(cells[job.id], job.spec) if name in named] if job.id in cells else []
+        )
+        if not fields:
+            continue
+        words = changes.in_words(cells[job.id], job.spec, fields)
+        if job.status is JobStatus.RUNNING:
+            said[job.id] = (
+                f"it runs, so this waits: {words}; `fts pause {job.id}`, enqueue it again, `fts resume {job.id}`"
+            )
+            continue
+        spec = changes.with_fields(cells[job.id], job.spec, fields)
+        changed.append(transitions.Respecified(job.id, study.row(study.cell(spec)), words, unbegun=False))
+        said[job.id] = f"{'would take' if dry_run else 'takes'} over: {words}"
+        if job.status not in WAITING and job.trials_ended < job.trials_wanted:
+            said[job.id] += f"; `fts retry {job.id}` continues it"
+    transitions.respecify(db, changed, dry_run=dry_run)
+    return said
+
+
 # -- what it has become
 
 
