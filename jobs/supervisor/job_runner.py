@@ -7,6 +7,7 @@ says so.
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
 
+LOG_TAIL = 65_536  # bytes
 FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
 
 
@@ -374,7 +376,11 @@ ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 
 def log_tail(path: str | None, lines: int = 20) -> str | None:
     """The last lines of a trial's log, for the record of a failed job."""
+    if path is None:
+        return None
     try:
-        return "\n".join(Path(path).read_text(errors="replace").splitlines()[-lines:]) if path else None
+        with Path(path).open("rb") as file:  # it may hold gigabytes
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
     except OSError:
         return None
