@@ -10,6 +10,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.grid import most_trials
 from fts.jobs.api.load import study as load_study
 from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
 from fts.jobs.api.study import Cell, Finished, Study
@@ -57,6 +58,7 @@ class JobRunner:
         self.job = claim.job
         self.study = load_study(self.job.study)
         self.cell = checked_cell(self.study, self.job)
+        self.most = most_trials(self.cell)
         self.work = Work(db, places, settings, slot, claim, self.study, self.cell, ordered, tell)
         self.code = code_version()
         self.who = f"worker {claim.worker_id}"
@@ -80,7 +82,10 @@ class JobRunner:
         """Until a person asks for something else, or every trial that is wanted, at the end too, has ended."""
         while self._run_trials():
             self.study.after_job(self._finished())
-            status = transitions.finish_job(self.db, self.claim, wanted=self.wanted)
+            message = "all trials have ended"
+            if self.most is not None and self.most < self.wanted:
+                message = f"all {self.most} points of the grid have been tried"
+            status = transitions.finish_job(self.db, self.claim, message, wanted=self.wanted)
             if status is None:  # more trials were asked for meanwhile
                 continue
             self._export()
@@ -194,6 +199,7 @@ class JobRunner:
         """As it stands now: a person may want more than there were at the claim."""
         job = queries.job(self.db, self.job.id)
         wanted = checked_cell(self.study, job).trials
+        wanted = wanted if self.most is None else min(wanted, self.most)
         if job.trials_wanted != self.wanted:
             self.tell(JobExtended(job))
         self.wanted = job.trials_wanted
