@@ -18,6 +18,7 @@ from fts.jobs.api.command import PLACE, CommandCell
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.functions import (
     Value,
+    check_baseline,
     checked_name,
     clean,
     combinations,
@@ -55,6 +56,7 @@ def cells(
     for name in command.declared:
         if name in (space or {}):
             raise BadCommand(f"{name} is declared in the command and with --space; declare it once")
+    check_baseline(fields.get("baseline"), folder, list(axes or {}))
     axes = axes or {}
     name = checked_name(study or clean(command.stem))
     made = []

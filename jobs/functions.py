@@ -13,8 +13,9 @@ import subprocess
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.bare_cell import OBJECTIVE
 from fts.jobs.api.command import BareStudy, Cell
-from fts.jobs.api.function import OBJECTIVE, FunctionCell, code_md5
+from fts.jobs.api.function import FunctionCell, code_md5
 from fts.jobs.api.goals import bound_of, goals_of
 from fts.jobs.api.grid import most_trials
 from fts.jobs.api.load import installed
@@ -61,6 +62,7 @@ def cells(
 ) -> list[FunctionCell]:
     """One cell per combination of the axes' values. Raises BadObjective or BadSpec, before anything is written."""
     found = inspect(objective, folder)
+    check_baseline(fields.get("baseline"), folder, list(axes or {}))
     name = checked_name(study or clean(found.path.stem))
     axes = axes or {}
     space = fields.get("space")
@@ -72,6 +74,20 @@ def cells(
         labels = dict(zip(axes, values, strict=True))
         made.append(frozen(found, objective, folder, study=name, trials=trials, axes=labels, **fields))
     return told_apart(made)
+
+
+def check_baseline(baseline: str | None, folder: Path, axes: Sequence[str]) -> None:
+    """Raises BadObjective where the function cannot be read, or where nothing gives one of its parameters."""
+    if baseline is None:
+        return
+    found = inspect(baseline, folder)
+    known = {TRIAL, SEED, *axes}
+    missing = [name for name in found.required if name not in known and name != found.parameters[0]]
+    if missing:
+        raise BadObjective(
+            f"the baseline {found.name} of {found.path.name} needs {', '.join(missing)}, which nothing gives: "
+            "it gets a trial, `seed` and the axes by name"
+        )
 
 
 def frozen(

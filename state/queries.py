@@ -47,6 +47,7 @@ from fts.state.rows import (  # fmt: skip
 )
 from fts.state.scheduling import RUN_AGAIN_SQL
 from fts.state.values import (
+    ROLE,
     Attempt,
     Cause,
     Curve,
@@ -363,6 +364,14 @@ def curves(db: Database, job_id: int) -> tuple[Curve, ...]:
         )
         for row in rows
     )
+
+
+def beside(db: Database, job_id: int) -> tuple[int, ...]:
+    """The numbers of a job's trials that are not of its search, in order."""
+    numbers = TrialRow.select(TrialRow.number, TrialRow.facts).where(
+        TrialRow.job_id == job_id, TrialRow.facts.contains(f'"{ROLE}"')
+    )
+    return tuple(row["number"] for row in db.rows(numbers.order_by(TrialRow.number)) if ROLE in to_object(row["facts"]))
 
 
 FACTS_OF_SEARCH = {"metrics": "metrics", "constraints": "constraints", "sampler": "kept"}  # fact -> field of a Curve

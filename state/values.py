@@ -164,7 +164,14 @@ class Verb(StrEnum):
     DRIFTED = "drifted"  # a trial that was continued would draw another value than the recorded one, which stays
 
 
-UNRANKED = ("diverged", "infeasible")  # badges of complete trials that cannot be the best of a search
+ROLE = "role"  # fact of a trial beside the search, with its kind:
+REPLICATE, BASELINE = "replicate", "baseline"  # the winner with another seed; what the search is compared with
+UNRANKED = (
+    "diverged",
+    "infeasible",
+    REPLICATE,
+    BASELINE,
+)  # badges of complete trials that cannot be the best of a search
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import KW_ONLY, MISSING, asdict, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
@@ -13,6 +14,7 @@ from fts.jobs.api.spec import NAME, BadSpec, Choices, Limits, checked_fields, md
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE
 
 DAY_S = 86_400.0
+OBJECTIVE = re.compile(r"[^:\0]{1,3000}\.py:[A-Za-z_][A-Za-z0-9_]{0,199}")  # train.py:objective, src/train.py:objective
 LIMITS: Limits = {
     "trials": (1, 100_000),
     "seed": (0, 2**63 - 1),
@@ -38,7 +40,8 @@ CHOICES: Choices = {
 RUNNING = ("memory", "memory_bytes", "on_oom", "stall_s", "trial_timeout_s", "timeout_s", "gpu", "threads")
 MORE = ("experiment", "trials", "seeds", "baseline", "code")  # names, amounts and what is added to a search
 # Left out of a specification while they have their default: it keeps the md5 it had before they existed
-LATER = (*RUNNING, "seeds", "baseline", "code", "forbid", "goals", "goal_names", "constraints", "prune_by")
+SOURCES = ("csv", "tensorboard", "results")  # of a command's metrics
+LATER = (*RUNNING, "seeds", "baseline", "code", "forbid", "goals", "goal_names", "constraints", "prune_by", *SOURCES)
 
 STREAMS = "streams"
 BY_TRIAL, BY_NAME = "trial", "name"  # all parameters of a trial in one go; each parameter alone
@@ -96,6 +99,11 @@ class BareCell:
             object.__setattr__(self, "goal_names", (self.metric, *others))
 
     @property
+    def wanted(self) -> int:
+        """All trials of the cell: those of the search and those beside it."""
+        return self.trials + self.seeds - 1 + (self.baseline is not None)
+
+    @property
     def halving_rule(self) -> Halving:
         return self.halving or HALVING
 
@@ -134,6 +142,8 @@ class BareCell:
         for name in ("study", "experiment", "metric"):
             if not NAME.fullmatch(getattr(cell, name)):
                 raise BadSpec(f"{name} is {getattr(cell, name)!r}, expected letters, digits and _.- (at most 80)")
+        if cell.baseline is not None and not OBJECTIVE.fullmatch(cell.baseline):
+            raise BadSpec(f"baseline is {cell.baseline!r:.80}, expected FILE.py:FUNCTION, such as train.py:baseline")
         check_goals(cell)
         check_conditions(cell)
         check_grid(cell)

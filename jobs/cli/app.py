@@ -104,6 +104,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         (
             Entry(70, "log", "log_command:log_command", "report metrics from a command that is a trial"),
             Entry(75, "import", "import_:import_", "take over the trials of a study of Optuna, as history"),
+            Entry(78, "report", "report:report", "one page for each study: figures, statistics, what they show"),
             Entry(80, "export", "maintain:export", "rewrite the JSON and CSV files from the database"),
             Entry(90, "snapshot", "fts.tui.commands:snapshot", "a screen of the monitor as svg, png or txt"),
         ),
@@ -163,6 +164,7 @@ EXAMPLES = {
     "results": "fts results 2M --wide",
     "best": "fts best 2M/h1 --python",
     "import": "fts import sqlite:///optuna.db --study old",
+    "report": "fts report train",
     "export": "fts export --optuna sqlite:///optuna.db",
     "snapshot": "fts snapshot --screen results --to results.svg",
     "completion": 'eval "$(fts completion bash)"',

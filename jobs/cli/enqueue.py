@@ -14,7 +14,7 @@ from fts.jobs.api.command import BareStudy
 from fts.jobs.api.function import VALUE
 from fts.jobs.api.halving import BadHalving, Halving
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.cli.app import AS_JSON, COUNT, ROW, here
+from fts.jobs.cli.app import AS_JSON, COUNT, ROW, Whole, here
 from fts.jobs.cli.output import emit_json, say
 from fts.jobs.search.needs import check_packages
 from fts.jobs.status import formatting
@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     help="ends hopeless trials where the function asks trial.should_prune()",
 )
 @click.option("--halving", metavar="RULE", help="numbers of the halving pruner, such as 2,3,0.5,2")
+@click.option("--seeds", default=1, type=Whole(1, 1000), help="the winner runs with so many seeds  [default: 1]")
+@click.option("--baseline", metavar="FILE.py:FUNCTION", help="one trial of each cell, compared with its search")
 @click.option("--steps", type=COUNT, help="reports of a whole trial, where you know them: for the forecast")
 @click.option("--python", "interpreter", metavar="PATH", help="runs the trials  [default: the worker's]")
 @click.option("--again", is_flag=True, help="search again, although the same question has a job")
@@ -141,7 +143,7 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
             check_packages(cell.sampler)
     if dry_run and not has_study(here().db):
         new = Enqueued(0, created=True)
-        return [(cell, new, told(study.title(cell), cell.trials, new, None, dry_run)) for cell in cells]
+        return [(cell, new, told(study.title(cell), cell.wanted, new, None, dry_run)) for cell in cells]
     db = open_for_person(here().db)
     try:
         rows = [study.row(cell) for cell in cells]
@@ -159,7 +161,7 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
         (
             cell,
             one,
-            told(study.title(cell), cell.trials, one, _job(jobs, one, dry_run), dry_run)
+            told(study.title(cell), cell.wanted, one, _job(jobs, one, dry_run), dry_run)
             + (another_question(cell, before) if one.created and not again else ""),
         )
         for cell, one in zip(cells, found, strict=True)

@@ -7,6 +7,7 @@ import warnings
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.records.beside import role_of
 from fts.jobs.records.searches import begun_cells
 from fts.jobs.status import trial_facts
 from fts.state import queries
@@ -92,7 +93,7 @@ def _fill(study: Any, db: Any, job: Job, history: Any, tell: Callable[[str], Non
     drawn = queries.drawn(db, job.id) if job.spec.get("space") is None else {}
     for trial, epochs in history:
         try:
-            if trial.status in ENDED:
+            if trial.status in ENDED and role_of(trial) is None:  # else its best would not be the search's
                 study.add_trial(_frozen(job, trial, epochs, drawn.get(trial.id, ())))
         except (ValueError, TypeError, KeyError, AttributeError) as odd:
             if tell is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.study import Table
 from fts.jobs.records import columns
+from fts.jobs.records.beside import baseline_of, replicates_of
 from fts.jobs.records.energy import energies, total
 from fts.jobs.records.searches import COMING, newer_searches
 from fts.jobs.records.text_table import markdown
@@ -20,6 +21,7 @@ from fts.state.values import JobStatus, TrialStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from fts.jobs.records.beside import Replicates
     from fts.jobs.status.declared import Declared
     from fts.state.db import Database
     from fts.state.values import Attempt, Job, StudyRecord, Trial
@@ -87,6 +89,15 @@ class Found:
         return front(self.job, self.trials)
 
     @property
+    def again(self) -> Replicates | None:
+        return replicates_of(self.best, self.trials)
+
+    @property
+    def baseline(self) -> float | None:
+        trial = baseline_of(self.trials)
+        return None if trial is None else trial.value
+
+    @property
     def note(self) -> str:
         said = [f"older search: {self.newer}"] if self.newer else []
         if self.best is None and self.job.status in formatting.ENDED:
@@ -142,6 +153,8 @@ def layout(found: Sequence[Found], study: Declared) -> list[Laid]:
         texts = [None if best is None else trial_facts.formatted(best.params.get(name), "drawn") for best in bests]
         laid.append((name, True, texts if any(name in best.params for best in won) else [None] * len(bests)))
     laid += [
+        ("other seeds", True, [None if each.again is None else _again(each.again) for each in found]),
+        ("baseline", True, [None if each.baseline is None else trial_facts.number(each.baseline) for each in found]),
         ("took", True, [formatting.spell(each.seconds) if each.trials else None for each in found]),
         ("Wh", True, [None if each.energy_wh is None else watt_hours(each.energy_wh) for each in found]),
         ("note", False, [each.note or None for each in found]),
@@ -174,6 +187,13 @@ def _trials(job: Job) -> str:
 def watt_hours(energy: float) -> str:
     """`0.42`, `18.3`, `240`."""
     return f"{energy:.2f}" if energy < 1 else f"{energy:.1f}" if energy < 100 else f"{energy:.0f}"
+
+
+def _again(again: Replicates) -> str:
+    """`0.0325 ± 0.012 (3)`: mean, half of the 95 % interval, how many."""
+    interval = again.interval
+    half = f" ± {formatting.number((interval.high - interval.low) / 2)}" if interval.is_known else ""
+    return f"{trial_facts.number(interval.value)}{half} ({interval.n})"
 
 
 def newer_of(jobs: Iterable[Job], cell: Job) -> str | None:
@@ -240,6 +260,12 @@ def record(job: Job, trials: Sequence[Trial], seconds: float, energy_wh: float |
         row |= {f"params.{name}": value for name, value in best.params.items()}
         row |= {f"metrics.{name}": value for name, value in trial_facts.metrics_of(best).items()}
         row |= {f"facts.{name}": value for name, value in trial_facts.facts_of(best).items()}
+    if (again := replicates_of(best, trials)) is not None:
+        row |= {"other_seeds": again.interval.n, "other_seeds_mean": again.interval.value}
+        if again.interval.is_known:
+            row |= {"other_seeds_low": again.interval.low, "other_seeds_high": again.interval.high}
+    if (baseline := baseline_of(trials)) is not None:
+        row["baseline"] = baseline.value
     return row
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs import commands, functions
+from fts.jobs.api.bare_cell import OBJECTIVE
 from fts.jobs.api.code import whole_md5
 from fts.jobs.api.command import BareStudy
 from fts.jobs.api.expression import BadExpression, Expression
-from fts.jobs.api.function import OBJECTIVE, VALUE
+from fts.jobs.api.function import VALUE
 from fts.jobs.api.halving import Halving
 from fts.jobs.api.spec import NAME, BadSpec
 from fts.jobs.api.study import MINIMIZE, Metric
@@ -386,7 +387,7 @@ class Freezing:
             raise BadStudy(("search", "halving"), f'has numbers, but the pruner is {pruner}; write pruner = "halving"')
         if given.get("parallel", 1) > 1:
             raise BadStudy(
-                ("search", "parallel"), f"is {given['parallel']}; trials of one cell run one by one, expected 1"
+                ("search", "parallel"), f"is {given['parallel']}, expected 1: trials of one cell run one by one"
             )
         at = ("search", "warm_start")
         first = [

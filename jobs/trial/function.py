@@ -193,8 +193,10 @@ def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTri
     parameters = inspect.signature(function).parameters
     names = [one for one, parameter in parameters.items() if parameter.kind not in VARIABLE]
     known = own_values(running) | running.params | running.axes
-    takes_trial = trial_name(names, known, cell)
-    trial = make_optuna_trial(running) if takes_trial or cell.space is None else None
+    leading = parameters[names[0]] if names else None
+    wants_trial = not cell.is_baseline or (leading is not None and leading.default is inspect.Parameter.empty)
+    takes_trial = trial_name(names, known, cell) if wants_trial else None
+    trial = make_optuna_trial(running) if takes_trial or (cell.space is None and wants_trial) else None
     given: dict[str, Any] = {}
     for name in names:
         if name == takes_trial:
@@ -205,7 +207,9 @@ def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTri
             given[name] = None  # of another branch
         elif parameters[name].default is inspect.Parameter.empty:
             raise BadObjective(f"{cell.function} needs {name}, {what_is_known(running)}")
-    if not takes_trial and not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+    if cell.is_baseline:
+        pass  # it is compared with the search, and need not know anything of it
+    elif not takes_trial and not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
         unused = [name for name in (*running.params, *running.axes) if name not in given]
         if unused:
             raise BadObjective(f"{cell.function} takes no {', '.join(unused)}; add it to its parameters")
@@ -224,6 +228,8 @@ def trial_name(names: list[str], known: dict[str, Any], cell: FunctionCell) -> s
     if "trial" in names:
         return "trial"
     if cell.space is not None:
+        return None
+    if cell.is_baseline and names[0] in known:
         return None
     if not names or names[0] in known:
         raise BadObjective(f"{cell.function} takes no trial, and the study declares no space; write def f(trial)")

@@ -422,7 +422,7 @@ def _front(db: Database, job_id: int) -> tuple[int, ...]:
 
 
 def best_trial(db: Database, job_id: int, direction: Direction, front: Sequence[int] | None = None) -> Row | None:
-    """The complete trial with the best value that is not flagged diverged; the earlier one of equals.
+    """The complete trial of the search with the best value that may be ranked; the earlier one of equals.
 
     Of several goals the first one of the front, which is read where it is not given.
     """

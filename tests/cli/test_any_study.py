@@ -22,7 +22,7 @@ from fts.tui import pictures
 from tests.cli.study import Said, cell, places_of
 from tests.cli.toy import claim, declare_fact, finished_toy, make_toy, run_trial
 
-FLAGSHIP = re.compile(r"\bAUC\b|val_|\bh0\b|2M/h1|fts report|--matrix|n_val|prior|\btier\b|\btask\b|architecture")
+FLAGSHIP = re.compile(r"\bAUC\b|val_|\bh0\b|2M/h1|--matrix|n_val|prior|\btier\b|\btask\b|architecture")
 
 
 @pytest.fixture

@@ -42,7 +42,11 @@ OTHER: dict[str, Any] = {
     "goal_names": ("loss", "latency"),
     "constraints": {"n_params": "<= 2e6"},
     "prune_by": "loss",
+    "csv": "{folder}/metrics.csv",
+    "tensorboard": "{folder}/logs",
+    "results": "{folder}/results.json",
 }
+OF_COMMANDS = ("csv", "tensorboard", "results")
 TOGETHER = {"metric": "loss", "space": {"lr": RANGE}, "streams": "name"}  # what some of them need
 GOALS = {"goal_names": OTHER["goals"], "prune_by": OTHER["goals"]}
 
@@ -55,13 +59,13 @@ def test_a_cell_without_later_fields_keeps_its_md5(kind):
 
 
 def test_every_later_field_is_tried():
-    assert set(OTHER) == set(LATER) < {one.name for one in fields(BareCell)}
+    assert set(OTHER) == set(LATER) < {one.name for one in (*fields(BareCell), *fields(CommandCell))}
 
 
 @pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize("name", LATER)
 def test_a_later_field_comes_back_from_json_and_changes_the_question_unless_it_only_says_how_to_run(kind, name):
-    plain = replace(CELLS[kind], **TOGETHER, goals=GOALS.get(name, {}))
+    plain = replace(CELLS["command" if name in OF_COMMANDS else kind], **TOGETHER, goals=GOALS.get(name, {}))
     spec = plain.to_json() | {name: OTHER[name]}
     changed = type(plain).from_json(json.loads(json.dumps(spec)))
     assert getattr(changed, name) == OTHER[name]
