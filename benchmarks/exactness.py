@@ -158,14 +158,16 @@ def storm(path: Path, function: str, name: str, trials: int, seed: int) -> int:
     words = [f"train.py:{function}", "--trials", str(trials), "--sampler", name, "--seed", str(seed), *goals]
     run(path.parent, "enqueue", *words, "--name", "s")
     while time.monotonic() < until:
+        db, before = path.parent / "outputs" / "fts.db", steps(path.parent / "outputs" / "fts.db")
         worker = start(path.parent, "worker", "--until-empty")
-        try:
-            worker.wait(fate.uniform(2.0, 6.0))
-        except subprocess.TimeoutExpired:
+        lives = time.monotonic() + fate.uniform(1.0, 5.0)
+        while worker.poll() is None and (time.monotonic() < lives or steps(db) == before):  # it does get on
+            time.sleep(0.05)
+        if worker.poll() is None:
             kill(worker.pid, fate.choice(["worker", "both", "both"]))
             worker.wait()
             kills += 1
-        if is_done(path.parent / "outputs" / "fts.db"):
+        if is_done(db):
             return kills
     raise TimeoutError(f"the study of {name} has not ended after {PATIENCE_S:g} s")
 
@@ -191,6 +193,13 @@ def kill(pid: int, victim: str) -> None:
         for child in children:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
+
+
+def steps(path: Path) -> int:
+    """Epochs on record, and trials that have ended."""
+    with contextlib.closing(open_for_reading(path)) as db:
+        trials = queries.trials(db, 1)
+    return sum(trial.epochs + (trial.ended_at is not None) for trial in trials)
 
 
 def is_done(path: Path) -> bool:
