@@ -47,7 +47,8 @@ def draw(cell: Any, history: Sequence[PastTrial], number: int) -> Drawn:
     before = system_attributes(study)
     trial_id = study.ask()._trial_id
     _tell(study, cell, history, [params for past in history for params in past.kept.get(REFUSED, ())])
-    rule, refused = None, []
+    rule: str | None = None
+    refused: list[dict[str, Any]] = []
     for again in range(TRIES):
         name = cell.sampler if again < LEARNING else "random"
         study.sampler = PureSampler(name, cell.seed, again)
