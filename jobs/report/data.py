@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fts.state.db import Database
     from fts.state.values import Curve, Direction, Job, Trial
 
+INFEASIBLE = "infeasible"  # badge
 MOST_CURVES = 200  # trials of a cell of which the steps are kept for drawing and auditing
 
 
@@ -59,10 +60,19 @@ class CellReport:
         return self.direction.key(value)
 
     @property
-    def goals(self) -> dict[str, str]:
-        """Metric -> goal, where there are several."""
-        found = self.job.spec.get("goals")
-        return dict(found) if isinstance(found, dict) and len(found) > 1 else {}
+    def ended(self) -> int:
+        """How many trials of the search are complete, valid or not."""
+        return sum(trial.status is TrialStatus.COMPLETE for trial in self.trials)
+
+    @property
+    def invalid(self) -> int:
+        """How many complete trials break a constraint."""
+        return sum(trial.status is TrialStatus.COMPLETE and INFEASIBLE in trial.badges for trial in self.trials)
+
+    @property
+    def goals(self) -> Mapping[str, Direction]:
+        """Metric -> goal, where there are several; the first decides."""
+        return self.job.goals if len(self.job.goals) > 1 else {}
 
 
 @dataclass(frozen=True)

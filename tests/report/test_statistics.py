@@ -108,10 +108,6 @@ def test_an_edge_is_told_on_the_scale_on_which_it_was_drawn():
     assert statistics.at_the_edge(cell) == {"lr": "low", "n": "high"}
 
 
-def test_the_front_is_what_nobody_beats():
-    assert statistics.front([(1, 5), (2, 2), (3, 3), (5, 1), (1, 5)]) == [0, 1, 3, 4]
-
-
 # ---------------------------------------------------------------- predictions
 
 
