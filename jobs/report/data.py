@@ -13,6 +13,7 @@ from fts.jobs.records.results import best_of, newer_of, spent
 from fts.jobs.records.searches import begun_cells
 from fts.jobs.status import naming
 from fts.state import queries
+from fts.state.errors import UnreadableHistory
 from fts.state.values import JobStatus, TrialStatus
 
 if TYPE_CHECKING:
@@ -110,10 +111,7 @@ def study_report(db: Database, places: Any, name: str, made_at: str = "") -> Stu
         shown = sorted(begun_cells(of_study), key=lambda job: job.id)
         record = queries.studies(db).get(name)
         measured = energies(db)
-        read = [
-            (job, queries.trials(db, job.id), queries.curves(db, job.id), queries.worked_on(db, job.id))
-            for job in shown
-        ]
+        read = [(job, queries.trials(db, job.id), curves_of(db, job), queries.worked_on(db, job.id)) for job in shown]
     declared = columns.declared(name, record, of_study)
     cells = []
     folders = {}
@@ -151,6 +149,14 @@ def study_report(db: Database, places: Any, name: str, made_at: str = "") -> Stu
         made_at=made_at,
         folder_of=folders,
     )
+
+
+def curves_of(db: Database, job: Job) -> tuple[Curve, ...]:
+    """None where a row of its trials cannot be read; `fts doctor` names it."""
+    try:
+        return queries.curves(db, job.id)
+    except UnreadableHistory:
+        return ()
 
 
 def chosen(curves: Sequence[Curve], best: Trial | None) -> list[Curve]:

@@ -92,7 +92,9 @@ def history(cell: CellReport) -> str | None:
     done = cell.complete
     if len(done) < 2:
         return None
-    chart = Chart(cell.name, x_label="trial", y_label=cell.metric, x=linear(0, max(t.number for t in cell.trials)))
+    chart = Chart(
+        cell.name, x_label="trial", y_label=cell.metric, x=linear(0, max(t.number for t in cell.trials), whole=True)
+    )
     base = cell.baseline.value if cell.baseline is not None and is_finite(cell.baseline.value) else None
     known = [t.value for t in done if t.value is not None]
     chart.y = scale_of_values(known, also=() if base is None else (base,))
@@ -118,7 +120,7 @@ def curves(cell: CellReport, step: str) -> str | None:
     best = None if cell.best is None else cell.best.number
     every = [value for number in {*numbers, *([best] if best in done else [])} for value in done[number].values()]
     chart = Chart(cell.name, x_label=step, y_label=cell.metric)
-    chart.x = linear(min(min(p) for p in done.values()), max(max(p) for p in done.values()))
+    chart.x = linear(min(min(p) for p in done.values()), max(max(p) for p in done.values()), whole=True)
     chart.y = scale_of_values(every)
     of = {trial.number: trial for trial in cell.trials}
     for number in numbers:

@@ -74,7 +74,7 @@ def lead(study: StudyReport) -> str:
         have = "It has a result" if done else "It has no result yet"
     counts = f" ({told})" if told else ""
     spent = formatting.spell(seconds)
-    return f"{have}, from {formatting.count(len(trials), 'trial')}{counts} and {spent} of work."
+    return f"{have}, from {len(trials):,} trial{'' if len(trials) == 1 else 's'}{counts} and {spent} of work."
 
 
 def named(cells: Iterable[CellReport]) -> str:
@@ -120,12 +120,13 @@ def _best(study: StudyReport) -> Iterator[Sentence]:
             "best value",
             f"The {which} {metric} is {value(first.best.value)}, of trial t{first.best.number}{where}.{others}",
         )
+        how = " `--seeds 5` runs each winner again." if "folder" in first.job.spec else ""
         if n > 1 and first.replicates is None:
             yield Sentence(
                 CAUTION,
                 "best of many",
-                f"That value is the best of {n:,} of its cell, so it is partly luck: the same configuration measured "
-                "anew will on average be worse. `--seeds 5` runs each winner again with other seeds.",
+                f"That value is the best of {n:,} of its cell. As far as values depend on chance, it is partly luck: "
+                "the same configuration measured anew will on average be worse." + how,
             )
 
 

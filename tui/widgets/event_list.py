@@ -270,7 +270,8 @@ def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns,
         (" ".join(_param(trial, name, each) for name, each in columns.widths.items()), ""),
         ("  " + trial.architecture if trial.architecture else "", "dim"),
     ]
-    notes = [*(badge for badge in trial.badges if badge != beside), *([str(trial.cause)] if trial.cause and role == "failed" else [])]
+    notes = [badge for badge in trial.badges if badge != beside]
+    notes += [str(trial.cause)] if trial.cause and role == "failed" else []
     if notes:
         spans.append(("  " + ", ".join(notes), "failed" if role == "failed" else "retrying"))
     painted: Line = tuple(spans)
