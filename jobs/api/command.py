@@ -26,7 +26,7 @@ PLACE = re.compile(
     r"|(?<!\$)\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<declared>[^{}]*))?\}"  # not ${HOME}, which is the shell's
 )
 WHOLE_ARGS = ("args", "args_hydra")  # stand for several words
-OWN = (*WHOLE_ARGS, "params", "seed", "number", "checkpoint_dir", "folder", "threads")
+OWN = (*WHOLE_ARGS, "params", "seed", "number", "checkpoint_dir", "folder", "threads", "shrink")
 TAKEN = (*WHOLE_ARGS, "params", "checkpoint_dir")  # no parameter or axis may have these names
 COMMAND_LIMITS: Limits = {**LIMITS, "grace_s": (0.0, 86_400.0)}
 MOST_WORDS, LONGEST_WORD = 1000, 8192

@@ -106,6 +106,22 @@ class Plan:
     need: int
 
 
+LEARN = "learn"  # the memory of a trial follows from the peaks on record
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a trial may take, where its study has no plan of its own; the runner keeps it within that."""
+
+    memory: str | int | None = None  # LEARN, FILE.py:FUNCTION, or promised bytes; None: as Study.plan says
+    on_oom: str | None = None  # alone | shrink | fail | prune; None: as Study.can_shrink says
+    stall_s: float | None = None  # without a report; None: by an idle processor
+    trial_timeout_s: float | None = None  # of work, all attempts together
+    timeout_s: float | None = None  # of the whole cell: no new trial begins after it
+    gpu: int = 0  # devices that are its own, or shared by declared memory
+    threads: int | None = None  # None: a share of the machine's
+
+
 class CannotFit(ValueError):
     """No recipe of a trial fits into the memory it may use; `needed` are the bytes of the leanest one."""
 
@@ -170,6 +186,7 @@ class Study:
     step: ClassVar[str] = "epoch"  # what one report stands for
     kinds: ClassVar[tuple[str, ...]] = ("cell",)
     commands: ClassVar[tuple[Command, ...]] = ()
+    first_steps: ClassVar[tuple[str, ...]] = ()  # what a newcomer types: `fts init NAME` says it
     columns: ClassVar[Mapping[str, tuple[Column, ...]]] = {}  # of the tables jobs, trials, steps; else: as declared
     enqueue_dialog: ClassVar[str] = ""  # "module:class" of a dialog of the monitor whose answer has calls()
 
@@ -234,6 +251,14 @@ class Study:
     def request(self, spec: TrialSpec, db: Any, places: Any) -> dict[str, Any]:
         """What the trial process gets: the JSON of the specification, with what only this study adds."""
         return spec.to_json()
+
+    def resources(self, cell: Cell) -> Resources:
+        """What a trial may take."""
+        return Resources()
+
+    def memory_program(self, cell: Cell) -> Program:
+        """The program that calls the function which says a trial's memory (fts.jobs.trial.memory)."""
+        return Program(("-m", "fts.jobs.trial.memory"))
 
     def plan(
         self, cell: Cell, params: Mapping[str, Any], stored: dict[str, Any] | None, limit: int, device: str

@@ -46,13 +46,16 @@ class Line:
     told: str  # the whole in a sentence
     extended_from: int | None = None  # trials it had before
 
+    def __str__(self) -> str:
+        return self.told
+
 
 @dataclass
 class _Plan:
     cell: BareCell
     job: Job | None = None  # that answers the question already, or takes the cell over
     whole: bool = False  # it takes the whole specification: no trial has begun
-    fields: dict[str, Any] = field(default_factory=dict)  # that it takes over, or would if it did not run
+    fields: list[str] = field(default_factory=list)  # that it takes over, or would if it did not run
     words: str = ""
 
 
@@ -134,7 +137,7 @@ def _planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> _Plan:
             trials = cell.trials if unbegun else max(cell.trials, job.trials_wanted)
             mine = replace(cell, experiment=job.experiment, trials=trials)
             words = changes.in_words(mine, job.spec, [*differs, *fields])
-            return _Plan(mine, job, unbegun, dict.fromkeys(differs) | fields, words)
+            return _Plan(mine, job, unbegun, [*differs, *fields], words)
     return _Plan(cell)
 
 
@@ -196,11 +199,11 @@ def _line(study: BareStudy, plan: _Plan, found: Enqueued | None, jobs: Mapping[i
     state = "new" if found.created else "extended" if found.extended_from is not None else found.status
     if plan.words and plan.job is not None:
         if _may_change(plan):
-            sentence += f"; {'would take' if dry_run else 'takes'} over {plan.words}"
+            sentence += f"; {'would take' if dry_run else 'takes'} over: {plan.words}"
             state = "changed" if state == found.status else state
         else:
             sentence += (
-                f"; it runs without {plan.words}: `fts pause {plan.job.id}`, enqueue the study again, then "
+                f"; it runs, so this waits: {plan.words}; `fts pause {plan.job.id}`, enqueue the study again, "
                 f"`fts resume {plan.job.id}`"
             )
     return Line(name, plan.cell.experiment, found.job_id or None, state, sentence, found.extended_from)

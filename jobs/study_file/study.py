@@ -387,7 +387,7 @@ class Freezing:
             raise BadStudy(("search", "halving"), f'has numbers, but the pruner is {pruner}; write pruner = "halving"')
         if given.get("parallel", 1) > 1:
             raise BadStudy(
-                ("search", "parallel"), f"is {given['parallel']}; trials of one cell run one by one, expected 1"
+                ("search", "parallel"), f"is {given['parallel']}, expected 1: trials of one cell run one by one"
             )
         at = ("search", "warm_start")
         first = [

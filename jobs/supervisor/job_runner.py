@@ -19,13 +19,14 @@ from fts.jobs.records.beside import OF, role_of, search_of
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
 from fts.jobs.search.sampler import NO_HISTORY, Drawn, drawn_for
+from fts.jobs.status.formatting import count, spell
 from fts.jobs.supervisor import beside_search
 from fts.jobs.supervisor.beside_search import searched
 from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work, past_trials
 from fts.jobs.supervisor.trouble import DISK_ERRORS
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
-from fts.state import queries, transitions
+from fts.state import queries, spent, transitions
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from fts.state.files import remove
 from fts.state.transitions.trials import OF_SAMPLER
@@ -34,6 +35,7 @@ from fts.state.values import Cause, Claim, Fault, Job, JobStatus, Trial, TrialSt
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fts.jobs.search.sampler import PastTrial
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
@@ -65,6 +67,8 @@ class JobRunner:
         self.code = code_version()
         self.who = f"worker {claim.worker_id}"
         self.wanted = claim.job.trials_wanted
+        self._spent_s: float | None = None  # on the job so far, once somebody has asked
+        self._time_is_up: str | None = None
 
     def run(self) -> None:
         """Trial after trial until the job is done, given up, or somebody wants it to stop."""
@@ -84,7 +88,8 @@ class JobRunner:
         """Until a person asks for something else, or every trial that is wanted, at the end too, has ended."""
         while self._run_trials():
             self.study.after_job(self._finished())
-            status = transitions.finish_job(self.db, self.claim, wanted=self.wanted)
+            told = {} if self._time_is_up is None else {"message": self._time_is_up}
+            status = transitions.finish_job(self.db, self.claim, wanted=self.wanted, **told)
             if status is None:  # more trials were asked for meanwhile
                 continue
             self._export()
@@ -97,10 +102,12 @@ class JobRunner:
     def _run_trials(self) -> bool:
         """Every trial that is wanted; False: the job was left before."""
         while (trial := self._next_trial()) is not None:
+            runner = TrialRunner(self.work, trial)
             try:
-                wish = TrialRunner(self.work, trial).run()
+                wish = runner.run()
             finally:
                 self.work.slot.give_back_room()
+                self._spent_s = None if self._spent_s is None else self._spent_s + runner.worked_s
             if wish is not None:
                 return self._leave(wish)
             ended = self._reread(trial)
@@ -193,11 +200,31 @@ class JobRunner:
             wanted = self._trials_wanted()
             beside = [trial.number for trial in trials if role_of(trial) is not None]
             with contextlib.suppress(TrialsChanged):
-                if searched(beside, number) < wanted:
-                    return self._open_trial(number, trials, searched(beside, number))
-                if (one := beside_search.next_beside(self.cell, number, trials)) is None:
+                one = None
+                if searched(beside, number) >= wanted:
+                    one = beside_search.next_beside(self.cell, number, trials)
+                    if one is None:
+                        return None
+                if self._is_late(number):
                     return None
+                if one is None:
+                    return self._open_trial(number, trials, searched(beside, number))
                 return self._open_beside(number, one)
+
+    def _is_late(self, began: int) -> bool:
+        """Has the cell worked for as long as it may? Then no trial begins that has not begun."""
+        allowed_s = self.study.resources(self.cell).timeout_s
+        if allowed_s is None:
+            return False
+        if self._spent_s is None:
+            self._spent_s = spent.spent_s(self.db, self.job.id)
+        if self._spent_s < allowed_s:
+            return False
+        self._time_is_up = (
+            f"time is up: {spell(self._spent_s)} of work, {spell(allowed_s)} allowed; "
+            f"{began} of {count(self.wanted, 'trial')} began"
+        )
+        return True
 
     def _trials_wanted(self) -> int:
         """As it stands now: a person may want more than there were at the claim."""
@@ -286,16 +313,19 @@ class JobRunner:
 
     def _draw(self, number: int) -> Drawn:
         """Its parameters; none where the trial process draws them."""
-        cell = self.cell
-        if (fixed := self.study.params(cell, number)) is not None:
-            return Drawn(fixed)
-        if cell.space is None:
-            return Drawn({})
-        history = () if cell.sampler in NO_HISTORY else past_trials(self.db, self.job.id, cell)
-        return drawn_for(cell, history, number)
+        return drawn(self.study, self.cell, number, lambda: past_trials(self.db, self.job.id, self.cell))
 
     def _reread(self, trial: Trial) -> Trial:
         return queries.trial(self.db, self.job.id, trial.number)
+
+
+def drawn(study: Study, cell: Cell, number: int, past: Callable[[], Sequence[PastTrial]]) -> Drawn:
+    """The parameters of trial `number` after these; none where the trial process draws them. Raises BadSpec."""
+    if (fixed := study.params(cell, number)) is not None:
+        return Drawn(fixed)
+    if cell.space is None:
+        return Drawn({})
+    return drawn_for(cell, () if cell.sampler in NO_HISTORY else past(), number)
 
 
 LEFT = {
@@ -331,10 +361,14 @@ def fault_of_the_study(trials: Sequence[Trial]) -> bool:
     for trial in sorted(ended, key=lambda trial: trial.ended_at or 0.0, reverse=True):
         if trial.status != TrialStatus.FAILED:
             break
+        if trial.cause in TOO_LARGE and any(other.status in FITTED for other in trials):
+            continue  # others fitted, so it is these parameters that do not
         failures += trial.cause is None or trial.cause.fault is not Fault.TRIAL
     return failures >= FAILURES_IN_A_ROW
 
 
+TOO_LARGE = (Cause.OUT_OF_MEMORY, Cause.CANNOT_FIT)
+FITTED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.code import md5_now
-from fts.jobs.api.function import FunctionCell, code_md5
+from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5, shrinks
 from fts.jobs.api.goals import CONSTRAINTS, OWN_CONSTRAINTS, goals_of, pruning_of
 from fts.jobs.api.grid import GRID
 from fts.jobs.api.objective import Stopped
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from fts.jobs.trial.optuna_trial import OptunaTrial
 
 CODE_CHANGED = "code changed"  # badge: the file is not the one that was enqueued
-OWN_NAMES = ("seed", "number", "folder", "device", "threads")  # a function without a trial may ask for these
 NO_PACKAGE = "with no known parent package"  # Python's words for `from . import x` in a file of no package
 LONGEST_ATTRIBUTE = 500  # characters
 SEED_BITS = 31  # of the seed that such a function gets: every library takes it
@@ -90,7 +89,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
             say(ended["fact"]) if ended["fact"] != "failed" else traceback.print_exc()
         if ended["fact"] == "pruned":
             ended[CONSTRAINTS] = constraints_of(running.trial)
-        yield ended
+        yield ended | {"peak_bytes": peak_bytes()}
 
 
 def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -> dict[str, Any]:
@@ -243,7 +242,7 @@ def what_is_known(running: RunningTrial) -> str:
 
 def own_values(running: RunningTrial) -> dict[str, Any]:
     seed = running.seed % 2**SEED_BITS
-    values = (seed, running.number, running.folder, running.device, running.threads)
+    values = (seed, running.number, running.folder, running.device, running.threads, shrinks(running.spec.recipe))
     return dict(zip(OWN_NAMES, values, strict=True))
 
 
@@ -283,6 +282,7 @@ def facts_of(running: RunningTrial) -> dict[str, Any]:
         "torch_version": getattr(torch, "__version__", None),
         "axes": running.axes,
         "resumed": running.resume_from is not None,
+        **({"recipe": running.spec.recipe} if running.spec.recipe else {}),
     }
 
 
