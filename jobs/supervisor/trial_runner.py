@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.api.spec import trial_folder as folder_of
-from fts.jobs.api.study import MAXIMIZE, CannotFit, Cell, Finished, Program, Study, trial_log
+from fts.jobs.api.study import CannotFit, Cell, Finished, Program, Study, trial_log
 from fts.jobs.records.beside import role_of
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import NO_HISTORY, PastTrial
@@ -39,7 +39,7 @@ from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, spent, transitions
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, StaleToken
 from fts.state.transitions.trials import OF_SAMPLER
-from fts.state.values import Cause, Claim, Epoch, Trial, TrialStatus
+from fts.state.values import Cause, Claim, Direction, Epoch, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,10 +88,6 @@ class Work:
     ordered: Callable[[int], StopReason | None]  # what people asked of a job meanwhile
     tell: Tell
 
-    @property
-    def maximize(self) -> bool:
-        return self.cell.direction == MAXIMIZE
-
 
 class TrialRunner:
     """One trial of the claimed job."""
@@ -100,7 +96,7 @@ class TrialRunner:
         self.db, self.places, self.settings, self.slot = work.db, work.places, work.settings, work.slot
         self.claim, self.ordered, self.tell = work.claim, work.ordered, work.tell
         self.study, self.cell = work.study, beside_search.cell_of(work.cell, trial)
-        self.job, self.maximize, self.trial = work.claim.job, work.maximize, trial
+        self.job, self.trial = work.claim.job, trial
         self.role = role_of(trial)
         self.number = trial.number  # within the search
         if self.role is None and runs_more(work.cell):
@@ -323,7 +319,7 @@ class TrialRunner:
                 so_far = {epoch: value for epoch, value in curve.items() if epoch <= fact["epoch"]}
                 rule = self.cell.halving_rule
                 self._pruned_for = should_prune(
-                    self.cell.pruner, history, self.number, so_far, pruning_of(self.cell)[1] == MAXIMIZE, rule
+                    self.cell.pruner, history, self.number, so_far, Direction(pruning_of(self.cell)[1]), rule
                 )
                 return Ended.PRUNED if self._pruned_for else None
             if kind == "draw":
@@ -639,7 +635,7 @@ def best_so_far(epochs: Sequence[Epoch], study: Study, cell: Cell) -> dict[str, 
     if not scored:
         return {}
     decides, goal = pruning_of(cell)
-    value, best = (max if goal == MAXIMIZE else min)(scored, key=lambda pair: pair[0])
+    value, best = min(scored, key=lambda pair: Direction(goal).key(pair[0]))
     if decides != cell.metric:
         return {"value": best.number(cell.metric), "best_epoch": best.epoch}
     kept = {metric.name: best.number(metric.name) for metric in study.metrics if metric.name in RESULT_FACTS}

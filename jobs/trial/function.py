@@ -26,7 +26,6 @@ from fts.jobs.api.goals import CONSTRAINTS, OWN_CONSTRAINTS, goals_of, pruning_o
 from fts.jobs.api.grid import GRID
 from fts.jobs.api.objective import Stopped
 from fts.jobs.api.spec import BadSpec, TrialSpec
-from fts.jobs.api.study import MAXIMIZE
 from fts.jobs.python import this_python
 from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
@@ -34,6 +33,7 @@ from fts.jobs.status.formatting import in_gb
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, cause_of
 from fts.jobs.trial.process import Commands, log_to, place_of, say, sentence_of
 from fts.jobs.trial.running import MAX_METRICS, RunningTrial, deciding, is_finite, metrics_of, number_of, peak_bytes
+from fts.state.values import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -338,8 +338,8 @@ def wrong_number(cell: FunctionCell, returned: int, goals: tuple[str, ...]) -> s
 
 def best_report(running: RunningTrial) -> int | None:
     scored = [report for report in running.reports if is_finite(report.value)]
-    better = max if pruning_of(running.cell)[1] == MAXIMIZE else min
-    return better(scored, key=lambda report: report.value).step if scored else None
+    key = Direction(pruning_of(running.cell)[1]).key
+    return min(scored, key=lambda report: key(report.value)).step if scored else None
 
 
 def constraints_of(trial: OptunaTrial | None) -> dict[str, float]:
