@@ -18,7 +18,7 @@ from fts.jobs.api.load import study as load_study
 from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
 from fts.jobs.api.study import Cell, Finished, Study
 from fts.jobs.records import exports
-from fts.jobs.records.beside import OF, role_of
+from fts.jobs.records.beside import OF, role_of, search_of
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
 from fts.jobs.search.sampler import NO_HISTORY, Drawn, drawn_for
@@ -122,7 +122,7 @@ class JobRunner:
             ended = self._reread(trial)
             self.study.after_trial(self._finished())
             self._export_trial(ended.number)
-            if ended.cause == Cause.DATA_ERROR or fault_of_the_study(queries.trials(self.db, self.job.id)):
+            if ended.cause == Cause.DATA_ERROR or fault_of_the_study(search_of(queries.trials(self.db, self.job.id))):
                 return self._give_up(ended)
             if (order := self.ordered(self.job.id)) is not None:
                 return self._leave(StopRequest(order))
