@@ -311,7 +311,7 @@ class Study:
         return None
 
     def report(self, db: Any, places: Any, folder: Path, now: float | None) -> Path | None:
-        """`fts report`: writes a page of its own into the folder. None: the page that every study has."""
+        """`fts report`: writes a page of its own beside the one that every study has. None: it has none."""
         return None
 
     def report_sections(self, found: Any) -> list[Any]:
