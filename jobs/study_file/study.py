@@ -53,7 +53,7 @@ class StudyFile:
     def read(cls, path: Path, settings: Sequence[str] = ()) -> StudyFile:
         """Raises BadSpec for a file that cannot be read or is no TOML; `settings` are words of --set."""
         try:
-            text = path.read_text()
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror or error
             cure = "; `fts init` writes one with an example" if isinstance(error, FileNotFoundError) else ""
@@ -449,7 +449,7 @@ class Freezing:
                 raise BadStudy(("baseline",), f"has no objective, expected {keys.FUNCTION}")
             found["baseline"] = self.function(at, baseline["objective"])
             with _at(at):
-                functions.inspect(found["baseline"], self.folder)
+                functions.check_baseline(found["baseline"], self.folder, list(self.axes))
         if not self.is_command:
             return found | {"python": self.python}
         found["regex"] = regex.joined({name: each["regex"] for name, each in self.metrics.items() if "regex" in each})

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.api.spec import trial_folder as folder_of
-from fts.jobs.api.study import MAXIMIZE, CannotFit, Cell, Finished, Program, Study, trial_log
+from fts.jobs.api.study import CannotFit, Cell, Finished, Program, Study, trial_log
 from fts.jobs.records.beside import role_of
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import NO_HISTORY, PastTrial
@@ -30,6 +30,7 @@ from fts.jobs.supervisor.aims import Judged, judged
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.beside_search import runs_more, searched
 from fts.jobs.supervisor.child import TrialProcess, reap_recorded
+from fts.jobs.supervisor.log_limit import KEPT, MOST, LogLimit
 from fts.jobs.supervisor.progress_events import EpochReported, Note, TrialEnded, TrialStarted
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
 from fts.jobs.supervisor.trouble import is_disk_trouble, pause_s
@@ -39,7 +40,7 @@ from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, spent, transitions
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, StaleToken
 from fts.state.transitions.trials import OF_SAMPLER
-from fts.state.values import Cause, Claim, Epoch, Trial, TrialStatus
+from fts.state.values import Cause, Claim, Direction, Epoch, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,10 +89,6 @@ class Work:
     ordered: Callable[[int], StopReason | None]  # what people asked of a job meanwhile
     tell: Tell
 
-    @property
-    def maximize(self) -> bool:
-        return self.cell.direction == MAXIMIZE
-
 
 class TrialRunner:
     """One trial of the claimed job."""
@@ -100,7 +97,7 @@ class TrialRunner:
         self.db, self.places, self.settings, self.slot = work.db, work.places, work.settings, work.slot
         self.claim, self.ordered, self.tell = work.claim, work.ordered, work.tell
         self.study, self.cell = work.study, beside_search.cell_of(work.cell, trial)
-        self.job, self.maximize, self.trial = work.claim.job, work.maximize, trial
+        self.job, self.trial = work.claim.job, trial
         self.role = role_of(trial)
         self.number = trial.number  # within the search
         if self.role is None and runs_more(work.cell):
@@ -323,7 +320,7 @@ class TrialRunner:
                 so_far = {epoch: value for epoch, value in curve.items() if epoch <= fact["epoch"]}
                 rule = self.cell.halving_rule
                 self._pruned_for = should_prune(
-                    self.cell.pruner, history, self.number, so_far, pruning_of(self.cell)[1] == MAXIMIZE, rule
+                    self.cell.pruner, history, self.number, so_far, Direction(pruning_of(self.cell)[1]), rule
                 )
                 return Ended.PRUNED if self._pruned_for else None
             if kind == "draw":
@@ -345,6 +342,8 @@ class TrialRunner:
         def wish() -> StopRequest | None:
             if admitted.shared:
                 self.slot.keep_within_room()
+            if log_limit is not None and log_limit.look():
+                self._tell_dropped_log()
             if (late := self._late(watch.watchdog.worked_s)) is not None:
                 return late
             order = self.ordered(self.job.id)
@@ -352,6 +351,8 @@ class TrialRunner:
                 return watch.wish()
             return StopRequest(order, kill=order is StopReason.LOST)
 
+        program = self.study.program(self.cell)
+        log_limit = None if program.reads_log or not self._is_bare else LogLimit(Path(spec.log_path))
         try:
             self._take_over(child)
             attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s)
@@ -362,11 +363,19 @@ class TrialRunner:
         except BaseException:
             self.slot.close()  # a full disk or a bug: the process must not train on
             raise
+        if log_limit is not None and log_limit.look(last=True):
+            self._tell_dropped_log()
         self.worked_s += watch.watchdog.worked_s
         self._peak = max(self._peak, self.slot.peak(), int(end.facts.get("peak_bytes") or 0))
         self._was_starved = self.slot.is_starved()
         self.slot.after(end)
         return end
+
+    def _tell_dropped_log(self) -> None:
+        kept = f"of its log the first and the last {in_gb(KEPT)} stay"
+        said = f"t{self.trial.number} has printed more than {in_gb(MOST)}: {kept}"
+        transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
+        self.tell(Note(f"{self.job.experiment} {said}"))
 
     def _late(self, worked_s: float) -> StopRequest | None:
         """The end of a trial that has worked for longer than it may."""
@@ -639,7 +648,7 @@ def best_so_far(epochs: Sequence[Epoch], study: Study, cell: Cell) -> dict[str, 
     if not scored:
         return {}
     decides, goal = pruning_of(cell)
-    value, best = (max if goal == MAXIMIZE else min)(scored, key=lambda pair: pair[0])
+    value, best = min(scored, key=lambda pair: Direction(goal).key(pair[0]))
     if decides != cell.metric:
         return {"value": best.number(cell.metric), "best_epoch": best.epoch}
     kept = {metric.name: best.number(metric.name) for metric in study.metrics if metric.name in RESULT_FACTS}
