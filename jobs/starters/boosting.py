@@ -56,6 +56,7 @@ def objective(trial: optuna.Trial) -> float:
         xgb_model=callback.model,
         verbose_eval=False,
     )
-    fts.predictions(trial, truth, model.predict(validation))
-    return callback.value
+    predicted = model.predict(validation)
+    fts.predictions(trial, truth, predicted)
+    return float(model.eval(validation).rpartition(":")[2])
 '''
