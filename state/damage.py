@@ -99,7 +99,7 @@ def overwritten_sentence(path: Path, seen: str) -> str:
 def empty_sentence(path: Path) -> str:
     newest = newest_backup(path)
     cure = f", `fts restore {newest}` brings back the newest backup" if newest else ""
-    return f"{path} is empty, there is no study in it yet; `fts enqueue --matrix` begins one{cure}"
+    return f"{path} is empty, there is no study in it yet; `fts enqueue train.py:objective` begins one{cure}"
 
 
 def restore_sentence(path: Path) -> str:

@@ -261,8 +261,8 @@ class Job:
         return f"runs {_trials(len(again))} again: {named}" + (f", then {missing} more" if missing else "")
 
     def _ended_words(self) -> str:
-        """ "4 trials: 3 complete, 1 diverged", where no failed trial may run again, because each diverged."""
-        counts = ((self.trials_complete, "complete"), (self.trials_pruned, "pruned"), (self.trials_failed, "diverged"))
+        """ "4 trials: 3 complete, 1 failed for good", where no failed trial may run again."""
+        counts = ((self.trials_complete, "complete"), (self.trials_pruned, "pruned"), (self.trials_failed, "failed for good"))
         told = ", ".join(f"{n} {how}" for n, how in counts if n)
         return _trials(self.trials_ended) + (f": {told}" if told else "")
 

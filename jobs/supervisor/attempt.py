@@ -10,6 +10,7 @@ import logging
 import re
 import time
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +31,24 @@ SPECIFICATION = "specification.json"  # in the trial's folder, until the process
 OUR_LINE = re.compile(r"\d\d:\d\d:\d\d ")  # what the trial process itself says in a log explains no death
 
 
+class Ended(StrEnum):
+    """How an attempt ended. The first four are also the last fact that a trial's process tells."""
+
+    RESULT = "result"  # the trial came to its own end
+    PRUNED = "pruned"  # by the pruner's verdict
+    FAILED = "failed"  # its code raised, or it could not begin
+    STOPPED = "stopped"  # as asked, or by a SIGTERM from outside
+    DIED = "died"  # its process is gone without a word
+
+
+LAST_FACTS = (Ended.RESULT, Ended.PRUNED, Ended.FAILED, Ended.STOPPED)
+
+
 @dataclass(frozen=True)
 class AttemptEnd:
-    """How an attempt ended: result | pruned | failed | stopped | died."""
+    """How an attempt ended, and what its last fact said."""
 
-    how: str
+    how: Ended
     facts: dict[str, Any] = field(default_factory=dict)
     wish: StopRequest | None = None  # what it was stopped for
 
@@ -42,13 +56,14 @@ class AttemptEnd:
 class Attempt:
     """Runs one spec in a trial process that may have run others before.
 
-    `record` gets every fact except the last; it may return a Wish. `wish` is asked several times a second.
+    `record` gets every fact except the last; it may return a StopRequest, or Ended.PRUNED, which
+    is the pruner's verdict. `wish` is asked several times a second.
     """
 
     def __init__(
         self,
         child: TrialProcess,
-        record: Callable[[dict[str, Any]], StopRequest | str | None],
+        record: Callable[[dict[str, Any]], StopRequest | Ended | None],
         wish: Callable[[], StopRequest | None],
         poll_s: float,
         grace_s: float,
@@ -73,7 +88,7 @@ class Attempt:
         except ChildError as error:
             if self.child.poll() is not None:  # it says why, and how it ended
                 return self._last_words(number)
-            return AttemptEnd("died", {"message": str(error), "cause": Cause.MACHINE_ERROR.value})
+            return AttemptEnd(Ended.DIED, {"message": str(error), "cause": Cause.MACHINE_ERROR.value})
         while True:
             for fact in self.child.facts(self.poll_s):
                 if end := self._take(fact, number):
@@ -99,13 +114,13 @@ class Attempt:
             self.child.was_ready = True
         if kind == "ready" or fact.get("number") not in (number, None):
             return None
-        if kind in ("result", "pruned", "failed", "stopped"):
-            return AttemptEnd("pruned" if self._pruned else kind, fact, self._wish)
+        if isinstance(kind, str) and kind in LAST_FACTS:
+            return AttemptEnd(Ended.PRUNED if self._pruned else Ended(kind), fact, self._wish)
         if self._pruned:
             return None
         self._started |= kind == "started"
         wish = self.record(fact)
-        if wish == "prune":
+        if wish is Ended.PRUNED:
             self._pruned = kind == "epoch"  # one that asked may still end otherwise: what it does then counts
             self._send({"do": "prune", "number": number})
         elif isinstance(wish, StopRequest):
@@ -122,9 +137,9 @@ class Attempt:
                     return end
         code = self.child.poll()
         if self._pruned:
-            return AttemptEnd("pruned", {}, self._wish)
+            return AttemptEnd(Ended.PRUNED, {}, self._wish)
         if code == STOPPED and (self.child.asked_to_stop or not self._started):
-            return AttemptEnd("stopped", {}, self._wish)  # one that runs says that it has stopped before it leaves
+            return AttemptEnd(Ended.STOPPED, {}, self._wish)  # one that runs says that it has stopped before it leaves
         oom_kills = count_oom_kills() - self._oom_kills
         said = last_words(self._logs, self._began)
         cause = cause_of_death(code, oom_kills, self.child.was_ready, said)
@@ -132,7 +147,7 @@ class Attempt:
         if cause is not Cause.MACHINE_ERROR or not self.child.was_ready:  # a kill from outside explains itself
             last = said.splitlines()[-1] if said else ""
             message += f": {last[:300]}" if last and not OUR_LINE.match(last) else ""
-        return AttemptEnd("died", {"message": message, "code": code, "cause": cause.value}, self._wish)
+        return AttemptEnd(Ended.DIED, {"message": message, "code": code, "cause": cause.value}, self._wish)
 
     def _look_around(self) -> None:
         if self._wish is None and (wish := self.wish()) is not None:

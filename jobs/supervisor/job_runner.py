@@ -17,9 +17,10 @@ from fts.jobs.records import exports
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
 from fts.jobs.search.sampler import suggest
+from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work, past_trials
 from fts.jobs.supervisor.trouble import DISK_ERRORS
-from fts.jobs.watchdog.stop_request import StopRequest
+from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from fts.state.files import remove
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fts.jobs.settings import Places, WorkerSettings
+    from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
 
@@ -45,8 +47,8 @@ class JobRunner:
         settings: WorkerSettings,
         slot: Slot,
         claim: Claim,
-        ordered: Callable[[int], str | None],
-        tell: Callable[[str, dict[str, Any]], None],
+        ordered: Callable[[int], StopReason | None],
+        tell: Tell,
         owed: Owed | None = None,
     ) -> None:
         self.db, self.places, self.claim, self.ordered, self.tell = db, places, claim, ordered, tell
@@ -71,7 +73,7 @@ class JobRunner:
     def _refuse(self, cause: Cause, refused: Exception) -> None:
         transitions.fail_job(self.db, self.claim, cause, str(refused))
         self._export()
-        self.tell("job failed", {"job": self.job})
+        self.tell(JobLeft(self.job, "failed"))
 
     def _run(self) -> None:
         """Until a person asks for something else, or every trial that is wanted, at the end too, has ended."""
@@ -82,9 +84,9 @@ class JobRunner:
                 continue
             self._export()
             if status is JobStatus.FAILED:
-                self.tell(f"job failed: {queries.job(self.db, self.job.id).message}", {"job": self.job})
+                self.tell(JobLeft(self.job, f"failed: {queries.job(self.db, self.job.id).message}"))
             else:
-                self.tell("job done", {"job": self.job})
+                self.tell(JobDone(self.job))
             return
 
     def _run_trials(self) -> bool:
@@ -109,39 +111,37 @@ class JobRunner:
 
     def _leave(self, wish: StopRequest) -> bool:
         """Back in line, paused or cancelled: what was asked for; its trial keeps its number and its checkpoint."""
-        if wish.reason == "lost":
-            self.tell(
-                "note",
-                {"text": f"{self.job.experiment}: another worker has claimed this job, so its trial here was stopped"},
-            )
+        if wish.reason is StopReason.LOST:
+            said = "another worker has claimed this job, so its trial here was stopped"
+            self.tell(Note(f"{self.job.experiment}: {said}"))
             return False
-        if wish.reason == "park":
+        if wish.reason is StopReason.PARK:
             transitions.fail_job(self.db, self.claim, wish.cause or Cause.MACHINE_ERROR, wish.message)
             self._export()
-            self.tell(f"job failed ({wish.cause}): {wish.message}", {"job": self.job})
+            self.tell(JobLeft(self.job, f"failed ({wish.cause}): {wish.message}"))
             return False
-        if wish.reason == "pause":
+        if wish.reason is StopReason.PAUSE:
             transitions.pause_running(self.db, self.claim)
-        elif wish.reason == "cancel":
+        elif wish.reason is StopReason.CANCEL:
             transitions.cancel_running(self.db, self.claim)
-        elif wish.reason == "cannot fit":
+        elif wish.reason is StopReason.CANNOT_FIT:
             transitions.hold_job(self.db, self.claim, wish.message)
-        elif wish.reason == "disk":
+        elif wish.reason is StopReason.DISK:
             # in this order: between the two, nobody may take the job and meet the same disk
             transitions.pause_queue(self.db, f"disk: {wish.message}", who=self.who)
             transitions.release_job(self.db, self.claim, Cause.DISK, wish.message)
         else:
             transitions.release_job(self.db, self.claim, Cause.DRAINED, wish.message)
-        if wish.reason != "disk":
+        if wish.reason is not StopReason.DISK:
             self._forgiven(exports.export_summaries)
-        self.tell(f"job {LEFT.get(wish.reason, 'back in line')}", {"job": self.job})
+        self.tell(JobLeft(self.job, LEFT.get(wish.reason, "back in line")))
         return False
 
     def _give_up(self, ended: Trial) -> bool:
         message = f"trial {ended.number} failed: {ended.message or ended.cause}"
         transitions.fail_job(self.db, self.claim, ended.cause or Cause.CODE_ERROR, message, log_tail(ended.log_path))
         self._export()
-        self.tell(f"job failed ({ended.cause}): {message}", {"job": self.job})
+        self.tell(JobLeft(self.job, f"failed ({ended.cause}): {message}"))
         return False
 
     def _export_trial(self, number: int) -> None:
@@ -194,7 +194,7 @@ class JobRunner:
         job = queries.job(self.db, self.job.id)
         wanted = checked_cell(self.study, job).trials
         if job.trials_wanted != self.wanted:
-            self.tell("trials", {"job": job})
+            self.tell(JobExtended(job))
         self.wanted = job.trials_wanted
         return wanted
 
@@ -262,10 +262,10 @@ class JobRunner:
 
 
 LEFT = {
-    "cannot fit": "held: too large",
-    "pause": "paused",
-    "cancel": "cancelled",
-    "disk": "stopped because of the disk; see `fts status`",
+    StopReason.CANNOT_FIT: "held: too large",
+    StopReason.PAUSE: "paused",
+    StopReason.CANCEL: "cancelled",
+    StopReason.DISK: "stopped because of the disk; see `fts status`",
 }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from fts.jobs.watchdog.stop_request import StopReason
+
 if TYPE_CHECKING:
     from fts.state.values import Claim
 
@@ -80,14 +82,13 @@ class Orders:
     def takes_work(self) -> bool:
         return self.order is None
 
-    def for_job(self, job_id: int) -> str | None:
-        """lost | stop | cancel | pause | drain (leave at the next trial boundary), or None."""
+    def for_job(self, job_id: int) -> StopReason | None:
+        """What one job has to stop for: LOST, STOP, CANCEL, PAUSE or DRAIN."""
         with self._lock:
             if job_id in self._lost:
-                return "lost"
-            strongest = max(self._signalled, self._asked, key=lambda order: RANK[order])
-            if strongest == "stop":
-                return "stop"
+                return StopReason.LOST
+            if self.order == "stop":
+                return StopReason.STOP
             if asked := self._jobs.get(job_id):
-                return asked
-            return "drain" if strongest == "drain_trial" else None
+                return StopReason(asked)
+            return StopReason.DRAIN if self.order == "drain_trial" else None

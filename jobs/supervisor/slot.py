@@ -14,6 +14,7 @@ import psutil
 from fts.jobs.devices import kind_of
 from fts.jobs.python import python
 from fts.jobs.supervisor.admission import Admission, admit, allowed_bytes
+from fts.jobs.supervisor.attempt import Ended
 from fts.jobs.supervisor.child import TrialProcess
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.watchdog.enforcer import Enforcer
@@ -131,7 +132,7 @@ class Slot:
 
     def after(self, end: AttemptEnd) -> None:
         """Keep the process for the next trial only if it may serve several, and ended this one in good order."""
-        if end.how not in ("result", "pruned") or self._program is None or not self._program.reused:
+        if end.how not in (Ended.RESULT, Ended.PRUNED) or self._program is None or not self._program.reused:
             self.close()
 
     def _has_grown(self) -> bool:

@@ -22,11 +22,12 @@ from fts.jobs.api.study import MAXIMIZE, CannotFit, Cell, Finished, Program, Stu
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.status.formatting import in_gb
-from fts.jobs.supervisor.attempt import Attempt, AttemptEnd
+from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.child import TrialProcess, reap_recorded
+from fts.jobs.supervisor.progress_events import EpochReported, Note, TrialEnded, TrialStarted
 from fts.jobs.supervisor.trouble import is_disk_trouble, pause_s
 from fts.jobs.watchdog.policy import AGAIN
-from fts.jobs.watchdog.stop_request import StopRequest
+from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, StaleToken
 from fts.state.values import Cause, Claim, Epoch, Trial, TrialStatus
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.admission import Admission
+    from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
 
@@ -45,14 +47,13 @@ STALLS_ALLOWED = 2  # the third stall of a trial fails it
 CRASHES_ALLOWED = 2  # of its own code, without an epoch or a checkpoint in between; the third fails it
 OUTAGES_ALLOWED = 10  # faults of the machine without an epoch or a checkpoint in between; then the job is parked
 KILLS_ALLOWED = 30  # the same for kills from outside, which somebody will stop; with the pauses, 25 minutes
-REASONS = {"disk": "disk", "out of memory": "shrink", "machine error": "machine"}  # cause -> why it is tried again
-PARKS = ("machine",)
-MEMORY = ("shrink", "kill")  # it took more memory than it may
+REASONS: dict[str, StopReason] = {
+    Cause.DISK: StopReason.DISK, Cause.OUT_OF_MEMORY: StopReason.SHRINK, Cause.MACHINE_ERROR: StopReason.MACHINE,
+}  # fmt: skip  # cause -> why it is tried again
 TRIES_IN_MEMORY = 2  # of a trial that has no leaner recipe, without an epoch or a checkpoint in between
-WORDS = {"machine": "the machine failed it", "kill": "killed"}  # reason -> as an event says it
+WORDS = {StopReason.MACHINE: "the machine failed it", StopReason.KILL: "killed"}  # reason -> as an event says it
 CODE_CHANGED = "code changed"  # badge of a trial whose file is not the one that was put in line
 CHANGED_TO = "code_changed"  # fact of such a trial: the md5 of what it ran
-LEAVES = ("lost", "stop", "pause", "cancel", "disk", "drain")  # wishes that end this claim
 STARTED_FACTS = (
     "n_params", "n_train", "n_val", "n_pos", "prior_loss", "label_md5", "base_rate", "data_md5", "torch_version",
     "host", "device", "threads", "micro_batch", "accumulation", "recipe", "predicted_bytes",
@@ -74,8 +75,8 @@ class Work:
     claim: Claim
     study: Study
     cell: Cell
-    ordered: Callable[[int], str | None]  # what people asked of a job meanwhile
-    tell: Callable[[str, dict[str, Any]], None]
+    ordered: Callable[[int], StopReason | None]  # what people asked of a job meanwhile
+    tell: Tell
 
     @property
     def maximize(self) -> bool:
@@ -97,47 +98,48 @@ class TrialRunner:
         trial = self.trial
         if trial.status == TrialStatus.COMPLETE:  # an identical twin had run
             return None
-        self.tell("trial", {"job": self.job, "trial": trial})
+        self.tell(TrialStarted(self.job, trial))
         try:
             admitted = self.slot.admit(self.study, self.cell, trial)
         except CannotFit as refused:  # before any process has started
-            return StopRequest("cannot fit", f"t{trial.number} {trial.architecture} {refused}")
+            return StopRequest(StopReason.CANNOT_FIT, f"t{trial.number} {trial.architecture} {refused}")
         if not self._takes_room(admitted):
-            return StopRequest(self.ordered(self.job.id) or "drain")
+            return StopRequest(self.ordered(self.job.id) or StopReason.DRAIN)
         spec = self._spec(admitted)
         setbacks = Setbacks(self._reached())
         while True:
             end = self._attempt(spec)
             reason = self._reason(end)
-            if reason in LEAVES:
+            if reason is not None and reason.leaves:
                 return StopRequest(reason, message_of(end))
-            if end.how == "failed" and end.facts.get("lasting"):
+            if end.how is Ended.FAILED and end.facts.get("lasting"):
                 return self._parked(end, 1)
+            memory = reason is not None and reason.memory
             setbacks.add(reason, self._reached())
-            if reason in MEMORY and not self.study.can_shrink(self.cell) and setbacks.memory >= TRIES_IN_MEMORY:
-                return StopRequest("cannot fit", self._too_large(end))
+            if memory and not self.study.can_shrink(self.cell) and setbacks.memory >= TRIES_IN_MEMORY:
+                return StopRequest(StopReason.CANNOT_FIT, self._too_large(end))
             if cause := setbacks.hopeless(reason):
-                end, reason = AttemptEnd("failed", {"cause": cause, "message": message_of(end)}), None
+                end, reason = AttemptEnd(Ended.FAILED, {"cause": cause, "message": message_of(end)}), None
             if reason is None:
                 self._close(end)
                 return None
-            allowed = KILLS_ALLOWED if end.how in ("died", "stopped") else OUTAGES_ALLOWED
-            if reason in PARKS and setbacks.outages >= allowed:
+            allowed = KILLS_ALLOWED if end.how in (Ended.DIED, Ended.STOPPED) else OUTAGES_ALLOWED
+            if reason is StopReason.MACHINE and setbacks.outages >= allowed:
                 return self._parked(end, setbacks.outages)
             if (order := self._pause_before(reason, setbacks.outages, allowed, message_of(end))) is not None:
                 return StopRequest(order)
             again = self._again(spec, reason, message_of(end))
             if again is None:
                 leanest = f"t{trial.number} {trial.architecture} has no leaner recipe left"
-                return StopRequest("cannot fit", f"{leanest}: {message_of(end)}")
+                return StopRequest(StopReason.CANNOT_FIT, f"{leanest}: {message_of(end)}")
             spec = again
 
-    def _pause_before(self, reason: str, outages: int, allowed: int, message: str) -> str | None:
+    def _pause_before(self, reason: StopReason, outages: int, allowed: int, message: str) -> StopReason | None:
         """Waits until the machine has cooled, or has had time to recover; returns an order that came meanwhile."""
-        if reason == "heat":
+        if reason is StopReason.HEAT:
             self.slot.cool_down(self.db, self.claim.worker_id, lambda: self.ordered(self.job.id) is not None)
             return self.ordered(self.job.id)
-        wait_s = pause_s(outages, self.settings.outage_pause_s) if reason in PARKS else 0.0
+        wait_s = pause_s(outages, self.settings.outage_pause_s) if reason is StopReason.MACHINE else 0.0
         if not wait_s:
             return None
         said = (
@@ -145,7 +147,7 @@ class TrialRunner:
             "without progress, after the last one the job fails"
         )
         transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
-        self.tell("note", {"text": f"{self.job.experiment} {said}"})
+        self.tell(Note(f"{self.job.experiment} {said}"))
         until = time.monotonic() + wait_s
         while (left := until - time.monotonic()) > 0 and (order := self.ordered(self.job.id)) is None:
             time.sleep(min(left, self.settings.poll_s))
@@ -158,7 +160,7 @@ class TrialRunner:
             said = f"t{self.trial.number} was tried {outages} times without progress; the last time: {message_of(end)}"
         cure = f"repair that, then `fts retry {self.job.id}` continues the same trials"
         cause = Cause(end.facts.get("cause") or Cause.MACHINE_ERROR)
-        return StopRequest("park", f"{said}; {cure}", cause=cause)
+        return StopRequest(StopReason.PARK, f"{said}; {cure}", cause=cause)
 
     def _too_large(self, end: AttemptEnd) -> str:
         said = message_of(end).removesuffix(f"; {AGAIN}")
@@ -178,23 +180,24 @@ class TrialRunner:
             if not said:
                 said.append(f"t{self.trial.number} waits until {in_gb(admitted.need)} of memory are free")
                 transitions.record_intervention(self.db, self.claim, "waits", said[0], {}, trial_id=self.trial.id)
-                self.tell("note", {"text": f"{self.job.experiment} {said[0]}"})
+                self.tell(Note(f"{self.job.experiment} {said[0]}"))
             return self.ordered(self.job.id) is not None
 
         return self.slot.take_room(admitted.need, leaves)
 
-    def _reason(self, end: AttemptEnd) -> str | None:
+    def _reason(self, end: AttemptEnd) -> StopReason | None:
         """Why the trial must be left or tried again; None: it has ended."""
-        if end.wish is not None and end.wish.reason == "code error":  # a fact was refused: no result makes up for it
-            return end.wish.reason
-        if end.how in ("result", "pruned"):
+        wish = end.wish.reason if end.wish is not None else None
+        if wish is StopReason.CODE_ERROR:  # a fact was refused: no result makes up for it
+            return wish
+        if end.how in (Ended.RESULT, Ended.PRUNED):
             return None
-        if end.wish is not None and end.how != "failed":
-            return end.wish.reason
-        if end.how == "stopped":  # by a SIGTERM that nobody here has sent
-            return "machine"
+        if wish is not None and end.how is not Ended.FAILED:
+            return wish
+        if end.how is Ended.STOPPED:  # by a SIGTERM that nobody here has sent
+            return StopReason.MACHINE
         reason = REASONS.get(str(end.facts.get("cause")))
-        return reason if end.how == "failed" else reason or "crashed"
+        return reason if end.how is Ended.FAILED else reason or StopReason.CRASHED
 
     def _attempt(self, spec: TrialSpec) -> AttemptEnd:
         try:
@@ -205,19 +208,19 @@ class TrialRunner:
             gone = gone_of(self.study.program(self.cell)) if isinstance(error, FileNotFoundError) else None
             message = gone or f"no trial process can be started: {error}"
             return AttemptEnd(
-                "failed", {"cause": Cause.MACHINE_ERROR.value, "message": message, "lasting": gone is not None}
+                Ended.FAILED, {"cause": Cause.MACHINE_ERROR.value, "message": message, "lasting": gone is not None}
             )
         watch = self.slot.watch(self.db, self.claim, self.trial, spec.memory_limit, self.study.can_shrink(self.cell))
         history = past_trials(self.db, self.job.id, without=self.trial.number)
         curve = self._recorded()
 
-        def record(fact: dict[str, Any]) -> str | StopRequest | None:
+        def record(fact: dict[str, Any]) -> Ended | StopRequest | None:
             try:
                 return take(fact)
             except BadRow as refused:  # a step of 10**12, a name of 300 characters: the trial's fault alone
-                return StopRequest("code error", str(refused), kill=True)
+                return StopRequest(StopReason.CODE_ERROR, str(refused), kill=True)
 
-        def take(fact: dict[str, Any]) -> str | StopRequest | None:
+        def take(fact: dict[str, Any]) -> Ended | StopRequest | None:
             watch.saw(fact)
             kind = fact.get("fact")
             if kind == "started":
@@ -232,7 +235,7 @@ class TrialRunner:
                 self._pruned_for = should_prune(
                     self.cell.pruner, history, self.trial.number, so_far, self.maximize, rule
                 )
-                return "prune" if self._pruned_for else None
+                return Ended.PRUNED if self._pruned_for else None
             if kind == "draw":
                 drawn = {name: fact[name] for name in ("k", "name", "value", "distribution")}
                 transitions.record_draw(self.db, self.claim, self.trial.id, **drawn)
@@ -245,7 +248,9 @@ class TrialRunner:
 
         def wish() -> StopRequest | None:
             order = self.ordered(self.job.id)
-            return StopRequest(order, kill=order == "lost") if order not in (None, "drain") else watch.wish()
+            if order is None or order is StopReason.DRAIN:
+                return watch.wish()
+            return StopRequest(order, kill=order is StopReason.LOST)
 
         try:
             self._take_over(child)
@@ -299,7 +304,7 @@ class TrialRunner:
         try:
             transitions.record_started(self.db, self.claim, self.trial.id, facts, marks)
         except LabelClash as clash:
-            return StopRequest("data error", str(clash), kill=True)
+            return StopRequest(StopReason.DATA_ERROR, str(clash), kill=True)
         return None
 
     def _tell_changed_code(self, md5: str) -> None:
@@ -314,7 +319,7 @@ class TrialRunner:
             transitions.record_intervention(
                 self.db, self.claim, "warned", said, {CHANGED_TO: md5}, trial_id=self.trial.id
             )
-            self.tell("note", {"text": f"{self.job.experiment} {said}"})
+            self.tell(Note(f"{self.job.experiment} {said}"))
 
     def _record_probe(self, spec: TrialSpec, fact: dict[str, Any]) -> StopRequest | None:
         """What the first steps really took; more than it may, and the trial goes on with a leaner recipe."""
@@ -325,7 +330,7 @@ class TrialRunner:
         if spec.memory_limit is None or measured <= spec.memory_limit or not self.study.can_shrink(self.cell):
             return None
         return StopRequest(
-            "shrink", f"its first steps used {in_gb(measured)} of memory, {in_gb(spec.memory_limit)} allowed"
+            StopReason.SHRINK, f"its first steps used {in_gb(measured)} of memory, {in_gb(spec.memory_limit)} allowed"
         )
 
     def _record_epoch(self, fact: dict[str, Any]) -> None:
@@ -334,7 +339,7 @@ class TrialRunner:
             transitions.record_epoch(self.db, self.claim, self.trial.id, epoch)
         except ResumeMismatch as mismatch:  # an event tells of it; the first result stays
             log.warning("%s", mismatch)
-        self.tell("epoch", {"job": self.job, "trial": self.trial, "epoch": fact})
+        self.tell(EpochReported(self.job, self.trial, fact))
 
     def _spec(self, admitted: Admission) -> TrialSpec:
         """What the trial process gets."""
@@ -369,10 +374,10 @@ class TrialRunner:
         past = past_trials(self.db, self.job.id)
         return tuple(trial.to_json() for trial in past if trial.number < self.trial.number)
 
-    def _again(self, spec: TrialSpec, reason: str, message: str) -> TrialSpec | None:
+    def _again(self, spec: TrialSpec, reason: StopReason, message: str) -> TrialSpec | None:
         """The spec of the next attempt: from the checkpoint, after a shrink with less memory; None: none is leaner."""
         recipe = self._reread().recipe or spec.recipe
-        if reason in MEMORY and self.study.can_shrink(self.cell):
+        if reason.memory and self.study.can_shrink(self.cell):
             recipe = self.study.leaner(self.cell, recipe or {})
             if recipe is None:
                 return None
@@ -382,32 +387,32 @@ class TrialRunner:
         data = {"reason": reason, "recipe": recipe}
         transitions.record_attempt_ended(self.db, self.claim, self.trial.id, reason)
         transitions.record_intervention(self.db, self.claim, "trial_restarted", words, data, trial_id=self.trial.id)
-        self.tell("note", {"text": f"{self.job.experiment} {words}"})
+        self.tell(Note(f"{self.job.experiment} {words}"))
         return replace(spec, recipe=recipe)
 
     def _close(self, end: AttemptEnd) -> None:
         """Write how the trial ended."""
         facts = end.facts
-        if end.how == "failed":
+        if end.how is Ended.FAILED:
             status, cause = TrialStatus.FAILED, facts.get("cause", Cause.CODE_ERROR)
-        elif end.how == "pruned":
+        elif end.how is Ended.PRUNED:
             status, cause = TrialStatus.PRUNED, Cause.PRUNED
         else:
             status, cause = TrialStatus.COMPLETE, facts["reason"]
             if cause == Cause.DIVERGED or facts.get("value") is None:
                 status, cause = TrialStatus.FAILED, Cause.DIVERGED
         # a pruned trial may have come to its own result before it heard the verdict: its record does not tell which
-        told = {} if end.how == "pruned" else facts
+        told = {} if end.how is Ended.PRUNED else facts
         known = {name: told[name] for name in RESULT_FACTS if told.get(name) is not None}
         if self.cell.kind == "cell" and self.trial.number < len(self.cell.warm_start):
             known["badges"] = [*known.get("badges", ()), "warm"]
         if CHANGED_TO in self._reread().facts:  # whichever of its attempts ran other code
             known["badges"] = [*known.get("badges", ()), CODE_CHANGED]
-        if end.how == "result":
+        if end.how is Ended.RESULT:
             self.study.on_result(Finished(self.db, self.places, self.job, f"worker {self.claim.worker_id}"), facts)
-        if end.how == "pruned":
+        if end.how is Ended.PRUNED:
             known |= best_so_far(queries.epochs(self.db, self.trial.id), self.study, self.maximize)
-        message = self._pruned_for if end.how == "pruned" else facts.get("message")
+        message = self._pruned_for if end.how is Ended.PRUNED else facts.get("message")
         declared = {one.name: told[one.name] for one in self.study.facts if told.get(one.name) is not None}
         if told.get("metrics"):
             declared["metrics"] = told["metrics"]  # of a function that returned several numbers
@@ -418,7 +423,7 @@ class TrialRunner:
             end_it(status, cause, message=message, facts=declared, **known)
         except BadRow as refused:  # 5,000 metrics
             end_it(TrialStatus.FAILED, Cause.CODE_ERROR, message=str(refused))
-        self.tell("trial ended", {"job": self.job, "trial": self._reread()})
+        self.tell(TrialEnded(self.job, self._reread()))
 
     def _reread(self) -> Trial:
         return queries.trial(self.db, self.job.id, self.trial.number)
@@ -445,21 +450,21 @@ class Setbacks:
         self.stalls = self.crashes = self.outages = self.memory = 0
         self._reached = reached
 
-    def add(self, reason: str | None, reached: tuple[int, int]) -> None:
-        self.stalls += reason == "stalled"
+    def add(self, reason: StopReason | None, reached: tuple[int, int]) -> None:
+        self.stalls += reason is StopReason.STALLED
         if reached != self._reached:
             self._reached, self.crashes, self.outages, self.memory = reached, 0, 0, 0
-        self.crashes += reason == "crashed"
-        self.outages += reason in PARKS
-        self.memory += reason in MEMORY
+        self.crashes += reason is StopReason.CRASHED
+        self.outages += reason is StopReason.MACHINE
+        self.memory += reason is not None and reason.memory
 
-    def hopeless(self, reason: str | None) -> Cause | None:
+    def hopeless(self, reason: StopReason | None) -> Cause | None:
         """The cause to end a trial with that was tried often enough, or that another try cannot mend."""
         if self.stalls > STALLS_ALLOWED:
             return Cause.STALLED
         if self.crashes > CRASHES_ALLOWED:
             return Cause.CODE_ERROR
-        return Cause(reason) if reason in ("data error", "code error") else None
+        return Cause(reason) if reason in (StopReason.DATA_ERROR, StopReason.CODE_ERROR) else None
 
 
 def best_so_far(epochs: Sequence[Epoch], study: Study, maximize: bool) -> dict[str, Any]:
@@ -485,5 +490,5 @@ def kept_attributes(told: Any) -> dict[str, Any]:
 
 
 def message_of(end: AttemptEnd) -> str:
-    by_signal = "a signal from outside stopped the trial process" if end.how == "stopped" and not end.wish else ""
+    by_signal = "a signal from outside stopped the trial process" if end.how is Ended.STOPPED and not end.wish else ""
     return (end.wish.message if end.wish else by_signal) or str(end.facts.get("message") or "")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.watchdog.policy import AGAIN, HALVED, Action, Decision
-from fts.jobs.watchdog.stop_request import StopRequest
+from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import transitions
 from fts.state.errors import StateError
 from fts.state.values import Cause, Claim, Trial
@@ -88,6 +88,11 @@ VERBS = {
 def wish_for(decision: Decision) -> StopRequest | None:
     """The end an attempt has to come to for this decision."""
     if decision.action is Action.KILL:
-        return StopRequest("stalled" if decision.cause is Cause.STALLED else "kill", decision.message, kill=True)
-    reason = {Action.STOP: "heat", Action.SHRINK: "shrink", Action.DISK: "disk"}.get(decision.action)
+        return StopRequest(
+            StopReason.STALLED if decision.cause is Cause.STALLED else StopReason.KILL, decision.message, kill=True
+        )
+    reason = STOPS.get(decision.action)
     return StopRequest(reason, decision.message) if reason else None
+
+
+STOPS = {Action.STOP: StopReason.HEAT, Action.SHRINK: StopReason.SHRINK, Action.DISK: StopReason.DISK}

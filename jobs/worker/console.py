@@ -9,6 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from fts.jobs.status import formatting
+from fts.jobs.supervisor.progress_events import (
+    EpochReported,
+    JobDone,
+    JobExtended,
+    JobLeft,
+    JobStarted,
+    Note,
+    ProgressEvent,
+    TrialEnded,
+    TrialStarted,
+)
 
 BARS = " ▏▎▍▌▋▊▉█"
 
@@ -31,9 +42,9 @@ class JobLine:
 
 
 class Console:
-    """Takes the supervisors' tidings (from several threads) and prints them.
+    """Takes the supervisors' events (from several threads) and prints them.
 
-    On a terminal one live line per slot is kept at the bottom; elsewhere each tiding is a line of its own.
+    On a terminal one live line per slot is kept at the bottom; elsewhere each event is a line of its own.
     """
 
     def __init__(self, out: TextIO | None = None, live: bool | None = None) -> None:
@@ -43,10 +54,9 @@ class Console:
         self._jobs: dict[int, JobLine] = {}
         self._drawn = 0
 
-    def tell(self, what: str, facts: dict[str, Any]) -> None:
-        """One tiding: job | trial | epoch | trial ended | job done | note."""
+    def tell(self, event: ProgressEvent) -> None:
         with self._lock:
-            line = self._line(what, facts)
+            line = self._line(event)
             self._erase()
             if line:
                 print(f"{time.strftime('%H:%M:%S')}  {line}", file=self.out)
@@ -60,24 +70,26 @@ class Console:
 
     # -- words
 
-    def _line(self, what: str, facts: dict[str, Any]) -> str | None:
-        if what == "note":
-            return str(facts["text"])
-        job = facts["job"]
+    def _line(self, event: ProgressEvent) -> str | None:
+        if isinstance(event, Note):
+            return event.text
+        job = event.job
         shown = self._jobs.setdefault(job.id, JobLine(job.experiment, job.trials_wanted, best=job.best_value))
-        if what == "trials":  # a person wants another number of them
-            shown.trials = job.trials_wanted
-            return f"{job.experiment}: extended to {formatting.count(job.trials_wanted, 'trial')}"
-        if what == "job":
-            return f"{job.experiment}: {formatting.count(job.trials_wanted, 'trial')}, attempt {facts['attempt']}"
-        if what == "trial":
-            return self._trial(shown, facts["trial"])
-        if what == "epoch":
-            return self._epoch(shown, facts["epoch"])
-        if what == "trial ended":
-            return self._trial_ended(shown, facts["trial"])
-        self._jobs.pop(job.id, None)
-        return f"{job.experiment}: {what.removeprefix('job ')}"
+        match event:
+            case JobStarted():
+                return f"{job.experiment}: {formatting.count(job.trials_wanted, 'trial')}, attempt {event.attempt}"
+            case JobExtended():
+                shown.trials = job.trials_wanted
+                return f"{job.experiment}: extended to {formatting.count(job.trials_wanted, 'trial')}"
+            case TrialStarted():
+                return self._trial(shown, event.trial)
+            case EpochReported():
+                return self._epoch(shown, event.epoch)
+            case TrialEnded():
+                return self._trial_ended(shown, event.trial)
+            case JobDone() | JobLeft():
+                self._jobs.pop(job.id, None)
+                return f"{job.experiment}: {event.how if isinstance(event, JobLeft) else 'done'}"
 
     def _trial(self, shown: JobLine, trial: Any) -> str:
         shown.number, shown.architecture, shown.epoch, shown.value = (

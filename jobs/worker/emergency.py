@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.supervisor.orders import Orders
+from fts.jobs.supervisor.progress_events import Note
 from fts.jobs.supervisor.trouble import DISK_FAILS, is_disk_trouble, pause_s
 from fts.jobs.trial.cause import cause_of
 from fts.jobs.trial.process import sentence_of
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fts.jobs.supervisor.orders import Orders
+    from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.worker.reserve import DiskReserve
     from fts.state.db import Database
 
@@ -49,7 +51,7 @@ class Emergency:
         ballast: DiskReserve,
         board: Orders,
         worker_id: int,
-        tell: Callable[[str, dict[str, Any]], None],
+        tell: Tell,
         outage_pause_s: float = 1.0,
     ) -> None:
         self.db, self.ballast, self.board, self.worker_id, self.tell = db, ballast, board, worker_id, tell
@@ -58,7 +60,7 @@ class Emergency:
     def give_back(self, claim: Claim, error: Exception) -> None:
         """Back in line with its cause; a disk in trouble pauses the queue first, a spec that cannot be read fails."""
         message = sentence_of(error)
-        self.tell("note", {"text": f"{claim.job.experiment} is back in line: {message}"})
+        self.tell(Note(f"{claim.job.experiment} is back in line: {message}"))
         if isinstance(error, BadSpec):
             self._insist(lambda: transitions.fail_job(self.db, claim, Cause.DATA_ERROR, message))
             return
@@ -86,7 +88,7 @@ class Emergency:
                 write()
                 return
             except StaleToken as refused:
-                self.tell("note", {"text": str(refused)})
+                self.tell(Note(str(refused)))
                 return
             except (*DISK_FAILS, DatabaseBusy) as error:
                 if self.ballast.drop():

@@ -29,6 +29,7 @@ from fts.jobs.supervisor.child import reap_recorded, same_process, started_at
 from fts.jobs.supervisor.job_runner import JobRunner
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.orders import Orders
+from fts.jobs.supervisor.progress_events import JobStarted, Note
 from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.trouble import DISK_FAILS
 from fts.jobs.worker.console import Console
@@ -77,7 +78,7 @@ def work(places: Places, settings: WorkerSettings, progress: Console | None = No
         for lock in locks:
             lock.name(worker.id)
         stack.enter_context(keep_awake())
-        progress.tell("note", {"text": worker.introduction()})
+        progress.tell(Note(worker.introduction()))
         worker.run()
     worker.answer_for_database()
     return 0
@@ -292,7 +293,7 @@ class Worker:
     def _run_claim(self, slot: Slot, claim: Claim) -> None:
         job = claim.job
         self.board.starts(claim)
-        self.progress.tell("job", {"job": job, "attempt": claim.attempt})
+        self.progress.tell(JobStarted(job, claim.attempt))
         try:
             supervisor = JobRunner(
                 self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell, self.owed
@@ -300,7 +301,7 @@ class Worker:
             supervisor.run()
         except StaleToken as refused:
             slot.close()
-            self.progress.tell("note", {"text": f"{job.experiment}: {refused}"})
+            self.progress.tell(Note(f"{job.experiment}: {refused}"))
         except Exception as error:  # the one net: whatever broke, no job stays `running` with nobody at work on it
             if not is_foreseen(error):
                 log.exception("job %d (%s) is given back", job.id, job.experiment)
@@ -387,7 +388,7 @@ class Worker:
         except OSError as error:  # a folder of that name, or one that cannot be written: asked once is enough
             self._stop_file_obeyed = True
             log.warning("%s cannot be removed: %s", file, error.strerror)
-        self.progress.tell("note", {"text": f"{file.name} found: the workers stop after their jobs"})
+        self.progress.tell(Note(f"{file.name} found: the workers stop after their jobs"))
 
     def _record_signal(self) -> None:
         """Writes down what a signal asked, so that every screen says DRAINING, with an event that names the signal."""

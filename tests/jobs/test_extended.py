@@ -14,6 +14,7 @@ import pytest
 
 from fts.jobs.api.halving import BEFORE_FREEZING, HALVING, Halving
 from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.supervisor.progress_events import JobDone, ProgressEvent, TrialEnded
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
 from fts.state import queries, transitions
@@ -73,11 +74,11 @@ class ExtendedThenAgain(Console):
         self.db, self.wanted = db, dict(enumerate(wanted, 1))
         self.extended: set[int] = set()
 
-    def tell(self, what: str, facts: dict[str, Any]) -> None:
-        super().tell(what, facts)
-        if what == "job done" and (spec := self.wanted.get(facts["job"].id)):
-            write(self.db, [spec], who="test", again=facts["job"].id in self.extended)
-            self.extended.add(facts["job"].id)
+    def tell(self, event: ProgressEvent) -> None:
+        super().tell(event)
+        if isinstance(event, JobDone) and (spec := self.wanted.get(event.job.id)):
+            write(self.db, [spec], who="test", again=event.job.id in self.extended)
+            self.extended.add(event.job.id)
 
 
 def test_a_worker_notices_that_more_trials_are_wanted_while_the_last_one_ends(tmp_path: Path, data: Path, monkeypatch):
@@ -102,9 +103,9 @@ class Extending(Console):
         super().__init__(live=False)
         self.db, self.spec, self.left = db, spec, wanted
 
-    def tell(self, what: str, facts: dict[str, Any]) -> None:
-        super().tell(what, facts)
-        if what == "trial ended" and self.left:
+    def tell(self, event: ProgressEvent) -> None:
+        super().tell(event)
+        if isinstance(event, TrialEnded) and self.left:
             (found,) = write(self.db, [replace(self.spec, trials=self.left.pop(0))])
             assert found.status == "running" and found.extended_from is not None
 

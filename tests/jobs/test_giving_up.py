@@ -59,6 +59,6 @@ def test_a_cell_that_diverges_whatever_it_tries_has_failed_and_says_why(tmp_path
     first = queries.trial(db, job_id, 0)
     assert first.message is not None
     assert first.message.startswith("loss is nan at epoch 1, step 2, learning rate 9.9e+29"), first.message
-    with pytest.raises(WrongStatus, match="nothing is left to run: 4 trials: 4 diverged"):
+    with pytest.raises(WrongStatus, match="nothing is left to run: 4 trials: 4 failed for good"):
         transitions.retry(db, [job_id])
     db.close()

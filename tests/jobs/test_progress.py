@@ -3,6 +3,7 @@
 import io
 from types import SimpleNamespace
 
+from fts.jobs.supervisor.progress_events import EpochReported, JobStarted, TrialEnded, TrialStarted
 from fts.jobs.worker.console import Console, bar
 from fts.state.values import Direction
 
@@ -24,12 +25,12 @@ def epoch(number, loss):
 def story(live):
     out = io.StringIO()
     progress = Console(out, live=live)
-    progress.tell("job", {"job": JOB, "attempt": 1})
-    progress.tell("trial", {"job": JOB, "trial": trial(0)})
-    progress.tell("epoch", {"job": JOB, "trial": trial(0), "epoch": epoch(3, 0.51)})
-    progress.tell("trial ended", {"job": JOB, "trial": trial(0, "complete", 0.51)})
-    progress.tell("trial", {"job": JOB, "trial": trial(1)})
-    progress.tell("epoch", {"job": JOB, "trial": trial(1), "epoch": epoch(5, 0.49)})
+    progress.tell(JobStarted(JOB, 1))
+    progress.tell(TrialStarted(JOB, trial(0)))
+    progress.tell(EpochReported(JOB, trial(0), epoch(3, 0.51)))
+    progress.tell(TrialEnded(JOB, trial(0, "complete", 0.51)))
+    progress.tell(TrialStarted(JOB, trial(1)))
+    progress.tell(EpochReported(JOB, trial(1), epoch(5, 0.49)))
     return progress, out
 
 
@@ -37,12 +38,12 @@ def test_a_baseline_ends_at_no_epoch():
     progress, out = story(live=False)
     ended = trial(2, "complete", 0.46)
     ended.best_epoch = None
-    progress.tell("trial ended", {"job": JOB, "trial": ended})
+    progress.tell(TrialEnded(JOB, ended))
     first, *_, last = (line for line in out.getvalue().splitlines() if "complete" in line)
     assert "val_loss 0.5100 at epoch 3 (finished)" in first and last.endswith("complete: val_loss 0.4600 (finished)")
 
 
-def test_a_pipe_gets_one_plain_line_per_tiding():
+def test_a_pipe_gets_one_plain_line_per_event():
     _, out = story(live=False)
     assert "\x1b" not in out.getvalue()
     assert len(out.getvalue().splitlines()) == 6

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fts.jobs.settings import Places, WorkerSettings
-from fts.jobs.supervisor.attempt import Attempt, AttemptEnd
+from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work
 from fts.jobs.trial import process
 from fts.jobs.trial.process import Commands
@@ -122,12 +122,12 @@ def test_an_unanswered_trial_ends_as_one_that_is_spared(
     ("pruner", "verdict", "heard", "how"),
     [
         ("halving", None, {"do": "go on", "number": 4, "epoch": 1}, "result"),
-        ("halving", "prune", {"do": "prune", "number": 4}, "pruned"),
+        ("halving", Ended.PRUNED, {"do": "prune", "number": 4}, "pruned"),
         ("none", None, None, "result"),
     ],
 )
 def test_the_supervisor_answers_each_epoch_of_a_cell_with_a_pruner(
-    tmp_path: Path, pruner: str, verdict: str | None, heard: dict[str, Any] | None, how: str
+    tmp_path: Path, pruner: str, verdict: Ended | None, heard: dict[str, Any] | None, how: str
 ) -> None:
     with spawn(TELLS_AN_EPOCH_AND_WHAT_IT_HEARS, tmp_path) as child:
         attempt = Attempt(child, lambda _: verdict, lambda: None, poll_s=0.1, grace_s=1.0)
@@ -145,7 +145,7 @@ def test_the_record_of_a_pruned_trial_does_not_tell_whether_it_heard_the_verdict
         work = Work(
             db, places_of(tmp_path / str(n)), WorkerSettings(), None, claimed, PatchTST(), CELL, None, lambda *_: None
         )  # type: ignore[arg-type]
-        TrialRunner(work, queries.trial(db, claimed.job_id, 0))._close(AttemptEnd("pruned", facts))
+        TrialRunner(work, queries.trial(db, claimed.job_id, 0))._close(AttemptEnd(Ended.PRUNED, facts))
         trial = queries.trial(db, claimed.job_id, 0)
         records.append(replace(trial, started_at=0.0, ended_at=None))
         db.close()

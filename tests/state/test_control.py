@@ -455,7 +455,7 @@ def test_a_done_job_runs_its_failed_trials_again_unless_they_are_used_up(db: Dat
     again = queries.snapshot(db).again.get(1, ())
     if cause.fault is Fault.TRIAL:
         assert again == ()
-        with pytest.raises(WrongStatus, match="nothing is left to run: 3 trials: 1 complete, 2 diverged"):
+        with pytest.raises(WrongStatus, match="nothing is left to run: 3 trials: 1 complete, 2 failed for good"):
             transitions.retry(db, [1])
         assert dump(db) == before
         return

@@ -1,0 +1,236 @@
+"""Expressions of a study file (`when`, `forbid`, `where`): a walk over the syntax tree, and never Python's own eval.
+
+Known are names, numbers, strings, True, False, None, comparisons (chained ones too), and, or, not, in, + - * / // %,
+and tuples or lists behind `in`. A name without a value is a parameter of another branch: what depends on it is
+unknown, `not` leaves that unknown, and an expression that stays unknown does not hold.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from fts.jobs.api.spec import BadSpec
+
+LONGEST, MOST_PARTS, DEEPEST = 1000, 200, 30  # characters, nodes of the tree, nodes above one another
+LARGEST = 10**308  # of a whole number on the way: a product of long numbers must not grow without end
+
+Value = bool | int | float | str | None
+
+
+class BadExpression(BadSpec):
+    """The text is no expression that is known here, or its values do not go together."""
+
+
+class _Unknown:
+    """What depends on a parameter that was not drawn."""
+
+
+UNKNOWN = _Unknown()
+
+_COMPARED: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: lambda one, several: one in several,
+    ast.NotIn: lambda one, several: one not in several,
+}
+_COUNTED: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+_REFUSED = {  # in words: what people try first
+    ast.Call: "a call",
+    ast.Attribute: "an attribute",
+    ast.Subscript: "an index",
+    ast.Lambda: "a function",
+    ast.IfExp: "an `if`",
+    ast.JoinedStr: "a text with places",
+    ast.NamedExpr: "an assignment",
+    ast.Is: "`is` (write ==)",
+    ast.IsNot: "`is not` (write !=)",
+    ast.Pow: "a power",
+    ast.BitAnd: "& (write and)",
+    ast.BitOr: "| (write or)",
+    ast.Invert: "~ (write not)",
+}
+EXPECTED = "expected names, numbers, strings, comparisons, and, or, not, in, + - * / // %"
+
+
+@dataclass(frozen=True)
+class Expression:
+    """One expression that was read, and its value for a set of names."""
+
+    text: str
+    names: tuple[str, ...]  # each once, in the order of the text
+    _tree: ast.expr = field(compare=False, repr=False)
+
+    @staticmethod
+    def parse(text: Any) -> Expression:
+        """Raises BadExpression with the place of the fault."""
+        if not isinstance(text, str):
+            raise BadExpression(f"an expression is {text!r:.80}, expected a text such as \"optimizer == 'sgd'\"")
+        return _parsed(text)
+
+    def value(self, values: Mapping[str, Any]) -> Value:
+        """For these values. False where it stays unknown, because a name has no value.
+
+        Raises BadExpression where values do not go together: a string in a sum, a division by zero.
+        """
+        found = self._of(self._tree, values)
+        return False if found is UNKNOWN else found
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Is it true, as Python takes it? Not where it stays unknown."""
+        return bool(self.value(values))
+
+    # -- the walk
+
+    def _of(self, node: ast.expr, values: Mapping[str, Any]) -> Any:
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.Name):
+            return values.get(node.id, UNKNOWN)
+        if isinstance(node, ast.Tuple | ast.List):
+            every = [self._of(each, values) for each in node.elts]
+            return UNKNOWN if any(each is UNKNOWN for each in every) else every
+        if isinstance(node, ast.BoolOp):
+            return self._joined(node, values)
+        if isinstance(node, ast.UnaryOp):
+            return self._unary(node, values)
+        if isinstance(node, ast.BinOp):
+            left, right = self._of(node.left, values), self._of(node.right, values)
+            return self._counted(node, _COUNTED[type(node.op)], left, right)
+        assert isinstance(node, ast.Compare), "parse lets nothing else in"
+        return self._compared(node, values)
+
+    def _joined(self, node: ast.BoolOp, values: Mapping[str, Any]) -> Any:
+        """`and` is false with one false part, `or` true with one true one; else unknown with one unknown."""
+        decides, unknown = isinstance(node.op, ast.Or), False
+        for part in node.values:
+            found = self._of(part, values)
+            if found is UNKNOWN:
+                unknown = True
+            elif bool(found) is decides:
+                return decides
+        return UNKNOWN if unknown else not decides
+
+    def _unary(self, node: ast.UnaryOp, values: Mapping[str, Any]) -> Any:
+        found = self._of(node.operand, values)
+        if found is UNKNOWN:
+            return UNKNOWN
+        if isinstance(node.op, ast.Not):
+            return not found
+        return self._counted(node, operator.sub if isinstance(node.op, ast.USub) else operator.add, 0, found)
+
+    def _counted(self, node: ast.expr, count: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
+        for side in (left, right):
+            if side is UNKNOWN:
+                return UNKNOWN
+            if not isinstance(side, int | float):
+                raise self._bad(node, f"{side!r:.40} is no number to count with")
+        try:
+            found = count(left, right)
+        except (ZeroDivisionError, OverflowError) as error:
+            raise self._bad(node, f"{error} of {left!r:.40} and {right!r:.40}") from None
+        if isinstance(found, int) and abs(found) > LARGEST:
+            raise self._bad(node, "the number is larger than 1e308")
+        return found
+
+    def _compared(self, node: ast.Compare, values: Mapping[str, Any]) -> Any:
+        """Each link of a chain, as `and` joins them."""
+        left, unknown = self._of(node.left, values), False
+        for sign, part in zip(node.ops, node.comparators, strict=True):
+            right = self._of(part, values)
+            if left is UNKNOWN or right is UNKNOWN:
+                unknown = True
+            else:
+                try:
+                    if not _COMPARED[type(sign)](left, right):
+                        return False
+                except TypeError:
+                    raise self._bad(node, f"{left!r:.40} and {right!r:.40} cannot be compared so") from None
+            left = right
+        return UNKNOWN if unknown else True
+
+    def _bad(self, node: ast.AST, what: str) -> BadExpression:
+        return _bad(self.text, _place(self.text, node), what)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> Expression:
+    if not text.strip() or len(text) > LONGEST:
+        raise BadExpression(f"an expression has {len(text.strip())} characters, expected 1 to {LONGEST}")
+    line = text if "#" in text else text.replace("\n", " ")  # of several lines, where no comment ends at one
+    start = len(line) - len(line.lstrip())
+    try:
+        tree = ast.parse(line.strip(), mode="eval").body
+    except SyntaxError as error:
+        place = error.offset or len(line.strip()) + 1  # 0: the text ends too early
+        raise _bad(text, start + place, str(error.msg)) from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise BadExpression(f"{text!r:.80} is no expression: {error or 'it is nested too deeply'}") from None
+    names: dict[str, None] = {}
+    lists = [part for node in ast.walk(tree) if isinstance(node, ast.Compare) for part in _behind_in(node)]
+    for count, (node, depth) in enumerate(_every(tree, 1)):
+        if count >= MOST_PARTS or depth > DEEPEST:
+            raise BadExpression(f"{text!r:.80} is too long: expected {MOST_PARTS} parts, {DEEPEST} within one another")
+        if (refused := _refused(node)) is not None:
+            raise _bad(text, _place(text, node), f"{refused} is not known here; {EXPECTED}")
+        if isinstance(node, ast.Tuple | ast.List) is not any(node is each for each in lists):
+            raise _bad(text, _place(text, node), "expected a list behind `in`, and nowhere else, such as x in (1, 2)")
+        if isinstance(node, ast.Name):
+            names.setdefault(node.id)
+    return Expression(text, tuple(names), tree)
+
+
+def _behind_in(node: ast.Compare) -> list[ast.expr]:
+    return [part for sign, part in zip(node.ops, node.comparators, strict=True) if isinstance(sign, ast.In | ast.NotIn)]
+
+
+def _every(node: ast.expr, depth: int) -> Iterator[tuple[ast.expr, int]]:
+    """The nodes that have a place, each before those within it."""
+    yield node, depth
+    for inner in ast.iter_child_nodes(node):
+        if isinstance(inner, ast.expr):
+            yield from _every(inner, depth + 1)
+
+
+def _refused(node: ast.expr) -> str | None:
+    """What of the node is not known, in words; None: it is known."""
+    if isinstance(node, ast.Constant):
+        known = node.value is None or isinstance(node.value, bool | int | float | str)
+        finite = not isinstance(node.value, float) or math.isfinite(node.value)
+        return None if known and finite else f"{node.value!r:.40}"
+    if isinstance(node, ast.Compare):
+        return next((_REFUSED[type(sign)] for sign in node.ops if type(sign) not in _COMPARED), None)
+    if isinstance(node, ast.UnaryOp | ast.BinOp):
+        sign = node.op
+        known = type(sign) in _COUNTED or isinstance(sign, ast.Not | ast.USub | ast.UAdd)
+        return None if known else _REFUSED.get(type(sign), type(sign).__name__)
+    if isinstance(node, ast.Name | ast.BoolOp | ast.Tuple | ast.List):
+        return None
+    return _REFUSED.get(type(node), type(node).__name__)
+
+
+def _place(text: str, node: ast.AST) -> int:
+    """Its first character, counted from 1; Python counts bytes from the first that is no blank."""
+    start = len(text) - len(text.lstrip())
+    before = text.lstrip().encode()[: getattr(node, "col_offset", 0)]
+    return start + len(before.decode(errors="ignore")) + 1
+
+
+def _bad(text: str, place: int, what: str) -> BadExpression:
+    return BadExpression(f"{text.strip()!r:.200} has a fault at character {place}: {what}")
