@@ -145,9 +145,7 @@ def enqueue(folder: Path, question: Question, trials: int) -> None:
     (folder / "train.py").write_text(OBJECTIVE.format(reports=question.reports))
     words = ["train.py:objective", "--trials", str(trials), "--sampler", question.sampler, "--pruner", "none"]
     words += ["--process", question.process] if question.process != "fresh" else []
-    subprocess.run(
-        fts("enqueue", *words), cwd=folder, env=environment(), check=True, stdout=subprocess.DEVNULL
-    )
+    subprocess.run(fts("enqueue", *words), cwd=folder, env=environment(), check=True, stdout=subprocess.DEVNULL)
 
 
 def run(folder: Path) -> None:
@@ -223,9 +221,11 @@ def copy_trials(db: Database, have: int, count: int) -> None:
             f"INSERT INTO trial ({', '.join(columns)}) {numbers} SELECT {source} FROM k "
             f"JOIN trial ON job_id = 1 AND number = k.n % {have}"
         )
-        db.execute_sql("CREATE TEMP TABLE pair AS SELECT old.id AS old, new.id AS new FROM trial new JOIN trial old "
-                       f"ON old.job_id = 1 AND new.job_id = 1 AND old.number = new.number % {have} "
-                       f"WHERE new.number >= {have}")
+        db.execute_sql(
+            "CREATE TEMP TABLE pair AS SELECT old.id AS old, new.id AS new FROM trial new JOIN trial old "
+            f"ON old.job_id = 1 AND new.job_id = 1 AND old.number = new.number % {have} "
+            f"WHERE new.number >= {have}"
+        )
         for table, key in (("draw", "trial_id"), ("epoch", "trial_id"), ("attempt", "trial_id"), ("event", "trial_id")):
             rest = names(db, table, key, "id")
             db.execute_sql(
@@ -244,7 +244,7 @@ def names(db: Database, table: str, *without: str) -> list[str]:
 
 
 def starts() -> list[Row]:
-    """From `fts worker` to the first line of the function; from a kill -9 to the next complete trial; an idle worker."""
+    """From `fts worker` to the first line of the function; from kill -9 to the next complete trial; an idle worker."""
     with tempfile.TemporaryDirectory(prefix="scale-") as name:
         folder = Path(name)
         enqueue(folder, Question(sampler="random"), 3_000)

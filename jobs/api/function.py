@@ -62,6 +62,7 @@ class FunctionStudy(Study):
     """Answers the runner for every cell of one bare function."""
 
     metrics: ClassVar[tuple[Metric, ...]] = (Metric(VALUE),)
+    is_bare: ClassVar[bool] = True
 
     def __init__(self, name: str) -> None:
         self.name = name

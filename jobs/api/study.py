@@ -171,6 +171,7 @@ class Study:
     kinds: ClassVar[tuple[str, ...]] = ("cell",)
     commands: ClassVar[tuple[Command, ...]] = ()
     columns: ClassVar[Mapping[str, tuple[Column, ...]]] = {}  # of the tables jobs, trials, steps; else: as declared
+    is_bare: ClassVar[bool] = False  # a function's or a command's: nobody has written it
     enqueue_dialog: ClassVar[str] = ""  # "module:class" of a dialog of the monitor whose answer has calls()
 
     # -- the cell

@@ -7,6 +7,7 @@ says so.
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,24 +18,25 @@ from fts.jobs.records import exports
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
 from fts.jobs.search.sampler import suggest
+from fts.jobs.supervisor.history import JobHistory
 from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
-from fts.jobs.supervisor.trial_runner import TrialRunner, Work, past_trials
+from fts.jobs.supervisor.trial_runner import TrialRunner, Work
 from fts.jobs.supervisor.trouble import DISK_ERRORS
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from fts.state.files import remove
-from fts.state.values import Cause, Claim, Fault, Job, JobStatus, Trial, TrialStatus
+from fts.state.values import Cause, Claim, Job, JobStatus, Trial, TrialStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
 
-FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
+EXPORTS = 0.05  # of the time, that exports of a running job may take
 
 
 class JobRunner:
@@ -56,10 +58,13 @@ class JobRunner:
         self.job = claim.job
         self.study = load_study(self.job.study)
         self.cell = checked_cell(self.study, self.job)
-        self.work = Work(db, places, settings, slot, claim, self.study, self.cell, ordered, tell)
+        self.history = JobHistory(db, self.job.id)
+        self.work = Work(db, places, settings, slot, claim, self.study, self.cell, ordered, tell, self.history)
         self.code = code_version()
         self.who = f"worker {claim.worker_id}"
         self.wanted = claim.job.trials_wanted
+        self.unexported: list[int] = []  # trials that have ended since the last export
+        self.export_after = 0.0  # monotonic
 
     def run(self) -> None:
         """Trial after trial until the job is done, given up, or somebody wants it to stop."""
@@ -98,10 +103,11 @@ class JobRunner:
                 self.work.slot.give_back_room()
             if wish is not None:
                 return self._leave(wish)
+            self.history.refresh()
             ended = self._reread(trial)
             self.study.after_trial(self._finished())
             self._export_trial(ended.number)
-            if ended.cause == Cause.DATA_ERROR or fault_of_the_study(queries.trials(self.db, self.job.id)):
+            if ended.cause == Cause.DATA_ERROR or self.history.is_hopeless:
                 return self._give_up(ended)
             if (order := self.ordered(self.job.id)) is not None:
                 return self._leave(StopRequest(order))
@@ -133,7 +139,7 @@ class JobRunner:
         else:
             transitions.release_job(self.db, self.claim, Cause.DRAINED, wish.message)
         if wish.reason is not StopReason.DISK:
-            self._forgiven(exports.export_summaries)
+            self._export_left()
         self.tell(JobLeft(self.job, LEFT.get(wish.reason, "back in line")))
         return False
 
@@ -145,15 +151,29 @@ class JobRunner:
         return False
 
     def _export_trial(self, number: int) -> None:
-        """Raises OSError when the disk is in trouble, which the next checkpoint would meet, too."""
+        """Now, or with those of later trials where that is cheap: quick trials are exported for EXPORTS of the time.
+
+        Raises OSError when the disk is in trouble, which the next checkpoint would meet, too.
+        """
+        self.unexported.append(number)
+        if time.monotonic() < self.export_after:
+            return
+        began = time.monotonic()
+        numbers, self.unexported = self.unexported, []
         try:
-            exports.export_trial(self.db, self.places, self.job, number)
+            exports.export_trials(self.db, self.places, self.job, numbers)
+            self.export_after = time.monotonic() + (time.monotonic() - began) / EXPORTS
         except OSError as error:
             if error.errno in DISK_ERRORS:
                 raise
             self.owed.owe(self.job.id, error)
         except (ValueError, LookupError, TypeError) as error:  # a row that somebody edited
             self.owed.owe(self.job.id, error)
+
+    def _export_left(self) -> None:
+        """What has ended since the last export, and the summaries, of a job that is left before it has ended."""
+        numbers, self.unexported = self.unexported, []
+        self._forgiven(lambda db, places, job: exports.export_summaries(db, places, job, numbers))
 
     def _export(self) -> None:
         self._forgiven(exports.export_ended)
@@ -175,18 +195,17 @@ class JobRunner:
 
     def _next_trial(self) -> Trial | None:
         """The interrupted trial if there is one, else one that a retry put back, else a new one; None: all done."""
-        trials = queries.readable_trials(self.db, self.job.id)
-        put_back = queries.put_back(self.db, self.job.id)
-        for trial in trials:
-            if trial.status == TrialStatus.INTERRUPTED and trial.number not in put_back:
+        self.history.refresh()
+        for trial in self.history.open:
+            if trial.status == TrialStatus.INTERRUPTED:
                 transitions.resume_trial(self.db, self.claim, trial.id)
                 return trial
-        if put_back:
-            return self._rerun(next(trial for trial in trials if trial.number == put_back[0]))
-        number = len(trials)
+        if put_back := [trial for trial in self.history.open if trial.status == TrialStatus.FAILED]:
+            return self._rerun(put_back[0])
+        number = len(self.history)
         while number < self._trials_wanted():
             with contextlib.suppress(TrialsChanged):
-                return self._open_trial(number, trials)
+                return self._open_trial(number)
         return None
 
     def _trials_wanted(self) -> int:
@@ -208,7 +227,7 @@ class JobRunner:
         transitions.rerun_trial(self.db, self.claim, trial.id, **code)
         return self._reread(trial)
 
-    def _open_trial(self, number: int, trials: Sequence[Trial]) -> Trial:
+    def _open_trial(self, number: int) -> Trial:
         params = self._draw(number)
         effective = self.study.effective(self.cell, params)
         md5 = config_md5(effective)
@@ -227,8 +246,7 @@ class JobRunner:
             code_commit=self.code[0],
             code_dirty=self.code[1],
         )
-        twin = next((t for t in trials if t.effective_md5 == md5 and t.status == TrialStatus.COMPLETE), None)
-        if twin is not None and self.study.reuses(self.cell):
+        if self.study.reuses(self.cell) and (twin := self.history.twin(md5)) is not None:
             self._reuse(trial_id, twin)
         return queries.trial(self.db, self.job.id, number)
 
@@ -254,8 +272,9 @@ class JobRunner:
             return fixed
         if cell.space is None:
             return {}
-        history = past_trials(self.db, self.job.id)
-        return suggest(cell.space, history, cell.seed, number, cell.sampler, self.work.maximize, diverged=cell.diverged)
+        return suggest(
+            cell.space, self.history.past(), cell.seed, number, cell.sampler, self.work.maximize, diverged=cell.diverged
+        )
 
     def _reread(self, trial: Trial) -> Trial:
         return queries.trial(self.db, self.job.id, trial.number)
@@ -281,24 +300,6 @@ def checked_cell(study: Study, job: Job) -> Cell:
         if told.get(name) != meant.get(name):
             raise BadSpec(f"job {job.id} has {name} {told.get(name)!r}, but its specification says {meant.get(name)!r}")
     return cell
-
-
-def fault_of_the_study(trials: Sequence[Trial]) -> bool:
-    """Have the last three trials that failed done so by the code or data, with none complete or pruned in between?
-
-    From the rows in the order they ended, so a kill resets nothing. Trials that a retry put back do not count, nor do
-    diverged ones: those are results of their parameters.
-    """
-    failures = 0
-    ended = (trial for trial in trials if trial.ended_at is not None and trial.status in ENDED)
-    for trial in sorted(ended, key=lambda trial: trial.ended_at or 0.0, reverse=True):
-        if trial.status != TrialStatus.FAILED:
-            break
-        failures += trial.cause is None or trial.cause.fault is not Fault.TRIAL
-    return failures >= FAILURES_IN_A_ROW
-
-
-ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 
 
 def log_tail(path: str | None, lines: int = 20) -> str | None:

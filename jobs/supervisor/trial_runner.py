@@ -11,7 +11,7 @@ import logging
 import math
 import socket
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,6 @@ from fts.jobs.api.spec import TrialSpec
 from fts.jobs.api.spec import trial_folder as folder_of
 from fts.jobs.api.study import MAXIMIZE, CannotFit, Cell, Finished, Program, Study, trial_log
 from fts.jobs.search.pruner import should_prune
-from fts.jobs.search.sampler import PastTrial
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.child import TrialProcess, reap_recorded
@@ -35,8 +34,10 @@ from fts.state.values import Cause, Claim, Epoch, Trial, TrialStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fts.jobs.search.sampler import PastTrial
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.admission import Admission
+    from fts.jobs.supervisor.history import JobHistory
     from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
@@ -77,6 +78,8 @@ class Work:
     cell: Cell
     ordered: Callable[[int], StopReason | None]  # what people asked of a job meanwhile
     tell: Tell
+    history: JobHistory
+    told_code: set[str] = field(default_factory=set)  # md5 of changed code that was told of
 
     @property
     def maximize(self) -> bool:
@@ -89,9 +92,10 @@ class TrialRunner:
     def __init__(self, work: Work, trial: Trial) -> None:
         self.db, self.places, self.settings, self.slot = work.db, work.places, work.settings, work.slot
         self.claim, self.ordered, self.tell = work.claim, work.ordered, work.tell
-        self.study, self.cell = work.study, work.cell
+        self.study, self.cell, self.history, self.told_code = work.study, work.cell, work.history, work.told_code
         self.job, self.maximize, self.trial = work.claim.job, work.maximize, trial
         self._pruned_for: str | None = None  # why it is pruned
+        self._rivals_then: list[PastTrial] | None = None
 
     def run(self) -> StopRequest | None:
         """Attempts until the trial has ended; returns the wish it was left for, or None when it ended."""
@@ -211,7 +215,6 @@ class TrialRunner:
                 Ended.FAILED, {"cause": Cause.MACHINE_ERROR.value, "message": message, "lasting": gone is not None}
             )
         watch = self.slot.watch(self.db, self.claim, self.trial, spec.memory_limit, self.study.can_shrink(self.cell))
-        history = past_trials(self.db, self.job.id, without=self.trial.number)
         curve = self._recorded()
 
         def record(fact: dict[str, Any]) -> Ended | StopRequest | None:
@@ -233,7 +236,7 @@ class TrialRunner:
                 so_far = {epoch: value for epoch, value in curve.items() if epoch <= fact["epoch"]}
                 rule = self.cell.halving_rule
                 self._pruned_for = should_prune(
-                    self.cell.pruner, history, self.trial.number, so_far, self.maximize, rule
+                    self.cell.pruner, self._rivals(), self.trial.number, so_far, self.maximize, rule
                 )
                 return Ended.PRUNED if self._pruned_for else None
             if kind == "draw":
@@ -314,6 +317,9 @@ class TrialRunner:
             f"the code is not what was put in line, its md5 is {md5[:8]} now: trials from {since} on get the badge "
             f"`{CODE_CHANGED}`; restore the file, or put the new code in line with `fts enqueue`"
         )
+        if md5 in self.told_code:
+            return
+        self.told_code.add(md5)
         earlier = queries.events(self.db, job_id=self.job.id, verbs=["warned"])
         if not any(event.data.get(CHANGED_TO) == md5 for event in earlier):
             transitions.record_intervention(
@@ -371,8 +377,15 @@ class TrialRunner:
         """Define-by-run: the earlier trials of the job as its sampler sees them; later ones have no say."""
         if self.cell.space is not None or self.cell.sampler == "random":  # which has no memory
             return ()
-        past = past_trials(self.db, self.job.id)
-        return tuple(trial.to_json() for trial in past if trial.number < self.trial.number)
+        return tuple(trial.to_json() for trial in self.history.before(self.trial.number))
+
+    def _rivals(self) -> list[PastTrial]:
+        """What a pruner compares the trial with: while it runs no other one changes."""
+        if self.cell.pruner == "none":
+            return []
+        if self._rivals_then is None:
+            self._rivals_then = self.history.past(without=self.trial.number)
+        return self._rivals_then
 
     def _again(self, spec: TrialSpec, reason: StopReason, message: str) -> TrialSpec | None:
         """The spec of the next attempt: from the checkpoint, after a shrink with less memory; None: none is leaner."""
@@ -427,11 +440,6 @@ class TrialRunner:
 
     def _reread(self) -> Trial:
         return queries.trial(self.db, self.job.id, self.trial.number)
-
-
-def past_trials(db: Any, job_id: int, without: int | None = None) -> list[PastTrial]:
-    """What a sampler or pruner may know: the recorded trials of the job."""
-    return [PastTrial(**vars(curve)) for curve in queries.curves(db, job_id) if curve.number != without]
 
 
 def gone_of(program: Program) -> str | None:

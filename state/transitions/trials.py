@@ -7,13 +7,13 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from peewee import fn
+from peewee import SQL, fn
 
 from fts.state.daily_bars import DECIDE_LABELS, PATCHTST, direction_of
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, TrialsChanged, WrongStatus
 from fts.state.models import ALL, CheckpointRow, EpochRow, JobRow, StudyRow, TrialRow
 from fts.state.rows import is_put_back, to_object
-from fts.state.transitions.again import count_trials
+from fts.state.transitions.again import COUNTS
 from fts.state.transitions.attempts import begin_attempt, end_attempt
 from fts.state.transitions.base import (
     Row,
@@ -111,8 +111,9 @@ def _refuse_out_of_turn(db: Database, claim: Claim, number: int) -> None:
 
 
 def _refuse_other_live_trial(db: Database, claim: Claim) -> None:
-    trials = TrialRow.select(ALL).where(TrialRow.job_id == claim.job_id)
-    if live := db.one(trials.where(TrialRow.status.in_(["running", "interrupted"]))):
+    # Plain SQL: with parameters in place of the statuses, SQLite may not use the partial index.
+    live_of_job = (TrialRow.job_id == claim.job_id) & SQL("status IN ('running', 'interrupted')")
+    if live := db.one(TrialRow.select(ALL).where(live_of_job)):
         raise WrongStatus(f"trial {live['number']} of job {claim.job_id} is {live['status']}: it must run first")
 
 
@@ -386,33 +387,34 @@ _END_VERBS = {
 
 
 def _refresh_job(db: Database, claim: Claim, ended: Row) -> bool:
-    """Counts and best of the job, recomputed from its trials, so that they cannot drift."""
-    count_trials(db, claim.job_id)
-    best = best_trial(db, claim.job_id, Direction(ended["direction"]))
-    before = db.one(JobRow.select(JobRow.best_trial, JobRow.best_value).where(JobRow.id == claim.job_id))
-    JobRow.update(
-        best_value=best and best["value"],
-        best_trial=best and best["number"],
-        idle_attempts=0,
-    ).where(JobRow.id == claim.job_id).execute(db)
-    improved = best is not None and best["number"] == ended["number"]
-    if best is not None and improved:
-        words = f"new best of {claim.job.experiment}: {ended['objective']} {best['value']:.4f} (trial {best['number']})"
-        data = {"number": best["number"], "value": best["value"], "before": before and before["best_value"]}
+    """Counts and best of the job, with the trial that has just ended; `recount` has read all the others."""
+    kept = [JobRow.best_trial, JobRow.best_value, *(getattr(JobRow, name) for name in COUNTS.values())]
+    before = db.one(JobRow.select(*kept).where(JobRow.id == claim.job_id))
+    assert before is not None, "the claim holds it"
+    count = COUNTS[ended["status"]]
+    changes: Row = {count: before[count] + 1, "idle_attempts": 0}
+    improved = is_better(ended, before["best_value"], before["best_trial"])
+    if improved:
+        changes |= {"best_value": ended["value"], "best_trial": ended["number"]}
+    JobRow.update(changes).where(JobRow.id == claim.job_id).execute(db)
+    if improved:
+        words = (
+            f"new best of {claim.job.experiment}: {ended['objective']} {ended['value']:.4f} (trial {ended['number']})"
+        )
+        data = {"number": ended["number"], "value": ended["value"], "before": before["best_value"]}
         who = claim_name(claim)
         emit(db, Verb.NEW_BEST, who, words, job_id=claim.job_id, trial_id=ended["id"], data=data)
     return improved
 
 
-def best_trial(db: Database, job_id: int, direction: Direction) -> Row | None:
-    """The complete trial with the best value that is not flagged diverged; the earlier one of equals."""
-    better_first = TrialRow.value if direction is Direction.MINIMIZE else TrialRow.value.desc()
-    complete = (
-        TrialRow.select(TrialRow.number, TrialRow.value, TrialRow.badges)
-        .where(TrialRow.job_id == job_id, TrialRow.status == "complete", TrialRow.value.is_null(False))
-        .order_by(better_first, TrialRow.number)
-    )
-    return next((row for row in complete.dicts().execute(db) if '"diverged"' not in row["badges"]), None)
+def is_better(ended: Row, value: float | None, number: int | None) -> bool:
+    """Is a trial that has just ended the best of its job, whose best had that value? The earlier one of equals is."""
+    if ended["status"] != "complete" or '"diverged"' in ended["badges"]:
+        return False
+    if value is None or number is None:
+        return True
+    key = Direction(ended["direction"]).key
+    return (key(ended["value"]), ended["number"]) < (key(value), number)
 
 
 def interrupt_trial(db: Database, claim: Claim, trial_id: int, cause: Cause | str, message: str | None = None) -> None:
