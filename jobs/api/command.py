@@ -65,6 +65,10 @@ class CommandCell(BareCell):
         return f"a JSON line with {self.metric} " + ("on its output" if self.stdout else "in the file $FTS_REPORT")
 
     def check(self) -> None:
+        if self.process != "fresh":
+            raise BadSpec(
+                f"process is {self.process}, expected fresh: a command cannot run in a process that ran before"
+            )
         check_words(self)
         check_regex(self)
 

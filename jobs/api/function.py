@@ -79,12 +79,15 @@ class FunctionStudy(Study):
         return f"{first}={name}" if first is not None and LIKE_A_NUMBER.fullmatch(name) else name
 
     def program(self, cell: Any) -> Program:
-        """A process of its own for each trial: whatever the function leaves behind reaches no other trial."""
+        """A process of its own for each trial, unless the cell says that one may serve many.
+
+        Whatever the function leaves behind then reaches no other trial.
+        """
         words: tuple[str, ...] = ("-m", "fts.jobs.trial.process")
         if cell.python is not None:  # which need not have fts installed
             home = Path(sys.modules["fts"].__path__[0]).absolute()
             words = (str(home / "jobs" / "trial" / "elsewhere.py"), str(home))
-        return Program(words, cell.python, cell.folder, cell.env)
+        return Program(words, cell.python, cell.folder, cell.env, reused=cell.process == "reused")
 
 
 def code_md5(code: bytes) -> str:

@@ -118,6 +118,7 @@ class TrialProcess:
         assert self._popen.stdin is not None
         os.set_blocking(self._popen.stdin.fileno(), False)
         self.started = started_at(self.pid) or time.time()  # with the pid, which process it is
+        self.process = psutil.Process(self.pid)
         offer_to_oom_killer(self.pid)
         if limit_bytes is not None:
             limit_address_space(self.pid, limit_bytes)

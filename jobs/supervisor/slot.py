@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fts.jobs.api.study import Cell, Program, Study
-    from fts.jobs.sensors.detect import Sensors
+    from fts.jobs.sensors.detect import Reading, Sensors
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.attempt import AttemptEnd
     from fts.state.db import Database
@@ -54,6 +54,8 @@ class Slot:
         self._program: Program | None = None
         self._watchdog: Watchdog | None = None
         self._least_rss: int | None = None
+        self._held_at: Reading | None = None
+        self._held_bytes = 0
 
     def child(self, program: Program) -> TrialProcess:
         """The living trial process of that program; started when there is none, or when it has grown."""
@@ -96,7 +98,13 @@ class Slot:
         if self.settings.memory_limit is not None:
             return self.settings.memory_limit
         reading = self.sensors.read()
-        return allowed_bytes(reading, slots or self.settings.slots, held_by_trials(), self.settings.device)
+        return allowed_bytes(reading, slots or self.settings.slots, self._held(reading), self.settings.device)
+
+    def _held(self, reading: Reading) -> int:
+        """What this worker's trials held when the machine was read: both numbers are of one moment."""
+        if self._held_at is not reading:
+            self._held_at, self._held_bytes = reading, held_by_trials()
+        return self._held_bytes
 
     def admit(self, study: Study, cell: Cell, trial: Trial) -> Admission:
         """The trial's recipe and limit; raises CannotFit when it would not fit even alone."""
@@ -116,7 +124,7 @@ class Slot:
         """What the watchdog keeps the trial's tree within: of the machine's memory, whatever the device."""
         reading = self.sensors.read()
         if kind_of(self.settings.device) == "cuda" or allowed is None:  # on a GPU the plan's bytes are the GPU's
-            allowed = allowed_bytes(reading, self.settings.slots, held_by_trials())
+            allowed = allowed_bytes(reading, self.settings.slots, self._held(reading))
         if allowed is None or reading.total is None:
             return MemoryLimits()
         return MemoryLimits.for_trial(allowed, reading.total)
@@ -132,7 +140,8 @@ class Slot:
 
     def after(self, end: AttemptEnd) -> None:
         """Keep the process for the next trial only if it may serve several, and ended this one in good order."""
-        if end.how not in (Ended.RESULT, Ended.PRUNED) or self._program is None or not self._program.reused:
+        healthy = end.how in (Ended.RESULT, Ended.PRUNED) and not end.facts.get("last", False)
+        if not healthy or self._program is None or not self._program.reused:
             self.close()
 
     def _has_grown(self) -> bool:
@@ -140,16 +149,20 @@ class Slot:
 
         Asked when the next trial is about to begin, because it gives back the last one's memory after its result.
         """
-        rss = self.rss()
+        rss = self._own_rss()
         least = self._least_rss = min(rss, self._least_rss or rss)
         look_until = time.monotonic() + TIDY_S
         while rss > RECYCLE_AT * least and time.monotonic() < look_until:
             time.sleep(0.01)
-            rss = self.rss()
+            rss = self._own_rss()
         if rss <= RECYCLE_AT * least:
             return False
         log.info("the trial process grew from %d to %d MB; a new process replaces it", least >> 20, rss >> 20)
         return True
+
+    def _own_rss(self) -> int:
+        """Of the process itself: finding what it has started takes milliseconds."""
+        return 0 if self._child is None else resident(self._child.process)
 
     def close(self) -> None:
         """End the trial process, gently if it still answers."""

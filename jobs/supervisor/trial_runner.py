@@ -257,7 +257,7 @@ class TrialRunner:
 
         try:
             self._take_over(child)
-            attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s)
+            attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s, self.db.write)
             end = attempt.run(self.study.request(spec, self.db, self.places), self.trial.number)
         except StaleToken:
             self.slot.kill()  # no last checkpoint: somebody else writes to the same folder now
@@ -276,6 +276,8 @@ class TrialRunner:
         """
         host = socket.gethostname()
         before = self._reread()
+        if (before.pid, before.pid_started, before.host) == (child.pid, child.started, host):
+            return
         if before.pid not in (None, child.pid) and before.host == host and before.pid_started is not None:
             transitions.record_progress(self.db, self.claim, self.trial.id, {"host": host})
             became = reap_recorded(before.pid or 0, before.pid_started)

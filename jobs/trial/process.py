@@ -51,7 +51,7 @@ def main(run: Run | None = None, read: Read | None = None) -> int:
         return serve(orders, fd, run, read)
     from fts.jobs.trial import function  # here, not above: it needs this module
 
-    return serve(orders, fd, function.run, function.read, once=True)
+    return serve(orders, fd, function.run, function.read, function.may_serve_another)
 
 
 def private_stdin() -> int:
@@ -69,14 +69,17 @@ def be_ordinary() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def serve(orders: Commands, fd: int, run: Run, read: Read, once: bool = False) -> int:
+def serve(
+    orders: Commands, fd: int, run: Run, read: Read, another: Callable[[TrialSpec], bool] = lambda _: True
+) -> int:
     """Runs trials until told to stop (returns 75) or to quit (returns 0).
 
-    `once`: only one, because a person's code may leave anything behind in its process.
+    `another` says after a trial whether the process may run one more: a person's code may leave anything in it.
     """
     _tell(fd, {"fact": "ready", "pid": os.getpid()})
     while (command := orders.next()) is not None:
         number: int | None = None
+        spec: TrialSpec | None = None
 
         def tell(fact: dict[str, Any], fd: int = fd) -> None:
             if not _tell(fd, fact | {"number": number}):  # noqa: B023  # of the trial that runs now
@@ -88,13 +91,13 @@ def serve(orders: Commands, fd: int, run: Run, read: Read, once: bool = False) -
             number = spec.number
             refuse_linked_folder(spec)
             for fact in run(spec, orders):
-                tell(fact)
+                tell(fact | {"last": not another(spec)} if fact.get("fact") in ("result", "pruned") else fact)
         except Exception as error:  # noqa: BLE001  # the outermost net: the supervisor writes it into the trial
             with contextlib.suppress(OSError):  # a full disk may be the very error
                 traceback.print_exc()
             tell({"fact": "failed", "cause": cause_of(error), "message": sentence_of(error)})
         orders.training = False
-        if once or orders.stop_asked():
+        if spec is None or not another(spec) or orders.stop_asked():
             break
     return protocol.STOPPED if orders.stop_asked() else 0
 

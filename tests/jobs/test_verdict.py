@@ -144,7 +144,15 @@ def test_the_record_of_a_pruned_trial_does_not_tell_whether_it_heard_the_verdict
         claimed = claim(db)
         add_epoch(db, claimed, start_trial(db, claimed), 1, 0.7)
         work = Work(
-            db, places_of(tmp_path / str(n)), WorkerSettings(), None, claimed, PatchTST(), CELL, None, lambda *_: None,
+            db,
+            places_of(tmp_path / str(n)),
+            WorkerSettings(),
+            None,
+            claimed,
+            PatchTST(),
+            CELL,
+            None,
+            lambda *_: None,
             JobHistory(db, claimed.job_id),
         )  # type: ignore[arg-type]
         TrialRunner(work, queries.trial(db, claimed.job_id, 0))._close(AttemptEnd(Ended.PRUNED, facts))
