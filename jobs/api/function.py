@@ -87,7 +87,16 @@ class FunctionStudy(Study):
         if cell.python is not None:  # which need not have fts installed
             home = Path(sys.modules["fts"].__path__[0]).absolute()
             words = (str(home / "jobs" / "trial" / "elsewhere.py"), str(home))
-        return Program(words, cell.python, cell.folder, cell.env, reused=cell.process == "reused")
+        reused, root = cell.process == "reused", str(root_of(cell.path))
+        return Program(words, cell.python, cell.folder, cell.env, reused=reused, forks_for=root)
+
+
+def root_of(path: Path) -> Path:
+    """The folder that comes first in sys.path when the file is imported: above the packages that it is in."""
+    folder = path.parent
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        folder = folder.parent
+    return folder
 
 
 def code_md5(code: bytes) -> str:

@@ -95,6 +95,7 @@ class Program:
     folder: str | None = None  # where it starts; None: where the worker stands
     env: Mapping[str, str] = field(default_factory=dict)
     reused: bool = False  # the next trial may use the same process, because a trial leaves nothing in it
+    forks_for: str | None = None  # a template may fork it, if nothing in this folder hides what the template imported
     relays: bool = False  # it asks what it has started to stop; else the supervisor asks its whole tree
 
 

@@ -69,6 +69,8 @@ class JobRunner:
     def run(self) -> None:
         """Trial after trial until the job is done, given up, or somebody wants it to stop."""
         try:
+            with contextlib.suppress(OSError):  # the first trial says why
+                self.work.slot.prepare(self.study.program(self.cell))
             self._run()
         except (UnusedParameter, BadSpec) as refused:  # the specification is at fault: no other attempt can mend it
             self._refuse(Cause.CODE_ERROR, refused)

@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,9 @@ from fts.jobs.devices import kind_of
 from fts.jobs.python import python
 from fts.jobs.supervisor.admission import Admission, admit, allowed_bytes
 from fts.jobs.supervisor.attempt import Ended
-from fts.jobs.supervisor.child import TrialProcess
+from fts.jobs.supervisor.child import TrialProcess, environment
 from fts.jobs.supervisor.memory_pool import MemoryPool
+from fts.jobs.supervisor.template import CAN_FORK, CannotFork, Template
 from fts.jobs.watchdog.enforcer import Enforcer
 from fts.jobs.watchdog.policy import Action, GuardState, HeatPolicy, MemoryLimits, Thresholds
 from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
@@ -52,6 +54,9 @@ class Slot:
         self.guard = HeatPolicy(Thresholds.from_env())
         self._child: TrialProcess | None = None
         self._program: Program | None = None
+        self._template: Template | None = None
+        self._template_program: Program | None = None
+        self._never_forked: Program | None = None  # its template has refused
         self._watchdog: Watchdog | None = None
         self._least_rss: int | None = None
         self._held_at: Reading | None = None
@@ -63,8 +68,19 @@ class Slot:
         if self._child is not None and alive and program == self._program and not self._has_grown():
             return self._child
         self.close()
+        self._child = self._started(program)
+        self._program = program
+        pace = PaceLimits(**self.settings.stall)  # type: ignore[arg-type]  # its integer fields are not offered
+        self._watchdog = Watchdog(self._child, self.limits(), self.sensors, self.guard, pace=pace)
+        self._watchdog.memory.start()
+        self._least_rss = None
+        return self._child
+
+    def _started(self, program: Program) -> TrialProcess:
+        """Forked where that is possible, else a new interpreter. Raises OSError."""
         # no address-space limit: torch reserves far more than it uses; limit_data counts what can be written to
-        self._child = TrialProcess(
+        start = partial(
+            TrialProcess,
             python(*program.words, interpreter=program.python),
             self.places.logs / f"trial_process_{self.index}.log",
             threads=self.settings.threads,
@@ -72,12 +88,37 @@ class Slot:
             cwd=None if program.folder is None else Path(program.folder),
             relays=program.relays,
         )
-        self._program = program
-        pace = PaceLimits(**self.settings.stall)  # type: ignore[arg-type]  # its integer fields are not offered
-        self._watchdog = Watchdog(self._child, self.limits(), self.sensors, self.guard, pace=pace)
-        self._watchdog.memory.start()
-        self._least_rss = None
-        return self._child
+        self.prepare(program)
+        if self._template is None or program.forks_for is None:
+            return start()
+        try:
+            return start(template=self._template, root=Path(program.forks_for))
+        except CannotFork as refused:
+            log.info("%s: trial processes are started, not forked", refused)
+            self._never_forked = program
+            self._close_template()
+            return start()
+
+    def prepare(self, program: Program) -> None:
+        """Starts the template of such processes, which imports while the first trial is drawn. Raises OSError."""
+        if self._template is not None and program == self._template_program and not self._template.is_over:
+            return
+        self._close_template()
+        gone = program.folder is not None and not Path(program.folder).is_dir()
+        if not CAN_FORK or program.forks_for is None or program == self._never_forked or gone:
+            return
+        self._template = Template(
+            python(*program.words, interpreter=program.python),
+            self.places.logs / f"trial_process_{self.index}.log",
+            environment(self.settings.threads, program.env),
+            None if program.folder is None else Path(program.folder),
+        )
+        self._template_program = program
+
+    def _close_template(self) -> None:
+        if self._template is not None:
+            self._template.close()
+        self._template = self._template_program = None
 
     def watch(self, db: Database, claim: Claim, trial: Trial, allowed: int | None, shrinks: bool = True) -> Enforcer:
         """The watchdog of the living process, told that another trial begins which may use so many bytes.
@@ -162,7 +203,19 @@ class Slot:
 
     def _own_rss(self) -> int:
         """Of the process itself: finding what it has started takes milliseconds."""
-        return 0 if self._child is None else resident(self._child.process)
+        try:
+            return 0 if self._child is None else resident(psutil.Process(self._child.pid))
+        except psutil.Error:
+            return 0
+
+    def release(self) -> None:
+        """End every process of the slot; the next trial starts anew."""
+        self.close()
+        self._close_template()
+
+    @property
+    def holds_processes(self) -> bool:
+        return self._child is not None or self._template is not None
 
     def close(self) -> None:
         """End the trial process, gently if it still answers."""

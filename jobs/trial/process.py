@@ -39,8 +39,18 @@ Read = Callable[[Any], TrialSpec]  # the JSON of a "run" command -> its TrialSpe
 def main(run: Run | None = None, read: Read | None = None) -> int:
     """The process's whole life; `run` does a trial, `read` reads its specification (default: those of a function)."""
     parser = argparse.ArgumentParser(description="one trial process; started by the fts worker")
-    parser.add_argument("--facts-fd", type=int, required=True)
-    fd = parser.parse_args().facts_fd
+    parser.add_argument("--facts-fd", type=int)
+    parser.add_argument("--template-fd", type=int, help="fork trial processes; see jobs/trial/template.py")
+    given = parser.parse_args()
+    if given.template_fd is None:
+        return live(given.facts_fd, run, read)
+    from fts.jobs.trial import template  # here: it is for one process of many
+
+    return template.main(given.template_fd, lambda fd: live(fd, run, read))
+
+
+def live(fd: int, run: Run | None = None, read: Read | None = None) -> int:
+    """Runs trials, and tells their facts on that descriptor."""
     orders = Commands(private_stdin())
     signal.signal(signal.SIGTERM, lambda *_: orders.ask_stop())
     for ignored in (signal.SIGINT, signal.SIGHUP):  # a terminal's signals are the worker's to interpret
