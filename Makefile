@@ -25,8 +25,8 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP)  ## real S&P 500 data, a small real HPO matrix through queue and worker, the results; then a study of a function
 	@$(BIN)/fts demo
 	@echo
-	@echo "a study of another kind: the function in examples/digits.py, two cells, six trials each"
-	@$(BIN)/fts enqueue examples/digits.py:objective --trials 6 -m activation=relu,tanh --direction maximize --metric accuracy
+	@echo "a study of another kind: the function in examples/function/digits.py, two cells, six trials each"
+	@$(BIN)/fts enqueue examples/function/digits.py:objective --trials 6 -m activation=relu,tanh --direction maximize --metric accuracy
 	@$(BIN)/fts worker --until-empty
 	@$(BIN)/fts results digits
 

@@ -2,9 +2,10 @@
 
     import fts                     # 1 ms: what stands in __all__ is loaded when it is used
 
-fts.checkpoint(trial), fts.report(trial, step, **metrics), fts.seed(trial, purpose), fts.cell(trial) work in a function
-that fts runs and under plain Optuna; fts.PureSampler is an ordinary sampler of Optuna. fts.load(db) reads a study as
-tables; fts.create_study(...).optimize(objective, n_trials=100) puts a function in line and waits for it.
+fts.checkpoint(trial), fts.report(trial, step, **metrics), fts.seed(trial, purpose), fts.cell(trial), fts.predictions,
+fts.artifact and fts.callbacks work in a function that fts runs and under plain Optuna; fts.PureSampler and
+fts.PurePruner are those of a worker, for Optuna. fts.load(db) reads a study as tables;
+fts.create_study(...).optimize(objective, n_trials=100) puts a function in line and waits for it.
 """
 
 from __future__ import annotations
@@ -13,28 +14,49 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fts import callbacks
     from fts.jobs.api.objective import Stopped
     from fts.jobs.library.reading import load
     from fts.jobs.library.studies import create_study
+    from fts.jobs.search.pure_pruner import PurePruner
     from fts.jobs.search.pure_sampler import PureSampler
     from fts.jobs.trial.checkpoint import checkpoint
+    from fts.jobs.trial.kept import artifact, predictions
     from fts.jobs.trial.public import cell, report, seed
 
-__all__ = ["PureSampler", "Stopped", "cell", "checkpoint", "create_study", "load", "report", "seed"]
+__all__ = [
+    "PurePruner",
+    "PureSampler",
+    "Stopped",
+    "artifact",
+    "callbacks",
+    "cell",
+    "checkpoint",
+    "create_study",
+    "load",
+    "predictions",
+    "report",
+    "seed",
+]
 
 _HOME = {
+    "PurePruner": "fts.jobs.search.pure_pruner",
     "PureSampler": "fts.jobs.search.pure_sampler",
     "Stopped": "fts.jobs.api.objective",
+    "artifact": "fts.jobs.trial.kept",
     "cell": "fts.jobs.trial.public",
     "checkpoint": "fts.jobs.trial.checkpoint",
     "create_study": "fts.jobs.library.studies",
     "load": "fts.jobs.library.reading",
+    "predictions": "fts.jobs.trial.kept",
     "report": "fts.jobs.trial.public",
     "seed": "fts.jobs.trial.public",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "callbacks":
+        return importlib.import_module("fts.callbacks")
     if name not in _HOME:
         raise AttributeError(f"module 'fts' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name]), name)

@@ -105,6 +105,31 @@ def new_folder(path: Path, root: Path | None = None) -> Iterator[Path]:
             os.close(lock)
 
 
+def take(source: Path, path: Path, move: bool = False) -> None:
+    """Copies or moves a file or folder of somebody else's, whole and flushed or not at all. Raises CannotWrite."""
+    make_folder(path.parent)
+    try:
+        if move:
+            _flush(source)
+            source.rename(path)
+        elif source.is_dir():
+            with new_folder(path) as draft:
+                shutil.copytree(source, draft, dirs_exist_ok=True)
+                _flush(draft)
+        else:
+            with replacing(path) as draft:
+                shutil.copyfile(source, draft)
+    except shutil.Error as error:  # of a folder: a list of what failed
+        raise CannotWrite(None, f"{source} cannot be copied: {error.args[0][0][2]}") from error
+    except OSError as error:
+        raise _cannot(error, path) from error
+
+
+def _flush(source: Path) -> None:
+    for file in [source, *source.rglob("*")] if source.is_dir() else [source]:
+        sync_folder(file) if file.is_dir() else sync_file(file)
+
+
 def _take_place(draft: Path, path: Path) -> None:
     """Renames the folder; the system replaces no folder that holds something, so a former one moves away and back."""
     if not path.is_symlink() and not path.exists():

@@ -16,7 +16,7 @@ def fts(folder: Path, *words: str) -> str:
 
 
 def test_digits_learns_and_its_parameters_are_on_record(tmp_path: Path) -> None:
-    fts(tmp_path, "enqueue", "examples/digits.py:objective", "--trials", "3", "--direction", "maximize",
+    fts(tmp_path, "enqueue", "examples/function/digits.py:objective", "--trials", "3", "--direction", "maximize",
         "--metric", "accuracy")  # fmt: skip
     fts(tmp_path, "worker", "--until-empty", "--slots", "1", "--threads", "1")
     (job,) = json.loads(fts(tmp_path, "queue", "--json"))["jobs"]

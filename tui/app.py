@@ -49,8 +49,6 @@ WIDE = 190  # columns from which the header has room for more than the study's n
 UNFOCUSED_S = 5.0  # between looks while the terminal's pane is not in front
 NEVER_S = 1e9  # older than any picture
 TOAST_S = 6.0
-AWAY_S = 1800.0  # a pause of this long between two keys is an absence
-KEY_EVERY_S = 60.0  # the key press is remembered at most this often
 
 
 def empty_snapshot(path: Path) -> Snapshot:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 MiB = 1 << 20
 FLOAT = 4  # bytes
 
-# A process that has imported torch, pandas and scikit-learn and loaded its data; on a GPU, its context and libraries.
-BASE_BYTES = {"cpu": 340 * MiB, "mps": 340 * MiB, "cuda": 600 * MiB}
+# A process that has imported torch and pandas and loaded its data; on a GPU, its context and libraries.
+BASE_BYTES = {"cpu": 300 * MiB, "mps": 300 * MiB, "cuda": 600 * MiB}
 COMPILER_BYTES = 80 * MiB  # torch._dynamo, which Adafactor and recomputed layers bring in and our AdamW does not
 FIRST_STEP_BYTES = 95 * MiB  # what a first step adds on a CPU: code pages and buffers of the matrix library, autograd
 

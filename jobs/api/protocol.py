@@ -13,11 +13,13 @@ Facts: every one has "fact" and, while a trial runs, its "number".
     probe       predicted, measured                                  bytes, after the first optimizer steps
     step        step, epoch, loss, step_s                            at most twice a second: the heartbeat of progress
     draw        k, name, value, distribution                         a parameter, before its value is used
+    sampler     trial {...}, study {...}                             what its sampler keeps for later trials
     drifted     the same, and recorded {value, distribution}         a recorded draw that the code makes elsewhere now
     epoch       the fields of EpochResult                            also the epochs a resumed trial already had
                 of a function: epoch, value, metrics, judged: false  not judged before `judge` asks for it
     judge       epoch                                                is the trial pruned there? waits for the answer
     checkpoint  step, epoch, path, bytes, md5, seconds
+    kept        name, md5, bytes                                     a file in the trial's folder that is to stay
     result      value, best_epoch, last_value, reason, badges ...    the trial has ended by itself
     pruned | stopped                                                 it ended because it was asked to
     failed      cause, message                                       it ended because something broke

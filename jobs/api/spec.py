@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 MD5 = re.compile(r"[0-9a-f]{32}")
 
-Made = TypeVar("Made")
 Limits = Mapping[str, tuple[float, float]]  # field -> (low, high) for numbers, both ends included
 Choices = Mapping[str, tuple[str, ...]]
 

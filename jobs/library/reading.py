@@ -4,6 +4,8 @@
     s.trials("mnist/S")                      # a DataFrame: axes by their names, params.*, metrics.*, facts.*
     s.trials.records("mnist/S")              # the same as a list of dicts, without pandas
     s.pivot("size", "data", "val_loss")      # the best trial of each cell
+    s.predictions("mnist/S")                 # of the best trial, or of trial=7: index, y_true, y_pred
+    s.artifact("mnist/S", "model.bin")       # the path of a file that it kept
     optuna.visualization.matplotlib.plot_optimization_history(s.optuna("mnist/S"))
 
 Every call reads the database anew.
@@ -16,11 +18,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 
 from fts.jobs.records import columns
-from fts.jobs.records.results import best_of, spent
+from fts.jobs.records.results import spent
 from fts.jobs.records.searches import begun_cells
 from fts.jobs.settings import places
 from fts.state import queries
 from fts.state.db import open_for_reading
+from fts.state.front import first_of, front
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,6 +99,7 @@ class Loaded:
         self.epochs = Table(self._epochs)
         self.best = Table(self._best)
         self.pivot = Pivot(self._pivot)
+        self.predictions = Table(self._predictions)
 
     def __repr__(self) -> str:
         return f"fts.load({str(self.path)!r})"
@@ -125,7 +129,10 @@ class Loaded:
             return [row for job in _meant(db, cell) for row in _epoch_rows(db, job)]
 
     def _best(self, cell: str | int | None = None) -> Rows:
-        """The best trial of one cell (raises NoSuchCell where it has no complete one), or of each that has one."""
+        """The best trial of one cell (raises NoSuchCell where it has no complete one), or of each that has one.
+
+        Of several goals every trial of the front, the best in the first goal first.
+        """
         with self.reading() as db:
             found = [row for job in _meant(db, cell) for row in _best_rows(db, job)]
         if not found and cell is not None:
@@ -155,6 +162,33 @@ class Loaded:
                     line[job.labels[columns]] = best[job.id][0].get(field)
             made.append(line)
         return made
+
+    def _predictions(self, cell: str | int, trial: int | None = None) -> Rows:
+        """What a trial predicted (default: the best one), row by row: index, y_true, y_pred. Raises NothingKept."""
+        from fts.jobs.records.kept import read_predictions  # here: with numpy
+
+        job, meant = self._trial_of(cell, trial)
+        return list(read_predictions(places(self.path), job, meant).records())
+
+    def artifact(self, cell: str | int, name: str, trial: int | None = None) -> Path:
+        """The path of a file or folder that a trial kept (default: the best one). Raises NothingKept."""
+        from fts.jobs.records.kept import artifact_of
+
+        job, meant = self._trial_of(cell, trial)
+        return artifact_of(places(self.path), job, meant, name)
+
+    def _trial_of(self, cell: str | int, number: int | None) -> tuple[Job, Trial]:
+        with self.reading() as db:
+            job = one_of(queries.jobs(db), cell)
+            trials = queries.trials(db, job.id)
+        found = (
+            first_of(front(job, trials))
+            if number is None
+            else next((one for one in trials if one.number == number), None)
+        )
+        if found is None:
+            raise NoSuchCell(f"{cell} has no {'complete trial yet' if number is None else f'trial {number}'}")
+        return job, found
 
     def optuna(self, cell: str | int) -> Study:
         """The ended trials of a cell as a study of Optuna in memory: for its plots and importances."""
@@ -230,9 +264,8 @@ def _trial_rows(db: Database, job: Job) -> Rows:
 
 
 def _best_rows(db: Database, job: Job) -> Rows:
-    """One row, or none."""
-    best = best_of(queries.trials(db, job.id))
-    return [] if best is None else _records(db, job, [best])
+    """One row, or none; of several goals those of the front, the best in the first goal first."""
+    return _records(db, job, front(job, queries.trials(db, job.id)))
 
 
 def _records(db: Database, job: Job, trials: Sequence[Trial]) -> Rows:

@@ -33,7 +33,7 @@ GLYPHS: dict[str, str] = {
     TrialStatus.COMPLETE: "✓",
     TrialStatus.PRUNED: "⊘",
 }
-BEST, LOST, RESTARTED = "★", "?", "↻"
+BEST, LOST = "★", "?"
 EIGHTHS = "▏▎▍▌▋▊▉█"
 SPARKS = "▁▂▃▄▅▆▇█"
 TROUGH = "·"
@@ -101,11 +101,6 @@ def objective_of(job: Job, trials: tuple[Trial, ...] = ()) -> str:
         if trial.job_id == job.id:
             return trial.objective
     return job.metric
-
-
-def is_better(objective: str, value: float, than: float) -> bool:
-    """AUC is better when larger, a loss when smaller."""
-    return value > than if objective.endswith("auc") else value < than
 
 
 ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
@@ -240,6 +235,11 @@ def best(value: float | None) -> str:
     """The same, but 9.0e-6 where four digits would show nothing of it."""
     text = score(value)
     return number(value) if value and text in ("0.0000", "-0.0000") else text
+
+
+def best_or_front(job: Job) -> str:
+    """`best 0.6841`; of several goals `front 7`, how many trials no other beats."""
+    return f"best {best(job.best_value)}" if len(job.goals) == 1 else f"front {len(job.front)}"
 
 
 def short_score(value: float | None, digits: int = 4) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fts.jobs.records.beside import role_of
 from fts.jobs.search.sampler import PastTrial
+from fts.jobs.supervisor.beside_search import searched
 from fts.state import queries
 from fts.state.values import Fault, Trial, TrialStatus
 
@@ -28,8 +30,10 @@ class JobHistory:
         self.db, self.job_id = db, job_id
         self.failures = 0  # in a row, of the code or data
         self.open: tuple[Trial, ...] = ()  # that have not ended, by number
-        self._settled: dict[int, PastTrial] = {}  # by number, which is also their order
-        self._open: tuple[PastTrial, ...] = ()
+        self.beside: list[int] = []  # numbers of the trials that are not of the search
+        self._ended: set[int] = set()
+        self._settled: dict[int, PastTrial] = {}  # trials of the search that have ended
+        self._open: dict[int, PastTrial] = {}  # the others; both by their numbers in the job
         self._first_open = 0  # below it every trial has ended
         self._twins: dict[str, int] = {}  # md5 of an effective configuration -> the first complete trial that had it
 
@@ -37,31 +41,44 @@ class JobHistory:
         """Raises UnreadableHistory for a row that cannot be read: to go on without it would change the search."""
         rows = queries.readable_trials(self.db, self.job_id, self._first_open)
         curves = queries.curves(self.db, self.job_id, self._first_open)
-        ended = [row for row in rows if is_settled(row) and row.number not in self._settled]
-        past = {curve.number: PastTrial(**vars(curve)) for curve in curves}
+        ended = [row for row in rows if is_settled(row) and row.number not in self._ended]
+        known = set(self.beside)
+        self.beside += [row.number for row in rows if role_of(row) is not None and row.number not in known]
+        past = {
+            curve.number: PastTrial(**vars(curve) | {"number": self.searched(curve.number)})
+            for curve in curves
+            if curve.number not in self.beside
+        }
         self.open = tuple(row for row in rows if not is_settled(row))
-        self._open = tuple(past[row.number] for row in self.open)
+        self._open = {row.number: past[row.number] for row in self.open if row.number in past}
         for row in ended:
+            self._ended.add(row.number)
+            if row.number not in past:
+                continue
             self._settled[row.number] = past[row.number]
             if row.status == TrialStatus.COMPLETE:
-                known = self._twins.setdefault(row.effective_md5, row.number)
-                self._twins[row.effective_md5] = min(known, row.number)
+                first = self._twins.setdefault(row.effective_md5, row.number)
+                self._twins[row.effective_md5] = min(first, row.number)
         self.failures = failures_in_a_row(ended, self.failures)
         self._first_open = self.open[0].number if self.open else len(self)
 
     def __len__(self) -> int:
-        return len(self._settled) + len(self.open)
+        return len(self._ended) + len(self.open)
+
+    def searched(self, number: int) -> int:
+        """The trial's number within the search: a search that was extended draws as if nothing had run beside it."""
+        return searched(self.beside, number)
 
     def past(self, without: int | None = None) -> list[PastTrial]:
-        """What a sampler or pruner may know, by number."""
-        found = list(self._settled.values())
-        if self._open or without in self._settled:
-            found = [trial for trial in (*found, *self._open) if trial.number != without]
-        return sorted(found, key=lambda trial: trial.number)  # sorted already but for a trial that ran again
+        """What a sampler or pruner may know of the search, by the numbers within it; `without` one trial of the job."""
+        found = {**self._settled, **self._open}
+        if without is not None:
+            found.pop(without, None)
+        return sorted(found.values(), key=lambda trial: trial.number)
 
     def before(self, number: int) -> list[PastTrial]:
-        """The trials of lower numbers: later ones have no say."""
-        return [trial for trial in self.past(without=number) if trial.number < number]
+        """The trials of lower numbers within the search: later ones have no say."""
+        return [trial for trial in self.past() if trial.number < number]
 
     def twin(self, effective_md5: str) -> Trial | None:
         """The first complete trial of this effective configuration."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,12 @@ from fts.jobs.api.load import study as load_study
 from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
 from fts.jobs.api.study import Cell, Finished, Study
 from fts.jobs.records import exports
+from fts.jobs.records.beside import OF
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
-from fts.jobs.search.sampler import suggest
+from fts.jobs.search.sampler import NO_HISTORY, Drawn, drawn_for
+from fts.jobs.supervisor import beside_search
+from fts.jobs.supervisor.beside_search import runs_more
 from fts.jobs.supervisor.history import JobHistory
 from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work
@@ -26,6 +30,7 @@ from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from fts.state.files import remove
+from fts.state.transitions.trials import OF_SAMPLER
 from fts.state.values import Cause, Claim, Job, JobStatus, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -205,19 +210,27 @@ class JobRunner:
         if put_back := [trial for trial in self.history.open if trial.status == TrialStatus.FAILED]:
             return self._rerun(put_back[0])
         number = len(self.history)
-        while number < self._trials_wanted():
+        while True:
+            wanted = self._trials_wanted()
             with contextlib.suppress(TrialsChanged):
-                return self._open_trial(number)
-        return None
+                if (searched := self.history.searched(number)) < wanted:
+                    return self._open_trial(number, searched)
+                if not runs_more(self.cell):
+                    return None
+                all_trials = queries.trials(self.db, self.job.id)
+                if (one := beside_search.next_beside(self.cell, number, all_trials)) is None:
+                    return None
+                return self._open_beside(number, one)
 
     def _trials_wanted(self) -> int:
         """As it stands now: a person may want more than there were at the claim."""
         job = queries.job(self.db, self.job.id)
-        wanted = checked_cell(self.study, job).trials
+        self.cell = checked_cell(self.study, job)  # its seeds, too, may be more now
+        self.work = replace(self.work, cell=self.cell)
         if job.trials_wanted != self.wanted:
             self.tell(JobExtended(job))
         self.wanted = job.trials_wanted
-        return wanted
+        return self.cell.trials
 
     def _rerun(self, trial: Trial) -> Trial:
         """A failed trial again: its files first, so that no kill in between leaves it a checkpoint of the old try."""
@@ -225,12 +238,36 @@ class JobRunner:
             remove(
                 trial_folder(self.places.outputs, self.job.experiment, self.job.id, trial.number), self.places.outputs
             )
-        code = {"code_commit": self.code[0], "code_dirty": self.code[1]}
+        code = {"code_commit": self.code[0], "code_dirty": self.code[1]} | beside_search.facts_of(trial)
         transitions.rerun_trial(self.db, self.claim, trial.id, **code)
         return self._reread(trial)
 
-    def _open_trial(self, number: int) -> Trial:
-        params = self._draw(number)
+    def _open_beside(self, number: int, one: beside_search.Beside) -> Trial:
+        """A trial that is not of the search."""
+        replicate = OF in one.facts
+        effective = self.study.effective(self.cell, one.params) if replicate else one.params
+        transitions.start_trial(
+            self.db,
+            self.claim,
+            number,
+            params=one.params,
+            effective=effective,
+            effective_md5=config_md5(effective),
+            metric=self.cell.metric,
+            direction=self.cell.direction,
+            seed=one.seed,
+            wanted=self.wanted,
+            code_commit=self.code[0],
+            code_dirty=self.code[1],
+            **one.facts,
+        )
+        return queries.trial(self.db, self.job.id, number)
+
+    def _open_trial(self, number: int, searched: int) -> Trial:
+        """Trial `number` of the job, which is number `searched` of its search."""
+        drawn = self._draw(searched)
+        known: dict[str, Any] = {OF_SAMPLER: drawn.kept} if drawn.kept else {}
+        params = drawn.params
         effective = self.study.effective(self.cell, params)
         md5 = config_md5(effective)
         trial_id = transitions.start_trial(
@@ -243,10 +280,11 @@ class JobRunner:
             architecture=self.study.describe(self.cell, effective),
             metric=self.cell.metric,
             direction=self.cell.direction,
-            seed=self.study.seed(self.cell, number),
+            seed=self.study.seed(self.cell, searched),
             wanted=self.wanted,
             code_commit=self.code[0],
             code_dirty=self.code[1],
+            **known,
         )
         if self.study.reuses(self.cell) and (twin := self.history.twin(md5)) is not None:
             self._reuse(trial_id, twin)
@@ -267,16 +305,15 @@ class JobRunner:
             **{name: getattr(twin, name) for name in kept},
         )
 
-    def _draw(self, number: int) -> dict[str, Any]:
+    def _draw(self, number: int) -> Drawn:
         """Its parameters; none where the trial process draws them."""
         cell = self.cell
         if (fixed := self.study.params(cell, number)) is not None:
-            return fixed
+            return Drawn(fixed)
         if cell.space is None:
-            return {}
-        return suggest(
-            cell.space, self.history.past(), cell.seed, number, cell.sampler, self.work.maximize, diverged=cell.diverged
-        )
+            return Drawn({})
+        history = () if cell.sampler in NO_HISTORY else self.history.past()
+        return drawn_for(cell, history, number)
 
     def _reread(self, trial: Trial) -> Trial:
         return queries.trial(self.db, self.job.id, trial.number)

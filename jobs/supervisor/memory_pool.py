@@ -49,10 +49,13 @@ class MemoryPool:
     def taken_by_others(self, slot: int) -> int:
         """Bytes."""
         with self._changed:
-            return sum(bytes_ for other, bytes_ in self._taken.items() if other != slot)
+            return self._others(slot)
 
     def _has_room(self, slot: int, need: int, total: int | None) -> bool:
         if self._waiting[0] != slot:
             return False
-        others = sum(bytes_ for other, bytes_ in self._taken.items() if other != slot)
+        others = self._others(slot)
         return not others or total is None or others + need <= total
+
+    def _others(self, slot: int) -> int:
+        return sum(bytes_ for other, bytes_ in self._taken.items() if other != slot)

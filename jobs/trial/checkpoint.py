@@ -3,15 +3,16 @@
     checkpoint = fts.checkpoint(trial)
     state = checkpoint.load()                     # None at first; random, numpy and torch generators come back with it
     checkpoint.save(lambda: {"model": model.state_dict(), "epoch": epoch})
+    checkpoint.save({"epoch": epoch}, files=["model.bin"])    # then load() also sets checkpoint.files["model.bin"]
 
 A checkpoint is a folder `checkpoint-000007` with state.json (plain values, generators, the epochs reported so far),
-tensors.safetensors, arrays.npz and manifest.json (bytes and md5 of each). It is written under another name, flushed to
-the disk, then renamed. Under plain Optuna it lies in the folder `checkpoints` where the script stands.
+tensors.safetensors, arrays.npz, the folder `files` and manifest.json (bytes and md5 of each). It is written under
+another name, flushed to the disk, then renamed. Under plain Optuna it lies in the folder `checkpoints` where the script
+stands.
 """
 
 from __future__ import annotations
 
-import atexit
 import base64
 import errno
 import hashlib
@@ -20,25 +21,26 @@ import json
 import random
 import re
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.python import this_python
+from fts.jobs.trial.places import local_folder
 from fts.jobs.trial.process import CHECKPOINT_SHARE, say
 from fts.jobs.trial.running import ASKS, Report, running_of
-from fts.state.files import atomic_write, make_folder, new_folder, remove, replacing, sweep
+from fts.state.files import atomic_write, make_folder, new_folder, remove, replacing, sweep, sync_folder, take
 
 if TYPE_CHECKING:
     from fts.jobs.trial.running import RunningTrial
 
 FORMAT = 1
+ALWAYS_S = 1e-3  # FTS_CHECKPOINT_EVERY_S of so little: a checkpoint after each step, whatever it costs
 KEPT = 2  # the current one and the one before it
 NAME = re.compile(r"checkpoint-(\d{6,})")
-LOCAL = "checkpoints"  # under plain Optuna, where the script stands
+FILES = "files"  # in a checkpoint: what `save(files=...)` was given
 MARK = "$"  # of what JSON has no word for
 PLAIN = (type(None), bool, int, float, str)
 
@@ -66,6 +68,8 @@ class Checkpoint:
 
     def __init__(self, folder: Path, trial: Any, running: RunningTrial | None = None) -> None:
         self._folder, self._trial, self._running = folder, trial, running
+        self.files: dict[str, Path] = {}  # of the checkpoint that was loaded, by name
+        self.generators: dict[str, Any] = {}  # as they were then, for a library that seeds them anew
         self._cost_s = 0.0
         self._last_save = time.monotonic()
 
@@ -78,7 +82,9 @@ class Checkpoint:
     @property
     def due(self) -> bool:
         """Will `save` write? Checkpoints take at most 2 % of the time, and one is always written at a stop."""
-        if self._running is not None and (self._running.stop_asked or self._running.spec.checkpoint_every_s == 0):
+        if self._running is not None and (
+            self._running.stop_asked or self._running.spec.checkpoint_every_s <= ALWAYS_S
+        ):
             return True
         return time.monotonic() - self._last_save >= self._cost_s / CHECKPOINT_SHARE
 
@@ -95,13 +101,16 @@ class Checkpoint:
                 continue
             if self._usable(found):
                 set_generators(found.generators)
+                self.generators = found.generators
+                self.files = {file.name: file for file in (path / FILES).iterdir()} if (path / FILES).is_dir() else {}
                 say(f"resumed from {path.name}")
                 return found.state
         return None
 
-    def save(self, state: Any | Callable[[], Any]) -> bool:
+    def save(self, state: Any | Callable[[], Any], files: Sequence[str | Path] = ()) -> bool:
         """Writes a checkpoint if one is due; says whether it did. A callable is only called then.
 
+        `files`: files and folders that belong to it; those in `dir` are moved into it, others copied.
         Raises fts.Stopped afterwards where the trial was asked to stop, BadState for what no checkpoint can hold,
         CannotWrite for a disk that is full.
         """
@@ -123,7 +132,7 @@ class Checkpoint:
                 "unjudged": running is not None and running.unjudged,
             },
         }
-        path, md5, size = write(self._folder, content)
+        path, md5, size = write(self._folder, content, [Path(one) for one in files])
         self._last_save = time.monotonic()
         self._cost_s = self._last_save - start
         if running is not None:
@@ -152,17 +161,6 @@ class Checkpoint:
         return True
 
 
-def local_folder(trial: Any) -> Path:
-    """Of a trial under plain Optuna; a retried one finds the checkpoints of the trial that it repeats."""
-    study = str(trial.study.study_name)
-    if study.startswith("no-name-"):  # in memory: no later process can know it
-        folder = Path(tempfile.mkdtemp(prefix="fts-"))
-        atexit.register(remove, folder)
-        return folder
-    number = trial.storage.get_trial_system_attrs(trial._trial_id).get("failed_trial", trial.number)
-    return Path(LOCAL).absolute() / re.sub(r"[^A-Za-z0-9_.-]", "_", study) / f"trial_{number:04d}"
-
-
 # -- on disk
 
 
@@ -189,8 +187,9 @@ def serial(path: Path) -> int:
     return int(path.name.rpartition("-")[2])
 
 
-def write(folder: Path, content: dict[str, Any]) -> tuple[Path, str, int]:
+def write(folder: Path, content: dict[str, Any], files: Sequence[Path] = ()) -> tuple[Path, str, int]:
     """The next checkpoint: its path, one md5 of all files, and its bytes. Raises BadState or CannotWrite."""
+    check_files(files)
     packed = Packed()
     text = json.dumps(packed.pack(content, "state"))
     make_folder(folder, folder.parent)
@@ -200,7 +199,12 @@ def write(folder: Path, content: dict[str, Any]) -> tuple[Path, str, int]:
     with new_folder(path, folder.parent) as draft:
         atomic_write(draft / "state.json", text)
         packed.write(draft)
-        manifest = {file.name: {"md5": file_md5(file), "bytes": file.stat().st_size} for file in files_of(draft)}
+        for file in files:
+            take(file, draft / FILES / file.name, move=file.absolute().parent == folder.absolute())
+        if files:
+            sync_folder(draft / FILES)
+        names = {str(file.relative_to(draft)): file for file in files_of(draft)}
+        manifest = {name: {"md5": file_md5(file), "bytes": file.stat().st_size} for name, file in names.items()}
         atomic_write(draft / "manifest.json", json.dumps(manifest))
     for old in kept[KEPT - 1 :]:
         remove(old, folder.parent)
@@ -213,7 +217,8 @@ def read(path: Path) -> Stored:
     try:
         manifest = json.loads((path / "manifest.json").read_text())
         for name, entry in manifest.items():
-            if Path(name).name != name or file_md5(path / name) != entry["md5"]:
+            inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+            if not inside or file_md5(path / name) != entry["md5"]:
                 raise DamagedCheckpoint(f"{name} does not match its md5")
         raw = json.loads((path / "state.json").read_text())
         if raw["format"] != FORMAT:
@@ -233,7 +238,18 @@ def read(path: Path) -> Stored:
 
 
 def files_of(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    """All of a checkpoint, without drafts."""
+    inside = [file for file in (folder / FILES).rglob("*") if file.is_file()]
+    return sorted([file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")] + inside)
+
+
+def check_files(files: Sequence[Path]) -> None:
+    """Raises BadState for what is no file or folder, and for two of one name."""
+    for file in files:
+        if not file.is_file() and not file.is_dir():
+            raise BadState(f"{file} is no file and no folder, so no checkpoint can keep it")
+        if sum(other.name == file.name for other in files) > 1:
+            raise BadState(f"two files for one checkpoint are called {file.name}; give them different names")
 
 
 def file_md5(path: Path) -> str:

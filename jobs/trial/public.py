@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.function import VALUE
+from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.spec import seed_for
 from fts.jobs.trial.running import BadReport, deciding, metrics_of, running_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def report(trial: Any, step: int, **metrics: Any) -> None:
     """One epoch with all its metrics; the one that decides (the study's, else the first) goes to Optuna's report."""
+    report_numbers(trial, step, metrics)
+
+
+def report_numbers(trial: Any, step: int, metrics: Mapping[str, Any]) -> None:
+    """The same, for metrics that no keyword can name."""
     if not metrics:
         raise BadReport(f"the report of step {step} has no metric; write fts.report(trial, step, val_loss=0.5)")
     numbers = metrics_of(metrics)
@@ -18,7 +27,7 @@ def report(trial: Any, step: int, **metrics: Any) -> None:
     if running is None:
         trial.report(deciding(numbers, VALUE), step)
     else:
-        trial.report(deciding(numbers, running.cell.metric), step, numbers)
+        trial.report(deciding(numbers, pruning_of(running.cell)[0]), step, numbers)
 
 
 def seed(trial: Any, purpose: str) -> int:

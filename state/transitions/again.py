@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 from peewee import SQL, fn
 
 from fts.state.errors import CannotUndo
+from fts.state.front import front_rows
 from fts.state.models import JobRow, TrialRow
+from fts.state.rows import to_job
 from fts.state.scheduling import RUN_AGAIN_SQL
-from fts.state.values import Direction
+from fts.state.transitions.base import get_job
+from fts.state.values import UNRANKED, Direction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -89,12 +92,30 @@ def recount(db: Database, job: Row) -> Row:
     return {name: value for name, value in found.items() if job[name] != value}
 
 
-def best_trial(db: Database, job_id: int, direction: Direction) -> Row | None:
-    """The complete trial with the best value that is not flagged diverged; the earlier one of equals."""
+def best_trial(db: Database, job_id: int, direction: Direction, front: Sequence[int] | None = None) -> Row | None:
+    """The complete trial of the search with the best value that may be ranked; the earlier one of equals.
+
+    Of several goals the first one of the front, which is read where it is not given.
+    """
+    front = front_of(db, get_job(db, job_id)) if front is None else front
+    if front:
+        first = TrialRow.select(TrialRow.number, TrialRow.value).where(TrialRow.job_id == job_id)
+        return db.one(first.where(TrialRow.number == front[0]))
     better_first = TrialRow.value if direction is Direction.MINIMIZE else TrialRow.value.desc()
     complete = (
         TrialRow.select(TrialRow.number, TrialRow.value, TrialRow.badges)
         .where(TrialRow.job_id == job_id, TrialRow.status == "complete", TrialRow.value.is_null(False))
         .order_by(better_first, TrialRow.number)
     )
-    return next((row for row in complete.dicts().execute(db) if '"diverged"' not in row["badges"]), None)
+    return next((row for row in complete.dicts().execute(db) if not is_unranked(row["badges"])), None)
+
+
+def front_of(db: Database, job: Row) -> tuple[int, ...]:
+    """The front of a job of several goals, the best in the first goal first; empty for any other."""
+    if '"goals":' not in job["spec"] or len(goals := to_job(job).goals) == 1:
+        return ()
+    return front_rows(db, job["id"], goals)
+
+
+def is_unranked(badges: str) -> bool:
+    return any(f'"{badge}"' in badges for badge in UNRANKED)

@@ -13,7 +13,7 @@ from fts.state.daily_bars import DECIDE_LABELS, PATCHTST, direction_of
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, TrialsChanged, WrongStatus
 from fts.state.models import ALL, CheckpointRow, EpochRow, JobRow, StudyRow, TrialRow
 from fts.state.rows import is_put_back, to_object
-from fts.state.transitions.again import COUNTS
+from fts.state.transitions.again import COUNTS, best_trial, front_of, is_unranked
 from fts.state.transitions.attempts import begin_attempt, end_attempt
 from fts.state.transitions.base import (
     Row,
@@ -25,6 +25,7 @@ from fts.state.transitions.base import (
     fenced_job,
     fenced_trial,
     finite,
+    get_job,
     short,
     to_json,
     transaction,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 MAX_FACTS = 64_000  # characters of JSON, of the facts that have no column
 MAX_METRICS = 16_000  # the same, of an epoch
+OF_SAMPLER = "sampler"  # fact: what the sampler kept for later trials when it drew this one
 
 
 def start_trial(
@@ -144,8 +146,9 @@ def rerun_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> None
         if begins_anew(trial["cause"]):
             EpochRow.delete().where(EpochRow.trial_id == trial_id).execute(db)
             CheckpointRow.delete().where(CheckpointRow.trial_id == trial_id).execute(db)
-            trial = trial | {"facts": "{}"}
-            facts = _FORGOTTEN | _checked_facts(facts)
+            drawn_with = {name: fact for name, fact in to_object(trial["facts"]).items() if name == OF_SAMPLER}
+            trial = trial | {"facts": to_json(drawn_with, "facts", MAX_FACTS)}
+            facts = _FORGOTTEN | {"facts": trial["facts"]} | _checked_facts(facts)
         else:
             facts = _checked_facts(facts)
         begin_attempt(db, trial_id, claim.token, facts.get("host"), facts.get("pid"))
@@ -388,20 +391,25 @@ _END_VERBS = {
 
 def _refresh_job(db: Database, claim: Claim, ended: Row) -> bool:
     """Counts and best of the job, with the trial that has just ended; `recount` has read all the others."""
-    kept = [JobRow.best_trial, JobRow.best_value, *(getattr(JobRow, name) for name in COUNTS.values())]
-    before = db.one(JobRow.select(*kept).where(JobRow.id == claim.job_id))
-    assert before is not None, "the claim holds it"
+    job = get_job(db, claim.job_id)
     count = COUNTS[ended["status"]]
-    changes: Row = {count: before[count] + 1, "idle_attempts": 0}
-    improved = is_better(ended, before["best_value"], before["best_trial"])
-    if improved:
+    changes: Row = {count: job[count] + 1, "idle_attempts": 0}
+    front = front_of(db, job)
+    if front:
+        best = best_trial(db, claim.job_id, Direction(ended["direction"]), front)
+        changes |= {"best_value": best and best["value"], "best_trial": best and best["number"]}
+        improved = ended["number"] in front
+    elif improved := is_better(ended, job["best_value"], job["best_trial"]):
         changes |= {"best_value": ended["value"], "best_trial": ended["number"]}
     JobRow.update(changes).where(JobRow.id == claim.job_id).execute(db)
     if improved:
-        words = (
-            f"new best of {claim.job.experiment}: {ended['objective']} {ended['value']:.4f} (trial {ended['number']})"
-        )
-        data = {"number": ended["number"], "value": ended["value"], "before": before["best_value"]}
+        number, value = changes["best_trial"], changes["best_value"]
+        words = f"new best of {claim.job.experiment}: {ended['objective']} {value:.4f} (trial {number})"
+        data = {"number": number, "value": value, "before": job["best_value"]}
+        if front:
+            several = f"{len(front)} trial{'' if len(front) == 1 else 's'}"
+            words = f"trial {ended['number']} joins the front of {claim.job.experiment}: {several}"
+            data |= {"number": ended["number"], "value": ended["value"], "front": list(front)}
         who = claim_name(claim)
         emit(db, Verb.NEW_BEST, who, words, job_id=claim.job_id, trial_id=ended["id"], data=data)
     return improved
@@ -409,7 +417,7 @@ def _refresh_job(db: Database, claim: Claim, ended: Row) -> bool:
 
 def is_better(ended: Row, value: float | None, number: int | None) -> bool:
     """Is a trial that has just ended the best of its job, whose best had that value? The earlier one of equals is."""
-    if ended["status"] != "complete" or '"diverged"' in ended["badges"]:
+    if ended["status"] != "complete" or is_unranked(ended["badges"]):
         return False
     if value is None or number is None:
         return True

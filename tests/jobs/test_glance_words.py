@@ -87,7 +87,6 @@ def test_every_glyph_has_an_ascii_twin_of_one_column():
     for glyph in [
         *formatting.GLYPHS.values(),
         formatting.BEST,
-        formatting.RESTARTED,
         *formatting.EIGHTHS,
         *formatting.SPARKS,
         *"─│┤└┬…—±°↵→",

@@ -162,16 +162,6 @@ def test_what_the_trial_found_is_stored_field_by_field(db: Database, claim: Clai
         transitions.record_started(db, claim, trial, {"n_val": "442"})
 
 
-def test_an_identical_configuration_is_found_again(db: Database, claim: Claim) -> None:
-    trial = started(db, claim, data_md5="d1")
-    first = queries.trial_by_id(db, trial)
-    assert queries.same_configuration(db, first.effective_md5) is None  # it has no result yet
-    end(db, claim, trial, 0.6)
-    found = queries.same_configuration(db, first.effective_md5, "d1")
-    assert found is not None and found.id == trial
-    assert queries.same_configuration(db, first.effective_md5, "d2") is None
-
-
 def test_history_holds_all_a_sampler_needs(db: Database, claim: Claim) -> None:
     for number in range(3):
         trial = started(db, claim, number)

@@ -70,7 +70,6 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.bytes_read = 0
         self._db: Database | None = None
         self._identity: tuple[int, int] | None = None  # of the file that was read
         self._version: int | None = None

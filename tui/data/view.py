@@ -31,7 +31,6 @@ class Details:
     best_curves: Mapping[int, tuple[Epoch, ...]] = field(default_factory=dict)  # best trial of each job, by job id
     samples: tuple[Sample, ...] = ()  # of the last 24 h, oldest first
     events: tuple[Event, ...] = ()  # the journal, newest last
-    away_events: tuple[Event, ...] = ()  # of the absence
     log: tuple[str, ...] = ()  # the end of the trial's log file
     log_path: str = ""
     log_problem: str = ""

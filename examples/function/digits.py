@@ -1,6 +1,7 @@
-"""A network of one hidden layer on scikit-learn's digits, in numpy: a study of ten seconds.
+r"""A network of one hidden layer on scikit-learn's digits, in numpy: a study of ten seconds.
 
-    fts enqueue examples/digits.py:objective --trials 6 -m activation=relu,tanh --direction maximize --metric accuracy
+    fts enqueue examples/function/digits.py:objective --trials 6 -m activation=relu,tanh \
+        --direction maximize --metric accuracy
     fts worker --until-empty
     fts results
 

@@ -1,0 +1,38 @@
+"""The pruner of `fts worker` for plain Optuna: a function is pruned there where a worker would prune it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import optuna
+from optuna.pruners import BasePruner
+
+from fts.jobs.api.halving import HALVING, Halving
+from fts.jobs.search.pruner import should_prune
+from fts.jobs.search.sampler import PastTrial
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+PRUNERS = ("none", "median", "halving")
+
+
+class PurePruner(BasePruner):
+    """`PurePruner("median")` or `PurePruner("halving", "2,3,0.5,2")`. Raises ValueError for another name."""
+
+    def __init__(self, name: str = "median", halving: str | None = None) -> None:
+        if name not in PRUNERS:
+            raise ValueError(f"the pruner is {name!r:.80}, expected one of {', '.join(PRUNERS)}")
+        self.name = name
+        self.rule = HALVING if halving is None else Halving.parse(halving)
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        maximize = study.direction == optuna.study.StudyDirection.MAXIMIZE
+        known = study.get_trials(deepcopy=False)
+        past = [PastTrial(one.number, {}, "complete", None, finite(one)) for one in known if one.number < trial.number]
+        return should_prune(self.name, past, trial.number, finite(trial), maximize, self.rule) is not None
+
+
+def finite(trial: FrozenTrial) -> dict[int, float]:
+    return {step: value for step, value in trial.intermediate_values.items() if math.isfinite(value)}

@@ -1,0 +1,53 @@
+"""One epoch of any library: report, then save, then ask whether the trial is pruned."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.trial.checkpoint import checkpoint
+from fts.jobs.trial.public import report_numbers
+from fts.jobs.trial.running import BadReport, running_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+
+class Epochs:
+    """What the callbacks of all libraries have in common."""
+
+    def __init__(self, trial: Any, monitor: str) -> None:
+        self.trial, self.monitor = trial, monitor
+        self.checkpoint = checkpoint(trial)
+        self.state: dict[str, Any] | None = self.checkpoint.load()
+        self.done: int = self.state["epoch"] + 1 if self.state else 0  # the epoch to go on with
+
+    def report(self, epoch: int, metrics: Mapping[str, Any]) -> None:
+        """All that are numbers, first the one that decides. Raises BadReport where it is not among them."""
+        numbers = {name: value for name, one in metrics.items() if (value := number(one)) is not None}
+        if self.monitor not in numbers:
+            raise BadReport(f"the metrics are {', '.join(numbers)[:300] or 'none'}, expected {self.monitor} among them")
+        running = running_of(self.trial)
+        wanted = running.cell.metric if running is not None else self.monitor
+        named = {} if wanted in numbers else {wanted: numbers[self.monitor]}
+        report_numbers(self.trial, epoch, {self.monitor: numbers[self.monitor]} | numbers | named)
+
+    def save(
+        self, epoch: int, state: Callable[[], dict[str, Any]], files: Callable[[], Sequence[Path]] | None = None
+    ) -> None:
+        """If a checkpoint is due; the files are written only then."""
+        if self.checkpoint.due:
+            self.checkpoint.save({"epoch": epoch, **state()}, files() if files is not None else ())
+
+    def prune(self, epoch: int) -> None:
+        if self.trial.should_prune():
+            raise importlib.import_module("optuna").TrialPruned(f"at epoch {epoch}")
+
+
+def number(value: Any) -> float | None:
+    """A number, or a tensor or array of one; None: something else."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,58 @@
+"""The Trainer of transformers: an epoch is one evaluation. The callback saves by itself: save_strategy="no".
+
+callback = fts.callbacks.huggingface(trial, "eval_loss")
+trainer = Trainer(args=TrainingArguments(..., eval_strategy="epoch", save_strategy="no"), callbacks=[callback], ...)
+trainer.train(resume_from_checkpoint=callback.resume_from_checkpoint)
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from fts.jobs.trial.callbacks.epochs import Epochs
+from fts.state.files import remove
+
+
+def huggingface(trial: Any, monitor: str = "eval_loss") -> Any:
+    """A callback for Trainer(callbacks=[...]); give its `resume_from_checkpoint` to train()."""
+    base: Any = importlib.import_module("transformers").TrainerCallback
+    epochs = Epochs(trial, monitor)
+
+    class FtsCallback(base):  # type: ignore[misc]
+        """Reports, saves and prunes after each evaluation."""
+
+        resume_from_checkpoint = str(next(iter(epochs.checkpoint.files.values()))) if epochs.state else None
+
+        training = saves = wanted = False
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.training = True
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.training = False
+
+        def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
+            if not self.training:  # trainer.evaluate() of the person's own
+                return
+            epochs.report(epochs.done, metrics)
+            self.saves, self.wanted = epochs.checkpoint.due, control.should_save
+            control.should_save = self.saves or self.wanted
+            if not control.should_save:
+                self.judge()
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            if self.saves:
+                self.saves = False
+                epochs.save(epochs.done, dict, lambda: [folder])
+                if not self.wanted:
+                    remove(folder)
+                self.judge()
+
+        def judge(self) -> None:
+            epochs.done += 1
+            epochs.prune(epochs.done - 1)
+
+    return FtsCallback()

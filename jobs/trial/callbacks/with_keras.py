@@ -1,0 +1,42 @@
+"""Keras 3, whatever its backend.
+
+callback = fts.callbacks.keras(trial, "val_loss")
+model.fit(x, y, epochs=20, initial_epoch=callback.initial_epoch, callbacks=[callback], ...)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from fts.jobs.trial.callbacks.epochs import Epochs
+from fts.jobs.trial.checkpoint import set_generators
+
+
+def keras(trial: Any, monitor: str = "val_loss") -> Any:
+    """A callback for fit(callbacks=[...]); give it `initial_epoch=callback.initial_epoch`, too."""
+    library = importlib.import_module("keras")
+    epochs = Epochs(trial, monitor)
+
+    class FtsCallback(library.callbacks.Callback):  # type: ignore[misc, name-defined]
+        """Reports, saves and prunes after each epoch; weights, optimizer and seeds go on where they were."""
+
+        initial_epoch = epochs.done
+
+        def variables(self) -> list[Any]:
+            self.model.optimizer.build(self.model.trainable_variables)
+            return [*self.model.variables, *self.model.optimizer.variables]
+
+        def on_train_begin(self, logs: Any = None) -> None:
+            if epochs.state:
+                for variable, value in zip(self.variables(), epochs.state["variables"], strict=True):
+                    variable.assign(value)
+                set_generators(epochs.checkpoint.generators)  # what was built since has drawn from them
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            epochs.report(epoch, logs or {})
+            to_numpy = library.ops.convert_to_numpy
+            epochs.save(epoch, lambda: {"variables": [to_numpy(one).copy() for one in self.variables()]})
+            epochs.prune(epoch)
+
+    return FtsCallback()

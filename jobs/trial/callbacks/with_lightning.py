@@ -1,0 +1,47 @@
+"""Lightning, as `lightning` or as `pytorch_lightning`: an epoch is one that was validated.
+
+callback = fts.callbacks.lightning(trial, "val_loss")
+Trainer(callbacks=[callback], ...).fit(model, data, ckpt_path=callback.ckpt_path)
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+from fts.jobs.trial.callbacks.epochs import Epochs
+from fts.jobs.trial.checkpoint import set_generators
+
+FILE = "lightning.ckpt"
+
+
+def lightning(trial: Any, monitor: str = "val_loss") -> Any:
+    """A callback for Trainer(callbacks=[...]); give `ckpt_path=callback.ckpt_path` to fit."""
+    package = "pytorch_lightning" if "pytorch_lightning" in sys.modules else "lightning.pytorch"
+    base: Any = importlib.import_module(f"{package}.callbacks").Checkpoint  # the last to be called after an epoch
+    epochs = Epochs(trial, monitor)
+
+    class FtsCallback(base):  # type: ignore[misc]
+        """Reports, saves and prunes after each validated epoch."""
+
+        ckpt_path = str(epochs.checkpoint.files[FILE]) if epochs.state else None
+        validated = False
+
+        def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+            if epochs.state:  # what was built since has drawn from the generators
+                set_generators(epochs.checkpoint.generators)
+
+        def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+            self.validated = not trainer.sanity_checking
+
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            epoch = trainer.current_epoch
+            if self.validated and epoch >= epochs.done:
+                self.validated, epochs.done = False, epoch + 1
+                epochs.report(epoch, trainer.callback_metrics)
+                path = epochs.checkpoint.dir / FILE
+                epochs.save(epoch, dict, lambda: (trainer.save_checkpoint(path), [path])[1])
+                epochs.prune(epoch)
+
+    return FtsCallback()
