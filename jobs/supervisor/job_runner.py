@@ -71,11 +71,14 @@ class JobRunner:
         self.unexported: list[int] = []  # trials that have ended since the last export
         self.export_after = 0.0  # monotonic
 
+    def prepare(self) -> None:
+        """Lets the slot start what takes time, while the first trial is drawn."""
+        with contextlib.suppress(OSError):  # the first trial says why
+            self.work.slot.prepare(self.study.program(self.cell))
+
     def run(self) -> None:
         """Trial after trial until the job is done, given up, or somebody wants it to stop."""
         try:
-            with contextlib.suppress(OSError):  # the first trial says why
-                self.work.slot.prepare(self.study.program(self.cell))
             self._run()
         except (UnusedParameter, BadSpec) as refused:  # the specification is at fault: no other attempt can mend it
             self._refuse(Cause.CODE_ERROR, refused)

@@ -301,6 +301,7 @@ class Worker:
             supervisor = JobRunner(
                 self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell, self.owed
             )
+            supervisor.prepare()
             supervisor.run()
         except StaleToken as refused:
             slot.close()
