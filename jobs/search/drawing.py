@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
 
+    from fts.jobs.search.rebuilt import Rebuilt
     from fts.jobs.search.sampler import PastTrial
 
 TRIES = 100  # at a combination that nothing forbids
 
 
-def draw(cell: Any, history: Sequence[PastTrial], number: int) -> Drawn:
+def draw(cell: Any, history: Sequence[PastTrial], number: int, rebuilt: Rebuilt | None = None) -> Drawn:
     """The parameters of trial `number`, a function of the cell and its history.
 
     Raises BadSpec where a hundred draws in a row were forbidden.
     """
-    study = study_before(cell, history, number, PureSampler(cell.sampler, cell.seed))
+    study = study_before(cell, history, number, PureSampler(cell.sampler, cell.seed), rebuilt)
     before = system_attributes(study)
     trial_id = study.ask()._trial_id
     rule = None

@@ -144,7 +144,7 @@ class Attempt:
             self._pruned = kind == "epoch"  # one that asked may still end otherwise: what it does then counts
             self._answers.append(lambda: self._send({"do": "prune", "number": number}))
         elif isinstance(wish, StopRequest):
-            self._answers.append(lambda: self._obey(wish))
+            self._obey(wish)
         elif kind == "judge" or (kind == "epoch" and self._judged and fact.get("judged", True)):
             self._answers.append(lambda: self._send({"do": "go on", "number": number, "epoch": fact["epoch"]}))
         return None

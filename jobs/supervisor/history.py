@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fts.jobs.records.beside import role_of
+from fts.jobs.search.rebuilt import Rebuilt
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.beside_search import searched
 from fts.state import queries
@@ -28,6 +29,7 @@ class JobHistory:
 
     def __init__(self, db: Database, job_id: int) -> None:
         self.db, self.job_id = db, job_id
+        self.rebuilt = Rebuilt()
         self.failures = 0  # in a row, of the code or data
         self.open: tuple[Trial, ...] = ()  # that have not ended, by number
         self.beside: list[int] = []  # numbers of the trials that are not of the search

@@ -316,7 +316,7 @@ class JobRunner:
         if cell.space is None:
             return Drawn({})
         history = () if cell.sampler in NO_HISTORY else self.history.past()
-        return drawn_for(cell, history, number)
+        return drawn_for(cell, history, number, self.history.rebuilt)
 
     def _reread(self, trial: Trial) -> Trial:
         return queries.trial(self.db, self.job.id, trial.number)
