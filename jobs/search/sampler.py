@@ -154,20 +154,27 @@ def study_before(
         history = ()
     if cell.diverged == "worst":
         history = with_bad_region(history, next(iter(goals.values())) == MAXIMIZE, goals)
-    past = {one.number: one for one in history if one.number < number}
-    space = cell.space or {}
-
-    def freeze(one: PastTrial | None) -> optuna.trial.FrozenTrial:
-        if one is None:
-            return optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL)  # samplers leave failed ones out
-        return frozen(space, one, goals)
-
-    places = [past.get(n) for n in range(number)]
-    fill(study, (rebuilt or Rebuilt()).trials(places, (space, goals), freeze))
+    past = {one.number: one for one in history if one.number < number and one.kept}
+    fill(study, frozen_before(history, number, goals, rebuilt or Rebuilt(), cell.space or {}))
     for _, one in sorted(past.items()):
         for name, value in one.kept.get("study", {}).items():
             study._storage.set_study_system_attr(study._study_id, name, value)
     return study
+
+
+def frozen_before(
+    history: Sequence[PastTrial], number: int, goals: Mapping[str, str], rebuilt: Rebuilt, space: Space | None = None
+) -> list[optuna.trial.FrozenTrial]:
+    """The trials before this number in Optuna's terms, each at its own place."""
+    import optuna
+
+    def freeze(one: PastTrial | None) -> optuna.trial.FrozenTrial:
+        if one is None:
+            return optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL)  # samplers leave failed ones out
+        return frozen(space or {}, one, goals)
+
+    past = {one.number: one for one in history if one.number < number}
+    return rebuilt.trials([past.get(n) for n in range(number)], (space or {}, dict(goals)), freeze)
 
 
 def kept_by(study: optuna.Study, trial_id: int, before: Mapping[str, Any]) -> dict[str, Any]:

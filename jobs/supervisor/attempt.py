@@ -5,6 +5,7 @@ The supervisor says what to do next by how an attempt ended; nothing here decide
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
@@ -110,7 +111,7 @@ class Attempt:
         path = Path(spec["folder"]) / SPECIFICATION
         make_folder(path.parent, path.parents[3])
         atomic_write(path, line, path.parents[3], durable=False)
-        return {"do": "run", "file": str(path)}
+        return {"do": "run", "file": str(path), "md5": hashlib.md5(line.encode()).hexdigest()}
 
     def _take_all(self, facts: list[dict[str, Any]], number: int) -> AttemptEnd | None:
         """Records what has arrived, together as far as it takes no longer than TOGETHER_S, and answers after that."""

@@ -24,7 +24,7 @@ import psutil
 
 from fts.jobs.api.protocol import MAX_LINE
 from fts.jobs.supervisor.process_tree import Reaped, kin, reap_recorded, same_process, signal_tree, started_at
-from fts.jobs.supervisor.template import Forked, Template
+from fts.jobs.supervisor.template import Forked, Template, Told
 from fts.state.files import open_log
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class TrialProcess:
         self.asked_to_stop = False
         self.log_path = log_path
         self.relays = relays
+        self.told = Told() if template is None else template.told.copy()  # of earlier trials
         self.was_ready = False  # it has said that it can take a trial
         try:
             log_fd = open_log(log_path, log_path.parent.parent)

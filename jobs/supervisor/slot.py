@@ -62,13 +62,16 @@ class Slot:
         self._held_at: Reading | None = None
         self._held_bytes = 0
 
-    def child(self, program: Program) -> TrialProcess:
-        """The living trial process of that program; started when there is none, or when it has grown."""
+    def child(self, program: Program, tells: Callable[[Template], None] = lambda _: None) -> TrialProcess:
+        """The living trial process of that program; started when there is none, or when it has grown.
+
+        A template hears what `tells` says before it forks.
+        """
         alive = self._child is not None and self._child.poll() is None
         if self._child is not None and alive and program == self._program and not self._has_grown():
             return self._child
         self.close()
-        self._child = self._started(program)
+        self._child = self._started(program, tells)
         self._program = program
         pace = PaceLimits(**self.settings.stall)  # type: ignore[arg-type]  # its integer fields are not offered
         self._watchdog = Watchdog(self._child, self.limits(), self.sensors, self.guard, pace=pace)
@@ -76,7 +79,7 @@ class Slot:
         self._least_rss = None
         return self._child
 
-    def _started(self, program: Program) -> TrialProcess:
+    def _started(self, program: Program, tells: Callable[[Template], None]) -> TrialProcess:
         """Forked where that is possible, else a new interpreter. Raises OSError."""
         # no address-space limit: torch reserves far more than it uses; limit_data counts what can be written to
         start = partial(
@@ -92,6 +95,7 @@ class Slot:
         if self._template is None or program.forks_for is None:
             return start()
         try:
+            tells(self._template)
             return start(template=self._template, root=Path(program.forks_for))
         except CannotFork as refused:
             log.info("%s: trial processes are started, not forked", refused)

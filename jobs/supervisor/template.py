@@ -17,8 +17,10 @@ from fts.jobs.supervisor.process_tree import same_process, started_at
 from fts.state.files import open_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
+
+    from fts.jobs.search.sampler import PastTrial
 
 log = logging.getLogger("fts.worker")
 
@@ -59,6 +61,7 @@ class Template:
         self._answers: list[dict[str, Any]] = []
         self._modules: list[str] | None = None  # that it has imported; None: it has not said so yet
         self._codes: dict[int, int] = {}  # of processes that have ended
+        self.told = Told()
         self._over = False
         self._lock = threading.RLock()
 
@@ -89,6 +92,18 @@ class Template:
             if "forked" not in answer:
                 raise CannotFork(answer["refused"])
             return int(answer["forked"])
+
+    def know(self, told: Told, before: int, goals: Mapping[str, str]) -> None:
+        """Tells it of a history as it was before that trial, so that its forks know it. Raises CannotFork."""
+        changed = self.told.changed(told)
+        order = {"do": "know", "history": told.name, "before": before, "goals": goals}
+        with self._lock:
+            try:
+                self._talk.settimeout(START_S)
+                self._talk.sendall(json.dumps(order | {"trials": changed}).encode() + b"\n")
+            except OSError as error:
+                self._over = True
+                raise CannotFork(str(error)) from error
 
     def _wait_for(self, ready: Callable[[], bool]) -> None:
         """At most START_S."""
@@ -141,6 +156,28 @@ class Template:
             self._talk.close()
         self._popen.kill()
         self._popen.wait()
+
+
+class Told:
+    """Which earlier trials of a history a process has been told of."""
+
+    def __init__(self, name: str = "", past: Iterable[PastTrial] = ()) -> None:
+        self.name = name
+        self.past = {one.number: one for one in past}
+
+    def changed(self, now: Told) -> list[dict[str, Any]]:
+        """What must be told of a history, which is known from now on; what is known of another is forgotten."""
+        if self.name != now.name:
+            self.name, self.past = now.name, {}
+        known = self.past
+        changed = [one for number, one in now.past.items() if known.get(number) is not one]
+        known.update((one.number, one) for one in changed)
+        return [one.to_json() for one in changed]
+
+    def copy(self) -> Told:
+        copied = Told(self.name)
+        copied.past = dict(self.past)
+        return copied
 
 
 class Forked:

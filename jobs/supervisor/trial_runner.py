@@ -12,11 +12,11 @@ import math
 import socket
 import time
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.goals import pruning_of
+from fts.jobs.api.goals import goals_of, pruning_of
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.api.spec import trial_folder as folder_of
 from fts.jobs.api.study import MAXIMIZE, CannotFit, Cell, Finished, Program, Study, trial_log
@@ -30,6 +30,7 @@ from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.beside_search import runs_more
 from fts.jobs.supervisor.child import TrialProcess, reap_recorded
 from fts.jobs.supervisor.progress_events import EpochReported, Note, TrialEnded, TrialStarted
+from fts.jobs.supervisor.template import Told
 from fts.jobs.supervisor.trouble import is_disk_trouble, pause_s
 from fts.jobs.trial.kept import MOST_FILES
 from fts.jobs.watchdog.policy import AGAIN
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.history import JobHistory
     from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
+    from fts.jobs.supervisor.template import Template
     from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")
@@ -219,7 +221,7 @@ class TrialRunner:
 
     def _attempt(self, spec: TrialSpec) -> AttemptEnd:
         try:
-            child = self.slot.child(self.study.program(self.cell))
+            child = self.slot.child(self.study.program(self.cell), self._tell_history)
         except OSError as error:
             if is_disk_trouble(error):
                 raise
@@ -283,6 +285,7 @@ class TrialRunner:
         try:
             self._take_over(child)
             attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s, self.db.write)
+            spec = self._with_history(spec, child)
             end = attempt.run(self.study.request(spec, self.db, self.places), spec.number)
         except StaleToken:
             self.slot.kill()  # no last checkpoint: somebody else writes to the same folder now
@@ -408,7 +411,6 @@ class TrialRunner:
             resume=True,  # from a checkpoint if there is one
             checkpoint_every_s=self.settings.checkpoint_every_s,
             draws=self._draws(),
-            history=self._history(),
         )
 
     def _draws(self) -> tuple[dict[str, Any], ...]:
@@ -416,11 +418,29 @@ class TrialRunner:
         told = ("k", "name", "value", "distribution")
         return tuple({name: getattr(draw, name) for name in told} for draw in queries.draws(self.db, self.trial.id))
 
-    def _history(self) -> tuple[dict[str, Any], ...]:
+    def _history(self) -> list[PastTrial]:
         """Define-by-run: the earlier trials of the job as its sampler sees them; later ones have no say."""
         if self.cell.space is not None or self.cell.sampler in NO_HISTORY:
-            return ()
-        return tuple(trial.to_json() for trial in self.history.before(self.number))
+            return []
+        return self.history.before(self.number)
+
+    def _tell_history(self, template: Template) -> None:
+        """Before it forks."""
+        if self._earlier:
+            template.know(self._earlier, self.number, goals_of(self.cell))
+
+    def _with_history(self, spec: TrialSpec, child: TrialProcess) -> TrialSpec:
+        """The specification with those earlier trials that its process does not know yet."""
+        if self._earlier is None:
+            return spec
+        known = {"history": self._earlier.name, "trials": len(self._earlier.past)}
+        return replace(spec, history=tuple(child.told.changed(self._earlier)), known=known)
+
+    @cached_property
+    def _earlier(self) -> Told | None:
+        """The history under a name of its own; None: the trial needs none."""
+        past = self._history()
+        return Told(f"{self.job.id}.{self.claim.token}", past) if past else None
 
     def _rivals(self) -> list[PastTrial]:
         """What a pruner compares the trial with: while it runs no other one changes."""

@@ -270,7 +270,7 @@ def own_values(running: RunningTrial) -> dict[str, Any]:
 
 
 def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
-    from fts.jobs.search.sampler import PastTrial  # here: a function with a declared space needs no Optuna
+    from fts.jobs.trial.known import history_of  # here: a function with a declared space needs no Optuna
 
     try:
         from fts.jobs.trial.optuna_trial import make_trial
@@ -280,7 +280,7 @@ def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
         raise BadObjective(
             f"{this_python()} cannot import optuna, {error}; is there a file of that name beside the study's?"
         ) from error
-    return make_trial(running, [PastTrial.from_json(past) for past in running.spec.history])
+    return make_trial(running, *history_of(running.spec))
 
 
 def seed_everything(seed: int) -> None:

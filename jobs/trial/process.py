@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
+import hashlib
 import json
 import os
 import queue
@@ -114,10 +116,12 @@ def serve(
 
 def specification(given: dict[str, Any]) -> Any:
     """A trial spec as JSON; a file that holds it is removed once it was read."""
-    if set(given) != {"file"}:
+    if "file" not in given or not set(given) <= {"file", "md5"}:
         return given
     path = Path(given["file"])
     text = path.read_text()
+    if given.get("md5") not in (None, hashlib.md5(text.encode()).hexdigest()):
+        raise OSError(errno.EIO, f"{path} is not what the worker wrote")
     remove(path)
     return json.loads(text)
 
@@ -203,7 +207,8 @@ class Commands:
     def _obey(self, command: dict[str, Any]) -> None:
         if command.get("do") == "run":
             self._pruned.clear()  # what was pruned before was another trial, perhaps of the same number
-            self._runs.put({"file": command["file"]} if "file" in command else command.get("spec") or {})
+            by_file: dict[str, Any] = {name: command[name] for name in ("file", "md5") if name in command}
+            self._runs.put(by_file if "file" in by_file else command.get("spec") or {})
         elif command.get("do") == "prune":
             self._pruned.add(int(command["number"]))
             self._verdicts.put(None)

@@ -2,10 +2,11 @@
 
     python -Pm fts.jobs.trial.process --template-fd 5        (the supervisor starts it; Linux)
 
-It never imports a person's code, so a fork is as fresh as a new interpreter and starts in milliseconds. The language
-on its socket: {"do": "fork"} with the descriptors of stdin, facts and log is answered by {"forked": pid}, and by
-{"ended": pid, "code": n} when that process has ended; it stays a zombie, its pid its own, until {"do": "reap", "pid"}.
-A fork of a process with threads could hang, so one that has any answers {"refused": why}. End of file: it leaves.
+It never imports a person's code, so a fork is as fresh as a new interpreter and starts in milliseconds. On its socket:
+{"do": "know", "history", "before", "goals", "trials"} tells of earlier trials. {"do": "fork"} with the descriptors of
+stdin, facts and log is answered by {"forked": pid}, and by {"ended": pid, "code": n} when that process has ended; it
+stays a zombie, its pid its own, until {"do": "reap", "pid"}. A fork of a process with threads could hang, so one that
+has any answers {"refused": why}. End of file: it leaves.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import threading
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from fts.jobs.trial import known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +87,7 @@ class Template:
 
     def serve(self) -> int | None:
         """In the template None, at its end; in a fork the descriptor for its facts."""
-        unread = b""
+        unread, fds = b"", list[int]()
         self.tell({"ready": os.getpid(), "modules": loaded_of_others()})
         with selectors.DefaultSelector() as ready:
             ready.register(self.talk, selectors.EVENT_READ)
@@ -96,7 +99,8 @@ class Template:
                             os.read(self.wake_read, 1024)
                         self.look_for_ended()
                         continue
-                    data, fds, _, _ = socket.recv_fds(self.talk, 65536, FDS)
+                    data, more, _, _ = socket.recv_fds(self.talk, 65536, FDS)
+                    fds += more
                     if not data:
                         return None
                     *lines, unread = (unread + data).split(b"\n")
@@ -104,8 +108,12 @@ class Template:
                         order = json.loads(line)
                         if order["do"] == "reap":
                             self.reap(int(order["pid"]))
+                        elif order["do"] == "know":
+                            known.prepare(order)
                         elif self.fork(fds):
                             return fds[1]
+                        else:
+                            fds = []
 
     def fork(self, fds: list[int]) -> bool:
         """True in the new process."""
