@@ -24,7 +24,7 @@ import psutil
 
 from fts.jobs.api.protocol import MAX_LINE
 from fts.jobs.supervisor.process_tree import Reaped, kin, reap_recorded, same_process, signal_tree, started_at
-from fts.jobs.supervisor.template import Forked, Template, Told
+from fts.jobs.supervisor.template import Forked, PipeEnd, Template, Told
 from fts.state.files import open_log
 
 if TYPE_CHECKING:
@@ -336,7 +336,7 @@ def forked(template: Template, facts: int, log_fd: int, root: Path) -> Forked:
         raise
     finally:
         os.close(read_end)
-    return Forked(template, pid, os.fdopen(write_end, "wb", buffering=0))
+    return Forked(template, pid, PipeEnd(write_end))
 
 
 def environment(threads: int, more: Mapping[str, str] | None = None) -> dict[str, str]:

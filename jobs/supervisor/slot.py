@@ -135,7 +135,9 @@ class Slot:
         limits = self.limits(allowed) if shrinks else replace(self.limits(allowed), soft=None)
         self._watchdog.limit_memory(limits)
         limit_data(self._child.pid, None if limits.hard is None else limits.hard + NOT_RESIDENT)
-        self._watchdog.begin_trial(queries.usual_step_s(db, trial.architecture, batch, device, threads))
+        shape = trial.architecture  # without one its steps are of no known length, and looking would read every trial
+        usual_step_s = queries.usual_step_s(db, shape, batch, device, threads) if shape else None
+        self._watchdog.begin_trial(usual_step_s)
         return Enforcer(db, claim, trial, self._child, self._watchdog, shrinks)
 
     def share(self, slots: int | None = None) -> int | None:

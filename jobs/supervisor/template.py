@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.supervisor.process_tree import same_process, started_at
 from fts.state.files import open_log
@@ -180,10 +180,25 @@ class Told:
         return copied
 
 
+class PipeEnd:
+    """The end of a pipe that this process writes to."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd, self.closed = fd, False
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            os.close(self._fd)
+
+
 class Forked:
     """A process that a template has forked, as subprocess.Popen shows its own."""
 
-    def __init__(self, template: Template, pid: int, stdin: IO[bytes]) -> None:
+    def __init__(self, template: Template, pid: int, stdin: PipeEnd) -> None:
         self.template, self.pid, self.stdin = template, pid, stdin
         self.returncode: int | None = None
         self.started = started_at(pid)  # None: it has ended already
