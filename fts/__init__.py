@@ -2,10 +2,11 @@
 
     import fts                     # 1 ms: what stands in __all__ is loaded when it is used
 
-fts.checkpoint(trial), fts.report(trial, step, **metrics), fts.seed(trial, purpose), fts.cell(trial), fts.predictions,
-fts.artifact and fts.callbacks work in a function that fts runs and under plain Optuna; fts.PureSampler and
-fts.PurePruner are those of a worker, for Optuna. fts.load(db) reads a study as tables;
-fts.create_study(...).optimize(objective, n_trials=100) puts a function in line and waits for it.
+fts.checkpoint(trial), fts.report(trial, step, **metrics), fts.seed(trial, purpose), fts.cell(trial), fts.shrink(trial),
+fts.predictions, fts.artifact and fts.callbacks work in a function that fts runs and under plain Optuna; fts.PureSampler
+and fts.PurePruner are those of a worker, for Optuna. fts.load(db) reads a study as tables;
+fts.create_study(...).optimize(objective, n_trials=100) puts a function in line and waits for it;
+fts.Study(...) is a study.toml in Python.
 """
 
 from __future__ import annotations
@@ -18,16 +19,18 @@ if TYPE_CHECKING:
     from fts.jobs.api.objective import Stopped
     from fts.jobs.library.reading import load
     from fts.jobs.library.studies import create_study
+    from fts.jobs.library.study import Study
     from fts.jobs.search.pure_pruner import PurePruner
     from fts.jobs.search.pure_sampler import PureSampler
     from fts.jobs.trial.checkpoint import checkpoint
     from fts.jobs.trial.kept import artifact, predictions
-    from fts.jobs.trial.public import cell, report, seed
+    from fts.jobs.trial.public import cell, report, seed, shrink
 
 __all__ = [
     "PurePruner",
     "PureSampler",
     "Stopped",
+    "Study",
     "artifact",
     "callbacks",
     "cell",
@@ -37,12 +40,14 @@ __all__ = [
     "predictions",
     "report",
     "seed",
+    "shrink",
 ]
 
 _HOME = {
     "PurePruner": "fts.jobs.search.pure_pruner",
     "PureSampler": "fts.jobs.search.pure_sampler",
     "Stopped": "fts.jobs.api.objective",
+    "Study": "fts.jobs.library.study",
     "artifact": "fts.jobs.trial.kept",
     "cell": "fts.jobs.trial.public",
     "checkpoint": "fts.jobs.trial.checkpoint",
@@ -51,6 +56,7 @@ _HOME = {
     "predictions": "fts.jobs.trial.kept",
     "report": "fts.jobs.trial.public",
     "seed": "fts.jobs.trial.public",
+    "shrink": "fts.jobs.trial.public",
 }
 
 

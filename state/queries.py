@@ -343,6 +343,10 @@ def history(db: Database, job_id: int) -> tuple[tuple[Trial, tuple[Epoch, ...]],
     return tuple((trial, tuple(by_trial[trial.id])) for trial in found)
 
 
+# Causes of a failed trial from which a sampler may learn that its parameters are bad
+BAD_REGION = (Cause.DIVERGED, Cause.TIME_LIMIT, Cause.OUT_OF_MEMORY, Cause.CANNOT_FIT)
+
+
 def _from(job_id: int, first: int) -> list[Any]:
     """The condition for the trials of a job from that number on."""
     return [TrialRow.job_id == job_id, *([TrialRow.number >= first] if first > 0 else [])]
@@ -373,7 +377,7 @@ def curves(db: Database, job_id: int, first: int = 0) -> tuple[Curve, ...]:
             row["status"],
             row["value"],
             told.get(row["id"], {}),
-            diverged=row["status"] == "failed" and row["cause"] == Cause.DIVERGED,
+            diverged=row["status"] == "failed" and row["cause"] in BAD_REGION,
             distributions=drawn.get(row["id"], {}),
             **_of_search(row["facts"]),
         )

@@ -9,7 +9,7 @@ import click
 
 from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.output import emit_json, say
-from fts.jobs.study_file.chosen import chosen
+from fts.jobs.study_file.opened import cells_of
 from fts.jobs.study_file.study import StudyFile
 from fts.state.place import has_study
 
@@ -74,25 +74,14 @@ def put_in_line(
 ) -> list[Line]:
     """Reads, checks and writes. With `one`, several cells are refused. Raises BadSpec before anything is written."""
     from fts.jobs.study_file import line  # here, not above: peewee, which --help need not load
-    from fts.jobs.study_file import warm as records
-    from fts.state.db import open_for_person, open_for_reading
+    from fts.state.db import open_for_person
 
     study = StudyFile.read(file, settings).named(name).warmed(warm)
-    exists = has_study(here().db)
-    recorded = None
-    if exists:
-        reading = open_for_reading(here().db)
-        try:
-            recorded = records.recorded_in(reading)
-            cells = study.cells(chosen(study.labels, wanted), recorded, here().outputs)
-        finally:
-            reading.close()
-    else:
-        cells = study.cells(chosen(study.labels, wanted), None, here().outputs)
+    cells = cells_of(study, here().db, wanted)
     if one and len(cells) > 1:
         names = ", ".join(line.titles(cells))
         raise click.UsageError(f"{file.name} has {len(cells)} cells: {names:.200}; name one with --cell")
-    if dry_run and not exists:
+    if dry_run and not has_study(here().db):
         return line.preview(cells)
     db = open_for_person(here().db)
     try:

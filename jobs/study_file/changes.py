@@ -32,18 +32,18 @@ SHOWN = 60  # characters of a value
 MOST = 6  # differences in one sentence
 
 
-def taken_over(cell: BareCell, spec: Spec) -> dict[str, Any]:
-    """The fields that decide no number of a trial and are another now; empty: nothing differs."""
+def taken_over(cell: BareCell, spec: Spec) -> list[str]:
+    """The fields that only say how trials run, and are another now; more of something is an extension."""
     mine = _plain(cell)
-    changes = [name for name in cell.no_question if name not in (*FOLLOWS, "trials", "code")]
-    return {name: mine.get(name) for name in changes if mine.get(name) != spec.get(name)}
+    changes = [name for name in cell.no_question if name not in (*FOLLOWS, *MORE)]
+    return [name for name in changes if mine.get(name) != spec.get(name)]
 
 
-def with_fields(cell: BareCell, spec: Spec, fields: Mapping[str, Any]) -> dict[str, Any]:
+def with_fields(cell: BareCell, spec: Spec, fields: Iterable[str]) -> dict[str, Any]:
     """The specification with these fields as the cell has them; what has its default there is left out."""
-    mine = _plain(cell)
+    mine, fields = _plain(cell), list(fields)
     kept = {name: value for name, value in spec.items() if name not in fields}
-    return kept | {name: value for name, value in fields.items() if name in mine}
+    return kept | {name: mine[name] for name in fields if name in mine}
 
 
 def question_differs(cell: BareCell, spec: Spec) -> list[str]:
@@ -102,6 +102,3 @@ def _plain(cell: BareCell) -> dict[str, Any]:
     """As JSON has it: tuples are lists there."""
     found: dict[str, Any] = json.loads(json.dumps(cell.to_json()))
     return found
-
-
-assert set(MORE) & set(FOLLOWS) == {"experiment"}, "what is added to a search is said"

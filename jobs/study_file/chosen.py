@@ -26,9 +26,10 @@ def chosen(every: Sequence[Labels], words: Sequence[str]) -> Callable[[str, Labe
         found = found or [labels for labels in every if _fits(labels, lower)]
         if not found:
             near = get_close_matches(lower, names, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
+            shown = ["/".join(str(value) for value in labels.values()) for labels in every]
+            hint = f"did you mean {shown[names.index(near[0])]}? " if near else ""
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            there = ", ".join(names[:SHOWN]) if any(names) else "one cell without axes"
+            there = ", ".join(shown[:SHOWN]) if any(names) else "one cell without axes"
             raise BadSpec(f"--cell {word} is no cell of the study; {hint}there are {there}{more}")
         meant += found
     return lambda _, labels: labels in meant

@@ -46,13 +46,16 @@ class Line:
     told: str  # the whole in a sentence
     extended_from: int | None = None  # trials it had before
 
+    def __str__(self) -> str:
+        return self.told
+
 
 @dataclass
 class _Plan:
     cell: BareCell
     job: Job | None = None  # that answers the question already, or takes the cell over
     whole: bool = False  # it takes the whole specification: no trial has begun
-    fields: dict[str, Any] = field(default_factory=dict)  # that it takes over, or would if it did not run
+    fields: list[str] = field(default_factory=list)  # that it takes over, or would if it did not run
     words: str = ""
 
 
@@ -91,7 +94,7 @@ def preview(cells: Sequence[BareCell]) -> list[Line]:
     study = BareStudy(cells[0].study)
     new = Enqueued(0, created=True)
     return [
-        Line(study.title(cell), cell.experiment, None, "new", told(study.title(cell), cell.trials, new, None, True))
+        Line(study.title(cell), cell.experiment, None, "new", told(study.title(cell), cell.wanted, new, None, True))
         for cell in cells
     ]
 
@@ -122,7 +125,7 @@ def _planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> _Plan:
     """What becomes of the cell, by the jobs that it had before."""
     same = [job for job in of_cell if question_of(job.spec) == cell.question]
     if same:
-        job = min(same, key=lambda job: preference(str(job.status), job.trials_wanted, job.id, cell.trials))
+        job = min(same, key=lambda job: preference(str(job.status), job.trials_wanted, job.id, cell.wanted))
         fields = changes.taken_over(cell, job.spec)
         return _Plan(cell, job, False, fields, changes.in_words(cell, job.spec, fields))
     for job in reversed(of_cell):
@@ -131,10 +134,10 @@ def _planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> _Plan:
         only_steps = differs == ["steps"] and job.status is not JobStatus.RUNNING
         if unbegun or only_steps:
             fields = changes.taken_over(cell, job.spec)
-            trials = cell.trials if unbegun else max(cell.trials, job.trials_wanted)
+            trials = cell.trials if unbegun else max(cell.trials, job.spec["trials"])
             mine = replace(cell, experiment=job.experiment, trials=trials)
             words = changes.in_words(mine, job.spec, [*differs, *fields])
-            return _Plan(mine, job, unbegun, dict.fromkeys(differs) | fields, words)
+            return _Plan(mine, job, unbegun, [*differs, *fields], words)
     return _Plan(cell)
 
 
@@ -147,7 +150,7 @@ def _respecified(study: BareStudy, plan: _Plan) -> transitions.Respecified:
     assert plan.job is not None, "only a job can change"
     spec = plan.cell.to_json()
     if not plan.whole:
-        spec = changes.with_fields(plan.cell, plan.job.spec, plan.fields) | {"trials": plan.job.trials_wanted}
+        spec = changes.with_fields(plan.cell, plan.job.spec, plan.fields) | {"trials": plan.job.spec["trials"]}
     row = study.row(study.cell(spec))
     return transitions.Respecified(plan.job.id, row, plan.words, unbegun=plan.whole)
 
@@ -192,15 +195,15 @@ def _line(study: BareStudy, plan: _Plan, found: Enqueued | None, jobs: Mapping[i
         )
         return Line(name, plan.cell.experiment, plan.job.id, "changed", sentence)
     job = None if found.created and dry_run else jobs.get(found.job_id)
-    sentence = told(name, plan.cell.trials, found, job, dry_run)
+    sentence = told(name, plan.cell.wanted, found, job, dry_run)
     state = "new" if found.created else "extended" if found.extended_from is not None else found.status
     if plan.words and plan.job is not None:
         if _may_change(plan):
-            sentence += f"; {'would take' if dry_run else 'takes'} over {plan.words}"
+            sentence += f"; {'would take' if dry_run else 'takes'} over: {plan.words}"
             state = "changed" if state == found.status else state
         else:
             sentence += (
-                f"; it runs without {plan.words}: `fts pause {plan.job.id}`, enqueue the study again, then "
+                f"; it runs, so this waits: {plan.words}; `fts pause {plan.job.id}`, enqueue the study again, "
                 f"`fts resume {plan.job.id}`"
             )
     return Line(name, plan.cell.experiment, found.job_id or None, state, sentence, found.extended_from)

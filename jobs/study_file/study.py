@@ -387,7 +387,7 @@ class Freezing:
             raise BadStudy(("search", "halving"), f'has numbers, but the pruner is {pruner}; write pruner = "halving"')
         if given.get("parallel", 1) > 1:
             raise BadStudy(
-                ("search", "parallel"), f"is {given['parallel']}; trials of one cell run one by one, expected 1"
+                ("search", "parallel"), f"is {given['parallel']}, expected 1: trials of one cell run one by one"
             )
         at = ("search", "warm_start")
         first = [
@@ -448,7 +448,7 @@ class Freezing:
                 raise BadStudy(("baseline",), f"has no objective, expected {keys.FUNCTION}")
             found["baseline"] = self.function(at, baseline["objective"])
             with _at(at):
-                functions.inspect(found["baseline"], self.folder)
+                functions.check_baseline(found["baseline"], self.folder, list(self.axes))
         if not self.is_command:
             return found | {"python": self.python}
         found["regex"] = regex.joined({name: each["regex"] for name, each in self.metrics.items() if "regex" in each})

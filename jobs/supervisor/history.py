@@ -13,7 +13,7 @@ from fts.jobs.search.rebuilt import Rebuilt
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.beside_search import searched
 from fts.state import queries
-from fts.state.values import Fault, Trial, TrialStatus
+from fts.state.values import Cause, Fault, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,6 +31,7 @@ class JobHistory:
         self.db, self.job_id = db, job_id
         self.rebuilt = Rebuilt()
         self.failures = 0  # in a row, of the code or data
+        self._fitted = False  # a trial was complete or pruned
         self.open: tuple[Trial, ...] = ()  # that have not ended, by number
         self.beside: list[int] = []  # numbers of the trials that are not of the search
         self._ended: set[int] = set()
@@ -61,7 +62,9 @@ class JobHistory:
             if row.status == TrialStatus.COMPLETE:
                 first = self._twins.setdefault(row.effective_md5, row.number)
                 self._twins[row.effective_md5] = min(first, row.number)
-        self.failures = failures_in_a_row(ended, self.failures)
+        of_search = [row for row in ended if role_of(row) is None]
+        self.failures = failures_in_a_row(of_search, self.failures, self._fitted)
+        self._fitted |= any(row.status in FITTED for row in of_search)
         self._first_open = self.open[0].number if self.open else len(self)
 
     def __len__(self) -> int:
@@ -107,12 +110,19 @@ def fault_of_the_study(trials: Sequence[Trial]) -> bool:
     return failures_in_a_row(trials) >= FAILURES_IN_A_ROW
 
 
-def failures_in_a_row(trials: Iterable[Trial], before: int = 0) -> int:
-    """How many failed last by the code or data, `before` of them already when the first of these ended."""
+TOO_LARGE = (Cause.OUT_OF_MEMORY, Cause.CANNOT_FIT)
+FITTED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)
+
+
+def failures_in_a_row(trials: Iterable[Trial], before: int = 0, fitted: bool = False) -> int:
+    """How many failed last by the code or data, `before` of them already when the first of these ended.
+
+    `fitted`: a trial was complete or pruned then; where others fit, it is the parameters that are too large.
+    """
     failures = before
     for trial in sorted((one for one in trials if is_settled(one)), key=lambda one: one.ended_at or 0.0):
-        if trial.status != TrialStatus.FAILED:
-            failures = 0
-        else:
+        if trial.status in FITTED:
+            failures, fitted = 0, True
+        elif not (fitted and trial.cause in TOO_LARGE):
             failures += trial.cause is None or trial.cause.fault is not Fault.TRIAL
     return failures

@@ -7,11 +7,14 @@ says so.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.goals import CONSTRAINTS
+from fts.jobs.api.grid import most_trials
 from fts.jobs.api.load import study as load_study
 from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
 from fts.jobs.api.study import Cell, Finished, Study
@@ -20,6 +23,7 @@ from fts.jobs.records.beside import OF
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
 from fts.jobs.search.sampler import NO_HISTORY, Drawn, drawn_for
+from fts.jobs.status.formatting import count, spell
 from fts.jobs.supervisor import beside_search
 from fts.jobs.supervisor.beside_search import runs_more
 from fts.jobs.supervisor.history import JobHistory
@@ -27,21 +31,25 @@ from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, N
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work
 from fts.jobs.supervisor.trouble import DISK_ERRORS
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
-from fts.state import queries, transitions
+from fts.state import queries, spent, transitions
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from fts.state.files import remove
+from fts.state.transitions.jobs import ALL_ENDED
 from fts.state.transitions.trials import OF_SAMPLER
 from fts.state.values import Cause, Claim, Job, JobStatus, Trial, TrialStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from fts.jobs.search.rebuilt import Rebuilt
+    from fts.jobs.search.sampler import PastTrial
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
 
 EXPORTS = 0.05  # of the time, that exports of a running job may take
+LOG_TAIL = 65_536  # bytes
 
 
 class JobRunner:
@@ -63,6 +71,7 @@ class JobRunner:
         self.job = claim.job
         self.study = load_study(self.job.study)
         self.cell = checked_cell(self.study, self.job)
+        self.most = most_trials(self.cell)
         self.history = JobHistory(db, self.job.id)
         self.work = Work(db, places, settings, slot, claim, self.study, self.cell, ordered, tell, self.history)
         self.code = code_version()
@@ -70,11 +79,14 @@ class JobRunner:
         self.wanted = claim.job.trials_wanted
         self.unexported: list[int] = []  # trials that have ended since the last export
         self.export_after = 0.0  # monotonic
+        self._spent_s: float | None = None  # on the job so far, once somebody has asked
+        self._time_is_up: str | None = None
 
     def prepare(self) -> None:
         """Lets the slot start what takes time, while the first trial is drawn."""
+        threads = self.study.resources(self.cell).threads or self.work.settings.threads
         with contextlib.suppress(OSError):  # the first trial says why
-            self.work.slot.prepare(self.study.program(self.cell))
+            self.work.slot.prepare(self.study.program(self.cell), threads)
 
     def run(self) -> None:
         """Trial after trial until the job is done, given up, or somebody wants it to stop."""
@@ -94,7 +106,11 @@ class JobRunner:
         """Until a person asks for something else, or every trial that is wanted, at the end too, has ended."""
         while self._run_trials():
             self.study.after_job(self._finished())
-            status = transitions.finish_job(self.db, self.claim, wanted=self.wanted)
+            told = self._time_is_up
+            if told is None and self.most is not None and self.most < self.cell.trials:
+                told = f"all {self.most} points of the grid have been tried"
+            ended = ALL_ENDED if told is None else told
+            status = transitions.finish_job(self.db, self.claim, ended, wanted=self.wanted)
             if status is None:  # more trials were asked for meanwhile
                 continue
             self._export()
@@ -107,10 +123,12 @@ class JobRunner:
     def _run_trials(self) -> bool:
         """Every trial that is wanted; False: the job was left before."""
         while (trial := self._next_trial()) is not None:
+            runner = TrialRunner(self.work, trial)
             try:
-                wish = TrialRunner(self.work, trial).run()
+                wish = runner.run()
             finally:
                 self.work.slot.give_back_room()
+                self._spent_s = None if self._spent_s is None else self._spent_s + runner.worked_s
             if wish is not None:
                 return self._leave(wish)
             self.history.refresh()
@@ -216,14 +234,33 @@ class JobRunner:
         while True:
             wanted = self._trials_wanted()
             with contextlib.suppress(TrialsChanged):
-                if (searched := self.history.searched(number)) < wanted:
+                one = None
+                if (searched := self.history.searched(number)) >= wanted:
+                    if not runs_more(self.cell):
+                        return None
+                    one = beside_search.next_beside(self.cell, number, queries.trials(self.db, self.job.id))
+                    if one is None:
+                        return None
+                if self._is_late(number):
+                    return None
+                if one is None:
                     return self._open_trial(number, searched)
-                if not runs_more(self.cell):
-                    return None
-                all_trials = queries.trials(self.db, self.job.id)
-                if (one := beside_search.next_beside(self.cell, number, all_trials)) is None:
-                    return None
                 return self._open_beside(number, one)
+
+    def _is_late(self, began: int) -> bool:
+        """Has the cell worked for as long as it may? Then no trial begins that has not begun."""
+        allowed_s = self.study.resources(self.cell).timeout_s
+        if allowed_s is None:
+            return False
+        if self._spent_s is None:
+            self._spent_s = spent.spent_s(self.db, self.job.id)
+        if self._spent_s < allowed_s:
+            return False
+        self._time_is_up = (
+            f"time is up: {spell(self._spent_s)} of work, {spell(allowed_s)} allowed; "
+            f"{began} of {count(self.wanted, 'trial')} began"
+        )
+        return True
 
     def _trials_wanted(self) -> int:
         """As it stands now: a person may want more than there were at the claim."""
@@ -233,7 +270,7 @@ class JobRunner:
         if job.trials_wanted != self.wanted:
             self.tell(JobExtended(job))
         self.wanted = job.trials_wanted
-        return self.cell.trials
+        return self.cell.trials if self.most is None else min(self.cell.trials, self.most)
 
     def _rerun(self, trial: Trial) -> Trial:
         """A failed trial again: its files first, so that no kill in between leaves it a checkpoint of the old try."""
@@ -305,21 +342,31 @@ class JobRunner:
             badges=[*(badge for badge in twin.badges if badge != "reused"), "reused"],
             reused_from=twin.reused_from or twin.id,
             message=f"same configuration as trial {twin.number}",
+            facts={name: twin.facts[name] for name in ("metrics", CONSTRAINTS, "attrs") if name in twin.facts},
             **{name: getattr(twin, name) for name in kept},
         )
 
     def _draw(self, number: int) -> Drawn:
         """Its parameters; none where the trial process draws them."""
-        cell = self.cell
-        if (fixed := self.study.params(cell, number)) is not None:
-            return Drawn(fixed)
-        if cell.space is None:
-            return Drawn({})
-        history = () if cell.sampler in NO_HISTORY else self.history.past()
-        return drawn_for(cell, history, number, self.history.rebuilt)
+        return drawn(self.study, self.cell, number, self.history.past, self.history.rebuilt)
 
     def _reread(self, trial: Trial) -> Trial:
         return queries.trial(self.db, self.job.id, trial.number)
+
+
+def drawn(
+    study: Study,
+    cell: Cell,
+    number: int,
+    past: Callable[[], Sequence[PastTrial]],
+    rebuilt: Rebuilt | None = None,
+) -> Drawn:
+    """The parameters of trial `number` after these; none where the trial process draws them. Raises BadSpec."""
+    if (fixed := study.params(cell, number)) is not None:
+        return Drawn(fixed)
+    if cell.space is None:
+        return Drawn({})
+    return drawn_for(cell, () if cell.sampler in NO_HISTORY else past(), number, rebuilt)
 
 
 LEFT = {
@@ -346,7 +393,11 @@ def checked_cell(study: Study, job: Job) -> Cell:
 
 def log_tail(path: str | None, lines: int = 20) -> str | None:
     """The last lines of a trial's log, for the record of a failed job."""
+    if path is None:
+        return None
     try:
-        return "\n".join(Path(path).read_text(errors="replace").splitlines()[-lines:]) if path else None
+        with Path(path).open("rb") as file:  # it may hold gigabytes
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
     except OSError:
         return None

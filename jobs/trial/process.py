@@ -27,6 +27,7 @@ from typing import Any
 
 from fts.jobs.api import protocol
 from fts.jobs.api.spec import TrialSpec
+from fts.jobs.trial import orphans
 from fts.jobs.trial.cause import cause_of, said_by
 from fts.state.files import open_log, refuse_links, remove
 
@@ -81,13 +82,14 @@ def be_ordinary() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def serve(
-    orders: Commands, fd: int, run: Run, read: Read, another: Callable[[TrialSpec], bool] = lambda _: True
-) -> int:
+def serve(orders: Commands, fd: int, run: Run, read: Read, another: Callable[[TrialSpec], bool] | None = None) -> int:
     """Runs trials until told to stop (returns 75) or to quit (returns 0).
 
-    `another` says after a trial whether the process may run one more: a person's code may leave anything in it.
+    `another` says after a trial whether the process may run one more: a person's code may leave anything in it, and
+    processes, too. None: all of it is ours.
     """
+    if another is not None:
+        orphans.adopt()
     _tell(fd, {"fact": "ready", "pid": os.getpid()})
     while (command := orders.next()) is not None:
         number: int | None = None
@@ -103,13 +105,20 @@ def serve(
             number = spec.number
             refuse_linked_folder(spec)
             for fact in run(spec, orders):
-                tell(fact | {"last": not another(spec)} if fact.get("fact") in ("result", "pruned") else fact)
+                tell(
+                    fact | {"last": another is not None and not another(spec)}
+                    if fact.get("fact") in ("result", "pruned")
+                    else fact
+                )
         except Exception as error:  # noqa: BLE001  # the outermost net: the supervisor writes it into the trial
             with contextlib.suppress(OSError):  # a full disk may be the very error
                 traceback.print_exc()
             tell({"fact": "failed", "cause": cause_of(error), "message": sentence_of(error)})
         orders.training = False
-        if spec is None or not another(spec) or orders.stop_asked():
+        if another is not None:
+            orphans.end_children()
+        last = another is not None and (spec is None or not another(spec))
+        if last or orders.stop_asked():
             break
     return protocol.STOPPED if orders.stop_asked() else 0
 
@@ -142,6 +151,10 @@ def await_verdict(spec: TrialSpec, orders: Commands, epoch: int) -> None:
     """
     if spec.cell.pruner != "none":
         orders.await_verdict(spec.number, epoch, VERDICT_S)
+
+
+class PipeClosed(RuntimeError):
+    """A person's code has closed what was not its own."""
 
 
 class Commands:
@@ -260,6 +273,12 @@ def _tell(fd: int, fact: dict[str, Any]) -> bool:
             data = data[os.write(fd, data) :]
     except BrokenPipeError:
         return False
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+        raise PipeClosed(
+            "the code has closed the descriptor on which this process tells what it does; close only what it has opened"
+        ) from None
     return True
 
 
