@@ -27,7 +27,8 @@ import psutil
 from benchmarks import Row
 from fts.jobs.python import python
 from fts.state import queries
-from fts.state.db import Database, open_database
+from fts.state.db import open_database
+from tests.jobs.many import copy_trials
 
 FIRST = 25  # trials that really run before any are copied
 TIMED, SETTLING = 30, 5  # trials of a measurement, and those before it that pay for the worker's start
@@ -206,38 +207,9 @@ def multiply(folder: Path, count: int) -> None:
     try:
         have = len(queries.trials(db, 1))
         if count > have:
-            copy_trials(db, have, count)
+            copy_trials(db, 1, have, count)
     finally:
         db.close()
-
-
-def copy_trials(db: Database, have: int, count: int) -> None:
-    columns = names(db, "trial", "id")
-    changed = {"number": "k.n", "value": "value + k.n / 1e6", "started_at": "started_at + k.n * 1e-6"}
-    numbers = f"WITH RECURSIVE k(n) AS (SELECT {have} UNION ALL SELECT n + 1 FROM k WHERE n < {count - 1})"
-    source = ", ".join(changed.get(name, name) for name in columns)
-    with db.write():
-        db.execute_sql(
-            f"INSERT INTO trial ({', '.join(columns)}) {numbers} SELECT {source} FROM k "
-            f"JOIN trial ON job_id = 1 AND number = k.n % {have}"
-        )
-        db.execute_sql(
-            "CREATE TEMP TABLE pair AS SELECT old.id AS old, new.id AS new FROM trial new JOIN trial old "
-            f"ON old.job_id = 1 AND new.job_id = 1 AND old.number = new.number % {have} "
-            f"WHERE new.number >= {have}"
-        )
-        for table, key in (("draw", "trial_id"), ("epoch", "trial_id"), ("attempt", "trial_id"), ("event", "trial_id")):
-            rest = names(db, table, key, "id")
-            db.execute_sql(
-                f"INSERT INTO {table} ({key}, {', '.join(rest)}) SELECT pair.new, {', '.join('t.' + n for n in rest)} "
-                f"FROM pair JOIN {table} t ON t.{key} = pair.old"
-            )
-        db.execute_sql(f"UPDATE job SET trials_complete = {count} WHERE id = 1")
-
-
-def names(db: Database, table: str, *without: str) -> list[str]:
-    rows = db.execute_sql(f"PRAGMA table_info({table})").fetchall()
-    return [row[1] for row in rows if row[1] not in without]
 
 
 # -- starts and idling

@@ -116,8 +116,8 @@ class Template:
         with self._lock:
             if self._over:
                 return
-            self._talk.settimeout(timeout_s)  # 0: does not wait
             try:
+                self._talk.settimeout(timeout_s)  # 0: does not wait
                 data = self._talk.recv(65536)
             except (BlockingIOError, TimeoutError):
                 return
