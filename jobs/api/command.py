@@ -77,6 +77,10 @@ class CommandCell(BareCell):
         return next(((name, path) for name in SOURCES if (path := getattr(self, name)) is not None), None)
 
     def check(self) -> None:
+        if self.process != "fresh":
+            raise BadSpec(
+                f"process is {self.process}, expected fresh: a command cannot run in a process that ran before"
+            )
         check_words(self)
         check_regex(self)
         check_source(self)
