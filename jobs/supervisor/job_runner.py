@@ -7,10 +7,13 @@ says so.
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.goals import CONSTRAINTS
+from fts.jobs.api.grid import most_trials
 from fts.jobs.api.load import study as load_study
 from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
 from fts.jobs.api.study import Cell, Finished, Study
@@ -29,6 +32,7 @@ from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, spent, transitions
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from fts.state.files import remove
+from fts.state.transitions.jobs import ALL_ENDED
 from fts.state.transitions.trials import OF_SAMPLER
 from fts.state.values import Cause, Claim, Fault, Job, JobStatus, Trial, TrialStatus
 
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
 
+LOG_TAIL = 65_536  # bytes
 FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
 
 
@@ -63,6 +68,7 @@ class JobRunner:
         self.job = claim.job
         self.study = load_study(self.job.study)
         self.cell = checked_cell(self.study, self.job)
+        self.most = most_trials(self.cell)
         self.work = Work(db, places, settings, slot, claim, self.study, self.cell, ordered, tell)
         self.code = code_version()
         self.who = f"worker {claim.worker_id}"
@@ -88,8 +94,11 @@ class JobRunner:
         """Until a person asks for something else, or every trial that is wanted, at the end too, has ended."""
         while self._run_trials():
             self.study.after_job(self._finished())
-            told = {} if self._time_is_up is None else {"message": self._time_is_up}
-            status = transitions.finish_job(self.db, self.claim, wanted=self.wanted, **told)
+            told = self._time_is_up
+            if told is None and self.most is not None and self.most < self.cell.trials:
+                told = f"all {self.most} points of the grid have been tried"
+            ended = ALL_ENDED if told is None else told
+            status = transitions.finish_job(self.db, self.claim, ended, wanted=self.wanted)
             if status is None:  # more trials were asked for meanwhile
                 continue
             self._export()
@@ -234,7 +243,7 @@ class JobRunner:
         if job.trials_wanted != self.wanted:
             self.tell(JobExtended(job))
         self.wanted = job.trials_wanted
-        return self.cell.trials
+        return self.cell.trials if self.most is None else min(self.cell.trials, self.most)
 
     def _rerun(self, trial: Trial) -> Trial:
         """A failed trial again: its files first, so that no kill in between leaves it a checkpoint of the old try."""
@@ -308,6 +317,7 @@ class JobRunner:
             badges=[*(badge for badge in twin.badges if badge != "reused"), "reused"],
             reused_from=twin.reused_from or twin.id,
             message=f"same configuration as trial {twin.number}",
+            facts={name: twin.facts[name] for name in ("metrics", CONSTRAINTS, "attrs") if name in twin.facts},
             **{name: getattr(twin, name) for name in kept},
         )
 
@@ -374,7 +384,11 @@ ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 
 def log_tail(path: str | None, lines: int = 20) -> str | None:
     """The last lines of a trial's log, for the record of a failed job."""
+    if path is None:
+        return None
     try:
-        return "\n".join(Path(path).read_text(errors="replace").splitlines()[-lines:]) if path else None
+        with Path(path).open("rb") as file:  # it may hold gigabytes
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
     except OSError:
         return None
