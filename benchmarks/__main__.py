@@ -30,6 +30,7 @@ PARTS = {
     "learned": "Memory learned from the record, simulated: what the nearest trials say, and the largest so far",
     "state": "The database: transitions and reads with few and many rows",
     "exports": "What exports after a trial cost in a large job",
+    "scale": "What a trial and a report of a function cost, and whether it grows with the number of trials",
     "watchdog": "What watching costs",
     "pruning": "What pruning saves (`python -m benchmarks.pruning DB` for recorded curves)",
     "equal_epochs": "Halving with a third of the epochs: best validation loss above that of fifty unpruned trials",

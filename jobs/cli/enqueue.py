@@ -73,6 +73,13 @@ if TYPE_CHECKING:
 @click.option("--steps", type=COUNT, help="reports of a whole trial, where you know them: for the forecast")
 @limits.options
 @click.option("--python", "interpreter", metavar="PATH", help="runs the trials  [default: the worker's]")
+@click.option(
+    "--process",
+    type=click.Choice(CHOICES["process"]),
+    default="fresh",
+    show_default=True,
+    help="of each trial; reused: faster, and what the function leaves in its process stays",
+)
 @click.option("--again", is_flag=True, help="search again, although the same question has a job")
 @click.option("--dry-run", is_flag=True, help="say what would be put in line, and write nothing")
 @AS_JSON
@@ -101,8 +108,7 @@ def enqueue(
             f"{made[0].path.name} does not mention {axis}: unless an imported module reads it with "
             f"fts.cell(trial)[{axis!r}], these cells all run the same"
         )
-    put = put_in_line(made, again=again, dry_run=dry_run, named=limits.named())
-    tell(put, dry_run=dry_run, as_json=as_json)
+    tell(put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
 
 
 def cells_of(
@@ -148,18 +154,14 @@ def tell(put: Sequence[tuple[BareCell, Enqueued, str]], *, dry_run: bool, as_jso
     return None
 
 
-def put_in_line(
-    cells: Sequence[BareCell], *, again: bool, dry_run: bool, named: Sequence[str] = ()
-) -> list[tuple[BareCell, Enqueued, str]]:
-    """Writes the jobs, all or none, and says of each what became of it.
-
-    `named`: fields that only say how trials run, which a job that was there before takes over.
-    """
+def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[tuple[BareCell, Enqueued, str]]:
+    """Writes the jobs, all or none, and says of each what became of it."""
     from fts.jobs.records.questions import told  # here: see below
     from fts.jobs.sensors.gpus import check_gpus  # here: psutil
-    from fts.jobs.study_file.line import take_over  # here: see below
+    from fts.jobs.study_file.line import take_over
     from fts.state import queries, transitions  # here, not above: peewee, which --help need not load
     from fts.state.db import open_for_person
+    from fts.state.transitions.base import transaction
 
     check_gpus(max(cell.gpu for cell in cells))
     study = BareStudy(cells[0].study)
@@ -174,13 +176,12 @@ def put_in_line(
         rows = [study.row(cell) for cell in cells]
         before = queries.jobs(db)
         rule = transitions.SameQuestion(_question_of, lambda spec: str(study.cell(spec).identity))
-        found = transitions.enqueue(db, rows, rule=rule, again=again, dry_run=dry_run)
-        if not dry_run:
+        with transaction(db, dry_run):
+            taken = [""] * len(cells) if again else take_over(db, cells, dry_run)
+            found = transitions.enqueue(db, rows, rule=rule, again=again)
             known = queries.studies(db).get(study.name)
             declared = functions.declaration(cells, None if known is None else known.declaration)
             transitions.declare_study(db, study.name, declared)
-        there = {one.job_id: cell for cell, one in zip(cells, found, strict=True) if not one.created}
-        took = take_over(db, there, named, dry_run) if there and named else {}
         jobs = {job.id: job for job in queries.jobs(db)}
     finally:
         db.close()
@@ -189,10 +190,10 @@ def put_in_line(
             cell,
             one,
             told(study.title(cell), cell.wanted, one, _job(jobs, one, dry_run), dry_run)
-            + (another_question(cell, before) if one.created and not again else "")
-            + (f"; {took[one.job_id]}" if one.job_id in took else ""),
+            + over
+            + (another_question(cell, before) if one.created and not again else ""),
         )
-        for cell, one in zip(cells, found, strict=True)
+        for cell, one, over in zip(cells, found, taken, strict=True)
     ]
 
 

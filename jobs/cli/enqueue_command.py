@@ -72,8 +72,7 @@ def enqueue_command(
     it may write a checkpoint; it runs again with the same FTS_CHECKPOINT_DIR. Exit code 75 asks for that, too.
     """
     made = cells_of(words, trials, axes, parameters, name, halving, **fields)
-    put = enqueue.put_in_line(made, again=again, dry_run=dry_run, named=limits.named())
-    enqueue.tell(put, dry_run=dry_run, as_json=as_json)
+    enqueue.tell(enqueue.put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
 
 
 def cells_of(

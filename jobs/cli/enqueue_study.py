@@ -76,13 +76,12 @@ def put_in_line(
     one: bool = False,
 ) -> list[Line]:
     """Reads, checks and writes. With `one`, several cells are refused. Raises BadSpec before anything is written."""
-    from fts.jobs.sensors.gpus import check_gpus  # here: psutil
     from fts.jobs.study_file import line  # here, not above: peewee, which --help need not load
     from fts.state.db import open_for_person
 
     study = StudyFile.read(file, settings).named(name).warmed(warm)
     cells = cells_of(study, here().db, wanted)
-    check_gpus(max(cell.gpu for cell in cells))
+    line.check_here(cells)
     if one and len(cells) > 1:
         names = ", ".join(line.titles(cells))
         raise click.UsageError(f"{file.name} has {len(cells)} cells: {names:.200}; name one with --cell")

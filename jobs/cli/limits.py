@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from fts.jobs.api.amounts import read_duration, read_size
 from fts.jobs.api.bare_cell import CHOICES, LIMITS, OBJECTIVE
@@ -57,13 +56,6 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(OPTIONS):
         command = option(command)
     return command
-
-
-def named() -> tuple[str, ...]:
-    """The fields whose options were typed: only these are taken over by a job that was there before."""
-    context = click.get_current_context()
-    typed = [name for name in NAMES if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-    return (*typed, *(("memory_bytes",) if "memory" in typed else ()))
 
 
 def read(fields: dict[str, Any]) -> dict[str, Any]:

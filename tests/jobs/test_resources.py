@@ -264,6 +264,9 @@ def test_a_job_takes_over_the_limits_that_are_typed_and_no_others(tmp_path: Path
     (job,) = study.query("SELECT spec FROM job")
     spec = json.loads(job["spec"])
     assert (spec["timeout_s"], spec["memory_bytes"], spec["threads"]) == (7200.0, 2 << 30, 1)
+    study.ok(*words, "--memory", "train.py:bytes_of")
+    spec = json.loads(study.query("SELECT spec FROM job")[0]["spec"])
+    assert spec["memory"] == "train.py:bytes_of" and "memory_bytes" not in spec, "one takes the place of the other"
 
 
 def test_the_time_of_a_lost_worker_counts_up_to_its_last_sign_of_life(tmp_path: Path) -> None:
