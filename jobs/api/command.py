@@ -231,5 +231,7 @@ class BareStudy(FunctionStudy):
 
     def program(self, cell: Any) -> Program:
         if isinstance(cell, CommandCell):
-            return Program(("-m", "fts.jobs.trial.command"), None, cell.folder, cell.env, relays=True)
+            reads_log = cell.regex is not None or cell.stdout
+            words = ("-m", "fts.jobs.trial.command")
+            return Program(words, None, cell.folder, cell.env, reads_log=reads_log, relays=True)
         return super().program(cell)

@@ -95,6 +95,7 @@ class Program:
     folder: str | None = None  # where it starts; None: where the worker stands
     env: Mapping[str, str] = field(default_factory=dict)
     reused: bool = False  # the next trial may use the same process, because a trial leaves nothing in it
+    reads_log: bool = False  # it reads its metrics from what the trial prints: nothing of that may be dropped
     relays: bool = False  # it asks what it has started to stop; else the supervisor asks its whole tree
 
 
@@ -310,7 +311,7 @@ class Study:
         return None
 
     def report(self, db: Any, places: Any, folder: Path, now: float | None) -> Path | None:
-        """`fts report`: writes a page of its own into the folder. None: the page that every study has."""
+        """`fts report`: writes a page of its own beside the one that every study has. None: it has none."""
         return None
 
     def report_sections(self, found: Any) -> list[Any]:

@@ -202,7 +202,7 @@ def heat(study: StudyReport, cells: Sequence[CellReport], rows: str, across: str
 def _heat_cell(cell: CellReport | None, low: float, high: float) -> str:
     if cell is None:
         return "<td>—</td>"
-    done = f"{len(cell.complete)} of {len(cell.trials)} complete"
+    done = f"{cell.ended} of {len(cell.trials)} complete"
     if cell.best is None or cell.best.value is None:
         return f'<td>—<span class="sub">{done}</span></td>'
     good = 1.0 if high <= low else 1 - (cell.key(cell.best.value) - low) / (high - low)
@@ -354,7 +354,7 @@ def pareto(study: StudyReport) -> Section | None:
             continue
         goals = list(cell.goals)
         rows = [
-            [f"t{trial.number}", *(value(one) for one in figures.values_of(cell, trial, cell.goals) or ()),
+            [f"t{trial.number}", *(value(one) for one in figures.values_of(cell, trial) or ()),
              formatting.cut(shlex.join(f"{k}={v}" for k, v in trial.params.items()), 120)]
             for trial in trials
         ]  # fmt: skip

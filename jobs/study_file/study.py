@@ -53,7 +53,7 @@ class StudyFile:
     def read(cls, path: Path, settings: Sequence[str] = ()) -> StudyFile:
         """Raises BadSpec for a file that cannot be read or is no TOML; `settings` are words of --set."""
         try:
-            text = path.read_text()
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror or error
             raise BadSpec(f"{path} cannot be read: {reason}") from None

@@ -7,6 +7,7 @@ says so.
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from fts.jobs.api.load import study as load_study
 from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
 from fts.jobs.api.study import Cell, Finished, Study
 from fts.jobs.records import exports
-from fts.jobs.records.beside import OF, role_of
+from fts.jobs.records.beside import OF, role_of, search_of
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
 from fts.jobs.search.sampler import NO_HISTORY, Drawn, drawn_for
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
 
+LOG_TAIL = 65_536  # bytes
 FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
 
 
@@ -120,7 +122,7 @@ class JobRunner:
             ended = self._reread(trial)
             self.study.after_trial(self._finished())
             self._export_trial(ended.number)
-            if ended.cause == Cause.DATA_ERROR or fault_of_the_study(queries.trials(self.db, self.job.id)):
+            if ended.cause == Cause.DATA_ERROR or fault_of_the_study(search_of(queries.trials(self.db, self.job.id))):
                 return self._give_up(ended)
             if (order := self.ordered(self.job.id)) is not None:
                 return self._leave(StopRequest(order))
@@ -382,7 +384,11 @@ ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 
 def log_tail(path: str | None, lines: int = 20) -> str | None:
     """The last lines of a trial's log, for the record of a failed job."""
+    if path is None:
+        return None
     try:
-        return "\n".join(Path(path).read_text(errors="replace").splitlines()[-lines:]) if path else None
+        with Path(path).open("rb") as file:  # it may hold gigabytes
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
     except OSError:
         return None

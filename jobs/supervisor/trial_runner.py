@@ -30,6 +30,7 @@ from fts.jobs.supervisor.aims import Judged, judged
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.beside_search import runs_more, searched
 from fts.jobs.supervisor.child import TrialProcess, reap_recorded
+from fts.jobs.supervisor.log_limit import KEPT, MOST, LogLimit
 from fts.jobs.supervisor.progress_events import EpochReported, Note, TrialEnded, TrialStarted
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
 from fts.jobs.supervisor.trouble import is_disk_trouble, pause_s
@@ -341,6 +342,8 @@ class TrialRunner:
         def wish() -> StopRequest | None:
             if admitted.shared:
                 self.slot.keep_within_room()
+            if log_limit is not None and log_limit.look():
+                self._tell_dropped_log()
             if (late := self._late(watch.watchdog.worked_s)) is not None:
                 return late
             order = self.ordered(self.job.id)
@@ -348,6 +351,8 @@ class TrialRunner:
                 return watch.wish()
             return StopRequest(order, kill=order is StopReason.LOST)
 
+        program = self.study.program(self.cell)
+        log_limit = None if program.reads_log or not self._is_bare else LogLimit(Path(spec.log_path))
         try:
             self._take_over(child)
             attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s)
@@ -358,11 +363,19 @@ class TrialRunner:
         except BaseException:
             self.slot.close()  # a full disk or a bug: the process must not train on
             raise
+        if log_limit is not None and log_limit.look(last=True):
+            self._tell_dropped_log()
         self.worked_s += watch.watchdog.worked_s
         self._peak = max(self._peak, self.slot.peak(), int(end.facts.get("peak_bytes") or 0))
         self._was_starved = self.slot.is_starved()
         self.slot.after(end)
         return end
+
+    def _tell_dropped_log(self) -> None:
+        kept = f"of its log the first and the last {in_gb(KEPT)} stay"
+        said = f"t{self.trial.number} has printed more than {in_gb(MOST)}: {kept}"
+        transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
+        self.tell(Note(f"{self.job.experiment} {said}"))
 
     def _late(self, worked_s: float) -> StopRequest | None:
         """The end of a trial that has worked for longer than it may."""

@@ -28,7 +28,7 @@ from fts.jobs.api.command import SEED_BITS, CommandCell, filled, filled_path, te
 from fts.jobs.api.function import shrinks
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.python import this_python
-from fts.jobs.trial import process
+from fts.jobs.trial import orphans, process
 from fts.jobs.trial.cause import CODE_ERROR, MACHINE_ERROR, cause_of
 from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words
 from fts.jobs.trial.group import Group
@@ -53,6 +53,7 @@ class CannotStart(OSError):
 
 
 def main() -> int:
+    orphans.adopt()
     return process.main(run, read)
 
 
@@ -195,6 +196,7 @@ class CommandTrial:
                 time.sleep(POLL_S)
         finally:
             group.kill()
+            orphans.end_children()  # those that left the group
             self._close_log(whole)
 
     def _start(self, words: list[str]) -> Group:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from fts.jobs.trial.optuna_trial import OptunaTrial
 
 CODE_CHANGED = "code changed"  # badge: the file is not the one that was enqueued
+NO_DISPLAY = ("no display name", "cannot open display", "could not connect to display", "$display")
 NO_PACKAGE = "with no known parent package"  # Python's words for `from . import x` in a file of no package
 LONGEST_ATTRIBUTE = 500  # characters
 SEED_BITS = 31  # of the seed that such a function gets: every library takes it
@@ -110,6 +111,8 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
     if isinstance(error, ImportError) and NO_PACKAGE in str(error):
         cause = CODE_ERROR
         message += f"; put an __init__.py into {folder}, or import without the dot"
+    elif any(words in message.lower() for words in NO_DISPLAY):
+        message += "; a worker has no display: draw into files, with MPLBACKEND=Agg for matplotlib"
     elif isinstance(error, ModuleNotFoundError):
         message += f"; install it for {this_python()}"
     lasting = isinstance(error, ModuleNotFoundError) or (not called and cause == CODE_ERROR)
