@@ -15,12 +15,12 @@ from fts.jobs.api.goals import goals_of
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.api.study import MAXIMIZE
 from fts.jobs.search.pure_sampler import PureSampler
+from fts.jobs.search.rebuilt import study_before
 from fts.jobs.search.sampler import (
     Drawn,
     PastTrial,
     frozen,
     kept_by,
-    study_before,
     system_attributes,
     with_bad_region,
 )
@@ -43,7 +43,7 @@ def draw(cell: Any, history: Sequence[PastTrial], number: int) -> Drawn:
 
     Raises BadSpec where a hundred draws in a row were forbidden.
     """
-    study = study_before(cell, history, number, PureSampler(cell.sampler, cell.seed))
+    study = study_before(cell, history, number, PureSampler(cell.sampler, cell.seed), keep=True)
     before = system_attributes(study)
     trial_id = study.ask()._trial_id
     _tell(study, cell, history, [params for past in history for params in past.kept.get(REFUSED, ())])

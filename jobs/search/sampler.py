@@ -10,12 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.bare_cell import BY_TRIAL
-from fts.jobs.api.goals import goals_of
 from fts.jobs.api.grid import GRID
 from fts.jobs.api.grid import point as point_of
 from fts.jobs.api.spec import BadSpec, seed_for
 from fts.jobs.api.study import MAXIMIZE
-from fts.jobs.search.space import Space, distributions
+from fts.jobs.search.space import Space, distribution_of, distributions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,33 +123,6 @@ def rebuild_study(
     return study
 
 
-def study_before(
-    cell: Any, history: Sequence[PastTrial], number: int, sampler: optuna.samplers.BaseSampler
-) -> optuna.Study:
-    """An in-memory study as it was when trial `number` of the cell began: earlier trials stand at their own numbers."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    goals = goals_of(cell)
-    study = optuna.create_study(
-        directions=[optuna.study.StudyDirection[goal.upper()] for goal in goals.values()],
-        sampler=sampler,
-        study_name=getattr(cell, "study", None),
-    )
-    if cell.sampler in NO_HISTORY:
-        history = ()
-    if cell.diverged == "worst":
-        history = with_bad_region(history, next(iter(goals.values())) == MAXIMIZE, goals)
-    past = {one.number: one for one in history if one.number < number}
-    space = cell.space or {}
-    nothing = optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL)  # samplers leave failed ones out
-    study.add_trials([frozen(space, past[n], goals) if n in past else nothing for n in range(number)])
-    for _, one in sorted(past.items()):
-        for name, value in one.kept.get("study", {}).items():
-            study._storage.set_study_system_attr(study._study_id, name, value)
-    return study
-
-
 def kept_by(study: optuna.Study, trial_id: int, before: Mapping[str, Any]) -> dict[str, Any]:
     """What the sampler has kept for later trials while it drew this one; `before` are the study's attributes then."""
     own, shared = study._storage.get_trial_system_attrs(trial_id), system_attributes(study)
@@ -198,7 +170,8 @@ def frozen(space: Space, past: PastTrial, goals: Mapping[str, str] | None = None
         "running": TrialState.RUNNING,
         "interrupted": TrialState.RUNNING,
     }[past.status]
-    known = {name: d for name, d in distributions(past.distributions or space).items() if name in past.params}
+    offered = past.distributions or space
+    known = {name: _distribution(name, offered[name]) for name in past.params if name in offered}
     told: dict[str, Any] = {"intermediate_values": past.epochs}
     if goals is not None and len(goals) > 1:
         told = {}  # Optuna's samplers cannot compare reports there
@@ -216,6 +189,20 @@ def frozen(space: Space, past: PastTrial, goals: Mapping[str, str] | None = None
         system_attrs=attributes,
         **told,
     )
+
+
+def _distribution(name: str, d: dict[str, Any]) -> Any:
+    """The same object for the same words: a search draws from few distributions, thousands of times."""
+    key = f"{name} {d!r}"
+    if key not in _DISTRIBUTIONS:
+        if len(_DISTRIBUTIONS) > MOST_DISTRIBUTIONS:
+            _DISTRIBUTIONS.clear()
+        _DISTRIBUTIONS[key] = distribution_of(name, d)
+    return _DISTRIBUTIONS[key]
+
+
+MOST_DISTRIBUTIONS = 10_000
+_DISTRIBUTIONS: dict[str, Any] = {}
 
 
 def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:

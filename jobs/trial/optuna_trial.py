@@ -9,7 +9,8 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 
 from fts.jobs.search.pure_sampler import PureSampler
-from fts.jobs.search.sampler import PastTrial, kept_by, study_before, system_attributes
+from fts.jobs.search.rebuilt import study_before
+from fts.jobs.search.sampler import PastTrial, kept_by, system_attributes
 from fts.jobs.search.space import data_of
 from fts.jobs.trial.process import say
 
