@@ -73,6 +73,13 @@ if TYPE_CHECKING:
 @click.option("--steps", type=COUNT, help="reports of a whole trial, where you know them: for the forecast")
 @limits.options
 @click.option("--python", "interpreter", metavar="PATH", help="runs the trials  [default: the worker's]")
+@click.option(
+    "--process",
+    type=click.Choice(CHOICES["process"]),
+    default="fresh",
+    show_default=True,
+    help="of each trial; reused: faster, and what the function leaves in its process stays",
+)
 @click.option("--again", is_flag=True, help="search again, although the same question has a job")
 @click.option("--dry-run", is_flag=True, help="say what would be put in line, and write nothing")
 @AS_JSON

@@ -9,8 +9,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 
 from fts.jobs.search.pure_sampler import PureSampler
-from fts.jobs.search.rebuilt import study_before
-from fts.jobs.search.sampler import PastTrial, kept_by, system_attributes
+from fts.jobs.search.sampler import PastTrial, kept_by, study_before, system_attributes
 from fts.jobs.search.space import data_of
 from fts.jobs.trial.process import say
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
 
+    from fts.jobs.search.rebuilt import Rebuilt
     from fts.jobs.trial.running import RunningTrial
 
 
@@ -95,10 +95,10 @@ class OptunaTrial(optuna.Trial):
             self._keep_report(value, step)
 
 
-def make_trial(running: RunningTrial, history: Sequence[PastTrial]) -> OptunaTrial:
+def make_trial(running: RunningTrial, history: Sequence[PastTrial], rebuilt: Rebuilt | None = None) -> OptunaTrial:
     """The trial with the study behind it, as both were when it began."""
     cell = running.cell
-    study = study_before(cell, history, running.number, PureSampler(cell.sampler, cell.seed))
+    study = study_before(cell, history, running.number, PureSampler(cell.sampler, cell.seed), rebuilt)
     study.stop = partial(say, STOP)  # type: ignore[method-assign]
     given = running.spec.params | {name: draw["value"] for name, draw in running.recorded.items()}
     study.enqueue_trial(given)
