@@ -79,9 +79,9 @@ def create_study(
         raise BadSpec("direction, directions and goals all say what is better; give one of them")
     if directions is not None:
         goals = {f"values_{n}": one for n, one in enumerate(directions)}
-    for name, one in (goals or {}).items():
+    for metric, one in (goals or {}).items():
         if one not in CHOICES["direction"]:
-            raise BadSpec(f"the goal of {name} is {one!r:.80}, expected one of {', '.join(CHOICES['direction'])}")
+            raise BadSpec(f"the goal of {metric} is {one!r:.80}, expected one of {', '.join(CHOICES['direction'])}")
     direction = next(iter((goals or {}).values()), direction or "minimize")
     for what, value in {"direction": direction, "sampler": sampler, "pruner": pruner}.items():
         if value not in CHOICES[what]:
