@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs import functions
-from fts.jobs.api.command import BareStudy
+from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.records.questions import told
 from fts.jobs.status import formatting
@@ -128,14 +128,6 @@ def preview(cells: Sequence[BareCell]) -> list[Line]:
         Line(study.title(cell), cell.experiment, None, "new", told(study.title(cell), cell.wanted, new, None, True))
         for cell in cells
     ]
-
-
-def question_of(spec: Any) -> str | None:
-    """A key of what a specification asks; None: nobody can read it."""
-    try:
-        return str(BareStudy("").cell(spec).question)
-    except BadSpec:
-        return None
 
 
 # -- what there was

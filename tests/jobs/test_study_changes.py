@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from fts.jobs.study_file.line import Line, StudyChanged, put_in_line, question_of
+from fts.jobs.api.command import question_of
+from fts.jobs.study_file.line import Line, StudyChanged, put_in_line
 from fts.jobs.study_file.study import StudyFile
 from fts.state import queries, transitions
 from fts.state.db import Database, open_database
