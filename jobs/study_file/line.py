@@ -216,7 +216,8 @@ def _refuse_another_question(study: BareStudy, plans: Sequence[_Plan], there: Ma
         name, job = those[0]
         others = f" and {formatting.count(len(those) - 1, 'other cell')}" if len(those) > 1 else ""
         trials = formatting.count(job.trials_ended, "trial")
-        said.append(f"{name}{others}: {words} (job {job.id} keeps its {trials})")
+        kept = f"keeps its {trials}" if job.trials_ended else "has begun"
+        said.append(f"{name}{others}: {words} (job {job.id} {kept})")
     raise StudyChanged(
         f"{study.name} asks another question than before: {'; '.join(said[:4])}; give it another name (--name "
         f"{study.name}2), or search anew beside what there is with --again"
