@@ -27,7 +27,7 @@ from fts.jobs.python import this_python
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, cause_of
-from fts.jobs.trial.process import Commands, log_to, place_of, say, sentence_of
+from fts.jobs.trial.process import Commands, is_own, log_to, place_of, say, sentence_of
 from fts.jobs.trial.running import MAX_METRICS, RunningTrial, deciding, is_finite, metrics_of, number_of, peak_bytes
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 CODE_CHANGED = "code changed"  # badge: the file is not the one that was enqueued
 OWN_NAMES = ("seed", "number", "folder", "device", "threads")  # a function without a trial may ask for these
 NO_PACKAGE = "with no known parent package"  # Python's words for `from . import x` in a file of no package
+NO_DISPLAY = "interactive framework"  # matplotlib's words for a backend that opens windows
+GUARD = '`if __name__ == "__main__":`'
 LONGEST_ATTRIBUTE = 500  # characters
 SEED_BITS = 31  # of the seed that such a function gets: every library takes it
 
@@ -93,20 +95,33 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
         return {"fact": "stopped", "step": len(running.reports)}  # a stop may well break a function; it runs again
     folder = running.cell.path.parent.absolute()
     if isinstance(error, SystemExit):
-        message = f"{running.cell.function} called sys.exit({error.code!r}) ({place_of(error, folder)})"
-        return {"fact": "failed", "cause": CODE_ERROR, "message": f"{message}; return the value of the trial instead"}
+        who = running.cell.function if called else running.cell.path.name
+        message = f"{who} called sys.exit({error.code!r:.100}) ({place_of(error, folder)})"
+        cure = "return the value of the trial instead" if called else f"keep it out of what runs at import: use {GUARD}"
+        return {"fact": "failed", "cause": CODE_ERROR, "message": f"{message}; {cure}", "lasting": not called}
     if isinstance(error, GeneratorExit):
         raise error
     cause, message = cause_of(error), sentence_of(error, folder)
     if cause == OUT_OF_MEMORY and (peak := peak_bytes()):
         message = f"out of memory, its process held {in_gb(peak)}: {message}"
-    if isinstance(error, ImportError) and NO_PACKAGE in str(error):
-        cause = CODE_ERROR
-        message += f"; put an __init__.py into {folder}, or import without the dot"
+    if isinstance(error, ImportError) and (helps := cure_of(error, folder)) is not None:
+        cause, message = CODE_ERROR, f"{message}; {helps}" if helps else message
     elif isinstance(error, ModuleNotFoundError):
         message += f"; install it for {this_python()}"
     lasting = isinstance(error, ModuleNotFoundError) or (not called and cause == CODE_ERROR)
     return {"fact": "failed", "cause": cause, "message": message, "lasting": lasting}
+
+
+def cure_of(error: ImportError, folder: Path) -> str | None:
+    """What the person can change in their files; None: the import fails by what is not installed, or broken there."""
+    if NO_PACKAGE in str(error):
+        return f"put an __init__.py into {folder}, or import without the dot"
+    if NO_DISPLAY in str(error):
+        return "a trial has no display: leave matplotlib its backend, which is Agg here"
+    if not error.path or not is_own(Path(error.path), folder):
+        return None
+    name = Path(error.path).stem
+    return f"rename {name}.py, which takes the place of Python's own {name}" if name in sys.stdlib_module_names else ""
 
 
 # -- the function

@@ -41,6 +41,7 @@ def main(run: Run | None = None, read: Read | None = None) -> int:
     parser = argparse.ArgumentParser(description="one trial process; started by the fts worker")
     parser.add_argument("--facts-fd", type=int, required=True)
     fd = parser.parse_args().facts_fd
+    os.environ.setdefault("MPLBACKEND", "Agg")  # a window of matplotlib would wait for somebody, or find no display
     orders = Commands(private_stdin())
     signal.signal(signal.SIGTERM, lambda *_: orders.ask_stop())
     for ignored in (signal.SIGINT, signal.SIGHUP):  # a terminal's signals are the worker's to interpret
