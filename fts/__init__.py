@@ -5,7 +5,8 @@
 fts.checkpoint(trial), fts.report(trial, step, **metrics), fts.seed(trial, purpose), fts.cell(trial), fts.predictions,
 fts.artifact and fts.callbacks work in a function that fts runs and under plain Optuna; fts.PureSampler and
 fts.PurePruner are those of a worker, for Optuna. fts.load(db) reads a study as tables;
-fts.create_study(...).optimize(objective, n_trials=100) puts a function in line and waits for it.
+fts.create_study(...).optimize(objective, n_trials=100) puts a function in line and waits for it;
+fts.Study(...) is a study.toml in Python.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from fts.jobs.api.objective import Stopped
     from fts.jobs.library.reading import load
     from fts.jobs.library.studies import create_study
+    from fts.jobs.library.study import Study
     from fts.jobs.search.pure_pruner import PurePruner
     from fts.jobs.search.pure_sampler import PureSampler
     from fts.jobs.trial.checkpoint import checkpoint
@@ -28,6 +30,7 @@ __all__ = [
     "PurePruner",
     "PureSampler",
     "Stopped",
+    "Study",
     "artifact",
     "callbacks",
     "cell",
@@ -43,6 +46,7 @@ _HOME = {
     "PurePruner": "fts.jobs.search.pure_pruner",
     "PureSampler": "fts.jobs.search.pure_sampler",
     "Stopped": "fts.jobs.api.objective",
+    "Study": "fts.jobs.library.study",
     "artifact": "fts.jobs.trial.kept",
     "cell": "fts.jobs.trial.public",
     "checkpoint": "fts.jobs.trial.checkpoint",

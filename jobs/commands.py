@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from fts.jobs.api.command import PLACE, CommandCell
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.functions import (
     Value,
+    check_baseline,
     checked_name,
     clean,
     combinations,
@@ -50,36 +52,70 @@ def cells(
     """One cell per combination of the axes' values. Raises BadCommand or BadSpec, before anything is written."""
     if not shell and (split := split_by_shell(words)):
         raise BadCommand(f"your shell has made {split[0]!r} and {split[1]!r} of a parameter; quote it: {split[2]}")
-    command, declared = taken_apart([" ".join(words)] if shell else words)
-    for name in declared:
+    command = prepared(words, folder, shell)
+    for name in command.declared:
         if name in (space or {}):
             raise BadCommand(f"{name} is declared in the command and with --space; declare it once")
-    parameters = {**(space or {}), **declared}
+    check_baseline(fields.get("baseline"), folder, list(axes or {}))
     axes = axes or {}
-    if both := [name for name in parameters if name in axes]:
-        raise BadCommand(f"{', '.join(both)} cannot be a parameter and an axis; take one of them away")
+    name = checked_name(study or clean(command.stem))
+    made = []
+    for values in combinations(axes):
+        labels = dict(zip(axes, values, strict=True))
+        made.append(frozen(command, folder, study=name, trials=trials, axes=labels, space=space, **fields))
+    return told_apart(made)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a command line says of itself, before it is one cell's."""
+
+    words: tuple[str, ...]  # with plain places
+    declared: dict[str, dict[str, Any]]  # parameters that its places declare
+    shell: bool
+    script: str | None
+    program: str | None
+    md5: str  # of the script
+    stem: str  # what a study of it is called
+
+
+def prepared(words: Sequence[str], folder: Path, shell: bool = False) -> Command:
+    """Finds parameters, script and program of a command. Raises BadCommand."""
+    command, declared = taken_apart([" ".join(words)] if shell else words)
     plain = shell_words(command[0]) if shell else list(command)
     script = script_of(plain, folder)
     program = None if shell else found_program(command[0], folder)
-    name = checked_name(study or clean(Path(script or (plain or command)[0]).stem))
-    made = []
-    for values in combinations(axes):
-        cell = CommandCell(
-            study=name,
-            experiment=experiment_name(name, values),
-            command=command,
-            folder=str(folder),
-            code_md5="" if script is None else hashlib.md5((folder / script).read_bytes()).hexdigest(),
-            trials=trials,
-            axes=dict(zip(axes, values, strict=True)),
-            space=parameters or None,
-            shell=shell,
-            script=script,
-            program=program,
-            **fields,
-        )
-        made.append(CommandCell.from_json(cell.to_json()))
-    return told_apart(made)
+    md5 = "" if script is None else hashlib.md5((folder / script).read_bytes()).hexdigest()
+    return Command(command, declared, shell, script, program, md5, Path(script or (plain or command)[0]).stem)
+
+
+def frozen(
+    command: Command,
+    folder: Path,
+    *,
+    study: str,
+    axes: Mapping[str, Value],
+    space: Mapping[str, dict[str, Any]] | None = None,
+    **fields: Any,
+) -> CommandCell:
+    """One cell of the command. Raises BadCommand or BadSpec."""
+    parameters = {**(space or {}), **command.declared}
+    if both := [name for name in parameters if name in axes]:
+        raise BadCommand(f"{', '.join(both)} cannot be a parameter and an axis; take one of them away")
+    fields = {"code_md5": command.md5} | fields
+    cell = CommandCell(
+        study=study,
+        experiment=experiment_name(study, tuple(axes.values())),
+        command=command.words,
+        folder=str(folder),
+        axes=dict(axes),
+        space=parameters or None,
+        shell=command.shell,
+        script=command.script,
+        program=command.program,
+        **fields,
+    )
+    return CommandCell.from_json(cell.to_json())
 
 
 def taken_apart(words: Sequence[str]) -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:

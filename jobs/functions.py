@@ -10,14 +10,17 @@ import itertools
 import json
 import re
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.bare_cell import OBJECTIVE
 from fts.jobs.api.command import BareStudy, Cell
-from fts.jobs.api.function import OBJECTIVE, FunctionCell, code_md5
+from fts.jobs.api.function import FunctionCell, code_md5
+from fts.jobs.api.goals import bound_of, goals_of
+from fts.jobs.api.grid import most_trials
 from fts.jobs.api.load import installed
 from fts.jobs.api.spec import NAME, BadSpec
-from fts.jobs.api.study import Axis, Metric
+from fts.jobs.api.study import MAXIMIZE, MINIMIZE, Axis, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,6 +62,7 @@ def cells(
 ) -> list[FunctionCell]:
     """One cell per combination of the axes' values. Raises BadObjective or BadSpec, before anything is written."""
     found = inspect(objective, folder)
+    check_baseline(fields.get("baseline"), folder, list(axes or {}))
     name = checked_name(study or clean(found.path.stem))
     axes = axes or {}
     space = fields.get("space")
@@ -68,18 +72,32 @@ def cells(
     made = []
     for values in combinations(axes):
         labels = dict(zip(axes, values, strict=True))
-        cell = FunctionCell(
-            study=name,
-            experiment=experiment_name(name, values),
-            objective=objective,
-            folder=str(folder),
-            code_md5=found.md5,
-            trials=trials,
-            axes=labels,
-            **fields,
-        )
-        made.append(FunctionCell.from_json(cell.to_json()))
+        made.append(frozen(found, objective, folder, study=name, trials=trials, axes=labels, **fields))
     return told_apart(made)
+
+
+def check_baseline(baseline: str | None, folder: Path, axes: Sequence[str]) -> None:
+    """Raises BadObjective where the function cannot be read, or where nothing gives one of its parameters."""
+    if baseline is None:
+        return
+    found = inspect(baseline, folder)
+    known = {TRIAL, SEED, *axes}
+    missing = [name for name in found.required if name not in known and name != found.parameters[0]]
+    if missing:
+        raise BadObjective(
+            f"the baseline {found.name} of {found.path.name} needs {', '.join(missing)}, which nothing gives: "
+            "it gets a trial, `seed` and the axes by name"
+        )
+
+
+def frozen(
+    found: Function, objective: str, folder: Path, *, study: str, axes: Mapping[str, Value], **fields: Any
+) -> FunctionCell:
+    """One cell of the function. Raises BadSpec."""
+    name = experiment_name(study, tuple(axes.values()))
+    fields = {"code_md5": found.md5} | fields
+    cell = FunctionCell(study, name, objective, str(folder), axes=dict(axes), **fields)
+    return FunctionCell.from_json(cell.to_json())
 
 
 def checked_name(name: str) -> str:
@@ -193,9 +211,8 @@ def experiment_name(study: str, values: Sequence[Value]) -> str:
 
 
 def told_apart(made: list[Cell]) -> list[Cell]:
-    """Two cells whose names came out equal get the md5 of their labels behind it."""
-    from dataclasses import replace  # here: seldom needed
-
+    """The cells with names of their own: the md5 of their labels stands behind a name that came out twice."""
+    made = [capped(cell) for cell in made]
     names = [cell.experiment for cell in made]
     return [
         cell
@@ -203,6 +220,31 @@ def told_apart(made: list[Cell]) -> list[Cell]:
         else replace(cell, experiment=f"{cell.experiment[:71]}_{cell.question[:8]}")
         for cell in made
     ]
+
+
+def capped(cell: Cell) -> Cell:
+    """A grid search with at most as many trials as the grid has points."""
+    most = most_trials(cell)
+    if most == 0:
+        raise BadSpec(f"the grid of {cell.experiment} has no point: forbid leaves nothing")
+    return cell if most is None or most >= cell.trials else replace(cell, trials=most)
+
+
+def parse_goal(text: str) -> tuple[str, str]:
+    """`loss=minimize`. Raises BadSpec."""
+    name, equals, goal = text.partition("=")
+    if not equals or not NAME.fullmatch(name.strip()) or goal.strip() not in (MINIMIZE, MAXIMIZE):
+        raise BadSpec(f"{text!r:.80} is no goal, expected NAME={MINIMIZE} or NAME={MAXIMIZE}, such as loss={MINIMIZE}")
+    return name.strip(), goal.strip()
+
+
+def parse_constraint(text: str) -> tuple[str, str]:
+    """`n_params <= 2e6` as its metric and its bound. Raises BadSpec."""
+    found = re.fullmatch(r"\s*([^<>=\s]+)\s*([<>]=.*)", text)
+    if found is None or not NAME.fullmatch(found[1]):
+        raise BadSpec(f"{text!r:.80} is no constraint, expected NAME<=NUMBER or NAME>=NUMBER, such as n_params<=2e6")
+    bound_of(found[1], found[2])
+    return found[1], found[2].strip()
 
 
 def clean(text: str) -> str:
@@ -267,7 +309,8 @@ def declaration(cells: Sequence[BareCell], before: Mapping[str, Any] | None = No
                 values.append(value)
     metrics = {metric["name"]: metric for metric in _listed(known, "metrics")}
     for cell in cells:
-        metrics[cell.metric] = asdict(Metric(cell.metric)) | metrics.get(cell.metric, {}) | {"goal": cell.direction}
+        for name, goal in goals_of(cell).items():
+            metrics[name] = asdict(Metric(name)) | metrics.get(name, {}) | {"goal": goal}
     declared = BareStudy(cells[0].study).declaration() | known
     listed = [asdict(Axis(name, values=tuple(values))) for name, values in axes.items()]
     return declared | {"axes": listed, "metrics": list(metrics.values())}

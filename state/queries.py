@@ -11,6 +11,7 @@ from peewee import SQL, fn
 from fts.state import migrations
 from fts.state.columns import LATEST, MANY
 from fts.state.errors import NoSuchRow, UnreadableHistory
+from fts.state.front import front_rows
 from fts.state.models import (
     ALL,
     AttemptRow,
@@ -46,6 +47,7 @@ from fts.state.rows import (  # fmt: skip
 )
 from fts.state.scheduling import RUN_AGAIN_SQL
 from fts.state.values import (
+    ROLE,
     Attempt,
     Cause,
     Curve,
@@ -191,11 +193,32 @@ def jobs(db: Database, statuses: Iterable[JobStatus | str] | None = None) -> tup
         JobRow.id,
     )
     if statuses is None:
-        return tuple(to_job(row) for row in db.rows(query))
+        return with_fronts(db, [to_job(row) for row in db.rows(query)])
     wanted = {JobStatus(status) for status in statuses}
     stored = wanted | ({JobStatus.DONE} if JobStatus.FAILED in wanted else set())  # what an older fts called done
     found = (to_job(row) for row in db.rows(query.where(JobRow.status.in_([status.value for status in stored]))))
-    return tuple(job for job in found if job.status in wanted)
+    return with_fronts(db, [job for job in found if job.status in wanted])
+
+
+def with_fronts(db: Database, found: Sequence[Job]) -> tuple[Job, ...]:
+    """The jobs, those of several goals with the trials of their fronts."""
+    return tuple(replace(job, front=_front_of(db, job)) if len(job.goals) > 1 else job for job in found)
+
+
+def _front_of(db: Database, job: Job) -> tuple[int, ...]:
+    """By number; read again when another trial is complete."""
+    key = (str(db.path), job.id, job.created_at)
+    stands = (job.trials_complete, job.best_trial)
+    known = _FRONTS.get(key)
+    if known is None or known[0] != stands:
+        if len(_FRONTS) > MOST_FRONTS:
+            _FRONTS.clear()
+        known = _FRONTS[key] = (stands, front_rows(db, job.id, job.goals))
+    return known[1]
+
+
+MOST_FRONTS = 1000
+_FRONTS: dict[tuple[str, int, float], tuple[tuple[int, int | None], tuple[int, ...]]] = {}
 
 
 def namesakes(db: Database, job: Job) -> tuple[Job, ...]:
@@ -212,7 +235,7 @@ def job(db: Database, ref: int | str) -> Job:
     row = db.one(JobRow.select(ALL).where(where).order_by(JobRow.id.desc()))
     if row is None:
         raise NoSuchRow(f"there is no job {text[:80]!r}; `fts queue` lists them")
-    return to_job(row)
+    return with_fronts(db, [to_job(row)])[0]
 
 
 # Trials and epochs
@@ -317,7 +340,7 @@ def curves(db: Database, job_id: int) -> tuple[Curve, ...]:
     """What a sampler or pruner needs of a job, by trial number; a fifth of `history`, for jobs of many trials."""
     told: dict[int, dict[int, float]] = {}
     value = EpochRow.value
-    kept = ("id", "number", "params", "status", "value", "cause")
+    kept = ("id", "number", "params", "status", "value", "cause", "facts")
     chosen = [getattr(TrialRow, name) for name in kept]
     with db.read():
         rows = db.rows(TrialRow.select(*chosen).where(TrialRow.job_id == job_id).order_by(TrialRow.number))
@@ -337,9 +360,29 @@ def curves(db: Database, job_id: int) -> tuple[Curve, ...]:
             told.get(row["id"], {}),
             diverged=row["status"] == "failed" and row["cause"] == Cause.DIVERGED,
             distributions=drawn.get(row["id"], {}),
+            **_of_search(row["facts"]),
         )
         for row in rows
     )
+
+
+def beside(db: Database, job_id: int) -> tuple[int, ...]:
+    """The numbers of a job's trials that are not of its search, in order."""
+    numbers = TrialRow.select(TrialRow.number, TrialRow.facts).where(
+        TrialRow.job_id == job_id, TrialRow.facts.contains(f'"{ROLE}"')
+    )
+    return tuple(row["number"] for row in db.rows(numbers.order_by(TrialRow.number)) if ROLE in to_object(row["facts"]))
+
+
+FACTS_OF_SEARCH = {"metrics": "metrics", "constraints": "constraints", "sampler": "kept"}  # fact -> field of a Curve
+
+
+def _of_search(facts: str) -> dict[str, dict[str, Any]]:
+    """What a trial's facts tell samplers; most trials have no such fact, and are not read."""
+    if not any(f'"{name}":' in facts for name in FACTS_OF_SEARCH):
+        return {}
+    read = to_object(facts)
+    return {field: read[name] for name, field in FACTS_OF_SEARCH.items() if isinstance(read.get(name), dict)}
 
 
 def _distributions(db: Database, trials: Any) -> dict[int, dict[str, Any]]:

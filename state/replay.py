@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from peewee import fn
 
 from fts.state import queries
+from fts.state.front import first_of, front
 from fts.state.models import ALL, EpochRow, EventRow, SampleRow, TrialRow
 from fts.state.rows import (  # fmt: skip
     finite_or_none,
@@ -144,8 +145,8 @@ def _job_at(job: Job, when: float, old: dict[str, Any], trials: list[Trial]) -> 
     complete = [trial for trial in mine if trial.status is TrialStatus.COMPLETE]
     pruned = sum(trial.status is TrialStatus.PRUNED for trial in mine)
     failed = sum(trial.status is TrialStatus.FAILED for trial in mine)
-    ranked = [t for t in complete if t.value is not None and "diverged" not in t.badges]
-    best = min(ranked, key=_goodness, default=None)
+    best_ones = front(job, complete)
+    best = first_of(best_ones)
     ended = len(complete) + pruned + failed
     status = status_of(old.get("status", job.status), None if best is None else best.number, ended)
     cause = old.get("cause", job.cause)
@@ -167,15 +168,11 @@ def _job_at(job: Job, when: float, old: dict[str, Any], trials: list[Trial]) -> 
         trials_failed=failed,
         best_value=None if best is None else best.value,
         best_trial=None if best is None else best.number,
+        front=tuple(trial.number for trial in best_ones) if len(job.goals) > 1 else (),
         started_at=_by(job.started_at, when),
         ended_at=old.get("ended_at", job.ended_at),
         acknowledged_at=_by(job.acknowledged_at, when),
     )
-
-
-def _goodness(trial: Trial) -> tuple[float, int]:
-    assert trial.value is not None
-    return trial.direction.key(trial.value), trial.number
 
 
 def _by(at: float | None, when: float) -> float | None:

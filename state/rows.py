@@ -261,6 +261,14 @@ def as_params(row: Mapping[str, Any]) -> dict[str, Any]:
         raise UnreadableHistory(f"trial {row['id']}: unreadable, params is {shown(row['params'])}") from None
 
 
+def as_badges(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The badges of a trial; none of what cannot be read."""
+    try:
+        return read_badges(row["badges"])
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return ()
+
+
 def of_job(past: Any) -> dict[str, Any]:
     """What an event says a job's columns held before: those that can be read."""
     found: dict[str, Any] = {}

@@ -14,10 +14,10 @@ MAX_IDLE_ATTEMPTS = 3  # attempts in a row without an epoch or a trial end, afte
 MAX_LOST_WORKERS = 30  # the same where the last worker was lost: killing a worker says little about its job
 MAX_OUTAGES = 10  # the same where the machine was at fault; a worker rests between them
 
+# Written out: with a parameter in place of 'queued', SQLite may not use the partial index.
+WAITS_SQL = "status = 'queued' AND hold_reason IS NULL"  # `waits` is the same of a job that was read
 # `runnable_reason` is this predicate in words; a test holds the two together over random states.
-RUNNABLE_SQL = (
-    "status = 'queued' AND hold_reason IS NULL AND NOT EXISTS (SELECT 1 FROM flag WHERE name = 'queue_paused')"
-)
+RUNNABLE_SQL = f"{WAITS_SQL} AND NOT EXISTS (SELECT 1 FROM flag WHERE name = 'queue_paused')"
 
 IMPORTED = "imported"  # badge of a trial that another program has recorded: history, never run here
 
@@ -36,6 +36,11 @@ class QueueContext:
     queue_paused_reason: str | None = None
     max_idle_attempts: int = MAX_IDLE_ATTEMPTS
     again: Mapping[int, Sequence[int]] = field(default_factory=dict)  # ended job -> failed trials a retry would run
+
+
+def waits(job: Job) -> bool:
+    """In line, and nothing about the job itself keeps it there."""
+    return job.status is JobStatus.QUEUED and not job.hold_reason
 
 
 def attempts_allowed(cause: str | None, max_idle_attempts: int = MAX_IDLE_ATTEMPTS) -> int:

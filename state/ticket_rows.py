@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from peewee import SQL, fn
 
 from fts.state.models import JobRow, TicketRow
+from fts.state.scheduling import WAITS_SQL
 
 if TYPE_CHECKING:
     from fts.state.db import Database
@@ -38,9 +39,7 @@ def waiting_tickets(db: Database) -> int:
 
 
 def runnable_jobs(db: Database) -> int:
-    # Written out: with a parameter in place of 'queued', SQLite may not use the partial index.
-    runnable = SQL("status = 'queued' AND hold_reason IS NULL")
-    return int(JobRow.select(fn.COUNT(JobRow.id)).where(runnable).scalar(db))
+    return int(JobRow.select(fn.COUNT(JobRow.id)).where(SQL(WAITS_SQL)).scalar(db))
 
 
 def write_ticket(task: str) -> bytes:

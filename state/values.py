@@ -119,6 +119,7 @@ class Verb(StrEnum):
     """What an event says has happened: the closed list of the transitions (a watchdog may add words of its own)."""
 
     ENQUEUED = "enqueued"
+    CHANGED = "changed"  # it has another specification: how it runs, or all of it while no trial had begun
     EXTENDED = "extended"  # more trials are wanted of it; one that had ended is back in line
     CLAIMED = "claimed"
     RELEASED = "released"  # back in line: drained, or its worker was lost
@@ -163,6 +164,16 @@ class Verb(StrEnum):
     DRIFTED = "drifted"  # a trial that was continued would draw another value than the recorded one, which stays
 
 
+ROLE = "role"  # fact of a trial beside the search, with its kind:
+REPLICATE, BASELINE = "replicate", "baseline"  # the winner with another seed; what the search is compared with
+UNRANKED = (
+    "diverged",
+    "infeasible",
+    REPLICATE,
+    BASELINE,
+)  # badges of complete trials that cannot be the best of a search
+
+
 @dataclass(frozen=True)
 class Job:
     id: int
@@ -196,7 +207,18 @@ class Job:
     ended_at: float | None
     acknowledged_at: float | None
     unreadable: str | None = None  # which column holds what cannot be read; it is replaced by "no such thing"
+    front: tuple[int, ...] = ()  # with several goals: the trials that none beats, the best in the first goal first
     twin: int | None = None  # of an ended job: the one of the same specification that waits or runs
+
+    @property
+    def goals(self) -> dict[str, Direction]:
+        """Metric -> which way it is better, the one that decides first."""
+        told = self.spec.get("goals")
+        given = told if isinstance(told, dict) and told.get(self.metric) == self.direction.value else {}
+        named = self.spec.get("goal_names")
+        order = dict.fromkeys([self.metric, *(named if isinstance(named, list) else ()), *given])
+        known = {name: given[name] for name in order if given.get(name) in tuple(Direction)}
+        return {name: Direction(goal) for name, goal in known.items()} or {self.metric: self.direction}
 
     @property
     def budget(self) -> str:
@@ -338,6 +360,11 @@ class Trial:
     def metric(self) -> str:
         return self.objective
 
+    @property
+    def is_ranked(self) -> bool:
+        """May it be the best of its search, once it is complete?"""
+        return not any(badge in UNRANKED for badge in self.badges)
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -419,6 +446,9 @@ class Curve:
     epochs: dict[int, float]  # epoch -> objective, where it is finite
     diverged: bool = False
     distributions: dict[str, Any] = field(default_factory=dict)  # parameter -> distribution, of what it drew itself
+    metrics: dict[str, float] = field(default_factory=dict)  # its result by name, of a search with several goals
+    constraints: dict[str, float] = field(default_factory=dict)  # name -> violation, at most 0 where it is met
+    kept: dict[str, Any] = field(default_factory=dict)  # what its sampler kept for later trials
 
 
 @dataclass(frozen=True)

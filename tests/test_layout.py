@@ -77,6 +77,7 @@ NOT_AT_TOP = {
     "fts.tui": {"torch", "optuna", "pandas", "sklearn", "matplotlib"},
     "fts.study": {"optuna", "sklearn"},
     "fts.training": {"sklearn"},  # a second and 77 MB in each trial process
+    "fts.jobs.search.drawing": {"torch", "textual", "pandas"},  # draws as a sampler of Optuna, likewise
     "fts.jobs.search.pure_pruner": {"torch", "textual", "pandas"},  # a pruner of Optuna, for plain Optuna
     "fts.jobs.search.pure_sampler": {"torch", "textual", "pandas"},  # a sampler of Optuna, loaded when a trial draws
     "fts.jobs.trial.optuna_trial": {"torch", "textual", "pandas"},  # a trial of Optuna, likewise

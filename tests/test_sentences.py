@@ -7,7 +7,7 @@ import re
 import pytest
 from click import Context, Group
 
-from fts.jobs.cli.app import fts, names_a_function
+from fts.jobs.cli.app import OF_FILES, fts, names_a_function, names_a_study
 from fts.jobs.status.surface import COMMANDS
 from fts.tui.bindings import ACTION_KEYS, BY_KEY
 from tests.sentences import Sentence, sentences
@@ -59,7 +59,8 @@ def is_command(words: str) -> bool:
     """Whether `fts WORDS` names a command, and options that it has; what stands for a value is passed over."""
     name, *rest = SHELL.sub("", words).split()
     command = fts.get_command(Context(fts), name)
-    if name == "enqueue" and ("--" in rest or names_a_function(rest)):  # which have options of their own
+    of_file = name in OF_FILES and names_a_study(rest)
+    if of_file or (name == "enqueue" and ("--" in rest or names_a_function(rest))):  # which have options of their own
         _, command, rest = fts.resolve_command(Context(fts), [name, *rest])
         rest = rest[: rest.index("--")] if "--" in rest else rest
     if isinstance(command, Group) and rest:

@@ -34,7 +34,7 @@ class TooFewTrials(ValueError):
 
 
 @dataclass(frozen=True)
-class Importance:
+class RankedParameter:
     name: str
     label: str
     fanova: float  # share of the explained variance, mean over REPEATS
@@ -42,8 +42,8 @@ class Importance:
     beats_chance: bool  # fANOVA above the largest importance any random parameter reached
 
 
-def importances(trials: pd.DataFrame, seed: int = 0) -> list[Importance]:
-    """Importance of each searched parameter in one cell, largest fANOVA first. trials: rows of one experiment.
+def importances(trials: pd.DataFrame, seed: int = 0) -> list[RankedParameter]:
+    """The rank of each searched parameter in one cell, largest fANOVA first. trials: rows of one experiment.
 
     Of the objective; in a search with pruned trials, whose objective nobody knows, of the place in the search.
     Raises TooFewTrials below FEWEST_TRIALS comparable trials, ValueError for rows of several experiments.
@@ -68,10 +68,10 @@ def importances(trials: pd.DataFrame, seed: int = 0) -> list[Importance]:
                     store.setdefault(name, []).append(share)
     bar = max(fanova[CHANCE])
     rows = [
-        Importance(p.name, p.label, _mean(fanova[p.name]), _mean(ped[p.name]), _mean(fanova[p.name]) > bar)
+        RankedParameter(p.name, p.label, _mean(fanova[p.name]), _mean(ped[p.name]), _mean(fanova[p.name]) > bar)
         for p in varying
     ]
-    chance = Importance(CHANCE, "a random number", _mean(fanova[CHANCE]), _mean(ped[CHANCE]), beats_chance=False)
+    chance = RankedParameter(CHANCE, "a random number", _mean(fanova[CHANCE]), _mean(ped[CHANCE]), beats_chance=False)
     return sorted([*rows, chance], key=lambda row: -row.fanova)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from fts.analysis.baselines import best_baseline
 from fts.analysis.horizon import HorizonVariance, horizon_variance
-from fts.analysis.importance import Importance, TooFewTrials, importances
+from fts.analysis.importance import RankedParameter, TooFewTrials, importances
 from fts.analysis.luck import NoSkillSearch, no_skill_search
 from fts.analysis.scaling import ERROR, FEWEST_SIZES, ScalingFit, TooFewSizes, fit_scaling
 from fts.analysis.trials_table import budget_order, ranked, trial_name
@@ -84,7 +84,7 @@ class Group:
     cells: tuple[CellSummary, ...]
     variance: HorizonVariance
     scaling: tuple[ScalingCurve, ...]
-    importance: dict[str, list[Importance]]  # experiment -> rows; cells with too few trials are absent
+    importance: dict[str, list[RankedParameter]]  # experiment -> rows; cells with too few trials are absent
 
     @property
     def horizons(self) -> tuple[int, ...]:
@@ -281,7 +281,7 @@ def _paired_draws(cells: list[CellSummary], horizon: int, seed: int) -> tuple[np
     return weights @ losses.T / losses.shape[1], np.stack([1 - auc(y, p, weights) for y, p in pairs], axis=1)
 
 
-def _importances(trials: pd.DataFrame, seed: int) -> dict[str, list[Importance]]:
+def _importances(trials: pd.DataFrame, seed: int) -> dict[str, list[RankedParameter]]:
     found = {}
     for experiment, rows in trials[trials["kind"] == "cell"].groupby("experiment"):
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from fts.analysis.horizon import HorizonEffect
-from fts.analysis.importance import Importance
+from fts.analysis.importance import RankedParameter
 from fts.analysis.paired_configurations import Shared
 from fts.state.files import csv_cell
 
@@ -40,7 +40,7 @@ EMPTY = {  # the first columns of each table, so that a program can read one wit
     "horizon_variance": ("task", "tier", *HorizonEffect.__dataclass_fields__),
     "shared_configurations": ("task", "tier", *Shared.__dataclass_fields__),
     "scaling": ("task", "tier", "horizon", "n_params", "val_loss", "val_auc", "refusal"),
-    "importance": ("experiment", *Importance.__dataclass_fields__),
+    "importance": ("experiment", *RankedParameter.__dataclass_fields__),
 }
 
 

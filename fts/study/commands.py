@@ -61,14 +61,6 @@ COMMANDS = (
     ),
     Command(
         "Results and records",
-        10,
-        "report",
-        f"{CLI}.report:report",
-        "one page with figures, tables and provenance",
-        {"report": "fts report"},
-    ),
-    Command(
-        "Results and records",
         20,
         "train",
         f"{CLI}.winners:train",

@@ -204,6 +204,11 @@ class PatchTST(Study):
 
         return to_parquet(db, places, folder)
 
+    def report(self, db: Any, places: Any, folder: Path, now: float | None) -> Path:
+        from fts.study import report_data  # here: only `fts report` asks
+
+        return report_data.make_report(db, places, folder, now)
+
     def results(self, db: Any, jobs: Sequence[Any]) -> Table | None:
         from fts.study import results  # here: only `fts results` asks
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import KW_ONLY, MISSING, asdict, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
+from fts.jobs.api.conditions import WHEN, check_conditions
+from fts.jobs.api.goals import check_goals
+from fts.jobs.api.grid import check_grid
 from fts.jobs.api.halving import HALVING, Halving
 from fts.jobs.api.spec import NAME, BadSpec, Choices, Limits, checked_fields, md5_of
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE
 
 DAY_S = 86_400.0
+OBJECTIVE = re.compile(r"[^:\0]{1,3000}\.py:[A-Za-z_][A-Za-z0-9_]{0,199}")  # train.py:objective, src/train.py:objective
 LIMITS: Limits = {
     "trials": (1, 100_000),
     "seed": (0, 2**63 - 1),
@@ -25,7 +30,8 @@ LIMITS: Limits = {
 CHOICES: Choices = {
     "kind": ("cell",),
     "direction": (MINIMIZE, MAXIMIZE),
-    "sampler": ("tpe", "gp", "random"),
+    "sampler": ("tpe", "gp", "random", "nsgaii", "cmaes", "grid"),
+    "streams": ("trial", "name"),
     "pruner": ("none", "median", "halving"),
     "diverged": ("ignored", "worst"),
     "on_oom": ("alone", "shrink", "fail", "prune"),
@@ -34,7 +40,13 @@ CHOICES: Choices = {
 RUNNING = ("memory", "memory_bytes", "on_oom", "stall_s", "trial_timeout_s", "timeout_s", "gpu", "threads")
 MORE = ("experiment", "trials", "seeds", "baseline", "code")  # names, amounts and what is added to a search
 # Left out of a specification while they have their default: it keeps the md5 it had before they existed
-LATER = (*RUNNING, "seeds", "baseline", "code", "forbid", "goals", "constraints", "prune_by")
+SOURCES = ("csv", "tensorboard", "results")  # of a command's metrics
+LATER = (*RUNNING, "seeds", "baseline", "code", "forbid", "goals", "goal_names", "constraints", "prune_by", *SOURCES)
+
+STREAMS = "streams"
+BY_TRIAL, BY_NAME = "trial", "name"  # all parameters of a trial in one go; each parameter alone
+
+NEWER_SAMPLERS, NEWER_FIELDS = ("nsgaii", "cmaes", "grid"), ("forbid", "goals", "constraints")
 
 
 @dataclass(frozen=True)
@@ -61,11 +73,13 @@ class BareCell:
     # -- the search
     forbid: dict[str, str] = field(default_factory=dict)  # name -> expression: where it holds, a trial is drawn again
     goals: dict[str, str] = field(default_factory=dict)  # metric -> goal, the first decides; empty: `metric` alone
+    goal_names: tuple[str, ...] = ()  # the order of more than two goals: JSON sorts names
     constraints: dict[str, str] = field(default_factory=dict)  # metric -> "<= 2e6"
     prune_by: str | None = None  # with several goals: the metric that decides
     seeds: int = 1  # the winner runs with so many seeds
     baseline: str | None = None  # FILE.py:FUNCTION, one trial beside the search
     code: tuple[str, ...] = ()  # files and folders beside the file itself that code_md5 is of
+    streams: str = BY_NAME  # what a draw is seeded by; a specification without the field keeps BY_TRIAL
     # -- how a trial runs
     memory: str | None = None  # learn, or FILE.py:FUNCTION that gives bytes of (params, cell)
     memory_bytes: int | None = None  # a promise
@@ -79,13 +93,24 @@ class BareCell:
     limits: ClassVar[Limits] = LIMITS
     no_identity: ClassVar[tuple[str, ...]] = ("env",)
 
+    def __post_init__(self) -> None:
+        if len(self.goals) > 2 and not self.goal_names:
+            others = (name for name in self.goals if name != self.metric)
+            object.__setattr__(self, "goal_names", (self.metric, *others))
+
+    @property
+    def wanted(self) -> int:
+        """All trials of the cell: those of the search and those beside it."""
+        return self.trials + self.seeds - 1 + (self.baseline is not None)
+
     @property
     def halving_rule(self) -> Halving:
         return self.halving or HALVING
 
     @property
     def identity(self) -> str:
-        return md5_of({name: value for name, value in self.to_json().items() if name not in self.no_identity})
+        left_out = (*self.no_identity, STREAMS)
+        return md5_of({name: value for name, value in self.to_json().items() if name not in left_out})
 
     @property
     def question(self) -> str:
@@ -94,10 +119,12 @@ class BareCell:
     @property
     def no_question(self) -> tuple[str, ...]:
         """The fields that decide no number of a trial."""
-        return (*self.no_identity, *MORE, *RUNNING)
+        return (*self.no_identity, *MORE, *RUNNING, STREAMS)
 
     def to_json(self) -> dict[str, Any]:
         every = asdict(self)
+        if self.space is None or self.streams == BY_TRIAL:
+            del every[STREAMS]
         return {name: value for name, value in every.items() if name not in LATER or value != _default(self, name)}
 
     @classmethod
@@ -109,10 +136,17 @@ class BareCell:
         if rule is not None:
             checked["halving"] = Halving.from_json(rule)
         checked = {name: tuple(value) if isinstance(value, list) else value for name, value in checked.items()}
+        if checked.get("space") is not None:
+            checked.setdefault(STREAMS, BY_NAME if _is_newer(checked) else BY_TRIAL)
         cell = cls(**checked)
         for name in ("study", "experiment", "metric"):
             if not NAME.fullmatch(getattr(cell, name)):
                 raise BadSpec(f"{name} is {getattr(cell, name)!r}, expected letters, digits and _.- (at most 80)")
+        if cell.baseline is not None and not OBJECTIVE.fullmatch(cell.baseline):
+            raise BadSpec(f"baseline is {cell.baseline!r:.80}, expected FILE.py:FUNCTION, such as train.py:baseline")
+        check_goals(cell)
+        check_conditions(cell)
+        check_grid(cell)
         cell.check()
         return cell
 
@@ -123,6 +157,12 @@ class BareCell:
 
     def check(self) -> None:
         """Raises BadSpec for fields that do not go together."""
+
+
+def _is_newer(given: dict[str, Any]) -> bool:
+    """Does a specification without `streams` have what came with them or after them?"""
+    branches = any(isinstance(d, dict) and WHEN in d for d in given["space"].values())
+    return branches or given.get("sampler") in NEWER_SAMPLERS or any(given.get(name) for name in NEWER_FIELDS)
 
 
 def _default(cell: BareCell, name: str) -> Any:

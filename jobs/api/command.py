@@ -12,9 +12,11 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from difflib import get_close_matches
+from glob import escape
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from fts.jobs.api.bare_cell import LIMITS, BareCell
+from fts.jobs.api.bare_cell import LIMITS, SOURCES, BareCell
 from fts.jobs.api.function import FunctionCell, FunctionStudy
 from fts.jobs.api.spec import BadSpec, Limits
 from fts.jobs.api.study import Program
@@ -47,6 +49,9 @@ class CommandCell(BareCell):
     program: str | None = None  # where the first word was found when it was put in line
     regex: str | None = None  # finds the metric in a line of output
     stdout: bool = False  # JSON lines of output are the report
+    csv: str | None = None  # {folder}/**/metrics.csv: a file that has the metrics
+    tensorboard: str | None = None  # {folder}/logs: event files below it have the metrics
+    results: str | None = None  # {folder}/results.json: a JSON file that has the metrics
     best: bool = False  # the value of a trial is its best report, not its last
     grace_s: float = 30.0  # from SIGTERM to SIGKILL
 
@@ -62,11 +67,20 @@ class CommandCell(BareCell):
         """Where the metric is read, for a sentence."""
         if self.regex is not None:
             return f"a line of output that matches {self.regex!r}"
+        if self.file_source is not None:
+            what, path = self.file_source
+            return f"{self.metric} {FOUND_IN[what]} {path}"
         return f"a JSON line with {self.metric} " + ("on its output" if self.stdout else "in the file $FTS_REPORT")
+
+    @property
+    def file_source(self) -> tuple[str, str] | None:
+        """Which kind of file has the metrics, and its path with places; None: the report or the output has them."""
+        return next(((name, path) for name in SOURCES if (path := getattr(self, name)) is not None), None)
 
     def check(self) -> None:
         check_words(self)
         check_regex(self)
+        check_source(self)
 
 
 def check_words(cell: CommandCell) -> None:
@@ -114,8 +128,6 @@ def check_regex(cell: CommandCell) -> None:
     """Raises BadSpec for a regular expression that cannot give the metric."""
     if cell.regex is None:
         return
-    if cell.stdout:
-        raise BadSpec("--regex and --stdout both say how to read the output; give one of them")
     try:
         compiled = re.compile(cell.regex)
     except re.error as error:
@@ -126,6 +138,43 @@ def check_regex(cell: CommandCell) -> None:
             f"regex is {cell.regex!r:.80}, expected one group around the number, such as "
             f"'{cell.metric}=([-0-9.eE+]+)', or a group (?P<{cell.metric}>...)"
         )
+
+
+def check_source(cell: CommandCell) -> None:
+    """Raises BadSpec for two sources of metrics, and for a file that two trials would share."""
+    given = [f"--{name}" for name in ("regex", "stdout", *SOURCES) if getattr(cell, name)]
+    if len(given) > 1:
+        raise BadSpec(f"{' and '.join(given)} each say where the metrics are; give one of them")
+    if cell.file_source is None:
+        return
+    what, path = cell.file_source
+    names = [found["name"] for found in PLACE.finditer(path) if found["name"] is not None]
+    declared = [*(cell.space or {}), *cell.axes]
+    if unknown := [name for name in names if name not in (*declared, *OWN) or name in WHOLE_ARGS]:
+        raise BadSpec(f"--{what}: {unknown_place(unknown[0], declared)}")
+    if not set(names) & {"folder", "checkpoint_dir"}:
+        raise BadSpec(
+            f"--{what} is {path!r:.80}, which all trials would share; expected a path in the trial's folder, such as "
+            f"'{{folder}}/{EXAMPLE[what]}', where the command writes it: it is $FTS_FOLDER, too"
+        )
+
+
+FOUND_IN = {"csv": "in a column of", "tensorboard": "as a tag of the event files in", "results": "in"}
+EXAMPLE = {"csv": "**/metrics.csv", "tensorboard": "logs", "results": "results.json"}
+
+
+def filled_path(cell: CommandCell, values: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
+    """A pattern of the files that have the metrics of one trial; None: no file has them."""
+    if cell.file_source is None:
+        return None
+    known = {**own, **values}
+    return str(
+        Path(cell.folder)
+        / PLACE.sub(
+            lambda found: "{" + found["literal"] + "}" if found["literal"] else escape(text_of(known[found["name"]])),
+            cell.file_source[1],
+        )
+    )
 
 
 Cell = TypeVar("Cell", FunctionCell, CommandCell)
@@ -151,7 +200,7 @@ def filled(cell: CommandCell, values: Mapping[str, Any], own: Mapping[str, Any])
                 return "{" + found["literal"] + "}"
             if found["name"] in several:
                 return " ".join(quoted(word) for word in several[found["name"]])
-            return quoted(text_of(known[found["name"]]))
+            return quoted(text_of(known.get(found["name"], "")))  # empty: a parameter of another branch
 
         return one
 

@@ -96,6 +96,22 @@ class Expression:
         """Is it true, as Python takes it? Not where it stays unknown."""
         return bool(self.value(values))
 
+    @property
+    def compared(self) -> list[tuple[str, Value]]:
+        """Each name that is compared by ==, != or in, with the constant it is compared with."""
+        found: list[tuple[str, Value]] = []
+        for node in ast.walk(self._tree):
+            if not isinstance(node, ast.Compare):
+                continue
+            for left, sign, right in zip([node.left, *node.comparators], node.ops, node.comparators, strict=False):
+                if isinstance(sign, ast.In | ast.NotIn) and isinstance(left, ast.Name):
+                    found += [(left.id, each.value) for each in _constants(right)]
+                elif isinstance(sign, ast.Eq | ast.NotEq):
+                    for one, other in ((left, right), (right, left)):
+                        if isinstance(one, ast.Name) and isinstance(other, ast.Constant):
+                            found.append((one.id, other.value))  # type: ignore[arg-type]  # parse lets no other in
+        return found
+
     # -- the walk
 
     def _of(self, node: ast.expr, values: Mapping[str, Any]) -> Any:
@@ -198,6 +214,11 @@ def _parsed(text: str) -> Expression:
 
 def _behind_in(node: ast.Compare) -> list[ast.expr]:
     return [part for sign, part in zip(node.ops, node.comparators, strict=True) if isinstance(sign, ast.In | ast.NotIn)]
+
+
+def _constants(listed: ast.expr) -> list[Any]:
+    inner = listed.elts if isinstance(listed, ast.Tuple | ast.List) else []
+    return [each for each in inner if isinstance(each, ast.Constant)]
 
 
 def _every(node: ast.expr, depth: int) -> Iterator[tuple[ast.expr, int]]:

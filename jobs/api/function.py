@@ -15,14 +15,13 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fts.jobs.api.bare_cell import BareCell
+from fts.jobs.api.bare_cell import OBJECTIVE, BareCell
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.api.study import Metric, Program, Study
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-OBJECTIVE = re.compile(r"[^:\0]{1,3000}\.py:[A-Za-z_][A-Za-z0-9_]{0,199}")  # train.py:objective, src/train.py:objective
 LIKE_A_NUMBER = re.compile(r"[#\d.,+-]+|[\d.+-]+e[\d+-]+")  # a cell called 3 would be taken for job 3
 VALUE = "value"  # the metric of a function that reports bare numbers
 
@@ -53,6 +52,11 @@ class FunctionCell(BareCell):
     def function(self) -> str:
         return self.objective.rpartition(":")[2]
 
+    @property
+    def is_baseline(self) -> bool:
+        """Is this the specification of a cell's baseline trial?"""
+        return self.baseline is not None and self.baseline == self.objective
+
     def check(self) -> None:
         if not OBJECTIVE.fullmatch(self.objective):
             raise BadSpec(f"objective is {self.objective!r:.80}, expected FILE.py:FUNCTION, such as train.py:objective")
@@ -71,6 +75,9 @@ class FunctionStudy(Study):
 
     def labels(self, cell: Any) -> dict[str, str | int | float]:
         return dict(cell.axes)
+
+    def row(self, cell: Any) -> dict[str, Any]:
+        return super().row(cell) | {"trials_wanted": cell.wanted}
 
     def title(self, cell: Any) -> str:
         name = "/".join(str(value) for value in cell.axes.values()) or cell.study

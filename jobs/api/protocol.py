@@ -13,6 +13,7 @@ Facts: every one has "fact" and, while a trial runs, its "number".
     probe       predicted, measured                                  bytes, after the first optimizer steps
     step        step, epoch, loss, step_s                            at most twice a second: the heartbeat of progress
     draw        k, name, value, distribution                         a parameter, before its value is used
+    sampler     trial {...}, study {...}                             what its sampler keeps for later trials
     drifted     the same, and recorded {value, distribution}         a recorded draw that the code makes elsewhere now
     epoch       the fields of EpochResult                            also the epochs a resumed trial already had
                 of a function: epoch, value, metrics, judged: false  not judged before `judge` asks for it

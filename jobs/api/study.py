@@ -284,6 +284,14 @@ class Study:
         """
         return None
 
+    def report(self, db: Any, places: Any, folder: Path, now: float | None) -> Path | None:
+        """`fts report`: writes a page of its own into the folder. None: the page that every study has."""
+        return None
+
+    def report_sections(self, found: Any) -> list[Any]:
+        """Sections (fts.jobs.report.page.Section) behind those that every study has; `found` is its StudyReport."""
+        return []
+
     def may_export(self, job: Any) -> bool:
         """May the job's names become names of files? Its experiment has been looked at already."""
         return True

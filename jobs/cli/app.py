@@ -40,6 +40,7 @@ class Fraction(click.FloatRange):
 
 
 FUNCTION = re.compile(r"[^-].*\.py(:.*)?")  # a word of the command line that names a file of Python
+STUDY_FILE = re.compile(r"[^-].*\.toml")
 COUNT = Whole(1, 10**9)  # of rows, jobs, backups: none of something is no question
 ROW = Whole(0, 2**63 - 1)  # a number that a row of the database can have
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
@@ -103,6 +104,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         (
             Entry(70, "log", "log_command:log_command", "report metrics from a command that is a trial"),
             Entry(75, "import", "import_:import_", "take over the trials of a study of Optuna, as history"),
+            Entry(78, "report", "report:report", "one page for each study: figures, statistics, what they show"),
             Entry(80, "export", "maintain:export", "rewrite the JSON and CSV files from the database"),
             Entry(90, "snapshot", "fts.tui.commands:snapshot", "a screen of the monitor as svg, png or txt"),
         ),
@@ -125,9 +127,16 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
 CORE: dict[str, Entry] = {entry.name: entry for _, entries in SECTIONS for entry in entries}
 
 
+OF_FILES = {  # what these names do with a study's file; without one they are commands of a study, or of a function
+    "enqueue": Entry(0, "enqueue", "enqueue_study:enqueue_study", "put a study's file in line"),
+    "run": Entry(0, "run", "run:run", "run one cell of a study's file here and now"),
+}
+
 EXAMPLES = {
     "worker": "fts worker --detach --until-empty",
     "enqueue FILE.py:FUNCTION": "fts enqueue train.py:objective --trials 100 -m size=S,M,L",
+    "enqueue STUDY.toml": "fts enqueue study.toml --cell mnist/S --set budget.trials=80",
+    "run STUDY.toml": "fts run study.toml --cell mnist/S",
     "enqueue -- COMMAND": "fts enqueue --metric val_loss -- python train.py --lr {lr:1e-5..1e-1:log}",
     "log": "fts log epoch=3 val_loss=0.41",
     "status": "fts status --plain",
@@ -155,6 +164,7 @@ EXAMPLES = {
     "results": "fts results 2M --wide",
     "best": "fts best 2M/h1 --python",
     "import": "fts import sqlite:///optuna.db --study old",
+    "report": "fts report train",
     "export": "fts export --optuna sqlite:///optuna.db",
     "snapshot": "fts snapshot --screen results --to results.svg",
     "completion": 'eval "$(fts completion bash)"',
@@ -194,6 +204,15 @@ def _examples_of_studies() -> dict[str, str]:
     return {name: example for command in commands for name, example in command.examples.items()}
 
 
+def names_a_study(words: Sequence[str]) -> bool:
+    """Do the words after `fts enqueue` or `fts run` name a study's file, and nothing else first?"""
+    words = words[: words.index("--")] if "--" in words else words
+    first = next((word for word in words if not word.startswith("-")), "")
+    return STUDY_FILE.fullmatch(first) is not None or (
+        not names_a_function(words) and any(STUDY_FILE.fullmatch(word) and "=" not in word for word in words)
+    )
+
+
 def names_a_function(words: Sequence[str]) -> bool:
     """Do the words after `fts enqueue` name a function of a file, `train.py:objective`?"""
     return any(FUNCTION.fullmatch(word) for word in words)
@@ -228,11 +247,15 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
-        if name and not name.startswith("-") and name not in CORE and name not in entries():
+        if name and not name.startswith("-") and name not in CORE and name not in entries() and name not in OF_FILES:
             raise click.UsageError(f"there is no command {name!r}{_nearest(name)}", ctx)
         if name == "enqueue" and "--" in args[1:]:
             of_command = Entry(0, name, "enqueue_command:enqueue_command", "put a command in line")
             return name, self._made(of_command, "enqueue -- COMMAND"), args[1:]
+        if name in OF_FILES and names_a_study(args[1:]):
+            return name, self._made(OF_FILES[name], f"{name} STUDY.toml"), args[1:]
+        if name == "run" and name not in entries():
+            return name, self._made(OF_FILES[name], f"{name} STUDY.toml"), args[1:]
         if name == "enqueue" and (names_a_function(args[1:]) or "enqueue" not in entries()):
             of_function = Entry(0, name, "enqueue:enqueue", "put a function in line")
             return name, self._made(of_function, "enqueue FILE.py:FUNCTION"), args[1:]

@@ -11,10 +11,12 @@ import click
 from fts.jobs import functions
 from fts.jobs.api.bare_cell import CHOICES, BareCell
 from fts.jobs.api.command import BareStudy
+from fts.jobs.api.function import VALUE
 from fts.jobs.api.halving import BadHalving, Halving
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.cli.app import AS_JSON, COUNT, ROW, here
+from fts.jobs.cli.app import AS_JSON, COUNT, ROW, Whole, here
 from fts.jobs.cli.output import emit_json, say
+from fts.jobs.search.needs import check_packages
 from fts.jobs.status import formatting
 from fts.state.place import has_study
 from fts.state.values import Enqueued
@@ -37,6 +39,21 @@ if TYPE_CHECKING:
 @click.option(
     "--space", "parameters", multiple=True, metavar="NAME=LOW:HIGH", help="a declared parameter; also NAME=A,B, ...:log"
 )
+@click.option(
+    "--goal",
+    "goals",
+    multiple=True,
+    metavar="NAME=minimize",
+    help="one of several goals, in the order in which the function returns them; repeat it",
+)
+@click.option(
+    "--constraint",
+    "constraints",
+    multiple=True,
+    metavar="NAME<=NUMBER",
+    help="a trial that violates it is never the best: n_params<=2e6; repeat it",
+)
+@click.option("--prune-by", metavar="NAME", help="the goal that decides pruning, of several  [default: the first]")
 @click.option("--name", metavar="STUDY", help="of the study  [default: the file's name]")
 @click.option("--seed", type=ROW, default=0, show_default=True, help="of the study: same seed, same search")
 @click.option(
@@ -50,6 +67,8 @@ if TYPE_CHECKING:
     help="ends hopeless trials where the function asks trial.should_prune()",
 )
 @click.option("--halving", metavar="RULE", help="numbers of the halving pruner, such as 2,3,0.5,2")
+@click.option("--seeds", default=1, type=Whole(1, 1000), help="the winner runs with so many seeds  [default: 1]")
+@click.option("--baseline", metavar="FILE.py:FUNCTION", help="one trial of each cell, compared with its search")
 @click.option("--steps", type=COUNT, help="reports of a whole trial, where you know them: for the forecast")
 @click.option("--python", "interpreter", metavar="PATH", help="runs the trials  [default: the worker's]")
 @click.option("--again", is_flag=True, help="search again, although the same question has a job")
@@ -75,6 +94,7 @@ def enqueue(
     A changed file asks another question: its jobs are new, the earlier ones stay.
     """
     fields["halving"] = halving_of(halving, fields["pruner"])
+    fields |= aims(fields)
     made = functions.cells(
         objective,
         Path.cwd(),
@@ -118,9 +138,12 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
     from fts.state.db import open_for_person
 
     study = BareStudy(cells[0].study)
+    for cell in cells:
+        if getattr(cell, "python", None) is None or cell.space is not None:
+            check_packages(cell.sampler)
     if dry_run and not has_study(here().db):
         new = Enqueued(0, created=True)
-        return [(cell, new, told(study.title(cell), cell.trials, new, None, dry_run)) for cell in cells]
+        return [(cell, new, told(study.title(cell), cell.wanted, new, None, dry_run)) for cell in cells]
     db = open_for_person(here().db)
     try:
         rows = [study.row(cell) for cell in cells]
@@ -138,7 +161,7 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
         (
             cell,
             one,
-            told(study.title(cell), cell.trials, one, _job(jobs, one, dry_run), dry_run)
+            told(study.title(cell), cell.wanted, one, _job(jobs, one, dry_run), dry_run)
             + (another_question(cell, before) if one.created and not again else ""),
         )
         for cell, one in zip(cells, found, strict=True)
@@ -189,6 +212,20 @@ def named(words: Sequence[str], parse: Any) -> dict[str, Any]:
             raise BadSpec(f"{name!r} is given twice; give it once, with all its values")
         found[name] = value
     return found
+
+
+def aims(fields: dict[str, Any]) -> dict[str, Any]:
+    """Goals and constraints as a cell has them; the first goal is its metric. Raises BadSpec."""
+    goals = named(fields["goals"], functions.parse_goal)
+    if fields["metric"] is None and not goals:
+        raise BadSpec("no metric is named; give --metric NAME, or --goal NAME=minimize for each of several")
+    found = {"constraints": named(fields["constraints"], functions.parse_constraint)}
+    if not goals:
+        return found | {"goals": {}}
+    metric = next(iter(goals))
+    if fields["metric"] not in (None, VALUE, metric):
+        raise BadSpec(f"--metric names {fields['metric']}, the first --goal {metric}; leave --metric away")
+    return found | {"metric": metric, "direction": goals[metric], "goals": goals if len(goals) > 1 else {}}
 
 
 def halving_of(rule: str | None, pruner: str) -> Halving | None:

@@ -13,14 +13,14 @@ from fts.jobs.cli import enqueue
 from fts.jobs.cli.app import Fraction
 
 SHARED = (
-    "trials", "axes", "direction", "parameters", "name", "seed", "sampler", "halving", "steps", "again", "dry_run",
-    "as_json",
+    "trials", "axes", "direction", "goals", "constraints", "prune_by", "parameters", "name", "seed", "sampler",
+    "halving", "seeds", "baseline", "steps", "again", "dry_run", "as_json",
 )  # fmt: skip
 
 
 @click.command(params=[one for one in enqueue.enqueue.params if one.name in SHARED])
 @click.argument("words", metavar="-- COMMAND [WORD]...", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--metric", required=True, help="the one that decides, as the command reports it")
+@click.option("--metric", help="the one that decides, as the command reports it; needed without --goal")
 @click.option(
     "--pruner",
     type=click.Choice(CHOICES["pruner"]),
@@ -31,6 +31,9 @@ SHARED = (
 @click.option("--shell", is_flag=True, help="/bin/sh reads the command: give it as one quoted word")
 @click.option("--regex", metavar="RE", help="finds the metric in a line of output, such as 'val_loss=([-0-9.eE+]+)'")
 @click.option("--stdout", is_flag=True, help="the report is JSON lines on the output")
+@click.option("--csv", metavar="PATH", help="a CSV file has the metrics, such as '{folder}/**/metrics.csv'")
+@click.option("--tensorboard", metavar="DIR", help="event files have the metrics, such as in '{folder}/logs'")
+@click.option("--results", metavar="PATH", help="a JSON file has the metrics, such as '{folder}/results.json'")
 @click.option("--best", is_flag=True, help="the value of a trial is its best report  [default: the last]")
 @click.option(
     "--grace",
@@ -59,10 +62,12 @@ def enqueue_command(
     axis, {args} for all as --lr=0.01, {params} for a JSON file of them, {seed} {number} {checkpoint_dir} {folder}
     {threads}. The same as FTS_PARAM_LR, FTS_CELL_SIZE, FTS_PARAMS, FTS_SEED, FTS_TRIAL, FTS_CHECKPOINT_DIR.
 
-    The command reports with `fts log epoch=3 val_loss=0.41`, or appends JSON lines to the file $FTS_REPORT. At
-    SIGTERM it may write a checkpoint; it runs again with the same FTS_CHECKPOINT_DIR. Exit code 75 asks for that, too.
+    The command reports with `fts log epoch=3 val_loss=0.41`, or appends JSON lines to the file $FTS_REPORT; or fts
+    reads its output (--regex, --stdout) or a file that it writes into {folder}, which is $FTS_FOLDER, too. At SIGTERM
+    it may write a checkpoint; it runs again with the same FTS_CHECKPOINT_DIR. Exit code 75 asks for that, too.
     """
     fields["halving"] = enqueue.halving_of(halving, fields["pruner"])
+    fields |= enqueue.aims(fields)
     made = commands.cells(
         words,
         Path.cwd(),

@@ -14,6 +14,7 @@ from fts.state.files import reason_of
 
 FAILED, USAGE, SCHEMA, NO_DATA = 1, 2, 5, 6
 OURS = ("fts.",)
+USAGE_ERRORS = {"BadSpec", "BadSetting", "BadSpace", "BadHalving", "NoStorage", "NoPandas"}  # and what is one of them
 
 
 class NothingThere(click.ClickException):
@@ -36,7 +37,7 @@ def code_of(error: Exception) -> int:
         "NoStudy",
     ):  # by name: their modules import pandas
         return NO_DATA
-    if type(error).__name__ in ("BadSpec", "BadSetting", "BadSpace", "BadHalving", "NoStorage", "NoPandas"):
+    if {kind.__name__ for kind in type(error).__mro__} & USAGE_ERRORS:
         return USAGE
     return USAGE if is_missing_package(error) else FAILED
 

@@ -6,11 +6,12 @@ import math
 from typing import TYPE_CHECKING
 
 from fts.jobs.status.declared import ARROWS
+from fts.state.values import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fts.state.values import Direction, Epoch
+    from fts.state.values import Epoch
 
 TRAIN, VAL, BEST, PRIOR = "·", "●", "★", "┄"
 WIDTH, HEIGHT = 66, 16  # characters of the drawing itself; with the axis it fits 80 columns
@@ -21,33 +22,11 @@ def plot_curve(epochs: Sequence[Epoch], prior_loss: float | None, width: int = W
     losses = [loss for e in epochs for loss in (e.train_loss, e.val_loss) if math.isfinite(loss)]
     if not losses:
         return "no finite loss to draw"
-    low, high = min([*losses, *_prior(prior_loss, losses)]), max([*losses, *_prior(prior_loss, losses)])
-    span = (high - low) or 1.0
-    last = max(e.epoch for e in epochs)
-    columns = min(width, max(16, last * 4))
-    grid = [[" "] * columns for _ in range(height)]
-
-    def place(epoch: int, loss: float, sign: str) -> None:
-        if math.isfinite(loss):
-            x = round((epoch - 1) / max(last - 1, 1) * (columns - 1))
-            grid[height - 1 - round((loss - low) / span * (height - 1))][x] = sign
-
-    if prior_loss is not None and low <= prior_loss <= high:
-        grid[height - 1 - round((prior_loss - low) / span * (height - 1))] = [PRIOR] * columns
-    for e in epochs:
-        place(e.epoch, e.train_loss, TRAIN)
-    for e in epochs:
-        place(e.epoch, e.val_loss, VAL)
-    best = min((e for e in epochs if math.isfinite(e.val_loss)), key=lambda e: e.val_loss, default=None)
-    if best is not None:
-        place(best.epoch, best.val_loss, BEST)
-    lines = [f"{_label(n, height, low, span):>8} ┤{''.join(row).rstrip()}" for n, row in enumerate(grid)]
-    axis = f"{'':>8} └{'─' * columns}"
-    foot = f"{'':>10}1{f'epoch {last}':>{columns - 1}}"
-    key = f"{'':>10}{VAL} validation  {TRAIN} training  {BEST} best" + (
-        "" if prior_loss is None else f"  {PRIOR} prior"
-    )
-    return "\n".join([*lines, axis, foot, key])
+    levels = _prior(prior_loss, losses)
+    curves = {TRAIN: {e.epoch: e.train_loss for e in epochs}, VAL: {e.epoch: e.val_loss for e in epochs}}
+    drawing = _drawing(curves, Direction.MINIMIZE, (1, max(e.epoch for e in epochs)), "epoch", levels, width, height)
+    prior = "" if prior_loss is None else f"  {PRIOR} prior"
+    return f"{drawing}\n{'':>10}{VAL} validation  {TRAIN} training  {BEST} best{prior}"
 
 
 def plot_metric(
@@ -57,19 +36,42 @@ def plot_metric(
     points = {at: value for at, value in sorted(told.items()) if math.isfinite(value)}
     if not points:
         return f"no finite {name} to draw"
-    low, high = min(points.values()), max(points.values())
-    first, last = min(points), max(points)
+    drawing = _drawing({VAL: points}, direction, (min(points), max(points)), step, [], width, height)
+    return f"{drawing}\n{'':>10}{VAL} {name} {ARROWS[direction]}  {BEST} best"
+
+
+def _drawing(
+    curves: Mapping[str, Mapping[int, float]],
+    direction: Direction,
+    steps: tuple[int, int],
+    step: str,
+    levels: Sequence[float],
+    width: int,
+    height: int,
+) -> str:
+    """Curves by their signs, the later over the earlier; the best point is one of the last curve. With both axes."""
+    first, last = steps
+    every = [value for curve in curves.values() for value in curve.values() if math.isfinite(value)]
+    low, high = min([*every, *levels]), max([*every, *levels])
     columns = min(width, max(16, (last - first + 1) * 4))
+
+    def row_of(value: float) -> list[str]:
+        return grid[height - 1 - round((value - low) / ((high - low) or 1.0) * (height - 1))]
+
     grid = [[" "] * columns for _ in range(height)]
-    best = min(points, key=lambda at: (direction.key(points[at]), at))
-    for at, value in [*points.items(), (best, points[best])]:
-        x = round((at - first) / max(last - first, 1) * (columns - 1))
-        y = round((value - low) / ((high - low) or 1.0) * (height - 1))
-        grid[height - 1 - y][x] = BEST if at == best else VAL
+    for level in levels:
+        row_of(level)[:] = [PRIOR] * columns
+    judged = {at: value for at, value in list(curves.values())[-1].items() if math.isfinite(value)}
+    best = min(judged, key=lambda at: (direction.key(judged[at]), at), default=None)
+    marked = {} if best is None else {BEST: {best: judged[best]}}
+    for sign, curve in [*curves.items(), *marked.items()]:
+        for at, value in curve.items():
+            if math.isfinite(value):
+                row_of(value)[round((at - first) / max(last - first, 1) * (columns - 1))] = sign
     lines = [f"{_label(n, height, low, high - low):>8} ┤{''.join(row).rstrip()}" for n, row in enumerate(grid)]
     axis = f"{'':>8} └{'─' * columns}"
     foot = f"{'':>10}{first}{f'{step} {last}':>{columns - len(str(first))}}"
-    return "\n".join([*lines, axis, foot, f"{'':>10}{VAL} {name} {ARROWS[direction]}  {BEST} best"])
+    return "\n".join([*lines, axis, foot])
 
 
 def _prior(prior_loss: float | None, losses: Sequence[float]) -> list[float]:

@@ -101,7 +101,7 @@ def queue(wanted: tuple[str, ...], as_json: bool) -> None:
             if is_lost(job, snapshot, now)
             else f"{formatting.glyph_of(job.status)} {job.status}",
             f"{formatting.trials_ended(job)}/{job.trials_wanted}",
-            formatting.best(job.best_value),
+            formatting.best(job.best_value) if len(job.goals) == 1 else formatting.best_or_front(job),
             job.attempt,
             remark(job),
         )
@@ -156,7 +156,7 @@ def trials(cell: str, as_csv: bool, as_json: bool) -> None:
     notes = [", ".join([*trial.badges, *([trial.message] if trial.message else [])]) for trial in found]
     rows_of_table = [
         [
-            f"t{trial.number}{formatting.BEST if trial.number == job.best_trial else ''}",
+            f"t{trial.number}{formatting.BEST if trial.number in (job.front or (job.best_trial,)) else ''}",
             f"{formatting.glyph_of(trial.status)} {trial.status}",
             *(columns.text_of(trial, column) for column in shown),
             *(formatting.spell(seconds.get(trial.id, 0.0)) for _ in took),
@@ -166,6 +166,8 @@ def trials(cell: str, as_csv: bool, as_json: bool) -> None:
     ]
     right = [column.label for column in shown if column.right]
     emit_table(("trial", "state", *(column.label for column in shown), *took, "note"), rows_of_table, [*right, *took])
+    if len(job.goals) > 1:
+        say(f"{formatting.BEST} no other trial beats it in all of {', '.join(job.goals)}: {len(job.front)} such trials")
     if shares := importance(found):
         listed = ", ".join(f"{each.name} {each.share:.2f}" for each in shares)
         say(f"share of rank variance in {shares[0].n} trials, each parameter alone: {listed}")

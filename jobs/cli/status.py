@@ -140,7 +140,7 @@ def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
     """State, trials, best value and note, its name in `column` columns."""
     left = glance.forecast.seconds_left.get(job.id)
     name = naming.names_of(glance.snapshot.jobs)[job.id]
-    value = formatting.best(job.best_value)
+    value = formatting.best_or_front(job)
     ended = formatting.trials_ended(job)
     bar = formatting.bar(ended / job.trials_wanted if job.trials_wanted else 0.0, 10)
     lost = glance.lost(job)
@@ -149,7 +149,7 @@ def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
     glyph, state = (formatting.LOST, "lost") if lost else (formatting.glyph_of(job.status), str(job.status))
     return (
         f"{glyph} {formatting.fit(name, column)} {state:<9} {bar} "
-        f"{ended:>3}/{job.trials_wanted:<3} best {value:<7} {ahead(job, glance):<12} {eta:<9} "
+        f"{ended:>3}/{job.trials_wanted:<3} {value:<12} {ahead(job, glance):<12} {eta:<9} "
         f"{formatting.cut(note, 30)}"
     ).rstrip()
 
@@ -171,6 +171,7 @@ def brief(job: Job) -> dict[str, object]:
         "trials": formatting.trials_ended(job),
         "wanted": job.trials_wanted,
         "best_value": job.best_value,
+        **({"front": list(job.front)} if len(job.goals) > 1 else {}),
         "cause": job.cause and str(job.cause),
         "message": job.message,
         "hold_reason": job.hold_reason,
@@ -207,6 +208,8 @@ def sentences(glance: glances.Glance) -> list[str]:
     for job in listed(glance.snapshot.jobs):
         kind = declared.of_job(glance.snapshot, job).word(job.metric, None)
         best = f", best {kind} {formatting.best(job.best_value)}" if job.best_value is not None else ""
+        if len(job.goals) > 1:
+            best = f", {formatting.count(len(job.front), 'trial')} on the front of {', '.join(job.goals)}"
         state = glance.lost(job).replace("lost claim", "lost") or job.status
         wanted = formatting.count(job.trials_wanted, "trial")
         told.append(f"{names[job.id]} is {state}: {formatting.trials_ended(job)} of {wanted}{best}.")

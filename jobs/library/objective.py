@@ -45,20 +45,20 @@ def objective_of(function: Any, folder: Path) -> str:
     return f"{shown}:{name}"
 
 
-def refuse_inside_a_trial() -> None:
+def refuse_inside_a_trial(call: str = "optimize") -> None:
     """Raises BadObjective in a process that runs a trial: a study that it starts would start itself again."""
     from fts.jobs import trial  # here: a light package
 
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     if main is not None and Path(main).resolve().parent == Path(trial.__path__[0]).resolve():
         raise BadObjective(
-            "optimize was called inside a trial: a trial imports the file of its function, so the call belongs "
+            f"{call} was called inside a trial: a trial imports the file of its function, so the call belongs "
             f"under `{GUARD}`"
         )
 
 
-def refuse_at_the_top(objective: str, folder: Path) -> None:
-    """Raises BadObjective where the file of the objective calls optimize while it is being imported."""
+def refuse_at_the_top(objective: str, folder: Path, call: str = "optimize") -> None:
+    """Raises BadObjective where the file of the objective calls it while it is being imported."""
     path = (folder / objective.rpartition(":")[0]).resolve()
     frame: FrameType | None = sys._getframe()
     while frame is not None:
@@ -66,7 +66,7 @@ def refuse_at_the_top(objective: str, folder: Path) -> None:
             line = frame.f_lineno
             if not any(block.body[0].lineno <= line <= (block.body[-1].end_lineno or line) for block in _blocks(path)):
                 raise BadObjective(
-                    f"{path.name} line {line} calls optimize at its top level, and each trial would call it again; "
+                    f"{path.name} line {line} calls {call} at its top level, and each trial would call it again; "
                     f"put the call under `{GUARD}`"
                 )
         frame = frame.f_back

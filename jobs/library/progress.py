@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FEW = 3  # trials, before a pace is believed
 
 
-class Progress:
+class ProgressLine:
     """All of it goes to stderr: stdout belongs to the script."""
 
     def __init__(self, name: str, shown: bool = True) -> None:

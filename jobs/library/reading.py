@@ -18,11 +18,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 
 from fts.jobs.records import columns
-from fts.jobs.records.results import best_of, spent
+from fts.jobs.records.results import spent
 from fts.jobs.records.searches import begun_cells
 from fts.jobs.settings import places
 from fts.state import queries
 from fts.state.db import open_for_reading
+from fts.state.front import first_of, front
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,7 +129,10 @@ class Loaded:
             return [row for job in _meant(db, cell) for row in _epoch_rows(db, job)]
 
     def _best(self, cell: str | int | None = None) -> Rows:
-        """The best trial of one cell (raises NoSuchCell where it has no complete one), or of each that has one."""
+        """The best trial of one cell (raises NoSuchCell where it has no complete one), or of each that has one.
+
+        Of several goals every trial of the front, the best in the first goal first.
+        """
         with self.reading() as db:
             found = [row for job in _meant(db, cell) for row in _best_rows(db, job)]
         if not found and cell is not None:
@@ -177,7 +181,11 @@ class Loaded:
         with self.reading() as db:
             job = one_of(queries.jobs(db), cell)
             trials = queries.trials(db, job.id)
-        found = best_of(trials) if number is None else next((one for one in trials if one.number == number), None)
+        found = (
+            first_of(front(job, trials))
+            if number is None
+            else next((one for one in trials if one.number == number), None)
+        )
         if found is None:
             raise NoSuchCell(f"{cell} has no {'complete trial yet' if number is None else f'trial {number}'}")
         return job, found
@@ -256,9 +264,8 @@ def _trial_rows(db: Database, job: Job) -> Rows:
 
 
 def _best_rows(db: Database, job: Job) -> Rows:
-    """One row, or none."""
-    best = best_of(queries.trials(db, job.id))
-    return [] if best is None else _records(db, job, [best])
+    """One row, or none; of several goals those of the front, the best in the first goal first."""
+    return _records(db, job, front(job, queries.trials(db, job.id)))
 
 
 def _records(db: Database, job: Job, trials: Sequence[Trial]) -> Rows:

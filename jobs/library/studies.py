@@ -23,16 +23,16 @@ from fts.jobs.api.function import FunctionCell, FunctionStudy
 from fts.jobs.api.halving import Halving
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.library.objective import objective_of, refuse_at_the_top, refuse_inside_a_trial
-from fts.jobs.library.progress import Progress
+from fts.jobs.library.progress import ProgressLine
 from fts.jobs.python import python
 from fts.jobs.records.questions import told
-from fts.jobs.records.results import best_of
 from fts.jobs.records.searches import begun_cells
 from fts.jobs.settings import places
 from fts.jobs.status.conditions import is_live, runnable
 from fts.jobs.status.explain import why
 from fts.state import liveness, queries, transitions
 from fts.state.db import Database, open_for_person, open_for_reading
+from fts.state.front import first_of, front
 from fts.state.values import Job, JobStatus
 
 if TYPE_CHECKING:
@@ -56,21 +56,39 @@ class StudyFailed(RuntimeError):
 
 def create_study(
     name: str | None = None,
-    direction: str = "minimize",
+    direction: str | None = None,
     sampler: str = "tpe",
     pruner: str = "median",
     seed: int = 0,
     db: str | Path | None = None,
+    *,
+    directions: Sequence[str] | None = None,
+    goals: Mapping[str, str] | None = None,
+    constraints: Mapping[str, str] | None = None,
+    prune_by: str | None = None,
 ) -> Study:
     """A study of this name (default: that of the function's file) in a database (default: $FTS_DB, outputs/fts.db).
 
+    Several goals: `directions=["minimize", "maximize"]` in the order of the values returned, or `goals={"loss":
+    "minimize", "acc": "maximize"}`, which names them. Constraints: `{"n_params": "<= 2e6"}`.
+
     Raises BadSpec for a sampler, pruner or direction that there is not. Nothing is written yet.
     """
+    if sum(given is not None for given in (direction, directions, goals)) > 1:
+        raise BadSpec("direction, directions and goals all say what is better; give one of them")
+    if directions is not None:
+        goals = {f"values_{n}": one for n, one in enumerate(directions)}
+    for name, one in (goals or {}).items():
+        if one not in CHOICES["direction"]:
+            raise BadSpec(f"the goal of {name} is {one!r:.80}, expected one of {', '.join(CHOICES['direction'])}")
+    direction = next(iter((goals or {}).values()), direction or "minimize")
     for what, value in {"direction": direction, "sampler": sampler, "pruner": pruner}.items():
         if value not in CHOICES[what]:
             shown = repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
             raise BadSpec(f"the {what} is {shown:.80}, expected one of {', '.join(CHOICES[what])}")
-    return Study(name, {"direction": direction, "sampler": sampler, "pruner": pruner, "seed": seed}, places(db).db)
+    fields = {"direction": direction, "sampler": sampler, "pruner": pruner, "seed": seed}
+    aims = {"goals": dict(goals or {}), "constraints": dict(constraints or {}), "prune_by": prune_by}
+    return Study(name, fields | {name: value for name, value in aims.items() if value}, places(db).db)
 
 
 class Study:
@@ -108,10 +126,14 @@ class Study:
         named = objective_of(objective, folder)
         refuse_at_the_top(named, folder)
         pruner = {"halving": Halving()} if self._fields["pruner"] == "halving" else {}
+        goals = self._fields.get("goals") or {}
+        if goals and metric not in ("value", next(iter(goals))):
+            raise BadSpec(f"metric is {metric}, but the first goal is {next(iter(goals))}; leave metric away")
+        metric = next(iter(goals), metric)
         fields = self._fields | pruner | {"metric": metric, "space": space and {k: dict(v) for k, v in space.items()}}
         cells = functions.cells(named, folder, n_trials, axes=axes, study=self.name, **fields)
         self.name = cells[0].study
-        progress = Progress(self.name, shown=show_progress_bar)
+        progress = ProgressLine(self.name, shown=show_progress_bar)
         self._jobs = put_in_line(self.path, cells, progress.say)
         try:
             self._wait(n_trials, progress)
@@ -126,14 +148,14 @@ class Study:
             raise SystemExit(130) from None
         progress.end()
 
-    def _wait(self, n_trials: int, progress: Progress) -> None:
+    def _wait(self, n_trials: int, progress: ProgressLine) -> None:
         db = open_for_reading(self.path)
         try:
             self._follow(db, n_trials, progress)
         finally:
             db.close()
 
-    def _follow(self, db: Database, n_trials: int, progress: Progress) -> None:
+    def _follow(self, db: Database, n_trials: int, progress: ProgressLine) -> None:
         version, looked, starts, ended, ran = None, 0.0, 0, -1, time.monotonic()
         while True:
             now = queries.data_version(db)
@@ -174,9 +196,19 @@ class Study:
     def best_trial(self) -> FrozenTrial:
         """The best complete trial. Raises NoResult where there is none."""
         study, best = self._read(None)
+        if len(study.directions) > 1:
+            raise NoResult(f"{self.name} has {len(study.directions)} goals, so no trial is the best; read best_trials")
         if best is None:
             raise NoResult(f"{self.name or 'the study'} has no complete trial yet")
         return next(trial for trial in study.trials if trial.user_attrs["trial"].endswith(f":t{best}"))
+
+    @property
+    def best_trials(self) -> list[FrozenTrial]:
+        """The trials that no other beats in every goal; with one goal the best one."""
+        study, best = self._read(None)
+        if best is None:
+            return []
+        return list(study.best_trials) if len(study.directions) > 1 else [self.best_trial]
 
     @property
     def best_params(self) -> dict[str, Any]:
@@ -215,7 +247,7 @@ class Study:
                         if jobs
                         else f"there is no study {self.name or 'yet'} in {self.path}; call optimize first"
                     )
-                best = best_of(queries.trials(db, jobs[0].id))
+                best = first_of(front(jobs[0], queries.trials(db, jobs[0].id)))
                 return in_memory(db, jobs[0]), None if best is None else best.number
         finally:
             db.close()
@@ -238,13 +270,13 @@ def put_in_line(path: Path, cells: Sequence[FunctionCell], say: Callable[[str], 
         transitions.declare_study(db, study.name, declared)
         for cell, one in zip(cells, found, strict=True):
             if one.created or one.extended_from is not None:
-                say(told(study.title(cell), cell.trials, one, queries.job(db, one.job_id)))
+                say(told(study.title(cell), cell.wanted, one, queries.job(db, one.job_id)))
     finally:
         db.close()
     return tuple(one.job_id for one in found)
 
 
-def start_worker(path: Path, starts: int, progress: Progress) -> None:
+def start_worker(path: Path, starts: int, progress: ProgressLine) -> None:
     """A worker in the background that leaves when nothing is left to run. Raises StudyFailed."""
     log = path.parent / "logs" / "worker.log"
     if starts > STARTS:

@@ -28,9 +28,11 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.spec import NAME
 from fts.jobs.records import columns, results
 from fts.jobs.records.energy import energies, total
+from fts.jobs.status import trial_facts
 from fts.jobs.status.formatting import trials_ended
 from fts.state import queries
 from fts.state.files import CannotWrite, atomic_write, csv_text, from_csv_cell, link_below, make_folder, refuse_links
+from fts.state.front import first_of, front
 from fts.state.values import Epoch, Job, JobStatus, Margin, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -315,9 +317,11 @@ def exportable(db: Database) -> list[Job]:
     return [job for job in named if columns.study_of(job).may_export(job)]
 
 
-def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:  # noqa: ARG001  # each trial knows its direction
-    """The best complete trial that did not diverge; the lower number wins a tie."""
-    fit = [t for t in trials if t.status == TrialStatus.COMPLETE and t.value is not None and "diverged" not in t.badges]
+def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:
+    """The best complete trial that did not diverge; the lower number wins a tie. Of several goals, in the first."""
+    if len(job.goals) > 1:
+        return first_of(front(job, trials))
+    fit = [t for t in trials if t.status == TrialStatus.COMPLETE and t.value is not None and t.is_ranked]
     if not fit:
         return None
     key = fit[0].direction.key
@@ -346,8 +350,9 @@ def best_record(job: Job, best: Trial, margin: Margin | None = None) -> dict[str
         "best_trial": best.number,
         "best_step": best.best_epoch,
         "best_params": best.params,
-        "metrics": columns.metrics_of(best),
-        "facts": columns.facts_of(best),
+        **({"goals": job.goals, "front": list(job.front)} if len(job.goals) > 1 else {}),
+        "metrics": trial_facts.metrics_of(best),
+        "facts": trial_facts.facts_of(best),
         "seed": best.seed,
         "code_commit": best.code_commit,
         "code_md5": job.spec.get("code_md5"),

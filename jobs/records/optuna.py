@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.records import columns
+from fts.jobs.records.beside import role_of
 from fts.jobs.records.searches import begun_cells
+from fts.jobs.status import trial_facts
 from fts.state import queries
 from fts.state.values import Draw, Epoch, Job, Trial, TrialStatus
 
@@ -55,7 +57,7 @@ def _written(optuna: Any, db: Any, url: str, tell: Callable[[str], None] | None)
         history = queries.history(db, job.id)
         if job.experiment in there:
             optuna.delete_study(study_name=job.experiment, storage=storage)
-        study = optuna.create_study(storage=storage, study_name=job.experiment, direction=str(job.direction))
+        study = optuna.create_study(storage=storage, study_name=job.experiment, directions=_directions(job))
         _fill(study, db, job, history, tell)
         written.append(job.experiment)
     return written
@@ -66,22 +68,32 @@ def in_memory(db: Any, job: Job, tell: Callable[[str], None] | None = None) -> o
     import optuna  # here, not above: see to_optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(study_name=job.experiment, direction=job.direction.value)
+    study = optuna.create_study(study_name=job.experiment, directions=_directions(job))
     _fill(study, db, job, queries.history(db, job.id), tell)
     return study
+
+
+def _directions(job: Job) -> list[optuna.study.StudyDirection]:
+    import optuna  # here, not above: see to_optuna
+
+    return [optuna.study.StudyDirection[direction.value.upper()] for direction in job.goals.values()]
 
 
 def _fill(study: Any, db: Any, job: Job, history: Any, tell: Callable[[str], None] | None) -> None:
     for name, label in job.labels.items():
         study.set_user_attr(name, label)
     study.set_user_attr("job", job.id)
+    if len(job.goals) > 1:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it is experimental, and has been for years
+            study.set_metric_names(list(job.goals))
     for name in OF_SPEC:
         if name in job.spec:
             study.set_user_attr(name, job.spec[name])
     drawn = queries.drawn(db, job.id) if job.spec.get("space") is None else {}
     for trial, epochs in history:
         try:
-            if trial.status in ENDED:
+            if trial.status in ENDED and role_of(trial) is None:  # else its best would not be the search's
                 study.add_trial(_frozen(job, trial, epochs, drawn.get(trial.id, ())))
         except (ValueError, TypeError, KeyError, AttributeError) as odd:
             if tell is not None:
@@ -97,14 +109,18 @@ def _frozen(job: Job, trial: Trial, epochs: tuple[Epoch, ...], draws: Sequence[D
 
     curve = {epoch.epoch: epoch.value for epoch in epochs if epoch.value is not None and math.isfinite(epoch.value)}
     own = {draw.name: draw.distribution for draw in draws}
-    past = PastTrial(trial.number, trial.params, str(trial.status), trial.value, curve, distributions=own)
-    made = frozen(job.spec.get("space") or {}, past)
+    metrics, constraints = trial_facts.metrics_of(trial), trial_facts.violations_of(trial)
+    past = PastTrial(
+        trial.number, trial.params, str(trial.status), trial.value, curve,
+        distributions=own, metrics=metrics, constraints=constraints,
+    )  # fmt: skip
+    made = frozen(job.spec.get("space") or {}, past, {name: str(goal) for name, goal in job.goals.items()})
     made.user_attrs = {
         "trial": f"{job.experiment}:t{trial.number}",
         "badges": list(trial.badges),
         **{name: value for name in SHOWN if (value := getattr(trial, name)) is not None},
-        **{f"metrics.{name}": value for name, value in columns.metrics_of(trial).items()},
-        **{f"facts.{name}": value for name, value in columns.own_facts_of(trial).items()},
+        **{f"metrics.{name}": value for name, value in trial_facts.metrics_of(trial).items()},
+        **{f"facts.{name}": value for name, value in trial_facts.own_facts_of(trial).items()},
     }
     made.datetime_start = datetime.fromtimestamp(trial.started_at)
     made.datetime_complete = datetime.fromtimestamp(trial.ended_at or trial.started_at)

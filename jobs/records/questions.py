@@ -37,7 +37,8 @@ def _extended(asked: int, found: Enqueued, job: Job, dry_run: bool) -> str:
     verb = "would be extended" if dry_run else "is extended"
     was = {"done": "was done", "failed": "had failed", "cancelled": "was cancelled"}.get(found.status)
     back = f"; it {was} and {'would go' if dry_run else 'is'} back in line" if was else f"; it is {found.status}"
-    return f"{verb}: job {job.id} from {found.extended_from} to {formatting.count(asked, 'trial')}{back}"
+    now = formatting.count(max(asked, job.trials_wanted), "trial")  # those beside its search included
+    return f"{verb}: job {job.id} from {found.extended_from} to {now}{back}"
 
 
 def _trials(job: Job) -> str:

@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.study import Table
 from fts.jobs.records import columns
+from fts.jobs.records.beside import baseline_of, replicates_of
 from fts.jobs.records.energy import energies, total
 from fts.jobs.records.searches import COMING, newer_searches
 from fts.jobs.records.text_table import markdown
-from fts.jobs.status import formatting, naming
+from fts.jobs.status import formatting, naming, trial_facts
+from fts.jobs.status.declared import ARROWS
 from fts.state import queries
 from fts.state.files import csv_text
+from fts.state.front import first_of, front
 from fts.state.values import JobStatus, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from fts.jobs.records.beside import Replicates
     from fts.jobs.status.declared import Declared
     from fts.state.db import Database
     from fts.state.values import Attempt, Job, StudyRecord, Trial
@@ -77,7 +81,21 @@ class Found:
 
     @property
     def best(self) -> Trial | None:
-        return best_of(self.trials)
+        return first_of(self.front)
+
+    @property
+    def front(self) -> tuple[Trial, ...]:
+        """The best trial; of several goals all that no other beats."""
+        return front(self.job, self.trials)
+
+    @property
+    def again(self) -> Replicates | None:
+        return replicates_of(self.best, self.trials)
+
+    @property
+    def baseline(self) -> float | None:
+        trial = baseline_of(self.trials)
+        return None if trial is None else trial.value
 
     @property
     def note(self) -> str:
@@ -116,17 +134,27 @@ def layout(found: Sequence[Found], study: Declared) -> list[Laid]:
         of_metric = [each.job.metric == name for each in found]
         job = next(each.job for each in found if each.job.metric == name)
         texts = [
-            columns.formatted(best.value, declared.format) if best is not None and mine else None
+            trial_facts.formatted(best.value, declared.format) if best is not None and mine else None
             for best, mine in zip(bests, of_metric, strict=True)
         ]
         laid.append((columns.heading(declared.label or name, job), True, texts))
+    for name in dict.fromkeys(name for each in found for name in list(each.job.goals)[1:] if name not in metrics):
+        job = next(each.job for each in found if name in each.job.goals)
+        spec = columns.metric_of(study, name).format
+        values = [None if best is None else trial_facts.metrics_of(best).get(name) for best in bests]
+        texts = [trial_facts.formatted(value, spec) for value in values]
+        laid.append((f"{name} {ARROWS[job.goals[name]]}", True, texts))
     laid.append(("best", False, [None if best is None else _which(best) for best in bests]))
+    fronts = [str(len(each.front)) if len(each.job.goals) > 1 else None for each in found]
+    laid.append(("front", True, fronts))
     won = [best for best in bests if best is not None]
     every = [trial for each in found for trial in each.trials]
     for name in columns.main_parameters(every):
-        texts = [None if best is None else columns.formatted(best.params.get(name), "drawn") for best in bests]
+        texts = [None if best is None else trial_facts.formatted(best.params.get(name), "drawn") for best in bests]
         laid.append((name, True, texts if any(name in best.params for best in won) else [None] * len(bests)))
     laid += [
+        ("other seeds", True, [None if each.again is None else _again(each.again) for each in found]),
+        ("baseline", True, [None if each.baseline is None else trial_facts.number(each.baseline) for each in found]),
         ("took", True, [formatting.spell(each.seconds) if each.trials else None for each in found]),
         ("Wh", True, [None if each.energy_wh is None else watt_hours(each.energy_wh) for each in found]),
         ("note", False, [each.note or None for each in found]),
@@ -161,6 +189,13 @@ def watt_hours(energy: float) -> str:
     return f"{energy:.2f}" if energy < 1 else f"{energy:.1f}" if energy < 100 else f"{energy:.0f}"
 
 
+def _again(again: Replicates) -> str:
+    """`0.0325 ± 0.012 (3)`: mean, half of the 95 % interval, how many."""
+    interval = again.interval
+    half = f" ± {formatting.number((interval.high - interval.low) / 2)}" if interval.is_known else ""
+    return f"{trial_facts.number(interval.value)}{half} ({interval.n})"
+
+
 def newer_of(jobs: Iterable[Job], cell: Job) -> str | None:
     """`job 5 is in line, job 6 runs`: the searches of the same cell that may still replace what this one found."""
     coming = [job for job in newer_searches(jobs, cell) if job.status in COMING] if cell.kind == "cell" else []
@@ -169,7 +204,7 @@ def newer_of(jobs: Iterable[Job], cell: Job) -> str | None:
 
 def best_of(trials: Iterable[Trial]) -> Trial | None:
     """The best complete trial that did not diverge; the lower number wins a tie."""
-    fit = [t for t in trials if t.status is TrialStatus.COMPLETE and t.value is not None and "diverged" not in t.badges]
+    fit = [t for t in trials if t.status is TrialStatus.COMPLETE and t.value is not None and t.is_ranked]
     return min(fit, key=lambda trial: (trial.direction.key(trial.value or 0.0), trial.number), default=None)
 
 
@@ -207,7 +242,8 @@ def record(job: Job, trials: Sequence[Trial], seconds: float, energy_wh: float |
     """One job as a flat row with every digit."""
     from fts.jobs.records.exports import iso  # here: exports imports this module
 
-    best = best_of(trials)
+    found = front(job, trials)
+    best = first_of(found)
     row: dict[str, Any] = {"timestamp": iso(job.ended_at), "study": job.study, "experiment": job.experiment}
     row |= {"cell": job.cell} | {_axis(name): value for name, value in job.labels.items()}
     row |= {
@@ -218,10 +254,18 @@ def record(job: Job, trials: Sequence[Trial], seconds: float, energy_wh: float |
         "minutes": round(seconds / 60, 4), "energy_wh": None if energy_wh is None else round(energy_wh, 3),
         "code_commit": best and best.code_commit, "job": job.id,
     }  # fmt: skip
+    if len(job.goals) > 1:
+        row["front"] = " ".join(f"t{trial.number}" for trial in found)
     if best is not None:
         row |= {f"params.{name}": value for name, value in best.params.items()}
-        row |= {f"metrics.{name}": value for name, value in columns.metrics_of(best).items()}
-        row |= {f"facts.{name}": value for name, value in columns.facts_of(best).items()}
+        row |= {f"metrics.{name}": value for name, value in trial_facts.metrics_of(best).items()}
+        row |= {f"facts.{name}": value for name, value in trial_facts.facts_of(best).items()}
+    if (again := replicates_of(best, trials)) is not None:
+        row |= {"other_seeds": again.interval.n, "other_seeds_mean": again.interval.value}
+        if again.interval.is_known:
+            row |= {"other_seeds_low": again.interval.low, "other_seeds_high": again.interval.high}
+    if (baseline := baseline_of(trials)) is not None:
+        row["baseline"] = baseline.value
     return row
 
 

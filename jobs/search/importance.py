@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from fts.state.values import Trial, TrialStatus
+from fts.state.values import BASELINE, REPLICATE, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,7 @@ ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)
 ENOUGH = 10  # trials below which nothing is said
 MOST = 1000  # of the latest ones: more say the same, and a screen is waiting
 GROUPS = 4
+SILENT = {"diverged", REPLICATE, BASELINE}  # badges of trials whose value says nothing of their parameters
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def importance(trials: Sequence[Trial]) -> tuple[Importance, ...]:
 def counts(trial: Trial) -> bool:
     """Whether it says anything: it ended with a value of its own."""
     ended = trial.status in ENDED and trial.value is not None and math.isfinite(trial.value)
-    return ended and "diverged" not in trial.badges and trial.reused_from is None
+    return ended and trial.reused_from is None and not SILENT.intersection(trial.badges)
 
 
 def with_shape(params: dict[str, Any]) -> dict[str, Any]:

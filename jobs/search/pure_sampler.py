@@ -7,14 +7,18 @@ branches of a define-by-run space move it.
 
 from __future__ import annotations
 
+import copy
 import threading
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna._transform import _SearchSpaceTransform
 from optuna.samplers import BaseSampler
+from optuna.samplers._lazy_random_state import LazyRandomState
 
 from fts.jobs.api.spec import seed_for
-from fts.jobs.search.sampler import SAMPLERS
+from fts.jobs.search.needs import check_packages
+from fts.jobs.search.sampler import SAMPLERS, system_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -23,15 +27,27 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, TrialState
 
 TOGETHER = "drawn together"  # the purpose of a relative draw's seed; no parameter is called so
+RELATIVE = ("gp", "nsgaii", "cmaes")  # samplers that draw parameters together
+IN_THE_STUDY = "qmc"  # keeps where it is in its sequence in the study
 
 
 class PureSampler(BaseSampler):
-    """`PureSampler("tpe", seed=0)`: an ordinary sampler, for plain Optuna too. Raises ValueError for another name."""
+    """`PureSampler("tpe", seed=0)`: an ordinary sampler, for plain Optuna too.
 
-    def __init__(self, name: str = "tpe", seed: int = 0) -> None:
+    `again`: how often what it drew was refused, so that it draws something else. Raises ValueError for another name,
+    NeedsPackage where the sampler's package is not installed.
+    """
+
+    def __init__(self, name: str = "tpe", seed: int = 0, again: int = 0) -> None:
+        if name == IN_THE_STUDY:
+            raise ValueError(
+                "the sampler qmc keeps its place in the sequence in the study, so a killed search would not go on "
+                f"where it was; expected one of {', '.join(SAMPLERS)}"
+            )
         if name not in SAMPLERS:
             raise ValueError(f"the sampler is {name!r:.80}, expected one of {', '.join(SAMPLERS)}")
-        self.name, self.seed = name, seed
+        check_packages(name)
+        self.name, self.seed, self.again = name, seed, again
         self._began: dict[tuple[int, int], optuna.Study] = {}  # (storage, trial) -> the study when that trial began
         self._lock = threading.Lock()
 
@@ -42,14 +58,14 @@ class PureSampler(BaseSampler):
             self._began[_key(study, trial)] = _AsItBegan(study, trial.number)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        if self.name != "gp":
+        if self.name not in RELATIVE:
             return {}
         return self._fresh(trial.number, TOGETHER).infer_relative_search_space(self._past(study, trial), trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        if not search_space:
+        if not search_space and self.name != "nsgaii":  # which counts its generations there
             return {}
         drawn = self._fresh(trial.number, TOGETHER).sample_relative(self._past(study, trial), trial, search_space)
         return {name: _plain(search_space[name], value) for name, value in drawn.items()}
@@ -69,7 +85,12 @@ class PureSampler(BaseSampler):
         return self._began.get(_key(study, trial), study)
 
     def _fresh(self, number: int, purpose: str) -> BaseSampler:
-        seed = seed_for(self.seed, number, purpose) % 2**32
+        counted = f"{purpose} again {self.again}" if self.again else purpose
+        seed = seed_for(self.seed, number, counted) % 2**32
+        if self.name == "nsgaii":
+            return NSGAIISampler(seed=seed)
+        if self.name == "cmaes":
+            return _Retold(seed=seed, warn_independent_sampling=False)
         if self.name == "random":
             return optuna.samplers.RandomSampler(seed=seed)
         if self.name == "gp":
@@ -77,10 +98,58 @@ class PureSampler(BaseSampler):
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=10, multivariate=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"name": self.name, "seed": self.seed}  # joblib and storages pickle samplers; a lock cannot be
+        return {
+            "name": self.name,
+            "seed": self.seed,
+            "again": self.again,
+        }  # joblib and storages pickle samplers; a lock cannot be
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
+
+
+class NSGAIISampler(optuna.samplers.NSGAIISampler):
+    """NSGA-II whose parents stand in the order of their numbers, also where they were just found."""
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        known, prefix = system_attributes(study), self._get_parent_cache_key_prefix()
+        for generation in range(1, self.get_trial_generation(study, trial) + 1):
+            if f"{prefix}{generation}" not in known:
+                self.get_parent_population(study, generation)
+        return super().sample_relative(study, trial, search_space)
+
+
+class _Retold(optuna.samplers.CmaEsSampler):
+    """CMA-ES whose optimizer is told every generation again: Optuna's own keeps it as a pickle in the record."""
+
+    _space: dict[str, BaseDistribution] | None = None
+    _direction: Any = None
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        self._space, self._direction = search_space, None if study._is_multi_objective() else study.direction
+        return super().sample_relative(study, trial, search_space)
+
+    def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> Any:
+        """None while no generation is complete, as Optuna's."""
+        assert self._space is not None, "sample_relative sets it"
+        last = max((one.system_attrs.get(self._attr_key_generation, 0) for one in completed_trials), default=0)
+        if last == 0:
+            return None
+        transform = _SearchSpaceTransform(self._space, transform_step=True, transform_0_1=True)
+        rng, self._cma_rng = self._cma_rng, LazyRandomState(0)  # it is seeded anew before it is asked
+        optimizer = self._init_optimizer(transform, self._direction)
+        self._cma_rng = rng
+        sign = -1.0 if self._direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
+        for generation in range(last):
+            solutions = self._get_solution_trials(completed_trials, generation)[: optimizer.population_size]
+            if len(solutions) == optimizer.population_size:
+                optimizer.tell([(transform.transform(one.params), sign * float(one.value or 0.0)) for one in solutions])
+                optimizer = copy.copy(optimizer)  # rounds as Optuna's pickle does, to the last bit
+        return optimizer
 
 
 class _AsItBegan(optuna.Study):

@@ -9,16 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.bare_cell import BY_TRIAL
+from fts.jobs.api.goals import goals_of
+from fts.jobs.api.grid import GRID
+from fts.jobs.api.grid import point as point_of
 from fts.jobs.api.spec import BadSpec, seed_for
+from fts.jobs.api.study import MAXIMIZE
 from fts.jobs.search.space import Space, distributions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import optuna
 
 
-SAMPLERS = ("tpe", "random", "gp")  # that are pure functions of the record
+SAMPLERS = ("tpe", "random", "gp", "nsgaii", "cmaes")  # that are pure functions of the record
+NO_HISTORY = ("random", "grid")  # they learn nothing from earlier trials
+ATTRIBUTES_OF_RUNNERS = ("fixed_params", "constraints")  # system attributes that no sampler keeps
 
 
 @dataclass(frozen=True)
@@ -32,11 +39,15 @@ class PastTrial:
     epochs: dict[int, float] = field(default_factory=dict)  # epoch -> objective
     diverged: bool = False  # it failed because its loss was no number, or far too large
     distributions: Space = field(default_factory=dict)  # of what it drew itself; empty: the space of its cell
+    metrics: dict[str, float] = field(default_factory=dict)  # its result, where a search has several goals
+    constraints: dict[str, float] = field(default_factory=dict)  # name -> violation, at most 0 where it is met
+    kept: dict[str, Any] = field(default_factory=dict)  # what its sampler kept: {"trial": ..., "study": ...}
 
     def to_json(self) -> dict[str, Any]:
         """What the trial process of a function gets in its history: of the epochs the last, which samplers look at."""
         last = max(self.epochs, default=None)
-        return vars(self) | {"epochs": {} if last is None else {last: self.epochs[last]}}
+        told = {name: value for name, value in vars(self).items() if value or name not in SELDOM}
+        return told | {"epochs": {} if last is None else {last: self.epochs[last]}}
 
     @classmethod
     def from_json(cls, data: Any) -> PastTrial:
@@ -49,6 +60,32 @@ class PastTrial:
             return replace(past, epochs=epochs)
         except (TypeError, ValueError) as error:
             raise BadSpec(f"a trial of the history has wrong fields: {error}") from None
+
+
+SELDOM = ("metrics", "constraints", "kept")  # fields that most trials have nothing in
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What one trial drew from the space of its cell."""
+
+    params: dict[str, Any]
+    kept: dict[str, Any] = field(default_factory=dict)  # by its sampler, for later trials (PastTrial.kept)
+
+
+def drawn_for(cell: Any, history: Sequence[PastTrial], number: int) -> Drawn:
+    """The parameters of trial `number` of a cell with a declared space. Raises BadSpec where there are none."""
+    if cell.sampler == GRID:
+        point = point_of(cell, number)
+        if point is None:
+            raise BadSpec(f"the grid has no point for trial {number}: all of them have been tried")
+        return Drawn(point)
+    if getattr(cell, "streams", BY_TRIAL) == BY_TRIAL:
+        maximize = cell.direction == MAXIMIZE
+        return Drawn(suggest(cell.space, history, cell.seed, number, cell.sampler, maximize, diverged=cell.diverged))
+    from fts.jobs.search.drawing import draw  # here, not above: 0.4 s for optuna
+
+    return draw(cell, history, number)
 
 
 def suggest(
@@ -87,19 +124,71 @@ def rebuild_study(
     return study
 
 
-def with_bad_region(history: Sequence[PastTrial], maximize: bool) -> list[PastTrial]:
+def study_before(
+    cell: Any, history: Sequence[PastTrial], number: int, sampler: optuna.samplers.BaseSampler
+) -> optuna.Study:
+    """An in-memory study as it was when trial `number` of the cell began: earlier trials stand at their own numbers."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    goals = goals_of(cell)
+    study = optuna.create_study(
+        directions=[optuna.study.StudyDirection[goal.upper()] for goal in goals.values()],
+        sampler=sampler,
+        study_name=getattr(cell, "study", None),
+    )
+    if cell.sampler in NO_HISTORY:
+        history = ()
+    if cell.diverged == "worst":
+        history = with_bad_region(history, next(iter(goals.values())) == MAXIMIZE, goals)
+    past = {one.number: one for one in history if one.number < number}
+    space = cell.space or {}
+    nothing = optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL)  # samplers leave failed ones out
+    study.add_trials([frozen(space, past[n], goals) if n in past else nothing for n in range(number)])
+    for _, one in sorted(past.items()):
+        for name, value in one.kept.get("study", {}).items():
+            study._storage.set_study_system_attr(study._study_id, name, value)
+    return study
+
+
+def kept_by(study: optuna.Study, trial_id: int, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What the sampler has kept for later trials while it drew this one; `before` are the study's attributes then."""
+    own, shared = study._storage.get_trial_system_attrs(trial_id), system_attributes(study)
+    found = {
+        "trial": {n: v for n, v in own.items() if n.partition(":")[0] not in ATTRIBUTES_OF_RUNNERS},
+        "study": {n: v for n, v in shared.items() if n not in before},
+    }
+    return {where: attributes for where, attributes in found.items() if attributes}
+
+
+def system_attributes(study: optuna.Study) -> dict[str, Any]:
+    return dict(study._storage.get_study_system_attrs(study._study_id))
+
+
+def with_bad_region(
+    history: Sequence[PastTrial], maximize: bool, goals: Mapping[str, str] | None = None
+) -> list[PastTrial]:
     """The trials, diverged ones as bad as the worst complete one (as pruned at once, while none is complete).
 
     Optuna learns nothing from a failed trial, so the samplers kept going back to where training diverges (DECISIONS).
     """
-    values = [past.value for past in history if past.status == "complete" and past.value is not None]
-    worst = (min if maximize else max)(values, default=None)
+    complete = [past for past in history if past.status == "complete" and past.value is not None]
+    worst = (min if maximize else max)((past.value for past in complete if past.value is not None), default=None)
     status = "pruned" if worst is None else "complete"
-    return [replace(past, status=status, value=worst, epochs={}) if past.diverged else past for past in history]
+    several = goals if goals is not None and len(goals) > 1 else {}
+    all_worst = {
+        name: (min if goal == MAXIMIZE else max)(told)
+        for name, goal in several.items()
+        if (told := [past.metrics[name] for past in complete if name in past.metrics])
+    }
+    return [
+        replace(past, status=status, value=worst, epochs={}, metrics=all_worst) if past.diverged else past
+        for past in history
+    ]
 
 
-def frozen(space: Space, past: PastTrial) -> optuna.trial.FrozenTrial:
-    """One recorded trial in Optuna's terms."""
+def frozen(space: Space, past: PastTrial, goals: Mapping[str, str] | None = None) -> optuna.trial.FrozenTrial:
+    """One recorded trial in Optuna's terms; of several goals it needs every value."""
     from optuna.trial import TrialState, create_trial
 
     state = {
@@ -110,12 +199,22 @@ def frozen(space: Space, past: PastTrial) -> optuna.trial.FrozenTrial:
         "interrupted": TrialState.RUNNING,
     }[past.status]
     known = {name: d for name, d in distributions(past.distributions or space).items() if name in past.params}
+    told: dict[str, Any] = {"intermediate_values": past.epochs}
+    if goals is not None and len(goals) > 1:
+        told = {}  # Optuna's samplers cannot compare reports there
+        if state == TrialState.COMPLETE and goals.keys() <= past.metrics.keys():
+            told["values"] = [past.metrics[name] for name in goals]
+        elif state == TrialState.COMPLETE:
+            state = TrialState.FAIL
+    elif state == TrialState.COMPLETE:
+        told["value"] = past.value
+    attributes = past.kept.get("trial", {}) | {f"constraints:{n}": value for n, value in past.constraints.items()}
     return create_trial(
         state=state,
-        value=past.value if state == TrialState.COMPLETE else None,
         params={name: past.params[name] for name in known},
         distributions=known,
-        intermediate_values=past.epochs,
+        system_attrs=attributes,
+        **told,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fts.jobs.status import formatting
+from fts.state.scheduling import waits
 from fts.state.values import Job, JobStatus, Snapshot, Worker
 
 
@@ -54,7 +55,7 @@ def runnable(snapshot: Snapshot) -> list[Job]:
     """Jobs that a free slot would start now."""
     if snapshot.queue_paused:
         return []
-    return [job for job in snapshot.jobs if job.status is JobStatus.QUEUED and not job.hold_reason]
+    return [job for job in snapshot.jobs if waits(job)]
 
 
 def running(snapshot: Snapshot) -> list[Job]:

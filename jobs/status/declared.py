@@ -107,6 +107,11 @@ def shown(value: float | None, columns: int = 6) -> str:
 TINY = 5e-5  # four digits show nothing of what is smaller
 
 
+def best_of(job: Job) -> str:
+    """The best value of a job; of several goals `fr 7`, how many trials stand on its front."""
+    return shown(job.best_value) if len(job.goals) == 1 else f"fr {len(job.front)}"
+
+
 def short(value: float | None, columns: int = 6) -> str:
     """The same without the zero before the point."""
     less_than_one = value is not None and 0 <= value < 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fts.jobs.status import drain, formatting, naming
+from fts.jobs.status import conditions, drain, formatting, naming
 from fts.jobs.status.conditions import is_live, running
 from fts.jobs.status.event_groups import GUARDED, waiting_since
 from fts.state.scheduling import QueueContext, runnable_reason
@@ -105,9 +105,9 @@ def takers(workers: Sequence[Worker]) -> list[Worker]:
 
 
 def runnable(snapshot: Snapshot) -> list[Job]:
-    """Jobs that a free slot would start now, by the rule of the claim; the verdict's is simpler."""
+    """Jobs that a free slot would start now and train: without those that the next worker marks failed."""
     context = QueueContext(snapshot.queue_paused, snapshot.queue_paused_reason)
-    return [job for job in snapshot.jobs if runnable_reason(job, context) is None]
+    return [job for job in conditions.runnable(snapshot) if runnable_reason(job, context) is None]
 
 
 def _silent(snapshot: Snapshot, now: float) -> list[str]:

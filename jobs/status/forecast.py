@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status.declared import steps_of
 from fts.jobs.status.formatting import count, honest, spell, trials_ended
+from fts.state.scheduling import waits
 from fts.state.values import Job, JobStatus, SeenForecast, Snapshot
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, ju
     unknown = False
     paces: dict[tuple[str, int | None, bool], TrialPace | None] = {}  # of thousands of jobs in line few differ in these
     for job in jobs:
-        if job.status is JobStatus.RUNNING or _may_run(job):
+        if job.status is JobStatus.RUNNING or waits(job):
             own = own_pace(job, now, snapshot.worked)
             asked = (pool_of(job), epochs_of(job), is_pruned(job))
             if own is None and asked not in paces:
@@ -255,10 +256,6 @@ def track_record(jobs: Sequence[Job], worked: Mapping[int, float] | None = None)
         judged += 1
         held += abs(math.log(took / expected)) <= Z80 * pace.sd_log
     return held, judged
-
-
-def _may_run(job: Job) -> bool:
-    return job.status is JobStatus.QUEUED and not job.hold_reason
 
 
 def _seconds_left(job: Job, pace: TrialPace) -> float:

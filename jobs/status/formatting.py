@@ -237,6 +237,11 @@ def best(value: float | None) -> str:
     return number(value) if value and text in ("0.0000", "-0.0000") else text
 
 
+def best_or_front(job: Job) -> str:
+    """`best 0.6841`; of several goals `front 7`, how many trials no other beats."""
+    return f"best {best(job.best_value)}" if len(job.goals) == 1 else f"front {len(job.front)}"
+
+
 def short_score(value: float | None, digits: int = 4) -> str:
     """.6841: the leading zero is dropped where room is short."""
     text = score(value, digits)

@@ -7,6 +7,7 @@ says so.
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,12 @@ from fts.jobs.api.load import study as load_study
 from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
 from fts.jobs.api.study import Cell, Finished, Study
 from fts.jobs.records import exports
+from fts.jobs.records.beside import OF, role_of
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
-from fts.jobs.search.sampler import suggest
+from fts.jobs.search.sampler import NO_HISTORY, Drawn, drawn_for
+from fts.jobs.supervisor import beside_search
+from fts.jobs.supervisor.beside_search import searched
 from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work, past_trials
 from fts.jobs.supervisor.trouble import DISK_ERRORS
@@ -24,6 +28,7 @@ from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from fts.state.files import remove
+from fts.state.transitions.trials import OF_SAMPLER
 from fts.state.values import Cause, Claim, Fault, Job, JobStatus, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -184,19 +189,25 @@ class JobRunner:
         if put_back:
             return self._rerun(next(trial for trial in trials if trial.number == put_back[0]))
         number = len(trials)
-        while number < self._trials_wanted():
+        while True:
+            wanted = self._trials_wanted()
+            beside = [trial.number for trial in trials if role_of(trial) is not None]
             with contextlib.suppress(TrialsChanged):
-                return self._open_trial(number, trials)
-        return None
+                if searched(beside, number) < wanted:
+                    return self._open_trial(number, trials, searched(beside, number))
+                if (one := beside_search.next_beside(self.cell, number, trials)) is None:
+                    return None
+                return self._open_beside(number, one)
 
     def _trials_wanted(self) -> int:
         """As it stands now: a person may want more than there were at the claim."""
         job = queries.job(self.db, self.job.id)
-        wanted = checked_cell(self.study, job).trials
+        self.cell = checked_cell(self.study, job)  # its seeds, too, may be more now
+        self.work = replace(self.work, cell=self.cell)
         if job.trials_wanted != self.wanted:
             self.tell(JobExtended(job))
         self.wanted = job.trials_wanted
-        return wanted
+        return self.cell.trials
 
     def _rerun(self, trial: Trial) -> Trial:
         """A failed trial again: its files first, so that no kill in between leaves it a checkpoint of the old try."""
@@ -204,12 +215,36 @@ class JobRunner:
             remove(
                 trial_folder(self.places.outputs, self.job.experiment, self.job.id, trial.number), self.places.outputs
             )
-        code = {"code_commit": self.code[0], "code_dirty": self.code[1]}
+        code = {"code_commit": self.code[0], "code_dirty": self.code[1]} | beside_search.facts_of(trial)
         transitions.rerun_trial(self.db, self.claim, trial.id, **code)
         return self._reread(trial)
 
-    def _open_trial(self, number: int, trials: Sequence[Trial]) -> Trial:
-        params = self._draw(number)
+    def _open_beside(self, number: int, one: beside_search.Beside) -> Trial:
+        """A trial that is not of the search."""
+        replicate = OF in one.facts
+        effective = self.study.effective(self.cell, one.params) if replicate else one.params
+        transitions.start_trial(
+            self.db,
+            self.claim,
+            number,
+            params=one.params,
+            effective=effective,
+            effective_md5=config_md5(effective),
+            metric=self.cell.metric,
+            direction=self.cell.direction,
+            seed=one.seed,
+            wanted=self.wanted,
+            code_commit=self.code[0],
+            code_dirty=self.code[1],
+            **one.facts,
+        )
+        return queries.trial(self.db, self.job.id, number)
+
+    def _open_trial(self, number: int, trials: Sequence[Trial], searched: int) -> Trial:
+        """Trial `number` of the job, which is number `searched` of its search."""
+        drawn = self._draw(searched)
+        known: dict[str, Any] = {OF_SAMPLER: drawn.kept} if drawn.kept else {}
+        params = drawn.params
         effective = self.study.effective(self.cell, params)
         md5 = config_md5(effective)
         trial_id = transitions.start_trial(
@@ -222,12 +257,14 @@ class JobRunner:
             architecture=self.study.describe(self.cell, effective),
             metric=self.cell.metric,
             direction=self.cell.direction,
-            seed=self.study.seed(self.cell, number),
+            seed=self.study.seed(self.cell, searched),
             wanted=self.wanted,
             code_commit=self.code[0],
             code_dirty=self.code[1],
+            **known,
         )
-        twin = next((t for t in trials if t.effective_md5 == md5 and t.status == TrialStatus.COMPLETE), None)
+        of_search = (t for t in trials if role_of(t) is None)
+        twin = next((t for t in of_search if t.effective_md5 == md5 and t.status == TrialStatus.COMPLETE), None)
         if twin is not None and self.study.reuses(self.cell):
             self._reuse(trial_id, twin)
         return queries.trial(self.db, self.job.id, number)
@@ -247,15 +284,15 @@ class JobRunner:
             **{name: getattr(twin, name) for name in kept},
         )
 
-    def _draw(self, number: int) -> dict[str, Any]:
+    def _draw(self, number: int) -> Drawn:
         """Its parameters; none where the trial process draws them."""
         cell = self.cell
         if (fixed := self.study.params(cell, number)) is not None:
-            return fixed
+            return Drawn(fixed)
         if cell.space is None:
-            return {}
-        history = past_trials(self.db, self.job.id)
-        return suggest(cell.space, history, cell.seed, number, cell.sampler, self.work.maximize, diverged=cell.diverged)
+            return Drawn({})
+        history = () if cell.sampler in NO_HISTORY else past_trials(self.db, self.job.id, cell)
+        return drawn_for(cell, history, number)
 
     def _reread(self, trial: Trial) -> Trial:
         return queries.trial(self.db, self.job.id, trial.number)

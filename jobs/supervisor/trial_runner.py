@@ -16,13 +16,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.api.spec import trial_folder as folder_of
 from fts.jobs.api.study import MAXIMIZE, CannotFit, Cell, Finished, Program, Study, trial_log
+from fts.jobs.records.beside import role_of
 from fts.jobs.search.pruner import should_prune
-from fts.jobs.search.sampler import PastTrial
+from fts.jobs.search.sampler import NO_HISTORY, PastTrial
 from fts.jobs.status.formatting import in_gb
+from fts.jobs.supervisor import beside_search
+from fts.jobs.supervisor.aims import Judged, judged
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
+from fts.jobs.supervisor.beside_search import runs_more, searched
 from fts.jobs.supervisor.child import TrialProcess, reap_recorded
 from fts.jobs.supervisor.progress_events import EpochReported, Note, TrialEnded, TrialStarted
 from fts.jobs.supervisor.trouble import is_disk_trouble, pause_s
@@ -31,6 +36,7 @@ from fts.jobs.watchdog.policy import AGAIN
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, StaleToken
+from fts.state.transitions.trials import OF_SAMPLER
 from fts.state.values import Cause, Claim, Epoch, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -91,8 +97,12 @@ class TrialRunner:
     def __init__(self, work: Work, trial: Trial) -> None:
         self.db, self.places, self.settings, self.slot = work.db, work.places, work.settings, work.slot
         self.claim, self.ordered, self.tell = work.claim, work.ordered, work.tell
-        self.study, self.cell = work.study, work.cell
+        self.study, self.cell = work.study, beside_search.cell_of(work.cell, trial)
         self.job, self.maximize, self.trial = work.claim.job, work.maximize, trial
+        self.role = role_of(trial)
+        self.number = trial.number  # within the search
+        if self.role is None and runs_more(work.cell):
+            self.number = searched(queries.beside(work.db, work.claim.job.id), trial.number)
         self._pruned_for: str | None = None  # why it is pruned
 
     def run(self) -> StopRequest | None:
@@ -114,7 +124,7 @@ class TrialRunner:
             reason = self._reason(end)
             if reason is not None and reason.leaves:
                 return StopRequest(reason, message_of(end))
-            if end.how is Ended.FAILED and end.facts.get("lasting"):
+            if end.how is Ended.FAILED and end.facts.get("lasting") and self.role is None:
                 return self._parked(end, 1)
             memory = reason is not None and reason.memory
             setbacks.add(reason, self._reached())
@@ -213,7 +223,7 @@ class TrialRunner:
                 Ended.FAILED, {"cause": Cause.MACHINE_ERROR.value, "message": message, "lasting": gone is not None}
             )
         watch = self.slot.watch(self.db, self.claim, self.trial, spec.memory_limit, self.study.can_shrink(self.cell))
-        history = past_trials(self.db, self.job.id, without=self.trial.number)
+        history = past_trials(self.db, self.job.id, self.cell, without=self.trial.number)
         curve = self._recorded()
 
         def record(fact: dict[str, Any]) -> Ended | StopRequest | None:
@@ -228,6 +238,7 @@ class TrialRunner:
             if kind == "started":
                 return self._record_started(spec, fact, child, watch.memory_marks())
             if kind == "epoch":
+                fact = self._with_deciding(fact)
                 self._record_epoch(fact)
                 if (value := self._value(fact)) is not None:
                     curve[fact["epoch"]] = value
@@ -235,12 +246,15 @@ class TrialRunner:
                 so_far = {epoch: value for epoch, value in curve.items() if epoch <= fact["epoch"]}
                 rule = self.cell.halving_rule
                 self._pruned_for = should_prune(
-                    self.cell.pruner, history, self.trial.number, so_far, self.maximize, rule
+                    self.cell.pruner, history, self.number, so_far, pruning_of(self.cell)[1] == MAXIMIZE, rule
                 )
                 return Ended.PRUNED if self._pruned_for else None
             if kind == "draw":
                 drawn = {name: fact[name] for name in ("k", "name", "value", "distribution")}
                 transitions.record_draw(self.db, self.claim, self.trial.id, **drawn)
+            if kind == "sampler":
+                of_sampler = {where: fact[where] for where in ("trial", "study") if isinstance(fact.get(where), dict)}
+                transitions.record_progress(self.db, self.claim, self.trial.id, {OF_SAMPLER: of_sampler})
             if kind == "probe":
                 return self._record_probe(spec, fact)
             if kind == "kept":
@@ -259,7 +273,7 @@ class TrialRunner:
         try:
             self._take_over(child)
             attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s)
-            end = attempt.run(self.study.request(spec, self.db, self.places), self.trial.number)
+            end = attempt.run(self.study.request(spec, self.db, self.places), spec.number)
         except StaleToken:
             self.slot.kill()  # no last checkpoint: somebody else writes to the same folder now
             raise
@@ -290,6 +304,13 @@ class TrialRunner:
         return {
             epoch.epoch: epoch.value for epoch in recorded if epoch.value is not None and math.isfinite(epoch.value)
         }
+
+    def _with_deciding(self, fact: dict[str, Any]) -> dict[str, Any]:
+        """An epoch with the value that the pruner looks at, which need not be that of the first goal."""
+        name, metrics = pruning_of(self.cell)[0], fact.get("metrics")
+        if name == self.cell.metric or not isinstance(metrics, dict) or name not in metrics:
+            return fact
+        return fact | {"value": metrics[name]}
 
     def _value(self, fact: dict[str, Any]) -> float | None:
         """The number of an epoch that decides."""
@@ -358,7 +379,7 @@ class TrialRunner:
         """What the trial process gets."""
         return TrialSpec(
             cell=self.cell,
-            number=self.trial.number,
+            number=self.number,
             params=self.trial.params,
             seed=self.trial.seed,
             threads=self.trial.threads
@@ -382,10 +403,10 @@ class TrialRunner:
 
     def _history(self) -> tuple[dict[str, Any], ...]:
         """Define-by-run: the earlier trials of the job as its sampler sees them; later ones have no say."""
-        if self.cell.space is not None or self.cell.sampler == "random":  # which has no memory
+        if self.cell.space is not None or self.cell.sampler in NO_HISTORY:
             return ()
-        past = past_trials(self.db, self.job.id)
-        return tuple(trial.to_json() for trial in past if trial.number < self.trial.number)
+        past = past_trials(self.db, self.job.id, self.cell)
+        return tuple(trial.to_json() for trial in past if trial.number < self.number)
 
     def _again(self, spec: TrialSpec, reason: StopReason, message: str) -> TrialSpec | None:
         """The spec of the next attempt: from the checkpoint, after a shrink with less memory; None: none is leaner."""
@@ -417,20 +438,32 @@ class TrialRunner:
         # a pruned trial may have come to its own result before it heard the verdict: its record does not tell which
         told = {} if end.how is Ended.PRUNED else facts
         known = {name: told[name] for name in RESULT_FACTS if told.get(name) is not None}
-        if self.cell.kind == "cell" and self.trial.number < len(self.cell.warm_start):
+        if self.role is not None:
+            known["badges"] = [*known.get("badges", ()), self.role]
+        elif self.cell.kind == "cell" and self.number < len(self.cell.warm_start):
             known["badges"] = [*known.get("badges", ()), "warm"]
         if CHANGED_TO in self._reread().facts:  # whichever of its attempts ran other code
             known["badges"] = [*known.get("badges", ()), CODE_CHANGED]
         if end.how is Ended.RESULT:
             self.study.on_result(Finished(self.db, self.places, self.job, f"worker {self.claim.worker_id}"), facts)
         if end.how is Ended.PRUNED:
-            known |= best_so_far(queries.epochs(self.db, self.trial.id), self.study, self.maximize)
+            known |= best_so_far(queries.epochs(self.db, self.trial.id), self.study, self.cell)
         message = self._pruned_for if end.how is Ended.PRUNED else facts.get("message")
+        aims = Judged()
+        if status is not TrialStatus.FAILED:
+            complete = status is TrialStatus.COMPLETE
+            aims = judged(self.cell, facts if complete or facts.get("fact") == "pruned" else {}, complete)
+        if aims.cause is not None:
+            status, cause, message = TrialStatus.FAILED, aims.cause, aims.message
+            known.pop("value", None)
+        if aims.badges:
+            known["badges"] = [*known.get("badges", ()), *aims.badges]
         declared = {one.name: told[one.name] for one in self.study.facts if told.get(one.name) is not None}
         if told.get("metrics"):
             declared["metrics"] = told["metrics"]  # of a function that returned several numbers
         if attrs := kept_attributes(told.get("user_attrs")):
             declared["attrs"] = attrs  # of a function that called trial.set_user_attr
+        declared |= aims.facts
         end_it = partial(transitions.finish_trial, self.db, self.claim, self.trial.id)
         try:
             end_it(status, cause, message=message, facts=declared, **known)
@@ -442,9 +475,14 @@ class TrialRunner:
         return queries.trial(self.db, self.job.id, self.trial.number)
 
 
-def past_trials(db: Any, job_id: int, without: int | None = None) -> list[PastTrial]:
-    """What a sampler or pruner may know: the recorded trials of the job."""
-    return [PastTrial(**vars(curve)) for curve in queries.curves(db, job_id) if curve.number != without]
+def past_trials(db: Any, job_id: int, cell: Cell, without: int | None = None) -> list[PastTrial]:
+    """What a sampler or pruner may know: the recorded trials of the job's search, by their numbers within it."""
+    beside = queries.beside(db, job_id) if runs_more(cell) else ()
+    return [
+        PastTrial(**vars(curve) | {"number": searched(beside, curve.number)})
+        for curve in queries.curves(db, job_id)
+        if curve.number != without and curve.number not in beside
+    ]
 
 
 def gone_of(program: Program) -> str | None:
@@ -480,12 +518,15 @@ class Setbacks:
         return Cause(reason) if reason in (StopReason.DATA_ERROR, StopReason.CODE_ERROR) else None
 
 
-def best_so_far(epochs: Sequence[Epoch], study: Study, maximize: bool) -> dict[str, Any]:
+def best_so_far(epochs: Sequence[Epoch], study: Study, cell: Cell) -> dict[str, Any]:
     """What a pruned trial had reached: recorded, but never ranked (its status says so)."""
     scored = [(epoch.value, epoch) for epoch in epochs if epoch.value is not None]
     if not scored:
         return {}
-    value, best = (max if maximize else min)(scored, key=lambda pair: pair[0])
+    decides, goal = pruning_of(cell)
+    value, best = (max if goal == MAXIMIZE else min)(scored, key=lambda pair: pair[0])
+    if decides != cell.metric:
+        return {"value": best.number(cell.metric), "best_epoch": best.epoch}
     kept = {metric.name: best.number(metric.name) for metric in study.metrics if metric.name in RESULT_FACTS}
     return {"value": value, "best_epoch": best.epoch, "last_value": scored[-1][0], **kept}
 

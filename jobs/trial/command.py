@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api import protocol
-from fts.jobs.api.command import SEED_BITS, CommandCell, filled, text_of
+from fts.jobs.api.code import md5_now
+from fts.jobs.api.command import SEED_BITS, CommandCell, filled, filled_path, text_of
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.python import this_python
 from fts.jobs.trial import process
@@ -33,6 +34,7 @@ from fts.jobs.trial.group import Group
 from fts.jobs.trial.process import Commands, Throttle, log_to, say, sentence_of
 from fts.jobs.trial.reports import Lines, Report, Reports, Window
 from fts.jobs.trial.running import is_finite
+from fts.jobs.trial.sources import Mirror, source_of
 from fts.state.files import atomic_write, make_folder, open_log
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     for number in (signal.SIGINT, signal.SIGHUP):  # what is ignored stays so in a child; what is handled does not
         signal.signal(number, lambda *_: None)
     try:
-        md5 = md5_of_script(cell)
+        md5 = md5_now(md5_of_script(cell), Path(cell.folder), cell.code)
         badges = [] if md5 in ("", cell.code_md5) else [CODE_CHANGED]
         orders.training = True
         trial = CommandTrial(spec, orders)
@@ -96,6 +98,9 @@ class CommandTrial:
         self.windows = self._windows()
         reads_log = self.cell.regex is not None or self.cell.stdout
         self.read_from = self.log if reads_log else self.report
+        path = filled_path(self.cell, self.values, self.own)
+        self.source = None if path is None else source_of(self.cell, path, say)
+        self.mirror = None if self.source is None else Mirror(self.source, self.report)
         self._began = self._last_report = time.monotonic()
         self._clock = time.time() - 1.0  # the clock of a file system is coarser
 
@@ -200,6 +205,8 @@ class CommandTrial:
             raise OSError(error.errno, f"{words[0]} cannot be started: {error.strerror}") from error
 
     def _take(self, lines: Lines, ended: bool) -> None:
+        if self.mirror is not None:
+            self.mirror.update(ended)
         for attempt, line in lines.new(ended):
             report = self.reports.take(attempt, line)
             if report is not None:
@@ -290,6 +297,8 @@ class CommandTrial:
         seen = ", ".join(self.reports.names)
         if seen:
             found = f"it reported {seen}"
+        elif self.source is not None:
+            found = self.source.found
         elif self.read_from == self.log:
             last = self._lines.last[:200]
             found = f"its last line of output is {last!r}" if last else "it printed nothing"

@@ -20,10 +20,15 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.code import md5_now
 from fts.jobs.api.function import FunctionCell, code_md5
+from fts.jobs.api.goals import CONSTRAINTS, OWN_CONSTRAINTS, goals_of, pruning_of
+from fts.jobs.api.grid import GRID
 from fts.jobs.api.objective import Stopped
 from fts.jobs.api.spec import BadSpec, TrialSpec
+from fts.jobs.api.study import MAXIMIZE
 from fts.jobs.python import this_python
+from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, cause_of
@@ -66,6 +71,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
         function, md5 = load(cell)
         badges = [] if md5 == cell.code_md5 else [CODE_CHANGED]
         trial, call = bind(function, running)
+        running.trial = trial
         seed_everything(spec.seed)
         orders.training = called = True
         yield {"fact": "started", **facts_of(running), "code_md5": md5, "badges": badges}
@@ -84,6 +90,8 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
         ended = ended_by(error, running, called)
         with contextlib.suppress(OSError):  # a full disk may be the very error
             say(ended["fact"]) if ended["fact"] != "failed" else traceback.print_exc()
+        if ended["fact"] == "pruned":
+            ended[CONSTRAINTS] = constraints_of(running.trial)
         yield ended
 
 
@@ -128,12 +136,14 @@ def cure_of(error: ImportError, folder: Path) -> str | None:
 
 
 def check_sampler(cell: FunctionCell) -> None:
-    if cell.sampler not in SAMPLERS:
-        raise BadSpec(f"the sampler is {cell.sampler}, expected one of {', '.join(SAMPLERS)}")
+    if cell.sampler not in (*SAMPLERS, GRID):
+        raise BadSpec(f"the sampler is {cell.sampler}, expected one of {', '.join((*SAMPLERS, GRID))}")
+    if cell.space is None:
+        check_packages(cell.sampler)
 
 
 def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
-    """The function of FILE.py:FUNCTION, from where the person stood, and the md5 of the file that was run.
+    """The function of FILE.py:FUNCTION, from where the person stood, and the md5 of the code that was run.
 
     Raises BadObjective, and what the file raises.
     """
@@ -163,7 +173,7 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
         raise BadObjective(f"{cell.function} in {path.name} is {type(function).__name__}, expected a function")
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise BadObjective(f"{cell.function} in {path.name} is async or a generator, expected a function that returns")
-    return function, code_md5(code)
+    return function, md5_now(code_md5(code), Path(cell.folder), cell.code)
 
 
 def module_name(path: Path) -> tuple[str, Path]:
@@ -198,17 +208,23 @@ def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTri
     parameters = inspect.signature(function).parameters
     names = [one for one, parameter in parameters.items() if parameter.kind not in VARIABLE]
     known = own_values(running) | running.params | running.axes
-    takes_trial = trial_name(names, known, cell)
-    trial = make_optuna_trial(running) if takes_trial or cell.space is None else None
+    leading = parameters[names[0]] if names else None
+    wants_trial = not cell.is_baseline or (leading is not None and leading.default is inspect.Parameter.empty)
+    takes_trial = trial_name(names, known, cell) if wants_trial else None
+    trial = make_optuna_trial(running) if takes_trial or (cell.space is None and wants_trial) else None
     given: dict[str, Any] = {}
     for name in names:
         if name == takes_trial:
             given[name] = trial
         elif name in known:
             given[name] = known[name]
+        elif name in (cell.space or {}) and parameters[name].default is inspect.Parameter.empty:
+            given[name] = None  # of another branch
         elif parameters[name].default is inspect.Parameter.empty:
             raise BadObjective(f"{cell.function} needs {name}, {what_is_known(running)}")
-    if not takes_trial and not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+    if cell.is_baseline:
+        pass  # it is compared with the search, and need not know anything of it
+    elif not takes_trial and not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
         unused = [name for name in (*running.params, *running.axes) if name not in given]
         if unused:
             raise BadObjective(f"{cell.function} takes no {', '.join(unused)}; add it to its parameters")
@@ -227,6 +243,8 @@ def trial_name(names: list[str], known: dict[str, Any], cell: FunctionCell) -> s
     if "trial" in names:
         return "trial"
     if cell.space is not None:
+        return None
+    if cell.is_baseline and names[0] in known:
         return None
     if not names or names[0] in known:
         raise BadObjective(f"{cell.function} takes no trial, and the study declares no space; write def f(trial)")
@@ -287,17 +305,24 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
     """Value, metrics and reason. Raises BadObjective or BadReport for what is no result."""
     cell = running.cell
     metrics: dict[str, float] = {}
+    goals = tuple(goals_of(cell))
     if returned is None:
         if not running.reports:
             raise BadObjective(f"{cell.function} returned None and reported nothing; return a number or call report")
-        value, metrics = running.reports[-1].value, running.reports[-1].metrics
+        last = running.reports[-1]
+        metrics = last.metrics
+        value = deciding(metrics, cell.metric) if metrics and len(goals) > 1 else last.value
     elif isinstance(returned, dict):
         metrics = metrics_of(returned)
         value = deciding(metrics, cell.metric)
-    elif isinstance(returned, list | tuple) and len(returned) != 1:
-        raise BadObjective(
-            f"{cell.function} returned {len(returned)} values, expected one number; several goals are not supported"
-        )
+    elif isinstance(returned, list | tuple) and len(returned) != len(goals):
+        raise BadObjective(wrong_number(cell, len(returned), goals))
+    elif len(goals) > 1:
+        if not isinstance(returned, list | tuple):
+            raise BadObjective(wrong_number(cell, 1, goals))
+        told = zip(goals, returned, strict=True)
+        metrics = {name: number_of(one, f"{name}, which {cell.function} returned,") for name, one in told}
+        value = metrics[cell.metric]
     else:
         one = returned[0] if isinstance(returned, list | tuple) else returned
         value = number_of(one, f"what {cell.function} returned")
@@ -313,13 +338,36 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
         "last_value": running.reports[-1].value if running.reports else None,
         "peak_bytes": peak_bytes(),
         "user_attrs": attributes_of(trial),
+        CONSTRAINTS: constraints_of(trial),
     }
+
+
+def wrong_number(cell: FunctionCell, returned: int, goals: tuple[str, ...]) -> str:
+    """What to say of a number of values that is not that of the goals."""
+    values = "1 value" if returned == 1 else f"{returned} values"
+    if len(goals) == 1:
+        cure = "declare each goal with --goal NAME=minimize"
+        return f"{cell.function} returned {values}, expected one number; for several goals {cure}"
+    return f"{cell.function} returned {values}, expected {len(goals)}, one for each goal: {', '.join(goals)}"
 
 
 def best_report(running: RunningTrial) -> int | None:
     scored = [report for report in running.reports if is_finite(report.value)]
-    better = max if running.cell.direction == "maximize" else min
+    better = max if pruning_of(running.cell)[1] == MAXIMIZE else min
     return better(scored, key=lambda report: report.value).step if scored else None
+
+
+def constraints_of(trial: OptunaTrial | None) -> dict[str, float]:
+    """What trial.set_constraint was told, and what stands in the user attribute of Optuna's `constraints_func`."""
+    if trial is None:
+        return {}
+    found = {str(name): float(value) for name, value in trial.constraints.items()}
+    for name in OWN_CONSTRAINTS:
+        given = trial.user_attrs.get(name)
+        listed = list(given) if isinstance(given, list | tuple) else [given]
+        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in listed):
+            found |= {str(n): number_of(value, name) for n, value in enumerate(listed)}
+    return dict(list(found.items())[:MAX_METRICS])
 
 
 def attributes_of(trial: OptunaTrial | None) -> dict[str, Any]:

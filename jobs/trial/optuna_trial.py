@@ -8,7 +8,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 
 from fts.jobs.search.pure_sampler import PureSampler
-from fts.jobs.search.sampler import PastTrial, frozen, with_bad_region
+from fts.jobs.search.sampler import PastTrial, kept_by, study_before, system_attributes
 from fts.jobs.search.space import data_of
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class OptunaTrial(optuna.Trial):
 
     def __init__(self, study: optuna.Study, trial_id: int, running: RunningTrial) -> None:
         self.running = running
+        self._known = system_attributes(study)
+        self._kept: dict[str, Any] = {}  # by the sampler, as told already
         super().__init__(study, trial_id)
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
@@ -48,14 +50,34 @@ class OptunaTrial(optuna.Trial):
         if isinstance(distribution, CategoricalDistribution):  # equal, and the same object as in the first attempt
             index = int(distribution.to_internal_repr(value))
             value, told = distribution.choices[index], data["choices"][index]
+        kept = kept_by(self.study, self._trial_id, self._known)
+        if kept != self._kept:
+            self._kept = kept
+            self.running.sampler_kept(kept)
         self.running.drew(name, told, data)
         return value
 
+    @property
+    def params(self) -> dict[str, Any]:
+        """Drawn so far; of a declared space all of them from the beginning."""
+        drawn = super().params
+        return drawn if self.running.cell.space is None else self.running.spec.params | drawn
+
     def report(self, value: float, step: int, metrics: dict[str, float] | None = None) -> None:
         known = len(self._cached_frozen_trial.intermediate_values)
-        super().report(value, step)
+        self._keep_report(value, step)
         if len(self._cached_frozen_trial.intermediate_values) > known:
             self.running.report(int(step), float(value), metrics or {})
+
+    def _keep_report(self, value: float, step: int) -> None:
+        """Optuna's own; with several goals, which it refuses, on a study of one: the goal that decides pruning."""
+        if len(self.study.directions) == 1:
+            return super().report(value, step)
+        study, self.study = self.study, optuna.create_study()
+        try:
+            super().report(value, step)
+        finally:
+            self.study = study
 
     def should_prune(self) -> bool:
         return self.running.judge()
@@ -64,27 +86,15 @@ class OptunaTrial(optuna.Trial):
         """Epochs of an earlier attempt, as if they had been reported now; what it drew, it draws again."""
         self._fixed_params = params | self._fixed_params
         for step, value in values.items():
-            super().report(value, step)
+            self._keep_report(value, step)
 
 
 def make_trial(running: RunningTrial, history: Sequence[PastTrial]) -> OptunaTrial:
     """The trial with the study behind it, as both were when it began."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     cell = running.cell
-    maximize = cell.direction == "maximize"
-    sampler = PureSampler(cell.sampler, cell.seed)
-    study = optuna.create_study(direction=cell.direction, sampler=sampler, study_name=cell.study)
-    if cell.sampler == "random":
-        history = ()  # it has no memory
-    if cell.diverged == "worst":
-        history = with_bad_region(history, maximize)
-    past = {one.number: one for one in history if one.number != running.number}
-    space = cell.space or {}
-    nothing = optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL)  # samplers leave failed ones out
-    study.add_trials([frozen(space, past[n]) if n in past else nothing for n in range(running.number)])
+    study = study_before(cell, history, running.number, PureSampler(cell.sampler, cell.seed))
     given = running.spec.params | {name: draw["value"] for name, draw in running.recorded.items()}
     study.enqueue_trial(given)
-    study.add_trials([frozen(space, one) for number, one in sorted(past.items()) if number > running.number])
     trial_id = study._pop_waiting_trial_id()
     assert trial_id is not None, "it was put in line two lines above"
     return OptunaTrial(study, trial_id, running)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.function import VALUE
+from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.spec import seed_for
 from fts.jobs.trial.running import BadReport, deciding, metrics_of, running_of
 
@@ -26,7 +27,7 @@ def report_numbers(trial: Any, step: int, metrics: Mapping[str, Any]) -> None:
     if running is None:
         trial.report(deciding(numbers, VALUE), step)
     else:
-        trial.report(deciding(numbers, running.cell.metric), step, numbers)
+        trial.report(deciding(numbers, pruning_of(running.cell)[0]), step, numbers)
 
 
 def seed(trial: Any, purpose: str) -> int:

@@ -60,6 +60,7 @@ class RunningTrial:
         self.judged: dict[int, bool] = {}  # epoch -> was it pruned there; of the epochs that the function asked about
         self.pace = Throttle(spec.checkpoint_every_s)
         self.checkpoints: Checkpoint | None = None  # once the function has asked for them
+        self.trial: Any = None  # Optuna's, where the function gets one
         self.left = False  # Stopped was raised: whatever the function makes of it is no result
         self._next_draw = 1 + max((int(draw["k"]) for draw in spec.draws), default=-1)
         self._leaves = False  # a stop was asked, and the checkpoint for it is written
@@ -89,6 +90,10 @@ class RunningTrial:
             self.orders.tell({"fact": "drifted", **draw, "recorded": recorded})
         if self.stop_asked and not self.reports:
             self.stop()
+
+    def sampler_kept(self, attributes: dict[str, Any]) -> None:
+        """What its sampler keeps for later trials; told before the value that was drawn with it."""
+        self.orders.tell({"fact": "sampler", **attributes})
 
     def _tell_draw(self, name: str, value: Any, distribution: dict[str, Any]) -> None:
         draw = {"k": self._next_draw, "name": name, "value": value, "distribution": distribution}

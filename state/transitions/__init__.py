@@ -30,6 +30,7 @@ from fts.state.transitions.operator import (
     retry,
     touch_key,
 )
+from fts.state.transitions.respecify import Respecified, respecify
 from fts.state.transitions.retention import prune_events, prune_samples
 from fts.state.transitions.trials import (
     begins_anew,
@@ -61,6 +62,7 @@ __all__ = [
     "LeaseObserver",
     "PastDraw",
     "RecordedTrial",
+    "Respecified",
     "SameQuestion",
     "acknowledge",
     "add_sample",
@@ -101,6 +103,7 @@ __all__ = [
     "register_worker",
     "release_job",
     "rerun_trial",
+    "respecify",
     "resume",
     "resume_queue",
     "resume_trial",

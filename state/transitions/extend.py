@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fts.state.db import Database
 
 Spec = Mapping[str, Any]
+SEEDS, BASELINE = BESIDE = ("seeds", "baseline")  # fields of a specification that ask for trials beside the search
 ENDED = ("done", "failed", "cancelled")
 RESTORED = ("status", "rank", "cause", "message", "ended_at", "acknowledged_at", "hold_reason", "idle_attempts")
 
@@ -73,14 +74,19 @@ def next_rank(db: Database) -> float:
 
 
 def extend_job(
-    db: Database, job: Row, wanted: int, hold_reason: str | None, rule: SameQuestion
-) -> tuple[Enqueued, Row, Row]:
+    db: Database, job: Row, spec: Row, hold_reason: str | None, rule: SameQuestion
+) -> tuple[Enqueued, Row, Row | None]:
     """More trials for a job that is there; one that has ended goes to the end of the line. Inside a transaction.
 
-    Returns what was done, the event that tells it, and its way back.
+    `spec` is the specification as `extended` makes it. Returns what was done, the event that tells it, and its way
+    back: None where trials beside the search were added.
     """
-    spec = with_trials(job, wanted)
-    changes: Row = {"trials_wanted": wanted, "spec": spec, "spec_md5": rule.md5(json.loads(spec))}
+    wanted = wanted_of(spec)
+    changes: Row = {
+        "trials_wanted": wanted,
+        "spec": to_json(spec, "spec", MAX_SPEC),
+        "spec_md5": rule.md5(spec),
+    }
     if job["status"] in ENDED:
         changes |= dict.fromkeys(RESTORED) | {"status": "queued", "rank": next_rank(db), "idle_attempts": 0}
         changes["hold_reason"] = hold_reason
@@ -94,12 +100,37 @@ def extend_job(
     expect = {"status": now["status"], "attempt": job["attempt"], "trials_wanted": wanted}
     before = {name: job[name] for name in changes if name != "spec"}
     done = Enqueued(job["id"], False, job["status"], extended_from=job["trials_wanted"], held=now["hold_reason"])
-    return done, event, {"id": job["id"], "expect": expect, "set": before}
+    old = json.loads(job["spec"])
+    back = None if any(old.get(name) != spec.get(name) for name in BESIDE) else {"expect": expect, "set": before}
+    return done, event, back and {"id": job["id"], **back}
+
+
+def extended(job: Row, row: Row) -> Row | None:
+    """The job's specification with the amounts of a new one where those are larger; None: it wants no more."""
+    old, new = json.loads(job["spec"]), json.loads(row["spec"])
+    before, asked = job["trials_wanted"] - beside_of(old), row["trials_wanted"] - beside_of(new)
+    more: Row = {}
+    if new.get(SEEDS, 1) > old.get(SEEDS, 1):
+        more[SEEDS] = new[SEEDS]
+    if new.get(BASELINE) and not old.get(BASELINE):
+        more[BASELINE] = new[BASELINE]
+    return old | {"trials": max(before, asked)} | more if more or asked > before else None
+
+
+def wanted_of(spec: Row) -> int:
+    """How many trials a specification asks for: those of its search, and those beside it."""
+    return int(spec["trials"]) + beside_of(spec)
+
+
+def beside_of(spec: Row) -> int:
+    seeds = spec.get(SEEDS, 1)
+    return (seeds - 1 if isinstance(seeds, int) else 0) + bool(spec.get(BASELINE))
 
 
 def with_trials(job: Row, wanted: int) -> str:
     """The job's specification with another number of trials, and not a letter else changed."""
-    return to_json(json.loads(job["spec"]) | {"trials": wanted}, "spec", MAX_SPEC)
+    spec = json.loads(job["spec"])
+    return to_json(spec | {"trials": wanted - beside_of(spec)}, "spec", MAX_SPEC)
 
 
 def begun(db: Database, job_id: int) -> int:

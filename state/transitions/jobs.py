@@ -38,7 +38,7 @@ from fts.state.transitions.base import (
     to_json,
     transaction,
 )
-from fts.state.transitions.extend import SameQuestion, extend_job, next_rank, same_question
+from fts.state.transitions.extend import SameQuestion, extend_job, extended, next_rank, same_question
 from fts.state.values import Cause, Claim, Direction, Enqueued, JobStatus, Verb, status_of
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def enqueue(
     are wanted now; `again` makes a new job all the same, unless just this specification waits or runs.
     """
     who = who or this_person()
-    rows = [_checked_spec(spec) for spec in specs]
+    rows = [checked_row(spec) for spec in specs]
     with transaction(db, dry_run):
         if any(row["study"] == PATCHTST for row in rows):
             declare(db, PATCHTST, DECLARATION, anew=False)
@@ -84,7 +84,8 @@ def enqueue(
             ways_back += [way_back] if way_back else []
         for n, event in enumerate(events):
             last = n == len(events) - 1
-            emit(db, event.pop("verb"), who, event.pop("words"), **event, inverse={"jobs": ways_back} if last else None)
+            inverse = {"jobs": ways_back} if last and ways_back else None
+            emit(db, event.pop("verb"), who, event.pop("words"), **event, inverse=inverse)
     return results
 
 
@@ -100,8 +101,8 @@ def _enqueue_one(db: Database, row: Row, rule: SameQuestion | None) -> Step:
         same = db.one(live)
     if same is None:
         return _create(db, row)
-    if rule is not None and same["trials_wanted"] < row["trials_wanted"]:
-        return extend_job(db, same, row["trials_wanted"], row["hold_reason"], rule)
+    if rule is not None and (spec := extended(same, row)) is not None:
+        return extend_job(db, same, spec, row["hold_reason"], rule)
     found = Enqueued(same["id"], created=False, status=same["status"], held=same["hold_reason"])
     return found, None, None
 
@@ -386,7 +387,7 @@ def _off_worker() -> Row:
     return {"worker_id": None, "lease_until": None, "asked": None}
 
 
-def _checked_spec(given: Mapping[str, Any]) -> Row:
+def checked_row(given: Mapping[str, Any]) -> Row:
     unknown = set(given) - _FIELDS
     missing = _REQUIRED - set(given)
     if unknown or missing:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from peewee import fn
 
 from fts.state.daily_bars import DECIDE_LABELS, PATCHTST, direction_of
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, TrialsChanged, WrongStatus
+from fts.state.front import front_rows
 from fts.state.models import ALL, CheckpointRow, EpochRow, JobRow, StudyRow, TrialRow
-from fts.state.rows import is_put_back, to_object
+from fts.state.rows import is_put_back, to_job, to_object
 from fts.state.transitions.again import count_trials
 from fts.state.transitions.attempts import begin_attempt, end_attempt
 from fts.state.transitions.base import (
@@ -25,18 +26,20 @@ from fts.state.transitions.base import (
     fenced_job,
     fenced_trial,
     finite,
+    get_job,
     short,
     to_json,
     transaction,
 )
 from fts.state.transitions.jobs import claim_name
-from fts.state.values import Cause, Claim, Direction, TrialStatus, Verb
+from fts.state.values import UNRANKED, Cause, Claim, Direction, TrialStatus, Verb
 
 if TYPE_CHECKING:
     from fts.state.db import Database
 
 MAX_FACTS = 64_000  # characters of JSON, of the facts that have no column
 MAX_METRICS = 16_000  # the same, of an epoch
+OF_SAMPLER = "sampler"  # fact: what the sampler kept for later trials when it drew this one
 
 
 def start_trial(
@@ -143,8 +146,9 @@ def rerun_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> None
         if begins_anew(trial["cause"]):
             EpochRow.delete().where(EpochRow.trial_id == trial_id).execute(db)
             CheckpointRow.delete().where(CheckpointRow.trial_id == trial_id).execute(db)
-            trial = trial | {"facts": "{}"}
-            facts = _FORGOTTEN | _checked_facts(facts)
+            drawn_with = {name: fact for name, fact in to_object(trial["facts"]).items() if name == OF_SAMPLER}
+            trial = trial | {"facts": to_json(drawn_with, "facts", MAX_FACTS)}
+            facts = _FORGOTTEN | {"facts": trial["facts"]} | _checked_facts(facts)
         else:
             facts = _checked_facts(facts)
         begin_attempt(db, trial_id, claim.token, facts.get("host"), facts.get("pid"))
@@ -388,31 +392,55 @@ _END_VERBS = {
 def _refresh_job(db: Database, claim: Claim, ended: Row) -> bool:
     """Counts and best of the job, recomputed from its trials, so that they cannot drift."""
     count_trials(db, claim.job_id)
-    best = best_trial(db, claim.job_id, Direction(ended["direction"]))
+    front = _front(db, claim.job_id)
+    best = best_trial(db, claim.job_id, Direction(ended["direction"]), front)
     before = db.one(JobRow.select(JobRow.best_trial, JobRow.best_value).where(JobRow.id == claim.job_id))
     JobRow.update(
         best_value=best and best["value"],
         best_trial=best and best["number"],
         idle_attempts=0,
     ).where(JobRow.id == claim.job_id).execute(db)
-    improved = best is not None and best["number"] == ended["number"]
+    improved = best is not None and ended["number"] in (front or (best["number"],))
     if best is not None and improved:
         words = f"new best of {claim.job.experiment}: {ended['objective']} {best['value']:.4f} (trial {best['number']})"
         data = {"number": best["number"], "value": best["value"], "before": before and before["best_value"]}
+        if front:
+            several = f"{len(front)} trial{'' if len(front) == 1 else 's'}"
+            words = f"trial {ended['number']} joins the front of {claim.job.experiment}: {several}"
+            data |= {"number": ended["number"], "value": ended["value"], "front": list(front)}
         who = claim_name(claim)
         emit(db, Verb.NEW_BEST, who, words, job_id=claim.job_id, trial_id=ended["id"], data=data)
     return improved
 
 
-def best_trial(db: Database, job_id: int, direction: Direction) -> Row | None:
-    """The complete trial with the best value that is not flagged diverged; the earlier one of equals."""
+def _front(db: Database, job_id: int) -> tuple[int, ...]:
+    """The front of a job of several goals, the best in the first goal first; empty for any other."""
+    job = get_job(db, job_id)
+    if '"goals":' not in job["spec"] or len(goals := to_job(job).goals) == 1:
+        return ()
+    return front_rows(db, job_id, goals)
+
+
+def best_trial(db: Database, job_id: int, direction: Direction, front: Sequence[int] | None = None) -> Row | None:
+    """The complete trial of the search with the best value that may be ranked; the earlier one of equals.
+
+    Of several goals the first one of the front, which is read where it is not given.
+    """
+    front = _front(db, job_id) if front is None else front
+    if front:
+        first = TrialRow.select(TrialRow.number, TrialRow.value).where(TrialRow.job_id == job_id)
+        return db.one(first.where(TrialRow.number == front[0]))
     better_first = TrialRow.value if direction is Direction.MINIMIZE else TrialRow.value.desc()
     complete = (
         TrialRow.select(TrialRow.number, TrialRow.value, TrialRow.badges)
         .where(TrialRow.job_id == job_id, TrialRow.status == "complete", TrialRow.value.is_null(False))
         .order_by(better_first, TrialRow.number)
     )
-    return next((row for row in complete.dicts().execute(db) if '"diverged"' not in row["badges"]), None)
+    return next((row for row in complete.dicts().execute(db) if not _is_unranked(row["badges"])), None)
+
+
+def _is_unranked(badges: str) -> bool:
+    return any(f'"{badge}"' in badges for badge in UNRANKED)
 
 
 def interrupt_trial(db: Database, claim: Claim, trial_id: int, cause: Cause | str, message: str | None = None) -> None:

@@ -1,9 +1,18 @@
 """Horizon variance: a planted difference is found, none is not, and too little data is said to be too little."""
 
+import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.stats.multitest import multipletests
 
-from fts.analysis.horizon import at_the_edge, detectable_eta_squared, horizon_variance, top_trials
+from fts.analysis.horizon import (
+    HorizonEffect,
+    _with_holm,
+    at_the_edge,
+    detectable_eta_squared,
+    horizon_variance,
+    top_trials,
+)
 from fts.analysis.trials_table import placed
 from tests.analysis.tables import trial_table
 
@@ -108,3 +117,10 @@ def test_top_trials_at_the_end_of_what_was_searched_are_told():
     assert ("2M", "learning rate", "upper") in [found[:3] for found in cut_off]
     inside = at_the_edge(trial_table(n=60, best_lr=3e-4, best_dropout=0.35, noise=0.0))
     assert "dropout" not in [found[1] for found in inside]
+
+
+def test_the_correction_is_holms():
+    for seed in range(20):
+        p = np.random.default_rng(seed).random(7) ** 3
+        effects = [HorizonEffect("x", "x", 0.1, 0.1, float(one), 1.0, None, {}, 9) for one in p]
+        assert [e.p_holm for e in _with_holm(effects)] == pytest.approx(multipletests(p, method="holm")[1])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn import metrics as reference
+from statsmodels.stats.proportion import proportion_confint
 
 from benchmarks.coverage import Kind, covered
 from fts.scores.calibration import rate_intervals, wilson
@@ -237,3 +238,5 @@ def test_a_rate_of_nothing_still_has_an_upper_end():
     (dot,) = rate_intervals(np.zeros(50), np.full(50, 0.1), block=5)
     assert dot.low == 0 and 0.05 < dot.high < 0.1
     assert wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+    for hits, n in ((0, 7), (3, 12), (80, 100), (100, 100)):
+        assert wilson(hits / n, n) == pytest.approx(proportion_confint(hits, n, method="wilson"), abs=1e-7)

@@ -18,10 +18,11 @@ from fts.jobs.records import exports, frames
 from fts.jobs.records.columns import main_parameters
 from fts.state import queries, transitions
 from fts.state.db import Database
+from fts.tui import pictures
 from tests.cli.study import Said, cell, places_of
 from tests.cli.toy import claim, declare_fact, finished_toy, make_toy, run_trial
 
-FLAGSHIP = re.compile(r"\bAUC\b|val_|\bh0\b|2M/h1|fts report|--matrix|n_val|prior|\btier\b|\btask\b|architecture")
+FLAGSHIP = re.compile(r"\bAUC\b|val_|\bh0\b|2M/h1|--matrix|n_val|prior|\btier\b|\btask\b|architecture")
 
 
 @pytest.fixture
@@ -134,6 +135,8 @@ def test_a_new_fact_is_in_every_table_and_file_with_no_other_change(fts, toy: Da
     assert trial["facts"]["n_tokens"] == 1200
     assert csv_of((places.exports / "train_results.csv").read_text())[0]["facts.n_tokens"] == "2400"
     assert [row.get("facts.n_tokens") for row in frames.tables(toy, "train")["trials"]] == [1200, 2400, None]
+    screen = pictures.render(places.db, "results", (120, 40), job_id=1).text
+    assert re.search(r"tokens +2,400", screen), screen
 
 
 def test_a_fact_that_is_not_to_be_shown_in_tables_is_not(fts: Callable[..., Said], toy: Database):

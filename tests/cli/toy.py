@@ -21,7 +21,7 @@ def objective(trial, data="mnist", size="S"):
 AXES: dict[str, list[functions.Value]] = {"data": ["mnist", "cifar"], "size": ["S", "M"]}
 FLOAT = {"kind": "float", "low": 1e-5, "high": 0.9, "log": True, "step": None}
 CHOICE = {"kind": "choice", "choices": ["adam", "sgd"]}
-N_TOKENS = Fact("n_tokens", "tokens", format=",", shown=("table", "csv", "json", "frame"))
+N_TOKENS = Fact("n_tokens", "tokens", format=",", shown=("table", "screen", "csv", "json", "frame", "report"))
 
 
 def make_toy(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from fts.jobs.api.bare_cell import LATER, RUNNING, BareCell
 from fts.jobs.api.command import CommandCell
 from fts.jobs.api.function import FunctionCell
+from fts.jobs.api.goals import goals_of
 
 RANGE = {"kind": "float", "low": 0.0, "high": 1.0, "log": False}
 CELLS: dict[str, BareCell] = {
@@ -38,9 +39,16 @@ OTHER: dict[str, Any] = {
     "code": ("model",),
     "forbid": {"large": "lr > 0.5"},
     "goals": {"loss": "minimize", "latency": "minimize"},
+    "goal_names": ("loss", "latency"),
     "constraints": {"n_params": "<= 2e6"},
     "prune_by": "loss",
+    "csv": "{folder}/metrics.csv",
+    "tensorboard": "{folder}/logs",
+    "results": "{folder}/results.json",
 }
+OF_COMMANDS = ("csv", "tensorboard", "results")
+TOGETHER = {"metric": "loss", "space": {"lr": RANGE}, "streams": "name"}  # what some of them need
+GOALS = {"goal_names": OTHER["goals"], "prune_by": OTHER["goals"]}
 
 
 @pytest.mark.parametrize("kind", CELLS)
@@ -51,17 +59,32 @@ def test_a_cell_without_later_fields_keeps_its_md5(kind):
 
 
 def test_every_later_field_is_tried():
-    assert set(OTHER) == set(LATER) < {one.name for one in fields(BareCell)}
+    assert set(OTHER) == set(LATER) < {one.name for one in (*fields(BareCell), *fields(CommandCell))}
 
 
 @pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize("name", LATER)
 def test_a_later_field_comes_back_from_json_and_changes_the_question_unless_it_only_says_how_to_run(kind, name):
-    plain = CELLS[kind]
+    plain = replace(CELLS["command" if name in OF_COMMANDS else kind], **TOGETHER, goals=GOALS.get(name, {}))
     spec = plain.to_json() | {name: OTHER[name]}
     changed = type(plain).from_json(json.loads(json.dumps(spec)))
     assert getattr(changed, name) == OTHER[name]
-    assert changed.to_json() == spec
+    assert json.loads(json.dumps(changed.to_json())) == json.loads(json.dumps(spec))
     assert changed.identity != plain.identity
     asks_the_same = name in (*RUNNING, "seeds", "baseline", "code")
     assert (changed.question == plain.question) is asks_the_same
+
+
+def test_an_older_specification_keeps_its_stream_and_a_new_one_asks_the_same_question():
+    new = CELLS["command"]
+    assert (new.streams, new.to_json()["streams"]) == ("name", "name")
+    old = CommandCell.from_json({name: value for name, value in new.to_json().items() if name != "streams"})
+    assert (old.streams, "streams" in old.to_json()) == ("trial", False)
+    assert (old.question, old.identity) == (new.question, new.identity)
+
+
+def test_the_order_of_three_goals_outlives_json_with_sorted_names():
+    goals = {"loss": "minimize", "size": "minimize", "acc": "maximize"}
+    cell = replace(CELLS["command"], goals=goals)
+    again = CommandCell.from_json(json.loads(json.dumps(cell.to_json(), sort_keys=True)))
+    assert list(goals_of(again)) == ["loss", "size", "acc"]

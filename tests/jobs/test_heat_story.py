@@ -15,10 +15,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_hot_day_changes_no_number(tmp_path: Path, data: Path) -> None:
-    calm = make_study(tmp_path / "calm", data)
+    calm = make_study(tmp_path / "calm", data, epochs=50)
     with Watched(calm) as undisturbed:
         undisturbed.until_over()
-    hot = make_study(tmp_path / "hot", data)
+    hot = make_study(tmp_path / "hot", data, epochs=50)
     with Watched(hot) as worker:
         live_through_the_heat(worker)
         worker.until_over()

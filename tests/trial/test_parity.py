@@ -100,5 +100,7 @@ def test_a_draw_depends_neither_on_the_order_of_calls_nor_on_other_branches() ->
 
 
 def test_an_unknown_sampler_is_refused_with_the_names_of_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="the sampler is 'qmc', expected one of tpe, random, gp"):
+    with pytest.raises(ValueError, match="the sampler is 'grid', expected one of tpe, random, gp, nsgaii, cmaes"):
+        fts.PureSampler("grid")
+    with pytest.raises(ValueError, match="qmc keeps its place in the sequence in the study"):
         fts.PureSampler("qmc")

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fts.jobs.search.importance import ENOUGH
-from fts.jobs.status import declared, formatting, naming
+from fts.jobs.status import declared, formatting, naming, trial_facts
 from fts.state.values import Direction, Job, JobStatus, Margin, Opening, Trial
 from fts.tui.data.trial_store import by_number
 from fts.tui.data.view import RESULTS, View
@@ -474,6 +474,8 @@ def facts(view: View, trial: Trial) -> list[Line]:
         labelled("code", f"{(trial.code_commit or '—')[:10]}{' (changed)' if trial.code_dirty else ''}"),
         labelled("seed", str(trial.seed)),
     ]
+    study = declared.declared(view.snapshot, view.job.study if view.job else "")
+    shown += [labelled(name, text) for name, text in declared_facts(study, trial)]
     if trial.badges:
         shown.append(labelled("badges", ", ".join(trial.badges), "retrying"))
     return shown
@@ -483,8 +485,7 @@ def _facts_of_any(view: View, trial: Trial) -> list[Line]:
     """Those that are known, of a trial of any study; values of the metrics at its best step."""
     study, curve = declared.declared(view.snapshot, view.job.study if view.job else ""), view.epochs(trial.id)
     best = next((epoch for epoch in curve if epoch.epoch == trial.best_epoch), None)
-    told = trial.facts.get("metrics")
-    others = {**(best.metrics if best is not None else {}), **(told if isinstance(told, dict) else {})}
+    others = {**(best.metrics if best is not None else {}), **trial_facts.metrics_of(trial)}
     reached = ""
     if trial.best_epoch is not None and trial.epochs:
         reached = f", best at {study.step} {trial.best_epoch}"
@@ -499,6 +500,7 @@ def _facts_of_any(view: View, trial: Trial) -> list[Line]:
     ]
     seconds = event_list.seconds_of(view, view.job, trial)
     known = (
+        *declared_facts(study, trial),
         (f"{study.step}s", str(trial.epochs) if trial.epochs else ""),
         ("time", formatting.spell(seconds) if seconds else ""),
         ("model", f"{trial.architecture}  {_parameters(trial.n_params)}".strip()),
@@ -509,6 +511,17 @@ def _facts_of_any(view: View, trial: Trial) -> list[Line]:
         ("badges", ", ".join(trial.badges)),
     )
     return [*shown, *(labelled(name, text, "retrying" if name == "badges" else "") for name, text in known if text)]
+
+
+def declared_facts(study: declared.Declared, trial: Trial) -> list[tuple[str, str]]:
+    """Those that the study wants on a screen and the trial has told, as (name, value)."""
+    told = trial_facts.facts_of(trial)
+    return [
+        (formatting.cut(fact.label or fact.name, 10), f"{text} {fact.unit}".strip())
+        for fact in study.facts
+        if "screen" in fact.shown
+        and (text := trial_facts.formatted(told.get(fact.name), fact.format or "number")) is not None
+    ]
 
 
 def _best_epoch(trial: Trial) -> str:

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from fts.analysis.figures.look import GREY, INK, PALE, WIDTH, colour_of, marker_of
 from fts.analysis.horizon import PARAMETERS, top_trials
-from fts.analysis.importance import CHANCE, Importance
+from fts.analysis.importance import CHANCE, RankedParameter
 from fts.analysis.trials_table import placed
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def depth_width(study: StudyData, group: Group) -> Figure | None:
     return figure
 
 
-def _share(rows: list[Importance], label: str) -> float:
+def _share(rows: list[RankedParameter], label: str) -> float:
     return next((row.fanova for row in rows if row.label == label), 0.0)
 
 

@@ -1,0 +1,66 @@
+"""The md5 of the code of a study: its own file, and the files and folders that it names beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+MOST_FILES, MOST_BYTES = 2_000, 100_000_000
+NO_CODE = {"__pycache__"}
+
+
+class TooMuchCode(ValueError):
+    """A folder holds more than code."""
+
+
+def whole_md5(own: str, folder: Path, code: Sequence[str]) -> str:
+    """Of the study's own file (`own`) and everything that `code` names, relative to the folder; `own` without any.
+
+    Raises TooMuchCode.
+    """
+    if not code:
+        return own
+    told = hashlib.md5(own.encode())
+    for name, path in sorted(set(files(folder, code))):
+        try:
+            content = hashlib.md5(path.read_bytes()).hexdigest()
+        except OSError:
+            content = "gone"
+        told.update(f"\n{content} {name}".encode())
+    return told.hexdigest()
+
+
+def md5_now(own: str, folder: Path, code: Sequence[str]) -> str:
+    """The same in a trial: a folder that has become too large is code that has changed, and no reason to fail."""
+    try:
+        return whole_md5(own, folder, code)
+    except TooMuchCode:
+        return own
+
+
+def files(folder: Path, code: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """Every file that is named, or lies in a folder that is; no hidden one. Raises TooMuchCode."""
+    count = size = 0
+    for word in code:
+        for path in _within(folder / word):
+            count += 1
+            with contextlib.suppress(OSError):  # it is gone, which another md5 tells
+                size += path.stat().st_size
+            if count > MOST_FILES or size > MOST_BYTES:
+                raise TooMuchCode(
+                    f"{word} holds more than code: over {MOST_FILES:,} files or {MOST_BYTES // 10**6} MB; name the "
+                    "folders of the source alone"
+                )
+            yield os.path.relpath(path, folder), path
+
+
+def _within(path: Path) -> Iterator[Path]:
+    if not path.is_dir():
+        yield path
+        return
+    for root, folders, names in os.walk(path):
+        folders[:] = sorted(name for name in folders if name not in NO_CODE and not name.startswith("."))
+        yield from (Path(root) / name for name in sorted(names) if not name.startswith("."))

@@ -1,0 +1,108 @@
+"""`fts enqueue study.toml`: puts a study that a file declares in line, one job per cell of its matrix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fts.jobs.cli.app import AS_JSON, here
+from fts.jobs.cli.output import emit_json, say
+from fts.jobs.study_file.opened import cells_of
+from fts.jobs.study_file.study import StudyFile
+from fts.state.place import has_study
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fts.jobs.study_file.line import Line
+
+FILE = click.argument("file", metavar="STUDY.toml", type=click.Path(path_type=Path))
+
+
+def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What is taken of the file, and what is said over it."""
+    for option in (
+        click.option("--again", is_flag=True, help="search again, although the cells have jobs"),
+        click.option("--name", metavar="STUDY", help="of the study, instead of the file's"),
+        click.option(
+            "--warm-start-from", "warm", multiple=True, metavar="STUDY/CELL:tN", help="begin with that trial; repeat it"
+        ),
+        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="e.g. budget.trials=80; repeat it"),
+        click.option("--cell", "wanted", multiple=True, metavar="CELL", help="only mnist/S, size:S or S; repeat it"),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@FILE
+@study_options
+@click.option("-n", "--dry-run", is_flag=True, help="say what would be put in line, and write nothing")
+@AS_JSON
+def enqueue_study(
+    file: Path,
+    wanted: tuple[str, ...],
+    settings: tuple[str, ...],
+    warm: tuple[str, ...],
+    name: str | None,
+    again: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Put a study in line: each cell of its matrix is a job.
+
+    The same study again changes nothing; more trials extend its jobs, fewer delete nothing. A job that does not run
+    takes over other times, memory and threads. Where trials ask another question than the file does now, nothing is put
+    in line: give --name or --again.
+    """
+    lines = put_in_line(file, wanted, settings, warm, name, again=again, dry_run=dry_run)
+    tell(lines, dry_run=dry_run, as_json=as_json)
+
+
+def put_in_line(
+    file: Path,
+    wanted: Sequence[str],
+    settings: Sequence[str],
+    warm: Sequence[str] = (),
+    name: str | None = None,
+    *,
+    again: bool = False,
+    dry_run: bool = False,
+    one: bool = False,
+) -> list[Line]:
+    """Reads, checks and writes. With `one`, several cells are refused. Raises BadSpec before anything is written."""
+    from fts.jobs.study_file import line  # here, not above: peewee, which --help need not load
+    from fts.state.db import open_for_person
+
+    study = StudyFile.read(file, settings).named(name).warmed(warm)
+    cells = cells_of(study, here().db, wanted)
+    if one and len(cells) > 1:
+        names = ", ".join(line.titles(cells))
+        raise click.UsageError(f"{file.name} has {len(cells)} cells: {names:.200}; name one with --cell")
+    if dry_run and not has_study(here().db):
+        return line.preview(cells)
+    db = open_for_person(here().db)
+    try:
+        return line.put_in_line(db, cells, study.metrics, again=again, dry_run=dry_run)
+    finally:
+        db.close()
+
+
+def tell(lines: Sequence[Line], *, dry_run: bool, as_json: bool) -> None:
+    """What became of each cell, for a person or as one JSON object."""
+    if as_json:
+        rows = [
+            {"cell": each.cell, "experiment": each.experiment, "job": each.job_id, "state": each.state}
+            | {"extended_from": each.extended_from, "told": each.told}
+            for each in lines
+        ]
+        return emit_json("cells", rows)
+    for each in lines:
+        say(each.told)
+    if dry_run:
+        say("Nothing was put in line: this was a dry run.")
+    elif any(each.state in ("new", "extended", "changed") for each in lines):
+        say("`fts worker` runs it, `fts status` shows its progress.")
+    return None

@@ -1,0 +1,49 @@
+"""`fts report`: one page for each study, with figures, tables and what can be concluded from them."""
+
+from __future__ import annotations
+
+import errno
+import time
+from pathlib import Path
+
+import click
+
+from fts.jobs.cli.app import AS_JSON, here
+from fts.jobs.cli.errors import NothingThere
+from fts.jobs.cli.output import emit, emit_json
+from fts.jobs.cli.selection import begin
+from fts.jobs.cli.show import reading
+from fts.state import queries
+from fts.state.files import reason_of
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+@click.command()
+@click.argument("study", required=False)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="folder  [default: outputs/report]")
+@AS_JSON
+def report(study: str | None, out: Path | None, as_json: bool) -> None:
+    """Write one page that says what the numbers of a STUDY show and what they do not; of each study without a name.
+
+    It opens in any browser without a network. Works at any time: what is missing is named. It reads no test label.
+    """
+    from fts.jobs.report.report import write_report  # here: after the flags were read
+
+    try:
+        with reading() as db:
+            names = list(dict.fromkeys(job.study for job in sorted(queries.jobs(db), key=lambda job: job.id)))
+            if not names:
+                raise NothingThere(f"there is no job yet, so there is nothing to report: {begin()} puts some in line")
+            if study is not None and study not in names:
+                raise click.UsageError(f"there is no study {study!r}; expected one of {', '.join(names)[:300]}")
+            now = time.time()
+            pages = [write_report(db, here(), name, out, now) for name in ([study] if study else names)]
+    except OSError as error:
+        if out is not None or error.errno not in NO_ROOM:
+            raise
+        why = reason_of(error, here().outputs / "report" / "index.html")
+        raise click.ClickException(f"{why}; --out DIR writes the report elsewhere") from error
+    if as_json:
+        return emit_json("report", {"page": str(pages[0]), "pages": [str(path) for path in pages]})
+    return emit("\n".join(str(path) for path in pages))

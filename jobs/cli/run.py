@@ -1,0 +1,97 @@
+"""`fts run study.toml`: one cell of a study's file here and now, or a job that waits."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fts.jobs.cli.app import STUDY_FILE, Whole, here
+from fts.jobs.cli.enqueue_study import put_in_line, study_options
+from fts.jobs.cli.errors import NothingThere
+from fts.jobs.cli.output import say
+from fts.jobs.cli.work import log_to_stderr, machine_options
+from fts.jobs.settings import worker_settings
+from fts.state.place import has_study
+from fts.state.values import JobStatus
+
+if TYPE_CHECKING:
+    from fts.state.values import Job
+
+
+@click.command()
+@click.argument("what", metavar="STUDY.toml")
+@study_options
+@click.option("--slot", type=Whole(0, 999), metavar="N", help="take this slot  [default: the first free one]")
+@machine_options
+def run(
+    what: str,
+    wanted: tuple[str, ...],
+    settings: tuple[str, ...],
+    warm: tuple[str, ...],
+    name: str | None,
+    again: bool,
+    slot: int | None,
+    threads: int | None,
+    device: str | None,
+    memory_limit: int | None,
+    **_: Any,
+) -> int:
+    """Run one cell of a study's file here and now; also a waiting JOB, by number or name.
+
+    The same code and the same records as the queue's; Ctrl-C stops it at a checkpoint and the job waits in line. It
+    needs a free slot; without one nothing is put in line.
+    """
+    from fts.jobs.worker.worker import hold_slot, run_job  # here, not above: --help needs no huey
+
+    machine = worker_settings(slots=1, threads=threads, device=device, memory_limit=memory_limit)
+    of_file = STUDY_FILE.fullmatch(what) is not None
+    number = None if of_file else _waiting(what)
+    if of_file:  # what cannot run here must not stay in line
+        put_in_line(Path(what), wanted, settings, warm, name, again=again, dry_run=True, one=True)
+    with hold_slot(here(), slot) as held:
+        if of_file:
+            (line,) = put_in_line(Path(what), wanted, settings, warm, name, again=again, one=True)
+            number = line.job_id
+            assert number is not None, "what is written has a number"
+            job = _job(number)
+            if job.status not in (JobStatus.QUEUED, JobStatus.PAUSED):
+                say(line.told)
+                return 0 if job.status is JobStatus.DONE else 1
+            if line.state in ("changed", "extended"):
+                say(line.told)
+        assert number is not None, "a waiting job has a number"
+        say(f"job {number} ({_job(number).cell}) runs here on slot {held.slot}; Ctrl-C stops it at a checkpoint")
+        log_to_stderr(logging.WARNING)
+        return run_job(here(), machine, number, held=held)
+
+
+def _job(number: int) -> Job:
+    from fts.state import queries
+    from fts.state.db import open_for_reading
+
+    db = open_for_reading(here().db)
+    try:
+        return queries.job(db, number)
+    finally:
+        db.close()
+
+
+def _waiting(word: str) -> int:
+    """The number of the waiting job that a word names. Raises NothingThere with what it is instead."""
+    from fts.jobs.cli.selection import one_job
+    from fts.state import queries
+    from fts.state.db import open_for_reading
+
+    if not has_study(here().db):
+        raise NothingThere(f"there is no job {word}: the queue is empty; name a study's file such as study.toml")
+    db = open_for_reading(here().db)
+    try:
+        job = one_job(queries.jobs(db), word)
+    finally:
+        db.close()
+    if job.status not in (JobStatus.QUEUED, JobStatus.PAUSED):
+        raise NothingThere(f"job {job.id} ({job.cell}) is {job.status}, not waiting; `fts why {job.id}` says more")
+    return job.id

@@ -1,0 +1,179 @@
+"""Reads what the report is about: the cells of one study with their trials, curves, space, time and energy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.records import columns
+from fts.jobs.records.beside import Replicates, baseline_of, replicates_of, search_of
+from fts.jobs.records.energy import energies, total
+from fts.jobs.records.results import best_of, newer_of, spent
+from fts.jobs.records.searches import begun_cells
+from fts.jobs.status import naming
+from fts.state import queries
+from fts.state.values import JobStatus, TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fts.jobs.status.declared import Declared
+    from fts.state.db import Database
+    from fts.state.values import Curve, Direction, Job, Trial
+
+MOST_CURVES = 200  # trials of a cell of which the steps are kept for drawing and auditing
+
+
+@dataclass(frozen=True)
+class CellReport:
+    """One cell and all that is known of it."""
+
+    job: Job
+    name: str
+    trials: tuple[Trial, ...]  # of the search
+    best: Trial | None
+    replicates: Replicates | None
+    baseline: Trial | None
+    curves: Mapping[int, Mapping[int, float]]  # number -> step -> value
+    space: Mapping[str, Mapping[str, Any]]  # parameter -> distribution
+    seconds: float
+    energy_wh: float | None
+    newer: str | None
+
+    @property
+    def metric(self) -> str:
+        return self.job.metric
+
+    @property
+    def direction(self) -> Direction:
+        return self.job.direction
+
+    @property
+    def complete(self) -> list[Trial]:
+        """Those of the search with a value to compare, by number."""
+        return [t for t in self.trials if t.status is TrialStatus.COMPLETE and is_finite(t.value) and t.is_ranked]
+
+    def key(self, value: float) -> float:
+        """Smaller is better."""
+        return self.direction.key(value)
+
+    @property
+    def goals(self) -> dict[str, str]:
+        """Metric -> goal, where there are several."""
+        found = self.job.spec.get("goals")
+        return dict(found) if isinstance(found, dict) and len(found) > 1 else {}
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """One study as the report sees it."""
+
+    name: str
+    declared: Declared
+    cells: tuple[CellReport, ...]
+    axes: Mapping[str, tuple[Any, ...]]  # name -> values that occur, in order
+    others: int = 0  # jobs of the study that the page is not about: older searches, cancelled ones
+    source: str = ""
+    made_at: str = ""
+    folder_of: Mapping[tuple[int, int], Any] = field(default_factory=dict)  # job, trial -> its folder
+
+    @property
+    def with_result(self) -> list[CellReport]:
+        return [cell for cell in self.cells if cell.best is not None]
+
+    @property
+    def step(self) -> str:
+        return self.declared.step
+
+    def label(self, axis: str) -> str:
+        return next((one.label for one in self.declared.axes if one.name == axis and one.label), axis)
+
+
+def study_report(db: Database, places: Any, name: str, made_at: str = "") -> StudyReport:
+    """Everything of one study, from one consistent look."""
+    from fts.jobs.api.spec import trial_folder  # here: with the rest of what only this function needs
+
+    with db.read():
+        every = queries.jobs(db)
+        of_study = [job for job in every if job.study == name]
+        shown = sorted(begun_cells(of_study), key=lambda job: job.id)
+        record = queries.studies(db).get(name)
+        measured = energies(db)
+        read = [
+            (job, queries.trials(db, job.id), queries.curves(db, job.id), queries.worked_on(db, job.id))
+            for job in shown
+        ]
+    declared = columns.declared(name, record, of_study)
+    cells = []
+    folders = {}
+    for job, trials, curves, worked in read:
+        seconds = spent(trials, worked)
+        best = best_of(trials)
+        baseline = baseline_of(trials)
+        again = replicates_of(best, trials)
+        for trial in (best, baseline):
+            if trial is not None:
+                folders[job.id, trial.number] = trial_folder(places.outputs, job.experiment, job.id, trial.number)
+        cells.append(
+            CellReport(
+                job,
+                naming.cell_name(job),
+                tuple(search_of(trials)),
+                best,
+                again,
+                baseline,
+                {curve.number: curve.epochs for curve in chosen(curves, best)},
+                space_of(job, curves),
+                sum(seconds.values()),
+                total(measured, trials, seconds),
+                newer_of(every, job),
+            )
+        )
+    cells.sort(key=lambda cell: (declared.place(cell.job), cell.job.id))
+    return StudyReport(
+        name,
+        declared,
+        tuple(cells),
+        axes_of(cells, declared),
+        others=sum(job.status is not JobStatus.CANCELLED for job in of_study) - len(cells),
+        source=f"database {places.db.name}, study {name}",
+        made_at=made_at,
+        folder_of=folders,
+    )
+
+
+def chosen(curves: Sequence[Curve], best: Trial | None) -> list[Curve]:
+    """The latest trials with steps, and the best one."""
+    with_steps = [curve for curve in curves if len(curve.epochs) > 1]
+    latest = with_steps[-MOST_CURVES:]
+    return [*latest, *(c for c in with_steps[:-MOST_CURVES] if best is not None and c.number == best.number)]
+
+
+def space_of(job: Job, curves: Sequence[Curve]) -> dict[str, dict[str, Any]]:
+    """Declared, or as its trials drew it: the latest distribution of each name."""
+    declared = job.spec.get("space")
+    if isinstance(declared, dict):
+        return {name: value for name, value in declared.items() if isinstance(value, dict)}
+    found: dict[str, dict[str, Any]] = {}
+    for curve in curves:
+        found |= {name: one for name, one in curve.distributions.items() if isinstance(one, dict)}
+    return found
+
+
+def axes_of(cells: Sequence[CellReport], declared: Declared) -> dict[str, tuple[Any, ...]]:
+    """Axes on which these cells differ or at least stand, with the values that occur."""
+    names = dict.fromkeys([*(axis.name for axis in declared.axes), *(name for c in cells for name in c.job.labels)])
+    found = {}
+    for name in names:
+        known = next((axis.values for axis in declared.axes if axis.name == name), ())
+        there = [cell.job.labels[name] for cell in cells if name in cell.job.labels]
+        values = [value for value in known if value in there]
+        values += [value for value in dict.fromkeys(there) if value not in values]
+        if values:
+            found[name] = tuple(values)
+    return found
+
+
+def is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)

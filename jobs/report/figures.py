@@ -1,0 +1,289 @@
+"""The charts of the page, one function each; a function returns no chart where the data do not carry one."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.report.data import is_finite
+from fts.jobs.report.statistics import front, parameters_of
+from fts.jobs.report.svg import Chart, Scale, categories, linear, logarithmic, shortened
+from fts.jobs.search.importance import ranks
+from fts.jobs.status import trial_facts
+from fts.state.values import TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fts.jobs.report.data import CellReport, StudyReport
+    from fts.jobs.report.predicted import Bin
+    from fts.jobs.report.statistics import CellImportance
+    from fts.state.values import Trial
+
+MOST_CHARTS = 24  # of one kind; the page says which are left out
+MOST_POINTS = 1500  # of one chart
+MOST_LINES = 150
+MOST_PARAMETERS = 6
+ENOUGH = 10  # complete trials below which nothing of a landscape is drawn
+GRID = 22  # cells of a contour each way
+WIDE_RANGE = 50.0  # highest over lowest value from which a logarithmic scale is used
+Complete = list["Trial"]
+
+
+# ---------------------------------------------------------------- scales
+
+
+def scale_of_values(values: Sequence[float], also: Sequence[float] = ()) -> Scale:
+    """Of finite values, of which the outermost do not squeeze the others into one line; `also` is within it."""
+    known = sorted(value for value in values if math.isfinite(value)) or [0.0]
+    low, high = known[0], known[-1]
+    if len(known) >= ENOUGH:
+        inner = known[len(known) // 20], known[-1 - len(known) // 20]
+        room = 1.5 * ((inner[1] - inner[0]) or abs(inner[0]) or 1.0)
+        low, high = max(low, inner[0] - room), min(high, inner[1] + room)
+    low, high = min([low, *also]), max([high, *also])
+    if low > 0 and high / low > WIDE_RANGE:
+        return logarithmic(low, high)
+    return linear(low, high)
+
+
+def scale_of_parameter(name: str, cell: CellReport, values: Sequence[Any]) -> Scale:
+    """As the parameter is drawn: logarithmic, or one place for each choice."""
+    one = cell.space.get(name, {})
+    if any(not isinstance(value, int | float) or isinstance(value, bool) for value in values):
+        known = list(one.get("choices", ())) or sorted({repr(v): v for v in values}.values(), key=str)
+        return categories(known if all(value in known for value in values) else sorted(set(values), key=str))
+    low, high = one.get("low", min(values)), one.get("high", max(values))
+    low, high = min(low, *values), max(high, *values)
+    if (one.get("log") or (not one and low > 0 and high / low > WIDE_RANGE)) and low > 0:
+        return logarithmic(low, high)
+    return linear(low, high)
+
+
+def thinned(trials: Sequence[Trial], most: int) -> list[Trial]:
+    """Evenly chosen, the last one always."""
+    every = max(1, -(-len(trials) // most))
+    return list(trials[::-1][::every][::-1])
+
+
+def shade(place: float) -> str:
+    """A class for where a trial stands in its cell, best to worst: q1 to q5."""
+    return f"q{min(int(place * 5), 4) + 1}"
+
+
+def places(cell: CellReport, trials: Sequence[Trial]) -> list[float]:
+    """0: the best, 1: the worst."""
+    if len(trials) < 2:
+        return [0.0] * len(trials)
+    return [(rank - 1) / (len(trials) - 1) for rank in ranks([cell.key(trial.value or 0.0) for trial in trials])]
+
+
+def told(trial: Trial) -> str:
+    """What a reader sees when they point at a trial."""
+    params = ", ".join(f"{name}={shortened(str(value), 24)}" for name, value in list(trial.params.items())[:12])
+    return f"t{trial.number}: {trial_facts.number(trial.value)}  {params}" if trial.value is not None else ""
+
+
+# ---------------------------------------------------------------- the search
+
+
+def history(cell: CellReport) -> str | None:
+    """Every trial's value, and the best so far."""
+    done = cell.complete
+    if len(done) < 2:
+        return None
+    chart = Chart(cell.name, x_label="trial", y_label=cell.metric, x=linear(0, max(t.number for t in cell.trials)))
+    base = cell.baseline.value if cell.baseline is not None and is_finite(cell.baseline.value) else None
+    known = [t.value for t in done if t.value is not None]
+    chart.y = scale_of_values(known, also=() if base is None else (base,))
+    for trial in thinned(done, MOST_POINTS):
+        chart.point(trial.number, trial.value, "dot", told(trial), 2)
+    best: list[tuple[int, float]] = []
+    for trial in done:
+        assert trial.value is not None, "it is complete"
+        if not best or cell.key(trial.value) < cell.key(best[-1][1]):
+            best.append((trial.number, trial.value))
+    chart.line([*best, (max(t.number for t in cell.trials), best[-1][1])], "best", "best so far", steps=True)
+    if base is not None:
+        chart.level(base, "base", f"baseline: {trial_facts.number(base)}")
+    return chart.svg()
+
+
+def curves(cell: CellReport, step: str) -> str | None:
+    """The values of each trial over its steps; the best trial stands out."""
+    done = {number: points for number, points in cell.curves.items() if len(points) > 1}
+    if not done:
+        return None
+    numbers = list(done)[-MOST_LINES:]
+    best = None if cell.best is None else cell.best.number
+    every = [value for number in {*numbers, *([best] if best in done else [])} for value in done[number].values()]
+    chart = Chart(cell.name, x_label=step, y_label=cell.metric)
+    chart.x = linear(min(min(p) for p in done.values()), max(max(p) for p in done.values()))
+    chart.y = scale_of_values(every)
+    of = {trial.number: trial for trial in cell.trials}
+    for number in numbers:
+        if number != best and number in of:
+            pruned = of[number].status is TrialStatus.PRUNED
+            chart.line(sorted(done[number].items()), "cut" if pruned else "thin", f"t{number}")
+    if best in done:
+        chart.line(sorted(done[best].items()), "best", f"t{best}, the best trial")
+    return chart.svg()
+
+
+def importances(shares: Sequence[CellImportance]) -> str | None:
+    """Mean share of each parameter over the cells, a dot for each cell, and a row for chance."""
+    if not shares:
+        return None
+    names = list(dict.fromkeys(one.name for each in shares for one in each.shares))
+    of = {name: [next((o.share for o in each.shares if o.name == name), 0.0) for each in shares] for name in names}
+    names.sort(key=lambda name: -math.fsum(of[name]))
+    names = names[:14]
+    rows = [*names, "chance"]
+    of["chance"] = [each.chance for each in shares]
+    chart = Chart("", width=560, height=60 + 24 * len(rows), left=150, right=44, x=linear(0, 1, 0), top=8)
+    chart.x_label = "share of the variance of ranks"
+    bar = math.fsum(of["chance"]) / len(shares)
+    for n, name in enumerate(rows):
+        mean = math.fsum(of[name]) / len(shares)
+        low, high = 1 - (n + 0.8) / len(rows), 1 - (n + 0.2) / len(rows)
+        kind = 'class="none"' if name == "chance" else f'class="{"bar" if mean > bar else "pale"}"'
+        chart.box(0, low, min(mean, 1.0), high, kind, f"{name}: {mean:.2f}")
+        at = chart.top + (n + 0.5) / len(rows) * chart.inner[1]
+        chart.text(chart.left - 6, at + 4, shortened(name, 22), anchor="end")
+        if len(shares) > 1:
+            for share in of[name][:200]:
+                chart.parts.append(f'<circle class="dot" cx="{chart.across(share):.1f}" cy="{at:.1f}" r="2"/>')
+        chart.text(chart.width - 4, at + 4, f"{mean:.2f}", "label", "end")
+    return chart.svg()
+
+
+def parallel(cell: CellReport, shown: Sequence[str]) -> str | None:
+    """One line for each trial through its parameters and its value; darker is better."""
+    done = cell.complete
+    names = [name for name in shown if any(name in trial.params for trial in done)]
+    if len(done) < ENOUGH or len(names) < 2:
+        return None
+    order = sorted(zip(places(cell, done), done, strict=True), key=lambda pair: -pair[0])
+    lines = [*order[: -MOST_LINES // 3][:: max(1, len(order) * 3 // (2 * MOST_LINES))], *order[-MOST_LINES // 3 :]]
+    scales: list[tuple[str, Scale]] = [
+        (name, scale_of_parameter(name, cell, [t.params[name] for t in done if name in t.params])) for name in names
+    ]
+    values = scale_of_values([t.value for t in done if t.value is not None])
+    scales.append((cell.metric, values))
+    chart = Chart(cell.name, width=max(420, 118 * len(scales)), height=250, left=54, right=54, top=44, bottom=12)
+    wide, high = chart.inner
+    at = [chart.left + k * wide / (len(scales) - 1) for k in range(len(scales))]
+    missing = chart.top + high + 8
+    for place, trial in lines:
+        points = []
+        for x, (name, scale) in zip(at, scales, strict=True):
+            value = trial.value if name == cell.metric and scale is values else trial.params.get(name)
+            drawn = name in trial.params or scale is values
+            points.append((x, chart.top + (1 - chart._within(scale(value))) * high if drawn else missing))
+        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+        chart.parts.append(f'<path class="way {shade(place)}" d="{path}"><title>{_escaped(told(trial))}</title></path>')
+    for x, (name, scale) in zip(at, scales, strict=True):
+        chart.parts.append(f'<path class="axis" d="M{x:.1f} {chart.top}V{chart.top + high:.1f}"/>')
+        chart.text(x, chart.top - 10, shortened(name, 16), "label", "middle")
+        for place, label in scale.ticks:
+            chart.text(x + 3, chart.top + (1 - place) * high + 3.5, shortened(label, 10), "tick")
+    return chart.svg()
+
+
+def slices(cell: CellReport, name: str) -> str | None:
+    """A parameter against the value, a dot for each trial."""
+    done = [trial for trial in cell.complete if name in trial.params]
+    if len(done) < ENOUGH:
+        return None
+    chart = Chart(name, width=250, height=180, y_label=cell.metric)
+    chart.x = scale_of_parameter(name, cell, [trial.params[name] for trial in done])
+    chart.y = scale_of_values([trial.value for trial in done if trial.value is not None])
+    for trial in thinned(done, MOST_POINTS):
+        best = cell.best is not None and trial.number == cell.best.number
+        chart.point(trial.params[name], trial.value, "star" if best else "dot", told(trial), 4 if best else 2.4)
+    return chart.svg()
+
+
+def contour(cell: CellReport, first: str, second: str) -> str | None:
+    """Ranks between the trials, weighted by distance, under the trials themselves."""
+    done = [trial for trial in cell.complete if first in trial.params and second in trial.params]
+    if len(done) < ENOUGH + 5:
+        return None
+    chart = Chart(cell.name, width=340, height=260, x_label=first, y_label=second)
+    chart.x = x = scale_of_parameter(first, cell, [trial.params[first] for trial in done])
+    chart.y = y = scale_of_parameter(second, cell, [trial.params[second] for trial in done])
+    points = [
+        (x(trial.params[first]), y(trial.params[second]), place)
+        for trial, place in zip(done, places(cell, done), strict=True)
+    ][-400:]
+    for i in range(GRID):
+        for k in range(GRID):
+            at = (i + 0.5) / GRID, (k + 0.5) / GRID
+            weights = [1 / ((at[0] - a) ** 2 + (at[1] - b) ** 2 + 1e-4) ** 1.5 for a, b, _ in points]
+            mean = math.fsum(w * p for w, (_, _, p) in zip(weights, points, strict=True)) / math.fsum(weights)
+            chart.box(
+                i / GRID, k / GRID, (i + 1.02) / GRID, (k + 1.02) / GRID, f'class="area" opacity="{1 - mean:.2f}"'
+            )
+    for trial, place in zip(done[-400:], places(cell, done)[-400:], strict=True):
+        best = cell.best is not None and trial.number == cell.best.number
+        chart.point(
+            trial.params[first], trial.params[second], "star" if best else f"ring {shade(place)}", told(trial),
+            5 if best else 3,
+        )  # fmt: skip
+    return chart.svg()
+
+
+def pareto(cell: CellReport) -> tuple[str | None, list[Trial]]:
+    """Two goals against each other, and the trials that no other one beats in every goal."""
+    goals = cell.goals
+    done = [(trial, found) for trial in cell.complete if (found := values_of(cell, trial, goals)) is not None]
+    if len(goals) < 2 or len(done) < 2:
+        return None, []
+    sign = [1.0 if goal == "minimize" else -1.0 for goal in goals.values()]
+    best = front([tuple(s * v for s, v in zip(sign, found, strict=True)) for _, found in done])
+    one, two = list(goals)[:2]
+    chart = Chart(cell.name, width=360, height=260, x_label=one, y_label=two)
+    chart.x = scale_of_values([found[0] for _, found in done])
+    chart.y = scale_of_values([found[1] for _, found in done])
+    for k, (trial, found) in enumerate(done[-MOST_POINTS:], start=max(0, len(done) - MOST_POINTS)):
+        chart.point(found[0], found[1], "star" if k in best else "dot", told(trial), 4 if k in best else 2.2)
+    if len(goals) == 2:
+        chart.line(sorted((done[k][1][0], done[k][1][1]) for k in best), "best", "the front")
+    return chart.svg(), [done[k][0] for k in best]
+
+
+def values_of(cell: CellReport, trial: Trial, goals: Mapping[str, str]) -> tuple[float, ...] | None:
+    """Its value for each goal; None: one of them is not known."""
+    metrics = trial_facts.metrics_of(trial)
+    found = [trial.value if name == cell.metric else metrics.get(name) for name in goals]
+    if all(isinstance(value, int | float) and math.isfinite(value) for value in found):
+        return tuple(float(value) for value in found if value is not None)
+    return None
+
+
+def calibration(name: str, bins: Sequence[Bin]) -> str | None:
+    if not bins:
+        return None
+    chart = Chart(name, width=260, height=240, x=linear(0, 1, 0.02), y=linear(0, 1, 0.02))
+    chart.x_label, chart.y_label = "forecast", "came true"
+    chart.line([(0, 0), (1, 1)], "base", "perfect")
+    for one in bins:
+        chart.line([(one.forecast, one.share.low), (one.forecast, one.share.high)], "thin")
+        chart.point(one.forecast, one.share.value, "star", f"{one.share.value:.2f} of {one.share.n}", 3.4)
+    return chart.svg()
+
+
+def main_parameters(study: StudyReport, shares: Sequence[CellImportance]) -> list[str]:
+    """The most important first, over all cells; while nothing is known, as they were drawn."""
+    total: dict[str, float] = dict.fromkeys(parameters_of(study.cells), 0.0)
+    for each in shares:
+        for one in each.shares:
+            if one.name in total:
+                total[one.name] += one.share
+    return sorted(total, key=lambda name: -total[name])
+
+
+def _escaped(text: str) -> str:
+    from html import escape
+
+    return escape(text)

@@ -1,0 +1,156 @@
+"""Scores what trials have predicted (fts.predictions): bootstrap intervals, paired comparisons, calibration."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.records.intervals import Interval, share_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+FILE = "predictions.npz"  # of a trial's folder, with y_true, y_pred and index
+RESAMPLES, BINS, FEWEST = 2000, 10, 10
+LARGEST_FILE = 512 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Predictions:
+    y_true: NDArray[Any]
+    y_pred: NDArray[Any]
+    index: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score of a trial's predictions; smaller is better where `loss`."""
+
+    name: str
+    loss: bool
+    interval: Interval  # bootstrap over rows
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Forecasts of about this probability: how often it came true."""
+
+    forecast: float
+    share: Interval
+
+
+def read(folder: Path) -> Predictions | None:
+    """None: there are none, or they cannot be read."""
+    import numpy as np  # here: only a study with predictions needs it
+
+    path = folder / FILE
+    try:
+        if not path.is_file() or path.is_symlink() or path.stat().st_size > LARGEST_FILE:
+            return None
+        with np.load(path, allow_pickle=False) as found:
+            truth, told, index = (found[name] for name in ("y_true", "y_pred", "index"))
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError):
+        return None
+    if not len(truth) == len(told) == len(index) or len(truth) < FEWEST:
+        return None
+    return Predictions(truth, told, index)
+
+
+def losses(found: Predictions) -> tuple[str, bool, NDArray[Any]] | None:
+    """The score's name, whether less is better, and each row's part of it; None: nothing here can be scored.
+
+    Probabilities of 0 and 1, or of classes: log loss. Classes: accuracy. Numbers: squared error.
+    """
+    import numpy as np
+
+    truth, told = found.y_true, found.y_pred
+    if told.ndim == 2 and told.shape[1] == 1:
+        told = told[:, 0]
+    if truth.ndim == 2 and truth.shape[1] == 1:
+        truth = truth[:, 0]
+    if truth.dtype.kind in "U" or told.dtype.kind in "U":
+        return ("accuracy", False, (truth == told).astype(float)) if truth.shape == told.shape else None
+    if truth.ndim == 1 and told.ndim == 2 and truth.dtype.kind in "iub" and is_distribution(told):
+        if int(truth.min()) < 0 or int(truth.max()) >= told.shape[1]:
+            return None
+        chosen = told[np.arange(len(truth)), truth.astype(int)]
+        return "log loss", True, -np.log(np.clip(chosen.astype(float), 1e-15, 1.0))
+    if truth.shape != told.shape:
+        return None
+    if is_binary(found):
+        p = np.clip(told.astype(float), 1e-15, 1 - 1e-15)
+        return "log loss", True, -np.where(truth == 1, np.log(p), np.log1p(-p))
+    if truth.dtype.kind in "iub" and told.dtype.kind in "iub":
+        return "accuracy", False, (truth == told).reshape(len(truth), -1).all(axis=1).astype(float)
+    squared = (truth.astype(float) - told.astype(float)) ** 2
+    return "squared error", True, squared.reshape(len(truth), -1).mean(axis=1)
+
+
+def is_distribution(told: NDArray[Any]) -> bool:
+    return bool((told >= 0).all() and (abs(told.sum(axis=1) - 1) < 1e-3).all())
+
+
+def is_binary(found: Predictions) -> bool:
+    """Forecasts of a probability, of what is 0 or 1."""
+    truth, told = found.y_true, found.y_pred
+    if truth.ndim != 1 or told.ndim != 1 or told.dtype.kind != "f" or truth.dtype.kind not in "iubf":
+        return False
+    return bool(((truth == 0) | (truth == 1)).all() and ((told >= 0) & (told <= 1)).all())
+
+
+def score(found: Predictions, seed: int = 0) -> Score | None:
+    told = losses(found)
+    if told is None:
+        return None
+    name, loss, rows = told
+    return Score(name, loss, bootstrap(rows, lambda chosen: chosen.mean(axis=-1), seed))
+
+
+def difference(one: Predictions, other: Predictions, seed: int = 0) -> Score | None:
+    """`one` minus `other` on the rows that both have; None: they cannot be compared."""
+    import numpy as np
+
+    if len(np.unique(one.index)) < len(one.index) or len(np.unique(other.index)) < len(other.index):
+        return None
+    shared, mine, theirs = np.intersect1d(one.index, other.index, return_indices=True)
+    a, b = losses(part(one, mine)), losses(part(other, theirs))
+    if len(shared) < FEWEST or a is None or b is None or a[:2] != b[:2]:
+        return None
+    if not np.array_equal(one.y_true[mine], other.y_true[theirs]):
+        return None  # the same names for other rows
+    return Score(a[0], a[1], bootstrap(a[2] - b[2], lambda chosen: chosen.mean(axis=-1), seed))
+
+
+def part(found: Predictions, rows: NDArray[Any]) -> Predictions:
+    return Predictions(found.y_true[rows], found.y_pred[rows], found.index[rows])
+
+
+def bootstrap(rows: NDArray[Any], of: Callable[[NDArray[Any]], Any], seed: int) -> Interval:
+    """Percentiles over resampled rows, which are taken as independent of each other."""
+    import numpy as np
+
+    chance = np.random.default_rng(seed)
+    n = len(rows)
+    drawn = np.empty(RESAMPLES)
+    for k in range(RESAMPLES):
+        drawn[k] = of(rows[chance.integers(0, n, n)])
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Interval(float(of(rows)), float(low), float(high), n, "bootstrap")
+
+
+def calibration(found: Predictions) -> list[Bin]:
+    """Ten bins of equally many forecasts, with Wilson's intervals; empty where the forecasts are no probabilities."""
+    import numpy as np
+
+    if not is_binary(found) or len(found.y_true) < 5 * BINS:
+        return []
+    order = np.argsort(found.y_pred, kind="stable")
+    return [
+        Bin(float(found.y_pred[rows].mean()), share_interval(int(found.y_true[rows].sum()), len(rows)))
+        for rows in np.array_split(order, BINS)
+        if len(rows) and math.isfinite(float(found.y_pred[rows].mean()))
+    ]

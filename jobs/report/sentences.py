@@ -1,0 +1,344 @@
+"""Says in plain English what the report shows, no sentence larger than its evidence; and what is missing."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fts.jobs.report.statistics import (
+    at_the_edge,
+    audit,
+    mean_curse,
+    still_improving,
+)
+from fts.jobs.status import formatting, trial_facts
+from fts.state.values import JobStatus, TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from fts.jobs.records.intervals import Interval
+    from fts.jobs.report.data import CellReport, StudyReport
+    from fts.jobs.report.statistics import AxisTest, CellImportance
+
+FOUND, CAUTION, MISSING = "found", "caution", "missing"
+HEADINGS = {FOUND: "What was found", CAUTION: "Read with caution", MISSING: "Missing so far"}
+FEW_TRIALS = 10
+MOST_NAMES = 6
+
+
+@dataclass(frozen=True)
+class Sentence:
+    kind: str
+    about: str  # in a word or two
+    text: str
+
+
+def sentences(
+    study: StudyReport,
+    effects: Sequence[AxisTest],
+    depends: Sequence[AxisTest],
+    shares: Sequence[CellImportance],
+) -> list[Sentence]:
+    """All of them, what was found first."""
+    told = [
+        *_best(study),
+        *_again(study),
+        *_baseline(study),
+        *_effects(study, effects),
+        *_depends(study, depends),
+        *_important(shares),
+        *_improving(study),
+        *_edges(study, shares),
+        *_pruning(study),
+        *_failed(study),
+        *_missing(study),
+    ]
+    return sorted(told, key=lambda one: list(HEADINGS).index(one.kind))
+
+
+def lead(study: StudyReport) -> str:
+    """One line: how much of it is there."""
+    trials = [trial for cell in study.cells for trial in cell.trials]
+    counted = Counter(str(trial.status) for trial in trials)
+    told = ", ".join(f"{counted[str(s)]:,} {s}" for s in TrialStatus if counted[str(s)])
+    seconds = math.fsum(cell.seconds for cell in study.cells)
+    done = len(study.with_result)
+    if len(study.cells) > 1:
+        have = f"{done} of {len(study.cells)} cells {'has' if done == 1 else 'have'} a result"
+    else:
+        have = "It has a result" if done else "It has no result yet"
+    counts = f" ({told})" if told else ""
+    spent = formatting.spell(seconds)
+    return f"{have}, from {formatting.count(len(trials), 'trial')}{counts} and {spent} of work."
+
+
+def named(cells: Iterable[CellReport]) -> str:
+    """`mnist/S, mnist/M and 4 more`."""
+    names = [cell.name for cell in cells]
+    if len(names) <= MOST_NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[: MOST_NAMES - 1])} and {len(names) - MOST_NAMES + 1} more"
+
+
+def of_all(n: int, cells: Sequence[CellReport]) -> str:
+    """`in 3 of 6 cells`; empty where there is one."""
+    return f" in {n} of {len(cells)} cells" if len(cells) > 1 else ""
+
+
+def value(number: float | None) -> str:
+    return "—" if number is None or not math.isfinite(number) else trial_facts.number(number)
+
+
+def between(interval: Interval) -> str:
+    """`0.41 (95 % interval 0.38 to 0.44, Student's t, n = 3)`."""
+    method = {"t": "Student's t", "bootstrap": "bootstrap over rows", "Wilson": "Wilson"}[interval.method]
+    if not interval.is_known:
+        return f"{value(interval.value)} (n = {interval.n}: no interval)"
+    ends = f"{value(interval.low)} to {value(interval.high)}"
+    return f"{value(interval.value)} (95 % interval {ends}, {method}, n = {interval.n})"
+
+
+def _best(study: StudyReport) -> Iterator[Sentence]:
+    for metric, direction in dict.fromkeys((cell.metric, cell.direction) for cell in study.with_result):
+        cells = [cell for cell in study.with_result if (cell.metric, cell.direction) == (metric, direction)]
+        first = min(cells, key=lambda cell: cell.key(cell.best.value or 0.0) if cell.best else math.inf)
+        assert first.best is not None, "it has a result"
+        which = "lowest" if str(direction) == "minimize" else "highest"
+        where = f" of {first.name}" if len(study.cells) > 1 else ""
+        n = len(first.complete)
+        yield Sentence(
+            FOUND,
+            "best value",
+            f"The {which} {metric} is {value(first.best.value)}, of trial t{first.best.number}{where}.",
+        )
+        if n > 1 and first.replicates is None:
+            yield Sentence(
+                CAUTION,
+                "best of many",
+                f"That value is the best of {n:,} of its cell, so it is partly luck: the same configuration measured "
+                "anew will on average be worse. `--seeds 5` runs each winner again with other seeds.",
+            )
+
+
+def _again(study: StudyReport) -> Iterator[Sentence]:
+    again = [cell for cell in study.with_result if cell.replicates is not None]
+    for cell in again[:MOST_NAMES]:
+        assert cell.replicates is not None and cell.best is not None, "chosen for it"
+        worse = "worse" if cell.replicates.curse > 0 else "better"
+        where = f"{cell.name}: " if len(study.cells) > 1 else ""
+        yield Sentence(
+            FOUND,
+            "other seeds",
+            f"{where}with other seeds the winner has a mean {cell.metric} of {between(cell.replicates.interval)}, "
+            f"{value(abs(cell.replicates.curse))} {worse} than in the search.",
+        )
+    curse = mean_curse(study)
+    if curse is not None and curse.is_known:
+        if curse.low > 0:
+            told = f"The searches overstate their winners: by {between(curse)} on average over cells."
+        else:
+            told = (
+                "It is not shown that the searches overstate their winners: "
+                f"the mean difference over cells is {between(curse)}."
+            )
+        yield Sentence(FOUND, "winner's curse", told)
+
+
+def _baseline(study: StudyReport) -> Iterator[Sentence]:
+    cells = [cell for cell in study.with_result if cell.baseline is not None]
+    if not cells:
+        return
+    beaten = [
+        cell
+        for cell in cells
+        if cell.baseline and cell.best and cell.key(cell.best.value or 0.0) < cell.key(cell.baseline.value or 0.0)
+    ]
+    lost = [cell for cell in cells if cell not in beaten]
+    told = (
+        f"The best trial is better than the baseline{of_all(len(beaten), cells)}"
+        if beaten
+        else f"No best trial is better than the baseline{' of its cell' if len(cells) > 1 else ''}"
+    )
+    rest = f"; not in {named(lost)}" if lost and beaten else ""
+    yield Sentence(FOUND, "baseline", f"{told}{rest}. This compares single values, without an interval.")
+
+
+def _effects(study: StudyReport, effects: Sequence[AxisTest]) -> Iterator[Sentence]:
+    for one in effects:
+        axis = study.label(one.axis)
+        levels = sorted(one.levels, key=lambda level: one.levels[level])
+        many = formatting.count(one.blocks, "group") + " of cells that differ in nothing else"
+        if not one.can_tell:
+            yield Sentence(
+                CAUTION,
+                axis,
+                f"Whether the best value depends on {axis} cannot be told: {many} can give no p below "
+                f"{min(1.0, one.smallest * one.tests):.2g}.",
+            )
+        elif one.differs:
+            yield Sentence(
+                FOUND,
+                axis,
+                f"The best value depends on {axis}: {levels[0]} ranks first on average, {levels[-1]} last "
+                f"(p = {p(one.p_holm)}, permutation within {many}).",
+            )
+        else:
+            yield Sentence(
+                FOUND,
+                axis,
+                f"It is not shown that the best value depends on {axis} (p = {p(one.p_holm)}, {many}).",
+            )
+
+
+def _depends(study: StudyReport, depends: Sequence[AxisTest]) -> Iterator[Sentence]:
+    for axis in dict.fromkeys(one.axis for one in depends):
+        mine = [one for one in depends if one.axis == axis]
+        label = study.label(axis)
+        real = [one for one in mine if one.differs]
+        able = [one for one in mine if one.can_tell]
+        if real:
+            listed = ", ".join(f"{one.what} (p = {p(one.p_holm)})" for one in real)
+            groups, family = formatting.count(mine[0].blocks, "group"), formatting.count(mine[0].tests, "parameter")
+            yield Sentence(
+                FOUND,
+                label,
+                f"The best configuration depends on {label}: {listed}; permutation of whole cells in {groups}, "
+                f"Holm over {family}.",
+            )
+        elif able:
+            yield Sentence(
+                FOUND,
+                label,
+                f"It is not shown that the best configuration depends on {label} (smallest p = "
+                f"{p(min(one.p_holm for one in able))}). That does not show that one configuration serves all.",
+            )
+        else:
+            one = min(mine, key=lambda test: test.smallest)
+            yield Sentence(
+                CAUTION,
+                label,
+                f"Whether the best configuration depends on {label} cannot be told: "
+                f"{formatting.count(one.blocks, 'group')} of cells that differ in nothing else can give no p below "
+                f"{min(1.0, one.smallest * one.tests):.2g} in {formatting.count(one.tests, 'test')}.",
+            )
+
+
+def p(probability: float) -> str:
+    return "0.001 or less" if probability <= 0.001 else f"{probability:.2g}"
+
+
+def _important(shares: Sequence[CellImportance]) -> Iterator[Sentence]:
+    if not shares:
+        return
+    first = Counter(one.shares[0].name for one in shares if one.real())
+    cells = [one.cell for one in shares]
+    if not first:
+        yield Sentence(
+            FOUND,
+            "importance",
+            f"No parameter explains more of the trials' ranks than chance does{of_all(len(cells), cells)}.",
+        )
+        return
+    name, n = first.most_common(1)[0]
+    best = max(
+        (one for one in shares if one.real() and one.shares[0].name == name), key=lambda one: one.shares[0].share
+    )
+    where = f" (most in {best.cell.name})" if len(cells) > 1 else ""
+    yield Sentence(
+        FOUND,
+        "importance",
+        f"{name} goes with the largest share of the trials' ranks{of_all(n, cells)}: {best.shares[0].share:.0%}"
+        f"{where}, where chance gives up to {best.chance:.0%}. It is an association within what was "
+        "tried, not a cause.",
+    )
+
+
+def _improving(study: StudyReport) -> Iterator[Sentence]:
+    cells = [cell for cell in study.with_result if still_improving(cell)]
+    if cells:
+        yield Sentence(
+            CAUTION,
+            "search length",
+            f"The best trial came in the last fifth of the search{of_all(len(cells), study.cells)} "
+            f"({named(cells)}): more trials may find a better one.",
+        )
+    short = [cell for cell in study.with_result if len(cell.complete) < FEW_TRIALS]
+    if short:
+        yield Sentence(
+            CAUTION,
+            "few trials",
+            f"Fewer than {FEW_TRIALS} trials are complete{of_all(len(short), study.cells)} ({named(short)}).",
+        )
+
+
+def _edges(study: StudyReport, shares: Sequence[CellImportance]) -> Iterator[Sentence]:
+    """Of parameters that matter, as far as that is known: where the others lie says nothing."""
+    matter = {one.cell.job.id: {each.name for each in one.real()} for one in shares}
+    found: dict[tuple[str, str], list[CellReport]] = {}
+    for cell in study.with_result:
+        for name, side in at_the_edge(cell).items():
+            if name not in matter.get(cell.job.id, {name}):
+                continue
+            found.setdefault((name, side), []).append(cell)
+    for (name, side), cells in found.items():
+        yield Sentence(
+            CAUTION,
+            "edge",
+            f"The winner's {name} lies at the {side} end of its range{of_all(len(cells), study.cells)} "
+            f"({named(cells)}): a wider range may find a better one.",
+        )
+
+
+def _pruning(study: StudyReport) -> Iterator[Sentence]:
+    audits = [one for one in map(audit, study.cells) if one is not None]
+    if not audits:
+        return
+    pruned, ended = sum(one.pruned for one in audits), sum(one.ended for one in audits)
+    saved = math.fsum(one.saved * one.ended for one in audits) / ended
+    yield Sentence(
+        FOUND,
+        "pruning",
+        f"{pruned:,} of {ended:,} trials were pruned, which saved about {saved:.0%} of all {study.step}s.",
+    )
+    weak = [one for one in audits if math.isfinite(one.agreement) and one.agreement < 0.5]
+    if weak:
+        one = min(weak, key=lambda audit: audit.agreement)
+        yield Sentence(
+            CAUTION,
+            "pruning",
+            f"Early values tell little of late ones{of_all(len(weak), study.cells)}: in {one.cell.name} the values at "
+            f"{study.step} {one.step} and at the end agree with a rank correlation of {one.agreement:.2f} "
+            f"(n = {one.n} complete trials). Good trials may have been pruned.",
+        )
+
+
+def _failed(study: StudyReport) -> Iterator[Sentence]:
+    failed = [trial for cell in study.cells for trial in cell.trials if trial.status is TrialStatus.FAILED]
+    if failed:
+        cause, n = Counter(str(trial.cause or "unknown cause") for trial in failed).most_common(1)[0]
+        every = sum(len(cell.trials) for cell in study.cells)
+        yield Sentence(
+            CAUTION, "failures", f"{len(failed):,} of {every:,} trials failed, {n:,} of them with `{cause}`; see below."
+        )
+
+
+def _missing(study: StudyReport) -> Iterator[Sentence]:
+    for cell in study.cells[: 10 * MOST_NAMES]:
+        job = cell.job
+        if cell.newer:
+            yield Sentence(
+                MISSING, cell.name, f"This page shows job {job.id}, an older search of the cell: {cell.newer}."
+            )
+        left = job.trials_wanted - job.trials_ended
+        if cell.best is None and job.status in (JobStatus.DONE, JobStatus.FAILED):
+            yield Sentence(MISSING, cell.name, formatting.without_best(job) + ".")
+        elif left > 0 and job.status is not JobStatus.DONE:
+            trials = formatting.count(left, "trial")
+            told = f"{trials} of {job.trials_wanted:,} still to run (job {job.id} is {job.status})."
+            yield Sentence(MISSING, cell.name, told)
+    absent = math.prod(len(values) for values in study.axes.values()) - len(study.cells)
+    if study.axes and absent > 0:
+        yield Sentence(MISSING, "matrix", f"{formatting.count(absent, 'combination')} of the axes has no job.")

@@ -1,0 +1,339 @@
+"""What can be said of a study's cells, each with its method and its number of observations.
+
+The unit of every test between cells is the cell: trials of one search depend on each other, because a sampler digs
+where it was lucky. Levels of an axis are dealt out anew within blocks of cells that agree on all other axes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.records.intervals import Interval, mean_interval
+from fts.jobs.search.importance import ENOUGH, Importance, between, counts, grouped, importance, ranks, standing
+from fts.state.values import TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from fts.jobs.report.data import CellReport, StudyReport
+    from fts.state.values import Trial
+
+LEVEL = 0.05
+MOST_DEALS = 5000  # beyond so many ways to deal levels out, as many are drawn at random
+TOP_SHARE, FEWEST_TOP = 0.2, 3  # of a cell's complete trials
+CHANCE_DRAWS, CHANCE_TRIALS = 100, 300
+EDGE = 0.05  # of a range
+LATE = 0.2  # of the trials
+
+
+# ---------------------------------------------------------------- between cells
+
+
+@dataclass(frozen=True)
+class AxisTest:
+    """Does something differ between the values of an axis?"""
+
+    axis: str
+    what: str  # a parameter; empty: the best value
+    p: float
+    smallest: float  # p that these blocks could give at all
+    blocks: int
+    levels: Mapping[Any, tuple[float, ...]]  # value of the axis -> mean over the blocks
+    p_holm: float = math.nan
+    tests: int = 1
+
+    @property
+    def can_tell(self) -> bool:
+        return self.smallest * self.tests <= LEVEL
+
+    @property
+    def differs(self) -> bool:
+        return self.p_holm <= LEVEL
+
+
+def effects_of_axes(study: StudyReport) -> list[AxisTest]:
+    """For each axis: ranks of the best values of cells that differ in nothing else."""
+    found = []
+    for axis in several(study):
+        blocks: list[Block] = []
+        for block in blocks_of(study.with_result, axis):
+            values = [cell.key(cell.best.value) for cell in block.values() if cell.best and cell.best.value is not None]
+            placed = ranks(values)
+            blocks.append({level: (rank,) for level, rank in zip(block, placed, strict=True)})
+        if blocks:
+            found += holm([permutation_test(axis, "", blocks)])  # each axis is a question of its own
+    return found
+
+
+def dependences(study: StudyReport) -> list[AxisTest]:
+    """For each axis and parameter: where the best fifth of each cell lies. The parameters of an axis are a family."""
+    cells = [cell for cell in study.with_result if len(top(cell)) >= FEWEST_TOP]
+    found: list[AxisTest] = []
+    for axis in several(study):
+        family = []
+        for name in parameters_of(cells):
+            drawn = [cell for cell in cells if all(name in trial.params for trial in top(cell))]
+            place = placing(name, drawn)
+            blocks = [
+                {level: middle([place(trial.params[name]) for trial in top(cell)]) for level, cell in block.items()}
+                for block in blocks_of(drawn, axis)
+            ]
+            if blocks:
+                family.append(permutation_test(axis, name, blocks))
+        found += holm(family)
+    return found
+
+
+def several(study: StudyReport) -> list[str]:
+    return [axis for axis, values in study.axes.items() if len(values) > 1]
+
+
+def blocks_of(cells: Iterable[CellReport], axis: str) -> list[dict[Any, CellReport]]:
+    """Cells that differ in this axis alone, and have the same metric, by their values on it."""
+    found: dict[Any, dict[Any, CellReport]] = {}
+    for cell in cells:
+        if axis in cell.job.labels:
+            rest = tuple(sorted((name, repr(value)) for name, value in cell.job.labels.items() if name != axis))
+            found.setdefault((rest, cell.metric, cell.direction), {})[cell.job.labels[axis]] = cell
+    return [block for block in found.values() if len(block) > 1]
+
+
+def top(cell: CellReport) -> list[Trial]:
+    """The best fifth of its complete trials, three at least."""
+    done = sorted(cell.complete, key=lambda trial: (cell.key(trial.value or 0.0), trial.number))
+    return done[: max(FEWEST_TOP, math.ceil(TOP_SHARE * len(done)))]
+
+
+def parameters_of(cells: Iterable[CellReport]) -> list[str]:
+    """Those that vary."""
+    seen: dict[str, set[str]] = {}
+    for cell in cells:
+        for trial in cell.trials:
+            for name, value in trial.params.items():
+                seen.setdefault(name, set()).add(repr(value))
+    return [name for name, values in seen.items() if len(values) > 1]
+
+
+def placing(name: str, cells: Sequence[CellReport]) -> Callable[[Any], tuple[float, ...]]:
+    """A parameter's value as a point: a number by its rank among all trials, 0..1; a choice by one coordinate each."""
+    values = [trial.params[name] for cell in cells for trial in cell.trials if name in trial.params]
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        known = sorted(set(values))
+        of = dict(zip(values, (rank / len(values) for rank in ranks(values)), strict=True))
+        return lambda value: (of.get(value, 0.5),) if known else (0.5,)
+    choices = sorted({repr(value) for value in values})
+    return lambda value: tuple(float(repr(value) == choice) for choice in choices)
+
+
+def middle(points: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+    return tuple(math.fsum(one) / len(points) for one in zip(*points, strict=True))
+
+
+Block = dict[Any, tuple[float, ...]]  # level -> where its cell lies
+
+
+def permutation_test(axis: str, what: str, blocks: Sequence[Block]) -> AxisTest:
+    """How often would levels dealt out at random within the blocks lie at least as far apart?"""
+    centred = []
+    for block in blocks:
+        centre = middle(list(block.values()))
+        centred.append({k: tuple(a - b for a, b in zip(v, centre, strict=True)) for k, v in block.items()})
+    seen = spread(centred)
+    ways = math.prod(math.factorial(len(block)) for block in centred)
+    deals: Iterable[Sequence[Block]]
+    if ways <= MOST_DEALS:
+        deals = every_deal(centred)
+        hits, n = 0, 0
+    else:
+        chance = random.Random(0)
+        deals = (random_deal(centred, chance) for _ in range(MOST_DEALS))
+        hits, n = 1, 1
+    for deal in deals:
+        hits += spread(deal) >= seen * (1 - 1e-12) - 1e-15
+        n += 1
+    levels: dict[Any, list[tuple[float, ...]]] = {}
+    for block in blocks:
+        for level, point in block.items():
+            levels.setdefault(level, []).append(point)
+    alike = math.factorial(max(len(block) for block in centred))  # the same names for the same groups
+    return AxisTest(
+        axis, what, hits / n, min(1.0, alike / ways) if ways <= MOST_DEALS else 1 / n, len(blocks),
+        {level: middle(points) for level, points in levels.items()},
+    )  # fmt: skip
+
+
+def spread(blocks: Sequence[Block]) -> float:
+    """Sum over levels of n times the squared distance of their mean from the centre."""
+    sums: dict[Any, list[float]] = {}
+    n: Counter[Any] = Counter()
+    for block in blocks:
+        for level, point in block.items():
+            n[level] += 1
+            before = sums.setdefault(level, [0.0] * len(point))
+            for k, value in enumerate(point):
+                before[k] += value
+    return math.fsum(value * value / n[level] for level, total in sums.items() for value in total)
+
+
+def every_deal(blocks: Sequence[Block]) -> Iterable[Sequence[Block]]:
+    ways = [
+        [dict(zip(block, points, strict=True)) for points in itertools.permutations(block.values())] for block in blocks
+    ]
+    return itertools.product(*ways)
+
+
+def random_deal(blocks: Sequence[Block], chance: random.Random) -> list[Block]:
+    return [dict(zip(block, chance.sample(list(block.values()), len(block)), strict=True)) for block in blocks]
+
+
+def holm(tests: Sequence[AxisTest]) -> list[AxisTest]:
+    """The same with Holm's correction, over all of them."""
+    order = sorted(range(len(tests)), key=lambda k: tests[k].p)
+    corrected = [math.nan] * len(tests)
+    largest = 0.0
+    for place, k in enumerate(order):
+        largest = max(largest, min(1.0, (len(tests) - place) * tests[k].p))
+        corrected[k] = largest
+    return [replace(one, p_holm=p_holm, tests=len(tests)) for one, p_holm in zip(tests, corrected, strict=True)]
+
+
+# ---------------------------------------------------------------- within a cell
+
+
+@dataclass(frozen=True)
+class CellImportance:
+    """Shares of the parameters of one cell, and what chance gives."""
+
+    cell: CellReport
+    shares: tuple[Importance, ...]
+    chance: float  # 95 % of shuffled searches have no parameter with a larger share
+
+    def real(self) -> list[Importance]:
+        return [one for one in self.shares if one.share > self.chance]
+
+
+def importances(study: StudyReport) -> list[CellImportance]:
+    found = []
+    for cell in study.cells:
+        shares = importance(cell.trials)
+        if shares:
+            found.append(CellImportance(cell, shares, chance_of(cell.trials)))
+    return found
+
+
+def chance_of(trials: Sequence[Trial]) -> float:
+    """The share that the luckiest parameter reaches in 5 % of searches whose values are shuffled."""
+    done = [trial for trial in trials if counts(trial)][-CHANCE_TRIALS:]
+    ranked = ranks([standing(trial) for trial in done])
+    groups: list[tuple[list[int], list[int]]] = []
+    for name in sorted({name for trial in done for name in trial.params}):
+        drew = [n for n, trial in enumerate(done) if name in trial.params]
+        made = grouped([done[n].params[name] for n in drew]) if len(drew) >= ENOUGH else None
+        if made is not None:
+            groups.append((drew, made))
+    chance, largest = random.Random(0), []
+    for _ in range(CHANCE_DRAWS):
+        shuffled = chance.sample(ranked, len(ranked))
+        found = [between([shuffled[n] for n in drew], made) * len(drew) / len(done) for drew, made in groups]
+        largest.append(max(found, default=0.0))
+    return sorted(largest)[math.ceil(0.95 * CHANCE_DRAWS) - 1]
+
+
+def still_improving(cell: CellReport) -> bool:
+    """Was the best trial among the last fifth of the search?"""
+    ended = [trial.number for trial in cell.trials if trial.status in (TrialStatus.COMPLETE, TrialStatus.PRUNED)]
+    return cell.best is not None and len(ended) >= ENOUGH and cell.best.number in ended[-int(LATE * len(ended)) :]
+
+
+def at_the_edge(cell: CellReport) -> dict[str, str]:
+    """Parameter -> `low` or `high`, where the winner's value lies within 5 % of an end of its range."""
+    found = {}
+    for name, one in cell.space.items():
+        value = cell.best.params.get(name) if cell.best else None
+        low, high = one.get("low"), one.get("high")
+        if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in (value, low, high)):
+            continue
+        assert value is not None and low is not None and high is not None, "they are numbers"
+        if not high > low or (isinstance(value, int) and high - low < 3):
+            continue
+        if one.get("log") and low > 0 and value > 0:
+            value, low, high = math.log(value), math.log(low), math.log(high)
+        place = (value - low) / (high - low)
+        if place <= EDGE or place >= 1 - EDGE:
+            found[name] = "low" if place <= EDGE else "high"
+    return found
+
+
+# ---------------------------------------------------------------- pruning
+
+
+@dataclass(frozen=True)
+class PruningAudit:
+    """What pruning saved in one cell, and whether early values tell the late ones there."""
+
+    cell: CellReport
+    pruned: int
+    ended: int
+    saved: float  # share of all steps, if pruned trials had run as long as complete ones
+    step: int  # at which trials were pruned, the middle one
+    agreement: float  # Spearman's, of complete trials: value at that step and at the end
+    n: int  # complete trials behind it
+
+
+def audit(cell: CellReport) -> PruningAudit | None:
+    """None: nothing was pruned, or no steps are known."""
+    pruned = [trial for trial in cell.trials if trial.status is TrialStatus.PRUNED]
+    complete = cell.complete
+    lengths = sorted(trial.epochs for trial in complete if trial.epochs > 0)
+    if not pruned or not lengths:
+        return None
+    usual = lengths[len(lengths) // 2]
+    ran = sum(trial.epochs for trial in cell.trials)
+    saved = sum(max(0, usual - trial.epochs) for trial in pruned)
+    last = sorted(max(cell.curves[t.number]) for t in pruned if cell.curves.get(t.number))
+    step = last[len(last) // 2] if last else 0
+    pairs = [
+        (cell.curves[t.number][step], t.value)
+        for t in complete
+        if t.value is not None and step in cell.curves.get(t.number, {}) and max(cell.curves[t.number]) > step
+    ]
+    agreement = spearman([a for a, _ in pairs], [b for _, b in pairs]) if len(pairs) >= 5 else math.nan
+    return PruningAudit(
+        cell, len(pruned), len(pruned) + len(complete), saved / (ran + saved) if ran else 0.0, step, agreement,
+        len(pairs),
+    )  # fmt: skip
+
+
+def spearman(a: Sequence[float], b: Sequence[float]) -> float:
+    x, y = ranks(a), ranks(b)
+    mean = (len(x) + 1) / 2
+    top_ = math.fsum((p - mean) * (q - mean) for p, q in zip(x, y, strict=True))
+    below = math.sqrt(math.fsum((p - mean) ** 2 for p in x) * math.fsum((q - mean) ** 2 for q in y))
+    return top_ / below if below > 0 else math.nan
+
+
+# ---------------------------------------------------------------- seeds, goals
+
+
+def mean_curse(study: StudyReport) -> Interval | None:
+    """How much better the searches' values are than the means of their replicates, over cells of one metric; t."""
+    found = [cell.replicates.curse for cell in study.cells if cell.replicates is not None]
+    metrics = {(cell.metric, cell.direction) for cell in study.cells if cell.replicates is not None}
+    return mean_interval(found) if len(found) >= 3 and len(metrics) == 1 else None
+
+
+def front(points: Sequence[tuple[float, ...]]) -> list[int]:
+    """Which of these points, smaller being better, no other one beats in every goal."""
+    return [
+        k
+        for k, one in enumerate(points)
+        if not any(
+            all(a <= b for a, b in zip(other, one, strict=True)) and any(a < b for a, b in zip(other, one, strict=True))
+            for other in points
+        )
+    ]

@@ -1,0 +1,211 @@
+"""Draws small charts as SVG text: scales, axes, points, lines, bars. The page's style sheet gives the colours.
+
+Own and short, because a core installation has no matplotlib, and inline SVG follows the page's light and dark colours.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+MOST_TICKS = 6
+LETTER = 6.2  # width of one, in pixels of a chart, at its font size of 11
+LONGEST_LABEL = 18
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From values to 0..1, with the places of its ticks."""
+
+    place: Callable[[Any], float]
+    ticks: tuple[tuple[float, str], ...]  # place, label
+
+    def __call__(self, value: Any) -> float:
+        return self.place(value)
+
+
+def linear(low: float, high: float, margin: float = 0.04) -> Scale:
+    if not high > low:
+        low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
+    pad = (high - low) * margin
+    low, high = low - pad, high + pad
+    return Scale(
+        lambda value: (value - low) / (high - low),
+        tuple(((at - low) / (high - low), number(at)) for at in round_numbers(low, high)),
+    )
+
+
+def logarithmic(low: float, high: float, margin: float = 0.04) -> Scale:
+    bottom, top = math.log10(low), math.log10(high)
+    if not top > bottom:
+        bottom, top = bottom - 0.5, top + 0.5
+    pad = (top - bottom) * margin
+    bottom, top = bottom - pad, top + pad
+    whole = list(range(math.ceil(bottom), math.floor(top) + 1))
+    every = max(1, -(-len(whole) // MOST_TICKS))
+    at = [10.0**power for power in whole[::every]]
+    if len(at) < 3:
+        at = sorted({m * 10.0**p for p in range(math.floor(bottom), math.ceil(top) + 1) for m in (1, 2, 5)})
+        at = [one for one in at if bottom <= math.log10(one) <= top]
+        at = at[:: max(1, -(-len(at) // MOST_TICKS))]
+    return Scale(
+        lambda value: (math.log10(value) - bottom) / (top - bottom) if value > 0 else 0.0,
+        tuple(((math.log10(one) - bottom) / (top - bottom), number(one)) for one in at),
+    )
+
+
+def categories(values: Sequence[Any]) -> Scale:
+    """Each in the middle of its share of the axis."""
+    places = {repr(value): (n + 0.5) / len(values) for n, value in enumerate(values)}
+    return Scale(
+        lambda value: places.get(repr(value), 0.0),
+        tuple((places[repr(value)], shortened(str(value))) for value in values),
+    )
+
+
+def round_numbers(low: float, high: float) -> list[float]:
+    """At most six round numbers within a range."""
+    if not (math.isfinite(low) and math.isfinite(high) and high > low):
+        return []
+    raw = (high - low) / MOST_TICKS
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw)
+    first = math.ceil(low / step)
+    return [round(k * step, 12) for k in range(first, math.floor(high / step) + 1)]
+
+
+def number(value: float) -> str:
+    """A tick: 0.25, 1,000, 1e-05."""
+    if value == 0:
+        return "0"
+    if 1e-3 <= abs(value) < 1e5:
+        return f"{value:,.10g}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:.3g}"
+
+
+def shortened(text: str, most: int = LONGEST_LABEL) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+@dataclass
+class Chart:
+    """One plot: an area with two axes, into which marks are drawn; text() makes the element."""
+
+    title: str = ""
+    width: int = 320
+    height: int = 200
+    x: Scale | None = None
+    y: Scale | None = None
+    x_label: str = ""
+    y_label: str = ""
+    left: int = 52
+    bottom: int = 34
+    top: int = 22
+    right: int = 12
+    parts: list[str] = field(default_factory=list)
+
+    @property
+    def inner(self) -> tuple[float, float]:
+        return self.width - self.left - self.right, self.height - self.top - self.bottom
+
+    def across(self, value: Any) -> float:
+        assert self.x is not None, "the chart has a scale from left to right"
+        return self.left + self._within(self.x(value)) * self.inner[0]
+
+    def up(self, value: Any) -> float:
+        assert self.y is not None, "the chart has a scale upwards"
+        return self.top + (1 - self._within(self.y(value))) * self.inner[1]
+
+    @staticmethod
+    def _within(place: float) -> float:
+        return min(max(place, -0.01), 1.01)
+
+    # -- marks
+
+    def point(self, x: Any, y: Any, kind: str, told: str = "", radius: float = 2.6) -> None:
+        about = f"<title>{escape(told)}</title>" if told else ""
+        self.parts.append(
+            f'<circle class="{kind}" cx="{self.across(x):.1f}" cy="{self.up(y):.1f}" r="{radius:g}">{about}</circle>'
+        )
+
+    def line(self, points: Sequence[tuple[Any, Any]], kind: str, told: str = "", steps: bool = False) -> None:
+        if not points:
+            return
+        path = f"M{self.across(points[0][0]):.1f} {self.up(points[0][1]):.1f}"
+        for x, y in points[1:]:
+            path += f"H{self.across(x):.1f}V{self.up(y):.1f}" if steps else f"L{self.across(x):.1f} {self.up(y):.1f}"
+        about = f"<title>{escape(told)}</title>" if told else ""
+        self.parts.append(f'<path class="{kind}" d="{path}">{about}</path>')
+
+    def level(self, y: Any, kind: str, told: str = "") -> None:
+        """A line from left to right."""
+        at = self.up(y)
+        about = f"<title>{escape(told)}</title>" if told else ""
+        self.parts.append(
+            f'<path class="{kind}" d="M{self.left} {at:.1f}H{self.left + self.inner[0]:.1f}">{about}</path>'
+        )
+
+    def box(self, left: float, low: float, right: float, high: float, style: str, told: str = "") -> None:
+        """A rectangle by places on the axes, 0..1."""
+        x, y = self.left + left * self.inner[0], self.top + (1 - high) * self.inner[1]
+        about = f"<title>{escape(told)}</title>" if told else ""
+        self.parts.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{(right - left) * self.inner[0]:.1f}" '
+            f'height="{(high - low) * self.inner[1]:.1f}" {style}>{about}</rect>'
+        )
+
+    def text(self, x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> None:
+        """At pixels of the chart."""
+        self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{escape(text)}</text>')
+
+    # -- the element
+
+    def svg(self) -> str:
+        wide, high = self.inner
+        head = []
+        if self.title:
+            head.append(f'<text x="{self.left}" y="13" class="title">{escape(self.title)}</text>')
+        floor = self.top + high
+        if self.y is not None:
+            for place, label in self.y.ticks:
+                at = self.top + (1 - place) * high
+                head.append(f'<path class="grid" d="M{self.left} {at:.1f}H{self.left + wide:.1f}"/>')
+                head.append(f'<text x="{self.left - 5}" y="{at + 3.5:.1f}" text-anchor="end">{escape(label)}</text>')
+        if self.x is not None:
+            head += self._below(wide, floor)
+        if self.x_label:
+            head.append(
+                f'<text x="{self.left + wide / 2:.1f}" y="{self.height - 3}" text-anchor="middle" class="label">'
+                f"{escape(self.x_label)}</text>"
+            )
+        if self.y_label:
+            head.append(
+                f'<text transform="translate(11 {self.top + high / 2:.1f}) rotate(-90)" text-anchor="middle" '
+                f'class="label">{escape(self.y_label)}</text>'
+            )
+        head.append(f'<path class="axis" d="M{self.left} {floor:.1f}H{self.left + wide:.1f}"/>')
+        return (
+            f'<svg viewBox="0 0 {self.width} {self.height}" width="{self.width}" height="{self.height}" role="img" '
+            f'aria-label="{escape(self.title or "chart", quote=True)}">{"".join(head)}{"".join(self.parts)}</svg>'
+        )
+
+    def _below(self, wide: float, floor: float) -> list[str]:
+        """The ticks of the lower axis; those that would touch the one before have no label."""
+        assert self.x is not None, "it is asked for with a scale"
+        found, free = [], -math.inf
+        for place, label in self.x.ticks:
+            at, half = self.left + place * wide, len(label) * LETTER / 2
+            if at - half < free:
+                continue
+            free = at + half + 4
+            found.append(f'<text x="{at:.1f}" y="{floor + 13:.1f}" text-anchor="middle">{escape(label)}</text>')
+        return found
+
+
+def side_by_side(charts: Sequence[str]) -> str:
+    return f'<div class="charts">{"".join(charts)}</div>'

@@ -1,0 +1,24 @@
+"""Which packages a sampler needs beside Optuna, said before a search begins."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+from fts.jobs.api.spec import BadSpec
+
+PACKAGES = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",)}  # sampler -> what it imports
+
+
+class NeedsPackage(BadSpec):
+    """A package that the sampler needs is not installed in this interpreter."""
+
+
+def check_packages(sampler: str) -> None:
+    """Raises NeedsPackage with what to install."""
+    missing = [name for name in PACKAGES.get(sampler, ()) if find_spec(name) is None]
+    if missing:
+        raise NeedsPackage(
+            f"the sampler {sampler} needs {' and '.join(missing)}, which {sys.executable} has not installed; "
+            f"type pip install {' '.join(missing)}, or choose another sampler"
+        )

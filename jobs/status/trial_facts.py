@@ -1,0 +1,87 @@
+"""What a trial told of itself, by name, and a value as the format of its column says it: for tables and screens."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.goals import CONSTRAINTS
+from fts.jobs.status import formatting
+
+if TYPE_CHECKING:
+    from fts.state.values import Trial
+
+NOT_DRAWN = "·"
+WITH_COLUMN = (  # facts that the database keeps in columns of their own
+    "architecture", "n_params", "val_loss", "val_auc", "auc_low", "auc_high", "n_train", "n_val", "n_pos",
+    "prior_loss", "label_md5", "base_rate", "data_md5", "micro_batch", "accumulation", "predicted_bytes",
+)  # fmt: skip
+IN_METRICS, IN_ATTRS = "metrics", "attrs"  # facts that hold what a function returned, and what it set as attributes
+NOT_TOLD = (IN_METRICS, IN_ATTRS, CONSTRAINTS, "sampler")  # facts that stand elsewhere, or tell people nothing
+
+
+def metrics_of(trial: Trial) -> dict[str, Any]:
+    """The numbers it returned, by name."""
+    found = trial.facts.get(IN_METRICS)
+    return found if isinstance(found, dict) else {}
+
+
+def facts_of(trial: Trial) -> dict[str, Any]:
+    """Everything else that it told of itself, by name; first what has a column of its own."""
+    kept = {name: value for name in WITH_COLUMN if (value := getattr(trial, name)) not in (None, "")}
+    return kept | own_facts_of(trial)
+
+
+def violations_of(trial: Trial) -> dict[str, float]:
+    """By how much it misses each constraint; at most 0 where it meets it."""
+    found = trial.facts.get(CONSTRAINTS)
+    return found if isinstance(found, dict) else {}
+
+
+def own_facts_of(trial: Trial) -> dict[str, Any]:
+    """Those without a column of their own."""
+    attrs = trial.facts.get(IN_ATTRS)
+    own = {name: value for name, value in trial.facts.items() if name not in NOT_TOLD}
+    own |= {f"violation.{name}": value for name, value in violations_of(trial).items()}
+    return (attrs if isinstance(attrs, dict) else {}) | own
+
+
+def formatted(value: Any, spec: str) -> str | None:
+    """A value as a column's format says it. `drawn`: a parameter, a dot where its branch has none."""
+    if spec == "interval":
+        return formatting.interval(*value)
+    if spec == "times":
+        return f"{value[0]}x{value[1]}" if value[0] else None
+    if spec == "parameters":
+        return formatting.parameters(value)
+    if value is None:
+        return NOT_DRAWN if spec == "drawn" else None
+    if spec in ("number", "drawn"):
+        return formatting.number(value)
+    if spec in ("score", "score3"):
+        return formatting.score(value, 3 if spec == "score3" else 4)
+    if spec == "minutes":
+        return f"{value / 60:.1f}"
+    if not spec or isinstance(value, bool) or not isinstance(value, int | float):
+        return formatting.number(value) if isinstance(value, float) else str(value)
+    if spec == "count":
+        return str(value) if value else None
+    if spec == ".4f":
+        return number(value)
+    try:
+        return format(value, spec) if PLAIN.fullmatch(spec) else formatting.number(value)
+    except ValueError:
+        return formatting.number(value)
+
+
+PLAIN = re.compile(r"[,_]?(\.\d)?[defg%]?")  # formats that a declaration may have: .3f, ",", .1%
+
+
+def number(value: float) -> str:
+    """A metric of any size: 0.6841, 24, 3.1e-6, 1.234e+07."""
+    if not math.isfinite(value):
+        return formatting.score(value)
+    if value == int(value) and abs(value) < 1e9:
+        return f"{value:.0f}"
+    return formatting.score(value) if 1e-2 <= abs(value) < 1e4 else formatting.number(float(value))

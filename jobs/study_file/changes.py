@@ -1,0 +1,107 @@
+"""What differs between a cell and the job it had before, in the words of the study file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.bare_cell import MORE
+from fts.jobs.status import formatting
+
+if TYPE_CHECKING:
+    from fts.jobs.api.bare_cell import BareCell
+
+Spec = Mapping[str, Any]
+
+NAMES = {  # field of a specification -> where the study file says it
+    "steps": "budget.epochs", "timeout_s": "budget.timeout", "trial_timeout_s": "budget.trial_timeout",
+    "seeds": "budget.seeds", "trials": "budget.trials", "memory_bytes": "resources.memory",
+    "memory": "resources.memory",
+    "on_oom": "resources.on_oom", "stall_s": "resources.stall", "gpu": "resources.gpu", "threads": "resources.threads",
+    "sampler": "search.sampler", "pruner": "search.pruner", "halving": "search.halving",
+    "prune_by": "search.prune_by", "diverged": "search.diverged", "warm_start": "search.warm_start",
+    "baseline": "baseline.objective", "metric": "the metric that decides", "direction": "its goal",
+    "goals": "metrics", "constraints": "metrics", "seed": "study.seed", "objective": "study.objective",
+    "command": "study.command", "python": "study.python", "env": "study.env", "code": "study.code",
+    "grace_s": "study.grace", "folder": "the folder", "regex": "metrics regex",
+}  # fmt: skip
+FOLLOWS = ("experiment", "study", "axes", "kind", "goal_names", "streams", "program", "script")  # said by others
+TIMES = ("timeout_s", "trial_timeout_s", "stall_s", "grace_s")
+SHOWN = 60  # characters of a value
+MOST = 6  # differences in one sentence
+
+
+def taken_over(cell: BareCell, spec: Spec) -> list[str]:
+    """The fields that decide no number of a trial and are another now; empty: nothing differs."""
+    mine = _plain(cell)
+    changes = [name for name in cell.no_question if name not in (*FOLLOWS, "trials", "code")]
+    return [name for name in changes if mine.get(name) != spec.get(name)]
+
+
+def with_fields(cell: BareCell, spec: Spec, fields: Iterable[str]) -> dict[str, Any]:
+    """The specification with these fields as the cell has them; what has its default there is left out."""
+    mine, fields = _plain(cell), list(fields)
+    kept = {name: value for name, value in spec.items() if name not in fields}
+    return kept | {name: mine[name] for name in fields if name in mine}
+
+
+def question_differs(cell: BareCell, spec: Spec) -> list[str]:
+    """The fields in which the job asks another question."""
+    mine = _plain(cell)
+    decides = [name for name in dict.fromkeys([*mine, *spec]) if name not in cell.no_question]
+    return [name for name in decides if mine.get(name) != spec.get(name)]
+
+
+def in_words(cell: BareCell, spec: Spec, fields: Iterable[str]) -> str:
+    """`space.lr.high 0.1 -> 1.0, search.sampler tpe -> random`."""
+    mine = _plain(cell)
+    told: list[str] = []
+    for name in fields:
+        if name == "code_md5":
+            told.append(f"{cell.file or 'the script'}{' or code beside it' if cell.code else ''} has changed")
+        elif name == "space":
+            told += _of_table("space", spec.get("space") or {}, mine.get("space") or {})
+        elif name in ("forbid", "goals", "constraints", "env", "halving"):
+            told += _of_table(NAMES.get(name, name), spec.get(name) or {}, mine.get(name) or {})
+        elif name not in FOLLOWS:
+            told.append(f"{NAMES.get(name, name)} {_shown(name, spec.get(name))} -> {_shown(name, mine.get(name))}")
+    more = f" and {len(told) - MOST} more" if len(told) > MOST else ""
+    return ", ".join(told[:MOST]) + more
+
+
+def _of_table(at: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    told = []
+    for name in dict.fromkeys([*old, *new]):
+        here, before, now = f"{at}.{name}", old.get(name), new.get(name)
+        if before == now:
+            continue
+        if name not in old or name not in new:
+            told.append(f"{here} is {'gone' if name in old else 'new'}")
+        elif isinstance(before, Mapping) and isinstance(now, Mapping):
+            told += _of_table(here, before, now)
+        else:
+            told.append(f"{here} {_shown(name, before)} -> {_shown(name, now)}")
+    return told
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None or value in ([], {}):
+        return "none"
+    if name == "warm_start":
+        return formatting.count(len(value), "trial")
+    if name in TIMES:
+        return formatting.spell(float(value))
+    if name == "memory_bytes":
+        return f"{value / 2**30:.3g} GB"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return formatting.cut(text, SHOWN)
+
+
+def _plain(cell: BareCell) -> dict[str, Any]:
+    """As JSON has it: tuples are lists there."""
+    found: dict[str, Any] = json.loads(json.dumps(cell.to_json()))
+    return found
+
+
+assert set(MORE) & set(FOLLOWS) == {"experiment"}, "what is added to a search is said"

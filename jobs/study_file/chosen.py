@@ -1,0 +1,47 @@
+"""Which cells of a study file a person means: `mnist/S`, `size:S`, `data=mnist`, or a value such as `S`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from fts.jobs.api.spec import BadSpec
+
+if TYPE_CHECKING:
+    from fts.jobs.study_file.matrix import Labels
+
+SHOWN = 8
+
+
+def chosen(every: Sequence[Labels], words: Sequence[str]) -> Callable[[str, Labels], bool] | None:
+    """The question whether a cell is meant; None: all are. Raises BadSpec for a word that means none."""
+    if not words:
+        return None
+    names = [_name(labels) for labels in every]
+    meant: list[Labels] = []
+    for word in words:
+        lower = word.strip().lower()
+        found = [labels for labels, name in zip(every, names, strict=True) if name == lower]
+        found = found or [labels for labels in every if _fits(labels, lower)]
+        if not found:
+            near = get_close_matches(lower, names, n=1)
+            shown = ["/".join(str(value) for value in labels.values()) for labels in every]
+            hint = f"did you mean {shown[names.index(near[0])]}? " if near else ""
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            there = ", ".join(shown[:SHOWN]) if any(names) else "one cell without axes"
+            raise BadSpec(f"--cell {word} is no cell of the study; {hint}there are {there}{more}")
+        meant += found
+    return lambda _, labels: labels in meant
+
+
+def _name(labels: Labels) -> str:
+    return "/".join(str(value) for value in labels.values()).lower()
+
+
+def _fits(labels: Labels, word: str) -> bool:
+    """Each part of `mnist,size:S` is one of its values, or names the axis too."""
+    values = {str(value).lower() for value in labels.values()}
+    pairs = {f"{name}{sign}{value}".lower() for name, value in labels.items() for sign in ":="}
+    parts = [part.strip() for part in word.replace(",", "/").split("/")]
+    return bool(parts) and all(part in values or part in pairs for part in parts)

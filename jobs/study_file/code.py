@@ -1,0 +1,84 @@
+"""Which files the code of a study is: those it names, else the modules beside its file that it imports."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fts.jobs.api.code import TooMuchCode, files
+from fts.jobs.study_file.faults import BadStudy
+
+MOST_MODULES = 500
+AT = ("study", "code")
+
+
+def named(code: Sequence[str], folder: Path, outputs: Path | None) -> tuple[str, ...]:
+    """Checks the files and folders of `code`. Raises BadStudy for one that is not there, or that holds the outputs."""
+    for word in code:
+        path = folder / word
+        if not path.exists():
+            raise BadStudy(AT, f"names {word}, which is not in {folder}")
+        if outputs is not None and path.is_dir() and outputs.resolve().is_relative_to(path.resolve()):
+            raise BadStudy(AT, f"names {word}, where the outputs of fts are too; name the folders of the source alone")
+    try:
+        for _ in files(folder, code):
+            pass
+    except TooMuchCode as error:
+        raise BadStudy(AT, f"cannot be hashed: {error}") from None
+    return tuple(code)
+
+
+def imported(file: str, folder: Path) -> tuple[str, ...]:
+    """The modules of the person's own that the file imports, and those that they import, relative to the folder."""
+    first = (folder / file).absolute()
+    seen = {first}
+    waiting = [first]
+    while waiting and len(seen) < MOST_MODULES:
+        for path in _imports(waiting.pop(), folder):
+            if path not in seen:
+                seen.add(path)
+                waiting.append(path)
+    return tuple(sorted(str(path.relative_to(folder)) for path in seen - {first}))
+
+
+def _imports(path: Path, folder: Path) -> Iterator[Path]:
+    """Of one file: from its folder, its package's root, and the study's folder."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return
+    roots = dict.fromkeys([_root(path), path.parent, folder.absolute()])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _of_module(roots, alias.name.split("."), folder)
+        elif isinstance(node, ast.ImportFrom):
+            parts = (node.module or "").split(".") if node.module else []
+            above = path.parent
+            for _ in range(node.level - 1):
+                above = above.parent
+            where = [above] if node.level else list(roots)
+            yield from _of_module(where, parts, folder)
+            for alias in node.names:
+                yield from _of_module(where, [*parts, alias.name], folder)
+
+
+def _root(path: Path) -> Path:
+    folder = path.parent
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
+
+
+def _of_module(roots: Sequence[Path] | dict[Path, None], parts: Sequence[str], folder: Path) -> Iterator[Path]:
+    """The files that importing a.b.c loads, where it is the person's own."""
+    for root in roots:
+        found = []
+        for end in range(1, len(parts) + 1):
+            base = root.joinpath(*parts[:end])
+            found += [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
+        own = [path for path in found if path.is_relative_to(folder.absolute()) and "site-packages" not in path.parts]
+        if own:
+            yield from own
+            return

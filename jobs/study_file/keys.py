@@ -1,0 +1,173 @@
+"""Every table and key of a study file: what it takes, and what it is for (docs/study-toml.md has a row for each)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.bare_cell import CHOICES, DAY_S, LIMITS
+from fts.jobs.api.halving import LIMITS as HALVING_LIMITS
+from fts.jobs.api.halving import BadHalving, Halving
+from fts.jobs.study_file import values
+from fts.jobs.study_file.faults import At, BadStudy, unknown
+
+if TYPE_CHECKING:
+    from fts.jobs.study_file.values import Reader
+
+LEARN = "learn"
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a table."""
+
+    read: Reader  # raises ValueError
+    expected: str  # in words, for the sentence that refuses another value
+
+
+def _count(name: str, most: int | None = None) -> Key:
+    low, high = (int(end) for end in LIMITS[name])
+    high = most or high
+    return Key(values.whole(low, high), f"a whole number from {low} to {high:,}")
+
+
+def _choice(name: str) -> Key:
+    return Key(values.one_of(*CHOICES[name]), f"one of {', '.join(CHOICES[name])}")
+
+
+def _time(name: str) -> Key:
+    low, high = LIMITS[name]
+    return Key(
+        values.seconds(low, high), f'a time such as "36h", "10m" or "90s", from {low:g} s to {high / DAY_S:g} days'
+    )
+
+
+def _halving(value: Any) -> Halving:
+    given = values.mapping(value)
+    usual = asdict(Halving())
+    unknown((), given, usual, "number of the halving rule")
+    return Halving(**usual | {name: None if each == "none" else each for name, each in given.items()})
+
+
+def _warm_start(value: Any) -> tuple[dict[str, Any] | str, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError
+    return tuple(each if isinstance(each, str) else values.mapping(each) for each in value)
+
+
+def _memory(value: Any) -> int | str:
+    if value == LEARN or (isinstance(value, str) and ":" in value):
+        return str(value)
+    return values.size(value)
+
+
+def _stall(value: Any) -> float | str:
+    low, high = LIMITS["stall_s"]
+    return LEARN if value == LEARN else float(values.seconds(low, high)(value))
+
+
+def _path(said: str) -> Key:
+    return Key(values.text, said)
+
+
+FUNCTION = 'a function, such as "train:objective" or "train.py:objective"'
+
+STUDY: Mapping[str, Key] = {
+    "name": Key(values.text, "a name"),
+    "objective": Key(values.text, FUNCTION),
+    "command": Key(values.words, 'a command, such as "python train.py --lr {lr}"'),
+    "shell": Key(values.flag, "true or false"),
+    "stdout": Key(values.flag, "true or false"),
+    "csv": _path("a path such as '{folder}/**/metrics.csv'"),
+    "tensorboard": _path("a folder such as '{folder}/logs'"),
+    "results": _path("a path such as '{folder}/results.json'"),
+    "best": Key(values.flag, "true or false"),
+    "grace": Key(values.seconds(0.0, DAY_S), 'a time such as "30s"'),
+    "seed": _count("seed"),
+    "python": Key(values.text, 'an interpreter, such as ".venv/bin/python"'),
+    "env": Key(values.environment, 'a table of texts, such as { OMP_NUM_THREADS = "1" }'),
+    "code": Key(values.texts, 'a list of files and folders, such as ["train.py", "model/"]'),
+}
+OF_COMMANDS = ("shell", "stdout", "csv", "tensorboard", "results", "best", "grace")
+
+BUDGET: Mapping[str, Key] = {
+    "trials": _count("trials"),
+    "epochs": _count("steps"),
+    "timeout": _time("timeout_s"),
+    "trial_timeout": _time("trial_timeout_s"),
+    "seeds": _count("seeds"),
+}
+SEARCH: Mapping[str, Key] = {
+    "sampler": _choice("sampler"),
+    "pruner": _choice("pruner"),
+    "halving": Key(_halving, f"a table of {', '.join(HALVING_LIMITS)}"),
+    "prune_by": Key(values.text, "the name of a metric with a goal"),
+    "parallel": Key(values.whole(1, 1024), "a whole number from 1 to 1,024"),
+    "diverged": _choice("diverged"),
+    "warm_start": Key(_warm_start, 'a list of tables { lr = 1e-3 } and of trials "STUDY/CELL:t5"'),
+}
+RESOURCES: Mapping[str, Key] = {
+    "memory": Key(_memory, f'"{LEARN}", a size such as "8GB", or a function such as "train:memory"'),
+    "gpu": _count("gpu"),
+    "threads": _count("threads"),
+    "stall": Key(_stall, f'"{LEARN}", or a time such as "10m"'),
+    "on_oom": _choice("on_oom"),
+}
+METRIC: Mapping[str, Key] = {
+    "goal": _choice("direction"),
+    "regex": Key(values.text, "a regular expression with one group around the number"),
+    "constraint": Key(values.text, 'a limit such as "<= 2e6"'),
+}
+PARAMETER: Mapping[str, Key] = {
+    "low": Key(values.number, "a number"),
+    "high": Key(values.number, "a number"),
+    "step": Key(values.number, "a number above 0"),
+    "log": Key(values.flag, "true or false"),
+    "choices": Key(lambda value: value if isinstance(value, list | tuple) else values.flag(None), "a list"),
+    "when": Key(values.text, "an expression such as \"optimizer == 'sgd'\""),
+    "kind": Key(values.one_of("float", "int", "choice"), "one of float, int, choice"),
+}
+BASELINE: Mapping[str, Key] = {"objective": Key(values.text, FUNCTION)}
+NOTIFY: Mapping[str, Key] = {
+    "urls": Key(values.texts, 'a list such as ["ntfy://topic"]'),
+    "on": Key(values.texts, 'a list such as ["cell done", "failed"]'),
+}
+
+TABLES: Mapping[str, Mapping[str, Key] | None] = {  # None: its keys are names of the person's
+    "study": STUDY,
+    "matrix": None,
+    "space": None,
+    "forbid": None,
+    "budget": BUDGET,
+    "metrics": None,
+    "search": SEARCH,
+    "resources": RESOURCES,
+    "cell": None,
+    "baseline": BASELINE,
+    "notify": NOTIFY,
+}
+IN_A_CELL = ("budget", "space", "forbid", "search", "resources")  # what [[cell]] may change
+
+
+def checked(at: At, given: Any, known: Mapping[str, Key], what: str = "key") -> dict[str, Any]:
+    """The table with every value read. Raises BadStudy for an unknown key, and for a value that is not expected."""
+    if not isinstance(given, Mapping):
+        raise BadStudy(at, f"is {given!r:.80}, expected a table")
+    unknown(at, given, known, f"{what} of [{at[0]}]" if len(at) == 1 else what)
+    return {name: value_of((*at, name), value, known[name]) for name, value in given.items()}
+
+
+def value_of(at: At, value: Any, key: Key) -> Any:
+    """Raises BadStudy."""
+    try:
+        return key.read(value)
+    except BadStudy as error:
+        raise BadStudy((*at, *error.at), str(error).removeprefix(".".join(error.at)).strip()) from None
+    except BadHalving as error:
+        raise BadStudy(at, f"has a wrong number: {error}") from None
+    except (ValueError, TypeError, OverflowError):
+        raise BadStudy(at, f"is {value!r:.80}, expected {key.expected}") from None
+
+
+assert {one.name for one in fields(Halving)} == set(HALVING_LIMITS), "the numbers of a rule"

@@ -1,0 +1,222 @@
+"""Puts the cells of a study in line, beside what they were before: the same again, more, or another question.
+
+The same study changes nothing. More trials extend a job, fewer never delete. How trials run (time, memory, threads) is
+taken over by a job that does not run. A job without a trial takes the whole new specification. Where trials exist and
+the question is another one, nothing is put in line: the study needs another name, or `again`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs import functions
+from fts.jobs.api.command import BareStudy
+from fts.jobs.api.spec import BadSpec
+from fts.jobs.records.questions import told
+from fts.jobs.status import formatting
+from fts.jobs.study_file import changes
+from fts.state import queries, transitions
+from fts.state.scheduling import preference
+from fts.state.transitions.base import transaction
+from fts.state.values import Enqueued, JobStatus
+
+if TYPE_CHECKING:
+    from fts.jobs.api.bare_cell import BareCell
+    from fts.state.db import Database
+    from fts.state.values import Job
+
+WAITING = (JobStatus.QUEUED, JobStatus.PAUSED)
+
+
+class StudyChanged(BadSpec):
+    """Jobs with trials ask another question than the study does now."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What became of one cell."""
+
+    cell: str
+    experiment: str
+    job_id: int | None  # None: a dry run, and the cell is new
+    state: str  # new, extended, changed, or the status of the job that was there
+    told: str  # the whole in a sentence
+    extended_from: int | None = None  # trials it had before
+
+    def __str__(self) -> str:
+        return self.told
+
+
+@dataclass
+class _Plan:
+    cell: BareCell
+    job: Job | None = None  # that answers the question already, or takes the cell over
+    whole: bool = False  # it takes the whole specification: no trial has begun
+    fields: list[str] = field(default_factory=list)  # that it takes over, or would if it did not run
+    words: str = ""
+
+
+def put_in_line(
+    db: Database,
+    cells: Sequence[BareCell],
+    metrics: Sequence[Mapping[str, Any]] = (),
+    *,
+    again: bool = False,
+    dry_run: bool = False,
+) -> list[Line]:
+    """Writes the jobs, all or none, and says of each cell what became of it.
+
+    `metrics` are declared with the study. Raises StudyChanged before anything is written.
+    """
+    study = BareStudy(cells[0].study)
+    rule = transitions.SameQuestion(question_of, lambda spec: str(study.cell(spec).identity))
+    with transaction(db, dry_run):
+        before = {job.id: job for job in queries.jobs(db)}
+        there = _by_labels(job for job in before.values() if job.study == study.name and job.kind == "cell")
+        plans = [_Plan(cell) if again else _planned(db, cell, there.get(_key(cell.axes), [])) for cell in cells]
+        if not again:
+            _refuse_another_question(study, plans, there)
+        transitions.respecify(db, [_respecified(study, plan) for plan in plans if plan.words and _may_change(plan)])
+        rows = [study.row(plan.cell) for plan in plans if not plan.whole]
+        found = iter(transitions.enqueue(db, rows, rule=rule, again=again))
+        known = queries.studies(db).get(study.name)
+        declared = functions.declaration(cells, None if known is None else known.declaration)
+        transitions.declare_study(db, study.name, _with_metrics(declared, metrics))
+        after = before if dry_run else {job.id: job for job in queries.jobs(db)}
+    return [_line(study, plan, None if plan.whole else next(found), after, dry_run) for plan in plans]
+
+
+def preview(cells: Sequence[BareCell]) -> list[Line]:
+    """What `put_in_line` would do where there is no database yet."""
+    study = BareStudy(cells[0].study)
+    new = Enqueued(0, created=True)
+    return [
+        Line(study.title(cell), cell.experiment, None, "new", told(study.title(cell), cell.trials, new, None, True))
+        for cell in cells
+    ]
+
+
+def question_of(spec: Any) -> str | None:
+    """A key of what a specification asks; None: nobody can read it."""
+    try:
+        return str(BareStudy("").cell(spec).question)
+    except BadSpec:
+        return None
+
+
+# -- what there was
+
+
+def _by_labels(jobs: Iterable[Job]) -> dict[str, list[Job]]:
+    found: dict[str, list[Job]] = {}
+    for job in jobs:
+        found.setdefault(_key(job.labels), []).append(job)
+    return found
+
+
+def _key(labels: Mapping[str, Any]) -> str:
+    return json.dumps(dict(labels), sort_keys=True)
+
+
+def _planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> _Plan:
+    """What becomes of the cell, by the jobs that it had before."""
+    same = [job for job in of_cell if question_of(job.spec) == cell.question]
+    if same:
+        job = min(same, key=lambda job: preference(str(job.status), job.trials_wanted, job.id, cell.trials))
+        fields = changes.taken_over(cell, job.spec)
+        return _Plan(cell, job, False, fields, changes.in_words(cell, job.spec, fields))
+    for job in reversed(of_cell):
+        differs = changes.question_differs(cell, job.spec)
+        unbegun = job.status in WAITING and job.attempt == 0 and not queries.trials(db, job.id)
+        only_steps = differs == ["steps"] and job.status is not JobStatus.RUNNING
+        if unbegun or only_steps:
+            fields = changes.taken_over(cell, job.spec)
+            trials = cell.trials if unbegun else max(cell.trials, job.trials_wanted)
+            mine = replace(cell, experiment=job.experiment, trials=trials)
+            words = changes.in_words(mine, job.spec, [*differs, *fields])
+            return _Plan(mine, job, unbegun, [*differs, *fields], words)
+    return _Plan(cell)
+
+
+def _may_change(plan: _Plan) -> bool:
+    return plan.job is not None and plan.job.status is not JobStatus.RUNNING
+
+
+def _respecified(study: BareStudy, plan: _Plan) -> transitions.Respecified:
+    """What its job shall be: all of it, or the present specification with the fields that are taken over."""
+    assert plan.job is not None, "only a job can change"
+    spec = plan.cell.to_json()
+    if not plan.whole:
+        spec = changes.with_fields(plan.cell, plan.job.spec, plan.fields) | {"trials": plan.job.trials_wanted}
+    row = study.row(study.cell(spec))
+    return transitions.Respecified(plan.job.id, row, plan.words, unbegun=plan.whole)
+
+
+def _refuse_another_question(study: BareStudy, plans: Sequence[_Plan], there: Mapping[str, Sequence[Job]]) -> None:
+    """Raises StudyChanged where a cell without a plan has a job with trials."""
+    found: dict[str, list[tuple[str, Job]]] = {}
+    for plan in plans:
+        if plan.job is not None:
+            continue
+        begun = [job for job in there.get(_key(plan.cell.axes), []) if job.attempt or job.trials_ended]
+        if not begun:
+            continue
+        job = min(begun, key=lambda job: (len(changes.question_differs(plan.cell, job.spec)), -job.id))
+        words = changes.in_words(plan.cell, job.spec, changes.question_differs(plan.cell, job.spec))
+        found.setdefault(words, []).append((study.title(plan.cell), job))
+    if not found:
+        return
+    said = []
+    for words, those in found.items():
+        name, job = those[0]
+        others = f" and {formatting.count(len(those) - 1, 'other cell')}" if len(those) > 1 else ""
+        trials = formatting.count(job.trials_ended, "trial")
+        said.append(f"{name}{others}: {words} (job {job.id} keeps its {trials})")
+    raise StudyChanged(
+        f"{study.name} asks another question than before: {'; '.join(said[:4])}; give it another name (--name "
+        f"{study.name}2), or search anew beside what there is with --again"
+    )
+
+
+# -- what it has become
+
+
+def _line(study: BareStudy, plan: _Plan, found: Enqueued | None, jobs: Mapping[int, Job], dry_run: bool) -> Line:
+    name = study.title(plan.cell)
+    if found is None:
+        assert plan.job is not None, "a whole new specification has a job"
+        would = "would be changed" if dry_run else "is changed"
+        trials = formatting.count(plan.cell.trials, "trial")
+        sentence = (
+            f"{name} {would}: job {plan.job.id}, {plan.words or 'nothing that it says'}; {trials}, none has begun"
+        )
+        return Line(name, plan.cell.experiment, plan.job.id, "changed", sentence)
+    job = None if found.created and dry_run else jobs.get(found.job_id)
+    sentence = told(name, plan.cell.trials, found, job, dry_run)
+    state = "new" if found.created else "extended" if found.extended_from is not None else found.status
+    if plan.words and plan.job is not None:
+        if _may_change(plan):
+            sentence += f"; {'would take' if dry_run else 'takes'} over: {plan.words}"
+            state = "changed" if state == found.status else state
+        else:
+            sentence += (
+                f"; it runs, so this waits: {plan.words}; `fts pause {plan.job.id}`, enqueue the study again, "
+                f"`fts resume {plan.job.id}`"
+            )
+    return Line(name, plan.cell.experiment, found.job_id or None, state, sentence, found.extended_from)
+
+
+def _with_metrics(declared: dict[str, Any], metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The declaration with every metric of the study file, in its order."""
+    before = {metric["name"]: metric for metric in declared.get("metrics", []) if isinstance(metric, dict)}
+    listed = {metric["name"]: before.get(metric["name"], {}) | dict(metric) for metric in metrics}
+    return declared | {"metrics": list((listed | {n: m for n, m in before.items() if n not in listed}).values())}
+
+
+def titles(cells: Sequence[BareCell]) -> list[str]:
+    """What each cell is called."""
+    study = BareStudy(cells[0].study)
+    return [study.title(cell) for cell in cells]

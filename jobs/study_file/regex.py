@@ -1,0 +1,61 @@
+"""Several regular expressions of [metrics] as one: whatever of them a line of output has is found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from fts.jobs.api.command import EPOCH_GROUPS
+from fts.jobs.study_file.faults import BadStudy
+
+REFERENCE = re.compile(r"\\[1-9]|\(\?P=")
+
+
+def joined(patterns: Mapping[str, str]) -> str | None:
+    """Metric -> its regular expression; one as it is. Raises BadStudy for one that cannot give its metric."""
+    for name, pattern in patterns.items():
+        _check(name, pattern)
+    if len(patterns) <= 1:
+        return next(iter(patterns.values()), None)
+    parts, taken = [], set[str]()
+    for name, pattern in patterns.items():
+        if REFERENCE.search(pattern):
+            raise BadStudy(
+                ("metrics", name, "regex"), f"is {pattern!r:.80}, which refers to a group; several cannot be joined so"
+            )
+        part = pattern if name in re.compile(pattern).groupindex else _named(name, pattern)
+        for group in EPOCH_GROUPS:
+            if group in re.compile(part).groupindex:
+                part = part if group not in taken else part.replace(f"(?P<{group}>", "(?:")
+                taken.add(group)
+        parts.append(f"(?:(?=.*?(?:{part}))|)")
+    return "".join(parts)
+
+
+def _check(name: str, pattern: str) -> None:
+    at = ("metrics", name, "regex")
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise BadStudy(at, f"is {pattern!r:.80}, which is no regular expression: {error}") from None
+    groups = set(compiled.groupindex) - set(EPOCH_GROUPS)
+    plain = compiled.groups - len(compiled.groupindex)
+    if (groups and groups != {name}) or (not groups and plain != 1):
+        raise BadStudy(at, f"is {pattern!r:.80}, expected one group around the number, such as '{name}=([-0-9.eE+]+)'")
+
+
+def _named(name: str, pattern: str) -> str:
+    """With its one plain group called after the metric."""
+    place, within = 0, False
+    while place < len(pattern):
+        letter = pattern[place]
+        if letter == "\\":
+            place += 1
+        elif within:
+            within = letter != "]" or pattern[place - 1] == "[" or pattern[place - 2 : place] == "[^"
+        elif letter == "[":
+            within = True
+        elif letter == "(" and pattern[place + 1 : place + 2] != "?":
+            return f"{pattern[:place]}(?P<{name}>{pattern[place + 1 :]}"
+        place += 1
+    raise AssertionError("it was checked: there is one plain group")

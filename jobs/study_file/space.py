@@ -1,0 +1,187 @@
+"""The parameters of [space]: ranges and lists as distributions, `from` a function of the cell, and every `when`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fts.jobs.api.expression import BadExpression, Expression
+from fts.jobs.python import python
+from fts.jobs.study_file.faults import At, BadStudy, unknown
+from fts.jobs.study_file.keys import PARAMETER, checked
+
+FROM = "from"
+SLOWEST_S = 600.0  # of the function of the cell: it may import torch
+MOST_CHOICES = 10_000
+SAMPLED = 512  # combinations of values that an expression is tried with
+EXPECTED = "expected a range { low = 1, high = 4 } or a list such as ['adam', 'sgd']"
+
+Space = dict[str, dict[str, Any]]
+
+
+def parameters(given: Mapping[str, Any], at: At = ("space",)) -> Space:
+    """The distributions of a table, without `from`. Raises BadStudy."""
+    return {name: distribution((*at, str(name)), name, value) for name, value in given.items() if name != FROM}
+
+
+def distribution(at: At, name: Any, given: Any) -> dict[str, Any]:
+    """One parameter as jobs.search.space has it, with `when` beside it."""
+    if not isinstance(name, str) or not name.isidentifier() or not name.isascii():
+        raise BadStudy(at, "cannot name a parameter; expected letters, digits and _")
+    if isinstance(given, list | tuple):
+        return _choice(at, given)
+    if not isinstance(given, Mapping):
+        cure = f"; a fixed value is [{given!r}]" if isinstance(given, str | int | float) else ""
+        raise BadStudy(at, f"is {given!r:.80}, {EXPECTED}{cure}")
+    table = checked(at, given, PARAMETER, "key of a parameter")
+    when = {"when": _expression((*at, "when"), table["when"]).text} if "when" in table else {}
+    kind = table.get("kind")
+    if "choices" in table or kind == "choice":
+        if extra := [each for each in table if each not in ("choices", "when", "kind")]:
+            raise BadStudy((*at, extra[0]), "belongs to a range, and the parameter has choices")
+        return _choice(at, table.get("choices", ())) | when
+    return _range(at, table, kind) | when
+
+
+def _choice(at: At, given: Sequence[Any]) -> dict[str, Any]:
+    if not given or len(given) > MOST_CHOICES:
+        raise BadStudy(at, f"has {len(given):,} values to choose from, expected 1 to {MOST_CHOICES:,}")
+    for place, value in enumerate(given):
+        if value is not None and not isinstance(value, bool | int | float | str):
+            raise BadStudy(at, f"has the choice {value!r:.80}, expected text, a number, true or false")
+        if any(type(value) is type(other) and value == other for other in given[:place]):
+            raise BadStudy(at, f"names {value!r:.40} twice")
+    return {"kind": "choice", "choices": list(given)}
+
+
+def _range(at: At, table: Mapping[str, Any], kind: str | None) -> dict[str, Any]:
+    if lacking := [end for end in ("low", "high") if end not in table]:
+        raise BadStudy(at, f"has no {lacking[0]}; {EXPECTED}")
+    low, high, step, log = table["low"], table["high"], table.get("step"), table.get("log", False)
+    numbers = [end for end in (low, high, step) if end is not None]
+    whole = all(isinstance(end, int) for end in numbers) if kind is None else kind == "int"
+    if kind == "int" and not all(float(end).is_integer() for end in numbers):
+        raise BadStudy(at, f"is a whole number from {low} to {high}, expected whole ends")
+    low, high = (int(low), int(high)) if whole else (float(low), float(high))
+    if low > high:
+        raise BadStudy(at, f"has no range: low is {low:g}, high is {high:g}")
+    if log and low <= 0:
+        raise BadStudy(at, f"has low {low:g}, expected a number above 0 where log = true")
+    found = {"kind": "int" if whole else "float", "low": low, "high": high, "log": log}
+    if step is not None:
+        if step <= 0 or log:
+            raise BadStudy((*at, "step"), f"is {step:g}, expected " + ("none: log = true" if log else "above 0"))
+        found["step"] = int(step) if whole else float(step)
+    return found
+
+
+# -- `from`
+
+
+def of_cells(
+    objective: str, folder: Path, interpreter: str | None, cells: Sequence[Mapping[str, Any]], env: Mapping[str, str]
+) -> list[Space]:
+    """What the function FILE.py:FUNCTION gives for each cell, asked in the study's interpreter. Raises BadStudy."""
+    import os  # here: this alone needs it
+
+    at = ("space", FROM)
+    home = Path(sys.modules["fts"].__path__[0]).absolute()
+    words = python(str(home / "jobs" / "trial" / "space_of.py"), str(home), objective, interpreter=interpreter)
+    try:
+        done = subprocess.run(
+            words,
+            input=json.dumps([dict(cell) for cell in cells]),
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env={**os.environ, **env},
+            timeout=SLOWEST_S,
+            check=False,
+        )
+        told = json.loads(done.stdout) if done.returncode == 0 else {}
+    except subprocess.TimeoutExpired:
+        raise BadStudy(at, f"names {objective}, which did not return within {SLOWEST_S:.0f} s") from None
+    except (OSError, ValueError) as error:
+        raise BadStudy(at, f"names {objective}, which could not be asked: {error}") from None
+    if "spaces" not in told:
+        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
+        raise BadStudy(at, f"names {objective}, which failed: {told.get('fault') or last}")
+    found = []
+    for cell, given in zip(cells, told["spaces"], strict=True):
+        if not isinstance(given, dict) or not given:
+            raise BadStudy(at, f"names {objective}, which gives {given!r:.80} for {dict(cell)}, expected parameters")
+        found.append(parameters(given, (*at, *map(str, cell.values()))))
+    return found
+
+
+# -- expressions
+
+
+def _expression(at: At, text: Any) -> Expression:
+    try:
+        return Expression.parse(text)
+    except BadExpression as error:
+        raise BadStudy(at, f"is no expression: {error}") from None
+
+
+def forbidden(given: Any) -> dict[str, str]:
+    """[forbid]: name -> expression. Raises BadStudy."""
+    if not isinstance(given, Mapping):
+        raise BadStudy(("forbid",), f"is {given!r:.80}, expected a table of expressions")
+    return {str(name): _expression(("forbid", str(name)), text).text for name, text in given.items()}
+
+
+def check_expressions(space: Space, forbid: Mapping[str, str], axes: Mapping[str, Sequence[Any]]) -> None:
+    """Does every `when` and `forbid` name what there is, and can it hold? Raises BadStudy.
+
+    `axes` are those of the matrix, with all their values.
+    """
+    values = {name: list(each) for name, each in axes.items()} | {name: _samples(each) for name, each in space.items()}
+    closed = {name: list(each) for name, each in axes.items()}
+    closed |= {name: each["choices"] for name, each in space.items() if each["kind"] == "choice"}
+    for name, each in space.items():
+        if "when" in each:
+            at = ("space", name, "when")
+            expression = _expression(at, each["when"])
+            if name in expression.names:
+                raise BadStudy(at, f"of {name} asks for {name} itself")
+            _check(at, expression, values, closed)
+    for name, text in forbid.items():
+        here = ("forbid", name)
+        expression = _expression(here, text)
+        if not set(expression.names) & set(space):
+            raise BadStudy(here, f"names no parameter, expected one of {', '.join(space)}; `exclude` takes away cells")
+        _check(here, expression, values, closed)
+
+
+def _check(at: At, expression: Expression, values: Mapping[str, list[Any]], closed: Mapping[str, list[Any]]) -> None:
+    unknown_name(at, expression, values)
+    for name, constant in expression.compared:
+        if name in closed and constant not in closed[name]:
+            there = ", ".join(repr(each) for each in closed[name])[:200]
+            raise BadStudy(at, f"compares {name} with {constant!r:.40}, which it never is; it has {there}")
+    tried = itertools.product(*(values[name] for name in expression.names))
+    for combination in itertools.islice(tried, SAMPLED):
+        try:
+            expression.value(dict(zip(expression.names, combination, strict=True)))
+        except BadExpression as error:
+            raise BadStudy(at, f"cannot be told for every value: {error}") from None
+
+
+def unknown_name(at: At, expression: Expression, known: Mapping[str, Any]) -> None:
+    """Raises BadStudy for a name in it that is neither a parameter nor an axis."""
+    try:
+        unknown((), expression.names, known, "parameter or axis")
+    except BadStudy as error:
+        raise BadStudy(at, f"names {error}") from None
+
+
+def _samples(each: Mapping[str, Any]) -> list[Any]:
+    if each["kind"] == "choice":
+        return list(each["choices"])
+    return [each["low"], each["high"]]

@@ -1,0 +1,525 @@
+"""A study as tables, from study.toml or from Python: checks every word, and freezes one cell per combination.
+
+StudyFile.read(Path("study.toml")).cells()      # FunctionCell or CommandCell; BadSpec with the line
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs import commands, functions
+from fts.jobs.api.bare_cell import OBJECTIVE
+from fts.jobs.api.code import whole_md5
+from fts.jobs.api.command import BareStudy
+from fts.jobs.api.expression import BadExpression, Expression
+from fts.jobs.api.function import VALUE
+from fts.jobs.api.halving import Halving
+from fts.jobs.api.spec import NAME, BadSpec
+from fts.jobs.api.study import MINIMIZE, Metric
+from fts.jobs.study_file import code, keys, matrix, regex, space, toml, warm
+from fts.jobs.study_file.faults import At, BadStudy, unknown
+
+if TYPE_CHECKING:
+    from fts.jobs.api.bare_cell import BareCell
+    from fts.jobs.study_file.matrix import Labels
+
+USUAL_TRIALS = 20
+BY_OPTION = (("study", "name"), ("search", "warm_start"))  # they have options of their own
+MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")
+LIMIT = re.compile(r"\s*(<=|>=)\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+Tables = dict[str, Any]
+Params = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """The tables of a study as they were written, and where."""
+
+    tables: Tables
+    folder: Path  # what its paths are relative to; the trials start there
+    name: str = ""  # study.toml, for a sentence; empty: it was written in Python
+    text: str = field(default="", repr=False)
+    settings: tuple[At, ...] = ()  # what --set has changed
+
+    @classmethod
+    def read(cls, path: Path, settings: Sequence[str] = ()) -> StudyFile:
+        """Raises BadSpec for a file that cannot be read or is no TOML; `settings` are words of --set."""
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror or error
+            raise BadSpec(f"{path} cannot be read: {reason}") from None
+        tables, places = toml.parse(text, path.name), []
+        for setting in settings:
+            tables, at = toml.with_value(tables, setting)
+            places.append(at)
+        return cls(tables, path.absolute().parent, path.name, text, tuple(places))
+
+    def named(self, name: str | None) -> StudyFile:
+        """The same study under another name."""
+        if name is None:
+            return self
+        table = self.tables.get("study", {})
+        other = {**self.tables, "study": {**table, "name": name}} if isinstance(table, Mapping) else self.tables
+        return replace(self, tables=other, settings=(*self.settings, ("study", "name")))
+
+    def warmed(self, trials: Sequence[str]) -> StudyFile:
+        """The same study, beginning with recorded trials too."""
+        if not trials:
+            return self
+        search = self.tables.get("search", {})
+        if not isinstance(search, Mapping) or not isinstance(search.get("warm_start", []), list | tuple):
+            return self  # it is refused as it stands
+        warm_start = [*search.get("warm_start", []), *trials]
+        at = ("search", "warm_start")
+        other = {**self.tables, "search": {**search, "warm_start": warm_start}}
+        return replace(self, tables=other, settings=(*self.settings, at))
+
+    # -- what is wrong, and where
+
+    @contextlib.contextmanager
+    def placed(self) -> Iterator[None]:
+        """A fault gets the file and the line in front."""
+        try:
+            yield
+        except BadStudy as error:
+            raise BadSpec(f"{self._place(error.at)}{error}") from None
+
+    def _place(self, at: At) -> str:
+        if any(at[: len(place)] == place for place in self.settings):
+            return "" if at[:2] in BY_OPTION else "--set: "
+        line = toml.line_of(self._lines, at)
+        if not self.name:
+            return ""
+        return f"{self.name} line {line}: " if line else f"{self.name}: "
+
+    @cached_property
+    def _lines(self) -> dict[At, int]:
+        return toml.lines_of(self.text)
+
+    # -- the whole
+
+    def cells(
+        self,
+        wanted: Callable[[str, Labels], bool] | None = None,
+        recorded: Callable[[str], Params] | None = None,
+        outputs: Path | None = None,
+    ) -> list[BareCell]:
+        """The cells, or those for which `wanted` (their title, their labels) is true, checked and frozen.
+
+        `recorded` gives the parameters of a trial named in warm_start, `outputs` is the folder of the database. Raises
+        BadSpec with the line, before anything is written.
+        """
+        with self.placed():
+            return Freezing(self, recorded, outputs).cells(wanted)
+
+    @property
+    def labels(self) -> list[Labels]:
+        """Where each cell stands on each axis."""
+        with self.placed():
+            return matrix.cells(self.tables.get("matrix", {}))
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """Every declared metric, as a study declares it."""
+        with self.placed():
+            found = _metrics(self.tables.get("metrics", {}))
+        return [asdict(Metric(name, goal=each.get("goal"))) for name, each in found.items()]
+
+
+class Freezing:
+    """Makes the cells of one file. Every method raises BadStudy with the place of the fault."""
+
+    def __init__(
+        self, file: StudyFile, recorded: Callable[[str], Params] | None = None, outputs: Path | None = None
+    ) -> None:
+        self.file, self.folder, self.recorded, self.outputs = file, file.folder, recorded, outputs
+        tables = file.tables
+        for name in tables:
+            if name in keys.STUDY and name not in keys.TABLES:
+                raise BadStudy((name,), "stands above every table; it belongs below [study]")
+        unknown((), tables, keys.TABLES, "table")
+        for name, table in tables.items():
+            if name != "cell" and not isinstance(table, Mapping):
+                raise BadStudy((name,), f"is {table!r:.80}, expected a table")
+        self.study = keys.checked(("study",), tables.get("study", {}), keys.STUDY)
+        self.metrics = _metrics(tables.get("metrics", {}))
+        if "notify" in tables:
+            keys.checked(("notify",), tables["notify"], keys.NOTIFY)
+            raise BadStudy(("notify",), "is not supported yet; take the table away, and use `fts watch` meanwhile")
+        self.is_command = self._kind()
+        self.axes = _values_of(matrix.cells(tables.get("matrix", {})))
+        self.python = self._python()
+
+    def cells(self, wanted: Callable[[str, Labels], bool] | None) -> list[BareCell]:
+        every = matrix.cells(self.file.tables.get("matrix", {}))
+        overrides = self._overrides(every)
+        source = self._source()
+        name = self._name(source)
+        shown = BareStudy(name)
+        chosen = [labels for labels in every if wanted is None or wanted(_title(shown, labels), labels)]
+        made_by_function = self._spaces([labels for labels in chosen if self._from(labels, overrides)], overrides)
+        made: list[Any] = []
+        for labels in chosen:
+            tables = _changed(self.file.tables, labels, overrides)
+            fields = self._fields(tables, labels, made_by_function.get(_key(labels)), source)
+            try:
+                made.append(self._frozen(source, name, labels, fields))
+            except BadStudy:
+                raise
+            except BadSpec as error:
+                of_cell = f"cell {_title(shown, labels)}: " if labels else ""
+                raise BadStudy((), f"{of_cell}{error}") from None
+        return functions.told_apart(made)
+
+    # -- what runs
+
+    def _kind(self) -> bool:
+        """Is it a command?"""
+        given = [name for name in ("objective", "command") if name in self.study]
+        if len(given) != 1:
+            what = "has both objective and command; keep one" if given else "has neither objective nor command"
+            raise BadStudy(("study",), f'{what}, such as objective = "train:objective"')
+        if given == ["objective"]:
+            for name in keys.OF_COMMANDS:
+                if name in self.study:
+                    raise BadStudy(("study", name), "belongs to a command, and the study has an objective")
+            for name, each in self.metrics.items():
+                if "regex" in each:
+                    raise BadStudy(("metrics", name, "regex"), "reads the output of a command; a function returns it")
+            return False
+        for name in ("python",):
+            if name in self.study:
+                raise BadStudy(("study", name), "belongs to an objective; a command names its own interpreter")
+        return True
+
+    def _source(self) -> functions.Function | commands.Command:
+        """The function or command, its file read."""
+        if not self.is_command:
+            with _at(("study", "objective")):
+                return functions.inspect(self.objective, self.folder)
+        given = self.study["command"]
+        shell = self.study.get("shell", False)
+        with _at(("study", "command")):
+            if shell and not isinstance(given, str):
+                raise BadSpec("is a list, expected one text for the shell")
+            words = (given,) if shell else tuple(_split(given)) if isinstance(given, str) else given
+            return commands.prepared(words, self.folder, shell)
+
+    @cached_property
+    def objective(self) -> str:
+        """FILE.py:FUNCTION."""
+        return self.function(("study", "objective"), self.study["objective"])
+
+    def function(self, at: At, text: str) -> str:
+        """`train:objective` or `train.py:objective` as FILE.py:FUNCTION, found below the folder of the file."""
+        if OBJECTIVE.fullmatch(text):
+            return text
+        if not MODULE.fullmatch(text):
+            raise BadStudy(at, f"is {text!r:.80}, expected {keys.FUNCTION}")
+        module, _, name = text.partition(":")
+        path = module.replace(".", "/")
+        there = [one for one in (f"{path}.py", f"{path}/__init__.py") if (self.folder / one).is_file()]
+        if not there:
+            raise BadStudy(at, f"is {text!r:.80}, but there is no {path}.py in {self.folder}")
+        return f"{there[0]}:{name}"
+
+    def _name(self, source: functions.Function | commands.Command) -> str:
+        stem = source.stem if isinstance(source, commands.Command) else source.path.stem
+        if isinstance(source, functions.Function) and stem == "__init__":
+            stem = source.path.parent.name
+        with _at(("study", "name")):
+            given = self.study.get("name", functions.clean(stem))
+            if not NAME.fullmatch(given):
+                raise BadSpec(f"is {given!r:.80}, expected letters, digits and _.- (at most 80)")
+            try:
+                return functions.checked_name(given)
+            except BadSpec:
+                raise BadSpec(f"is {given!r}, the name of an installed study; give this one another") from None
+
+    def _python(self) -> str | None:
+        if (given := self.study.get("python")) is None:
+            return None
+        found = shutil.which(given) if "/" not in given else str((self.folder / Path(given).expanduser()).absolute())
+        if found is None or not Path(found).is_file():
+            raise BadStudy(("study", "python"), f"names {found or given}, which is no file, expected an interpreter")
+        return found
+
+    @cached_property
+    def _code(self) -> tuple[str, ...]:
+        if "code" in self.study:
+            return code.named(self.study["code"], self.folder, self.outputs)
+        return () if self.is_command else code.imported(self.objective.rpartition(":")[0], self.folder)
+
+    def _frozen(
+        self, source: functions.Function | commands.Command, name: str, labels: Labels, fields: dict[str, Any]
+    ) -> BareCell:
+        fields |= {"code": self._code, "code_md5": whole_md5(source.md5, self.folder, self._code)}
+        if isinstance(source, commands.Command):
+            with _at(("study", "command")):
+                return commands.frozen(source, self.folder, study=name, axes=labels, **fields)
+        declared = fields.get("space")
+        with _at(("study", "objective")):
+            functions.check_parameters(source, list(labels), declared)
+        if self.python is not None and not self._checked_python:
+            with _at(("study", "python")):
+                needs = declared is None or functions.TRIAL in source.parameters
+                functions.check_interpreter(self.python, self.folder, needs_optuna=needs)
+            self._checked_python = True
+        return functions.frozen(source, self.objective, self.folder, study=name, axes=labels, **fields)
+
+    _checked_python = False
+
+    # -- what differs between cells
+
+    def _overrides(self, every: Sequence[Labels]) -> list[tuple[Expression, Tables]]:
+        given = self.file.tables.get("cell", [])
+        if not isinstance(given, list | tuple):
+            raise BadStudy(("cell",), "is a table, expected [[cell]] with two brackets")
+        found = []
+        for number, table in enumerate(given, 1):
+            at = ("cell", str(number))
+            if not isinstance(table, Mapping):
+                raise BadStudy(at, f"is {table!r:.80}, expected a table")
+            unknown(at, table, ("where", *keys.IN_A_CELL), "table of [[cell]]")
+            if "where" not in table:
+                raise BadStudy(at, "has no where, such as where = \"size == 'L'\"")
+            try:
+                where = Expression.parse(table["where"])
+                space.unknown_name((*at, "where"), where, self.axes)
+                chosen = [labels for labels in every if where.holds(labels)]
+            except BadExpression as error:
+                raise BadStudy((*at, "where"), f"is no expression: {error}") from None
+            if not chosen:
+                raise BadStudy((*at, "where"), f"chooses no cell: {where.text!r:.80}")
+            for name, inner in table.items():
+                if name != "where" and not isinstance(inner, Mapping):
+                    raise BadStudy((*at, name), f"is {inner!r:.80}, expected a table")
+                if name in keys.TABLES and (known := keys.TABLES[name]) is not None:
+                    keys.checked((*at, name), inner, known)
+            found.append((where, {name: inner for name, inner in table.items() if name != "where"}))
+        return found
+
+    def _from(self, labels: Labels, overrides: Sequence[tuple[Expression, Tables]]) -> str | None:
+        given = _changed(self.file.tables, labels, overrides).get("space", {})
+        if not isinstance(given, Mapping):
+            raise BadStudy(("space",), f"is {given!r:.80}, expected a table")
+        if (text := given.get(space.FROM)) is not None and not isinstance(text, str):
+            raise BadStudy(
+                ("space", space.FROM), f"is {text!r:.80}, expected {keys.FUNCTION}; no parameter is called so"
+            )
+        return text
+
+    def _spaces(
+        self, chosen: Sequence[Labels], overrides: Sequence[tuple[Expression, Tables]]
+    ) -> dict[tuple[Any, ...], space.Space]:
+        """What the functions of `from` give, by cell; each is asked once, for all its cells."""
+        by_function: dict[str, list[Labels]] = {}
+        for labels in chosen:
+            by_function.setdefault(self._from(labels, overrides) or "", []).append(labels)
+        found: dict[tuple[Any, ...], space.Space] = {}
+        for text, those in by_function.items():
+            objective = self.function(("space", space.FROM), text)
+            with _at(("space", space.FROM)):
+                functions.inspect(objective, self.folder)
+            env = self.study.get("env", {})
+            spaces = space.of_cells(objective, self.folder, self.python, those, env)
+            found |= {_key(labels): each for labels, each in zip(those, spaces, strict=True)}
+        return found
+
+    def _fields(
+        self,
+        tables: Tables,
+        labels: Labels,
+        made: space.Space | None,
+        source: functions.Function | commands.Command,
+    ) -> dict[str, Any]:
+        """The fields of one cell, but for what runs."""
+        declared = (made or {}) | space.parameters(tables.get("space", {}))
+        in_words = source.declared if isinstance(source, commands.Command) else {}
+        for name in declared:
+            if name in in_words:
+                raise BadStudy(("space", name), "is declared in the command, too; declare it once")
+            if name in labels:
+                raise BadStudy(("space", name), "is an axis of [matrix], too; take one of them away")
+        whole = declared | in_words
+        forbid = space.forbidden(tables.get("forbid", {}))
+        if forbid and not whole:
+            raise BadStudy(("forbid",), "needs [space]: a function that draws its parameters itself cannot be asked")
+        space.check_expressions(whole, forbid, self.axes)
+        budget = keys.checked(("budget",), tables.get("budget", {}), keys.BUDGET)
+        fields = {
+            "trials": budget.get("trials", USUAL_TRIALS),
+            "steps": budget.get("epochs"),
+            "timeout_s": budget.get("timeout"),
+            "trial_timeout_s": budget.get("trial_timeout"),
+            "seeds": budget.get("seeds", 1),
+            "seed": self.study.get("seed", 0),
+            "space": declared or None,
+            "forbid": forbid,
+        }
+        fields |= self._search(keys.checked(("search",), tables.get("search", {}), keys.SEARCH), whole, forbid, labels)
+        fields |= self._resources(keys.checked(("resources",), tables.get("resources", {}), keys.RESOURCES))
+        fields |= self._goals()
+        if fields["prune_by"] is not None and fields["prune_by"] not in (fields["goals"] or {fields["metric"]: ""}):
+            there = ", ".join(fields["goals"] or [fields["metric"]])
+            raise BadStudy(
+                ("search", "prune_by"), f"is {fields['prune_by']!r:.80}, expected a metric with a goal: {there}"
+            )
+        fields |= self._running()
+        if len(fields["warm_start"]) > fields["trials"]:
+            raise BadStudy(("search", "warm_start"), f"has more than the {fields['trials']} trials of the cell")
+        return fields
+
+    def _search(
+        self, given: Mapping[str, Any], whole: space.Space, forbid: Mapping[str, str], labels: Labels
+    ) -> dict[str, Any]:
+        pruner = given.get("pruner", "median")
+        if "halving" in given and pruner != "halving":
+            raise BadStudy(("search", "halving"), f'has numbers, but the pruner is {pruner}; write pruner = "halving"')
+        if given.get("parallel", 1) > 1:
+            raise BadStudy(
+                ("search", "parallel"), f"is {given['parallel']}, expected 1: trials of one cell run one by one"
+            )
+        at = ("search", "warm_start")
+        first = [
+            warm.from_record(at, each, whole, forbid, labels, self.recorded)
+            if isinstance(each, str)
+            else warm.checked(at, each, whole, forbid, labels)
+            for each in given.get("warm_start", ())
+        ]
+        return {
+            "sampler": given.get("sampler", "tpe"),
+            "pruner": pruner,
+            "halving": given.get("halving", Halving()) if pruner == "halving" else None,
+            "prune_by": given.get("prune_by"),
+            "diverged": given.get("diverged", "worst"),
+            "warm_start": tuple(first),
+        }
+
+    def _resources(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        memory = given.get("memory")
+        if isinstance(memory, str) and memory != keys.LEARN:
+            at = ("resources", "memory")
+            memory = self.function(at, memory)
+            with _at(at):
+                functions.inspect(memory, self.folder)
+        if given.get("stall") == keys.LEARN:
+            raise BadStudy(
+                ("resources", "stall"), 'is "learn", which is not supported yet; expected a time such as "10m"'
+            )
+        return {
+            "memory": memory if isinstance(memory, str) else None,
+            "memory_bytes": memory if isinstance(memory, int) else None,
+            "on_oom": given.get("on_oom", "alone"),
+            "stall_s": given.get("stall"),
+            "gpu": given.get("gpu", 0),
+            "threads": given.get("threads"),
+        }
+
+    def _goals(self) -> dict[str, Any]:
+        goals = {name: each["goal"] for name, each in self.metrics.items() if "goal" in each}
+        if not goals and (self.is_command or self.metrics):
+            named = next(iter(self.metrics), "val_loss")
+            why = "name none with a goal" if self.metrics else "are missing: a command reports numbers by name"
+            raise BadStudy(("metrics",), f'{why}; write {named} = {{ goal = "minimize" }}')
+        metric = next(iter(goals), VALUE)
+        return {
+            "metric": metric,
+            "direction": goals.get(metric, MINIMIZE),
+            "goals": goals if len(goals) > 1 else {},
+            "constraints": {name: each["constraint"] for name, each in self.metrics.items() if "constraint" in each},
+        }
+
+    def _running(self) -> dict[str, Any]:
+        baseline = keys.checked(("baseline",), self.file.tables.get("baseline", {}), keys.BASELINE)
+        found: dict[str, Any] = {"env": self.study.get("env", {}), "baseline": None}
+        if "baseline" in self.file.tables:
+            at = ("baseline", "objective")
+            if "objective" not in baseline:
+                raise BadStudy(("baseline",), f"has no objective, expected {keys.FUNCTION}")
+            found["baseline"] = self.function(at, baseline["objective"])
+            with _at(at):
+                functions.inspect(found["baseline"], self.folder)
+        if not self.is_command:
+            return found | {"python": self.python}
+        found["regex"] = regex.joined({name: each["regex"] for name, each in self.metrics.items() if "regex" in each})
+        names = {"grace": "grace_s"}
+        return found | {names.get(name, name): self.study[name] for name in keys.OF_COMMANDS[1:] if name in self.study}
+
+
+def _metrics(given: Any) -> dict[str, dict[str, Any]]:
+    """What [metrics] says, by name. Raises BadStudy."""
+    if not isinstance(given, Mapping):
+        raise BadStudy(("metrics",), f"is {given!r:.80}, expected a table")
+    found = {}
+    for name, each in given.items():
+        at = ("metrics", str(name))
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise BadStudy(at, "cannot name a metric, expected letters, digits and _.- (at most 80)")
+        if not isinstance(each, Mapping):
+            raise BadStudy(at, f'is {each!r:.80}, expected a table such as {{ goal = "minimize" }}, or {{}}')
+        found[name] = keys.checked(at, each, keys.METRIC, "key of a metric")
+        limit = found[name].get("constraint")
+        if limit is not None and not LIMIT.fullmatch(limit):
+            raise BadStudy((*at, "constraint"), f'is {limit!r:.80}, expected a limit such as "<= 2e6" or ">= 0.5"')
+    return found
+
+
+def _changed(tables: Tables, labels: Labels, overrides: Sequence[tuple[Expression, Tables]]) -> Tables:
+    """The tables of one cell: what each fitting [[cell]] says stands over what was there, key by key."""
+    changed = dict(tables)
+    for where, more in overrides:
+        if where.holds(labels):
+            for name, inner in more.items():
+                changed[name] = {**changed.get(name, {}), **inner}
+    return changed
+
+
+@contextlib.contextmanager
+def _at(at: At) -> Iterator[None]:
+    """What another module refuses gets its place here."""
+    try:
+        yield
+    except BadStudy:
+        raise
+    except BadSpec as error:
+        raise BadStudy(at, f": {error}") from None
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise BadSpec(f"{text!r:.80} is no command: {error}") from None
+
+
+def _values_of(every: Sequence[Labels]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for labels in every:
+        for name, value in labels.items():
+            values = found.setdefault(name, [])
+            if value not in values:
+                values.append(value)
+    return found
+
+
+def _key(labels: Labels) -> tuple[Any, ...]:
+    return tuple(labels.items())
+
+
+def _title(study: BareStudy, labels: Labels) -> str:
+    """As `fts status` calls the cell."""
+    from fts.jobs.api.function import LIKE_A_NUMBER  # here: one rule of a name
+
+    name = "/".join(str(value) for value in labels.values()) or study.name
+    first = next(iter(labels), None)
+    return f"{first}={name}" if first is not None and LIKE_A_NUMBER.fullmatch(name) else name

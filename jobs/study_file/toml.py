@@ -1,0 +1,147 @@
+"""Reads the text of a study file, finds the line of a key, and writes tables as TOML again."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fts.jobs.api.spec import BadSpec
+from fts.jobs.study_file.faults import At, BadStudy, dotted
+
+LONGEST = 1_000_000  # characters of a file
+HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?")
+KEY = re.compile(r"""\s*([\w.-]+|"[^"]*"|'[^']*')\s*=""")
+BARE = re.compile(r"[A-Za-z0-9_-]+")
+ESCAPED = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f"}
+LINE = 118  # characters: a longer list is written on several lines
+
+
+def parse(text: str, name: str) -> dict[str, Any]:
+    """Raises BadSpec with the line."""
+    if len(text) > LONGEST:
+        raise BadSpec(f"{name} has {len(text):,} characters, expected at most {LONGEST:,}")
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise BadSpec(f"{name} is no TOML: {error or 'it is nested too deeply'}") from None
+
+
+def lines_of(text: str) -> dict[At, int]:
+    """Where each table and key begins; keys of a table within a line have the line of that table."""
+    found: dict[At, int] = {}
+    header: At = ()
+    cells = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if (match := HEADER.fullmatch(line)) is not None:
+            header = _parts(match[2])
+            if match[1] == "[[":
+                cells += header == ("cell",)
+                header = (*header, str(cells))
+            elif header[:1] == ("cell",):
+                header = ("cell", str(cells), *header[1:])
+            found.setdefault(header, number)
+        elif (match := KEY.match(line)) is not None:
+            path = (*header, *_parts(match[1]))
+            for end in range(len(header) + 1, len(path) + 1):
+                found.setdefault(path[:end], number)
+    return found
+
+
+def line_of(lines: Mapping[At, int], at: At) -> int | None:
+    """The line of a place, or of what it lies in; None: no line names it."""
+    return next((lines[at[:end]] for end in range(len(at), 0, -1) if at[:end] in lines), None)
+
+
+def _parts(text: str) -> At:
+    return tuple(part.strip().strip("\"'") for part in text.split("."))
+
+
+def with_value(tables: Mapping[str, Any], setting: str) -> tuple[dict[str, Any], At]:
+    """The tables with `budget.trials=80` set, and the place of it. Raises BadSpec."""
+    path, equals, text = setting.partition("=")
+    at = _parts(path)
+    if not equals or len(at) < 2 or not all(at):
+        raise BadSpec(f"--set has {setting!r:.80}, expected TABLE.KEY=VALUE, such as budget.trials=80")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a word needs no quotes there
+    changed = dict(tables)
+    inner: dict[str, Any] = changed
+    for place, name in enumerate(at[:-1]):
+        before = inner.get(name, {})
+        if not isinstance(before, Mapping):
+            raise BadSpec(f"--set has {setting!r:.80}, but {dotted(at[: place + 1])} is no table")
+        inner[name] = dict(before)
+        inner = inner[name]
+    inner[at[-1]] = value
+    return changed, at
+
+
+# -- writing
+
+
+def written(tables: Mapping[str, Any]) -> str:
+    """As TOML that reads back equal. Raises BadStudy for what TOML has no word for."""
+    parts = []
+    for name, table in tables.items():
+        if isinstance(table, Mapping):
+            parts.append("\n".join([f"[{_key(name)}]", *_body(table, (name,))]))
+        elif isinstance(table, Sequence) and not isinstance(table, str) and table and _all_tables(table):
+            parts += ["\n".join([f"[[{_key(name)}]]", *_body(each, (name,))]) for each in table]
+        else:
+            parts.insert(0, f"{_key(name)} = {_value(table, (name,))}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _body(table: Mapping[str, Any], at: At) -> list[str]:
+    return [_entry(name, value, (*at, str(name))) for name, value in table.items()]
+
+
+def _entry(name: Any, value: Any, at: At) -> str:
+    line = f"{_key(name)} = {_value(value, at)}"
+    if len(line) <= LINE or not isinstance(value, list | tuple):
+        return line
+    return "\n".join([f"{_key(name)} = [", *(f"    {_value(each, at)}," for each in value), "]"])
+
+
+def _all_tables(values: Sequence[Any]) -> bool:
+    return all(isinstance(each, Mapping) for each in values)
+
+
+def _key(name: Any) -> str:
+    if not isinstance(name, str):
+        raise BadStudy((), f"a key is {name!r:.80}, expected a string")
+    return name if BARE.fullmatch(name) else _text(name)
+
+
+def _value(value: Any, at: At) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return repr(int(value))
+    if isinstance(value, float):
+        return repr(float(value)) if math.isfinite(value) else {"inf": "inf", "-inf": "-inf"}.get(repr(value), "nan")
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{_key(name)} = {_value(each, (*at, str(name)))}" for name, each in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_value(each, at) for each in value)}]"
+    raise BadStudy(at, f"is {value!r:.80} of type {type(value).__name__}, expected text, a number, a list or a table")
+
+
+def _text(text: str) -> str:
+    """Literal where it has backslashes, as regular expressions have; else basic."""
+    plain = all(letter >= " " and letter != "\x7f" for letter in text)
+    if ("\\" in text or '"' in text) and plain and "'" not in text:
+        return f"'{text}'"
+    return '"' + "".join(ESCAPED.get(letter) or _letter(letter) for letter in text) + '"'
+
+
+def _letter(letter: str) -> str:
+    return letter if letter >= " " and letter != "\x7f" else f"\\u{ord(letter):04x}"

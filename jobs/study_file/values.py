@@ -1,0 +1,108 @@
+"""Reads the values of a study file: sizes, times, whole numbers and words. Each raises ValueError where it cannot."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fts.jobs.watchdog.policy import read_bytes
+
+Reader = Callable[[Any], Any]
+
+TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)\s*")
+SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+
+
+def text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError
+    return value
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ValueError
+    return tuple(text(each) for each in value)
+
+
+def words(value: Any) -> str | tuple[str, ...]:
+    """One text, or a list of words."""
+    if isinstance(value, str):
+        return text(value)
+    found = texts(value)
+    if not found:
+        raise ValueError
+    return found
+
+
+def flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def whole(low: int, high: int) -> Reader:
+    def read(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError
+        return value
+
+    return read
+
+
+def number(value: Any) -> float | int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def one_of(*known: str) -> Reader:
+    def read(value: Any) -> str:
+        if value not in known:
+            raise ValueError
+        return str(value)
+
+    return read
+
+
+def seconds(low: float, high: float) -> Reader:
+    """`36h`, `10m`, `1h 30m`, or seconds as a number."""
+
+    def read(value: Any) -> float:
+        if isinstance(value, str):
+            parts = list(TIME.finditer(value.strip()))
+            if not parts or "".join(part[0] for part in parts) != value.strip():
+                raise ValueError
+            value = sum(float(part[1]) * SECONDS[part[2]] for part in parts)
+        if not low <= number(value) <= high:
+            raise ValueError
+        return float(value)
+
+    return read
+
+
+def size(value: Any) -> int:
+    """`8GB`, `512MB` (powers of 1024), or bytes."""
+    if isinstance(value, str):
+        value = read_bytes("memory", value.strip().replace(" ", ""))
+    return int(whole(1, 2**50)(value))
+
+
+def environment(value: Any) -> dict[str, str]:
+    """Numbers become their text: every variable is one."""
+    if not isinstance(value, Mapping):
+        raise ValueError
+    found = {}
+    for name, each in value.items():
+        if not name or "=" in name or "\0" in name or isinstance(each, bool) or not isinstance(each, str | int | float):
+            raise ValueError
+        found[str(name)] = str(each)
+    return found
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError
+    return dict(value)

@@ -1,0 +1,133 @@
+"""The first trials of a cell: parameters of a person or of a recorded trial, checked against the space."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.expression import BadExpression, Expression
+from fts.jobs.study_file.faults import At, BadStudy, unknown
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
+    from fts.state.values import Job
+
+Space = dict[str, dict[str, Any]]
+Params = dict[str, Any]
+TRIAL = re.compile(r"(.+):t?(\d{1,7})")
+AT = ("search", "warm_start")
+
+
+def checked(
+    at: At, given: Mapping[str, Any], space: Space, forbid: Mapping[str, str], axes: Mapping[str, Any], whose: str = ""
+) -> Params:
+    """The parameters as a search of this space would draw them. Without a declared space they stay as they are."""
+    if not given:
+        raise BadStudy(at, "has an entry without parameters")
+    if not space:
+        return {str(name): _plain(at, name, value) for name, value in given.items()}
+    unknown(at, given, space, "parameter of [space]")
+    found = {name: _inside(at, name, value, space[name], whose) for name, value in given.items()}
+    known = dict(axes) | found
+    try:
+        drawn = [name for name in space if _is_drawn(space[name], known)]
+        broken = next((name for name, text in forbid.items() if Expression.parse(text).holds(known)), None)
+    except BadExpression as error:
+        raise BadStudy(at, f"cannot be checked: {error}") from None
+    if lacking := [name for name in drawn if name not in found]:
+        raise BadStudy(at, f"{whose}gives {_shown(found)} without {', '.join(lacking)}, which a trial needs too")
+    if extra := [name for name in found if name not in drawn]:
+        raise BadStudy(at, f"{whose}gives {', '.join(extra)}, which a trial with {_shown(found)} does not draw")
+    if broken is not None:
+        raise BadStudy(at, f"{whose}gives {_shown(found)}, which forbid.{broken} does not allow")
+    return {name: found[name] for name in drawn}
+
+
+def from_record(
+    at: At,
+    word: str,
+    space: Space,
+    forbid: Mapping[str, str],
+    axes: Mapping[str, Any],
+    recorded: Callable[[str], Params] | None,
+) -> Params:
+    """The parameters of the trial that a word names (`digits/S:t5`), as far as this space has them."""
+    if recorded is None:
+        raise BadStudy(at, f"names {word}, a trial of a database, and there is none here")
+    params = recorded(word)
+    kept = {name: value for name, value in params.items() if name in space} if space else params
+    if not kept:
+        raise BadStudy(at, f"names {word}, which has none of {', '.join(space)}; it has {', '.join(params) or 'none'}")
+    return checked(at, kept, space, forbid, axes, f"{word} ")
+
+
+def recorded_in(db: Database) -> Callable[[str], Params]:
+    """The parameters of a trial by its name: `digits/mnist/S:t5`, `digits:t5`, `7:t5` of job 7. Raises BadStudy."""
+    from fts.state import queries  # here: reading a file needs no database
+
+    jobs = queries.jobs(db)
+
+    def recorded(word: str) -> Params:
+        match = TRIAL.fullmatch(word.strip())
+        if match is None:
+            raise BadStudy(AT, f"names {word!r:.80}, expected a trial such as STUDY/CELL:t5, or 7:t5 of job 7")
+        number = int(match[2])
+        named = _named(jobs, match[1])
+        if not named:
+            there = ", ".join(dict.fromkeys(f"{job.study}/{job.cell}" for job in jobs)) or "none"
+            raise BadStudy(AT, f"names {word!r:.80}, and no cell is called {match[1]!r:.80}; there are {there:.200}")
+        found = [(job, trial) for job in named for trial in queries.trials(db, job.id) if trial.number == number]
+        if not found:
+            raise BadStudy(AT, f"names {word!r:.80}, and {named[-1].cell} has no trial {number}")
+        if len({(job.study, job.cell) for job, _ in found}) > 1:
+            names = ", ".join(f"{job.study}/{job.cell}" for job, _ in found)
+            raise BadStudy(
+                AT, f"names {word!r:.80}, which several cells have: {names:.200}; write STUDY/CELL:t{number}"
+            )
+        return dict(found[-1][1].params)
+
+    return recorded
+
+
+def _named(jobs: Sequence[Job], word: str) -> list[Job]:
+    """The jobs that are called so, the nearest kind of name first."""
+    lower = word.lower()
+    if word.isdecimal():
+        return [job for job in jobs if job.id == int(word)]
+    for name in (
+        lambda job: f"{job.study}/{job.cell}",
+        lambda job: job.cell,
+        lambda job: job.experiment,
+        lambda job: job.study,
+    ):
+        if found := [job for job in jobs if name(job).lower() == lower]:
+            return found
+    return []
+
+
+def _is_drawn(distribution: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    return distribution.get("when") is None or Expression.parse(distribution["when"]).holds(known)
+
+
+def _inside(at: At, name: str, value: Any, distribution: Mapping[str, Any], whose: str) -> Any:
+    if distribution["kind"] == "choice":
+        for choice in distribution["choices"]:
+            if choice == value and isinstance(choice, bool) is isinstance(value, bool):
+                return choice
+        raise BadStudy(at, f"{whose}gives {name} = {value!r:.40}, expected one of {distribution['choices']!r:.200}")
+    low, high = distribution["low"], distribution["high"]
+    sound = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+    if not sound or (distribution["kind"] == "int" and value != int(value)):
+        raise BadStudy(at, f"{whose}gives {name} = {value!r:.40}, expected {low:g} to {high:g}")
+    return int(value) if distribution["kind"] == "int" else float(value)
+
+
+def _plain(at: At, name: Any, value: Any) -> Any:
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise BadStudy(at, f"gives {name} = {value!r:.40}, expected text, a number, true or false")
+    return value
+
+
+def _shown(params: Params) -> str:
+    return ", ".join(f"{name} = {value!r}" for name, value in params.items())[:200]

@@ -1,0 +1,68 @@
+"""What a trial's result means for its search: a number for every goal, and by how much it violates each constraint."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.goals import CONSTRAINTS, INFEASIBLE, constraints_of, goals_of, several, violations
+from fts.jobs.api.spec import BadSpec
+from fts.state.values import Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is recorded of it beside its value."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    badges: tuple[str, ...] = ()
+    cause: Cause | None = None  # why it is no result; None: it is one
+    message: str | None = None
+
+
+def judged(cell: Any, told: Mapping[str, Any], complete: bool) -> Judged:
+    """Of a trial that is complete, or was pruned: a pruned one need not know everything."""
+    metrics = {**_numbers(told.get("metrics"))}
+    if complete:
+        metrics.setdefault(cell.metric, told.get("value"))
+        if several(cell) and (lacking := _lacking(cell, metrics)) is not None:
+            return lacking
+    found = _numbers(told.get(CONSTRAINTS))
+    declared = constraints_of(cell)
+    try:
+        found |= violations(declared, _numbers(told.get("user_attrs")) | metrics)
+    except BadSpec as missing:
+        if complete:
+            return Judged(cause=Cause.CODE_ERROR, message=str(missing))
+        found = {}  # half a set of constraints would call it feasible
+    facts: dict[str, Any] = {CONSTRAINTS: found} if found else {}
+    if complete and several(cell):
+        facts["metrics"] = metrics
+    violated = complete and any(value > 0 for value in found.values())
+    return Judged(facts, (INFEASIBLE,) if violated else ())
+
+
+def _lacking(cell: Any, metrics: Mapping[str, Any]) -> Judged | None:
+    goals = goals_of(cell)
+    if missing := [name for name in goals if name not in metrics]:
+        there = ", ".join(metrics)[:200]
+        return Judged(
+            cause=Cause.CODE_ERROR,
+            message=f"the study has the goals {', '.join(goals)}, the trial told {there} and no {', '.join(missing)}",
+        )
+    if odd := [name for name in goals if metrics[name] is None or not math.isfinite(metrics[name])]:
+        return Judged(cause=Cause.DIVERGED, message=f"{', '.join(odd)} is no finite number")
+    return None
+
+
+def _numbers(told: Any) -> dict[str, Any]:
+    """Numbers by name; None stands for one that JSON has no word for."""
+    if not isinstance(told, dict):
+        return {}
+    return {
+        name: v for name, v in told.items() if v is None or (isinstance(v, int | float) and not isinstance(v, bool))
+    }

@@ -1,0 +1,257 @@
+"""Reads metrics from the files that training libraries write anyway: CSV, TensorBoard's events, a JSON of results.
+
+What is found is appended to the trial's report as JSON lines, once, so that nothing is lost when the command replaces
+its file or either process is killed: each process reads the files from their beginning and adds what is new.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import json
+import os
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.command import EPOCH_GROUPS, CommandCell
+from fts.jobs.trial.tensorboard import BadRecord, EventFile
+from fts.state.files import open_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MOST_FILES = 1000
+LARGEST_RESULTS = 16 << 20  # bytes of a JSON file of results
+MOST_BYTES = 8 << 20  # of a file that are read at a time
+EVERY_S = 0.1  # between two looks at the files
+HEAD = 256  # bytes by which a file is known again
+
+Row = dict[str, Any]
+
+
+class Mirror:
+    """Appends the rows of a source to the trial's report."""
+
+    def __init__(self, source: Source, report: Path) -> None:
+        self.source, self.report = source, report
+        self._told = set(_lines(report))
+        self._next = 0.0
+
+    def update(self, ended: bool = False) -> None:
+        """What the files tell beyond the report; `ended`: the command has ended by itself."""
+        if time.monotonic() < self._next and not ended:
+            return
+        fresh: list[str] = []
+        for row in self.source.new(ended):
+            line = json.dumps(row)
+            if line not in self._told:
+                self._told.add(line)
+                fresh.append(line + "\n")
+        if fresh:
+            handle = open_log(self.report)
+            try:
+                os.write(handle, "".join(fresh).encode())
+            finally:
+                os.close(handle)
+        self._next = time.monotonic() + EVERY_S
+
+
+class Source:
+    """The files that a path or pattern names, each read as it grows."""
+
+    what = "file"
+
+    def __init__(self, pattern: str, cell: CommandCell, complain: Callable[[str], None]) -> None:
+        self.pattern, self.cell, self.complain = pattern, cell, complain
+        self.names: dict[str, None] = {}  # every metric that was seen, in order
+        self._open: dict[Path, Any] = {}
+        self._bad: set[str] = set()
+
+    def new(self, ended: bool) -> Iterator[Row]:
+        for path in self.files():
+            try:
+                for row in self.rows(path, ended):
+                    self.names.update(dict.fromkeys(list(row)[:50]))
+                    yield row
+            except (OSError, ValueError, LookupError, csv.Error) as error:
+                self._say_once(f"{path.name} cannot be read as {self.what} and is left out from there on: {error}")
+
+    def files(self) -> list[Path]:
+        return matching(self.pattern)
+
+    def rows(self, path: Path, ended: bool) -> Iterator[Row]:
+        raise NotImplementedError
+
+    @property
+    def found(self) -> str:
+        """What was there, for a sentence."""
+        files = self.files()
+        if not files:
+            return f"there is no file {self.pattern}"
+        return f"{files[-1]} has {', '.join(self.names) or 'no metrics'}"
+
+    def _say_once(self, sentence: str) -> None:
+        if sentence not in self._bad:
+            self._bad.add(sentence)
+            self.complain(sentence)
+
+
+class GrowingText:
+    """The whole lines of a file that grows; one that was replaced or cut is read again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.position, self.rest = path, 0, b""
+        self.names: list[str] | None = None  # of the columns, once the first line was read
+        self.count = 0  # rows with the metric that decides
+        self._inode, self._head = -1, b""
+
+    def new(self, ended: bool) -> tuple[list[str], bool]:
+        """Lines that came since, and whether they begin the file."""
+        with self.path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            head = file.read(len(self._head))
+            anew = found.st_ino != self._inode or found.st_size < self.position or head != self._head
+            if anew:
+                self._inode, self.position, self.rest = found.st_ino, 0, b""
+            file.seek(self.position)
+            chunk = file.read(MOST_BYTES)
+            begins = self.position == 0
+            if begins:
+                self._head = chunk[:HEAD]
+        self.position += len(chunk)
+        *lines, self.rest = (self.rest + chunk).split(b"\n")
+        if ended and self.rest and not chunk[MOST_BYTES - 1 :]:
+            lines, self.rest = [*lines, self.rest], b""
+        return [line.decode(errors="replace").strip("\r\ufeff") for line in lines], anew
+
+
+class CsvSource(Source):
+    """Lightning's metrics.csv and its like: a head of names, then one row a report; what is empty was not measured."""
+
+    what = "CSV"
+
+    def rows(self, path: Path, ended: bool) -> Iterator[Row]:
+        text = self._open.setdefault(path, GrowingText(path))
+        while True:
+            before = text.position
+            lines, anew = text.new(ended)
+            if anew:
+                text.names, text.count = None, 0
+            for cells in csv.reader(line for line in lines if line.strip()):
+                if text.names is None:
+                    text.names = [name.strip() for name in cells]
+                    continue
+                row = {
+                    name: number
+                    for name, cell in zip(text.names, cells, strict=False)
+                    if (number := number_in(cell)) is not None
+                }
+                named = next((name for name in EPOCH_GROUPS if name in row), None)
+                if named == "epoch":
+                    row.pop("step", None)
+                elif named is None and self.cell.metric in row:
+                    row = {"epoch": text.count} | row
+                text.count += self.cell.metric in row
+                yield row
+            if text.position - before < MOST_BYTES:
+                return
+
+
+class TensorBoardSource(Source):
+    """Scalars of event files below a folder; the tag `val/loss` is the metric val_loss."""
+
+    what = "TensorBoard events"
+
+    def files(self) -> list[Path]:
+        return [path for path in matching(f"{self.pattern}/**/*tfevents*") if path.is_file()]
+
+    def rows(self, path: Path, ended: bool) -> Iterator[Row]:
+        events = self._open.setdefault(path, EventFile(path))
+        try:
+            for step, tag, value in events.new():
+                yield {"step": max(step, 0), metric_name(tag): value}
+        except BadRecord as error:
+            self._say_once(f"{path.name}: {error}; what comes after it is left out")
+
+
+class ResultsSource(Source):
+    """A JSON file, written at the end, or again and again with its `epoch` or `step`; a list has many reports."""
+
+    what = "JSON of results"
+
+    def rows(self, path: Path, ended: bool) -> Iterator[Row]:
+        found = path.stat()
+        if found.st_size > LARGEST_RESULTS:
+            raise ValueError(f"it has {found.st_size:,} bytes, expected at most {LARGEST_RESULTS:,}")
+        seen = (found.st_ino, found.st_mtime_ns, found.st_size)
+        if self._open.get(path) == seen and not ended:
+            return
+        self._open[path] = seen
+        try:
+            content = json.loads(path.read_text(errors="replace"))
+        except (ValueError, RecursionError):
+            if ended:  # while the command runs, it may be half written
+                raise
+            return
+        several = isinstance(content, list)
+        for place, one in enumerate(content if several else [content]):
+            row = {str(name): value for name, value in flat(one) if isinstance(value, int | float)}
+            row = {name: value for name, value in row.items() if not isinstance(value, bool)}
+            named = next((name for name in EPOCH_GROUPS if name in row), None)
+            if named == "epoch":
+                row.pop("step", None)
+            if named is None:
+                row = {"epoch": place} | row
+            if (named is not None or several or ended) and len(row) > 1:
+                yield row
+
+
+def source_of(cell: CommandCell, path: str, complain: Callable[[str], None]) -> Source | None:
+    """Reads what the cell names beside its report; None: it names nothing."""
+    if cell.csv is not None:
+        return CsvSource(path, cell, complain)
+    if cell.tensorboard is not None:
+        return TensorBoardSource(path, cell, complain)
+    return ResultsSource(path, cell, complain) if cell.results is not None else None
+
+
+def matching(pattern: str) -> list[Path]:
+    """The files of a path with wildcards, version_10 behind version_9."""
+    found = glob.glob(pattern, recursive=True)  # noqa: PTH207  # Path.glob takes no absolute pattern
+    return [Path(name) for name in sorted(found, key=_natural)[:MOST_FILES]]
+
+
+def metric_name(tag: str) -> str:
+    """A tag of TensorBoard as the name of a metric: letters, digits and _.-"""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", tag)[:80] or "_"
+
+
+def number_in(text: str) -> int | float | None:
+    """None for what is empty or no number."""
+    text = text.strip()
+    try:
+        return int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else float(text)
+    except ValueError:
+        return None
+
+
+def flat(content: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """`{"val": {"loss": 1}}` as val.loss and 1."""
+    if isinstance(content, dict):
+        for name, value in content.items():
+            yield from flat(value, f"{before}{name}.")
+    elif before:
+        yield before[:-1], content
+
+
+def _lines(report: Path) -> list[str]:
+    try:
+        return report.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name)]

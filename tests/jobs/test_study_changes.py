@@ -1,0 +1,222 @@
+"""The same study again, more of it, run in another way, or another question: what is kept, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fts.jobs.study_file.line import Line, StudyChanged, put_in_line, question_of
+from fts.jobs.study_file.study import StudyFile
+from fts.state import queries, transitions
+from fts.state.db import Database, open_database
+from fts.state.errors import WrongStatus
+from tests.fts_process import Study
+from tests.jobs import toy
+from tests.jobs.test_study_file import study
+
+BEFORE = """
+[study]
+objective = "train:objective"
+[matrix]
+size = ["S", "M"]
+[space]
+lr = { low = 0.0, high = 1.0 }
+[budget]
+trials = 5
+epochs = 9
+[resources]
+stall = "10m"
+"""
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    opened = open_database(tmp_path / "outputs" / "fts.db", create=True)
+    yield opened
+    opened.close()
+
+
+def enqueued(db: Database, folder: Path, *settings: str, **flags: Any) -> list[Line]:
+    file = study(folder, BEFORE, *settings)
+    return put_in_line(db, file.cells(), file.metrics, **flags)
+
+
+def begin(db: Database, job: int) -> None:
+    """As a worker would have left it after a first attempt."""
+    db.execute_sql("UPDATE job SET attempt = 1, status = 'paused' WHERE id = ?", (job,))
+
+
+def specs(db: Database) -> list[dict[str, Any]]:
+    return [job.spec for job in queries.jobs(db)]
+
+
+def test_the_same_study_again_changes_nothing(db: Database, tmp_path: Path) -> None:
+    enqueued(db, tmp_path)
+    before = specs(db), len(queries.events(db, limit=100))
+    assert [line.state for line in enqueued(db, tmp_path)] == ["queued", "queued"]
+    assert (specs(db), len(queries.events(db, limit=100))) == before
+
+
+def test_more_trials_extend_and_fewer_delete_nothing(db: Database, tmp_path: Path) -> None:
+    enqueued(db, tmp_path)
+    begin(db, 1)
+    lines = enqueued(db, tmp_path, "budget.trials=8")
+    assert [(line.state, line.extended_from) for line in lines] == [("extended", 5), ("extended", 5)]
+    lines = enqueued(db, tmp_path, "budget.trials=2")
+    assert "0 of 8 trials ended (2 asked for)" in lines[0].told
+    assert [job.trials_wanted for job in queries.jobs(db)] == [8, 8]
+    transitions.undo(db, who="test")
+    assert [job.trials_wanted for job in queries.jobs(db)] == [5, 5]
+
+
+def test_how_trials_run_is_taken_over_and_said(db: Database, tmp_path: Path) -> None:
+    enqueued(db, tmp_path)
+    begin(db, 1)
+    question = question_of(queries.job(db, 1).spec)
+    settings = ("resources.stall=20m", "resources.threads=2", "study.env.A=1", "budget.trials=6")
+    (line, _) = enqueued(db, tmp_path, *settings)
+    assert "stall 10 min -> 20 min, resources.threads none -> 2" in line.told
+    assert "study.env.A is new" in line.told and "from 5 to 6 trials" in line.told
+    job = queries.job(db, 1)
+    assert (job.spec["stall_s"], job.spec["threads"], job.spec["env"], job.trials_wanted) == (1200.0, 2, {"A": "1"}, 6)
+    assert question_of(job.spec) == question
+    assert [line.state for line in enqueued(db, tmp_path, *settings)] == ["paused", "queued"]
+    assert [event.verb for event in queries.events(db, limit=9) if event.job_id == 1] == [
+        "enqueued", "changed", "extended",
+    ]  # fmt: skip
+    (line, _) = enqueued(db, tmp_path, "budget.trials=6")
+    assert "takes over: study.env.A is gone, resources.stall 20 min -> 10 min, resources.threads 2 -> none" in line.told
+    assert "threads" not in queries.job(db, 1).spec
+
+
+def test_a_running_job_keeps_how_it_runs_and_the_way_out_is_said(db: Database, tmp_path: Path) -> None:
+    enqueued(db, tmp_path)
+    worker = transitions.register_worker(db, host="h", pid=1, pid_started=1.0, slots=1)
+    claim = transitions.claim(db, worker, lease_s=60.0)
+    assert claim is not None
+    (line, other) = enqueued(db, tmp_path, "resources.stall=20m")
+    assert "it runs, so this waits: resources.stall 10 min -> 20 min; `fts pause 1`, enqueue the study again" in line.told
+    assert (line.state, other.state) == ("running", "changed")
+    assert [spec["stall_s"] for spec in specs(db)] == [600.0, 1200.0]
+    with pytest.raises(WrongStatus, match="job 1 is running; pause it"):
+        row = {"experiment": "train_S", "kind": "cell", "trials_wanted": 1, "spec": {}, "study": "train", "labels": {}}
+        transitions.respecify(db, [transitions.Respecified(1, row, "", unbegun=False)])
+
+
+def test_a_waiting_job_without_trials_takes_any_change(db: Database, tmp_path: Path) -> None:
+    enqueued(db, tmp_path)
+    (line, _) = enqueued(db, tmp_path, "space.lr.high=2.0", "search.sampler=random", "budget.trials=4")
+    assert line.state == "changed"
+    for words in ("space.lr.high 1.0 -> 2.0", "search.sampler tpe -> random", "4 trials, none has begun"):
+        assert words in line.told
+    assert [(job.spec["space"]["lr"]["high"], job.trials_wanted) for job in queries.jobs(db)] == [(2.0, 4), (2.0, 4)]
+    assert [line.state for line in enqueued(db, tmp_path, "space.lr.high=2.0", "search.sampler=random")] == [
+        "extended", "extended",
+    ]  # fmt: skip
+
+
+def test_more_epochs_are_taken_over_by_a_job_with_trials(db: Database, tmp_path: Path) -> None:
+    enqueued(db, tmp_path)
+    begin(db, 1)
+    lines = enqueued(db, tmp_path, "budget.epochs=30")
+    assert "budget.epochs 9 -> 30" in lines[0].told
+    assert [(spec["steps"], spec["trials"]) for spec in specs(db)] == [(30, 5), (30, 5)]
+
+
+def test_another_question_is_refused_as_a_whole_unless_again(db: Database, tmp_path: Path) -> None:
+    enqueued(db, tmp_path)
+    for job in (1, 2):
+        begin(db, job)
+    before = specs(db)
+    with pytest.raises(StudyChanged) as caught:
+        enqueued(db, tmp_path, "space.lr.high=2.0", "matrix.size=['S', 'M', 'L']")
+    assert str(caught.value) == (
+        "train asks another question than before: S and 1 other cell: space.lr.high 1.0 -> 2.0 (job 1 keeps its 0 "
+        "trials); give it another name (--name train2), or search anew beside what there is with --again"
+    )
+    assert specs(db) == before
+    with pytest.raises(StudyChanged):
+        enqueued(db, tmp_path, "space.lr.high=2.0", dry_run=True)
+    assert [line.state for line in enqueued(db, tmp_path, "space.lr.high=2.0", again=True)] == ["new", "new"]
+    assert [line.job_id for line in enqueued(db, tmp_path, "space.lr.high=2.0")] == [3, 4]
+    assert [line.job_id for line in enqueued(db, tmp_path)] == [1, 2], "the earlier question still has its answer"
+
+
+def test_changed_code_is_another_question(db: Database, tmp_path: Path) -> None:
+    enqueued(db, tmp_path)
+    for job in (1, 2):
+        begin(db, job)
+    (tmp_path / "helper.py").write_text("def width(size): return 3\n")
+    file = StudyFile.read(tmp_path / "study.toml")
+    with pytest.raises(StudyChanged, match=r"S and 1 other cell: train\.py or code beside it has changed"):
+        put_in_line(db, file.cells())
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(db: Database, tmp_path: Path) -> None:
+    enqueued(db, tmp_path)
+    before = specs(db), len(queries.events(db, limit=100))
+    lines = enqueued(db, tmp_path, "space.lr.high=2.0", "matrix.size=['S', 'M', 'L']", dry_run=True)
+    assert [line.state for line in lines] == ["changed", "changed", "new"]
+    assert "would be changed" in lines[0].told and "L is new" in lines[2].told
+    lines = enqueued(db, tmp_path, "budget.epochs=30", "budget.trials=7", dry_run=True)
+    assert "would be" in lines[0].told
+    assert (specs(db), len(queries.events(db, limit=100))) == before
+
+
+def test_the_declaration_has_every_metric_and_axis(db: Database, tmp_path: Path) -> None:
+    settings = ("metrics.loss.goal=minimize", "metrics.acc={}")
+    enqueued(db, tmp_path, *settings)
+    declared = queries.studies(db)["train"].declaration
+    assert [(metric["name"], metric["goal"]) for metric in declared["metrics"]] == [("loss", "minimize"), ("acc", None)]
+    assert [(axis["name"], axis["values"]) for axis in declared["axes"]] == [("size", ["S", "M"])]
+
+
+# -- with a real worker
+
+
+STORY = """
+[study]
+objective = "train:objective"
+[matrix]
+size = ["S", "M"]
+[budget]
+trials = 3
+[search]
+sampler = "random"
+pruner = "none"
+[[cell]]
+where = "size == 'M'"
+budget = { trials = 1 }
+"""
+
+
+def test_a_study_runs_through_a_kill_is_extended_in_the_foreground_and_lends_its_best_trial(tmp_path: Path) -> None:
+    made = toy.write(tmp_path / "study", keeps=True)
+    (made.folder / "study.toml").write_text(STORY)
+    (made.folder / "kills" / "00001_train_S t1 reported 2").write_text("worker trial")
+    told = json.loads(made.ok("enqueue", "study.toml", "--json"))["cells"]
+    assert [(each["cell"], each["job"], each["state"]) for each in told] == [("S", 1, "new"), ("M", 2, "new")]
+    toy.run(made)
+    assert toy.killed(made) == 1
+    assert toy.recorded(made)["S"] == toy.plain_optuna(made.folder, "S", 3, "random", "none")
+    said = made.ok("run", "study.toml", "--cell", "S", "--set", "budget.trials=4")
+    assert said == ""
+    assert toy.recorded(made)["S"] == toy.plain_optuna(made.folder, "S", 4, "random", "none")
+    refused = made.fts("enqueue", "study.toml", "--set", "study.seed=5")
+    assert refused.code == 2 and "S and 1 other cell: study.seed 0 -> 5 (job 1 keeps its 4 trials)" in refused.err
+    words = ("--name", "warm", "--cell", "S", "--warm-start-from", "train/S:t2", "--set", "budget.trials=1")
+    assert made.fts("run", "study.toml", *words).code == 0
+    assert params(made, "warm") == [params(made, "train")[2]]
+    assert made.fts("run", "study.toml").code == 2
+
+
+def params(made: Study, name: str) -> list[dict[str, Any]]:
+    rows = made.query(
+        f"SELECT trial.params AS params FROM trial JOIN job ON job.id = trial.job_id WHERE job.study = '{name}' "
+        "AND job.cell = 'S' ORDER BY number"
+    )
+    return [json.loads(row["params"]) for row in rows]

@@ -1,0 +1,416 @@
+"""study.toml: what each table makes of a cell, and the one sentence for everything that nobody can run."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fts.jobs.api.function import code_md5
+from fts.jobs.api.spec import BadSpec
+from fts.jobs.study_file import matrix
+from fts.jobs.study_file.chosen import chosen
+from fts.jobs.study_file.study import StudyFile
+
+TRAIN = """
+from helper import width
+
+def objective(trial, data="mnist", size="S"):
+    return trial.suggest_float("lr", 0, 1)
+
+def space(data, size):
+    return {"width": {"low": 1, "high": width(size)}}
+
+def of_dict(cell):
+    print("what it prints is no answer")
+    return {"width": [len(cell), 9]}
+
+def broken(cell):
+    return {}["nothing"]
+
+def memory(params, cell):
+    return 2**20
+
+def baseline(trial):
+    return 1.0
+"""
+WHOLE = """
+[study]
+name = "digits"
+objective = "train:objective"
+seed = 3
+env = { OMP_NUM_THREADS = 1 }
+
+[matrix]
+data = ["mnist", "cifar10"]
+size = ["S", "M", "L"]
+exclude = [{ data = "mnist", size = "L" }]
+include = [{ data = "svhn", size = "S" }]
+
+[space]
+from = "train:space"
+lr = { low = 1e-5, high = 1e-1, log = true }
+layers = { low = 1, high = 4 }
+units = { low = 8, high = 64, step = 8 }
+optimizer = ["adam", "sgd"]
+momentum = { low = 0, high = 0.99, when = "optimizer == 'sgd'" }
+
+[forbid]
+too_large = "layers >= 4 and size == 'L'"
+
+[budget]
+trials = 50
+epochs = 20
+timeout = "1h 30m"
+trial_timeout = 90
+seeds = 3
+
+[metrics]
+val_loss = { goal = "minimize" }
+latency = { goal = "maximize" }
+n_params = { constraint = "<= 2e6" }
+val_acc = {}
+
+[search]
+sampler = "random"
+pruner = "halving"
+halving = { keep = 0.5, trailing = "none" }
+prune_by = "latency"
+warm_start = [{ lr = 1e-3, layers = 2, units = 8, optimizer = "adam", width = 1 }]
+
+[resources]
+memory = "8GB"
+gpu = 1
+threads = 2
+stall = "10m"
+on_oom = "shrink"
+
+[[cell]]
+where = "size == 'L'"
+budget = { trials = 20 }
+resources = { memory = "train:memory" }
+
+[[cell]]
+where = "data == 'cifar10' and size in ('M', 'L')"
+space = { layers = { low = 1, high = 8 } }
+
+[baseline]
+objective = "train.py:baseline"
+"""
+
+
+def study(folder: Path, text: str, *settings: str) -> StudyFile:
+    (folder / "train.py").write_text(TRAIN)
+    (folder / "helper.py").write_text("def width(size): return {'S': 2, 'M': 4, 'L': 8}[size]\n")
+    (folder / "study.toml").write_text(text)
+    return StudyFile.read(folder / "study.toml", settings)
+
+
+def cells(folder: Path, text: str, *settings: str) -> dict[str, Any]:
+    """By experiment."""
+    return {cell.experiment: cell for cell in study(folder, text, *settings).cells()}
+
+
+def test_every_table_reaches_its_cell(tmp_path: Path) -> None:
+    made = cells(tmp_path, WHOLE)
+    assert list(made) == [
+        "digits_mnist_S", "digits_mnist_M", "digits_cifar10_S", "digits_cifar10_M", "digits_cifar10_L", "digits_svhn_S",
+    ]  # fmt: skip
+    small, large = made["digits_mnist_S"], made["digits_cifar10_L"]
+    told = small.to_json()
+    assert {name: told.get(name) for name in (
+        "study", "trials", "steps", "seed", "timeout_s", "trial_timeout_s", "seeds", "metric", "direction", "goals",
+        "constraints", "prune_by", "sampler", "pruner", "memory", "memory_bytes", "gpu", "threads", "stall_s", "on_oom",
+        "baseline", "env", "axes", "objective", "folder", "forbid",
+    )} == {
+        "study": "digits", "trials": 50, "steps": 20, "seed": 3, "timeout_s": 5400.0, "trial_timeout_s": 90.0,
+        "seeds": 3, "metric": "val_loss", "direction": "minimize",
+        "goals": {"val_loss": "minimize", "latency": "maximize"}, "constraints": {"n_params": "<= 2e6"},
+        "prune_by": "latency", "sampler": "random", "pruner": "halving", "memory": None, "memory_bytes": 8 * 2**30,
+        "gpu": 1, "threads": 2, "stall_s": 600.0, "on_oom": "shrink", "baseline": "train.py:baseline",
+        "env": {"OMP_NUM_THREADS": "1"}, "axes": {"data": "mnist", "size": "S"}, "objective": "train.py:objective",
+        "folder": str(tmp_path), "forbid": {"too_large": "layers >= 4 and size == 'L'"},
+    }  # fmt: skip
+    assert (small.halving.keep, small.halving.trailing, small.halving.growth) == (0.5, None, 9)
+    assert small.space == {
+        "width": {"kind": "int", "low": 1, "high": 2, "log": False},
+        "lr": {"kind": "float", "low": 1e-5, "high": 0.1, "log": True},
+        "layers": {"kind": "int", "low": 1, "high": 4, "log": False},
+        "units": {"kind": "int", "low": 8, "high": 64, "log": False, "step": 8},
+        "optimizer": {"kind": "choice", "choices": ["adam", "sgd"]},
+        "momentum": {"kind": "float", "low": 0.0, "high": 0.99, "log": False, "when": "optimizer == 'sgd'"},
+    }
+    assert small.warm_start == ({"width": 1, "lr": 1e-3, "layers": 2, "units": 8, "optimizer": "adam"},)
+    assert (large.trials, large.memory, large.memory_bytes) == (20, "train.py:memory", None)
+    assert (large.space["layers"]["high"], large.space["width"]["high"]) == (8, 8)
+    metrics = {metric["name"]: metric["goal"] for metric in study(tmp_path, WHOLE).metrics}
+    assert metrics == {"val_loss": "minimize", "latency": "maximize", "n_params": None, "val_acc": None}
+
+
+def test_the_least_study_has_two_lines(tmp_path: Path) -> None:
+    (cell,) = cells(tmp_path, '[study]\nobjective = "train:objective"').values()
+    assert (cell.study, cell.trials, cell.metric, cell.space, cell.axes) == ("train", 20, "value", None, {})
+
+
+def test_a_file_of_a_package_is_found_by_its_module(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    for name in ("__init__.py", "train.py"):
+        (tmp_path / "net" / name).write_text("def objective(trial): return 1\n")
+    for objective, file in (("net.train:objective", "net/train.py"), ("net:objective", "net/__init__.py")):
+        (cell,) = cells(tmp_path, f'[study]\nobjective = "{objective}"').values()
+        assert (cell.file, cell.study) == (file, file.split("/")[objective.count(".")].removesuffix(".py"))
+
+
+def test_a_command_takes_the_same_tables(tmp_path: Path) -> None:
+    text = """
+    [study]
+    command = "sh run.sh --lr {lr} {args} --seed {seed}"
+    grace = "5s"
+    [matrix]
+    size = ["S", "M"]
+    [space]
+    lr = { low = 1e-5, high = 1e-1, log = true }
+    layers = [1, 2]
+    [metrics]
+    loss = { goal = "minimize", regex = 'loss=([-0-9.eE+]+)' }
+    acc = { regex = 'epoch (?P<epoch>\\d+).* acc=(?P<acc>\\S+)' }
+    """
+    (tmp_path / "run.sh").write_text("")
+    made = cells(tmp_path, text)
+    assert list(made) == ["run_S", "run_M"]
+    cell = made["run_S"]
+    assert cell.command == ("sh", "run.sh", "--lr", "{lr}", "{args}", "--seed", "{seed}")
+    assert (cell.grace_s, cell.metric, set(cell.space)) == (5.0, "loss", {"lr", "layers"})
+    for line, found in {
+        "epoch 3 loss=0.5 acc=0.25": {"loss": "0.5", "acc": "0.25", "epoch": "3"},
+        "loss=2": {"loss": "2"},
+        "epoch 4: acc=1e-3": {"acc": "1e-3", "epoch": "4"},
+        "nothing": {},
+    }.items():
+        matched = re.search(cell.regex, line)
+        assert matched is not None
+        assert {name: value for name, value in matched.groupdict().items() if value is not None} == found
+
+
+# -- the matrix
+
+
+MATRICES: list[tuple[str, list[dict[str, Any]]]] = [
+    ("", [{}]),
+    ("a = [1, 2]", [{"a": 1}, {"a": 2}]),
+    ("a = [1, 2]\nb = ['x', 'y']\nexclude = [{ a = 1 }]", [{"a": 2, "b": "x"}, {"a": 2, "b": "y"}]),
+    ("include = [{ a = 1 }, { b = 2 }]", [{"a": 1}, {"b": 2}]),
+    ("a = [1]\ninclude = [{ a = 2, c = 'z' }]", [{"a": 1}, {"a": 2, "c": "z"}]),
+    ("a = [1, 2]\ninclude = [{ a = 2, c = 'z' }]", [{"a": 1}, {"a": 2, "c": "z"}]),
+    ("a = [1, 2]\ninclude = [{ c = 'z' }]", [{"a": 1, "c": "z"}, {"a": 2, "c": "z"}]),
+    ("a = [1]\nexclude = [{ a = 1 }]\ninclude = [{ a = 1 }]", [{"a": 1}]),
+    ("a = [1, '1']", [{"a": 1}, {"a": "1"}]),
+]
+
+
+@pytest.mark.parametrize(("text", "made"), MATRICES)
+def test_a_matrix_is_what_a_workflow_of_github_would_make_of_it(text: str, made: list[dict[str, Any]]) -> None:
+    assert matrix.cells(tomllib.loads(text)) == made
+
+
+def test_the_example_of_githubs_documentation() -> None:
+    """https://docs.github.com/en/actions: fruit and animal, with six entries of include."""
+    text = """
+    fruit = ["apple", "pear"]
+    animal = ["cat", "dog"]
+    include = [{ color = "green" }, { color = "pink", animal = "cat" }, { fruit = "apple", shape = "circle" },
+               { fruit = "banana" }, { fruit = "banana", animal = "cat" }]
+    """
+    assert matrix.cells(tomllib.loads(text)) == [
+        {"fruit": "apple", "animal": "cat", "color": "pink", "shape": "circle"},
+        {"fruit": "apple", "animal": "dog", "color": "green", "shape": "circle"},
+        {"fruit": "pear", "animal": "cat", "color": "pink"},
+        {"fruit": "pear", "animal": "dog", "color": "green"},
+        {"fruit": "banana"},
+        {"fruit": "banana", "animal": "cat"},
+    ]
+
+
+CHOSEN = [
+    (["mnist/S"], 1), (["MNIST/s"], 1), (["S"], 3), (["size:S"], 3), (["data=mnist,size=M"], 1), (["S", "svhn"], 3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "count"), CHOSEN)
+def test_a_cell_is_chosen_by_its_name_or_its_values(tmp_path: Path, words: list[str], count: int) -> None:
+    file = study(tmp_path, WHOLE)
+    assert len(file.cells(chosen(file.labels, words))) == count
+
+
+def test_a_cell_that_is_none_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(
+        BadSpec, match=r"--cell mnist/L is no cell of the study; did you mean mnist/[SM]\? there are mnist/S, "
+    ):
+        chosen(study(tmp_path, WHOLE).labels, ["mnist/L"])
+
+
+# -- the space of a function
+
+
+def test_a_function_of_the_cell_gets_a_dict_or_the_axes_and_may_print(tmp_path: Path) -> None:
+    made = cells(tmp_path, WHOLE, "space.from=train:of_dict", "search.warm_start=[]")
+    assert made["digits_mnist_S"].space["width"] == {"kind": "choice", "choices": [2, 9]}
+
+
+def test_a_function_of_the_cell_that_fails_is_named_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(BadSpec, match=r"--set: space.from names train.py:broken, which failed: 'nothing' \(KeyError, "):
+        cells(tmp_path, WHOLE, "space.from=train:broken")
+
+
+# -- code
+
+
+def test_modules_beside_the_file_are_part_of_the_code_unless_code_says_otherwise(tmp_path: Path) -> None:
+    plain = '[study]\nobjective = "train:objective"\n'
+    (cell,) = cells(tmp_path, plain).values()
+    assert cell.code == ("helper.py",)
+    (tmp_path / "helper.py").write_text("changed = 1\n")
+    again = StudyFile.read(tmp_path / "study.toml").cells()[0]
+    assert again.code_md5 != cell.code_md5 and again.question != cell.question
+    (alone,) = cells(tmp_path, plain + "code = []").values()
+    assert (alone.code, alone.code_md5) == ((), code_md5(TRAIN.encode()))
+
+
+def test_a_folder_of_code_counts_with_all_its_files(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    text = '[study]\nobjective = "train:objective"\ncode = ["train.py", "model/"]'
+    before = next(iter(cells(tmp_path, text).values())).code_md5
+    (tmp_path / "model" / ".hidden").write_text("1")
+    assert next(iter(cells(tmp_path, text).values())).code_md5 == before
+    (tmp_path / "model" / "net.yaml").write_text("layers: 3")
+    assert next(iter(cells(tmp_path, text).values())).code_md5 != before
+    (tmp_path / "model" / "outputs").mkdir()
+    with pytest.raises(BadSpec, match=r"study.toml line 3: study.code names model/, where the outputs of fts are too"):
+        study(tmp_path, text).cells(outputs=tmp_path / "model" / "outputs")
+
+
+# -- what is refused
+
+MINIMAL = '[study]\nobjective = "train:objective"\n'
+MANY = list(range(200))
+FAULTS = [
+    ("[study", "study.toml is no TOML: Expected ']'"),
+    ("", 'study has neither objective nor command, such as objective = "train:objective"'),
+    ('name = "x"\n[study]', "study.toml line 1: name stands above every table; it belongs below [study]"),
+    (MINIMAL + "[metric]\n", "study.toml line 3: metric is no table; did you mean metrics? known are study, matrix"),
+    (MINIMAL + "sed = 1", "study.toml line 3: study.sed is no key of [study]; did you mean seed? known are name,"),
+    (MINIMAL + "seed = -1", "study.toml line 3: study.seed is -1, expected a whole number from 0 to"),
+    (MINIMAL + 'command = "x"', "study has both objective and command; keep one"),
+    (MINIMAL + "shell = true", "study.toml line 3: study.shell belongs to a command, and the study has an objective"),
+    (MINIMAL + 'name = "a b"', "study.toml line 3: study.name: is 'a b', expected letters, digits and _.-"),
+    (MINIMAL + 'name = "patchtst"', "study.name: is 'patchtst', the name of an installed study; give this one another"),
+    (MINIMAL + 'python = "no/python"', "no/python, which is no file, expected an interpreter"),
+    (MINIMAL + 'code = ["gone.py"]', "study.toml line 3: study.code names gone.py, which is not in"),
+    ('[study]\nobjective = "trian:objective"', "line 2: study.objective is 'trian:objective', but there is no trian.p"),
+    ('[study]\nobjective = "train:objectiv"', "study.objective: "),
+    ('[study]\nobjective = "train"', "study.objective is 'train', expected a function, such as"),
+    ('[study]\ncommand = "python train.py"', "metrics are missing: a command reports numbers by name; write val_loss"),
+    ('[study]\ncommand = "python train.py --lr {lr}"\n[metrics]\na = { goal = "minimize" }', "{lr} is neither"),
+    ('[study]\ncommand = "no-such-program x"\n[metrics]\na = { goal = "minimize" }', "there is no program"),
+    (MINIMAL + "[budget]\ntrials = 0", "study.toml line 4: budget.trials is 0, expected a whole number from 1 to 100,"),
+    (MINIMAL + "[budget]\ntrials = '50'", "budget.trials is '50', expected a whole number"),
+    (MINIMAL + '[budget]\ntimeout = "36 hours"', "budget.timeout is '36 hours', expected a time such as"),
+    (MINIMAL + "[budget]\ntrial = 5", "budget.trial is no key of [budget]; did you mean trials?"),
+    (MINIMAL + '[resources]\nmemory = "8 elephants"', "resources.memory is '8 elephants', expected \"learn\", a size"),
+    (MINIMAL + '[resources]\nmemory = "train:gone"', "resources.memory: "),
+    (MINIMAL + '[resources]\non_oom = "die"', "resources.on_oom is 'die', expected one of alone, shrink, fail, prune"),
+    (MINIMAL + "[matrix]\nsize = 'S'", "matrix.size is 'S', expected a list of values"),
+    (MINIMAL + "[matrix]\nsize = []", "matrix.size is [], expected a list of values"),
+    (MINIMAL + "[matrix]\nsize = ['S', 'S']", "matrix.size names 'S' twice"),
+    (MINIMAL + "[matrix]\nsize = [true]", 'matrix.size has the value True, expected text or a number; write "yes"'),
+    (MINIMAL + "[matrix]\nsize = ['S']\nexclude = [{ siez = 'S' }]", "matrix.exclude.siez is no axis; did you mean si"),
+    (MINIMAL + "[matrix]\nsize = ['S']\nexclude = [{ size = 'L' }]", "takes away no combination; size has S"),
+    (MINIMAL + "[matrix]\nsize = ['S']\nexclude = [{ size = 'S' }]", "matrix leaves no cell: everything is excluded"),
+    (MINIMAL + "[matrix]\ncolor = ['red']\n[space]\nlr = [1]", ""),  # the function takes a trial: it may read the cell
+    (MINIMAL + f"[matrix]\na = {MANY}\nb = {MANY}", "matrix has more than 10,000 combinations; give fewer values"),
+    (MINIMAL + "[space]\nlr = 0.1", "space.lr is 0.1, expected a range"),
+    (MINIMAL + "[space]\nlr = { low = 1 }", "space.lr has no high; expected a range"),
+    (MINIMAL + "[space]\nlr = { low = 2, high = 1 }", "space.lr has no range: low is 2, high is 1"),
+    (MINIMAL + "[space]\nlr = { low = 0, high = 1, log = true }", "space.lr has low 0, expected a number above 0"),
+    (MINIMAL + "[space]\nlr = { low = 0, hihg = 1 }", "space.lr.hihg is no key of a parameter; did you mean high?"),
+    (MINIMAL + "[space]\nlr = { low = 0, high = inf }", "space.lr.high is inf, expected a number"),
+    (MINIMAL + "[space]\nlr = []", "space.lr has 0 values to choose from"),
+    (MINIMAL + "[space]\nlr = [[1]]", "space.lr has the choice [1], expected text, a number, true or false"),
+    (MINIMAL + "[space]\n'a-b' = [1]", "space.a-b cannot name a parameter"),
+    (MINIMAL + "[space]\na = [1, 2]\nb = { choices = [1], when = 'c == 1' }",
+     "study.toml line 5: space.b.when names c is no parameter or axis; known are a, b"),
+    (MINIMAL + "[space]\na = ['x', 'y']\nb = { choices = [1], when = \"a == 'z'\" }", "compares a with 'z', which it"),
+    (MINIMAL + "[space]\na = [1]\nb = { choices = [1], when = 'a = 1' }", "space.b.when is no expression: 'a = 1' has"),
+    (MINIMAL + "[space]\na = [1]\nb = { choices = [1], when = \"a > 'x'\" }", "space.b.when cannot be told for every"),
+    (MINIMAL + "[space]\na = { choices = [1], when = 'a == 1' }", "space.a.when of a asks for a itself"),
+    (MINIMAL + "[forbid]\nx = 'lr > 1'", "forbid needs [space]: a function that draws its parameters itself"),
+    (MINIMAL + "[space]\na = [1]\n[forbid]\nx = '__import__(1)'", "forbid.x is no expression: "),
+    (MINIMAL + "[matrix]\na = [1]\n[space]\na = [1]", "space.a is an axis of [matrix], too"),
+    (MINIMAL + '[metrics]\nloss = "minimize"', "metrics.loss is 'minimize', expected a table such as"),
+    (MINIMAL + '[metrics]\nloss = { goal = "min" }', "metrics.loss.goal is 'min', expected one of minimize, maximize"),
+    (MINIMAL + "[metrics]\nloss = {}", 'metrics name none with a goal; write loss = { goal = "minimize" }'),
+    (MINIMAL + "[metrics]\nloss = { goal = 'minimize', regex = '(.)' }", "metrics.loss.regex reads the output of a"),
+    (MINIMAL + "[metrics]\nn = { goal = 'minimize', constraint = '2e6' }", "metrics.n.constraint is '2e6', expected a"),
+    (MINIMAL + '[search]\nsampler = "qmc"', "search.sampler is 'qmc', expected one of tpe,"),
+    (MINIMAL + "[search]\nhalving = { keep = 0.5 }", "search.halving has numbers, but the pruner is median; write"),
+    (MINIMAL + '[search]\npruner = "halving"\nhalving = { kep = 0.5 }', "search.halving.kep is no number of the halvi"),
+    (MINIMAL + '[search]\npruner = "halving"\nhalving = { keep = 5 }', "search.halving has a wrong number: keep of th"),
+    (MINIMAL + "[search]\nprune_by = 'x'", "search.prune_by is 'x', expected a metric with a goal: value"),
+    (MINIMAL + "[search]\nparallel = 2", "search.parallel is 2, expected 1: trials of one cell run one by one"),
+    (MINIMAL + "[search]\nwarm_start = ['old:t5']", "search.warm_start names old:t5, a trial of a database, and there"),
+    (MINIMAL + "[space]\na = [1, 2]\n[search]\nwarm_start = [{ a = 3 }]", "search.warm_start gives a = 3, expected on"),
+    (MINIMAL + "[space]\na = [1, 2]\n[search]\nwarm_start = [{ b = 3 }]", "search.warm_start.b is no parameter of [sp"),
+    (MINIMAL + "[space]\na = [1]\nb = [1]\n[search]\nwarm_start = [{ a = 1 }]", "gives a = 1 without b, which a trial"),
+    (MINIMAL + "[cell]\nwhere = 'a == 1'", "cell is a table, expected [[cell]] with two brackets"),
+    (MINIMAL + "[[cell]]\nbudget = { trials = 1 }", "study.toml line 3: [[cell]] 1 has no where, such as"),
+    (MINIMAL + "[matrix]\na = [1]\n[[cell]]\nwhere = 'b == 1'", "[[cell]] 1 where names b is no parameter or axis"),
+    (MINIMAL + "[matrix]\na = [1]\n[[cell]]\nwhere = 'a == 2'", "[[cell]] 1 where chooses no cell: 'a == 2'"),
+    (MINIMAL + "[matrix]\na = [1]\n[[cell]]\nwhere = 'a == 1'\nstudy = {}", "[[cell]] 1 study is no table of [[cell]]"),
+    (MINIMAL + "[matrix]\na = [1]\n[[cell]]\nwhere = 'a == 1'\n[cell.budget]\ntrails = 1", "line 8: [[cell]] 1 budget"),
+    (MINIMAL + "[baseline]", "baseline has no objective, expected a function"),
+    (MINIMAL + '[baseline]\nobjective = "train:gone"', "baseline.objective: "),
+    (MINIMAL + '[notify]\nurls = ["ntfy://x"]', "notify is not supported yet; take the table away, and use `fts watch"),
+    (MINIMAL + '[notify]\nurl = ["ntfy://x"]', "notify.url is no key of [notify]; did you mean urls?"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "sentence"), FAULTS)
+def test_a_fault_is_one_sentence_with_its_place(tmp_path: Path, text: str, sentence: str) -> None:
+    if not sentence:
+        assert cells(tmp_path, text)
+        return
+    with pytest.raises(BadSpec) as caught:
+        cells(tmp_path, text)
+    assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+SETTINGS = [
+    ("budget.trials=80", ""),
+    ("study.name=other", ""),
+    ("space.lr.high=0.5", ""),
+    ("budget", "--set has 'budget', expected TABLE.KEY=VALUE, such as budget.trials=80"),
+    ("trials=80", "--set has 'trials=80', expected TABLE.KEY=VALUE"),
+    ("budget.trails=80", "--set: budget.trails is no key of [budget]; did you mean trials?"),
+    ("budget.trials=many", "--set: budget.trials is 'many', expected a whole number"),
+    ("study.name.first=1", "--set has 'study.name.first=1', but study.name is no table"),
+]
+
+
+@pytest.mark.parametrize(("setting", "sentence"), SETTINGS)
+def test_a_setting_is_checked_as_the_file_is(tmp_path: Path, setting: str, sentence: str) -> None:
+    if not sentence:
+        assert cells(tmp_path, WHOLE, setting) != cells(tmp_path, WHOLE)
+        return
+    with pytest.raises(BadSpec) as caught:
+        cells(tmp_path, WHOLE, setting)
+    assert sentence in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "latin.toml").write_bytes(b"[study]\nname = '\xe4'")
+    for name, sentence in {"gone.toml": "No such file", "latin.toml": "it is not UTF-8"}.items():
+        with pytest.raises(BadSpec, match=sentence):
+            StudyFile.read(tmp_path / name)

@@ -1,0 +1,102 @@
+"""The report of any study is one page that opens offline, with the sections that its data allow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fts.jobs.report.data import study_report
+from fts.jobs.report.page import page
+from fts.jobs.report.report import write_report
+from tests.cli.study import Said, places_of, runner
+from tests.cli.toy import finished_toy, make_toy
+from tests.report.planted import planted
+
+VOID = {"meta", "br", "link", "input"}
+
+
+class Balanced(HTMLParser):
+    """Raises where an element is not closed by its own end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.ids += [given["id"] or ""] if "id" in given else []
+        self.links += [given["href"] or ""] if "href" in given else []
+        assert not {"src", "onclick", "onload"} & set(given)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def checked(text: str) -> Balanced:
+    found = Balanced()
+    found.feed(text)
+    assert not found.open and len(set(found.ids)) == len(found.ids)
+    assert {link.removeprefix("#") for link in found.links} <= set(found.ids)
+    assert "<script" not in text and not re.search(r"https?://", text)
+    return found
+
+
+def test_a_matrix_with_seeds_and_baseline_has_every_section_of_its_data(tmp_path: Path):
+    db = planted(tmp_path, datasets=2, trials=24, seeds=3, baseline="train.py:mean")
+    text = page(study_report(db, places_of(tmp_path), "train"))
+    found = checked(text)
+    assert found.ids == [
+        "conclusions", "matrix", "winners", "seeds", "baseline", "history", "importance", "axes", "parameters",
+        "curves", "pruning", "failures", "cost",
+    ]  # fmt: skip
+    assert "&lt;script&gt;alert(" in text and "--lr=" in text and "12 Wh" not in text
+    assert text == page(study_report(db, places_of(tmp_path), "train"))
+    db.close()
+
+
+def test_several_goals_have_a_front(tmp_path: Path):
+    goals = {"loss": "minimize", "latency": "minimize"}
+    db = planted(tmp_path, datasets=1, trials=14, goals=goals)
+    text = page(study_report(db, places_of(tmp_path), "train"))
+    assert "front" in checked(text).ids and "latency" in text
+    db.close()
+
+
+def test_a_study_of_few_trials_has_a_page_and_says_what_is_missing(tmp_path: Path):
+    db = make_toy(tmp_path)
+    places = places_of(tmp_path)
+    empty = write_report(db, places, "train").read_text()
+    assert checked(empty).ids == ["conclusions", "matrix"] and "0 of 4 cells have a result" in empty
+    finished_toy(db)
+    path = write_report(db, places, "train", now=0.0)
+    text = path.read_text()
+    checked(text)
+    assert path == places.outputs / "report" / "train.html" and "1 of 4 cells has a result" in text
+    assert "3 trials of 3 still to run (job 2 is queued)" in text and "The highest acc is 0.8" in text
+    assert path.stat().st_mode & 0o077 == 0 and [one.name for one in path.parent.iterdir()] == ["train.html"]
+    db.close()
+
+
+def test_the_command_writes_a_page_for_each_study_or_the_one_that_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    fts: Callable[..., Said] = runner(tmp_path, capsys)
+    db = make_toy(tmp_path)
+    db.close()
+    assert fts("report").out.split() == [str(places_of(tmp_path).outputs / "report" / "train.html")]
+    assert fts("report", "train", "--out", str(tmp_path / "here")).code == 0
+    assert (tmp_path / "here" / "train.html").is_file()
+    said = fts("report", "trian")
+    assert said.code == 2 and "there is no study 'trian'; expected one of train" in said.err

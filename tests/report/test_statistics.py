@@ -1,0 +1,169 @@
+"""What the report says of planted truths: what is there is found, what is not there is not, and too little says so."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fts.jobs.report import predicted, statistics
+from fts.jobs.report.data import StudyReport, study_report
+from fts.jobs.report.sentences import sentences
+from fts.state.db import Database
+from tests.cli.study import places_of
+from tests.report.planted import planted
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, Path]]:
+    folder = tmp_path_factory.mktemp("planted")
+    opened = planted(folder, datasets=8, trials=18, seeds=4, baseline="train.py:mean", seed=1)
+    yield opened, folder
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def study(db: tuple[Database, Path]) -> StudyReport:
+    return study_report(db[0], places_of(db[1]), "train")
+
+
+def said(study: StudyReport) -> str:
+    effects, depends = statistics.effects_of_axes(study), statistics.dependences(study)
+    return "\n".join(one.text for one in sentences(study, effects, depends, statistics.importances(study)))
+
+
+def test_the_planted_effects_are_found_and_no_others(study: StudyReport):
+    effects = {one.axis: one for one in statistics.effects_of_axes(study)}
+    assert effects["size"].differs and not effects["data"].differs
+    assert effects["size"].levels == {"S": (1.0,), "M": (2.0,)} and effects["size"].blocks == 8
+    assert effects["size"].p == pytest.approx(2 / 2**8)
+    depends = {(one.axis, one.what): one for one in statistics.dependences(study)}
+    assert {name for name, one in depends.items() if one.differs} == {("size", "lr")}
+
+
+def test_the_winners_curse_is_what_was_planted_and_the_replicates_have_an_interval(study: StudyReport):
+    curse = statistics.mean_curse(study)
+    assert curse is not None and curse.n == 16 and curse.low < 0.05 < curse.high < 0.06
+    (first, *_) = study.cells
+    assert first.replicates is not None and first.replicates.interval.n == 3
+    assert first.best is not None and first.best.number < 18 and first.baseline is not None
+
+
+def test_what_is_said_is_no_larger_than_what_is_known(study: StudyReport):
+    text = said(study)
+    assert "The best value depends on size: S ranks first on average, M last (p = 0.0078" in text
+    assert "It is not shown that the best value depends on data" in text
+    assert "The best configuration depends on size: lr (p = " in text
+    assert "The searches overstate their winners: by 0.05" in text
+    assert "This compares single values, without an interval." in text
+    assert "so it is partly luck" not in text  # other seeds were run
+
+
+def test_two_cells_cannot_tell_whether_an_axis_matters(tmp_path: Path):
+    db = planted(tmp_path, datasets=1, trials=12)
+    study = study_report(db, places_of(tmp_path), "train")
+    db.close()
+    text = said(study)
+    assert "Whether the best value depends on size cannot be told: 1 group of cells" in text
+    assert "Whether the best configuration depends on size cannot be told" in text
+    assert "so it is partly luck" in text and "depends on data" not in text
+
+
+def test_a_matrix_without_effects_seldom_shows_one():
+    """Of 200 matrices in which nothing differs, about one in twenty shows a difference."""
+    chance, hits = random.Random(3), 0
+    for _ in range(200):
+        blocks: list[dict[Any, tuple[float, ...]]] = [{"a": (chance.gauss(0, 1),), "b": (0.0,)} for _ in range(7)]
+        hits += statistics.permutation_test("axis", "", blocks).p <= 0.05
+    assert 2 <= hits <= 18
+
+
+def test_holm_is_the_textbook_s():
+    tests = [statistics.AxisTest("a", "", p, 0.001, 4, {}) for p in (0.04, 0.01, 0.03)]
+    assert [round(one.p_holm, 4) for one in statistics.holm(tests)] == [0.06, 0.03, 0.06]
+
+
+def test_importance_finds_the_parameter_that_decides_and_chance_bars_the_others(study: StudyReport):
+    shares = statistics.importances(study)
+    assert len(shares) == 16  # of 16 trials each: few, so the bar is high
+    real = [name for each in shares for name in {one.name for one in each.real()}]
+    assert real.count("lr") >= 5 and all(real.count(name) <= 2 for name in ("nothing", "opt", "layers"))
+
+
+def test_pruning_is_audited_by_the_trials_that_survived(study: StudyReport):
+    found = statistics.audit(study.cells[0])
+    assert found is not None and found.pruned == 2 and found.step == 1
+    assert found.ended == 17 and 0.05 < found.saved < 0.1 and found.agreement == pytest.approx(1.0)
+
+
+def test_an_edge_is_told_on_the_scale_on_which_it_was_drawn():
+    space = {"lr": {"low": 1e-5, "high": 1e-1, "log": True}, "n": {"low": 1, "high": 8}, "x": {"low": 0.0, "high": 1.0}}
+    best = SimpleNamespace(params={"lr": 1.2e-5, "n": 8, "x": 0.5})
+    cell: Any = SimpleNamespace(space=space, best=best)
+    assert statistics.at_the_edge(cell) == {"lr": "low", "n": "high"}
+
+
+def test_the_front_is_what_nobody_beats():
+    assert statistics.front([(1, 5), (2, 2), (3, 3), (5, 1), (1, 5)]) == [0, 1, 3, 4]
+
+
+# ---------------------------------------------------------------- predictions
+
+
+def of(y: Any, p: Any, index: Any = None) -> predicted.Predictions:
+    return predicted.Predictions(
+        np.asarray(y), np.asarray(p), np.arange(len(y)) if index is None else np.asarray(index)
+    )
+
+
+def test_a_bootstrap_interval_covers_the_planted_mean():
+    chance, hits = np.random.default_rng(1), 0
+    for k in range(40):
+        interval = predicted.bootstrap(chance.normal(2.0, 1.0, 80), lambda rows: rows.mean(axis=-1), k)
+        hits += interval.low <= 2.0 <= interval.high
+    assert 33 <= hits <= 40
+
+
+def test_a_paired_comparison_uses_the_rows_that_both_have():
+    y = np.arange(100) % 2
+    good, flat = of(y, 0.5 + 0.3 * (y - 0.5)), of(y[20:], np.full(80, 0.5), np.arange(20, 100))
+    found = predicted.difference(good, flat)
+    assert found is not None and found.name == "log loss" and found.interval.n == 80 and found.interval.high < 0
+    assert predicted.difference(good, of(1 - y, np.full(100, 0.5))) is None  # other truths under the same names
+
+
+@pytest.mark.parametrize(
+    ("y", "p", "name"),
+    [
+        ([0, 1] * 10, [0.25, 0.75] * 10, "log loss"),
+        ([0, 2, 1, 1] * 5, [1, 2, 1, 0] * 5, "accuracy"),
+        (["a", "b"] * 10, ["a", "a"] * 10, "accuracy"),
+        ([0.5, 1.5] * 10, [0.5, 2.5] * 10, "squared error"),
+        ([0, 1] * 10, [[0.5, 0.5], [0.1, 0.9]] * 10, "log loss"),
+    ],
+)
+def test_the_score_follows_from_what_was_predicted(y: Any, p: Any, name: str):
+    found = predicted.score(of(y, p))
+    assert found is not None and found.name == name
+    assert name != "accuracy" or found.interval.value in (0.75, 0.5)
+    assert name != "squared error" or found.interval.value == 0.5
+
+
+def test_calibrated_forecasts_lie_on_the_diagonal():
+    chance = np.random.default_rng(2)
+    p = chance.uniform(0, 1, 4000)
+    bins = predicted.calibration(of((chance.uniform(0, 1, 4000) < p).astype(int), p))
+    assert len(bins) == 10 and sum(one.share.low <= one.forecast <= one.share.high for one in bins) >= 8
+
+
+def test_a_file_that_is_no_prediction_is_left_out(tmp_path: Path):
+    assert predicted.read(tmp_path) is None
+    (tmp_path / "predictions.npz").write_bytes(b"PK nonsense")
+    assert predicted.read(tmp_path) is None
+    np.savez(tmp_path / "predictions.npz", y_true=np.arange(20), y_pred=np.arange(19), index=np.arange(20))
+    assert predicted.read(tmp_path) is None
