@@ -34,6 +34,7 @@ from fts.jobs.status.formatting import in_gb
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, cause_of
 from fts.jobs.trial.process import Commands, is_own, log_to, place_of, say, sentence_of
 from fts.jobs.trial.running import MAX_METRICS, RunningTrial, deciding, is_finite, metrics_of, number_of, peak_bytes
+from fts.state.files import remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,18 +82,35 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
         returned = call()
         if running.left:
             raise Stopped  # it was caught, and what the function returned then is not its result
+        if running.loaded is not None:
+            yield again(running)
+            return
         yield {"fact": "result", **result(running, trial, returned)}
         say("ended")
     except Stopped:
         say("stopped")
         yield {"fact": "stopped", "step": len(running.reports)}
     except BaseException as error:  # noqa: BLE001  # whatever a person's function raises ends its trial alone
+        if isinstance(error, NameError) and running.loaded is not None:
+            yield again(running)
+            return
         ended = ended_by(error, running, called)
         with contextlib.suppress(OSError):  # a full disk may be the very error
             say(ended["fact"]) if ended["fact"] != "failed" else traceback.print_exc()
         if ended["fact"] == "pruned":
             ended[CONSTRAINTS] = constraints_of(running.trial)
         yield ended
+
+
+def again(running: RunningTrial) -> dict[str, Any]:
+    """A trial that was killed behind its last epoch: what the function makes of an epoch that it has not trained is
+    no result, such as a loss that is still 0 or not there. It trains that epoch again, from the checkpoint before.
+    """
+    assert running.loaded is not None, "the caller has looked"
+    remove(running.loaded)
+    said = f"nothing was left to train behind {running.loaded.name}, so the last epoch is trained again"
+    say(said)
+    return {"fact": "stopped", "step": len(running.reports), "again": True, "message": said}
 
 
 def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -> dict[str, Any]:

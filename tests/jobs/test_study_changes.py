@@ -99,7 +99,9 @@ def test_a_running_job_keeps_how_it_runs_and_the_way_out_is_said(db: Database, t
     claim = transitions.claim(db, worker, lease_s=60.0)
     assert claim is not None
     (line, other) = enqueued(db, tmp_path, "resources.stall=20m")
-    assert "it runs, so this waits: resources.stall 10 min -> 20 min; `fts pause 1`, enqueue the study again" in line.told
+    assert (
+        "it runs, so this waits: resources.stall 10 min -> 20 min; `fts pause 1`, enqueue the study again" in line.told
+    )
     assert (line.state, other.state) == ("running", "changed")
     assert [spec["stall_s"] for spec in specs(db)] == [600.0, 1200.0]
     with pytest.raises(WrongStatus, match="job 1 is running; pause it"):
