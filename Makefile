@@ -30,9 +30,10 @@ run: $(STAMP)  ## real S&P 500 data, a small real HPO matrix through queue and w
 	@$(BIN)/fts worker --until-empty
 	@$(BIN)/fts results digits
 
-test: $(STAMP)  ## the test suite (about 10 minutes on 2 cores)
+# Three on two cores: a third of the time of most story tests is waiting for a process to start, stop or be noticed.
+test: $(STAMP)  ## the test suite (about 6 minutes on 2 cores)
 	@echo "running the tests (the long chaos and soak runs are in make test-slow)"
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 test-slow: $(STAMP)  ## long chaos, soak and 2B runs (hours)
 	@$(BIN)/python -m pytest -m slow

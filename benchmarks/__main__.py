@@ -33,6 +33,7 @@ PARTS = {
     "pruning": "What pruning saves (`python -m benchmarks.pruning DB` for recorded curves)",
     "equal_epochs": "Halving with a third of the epochs: best validation loss above that of fifty unpruned trials",
     "monitor": "What the monitor costs",
+    "exactness": "A search restarted or killed: how many trials equal an undisturbed one",
     "coverage": "How often a 95 % interval holds the truth",
 }
 

@@ -145,7 +145,7 @@ def replay(
     lengths: list[int] = []
     for number, k in enumerate(order):
         curve = dict(enumerate(pool.curves[k], start=1))
-        ended = next((e for e in curve if should_prune(pruner, history, number, upto(curve, e), False, rule)), None)
+        ended = next((e for e in curve if should_prune(pruner, history, number, upto(curve, e), rule=rule)), None)
         seen = curve if ended is None else upto(curve, ended)
         if sum(lengths) + len(seen) > budget:
             break

@@ -2,9 +2,9 @@
 
     import fts                     # 1 ms: what stands in __all__ is loaded when it is used
 
-fts.checkpoint(trial), fts.report(trial, step, **metrics), fts.seed(trial, purpose), fts.cell(trial), fts.predictions,
-fts.artifact and fts.callbacks work in a function that fts runs and under plain Optuna; fts.PureSampler and
-fts.PurePruner are those of a worker, for Optuna. fts.load(db) reads a study as tables;
+fts.checkpoint(trial), fts.report(trial, step, **metrics), fts.seed(trial, purpose), fts.cell(trial), fts.shrink(trial),
+fts.predictions, fts.artifact and fts.callbacks work in a function that fts runs and under plain Optuna; fts.PureSampler
+and fts.PurePruner are those of a worker, for Optuna. fts.load(db) reads a study as tables;
 fts.create_study(...).optimize(objective, n_trials=100) puts a function in line and waits for it;
 fts.Study(...) is a study.toml in Python.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fts.jobs.search.pure_sampler import PureSampler
     from fts.jobs.trial.checkpoint import checkpoint
     from fts.jobs.trial.kept import artifact, predictions
-    from fts.jobs.trial.public import cell, report, seed
+    from fts.jobs.trial.public import cell, report, seed, shrink
 
 __all__ = [
     "PurePruner",
@@ -40,6 +40,7 @@ __all__ = [
     "predictions",
     "report",
     "seed",
+    "shrink",
 ]
 
 _HOME = {
@@ -55,6 +56,7 @@ _HOME = {
     "predictions": "fts.jobs.trial.kept",
     "report": "fts.jobs.trial.public",
     "seed": "fts.jobs.trial.public",
+    "shrink": "fts.jobs.trial.public",
 }
 
 

@@ -42,6 +42,14 @@ class Found:
         return ("cpu", *gpus, *(("mps",) if self.mps else ()))
 
 
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU as CUDA_VISIBLE_DEVICES names it."""
+
+    name: str  # GPU-5c8a..., or an index
+    memory: int | None = None  # bytes; None: unknown
+
+
 def kind_of(device: str) -> str:
     """`cuda` for cuda:1."""
     return device.partition(":")[0]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.bare_cell import OBJECTIVE
 from fts.jobs.api.command import BareStudy, Cell
-from fts.jobs.api.function import FunctionCell, code_md5
+from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5
 from fts.jobs.api.goals import bound_of, goals_of
 from fts.jobs.api.grid import most_trials
 from fts.jobs.api.load import installed
@@ -187,7 +187,7 @@ def check_parameters(found: Function, axes: Sequence[str], space: Mapping[str, A
     """Raises BadObjective where a parameter would get no value, or an axis would reach nothing."""
     if not found.parameters and found.any_name:
         return
-    offered = {TRIAL, SEED, *axes, *(space or {})}
+    offered = {TRIAL, *OWN_NAMES, *axes, *(space or {})}
     first = found.parameters[:1]
     if first and first[0] not in offered and space is None:
         offered.add(first[0])  # `def objective(t)`: the first one is the trial, whatever its name

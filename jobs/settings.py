@@ -169,12 +169,14 @@ def check_memory_limit(origin: str, limit: int, device: str) -> None:
 def check_variables() -> None:
     """Raises BadSetting for a variable of the guard or the sensors that cannot be read: a worker would meet it late."""
     from fts.jobs.sensors import detect
+    from fts.jobs.sensors.gpus import list_gpus
     from fts.jobs.watchdog.policy import MemoryLimits, Thresholds
 
     try:
         Thresholds.from_env()
         MemoryLimits.for_trial(1 << 40, 1 << 41)
         detect.from_env(Path()).close()
+        list_gpus()
     except ValueError as error:
         raise BadSetting(str(error)) from None
 

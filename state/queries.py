@@ -336,6 +336,10 @@ def history(db: Database, job_id: int) -> tuple[tuple[Trial, tuple[Epoch, ...]],
     return tuple((trial, tuple(by_trial[trial.id])) for trial in found)
 
 
+# Causes of a failed trial from which a sampler may learn that its parameters are bad
+BAD_REGION = (Cause.DIVERGED, Cause.TIME_LIMIT, Cause.OUT_OF_MEMORY, Cause.CANNOT_FIT)
+
+
 def curves(db: Database, job_id: int) -> tuple[Curve, ...]:
     """What a sampler or pruner needs of a job, by trial number; a fifth of `history`, for jobs of many trials."""
     told: dict[int, dict[int, float]] = {}
@@ -358,7 +362,7 @@ def curves(db: Database, job_id: int) -> tuple[Curve, ...]:
             row["status"],
             row["value"],
             told.get(row["id"], {}),
-            diverged=row["status"] == "failed" and row["cause"] == Cause.DIVERGED,
+            diverged=row["status"] == "failed" and row["cause"] in BAD_REGION,
             distributions=drawn.get(row["id"], {}),
             **_of_search(row["facts"]),
         )

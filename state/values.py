@@ -89,6 +89,7 @@ class Cause(StrEnum):
     DISK = "disk"
     LOST_WORKER = "lost worker"
     CANNOT_FIT = "cannot fit"
+    TIME_LIMIT = "time limit"  # it worked for as long as a trial of its cell may
     MACHINE_ERROR = "machine error"  # a library or device is missing or lost, or the process was killed from outside
 
     @property
@@ -99,6 +100,7 @@ class Cause(StrEnum):
 
 FAULTS: dict[Cause, Fault] = {
     Cause.DIVERGED: Fault.TRIAL,
+    Cause.TIME_LIMIT: Fault.TRIAL,
     Cause.CODE_ERROR: Fault.STUDY,
     Cause.DATA_ERROR: Fault.STUDY,
     Cause.STALLED: Fault.STUDY,

@@ -9,11 +9,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fts.jobs.study_file import keys
 from tests.libraries.kinds import ENVIRON, KINDS, PYTHON, lacking
 
 ROOT = Path(__file__).parent.parent
@@ -25,7 +27,11 @@ QUICK = {  # file -> trials that the suite has time for
     "command/descent.sh": 1,
     "command/descent.c": 1,
 }
-FILES = sorted(str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.*") if path.suffix != ".pyc")
+FILES = sorted(  # study/ has a test of its own
+    str(path.relative_to(EXAMPLES))
+    for path in EXAMPLES.rglob("*.*")
+    if path.parent.name not in ("__pycache__", "study")
+)
 NEEDS = {kind.file: kind for kind in KINDS.values()}
 
 
@@ -108,3 +114,20 @@ def test_every_example_says_how_it_is_run() -> None:
     assert {Path(file).parent.name for file in FILES} >= {
         "function", "sklearn", "torch", "xgboost", "lightgbm", "lightning", "huggingface", "keras", "command",
     }  # fmt: skip
+
+
+def fts(folder: Path, *words: str) -> str:
+    command = [sys.executable, "-m", "fts.jobs.cli", "--db", str(folder / "outputs" / "fts.db"), *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True, timeout=240).stdout
+
+
+def test_a_study_file_with_every_table_runs_with_winner_again_and_baseline(tmp_path: Path) -> None:
+    file = ROOT / "examples" / "study" / "study.toml"
+    assert set(tomllib.loads(file.read_text())) == set(keys.TABLES) - {"notify"}
+    cells = json.loads(fts(tmp_path, "enqueue", str(file), "--dry-run", "--json"))["cells"]
+    assert [cell["cell"] for cell in cells] == ["sine/S", "sine/M", "sine/L", "steps/S", "steps/M", "line/S"]
+    fts(tmp_path, "run", str(file), "--cell", "line/S", "--set", "budget.trials=2")
+    trials = json.loads(fts(tmp_path, "trials", "line/S", "--json"))["trials"]
+    assert [trial["status"] for trial in trials] == ["complete"] * 4
+    assert trials[0]["params"] == {"degree": 2, "lr": 0.1, "optimizer": "plain"}
+    assert trials[0]["value"] < trials[2]["value"] / 10, "a line is no mean"

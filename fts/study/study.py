@@ -92,6 +92,7 @@ class PatchTST(Study):
         Metric("val_brier"),
     )
     commands = COMMANDS
+    first_steps: ClassVar[tuple[str, ...]] = ("fts data build", "fts enqueue --matrix", "fts worker")
     columns: ClassVar[Mapping[str, tuple[Column, ...]]] = {"jobs": JOBS, "trials": TRIALS, "steps": STEPS}
     enqueue_dialog = "fts.study.screens.enqueue:Enqueue"
 

@@ -11,7 +11,7 @@ from fts.jobs.api.goals import check_goals
 from fts.jobs.api.grid import check_grid
 from fts.jobs.api.halving import HALVING, Halving
 from fts.jobs.api.spec import NAME, BadSpec, Choices, Limits, checked_fields, md5_of
-from fts.jobs.api.study import MAXIMIZE, MINIMIZE
+from fts.jobs.api.study import LEARN, MAXIMIZE, MINIMIZE, Resources
 
 DAY_S = 86_400.0
 OBJECTIVE = re.compile(r"[^:\0]{1,3000}\.py:[A-Za-z_][A-Za-z0-9_]{0,199}")  # train.py:objective, src/train.py:objective
@@ -142,6 +142,7 @@ class BareCell:
         for name in ("study", "experiment", "metric"):
             if not NAME.fullmatch(getattr(cell, name)):
                 raise BadSpec(f"{name} is {getattr(cell, name)!r}, expected letters, digits and _.- (at most 80)")
+        cell.check_memory()
         if cell.baseline is not None and not OBJECTIVE.fullmatch(cell.baseline):
             raise BadSpec(f"baseline is {cell.baseline!r:.80}, expected FILE.py:FUNCTION, such as train.py:baseline")
         check_goals(cell)
@@ -149,6 +150,27 @@ class BareCell:
         check_grid(cell)
         cell.check()
         return cell
+
+    @property
+    def resources(self) -> Resources:
+        """What each of its trials may take."""
+        memory = self.memory_bytes if self.memory_bytes is not None else self.memory or LEARN
+        limits = (self.stall_s, self.trial_timeout_s, self.timeout_s, self.gpu, self.threads)
+        return Resources(memory, self.on_oom, *limits)
+
+    def check_memory(self) -> None:
+        """Raises BadSpec for memory that is said twice, or by a function of parameters that nobody knows yet."""
+        if self.memory in (None, LEARN):
+            return
+        if self.memory_bytes is not None:
+            raise BadSpec(f"memory is {self.memory!r} and {self.memory_bytes} bytes, expected one of the two")
+        if not OBJECTIVE.fullmatch(self.memory or ""):
+            raise BadSpec(f"memory is {self.memory!r:.80}, expected {LEARN}, a size such as 8GB, or FILE.py:FUNCTION")
+        if self.space is None:
+            raise BadSpec(
+                f"memory is {self.memory}, a function of parameters that are known only once the trial has drawn "
+                f"them; declare the space, or take {LEARN} or a size such as 8GB"
+            )
 
     @property
     def file(self) -> str | None:

@@ -26,7 +26,7 @@ PLACE = re.compile(
     r"|(?<!\$)\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<declared>[^{}]*))?\}"  # not ${HOME}, which is the shell's
 )
 WHOLE_ARGS = ("args", "args_hydra")  # stand for several words
-OWN = (*WHOLE_ARGS, "params", "seed", "number", "checkpoint_dir", "folder", "threads")
+OWN = (*WHOLE_ARGS, "params", "seed", "number", "checkpoint_dir", "folder", "threads", "shrink")
 TAKEN = (*WHOLE_ARGS, "params", "checkpoint_dir")  # no parameter or axis may have these names
 COMMAND_LIMITS: Limits = {**LIMITS, "grace_s": (0.0, 86_400.0)}
 MOST_WORDS, LONGEST_WORD = 1000, 8192
@@ -231,5 +231,7 @@ class BareStudy(FunctionStudy):
 
     def program(self, cell: Any) -> Program:
         if isinstance(cell, CommandCell):
-            return Program(("-m", "fts.jobs.trial.command"), None, cell.folder, cell.env, relays=True)
+            reads_log = cell.regex is not None or cell.stdout
+            words = ("-m", "fts.jobs.trial.command")
+            return Program(words, None, cell.folder, cell.env, reads_log=reads_log, relays=True)
         return super().program(cell)

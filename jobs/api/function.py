@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fts.jobs.api.bare_cell import OBJECTIVE, BareCell
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.api.study import Metric, Program, Study
+from fts.jobs.api.study import Metric, Program, Resources, Study
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LIKE_A_NUMBER = re.compile(r"[#\d.,+-]+|[\d.+-]+e[\d+-]+")  # a cell called 3 would be taken for job 3
+OWN_NAMES = ("seed", "number", "folder", "device", "threads", "shrink")  # a function may ask for these by name
+SHRINK = "shrink"  # of on_oom, and in the recipe of a trial: how often it was asked to take less
+MOST_SHRINKS = 6  # the micro-batch divided by 64
 VALUE = "value"  # the metric of a function that reports bare numbers
 
 
@@ -86,11 +89,41 @@ class FunctionStudy(Study):
 
     def program(self, cell: Any) -> Program:
         """A process of its own for each trial: whatever the function leaves behind reaches no other trial."""
-        words: tuple[str, ...] = ("-m", "fts.jobs.trial.process")
-        if cell.python is not None:  # which need not have fts installed
-            home = Path(sys.modules["fts"].__path__[0]).absolute()
-            words = (str(home / "jobs" / "trial" / "elsewhere.py"), str(home))
-        return Program(words, cell.python, cell.folder, cell.env)
+        return program_of(cell, "fts.jobs.trial.process")
+
+    def memory_program(self, cell: Any) -> Program:
+        return program_of(cell, "fts.jobs.trial.memory")
+
+    # -- how a trial runs
+
+    def resources(self, cell: Any) -> Resources:
+        return cell.resources  # type: ignore[no-any-return]  # a BareCell
+
+    def can_shrink(self, cell: Any) -> bool:
+        return bool(cell.on_oom == SHRINK)
+
+    def leaner(self, cell: Any, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
+        """`fts.shrink(trial)` and FTS_SHRINK say one more."""
+        times = shrinks(recipe) + 1
+        return {SHRINK: times} if times <= MOST_SHRINKS else None
+
+    def batch(self, cell: Any, recipe: Mapping[str, Any]) -> str:
+        return f"1/{2 ** shrinks(recipe)}"
+
+
+def shrinks(recipe: Mapping[str, Any] | None) -> int:
+    """How often the trial ran out of memory and was asked to take less."""
+    found = (recipe or {}).get(SHRINK, 0)
+    return found if isinstance(found, int) and found > 0 else 0
+
+
+def program_of(cell: Any, module: str) -> Program:
+    """One of our modules in the interpreter of the cell, which need not have fts installed."""
+    python = getattr(cell, "python", None)
+    if python is None:
+        return Program(("-m", module), None, cell.folder, cell.env)
+    home = Path(sys.modules["fts"].__path__[0]).absolute()
+    return Program((str(home / "jobs" / "trial" / "elsewhere.py"), str(home), module), python, cell.folder, cell.env)
 
 
 def code_md5(code: bytes) -> str:

@@ -95,6 +95,7 @@ class Program:
     folder: str | None = None  # where it starts; None: where the worker stands
     env: Mapping[str, str] = field(default_factory=dict)
     reused: bool = False  # the next trial may use the same process, because a trial leaves nothing in it
+    reads_log: bool = False  # it reads its metrics from what the trial prints: nothing of that may be dropped
     relays: bool = False  # it asks what it has started to stop; else the supervisor asks its whole tree
 
 
@@ -104,6 +105,22 @@ class Plan:
 
     recipe: dict[str, Any] | None  # how it runs (micro-batch, ...), as stored in its row
     need: int
+
+
+LEARN = "learn"  # the memory of a trial follows from the peaks on record
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a trial may take, where its study has no plan of its own; the runner keeps it within that."""
+
+    memory: str | int | None = None  # LEARN, FILE.py:FUNCTION, or promised bytes; None: as Study.plan says
+    on_oom: str | None = None  # alone | shrink | fail | prune; None: as Study.can_shrink says
+    stall_s: float | None = None  # without a report; None: by an idle processor
+    trial_timeout_s: float | None = None  # of work, all attempts together
+    timeout_s: float | None = None  # of the whole cell: no new trial begins after it
+    gpu: int = 0  # devices that are its own, or shared by declared memory
+    threads: int | None = None  # None: a share of the machine's
 
 
 class CannotFit(ValueError):
@@ -170,6 +187,7 @@ class Study:
     step: ClassVar[str] = "epoch"  # what one report stands for
     kinds: ClassVar[tuple[str, ...]] = ("cell",)
     commands: ClassVar[tuple[Command, ...]] = ()
+    first_steps: ClassVar[tuple[str, ...]] = ()  # what a newcomer types: `fts init NAME` says it
     columns: ClassVar[Mapping[str, tuple[Column, ...]]] = {}  # of the tables jobs, trials, steps; else: as declared
     enqueue_dialog: ClassVar[str] = ""  # "module:class" of a dialog of the monitor whose answer has calls()
 
@@ -235,6 +253,14 @@ class Study:
         """What the trial process gets: the JSON of the specification, with what only this study adds."""
         return spec.to_json()
 
+    def resources(self, cell: Cell) -> Resources:
+        """What a trial may take."""
+        return Resources()
+
+    def memory_program(self, cell: Cell) -> Program:
+        """The program that calls the function which says a trial's memory (fts.jobs.trial.memory)."""
+        return Program(("-m", "fts.jobs.trial.memory"))
+
     def plan(
         self, cell: Cell, params: Mapping[str, Any], stored: dict[str, Any] | None, limit: int, device: str
     ) -> Plan | None:
@@ -285,7 +311,7 @@ class Study:
         return None
 
     def report(self, db: Any, places: Any, folder: Path, now: float | None) -> Path | None:
-        """`fts report`: writes a page of its own into the folder. None: the page that every study has."""
+        """`fts report`: writes a page of its own beside the one that every study has. None: it has none."""
         return None
 
     def report_sections(self, found: Any) -> list[Any]:

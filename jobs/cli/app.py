@@ -58,7 +58,11 @@ class Entry:
 SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Begin",
-        (Entry(50, "worker", "work:worker", "run the queue until stopped (Ctrl-C loses nothing)"),),
+        (
+            Entry(5, "init", "init:init", "write a study file and an example, to begin with"),
+            Entry(7, "check", "check:check", "try a study with real trials before it is put in line"),
+            Entry(50, "worker", "work:worker", "run the queue until stopped (Ctrl-C loses nothing)"),
+        ),
     ),
     (
         "Look",
@@ -130,9 +134,14 @@ CORE: dict[str, Entry] = {entry.name: entry for _, entries in SECTIONS for entry
 OF_FILES = {  # what these names do with a study's file; without one they are commands of a study, or of a function
     "enqueue": Entry(0, "enqueue", "enqueue_study:enqueue_study", "put a study's file in line"),
     "run": Entry(0, "run", "run:run", "run one cell of a study's file here and now"),
+    "check": Entry(0, "check", "check:check_study", "try a study's file before it is put in line"),
 }
 
 EXAMPLES = {
+    "init": "fts init function",
+    "check": "fts check train.py:objective -m data=mnist,cifar",
+    "check STUDY.toml": "fts check study.toml --cell mnist/S",
+    "check -- COMMAND": "fts check --metric val_loss -- python train.py --lr {lr:1e-5..1e-1:log}",
     "worker": "fts worker --detach --until-empty",
     "enqueue FILE.py:FUNCTION": "fts enqueue train.py:objective --trials 100 -m size=S,M,L",
     "enqueue STUDY.toml": "fts enqueue study.toml --cell mnist/S --set budget.trials=80",
@@ -252,6 +261,9 @@ class LazyGroup(click.Group):
         if name == "enqueue" and "--" in args[1:]:
             of_command = Entry(0, name, "enqueue_command:enqueue_command", "put a command in line")
             return name, self._made(of_command, "enqueue -- COMMAND"), args[1:]
+        if name == "check" and "--" in args[1:]:
+            of_command = Entry(0, name, "check:check_command", "try a command before it is put in line")
+            return name, self._made(of_command, "check -- COMMAND"), args[1:]
         if name in OF_FILES and names_a_study(args[1:]):
             return name, self._made(OF_FILES[name], f"{name} STUDY.toml"), args[1:]
         if name == "run" and name not in entries():

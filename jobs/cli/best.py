@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import keyword
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fts.jobs.api.spec import BadSpec
+from fts.jobs.api.command import SEED_BITS, CommandCell, filled, named, text_of
+from fts.jobs.api.load import UnknownStudy
+from fts.jobs.api.load import study as study_of
+from fts.jobs.api.spec import BadSpec, trial_folder
+from fts.jobs.cli.app import here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, say
 from fts.jobs.cli.selection import one_cell
@@ -22,17 +27,26 @@ if TYPE_CHECKING:
 
     from fts.state.values import Job, Trial
 
+PARAMETERS = "parameters.json"  # in the folder of a trial of a command
+FRESH, FRESH_FOLDER = "FTS_FRESH_FOLDER", '"$(mktemp -d)"'
+
 
 @click.command()
 @click.argument("cell")
-@click.option("--args", "form", flag_value="args", help="words of a command line: --lr=0.01 --layers=3 (as without it)")
+@click.option(
+    "--args",
+    "form",
+    flag_value="args",
+    help="words of a command line, --lr=0.01 --layers=3; of a command the whole of it  [default]",
+)
 @click.option("--python", "form", flag_value="python", help="an expression of Python: dict(lr=0.01, layers=3)")
 @click.option("--json", "form", flag_value="json", help="one JSON object: parameters, value, trial, axes")
 @click.option("--by", metavar="GOAL", help="of several goals the one to take the best trial of  [default: the first]")
 def best(cell: str, form: str | None, by: str | None) -> None:
     """The best trial of one CELL (2M/h1, mnist/S, its experiment name, or its job number), to be used again.
 
-    The parameters stand alone on stdout: `python train.py $(fts best mnist/S)`.
+    The parameters stand alone on stdout: `python train.py $(fts best mnist/S)`. Of a command it is the whole command
+    line, filled, for your shell: `eval "$(fts best mnist/S)"`.
     """
     with reading() as db:
         job = one_cell(queries.jobs(db), cell)
@@ -42,11 +56,14 @@ def best(cell: str, form: str | None, by: str | None) -> None:
         raise NothingThere(
             f"job {job.id} ({naming.cell_name(job)}) has no complete trial; `fts trials {job.id}` lists what it has"
         )
+    cell_of_command = command_of(job)
+    line = None if cell_of_command is None else command_line(cell_of_command, found, here().outputs, job)
     if form == "json":
         fields = {
             "job": job.id, "study": job.study, "experiment": job.experiment, "cell": job.cell, "axes": job.labels,
             "trial": found.number, "metric": job.metric, "direction": str(job.direction), "value": found.value,
             "params": found.params, "metrics": trial_facts.metrics_of(found), "seed": found.seed,
+            "command": line,
         }  # fmt: skip
         if len(job.goals) > 1:
             fields["goals"] = {name: str(goal) for name, goal in job.goals.items()}
@@ -57,7 +74,9 @@ def best(cell: str, form: str | None, by: str | None) -> None:
         return emit_json("best", fields)
     if not found.params:
         say("it has no parameters: its function draws none")
-    emit(as_python(found.params) if form == "python" else as_words(found.params))
+    emit(as_python(found.params) if form == "python" else line or as_words(found.params))
+    if cell_of_command is not None and form != "python" and Path(cell_of_command.folder) != Path.cwd():
+        say(f"it runs in {cell_of_command.folder}")
     if len(job.goals) == 1:
         return say(f"t{found.number} of {naming.cell_name(job)}: {job.metric} {formatting.score(found.value)}")
     told = ", ".join(f"{name} {formatting.number(trial_facts.metrics_of(found)[name])}" for name in job.goals)
@@ -76,6 +95,49 @@ def best_by(job: Job, found: Sequence[Trial], by: str | None) -> Trial | None:
     if by == job.metric:
         return first_of(found)
     return min(found, key=lambda trial: (job.goals[by].key(trial_facts.metrics_of(trial)[by]), trial.number))
+
+
+def command_of(job: Job) -> CommandCell | None:
+    """The cell of a job that runs a command; None: it runs something else, or its specification cannot be read."""
+    try:
+        cell = study_of(job.study).cell(job.spec)
+    except (BadSpec, UnknownStudy):
+        return None
+    return cell if isinstance(cell, CommandCell) else None
+
+
+def command_line(cell: CommandCell, trial: Trial, outputs: Path, job: Job) -> str:
+    """The filled command as a shell reads it. A folder of the trial is a fresh one, so that it begins anew."""
+    parameters = trial_folder(outputs, job.experiment, job.id, trial.number) / PARAMETERS
+    own = {
+        "params": str(parameters) if parameters.exists() else PARAMETERS,
+        "seed": trial.seed % 2**SEED_BITS,
+        "number": trial.number,
+        "checkpoint_dir": FRESH,
+        "folder": FRESH,
+        "threads": trial.threads or 1,
+        "shrink": 0,
+    }
+    values = {**trial.params, **cell.axes}
+    words = filled(cell, values, own)
+    if cell.shell:
+        line = words[-1].replace(FRESH, FRESH_FOLDER)
+    else:
+        line = " ".join(with_fresh_folder(shlex.quote(word)) for word in [cell.command[0], *words[1:]])
+    through = named(cell)
+    if through & {"args", "args_hydra", "params"}:
+        return line
+    told = {f"FTS_PARAM_{name.upper()}": value for name, value in trial.params.items() if name not in through}
+    told |= {f"FTS_CELL_{name.upper()}": value for name, value in cell.axes.items() if name not in through}
+    if "seed" not in through:
+        told["FTS_SEED"] = own["seed"]
+    return "".join(f"{name}={shlex.quote(text_of(value))} " for name, value in told.items()) + line
+
+
+def with_fresh_folder(word: str) -> str:
+    """A quoted word with the place of a folder as a shell makes it."""
+    quoted = word.startswith("'")
+    return word.replace(FRESH, f"'{FRESH_FOLDER}'" if quoted else FRESH_FOLDER)
 
 
 def as_words(params: Mapping[str, Any]) -> str:

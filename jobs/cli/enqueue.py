@@ -14,6 +14,7 @@ from fts.jobs.api.command import BareStudy
 from fts.jobs.api.function import VALUE
 from fts.jobs.api.halving import BadHalving, Halving
 from fts.jobs.api.spec import BadSpec
+from fts.jobs.cli import limits
 from fts.jobs.cli.app import AS_JSON, COUNT, ROW, Whole, here
 from fts.jobs.cli.output import emit_json, say
 from fts.jobs.search.needs import check_packages
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
 @click.option("--seeds", default=1, type=Whole(1, 1000), help="the winner runs with so many seeds  [default: 1]")
 @click.option("--baseline", metavar="FILE.py:FUNCTION", help="one trial of each cell, compared with its search")
 @click.option("--steps", type=COUNT, help="reports of a whole trial, where you know them: for the forecast")
+@limits.options
 @click.option("--python", "interpreter", metavar="PATH", help="runs the trials  [default: the worker's]")
 @click.option("--again", is_flag=True, help="search again, although the same question has a job")
 @click.option("--dry-run", is_flag=True, help="say what would be put in line, and write nothing")
@@ -93,9 +95,29 @@ def enqueue(
     that decides). The axes reach it by name. The same question again changes nothing; more --trials extend its jobs.
     A changed file asks another question: its jobs are new, the earlier ones stay.
     """
+    made = cells_of(objective, trials, axes, parameters, name, halving, interpreter, **fields)
+    for axis in unmentioned(made[0]):
+        say(
+            f"{made[0].path.name} does not mention {axis}: unless an imported module reads it with "
+            f"fts.cell(trial)[{axis!r}], these cells all run the same"
+        )
+    tell(put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
+
+
+def cells_of(
+    objective: str,
+    trials: int,
+    axes: Sequence[str],
+    parameters: Sequence[str],
+    name: str | None,
+    halving: str | None,
+    interpreter: str | None,
+    **fields: Any,
+) -> list[FunctionCell]:
+    """The cells that these words of a command line mean. Raises BadSpec."""
     fields["halving"] = halving_of(halving, fields["pruner"])
     fields |= aims(fields)
-    made = functions.cells(
+    return functions.cells(
         objective,
         Path.cwd(),
         trials,
@@ -103,14 +125,8 @@ def enqueue(
         study=name,
         space=named(parameters, functions.parse_parameter) or None,
         python=None if interpreter is None else _interpreter(interpreter),
-        **fields,
+        **limits.read(fields),
     )
-    for axis in unmentioned(made[0]):
-        say(
-            f"{made[0].path.name} does not mention {axis}: unless an imported module reads it with "
-            f"fts.cell(trial)[{axis!r}], these cells all run the same"
-        )
-    tell(put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
 
 
 def tell(put: Sequence[tuple[BareCell, Enqueued, str]], *, dry_run: bool, as_json: bool) -> None:
@@ -134,9 +150,11 @@ def tell(put: Sequence[tuple[BareCell, Enqueued, str]], *, dry_run: bool, as_jso
 def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[tuple[BareCell, Enqueued, str]]:
     """Writes the jobs, all or none, and says of each what became of it."""
     from fts.jobs.records.questions import told  # here: see below
+    from fts.jobs.sensors.gpus import check_gpus  # here: psutil
     from fts.state import queries, transitions  # here, not above: peewee, which --help need not load
     from fts.state.db import open_for_person
 
+    check_gpus(max(cell.gpu for cell in cells))
     study = BareStudy(cells[0].study)
     for cell in cells:
         if getattr(cell, "python", None) is None or cell.space is not None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fts.jobs import commands, functions
 from fts.jobs.api.bare_cell import CHOICES
-from fts.jobs.cli import enqueue
+from fts.jobs.cli import enqueue, limits
 from fts.jobs.cli.app import Fraction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.jobs.api.command import CommandCell
 
 SHARED = (
     "trials", "axes", "direction", "goals", "constraints", "prune_by", "parameters", "name", "seed", "sampler",
-    "halving", "seeds", "baseline", "steps", "again", "dry_run", "as_json",
+    "halving", "seeds", "baseline", "steps", "again", "dry_run", "as_json", *limits.NAMES,
 )  # fmt: skip
 
 
@@ -66,15 +71,28 @@ def enqueue_command(
     reads its output (--regex, --stdout) or a file that it writes into {folder}, which is $FTS_FOLDER, too. At SIGTERM
     it may write a checkpoint; it runs again with the same FTS_CHECKPOINT_DIR. Exit code 75 asks for that, too.
     """
+    made = cells_of(words, trials, axes, parameters, name, halving, **fields)
+    enqueue.tell(enqueue.put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
+
+
+def cells_of(
+    words: Sequence[str],
+    trials: int,
+    axes: Sequence[str],
+    parameters: Sequence[str],
+    name: str | None,
+    halving: str | None,
+    **fields: Any,
+) -> list[CommandCell]:
+    """The cells that these words of a command line mean. Raises BadSpec."""
     fields["halving"] = enqueue.halving_of(halving, fields["pruner"])
     fields |= enqueue.aims(fields)
-    made = commands.cells(
+    return commands.cells(
         words,
         Path.cwd(),
         trials,
         axes=enqueue.named(axes, functions.parse_axis),
         study=name,
         space=enqueue.named(parameters, functions.parse_parameter),
-        **fields,
+        **limits.read(fields),
     )
-    enqueue.tell(enqueue.put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)

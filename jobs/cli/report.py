@@ -38,7 +38,8 @@ def report(study: str | None, out: Path | None, as_json: bool) -> None:
             if study is not None and study not in names:
                 raise click.UsageError(f"there is no study {study!r}; expected one of {', '.join(names)[:300]}")
             now = time.time()
-            pages = [write_report(db, here(), name, out, now) for name in ([study] if study else names)]
+            wanted = [study] if study else names
+            pages = [path for name in wanted for path in write_report(db, here(), name, out, now)]
     except OSError as error:
         if out is not None or error.errno not in NO_ROOM:
             raise

@@ -33,7 +33,7 @@ from fts.jobs.status.formatting import trials_ended
 from fts.state import queries
 from fts.state.files import CannotWrite, atomic_write, csv_text, from_csv_cell, link_below, make_folder, refuse_links
 from fts.state.front import first_of, front
-from fts.state.values import Epoch, Job, JobStatus, Margin, Trial, TrialStatus
+from fts.state.values import Epoch, Job, JobStatus, Margin, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -321,11 +321,7 @@ def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:
     """The best complete trial that did not diverge; the lower number wins a tie. Of several goals, in the first."""
     if len(job.goals) > 1:
         return first_of(front(job, trials))
-    fit = [t for t in trials if t.status == TrialStatus.COMPLETE and t.value is not None and t.is_ranked]
-    if not fit:
-        return None
-    key = fit[0].direction.key
-    return min(fit, key=lambda trial: (key(trial.value or 0.0), trial.number))
+    return results.best_of(trials)
 
 
 def trial_record(job: Job, trial: Trial, epochs: Iterable[Epoch]) -> dict[str, Any]:

@@ -203,7 +203,7 @@ def newer_of(jobs: Iterable[Job], cell: Job) -> str | None:
 
 
 def best_of(trials: Iterable[Trial]) -> Trial | None:
-    """The best complete trial that did not diverge; the lower number wins a tie."""
+    """The best complete trial of one goal that did not diverge; the lower number wins a tie."""
     fit = [t for t in trials if t.status is TrialStatus.COMPLETE and t.value is not None and t.is_ranked]
     return min(fit, key=lambda trial: (trial.direction.key(trial.value or 0.0), trial.number), default=None)
 

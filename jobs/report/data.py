@@ -13,6 +13,7 @@ from fts.jobs.records.results import best_of, newer_of, spent
 from fts.jobs.records.searches import begun_cells
 from fts.jobs.status import naming
 from fts.state import queries
+from fts.state.errors import UnreadableHistory
 from fts.state.values import JobStatus, TrialStatus
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from fts.state.db import Database
     from fts.state.values import Curve, Direction, Job, Trial
 
+INFEASIBLE = "infeasible"  # badge
 MOST_CURVES = 200  # trials of a cell of which the steps are kept for drawing and auditing
 
 
@@ -59,10 +61,19 @@ class CellReport:
         return self.direction.key(value)
 
     @property
-    def goals(self) -> dict[str, str]:
-        """Metric -> goal, where there are several."""
-        found = self.job.spec.get("goals")
-        return dict(found) if isinstance(found, dict) and len(found) > 1 else {}
+    def ended(self) -> int:
+        """How many trials of the search are complete, valid or not."""
+        return sum(trial.status is TrialStatus.COMPLETE for trial in self.trials)
+
+    @property
+    def invalid(self) -> int:
+        """How many complete trials break a constraint."""
+        return sum(trial.status is TrialStatus.COMPLETE and INFEASIBLE in trial.badges for trial in self.trials)
+
+    @property
+    def goals(self) -> Mapping[str, Direction]:
+        """Metric -> goal, where there are several; the first decides."""
+        return self.job.goals if len(self.job.goals) > 1 else {}
 
 
 @dataclass(frozen=True)
@@ -100,10 +111,7 @@ def study_report(db: Database, places: Any, name: str, made_at: str = "") -> Stu
         shown = sorted(begun_cells(of_study), key=lambda job: job.id)
         record = queries.studies(db).get(name)
         measured = energies(db)
-        read = [
-            (job, queries.trials(db, job.id), queries.curves(db, job.id), queries.worked_on(db, job.id))
-            for job in shown
-        ]
+        read = [(job, queries.trials(db, job.id), curves_of(db, job), queries.worked_on(db, job.id)) for job in shown]
     declared = columns.declared(name, record, of_study)
     cells = []
     folders = {}
@@ -141,6 +149,14 @@ def study_report(db: Database, places: Any, name: str, made_at: str = "") -> Stu
         made_at=made_at,
         folder_of=folders,
     )
+
+
+def curves_of(db: Database, job: Job) -> tuple[Curve, ...]:
+    """None where a row of its trials cannot be read; `fts doctor` names it."""
+    try:
+        return queries.curves(db, job.id)
+    except UnreadableHistory:
+        return ()
 
 
 def chosen(curves: Sequence[Curve], best: Trial | None) -> list[Curve]:

@@ -6,14 +6,15 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.report.data import is_finite
-from fts.jobs.report.statistics import front, parameters_of
+from fts.jobs.report.statistics import parameters_of
 from fts.jobs.report.svg import Chart, Scale, categories, linear, logarithmic, shortened
 from fts.jobs.search.importance import ranks
 from fts.jobs.status import trial_facts
+from fts.state.front import front
 from fts.state.values import TrialStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from fts.jobs.report.data import CellReport, StudyReport
     from fts.jobs.report.predicted import Bin
@@ -27,7 +28,6 @@ MOST_PARAMETERS = 6
 ENOUGH = 10  # complete trials below which nothing of a landscape is drawn
 GRID = 22  # cells of a contour each way
 WIDE_RANGE = 50.0  # highest over lowest value from which a logarithmic scale is used
-Complete = list["Trial"]
 
 
 # ---------------------------------------------------------------- scales
@@ -92,7 +92,9 @@ def history(cell: CellReport) -> str | None:
     done = cell.complete
     if len(done) < 2:
         return None
-    chart = Chart(cell.name, x_label="trial", y_label=cell.metric, x=linear(0, max(t.number for t in cell.trials)))
+    chart = Chart(
+        cell.name, x_label="trial", y_label=cell.metric, x=linear(0, max(t.number for t in cell.trials), whole=True)
+    )
     base = cell.baseline.value if cell.baseline is not None and is_finite(cell.baseline.value) else None
     known = [t.value for t in done if t.value is not None]
     chart.y = scale_of_values(known, also=() if base is None else (base,))
@@ -118,7 +120,7 @@ def curves(cell: CellReport, step: str) -> str | None:
     best = None if cell.best is None else cell.best.number
     every = [value for number in {*numbers, *([best] if best in done else [])} for value in done[number].values()]
     chart = Chart(cell.name, x_label=step, y_label=cell.metric)
-    chart.x = linear(min(min(p) for p in done.values()), max(max(p) for p in done.values()))
+    chart.x = linear(min(min(p) for p in done.values()), max(max(p) for p in done.values()), whole=True)
     chart.y = scale_of_values(every)
     of = {trial.number: trial for trial in cell.trials}
     for number in numbers:
@@ -236,11 +238,11 @@ def contour(cell: CellReport, first: str, second: str) -> str | None:
 def pareto(cell: CellReport) -> tuple[str | None, list[Trial]]:
     """Two goals against each other, and the trials that no other one beats in every goal."""
     goals = cell.goals
-    done = [(trial, found) for trial in cell.complete if (found := values_of(cell, trial, goals)) is not None]
+    done = [(trial, found) for trial in cell.complete if (found := values_of(cell, trial)) is not None]
     if len(goals) < 2 or len(done) < 2:
         return None, []
-    sign = [1.0 if goal == "minimize" else -1.0 for goal in goals.values()]
-    best = front([tuple(s * v for s, v in zip(sign, found, strict=True)) for _, found in done])
+    numbers = [trial.number for trial in front(cell.job, cell.trials)]
+    best = [k for k, (trial, _) in enumerate(done) if trial.number in numbers]
     one, two = list(goals)[:2]
     chart = Chart(cell.name, width=360, height=260, x_label=one, y_label=two)
     chart.x = scale_of_values([found[0] for _, found in done])
@@ -252,10 +254,10 @@ def pareto(cell: CellReport) -> tuple[str | None, list[Trial]]:
     return chart.svg(), [done[k][0] for k in best]
 
 
-def values_of(cell: CellReport, trial: Trial, goals: Mapping[str, str]) -> tuple[float, ...] | None:
+def values_of(cell: CellReport, trial: Trial) -> tuple[float, ...] | None:
     """Its value for each goal; None: one of them is not known."""
     metrics = trial_facts.metrics_of(trial)
-    found = [trial.value if name == cell.metric else metrics.get(name) for name in goals]
+    found = [metrics.get(name) for name in cell.goals]
     if all(isinstance(value, int | float) and math.isfinite(value) for value in found):
         return tuple(float(value) for value in found if value is not None)
     return None

@@ -15,6 +15,7 @@ from fts.jobs.report.sentences import HEADINGS, Sentence, between, lead, p, sent
 from fts.jobs.report.style import STYLE
 from fts.jobs.report.svg import side_by_side
 from fts.jobs.status import formatting
+from fts.jobs.status.trial_facts import declared_facts
 from fts.state.values import TrialStatus
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def heat(study: StudyReport, cells: Sequence[CellReport], rows: str, across: str
 def _heat_cell(cell: CellReport | None, low: float, high: float) -> str:
     if cell is None:
         return "<td>—</td>"
-    done = f"{len(cell.complete)} of {len(cell.trials)} complete"
+    done = f"{cell.ended} of {len(cell.trials)} complete"
     if cell.best is None or cell.best.value is None:
         return f'<td>—<span class="sub">{done}</span></td>'
     good = 1.0 if high <= low else 1 - (cell.key(cell.best.value) - low) / (high - low)
@@ -220,7 +221,9 @@ def winners(study: StudyReport) -> Section | None:
     for cell in cells[:MOST_WINNERS]:
         assert cell.best is not None, "it has a result"
         head = f"{cell.name}: {cell.metric} {value(cell.best.value)}, t{cell.best.number} of job {cell.job.id}"
-        parts.append(f"<h3>{escape(head)}</h3><pre>{escape(command_of(cell, cell.best))}</pre>")
+        facts = " · ".join(f"{name} {text}" for name, text in declared_facts(study.declared, cell.best, "report"))
+        told = f'<p class="note">{escape(facts)}</p>' if facts else ""
+        parts.append(f"<h3>{escape(head)}</h3><pre>{escape(command_of(cell, cell.best))}</pre>{told}")
     note = "The best trial of each cell. `fts best CELL --python` gives the parameters as Python."
     if len(parts) > OPEN_CELLS:
         rest = parts[OPEN_CELLS:]
@@ -351,7 +354,7 @@ def pareto(study: StudyReport) -> Section | None:
             continue
         goals = list(cell.goals)
         rows = [
-            [f"t{trial.number}", *(value(one) for one in figures.values_of(cell, trial, cell.goals) or ()),
+            [f"t{trial.number}", *(value(one) for one in figures.values_of(cell, trial) or ()),
              formatting.cut(shlex.join(f"{k}={v}" for k, v in trial.params.items()), 120)]
             for trial in trials
         ]  # fmt: skip

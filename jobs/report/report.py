@@ -1,4 +1,4 @@
-"""Writes the report of a study: its own page where it has one, else the page that every study has."""
+"""Writes the report of a study: the page that every study has, and before it a page of its own where it has one."""
 
 from __future__ import annotations
 
@@ -23,16 +23,14 @@ if TYPE_CHECKING:
 
 def write_report(
     db: Database, places: Places, study: str, folder: Path | None = None, now: float | None = None
-) -> Path:
-    """Writes the page of one study, all or nothing, and returns its path. Raises OSError."""
+) -> list[Path]:
+    """Writes the pages of one study, each all or nothing, and returns their paths, its own first. Raises OSError."""
     of_study = [job for job in queries.jobs(db) if job.study == study]
     target = folder or places.outputs / "report"
     own: Path | None = columns.study_of(of_study[0]).report(db, places, target, now) if of_study else None
-    if own is not None:
-        return own
     found = study_report(db, places, study, "" if now is None else f"made {iso(now)}")
     more: list[Any] = columns.study_of(of_study[0]).report_sections(found) if of_study else []
     make_folder(target, None if folder else places.outputs)
     path = target / f"{NOT_IN_A_NAME.sub('-', study)[:80]}.html"
     atomic_write(path, page(found, more), None if folder else places.outputs)
-    return path
+    return [path] if own is None else [own, path]

@@ -14,6 +14,7 @@ from fts.jobs.report.statistics import (
     still_improving,
 )
 from fts.jobs.status import formatting, trial_facts
+from fts.state.front import front
 from fts.state.values import JobStatus, TrialStatus
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def sentences(
         *_improving(study),
         *_edges(study, shares),
         *_pruning(study),
+        *_invalid(study),
         *_failed(study),
         *_missing(study),
     ]
@@ -72,7 +74,7 @@ def lead(study: StudyReport) -> str:
         have = "It has a result" if done else "It has no result yet"
     counts = f" ({told})" if told else ""
     spent = formatting.spell(seconds)
-    return f"{have}, from {formatting.count(len(trials), 'trial')}{counts} and {spent} of work."
+    return f"{have}, from {len(trials):,} trial{'' if len(trials) == 1 else 's'}{counts} and {spent} of work."
 
 
 def named(cells: Iterable[CellReport]) -> str:
@@ -109,17 +111,22 @@ def _best(study: StudyReport) -> Iterator[Sentence]:
         which = "lowest" if str(direction) == "minimize" else "highest"
         where = f" of {first.name}" if len(study.cells) > 1 else ""
         n = len(first.complete)
+        others = ""
+        if first.goals:
+            n = len(front(first.job, first.trials))
+            others = f" It is one of {formatting.count(n, 'trial')} there that no other one beats in every goal."
         yield Sentence(
             FOUND,
             "best value",
-            f"The {which} {metric} is {value(first.best.value)}, of trial t{first.best.number}{where}.",
+            f"The {which} {metric} is {value(first.best.value)}, of trial t{first.best.number}{where}.{others}",
         )
+        how = " `--seeds 5` runs each winner again." if "folder" in first.job.spec else ""
         if n > 1 and first.replicates is None:
             yield Sentence(
                 CAUTION,
                 "best of many",
-                f"That value is the best of {n:,} of its cell, so it is partly luck: the same configuration measured "
-                "anew will on average be worse. `--seeds 5` runs each winner again with other seeds.",
+                f"That value is the best of {n:,} of its cell. As far as values depend on chance, it is partly luck: "
+                "the same configuration measured anew will on average be worse." + how,
             )
 
 
@@ -127,22 +134,28 @@ def _again(study: StudyReport) -> Iterator[Sentence]:
     again = [cell for cell in study.with_result if cell.replicates is not None]
     for cell in again[:MOST_NAMES]:
         assert cell.replicates is not None and cell.best is not None, "chosen for it"
-        worse = "worse" if cell.replicates.curse > 0 else "better"
+        curse = cell.replicates.curse
         where = f"{cell.name}: " if len(study.cells) > 1 else ""
+        if {trial.value for trial in cell.replicates.trials} == {cell.best.value}:
+            n = len(cell.replicates.trials)
+            told = f"{where}{n} runs with other seeds gave the same {cell.metric} to the last digit: it uses no seed."
+            yield Sentence(CAUTION, "other seeds", told)
+            continue
+        than = f"{value(abs(curse))} {'worse' if curse > 0 else 'better'} than" if curse else "the same as"
         yield Sentence(
             FOUND,
             "other seeds",
             f"{where}with other seeds the winner has a mean {cell.metric} of {between(cell.replicates.interval)}, "
-            f"{value(abs(cell.replicates.curse))} {worse} than in the search.",
+            f"{than} in the search.",
         )
-    curse = mean_curse(study)
-    if curse is not None and curse.is_known:
-        if curse.low > 0:
-            told = f"The searches overstate their winners: by {between(curse)} on average over cells."
+    mean = mean_curse(study)
+    if mean is not None and mean.is_known and mean.high > mean.low:
+        if mean.low > 0:
+            told = f"The searches overstate their winners: by {between(mean)} on average over cells."
         else:
             told = (
                 "It is not shown that the searches overstate their winners: "
-                f"the mean difference over cells is {between(curse)}."
+                f"the mean difference over cells is {between(mean)}."
             )
         yield Sentence(FOUND, "winner's curse", told)
 
@@ -323,6 +336,14 @@ def _failed(study: StudyReport) -> Iterator[Sentence]:
         yield Sentence(
             CAUTION, "failures", f"{len(failed):,} of {every:,} trials failed, {n:,} of them with `{cause}`; see below."
         )
+
+
+def _invalid(study: StudyReport) -> Iterator[Sentence]:
+    invalid = sum(cell.invalid for cell in study.cells)
+    if invalid:
+        every = sum(cell.ended for cell in study.cells)
+        text = f"{invalid:,} of {every:,} complete trials break a constraint; none of them counts as a result."
+        yield Sentence(FOUND, "constraints", text)
 
 
 def _missing(study: StudyReport) -> Iterator[Sentence]:

@@ -317,7 +317,7 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float:
     return top_ / below if below > 0 else math.nan
 
 
-# ---------------------------------------------------------------- seeds, goals
+# ---------------------------------------------------------------- seeds
 
 
 def mean_curse(study: StudyReport) -> Interval | None:
@@ -325,15 +325,3 @@ def mean_curse(study: StudyReport) -> Interval | None:
     found = [cell.replicates.curse for cell in study.cells if cell.replicates is not None]
     metrics = {(cell.metric, cell.direction) for cell in study.cells if cell.replicates is not None}
     return mean_interval(found) if len(found) >= 3 and len(metrics) == 1 else None
-
-
-def front(points: Sequence[tuple[float, ...]]) -> list[int]:
-    """Which of these points, smaller being better, no other one beats in every goal."""
-    return [
-        k
-        for k, one in enumerate(points)
-        if not any(
-            all(a <= b for a, b in zip(other, one, strict=True)) and any(a < b for a, b in zip(other, one, strict=True))
-            for other in points
-        )
-    ]

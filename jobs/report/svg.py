@@ -29,14 +29,19 @@ class Scale:
         return self.place(value)
 
 
-def linear(low: float, high: float, margin: float = 0.04) -> Scale:
+def linear(low: float, high: float, margin: float = 0.04, whole: bool = False) -> Scale:
+    """`whole`: ticks at whole numbers only."""
     if not high > low:
         low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
     pad = (high - low) * margin
     low, high = low - pad, high + pad
     return Scale(
         lambda value: (value - low) / (high - low),
-        tuple(((at - low) / (high - low), number(at)) for at in round_numbers(low, high)),
+        tuple(
+            ((at - low) / (high - low), number(at))
+            for at in round_numbers(low, high)
+            if not whole or float(at).is_integer()
+        ),
     )
 
 

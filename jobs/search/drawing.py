@@ -11,9 +11,19 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from fts.jobs.api.conditions import drawing_order, forbidden_by, is_drawn
+from fts.jobs.api.goals import goals_of
 from fts.jobs.api.spec import BadSpec
+from fts.jobs.api.study import MAXIMIZE
 from fts.jobs.search.pure_sampler import PureSampler
-from fts.jobs.search.sampler import Drawn, kept_by, study_before, system_attributes
+from fts.jobs.search.sampler import (
+    Drawn,
+    PastTrial,
+    frozen,
+    kept_by,
+    study_before,
+    system_attributes,
+    with_bad_region,
+)
 from fts.jobs.search.space import distribution_of
 
 if TYPE_CHECKING:
@@ -21,9 +31,11 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
 
-    from fts.jobs.search.sampler import PastTrial
-
 TRIES = 100  # at a combination that nothing forbids
+LEARNING = 50  # of them by the sampler, which is told each refusal as the worst trial there is; then at random
+MOST_REFUSED = 3  # that a trial keeps on record for later ones
+LEARNERS = ("tpe", "gp")  # samplers that go where they have seen least; others wander out of a forbidden region
+REFUSED = "refused"  # beside what its sampler kept: parameters that a rule forbade
 
 
 def draw(cell: Any, history: Sequence[PastTrial], number: int) -> Drawn:
@@ -34,17 +46,39 @@ def draw(cell: Any, history: Sequence[PastTrial], number: int) -> Drawn:
     study = study_before(cell, history, number, PureSampler(cell.sampler, cell.seed))
     before = system_attributes(study)
     trial_id = study.ask()._trial_id
-    rule = None
+    _tell(study, cell, history, [params for past in history for params in past.kept.get(REFUSED, ())])
+    rule: str | None = None
+    refused: list[dict[str, Any]] = []
     for again in range(TRIES):
-        study.sampler = PureSampler(cell.sampler, cell.seed, again)
+        name = cell.sampler if again < LEARNING else "random"
+        study.sampler = PureSampler(name, cell.seed, again)
         params = _Draft(study, trial_id).draw(cell)
         rule = forbidden_by(getattr(cell, "forbid", {}), getattr(cell, "axes", {}) | params)
         if rule is None:
-            return Drawn(params, kept_by(study, trial_id, before))
+            kept = kept_by(study, trial_id, before)
+            learned = refused[:MOST_REFUSED] if cell.sampler in LEARNERS else []
+            return Drawn(params, kept | {REFUSED: learned} if learned else kept)
+        refused.append(params)
+        if again < LEARNING:
+            _tell(study, cell, history, [params])
     raise BadSpec(
         f"forbid.{rule} refused {TRIES} draws of trial {number} in a row; forbid less of the space, or narrow its "
         f"ranges: {cell.forbid[rule]}"
     )
+
+
+def _tell(study: optuna.Study, cell: Any, history: Sequence[PastTrial], refused: Sequence[dict[str, Any]]) -> None:
+    """Puts forbidden parameters into the study, as bad as the worst trial: a sampler never sees that region else.
+
+    TPE would draw nothing but what is forbidden there.
+    """
+    if not refused or cell.sampler not in LEARNERS:
+        return
+    goals = goals_of(cell)
+    last = max((past.number for past in history), default=-1)
+    bad = [PastTrial(last + 1 + n, params, "failed", None, diverged=True) for n, params in enumerate(refused)]
+    told = with_bad_region([*history, *bad], next(iter(goals.values())) == MAXIMIZE, goals)[len(history) :]
+    study.add_trials([frozen(cell.space, one, goals) for one in told])
 
 
 class _Draft(optuna.Trial):

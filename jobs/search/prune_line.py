@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from fts.state.values import EPOCH_NUMBERS, Direction
+from fts.state.values import EPOCH_NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def line_ahead(
         return None
     return ahead(
         str(pruner), history, trial.number, max(values(curves.get(trial.id, ()), trial), default=trial.epochs), last,
-        maximize=trial.direction is Direction.MAXIMIZE,
+        direction=trial.direction,
         rule=Halving.from_json(rule) if rule else BEFORE_FREEZING,
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from fts.jobs.api.halving import HALVING, Halving
+from fts.state.values import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,7 @@ def should_prune(
     history: Sequence[PastTrial],
     number: int,
     epochs: dict[int, float],
-    maximize: bool = False,
+    direction: Direction = Direction.MINIMIZE,
     rule: Halving = HALVING,
 ) -> str | None:
     """The reason to end trial `number` after its latest epoch, or None.
@@ -33,10 +34,10 @@ def should_prune(
     rivals = [past for past in history if past.number < number and past.epochs]
     epoch = max(epochs)
     if pruner == "median":
-        return _below_median(rivals, epochs, epoch, maximize)
+        return _below_median(rivals, epochs, epoch, direction)
     if number < rule.startup:
         return None
-    return _below_rung(rule, rivals, epochs, epoch, maximize) or _trailing(rule, rivals, epochs, epoch, maximize)
+    return _below_rung(rule, rivals, epochs, epoch, direction) or _trailing(rule, rivals, epochs, epoch, direction)
 
 
 def line_ahead(
@@ -45,7 +46,7 @@ def line_ahead(
     number: int,
     epoch: int,
     last: int,
-    maximize: bool = False,
+    direction: Direction = Direction.MINIMIZE,
     rule: Halving = HALVING,
 ) -> tuple[int, float] | None:
     """At which epoch after `epoch` trial `number` will next be put beside the others, and the objective it needs there.
@@ -57,56 +58,56 @@ def line_ahead(
         return ahead, median(others)
     if pruner == "halving" and number >= rule.startup:
         for rung in rungs(last, rule):
-            if rung > epoch and (needed := _line(rule, rivals, rung, maximize)) is not None:
+            if rung > epoch and (needed := _line(rule, rivals, rung, direction)) is not None:
                 return rung, needed
     return None
 
 
-def _below_median(rivals: list[PastTrial], epochs: dict[int, float], epoch: int, maximize: bool) -> str | None:
+def _below_median(rivals: list[PastTrial], epochs: dict[int, float], epoch: int, direction: Direction) -> str | None:
     """Optuna's median rule: the trial's best so far is worse than the median of the others at this epoch."""
     others = _at(rivals, epoch)
     if epoch < FIRST or len(others) < STARTUP:
         return None
-    mine, middle = _best(epochs, epoch, maximize), median(others)
-    return f"{mine:.4f} at epoch {epoch}, median {middle:.4f}" if _worse(mine, middle, maximize) else None
+    mine, middle = _best(epochs, epoch, direction), median(others)
+    return f"{mine:.4f} at epoch {epoch}, median {middle:.4f}" if _worse(mine, middle, direction) else None
 
 
 def _below_rung(
-    rule: Halving, rivals: list[PastTrial], epochs: dict[int, float], epoch: int, maximize: bool
+    rule: Halving, rivals: list[PastTrial], epochs: dict[int, float], epoch: int, direction: Direction
 ) -> str | None:
     """At each rung only the best share of the trials that came there goes on."""
     if epoch not in rungs(epoch, rule):
         return None
-    line, mine = _line(rule, rivals, epoch, maximize), _best(epochs, epoch, maximize)
-    if line is None or not _worse(mine, line, maximize):
+    line, mine = _line(rule, rivals, epoch, direction), _best(epochs, epoch, direction)
+    if line is None or not _worse(mine, line, direction):
         return None
     return f"{mine:.4f} at epoch {epoch}, the best {rule.keep:.0%} need {line:.4f}"
 
 
-def _line(rule: Halving, rivals: list[PastTrial], rung: int, maximize: bool) -> float | None:
+def _line(rule: Halving, rivals: list[PastTrial], rung: int, direction: Direction) -> float | None:
     """What a trial needs at a rung to be among the best share of those that came there, itself included.
 
     None: too few came to judge, or all are kept.
     """
     others = sorted(
-        (_best(past.epochs, rung, maximize) for past in rivals if max(past.epochs) >= rung), reverse=maximize
+        (_best(past.epochs, rung, direction) for past in rivals if max(past.epochs) >= rung), key=direction.key
     )
     kept = int((len(others) + 1) * rule.keep + 1e-9)
     if not 0 < kept <= len(others):
         return None
-    return others[kept - 1] + (-rule.margin if maximize else rule.margin)
+    return others[kept - 1] + direction.key(rule.margin)
 
 
 def _trailing(
-    rule: Halving, rivals: list[PastTrial], epochs: dict[int, float], epoch: int, maximize: bool
+    rule: Halving, rivals: list[PastTrial], epochs: dict[int, float], epoch: int, direction: Direction
 ) -> str | None:
     """It has stopped to improve behind the best trial: what patience is left would only confirm that."""
     if rule.trailing is None or not rivals or epoch < rule.first_rung:
         return None
-    mine = _best(epochs, epoch, maximize)
+    mine = _best(epochs, epoch, direction)
     since = epoch - min(e for e, value in epochs.items() if value == mine)
-    leader = (max if maximize else min)(_best(past.epochs, max(past.epochs), maximize) for past in rivals)
-    if since < rule.trailing or not _worse(mine, leader, maximize):
+    leader = min((_best(past.epochs, max(past.epochs), direction) for past in rivals), key=direction.key)
+    if since < rule.trailing or not _worse(mine, leader, direction):
         return None
     return f"{mine:.4f} after epoch {epoch}, not better for {since} epochs, the best trial has {leader:.4f}"
 
@@ -124,10 +125,9 @@ def rungs(up_to: int, rule: Halving = HALVING) -> list[int]:
     return found
 
 
-def _best(epochs: dict[int, float], up_to: int, maximize: bool) -> float:
-    values = [value for epoch, value in epochs.items() if epoch <= up_to]
-    return max(values) if maximize else min(values)
+def _best(epochs: dict[int, float], up_to: int, direction: Direction) -> float:
+    return min((value for epoch, value in epochs.items() if epoch <= up_to), key=direction.key)
 
 
-def _worse(mine: float, line: float, maximize: bool) -> bool:
-    return mine < line if maximize else mine > line
+def _worse(mine: float, line: float, direction: Direction) -> bool:
+    return direction.key(mine) > direction.key(line)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import optuna
 from optuna.pruners import BasePruner
 
 from fts.jobs.api.halving import HALVING, Halving
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import PastTrial
+from fts.state.values import Direction
 
 if TYPE_CHECKING:
+    import optuna
     from optuna.trial import FrozenTrial
 
 PRUNERS = ("none", "median", "halving")
@@ -28,10 +29,10 @@ class PurePruner(BasePruner):
         self.rule = HALVING if halving is None else Halving.parse(halving)
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        maximize = study.direction == optuna.study.StudyDirection.MAXIMIZE
+        direction = Direction(study.direction.name.lower())
         known = study.get_trials(deepcopy=False)
         past = [PastTrial(one.number, {}, "complete", None, finite(one)) for one in known if one.number < trial.number]
-        return should_prune(self.name, past, trial.number, finite(trial), maximize, self.rule) is not None
+        return should_prune(self.name, past, trial.number, finite(trial), direction, self.rule) is not None
 
 
 def finite(trial: FrozenTrial) -> dict[int, float]:

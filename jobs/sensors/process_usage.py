@@ -14,7 +14,8 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-KIN_EVERY_S = 2.0  # finding the children costs 1.6 ms, reading one's memory 0.05
+KIN_EVERY_S = 2.0  # finding the children costs up to 1.6 ms, reading one's memory 0.05
+KIN_FIRST_S = 0.05  # while the tree is young: a command is the child of a process that has just begun
 SHARED_EVERY_S = 10.0  # proportional sizes cost milliseconds a process, more for a large one
 SHARED_GROWTH = 0.05  # or as soon as the tree has grown or shrunk by this share: what is new may not be shared
 RUSAGE_WORDS = 24  # uint64 after the uuid, more than rusage_info_v0 has
@@ -29,6 +30,7 @@ class TreeUse:
         self._clock = clock
         self._kin: list[psutil.Process] = []
         self._kin_at = float("-inf")
+        self._born_at = clock()
         self._shared_at, self._shared_for = float("-inf"), 0  # when, and at which summed size
         self._shared_share = 1.0  # proportional size / summed resident size, when last measured
 
@@ -53,9 +55,10 @@ class TreeUse:
         return sum(cpu_seconds(process) for process in self.processes())
 
     def processes(self) -> list[psutil.Process]:
-        if self._clock() - self._kin_at >= KIN_EVERY_S:
+        now = self._clock()
+        if now - self._kin_at >= min(KIN_EVERY_S, max(KIN_FIRST_S, 0.1 * (now - self._born_at))):
             self._kin = self._find()
-            self._kin_at = self._clock()
+            self._kin_at = now
         return self._kin
 
 

@@ -10,6 +10,7 @@ from fts.jobs.api.goals import CONSTRAINTS
 from fts.jobs.status import formatting
 
 if TYPE_CHECKING:
+    from fts.jobs.status.declared import Declared
     from fts.state.values import Trial
 
 NOT_DRAWN = "·"
@@ -45,6 +46,16 @@ def own_facts_of(trial: Trial) -> dict[str, Any]:
     own = {name: value for name, value in trial.facts.items() if name not in NOT_TOLD}
     own |= {f"violation.{name}": value for name, value in violations_of(trial).items()}
     return (attrs if isinstance(attrs, dict) else {}) | own
+
+
+def declared_facts(study: Declared, trial: Trial, where: str) -> list[tuple[str, str]]:
+    """Those that a study wants to be shown there and the trial has told, as (label, value with its unit)."""
+    told = facts_of(trial)
+    return [
+        (fact.label or fact.name, f"{text} {fact.unit}".strip())
+        for fact in study.facts
+        if where in fact.shown and (text := formatted(told.get(fact.name), fact.format or "number")) is not None
+    ]
 
 
 def formatted(value: Any, spec: str) -> str | None:

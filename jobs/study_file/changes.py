@@ -33,9 +33,9 @@ MOST = 6  # differences in one sentence
 
 
 def taken_over(cell: BareCell, spec: Spec) -> list[str]:
-    """The fields that decide no number of a trial and are another now; empty: nothing differs."""
+    """The fields that only say how trials run, and are another now; more of something is an extension."""
     mine = _plain(cell)
-    changes = [name for name in cell.no_question if name not in (*FOLLOWS, "trials", "code")]
+    changes = [name for name in cell.no_question if name not in (*FOLLOWS, *MORE)]
     return [name for name in changes if mine.get(name) != spec.get(name)]
 
 
@@ -102,6 +102,3 @@ def _plain(cell: BareCell) -> dict[str, Any]:
     """As JSON has it: tuples are lists there."""
     found: dict[str, Any] = json.loads(json.dumps(cell.to_json()))
     return found
-
-
-assert set(MORE) & set(FOLLOWS) == {"experiment"}, "what is added to a search is said"

@@ -22,6 +22,8 @@ class BadStudy(BadSpec):
 
 def dotted(at: At) -> str:
     """`space.lr.low`, and `[[cell]] 2 budget.trials` of a table that there may be several of."""
+    if not at:
+        return ""
     return f"[[cell]] {at[1]} {'.'.join(at[2:])}".strip() if at[0] == "cell" and len(at) > 1 else ".".join(at)
 
 

@@ -94,7 +94,7 @@ def preview(cells: Sequence[BareCell]) -> list[Line]:
     study = BareStudy(cells[0].study)
     new = Enqueued(0, created=True)
     return [
-        Line(study.title(cell), cell.experiment, None, "new", told(study.title(cell), cell.trials, new, None, True))
+        Line(study.title(cell), cell.experiment, None, "new", told(study.title(cell), cell.wanted, new, None, True))
         for cell in cells
     ]
 
@@ -125,7 +125,7 @@ def _planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> _Plan:
     """What becomes of the cell, by the jobs that it had before."""
     same = [job for job in of_cell if question_of(job.spec) == cell.question]
     if same:
-        job = min(same, key=lambda job: preference(str(job.status), job.trials_wanted, job.id, cell.trials))
+        job = min(same, key=lambda job: preference(str(job.status), job.trials_wanted, job.id, cell.wanted))
         fields = changes.taken_over(cell, job.spec)
         return _Plan(cell, job, False, fields, changes.in_words(cell, job.spec, fields))
     for job in reversed(of_cell):
@@ -134,7 +134,7 @@ def _planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> _Plan:
         only_steps = differs == ["steps"] and job.status is not JobStatus.RUNNING
         if unbegun or only_steps:
             fields = changes.taken_over(cell, job.spec)
-            trials = cell.trials if unbegun else max(cell.trials, job.trials_wanted)
+            trials = cell.trials if unbegun else max(cell.trials, job.spec["trials"])
             mine = replace(cell, experiment=job.experiment, trials=trials)
             words = changes.in_words(mine, job.spec, [*differs, *fields])
             return _Plan(mine, job, unbegun, [*differs, *fields], words)
@@ -150,7 +150,7 @@ def _respecified(study: BareStudy, plan: _Plan) -> transitions.Respecified:
     assert plan.job is not None, "only a job can change"
     spec = plan.cell.to_json()
     if not plan.whole:
-        spec = changes.with_fields(plan.cell, plan.job.spec, plan.fields) | {"trials": plan.job.trials_wanted}
+        spec = changes.with_fields(plan.cell, plan.job.spec, plan.fields) | {"trials": plan.job.spec["trials"]}
     row = study.row(study.cell(spec))
     return transitions.Respecified(plan.job.id, row, plan.words, unbegun=plan.whole)
 
@@ -195,7 +195,7 @@ def _line(study: BareStudy, plan: _Plan, found: Enqueued | None, jobs: Mapping[i
         )
         return Line(name, plan.cell.experiment, plan.job.id, "changed", sentence)
     job = None if found.created and dry_run else jobs.get(found.job_id)
-    sentence = told(name, plan.cell.trials, found, job, dry_run)
+    sentence = told(name, plan.cell.wanted, found, job, dry_run)
     state = "new" if found.created else "extended" if found.extended_from is not None else found.status
     if plan.words and plan.job is not None:
         if _may_change(plan):

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fts.jobs.api.conditions import drawing_order
 from fts.jobs.api.expression import BadExpression, Expression
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.python import python
 from fts.jobs.study_file.faults import At, BadStudy, unknown
 from fts.jobs.study_file.keys import PARAMETER, checked
@@ -151,6 +153,10 @@ def check_expressions(space: Space, forbid: Mapping[str, str], axes: Mapping[str
             if name in expression.names:
                 raise BadStudy(at, f"of {name} asks for {name} itself")
             _check(at, expression, values, closed)
+    try:
+        drawing_order(space)
+    except BadSpec as error:
+        raise BadStudy(("space",), f": {error}") from None
     for name, text in forbid.items():
         here = ("forbid", name)
         expression = _expression(here, text)

@@ -448,7 +448,7 @@ class Freezing:
                 raise BadStudy(("baseline",), f"has no objective, expected {keys.FUNCTION}")
             found["baseline"] = self.function(at, baseline["objective"])
             with _at(at):
-                functions.inspect(found["baseline"], self.folder)
+                functions.check_baseline(found["baseline"], self.folder, list(self.axes))
         if not self.is_command:
             return found | {"python": self.python}
         found["regex"] = regex.joined({name: each["regex"] for name, each in self.metrics.items() if "regex" in each})

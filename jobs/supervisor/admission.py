@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.study import CannotFit, Cell, Study
 from fts.jobs.devices import index_of, kind_of
 from fts.jobs.sensors.detect import Reading, from_env
 from fts.jobs.settings import memory_limit_from_env
+from fts.jobs.supervisor.memory_pool import Want
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,11 @@ class Admission:
     recipe: dict[str, Any] | None  # None: the study has no plan, or nobody knows how much memory there is
     limit: int | None
     need: int
+    want: Want = field(default_factory=Want)
+    shared: bool = False  # its limit is what the other slots leave, now and later
+
+    def with_want(self, want: Want) -> Admission:
+        return replace(self, want=want)
 
 
 def admit(

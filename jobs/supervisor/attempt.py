@@ -87,6 +87,7 @@ class Attempt:
             self.child.send(self._order(spec))
         except ChildError as error:
             if self.child.poll() is not None:  # it says why, and how it ended
+                self._wish = self.wish()  # perhaps the watchdog killed it before it had heard of the trial
                 return self._last_words(number)
             return AttemptEnd(Ended.DIED, {"message": str(error), "cause": Cause.MACHINE_ERROR.value})
         while True:

@@ -7,38 +7,45 @@ says so.
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.goals import CONSTRAINTS
+from fts.jobs.api.grid import most_trials
 from fts.jobs.api.load import study as load_study
 from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
 from fts.jobs.api.study import Cell, Finished, Study
 from fts.jobs.records import exports
-from fts.jobs.records.beside import OF, role_of
+from fts.jobs.records.beside import OF, role_of, search_of
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
 from fts.jobs.search.sampler import NO_HISTORY, Drawn, drawn_for
+from fts.jobs.status.formatting import count, spell
 from fts.jobs.supervisor import beside_search
 from fts.jobs.supervisor.beside_search import searched
 from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work, past_trials
 from fts.jobs.supervisor.trouble import DISK_ERRORS
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
-from fts.state import queries, transitions
+from fts.state import queries, spent, transitions
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from fts.state.files import remove
+from fts.state.transitions.jobs import ALL_ENDED
 from fts.state.transitions.trials import OF_SAMPLER
 from fts.state.values import Cause, Claim, Fault, Job, JobStatus, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fts.jobs.search.sampler import PastTrial
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
 
+LOG_TAIL = 65_536  # bytes
 FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
 
 
@@ -61,10 +68,13 @@ class JobRunner:
         self.job = claim.job
         self.study = load_study(self.job.study)
         self.cell = checked_cell(self.study, self.job)
+        self.most = most_trials(self.cell)
         self.work = Work(db, places, settings, slot, claim, self.study, self.cell, ordered, tell)
         self.code = code_version()
         self.who = f"worker {claim.worker_id}"
         self.wanted = claim.job.trials_wanted
+        self._spent_s: float | None = None  # on the job so far, once somebody has asked
+        self._time_is_up: str | None = None
 
     def run(self) -> None:
         """Trial after trial until the job is done, given up, or somebody wants it to stop."""
@@ -84,7 +94,11 @@ class JobRunner:
         """Until a person asks for something else, or every trial that is wanted, at the end too, has ended."""
         while self._run_trials():
             self.study.after_job(self._finished())
-            status = transitions.finish_job(self.db, self.claim, wanted=self.wanted)
+            told = self._time_is_up
+            if told is None and self.most is not None and self.most < self.cell.trials:
+                told = f"all {self.most} points of the grid have been tried"
+            ended = ALL_ENDED if told is None else told
+            status = transitions.finish_job(self.db, self.claim, ended, wanted=self.wanted)
             if status is None:  # more trials were asked for meanwhile
                 continue
             self._export()
@@ -97,16 +111,18 @@ class JobRunner:
     def _run_trials(self) -> bool:
         """Every trial that is wanted; False: the job was left before."""
         while (trial := self._next_trial()) is not None:
+            runner = TrialRunner(self.work, trial)
             try:
-                wish = TrialRunner(self.work, trial).run()
+                wish = runner.run()
             finally:
                 self.work.slot.give_back_room()
+                self._spent_s = None if self._spent_s is None else self._spent_s + runner.worked_s
             if wish is not None:
                 return self._leave(wish)
             ended = self._reread(trial)
             self.study.after_trial(self._finished())
             self._export_trial(ended.number)
-            if ended.cause == Cause.DATA_ERROR or fault_of_the_study(queries.trials(self.db, self.job.id)):
+            if ended.cause == Cause.DATA_ERROR or fault_of_the_study(search_of(queries.trials(self.db, self.job.id))):
                 return self._give_up(ended)
             if (order := self.ordered(self.job.id)) is not None:
                 return self._leave(StopRequest(order))
@@ -193,11 +209,31 @@ class JobRunner:
             wanted = self._trials_wanted()
             beside = [trial.number for trial in trials if role_of(trial) is not None]
             with contextlib.suppress(TrialsChanged):
-                if searched(beside, number) < wanted:
-                    return self._open_trial(number, trials, searched(beside, number))
-                if (one := beside_search.next_beside(self.cell, number, trials)) is None:
+                one = None
+                if searched(beside, number) >= wanted:
+                    one = beside_search.next_beside(self.cell, number, trials)
+                    if one is None:
+                        return None
+                if self._is_late(number):
                     return None
+                if one is None:
+                    return self._open_trial(number, trials, searched(beside, number))
                 return self._open_beside(number, one)
+
+    def _is_late(self, began: int) -> bool:
+        """Has the cell worked for as long as it may? Then no trial begins that has not begun."""
+        allowed_s = self.study.resources(self.cell).timeout_s
+        if allowed_s is None:
+            return False
+        if self._spent_s is None:
+            self._spent_s = spent.spent_s(self.db, self.job.id)
+        if self._spent_s < allowed_s:
+            return False
+        self._time_is_up = (
+            f"time is up: {spell(self._spent_s)} of work, {spell(allowed_s)} allowed; "
+            f"{began} of {count(self.wanted, 'trial')} began"
+        )
+        return True
 
     def _trials_wanted(self) -> int:
         """As it stands now: a person may want more than there were at the claim."""
@@ -207,7 +243,7 @@ class JobRunner:
         if job.trials_wanted != self.wanted:
             self.tell(JobExtended(job))
         self.wanted = job.trials_wanted
-        return self.cell.trials
+        return self.cell.trials if self.most is None else min(self.cell.trials, self.most)
 
     def _rerun(self, trial: Trial) -> Trial:
         """A failed trial again: its files first, so that no kill in between leaves it a checkpoint of the old try."""
@@ -281,21 +317,25 @@ class JobRunner:
             badges=[*(badge for badge in twin.badges if badge != "reused"), "reused"],
             reused_from=twin.reused_from or twin.id,
             message=f"same configuration as trial {twin.number}",
+            facts={name: twin.facts[name] for name in ("metrics", CONSTRAINTS, "attrs") if name in twin.facts},
             **{name: getattr(twin, name) for name in kept},
         )
 
     def _draw(self, number: int) -> Drawn:
         """Its parameters; none where the trial process draws them."""
-        cell = self.cell
-        if (fixed := self.study.params(cell, number)) is not None:
-            return Drawn(fixed)
-        if cell.space is None:
-            return Drawn({})
-        history = () if cell.sampler in NO_HISTORY else past_trials(self.db, self.job.id, cell)
-        return drawn_for(cell, history, number)
+        return drawn(self.study, self.cell, number, lambda: past_trials(self.db, self.job.id, self.cell))
 
     def _reread(self, trial: Trial) -> Trial:
         return queries.trial(self.db, self.job.id, trial.number)
+
+
+def drawn(study: Study, cell: Cell, number: int, past: Callable[[], Sequence[PastTrial]]) -> Drawn:
+    """The parameters of trial `number` after these; none where the trial process draws them. Raises BadSpec."""
+    if (fixed := study.params(cell, number)) is not None:
+        return Drawn(fixed)
+    if cell.space is None:
+        return Drawn({})
+    return drawn_for(cell, () if cell.sampler in NO_HISTORY else past(), number)
 
 
 LEFT = {
@@ -331,16 +371,24 @@ def fault_of_the_study(trials: Sequence[Trial]) -> bool:
     for trial in sorted(ended, key=lambda trial: trial.ended_at or 0.0, reverse=True):
         if trial.status != TrialStatus.FAILED:
             break
+        if trial.cause in TOO_LARGE and any(other.status in FITTED for other in trials):
+            continue  # others fitted, so it is these parameters that do not
         failures += trial.cause is None or trial.cause.fault is not Fault.TRIAL
     return failures >= FAILURES_IN_A_ROW
 
 
+TOO_LARGE = (Cause.OUT_OF_MEMORY, Cause.CANNOT_FIT)
+FITTED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 
 
 def log_tail(path: str | None, lines: int = 20) -> str | None:
     """The last lines of a trial's log, for the record of a failed job."""
+    if path is None:
+        return None
     try:
-        return "\n".join(Path(path).read_text(errors="replace").splitlines()[-lines:]) if path else None
+        with Path(path).open("rb") as file:  # it may hold gigabytes
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
     except OSError:
         return None

@@ -1,4 +1,4 @@
-"""The memory that the slots of one worker share: a trial larger than its slot's share waits until there is room for it.
+"""What the slots of one worker share: memory, processors and GPUs. A trial that needs more than is free waits.
 
 Without it a 2B trial that fits the machine but not half of it would be refused, or two of them would meet.
 """
@@ -6,56 +6,139 @@ Without it a 2B trial that fits the machine but not half of it would be refused,
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from fts.jobs.devices import Gpu
 
 LOOK_S = 0.5  # between two looks whether other programs have left, or a person wants something else
+GPU_SHARE = 0.95  # of a GPU's memory that trials may share; the rest is the driver's
+
+
+@dataclass(frozen=True)
+class Want:
+    """What a trial takes beside its memory."""
+
+    alone: bool = False  # nobody knows its memory, or it has run out of what it had
+    threads: int = 0
+    gpus: int = 0
+    gpu_bytes: int | None = None  # of each; None: nobody has said, so it shares none
 
 
 class MemoryPool:
-    """Who has taken how many bytes; several slots' threads ask. First come, first served, so that no trial starves."""
+    """Who has taken what; several slots' threads ask. First come, first served, so that no trial starves."""
 
-    def __init__(self) -> None:
+    def __init__(self, gpus: Sequence[Gpu] = (), cores: int | None = None) -> None:
+        self.gpus, self.cores = tuple(gpus), cores
         self._changed = threading.Condition()
         self._taken: dict[int, int] = {}
+        self._wants: dict[int, Want] = {}
+        self._held: dict[int, tuple[Gpu, ...]] = {}  # slot -> its GPUs
         self._waiting: list[int] = []
 
-    def take(self, slot: int, need: int, total: Callable[[], int | None], leaves: Callable[[], bool]) -> bool:
+    def take(
+        self,
+        slot: int,
+        need: int,
+        total: Callable[[], int | None],
+        leaves: Callable[[], bool],
+        want: Want | None = None,
+    ) -> bool:
         """Blocks until `need` bytes fit beside what the other slots have taken; False when `leaves` said to go first.
 
-        A trial that runs alone always has room: whether it can run at all was judged before.
+        All or nothing: who waits holds nothing, so two trials never wait for each other. A trial that runs alone
+        always has room: whether it can run at all was judged before.
         """
+        want = want or Want()
         with self._changed:
             self._waiting.append(slot)
             try:
-                while not self._has_room(slot, need, total()):
+                while (gpus := self._room(slot, need, total(), want)) is None:
                     if leaves():
                         return False
                     self._changed.wait(LOOK_S)
-                self._taken[slot] = need
+                self._taken[slot], self._wants[slot], self._held[slot] = need, want, gpus
                 return True
             finally:
                 self._waiting.remove(slot)
                 self._changed.notify_all()
 
+    def settle(self, slot: int, need: int) -> None:
+        """Its need is known now: others may run beside it, and have what it does not take."""
+        with self._changed:
+            if slot in self._taken:
+                want = self._wants[slot]
+                self._taken[slot] = need
+                self._wants[slot] = Want(False, want.threads, want.gpus, want.gpu_bytes)
+                self._changed.notify_all()
+
+    def grow(self, slot: int, held: int) -> None:
+        """It has taken more than it was expected to: that is no longer there for others."""
+        with self._changed:
+            if slot in self._taken:
+                self._taken[slot] = max(self._taken[slot], held)
+
     def give_back(self, slot: int) -> None:
         """The trial has ended, or never began."""
         with self._changed:
-            self._taken.pop(slot, None)
+            for of_slots in (self._taken, self._wants, self._held):
+                of_slots.pop(slot, None)
             self._changed.notify_all()
+
+    def gpus_of(self, slot: int) -> tuple[Gpu, ...]:
+        with self._changed:
+            return self._held.get(slot, ())
+
+    def is_alone(self, slot: int) -> bool:
+        """Does it keep every other trial out?"""
+        with self._changed:
+            return slot in self._wants and self._wants[slot].alone
+
+    def other_is_alone(self, slot: int) -> bool:
+        """Does a trial of another slot keep this one's out?"""
+        with self._changed:
+            return any(want.alone for other, want in self._wants.items() if other != slot)
 
     def taken_by_others(self, slot: int) -> int:
         """Bytes."""
         with self._changed:
             return self._others(slot)
 
-    def _has_room(self, slot: int, need: int, total: int | None) -> bool:
-        if self._waiting[0] != slot:
-            return False
-        others = self._others(slot)
-        return not others or total is None or others + need <= total
-
     def _others(self, slot: int) -> int:
         return sum(bytes_ for other, bytes_ in self._taken.items() if other != slot)
+
+    def _room(self, slot: int, need: int, total: int | None, want: Want) -> tuple[Gpu, ...] | None:
+        """The GPUs it gets now, perhaps none; None: it has to wait."""
+        if self._waiting[0] != slot:
+            return None
+        wants = [each for other, each in self._wants.items() if other != slot]
+        if wants and (want.alone or any(each.alone for each in wants)):
+            return None
+        if wants and total is not None and self._others(slot) + need > total:
+            return None
+        if wants and self.cores and sum(each.threads for each in wants) + want.threads > self.cores:
+            return None
+        return self._free_gpus(slot, want)
+
+    def _free_gpus(self, slot: int, want: Want) -> tuple[Gpu, ...] | None:
+        """The fullest that have room, so that a trial which shares none finds an empty one."""
+        if not want.gpus:
+            return ()
+        used = {gpu.name: 0 for gpu in self.gpus}
+        closed: set[str] = set()
+        for other, held in self._held.items():
+            for gpu in held if other != slot else ():
+                used[gpu.name] += self._wants[other].gpu_bytes or 0
+                if self._wants[other].gpu_bytes is None:
+                    closed.add(gpu.name)
+        fits = [gpu for gpu in self.gpus if gpu.name not in closed and self._fits(gpu, used[gpu.name], want)]
+        fits.sort(key=lambda gpu: -used[gpu.name])
+        return tuple(fits[: want.gpus]) if len(fits) >= want.gpus else None
+
+    def _fits(self, gpu: Gpu, used: int, want: Want) -> bool:
+        if want.gpu_bytes is None:
+            return not any(gpu in held for held in self._held.values())
+        return not used or (gpu.memory is not None and used + want.gpu_bytes <= GPU_SHARE * gpu.memory)

@@ -18,7 +18,16 @@ from fts.jobs.supervisor.attempt import Ended
 from fts.jobs.supervisor.child import TrialProcess
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.watchdog.enforcer import Enforcer
-from fts.jobs.watchdog.policy import Action, GuardState, HeatPolicy, MemoryLimits, Thresholds
+from fts.jobs.watchdog.policy import (
+    AGAIN,
+    HALVED,
+    Action,
+    GuardState,
+    HeatPolicy,
+    MemoryLimits,
+    Thresholds,
+    is_to_blame,
+)
 from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
 from fts.state import queries, transitions
 
@@ -38,6 +47,8 @@ RECYCLE_AT = 1.5  # times the least the process held between two trials: somethi
 NOT_RESIDENT = 3 << 29  # bytes: a trial's data segment is 1.1 GB larger than what is resident (stacks, arenas)
 TIDY_S = 2.0  # that a process may take to give back a trial's memory before it counts as grown
 QUIT_GRACE_S = 10.0
+KEEP_EVERY_S = 1.0  # between two looks at what the other slots leave
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 COOL_LOOK_S = 1.0
 
 
@@ -51,21 +62,33 @@ class Slot:
         self.room = room or MemoryPool()
         self.guard = HeatPolicy(Thresholds.from_env())
         self._child: TrialProcess | None = None
+        self._threads = settings.threads
+        self._shrinks, self._host = True, False  # of the trial that runs: as watch() was told
+        self._hard: int | None = None  # bytes beyond which an allocation fails inside the process
+        self._kept_at = float("-inf")  # monotonic
         self._program: Program | None = None
         self._watchdog: Watchdog | None = None
         self._least_rss: int | None = None
 
-    def child(self, program: Program) -> TrialProcess:
-        """The living trial process of that program; started when there is none, or when it has grown."""
+    def child(self, program: Program, threads: int | None = None) -> TrialProcess:
+        """The living trial process of that program; started when there is none, or when it has grown.
+
+        It sees the GPUs that the slot holds, and no other.
+        """
+        threads = threads or self.settings.threads
+        if gpus := self.room.gpus_of(self.index):
+            program = replace(program, env={**program.env, VISIBLE: ",".join(gpu.name for gpu in gpus)})
         alive = self._child is not None and self._child.poll() is None
-        if self._child is not None and alive and program == self._program and not self._has_grown():
+        same = program == self._program and threads == self._threads
+        if self._child is not None and alive and same and not self._has_grown():
             return self._child
         self.close()
+        self._threads = threads
         # no address-space limit: torch reserves far more than it uses; limit_data counts what can be written to
         self._child = TrialProcess(
             python(*program.words, interpreter=program.python),
             self.places.logs / f"trial_process_{self.index}.log",
-            threads=self.settings.threads,
+            threads=threads,
             env=dict(program.env),
             cwd=None if program.folder is None else Path(program.folder),
             relays=program.relays,
@@ -77,19 +100,70 @@ class Slot:
         self._least_rss = None
         return self._child
 
-    def watch(self, db: Database, claim: Claim, trial: Trial, allowed: int | None, shrinks: bool = True) -> Enforcer:
+    def watch(
+        self,
+        db: Database,
+        claim: Claim,
+        trial: Trial,
+        allowed: int | None,
+        shrinks: bool = True,
+        *,
+        host: bool = False,
+        then: str | None = None,
+        report_s: float | None = None,
+    ) -> Enforcer:
         """The watchdog of the living process, told that another trial begins which may use so many bytes.
 
-        One that cannot shrink has no soft limit: at it, nothing better than to go on could be asked of it.
+        One that cannot shrink has no soft limit: at it, nothing better than to go on could be asked of it. `host`: the
+        bytes are the machine's own, whatever the device. `then` says what becomes of it when it is out of memory.
         """
         assert self._child is not None and self._watchdog is not None, "a trial process must run before it is watched"
         batch = int(trial.effective.get("effective_batch", 1))
         device, threads = trial.device or self.settings.device, trial.threads or self.settings.threads
-        limits = self.limits(allowed) if shrinks else replace(self.limits(allowed), soft=None)
+        self._hard, self._shrinks, self._host = None, shrinks, host
+        self._keep_within(allowed)
+        self._watchdog.begin_trial(queries.usual_step_s(db, trial.architecture, batch, device, threads), report_s)
+        return Enforcer(db, claim, trial, self._child, self._watchdog, then or (HALVED if shrinks else AGAIN))
+
+    def keep_within_room(self) -> None:
+        """About once a second: the trial may use what the other slots leave, and they what it leaves."""
+        if self._child is None or self._watchdog is None or time.monotonic() - self._kept_at < KEEP_EVERY_S:
+            return
+        self._kept_at = time.monotonic()
+        self.room.grow(self.index, self.peak())
+        if (total := self.host_share()) is not None:
+            self._keep_within(max(total - self.room.taken_by_others(self.index), 1))
+
+    def _keep_within(self, allowed: int | None) -> None:
+        assert self._child is not None and self._watchdog is not None, "a trial process runs"
+        limits = self.limits(allowed, self._host)
+        if not self._shrinks:
+            limits = replace(limits, soft=None)
         self._watchdog.limit_memory(limits)
-        limit_data(self._child.pid, None if limits.hard is None else limits.hard + NOT_RESIDENT)
-        self._watchdog.begin_trial(queries.usual_step_s(db, trial.architecture, batch, device, threads))
-        return Enforcer(db, claim, trial, self._child, self._watchdog, shrinks)
+        if limits.hard != self._hard or limits.hard is None:
+            limit_data(self._child.pid, None if limits.hard is None else limits.hard + NOT_RESIDENT)
+            self._hard = limits.hard
+
+    def peak(self) -> int:
+        """The most bytes that the trial's tree was seen to hold."""
+        return self._watchdog.memory.peak if self._watchdog is not None else 0
+
+    def is_starved(self) -> bool:
+        """Was memory short at the last look, and the trial's tree to blame?"""
+        latest, limits = (None, None) if self._watchdog is None else (self._watchdog.latest, self._watchdog.limits)
+        if latest is None or limits is None or latest.reading.available is None or limits.available_low is None:
+            return False
+        short = latest.reading.available < limits.available_low
+        return short and is_to_blame(latest.tree_bytes, latest.reading.total)
+
+    def host_share(self) -> int | None:
+        """Bytes of the machine's own memory that all slots together may plan with; None: nobody knows.
+
+        A limit that a person gave counts for each trial; on a GPU it is the GPU's.
+        """
+        if self.settings.memory_limit is not None and kind_of(self.settings.device) != "cuda":
+            return self.settings.memory_limit
+        return allowed_bytes(self.sensors.read(), 1, held_by_trials())
 
     def share(self, slots: int | None = None) -> int | None:
         """Bytes each slot's trial may plan with on its device; None: nobody knows. `slots` 1: if it had all of it."""
@@ -103,19 +177,20 @@ class Slot:
         device = trial.device or self.settings.device
         return admit(study, cell, trial.params, trial.recipe, self.share(), self.share(slots=1), device)
 
-    def take_room(self, need: int, leaves: Callable[[], bool]) -> bool:
-        """Waits until the other slots leave room for so many bytes; False when somebody wanted something else first."""
-        if self.settings.memory_limit is not None:
-            return True  # a person has said what each may use
-        return self.room.take(self.index, need, lambda: self.share(slots=1), leaves)
+    def take_room(self, admitted: Admission, leaves: Callable[[], bool]) -> bool:
+        """Waits until the other slots leave room for it; False when somebody wanted something else first."""
+        total = self.host_share if admitted.shared else lambda: self.share(slots=1)
+        if self.settings.memory_limit is not None:  # a person has said what each may use
+            return self.room.take(self.index, 0, lambda: None, leaves, admitted.want)
+        return self.room.take(self.index, admitted.need, total, leaves, admitted.want)
 
     def give_back_room(self) -> None:
         self.room.give_back(self.index)
 
-    def limits(self, allowed: int | None = None) -> MemoryLimits:
+    def limits(self, allowed: int | None = None, host: bool = False) -> MemoryLimits:
         """What the watchdog keeps the trial's tree within: of the machine's memory, whatever the device."""
         reading = self.sensors.read()
-        if kind_of(self.settings.device) == "cuda" or allowed is None:  # on a GPU the plan's bytes are the GPU's
+        if (kind_of(self.settings.device) == "cuda" and not host) or allowed is None:  # a plan's bytes are the GPU's
             allowed = allowed_bytes(reading, self.settings.slots, held_by_trials())
         if allowed is None or reading.total is None:
             return MemoryLimits()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import signal
 import socket
 import time
 from dataclasses import dataclass, replace
@@ -19,25 +20,27 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.api.spec import trial_folder as folder_of
-from fts.jobs.api.study import MAXIMIZE, CannotFit, Cell, Finished, Program, Study, trial_log
+from fts.jobs.api.study import CannotFit, Cell, Finished, Program, Study, trial_log
 from fts.jobs.records.beside import role_of
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import NO_HISTORY, PastTrial
-from fts.jobs.status.formatting import in_gb
+from fts.jobs.status.formatting import count, in_gb, spell
 from fts.jobs.supervisor import beside_search
 from fts.jobs.supervisor.aims import Judged, judged
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.beside_search import runs_more, searched
 from fts.jobs.supervisor.child import TrialProcess, reap_recorded
+from fts.jobs.supervisor.log_limit import KEPT, MOST, LogLimit
 from fts.jobs.supervisor.progress_events import EpochReported, Note, TrialEnded, TrialStarted
+from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
 from fts.jobs.supervisor.trouble import is_disk_trouble, pause_s
 from fts.jobs.trial.kept import MOST_FILES
 from fts.jobs.watchdog.policy import AGAIN
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
-from fts.state import queries, transitions
+from fts.state import queries, spent, transitions
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, StaleToken
 from fts.state.transitions.trials import OF_SAMPLER
-from fts.state.values import Cause, Claim, Epoch, Trial, TrialStatus
+from fts.state.values import Cause, Claim, Direction, Epoch, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,10 +91,6 @@ class Work:
     ordered: Callable[[int], StopReason | None]  # what people asked of a job meanwhile
     tell: Tell
 
-    @property
-    def maximize(self) -> bool:
-        return self.cell.direction == MAXIMIZE
-
 
 class TrialRunner:
     """One trial of the claimed job."""
@@ -100,12 +99,18 @@ class TrialRunner:
         self.db, self.places, self.settings, self.slot = work.db, work.places, work.settings, work.slot
         self.claim, self.ordered, self.tell = work.claim, work.ordered, work.tell
         self.study, self.cell = work.study, beside_search.cell_of(work.cell, trial)
-        self.job, self.maximize, self.trial = work.claim.job, work.maximize, trial
+        self.job, self.trial = work.claim.job, trial
         self.role = role_of(trial)
         self.number = trial.number  # within the search
         if self.role is None and runs_more(work.cell):
             self.number = searched(queries.beside(work.db, work.claim.job.id), trial.number)
         self._pruned_for: str | None = None  # why it is pruned
+        self.resources = self.study.resources(self.cell)
+        self.memory = TrialMemory(replace(work, cell=self.cell), trial)
+        self.worked_s = 0.0  # in this claim: frozen time, and time in which the machine slept, is left out
+        self._spent_s = 0.0  # before it, where the trial has a time limit
+        self._was_starved = False  # memory was short when its latest process ended, and the trial to blame
+        self._peak = 0  # bytes, of all attempts in this claim
 
     def run(self) -> StopRequest | None:
         """Attempts until the trial has ended; returns the wish it was left for, or None when it ended."""
@@ -113,26 +118,29 @@ class TrialRunner:
         if trial.status == TrialStatus.COMPLETE:  # an identical twin had run
             return None
         self.tell(TrialStarted(self.job, trial))
-        try:
-            admitted = self.slot.admit(self.study, self.cell, trial)
-        except CannotFit as refused:  # before any process has started
-            return StopRequest(StopReason.CANNOT_FIT, f"t{trial.number} {trial.architecture} {refused}")
-        if not self._takes_room(admitted):
-            return StopRequest(self.ordered(self.job.id) or StopReason.DRAIN)
+        if self.resources.trial_timeout_s is not None:
+            self._spent_s = spent.spent_s(self.db, self.job.id, trial.id)
+        if isinstance(admitted := self._admit(), StopRequest):
+            return admitted
         spec = self._spec(admitted)
         setbacks = Setbacks(self._reached())
         while True:
-            end = self._attempt(spec)
+            end = self._attempt(spec, admitted)
             reason = self._reason(end)
             if reason is not None and reason.leaves:
                 return StopRequest(reason, message_of(end))
             if end.how is Ended.FAILED and end.facts.get("lasting") and self.role is None:
                 return self._parked(end, 1)
-            memory = reason is not None and reason.memory
-            setbacks.add(reason, self._reached())
-            if memory and not self.study.can_shrink(self.cell) and setbacks.memory >= TRIES_IN_MEMORY:
-                return StopRequest(StopReason.CANNOT_FIT, self._too_large(end))
-            if cause := setbacks.hopeless(reason):
+            setbacks.add(reason, self._reached(), admitted.want.alone or self.settings.slots == 1)
+            if reason is not None and reason.memory:
+                settled = self._out_of_memory(end, setbacks)
+                if isinstance(settled, StopRequest):
+                    return settled
+                if settled is not None:
+                    end, reason = settled, None
+            if reason is StopReason.TIME:
+                end, reason = AttemptEnd(Ended.FAILED, {"cause": Cause.TIME_LIMIT, "message": message_of(end)}), None
+            elif cause := setbacks.hopeless(reason):
                 end, reason = AttemptEnd(Ended.FAILED, {"cause": cause, "message": message_of(end)}), None
             if reason is None:
                 self._close(end)
@@ -147,6 +155,47 @@ class TrialRunner:
                 leanest = f"t{trial.number} {trial.architecture} has no leaner recipe left"
                 return StopRequest(StopReason.CANNOT_FIT, f"{leanest}: {message_of(end)}")
             spec = again
+            if reason.memory and self.resources.on_oom == "alone" and not admitted.want.alone:
+                self.slot.give_back_room()
+                if isinstance(admitted := self._admit(alone=True), StopRequest):
+                    return admitted
+                spec = replace(spec, memory_limit=admitted.limit)
+
+    def _admit(self, alone: bool = False) -> Admission | StopRequest:
+        """What the trial may take, once the other slots leave it; or why it cannot begin."""
+        trial = self.trial
+        try:
+            admitted = self.memory.admit(alone)
+        except CannotFit as refused:  # before any process has started
+            named = " ".join([f"t{trial.number}", *filter(None, [trial.architecture])])
+            return StopRequest(StopReason.CANNOT_FIT, f"{named} {refused}")
+        except BadMemory as refused:  # a person's function: it would say the same of every trial
+            return self._parked(AttemptEnd(Ended.FAILED, {"cause": Cause.CODE_ERROR, "message": str(refused)}), 1)
+        if not self._takes_room(admitted):
+            return StopRequest(self.ordered(self.job.id) or StopReason.DRAIN)
+        return admitted
+
+    def _out_of_memory(self, end: AttemptEnd, setbacks: Setbacks) -> AttemptEnd | StopRequest | None:
+        """What its study wants done about it; None: it runs again, with a leaner recipe or alone."""
+        policy, said = self.resources.on_oom, message_of(end)
+        if policy in ("fail", "prune"):
+            how = Ended.FAILED if policy == "fail" else Ended.PRUNED
+            if how is Ended.PRUNED:
+                self._pruned_for = f"out of memory: {said.removeprefix('out of memory, ')}"
+            return AttemptEnd(how, {"cause": Cause.OUT_OF_MEMORY, "message": said})
+        tries = setbacks.alone if policy == "alone" else setbacks.memory
+        if self.study.can_shrink(self.cell) or tries < TRIES_IN_MEMORY:
+            return None
+        job = queries.job(self.db, self.job.id)
+        if policy == "alone" and job.trials_complete + job.trials_pruned:  # others fit: it is these parameters
+            return AttemptEnd(Ended.FAILED, {"cause": Cause.CANNOT_FIT, "message": self._too_large(end, cure=False)})
+        return StopRequest(StopReason.CANNOT_FIT, self._too_large(end))
+
+    def _after_memory(self, alone: bool) -> str | None:
+        """What becomes of it when it is out of memory, in words; None: as its study plans."""
+        words = {"fail": "it ends as failed", "prune": "it ends as pruned"}
+        once_more = AGAIN if alone or self.settings.slots == 1 else f"{AGAIN}, alone"
+        return {**words, "alone": once_more}.get(str(self.resources.on_oom))
 
     def _pause_before(self, reason: StopReason, outages: int, allowed: int, message: str) -> StopReason | None:
         """Waits until the machine has cooled, or has had time to recover; returns an order that came meanwhile."""
@@ -176,10 +225,20 @@ class TrialRunner:
         cause = Cause(end.facts.get("cause") or Cause.MACHINE_ERROR)
         return StopRequest(StopReason.PARK, f"{said}; {cure}", cause=cause)
 
-    def _too_large(self, end: AttemptEnd) -> str:
+    def _too_large(self, end: AttemptEnd, cure: bool = True) -> str:
         said = message_of(end).removesuffix(f"; {AGAIN}")
-        cure = f"free memory, or raise --memory-limit; then `fts resume {self.job.id}` tries it again"
-        return f"t{self.trial.number} needs more memory than there is for it, {TRIES_IN_MEMORY} times: {said}; {cure}"
+        if self._peak and " GB" not in said:
+            said += f"; its processes held {in_gb(self._peak)}"
+        words = f"t{self.trial.number} needs more memory than there is for it, {TRIES_IN_MEMORY} times: {said}"
+        if not cure:
+            return words
+        mend = f"free memory, or raise --memory-limit; then `fts resume {self.job.id}` tries it again"
+        return f"{words}; {mend}" + ("; with --on-oom fail such trials fail, and others run" if self._is_bare else "")
+
+    @property
+    def _is_bare(self) -> bool:
+        """Of a function or a command, whose memory nobody has planned."""
+        return not self.memory.plans
 
     def _reached(self) -> tuple[int, int]:
         """Epochs recorded, and the step of the latest checkpoint."""
@@ -192,12 +251,14 @@ class TrialRunner:
 
         def leaves() -> bool:
             if not said:
-                said.append(f"t{self.trial.number} waits until {in_gb(admitted.need)} of memory are free")
+                beside = "another trial has ended or reported: nobody knows how much memory that one needs"
+                one_alone = self.slot.room.other_is_alone(self.slot.index)
+                said.append(f"t{self.trial.number} waits until {beside if one_alone else waits_for(admitted)}")
                 transitions.record_intervention(self.db, self.claim, "waits", said[0], {}, trial_id=self.trial.id)
                 self.tell(Note(f"{self.job.experiment} {said[0]}"))
             return self.ordered(self.job.id) is not None
 
-        return self.slot.take_room(admitted.need, leaves)
+        return self.slot.take_room(admitted, leaves)
 
     def _reason(self, end: AttemptEnd) -> StopReason | None:
         """Why the trial must be left or tried again; None: it has ended."""
@@ -212,12 +273,15 @@ class TrialRunner:
             return StopReason.AGAIN
         if end.how is Ended.STOPPED:  # by a SIGTERM that nobody here has sent
             return StopReason.MACHINE
-        reason = REASONS.get(str(end.facts.get("cause")))
+        cause = end.facts.get("cause")
+        if cause == Cause.MACHINE_ERROR and end.facts.get("code") == -signal.SIGKILL and self._was_starved:
+            cause = Cause.OUT_OF_MEMORY  # nobody counts the kernel's victims here, but memory was short
+        reason = REASONS.get(str(cause))
         return reason if end.how is Ended.FAILED else reason or StopReason.CRASHED
 
-    def _attempt(self, spec: TrialSpec) -> AttemptEnd:
+    def _attempt(self, spec: TrialSpec, admitted: Admission) -> AttemptEnd:
         try:
-            child = self.slot.child(self.study.program(self.cell))
+            child = self.slot.child(self.study.program(self.cell), spec.threads)
         except OSError as error:
             if is_disk_trouble(error):
                 raise
@@ -226,7 +290,16 @@ class TrialRunner:
             return AttemptEnd(
                 Ended.FAILED, {"cause": Cause.MACHINE_ERROR.value, "message": message, "lasting": gone is not None}
             )
-        watch = self.slot.watch(self.db, self.claim, self.trial, spec.memory_limit, self.study.can_shrink(self.cell))
+        watch = self.slot.watch(
+            self.db,
+            self.claim,
+            self.trial,
+            spec.memory_limit,
+            self.study.can_shrink(self.cell),
+            host=not self.memory.plans,
+            then=self._after_memory(admitted.want.alone),
+            report_s=self.resources.stall_s,
+        )
         history = past_trials(self.db, self.job.id, self.cell, without=self.trial.number)
         curve = self._recorded()
 
@@ -244,18 +317,20 @@ class TrialRunner:
             if kind == "epoch":
                 fact = self._with_deciding(fact)
                 self._record_epoch(fact)
+                self.memory.reported(self.slot.peak())
                 if (value := self._value(fact)) is not None:
                     curve[fact["epoch"]] = value
             if kind == "judge" or (kind == "epoch" and fact.get("judged", True)):
                 so_far = {epoch: value for epoch, value in curve.items() if epoch <= fact["epoch"]}
                 rule = self.cell.halving_rule
                 self._pruned_for = should_prune(
-                    self.cell.pruner, history, self.number, so_far, pruning_of(self.cell)[1] == MAXIMIZE, rule
+                    self.cell.pruner, history, self.number, so_far, Direction(pruning_of(self.cell)[1]), rule
                 )
                 return Ended.PRUNED if self._pruned_for else None
             if kind == "draw":
                 drawn = {name: fact[name] for name in ("k", "name", "value", "distribution")}
                 transitions.record_draw(self.db, self.claim, self.trial.id, **drawn)
+                self.memory.drew(fact["name"], fact["value"], fact["distribution"])
             if kind == "sampler":
                 of_sampler = {where: fact[where] for where in ("trial", "study") if isinstance(fact.get(where), dict)}
                 transitions.record_progress(self.db, self.claim, self.trial.id, {OF_SAMPLER: of_sampler})
@@ -269,11 +344,19 @@ class TrialRunner:
             return None
 
         def wish() -> StopRequest | None:
+            if admitted.shared:
+                self.slot.keep_within_room()
+            if log_limit is not None and log_limit.look():
+                self._tell_dropped_log()
+            if (late := self._late(watch.watchdog.worked_s)) is not None:
+                return late
             order = self.ordered(self.job.id)
             if order is None or order is StopReason.DRAIN:
                 return watch.wish()
             return StopRequest(order, kill=order is StopReason.LOST)
 
+        program = self.study.program(self.cell)
+        log_limit = None if program.reads_log or not self._is_bare else LogLimit(Path(spec.log_path))
         try:
             self._take_over(child)
             attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s)
@@ -284,8 +367,28 @@ class TrialRunner:
         except BaseException:
             self.slot.close()  # a full disk or a bug: the process must not train on
             raise
+        if log_limit is not None and log_limit.look(last=True):
+            self._tell_dropped_log()
+        self.worked_s += watch.watchdog.worked_s
+        self._peak = max(self._peak, self.slot.peak(), int(end.facts.get("peak_bytes") or 0))
+        self._was_starved = self.slot.is_starved()
         self.slot.after(end)
         return end
+
+    def _tell_dropped_log(self) -> None:
+        kept = f"of its log the first and the last {in_gb(KEPT)} stay"
+        said = f"t{self.trial.number} has printed more than {in_gb(MOST)}: {kept}"
+        transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
+        self.tell(Note(f"{self.job.experiment} {said}"))
+
+    def _late(self, worked_s: float) -> StopRequest | None:
+        """The end of a trial that has worked for longer than it may."""
+        allowed_s = self.resources.trial_timeout_s
+        seconds = self._spent_s + self.worked_s + worked_s
+        if allowed_s is None or seconds <= allowed_s:
+            return None
+        said = f"time is up: it has worked for {spell(seconds)}, {spell(allowed_s)} allowed"
+        return StopRequest(StopReason.TIME, said, kill=True)
 
     def _take_over(self, child: TrialProcess) -> None:
         """Nobody else works on this trial when this returns, and `child` is on record before it hears of the trial.
@@ -299,7 +402,9 @@ class TrialRunner:
             transitions.record_progress(self.db, self.claim, self.trial.id, {"host": host})
             became = reap_recorded(before.pid or 0, before.pid_started)
             log.info("process %s, which ran this trial before: %s", before.pid, became)
-        facts = {"host": host, "pid": child.pid, "pid_started": child.started}
+        facts: dict[str, Any] = {"host": host, "pid": child.pid, "pid_started": child.started}
+        if gpus := self.slot.room.gpus_of(self.slot.index):
+            facts["gpus"] = [gpu.name for gpu in gpus]
         transitions.record_progress(self.db, self.claim, self.trial.id, facts)
 
     def _recorded(self) -> dict[int, float]:
@@ -386,9 +491,8 @@ class TrialRunner:
             number=self.number,
             params=self.trial.params,
             seed=self.trial.seed,
-            threads=self.trial.threads
-            or self.settings.threads,  # a resumed trial keeps its own: it decides the last bits
-            device=self.trial.device or self.settings.device,
+            threads=self.memory.threads,  # a resumed trial keeps its own: it decides the last bits
+            device="cuda" if self.resources.gpu else self.trial.device or self.settings.device,
             data_root=str(self.places.data),
             folder=str(folder_of(self.places.outputs, self.job.experiment, self.job.id, self.trial.number)),
             log_path=str(trial_log(self.places.logs, self.job.experiment, self.job.id, self.trial.number)),
@@ -421,9 +525,15 @@ class TrialRunner:
                 return None
             message += f"; now batch={self.study.batch(self.cell, recipe)}"
         why = WORDS.get(reason, reason) + (f", {message}" if message else "")
+        if reason is StopReason.SHRINK and self._is_bare and message:
+            why = message  # which says that it was out of memory
         words = f"t{self.trial.number} continues from its checkpoint: {why}"
         data = {"reason": reason, "recipe": recipe}
         transitions.record_attempt_ended(self.db, self.claim, self.trial.id, reason)
+        if self._is_bare and reason.memory:
+            kept = {"recipe": recipe, "peak_bytes": max(self._peak, self._reread().peak_bytes or 0) or None}
+            told = {name: value for name, value in kept.items() if value is not None}
+            transitions.record_progress(self.db, self.claim, self.trial.id, told)
         transitions.record_intervention(self.db, self.claim, "trial_restarted", words, data, trial_id=self.trial.id)
         self.tell(Note(f"{self.job.experiment} {words}"))
         return replace(spec, recipe=recipe)
@@ -442,6 +552,8 @@ class TrialRunner:
         # a pruned trial may have come to its own result before it heard the verdict: its record does not tell which
         told = {} if end.how is Ended.PRUNED else facts
         known = {name: told[name] for name in RESULT_FACTS if told.get(name) is not None}
+        if self._is_bare and self._peak:
+            known["peak_bytes"] = self._peak  # of the whole tree; the process tells only its own
         if self.role is not None:
             known["badges"] = [*known.get("badges", ()), self.role]
         elif self.cell.kind == "cell" and self.number < len(self.cell.warm_start):
@@ -450,7 +562,7 @@ class TrialRunner:
             known["badges"] = [*known.get("badges", ()), CODE_CHANGED]
         if end.how is Ended.RESULT:
             self.study.on_result(Finished(self.db, self.places, self.job, f"worker {self.claim.worker_id}"), facts)
-        if end.how is Ended.PRUNED:
+        if end.how is Ended.PRUNED or cause in (Cause.TIME_LIMIT, Cause.OUT_OF_MEMORY, Cause.CANNOT_FIT):
             known |= best_so_far(queries.epochs(self.db, self.trial.id), self.study, self.cell)
         message = self._pruned_for if end.how is Ended.PRUNED else facts.get("message")
         aims = Judged()
@@ -498,20 +610,32 @@ def gone_of(program: Program) -> str | None:
     return None
 
 
+def waits_for(admitted: Admission) -> str:
+    """What a trial waits for, in words."""
+    want = admitted.want
+    if want.alone:
+        return "no other trial runs: nobody knows how much memory it needs"
+    parts = [count(want.gpus, "GPU")] if want.gpus else []
+    parts += [f"{in_gb(admitted.need)} of memory"] if admitted.need or not parts else []
+    return " and ".join(parts) + (" is free" if len(parts) == 1 and want.gpus == 1 else " are free")
+
+
 class Setbacks:
     """Counts what went wrong with one trial since it last gained an epoch or a checkpoint."""
 
     def __init__(self, reached: tuple[int, int]) -> None:
-        self.stalls = self.crashes = self.outages = self.memory = 0
+        self.stalls = self.crashes = self.outages = self.memory = self.alone = 0
         self._reached = reached
 
-    def add(self, reason: StopReason | None, reached: tuple[int, int]) -> None:
+    def add(self, reason: StopReason | None, reached: tuple[int, int], alone: bool = False) -> None:
+        """`alone`: no other trial ran beside it."""
         self.stalls += reason is StopReason.STALLED
         if reached != self._reached:
-            self._reached, self.crashes, self.outages, self.memory = reached, 0, 0, 0
+            self._reached, self.crashes, self.outages, self.memory, self.alone = reached, 0, 0, 0, 0
         self.crashes += reason is StopReason.CRASHED
         self.outages += reason is StopReason.MACHINE
         self.memory += reason is not None and reason.memory
+        self.alone += reason is not None and reason.memory and alone
 
     def hopeless(self, reason: StopReason | None) -> Cause | None:
         """The cause to end a trial with that was tried often enough, or that another try cannot mend."""
@@ -528,7 +652,7 @@ def best_so_far(epochs: Sequence[Epoch], study: Study, cell: Cell) -> dict[str, 
     if not scored:
         return {}
     decides, goal = pruning_of(cell)
-    value, best = (max if goal == MAXIMIZE else min)(scored, key=lambda pair: pair[0])
+    value, best = min(scored, key=lambda pair: Direction(goal).key(pair[0]))
     if decides != cell.metric:
         return {"value": best.number(cell.metric), "best_epoch": best.epoch}
     kept = {metric.name: best.number(metric.name) for metric in study.metrics if metric.name in RESULT_FACTS}

@@ -15,6 +15,7 @@ CODE_ERROR = "code error"
 
 DATA_ERRORS = {"DataError", "BadBars", "BadSplit", "LeakyFeature", "JoinFailed", "ManifestError", "WrongBars"}
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
+IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)  # what somebody's code left where a trial's files belong
 # What libraries say where their exception is no MemoryError: an allocator, the loader of a library under a limit.
 NO_MEMORY = (
     "allocate memory", "failed to map segment", "std::bad_alloc", "not enough memory", "backend out of memory",
@@ -53,6 +54,8 @@ def cause_of(error: BaseException) -> str:
         return OUT_OF_MEMORY
     if library and any(words in said for words in NO_MEMORY):
         return OUT_OF_MEMORY
+    if "CannotWrite" in names and number in IN_THE_WAY:
+        return CODE_ERROR
     if names & {"DiskFull", "CannotWrite"} or number in FULL:
         return DISK
     if names & DATA_ERRORS:

@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api import protocol
 from fts.jobs.api.code import md5_now
 from fts.jobs.api.command import SEED_BITS, CommandCell, filled, filled_path, text_of
+from fts.jobs.api.function import shrinks
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.python import this_python
-from fts.jobs.trial import process
+from fts.jobs.trial import orphans, process
 from fts.jobs.trial.cause import CODE_ERROR, MACHINE_ERROR, cause_of
 from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words
 from fts.jobs.trial.group import Group
@@ -52,6 +53,7 @@ class CannotStart(OSError):
 
 
 def main() -> int:
+    orphans.adopt()
     return process.main(run, read)
 
 
@@ -153,7 +155,7 @@ class CommandTrial:
             say(" ".join([self.cell.experiment, f"t{self.spec.number}", *badges, "runs", *words])[:2000])
             code = self._attempt(words)
             if code is None:
-                return {"fact": "pruned"}
+                return {"fact": "pruned", "peak_bytes": peak_bytes()}
             if code == protocol.STOPPED and not self.asked:
                 again = 0 if self._reached() != reached else again + 1
                 if again < AGAIN_ALLOWED:
@@ -194,6 +196,7 @@ class CommandTrial:
                 time.sleep(POLL_S)
         finally:
             group.kill()
+            orphans.end_children()  # those that left the group
             self._close_log(whole)
 
     def _start(self, words: list[str]) -> Group:
@@ -244,6 +247,7 @@ class CommandTrial:
             "checkpoint_dir": str(self.checkpoints),
             "folder": str(self.folder),
             "threads": self.spec.threads,
+            "shrink": shrinks(self.spec.recipe),
         }
 
     def _write_parameters(self) -> None:
@@ -260,6 +264,7 @@ class CommandTrial:
             "FTS_FOLDER": own["folder"],
             "FTS_REPORT": str(self.report),
             "FTS_THREADS": str(own["threads"]),
+            "FTS_SHRINK": str(own["shrink"]),
             "FTS_DEVICE": self.spec.device,
         }
         ours |= {f"FTS_PARAM_{name.upper()}": text_of(value) for name, value in self.spec.params.items()}
@@ -317,7 +322,7 @@ class CommandTrial:
         if last and cause != MACHINE_ERROR:
             message += f": {last[:300]}"
         say(message)
-        return {"fact": "failed", "cause": cause, "message": message}
+        return {"fact": "failed", "cause": cause, "message": message, "code": code, "peak_bytes": peak_bytes()}
 
     def _output(self, said: str) -> str:
         """The end of what the command printed in this attempt."""
@@ -351,6 +356,7 @@ def facts_of(trial: CommandTrial) -> dict[str, Any]:
         "host": socket.gethostname(),
         "axes": dict(trial.cell.axes),
         "resumed": trial.resumed,
+        **({"recipe": trial.spec.recipe} if trial.spec.recipe else {}),
     }
 
 

@@ -1,8 +1,9 @@
 """Starts a trial process in an interpreter that has no fts installed: lends it ours, and nothing else of our packages.
 
-other/python -P fts/jobs/trial/elsewhere.py --facts-fd 5
+other/python -P fts/jobs/trial/elsewhere.py /site-packages/fts fts.jobs.trial.process --facts-fd 5
 """
 
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -21,6 +22,4 @@ def lend(home: Path) -> None:
 
 if __name__ == "__main__":
     lend(Path(sys.argv.pop(1)))
-    from fts.jobs.trial.process import main as life  # here, not above: it can be found now
-
-    sys.exit(life())
+    sys.exit(importlib.import_module(sys.argv.pop(1)).main())  # here, not above: it can be found now

@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.code import md5_now
-from fts.jobs.api.function import FunctionCell, code_md5
+from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5, shrinks
 from fts.jobs.api.goals import CONSTRAINTS, OWN_CONSTRAINTS, goals_of, pruning_of
 from fts.jobs.api.grid import GRID
 from fts.jobs.api.objective import Stopped
 from fts.jobs.api.spec import BadSpec, TrialSpec
-from fts.jobs.api.study import MAXIMIZE
 from fts.jobs.python import this_python
 from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
@@ -35,6 +34,7 @@ from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, cause_of
 from fts.jobs.trial.process import Commands, is_own, log_to, place_of, say, sentence_of
 from fts.jobs.trial.running import MAX_METRICS, RunningTrial, deciding, is_finite, metrics_of, number_of, peak_bytes
 from fts.state.files import remove
+from fts.state.values import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from fts.jobs.trial.optuna_trial import OptunaTrial
 
 CODE_CHANGED = "code changed"  # badge: the file is not the one that was enqueued
-OWN_NAMES = ("seed", "number", "folder", "device", "threads")  # a function without a trial may ask for these
+NO_DISPLAY = ("no display name", "cannot open display", "could not connect to display", "$display")
 NO_PACKAGE = "with no known parent package"  # Python's words for `from . import x` in a file of no package
-NO_DISPLAY = "interactive framework"  # matplotlib's words for a backend that opens windows
+WINDOWS = "interactive framework"  # matplotlib's words for a backend that opens them
 GUARD = '`if __name__ == "__main__":`'
 LONGEST_ATTRIBUTE = 500  # characters
 SEED_BITS = 31  # of the seed that such a function gets: every library takes it
@@ -99,7 +99,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
             say(ended["fact"]) if ended["fact"] != "failed" else traceback.print_exc()
         if ended["fact"] == "pruned":
             ended[CONSTRAINTS] = constraints_of(running.trial)
-        yield ended
+        yield ended | {"peak_bytes": peak_bytes()}
 
 
 def again(running: RunningTrial) -> dict[str, Any]:
@@ -132,6 +132,8 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
         message = f"out of memory, its process held {in_gb(peak)}: {message}"
     if isinstance(error, ImportError) and (helps := cure_of(error, folder)) is not None:
         cause, message = CODE_ERROR, f"{message}; {helps}" if helps else message
+    elif any(words in message.lower() for words in NO_DISPLAY):
+        message += "; a worker has no display: draw into files, with MPLBACKEND=Agg for matplotlib"
     elif isinstance(error, ModuleNotFoundError):
         message += f"; install it for {this_python()}"
     lasting = isinstance(error, ModuleNotFoundError) or (not called and cause == CODE_ERROR)
@@ -142,8 +144,8 @@ def cure_of(error: ImportError, folder: Path) -> str | None:
     """What the person can change in their files; None: the import fails by what is not installed, or broken there."""
     if NO_PACKAGE in str(error):
         return f"put an __init__.py into {folder}, or import without the dot"
-    if NO_DISPLAY in str(error):
-        return "a trial has no display: leave matplotlib its backend, which is Agg here"
+    if WINDOWS in str(error):
+        return "a worker has no display: leave matplotlib its backend, which is Agg in a trial"
     if not error.path or not is_own(Path(error.path), folder):
         return None
     name = Path(error.path).stem
@@ -276,7 +278,7 @@ def what_is_known(running: RunningTrial) -> str:
 
 def own_values(running: RunningTrial) -> dict[str, Any]:
     seed = running.seed % 2**SEED_BITS
-    values = (seed, running.number, running.folder, running.device, running.threads)
+    values = (seed, running.number, running.folder, running.device, running.threads, shrinks(running.spec.recipe))
     return dict(zip(OWN_NAMES, values, strict=True))
 
 
@@ -316,6 +318,7 @@ def facts_of(running: RunningTrial) -> dict[str, Any]:
         "torch_version": getattr(torch, "__version__", None),
         "axes": running.axes,
         "resumed": running.resume_from is not None,
+        **({"recipe": running.spec.recipe} if running.spec.recipe else {}),
     }
 
 
@@ -371,8 +374,8 @@ def wrong_number(cell: FunctionCell, returned: int, goals: tuple[str, ...]) -> s
 
 def best_report(running: RunningTrial) -> int | None:
     scored = [report for report in running.reports if is_finite(report.value)]
-    better = max if pruning_of(running.cell)[1] == MAXIMIZE else min
-    return better(scored, key=lambda report: report.value).step if scored else None
+    key = Direction(pruning_of(running.cell)[1]).key
+    return min(scored, key=lambda report: key(report.value)).step if scored else None
 
 
 def constraints_of(trial: OptunaTrial | None) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -10,6 +11,7 @@ from optuna.distributions import CategoricalDistribution
 from fts.jobs.search.pure_sampler import PureSampler
 from fts.jobs.search.sampler import PastTrial, kept_by, study_before, system_attributes
 from fts.jobs.search.space import data_of
+from fts.jobs.trial.process import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
     from fts.jobs.trial.running import RunningTrial
+
+
+STOP = "study.stop() does nothing here: `fts stop` and `fts cancel` end a search"
 
 
 class RecordedValue(ValueError):
@@ -93,6 +98,7 @@ def make_trial(running: RunningTrial, history: Sequence[PastTrial]) -> OptunaTri
     """The trial with the study behind it, as both were when it began."""
     cell = running.cell
     study = study_before(cell, history, running.number, PureSampler(cell.sampler, cell.seed))
+    study.stop = partial(say, STOP)  # type: ignore[method-assign]
     given = running.spec.params | {name: draw["value"] for name, draw in running.recorded.items()}
     study.enqueue_trial(given)
     trial_id = study._pop_waiting_trial_id()

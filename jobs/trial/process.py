@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import queue
@@ -25,6 +26,7 @@ from typing import Any
 
 from fts.jobs.api import protocol
 from fts.jobs.api.spec import TrialSpec
+from fts.jobs.trial import orphans
 from fts.jobs.trial.cause import cause_of, said_by
 from fts.state.files import open_log, refuse_links, remove
 
@@ -75,6 +77,8 @@ def serve(orders: Commands, fd: int, run: Run, read: Read, once: bool = False) -
 
     `once`: only one, because a person's code may leave anything behind in its process.
     """
+    if once:
+        orphans.adopt()
     _tell(fd, {"fact": "ready", "pid": os.getpid()})
     while (command := orders.next()) is not None:
         number: int | None = None
@@ -95,6 +99,8 @@ def serve(orders: Commands, fd: int, run: Run, read: Read, once: bool = False) -
                 traceback.print_exc()
             tell({"fact": "failed", "cause": cause_of(error), "message": sentence_of(error)})
         orders.training = False
+        if once:
+            orphans.end_children()
         if once or orders.stop_asked():
             break
     return protocol.STOPPED if orders.stop_asked() else 0
@@ -126,6 +132,10 @@ def await_verdict(spec: TrialSpec, orders: Commands, epoch: int) -> None:
     """
     if spec.cell.pruner != "none":
         orders.await_verdict(spec.number, epoch, VERDICT_S)
+
+
+class PipeClosed(RuntimeError):
+    """A person's code has closed what was not its own."""
 
 
 class Commands:
@@ -243,6 +253,12 @@ def _tell(fd: int, fact: dict[str, Any]) -> bool:
             data = data[os.write(fd, data) :]
     except BrokenPipeError:
         return False
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+        raise PipeClosed(
+            "the code has closed the descriptor on which this process tells what it does; close only what it has opened"
+        ) from None
     return True
 
 

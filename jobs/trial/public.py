@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.function import VALUE
+from fts.jobs.api.function import VALUE, shrinks
 from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.spec import seed_for
 from fts.jobs.trial.running import BadReport, deciding, metrics_of, running_of
@@ -41,3 +41,12 @@ def cell(trial: Any) -> dict[str, str | int | float]:
     """Where the trial's cell stands in the matrix: axis -> value; empty under plain Optuna."""
     running = running_of(trial)
     return {} if running is None else dict(running.axes)
+
+
+def shrink(trial: Any) -> int:
+    """How often the trial has run out of memory and was asked to take less (`--on-oom shrink`): 0 at first.
+
+    Divide the micro-batch by 2 ** fts.shrink(trial). 0 under plain Optuna.
+    """
+    running = running_of(trial)
+    return 0 if running is None else shrinks(running.spec.recipe)

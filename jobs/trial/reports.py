@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.command import EPOCH_GROUPS
 from fts.jobs.trial.running import MAX_METRICS
+from fts.state.values import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -155,8 +156,8 @@ class Reports:
     def best(self) -> Report | None:
         """The best of the finite ones; of every step its last report."""
         sound = [report for report in self._latest.values() if math.isfinite(report.value)]
-        better = max if self.cell.direction == "maximize" else min
-        return better(sound, key=lambda report: report.value) if sound else None
+        key = Direction(self.cell.direction).key
+        return min(sound, key=lambda report: key(report.value), default=None)
 
     @property
     def count(self) -> int:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.watchdog.policy import AGAIN, HALVED, Action, Decision
+from fts.jobs.watchdog.policy import HALVED, Action, Decision
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import transitions
 from fts.state.errors import StateError
@@ -26,9 +26,9 @@ class Enforcer:
     """The watchdog of one attempt, seen from the supervisor: it hears the facts and may wish for an end."""
 
     def __init__(
-        self, db: Database, claim: Claim, trial: Trial, child: Watched, watchdog: Watchdog, shrinks: bool = True
+        self, db: Database, claim: Claim, trial: Trial, child: Watched, watchdog: Watchdog, then: str = HALVED
     ) -> None:
-        self.shrinks = shrinks
+        self.then = then  # what becomes of it when it is out of memory
         self.db, self.claim, self.trial, self.child, self.watchdog = db, claim, trial, child, watchdog
 
     def memory_marks(self) -> dict[str, int]:
@@ -43,6 +43,7 @@ class Enforcer:
             self.watchdog.progress(fact.get("step_s") if self.trial.architecture else None)
         elif fact.get("fact") in PROGRESS:
             self.watchdog.progress()
+            self.watchdog.pace.reported()
 
     def wish(self) -> StopRequest | None:
         """What the trial has to end for, if anything; freezing and thawing are done on the way."""
@@ -50,8 +51,8 @@ class Enforcer:
         return wishes[0] if wishes else None
 
     def _carry_out(self, decision: Decision) -> StopRequest | None:
-        if not self.shrinks:
-            decision = replace(decision, message=decision.message.replace(HALVED, AGAIN))
+        if self.then != HALVED:
+            decision = replace(decision, message=decision.message.replace(HALVED, self.then))
         if decision.action is Action.FREEZE:
             self.child.freeze()
         elif decision.action is Action.THAW:

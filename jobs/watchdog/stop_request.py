@@ -23,6 +23,7 @@ class StopReason(StrEnum):
     SHRINK = "shrink"  # more memory than it may have; the next attempt takes a leaner recipe
     KILL = "kill"  # past the hard limit of memory: no time for a checkpoint
     STALLED = "stalled"  # no step for too long
+    TIME = "time limit"  # it has worked for as long as a trial may
     CRASHED = "crashed"  # its process died, by its own code as far as anybody knows
     AGAIN = "again"  # a resumed trial had no epoch left, so its end had not seen one trained: the last is trained again
     MACHINE = "machine"  # its process was killed from outside, or a device or library failed

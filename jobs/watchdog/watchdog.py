@@ -118,10 +118,14 @@ class Watchdog:
         """Other limits from now on: what is available has changed since the process started."""
         self.limits = self.memory.limits = limits
 
-    def begin_trial(self, usual_step_s: float | None = None) -> None:
-        """The process starts another trial: `usual_step_s` is what a step of its shape took so far, None: unknown."""
-        self.pace = PaceWatch(self.pace_limits, usual_step_s)
+    def begin_trial(self, usual_step_s: float | None = None, report_s: float | None = None) -> None:
+        """The process starts another trial: `usual_step_s` is what a step of its shape took so far, None: unknown.
+
+        `report_s`: without a report for so long it counts as stalled, whatever its processor does.
+        """
+        self.pace = PaceWatch(self.pace_limits, usual_step_s, report_s)
         self._looked_at: tuple[float, float] | None = None  # monotonic, wall
+        self._began_at, self._before_looks_s = self.clock.monotonic(), 0.0
         self._ended_by: Action | None = None
         self._said: set[str] = set()  # kinds of trouble that go on and were told
         self.memory.peak = 0
@@ -130,6 +134,16 @@ class Watchdog:
     def progress(self, step_s: float | None = None) -> None:
         """The trial told something that shows progress; with the seconds of its latest step if it was a step."""
         self.pace.progress(step_s)
+
+    @property
+    def worked_s(self) -> float:
+        """Seconds that this attempt could work: time in which it was frozen or the machine slept is left out."""
+        unseen_s = 0.0 if self.child.frozen else self._since_look_s()
+        return self.pace.worked_s + self._before_looks_s + unseen_s
+
+    def _since_look_s(self) -> float:
+        since = self._began_at if self._looked_at is None else self._looked_at[0]
+        return min(self.clock.monotonic() - since, COUNTED_AT_MOST_S)
 
     def check(self) -> list[Decision]:
         """What has to be done or told now; empty most of the time. Costs about a millisecond once a second."""
@@ -193,6 +207,8 @@ class Watchdog:
 
     def _account(self, now: float, wall: float) -> float:
         """Count the time since the last look as working time unless the tree was frozen; returns seconds slept."""
+        if self._looked_at is None:
+            self._before_looks_s = self._since_look_s()
         before, self._looked_at = self._looked_at, (now, wall)
         if before is None:
             self.pace.start(self.use.cpu_s())
@@ -208,8 +224,9 @@ class Watchdog:
 class PaceWatch:
     """Progress of one trial against its own past, in working seconds."""
 
-    def __init__(self, limits: PaceLimits, usual_step_s: float | None) -> None:
-        self.limits = limits
+    def __init__(self, limits: PaceLimits, usual_step_s: float | None, report_s: float | None = None) -> None:
+        self.limits, self.report_s = limits, report_s
+        self._reported_at_s = 0.0
         self.usual_step_s = usual_step_s
         self.latest_step_s: float | None = None
         self._steps: deque[float] = deque(maxlen=200)
@@ -247,6 +264,14 @@ class PaceWatch:
         if len(self._first) < self.limits.history_steps:
             self._first.append(step_s)
 
+    def reported(self) -> None:
+        """The trial told something that others can see."""
+        self._reported_at_s = self._worked_s
+
+    @property
+    def worked_s(self) -> float:
+        return self._worked_s
+
     def cpu_percent(self) -> float | None:
         """Of one core, by the whole tree, over the last seconds of work; None while too few were seen."""
         if len(self._cpu) < 2:
@@ -255,7 +280,9 @@ class PaceWatch:
         return 100.0 * max(0.0, used - used_before) / (until - since) if until > since else None
 
     def stalled(self) -> Decision | None:
-        """No progress for much longer than a step takes, and the processor idle all the while."""
+        """No progress for much longer than a step takes, and the processor idle all the while; or no report at all."""
+        if self.report_s is not None:
+            return self._silent(self.report_s)
         limits = self.limits
         if self._cpu and self._cpu[-1][0] - self._cpu[0][0] < 0.8 * limits.cpu_window_s:
             return None
@@ -272,6 +299,13 @@ class PaceWatch:
         message = (
             f"no step for {quiet_s:.0f} s at {cpu:.1f} % of a core ({usual}): killed; it continues from its checkpoint"
         )
+        return Decision(Action.KILL, message, cause=Cause.STALLED)
+
+    def _silent(self, allowed_s: float) -> Decision | None:
+        quiet_s = self._worked_s - self._reported_at_s
+        if quiet_s <= allowed_s:
+            return None
+        message = f"no report for {quiet_s:.0f} s, {allowed_s:.0f} s allowed: killed; it continues from its checkpoint"
         return Decision(Action.KILL, message, cause=Cause.STALLED)
 
     def slow(self, reason: Callable[[], str]) -> Decision | None:
@@ -332,8 +366,8 @@ class MemoryWatch:
             self._thread.join()
 
     def _watch(self) -> None:
-        hard = self.limits.hard
         while self.child.poll() is None:
+            hard = self.limits.hard  # anew each time: another trial may have begun, or another slot's trial ended
             tree = self.use.memory(hard and int(0.8 * hard))
             self.see(tree)
             if hard is not None and tree >= hard:

@@ -24,6 +24,7 @@ from fts.jobs.devices import index_of
 from fts.jobs.records import earlier_exports, exports
 from fts.jobs.records.owed import AGAIN_S, Owed
 from fts.jobs.sensors import detect
+from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.status.explain import why
 from fts.jobs.supervisor.child import reap_recorded, same_process, started_at
 from fts.jobs.supervisor.job_runner import JobRunner
@@ -181,7 +182,7 @@ class Worker:
         self.last_words = Emergency(db, self.ballast, self.board, self.id, progress.tell, pause_s)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self._sensors = detect.from_env(disk=places.outputs, gpu=index_of(settings.device))
-        room = MemoryPool()
+        room = MemoryPool(list_gpus(), os.cpu_count())
         self._slots = [Slot(index, places, settings, self._sensors, room) for index in range(settings.slots)]
         for slot in self._slots:
             self._free.put(slot)

@@ -222,9 +222,10 @@ def _park_unreadable(db: Database, job: Row, worker_id: int, odd: str) -> None:
     emit(db, Verb.PARKED, f"worker {worker_id}", message, job_id=job["id"], data=changed)
 
 
-def finish_job(
-    db: Database, claim: Claim, message: str = "all trials have ended", wanted: int | None = None
-) -> JobStatus | None:
+ALL_ENDED = "all trials have ended"
+
+
+def finish_job(db: Database, claim: Claim, message: str = ALL_ENDED, wanted: int | None = None) -> JobStatus | None:
     """running -> done; or failed, with what became of its trials, when none of them is complete.
 
     Returns None, and writes nothing, where not just `wanted` trials are wanted any more.
@@ -235,7 +236,8 @@ def finish_job(
             return None
         ended = job["trials_complete"] + job["trials_pruned"] + job["trials_failed"]
         if status_of("done", job["best_trial"], ended) is JobStatus.FAILED:
-            _fail(db, claim, job, *_without_result(db, job["id"]))
+            cause, words = _without_result(db, job["id"])
+            _fail(db, claim, job, cause, words if message == ALL_ENDED else f"{message}: {words}")
             return JobStatus.FAILED
         interrupt_live_trial(db, job["id"], Cause.FINISHED, claim_name(claim))
         changes = _off_worker() | {"status": "done", "cause": Cause.FINISHED.value, "message": short(message)}

@@ -137,6 +137,8 @@ def test_a_new_fact_is_in_every_table_and_file_with_no_other_change(fts, toy: Da
     assert [row.get("facts.n_tokens") for row in frames.tables(toy, "train")["trials"]] == [1200, 2400, None]
     screen = pictures.render(places.db, "results", (120, 40), job_id=1).text
     assert re.search(r"tokens +2,400", screen), screen
+    page = Path(fts("report", "--out", str(tmp_path / "report")).out.split()[0])
+    assert "tokens 2,400" in page.read_text()
 
 
 def test_a_fact_that_is_not_to_be_shown_in_tables_is_not(fts: Callable[..., Said], toy: Database):

@@ -14,7 +14,8 @@ from tests.cli.study import Said, failed_cell, finished_cell, places_of, store_d
 from tests.watched import locks_on, watched
 
 COMMANDS: dict[str, tuple[str, ...]] = {  # each as far as it goes on a study of four cells without real data
-    "data": ("list",), "budgets": (), "enqueue": ("tiny/h1", "--no-check"), "status": (), "queue": (),
+    "init": (), "check": ("none.py:objective",), "data": ("list",), "budgets": (), "enqueue": ("tiny/h1", "--no-check"),
+    "status": (), "queue": (),
     "trials": ("1",), "curve": ("1:t0",), "logs": (), "events": (), "watch": ("--until-idle", "--from", "0"),
     "plan": (), "why": ("3",), "hardware": (), "results": (), "best": ("1",),
     "import": ("sqlite:///none.db", "--study", "old"), "move": ("3", "top"), "next": ("4",), "pause": ("3",),

@@ -13,6 +13,7 @@ import pytest
 
 from fts.jobs import functions
 from fts.jobs.api.function import FunctionStudy
+from fts.jobs.supervisor import log_limit
 from fts.state import transitions
 from fts.state.db import open_database
 from tests.fts_process import Study, wait_until
@@ -57,6 +58,26 @@ FAULTS = {
     "sleeps": Fault(F + "import time; time.sleep(999)", "failed stalled", " s at 0.0 % of a core"),
     "works": Fault(F + "import time\n    while time.process_time() < 3.5: pass\n    return 1", "done finished", ""),
     "leaves": Fault(F + "import os, time\n    os.fork() or time.sleep(999)\n    return 1", "done finished", ""),
+    "daemon": Fault(
+        F + "import os, time\n    os.fork() or (os.setsid(), os.fork() or time.sleep(999), os._exit(0))\n    return 1",
+        "done finished",
+        "",
+    ),
+    "closes": Fault(F + "import os; os.closerange(3, 99)", "failed code error", "has closed the descriptor on which"),
+    "display": Fault(
+        F + "raise RuntimeError('no display name and no $DISPLAY environment variable')",
+        "failed code error",
+        "(RuntimeError, display.py line 2); a worker has no display: draw into files, with MPLBACKEND=Agg",
+    ),
+    "way": Fault(
+        "import fts\n" + F + "import pathlib; own = fts.checkpoint(trial); own.save({}); there = pathlib.Path(own.dir)"
+        "\n    (there.parents[1] / 'trial_0001').mkdir(exist_ok=True)"
+        "\n    (there.parents[1] / 'trial_0001' / 'checkpoint').touch()\n    return 1",
+        "done finished",
+        "trial_0001/checkpoint is a file, expected a folder",
+        3,
+        3,
+    ),
     "arrays": Fault(
         "import enum, numpy as np\nclass O(enum.StrEnum):\n    A = 'a'\n"
         + F
@@ -191,3 +212,21 @@ def test_another_interpreter_needs_no_fts_and_is_asked_before_anything_is_put_in
     for wrong in ("/bin/ls", sys.executable + "-none"):
         with pytest.raises(functions.BadObjective, match="is no Python that answers"):
             functions.cells("train.py:objective", study.folder, 1, space=space, python=wrong)
+
+
+def test_of_a_log_that_fills_the_disk_the_middle_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_limit, "MOST", 2 << 20)
+    monkeypatch.setattr(log_limit, "KEPT", 1 << 16)
+    log = tmp_path / "trial.log"
+    limit = log_limit.LogLimit(log)
+    with log.open("ab") as file:
+        file.write(b"first\n" + b"x" * (4 << 20))
+        file.flush()
+        if not limit.look(last=True):
+            pytest.skip("this file system keeps every block")
+        file.write(b"\nlast\n" + b"y" * (4 << 20))
+        file.flush()
+        assert not limit.look(last=True), "it is told once"
+    held = log.read_bytes()
+    assert limit.taken() < 1 << 20 and len(held) == (8 << 20) + 12
+    assert held.startswith(b"first\nx") and held.endswith(b"y" * 1000) and b"\0" * 1000 in held

@@ -93,15 +93,26 @@ def test_how_trials_run_is_taken_over_and_said(db: Database, tmp_path: Path) -> 
     assert "threads" not in queries.job(db, 1).spec
 
 
+def test_more_seeds_and_a_baseline_add_trials_beside_the_search(db: Database, tmp_path: Path) -> None:
+    enqueued(db, tmp_path)
+    begin(db, 1)
+    settings = ("budget.seeds=3", "baseline.objective=train:baseline")
+    (line, _) = enqueued(db, tmp_path, *settings)
+    assert line.state == "extended"
+    job = queries.job(db, 1)
+    assert (job.trials_wanted, job.spec["trials"], job.spec["seeds"]) == (8, 5, 3)
+    enqueued(db, tmp_path, *settings, "resources.threads=2")
+    job = queries.job(db, 1)
+    assert (job.trials_wanted, job.spec["trials"], job.spec["threads"]) == (8, 5, 2)
+
+
 def test_a_running_job_keeps_how_it_runs_and_the_way_out_is_said(db: Database, tmp_path: Path) -> None:
     enqueued(db, tmp_path)
     worker = transitions.register_worker(db, host="h", pid=1, pid_started=1.0, slots=1)
     claim = transitions.claim(db, worker, lease_s=60.0)
     assert claim is not None
     (line, other) = enqueued(db, tmp_path, "resources.stall=20m")
-    assert (
-        "it runs, so this waits: resources.stall 10 min -> 20 min; `fts pause 1`, enqueue the study again" in line.told
-    )
+    assert "it runs, so this waits: resources.stall 10 min -> 20 min; `fts pause 1`, enqueue the" in line.told
     assert (line.state, other.state) == ("running", "changed")
     assert [spec["stall_s"] for spec in specs(db)] == [600.0, 1200.0]
     with pytest.raises(WrongStatus, match="job 1 is running; pause it"):

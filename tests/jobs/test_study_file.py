@@ -11,7 +11,7 @@ import pytest
 
 from fts.jobs.api.function import code_md5
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.study_file import matrix
+from fts.jobs.study_file import keys, matrix
 from fts.jobs.study_file.chosen import chosen
 from fts.jobs.study_file.study import StudyFile
 
@@ -345,6 +345,7 @@ FAULTS = [
     (MINIMAL + "[space]\na = ['x', 'y']\nb = { choices = [1], when = \"a == 'z'\" }", "compares a with 'z', which it"),
     (MINIMAL + "[space]\na = [1]\nb = { choices = [1], when = 'a = 1' }", "space.b.when is no expression: 'a = 1' has"),
     (MINIMAL + "[space]\na = [1]\nb = { choices = [1], when = \"a > 'x'\" }", "space.b.when cannot be told for every"),
+    (MINIMAL + "[space]\na = { choices = [1], when = 'b == 1' }\nb = { choices = [1], when = 'a == 1' }", "space: the"),
     (MINIMAL + "[space]\na = { choices = [1], when = 'a == 1' }", "space.a.when of a asks for a itself"),
     (MINIMAL + "[forbid]\nx = 'lr > 1'", "forbid needs [space]: a function that draws its parameters itself"),
     (MINIMAL + "[space]\na = [1]\n[forbid]\nx = '__import__(1)'", "forbid.x is no expression: "),
@@ -414,3 +415,24 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     for name, sentence in {"gone.toml": "No such file", "latin.toml": "it is not UTF-8"}.items():
         with pytest.raises(BadSpec, match=sentence):
             StudyFile.read(tmp_path / name)
+
+
+# -- what is written of it
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "study-toml.md"
+DOCUMENTED = {name: known for name, known in keys.TABLES.items() if known is not None} | {
+    "space": keys.PARAMETER,
+    "metrics": keys.METRIC,
+}
+
+
+def test_the_reference_has_a_section_for_each_table_and_a_row_for_each_key() -> None:
+    sections = {part.partition("]")[0].lstrip("[") for part in DOCS.read_text().split("\n## ") if part.startswith("[")}
+    assert sections == set(keys.TABLES)
+
+
+@pytest.mark.parametrize("table", DOCUMENTED)
+def test_the_reference_has_the_keys_of_a_table_in_their_order(table: str) -> None:
+    (section,) = (part for part in DOCS.read_text().split("\n## ") if part.startswith(f"[{table}]"))
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(DOCUMENTED[table])

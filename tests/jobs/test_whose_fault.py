@@ -43,7 +43,7 @@ SETTINGS = WorkerSettings(poll_s=0.05, outage_pause_s=0.01, stall={})
 def test_every_cause_is_somebodys_fault_or_an_ordinary_end():
     ordinary = {Cause.FINISHED, Cause.EARLY_STOPPED, Cause.MAX_STEPS, Cause.PRUNED, Cause.REUSED}
     assert set(FAULTS) | ordinary == set(Cause) and not set(FAULTS) & ordinary
-    assert [cause for cause in Cause if cause.fault is Fault.TRIAL] == [Cause.DIVERGED]
+    assert [cause for cause in Cause if cause.fault is Fault.TRIAL] == [Cause.DIVERGED, Cause.TIME_LIMIT]
 
 
 def test_the_trial_process_uses_the_words_of_the_record():

@@ -16,6 +16,7 @@ from fts.jobs.api.spec import seed_for
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.pure_sampler import PureSampler
 from fts.jobs.search.sampler import PastTrial
+from fts.state.values import Direction
 from tests.fts_process import Study
 
 TRAIN = """\
@@ -138,7 +139,7 @@ class Pruner(optuna.pruners.BasePruner):
     def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
         others = [one for one in study.get_trials(deepcopy=False) if one.number < trial.number]
         past = [PastTrial(one.number, {}, one.state.name.lower(), None, one.intermediate_values) for one in others]
-        return bool(should_prune(self.name, past, trial.number, trial.intermediate_values, False, HALVING))
+        return bool(should_prune(self.name, past, trial.number, trial.intermediate_values, Direction.MINIMIZE, HALVING))
 
 
 def recorded(study: Study) -> dict[str, list[Outcome]]:

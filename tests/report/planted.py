@@ -64,6 +64,7 @@ def search_trial(db: Database, claimed: Claim, number: int, size: str, chance: r
     }  # fmt: skip
     value = FLOOR[size] + 0.1 * abs(math.log10(params["lr"] / BEST_LR[size])) + 0.004 * params["layers"]
     value += chance.gauss(0, 0.01)
+    metrics = {"loss": value, "acc": 1 - value, "latency": params["layers"] * 2.0}
     trial = transitions.start_trial(db, claimed, number, params=params, effective=params, seed=number)
     if number % 12 == 11:
         message = f"ZeroDivisionError: <script>alert({number})</script>"
@@ -78,7 +79,7 @@ def search_trial(db: Database, claimed: Claim, number: int, size: str, chance: r
     ended = "pruned" if pruned else "complete"
     transitions.finish_trial(
         db, claimed, trial, ended, Cause.PRUNED if pruned else Cause.FINISHED, value=value, best_epoch=4,
-        last_value=value, peak_bytes=10**8, facts={"metrics": {"acc": 1 - value, "latency": params["layers"] * 2.0}},
+        last_value=value, peak_bytes=10**8, facts={"metrics": metrics},
     )  # fmt: skip
 
 

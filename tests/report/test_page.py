@@ -77,10 +77,10 @@ def test_several_goals_have_a_front(tmp_path: Path):
 def test_a_study_of_few_trials_has_a_page_and_says_what_is_missing(tmp_path: Path):
     db = make_toy(tmp_path)
     places = places_of(tmp_path)
-    empty = write_report(db, places, "train").read_text()
+    (empty,) = [one.read_text() for one in write_report(db, places, "train")]
     assert checked(empty).ids == ["conclusions", "matrix"] and "0 of 4 cells have a result" in empty
     finished_toy(db)
-    path = write_report(db, places, "train", now=0.0)
+    (path,) = write_report(db, places, "train", now=0.0)
     text = path.read_text()
     checked(text)
     assert path == places.outputs / "report" / "train.html" and "1 of 4 cells has a result" in text

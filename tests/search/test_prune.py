@@ -11,6 +11,7 @@ from benchmarks.pruning import Pool, judge, pools, replay, synthetic, waiting
 from fts.jobs.search.pruner import Halving, line_ahead, rungs, should_prune
 from fts.jobs.search.sampler import PastTrial
 from fts.state import transitions
+from fts.state.values import Direction
 from fts.study.cell import CellSpec
 from tests.state.helpers import claimed, epoch, new_db, spec, started
 
@@ -34,8 +35,8 @@ def test_halving_keeps_the_best_third_at_each_rung():
 
 def test_maximizing_turns_the_rule_round():
     rivals = runs(0.5, 0.6, 0.7, 0.8, 0.9)
-    assert should_prune("halving", rivals, 5, {3: 2.0}, maximize=True, rule=THIRD) is None
-    assert should_prune("halving", rivals, 5, {3: 0.1}, maximize=True, rule=THIRD)
+    assert should_prune("halving", rivals, 5, {3: 2.0}, direction=Direction.MAXIMIZE, rule=THIRD) is None
+    assert should_prune("halving", rivals, 5, {3: 0.1}, direction=Direction.MAXIMIZE, rule=THIRD)
 
 
 def test_the_median_rule_waits_for_enough_rivals():
@@ -54,17 +55,17 @@ def test_rungs_grow_by_a_factor():
     st.sampled_from(["median", "halving"]),
     st.sampled_from([THIRD, Halving(1, 9, 0.3, None), Halving(1, 9, 0.3, None, margin=0.01), Halving(keep=1.0)]),
     st.integers(0, 10),
-    st.booleans(),
+    st.sampled_from(Direction),
 )
-def test_the_line_ahead_is_what_decides_there(finals, pruner, rule, epoch, maximize):
+def test_the_line_ahead_is_what_decides_there(finals, pruner, rule, epoch, direction):
     """Who stands on it there goes on, who stands a hair behind it ends, and before it nobody is judged."""
     rivals, rule = runs(*finals), replace(rule, trailing=None)
-    found = line_ahead(pruner, rivals, len(finals), epoch, 12, maximize, rule)
+    found = line_ahead(pruner, rivals, len(finals), epoch, 12, direction, rule)
     at, line = found or (13, 0.0)
-    behind = line - 1e-6 if maximize else line + 1e-6
+    behind = line + direction.key(1e-6)
 
     def decided(upto, value):
-        return should_prune(pruner, rivals, len(finals), dict.fromkeys(range(1, upto + 1), value), maximize, rule)
+        return should_prune(pruner, rivals, len(finals), dict.fromkeys(range(1, upto + 1), value), direction, rule)
 
     assert not any(decided(e, behind) for e in range(epoch + 1, at)) or pruner == "median"
     if found:

@@ -79,7 +79,7 @@ def test_a_newer_schema_is_refused_for_writing_and_served_for_reading(db: Databa
 
 def test_an_empty_file_is_told_apart_from_an_old_study(tmp_path: Path) -> None:
     (tmp_path / "fts.db").touch()
-    with pytest.raises(errors.NoDatabase, match="is empty, there is no study in it yet; `fts enqueue --matrix`"):
+    with pytest.raises(errors.NoDatabase, match="is empty, there is no study in it yet; `fts enqueue train"):
         open_database(tmp_path / "fts.db", readonly=True)
     open_database(tmp_path / "fts.db").close()
     assert queries.jobs(open_database(tmp_path / "fts.db", readonly=True)) == ()

@@ -475,7 +475,9 @@ def facts(view: View, trial: Trial) -> list[Line]:
         labelled("seed", str(trial.seed)),
     ]
     study = declared.declared(view.snapshot, view.job.study if view.job else "")
-    shown += [labelled(name, text) for name, text in declared_facts(study, trial)]
+    shown += [
+        labelled(formatting.cut(name, 10), text) for name, text in trial_facts.declared_facts(study, trial, "screen")
+    ]
     if trial.badges:
         shown.append(labelled("badges", ", ".join(trial.badges), "retrying"))
     return shown
@@ -500,7 +502,7 @@ def _facts_of_any(view: View, trial: Trial) -> list[Line]:
     ]
     seconds = event_list.seconds_of(view, view.job, trial)
     known = (
-        *declared_facts(study, trial),
+        *((formatting.cut(name, 10), text) for name, text in trial_facts.declared_facts(study, trial, "screen")),
         (f"{study.step}s", str(trial.epochs) if trial.epochs else ""),
         ("time", formatting.spell(seconds) if seconds else ""),
         ("model", f"{trial.architecture}  {_parameters(trial.n_params)}".strip()),
@@ -511,17 +513,6 @@ def _facts_of_any(view: View, trial: Trial) -> list[Line]:
         ("badges", ", ".join(trial.badges)),
     )
     return [*shown, *(labelled(name, text, "retrying" if name == "badges" else "") for name, text in known if text)]
-
-
-def declared_facts(study: declared.Declared, trial: Trial) -> list[tuple[str, str]]:
-    """Those that the study wants on a screen and the trial has told, as (name, value)."""
-    told = trial_facts.facts_of(trial)
-    return [
-        (formatting.cut(fact.label or fact.name, 10), f"{text} {fact.unit}".strip())
-        for fact in study.facts
-        if "screen" in fact.shown
-        and (text := trial_facts.formatted(told.get(fact.name), fact.format or "number")) is not None
-    ]
 
 
 def _best_epoch(trial: Trial) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.search.importance import Importance, importance
 from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.event_groups import NEWSWORTHY
-from fts.state.values import Event, Job, Trial, TrialStatus
+from fts.state.values import ROLE, Event, Job, Trial, TrialStatus
 from fts.tui.data import table_rows
 from fts.tui.data.curve_comparison import points
 from fts.tui.data.trial_store import by_id, place_of
@@ -254,6 +254,7 @@ _latest: list[tuple[Sequence[Trial], tuple[Importance, ...]]] = []  # the last o
 def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns, selected: bool, width: int) -> Line:
     best = job is not None and trial.number == job.best_trial
     role = str(trial.status)
+    beside = str(trial.facts.get(ROLE, ""))  # baseline, replicate; its sign and colour tell the state
     seconds = seconds_of(view, job, trial)
     took = formatting.left(seconds) if seconds else "—"
     live = "+" if trial.status is TrialStatus.RUNNING else " "
@@ -263,13 +264,14 @@ def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns,
         ("★" if best else " ", "best"),
         (f"{trial.number:4d}", ""),
         ("•" if trial.id in view.marks else " ", "mark"),
-        (formatting.fit(role, 12), role),
+        (formatting.fit(beside or role, 12), role),
         (formatting.fit_right(declared.shown(_value(view, trial), 7), columns.value), "best" if best else ""),
         (f" {trial.epochs:4d} {took:>5s}{live}", ""),
         (" ".join(_param(trial, name, each) for name, each in columns.widths.items()), ""),
         ("  " + trial.architecture if trial.architecture else "", "dim"),
     ]
-    notes = [*trial.badges, *([str(trial.cause)] if trial.cause and role == "failed" else [])]
+    notes = [badge for badge in trial.badges if badge != beside]
+    notes += [str(trial.cause)] if trial.cause and role == "failed" else []
     if notes:
         spans.append(("  " + ", ".join(notes), "failed" if role == "failed" else "retrying"))
     painted: Line = tuple(spans)

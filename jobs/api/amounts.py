@@ -1,0 +1,30 @@
+"""Reads sizes and durations as people write them: 8GB, 500M, 10m, 2h, 1.5d."""
+
+from __future__ import annotations
+
+import re
+
+from fts.jobs.api.spec import BadSpec
+
+SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([KMGT]?)I?B?", re.IGNORECASE)
+DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|sec|min|m|h|d|w)?", re.IGNORECASE)
+BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+SECONDS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+
+
+def read_size(text: str, what: str) -> int:
+    """Bytes of 8GB, 8G, 500MiB or a plain number, in powers of 1024. Raises BadSpec."""
+    found = SIZE.fullmatch(text.strip())
+    size = int(float(found[1]) * BYTES[found[2].upper()]) if found else 0
+    if size < 1:
+        raise BadSpec(f"{what} is {text!r:.80}, expected a size such as 8GB or 500M")
+    return size
+
+
+def read_duration(text: str, what: str) -> float:
+    """Seconds of 90s, 10m, 2h, 1.5d, 1w or a plain number of seconds. Raises BadSpec."""
+    found = DURATION.fullmatch(text.strip())
+    seconds = float(found[1]) * SECONDS[(found[2] or "s").lower()] if found else 0.0
+    if not 0 < seconds < 1e10:
+        raise BadSpec(f"{what} is {text!r:.80}, expected a duration such as 90s, 10m, 2h or 1.5d")
+    return seconds

@@ -1,0 +1,115 @@
+"""Compares two runs of the same trial: which number differs first, in the order in which the trial made them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from fts.jobs.check.rehearsal import Seen
+
+ROUNDING = 1e-5  # a relative difference below it: the same sum in another order
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first number that two runs do not share."""
+
+    what: str  # draw | report | value | metric | end
+    name: str
+    told: str  # for a sentence: `loss of report 3 is 0.41, then 0.43`
+    relative: float | None = None
+
+    @property
+    def rounding(self) -> bool:
+        """May the order of a sum alone explain it?"""
+        return self.relative is not None and self.relative < ROUNDING
+
+
+def first_difference(one: Seen, other: Seen, among: Collection[str] | None = None) -> Difference | None:
+    """None: they are equal as far as both were seen. `among`: only these metrics count."""
+    return (
+        of_draws(one, other)
+        or of_reports(one, other, among)
+        or (of_ends(one, other, among) if one.ended and not other.cut else None)
+    )
+
+
+def of_draws(one: Seen, other: Seen) -> Difference | None:
+    if one.cut or other.cut:  # the shorter one may not have come to its last draws
+        names = [name for name in one.params if name in other.params]
+    else:
+        names = list(dict.fromkeys([*one.params, *other.params]))
+    for name in names:
+        first, second = (seen.params.get(name, "not drawn") for seen in (one, other))
+        if first != second:
+            return Difference("draw", name, f"{name} is drawn as {first!r:.40}, then as {second!r:.40}")
+    return None
+
+
+def of_reports(one: Seen, other: Seen, among: Collection[str] | None = None) -> Difference | None:
+    steps = sorted({*one.reports, *other.reports})
+    if one.cut or other.cut:
+        shorter = min(len(one.reports), len(other.reports))
+        steps = steps[:shorter]
+    for step in steps:
+        found = [seen.reports.get(step) for seen in (one, other)]
+        if found[0] is None or found[1] is None:
+            if one.cut or other.cut:
+                return None  # they may be told late
+            missing = "first" if found[0] is None else "second"
+            return Difference("end", "reports", f"report {step} is missing in the {missing} run")
+        for name in {**found[0], **found[1]}:
+            if among is not None and name not in among:
+                continue
+            first, second = found[0].get(name), found[1].get(name)
+            if not same(first, second):
+                return Difference(
+                    "report",
+                    name,
+                    f"{name} of report {step} is {shown(first, second)}",
+                    relative(first, second),
+                )
+    return None
+
+
+def of_ends(one: Seen, other: Seen, among: Collection[str] | None = None) -> Difference | None:
+    if one.end.how != other.end.how:
+        return Difference("end", "end", f"it ends as {one.end.how}, then as {other.end.how}: {other.message}")
+    if not same(one.value, other.value):
+        told = f"the value is {shown(one.value, other.value)}"
+        return Difference("value", "value", told, relative(one.value, other.value))
+    first, second = one.metrics, other.metrics
+    for name in {**first, **second}:
+        if (among is None or name in among) and not same(first.get(name), second.get(name)):
+            told = f"{name} of the result is {shown(first.get(name), second.get(name))}"
+            return Difference("metric", name, told, relative(first.get(name), second.get(name)))
+    return None
+
+
+def same(one: Any, other: Any) -> bool:
+    """Bit for bit; two values that are no numbers are equal."""
+    return one == other or (is_nan(one) and is_nan(other))
+
+
+def is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def relative(one: Any, other: Any) -> float | None:
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in (one, other)):
+        return None
+    largest = max(abs(one), abs(other))
+    return abs(one - other) / largest if largest else 0.0
+
+
+def shown(one: Any, other: Any) -> str:
+    """Both with as many digits as tell them apart."""
+    for digits in (4, 8, 12, 17):
+        texts = [f"{value:.{digits}g}" if isinstance(value, int | float) else "missing" for value in (one, other)]
+        if texts[0] != texts[1]:
+            break
+    return f"{texts[0]}, then {texts[1]}"

@@ -1,0 +1,440 @@
+"""Examines one cell: runs its first trial, runs it again, kills it and continues it, and says what was found.
+
+    findings = Examination(study, cell, ...).run(patience_s)
+
+Three runs of the same trial: one undisturbed, one more (is it repeatable?), and one that is killed with -9 after its
+second report and continued (does it end equal?).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.command import CommandCell
+from fts.jobs.api.function import FunctionCell
+from fts.jobs.check import causes, files
+from fts.jobs.check.differences import Difference, first_difference
+from fts.jobs.check.rehearsal import CHECKPOINTS, Seen, Stage, holds_files
+from fts.jobs.functions import BadObjective, inspect
+from fts.jobs.status import formatting
+from fts.jobs.supervisor.attempt import Ended
+from fts.jobs.trial.command import ATTEMPTS, REPORT
+from fts.jobs.trial.reports import Lines, Reports, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fts.jobs.api.bare_cell import BareCell
+    from fts.jobs.api.spec import TrialSpec
+
+OK, WARN, BAD = "ok", "warn", "bad"
+KILL_AFTER = 2  # reports
+SHARE_OF_FIRST = 0.3  # of a cell's patience that its first run may take: two more follow, and a part of one again
+SLACK = 3.0  # a second run may take so many times as long as the first, on a machine that is busy
+LEAST_S = 10.0
+LONG_S = 600.0  # a trial that a kill throws away: beyond it, that hurts
+RESUMED = "resumed from checkpoint"  # what fts.checkpoint writes into the log
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    about: str  # runs | draws | memory | repeatable | resumable | files
+    status: str  # ok | warn | bad: bad would hurt
+    told: str
+
+
+@dataclass
+class Examined:
+    """What is known of one cell."""
+
+    cell: BareCell
+    findings: list[Finding] = field(default_factory=list)
+    first: Seen | None = None  # its undisturbed run; None: it was not run
+    trial_s: float | None = None  # of a whole trial; None: not known
+    repeatable: bool | None = None  # None: not known
+    resumable: bool | None = None
+
+    @property
+    def hurts(self) -> bool:
+        return any(finding.status == BAD for finding in self.findings)
+
+    def add(self, about: str, status: str, told: str) -> None:
+        self.findings.append(Finding(about, status, told))
+
+
+class Examination:
+    """The runs of one cell, in folders below `root`."""
+
+    def __init__(
+        self,
+        stage_in: Callable[[Path], Stage],
+        cell: BareCell,
+        root: Path,
+        reports: int | None,
+        outputs: Path,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.stage_in, self.cell, self.root, self.reports, self.tell = stage_in, cell, root, reports, tell
+        self.outputs = outputs
+        self.found = Examined(cell)
+
+    def run(self, patience_s: float) -> Examined:
+        """Blocks for about so many seconds at most."""
+        folder = folder_of(self.cell)
+        before = files.snapshot(folder, self.outputs)
+        first = self._first(SHARE_OF_FIRST * patience_s)
+        if first is not None:
+            limit_s = max(LEAST_S, SLACK * first.took_s)
+            again = self._again(first, limit_s)
+            self._killed(first, again, limit_s)
+        self._files(files.changes(before, files.snapshot(folder, self.outputs)))
+        return self.found
+
+    # -- undisturbed
+
+    def _first(self, limit_s: float) -> Seen | None:
+        """The undisturbed run; None: it is no good for a comparison."""
+        self.tell(f"runs its first trial, for {formatting.spell(limit_s)} at most")
+        stage = self.stage_in(self.root / "first")
+        seen = stage.run(stage.spec(0), limit_s, self._enough)
+        self.found.first = seen
+        if not seen.ended and not seen.cut:
+            self.found.add("runs", BAD, self._failed(seen))
+            self._draws(seen)
+            return None
+        if seen.cut and not seen.reports:
+            self.found.add(
+                "runs",
+                BAD,
+                f"no report within {formatting.spell(limit_s)}, so nothing could be compared; give it longer with "
+                "--patience, or let it report",
+            )
+            self._draws(seen)
+            self._memory(seen)
+            return None
+        self.found.trial_s = whole_trial_s(self.cell, seen)
+        self._runs(seen)
+        self._draws(seen)
+        self._memory(seen)
+        return seen
+
+    def _enough(self, seen: Seen) -> bool:
+        return self.reports is not None and len(seen.reports) >= self.reports
+
+    def _failed(self, seen: Seen) -> str:
+        what = {Ended.STOPPED: "ended as if it had been asked to stop", Ended.DIED: "died"}.get(seen.end.how, "failed")
+        given = ", ".join(f"{name}={formatting.number(value)}" for name, value in seen.params.items())
+        return f"trial 0 {what} after {seconds(seen.took_s)}: {seen.message}" + (f" (with {given})" if given else "")
+
+    def _runs(self, seen: Seen) -> None:
+        count = len(seen.reports)
+        told = f"trial 0 ended after {seconds(seen.took_s)}"
+        if seen.cut:
+            told = f"trial 0 was ended here after {seconds(seen.took_s)}"
+        if count:
+            told += f", with {formatting.count(count, 'report')}: the first after {seconds(seen.first_report_s or 0)}"
+            told += f", then one every {seconds(seen.step_s)}" if seen.step_s is not None else ""
+        else:
+            told += ", without reports"
+        value = seen.value if not seen.cut else None
+        if value is not None:
+            told += f"; {self.cell.metric} {formatting.best(value)}"
+        status = OK
+        if seen.end.how is Ended.PRUNED:
+            status, told = WARN, f"{told}; it ended itself as pruned, although nothing asked it to"
+        elif seen.ended and value is None:
+            status, told = BAD, f"{told}; its value is no finite number: {seen.message}"
+        elif seen.cut and self.found.trial_s is None:
+            told += "; how many reports a whole trial has is not known: --steps N says so"
+        if seen.badges:
+            status, told = WARN, f"{told}; {', '.join(seen.badges)}"
+        self.found.add("runs", status, told)
+
+    def _draws(self, seen: Seen) -> None:
+        if not seen.params:
+            self.found.add("draws", WARN if seen.ended else OK, "draws no parameter: every trial is the same")
+            return
+        spans = {name: f" of {span(distribution)}" for name, distribution in seen.distributions.items()}
+        shown = [f"{name} {formatting.number(value)}{spans.get(name, '')}" for name, value in seen.params.items()]
+        fixed = ", given as a warm start" if self.cell.warm_start else ""
+        self.found.add("draws", OK, f"{', '.join(shown)}{fixed}")
+
+    def _memory(self, seen: Seen) -> None:
+        told = f"{formatting.size(seen.peak_bytes)} at most"
+        if seen.checkpoints and (largest := max(int(one.get("bytes") or 0) for one in seen.checkpoints)):
+            told += f"; a checkpoint has {formatting.size(largest)}"
+        promised = self.cell.memory_bytes
+        if promised is not None and seen.peak_bytes > promised:
+            self.found.add("memory", BAD, f"{told}, but {formatting.size(promised)} were promised; raise `memory`")
+            return
+        self.found.add("memory", OK, told)
+
+    # -- the same once more
+
+    def _again(self, first: Seen, limit_s: float) -> Seen:
+        self.tell("runs it again: is it repeatable?")
+        stage = self.stage_in(self.root / "again")
+        again = stage.run(stage.spec(0), limit_s, lambda seen: self._as_far_as(first, seen))
+        if again.cut and not again.reports and first.reports:
+            self.found.add("repeatable", WARN, f"not known: the second run told nothing in {seconds(limit_s)}")
+            return again
+        differs = first_difference(first, again)
+        decisive = first_difference(first, again, deciding(self.cell))
+        if differs is None:
+            self.found.repeatable = True
+            self.found.add("repeatable", OK, f"run twice, {extent(first)} equal")
+        elif decisive is None:
+            self.found.repeatable = True
+            told = f"{self.cell.metric} is equal in both runs, {differs.name} is not: {differs.told}"
+            self.found.add("repeatable", OK, told)
+        else:
+            self.found.repeatable = False
+            self.found.add("repeatable", BAD, f"not: {decisive.told}; {self._why(decisive, first)}")
+        return again
+
+    def _as_far_as(self, first: Seen, seen: Seen) -> bool:
+        return first.cut and len(seen.reports) >= len(first.reports)
+
+    def _why(self, differs: Difference, first: Seen) -> str:
+        cell = self.cell
+        function = cell.function if isinstance(cell, FunctionCell) else None
+        found = causes.causes(folder_of(cell), cell.file, function, seed_words(cell))
+        if isinstance(cell, CommandCell) and not takes_seed(cell):
+            found.insert(0, causes.Cause("the command does not get its seed; add one, such as --seed {seed}", 3))
+        certain = causes.likely(found)
+        if certain is not None and certain.strength == 3:
+            return f"the likely cause: {certain.told}"
+        if self._hash_order(first):
+            near = next((one.told for one in found if one.hashing), None)
+            return (
+                f"the cause: {near}"
+                if near
+                else (
+                    "the cause: the order of a set or hash(), which differs in every process; sort it, or set "
+                    "PYTHONHASHSEED=0"
+                )
+            )
+        if certain is not None and certain.strength == 2:
+            return f"the likely cause: {certain.told}"
+        if differs.rounding:
+            return (
+                "the likely cause: a sum in another order, as several threads or a GPU make it; try threads = 1, or "
+                "torch.use_deterministic_algorithms(True)"
+            )
+        if certain is not None:
+            return f"perhaps because {certain.told}"
+        return f"look for a generator without a seed; {seed_words(cell)} is a seed of the trial"
+
+    def _hash_order(self, first: Seen) -> bool:
+        """Are two runs equal once Python's hashes are?"""
+        limit_s = max(LEAST_S, SLACK * first.took_s)
+        runs = []
+        for name in ("hash_one", "hash_two"):
+            stage = self.stage_in(self.root / name)
+            until = lambda seen: self._as_far_as(first, seen)  # noqa: E731  # as in _again
+            runs.append(stage.run(stage.spec(0), limit_s, until, {"PYTHONHASHSEED": "0"}))
+        told = bool(runs[0].reports) or runs[0].ended
+        return told and first_difference(runs[0], runs[1], deciding(self.cell)) is None
+
+    # -- killed and continued
+
+    def _killed(self, first: Seen, again: Seen, limit_s: float) -> None:
+        """Kills it with -9 after its second report, continues it, and compares it with the undisturbed run."""
+        keeps = first.keeps and again.keeps
+        costs = self._costs(first)
+        if len(first.reports) < KILL_AFTER:
+            told = "with fewer than two reports it has nothing to continue from: a killed trial begins anew"
+            self._begins_anew(f"{told}, {costs}")
+            return
+        self.tell("kills it with -9 after its second report and continues it: is it resumable?")
+        stage = self.stage_in(self.root / "killed")
+        spec = stage.spec(0)
+        folder = Path(spec.folder) / CHECKPOINTS
+
+        def reached(seen: Seen) -> bool:
+            enough = len(seen.reports) >= KILL_AFTER and (not keeps or bool(seen.checkpoints) or holds_files(folder))
+            return enough or (first.cut and len(seen.reports) >= len(first.reports))
+
+        killed = stage.run(spec, limit_s, reached)
+        if killed.ended:
+            self.found.resumable = True
+            self.found.add("resumable", OK, f"a trial is over before a kill can reach it ({seconds(killed.took_s)})")
+            return
+        if not killed.cut:
+            self.found.add("resumable", BAD, f"not known: this time the trial failed: {killed.message}")
+            return
+        killed_after = len(killed.reports)
+        goes_on = stage.run(
+            stage.again(spec, killed),
+            limit_s,
+            lambda seen: first.cut and len(seen.reports | killed.reports) >= len(first.reports),
+        )
+        if not goes_on.ended and not goes_on.cut:
+            told = (
+                f"killed after {formatting.count(killed_after, 'report')} and continued, it failed: {goes_on.message}"
+            )
+            self.found.add("resumable", BAD, told)
+            self.found.resumable = False
+            return
+        resumed = self._resumed(spec, goes_on)
+        goes_on.reports = goes_on.reports | killed.reports if isinstance(self.cell, CommandCell) else {
+            **killed.reports, **goes_on.reports
+        }  # fmt: skip
+        goes_on.params = {**killed.params, **goes_on.params}
+        self._judge(first, goes_on, resumed, killed_after, keeps, costs)
+
+    def _judge(self, first: Seen, end: Seen, resumed: bool, killed_after: int, keeps: bool, costs: str) -> None:
+        killed = f"killed with -9 after {formatting.count(killed_after, 'report')}"
+        differs = first_difference(first, end, deciding(self.cell))
+        if not resumed:
+            why = "it has no checkpoint" if not keeps else "it wrote a checkpoint and did not continue from it"
+            told = f"{killed}, it began anew: {why}; {costs}"
+            if differs is not None and self.found.repeatable:
+                self.found.add("resumable", BAD, f"{told}; and it ended differently: {differs.told}")
+                self.found.resumable = False
+            elif keeps:
+                self.found.resumable = False
+                self.found.add("resumable", BAD, told)
+            else:
+                self._begins_anew(told)
+            return
+        if differs is None:
+            self.found.resumable = True
+            self.found.add("resumable", OK, f"{killed} and continued, {extent(first)} equal")
+        elif self.found.repeatable:
+            self.found.resumable = False
+            told = f"{killed} and continued, {differs.told}"
+            cure = "its checkpoint does not hold everything: optimizer, schedule, generators, place in the data"
+            self.found.add("resumable", BAD, f"not exactly: {told}; {cure}")
+        else:
+            self.found.add(
+                "resumable", WARN, f"{killed}, it continued; it is not repeatable, so nothing can be compared"
+            )
+
+    def _begins_anew(self, told: str) -> None:
+        trial_s = self.found.trial_s
+        status = WARN if trial_s is None else BAD if trial_s >= LONG_S else OK
+        how = (
+            "fts.checkpoint(trial) keeps its state"
+            if isinstance(self.cell, FunctionCell)
+            else "write its state into {checkpoint_dir} (FTS_CHECKPOINT_DIR) and read it back at the start"
+        )
+        self.found.resumable = False
+        self.found.add("resumable", status, told if status == OK else f"{told}; {how}")
+
+    def _costs(self, first: Seen) -> str:
+        trial_s = self.found.trial_s
+        if trial_s is None:
+            return f"each kill costs what the trial has done, here {seconds(first.took_s)} and more"
+        return f"a kill costs at most {seconds(trial_s)}"
+
+    def _resumed(self, spec: TrialSpec, goes_on: Seen) -> bool:
+        """Did it continue, instead of beginning anew?"""
+        if isinstance(self.cell, CommandCell):
+            began = first_step_of_last_attempt(self.cell, spec)
+            return began is not None and began > 0
+        log = Path(spec.log_path)
+        if log.exists() and RESUMED in log.read_text(errors="replace"):
+            return True
+        return bool(goes_on.reports) and min(goes_on.reports) > min(self.found.first.reports)  # type: ignore[union-attr]
+
+    # -- files of its own
+
+    def _files(self, changed: list[str]) -> None:
+        if changed:
+            shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+            where = (
+                "fts.checkpoint(trial).dir" if isinstance(self.cell, FunctionCell) else "{folder} or {checkpoint_dir}"
+            )
+            told = f"it writes where you stand: {shown}; trials side by side overwrite each other there: use {where}"
+            self.found.add("files", WARN, told)
+
+
+def first_step_of_last_attempt(cell: CommandCell, spec: TrialSpec) -> int | None:
+    """The first report that the continued command made itself; None: none."""
+    folder = Path(spec.folder)
+    reads_log = cell.regex is not None or cell.stdout
+    path = Path(spec.log_path) if reads_log else folder / REPORT
+    try:
+        kept = json.loads((folder / ATTEMPTS).read_text())["log" if reads_log else "report"]
+        windows = [Window(*pair) for pair in kept]
+        windows[-1].end = windows[-1].end or path.stat().st_size
+        reports = Reports(cell, lambda _: None)
+        for attempt, line in Lines(path, windows).new(ended=True):
+            reports.take(attempt, line)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return next((report.step for report in reports.told if report.attempt == len(windows) - 1), None)
+
+
+def folder_of(cell: BareCell) -> Path:
+    """Where the person stood."""
+    assert isinstance(cell, FunctionCell | CommandCell), "there is no other kind"
+    return Path(cell.folder)
+
+
+def deciding(cell: BareCell) -> set[str]:
+    """The metrics that the search goes by."""
+    return {cell.metric, *cell.goals, *cell.constraints, *filter(None, [cell.prune_by])}
+
+
+def whole_trial_s(cell: BareCell, seen: Seen) -> float | None:
+    """Seconds of a whole trial; None: nobody knows how many reports it has."""
+    if seen.ended:
+        return seen.took_s
+    if cell.steps is None or seen.first_report_s is None:
+        return None
+    per_step = seen.step_s if seen.step_s is not None else seen.first_report_s
+    return seen.first_report_s + per_step * (cell.steps - 1)
+
+
+def seed_words(cell: BareCell) -> str:
+    """Where the code gets a seed of its trial."""
+    if isinstance(cell, FunctionCell):
+        try:
+            asks = "seed" in inspect(cell.objective, Path(cell.folder)).parameters
+        except BadObjective:
+            asks = False
+        return "seed" if asks else 'fts.seed(trial, "data")'
+    return "FTS_SEED"
+
+
+def takes_seed(cell: CommandCell) -> bool:
+    """Does the command have a place for it, or its script read it?"""
+    if any("{seed}" in word for word in cell.command):
+        return True
+    try:
+        return cell.script is not None and "FTS_SEED" in (Path(cell.folder) / cell.script).read_text(errors="replace")
+    except OSError:
+        return False
+
+
+def extent(first: Seen) -> str:
+    """What was compared: `all 12 reports and the value are`."""
+    count = len(first.reports)
+    reports = "" if not count else "its report" if count == 1 else f"all {count} reports"
+    if first.cut:
+        return f"the first {formatting.count(count, 'report')} {'is' if count == 1 else 'are'}"
+    parts = [part for part in (reports, "the value" if first.value is not None else "the end") if part]
+    return f"{' and '.join(parts)} {'are' if count else 'is'}"
+
+
+def seconds(amount: float) -> str:
+    """less than 1 ms, 0.02 s, 1.3 s, 22 s, 3 min."""
+    if amount < 0.001:
+        return "less than 1 ms"
+    return f"{amount:.2g} s" if amount < 10 else formatting.spell(amount)
+
+
+def span(distribution: dict[str, Any]) -> str:
+    """1e-5..0.1, log; or the choices."""
+    if distribution.get("kind") == "choice":
+        choices = [formatting.number(choice) for choice in distribution["choices"]]
+        return "(" + ", ".join(choices[:6]) + (", ..." if len(choices) > 6 else "") + ")"
+    low, high = (formatting.number(distribution[end]) for end in ("low", "high"))
+    return f"{low}..{high}" + (" (log)" if distribution.get("log") else "")

@@ -1,0 +1,205 @@
+"""Examines the cells of a study within the patience that there is, and says what the whole matrix would take."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.command import BareStudy, CommandCell, filled
+from fts.jobs.check.examine import Examination, Examined, whole_trial_s
+from fts.jobs.check.rehearsal import Seen, Stage
+from fts.jobs.status import formatting
+from fts.jobs.study_file.chosen import chosen as meant
+from fts.jobs.supervisor.job_runner import drawn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from fts.jobs.api.bare_cell import BareCell
+    from fts.jobs.settings import Places
+
+LEAST_CELL_S = 30.0  # patience with which a cell is begun
+STARTUP = 10  # trials that samplers draw without looking at results
+FIRST_DRAWS_S = 60.0  # until a function has drawn its parameters, its imports included
+SHARE_OF_MEMORY = 0.85  # that trials may use
+
+
+@dataclass(frozen=True)
+class Machine:
+    """On what a study is tried, and on what it would run."""
+
+    places: Places
+    device: str
+    threads: int
+    slots: int
+    memory: int | None  # bytes; None: not known
+
+
+@dataclass
+class Forecast:
+    """What the whole study takes on this machine."""
+
+    cells: int
+    trials: int
+    checked: int  # cells
+    slots: int
+    seconds: float | None = None  # of the whole; None: not known
+    at_least: bool = False  # some cell's trial was not seen to its end
+    peak_bytes: int = 0  # of the largest trial that was seen
+    memory: int | None = None
+
+    @property
+    def fits(self) -> bool | None:
+        """Do the slots' trials fit into the machine's memory? None: not known."""
+        if self.memory is None or not self.peak_bytes:
+            return None
+        return self.peak_bytes * self.slots <= SHARE_OF_MEMORY * self.memory
+
+    def sentences(self) -> Iterator[str]:
+        cells = f"{formatting.count(self.cells, 'cell')}, {formatting.count(self.trials, 'trial')}"
+        with_slots = formatting.count(self.slots, "slot")
+        if self.seconds is None:
+            yield f"{cells}: how long they take is not known"
+        else:
+            least = "at least " if self.at_least else "about "
+            others = "" if self.checked == self.cells else f", as the {self.checked} that ran suggest"
+            yield f"{cells}: {least}{formatting.spell(self.seconds)} with {with_slots}, without pruning{others}"
+        if self.memory is None or not self.peak_bytes:
+            return
+        need, there = formatting.size(self.peak_bytes * self.slots), formatting.size(self.memory)
+        if self.fits:
+            yield f"memory: {need} with {with_slots}, of {there}"
+        else:
+            room = int(SHARE_OF_MEMORY * self.memory // self.peak_bytes)
+            cure = f"use --slots {room}" if room else "make the trial smaller"
+            yield f"memory: {need} with {with_slots}, but {there} are there; {cure}"
+
+
+@dataclass
+class Checked:
+    """Everything that `fts check` found."""
+
+    cells: list[Examined] = field(default_factory=list)
+    not_checked: list[BareCell] = field(default_factory=list)  # patience ran out
+    forecast: Forecast | None = None
+
+    @property
+    def hurts(self) -> bool:
+        return any(cell.hurts for cell in self.cells) or (self.forecast is not None and self.forecast.fits is False)
+
+
+def check(
+    cells: Sequence[BareCell],
+    machine: Machine,
+    patience_s: float,
+    reports: int | None,
+    tell: Callable[[BareCell, str], None],
+    found: Callable[[Examined], None],
+) -> Checked:
+    """Examines them one after another; `found` gets each as soon as it is known."""
+    until = time.monotonic() + patience_s
+    checked = Checked()
+    with tempfile.TemporaryDirectory(prefix="fts-check-", ignore_cleanup_errors=True) as folder:
+        for index, cell in enumerate(cells):
+            left = until - time.monotonic()
+            if index and left < LEAST_CELL_S:
+                checked.not_checked = list(cells[index:])
+                break
+            root = Path(folder).resolve() / str(index)
+            examination = Examination(
+                partial(stage, cell, machine), cell, root, reports, machine.places.outputs, partial(tell, cell)
+            )
+            examined = examination.run(max(LEAST_CELL_S, left / (len(cells) - index)))
+            checked.cells.append(examined)
+            found(examined)
+    checked.forecast = forecast(cells, checked, machine)
+    return checked
+
+
+def stage(cell: BareCell, machine: Machine, root: Path) -> Stage:
+    return Stage(BareStudy(cell.study), cell, root, machine.places.data, machine.device, machine.threads)
+
+
+def forecast(cells: Sequence[BareCell], checked: Checked, machine: Machine) -> Forecast:
+    """From the cells that ran; the others take as long as these on average."""
+    ran = [one for one in checked.cells if one.first is not None and (one.first.ended or one.first.cut)]
+    trials = sum(cell.trials for cell in cells)
+    slots = max(1, min(machine.slots, len(cells)))  # one cell runs one trial at a time
+    made = Forecast(len(cells), trials, len(ran), slots, memory=machine.memory)
+    made.peak_bytes = max((one.first.peak_bytes for one in ran if one.first is not None), default=0)
+    known = [one for one in ran if one.trial_s is not None]
+    made.at_least = len(known) < len(ran)
+    if known:
+        by_cell = {id(one.cell): one.trial_s or 0.0 for one in known}
+        seen = {id(one.cell): one.first.took_s for one in ran if one.first is not None}
+        usual = sum(by_cell.values()) / len(by_cell)
+        each = [cell.trials * by_cell.get(id(cell), max(usual, seen.get(id(cell), 0.0))) for cell in cells]
+        made.seconds = sum(each) / slots
+    return made
+
+
+# -- what would be drawn
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One trial as it would be drawn."""
+
+    cell: BareCell
+    number: int
+    params: dict[str, Any]
+    words: list[str] | None = None  # of a command, filled
+    problem: str | None = None
+
+
+def show(cells: Sequence[BareCell], machine: Machine, count: int) -> Iterator[Shown]:
+    """The first trials of each cell. A function draws while it runs: each runs until its first report."""
+    with tempfile.TemporaryDirectory(prefix="fts-check-", ignore_cleanup_errors=True) as folder:
+        for index, cell in enumerate(cells):
+            for number in range(min(count, cell.trials)):
+                yield shown(cell, machine, Path(folder).resolve() / f"{index}-{number}", number)
+
+
+def shown(cell: BareCell, machine: Machine, root: Path, number: int) -> Shown:
+    study = BareStudy(cell.study)
+    if cell.space is None and not isinstance(cell, CommandCell):
+        on = stage(cell, machine, root)
+        seen = on.run(on.spec(number), FIRST_DRAWS_S, lambda seen: bool(seen.reports))
+        problem = None if seen.ended or seen.cut else seen.message
+        return Shown(cell, number, seen.params, problem=problem)
+    params = drawn(study, cell, number, tuple).params
+    if not isinstance(cell, CommandCell):
+        return Shown(cell, number, params)
+    return Shown(cell, number, params, command_line(cell, params, number))
+
+
+def command_line(cell: CommandCell, params: dict[str, Any], number: int) -> list[str]:
+    """As a person would type it; what only a trial has stands there by its name."""
+    from fts.jobs.api.command import SEED_BITS  # here: beside its use
+
+    own = {
+        "params": "PARAMETERS.json",
+        "seed": BareStudy(cell.study).seed(cell, number) % 2**SEED_BITS,
+        "number": number,
+        "checkpoint_dir": "CHECKPOINTS",
+        "folder": "FOLDER",
+        "threads": cell.threads or 1,
+        "shrink": 0,
+    }
+    words = filled(cell, {**params, **cell.axes}, own)
+    if cell.shell:
+        return [words[-1]]
+    return [cell.command[0], *words[1:]] if cell.program else words
+
+
+def chosen(cells: Sequence[BareCell], names: Sequence[str]) -> list[BareCell]:
+    """Those that the words mean, as `fts enqueue STUDY.toml --cell` reads them. Raises BadSpec with what there is."""
+    wanted = meant([cell.axes for cell in cells], names)
+    return [cell for cell in cells if wanted is None or wanted("", cell.axes)]
+
+
+__all__ = ["Checked", "Forecast", "Machine", "Seen", "check", "chosen", "forecast", "show", "whole_trial_s"]

@@ -1,0 +1,301 @@
+"""`fts check`: tries a study with real trials before it is put in line, and says what would hurt."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fts.jobs.api.command import BareStudy
+from fts.jobs.cli import enqueue, enqueue_command, enqueue_study
+from fts.jobs.cli.app import AS_JSON, COUNT, Whole, here
+from fts.jobs.cli.output import emit, emit_json, put, say
+from fts.jobs.cli.time_option import DURATION, SECONDS
+from fts.jobs.settings import worker_settings
+from fts.jobs.status import formatting
+from fts.jobs.study_file.opened import cells_of
+from fts.jobs.study_file.study import StudyFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fts.jobs.api.bare_cell import BareCell
+    from fts.jobs.check.examine import Examined
+    from fts.jobs.check.whole import Checked, Forecast, Machine
+
+NOT_HERE = ("again", "dry_run", "as_json")  # of `fts enqueue`, which has the other options
+COLOUR = {"ok": "green", "warn": "yellow", "bad": "red"}
+PATIENCE = "5m"
+HURTS = 1  # exit code
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # it takes types only since click 8.4
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = DURATION.fullmatch(str(value).strip())
+        if match is None or not float(match[1]):
+            self.fail(f"{value!r} is not a length of time; expected 90s, 5m or 1h", param, ctx)
+        return float(match[1]) * SECONDS[match[2]]
+
+
+OWN = (
+    click.Option(["--cell", "names"], multiple=True, metavar="CELL", help="only this cell, such as mnist/S; repeat it"),
+    click.Option(["--show", "count"], type=Whole(1, 1000), help="only show so many trials as they would be drawn"),
+    click.Option(
+        ["--patience", "patience_s"],
+        type=Duration(),
+        default=PATIENCE,
+        show_default=True,
+        metavar="TIME",
+        help="for all cells; a trial that takes longer is compared as far as it came",
+    ),
+    click.Option(["--reports"], type=COUNT, help="run each trial only until so many reports"),
+    click.Option(["--slots"], type=Whole(1, 1024), help="of the worker, for the forecast  [default: as `fts worker`]"),
+)  # fmt: skip
+
+
+def params_of(command: click.Command) -> list[click.Parameter]:
+    """The words of `fts enqueue` that say what is run, and those of `fts check`."""
+    return [one for one in command.params if one.name not in NOT_HERE] + list(OWN)
+
+
+@click.command(params=params_of(enqueue.enqueue))
+@AS_JSON
+def check(objective: str, **options: Any) -> int:
+    """Try a study before it is put in line. Type `fts check` where you would type `fts enqueue`.
+
+    A real trial of each cell runs in a temporary folder: what it draws, its seconds and memory. It runs again (is it
+    repeatable?), and once more, killed with -9 after its second report and continued (is it resumable?). Then a
+    forecast of the whole. Nothing is put in line and fts writes nothing where you stand.
+
+    Exit code 0: all is well; 1: something would hurt; 2: the words are wrong.
+    """
+    return run(lambda **words: enqueue.cells_of(objective, **words), **options)
+
+
+@click.command(params=params_of(enqueue_command.enqueue_command))
+@AS_JSON
+def check_command(words: tuple[str, ...], **options: Any) -> int:
+    """Try a command before it is put in line. Type `fts check` where you would type `fts enqueue`.
+
+    A real trial of each cell runs in a temporary folder: what it draws, its seconds and memory. It runs again (is it
+    repeatable?), and once more, killed with -9 after its second report and continued (is it resumable?). Then a
+    forecast of the whole. Nothing is put in line and fts writes nothing where you stand.
+
+    Exit code 0: all is well; 1: something would hurt; 2: the words are wrong.
+    """
+    return run(lambda **options: enqueue_command.cells_of(words, **options), **options)
+
+
+OF_FILE = ("file", "settings", "warm", "name")  # of `fts enqueue STUDY.toml`
+
+
+@click.command(params=[one for one in enqueue_study.enqueue_study.params if one.name in OF_FILE] + list(OWN))
+@AS_JSON
+def check_study(file: Path, settings: tuple[str, ...], warm: tuple[str, ...], name: str | None, **options: Any) -> int:
+    """Try a study's file before it is put in line.
+
+    A real trial of each cell runs in a temporary folder: what it draws, its seconds and memory. It runs again (is it
+    repeatable?), and once more, killed with -9 after its second report and continued (is it resumable?). Then a
+    forecast of the whole. Nothing is put in line and fts writes nothing where you stand.
+
+    Exit code 0: all is well; 1: something would hurt; 2: the file or the words are wrong.
+    """
+    return run(lambda: cells_of(StudyFile.read(file, settings).named(name).warmed(warm), here().db), **options)
+
+
+def run(
+    made: Callable[..., Sequence[BareCell]],
+    names: tuple[str, ...],
+    count: int | None,
+    patience_s: float,
+    reports: int | None,
+    slots: int | None,
+    as_json: bool,
+    **words: Any,
+) -> int:
+    """Examines or shows the chosen cells; the exit code."""
+    from fts.jobs.check.whole import chosen  # here, not above: --help need not load the supervisor
+
+    cells = made(**words)
+    picked = chosen(cells, names)
+    machine = machine_here(slots)
+    if count is not None:
+        return show(picked, machine, count, as_json)
+    return examine(cells if not names else picked, machine, patience_s, reports, as_json)
+
+
+def machine_here(slots: int | None) -> Machine:
+    from fts.jobs.check.whole import Machine
+    from fts.jobs.sensors import detect
+
+    settings = worker_settings(slots) if slots is None else worker_settings(planning=True)
+    sensors = detect.from_env(Path())
+    try:
+        total = sensors.read().total
+    finally:
+        sensors.close()
+    return Machine(here(), settings.device, settings.threads, slots or settings.slots, total)
+
+
+# -- what was found
+
+
+def examine(cells: Sequence[BareCell], machine: Machine, patience_s: float, reports: int | None, as_json: bool) -> int:
+    from fts.jobs.check import whole
+
+    study = BareStudy(cells[0].study)
+    if not as_json:
+        put(click.style(opening(cells), bold=True))
+
+    def tell(cell: BareCell, text: str) -> None:
+        if not as_json:
+            say(f"{study.title(cell)}: {text}")
+
+    def found(examined: Examined) -> None:
+        if not as_json:
+            print_cell(study.title(examined.cell), examined)
+
+    checked = whole.check(cells, machine, patience_s, reports, tell, found)
+    if as_json:
+        emit_json("check", as_dict(checked, study))
+    else:
+        print_whole(checked, study)
+    return HURTS if checked.hurts else 0
+
+
+def opening(cells: Sequence[BareCell]) -> str:
+    first = cells[0]
+    what = getattr(first, "objective", None) or shlex.join(getattr(first, "command", ()))
+    return f"{first.study}: {formatting.count(len(cells), 'cell')} of {formatting.cut(what, 70)}"
+
+
+def print_cell(title: str, examined: Examined) -> None:
+    emit()
+    put(click.style(title, bold=True))
+    for finding in examined.findings:
+        print_finding(finding.status, finding.about, finding.told)
+
+
+def print_finding(status: str, about: str, told: str) -> None:
+    mark = click.style(f"{status:<4}", fg=COLOUR[status])
+    lines = formatting_lines(told)
+    emit_styled(f"  {mark}  {about:<10}  {lines[0]}")
+    for line in lines[1:]:
+        emit(f"{'':20}{line}")
+
+
+def emit_styled(text: str) -> None:
+    put(text)
+
+
+def formatting_lines(text: str) -> list[str]:
+    """The sentence, broken for a terminal; a pipe gets it in one line."""
+    import textwrap  # here: beside its use
+
+    from fts.jobs.cli.output import terminal_columns
+    from fts.jobs.status.sanitize import clean
+
+    room = terminal_columns()
+    if room == formatting.ENDLESS:
+        return [clean(text)]
+    return textwrap.wrap(clean(text), max(30, room - 20), break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def print_whole(checked: Checked, study: BareStudy) -> None:
+    forecast = checked.forecast
+    emit()
+    if forecast is not None:
+        put(click.style("the whole study", bold=True))
+        for sentence in forecast.sentences():
+            status = "bad" if sentence.startswith("memory") and forecast.fits is False else "ok"
+            about, colon, rest = sentence.partition(": ") if sentence.startswith("memory") else ("time", ":", sentence)
+            print_finding(status, about, rest if colon else sentence)
+    if checked.not_checked:
+        titles = ", ".join(study.title(cell) for cell in checked.not_checked[:8])
+        more = ", ..." if len(checked.not_checked) > 8 else ""
+        say(f"not checked, because --patience ran out: {titles}{more}")
+    bad = sum(finding.status == "bad" for cell in checked.cells for finding in cell.findings)
+    bad += forecast is not None and forecast.fits is False
+    if bad:
+        say(f"{formatting.count(bad, 'finding')} would hurt; nothing was put in line")
+    else:
+        warned = sum(finding.status == "warn" for cell in checked.cells for finding in cell.findings)
+        well = f"Nothing would hurt; {formatting.count(warned, 'warning')}." if warned else "All is well."
+        say(f"{well} `fts enqueue` with the same words puts it in line.")
+
+
+def as_dict(checked: Checked, study: BareStudy) -> dict[str, Any]:
+    return {
+        "study": study.name,
+        "well": not checked.hurts,
+        "cells": [cell_dict(one, study) for one in checked.cells],
+        "not_checked": [study.title(cell) for cell in checked.not_checked],
+        "forecast": None if checked.forecast is None else forecast_dict(checked.forecast),
+    }
+
+
+def cell_dict(one: Examined, study: BareStudy) -> dict[str, Any]:
+    seen = one.first
+    return {
+        "cell": study.title(one.cell),
+        "axes": one.cell.axes,
+        "params": {} if seen is None else seen.params,
+        "distributions": {} if seen is None else seen.distributions,
+        "reports": 0 if seen is None else len(seen.reports),
+        "value": None if seen is None or seen.cut else seen.value,
+        "first_report_s": None if seen is None else seen.first_report_s,
+        "step_s": None if seen is None else seen.step_s,
+        "trial_s": one.trial_s,
+        "peak_bytes": None if seen is None else seen.peak_bytes,
+        "repeatable": one.repeatable,
+        "resumable": one.resumable,
+        "findings": one.findings,
+    }
+
+
+def forecast_dict(forecast: Forecast) -> dict[str, Any]:
+    return {**vars(forecast), "fits": forecast.fits}
+
+
+# -- trials as they would be drawn
+
+
+def show(cells: Sequence[BareCell], machine: Machine, count: int, as_json: bool) -> int:
+    from fts.jobs.check import whole
+
+    study = BareStudy(cells[0].study)
+    every, failed = [], False
+    last = None
+    for one in whole.show(cells, machine, count):
+        failed |= one.problem is not None
+        every.append({"cell": study.title(one.cell), "number": one.number, "params": one.params, "command": one.words,
+                      "problem": one.problem})  # fmt: skip
+        if as_json:
+            continue
+        title = study.title(one.cell)
+        if title != last and len(cells) > 1:
+            put(click.style(title, bold=True))
+        last = title
+        given = " ".join(f"{name}={plain_value(value)}" for name, value in one.params.items()) or "no parameter"
+        emit(f"t{one.number:<3} {command_text(one) if one.words else given}")
+        if one.problem:
+            say(f"t{one.number} failed: {one.problem}")
+    if as_json:
+        emit_json("trials", every)
+    elif count > whole.STARTUP and cells[0].sampler != "random":
+        say(f"from t{whole.STARTUP} on, trials depend on the results; these are drawn as if there were none")
+    return HURTS if failed else 0
+
+
+def command_text(one: Any) -> str:
+    return one.words[0] if one.cell.shell else shlex.join(one.words)
+
+
+def plain_value(value: Any) -> str:
+    text = formatting.number(value)
+    return text if re.fullmatch(r"[^\s'\"]+", text) else repr(text)

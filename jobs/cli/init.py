@@ -1,0 +1,71 @@
+"""`fts init`: writes a study file and an example that runs in ten seconds, and says what to type next."""
+
+from __future__ import annotations
+
+import shlex
+from difflib import get_close_matches
+from pathlib import Path
+
+import click
+
+from fts.jobs.api.load import installed, study
+from fts.jobs.cli.output import say
+from fts.jobs.python import this_python
+from fts.jobs.starters.kinds import KINDS, STUDY_FILE
+from fts.state.files import atomic_write, make_folder
+
+NEXT = (f"fts check {STUDY_FILE}", f"fts enqueue {STUDY_FILE}", "fts worker --until-empty")
+KIND_HELP = "; ".join(f"{kind.name}: {kind.what}" for kind in KINDS.values())
+
+
+@click.command(
+    help=f"""Write {STUDY_FILE} and train.py, a study that runs in ten seconds, to begin with.
+
+KIND is what is searched  [default: function]. {KIND_HELP}. The name of an installed study, such as patchtst, says how
+to begin with it.
+
+A file that is there already is never overwritten."""
+)
+@click.argument("kind", default="function", metavar="[KIND]")
+@click.option("--to", "folder", metavar="FOLDER", help="write there; made where it does not exist  [default: here]")
+def init(kind: str, folder: str | None) -> None:
+    """Writes both files, or none."""
+    chosen = KINDS.get(kind)
+    if chosen is None:
+        return begin_with(kind)
+    where = Path(folder or ".").expanduser()
+    root = where.absolute()
+    taken = [name for name in chosen.files if (root / name).exists() or (root / name).is_symlink()]
+    if taken:
+        there = "here" if folder is None else f"in {folder}"
+        raise click.UsageError(
+            f"{' and '.join(taken)} {'is' if len(taken) == 1 else 'are'} {there} already, and nothing is overwritten; "
+            "give another folder with --to"
+        )
+    make_folder(root)
+    for name, text in chosen.files.items():
+        atomic_write(root / name, text, mode=0o644)
+    say(f"Wrote {' and '.join(str(where / name) for name in chosen.files)}: {chosen.what}.")
+    if chosen.missing:
+        say(f"Install first: {shlex.quote(this_python())} -m pip install {' '.join(chosen.missing)}")
+    say("Next:")
+    if folder is not None:
+        say(f"  cd {shlex.quote(folder)}")
+    for words in NEXT:
+        say(f"  {words}")
+    return None
+
+
+def begin_with(name: str) -> None:
+    """How to begin with an installed study. Raises UsageError for a kind that there is not."""
+    if name in installed() and (steps := study(name).first_steps):
+        say(f"{name} is installed and needs no {STUDY_FILE}. Type:")
+        for words in steps:
+            say(f"  {words}")
+        return
+    known = [*KINDS, *(each for each in installed() if each not in KINDS)]
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    if name == "patchtst" and name not in installed():
+        hint = "install it with pip install 'fts[patchtst]'; "
+    raise click.UsageError(f"there is no kind {name!r}; {hint}there are {', '.join(known)}")

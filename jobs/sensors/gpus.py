@@ -1,0 +1,89 @@
+"""Which GPUs trials may get on this machine: by name for CUDA_VISIBLE_DEVICES, each with its memory.
+
+FTS_GPUS names them where NVML cannot or should not be asked: `FTS_GPUS=0=24GB,1=24GB` (memory may be left out),
+`FTS_GPUS=none`. Else those of CUDA_VISIBLE_DEVICES, else all that NVML lists, by UUID: CUDA counts them otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.amounts import read_size
+from fts.jobs.api.spec import BadSpec
+from fts.jobs.devices import BadSetting, Gpu
+from fts.jobs.sensors.detect import gpu_handle
+from fts.jobs.status.formatting import count
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VARIABLE = "FTS_GPUS"
+NONE = ("none", "-1")
+
+
+def list_gpus(environ: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
+    """Raises BadSetting for an FTS_GPUS that names none."""
+    text = environ.get(VARIABLE, "").strip()
+    if text:
+        return () if text.lower() in NONE else named(text)
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and visible.strip() in ("", *NONE):
+        return ()
+    return by_nvml([name.strip() for name in (visible or "").split(",") if name.strip()])
+
+
+def check_gpus(wanted: int) -> None:
+    """Raises BadSpec where a trial would need more than there are."""
+    there = len(list_gpus()) if wanted else 0
+    if wanted > there:
+        raise BadSpec(
+            f"gpu is {wanted}, but this machine has {count(there, 'GPU')} for trials; ask for fewer, or name them "
+            f"with {VARIABLE}, such as {VARIABLE}=0,1"
+        )
+
+
+def named(text: str) -> tuple[Gpu, ...]:
+    """`0=24GB,1=24GB` or `GPU-5c8a,GPU-77aa`."""
+    found = []
+    for word in text.split(","):
+        name, equals, size = (part.strip() for part in word.partition("="))
+        try:
+            found.append(Gpu(name, read_size(size, "the memory") if equals else None))
+        except BadSpec as error:
+            raise BadSetting(f"{VARIABLE} is {text[:80]!r}: {error}") from None
+    names = [gpu.name for gpu in found]
+    if not all(names) or len(set(names)) < len(names):
+        raise BadSetting(f"{VARIABLE} is {text[:80]!r}, expected different names such as 0=24GB,1=24GB, or none")
+    return tuple(found)
+
+
+def by_nvml(names: list[str]) -> tuple[Gpu, ...]:
+    """The GPUs of these names, or all; none without a driver."""
+    try:
+        import pynvml  # here: 26 ms, and only machines with a driver have a use for it
+
+        pynvml.nvmlInit()
+    except Exception:  # noqa: BLE001  # no library, no driver, or one of another version
+        return ()
+    try:
+        if not names:
+            handles = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in range(pynvml.nvmlDeviceGetCount())]
+            names = [text_of(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
+        return tuple(Gpu(name, memory_of(pynvml, name)) for name in names)
+    except pynvml.NVMLError:
+        return ()
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def memory_of(nvml: Any, name: str) -> int | None:
+    """Bytes; None for a GPU that does not say."""
+    try:
+        return int(nvml.nvmlDeviceGetMemoryInfo(gpu_handle(nvml, name)).total)
+    except nvml.NVMLError:
+        return None
+
+
+def text_of(name: str | bytes) -> str:
+    return name.decode() if isinstance(name, bytes) else name

@@ -1,0 +1,57 @@
+"""The kinds of studies that `fts init` can begin, and what each of them needs installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass, field
+
+from fts.jobs.starters import boosting, commands, estimators, functions, huggingface, lightning
+
+STUDY_FILE, SCRIPT_FILE = "study.toml", "train.py"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of study."""
+
+    name: str
+    what: str
+    study: str  # the text of study.toml
+    script: str  # the text of train.py
+    needs: dict[str, str] = field(default_factory=dict)  # module -> what pip calls it
+
+    @property
+    def files(self) -> dict[str, str]:
+        return {STUDY_FILE: self.study, SCRIPT_FILE: self.script}
+
+    @property
+    def missing(self) -> list[str]:
+        """What pip must install before a trial can run."""
+        return [package for module, package in self.needs.items() if importlib.util.find_spec(module) is None]
+
+
+SKLEARN = {"sklearn": "scikit-learn"}
+TORCH = {"torch": "torch", "safetensors": "safetensors"}
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("function", "a Python function of an Optuna trial", functions.STUDY, functions.SCRIPT),
+        Kind("command", "a command in any language, here a Python script", commands.STUDY, commands.SCRIPT),
+        Kind("sklearn", "scikit-learn, fold by fold", estimators.STUDY, estimators.SCRIPT, SKLEARN),
+        Kind("xgboost", "XGBoost", boosting.STUDY, boosting.SCRIPT, SKLEARN | {"xgboost": "xgboost"}),
+        Kind(
+            "lightning",
+            "a LightningModule",
+            lightning.STUDY,
+            lightning.SCRIPT,
+            SKLEARN | TORCH | {"lightning": "lightning"},
+        ),
+        Kind(
+            "hf",
+            "the Trainer of transformers",
+            huggingface.STUDY,
+            huggingface.SCRIPT,
+            TORCH | {"transformers": "transformers", "accelerate": "accelerate"},
+        ),
+    )
+}

@@ -1,0 +1,41 @@
+"""Keeps what a trial prints from filling the disk: of a long log the middle is given back."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from fts.state.files import drop_middle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST = 128 << 20  # bytes of a log that stay as they are
+KEPT = 16 << 20  # bytes at each end of a longer one
+LOOK_S = 1.0
+
+
+class LogLimit:
+    """Looks at one log about once a second."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._looked_at = float("-inf")
+        self._said = False
+
+    def look(self, last: bool = False) -> bool:
+        """Drops the middle of a log that takes too much; True the first time. `last`: nothing more is printed."""
+        if not last and time.monotonic() - self._looked_at < LOOK_S:
+            return False
+        self._looked_at = time.monotonic()
+        if self.taken() <= MOST or not drop_middle(self.path, KEPT):
+            return False
+        first, self._said = not self._said, True
+        return first
+
+    def taken(self) -> int:
+        """Bytes on the disk."""
+        try:
+            return self.path.stat().st_blocks * 512
+        except OSError:
+            return 0

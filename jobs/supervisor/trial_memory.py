@@ -1,0 +1,183 @@
+"""What one trial may take where its study has no plan of its own: promised, said by a function, or learned."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.study import LEARN, CannotFit
+from fts.jobs.python import python
+from fts.jobs.status.formatting import count, in_gb
+from fts.jobs.supervisor.admission import Admission
+from fts.jobs.supervisor.learned_memory import FEW, Peak, learned
+from fts.jobs.supervisor.memory_pool import GPU_SHARE, Want
+from fts.state import queries, spent, transitions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fts.jobs.supervisor.trial_runner import Work
+    from fts.state.values import Trial
+
+ANSWERS_S = 300.0  # that a person's function may take: it imports what the file imports
+
+
+class BadMemory(ValueError):
+    """The function that says a trial's memory raised, or returned no number of bytes."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the trial is known to need; bytes. None: it runs alone until it is known."""
+
+    bytes: int | None
+    promised: bool = False
+
+
+class TrialMemory:
+    """The memory of one trial, before it starts and while it runs."""
+
+    def __init__(self, work: Work, trial: Trial) -> None:
+        self.db, self.claim, self.slot, self.study, self.cell = work.db, work.claim, work.slot, work.study, work.cell
+        self.resources = work.study.resources(work.cell)
+        self.trial = trial
+        self.job = work.claim.job
+        self.threads = trial.threads or self.resources.threads or work.settings.threads
+        self.plans = self.resources.memory is None  # the study does, and nothing here is asked
+        self._space: dict[str, Any] = dict(work.cell.space or {})
+        self._drawn: dict[str, Any] = {}
+        for draw in queries.draws(self.db, trial.id) if work.cell.space is None and not self.plans else ():
+            self._note(draw.name, draw.value, draw.distribution)
+        self._peaks: list[Peak] | None = None
+        self._learns = False  # its need may still change while it runs
+
+    # -- before it starts
+
+    def admit(self, alone: bool = False) -> Admission:
+        """Its limit, its need, and what it takes beside memory. Raises CannotFit, and BadMemory.
+
+        `alone`: with the whole machine, whatever it is expected to need.
+        """
+        if self.plans:
+            planned = self.slot.admit(self.study, self.cell, self.trial)
+            return planned.with_want(Want(threads=self.threads))
+        gpu_bytes = self._gpus()
+        total = self.slot.host_share()
+        known = Known(None) if alone else self._known(total)
+        if known.promised and known.bytes is not None and total is not None and known.bytes > total:
+            raise CannotFit(f"needs {in_gb(known.bytes)} of memory, as promised; {in_gb(total)} allowed", known.bytes)
+        shares = self.slot.settings.slots > 1 and self.slot.settings.memory_limit is None
+        need = min(known.bytes or 0, total or known.bytes or 0)
+        self._learns = shares and not known.promised and not alone
+        want = Want(
+            alone=alone or (shares and known.bytes is None),
+            threads=self.threads, gpus=self.resources.gpu, gpu_bytes=gpu_bytes,
+        )  # fmt: skip
+        limit = need if known.promised else total
+        return Admission(self.trial.recipe, limit, need, want, shared=shares and not known.promised)
+
+    def _known(self, total: int | None) -> Known:
+        said = self.resources.memory
+        if said != LEARN and not self.resources.gpu:
+            return Known(said if isinstance(said, int) else self._by_function(str(said)), promised=True)
+        if self.slot.settings.slots == 1:
+            return Known(None)  # nobody is beside it: what it needs decides nothing
+        return Known(self.learned())
+
+    def learned(self) -> int | None:
+        """Bytes by the trials on record; None: nothing like it is there."""
+        if self._peaks is None:
+            self._peaks = [Peak(params, size) for params, size in spent.peaks(self.db, self.job.id)]
+        neighbours: list[int] = []
+        if not self._peaks:
+            labels = self.job.labels
+            cells = spent.peaks_of_cells(self.db, self.job.study) if labels else []
+            neighbours = [size for other, size in cells if differs_in_one(labels, other)]
+        return learned(self.trial.params | self._drawn, self._space, self._peaks, neighbours)
+
+    def _by_function(self, where: str) -> int:
+        """What it said of this trial before, else what it says now, which goes on record."""
+        if self.trial.predicted_bytes is not None:
+            return self.trial.predicted_bytes
+        found = ask(self.study.memory_program(self.cell), where, self.cell, self.trial.params)
+        transitions.record_progress(self.db, self.claim, self.trial.id, {"predicted_bytes": found})
+        return found
+
+    def _gpus(self) -> int | None:
+        """Bytes of each GPU that it takes; None: all of it, or it takes none. Raises CannotFit."""
+        wanted, there = self.resources.gpu, self.slot.room.gpus
+        if not wanted:
+            return None
+        has = f"this machine has {count(len(there), 'GPU')} for trials"
+        if wanted > len(there):
+            raise CannotFit(f"needs {count(wanted, 'GPU')}, {has}", 0)
+        said = self.resources.memory
+        if said == LEARN or said is None:
+            return None
+        need = said if isinstance(said, int) else self._by_function(said)
+        fits = [gpu for gpu in there if gpu.memory is None or need <= GPU_SHARE * gpu.memory]
+        if wanted > len(fits):
+            raise CannotFit(f"needs {in_gb(need)} of {count(wanted, 'GPU')}, as promised; {has} that small", need)
+        return need
+
+    # -- while it runs
+
+    def _note(self, name: str, value: Any, distribution: Mapping[str, Any]) -> None:
+        self._drawn[name], self._space[name] = value, distribution
+
+    def drew(self, name: str, value: Any, distribution: Mapping[str, Any]) -> None:
+        """Define-by-run: once it has drawn all that an earlier trial drew, its nearest ones say what it needs."""
+        self._note(name, value, distribution)
+        if self._learns and self._peaks and any(set(peak.params) == set(self._drawn) for peak in self._peaks):
+            self._settle(self.learned() or 0)
+
+    def reported(self, peak: int) -> None:
+        """Its first step is done, and took so much: one that ran alone for want of knowledge lets others in."""
+        if self._learns and peak and self.slot.room.is_alone(self.slot.index):
+            self._settle(int(FEW * peak))
+
+    def _settle(self, need: int) -> None:
+        self.slot.room.settle(self.slot.index, max(need, self.slot.peak()))
+
+
+def differs_in_one(labels: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return labels.keys() == other.keys() and sum(labels[axis] != other[axis] for axis in labels) == 1
+
+
+def ask(program: Any, where: str, cell: Any, params: Mapping[str, Any]) -> int:
+    """Calls FILE.py:FUNCTION in the interpreter of the trials. Raises BadMemory with what it said."""
+    question = {"memory": where, "folder": cell.folder, "params": dict(params), "cell": dict(cell.axes)}
+    read_end, write_end = os.pipe()
+    try:
+        done = subprocess.run(
+            [*python(*program.words, interpreter=program.python), "--answer-fd", str(write_end)],
+            input=json.dumps(question).encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(write_end,),
+            cwd=program.folder,
+            env={**os.environ, **program.env},
+            timeout=ANSWERS_S,
+            check=False,
+        )
+        os.close(write_end)
+        write_end = -1
+        with os.fdopen(read_end, "rb") as answer:
+            read_end = -1
+            told = json.loads(answer.read() or b"{}")
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise BadMemory(f"{where} did not say how much memory the trial takes: {error}") from None
+    finally:
+        for end in (read_end, write_end):
+            if end >= 0:
+                os.close(end)
+    if "bytes" in told:
+        return int(told["bytes"])
+    last = done.stdout.decode(errors="replace").strip().splitlines()[-1:]
+    said = told.get("error") or f"it ended with exit code {done.returncode}" + "".join(
+        f": {line[:300]}" for line in last
+    )
+    raise BadMemory(f"{where} did not say how much memory the trial takes: {said}")

@@ -1,0 +1,53 @@
+"""Calls a person's function that says how many bytes a trial takes: `memory = "train.py:memory"`, f(params, cell).
+
+    python -Pm fts.jobs.trial.memory --answer-fd 5 < {"cell": {...}, "params": {...}}
+
+It runs in the interpreter of the trials, because only that has what the file imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from fts.jobs.api.function import FunctionCell
+from fts.jobs.trial.function import BadObjective, load
+from fts.jobs.trial.process import sentence_of
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="the bytes a trial takes; started by the fts worker")
+    parser.add_argument("--answer-fd", type=int, required=True)
+    fd = parser.parse_args().answer_fd
+    os.set_inheritable(fd, False)
+    asked = json.load(sys.stdin)
+    folder = Path(asked["folder"])
+    try:
+        answer: dict[str, Any] = {"bytes": call(asked)}
+    except BaseException as error:  # noqa: BLE001  # whatever a person's file raises, sys.exit included
+        answer = {"error": sentence_of(error, folder)}
+    os.write(fd, json.dumps(answer).encode())
+    return 0
+
+
+def call(asked: dict[str, Any]) -> int:
+    """Raises BadObjective for what is no number of bytes, and what the function raises."""
+    named = FunctionCell("memory", "memory", asked["memory"], asked["folder"], "", trials=1)
+    function, _ = load(named)
+    returned = function(dict(asked["params"]), dict(asked["cell"]))
+    try:
+        found = float(returned)
+    except (TypeError, ValueError):
+        found = math.nan
+    if not 1 <= found <= 2**50:
+        raise BadObjective(f"{asked['memory']} returned {returned!r:.80}, expected a number of bytes from 1")
+    return int(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

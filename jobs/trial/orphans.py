@@ -1,0 +1,54 @@
+"""Nothing that a trial started outlives it: what its children leave behind comes to its process, which ends it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of Linux
+LAST_S = 2.0  # that the dead may take to be gone
+
+
+def adopt() -> None:
+    """From now on orphans of this process's tree become its children, also those that left its group (Linux)."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library than expected
+            ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+
+
+def end_children() -> None:
+    """SIGKILL to every descendant, reaped; what they start meanwhile is met in the next round."""
+    until = time.monotonic() + LAST_S
+    while (found := descendants()) and time.monotonic() < until:
+        for pid in found:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        reap()
+        time.sleep(0.005)
+
+
+def reap() -> None:
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def descendants() -> list[int]:
+    """Below this process; none where the system does not list them."""
+    found, new = [], [os.getpid()]
+    while new:
+        new = [child for pid in new for child in children(pid)]
+        found += new
+    return found
+
+
+def children(pid: int) -> list[int]:
+    with suppress(OSError):
+        lists = [(thread / "children").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()]
+        return [int(child) for text in lists for child in text.split()]
+    return []

@@ -1,0 +1,61 @@
+"""How long processes have worked on a trial or a job, and what its trials took of memory: from the record alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from peewee import fn
+
+from fts.state.models import ALL, AttemptRow, CheckpointRow, EpochRow, JobRow, TrialRow
+from fts.state.rows import to_object
+from fts.state.values import Cause
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
+
+NO_END = (Cause.LOST_WORKER.value, "replaced")  # ends that were written down long after the process had ended
+PEAKS = 500  # the latest that an estimate looks at: it must not grow with the search
+
+
+def spent_s(db: Database, job_id: int, trial_id: int | None = None) -> float:
+    """Seconds in which a process worked on the job, or on one trial of it: pauses are left out.
+
+    One that was lost with its worker counts up to its last epoch or checkpoint: nobody knows more.
+    """
+    trials = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
+    if trial_id is not None:
+        trials = trials.where(TrialRow.id == trial_id)
+    attempts = db.rows(AttemptRow.select(ALL).where(AttemptRow.trial_id.in_(trials)))
+    return sum((max(0.0, _end_of(db, attempt) - float(attempt["began_at"])) for attempt in attempts), 0.0)
+
+
+def _end_of(db: Database, attempt: dict[str, Any]) -> float:
+    if attempt["ended_at"] is not None and attempt["how"] not in NO_END:
+        return float(attempt["ended_at"])
+    signs = [attempt["began_at"]]
+    for table in (EpochRow, CheckpointRow):
+        seen = table.select(fn.MAX(table.at)).where(table.trial_id == attempt["trial_id"])
+        seen = seen.where(table.at >= attempt["began_at"])
+        if attempt["ended_at"] is not None:
+            seen = seen.where(table.at <= attempt["ended_at"])
+        signs.append(seen.scalar(db) or 0.0)
+    return float(max(signs))
+
+
+def peaks(db: Database, job_id: int) -> list[tuple[dict[str, Any], int]]:
+    """Parameters and bytes of the latest trials of a job whose peak is known, in the order of their numbers."""
+    known = TrialRow.select(TrialRow.params, TrialRow.peak_bytes).where(
+        TrialRow.job_id == job_id, TrialRow.peak_bytes.is_null(False)
+    )
+    rows = db.rows(known.order_by(TrialRow.number.desc()).limit(PEAKS))
+    return [(to_object(row["params"]), int(row["peak_bytes"])) for row in reversed(rows)]
+
+
+def peaks_of_cells(db: Database, study: str) -> list[tuple[dict[str, Any], int]]:
+    """Labels and largest bytes of each job of the study that has any."""
+    most = TrialRow.select(JobRow.labels, fn.MAX(TrialRow.peak_bytes).alias("bytes"))
+    of_study = most.join(JobRow, on=(JobRow.id == TrialRow.job_id)).where(
+        JobRow.study == study, TrialRow.peak_bytes.is_null(False)
+    )
+    rows = of_study.group_by(JobRow.id).dicts().execute(db)
+    return [(to_object(row["labels"]), int(row["bytes"])) for row in rows]

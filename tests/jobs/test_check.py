@@ -1,0 +1,209 @@
+"""`fts check`: real trials in a temporary folder; what would hurt is named, and nothing is written where one stands."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fts.jobs import functions
+from fts.jobs.check import causes, whole
+from fts.jobs.check.examine import Examined
+from fts.jobs.settings import Places
+from tests.fts_process import Study
+
+SOUND = """
+    import time, numpy, fts
+    def objective(trial, size="S"):
+        x = trial.suggest_float("x", 0.0, 1.0)
+        rng = numpy.random.default_rng(fts.seed(trial, "noise"))
+        checkpoint = fts.checkpoint(trial)
+        state = checkpoint.load() or {"epoch": -1, "w": numpy.zeros(3)}
+        for epoch in range(state["epoch"] + 1, 5):
+            state["w"] = state["w"] + x + numpy.random.default_rng(fts.seed(trial, f"{epoch}")).normal(size=3)
+            fts.report(trial, epoch, loss=float(state["w"].sum()), seconds=time.perf_counter())
+            state["epoch"] = epoch
+            checkpoint.save(state)
+            trial.should_prune()
+        return float(state["w"].sum())
+"""
+FORGETS = """
+    import fts
+    def objective(trial):
+        x, momentum, checkpoint = trial.suggest_float("x", 0.0, 1.0), 0.0, fts.checkpoint(trial)
+        state = checkpoint.load() or {"epoch": -1, "w": 0.0}
+        for epoch in range(state["epoch"] + 1, 5):
+            momentum = 0.9 * momentum + x
+            state = {"epoch": epoch, "w": state["w"] + momentum}
+            trial.report(state["w"], epoch)
+            checkpoint.save(state)
+            trial.should_prune()
+        return state["w"]
+"""
+NEVER_LOADS = """
+    import fts
+    def objective(trial):
+        x = trial.suggest_float("x", 0.0, 1.0)
+        for epoch in range(5):
+            trial.report(x / (epoch + 1), epoch)
+            fts.checkpoint(trial).save({"epoch": epoch})
+            trial.should_prune()
+        return x
+"""
+UNSEEDED = """
+    import numpy
+    def objective(trial):
+        noise = numpy.random.default_rng()
+        return trial.suggest_float("x", 0.0, 1.0) + noise.normal()
+"""
+HASHES = """
+    def objective(trial):
+        names = {"alpha", "beta", "gamma", "delta", "epsilon", "zeta"}
+        return sum(len(name) / (n + 1) for n, name in enumerate(names)) + trial.suggest_float("x", 0, 1)
+"""
+RAISES = """
+    def objective(trial):
+        raise FileNotFoundError("there is no data/train.csv")
+"""
+WRITES = """
+    def objective(trial):
+        open("model.pt", "w").write("weights")
+        for epoch in range(3):
+            trial.report(1.0, epoch)
+            trial.should_prune()
+        return trial.suggest_float("x", 0.0, 1.0)
+"""
+
+
+def examined(folder: Path, body: str, **fields: Any) -> Examined:
+    """What `fts check` finds of train.py:objective in this folder."""
+    folder.mkdir(exist_ok=True)
+    (folder / "train.py").write_text(textwrap.dedent(body))
+    cells = functions.cells("train.py:objective", folder, 20, **fields)
+    places = Places(folder / "outputs" / "fts.db", folder / "data")
+    machine = whole.Machine(places, "cpu", 1, 2, 8 << 30)
+    checked = whole.check(cells, machine, 120.0, None, lambda *_: None, lambda _: None)
+    return checked.cells[0]
+
+
+def told(found: Examined, about: str) -> tuple[str, str]:
+    return next((finding.status, finding.told) for finding in found.findings if finding.about == about)
+
+
+def test_a_sound_study_is_well_and_nothing_is_written(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study")
+    (study.folder / "helper.py").write_text("ONE = 1\n")
+    (study.folder / "train.py").write_text("import helper\n" + textwrap.dedent(SOUND))
+    before = sorted((str(path), path.stat().st_mtime_ns) for path in study.folder.rglob("*"))
+    words = ("train.py:objective", "-m", "size=S,M", "--metric", "loss", "--trials", "10")
+    found = study.json("check", *words, "--cell", "S")["check"]
+    assert sorted((str(path), path.stat().st_mtime_ns) for path in study.folder.rglob("*")) == before
+    assert found["well"] and found["forecast"]["cells"] == 1 and found["forecast"]["seconds"] > 0
+    (cell,) = found["cells"]
+    assert cell["repeatable"] and cell["resumable"] and cell["reports"] == 5 and cell["peak_bytes"] > 1 << 20
+    assert list(cell["params"]) == ["x"] and cell["distributions"]["x"]["kind"] == "float"
+    assert "seconds is not" in next(one["told"] for one in cell["findings"] if one["about"] == "repeatable")
+    shown = study.json("check", *words, "--show", "2")["trials"]
+    assert [(one["cell"], one["number"]) for one in shown] == [("S", 0), ("S", 1), ("M", 0), ("M", 1)]
+    assert shown[0]["params"] == cell["params"] == shown[2]["params"]  # both cells share their first draws
+
+
+@pytest.mark.parametrize(
+    ("body", "about", "expected"),
+    [
+        (FORGETS, "resumable", "its checkpoint does not hold everything"),
+        pytest.param(
+            NEVER_LOADS, "resumable", "it wrote a checkpoint and did not continue from it", marks=pytest.mark.slow
+        ),
+        (UNSEEDED, "repeatable", "train.py line 4 makes a generator without a seed"),
+        pytest.param(HASHES, "repeatable", "train.py line 4 goes through a set", marks=pytest.mark.slow),
+        (RAISES, "runs", "there is no data/train.csv"),
+    ],
+    ids=["forgets", "never loads", "unseeded", "hashes", "raises"],
+)
+def test_what_would_hurt_is_named(tmp_path: Path, body: str, about: str, expected: str) -> None:
+    found = examined(tmp_path, body)
+    status, sentence = told(found, about)
+    assert (status, found.hurts) == ("bad", True) and expected in sentence
+
+
+def test_a_function_without_checkpoints_begins_anew_and_its_files_are_named(tmp_path: Path) -> None:
+    found = examined(tmp_path, WRITES)
+    assert not found.hurts and found.repeatable
+    assert "began anew: it has no checkpoint; a kill costs at most" in told(found, "resumable")[1]
+    status, sentence = told(found, "files")
+    assert status == "warn" and "model.pt" in sentence
+
+
+SCRIPT = """
+    import json, os, random, sys, time
+    seed = [word for word in sys.argv if word.startswith("--seed=")]
+    random.seed(seed[0] if seed else None)
+    noise = random.random()
+    path = os.path.join(os.environ["FTS_CHECKPOINT_DIR"], "state.json")
+    begin = json.load(open(path))["epoch"] + 1 if os.path.exists(path) else 0
+    for epoch in range(begin, 6):
+        print(f"epoch {epoch} loss={float(sys.argv[1]) + noise / (epoch + 1)}", flush=True)
+        with open(path + ".new", "w") as file:
+            json.dump({"epoch": epoch}, file)
+        os.replace(path + ".new", path)
+        time.sleep(0.1)
+"""
+
+
+def test_a_command_is_checked_like_a_function(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study")
+    (study.folder / "train.py").write_text(textwrap.dedent(SCRIPT))
+    command = ("--metric", "loss", "--regex", "loss=([0-9.]+)", "--", "python", "train.py", "{x:0.0..1.0}")
+    found = json.loads(study.ok("check", "--json", *command, "--seed={seed}"))["check"]["cells"][0]
+    assert (found["repeatable"], found["resumable"], found["reports"]) == (True, True, 6)
+    said = study.fts("check", *command)
+    assert said.code == 1 and "does not get its seed" in said.out, said
+    assert study.fts("check", "--metric", "loss", "--", "python", "train.py", "{lr}").code == 2
+    shown = study.ok("check", "--show", "1", *command, "--seed={seed}")
+    assert shown.startswith("t0   python train.py 0.") and "--seed=" in shown
+    assert [path.name for path in study.folder.iterdir()] == ["train.py"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["train.py:objective"], "cannot be read"),
+        (["train.py:objective", "--patience", "soon"], "is not a length of time; expected 90s, 5m or 1h"),
+        (["train.py"], "FILE.py:FUNCTION"),
+        (["--metric", "loss", "--", "python", "x.py", "{lr:1}"], "declares no parameter"),
+    ],
+)
+def test_bad_words_are_one_sentence_and_exit_code_2(tmp_path: Path, words: list[str], expected: str) -> None:
+    said = Study(tmp_path / "study").fts("check", *words)
+    assert said.code == 2 and expected in said.err and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("rng = np.random.default_rng(None)", "line 3 makes a generator without a seed"),
+        ("rng = np.random.default_rng(7)", None),
+        ("x = uuid.uuid4()", "uuid.uuid4(), which differs in every process"),
+        ("for x in {'a', 'b'}: pass", "goes through a set"),
+        ("for x in sorted({'a', 'b'}): pass", None),
+        ("import torch", "imports torch inside a function"),
+        ("x = other()", None),  # it is another function's, which is not called
+    ],
+)
+def test_a_cause_is_read_from_the_code_that_runs(tmp_path: Path, line: str, expected: str | None) -> None:
+    (tmp_path / "train.py").write_text(
+        f"import numpy as np, uuid\ndef objective(trial):\n    {line}\ndef unused():\n    np.random.default_rng()\n"
+    )
+    found = causes.causes(tmp_path, "train.py", "objective", "fts.seed(trial)")
+    assert [cause.told for cause in found] == [] if expected is None else expected in found[0].told
+
+
+def test_an_imported_module_is_read_too(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text("import random\ndef build():\n    return random.Random()\n")
+    (tmp_path / "train.py").write_text("from model import build\ndef objective(trial):\n    return build()\n")
+    (found,) = causes.causes(tmp_path, "train.py", "objective", "seed")
+    assert found.told == "model.py line 3 makes a generator without a seed; write Random(seed)"

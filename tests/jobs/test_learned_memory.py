@@ -1,0 +1,127 @@
+"""What a trial will need follows from the peaks on record; what it takes, from what the other slots leave."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from fts.jobs.devices import BadSetting, Gpu
+from fts.jobs.sensors.gpus import list_gpus
+from fts.jobs.supervisor.learned_memory import Peak, distance, learned
+from fts.jobs.supervisor.memory_pool import MemoryPool, Want
+
+GB = 1 << 30
+SPACE = {
+    "width": {"kind": "int", "low": 1, "high": 1024, "log": True},
+    "drop": {"kind": "float", "low": 0.0, "high": 1.0, "log": False},
+    "opt": {"kind": "choice", "choices": ["adam", "sgd"]},
+}
+
+
+def peak(size: float, width: int = 32, drop: float = 0.0, opt: str = "adam") -> Peak:
+    return Peak({"width": width, "drop": drop, "opt": opt}, int(size * GB))
+
+
+def test_nothing_on_record_is_nothing_known_and_neighbours_are_a_first_guess():
+    assert learned({"width": 32}, SPACE, []) is None
+    assert learned({"width": 32}, SPACE, [], [2 * GB, 4 * GB]) == 6 * GB
+    assert learned({"width": 32}, SPACE, [peak(2)], [40 * GB]) == 3 * GB, "a trial of its own says more"
+
+
+def test_few_peaks_count_by_the_largest_and_many_by_the_nearest():
+    small, large = [peak(1, width=1)] * 5, [peak(8, width=1024)] * 3
+    assert learned({"width": 1}, SPACE, [*small[:2], *large[:2]]) == 12 * GB
+    assert learned({"width": 1, "drop": 0.0, "opt": "adam"}, SPACE, small + large) == int(1.25 * GB)
+    assert learned({"width": 1024, "drop": 0.0, "opt": "adam"}, SPACE, small + large) == 10 * GB
+    assert learned({}, SPACE, small + large) == 10 * GB, "what has drawn nothing yet may become the largest"
+
+
+def test_parameters_are_scaled_by_their_distributions():
+    one = {"width": 1, "drop": 0.0, "opt": "adam"}
+    assert distance(one, one, SPACE) == 0.0
+    assert distance(one, one | {"width": 1024}, SPACE) == distance(one, one | {"drop": 1.0}, SPACE) == 1.0
+    assert distance(one, one | {"width": 32}, SPACE) == pytest.approx(0.5), "by its logarithm"
+    assert distance(one, one | {"opt": "sgd"}, SPACE) == 1.0
+    assert distance(one, {"width": 1, "drop": 0.0}, SPACE) == 1.0, "not drawn there: another branch"
+
+
+def never() -> bool:
+    return False
+
+
+def total() -> int:
+    return 10 * GB
+
+
+def waits(take: Callable[[Callable[[], bool]], bool]) -> bool:
+    """Whether it would have to wait: it is asked to leave at its first look."""
+    return not take(lambda: True)
+
+
+def test_a_trial_that_runs_alone_keeps_the_others_out_until_its_need_is_known():
+    room = MemoryPool()
+    assert room.take(0, 0, total, never, Want(alone=True))
+    assert waits(lambda leaves: room.take(1, GB, total, leaves)) and room.other_is_alone(1)
+    room.settle(0, 4 * GB)
+    assert waits(lambda leaves: room.take(1, 7 * GB, total, leaves))
+    assert room.take(1, 6 * GB, total, never)
+    assert waits(lambda leaves: room.take(2, 0, total, leaves, Want(alone=True)))
+
+
+def test_what_grows_beyond_its_estimate_is_no_longer_there_for_others():
+    room = MemoryPool()
+    room.take(0, 2 * GB, total, never)
+    room.grow(0, 7 * GB)
+    assert waits(lambda leaves: room.take(1, 4 * GB, total, leaves))
+    assert room.take(1, 3 * GB, total, never) and room.taken_by_others(1) == 7 * GB
+
+
+def test_trials_with_threads_of_their_own_share_the_processors():
+    room = MemoryPool(cores=4)
+    assert room.take(0, 0, total, never, Want(threads=3))
+    assert waits(lambda leaves: room.take(1, 0, total, leaves, Want(threads=2)))
+    assert room.take(1, 0, total, never, Want(threads=1))
+
+
+A, B = Gpu("a", 24 * GB), Gpu("b", 24 * GB)
+
+
+def test_a_gpu_belongs_to_one_trial_or_is_shared_by_declared_memory():
+    room = MemoryPool([A, B])
+    for slot in (0, 1):
+        assert room.take(slot, 0, total, never, Want(gpus=1, gpu_bytes=10 * GB))
+    assert room.gpus_of(0) == room.gpus_of(1) == (A,), "the fuller one first, so that another stays empty"
+    assert room.take(2, 0, total, never, Want(gpus=1)) and room.gpus_of(2) == (B,)
+    assert waits(lambda leaves: room.take(3, 0, total, leaves, Want(gpus=1, gpu_bytes=10 * GB)))
+    room.give_back(2)
+    assert room.take(3, 0, total, never, Want(gpus=1, gpu_bytes=10 * GB)) and room.gpus_of(3) == (B,)
+    assert waits(lambda leaves: room.take(2, 0, total, leaves, Want(gpus=1)))
+    assert waits(lambda leaves: room.take(2, 0, total, leaves, Want(gpus=2, gpu_bytes=GB * 8)))
+
+
+def test_who_waits_for_a_gpu_holds_no_memory_meanwhile():
+    room = MemoryPool([A])
+    room.take(0, GB, total, never, Want(gpus=1))
+    waiting = threading.Thread(target=room.take, args=(1, 8 * GB, total, never, Want(gpus=1)))
+    waiting.start()
+    while not room._waiting:
+        time.sleep(0.001)
+    assert room.taken_by_others(0) == 0
+    room.give_back(0)
+    waiting.join()
+    assert room.gpus_of(1) == (A,) and room.taken_by_others(0) == 8 * GB
+
+
+def test_gpus_come_from_the_variable_and_an_unreadable_one_is_refused():
+    assert list_gpus({"FTS_GPUS": "GPU-a=24GB, GPU-b=24GB,7"}) == (
+        Gpu("GPU-a", 24 * GB),
+        Gpu("GPU-b", 24 * GB),
+        Gpu("7"),
+    )
+    assert list_gpus({"FTS_GPUS": "none"}) == list_gpus({"CUDA_VISIBLE_DEVICES": ""}) == ()
+    for wrong in ("a,a", "a=", "a=big", ","):
+        with pytest.raises(BadSetting, match="FTS_GPUS is"):
+            list_gpus({"FTS_GPUS": wrong})

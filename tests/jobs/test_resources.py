@@ -1,0 +1,252 @@
+"""Memory, time, GPUs and threads of functions and commands, with a real worker: what a trial gets, and what ends it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fts.jobs.cli import main
+from tests.fts_process import Study
+
+ENVIRON = {"FTS_GPUS": "GPU-a=24GB,GPU-b=24GB", "FTS_OUTAGE_PAUSE_S": "0.001", "FTS_POLL_S": "0.05"}
+FILE = """
+import os, time
+
+
+def fill(x, number, shrink=0):
+    "Trial 0 takes little, the others 700 MB, unless they were asked to take less."
+    size = 1 if number == 0 else 700 >> shrink
+    block = bytearray(size << 20)
+    for start in range(0, len(block), 4096):
+        block[start] = 1
+    time.sleep(0.6 if size > 300 else 0.0)
+    return float(size)
+
+
+def sees(x, threads):
+    return {"value": x, "threads": threads, "omp": int(os.environ["OMP_NUM_THREADS"]),
+            "gpus": len(os.environ["CUDA_VISIBLE_DEVICES"].split(","))}
+
+
+def spin(trial):
+    trial.report(1.0, 0)
+    while True:  # busy enough not to be taken for idle
+        until = time.process_time() + 0.02
+        while time.process_time() < until:
+            pass
+        time.sleep(0.08)
+
+
+def slow(trial):
+    trial.report(5.0 - trial.number, 0)
+    time.sleep(0.0 if trial.number == 1 else 60.0)
+    return 1.0
+
+
+def short(x):
+    time.sleep(1.2)
+    return x
+
+
+def bytes_of(params, cell):
+    return int(params["x"] * 2**20) + 400 * 2**20
+
+
+def breaks(params, cell):
+    return params["no_such"]
+"""
+SPACE = ("--space", "x=1.0:2.0")
+LIMIT = ("--memory", "400M")
+FILL = 'head -c $(({mb:100..101} * 1000000 >> {shrink})) /dev/zero | tail > /dev/null; echo "loss=$FTS_SHRINK"'
+BASH = ("--memory", "60M", "--shell", "--regex", "loss=(.*)", "--metric", "loss", "--", FILL)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """Options of one study, and what must become of its job and of its trials."""
+
+    words: tuple[str, ...]
+    job: str  # status and cause
+    trials: tuple[str, ...]  # status and cause of each
+    said: str = ""  # by the job, a trial or an event
+
+
+def function(name: str, *words: str) -> tuple[str, ...]:
+    return (f"train.py:{name}", *words)
+
+
+CASES = {
+    "fail": Case(
+        function("fill", *SPACE, *LIMIT, "--on-oom", "fail", "--trials", "2"),
+        "done finished",
+        ("complete finished", "failed out of memory"),
+        "hard limit 460 MB: killed; it ends as failed",
+    ),
+    "prune": Case(
+        function("fill", *SPACE, *LIMIT, "--on-oom", "prune", "--trials", "2"),
+        "done finished",
+        ("complete finished", "pruned pruned"),
+        "out of memory: the trial holds",
+    ),
+    "shrink": Case(
+        function("fill", *SPACE, *LIMIT, "--on-oom", "shrink", "--trials", "2"),
+        "done finished",
+        ("complete finished", "complete finished"),
+        "now batch=1/2",
+    ),
+    "alone": Case(
+        function("fill", *SPACE, *LIMIT, "--trials", "2"),
+        "done finished",
+        ("complete finished", "complete finished"),
+        "killed; it is tried once more, alone",
+    ),
+    "command": Case(
+        ("--on-oom", "shrink", "--trials", "1", *BASH),
+        "done finished",
+        ("complete finished",),
+        "now batch=1/2",
+    ),
+    "stall": Case(
+        function("spin", "--stall", "1s", "--trials", "1"),
+        "failed stalled",
+        ("failed stalled",),
+        " s, 1 s allowed: killed; it continues from its checkpoint",
+    ),
+    "late": Case(
+        function("slow", "--trial-timeout", "4s", "--trials", "2"),
+        "done finished",
+        ("failed time limit", "complete finished"),
+        "time is up: it has worked for",
+    ),
+    "cell": Case(
+        function("short", *SPACE, "--timeout", "1s", "--trials", "30"),
+        "done finished",
+        ("complete finished",),
+        "1 s allowed; 1 of 30 trials began",
+    ),
+    "gpus": Case(
+        function("sees", *SPACE, "--gpu", "2", "--threads", "2", "--trials", "1"),
+        "done finished",
+        ("complete finished",),
+    ),
+    "by_function": Case(
+        function("fill", *SPACE, "--memory", "train.py:bytes_of", "--on-oom", "fail", "--trials", "2"),
+        "done finished",
+        ("complete finished", "failed out of memory"),
+        "the trial holds",
+    ),
+    "broken": Case(
+        function("fill", *SPACE, "--memory", "train.py:breaks", "--trials", "2"),
+        "failed code error",
+        ("interrupted code error",),
+        "train.py:breaks did not say how much memory the trial takes: 'no_such' (KeyError, train.py line",
+    ),
+    "promise": Case(
+        function("fill", *SPACE, "--memory", "900TB", "--trials", "2"),
+        "queued cannot fit",
+        ("interrupted cannot fit",),
+        "needs 921600.0 GB of memory, as promised;",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Every case, through one queue and one worker of two slots."""
+    study = Study(tmp_path_factory.mktemp("resources"), **ENVIRON)
+    (study.folder / "train.py").write_text(FILE)
+    with pytest.MonkeyPatch.context() as patch:  # in this process: eleven times 0.3 s
+        patch.chdir(study.folder)
+        patch.setenv("FTS_GPUS", ENVIRON["FTS_GPUS"])
+        for name, case in CASES.items():
+            words = ["enqueue", "--name", name, *case.words] if "--" in case.words else ["enqueue", *case.words]
+            words += [] if "--" in case.words else ["--name", name, "--sampler", "random"]
+            assert main(["--db", str(study.outputs / "fts.db"), *words]) == 0
+    said = study.fts("worker", "--until-empty", "--slots", "2", timeout_s=300)
+    assert said.code == 0 and "Traceback" not in said.out + said.err, said
+    return study
+
+
+def rows(study: Study, table: str, name: str) -> list[dict[str, Any]]:
+    job = study.one(f"SELECT id FROM job WHERE study = '{name}'")
+    return study.query(f"SELECT * FROM {table} WHERE {'id' if table == 'job' else 'job_id'} = {job} ORDER BY id")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_limit_ends_what_it_should_and_nothing_else(ended: Study, name: str) -> None:
+    case = CASES[name]
+    (job,), trials = rows(ended, "job", name), rows(ended, "trial", name)
+    told = [str(row["message"]) for row in (job, *trials, *rows(ended, "event", name))]
+    assert f"{job['status']} {job['cause']}" == case.job, told
+    assert tuple(f"{trial['status']} {trial['cause']}" for trial in trials) == case.trials, told
+    assert any(case.said in text and "\n" not in text for text in told), told
+
+
+def test_the_peak_of_every_trial_is_on_record_however_it_ended(ended: Study) -> None:
+    for name in ("fail", "prune", "alone"):
+        small, large = (trial["peak_bytes"] for trial in rows(ended, "trial", name))
+        assert small < 200 << 20 and large > 400 << 20, name
+
+
+def test_a_trial_that_was_too_slow_keeps_its_best_report_and_is_never_the_best(ended: Study) -> None:
+    late, complete = rows(ended, "trial", "late")
+    assert (late["value"], late["best_epoch"], complete["value"]) == (5.0, 0, 1.0)
+    assert rows(ended, "job", "late")[0]["best_trial"] == 1
+
+
+def test_what_was_asked_to_take_less_is_told_how_often(ended: Study) -> None:
+    trial = rows(ended, "trial", "shrink")[1]
+    assert (json.loads(trial["recipe"]), trial["value"]) == ({"shrink": 1}, 350.0)
+    (trial,) = rows(ended, "trial", "command")
+    assert trial["value"] == json.loads(trial["recipe"])["shrink"] >= 1
+
+
+def test_a_trial_sees_its_gpus_and_its_threads_alone(ended: Study) -> None:
+    (trial,) = rows(ended, "trial", "gpus")
+    facts = json.loads(trial["facts"])
+    assert facts["gpus"] == ["GPU-a", "GPU-b"] and (trial["device"], trial["threads"]) == ("cuda", 2)
+    assert {name: facts["metrics"][name] for name in ("omp", "threads", "gpus")} == {"omp": 2, "threads": 2, "gpus": 2}
+
+
+def test_what_a_function_said_is_on_record(ended: Study) -> None:
+    first, _ = rows(ended, "trial", "by_function")
+    assert first["predicted_bytes"] == int(json.loads(first["params"])["x"] * 2**20) + (400 << 20)
+
+
+def test_more_gpus_than_there_are_is_refused_at_once_and_held_by_a_worker_that_has_fewer(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study", **ENVIRON)
+    (study.folder / "train.py").write_text(FILE)
+    words = ("enqueue", "train.py:sees", *SPACE, "--trials", "1", "--gpu")
+    said = study.fts(*words, "3")
+    assert (said.code, said.out) == (2, "") and not study.outputs.exists()
+    assert "gpu is 3, but this machine has 2 GPUs for trials; ask for fewer, or name them with FTS_GPUS" in said.err
+    study.ok(*words, "2")
+    study.environ["FTS_GPUS"] = "none"
+    study.ok("worker", "--until-empty", "--slots", "1")
+    (job,) = study.query("SELECT * FROM job")
+    assert (job["status"], job["hold_reason"]) == ("queued", "t0 needs 2 GPUs, this machine has 0 GPUs for trials")
+    study.environ["FTS_GPUS"] = ENVIRON["FTS_GPUS"]
+    study.ok("resume", "1")
+    study.ok("worker", "--until-empty", "--slots", "1")
+    assert study.one("SELECT status FROM job") == "done"
+
+
+def test_amounts_that_cannot_be_meant_are_one_sentence(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study", **ENVIRON)
+    (study.folder / "train.py").write_text(FILE)
+    wrong = {
+        ("--memory", "big"): "--memory is 'big', expected a size such as 8GB or 500M, learn, or a function such as",
+        ("--memory", "8"): "--memory is '8', but a trial takes 16 MB before it does anything; write a size such as 8GB",
+        ("--stall", "soon"): "--stall is 'soon', expected a duration such as 90s, 10m, 2h or 1.5d",
+        ("--timeout", "0"): "--timeout is '0', expected a duration",
+        ("--memory", "train.py:bytes_of"): "known only once the trial has drawn them; declare the space, or take learn",
+    }
+    for words, sentence in wrong.items():
+        said = study.fts("enqueue", "train.py:slow", *words)
+        assert (said.code, said.out) == (2, ""), said
+        assert sentence in " ".join(said.err.split()), said.err
+    assert not study.outputs.exists()
