@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 
 from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.output import emit_json, say
+from fts.jobs.status import formatting
 from fts.jobs.study_file.opened import cells_of
 from fts.jobs.study_file.study import StudyFile
 from fts.state.place import has_study
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from fts.jobs.study_file.line import Line
 
+LISTED = 40  # cells that a person reads one by one
 FILE = click.argument("file", metavar="STUDY.toml", type=click.Path(path_type=Path))
 
 
@@ -78,6 +81,7 @@ def put_in_line(
 
     study = StudyFile.read(file, settings).named(name).warmed(warm)
     cells = cells_of(study, here().db, wanted)
+    line.check_here(cells)
     if one and len(cells) > 1:
         names = ", ".join(line.titles(cells))
         raise click.UsageError(f"{file.name} has {len(cells)} cells: {names:.200}; name one with --cell")
@@ -99,8 +103,11 @@ def tell(lines: Sequence[Line], *, dry_run: bool, as_json: bool) -> None:
             for each in lines
         ]
         return emit_json("cells", rows)
-    for each in lines:
+    for each in lines[:LISTED]:
         say(each.told)
+    if more := Counter(each.state for each in lines[LISTED:]):
+        counts = ", ".join(f"{count} {state}" for state, count in more.items())
+        say(f"and {formatting.count(more.total(), 'more cell')}: {counts}; --json has them all")
     if dry_run:
         say("Nothing was put in line: this was a dry run.")
     elif any(each.state in ("new", "extended", "changed") for each in lines):

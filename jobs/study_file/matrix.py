@@ -19,6 +19,7 @@ Value = str | int | float
 Labels = dict[str, Value]
 
 MATRIX = "matrix"
+LONGEST = 200  # characters of a value
 INCLUDE, EXCLUDE = "include", "exclude"
 
 
@@ -112,6 +113,8 @@ def _checked(at: tuple[str, ...], value: Any) -> Value:
         cure = '; write "yes" and "no", or 1 and 0' if isinstance(value, bool) else ""
         raise BadStudy(at, f"has the value {value!r:.80}, expected text or a number{cure}")
     assert isinstance(value, str | int | float)
+    if isinstance(value, str) and not (value.isprintable() and len(value) <= LONGEST and value.strip() == value):
+        raise BadStudy(at, f"has the value {value!r:.80}, expected 1 to {LONGEST} printable characters")
     return value
 
 

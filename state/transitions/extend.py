@@ -40,8 +40,8 @@ def same_question(db: Database, row: Row, rule: SameQuestion) -> Row | None:
         return None
     # axes in another order make a text of the same length: it spares reading every job for every cell of a matrix
     may_be = fn.LENGTH(JobRow.labels) == len(row["labels"])
-    if row["question_md5"] is not None:
-        may_be |= JobRow.question_md5 == row["question_md5"]
+    if row["question_md5"] is not None:  # two that have one are compared by it alone
+        may_be = (JobRow.question_md5 == row["question_md5"]) | (JobRow.question_md5.is_null() & may_be)
     alike = JobRow.select(ALL).where(JobRow.study == row["study"], JobRow.kind == row["kind"], may_be)
     found = [job for job in db.rows(alike) if _asks_the_same(job, row, asked, rule)]
     return min(found, key=lambda job: _preference(job, row["trials_wanted"]), default=None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fts.state.errors import BadRow, WrongStatus
 from fts.state.models import DrawRow, EpochRow, JobRow, TrialRow
 from fts.state.scheduling import IMPORTED
-from fts.state.transitions.again import count_trials
+from fts.state.transitions.again import best_trial, count_trials
 from fts.state.transitions.base import (
     change_job,
     checked_cause,
@@ -23,7 +23,6 @@ from fts.state.transitions.base import (
     transaction,
 )
 from fts.state.transitions.jobs import enqueue
-from fts.state.transitions.trials import best_trial
 from fts.state.values import Cause, Direction, TrialStatus, Verb
 
 if TYPE_CHECKING:

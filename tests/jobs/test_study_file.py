@@ -324,6 +324,7 @@ FAULTS = [
     (MINIMAL + '[resources]\non_oom = "die"', "resources.on_oom is 'die', expected one of alone, shrink, fail, prune"),
     (MINIMAL + "[matrix]\nsize = 'S'", "matrix.size is 'S', expected a list of values"),
     (MINIMAL + "[matrix]\nsize = []", "matrix.size is [], expected a list of values"),
+    (MINIMAL + '[matrix]\nsize = ["a\\nb"]', "matrix.size has the value 'a\\nb', expected 1 to 200 printable"),
     (MINIMAL + "[matrix]\nsize = ['S', 'S']", "matrix.size names 'S' twice"),
     (MINIMAL + "[matrix]\nsize = [true]", 'matrix.size has the value True, expected text or a number; write "yes"'),
     (MINIMAL + "[matrix]\nsize = ['S']\nexclude = [{ siez = 'S' }]", "matrix.exclude.siez is no axis; did you mean si"),
