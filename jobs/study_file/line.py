@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs import functions
-from fts.jobs.api.command import BareStudy
+from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.records.questions import told
 from fts.jobs.status import formatting
@@ -133,14 +133,6 @@ def preview(cells: Sequence[BareCell]) -> list[Line]:
     ]
 
 
-def question_of(spec: Any) -> str | None:
-    """A key of what a specification asks; None: nobody can read it."""
-    try:
-        return str(BareStudy("").cell(spec).question)
-    except BadSpec:
-        return None
-
-
 # -- what there was
 
 
@@ -227,7 +219,8 @@ def _refuse_another_question(study: BareStudy, plans: Sequence[_Plan], there: Ma
         name, job = those[0]
         others = f" and {formatting.count(len(those) - 1, 'other cell')}" if len(those) > 1 else ""
         trials = formatting.count(job.trials_ended, "trial")
-        said.append(f"{name}{others}: {words} (job {job.id} keeps its {trials})")
+        kept = f"keeps its {trials}" if job.trials_ended else "has begun"
+        said.append(f"{name}{others}: {words} (job {job.id} {kept})")
     raise StudyChanged(
         f"{study.name} asks another question than before: {'; '.join(said[:4])}; give it another name (--name "
         f"{study.name}2), or search anew beside what there is with --again"

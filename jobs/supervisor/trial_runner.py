@@ -65,7 +65,9 @@ REASONS: dict[str, StopReason] = {
     Cause.DISK: StopReason.DISK, Cause.OUT_OF_MEMORY: StopReason.SHRINK, Cause.MACHINE_ERROR: StopReason.MACHINE,
 }  # fmt: skip  # cause -> why it is tried again
 TRIES_IN_MEMORY = 2  # of a trial that has no leaner recipe, without an epoch or a checkpoint in between
-WORDS = {StopReason.MACHINE: "the machine failed it", StopReason.KILL: "killed"}  # reason -> as an event says it
+WORDS = {
+    StopReason.MACHINE: "the machine failed it", StopReason.KILL: "killed", StopReason.AGAIN: "its last epoch again",
+}  # fmt: skip  # reason -> as an event says it
 CODE_CHANGED = "code changed"  # badge of a trial whose file is not the one that was put in line
 CHANGED_TO = "code_changed"  # fact of such a trial: the md5 of what it ran
 STARTED_FACTS = (
@@ -284,6 +286,8 @@ class TrialRunner:
             return None
         if wish is not None and end.how is not Ended.FAILED:
             return wish
+        if end.how is Ended.STOPPED and end.facts.get("again"):
+            return StopReason.AGAIN
         if end.how is Ended.STOPPED:  # by a SIGTERM that nobody here has sent
             return StopReason.MACHINE
         cause = end.facts.get("cause")
@@ -713,5 +717,8 @@ def kept_attributes(told: Any) -> dict[str, Any]:
 
 
 def message_of(end: AttemptEnd) -> str:
-    by_signal = "a signal from outside stopped the trial process" if end.how is Ended.STOPPED and not end.wish else ""
-    return (end.wish.message if end.wish else by_signal) or str(end.facts.get("message") or "")
+    if end.wish is not None and end.wish.message:
+        return end.wish.message
+    said = str(end.facts.get("message") or "")
+    by_signal = end.how is Ended.STOPPED and end.wish is None and not said
+    return "a signal from outside stopped the trial process" if by_signal else said
