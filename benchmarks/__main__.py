@@ -29,6 +29,7 @@ PARTS = {
     "memory": "Predicted and measured peak memory",
     "state": "The database: transitions and reads with few and many rows",
     "exports": "What exports after a trial cost in a large job",
+    "scale": "What a trial and a report of a function cost, and whether it grows with the number of trials",
     "watchdog": "What watching costs",
     "pruning": "What pruning saves (`python -m benchmarks.pruning DB` for recorded curves)",
     "equal_epochs": "Halving with a third of the epochs: best validation loss above that of fifty unpruned trials",

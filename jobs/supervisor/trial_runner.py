@@ -12,26 +12,27 @@ import math
 import signal
 import socket
 import time
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.goals import pruning_of
+from fts.jobs.api.goals import goals_of, pruning_of
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.api.spec import trial_folder as folder_of
 from fts.jobs.api.study import CannotFit, Cell, Finished, Program, Study, trial_log
 from fts.jobs.records.beside import role_of
 from fts.jobs.search.pruner import should_prune
-from fts.jobs.search.sampler import NO_HISTORY, PastTrial
+from fts.jobs.search.sampler import NO_HISTORY
 from fts.jobs.status.formatting import count, in_gb, spell
 from fts.jobs.supervisor import beside_search
 from fts.jobs.supervisor.aims import Judged, judged
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
-from fts.jobs.supervisor.beside_search import runs_more, searched
+from fts.jobs.supervisor.beside_search import runs_more
 from fts.jobs.supervisor.child import TrialProcess, reap_recorded
 from fts.jobs.supervisor.log_limit import KEPT, MOST, LogLimit
 from fts.jobs.supervisor.progress_events import EpochReported, Note, TrialEnded, TrialStarted
+from fts.jobs.supervisor.template import Told
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
 from fts.jobs.supervisor.trouble import is_disk_trouble, pause_s
 from fts.jobs.trial.kept import MOST_FILES
@@ -45,10 +46,13 @@ from fts.state.values import Cause, Claim, Direction, Epoch, Trial, TrialStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fts.jobs.search.sampler import PastTrial
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.admission import Admission
+    from fts.jobs.supervisor.history import JobHistory
     from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
+    from fts.jobs.supervisor.template import Template
     from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")
@@ -88,6 +92,8 @@ class Work:
     cell: Cell
     ordered: Callable[[int], StopReason | None]  # what people asked of a job meanwhile
     tell: Tell
+    history: JobHistory
+    told_code: set[str] = field(default_factory=set)  # md5 of changed code that was told of
 
 
 class TrialRunner:
@@ -96,13 +102,15 @@ class TrialRunner:
     def __init__(self, work: Work, trial: Trial) -> None:
         self.db, self.places, self.settings, self.slot = work.db, work.places, work.settings, work.slot
         self.claim, self.ordered, self.tell = work.claim, work.ordered, work.tell
+        self.history, self.told_code = work.history, work.told_code
         self.study, self.cell = work.study, beside_search.cell_of(work.cell, trial)
         self.job, self.trial = work.claim.job, trial
         self.role = role_of(trial)
         self.number = trial.number  # within the search
         if self.role is None and runs_more(work.cell):
-            self.number = searched(queries.beside(work.db, work.claim.job.id), trial.number)
+            self.number = work.history.searched(trial.number)
         self._pruned_for: str | None = None  # why it is pruned
+        self._rivals_then: list[PastTrial] | None = None
         self.resources = self.study.resources(self.cell)
         self.memory = TrialMemory(replace(work, cell=self.cell), trial)
         self.worked_s = 0.0  # in this claim: frozen time, and time in which the machine slept, is left out
@@ -277,7 +285,7 @@ class TrialRunner:
 
     def _attempt(self, spec: TrialSpec, admitted: Admission) -> AttemptEnd:
         try:
-            child = self.slot.child(self.study.program(self.cell), spec.threads)
+            child = self.slot.child(self.study.program(self.cell), spec.threads, self._tell_history)
         except OSError as error:
             if is_disk_trouble(error):
                 raise
@@ -296,7 +304,6 @@ class TrialRunner:
             then=self._after_memory(admitted.want.alone),
             report_s=self.resources.stall_s,
         )
-        history = past_trials(self.db, self.job.id, self.cell, without=self.trial.number)
         curve = self._recorded()
 
         def record(fact: dict[str, Any]) -> Ended | StopRequest | None:
@@ -320,7 +327,12 @@ class TrialRunner:
                 so_far = {epoch: value for epoch, value in curve.items() if epoch <= fact["epoch"]}
                 rule = self.cell.halving_rule
                 self._pruned_for = should_prune(
-                    self.cell.pruner, history, self.number, so_far, Direction(pruning_of(self.cell)[1]), rule
+                    self.cell.pruner,
+                    self._rivals(),
+                    self.number,
+                    so_far,
+                    Direction(pruning_of(self.cell)[1]),
+                    rule,
                 )
                 return Ended.PRUNED if self._pruned_for else None
             if kind == "draw":
@@ -355,7 +367,8 @@ class TrialRunner:
         log_limit = None if program.reads_log or not self._is_bare else LogLimit(Path(spec.log_path))
         try:
             self._take_over(child)
-            attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s)
+            attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s, self.db.write)
+            spec = self._with_history(spec, child)
             end = attempt.run(self.study.request(spec, self.db, self.places), spec.number)
         except StaleToken:
             self.slot.kill()  # no last checkpoint: somebody else writes to the same folder now
@@ -394,6 +407,8 @@ class TrialRunner:
         """
         host = socket.gethostname()
         before = self._reread()
+        if (before.pid, before.pid_started, before.host) == (child.pid, child.started, host):
+            return
         if before.pid not in (None, child.pid) and before.host == host and before.pid_started is not None:
             transitions.record_progress(self.db, self.claim, self.trial.id, {"host": host})
             became = reap_recorded(before.pid or 0, before.pid_started)
@@ -444,6 +459,9 @@ class TrialRunner:
             f"the code is not what was put in line, its md5 is {md5[:8]} now: trials from {since} on get the badge "
             f"`{CODE_CHANGED}`; restore the file, or put the new code in line with `fts enqueue`"
         )
+        if md5 in self.told_code:
+            return
+        self.told_code.add(md5)
         earlier = queries.events(self.db, job_id=self.job.id, verbs=["warned"])
         if not any(event.data.get(CHANGED_TO) == md5 for event in earlier):
             transitions.record_intervention(
@@ -497,7 +515,6 @@ class TrialRunner:
             resume=True,  # from a checkpoint if there is one
             checkpoint_every_s=self.settings.checkpoint_every_s,
             draws=self._draws(),
-            history=self._history(),
         )
 
     def _draws(self) -> tuple[dict[str, Any], ...]:
@@ -505,12 +522,37 @@ class TrialRunner:
         told = ("k", "name", "value", "distribution")
         return tuple({name: getattr(draw, name) for name in told} for draw in queries.draws(self.db, self.trial.id))
 
-    def _history(self) -> tuple[dict[str, Any], ...]:
+    def _history(self) -> list[PastTrial]:
         """Define-by-run: the earlier trials of the job as its sampler sees them; later ones have no say."""
         if self.cell.space is not None or self.cell.sampler in NO_HISTORY:
-            return ()
-        past = past_trials(self.db, self.job.id, self.cell)
-        return tuple(trial.to_json() for trial in past if trial.number < self.number)
+            return []
+        return self.history.before(self.number)
+
+    def _tell_history(self, template: Template) -> None:
+        """Before it forks."""
+        if self._earlier:
+            template.know(self._earlier, self.number, goals_of(self.cell))
+
+    def _with_history(self, spec: TrialSpec, child: TrialProcess) -> TrialSpec:
+        """The specification with those earlier trials that its process does not know yet."""
+        if self._earlier is None:
+            return spec
+        known = {"history": self._earlier.name, "trials": len(self._earlier.past)}
+        return replace(spec, history=tuple(child.told.changed(self._earlier)), known=known)
+
+    @cached_property
+    def _earlier(self) -> Told | None:
+        """The history under a name of its own; None: the trial needs none."""
+        past = self._history()
+        return Told(f"{self.job.id}.{self.claim.token}", past) if past else None
+
+    def _rivals(self) -> list[PastTrial]:
+        """What a pruner compares the trial with: while it runs no other one changes."""
+        if self.cell.pruner == "none":
+            return []
+        if self._rivals_then is None:
+            self._rivals_then = self.history.past(without=self.trial.number)
+        return self._rivals_then
 
     def _again(self, spec: TrialSpec, reason: StopReason, message: str) -> TrialSpec | None:
         """The spec of the next attempt: from the checkpoint, after a shrink with less memory; None: none is leaner."""
@@ -585,16 +627,6 @@ class TrialRunner:
 
     def _reread(self) -> Trial:
         return queries.trial(self.db, self.job.id, self.trial.number)
-
-
-def past_trials(db: Any, job_id: int, cell: Cell, without: int | None = None) -> list[PastTrial]:
-    """What a sampler or pruner may know: the recorded trials of the job's search, by their numbers within it."""
-    beside = queries.beside(db, job_id) if runs_more(cell) else ()
-    return [
-        PastTrial(**vars(curve) | {"number": searched(beside, curve.number)})
-        for curve in queries.curves(db, job_id)
-        if curve.number != without and curve.number not in beside
-    ]
 
 
 def gone_of(program: Program) -> str | None:

@@ -16,6 +16,7 @@ import os
 import random
 import socket
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ from fts.state.values import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import ModuleType
 
     from fts.jobs.trial.optuna_trial import OptunaTrial
 
@@ -54,6 +56,12 @@ class BadObjective(ValueError):
 def read(data: Any) -> TrialSpec:
     """The specification of a trial of a function. Raises BadSpec."""
     return TrialSpec.from_json(data, FunctionCell.from_json)
+
+
+def may_serve_another(spec: TrialSpec) -> bool:
+    """May this process run another trial of the cell? Not with a thread that the function has left running."""
+    ours = ("MainThread", "orders")
+    return spec.cell.process == "reused" and all(thread.name in ours for thread in threading.enumerate())
 
 
 def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
@@ -142,8 +150,30 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
         code = path.read_bytes()
     except FileNotFoundError:
         raise BadObjective(f"{path} does not exist; restore it or enqueue the study again") from None
+    if (module := LOADED.get((str(path), code))) is None:
+        module = LOADED[str(path), code] = imported(path, code)
+    function = getattr(module, cell.function, None)
+    if function is None:
+        name = module.__name__
+        there = [one for one, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == name]
+        raise BadObjective(f"{path.name} has no {cell.function}; it has {', '.join(there)[:300] or 'no functions'}")
+    if not callable(function):
+        raise BadObjective(f"{cell.function} in {path.name} is {type(function).__name__}, expected a function")
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise BadObjective(f"{cell.function} in {path.name} is async or a generator, expected a function that returns")
+    return function, md5_now(code_md5(code), Path(cell.folder), cell.code)
+
+
+LOADED: dict[tuple[str, bytes], ModuleType] = {}  # file and its content -> module, of the trials of this process
+
+
+def imported(path: Path, code: bytes) -> ModuleType:
+    """The module of a file, from these bytes. Raises what the file raises."""
+    for former in [module for (file, _), module in LOADED.items() if file == str(path)]:
+        sys.modules.pop(former.__name__, None)  # the file has changed
     name, root = module_name(path)
-    sys.path.insert(0, str(root))
+    if sys.path[:1] != [str(root)]:
+        sys.path.insert(0, str(root))
     package = name.rpartition(".")[0]
     if package:
         importlib.import_module(package)
@@ -152,15 +182,7 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
     module = importlib.util.module_from_spec(found)
     sys.modules[name] = module  # data loaders and pickles find their classes by it
     found.loader.exec_module(module)
-    function = getattr(module, cell.function, None)
-    if function is None:
-        there = [one for one, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == name]
-        raise BadObjective(f"{path.name} has no {cell.function}; it has {', '.join(there)[:300] or 'no functions'}")
-    if not callable(function):
-        raise BadObjective(f"{cell.function} in {path.name} is {type(function).__name__}, expected a function")
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-        raise BadObjective(f"{cell.function} in {path.name} is async or a generator, expected a function that returns")
-    return function, md5_now(code_md5(code), Path(cell.folder), cell.code)
+    return module
 
 
 def module_name(path: Path) -> tuple[str, Path]:
@@ -250,7 +272,7 @@ def own_values(running: RunningTrial) -> dict[str, Any]:
 
 
 def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
-    from fts.jobs.search.sampler import PastTrial  # here: a function with a declared space needs no Optuna
+    from fts.jobs.trial.known import history_of  # here: a function with a declared space needs no Optuna
 
     try:
         from fts.jobs.trial.optuna_trial import make_trial
@@ -260,7 +282,7 @@ def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
         raise BadObjective(
             f"{this_python()} cannot import optuna, {error}; is there a file of that name beside the study's?"
         ) from error
-    return make_trial(running, [PastTrial.from_json(past) for past in running.spec.history])
+    return make_trial(running, *history_of(running.spec))
 
 
 def seed_everything(seed: int) -> None:

@@ -229,6 +229,7 @@ def test_a_trial_that_takes_too_much_memory_is_killed_before_the_machine_suffers
 @pytest.mark.slow
 def test_limits_on_time_that_would_end_a_sound_trial_are_named(tmp_path: Path) -> None:
     loop = "    for n in range(3):\n        time.sleep(0.5)\n        trial.report(n, n)\n"
-    found = examined(tmp_path, f"import time\ndef objective(trial):\n{loop}", reports=2, trial_timeout_s=1.0, timeout_s=2.0)
+    body = f"import time\ndef objective(trial):\n{loop}"
+    found = examined(tmp_path, body, reports=2, trial_timeout_s=1.0, timeout_s=2.0)
     timeouts = [(one.status, one.told) for one in found.findings if one.about == "timeout"]
     assert [status for status, _ in timeouts] == ["bad", "warn"] and "but may take 1 s" in timeouts[0][1]

@@ -25,6 +25,7 @@ from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.child import ChildError, TrialProcess
 from fts.jobs.trial import process
+from fts.state.values import Direction
 
 PATIENCE_S = 120.0  # of a wait for the next fact on a busy machine; never asserted
 ENDS = ("result", "pruned", "failed", "stopped")
@@ -122,8 +123,7 @@ def facts(child: TrialProcess) -> Iterator[Fact]:
 
 
 def verdict(cell: FunctionCell, number: int, curve: dict[int, float], history: tuple[PastTrial, ...]) -> Fact:
-    maximize = cell.direction == "maximize"
-    if should_prune(cell.pruner, history, number, curve, maximize, cell.halving_rule):
+    if should_prune(cell.pruner, history, number, curve, Direction(cell.direction), cell.halving_rule):
         return {"do": "prune", "number": number}
     return {"do": "go on", "number": number, "epoch": max(curve)}
 
