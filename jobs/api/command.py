@@ -240,3 +240,11 @@ class BareStudy(FunctionStudy):
             words = ("-m", "fts.jobs.trial.command")
             return Program(words, None, cell.folder, cell.env, reads_log=reads_log, relays=True)
         return super().program(cell)
+
+
+def question_of(spec: Any) -> str | None:
+    """What a stored specification of a function or command asks; None: nobody can read it."""
+    try:
+        return str(BareStudy("").cell(spec).question)
+    except BadSpec:
+        return None

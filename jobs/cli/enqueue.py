@@ -10,7 +10,7 @@ import click
 
 from fts.jobs import functions
 from fts.jobs.api.bare_cell import CHOICES, BareCell
-from fts.jobs.api.command import BareStudy
+from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.api.function import VALUE
 from fts.jobs.api.halving import BadHalving, Halving
 from fts.jobs.api.spec import BadSpec
@@ -175,7 +175,7 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
     try:
         rows = [study.row(cell) for cell in cells]
         before = queries.jobs(db)
-        rule = transitions.SameQuestion(_question_of, lambda spec: str(study.cell(spec).identity))
+        rule = transitions.SameQuestion(question_of, lambda spec: str(study.cell(spec).identity))
         with transaction(db, dry_run):
             taken = [""] * len(cells) if again else take_over(db, cells, dry_run)
             found = transitions.enqueue(db, rows, rule=rule, again=again)
@@ -224,13 +224,6 @@ def _shown(value: Any) -> str:
 
 def _job(jobs: dict[int, Job], found: Enqueued, dry_run: bool) -> Job | None:
     return None if found.created and dry_run else jobs.get(found.job_id)
-
-
-def _question_of(spec: Any) -> str | None:
-    try:
-        return str(BareStudy("").cell(spec).question)
-    except BadSpec:
-        return None
 
 
 def named(words: Sequence[str], parse: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs import functions
-from fts.jobs.api.command import BareStudy
+from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.records.questions import told
 from fts.jobs.status import formatting
@@ -83,6 +83,9 @@ def take_over(db: Database, cells: Sequence[BareCell], dry_run: bool) -> list[st
         if plan is not None and plan.job is not None:
             given = cell.to_json()
             plan.fields = [name for name in plan.fields if given.get(name) not in (None, {}, plan.job.spec.get(name))]
+            if {"memory", "memory_bytes"} & set(plan.fields):  # one takes the place of the other
+                other = [name for name in ("memory", "memory_bytes") if plan.job.spec.get(name) is not None]
+                plan.fields = list(dict.fromkeys([*plan.fields, *other]))
             plan.words = changes.in_words(cell, plan.job.spec, plan.fields)
             if plan.words and _may_change(plan):
                 transitions.respecify(db, [_respecified(study, plan)])
@@ -128,14 +131,6 @@ def preview(cells: Sequence[BareCell]) -> list[Line]:
         Line(study.title(cell), cell.experiment, None, "new", told(study.title(cell), cell.wanted, new, None, True))
         for cell in cells
     ]
-
-
-def question_of(spec: Any) -> str | None:
-    """A key of what a specification asks; None: nobody can read it."""
-    try:
-        return str(BareStudy("").cell(spec).question)
-    except BadSpec:
-        return None
 
 
 # -- what there was
@@ -224,7 +219,8 @@ def _refuse_another_question(study: BareStudy, plans: Sequence[_Plan], there: Ma
         name, job = those[0]
         others = f" and {formatting.count(len(those) - 1, 'other cell')}" if len(those) > 1 else ""
         trials = formatting.count(job.trials_ended, "trial")
-        said.append(f"{name}{others}: {words} (job {job.id} keeps its {trials})")
+        kept = f"keeps its {trials}" if job.trials_ended else "has begun"
+        said.append(f"{name}{others}: {words} (job {job.id} {kept})")
     raise StudyChanged(
         f"{study.name} asks another question than before: {'; '.join(said[:4])}; give it another name (--name "
         f"{study.name}2), or search anew beside what there is with --again"

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from fts.jobs.study_file.line import Line, StudyChanged, put_in_line, question_of
+from fts.jobs.api.command import question_of
+from fts.jobs.study_file.line import Line, StudyChanged, put_in_line
 from fts.jobs.study_file.study import StudyFile
 from fts.state import queries, transitions
 from fts.state.db import Database, open_database
@@ -148,8 +149,8 @@ def test_another_question_is_refused_as_a_whole_unless_again(db: Database, tmp_p
     with pytest.raises(StudyChanged) as caught:
         enqueued(db, tmp_path, "space.lr.high=2.0", "matrix.size=['S', 'M', 'L']")
     assert str(caught.value) == (
-        "train asks another question than before: S and 1 other cell: space.lr.high 1.0 -> 2.0 (job 1 keeps its 0 "
-        "trials); give it another name (--name train2), or search anew beside what there is with --again"
+        "train asks another question than before: S and 1 other cell: space.lr.high 1.0 -> 2.0 (job 1 has "
+        "begun); give it another name (--name train2), or search anew beside what there is with --again"
     )
     assert specs(db) == before
     with pytest.raises(StudyChanged):

@@ -9,8 +9,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
+import fts
 from fts.jobs.python import python
 from tests.fts_process import ROOT, Study
 from tests.libraries.kinds import ENVIRON, KINDS, PYTHON, enqueued, lacking, plain, storm, told, work
@@ -79,4 +81,16 @@ def test_a_command_in_bash_with_a_checkpoint_of_its_own_goes_through_a_storm(tmp
     work(undisturbed)
     kills = storm(disturbed, kills=8, seed=1)
     assert told(disturbed) == told(undisturbed) and len(told(disturbed)[0]["epochs"]) == 20
+
+    def objective(trial: optuna.Trial) -> float:
+        x, rate = 10.0, trial.suggest_float("rate", 0.01, 0.9, log=True)
+        for step in range(20):
+            x -= rate * 2 * (x - 2)
+            trial.report((x - 2) ** 2, step)
+        return float((x - 2) ** 2)
+
+    study = optuna.create_study(sampler=fts.PureSampler("tpe", 3))
+    study.optimize(objective, n_trials=4)
+    for mine, theirs in zip(told(disturbed), study.trials, strict=True):
+        assert (mine["params"], mine["value"]) == (theirs.params, theirs.value)
     assert kills >= 3
