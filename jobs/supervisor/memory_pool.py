@@ -67,7 +67,8 @@ class MemoryPool:
                 if leaves():
                     return False
                 with self._changed:
-                    self._changed.wait_for(lambda: self._changes != seen, LOOK_S)
+                    if self._changes == seen:
+                        self._changed.wait(LOOK_S)
         finally:
             with self._changed:
                 self._waiting.remove(slot)
