@@ -27,6 +27,7 @@ PARTS = {
     "runner": "A kill -9 and the bookkeeping, here and under Optuna's own runner",
     "checkpoint": "What checkpoints cost",
     "memory": "Predicted and measured peak memory",
+    "learned": "Memory learned from the record, simulated: what the nearest trials say, and the largest so far",
     "state": "The database: transitions and reads with few and many rows",
     "exports": "What exports after a trial cost in a large job",
     "scale": "What a trial and a report of a function cost, and whether it grows with the number of trials",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.records import columns
-from fts.jobs.records.beside import Replicates, baseline_of, replicates_of, search_of
+from fts.jobs.records.beside import Replicates, baseline_of, replicates_of, role_of, search_of
 from fts.jobs.records.energy import energies, total
 from fts.jobs.records.results import best_of, newer_of, spent
 from fts.jobs.records.searches import begun_cells
@@ -42,6 +42,7 @@ class CellReport:
     seconds: float
     energy_wh: float | None
     newer: str | None
+    failed_beside: tuple[Trial, ...] = ()  # replicates and baselines
 
     @property
     def metric(self) -> str:
@@ -136,6 +137,7 @@ def study_report(db: Database, places: Any, name: str, made_at: str = "") -> Stu
                 sum(seconds.values()),
                 total(measured, trials, seconds),
                 newer_of(every, job),
+                tuple(t for t in trials if role_of(t) is not None and t.status is TrialStatus.FAILED),
             )
         )
     cells.sort(key=lambda cell: (declared.place(cell.job), cell.job.id))

@@ -418,11 +418,13 @@ def ranks_of(one: statistics.AxisTest) -> str:
 
 
 def lies_of(one: statistics.AxisTest) -> str:
-    if all(len(at) == 1 for at in one.levels.values()):
+    if not one.choices:
         return ", ".join(f"{level} {at[0]:.2f}" for level, at in list(one.levels.items())[:12])
-    return ", ".join(
-        f"{level} {'/'.join(f'{share:.0%}' for share in at[:5])}" for level, at in list(one.levels.items())[:8]
-    )
+    shares = {
+        level: ", ".join(f"{name} {share:.0%}" for name, share in zip(one.choices[:5], at, strict=False))
+        for level, at in list(one.levels.items())[:8]
+    }
+    return "; ".join(f"{level}: {text}" for level, text in shares.items())
 
 
 def landscape(study: StudyReport, main: Sequence[str]) -> Section | None:

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.jobs.records.beside import role_of
 from fts.jobs.report.statistics import (
     at_the_edge,
     audit,
@@ -353,6 +354,9 @@ def _missing(study: StudyReport) -> Iterator[Sentence]:
             yield Sentence(
                 MISSING, cell.name, f"This page shows job {job.id}, an older search of the cell: {cell.newer}."
             )
+        for trial in cell.failed_beside:
+            why = (trial.message or str(trial.cause)).replace("`", "'").rstrip(".")
+            yield Sentence(MISSING, cell.name, f"Its {role_of(trial)}, t{trial.number}, failed: {why}.")
         left = job.trials_wanted - job.trials_ended
         if cell.best is None and job.status in (JobStatus.DONE, JobStatus.FAILED):
             yield Sentence(MISSING, cell.name, formatting.without_best(job) + ".")

@@ -46,6 +46,7 @@ class AxisTest:
     levels: Mapping[Any, tuple[float, ...]]  # value of the axis -> mean over the blocks
     p_holm: float = math.nan
     tests: int = 1
+    choices: tuple[str, ...] = ()  # of a parameter that is no number: what the coordinates are the shares of
 
     @property
     def can_tell(self) -> bool:
@@ -84,7 +85,7 @@ def dependences(study: StudyReport) -> list[AxisTest]:
                 for block in blocks_of(drawn, axis)
             ]
             if blocks:
-                family.append(permutation_test(axis, name, blocks))
+                family.append(replace(permutation_test(axis, name, blocks), choices=choices_of(name, drawn)))
         found += holm(family)
     return found
 
@@ -126,8 +127,16 @@ def placing(name: str, cells: Sequence[CellReport]) -> Callable[[Any], tuple[flo
         known = sorted(set(values))
         of = dict(zip(values, (rank / len(values) for rank in ranks(values)), strict=True))
         return lambda value: (of.get(value, 0.5),) if known else (0.5,)
-    choices = sorted({repr(value) for value in values})
-    return lambda value: tuple(float(repr(value) == choice) for choice in choices)
+    choices = choices_of(name, cells)
+    return lambda value: tuple(float(str(value) == choice) for choice in choices)
+
+
+def choices_of(name: str, cells: Sequence[CellReport]) -> tuple[str, ...]:
+    """The values of a parameter that is no number; none of one that is."""
+    values = [trial.params[name] for cell in cells for trial in cell.trials if name in trial.params]
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return ()
+    return tuple(sorted({str(value) for value in values}))
 
 
 def middle(points: Sequence[tuple[float, ...]]) -> tuple[float, ...]:

@@ -418,7 +418,7 @@ class Freezing:
                 ("resources", "stall"), 'is "learn", which is not supported yet; expected a time such as "10m"'
             )
         return {
-            "memory": memory if isinstance(memory, str) else None,
+            "memory": memory if isinstance(memory, str) and memory != keys.LEARN else None,  # learn: as without it
             "memory_bytes": memory if isinstance(memory, int) else None,
             "on_oom": given.get("on_oom", "alone"),
             "stall_s": given.get("stall"),

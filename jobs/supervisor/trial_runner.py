@@ -65,7 +65,9 @@ REASONS: dict[str, StopReason] = {
     Cause.DISK: StopReason.DISK, Cause.OUT_OF_MEMORY: StopReason.SHRINK, Cause.MACHINE_ERROR: StopReason.MACHINE,
 }  # fmt: skip  # cause -> why it is tried again
 TRIES_IN_MEMORY = 2  # of a trial that has no leaner recipe, without an epoch or a checkpoint in between
-WORDS = {StopReason.MACHINE: "the machine failed it", StopReason.KILL: "killed"}  # reason -> as an event says it
+WORDS = {
+    StopReason.MACHINE: "the machine failed it", StopReason.KILL: "killed", StopReason.AGAIN: "its last epoch again",
+}  # fmt: skip  # reason -> as an event says it
 CODE_CHANGED = "code changed"  # badge of a trial whose file is not the one that was put in line
 CHANGED_TO = "code_changed"  # fact of such a trial: the md5 of what it ran
 STARTED_FACTS = (
@@ -126,7 +128,8 @@ class TrialRunner:
         self.tell(TrialStarted(self.job, trial))
         if self.resources.trial_timeout_s is not None:
             self._spent_s = spent.spent_s(self.db, self.job.id, trial.id)
-        if isinstance(admitted := self._admit(), StopRequest):
+        alone = self.resources.on_oom == "alone" and self.memory.ran_out()
+        if isinstance(admitted := self._admit(alone), StopRequest):
             return admitted
         spec = self._spec(admitted)
         setbacks = Setbacks(self._reached())
@@ -156,10 +159,13 @@ class TrialRunner:
                 return self._parked(end, setbacks.outages)
             if (order := self._pause_before(reason, setbacks.outages, allowed, message_of(end))) is not None:
                 return StopRequest(order)
-            again = self._again(spec, reason, message_of(end))
+            again = self._again(spec, reason, message_of(end), progressed=setbacks.memory < TRIES_IN_MEMORY)
             if again is None:
-                leanest = f"t{trial.number} {trial.architecture} has no leaner recipe left"
-                return StopRequest(StopReason.CANNOT_FIT, f"{leanest}: {message_of(end)}")
+                settled = self._cannot_fit(f"{self._named()} has no leaner recipe left: {message_of(end)}")
+                if isinstance(settled, StopRequest):
+                    return settled
+                self._close(settled)
+                return None
             spec = again
             if reason.memory and self.resources.on_oom == "alone" and not admitted.want.alone:
                 self.slot.give_back_room()
@@ -169,12 +175,10 @@ class TrialRunner:
 
     def _admit(self, alone: bool = False) -> Admission | StopRequest:
         """What the trial may take, once the other slots leave it; or why it cannot begin."""
-        trial = self.trial
         try:
             admitted = self.memory.admit(alone)
         except CannotFit as refused:  # before any process has started
-            named = " ".join([f"t{trial.number}", *filter(None, [trial.architecture])])
-            return StopRequest(StopReason.CANNOT_FIT, f"{named} {refused}")
+            return StopRequest(StopReason.CANNOT_FIT, f"{self._named()} {refused}")
         except BadMemory as refused:  # a person's function: it would say the same of every trial
             return self._parked(AttemptEnd(Ended.FAILED, {"cause": Cause.CODE_ERROR, "message": str(refused)}), 1)
         if not self._takes_room(admitted):
@@ -192,10 +196,17 @@ class TrialRunner:
         tries = setbacks.alone if policy == "alone" else setbacks.memory
         if self.study.can_shrink(self.cell) or tries < TRIES_IN_MEMORY:
             return None
+        return self._cannot_fit(self._too_large(end), f"; {self._cure()}")
+
+    def _cannot_fit(self, said: str, cure: str = "") -> AttemptEnd | StopRequest:
+        """Of a function or command whose other trials fit it is these parameters that do not; else the job is held."""
         job = queries.job(self.db, self.job.id)
-        if policy == "alone" and job.trials_complete + job.trials_pruned:  # others fit: it is these parameters
-            return AttemptEnd(Ended.FAILED, {"cause": Cause.CANNOT_FIT, "message": self._too_large(end, cure=False)})
-        return StopRequest(StopReason.CANNOT_FIT, self._too_large(end))
+        if self._is_bare and job.trials_complete + job.trials_pruned:
+            return AttemptEnd(Ended.FAILED, {"cause": Cause.CANNOT_FIT, "message": said})
+        return StopRequest(StopReason.CANNOT_FIT, said + cure)
+
+    def _named(self) -> str:
+        return " ".join([f"t{self.trial.number}", *filter(None, [self.trial.architecture])])
 
     def _after_memory(self, alone: bool) -> str | None:
         """What becomes of it when it is out of memory, in words; None: as its study plans."""
@@ -231,15 +242,15 @@ class TrialRunner:
         cause = Cause(end.facts.get("cause") or Cause.MACHINE_ERROR)
         return StopRequest(StopReason.PARK, f"{said}; {cure}", cause=cause)
 
-    def _too_large(self, end: AttemptEnd, cure: bool = True) -> str:
+    def _too_large(self, end: AttemptEnd) -> str:
         said = message_of(end).removesuffix(f"; {AGAIN}")
         if self._peak and " GB" not in said:
             said += f"; its processes held {in_gb(self._peak)}"
-        words = f"t{self.trial.number} needs more memory than there is for it, {TRIES_IN_MEMORY} times: {said}"
-        if not cure:
-            return words
+        return f"t{self.trial.number} needs more memory than there is for it, {TRIES_IN_MEMORY} times: {said}"
+
+    def _cure(self) -> str:
         mend = f"free memory, or raise --memory-limit; then `fts resume {self.job.id}` tries it again"
-        return f"{words}; {mend}" + ("; with --on-oom fail such trials fail, and others run" if self._is_bare else "")
+        return mend + ("; with --on-oom fail such trials fail, and others run" if self._is_bare else "")
 
     @property
     def _is_bare(self) -> bool:
@@ -275,6 +286,8 @@ class TrialRunner:
             return None
         if wish is not None and end.how is not Ended.FAILED:
             return wish
+        if end.how is Ended.STOPPED and end.facts.get("again"):
+            return StopReason.AGAIN
         if end.how is Ended.STOPPED:  # by a SIGTERM that nobody here has sent
             return StopReason.MACHINE
         cause = end.facts.get("cause")
@@ -555,13 +568,15 @@ class TrialRunner:
             self._rivals_then = self.history.past(without=self.trial.number)
         return self._rivals_then
 
-    def _again(self, spec: TrialSpec, reason: StopReason, message: str) -> TrialSpec | None:
+    def _again(self, spec: TrialSpec, reason: StopReason, message: str, progressed: bool = False) -> TrialSpec | None:
         """The spec of the next attempt: from the checkpoint, after a shrink with less memory; None: none is leaner."""
         recipe = self._reread().recipe or spec.recipe
         if reason.memory and self.study.can_shrink(self.cell):
-            recipe = self.study.leaner(self.cell, recipe or {})
-            if recipe is None:
+            leaner = self.study.leaner(self.cell, recipe or {})
+            if leaner is None and not (self._is_bare and progressed):  # a leak: each attempt gets further
                 return None
+            recipe = recipe if leaner is None else leaner
+            assert recipe is not None, "there is a leaner one, or it has one that cannot be made leaner"
             message += f"; now batch={self.study.batch(self.cell, recipe)}"
         why = WORDS.get(reason, reason) + (f", {message}" if message else "")
         if reason is StopReason.SHRINK and self._is_bare and message:
@@ -592,7 +607,9 @@ class TrialRunner:
         told = {} if end.how is Ended.PRUNED else facts
         known = {name: told[name] for name in RESULT_FACTS if told.get(name) is not None}
         if self._is_bare and self._peak:
-            known["peak_bytes"] = self._peak  # of the whole tree; the process tells only its own
+            known["peak_bytes"] = max(
+                self._peak, self._reread().peak_bytes or 0
+            )  # of the whole tree; the process tells only its own
         if self.role is not None:
             known["badges"] = [*known.get("badges", ()), self.role]
         elif self.cell.kind == "cell" and self.number < len(self.cell.warm_start):
@@ -701,5 +718,8 @@ def kept_attributes(told: Any) -> dict[str, Any]:
 
 
 def message_of(end: AttemptEnd) -> str:
-    by_signal = "a signal from outside stopped the trial process" if end.how is Ended.STOPPED and not end.wish else ""
-    return (end.wish.message if end.wish else by_signal) or str(end.facts.get("message") or "")
+    if end.wish is not None and end.wish.message:
+        return end.wish.message
+    said = str(end.facts.get("message") or "")
+    by_signal = end.how is Ended.STOPPED and end.wish is None and not said
+    return "a signal from outside stopped the trial process" if by_signal else said

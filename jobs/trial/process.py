@@ -54,6 +54,7 @@ def main(run: Run | None = None, read: Read | None = None) -> int:
 
 def live(fd: int, run: Run | None = None, read: Read | None = None) -> int:
     """Runs trials, and tells their facts on that descriptor."""
+    os.environ.setdefault("MPLBACKEND", "Agg")  # a window of matplotlib would wait for somebody, or find no display
     orders = Commands(private_stdin())
     signal.signal(signal.SIGTERM, lambda *_: orders.ask_stop())
     for ignored in (signal.SIGINT, signal.SIGHUP):  # a terminal's signals are the worker's to interpret

@@ -73,7 +73,7 @@ class Record:
         elif fact["fact"] == "epoch":
             before = self.epochs.setdefault(fact["epoch"], fact)
             assert before == fact, "an epoch was told again, and differently"
-        elif fact["fact"] in ENDS:
+        elif fact["fact"] in ENDS and not fact.get("again"):
             self.end = fact
 
 
@@ -112,6 +112,8 @@ def attempt(
                 with contextlib.suppress(ChildError):  # one that was stopped is leaving already
                     child.send({"do": "quit"})
         record.code = child.wait(PATIENCE_S)
+    if record.told[-1].get("again"):
+        attempt(spec, record, history, act, forked)
 
 
 def facts(child: TrialProcess) -> Iterator[Fact]:
