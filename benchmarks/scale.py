@@ -93,9 +93,11 @@ def lines(question: Question, cost: Cost, known: dict[Question, Cost]) -> list[R
     """A row of wall clock and one of processor time, each beside the same at trial 100."""
     few = known.get(Question(100, question.sampler, question.process)) if question.at > 100 else None
     note = f"{cost.bytes_in_database / KB:.1f} KB in the database, {cost.files:.1f} files"
-    wall = Row(question.words, cost.wall_ms, "ms", few and few.wall_ms, "trial 100" if few else "", True, note=note)
+    wall_then, cpu_then = (few.wall_ms, few.cpu_ms) if few else (None, None)
+    beside = "trial 100" if few else ""
+    wall = Row(question.words, cost.wall_ms, "ms", wall_then, beside, True, note=note)
     name = f"{question.words}: processor"
-    cpu = Row(name, cost.cpu_ms, "ms", few and few.cpu_ms, "trial 100" if few else "", True)
+    cpu = Row(name, cost.cpu_ms, "ms", cpu_then, beside, True)
     if not question.reports:
         return [wall, cpu]
     plain = known.get(Question(100, question.sampler, question.process))
