@@ -132,6 +132,11 @@ class CsvSource(Source):
 
     what = "CSV"
 
+    @property
+    def found(self) -> str:
+        known = [text.names for text in self._open.values() if isinstance(text, GrowingText) and text.names]
+        return f"{self.files()[-1]} has the columns {', '.join(known[-1][:50])}" if known else super().found
+
     def rows(self, path: Path, ended: bool) -> Iterator[Row]:
         text = self._open.setdefault(path, GrowingText(path))
         while True:

@@ -136,6 +136,11 @@ def test_a_command_that_writes_events_is_a_trial(tmp_path: Path):
     [
         ("true", {"csv": "{folder}/m.csv"}, r"there is no file .*m\.csv; expected val_loss in a column of"),
         ("echo 'epoch,loss\n0,1' > {folder}/m.csv", {"csv": "{folder}/m.csv"}, "it reported loss; expected val_loss"),
+        (
+            "echo 'epoch;val_loss' > {folder}/m.csv",
+            {"csv": "{folder}/m.csv"},
+            "has the columns epoch;val_loss; expected",
+        ),
         ("echo '{{' > {folder}/r.json", {"results": "{folder}/r.json"}, "has no metrics; expected val_loss in "),
         ("echo '[1]' > {folder}/r.json", {"results": "{folder}/r.json"}, "has no metrics"),
         ("echo hello there this is text > {folder}/tfevents", {"tensorboard": "{folder}"}, "has no metrics; expected"),
