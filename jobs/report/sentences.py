@@ -306,7 +306,7 @@ def _edges(study: StudyReport, shares: Sequence[CellImportance]) -> Iterator[Sen
         yield Sentence(
             CAUTION,
             "edge",
-            f"The winner's {name} lies at the {side} end of its range{of_all(len(cells), study.cells)} "
+            f"The winner's {name} lies at the {side} end of its range{of_all(len(cells), study.cells)}"
             f"{among(cells, study)}: a wider range may find a better one.",
         )
 
