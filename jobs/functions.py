@@ -122,7 +122,9 @@ def combinations(axes: Mapping[str, Sequence[Value]]) -> list[tuple[Value, ...]]
 def inspect(objective: str, folder: Path) -> Function:
     """Reads the file and finds the function in it. Raises BadObjective with what is wrong and what was expected."""
     if not OBJECTIVE.fullmatch(objective):
-        raise BadObjective(f"{objective!r} is no objective, expected FILE.py:FUNCTION, such as train.py:objective")
+        raise BadObjective(
+            f"{objective!r} is no objective, expected FILE.py:FUNCTION, such as {suggested(objective, folder)}"
+        )
     file, _, name = objective.rpartition(":")
     path = folder / file
     try:
@@ -152,6 +154,18 @@ def inspect(objective: str, folder: Path) -> Function:
     required += [arg.arg for arg, default in zip(given.kwonlyargs, given.kw_defaults, strict=True) if default is None]
     every = tuple(arg.arg for arg in [*plain, *given.kwonlyargs])
     return Function(path, name, code_md5(code), every, tuple(required), any_name=given.kwarg is not None)
+
+
+def suggested(word: str, folder: Path) -> str:
+    """An objective that there is, where a person has named the file alone."""
+    path = folder / word
+    try:
+        tree = ast.parse(path.read_bytes()) if word.endswith(".py") else ast.Module([], [])
+    except (OSError, SyntaxError, ValueError):
+        return "train.py:objective"
+    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    name = "objective" if "objective" in names or not names else names[0]
+    return f"{word}:{name}" if names else "train.py:objective"
 
 
 def check_interpreter(python: str, folder: Path, needs_optuna: bool) -> None:

@@ -241,19 +241,24 @@ def job(db: Database, ref: int | str) -> Job:
 # Trials and epochs
 
 
-def trials(db: Database, job_id: int) -> tuple[Trial, ...]:
-    """The trials of a job by number."""
-    query = TrialRow.select(ALL).where(TrialRow.job_id == job_id).order_by(TrialRow.number)
+def trials(db: Database, job_id: int, first: int = 0) -> tuple[Trial, ...]:
+    """The trials of a job by number, from `first` on."""
+    query = TrialRow.select(ALL).where(*_from(job_id, first)).order_by(TrialRow.number)
     return tuple(to_trial(row) for row in db.rows(query))
 
 
-def readable_trials(db: Database, job_id: int) -> tuple[Trial, ...]:
-    """The trials of a job for a search that goes on. Raises UnreadableHistory for a row that cannot be read."""
-    found = trials(db, job_id)
+def readable_trials(db: Database, job_id: int, first: int = 0) -> tuple[Trial, ...]:
+    """The trials of a job from number `first` on, for a search that goes on. Raises UnreadableHistory."""
+    found = trials(db, job_id, first)
     for odd in unreadable_in({"trial": found}):
         if SEARCHED & {part.partition(" is ")[0] for part in odd.why.split(", ")}:
             raise UnreadableHistory(f"{odd}; `fts doctor` says what to do")
     return found
+
+
+def trials_with_steps(db: Database, job_id: int) -> int:
+    """How many trials of a job have reported at least one."""
+    return int(TrialRow.select().where(TrialRow.job_id == job_id, TrialRow.epochs > 0).count(db))
 
 
 def shown_trials(db: Database, job_id: int) -> Iterator[Trial]:
@@ -288,7 +293,9 @@ def trial_by_id(db: Database, trial_id: int) -> Trial:
 
 def live_trial(db: Database, job_id: int) -> Trial | None:
     """The running or interrupted trial of a job: the one that must go on before a new one starts."""
-    row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id, TrialRow.status.in_(LIVE_TRIAL)))
+    # Plain SQL: with parameters in place of the statuses, SQLite may not use the partial index.
+    live = SQL("status IN ('running', 'interrupted')")
+    row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id, live))
     return None if row is None else to_trial(row)
 
 
@@ -340,15 +347,23 @@ def history(db: Database, job_id: int) -> tuple[tuple[Trial, tuple[Epoch, ...]],
 BAD_REGION = (Cause.DIVERGED, Cause.TIME_LIMIT, Cause.OUT_OF_MEMORY, Cause.CANNOT_FIT)
 
 
-def curves(db: Database, job_id: int) -> tuple[Curve, ...]:
-    """What a sampler or pruner needs of a job, by trial number; a fifth of `history`, for jobs of many trials."""
+def _from(job_id: int, first: int) -> list[Any]:
+    """The condition for the trials of a job from that number on."""
+    return [TrialRow.job_id == job_id, *([TrialRow.number >= first] if first > 0 else [])]
+
+
+def curves(db: Database, job_id: int, first: int = 0) -> tuple[Curve, ...]:
+    """What a sampler or pruner needs of a job, by trial number; a fifth of `history`, for jobs of many trials.
+
+    Of the trials from number `first` on.
+    """
     told: dict[int, dict[int, float]] = {}
     value = EpochRow.value
     kept = ("id", "number", "params", "status", "value", "cause", "facts")
     chosen = [getattr(TrialRow, name) for name in kept]
     with db.read():
-        rows = db.rows(TrialRow.select(*chosen).where(TrialRow.job_id == job_id).order_by(TrialRow.number))
-        of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
+        rows = db.rows(TrialRow.select(*chosen).where(*_from(job_id, first)).order_by(TrialRow.number))
+        of_job = TrialRow.select(TrialRow.id).where(*_from(job_id, first))
         epochs = EpochRow.select(EpochRow.trial_id, EpochRow.epoch, value)
         of_these = epochs.where(EpochRow.trial_id.in_(of_job), value.is_null(False))
         for row in db.each_row(of_these.order_by(EpochRow.trial_id, EpochRow.epoch)):

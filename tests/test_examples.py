@@ -3,30 +3,122 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from fts.jobs.study_file import keys
+from tests.libraries.kinds import ENVIRON, KINDS, PYTHON, lacking
 
 ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+QUICK = {  # file -> trials that the suite has time for
+    "function/digits.py": 1,  # in each of two cells
+    "function/branches.py": 2,
+    "sklearn/forest.py": 1,
+    "command/descent.sh": 1,
+    "command/descent.c": 1,
+}
+FILES = sorted(  # study/ has a test of its own
+    str(path.relative_to(EXAMPLES))
+    for path in EXAMPLES.rglob("*.*")
+    if path.parent.name not in ("__pycache__", "study")
+)
+NEEDS = {kind.file: kind for kind in KINDS.values()}
+
+
+def lines_of(file: str) -> list[list[str]]:
+    """The commands in the first lines of an example."""
+    text = (EXAMPLES / file).read_text().replace("\\\n", " ").replace("\n#", "\n").replace("\n *", "\n")
+    found = re.findall(r"^ *((?:[A-Z_]+=\S+ )?(?:fts|cc) .*)$", text.partition('"""\n\n')[0], re.MULTILINE)
+    return [[word for word in shlex.split(line) if not re.fullmatch("[A-Z_]+=.*", word)] for line in found]
+
+
+def run(words: list[str], folder: Path) -> str:
+    environ = {**os.environ, **ENVIRON, "FTS_DB": str(folder / "outputs" / "fts.db")}
+    command = [sys.executable, "-m", "fts.jobs.cli", *words[1:]] if words[0] == "fts" else words
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environ, timeout=280, check=False)
+    assert done.returncode == 0, (words, done.stderr)
+    return done.stdout
+
+
+def put_in_line(file: str, folder: Path, trials: int) -> None:
+    """As its first lines say, with so many trials; the worker comes later."""
+    for words in lines_of(file):
+        if words[0] == "cc":
+            run(words, folder)
+        if words[:2] == ["fts", "enqueue"]:
+            at = words.index("--trials")
+            words[at + 1] = str(trials)
+            words[at:at] = ["--name", name_of(file)] + (["--python", PYTHON] if file in NEEDS else [])
+            run(words, folder)
+
+
+def name_of(file: str) -> str:
+    return re.sub(r"\W", "-", file)
+
+
+def jobs(folder: Path) -> dict[str, dict[str, Any]]:
+    listed = json.loads(run(["fts", "queue", "--json"], folder))["jobs"]
+    return {job["study"]: job for job in listed}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("examples")
+    (folder / "examples").symlink_to(EXAMPLES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ended(folder: Path) -> dict[str, dict[str, Any]]:
+    """The quick ones through one queue and one worker."""
+    for file, trials in QUICK.items():
+        if not (file.endswith(".c") and shutil.which("cc") is None):
+            put_in_line(file, folder, trials)
+    run(["fts", "worker", "--until-empty", "--slots", "1", "--threads", "1"], folder)
+    return jobs(folder)
+
+
+@pytest.mark.parametrize("file", QUICK)
+def test_a_quick_example_finds_a_value(ended: dict[str, dict[str, Any]], file: str) -> None:
+    if file.endswith(".c") and shutil.which("cc") is None:
+        pytest.skip("no C compiler here")
+    job = ended[name_of(file)]
+    assert (job["status"], job["best_value"] is not None) == ("done", True), job
+
+
+@pytest.mark.slow  # each imports a library of seconds
+@pytest.mark.parametrize("file", [file for file in FILES if file not in QUICK])
+def test_an_example_of_another_library_finds_a_value(tmp_path: Path, file: str) -> None:
+    if missing := lacking(NEEDS[file]):
+        pytest.skip(f"{PYTHON} has no {missing}; FTS_LIBRARIES names an interpreter that has (extra `examples`)")
+    (tmp_path / "examples").symlink_to(EXAMPLES)
+    put_in_line(file, tmp_path, trials=2)
+    run(["fts", "worker", "--until-empty", "--slots", "1", "--threads", "1"], tmp_path)
+    (job,) = jobs(tmp_path).values()
+    assert (job["status"], job["best_value"] is not None) == ("done", True), job
+
+
+def test_every_example_says_how_it_is_run() -> None:
+    for file in FILES:
+        assert [words[:2] for words in lines_of(file)][-2:] == [["fts", "enqueue"], ["fts", "worker"]], file
+    assert {Path(file).parent.name for file in FILES} >= {
+        "function", "sklearn", "torch", "xgboost", "lightgbm", "lightning", "huggingface", "keras", "command",
+    }  # fmt: skip
 
 
 def fts(folder: Path, *words: str) -> str:
     command = [sys.executable, "-m", "fts.jobs.cli", "--db", str(folder / "outputs" / "fts.db"), *words]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True, timeout=240).stdout
-
-
-def test_digits_learns_and_its_parameters_are_on_record(tmp_path: Path) -> None:
-    fts(tmp_path, "enqueue", "examples/function/digits.py:objective", "--trials", "3", "--direction", "maximize",
-        "--metric", "accuracy")  # fmt: skip
-    fts(tmp_path, "worker", "--until-empty", "--slots", "1", "--threads", "1")
-    (job,) = json.loads(fts(tmp_path, "queue", "--json"))["jobs"]
-    trials = json.loads(fts(tmp_path, "trials", "digits", "--json"))["trials"]
-    assert job["status"] == "done" and len(trials) == 3
-    assert all(set(trial["params"]) == {"width", "learning_rate", "decay"} for trial in trials)
-    assert job["best_value"] == max(trial["value"] for trial in trials if trial["status"] == "complete") > 0.1
 
 
 def test_a_study_file_with_every_table_runs_with_winner_again_and_baseline(tmp_path: Path) -> None:

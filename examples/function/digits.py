@@ -3,7 +3,6 @@ r"""A network of one hidden layer on scikit-learn's digits, in numpy: a study of
     fts enqueue examples/function/digits.py:objective --trials 6 -m activation=relu,tanh \
         --direction maximize --metric accuracy
     fts worker --until-empty
-    fts results
 
 It runs under plain Optuna, too: `optuna.create_study(direction="maximize").optimize(objective, n_trials=6)`.
 """

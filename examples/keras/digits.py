@@ -44,4 +44,4 @@ def objective(trial: optuna.Trial) -> float:
         callbacks=[callback],
         verbose=0,
     )
-    return float(model.evaluate(*held_out, verbose=0))
+    return callback.value

@@ -38,6 +38,5 @@ def objective(trial: optuna.Trial) -> float:
         callbacks=callbacks,
         init_model=callbacks.model,
     )
-    predicted = model.predict(held_out)
-    fts.predictions(trial, truth, predicted)
-    return float(((predicted - truth) ** 2).mean())
+    fts.predictions(trial, truth, model.predict(held_out))
+    return callbacks.value

@@ -32,6 +32,7 @@ __all__ = [
     "effective_config", "seed_for", "trial_folder",
 ]  # fmt: skip
 
+TRAINS = ("cell", "train", "replicate")  # kinds of jobs whose trials train a model of ours
 DRY_RUN_ROWS = (1, 1_000_000)
 CV = re.compile(r"walk-forward:([2-9]|1\d|20)")
 

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.settings import best_device
 from fts.jobs.supervisor.admission import usual_limit
+from fts.study.cell import TRAINS
 from fts.study.recipe import CannotFit, plan_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from fts.study.cell import CellSpec
-
-TRAINS = ("cell", "train", "replicate")  # kinds of jobs whose trials train a model of ours
 
 
 def too_large(cell: CellSpec) -> str | None:

@@ -23,9 +23,8 @@ from fts.jobs.api.study import (
     Table,
 )
 from fts.model.budgets import BUDGETS
-from fts.study.cell import CellSpec, effective_config
+from fts.study.cell import TRAINS, CellSpec, effective_config
 from fts.study.commands import COMMANDS
-from fts.study.memory_plan import TRAINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

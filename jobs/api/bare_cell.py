@@ -35,9 +35,10 @@ CHOICES: Choices = {
     "pruner": ("none", "median", "halving"),
     "diverged": ("ignored", "worst"),
     "on_oom": ("alone", "shrink", "fail", "prune"),
+    "process": ("fresh", "reused"),
 }
 # How a trial runs, not what it computes: no part of the question
-RUNNING = ("memory", "memory_bytes", "on_oom", "stall_s", "trial_timeout_s", "timeout_s", "gpu", "threads")
+RUNNING = ("memory", "memory_bytes", "on_oom", "stall_s", "trial_timeout_s", "timeout_s", "gpu", "threads", "process")
 MORE = ("experiment", "trials", "seeds", "baseline", "code")  # names, amounts and what is added to a search
 # Left out of a specification while they have their default: it keeps the md5 it had before they existed
 SOURCES = ("csv", "tensorboard", "results")  # of a command's metrics
@@ -89,6 +90,7 @@ class BareCell:
     timeout_s: float | None = None  # of the whole cell
     gpu: int = 0
     threads: int | None = None  # None: a share of the machine's
+    process: str = "fresh"  # reused: one process runs trial after trial, with whatever the function leaves in it
 
     limits: ClassVar[Limits] = LIMITS
     no_identity: ClassVar[tuple[str, ...]] = ("env",)

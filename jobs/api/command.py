@@ -11,7 +11,6 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from difflib import get_close_matches
 from glob import escape
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -78,6 +77,10 @@ class CommandCell(BareCell):
         return next(((name, path) for name in SOURCES if (path := getattr(self, name)) is not None), None)
 
     def check(self) -> None:
+        if self.process != "fresh":
+            raise BadSpec(
+                f"process is {self.process}, expected fresh: a command cannot run in a process that ran before"
+            )
         check_words(self)
         check_regex(self)
         check_source(self)
@@ -115,6 +118,8 @@ def check_words(cell: CommandCell) -> None:
 
 def unknown_place(name: str, declared: Sequence[str]) -> str:
     """What to say of a place that nothing fills."""
+    from difflib import get_close_matches  # here, not above: only a wrong name needs it
+
     near = get_close_matches(name, [*declared, *OWN], n=1)
     hint = f"did you mean {{{near[0]}}}? " if near else ""
     known = ", ".join(f"{{{one}}}" for one in dict.fromkeys([*declared, *OWN]))
@@ -235,3 +240,11 @@ class BareStudy(FunctionStudy):
             words = ("-m", "fts.jobs.trial.command")
             return Program(words, None, cell.folder, cell.env, reads_log=reads_log, relays=True)
         return super().program(cell)
+
+
+def question_of(spec: Any) -> str | None:
+    """What a stored specification of a function or command asks; None: nobody can read it."""
+    try:
+        return str(BareStudy("").cell(spec).question)
+    except BadSpec:
+        return None

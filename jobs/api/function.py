@@ -11,7 +11,7 @@ import ast
 import hashlib
 import re
 import sys
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -69,6 +69,7 @@ class FunctionStudy(Study):
     """Answers the runner for every cell of one bare function."""
 
     metrics: ClassVar[tuple[Metric, ...]] = (Metric(VALUE),)
+    is_bare: ClassVar[bool] = True
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -88,8 +89,12 @@ class FunctionStudy(Study):
         return f"{first}={name}" if first is not None and LIKE_A_NUMBER.fullmatch(name) else name
 
     def program(self, cell: Any) -> Program:
-        """A process of its own for each trial: whatever the function leaves behind reaches no other trial."""
-        return program_of(cell, "fts.jobs.trial.process")
+        """A process of its own for each trial, unless the cell says that one may serve many.
+
+        Whatever the function leaves behind then reaches no other trial.
+        """
+        program = program_of(cell, "fts.jobs.trial.process")
+        return replace(program, reused=cell.process == "reused", forks_for=str(root_of(cell.path)))
 
     def memory_program(self, cell: Any) -> Program:
         return program_of(cell, "fts.jobs.trial.memory")
@@ -124,6 +129,14 @@ def program_of(cell: Any, module: str) -> Program:
         return Program(("-m", module), None, cell.folder, cell.env)
     home = Path(sys.modules["fts"].__path__[0]).absolute()
     return Program((str(home / "jobs" / "trial" / "elsewhere.py"), str(home), module), python, cell.folder, cell.env)
+
+
+def root_of(path: Path) -> Path:
+    """The folder that comes first in sys.path when the file is imported: above the packages that it is in."""
+    folder = path.parent
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        folder = folder.parent
+    return folder
 
 
 def code_md5(code: bytes) -> str:

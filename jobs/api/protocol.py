@@ -21,7 +21,8 @@ Facts: every one has "fact" and, while a trial runs, its "number".
     checkpoint  step, epoch, path, bytes, md5, seconds
     kept        name, md5, bytes                                     a file in the trial's folder that is to stay
     result      value, best_epoch, last_value, reason, badges ...    the trial has ended by itself
-    pruned | stopped                                                 it ended because it was asked to
+    pruned | stopped                                                 it ended because it was asked to; stopped with
+                                                                     again: true: run it again, nobody asked
     failed      cause, message                                       it ended because something broke
 Another trainer, in another language, becomes a trial by speaking this.
 """

@@ -60,6 +60,7 @@ class TrialSpec:
     checkpoint_every_s: float = 60.0
     draws: tuple[dict[str, Any], ...] = ()  # define-by-run: what this trial has drawn before it was interrupted
     history: tuple[dict[str, Any], ...] = ()  # define-by-run: the trials recorded when it began
+    known: dict[str, Any] | None = None  # {"history", "trials"}: the process knows the rest of the history by this name
 
     def to_json(self) -> dict[str, Any]:
         """Its fields as they are: copying a history of thousands of trials takes seconds."""

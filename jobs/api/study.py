@@ -96,6 +96,7 @@ class Program:
     env: Mapping[str, str] = field(default_factory=dict)
     reused: bool = False  # the next trial may use the same process, because a trial leaves nothing in it
     reads_log: bool = False  # it reads its metrics from what the trial prints: nothing of that may be dropped
+    forks_for: str | None = None  # a template may fork it, if nothing in this folder hides what the template imported
     relays: bool = False  # it asks what it has started to stop; else the supervisor asks its whole tree
 
 
@@ -189,6 +190,7 @@ class Study:
     commands: ClassVar[tuple[Command, ...]] = ()
     first_steps: ClassVar[tuple[str, ...]] = ()  # what a newcomer types: `fts init NAME` says it
     columns: ClassVar[Mapping[str, tuple[Column, ...]]] = {}  # of the tables jobs, trials, steps; else: as declared
+    is_bare: ClassVar[bool] = False  # a function's or a command's: nobody has written it
     enqueue_dialog: ClassVar[str] = ""  # "module:class" of a dialog of the monitor whose answer has calls()
 
     # -- the cell

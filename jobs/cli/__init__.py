@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -23,6 +24,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return log(words[1:])
     return _run(words)
+
+
+def lead(words: list[str]) -> None:
+    """`fts` alone in a folder without a study says how to begin."""
+    import click
+
+    from fts.jobs.cli.newcomer import first_steps
+    from fts.jobs.settings import places
+    from fts.state.place import has_study
+
+    given = words[words.index("--db") + 1] if "--db" in words[:-1] else None
+    if not has_study(places(given).db):
+        click.echo("\n" + "\n".join(first_steps(Path.cwd())), err=True)
 
 
 def _run(words: list[str]) -> int:
@@ -45,6 +59,8 @@ def _run(words: list[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as bare:  # `fts` alone: the list of commands is no sentence
         with _unread():
             click.echo(bare.format_message(), err=True)
+            if bare.ctx is not None and bare.ctx.parent is None:
+                lead(words)
         return USAGE
     except (click.Abort, KeyboardInterrupt):
         with _unread():

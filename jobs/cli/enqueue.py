@@ -10,7 +10,7 @@ import click
 
 from fts.jobs import functions
 from fts.jobs.api.bare_cell import CHOICES, BareCell
-from fts.jobs.api.command import BareStudy
+from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.api.function import VALUE
 from fts.jobs.api.halving import BadHalving, Halving
 from fts.jobs.api.spec import BadSpec
@@ -73,6 +73,13 @@ if TYPE_CHECKING:
 @click.option("--steps", type=COUNT, help="reports of a whole trial, where you know them: for the forecast")
 @limits.options
 @click.option("--python", "interpreter", metavar="PATH", help="runs the trials  [default: the worker's]")
+@click.option(
+    "--process",
+    type=click.Choice(CHOICES["process"]),
+    default="fresh",
+    show_default=True,
+    help="of each trial; reused: faster, and what the function leaves in its process stays",
+)
 @click.option("--again", is_flag=True, help="search again, although the same question has a job")
 @click.option("--dry-run", is_flag=True, help="say what would be put in line, and write nothing")
 @AS_JSON
@@ -151,8 +158,10 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
     """Writes the jobs, all or none, and says of each what became of it."""
     from fts.jobs.records.questions import told  # here: see below
     from fts.jobs.sensors.gpus import check_gpus  # here: psutil
+    from fts.jobs.study_file.line import take_over
     from fts.state import queries, transitions  # here, not above: peewee, which --help need not load
     from fts.state.db import open_for_person
+    from fts.state.transitions.base import transaction
 
     check_gpus(max(cell.gpu for cell in cells))
     study = BareStudy(cells[0].study)
@@ -166,9 +175,10 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
     try:
         rows = [study.row(cell) for cell in cells]
         before = queries.jobs(db)
-        rule = transitions.SameQuestion(_question_of, lambda spec: str(study.cell(spec).identity))
-        found = transitions.enqueue(db, rows, rule=rule, again=again, dry_run=dry_run)
-        if not dry_run:
+        rule = transitions.SameQuestion(question_of, lambda spec: str(study.cell(spec).identity))
+        with transaction(db, dry_run):
+            taken = [""] * len(cells) if again else take_over(db, cells, dry_run)
+            found = transitions.enqueue(db, rows, rule=rule, again=again)
             known = queries.studies(db).get(study.name)
             declared = functions.declaration(cells, None if known is None else known.declaration)
             transitions.declare_study(db, study.name, declared)
@@ -180,9 +190,10 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
             cell,
             one,
             told(study.title(cell), cell.wanted, one, _job(jobs, one, dry_run), dry_run)
+            + over
             + (another_question(cell, before) if one.created and not again else ""),
         )
-        for cell, one in zip(cells, found, strict=True)
+        for cell, one, over in zip(cells, found, taken, strict=True)
     ]
 
 
@@ -213,13 +224,6 @@ def _shown(value: Any) -> str:
 
 def _job(jobs: dict[int, Job], found: Enqueued, dry_run: bool) -> Job | None:
     return None if found.created and dry_run else jobs.get(found.job_id)
-
-
-def _question_of(spec: Any) -> str | None:
-    try:
-        return str(BareStudy("").cell(spec).question)
-    except BadSpec:
-        return None
 
 
 def named(words: Sequence[str], parse: Any) -> dict[str, Any]:

@@ -81,6 +81,7 @@ def put_in_line(
 
     study = StudyFile.read(file, settings).named(name).warmed(warm)
     cells = cells_of(study, here().db, wanted)
+    line.check_here(cells)
     if one and len(cells) > 1:
         names = ", ".join(line.titles(cells))
         raise click.UsageError(f"{file.name} has {len(cells)} cells: {names:.200}; name one with --cell")

@@ -37,9 +37,12 @@ def import_(storage: str, study: str | None, name: str | None, objective: str | 
     finally:
         db.close()
     best = "" if job.best_value is None else f", best {formatting.score(job.best_value)} (t{job.best_trial})"
+    best = best if len(job.goals) == 1 else f", {formatting.best_or_front(job)}"
     emit(f"{found.name} is job {number} ({job.cell}): {formatting.count(len(found.trials), 'trial')}{best}")
     if objective is not None:
         goal = "" if job.direction == "minimize" else f" --direction {job.direction}"
+        if len(job.goals) > 1:
+            goal = "".join(f" --goal {name}={one}" for name, one in job.goals.items())
         say(
             f"enqueue {objective} with --name {job.study}{goal} and --trials above {len(found.trials)} to go on from it"
         )

@@ -39,7 +39,14 @@ OPTIONS = (
     ),
     click.option("--trial-timeout", "trial_timeout_s", metavar="TIME", help="of work, then a trial has failed: 2h"),
     click.option("--timeout", "timeout_s", metavar="TIME", help="of work on a cell, then no trial begins: 36h"),
-    click.option("--gpu", type=whole("gpu"), default=0, metavar="N", help="GPUs of each trial, that it alone sees"),
+    click.option(
+        "--gpu",
+        type=whole("gpu"),
+        default=0,
+        show_default=True,
+        metavar="N",
+        help="GPUs of each trial, that it alone sees",
+    ),
     click.option("--threads", type=whole("threads"), metavar="N", help="of each trial  [default: a share]"),
 )
 NAMES = ("memory", "on_oom", *DURATIONS, "gpu", "threads")

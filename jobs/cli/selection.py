@@ -5,7 +5,6 @@ Several words are one set, in the order of the queue. A word that matches nothin
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -65,6 +64,8 @@ def nothing(jobs: Sequence[Job], word: str) -> click.ClickException:
     shown = with_task(jobs)
     names = {name.lower(): name for job in jobs for name in (shown[job.id], cell_name(job), job.experiment)}
     names |= {name.lower(): name for job in jobs for name in (job.study,) if "budget" not in job.labels}
+    import difflib  # here, not above: only a wrong word needs it
+
     near = difflib.get_close_matches(word.lower(), names, n=1)
     return NothingThere(f"no job matches {word!r}{f', did you mean {names[near[0]]}?' if near else ''}; {known(jobs)}")
 
@@ -76,7 +77,8 @@ def axes_of(jobs: Sequence[Job]) -> tuple[str, ...]:
 
 def begin() -> str:
     """The commands that put the first job in line, for every kind of study that is installed."""
-    return " or ".join([*(["`fts enqueue --matrix`"] if sizes() else []), "`fts enqueue train.py:objective`"])
+    of_a_study = ["`fts enqueue --matrix`"] if sizes() else []
+    return " or ".join([*of_a_study, "`fts enqueue train.py:objective`", "`fts init` and `fts enqueue study.toml`"])
 
 
 def _by_own_name(jobs: Sequence[Job], word: str) -> list[Job]:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs import functions
 from fts.jobs.api.function import VALUE, FunctionStudy
+from fts.jobs.api.goals import CONSTRAINTS
 from fts.jobs.api.load import installed
 from fts.jobs.api.spec import NAME, BadSpec, md5_of
+from fts.jobs.api.study import Metric
 from fts.jobs.records.optuna import NoStorage
 from fts.jobs.search.space import data_of, plain_choice
 from fts.state import queries, transitions
 from fts.state.values import Cause, Direction, TrialStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from optuna.trial import FrozenTrial
 
     from fts.state.db import Database
@@ -38,13 +42,13 @@ class Recorded:
 
     name: str
     source: str  # the storage, without a password
-    direction: Direction
+    goals: dict[str, Direction]  # metric -> goal, the first decides
     trials: tuple[transitions.RecordedTrial, ...]
     left_out: tuple[str, ...]  # a sentence for each trial that cannot be history
 
 
 def read(url: str, name: str | None) -> Recorded:
-    """The study of that name, or the only one. Raises NoStorage, NoStudy, BadSpec for one of several goals."""
+    """The study of that name, or the only one. Raises NoStorage, NoStudy."""
     if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).is_file():
         raise NoStorage(f"there is no file {url.removeprefix(SQLITE)}; expected a storage of Optuna: sqlite:///FILE.db")
     import optuna  # here, not above: 0.4 s
@@ -62,22 +66,29 @@ def read(url: str, name: str | None) -> Recorded:
             raise NoStudy(f"{wanted}; {source} has {', '.join(there)[:500] or 'none'}")
         study = optuna.load_study(study_name=name, storage=storage)
         directions, trials = study.directions, study.get_trials(deepcopy=False)
+        names = study.metric_names
     except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError, RuntimeError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0][:200]
         raise NoStorage(f"Optuna cannot read {source}: {reason}") from error
-    if len(directions) != 1:
-        raise BadSpec(f"the study {name!r} has {len(directions)} goals, expected one")
-    direction = Direction(directions[0].name.lower())
+    goals = goals_of(directions, names)
     taken, left_out = [], []
     for trial in trials:
         try:
-            taken.append(recorded(trial, direction))
+            taken.append(recorded(trial, goals))
         except (ValueError, TypeError) as odd:
             left_out.append(f"left out: trial {trial.number}, {odd}")
-    return Recorded(name, source, direction, tuple(taken), tuple(left_out))
+    return Recorded(name, source, goals, tuple(taken), tuple(left_out))
 
 
-def recorded(trial: FrozenTrial, direction: Direction) -> transitions.RecordedTrial:
+def goals_of(directions: Sequence[Any], names: Sequence[str] | None) -> dict[str, Direction]:
+    """`value`; of several goals the names that the study gives them, or `values_0`, `values_1`."""
+    several = [f"values_{n}" for n in range(len(directions))]
+    named = names is not None and len(set(names)) == len(several) and all(NAME.fullmatch(one) for one in names)
+    known = [VALUE] if len(several) == 1 else list(names) if names is not None and named else several
+    return {name: Direction(one.name.lower()) for name, one in zip(known, directions, strict=True)}
+
+
+def recorded(trial: FrozenTrial, goals: Mapping[str, Direction]) -> transitions.RecordedTrial:
     """Raises ValueError for a trial that cannot be history."""
     if trial.state.name not in STATES or trial.datetime_start is None:
         raise ValueError(f"it has not ended ({trial.state.name.lower()})")
@@ -85,16 +96,22 @@ def recorded(trial: FrozenTrial, direction: Direction) -> transitions.RecordedTr
     reports = {step: finite_or_none(value) for step, value in sorted(trial.intermediate_values.items())}
     if any(not 0 <= step <= MAX_STEP for step in reports):
         raise ValueError("it has reported at a negative step")
-    best = direction.best(reports.values())
+    best = next(iter(goals.values())).best(reports.values())
     step_of_best = next((step for step, value in reports.items() if value is not None and value == best), None)
-    value = trial.value if status is TrialStatus.COMPLETE else best
+    values = list(trial.values or ())
+    value = values[0] if status is TrialStatus.COMPLETE and values else best
     cause = {TrialStatus.COMPLETE: Cause.FINISHED, TrialStatus.PRUNED: Cause.PRUNED}.get(status, Cause.CODE_ERROR)
     message = trial.system_attrs.get("fail_reason") if status is TrialStatus.FAILED else None
-    if status is TrialStatus.COMPLETE and (value is None or not math.isfinite(value)):
-        status, cause, message, value = TrialStatus.FAILED, Cause.DIVERGED, f"it returned {value}", None
+    if status is TrialStatus.COMPLETE and not (values and all(math.isfinite(one) for one in values)):
+        told = ", ".join(map(str, values)) or "None"
+        status, cause, message, value = TrialStatus.FAILED, Cause.DIVERGED, f"it returned {told}", None
     ended = (trial.datetime_complete or trial.datetime_start).timestamp()
     attributes = {str(name): one for name, one in trial.user_attrs.items()}
     facts: dict[str, Any] = {"optuna_trial": trial.number}
+    if len(goals) > 1 and status is TrialStatus.COMPLETE:
+        facts["metrics"] = dict(zip(goals, values, strict=True))
+    if trial.constraints:
+        facts[CONSTRAINTS] = {str(name): float(one) for name, one in trial.constraints.items()}
     if attributes and len(json.dumps(attributes, default=str)) <= MAX_ATTRIBUTES:
         facts["attrs"] = json.loads(json.dumps(attributes, default=str))
     return transitions.RecordedTrial(
@@ -128,22 +145,24 @@ def take_over(db: Database, found: Recorded, name: str | None, objective: str | 
     if there := next((job for job in queries.jobs(db) if job.study == name), None):
         raise BadSpec(f"there is a study {name!r} here (job {there.id}); give this one another name with --name")
     study, trials = FunctionStudy(name), len(found.trials)
-    direction = str(found.direction)
+    metric, direction = next(iter(found.goals)), str(next(iter(found.goals.values())))
+    goals = {name: str(goal) for name, goal in found.goals.items()} if len(found.goals) > 1 else {}
+    aims: dict[str, Any] = {"metric": metric, "direction": direction} | ({"goals": goals} if goals else {})
     row: dict[str, Any]
     if objective is not None:
-        (cell,) = functions.cells(objective, folder, trials, study=name, direction=direction)
+        (cell,) = functions.cells(objective, folder, trials, study=name, **aims)
         row, declaration = study.row(cell), functions.declaration([cell])
     else:  # of a function that nobody has named: it can be read, and nothing of it can run
         spec = {
-            "study": name, "experiment": name, "kind": "cell", "trials": trials, "metric": VALUE,
-            "direction": direction, "imported_from": found.source, "imported_study": found.name,
+            "study": name, "experiment": name, "kind": "cell", "trials": trials, **aims,
+            "imported_from": found.source, "imported_study": found.name,
         }  # fmt: skip
         row = {
-            "study": name, "experiment": name, "kind": "cell", "cell": name, "labels": {}, "metric": VALUE,
+            "study": name, "experiment": name, "kind": "cell", "cell": name, "labels": {}, "metric": metric,
             "direction": direction, "trials_wanted": trials, "spec": spec, "spec_md5": md5_of(spec),
         }  # fmt: skip
         declaration = study.declaration()
-        declaration |= {"metrics": [one | {"goal": direction} for one in declaration["metrics"]]}
+        declaration |= {"metrics": [asdict(Metric(one, goal=str(goal))) for one, goal in found.goals.items()]}
     with db.write():  # both or none
         transitions.declare_study(db, name, declaration)
         return transitions.import_history(db, row, found.trials, f"{found.name} in {found.source}")

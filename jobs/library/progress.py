@@ -31,7 +31,8 @@ class ProgressLine:
         ended = sum(min(job.trials_ended, n_trials) for job in jobs)
         line = f"{self.name}: {ended} of {formatting.count(n_trials * len(jobs), 'trial')}"
         if len(jobs) == 1 and (best := jobs[0]).best_value is not None:
-            line += f", best {formatting.number(best.best_value)} (t{best.best_trial})"
+            one = f"best {formatting.number(best.best_value)} (t{best.best_trial})"
+            line += f", {one if len(best.goals) == 1 else formatting.best_or_front(best)}"
         if line == self._last or not self.shown:
             return
         self._last = line

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs import functions
 from fts.jobs.api.bare_cell import CHOICES
+from fts.jobs.api.command import question_of
 from fts.jobs.api.function import FunctionCell, FunctionStudy
 from fts.jobs.api.halving import Halving
 from fts.jobs.api.spec import BadSpec
@@ -78,9 +79,9 @@ def create_study(
         raise BadSpec("direction, directions and goals all say what is better; give one of them")
     if directions is not None:
         goals = {f"values_{n}": one for n, one in enumerate(directions)}
-    for name, one in (goals or {}).items():
+    for metric, one in (goals or {}).items():
         if one not in CHOICES["direction"]:
-            raise BadSpec(f"the goal of {name} is {one!r:.80}, expected one of {', '.join(CHOICES['direction'])}")
+            raise BadSpec(f"the goal of {metric} is {one!r:.80}, expected one of {', '.join(CHOICES['direction'])}")
     direction = next(iter((goals or {}).values()), direction or "minimize")
     for what, value in {"direction": direction, "sampler": sampler, "pruner": pruner}.items():
         if value not in CHOICES[what]:
@@ -263,7 +264,7 @@ def put_in_line(path: Path, cells: Sequence[FunctionCell], say: Callable[[str], 
     study = FunctionStudy(cells[0].study)
     db = open_for_person(path)
     try:
-        rule = transitions.SameQuestion(_question_of, lambda spec: FunctionCell.from_json(spec).identity)
+        rule = transitions.SameQuestion(question_of, lambda spec: FunctionCell.from_json(spec).identity)
         found = transitions.enqueue(db, [study.row(cell) for cell in cells], rule=rule)
         known = queries.studies(db).get(study.name)
         declared = functions.declaration(cells, None if known is None else known.declaration)
@@ -308,10 +309,3 @@ def _raise_failed(jobs: Sequence[Job], n_trials: int) -> None:
                 f"{job.cell} {'has failed' if job.status is JobStatus.FAILED else 'was cancelled'}{reason}; "
                 f"`fts logs {job.id}` shows what it printed, `fts retry {job.id}` continues it"
             )
-
-
-def _question_of(spec: Any) -> str | None:
-    try:
-        return FunctionCell.from_json(spec).question
-    except BadSpec:
-        return None

@@ -18,7 +18,7 @@ from fts.jobs.library.objective import objective_of, refuse_at_the_top, refuse_i
 from fts.jobs.settings import places
 from fts.jobs.study_file import toml
 from fts.jobs.study_file.faults import At, BadStudy
-from fts.jobs.study_file.line import Line, preview, put_in_line, titles
+from fts.jobs.study_file.line import Line, check_here, preview, put_in_line, titles
 from fts.jobs.study_file.opened import cells_of
 from fts.jobs.study_file.study import StudyFile
 from fts.state.db import open_for_person
@@ -105,6 +105,7 @@ class Study:
             refuse_at_the_top(objective, self.folder, "enqueue")
         path = places(db).db
         made = cells_of(self._file, path, cells)
+        check_here(made)
         if dry_run and not has_study(path):
             return preview(made)
         opened = open_for_person(path)

@@ -63,26 +63,38 @@ def _export_job(db: Database, places: Places, job: Job) -> Path:
 
 
 def export_trial(db: Database, places: Places, job: Job, number: int) -> None:
-    """After one trial, at a cost that does not grow with the number of trials. Raises CannotWrite."""
+    """After one trial. Raises CannotWrite."""
+    export_trials(db, places, job, [number])
+
+
+def export_trials(db: Database, places: Places, job: Job, numbers: Sequence[int]) -> None:
+    """After these trials, at a cost that does not grow with the number of all trials. Raises CannotWrite."""
     with exporting(places):
         job = queries.job(db, job.id)
         aside = places.exports / _aside(job)
         was_aside = aside.exists()
         folder = own_folder(db, places, job)
         new_here = was_aside and folder != aside
-        _write_trial(db, places, folder, job, queries.trial(db, job.id, number))
+        for number in numbers:
+            _write_trial(db, places, folder, job, queries.trial(db, job.id, number))
         if new_here or trials_ended(job) <= FEW or is_due(folder / all_trials(job)):
             _write_summaries(db, places, folder, job, queries.trials(db, job.id))
         elif job.best_trial is not None:
             _write_best(db, places, folder, job, queries.trial(db, job.id, job.best_trial))
 
 
-def export_summaries(db: Database, places: Places, job: Job) -> None:
-    """The file of all trials and the best one's, of a job that is left before it has ended. Raises CannotWrite."""
+def export_summaries(db: Database, places: Places, job: Job, numbers: Sequence[int] = ()) -> None:
+    """The file of all trials and the best one's, and these trials', of a job that is left before it has ended.
+
+    Raises CannotWrite.
+    """
     with exporting(places):
         job = queries.job(db, job.id)
         if trials_ended(job):
-            _write_summaries(db, places, own_folder(db, places, job), job, queries.trials(db, job.id))
+            folder = own_folder(db, places, job)
+            for number in numbers:
+                _write_trial(db, places, folder, job, queries.trial(db, job.id, number))
+            _write_summaries(db, places, folder, job, queries.trials(db, job.id))
 
 
 def is_due(path: Path) -> bool:
@@ -151,8 +163,15 @@ def shown_of(same: Iterable[Job]) -> Job:
 
 
 def _write_trial(db: Database, places: Places, folder: Path, job: Job, trial: Trial) -> None:
+    if not has_file(job, trial):
+        return
     record = trial_record(job, trial, queries.epochs(db, trial.id))
     write_json(folder / "trials" / f"trial_{trial.number:04d}.json", record, places.outputs)
+
+
+def has_file(job: Job, trial: Trial) -> bool:
+    """Has the trial a file of its own? Without steps all of it stands in the file of all trials."""
+    return trial.epochs > 0 or not columns.study_of(job).is_bare
 
 
 def _write_summaries(db: Database, places: Places, folder: Path, job: Job, trials: Sequence[Trial]) -> None:
@@ -163,7 +182,7 @@ def _write_summaries(db: Database, places: Places, folder: Path, job: Job, trial
         _write_best(db, places, folder, job, best)
     else:
         _remove_best(folder, job)
-    _remove_trials(folder, {trial.number for trial in trials})
+    _remove_trials(folder, {trial.number for trial in trials if has_file(job, trial)})
 
 
 def _write_best(db: Database, places: Places, folder: Path, job: Job, best: Trial) -> None:
@@ -295,7 +314,12 @@ def _is_whole(db: Database, places: Places, job: Job) -> bool:
             numbers = re.findall(rb'"trial_number": (\d+)', file.read())
     except OSError:
         return False
-    return len(files) == last.number + 1 and bool(numbers) and int(numbers[-1]) == last.number
+    return len(files) == _files_of(db, job, last) and bool(numbers) and int(numbers[-1]) == last.number
+
+
+def _files_of(db: Database, job: Job, last: Trial) -> int:
+    """How many trials have a file of their own."""
+    return queries.trials_with_steps(db, job.id) if columns.study_of(job).is_bare else last.number + 1
 
 
 ENDED = (JobStatus.DONE, JobStatus.FAILED)

@@ -83,7 +83,7 @@ def _fill(study: Any, db: Any, job: Job, history: Any, tell: Callable[[str], Non
     for name, label in job.labels.items():
         study.set_user_attr(name, label)
     study.set_user_attr("job", job.id)
-    if len(job.goals) > 1:
+    if len(job.goals) > 1 and not job.metric.startswith("values_"):  # which is what Optuna calls them itself
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it is experimental, and has been for years
             study.set_metric_names(list(job.goals))

@@ -31,22 +31,26 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
 
+    from fts.jobs.search.rebuilt import Rebuilt
+
 TRIES = 100  # at a combination that nothing forbids
 LEARNING = 50  # of them by the sampler, which is told each refusal as the worst trial there is; then at random
+MOST_TOLD = 100  # refusals of earlier trials that the sampler is told: the latest
 MOST_REFUSED = 3  # that a trial keeps on record for later ones
 LEARNERS = ("tpe", "gp")  # samplers that go where they have seen least; others wander out of a forbidden region
 REFUSED = "refused"  # beside what its sampler kept: parameters that a rule forbade
 
 
-def draw(cell: Any, history: Sequence[PastTrial], number: int) -> Drawn:
+def draw(cell: Any, history: Sequence[PastTrial], number: int, rebuilt: Rebuilt | None = None) -> Drawn:
     """The parameters of trial `number`, a function of the cell and its history.
 
     Raises BadSpec where a hundred draws in a row were forbidden.
     """
-    study = study_before(cell, history, number, PureSampler(cell.sampler, cell.seed))
+    study = study_before(cell, history, number, PureSampler(cell.sampler, cell.seed), rebuilt)
     before = system_attributes(study)
     trial_id = study.ask()._trial_id
-    _tell(study, cell, history, [params for past in history for params in past.kept.get(REFUSED, ())])
+    earlier = [params for past in history if past.kept for params in past.kept.get(REFUSED, ())]
+    _tell(study, cell, history, earlier[-MOST_TOLD:])
     rule: str | None = None
     refused: list[dict[str, Any]] = []
     for again in range(TRIES):

@@ -15,6 +15,7 @@ from fts.jobs.api.grid import GRID
 from fts.jobs.api.grid import point as point_of
 from fts.jobs.api.spec import BadSpec, seed_for
 from fts.jobs.api.study import MAXIMIZE
+from fts.jobs.search.rebuilt import Rebuilt, fill
 from fts.jobs.search.space import Space, distributions
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Drawn:
     kept: dict[str, Any] = field(default_factory=dict)  # by its sampler, for later trials (PastTrial.kept)
 
 
-def drawn_for(cell: Any, history: Sequence[PastTrial], number: int) -> Drawn:
+def drawn_for(cell: Any, history: Sequence[PastTrial], number: int, rebuilt: Rebuilt | None = None) -> Drawn:
     """The parameters of trial `number` of a cell with a declared space. Raises BadSpec where there are none."""
     if cell.sampler == GRID:
         point = point_of(cell, number)
@@ -82,10 +83,10 @@ def drawn_for(cell: Any, history: Sequence[PastTrial], number: int) -> Drawn:
         return Drawn(point)
     if getattr(cell, "streams", BY_TRIAL) == BY_TRIAL:
         maximize = cell.direction == MAXIMIZE
-        return Drawn(suggest(cell.space, history, cell.seed, number, cell.sampler, maximize, diverged=cell.diverged))
+        return Drawn(suggest(cell.space, history, cell.seed, number, cell.sampler, maximize, cell.diverged, rebuilt))
     from fts.jobs.search.drawing import draw  # here, not above: 0.4 s for optuna
 
-    return draw(cell, history, number)
+    return draw(cell, history, number, rebuilt)
 
 
 def suggest(
@@ -96,13 +97,14 @@ def suggest(
     sampler: str = "tpe",
     maximize: bool = False,
     diverged: str = "ignored",
+    rebuilt: Rebuilt | None = None,
 ) -> dict[str, Any]:
     """All parameters of trial `number`, drawn in one step; equal arguments give equal parameters.
 
     `diverged` is what the sampler learns from trials that diverged (CellSpec.diverged).
     """
     drawn = _sampler(sampler, seed_for(seed, number, "suggest") % 2**32)
-    study = rebuild_study(space, history, maximize, drawn, diverged)
+    study = rebuild_study(space, () if sampler in NO_HISTORY else history, maximize, drawn, diverged, rebuilt)
     return dict(study.ask(distributions(space)).params)
 
 
@@ -112,6 +114,7 @@ def rebuild_study(
     maximize: bool,
     sampler: optuna.samplers.BaseSampler | None = None,
     diverged: str = "ignored",
+    rebuilt: Rebuilt | None = None,
 ) -> optuna.Study:
     """An in-memory Optuna study that holds the recorded trials, RUNNING ones included (they repel TPE)."""
     import optuna  # here, not above: 0.4 s
@@ -120,12 +123,22 @@ def rebuild_study(
     study = optuna.create_study(direction="maximize" if maximize else "minimize", sampler=sampler)
     if diverged == "worst":
         history = with_bad_region(history, maximize)
-    study.add_trials([frozen(space, past) for past in sorted(history, key=lambda past: past.number)])
+    in_order = sorted(history, key=lambda past: past.number)
+    fill(study, (rebuilt or Rebuilt()).trials(in_order, (space, None), lambda past: frozen(space, known(past))))
     return study
 
 
+def known(past: PastTrial | None) -> PastTrial:
+    assert past is not None, "no place of such a study is empty"
+    return past
+
+
 def study_before(
-    cell: Any, history: Sequence[PastTrial], number: int, sampler: optuna.samplers.BaseSampler
+    cell: Any,
+    history: Sequence[PastTrial],
+    number: int,
+    sampler: optuna.samplers.BaseSampler,
+    rebuilt: Rebuilt | None = None,
 ) -> optuna.Study:
     """An in-memory study as it was when trial `number` of the cell began: earlier trials stand at their own numbers."""
     import optuna
@@ -141,14 +154,27 @@ def study_before(
         history = ()
     if cell.diverged == "worst":
         history = with_bad_region(history, next(iter(goals.values())) == MAXIMIZE, goals)
-    past = {one.number: one for one in history if one.number < number}
-    space = cell.space or {}
-    nothing = optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL)  # samplers leave failed ones out
-    study.add_trials([frozen(space, past[n], goals) if n in past else nothing for n in range(number)])
+    past = {one.number: one for one in history if one.number < number and one.kept}
+    fill(study, frozen_before(history, number, goals, rebuilt or Rebuilt(), cell.space or {}))
     for _, one in sorted(past.items()):
         for name, value in one.kept.get("study", {}).items():
             study._storage.set_study_system_attr(study._study_id, name, value)
     return study
+
+
+def frozen_before(
+    history: Sequence[PastTrial], number: int, goals: Mapping[str, str], rebuilt: Rebuilt, space: Space | None = None
+) -> list[optuna.trial.FrozenTrial]:
+    """The trials before this number in Optuna's terms, each at its own place."""
+    import optuna
+
+    def freeze(one: PastTrial | None) -> optuna.trial.FrozenTrial:
+        if one is None:
+            return optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL)  # samplers leave failed ones out
+        return frozen(space or {}, one, goals)
+
+    past = {one.number: one for one in history if one.number < number}
+    return rebuilt.trials([past.get(n) for n in range(number)], (space or {}, dict(goals)), freeze)
 
 
 def kept_by(study: optuna.Study, trial_id: int, before: Mapping[str, Any]) -> dict[str, Any]:

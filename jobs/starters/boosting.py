@@ -35,8 +35,8 @@ import fts
 def objective(trial: optuna.Trial) -> float:
     """Cross-entropy on a quarter of the wines."""
     wine = load_wine()
-    x, held_out, y, labels = train_test_split(wine.data, wine.target, test_size=0.25, random_state=0)
-    validation = xgb.DMatrix(held_out, labels)
+    x, held_out, y, truth = train_test_split(wine.data, wine.target, test_size=0.25, random_state=0)
+    validation = xgb.DMatrix(held_out, truth)
     params = {
         "objective": "multi:softprob",
         "num_class": 3,
@@ -56,5 +56,7 @@ def objective(trial: optuna.Trial) -> float:
         xgb_model=callback.model,
         verbose_eval=False,
     )
+    predicted = model.predict(validation)
+    fts.predictions(trial, truth, predicted)
     return float(model.eval(validation).rpartition(":")[2])
 '''

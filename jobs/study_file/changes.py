@@ -58,7 +58,9 @@ def in_words(cell: BareCell, spec: Spec, fields: Iterable[str]) -> str:
     mine = _plain(cell)
     told: list[str] = []
     for name in fields:
-        if name == "code_md5":
+        if name == "code_md5" and spec.get("code", []) != mine.get("code", []):
+            told.append(f"study.code {_shown('code', spec.get('code'))} -> {_shown('code', mine.get('code'))}")
+        elif name == "code_md5":
             told.append(f"{cell.file or 'the script'}{' or code beside it' if cell.code else ''} has changed")
         elif name == "space":
             told += _of_table("space", spec.get("space") or {}, mine.get("space") or {})

@@ -73,7 +73,7 @@ def _root(path: Path) -> Path:
 
 def _of_module(roots: Sequence[Path] | dict[Path, None], parts: Sequence[str], folder: Path) -> Iterator[Path]:
     """The files that importing a.b.c loads, where it is the person's own."""
-    for root in roots:
+    for root in () if parts[:1] == ["fts"] else roots:  # ours, in a checkout: what runs a study decides no number
         found = []
         for end in range(1, len(parts) + 1):
             base = root.joinpath(*parts[:end])

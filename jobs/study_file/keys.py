@@ -108,7 +108,7 @@ SEARCH: Mapping[str, Key] = {
     "warm_start": Key(_warm_start, 'a list of tables { lr = 1e-3 } and of trials "STUDY/CELL:t5"'),
 }
 RESOURCES: Mapping[str, Key] = {
-    "memory": Key(_memory, f'"{LEARN}", a size such as "8GB", or a function such as "train:memory"'),
+    "memory": Key(_memory, f'"{LEARN}", a size such as "8GB" (at least 16MB), or a function such as "train:memory"'),
     "gpu": _count("gpu"),
     "threads": _count("threads"),
     "stall": Key(_stall, f'"{LEARN}", or a time such as "10m"'),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs import functions
-from fts.jobs.api.command import BareStudy
+from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.records.questions import told
 from fts.jobs.status import formatting
@@ -59,6 +59,40 @@ class _Plan:
     words: str = ""
 
 
+def check_here(cells: Sequence[BareCell]) -> None:
+    """Raises BadSpec where this machine has too few GPUs or no package that a sampler needs."""
+    from fts.jobs.search.needs import check_packages  # here: only what is put in line needs them
+    from fts.jobs.sensors.gpus import check_gpus
+
+    check_gpus(max(cell.gpu for cell in cells))
+    for cell in cells:
+        if getattr(cell, "python", None) is None or cell.space is not None:
+            check_packages(cell.sampler)
+
+
+def take_over(db: Database, cells: Sequence[BareCell], dry_run: bool) -> list[str]:
+    """Jobs of the same questions take over how their trials run, as far as it was said; what to say of each cell.
+
+    For cells from a command line, where what was not typed stays as it is.
+    """
+    study = BareStudy(cells[0].study)
+    there = _by_labels(job for job in queries.jobs(db) if job.study == study.name and job.kind == "cell")
+    said = []
+    for cell in cells:
+        plan = _same(cell, there.get(_key(cell.axes), []))
+        if plan is not None and plan.job is not None:
+            given = cell.to_json()
+            plan.fields = [name for name in plan.fields if given.get(name) not in (None, {}, plan.job.spec.get(name))]
+            if {"memory", "memory_bytes"} & set(plan.fields):  # one takes the place of the other
+                other = [name for name in ("memory", "memory_bytes") if plan.job.spec.get(name) is not None]
+                plan.fields = list(dict.fromkeys([*plan.fields, *other]))
+            plan.words = changes.in_words(cell, plan.job.spec, plan.fields)
+            if plan.words and _may_change(plan):
+                transitions.respecify(db, [_respecified(study, plan)])
+        said.append("" if plan is None else _taken_over(plan, dry_run))
+    return said
+
+
 def put_in_line(
     db: Database,
     cells: Sequence[BareCell],
@@ -99,14 +133,6 @@ def preview(cells: Sequence[BareCell]) -> list[Line]:
     ]
 
 
-def question_of(spec: Any) -> str | None:
-    """A key of what a specification asks; None: nobody can read it."""
-    try:
-        return str(BareStudy("").cell(spec).question)
-    except BadSpec:
-        return None
-
-
 # -- what there was
 
 
@@ -123,11 +149,8 @@ def _key(labels: Mapping[str, Any]) -> str:
 
 def _planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> _Plan:
     """What becomes of the cell, by the jobs that it had before."""
-    same = [job for job in of_cell if question_of(job.spec) == cell.question]
-    if same:
-        job = min(same, key=lambda job: preference(str(job.status), job.trials_wanted, job.id, cell.wanted))
-        fields = changes.taken_over(cell, job.spec)
-        return _Plan(cell, job, False, fields, changes.in_words(cell, job.spec, fields))
+    if (same := _same(cell, of_cell)) is not None:
+        return same
     for job in reversed(of_cell):
         differs = changes.question_differs(cell, job.spec)
         unbegun = job.status in WAITING and job.attempt == 0 and not queries.trials(db, job.id)
@@ -139,6 +162,28 @@ def _planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> _Plan:
             words = changes.in_words(mine, job.spec, [*differs, *fields])
             return _Plan(mine, job, unbegun, [*differs, *fields], words)
     return _Plan(cell)
+
+
+def _same(cell: BareCell, of_cell: Sequence[Job]) -> _Plan | None:
+    """With the job that answers the cell's question, or will."""
+    same = [job for job in of_cell if question_of(job.spec) == cell.question]
+    if not same:
+        return None
+    job = min(same, key=lambda job: preference(str(job.status), job.trials_wanted, job.id, cell.wanted))
+    fields = changes.taken_over(cell, job.spec)
+    return _Plan(cell, job, False, fields, changes.in_words(cell, job.spec, fields))
+
+
+def _taken_over(plan: _Plan, dry_run: bool) -> str:
+    """What to say behind the sentence of a cell; empty: it runs as before."""
+    if not plan.words or plan.job is None:
+        return ""
+    if _may_change(plan):
+        return f"; {'would take' if dry_run else 'takes'} over: {plan.words}"
+    return (
+        f"; it runs, so this waits: {plan.words}; `fts pause {plan.job.id}`, enqueue the study again, "
+        f"`fts resume {plan.job.id}`"
+    )
 
 
 def _may_change(plan: _Plan) -> bool:
@@ -174,7 +219,8 @@ def _refuse_another_question(study: BareStudy, plans: Sequence[_Plan], there: Ma
         name, job = those[0]
         others = f" and {formatting.count(len(those) - 1, 'other cell')}" if len(those) > 1 else ""
         trials = formatting.count(job.trials_ended, "trial")
-        said.append(f"{name}{others}: {words} (job {job.id} keeps its {trials})")
+        kept = f"keeps its {trials}" if job.trials_ended else "has begun"
+        said.append(f"{name}{others}: {words} (job {job.id} {kept})")
     raise StudyChanged(
         f"{study.name} asks another question than before: {'; '.join(said[:4])}; give it another name (--name "
         f"{study.name}2), or search anew beside what there is with --again"
@@ -197,15 +243,9 @@ def _line(study: BareStudy, plan: _Plan, found: Enqueued | None, jobs: Mapping[i
     job = None if found.created and dry_run else jobs.get(found.job_id)
     sentence = told(name, plan.cell.wanted, found, job, dry_run)
     state = "new" if found.created else "extended" if found.extended_from is not None else found.status
-    if plan.words and plan.job is not None:
-        if _may_change(plan):
-            sentence += f"; {'would take' if dry_run else 'takes'} over: {plan.words}"
-            state = "changed" if state == found.status else state
-        else:
-            sentence += (
-                f"; it runs, so this waits: {plan.words}; `fts pause {plan.job.id}`, enqueue the study again, "
-                f"`fts resume {plan.job.id}`"
-            )
+    sentence += _taken_over(plan, dry_run)
+    if plan.words and _may_change(plan) and state == found.status:
+        state = "changed"
     return Line(name, plan.cell.experiment, found.job_id or None, state, sentence, found.extended_from)
 
 

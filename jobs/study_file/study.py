@@ -56,7 +56,8 @@ class StudyFile:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror or error
-            raise BadSpec(f"{path} cannot be read: {reason}") from None
+            cure = "; `fts init` writes one with an example" if isinstance(error, FileNotFoundError) else ""
+            raise BadSpec(f"{path} cannot be read: {reason}{cure}") from None
         tables, places = toml.parse(text, path.name), []
         for setting in settings:
             tables, at = toml.with_value(tables, setting)
@@ -417,7 +418,7 @@ class Freezing:
                 ("resources", "stall"), 'is "learn", which is not supported yet; expected a time such as "10m"'
             )
         return {
-            "memory": memory if isinstance(memory, str) else None,
+            "memory": memory if isinstance(memory, str) and memory != keys.LEARN else None,  # learn: as without it
             "memory_bytes": memory if isinstance(memory, int) else None,
             "on_oom": given.get("on_oom", "alone"),
             "stall_s": given.get("stall"),

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fts.jobs.watchdog.policy import read_bytes
+from fts.jobs.api.amounts import read_duration, read_size
 
 Reader = Callable[[Any], Any]
-
-TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)\s*")
-SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+LEAST = 16 << 20  # bytes of memory: a smaller number has no unit
 
 
 def text(value: Any) -> str:
@@ -72,10 +69,7 @@ def seconds(low: float, high: float) -> Reader:
 
     def read(value: Any) -> float:
         if isinstance(value, str):
-            parts = list(TIME.finditer(value.strip()))
-            if not parts or "".join(part[0] for part in parts) != value.strip():
-                raise ValueError
-            value = sum(float(part[1]) * SECONDS[part[2]] for part in parts)
+            value = sum(read_duration(part, "it") for part in value.split())
         if not low <= number(value) <= high:
             raise ValueError
         return float(value)
@@ -86,8 +80,8 @@ def seconds(low: float, high: float) -> Reader:
 def size(value: Any) -> int:
     """`8GB`, `512MB` (powers of 1024), or bytes."""
     if isinstance(value, str):
-        value = read_bytes("memory", value.strip().replace(" ", ""))
-    return int(whole(1, 2**50)(value))
+        value = read_size(value, "it")
+    return int(whole(LEAST, 2**50)(value))
 
 
 def environment(value: Any) -> dict[str, str]:

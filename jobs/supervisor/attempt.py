@@ -5,10 +5,13 @@ The supervisor says what to do next by how an attempt ended; nothing here decide
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
 import time
+from collections import deque
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fts.worker")
 
+TOGETHER_S = 0.05  # that a transaction of several facts may take: other writers wait for it
 MOST_IN_A_LINE = 1 << 15  # bytes of a specification; a pipe holds twice as much
 SPECIFICATION = "specification.json"  # in the trial's folder, until the process has read it
 OUR_LINE = re.compile(r"\d\d:\d\d:\d\d ")  # what the trial process itself says in a log explains no death
@@ -57,7 +61,7 @@ class Attempt:
     """Runs one spec in a trial process that may have run others before.
 
     `record` gets every fact except the last; it may return a StopRequest, or Ended.PRUNED, which
-    is the pruner's verdict. `wish` is asked several times a second.
+    is the pruner's verdict. `wish` is asked several times a second. `together` makes one transaction of several facts.
     """
 
     def __init__(
@@ -67,9 +71,11 @@ class Attempt:
         wish: Callable[[], StopRequest | None],
         poll_s: float,
         grace_s: float,
+        together: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.child, self.record, self.wish = child, record, wish
-        self.poll_s, self.grace_s = poll_s, grace_s
+        self.poll_s, self.grace_s, self.together = poll_s, grace_s, together
+        self._answers: list[Callable[[], object]] = []  # to what has been taken, and is not on record yet
         self._wish: StopRequest | None = None
         self._started = False  # the trial itself runs, not only its process
         self._judged = False  # a pruner looks at its epochs, and the trial waits for what it says
@@ -91,9 +97,8 @@ class Attempt:
                 return self._last_words(number)
             return AttemptEnd(Ended.DIED, {"message": str(error), "cause": Cause.MACHINE_ERROR.value})
         while True:
-            for fact in self.child.facts(self.poll_s):
-                if end := self._take(fact, number):
-                    return end
+            if end := self._take_all(self.child.facts(self.poll_s), number):
+                return end
             if self.child.poll() is not None:
                 self._wish = self._wish or self.wish()  # it may be dead because the watchdog killed it
                 return self._last_words(number)
@@ -107,7 +112,23 @@ class Attempt:
         path = Path(spec["folder"]) / SPECIFICATION
         make_folder(path.parent, path.parents[3])
         atomic_write(path, line, path.parents[3], durable=False)
-        return {"do": "run", "file": str(path)}
+        return {"do": "run", "file": str(path), "md5": hashlib.md5(line.encode()).hexdigest()}
+
+    def _take_all(self, facts: list[dict[str, Any]], number: int) -> AttemptEnd | None:
+        """Records what has arrived, together as far as it takes no longer than TOGETHER_S, and answers after that."""
+        left = deque(facts)
+        while left:
+            end = None
+            with self.together() if len(left) > 1 else nullcontext():
+                until = time.monotonic() + TOGETHER_S
+                while left and end is None and time.monotonic() < until:
+                    end = self._take(left.popleft(), number)
+            answers, self._answers = self._answers, []
+            for answer in answers:
+                answer()
+            if end is not None:
+                return end
+        return None
 
     def _take(self, fact: dict[str, Any], number: int) -> AttemptEnd | None:
         kind = fact.get("fact")
@@ -123,19 +144,18 @@ class Attempt:
         wish = self.record(fact)
         if wish is Ended.PRUNED:
             self._pruned = kind == "epoch"  # one that asked may still end otherwise: what it does then counts
-            self._send({"do": "prune", "number": number})
+            self._answers.append(lambda: self._send({"do": "prune", "number": number}))
         elif isinstance(wish, StopRequest):
             self._obey(wish)
         elif kind == "judge" or (kind == "epoch" and self._judged and fact.get("judged", True)):
-            self._send({"do": "go on", "number": number, "epoch": fact["epoch"]})
+            self._answers.append(lambda: self._send({"do": "go on", "number": number, "epoch": fact["epoch"]}))
         return None
 
     def _last_words(self, number: int) -> AttemptEnd:
         """The process is gone; what it still wrote counts."""
         while facts := self.child.facts(0.0):
-            for fact in facts:
-                if end := self._take(fact, number):
-                    return end
+            if end := self._take_all(facts, number):
+                return end
         code = self.child.poll()
         if self._pruned:
             return AttemptEnd(Ended.PRUNED, {}, self._wish)

@@ -24,10 +24,11 @@ import psutil
 
 from fts.jobs.api.protocol import MAX_LINE
 from fts.jobs.supervisor.process_tree import Reaped, kin, reap_recorded, same_process, signal_tree, started_at
+from fts.jobs.supervisor.template import Forked, PipeEnd, Template, Told
 from fts.state.files import open_log
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
 __all__ = [
@@ -65,6 +66,7 @@ class TrialProcess:
     caps the address space (Linux only): an allocation beyond it fails inside the child, with an error it can report.
     A child that `relays` asks what it has started to stop; otherwise its whole tree is asked.
     The log is appended to and readable by its owner only. Raises OSError when `argv[0]` cannot be started.
+    With a `template` it is forked from that one instead; raises CannotFork.
     One thread reads (facts, wait, stop, close); poll, send, freeze, thaw, ask_to_stop and kill are for every thread.
     """
 
@@ -79,6 +81,8 @@ class TrialProcess:
         cwd: Path | None = None,
         facts_flag: str = "--facts-fd",
         relays: bool = False,
+        template: Template | None = None,
+        root: Path | None = None,
     ) -> None:
         self._lock = threading.RLock()  # the heat guard and the supervisor may both signal it
         self._send_lock = threading.Lock()
@@ -92,20 +96,25 @@ class TrialProcess:
         self.asked_to_stop = False
         self.log_path = log_path
         self.relays = relays
+        self.told = Told() if template is None else template.told.copy()  # of earlier trials
         self.was_ready = False  # it has said that it can take a trial
         try:
             log_fd = open_log(log_path, log_path.parent.parent)
             try:
-                self._popen = subprocess.Popen(
-                    [*argv, facts_flag, str(child_end)],
-                    stdin=subprocess.PIPE,
-                    stdout=log_fd,
-                    stderr=subprocess.STDOUT,
-                    pass_fds=(child_end,),
-                    start_new_session=True,
-                    env={**os.environ, **thread_environment(threads), **(env or {})},
-                    cwd=cwd,
-                )
+                self._popen: subprocess.Popen[bytes] | Forked
+                if template is not None and root is not None:
+                    self._popen = forked(template, child_end, log_fd, root)
+                else:
+                    self._popen = subprocess.Popen(
+                        [*argv, facts_flag, str(child_end)],
+                        stdin=subprocess.PIPE,
+                        stdout=log_fd,
+                        stderr=subprocess.STDOUT,
+                        pass_fds=(child_end,),
+                        start_new_session=True,
+                        env=environment(threads, env),
+                        cwd=cwd,
+                    )
             finally:
                 os.close(log_fd)
         except BaseException:
@@ -283,9 +292,8 @@ class TrialProcess:
         with self._lock:
             if (code := self.poll()) is None:
                 self._signal_tree(signal.SIGKILL)
-                self._popen.wait()  # SIGKILL is not refused; a disk that hangs delays it
+                code = self._popen.wait()  # SIGKILL is not refused; a disk that hangs delays it
                 self._sweep()
-                code = self._popen.returncode
             return code
 
     def close(self) -> None:
@@ -314,6 +322,26 @@ class TrialProcess:
             with contextlib.suppress(psutil.Error):
                 process.kill()  # psutil compares the start time first
         self._met.clear()
+        if isinstance(self._popen, Forked):
+            self._popen.release()
+
+
+def forked(template: Template, facts: int, log_fd: int, root: Path) -> Forked:
+    """A trial process of a template. Raises CannotFork."""
+    read_end, write_end = os.pipe()
+    try:
+        pid = template.fork(read_end, facts, log_fd, root)
+    except BaseException:
+        os.close(write_end)
+        raise
+    finally:
+        os.close(read_end)
+    return Forked(template, pid, PipeEnd(write_end))
+
+
+def environment(threads: int, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a trial process inherits."""
+    return {**os.environ, **thread_environment(threads), **(more or {})}
 
 
 def thread_environment(threads: int) -> dict[str, str]:

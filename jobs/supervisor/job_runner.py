@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +19,16 @@ from fts.jobs.api.load import study as load_study
 from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
 from fts.jobs.api.study import Cell, Finished, Study
 from fts.jobs.records import exports
-from fts.jobs.records.beside import OF, role_of, search_of
+from fts.jobs.records.beside import OF
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
 from fts.jobs.search.sampler import NO_HISTORY, Drawn, drawn_for
 from fts.jobs.status.formatting import count, spell
 from fts.jobs.supervisor import beside_search
-from fts.jobs.supervisor.beside_search import searched
+from fts.jobs.supervisor.beside_search import runs_more
+from fts.jobs.supervisor.history import JobHistory
 from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
-from fts.jobs.supervisor.trial_runner import TrialRunner, Work, past_trials
+from fts.jobs.supervisor.trial_runner import TrialRunner, Work
 from fts.jobs.supervisor.trouble import DISK_ERRORS
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, spent, transitions
@@ -34,19 +36,20 @@ from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from fts.state.files import remove
 from fts.state.transitions.jobs import ALL_ENDED
 from fts.state.transitions.trials import OF_SAMPLER
-from fts.state.values import Cause, Claim, Fault, Job, JobStatus, Trial, TrialStatus
+from fts.state.values import Cause, Claim, Job, JobStatus, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fts.jobs.search.rebuilt import Rebuilt
     from fts.jobs.search.sampler import PastTrial
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
 
+EXPORTS = 0.05  # of the time, that exports of a running job may take
 LOG_TAIL = 65_536  # bytes
-FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
 
 
 class JobRunner:
@@ -69,12 +72,21 @@ class JobRunner:
         self.study = load_study(self.job.study)
         self.cell = checked_cell(self.study, self.job)
         self.most = most_trials(self.cell)
-        self.work = Work(db, places, settings, slot, claim, self.study, self.cell, ordered, tell)
+        self.history = JobHistory(db, self.job.id)
+        self.work = Work(db, places, settings, slot, claim, self.study, self.cell, ordered, tell, self.history)
         self.code = code_version()
         self.who = f"worker {claim.worker_id}"
         self.wanted = claim.job.trials_wanted
+        self.unexported: list[int] = []  # trials that have ended since the last export
+        self.export_after = 0.0  # monotonic
         self._spent_s: float | None = None  # on the job so far, once somebody has asked
         self._time_is_up: str | None = None
+
+    def prepare(self) -> None:
+        """Lets the slot start what takes time, while the first trial is drawn."""
+        threads = self.study.resources(self.cell).threads or self.work.settings.threads
+        with contextlib.suppress(OSError):  # the first trial says why
+            self.work.slot.prepare(self.study.program(self.cell), threads)
 
     def run(self) -> None:
         """Trial after trial until the job is done, given up, or somebody wants it to stop."""
@@ -119,10 +131,11 @@ class JobRunner:
                 self._spent_s = None if self._spent_s is None else self._spent_s + runner.worked_s
             if wish is not None:
                 return self._leave(wish)
+            self.history.refresh()
             ended = self._reread(trial)
             self.study.after_trial(self._finished())
             self._export_trial(ended.number)
-            if ended.cause == Cause.DATA_ERROR or fault_of_the_study(search_of(queries.trials(self.db, self.job.id))):
+            if ended.cause == Cause.DATA_ERROR or self.history.is_hopeless:
                 return self._give_up(ended)
             if (order := self.ordered(self.job.id)) is not None:
                 return self._leave(StopRequest(order))
@@ -154,7 +167,7 @@ class JobRunner:
         else:
             transitions.release_job(self.db, self.claim, Cause.DRAINED, wish.message)
         if wish.reason is not StopReason.DISK:
-            self._forgiven(exports.export_summaries)
+            self._export_left()
         self.tell(JobLeft(self.job, LEFT.get(wish.reason, "back in line")))
         return False
 
@@ -166,15 +179,29 @@ class JobRunner:
         return False
 
     def _export_trial(self, number: int) -> None:
-        """Raises OSError when the disk is in trouble, which the next checkpoint would meet, too."""
+        """Now, or with those of later trials where that is cheap: quick trials are exported for EXPORTS of the time.
+
+        Raises OSError when the disk is in trouble, which the next checkpoint would meet, too.
+        """
+        self.unexported.append(number)
+        if time.monotonic() < self.export_after:
+            return
+        began = time.monotonic()
+        numbers, self.unexported = self.unexported, []
         try:
-            exports.export_trial(self.db, self.places, self.job, number)
+            exports.export_trials(self.db, self.places, self.job, numbers)
+            self.export_after = time.monotonic() + (time.monotonic() - began) / EXPORTS
         except OSError as error:
             if error.errno in DISK_ERRORS:
                 raise
             self.owed.owe(self.job.id, error)
         except (ValueError, LookupError, TypeError) as error:  # a row that somebody edited
             self.owed.owe(self.job.id, error)
+
+    def _export_left(self) -> None:
+        """What has ended since the last export, and the summaries, of a job that is left before it has ended."""
+        numbers, self.unexported = self.unexported, []
+        self._forgiven(lambda db, places, job: exports.export_summaries(db, places, job, numbers))
 
     def _export(self) -> None:
         self._forgiven(exports.export_ended)
@@ -196,28 +223,28 @@ class JobRunner:
 
     def _next_trial(self) -> Trial | None:
         """The interrupted trial if there is one, else one that a retry put back, else a new one; None: all done."""
-        trials = queries.readable_trials(self.db, self.job.id)
-        put_back = queries.put_back(self.db, self.job.id)
-        for trial in trials:
-            if trial.status == TrialStatus.INTERRUPTED and trial.number not in put_back:
+        self.history.refresh()
+        for trial in self.history.open:
+            if trial.status == TrialStatus.INTERRUPTED:
                 transitions.resume_trial(self.db, self.claim, trial.id)
                 return trial
-        if put_back:
-            return self._rerun(next(trial for trial in trials if trial.number == put_back[0]))
-        number = len(trials)
+        if put_back := [trial for trial in self.history.open if trial.status == TrialStatus.FAILED]:
+            return self._rerun(put_back[0])
+        number = len(self.history)
         while True:
             wanted = self._trials_wanted()
-            beside = [trial.number for trial in trials if role_of(trial) is not None]
             with contextlib.suppress(TrialsChanged):
                 one = None
-                if searched(beside, number) >= wanted:
-                    one = beside_search.next_beside(self.cell, number, trials)
+                if (searched := self.history.searched(number)) >= wanted:
+                    if not runs_more(self.cell):
+                        return None
+                    one = beside_search.next_beside(self.cell, number, queries.trials(self.db, self.job.id))
                     if one is None:
                         return None
                 if self._is_late(number):
                     return None
                 if one is None:
-                    return self._open_trial(number, trials, searched(beside, number))
+                    return self._open_trial(number, searched)
                 return self._open_beside(number, one)
 
     def _is_late(self, began: int) -> bool:
@@ -276,7 +303,7 @@ class JobRunner:
         )
         return queries.trial(self.db, self.job.id, number)
 
-    def _open_trial(self, number: int, trials: Sequence[Trial], searched: int) -> Trial:
+    def _open_trial(self, number: int, searched: int) -> Trial:
         """Trial `number` of the job, which is number `searched` of its search."""
         drawn = self._draw(searched)
         known: dict[str, Any] = {OF_SAMPLER: drawn.kept} if drawn.kept else {}
@@ -299,9 +326,7 @@ class JobRunner:
             code_dirty=self.code[1],
             **known,
         )
-        of_search = (t for t in trials if role_of(t) is None)
-        twin = next((t for t in of_search if t.effective_md5 == md5 and t.status == TrialStatus.COMPLETE), None)
-        if twin is not None and self.study.reuses(self.cell):
+        if self.study.reuses(self.cell) and (twin := self.history.twin(md5)) is not None:
             self._reuse(trial_id, twin)
         return queries.trial(self.db, self.job.id, number)
 
@@ -323,19 +348,25 @@ class JobRunner:
 
     def _draw(self, number: int) -> Drawn:
         """Its parameters; none where the trial process draws them."""
-        return drawn(self.study, self.cell, number, lambda: past_trials(self.db, self.job.id, self.cell))
+        return drawn(self.study, self.cell, number, self.history.past, self.history.rebuilt)
 
     def _reread(self, trial: Trial) -> Trial:
         return queries.trial(self.db, self.job.id, trial.number)
 
 
-def drawn(study: Study, cell: Cell, number: int, past: Callable[[], Sequence[PastTrial]]) -> Drawn:
+def drawn(
+    study: Study,
+    cell: Cell,
+    number: int,
+    past: Callable[[], Sequence[PastTrial]],
+    rebuilt: Rebuilt | None = None,
+) -> Drawn:
     """The parameters of trial `number` after these; none where the trial process draws them. Raises BadSpec."""
     if (fixed := study.params(cell, number)) is not None:
         return Drawn(fixed)
     if cell.space is None:
         return Drawn({})
-    return drawn_for(cell, () if cell.sampler in NO_HISTORY else past(), number)
+    return drawn_for(cell, () if cell.sampler in NO_HISTORY else past(), number, rebuilt)
 
 
 LEFT = {
@@ -358,28 +389,6 @@ def checked_cell(study: Study, job: Job) -> Cell:
         if told.get(name) != meant.get(name):
             raise BadSpec(f"job {job.id} has {name} {told.get(name)!r}, but its specification says {meant.get(name)!r}")
     return cell
-
-
-def fault_of_the_study(trials: Sequence[Trial]) -> bool:
-    """Have the last three trials that failed done so by the code or data, with none complete or pruned in between?
-
-    From the rows in the order they ended, so a kill resets nothing. Trials that a retry put back do not count, nor do
-    diverged ones: those are results of their parameters.
-    """
-    failures = 0
-    ended = (trial for trial in trials if trial.ended_at is not None and trial.status in ENDED)
-    for trial in sorted(ended, key=lambda trial: trial.ended_at or 0.0, reverse=True):
-        if trial.status != TrialStatus.FAILED:
-            break
-        if trial.cause in TOO_LARGE and any(other.status in FITTED for other in trials):
-            continue  # others fitted, so it is these parameters that do not
-        failures += trial.cause is None or trial.cause.fault is not Fault.TRIAL
-    return failures >= FAILURES_IN_A_ROW
-
-
-TOO_LARGE = (Cause.OUT_OF_MEMORY, Cause.CANNOT_FIT)
-FITTED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)
-ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 
 
 def log_tail(path: str | None, lines: int = 20) -> str | None:

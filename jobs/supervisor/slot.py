@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,9 @@ from fts.jobs.devices import kind_of
 from fts.jobs.python import python
 from fts.jobs.supervisor.admission import Admission, admit, allowed_bytes
 from fts.jobs.supervisor.attempt import Ended
-from fts.jobs.supervisor.child import TrialProcess
+from fts.jobs.supervisor.child import TrialProcess, environment
 from fts.jobs.supervisor.memory_pool import MemoryPool
+from fts.jobs.supervisor.template import CAN_FORK, CannotFork, Template
 from fts.jobs.watchdog.enforcer import Enforcer
 from fts.jobs.watchdog.policy import (
     AGAIN,
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fts.jobs.api.study import Cell, Program, Study
-    from fts.jobs.sensors.detect import Sensors
+    from fts.jobs.sensors.detect import Reading, Sensors
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.attempt import AttemptEnd
     from fts.state.db import Database
@@ -67,13 +69,20 @@ class Slot:
         self._hard: int | None = None  # bytes beyond which an allocation fails inside the process
         self._kept_at = float("-inf")  # monotonic
         self._program: Program | None = None
+        self._template: Template | None = None
+        self._template_of: tuple[Program, int] | None = None
+        self._never_forked: Program | None = None  # its template has refused
         self._watchdog: Watchdog | None = None
         self._least_rss: int | None = None
+        self._held_at: Reading | None = None
+        self._held_bytes = 0
 
-    def child(self, program: Program, threads: int | None = None) -> TrialProcess:
+    def child(
+        self, program: Program, threads: int | None = None, tells: Callable[[Template], None] = lambda _: None
+    ) -> TrialProcess:
         """The living trial process of that program; started when there is none, or when it has grown.
 
-        It sees the GPUs that the slot holds, and no other.
+        It sees the GPUs that the slot holds, and no other. A template hears what `tells` says before it forks.
         """
         threads = threads or self.settings.threads
         if gpus := self.room.gpus_of(self.index):
@@ -84,8 +93,19 @@ class Slot:
             return self._child
         self.close()
         self._threads = threads
+        self._child = self._started(program, threads, tells)
+        self._program = program
+        pace = PaceLimits(**self.settings.stall)  # type: ignore[arg-type]  # its integer fields are not offered
+        self._watchdog = Watchdog(self._child, self.limits(), self.sensors, self.guard, pace=pace)
+        self._watchdog.memory.start()
+        self._least_rss = None
+        return self._child
+
+    def _started(self, program: Program, threads: int, tells: Callable[[Template], None]) -> TrialProcess:
+        """Forked where that is possible, else a new interpreter. Raises OSError."""
         # no address-space limit: torch reserves far more than it uses; limit_data counts what can be written to
-        self._child = TrialProcess(
+        start = partial(
+            TrialProcess,
             python(*program.words, interpreter=program.python),
             self.places.logs / f"trial_process_{self.index}.log",
             threads=threads,
@@ -93,12 +113,39 @@ class Slot:
             cwd=None if program.folder is None else Path(program.folder),
             relays=program.relays,
         )
-        self._program = program
-        pace = PaceLimits(**self.settings.stall)  # type: ignore[arg-type]  # its integer fields are not offered
-        self._watchdog = Watchdog(self._child, self.limits(), self.sensors, self.guard, pace=pace)
-        self._watchdog.memory.start()
-        self._least_rss = None
-        return self._child
+        self.prepare(program, threads)
+        if self._template is None or program.forks_for is None:
+            return start()
+        try:
+            tells(self._template)
+            return start(template=self._template, root=Path(program.forks_for))
+        except CannotFork as refused:
+            log.info("%s: trial processes are started, not forked", refused)
+            self._never_forked = program
+            self._close_template()
+            return start()
+
+    def prepare(self, program: Program, threads: int) -> None:
+        """Starts the template of such processes, which imports while the first trial is drawn. Raises OSError."""
+        wanted = (program, threads)
+        if self._template is not None and wanted == self._template_of and not self._template.is_over:
+            return
+        self._close_template()
+        gone = program.folder is not None and not Path(program.folder).is_dir()
+        if not CAN_FORK or program.forks_for is None or program == self._never_forked or gone:
+            return
+        self._template = Template(
+            python(*program.words, interpreter=program.python),
+            self.places.logs / f"trial_process_{self.index}.log",
+            environment(threads, program.env),
+            None if program.folder is None else Path(program.folder),
+        )
+        self._template_of = wanted
+
+    def _close_template(self) -> None:
+        if self._template is not None:
+            self._template.close()
+        self._template = self._template_of = None
 
     def watch(
         self,
@@ -122,7 +169,9 @@ class Slot:
         device, threads = trial.device or self.settings.device, trial.threads or self.settings.threads
         self._hard, self._shrinks, self._host = None, shrinks, host
         self._keep_within(allowed)
-        self._watchdog.begin_trial(queries.usual_step_s(db, trial.architecture, batch, device, threads), report_s)
+        shape = trial.architecture  # without one its steps are of no known length, and looking would read every trial
+        usual_step_s = queries.usual_step_s(db, shape, batch, device, threads) if shape else None
+        self._watchdog.begin_trial(usual_step_s, report_s)
         return Enforcer(db, claim, trial, self._child, self._watchdog, then or (HALVED if shrinks else AGAIN))
 
     def keep_within_room(self) -> None:
@@ -163,14 +212,21 @@ class Slot:
         """
         if self.settings.memory_limit is not None and kind_of(self.settings.device) != "cuda":
             return self.settings.memory_limit
-        return allowed_bytes(self.sensors.read(), 1, held_by_trials())
+        reading = self.sensors.read()
+        return allowed_bytes(reading, 1, self._held(reading))
 
     def share(self, slots: int | None = None) -> int | None:
         """Bytes each slot's trial may plan with on its device; None: nobody knows. `slots` 1: if it had all of it."""
         if self.settings.memory_limit is not None:
             return self.settings.memory_limit
         reading = self.sensors.read()
-        return allowed_bytes(reading, slots or self.settings.slots, held_by_trials(), self.settings.device)
+        return allowed_bytes(reading, slots or self.settings.slots, self._held(reading), self.settings.device)
+
+    def _held(self, reading: Reading) -> int:
+        """What this worker's trials held when the machine was read: both numbers are of one moment."""
+        if self._held_at is not reading:
+            self._held_at, self._held_bytes = reading, held_by_trials()
+        return self._held_bytes
 
     def admit(self, study: Study, cell: Cell, trial: Trial) -> Admission:
         """The trial's recipe and limit; raises CannotFit when it would not fit even alone."""
@@ -191,7 +247,7 @@ class Slot:
         """What the watchdog keeps the trial's tree within: of the machine's memory, whatever the device."""
         reading = self.sensors.read()
         if (kind_of(self.settings.device) == "cuda" and not host) or allowed is None:  # a plan's bytes are the GPU's
-            allowed = allowed_bytes(reading, self.settings.slots, held_by_trials())
+            allowed = allowed_bytes(reading, self.settings.slots, self._held(reading))
         if allowed is None or reading.total is None:
             return MemoryLimits()
         return MemoryLimits.for_trial(allowed, reading.total)
@@ -207,7 +263,8 @@ class Slot:
 
     def after(self, end: AttemptEnd) -> None:
         """Keep the process for the next trial only if it may serve several, and ended this one in good order."""
-        if end.how not in (Ended.RESULT, Ended.PRUNED) or self._program is None or not self._program.reused:
+        healthy = end.how in (Ended.RESULT, Ended.PRUNED) and not end.facts.get("last", False)
+        if not healthy or self._program is None or not self._program.reused:
             self.close()
 
     def _has_grown(self) -> bool:
@@ -215,16 +272,32 @@ class Slot:
 
         Asked when the next trial is about to begin, because it gives back the last one's memory after its result.
         """
-        rss = self.rss()
+        rss = self._own_rss()
         least = self._least_rss = min(rss, self._least_rss or rss)
         look_until = time.monotonic() + TIDY_S
         while rss > RECYCLE_AT * least and time.monotonic() < look_until:
             time.sleep(0.01)
-            rss = self.rss()
+            rss = self._own_rss()
         if rss <= RECYCLE_AT * least:
             return False
         log.info("the trial process grew from %d to %d MB; a new process replaces it", least >> 20, rss >> 20)
         return True
+
+    def _own_rss(self) -> int:
+        """Of the process itself: finding what it has started takes milliseconds."""
+        try:
+            return 0 if self._child is None else resident(psutil.Process(self._child.pid))
+        except psutil.Error:
+            return 0
+
+    def release(self) -> None:
+        """End every process of the slot; the next trial starts anew."""
+        self.close()
+        self._close_template()
+
+    @property
+    def holds_processes(self) -> bool:
+        return self._child is not None or self._template is not None
 
     def close(self) -> None:
         """End the trial process, gently if it still answers."""

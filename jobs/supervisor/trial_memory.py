@@ -14,6 +14,7 @@ from fts.jobs.status.formatting import count, in_gb
 from fts.jobs.supervisor.admission import Admission
 from fts.jobs.supervisor.learned_memory import FEW, Peak, learned
 from fts.jobs.supervisor.memory_pool import GPU_SHARE, Want
+from fts.jobs.watchdog.stop_request import StopReason
 from fts.state import queries, spent, transitions
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.trial_runner import Work
     from fts.state.values import Trial
 
+OUT_OF_MEMORY = (StopReason.KILL.value, StopReason.SHRINK.value)  # ends of attempts
 ANSWERS_S = 300.0  # that a person's function may take: it imports what the file imports
 
 
@@ -122,6 +124,10 @@ class TrialMemory:
         if wanted > len(fits):
             raise CannotFit(f"needs {in_gb(need)} of {count(wanted, 'GPU')}, as promised; {has} that small", need)
         return need
+
+    def ran_out(self) -> bool:
+        """Has an earlier attempt of the trial, in another claim perhaps, ended for want of memory?"""
+        return any(attempt.how in OUT_OF_MEMORY for attempt in queries.attempts(self.db, self.trial.id))
 
     # -- while it runs
 

@@ -12,26 +12,27 @@ import math
 import signal
 import socket
 import time
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.goals import pruning_of
+from fts.jobs.api.goals import goals_of, pruning_of
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.api.spec import trial_folder as folder_of
 from fts.jobs.api.study import CannotFit, Cell, Finished, Program, Study, trial_log
 from fts.jobs.records.beside import role_of
 from fts.jobs.search.pruner import should_prune
-from fts.jobs.search.sampler import NO_HISTORY, PastTrial
+from fts.jobs.search.sampler import NO_HISTORY
 from fts.jobs.status.formatting import count, in_gb, spell
 from fts.jobs.supervisor import beside_search
 from fts.jobs.supervisor.aims import Judged, judged
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
-from fts.jobs.supervisor.beside_search import runs_more, searched
+from fts.jobs.supervisor.beside_search import runs_more
 from fts.jobs.supervisor.child import TrialProcess, reap_recorded
 from fts.jobs.supervisor.log_limit import KEPT, MOST, LogLimit
 from fts.jobs.supervisor.progress_events import EpochReported, Note, TrialEnded, TrialStarted
+from fts.jobs.supervisor.template import Told
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
 from fts.jobs.supervisor.trouble import is_disk_trouble, pause_s
 from fts.jobs.trial.kept import MOST_FILES
@@ -45,10 +46,13 @@ from fts.state.values import Cause, Claim, Direction, Epoch, Trial, TrialStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fts.jobs.search.sampler import PastTrial
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.admission import Admission
+    from fts.jobs.supervisor.history import JobHistory
     from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
+    from fts.jobs.supervisor.template import Template
     from fts.state.db import Database
 
 log = logging.getLogger("fts.worker")
@@ -61,7 +65,9 @@ REASONS: dict[str, StopReason] = {
     Cause.DISK: StopReason.DISK, Cause.OUT_OF_MEMORY: StopReason.SHRINK, Cause.MACHINE_ERROR: StopReason.MACHINE,
 }  # fmt: skip  # cause -> why it is tried again
 TRIES_IN_MEMORY = 2  # of a trial that has no leaner recipe, without an epoch or a checkpoint in between
-WORDS = {StopReason.MACHINE: "the machine failed it", StopReason.KILL: "killed"}  # reason -> as an event says it
+WORDS = {
+    StopReason.MACHINE: "the machine failed it", StopReason.KILL: "killed", StopReason.AGAIN: "its last epoch again",
+}  # fmt: skip  # reason -> as an event says it
 CODE_CHANGED = "code changed"  # badge of a trial whose file is not the one that was put in line
 CHANGED_TO = "code_changed"  # fact of such a trial: the md5 of what it ran
 STARTED_FACTS = (
@@ -88,6 +94,8 @@ class Work:
     cell: Cell
     ordered: Callable[[int], StopReason | None]  # what people asked of a job meanwhile
     tell: Tell
+    history: JobHistory
+    told_code: set[str] = field(default_factory=set)  # md5 of changed code that was told of
 
 
 class TrialRunner:
@@ -96,13 +104,15 @@ class TrialRunner:
     def __init__(self, work: Work, trial: Trial) -> None:
         self.db, self.places, self.settings, self.slot = work.db, work.places, work.settings, work.slot
         self.claim, self.ordered, self.tell = work.claim, work.ordered, work.tell
+        self.history, self.told_code = work.history, work.told_code
         self.study, self.cell = work.study, beside_search.cell_of(work.cell, trial)
         self.job, self.trial = work.claim.job, trial
         self.role = role_of(trial)
         self.number = trial.number  # within the search
         if self.role is None and runs_more(work.cell):
-            self.number = searched(queries.beside(work.db, work.claim.job.id), trial.number)
+            self.number = work.history.searched(trial.number)
         self._pruned_for: str | None = None  # why it is pruned
+        self._rivals_then: list[PastTrial] | None = None
         self.resources = self.study.resources(self.cell)
         self.memory = TrialMemory(replace(work, cell=self.cell), trial)
         self.worked_s = 0.0  # in this claim: frozen time, and time in which the machine slept, is left out
@@ -118,7 +128,8 @@ class TrialRunner:
         self.tell(TrialStarted(self.job, trial))
         if self.resources.trial_timeout_s is not None:
             self._spent_s = spent.spent_s(self.db, self.job.id, trial.id)
-        if isinstance(admitted := self._admit(), StopRequest):
+        alone = self.resources.on_oom == "alone" and self.memory.ran_out()
+        if isinstance(admitted := self._admit(alone), StopRequest):
             return admitted
         spec = self._spec(admitted)
         setbacks = Setbacks(self._reached())
@@ -148,10 +159,13 @@ class TrialRunner:
                 return self._parked(end, setbacks.outages)
             if (order := self._pause_before(reason, setbacks.outages, allowed, message_of(end))) is not None:
                 return StopRequest(order)
-            again = self._again(spec, reason, message_of(end))
+            again = self._again(spec, reason, message_of(end), progressed=setbacks.memory < TRIES_IN_MEMORY)
             if again is None:
-                leanest = f"t{trial.number} {trial.architecture} has no leaner recipe left"
-                return StopRequest(StopReason.CANNOT_FIT, f"{leanest}: {message_of(end)}")
+                settled = self._cannot_fit(f"{self._named()} has no leaner recipe left: {message_of(end)}")
+                if isinstance(settled, StopRequest):
+                    return settled
+                self._close(settled)
+                return None
             spec = again
             if reason.memory and self.resources.on_oom == "alone" and not admitted.want.alone:
                 self.slot.give_back_room()
@@ -161,12 +175,10 @@ class TrialRunner:
 
     def _admit(self, alone: bool = False) -> Admission | StopRequest:
         """What the trial may take, once the other slots leave it; or why it cannot begin."""
-        trial = self.trial
         try:
             admitted = self.memory.admit(alone)
         except CannotFit as refused:  # before any process has started
-            named = " ".join([f"t{trial.number}", *filter(None, [trial.architecture])])
-            return StopRequest(StopReason.CANNOT_FIT, f"{named} {refused}")
+            return StopRequest(StopReason.CANNOT_FIT, f"{self._named()} {refused}")
         except BadMemory as refused:  # a person's function: it would say the same of every trial
             return self._parked(AttemptEnd(Ended.FAILED, {"cause": Cause.CODE_ERROR, "message": str(refused)}), 1)
         if not self._takes_room(admitted):
@@ -184,10 +196,17 @@ class TrialRunner:
         tries = setbacks.alone if policy == "alone" else setbacks.memory
         if self.study.can_shrink(self.cell) or tries < TRIES_IN_MEMORY:
             return None
+        return self._cannot_fit(self._too_large(end), f"; {self._cure()}")
+
+    def _cannot_fit(self, said: str, cure: str = "") -> AttemptEnd | StopRequest:
+        """Of a function or command whose other trials fit it is these parameters that do not; else the job is held."""
         job = queries.job(self.db, self.job.id)
-        if policy == "alone" and job.trials_complete + job.trials_pruned:  # others fit: it is these parameters
-            return AttemptEnd(Ended.FAILED, {"cause": Cause.CANNOT_FIT, "message": self._too_large(end, cure=False)})
-        return StopRequest(StopReason.CANNOT_FIT, self._too_large(end))
+        if self._is_bare and job.trials_complete + job.trials_pruned:
+            return AttemptEnd(Ended.FAILED, {"cause": Cause.CANNOT_FIT, "message": said})
+        return StopRequest(StopReason.CANNOT_FIT, said + cure)
+
+    def _named(self) -> str:
+        return " ".join([f"t{self.trial.number}", *filter(None, [self.trial.architecture])])
 
     def _after_memory(self, alone: bool) -> str | None:
         """What becomes of it when it is out of memory, in words; None: as its study plans."""
@@ -223,15 +242,15 @@ class TrialRunner:
         cause = Cause(end.facts.get("cause") or Cause.MACHINE_ERROR)
         return StopRequest(StopReason.PARK, f"{said}; {cure}", cause=cause)
 
-    def _too_large(self, end: AttemptEnd, cure: bool = True) -> str:
+    def _too_large(self, end: AttemptEnd) -> str:
         said = message_of(end).removesuffix(f"; {AGAIN}")
         if self._peak and " GB" not in said:
             said += f"; its processes held {in_gb(self._peak)}"
-        words = f"t{self.trial.number} needs more memory than there is for it, {TRIES_IN_MEMORY} times: {said}"
-        if not cure:
-            return words
+        return f"t{self.trial.number} needs more memory than there is for it, {TRIES_IN_MEMORY} times: {said}"
+
+    def _cure(self) -> str:
         mend = f"free memory, or raise --memory-limit; then `fts resume {self.job.id}` tries it again"
-        return f"{words}; {mend}" + ("; with --on-oom fail such trials fail, and others run" if self._is_bare else "")
+        return mend + ("; with --on-oom fail such trials fail, and others run" if self._is_bare else "")
 
     @property
     def _is_bare(self) -> bool:
@@ -267,6 +286,8 @@ class TrialRunner:
             return None
         if wish is not None and end.how is not Ended.FAILED:
             return wish
+        if end.how is Ended.STOPPED and end.facts.get("again"):
+            return StopReason.AGAIN
         if end.how is Ended.STOPPED:  # by a SIGTERM that nobody here has sent
             return StopReason.MACHINE
         cause = end.facts.get("cause")
@@ -277,7 +298,7 @@ class TrialRunner:
 
     def _attempt(self, spec: TrialSpec, admitted: Admission) -> AttemptEnd:
         try:
-            child = self.slot.child(self.study.program(self.cell), spec.threads)
+            child = self.slot.child(self.study.program(self.cell), spec.threads, self._tell_history)
         except OSError as error:
             if is_disk_trouble(error):
                 raise
@@ -296,7 +317,6 @@ class TrialRunner:
             then=self._after_memory(admitted.want.alone),
             report_s=self.resources.stall_s,
         )
-        history = past_trials(self.db, self.job.id, self.cell, without=self.trial.number)
         curve = self._recorded()
 
         def record(fact: dict[str, Any]) -> Ended | StopRequest | None:
@@ -320,7 +340,12 @@ class TrialRunner:
                 so_far = {epoch: value for epoch, value in curve.items() if epoch <= fact["epoch"]}
                 rule = self.cell.halving_rule
                 self._pruned_for = should_prune(
-                    self.cell.pruner, history, self.number, so_far, Direction(pruning_of(self.cell)[1]), rule
+                    self.cell.pruner,
+                    self._rivals(),
+                    self.number,
+                    so_far,
+                    Direction(pruning_of(self.cell)[1]),
+                    rule,
                 )
                 return Ended.PRUNED if self._pruned_for else None
             if kind == "draw":
@@ -355,7 +380,8 @@ class TrialRunner:
         log_limit = None if program.reads_log or not self._is_bare else LogLimit(Path(spec.log_path))
         try:
             self._take_over(child)
-            attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s)
+            attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s, self.db.write)
+            spec = self._with_history(spec, child)
             end = attempt.run(self.study.request(spec, self.db, self.places), spec.number)
         except StaleToken:
             self.slot.kill()  # no last checkpoint: somebody else writes to the same folder now
@@ -394,6 +420,8 @@ class TrialRunner:
         """
         host = socket.gethostname()
         before = self._reread()
+        if (before.pid, before.pid_started, before.host) == (child.pid, child.started, host):
+            return
         if before.pid not in (None, child.pid) and before.host == host and before.pid_started is not None:
             transitions.record_progress(self.db, self.claim, self.trial.id, {"host": host})
             became = reap_recorded(before.pid or 0, before.pid_started)
@@ -444,6 +472,9 @@ class TrialRunner:
             f"the code is not what was put in line, its md5 is {md5[:8]} now: trials from {since} on get the badge "
             f"`{CODE_CHANGED}`; restore the file, or put the new code in line with `fts enqueue`"
         )
+        if md5 in self.told_code:
+            return
+        self.told_code.add(md5)
         earlier = queries.events(self.db, job_id=self.job.id, verbs=["warned"])
         if not any(event.data.get(CHANGED_TO) == md5 for event in earlier):
             transitions.record_intervention(
@@ -497,7 +528,6 @@ class TrialRunner:
             resume=True,  # from a checkpoint if there is one
             checkpoint_every_s=self.settings.checkpoint_every_s,
             draws=self._draws(),
-            history=self._history(),
         )
 
     def _draws(self) -> tuple[dict[str, Any], ...]:
@@ -505,20 +535,47 @@ class TrialRunner:
         told = ("k", "name", "value", "distribution")
         return tuple({name: getattr(draw, name) for name in told} for draw in queries.draws(self.db, self.trial.id))
 
-    def _history(self) -> tuple[dict[str, Any], ...]:
+    def _history(self) -> list[PastTrial]:
         """Define-by-run: the earlier trials of the job as its sampler sees them; later ones have no say."""
         if self.cell.space is not None or self.cell.sampler in NO_HISTORY:
-            return ()
-        past = past_trials(self.db, self.job.id, self.cell)
-        return tuple(trial.to_json() for trial in past if trial.number < self.number)
+            return []
+        return self.history.before(self.number)
 
-    def _again(self, spec: TrialSpec, reason: StopReason, message: str) -> TrialSpec | None:
+    def _tell_history(self, template: Template) -> None:
+        """Before it forks."""
+        if self._earlier:
+            template.know(self._earlier, self.number, goals_of(self.cell))
+
+    def _with_history(self, spec: TrialSpec, child: TrialProcess) -> TrialSpec:
+        """The specification with those earlier trials that its process does not know yet."""
+        if self._earlier is None:
+            return spec
+        known = {"history": self._earlier.name, "trials": len(self._earlier.past)}
+        return replace(spec, history=tuple(child.told.changed(self._earlier)), known=known)
+
+    @cached_property
+    def _earlier(self) -> Told | None:
+        """The history under a name of its own; None: the trial needs none."""
+        past = self._history()
+        return Told(f"{self.job.id}.{self.claim.token}", past) if past else None
+
+    def _rivals(self) -> list[PastTrial]:
+        """What a pruner compares the trial with: while it runs no other one changes."""
+        if self.cell.pruner == "none":
+            return []
+        if self._rivals_then is None:
+            self._rivals_then = self.history.past(without=self.trial.number)
+        return self._rivals_then
+
+    def _again(self, spec: TrialSpec, reason: StopReason, message: str, progressed: bool = False) -> TrialSpec | None:
         """The spec of the next attempt: from the checkpoint, after a shrink with less memory; None: none is leaner."""
         recipe = self._reread().recipe or spec.recipe
         if reason.memory and self.study.can_shrink(self.cell):
-            recipe = self.study.leaner(self.cell, recipe or {})
-            if recipe is None:
+            leaner = self.study.leaner(self.cell, recipe or {})
+            if leaner is None and not (self._is_bare and progressed):  # a leak: each attempt gets further
                 return None
+            recipe = recipe if leaner is None else leaner
+            assert recipe is not None, "there is a leaner one, or it has one that cannot be made leaner"
             message += f"; now batch={self.study.batch(self.cell, recipe)}"
         why = WORDS.get(reason, reason) + (f", {message}" if message else "")
         if reason is StopReason.SHRINK and self._is_bare and message:
@@ -549,7 +606,9 @@ class TrialRunner:
         told = {} if end.how is Ended.PRUNED else facts
         known = {name: told[name] for name in RESULT_FACTS if told.get(name) is not None}
         if self._is_bare and self._peak:
-            known["peak_bytes"] = self._peak  # of the whole tree; the process tells only its own
+            known["peak_bytes"] = max(
+                self._peak, self._reread().peak_bytes or 0
+            )  # of the whole tree; the process tells only its own
         if self.role is not None:
             known["badges"] = [*known.get("badges", ()), self.role]
         elif self.cell.kind == "cell" and self.number < len(self.cell.warm_start):
@@ -585,16 +644,6 @@ class TrialRunner:
 
     def _reread(self) -> Trial:
         return queries.trial(self.db, self.job.id, self.trial.number)
-
-
-def past_trials(db: Any, job_id: int, cell: Cell, without: int | None = None) -> list[PastTrial]:
-    """What a sampler or pruner may know: the recorded trials of the job's search, by their numbers within it."""
-    beside = queries.beside(db, job_id) if runs_more(cell) else ()
-    return [
-        PastTrial(**vars(curve) | {"number": searched(beside, curve.number)})
-        for curve in queries.curves(db, job_id)
-        if curve.number != without and curve.number not in beside
-    ]
 
 
 def gone_of(program: Program) -> str | None:
@@ -668,5 +717,8 @@ def kept_attributes(told: Any) -> dict[str, Any]:
 
 
 def message_of(end: AttemptEnd) -> str:
-    by_signal = "a signal from outside stopped the trial process" if end.how is Ended.STOPPED and not end.wish else ""
-    return (end.wish.message if end.wish else by_signal) or str(end.facts.get("message") or "")
+    if end.wish is not None and end.wish.message:
+        return end.wish.message
+    said = str(end.facts.get("message") or "")
+    by_signal = end.how is Ended.STOPPED and end.wish is None and not said
+    return "a signal from outside stopped the trial process" if by_signal else said

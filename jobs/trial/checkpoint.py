@@ -104,6 +104,8 @@ class Checkpoint:
                 self.generators = found.generators
                 self.files = {file.name: file for file in (path / FILES).iterdir()} if (path / FILES).is_dir() else {}
                 say(f"resumed from {path.name}")
+                if self._running is not None:
+                    self._running.loaded = path
                 return found.state
         return None
 

@@ -16,6 +16,7 @@ import os
 import random
 import socket
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,18 +32,22 @@ from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, cause_of
-from fts.jobs.trial.process import Commands, log_to, place_of, say, sentence_of
+from fts.jobs.trial.process import Commands, is_own, log_to, place_of, say, sentence_of
 from fts.jobs.trial.running import MAX_METRICS, RunningTrial, deciding, is_finite, metrics_of, number_of, peak_bytes
+from fts.state.files import remove
 from fts.state.values import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import ModuleType
 
     from fts.jobs.trial.optuna_trial import OptunaTrial
 
 CODE_CHANGED = "code changed"  # badge: the file is not the one that was enqueued
 NO_DISPLAY = ("no display name", "cannot open display", "could not connect to display", "$display")
 NO_PACKAGE = "with no known parent package"  # Python's words for `from . import x` in a file of no package
+WINDOWS = "interactive framework"  # matplotlib's words for a backend that opens them
+GUARD = '`if __name__ == "__main__":`'
 LONGEST_ATTRIBUTE = 500  # characters
 SEED_BITS = 31  # of the seed that such a function gets: every library takes it
 
@@ -54,6 +59,12 @@ class BadObjective(ValueError):
 def read(data: Any) -> TrialSpec:
     """The specification of a trial of a function. Raises BadSpec."""
     return TrialSpec.from_json(data, FunctionCell.from_json)
+
+
+def may_serve_another(spec: TrialSpec) -> bool:
+    """May this process run another trial of the cell? Not with a thread that the function has left running."""
+    ours = ("MainThread", "orders")
+    return spec.cell.process == "reused" and all(thread.name in ours for thread in threading.enumerate())
 
 
 def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
@@ -79,18 +90,35 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
         returned = call()
         if running.left:
             raise Stopped  # it was caught, and what the function returned then is not its result
+        if running.loaded is not None:
+            yield again(running)
+            return
         yield {"fact": "result", **result(running, trial, returned)}
         say("ended")
     except Stopped:
         say("stopped")
         yield {"fact": "stopped", "step": len(running.reports)}
     except BaseException as error:  # noqa: BLE001  # whatever a person's function raises ends its trial alone
+        if isinstance(error, NameError) and running.loaded is not None:
+            yield again(running)
+            return
         ended = ended_by(error, running, called)
         with contextlib.suppress(OSError):  # a full disk may be the very error
             say(ended["fact"]) if ended["fact"] != "failed" else traceback.print_exc()
         if ended["fact"] == "pruned":
             ended[CONSTRAINTS] = constraints_of(running.trial)
         yield ended | {"peak_bytes": peak_bytes()}
+
+
+def again(running: RunningTrial) -> dict[str, Any]:
+    """A trial that was killed behind its last epoch: what the function makes of an epoch that it has not trained is
+    no result, such as a loss that is still 0 or not there. It trains that epoch again, from the checkpoint before.
+    """
+    assert running.loaded is not None, "the caller has looked"
+    remove(running.loaded)
+    said = f"nothing was left to train behind {running.loaded.name}, so the last epoch is trained again"
+    say(said)
+    return {"fact": "stopped", "step": len(running.reports), "again": True, "message": said}
 
 
 def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -> dict[str, Any]:
@@ -101,22 +129,35 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
         return {"fact": "stopped", "step": len(running.reports)}  # a stop may well break a function; it runs again
     folder = running.cell.path.parent.absolute()
     if isinstance(error, SystemExit):
-        message = f"{running.cell.function} called sys.exit({error.code!r}) ({place_of(error, folder)})"
-        return {"fact": "failed", "cause": CODE_ERROR, "message": f"{message}; return the value of the trial instead"}
+        who = running.cell.function if called else running.cell.path.name
+        message = f"{who} called sys.exit({error.code!r:.100}) ({place_of(error, folder)})"
+        cure = "return the value of the trial instead" if called else f"keep it out of what runs at import: use {GUARD}"
+        return {"fact": "failed", "cause": CODE_ERROR, "message": f"{message}; {cure}", "lasting": not called}
     if isinstance(error, GeneratorExit):
         raise error
     cause, message = cause_of(error), sentence_of(error, folder)
     if cause == OUT_OF_MEMORY and (peak := peak_bytes()):
         message = f"out of memory, its process held {in_gb(peak)}: {message}"
-    if isinstance(error, ImportError) and NO_PACKAGE in str(error):
-        cause = CODE_ERROR
-        message += f"; put an __init__.py into {folder}, or import without the dot"
+    if isinstance(error, ImportError) and (helps := cure_of(error, folder)) is not None:
+        cause, message = CODE_ERROR, f"{message}; {helps}" if helps else message
     elif any(words in message.lower() for words in NO_DISPLAY):
         message += "; a worker has no display: draw into files, with MPLBACKEND=Agg for matplotlib"
     elif isinstance(error, ModuleNotFoundError):
         message += f"; install it for {this_python()}"
     lasting = isinstance(error, ModuleNotFoundError) or (not called and cause == CODE_ERROR)
     return {"fact": "failed", "cause": cause, "message": message, "lasting": lasting}
+
+
+def cure_of(error: ImportError, folder: Path) -> str | None:
+    """What the person can change in their files; None: the import fails by what is not installed, or broken there."""
+    if NO_PACKAGE in str(error):
+        return f"put an __init__.py into {folder}, or import without the dot"
+    if WINDOWS in str(error):
+        return "a worker has no display: leave matplotlib its backend, which is Agg in a trial"
+    if not error.path or not is_own(Path(error.path), folder):
+        return None
+    name = Path(error.path).stem
+    return f"rename {name}.py, which takes the place of Python's own {name}" if name in sys.stdlib_module_names else ""
 
 
 # -- the function
@@ -142,8 +183,30 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
         code = path.read_bytes()
     except FileNotFoundError:
         raise BadObjective(f"{path} does not exist; restore it or enqueue the study again") from None
+    if (module := LOADED.get((str(path), code))) is None:
+        module = LOADED[str(path), code] = imported(path, code)
+    function = getattr(module, cell.function, None)
+    if function is None:
+        name = module.__name__
+        there = [one for one, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == name]
+        raise BadObjective(f"{path.name} has no {cell.function}; it has {', '.join(there)[:300] or 'no functions'}")
+    if not callable(function):
+        raise BadObjective(f"{cell.function} in {path.name} is {type(function).__name__}, expected a function")
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise BadObjective(f"{cell.function} in {path.name} is async or a generator, expected a function that returns")
+    return function, md5_now(code_md5(code), Path(cell.folder), cell.code)
+
+
+LOADED: dict[tuple[str, bytes], ModuleType] = {}  # file and its content -> module, of the trials of this process
+
+
+def imported(path: Path, code: bytes) -> ModuleType:
+    """The module of a file, from these bytes. Raises what the file raises."""
+    for former in [module for (file, _), module in LOADED.items() if file == str(path)]:
+        sys.modules.pop(former.__name__, None)  # the file has changed
     name, root = module_name(path)
-    sys.path.insert(0, str(root))
+    if sys.path[:1] != [str(root)]:
+        sys.path.insert(0, str(root))
     package = name.rpartition(".")[0]
     if package:
         importlib.import_module(package)
@@ -152,15 +215,7 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
     module = importlib.util.module_from_spec(found)
     sys.modules[name] = module  # data loaders and pickles find their classes by it
     found.loader.exec_module(module)
-    function = getattr(module, cell.function, None)
-    if function is None:
-        there = [one for one, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == name]
-        raise BadObjective(f"{path.name} has no {cell.function}; it has {', '.join(there)[:300] or 'no functions'}")
-    if not callable(function):
-        raise BadObjective(f"{cell.function} in {path.name} is {type(function).__name__}, expected a function")
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-        raise BadObjective(f"{cell.function} in {path.name} is async or a generator, expected a function that returns")
-    return function, md5_now(code_md5(code), Path(cell.folder), cell.code)
+    return module
 
 
 def module_name(path: Path) -> tuple[str, Path]:
@@ -250,7 +305,7 @@ def own_values(running: RunningTrial) -> dict[str, Any]:
 
 
 def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
-    from fts.jobs.search.sampler import PastTrial  # here: a function with a declared space needs no Optuna
+    from fts.jobs.trial.known import history_of  # here: a function with a declared space needs no Optuna
 
     try:
         from fts.jobs.trial.optuna_trial import make_trial
@@ -260,7 +315,7 @@ def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
         raise BadObjective(
             f"{this_python()} cannot import optuna, {error}; is there a file of that name beside the study's?"
         ) from error
-    return make_trial(running, [PastTrial.from_json(past) for past in running.spec.history])
+    return make_trial(running, *history_of(running.spec))
 
 
 def seed_everything(seed: int) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
 
+    from fts.jobs.search.rebuilt import Rebuilt
     from fts.jobs.trial.running import RunningTrial
 
 
@@ -94,10 +95,10 @@ class OptunaTrial(optuna.Trial):
             self._keep_report(value, step)
 
 
-def make_trial(running: RunningTrial, history: Sequence[PastTrial]) -> OptunaTrial:
+def make_trial(running: RunningTrial, history: Sequence[PastTrial], rebuilt: Rebuilt | None = None) -> OptunaTrial:
     """The trial with the study behind it, as both were when it began."""
     cell = running.cell
-    study = study_before(cell, history, running.number, PureSampler(cell.sampler, cell.seed))
+    study = study_before(cell, history, running.number, PureSampler(cell.sampler, cell.seed), rebuilt)
     study.stop = partial(say, STOP)  # type: ignore[method-assign]
     given = running.spec.params | {name: draw["value"] for name, draw in running.recorded.items()}
     study.enqueue_trial(given)

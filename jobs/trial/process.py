@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import queue
@@ -41,8 +42,19 @@ Read = Callable[[Any], TrialSpec]  # the JSON of a "run" command -> its TrialSpe
 def main(run: Run | None = None, read: Read | None = None) -> int:
     """The process's whole life; `run` does a trial, `read` reads its specification (default: those of a function)."""
     parser = argparse.ArgumentParser(description="one trial process; started by the fts worker")
-    parser.add_argument("--facts-fd", type=int, required=True)
-    fd = parser.parse_args().facts_fd
+    parser.add_argument("--facts-fd", type=int)
+    parser.add_argument("--template-fd", type=int, help="fork trial processes; see jobs/trial/template.py")
+    given = parser.parse_args()
+    if given.template_fd is None:
+        return live(given.facts_fd, run, read)
+    from fts.jobs.trial import template  # here: it is for one process of many
+
+    return template.main(given.template_fd, lambda fd: live(fd, run, read))
+
+
+def live(fd: int, run: Run | None = None, read: Read | None = None) -> int:
+    """Runs trials, and tells their facts on that descriptor."""
+    os.environ.setdefault("MPLBACKEND", "Agg")  # a window of matplotlib would wait for somebody, or find no display
     orders = Commands(private_stdin())
     signal.signal(signal.SIGTERM, lambda *_: orders.ask_stop())
     for ignored in (signal.SIGINT, signal.SIGHUP):  # a terminal's signals are the worker's to interpret
@@ -53,7 +65,7 @@ def main(run: Run | None = None, read: Read | None = None) -> int:
         return serve(orders, fd, run, read)
     from fts.jobs.trial import function  # here, not above: it needs this module
 
-    return serve(orders, fd, function.run, function.read, once=True)
+    return serve(orders, fd, function.run, function.read, function.may_serve_another)
 
 
 def private_stdin() -> int:
@@ -71,16 +83,18 @@ def be_ordinary() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def serve(orders: Commands, fd: int, run: Run, read: Read, once: bool = False) -> int:
+def serve(orders: Commands, fd: int, run: Run, read: Read, another: Callable[[TrialSpec], bool] | None = None) -> int:
     """Runs trials until told to stop (returns 75) or to quit (returns 0).
 
-    `once`: only one, because a person's code may leave anything behind in its process.
+    `another` says after a trial whether the process may run one more: a person's code may leave anything in it, and
+    processes, too. None: all of it is ours.
     """
-    if once:
+    if another is not None:
         orphans.adopt()
     _tell(fd, {"fact": "ready", "pid": os.getpid()})
     while (command := orders.next()) is not None:
         number: int | None = None
+        spec: TrialSpec | None = None
 
         def tell(fact: dict[str, Any], fd: int = fd) -> None:
             if not _tell(fd, fact | {"number": number}):  # noqa: B023  # of the trial that runs now
@@ -92,25 +106,32 @@ def serve(orders: Commands, fd: int, run: Run, read: Read, once: bool = False) -
             number = spec.number
             refuse_linked_folder(spec)
             for fact in run(spec, orders):
-                tell(fact)
+                tell(
+                    fact | {"last": another is not None and not another(spec)}
+                    if fact.get("fact") in ("result", "pruned")
+                    else fact
+                )
         except Exception as error:  # noqa: BLE001  # the outermost net: the supervisor writes it into the trial
             with contextlib.suppress(OSError):  # a full disk may be the very error
                 traceback.print_exc()
             tell({"fact": "failed", "cause": cause_of(error), "message": sentence_of(error)})
         orders.training = False
-        if once:
+        if another is not None:
             orphans.end_children()
-        if once or orders.stop_asked():
+        last = another is not None and (spec is None or not another(spec))
+        if last or orders.stop_asked():
             break
     return protocol.STOPPED if orders.stop_asked() else 0
 
 
 def specification(given: dict[str, Any]) -> Any:
     """A trial spec as JSON; a file that holds it is removed once it was read."""
-    if set(given) != {"file"}:
+    if "file" not in given or not set(given) <= {"file", "md5"}:
         return given
     path = Path(given["file"])
     text = path.read_text()
+    if given.get("md5") not in (None, hashlib.md5(text.encode()).hexdigest()):
+        raise OSError(errno.EIO, f"{path} is not what the worker wrote")
     remove(path)
     return json.loads(text)
 
@@ -200,7 +221,8 @@ class Commands:
     def _obey(self, command: dict[str, Any]) -> None:
         if command.get("do") == "run":
             self._pruned.clear()  # what was pruned before was another trial, perhaps of the same number
-            self._runs.put({"file": command["file"]} if "file" in command else command.get("spec") or {})
+            by_file: dict[str, Any] = {name: command[name] for name in ("file", "md5") if name in command}
+            self._runs.put(by_file if "file" in by_file else command.get("spec") or {})
         elif command.get("do") == "prune":
             self._pruned.add(int(command["number"]))
             self._verdicts.put(None)

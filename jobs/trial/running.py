@@ -61,6 +61,7 @@ class RunningTrial:
         self.pace = Throttle(spec.checkpoint_every_s)
         self.checkpoints: Checkpoint | None = None  # once the function has asked for them
         self.trial: Any = None  # Optuna's, where the function gets one
+        self.loaded: Path | None = None  # the checkpoint it goes on from, until anything new is done
         self.left = False  # Stopped was raised: whatever the function makes of it is no result
         self._next_draw = 1 + max((int(draw["k"]) for draw in spec.draws), default=-1)
         self._leaves = False  # a stop was asked, and the checkpoint for it is written
@@ -104,6 +105,7 @@ class RunningTrial:
     def report(self, step: int, value: float, metrics: dict[str, float]) -> None:
         """Tells one epoch. Raises Stopped after it, where a stop was asked and nothing can be saved."""
         self._settle(asks=False)
+        self.loaded = None
         report = Report(step, value, metrics)
         self.reports.append(report)
         self.orders.tell(report.fact())
@@ -125,6 +127,7 @@ class RunningTrial:
 
     def checkpoint(self, saved: dict[str, Any]) -> None:
         """Tells of a checkpoint. Raises Stopped after it, where a stop was asked."""
+        self.loaded = None
         self.orders.tell({"fact": "checkpoint", **saved})
         if self.unjudged:
             self._unsettled = Path(saved["path"])

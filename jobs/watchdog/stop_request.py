@@ -25,6 +25,7 @@ class StopReason(StrEnum):
     STALLED = "stalled"  # no step for too long
     TIME = "time limit"  # it has worked for as long as a trial may
     CRASHED = "crashed"  # its process died, by its own code as far as anybody knows
+    AGAIN = "again"  # a resumed trial had no epoch left, so its end had not seen one trained: the last is trained again
     MACHINE = "machine"  # its process was killed from outside, or a device or library failed
     CODE_ERROR = "code error"  # it told a fact that no row can hold: no other attempt can mend that
     DATA_ERROR = "data error"  # its labels contradict those on record: no other attempt can mend that

@@ -57,6 +57,7 @@ log = logging.getLogger("fts.worker")
 
 SAMPLE_EVERY_S = 10.0
 OURS = ("hpo", "trials", "models", "report", "scripts", "logs")  # swept; a backup may be a person's, under way
+UNUSED_S = 60.0  # after which a slot that runs nothing gives its processes back
 GOODBYE_S = 30.0  # a locked database does not keep a worker from leaving for longer
 SAMPLED = (
     "available", "total", "swap_used", "cpu_percent", "temperature", "gpu_percent", "gpu_memory", "power_w",
@@ -189,6 +190,7 @@ class Worker:
         self._beat = threading.Thread(target=self._beat_on, name="beat", daemon=True)
         self.owed = Owed(db, places)
         self._exports = threading.Thread(target=self._export_on, name="exports", daemon=True)
+        self._used_at: dict[int, float] = {}  # slot -> monotonic
         self._over = threading.Event()
         self._beats = 0
         self._idle_since: float | None = None
@@ -227,13 +229,13 @@ class Worker:
         claim = transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, job_id)
         if claim is None:
             raise WrongStatus("; ".join(why(queries.job(self.db, job_id), queries.snapshot(self.db))))
-        self._run_claim(self._slots[0], claim)
+        self._run_claim(self._free.get(), claim)
 
     def close(self) -> None:
         """Say goodbye in the database; what ran has been checkpointed and put back by its supervisor."""
         self._over.set()
         for slot in self._slots:
-            slot.close()
+            slot.release()
         self._sensors.close()
         if self.owed and not self.owed.settle():
             log.warning("some exports could not be written; the next worker or `fts export` writes them")
@@ -279,6 +281,7 @@ class Worker:
                     return
                 self._run_claim(slot, claim)
         finally:
+            self._used_at[slot.index] = time.monotonic()
             self._free.put(slot)
 
     def _claim(self) -> Claim | None:
@@ -299,6 +302,7 @@ class Worker:
             supervisor = JobRunner(
                 self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell, self.owed
             )
+            supervisor.prepare()
             supervisor.run()
         except StaleToken as refused:
             slot.close()
@@ -356,6 +360,7 @@ class Worker:
                     transitions.sweep(self.db, observer)
                     tickets.missing_tickets(self.db)
                 housekeeping.look()
+                self._release_unused()
             except (DatabaseGone, DatabaseCorrupt) as error:
                 self.without_database(error)
             except (WrongStatus, NoSuchRow) as error:  # taken for dead: no claim is ours, and none will be given to us
@@ -363,6 +368,17 @@ class Worker:
                     self.without_database(error)
             except StateError as error:  # busy or full: the leases have room for several missed beats
                 log.warning("heartbeat not written: %s", error)
+
+    def _release_unused(self) -> None:
+        """Ends the processes of a slot that has run nothing for UNUSED_S: a worker that waits holds little memory."""
+        for _ in self._slots:
+            try:
+                slot = self._free.get_nowait()
+            except queue.Empty:
+                return
+            if slot.holds_processes and time.monotonic() - self._used_at.get(slot.index, 0.0) > UNUSED_S:
+                slot.release()
+            self._free.put(slot)
 
     def _beat_once(self, write: bool) -> None:
         if write:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fts.state.errors import BadRow, WrongStatus
 from fts.state.models import DrawRow, EpochRow, JobRow, TrialRow
 from fts.state.scheduling import IMPORTED
-from fts.state.transitions.again import count_trials
+from fts.state.transitions.again import best_trial, count_trials
 from fts.state.transitions.base import (
     change_job,
     checked_cause,
@@ -23,7 +23,6 @@ from fts.state.transitions.base import (
     transaction,
 )
 from fts.state.transitions.jobs import enqueue
-from fts.state.transitions.trials import best_trial
 from fts.state.values import Cause, Direction, TrialStatus, Verb
 
 if TYPE_CHECKING:
@@ -85,6 +84,11 @@ def import_history(
     return int(job["id"])
 
 
+def _is_infeasible(trial: RecordedTrial) -> bool:
+    violations = trial.facts.get("constraints", {})
+    return trial.status is TrialStatus.COMPLETE and any(value > 0 for value in violations.values())
+
+
 def _add(db: Database, job: Mapping[str, Any], number: int, trial: RecordedTrial) -> None:
     if trial.status not in ENDED:
         raise BadRow(f"trial {number} is {trial.status}; only ended ones are history")
@@ -96,7 +100,7 @@ def _add(db: Database, job: Mapping[str, Any], number: int, trial: RecordedTrial
         "effective_md5": hashlib.md5(text.encode()).hexdigest(), "architecture": "", "objective": job["metric"],
         "direction": job["direction"], "value": trial.value, "best_epoch": trial.best_epoch,
         "last_value": told[-1] if told else None, "epochs": len(told), "seed": 0,
-        "badges": to_json([IMPORTED], "badges"),
+        "badges": to_json([IMPORTED, *(["infeasible"] if _is_infeasible(trial) else [])], "badges"),
         "cause": checked_cause(trial.cause), "message": short(trial.message), "started_at": trial.started_at,
         "ended_at": trial.ended_at, "train_seconds": max(0.0, trial.ended_at - trial.started_at),
         "facts": to_json(finite(trial.facts), "facts"),

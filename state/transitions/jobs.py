@@ -17,6 +17,7 @@ from fts.state.models import ALL, EventRow, JobRow, StudyRow, TrialRow
 from fts.state.rows import to_job
 from fts.state.scheduling import MAX_IDLE_ATTEMPTS, RUN_AGAIN_SQL, RUNNABLE_SQL, attempts_allowed
 from fts.state.ticket_rows import send_ticket
+from fts.state.transitions.again import recount
 from fts.state.transitions.attempts import end_attempt
 from fts.state.transitions.base import (
     MAX_SPEC,
@@ -197,6 +198,7 @@ def _hand_out(db: Database, job: Row, worker_id: int, lease_s: float) -> Claim:
         cause=None,
         message=None,
         acknowledged_at=None,
+        **recount(db, job),
     )
     fresh = to_job(get_job(db, job["id"]))
     words = f"worker {worker_id} takes {fresh.experiment}, attempt {fresh.attempt}"

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from peewee import fn
+from peewee import SQL, fn
 
 from fts.state.daily_bars import DECIDE_LABELS, PATCHTST, direction_of
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, TrialsChanged, WrongStatus
-from fts.state.front import front_rows
 from fts.state.models import ALL, CheckpointRow, EpochRow, JobRow, StudyRow, TrialRow
-from fts.state.rows import is_put_back, to_job, to_object
-from fts.state.transitions.again import count_trials
+from fts.state.rows import is_put_back, to_object
+from fts.state.transitions.again import COUNTS, best_trial, front_of, is_unranked
 from fts.state.transitions.attempts import begin_attempt, end_attempt
 from fts.state.transitions.base import (
     Row,
@@ -32,7 +31,7 @@ from fts.state.transitions.base import (
     transaction,
 )
 from fts.state.transitions.jobs import claim_name
-from fts.state.values import UNRANKED, Cause, Claim, Direction, TrialStatus, Verb
+from fts.state.values import Cause, Claim, Direction, TrialStatus, Verb
 
 if TYPE_CHECKING:
     from fts.state.db import Database
@@ -114,8 +113,9 @@ def _refuse_out_of_turn(db: Database, claim: Claim, number: int) -> None:
 
 
 def _refuse_other_live_trial(db: Database, claim: Claim) -> None:
-    trials = TrialRow.select(ALL).where(TrialRow.job_id == claim.job_id)
-    if live := db.one(trials.where(TrialRow.status.in_(["running", "interrupted"]))):
+    # Plain SQL: with parameters in place of the statuses, SQLite may not use the partial index.
+    live_of_job = (TrialRow.job_id == claim.job_id) & SQL("status IN ('running', 'interrupted')")
+    if live := db.one(TrialRow.select(ALL).where(live_of_job)):
         raise WrongStatus(f"trial {live['number']} of job {claim.job_id} is {live['status']}: it must run first")
 
 
@@ -390,20 +390,22 @@ _END_VERBS = {
 
 
 def _refresh_job(db: Database, claim: Claim, ended: Row) -> bool:
-    """Counts and best of the job, recomputed from its trials, so that they cannot drift."""
-    count_trials(db, claim.job_id)
-    front = _front(db, claim.job_id)
-    best = best_trial(db, claim.job_id, Direction(ended["direction"]), front)
-    before = db.one(JobRow.select(JobRow.best_trial, JobRow.best_value).where(JobRow.id == claim.job_id))
-    JobRow.update(
-        best_value=best and best["value"],
-        best_trial=best and best["number"],
-        idle_attempts=0,
-    ).where(JobRow.id == claim.job_id).execute(db)
-    improved = best is not None and ended["number"] in (front or (best["number"],))
-    if best is not None and improved:
-        words = f"new best of {claim.job.experiment}: {ended['objective']} {best['value']:.4f} (trial {best['number']})"
-        data = {"number": best["number"], "value": best["value"], "before": before and before["best_value"]}
+    """Counts and best of the job, with the trial that has just ended; `recount` has read all the others."""
+    job = get_job(db, claim.job_id)
+    count = COUNTS[ended["status"]]
+    changes: Row = {count: job[count] + 1, "idle_attempts": 0}
+    front = front_of(db, job)
+    if front:
+        best = best_trial(db, claim.job_id, Direction(ended["direction"]), front)
+        changes |= {"best_value": best and best["value"], "best_trial": best and best["number"]}
+        improved = ended["number"] in front
+    elif improved := is_better(ended, job["best_value"], job["best_trial"]):
+        changes |= {"best_value": ended["value"], "best_trial": ended["number"]}
+    JobRow.update(changes).where(JobRow.id == claim.job_id).execute(db)
+    if improved:
+        number, value = changes["best_trial"], changes["best_value"]
+        words = f"new best of {claim.job.experiment}: {ended['objective']} {value:.4f} (trial {number})"
+        data = {"number": number, "value": value, "before": job["best_value"]}
         if front:
             several = f"{len(front)} trial{'' if len(front) == 1 else 's'}"
             words = f"trial {ended['number']} joins the front of {claim.job.experiment}: {several}"
@@ -413,34 +415,14 @@ def _refresh_job(db: Database, claim: Claim, ended: Row) -> bool:
     return improved
 
 
-def _front(db: Database, job_id: int) -> tuple[int, ...]:
-    """The front of a job of several goals, the best in the first goal first; empty for any other."""
-    job = get_job(db, job_id)
-    if '"goals":' not in job["spec"] or len(goals := to_job(job).goals) == 1:
-        return ()
-    return front_rows(db, job_id, goals)
-
-
-def best_trial(db: Database, job_id: int, direction: Direction, front: Sequence[int] | None = None) -> Row | None:
-    """The complete trial of the search with the best value that may be ranked; the earlier one of equals.
-
-    Of several goals the first one of the front, which is read where it is not given.
-    """
-    front = _front(db, job_id) if front is None else front
-    if front:
-        first = TrialRow.select(TrialRow.number, TrialRow.value).where(TrialRow.job_id == job_id)
-        return db.one(first.where(TrialRow.number == front[0]))
-    better_first = TrialRow.value if direction is Direction.MINIMIZE else TrialRow.value.desc()
-    complete = (
-        TrialRow.select(TrialRow.number, TrialRow.value, TrialRow.badges)
-        .where(TrialRow.job_id == job_id, TrialRow.status == "complete", TrialRow.value.is_null(False))
-        .order_by(better_first, TrialRow.number)
-    )
-    return next((row for row in complete.dicts().execute(db) if not _is_unranked(row["badges"])), None)
-
-
-def _is_unranked(badges: str) -> bool:
-    return any(f'"{badge}"' in badges for badge in UNRANKED)
+def is_better(ended: Row, value: float | None, number: int | None) -> bool:
+    """Is a trial that has just ended the best of its job, whose best had that value? The earlier one of equals is."""
+    if ended["status"] != "complete" or is_unranked(ended["badges"]):
+        return False
+    if value is None or number is None:
+        return True
+    key = Direction(ended["direction"]).key
+    return (key(ended["value"]), ended["number"]) < (key(value), number)
 
 
 def interrupt_trial(db: Database, claim: Claim, trial_id: int, cause: Cause | str, message: str | None = None) -> None:

@@ -114,7 +114,7 @@ def test_a_sound_study_is_well_and_nothing_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "about", "expected"),
     [
-        (FORGETS, "resumable", "its checkpoint does not hold everything"),
+        pytest.param(FORGETS, "resumable", "its checkpoint does not hold everything", marks=pytest.mark.slow),
         pytest.param(
             NEVER_LOADS, "resumable", "it wrote a checkpoint and did not continue from it", marks=pytest.mark.slow
         ),
@@ -154,6 +154,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.slow  # tests/test_guide.py checks one, too
 def test_a_command_is_checked_like_a_function(tmp_path: Path) -> None:
     study = Study(tmp_path / "study")
     (study.folder / "train.py").write_text(textwrap.dedent(SCRIPT))

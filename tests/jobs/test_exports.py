@@ -335,6 +335,6 @@ def test_after_a_trial_a_folder_in_the_way_is_owed_and_a_full_disk_pauses(
     supervisor._export_trial(0)
     assert len(owed) == 1
     full = CannotWrite(errno.ENOSPC, "the disk of outputs is full")
-    monkeypatch.setattr(exports, "export_trial", lambda *_: (_ for _ in ()).throw(full))
+    monkeypatch.setattr(exports, "export_trials", lambda *_: (_ for _ in ()).throw(full))
     with pytest.raises(CannotWrite):
         supervisor._export_trial(0)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from fts.jobs.settings import Places, WorkerSettings
-from fts.jobs.supervisor.job_runner import fault_of_the_study
+from fts.jobs.supervisor.history import fault_of_the_study
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
 from fts.state import queries, transitions

@@ -268,6 +268,28 @@ def recorded(path: Path) -> str:
     return url
 
 
+def test_two_goals_of_optuna_become_history_with_their_front(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    study = optuna.create_study(storage=url, study_name="old", directions=["minimize", "maximize"], sampler=sampler)
+
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
+        trial.set_constraint("y", y - 0.8)
+        return x + y, x - y
+
+    study.optimize(objective, n_trials=12)
+    path = places_of(tmp_path).db
+    code, out, err = command(path, capsys, "import", url)
+    assert (code, out) == (0, f"old is job 1 (old): 12 trials, front {len(study.best_trials)}\n"), err
+    after = fts.load(path).optuna("old")
+    assert [one.values for one in after.trials] == [one.values for one in study.trials]
+    assert [one.number for one in after.best_trials] == [one.number for one in study.best_trials]
+    assert len(fts.load(path).best.records("old")) == len(study.best_trials)
+
+
 FUNCTION = """
 def objective(trial):
     trial.suggest_categorical("kind", ["a", "b", None])

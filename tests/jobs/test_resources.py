@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from fts.jobs.cli import main
+from fts.state import spent, transitions
 from tests.fts_process import Study
+from tests.state.helpers import claimed, enqueued, epoch, new_db, started
 
 ENVIRON = {"FTS_GPUS": "GPU-a=24GB,GPU-b=24GB", "FTS_OUTAGE_PAUSE_S": "0.001", "FTS_POLL_S": "0.05"}
 FILE = """
@@ -250,3 +252,37 @@ def test_amounts_that_cannot_be_meant_are_one_sentence(tmp_path: Path) -> None:
         assert (said.code, said.out) == (2, ""), said
         assert sentence in " ".join(said.err.split()), said.err
     assert not study.outputs.exists()
+
+
+def test_a_job_takes_over_the_limits_that_are_typed_and_no_others(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study", **ENVIRON)
+    (study.folder / "train.py").write_text(FILE)
+    words = ("enqueue", "train.py:short", *SPACE, "--trials", "2")
+    study.ok(*words, "--timeout", "1s", "--threads", "1")
+    said = study.fts(*words, "--timeout", "2h", "--memory", "2GB").err
+    assert "takes over: resources.memory none -> 2 GB, budget.timeout 1 s -> 2 h" in said
+    (job,) = study.query("SELECT spec FROM job")
+    spec = json.loads(job["spec"])
+    assert (spec["timeout_s"], spec["memory_bytes"], spec["threads"]) == (7200.0, 2 << 30, 1)
+    study.ok(*words, "--memory", "train.py:bytes_of")
+    spec = json.loads(study.query("SELECT spec FROM job")[0]["spec"])
+    assert spec["memory"] == "train.py:bytes_of" and "memory_bytes" not in spec, "one takes the place of the other"
+
+
+def test_the_time_of_a_lost_worker_counts_up_to_its_last_sign_of_life(tmp_path: Path) -> None:
+    db = new_db(tmp_path)
+    enqueued(db, 1)
+    claim = claimed(db)
+    trial = started(db, claim)
+    transitions.record_epoch(db, claim, trial, epoch(1))
+    began = db.execute_sql("SELECT began_at FROM attempt").fetchone()[0]
+    db.execute_sql("UPDATE epoch SET at = ?", (began + 100,))
+    assert spent.spent_s(db, claim.job_id) == pytest.approx(100)
+    transitions.pause(db, [claim.job_id])
+    transitions.pause_running(db, claim)
+    db.execute_sql("UPDATE attempt SET ended_at = ?", (began + 130,))
+    assert spent.spent_s(db, claim.job_id, trial) == pytest.approx(130), "it ended in good order"
+    db.execute_sql("UPDATE attempt SET how = 'lost worker', ended_at = ?", (began + 9000,))
+    assert spent.spent_s(db, claim.job_id) == pytest.approx(100)
+    assert spent.spent_s(db, claim.job_id, trial + 1) == 0.0
+    db.close()

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from fts.jobs.study_file.line import Line, StudyChanged, put_in_line, question_of
+from fts.jobs.api.command import question_of
+from fts.jobs.study_file.line import Line, StudyChanged, put_in_line
 from fts.jobs.study_file.study import StudyFile
 from fts.state import queries, transitions
 from fts.state.db import Database, open_database
@@ -148,8 +149,8 @@ def test_another_question_is_refused_as_a_whole_unless_again(db: Database, tmp_p
     with pytest.raises(StudyChanged) as caught:
         enqueued(db, tmp_path, "space.lr.high=2.0", "matrix.size=['S', 'M', 'L']")
     assert str(caught.value) == (
-        "train asks another question than before: S and 1 other cell: space.lr.high 1.0 -> 2.0 (job 1 keeps its 0 "
-        "trials); give it another name (--name train2), or search anew beside what there is with --again"
+        "train asks another question than before: S and 1 other cell: space.lr.high 1.0 -> 2.0 (job 1 has "
+        "begun); give it another name (--name train2), or search anew beside what there is with --again"
     )
     assert specs(db) == before
     with pytest.raises(StudyChanged):
@@ -233,3 +234,16 @@ def params(made: Study, name: str) -> list[dict[str, Any]]:
         "AND job.cell = 'S' ORDER BY number"
     )
     return [json.loads(row["params"]) for row in rows]
+
+
+def test_a_command_line_changes_only_what_was_typed(tmp_path: Path) -> None:
+    made = toy.write(tmp_path / "study", keeps=False)
+    words = ("enqueue", "train.py:objective", "--trials", "3")
+    made.ok(*words, "--stall", "10m", "--threads", "1")
+    told = made.json(*words, "--stall", "20m", "--dry-run")["cells"][0]["told"]
+    assert told.endswith("; would take over: resources.stall 10 min -> 20 min")
+    assert made.json(*words, "--stall", "20m")["cells"][0]["told"].endswith(
+        "; takes over: resources.stall 10 min -> 20 min"
+    )
+    spec = json.loads(made.one("SELECT spec FROM job"))
+    assert (spec["stall_s"], spec["threads"], spec["trials"]) == (1200.0, 1, 3)

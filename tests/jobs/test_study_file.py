@@ -11,7 +11,7 @@ import pytest
 
 from fts.jobs.api.function import code_md5
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.study_file import keys, matrix
+from fts.jobs.study_file import code, keys, matrix
 from fts.jobs.study_file.chosen import chosen
 from fts.jobs.study_file.study import StudyFile
 
@@ -437,3 +437,25 @@ def test_the_reference_has_a_section_for_each_table_and_a_row_for_each_key() -> 
 def test_the_reference_has_the_keys_of_a_table_in_their_order(table: str) -> None:
     (section,) = (part for part in DOCS.read_text().split("\n## ") if part.startswith(f"[{table}]"))
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(DOCUMENTED[table])
+
+
+def test_what_a_file_imports_of_the_persons_own_is_found_through_packages_and_circles(tmp_path: Path) -> None:
+    for name, text in {
+        "train.py": "import numpy, fts.jobs\nfrom net import blocks\nimport data.load\ndef f():\n    import late\n",
+        "late.py": "from net.extra import one\n",
+        "unused.py": "",
+        "broken.py": "def (",
+        "net/__init__.py": "from .blocks import x\n",
+        "net/blocks.py": "from . import helper\nfrom ..top import y\nimport train\n",
+        "net/helper.py": "import broken\n",
+        "net/extra.py": "",
+        "data/load.py": "import load\n",
+        "data/__init__.py": "",
+        "fts/__init__.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert code.imported("train.py", tmp_path) == (
+        "broken.py", "data/__init__.py", "data/load.py", "late.py", "net/__init__.py", "net/blocks.py",
+        "net/extra.py", "net/helper.py",
+    )  # fmt: skip

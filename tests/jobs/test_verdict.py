@@ -14,6 +14,7 @@ import pytest
 
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
+from fts.jobs.supervisor.history import JobHistory
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work
 from fts.jobs.trial import process
 from fts.jobs.trial.process import Commands
@@ -143,7 +144,16 @@ def test_the_record_of_a_pruned_trial_does_not_tell_whether_it_heard_the_verdict
         claimed = claim(db)
         add_epoch(db, claimed, start_trial(db, claimed), 1, 0.7)
         work = Work(
-            db, places_of(tmp_path / str(n)), WorkerSettings(), None, claimed, PatchTST(), CELL, None, lambda *_: None
+            db,
+            places_of(tmp_path / str(n)),
+            WorkerSettings(),
+            None,
+            claimed,
+            PatchTST(),
+            CELL,
+            None,
+            lambda *_: None,
+            JobHistory(db, claimed.job_id),
         )  # type: ignore[arg-type]
         TrialRunner(work, queries.trial(db, claimed.job_id, 0))._close(AttemptEnd(Ended.PRUNED, facts))
         trial = queries.trial(db, claimed.job_id, 0)

@@ -53,6 +53,10 @@ def test_the_trial_process_uses_the_words_of_the_record():
     }  # fmt: skip
 
 
+class OutOfMemoryError(RuntimeError):
+    """As torch.OutOfMemoryError is, and torch.cuda's."""
+
+
 class Accelerator(RuntimeError):
     """As torch.AcceleratorError is."""
 
@@ -61,6 +65,7 @@ class Accelerator(RuntimeError):
     ("error", "cause"),
     [
         (MemoryError(), "out of memory"),
+        (OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"), "out of memory"),
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "out of memory"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
         (

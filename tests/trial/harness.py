@@ -25,6 +25,7 @@ from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.child import ChildError, TrialProcess
 from fts.jobs.trial import process
+from fts.state.values import Direction
 
 PATIENCE_S = 120.0  # of a wait for the next fact on a busy machine; never asserted
 ENDS = ("result", "pruned", "failed", "stopped")
@@ -72,7 +73,7 @@ class Record:
         elif fact["fact"] == "epoch":
             before = self.epochs.setdefault(fact["epoch"], fact)
             assert before == fact, "an epoch was told again, and differently"
-        elif fact["fact"] in ENDS:
+        elif fact["fact"] in ENDS and not fact.get("again"):
             self.end = fact
 
 
@@ -111,6 +112,8 @@ def attempt(
                 with contextlib.suppress(ChildError):  # one that was stopped is leaving already
                     child.send({"do": "quit"})
         record.code = child.wait(PATIENCE_S)
+    if record.told[-1].get("again"):
+        attempt(spec, record, history, act, forked)
 
 
 def facts(child: TrialProcess) -> Iterator[Fact]:
@@ -122,8 +125,7 @@ def facts(child: TrialProcess) -> Iterator[Fact]:
 
 
 def verdict(cell: FunctionCell, number: int, curve: dict[int, float], history: tuple[PastTrial, ...]) -> Fact:
-    maximize = cell.direction == "maximize"
-    if should_prune(cell.pruner, history, number, curve, maximize, cell.halving_rule):
+    if should_prune(cell.pruner, history, number, curve, Direction(cell.direction), cell.halving_rule):
         return {"do": "prune", "number": number}
     return {"do": "go on", "number": number, "epoch": max(curve)}
 

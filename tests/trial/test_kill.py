@@ -109,6 +109,35 @@ def test_a_function_with_checkpoints_goes_on_and_ends_equal(tmp_path: Path, prun
     assert "resumed from checkpoint-" in log_of(other, 6)
 
 
+END = """
+import fts
+
+def objective(trial):
+    checkpoint = fts.checkpoint(trial)
+    state = checkpoint.load() or {"epoch": -1, "w": 8.0}
+    %s
+    for epoch in range(state["epoch"] + 1, 3):
+        state = {"epoch": epoch, "w": state["w"] / 2}
+        loss = state["w"]
+        trial.report(loss, epoch)
+        checkpoint.save(state)
+    return loss
+"""
+
+
+@pytest.mark.parametrize("first", ["loss = 0.0", "pass"])
+def test_a_trial_killed_behind_its_last_epoch_trains_it_again_and_never_returns_what_it_began_with(
+    tmp_path: Path, first: str
+) -> None:
+    """A loss that is still 0.0, or a name that is not there: what people write without a kill in mind."""
+    cell, record = cell_of(tmp_path, END % first), Record(0)
+    attempt(spec_of(cell, record, ()), record, (), kills_at("checkpoint", 3))
+    attempt(spec_of(cell, record, ()), record)
+    assert (record.end["fact"], record.end["value"], record.curve) == ("result", 1.0, {0: 4.0, 1: 2.0, 2: 1.0})
+    assert "nothing was left to train behind checkpoint-000003, so the last epoch is trained again" in log_of(cell)
+    assert log_of(cell).count("resumed from") == 2
+
+
 def test_a_recorded_draw_wins_over_a_changed_distribution_and_is_told_as_drifted(tmp_path: Path) -> None:
     cell = cell_of(tmp_path, "def objective(trial):\n    return trial.suggest_float('x', 0.0, 1.0)\n")
     record = Record(0)

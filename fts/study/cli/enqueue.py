@@ -322,7 +322,10 @@ def _wanted(
     if cells and (whole or budgets_ or horizons):
         raise click.UsageError("name cells or give --matrix, --budgets and --horizons, not both")
     if not cells and not (whole or budgets_ or horizons):
-        raise click.UsageError("name a cell such as 2M/h1, or give --matrix")
+        raise click.UsageError(
+            "name a cell such as 2M/h1, or give --matrix; of your own study name train.py:objective or study.toml "
+            "(`fts init` writes one)"
+        )
     if not cells:
         return [(b, h, task) for b in budgets_ or choices.BUDGETS for h in horizons or choices.HORIZONS]
     return [parse_cell(cell, task) for cell in cells]
@@ -336,6 +339,7 @@ def parse_cell(word: str, task: str) -> tuple[str, int, str]:
     known = {name.lower(): name for name in BUDGETS}
     if match is None or match[1].lower() not in known:
         raise click.UsageError(
-            f"{word!r} is not a cell; expected BUDGET/hDAYS such as 2M/h1, budgets {', '.join(BUDGETS)}"
+            f"{word!r} is not a cell; expected BUDGET/hDAYS such as 2M/h1, budgets {', '.join(BUDGETS)}; a function of "
+            "your own is FILE.py:FUNCTION, a study of your own study.toml"
         )
     return known[match[1].lower()], int(match[2]), match[3] if match.re is EXPERIMENT else task

@@ -22,6 +22,14 @@ class Epochs:
         self.checkpoint = checkpoint(trial)
         self.state: dict[str, Any] | None = self.checkpoint.load()
         self.done: int = self.state["epoch"] + 1 if self.state else 0  # the epoch to go on with
+        self.metrics: dict[str, float] = self.state["metrics"] if self.state else {}  # of the last report
+
+    @property
+    def value(self) -> float:
+        """The last report of the metric that decides. Raises BadReport where there is none."""
+        if self.monitor not in self.metrics:
+            raise BadReport(f"no epoch has reported {self.monitor}; was anything evaluated?")
+        return self.metrics[self.monitor]
 
     def report(self, epoch: int, metrics: Mapping[str, Any]) -> None:
         """All that are numbers, first the one that decides. Raises BadReport where it is not among them."""
@@ -31,6 +39,7 @@ class Epochs:
         running = running_of(self.trial)
         wanted = running.cell.metric if running is not None else self.monitor
         named = {} if wanted in numbers else {wanted: numbers[self.monitor]}
+        self.metrics = numbers
         report_numbers(self.trial, epoch, {self.monitor: numbers[self.monitor]} | numbers | named)
 
     def save(
@@ -38,7 +47,9 @@ class Epochs:
     ) -> None:
         """If a checkpoint is due; the files are written only then."""
         if self.checkpoint.due:
-            self.checkpoint.save({"epoch": epoch, **state()}, files() if files is not None else ())
+            self.checkpoint.save(
+                {"epoch": epoch, "metrics": self.metrics, **state()}, files() if files is not None else ()
+            )
 
     def prune(self, epoch: int) -> None:
         if self.trial.should_prune():

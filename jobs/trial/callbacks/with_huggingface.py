@@ -1,8 +1,10 @@
 """The Trainer of transformers: an epoch is one evaluation. The callback saves by itself: save_strategy="no".
 
-callback = fts.callbacks.huggingface(trial, "eval_loss")
-trainer = Trainer(args=TrainingArguments(..., eval_strategy="epoch", save_strategy="no"), callbacks=[callback], ...)
-trainer.train(resume_from_checkpoint=callback.resume_from_checkpoint)
+    callback = fts.callbacks.huggingface(trial, "eval_loss")
+    trainer = Trainer(args=TrainingArguments(..., eval_strategy="epoch", save_strategy="no"), callbacks=[callback], ...)
+    trainer.train(resume_from_checkpoint=callback.resume_from_checkpoint)
+
+`callback.value` is the last eval_loss, also where a resumed trial has nothing left to train.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from typing import Any
 
 from fts.jobs.trial.callbacks.epochs import Epochs
 from fts.state.files import remove
+
+CLOCKS = ("_runtime", "_per_second", "_time")  # of the Trainer: no two attempts take equally long
 
 
 def huggingface(trial: Any, monitor: str = "eval_loss") -> Any:
@@ -27,6 +31,10 @@ def huggingface(trial: Any, monitor: str = "eval_loss") -> Any:
 
         training = saves = wanted = False
 
+        @property
+        def value(self) -> float:
+            return epochs.value
+
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.training = True
 
@@ -36,7 +44,7 @@ def huggingface(trial: Any, monitor: str = "eval_loss") -> Any:
         def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
             if not self.training:  # trainer.evaluate() of the person's own
                 return
-            epochs.report(epochs.done, metrics)
+            epochs.report(epochs.done, {name: one for name, one in metrics.items() if not name.endswith(CLOCKS)})
             self.saves, self.wanted = epochs.checkpoint.due, control.should_save
             control.should_save = self.saves or self.wanted
             if not control.should_save:

@@ -1,7 +1,9 @@
 """Keras 3, whatever its backend.
 
-callback = fts.callbacks.keras(trial, "val_loss")
-model.fit(x, y, epochs=20, initial_epoch=callback.initial_epoch, callbacks=[callback], ...)
+    callback = fts.callbacks.keras(trial, "val_loss")
+    model.fit(x, y, epochs=20, initial_epoch=callback.initial_epoch, callbacks=[callback], ...)
+
+`callback.value` is the last val_loss, also where a resumed trial has nothing left to train.
 """
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ def keras(trial: Any, monitor: str = "val_loss") -> Any:
         """Reports, saves and prunes after each epoch; weights, optimizer and seeds go on where they were."""
 
         initial_epoch = epochs.done
+
+        @property
+        def value(self) -> float:
+            return epochs.value
 
         def variables(self) -> list[Any]:
             self.model.optimizer.build(self.model.trainable_variables)

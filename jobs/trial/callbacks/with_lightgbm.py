@@ -4,19 +4,29 @@
     lgb.train(params, data, callbacks.rounds(100), valid_sets=[held_out], callbacks=callbacks,
               init_model=callbacks.model)
 
-With early stopping, which counts in the process alone, give `resume=False`: then the trial begins anew.
+`callbacks.value` is the metric of the last round. Each round draws its rows and columns from a seed of its own, made of
+`seed` and the round, so that a resumed one draws the same. Forests (rf), GOSS, quantized gradients and linear trees
+cannot go on with the same numbers, nor can early stopping, which counts in the process alone (give `resume=False`):
+those begin anew.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
 from typing import Any
 
 from fts.jobs.api.spec import seed_for
 from fts.jobs.trial.callbacks.epochs import Epochs
 
 SEED_BITS = 31
-SEEDS = ("bagging_seed", "feature_fraction_seed", "extra_seed", "drop_seed")
+SEEDS = ("feature_fraction_seed", "extra_seed", "drop_seed")
+BEGINS_ANEW = (  # there is no exact way on
+    ("boosting", "rf"),
+    ("data_sample_strategy", "goss"),
+    ("use_quantized_grad", "1"),
+    ("linear_tree", "1"),
+)
 LAST = 100  # behind every callback of LightGBM
 
 
@@ -31,6 +41,10 @@ class Callbacks(list[Any]):
         self.model = library.Booster(model_str=state["model"]) if state else None
         super().__init__([Before(self), After(self)])
 
+    @property
+    def value(self) -> float:
+        return self.epochs.value
+
     def rounds(self, wanted: int) -> int:
         return max(0, wanted - self.epochs.done)
 
@@ -42,11 +56,27 @@ class Before:
 
     def __init__(self, of: Callbacks) -> None:
         self.of = of
+        self.known: dict[str, str] = {}  # parameters by the names of LightGBM's own
 
     def __call__(self, env: Any) -> None:
-        given = int(env.params.get("seed", env.params.get("random_state", 0)) or 0)
-        seeds = {name: seed_for(abs(given), env.iteration, name) % 2**SEED_BITS for name in SEEDS}
-        env.model.reset_parameter(seeds)
+        self.known = self.known or parameters(env.model)
+        if env.iteration == 0 and any(self.known.get(name) == value for name, value in BEGINS_ANEW):
+            self.of.resume = False
+        given, bag = int(self.known["seed"]), int(self.known["bagging_freq"])
+        changes: dict[str, Any] = {name: seed_of(given, env.iteration, name) for name in SEEDS}
+        if bag > 0 and (fraction := float(self.known["bagging_fraction"])) < 1.0:
+            env.model.reset_parameter({"bagging_fraction": fraction / 2})  # only another fraction makes it draw anew
+            changes["bagging_fraction"] = fraction
+            changes["bagging_seed"] = seed_of(given, env.iteration // bag * bag, "bagging_seed")
+        env.model.reset_parameter(changes)
+
+
+def parameters(model: Any) -> dict[str, str]:
+    return dict(re.findall(r"^\[(\w+): (.*)\]$", model.model_to_string(num_iteration=1), re.MULTILINE))
+
+
+def seed_of(given: int, iteration: int, name: str) -> int:
+    return int(seed_for(abs(given), iteration, name) % 2**SEED_BITS)
 
 
 class After:

@@ -1,7 +1,9 @@
 """Lightning, as `lightning` or as `pytorch_lightning`: an epoch is one that was validated.
 
-callback = fts.callbacks.lightning(trial, "val_loss")
-Trainer(callbacks=[callback], ...).fit(model, data, ckpt_path=callback.ckpt_path)
+    callback = fts.callbacks.lightning(trial, "val_loss")
+    Trainer(callbacks=[callback], ...).fit(model, data, ckpt_path=callback.ckpt_path)
+
+`callback.value` is the last val_loss, also where a resumed trial has nothing left to train.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ FILE = "lightning.ckpt"
 def lightning(trial: Any, monitor: str = "val_loss") -> Any:
     """A callback for Trainer(callbacks=[...]); give `ckpt_path=callback.ckpt_path` to fit."""
     package = "pytorch_lightning" if "pytorch_lightning" in sys.modules else "lightning.pytorch"
-    base: Any = importlib.import_module(f"{package}.callbacks").Checkpoint  # the last to be called after an epoch
+    base: Any = importlib.import_module(f"{package}.callbacks").Callback
     epochs = Epochs(trial, monitor)
 
     class FtsCallback(base):  # type: ignore[misc]
@@ -27,6 +29,10 @@ def lightning(trial: Any, monitor: str = "val_loss") -> Any:
 
         ckpt_path = str(epochs.checkpoint.files[FILE]) if epochs.state else None
         validated = False
+
+        @property
+        def value(self) -> float:
+            return epochs.value
 
         def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
             if epochs.state:  # what was built since has drawn from the generators
@@ -43,5 +49,10 @@ def lightning(trial: Any, monitor: str = "val_loss") -> Any:
                 path = epochs.checkpoint.dir / FILE
                 epochs.save(epoch, dict, lambda: (trainer.save_checkpoint(path), [path])[1])
                 epochs.prune(epoch)
+
+        def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+            if not trainer.callback_metrics:  # nothing was left to train
+                tensor = sys.modules["torch"].tensor
+                trainer.callback_metrics.update({name: tensor(one) for name, one in epochs.metrics.items()})
 
     return FtsCallback()

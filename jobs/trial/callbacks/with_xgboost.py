@@ -4,8 +4,9 @@
     xgb.train(params, data, callback.rounds(100), evals=[(held_out, "validation")], callbacks=[callback],
               xgb_model=callback.model)
 
-Each round draws its rows and columns from a seed of its own, made of `seed` and the round, so that a resumed one draws
-the same. With early stopping, which counts in the process alone, give `resume=False`: then the trial begins anew.
+`callback.value` is the metric of the last round. Each round draws its rows and columns from a seed of its own, made of
+`seed` and the round, so that a resumed one draws the same. With early stopping, which counts in the process alone, give
+`resume=False`: then the trial begins anew.
 """
 
 from __future__ import annotations
@@ -31,16 +32,27 @@ def xgboost(trial: Any, monitor: str, every: int = 1, resume: bool = True) -> An
         model = library.Booster(model_file=bytearray(epochs.state["model"].tobytes())) if epochs.state else None
         seed = 0
 
+        @property
+        def value(self) -> float:
+            return epochs.value
+
         def rounds(self, wanted: int) -> int:
             return max(0, wanted - epochs.done)
 
         def before_training(self, model: Any) -> Any:
-            self.seed = int(json.loads(model.save_config())["learner"]["generic_param"]["seed"])
-            self.first = epochs.done
+            learner = json.loads(model.save_config())["learner"]
+            self.seed, self.first = int(learner["generic_param"]["seed"]), epochs.done
+            booster = learner["gradient_booster"]
+            self.method = booster.get("gbtree", booster).get("gbtree_train_param", {}).get("tree_method")
             return model
 
         def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            model.set_param("seed", seed_for(abs(self.seed), self.first + epoch, "round") % 2**SEED_BITS)
+            seed = seed_for(abs(self.seed), self.first + epoch, "round") % 2**SEED_BITS
+            model.set_param("seed", seed)
+            if self.method is not None:  # what grows trees draws from a generator of its own, until it is made anew
+                model.set_param("tree_method", "exact" if self.method == "approx" else "approx")
+                model.save_config()
+                model.set_param("tree_method", self.method)
             return False
 
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:

@@ -1,0 +1,69 @@
+"""What a person reads who has no study yet, or has named one in a way that nothing understands."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROGRAMS = re.compile(r"(\./.+|python[\d.]*|bash|sh|zsh|Rscript|julia|node|java|perl|ruby|awk|make|uv|poetry)")
+MOST_FILES = 50  # of Python that are looked into
+LARGEST = 1_000_000  # bytes
+
+
+def first_steps(folder: Path) -> list[str]:
+    """Lines for a folder without a study: what to type, with the objective that stands there where there is one."""
+    steps = [
+        ("fts init", "writes a study and an example that runs in ten seconds"),
+        ("fts check study.toml", "tries it: repeatable? resumable? how long, how much memory?"),
+        ("fts enqueue study.toml", "puts it in line"),
+        ("fts worker", "runs it until stopped; type it again and it goes on"),
+    ]
+    own = objective_in(folder)
+    if (folder / "study.toml").is_file():
+        steps = steps[1:]
+    elif own is not None:
+        steps = [(f"fts check {own}", "tries your function"), (f"fts enqueue {own}", "puts it in line"), steps[3]]
+    width = max(len(words) for words, _ in steps)
+    return ["There is no study in this folder yet. To begin:", *(f"  {words:<{width}}  {why}" for words, why in steps)]
+
+
+def objective_in(folder: Path) -> str | None:
+    """`train.py:objective`, of the first file here that has a function whose parameter is a trial."""
+    try:
+        files = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".py") and entry.is_file())
+    except OSError:
+        return None
+    for name in files[:MOST_FILES]:
+        for function in sorted(functions_of(folder / name), key=lambda function: function.name != "objective"):
+            arguments = [*function.args.posonlyargs, *function.args.args]
+            if function.name == "objective" or (arguments and arguments[0].arg == "trial"):
+                return f"{name}:{function.name}"
+    return None
+
+
+def functions_of(path: Path) -> list[ast.FunctionDef]:
+    """At its top; none where it is too large or no Python."""
+    try:
+        if path.stat().st_size > LARGEST:
+            return []
+        return [node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.FunctionDef)]
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return []
+
+
+def command_without_dashes(name: str, words: Sequence[str]) -> str | None:
+    """What to say where a command stands without `--` before it; None: there is none."""
+    for place, (word, after) in enumerate(itertools.pairwise(words)):
+        before = words[place - 1] if place else ""
+        if PROGRAMS.fullmatch(word) and not after.startswith("-") and not before.startswith("-"):
+            return (
+                f"a command stands behind --, with the name of its metric: fts {name} --metric loss -- {word} {after}"
+            )
+    return None

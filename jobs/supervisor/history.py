@@ -1,0 +1,128 @@
+"""What the trials of one job say to its search, read from the database once and then only where it may have changed.
+
+An ended trial of a running job never changes, so a look costs the same with ten trials and with ten thousand. It holds
+nothing that is not in the rows: another supervisor that reads them anew goes on equally.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fts.jobs.records.beside import role_of
+from fts.jobs.search.rebuilt import Rebuilt
+from fts.jobs.search.sampler import PastTrial
+from fts.jobs.supervisor.beside_search import searched
+from fts.state import queries
+from fts.state.values import Cause, Fault, Trial, TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fts.state.db import Database
+
+FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
+ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
+
+
+class JobHistory:
+    """The recorded trials of a job; `refresh` before a look, whenever one of them may have begun or ended."""
+
+    def __init__(self, db: Database, job_id: int) -> None:
+        self.db, self.job_id = db, job_id
+        self.rebuilt = Rebuilt()
+        self.failures = 0  # in a row, of the code or data
+        self._fitted = False  # a trial was complete or pruned
+        self.open: tuple[Trial, ...] = ()  # that have not ended, by number
+        self.beside: list[int] = []  # numbers of the trials that are not of the search
+        self._ended: set[int] = set()
+        self._settled: dict[int, PastTrial] = {}  # trials of the search that have ended
+        self._open: dict[int, PastTrial] = {}  # the others; both by their numbers in the job
+        self._first_open = 0  # below it every trial has ended
+        self._twins: dict[str, int] = {}  # md5 of an effective configuration -> the first complete trial that had it
+
+    def refresh(self) -> None:
+        """Raises UnreadableHistory for a row that cannot be read: to go on without it would change the search."""
+        rows = queries.readable_trials(self.db, self.job_id, self._first_open)
+        curves = queries.curves(self.db, self.job_id, self._first_open)
+        ended = [row for row in rows if is_settled(row) and row.number not in self._ended]
+        known = set(self.beside)
+        self.beside += [row.number for row in rows if role_of(row) is not None and row.number not in known]
+        past = {
+            curve.number: PastTrial(**vars(curve) | {"number": self.searched(curve.number)})
+            for curve in curves
+            if curve.number not in self.beside
+        }
+        self.open = tuple(row for row in rows if not is_settled(row))
+        self._open = {row.number: past[row.number] for row in self.open if row.number in past}
+        for row in ended:
+            self._ended.add(row.number)
+            if row.number not in past:
+                continue
+            self._settled[row.number] = past[row.number]
+            if row.status == TrialStatus.COMPLETE:
+                first = self._twins.setdefault(row.effective_md5, row.number)
+                self._twins[row.effective_md5] = min(first, row.number)
+        of_search = [row for row in ended if role_of(row) is None]
+        self.failures = failures_in_a_row(of_search, self.failures, self._fitted)
+        self._fitted |= any(row.status in FITTED for row in of_search)
+        self._first_open = self.open[0].number if self.open else len(self)
+
+    def __len__(self) -> int:
+        return len(self._ended) + len(self.open)
+
+    def searched(self, number: int) -> int:
+        """The trial's number within the search: a search that was extended draws as if nothing had run beside it."""
+        return searched(self.beside, number)
+
+    def past(self, without: int | None = None) -> list[PastTrial]:
+        """What a sampler or pruner may know of the search, by the numbers within it; `without` one trial of the job."""
+        found = {**self._settled, **self._open}
+        if without is not None:
+            found.pop(without, None)
+        return sorted(found.values(), key=lambda trial: trial.number)
+
+    def before(self, number: int) -> list[PastTrial]:
+        """The trials of lower numbers within the search: later ones have no say."""
+        return [trial for trial in self.past() if trial.number < number]
+
+    def twin(self, effective_md5: str) -> Trial | None:
+        """The first complete trial of this effective configuration."""
+        number = self._twins.get(effective_md5)
+        return None if number is None else queries.trial(self.db, self.job_id, number)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Have the last trials that ended all failed by the code or data?"""
+        return self.failures >= FAILURES_IN_A_ROW
+
+
+def is_settled(trial: Trial) -> bool:
+    """Has it ended for good? A failed one that a retry put back runs again."""
+    return trial.status in ENDED and trial.ended_at is not None
+
+
+def fault_of_the_study(trials: Sequence[Trial]) -> bool:
+    """Have the last three trials that failed done so by the code or data, with none complete or pruned in between?
+
+    From the rows in the order they ended, so a kill resets nothing. Trials that a retry put back do not count, nor do
+    diverged ones: those are results of their parameters.
+    """
+    return failures_in_a_row(trials) >= FAILURES_IN_A_ROW
+
+
+TOO_LARGE = (Cause.OUT_OF_MEMORY, Cause.CANNOT_FIT)
+FITTED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)
+
+
+def failures_in_a_row(trials: Iterable[Trial], before: int = 0, fitted: bool = False) -> int:
+    """How many failed last by the code or data, `before` of them already when the first of these ended.
+
+    `fitted`: a trial was complete or pruned then; where others fit, it is the parameters that are too large.
+    """
+    failures = before
+    for trial in sorted((one for one in trials if is_settled(one)), key=lambda one: one.ended_at or 0.0):
+        if trial.status in FITTED:
+            failures, fitted = 0, True
+        elif not (fitted and trial.cause in TOO_LARGE):
+            failures += trial.cause is None or trial.cause.fault is not Fault.TRIAL
+    return failures

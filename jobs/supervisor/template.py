@@ -1,0 +1,234 @@
+"""The supervisor's side of a template process (jobs/trial/template.py): starts it, and has trial processes forked."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.supervisor.process_tree import same_process, started_at
+from fts.state.files import open_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from fts.jobs.search.sampler import PastTrial
+
+log = logging.getLogger("fts.worker")
+
+START_S = 30.0  # that a template may take to answer, on a busy machine
+CAN_FORK = sys.platform == "linux"  # elsewhere libraries start threads of their own, which no fork survives
+
+
+class CannotFork(Exception):
+    """The template has threads, or has ended: start the process in the usual way."""
+
+
+class Template:
+    """One template process; it ends when this one closes it, or dies."""
+
+    def __init__(self, argv: Sequence[str], log_path: Path, env: Mapping[str, str], cwd: Path | None) -> None:
+        """Raises OSError when it cannot be started. It imports in the background."""
+        mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        log_fd = open_log(log_path, log_path.parent.parent)
+        try:
+            self._popen = subprocess.Popen(
+                [*argv, "--template-fd", str(its.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=log_fd,
+                stderr=subprocess.STDOUT,
+                pass_fds=(its.fileno(),),
+                start_new_session=True,
+                env=dict(env),
+                cwd=cwd,
+            )
+        except BaseException:
+            mine.close()
+            raise
+        finally:
+            its.close()
+            os.close(log_fd)
+        self._talk = mine
+        self._unread = b""
+        self._answers: list[dict[str, Any]] = []
+        self._modules: list[str] | None = None  # that it has imported; None: it has not said so yet
+        self._codes: dict[int, int] = {}  # of processes that have ended
+        self.told = Told()
+        self._over = False
+        self._lock = threading.RLock()
+
+    @property
+    def is_over(self) -> bool:
+        """Has it ended, or refused to fork?"""
+        self.listen(0.0)
+        return self._over
+
+    def fork(self, stdin: int, facts: int, log_fd: int, root: Path) -> int:
+        """The pid of a new trial process with these descriptors. Raises CannotFork.
+
+        `root` is where a person's modules are found first: one of them may have the name of an imported one.
+        """
+        with self._lock:
+            self._wait_for(lambda: self._modules is not None)
+            for name in self._modules or ():
+                if (root / name).is_dir() or (root / f"{name}.py").is_file():
+                    raise CannotFork(f"{root} has a {name} of its own")
+            try:
+                self._talk.settimeout(None)
+                socket.send_fds(self._talk, [b'{"do": "fork"}\n'], [stdin, facts, log_fd])
+            except OSError as error:
+                self._over = True
+                raise CannotFork(str(error)) from error
+            self._wait_for(lambda: bool(self._answers))
+            answer = self._answers.pop(0) if self._answers else {"refused": "it has ended or does not answer"}
+            if "forked" not in answer:
+                raise CannotFork(answer["refused"])
+            return int(answer["forked"])
+
+    def know(self, told: Told, before: int, goals: Mapping[str, str]) -> None:
+        """Tells it of a history as it was before that trial, so that its forks know it. Raises CannotFork."""
+        changed = self.told.changed(told)
+        order = {"do": "know", "history": told.name, "before": before, "goals": goals}
+        with self._lock:
+            try:
+                self._talk.settimeout(START_S)
+                self._talk.sendall(json.dumps(order | {"trials": changed}).encode() + b"\n")
+            except OSError as error:
+                self._over = True
+                raise CannotFork(str(error)) from error
+
+    def _wait_for(self, ready: Callable[[], bool]) -> None:
+        """At most START_S."""
+        until = time.monotonic() + START_S
+        while not ready() and not self._over and (left := until - time.monotonic()) > 0:
+            self.listen(left)
+
+    def listen(self, timeout_s: float) -> None:
+        """Takes what it has told; waits so long for the first word."""
+        with self._lock:
+            if self._over:
+                return
+            try:
+                self._talk.settimeout(timeout_s)  # 0: does not wait
+                data = self._talk.recv(65536)
+            except (BlockingIOError, TimeoutError):
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._over = True
+                return
+            *lines, self._unread = (self._unread + data).split(b"\n")
+            for line in lines:
+                told = json.loads(line)
+                if "ended" in told:
+                    self._codes[int(told["ended"])] = int(told["code"])
+                elif "ready" in told:
+                    self._modules = told["modules"]
+                else:
+                    self._answers.append(told)
+
+    def code_of(self, pid: int, timeout_s: float = 0.0) -> int | None:
+        """How the process ended; None: it has not, as far as anybody knows."""
+        if pid not in self._codes:
+            self.listen(timeout_s)
+        return self._codes.get(pid)
+
+    def reap(self, pid: int) -> None:
+        """Its pid may be given to another process from now on."""
+        self._codes.pop(pid, None)
+        with self._lock, contextlib.suppress(OSError):
+            self._talk.settimeout(None)
+            self._talk.sendall(json.dumps({"do": "reap", "pid": pid}).encode() + b"\n")
+
+    def close(self) -> None:
+        """Ends it; processes that it forked go on."""
+        with self._lock:
+            self._over = True
+            self._talk.close()
+        self._popen.kill()
+        self._popen.wait()
+
+
+class Told:
+    """Which earlier trials of a history a process has been told of."""
+
+    def __init__(self, name: str = "", past: Iterable[PastTrial] = ()) -> None:
+        self.name = name
+        self.past = {one.number: one for one in past}
+
+    def changed(self, now: Told) -> list[dict[str, Any]]:
+        """What must be told of a history, which is known from now on; what is known of another is forgotten."""
+        if self.name != now.name:
+            self.name, self.past = now.name, {}
+        known = self.past
+        changed = [one for number, one in now.past.items() if known.get(number) is not one]
+        known.update((one.number, one) for one in changed)
+        return [one.to_json() for one in changed]
+
+    def copy(self) -> Told:
+        copied = Told(self.name)
+        copied.past = dict(self.past)
+        return copied
+
+
+class PipeEnd:
+    """The end of a pipe that this process writes to."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd, self.closed = fd, False
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            os.close(self._fd)
+
+
+class Forked:
+    """A process that a template has forked, as subprocess.Popen shows its own."""
+
+    def __init__(self, template: Template, pid: int, stdin: PipeEnd) -> None:
+        self.template, self.pid, self.stdin = template, pid, stdin
+        self.returncode: int | None = None
+        self.started = started_at(pid)  # None: it has ended already
+
+    def poll(self, timeout_s: float = 0.0) -> int | None:
+        if self.returncode is None:
+            code = self.template.code_of(self.pid, timeout_s)
+            if code is None and self.template._over and not self._is_there():
+                code = -9  # nobody can say: its template died, too
+            self.returncode = code
+        return self.returncode
+
+    def _is_there(self) -> bool:
+        return self.started is not None and same_process(self.pid, self.started)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Raises subprocess.TimeoutExpired."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while (code := self.poll(0.02)) is None:
+            if until is not None and time.monotonic() > until:
+                raise subprocess.TimeoutExpired(["trial process"], timeout or 0.0)
+            if self.template._over:
+                time.sleep(0.01)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def release(self) -> None:
+        """Gives the pid back, when nothing will be sent to it any more."""
+        self.template.reap(self.pid)

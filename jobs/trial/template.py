@@ -1,0 +1,189 @@
+"""A process that has imported what every trial of a function needs, and forks one process for each trial.
+
+    python -Pm fts.jobs.trial.process --template-fd 5        (the supervisor starts it; Linux)
+
+It never imports a person's code, so a fork is as fresh as a new interpreter and starts in milliseconds. On its socket:
+{"do": "know", "history", "before", "goals", "trials"} tells of earlier trials. {"do": "fork"} with the descriptors of
+stdin, facts and log is answered by {"forked": pid}, and by {"ended": pid, "code": n} when that process has ended; it
+stays a zombie, its pid its own, until {"do": "reap", "pid"}. A fork of a process with threads could hang, so one that
+has any answers {"refused": why}. End of file: it leaves.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import threading
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from fts.jobs.trial import known
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FDS = 3  # stdin, facts, log
+MODULES = (
+    "fts.jobs.trial.function",
+    "fts.jobs.trial.public",
+    "fts.jobs.trial.checkpoint",
+    "fts.jobs.trial.optuna_trial",
+)
+
+
+def main(fd: int, life: Callable[[int], int]) -> int:
+    """Serves until its socket ends; `life` is that of a trial process, which gets the descriptor for its facts."""
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):  # the supervisor's end is told by the socket
+        signal.signal(ignored, signal.SIG_IGN)
+    wake_read, wake_write = os.pipe()
+    for end in (wake_read, wake_write):
+        os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    preload()
+    template = Template(socket.socket(fileno=fd), wake_read, wake_write)
+    facts_fd = template.serve()
+    return 0 if facts_fd is None else leave(life(facts_fd))
+
+
+def preload() -> None:
+    """Imports and, once, uses what a draw needs; an interpreter without Optuna goes without."""
+    with contextlib.suppress(ImportError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in MODULES:
+            importlib.import_module(name)
+        from fts.jobs.search.pure_sampler import PureSampler
+
+        optuna = sys.modules["optuna"]
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(sampler=PureSampler())
+        study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=11)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process as the interpreter does, without taking its modules apart."""
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
+
+
+class Template:
+    """The loop of the template; in each fork it ends, and the fork goes on as a trial process."""
+
+    def __init__(self, talk: socket.socket, wake_read: int, wake_write: int) -> None:
+        self.talk, self.wake_read, self.wake_write = talk, wake_read, wake_write
+        self.children: set[int] = set()  # that have not been told as ended
+
+    def serve(self) -> int | None:
+        """In the template None, at its end; in a fork the descriptor for its facts."""
+        unread, fds = b"", list[int]()
+        self.tell({"ready": os.getpid(), "modules": loaded_of_others()})
+        with selectors.DefaultSelector() as ready:
+            ready.register(self.talk, selectors.EVENT_READ)
+            ready.register(self.wake_read, selectors.EVENT_READ)
+            while True:
+                for key, _ in ready.select():
+                    if key.fileobj is not self.talk:
+                        with contextlib.suppress(BlockingIOError):
+                            os.read(self.wake_read, 1024)
+                        self.look_for_ended()
+                        continue
+                    data, more, _, _ = socket.recv_fds(self.talk, 65536, FDS)
+                    fds += more
+                    if not data:
+                        return None
+                    *lines, unread = (unread + data).split(b"\n")
+                    for line in lines:
+                        order = json.loads(line)
+                        if order["do"] == "reap":
+                            self.reap(int(order["pid"]))
+                        elif order["do"] == "know":
+                            known.prepare(order)
+                        elif self.fork(fds):
+                            return fds[1]
+                        else:
+                            fds = []
+
+    def fork(self, fds: list[int]) -> bool:
+        """True in the new process."""
+        why = None
+        if (count := threads()) > 1 and not threads_end_at_fork():
+            why = f"{count} threads run in it"
+        try:
+            pid = os.fork() if why is None else -1
+        except OSError as error:
+            why, pid = str(error), -1
+        if pid == 0:
+            self.become(fds)
+            return True
+        for fd in fds:
+            os.close(fd)
+        if pid < 0:
+            self.tell({"refused": why})
+        else:
+            self.children.add(pid)
+            self.tell({"forked": pid})
+        return False
+
+    def become(self, fds: list[int]) -> None:
+        """A session, descriptors, signals and generators of its own."""
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        for fd in (self.wake_read, self.wake_write):
+            os.close(fd)
+        self.talk.close()
+        stdin, _, log = fds
+        for fd, standard in ((stdin, 0), (log, 1), (log, 2)):
+            os.dup2(fd, standard)
+        os.close(stdin)
+        os.close(log)
+        if numpy_random := sys.modules.get("numpy.random"):
+            numpy_random.seed()  # as Python's own has been: each process begins elsewhere
+
+    def look_for_ended(self) -> None:
+        for pid in sorted(self.children):
+            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is not None:
+                self.children.discard(pid)
+                code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+                self.tell({"ended": pid, "code": code})
+
+    def reap(self, pid: int) -> None:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+    def tell(self, fact: dict[str, Any]) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the next look finds the end of the socket
+            self.talk.sendall(json.dumps(fact).encode() + b"\n")
+
+
+def threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+def threads_end_at_fork() -> bool:
+    """Do all other threads end before each fork and begin again after it? OpenBLAS' do."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return threads() == 1
+
+
+def loaded_of_others() -> list[str]:
+    """Top modules that are neither ours nor Python's."""
+    tops = {name.partition(".")[0] for name in sys.modules}
+    return sorted(tops - {"fts", "__main__", "__mp_main__"} - set(sys.stdlib_module_names))

@@ -1,0 +1,64 @@
+"""Real libraries, bit for bit: as under plain Optuna, and as undisturbed however often trial and worker are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fts.jobs.python import python
+from tests.fts_process import ROOT
+from tests.libraries.kinds import ENVIRON, KINDS, PYTHON, enqueued, lacking, plain, storm, told, work
+
+QUICK = ("branches", "function", "sklearn")
+OTHERS = [name for name in KINDS if name not in QUICK]  # torch and its optimizers alone take 8 s to import
+
+
+def skip_without(name: str) -> None:
+    if missing := lacking(KINDS[name]):
+        pytest.skip(f"{PYTHON} has no {missing}; FTS_LIBRARIES names an interpreter that has (extra `examples`)")
+
+
+def forked(*names: str) -> list[dict[str, Any]]:
+    environ = os.environ | ENVIRON | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = python("-m", "tests.libraries.forked", *names, interpreter=PYTHON)
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"kind"')]
+
+
+def assert_equal(found: dict[str, Any]) -> None:
+    assert found["end"] == "result", found
+    assert found["equals plain Optuna"] and found["killed equals undisturbed"], found
+    assert found["kind"] == "branches" or (found["kills"] >= 4 and found["resumed"] >= 3), found
+
+
+def test_a_trial_of_each_quick_kind_equals_plain_optuna_and_survives_kills() -> None:
+    for found in forked(*QUICK):
+        assert_equal(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_trial_of_every_other_library_too(name: str) -> None:
+    skip_without(name)
+    (found,) = forked(name)
+    assert_equal(found)
+
+
+@pytest.mark.slow  # 2 to 6 minutes each: every trial imports its library
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", KINDS)
+def test_a_study_of_each_kind_through_the_queue_and_through_a_storm(name: str, tmp_path: Path) -> None:
+    skip_without(name)
+    kind = KINDS[name]
+    undisturbed, disturbed = (enqueued(kind, tmp_path / one, kind.trials) for one in ("undisturbed", "disturbed"))
+    work(undisturbed)
+    assert told(undisturbed) == plain(kind, tmp_path / "plain", kind.trials), "parameters, values, epochs, pruning"
+    kills = storm(disturbed, kills=8, seed=kind.seed)
+    assert told(disturbed) == told(undisturbed)
+    assert kills >= 4 and disturbed.one("SELECT count(*) FROM event WHERE verb = 'resume_mismatch'") == 0

@@ -1,0 +1,174 @@
+"""Forked trial processes are as fresh as started ones, end as they do, and are not forked where that is not safe."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fts.jobs.python import python
+from fts.jobs.search.rebuilt import Rebuilt
+from fts.jobs.search.sampler import PastTrial, drawn_for
+from fts.jobs.supervisor.child import TrialProcess, environment
+from fts.jobs.supervisor.process_tree import started_at
+from fts.jobs.supervisor.template import CAN_FORK, CannotFork, Template, Told
+from fts.jobs.trial import known
+from tests.fts_process import Study
+
+forks = pytest.mark.skipif(not CAN_FORK, reason="processes are forked on Linux alone")
+WORDS = python("-m", "fts.jobs.trial.process")
+PATIENCE_S = 60.0
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Iterator[Template]:
+    made = Template(WORDS, tmp_path / "logs" / "log", environment(1), tmp_path)
+    yield made
+    made.close()
+
+
+def fork(template: Template, folder: Path) -> TrialProcess:
+    return TrialProcess(WORDS, folder / "logs" / "child", template=template, root=folder)
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@forks
+@pytest.mark.parametrize(("end", "code"), [("quit", 0), ("stop", 75), ("kill", -9)])
+def test_how_a_forked_process_ends_is_known_and_its_pid_is_its_own_until_then(
+    template: Template, tmp_path: Path, end: str, code: int
+) -> None:
+    with fork(template, tmp_path) as child:
+        assert (child.facts(PATIENCE_S)[0]["pid"], child.poll()) == (child.pid, None)
+        assert os.getsid(child.pid) == child.pid
+        os.kill(child.pid, signal.SIGKILL) if end == "kill" else child.send({"do": end})
+        assert child.wait(PATIENCE_S) == code
+
+
+@forks
+def test_a_template_leaves_when_its_worker_is_gone_and_so_do_its_forks(template: Template, tmp_path: Path) -> None:
+    child = fork(template, tmp_path)
+    child.facts(PATIENCE_S)
+    template._talk.close()  # as the kernel does for a worker that is killed
+    child._popen.stdin.close()  # type: ignore[union-attr]  # it is there
+    wait_until(lambda: template._popen.poll() is not None and started_at(child.pid) is None)
+    child.close()
+
+
+@forks
+def test_a_fork_whose_template_died_goes_on_and_its_end_is_noticed(template: Template, tmp_path: Path) -> None:
+    with fork(template, tmp_path) as child:
+        child.facts(PATIENCE_S)
+        template._popen.kill()
+        wait_until(lambda: template.is_over)
+        assert child.poll() is None
+        child.send({"do": "quit"})
+        wait_until(lambda: child.poll() is not None)
+
+
+@forks
+def test_nothing_is_forked_where_a_person_has_a_module_of_the_same_name(template: Template, tmp_path: Path) -> None:
+    (tmp_path / "tqdm.py").write_text("")
+    with pytest.raises(CannotFork, match="tqdm"):
+        fork(template, tmp_path)
+
+
+@forks
+def test_a_template_with_a_thread_of_its_own_refuses(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+    )
+    env = environment(1, {"PYTHONPATH": str(tmp_path)})
+    template = Template(WORDS, tmp_path / "logs" / "log", env, tmp_path)
+    try:
+        with pytest.raises(CannotFork, match="threads"):
+            TrialProcess(WORDS, tmp_path / "logs" / "child", template=template, root=tmp_path / "nothing")
+    finally:
+        template.close()
+
+
+# -- a process that serves several trials
+
+COUNTS = """
+import os, threading
+seen = []
+def objective(trial):
+    seen.append(trial.number)
+    trial.set_user_attr("seen", len(seen))
+    if trial.number == 2:
+        threading.Thread(target=threading.Event().wait, args=(60,), daemon=True).start()
+    return trial.suggest_float("x", 0.0, 1.0)
+"""
+
+
+def seen(study: Study) -> list[int]:
+    rows = study.query("SELECT json_extract(facts, '$.attrs.seen') AS n FROM trial ORDER BY number")
+    return [row["n"] for row in rows]
+
+
+@pytest.mark.parametrize(("process", "found"), [("fresh", [1, 1, 1, 1, 1]), ("reused", [1, 2, 3, 1, 2])])
+def test_what_a_function_leaves_reaches_later_trials_only_in_a_reused_process(
+    tmp_path: Path, process: str, found: list[int]
+) -> None:
+    study = Study(tmp_path)
+    (tmp_path / "train.py").write_text(COUNTS)
+    study.ok("enqueue", "train.py:objective", "--trials", "5", "--process", process)
+    study.ok("worker", "--until-empty", "--slots", "1")
+    assert seen(study) == found, "trial 2 left a thread running, so trial 3 got a new process"
+
+
+# -- what a process knows of earlier trials
+
+SPACE = {"x": {"kind": "float", "low": -1.0, "high": 1.0}, "kind": {"kind": "choice", "choices": ["a", "b"]}}
+
+
+class CellOf:
+    space, sampler, seed, direction, diverged, metric, study = SPACE, "tpe", 3, "minimize", "worst", "v", "s"
+    forbid: dict[str, str] = {}  # noqa: RUF012
+    axes: dict[str, str] = {}  # noqa: RUF012
+    goals: dict[str, str] = {}  # noqa: RUF012
+
+    def __init__(self, streams: str) -> None:
+        self.streams = streams
+
+
+def past(number: int) -> PastTrial:
+    status = "failed" if number % 7 == 3 else "pruned" if number % 7 == 5 else "complete"
+    value = (number * 37 % 11) / 10 if status == "complete" else None
+    params = {"x": (number * 29 % 17) / 17, "kind": "ab"[number % 2]}
+    return PastTrial(number, params, status, value, {0: 0.5}, diverged=status == "failed")
+
+
+@pytest.mark.parametrize("streams", ["trial", "name"])
+def test_a_study_that_is_kept_between_draws_gives_what_a_rebuilt_one_gives(streams: str) -> None:
+    history, kept = [past(number) for number in range(40)], Rebuilt()
+    for number in (0, 5, 20, 12, 40, 39):
+        cell = CellOf(streams)
+        assert drawn_for(cell, history[:number], number, kept) == drawn_for(cell, history[:number], number)
+    history[7] = PastTrial(7, {"x": 0.9, "kind": "a"}, "complete", -5.0)  # it ran again
+    assert drawn_for(cell, history, 40, kept) == drawn_for(cell, history, 40)
+
+
+def test_each_earlier_trial_is_told_once_and_another_history_from_its_beginning() -> None:
+    first, told = [past(number) for number in range(3)], Told()
+    assert [one["number"] for one in told.changed(Told("a", first))] == [0, 1, 2]
+    again = [first[0], past(1), first[2], past(3)]
+    assert [one["number"] for one in told.changed(Told("a", again))] == [1, 3]
+    assert [one["number"] for one in told.changed(Told("b", first[:1]))] == [0]
+
+
+def test_a_process_that_knows_another_number_of_trials_says_so() -> None:
+    class SpecOf:
+        number, known, history = 3, {"history": "a", "trials": 3}, [past(0).to_json(), past(2).to_json()]
+
+    with pytest.raises(RuntimeError, match="knows 2 earlier trials, its specification 3"):
+        known.history_of(SpecOf)  # type: ignore[arg-type]  # it has the fields
