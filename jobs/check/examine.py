@@ -8,6 +8,7 @@ second report and continued (does it end equal?).
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,6 +104,11 @@ class Examination:
         stage = self.stage_in(self.root / "first")
         seen = stage.run(stage.spec(0), limit_s, self._enough)
         self.found.first = seen
+        if seen.too_large:
+            held = f"trial 0 held {formatting.in_gb(seen.peak_bytes)} of memory after {seconds(seen.took_s)}"
+            self.found.add("memory", BAD, f"{held} and was killed, before this machine had none left")
+            self._draws(seen)
+            return None
         if not seen.ended and not seen.cut:
             self.found.add("runs", BAD, self._failed(seen))
             self._draws(seen)
@@ -119,6 +125,7 @@ class Examination:
             return None
         self.found.trial_s = whole_trial_s(self.cell, seen)
         self._runs(seen)
+        self._limits(seen)
         self._draws(seen)
         self._memory(seen)
         return seen
@@ -155,9 +162,25 @@ class Examination:
             status, told = WARN, f"{told}; {', '.join(seen.badges)}"
         self.found.add("runs", status, told)
 
+    def _limits(self, seen: Seen) -> None:
+        """Would a limit on time end what is sound?"""
+        cell, trial_s = self.cell, self.found.trial_s
+        gap_s = max([b - a for a, b in itertools.pairwise([seen.started_s or 0.0, *seen.report_times])], default=0.0)
+        if cell.stall_s is not None and gap_s > cell.stall_s:
+            told = f"it is silent for {seconds(gap_s)}, but a trial counts as stalled after {seconds(cell.stall_s)}"
+            self.found.add("stall", BAD, f"{told}; raise `stall`")
+        least_s = trial_s if trial_s is not None else seen.took_s
+        if cell.trial_timeout_s is not None and least_s > cell.trial_timeout_s:
+            told = f"a trial takes {seconds(least_s)}, but may take {seconds(cell.trial_timeout_s)}"
+            self.found.add("timeout", BAD, f"{told}; raise `trial_timeout`")
+        if cell.timeout_s is not None and cell.trials * least_s > cell.timeout_s:
+            told = f"{formatting.count(cell.trials, 'trial')} take {seconds(cell.trials * least_s)} without pruning"
+            self.found.add("timeout", WARN, f"{told}, but the cell may take {seconds(cell.timeout_s)}")
+
     def _draws(self, seen: Seen) -> None:
         if not seen.params:
-            self.found.add("draws", WARN if seen.ended else OK, "draws no parameter: every trial is the same")
+            if seen.ended:
+                self.found.add("draws", WARN, "draws no parameter: every trial is the same")
             return
         spans = {name: f" of {span(distribution)}" for name, distribution in seen.distributions.items()}
         shown = [f"{name} {formatting.number(value)}{spans.get(name, '')}" for name, value in seen.params.items()]

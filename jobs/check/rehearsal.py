@@ -17,7 +17,7 @@ from fts.jobs.python import python
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.child import TrialProcess
 from fts.jobs.supervisor.job_runner import drawn
-from fts.jobs.supervisor.slot import resident
+from fts.jobs.supervisor.slot import NOT_RESIDENT, limit_data, resident
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Seen:
     took_s: float = 0.0
     peak_bytes: int = 0
     badges: tuple[str, ...] = ()
+    too_large: bool = False  # it was killed for the memory it took
     keeps_files: bool = False  # there is something in its checkpoint folder
     end: AttemptEnd = field(default_factory=lambda: AttemptEnd(Ended.DIED))
 
@@ -62,7 +63,7 @@ class Seen:
     @property
     def cut(self) -> bool:
         """It was ended here, because it had been seen for long enough."""
-        return not self.ended and self.end.wish is not None
+        return not self.ended and self.end.wish is not None and not self.too_large
 
     @property
     def keeps(self) -> bool:
@@ -96,8 +97,11 @@ class Seen:
 class Stage:
     """A temporary folder in which trials of one cell run, one after another."""
 
-    def __init__(self, study: Study, cell: BareCell, root: Path, data: Path, device: str, threads: int) -> None:
+    def __init__(
+        self, study: Study, cell: BareCell, root: Path, data: Path, device: str, threads: int, most: int | None = None
+    ) -> None:
         self.study, self.cell, self.root, self.data = study, cell, root, data
+        self.most = most  # bytes that a trial may hold; None: no limit
         self.device, self.threads = device, cell.threads or threads
 
     def spec(self, number: int, resume: bool = False) -> TrialSpec:
@@ -150,6 +154,9 @@ class Stage:
             if now - measured[0] > MEASURE_S:
                 measured[0] = now
                 seen.peak_bytes = max(seen.peak_bytes, sum(resident(process) for process in child.tree()))
+            if self.most is not None and seen.peak_bytes > self.most:
+                seen.too_large = True
+                return ENOUGH
             if until(seen):
                 return ENOUGH
             return ENOUGH if now - began > limit_s else None
@@ -158,6 +165,7 @@ class Stage:
             take(seen, fact, time.monotonic() - began, self.cell.metric)
             return ENOUGH if until(seen) else None
 
+        limit_data(child.pid, None if self.most is None else self.most + NOT_RESIDENT)
         with child:
             seen.end = Attempt(child, record, wish, POLL_S, GRACE_S).run(spec.to_json(), spec.number)
             seen.took_s = time.monotonic() - began

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LEAST_CELL_S = 30.0  # patience with which a cell is begun
 STARTUP = 10  # trials that samplers draw without looking at results
 FIRST_DRAWS_S = 60.0  # until a function has drawn its parameters, its imports included
+SLACK = 1.5  # times the longest cell so far that another one may take
 SHARE_OF_MEMORY = 0.85  # that trials may use
 
 
@@ -37,6 +38,11 @@ class Machine:
     threads: int
     slots: int
     memory: int | None  # bytes; None: not known
+
+    @property
+    def most(self) -> int | None:
+        """Bytes that one trial may hold."""
+        return None if self.memory is None else int(SHARE_OF_MEMORY * self.memory)
 
 
 @dataclass
@@ -101,19 +107,22 @@ def check(
     found: Callable[[Examined], None],
 ) -> Checked:
     """Examines them one after another; `found` gets each as soon as it is known."""
-    until = time.monotonic() + patience_s
+    until, longest = time.monotonic() + patience_s, LEAST_CELL_S
     checked = Checked()
     with tempfile.TemporaryDirectory(prefix="fts-check-", ignore_cleanup_errors=True) as folder:
         for index, cell in enumerate(cells):
             left = until - time.monotonic()
-            if index and left < LEAST_CELL_S:
+            if index and left < min(LEAST_CELL_S, longest):
                 checked.not_checked = list(cells[index:])
                 break
             root = Path(folder).resolve() / str(index)
             examination = Examination(
                 partial(stage, cell, machine), cell, root, reports, machine.places.outputs, partial(tell, cell)
             )
+            began = time.monotonic()
             examined = examination.run(max(LEAST_CELL_S, left / (len(cells) - index)))
+            took = SLACK * (time.monotonic() - began)
+            longest = took if not index else max(longest, took)
             checked.cells.append(examined)
             found(examined)
     checked.forecast = forecast(cells, checked, machine)
@@ -121,13 +130,13 @@ def check(
 
 
 def stage(cell: BareCell, machine: Machine, root: Path) -> Stage:
-    return Stage(BareStudy(cell.study), cell, root, machine.places.data, machine.device, machine.threads)
+    return Stage(BareStudy(cell.study), cell, root, machine.places.data, machine.device, machine.threads, machine.most)
 
 
 def forecast(cells: Sequence[BareCell], checked: Checked, machine: Machine) -> Forecast:
     """From the cells that ran; the others take as long as these on average."""
     ran = [one for one in checked.cells if one.first is not None and (one.first.ended or one.first.cut)]
-    trials = sum(cell.trials for cell in cells)
+    trials = sum(map(trials_of, cells))
     slots = max(1, min(machine.slots, len(cells)))  # one cell runs one trial at a time
     made = Forecast(len(cells), trials, len(ran), slots, memory=machine.memory)
     made.peak_bytes = max((one.first.peak_bytes for one in ran if one.first is not None), default=0)
@@ -137,9 +146,14 @@ def forecast(cells: Sequence[BareCell], checked: Checked, machine: Machine) -> F
         by_cell = {id(one.cell): one.trial_s or 0.0 for one in known}
         seen = {id(one.cell): one.first.took_s for one in ran if one.first is not None}
         usual = sum(by_cell.values()) / len(by_cell)
-        each = [cell.trials * by_cell.get(id(cell), max(usual, seen.get(id(cell), 0.0))) for cell in cells]
+        each = [trials_of(cell) * by_cell.get(id(cell), max(usual, seen.get(id(cell), 0.0))) for cell in cells]
         made.seconds = sum(each) / slots
     return made
+
+
+def trials_of(cell: BareCell) -> int:
+    """Those of its search, the winner's with other seeds, and its baseline."""
+    return cell.trials + cell.seeds - 1 + (cell.baseline is not None)
 
 
 # -- what would be drawn

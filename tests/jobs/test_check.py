@@ -78,14 +78,14 @@ WRITES = """
 """
 
 
-def examined(folder: Path, body: str, **fields: Any) -> Examined:
+def examined(folder: Path, body: str, memory: int = 8 << 30, reports: int | None = None, **fields: Any) -> Examined:
     """What `fts check` finds of train.py:objective in this folder."""
     folder.mkdir(exist_ok=True)
     (folder / "train.py").write_text(textwrap.dedent(body))
     cells = functions.cells("train.py:objective", folder, 20, **fields)
     places = Places(folder / "outputs" / "fts.db", folder / "data")
-    machine = whole.Machine(places, "cpu", 1, 2, 8 << 30)
-    checked = whole.check(cells, machine, 120.0, None, lambda *_: None, lambda _: None)
+    machine = whole.Machine(places, "cpu", 1, 2, memory)
+    checked = whole.check(cells, machine, 120.0, reports, lambda *_: None, lambda _: None)
     return checked.cells[0]
 
 
@@ -106,9 +106,9 @@ def test_a_sound_study_is_well_and_nothing_is_written(tmp_path: Path) -> None:
     assert cell["repeatable"] and cell["resumable"] and cell["reports"] == 5 and cell["peak_bytes"] > 1 << 20
     assert list(cell["params"]) == ["x"] and cell["distributions"]["x"]["kind"] == "float"
     assert "seconds is not" in next(one["told"] for one in cell["findings"] if one["about"] == "repeatable")
-    shown = study.json("check", *words, "--show", "2")["trials"]
-    assert [(one["cell"], one["number"]) for one in shown] == [("S", 0), ("S", 1), ("M", 0), ("M", 1)]
-    assert shown[0]["params"] == cell["params"] == shown[2]["params"]  # both cells share their first draws
+    shown = study.json("check", *words, "--show", "1")["trials"]
+    assert [(one["cell"], one["number"]) for one in shown] == [("S", 0), ("M", 0)]
+    assert shown[0]["params"] == cell["params"] == shown[1]["params"]  # both cells share their first draws
 
 
 @pytest.mark.parametrize(
@@ -208,3 +208,28 @@ def test_an_imported_module_is_read_too(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("from model import build\ndef objective(trial):\n    return build()\n")
     (found,) = causes.causes(tmp_path, "train.py", "objective", "seed")
     assert found.told == "model.py line 3 makes a generator without a seed; write Random(seed)"
+
+
+HUNGRY = """
+    import time
+    def objective(trial):
+        kept = [bytes(range(256)) * (1 << 18) for _ in range(trial.suggest_int("blocks", 20, 20))]
+        time.sleep(60)
+        return len(kept)
+"""
+
+
+def test_a_trial_that_takes_too_much_memory_is_killed_before_the_machine_suffers(tmp_path: Path) -> None:
+    found = examined(tmp_path, HUNGRY, memory=256 << 20)
+    status, sentence = told(found, "memory")
+    assert status == "bad" and "and was killed, before this machine had none left" in sentence
+    assert [finding.about for finding in found.findings] == ["memory", "draws"]
+
+
+@pytest.mark.slow
+def test_limits_on_time_that_would_end_a_sound_trial_are_named(tmp_path: Path) -> None:
+    loop = "    for n in range(3):\n        time.sleep(0.5)\n        trial.report(n, n)\n"
+    body = f"import time\ndef objective(trial):\n{loop}"
+    found = examined(tmp_path, body, reports=2, trial_timeout_s=1.0, timeout_s=2.0)
+    timeouts = [(one.status, one.told) for one in found.findings if one.about == "timeout"]
+    assert [status for status, _ in timeouts] == ["bad", "warn"] and "but may take 1 s" in timeouts[0][1]
