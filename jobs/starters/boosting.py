@@ -56,7 +56,6 @@ def objective(trial: optuna.Trial) -> float:
         xgb_model=callback.model,
         verbose_eval=False,
     )
-    predicted = model.predict(validation)
-    fts.predictions(trial, truth, predicted)
-    return float(model.eval(validation).rpartition(":")[2])
+    fts.predictions(trial, truth, model.predict(validation))
+    return callback.value
 '''

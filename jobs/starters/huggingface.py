@@ -70,5 +70,5 @@ def objective(trial: optuna.Trial) -> float:
         callbacks=[callback],
     )
     trainer.train(resume_from_checkpoint=callback.resume_from_checkpoint)
-    return trainer.evaluate()["eval_loss"]
+    return callback.value
 '''

@@ -83,5 +83,5 @@ def objective(trial: optuna.Trial) -> float:
         DataLoader(TensorDataset(x[TRAIN:], y[TRAIN:]), batch_size=512),
         ckpt_path=callback.ckpt_path,
     )
-    return trainer.callback_metrics["val_loss"].item()
+    return callback.value
 '''
