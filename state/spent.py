@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from peewee import fn
 
-from fts.state.models import ALL, AttemptRow, CheckpointRow, EpochRow, JobRow, TrialRow
+from fts.state.models import ALL, AttemptRow, CheckpointRow, EpochRow, EventRow, JobRow, TrialRow
 from fts.state.rows import to_object
-from fts.state.values import Cause
+from fts.state.values import Cause, Verb
 
 if TYPE_CHECKING:
     from fts.state.db import Database
@@ -18,15 +18,29 @@ PEAKS = 500  # the latest that an estimate looks at: it must not grow with the s
 
 
 def spent_s(db: Database, job_id: int, trial_id: int | None = None) -> float:
-    """Seconds in which a process worked on the job, or on one trial of it: pauses are left out.
+    """Seconds in which a process worked on the job, or on one trial of it: pauses, and waits for memory, are left out.
 
     One that was lost with its worker counts up to its last epoch or checkpoint: nobody knows more.
     """
     trials = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
+    told = EventRow.select(EventRow.trial_id, EventRow.at).where(
+        EventRow.job_id == job_id, EventRow.verb == Verb.TRIAL_FACTS.value
+    )
     if trial_id is not None:
         trials = trials.where(TrialRow.id == trial_id)
+        told = told.where(EventRow.trial_id == trial_id)
+    started: dict[int, list[float]] = {}
+    for row in db.rows(told.order_by(EventRow.at)):
+        started.setdefault(row["trial_id"], []).append(row["at"])
     attempts = db.rows(AttemptRow.select(ALL).where(AttemptRow.trial_id.in_(trials)))
-    return sum((max(0.0, _end_of(db, attempt) - float(attempt["began_at"])) for attempt in attempts), 0.0)
+    return sum((_worked(db, attempt, started.get(attempt["trial_id"], [])) for attempt in attempts), 0.0)
+
+
+def _worked(db: Database, attempt: dict[str, Any], started: list[float]) -> float:
+    """Seconds of one attempt, from when its process said that the trial has begun."""
+    end = _end_of(db, attempt)
+    began = next((at for at in started if attempt["began_at"] <= at <= end), None)
+    return 0.0 if began is None else end - began
 
 
 def _end_of(db: Database, attempt: dict[str, Any]) -> float:

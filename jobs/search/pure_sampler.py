@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -21,7 +22,7 @@ from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS, system_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Sequence
 
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, TrialState
@@ -121,6 +122,25 @@ class NSGAIISampler(optuna.samplers.NSGAIISampler):
         return super().sample_relative(study, trial, search_space)
 
 
+@dataclass(frozen=True)
+class _Told:
+    """An optimizer and what it was told; kept, because telling thousands of trials again takes half a second."""
+
+    space: dict[str, BaseDistribution] | None
+    direction: Any
+    full: list[list[FrozenTrial]]  # the generations
+    optimizer: Any
+
+
+_LATEST: list[_Told] = []  # at most one
+
+
+def _alike(one: Sequence[FrozenTrial], other: Sequence[FrozenTrial]) -> bool:
+    return len(one) == len(other) and all(
+        a is b or (a.params == b.params and a.value == b.value) for a, b in zip(one, other, strict=True)
+    )
+
+
 class _Retold(optuna.samplers.CmaEsSampler):
     """CMA-ES whose optimizer is told every generation again: Optuna's own keeps it as a pickle in the record."""
 
@@ -136,20 +156,41 @@ class _Retold(optuna.samplers.CmaEsSampler):
     def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> Any:
         """None while no generation is complete, as Optuna's."""
         assert self._space is not None, "sample_relative sets it"
-        last = max((one.system_attrs.get(self._attr_key_generation, 0) for one in completed_trials), default=0)
+        generations: dict[int, list[FrozenTrial]] = {}
+        for one in completed_trials:
+            if (generation := one.system_attrs.get(self._attr_key_generation)) is not None:
+                generations.setdefault(generation, []).append(one)
+        last = max(generations, default=0)
         if last == 0:
             return None
-        transform = _SearchSpaceTransform(self._space, transform_step=True, transform_0_1=True)
-        rng, self._cma_rng = self._cma_rng, LazyRandomState(0)  # it is seeded anew before it is asked
-        optimizer = self._init_optimizer(transform, self._direction)
-        self._cma_rng = rng
+        full = [generations.get(generation, []) for generation in range(last)]
+        optimizer, begun = self._from(_LATEST[-1], full) if _LATEST else (None, 0)
+        if optimizer is None:
+            rng, self._cma_rng = self._cma_rng, LazyRandomState(0)  # it is seeded anew before it is asked
+            optimizer = self._init_optimizer(self._transform(), self._direction)
+            self._cma_rng = rng
+        transform = self._transform()
         sign = -1.0 if self._direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
-        for generation in range(last):
-            solutions = self._get_solution_trials(completed_trials, generation)[: optimizer.population_size]
+        for told in full[begun:]:
+            solutions = told[: optimizer.population_size]
             if len(solutions) == optimizer.population_size:
                 optimizer.tell([(transform.transform(one.params), sign * float(one.value or 0.0)) for one in solutions])
                 optimizer = copy.copy(optimizer)  # rounds as Optuna's pickle does, to the last bit
+        _LATEST[:] = [_Told(self._space, self._direction, full, copy.deepcopy(optimizer))]
         return optimizer
+
+    def _transform(self) -> _SearchSpaceTransform:
+        assert self._space is not None, "sample_relative sets it"
+        return _SearchSpaceTransform(self._space, transform_step=True, transform_0_1=True)
+
+    def _from(self, latest: _Told, full: list[list[FrozenTrial]]) -> tuple[Any, int]:
+        """The optimizer of the draw before, where it was told nothing but what stands at the beginning of `full`."""
+        same_search = latest.space == self._space and latest.direction == self._direction
+        if not same_search or len(latest.full) > len(full):
+            return None, 0
+        if any(not _alike(one, other) for one, other in zip(latest.full, full, strict=False)):
+            return None, 0
+        return copy.deepcopy(latest.optimizer), len(latest.full)
 
 
 class _AsItBegan(optuna.Study):

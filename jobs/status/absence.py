@@ -181,7 +181,8 @@ def _metric(snapshot: Snapshot, job_id: int | None) -> str:
 
 def _best(fresh: Sequence[Event]) -> tuple[float | None, float | None, int | None]:
     """Best value before and after, and the job that improved most recently; None three times when none did."""
-    gains = [e for e in fresh if e.verb in event_groups.NEW_BEST and isinstance(e.data.get("value"), int | float)]
+    found = [e for e in fresh if e.verb in event_groups.NEW_BEST and "front" not in e.data]  # of one goal
+    gains = [event for event in found if isinstance(event.data.get("value"), int | float)]
     if not gains:
         return None, None, None
     last = gains[-1]

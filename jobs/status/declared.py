@@ -107,9 +107,12 @@ def shown(value: float | None, columns: int = 6) -> str:
 TINY = 5e-5  # four digits show nothing of what is smaller
 
 
-def best_of(job: Job) -> str:
-    """The best value of a job; of several goals `fr 7`, how many trials stand on its front."""
-    return shown(job.best_value) if len(job.goals) == 1 else f"fr {len(job.front)}"
+def best_of(job: Job, columns: int = 6) -> str:
+    """The best value of a job; of several goals `front 7`, how many trials stand on it; `7` where that is too long."""
+    if len(job.goals) == 1:
+        return shown(job.best_value)
+    word = f"front {len(job.front)}"
+    return word if len(word) <= columns else str(len(job.front))
 
 
 def short(value: float | None, columns: int = 6) -> str:

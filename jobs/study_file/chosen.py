@@ -29,8 +29,8 @@ def chosen(every: Sequence[Labels], words: Sequence[str]) -> Callable[[str, Labe
             shown = ["/".join(str(value) for value in labels.values()) for labels in every]
             hint = f"did you mean {shown[names.index(near[0])]}? " if near else ""
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            there = ", ".join(shown[:SHOWN]) if any(names) else "one cell without axes"
-            raise BadSpec(f"--cell {word} is no cell of the study; {hint}there are {there}{more}")
+            there = f"there are {', '.join(shown[:SHOWN])}{more}" if any(names) else "it is one cell without axes"
+            raise BadSpec(f"--cell {word} is no cell of the study; {hint}{there}")
         meant += found
     return lambda _, labels: labels in meant
 

@@ -208,6 +208,7 @@ budget = { trials = 1 }
 """
 
 
+@pytest.mark.slow
 def test_a_study_runs_through_a_kill_is_extended_in_the_foreground_and_lends_its_best_trial(tmp_path: Path) -> None:
     made = toy.write(tmp_path / "study", keeps=True)
     (made.folder / "study.toml").write_text(STORY)

@@ -15,7 +15,7 @@ import fts
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.api.goals import INFEASIBLE, goals_of, violations
 from fts.jobs.api.grid import most_trials, points
-from fts.jobs.api.spec import BadSpec
+from fts.jobs.api.spec import BadSpec, seed_for
 from fts.jobs.search.drawing import draw
 from fts.jobs.search.sampler import PastTrial, drawn_for
 from fts.jobs.supervisor.aims import judged
@@ -199,3 +199,28 @@ def test_goals_keep_their_order_and_the_first_decides() -> None:
         cell = cell_of(goals={"loss": "minimize"} | {name: goals[name] for name in order})
         assert list(goals_of(cell)) == ["loss", *order]
     assert list(goals_of(replace(cell, goals={}, goal_names=()))) == ["loss"]
+
+
+# -- samplers with packages of their own
+
+
+def test_cmaes_draws_to_the_last_bit_what_optunas_own_draws_from_its_pickles() -> None:
+    pytest.importorskip("cmaes")
+
+    class Stock(fts.PureSampler):  # type: ignore[misc]  # loaded when it is used
+        def _fresh(self, number: int, purpose: str) -> Any:
+            seed = seed_for(self.seed, number, purpose) % 2**32
+            return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
+
+    drawn = []
+    for make in (Stock, fts.PureSampler):
+        study = optuna.create_study(sampler=make("cmaes", 3))
+        study.optimize(lambda trial: trial.suggest_float("x", -5, 5) ** 2 + trial.suggest_int("y", 1, 9), n_trials=60)
+        drawn.append([one.params for one in study.trials])
+    assert drawn[0] == drawn[1]
+
+
+def test_a_sampler_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fts.jobs.search.needs.PACKAGES", {"cmaes": ("no_such_package",)})
+    with pytest.raises(BadSpec, match=r"the sampler cmaes needs no_such_package, which .* type pip install no_such"):
+        fts.PureSampler("cmaes")

@@ -67,6 +67,8 @@ def event_words(view: View, event: Event) -> str:
     if brief := trial_words(view, event):
         return f"{name} {brief}"
     if event.verb == "finished" and job.status == "done" and job.best_value is not None:
+        if len(job.goals) > 1:
+            return f"{name} done, front {len(job.front)}"
         return f"{name} done, best {declared.short(job.best_value)} (t{job.best_trial})"
     if event.verb == "enqueued":
         return f"{name} put in line"
@@ -81,6 +83,8 @@ def trial_words(view: View, event: Event) -> str:
         return ""
     known = value if isinstance(value, int | float) else None
     scored = f" {declared.short(known)}" if known is not None else ""
+    if event.verb == "new_best" and isinstance(event.data.get("front"), list):
+        return f"t{number} joins the front, {len(event.data['front'])} on it"
     if event.verb == "new_best":
         before = event.data.get("before")
         gain = ""
@@ -252,7 +256,7 @@ _latest: list[tuple[Sequence[Trial], tuple[Importance, ...]]] = []  # the last o
 
 
 def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns, selected: bool, width: int) -> Line:
-    best = job is not None and trial.number == job.best_trial
+    best = job is not None and trial.number in (job.front or (job.best_trial,))
     role = str(trial.status)
     beside = str(trial.facts.get(ROLE, ""))  # baseline, replicate; its sign and colour tell the state
     seconds = seconds_of(view, job, trial)

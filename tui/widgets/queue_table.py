@@ -87,9 +87,16 @@ def _study(view: View, head: table_rows.Head, width: int) -> Line:
 
 def best_of(view: View) -> str:
     """The heading of the best values: `best AUC`, `best val_loss ↓`; `best` where the metrics differ."""
-    metrics = dict.fromkeys((job.study, job.metric, job.direction) for job in view.snapshot.jobs)  # few, of many jobs
+    jobs = view.snapshot.jobs
+    metrics = dict.fromkeys((job.study, job.metric, job.direction) for job in jobs if not has_front(job))  # few
     words = dict.fromkeys(declared.declared(view.snapshot, study).word(name, goal) for study, name, goal in metrics)
+    words |= dict.fromkeys("front" for job in jobs if has_front(job))
     return "best" if len(words) > 1 else f"best {next(iter(words), '')}".rstrip()
+
+
+def has_front(job: Job) -> bool:
+    """Several goals: no trial is the best."""
+    return len(job.goals) > 1
 
 
 def height_of(view: View) -> int:
@@ -107,7 +114,7 @@ def best_ids(view: View) -> set[int]:
     """The best cell of each study; of each task and horizon, where it has them."""
     best: dict[tuple[str, ...], Job] = {}
     for job in view.snapshot.jobs:
-        if job.best_value is None or job.kind != "cell" or len(job.goals) > 1:
+        if job.best_value is None or job.kind != "cell" or has_front(job):
             continue
         key = (job.study, job.task, str(job.horizon), job.metric, str(job.direction))
         held = best.get(key)
@@ -121,8 +128,8 @@ def why(view: View, job: Job) -> str:
     if job.status is JobStatus.RUNNING:
         return f"{_now(view, job)} {margin(view, job)}".rstrip()
     if job.status is JobStatus.DONE:
-        if len(job.goals) > 1 and job.front:
-            return f"front {len(job.front)}: {' '.join(f't{number}' for number in job.front)}"
+        if has_front(job) and job.front:
+            return f"{'trial' if len(job.front) == 1 else 'trials'} {' '.join(f't{number}' for number in job.front)}"
         best = f"best t{job.best_trial}" if job.best_trial is not None else formatting.without_best(job)
         return f"{best} {margin(view, job)}".rstrip()
     if job.status is JobStatus.FAILED:
@@ -221,7 +228,7 @@ def _row(view: View, job: Job, name: str, place: int, best: bool, columns: Colum
         spans += [(state, role), (" " * (STATE - len(state)), ""), (formatting.bar(part, columns.bar), bar)]
     spans += [
         (f" {ended:2d}/{job.trials_wanted:<3d} "[: 9 if columns.bar else 8], ""),
-        (formatting.fit_right(declared.best_of(job), columns.best - 3), "best" if best else ""),
+        (formatting.fit_right(declared.best_of(job, columns.best - 3), columns.best - 3), "best" if best else ""),
         ("★" if best else " ", "best"),
         (formatting.fit_right(formatting.left(view.glance.forecast.seconds_left.get(job.id)), 6), ""),
         (" ", ""),
