@@ -543,8 +543,8 @@ class TrialRunner:
 
     def _tell_history(self, template: Template) -> None:
         """Before it forks."""
-        if self._earlier:
-            template.know(self._earlier, self.number, goals_of(self.cell))
+        if self._earlier is not None:
+            template.know(self._earlier, self.number, goals_of(self.cell), self.cell.space)
 
     def _with_history(self, spec: TrialSpec, child: TrialProcess) -> TrialSpec:
         """The specification with those earlier trials that its process does not know yet."""
@@ -555,9 +555,10 @@ class TrialRunner:
 
     @cached_property
     def _earlier(self) -> Told | None:
-        """The history under a name of its own; None: the trial needs none."""
-        past = self._history()
-        return Told(f"{self.job.id}.{self.claim.token}", past) if past else None
+        """The history under a name of its own; None: its process is not one of a function."""
+        if self.study.program(self.cell).forks_for is None:
+            return None
+        return Told(f"{self.job.id}.{self.claim.token}", self._history())
 
     def _rivals(self) -> list[PastTrial]:
         """What a pruner compares the trial with: while it runs no other one changes."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
+import fts
 from fts.jobs.python import python
-from tests.fts_process import ROOT
+from tests.fts_process import ROOT, Study
 from tests.libraries.kinds import ENVIRON, KINDS, PYTHON, enqueued, lacking, plain, storm, told, work
 
 QUICK = ("branches", "function", "sklearn")
@@ -62,3 +65,32 @@ def test_a_study_of_each_kind_through_the_queue_and_through_a_storm(name: str, t
     kills = storm(disturbed, kills=8, seed=kind.seed)
     assert told(disturbed) == told(undisturbed)
     assert kills >= 4 and disturbed.one("SELECT count(*) FROM event WHERE verb = 'resume_mismatch'") == 0
+
+
+def commands(folder: Path) -> Study:
+    study = Study(folder, **ENVIRON)
+    shutil.copy(ROOT / "examples" / "command" / "descent.sh", folder)
+    study.ok("enqueue", "--metric", "loss", "--trials", "4", "--seed", "3",
+             "--", "bash", "descent.sh", "{rate:0.01..0.9:log}", "{checkpoint_dir}")  # fmt: skip
+    return study
+
+
+@pytest.mark.slow
+def test_a_command_in_bash_with_a_checkpoint_of_its_own_goes_through_a_storm(tmp_path: Path) -> None:
+    undisturbed, disturbed = commands(tmp_path / "undisturbed"), commands(tmp_path / "disturbed")
+    work(undisturbed)
+    kills = storm(disturbed, kills=8, seed=1)
+    assert told(disturbed) == told(undisturbed) and len(told(disturbed)[0]["epochs"]) == 20
+
+    def objective(trial: optuna.Trial) -> float:
+        x, rate = 10.0, trial.suggest_float("rate", 0.01, 0.9, log=True)
+        for step in range(20):
+            x -= rate * 2 * (x - 2)
+            trial.report((x - 2) ** 2, step)
+        return float((x - 2) ** 2)
+
+    study = optuna.create_study(sampler=fts.PureSampler("tpe", 3))
+    study.optimize(objective, n_trials=4)
+    for mine, theirs in zip(told(disturbed), study.trials, strict=True):
+        assert (mine["params"], mine["value"]) == (theirs.params, theirs.value)
+    assert kills >= 3

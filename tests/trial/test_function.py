@@ -170,3 +170,25 @@ def test_a_history_that_no_pipe_holds_travels_as_a_file(tmp_path: Path) -> None:
         end = Attempt(child, told.append, lambda: None, poll_s=0.05, grace_s=5.0).run(spec.to_json(), 400)
     assert (end.how, end.facts["value"]) == ("result", 401.0)
     assert not (Path(spec.folder) / SPECIFICATION).exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("from helper import nothing", "cannot import name 'nothing' from 'helper'"),
+        ("from turtle import Pen", "rename turtle.py, which takes the place of Python's own turtle"),
+        ("import sys; sys.exit('bye')", "train.py called sys.exit('bye') (train.py line 1); keep it out of what runs"),
+        (
+            "raise ImportError(\"'TkAgg' requires the 'tk' interactive framework\")",
+            "leave matplotlib its backend, which",
+        ),
+    ],
+)
+def test_what_breaks_at_import_by_a_file_of_the_persons_own_is_the_codes_fault(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    for name in ("helper", "turtle"):
+        (tmp_path / f"{name}.py").write_text("")
+    end = run_one(cell_of(tmp_path, f"{line}\ndef objective(trial):\n    return 1.0\n")).end
+    assert (end["fact"], end["cause"], end["lasting"]) == ("failed", "code error", True)
+    assert said in end["message"]

@@ -113,6 +113,11 @@ def test_a_draw_depends_neither_on_the_order_of_calls_nor_on_other_branches() ->
     assert (other.suggest_float("y", 0, 1), other.suggest_float("x", 0, 1)) == (y, x)
 
 
+def test_an_unknown_pruner_is_refused_with_the_names_of_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="the pruner is 'hyperband', expected one of none, median, halving"):
+        fts.PurePruner("hyperband")
+
+
 def test_an_unknown_sampler_is_refused_with_the_names_of_the_known_ones() -> None:
     with pytest.raises(ValueError, match="the sampler is 'grid', expected one of tpe, random, gp, nsgaii, cmaes"):
         fts.PureSampler("grid")
