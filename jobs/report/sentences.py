@@ -91,6 +91,11 @@ def of_all(n: int, cells: Sequence[CellReport]) -> str:
     return f" in {n} of {len(cells)} cells" if len(cells) > 1 else ""
 
 
+def among(cells: Sequence[CellReport], study: StudyReport) -> str:
+    """` (mnist/S, mnist/M)`; empty in a study of one cell."""
+    return f" ({named(cells)})" if len(study.cells) > 1 else ""
+
+
 def value(number: float | None) -> str:
     return "—" if number is None or not math.isfinite(number) else trial_facts.number(number)
 
@@ -276,15 +281,15 @@ def _improving(study: StudyReport) -> Iterator[Sentence]:
         yield Sentence(
             CAUTION,
             "search length",
-            f"The best trial came in the last fifth of the search{of_all(len(cells), study.cells)} "
-            f"({named(cells)}): more trials may find a better one.",
+            f"The best trial came in the last fifth of the search{of_all(len(cells), study.cells)}"
+            f"{among(cells, study)}: more trials may find a better one.",
         )
     short = [cell for cell in study.with_result if len(cell.complete) < FEW_TRIALS]
     if short:
         yield Sentence(
             CAUTION,
             "few trials",
-            f"Fewer than {FEW_TRIALS} trials are complete{of_all(len(short), study.cells)} ({named(short)}).",
+            f"Fewer than {FEW_TRIALS} trials are complete{of_all(len(short), study.cells)}{among(short, study)}.",
         )
 
 
@@ -301,8 +306,8 @@ def _edges(study: StudyReport, shares: Sequence[CellImportance]) -> Iterator[Sen
         yield Sentence(
             CAUTION,
             "edge",
-            f"The winner's {name} lies at the {side} end of its range{of_all(len(cells), study.cells)} "
-            f"({named(cells)}): a wider range may find a better one.",
+            f"The winner's {name} lies at the {side} end of its range{of_all(len(cells), study.cells)}"
+            f"{among(cells, study)}: a wider range may find a better one.",
         )
 
 

@@ -17,6 +17,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.function import FunctionCell
 from fts.jobs.api.goals import goals_of, pruning_of
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.api.spec import trial_folder as folder_of
@@ -537,14 +538,13 @@ class TrialRunner:
 
     def _history(self) -> list[PastTrial]:
         """Define-by-run: the earlier trials of the job as its sampler sees them; later ones have no say."""
-        if self.cell.space is not None or self.cell.sampler in NO_HISTORY:
-            return []
-        return self.history.before(self.number)
+        draws = self.cell.space is None and self.cell.sampler not in NO_HISTORY
+        return self.history.before(self.number) if draws or reads_the_study(self.cell) else []
 
     def _tell_history(self, template: Template) -> None:
         """Before it forks."""
-        if self._earlier:
-            template.know(self._earlier, self.number, goals_of(self.cell))
+        if self._earlier is not None:
+            template.know(self._earlier, self.number, goals_of(self.cell), self.cell.space)
 
     def _with_history(self, spec: TrialSpec, child: TrialProcess) -> TrialSpec:
         """The specification with those earlier trials that its process does not know yet."""
@@ -555,9 +555,10 @@ class TrialRunner:
 
     @cached_property
     def _earlier(self) -> Told | None:
-        """The history under a name of its own; None: the trial needs none."""
-        past = self._history()
-        return Told(f"{self.job.id}.{self.claim.token}", past) if past else None
+        """The history under a name of its own; None: its process is not one of a function."""
+        if self.study.program(self.cell).forks_for is None:
+            return None
+        return Told(f"{self.job.id}.{self.claim.token}", self._history())
 
     def _rivals(self) -> list[PastTrial]:
         """What a pruner compares the trial with: while it runs no other one changes."""
@@ -644,6 +645,16 @@ class TrialRunner:
 
     def _reread(self) -> Trial:
         return queries.trial(self.db, self.job.id, self.trial.number)
+
+
+def reads_the_study(cell: Cell) -> bool:
+    """Does the file of a function speak of `trial.study`, whose best value or trials it may want?"""
+    if not isinstance(cell, FunctionCell):
+        return False
+    try:
+        return b".study" in cell.path.read_bytes()
+    except OSError:
+        return False  # which its process then says
 
 
 def gone_of(program: Program) -> str | None:

@@ -13,9 +13,11 @@ import pytest
 from fts.jobs.report.data import study_report
 from fts.jobs.report.page import page
 from fts.jobs.report.report import write_report
+from fts.tui import pictures
 from tests.cli.study import Said, places_of, runner
 from tests.cli.toy import finished_toy, make_toy
 from tests.report.planted import planted
+from tests.tui.values import NOW
 
 VOID = {"meta", "br", "link", "input"}
 
@@ -64,6 +66,8 @@ def test_a_matrix_with_seeds_and_baseline_has_every_section_of_its_data(tmp_path
     assert "&lt;script&gt;alert(" in text and "--lr=" in text and "12 Wh" not in text
     assert text == page(study_report(db, places_of(tmp_path), "train"))
     db.close()
+    monitor = pictures.render(places_of(tmp_path).db, "trials", (120, 40), now=NOW, user="ada", title="here").text
+    assert "replicate" in monitor and "baseline" in monitor
 
 
 def test_several_goals_have_a_front(tmp_path: Path):

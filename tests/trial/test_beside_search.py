@@ -66,7 +66,7 @@ def numbers(trials: list[dict[str, Any]]) -> list[tuple[Any, Any]]:
 
 @pytest.mark.parametrize(
     ("n", "sampler"),
-    [(3, "random"), pytest.param(11, "tpe", marks=pytest.mark.slow)],  # TPE learns from ten trials on
+    [(2, "random"), pytest.param(11, "tpe", marks=pytest.mark.slow)],  # TPE learns from ten trials on
 )
 def test_a_search_with_seeds_and_baseline_is_the_search_without_and_goes_on_as_if_they_had_not_run(
     tmp_path: Path, n: int, sampler: str
