@@ -79,6 +79,10 @@ STUDIES = {
     + X
     + GOAL
     + '[budget]\ntrials = 7\ntrial_timeout = "12s"\n[search]\nsampler = "random"\n',
+    "stalls": '[study]\nobjective = "any_objective.py:hangs"\n'
+    + X
+    + GOAL
+    + '[budget]\ntrials = 3\n[search]\nsampler = "random"\n[resources]\nstall = "6s"\n',
     "diverges": '[study]\nobjective = "any_objective.py:diverges"\n' + X + GOAL + "[budget]\ntrials = 14\n",
     "by_report": COMMAND % "report" + LR + GOAL + '[budget]\ntrials = 8\nseeds = 2\n[search]\npruner = "median"\n',
     "by_csv": COMMAND % "csv" + 'csv = "{folder}/**/metrics.csv"\n' + LR + GOAL + "[budget]\ntrials = 8\n",

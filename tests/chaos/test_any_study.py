@@ -19,7 +19,7 @@ from tests.chaos.weather import Weather
 GROUPS = {
     "functions": (("declared", "branches", "reused"), 40),
     "histories": (("two_goals", "wordy", "points", "gaussian"), 25),
-    "ends": (("shrinks", "alone", "ends", "hangs", "diverges"), 30),
+    "ends": (("shrinks", "alone", "ends", "hangs", "stalls", "diverges"), 30),
     "commands": (("by_report", "by_csv", "by_board", "by_results", "by_output"), 40),
 }  # fmt: skip  # studies, losses
 
