@@ -578,7 +578,10 @@ class TrialRunner:
         """The history under a name of its own; None: its process is not one of a function."""
         if self.study.program(self.cell).forks_for is None:
             return None
-        return Told(f"{self.job.id}.{self.claim.token}", self._history())
+        name = f"{self.job.id}.{self.claim.token}"
+        if self.role is not None:  # its specification may see another history, in a process of the same file
+            name += f".{self.role}"
+        return Told(name, self._history())
 
     def _rivals(self) -> list[PastTrial]:
         """What a pruner compares the trial with: while it runs no other one changes."""
