@@ -379,6 +379,16 @@ def test_a_declaration_that_no_fts_writes_breaks_no_command(fts: Callable[..., S
             assert said.code == 0 and said.out, (odd, words, said)
 
 
+def test_a_heading_that_could_steer_the_terminal_does_not(fts: Callable[..., Said], toy: Database):
+    finished_toy(toy)
+    told = dict(queries.studies(toy)["train"].declaration)
+    told["axes"] = [axis | {"label": "\u202e\x1b[2J"} for axis in told["axes"]]
+    transitions.declare_study(toy, "train", told | {"step": "a\u202e"})
+    for words in ("queue", "results", "results --md", "trials 1", "curve 1"):
+        said = fts(*words.split())
+        assert "\ufffd" in said.out and not {"\u202e", "\x1b"} & set(said.out + said.err), words
+
+
 def test_two_studies_with_a_cell_of_one_name_are_told_apart(fts: Callable[..., Said], toy: Database, tmp_path: Path):
     (tmp_path / "other.py").write_text((tmp_path / "train.py").read_text())
     (same,) = functions.cells("other.py:objective", tmp_path, 3, axes={"data": ["mnist"], "size": ["S"]})
