@@ -19,6 +19,6 @@ def check_packages(sampler: str) -> None:
     missing = [name for name in PACKAGES.get(sampler, ()) if find_spec(name) is None]
     if missing:
         raise NeedsPackage(
-            f"the sampler {sampler} needs {' and '.join(missing)}, which the environment {sys.prefix} has not installed; "
-            f"type pip install {' '.join(missing)}, or choose another sampler"
+            f"the sampler {sampler} needs {' and '.join(missing)}, which {sys.prefix} has not installed; type "
+            f"pip install {' '.join(missing)}, or choose another sampler"
         )
