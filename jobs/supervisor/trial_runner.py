@@ -42,7 +42,7 @@ from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, spent, transitions
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, StaleToken
 from fts.state.transitions.trials import OF_SAMPLER
-from fts.state.values import Cause, Claim, Direction, Epoch, Trial, TrialStatus
+from fts.state.values import BASELINE, Cause, Claim, Direction, Epoch, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -558,7 +558,10 @@ class TrialRunner:
         """The history under a name of its own; None: its process is not one of a function."""
         if self.study.program(self.cell).forks_for is None:
             return None
-        return Told(f"{self.job.id}.{self.claim.token}", self._history())
+        name = f"{self.job.id}.{self.claim.token}"
+        if self.role == BASELINE:  # it draws by no history; its process may know that of the search by the other name
+            name += f".{BASELINE}"
+        return Told(name, self._history())
 
     def _rivals(self) -> list[PastTrial]:
         """What a pruner compares the trial with: while it runs no other one changes."""
