@@ -25,6 +25,11 @@ def ran(folder: Path, body: str, params: dict[str, Any] | None = None, **fields:
     return run_one(cell, params=params or {})
 
 
+WORDS = (
+    "import argparse, sys\nwords = argparse.ArgumentParser()\nwords.add_argument('--lr', default=3.0)\n"
+    "given = words.parse_args()\n"
+)
+HIDES = "def hides(f):\n    def g(*args, **kwargs): return f(*args, **kwargs)\n    return g\n"
 GIVEN = [
     ("def objective(trial): return trial.number", {}, {}, 0),
     ("def objective(t): return t.suggest_int('k', 5, 5)", {}, {}, 5),
@@ -39,6 +44,8 @@ GIVEN = [
     ("def objective(trial): return [3.5]", {}, {}, 3.5),
     ("def objective(trial): trial.report(4, 0); trial.report(2, 1)", {}, {}, 2),
     ("import sys\ndef objective(trial): return len(sys.stdin.read())", {}, {}, 0),
+    (WORDS + "def objective(trial): return given.lr * (sys.argv == [__file__])", {}, {}, 3),
+    (HIDES + "@hides\ndef objective(trial, size): return trial.number + size", {"axes": {"size": 4}}, {}, 4),
     ("import numpy as np\ndef objective(trial): return np.float32(1.5)", {}, {}, 1.5),
     ("from pathlib import Path\ndef objective(trial): return Path('train.py').exists()", {}, {}, 1),
     ("def objective(trial): return __name__ == 'train'", {}, {}, 1),
