@@ -60,6 +60,8 @@ def places(db: str | Path | None = None) -> Places:
 
 @dataclass(frozen=True)
 class WorkerSettings:
+    """How a worker runs."""
+
     slots: int = 1
     threads: int = 1  # of each trial; slots x threads <= cores
     device: str = "cpu"

@@ -129,6 +129,15 @@ def take(source: Path, path: Path, move: bool = False) -> None:
         raise _cannot(error, path) from error
 
 
+def cannot_take(source: Path) -> Path | None:
+    """The first file below it that nobody could copy: gone behind a link, unreadable, a pipe; or a link to a folder."""
+    for path in [source, *sorted(source.rglob("*"))] if source.is_dir() else [source]:
+        linked = path.is_symlink() and path.is_dir() and path != source
+        if linked or not (path.is_dir() or path.is_file()) or not os.access(path, os.R_OK):
+            return path
+    return None
+
+
 def _flush(source: Path) -> None:
     for file in [source, *source.rglob("*")] if source.is_dir() else [source]:
         sync_folder(file) if file.is_dir() else sync_file(file)

@@ -178,6 +178,8 @@ UNRANKED = (
 
 @dataclass(frozen=True)
 class Job:
+    """One cell in line, and what its trials say together."""
+
     id: int
     experiment: str  # phase6a_2M_h1_threshold_1pct
     kind: str  # cell, or another kind of its study
@@ -307,6 +309,8 @@ def status_of(status: str, best_trial: int | None, trials_ended: int) -> JobStat
 
 @dataclass(frozen=True, slots=True)  # slots: a monitor keeps ten thousand of them, each a third of the size
 class Trial:
+    """One try of a cell: its parameters, how it went and what came of it."""
+
     id: int
     job_id: int
     number: int
@@ -370,6 +374,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class Epoch:
+    """What a trial reported at one step."""
+
     trial_id: int
     epoch: int  # from 1; of a function the step it reported, from 0
     step: int
@@ -456,6 +462,8 @@ class Curve:
 
 @dataclass(frozen=True)
 class Event:
+    """Who changed what, and when."""
+
     id: int
     at: float
     who: str  # user@host, worker 3, watchdog
@@ -471,6 +479,8 @@ class Event:
 
 @dataclass(frozen=True)
 class Worker:
+    """A process that runs trials, as it said at its last heartbeat."""
+
     id: int
     host: str
     pid: int
@@ -489,6 +499,8 @@ class Worker:
 
 @dataclass(frozen=True)
 class Sample:
+    """What a worker measured of its machine at one moment."""
+
     at: float
     worker_id: int
     trial_rss: int | None  # bytes, the trial tree
@@ -622,6 +634,8 @@ class WorkerOrders:
 
 @dataclass(frozen=True)
 class Enqueued:
+    """What became of one cell that was put in line."""
+
     job_id: int
     created: bool  # False: there is a job of the same question
     status: str = "queued"  # of the job, before it was extended

@@ -36,6 +36,7 @@ KILL_AFTER = 2  # reports
 SHARE_OF_FIRST = 0.3  # of a cell's patience that its first run may take: two more follow, and a part of one again
 SLACK = 3.0  # a second run may take so many times as long as the first, on a machine that is busy
 LEAST_S = 10.0
+AT_ONCE_S = 0.001  # between two reports
 LONG_S = 600.0  # a trial that a kill throws away: beyond it, that hurts
 RESUMED = "resumed from checkpoint"  # what fts.checkpoint writes into the log
 
@@ -145,7 +146,10 @@ class Examination:
             told = f"trial 0 was ended here after {seconds(seen.took_s)}"
         if count:
             told += f", with {formatting.count(count, 'report')}: the first after {seconds(seen.first_report_s or 0)}"
-            told += f", then one every {seconds(seen.step_s)}" if seen.step_s is not None else ""
+            if seen.step_s is not None:
+                told += (
+                    f", then one every {seconds(seen.step_s)}" if seen.step_s >= AT_ONCE_S else ", the others at once"
+                )
         else:
             told += ", without reports"
         value = seen.value if not seen.cut else None

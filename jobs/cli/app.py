@@ -49,6 +49,8 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object,
 
 @dataclass(frozen=True)
 class Entry:
+    """One command of the list."""
+
     order: int  # within its section, the commands of a study between ours
     name: str
     where: str  # "module:attribute", below fts.jobs.cli without a dot; or "action:ID" for an action of the registry

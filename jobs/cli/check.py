@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from fts.jobs.study_file.opened import cells_of
 from fts.jobs.study_file.study import StudyFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from fts.jobs.api.bare_cell import BareCell
     from fts.jobs.check.examine import Examined
@@ -160,12 +162,27 @@ def examine(cells: Sequence[BareCell], machine: Machine, patience_s: float, repo
         if not as_json:
             print_cell(study.title(examined.cell), examined)
 
-    checked = whole.check(cells, machine, patience_s, reports, tell, found)
+    with sigterm_interrupts():
+        checked = whole.check(cells, machine, patience_s, reports, tell, found)
     if as_json:
         emit_json("check", as_dict(checked, study))
     else:
         print_whole(checked, study)
     return HURTS if checked.hurts else 0
+
+
+@contextlib.contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM ends it like Ctrl-C: the trial is killed, the temporary folder goes."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def opening(cells: Sequence[BareCell]) -> str:

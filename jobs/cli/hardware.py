@@ -117,7 +117,7 @@ def _mean(samples: Sequence[Sample]) -> Sample:
 def _time(at: float, now: float, seconds: bool) -> str:
     """To the minute, or to the second where rows lie closer than that."""
     told = formatting.when(at, now)
-    return formatting.seconds_clock(at) if seconds and told == formatting.clock(at) else told
+    return told.replace(formatting.clock(at), formatting.seconds_clock(at)) if seconds else told
 
 
 def _bytes(count: int | None) -> str | None:

@@ -227,11 +227,10 @@ def _is_told(trial: Trial, column: Column) -> bool:
 
 def value_of(row: Trial | Epoch, field: str) -> Any:
     """What a column holds of a trial or a step; None: it has no such thing. A pair for two fields."""
-    if " " in field:
-        return tuple(value_of(row, one) for one in field.split())
     kind, dot, name = field.partition(".")
     if not dot:
-        return getattr(row, field)
+        first, *second = field.split()  # no name that a person gave: those may hold blanks
+        return getattr(row, first) if not second else tuple(getattr(row, one) for one in (first, *second))
     if kind == "params":
         return row.params.get(name)  # type: ignore[union-attr]  # a step has none, and no column of it says so
     if kind == "facts":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def share_interval(hits: int, n: int) -> Interval:
     return Interval(share, max(0.0, middle - half), min(1.0, middle + half), n, "Wilson")
 
 
+@lru_cache(maxsize=1000)
 def t_quantile(probability: float, freedom: float) -> float:
     """Of Student's distribution, for probabilities from 0.5; by bisection of its distribution function."""
     low, high = 0.0, 2.0

@@ -15,12 +15,10 @@ GAP = "  "
 
 def layout(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()) -> list[str]:
     """The head line and one line per row; `right` names the columns that hold numbers. None is a dash."""
-    cells = [[_text(value) for value in row] for row in rows]
-    widths = [
-        max([formatting.width(name), *(formatting.width(row[n]) for row in cells)]) for n, name in enumerate(columns)
-    ]
+    lines = [[clean(name) for name in columns], *([_text(value) for value in row] for row in rows)]
+    widths = [max(formatting.width(line[n]) for line in lines) for n in range(len(columns))]
     numbers = set(right)
-    return [_line(row, columns, widths, numbers) for row in [list(columns), *cells]]
+    return [_line(line, columns, widths, numbers) for line in lines]
 
 
 def _line(row: Sequence[str], columns: Sequence[str], widths: Sequence[int], right: set[str]) -> str:

@@ -134,7 +134,7 @@ def curves(cell: CellReport, step: str) -> str | None:
 
 def importances(shares: Sequence[CellImportance]) -> str | None:
     """Mean share of each parameter over the cells, a dot for each cell, and a row for chance."""
-    if not shares:
+    if not any(one.varies for one in shares):
         return None
     names = list(dict.fromkeys(one.name for each in shares for one in each.shares))
     of = {name: [next((o.share for o in each.shares if o.name == name), 0.0) for each in shares] for name in names}

@@ -125,7 +125,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Iterable[
     right = {n for n, name in enumerate(head) if name in numbers}
     kind = [' class="n"' if n in right else "" for n in range(len(head))]
     top = "".join(f"<th{kind[n]}>{escape(name)}</th>" for n, name in enumerate(head))
-    lines = ["".join(f"<td{kind[n]}>{marked(text)}</td>" for n, text in enumerate(row)) for row in rows]
+    lines = ["".join(f"<td{kind[n]}>{escape(text)}</td>" for n, text in enumerate(row)) for row in rows]
     return f'<div class="wide"><table><tr>{top}</tr>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'
 
 
@@ -495,7 +495,7 @@ def failures(study: StudyReport) -> Section | None:
         cell, trial = mine[-1]
         where = f"{cell.name} t{trial.number}"
         cells = len({one.job.id for one, _ in mine})
-        rows.append([cause, str(n), str(cells), where, formatting.cut(trial.message or "—", 300).replace("`", "'")])
+        rows.append([cause, str(n), str(cells), where, formatting.cut(trial.message or "—", 300)])
     return Section(
         "failures", "Failures", table(["cause", "trials", "cells", "latest", "message"], rows, ["trials", "cells"])
     )

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.records.beside import role_of
 from fts.jobs.report.statistics import (
+    BY_CHANCE,
+    LEVEL,
+    at_least,
     at_the_edge,
     audit,
     mean_curse,
@@ -91,6 +94,11 @@ def of_all(n: int, cells: Sequence[CellReport]) -> str:
     return f" in {n} of {len(cells)} cells" if len(cells) > 1 else ""
 
 
+def among(cells: Sequence[CellReport], study: StudyReport) -> str:
+    """` (mnist/S, mnist/M)`; empty in a study of one cell."""
+    return f" ({named(cells)})" if len(study.cells) > 1 else ""
+
+
 def value(number: float | None) -> str:
     return "—" if number is None or not math.isfinite(number) else trial_facts.number(number)
 
@@ -109,13 +117,18 @@ def _best(study: StudyReport) -> Iterator[Sentence]:
         cells = [cell for cell in study.with_result if (cell.metric, cell.direction) == (metric, direction)]
         first = min(cells, key=lambda cell: cell.key(cell.best.value or 0.0) if cell.best else math.inf)
         assert first.best is not None, "it has a result"
+        every = [trial.value for cell in cells for trial in cell.complete]
+        if len(every) > 1 and len(set(every)) == 1 and not first.goals:
+            told = f"All {len(every):,} complete trials have the same {metric}, {value(every[0])}: none is better."
+            yield Sentence(CAUTION, "best value", told)
+            continue
         which = "lowest" if str(direction) == "minimize" else "highest"
         where = f" of {first.name}" if len(study.cells) > 1 else ""
         n = len(first.complete)
         others = ""
         if first.goals:
-            n = len(front(first.job, first.trials))
-            others = f" It is one of {formatting.count(n, 'trial')} there that no other one beats in every goal."
+            on_front = len(front(first.job, first.trials))
+            others = f" It is one of {formatting.count(on_front, 'trial')} there that no other one beats in every goal."
         yield Sentence(
             FOUND,
             "best value",
@@ -153,6 +166,8 @@ def _again(study: StudyReport) -> Iterator[Sentence]:
     if mean is not None and mean.is_known and mean.high > mean.low:
         if mean.low > 0:
             told = f"The searches overstate their winners: by {between(mean)} on average over cells."
+        elif mean.high < 0:
+            told = f"With other seeds the winners did better than in the search: {between(mean)} on average over cells."
         else:
             told = (
                 "It is not shown that the searches overstate their winners: "
@@ -249,11 +264,23 @@ def _important(shares: Sequence[CellImportance]) -> Iterator[Sentence]:
         return
     first = Counter(one.shares[0].name for one in shares if one.real())
     cells = [one.cell for one in shares]
+    if not any(one.varies for one in shares):
+        yield Sentence(CAUTION, "importance", "All trials have the same value, so no parameter can be judged by it.")
+        return
     if not first:
         yield Sentence(
             FOUND,
             "importance",
             f"No parameter explains more of the trials' ranks than chance does{of_all(len(cells), cells)}.",
+        )
+        return
+    every = first.total()
+    if len(cells) > 1 and at_least(every, len(cells), BY_CHANCE) > LEVEL:
+        yield Sentence(
+            FOUND,
+            "importance",
+            f"It is not shown that any parameter matters: one explains more of the trials' ranks than chance does"
+            f"{of_all(every, cells)}, and chance alone gives about {BY_CHANCE:.0%} of such cells.",
         )
         return
     name, n = first.most_common(1)[0]
@@ -276,15 +303,15 @@ def _improving(study: StudyReport) -> Iterator[Sentence]:
         yield Sentence(
             CAUTION,
             "search length",
-            f"The best trial came in the last fifth of the search{of_all(len(cells), study.cells)} "
-            f"({named(cells)}): more trials may find a better one.",
+            f"The best trial came in the last fifth of the search{of_all(len(cells), study.cells)}"
+            f"{among(cells, study)}: more trials may find a better one.",
         )
     short = [cell for cell in study.with_result if len(cell.complete) < FEW_TRIALS]
     if short:
         yield Sentence(
             CAUTION,
             "few trials",
-            f"Fewer than {FEW_TRIALS} trials are complete{of_all(len(short), study.cells)} ({named(short)}).",
+            f"Fewer than {FEW_TRIALS} trials are complete{of_all(len(short), study.cells)}{among(short, study)}.",
         )
 
 
@@ -301,8 +328,8 @@ def _edges(study: StudyReport, shares: Sequence[CellImportance]) -> Iterator[Sen
         yield Sentence(
             CAUTION,
             "edge",
-            f"The winner's {name} lies at the {side} end of its range{of_all(len(cells), study.cells)} "
-            f"({named(cells)}): a wider range may find a better one.",
+            f"The winner's {name} lies at the {side} end of its range{of_all(len(cells), study.cells)}"
+            f"{among(cells, study)}: a wider range may find a better one.",
         )
 
 

@@ -14,7 +14,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.records.intervals import Interval, mean_interval
-from fts.jobs.search.importance import ENOUGH, Importance, between, counts, grouped, importance, ranks, standing
+from fts.jobs.search.importance import (
+    ENOUGH,
+    MOST,
+    Importance,
+    between,
+    counts,
+    grouped,
+    importance,
+    ranks,
+    standing,
+    with_shape,
+)
 from fts.state.values import TrialStatus
 
 if TYPE_CHECKING:
@@ -26,7 +37,8 @@ if TYPE_CHECKING:
 LEVEL = 0.05
 MOST_DEALS = 5000  # beyond so many ways to deal levels out, as many are drawn at random
 TOP_SHARE, FEWEST_TOP = 0.2, 3  # of a cell's complete trials
-CHANCE_DRAWS, CHANCE_TRIALS = 100, 300
+CHANCE_DRAWS, CHANCE_TRIALS = 199, 300
+BY_CHANCE = 0.05  # of shuffled searches have a parameter above the row `chance`
 EDGE = 0.05  # of a range
 LATE = 0.2  # of the trials
 
@@ -169,7 +181,8 @@ def permutation_test(axis: str, what: str, blocks: Sequence[Block]) -> AxisTest:
     for block in blocks:
         for level, point in block.items():
             levels.setdefault(level, []).append(point)
-    alike = math.factorial(max(len(block) for block in centred))  # the same names for the same groups
+    there = Counter(tuple(level in block for block in centred) for level in levels)
+    alike = math.prod(math.factorial(n) for n in there.values())  # the same groups with the names of levels exchanged
     return AxisTest(
         axis, what, hits / n, min(1.0, alike / ways) if ways <= MOST_DEALS else 1 / n, len(blocks),
         {level: middle(points) for level, points in levels.items()},
@@ -225,6 +238,11 @@ class CellImportance:
     def real(self) -> list[Importance]:
         return [one for one in self.shares if one.share > self.chance]
 
+    @property
+    def varies(self) -> bool:
+        """False: all trials stand equally well, and nothing can be explained."""
+        return len({standing(trial) for trial in self.cell.trials if counts(trial)}) > 1
+
 
 def importances(study: StudyReport) -> list[CellImportance]:
     found = []
@@ -237,12 +255,14 @@ def importances(study: StudyReport) -> list[CellImportance]:
 
 def chance_of(trials: Sequence[Trial]) -> float:
     """The share that the luckiest parameter reaches in 5 % of searches whose values are shuffled."""
-    done = [trial for trial in trials if counts(trial)][-CHANCE_TRIALS:]
+    judged = [trial for trial in trials if counts(trial)][-MOST:]  # as many as have a share
+    done = judged[-CHANCE_TRIALS:]
     ranked = ranks([standing(trial) for trial in done])
+    params = [with_shape(trial.params) for trial in done]
     groups: list[tuple[list[int], list[int]]] = []
-    for name in sorted({name for trial in done for name in trial.params}):
-        drew = [n for n, trial in enumerate(done) if name in trial.params]
-        made = grouped([done[n].params[name] for n in drew]) if len(drew) >= ENOUGH else None
+    for name in sorted({name for each in params for name in each}):
+        drew = [n for n, each in enumerate(params) if name in each]
+        made = grouped([params[n][name] for n in drew]) if len(drew) >= ENOUGH else None
         if made is not None:
             groups.append((drew, made))
     chance, largest = random.Random(0), []
@@ -250,7 +270,13 @@ def chance_of(trials: Sequence[Trial]) -> float:
         shuffled = chance.sample(ranked, len(ranked))
         found = [between([shuffled[n] for n in drew], made) * len(drew) / len(done) for drew, made in groups]
         largest.append(max(found, default=0.0))
-    return sorted(largest)[math.ceil(0.95 * CHANCE_DRAWS) - 1]
+    at = sorted(largest)[math.ceil((1 - BY_CHANCE) * (CHANCE_DRAWS + 1)) - 1]
+    return at * len(done) / max(len(judged), 1)  # what chance gives falls as 1 / n
+
+
+def at_least(hits: int, n: int, probability: float) -> float:
+    """The probability of so many hits or more in n independent draws."""
+    return math.fsum(math.comb(n, k) * probability**k * (1 - probability) ** (n - k) for k in range(hits, n + 1))
 
 
 def still_improving(cell: CellReport) -> bool:

@@ -36,6 +36,7 @@ td { border-bottom:1px solid var(--line); padding:5px 12px 5px 0; vertical-align
 td.n, th.n { text-align:right; white-space:nowrap; }
 table.heat td { padding:7px 12px; min-width:92px; border:2px solid var(--paper); border-radius:4px; }
 table.heat th { padding:4px 10px 4px 0; vertical-align:middle; }
+th, td { max-width:340px; overflow-wrap:break-word; }
 table.heat td b { font-size:15px; font-weight:600; } .sub { color:var(--soft); font-size:12px; display:block; }
 table.heat td .sub { color:inherit; opacity:.82; }
 .wide, .scroll { overflow-x:auto; background:  /* a shadow at the right edge while there is more to scroll to */
@@ -66,6 +67,7 @@ footer { margin-top:52px; padding-top:14px; border-top:1px solid var(--line); co
   overflow-wrap:anywhere; }
 @media (max-width:640px) { main { padding:22px 16px; } .told li { grid-template-columns:1fr; gap:0; }
   h1 { font-size:24px; } .charts { display:block; } .charts svg { margin:0 auto 18px; width:100%; max-width:430px; }
+  .wide th, .wide td { max-width:45vw; } .wide tr:first-child > th { white-space:normal; }
   .wide td:last-child:not(.n) { min-width:230px; } .scroll svg { max-width:none; width:auto; } }
 @media print { body { font-size:11px; } main { padding:0; max-width:none; } nav { display:none; }
   h2, h3 { break-after:avoid; } svg, tr, .box li, pre { break-inside:avoid; } }

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
+from unicodedata import east_asian_width
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 MOST_TICKS = 6
 LETTER = 6.2  # width of one, in pixels of a chart, at its font size of 11
 LONGEST_LABEL = 18
+BOLD = 1.1  # how much wider a bold letter is
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ def round_numbers(low: float, high: float) -> list[float]:
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw)
     first = math.ceil(low / step)
-    return [round(k * step, 12) for k in range(first, math.floor(high / step) + 1)]
+    digits = 1 - math.floor(math.log10(step))
+    return [round(k * step, digits) for k in range(first, math.floor(high / step) + 1)]
 
 
 def number(value: float) -> str:
@@ -95,6 +98,11 @@ def number(value: float) -> str:
 
 def shortened(text: str, most: int = LONGEST_LABEL) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def pixels(text: str) -> float:
+    """About how wide it is drawn."""
+    return LETTER * sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 @dataclass
@@ -116,11 +124,17 @@ class Chart:
 
     @property
     def inner(self) -> tuple[float, float]:
-        return self.width - self.left - self.right, self.height - self.top - self.bottom
+        return self.width - self.edge - self.right, self.height - self.top - self.bottom
+
+    @property
+    def edge(self) -> float:
+        """Where the area begins: further right where the labels of the ticks are wide."""
+        wide = max((pixels(label) for _, label in self.y.ticks), default=0.0) if self.y is not None else 0.0
+        return max(self.left, wide + 5 + (16 if self.y_label else 0))
 
     def across(self, value: Any) -> float:
         assert self.x is not None, "the chart has a scale from left to right"
-        return self.left + self._within(self.x(value)) * self.inner[0]
+        return self.edge + self._within(self.x(value)) * self.inner[0]
 
     def up(self, value: Any) -> float:
         assert self.y is not None, "the chart has a scale upwards"
@@ -152,12 +166,12 @@ class Chart:
         at = self.up(y)
         about = f"<title>{escape(told)}</title>" if told else ""
         self.parts.append(
-            f'<path class="{kind}" d="M{self.left} {at:.1f}H{self.left + self.inner[0]:.1f}">{about}</path>'
+            f'<path class="{kind}" d="M{self.edge:g} {at:.1f}H{self.edge + self.inner[0]:.1f}">{about}</path>'
         )
 
     def box(self, left: float, low: float, right: float, high: float, style: str, told: str = "") -> None:
         """A rectangle by places on the axes, 0..1."""
-        x, y = self.left + left * self.inner[0], self.top + (1 - high) * self.inner[1]
+        x, y = self.edge + left * self.inner[0], self.top + (1 - high) * self.inner[1]
         about = f"<title>{escape(told)}</title>" if told else ""
         self.parts.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{(right - left) * self.inner[0]:.1f}" '
@@ -174,29 +188,41 @@ class Chart:
         wide, high = self.inner
         head = []
         if self.title:
-            head.append(f'<text x="{self.left}" y="13" class="title">{escape(self.title)}</text>')
+            head.append(f'<text x="{self.edge:g}" y="13" class="title">{self._fitted(self.title, wide / BOLD)}</text>')
         floor = self.top + high
         if self.y is not None:
             for place, label in self.y.ticks:
                 at = self.top + (1 - place) * high
-                head.append(f'<path class="grid" d="M{self.left} {at:.1f}H{self.left + wide:.1f}"/>')
-                head.append(f'<text x="{self.left - 5}" y="{at + 3.5:.1f}" text-anchor="end">{escape(label)}</text>')
+                head.append(f'<path class="grid" d="M{self.edge:g} {at:.1f}H{self.edge + wide:.1f}"/>')
+                head.append(f'<text x="{self.edge - 5:g}" y="{at + 3.5:.1f}" text-anchor="end">{escape(label)}</text>')
         if self.x is not None:
             head += self._below(wide, floor)
         if self.x_label:
             head.append(
-                f'<text x="{self.left + wide / 2:.1f}" y="{self.height - 3}" text-anchor="middle" class="label">'
-                f"{escape(self.x_label)}</text>"
+                f'<text x="{self.edge + wide / 2:.1f}" y="{self.height - 3}" text-anchor="middle" class="label">'
+                f"{self._fitted(self.x_label, wide)}</text>"
             )
         if self.y_label:
             head.append(
                 f'<text transform="translate(11 {self.top + high / 2:.1f}) rotate(-90)" text-anchor="middle" '
-                f'class="label">{escape(self.y_label)}</text>'
+                f'class="label">{self._fitted(self.y_label, high)}</text>'
             )
-        head.append(f'<path class="axis" d="M{self.left} {floor:.1f}H{self.left + wide:.1f}"/>')
+        head.append(f'<path class="axis" d="M{self.edge:g} {floor:.1f}H{self.edge + wide:.1f}"/>')
         return (
             f'<svg viewBox="0 0 {self.width} {self.height}" width="{self.width}" height="{self.height}" role="img" '
             f'aria-label="{escape(self.title or "chart", quote=True)}">{"".join(head)}{"".join(self.parts)}</svg>'
+        )
+
+    @staticmethod
+    def _fitted(text: str, room: float) -> str:
+        """As much of both ends as fits, since names of cells often differ at the last; pointing at it shows all."""
+        if pixels(text) <= room:
+            return escape(text)
+        kept = len(text)
+        while kept and pixels(text[: kept - kept // 2] + text[len(text) - kept // 2 :]) + LETTER > room:
+            kept -= 1
+        return (
+            f"{escape(text[: kept - kept // 2])}…{escape(text[len(text) - kept // 2 :])}<title>{escape(text)}</title>"
         )
 
     def _below(self, wide: float, floor: float) -> list[str]:
@@ -204,7 +230,7 @@ class Chart:
         assert self.x is not None, "it is asked for with a scale"
         found, free = [], -math.inf
         for place, label in self.x.ticks:
-            at, half = self.left + place * wide, len(label) * LETTER / 2
+            at, half = self.edge + place * wide, len(label) * LETTER / 2
             if at - half < free:
                 continue
             free = at + half + 4

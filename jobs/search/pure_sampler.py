@@ -199,11 +199,15 @@ class _AsItBegan(optuna.Study):
     def __init__(self, study: optuna.Study, number: int) -> None:
         super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
         self._trials = [one for one in study._get_trials(deepcopy=False) if one.number != number]
+        self._in_states: dict[Any, list[FrozenTrial]] = {}  # each draw asks again
 
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
-        return [trial for trial in self._trials if states is None or trial.state in states]
+        wanted = None if states is None else tuple(state for state in optuna.trial.TrialState if state in states)
+        if wanted not in self._in_states:
+            self._in_states[wanted] = [one for one in self._trials if wanted is None or one.state in wanted]
+        return list(self._in_states[wanted])
 
 
 def _key(study: optuna.Study, trial: FrozenTrial) -> tuple[int, int]:

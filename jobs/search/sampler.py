@@ -151,8 +151,6 @@ def study_before(
         sampler=sampler,
         study_name=getattr(cell, "study", None),
     )
-    if cell.sampler in NO_HISTORY:
-        history = ()
     if cell.diverged == "worst":
         history = with_bad_region(history, next(iter(goals.values())) == MAXIMIZE, goals)
     past = {one.number: one for one in history if one.number < number and one.kept}

@@ -50,6 +50,8 @@ class Concern:
 
 @dataclass(frozen=True)
 class Verdict:
+    """Whether a person is needed, and for what."""
+
     word: Word
     reason: str
     short: str

@@ -20,6 +20,7 @@ NAMES = {  # field of a specification -> where the study file says it
     "seeds": "budget.seeds", "trials": "budget.trials", "memory_bytes": "resources.memory",
     "memory": "resources.memory",
     "on_oom": "resources.on_oom", "stall_s": "resources.stall", "gpu": "resources.gpu", "threads": "resources.threads",
+    "process": "resources.process",
     "sampler": "search.sampler", "pruner": "search.pruner", "halving": "search.halving",
     "prune_by": "search.prune_by", "diverged": "search.diverged", "warm_start": "search.warm_start",
     "baseline": "baseline.objective", "metric": "the metric that decides", "direction": "its goal",

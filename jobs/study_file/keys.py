@@ -113,6 +113,7 @@ RESOURCES: Mapping[str, Key] = {
     "threads": _count("threads"),
     "stall": Key(_stall, f'"{LEARN}", or a time such as "10m"'),
     "on_oom": _choice("on_oom"),
+    "process": _choice("process"),
 }
 METRIC: Mapping[str, Key] = {
     "goal": _choice("direction"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from fts.state.place import has_study
 
 if TYPE_CHECKING:
     from fts.jobs.api.bare_cell import BareCell
-    from fts.jobs.study_file.study import StudyFile
+    from fts.jobs.study_file.study import Params, StudyFile
 
 
 def cells_of(study: StudyFile, path: Path, wanted: Sequence[str] = ()) -> list[BareCell]:
@@ -19,11 +20,26 @@ def cells_of(study: StudyFile, path: Path, wanted: Sequence[str] = ()) -> list[B
     meant = chosen(study.labels, wanted)
     if not has_study(path):
         return study.cells(meant, None, path.parent)
-    from fts.jobs.study_file.warm import recorded_in  # here, not above: see below
-    from fts.state.db import open_for_reading  # peewee, which --help need not load
+    with contextlib.ExitStack() as stack:
+        return study.cells(meant, _Records(path, stack), path.parent)
 
-    db = open_for_reading(path)
-    try:
-        return study.cells(meant, recorded_in(db), path.parent)
-    finally:
-        db.close()
+
+class _Records:
+    """The parameters of a recorded trial by its name; opens the database when the first one is asked for.
+
+    Reading leaves files of SQLite beside a database, and a study that names no trial needs none.
+    """
+
+    def __init__(self, path: Path, stack: contextlib.ExitStack) -> None:
+        self._path, self._stack = path, stack
+        self._recorded: Callable[[str], Params] | None = None
+
+    def __call__(self, word: str) -> Params:
+        if self._recorded is None:
+            from fts.jobs.study_file.warm import recorded_in  # here, not above: see below
+            from fts.state.db import open_for_reading  # peewee, which --help need not load
+
+            db = open_for_reading(self._path)
+            self._stack.callback(db.close)
+            self._recorded = recorded_in(db)
+        return self._recorded(word)

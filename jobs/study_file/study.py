@@ -424,6 +424,7 @@ class Freezing:
             "stall_s": given.get("stall"),
             "gpu": given.get("gpu", 0),
             "threads": given.get("threads"),
+            "process": given.get("process", "fresh"),
         }
 
     def _goals(self) -> dict[str, Any]:

@@ -224,12 +224,13 @@ class JobRunner:
     def _next_trial(self) -> Trial | None:
         """The interrupted trial if there is one, else one that a retry put back, else a new one; None: all done."""
         self.history.refresh()
+        put_back = queries.put_back(self.db, self.job.id) if self.history.open else ()
         for trial in self.history.open:
-            if trial.status == TrialStatus.INTERRUPTED:
+            if trial.status == TrialStatus.INTERRUPTED and trial.number not in put_back:
                 transitions.resume_trial(self.db, self.claim, trial.id)
                 return trial
-        if put_back := [trial for trial in self.history.open if trial.status == TrialStatus.FAILED]:
-            return self._rerun(put_back[0])
+        if put_back:
+            return self._rerun(next(trial for trial in self.history.open if trial.number == put_back[0]))
         number = len(self.history)
         while True:
             wanted = self._trials_wanted()

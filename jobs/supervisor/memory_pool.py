@@ -34,6 +34,7 @@ class MemoryPool:
     def __init__(self, gpus: Sequence[Gpu] = (), cores: int | None = None) -> None:
         self.gpus, self.cores = tuple(gpus), cores
         self._changed = threading.Condition()
+        self._changes = 0  # counted, so that none is missed between a look and the wait for the next one
         self._taken: dict[int, int] = {}
         self._wants: dict[int, Want] = {}
         self._held: dict[int, tuple[Gpu, ...]] = {}  # slot -> its GPUs
@@ -50,21 +51,33 @@ class MemoryPool:
         """Blocks until `need` bytes fit beside what the other slots have taken; False when `leaves` said to go first.
 
         All or nothing: who waits holds nothing, so two trials never wait for each other. A trial that runs alone
-        always has room: whether it can run at all was judged before.
+        always has room: whether it can run at all was judged before. `leaves` may write to the database: it is asked
+        without the pool's lock, which others take while they write.
         """
         want = want or Want()
         with self._changed:
             self._waiting.append(slot)
-            try:
-                while (gpus := self._room(slot, need, total(), want)) is None:
-                    if leaves():
-                        return False
-                    self._changed.wait(LOOK_S)
-                self._taken[slot], self._wants[slot], self._held[slot] = need, want, gpus
-                return True
-            finally:
+        try:
+            while True:
+                with self._changed:
+                    seen = self._changes
+                    if (gpus := self._room(slot, need, total(), want)) is not None:
+                        self._taken[slot], self._wants[slot], self._held[slot] = need, want, gpus
+                        return True
+                if leaves():
+                    return False
+                with self._changed:
+                    if self._changes == seen:
+                        self._changed.wait(LOOK_S)
+        finally:
+            with self._changed:
                 self._waiting.remove(slot)
-                self._changed.notify_all()
+                self._tell_all()
+
+    def _tell_all(self) -> None:
+        """Those that wait look again."""
+        self._changes += 1
+        self._changed.notify_all()
 
     def settle(self, slot: int, need: int) -> None:
         """Its need is known now: others may run beside it, and have what it does not take."""
@@ -73,7 +86,7 @@ class MemoryPool:
                 want = self._wants[slot]
                 self._taken[slot] = need
                 self._wants[slot] = Want(False, want.threads, want.gpus, want.gpu_bytes)
-                self._changed.notify_all()
+                self._tell_all()
 
     def grow(self, slot: int, held: int) -> None:
         """It has taken more than it was expected to: that is no longer there for others."""
@@ -86,7 +99,7 @@ class MemoryPool:
         with self._changed:
             for of_slots in (self._taken, self._wants, self._held):
                 of_slots.pop(slot, None)
-            self._changed.notify_all()
+            self._tell_all()
 
     def gpus_of(self, slot: int) -> tuple[Gpu, ...]:
         with self._changed:

@@ -87,7 +87,10 @@ class TrialMemory:
             return Known(said if isinstance(said, int) else self._by_function(str(said)), promised=True)
         if self.slot.settings.slots == 1:
             return Known(None)  # nobody is beside it: what it needs decides nothing
-        return Known(self.learned())
+        found = self.learned()
+        if found is None and said != LEARN:
+            return Known(0)  # its memory on the GPU is declared, so that others may share that: it is not kept alone
+        return Known(found)
 
     def learned(self) -> int | None:
         """Bytes by the trials on record; None: nothing like it is there."""

@@ -12,11 +12,13 @@ import math
 import signal
 import socket
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.function import FunctionCell
 from fts.jobs.api.goals import CONSTRAINTS, goals_of, pruning_of
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.api.spec import trial_folder as folder_of
@@ -44,13 +46,13 @@ from fts.state.transitions.trials import OF_SAMPLER
 from fts.state.values import Cause, Claim, Direction, Epoch, Trial, TrialStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from fts.jobs.search.sampler import PastTrial
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.admission import Admission
     from fts.jobs.supervisor.history import JobHistory
-    from fts.jobs.supervisor.progress_events import Tell
+    from fts.jobs.supervisor.progress_events import ProgressEvent, Tell
     from fts.jobs.supervisor.slot import Slot
     from fts.jobs.supervisor.template import Template
     from fts.state.db import Database
@@ -103,7 +105,9 @@ class TrialRunner:
 
     def __init__(self, work: Work, trial: Trial) -> None:
         self.db, self.places, self.settings, self.slot = work.db, work.places, work.settings, work.slot
-        self.claim, self.ordered, self.tell = work.claim, work.ordered, work.tell
+        self.claim, self.ordered = work.claim, work.ordered
+        self._tell = work.tell
+        self._untold: list[ProgressEvent] = []  # of the transaction under way
         self.history, self.told_code = work.history, work.told_code
         self.study, self.cell = work.study, beside_search.cell_of(work.cell, trial)
         self.job, self.trial = work.claim.job, trial
@@ -119,6 +123,23 @@ class TrialRunner:
         self._spent_s = 0.0  # before it, where the trial has a time limit
         self._was_starved = False  # memory was short when its latest process ended, and the trial to blame
         self._peak = 0  # bytes, of all attempts in this claim
+
+    def tell(self, event: ProgressEvent) -> None:
+        """Now, or once what it tells of is written: a terminal may stand still, and others wait for the write lock."""
+        if self.db.in_transaction():
+            self._untold.append(event)
+        else:
+            self._tell(event)
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """One transaction of several facts."""
+        self._untold.clear()
+        with self.db.write():
+            yield
+        untold, self._untold = self._untold, []
+        for event in untold:
+            self._tell(event)
 
     def run(self) -> StopRequest | None:
         """Attempts until the trial has ended; returns the wish it was left for, or None when it ended."""
@@ -380,7 +401,7 @@ class TrialRunner:
         log_limit = None if program.reads_log or not self._is_bare else LogLimit(Path(spec.log_path))
         try:
             self._take_over(child, spec)
-            attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s, self.db.write)
+            attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s, self._together)
             spec = self._with_history(spec, child)
             end = attempt.run(self.study.request(spec, self.db, self.places), spec.number)
         except StaleToken:
@@ -538,14 +559,13 @@ class TrialRunner:
 
     def _history(self) -> list[PastTrial]:
         """Define-by-run: the earlier trials of the job as its sampler sees them; later ones have no say."""
-        if self.cell.space is not None or self.cell.sampler in NO_HISTORY:
-            return []
-        return self.history.before(self.number)
+        draws = self.cell.space is None and self.cell.sampler not in NO_HISTORY
+        return self.history.before(self.number) if draws or reads_the_study(self.cell) else []
 
     def _tell_history(self, template: Template) -> None:
         """Before it forks."""
-        if self._earlier:
-            template.know(self._earlier, self.number, goals_of(self.cell))
+        if self._earlier is not None:
+            template.know(self._earlier, self.number, goals_of(self.cell), self.cell.space)
 
     def _with_history(self, spec: TrialSpec, child: TrialProcess) -> TrialSpec:
         """The specification with those earlier trials that its process does not know yet."""
@@ -556,9 +576,13 @@ class TrialRunner:
 
     @cached_property
     def _earlier(self) -> Told | None:
-        """The history under a name of its own; None: the trial needs none."""
-        past = self._history()
-        return Told(f"{self.job.id}.{self.claim.token}", past) if past else None
+        """The history under a name of its own; None: its process is not one of a function."""
+        if self.study.program(self.cell).forks_for is None:
+            return None
+        name = f"{self.job.id}.{self.claim.token}"
+        if self.role is not None:  # its specification may see another history, in a process of the same file
+            name += f".{self.role}"
+        return Told(name, self._history())
 
     def _rivals(self) -> list[PastTrial]:
         """What a pruner compares the trial with: while it runs no other one changes."""
@@ -647,6 +671,16 @@ class TrialRunner:
 
     def _reread(self) -> Trial:
         return queries.trial(self.db, self.job.id, self.trial.number)
+
+
+def reads_the_study(cell: Cell) -> bool:
+    """Does the file of a function speak of `trial.study`, whose best value or trials it may want?"""
+    if not isinstance(cell, FunctionCell):
+        return False
+    try:
+        return b".study" in cell.path.read_bytes()
+    except OSError:
+        return False  # which its process then says
 
 
 def gone_of(program: Program) -> str | None:

@@ -31,7 +31,17 @@ from fts.jobs.python import this_python
 from fts.jobs.trial.places import local_folder
 from fts.jobs.trial.process import CHECKPOINT_SHARE, say
 from fts.jobs.trial.running import ASKS, Report, running_of
-from fts.state.files import atomic_write, make_folder, new_folder, remove, replacing, sweep, sync_folder, take
+from fts.state.files import (
+    atomic_write,
+    cannot_take,
+    make_folder,
+    new_folder,
+    remove,
+    replacing,
+    sweep,
+    sync_folder,
+    take,
+)
 
 if TYPE_CHECKING:
     from fts.jobs.trial.running import RunningTrial
@@ -250,6 +260,8 @@ def check_files(files: Sequence[Path]) -> None:
     for file in files:
         if not file.is_file() and not file.is_dir():
             raise BadState(f"{file} is no file and no folder, so no checkpoint can keep it")
+        if (wrong := cannot_take(file)) is not None:
+            raise BadState(f"{wrong} cannot be copied, expected a file that can be read, and no link to a folder")
         if sum(other.name == file.name for other in files) > 1:
             raise BadState(f"two files for one checkpoint are called {file.name}; give them different names")
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.trial.places import local_folder
 from fts.jobs.trial.running import running_of
-from fts.state.files import atomic_write, take
+from fts.state.files import atomic_write, cannot_take, take
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,6 +77,8 @@ def artifact(trial: Any, path: str | Path, name: str | None = None) -> Path:
         raise BadArtifact(
             f"the artifact's name is {name!r:.100}, expected a file name of at most {LONGEST_NAME} letters"
         )
+    if (wrong := cannot_take(source)) is not None:
+        raise BadArtifact(f"{wrong} cannot be copied, expected a file that can be read, and no link to a folder")
     kept = folder_of(trial) / ARTIFACTS / name
     take(source, kept)
     md5, size = digest(kept)

@@ -66,4 +66,5 @@ def prepare(order: Mapping[str, Any]) -> None:
     from fts.jobs.search.sampler import frozen_before  # here: an interpreter without Optuna never comes here
 
     known = learn(str(order["history"]), order["trials"])
-    frozen_before(known.before(int(order["before"])), int(order["before"]), order["goals"], known.rebuilt)
+    number, goals, space = int(order["before"]), order["goals"], order["space"]
+    frozen_before(known.before(number), number, goals, known.rebuilt, space)

@@ -26,7 +26,7 @@ MOST_FILES = 1000
 LARGEST_RESULTS = 16 << 20  # bytes of a JSON file of results
 MOST_BYTES = 8 << 20  # of a file that are read at a time
 EVERY_S = 0.1  # between two looks at the files
-HEAD = 256  # bytes by which a file is known again
+TAIL = 1024  # bytes before the position, by which a file is known again
 
 Row = dict[str, Any]
 
@@ -105,22 +105,21 @@ class GrowingText:
         self.path, self.position, self.rest = path, 0, b""
         self.names: list[str] | None = None  # of the columns, once the first line was read
         self.count = 0  # rows with the metric that decides
-        self._inode, self._head = -1, b""
+        self._inode, self._tail = -1, b""
 
     def new(self, ended: bool) -> tuple[list[str], bool]:
         """Lines that came since, and whether they begin the file."""
         with self.path.open("rb") as file:
             found = os.fstat(file.fileno())
-            head = file.read(len(self._head))
-            anew = found.st_ino != self._inode or found.st_size < self.position or head != self._head
+            file.seek(self.position - len(self._tail))
+            tail = file.read(len(self._tail))
+            anew = found.st_ino != self._inode or found.st_size < self.position or tail != self._tail
             if anew:
-                self._inode, self.position, self.rest = found.st_ino, 0, b""
+                self._inode, self.position, self.rest, self._tail = found.st_ino, 0, b"", b""
             file.seek(self.position)
             chunk = file.read(MOST_BYTES)
-            begins = self.position == 0
-            if begins:
-                self._head = chunk[:HEAD]
         self.position += len(chunk)
+        self._tail = (self._tail + chunk)[-TAIL:]
         *lines, self.rest = (self.rest + chunk).split(b"\n")
         if ended and self.rest and not chunk[MOST_BYTES - 1 :]:
             lines, self.rest = [*lines, self.rest], b""
@@ -131,6 +130,11 @@ class CsvSource(Source):
     """Lightning's metrics.csv and its like: a head of names, then one row a report; what is empty was not measured."""
 
     what = "CSV"
+
+    @property
+    def found(self) -> str:
+        known = [text.names for text in self._open.values() if isinstance(text, GrowingText) and text.names]
+        return f"{self.files()[-1]} has the columns {', '.join(known[-1][:50])}" if known else super().found
 
     def rows(self, path: Path, ended: bool) -> Iterator[Row]:
         text = self._open.setdefault(path, GrowingText(path))

@@ -3,10 +3,10 @@
     python -Pm fts.jobs.trial.process --template-fd 5        (the supervisor starts it; Linux)
 
 It never imports a person's code, so a fork is as fresh as a new interpreter and starts in milliseconds. On its socket:
-{"do": "know", "history", "before", "goals", "trials"} tells of earlier trials. {"do": "fork"} with the descriptors of
-stdin, facts and log is answered by {"forked": pid}, and by {"ended": pid, "code": n} when that process has ended; it
-stays a zombie, its pid its own, until {"do": "reap", "pid"}. A fork of a process with threads could hang, so one that
-has any answers {"refused": why}. End of file: it leaves.
+{"do": "know", "history", "before", "goals", "space", "trials"} tells of earlier trials. {"do": "fork"} with the
+descriptors of stdin, facts and log is answered by {"forked": pid}, and by {"ended": pid, "code": n} when that process
+has ended; it stays a zombie, its pid its own, until {"do": "reap", "pid"}. A fork of a process with threads could
+hang, so one that has any answers {"refused": why}. End of file: it leaves.
 """
 
 from __future__ import annotations

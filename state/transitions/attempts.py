@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from peewee import fn
 
+from fts.state.columns import HUGE
 from fts.state.errors import BadRow, WrongStatus
 from fts.state.models import ALL, AttemptRow, DrawRow
 from fts.state.transitions.base import (
@@ -43,6 +44,8 @@ def record_draw(
         raise BadRow(f"the name of a draw is {str(name)[:80]!r}; expected 1 to 200 characters")
     if value is not None and not isinstance(value, str | int | float | bool):
         raise BadRow(f"{name[:80]} drew a {type(value).__name__}; expected a number, a text, true, false or nothing")
+    if isinstance(value, int | float) and not -HUGE < value < HUGE:  # nan, too
+        raise BadRow(f"{name[:80]} drew {str(value)[:40]}; expected a number between -1e100 and 1e100")
     row = {"name": short(name), "value": to_json(value, name[:80], 4000)}
     row["distribution"] = to_json(distribution, f"distribution of {name[:80]}", MAX_DRAW)
     with transaction(db):

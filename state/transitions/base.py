@@ -167,10 +167,15 @@ def _placed(job: Mapping[str, Any], changes: Mapping[str, Any]) -> Row:
     return {name: job[name] for name in (*kept, *(name for name in changes if name == "trials_wanted"))}
 
 
+BEYOND = 10**300
+
+
 def finite(value: Any) -> Any:
-    """The same value with nan and infinities as None: JSON has no word for them."""
+    """The same value with None for nan, infinities and whole numbers beyond any float: none of them could be read."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, int) and not -BEYOND < value < BEYOND:
+        return None
     if isinstance(value, Mapping):
         return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -69,6 +69,18 @@ def test_trials_show_metric_parameters_and_the_branch_that_drew_none(fts: Callab
     assert failed[-1] == "it broke" and failed[6:8] == ["·", "·"]
 
 
+def test_a_name_with_blanks_or_dots_is_a_column_like_any_other(fts: Callable[..., Said], toy: Database, tmp_path: Path):
+    claimed = claim(toy)
+    run_trial(toy, claimed, 0, 0.6, {"mo mentum": 0.25, "a.b c": "x y"}, **{"n tokens": 7})
+    head, first, *_ = table(fts("trials", "1"))
+    row = dict(zip(head, first, strict=True))
+    assert (row["mo mentum"], row["a.b c"]) == ("0.25", "x y")
+    (told,) = csv.DictReader(io.StringIO(fts("trials", "1", "--csv").out))
+    assert (told["params.mo mentum"], told["params.a.b c"]) == ("0.25", "x y")
+    assert "mo mentum 0.25" in fts("curve", "1").err
+    assert "mo mentum" in pictures.render(places_of(tmp_path).db, "trials", (160, 40), job_id=1).text
+
+
 def test_the_most_important_parameters_have_the_columns(toy: Database):
     claimed = claim(toy)
     for number in range(3):
@@ -365,6 +377,16 @@ def test_a_declaration_that_no_fts_writes_breaks_no_command(fts: Callable[..., S
         ):
             said = fts(*words.split())
             assert said.code == 0 and said.out, (odd, words, said)
+
+
+def test_a_heading_that_could_steer_the_terminal_does_not(fts: Callable[..., Said], toy: Database):
+    finished_toy(toy)
+    told = dict(queries.studies(toy)["train"].declaration)
+    told["axes"] = [axis | {"label": "\u202e\x1b[2J"} for axis in told["axes"]]
+    transitions.declare_study(toy, "train", told | {"step": "a\u202e"})
+    for words in ("queue", "results", "results --md", "trials 1", "curve 1"):
+        said = fts(*words.split())
+        assert "\ufffd" in said.out and not {"\u202e", "\x1b"} & set(said.out + said.err), words
 
 
 def test_two_studies_with_a_cell_of_one_name_are_told_apart(fts: Callable[..., Said], toy: Database, tmp_path: Path):

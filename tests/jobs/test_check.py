@@ -233,3 +233,16 @@ def test_limits_on_time_that_would_end_a_sound_trial_are_named(tmp_path: Path) -
     found = examined(tmp_path, body, reports=2, trial_timeout_s=1.0, timeout_s=2.0)
     timeouts = [(one.status, one.told) for one in found.findings if one.about == "timeout"]
     assert [status for status, _ in timeouts] == ["bad", "warn"] and "but may take 1 s" in timeouts[0][1]
+
+
+def test_the_database_of_the_folder_is_not_touched(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study")
+    study.ok("init")
+    study.ok("enqueue", "study.toml")
+
+    def tree() -> list[tuple[str, int, int]]:
+        return sorted((str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in study.folder.rglob("*"))
+
+    before = tree()
+    assert study.fts("check", "study.toml", "--show", "1").code == 0
+    assert tree() == before

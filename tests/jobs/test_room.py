@@ -55,3 +55,20 @@ def test_a_waiting_large_trial_is_not_overtaken_by_small_ones():
     large.join()
     small.join()
     assert order == [1, 2]
+
+
+def test_whoever_is_asked_may_wait_for_what_another_slot_does_in_the_room():
+    """As for the database: the other slot reports while it holds the write lock that this one wants."""
+    room = MemoryPool()
+    room.take(0, 12 * GB, total, never)
+    hung: list[bool] = []
+
+    def leaves() -> bool:
+        other = threading.Thread(target=room.settle, args=(0, 1 * GB), daemon=True)
+        other.start()
+        other.join(10)
+        hung.append(other.is_alive())
+        return False
+
+    assert room.take(1, 12 * GB, total, leaves)
+    assert hung == [False]

@@ -119,7 +119,9 @@ def cost_of_a_trial(folder: Path, count: int, process: str, sampler: str) -> Cos
     return Cost(*(int(median(column)) for column in zip(*map(astuple, costs), strict=True)))
 
 
-@pytest.mark.parametrize(("process", "sampler"), [("fresh", "tpe"), ("reused", "tpe")])
+@pytest.mark.parametrize(
+    ("process", "sampler"), [("fresh", "tpe"), pytest.param("reused", "random", marks=pytest.mark.slow)]
+)
 def test_one_more_trial_costs_the_same_after_2000_trials_as_after_150(tmp_path: Path, process: str, sampler: str):
     few, many = (cost_of_a_trial(tmp_path / str(count), count, process, sampler) for count in (FEW, MANY))
     for name in ("statements", "rows", "instructions", "told"):

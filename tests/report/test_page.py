@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,12 @@ import pytest
 from fts.jobs.report.data import study_report
 from fts.jobs.report.page import page
 from fts.jobs.report.report import write_report
+from fts.jobs.report.svg import Chart, linear, pixels
+from fts.tui import pictures
 from tests.cli.study import Said, places_of, runner
 from tests.cli.toy import finished_toy, make_toy
 from tests.report.planted import planted
+from tests.tui.values import NOW
 
 VOID = {"meta", "br", "link", "input"}
 
@@ -64,6 +69,8 @@ def test_a_matrix_with_seeds_and_baseline_has_every_section_of_its_data(tmp_path
     assert "&lt;script&gt;alert(" in text and "--lr=" in text and "12 Wh" not in text
     assert text == page(study_report(db, places_of(tmp_path), "train"))
     db.close()
+    monitor = pictures.render(places_of(tmp_path).db, "trials", (120, 40), now=NOW, user="ada", title="here").text
+    assert "replicate" in monitor and "baseline" in monitor
 
 
 def test_several_goals_have_a_front(tmp_path: Path):
@@ -71,6 +78,10 @@ def test_several_goals_have_a_front(tmp_path: Path):
     db = planted(tmp_path, datasets=1, trials=14, goals=goals)
     text = page(study_report(db, places_of(tmp_path), "train"))
     assert "front" in checked(text).ids and "latency" in text
+    of_all = {
+        f"best of {len(cell.complete)} of its cell" for cell in study_report(db, places_of(tmp_path), "train").cells
+    }
+    assert len(of_all) == 1 and of_all.pop() in text  # all its complete trials, not those of the front
     db.close()
 
 
@@ -100,3 +111,41 @@ def test_the_command_writes_a_page_for_each_study_or_the_one_that_is_named(
     assert (tmp_path / "here" / "train.html").is_file()
     said = fts("report", "trian")
     assert said.code == 2 and "there is no study 'trian'; expected one of train" in said.err
+
+
+def test_long_and_hostile_names_stay_within_their_charts_and_as_they_are(tmp_path: Path):
+    db = planted(tmp_path, datasets=2, trials=14)
+    study = study_report(db, places_of(tmp_path), "train")
+    db.close()
+    ends = ["`a`", "<img src=x>"]
+    named = [replace(cell, name="x" * 70 + "データ" + ends[k % 2]) for k, cell in enumerate(study.cells)]
+    text = page(replace(study, cells=tuple(named)))
+    checked(text)
+    drawn = re.findall(r'class="(?:title|label)">([^<]*)<', text)
+    assert drawn and all(pixels(unescape(one)) <= 560 for one in drawn)
+    assert any("x…" in one and one.endswith("`a`") for one in drawn)  # both ends
+    assert f"<td>{named[0].name}</td>" in text and "<img" not in text
+
+
+def test_wide_numbers_push_the_axis_to_the_right():
+    narrow, wide = (Chart(y=linear(low, 0), y_label="loss", x=linear(0, 1)) for low in (-0.1, -2.2e-11))
+    assert narrow.edge == narrow.left < wide.edge
+    assert wide.across(0) > max(pixels(label) for _, label in wide.y.ticks) if wide.y else False
+
+
+def test_equal_values_have_no_winner_and_no_importance(tmp_path: Path):
+    db = planted(tmp_path, datasets=1, trials=24)
+    study = study_report(db, places_of(tmp_path), "train")
+    db.close()
+    same = [
+        replace(
+            cell,
+            best=cell.complete[0],
+            trials=tuple(replace(t, value=0.5) for t in cell.trials if t in cell.complete),
+        )
+        for cell in study.cells
+    ]
+    text = page(replace(study, cells=tuple(same)))
+    assert "importance" not in checked(text).ids
+    assert "complete trials have the same loss, 0.5000: none is better" in text
+    assert "no parameter can be judged" in text and "best of" not in text

@@ -183,6 +183,17 @@ def test_facts_are_merged_and_not_finite_ones_left_out(db: Database) -> None:
     assert found.facts == {"nested": {"a": [1.5, None]}, "tokens": 7} and found.host == "lab"
 
 
+def test_long_texts_of_digits_are_read_and_numbers_beyond_any_float_are_left_out(db: Database) -> None:
+    """Three hundred features as a text of zeros and ones."""
+    bits = "01" * 400
+    claim, trial = begun(db, attrs={"bits": bits, "count": 10**400, "lowest": -(10**400), "large": 10**200})
+    found = queries.trial_by_id(db, trial)
+    assert found.facts == {"attrs": {"bits": bits, "count": None, "lowest": None, "large": 10**200}}
+    assert found.unreadable is None
+    transitions.record_draw(db, claim, trial, 0, "features", bits, {"kind": "choice", "choices": [bits, bits[1:]]})
+    assert queries.draws(db, trial)[0].distribution["choices"] == [bits, bits[1:]]
+
+
 # Draws
 
 
@@ -211,7 +222,17 @@ def test_another_value_for_a_recorded_draw_changes_nothing_and_leaves_an_event(d
 
 @pytest.mark.parametrize(
     ("k", "name", "value"),
-    [(-1, "x", 1), (0, "", 1), (0, 5, 1), (0, "x", [1]), (0, "x", math.nan), (0, "x", object()), (True, "x", 1)],
+    [
+        (-1, "x", 1),
+        (0, "", 1),
+        (0, 5, 1),
+        (0, "x", [1]),
+        (0, "x", math.nan),
+        (0, "x", object()),
+        (0, "x", 1e150),
+        (0, "x", -(10**150)),
+        (True, "x", 1),
+    ],
 )
 def test_what_is_no_draw_is_refused(db: Database, k: int, name: Any, value: Any) -> None:
     claim, trial = begun(db)

@@ -24,9 +24,11 @@ from fts.state.db import Database, open_database
 from fts.state.values import Direction
 from tests.state.old_studies import NAMES, answers, key, old_database, reads
 
-# the age of the look itself; and a row that cannot be read: which columns of it are odd, and its horizon of -1
+# the age of the look itself; the name of the day, once it is over; and a row that cannot be read: which columns of it
+# are odd, and its horizon of -1
 MAY_DIFFER = (
     "read_age_s",
+    "status/mode: 'REPLAY ",
     "unreadable",
     "horizon: 0 -> -1",
     "/h0 a20' -> '[@click=app.quit]/h-1 a20",

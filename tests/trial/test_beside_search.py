@@ -33,6 +33,10 @@ def objective(x, seed, slow="0"):
     return loss
 def plain(size="S"):
     return 0.5
+def drawn(trial):
+    return (trial.suggest_float("x", -1, 1) - 0.3) ** 2
+def mean(trial):
+    return 0.5
 """
 PATIENCE_S = 120.0
 
@@ -66,7 +70,7 @@ def numbers(trials: list[dict[str, Any]]) -> list[tuple[Any, Any]]:
 
 @pytest.mark.parametrize(
     ("n", "sampler"),
-    [(3, "random"), pytest.param(11, "tpe", marks=pytest.mark.slow)],  # TPE learns from ten trials on
+    [(2, "random"), pytest.param(11, "tpe", marks=pytest.mark.slow)],  # TPE learns from ten trials on
 )
 def test_a_search_with_seeds_and_baseline_is_the_search_without_and_goes_on_as_if_they_had_not_run(
     tmp_path: Path, n: int, sampler: str
@@ -91,6 +95,16 @@ def test_a_search_with_seeds_and_baseline_is_the_search_without_and_goes_on_as_i
     later = extended[n + 4 :]  # the winner of all, where that is another one
     best = min([*extended[:n], extended[n + 3]], key=lambda trial: trial["value"])
     assert len(later) == (0 if best["number"] == winner["number"] else 2)
+
+
+def test_the_baseline_of_a_search_that_draws_as_it_runs_takes_a_trial_too(tmp_path: Path):
+    (tmp_path / "train.py").write_text(TRAIN)
+    words = ("--trials", "2", "--seeds", "2", "--baseline", "train.py:mean")
+    fts(tmp_path, "enqueue", "train.py:drawn", *words)
+    trials = work(tmp_path)
+    assert [trial["badges"] for trial in trials[2:]] == [["baseline"], ["replicate"]]
+    winner = min(trials[:2], key=lambda trial: trial["value"])
+    assert [trial["value"] for trial in trials[2:]] == [0.5, winner["value"]]
 
 
 @pytest.mark.slow  # eight processes of fts; how a trial comes back is the same code as for any other trial

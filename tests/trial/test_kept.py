@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 import fts
 from fts.jobs.records.kept import NothingKept
+from fts.jobs.trial.checkpoint import BadState
 from fts.jobs.trial.kept import BadArtifact, BadPredictions, digest
 from tests.fts_process import Study
 from tests.trial.harness import cell_of, log_of, run_one
@@ -137,6 +139,22 @@ def test_a_later_artifact_of_the_same_name_takes_the_place_and_a_folder_is_kept_
 def test_an_artifact_that_cannot_be_kept_is_refused(trial: Any, path: str, name: str | None, said: str) -> None:
     with pytest.raises(BadArtifact, match=said):
         fts.artifact(trial, path, name)
+
+
+@pytest.mark.parametrize("make", ["dangling", "to a folder", "pipe"])
+def test_a_folder_that_cannot_be_copied_whole_is_the_codes_fault_not_the_disks(
+    trial: Any, tmp_path: Path, make: str
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    if make == "pipe":
+        os.mkfifo(model / "odd")
+    else:
+        (model / "odd").symlink_to(tmp_path if make == "to a folder" else "nowhere")
+    with pytest.raises(BadArtifact, match="model/odd cannot be copied, expected a file that can be read, and no link"):
+        fts.artifact(trial, model)
+    with pytest.raises(BadState, match="model/odd cannot be copied"):
+        fts.checkpoint(trial).save({}, files=[model])
 
 
 def test_a_checkpoint_holds_files_too_and_a_damaged_one_is_passed_over(tmp_path: Path, trial: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import FrozenTrial
 
 import fts
+from benchmarks.exactness import restarted
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.search.space import data_of
 from tests.trial.harness import cell_of, run_one
@@ -81,13 +82,26 @@ def resumed(sampler: str, after: int, trials: int) -> tuple[list[Any], list[Any]
 
 @pytest.mark.parametrize(
     ("sampler", "after", "trials"),
-    [("random", 5, 10), ("tpe", 17, 30), pytest.param("gp", 11, 12, marks=pytest.mark.slow)],
+    [
+        ("random", 5, 10),
+        ("tpe", 17, 30),
+        ("nsgaii", 53, 56),
+        ("cmaes", 17, 40),
+        pytest.param("gp", 11, 12, marks=pytest.mark.slow),
+    ],
 )
 def test_a_search_that_begins_anew_in_the_middle_draws_what_the_whole_one_drew(
     sampler: str, after: int, trials: int
 ) -> None:
+    if sampler == "cmaes":
+        pytest.importorskip("cmaes")
     whole, other = resumed(sampler, after, trials)
     assert other == whole
+
+
+def test_optunas_own_sampler_draws_something_else_after_a_restart() -> None:
+    row = restarted("tpe", trials=20, cut=13)
+    assert (row.ours, row.reference) == (20, 13)
 
 
 def test_a_draw_depends_neither_on_the_order_of_calls_nor_on_other_branches() -> None:
@@ -97,6 +111,11 @@ def test_a_draw_depends_neither_on_the_order_of_calls_nor_on_other_branches() ->
     other = optuna.create_study(sampler=fts.PureSampler("tpe", seed=1)).ask()
     other.suggest_categorical("kind", ["a", "b"])
     assert (other.suggest_float("y", 0, 1), other.suggest_float("x", 0, 1)) == (y, x)
+
+
+def test_an_unknown_pruner_is_refused_with_the_names_of_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="the pruner is 'hyperband', expected one of none, median, halving"):
+        fts.PurePruner("hyperband")
 
 
 def test_an_unknown_sampler_is_refused_with_the_names_of_the_known_ones() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from fts.jobs.api.spec import BadSpec
+from fts.jobs.trial.sources import GrowingText
 from fts.jobs.trial.tensorboard import EventFile
 from tests.trial.harness import Fact, Record
 from tests.trial.test_command import cell_of, ran
@@ -36,7 +37,8 @@ with (version / "metrics.csv").open("w", newline="") as file:
         table.writerow({"epoch": state["epoch"], "step": 10 * state["epoch"] + 9, "val_loss": state["loss"]})
         file.flush()
         state["epoch"] += 1
-        kept.write_text(json.dumps(state))
+        kept.with_suffix(".part").write_text(json.dumps(state))
+        kept.with_suffix(".part").replace(kept)
         time.sleep(float(sys.argv[1]))
 """
 # One file as tensorboard 2.21 writes it, packed: acc as a tensor (TensorFlow 2), val/loss as a plain value (torch)
@@ -76,6 +78,7 @@ def test_a_csv_that_is_written_anew_after_a_kill_loses_no_epoch(tmp_path: Path, 
     ran(cell, record, act=kill)
     assert not record.end
     ran(cell, record)
+    assert record.end["fact"] == "result", record.end
     assert record.outcome == calm.outcome and record.end["epochs"] == 8
     report = next((tmp_path / "killed").rglob("report.jsonl")).read_text().splitlines()
     assert len(report) == len(set(report))  # each row stands there once
@@ -136,6 +139,11 @@ def test_a_command_that_writes_events_is_a_trial(tmp_path: Path):
     [
         ("true", {"csv": "{folder}/m.csv"}, r"there is no file .*m\.csv; expected val_loss in a column of"),
         ("echo 'epoch,loss\n0,1' > {folder}/m.csv", {"csv": "{folder}/m.csv"}, "it reported loss; expected val_loss"),
+        (
+            "echo 'epoch;val_loss' > {folder}/m.csv",
+            {"csv": "{folder}/m.csv"},
+            "has the columns epoch;val_loss; expected",
+        ),
         ("echo '{{' > {folder}/r.json", {"results": "{folder}/r.json"}, "has no metrics; expected val_loss in "),
         ("echo '[1]' > {folder}/r.json", {"results": "{folder}/r.json"}, "has no metrics"),
         ("echo hello there this is text > {folder}/tfevents", {"tensorboard": "{folder}"}, "has no metrics; expected"),
@@ -160,3 +168,15 @@ def test_a_source_that_cannot_be_is_refused_before_anything_is_written(tmp_path:
     with pytest.raises(BadSpec, match=told):
         cell_of(tmp_path, "true", **fields)
     assert json.dumps(list(tmp_path.iterdir())) == "[]"
+
+
+def test_a_file_that_is_written_anew_between_two_looks_is_read_from_its_beginning(tmp_path: Path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,loss\n")
+    text = GrowingText(path)
+    assert text.new(ended=False) == (["epoch,loss"], True)
+    path.write_text("epoch,loss\n0,1\n1,2\n")
+    assert text.new(ended=False) == (["0,1", "1,2"], False)
+    path.write_text("epoch,loss\n5,1\n6,2\n7,3")  # longer, and with the same beginning
+    assert text.new(ended=False) == (["epoch,loss", "5,1", "6,2"], True)
+    assert text.new(ended=True) == (["7,3"], False)
