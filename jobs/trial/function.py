@@ -222,7 +222,12 @@ def imported(path: Path, code: bytes) -> ModuleType:
 
 
 def module_name(path: Path) -> tuple[str, Path]:
-    """What a file is imported as, and the folder that must be in sys.path: `model.train` where model is a package."""
+    """What a file is imported as, and the folder that must be in sys.path: `model.train` where model is a package.
+
+    Of a link it is the folder of the file that it leads to, as Python has it.
+    """
+    if path.is_symlink():
+        path = path.resolve()
     parts, folder = [path.stem], path.parent
     while (folder / "__init__.py").is_file() and folder.name.isidentifier():
         parts.insert(0, folder.name)
@@ -230,7 +235,7 @@ def module_name(path: Path) -> tuple[str, Path]:
     taken = parts[0] in sys.modules or parts[0] in sys.stdlib_module_names
     if len(parts) > 1 and not taken:
         return ".".join(parts), folder
-    name = path.stem
+    name = path.stem.replace(".", "_")  # of train.v2.py: no module of a package `train`
     if name in sys.modules or name in sys.stdlib_module_names:
         name = f"objective_{name}"  # their random.py must not take the place of Python's
     return name, path.parent

@@ -287,7 +287,10 @@ def test_defaults_that_are_typed_are_taken_over_and_those_that_are_not_reset_not
     study.ok(*function)
     assert of(1) == before
     said = study.fts(*function, "--on-oom", "alone", "--memory", "learn", "--process", "fresh").err
-    assert "takes over: resources.memory 8 GB -> learn, resources.on_oom fail -> alone, resources.process reused -> fresh" in said
+    assert (
+        "takes over: resources.memory 8 GB -> learn, resources.on_oom fail -> alone, resources.process reused -> fresh"
+        in said
+    )
     assert of(1) == {}
     study.ok(*command, "--grace", "60", "--on-oom", "prune", *behind)
     assert "takes over" not in study.fts(*command, *behind).err

@@ -158,6 +158,17 @@ def test_a_draw_is_told_before_its_value_is_used_and_once(tmp_path: Path) -> Non
     assert json.loads(json.dumps(first)) == first
 
 
+def test_a_link_finds_what_lies_beside_its_file_and_a_name_may_have_dots(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "beside.py").write_text("K = 3")
+    (code / "train.v2.py").write_text("from beside import K\ndef objective(trial): return K")
+    (tmp_path / "train.py").symlink_to(code / "train.v2.py")
+    cell = replace(cell_of(tmp_path / "code", "", "objective"), objective="train.v2.py:objective")
+    for one in (cell, replace(cell, objective="train.py:objective", folder=str(tmp_path))):
+        assert run_one(one).end["value"] == 3
+
+
 def test_a_file_with_a_name_of_the_standard_library_hides_nothing(tmp_path: Path) -> None:
     cell = cell_of(tmp_path, "import random\ndef objective(trial): return random.randint(1, 1)")
     (tmp_path / "random.py").write_text("def objective(trial): return 7")
