@@ -271,7 +271,7 @@ def put_in_line(path: Path, cells: Sequence[FunctionCell], say: Callable[[str], 
         transitions.declare_study(db, study.name, declared)
         for cell, one in zip(cells, found, strict=True):
             if one.created or one.extended_from is not None:
-                say(told(study.title(cell), cell.wanted, one, queries.job(db, one.job_id)))
+                say(told(study.title(cell), cell, one, queries.job(db, one.job_id)))
     finally:
         db.close()
     return tuple(one.job_id for one in found)
