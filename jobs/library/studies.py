@@ -342,7 +342,7 @@ def put_in_line(
             transitions.declare_study(db, study.name, declared)
         for cell, one, over in zip(cells, found, taken, strict=True):
             if one.created or one.extended_from is not None or over:
-                say(told(study.title(cell), cell.wanted, one, queries.job(db, one.job_id)) + over)
+                say(told(study.title(cell), cell, one, queries.job(db, one.job_id)) + over)
     finally:
         db.close()
     return tuple(one.job_id for one in found)

@@ -116,7 +116,27 @@ def put_in_line(
         declared = functions.declaration(cells, None if known is None else known.declaration)
         transitions.declare_study(db, study.name, _with_metrics(declared, metrics))
         after = before if dry_run else {job.id: job for job in queries.jobs(db)}
-    return [_line(study, plan, None if plan.whole else next(found), after, dry_run) for plan in plans]
+    lines = [_line(study, plan, None if plan.whole else next(found), after, dry_run) for plan in plans]
+    return _with_other_axes(lines, cells[0], [job for jobs in there.values() for job in jobs])
+
+
+def _with_other_axes(lines: list[Line], cell: BareCell, before: Sequence[Job]) -> list[Line]:
+    """Says once that the study's cells were called by other axes so far: an axis was renamed, added or left out."""
+    first = next((n for n, line in enumerate(lines) if line.state == "new"), None)
+    named = {tuple(sorted(job.labels)): job for job in before}
+    if first is None or not named or tuple(sorted(cell.axes)) in named:
+        return lines
+    axes, job = list(named.items())[-1]
+    said = (
+        f"; it has {_axes(cell.axes)}, earlier jobs of {cell.study} such as job {job.id} have {_axes(axes)}: they stay "
+        f"beside it; --name {cell.study}2 would keep them apart"
+    )
+    lines[first] = replace(lines[first], told=lines[first].told + said)
+    return lines
+
+
+def _axes(names: Collection[str]) -> str:
+    return f"{'the axis' if len(names) == 1 else 'the axes'} {', '.join(names)}" if names else "no axis"
 
 
 def preview(cells: Sequence[BareCell]) -> list[Line]:
@@ -124,7 +144,7 @@ def preview(cells: Sequence[BareCell]) -> list[Line]:
     study = BareStudy(cells[0].study)
     new = Enqueued(0, created=True)
     return [
-        Line(study.title(cell), cell.experiment, None, "new", told(study.title(cell), cell.wanted, new, None, True))
+        Line(study.title(cell), cell.experiment, None, "new", told(study.title(cell), cell, new, None, True))
         for cell in cells
     ]
 
@@ -245,7 +265,7 @@ def _line(study: BareStudy, plan: _Plan, found: Enqueued | None, jobs: Mapping[i
         )
         return Line(name, plan.cell.experiment, plan.job.id, "changed", sentence)
     job = None if found.created and dry_run else jobs.get(found.job_id)
-    sentence = told(name, plan.cell.wanted, found, job, dry_run)
+    sentence = told(name, plan.cell, found, job, dry_run)
     state = "new" if found.created else "extended" if found.extended_from is not None else found.status
     sentence += _taken_over(plan, dry_run)
     if plan.words and _may_change(plan) and state == found.status:

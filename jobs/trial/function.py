@@ -376,7 +376,7 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
         value = deciding(metrics, cell.metric)
     elif isinstance(returned, list | tuple) and len(returned) != len(goals):
         raise BadObjective(wrong_number(cell, len(returned), goals))
-    elif len(goals) > 1:
+    elif len(goals) > 1 and not (cell.is_baseline and not isinstance(returned, list | tuple)):
         if not isinstance(returned, list | tuple):
             raise BadObjective(wrong_number(cell, 1, goals))
         told = zip(goals, returned, strict=True)

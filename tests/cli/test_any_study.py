@@ -331,8 +331,27 @@ def test_more_trials_extend_and_a_changed_file_is_another_question(fts: Callable
     assert "S is in line as job 3: 12 trials\n" in fts(*words, "--trials", "12", "--again").err
 
 
-def test_an_axis_that_the_file_never_mentions_is_said(fts: Callable[..., Said], stand: Path):
-    assert "does not mention depth" in fts("enqueue", "train.py:objective", "-m", "depth=1,2", "--dry-run").err
+@pytest.mark.parametrize(
+    ("code", "unread"),
+    [
+        (
+            "def f(trial):\n    return 1.0\ndef g(trial, depth):\n    return 2.0\n",
+            "does not read the axis depth: ",
+        ),
+        ("def f(trial, dept=1):\n    return 1.0\n", "does not read the axis depth (did you mean dept?)"),
+        ("def f(trial, depth=1):\n    return 1.0\n", None),
+        ("import fts\ndef f(trial):\n    return fts.cell(trial)['depth']\n", None),
+        ("def f(trial, **axes):\n    return axes['depth']\n", None),
+    ],
+)
+def test_an_axis_that_the_function_does_not_read_is_said(
+    fts: Callable[..., Said], stand: Path, code: str, unread: str | None
+):
+    (stand / "train.py").write_text(code)
+    (stand / "s.toml").write_text('[study]\nobjective = "train:f"\n[matrix]\ndepth = [1, 2]\n')
+    for words in (("train.py:f", "-m", "depth=1,2"), ("s.toml",)):
+        said = fts("enqueue", *words, "-n").err
+        assert ("does not read" in said) == (unread is not None) and (unread or "") in said
 
 
 def test_the_declaration_grows_with_each_enqueue(fts: Callable[..., Said], stand: Path, db: Database):
@@ -347,7 +366,7 @@ def test_the_declaration_grows_with_each_enqueue(fts: Callable[..., Said], stand
 
 def test_a_newcomer_is_told_both_ways_to_begin(fts: Callable[..., Said], tmp_path: Path):
     said = fts("status")
-    assert said.code == 6 and "`fts enqueue --matrix` or `fts enqueue train.py:objective`" in said.err
+    assert said.code == 6 and "`fts enqueue train.py:objective` or `fts enqueue --matrix`" in said.err
     for words in (("--help",), ("enqueue", "--help")):
         assert "fts enqueue train.py:objective" in " ".join(fts(*words).out.split())
 
