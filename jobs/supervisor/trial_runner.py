@@ -12,6 +12,7 @@ import math
 import signal
 import socket
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -45,13 +46,13 @@ from fts.state.transitions.trials import OF_SAMPLER
 from fts.state.values import Cause, Claim, Direction, Epoch, Trial, TrialStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from fts.jobs.search.sampler import PastTrial
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.admission import Admission
     from fts.jobs.supervisor.history import JobHistory
-    from fts.jobs.supervisor.progress_events import Tell
+    from fts.jobs.supervisor.progress_events import ProgressEvent, Tell
     from fts.jobs.supervisor.slot import Slot
     from fts.jobs.supervisor.template import Template
     from fts.state.db import Database
@@ -104,7 +105,9 @@ class TrialRunner:
 
     def __init__(self, work: Work, trial: Trial) -> None:
         self.db, self.places, self.settings, self.slot = work.db, work.places, work.settings, work.slot
-        self.claim, self.ordered, self.tell = work.claim, work.ordered, work.tell
+        self.claim, self.ordered = work.claim, work.ordered
+        self._tell = work.tell
+        self._untold: list[ProgressEvent] = []  # of the transaction under way
         self.history, self.told_code = work.history, work.told_code
         self.study, self.cell = work.study, beside_search.cell_of(work.cell, trial)
         self.job, self.trial = work.claim.job, trial
@@ -120,6 +123,23 @@ class TrialRunner:
         self._spent_s = 0.0  # before it, where the trial has a time limit
         self._was_starved = False  # memory was short when its latest process ended, and the trial to blame
         self._peak = 0  # bytes, of all attempts in this claim
+
+    def tell(self, event: ProgressEvent) -> None:
+        """Now, or once what it tells of is written: a terminal may stand still, and others wait for the write lock."""
+        if self.db.in_transaction():
+            self._untold.append(event)
+        else:
+            self._tell(event)
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """One transaction of several facts."""
+        self._untold.clear()
+        with self.db.write():
+            yield
+        untold, self._untold = self._untold, []
+        for event in untold:
+            self._tell(event)
 
     def run(self) -> StopRequest | None:
         """Attempts until the trial has ended; returns the wish it was left for, or None when it ended."""
@@ -381,7 +401,7 @@ class TrialRunner:
         log_limit = None if program.reads_log or not self._is_bare else LogLimit(Path(spec.log_path))
         try:
             self._take_over(child)
-            attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s, self.db.write)
+            attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s, self._together)
             spec = self._with_history(spec, child)
             end = attempt.run(self.study.request(spec, self.db, self.places), spec.number)
         except StaleToken:
