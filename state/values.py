@@ -457,6 +457,7 @@ class Curve:
     metrics: dict[str, float] = field(default_factory=dict)  # its result by name, of a search with several goals
     constraints: dict[str, float] = field(default_factory=dict)  # name -> violation, at most 0 where it is met
     kept: dict[str, Any] = field(default_factory=dict)  # what its sampler kept for later trials
+    attributes: dict[str, Any] = field(default_factory=dict)  # what it set as attributes of its own
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
         before = queries.jobs(db)
         rule = transitions.SameQuestion(question_of, lambda spec: str(study.cell(spec).identity))
         with transaction(db, dry_run):
-            taken = [""] * len(cells) if again else take_over(db, cells, dry_run)
+            taken = [""] * len(cells) if again else take_over(db, cells, limits.typed(), dry_run)
             found = transitions.enqueue(db, rows, rule=rule, again=again)
             known = queries.studies(db).get(study.name)
             declared = functions.declaration(cells, None if known is None else known.declaration)

@@ -70,10 +70,10 @@ def check_here(cells: Sequence[BareCell]) -> None:
             check_packages(cell.sampler)
 
 
-def take_over(db: Database, cells: Sequence[BareCell], dry_run: bool) -> list[str]:
-    """Jobs of the same questions take over how their trials run, as far as it was said; what to say of each cell.
+def take_over(db: Database, cells: Sequence[BareCell], typed: Collection[str], dry_run: bool) -> list[str]:
+    """Jobs of the same questions take over how their trials run, as far as it was typed; what to say of each cell.
 
-    For cells from a command line, where what was not typed stays as it is.
+    For cells from a command line: a default that was typed counts, and what was not typed stays as it is.
     """
     study = BareStudy(cells[0].study)
     there = _by_labels(job for job in queries.jobs(db) if job.study == study.name and job.kind == "cell")
@@ -81,11 +81,7 @@ def take_over(db: Database, cells: Sequence[BareCell], dry_run: bool) -> list[st
     for cell in cells:
         plan = _same(cell, there.get(_key(cell.axes), []))
         if plan is not None and plan.job is not None:
-            given = cell.to_json()
-            plan.fields = [name for name in plan.fields if given.get(name) not in (None, {}, plan.job.spec.get(name))]
-            if {"memory", "memory_bytes"} & set(plan.fields):  # one takes the place of the other
-                other = [name for name in ("memory", "memory_bytes") if plan.job.spec.get(name) is not None]
-                plan.fields = list(dict.fromkeys([*plan.fields, *other]))
+            plan.fields = [name for name in plan.fields if name in typed]
             plan.words = changes.in_words(cell, plan.job.spec, plan.fields)
             if plan.words and _may_change(plan):
                 transitions.respecify(db, [_respecified(study, plan)])
@@ -217,7 +213,15 @@ def _respecified(study: BareStudy, plan: _Plan) -> transitions.Respecified:
     if not plan.whole:
         spec = changes.with_fields(plan.cell, plan.job.spec, plan.fields) | {"trials": plan.job.spec["trials"]}
     row = study.row(study.cell(spec))
-    return transitions.Respecified(plan.job.id, row, plan.words, unbegun=plan.whole)
+    return transitions.Respecified(plan.job.id, row, plan.words, unbegun=plan.whole, goes_on=_has_more_time(plan))
+
+
+def _has_more_time(plan: _Plan) -> bool:
+    """Has its job ended before all trials had begun, and may now work for longer?"""
+    assert plan.job is not None, "only a job can change"
+    before, now = plan.job.spec.get("timeout_s"), plan.cell.timeout_s
+    longer = "timeout_s" in plan.fields and before is not None and (now is None or now > before)
+    return longer and plan.job.status is JobStatus.DONE and plan.job.trials_ended < plan.job.trials_wanted
 
 
 def _refuse_another_question(study: BareStudy, plans: Sequence[_Plan], there: Mapping[str, Sequence[Job]]) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import pty
 import re
+import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +18,7 @@ import pytest
 
 from fts.jobs import functions
 from fts.jobs.api.function import FunctionStudy
+from fts.jobs.python import python
 from fts.jobs.records import exports, frames
 from fts.jobs.records.columns import main_parameters
 from fts.state import queries, transitions
@@ -406,6 +411,21 @@ def test_a_heading_that_could_steer_the_terminal_does_not(fts: Callable[..., Sai
     for words in ("queue", "results", "results --md", "trials 1", "curve 1"):
         said = fts(*words.split())
         assert "\ufffd" in said.out and not {"\u202e", "\x1b"} & set(said.out + said.err), words
+
+
+def test_on_a_terminal_a_long_name_leaves_room_for_the_state(tmp_path: Path):
+    make_toy(tmp_path, axes={"data": ["x" * 150 + "y", "x" * 150 + "z"]}).close()
+    for words in ("status", "queue"):
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (30, 80))
+        code = "import sys; from fts.jobs.cli import main; sys.exit(main(sys.argv[1:]))"
+        asked = [*python("-c", code), "--db", str(places_of(tmp_path).db), words]
+        subprocess.run(asked, stdout=theirs, stderr=theirs, check=True, timeout=60)
+        os.close(theirs)
+        shown = os.read(ours, 65536).decode()
+        os.close(ours)
+        lines = [line for line in shown.splitlines() if "xxx" in line]
+        assert ["y" in line for line in lines] == [True, False] and all("queued" in line for line in lines), shown
 
 
 def test_two_studies_with_a_cell_of_one_name_are_told_apart(fts: Callable[..., Said], toy: Database, tmp_path: Path):
