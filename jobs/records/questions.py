@@ -24,6 +24,7 @@ def told(name: str, cell: Any, found: Enqueued, job: Job | None, dry_run: bool =
     return f"{name} {state}: job {job.id}, {_trials(job)}{_asked(asked, job)}{_best(job)}; {_cure(cure, found, job)}"
 
 
+TIME_IS_UP = "time is up"  # how the message of a cell begins that its timeout has ended
 STATES = {
     "queued": ("is in line", "`fts worker` runs it"),
     "running": ("is running", "`fts status` shows its progress"),
@@ -88,4 +89,6 @@ def _cure(cure: str, found: Enqueued, job: Job) -> str:
         return f"it is held ({found.held}), `fts resume {job.id}` lets it start"
     if found.status == "done" and job.trials_complete == 0:
         return f"no trial is complete, `fts retry {job.id}` runs them again"
+    if found.status == "done" and (job.message or "").startswith(TIME_IS_UP):
+        return "its time is up, a longer --timeout continues it"
     return cure.format(job=job.id)

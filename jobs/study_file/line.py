@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs import functions
 from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.records.questions import told
+from fts.jobs.records.questions import TIME_IS_UP, told
 from fts.jobs.status import formatting
 from fts.jobs.study_file import changes
 from fts.state import queries, transitions
@@ -217,11 +217,11 @@ def _respecified(study: BareStudy, plan: _Plan) -> transitions.Respecified:
 
 
 def _has_more_time(plan: _Plan) -> bool:
-    """Has its job ended before all trials had begun, and may now work for longer?"""
+    """Has its time ended its job, which may work for longer now?"""
     assert plan.job is not None, "only a job can change"
     before, now = plan.job.spec.get("timeout_s"), plan.cell.timeout_s
     longer = "timeout_s" in plan.fields and before is not None and (now is None or now > before)
-    return longer and plan.job.status is JobStatus.DONE and plan.job.trials_ended < plan.job.trials_wanted
+    return longer and (plan.job.message or "").startswith(TIME_IS_UP)
 
 
 def _refuse_another_question(study: BareStudy, plans: Sequence[_Plan], there: Mapping[str, Sequence[Job]]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fts.state.errors import WrongStatus
 from fts.state.ticket_rows import send_ticket
 from fts.state.transitions.base import Row, change_job, emit, get_job, this_person, transaction
-from fts.state.transitions.extend import RESTORED, begun, next_rank
+from fts.state.transitions.extend import ENDED, RESTORED, begun, next_rank
 from fts.state.transitions.jobs import checked_row
 from fts.state.values import Verb
 
@@ -55,9 +55,9 @@ def _change(db: Database, change: Respecified, who: str) -> None:
         raise WrongStatus(f"job {job['id']} is another cell than {row['cell']}")
     changes: Row = {name: row[name] for name in WRITTEN}
     words = f"{job['experiment']}: {change.words}"
-    if goes_on := change.goes_on and job["status"] == "done":
+    if goes_on := change.goes_on and job["status"] in ENDED:
         changes |= dict.fromkeys(RESTORED) | {"status": "queued", "rank": next_rank(db), "idle_attempts": 0}
-        words += "; it was done and is back in line"
+        words += f"; it was {job['status']} and is back in line"
     changed: Row = change_job(db, job, **changes)
     if goes_on:
         send_ticket(db)

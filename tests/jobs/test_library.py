@@ -178,6 +178,8 @@ def test_a_script_keeps_optunas_words_and_goes_on_when_it_gets_more_time(tmp_pat
         said = run(study, "--epochs", "3")
         assert said.stdout == f"words MINIMIZE {trials}\n", said
         assert "trials import rf.py without --epochs 3: what they should know of it" in said.stderr
+        again = study.fts("enqueue", "rf.py:objective", "--name", "words", "--trials", "3").err
+        assert ("its time is up, a longer --timeout continues it" in again) == (trials == 1)
     assert "1 of 3 trials ended" in said.stderr and "takes over: budget.timeout 1 s -> 17 min" in said.stderr
     events = study.query("SELECT verb FROM event WHERE verb IN ('finished', 'changed') ORDER BY id")
     assert [event["verb"] for event in events] == ["finished", "changed", "finished"]
