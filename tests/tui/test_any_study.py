@@ -6,13 +6,16 @@ import re
 
 import pytest
 
+from fts.jobs.status import absence
+from fts.state import queries
+from fts.state.db import open_database
 from fts.tui import pictures
 from fts.tui.data.table_rows import jobs_of
 from fts.tui.data.view import QUEUE, RESULTS, SCREENS, TRIALS
 from tests.tui import any_study
 from tests.tui.stories import monitor, press, shown, until
 from tests.tui.test_golden import check
-from tests.tui.values import NOW
+from tests.tui.values import HOUR, NOW
 
 SIZES = ((80, 24), (120, 40))
 FOREIGN = re.compile(
@@ -176,3 +179,21 @@ def test_the_row_of_the_selected_cell_is_in_sight_among_many(tmp_path, size):
         first, last, shown = (int(part.removeprefix("width=")) for part in found.groups())
         assert first <= job - 1 <= last and last - first + 1 == shown
         assert re.search(rf"^(width=)?{job - 1} ", text, re.M)
+
+
+async def test_the_details_are_those_of_the_trial_under_the_cursor(tmp_path):
+    """Of trials without steps, too, before any key was pressed."""
+    path = made_front(tmp_path)
+    async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
+        app.desk.job_id = 1
+        await press(pilot, "2")
+        await until(lambda: "t5 against the best loss ↓" in shown(app), pilot)
+        await press(pilot, "j")
+        await until(lambda: "t4 against the best loss ↓" in shown(app), pilot)
+
+
+def test_an_absence_counts_what_joined_the_front(tmp_path):
+    db = open_database(made_front(tmp_path))
+    found = absence.away(queries.snapshot(db), NOW, NOW - 2 * HOUR)
+    db.close()
+    assert found is not None and found.joined == 4 and found.metric == "front" and found.best_after is None

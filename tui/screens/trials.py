@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.search.prune_line import value_of
 from fts.jobs.status import declared, formatting
 from fts.tui.data import table_rows
+from fts.tui.data.trial_store import by_id
 from fts.tui.render.text import Line, Placed, labelled, line, rule, wrapped
 from fts.tui.screens.results import facts
 from fts.tui.widgets import event_list, learning_curve
@@ -52,7 +53,8 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
 
 def detail(view: View, width: int, height: int) -> list[Line]:
     """The selected trial: what it has different from the best, its error, its facts."""
-    trial, job = view.trial, view.job
+    rows = table_rows.trials_of(view)
+    trial, job = by_id(rows, view.trial_id) or next(iter(rows), None), view.job  # the row under the cursor
     if trial is None or job is None:
         return [rule("no trial selected", "", width)]
     word = declared.metric_word(view.snapshot, job) if len(job.goals) > 1 else ""
