@@ -393,7 +393,9 @@ def beside(db: Database, job_id: int) -> tuple[int, ...]:
     return tuple(row["number"] for row in db.rows(numbers.order_by(TrialRow.number)) if ROLE in to_object(row["facts"]))
 
 
-FACTS_OF_SEARCH = {"metrics": "metrics", "constraints": "constraints", "sampler": "kept"}  # fact -> field of a Curve
+FACTS_OF_SEARCH = {  # fact -> field of a Curve
+    "metrics": "metrics", "constraints": "constraints", "sampler": "kept", "attrs": "attributes",
+}  # fmt: skip
 
 
 def _of_search(facts: str) -> dict[str, dict[str, Any]]:
