@@ -141,6 +141,7 @@ class Checkpoint:
                 "reports": reports,
                 "judged": judged,
                 "draws": draws,
+                "attributes": self._attributes(),
                 "unjudged": running is not None and running.unjudged,
             },
         }
@@ -152,6 +153,14 @@ class Checkpoint:
             where = {"path": str(path), "bytes": size, "md5": md5, "seconds": self._cost_s}
             running.checkpoint({"step": epoch, "epoch": epoch, **where})
         return True
+
+    def _attributes(self) -> dict[str, Any]:
+        """What the trial has kept with set_user_attr so far: a function that goes on does not set it again."""
+        if self._running is None:
+            return {}
+        from fts.jobs.trial.function import attributes_of  # here, not above: it needs what a trial process needs
+
+        return attributes_of(self._trial)
 
     def _usable(self, found: Stored) -> bool:
         """Tells the epochs up to this checkpoint again, and has the last one judged if nobody had before.
@@ -168,6 +177,8 @@ class Checkpoint:
         running.restore(found.reports, found.judged, found.draws)
         values = {name: draw["value"] for name, draw in running.recorded.items()}
         self._trial.restore({report.step: report.value for report in found.reports}, values)
+        for name, value in found.attributes.items():
+            self._trial.set_user_attr(name, value)
         if found.asks and running.judge():
             raise importlib.import_module("optuna").TrialPruned(f"at epoch {found.reports[-1].step}")
         return True
@@ -186,6 +197,7 @@ class Stored:
     reports: list[Report]
     judged: list[int]
     draws: list[dict[str, Any]]
+    attributes: dict[str, Any]
     asks: bool | None  # does the function ask for a verdict on the last epoch that it has not had? None: nobody knows
 
 
@@ -242,7 +254,8 @@ def read(path: Path) -> Stored:
         if content["trial"]["unjudged"]:
             asks = json.loads((path / ASKS).read_text()) if (path / ASKS).exists() else None
         draws = list(content["trial"].get("draws", ()))
-        return Stored(path, content["state"], content["generators"], reports, judged, draws, asks)
+        attributes = dict(content["trial"].get("attributes", {}))
+        return Stored(path, content["state"], content["generators"], reports, judged, draws, attributes, asks)
     except (BadState, DamagedCheckpoint):
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as damage:
