@@ -32,7 +32,7 @@ def require_study(path: Path) -> None:
     refuse_other_than_file(path)
     if not path.exists():
         raise errors.NoDatabase(
-            f"there is no study at {path}; `fts enqueue` begins one (`fts` alone says how), --db names another"
+            f"there is no database at {path}; `fts enqueue` begins one (`fts` alone says how), --db names another"
         )
     if not has_study(path):
         raise errors.NoDatabase(empty_sentence(path))
