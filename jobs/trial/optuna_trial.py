@@ -94,6 +94,14 @@ class OptunaTrial(optuna.Trial):
         for step, value in values.items():
             self._keep_report(value, step)
 
+    def keep(self, attributes: dict[str, Any], constraints: dict[str, float]) -> None:
+        """What an earlier attempt had kept by its checkpoint."""
+        for name, value in attributes.items():
+            self.set_user_attr(name, value)
+        for name, value in constraints.items():
+            if name not in self.constraints:  # the first value counts
+                self.set_constraint(name, value)
+
 
 def make_trial(running: RunningTrial, history: Sequence[PastTrial], rebuilt: Rebuilt | None = None) -> OptunaTrial:
     """The trial with the study behind it, as both were when it began."""

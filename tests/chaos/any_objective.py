@@ -28,6 +28,9 @@ def descend(
         time.sleep(PAUSE_S)
         loss = state["loss"] * (1 - rate) + harm * random.random()
         state = {"epoch": epoch, "loss": loss, "log": [*state["log"], loss]}
+        if epoch == 2:
+            trial.set_user_attr("second", loss)
+            trial.set_constraint("second", loss - 0.9)
         fts.report(trial, epoch, **{metric: loss}, **more)
         weights = checkpoint.dir / "weights.txt"
         weights.write_text(repr(loss))
