@@ -248,10 +248,18 @@ def read(path: Path) -> Stored:
         if content["trial"]["unjudged"]:
             asks = json.loads((path / ASKS).read_text()) if (path / ASKS).exists() else None
         draws = list(content["trial"].get("draws", ()))
-        kept = [
-            dict(content["trial"].get(name, {})) for name in ("attributes", "constraints")
-        ]  # an older fts kept none
-        return Stored(path, content["state"], content["generators"], reports, judged, draws, *kept, asks)
+        told = {"attributes": {}, "constraints": {}} | content["trial"]  # an older fts kept neither
+        return Stored(
+            path,
+            content["state"],
+            content["generators"],
+            reports,
+            judged,
+            draws,
+            told["attributes"],
+            told["constraints"],
+            asks,
+        )
     except (BadState, DamagedCheckpoint):
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as damage:
