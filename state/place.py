@@ -31,7 +31,9 @@ def require_study(path: Path) -> None:
     """Raises NoDatabase where there is nothing to read or to change, NotOurDatabase for what is no file."""
     refuse_other_than_file(path)
     if not path.exists():
-        raise errors.NoDatabase(f"there is no database at {path}; `fts enqueue` creates it")
+        raise errors.NoDatabase(
+            f"there is no database at {path}; `fts enqueue` begins one (`fts` alone says how), --db names another"
+        )
     if not has_study(path):
         raise errors.NoDatabase(empty_sentence(path))
 

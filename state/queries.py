@@ -46,6 +46,7 @@ from fts.state.rows import (  # fmt: skip
     unreadable_in,
 )
 from fts.state.scheduling import RUN_AGAIN_SQL
+from fts.state.spent import NO_END
 from fts.state.values import (
     ROLE,
     Attempt,
@@ -153,6 +154,23 @@ def worked(db: Database) -> dict[int, float]:
     again = JobRow.select(JobRow.id).where((JobRow.attempt > 1) | waits)
     spent = TrialRow.select(TrialRow.job_id, fn.SUM(TrialRow.train_seconds).alias("seconds"))
     rows = db.rows(spent.where(TrialRow.job_id.in_(again)).group_by(TrialRow.job_id))
+    told = {row["job_id"]: float(finite_or_none(row["seconds"]) or 0.0) for row in rows}
+    return told | in_processes(db, [job for job, seconds in told.items() if not seconds])
+
+
+def in_processes(db: Database, jobs: Sequence[int], until: float = math.inf) -> dict[int, float]:
+    """Seconds in which processes worked on these jobs, whose trials tell no seconds of training: of a function.
+
+    A process that was lost with its worker does not count: its end was written down long after it.
+    """
+    if not jobs:
+        return {}
+    lasted = fn.SUM(AttemptRow.ended_at - AttemptRow.began_at).alias("seconds")
+    of_trial = AttemptRow.select(TrialRow.job_id, lasted).join(TrialRow, on=(AttemptRow.trial_id == TrialRow.id))
+    ended = TrialRow.job_id.in_(list(jobs)) & AttemptRow.how.not_in(NO_END)
+    if math.isfinite(until):
+        ended &= AttemptRow.ended_at <= until
+    rows = db.rows(of_trial.where(ended).group_by(TrialRow.job_id))
     return {row["job_id"]: float(finite_or_none(row["seconds"]) or 0.0) for row in rows}
 
 
@@ -393,7 +411,9 @@ def beside(db: Database, job_id: int) -> tuple[int, ...]:
     return tuple(row["number"] for row in db.rows(numbers.order_by(TrialRow.number)) if ROLE in to_object(row["facts"]))
 
 
-FACTS_OF_SEARCH = {"metrics": "metrics", "constraints": "constraints", "sampler": "kept"}  # fact -> field of a Curve
+FACTS_OF_SEARCH = {  # fact -> field of a Curve
+    "metrics": "metrics", "constraints": "constraints", "sampler": "kept", "attrs": "attributes",
+}  # fmt: skip
 
 
 def _of_search(facts: str) -> dict[str, dict[str, Any]]:

@@ -86,16 +86,16 @@ def rebuild(db: Database, when: float, user: str | None = None) -> Snapshot:
             last_key_at=_last_key_at(db, when, now.last_key_at, user),
             margins=_margins_at(db, when),
             seen=queries.seen_forecast(db, user, before=when) if user else None,
-            worked=_worked_at(past, trials),
+            worked=_worked_at(db, past, trials, when),
         )
 
 
-def _worked_at(past: Iterable[Job], trials: Iterable[Trial]) -> dict[int, float]:
+def _worked_at(db: Database, past: Iterable[Job], trials: Iterable[Trial], when: float) -> dict[int, float]:
     found = {job.id: 0.0 for job in past if job.attempt > 1 or (job.status in WAITING and job.started_at)}
     for trial in trials:
         if trial.job_id in found:
             found[trial.job_id] += trial.train_seconds
-    return found
+    return found | queries.in_processes(db, [job for job, seconds in found.items() if not seconds], when)
 
 
 def _margins_at(db: Database, when: float) -> tuple[Margin, ...]:

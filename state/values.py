@@ -457,6 +457,7 @@ class Curve:
     metrics: dict[str, float] = field(default_factory=dict)  # its result by name, of a search with several goals
     constraints: dict[str, float] = field(default_factory=dict)  # name -> violation, at most 0 where it is met
     kept: dict[str, Any] = field(default_factory=dict)  # what its sampler kept for later trials
+    attributes: dict[str, Any] = field(default_factory=dict)  # what it set as attributes of its own
 
 
 @dataclass(frozen=True)
@@ -632,6 +633,19 @@ class WorkerOrders:
 
 
 @dataclass(frozen=True)
+class Amount:
+    """What a specification asks for: trials of its search, and those beside it."""
+
+    search: int
+    seeds: int = 1  # with which the winner runs, that of the search included
+    baseline: bool = False
+
+    @property
+    def beside(self) -> int:
+        return self.seeds - 1 + self.baseline
+
+
+@dataclass(frozen=True)
 class Enqueued:
     """What became of one cell that was put in line."""
 
@@ -639,6 +653,8 @@ class Enqueued:
     created: bool  # False: there is a job of the same question
     status: str = "queued"  # of the job, before it was extended
     extended_from: int | None = None  # trials it had before; None: it was not extended
+    had: Amount | None = None  # before it was extended
+    has: Amount | None = None
     held: str | None = None  # why it may not start
 
 

@@ -405,9 +405,9 @@ class Monitor(App[None]):
             return ""
         if self.problem_kind != "gone":
             return self.problem or f"Reading {self.path} ..."
-        run = "run `fts enqueue FILE.py:FUNCTION` or `fts enqueue --matrix`. Looked at: --db, $FTS_DB, ./outputs."
-        create = "" if self.readonly else "Press e to create it with cells of the installed study, or "
-        return f"No state at {self.path}. {create}{run if create else run.capitalize()}"
+        create = "" if self.readonly else "Press e to put a study in line, or in a terminal: "
+        run = "`fts init` writes an example, `fts enqueue FILE.py:FUNCTION` puts a function in line"
+        return f"No state at {self.path}. {create}{run}. Looked at: --db, $FTS_DB, ./outputs."
 
     # ---------------------------------------------------------------- for hands and acting
 

@@ -40,7 +40,7 @@ COMMANDS = (
         40,
         "enqueue",
         f"{CLI}.enqueue:enqueue",
-        "put one cell, or the whole matrix, in line",
+        "put a study in line: a function, a command, study.toml, a matrix",
         {"enqueue": "fts enqueue --matrix --budgets 2M,20M --horizons 1,3 --trials 30"},
     ),
     Command(

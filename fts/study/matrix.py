@@ -145,7 +145,7 @@ def _lines(db: Database | None, lines: Sequence[Line], found: Sequence[Enqueued 
         entry = entry or Enqueued(0, True)
         job = None if entry.created and dry_run else jobs.get(entry.job_id)
         note = other_epochs(jobs.values(), line.cell, entry.job_id) if entry.created else ""
-        line = replace(line, note=note, told=told(_name(line.cell), line.cell.trials, entry, job, dry_run) + note)
+        line = replace(line, note=note, told=told(_name(line.cell), line.cell, entry, job, dry_run) + note)
         if job is not None:  # None too: a cell that was named twice in a dry run
             line = replace(
                 line, job_id=job.id, created=entry.created, status=entry.status, extended_from=entry.extended_from

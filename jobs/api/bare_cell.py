@@ -127,7 +127,7 @@ class BareCell:
         every = asdict(self)
         if self.space is None or self.streams == BY_TRIAL:
             del every[STREAMS]
-        return {name: value for name, value in every.items() if name not in LATER or value != _default(self, name)}
+        return {name: value for name, value in every.items() if name not in LATER or value != default_of(self, name)}
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
@@ -189,6 +189,10 @@ def _is_newer(given: dict[str, Any]) -> bool:
     return branches or given.get("sampler") in NEWER_SAMPLERS or any(given.get(name) for name in NEWER_FIELDS)
 
 
-def _default(cell: BareCell, name: str) -> Any:
-    given = next(one for one in fields(cell) if one.name == name)
-    return given.default if given.default_factory is MISSING else given.default_factory()
+def default_of(cell: BareCell, name: str) -> Any:
+    """Of a field; None where it has none, or where such a cell has no such field."""
+    given = next((one for one in fields(cell) if one.name == name), None)
+    if given is None:
+        return None
+    default = given.default if given.default_factory is MISSING else given.default_factory()
+    return None if default is MISSING else default

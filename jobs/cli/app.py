@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fts.jobs.api.load import installed, study
-from fts.jobs.cli.newcomer import command_without_dashes
+from fts.jobs.cli.newcomer import command_without_dashes, what_to_name
 from fts.jobs.settings import Places, places
 
 if TYPE_CHECKING:
@@ -263,8 +263,8 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"there is no command {name!r}{_nearest(name)}", ctx)
         if name in ("enqueue", "check") and "--" not in args[1:] and (said := command_without_dashes(name, args[1:])):
             raise click.UsageError(said, ctx)
-        if name == "check" and not args[1:]:
-            raise click.UsageError("name what to try: study.toml, train.py:objective, or -- and a command", ctx)
+        if name in ("check", "enqueue") and not args[1:]:
+            raise click.UsageError(what_to_name(name, Path.cwd(), entries()), ctx)
         if name == "enqueue" and "--" in args[1:]:
             of_command = Entry(0, name, "enqueue_command:enqueue_command", "put a command in line")
             return name, self._made(of_command, "enqueue -- COMMAND"), args[1:]
@@ -299,7 +299,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="A cell is named 2M/h1, or phase6a_2M_h1_threshold_1pct, or by its job number. "
+    epilog="A cell is named by its values, such as mnist/S or 2M/h1, or by its job number. "
     "First steps: fts init; fts check study.toml; fts enqueue study.toml; fts worker; fts status. "
     "A function of your own: fts check train.py:objective; fts enqueue train.py:objective --trials 20. "
     "The PatchTST study: fts demo. Or: fts data build; fts enqueue --matrix.",

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fts.jobs import functions
 from fts.jobs.api.command import BareStudy
+from fts.jobs.api.function import FunctionCell
 from fts.jobs.cli import enqueue, enqueue_command, enqueue_study
 from fts.jobs.cli.app import AS_JSON, COUNT, Whole, here
 from fts.jobs.cli.output import emit, emit_json, put, say
@@ -232,6 +234,10 @@ def print_whole(checked: Checked, study: BareStudy) -> None:
             status = "bad" if sentence.startswith("memory") and forecast.fits is False else "ok"
             about, colon, rest = sentence.partition(": ") if sentence.startswith("memory") else ("time", ":", sentence)
             print_finding(status, about, rest if colon else sentence)
+    first = checked.cells[0].cell if checked.cells else None
+    unread = functions.unread_axes(first) if isinstance(first, FunctionCell) else []
+    for sentence in unread:
+        print_finding("warn", "axes", sentence)
     if checked.not_checked:
         titles = ", ".join(study.title(cell) for cell in checked.not_checked[:8])
         more = ", ..." if len(checked.not_checked) > 8 else ""
@@ -241,7 +247,8 @@ def print_whole(checked: Checked, study: BareStudy) -> None:
     if bad:
         say(f"{formatting.count(bad, 'finding')} would hurt; nothing was put in line")
     else:
-        warned = sum(finding.status == "warn" for cell in checked.cells for finding in cell.findings)
+        warned = len(unread)
+        warned += sum(finding.status == "warn" for cell in checked.cells for finding in cell.findings)
         well = f"Nothing would hurt; {formatting.count(warned, 'warning')}." if warned else "All is well."
         say(f"{well} `fts enqueue` with the same words puts it in line.")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +80,7 @@ if TYPE_CHECKING:
     help="of each trial; reused: faster, and what the function leaves in its process stays",
 )
 @click.option("--again", is_flag=True, help="search again, although the same question has a job")
-@click.option("--dry-run", is_flag=True, help="say what would be put in line, and write nothing")
+@click.option("-n", "--dry-run", is_flag=True, help="say what would be put in line, and write nothing")
 @AS_JSON
 def enqueue(
     objective: str,
@@ -103,11 +102,8 @@ def enqueue(
     A changed file asks another question: its jobs are new, the earlier ones stay.
     """
     made = cells_of(objective, trials, axes, parameters, name, halving, interpreter, **fields)
-    for axis in unmentioned(made[0]):
-        say(
-            f"{made[0].path.name} does not mention {axis}: unless an imported module reads it with "
-            f"fts.cell(trial)[{axis!r}], these cells all run the same"
-        )
+    for sentence in functions.unread_axes(made[0]):
+        say(sentence)
     tell(put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
 
 
@@ -170,14 +166,14 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
             check_packages(cell.sampler)
     if dry_run and not has_study(here().db):
         new = Enqueued(0, created=True)
-        return [(cell, new, told(study.title(cell), cell.wanted, new, None, dry_run)) for cell in cells]
+        return [(cell, new, told(study.title(cell), cell, new, None, dry_run)) for cell in cells]
     db = open_for_person(here().db)
     try:
         rows = [study.row(cell) for cell in cells]
         before = queries.jobs(db)
         rule = transitions.SameQuestion(question_of, lambda spec: str(study.cell(spec).identity))
         with transaction(db, dry_run):
-            taken = [""] * len(cells) if again else take_over(db, cells, dry_run)
+            taken = [""] * len(cells) if again else take_over(db, cells, limits.typed(), dry_run)
             found = transitions.enqueue(db, rows, rule=rule, again=again)
             known = queries.studies(db).get(study.name)
             declared = functions.declaration(cells, None if known is None else known.declaration)
@@ -189,18 +185,12 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
         (
             cell,
             one,
-            told(study.title(cell), cell.wanted, one, _job(jobs, one, dry_run), dry_run)
+            told(study.title(cell), cell, one, _job(jobs, one, dry_run), dry_run)
             + over
             + (another_question(cell, before) if one.created and not again else ""),
         )
         for cell, one, over in zip(cells, found, taken, strict=True)
     ]
-
-
-def unmentioned(cell: FunctionCell) -> list[str]:
-    """Axes that the function's file does not name anywhere."""
-    code = cell.path.read_text(errors="replace")
-    return [name for name in cell.axes if not re.search(rf"\b{re.escape(name)}\b", code)]
 
 
 def another_question(cell: BareCell, before: Sequence[Job]) -> str:

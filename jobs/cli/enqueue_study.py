@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fts.jobs import functions
+from fts.jobs.api.function import FunctionCell
 from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.output import emit_json, say
 from fts.jobs.status import formatting
@@ -82,6 +84,8 @@ def put_in_line(
     study = StudyFile.read(file, settings).named(name).warmed(warm)
     cells = cells_of(study, here().db, wanted)
     line.check_here(cells)
+    for sentence in functions.unread_axes(cells[0]) if isinstance(cells[0], FunctionCell) else ():
+        say(sentence)
     if one and len(cells) > 1:
         names = ", ".join(line.titles(cells))
         raise click.UsageError(f"{file.name} has {len(cells)} cells: {names:.200}; name one with --cell")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from fts.jobs.api.amounts import read_duration, read_size
 from fts.jobs.api.bare_cell import CHOICES, LIMITS, OBJECTIVE
@@ -49,6 +50,7 @@ OPTIONS = (
     ),
     click.option("--threads", type=whole("threads"), metavar="N", help="of each trial  [default: a share]"),
 )
+MEMORY = {"memory", "memory_bytes"}  # --memory says both: one takes the place of the other
 NAMES = ("memory", "on_oom", *DURATIONS, "gpu", "threads")
 
 
@@ -67,6 +69,13 @@ def read(fields: dict[str, Any]) -> dict[str, Any]:
     if (memory := found.pop("memory", None)) is not None:
         found |= memory_of(memory)
     return found
+
+
+def typed() -> frozenset[str]:
+    """The fields of a cell that stand on the command line, also as their defaults."""
+    context = click.get_current_context()
+    names = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    return frozenset(names | MEMORY if "memory" in names else names)
 
 
 def memory_of(text: str) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
 PROGRAMS = re.compile(r"(\./.+|python[\d.]*|bash|sh|zsh|Rscript|julia|node|java|perl|ruby|awk|make|uv|poetry)")
+STUDY_FILE = "study.toml"
 MOST_FILES = 50  # of Python that are looked into
 LARGEST = 1_000_000  # bytes
 
@@ -26,12 +27,24 @@ def first_steps(folder: Path) -> list[str]:
         ("fts worker", "runs it until stopped; type it again and it goes on"),
     ]
     own = objective_in(folder)
-    if (folder / "study.toml").is_file():
+    if (folder / STUDY_FILE).is_file():
         steps = steps[1:]
     elif own is not None:
         steps = [(f"fts check {own}", "tries your function"), (f"fts enqueue {own}", "puts it in line"), steps[3]]
     width = max(len(words) for words, _ in steps)
     return ["There is no study in this folder yet. To begin:", *(f"  {words:<{width}}  {why}" for words, why in steps)]
+
+
+def what_to_name(command: str, folder: Path, commands: Container[str]) -> str:
+    """For `fts check` and `fts enqueue` without a word behind them."""
+    there = STUDY_FILE if (folder / STUDY_FILE).is_file() else objective_in(folder)
+    do = "try" if command == "check" else "put in line"
+    told = f"name what to {do}: {STUDY_FILE}, train.py:objective, or -- and a command"
+    if there is not None:
+        return f"{told}; here: fts {command} {there}"
+    told += "; `fts init` writes a study and an example"
+    told += "; the PatchTST study is `fts enqueue --matrix`" if command == "enqueue" and "data" in commands else ""
+    return told
 
 
 def objective_in(folder: Path) -> str | None:

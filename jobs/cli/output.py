@@ -128,7 +128,7 @@ def emit_table(
     `least`: columns that may be left out where the terminal is too narrow, the first first; a line says which were.
     """
     room = terminal_columns() if cut else formatting.ENDLESS
-    listed = [list(row) for row in rows]
+    listed = [[*(_shortened(value, room // 2) for value in row[:-1]), *row[-1:]] for row in rows]
     head, *lines = layout(columns, listed, right)
     hidden: list[str] = []
     for name in least:
@@ -141,6 +141,11 @@ def emit_table(
     if hidden:
         left_out = ", ".join(column for column in columns if column in hidden)
         say(f"hidden columns (the terminal is too narrow): {left_out}; --wide or --json shows all")
+
+
+def _shortened(value: Any, columns: int) -> Any:
+    """So that a name that a person gave leaves room for what follows it."""
+    return formatting.cut_middle(value, columns) if isinstance(value, str) else value
 
 
 def _emit_lines(head: str, lines: Iterable[str], room: int) -> None:

@@ -78,7 +78,7 @@ def axes_of(jobs: Sequence[Job]) -> tuple[str, ...]:
 def begin() -> str:
     """The commands that put the first job in line, for every kind of study that is installed."""
     of_a_study = ["`fts enqueue --matrix`"] if sizes() else []
-    return " or ".join([*of_a_study, "`fts enqueue train.py:objective`", "`fts init` and `fts enqueue study.toml`"])
+    return " or ".join(["`fts init` and `fts enqueue study.toml`", "`fts enqueue train.py:objective`", *of_a_study])
 
 
 def _by_own_name(jobs: Sequence[Job], word: str) -> list[Job]:

@@ -60,7 +60,8 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
         shown = [plain(line) for line in lines(glance, width, 40)]
         chosen = listed(glance.snapshot.jobs)
         names = naming.names_of(glance.snapshot.jobs)
-        column = max(13, *(formatting.width(names[job.id]) for job in chosen)) if chosen else 13
+        widest = max((formatting.width(names[job.id]) for job in chosen), default=13)
+        column = max(13, min(widest, room // 3))  # of a name: what follows it says how the job is
         listing = [formatting.cut(job_line(job, glance, column), room) for job in chosen]
         emit("\n".join([*shown, *last_words(last), "", *listing]))
         name_unreadable(glance.snapshot.unreadable)
@@ -148,7 +149,7 @@ def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
     eta = f"in {formatting.left(left)}" if left is not None and not lost else ""
     glyph, state = (formatting.LOST, "lost") if lost else (formatting.glyph_of(job.status), str(job.status))
     return (
-        f"{glyph} {formatting.fit(name, column)} {state:<9} {bar} "
+        f"{glyph} {formatting.fit(formatting.cut_middle(name, column), column)} {state:<9} {bar} "
         f"{ended:>3}/{job.trials_wanted:<3} {value:<12} {ahead(job, glance):<12} {eta:<9} "
         f"{formatting.cut(note, 30)}"
     ).rstrip()

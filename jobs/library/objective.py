@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 EXPECTED = "a trial loads the function from its file, so it must be a `def` at the top of a .py file"
+READS_WORDS = re.compile(r"\bsys\.argv\b|\bparse_(known_|intermixed_)?args\(")
 GUARD = 'if __name__ == "__main__":'
 
 
@@ -70,6 +72,19 @@ def refuse_at_the_top(objective: str, folder: Path, call: str = "optimize") -> N
                     f"put the call under `{GUARD}`"
                 )
         frame = frame.f_back
+
+
+def words_that_no_trial_gets(objective: str, folder: Path) -> list[str]:
+    """Those that the script was called with, where its file reads them outside `if __name__ == "__main__":`."""
+    path = folder / objective.rpartition(":")[0]
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    for block in _blocks(path):
+        first, last = block.lineno, block.end_lineno or block.lineno
+        lines[first - 1 : last] = [""] * (last - first + 1)
+    return sys.argv[1:] if READS_WORDS.search("\n".join(lines)) else []
 
 
 def _blocks(path: Path) -> list[Any]:

@@ -10,10 +10,11 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,12 @@ from fts.jobs.api.command import question_of
 from fts.jobs.api.function import FunctionCell, FunctionStudy
 from fts.jobs.api.halving import Halving
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.library.objective import objective_of, refuse_at_the_top, refuse_inside_a_trial
+from fts.jobs.library.objective import (
+    objective_of,
+    refuse_at_the_top,
+    refuse_inside_a_trial,
+    words_that_no_trial_gets,
+)
 from fts.jobs.library.progress import ProgressLine
 from fts.jobs.python import python
 from fts.jobs.records.questions import told
@@ -31,15 +37,18 @@ from fts.jobs.records.searches import begun_cells
 from fts.jobs.settings import places
 from fts.jobs.status.conditions import is_live, runnable
 from fts.jobs.status.explain import why
+from fts.jobs.study_file.line import take_over
 from fts.state import liveness, queries, transitions
 from fts.state.db import Database, open_for_person, open_for_reading
 from fts.state.front import first_of, front
+from fts.state.transitions.base import transaction
 from fts.state.values import Job, JobStatus
 
 if TYPE_CHECKING:
     import pandas as pd
     from optuna import Study as OptunaStudy
-    from optuna.trial import FrozenTrial
+    from optuna.study import StudyDirection
+    from optuna.trial import FrozenTrial, TrialState
 
 POLL_S = 0.25
 LOOK_S = 5.0  # between two looks while nothing changes: a worker may have died
@@ -58,8 +67,8 @@ class StudyFailed(RuntimeError):
 def create_study(
     name: str | None = None,
     direction: str | None = None,
-    sampler: str = "tpe",
-    pruner: str = "median",
+    sampler: str | None = "tpe",
+    pruner: str | None = "median",
     seed: int = 0,
     db: str | Path | None = None,
     *,
@@ -67,14 +76,31 @@ def create_study(
     goals: Mapping[str, str] | None = None,
     constraints: Mapping[str, str] | None = None,
     prune_by: str | None = None,
+    study_name: str | None = None,
+    load_if_exists: bool = True,
+    **unknown: Any,
 ) -> Study:
     """A study of this name (default: that of the function's file) in a database (default: $FTS_DB, outputs/fts.db).
 
     Several goals: `directions=["minimize", "maximize"]` in the order of the values returned, or `goals={"loss":
     "minimize", "acc": "maximize"}`, which names them. Constraints: `{"n_params": "<= 2e6"}`.
 
-    Raises BadSpec for a sampler, pruner or direction that there is not. Nothing is written yet.
+    Raises BadSpec for a sampler, pruner or direction that there is not. Nothing is written yet. Words of Optuna's own
+    count as there: `study_name`, `None` for a default, StudyDirection; a study that exists is always gone on with.
     """
+    if unknown:
+        raise BadSpec(
+            f"create_study takes no {', '.join(unknown)}: the database is `db`, $FTS_DB or outputs/fts.db; expected "
+            "name, direction, sampler, pruner, seed, db, directions, goals, constraints, prune_by"
+        )
+    if not load_if_exists:
+        raise BadSpec("a study that exists is always gone on with; for a new one give another name")
+    if name is not None and study_name not in (None, name):
+        raise BadSpec(f"name is {name!r:.80} and study_name is {study_name!r:.80}; give one of them")
+    name = study_name if name is None else name
+    direction, directions = word_of(direction), None if directions is None else [word_of(one) for one in directions]
+    goals = None if goals is None else {metric: word_of(one) for metric, one in goals.items()}
+    sampler, pruner = "tpe" if sampler is None else sampler, "median" if pruner is None else pruner
     if sum(given is not None for given in (direction, directions, goals)) > 1:
         raise BadSpec("direction, directions and goals all say what is better; give one of them")
     if directions is not None:
@@ -90,6 +116,12 @@ def create_study(
     fields = {"direction": direction, "sampler": sampler, "pruner": pruner, "seed": seed}
     aims = {"goals": dict(goals or {}), "constraints": dict(constraints or {}), "prune_by": prune_by}
     return Study(name, fields | {name: value for name, value in aims.items() if value}, places(db).db)
+
+
+def word_of(direction: Any) -> Any:
+    """`minimize` of StudyDirection.MINIMIZE, too."""
+    name = getattr(direction, "name", None)
+    return name.lower() if isinstance(name, str) else direction
 
 
 class Study:
@@ -111,17 +143,27 @@ class Study:
         *,
         metric: str = "value",
         space: Mapping[str, Mapping[str, Any]] | None = None,
+        timeout: float | None = None,
         show_progress_bar: bool = True,
+        n_jobs: int = 1,
+        catch: Any = (),
+        gc_after_trial: bool = False,
         **unknown: Any,
     ) -> None:
         """Puts the function in line, one cell per combination of the axes, and waits until `n_trials` of each ended.
 
         The function: a `def` at the top of a file, or its name as "FILE.py:FUNCTION". Ctrl-C leaves the study running.
+        `timeout`: seconds of work on a cell, then no trial of it begins. As each trial has a process of its own,
+        `catch` and `gc_after_trial` change nothing: a trial that fails does not end the search.
         Raises BadObjective or BadSpec before anything is written, StudyFailed where it cannot go on by itself.
         """
         if unknown:
-            expected = "n_trials, axes, metric, space, show_progress_bar"
+            expected = "n_trials, axes, metric, space, timeout, show_progress_bar"
             raise BadSpec(f"optimize takes no {', '.join(unknown)}: workers run the trials; expected {expected}")
+        if n_jobs != 1:
+            raise BadSpec(f"n_jobs is {n_jobs}, but workers run the trials; start one with `fts worker --slots N`")
+        if not isinstance(n_trials, int):
+            raise BadSpec(f"n_trials is {n_trials!r:.80}, expected a whole number: the total that is wanted")
         refuse_inside_a_trial()
         folder = Path.cwd()
         named = objective_of(objective, folder)
@@ -132,10 +174,16 @@ class Study:
             raise BadSpec(f"metric is {metric}, but the first goal is {next(iter(goals))}; leave metric away")
         metric = next(iter(goals), metric)
         fields = self._fields | pruner | {"metric": metric, "space": space and {k: dict(v) for k, v in space.items()}}
+        fields |= {} if timeout is None else {"timeout_s": float(timeout)}
         cells = functions.cells(named, folder, n_trials, axes=axes, study=self.name, **fields)
         self.name = cells[0].study
         progress = ProgressLine(self.name, shown=show_progress_bar)
-        self._jobs = put_in_line(self.path, cells, progress.say)
+        if words := words_that_no_trial_gets(named, folder):
+            progress.say(
+                f"trials import {named.rpartition(':')[0]} without {shlex.join(words)[:200]}: what they should know "
+                "of it, give as axes, or in the environment"
+            )
+        self._jobs = put_in_line(self.path, cells, progress.say, () if timeout is None else ("timeout_s",))
         try:
             self._wait(n_trials, progress)
         except KeyboardInterrupt:
@@ -190,8 +238,24 @@ class Study:
         return self._read(cell)[0]
 
     @property
+    def study_name(self) -> str | None:
+        return self.name
+
+    @property
+    def direction(self) -> StudyDirection:
+        return self.optuna().direction
+
+    @property
+    def directions(self) -> list[StudyDirection]:
+        return list(self.optuna().directions)
+
+    @property
     def trials(self) -> list[FrozenTrial]:
-        return list(self.optuna().trials)
+        return self.get_trials()
+
+    def get_trials(self, deepcopy: bool = True, states: Collection[TrialState] | None = None) -> list[FrozenTrial]:
+        """The ended trials, as Optuna's own has them."""
+        return list(self.optuna().get_trials(deepcopy, None if states is None else tuple(states)))
 
     @property
     def best_trial(self) -> FrozenTrial:
@@ -259,19 +323,26 @@ class Study:
         return [job for job in begun_cells(queries.jobs(db)) if job.study == self.name]
 
 
-def put_in_line(path: Path, cells: Sequence[FunctionCell], say: Callable[[str], None]) -> tuple[int, ...]:
-    """The jobs of the cells: new ones, extended ones, or those that have answered already. All or none."""
+def put_in_line(
+    path: Path, cells: Sequence[FunctionCell], say: Callable[[str], None], given: Collection[str] = ()
+) -> tuple[int, ...]:
+    """The jobs of the cells: new ones, extended ones, or those that have answered already. All or none.
+
+    `given` are fields of how trials run that jobs take over.
+    """
     study = FunctionStudy(cells[0].study)
     db = open_for_person(path)
     try:
         rule = transitions.SameQuestion(question_of, lambda spec: FunctionCell.from_json(spec).identity)
-        found = transitions.enqueue(db, [study.row(cell) for cell in cells], rule=rule)
-        known = queries.studies(db).get(study.name)
-        declared = functions.declaration(cells, None if known is None else known.declaration)
-        transitions.declare_study(db, study.name, declared)
-        for cell, one in zip(cells, found, strict=True):
-            if one.created or one.extended_from is not None:
-                say(told(study.title(cell), cell.wanted, one, queries.job(db, one.job_id)))
+        with transaction(db):
+            taken = take_over(db, cells, given, dry_run=False)
+            found = transitions.enqueue(db, [study.row(cell) for cell in cells], rule=rule)
+            known = queries.studies(db).get(study.name)
+            declared = functions.declaration(cells, None if known is None else known.declaration)
+            transitions.declare_study(db, study.name, declared)
+        for cell, one, over in zip(cells, found, taken, strict=True):
+            if one.created or one.extended_from is not None or over:
+                say(told(study.title(cell), cell, one, queries.job(db, one.job_id)) + over)
     finally:
         db.close()
     return tuple(one.job_id for one in found)

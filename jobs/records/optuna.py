@@ -116,6 +116,7 @@ def _frozen(job: Job, trial: Trial, epochs: tuple[Epoch, ...], draws: Sequence[D
     )  # fmt: skip
     made = frozen(job.spec.get("space") or {}, past, {name: str(goal) for name, goal in job.goals.items()})
     made.user_attrs = {
+        **trial_facts.attributes_of(trial),
         "trial": f"{job.experiment}:t{trial.number}",
         "badges": list(trial.badges),
         **{name: value for name in SHOWN if (value := getattr(trial, name)) is not None},

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.status import formatting
+from fts.state.transitions.extend import amount_of
+from fts.state.values import Amount
 
 if TYPE_CHECKING:
     from fts.state.values import Enqueued, Job
 
 
-def told(name: str, asked: int, found: Enqueued, job: Job | None, dry_run: bool = False) -> str:
+def told(name: str, cell: Any, found: Enqueued, job: Job | None, dry_run: bool = False) -> str:
     """What became of a cell, or would: `tiny/h1 is done: job 3, 3 trials, best .5931; --again searches it anew`."""
+    asked = Amount(cell.trials, getattr(cell, "seeds", 1), getattr(cell, "baseline", None) is not None)
     if found.created or job is None:
         number = "" if job is None or dry_run else f" as job {job.id}"
-        return (
-            f"{name} {'is new' if dry_run else 'is in line'}{number}: {formatting.count(asked, 'trial')}{_held(found)}"
-        )
+        return f"{name} {'is new' if dry_run else 'is in line'}{number}: {_amount(asked)}{_held(found)}"
     if found.extended_from is not None:
-        return f"{name} {_extended(asked, found, job, dry_run)}{_held(found)}"
+        return f"{name} {_extended(found, job, dry_run)}{_held(found)}"
     state, cure = STATES.get(found.status, (found.status, "`--again` searches it again from the start"))
     return f"{name} {state}: job {job.id}, {_trials(job)}{_asked(asked, job)}{_best(job)}; {_cure(cure, found, job)}"
 
 
+TIME_IS_UP = "time is up"  # how the message of a cell begins that its timeout has ended
 STATES = {
     "queued": ("is in line", "`fts worker` runs it"),
     "running": ("is running", "`fts status` shows its progress"),
@@ -33,12 +35,30 @@ STATES = {
 }
 
 
-def _extended(asked: int, found: Enqueued, job: Job, dry_run: bool) -> str:
+def _amount(asked: Amount) -> str:
+    trials = formatting.count(asked.search, "trial")
+    return f"{trials}, then {_beside(asked.seeds - 1, asked.baseline)}" if asked.beside else trials
+
+
+def _beside(seeds: int, baseline: bool) -> str:
+    """What runs when the search has ended."""
+    told = ["its baseline"] if baseline else []
+    return " and ".join([*told, f"its winner with {formatting.count(seeds, 'other seed')}"] if seeds else told)
+
+
+def _extended(found: Enqueued, job: Job, dry_run: bool) -> str:
+    """By what a person asked for: trials of its search, and what runs beside it in words of their own."""
     verb = "would be extended" if dry_run else "is extended"
     was = {"done": "was done", "failed": "had failed", "cancelled": "was cancelled"}.get(found.status)
     back = f"; it {was} and {'would go' if dry_run else 'is'} back in line" if was else f"; it is {found.status}"
-    now = formatting.count(max(asked, job.trials_wanted), "trial")  # those beside its search included
-    return f"{verb}: job {job.id} from {found.extended_from} to {now}{back}"
+    assert found.had is not None and found.has is not None, "it was extended"
+    more = found.has.search > found.had.search
+    told = f" from {found.had.search} to {formatting.count(found.has.search, 'trial')}" if more else ""
+    seeds, baseline = found.has.seeds > found.had.seeds, found.has.baseline > found.had.baseline
+    if seeds or baseline:
+        new = _beside(found.has.seeds - 1 if seeds else 0, baseline)
+        told += f"{',' if more else ''} {'would run' if dry_run else 'runs'} {new}, too"
+    return f"{verb}: job {job.id}{told}{back}"
 
 
 def _trials(job: Job) -> str:
@@ -49,8 +69,11 @@ def _trials(job: Job) -> str:
     return f"{ended} of {formatting.count(job.trials_wanted, 'trial')} ended{failed}"
 
 
-def _asked(asked: int, job: Job) -> str:
-    return f" ({asked} asked for)" if asked < job.trials_wanted else ""
+def _asked(asked: Amount, job: Job) -> str:
+    has = amount_of(job.spec, job.trials_wanted)
+    told = [f"{has.beside} of them beside its search"] if has.beside else []
+    told += [f"{asked.search} asked for"] if asked.search < has.search else []
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _best(job: Job) -> str:
@@ -66,4 +89,6 @@ def _cure(cure: str, found: Enqueued, job: Job) -> str:
         return f"it is held ({found.held}), `fts resume {job.id}` lets it start"
     if found.status == "done" and job.trials_complete == 0:
         return f"no trial is complete, `fts retry {job.id}` runs them again"
+    if found.status == "done" and (job.message or "").startswith(TIME_IS_UP):
+        return "its time is up, a longer --timeout continues it"
     return cure.format(job=job.id)

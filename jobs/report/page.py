@@ -410,7 +410,7 @@ def axes(
 
 
 def p_of(one: statistics.AxisTest) -> str:
-    return p(one.p_holm) if one.can_tell else f"cannot tell (p ≥ {min(1.0, one.smallest * one.tests):.2g})"
+    return p(one.p_holm) if one.can_tell else f"too few cells (p ≥ {min(1.0, one.smallest * one.tests):.2g})"
 
 
 def ranks_of(one: statistics.AxisTest) -> str:

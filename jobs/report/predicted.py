@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FILE = "predictions.npz"  # of a trial's folder, with y_true, y_pred and index
 RESAMPLES, BINS, FEWEST = 2000, 10, 10
+NUMBERS, TEXTS = "biuf", "US"  # kinds of arrays
 LARGEST_FILE = 512 << 20  # bytes
 
 
@@ -61,7 +62,18 @@ def read(folder: Path) -> Predictions | None:
 
 
 def losses(found: Predictions) -> tuple[str, bool, NDArray[Any]] | None:
-    """The score's name, whether less is better, and each row's part of it; None: nothing here can be scored.
+    """The score's name, whether less is better, and each row's part of it; None: nothing here can be scored."""
+    import numpy as np
+
+    if found.y_true.dtype.kind not in NUMBERS + TEXTS or found.y_pred.dtype.kind not in NUMBERS + TEXTS:
+        return None
+    with np.errstate(invalid="ignore", over="ignore"):
+        told = _losses(found)
+    return told if told is not None and np.isfinite(told[2]).all() else None
+
+
+def _losses(found: Predictions) -> tuple[str, bool, NDArray[Any]] | None:
+    """The same for numbers and texts; a row may be nan.
 
     Probabilities of 0 and 1, or of classes: log loss. Classes: accuracy. Numbers: squared error.
     """
@@ -72,7 +84,7 @@ def losses(found: Predictions) -> tuple[str, bool, NDArray[Any]] | None:
         told = told[:, 0]
     if truth.ndim == 2 and truth.shape[1] == 1:
         truth = truth[:, 0]
-    if truth.dtype.kind in "U" or told.dtype.kind in "U":
+    if truth.dtype.kind in TEXTS or told.dtype.kind in TEXTS:
         return ("accuracy", False, (truth == told).astype(float)) if truth.shape == told.shape else None
     if truth.ndim == 1 and told.ndim == 2 and truth.dtype.kind in "iub" and is_distribution(told):
         if int(truth.min()) < 0 or int(truth.max()) >= told.shape[1]:

@@ -204,8 +204,7 @@ def _effects(study: StudyReport, effects: Sequence[AxisTest]) -> Iterator[Senten
             yield Sentence(
                 CAUTION,
                 axis,
-                f"Whether the best value depends on {axis} cannot be told: {many} can give no p below "
-                f"{min(1.0, one.smallest * one.tests):.2g}.",
+                too_few("best value", axis, one),
             )
         elif one.differs:
             yield Sentence(
@@ -249,10 +248,21 @@ def _depends(study: StudyReport, depends: Sequence[AxisTest]) -> Iterator[Senten
             yield Sentence(
                 CAUTION,
                 label,
-                f"Whether the best configuration depends on {label} cannot be told: "
-                f"{formatting.count(one.blocks, 'group')} of cells that differ in nothing else can give no p below "
-                f"{min(1.0, one.smallest * one.tests):.2g} in {formatting.count(one.tests, 'test')}.",
+                too_few("best configuration", label, one),
             )
+
+
+def too_few(what: str, axis: str, test: AxisTest) -> str:
+    """Of a test that no result could pass, because so few cells can be dealt out in so few ways."""
+    least = min(1.0, test.smallest * test.tests)
+    p_least = f"p would be at least {least:.2g}" if least < 1 else "p would be 1 whatever they show"
+    groups = "1 group" if test.blocks == 1 else f"{test.blocks} groups"
+    corrected = f", corrected for {test.tests} tests" if test.tests > 1 else ""
+    return (
+        f"Whether the {what} depends on {axis} cannot be told from so few cells: even the clearest difference could be "
+        f"chance ({p_least}, with {groups} of cells that differ in nothing else{corrected}; p of "
+        f"{LEVEL:g} or less would show it). More cells could tell: more values of {axis}, or of another axis."
+    )
 
 
 def p(probability: float) -> str:
@@ -393,4 +403,5 @@ def _missing(study: StudyReport) -> Iterator[Sentence]:
             yield Sentence(MISSING, cell.name, told)
     absent = math.prod(len(values) for values in study.axes.values()) - len(study.cells)
     if study.axes and absent > 0:
-        yield Sentence(MISSING, "matrix", f"{formatting.count(absent, 'combination')} of the axes has no job.")
+        told = f"{formatting.count(absent, 'combination')} of the axes {'has' if absent == 1 else 'have'} no job."
+        yield Sentence(MISSING, "matrix", told)

@@ -43,6 +43,7 @@ class PastTrial:
     metrics: dict[str, float] = field(default_factory=dict)  # its result, where a search has several goals
     constraints: dict[str, float] = field(default_factory=dict)  # name -> violation, at most 0 where it is met
     kept: dict[str, Any] = field(default_factory=dict)  # what its sampler kept: {"trial": ..., "study": ...}
+    attributes: dict[str, Any] = field(default_factory=dict)  # of trial.set_user_attr, which a later trial may read
 
     def to_json(self) -> dict[str, Any]:
         """What the trial process of a function gets in its history: of the epochs the last, which samplers look at."""
@@ -63,7 +64,7 @@ class PastTrial:
             raise BadSpec(f"a trial of the history has wrong fields: {error}") from None
 
 
-SELDOM = ("metrics", "constraints", "kept")  # fields that most trials have nothing in
+SELDOM = ("metrics", "constraints", "kept", "attributes")  # fields that most trials have nothing in
 
 
 @dataclass(frozen=True)
@@ -232,12 +233,15 @@ def frozen(space: Space, past: PastTrial, goals: Mapping[str, str] | None = None
             state = TrialState.FAIL
     elif state == TrialState.COMPLETE:
         told["value"] = past.value
+    elif state == TrialState.PRUNED and past.epochs:
+        told["value"] = past.epochs[max(past.epochs)]  # as Optuna has it
     attributes = past.kept.get("trial", {}) | {f"constraints:{n}": value for n, value in past.constraints.items()}
     return create_trial(
         state=state,
         params={name: past.params[name] for name in known},
         distributions=known,
         system_attrs=attributes,
+        user_attrs=dict(past.attributes),
         **told,
     )
 

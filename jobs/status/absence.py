@@ -31,7 +31,8 @@ class Away:
     best_before: float | None
     best_after: float | None
     best_cell: str | None
-    metric: str  # the word for what best_before and best_after are values of
+    metric: str  # the word for what best_before and best_after are values of; `front` where all have several goals
+    joined: int = 0  # trials that joined a front
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def away(snapshot: Snapshot, now: float, since: float | None, events: Sequence[E
         best_after=after,
         best_cell=cell,
         metric=_metric(snapshot, best_job),
+        joined=sum(event.verb in event_groups.NEW_BEST and "front" in event.data for event in fresh),
     )
 
 
@@ -173,10 +175,12 @@ def _labels(
 
 
 def _metric(snapshot: Snapshot, job_id: int | None) -> str:
-    """The word for the metric of the job that improved; of the first one where none did."""
+    """The word for the metric of the job that improved; of the first one of one goal where none did."""
     improved = next((job for job in snapshot.jobs if job.id == job_id), None)
-    job = improved or next(iter(snapshot.jobs), None)
-    return "best" if job is None else metric_word(snapshot, job)
+    job = improved or next((job for job in snapshot.jobs if len(job.goals) < 2), None)
+    if job is None:
+        return "front" if snapshot.jobs else "best"
+    return metric_word(snapshot, job)
 
 
 def _best(fresh: Sequence[Event]) -> tuple[float | None, float | None, int | None]:

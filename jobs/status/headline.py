@@ -194,7 +194,7 @@ def _away_and_night(glance: Glance, width: int) -> Line:
         (f"  +{happened.done} done", "done" if happened.done else "dim"),
         (f"  {happened.failed} failed", "failed" if happened.failed else "dim"),
         (f"  {happened.lost} lost", "retrying" if happened.lost else "dim"),
-        (f"  {_gain(happened)}", "best" if happened.best_after is not None else "dim"),
+        (f"  {_gain(happened)}", "best" if happened.best_after is not None or happened.joined else "dim"),
     ]
     return fill(left, strip, width)
 
@@ -282,7 +282,7 @@ def _happened(happened: Away, heat: bool, since: bool) -> list[Span]:
         (f"  {happened.failed} failed", "failed" if happened.failed else "dim"),
         (f"  {happened.lost} lost", "retrying" if happened.lost else "dim"),
         (f"  {_pauses(happened, heat)}", "paused" if happened.guard_pauses else "dim"),
-        (f"  {_gain(happened)}", "best" if happened.best_after is not None else "dim"),
+        (f"  {_gain(happened)}", "best" if happened.best_after is not None or happened.joined else "dim"),
     ]
 
 
@@ -353,7 +353,7 @@ def _pauses(happened: Away, with_heat: bool = True) -> str:
 def _gain(happened: Away) -> str:
     name = happened.metric
     if happened.best_after is None:
-        return f"{name} no gain"
+        return f"front +{happened.joined}" if happened.joined else f"{name} no gain"
     if happened.best_before is None:
         return f"{name} {declared.brief(happened.best_after)} new"
     return f"{name} {declared.brief(happened.best_before)}→{declared.brief(happened.best_after)}"

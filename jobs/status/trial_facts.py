@@ -40,12 +40,17 @@ def violations_of(trial: Trial) -> dict[str, float]:
     return found if isinstance(found, dict) else {}
 
 
+def attributes_of(trial: Trial) -> dict[str, Any]:
+    """What it kept with trial.set_user_attr."""
+    found = trial.facts.get(IN_ATTRS)
+    return found if isinstance(found, dict) else {}
+
+
 def own_facts_of(trial: Trial) -> dict[str, Any]:
     """Those without a column of their own."""
-    attrs = trial.facts.get(IN_ATTRS)
     own = {name: value for name, value in trial.facts.items() if name not in NOT_TOLD}
     own |= {f"violation.{name}": value for name, value in violations_of(trial).items()}
-    return (attrs if isinstance(attrs, dict) else {}) | own
+    return attributes_of(trial) | own
 
 
 def declared_facts(study: Declared, trial: Trial, where: str) -> list[tuple[str, str]]:

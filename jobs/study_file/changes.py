@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.bare_cell import MORE
+from fts.jobs.api.bare_cell import MORE, default_of
+from fts.jobs.api.study import LEARN
 from fts.jobs.status import formatting
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ def in_words(cell: BareCell, spec: Spec, fields: Iterable[str]) -> str:
     """`space.lr.high 0.1 -> 1.0, search.sampler tpe -> random`."""
     mine = _plain(cell)
     told: list[str] = []
+    fields = list(fields)
+    if {"memory", "memory_bytes"} <= set(fields):  # one key of the study file
+        fields.remove("memory")
     for name in fields:
         if name == "code_md5" and spec.get("code", []) != mine.get("code", []):
             told.append(f"study.code {_shown('code', spec.get('code'))} -> {_shown('code', mine.get('code'))}")
@@ -68,7 +72,7 @@ def in_words(cell: BareCell, spec: Spec, fields: Iterable[str]) -> str:
         elif name in ("forbid", "goals", "constraints", "env", "halving"):
             told += _of_table(NAMES.get(name, name), spec.get(name) or {}, mine.get(name) or {})
         elif name not in FOLLOWS:
-            told.append(f"{NAMES.get(name, name)} {_shown(name, spec.get(name))} -> {_shown(name, mine.get(name))}")
+            told.append(f"{NAMES.get(name, name)} {_told(cell, name, spec)} -> {_told(cell, name, mine)}")
     more = f" and {len(told) - MOST} more" if len(told) > MOST else ""
     return ", ".join(told[:MOST]) + more
 
@@ -86,6 +90,14 @@ def _of_table(at: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[s
         else:
             told.append(f"{here} {_shown(name, before)} -> {_shown(name, now)}")
     return told
+
+
+def _told(cell: BareCell, name: str, spec: Spec) -> str:
+    """The value of a field, of one that is left out its default."""
+    if name in ("memory", "memory_bytes"):
+        found = next((one for one in ("memory_bytes", "memory") if spec.get(one) is not None), None)
+        return LEARN if found is None else _shown(found, spec[found])
+    return _shown(name, spec[name] if name in spec else default_of(cell, name))
 
 
 def _shown(name: str, value: Any) -> str:

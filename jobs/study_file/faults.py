@@ -8,6 +8,21 @@ from typing import Any
 
 from fts.jobs.api.spec import BadSpec
 
+ELSEWHERE = {  # words of other tools, or of Optuna's -> ours
+    "direction": "goal",
+    "mode": "goal",
+    "parameters": "space",
+    "params": "space",
+    "search_space": "space",
+    "axes": "matrix",
+    "n_trials": "trials",
+    "function": "objective",
+    "min": "low",
+    "max": "high",
+    "values": "choices",
+    "type": "kind",
+    "distribution": "kind",
+}
 At = tuple[str, ...]  # ("space", "lr", "low"); of the second [[cell]]: ("cell", "2", "budget")
 
 
@@ -32,6 +47,6 @@ def unknown(at: At, names: Iterable[Any], known: Iterable[str], what: str) -> No
     there = list(known)
     for name in names:
         if name not in there:
-            near = get_close_matches(str(name), there, n=1)
+            near = [ELSEWHERE[name]] if ELSEWHERE.get(name) in there else get_close_matches(str(name), there, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise BadStudy((*at, str(name)), f"is no {what}; {hint}known are {', '.join(there)}")

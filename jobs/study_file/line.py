@@ -8,14 +8,14 @@ the question is another one, nothing is put in line: the study needs another nam
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs import functions
 from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.records.questions import told
+from fts.jobs.records.questions import TIME_IS_UP, told
 from fts.jobs.status import formatting
 from fts.jobs.study_file import changes
 from fts.state import queries, transitions
@@ -70,10 +70,10 @@ def check_here(cells: Sequence[BareCell]) -> None:
             check_packages(cell.sampler)
 
 
-def take_over(db: Database, cells: Sequence[BareCell], dry_run: bool) -> list[str]:
-    """Jobs of the same questions take over how their trials run, as far as it was said; what to say of each cell.
+def take_over(db: Database, cells: Sequence[BareCell], typed: Collection[str], dry_run: bool) -> list[str]:
+    """Jobs of the same questions take over how their trials run, as far as it was typed; what to say of each cell.
 
-    For cells from a command line, where what was not typed stays as it is.
+    For cells from a command line: a default that was typed counts, and what was not typed stays as it is.
     """
     study = BareStudy(cells[0].study)
     there = _by_labels(job for job in queries.jobs(db) if job.study == study.name and job.kind == "cell")
@@ -81,11 +81,7 @@ def take_over(db: Database, cells: Sequence[BareCell], dry_run: bool) -> list[st
     for cell in cells:
         plan = _same(cell, there.get(_key(cell.axes), []))
         if plan is not None and plan.job is not None:
-            given = cell.to_json()
-            plan.fields = [name for name in plan.fields if given.get(name) not in (None, {}, plan.job.spec.get(name))]
-            if {"memory", "memory_bytes"} & set(plan.fields):  # one takes the place of the other
-                other = [name for name in ("memory", "memory_bytes") if plan.job.spec.get(name) is not None]
-                plan.fields = list(dict.fromkeys([*plan.fields, *other]))
+            plan.fields = [name for name in plan.fields if name in typed]
             plan.words = changes.in_words(cell, plan.job.spec, plan.fields)
             if plan.words and _may_change(plan):
                 transitions.respecify(db, [_respecified(study, plan)])
@@ -120,7 +116,27 @@ def put_in_line(
         declared = functions.declaration(cells, None if known is None else known.declaration)
         transitions.declare_study(db, study.name, _with_metrics(declared, metrics))
         after = before if dry_run else {job.id: job for job in queries.jobs(db)}
-    return [_line(study, plan, None if plan.whole else next(found), after, dry_run) for plan in plans]
+    lines = [_line(study, plan, None if plan.whole else next(found), after, dry_run) for plan in plans]
+    return _with_other_axes(lines, cells[0], [job for jobs in there.values() for job in jobs])
+
+
+def _with_other_axes(lines: list[Line], cell: BareCell, before: Sequence[Job]) -> list[Line]:
+    """Says once that the study's cells were called by other axes so far: an axis was renamed, added or left out."""
+    first = next((n for n, line in enumerate(lines) if line.state == "new"), None)
+    named = {tuple(sorted(job.labels)): job for job in before}
+    if first is None or not named or tuple(sorted(cell.axes)) in named:
+        return lines
+    axes, job = list(named.items())[-1]
+    said = (
+        f"; it has {_axes(cell.axes)}, earlier jobs of {cell.study} such as job {job.id} have {_axes(axes)}: they stay "
+        f"beside it; --name {cell.study}2 would keep them apart"
+    )
+    lines[first] = replace(lines[first], told=lines[first].told + said)
+    return lines
+
+
+def _axes(names: Collection[str]) -> str:
+    return f"{'the axis' if len(names) == 1 else 'the axes'} {', '.join(names)}" if names else "no axis"
 
 
 def preview(cells: Sequence[BareCell]) -> list[Line]:
@@ -128,7 +144,7 @@ def preview(cells: Sequence[BareCell]) -> list[Line]:
     study = BareStudy(cells[0].study)
     new = Enqueued(0, created=True)
     return [
-        Line(study.title(cell), cell.experiment, None, "new", told(study.title(cell), cell.wanted, new, None, True))
+        Line(study.title(cell), cell.experiment, None, "new", told(study.title(cell), cell, new, None, True))
         for cell in cells
     ]
 
@@ -197,7 +213,15 @@ def _respecified(study: BareStudy, plan: _Plan) -> transitions.Respecified:
     if not plan.whole:
         spec = changes.with_fields(plan.cell, plan.job.spec, plan.fields) | {"trials": plan.job.spec["trials"]}
     row = study.row(study.cell(spec))
-    return transitions.Respecified(plan.job.id, row, plan.words, unbegun=plan.whole)
+    return transitions.Respecified(plan.job.id, row, plan.words, unbegun=plan.whole, goes_on=_has_more_time(plan))
+
+
+def _has_more_time(plan: _Plan) -> bool:
+    """Has its time ended its job, which may work for longer now?"""
+    assert plan.job is not None, "only a job can change"
+    before, now = plan.job.spec.get("timeout_s"), plan.cell.timeout_s
+    longer = "timeout_s" in plan.fields and before is not None and (now is None or now > before)
+    return longer and (plan.job.message or "").startswith(TIME_IS_UP)
 
 
 def _refuse_another_question(study: BareStudy, plans: Sequence[_Plan], there: Mapping[str, Sequence[Job]]) -> None:
@@ -241,7 +265,7 @@ def _line(study: BareStudy, plan: _Plan, found: Enqueued | None, jobs: Mapping[i
         )
         return Line(name, plan.cell.experiment, plan.job.id, "changed", sentence)
     job = None if found.created and dry_run else jobs.get(found.job_id)
-    sentence = told(name, plan.cell.wanted, found, job, dry_run)
+    sentence = told(name, plan.cell, found, job, dry_run)
     state = "new" if found.created else "extended" if found.extended_from is not None else found.status
     sentence += _taken_over(plan, dry_run)
     if plan.words and _may_change(plan) and state == found.status:

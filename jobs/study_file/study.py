@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -230,7 +231,7 @@ class Freezing:
         path = module.replace(".", "/")
         there = [one for one in (f"{path}.py", f"{path}/__init__.py") if (self.folder / one).is_file()]
         if not there:
-            raise BadStudy(at, f"is {text!r:.80}, but there is no {path}.py in {self.folder}")
+            raise BadStudy(at, f"is {text!r:.80}, but there is no {path}.py in {self.folder}{_imported(module, name)}")
         return f"{there[0]}:{name}"
 
     def _name(self, source: functions.Function | commands.Command) -> str:
@@ -525,3 +526,16 @@ def _title(study: BareStudy, labels: Labels) -> str:
     name = "/".join(str(value) for value in labels.values()) or study.name
     first = next(iter(labels), None)
     return f"{first}={name}" if first is not None and LIKE_A_NUMBER.fullmatch(name) else name
+
+
+def _imported(module: str, name: str) -> str:
+    """What to write for a function of an installed package; empty where there is no such package."""
+    try:
+        if find_spec(module.partition(".")[0]) is None:
+            return ""
+    except (ImportError, ValueError, AttributeError):
+        return ""
+    return (
+        f"; a function of a package is imported by a file of your own: write objective.py with "
+        f'`from {module} import {name}`, and here "objective:{name}"'
+    )

@@ -26,7 +26,23 @@ def parse(text: str, name: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise BadSpec(f"{name} is no TOML: {error or 'it is nested too deeply'}") from None
+        told = f"{name} is no TOML: {error or 'it is nested too deeply'}"
+        raise BadSpec(told + _cure(text, str(error))) from None
+
+
+def _cure(text: str, error: str) -> str:
+    """What a person who writes TOML for the first time forgets; empty: nobody knows."""
+    place = re.search(r"line (\d+), column (\d+)", error)
+    lines = text.splitlines()
+    if place is None or int(place[1]) > len(lines):
+        return ""
+    rest = lines[int(place[1]) - 1][int(place[2]) - 1 :]
+    if error.startswith("Invalid value") and (word := re.match(r"[A-Za-z_.~/][^\s,}\]#]*", rest)) is not None:
+        lower = word[0].lower()
+        return f"; write {lower}" if lower in ("true", "false") else f'; a text stands in quotes: "{word[0]}"'
+    if error.startswith("Unescaped '\\'"):
+        return "; in single quotes a backslash is a letter like others: 'loss=(\\d+)'"
+    return ""
 
 
 def lines_of(text: str) -> dict[At, int]:

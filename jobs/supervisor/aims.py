@@ -27,9 +27,10 @@ class Judged:
 def judged(cell: Any, told: Mapping[str, Any], complete: bool) -> Judged:
     """Of a trial that is complete, or was pruned: a pruned one need not know everything."""
     metrics = {**_numbers(told.get("metrics"))}
+    every = several(cell) and not getattr(cell, "is_baseline", False)  # for a baseline the goal that decides is enough
     if complete:
         metrics.setdefault(cell.metric, told.get("value"))
-        if several(cell) and (lacking := _lacking(cell, metrics)) is not None:
+        if every and (lacking := _lacking(cell, metrics)) is not None:
             return lacking
     found = _numbers(told.get(CONSTRAINTS))
     declared = constraints_of(cell)
@@ -40,7 +41,7 @@ def judged(cell: Any, told: Mapping[str, Any], complete: bool) -> Judged:
             return Judged(cause=Cause.CODE_ERROR, message=str(missing))
         found = {}  # half a set of constraints would call it feasible
     facts: dict[str, Any] = {CONSTRAINTS: found} if found else {}
-    if complete and several(cell):
+    if complete and (every or (several(cell) and len(metrics) > 1)):
         facts["metrics"] = metrics
     violated = complete and any(value > 0 for value in found.values())
     return Judged(facts, (INFEASIBLE,) if violated else ())

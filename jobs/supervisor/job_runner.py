@@ -22,6 +22,7 @@ from fts.jobs.records import exports
 from fts.jobs.records.beside import OF
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
+from fts.jobs.records.questions import TIME_IS_UP
 from fts.jobs.search.sampler import NO_HISTORY, Drawn, drawn_for
 from fts.jobs.status.formatting import count, spell
 from fts.jobs.supervisor import beside_search
@@ -258,7 +259,7 @@ class JobRunner:
         if self._spent_s < allowed_s:
             return False
         self._time_is_up = (
-            f"time is up: {spell(self._spent_s)} of work, {spell(allowed_s)} allowed; "
+            f"{TIME_IS_UP}: {spell(self._spent_s)} of work, {spell(allowed_s)} allowed; "
             f"{began} of {count(self.wanted, 'trial')} began"
         )
         return True

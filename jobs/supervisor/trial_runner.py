@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.function import FunctionCell
-from fts.jobs.api.goals import goals_of, pruning_of
+from fts.jobs.api.goals import CONSTRAINTS, goals_of, pruning_of
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.api.spec import trial_folder as folder_of
 from fts.jobs.api.study import CannotFit, Cell, Finished, Program, Study, trial_log
@@ -400,7 +400,7 @@ class TrialRunner:
         program = self.study.program(self.cell)
         log_limit = None if program.reads_log or not self._is_bare else LogLimit(Path(spec.log_path))
         try:
-            self._take_over(child)
+            self._take_over(child, spec)
             attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s, self._together)
             spec = self._with_history(spec, child)
             end = attempt.run(self.study.request(spec, self.db, self.places), spec.number)
@@ -433,7 +433,7 @@ class TrialRunner:
         said = f"time is up: it has worked for {spell(seconds)}, {spell(allowed_s)} allowed"
         return StopRequest(StopReason.TIME, said, kill=True)
 
-    def _take_over(self, child: TrialProcess) -> None:
+    def _take_over(self, child: TrialProcess, spec: TrialSpec) -> None:
         """Nobody else works on this trial when this returns, and `child` is on record before it hears of the trial.
 
         A worker that was stopped for longer than its lease lost the job, but its trial process trains on: two would
@@ -448,6 +448,7 @@ class TrialRunner:
             became = reap_recorded(before.pid or 0, before.pid_started)
             log.info("process %s, which ran this trial before: %s", before.pid, became)
         facts: dict[str, Any] = {"host": host, "pid": child.pid, "pid_started": child.started}
+        facts["log_path"] = spec.log_path  # a file that cannot be imported has said why there
         if gpus := self.slot.room.gpus_of(self.slot.index):
             facts["gpus"] = [gpu.name for gpu in gpus]
         transitions.record_progress(self.db, self.claim, self.trial.id, facts)
@@ -647,7 +648,8 @@ class TrialRunner:
         aims = Judged()
         if status is not TrialStatus.FAILED:
             complete = status is TrialStatus.COMPLETE
-            aims = judged(self.cell, facts if complete or facts.get("fact") == "pruned" else {}, complete)
+            of_pruned = {CONSTRAINTS: facts.get(CONSTRAINTS)} if facts.get("fact") == "pruned" else {}
+            aims = judged(self.cell, facts if complete else of_pruned, complete)
         if aims.cause is not None:
             status, cause, message = TrialStatus.FAILED, aims.cause, aims.message
             known.pop("value", None)
@@ -656,7 +658,8 @@ class TrialRunner:
         declared = {one.name: told[one.name] for one in self.study.facts if told.get(one.name) is not None}
         if told.get("metrics"):
             declared["metrics"] = told["metrics"]  # of a function that returned several numbers
-        if attrs := kept_attributes(told.get("user_attrs")):
+        by_itself = end.how is not Ended.PRUNED or facts.get("fact") == "pruned"  # else nobody knows how far it came
+        if by_itself and (attrs := kept_attributes(facts.get("user_attrs"))):
             declared["attrs"] = attrs  # of a function that called trial.set_user_attr
         declared |= aims.facts
         end_it = partial(transitions.finish_trial, self.db, self.claim, self.trial.id)

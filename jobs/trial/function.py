@@ -12,6 +12,7 @@ import importlib.machinery
 import importlib.util
 import inspect
 import io
+import json
 import os
 import random
 import socket
@@ -38,7 +39,7 @@ from fts.state.files import remove
 from fts.state.values import Direction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from types import ModuleType
 
     from fts.jobs.trial.optuna_trial import OptunaTrial
@@ -107,6 +108,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
             say(ended["fact"]) if ended["fact"] != "failed" else traceback.print_exc()
         if ended["fact"] == "pruned":
             ended[CONSTRAINTS] = constraints_of(running.trial)
+        ended["user_attrs"] = attributes_of(running.trial)
         yield ended | {"peak_bytes": peak_bytes()}
 
 
@@ -210,6 +212,7 @@ def imported(path: Path, code: bytes) -> ModuleType:
     package = name.rpartition(".")[0]
     if package:
         importlib.import_module(package)
+    sys.argv = [str(path)]  # as `python train.py` has it, not our own words: the file may parse them
     found = importlib.util.spec_from_file_location(name, path, loader=LoaderOf(name, str(path), code))
     assert found is not None and found.loader is not None, "it has the loader that it was given"
     module = importlib.util.module_from_spec(found)
@@ -219,7 +222,12 @@ def imported(path: Path, code: bytes) -> ModuleType:
 
 
 def module_name(path: Path) -> tuple[str, Path]:
-    """What a file is imported as, and the folder that must be in sys.path: `model.train` where model is a package."""
+    """What a file is imported as, and the folder that must be in sys.path: `model.train` where model is a package.
+
+    Of a link it is the folder of the file that it leads to, as Python has it.
+    """
+    if path.is_symlink():
+        path = path.resolve()
     parts, folder = [path.stem], path.parent
     while (folder / "__init__.py").is_file() and folder.name.isidentifier():
         parts.insert(0, folder.name)
@@ -227,7 +235,7 @@ def module_name(path: Path) -> tuple[str, Path]:
     taken = parts[0] in sys.modules or parts[0] in sys.stdlib_module_names
     if len(parts) > 1 and not taken:
         return ".".join(parts), folder
-    name = path.stem
+    name = path.stem.replace(".", "_")  # of train.v2.py: no module of a package `train`
     if name in sys.modules or name in sys.stdlib_module_names:
         name = f"objective_{name}"  # their random.py must not take the place of Python's
     return name, path.parent
@@ -249,6 +257,10 @@ def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTri
     cell = running.cell
     parameters = inspect.signature(function).parameters
     names = [one for one, parameter in parameters.items() if parameter.kind not in VARIABLE]
+    if not names and cell.space is None and not cell.is_baseline and has_kind(parameters, VARIABLE[0]):
+        anything = make_optuna_trial(running)  # `*args` of a decorator that hides what it calls
+        axes = running.axes if has_kind(parameters, VARIABLE[1]) else {}
+        return anything, lambda: function(anything, **axes)
     known = own_values(running) | running.params | running.axes
     leading = parameters[names[0]] if names else None
     wants_trial = not cell.is_baseline or (leading is not None and leading.default is inspect.Parameter.empty)
@@ -266,7 +278,7 @@ def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTri
             raise BadObjective(f"{cell.function} needs {name}, {what_is_known(running)}")
     if cell.is_baseline:
         pass  # it is compared with the search, and need not know anything of it
-    elif not takes_trial and not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+    elif not takes_trial and not has_kind(parameters, VARIABLE[1]):
         unused = [name for name in (*running.params, *running.axes) if name not in given]
         if unused:
             raise BadObjective(f"{cell.function} takes no {', '.join(unused)}; add it to its parameters")
@@ -278,6 +290,10 @@ def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTri
 
 POSITIONAL = inspect.Parameter.POSITIONAL_ONLY
 VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def has_kind(parameters: Mapping[str, inspect.Parameter], kind: Any) -> bool:
+    return any(one.kind is kind for one in parameters.values())
 
 
 def trial_name(names: list[str], known: dict[str, Any], cell: FunctionCell) -> str | None:
@@ -360,7 +376,7 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
         value = deciding(metrics, cell.metric)
     elif isinstance(returned, list | tuple) and len(returned) != len(goals):
         raise BadObjective(wrong_number(cell, len(returned), goals))
-    elif len(goals) > 1:
+    elif len(goals) > 1 and not (cell.is_baseline and not isinstance(returned, list | tuple)):
         if not isinstance(returned, list | tuple):
             raise BadObjective(wrong_number(cell, 1, goals))
         told = zip(goals, returned, strict=True)
@@ -416,5 +432,14 @@ def constraints_of(trial: OptunaTrial | None) -> dict[str, float]:
 def attributes_of(trial: OptunaTrial | None) -> dict[str, Any]:
     """What the function kept with set_user_attr, as far as it is plain and short: a fact is one line."""
     kept = list(trial.user_attrs.items())[:MAX_METRICS] if trial is not None else []
-    plain = {name: value for name, value in kept if value is None or isinstance(value, bool | int | float | str)}
-    return {name: value for name, value in plain.items() if len(str(value)) <= LONGEST_ATTRIBUTE}
+    return {name: value for name, value in kept if is_plain(value)}
+
+
+def is_plain(value: Any) -> bool:
+    """Can a record have it? JSON makes lists of tuples, and text of keys, as a storage of Optuna does."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return len(str(value)) <= LONGEST_ATTRIBUTE
+    try:
+        return len(json.dumps(value, allow_nan=False)) <= LONGEST_ATTRIBUTE
+    except (TypeError, ValueError, RecursionError):
+        return False

@@ -14,7 +14,7 @@ from fts.jobs.search.space import data_of
 from fts.jobs.trial.process import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from optuna.distributions import BaseDistribution
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 STOP = "study.stop() does nothing here: `fts stop` and `fts cancel` end a search"
+OF_THE_STUDY = ("set_user_attr", "set_metric_names", "enqueue_trial", "add_trial", "add_trials")
+NO_EFFECT = "study.{}() does not reach later trials: each has a process of its own"
 
 
 class RecordedValue(ValueError):
@@ -103,6 +105,12 @@ class OptunaTrial(optuna.Trial):
                 self.set_constraint(name, value)
 
 
+def told_in_vain(call: Callable[..., Any], sentence: str, *args: Any, **kwargs: Any) -> Any:
+    """What a function tells the study of its trial, and that nobody hears it."""
+    say(sentence)
+    return call(*args, **kwargs)
+
+
 def make_trial(running: RunningTrial, history: Sequence[PastTrial], rebuilt: Rebuilt | None = None) -> OptunaTrial:
     """The trial with the study behind it, as both were when it began."""
     cell = running.cell
@@ -112,4 +120,6 @@ def make_trial(running: RunningTrial, history: Sequence[PastTrial], rebuilt: Reb
     study.enqueue_trial(given)
     trial_id = study._pop_waiting_trial_id()
     assert trial_id is not None, "it was put in line two lines above"
+    for name in OF_THE_STUDY:
+        setattr(study, name, partial(told_in_vain, getattr(study, name), NO_EFFECT.format(name)))
     return OptunaTrial(study, trial_id, running)

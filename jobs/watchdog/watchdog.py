@@ -296,16 +296,14 @@ class PaceWatch:
         if quiet_s <= allowed_s or cpu is None or cpu >= limits.stall_cpu_percent:
             return None
         usual = f"its median step takes {median(self._steps):.3g} s" if self._steps else "its first step has not ended"
-        message = (
-            f"no step for {quiet_s:.0f} s at {cpu:.1f} % of a core ({usual}): killed; it continues from its checkpoint"
-        )
+        message = f"no step for {quiet_s:.0f} s at {cpu:.1f} % of a core ({usual}): killed"
         return Decision(Action.KILL, message, cause=Cause.STALLED)
 
     def _silent(self, allowed_s: float) -> Decision | None:
         quiet_s = self._worked_s - self._reported_at_s
         if quiet_s <= allowed_s:
             return None
-        message = f"no report for {quiet_s:.0f} s, {allowed_s:.0f} s allowed: killed; it continues from its checkpoint"
+        message = f"no report for {quiet_s:.0f} s, {allowed_s:.0f} s allowed: killed"
         return Decision(Action.KILL, message, cause=Cause.STALLED)
 
     def slow(self, reason: Callable[[], str]) -> Decision | None:

@@ -25,6 +25,7 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")  # becomes a folder name:
 VERB = re.compile(r"[a-z_]{1,40}")
 MAX_SPEC = 256_000  # characters of JSON
 MAX_JSON = 64_000
+MAX_CHANGE = 64 * MAX_JSON  # of a change that can be taken back: it may be one of thousands of jobs
 MAX_MESSAGE = 4_000
 MAX_LOG_TAIL = 20_000
 
@@ -68,8 +69,8 @@ def emit(
         "job_id": job_id,
         "trial_id": trial_id,
         "message": message[:MAX_MESSAGE],
-        "data": to_json(finite(dict(data or {})), "event data", MAX_JSON),
-        "inverse": None if inverse is None else to_json(inverse, "inverse", 64 * MAX_JSON),
+        "data": to_json(finite(dict(data or {})), "event data", MAX_JSON if inverse is None else MAX_CHANGE),
+        "inverse": None if inverse is None else to_json(inverse, "inverse", MAX_CHANGE),
     }
     return int(EventRow.insert(row).execute(db))
 

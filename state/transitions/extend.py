@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from peewee import fn
@@ -14,7 +14,7 @@ from fts.state.rows import to_object
 from fts.state.scheduling import preference
 from fts.state.ticket_rows import send_ticket
 from fts.state.transitions.base import MAX_SPEC, Row, change_job, to_json
-from fts.state.values import Enqueued, Verb
+from fts.state.values import Amount, Enqueued, Verb
 
 if TYPE_CHECKING:
     from fts.state.db import Database
@@ -99,8 +99,16 @@ def extend_job(
     event = {"verb": Verb.EXTENDED, "words": words, "job_id": job["id"], "data": changed}
     expect = {"status": now["status"], "attempt": job["attempt"], "trials_wanted": wanted}
     before = {name: job[name] for name in changes if name != "spec"}
-    done = Enqueued(job["id"], False, job["status"], extended_from=job["trials_wanted"], held=now["hold_reason"])
     old = json.loads(job["spec"])
+    done = Enqueued(
+        job["id"],
+        False,
+        job["status"],
+        extended_from=job["trials_wanted"],
+        had=amount_of(old, job["trials_wanted"]),
+        has=amount_of(spec, wanted),
+        held=now["hold_reason"],
+    )
     back = None if any(old.get(name) != spec.get(name) for name in BESIDE) else {"expect": expect, "set": before}
     return done, event, back and {"id": job["id"], **back}
 
@@ -122,9 +130,15 @@ def wanted_of(spec: Row) -> int:
     return int(spec["trials"]) + beside_of(spec)
 
 
-def beside_of(spec: Row) -> int:
+def beside_of(spec: Spec) -> int:
+    return amount_of(spec, 0).beside
+
+
+def amount_of(spec: Spec, wanted: int) -> Amount:
+    """Of a job with so many trials in all."""
     seeds = spec.get(SEEDS, 1)
-    return (seeds - 1 if isinstance(seeds, int) else 0) + bool(spec.get(BASELINE))
+    beside = Amount(0, seeds if isinstance(seeds, int) else 1, bool(spec.get(BASELINE)))
+    return replace(beside, search=wanted - beside.beside)
 
 
 def with_trials(job: Row, wanted: int) -> str:

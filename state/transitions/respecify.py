@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fts.state.errors import WrongStatus
+from fts.state.ticket_rows import send_ticket
 from fts.state.transitions.base import Row, change_job, emit, get_job, this_person, transaction
-from fts.state.transitions.extend import begun
+from fts.state.transitions.extend import ENDED, RESTORED, begun, next_rank
 from fts.state.transitions.jobs import checked_row
 from fts.state.values import Verb
 
@@ -28,6 +29,7 @@ class Respecified:
     row: Mapping[str, Any]  # as `enqueue` takes it, of the same study, labels and kind
     words: str  # what differs: "trial_timeout 2h -> 4h"
     unbegun: bool  # only while no trial of it has begun
+    goes_on: bool = False  # where its time has ended it, it goes to the end of the line
 
 
 def respecify(db: Database, changes: Iterable[Respecified], who: str | None = None, dry_run: bool = False) -> None:
@@ -51,5 +53,12 @@ def _change(db: Database, change: Respecified, who: str) -> None:
             raise WrongStatus(f"job {job['id']} has {name} {job[name]!r}, expected {row[name]!r}")
     if json.loads(job["labels"]) != json.loads(row["labels"]):
         raise WrongStatus(f"job {job['id']} is another cell than {row['cell']}")
-    changed: Row = change_job(db, job, **{name: row[name] for name in WRITTEN})
-    emit(db, Verb.CHANGED, who, f"{job['experiment']}: {change.words}", job_id=job["id"], data=changed)
+    changes: Row = {name: row[name] for name in WRITTEN}
+    words = f"{job['experiment']}: {change.words}"
+    if goes_on := change.goes_on and job["status"] in ENDED:
+        changes |= dict.fromkeys(RESTORED) | {"status": "queued", "rank": next_rank(db), "idle_attempts": 0}
+        words += f"; it was {job['status']} and is back in line"
+    changed: Row = change_job(db, job, **changes)
+    if goes_on:
+        send_ticket(db)
+    emit(db, Verb.CHANGED, who, words, job_id=job["id"], data=changed)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import pty
 import re
+import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +18,7 @@ import pytest
 
 from fts.jobs import functions
 from fts.jobs.api.function import FunctionStudy
+from fts.jobs.python import python
 from fts.jobs.records import exports, frames
 from fts.jobs.records.columns import main_parameters
 from fts.state import queries, transitions
@@ -331,8 +336,27 @@ def test_more_trials_extend_and_a_changed_file_is_another_question(fts: Callable
     assert "S is in line as job 3: 12 trials\n" in fts(*words, "--trials", "12", "--again").err
 
 
-def test_an_axis_that_the_file_never_mentions_is_said(fts: Callable[..., Said], stand: Path):
-    assert "does not mention depth" in fts("enqueue", "train.py:objective", "-m", "depth=1,2", "--dry-run").err
+@pytest.mark.parametrize(
+    ("code", "unread"),
+    [
+        (
+            "def f(trial):\n    return 1.0\ndef g(trial, depth):\n    return 2.0\n",
+            "does not read the axis depth: ",
+        ),
+        ("def f(trial, dept=1):\n    return 1.0\n", "does not read the axis depth (did you mean dept?)"),
+        ("def f(trial, depth=1):\n    return 1.0\n", None),
+        ("import fts\ndef f(trial):\n    return fts.cell(trial)['depth']\n", None),
+        ("def f(trial, **axes):\n    return axes['depth']\n", None),
+    ],
+)
+def test_an_axis_that_the_function_does_not_read_is_said(
+    fts: Callable[..., Said], stand: Path, code: str, unread: str | None
+):
+    (stand / "train.py").write_text(code)
+    (stand / "s.toml").write_text('[study]\nobjective = "train:f"\n[matrix]\ndepth = [1, 2]\n')
+    for words in (("train.py:f", "-m", "depth=1,2"), ("s.toml",)):
+        said = fts("enqueue", *words, "-n").err
+        assert ("does not read" in said) == (unread is not None) and (unread or "") in said
 
 
 def test_the_declaration_grows_with_each_enqueue(fts: Callable[..., Said], stand: Path, db: Database):
@@ -347,7 +371,7 @@ def test_the_declaration_grows_with_each_enqueue(fts: Callable[..., Said], stand
 
 def test_a_newcomer_is_told_both_ways_to_begin(fts: Callable[..., Said], tmp_path: Path):
     said = fts("status")
-    assert said.code == 6 and "`fts enqueue --matrix` or `fts enqueue train.py:objective`" in said.err
+    assert said.code == 6 and "`fts enqueue train.py:objective` or `fts enqueue --matrix`" in said.err
     for words in (("--help",), ("enqueue", "--help")):
         assert "fts enqueue train.py:objective" in " ".join(fts(*words).out.split())
 
@@ -387,6 +411,21 @@ def test_a_heading_that_could_steer_the_terminal_does_not(fts: Callable[..., Sai
     for words in ("queue", "results", "results --md", "trials 1", "curve 1"):
         said = fts(*words.split())
         assert "\ufffd" in said.out and not {"\u202e", "\x1b"} & set(said.out + said.err), words
+
+
+def test_on_a_terminal_a_long_name_leaves_room_for_the_state(tmp_path: Path):
+    make_toy(tmp_path, axes={"data": ["x" * 150 + "y", "x" * 150 + "z"]}).close()
+    for words in ("status", "queue"):
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (30, 80))
+        code = "import sys; from fts.jobs.cli import main; sys.exit(main(sys.argv[1:]))"
+        asked = [*python("-c", code), "--db", str(places_of(tmp_path).db), words]
+        subprocess.run(asked, stdout=theirs, stderr=theirs, check=True, timeout=60)
+        os.close(theirs)
+        shown = os.read(ours, 65536).decode()
+        os.close(ours)
+        lines = [line for line in shown.splitlines() if "xxx" in line]
+        assert ["y" in line for line in lines] == [True, False] and all("queued" in line for line in lines), shown
 
 
 def test_two_studies_with_a_cell_of_one_name_are_told_apart(fts: Callable[..., Said], toy: Database, tmp_path: Path):

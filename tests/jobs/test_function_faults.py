@@ -143,6 +143,11 @@ def test_each_fault_is_one_sentence_and_uses_up_no_more_than_its_trials(ended: S
     assert len(found) == fault.used
 
 
+def test_a_file_that_breaks_at_import_has_said_why_in_the_log_of_its_trial(ended: Study) -> None:
+    for name, said in {"package": "No module named 'no_such'", "syntax": "was never closed"}.items():
+        assert said in ended.ok("logs", str(jobs(ended)[name]["id"])), "the way that `fts status` names"
+
+
 def test_nothing_that_a_function_started_lives_on(ended: Study) -> None:
     def live() -> list[str]:
         return [path.parent.name for path in Path("/proc").glob("[0-9]*/cwd") if stands_in(path, ended.folder)]

@@ -127,8 +127,8 @@ def test_the_winner_as_words_as_python_and_as_json(toy: Database, capsys: pytest
 # ---------------------------------------------------------------- a script that calls optimize
 
 
-def run(study: Study, name: str = "rf.py") -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, name]
+def run(study: Study, *more: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "rf.py", *more]
     return subprocess.run(words, cwd=study.folder, env=study.environ, capture_output=True, text=True, timeout=120)
 
 
@@ -145,6 +145,44 @@ def test_a_script_runs_its_study_goes_on_and_returns_at_once_when_all_is_there(t
     best = study.query("SELECT best_trial, spec FROM job")[0]
     assert best["best_trial"] == int(number) and json.loads(best["spec"])["objective"] == "rf.py:objective"
     assert not study.query("SELECT * FROM trial WHERE badges <> '[]'"), "no trial says that its code has changed"
+
+
+OPTUNAS_WORDS = """
+import argparse, fts, optuna, time
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--epochs", default="4")
+assert parser.parse_args().epochs in ("3", "4")
+
+def objective(trial):
+    x = trial.suggest_float("x", -1, 1)
+    trial.set_user_attr("pair", [x, 1])
+    time.sleep(1.1 if trial.number == 0 else 0)  # longer than the first timeout
+    return x
+
+if __name__ == "__main__":
+    study = fts.create_study(
+        study_name="words", direction=optuna.study.StudyDirection.MINIMIZE, sampler=None, load_if_exists=True
+    )
+    study.optimize(objective, n_trials=3, timeout={timeout}, n_jobs=1, catch=(ValueError,), gc_after_trial=True)
+    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    assert study.best_trial.user_attrs["pair"] == [study.best_params["x"], 1]
+    print(study.study_name, study.direction.name, len(complete))
+"""
+
+
+def test_a_script_keeps_optunas_words_and_goes_on_when_it_gets_more_time(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    for timeout, trials in ((1, 1), (1000, 3)):
+        (tmp_path / "rf.py").write_text(OPTUNAS_WORDS.format(timeout=timeout))
+        said = run(study, "--epochs", "3")
+        assert said.stdout == f"words MINIMIZE {trials}\n", said
+        assert "trials import rf.py without --epochs 3: what they should know of it" in said.stderr
+        again = study.fts("enqueue", "rf.py:objective", "--name", "words", "--trials", "3").err
+        assert ("its time is up, a longer --timeout continues it" in again) == (trials == 1)
+    assert "1 of 3 trials ended" in said.stderr and "takes over: budget.timeout 1 s -> 17 min" in said.stderr
+    events = study.query("SELECT verb FROM event WHERE verb IN ('finished', 'changed') ORDER BY id")
+    assert [event["verb"] for event in events] == ["finished", "changed", "finished"]
 
 
 def test_ctrl_c_leaves_the_study_running_and_says_how_to_go_on(tmp_path: Path) -> None:
@@ -176,7 +214,7 @@ WRONG = {
     "study.optimize(functools.partial(objective, size=1))": "the objective is a functools.partial",
     "study.optimize(inner())": "nested is not at the top of rf.py",
     "study.optimize(Model().fit)": "the objective is a method",
-    "study.optimize(objective, timeout=3)": "optimize takes no timeout: workers run the trials; expected n_trials",
+    "study.optimize(objective, callbacks=[print])": "optimize takes no callbacks: workers run the trials",
     "study.optimize(Model())": "the objective is of type Model",
     "study.optimize(objective)": "rf.py line 13 calls optimize at its top level, and each trial would call it again",
     "fts.create_study(sampler=optuna.samplers.TPESampler())": "the sampler is a TPESampler, expected one of tpe, gp",

@@ -117,7 +117,7 @@ CASES = {
         function("spin", "--stall", "1s", "--trials", "1"),
         "failed stalled",
         ("failed stalled",),
-        " s, 1 s allowed: killed; it continues from its checkpoint",
+        " s, 1 s allowed: killed",
     ),
     "late": Case(
         function("slow", "--trial-timeout", "4s", "--trials", "2"),
@@ -261,13 +261,42 @@ def test_a_job_takes_over_the_limits_that_are_typed_and_no_others(tmp_path: Path
     words = ("enqueue", "train.py:short", *SPACE, "--trials", "2")
     study.ok(*words, "--timeout", "1s", "--threads", "1")
     said = study.fts(*words, "--timeout", "2h", "--memory", "2GB").err
-    assert "takes over: resources.memory none -> 2 GB, budget.timeout 1 s -> 2 h" in said
+    assert "takes over: resources.memory learn -> 2 GB, budget.timeout 1 s -> 2 h" in said
     (job,) = study.query("SELECT spec FROM job")
     spec = json.loads(job["spec"])
     assert (spec["timeout_s"], spec["memory_bytes"], spec["threads"]) == (7200.0, 2 << 30, 1)
     study.ok(*words, "--memory", "train.py:bytes_of")
     spec = json.loads(study.query("SELECT spec FROM job")[0]["spec"])
     assert spec["memory"] == "train.py:bytes_of" and "memory_bytes" not in spec, "one takes the place of the other"
+
+
+def test_defaults_that_are_typed_are_taken_over_and_those_that_are_not_reset_nothing(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study", **ENVIRON)
+    (study.folder / "train.py").write_text(FILE)
+    function = ("enqueue", "train.py:short", *SPACE, "--trials", "2")
+    command = ("enqueue", "--name", "c", "--metric", "loss", "--trials", "2")
+    behind = ("--", "true", "{x:0..1}")
+    fields = ("on_oom", "gpu", "process", "memory_bytes", "memory", "grace_s")
+
+    def of(job: int) -> dict[str, Any]:
+        spec = json.loads(study.query(f"SELECT spec FROM job WHERE id = {job}")[0]["spec"])
+        return {name: spec[name] for name in fields if name in spec}
+
+    study.ok(*function, "--on-oom", "fail", "--memory", "8GB", "--process", "reused")
+    before = of(1)
+    study.ok(*function)
+    assert of(1) == before
+    said = study.fts(*function, "--on-oom", "alone", "--memory", "learn", "--process", "fresh").err
+    assert (
+        "takes over: resources.memory 8 GB -> learn, resources.on_oom fail -> alone, resources.process reused -> fresh"
+        in said
+    )
+    assert of(1) == {}
+    study.ok(*command, "--grace", "60", "--on-oom", "prune", *behind)
+    assert "takes over" not in study.fts(*command, *behind).err
+    assert of(2) == {"on_oom": "prune", "grace_s": 60.0}
+    study.ok(*command, "--grace", "30", "--on-oom", "alone", *behind)
+    assert of(2) == {"grace_s": 30.0}
 
 
 def test_the_time_of_a_lost_worker_counts_up_to_its_last_sign_of_life(tmp_path: Path) -> None:

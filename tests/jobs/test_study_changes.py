@@ -74,6 +74,31 @@ def test_more_trials_extend_and_fewer_delete_nothing(db: Database, tmp_path: Pat
     assert [job.trials_wanted for job in queries.jobs(db)] == [5, 5]
 
 
+def test_what_is_said_counts_the_trials_that_a_person_asked_for(db: Database, tmp_path: Path) -> None:
+    beside = ("budget.seeds=3", "baseline.objective=train:baseline")
+    told = [line.told for line in enqueued(db, tmp_path, *beside)]
+    assert "S is in line as job 1: 5 trials, then its baseline and its winner with 2 other seeds" in told
+    (line, _) = enqueued(db, tmp_path, *beside, "budget.trials=7", dry_run=True)
+    assert "S would be extended: job 1 from 5 to 7 trials; it is queued" in line.told and line.extended_from == 8
+    (line, _) = enqueued(db, tmp_path, "budget.trials=7")  # neither named again: they stay
+    assert "S is extended: job 1 from 5 to 7 trials; it is queued" in line.told
+    (line, _) = enqueued(db, tmp_path, "budget.trials=6")
+    assert "0 of 10 trials ended (3 of them beside its search, 6 asked for)" in line.told
+    (line, _) = enqueued(db, tmp_path, "budget.seeds=4")
+    assert "S is extended: job 1 runs its winner with 3 other seeds, too; it is queued" in line.told
+    (line, _) = enqueued(db, tmp_path, "budget.trials=9", "budget.seeds=5")
+    assert "job 1 from 7 to 9 trials, runs its winner with 4 other seeds, too; it is queued" in line.told
+
+
+def test_a_renamed_axis_is_said(db: Database, tmp_path: Path) -> None:
+    enqueued(db, tmp_path)
+    file = study(tmp_path, BEFORE.replace("size =", "width ="))
+    first, second = put_in_line(db, file.cells(), file.metrics)
+    assert "; it has the axis width, earlier jobs of train such as job 2 have the axis size: " in first.told
+    assert "earlier" not in second.told
+    assert not any("earlier" in line.told for line in put_in_line(db, file.cells(), file.metrics))
+
+
 def test_how_trials_run_is_taken_over_and_said(db: Database, tmp_path: Path) -> None:
     enqueued(db, tmp_path)
     begin(db, 1)

@@ -298,6 +298,13 @@ MINIMAL = '[study]\nobjective = "train:objective"\n'
 MANY = list(range(200))
 FAULTS = [
     ("[study", "study.toml is no TOML: Expected ']'"),
+    ("[study]\nobjective = train:objective", '(at line 2, column 13); a text stands in quotes: "train:objective"'),
+    ("[study]\nshell = True", "(at line 2, column 9); write true"),
+    (MINIMAL + '[metrics]\na = { regex = "a=(\\d)" }', "; in single quotes a backslash is a letter like others"),
+    (MINIMAL + "[metrics]\na = { direction = 'minimize' }", "direction is no key of a metric; did you mean goal?"),
+    (MINIMAL + "[space]\na = { min = 1, max = 2 }", "space.a.min is no key of a parameter; did you mean low?"),
+    (MINIMAL + "[params]", "study.toml line 3: params is no table; did you mean space?"),
+    ('[study]\nobjective = "json.tool:main"', "with `from json.tool import main`, and here \"objective:main\""),
     ("", 'study has neither objective nor command, such as objective = "train:objective"'),
     ('name = "x"\n[study]', "study.toml line 1: name stands above every table; it belongs below [study]"),
     (MINIMAL + "[metric]\n", "study.toml line 3: metric is no table; did you mean metrics? known are study, matrix"),

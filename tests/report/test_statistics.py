@@ -71,7 +71,8 @@ def test_two_cells_cannot_tell_whether_an_axis_matters(tmp_path: Path):
     study = study_report(db, places_of(tmp_path), "train")
     db.close()
     text = said(study)
-    assert "Whether the best value depends on size cannot be told: 1 group of cells" in text
+    few = "depends on size cannot be told from so few cells: even the clearest difference could be chance (p would be 1"
+    assert f"Whether the best value {few}" in text and "with 1 group of cells that differ in nothing else; " in text
     assert "Whether the best configuration depends on size cannot be told" in text
     assert "it is partly luck" in text and "depends on data" not in text
 
@@ -188,3 +189,25 @@ def test_a_file_that_is_no_prediction_is_left_out(tmp_path: Path):
     assert predicted.read(tmp_path) is None
     np.savez(tmp_path / "predictions.npz", y_true=np.arange(20), y_pred=np.arange(19), index=np.arange(20))
     assert predicted.read(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("y", "p"),
+    [
+        (np.arange(60) % 2, np.where(np.arange(60) == 3, np.nan, 0.5)),
+        (np.arange(60) * 1.0, np.full(60, np.inf)),
+        (np.arange(60) % 2 + 0j, np.full(60, 0.5)),
+        (np.array(["2020-01-01"] * 60, dtype="datetime64[D]"), np.full(60, 0.5)),
+    ],
+    ids=["nan", "inf", "complex", "dates"],
+)
+def test_what_cannot_be_scored_has_no_score_and_no_difference(y: Any, p: Any):
+    odd, even = predicted.Predictions(y, p, np.arange(60)), predicted.Predictions(y, y, np.arange(60))
+    assert predicted.score(odd) is None and predicted.difference(odd, even) is None
+    assert predicted.calibration(odd) == []
+
+
+def test_bytes_are_classes_as_texts_are():
+    y = np.array([b"a", b"b"] * 10)
+    score = predicted.score(predicted.Predictions(y, np.array([b"a"] * 20), np.arange(20)))
+    assert score is not None and (score.name, score.interval.value) == ("accuracy", 0.5)

@@ -226,6 +226,20 @@ def test_undo_of_an_enqueue_takes_back_the_whole_matrix(db: Database) -> None:
     assert len(line(db)) == 12
 
 
+def test_a_change_of_hundreds_of_jobs_is_taken_back_and_forth(db: Database) -> None:
+    jobs = enqueued(db, 240)  # more than an event of one job has room for
+    seen = [_shape(db)]
+    for act in (lambda: transitions.move(db, jobs[1:], "top"), lambda: transitions.cancel(db, jobs)):
+        act()
+        seen.append(_shape(db))
+    for expected in (seen[1], seen[0]):
+        transitions.undo(db)
+        assert _shape(db) == expected
+    for expected in seen[1:]:
+        transitions.redo(db)
+        assert _shape(db) == expected
+
+
 def test_undo_is_refused_once_the_job_has_started(db: Database) -> None:
     enqueued(db)
     claimed(db)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fts.state import queries, transitions
 from fts.state.db import Database
+from fts.state.values import Cause, TrialStatus
 from tests.state.helpers import claimed, enqueued, epoch, started
 
 
@@ -18,3 +19,18 @@ def test_the_time_of_work_is_that_of_the_epochs_of_an_interrupted_job(db: Databa
     transitions.pause_running(db, claim)
     assert queries.snapshot(db).worked == {1: 90.0}
     assert queries.snapshot_at(db, db.now() + 1).worked == {1: 90.0}
+
+
+def test_a_function_tells_no_seconds_and_its_processes_stand_for_them(db: Database) -> None:
+    """Else a search that was extended, or whose worker was stopped, has no forecast."""
+    enqueued(db, 1)
+    claim = claimed(db)
+    trial = started(db, claim)
+    began = db.now()
+    transitions.finish_trial(db, claim, trial, TrialStatus.COMPLETE, Cause.FINISHED, value=1.0)
+    transitions.pause(db, [1])
+    transitions.pause_running(db, claim)
+    (seconds,) = queries.snapshot(db).worked.values()
+    assert seconds > 0
+    assert queries.snapshot_at(db, db.now() + 1).worked == {1: seconds}
+    assert queries.snapshot_at(db, began).worked in ({}, {1: 0.0})

@@ -129,6 +129,31 @@ def test_a_worker_killed_during_a_replicate_ends_like_an_undisturbed_one(tmp_pat
     assert numbers(trials) == numbers(calm) and [trial["badges"] for trial in trials[2:]] == [["replicate"]] * 2
 
 
+FREE = """
+def objective(trial):
+    x = trial.suggest_float("x", 0, 1)
+    return x, 1 - x
+def plain():
+    return 0.5
+def both(trial):
+    return {"loss": 0.5, "size": 0.25}
+"""
+
+
+@pytest.mark.parametrize("baseline", ["plain", pytest.param("both", marks=pytest.mark.slow)])
+def test_a_baseline_beside_a_search_that_draws_itself_and_has_two_goals(tmp_path: Path, baseline: str):
+    """Its process was told of trials that the baseline does not look at; the goal that decides is enough."""
+    (tmp_path / "train.py").write_text(FREE)
+    goals = ("--goal", "loss=minimize", "--goal", "size=minimize")
+    words = ("enqueue", "train.py:objective", *goals, "--seeds", "2", "--baseline", f"train.py:{baseline}")
+    fts(tmp_path, *words, "--trials", "2")
+    trials = work(tmp_path)
+    assert [trial["badges"] for trial in trials] == [[], [], ["baseline"], ["replicate"]]
+    assert [trial["value"] for trial in trials[2:]] == [0.5, min(trial["value"] for trial in trials[:2])]
+    (found,) = json.loads(fts(tmp_path, "results", "--json"))["results"]
+    assert (found["baseline"], found["front"]) == (0.5, "t0 t1")
+
+
 def test_more_seeds_extend_a_job_and_fewer_delete_nothing(tmp_path: Path):
     db = open_for_person(tmp_path / "fts.db")
     study = FunctionStudy("s")

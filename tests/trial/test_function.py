@@ -25,6 +25,11 @@ def ran(folder: Path, body: str, params: dict[str, Any] | None = None, **fields:
     return run_one(cell, params=params or {})
 
 
+WORDS = (
+    "import argparse, sys\nwords = argparse.ArgumentParser()\nwords.add_argument('--lr', default=3.0)\n"
+    "given = words.parse_args()\n"
+)
+HIDES = "def hides(f):\n    def g(*args, **kwargs): return f(*args, **kwargs)\n    return g\n"
 GIVEN = [
     ("def objective(trial): return trial.number", {}, {}, 0),
     ("def objective(t): return t.suggest_int('k', 5, 5)", {}, {}, 5),
@@ -39,6 +44,8 @@ GIVEN = [
     ("def objective(trial): return [3.5]", {}, {}, 3.5),
     ("def objective(trial): trial.report(4, 0); trial.report(2, 1)", {}, {}, 2),
     ("import sys\ndef objective(trial): return len(sys.stdin.read())", {}, {}, 0),
+    (WORDS + "def objective(trial): return given.lr * (sys.argv == [__file__])", {}, {}, 3),
+    (HIDES + "@hides\ndef objective(trial, size): return trial.number + size", {"axes": {"size": 4}}, {}, 4),
     ("import numpy as np\ndef objective(trial): return np.float32(1.5)", {}, {}, 1.5),
     ("from pathlib import Path\ndef objective(trial): return Path('train.py').exists()", {}, {}, 1),
     ("def objective(trial): return __name__ == 'train'", {}, {}, 1),
@@ -149,6 +156,17 @@ def test_a_draw_is_told_before_its_value_is_used_and_once(tmp_path: Path) -> Non
     assert first["distribution"] == {"kind": "float", "low": 1e-5, "high": 1.0, "log": True, "step": None}
     assert second["distribution"] == {"kind": "choice", "choices": [2, 0.5]}
     assert json.loads(json.dumps(first)) == first
+
+
+def test_a_link_finds_what_lies_beside_its_file_and_a_name_may_have_dots(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "beside.py").write_text("K = 3")
+    (code / "train.v2.py").write_text("from beside import K\ndef objective(trial): return K")
+    (tmp_path / "train.py").symlink_to(code / "train.v2.py")
+    cell = replace(cell_of(tmp_path / "code", "", "objective"), objective="train.v2.py:objective")
+    for one in (cell, replace(cell, objective="train.py:objective", folder=str(tmp_path))):
+        assert run_one(one).end["value"] == 3
 
 
 def test_a_file_with_a_name_of_the_standard_library_hides_nothing(tmp_path: Path) -> None:

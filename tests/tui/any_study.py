@@ -122,3 +122,27 @@ def end(
     db: Database, claim: Claim, trial: int, status: str, cause: str, value: float, best_epoch: int | None = None
 ) -> None:
     transitions.finish_trial(db, claim, trial, status, cause, value=value, best_epoch=best_epoch, last_value=value)
+
+
+GOALS = {"loss": "minimize", "latency": "minimize"}
+LATENCY = (9.0, 5.0, 7.0, 2.0, 8.0, 1.0)  # against a loss of 1, 2, 3 ...: t0, t1, t3 and t5 are on the front
+
+
+def build_front(path: Path, now: float = NOW, cells: int = 2) -> None:
+    """Two goals; the first cell is done, the others are in line."""
+    clock = Clock(now - HOUR)
+    db = open_at(path, clock)
+    made = [cell("net", len(LATENCY), {"width": width}, metric="loss", goals=GOALS) for width in range(cells)]
+    with db.write():
+        transitions.enqueue(db, [FunctionStudy("net").row(each) for each in made], who=USER)
+        transitions.declare_study(db, "net", declaration(made))
+        claim = claimed(db, transitions.register_worker(db, "spark", 4242, clock.at, 1))
+        for number, latency in enumerate(LATENCY):
+            trial = begin(db, claim, number, {"lr": 0.1 * (number + 1)})
+            clock.pass_s(60)
+            facts = {"metrics": {"loss": number + 1.0, "latency": latency}}
+            transitions.finish_trial(
+                db, claim, trial, "complete", "finished", value=number + 1.0, last_value=number + 1.0, facts=facts
+            )
+        transitions.finish_job(db, claim)
+    db.close()

@@ -6,13 +6,16 @@ import re
 
 import pytest
 
+from fts.jobs.status import absence
+from fts.state import queries
+from fts.state.db import open_database
 from fts.tui import pictures
 from fts.tui.data.table_rows import jobs_of
 from fts.tui.data.view import QUEUE, RESULTS, SCREENS, TRIALS
 from tests.tui import any_study
 from tests.tui.stories import monitor, press, shown, until
 from tests.tui.test_golden import check
-from tests.tui.values import NOW
+from tests.tui.values import HOUR, NOW
 
 SIZES = ((80, 24), (120, 40))
 FOREIGN = re.compile(
@@ -141,3 +144,56 @@ async def test_c_folds_a_study_to_the_row_that_runs_and_unfolds_it(path):
         assert app.view().name == "mnist/M"
         await press(pilot, "c")
         await until(lambda: "cifar/S" in shown(app), pilot)
+
+
+def made_front(folder, cells=2):
+    path = folder / "work" / "outputs" / "fts.db"
+    path.parent.mkdir(parents=True)
+    any_study.build_front(path, cells=cells)
+    return path
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_of_several_goals_the_results_list_the_front(tmp_path, size):
+    path = made_front(tmp_path)
+    text = pictures.render(path, "results", size, now=NOW, job_id=1, title="here").text
+    assert "best loss ↓, the first of 2 goals" in text and "front of width=0" in text
+    assert re.findall(r"^ +(t\d) +([\d.]+) +([\d.]+) ", text, re.M) == [
+        ("t0", "1.0000", "9.0000"),
+        ("t1", "2.0000", "5.0000"),
+        ("t3", "4.0000", "2.0000"),
+        ("t5", "6.0000", "1.0000"),
+    ]
+    assert "this is the best one" not in pictures.render(path, "trials", size, now=NOW, job_id=1, title="here").text
+    waiting = pictures.render(path, "results", size, now=NOW, job_id=2, title="here").text
+    assert "no result yet" in waiting
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_row_of_the_selected_cell_is_in_sight_among_many(tmp_path, size):
+    path = made_front(tmp_path, cells=90)
+    for job in (1, 44, 90):
+        text = pictures.render(path, "results", size, now=NOW, job_id=job, title="here").text
+        found = re.search(r"rows (\S+) to (\S+), (\d+) of 90", text)
+        assert found and "worst" in text
+        first, last, shown = (int(part.removeprefix("width=")) for part in found.groups())
+        assert first <= job - 1 <= last and last - first + 1 == shown
+        assert re.search(rf"^(width=)?{job - 1} ", text, re.M)
+
+
+async def test_the_details_are_those_of_the_trial_under_the_cursor(tmp_path):
+    """Of trials without steps, too, before any key was pressed."""
+    path = made_front(tmp_path)
+    async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
+        app.desk.job_id = 1
+        await press(pilot, "2")
+        await until(lambda: "t5 against the best loss ↓" in shown(app), pilot)
+        await press(pilot, "j")
+        await until(lambda: "t4 against the best loss ↓" in shown(app), pilot)
+
+
+def test_an_absence_counts_what_joined_the_front(tmp_path):
+    db = open_database(made_front(tmp_path))
+    found = absence.away(queries.snapshot(db), NOW, NOW - 2 * HOUR)
+    db.close()
+    assert found is not None and found.joined == 4 and found.metric == "front" and found.best_after is None

@@ -42,7 +42,7 @@ async def test_no_database_says_what_to_do_and_where_it_looked(tmp_path):
     async with monitor(path) as (app, pilot):
         text = shown(app)
         assert f"No state at {str(path)[:20]}" in " ".join(text.split()), "a long path may be cut"
-        assert "fts enqueue --matrix" in " ".join(text.split())
+        assert "fts enqueue FILE.py:FUNCTION" in " ".join(text.split())
         bar = shown(app).splitlines()[-1].split()
         assert bar == ["e", "enqueue", ":", "command", "?", "help"], "no key that needs a database"
         await press(pilot, "e")

@@ -45,10 +45,15 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     table.append(line((full if width >= formatting.width(full) else brief, "dim")))
     seal = [(), *seal_lines(view, width)] if bars else []
     shown = [*table, *other_questions(view, width), *seal]
+    if len(shown) >= height:
+        rest_of_it = shown[len(matrix(view, width)) :]
+        shown = [*matrix(view, width, height - 1 - len(rest_of_it)), *rest_of_it]
     top = min(len(shown) + 1, height)
     named = question_of(view)
     where = " on validation" if bars else ""
-    title = f"results {f'of {named}' if named else 'so far'} · best {_objective(view)}{where} · n trials"
+    goals = has_front(view)
+    first = f", the first of {len(goals)} goals" if goals else ""
+    title = f"results {f'of {named}' if named else 'so far'} · best {_objective(view)}{first}{where} · n trials"
     found = [
         Placed("results", 0, 0, width, 1, lambda w, h: [rule(title, "w writes them" if w >= 70 else "", w, True)]),
         Placed(
@@ -64,19 +69,28 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     if rest < 3:
         return found
     left = width * 3 // 5 if width >= 100 else width
+    draw = scaling if bars else on_front if goals else winners
+    of_front = f"front of {view.name} · no other trial is better in every goal"
+    below = "value against size" if bars else of_front if goals else "best trials"
     found += [
-        Placed("", 0, top, left, 1, lambda w, h: [rule("value against size" if bars else "best trials", "", w)]),
-        Placed("", 0, top + 1, left, rest - 1, lambda w, h: scaling(view, w, h) if bars else winners(view, w, h)),
+        Placed("", 0, top, left, 1, lambda w, h: [rule(below, "", w)]),
+        Placed("", 0, top + 1, left, rest - 1, lambda w, h: draw(view, w, h)),
     ]
     if left < width:
         found.append(Placed("", left + 1, top, width - left - 1, rest, partial(_cell, view)))
     return found
 
 
-def matrix(view: View, width: int) -> list[Line]:
+def has_front(view: View) -> dict[str, Direction]:
+    """The goals of the selected cell where there are several, else none."""
+    job = view.job
+    return dict(job.goals) if job is not None and job.kind == "cell" and len(job.goals) > 1 else {}
+
+
+def matrix(view: View, width: int, room: int | None = None) -> list[Line]:
     """A row for each value of the first axis, a column for each of the second: best value, shade, trials, state.
 
-    Below each the baseline's distance, where there is one.
+    Below each the baseline's distance, where there is one. In fewer lines (`room`) the rows around the selected cell.
     """
     grid = grid_of(view)
     best = queue_table.best_ids(view)
@@ -88,6 +102,7 @@ def matrix(view: View, width: int) -> list[Line]:
     head += [(formatting.fit(f"  {each}", column), "dim") for each in columns]
     lines: list[Line] = [tuple(head)]
     values = [job.best_value for job in grid.cells.values() if job.best_value is not None]
+    body: dict[str, list[Line]] = {}
     for row in grid.rows:
         spans: list[Span] = [(formatting.fit(row, name), "")]
         below: list[Span] = [(formatting.fit("", name), "")]
@@ -95,9 +110,16 @@ def matrix(view: View, width: int) -> list[Line]:
             job = grid.cells.get((row, each))
             spans += _matrix_cell(view, job, values, best, column)
             below.append(_difference(view.snapshot.margin(job.id) if job else None, column))
-        lines.append(tuple(spans))
-        if any(text.strip() for text, _ in below):
-            lines.append(tuple(below))
+        body[row] = [tuple(spans), *([tuple(below)] if any(text.strip() for text, _ in below) else [])]
+    if room is not None and grid.rows:
+        tall = max(len(each) for each in body.values())
+        kept = rows_in_sight(view, grid, max((room - 2 - bool(left_out)) // tall, 1))
+        first, last = (formatting.cut(row, name - 1) for row in (kept[0], kept[-1]))
+        told = f"rows {first} to {last}, {len(kept)} of {len(grid.rows)}; [ and ] go to the others"
+        lines += [one for row in kept for one in body[row]]
+        lines.append(line((formatting.cut(told, width), "dim")))
+    else:
+        lines += [one for each in body.values() for one in each]
     if left_out:
         lines.append(line((formatting.cut(f"not in sight: {', '.join(left_out)}; [ and ] go there", width), "dim")))
     return lines
@@ -110,6 +132,14 @@ def in_sight(view: View, grid: Grid, room: int) -> tuple[list[str], list[str]]:
     first = min(max(place - room + 1, 0), max(len(grid.columns) - room, 0))
     shown = list(grid.columns[first : first + room])
     return shown, [each for each in grid.columns if each not in shown]
+
+
+def rows_in_sight(view: View, grid: Grid, room: int) -> list[str]:
+    """The rows that fit, that of the selected cell among them."""
+    at = next((key[0] for key, job in grid.cells.items() if job.id == view.job_id), None)
+    place = grid.rows.index(at) if at in grid.rows else 0
+    first = min(max(place - room // 2, 0), max(len(grid.rows) - room, 0))
+    return list(grid.rows[first : first + room])
 
 
 @dataclass(frozen=True)
@@ -365,6 +395,44 @@ def winners(view: View, width: int, height: int) -> list[Line]:
     return event_list.cut_lines(lines, height)
 
 
+def on_front(view: View, width: int, height: int) -> list[Line]:
+    """The trials of the selected cell's front: a column for each goal, then what they drew."""
+    job, goals = view.job, has_front(view)
+    shown = [] if job is None else [trial for n in job.front if (trial := by_number(view.trials, n)) is not None]
+    if job is None or not shown:
+        return [line((formatting.cut(no_result(view), width), "dim"))]
+    study = declared.of_job(view.snapshot, job)
+    columns = {study.word(name, goal): name for name, goal in goals.items()}
+    widths = {word: min(max(formatting.width(word), 7), 16) for word in columns}
+    ranks = {each.name: n for n, each in enumerate(event_list.importance_of(view))}
+    drawn = dict.fromkeys(name for trial in shown for name in trial.params)
+    params = sorted(drawn, key=lambda name: (ranks.get(name, len(ranks)), name))
+    sizes = {name: min(max(formatting.width(name), 8), 14) for name in params}
+    used, kept = 6 + sum(widths.values()) + 2 * len(widths), []
+    for name in params:
+        if used + sizes[name] + 1 > width:
+            break
+        kept.append(name)
+        used += sizes[name] + 1
+    head = formatting.fit_right("trial", 6) + "".join("  " + formatting.fit_right(w, widths[w]) for w in columns)
+    lines = [line((head + "".join(" " + formatting.fit_right(name, sizes[name]) for name in kept), "dim"))]
+    for trial in shown:
+        metrics = {trial.metric: trial.value, **trial_facts.metrics_of(trial)}
+        values = "".join(
+            "  " + formatting.fit_right(declared.short(metrics.get(name)), widths[word])
+            for word, name in columns.items()
+        )
+        text = "".join(
+            " " + formatting.fit_right(formatting.number(trial.params.get(name, event_list.ABSENT)), sizes[name])
+            for name in kept
+        )
+        lines.append(line((formatting.fit_right(f"t{trial.number}", 6), ""), (values, "best"), (text, "")))
+    more = len(params) - len(kept)
+    if more:
+        lines.append(line((f"{formatting.count(more, 'more parameter')}: ↵ shows the trials of a cell", "dim")))
+    return event_list.cut_lines(lines, height)
+
+
 def no_result(view: View) -> str:
     """Why there is no value to show: none has come yet, or the selected cell has ended without one."""
     if view.job is not None and view.job.kind == "cell" and view.job.status in formatting.ENDED:
@@ -422,7 +490,8 @@ def _cell(view: View, width: int, height: int) -> list[Line]:
     job = view.job
     if job is None:
         return [rule("no cell selected", "", width)]
-    lines: list[Line] = [rule(f"{view.name} · best trial", "2", width)]
+    best = f"best {_objective(view)}" if has_front(view) else "best trial"
+    lines: list[Line] = [rule(f"{view.name} · {best}", "2", width)]
     trial = by_number(view.trials, job.best_trial)
     if trial is None:
         text = formatting.without_best(job) if formatting.trials_ended(job) else "no trial has ended yet"

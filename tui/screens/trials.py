@@ -7,8 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fts.jobs.search.prune_line import value_of
-from fts.jobs.status import formatting
+from fts.jobs.status import declared, formatting
 from fts.tui.data import table_rows
+from fts.tui.data.trial_store import by_id
 from fts.tui.render.text import Line, Placed, labelled, line, rule, wrapped
 from fts.tui.screens.results import facts
 from fts.tui.widgets import event_list, learning_curve
@@ -52,12 +53,14 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
 
 def detail(view: View, width: int, height: int) -> list[Line]:
     """The selected trial: what it has different from the best, its error, its facts."""
-    trial, job = view.trial, view.job
+    rows = table_rows.trials_of(view)
+    trial, job = by_id(rows, view.trial_id) or next(iter(rows), None), view.job  # the row under the cursor
     if trial is None or job is None:
         return [rule("no trial selected", "", width)]
+    word = declared.metric_word(view.snapshot, job) if len(job.goals) > 1 else ""
     lines = [
-        rule(f"t{trial.number} against the best", "", width, view.focus == "diff"),
-        *difference(trial, learning_curve.best_trial(view), width),
+        rule(f"t{trial.number} against the best{f' {word}' if word else ''}", "", width, view.focus == "diff"),
+        *difference(trial, learning_curve.best_trial(view), width, word),
     ]
     if trial.message or trial.cause:
         lines += [(), *error(trial, width)]
@@ -98,12 +101,14 @@ def last_words(view: View, trial: Trial) -> tuple[str, ...]:
     return view.details.trial_lines if trial.id == view.trial_id else ()
 
 
-def difference(trial: Trial, best: Trial | None, width: int = 80) -> list[Line]:
-    """Parameters that differ, one per line: `learning_rate  2.2e-4   best 2.8e-4`."""
+def difference(trial: Trial, best: Trial | None, width: int = 80, word: str = "") -> list[Line]:
+    """Parameters that differ, one per line: `learning_rate  2.2e-4   best 2.8e-4`. `word`: the first of several goals,
+    in which it is the best."""
     if best is None:
         return [line(("no best trial yet", "dim"))]
     if best.id == trial.id:
-        return [line(("this is the best one ★", "best")), *(_own(trial))]
+        told = f"on the front, with the best {word} ★" if word else "this is the best one ★"
+        return [line((told, "best")), *(_own(trial))]
     names = sorted({*trial.params, *best.params})
     lines: list[Line] = []
     for name in names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -323,8 +324,8 @@ def _wanted(
         raise click.UsageError("name cells or give --matrix, --budgets and --horizons, not both")
     if not cells and not (whole or budgets_ or horizons):
         raise click.UsageError(
-            "name a cell such as 2M/h1, or give --matrix; of your own study name train.py:objective or study.toml "
-            "(`fts init` writes one)"
+            "name what to put in line: study.toml, train.py:objective, or -- and a command; of the PatchTST study, "
+            "--matrix or a cell such as 2M/h1"
         )
     if not cells:
         return [(b, h, task) for b in budgets_ or choices.BUDGETS for h in horizons or choices.HORIZONS]
@@ -339,7 +340,18 @@ def parse_cell(word: str, task: str) -> tuple[str, int, str]:
     known = {name.lower(): name for name in BUDGETS}
     if match is None or match[1].lower() not in known:
         raise click.UsageError(
-            f"{word!r} is not a cell; expected BUDGET/hDAYS such as 2M/h1, budgets {', '.join(BUDGETS)}; a function of "
-            "your own is FILE.py:FUNCTION, a study of your own study.toml"
+            f"{word!r} is neither a function (FILE.py:FUNCTION, such as train.py:objective) nor a study's file "
+            f"(study.toml), nor a cell of the PatchTST study (such as 2M/h1; budgets {', '.join(BUDGETS)})"
+            + _file_meant(word)
         )
     return known[match[1].lower()], int(match[2]), match[3] if match.re is EXPERIMENT else task
+
+
+def _file_meant(word: str) -> str:
+    """`; did you mean train.py:objective?`, where such a file stands here."""
+    module, colon, function = word.partition(":")
+    file = module if module.endswith(".py") else module.replace(".", "/") + ".py"
+    try:
+        return f"; did you mean {file}:{function or 'objective'}?" if colon and Path(file).is_file() else ""
+    except (OSError, ValueError):
+        return ""
