@@ -150,7 +150,9 @@ def test_what_a_function_kept_of_its_trial_survives_a_kill(tmp_path: Path) -> No
     (tmp_path / "b").mkdir()
     cell, other = (cell_of(tmp_path / one, KEEPS) for one in "ab")
     undisturbed = run_one(cell)
-    assert undisturbed.end["user_attrs"] == {"parameters": 7, "best_epoch": 1}
+    assert undisturbed.end["user_attrs"] == {
+        "parameters": 7, "best_epoch": 1, "names": ["a", ["b", 2]], "constraints": [1.0, -1.0]
+    }  # fmt: skip
     assert undisturbed.end["constraints"] == {"size": 3.0, "0": 1.0, "1": -1.0}
     disturbed = Record(0)
     attempt(spec_of(other, disturbed, ()), disturbed, (), kills_at("checkpoint", 3))
