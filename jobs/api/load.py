@@ -40,16 +40,6 @@ def installed() -> dict[str, EntryPoint]:
     return {point.name: point for point in metadata.entry_points(group=GROUP)}
 
 
-def offers(name: str, command: str) -> bool:
-    """Has the study of that name such a command of the command line? False where its package is broken."""
-    if name not in installed():
-        return False
-    try:
-        return any(each.name == command for each in study(name).commands)
-    except UnknownStudy:
-        return False
-
-
 def enqueue_dialog() -> Any | None:
     """The class of the monitor's dialog that puts cells in line, of the first installed study that has one."""
     from importlib import import_module  # here: the monitor asks when its key is pressed

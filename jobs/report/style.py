@@ -36,7 +36,7 @@ td { border-bottom:1px solid var(--line); padding:5px 12px 5px 0; vertical-align
 td.n, th.n { text-align:right; white-space:nowrap; }
 table.heat td { padding:7px 12px; min-width:92px; border:2px solid var(--paper); border-radius:4px; }
 table.heat th { padding:4px 10px 4px 0; vertical-align:middle; }
-th, td { max-width:340px; overflow-wrap:break-word; }
+th, td { max-width:460px; overflow-wrap:break-word; }
 table.heat td b { font-size:15px; font-weight:600; } .sub { color:var(--soft); font-size:12px; display:block; }
 table.heat td .sub { color:inherit; opacity:.82; }
 .wide, .scroll { overflow-x:auto; background:  /* a shadow at the right edge while there is more to scroll to */

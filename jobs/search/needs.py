@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.python import this_python
 
 PACKAGES = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",)}  # sampler -> what it imports
 
@@ -19,6 +19,6 @@ def check_packages(sampler: str) -> None:
     missing = [name for name in PACKAGES.get(sampler, ()) if find_spec(name) is None]
     if missing:
         raise NeedsPackage(
-            f"the sampler {sampler} needs {' and '.join(missing)}, which {this_python()} has not installed; "
-            f"type pip install {' '.join(missing)}, or choose another sampler"
+            f"the sampler {sampler} needs {' and '.join(missing)}, which {sys.prefix} has not installed; type "
+            f"pip install {' '.join(missing)}, or choose another sampler"
         )

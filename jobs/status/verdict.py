@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from fts.jobs.api.load import offers
 from fts.jobs.status import drain, formatting, naming
 from fts.jobs.status.conditions import Limits, is_disk_low, is_live, runnable, running, silent_worker
 from fts.jobs.status.event_groups import FAILED, GUARDED, RETRIED, TRIAL_RESTARTED, WORKER_LOST, guard_since
@@ -356,16 +355,14 @@ def _idle(snapshot: Snapshot, surface: Surface) -> Iterator[Concern]:
     lacking = ((sum(job.status is s for job in jobs), s) for s in (JobStatus.FAILED, JobStatus.CANCELLED))
     parts = [formatting.count(done, "result"), *(f"{n} {status}" for n, status in lacking if n)]
     said = f"finished{at}: {', '.join(parts)}"
-    more = f"{';' if parts[1:] else ','} {_afterwards(snapshot, done, surface)}" if done else ""
+    more = f"{';' if parts[1:] else ','} {_afterwards(done, surface)}" if done else ""
     yield Concern(Word.IDLE, said + more, said, "6")
 
 
-def _afterwards(snapshot: Snapshot, done: int, surface: Surface) -> str:
-    """What to do with results: a study with a report has it written, of any other they are shown."""
-    what = "it" if done == 1 else "them"
-    if not any(offers(name, "report") for name in dict.fromkeys(job.study for job in snapshot.jobs)):
-        return f"{by('6', surface)} shows {what}"
-    return f"{by('w', surface)} writes {what if surface is Surface.MONITOR else 'the report'}"
+def _afterwards(done: int, surface: Surface) -> str:
+    """What to do with results: the monitor's key writes its view, the command the report."""
+    what = ("it" if done == 1 else "them") if surface is Surface.MONITOR else "the report"
+    return f"{by('w', surface)} writes {what}"
 
 
 def _well(snapshot: Snapshot, now: float) -> Concern:

@@ -128,7 +128,7 @@ GOALS = {"loss": "minimize", "latency": "minimize"}
 LATENCY = (9.0, 5.0, 7.0, 2.0, 8.0, 1.0)  # against a loss of 1, 2, 3 ...: t0, t1, t3 and t5 are on the front
 
 
-def build_front(path: Path, now: float = NOW, cells: int = 2) -> None:
+def build_front(path: Path, now: float = NOW, cells: int = 2, beside: int = 0) -> None:
     """Two goals; the first cell is done, the others are in line."""
     clock = Clock(now - HOUR)
     db = open_at(path, clock)
@@ -145,4 +145,5 @@ def build_front(path: Path, now: float = NOW, cells: int = 2) -> None:
                 db, claim, trial, "complete", "finished", value=number + 1.0, last_value=number + 1.0, facts=facts
             )
         transitions.finish_job(db, claim)
+        transitions.enqueue(db, [FunctionStudy("peak").row(each) for each in PEAK[:beside]], who=USER)
     db.close()

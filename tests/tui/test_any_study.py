@@ -146,10 +146,10 @@ async def test_c_folds_a_study_to_the_row_that_runs_and_unfolds_it(path):
         await until(lambda: "cifar/S" in shown(app), pilot)
 
 
-def made_front(folder, cells=2):
+def made_front(folder, cells=2, beside=0):
     path = folder / "work" / "outputs" / "fts.db"
     path.parent.mkdir(parents=True)
-    any_study.build_front(path, cells=cells)
+    any_study.build_front(path, cells=cells, beside=beside)
     return path
 
 
@@ -197,3 +197,9 @@ def test_an_absence_counts_what_joined_the_front(tmp_path):
     found = absence.away(queries.snapshot(db), NOW, NOW - 2 * HOUR)
     db.close()
     assert found is not None and found.joined == 4 and found.metric == "front" and found.best_after is None
+
+
+def test_the_heading_of_a_study_of_several_goals_names_its_front(tmp_path):
+    rows = picture(made_front(tmp_path, beside=1), "queue", (120, 40)).splitlines()
+    heads = [re.split(" {2,}| · ", row.strip())[-2] for row in rows if re.match(r"   (net|peak) ", row)]
+    assert heads == ["front of loss ↓, latency ↓", "best height ↑"]

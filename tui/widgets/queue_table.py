@@ -76,7 +76,12 @@ def _study(view: View, head: table_rows.Head, width: int) -> Line:
     study = declared.declared(view.snapshot, head.study)
     jobs = [job for job in view.snapshot.jobs if job.study == head.study]
     axes = " / ".join(axis.label or axis.name for axis in study.axes if len(axis.values) > 1)
-    words = dict.fromkeys(f"best {declared.metric_word(view.snapshot, job)}" for job in jobs)
+    words = dict.fromkeys(
+        f"front of {', '.join(study.word(name, goal) for name, goal in job.goals.items())}"
+        if has_front(job)
+        else f"best {declared.metric_word(view.snapshot, job)}"
+        for job in jobs
+    )
     best = next(iter(words)) if len(words) == 1 else "best"
     ended = sum(job.status in formatting.ENDED for job in jobs)
     folded = f"{head.hidden} folded, c unfolds" if head.hidden else ""
