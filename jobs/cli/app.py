@@ -263,7 +263,7 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"there is no command {name!r}{_nearest(name)}", ctx)
         if name in ("enqueue", "check") and "--" not in args[1:] and (said := command_without_dashes(name, args[1:])):
             raise click.UsageError(said, ctx)
-        if name in ("check", "enqueue") and not args[1:]:
+        if name in ("check", "enqueue") and not args[1:] and not ctx.resilient_parsing:
             raise click.UsageError(what_to_name(name, Path.cwd(), entries()), ctx)
         if name == "enqueue" and "--" in args[1:]:
             of_command = Entry(0, name, "enqueue_command:enqueue_command", "put a command in line")

@@ -403,7 +403,7 @@ def axes(
     note = (
         "Compared are groups of cells that differ in one axis alone. p: how often levels dealt out at random within "
         "the groups lie at least as far apart, with Holm's correction over the parameters of an axis. A whole cell "
-        "counts as one observation, because trials of one search depend on each other. `cannot tell`: so few groups "
+        "counts as one observation, because trials of one search depend on each other. `too few cells`: so few groups "
         "give no p below 0.05. Numbers lie between 0 (the smallest tried) and 1, by rank."
     )
     return Section("axes", "Axes", "".join(parts), note)

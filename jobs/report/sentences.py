@@ -258,10 +258,11 @@ def too_few(what: str, axis: str, test: AxisTest) -> str:
     p_least = f"p would be at least {least:.2g}" if least < 1 else "p would be 1 whatever they show"
     groups = "1 group" if test.blocks == 1 else f"{test.blocks} groups"
     corrected = f", corrected for {test.tests} tests" if test.tests > 1 else ""
+    more = "the same values" if test.blocks == 1 else f"more values of {axis}, or the same"  # one group never can
     return (
         f"Whether the {what} depends on {axis} cannot be told from so few cells: even the clearest difference could be "
         f"chance ({p_least}, with {groups} of cells that differ in nothing else{corrected}; p of "
-        f"{LEVEL:g} or less would show it). More cells could tell: more values of {axis}, or of another axis."
+        f"{LEVEL:g} or less would show it). More cells could tell: {more} at more values of another axis."
     )
 
 

@@ -23,6 +23,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,6 +143,8 @@ class Checkpoint:
                 "judged": judged,
                 "draws": draws,
                 "unjudged": running is not None and running.unjudged,
+                "attributes": packable(self._trial.user_attrs) if running else {},
+                "constraints": dict(self._trial.constraints) if running else {},
             },
         }
         path, md5, size = write(self._folder, content, [Path(one) for one in files])
@@ -168,6 +171,7 @@ class Checkpoint:
         running.restore(found.reports, found.judged, found.draws)
         values = {name: draw["value"] for name, draw in running.recorded.items()}
         self._trial.restore({report.step: report.value for report in found.reports}, values)
+        self._trial.keep(found.attributes, found.constraints)
         if found.asks and running.judge():
             raise importlib.import_module("optuna").TrialPruned(f"at epoch {found.reports[-1].step}")
         return True
@@ -186,6 +190,8 @@ class Stored:
     reports: list[Report]
     judged: list[int]
     draws: list[dict[str, Any]]
+    attributes: dict[str, Any]  # that the function kept with trial.set_user_attr
+    constraints: dict[str, float]  # and with trial.set_constraint
     asks: bool | None  # does the function ask for a verdict on the last epoch that it has not had? None: nobody knows
 
 
@@ -242,7 +248,18 @@ def read(path: Path) -> Stored:
         if content["trial"]["unjudged"]:
             asks = json.loads((path / ASKS).read_text()) if (path / ASKS).exists() else None
         draws = list(content["trial"].get("draws", ()))
-        return Stored(path, content["state"], content["generators"], reports, judged, draws, asks)
+        told = {"attributes": {}, "constraints": {}} | content["trial"]  # an older fts kept neither
+        return Stored(
+            path,
+            content["state"],
+            content["generators"],
+            reports,
+            judged,
+            draws,
+            told["attributes"],
+            told["constraints"],
+            asks,
+        )
     except (BadState, DamagedCheckpoint):
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as damage:
@@ -272,6 +289,16 @@ def file_md5(path: Path) -> str:
 
 
 # -- what JSON has no word for
+
+
+def packable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that a checkpoint can hold."""
+    found = {}
+    for name, value in values.items():
+        with suppress(BadState):
+            Packed().pack(value, name)
+            found[name] = value
+    return found
 
 
 class Packed:

@@ -96,6 +96,14 @@ class OptunaTrial(optuna.Trial):
         for step, value in values.items():
             self._keep_report(value, step)
 
+    def keep(self, attributes: dict[str, Any], constraints: dict[str, float]) -> None:
+        """What an earlier attempt had kept by its checkpoint."""
+        for name, value in attributes.items():
+            self.set_user_attr(name, value)
+        for name, value in constraints.items():
+            if name not in self.constraints:  # the first value counts
+                self.set_constraint(name, value)
+
 
 def told_in_vain(call: Callable[..., Any], sentence: str, *args: Any, **kwargs: Any) -> Any:
     """What a function tells the study of its trial, and that nobody hears it."""

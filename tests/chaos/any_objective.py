@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import time
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -29,6 +28,9 @@ def descend(
         time.sleep(PAUSE_S)
         loss = state["loss"] * (1 - rate) + harm * random.random()
         state = {"epoch": epoch, "loss": loss, "log": [*state["log"], loss]}
+        if epoch == 2:
+            trial.set_user_attr("second", loss)
+            trial.set_constraint("second", loss - 0.9)
         fts.report(trial, epoch, **{metric: loss}, **more)
         weights = checkpoint.dir / "weights.txt"
         weights.write_text(repr(loss))
@@ -43,9 +45,9 @@ def declared(trial: Any, lr: float, layers: int, optimizer: str, momentum: float
     """Goals, a constraint, branches, predictions and an artifact."""
     loss = descend(trial, lr, 0.01 + (momentum or 0.0) / 20, latency=float(layers))
     fts.predictions(trial, [0.0, 1.0, 2.0], [loss, 1 - loss, 2 - loss], index=["a", "b", "c"])
-    Path(f"model-{os.getpid()}.txt").write_text(repr(loss))
-    fts.artifact(trial, f"model-{os.getpid()}.txt", "model.txt")
-    Path(f"model-{os.getpid()}.txt").unlink()
+    model = fts.checkpoint(trial).dir / "model.txt"
+    model.write_text(repr(loss))
+    fts.artifact(trial, model)
     return {"val_loss": loss, "latency": layers * (2.0 if size == "M" else 1.0), "n_params": 10.0 * layers}
 
 
@@ -73,6 +75,7 @@ def wordy(trial: Any) -> float:
     words = [str(n) * 2000 for n in range(7)]
     word = trial.suggest_categorical("word", words)
     x = trial.suggest_float("x", 0.0, 1.0)
+    time.sleep(PAUSE_S)
     trial.report(x, 1)
     return float(x + len(word) % 7)
 

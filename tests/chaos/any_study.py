@@ -262,7 +262,6 @@ class Studies:
             if (path.name.startswith(".") and path.name != ".ballast") or path.name.endswith((".tmp", ".new", ".draft"))
             or path.name == "specification.json"
         ]  # fmt: skip
-        left += [path.name for path in self.code.iterdir() if path.name.startswith("model-")]
         return left
 
 

@@ -74,6 +74,7 @@ def test_two_cells_cannot_tell_whether_an_axis_matters(tmp_path: Path):
     few = "depends on size cannot be told from so few cells: even the clearest difference could be chance (p would be 1"
     assert f"Whether the best value {few}" in text and "with 1 group of cells that differ in nothing else; " in text
     assert "Whether the best configuration depends on size cannot be told" in text
+    assert "More cells could tell: the same values at more values of another axis." in text  # more sizes could not
     assert "it is partly luck" in text and "depends on data" not in text
 
 

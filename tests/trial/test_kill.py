@@ -125,6 +125,45 @@ def objective(trial):
 """
 
 
+KEEPS = """
+import fts
+
+def objective(trial):
+    trial.set_user_attr("parameters", 7)
+    checkpoint = fts.checkpoint(trial)
+    state = checkpoint.load() or {"epoch": -1}
+    for epoch in range(state["epoch"] + 1, 4):
+        if epoch == 1:
+            trial.set_user_attr("best_epoch", epoch)
+            trial.set_user_attr("names", ["a", ("b", 2)])
+            trial.set_user_attr("kept by nobody", object)
+            trial.set_constraint("size", 3.0)
+            trial.set_user_attr("constraints", (1.0, -1.0))
+        trial.report(1.0 / (epoch + 1), epoch)
+        checkpoint.save({"epoch": epoch})
+    return 1.0
+"""
+
+
+def test_what_a_function_kept_of_its_trial_survives_a_kill(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    cell, other = (cell_of(tmp_path / one, KEEPS) for one in "ab")
+    undisturbed = run_one(cell)
+    assert undisturbed.end["user_attrs"] == {
+        "parameters": 7, "best_epoch": 1, "names": ["a", ["b", 2]], "constraints": [1.0, -1.0]
+    }  # fmt: skip
+    assert undisturbed.end["constraints"] == {"size": 3.0, "0": 1.0, "1": -1.0}
+    disturbed = Record(0)
+    attempt(spec_of(other, disturbed, ()), disturbed, (), kills_at("checkpoint", 3))
+    assert not disturbed.end
+    attempt(spec_of(other, disturbed, ()), disturbed, ())
+    assert "resumed from checkpoint-" in log_of(other, 0)
+    assert {name: disturbed.end[name] for name in ("user_attrs", "constraints")} == {
+        name: undisturbed.end[name] for name in ("user_attrs", "constraints")
+    }
+
+
 @pytest.mark.parametrize("first", ["loss = 0.0", "pass"])
 def test_a_trial_killed_behind_its_last_epoch_trains_it_again_and_never_returns_what_it_began_with(
     tmp_path: Path, first: str

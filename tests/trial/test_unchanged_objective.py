@@ -175,3 +175,27 @@ def test_a_number_of_values_that_is_not_that_of_the_goals(
     cell = cell_of(tmp_path, f"def f(trial):\n    return {returned}\n", "f", goals=goals, metric="a")
     end = run_one(cell).end
     assert (end["fact"], sentence in end["message"]) == ("failed", True), end["message"]
+
+
+def test_attributes_of_before_a_kill_are_those_of_an_undisturbed_trial(tmp_path: Path) -> None:
+    body = """
+    import fts
+
+    def objective(trial):
+        trial.set_user_attr("best", 9.0)
+        checkpoint = fts.checkpoint(trial)
+        for step in range(checkpoint.load() or 0, 4):
+            if step == 1:
+                trial.set_user_attr("best", 0.5)
+            trial.set_user_attr(f"at {step}", [step, None])
+            trial.report(1.0, step)
+            checkpoint.save(step + 1)
+        return 1.0
+    """
+    cell, record = cell_of(tmp_path, body), Record(1)
+    whole = run_one(cell, 0)
+    attempt(spec_of(cell, record, ()), record, (), lambda _, fact: fact["fact"] == "checkpoint" and fact["epoch"] == 2)
+    assert not record.end, "it was killed"
+    attempt(spec_of(cell, record, ()), record)
+    assert record.end["user_attrs"] == whole.end["user_attrs"]
+    assert record.end["user_attrs"]["best"] == 0.5 and len(record.end["user_attrs"]) == 5
