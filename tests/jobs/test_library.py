@@ -188,18 +188,18 @@ def test_a_script_keeps_optunas_words_and_goes_on_when_it_gets_more_time(tmp_pat
 
 def test_ctrl_c_leaves_the_study_running_and_says_how_to_go_on(tmp_path: Path) -> None:
     study = Study(tmp_path)
-    (tmp_path / "rf.py").write_text(SCRIPT.format(sleep=0.4, trials=6))
+    (tmp_path / "rf.py").write_text(SCRIPT.format(sleep=1.5, trials=4))
     with (tmp_path / "said.txt").open("w") as said:
         script = subprocess.Popen(
             [sys.executable, "rf.py"], cwd=tmp_path, env=study.environ, stderr=said, start_new_session=True
         )
-    wait_until(lambda: re.search(r"rf: [1-5] of 6 trials", (tmp_path / "said.txt").read_text()))
+    wait_until(lambda: re.search(r"rf: [1-3] of 4 trials", (tmp_path / "said.txt").read_text()))
     os.killpg(script.pid, signal.SIGINT)
     assert script.wait(60) == 130
     last = (tmp_path / "said.txt").read_text().splitlines()[-1]
     assert last.startswith("rf goes on without this process: `fts status` shows its progress, `fts pause rf` stops it")
     wait_until(lambda: study.one("SELECT status FROM job") == "done")
-    assert study.one("SELECT trials_complete FROM job") == 6
+    assert study.one("SELECT trials_complete FROM job") == 4
     wait_until(lambda: study.one("SELECT count(*) FROM worker WHERE status = 'running'") == 0)
 
 

@@ -64,7 +64,9 @@ def breaks(params, cell):
 """
 SPACE = ("--space", "x=1.0:2.0")
 LIMIT = ("--memory", "400M")
-FILL = 'head -c $(({mb:100..101} * 1000000 >> {shrink})) /dev/zero | tail > /dev/null; echo "loss=$FTS_SHRINK"'
+HOLD = "sleep $((60 * ({shrink} < 1)))"  # until somebody has measured it
+FILLS = "head -c $(({mb:100..101} * 1000000 >> {shrink})) /dev/zero"
+FILL = f'({FILLS}; {HOLD}) | tail > /dev/null; echo "loss=$FTS_SHRINK"'
 BASH = ("--memory", "60M", "--shell", "--regex", "loss=(.*)", "--metric", "loss", "--", FILL)
 
 

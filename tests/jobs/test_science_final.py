@@ -133,10 +133,11 @@ def test_a_cell_of_the_same_name_is_not_judged_in_the_place_of_the_one_it_was_op
 
 def test_a_final_training_that_was_done_is_found_and_one_without_a_model_says_how_to_get_it(db: Database):
     job = queries.job(db, TRAIN)
-    (found,) = write(db, [CellSpec.from_json(job.spec)], dry_run=True)
+    cell = CellSpec.from_json(job.spec)
+    (found,) = write(db, [cell], dry_run=True)
     assert (found.job_id, found.created, found.status) == (job.id, False, "done")
-    assert "`--again`" in told("train h1", 1, found, job)
-    assert f"`fts retry {job.id}`" in told("train h1", 1, found, replace(job, trials_complete=0, trials_failed=1))
+    assert "`--again`" in told("train h1", cell, found, job)
+    assert f"`fts retry {job.id}`" in told("train h1", cell, found, replace(job, trials_complete=0, trials_failed=1))
 
 
 def test_the_final_model_trains_on_train_and_validation_for_the_winners_best_epochs(ran: Ran, db: Database):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tomllib
 from pathlib import Path
@@ -59,10 +60,13 @@ def test_the_twin_of_a_whole_file_has_its_cells_and_its_text_makes_it_again(tmp_
     ]  # fmt: skip
 
 
-OF_A_TEXT = ("[study", 'name = "x"\n[study]')
+def is_toml(text: str) -> bool:
+    with contextlib.suppress(tomllib.TOMLDecodeError):
+        return bool(tomllib.loads(text)) and text != 'name = "x"\n[study]'  # a key outside of the tables
+    return False
 
 
-@pytest.mark.parametrize(("text", "sentence"), [row for row in FAULTS if row[0] not in OF_A_TEXT][::6])
+@pytest.mark.parametrize(("text", "sentence"), [row for row in FAULTS if is_toml(row[0])][::6])
 def test_the_twin_refuses_what_the_file_refuses(tmp_path: Path, text: str, sentence: str) -> None:
     study(tmp_path, "")
     tables = tomllib.loads(text)
