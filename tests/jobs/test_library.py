@@ -191,8 +191,9 @@ def test_ctrl_c_leaves_the_study_running_and_says_how_to_go_on(tmp_path: Path) -
     (tmp_path / "rf.py").write_text(SCRIPT.format(sleep=1.5, trials=4))
     with (tmp_path / "said.txt").open("w") as said:
         script = subprocess.Popen(
-            [sys.executable, "rf.py"], cwd=tmp_path, env=study.environ, stderr=said, start_new_session=True
-        )
+            [sys.executable, "rf.py"], cwd=tmp_path, env=study.environ, stderr=said, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+        )  # fmt: skip
     wait_until(lambda: re.search(r"rf: [1-3] of 4 trials", (tmp_path / "said.txt").read_text()))
     os.killpg(script.pid, signal.SIGINT)
     assert script.wait(60) == 130
