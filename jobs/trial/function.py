@@ -276,14 +276,11 @@ def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTri
             given[name] = None  # of another branch
         elif parameters[name].default is inspect.Parameter.empty:
             raise BadObjective(f"{cell.function} needs {name}, {what_is_known(running)}")
-    if cell.is_baseline:
-        pass  # it is compared with the search, and need not know anything of it
-    elif not takes_trial and not has_kind(parameters, VARIABLE[1]):
-        unused = [name for name in (*running.params, *running.axes) if name not in given]
-        if unused:
-            raise BadObjective(f"{cell.function} takes no {', '.join(unused)}; add it to its parameters")
-    elif not takes_trial:
+    takes_all = not takes_trial and not cell.is_baseline  # a baseline need not know anything of the search
+    if takes_all and has_kind(parameters, VARIABLE[1]):
         given |= {name: value for name, value in (running.params | running.axes).items() if name not in given}
+    elif takes_all and (unused := [name for name in (*running.params, *running.axes) if name not in given]):
+        raise BadObjective(f"{cell.function} takes no {', '.join(unused)}; add it to its parameters")
     first = [given.pop(name) for name in names if parameters[name].kind is POSITIONAL and name in given]
     return trial, lambda: function(*first, **given)
 
