@@ -11,7 +11,6 @@ import json
 import re
 import subprocess
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5
 from fts.jobs.api.goals import bound_of, goals_of
 from fts.jobs.api.grid import most_trials
 from fts.jobs.api.load import installed
+from fts.jobs.api.nearest import nearest
 from fts.jobs.api.spec import NAME, BadSpec
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE, Axis, Metric
 
@@ -237,8 +237,8 @@ def unread_axes(cell: FunctionCell) -> list[str]:
 
 
 def _unread(cell: FunctionCell, name: str, found: Function) -> str:
-    near = get_close_matches(name, [one for one in found.parameters if one not in cell.axes], n=1, cutoff=0.7)
-    hint = f" (did you mean {near[0]}?)" if near else ""
+    near = nearest(name, [one for one in found.parameters if one not in cell.axes], cutoff=0.7)
+    hint = f" (did you mean {near}?)" if near else ""
     return (
         f"{cell.path.name} does not read the axis {name}{hint}: its cells all run the same, unless an imported module "
         f"reads it with fts.cell(trial)[{name!r}]; add {name} to the arguments of {found.name}"
