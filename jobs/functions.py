@@ -20,7 +20,6 @@ from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5
 from fts.jobs.api.goals import bound_of, goals_of
 from fts.jobs.api.grid import most_trials
 from fts.jobs.api.load import installed
-from fts.jobs.api.nearest import nearest
 from fts.jobs.api.spec import NAME, BadSpec
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE, Axis, Metric
 
@@ -218,31 +217,6 @@ def check_parameters(found: Function, axes: Sequence[str], space: Mapping[str, A
         raise BadObjective(
             f"{found.name} of {found.path.name} takes no {', '.join(unused)}; it takes {', '.join(found.parameters)}"
         )
-
-
-def unread_axes(cell: FunctionCell) -> list[str]:
-    """A sentence for each axis that its function seems not to read, so that its cells would run the same.
-
-    By the text of the file: a parameter of the function has the name, or a string in it has, for fts.cell(trial)[...].
-    """
-    try:
-        found = inspect(cell.objective, Path(cell.folder))
-        text = cell.path.read_text(errors="replace")
-        strings = {node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)}
-    except (BadObjective, OSError, SyntaxError, ValueError, RecursionError):
-        return []
-    if found.any_name or re.search(r"\bcell\(", text):  # it may read any axis
-        return [_unread(cell, name, found) for name in cell.axes if not re.search(rf"\b{re.escape(name)}\b", text)]
-    return [_unread(cell, name, found) for name in cell.axes if name not in found.parameters and name not in strings]
-
-
-def _unread(cell: FunctionCell, name: str, found: Function) -> str:
-    near = nearest(name, [one for one in found.parameters if one not in cell.axes], cutoff=0.7)
-    hint = f" (did you mean {near}?)" if near else ""
-    return (
-        f"{cell.path.name} does not read the axis {name}{hint}: its cells all run the same, unless an imported module "
-        f"reads it with fts.cell(trial)[{name!r}]; add {name} to the arguments of {found.name}"
-    )
 
 
 def experiment_name(study: str, values: Sequence[Value]) -> str:

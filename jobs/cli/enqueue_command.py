@@ -11,6 +11,8 @@ from fts.jobs import commands, functions
 from fts.jobs.api.bare_cell import CHOICES
 from fts.jobs.cli import enqueue, limits
 from fts.jobs.cli.app import Fraction
+from fts.jobs.cli.output import say
+from fts.jobs.unread import unread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +74,8 @@ def enqueue_command(
     it may write a checkpoint; it runs again with the same FTS_CHECKPOINT_DIR. Exit code 75 asks for that, too.
     """
     made = cells_of(words, trials, axes, parameters, name, halving, **fields)
+    for sentence in unread(made[0]):
+        say(sentence)
     enqueue.tell(enqueue.put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
 
 

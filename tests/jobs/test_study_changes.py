@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from fts.jobs.api.command import question_of
+from fts.jobs.records.results import tables
+from fts.jobs.records.searches import begun_cells
 from fts.jobs.study_file.line import Line, StudyChanged, put_in_line
 from fts.jobs.study_file.study import StudyFile
 from fts.state import queries, transitions
@@ -97,6 +99,10 @@ def test_a_renamed_axis_is_said(db: Database, tmp_path: Path) -> None:
     assert "; it has the axis width, earlier jobs of train such as job 2 have the axis size: " in first.told
     assert "earlier" not in second.told
     assert not any("earlier" in line.told for line in put_in_line(db, file.cells(), file.metrics))
+    jobs = queries.jobs(db)
+    assert [job.id for job in begun_cells(jobs)] == [job.id for job in jobs], "the earlier jobs stay beside them"
+    ((_, shown),) = tables(db, jobs)
+    assert "older search" not in shown.csv and "job 3 has width instead of size" in shown.csv
 
 
 def test_how_trials_run_is_taken_over_and_said(db: Database, tmp_path: Path) -> None:
