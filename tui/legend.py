@@ -57,7 +57,7 @@ SIGNS: tuple[Sign, ...] = (
     Sign("▁▂▃▄▅▆▇█", "history", "The same number over the hours before, oldest at the left.", (QUEUE, HARDWARE)),
     Sign("┊", "soft limit", "Memory: the trial halves its batch. Temperature: resume or pause, as the words say.",
          (QUEUE, HARDWARE)),
-    Sign("┃", "hard limit", "fts ends the trial before the system does.", (QUEUE, HARDWARE)),
+    Sign("┃", "hard limit", "The trial is ended here, before the system does it.", (QUEUE, HARDWARE)),
     Sign("⣀⡠⠔⠉", "line", "The measured number over time; where nothing was measured the line is broken.",
          (QUEUE, HARDWARE)),
     Sign("▁", "limit line", "In a chart of hardware: the limit that its title names.", (QUEUE, HARDWARE)),

@@ -120,17 +120,18 @@ def of_library() -> dict[str, Palette]:
 
 
 def from_textual(chosen: Theme) -> Palette:
-    """Our roles in the colours of a theme, moved towards its text as far as they must be to be read."""
+    """Our roles in the colours of a theme, each as bright (on light: as dark) as it must be to be read."""
     colours = chosen.to_color_system().generate()
     background, text, panel = (colours[key][:7].upper() for key in ("background", "foreground", "panel"))
-    cursor = panel if contrast(text, panel) >= READABLE else mixed(background, text, 0.12)
+    cursors = (panel, *(mixed(background, text, part) for part in (0.12, 0.08, 0.04)))
+    cursor = next((each for each in cursors if contrast(text, each) >= READABLE), cursors[-1])
     base = DARK if chosen.dark else LIGHT
     inks = {
         "running": chosen.primary, "paused": chosen.secondary, "done": chosen.success, "failed": chosen.error,
         "warn": chosen.warning, "best": chosen.accent, "dim": mixed(background, text, 0.65),
     }  # fmt: skip
     readable = {
-        role: legible(ink[:7].upper() if ink and ink.startswith("#") else getattr(base, role), background, cursor, text)
+        role: legible(ink[:7].upper() if ink and ink.startswith("#") else getattr(base, role), background, cursor)
         for role, ink in inks.items()
     }
     found = replace(base, name=chosen.name, background=background, text=text, cursor=cursor, panel=panel)
@@ -142,13 +143,11 @@ def with_colours(base: Palette, own: Mapping[str, str]) -> Palette:
     return replace(base, name=USER, **{role: colour.upper() for role, colour in own.items()})  # type: ignore[arg-type]
 
 
-def legible(ink: str, background: str, cursor: str, text: str) -> str:
-    """The nearest colour on the way to that of the text which can be read on both backgrounds."""
-    for part in range(11):
-        found = mixed(ink, text, part / 10)
-        if min(contrast(found, background), contrast(found, cursor)) >= READABLE:
-            return found
-    return text
+def legible(ink: str, background: str, cursor: str) -> str:
+    """The nearest brighter (on light: darker) colour that can be read on both backgrounds."""
+    away = "#FFFFFF" if _luminance(background) < 0.2 else "#000000"
+    shades = [mixed(ink, away, part / 20) for part in range(21)]
+    return next((each for each in shades if min(contrast(each, background), contrast(each, cursor)) >= READABLE), away)
 
 
 def mixed(first: str, second: str, part: float) -> str:
