@@ -6,6 +6,7 @@ import platform
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from fts import __version__
 from fts.tui.command_palette import Palette
 from fts.tui.screens.dialogs import Confirm, Notice
 from fts.tui.screens.help import Help
@@ -71,7 +72,7 @@ class Menus(ABC):
 
     def about(self) -> None:
         facts = [
-            f"fts {version('fts')} · Textual {version('textual')} · Python {platform.python_version()}",
+            f"fts {__version__} · Textual {version('textual')} · Python {platform.python_version()}",
             f"database {self.app.path} (schema {self.app.snapshot.schema})",
             f"reading as {self.app.user}" + (", read only" if self.app.readonly else ""),
             *self.app.cost.words(),
