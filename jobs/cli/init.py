@@ -66,5 +66,5 @@ def begin_with(name: str) -> None:
     known = [*KINDS, *(each for each in installed() if each not in KINDS)]
     near = hint(name, known)
     if name == "patchtst" and name not in installed():
-        near = "install it with pip install 'fts[patchtst]'; "
+        near = "install it with pip install 'fts-hpo[patchtst]'; "
     raise click.UsageError(f"there is no kind {name!r}; {near}there are {', '.join(known)}")
