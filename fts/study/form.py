@@ -83,9 +83,7 @@ class MatrixOffer(Offer):
         with cost.reading(self.places) as db:
             known = Known(db, settings.device, settings.threads)
             plans = [plan_cell(self.places, known, cell, allowed, settings.device) for cell in cells]
-        costs: dict[tuple[str, int], CellCost] = {
-            (plan.budget, plan.horizon): cost_of(plan) for plan in plans
-        }
+        costs: dict[tuple[str, int], CellCost] = {(plan.budget, plan.horizon): cost_of(plan) for plan in plans}
         source = known.rate().source
         plan = Preview(costs, settings.slots, allowed.share, settings.device, source, "recorded" in source)
         largest = max(shape.n_params for each in plans for shape in each.shapes)
@@ -122,6 +120,6 @@ def standing(cell: CellSpec, jobs: Sequence[Job], again: bool) -> CellNow:
         return CellNow(name, labels, EXTENDS, note, told(name, cell, found, job, True), more, job.id)
     found = Enqueued(job.id, False, str(job.status), held=job.hold_reason)
     trials = f"{job.trials_wanted} trials" if ended >= job.trials_wanted else f"{ended} of {job.trials_wanted} trials"
-    return CellNow(name, labels, str(job.status), f"{job.status}, {trials}", told(name, cell, found, job, True), 0, job.id)
-
-
+    return CellNow(
+        name, labels, str(job.status), f"{job.status}, {trials}", told(name, cell, found, job, True), 0, job.id
+    )

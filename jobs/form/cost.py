@@ -186,7 +186,9 @@ def as_job(cell: BareCell) -> Job:
     """The job that the cell would be, as far as a forecast reads it."""
     row = BareStudy(cell.study).row(cell)
     blank: dict[str, Any] = {one.name: None for one in fields(Job)}
-    counts = dict.fromkeys(("trials_complete", "trials_pruned", "trials_failed", "attempt", "idle_attempts", "token"), 0)
+    counts = dict.fromkeys(
+        ("trials_complete", "trials_pruned", "trials_failed", "attempt", "idle_attempts", "token"), 0
+    )
     said = {name: value for name, value in row.items() if name in blank}
     more = {"id": 0, "status": JobStatus.QUEUED, "direction": Direction(cell.direction), "rank": 0.0, "front": ()}
     return Job(**blank | counts | said | more)

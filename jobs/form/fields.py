@@ -46,7 +46,9 @@ def options(command: click.Command, leave: Iterable[str] = ()) -> list[click.Opt
     ]
 
 
-def of_command(command: click.Command, leave: Iterable[str] = (), first: Mapping[str, str] | None = None) -> list[Field]:
+def of_command(
+    command: click.Command, leave: Iterable[str] = (), first: Mapping[str, str] | None = None
+) -> list[Field]:
     """A field for each option; `first` are values that the form begins with where the command has another default."""
     with click.Context(command, info_name="enqueue", resilient_parsing=True) as context:
         return [_of_option(option, context, first or {}) for option in options(command, leave)]

@@ -94,9 +94,7 @@ class Offer(ABC):
             field_, why = next(iter(problems.items()))
             label = next((each.label for each in known if each.name == field_), field_)
             problem = f"{label}: {why}"
-        look = Look(
-            tuple(known), tuple(seen.now), problems, problem, tuple(seen.said), stamp, str(self.folder)
-        )
+        look = Look(tuple(known), tuple(seen.now), problems, problem, tuple(seen.said), stamp, str(self.folder))
         return look, seen
 
     def cost(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> Cost:
@@ -193,7 +191,13 @@ class OfFile(Offer):
 
     def check_words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
         settings = [word for each in fields.settings_of(typed) for word in ("--set", each)]
-        return ["check", self.name, *cell_words(seen, ticked), *settings, *fields.words_of(self.command, typed, ["again"])]
+        return [
+            "check",
+            self.name,
+            *cell_words(seen, ticked),
+            *settings,
+            *fields.words_of(self.command, typed, ["again"]),
+        ]
 
 
 # ---------------------------------------------------------------- a function or a command
@@ -202,7 +206,9 @@ class OfFile(Offer):
 class OfWords(Offer):
     """What stands behind `fts enqueue` for a function or a command."""
 
-    def __init__(self, places: Places, folder: Path, words: Sequence[str], first: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, places: Places, folder: Path, words: Sequence[str], first: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(places, folder)
         self.first = dict(first or {})  # what was typed beside them: the fields begin with it
         self.base = list(words)

@@ -50,7 +50,9 @@ class Session:
         return found
 
     def on_studies(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        return {"studies": [as_data(each) for each in studies.found(self.places, [Path(f) for f in question["folders"]])]}
+        return {
+            "studies": [as_data(each) for each in studies.found(self.places, [Path(f) for f in question["folders"]])]
+        }
 
     def on_typed(self, question: Mapping[str, Any]) -> dict[str, Any]:
         return {"key": studies.typed_key(str(question["text"]), self.here)}

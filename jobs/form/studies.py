@@ -110,7 +110,9 @@ def check_tables(study: StudyFile) -> None:
     space = study.tables.get("space")
     quiet = study
     if isinstance(space, dict) and "from" in space:
-        quiet = dataclasses.replace(study, tables={**study.tables, "space": {k: v for k, v in space.items() if k != "from"}})
+        quiet = dataclasses.replace(
+            study, tables={**study.tables, "space": {k: v for k, v in space.items() if k != "from"}}
+        )
         quiet = _without_what_needs_the_space(quiet)
     first = study.labels[0]
     quiet.cells(lambda _, labels: labels == first)
@@ -134,7 +136,11 @@ def _functions(path: Path) -> Iterator[Found]:
         title = f"{path.name}:{function.name}"
         takes = ", ".join(argument.arg for argument in arguments[1:])
         yield Found(
-            key_of(WORDS, str(path.parent), title), title, "function", str(path.parent), f"takes {takes}" if takes else ""
+            key_of(WORDS, str(path.parent), title),
+            title,
+            "function",
+            str(path.parent),
+            f"takes {takes}" if takes else "",
         )
 
 
@@ -182,7 +188,9 @@ def _of_queue(name: str, jobs: Sequence[Job]) -> Found:
         check_words(words, typed, folder, jobs)
     except Exception as error:  # see _all
         return Found(key, name, QUEUE, str(folder), note, sentence_of(error))
-    return Found(key_of(WORDS, str(folder), shlex.join([*words, *_as_words(words, typed)])), name, QUEUE, str(folder), note)
+    return Found(
+        key_of(WORDS, str(folder), shlex.join([*words, *_as_words(words, typed)])), name, QUEUE, str(folder), note
+    )
 
 
 def _as_words(words: Sequence[str], typed: dict[str, str]) -> list[str]:
@@ -225,7 +233,19 @@ def words_of(jobs: Sequence[Job]) -> tuple[list[str], dict[str, str]]:
         typed |= {"metric": cell.metric, "direction": cell.direction}
     if cell.constraints:
         typed["constraints"] = shlex.join(f"{name}{bound}" for name, bound in cell.constraints.items())
-    plain = ("seed", "sampler", "pruner", "seeds", "steps", "baseline", "prune_by", "on_oom", "gpu", "threads", "process")
+    plain = (
+        "seed",
+        "sampler",
+        "pruner",
+        "seeds",
+        "steps",
+        "baseline",
+        "prune_by",
+        "on_oom",
+        "gpu",
+        "threads",
+        "process",
+    )
     typed |= {name: str(getattr(cell, name)) for name in plain if getattr(cell, name) != default_of(cell, name)}
     times = ("stall_s", "trial_timeout_s", "timeout_s")
     typed |= {name: f"{getattr(cell, name):g}s" for name in times if getattr(cell, name) is not None}
@@ -237,7 +257,9 @@ def words_of(jobs: Sequence[Job]) -> tuple[list[str], dict[str, str]]:
         typed |= {"interpreter": str(cell.python)} if getattr(cell, "python", None) else {}
         return [str(getattr(cell, "objective", ""))], typed
     flags = {name: fields.YES for name in ("shell", "stdout", "best") if getattr(cell, name)}
-    texts = {name: str(getattr(cell, name)) for name in ("regex", "csv", "tensorboard", "results") if getattr(cell, name)}
+    texts = {
+        name: str(getattr(cell, name)) for name in ("regex", "csv", "tensorboard", "results") if getattr(cell, name)
+    }
     return ["--", *cell.command], typed | flags | texts | {"grace_s": f"{cell.grace_s:g}"}
 
 
