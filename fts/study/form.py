@@ -1,4 +1,4 @@
-"""The matrix of budgets and horizons in the enqueue form of the monitor: its cells as they are now, and what they take."""
+"""The matrix of budgets and horizons in the enqueue form: its cells as they are now, and what they take."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ def _with_choices(field: Field) -> Field:
 
 def standing(cell: CellSpec, jobs: Sequence[Job], again: bool) -> CellNow:
     """What `fts enqueue` would make of the cell."""
-    name, labels = f"{cell.budget}/h{cell.horizon}", {"budget": cell.budget, "horizon": cell.horizon}
+    name = f"{cell.budget}/h{cell.horizon}"
+    labels: dict[str, str | int | float] = {"budget": cell.budget, "horizon": cell.horizon}
     near = [job for job in jobs if (job.kind, job.budget, job.horizon) == (cell.kind, cell.budget, cell.horizon)]
     same = [] if again else [job for job in near if question_of(job.spec) == cell.question]
     job = min(same, key=lambda job: preference(str(job.status), job.trials_wanted, job.id, cell.trials), default=None)

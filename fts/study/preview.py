@@ -1,4 +1,4 @@
-"""What an order of the matrix would take on this machine, in sentences: the numbers are those of `fts plan --memory`."""
+"""What an order of the matrix would take on this machine, in sentences: the numbers of `fts plan --memory`."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from fts.jobs.api.command import CommandCell
 
 SHARED = (
-    "trials", "axes", "wanted", "direction", "goals", "constraints", "prune_by", "parameters", "name", "seed", "sampler",
-    "halving", "seeds", "baseline", "steps", "again", "dry_run", "as_json", *limits.NAMES,
+    "trials", "axes", "wanted", "direction", "goals", "constraints", "prune_by", "parameters", "name", "seed",
+    "sampler", "halving", "seeds", "baseline", "steps", "again", "dry_run", "as_json", *limits.NAMES,
 )  # fmt: skip
 
 

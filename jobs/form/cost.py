@@ -209,7 +209,8 @@ def time_of(known: Known, orders: Sequence[Order]) -> str:
     study = orders[0].cell.study
     if found.unknown == len(orders):
         return f"time: unknown: no trial of {study} has run yet; `fts check` runs one"
-    about = f"about {formatting.spell(found.seconds)} (80 %: {formatting.spell(found.low)} to {formatting.spell(found.high)})"
+    within = f"80 %: {formatting.spell(found.low)} to {formatting.spell(found.high)}"
+    about = f"about {formatting.spell(found.seconds)} ({within})"
     also = f", and {cells} of unknown duration" if found.unknown else ""
     beside = f" with {slots}{' of the running worker' if known.worker else ''}"
     return f"time: {about}{beside}{also}; {basis(known, study)}"
@@ -238,7 +239,8 @@ def memory_of(known: Known, cells: Iterable[BareCell]) -> str:
         return f"memory: {by_function} says it for each trial; this machine has {machine.removeprefix('of ')}"
     peaks = [trial.peak_bytes for trial in known.trials if trial.peak_bytes]
     if not peaks:
-        return f"memory: unknown: no trial has run yet; the first runs alone and shows it ({machine.removeprefix('of ')} here)"
+        here = machine.removeprefix("of ")
+        return f"memory: unknown: no trial has run yet; the first runs alone and shows it ({here} here)"
     told = f"memory: {formatting.size(max(peaks))} in the largest of {formatting.count(len(peaks), 'trial')}"
     return told + _at_once(known, max(peaks), at_once, machine)
 

@@ -59,7 +59,8 @@ def _of_option(option: click.Option, context: click.Context, first: Mapping[str,
     record = option.get_help_record(context)
     told = record[1] if record else ""
     usual = USUAL.search(told)
-    kind, choices = TEXT, ()
+    kind = TEXT
+    choices: tuple[str, ...] = ()
     if option.secondary_opts:
         kind, choices = CHOICE, ("", max(option.opts, key=len), max(option.secondary_opts, key=len))
     elif option.is_flag:
@@ -126,12 +127,12 @@ def problems_of(command: click.Command, typed: Mapping[str, str], leave: Iterabl
         try:
             with click.Context(command, info_name="enqueue") as context:
                 _read(option, text, context)
-        except Exception as error:  # the one net: what a value is refused with is the option's own affair
-            found[str(option.name)] = without_place(error, option)
+        except Exception as error:  # noqa: BLE001  # the one net: what a value is refused with is the option's own affair
+            found[str(option.name)] = without_place(error)
     return found
 
 
-def without_place(error: Exception, option: click.Option) -> str:
+def without_place(error: Exception) -> str:
     """The sentence alone: the field stands above it."""
     if isinstance(error, click.BadParameter):
         return f"{error.message.rstrip('.')}"

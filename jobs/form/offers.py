@@ -20,7 +20,6 @@ from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli import enqueue, enqueue_command, enqueue_study, limits
 from fts.jobs.cli.errors import sentence_of
 from fts.jobs.form import cost, fields, standing
-from fts.jobs.settings import Places
 from fts.jobs.status import formatting
 from fts.jobs.study_file.chosen import chosen
 from fts.jobs.study_file.opened import cells_of
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from fts.jobs.api.bare_cell import BareCell
     from fts.jobs.api.form import CellNow
+    from fts.jobs.settings import Places
 
 FEW_WORDS = 3  # cells from which a shorter name for all that share a value is looked for
 
@@ -88,12 +88,12 @@ class Offer(ABC):
             known = self.fields()
             problems = self.problems(typed)
             seen = self.see(typed) if not problems else Seen()
-        except Exception as error:  # the one net: whatever refuses the study becomes a sentence
+        except Exception as error:  # noqa: BLE001  # the one net: whatever refuses the study becomes a sentence
             problem = sentence_of(error)
         if not problem and problems:
             field_, why = next(iter(problems.items()))
             label = next((each.label for each in known if each.name == field_), field_)
-            problem = f"{label}: {why}"
+            problem = why if why.startswith(label) else f"{label}: {why}"
         look = Look(tuple(known), tuple(seen.now), problems, problem, tuple(seen.said), stamp, str(self.folder))
         return look, seen
 
@@ -106,7 +106,7 @@ class Offer(ABC):
             words = self.words(typed, seen, [cell.name for cell in chosen_])
             told = self.sentences(seen, [cell.name for cell in adding]) if adding else []
             check = self.check_words(typed, seen, [cell.name for cell in chosen_])
-        except Exception as error:  # see `look`
+        except Exception as error:  # noqa: BLE001  # see `look`
             return Cost(count, trials, (), "", (), sentence_of(error))
         refused = [cell for cell in chosen_ if cell.state == ANOTHER]
         problem = refused[0].told if refused else ""

@@ -45,7 +45,7 @@ class Session:
         try:
             method = getattr(self, f"on_{question['ask']}")
             found: dict[str, Any] = method(question)
-        except Exception as error:  # the one net: the form shows the sentence, and asks on
+        except Exception as error:  # noqa: BLE001  # the one net: the form shows the sentence, and asks on
             return {"problem": clean(sentence_of(error))}
         return found
 

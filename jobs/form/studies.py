@@ -1,4 +1,4 @@
-"""Finds what can be put in line from a folder: study files, functions, installed studies, and what the queue has already.
+"""Finds what can be put in line: study files and functions of a folder, installed studies, what the queue has.
 
 Nothing of the person's is run here: a file is read, and a broken one is listed with its sentence.
 """
@@ -17,7 +17,7 @@ import click
 from fts.jobs.api import load
 from fts.jobs.api.bare_cell import BareCell, default_of
 from fts.jobs.api.command import BareStudy, CommandCell
-from fts.jobs.api.form import Found
+from fts.jobs.api.form import YES, Found
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli import enqueue, enqueue_command
 from fts.jobs.cli.app import STUDY_FILE, names_a_function, names_a_study
@@ -67,7 +67,7 @@ def _all(places: Places, folders: Sequence[Path]) -> Iterator[Found]:
         yield _installed(name, Path.cwd())
     try:
         yield from _queue(places)
-    except Exception as error:  # the one net: a database that cannot be read hides no file
+    except Exception as error:  # noqa: BLE001  # the one net: a database that cannot be read hides no file
         yield Found(key_of(QUEUE, ""), "the queue", QUEUE, str(places.db.parent), problem=sentence_of(error))
 
 
@@ -101,7 +101,7 @@ def _file(path: Path) -> Found:
         name = str(table.get("name", "")) if isinstance(table, dict) else ""
         check_tables(study)
         return Found(key, path.name, FILE, str(path.parent), name or formatting.count(len(labels), "cell"))
-    except Exception as error:  # see above
+    except Exception as error:  # noqa: BLE001  # see above
         return Found(key, path.name, FILE, str(path.parent), problem=sentence_of(error))
 
 
@@ -186,7 +186,7 @@ def _of_queue(name: str, jobs: Sequence[Job]) -> Found:
     try:
         words, typed = words_of(jobs)
         check_words(words, typed, folder, jobs)
-    except Exception as error:  # see _all
+    except Exception as error:  # noqa: BLE001  # see _all
         return Found(key, name, QUEUE, str(folder), note, sentence_of(error))
     return Found(
         key_of(WORDS, str(folder), shlex.join([*words, *_as_words(words, typed)])), name, QUEUE, str(folder), note
@@ -254,9 +254,10 @@ def words_of(jobs: Sequence[Job]) -> tuple[list[str], dict[str, str]]:
     if cell.memory or cell.memory_bytes:
         typed["memory"] = cell.memory or str(cell.memory_bytes)
     if not isinstance(cell, CommandCell):
-        typed |= {"interpreter": str(cell.python)} if getattr(cell, "python", None) else {}
+        python = getattr(cell, "python", None)
+        typed |= {"interpreter": str(python)} if python else {}
         return [str(getattr(cell, "objective", ""))], typed
-    flags = {name: fields.YES for name in ("shell", "stdout", "best") if getattr(cell, name)}
+    flags = {name: YES for name in ("shell", "stdout", "best") if getattr(cell, name)}
     texts = {
         name: str(getattr(cell, name)) for name in ("regex", "csv", "tensorboard", "results") if getattr(cell, name)
     }
@@ -274,7 +275,7 @@ def _parameter(name: str, one: Any) -> str:
 
 
 def check_words(words: Sequence[str], typed: dict[str, str], folder: Path, jobs: Sequence[Job]) -> None:
-    """Raises BadSpec where the words would not ask what the jobs asked; changed code alone is a new question of theirs."""
+    """Raises BadSpec where the words would not ask what the latest job asked; changed code alone is no reason."""
     from fts.jobs.settings import places
 
     seen = OfWords(places(None), folder, words).see(typed)
@@ -327,7 +328,7 @@ def typed_key(text: str, folder: Path) -> str:
 
 
 def offer_of_words(words: Sequence[str], places: Places, folder: Path) -> OfWords:
-    """Its options, where words of the command line stand beside the function or command, are what the form begins with."""
+    """A function or command; options that stand beside it are what the form begins with."""
     command = enqueue_command.enqueue_command if "--" in words else enqueue.enqueue
     if "--" in words:
         at = list(words).index("--")
@@ -349,7 +350,7 @@ def as_typed(command: click.Command, given: dict[str, Any]) -> dict[str, str]:
         if option.secondary_opts:
             found[str(option.name)] = max(option.opts if value else option.secondary_opts, key=len)
         elif option.is_flag:
-            found[str(option.name)] = fields.YES if value else ""
+            found[str(option.name)] = YES if value else ""
         else:
             found[str(option.name)] = shlex.join(_texts(value)) if option.multiple else str(value)
     return found

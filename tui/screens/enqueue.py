@@ -270,8 +270,10 @@ class EnqueueForm(ModalScreen[None]):
         if not self.studies:
             told = problem or "no study is found here: type its file below, or write one with `fts init`"
             list_.add_option(Option(told, disabled=True))
-        if list_.highlighted is None and any(not each.problem for each in self.studies):
-            list_.highlighted = next(n for n, each in enumerate(self.studies) if not each.problem)
+        first = next((n for n, each in enumerate(self.studies) if not each.problem), None)
+        if first is not None:
+            list_.highlighted = first
+            list_.replace_option_prompt_at_index(first, self._prompt(self.studies[first], True))
 
     def _prompt(self, each: Found, here: bool) -> Text:
         where = "" if each.where == str(self.folders[0]) else f"  {each.where}"
@@ -390,7 +392,7 @@ class EnqueueForm(ModalScreen[None]):
             return [*told, f"reading {self._title()}: {self._waited()}"]
         if self.seen.problem:
             return [*told, self.seen.problem]
-        cells, trials, became = summary(self.seen.cells, set(self._ticked()))
+        _, trials, became = summary(self.seen.cells, set(self._ticked()))
         if not became:
             n = formatting.count(len(self.seen.cells), "cell")
             return [*told, *self.seen.said, f"{n}, none is ticked: Space ticks one, r a row, c a column, a all, n none"]

@@ -23,7 +23,12 @@ UNSET = "(not given)"
 class Tick(Checkbox):
     """A checkbox that is read without colours."""
 
-    BUTTON_LEFT, BUTTON_INNER, BUTTON_RIGHT = "[", "x", "]"
+    BUTTON_LEFT, BUTTON_INNER, BUTTON_RIGHT = "[", " ", "]"
+
+    def watch_value(self) -> None:
+        self.BUTTON_INNER = "x" if self.value else " "
+        super().watch_value()
+        self.refresh(layout=True)
 
 
 class FieldRow(Vertical):
@@ -50,7 +55,7 @@ class FieldRow(Vertical):
     def _control(self) -> Widget:
         field = self.field
         if field.kind == FLAG:
-            return Tick("", value=self.text == YES, compact=True)
+            return Tick("yes", value=self.text == YES, compact=True)
         if field.kind == CHOICE:
             offered = [(choice or UNSET, choice) for choice in field.choices]
             if self.text not in field.choices:
