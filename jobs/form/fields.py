@@ -114,7 +114,7 @@ def split(text: str, flag: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise BadSpec(f"{flag} has {text!r:.80}, whose quotes do not end: {error}") from None
+        raise BadSpec(f"{flag} has {text!r:.80}, an unclosed quote: {error}") from None
 
 
 def problems_of(command: click.Command, typed: Mapping[str, str], leave: Iterable[str] = ()) -> dict[str, str]:

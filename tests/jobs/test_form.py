@@ -144,7 +144,7 @@ def test_typed_values_become_words_that_click_reads_back() -> None:
         ({"parameters": "lr=1:log"}, "'lr=1:log' is no parameter"),
         ({"stall_s": "soon"}, "--stall is 'soon', expected a duration"),
         ({"memory": "8"}, "write a size such as 8GB"),
-        ({"axes": "'size=S"}, "whose quotes do not end"),
+        ({"axes": "'size=S"}, "an unclosed quote"),
     ],
 )
 def test_a_wrong_value_is_told_under_its_field(typed: dict[str, str], told: str) -> None:
