@@ -49,9 +49,9 @@ def what_to_name(command: str, folder: Path, commands: Container[str]) -> str:
     return told
 
 
-def which_queue(db: Path, file: Path | None, began: bool) -> str | None:
+def which_queue(db: Path, folder: Path | None, began: bool) -> str | None:
     """Says which queue was taken where that may surprise: a new one, or one that is not beside the study's file."""
-    beside = None if file is None or file.resolve().parent == Path.cwd().resolve() else file.resolve().parent
+    beside = None if folder is None or folder.resolve() == Path.cwd().resolve() else folder.resolve()
     other = None if beside is None else beside / DEFAULT_PATH
     elsewhere = other is not None and has_study(other) and other.resolve() != db.resolve()
     if not began and (beside is None or db.resolve().is_relative_to(beside)):
