@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.api.command import WHOLE_ARGS, CommandCell, named
 from fts.jobs.api.function import FunctionCell
+from fts.jobs.api.names import variable
 from fts.jobs.api.nearest import nearest
 from fts.jobs.functions import BadObjective, inspect
 
@@ -77,10 +78,10 @@ def _of_command(cell: CommandCell) -> list[str]:
     if re.search(r"\bFTS_(PARAMS|PARAM_|CELL_)(?![A-Za-z0-9_])", text):  # it may read any of them
         return []
     return [
-        _unread_place(cell, what, name, variable)
+        _unread_place(cell, what, name, told)
         for what, prefix, names in (("parameter", "FTS_PARAM", cell.space or {}), ("axis", "FTS_CELL", cell.axes))
         for name in names
-        if name not in places and (variable := f"{prefix}_{name.upper()}") not in text
+        if name not in places and (told := f"{prefix}_{variable(name)}") not in text
     ]
 
 
