@@ -43,6 +43,7 @@ from fts.state.backup import backup
 from fts.state.db import open_database
 from fts.state.errors import DatabaseCorrupt, DatabaseGone, NoSuchRow, StaleToken, StateError, WrongStatus
 from fts.state.files import refuse_links, sweep, sweep_below
+from fts.state.gpu_ledger import GpuLedger, gpus_folder
 from fts.state.slot_lock import SlotLock, SlotTaken, holder
 from fts.state.values import WorkerOrder
 
@@ -184,7 +185,7 @@ class Worker:
         self.last_words = Emergency(db, self.ballast, self.board, self.id, progress.tell, pause_s)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self._sensors = detect.from_env(disk=places.outputs, gpu=index_of(settings.device))
-        room = MemoryPool(list_gpus(), os.cpu_count())
+        room = MemoryPool(list_gpus(), os.cpu_count(), GpuLedger(gpus_folder()))
         self._slots = [Slot(index, places, settings, self._sensors, room) for index in range(settings.slots)]
         for slot in self._slots:
             self._free.put(slot)

@@ -273,7 +273,7 @@ def test_names_with_dots_are_a_table_or_one_word(tmp_path: Path) -> None:
     names = ["optimizer.lr", "optimizer.name", "optimizer.momentum", "data.mixup", "data.crop"]
     assert sorted(made[0].space) == sorted(names) and [cell.axes["model.size"] for cell in made] == ["S", "M"]
     assert made[0].space["data.crop"] == {"kind": "choice", "choices": [24, 32]}
-    with pytest.raises(BadSpec, match="optimizer.lr twice"):
+    with pytest.raises(BadSpec, match=r"optimizer\.lr twice"):
         cells(tmp_path, text.replace('"optimizer.name" =', '"optimizer.lr" ='))
     with pytest.raises(BadSpec, match="optimizer_lr would both be the environment variable FTS_PARAM_OPTIMIZER_LR"):
         cells(tmp_path, text.replace('"optimizer.name" =', "optimizer_lr = [1]\n'optimizer.name' ="))
