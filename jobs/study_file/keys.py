@@ -102,6 +102,7 @@ SEARCH: Mapping[str, Key] = {
     "sampler": _choice("sampler"),
     "pruner": _choice("pruner"),
     "halving": Key(_halving, f"a table of {', '.join(HALVING_LIMITS)}"),
+    "percentile": Key(values.between(*LIMITS["percentile"]), "a number from 0 to 100"),
     "prune_by": Key(values.text, "the name of a metric with a goal"),
     "parallel": Key(values.whole(1, 1024), "a whole number from 1 to 1,024"),
     "diverged": _choice("diverged"),
