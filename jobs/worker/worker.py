@@ -21,17 +21,15 @@ from typing import TYPE_CHECKING, Any
 from huey.consumer import Consumer, ConsumerStopped
 
 from fts.jobs.devices import index_of
+from fts.jobs.executors.local import LocalExecutor
 from fts.jobs.records import earlier_exports, exports
 from fts.jobs.records.owed import AGAIN_S, Owed
 from fts.jobs.sensors import detect
-from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.status.explain import why
 from fts.jobs.supervisor.child import reap_recorded, same_process, started_at
 from fts.jobs.supervisor.job_runner import JobRunner
-from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.progress_events import JobStarted, Note
-from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.trouble import DISK_FAILS
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.emergency import Emergency, is_foreseen
@@ -48,7 +46,9 @@ from fts.state.slot_lock import SlotLock, SlotTaken, holder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fts.jobs.executors.base import Executor
     from fts.jobs.settings import Places, WorkerSettings
+    from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
     from fts.state.values import Claim
 
@@ -171,7 +171,14 @@ def bring_in_order(db: Database, places: Places) -> None:
 class Worker:
     """One process, its slots, its beat, and huey's consumer."""
 
-    def __init__(self, db: Database, places: Places, settings: WorkerSettings, progress: Console) -> None:
+    def __init__(
+        self,
+        db: Database,
+        places: Places,
+        settings: WorkerSettings,
+        progress: Console,
+        executor: Executor | None = None,
+    ) -> None:
         self.db, self.places, self.settings, self.progress = db, places, settings, progress
         self.board = Orders()
         self.ballast = DiskReserve(places.ballast)
@@ -183,8 +190,8 @@ class Worker:
         self.last_words = Emergency(db, self.ballast, self.board, self.id, progress.tell, pause_s)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self._sensors = detect.from_env(disk=places.outputs, gpu=index_of(settings.device))
-        room = MemoryPool(list_gpus(), os.cpu_count())
-        self._slots = [Slot(index, places, settings, self._sensors, room) for index in range(settings.slots)]
+        self.executor = executor or LocalExecutor(places, settings, self._sensors)
+        self._slots = self.executor.slots
         for slot in self._slots:
             self._free.put(slot)
         self._beat = threading.Thread(target=self._beat_on, name="beat", daemon=True)
@@ -234,8 +241,7 @@ class Worker:
     def close(self) -> None:
         """Say goodbye in the database; what ran has been checkpointed and put back by its supervisor."""
         self._over.set()
-        for slot in self._slots:
-            slot.release()
+        self.executor.close()
         self._sensors.close()
         if self.owed and not self.owed.settle():
             log.warning("some exports could not be written; the next worker or `fts export` writes them")
