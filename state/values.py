@@ -163,6 +163,9 @@ class Verb(StrEnum):
     COMPARED = "compared"  # a cell's best trial against the best baseline
     UNSEALED = "unsealed"  # a person opened the test set for a cell; cannot be undone
     TESTED = "tested"  # its one evaluation on the test set
+    NODE_LOST = "node_lost"  # it is gone, or could not start a trial
+    NODE_QUARANTINED = "node_quarantined"
+    NODE_ASKED = "node_asked"  # by a person: drain, quarantine, release
     DRIFTED = "drifted"  # a trial that was continued would draw another value than the recorded one, which stays
 
 
@@ -594,6 +597,7 @@ class Snapshot:
     unreadable: tuple[UnreadableRow, ...] = ()  # of the rows above; `fts doctor` looks through all of them
     again: dict[int, tuple[int, ...]] = field(default_factory=dict)  # ended job -> failed trials a retry would run
     studies: dict[str, StudyRecord] = field(default_factory=dict)  # by name
+    nodes: tuple[Node, ...] = ()  # of other machines, by name
 
     def margin(self, job_id: int) -> Margin | None:
         """How far a cell is ahead of the best baseline; None while it cannot be said."""

@@ -93,7 +93,12 @@ class Executor(Protocol):
     """Where the trials of a worker run. Each slot is asked by one thread."""
 
     name: str  # local, command, ssh
-    slots: Sequence[Slot]
+    worker_id: int | None  # of the worker that it serves
+
+    @property
+    def slots(self) -> Sequence[Slot]:
+        """The places where a trial can run at the same time."""
+        ...
 
     def nodes(self) -> Sequence[Node]:
         """What is known of each node now."""

@@ -23,6 +23,7 @@ class LocalExecutor:
     """The one node is this machine, and it is always there."""
 
     name = "local"
+    worker_id: int | None = None
 
     def __init__(self, places: Places, settings: WorkerSettings, sensors: Sensors) -> None:
         self.sensors = sensors  # the worker's, which closes them

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from huey.consumer import Consumer, ConsumerStopped
 
 from fts.jobs.devices import index_of
-from fts.jobs.executors.local import LocalExecutor
+from fts.jobs.executors.choose import executor_of
 from fts.jobs.records import earlier_exports, exports
 from fts.jobs.records.owed import AGAIN_S, Owed
 from fts.jobs.sensors import detect
@@ -46,7 +46,6 @@ from fts.state.slot_lock import SlotLock, SlotTaken, holder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fts.jobs.executors.base import Executor
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
@@ -171,14 +170,7 @@ def bring_in_order(db: Database, places: Places) -> None:
 class Worker:
     """One process, its slots, its beat, and huey's consumer."""
 
-    def __init__(
-        self,
-        db: Database,
-        places: Places,
-        settings: WorkerSettings,
-        progress: Console,
-        executor: Executor | None = None,
-    ) -> None:
+    def __init__(self, db: Database, places: Places, settings: WorkerSettings, progress: Console) -> None:
         self.db, self.places, self.settings, self.progress = db, places, settings, progress
         self.board = Orders()
         self.ballast = DiskReserve(places.ballast)
@@ -190,7 +182,8 @@ class Worker:
         self.last_words = Emergency(db, self.ballast, self.board, self.id, progress.tell, pause_s)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self._sensors = detect.from_env(disk=places.outputs, gpu=index_of(settings.device))
-        self.executor = executor or LocalExecutor(places, settings, self._sensors)
+        self.executor = executor_of(places, settings, db, self._sensors)
+        self.executor.worker_id = self.id
         self._slots = self.executor.slots
         for slot in self._slots:
             self._free.put(slot)
