@@ -96,6 +96,7 @@ class WorkerSettings:
     beat_s: float = 5.0  # several beats fit into a lease, so that a slow disk costs nothing
     poll_s: float = 0.5  # how often a supervisor looks for orders
     node_lease_s: float = 15.0  # of an agent: silent for longer, and its node is lost
+    launch_s: float = 120.0  # that an agent on a named node may take to come up
     where: Where = field(default_factory=Where)
     stop_grace_s: float = 120.0  # a checkpoint of 2B parameters takes tens of seconds
     checkpoint_every_s: float = 60.0
@@ -166,7 +167,16 @@ def settings_elsewhere(
     elif total is not None and slots > total:
         raise BadSetting(f"--slots is {slots}, but --nodes has {total}; leave --slots out")
     chosen: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
-    for name in ("busy_s", "lease_s", "beat_s", "poll_s", "checkpoint_every_s", "outage_pause_s", "node_lease_s"):
+    for name in (
+        "busy_s",
+        "lease_s",
+        "beat_s",
+        "poll_s",
+        "checkpoint_every_s",
+        "outage_pause_s",
+        "node_lease_s",
+        "launch_s",
+    ):
         if (value := seconds(f"FTS_{name.upper()}")) is not None:
             chosen.setdefault(name, value)
     check_beats(chosen)

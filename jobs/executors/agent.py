@@ -106,6 +106,10 @@ class Agent:
         self.sensors.close()
         return STOPPED if self.preempted or self.alone else 0
 
+    @property
+    def wanted_back(self) -> str:
+        return f"the engine wants {self.name} back"
+
     def hello(self) -> dict[str, Any]:
         """What this node is."""
         found, reading = fingerprint.of_this_machine(), self.sensors.read()
@@ -186,10 +190,12 @@ class Agent:
             return False
         if self.child is None:
             if self.preempted:
-                self._refuse("the engine asked this node to stop")
+                self.writer.send(Kind.PREEMPTED, {"said": self.wanted_back})
             return True
         if self._leave_by == float("inf"):
             self._leave_by = time.monotonic() + self.grace_s
+            if self.preempted:
+                self.writer.send(Kind.PREEMPTED, {"said": self.wanted_back})
             self.child.ask_to_stop()
         elif time.monotonic() > self._leave_by:
             self.child.kill()
@@ -350,7 +356,7 @@ class Agent:
             self._send_files(self.attempt, hurry=True)
         whose, said = Whose.TRIAL, ""
         if self.preempted:
-            whose, said = Whose.PREEMPTED, f"the engine asked {self.name} to stop"
+            whose, said = Whose.PREEMPTED, self.wanted_back
         elif not child.was_ready:
             whose, said = Whose.LAUNCH_FAILED, f"no trial process comes up on {self.name}: {self._last_line()}"
         told = {

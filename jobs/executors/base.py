@@ -66,6 +66,7 @@ class Placed(Protocol):
     pid: int
     started: float
     node: str | None  # None: this machine
+    fingerprint: str | None  # of that node
     log_path: Path
     frozen: bool
     asked_to_stop: bool

@@ -55,6 +55,7 @@ class Channel:
         self.hello: dict[str, Any] | None = None
         self.vitals: dict[str, Any] = {}
         self.ended: str | None = None  # why nothing comes any more
+        self.preempted: str | None = None  # the engine wants the node back: what it says
         self.blameless = False  # the node is not at fault: we slept, or asked it to leave
         self._heard = self.began = time.monotonic()
         self.started = 0  # processes so far
@@ -113,6 +114,8 @@ class Channel:
             self.hello = meta
         elif frame.kind is Kind.VITALS:
             self.vitals = meta
+        elif frame.kind is Kind.PREEMPTED:
+            self.preempted = str(meta.get("said"))[:300]
         elif frame.kind is Kind.REFUSED:
             return str(meta.get("said"))[:2000]
         elif frame.kind is Kind.FILE:

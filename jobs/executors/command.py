@@ -83,6 +83,7 @@ class CommandExecutor:
         self.slots = tuple(RemoteSlot(index, places, settings, self) for index in range(settings.slots))
         self._lock = threading.Condition()
         self._at: dict[int, Place] = {}  # slot -> where its agent was launched
+        self._busy: set[int] = set()  # slots with a trial, or that look for a node for one
         self._running: dict[int, str] = {}  # slot -> the trial there, for people
         self._known: dict[str, Node] = {}  # as last told
         self._over = threading.Event()
@@ -121,6 +122,8 @@ class CommandExecutor:
 
     def place(self, slot: int, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
         one = self.slots[slot]
+        with self._lock:
+            self._busy.add(slot)  # from here on nobody takes its node away
         if self._keeps(one, want):
             return True
         one.leave_node()
@@ -149,7 +152,7 @@ class CommandExecutor:
     def _keeps(self, slot: RemoteSlot, want: Want) -> bool:
         """Is its agent still there, asked for by the same words, and may trials begin on its node?"""
         channel, place = slot.channel, self._at.get(slot.index)
-        if channel is None or place is None or channel.lost() is not None:
+        if channel is None or place is None or channel.lost() is not None or channel.preempted is not None:
             return False
         if channel.argv != self.launch.argv(want, place.name, self.settings.memory_limit):
             return False
@@ -171,21 +174,35 @@ class CommandExecutor:
                     shut.append(f"{place.name} is {known.state}" + (f" ({known.reason})" if known.reason else ""))
                 elif place.pause_until > now:
                     shut.append(f"{place.name} is tried again in {place.pause_until - now:.0f} s")
-                elif len(place.used) < place.slots and (avoided or place.name not in want.avoid):
+                elif (len(place.used) < place.slots or place.used - self._busy) and (
+                    avoided or place.name not in want.avoid
+                ):
                     open_ones.append(place)
             if not open_ones:
                 return None, "for a node: " + ("; ".join(shut)[:500] or "all have as many trials as they have slots")
-            best = min(
-                open_ones,
-                key=lambda one: (
-                    want.like not in (None, one.fingerprint),
-                    one.name in want.avoid,
-                    len(one.used) / one.slots,
-                ),
-            )
+
+            def order(one: Place) -> tuple[bool, bool, float]:
+                other = want.like is not None and want.like != one.fingerprint
+                return other, one.name in want.avoid, len(one.used) / one.slots
+
+            best = min(open_ones, key=order)
+            robbed = None
+            if len(best.used) >= best.slots:
+                idle = min(best.used - self._busy)  # it keeps an agent for a trial that may never come
+                best.used.discard(idle)
+                self._at.pop(idle, None)
+                robbed = self.slots[idle].take_channel()
             best.used.add(slot)
             self._at[slot] = best
-            return best, ""
+        if robbed is not None:
+            robbed.close(gently=True)
+        return best, ""
+
+    def idles(self, slot: int) -> None:
+        """Its trial is over; another slot that needs a node may have its."""
+        with self._lock:
+            self._busy.discard(slot)
+            self._lock.notify_all()
 
     def _leave_place(self, slot: int) -> None:
         with self._lock:
@@ -215,6 +232,9 @@ class CommandExecutor:
             if leaves():
                 channel.close()
                 return None
+            if place.fixed and time.monotonic() - channel.began > self.settings.launch_s:
+                channel.ended = f"no word within {self.settings.launch_s:g} s"
+                break
             line = channel.said()
             if time.monotonic() - channel.began > SAY_S and said != line:
                 said = line
@@ -240,6 +260,7 @@ class CommandExecutor:
 
     def _fail(self, node: Node, what: str, quarantine: bool = True) -> None:
         self._known.pop(node.id, None)
+        node = replace(node, trials=(), heard_at=None)
         now = transitions.node_failed(self.db, node, what, ALLOWED if quarantine else 1 << 30, self.who)
         if now.state is NodeState.QUARANTINED:
             log.warning("node %s is quarantined: %s", now.id, now.reason)

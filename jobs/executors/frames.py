@@ -4,7 +4,7 @@ A frame has a kind, a JSON object and up to a megabyte of bytes. Either side end
 first frame that is cut off, too large, of another version or not JSON: a node is not trusted.
 
     worker to agent   welcome code start attempt file run send stop limits end beat
-    agent to worker   hello fact file files log decision vitals exit refused
+    agent to worker   hello fact file files log decision vitals exit preempted refused
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Kind(IntEnum):
     VITALS = 17  # node: how it is
     EXIT = 18  # node: the process has ended
     REFUSED = 19  # node: why it leaves
+    PREEMPTED = 20  # node: the engine wants it back; what the trial still says counts
 
 
 @dataclass(frozen=True)

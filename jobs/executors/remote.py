@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api import protocol
 from fts.jobs.devices import Gpu
 from fts.jobs.executors.arriving import Arriving, settle
 from fts.jobs.executors.base import Exit, Whose
@@ -60,6 +61,7 @@ class RemoteProcess:
     def __init__(self, channel: Channel, node: str, slot: RemoteSlot, program: Program) -> None:
         self.channel, self.slot, self.program = channel, slot, program
         self.node: str | None = node
+        self.fingerprint: str | None = str((channel.hello or {}).get("fingerprint", ""))
         self.relays = program.relays
         self.log_path = channel.log_path
         self.started = time.time()
@@ -73,10 +75,6 @@ class RemoteProcess:
         self._home: Path | None = None
         self._log: Path | None = None
         self._token = ""
-
-    @property
-    def fingerprint(self) -> str:
-        return str((self.channel.hello or {}).get("fingerprint", ""))
 
     # -- talk
 
@@ -174,12 +172,17 @@ class RemoteProcess:
     # -- life
 
     def exit(self) -> Exit | None:
+        if (said := self.channel.preempted) is not None:
+            return Exit(protocol.STOPPED, Whose.PREEMPTED, said)
+        return self._ended_by()
+
+    def _ended_by(self) -> Exit | None:
         if self._exit is None and not self.channel.has_more and (why := self.channel.lost()) is not None:
             self._exit = Exit(None, Whose.NODE_LOST, f"node {self.node} is lost: {why}")
         return self._exit
 
     def poll(self) -> int | None:
-        ended = self.exit()
+        ended = self._ended_by()
         if ended is None:
             return None
         return -9 if ended.code is None else ended.code
@@ -367,12 +370,21 @@ class RemoteSlot(Slot):
 
     def leave_node(self, gently: bool = False) -> None:
         """The connection ends."""
-        if self._child is not None:
-            self._child = self._watchdog = self._program = None
-        channel, self.channel = self.channel, None
+        self.executor.runs(self.index, None)
+        channel = self.take_channel()
         if channel is not None:
             self.room.give_back(self.index)
             channel.close(gently)
+
+    def take_channel(self) -> Channel | None:
+        """The slot has no node any more; whoever gets the connection closes it."""
+        self._child = self._watchdog = self._program = None
+        channel, self.channel = self.channel, None
+        return channel
+
+    def give_back_room(self) -> None:
+        super().give_back_room()
+        self.executor.idles(self.index)
 
     def child(
         self, program: Program, threads: int | None = None, tells: Callable[[Template], None] = lambda _: None
@@ -415,6 +427,7 @@ class RemoteSlot(Slot):
         process = self._child
         assert isinstance(process, RemoteProcess) and self._watchdog is not None, "a process comes first"
         self.token = claim.token
+        self.executor.runs(self.index, f"{claim.job.experiment} t{trial.number}")
         process.fence = lambda: transitions.fenced(db, claim, trial.id)
         process.begins = {"measures": bool(trial.architecture)}
         return super().watch(
@@ -441,6 +454,7 @@ class RemoteSlot(Slot):
             time.sleep(min(COOL_LOOK_S, self.settings.poll_s))
 
     def after(self, end: AttemptEnd) -> None:
+        self.executor.runs(self.index, None)
         if end.how is Ended.LOST:
             self.executor.lost(self, Whose(end.facts["whose"]), str(end.facts.get("message")))
             return

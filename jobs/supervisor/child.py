@@ -74,6 +74,7 @@ class TrialProcess:
     """
 
     node: str | None = None  # this machine
+    fingerprint: str | None = None  # which one that is, nobody need be told
     reads_files = True
 
     def __init__(

@@ -34,6 +34,9 @@ STARTED_FACTS = (
     "n_params", "n_train", "n_val", "n_pos", "prior_loss", "label_md5", "base_rate", "data_md5", "torch_version",
     "host", "device", "threads", "micro_batch", "accumulation", "recipe", "predicted_bytes",
 )  # fmt: skip
+FINGERPRINT = "fingerprint"  # fact of a trial that ran on nodes: of the first one
+OTHER_HARDWARE = "other_hardware"  # fact of such a trial: the first node that differs
+MOVED = "other hardware"  # its badge
 KEPT_FILES = "files"  # fact of a trial: name -> md5 and bytes of what it keeps in its folder
 
 
@@ -68,9 +71,26 @@ class TrialRecord:
             log.info("process %s, which ran this trial before: %s", before.pid, became)
         facts: dict[str, Any] = self._process(child)
         facts["log_path"] = spec.log_path  # a file that cannot be imported has said why there
+        if child.node is not None:
+            facts |= self._hardware(before, child)
         if gpus := self.slot.room.gpus_of(self.slot.index):
             facts["gpus"] = [gpu.name for gpu in gpus]
         transitions.record_progress(self.db, self.claim, self.trial.id, facts)
+
+    def _hardware(self, before: Trial, child: Placed) -> dict[str, Any]:
+        """What it began on decides the last bits: a trial that goes on elsewhere says so."""
+        first = before.facts.get(FINGERPRINT)
+        if first is None:
+            return {FINGERPRINT: child.fingerprint}
+        if first == child.fingerprint or before.facts.get(OTHER_HARDWARE):
+            return {}
+        said = (
+            f"t{self.trial.number} goes on on {child.node}, which has other hardware or libraries than it began on: "
+            f"its last bits may differ, and it gets the badge `{MOVED}`"
+        )
+        transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
+        self.tell(Note(f"{self.job.experiment} {said}"))
+        return {OTHER_HARDWARE: child.node}
 
     def _process(self, child: Placed) -> dict[str, Any]:
         """Which one it is; a pid of another machine is nobody's to signal, so it is not kept."""

@@ -29,7 +29,7 @@ from fts.jobs.supervisor.telling import Telling
 from fts.jobs.supervisor.trial_end import close, message_of
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
 from fts.jobs.supervisor.trial_order import TrialOrder
-from fts.jobs.supervisor.trial_record import TrialRecord
+from fts.jobs.supervisor.trial_record import FINGERPRINT, TrialRecord
 from fts.jobs.supervisor.trouble import is_disk_trouble, pause_s
 from fts.jobs.watchdog.policy import AGAIN
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
@@ -57,7 +57,6 @@ REASONS: dict[str, StopReason] = {
 }  # fmt: skip  # cause -> why it is tried again
 TRIES_IN_MEMORY = 2  # of a trial that has no leaner recipe, without an epoch or a checkpoint in between
 OF_NODE = tuple(reason.value for reason in StopReason if reason.of_node)  # ends of attempts
-FINGERPRINT = "fingerprint"  # fact of a trial that ran on a node: of the first one
 WORDS = {
     StopReason.MACHINE: "the machine failed it", StopReason.KILL: "killed", StopReason.AGAIN: "its last epoch again",
 }  # fmt: skip  # reason -> as an event says it
