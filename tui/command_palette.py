@@ -16,12 +16,14 @@ from fts.jobs.actions import ACTIONS, Action
 from fts.jobs.status import formatting
 from fts.tui import bindings
 from fts.tui.data.view import SCREENS
+from fts.tui.screens.dialogs import mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from textual.command import Hits
     from textual.widgets import Input, OptionList
+    from textual.widgets.option_list import Option
 
     from fts.state.values import Job
     from fts.tui.app import Monitor
@@ -180,16 +182,21 @@ class Palette(CommandPalette):
         & > .option-list--option-highlighted { color: $background; background: $foreground; text-style: none; }
         & > .option-list--option-hover { text-style: underline; background: $background; }
     }
-    Palette CommandList:ansi > .option-list--option-highlighted {
-        color: $foreground; background: $background; text-style: reverse;
+    Palette CommandList:ansi > .option-list--option-highlighted { color: $foreground; background: $background; }
+    Palette CommandInput:ansi {
+        color: $foreground;
+        & > .input--placeholder { color: $foreground; text-style: none; }
+        & > .input--cursor { color: $foreground; background: $background; text-style: reverse; }
+        & > .input--selection { color: $foreground; background: $background; text-style: underline; }
     }
     Palette > .command-palette--help-text { color: $foreground; text-style: none; }
     Palette > .command-palette--highlight { text-style: bold underline; }
     """
 
     def __init__(self) -> None:
-        super().__init__(placeholder="type a command, or letters of it")
+        super().__init__(placeholder="(type a command, or letters of it)")
         self._entered = ""  # Enter was pressed for these words before their entries were there
+        self._inverse: Option | None = None
 
     def on_mount(self) -> None:
         ascii_only = bool(getattr(self.app, "ascii_only", False))
@@ -208,6 +215,7 @@ class Palette(CommandPalette):
         self._entered = ""
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        self._inverse = mark(event.option_list, event.option, self._inverse)
         if self._entered and self._is_current():
             self._entered = ""
             self.query_one(CommandList).action_select()
