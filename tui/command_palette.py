@@ -19,7 +19,7 @@ from fts.tui.data.view import SCREENS
 from fts.tui.screens.dialogs import mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from textual.command import Hits
     from textual.widgets import Input, OptionList
@@ -54,15 +54,19 @@ class Found(Hit):
 class Commands(Provider):
     """All commands of the monitor; those that cannot be done now say why and do nothing."""
 
+    async def startup(self) -> None:
+        """Once for all that is typed; what is chosen is asked again whether it can still be done."""
+        self._all = list(self.entries())
+
     async def discover(self) -> Hits:
-        for entry in self.entries():
+        for entry in self._all:
             yield DiscoveryHit(self._line(entry), entry.run, entry.label, self._below(entry))
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         if typed := typed_command(self._monitor, query):
             yield Found(2.0, self._line(typed), typed.run, typed.label, self._below(typed), query)
-        for entry in self.entries():
+        for entry in self._all:
             command = entry.twin if entry.twin.startswith("fts ") else ""
             scores = (matcher.match(entry.label), 0.9 * matcher.match(entry.id), 0.8 * matcher.match(command))
             score = 1.5 if query == entry.key else max(scores)
@@ -76,7 +80,8 @@ class Commands(Provider):
 
     def entries(self) -> Iterator[Entry]:
         """What can be done now first, then what cannot, then the keys of looking."""
-        actions = [of_action(self._monitor, action) for action in ACTIONS]
+        jobs = self._monitor.chosen()
+        actions = [of_action(self._monitor, action, jobs) for action in ACTIONS]
         yield from (entry for entry in actions if not entry.why_not)
         yield from of_looking(self._monitor)
         yield from (entry for entry in actions if entry.why_not)
@@ -94,12 +99,12 @@ class Commands(Provider):
         return Content(f"{' ' * KEY}not now: {entry.why_not}") if entry.why_not else None
 
 
-def of_action(app: Monitor, action: Action) -> Entry:
+def of_action(app: Monitor, action: Action, jobs: Sequence[Job]) -> Entry:
     """An action of the registry, for the jobs that are chosen."""
-    why_not = app.acting.why_not(action)
+    why_not = app.acting.why_not(action, jobs)
     return Entry(
         action.id, action.label, lambda: app.acting.by_id(action.id), app.keymap.of_action(action),
-        action.command(app.chosen()), why_not,
+        action.command(jobs), why_not,
     )  # fmt: skip
 
 

@@ -102,7 +102,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("AUC, value", "The trial's value: of its best step, on validation data.", (TRIALS,)),
     Column("ep, step", "Steps that it has reported.", (TRIALS,)),
     Column("time", "How long it ran; 12m+ still runs.", (TRIALS,)),
-    Column("lr, dropout, wd, warm", "Drawn parameters: learning rate, weight decay, steps of warm-up; of other studies by their own names.", (TRIALS,)),
+    Column("lr, dropout, wd, warm", "Drawn parameters: learning rate, dropout, weight decay, steps of warm-up; of "
+           "other studies by their own names.", (TRIALS,)),
     Column("architecture", "Width d, layers L, heads h, feed-forward ff.", (TRIALS,)),
     Column("64x4", "Batch: 64 windows at once, 4 times before a step of the optimizer.", (TRIALS, HARDWARE, LOGS)),
     Column("base +0.01?", "Difference to the best baseline; ? means that its 95 % interval includes 0.",

@@ -121,11 +121,19 @@ class Dialog(ModalScreen[Answer]):
         self.dismiss(None)
 
 
-def line_of_text(value: str = "", placeholder: str = "", longest: int = LONGEST) -> Input:
-    """A field for one line, with a cursor that does not blink: a blinking one sends bytes for ever."""
-    field = Input(value, placeholder=placeholder, select_on_focus=False, max_length=longest)
-    field.cursor_blink = False
-    return field
+class LineOfText(Input):
+    """A field for one line, with a cursor that does not blink: a blinking one sends bytes for ever.
+
+    A paste that is too long is cut; Textual would leave it out.
+    """
+
+    def __init__(self, value: str = "", placeholder: str = "", longest: int = LONGEST) -> None:
+        super().__init__(value, placeholder=placeholder, select_on_focus=False, max_length=longest)
+        self.cursor_blink = False
+
+    def replace(self, text: str, start: int, end: int) -> None:
+        room = (self.max_length or LONGEST) - len(self.value) + abs(end - start)
+        super().replace(text[: max(room, 0)], start, end)
 
 
 # ---------------------------------------------------------------- choose
@@ -176,14 +184,10 @@ class Chooser(Dialog[str]):
         self.label_columns = min(labels + 2, LABEL)
 
     def parts(self) -> ComposeResult:
-        yield line_of_text(placeholder="(type to search)", longest=100)
+        yield LineOfText(placeholder="(type to search)", longest=100)
         yield OptionList(markup=False)
 
-    def on_mount(self) -> None:
-        super().on_mount()
-        self.fill()
-
-    def on_resize(self) -> None:
+    def on_resize(self) -> None:  # also the first time
         super().on_resize()
         self.fill()
 
@@ -365,7 +369,7 @@ class Ask(Dialog[str]):
         self.hint, self.value, self.demanded = hint, value, demanded
 
     def parts(self) -> ComposeResult:
-        yield line_of_text(self.value)
+        yield LineOfText(self.value)
         with VerticalScroll(id="body", can_focus=False):
             yield Static(Content(self.shown(self.hint)), id="text")
 
