@@ -312,6 +312,8 @@ class Confirm(Dialog[bool]):
         Binding("up,k", "scroll(-1)", show=False),
         Binding("pagedown", "scroll(8)", show=False),
         Binding("pageup", "scroll(-8)", show=False),
+        Binding("home", "scroll(-9999)", show=False),
+        Binding("end", "scroll(9999)", show=False),
     ]
 
     def __init__(self, question: str, effects: Sequence[str], yes: str = "yes") -> None:
