@@ -310,10 +310,10 @@ def trial_by_id(db: Database, trial_id: int) -> Trial:
 
 
 def live_trial(db: Database, job_id: int) -> Trial | None:
-    """The running or interrupted trial of a job: the one that must go on before a new one starts."""
+    """The running or interrupted trial of a job, the first of several: they go on before a new one starts."""
     # Plain SQL: with parameters in place of the statuses, SQLite may not use the partial index.
     live = SQL("status IN ('running', 'interrupted')")
-    row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id, live))
+    row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id, live).order_by(TrialRow.number))
     return None if row is None else to_trial(row)
 
 
