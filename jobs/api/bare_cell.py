@@ -44,7 +44,8 @@ RUNNING = ("memory", "memory_bytes", "on_oom", "stall_s", "trial_timeout_s", "ti
 MORE = ("experiment", "trials", "seeds", "baseline", "code")  # names, amounts and what is added to a search
 # Left out of a specification while they have their default: it keeps the md5 it had before they existed
 SOURCES = ("csv", "tensorboard", "results")  # of a command's metrics
-LATER = (*RUNNING, PARALLEL, "seeds", "baseline", "code", "forbid", "goals", "goal_names", "constraints", "prune_by", *SOURCES)
+AIMS = ("forbid", "goals", "goal_names", "constraints", "prune_by")
+LATER = (*RUNNING, PARALLEL, "seeds", "baseline", "code", *AIMS, *SOURCES)
 
 STREAMS = "streams"
 BY_TRIAL, BY_NAME = "trial", "name"  # all parameters of a trial in one go; each parameter alone

@@ -1,4 +1,4 @@
-"""Databases of schema 1, as the fts of that time left them, are brought to the schema of today and say the same as before."""
+"""Databases of schema 1, as the fts of that time left them, are brought to that of today and say the same as before."""
 
 from __future__ import annotations
 
