@@ -11,9 +11,9 @@ from fts.jobs.status import declared, formatting
 from fts.tui.data import table_rows
 from fts.tui.data.trial_store import by_id
 from fts.tui.render.text import Line, Placed, labelled, line, rule, wrapped
-from fts.tui.screens.results import facts
-from fts.tui.widgets import event_list, learning_curve
-from fts.tui.widgets.event_list import ABSENT
+from fts.tui.widgets import event_list, learning_curve, trial_table
+from fts.tui.widgets.trial_facts import facts
+from fts.tui.widgets.trial_table import ABSENT
 
 if TYPE_CHECKING:
     from fts.state.values import Trial
@@ -29,13 +29,13 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     def head(w: int, _h: int) -> list[Line]:
         return [rule(title, "[ ] other cell  o sort  / filter" if w >= 70 else "", w, view.focus in ("", "trials"))]
 
-    known = event_list.importance_line(view, width if width < 110 else width - 46)
+    known = trial_table.importance_line(view, width if width < 110 else width - 46)
     if width >= 110:
         left = width - 46
         table = height - 1 - (known is not None)
         return [
             Placed("trials", 0, 0, left, 1, head),
-            Placed("", 0, 1, left, table, lambda w, h: event_list.trials(view, w, h)),
+            Placed("", 0, 1, left, table, lambda w, h: trial_table.trials(view, w, h)),
             Placed("", 0, 1 + table, left, height - 1 - table, lambda w, h: [known or ()]),
             Placed("", left, 0, 1, height, lambda w, h: [(("│", "rule"),)] * h),
             Placed("diff", left + 1, 0, width - left - 1, height, partial(detail, view)),
@@ -45,7 +45,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     table = height - 1 - below - (known is not None)
     return [
         Placed("trials", 0, 0, width, 1, head),
-        Placed("", 0, 1, width, table, lambda w, h: event_list.trials(view, w, h)),
+        Placed("", 0, 1, width, table, lambda w, h: trial_table.trials(view, w, h)),
         Placed("", 0, 1 + table, width, int(known is not None), lambda w, h: [known or ()]),
         Placed("diff", 0, height - below, width, below, partial(detail, view)),
     ]
