@@ -317,6 +317,12 @@ def live_trial(db: Database, job_id: int) -> Trial | None:
     return None if row is None else to_trial(row)
 
 
+def latest_at(db: Database, job_id: int, verbs: Iterable[str]) -> float:
+    """When one of these last happened to the job; 0.0: none has."""
+    found = EventRow.select(fn.MAX(EventRow.at)).where(EventRow.job_id == job_id, EventRow.verb.in_(list(verbs)))
+    return float(finite_or_none(found.scalar(db)) or 0.0)
+
+
 def latest_trial(db: Database, job_id: int) -> Trial | None:
     """The trial of a job with the highest number; None: it has none."""
     row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id).order_by(TrialRow.number.desc()))

@@ -10,6 +10,7 @@ from typing import Any
 
 PARALLEL = "parallel"  # field of a specification; left out while it is 1
 MOST_PARALLEL = 1024
+PRICE = "Trial n then knows trials 0..n-K only: random search pays nothing"
 
 
 def parallel_of(cell: Any) -> int:

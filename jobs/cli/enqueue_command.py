@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SHARED = (
     "trials", "axes", "direction", "goals", "constraints", "prune_by", "parameters", "name", "seed", "sampler",
-    "halving", "seeds", "baseline", "steps", "again", "dry_run", "as_json", *limits.NAMES,
+    "halving", "seeds", "baseline", "parallel", "steps", "again", "dry_run", "as_json", *limits.NAMES,
 )  # fmt: skip
 
 
