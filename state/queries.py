@@ -46,7 +46,7 @@ from fts.state.rows import (  # fmt: skip
     unreadable_in,
 )
 from fts.state.scheduling import RUN_AGAIN_SQL
-from fts.state.spent import NO_END
+from fts.state.spent import NO_END, side_by_side_s
 from fts.state.values import (
     ROLE,
     Attempt,
@@ -155,7 +155,7 @@ def worked(db: Database) -> dict[int, float]:
     spent = TrialRow.select(TrialRow.job_id, fn.SUM(TrialRow.train_seconds).alias("seconds"))
     rows = db.rows(spent.where(TrialRow.job_id.in_(again)).group_by(TrialRow.job_id))
     told = {row["job_id"]: float(finite_or_none(row["seconds"]) or 0.0) for row in rows}
-    return told | in_processes(db, [job for job, seconds in told.items() if not seconds])
+    return told | in_processes(db, [job for job, seconds in told.items() if not seconds]) | side_by_side_s(db, told)
 
 
 def in_processes(db: Database, jobs: Sequence[int], until: float = math.inf) -> dict[int, float]:

@@ -124,6 +124,8 @@ def test_random_search_pays_nothing(tmp_path: Path) -> None:
 )
 def test_a_storm_of_kills_changes_no_number(tmp_path: Path, parallel: int, slots: int, sampler: str, seed: int) -> None:
     """Worker, trials or both, at random moments in random numbers, again and again."""
+    if sampler == "cmaes":
+        pytest.importorskip("cmaes")
     study = study_of(tmp_path)
     put_in_line(study, parallel, 40, "--sampler", sampler)
     toy.plan(study, ["00001_train"], 40, 40, seed, keeps=True)
