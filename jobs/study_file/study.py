@@ -40,6 +40,12 @@ Tables = dict[str, Any]
 Params = dict[str, Any]
 
 
+def folder_of(path: Path) -> Path:
+    """Where a study's file lies, by one name wherever a person stands: `../digits/study.toml` is its folder, too."""
+    folder = path.absolute().parent
+    return folder.resolve() if ".." in folder.parts else folder
+
+
 @dataclass(frozen=True)
 class StudyFile:
     """The tables of a study as they were written, and where."""
@@ -63,7 +69,7 @@ class StudyFile:
         for setting in settings:
             tables, at = toml.with_value(tables, setting)
             places.append(at)
-        return cls(tables, path.absolute().parent, path.name, text, tuple(places))
+        return cls(tables, folder_of(path), path.name, text, tuple(places))
 
     def named(self, name: str | None) -> StudyFile:
         """The same study under another name."""

@@ -45,6 +45,7 @@ from fts.state.db import open_database
 from fts.state.errors import DatabaseCorrupt, DatabaseGone, NoSuchRow, StaleToken, StateError, WrongStatus
 from fts.state.files import refuse_links, sweep, sweep_below
 from fts.state.slot_lock import SlotLock, SlotTaken, holder
+from fts.state.values import WorkerOrder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -258,7 +259,7 @@ class Worker:
         if self._lost_database is None:
             self._lost_database = error
             log.error("%s; this worker stops", error)
-            self.board.signal("stop")
+            self.board.signal(WorkerOrder.STOP)
 
     def without_tickets(self, error: StateError) -> None:
         """Whether there is work could not be seen: for ever when the database is damaged, else it is asked again."""
@@ -365,7 +366,7 @@ class Worker:
             self._beat_until_over()
         except BaseException:
             log.exception("without its beat this worker would lose its jobs: it stops at a checkpoint")
-            self.board.signal("stop")
+            self.board.signal(WorkerOrder.STOP)
             raise
 
     def _beat_until_over(self) -> None:
@@ -430,10 +431,10 @@ class Worker:
             return
         who = f"the file {file.relative_to(self.places.outputs.parent)}"
         try:
-            transitions.record_wish(self.db, "drain_job", who)
+            transitions.record_wish(self.db, WorkerOrder.DRAIN_JOB, who)
         except StateError as error:  # a full disk: obeyed all the same, and written down when that works again
             log.warning("%s: %s", who, error)
-            self.board.signal("drain_job", who)
+            self.board.signal(WorkerOrder.DRAIN_JOB, who)
         try:
             file.unlink(missing_ok=True)
         except OSError as error:  # a folder of that name, or one that cannot be written: asked once is enough
@@ -484,7 +485,7 @@ class Worker:
         return queries.flag(self.db, "queue_paused") is None and tickets.runnable_jobs(self.db) > 0
 
     def signalled(self, signum: int) -> None:
-        order = {signal.SIGUSR1: "drain_trial"}.get(signal.Signals(signum), "stop")
+        order = WorkerOrder.DRAIN_TRIAL if signum == signal.SIGUSR1 else WorkerOrder.STOP
         self.board.signal(order, f"{signal.Signals(signum).name} to process {os.getpid()}")
 
 

@@ -428,9 +428,9 @@ def _named(row: Row, given: Mapping[str, Any], spec: dict[str, Any]) -> Row:
         cell = given.get("cell") or "/".join(str(value) for value in labels.values()) or study
     return {
         "study": study,
-        "cell": _checked_text(cell, "cell"),
+        "cell": checked_text(cell, "cell"),
         "labels": _json_in_order(labels),
-        "metric": _checked_text(metric, "metric"),
+        "metric": checked_text(metric, "metric"),
         "direction": checked_direction(direction),
     }
 
@@ -450,19 +450,19 @@ def _checked_labels(given: Mapping[str, Any], required: bool) -> dict[str, Any]:
         elif required and name in AXES:
             checked_name(value, name)
         else:
-            _checked_text(name, "the name of an axis")
+            checked_text(name, "the name of an axis")
             _checked_label(name, value)
     return found
 
 
 def _checked_label(axis: str, value: Any) -> None:
     if isinstance(value, str):
-        _checked_text(value, axis)
+        checked_text(value, axis)
     elif not isinstance(value, bool | int | float) or not abs(value) < HUGE:
         raise BadRow(f"{axis} is {str(value)[:80]!r}; expected a text or a finite number")
 
 
-def _checked_text(value: Any, what: str) -> str:
+def checked_text(value: Any, what: str) -> str:
     """One line that people read: it names no file."""
     if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME or not value.isprintable():
         raise BadRow(f"{what} is {str(value)[:80]!r}; expected 1 to {MAX_NAME} printable characters")
