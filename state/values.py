@@ -283,6 +283,12 @@ class Job:
                 return said
         return None
 
+    @property
+    def parallel(self) -> int:
+        """How many of its trials may run at once, as the specification says."""
+        said = self.spec.get("parallel")
+        return said if isinstance(said, int) and not isinstance(said, bool) and 1 <= said <= 1024 else 1
+
     def retry_refusal(self, again: Sequence[int]) -> str | None:
         """Why `fts retry` would run nothing; None: it can. `again` numbers its failed trials that may run again.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SHARED = (
     "trials", "axes", "wanted", "direction", "goals", "constraints", "prune_by", "parameters", "name", "seed",
-    "sampler", "halving", "seeds", "baseline", "steps", "again", "dry_run", "as_json", *limits.NAMES,
+    "sampler", "halving", "seeds", "baseline", "parallel", "steps", "again", "dry_run", "as_json", *limits.NAMES,
 )  # fmt: skip
 
 

@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
-from fts.state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker, WorkerOrder
+from fts.jobs.status.conditions import running_trials
+from fts.state.values import Event, Job, JobStatus, Snapshot, Trial, Verb, Worker, WorkerOrder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,9 +99,9 @@ def _end(snapshot: Snapshot, worker: Worker, job: Job, seconds_left: Mapping[int
     if worker.asked == WorkerOrder.DRAIN_JOB:
         left = seconds_left.get(job.id)
         return None if left is None else snapshot.taken_at + left
-    running = (t for t in snapshot.trials if t.job_id == job.id and t.status is TrialStatus.RUNNING)
-    trial = next(running, None)
-    return None if trial is None else latest_end(snapshot, trial)
+    ends = [latest_end(snapshot, trial) for trial in running_trials(snapshot, job)]
+    known = [end for end in ends if end is not None]
+    return max(known) if known and len(known) == len(ends) else None
 
 
 def latest_end(snapshot: Snapshot, trial: Trial) -> float | None:

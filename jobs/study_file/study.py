@@ -393,10 +393,6 @@ class Freezing:
         pruner = given.get("pruner", "median")
         if "halving" in given and pruner != "halving":
             raise BadStudy(("search", "halving"), f'has numbers, but the pruner is {pruner}; write pruner = "halving"')
-        if given.get("parallel", 1) > 1:
-            raise BadStudy(
-                ("search", "parallel"), f"is {given['parallel']}, expected 1: trials of one cell run one by one"
-            )
         at = ("search", "warm_start")
         first = [
             warm.from_record(at, each, whole, forbid, labels, self.recorded)
@@ -409,6 +405,7 @@ class Freezing:
             "pruner": pruner,
             "halving": given.get("halving", Halving()) if pruner == "halving" else None,
             "prune_by": given.get("prune_by"),
+            "parallel": given.get("parallel", 1),
             "diverged": given.get("diverged", "worst"),
             "warm_start": tuple(first),
         }

@@ -37,6 +37,7 @@ from fts.jobs.worker.console import Console
 from fts.jobs.worker.emergency import Emergency, is_foreseen
 from fts.jobs.worker.maintenance import Housekeeping
 from fts.jobs.worker.reserve import DiskReserve
+from fts.jobs.worker.shared_jobs import SharedJobs
 from fts.jobs.worker.wake_lock import keep_awake
 from fts.state import queries, tickets, transitions
 from fts.state.backup import backup
@@ -183,6 +184,10 @@ class Worker:
         pause_s = settings.outage_pause_s
         self.last_words = Emergency(db, self.ballast, self.board, self.id, progress.tell, pause_s)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
+        self._lending = threading.Lock()  # held by who takes an idle slot only to give it back
+        self._claiming = threading.Lock()  # one slot at a time: those after it join what it has claimed
+        self._shared = SharedJobs()
+        self._called: list[threading.Thread] = []  # that work in slots which were called to a job
         self._sensors = detect.from_env(disk=places.outputs, gpu=index_of(settings.device))
         room = MemoryPool(list_gpus(), os.cpu_count())
         self._slots = [Slot(index, places, settings, self._sensors, room) for index in range(settings.slots)]
@@ -220,6 +225,8 @@ class Worker:
         self._beat.start()
         self._exports.start()
         consumer.run()
+        for thread in self._called:
+            thread.join()
 
     def run_one(self, job_id: int) -> None:
         """One job, whatever its rank; Ctrl-C stops it at a checkpoint."""
@@ -272,12 +279,35 @@ class Worker:
             raise self._lost_database
 
     def look(self) -> None:
-        """Claim and run jobs with one slot until there is nothing to claim or the worker is to leave."""
-        slot = self._free.get()
+        """Work in one slot until there is nothing for it or the worker is to leave."""
+        self._work_in(self._free.get())
+
+    def call_slot(self) -> None:
+        """An idle slot, if there is one, comes to a job that has another trial to run now."""
+        with self._lending:
+            try:
+                slot = self._free.get_nowait()
+            except queue.Empty:
+                return
+            self._called = [thread for thread in self._called if thread.is_alive()]
+            thread = threading.Thread(target=self._work_in, args=(slot,), name=f"slot {slot.index}", daemon=True)
+            self._called.append(thread)
+            thread.start()
+
+    def _work_in(self, slot: Slot) -> None:
+        """Join the running jobs that have a trial for it, else claim the next job."""
         try:
             while self.board.takes_work():
                 self.ballast.fill()
-                claim = self._claim()
+                claims = self._shared.claims
+                if self._shared.join(slot):
+                    continue
+                with self._claiming:
+                    if self._shared.claims != claims:  # another slot was faster: its job may be joined
+                        continue
+                    claim = self._claim()
+                    if claim is not None:
+                        self._shared.claimed(claim)
                 if claim is None:
                     return
                 self._run_claim(slot, claim)
@@ -301,8 +331,10 @@ class Worker:
         self.progress.tell(JobStarted(job, claim.attempt))
         try:
             supervisor = JobRunner(
-                self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell, self.owed
-            )
+                self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell, self.owed,
+                self.call_slot,
+            )  # fmt: skip
+            self._shared.runs(claim, supervisor)
             supervisor.prepare()
             supervisor.run()
         except StaleToken as refused:
@@ -317,6 +349,7 @@ class Worker:
             else:
                 self.last_words.give_back(claim, error)
         finally:
+            self._shared.ends(claim)
             self.board.ends(job.id)
 
     def _export_on(self) -> None:
@@ -373,13 +406,14 @@ class Worker:
     def _release_unused(self) -> None:
         """Ends the processes of a slot that has run nothing for UNUSED_S: a worker that waits holds little memory."""
         for _ in self._slots:
-            try:
-                slot = self._free.get_nowait()
-            except queue.Empty:
-                return
-            if slot.holds_processes and time.monotonic() - self._used_at.get(slot.index, 0.0) > UNUSED_S:
-                slot.release()
-            self._free.put(slot)
+            with self._lending:
+                try:
+                    slot = self._free.get_nowait()
+                except queue.Empty:
+                    return
+                if slot.holds_processes and time.monotonic() - self._used_at.get(slot.index, 0.0) > UNUSED_S:
+                    slot.release()
+                self._free.put(slot)
 
     def _beat_once(self, write: bool) -> None:
         if write:
