@@ -123,6 +123,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(
                 10, "completion", "completion:completion", "print the script that completes words in bash, zsh or fish"
             ),
+            Entry(15, "notify", "notify:notify", "messages to your phone, by mail or by a command"),
             Entry(20, "doctor", "maintain:doctor", "what is wrong here, and what to do about it"),
             Entry(30, "backup", "maintain:backup", "copy the database while it is in use"),
             Entry(40, "restore", "maintain:restore", "put a backup in the database's place"),
@@ -181,6 +182,12 @@ EXAMPLES = {
     "export": "fts export --optuna sqlite:///optuna.db",
     "snapshot": "fts snapshot --screen results --to results.svg",
     "completion": 'eval "$(fts completion bash)"',
+    "notify add": "fts notify add ntfy://my-secret-topic",
+    "notify list": "fts notify list",
+    "notify remove": "fts notify remove ntfy",
+    "notify test": "fts notify test",
+    "notify quiet": "fts notify quiet 22:00-07:00 --but 'worker lost'",
+    "notify watch": "fts notify watch",
     "doctor": "fts doctor",
     "backup": "fts backup",
     "restore": "fts restore",

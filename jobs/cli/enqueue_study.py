@@ -93,7 +93,7 @@ def put_in_line(
         return line.preview(cells)
     db = open_for_person(here().db)
     try:
-        return line.put_in_line(db, cells, study.metrics, again=again, dry_run=dry_run)
+        return line.put_in_line(db, cells, study.metrics, study.messages, again=again, dry_run=dry_run)
     finally:
         db.close()
 
