@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fts.jobs.devices import BadSetting
@@ -30,6 +30,7 @@ SECRET = "tgram://123456:AbC-SeCrEt/chat"
 # ---------------------------------------------------------------- the file of addresses
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.text(min_size=1).filter(lambda text: "\x00" not in text))
 def test_any_address_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.mktemp("notify") / "fts" / "notify.toml"
