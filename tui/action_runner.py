@@ -19,10 +19,12 @@ from fts.jobs.status import formatting, naming
 from fts.jobs.status.sanitize import clean
 from fts.state.errors import StateError
 from fts.tui.data.messages import Acted, in_words
-from fts.tui.screens.dialogs import Ask, Confirm, Dialog
+from fts.tui.screens.dialogs import Ask, Confirm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from textual.screen import ModalScreen
 
     from fts.state.values import Job
     from fts.tui.app import Monitor
@@ -41,7 +43,7 @@ class ActionRunner:
         self.open = 0  # changes that were asked for and not answered
         self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="acting")
         self._failed: list[Acted] = []  # not shown yet
-        self._form: Dialog[Any] | None = None  # as it was left: what was chosen there is offered again
+        self._form: ModalScreen[Any] | None = None  # as it was left: what was chosen there is offered again
 
     def press(self, key: str) -> None:
         """A key of the registry: p, P and D have one action for each direction."""
@@ -54,28 +56,39 @@ class ActionRunner:
         """The same from the palette."""
         self.begin(by_id(action_id), self.app.chosen())
 
-    def begin(self, action: Action, jobs: Sequence[Job]) -> None:
-        """Refuses with the reason, asks where it must, or does it."""
+    def begin(self, action: Action, jobs: Sequence[Job], **given: Any) -> None:
+        """Refuses with the reason, asks where it must, or does it; `given`: what was typed with it in the palette."""
         if reason := self._refused(action, jobs):
             self.app.say(f"{action.key or action.label}: {self._named(reason)}", "look")
-            return
-        if action.id == "enqueue":
+        elif action.id == "enqueue":
             self._open_form()
-            return
-        if action.id == "note":
+        elif action.id == "note" and "text" not in given:
             hint = "One line for the journal; Enter writes it, Esc leaves."
             self._ask_text("note", hint, lambda text: self._run(action, jobs[:1], text=text))
-            return
-        if action.id == "move_to":
+        elif action.id == "note":
+            self._run(action, jobs[:1], **given)
+        elif action.id == "move_to" and "place" not in given:
             hint = "The place in line: a number (1 runs next), top or bottom."
             self._ask_text(action.label, hint, lambda text: self._run(action, jobs, place=_place(text)))
-            return
-        affected = [job for job in jobs if action.applies_to(job, self.app.present())] if action.needs_jobs else []
-        if action.id == "ack":
-            affected = []
-        self._ask_then_run(action, affected)
+        elif action.id == "move_to":
+            self._run(action, jobs, place=_place(given["place"]))
+        else:
+            affected = self._affected(action, jobs)
+            self._ask_then_run(action, affected)
 
-    def _refused(self, action: Action, jobs: Sequence[Job]) -> str | None:
+    def _affected(self, action: Action, jobs: Sequence[Job]) -> list[Job]:
+        """Of the jobs those that the action can change now."""
+        if not action.needs_jobs or action.id == "ack":
+            return []
+        return [job for job in jobs if action.applies_to(job, self.app.present())]
+
+    def why_not(self, action: Action, jobs: Sequence[Job] | None = None) -> str:
+        """Why it cannot be done now, for lists of all actions; empty: it can."""
+        chosen = self.app.chosen() if jobs is None else jobs
+        return self._named(self._refused(action, chosen, settled=True) or "")
+
+    def _refused(self, action: Action, jobs: Sequence[Job], settled: bool = False) -> str | None:
+        """The reason, or None; `settled`: whoever reads a list of actions has had time to look."""
         app = self.app
         if too_new := app.too_new():
             return too_new
@@ -87,12 +100,13 @@ class ActionRunner:
             return app.problem
         if action.needs_jobs and not jobs:
             return app.desk.why_none_chosen()
-        if action.needs_jobs and time.monotonic() - app.desk.jumped_at < MOVED_S:
+        if action.needs_jobs and not settled and time.monotonic() - app.desk.jumped_at < MOVED_S:
             return "the cursor moved to another row; look, then press again"
         if action.level_for(jobs) in ("L2", "L3"):
             if app.age_s() > 15:
                 return "the screen is too old to act on; ^r reads the database"
-            if time.monotonic() - app.appeared_at < SETTLE_S or time.monotonic() - app.desk.moved_at < MOVED_S:
+            moved = time.monotonic() - app.desk.moved_at < MOVED_S
+            if not settled and (moved or time.monotonic() - app.appeared_at < SETTLE_S):
                 return "the screen has just changed; look, then press again"
         if not action.needs_jobs:
             return action.why_not(None, app.present())
@@ -113,8 +127,8 @@ class ActionRunner:
         if level == "L3":
             word = naming.cell_name(jobs[0]) if jobs else action.id
             hint = f"{price or action.help} Type {word} to do it; Esc leaves."
-            dialog = Ask(action.label, hint, self.app.palette, self.app.ascii_only, demanded=word)
-            self.app.push_screen(dialog, lambda text: self._run(action, jobs) if text else None)
+            dialog = Ask(action.label, hint, demanded=word)
+            self.app.push_screen(dialog, lambda text: self._run_if_still(action, jobs) if text else None)
             return
         asks = (
             action.asks(jobs)
@@ -128,11 +142,23 @@ class ActionRunner:
         if len(jobs) > 1:
             effects.insert(0, f"{formatting.count(len(jobs), 'cell')}: {names}")
         question = f"{action.label}{' ' + names if len(jobs) == 1 else ''}?"
-        dialog_ = Confirm(question, effects, self.app.palette, self.app.ascii_only, yes=action.label)
-        self.app.push_screen(dialog_, lambda yes: self._run(action, jobs) if yes else None)
+        dialog_ = Confirm(question, effects, yes=action.label)
+        self.app.push_screen(dialog_, lambda yes: self._run_if_still(action, jobs) if yes else None)
+
+    def _run_if_still(self, action: Action, jobs: Sequence[Job]) -> None:
+        """After an answer: a dialog may stand open for hours, so what can no longer be changed is left out."""
+        known = {job.id: job for job in self.app.snapshot.jobs}
+        there = [known[job.id] for job in jobs if job.id in known]
+        if len(jobs) and not there:
+            left = formatting.count(len(jobs), "cell")
+            self.app.say(f"{action.label}: {left} left the queue; nothing was done", "look")
+        elif reason := self._refused(action, there, settled=True):
+            self.app.say(f"{action.label}: {self._named(reason)}; nothing was done", "look")
+        else:
+            self._run(action, self._affected(action, there))
 
     def _ask_text(self, title: str, hint: str, then: Callable[[str], None]) -> None:
-        dialog = Ask(title, hint, self.app.palette, self.app.ascii_only)
+        dialog = Ask(title, hint)
         self.app.push_screen(dialog, lambda text: then(text.strip()) if text and text.strip() else None)
 
     def _open_form(self) -> None:

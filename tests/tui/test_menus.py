@@ -14,8 +14,10 @@ from fts.study.preview import CellCost, Preview, SearchSettings, Standing
 from fts.study.screens.enqueue import Enqueue
 from fts.study.screens.messages import Planned, Tried
 from fts.tui import bindings
+from fts.tui.data.view import RESULTS
 from fts.tui.render import export
 from fts.tui.screens.dialogs import Ask, Chooser, Confirm, Notice
+from fts.tui.screens.help import Help
 from fts.tui.widgets import meters
 from tests.tui.stories import (
     dialog_text,
@@ -33,28 +35,34 @@ from tests.tui.stories import (
 async def test_help_lists_every_key_and_every_action(db_path):
     async with monitor(db_path, (120, 40)) as (app, pilot):
         await press(pilot, "?")
-        await until(lambda: opened(app, Chooser), pilot)
+        await until(lambda: opened(app, Help), pilot)
         listed = {choice.id for choice in app.screen.choices}
-        assert {key.id for key in bindings.KEYS} <= listed
-        assert {f"do {action.id}" for action in ACTIONS} <= listed
+        assert {f"key {key.id}" for key in bindings.KEYS if key.id != "screen"} <= listed
+        assert {f"do {action.id}" for action in ACTIONS} | {f"show {n}" for n in range(7)} <= listed
         await press(pilot, *"drain after", "escape")
 
 
-async def test_a_help_line_that_is_too_long_stands_in_full_below(db_path):
-    async with monitor(db_path, (80, 24)) as (app, pilot):
-        await press(pilot, "question_mark")
-        await until(lambda: opened(app, Chooser), pilot)
-        assert "Open the selected row: cell, trials, curve." not in dialog_text(app)
-        assert "below" in dialog_text(app), "a list that goes on says so"
-        await press(pilot, *"open the selected")
-        assert "Open the selected row: cell, trials, curve." in dialog_text(app)
+async def test_a_help_line_stands_in_full_however_narrow(db_path):
+    async with monitor(db_path, (40, 15)) as (app, pilot):
+        await press(pilot, "question_mark", *"held back")
+        await until(lambda: len(app.screen.matching) < 5, pilot)
+        whole = " ".join(dialog_text(app).split())
+        assert "A waiting job is held back. A running job writes a checkpoint and frees its memory" in whole
+        await press(pilot, "escape")
+
+
+async def test_enter_in_the_help_does_what_the_line_says_and_a_glyph_only_explains(db_path):
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, "?", *"taken out", "enter")
+        assert isinstance(app.screen, Help)
+        await press(pilot, "ctrl+u", *"screen results", "enter")
+        assert app.desk.screen == RESULTS
 
 
 async def test_the_palette_finds_and_does_and_shows_the_command(db_path):
     async with monitor(db_path, (120, 40)) as (app, pilot):
-        await press(pilot, "j", ":", *"pause")
-        await until(lambda: opened(app, Chooser) and len(app.screen.shown) < 8, pilot)
-        assert "fts pause 7" in dialog_text(app)
+        await press(pilot, "j", ":", *"pau")
+        await until(lambda: "fts pause 7" in dialog_text(app), pilot)
         await press(pilot, "enter")
         await until(lambda: rows(db_path)["200M/h1"] == "paused", pilot)
 
@@ -111,18 +119,18 @@ async def test_readonly_has_no_writing_key(db_path):
 
 async def test_a_served_monitor_cannot_be_made_writable(db_path):
     async with monitor(db_path, readonly=True, locked=True) as (app, _pilot):
-        app.hands._writable()
+        app.hands.writable()
         assert app.readonly
 
 
 async def test_a_readonly_monitor_asks_once_before_it_may_write(db_path):
     async with monitor(db_path, readonly=True) as (app, pilot):
         for answer, readonly in (("enter", True), ("y", False)):
-            app.hands._writable()
+            app.hands.writable()
             await until(lambda: opened(app, Confirm), pilot)
             await press(pilot, answer)
             assert app.readonly is readonly
-        app.hands._writable()
+        app.hands.writable()
         assert not isinstance(app.screen, Confirm)
 
 

@@ -31,7 +31,8 @@ from fts.study.preview import (
 )
 from fts.study.screens.messages import DataListed, Planned, Tried
 from fts.tui.render.text import Line, Span, wrapped
-from fts.tui.screens.dialogs import Confirm, Dialog
+from fts.tui.screens.canvas_dialog import CanvasDialog
+from fts.tui.screens.dialogs import Confirm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +55,7 @@ MOST_TRIALS = 100_000
 CELL, VALUE = 14, 21  # columns of a cell, and of a value of the settings
 
 
-class Enqueue(Dialog[Order]):
+class Enqueue(CanvasDialog[Order]):
     """Space toggles a cell, r a row, c a column, a all; + - 0-9 trials, > < epochs, p pruner; d tries, Enter asks.
 
     Below the cells Space and l change the task, the tier and the data set, h goes back.
@@ -345,7 +346,7 @@ class Enqueue(Dialog[Order]):
             ]
         else:
             effects.append("the time is not known yet; cells that exist already are not put in line again")
-        dialog = Confirm("put in line?", effects, self.palette, self.ascii_only, yes="put in line")
+        dialog = Confirm("put in line?", effects, yes="put in line")
         self.app.push_screen(dialog, self._confirmed)
 
     def _confirmed(self, yes: bool | None) -> None:
