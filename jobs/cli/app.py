@@ -123,6 +123,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(
                 10, "completion", "completion:completion", "print the script that completes words in bash, zsh or fish"
             ),
+            Entry(12, "service", "service:service", "a worker that starts with the machine (systemd, launchd)"),
             Entry(15, "notify", "notify:notify", "messages to your phone, by mail or by a command"),
             Entry(20, "doctor", "maintain:doctor", "what is wrong here, and what to do about it"),
             Entry(30, "backup", "maintain:backup", "copy the database while it is in use"),
@@ -182,6 +183,9 @@ EXAMPLES = {
     "export": "fts export --optuna sqlite:///optuna.db",
     "snapshot": "fts snapshot --screen results --to results.svg",
     "completion": 'eval "$(fts completion bash)"',
+    "service install": "fts service install --slots 2 --dry-run",
+    "service status": "fts service status",
+    "service remove": "fts service remove",
     "notify add": "fts notify add ntfy://my-secret-topic",
     "notify list": "fts notify list",
     "notify remove": "fts notify remove ntfy",
