@@ -21,7 +21,10 @@ from fts.state.place import has_study
 
 OF_SYSTEM = click.option("--system", is_flag=True, help="a service of the machine, which needs root, not one of yours")
 BY = click.option(
-    "--manager", "kind", type=click.Choice((SYSTEMD, LAUNCHD)), help="whose service  [default: this machine's]"
+    "--manager",
+    "kind",
+    type=click.Choice((SYSTEMD, LAUNCHD)),
+    help="the one that keeps services  [default: this machine's]",
 )
 DRY = click.option("-n", "--dry-run", is_flag=True, help="show what would be written and asked of the system")
 

@@ -117,7 +117,7 @@ class Notifier:
         if self.forever or has_worker or set(self.mail.memory.since) - set(self.mail.memory.told):
             return False
         alone = time.monotonic() - self._worked_at
-        return alone > 2 * told.sure_after(self.hold_s) and (not self.mail.waits or self._is_stuck(settings, alone))
+        return alone > told.sure_after(self.hold_s) and (not self.mail.waits or self._is_stuck(settings, alone))
 
     def _look(self) -> glances.Glance:
         found = clean_snapshot(queries.snapshot(self.db, this_person()))
