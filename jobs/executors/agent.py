@@ -196,7 +196,10 @@ class Agent:
             self._leave_by = time.monotonic() + self.grace_s
             if self.preempted:
                 self.writer.send(Kind.PREEMPTED, {"said": self.wanted_back})
-            self.child.ask_to_stop()
+            if self.alone:  # nobody will answer: end of file says so to a trial that waits for a verdict
+                self.child.close_stdin()
+            else:
+                self.child.ask_to_stop()
         elif time.monotonic() > self._leave_by:
             self.child.kill()
         return False
@@ -384,7 +387,7 @@ class Agent:
         if child is None:
             return
         if child.poll() is None:
-            child.ask_to_stop() if self.alone else child.close_stdin()
+            child.close_stdin()
             child.wait(max(0.0, min(self.grace_s, self._leave_by - time.monotonic())) if self.alone else 10.0)
         self._drop_child()
 
