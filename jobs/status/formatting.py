@@ -47,10 +47,10 @@ def glyph_of(status: str) -> str:
 # ---------------------------------------------------------------- ASCII
 
 _ASCII = {
-    **dict(zip("◌►‖✓✗⊘↻⊗★•·│┤└┘┴┬─╌┊●", ".>=+X-rc*@.||++++--|o", strict=True)),
-    **dict(zip("—–…±°↵→←↑↓▕▏░▒▓×≤≥", "--~~ <><^v[]:%%x<>", strict=True)),
+    **dict(zip("◌►‖✓✗⊘↻⊗★•·│┤└┘┴┬─╌┊●", ".>=+X-rc*@.||++++-=|o", strict=True)),
+    **dict(zip("—–…±°↵→←↑↓▕▏░▒▓×≤≥", "--~~ <><^v[]:+%x<>", strict=True)),
     **dict(zip(SPARKS, "._-=+*%#", strict=True)),
-    "┈": ":",  # a dotted line; ╌, a dashed one, is -
+    "┈": "~",  # a dotted line; ╌, a dashed one, is =, the area between two :
     "┃": "!",  # the hard limit in a meter; ┊, the soft one, is |
     **{eighth: "#" if n > 3 else "." for n, eighth in enumerate(EIGHTHS) if n},
 }

@@ -10,7 +10,7 @@ from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.conditions import is_live
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
 from fts.tui.data import table_rows
-from fts.tui.data.curve_comparison import points
+from fts.tui.data.curve_comparison import broken
 from fts.tui.render.text import Line, Span, clip, heading, with_role
 
 if TYPE_CHECKING:
@@ -197,8 +197,8 @@ def _now(view: View, job: Job) -> str:
 
 
 def curve_values(view: View, trial: Trial) -> list[float]:
-    """The metric that decides by step, as far as known."""
-    return [value for _, value in points(view.epochs(trial.id), trial.metric)]
+    """The metric that decides by step, as far as known; nan where it was due and was not told."""
+    return [value for _, value in broken(view.epochs(trial.id), trial.metric)]
 
 
 def _heading(view: View, columns: Columns, width: int, part: str) -> Line:
