@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.search.importance import ENOUGH
 from fts.jobs.status import declared, formatting, naming, trial_facts
 from fts.state.values import Direction, Job, JobStatus, Margin, Opening
+from fts.tui.data.once import Once
 from fts.tui.data.trial_store import by_number
 from fts.tui.data.view import RESULTS, View
 from fts.tui.render.text import Line, Placed, Span, labelled, line, rule, with_role, wrapped
@@ -202,6 +203,13 @@ class Grid:
 
 def grid_of(view: View) -> Grid:
     """The job that stands for each place: of several the one that was not cancelled, then the furthest."""
+    return _grid((view.snapshot.jobs, view.snapshot.studies), view.job_id, lambda: _grid_of(view))
+
+
+_grid: Once[Grid] = Once()
+
+
+def _grid_of(view: View) -> Grid:
     cells = [job for job in _asked(view) if job.kind in ("", "cell")]
     if not cells:
         return Grid((), (), {})
@@ -238,6 +246,13 @@ def of_bars(view: View) -> bool:
 
 def _asked(view: View) -> list[Job]:
     """The jobs that ask what the selected one asks; without one, what the first cell asks."""
+    return _alike((view.snapshot.jobs, view.snapshot.studies), view.job_id, lambda: _asked_of(view))
+
+
+_alike: Once[list[Job]] = Once()
+
+
+def _asked_of(view: View) -> list[Job]:
     cells = [job for job in view.snapshot.jobs if job.kind == "cell"]
     first = view.job or next(iter(cells), None)
     if first is None:
@@ -257,6 +272,13 @@ def _question(view: View, job: Job) -> tuple[str, ...]:
 
 def _questions(view: View) -> list[str]:
     """Every question by what tells it from the others, the shown one first; none where there is one."""
+    return _every((view.snapshot.jobs, view.snapshot.studies), view.job_id, lambda: _questions_of(view))
+
+
+_every: Once[list[str]] = Once()
+
+
+def _questions_of(view: View) -> list[str]:
     shown = [_question(view, job) for job in _asked(view)[:1]]
     asked = list(dict.fromkeys([*shown, *(_question(view, job) for job in view.snapshot.jobs if job.kind == "cell")]))
     if len(asked) < 2:

@@ -10,6 +10,7 @@ from fts.jobs.status.declared import ARROWS
 from fts.jobs.status.trial_facts import metrics_of as metrics_told
 from fts.state.values import Direction, Epoch, Job, JobStatus, Trial, TrialStatus
 from fts.tui.data.curve_comparison import ENOUGH, Points, Race, broken, race, train_val_gap
+from fts.tui.data.once import Once
 from fts.tui.data.trial_store import by_number
 from fts.tui.data.view import RESULTS, SPARE, View
 from fts.tui.render.chart import STYLES, Band, Plot, Series, paint, value_range
@@ -38,7 +39,11 @@ def without_steps(view: View) -> bool:
     """Whether the trials of the selected cell report no steps: then it has one curve, that of its trials."""
     if view.job is None or not view.job.trials_complete:
         return False
-    return not any(trial.epochs for trial in view.trials[-JUDGED:])
+    trials = view.trials
+    return _stepless((trials,), None, lambda: not any(trial.epochs for trial in trials[-JUDGED:]))
+
+
+_stepless: Once[bool] = Once()
 
 
 def metric_words(view: View, trial: Trial) -> str:
