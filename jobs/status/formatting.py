@@ -123,7 +123,7 @@ def without_best(job: Job) -> str:
     told = f"{every}{parts[0][1]}" if len(parts) == 1 else ", ".join(f"{n} {how}" for n, how in parts)
     cut_short = job.trials_pruned > job.trials_failed
     cure = "--pruner none or a milder rule" if cut_short else f"`fts trials {job.id}` says why"
-    lack = "no complete trial that did not diverge" if job.trials_complete else "no complete trial"
+    lack = "every complete trial diverged" if job.trials_complete else "no complete trial"
     return f"{count(trials_ended(job), 'trial')}, {told}: {lack}; {cure}"
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fts.jobs.search.prune_line import line_ahead
 from fts.jobs.status import declared, formatting, naming
+from fts.jobs.status.conditions import step_seconds
 from fts.jobs.status.declared import ARROWS
 from fts.jobs.status.trial_facts import metrics_of as metrics_told
-from fts.state.values import Direction, Epoch, Job, JobStatus, Trial, TrialStatus
+from fts.state.values import Direction, Job, JobStatus, Trial, TrialStatus
 from fts.tui.data.curve_comparison import ENOUGH, Points, Race, broken, race, train_val_gap
 from fts.tui.data.once import Once
 from fts.tui.data.trial_store import by_number
@@ -16,9 +15,6 @@ from fts.tui.data.view import RESULTS, SPARE, View
 from fts.tui.render.chart import STYLES, Band, Plot, Series, paint, value_range
 from fts.tui.render.text import Line, line, wrapped
 from fts.tui.widgets.history import history
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 JUDGED = 200  # trials whose pace says when a first epoch will come
 
@@ -106,10 +102,17 @@ def summary(view: View) -> str:
     if without_steps(view):
         return f"best {declared.short(view.job.best_value)}" if view.job is not None else ""
     found = race_of(view, trial)
-    called = "now" if trial.ended_at is None else "last"
+    called = "now" if is_at_work(view, trial) else "last"
     now = f"{called} {declared.short(found.live[-1][1])}" if found.live else f"no {_step(view)} yet"
     decides = metric_of(view, trial) == trial.metric
     return f"{now}  best {declared.short(best.value)}" if best and decides else now
+
+
+def is_at_work(view: View, trial: Trial) -> bool:
+    """Whether somebody works on it at this moment, as far as is known."""
+    job = view.job
+    running = job is not None and job.status is JobStatus.RUNNING and not view.glance.lost(job)
+    return running and trial.status is TrialStatus.RUNNING
 
 
 def _step(view: View) -> str:
@@ -132,7 +135,10 @@ def chart(view: View, width: int, height: int, axis: bool = True, notes: bool = 
 
 
 def verdict_line(view: View, width: int = 999) -> str:
-    """`chance to beat best 7 of 22 · to be pruned 2 of 22 · ends by 08:41`, as much as fits whole."""
+    """`7 of 22 earlier trials gained enough from here to beat the best · 2 of 22 that came this far were pruned`.
+
+    As much as fits whole.
+    """
     trial, job = view.trial, view.job
     if job is not None and without_steps(view):
         told = f"{formatting.count(job.trials_ended, 'trial')} without {_step(view)}s, one value each"
@@ -143,9 +149,9 @@ def verdict_line(view: View, width: int = 999) -> str:
     parts = []
     ended = trial.ended_at is not None
     if found.beats_best is not None and not ended:
-        parts.append("chance to beat best " + share(found.beats_best))
+        parts.append(f"{share(found.beats_best)} earlier trials gained enough from here to beat the best")
     if found.pruned_later is not None and not ended:
-        parts.append(("" if parts else "chance ") + "to be pruned " + share(found.pruned_later))
+        parts.append(f"{share(found.pruned_later)} that came this far were pruned")
     if (ends := trial_end(view, trial)) is not None:
         parts.append(f"ends by {formatting.when(ends, view.now)}")
     if (gap := gap_words(view, trial)) is not None:
@@ -155,7 +161,8 @@ def verdict_line(view: View, width: int = 999) -> str:
     if ended:
         parts.insert(0, _end_words(trial))
     if not parts:
-        return formatting.cut(f"too few earlier trials to estimate chances: {found.others} of {ENOUGH}", width)
+        few = f"{formatting.count(found.others, 'earlier trial')} to compare with, chances need {ENOUGH}"
+        return formatting.cut(few, width)
     said = formatting.cut(parts[0], width)
     for part in parts[1:]:
         if formatting.width(said) + 3 + formatting.width(part) <= width:
@@ -207,21 +214,12 @@ def trial_end(view: View, trial: Trial) -> float | None:
         return None
     if not epochs or planned is None:
         return None
-    took = seconds_of(trial, epochs)
+    took = step_seconds(trial, epochs)
     usual = sorted(took)[len(took) // 2]
     left = planned - len(epochs)
     if left <= 0:
         return epochs[-1].at
     return max(epochs[-1].at + usual, view.now) + (left - 1) * usual  # one that takes longer delays all behind it
-
-
-def seconds_of(trial: Trial, epochs: Sequence[Epoch]) -> list[float]:
-    """How long each step took; where a study does not tell, the time since the one before."""
-    began = [trial.started_at, *(epoch.at for epoch in epochs[:-1])]
-    return [
-        epoch.seconds if epoch.seconds > 0 else max(epoch.at - before, 0.0)
-        for epoch, before in zip(epochs, began, strict=True)
-    ]
 
 
 def best_trial(view: View) -> Trial | None:
@@ -335,7 +333,7 @@ def _notes(view: View, found: Race, height: int) -> tuple[tuple[int, str, str], 
         texts.append((f"{STYLES['dashed']} best t{best.number} {reached}", "best"))
     if found.live:
         trial = view.trial
-        name = f"t{trial.number}" if trial is not None and trial.ended_at is not None else "now"
+        name = "now" if trial is not None and is_at_work(view, trial) else f"t{trial.number}" if trial else "last"
         epoch, value = found.live[-1]
         texts.append((f"{STYLES['solid']} {name} {declared.short(value)} {step} {int(epoch)}", "live"))
     if found.prune_line is not None:

@@ -38,7 +38,7 @@ def slices(view: View, width: int, height: int) -> list[Line]:
     low, high, beyond = _range(view, [value for value, _, _ in rows])
     word = declared.metric_word(view.snapshot, view.job)
     hint = f"{BEST} best  {COMPLETE} complete  {PRUNED} pruned"
-    hint += f"  {beyond} worse at the edge" if beyond else ""
+    hint += f"  {beyond} far worse, at the edge" if beyond else ""
     title = f"{word} by parameter"
     title += f", latest {len(rows)} trials" if len(rows) >= TRIALS else f", {formatting.count(len(rows), 'trial')}"
     if formatting.width(title) + formatting.width(hint) + 7 > width:
