@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fts import __version__
 from fts.jobs.api.load import installed, study
 from fts.jobs.cli.newcomer import command_without_dashes, what_to_name
 from fts.jobs.settings import Places, places
@@ -305,7 +306,7 @@ class LazyGroup(click.Group):
     "The PatchTST study: fts demo. Or: fts data build; fts enqueue --matrix.",
 )
 @click.option("--db", "db", metavar="PATH", help="the database (default: $FTS_DB, else outputs/fts.db)")
-@click.version_option(package_name="fts", message="fts %(version)s")
+@click.version_option(__version__, message="fts %(version)s")
 @click.pass_context
 def fts(ctx: click.Context, db: str | None) -> None:
     """Runs a matrix of hyperparameter searches for days, loses nothing, and shows its progress."""

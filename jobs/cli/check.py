@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fts.jobs.check.examine import Examined
     from fts.jobs.check.whole import Checked, Forecast, Machine
 
-NOT_HERE = ("again", "dry_run", "as_json")  # of `fts enqueue`, which has the other options
+NOT_HERE = ("wanted", "again", "dry_run", "as_json")  # of `fts enqueue`, which has the other options
 COLOUR = {"ok": "green", "warn": "yellow", "bad": "red"}
 PATIENCE = "5m"
 HURTS = 1  # exit code

@@ -67,5 +67,5 @@ def begin_with(name: str) -> None:
     near = get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     if name == "patchtst" and name not in installed():
-        hint = "install it with pip install 'fts[patchtst]'; "
+        hint = "install it with pip install 'fts-hpo[patchtst]'; "
     raise click.UsageError(f"there is no kind {name!r}; {hint}there are {', '.join(known)}")

@@ -18,11 +18,13 @@ def chosen(every: Sequence[Labels], words: Sequence[str]) -> Callable[[str, Labe
     """The question whether a cell is meant; None: all are. Raises BadSpec for a word that means none."""
     if not words:
         return None
-    names = [_name(labels) for labels in every]
+    exact = [_name(labels) for labels in every]
+    names = [name.lower() for name in exact]
     meant: list[Labels] = []
     for word in words:
         lower = word.strip().lower()
-        found = [labels for labels, name in zip(every, names, strict=True) if name == lower]
+        found = [labels for labels, name in zip(every, exact, strict=True) if name == word]
+        found = found or [labels for labels, name in zip(every, names, strict=True) if name == lower]
         found = found or [labels for labels in every if _fits(labels, lower)]
         if not found:
             near = get_close_matches(lower, names, n=1)
@@ -32,11 +34,12 @@ def chosen(every: Sequence[Labels], words: Sequence[str]) -> Callable[[str, Labe
             there = f"there are {', '.join(shown[:SHOWN])}{more}" if any(names) else "it is one cell without axes"
             raise BadSpec(f"--cell {word} is no cell of the study; {hint}{there}")
         meant += found
-    return lambda _, labels: labels in meant
+    found_all = {tuple(labels.items()) for labels in meant}
+    return lambda _, labels: tuple(labels.items()) in found_all
 
 
 def _name(labels: Labels) -> str:
-    return "/".join(str(value) for value in labels.values()).lower()
+    return "/".join(str(value) for value in labels.values())
 
 
 def _fits(labels: Labels, word: str) -> bool:

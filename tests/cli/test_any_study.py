@@ -455,7 +455,7 @@ def test_parquet_without_pandas_is_refused_in_one_sentence(fts, toy: Database, t
 
 
 def test_attributes_of_a_trial_are_kept_as_far_as_a_row_has_room():
-    from fts.jobs.supervisor.trial_runner import MAX_ATTRIBUTES, kept_attributes
+    from fts.jobs.supervisor.trial_end import MAX_ATTRIBUTES, kept_attributes
 
     assert kept_attributes({"n": 3, "note": "x"}) == {"n": 3, "note": "x"}
     assert list(kept_attributes({"n": 3, "long": "x" * MAX_ATTRIBUTES, "m": 4})) == ["n"]
