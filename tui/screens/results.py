@@ -149,7 +149,11 @@ def matrix(view: View, width: int, room: int | None = None) -> list[Line]:
     column = INTERVAL if roomy and view.snapshot.margins else COLUMN
     columns, left_out = in_sight(view, grid, max((width - name) // column, 1))
     head: list[Span] = [(formatting.fit("", name), "")]
-    head += [(formatting.fit(f"  {each}", column), "dim") for each in columns]
+    metric = metric_shown(view)
+    plain = not view.job or len(declared.of_job(view.snapshot, view.job).axes) < 2  # the column is called by its metric
+    head += [
+        (formatting.fit(f"  {_word(view, metric) if metric and plain else each}", column), "dim") for each in columns
+    ]
     lines: list[Line] = [tuple(head)]
     values = _values(view, grid.cells.values())
     body: dict[str, list[Line]] = {}
@@ -568,7 +572,7 @@ def cell(view: View, width: int, height: int) -> list[Line]:
     trial = by_number(view.trials, job.best_trial)
     if trial is None:
         text = formatting.without_best(job) if formatting.trials_ended(job) else "no trial has ended yet"
-        return [*lines, *(line((part, "dim")) for part in wrapped(text, width))]
+        return [*lines, *(line((part, "dim")) for part in wrapped(text, width))][:height]
     gap = learning_curve.gap_words(view, trial)
     known = [] if gap is None else [labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val "))]
     return [*lines, *facts(view, trial), *known, *against_baseline(view, job), *_importance(view, width)][:height]

@@ -63,7 +63,7 @@ def paint(view: View, width: int, height: int) -> list[Line]:
     lines: list[Line] = [_heading(view, columns, width, part)] if has_head else []
     if not rows:
         lines.extend(_empty(view, width))
-        return lines
+        return lines[:height]
     best = best_ids(view)
     place = _places((view.snapshot.jobs,), None, lambda: _place_of(view))
     for found in shelf:
