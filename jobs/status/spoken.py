@@ -11,7 +11,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.status import declared, drain, formatting, naming
-from fts.state.values import Direction, JobStatus, TrialStatus, Verb
+from fts.jobs.status.conditions import running_trials
+from fts.state.values import Direction, JobStatus, Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,12 +44,12 @@ WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<![\w/.=-])ep (\d+)", r"epoch \1"),
         (r"\bOOM\b", "out of memory"),
         (r"(?<![\w.])\.(\d)", r"0.\1"),
-        (r"\b(\d+)d(\d+)h\b", r"\1 days \2 hours"),
-        (r"\b(\d+)h(\d\d)\b", r"\1 hours \2 minutes"),
-        (r"\b(\d+)d\b", r"\1 days"),
-        (r"\b(\d+)h\b", r"\1 hours"),
-        (r"\b(\d+)m\b", r"\1 minutes"),
-        (r"\b(\d+)s\b", r"\1 seconds"),
+        (r"\b(\d+)d(\d+)h\b", r"\g<1> days \g<2> hours"),
+        (r"\b(\d+)h(\d\d)\b", r"\g<1> hours \g<2> minutes"),
+        (r"\b(\d+)d\b", r"\g<1> days"),
+        (r"\b(\d+)h\b", r"\g<1> hours"),
+        (r"\b(\d+)m\b", r"\g<1> minutes"),
+        (r"\b(\d+)s\b", r"\g<1> seconds"),
         (r"(?<=\d) (kB|MB|GB|TB|B|W|s|min|h)\b(?!/)", ""),  # by `_unit`
         (r"\b1 (second|minute|hour|day|degree|watt|gigabyte|megabyte|byte)s\b", r"1 \1"),
         (r"[◌►‖✓✗⊘↻⊗★●•↓↑█▓▒░▕▏┊┃↵]", ""),
@@ -204,8 +205,7 @@ def best_words(snapshot: Snapshot, job: Job) -> list[str]:
 
 
 def _live(glance: Glance, job: Job) -> list[Trial]:
-    found = (t for t in glance.snapshot.trials if t.job_id == job.id and t.status is TrialStatus.RUNNING)
-    return sorted(found, key=lambda trial: trial.number)
+    return sorted(running_trials(glance.snapshot, job), key=lambda trial: trial.number)
 
 
 def _at(glance: Glance, trial: Trial, job: Job) -> str:

@@ -95,13 +95,6 @@ async def test_m_goes_through_the_metrics_and_back(path):
         await until(lambda: "value ↓ by epoch" in shown(app), pilot)
 
 
-async def test_e_says_with_which_command_a_function_is_put_in_line(path):
-    async with monitor(path, (120, 40), user=any_study.USER) as (app, pilot):
-        await press(pilot, "e")
-        await until(lambda: "fts enqueue train.py:objective" in app.toast[0], pilot)
-        assert len(app.screen_stack) == 1, "no form: nothing is known of a function to ask for"
-
-
 async def test_results_follow_the_selected_study(path):
     async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
         await press(pilot, "6")
@@ -220,7 +213,7 @@ def test_m_on_results_shows_another_metric_of_the_best_trials(tmp_path):
     assert learning_curve.next_metric(view) == ("latency", "")
     other = replace(view, metric="latency")
     assert "latency ↓ of the trial with the best loss ↓" in layout.text(layout.frame(other, 120, 40))
-    assert re.search(r"latency ↓ +\nwidth=0 +►9.000 ", layout.text(results.matrix(other, 100)))
+    assert re.search(r"latency ↓\s+width=0 +►9.000 ", layout.text(results.matrix(other, 100)))
     assert learning_curve.next_metric(other) == ("", "")
 
 

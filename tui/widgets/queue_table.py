@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.actions.registry import by_id
 from fts.jobs.status import declared, formatting, naming
-from fts.jobs.status.conditions import is_live
+from fts.jobs.status.conditions import is_live, running_trials
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
 from fts.tui.data import table_rows
 from fts.tui.data.curve_comparison import broken
@@ -264,7 +264,9 @@ def _since(view: View, job: Job, verb: str) -> str:
 
 
 def _now(view: View, job: Job) -> str:
-    trial = next((t for t in view.snapshot.trials if t.job_id == job.id and t.status is TrialStatus.RUNNING), None)
+    live = sorted(running_trials(view.snapshot, job), key=lambda trial: trial.number)
+    trial = next(iter(live), None)
+    beside = f" +{len(live) - 1}" if len(live) > 1 else ""  # trials side by side: the first one is told
     if job.asked:
         return f"asked to {job.asked}"
     if lost := view.glance.lost(job):
@@ -281,8 +283,8 @@ def _now(view: View, job: Job) -> str:
         done = f"{trial.epochs}/{planned} {step}" if planned is not None else f"{step} {curve[-1].epoch}"
     own = [one for one in view.snapshot.trials if one.job_id == job.id]
     if job.trials_complete and not any(one.epochs for one in own):
-        return f"t{trial.number} for {formatting.left(view.now - trial.started_at)}"  # it reports no steps
-    return f"t{trial.number} {done} {formatting.spark(values[-8:])}".rstrip()
+        return f"t{trial.number}{beside} for {formatting.left(view.now - trial.started_at)}"  # it reports no steps
+    return f"t{trial.number}{beside} {done} {formatting.spark(values[-8:])}".rstrip()
 
 
 def curve_values(view: View, trial: Trial) -> list[float]:
