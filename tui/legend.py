@@ -98,7 +98,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("cell", "The values of the study's axes, such as 2M/h1.", (QUEUE,)),
     Column("state", "What the cell or trial does: a word beside its glyph.", (QUEUE, TRIALS)),
     Column("trials", "Ended trials of those that were asked for.", (QUEUE,)),
-    Column("best", "The best value so far of the metric that stands beside it.", (QUEUE,)),
+    Column("best AUC, best", "The best value so far of the metric that stands beside it.", (QUEUE,)),
     Column("eta", "Time until it is expected to end; — means that nobody can know yet.", (QUEUE,)),
     Column("now / why", "What it does now, or why it does not run.", (QUEUE,)),
     Column("done by", "When it is expected to end, or when it ended.", (QUEUE,)),
@@ -107,7 +107,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("AUC, value", "The trial's value: of its best step, on validation data.", (TRIALS,)),
     Column("ep, step", "Steps that it has reported.", (TRIALS,)),
     Column("time", "How long it ran; 12m+ still runs.", (TRIALS,)),
-    Column("lr, dropout, ...", "Drawn parameters, those that matter most first.", (TRIALS,)),
+    Column("lr, dropout, wd, warm", "Drawn parameters: learning rate, dropout, weight decay, steps of warm-up; of "
+           "other studies by their own names.", (TRIALS,)),
     Column("architecture", "Width d, layers L, heads h, feed-forward ff.", (TRIALS,)),
     Column("64x4", "Batch: 64 windows at once, 4 times before a step of the optimizer.", (TRIALS, HARDWARE, LOGS)),
     Column("base +0.01?", "Difference to the best baseline; ? means that its 95 % interval includes 0.",

@@ -14,11 +14,12 @@ from fts.jobs.cli.log_excerpt import last_lines_of, last_words
 from fts.jobs.cli.output import emit, emit_json, name_unreadable, terminal_columns
 from fts.jobs.cli.selection import begin
 from fts.jobs.cli.time_option import since_of
-from fts.jobs.status import formatting, naming, spoken
+from fts.jobs.status import formatting, naming
 from fts.jobs.status import summary as glances
 from fts.jobs.status.conditions import is_disk_low, running_trials, silent_worker
 from fts.jobs.status.headline import lines, plain
 from fts.jobs.status.sanitize import clean_snapshot
+from fts.jobs.status.sentences import aloud, listed, sentences
 from fts.jobs.status.surface import Surface
 from fts.jobs.status.verdict import EXIT_CODES
 from fts.state import liveness, queries
@@ -53,12 +54,12 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
     elif form == "line":
         emit(plain(lines(glance, 39, 1)[0]))
     elif form == "plain":
-        emit("\n".join([*spoken.sentences(glance), *map(spoken.aloud, last_words(last))]))
+        emit("\n".join([*sentences(glance), *map(aloud, last_words(last))]))
     else:
         room = max(terminal_columns(), 70)
         width = room if room == formatting.ENDLESS else min(room, 159)
         shown = [plain(line) for line in lines(glance, width, 40)]
-        chosen = spoken.chosen_of(glance.snapshot.jobs)
+        chosen = listed(glance.snapshot.jobs)
         names = naming.names_of(glance.snapshot.jobs)
         widest = max((formatting.width(names[job.id]) for job in chosen), default=13)
         column = max(13, min(widest, room // 3))  # of a name: what follows it says how the job is

@@ -15,7 +15,7 @@ from fts.jobs.status import formatting
 from fts.jobs.status.conditions import is_live, running
 from fts.jobs.status.explain import runnable
 from fts.jobs.status.sanitize import clean_snapshot
-from fts.jobs.status.spoken import event_sentence
+from fts.jobs.status.sentences import event_sentence
 from fts.state import queries
 from fts.state.db import Database, open_for_reading
 from fts.state.migrations import SCHEMA

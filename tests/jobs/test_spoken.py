@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from fts.jobs.status import formatting, spoken
+from fts.jobs.status import formatting
+from fts.jobs.status import sentences as spoken
 from fts.jobs.status import summary as glances
 from fts.jobs.status.surface import Surface
 from fts.state import queries

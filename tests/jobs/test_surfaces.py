@@ -14,7 +14,7 @@ from fts.jobs.status.disk_usage import Kept
 from fts.jobs.status.formatting import MB
 from fts.jobs.status.headline import lines, plain
 from fts.jobs.status.log_excerpt import LastLines
-from fts.jobs.status.spoken import sentences
+from fts.jobs.status.sentences import sentences
 from fts.jobs.status.surface import COMMANDS, Surface, by, command
 from fts.state.values import Cause, SeenForecast, Snapshot
 from fts.tui import bindings

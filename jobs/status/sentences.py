@@ -1,6 +1,7 @@
 """What the status and the journal say, as whole sentences that can be read aloud: no signs, no columns, units in words.
 
-`fts status --plain` and `fts watch --plain` speak them, for screen readers and for logs that people read.
+`fts status --plain` and `fts watch --plain` speak them, for screen readers and for logs that people read; messages to
+a phone are made of them.
 """
 
 from __future__ import annotations
@@ -81,12 +82,31 @@ def sentence_of(text: str) -> str:
 
 def sentences(glance: Glance) -> list[str]:
     """The whole of the status."""
-    told = [f"{glance.verdict.word}: {glance.verdict.reason}"]
+    told = [_verdict(glance)]
     told += [f"also: {concern.reason}" for concern in glance.verdict.concerns[1:]]
     leaving = (drain.sentence(glance.snapshot, worker, glance.now) for worker in drain.draining(glance.snapshot))
     told += [f"DRAINING: {text}" for text in leaving if text not in told[0]]
     told += [finish(glance), *_absence(glance), *_jobs(glance)]
     return [sentence_of(text) for text in told if text]
+
+
+def verdict_sentence(glance: Glance) -> str:
+    """`LOOK: 20M/h3 failed: ...`, for a message that is read with the eyes."""
+    return formatting.full_stop(_verdict(glance))
+
+
+def _verdict(glance: Glance) -> str:
+    return f"{glance.verdict.word}: {glance.verdict.reason}"
+
+
+def finish_sentence(glance: Glance) -> str:
+    """The same as `finish`, with a capital and without a full stop."""
+    return sentence_of(finish(glance)).rstrip(".")
+
+
+def cell_sentence(glance: Glance, job: Job) -> str:
+    """`Cell mnist/S is done: 20 of 20 trials, best val_loss 0.3491 (smaller is better).`"""
+    return sentence_of(_job(glance, job, naming.names_of(glance.snapshot.jobs)[job.id]))
 
 
 def finish(glance: Glance) -> str:
@@ -152,7 +172,7 @@ def _bare(word: str) -> str:
 def _jobs(glance: Glance) -> Iterable[str]:
     """The jobs that matter most, one sentence each, and how many there are besides."""
     jobs, names = glance.snapshot.jobs, naming.names_of(glance.snapshot.jobs)
-    chosen = chosen_of(jobs)
+    chosen = listed(jobs)
     for job in chosen:
         yield _job(glance, job, names[job.id])
     if rest := Counter(str(job.status) for job in jobs if job.id not in {each.id for each in chosen}):
@@ -160,7 +180,7 @@ def _jobs(glance: Glance) -> Iterable[str]:
         yield f"besides, {', '.join(counts)}"
 
 
-def chosen_of(jobs: Sequence[Job], most: int = MOST) -> list[Job]:
+def listed(jobs: Sequence[Job], most: int = MOST) -> list[Job]:
     """Running and failed ones always, then the line, then the ended ones, as many as fit; in their own order."""
     first = [job for job in jobs if job.status in (JobStatus.RUNNING, JobStatus.FAILED)]
     rest = [job for job in jobs if job.status not in (JobStatus.RUNNING, JobStatus.FAILED)]
