@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting, naming
-from fts.jobs.status.conditions import is_live
+from fts.jobs.status.conditions import is_live, running_trials
 from fts.jobs.status.drain import LEAVES, latest_end
 from fts.state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker, WorkerOrder
 
@@ -246,11 +246,10 @@ def _running_trials(snapshot: Snapshot) -> list[Trial]:
 
 def _trials_of(snapshot: Snapshot, jobs: Sequence[Job]) -> str:
     """ "t23 of 2B/h1 (epoch 9)": what runs in these jobs."""
-    running = {trial.job_id: trial for trial in _running_trials(snapshot)}
     named = []
     for job in jobs:
-        trial, name = running.get(job.id), _names_of(snapshot, [job])
-        named.append(f"t{trial.number} of {name} (epoch {trial.epochs})" if trial else name)
+        live, name = running_trials(snapshot, job), _names_of(snapshot, [job])
+        named.append(", ".join(f"t{trial.number} of {name} (epoch {trial.epochs})" for trial in live) or name)
     return ", ".join(named)
 
 

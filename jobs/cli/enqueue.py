@@ -12,6 +12,7 @@ from fts.jobs.api.bare_cell import CHOICES, BareCell
 from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.api.function import VALUE
 from fts.jobs.api.halving import PERCENTILE, BadHalving, Halving
+from fts.jobs.api.lag import PRICE
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli import limits
 from fts.jobs.cli.app import AS_JSON, COUNT, ROW, Fraction, Whole, here
@@ -76,6 +77,14 @@ if TYPE_CHECKING:
 )
 @click.option("--seeds", default=1, type=Whole(1, 1000), help="the winner runs with so many seeds  [default: 1]")
 @click.option("--baseline", metavar="FILE.py:FUNCTION", help="one trial of each cell, compared with its search")
+@click.option(
+    "--parallel",
+    type=limits.whole("parallel"),
+    default=1,
+    show_default=True,
+    metavar="K",
+    help=f"trials of a cell at once, in idle slots of one worker. {PRICE}",
+)
 @click.option("--steps", type=COUNT, help="reports of a whole trial, where you know them: for the forecast")
 @limits.options
 @click.option("--python", "interpreter", metavar="PATH", help="runs the trials  [default: the worker's]")

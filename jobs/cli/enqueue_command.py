@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 SHARED = (
     "trials", "axes", "wanted", "direction", "goals", "constraints", "prune_by", "parameters", "name", "seed",
-    "sampler", "halving", "percentile", "seeds", "baseline", "steps", "again", "dry_run", "as_json", *limits.NAMES,
+    "sampler", "halving", "percentile", "seeds", "baseline", "parallel", "steps", "again", "dry_run", "as_json",
+    *limits.NAMES,
 )  # fmt: skip
 
 

@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
-from fts.state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker, WorkerOrder
+from fts.jobs.status.conditions import running_trials, step_seconds
+from fts.state.values import Event, Job, JobStatus, Snapshot, Trial, Verb, Worker, WorkerOrder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,15 +99,16 @@ def _end(snapshot: Snapshot, worker: Worker, job: Job, seconds_left: Mapping[int
     if worker.asked == WorkerOrder.DRAIN_JOB:
         left = seconds_left.get(job.id)
         return None if left is None else snapshot.taken_at + left
-    running = (t for t in snapshot.trials if t.job_id == job.id and t.status is TrialStatus.RUNNING)
-    trial = next(running, None)
-    return None if trial is None else latest_end(snapshot, trial)
+    ends = [latest_end(snapshot, trial) for trial in running_trials(snapshot, job)]
+    known = [end for end in ends if end is not None]
+    return max(known) if known and len(known) == len(ends) else None
 
 
 def latest_end(snapshot: Snapshot, trial: Trial) -> float | None:
     """When a running trial has had all its epochs, seconds since the epoch; early stopping may come before."""
     job = next((job for job in snapshot.jobs if job.id == trial.job_id), None)
-    seconds = [epoch.seconds for epoch in snapshot.epochs if epoch.trial_id == trial.id and epoch.seconds > 0]
+    seconds = step_seconds(trial, [epoch for epoch in snapshot.epochs if epoch.trial_id == trial.id])
     if not seconds or job is None or job.steps is None:
         return None
-    return snapshot.taken_at + max(0, job.steps - trial.epochs) * sum(seconds) / len(seconds)
+    usual = sorted(seconds)[len(seconds) // 2]  # one of them may hold the time in which it was interrupted
+    return snapshot.taken_at + max(0, job.steps - trial.epochs) * usual

@@ -142,6 +142,13 @@ class StudyFile:
             found = _metrics(self.tables.get("metrics", {}))
         return [asdict(Metric(name, goal=each.get("goal"))) for name, each in found.items()]
 
+    @property
+    def messages(self) -> tuple[str, ...] | None:
+        """Which messages the study sends, in the words of [notify]; None: all."""
+        with self.placed():
+            asked = keys.checked(("notify",), self.tables.get("notify", {}), keys.NOTIFY)
+        return asked.get("on")
+
 
 class Freezing:
     """Makes the cells of one file. Every method raises BadStudy with the place of the fault."""
@@ -162,7 +169,6 @@ class Freezing:
         self.metrics = _metrics(tables.get("metrics", {}))
         if "notify" in tables:
             keys.checked(("notify",), tables["notify"], keys.NOTIFY)
-            raise BadStudy(("notify",), "is not supported yet; take the table away, and use `fts watch` meanwhile")
         self.is_command = self._kind()
         self.axes = _values_of(matrix.cells(tables.get("matrix", {})))
         self.python = self._python()
@@ -397,10 +403,6 @@ class Freezing:
             raise BadStudy(
                 ("search", "percentile"), f'has a number, but the pruner is {pruner}; write pruner = "percentile"'
             )
-        if given.get("parallel", 1) > 1:
-            raise BadStudy(
-                ("search", "parallel"), f"is {given['parallel']}, expected 1: trials of one cell run one by one"
-            )
         at = ("search", "warm_start")
         first = [
             warm.from_record(at, each, whole, forbid, labels, self.recorded)
@@ -414,6 +416,7 @@ class Freezing:
             "halving": given.get("halving", Halving()) if pruner == "halving" else None,
             "percentile": given.get("percentile", PERCENTILE),
             "prune_by": given.get("prune_by"),
+            "parallel": given.get("parallel", 1),
             "diverged": given.get("diverged", "worst"),
             "warm_start": tuple(first),
         }
