@@ -59,7 +59,11 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--memory-limit", type=Size(), metavar="SIZE", help="one trial may use, e.g. 20GB  [default: 85 %]"
         ),
         click.option("--device", help="cpu, cuda, cuda:1 or mps  [default: what the machine has]"),
-        click.option("--threads", type=COUNT, help="of each trial; slots x threads must not exceed the cores"),
+        click.option(
+            "--threads",
+            type=COUNT,
+            help="of each trial; slots x threads must not exceed the cores  [default: cores / slots]",
+        ),
     ):
         command = option(command)
     return command
