@@ -6,6 +6,7 @@ plan or a lock. What it does is a command line that it shows, run as a process (
 
 from __future__ import annotations
 
+import json
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -147,7 +148,11 @@ class EnqueueForm(ModalScreen[None]):
                     yield OptionList(id="studies", markup=False)
                     with Horizontal(id="typed-line"):
                         yield Static("or type: ")
-                        yield Input(placeholder="FILE.py:FUNCTION, STUDY.toml, or -- COMMAND", id="typed", compact=True)
+                        typed = Input(
+                            placeholder="FILE.py:FUNCTION, STUDY.toml, or -- COMMAND", id="typed", compact=True
+                        )
+                        typed.cursor_blink = False  # a blinking one sends bytes for ever
+                        yield typed
                     yield Static("", id="typed-told", markup=False)
                 with TabPane("2 Cells", id="cells"):
                     yield CellTable(id="table")
@@ -306,7 +311,8 @@ class EnqueueForm(ModalScreen[None]):
             self._open("cells")
 
     def _title(self) -> str:
-        return next((each.title for each in self.studies if each.key == self.key), "the study")
+        known = next((each.title for each in self.studies if each.key == self.key), None)
+        return known or clean(title_of(self.key))
 
     def _look(self, fresh: bool = False) -> None:
         if self.key:
@@ -560,6 +566,14 @@ class EnqueueForm(ModalScreen[None]):
     def _say(self, text: str) -> None:
         self.note = text
         self._paint()
+
+
+def title_of(key: str) -> str:
+    """What a key says by itself, of a study that was typed by hand."""
+    try:
+        return str(json.loads(key)[-1])
+    except (ValueError, LookupError, TypeError):
+        return "the study"
 
 
 def _with_dry_run(words: Sequence[str]) -> list[str]:
