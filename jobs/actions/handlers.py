@@ -15,7 +15,7 @@ from fts.jobs.status import formatting as words
 from fts.jobs.status.forecast import as_data, told
 from fts.state.errors import StateError, WrongStatus
 from fts.state.user import this_person
-from fts.state.values import Change
+from fts.state.values import Change, WorkerOrder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,15 +80,15 @@ def resume_queue(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Chan
 
 
 def drain(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
-    return transitions.ask_worker(db, worker, "drain_trial", who=who, dry_run=dry_run)
+    return transitions.ask_worker(db, worker, WorkerOrder.DRAIN_TRIAL, who=who, dry_run=dry_run)
 
 
 def drain_job(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
-    return transitions.ask_worker(db, worker, "drain_job", who=who, dry_run=dry_run)
+    return transitions.ask_worker(db, worker, WorkerOrder.DRAIN_JOB, who=who, dry_run=dry_run)
 
 
 def stop(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
-    return transitions.ask_worker(db, worker, "stop", who=who, dry_run=dry_run)
+    return transitions.ask_worker(db, worker, WorkerOrder.STOP, who=who, dry_run=dry_run)
 
 
 def withdraw(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:

@@ -20,6 +20,7 @@ import click
 
 from fts import __version__
 from fts.jobs.api.load import installed, study
+from fts.jobs.api.nearest import nearest
 from fts.jobs.cli.newcomer import command_without_dashes, what_to_name
 from fts.jobs.settings import Places, places
 
@@ -364,10 +365,8 @@ def exists(entry: Entry) -> bool:
 
 
 def _nearest(name: str) -> str:
-    import difflib  # here: needed only on this way out
-
-    near: Sequence[str] = difflib.get_close_matches(name, entries(), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest(name, entries())
+    return f"; did you mean {near!r}?" if near else ""
 
 
 def here() -> Places:

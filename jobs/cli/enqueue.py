@@ -12,13 +12,16 @@ from fts.jobs.api.bare_cell import CHOICES, BareCell
 from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.api.function import VALUE
 from fts.jobs.api.halving import BadHalving, Halving
+from fts.jobs.api.lag import PRICE
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli import limits
 from fts.jobs.cli.app import AS_JSON, COUNT, ROW, Whole, here
+from fts.jobs.cli.newcomer import which_queue
 from fts.jobs.cli.output import emit_json, say
 from fts.jobs.search.needs import check_packages
 from fts.jobs.status import formatting
 from fts.jobs.study_file.chosen import chosen
+from fts.jobs.unread import unread
 from fts.state.place import has_study
 from fts.state.values import Enqueued
 
@@ -71,6 +74,14 @@ if TYPE_CHECKING:
 @click.option("--halving", metavar="RULE", help="numbers of the halving pruner, such as 2,3,0.5,2")
 @click.option("--seeds", default=1, type=Whole(1, 1000), help="the winner runs with so many seeds  [default: 1]")
 @click.option("--baseline", metavar="FILE.py:FUNCTION", help="one trial of each cell, compared with its search")
+@click.option(
+    "--parallel",
+    type=limits.whole("parallel"),
+    default=1,
+    show_default=True,
+    metavar="K",
+    help=f"trials of a cell at once, in idle slots of one worker. {PRICE}",
+)
 @click.option("--steps", type=COUNT, help="reports of a whole trial, where you know them: for the forecast")
 @limits.options
 @click.option("--python", "interpreter", metavar="PATH", help="runs the trials  [default: the worker's]")
@@ -106,7 +117,7 @@ def enqueue(
     """
     made = cells_of(objective, trials, axes, parameters, name, halving, interpreter, **fields)
     made = only(made, wanted)
-    for sentence in functions.unread_axes(made[0]):
+    for sentence in unread(made[0]):
         say(sentence)
     tell(put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json, again=again)
 
@@ -180,11 +191,12 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
     from fts.state.transitions.base import transaction
 
     check_gpus(max(cell.gpu for cell in cells))
+    began = not has_study(here().db)
     study = BareStudy(cells[0].study)
     for cell in cells:
         if getattr(cell, "python", None) is None or cell.space is not None:
             check_packages(cell.sampler)
-    if dry_run and not has_study(here().db):
+    if dry_run and began:
         new = Enqueued(0, created=True)
         return [(cell, new, told(study.title(cell), cell, new, None, dry_run)) for cell in cells]
     db = open_for_person(here().db)
@@ -201,6 +213,8 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
         jobs = {job.id: job for job in queries.jobs(db)}
     finally:
         db.close()
+    if not dry_run and (place := which_queue(here().db, None, began)):
+        say(place)
     return [
         (
             cell,

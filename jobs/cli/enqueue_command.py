@@ -11,6 +11,8 @@ from fts.jobs import commands, functions
 from fts.jobs.api.bare_cell import CHOICES
 from fts.jobs.cli import enqueue, limits
 from fts.jobs.cli.app import Fraction
+from fts.jobs.cli.output import say
+from fts.jobs.unread import unread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 SHARED = (
     "trials", "axes", "wanted", "direction", "goals", "constraints", "prune_by", "parameters", "name", "seed",
-    "sampler", "halving", "seeds", "baseline", "steps", "again", "dry_run", "as_json", *limits.NAMES,
+    "sampler", "halving", "seeds", "baseline", "parallel", "steps", "again", "dry_run", "as_json", *limits.NAMES,
 )  # fmt: skip
 
 
@@ -74,6 +76,8 @@ def enqueue_command(
     """
     made = cells_of(words, trials, axes, parameters, name, halving, **fields)
     made = enqueue.only(made, wanted)
+    for sentence in unread(made[0]):
+        say(sentence)
     put = enqueue.put_in_line(made, again=again, dry_run=dry_run)
     enqueue.tell(put, dry_run=dry_run, as_json=as_json, again=again)
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fts.jobs import functions
-from fts.jobs.api.function import FunctionCell
 from fts.jobs.cli.app import AS_JSON, here
+from fts.jobs.cli.newcomer import which_queue
 from fts.jobs.cli.output import emit_json, say
 from fts.jobs.status import formatting
 from fts.jobs.study_file.opened import cells_of
 from fts.jobs.study_file.study import StudyFile
+from fts.jobs.unread import unread
 from fts.state.place import has_study
 
 if TYPE_CHECKING:
@@ -97,15 +97,19 @@ def put_cells_in_line(study: StudyFile, cells: Sequence[BareCell], *, again: boo
     from fts.state.db import open_for_person
 
     line.check_here(cells)
-    for sentence in functions.unread_axes(cells[0]) if isinstance(cells[0], FunctionCell) else ():
+    for sentence in unread(cells[0]):
         say(sentence)
-    if dry_run and not has_study(here().db):
+    began = not has_study(here().db)
+    if dry_run and began:
         return line.preview(cells)
     db = open_for_person(here().db)
     try:
-        return line.put_in_line(db, cells, study.metrics, again=again, dry_run=dry_run)
+        lines = line.put_in_line(db, cells, study.metrics, again=again, dry_run=dry_run)
     finally:
         db.close()
+    if not dry_run and (place := which_queue(here().db, study.folder, began)):
+        say(place)
+    return lines
 
 
 def tell(

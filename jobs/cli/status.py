@@ -16,7 +16,7 @@ from fts.jobs.cli.selection import begin
 from fts.jobs.cli.time_option import since_of
 from fts.jobs.status import declared, drain, formatting, naming
 from fts.jobs.status import summary as glances
-from fts.jobs.status.conditions import is_disk_low, silent_worker
+from fts.jobs.status.conditions import is_disk_low, running_trials, silent_worker
 from fts.jobs.status.headline import finish_text, lines, plain
 from fts.jobs.status.sanitize import clean_snapshot
 from fts.jobs.status.surface import Surface
@@ -145,7 +145,9 @@ def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
     ended = formatting.trials_ended(job)
     bar = formatting.bar(ended / job.trials_wanted if job.trials_wanted else 0.0, 10)
     lost = glance.lost(job)
-    note = lost or job.hold_reason or job.message or (f"asked to {job.asked}" if job.asked else "")
+    live = len(running_trials(glance.snapshot, job))
+    at_once = f"{live} trials at once" if live > 1 and not lost else ""
+    note = lost or job.hold_reason or job.message or (f"asked to {job.asked}" if job.asked else at_once)
     eta = f"in {formatting.left(left)}" if left is not None and not lost else ""
     glyph, state = (formatting.LOST, "lost") if lost else (formatting.glyph_of(job.status), str(job.status))
     return (

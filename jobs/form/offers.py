@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs import functions
 from fts.jobs.api.bare_cell import OBJECTIVE
 from fts.jobs.api.form import ANOTHER, Cost, Field, Look
-from fts.jobs.api.function import FunctionCell
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli import enqueue, enqueue_command, enqueue_study, limits
 from fts.jobs.cli.errors import sentence_of
@@ -24,6 +22,7 @@ from fts.jobs.status import formatting
 from fts.jobs.study_file.chosen import chosen
 from fts.jobs.study_file.opened import cells_of
 from fts.jobs.study_file.study import StudyFile
+from fts.jobs.unread import unread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -178,7 +177,7 @@ class OfFile(Offer):
 
             jobs = () if db is None else queries.jobs(db)
             now = standing.of_file(db, made, jobs, given["again"])
-        said = functions.unread_axes(made[0]) if isinstance(made[0], FunctionCell) else []
+        said = unread(made[0])
         return Seen(made, now, said)
 
     def words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
@@ -248,7 +247,7 @@ class OfWords(Offer):
                 now = standing.of_words(made, jobs, again, limits.typed())
         finally:
             os.chdir(before)
-        said = functions.unread_axes(made[0]) if isinstance(made[0], FunctionCell) else []
+        said = unread(made[0])
         return Seen(made, now, said)
 
     def words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:

@@ -326,7 +326,7 @@ def _nobody_works(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[
         return
     latest = max(stopped, key=lambda w: w.stopped_at or 0.0)
     at = formatting.when(latest.stopped_at or latest.heartbeat_at, now)
-    how = "drained" if drain.left_as_asked(snapshot, latest) else "stopped"
+    how = drain.how_it_left(snapshot, latest)
     yield Concern(Word.LOOK, f"worker {how} at {at}, {len(waiting)} queued. {start}", f"worker {how}", "W")
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from fts.jobs.api.nearest import hint
 from fts.jobs.api.spec import BadSpec
 
 if TYPE_CHECKING:
@@ -27,12 +27,10 @@ def chosen(every: Sequence[Labels], words: Sequence[str]) -> Callable[[str, Labe
         found = found or [labels for labels, name in zip(every, names, strict=True) if name == lower]
         found = found or [labels for labels in every if _fits(labels, lower)]
         if not found:
-            near = get_close_matches(lower, names, n=1)
             shown = ["/".join(str(value) for value in labels.values()) for labels in every]
-            hint = f"did you mean {shown[names.index(near[0])]}? " if near else ""
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             there = f"there are {', '.join(shown[:SHOWN])}{more}" if any(names) else "it is one cell without axes"
-            raise BadSpec(f"--cell {word} is no cell of the study; {hint}{there}")
+            raise BadSpec(f"--cell {word} is no cell of the study; {hint(lower, shown)}{there}")
         meant += found
     found_all = {tuple(labels.items()) for labels in meant}
     return lambda _, labels: tuple(labels.items()) in found_all

@@ -103,7 +103,7 @@ SEARCH: Mapping[str, Key] = {
     "pruner": _choice("pruner"),
     "halving": Key(_halving, f"a table of {', '.join(HALVING_LIMITS)}"),
     "prune_by": Key(values.text, "the name of a metric with a goal"),
-    "parallel": Key(values.whole(1, 1024), "a whole number from 1 to 1,024"),
+    "parallel": _count("parallel"),
     "diverged": _choice("diverged"),
     "warm_start": Key(_warm_start, 'a list of tables { lr = 1e-3 } and of trials "STUDY/CELL:t5"'),
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.api.goals import goals_of
+from fts.jobs.api.lag import seen_below
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.api.spec import trial_folder as folder_of
 from fts.jobs.api.study import Cell, trial_log
@@ -31,6 +32,7 @@ class TrialOrder:
         self.db, self.places, self.settings, self.claim = work.db, work.places, work.settings, work.claim
         self.study, self.history, self.job = work.study, work.history, work.claim.job
         self.trial, self.cell, self.number, self.role, self.threads = trial, cell, number, role, threads
+        self.known = seen_below(cell, number)  # it knows the trials of lower numbers, all of which have ended
         self._rivals_then: list[PastTrial] | None = None
 
     def spec(self, admitted: Admission) -> TrialSpec:
@@ -60,12 +62,12 @@ class TrialOrder:
     def _history(self) -> list[PastTrial]:
         """Define-by-run: the earlier trials of the job as its sampler sees them; later ones have no say."""
         draws = self.cell.space is None and self.cell.sampler not in NO_HISTORY
-        return self.history.before(self.number) if draws or reads_the_study(self.cell) else []
+        return self.history.before(self.known) if draws or reads_the_study(self.cell) else []
 
     def tell_history(self, template: Template) -> None:
         """Before it forks."""
         if self.earlier is not None:
-            template.know(self.earlier, self.number, goals_of(self.cell), self.cell.space)
+            template.know(self.earlier, self.known, goals_of(self.cell), self.cell.space)
 
     def with_history(self, spec: TrialSpec, child: TrialProcess) -> TrialSpec:
         """The specification with those earlier trials that its process does not know yet."""
@@ -85,11 +87,11 @@ class TrialOrder:
         return Told(name, self._history())
 
     def rivals(self) -> list[PastTrial]:
-        """What a pruner compares the trial with: while it runs no other one changes."""
+        """What a pruner compares the trial with: none of them changes while it runs."""
         if self.cell.pruner == "none":
             return []
         if self._rivals_then is None:
-            self._rivals_then = self.history.past(without=self.trial.number)
+            self._rivals_then = self.history.before(self.known)
         return self._rivals_then
 
 

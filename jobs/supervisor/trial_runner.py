@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.admission import Admission
     from fts.jobs.supervisor.history import JobHistory
+    from fts.jobs.supervisor.learned_memory import Peak
     from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
@@ -75,6 +76,7 @@ class Work:
     tell: Tell
     history: JobHistory
     told_code: set[str] = field(default_factory=set)  # md5 of changed code that was told of
+    peaks: dict[int, Peak] = field(default_factory=dict)  # of its trials that run, by number, once they have reported
 
 
 class TrialRunner:
@@ -156,15 +158,18 @@ class TrialRunner:
 
     def _admit(self, alone: bool = False) -> Admission | StopRequest:
         """What the trial may take, once the other slots leave it; or why it cannot begin."""
-        try:
-            admitted = self.memory.admit(alone)
-        except CannotFit as refused:  # before any process has started
-            return StopRequest(StopReason.CANNOT_FIT, f"{self._named()} {refused}")
-        except BadMemory as refused:  # a person's function: it would say the same of every trial
-            return self._parked(AttemptEnd(Ended.FAILED, {"cause": Cause.CODE_ERROR, "message": str(refused)}), 1)
-        if not self._takes_room(admitted):
-            return StopRequest(self.ordered(self.job.id) or StopReason.DRAIN)
-        return admitted
+        while True:
+            try:
+                admitted = self.memory.admit(alone)
+            except CannotFit as refused:  # before any process has started
+                return StopRequest(StopReason.CANNOT_FIT, f"{self._named()} {refused}")
+            except BadMemory as refused:  # a person's function: it would say the same of every trial
+                return self._parked(AttemptEnd(Ended.FAILED, {"cause": Cause.CODE_ERROR, "message": str(refused)}), 1)
+            if self._takes_room(admitted):
+                return admitted
+            order = self.ordered(self.job.id)
+            if order is not None or alone or not self.memory.has_learned():
+                return StopRequest(order or StopReason.DRAIN)
 
     def _out_of_memory(self, end: AttemptEnd, setbacks: Setbacks) -> AttemptEnd | StopRequest | None:
         """What its study wants done about it; None: it runs again, with a leaner recipe or alone."""
@@ -254,7 +259,8 @@ class TrialRunner:
                 said.append(f"t{self.trial.number} waits until {beside if one_alone else waits_for(admitted)}")
                 transitions.record_intervention(self.db, self.claim, "waits", said[0], {}, trial_id=self.trial.id)
                 self.tell(Note(f"{self.job.experiment} {said[0]}"))
-            return self.ordered(self.job.id) is not None
+            learned = admitted.want.alone and admitted.shared and self.memory.has_learned()
+            return learned or self.ordered(self.job.id) is not None
 
         return self.slot.take_room(admitted, leaves)
 

@@ -219,7 +219,7 @@ def test_a_group_without_a_command_lists_its_commands_line_by_line(capsys, words
 def test_who_asked_for_json_gets_one_object_also_of_a_failure(fts, db: Database, words: list[str], code: int):
     said = fts(*words, "--json")
     record = json.loads(said.out)
-    assert record["schema"] == 2 and record["taken_at"] > 1e9
+    assert record["schema"] == 3 and record["taken_at"] > 1e9
     assert record["error"]["code"] == said.code == code
     assert said.err == f"fts: {record['error']['message']}\n"
 

@@ -368,7 +368,7 @@ FAULTS = [
     (MINIMAL + '[search]\npruner = "halving"\nhalving = { kep = 0.5 }', "search.halving.kep is no number of the halvi"),
     (MINIMAL + '[search]\npruner = "halving"\nhalving = { keep = 5 }', "search.halving has a wrong number: keep of th"),
     (MINIMAL + "[search]\nprune_by = 'x'", "search.prune_by is 'x', expected a metric with a goal: value"),
-    (MINIMAL + "[search]\nparallel = 2", "search.parallel is 2, expected 1: trials of one cell run one by one"),
+    (MINIMAL + "[search]\nparallel = 0", "search.parallel is 0, expected a whole number from 1 to 1,024"),
     (MINIMAL + "[search]\nwarm_start = ['old:t5']", "search.warm_start names old:t5, a trial of a database, and there"),
     (MINIMAL + "[space]\na = [1, 2]\n[search]\nwarm_start = [{ a = 3 }]", "search.warm_start gives a = 3, expected on"),
     (MINIMAL + "[space]\na = [1, 2]\n[search]\nwarm_start = [{ b = 3 }]", "search.warm_start.b is no parameter of [sp"),
