@@ -72,28 +72,39 @@ async def chosen(app: Any, pilot: Any) -> EnqueueForm:
     return form
 
 
-async def test_nothing_is_ticked_and_what_is_ticked_is_what_is_reckoned_tried_and_run(folder: Path) -> None:
+async def test_nothing_is_ticked_and_what_is_ticked_is_what_is_reckoned_and_put_in_line(folder: Path) -> None:
     async with monitor(database(folder), (120, 40)) as (app, pilot):
         form = await chosen(app, pilot)
         assert form.query_one("#enqueue", Button).disabled
         await press(pilot, "space", "down", "space")
         await shows(app, pilot, "2 new: 16 trials to run", "time: unknown", "Enqueue 2 cells, 16 trials")
         await shows(app, pilot, "$ fts enqueue study.toml --cell sine/S --cell steps/S")
-        await press(pilot, "d")
-        await shows(app, pilot, "sine/S is new: 6 trials", "Nothing was put in line: this was a dry run.")
-        assert jobs(folder) == {}
-        await press(pilot, "2")
         form.query_one("#enqueue", Button).focus()
         await press(pilot, "enter")
         await shows(app, pilot, "sine/S is in line as job 1", "2 of 2 cells put in line", "none is ticked")
         assert jobs(folder) == {"sine/S": ("queued", 8), "steps/S": ("queued", 8)}
         await press(pilot, "escape")
+
+
+@pytest.mark.slow
+async def test_a_worker_runs_what_was_tried_and_put_in_line(folder: Path) -> None:
+    async with monitor(database(folder), (120, 40)) as (app, pilot):
+        form = await chosen(app, pilot)
+        await press(pilot, "space", "down", "space")
+        await shows(app, pilot, "Enqueue 2 cells, 16 trials")
+        await press(pilot, "d")
+        await shows(app, pilot, "sine/S is new: 6 trials", "Nothing was put in line: this was a dry run.")
+        assert jobs(folder) == {}
+        form.query_one("#enqueue", Button).press()
+        await until(lambda: len(jobs(folder)) == 2, pilot, PATIENCE_S)
+        await press(pilot, "escape")
         await until(lambda: not isinstance(app.screen, EnqueueForm), pilot)
-        done = subprocess.run(python("-m", "fts.jobs.cli", "worker", "--until-empty"), cwd=folder, capture_output=True)
-        assert done.returncode == 0 and {status for status, _ in jobs(folder).values()} == {"done"}
-        form = await opened(app, pilot, "done, 8 trials", "none is ticked")
+        worker = python("-m", "fts.jobs.cli", "worker", "--until-empty")
+        assert subprocess.run(worker, cwd=folder, capture_output=True, check=False).returncode == 0
+        assert {status for status, _ in jobs(folder).values()} == {"done"}
+        await opened(app, pilot, "done, 8 trials", "none is ticked")
         await press(pilot, "a")
-        await shows(app, pilot, "4 new, 2 already there (done): 34 trials to run", "from 12 trials of curves", "80 %:")
+        await shows(app, pilot, "4 new, 2 already there (done): 34 trials to run", "from 16 trials of curves", "80 %:")
         await press(pilot, "4")
         await shows(app, pilot, "sine/S is in line as job 1", "Nothing was put in line: this was a dry run.")
         await press(pilot, "escape")
@@ -264,7 +275,10 @@ async def test_read_only_and_replay_refuse_in_a_sentence(folder: Path) -> None:
         assert not isinstance(app.screen, EnqueueForm) and "this monitor only reads" in on_screen(app)
 
 
-SIZES = [pytest.param((60, 15)), *(pytest.param(size, marks=pytest.mark.slow) for size in ((80, 24), (120, 40), (200, 60)))]
+SIZES = [
+    pytest.param((60, 15)),
+    *(pytest.param(size, marks=pytest.mark.slow) for size in ((80, 24), (120, 40), (200, 60))),
+]
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -304,7 +318,7 @@ async def test_two_thousand_cells(folder: Path) -> None:
         assert table.row_count == 2000
         await press(pilot, "a")
         await shows(app, pilot, "Enqueue 2000 cells, 40000 trials", "$ fts enqueue study.toml")
-        await press(pilot, "n", "right", "c")
+        await press(pilot, "n", "left", "c")
         await shows(app, pilot, "Enqueue 40 cells, 800 trials", "--cell size:0")
         await press(pilot, "down")
         assert "d" * 60 in on_screen(app), "a long value stands whole below the table"

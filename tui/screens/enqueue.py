@@ -333,10 +333,8 @@ class EnqueueForm(ModalScreen[None]):
         self._tell(message.cell)
 
     def _tell(self, cell: CellNow | None) -> None:
-        whole = "" if cell is None else ", ".join(f"{axis} {value}" for axis, value in cell.labels.items())
-        self.query_one("#told", Static).update(
-            "" if cell is None else clean(f"{whole}: {cell.told}" if whole else cell.told)
-        )
+        """The cell under the cursor in a sentence, with its whole name."""
+        self.query_one("#told", Static).update("" if cell is None else clean(cell.told))
 
     def on_field_row_changed(self, message: FieldRow.Changed) -> None:
         default = {field.name: field.default for field in (self.seen.fields if self.seen else ())}
@@ -401,12 +399,12 @@ class EnqueueForm(ModalScreen[None]):
         _, trials, became = summary(self.seen.cells, set(self._ticked()))
         if not became:
             n = formatting.count(len(self.seen.cells), "cell")
-            return [*told, *self.seen.said, f"{n}, none is ticked: Space ticks one, r a row, c a column, a all, n none"]
+            return [*told, f"{n}, none is ticked: Space ticks one, r a row, c a column, a all, n none", *self.seen.said]
         told.append(f"{became}: {formatting.count(trials, 'trial')} to run" if trials else f"{became}: nothing to run")
         if self.cost is None:
             return [*told, f"reckoning time and memory: {self._waited()}"]
         told += [self.cost.problem] if self.cost.problem else []
-        return [*told, *self.seen.said, *self.cost.sentences, *([f"$ {self.cost.line}"] if self.cost.line else [])]
+        return [*told, *self.cost.sentences, *([f"$ {self.cost.line}"] if self.cost.line else []), *self.seen.said]
 
     def _waited(self) -> str:
         return f"{formatting.spell(time.monotonic() - self._wanted_at)} so far"
