@@ -68,8 +68,14 @@ async def opened(app: Any, pilot: Any, *texts: str) -> EnqueueForm:
 async def chosen(app: Any, pilot: Any) -> EnqueueForm:
     form = await opened(app, pilot, "study.toml")
     await press(pilot, "enter")
-    await shows(app, pilot, "none is ticked")
+    await on_cells(app, pilot)
     return form
+
+
+async def on_cells(app: Any, pilot: Any) -> None:
+    """The cells are there, and keys go to them."""
+    await shows(app, pilot, "none is ticked")
+    await until(lambda: isinstance(app.focused, CellTable), pilot, PATIENCE_S)
 
 
 async def test_nothing_is_ticked_and_what_is_ticked_is_what_is_reckoned_and_put_in_line(folder: Path) -> None:
@@ -102,7 +108,8 @@ async def test_a_worker_runs_what_was_tried_and_put_in_line(folder: Path) -> Non
         worker = python("-m", "fts.jobs.cli", "worker", "--until-empty")
         assert subprocess.run(worker, cwd=folder, capture_output=True, check=False).returncode == 0
         assert {status for status, _ in jobs(folder).values()} == {"done"}
-        await opened(app, pilot, "done, 8 trials", "none is ticked")
+        await opened(app, pilot, "done, 8 trials")
+        await on_cells(app, pilot)
         await press(pilot, "a")
         await shows(app, pilot, "4 new, 2 already there (done): 34 trials to run", "from 16 trials of curves", "80 %:")
         await press(pilot, "4")
@@ -124,7 +131,8 @@ async def test_a_number_is_checked_as_it_is_typed_and_kept_for_the_next_time(fol
         await press(pilot, "escape", "escape")
         kept = json.loads(form_memory.memory_file().read_text())
         assert [list(each.items()) for each in kept["typed"].values()] == [[("budget.trials", "9")]]
-        form = await opened(app, pilot, "none is ticked")
+        await opened(app, pilot)
+        await on_cells(app, pilot)
         await press(pilot, "space")
         await shows(app, pilot, "1 new: 11 trials to run")
         await press(pilot, "escape")
@@ -181,7 +189,7 @@ async def test_a_function_typed_by_hand_with_its_axes(folder: Path) -> None:
         await shows(app, pilot, "names no study, expected FILE.py:FUNCTION")
         typed.value = "train.py:objective -m data=sine,line -m size=S --trials 3"
         await press(pilot, "enter")
-        await shows(app, pilot, "none is ticked", "line")
+        await on_cells(app, pilot)
         await press(pilot, "down", "space")
         await shows(app, pilot, "$ fts enqueue train.py:objective --cell line/S --trials 3 --axis data=sine,line")
         form.query_one("#enqueue", Button).focus()
@@ -199,7 +207,7 @@ async def test_a_command_typed_by_hand(folder: Path) -> None:
         form.query_one("#typed", Input).value = "--metric loss -- python run.py --lr {lr:0.1..1}"
         form.query_one("#typed", Input).focus()
         await press(pilot, "enter")
-        await shows(app, pilot, "none is ticked")
+        await on_cells(app, pilot)
         await press(pilot, "space")
         await shows(app, pilot, "Enqueue 1 cell, 20 trials", "-- python run.py --lr")
         form.query_one("#enqueue", Button).focus()
@@ -260,7 +268,9 @@ async def test_a_locked_database_is_waited_for_and_nothing_blocks(folder: Path) 
             with db.write():
                 form.query_one("#enqueue", Button).press()
                 await shows(app, pilot, "enqueue: 2 s so far")
-                await press(pilot, "2", "down", "r")
+                await press(pilot, "2")
+                await until(lambda: isinstance(app.focused, CellTable), pilot, PATIENCE_S)
+                await press(pilot, "down", "r")
                 await shows(app, pilot, "Enqueueing")
                 assert form.query_one(CellTable).ticked == {"sine/S", "steps/S", "steps/M"}, "keys are heard meanwhile"
         finally:
@@ -287,12 +297,14 @@ async def test_everything_is_reached_by_keyboard_in_ascii_at(folder: Path, size:
         form = await chosen(app, pilot)
         for key, pane in (("3", "options"), ("4", "answer"), ("1", "study"), ("2", "cells")):
             await press(pilot, key)
+            await pilot.pause()
             assert form.query_one("#tabs", TabbedContent).active == pane
             if pane == "options":
                 await until(lambda: isinstance(app.focused, Input), pilot)
                 await shows(app, pilot, "> budget.trials")
                 await press(pilot, "escape")
                 assert isinstance(app.focused, Button)
+        await on_cells(app, pilot)
         await press(pilot, "space", "down")
         await shows(app, pilot, "[x] new", ">[ ] new")
         await press(pilot, "tab", "tab")

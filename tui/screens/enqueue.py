@@ -444,8 +444,13 @@ class EnqueueForm(ModalScreen[None]):
     # ---------------------------------------------------------------- tabs
 
     def _open(self, name: str) -> None:
-        tabs = self.query_one("#tabs", TabbedContent)
-        tabs.active = name
+        self.query_one("#tabs", TabbedContent).active = name
+        self.set_focus(None)  # a widget that keeps the focus would bring its own tab back
+        self.call_after_refresh(self._focus_in, name)
+
+    def _focus_in(self, name: str) -> None:
+        if self.query_one("#tabs", TabbedContent).active != name:
+            return
         first = {"study": "#studies", "cells": "#table", "options": "#fields Input, #fields Select, #fields Tick"}
         found = self.query(first.get(name, "#answers"))
         if found:
