@@ -47,6 +47,9 @@ def trials(view: View, width: int, height: int, title: bool = True) -> list[Line
     for n in range(first, last):
         selected = n == cursor and title
         lines.append(_trial_row(view, job, rows[n], columns, selected, width))
+    missing = 0 if job is None or view.filter else job.trials_ended - len(rows)
+    if missing > 0 and not title and len(lines) < height:  # of many trials only the live and the best one are read here
+        lines.append(((formatting.cut(f"   {missing} more trials: 2 shows them", width), "dim"),))
     return lines
 
 
