@@ -1,9 +1,8 @@
-"""Hands that show lists of everything: help, the palette, About; all made from the two tables of keys and actions."""
+"""Lists of everything: help, the palette, About; all made from the two tables of keys and actions."""
 
 from __future__ import annotations
 
 import platform
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from fts.jobs.actions import ACTIONS, Action
@@ -13,7 +12,7 @@ from fts.tui.data.view import SCREENS
 from fts.tui.render import theme
 from fts.tui.render.text import line
 from fts.tui.screens.dialogs import Choice, Chooser, Confirm, Notice
-from fts.tui.widgets.pane import Pane
+from fts.tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,18 +21,15 @@ if TYPE_CHECKING:
     from fts.tui.navigation import Navigation
 
 
-class Menus(ABC):
+class Menus:
     """The keys ? and :, and what only the palette knows."""
 
-    app: Monitor
+    def __init__(self, app: Monitor) -> None:
+        self.app = app
 
     @property
     def desk(self) -> Navigation:
         return self.app.desk
-
-    @abstractmethod
-    def show(self, screen: int) -> None:
-        """Another screen."""
 
     def help(self) -> None:
         title = f"keys · {SCREENS[self.desk.screen]} · {self.app.size.width}x{self.app.size.height}"
@@ -80,29 +76,28 @@ class Menus(ABC):
         elif kind == "theme":
             self._theme(name)
         elif kind == "screen" and name:
-            self.show(int(name))
+            self.desk.show(int(name))
         elif kind == "about":
             self.about()
         elif kind == "writable":
             self._writable()
         elif kind != "screen" and any(key.id == kind for key in bindings.KEYS):
-            getattr(self, kind)()
+            self.app.do(kind)
         self.app.paint()
 
     def _theme(self, name: str) -> None:
         self.app.palette = name = theme.alike(name, self.app.palette)
         self.app.theme = theme.of_textual(name)
         for screen in self.app.screen_stack:
-            for canvas in screen.query(Pane):
-                canvas.palette = name
-                canvas.refresh()
+            for lines in screen.query(Lines):
+                lines.refresh()
 
     def _writable(self) -> None:
         if not self.app.readonly:
             self.app.say("this monitor can write already")
             return
         if self.app.locked:
-            self.app.say(self.app.too_new() or "this monitor is served to a browser and stays read-only", "look")
+            self.app.say(self.app.readings.too_new() or "this monitor is served to a browser and stays read-only", "look")
             return
         effects = ["The keys that change the queue work until you leave this monitor."]
         dialog = Confirm("make this monitor writable?", effects, self.app.palette, self.app.ascii_only, yes="writable")
@@ -116,7 +111,7 @@ class Menus(ABC):
     def about(self) -> None:
         facts = [
             f"fts {version('fts')} · Textual {version('textual')} · Python {platform.python_version()}",
-            f"database {self.app.path} (schema {self.app.snapshot.schema})",
+            f"database {self.app.path} (schema {self.app.readings.snapshot.schema})",
             f"reading as {self.app.user}" + (", read only" if self.app.readonly else ""),
             *self.app.cost.words(),
             f"terminal {self.app.size.width}x{self.app.size.height}, theme {self.app.palette}"

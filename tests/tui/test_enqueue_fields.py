@@ -195,5 +195,5 @@ async def test_any_cell_is_put_in_line_from_the_monitor(places):
         await until(lambda: opened(app, Confirm), pilot)
         await shows(app, pilot, f"task {TASKS[-1]}, tier a20, data CHAOS.dataset.a20", "1 new cell")
         await press(pilot, "y")
-        await until(lambda: len(app.reading.snapshot.jobs) == 2, pilot, 60)
+        await until(lambda: len(app.readings.reading.snapshot.jobs) == 2, pilot, 60)
         assert in_line(places.db) == [("tiny/h1", TASKS[-1], "a20", "CHAOS.dataset.a20", 1)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from rich.style import Style
+from textual.theme import Theme
 
 PALETTES = ("dark", "light", "ansi", "dark256", "light256", "dark8", "light8", "mono")
 
@@ -99,6 +100,23 @@ def of_textual(name: str) -> str:
     if palette(name).own:
         return "ansi-light" if name == "light8" else "ansi-dark"
     return f"fts-{in_pictures(name)}"
+
+
+def textual(name: str) -> Theme:
+    """A palette of ours as a theme of Textual."""
+    colours = palette(name)
+    return Theme(
+        name=f"fts-{name}",
+        primary=colours.running,
+        foreground=colours.text,
+        background=colours.background,
+        surface=colours.background,
+        panel=colours.panel,
+        warning=colours.warn,
+        error=colours.failed,
+        success=colours.done,
+        dark=name == "dark",
+    )
 
 
 def in_pictures(name: str) -> str:

@@ -12,7 +12,7 @@ from textual.widgets import Input
 
 from fts.jobs.status import formatting
 from fts.tui.render.text import Line, Span, clip, fill, with_role, wrapped
-from fts.tui.widgets.pane import Pane
+from fts.tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Dialog(ModalScreen[Answer]):
     Dialog { align: center middle; background: transparent; }
     Dialog > Vertical { width: auto; height: auto; padding: 0 1; background: $background; }
     Dialog > Vertical { border: solid $foreground 60%; }
-    Dialog Pane { width: auto; height: auto; }
+    Dialog Lines { width: auto; height: auto; }
     Dialog Input { width: 100%; height: 1; border: none; padding: 0; background: $background; }
     Dialog Input:focus { border: none; background-tint: transparent 0%; }
     """
@@ -46,7 +46,7 @@ class Dialog(ModalScreen[Answer]):
         with Vertical() as box:
             if self.has_input:
                 yield _input(self.placeholder(), self.start_value())
-            yield Pane(self.palette, self.ascii_only, id="lines")
+            yield Lines(id="lines")
         box.border_title = formatting.to_ascii(self.title_text) if self.ascii_only else self.title_text
         if self.ascii_only:
             box.styles.border = ("ascii", "white")
@@ -65,9 +65,9 @@ class Dialog(ModalScreen[Answer]):
         """As large as wanted, as small as the terminal."""
         width = max(min(self.box_width, self.app.size.width - 4), 20)
         height = max(min(self.height_at(width), self.app.size.height - 2 - 1 * self.has_input), 3)
-        if not self.query(Pane):
+        if not self.query(Lines):
             return
-        canvas = self.query_one(Pane)
+        canvas = self.query_one(Lines)
         canvas.styles.width, canvas.styles.height = width, height
         if self.has_input:
             self.query_one(Input).styles.width = width
@@ -80,11 +80,11 @@ class Dialog(ModalScreen[Answer]):
     def draw(self, width: int, height: int) -> None:
         lines = [clip(line, width) for line in self.lines(width, height)][:height]
         lines += [clip((), width)] * (height - len(lines))
-        self.query_one(Pane).show(lines)
+        self.query_one(Lines).show(lines)
 
     def redraw(self) -> None:
         """Paints again at the same size."""
-        canvas = self.query_one(Pane)
+        canvas = self.query_one(Lines)
         width, height = canvas.styles.width, canvas.styles.height
         if width is not None and height is not None:
             self.draw(int(width.value), int(height.value))

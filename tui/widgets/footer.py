@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
 from fts.tui.render.text import Line, Span, clip, fill, wrapped
+from fts.tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
     from fts.tui.data.view import View
@@ -19,7 +20,7 @@ MOST = 3  # rows that a message may take
 def rows(view: View, width: int) -> list[Line]:
     """The bar; a message that is longer than its line takes the rows above it, too, so that it can be read whole."""
     told, role = (view.toast, view.toast_role) if view.toast else (f" {view.problem}" if view.problem else "", "error")
-    room = width - formatting.width("? help") - 2
+    room = max(width - formatting.width("? help") - 2, 10)
     if formatting.width(told) <= room:
         return [paint(view, width)]
     parts = wrapped(told, room)[:MOST]
@@ -50,3 +51,19 @@ def paint(view: View, width: int) -> Line:
         left += [(hint.key, "key"), (label, "")]
         room -= need
     return fill(left, HELP, width)
+
+
+class KeyBar(Pane):
+    """The keys, or what was just said; a long message covers the rows above its own."""
+
+    DEFAULT_CSS = """
+    KeyBar { dock: bottom; height: auto; layer: over; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "keys", lambda view, width, _: rows(view, width), rows=lambda view, width: len(rows(view, width)), focus=False
+        )
+
+    def fades(self, view: View) -> bool:  # noqa: ARG002  # it speaks of now
+        return False
