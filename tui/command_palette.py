@@ -97,7 +97,9 @@ class Menus:
             self.app.say("this monitor can write already")
             return
         if self.app.locked:
-            self.app.say(self.app.readings.too_new() or "this monitor is served to a browser and stays read-only", "look")
+            self.app.say(
+                self.app.readings.too_new() or "this monitor is served to a browser and stays read-only", "look"
+            )
             return
         effects = ["The keys that change the queue work until you leave this monitor."]
         dialog = Confirm("make this monitor writable?", effects, self.app.palette, self.app.ascii_only, yes="writable")

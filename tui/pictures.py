@@ -31,6 +31,7 @@ from fts.tui.navigation import Navigation
 from fts.tui.render import export, theme
 from fts.tui.render.text import plain
 from fts.tui.screens.base import MonitorScreen
+from fts.tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
     from fts.tui.render.text import Line
 
 
-MOST_ROUNDS = 20  # of Textual's, until nothing moves any more
+ALIKE = 2  # rounds in which nothing has moved
+MOST_ROUNDS = 400  # of Textual's, until nothing moves any more
 
 
 @dataclass(frozen=True)
@@ -210,15 +212,23 @@ class Still(App[None]):
             self.post_message(events.Resize(size, size))
         self.paint()
         before: list[Line] = []
+        alike = 0
         for _ in range(MOST_ROUNDS):
             await pilot.pause(0)
             if self.failed is not None:
                 raise self.failed
             lines = frame_of(self.screen)
-            if lines == before and self.screen.size == size:
+            alike = alike + 1 if lines == before and self._is_painted(size) else 0
+            if alike == ALIKE:
                 return lines
             before = lines
         raise RuntimeError(f"{SCREENS[view.screen]} at {size.width}x{size.height} does not come to rest")
+
+    def _is_painted(self, size: Size) -> bool:
+        """Whether the screen was laid out for a size, and every pane that has a place has lines for exactly this place."""
+        panes = [pane for pane in self.screen.query(Pane) if pane.is_on_screen and pane.region.area]
+        placed = isinstance(self.screen, MonitorScreen) and self.screen.laid_out == size
+        return placed and bool(panes) and all(p.view is self.shown and p.painted_at == p.size for p in panes)
 
     def paint(self) -> None:
         """Shows the view on the screen it is of."""
@@ -228,9 +238,8 @@ class Still(App[None]):
     def look(self, now: bool = False) -> None:
         """There is nothing to read."""
 
-    def delay_update(self, delay: float = 0.001) -> None:
+    def delay_update(self, delay: float = 0.0) -> None:
         """There is no transition to mask."""
-        super().delay_update(delay)
 
-    def part_failed(self, pane: str, error: Exception) -> None:  # noqa: ARG002  # as the monitor has it
+    def part_failed(self, pane: str, error: Exception) -> None:  # as the monitor has it
         self.failed = error

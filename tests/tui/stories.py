@@ -22,6 +22,7 @@ async def monitor(path: Path, size=(80, 24), **options):
     app = Monitor(path, user=options.pop("user", study.USER), **options)
     async with app.run_test(size=size) as pilot:
         await until(lambda: app.readings.reading is not None or app.readings.problem, pilot)
+        await rest(app, pilot)
         yield app, pilot
         assert not app.faults, "a pane failed and was replaced by its error"
 
@@ -38,7 +39,18 @@ async def press(pilot, *keys: str) -> None:
     """Keys, one after another, each handled."""
     for key in keys:
         await pilot.press(key)
-    await pilot.pause()
+    await rest(pilot.app, pilot)
+
+
+async def rest(app: Monitor, pilot) -> None:
+    """Until every pane has its place and its lines."""
+    before = None
+    for _ in range(20):
+        await pilot.pause()
+        now = shown(app)
+        if now == before:
+            return
+        before = now
 
 
 def shown(app: Monitor) -> str:

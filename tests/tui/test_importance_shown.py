@@ -8,8 +8,8 @@ import pytest
 
 from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
-from fts.tui.data.view import QUEUE, RESULTS, TRIALS, Details, View
 from fts.tui import pictures
+from fts.tui.data.view import QUEUE, RESULTS, TRIALS, Details, View
 from fts.tui.render.text import plain
 from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial
 

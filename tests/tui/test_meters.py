@@ -11,9 +11,9 @@ from fts.jobs.actions.run import memory_marks
 from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
 from fts.jobs.status.formatting import GB
+from fts.tui import pictures
 from fts.tui.data.gaps import spells
 from fts.tui.data.view import Details, View
-from fts.tui import pictures
 from fts.tui.render.text import plain
 from fts.tui.widgets import meters
 from tests.tui.values import NOW, make_event, make_job, make_sample, make_snapshot, make_trial, make_worker

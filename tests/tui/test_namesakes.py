@@ -14,8 +14,8 @@ from fts.jobs.status.log_excerpt import last_lines
 from fts.state.values import JobStatus
 from fts.study import choices
 from fts.study.screens.enqueue import Enqueue
-from fts.tui.data.view import CURVES, QUEUE, RESULTS, View
 from fts.tui import pictures
+from fts.tui.data.view import CURVES, QUEUE, RESULTS, View
 from fts.tui.render.text import plain
 from fts.tui.widgets import event_list, meters
 from tests.tui.values import HOUR, NOW, make_event, make_job, make_sample, make_snapshot, make_trial

@@ -49,7 +49,7 @@ def test_upper_case_keys_ask_and_lower_case_ones_act_on_the_selection():
 
 async def test_each_action_is_in_palette_and_help(db_path):
     async with monitor(db_path) as (app, _pilot):
-        listed = {choice.id: choice for choice in app.hands.help_choices()}
+        listed = {choice.id: choice for choice in app.menus.help_choices()}
         for action in ACTIONS:
             assert listed[f"do {action.id}"].note == action.help
             assert listed[f"do {action.id}"].key == (action.key or "")

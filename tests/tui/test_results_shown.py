@@ -11,9 +11,9 @@ from fts.jobs.status.formatting import GB, MB
 from fts.state import queries, transitions
 from fts.state.db import open_database
 from fts.state.values import Claim, Margin, Opening
+from fts.tui import pictures
 from fts.tui.data.reader import Reader, ReadRequest
 from fts.tui.data.view import QUEUE, RESULTS, Details, View
-from fts.tui import pictures
 from fts.tui.render.text import plain
 from tests.tui.values import HOUR, NOW, make_job, make_snapshot
 

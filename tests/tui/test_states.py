@@ -19,12 +19,13 @@ from fts.jobs.status import summary as glances
 from fts.state import transitions
 from fts.state.db import open_database
 from fts.study.screens.enqueue import Enqueue
+from fts.tui import pictures
 from fts.tui.data.messages import Unreadable, in_words
 from fts.tui.data.view import CURVES, Details, View
 from fts.tui.navigation import Navigation
-from fts.tui import pictures
 from fts.tui.render.text import plain
-from fts.tui.widgets.pane import Pane, changed_runs
+from fts.tui.screens import queue
+from fts.tui.widgets.lines import Lines, changed_runs
 from tests.jobs.test_glance_sanitize import HOSTILE
 from tests.tui import study
 from tests.tui.stories import monitor, on_screen, opened, press, rows, shown, until
@@ -94,15 +95,7 @@ def test_a_finished_study_keeps_its_jobs_and_cursor_below_a_summary(size):
     listed = [row for row in rows[at:] if re.match(r"[ ►]✓ \d ", row)]
     assert [row[5:10] for row in listed] == ["2M/h1", "2M/h3", "2M/h5"]
     assert [row.startswith("►") for row in listed] == [False, True, False]
-    assert layout.row_at(view, *size_of_body(view, size), 3, rows.index(listed[2]) - body_top(view, size)) == 3
-
-
-def body_top(view, size):
-    return layout.body_height(view, *size)[0]
-
-
-def size_of_body(view, size):
-    return size[0], layout.body_height(view, *size)[1]
+    assert [id for id in queue.rows(view, size[0], 13) if id is not None] == [1, 2, 3]
 
 
 def test_there_is_no_summary_before_the_end_and_none_without_a_result():
@@ -159,7 +152,9 @@ def test_a_refusal_of_the_system_is_told_without_its_number():
 async def test_a_folder_that_cannot_be_entered_is_told_in_words(tmp_path):
     (tmp_path / "study").write_text("a file where the folder was")
     async with monitor(tmp_path / "study" / "fts.db") as (app, _):
-        assert app.readings.problem == "fts.db: Not a directory"  # no [Errno 20], and what is wrong fits into 80 columns
+        assert (
+            app.readings.problem == "fts.db: Not a directory"
+        )  # no [Errno 20], and what is wrong fits into 80 columns
         assert "BLIND" in shown(app)
 
 
@@ -388,15 +383,17 @@ def test_only_changed_columns_are_sent():
 
 async def test_a_quiet_database_repaints_nothing(db_path):
     async with monitor(db_path) as (app, pilot):
-        canvas = app.screen.query_one("#front", Pane)
+
+        def repainted():
+            return sum(lines.repainted for lines in app.screen.query(Lines))
 
         async def looked(times):
-            before = canvas.repainted
+            before = repainted()
             for _ in range(times):
                 app.look()
                 app.tick()
                 await pilot.pause(0.05)
-            return canvas.repainted - before
+            return repainted() - before
 
         for _ in range(20):  # a busy machine is late with the first readings
             if await looked(5) == 0:
@@ -437,6 +434,8 @@ async def test_a_worker_may_be_started_once_one_has_been_silent_though_nothing_w
         app.poller.join()
         await pilot.pause()
         crew = tuple(replace(worker, heartbeat_at=app.now() - 20) for worker in app.readings.snapshot.workers)
-        app.readings.snapshot = replace(app.readings.snapshot, taken_at=app.now() - 18, workers=crew)  # read while it was alive
+        app.readings.snapshot = replace(
+            app.readings.snapshot, taken_at=app.now() - 18, workers=crew
+        )  # read while it was alive
         assert by_id("start_worker").why_not(None, app.present()) is None
         assert "is running" in by_id("start_worker").why_not(None, app.readings.snapshot)

@@ -12,11 +12,12 @@ from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
 from fts.jobs.status.formatting import GB
 from fts.state.values import TrialStatus
-from fts.tui import clipboard
+from fts.tui import clipboard, pictures
 from fts.tui.data import gaps
 from fts.tui.data.view import EVENTS, HARDWARE, QUEUE, RESULTS, TRIALS, Details, View
-from fts.tui.render import chart, layout
-from fts.tui.screens import hardware
+from fts.tui.render import chart
+from fts.tui.render.text import plain
+from fts.tui.screens import hardware, queue
 from fts.tui.widgets import learning_curve, meters
 from tests.tui.stories import monitor, press, shown, until
 from tests.tui.values import (
@@ -83,11 +84,9 @@ def test_sort_and_filter_stand_whole_at_the_right_edge(screen, size):
 
 def test_a_click_meets_its_row_although_a_sort_adds_a_heading():
     view = looked(QUEUE, sort="best")
-    width, height = 60, 15
-    top, body = layout.body_height(view, width, height)
-    rows = plain(pictures.frame(view, width, height)).splitlines()
+    rows = plain(pictures.frame(view, 60, 15)).splitlines()
     y = next(n for n, row in enumerate(rows) if row.startswith("►"))
-    assert layout.row_at(view, width, body, 3, y - top) == view.job_id
+    assert queue.rows(view, 60, 12)[y - 2] == view.job_id, "two lines of header, twelve of the queue"
 
 
 # ---------------------------------------------------------------- keys
@@ -119,11 +118,11 @@ async def test_keys_before_the_first_read_are_kept_and_done_in_their_order(db_pa
         assert app.desk.screen == QUEUE
         assert app.toast[0] == "", "nothing is refused"
         app.readings.reading = reading
-        app.hands.catch_up()
+        app.presence.catch_up()
         await until(lambda: app.desk.screen == TRIALS, pilot)
         rows = [job.id for job in app.readings.snapshot.jobs if job.status == "queued"]
         assert app.desk.job_id in rows, "one row below the running one"
-        assert app.hands.early == []
+        assert app.presence.early == []
 
 
 async def test_one_can_leave_before_the_first_read(db_path):

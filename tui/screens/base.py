@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
     from textual.binding import BindingType
+    from textual.geometry import Size
 
     from fts.tui.app import Monitor
     from fts.tui.navigation import Navigation
     from fts.tui.render.text import Line
 
+Breakpoints = list[tuple[int, str]] | None
 HOUR = 3600.0
 TEN_MINUTES = 600.0
 
@@ -45,8 +47,20 @@ def missing(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001 
 class MonitorScreen(Screen[None]):
     """One of the seven; it shows the view it is given."""
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-w0"), (40, "-w40"), (70, "-w70"), (100, "-w100"), (160, "-w160")]
-    VERTICAL_BREAKPOINTS = [(0, "-h0"), (8, "-h8"), (20, "-h20"), (32, "-h32"), (50, "-h50")]
+    HORIZONTAL_BREAKPOINTS: ClassVar[Breakpoints] = [
+        (0, "-w0"),
+        (40, "-w40"),
+        (70, "-w70"),
+        (100, "-w100"),
+        (160, "-w160"),
+    ]
+    VERTICAL_BREAKPOINTS: ClassVar[Breakpoints] = [
+        (0, "-h0"),
+        (8, "-h8"),
+        (20, "-h20"),
+        (32, "-h32"),
+        (50, "-h50"),
+    ]
     AUTO_FOCUS = "#body Pane"
     ALLOW_IN_MAXIMIZED_VIEW = "Header, KeyBar"
     ESCAPE_TO_MINIMIZE = False
@@ -57,6 +71,8 @@ class MonitorScreen(Screen[None]):
         background: $background;
         #body { height: 1fr; margin: 0 0 1 0; }
         #missing { display: none; margin: 0 0 1 0; }
+        &.-maximized-view { hatch: none; }
+        .-maximized { width: 100% !important; height: 1fr !important; max-height: 100% !important; margin: 0 0 1 0; }
         &.-missing { #body { display: none; } #missing { display: block; } }
         &.-w0, &.-h0 { #body, #missing, KeyBar { display: none; } Header { height: 1fr; } }
     }
@@ -65,6 +81,7 @@ class MonitorScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self.view: View | None = None
+        self.laid_out: Size | None = None  # the size that its panes have been placed for
         self.sorting = False  # `o` was pressed: the next letter is a column
 
     def compose(self) -> ComposeResult:
@@ -111,7 +128,8 @@ class MonitorScreen(Screen[None]):
     def on_mount(self) -> None:
         self.monitor.paint()
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
+        self.laid_out = event.size
         self.monitor.look()
         self.monitor.paint()
 
@@ -146,7 +164,7 @@ class MonitorScreen(Screen[None]):
 
     # ---------------------------------------------------------------- actions of the registry
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  # as Textual asks
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # as Textual asks
         """Whether a key means this here. One that is refused now still works: it answers with the reason."""
         if action == "metric":
             job = self.monitor.view().job

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.containers import Horizontal, Vertical
 
@@ -13,7 +13,7 @@ from fts.jobs.status.event_groups import is_guard_off, is_guard_on
 from fts.tui.data.gaps import spells
 from fts.tui.render.chart import Plot, Series, paint
 from fts.tui.render.text import Line, line, rule, walled, wrapped
-from fts.tui.screens.base import MonitorScreen
+from fts.tui.screens.base import Breakpoints, MonitorScreen
 from fts.tui.widgets import event_list
 from fts.tui.widgets import meters as meter
 from fts.tui.widgets.pane import Pane
@@ -34,7 +34,7 @@ def meters(view: View, width: int, height: int) -> list[Line]:
 class HardwareScreen(MonitorScreen):
     """Meters, then the plots of a day, then guard and workers; beside the plots where it is wide."""
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-w0"), (40, "-w40"), (120, "-w120")]
+    HORIZONTAL_BREAKPOINTS: ClassVar[Breakpoints] = [(0, "-w0"), (40, "-w40"), (120, "-w120")]
     DEFAULT_CSS = """
     HardwareScreen {
         #meters { height: 6; }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.containers import Horizontal, Vertical
 
@@ -12,7 +12,7 @@ from fts.jobs.status import declared, formatting
 from fts.tui.data import table_rows
 from fts.tui.data.trial_store import by_id, ids_of
 from fts.tui.render.text import Line, labelled, line, rule, walled, wrapped
-from fts.tui.screens.base import MonitorScreen
+from fts.tui.screens.base import Breakpoints, MonitorScreen
 from fts.tui.screens.results import facts
 from fts.tui.widgets import event_list, learning_curve
 from fts.tui.widgets.event_list import ABSENT
@@ -54,7 +54,7 @@ COLUMNS = {
 class TrialsScreen(MonitorScreen):
     """The table; the selected trial beside it where it is wide, else below."""
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-w0"), (40, "-w40"), (110, "-w110")]
+    HORIZONTAL_BREAKPOINTS: ClassVar[Breakpoints] = [(0, "-w0"), (40, "-w40"), (110, "-w110")]
     DEFAULT_CSS = """
     TrialsScreen {
         #detail { height: auto; min-height: 8; max-height: 45%; }

@@ -62,8 +62,11 @@ class KeyBar(Pane):
 
     def __init__(self) -> None:
         super().__init__(
-            "keys", lambda view, width, _: rows(view, width), rows=lambda view, width: len(rows(view, width)), focus=False
+            "keys",
+            lambda view, width, _: rows(view, width),
+            rows=lambda view, width: len(rows(view, width)),
+            focus=False,
         )
 
-    def fades(self, view: View) -> bool:  # noqa: ARG002  # it speaks of now
+    def fades(self, view: View) -> bool:  # it speaks of now
         return False

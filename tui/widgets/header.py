@@ -25,11 +25,11 @@ class Header(Pane):
     def __init__(self) -> None:
         super().__init__("header", self._lines, rows=lambda view, width: len(self._lines(view, width, 0)), focus=False)
 
-    def _lines(self, view: View, width: int, height: int) -> list[Line]:  # noqa: ARG002  # of the terminal, not its own
+    def _lines(self, view: View, width: int, height: int) -> list[Line]:  # of the terminal, not its own
         size = self.screen.size
         return glance_lines(view.glance, size.width, size.height, SCREENS, view.screen)
 
-    def fades(self, view: View) -> bool:  # noqa: ARG002  # it says itself how old it is
+    def fades(self, view: View) -> bool:  # it says itself how old it is
         return False
 
     def on_click(self, event: events.Click) -> None:

@@ -83,13 +83,13 @@ class Lines(Widget):
         text = "\n".join("".join(part for part, _ in line).rstrip() for line in self.lines)
         return selection.extract(text), "\n"
 
-    def selection_updated(self, selection: Selection | None) -> None:  # noqa: ARG002  # every line may look different
+    def selection_updated(self, selection: Selection | None) -> None:  # every line may look different
         self.refresh()
 
-    def get_content_width(self, container: Size, viewport: Size) -> int:  # noqa: ARG002  # as Textual asks
+    def get_content_width(self, container: Size, viewport: Size) -> int:  # as Textual asks
         return container.width
 
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002  # as Textual asks
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # as Textual asks
         return len(self.lines)
 
 
