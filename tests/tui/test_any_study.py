@@ -75,7 +75,7 @@ async def test_the_cursor_walks_over_the_headings_of_studies(path):
         heads = [row for row in rows if re.match(r"   (train|peak|fit) ", row)]
         assert [row.split()[0] for row in heads] == ["peak", "train", "fit"]
         row = next(n for n, text in enumerate(rows) if "cifar/M" in text)
-        app.hands.click(10, row, double=False)
+        await pilot.click(offset=(10, row))
         assert app.view().name == "cifar/M", "a click meets the row it was made on"
 
 
