@@ -70,7 +70,7 @@ async def test_the_cursor_walks_over_the_headings_of_studies(path):
         for _ in range(7):
             await press(pilot, "j")
             seen.append(app.desk.job_id)
-        assert sorted(seen) == sorted(job.id for job in app.snapshot.jobs), "every job once, no heading"
+        assert sorted(seen) == sorted(job.id for job in app.readings.snapshot.jobs), "every job once, no heading"
         rows = shown(app).splitlines()
         heads = [row for row in rows if re.match(r"   (train|peak|fit) ", row)]
         assert [row.split()[0] for row in heads] == ["peak", "train", "fit"]
@@ -104,7 +104,7 @@ async def test_results_follow_the_selected_study(path):
         assert app.desk.screen == RESULTS
         wanted = {"train": ("mnist", "cifar", "S  ", " M\n"), "peak": ("height ↑",), "fit": ("4", "16", "64")}
         for study, words in wanted.items():
-            app.desk.job_id = next(job.id for job in app.snapshot.jobs if job.study == study)
+            app.desk.job_id = next(job.id for job in app.readings.snapshot.jobs if job.study == study)
             app.paint()
             text = shown(app)
             assert f"results of {study}" in text
@@ -114,7 +114,7 @@ async def test_results_follow_the_selected_study(path):
 
 async def test_a_branch_that_drew_no_momentum_has_a_dot(path):
     async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
-        app.desk.job_id = next(job.id for job in app.snapshot.jobs if job.cell == "mnist/S")
+        app.desk.job_id = next(job.id for job in app.readings.snapshot.jobs if job.cell == "mnist/S")
         await press(pilot, "2")
         assert app.desk.screen == TRIALS
         await until(lambda: "momentum" in shown(app), pilot)
@@ -136,7 +136,7 @@ async def test_the_sort_by_cell_and_by_best_follow_axes_and_goal(path):
 
 async def test_c_folds_a_study_to_the_row_that_runs_and_unfolds_it(path):
     async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
-        app.desk.job_id = next(job.id for job in app.snapshot.jobs if job.cell == "cifar/M")
+        app.desk.job_id = next(job.id for job in app.readings.snapshot.jobs if job.cell == "cifar/M")
         await press(pilot, "c")
         await until(lambda: "3 folded, c unfolds" in shown(app), pilot)
         rows = shown(app).split("─ mnist/M t6")[0]

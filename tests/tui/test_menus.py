@@ -111,18 +111,18 @@ async def test_readonly_has_no_writing_key(db_path):
 
 async def test_a_served_monitor_cannot_be_made_writable(db_path):
     async with monitor(db_path, readonly=True, locked=True) as (app, _pilot):
-        app.hands.writable()
+        app.menus._writable()
         assert app.readonly
 
 
 async def test_a_readonly_monitor_asks_once_before_it_may_write(db_path):
     async with monitor(db_path, readonly=True) as (app, pilot):
         for answer, readonly in (("enter", True), ("y", False)):
-            app.hands.writable()
+            app.menus._writable()
             await until(lambda: opened(app, Confirm), pilot)
             await press(pilot, answer)
             assert app.readonly is readonly
-        app.hands.writable()
+        app.menus._writable()
         assert not isinstance(app.screen, Confirm)
 
 
@@ -146,7 +146,7 @@ async def test_a_part_that_fails_shows_its_error_and_the_rest_lives(db_path, mon
 
 async def test_about_tells_its_own_cost(db_path):
     async with monitor(db_path) as (app, pilot):
-        app.hands.about()
+        app.menus.about()
         await until(lambda: opened(app, Notice), pilot)
         text = dialog_text(app)
         assert "% of a core" in text
@@ -166,7 +166,7 @@ async def test_the_widest_header_tells_file_and_cost_once_a_minute(db_path):
         assert "spark · outputs/fts.db" in shown(app).split("\n")[0].replace("study", "spark")
         assert "this monitor" not in shown(app)
         app.cost._since = (app.cost.began - 60.0, app.cost.cpu_began, 0)
-        app._asked = ()  # as the next second does
+        app.outlook._asked = ()  # as the next second does
         app.paint()
         first = shown(app).split("\n")[0]
         assert "% cpu, " in first

@@ -36,7 +36,7 @@ SIZES = [(60, 15), (80, 24), (120, 40), (200, 60)]
 
 
 def text_of(view: View, size: tuple[int, int]) -> str:
-    return layout.text(layout.frame(view, *size))
+    return plain(pictures.frame(view, *size))
 
 
 def looked(screen: int, **changes: object) -> View:
@@ -85,7 +85,7 @@ def test_a_click_meets_its_row_although_a_sort_adds_a_heading():
     view = looked(QUEUE, sort="best")
     width, height = 60, 15
     top, body = layout.body_height(view, width, height)
-    rows = layout.text(layout.frame(view, width, height)).splitlines()
+    rows = plain(pictures.frame(view, width, height)).splitlines()
     y = next(n for n, row in enumerate(rows) if row.startswith("►"))
     assert layout.row_at(view, width, body, 3, y - top) == view.job_id
 
@@ -112,23 +112,23 @@ async def test_keys_before_the_first_read_are_kept_and_done_in_their_order(db_pa
     async with monitor(db_path) as (app, pilot):
         app.poller.stop()
         await pilot.pause()  # what it has sent has arrived
-        reading, app.reading = app.reading, None  # as it is before the first read has come
+        reading, app.readings.reading = app.readings.reading, None  # as it is before the first read has come
         before = app.desk.job_id
         await press(pilot, "j", "j", "k", "2")
         assert app.desk.job_id == before
         assert app.desk.screen == QUEUE
         assert app.toast[0] == "", "nothing is refused"
-        app.reading = reading
+        app.readings.reading = reading
         app.hands.catch_up()
         await until(lambda: app.desk.screen == TRIALS, pilot)
-        rows = [job.id for job in app.snapshot.jobs if job.status == "queued"]
+        rows = [job.id for job in app.readings.snapshot.jobs if job.status == "queued"]
         assert app.desk.job_id in rows, "one row below the running one"
         assert app.hands.early == []
 
 
 async def test_one_can_leave_before_the_first_read(db_path):
     async with monitor(db_path) as (app, pilot):
-        app.reading = None
+        app.readings.reading = None
         await press(pilot, "q")
         assert not app.is_running or app._exit
 
@@ -140,12 +140,12 @@ async def test_one_can_leave_before_the_first_read(db_path):
 def test_a_long_message_is_read_whole(size):
     message = "copied into tmux's buffer, " + "and a long path " * 5 + "/its/end"
     for view in (looked(QUEUE, toast=message), looked(QUEUE, problem=message)):
-        lines = layout.frame(view, *size)
+        lines = pictures.frame(view, *size)
         assert len(lines) == size[1]
         assert all(sum(formatting.width(text) for text, _ in line) == size[0] for line in lines)
-        last = " ".join(row.strip().removesuffix("? help").strip() for row in layout.text(lines).splitlines()[-4:])
+        last = " ".join(row.strip().removesuffix("? help").strip() for row in plain(lines).splitlines()[-4:])
         assert message in last
-        assert "…" not in layout.text(lines).splitlines()[-1]
+        assert "…" not in plain(lines).splitlines()[-1]
 
 
 async def test_a_copy_is_told_as_what_was_done(db_path, monkeypatch):
@@ -305,7 +305,7 @@ def test_no_two_lines_share_a_sign_or_a_pattern():
     assert len({*signs, *(formatting.to_ascii(sign) for sign in signs)}) == 2 * len(signs)
     points = ((0.0, 0.0), (1.0, 1.0))
     drawn = [
-        layout.text(chart.paint(chart.Plot((chart.Series(points, "live", style),), (0.0, 1.0), (0.0, 1.0)), 60, 12))
+        plain(chart.paint(chart.Plot((chart.Series(points, "live", style),), (0.0, 1.0), (0.0, 1.0)), 60, 12))
         for style in chart.STYLES
     ]
     assert all(a != b for a, b in combinations(drawn, 2))

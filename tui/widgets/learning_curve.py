@@ -12,7 +12,7 @@ from fts.tui.data.curve_comparison import Points, Race, race, train_val_gap
 from fts.tui.data.trial_store import by_number
 from fts.tui.data.view import SPARE, View
 from fts.tui.render.chart import STYLES, Band, Plot, Series, paint, value_range
-from fts.tui.render.text import Line, line, wrapped
+from fts.tui.render.text import Line, line, rule, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,14 @@ def title(view: View) -> str:
     name = view.name + (f" t{trial.number}" if trial else "")
     kind = metric_words(view, trial) if trial else "curve"
     return f"{name}  {kind} by {declared.of_job(view.snapshot, job).step}"
+
+
+def titled(view: View, width: int, height: int, text: str, hint: str) -> list[Line]:
+    """The chart between its title and what it comes to."""
+    verdict = line((verdict_line(view, width), "dim"))
+    plot = chart(view, width, height - 2)[: max(height - 2, 0)]
+    blank = [()] * (height - 2 - len(plot))
+    return [rule(text, hint, width, view.focus == "curve"), *plot, *blank, verdict]
 
 
 def metric_words(view: View, trial: Trial) -> str:
