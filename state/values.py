@@ -185,6 +185,7 @@ class Verb(StrEnum):
     COMPARED = "compared"  # a cell's best trial against the best baseline
     UNSEALED = "unsealed"  # a person opened the test set for a cell; cannot be undone
     TESTED = "tested"  # its one evaluation on the test set
+    NOT_SENT = "not_sent"  # a message to a person could not be sent
     DRIFTED = "drifted"  # a trial that was continued would draw another value than the recorded one, which stays
 
 

@@ -104,7 +104,7 @@ def put_cells_in_line(study: StudyFile, cells: Sequence[BareCell], *, again: boo
         return line.preview(cells)
     db = open_for_person(here().db)
     try:
-        lines = line.put_in_line(db, cells, study.metrics, again=again, dry_run=dry_run)
+        lines = line.put_in_line(db, cells, study.metrics, study.messages, again=again, dry_run=dry_run)
     finally:
         db.close()
     if not dry_run and (place := which_queue(here().db, study.folder, began)):

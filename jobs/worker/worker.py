@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from huey.consumer import Consumer, ConsumerStopped
 
 from fts.jobs.devices import index_of
+from fts.jobs.notify.keeper import Keeper
 from fts.jobs.records import earlier_exports, exports
 from fts.jobs.records.owed import AGAIN_S, Owed
 from fts.jobs.sensors import detect
@@ -196,6 +197,7 @@ class Worker:
         self._beat = threading.Thread(target=self._beat_on, name="beat", daemon=True)
         self.owed = Owed(db, places)
         self._exports = threading.Thread(target=self._export_on, name="exports", daemon=True)
+        self.messages = Keeper(db, places)
         self._used_at: dict[int, float] = {}  # slot -> monotonic
         self._over = threading.Event()
         self._beats = 0
@@ -224,6 +226,7 @@ class Worker:
         consumer = SlotConsumer(huey, self)
         self._beat.start()
         self._exports.start()
+        self.messages.start()
         consumer.run()
         for thread in self._called:
             thread.join()
@@ -252,6 +255,7 @@ class Worker:
             self._record_signal()
         with contextlib.suppress(StateError):  # a full disk: the next worker's reconcile will see that we are gone
             transitions.stop_worker(self.db, self.id)
+        self.messages.close()
         self.progress.close()
 
     def without_database(self, error: StateError) -> None:
