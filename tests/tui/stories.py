@@ -12,6 +12,7 @@ from fts.state.db import open_database
 from fts.tui.app import Monitor
 from fts.tui.frame import frame_of
 from fts.tui.render.text import plain
+from fts.tui.widgets.lines import Lines
 from tests.tui import study
 
 
