@@ -46,7 +46,7 @@ from fts.state.rows import (  # fmt: skip
     unreadable_in,
 )
 from fts.state.scheduling import RUN_AGAIN_SQL
-from fts.state.spent import NO_END
+from fts.state.spent import NO_END, side_by_side_s
 from fts.state.values import (
     ROLE,
     Attempt,
@@ -155,7 +155,7 @@ def worked(db: Database) -> dict[int, float]:
     spent = TrialRow.select(TrialRow.job_id, fn.SUM(TrialRow.train_seconds).alias("seconds"))
     rows = db.rows(spent.where(TrialRow.job_id.in_(again)).group_by(TrialRow.job_id))
     told = {row["job_id"]: float(finite_or_none(row["seconds"]) or 0.0) for row in rows}
-    return told | in_processes(db, [job for job, seconds in told.items() if not seconds])
+    return told | in_processes(db, [job for job, seconds in told.items() if not seconds]) | side_by_side_s(db, told)
 
 
 def in_processes(db: Database, jobs: Sequence[int], until: float = math.inf) -> dict[int, float]:
@@ -310,11 +310,17 @@ def trial_by_id(db: Database, trial_id: int) -> Trial:
 
 
 def live_trial(db: Database, job_id: int) -> Trial | None:
-    """The running or interrupted trial of a job: the one that must go on before a new one starts."""
+    """The running or interrupted trial of a job, the first of several: they go on before a new one starts."""
     # Plain SQL: with parameters in place of the statuses, SQLite may not use the partial index.
     live = SQL("status IN ('running', 'interrupted')")
-    row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id, live))
+    row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id, live).order_by(TrialRow.number))
     return None if row is None else to_trial(row)
+
+
+def latest_at(db: Database, job_id: int, verbs: Iterable[str]) -> float:
+    """When one of these last happened to the job; 0.0: none has."""
+    found = EventRow.select(fn.MAX(EventRow.at)).where(EventRow.job_id == job_id, EventRow.verb.in_(list(verbs)))
+    return float(finite_or_none(found.scalar(db)) or 0.0)
 
 
 def latest_trial(db: Database, job_id: int) -> Trial | None:

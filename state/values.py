@@ -60,6 +60,28 @@ class TrialStatus(StrEnum):
     FAILED = "failed"
 
 
+class WorkerOrder(StrEnum):
+    """What a worker can be asked, the weaker first: a stronger order replaces a weaker one."""
+
+    DRAIN_JOB = "drain_job"  # leaves when its job has ended
+    DRAIN_TRIAL = "drain_trial"  # leaves when its trial has ended
+    STOP = "stop"  # leaves at the next step, with a checkpoint
+
+    @property
+    def strength(self) -> int:
+        """Beside 0 for no order."""
+        return 1 + list(WorkerOrder).index(self)
+
+
+def stronger(one: WorkerOrder | None, other: WorkerOrder | None) -> WorkerOrder | None:
+    """The order that counts of two; None is none."""
+    return max(one, other, key=strength_of)
+
+
+def strength_of(order: WorkerOrder | None) -> int:
+    return 0 if order is None else order.strength
+
+
 class Fault(StrEnum):
     """Whose fault an end is. Only an end of the trial's own making uses a trial up for good."""
 
@@ -163,6 +185,7 @@ class Verb(StrEnum):
     COMPARED = "compared"  # a cell's best trial against the best baseline
     UNSEALED = "unsealed"  # a person opened the test set for a cell; cannot be undone
     TESTED = "tested"  # its one evaluation on the test set
+    NOT_SENT = "not_sent"  # a message to a person could not be sent
     DRIFTED = "drifted"  # a trial that was continued would draw another value than the recorded one, which stays
 
 
@@ -260,6 +283,12 @@ class Job:
             if isinstance(said, int) and not isinstance(said, bool) and 0 < said <= MOST_STEPS:
                 return said
         return None
+
+    @property
+    def parallel(self) -> int:
+        """How many of its trials may run at once, as the specification says."""
+        said = self.spec.get("parallel")
+        return said if isinstance(said, int) and not isinstance(said, bool) and 1 <= said <= 1024 else 1
 
     def retry_refusal(self, again: Sequence[int]) -> str | None:
         """Why `fts retry` would run nothing; None: it can. `again` numbers its failed trials that may run again.
@@ -487,7 +516,7 @@ class Worker:
     pid_started: float
     slots: int
     status: str  # running | stopped | lost
-    asked: str | None  # drain_job | drain_trial | stop
+    asked: WorkerOrder | None
     started_at: float
     heartbeat_at: float
     stopped_at: float | None
@@ -626,7 +655,7 @@ class Claim:
 class WorkerOrders:
     """The answer to a beat: what people asked meanwhile, and which claims are gone."""
 
-    asked: str | None  # drain_job | drain_trial | stop, of the worker
+    asked: WorkerOrder | None
     jobs: dict[int, str]  # job id -> pause | cancel
     lost: tuple[Claim, ...]  # of the claims shown at the beat: stop their trials, write nothing more
     beats: int = 0  # of this worker so far: a database that knows fewer is an older copy

@@ -427,6 +427,7 @@ ALLOWED = {
     ("fts.jobs.cli.__init__", "open"): "to /dev/null",
     ("fts.jobs.cli.log", "open"): "appends a line to the report of a command, and imports nothing",
     ("fts.tui.render.export", "fdopen"): "appends to a log",
+    ("fts.jobs.form.server", "fdopen"): "a pipe",
 }
 
 

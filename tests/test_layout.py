@@ -116,7 +116,7 @@ def inside(name, packages):
 
 def bare(name):
     """`from fts.state import queries` names `fts.state` and `fts.state.queries`: the shorter one decides nothing."""
-    return name == "fts" or name in {f"fts.{folder}" for folder in FOLDERS}
+    return name in {"fts", "fts.__version__"} or name in {f"fts.{folder}" for folder in FOLDERS}
 
 
 @pytest.mark.parametrize(("name", "path"), list(modules()), ids=[name for name, _ in modules()])

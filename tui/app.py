@@ -12,20 +12,24 @@ from textual.binding import Binding, BindingType
 from fts.jobs.actions.run import this_person
 from fts.jobs.status.sanitize import clean
 from fts.tui.action_runner import ActionRunner
-from fts.tui.command_palette import Menus
+from fts.tui.command_palette import Commands
 from fts.tui.cost import Cost
 from fts.tui.data.poller import Poller
 from fts.tui.data.reader import ReadRequest
 from fts.tui.data.readings import Readings
 from fts.tui.data.view import QUEUE, SCREENS, View
+from fts.tui.keymap import Keymap
+from fts.tui.menus import Menus
 from fts.tui.modes import MODES
 from fts.tui.navigation import Navigation
 from fts.tui.outlook import TICK_S, UNFOCUSED_S, Outlook
 from fts.tui.presence import Presence
 from fts.tui.render import theme
 from fts.tui.render.export import keep_fault
+from fts.tui.render.textual_theme import theme_of
 from fts.tui.screens.base import MonitorScreen
 from fts.tui.sharing import Sharing
+from fts.tui.widgets.scrollbar import use_whole_cells
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +45,8 @@ TOAST_S = 6.0
 class Monitor(App[None]):
     """`Monitor(path).run()`; it only reads, unless an action of the registry is asked for."""
 
-    ENABLE_COMMAND_PALETTE = False
+    ENABLE_COMMAND_PALETTE = False  # bound to a key of ours
+    COMMANDS = {Commands}  # noqa: RUF012  # as Textual has it
     MODES = MODES
     DEFAULT_MODE = SCREENS[QUEUE]
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c,ctrl+q", "interrupt", priority=True, show=False)]
@@ -57,14 +62,20 @@ class Monitor(App[None]):
         user: str | None = None,
         title: str = "",
         locked: bool = False,
+        keymap: Keymap | None = None,
     ) -> None:
         self.cost = Cost()  # asked for the driver by what follows
         super().__init__(ansi_color=theme.palette(palette).own)
-        for name in ("dark", "light"):
-            self.register_theme(theme.textual(name))
+        self.register_theme(theme_of(palette))
         self.set_reactive(App.theme, theme.of_textual(palette))  # before the style sheet is parsed: not twice
+        self.stylesheet.set_variables(self.get_css_variables())
         self.animation_level = "none"
+        use_whole_cells()
         self.path, self.readonly, self.ascii_only, self.palette = path, readonly, ascii_only, palette
+        self.keymap = keymap or Keymap()
+        self.set_keymap(self.keymap.for_textual())
+        for id, keys in self.keymap.added().items():
+            self.bind(keys, f"app.do({id!r})", show=False)
         self.locked = locked  # read-only for good: `:writable` is refused
         self.user = user or this_person()
         self.study = clean(title or path.absolute().parent.parent.name)
@@ -192,13 +203,22 @@ class Monitor(App[None]):
 
     # ---------------------------------------------------------------- for screens and actions
 
+    def action_do(self, id: str) -> None:
+        """An id that has no key unless the user's file gives it one."""
+        self.do(id)
+
     def do(self, id: str) -> None:
         """Runs what an id of the table of keys, or of the registry, stands for."""
+        screen = id.removeprefix("show_").capitalize()
         action: Any = getattr(self.screen_stack[0], f"action_{id}", None)
         if action is not None:
             self.call_next(action)
+        elif screen in SCREENS:
+            self.desk.show(SCREENS.index(screen))
+            self.paint()
         else:
             self.acting.by_id(id)
+            self.paint()
 
     def chosen(self) -> list[Job]:
         """The jobs an action would concern."""
@@ -206,5 +226,5 @@ class Monitor(App[None]):
 
     def say(self, text: str, role: str = "") -> None:
         """A toast: one line in place of the key bar for a few seconds."""
-        self.toast = (text, role, time.monotonic() + TOAST_S)
+        self.toast = (self.keymap.in_words(text), role, time.monotonic() + TOAST_S)
         self.paint()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fts.state.values import Job, Snapshot
+    from fts.tui.keymap import Keymap
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,7 @@ def hints(
     readonly: bool,
     ascii_only: bool = False,
     missing: bool = False,
+    keymap: Keymap | None = None,
 ) -> tuple[Hint, ...]:
     """The keys of the bar for a screen at a width, the most useful first: only those that can do something now.
 
@@ -199,7 +201,9 @@ def hints(
             continue
         label = action.label if action is not None and action.id in ("resume", "undrain", "resume_queue") else label
         label = {"withdraw the drain": "stay", "resume the queue": "resume queue"}.get(label, label)
-        found.append(Hint("Enter" if key == "↵" and ascii_only else key, label))
+        shown = keymap.hint(name, key) if keymap is not None else key
+        if shown:  # the user may have taken the key away
+            found.append(Hint(shown.replace("↵", "Enter") if ascii_only else shown, label))
     return tuple(found)
 
 

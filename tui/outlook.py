@@ -70,9 +70,9 @@ class Outlook:
         )
         jobs, missing = self.chosen(view), bool(view.missing)
         hints = bindings.hints(
-            view.screen, app.size.width, app.present(), jobs, app.readonly, app.ascii_only, missing=missing
+            view.screen, app.size.width, app.present(), jobs, app.readonly, app.ascii_only, missing, app.keymap
         )
-        return replace(view, hints=hints)
+        return replace(view, hints=hints, help_key=app.keymap.hint("help", "?"))
 
     def chosen(self, view: View) -> list[Job]:
         """The jobs an action would concern."""

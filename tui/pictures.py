@@ -30,6 +30,7 @@ from fts.tui.modes import MODES
 from fts.tui.navigation import Navigation
 from fts.tui.render import export, theme
 from fts.tui.render.text import plain
+from fts.tui.render.textual_theme import theme_of
 from fts.tui.screens.base import MonitorScreen
 from fts.tui.widgets.pane import Pane
 
@@ -198,7 +199,7 @@ class Still(App[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_theme(theme.textual("dark"))
+        self.register_theme(theme_of("dark"))
         self.theme = theme.of_textual("dark")
         self.shown: View | None = None
         self.failed: Exception | None = None

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fts import __version__
 from fts.jobs.api.load import installed, study
+from fts.jobs.api.nearest import nearest
 from fts.jobs.cli.newcomer import command_without_dashes, what_to_name
 from fts.jobs.settings import Places, places
 
@@ -122,6 +124,8 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(
                 10, "completion", "completion:completion", "print the script that completes words in bash, zsh or fish"
             ),
+            Entry(12, "service", "service:service", "a worker that starts with the machine (systemd, launchd)"),
+            Entry(15, "notify", "notify:notify", "messages to your phone, by mail or by a command"),
             Entry(20, "doctor", "maintain:doctor", "what is wrong here, and what to do about it"),
             Entry(30, "backup", "maintain:backup", "copy the database while it is in use"),
             Entry(40, "restore", "maintain:restore", "put a backup in the database's place"),
@@ -180,6 +184,15 @@ EXAMPLES = {
     "export": "fts export --optuna sqlite:///optuna.db",
     "snapshot": "fts snapshot --screen results --to results.svg",
     "completion": 'eval "$(fts completion bash)"',
+    "service install": "fts service install --slots 2 --dry-run",
+    "service status": "fts service status",
+    "service remove": "fts service remove",
+    "notify add": "fts notify add ntfy://my-secret-topic",
+    "notify list": "fts notify list",
+    "notify remove": "fts notify remove ntfy",
+    "notify test": "fts notify test",
+    "notify quiet": "fts notify quiet 22:00-07:00 --but 'worker lost'",
+    "notify watch": "fts notify watch",
     "doctor": "fts doctor",
     "backup": "fts backup",
     "restore": "fts restore",
@@ -305,7 +318,7 @@ class LazyGroup(click.Group):
     "The PatchTST study: fts demo. Or: fts data build; fts enqueue --matrix.",
 )
 @click.option("--db", "db", metavar="PATH", help="the database (default: $FTS_DB, else outputs/fts.db)")
-@click.version_option(package_name="fts", message="fts %(version)s")
+@click.version_option(__version__, message="fts %(version)s")
 @click.pass_context
 def fts(ctx: click.Context, db: str | None) -> None:
     """Runs a matrix of hyperparameter searches for days, loses nothing, and shows its progress."""
@@ -363,10 +376,8 @@ def exists(entry: Entry) -> bool:
 
 
 def _nearest(name: str) -> str:
-    import difflib  # here: needed only on this way out
-
-    near: Sequence[str] = difflib.get_close_matches(name, entries(), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest(name, entries())
+    return f"; did you mean {near!r}?" if near else ""
 
 
 def here() -> Places:

@@ -11,6 +11,8 @@ from fts.jobs import commands, functions
 from fts.jobs.api.bare_cell import CHOICES
 from fts.jobs.cli import enqueue, limits
 from fts.jobs.cli.app import Fraction
+from fts.jobs.cli.output import say
+from fts.jobs.unread import unread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
     from fts.jobs.api.command import CommandCell
 
 SHARED = (
-    "trials", "axes", "direction", "goals", "constraints", "prune_by", "parameters", "name", "seed", "sampler",
-    "halving", "seeds", "baseline", "steps", "again", "dry_run", "as_json", *limits.NAMES,
+    "trials", "axes", "wanted", "direction", "goals", "constraints", "prune_by", "parameters", "name", "seed",
+    "sampler", "halving", "seeds", "baseline", "parallel", "steps", "again", "dry_run", "as_json", *limits.NAMES,
 )  # fmt: skip
 
 
@@ -53,6 +55,7 @@ def enqueue_command(
     words: tuple[str, ...],
     trials: int,
     axes: tuple[str, ...],
+    wanted: tuple[str, ...],
     parameters: tuple[str, ...],
     name: str | None,
     halving: str | None,
@@ -72,7 +75,11 @@ def enqueue_command(
     it may write a checkpoint; it runs again with the same FTS_CHECKPOINT_DIR. Exit code 75 asks for that, too.
     """
     made = cells_of(words, trials, axes, parameters, name, halving, **fields)
-    enqueue.tell(enqueue.put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
+    made = enqueue.only(made, wanted)
+    for sentence in unread(made[0]):
+        say(sentence)
+    put = enqueue.put_in_line(made, again=again, dry_run=dry_run)
+    enqueue.tell(put, dry_run=dry_run, as_json=as_json, again=again)
 
 
 def cells_of(

@@ -64,7 +64,7 @@ def is_missing_package(error: BaseException) -> TypeGuard[ModuleNotFoundError]:
 
 
 def missing_package(error: ModuleNotFoundError) -> str:
-    cure = "`pip install 'fts[patchtst]'` installs what the PatchTST study needs"
+    cure = "`pip install 'fts-hpo[patchtst]'` installs what the PatchTST study needs"
     return f"the package {error.name} is not installed; {cure}"
 
 

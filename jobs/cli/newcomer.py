@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.state.place import DEFAULT_PATH, has_study
+
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
@@ -45,6 +47,22 @@ def what_to_name(command: str, folder: Path, commands: Container[str]) -> str:
     told += "; `fts init` writes a study and an example"
     told += "; the PatchTST study is `fts enqueue --matrix`" if command == "enqueue" and "data" in commands else ""
     return told
+
+
+def which_queue(db: Path, folder: Path | None, began: bool) -> str | None:
+    """Says which queue was taken where that may surprise: a new one, or one that is not beside the study's file."""
+    beside = None if folder is None or folder.resolve() == Path.cwd().resolve() else folder.resolve()
+    other = None if beside is None else beside / DEFAULT_PATH
+    elsewhere = other is not None and has_study(other) and other.resolve() != db.resolve()
+    if not began and (beside is None or db.resolve().is_relative_to(beside)):
+        return None
+    told = f"{shown(db)} is new: a queue begins here" if began else f"the queue is {shown(db)}"
+    return f"{told}; {shown(other)} is another, which --db names" if other is not None and elsewhere else told
+
+
+def shown(path: Path) -> str:
+    """A path as a person stands to it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def objective_in(folder: Path) -> str | None:

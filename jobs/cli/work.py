@@ -66,7 +66,7 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.option("--slots", type=COUNT, help="jobs at once  [default: 2 on a CPU with 2 or more cores, else 1]")
+@click.option("--slots", type=COUNT, help="trials at once  [default: 2 on a CPU with 2 or more cores, else 1]")
 @machine_options
 @click.option("--until-empty", is_flag=True, help="stop when no job can run any more")
 @click.option("--detach", is_flag=True, help="keep running after logout, with a pid file and outputs/logs/worker.log")

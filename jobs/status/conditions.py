@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fts.jobs.status import formatting
 from fts.state.scheduling import waits
-from fts.state.values import Job, JobStatus, Snapshot, Worker
+from fts.state.values import Job, JobStatus, Snapshot, Trial, TrialStatus, Worker
 
 
 @dataclass(frozen=True)
@@ -60,3 +60,13 @@ def runnable(snapshot: Snapshot) -> list[Job]:
 
 def running(snapshot: Snapshot) -> list[Job]:
     return [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
+
+
+def running_trials(snapshot: Snapshot, job: Job) -> list[Trial]:
+    """The trials of a job that run now, by number: several where its cell runs them side by side."""
+    return [trial for trial in snapshot.trials if trial.job_id == job.id and trial.status is TrialStatus.RUNNING]
+
+
+def taken_slots(snapshot: Snapshot) -> int:
+    """Slots in which something runs: each job takes one, also between two trials, and each further trial another."""
+    return sum(max(1, len(running_trials(snapshot, job))) for job in running(snapshot))

@@ -36,6 +36,18 @@ class Word(StrEnum):
 EXIT_CODES = {Word.WELL: 0, Word.LOOK: 10, Word.ACT: 11, Word.IDLE: 12, Word.BLIND: 13}
 
 
+class About(StrEnum):
+    """What a message to a person is about (jobs/notify), in the words of study.toml."""
+
+    DONE = "cell done"
+    FAILED = "failed"  # a cell failed, or cannot start
+    GUARD = "guard"  # a long pause because of heat
+    LOST = "worker lost"
+    IDLE = "idle"  # nothing is left to run
+    SLIP = "slip"  # the finish is much later than the one that was acknowledged
+    DISK = "disk"  # little space is left, or the queue was paused because of the disk
+
+
 @dataclass(frozen=True)
 class Concern:
     """One thing that is not as it should be."""
@@ -45,6 +57,7 @@ class Concern:
     short: str  # for 80 columns; its first sentence for 60
     key: str | None = None  # the key of the monitor that deals with it
     job_id: int | None = None
+    about: About | None = None  # None: nobody is sent a message about it
 
 
 @dataclass(frozen=True)
@@ -144,7 +157,7 @@ def _act(
     for job in snapshot.jobs:
         if job.status is JobStatus.FAILED and _failed_again(snapshot, job) and not _seen(job):
             reason = f"{_name(snapshot, job)} failed again after retry: {_cause(job)}"
-            yield Concern(Word.ACT, reason, reason, "x", job.id)
+            yield Concern(Word.ACT, reason, reason, "x", job.id, About.FAILED)
 
 
 def _locked(worker: Worker, by: str, now: float, limits: Limits) -> Iterator[Concern]:
@@ -185,9 +198,11 @@ def _silent_workers(snapshot: Snapshot, now: float, limits: Limits, surface: Sur
         reason = f"worker {worker.id} {state} (last {last}{_at_work(snapshot, worker)})"
         reason += _claim_ends(snapshot, worker, now) or f"; {_waiting(snapshot)}"
         start = f"{by('W', surface)} starts one"
-        yield Concern(Word.ACT, f"{reason}. {start}", f"worker {worker.id} {state}. {start}", "W")
+        brief = f"worker {worker.id} {state}. {start}"
+        yield Concern(Word.ACT, f"{reason}. {start}", brief, "W", about=About.LOST)
     elif any(w.status == "lost" for w in snapshot.workers[:1]):
-        yield Concern(Word.ACT, f"worker lost; {_waiting(snapshot)}. {by('W', surface)} starts one", "worker lost", "W")
+        reason = f"worker lost; {_waiting(snapshot)}. {by('W', surface)} starts one"
+        yield Concern(Word.ACT, reason, "worker lost", "W", about=About.LOST)
 
 
 def _disk(snapshot: Snapshot, limits: Limits, kept: Kept | None, surface: Surface) -> Iterator[Concern]:
@@ -204,7 +219,7 @@ def _disk(snapshot: Snapshot, limits: Limits, kept: Kept | None, surface: Surfac
         )
     held = f"Checkpoints {formatting.size(kept.all)}: " if kept is not None else ""
     reason = f"disk: {free} free < {formatting.size(limits.disk_reserve)}. {held}{cure} ({by('4', surface)} shows it)"
-    yield Concern(Word.ACT, reason, f"disk: {free} free. {held}{cure}", "4")
+    yield Concern(Word.ACT, reason, f"disk: {free} free. {held}{cure}", "4", about=About.DISK)
 
 
 # words of fts.state.files for what more room does not mend
@@ -226,7 +241,7 @@ def _paused_by_disk(snapshot: Snapshot, surface: Surface) -> Iterator[Concern]:
         cure, resumes = "Mend that" if other else "Make room", f"{by('P', surface)} resumes it"
         reason = f"the queue was paused by a worker, {why.rstrip('.')}. {cure}, then {resumes}"
         brief = "queue paused: files cannot be written" if other else "queue paused: disk full"
-        yield Concern(Word.ACT, reason, f"{brief}. {resumes}", "P")
+        yield Concern(Word.ACT, reason, f"{brief}. {resumes}", "P", about=About.DISK)
 
 
 def _guard(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
@@ -238,7 +253,7 @@ def _guard(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
         why = worker.guard_message or "too warm"
         since = f"paused {formatting.clock(began)}, " if began else ""
         word = Word.ACT if seconds > limits.guard_pause_s else Word.LOOK
-        yield Concern(word, f"guard {worker.guard}: {since}{why}", f"guard {worker.guard}", "4")
+        yield Concern(word, f"guard {worker.guard}: {since}{why}", f"guard {worker.guard}", "4", about=About.GUARD)
 
 
 def _unreadable(snapshot: Snapshot) -> Iterator[Concern]:
@@ -263,11 +278,11 @@ def _look(snapshot: Snapshot, now: float, limits: Limits, surface: Surface) -> I
             cures = f"{by('r', surface, job.id)} retries, {log}" if retries else log
             reason = f"{name} failed: {cause} ({cures}). {others}"
             short = f"{name} failed: {_cause(job, brief=True)}. {brief}, {formatting.count(fine, 'other')} fine."
-            yield Concern(Word.LOOK, reason, short, "r" if retries else "5", job.id)
+            yield Concern(Word.LOOK, reason, short, "r" if retries else "5", job.id, About.FAILED)
     for job in snapshot.jobs:
         if job.status is JobStatus.QUEUED and job.hold_reason and not _seen(job):
             reason = f"{_name(snapshot, job)} cannot start: {job.hold_reason}"
-            yield Concern(Word.LOOK, reason, f"{_name(snapshot, job)} is held", "x", job.id)
+            yield Concern(Word.LOOK, reason, f"{_name(snapshot, job)} is held", "x", job.id, About.FAILED)
     yield from _stuck(snapshot, now, limits)
     yield from _slept(snapshot, now)
     yield from _nobody_works(snapshot, now, surface)
@@ -288,7 +303,7 @@ def _slipped(snapshot: Snapshot, now: float, limits: Limits, surface: Surface) -
     told, why = formatting.when(found.then.taken_at, now), f": {found.cause}" if found.cause else ""
     reason = f"finish slipped {before} → {after} (+{found.part:.0%} since seen {told}){why} ({seen(surface)})"
     short = f"finish slipped by {formatting.spell(late)}. It was {before} · {seen(surface)}"
-    yield Concern(Word.LOOK, reason, short, "a")
+    yield Concern(Word.LOOK, reason, short, "a", about=About.SLIP)
 
 
 def _slept(snapshot: Snapshot, now: float) -> Iterator[Concern]:
@@ -326,7 +341,7 @@ def _nobody_works(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[
         return
     latest = max(stopped, key=lambda w: w.stopped_at or 0.0)
     at = formatting.when(latest.stopped_at or latest.heartbeat_at, now)
-    how = "drained" if drain.left_as_asked(snapshot, latest) else "stopped"
+    how = drain.how_it_left(snapshot, latest)
     yield Concern(Word.LOOK, f"worker {how} at {at}, {len(waiting)} queued. {start}", f"worker {how}", "W")
 
 
@@ -336,19 +351,31 @@ def _idle(snapshot: Snapshot, surface: Surface) -> Iterator[Concern]:
     jobs = snapshot.jobs
     if not jobs:
         function = " or `fts enqueue train.py:objective`" if surface is Surface.COMMAND_LINE else ""
-        yield Concern(Word.IDLE, f"the queue is empty: {by('e', surface)}{function} fills it", "queue is empty", "e")
+        yield Concern(
+            Word.IDLE,
+            f"the queue is empty: {by('e', surface)}{function} fills it",
+            "queue is empty",
+            "e",
+            about=About.IDLE,
+        )
         return
     waiting = [job for job in jobs if job.status is JobStatus.QUEUED]
     if snapshot.queue_paused and waiting:
         why = f" ({snapshot.queue_paused_reason})" if snapshot.queue_paused_reason else ""
-        yield Concern(Word.IDLE, f"the queue is paused{why}, {formatting.waits(len(waiting))}", "queue paused", "P")
+        yield Concern(
+            Word.IDLE,
+            f"the queue is paused{why}, {formatting.waits(len(waiting))}",
+            "queue paused",
+            "P",
+            about=About.IDLE,
+        )
         return
     paused = sum(job.status is JobStatus.PAUSED for job in jobs)
     held = sum(bool(job.hold_reason) for job in waiting)
     done = sum(job.status is JobStatus.DONE for job in jobs)
     if paused or held:
         parts = [f"{done} done"] + [f"{n} {word}" for n, word in ((paused, "paused"), (held, "held")) if n]
-        yield Concern(Word.IDLE, "no job can run: " + ", ".join(parts), "no job can run", "p")
+        yield Concern(Word.IDLE, "no job can run: " + ", ".join(parts), "no job can run", "p", about=About.IDLE)
         return
     ended = max((job.ended_at for job in jobs if job.ended_at), default=None)
     at = f" {formatting.day_clock(ended)}" if ended else ""
@@ -356,7 +383,7 @@ def _idle(snapshot: Snapshot, surface: Surface) -> Iterator[Concern]:
     parts = [formatting.count(done, "result"), *(f"{n} {status}" for n, status in lacking if n)]
     said = f"finished{at}: {', '.join(parts)}"
     more = f"{';' if parts[1:] else ','} {_afterwards(done, surface)}" if done else ""
-    yield Concern(Word.IDLE, said + more, said, "6")
+    yield Concern(Word.IDLE, said + more, said, "6", about=About.IDLE)
 
 
 def _afterwards(done: int, surface: Surface) -> str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from huey.consumer import Consumer, ConsumerStopped
 
 from fts.jobs.devices import index_of
+from fts.jobs.notify.keeper import Keeper
 from fts.jobs.records import earlier_exports, exports
 from fts.jobs.records.owed import AGAIN_S, Owed
 from fts.jobs.sensors import detect
@@ -37,6 +38,7 @@ from fts.jobs.worker.console import Console
 from fts.jobs.worker.emergency import Emergency, is_foreseen
 from fts.jobs.worker.maintenance import Housekeeping
 from fts.jobs.worker.reserve import DiskReserve
+from fts.jobs.worker.shared_jobs import SharedJobs
 from fts.jobs.worker.wake_lock import keep_awake
 from fts.state import queries, tickets, transitions
 from fts.state.backup import backup
@@ -44,6 +46,7 @@ from fts.state.db import open_database
 from fts.state.errors import DatabaseCorrupt, DatabaseGone, NoSuchRow, StaleToken, StateError, WrongStatus
 from fts.state.files import refuse_links, sweep, sweep_below
 from fts.state.slot_lock import SlotLock, SlotTaken, holder
+from fts.state.values import WorkerOrder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,6 +185,10 @@ class Worker:
         pause_s = settings.outage_pause_s
         self.last_words = Emergency(db, self.ballast, self.board, self.id, progress.tell, pause_s)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
+        self._lending = threading.Lock()  # held by who takes an idle slot only to give it back
+        self._claiming = threading.Lock()  # one slot at a time: those after it join what it has claimed
+        self._shared = SharedJobs()
+        self._called: list[threading.Thread] = []  # that work in slots which were called to a job
         self._sensors = detect.from_env(disk=places.outputs, gpu=index_of(settings.device))
         room = MemoryPool(list_gpus(), os.cpu_count())
         self._slots = [Slot(index, places, settings, self._sensors, room) for index in range(settings.slots)]
@@ -190,6 +197,7 @@ class Worker:
         self._beat = threading.Thread(target=self._beat_on, name="beat", daemon=True)
         self.owed = Owed(db, places)
         self._exports = threading.Thread(target=self._export_on, name="exports", daemon=True)
+        self.messages = Keeper(db, places)
         self._used_at: dict[int, float] = {}  # slot -> monotonic
         self._over = threading.Event()
         self._beats = 0
@@ -218,7 +226,10 @@ class Worker:
         consumer = SlotConsumer(huey, self)
         self._beat.start()
         self._exports.start()
+        self.messages.start()
         consumer.run()
+        for thread in self._called:
+            thread.join()
 
     def run_one(self, job_id: int) -> None:
         """One job, whatever its rank; Ctrl-C stops it at a checkpoint."""
@@ -244,6 +255,7 @@ class Worker:
             self._record_signal()
         with contextlib.suppress(StateError):  # a full disk: the next worker's reconcile will see that we are gone
             transitions.stop_worker(self.db, self.id)
+        self.messages.close()
         self.progress.close()
 
     def without_database(self, error: StateError) -> None:
@@ -251,7 +263,7 @@ class Worker:
         if self._lost_database is None:
             self._lost_database = error
             log.error("%s; this worker stops", error)
-            self.board.signal("stop")
+            self.board.signal(WorkerOrder.STOP)
 
     def without_tickets(self, error: StateError) -> None:
         """Whether there is work could not be seen: for ever when the database is damaged, else it is asked again."""
@@ -271,12 +283,35 @@ class Worker:
             raise self._lost_database
 
     def look(self) -> None:
-        """Claim and run jobs with one slot until there is nothing to claim or the worker is to leave."""
-        slot = self._free.get()
+        """Work in one slot until there is nothing for it or the worker is to leave."""
+        self._work_in(self._free.get())
+
+    def call_slot(self) -> None:
+        """An idle slot, if there is one, comes to a job that has another trial to run now."""
+        with self._lending:
+            try:
+                slot = self._free.get_nowait()
+            except queue.Empty:
+                return
+            self._called = [thread for thread in self._called if thread.is_alive()]
+            thread = threading.Thread(target=self._work_in, args=(slot,), name=f"slot {slot.index}", daemon=True)
+            self._called.append(thread)
+            thread.start()
+
+    def _work_in(self, slot: Slot) -> None:
+        """Join the running jobs that have a trial for it, else claim the next job."""
         try:
             while self.board.takes_work():
                 self.ballast.fill()
-                claim = self._claim()
+                claims = self._shared.claims
+                if self._shared.join(slot):
+                    continue
+                with self._claiming:
+                    if self._shared.claims != claims:  # another slot was faster: its job may be joined
+                        continue
+                    claim = self._claim()
+                    if claim is not None:
+                        self._shared.claimed(claim)
                 if claim is None:
                     return
                 self._run_claim(slot, claim)
@@ -300,8 +335,10 @@ class Worker:
         self.progress.tell(JobStarted(job, claim.attempt))
         try:
             supervisor = JobRunner(
-                self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell, self.owed
-            )
+                self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell, self.owed,
+                self.call_slot,
+            )  # fmt: skip
+            self._shared.runs(claim, supervisor)
             supervisor.prepare()
             supervisor.run()
         except StaleToken as refused:
@@ -316,6 +353,7 @@ class Worker:
             else:
                 self.last_words.give_back(claim, error)
         finally:
+            self._shared.ends(claim)
             self.board.ends(job.id)
 
     def _export_on(self) -> None:
@@ -332,7 +370,7 @@ class Worker:
             self._beat_until_over()
         except BaseException:
             log.exception("without its beat this worker would lose its jobs: it stops at a checkpoint")
-            self.board.signal("stop")
+            self.board.signal(WorkerOrder.STOP)
             raise
 
     def _beat_until_over(self) -> None:
@@ -372,13 +410,14 @@ class Worker:
     def _release_unused(self) -> None:
         """Ends the processes of a slot that has run nothing for UNUSED_S: a worker that waits holds little memory."""
         for _ in self._slots:
-            try:
-                slot = self._free.get_nowait()
-            except queue.Empty:
-                return
-            if slot.holds_processes and time.monotonic() - self._used_at.get(slot.index, 0.0) > UNUSED_S:
-                slot.release()
-            self._free.put(slot)
+            with self._lending:
+                try:
+                    slot = self._free.get_nowait()
+                except queue.Empty:
+                    return
+                if slot.holds_processes and time.monotonic() - self._used_at.get(slot.index, 0.0) > UNUSED_S:
+                    slot.release()
+                self._free.put(slot)
 
     def _beat_once(self, write: bool) -> None:
         if write:
@@ -396,10 +435,10 @@ class Worker:
             return
         who = f"the file {file.relative_to(self.places.outputs.parent)}"
         try:
-            transitions.record_wish(self.db, "drain_job", who)
+            transitions.record_wish(self.db, WorkerOrder.DRAIN_JOB, who)
         except StateError as error:  # a full disk: obeyed all the same, and written down when that works again
             log.warning("%s: %s", who, error)
-            self.board.signal("drain_job", who)
+            self.board.signal(WorkerOrder.DRAIN_JOB, who)
         try:
             file.unlink(missing_ok=True)
         except OSError as error:  # a folder of that name, or one that cannot be written: asked once is enough
@@ -450,7 +489,7 @@ class Worker:
         return queries.flag(self.db, "queue_paused") is None and tickets.runnable_jobs(self.db) > 0
 
     def signalled(self, signum: int) -> None:
-        order = {signal.SIGUSR1: "drain_trial"}.get(signal.Signals(signum), "stop")
+        order = WorkerOrder.DRAIN_TRIAL if signum == signal.SIGUSR1 else WorkerOrder.STOP
         self.board.signal(order, f"{signal.Signals(signum).name} to process {os.getpid()}")
 
 

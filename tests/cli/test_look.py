@@ -46,7 +46,7 @@ def test_json_is_one_object_with_schema_and_time(fts, db: Database, words, name)
     finished_cell(db)
     said = fts(*words)
     record = json.loads(said.out)
-    assert record["schema"] == 2 and record["taken_at"] > 1e9 and name in record
+    assert record["schema"] == 3 and record["taken_at"] > 1e9 and name in record
 
 
 def test_the_queue_is_shown_in_the_order_it_will_run(fts, db: Database):
@@ -153,7 +153,7 @@ def test_a_query_cannot_change_anything(fts, db: Database):
     for sql in ("delete from job", "drop table trial", "update job set rank = 0", "pragma user_version = 7"):
         fts("db", "query", sql)
     assert len(json.loads(fts("queue", "--json").out)["jobs"]) == 4
-    assert db.execute_sql("PRAGMA user_version").fetchone()[0] == 2
+    assert db.execute_sql("PRAGMA user_version").fetchone()[0] == 3
 
 
 def test_a_curve_is_shown_as_numbers_and_as_a_plot(fts, db: Database):

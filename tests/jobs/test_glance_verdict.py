@@ -131,6 +131,24 @@ def test_the_verdict(snapshot, word, part):
     assert (found.word, part in found.reason) == (word, True), found.reason
 
 
+@pytest.mark.parametrize(
+    ("who", "order", "how"),
+    [
+        ("SIGINT to process 7", "stop", "stopped by Ctrl-C"),
+        ("SIGTERM to process 7", "stop", "stopped by SIGTERM"),
+        ("SIGUSR1 to process 7", "drain_trial", "drained"),
+        ("you@spark", "stop", "stopped by you@spark"),
+        ("you@spark", "drain_job", "drained"),
+    ],
+)
+def test_a_worker_that_left_says_how_it_came_to(who, order, how):
+    asked = make_event(1, NOW - 90, "worker_asked", who=who, data={"workers": [1], "asked": order})
+    left = make_event(2, NOW - 60, "worker_stopped", who="worker 1", data={"worker_id": 1, "asked": order})
+    gone = make_worker(status="stopped", stopped_at=NOW - 60)
+    verdict = judge(make_snapshot(jobs=(make_job(),), workers=(gone,), events=(asked, left)), NOW)
+    assert f"worker {how} at" in verdict.reason
+
+
 def test_old_data_blind_whatever_they_say():
     assert judge(healthy(), NOW, read_age_s=15.5).word is Word.BLIND
     assert judge(healthy(), NOW, read_age_s=14).word is Word.WELL

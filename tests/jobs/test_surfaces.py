@@ -9,17 +9,16 @@ from dataclasses import replace
 import pytest
 
 from fts.jobs.cli.app import entries
-from fts.jobs.cli.status import sentences
 from fts.jobs.status import summary as glances
 from fts.jobs.status.disk_usage import Kept
 from fts.jobs.status.formatting import MB
 from fts.jobs.status.headline import lines, plain
 from fts.jobs.status.log_excerpt import LastLines
+from fts.jobs.status.sentences import sentences
 from fts.jobs.status.surface import COMMANDS, Surface, by, command
 from fts.state.values import Cause, SeenForecast, Snapshot
-from fts.tui import bindings
+from fts.tui import bindings, pictures
 from fts.tui.data.view import SCREENS, Details, View
-from fts.tui import pictures
 from fts.tui.render.text import plain
 from tests.jobs.test_glance_verdict import RUNNING, SITUATIONS
 from tests.tui.values import (

@@ -262,7 +262,7 @@ def _last(db: Database, snapshot: Snapshot, wish: ReadRequest, path: Path) -> La
     job = next((job for job in snapshot.jobs if job.id == wish.words_of), None)
     said = None if job is None else _last_of_job(db, job, naming.names_of(snapshot.jobs)[job.id], wish, path)
     if said is None and wish.at is None and (worker := parted(snapshot, wish.now or snapshot.taken_at)) is not None:
-        said = worker_lines(worker, path.absolute().parent, wish.now or snapshot.taken_at)
+        said = worker_lines(worker, snapshot, path.absolute().parent, wish.now or snapshot.taken_at)
     return said
 
 

@@ -76,6 +76,7 @@ class View:
     metric: str = ""  # that curves show; "": the one that decides
     folded: frozenset[str] = frozenset()  # studies of which the queue shows one row
     hints: tuple[Hint, ...] = ()
+    help_key: str = "?"
     toast: str = ""
     toast_role: str = ""
     readonly: bool = False

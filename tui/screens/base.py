@@ -252,7 +252,7 @@ class MonitorScreen(Screen[None]):
 
     def ask(self, title: str, hint: str, value: str, then: Callable[[str], None]) -> None:
         """A line of text, with what it was before."""
-        dialog = Ask(title, hint, self.monitor.palette, self.monitor.ascii_only, value)
+        dialog = Ask(title, hint, value)
         self.app.push_screen(dialog, lambda text: then(text) if text is not None else None)
 
     def _filtered(self, text: str) -> None:

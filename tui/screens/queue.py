@@ -14,7 +14,7 @@ from fts.tui.render.text import Line, clip, fill, line, rule, walled, wrapped
 from fts.tui.screens import hardware
 from fts.tui.screens.base import Breakpoints, MonitorScreen
 from fts.tui.screens.results import matrix, of_bars, question_of, scaling, seal_lines, winners
-from fts.tui.widgets import event_list, learning_curve, queue_table
+from fts.tui.widgets import event_list, learning_curve, queue_table, trial_table
 from fts.tui.widgets import meters as meter
 from fts.tui.widgets.pane import Pane, Table
 
@@ -281,10 +281,10 @@ def _results(view: View, width: int, height: int) -> list[Line]:
 
 def _trials(view: View, width: int, height: int) -> list[Line]:
     """The table, and what the trials' spread goes with, once there are enough of them."""
-    known = event_list.importance_line(view, width)
+    known = trial_table.importance_line(view, width)
     if known is None or height < 8:
-        return event_list.trials(view, width, height, title=False)
-    rows = event_list.trials(view, width, height - 2, title=False)
+        return trial_table.trials(view, width, height, title=False)
+    rows = trial_table.trials(view, width, height - 2, title=False)
     return [*rows, *([()] * (height - 1 - len(rows))), known]
 
 

@@ -17,13 +17,14 @@ from textual.containers import Horizontal
 
 from fts.jobs.search.importance import ENOUGH
 from fts.jobs.status import declared, formatting, naming, trial_facts
-from fts.state.values import Direction, Job, JobStatus, Margin, Opening, Trial
+from fts.state.values import Direction, Job, JobStatus, Margin, Opening
 from fts.tui.data.trial_store import by_number
 from fts.tui.data.view import RESULTS, View
 from fts.tui.render.text import Line, Span, labelled, line, rule, walled, with_role, wrapped
 from fts.tui.screens.base import MonitorScreen
-from fts.tui.widgets import event_list, learning_curve, queue_table
+from fts.tui.widgets import event_list, learning_curve, queue_table, trial_table
 from fts.tui.widgets.pane import Pane
+from fts.tui.widgets.trial_facts import facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -376,7 +377,7 @@ def winners(view: View, width: int, height: int) -> list[Line]:
     names = naming.names_of(view.snapshot.jobs)
     first = min(max(formatting.width(names[job.id]) for job in jobs), 24) + 1
     drawn = Counter(name for trial in trials.values() for name in trial.params)
-    ranks = {each.name: n for n, each in enumerate(event_list.importance_of(view))}
+    ranks = {each.name: n for n, each in enumerate(trial_table.importance_of(view))}
     params = sorted(drawn, key=lambda name: (ranks.get(name, len(ranks)), -drawn[name], name))
     widths = {name: min(max(formatting.width(name), 8), 14) for name in params}
     used, kept = first + 14, []
@@ -392,7 +393,7 @@ def winners(view: View, width: int, height: int) -> list[Line]:
         if trial is None:
             lines.append(line((formatting.fit(names[job.id], first), ""), ("     —", "dim")))
             continue
-        values = (formatting.number(trial.params.get(name, event_list.ABSENT)) for name in kept)
+        values = (formatting.number(trial.params.get(name, trial_table.ABSENT)) for name in kept)
         text = "".join(
             " " + formatting.fit_right(value, widths[name]) for name, value in zip(kept, values, strict=True)
         )
@@ -420,7 +421,7 @@ def on_front(view: View, width: int, height: int) -> list[Line]:
     study = declared.of_job(view.snapshot, job)
     columns = {study.word(name, goal): name for name, goal in goals.items()}
     widths = {word: min(max(formatting.width(word), 7), 16) for word in columns}
-    ranks = {each.name: n for n, each in enumerate(event_list.importance_of(view))}
+    ranks = {each.name: n for n, each in enumerate(trial_table.importance_of(view))}
     drawn = dict.fromkeys(name for trial in shown for name in trial.params)
     params = sorted(drawn, key=lambda name: (ranks.get(name, len(ranks)), name))
     sizes = {name: min(max(formatting.width(name), 8), 14) for name in params}
@@ -439,7 +440,7 @@ def on_front(view: View, width: int, height: int) -> list[Line]:
             for word, name in columns.items()
         )
         text = "".join(
-            " " + formatting.fit_right(formatting.number(trial.params.get(name, event_list.ABSENT)), sizes[name])
+            " " + formatting.fit_right(formatting.number(trial.params.get(name, trial_table.ABSENT)), sizes[name])
             for name in kept
         )
         lines.append(line((formatting.fit_right(f"t{trial.number}", 6), ""), (values, "best"), (text, "")))
@@ -519,7 +520,7 @@ def cell(view: View, width: int, height: int) -> list[Line]:
 
 def _importance(view: View, width: int) -> list[Line]:
     """What the spread of the cell's trials goes with, one parameter per line."""
-    found = event_list.importance_of(view)
+    found = trial_table.importance_of(view)
     if not found:
         ended = sum(t.value is not None and t.ended_at is not None for t in view.trials)
         return [(), line((f"importance: needs {ENOUGH} values, {ended} so far", "dim"))]
@@ -529,81 +530,6 @@ def _importance(view: View, width: int) -> list[Line]:
         for each in found[:8]
     ]
     return [*lines, line(("share of rank variance, each alone; not a cause", "dim"))]
-
-
-def facts(view: View, trial: Trial) -> list[Line]:
-    """What a value rests on, one fact per line."""
-    if not of_bars(view):
-        return _facts_of_any(view, trial)
-    interval = ""
-    if trial.auc_low is not None and trial.auc_high is not None:
-        interval = f"  95 % {formatting.short_score(trial.auc_low, 3)} … {formatting.short_score(trial.auc_high, 3)}"
-    gain = ""
-    if trial.prior_loss is not None and trial.val_loss is not None:
-        gain = f"  prior {formatting.short_score(trial.prior_loss)} (gain {trial.prior_loss - trial.val_loss:+.4f})"
-    windows = formatting.count(trial.n_val, "window") if trial.n_val else "— windows"
-    rate = f" ({trial.n_pos / trial.n_val:.1%})" if trial.n_val and trial.n_pos is not None else ""
-    shown = [
-        labelled("trial", f"t{trial.number} {trial.status}, {_best_epoch(trial)}"),
-        labelled("AUC", f"{formatting.score(trial.val_auc)}{interval}"),
-        labelled("loss", f"{formatting.score(trial.val_loss)}{gain}"),
-        labelled("validation", f"{windows}, {trial.n_pos or '—'}{rate} positive"),
-        labelled("model", f"{trial.architecture}  {_parameters(trial.n_params)}"),
-        labelled(
-            "batch", f"{formatting.batch(trial.micro_batch, trial.accumulation) or '—'}, threads {trial.threads or '—'}"
-        ),
-        labelled(
-            "memory", f"predicted {formatting.size(trial.predicted_bytes)}, peak {formatting.size(trial.peak_bytes)}"
-        ),
-        labelled("data", f"{(trial.data_md5 or '—')[:8]}  labels {(trial.label_md5 or '—')[:8]}"),
-        labelled("code", f"{(trial.code_commit or '—')[:10]}{' (changed)' if trial.code_dirty else ''}"),
-        labelled("seed", str(trial.seed)),
-    ]
-    study = declared.declared(view.snapshot, view.job.study if view.job else "")
-    shown += [
-        labelled(formatting.cut(name, 10), text) for name, text in trial_facts.declared_facts(study, trial, "screen")
-    ]
-    if trial.badges:
-        shown.append(labelled("badges", ", ".join(trial.badges), "retrying"))
-    return shown
-
-
-def _facts_of_any(view: View, trial: Trial) -> list[Line]:
-    """Those that are known, of a trial of any study; values of the metrics at its best step."""
-    study, curve = declared.declared(view.snapshot, view.job.study if view.job else ""), view.epochs(trial.id)
-    best = next((epoch for epoch in curve if epoch.epoch == trial.best_epoch), None)
-    others = {**(best.metrics if best is not None else {}), **trial_facts.metrics_of(trial)}
-    reached = ""
-    if trial.best_epoch is not None and trial.epochs:
-        reached = f", best at {study.step} {trial.best_epoch}"
-    shown = [
-        labelled("trial", f"t{trial.number} {trial.status}{reached}"),
-        labelled("best", f"{study.word(trial.metric, trial.direction)} {declared.shown(trial.value)}"),
-        *(
-            labelled(formatting.cut(name, 10), declared.shown(value))
-            for name, value in sorted(others.items())
-            if name != trial.metric and isinstance(value, int | float)
-        ),
-    ]
-    seconds = event_list.seconds_of(view, view.job, trial)
-    known = (
-        *((formatting.cut(name, 10), text) for name, text in trial_facts.declared_facts(study, trial, "screen")),
-        (f"{study.step}s", str(trial.epochs) if trial.epochs else ""),
-        ("time", formatting.spell(seconds) if seconds else ""),
-        ("model", f"{trial.architecture}  {_parameters(trial.n_params)}".strip()),
-        ("memory", f"peak {formatting.size(trial.peak_bytes)}" if trial.peak_bytes else ""),
-        ("ran on", " ".join(part for part in (trial.host, trial.device) if part)),
-        ("code", f"{trial.code_commit[:10]}{' (changed)' if trial.code_dirty else ''}" if trial.code_commit else ""),
-        ("seed", str(trial.seed)),
-        ("badges", ", ".join(trial.badges)),
-    )
-    return [*shown, *(labelled(name, text, "retrying" if name == "badges" else "") for name, text in known if text)]
-
-
-def _best_epoch(trial: Trial) -> str:
-    if trial.best_epoch is None:
-        return f"at epoch {trial.epochs}"
-    return f"best epoch {trial.best_epoch} of {trial.epochs}"
 
 
 def against_baseline(view: View, job: Job) -> list[Line]:
@@ -620,12 +546,6 @@ def against_baseline(view: View, job: Job) -> list[Line]:
         labelled("", f"AUC {margin.auc:+.3f}  95 % {interval}{sure}"),
         labelled("", f"loss {margin.loss:+.4f}  on {margin.n} windows"),
     ]
-
-
-def _parameters(count: int | None) -> str:
-    if count is None:
-        return ""
-    return f"{count / 1e9:.2f}B params" if count >= 1e9 else f"{count / 1e6:.2f}M params"
 
 
 def _span(values: Sequence[int]) -> str:

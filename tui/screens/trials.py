@@ -13,10 +13,10 @@ from fts.tui.data import table_rows
 from fts.tui.data.trial_store import by_id, ids_of
 from fts.tui.render.text import Line, labelled, line, rule, walled, wrapped
 from fts.tui.screens.base import Breakpoints, MonitorScreen
-from fts.tui.screens.results import facts
-from fts.tui.widgets import event_list, learning_curve
-from fts.tui.widgets.event_list import ABSENT
+from fts.tui.widgets import event_list, learning_curve, trial_table
 from fts.tui.widgets.pane import Pane, Table
+from fts.tui.widgets.trial_facts import facts
+from fts.tui.widgets.trial_table import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,9 +30,9 @@ def table(view: View, width: int, height: int) -> list[Line]:
     job = view.job
     done = f"{formatting.trials_ended(job)} of {job.trials_wanted}" if job else "0"
     hint = "[ ] other cell  o sort  / filter" if width >= 70 else ""
-    known = event_list.importance_line(view, width)
+    known = trial_table.importance_line(view, width)
     title = rule(f"trials {view.name} ({done})", hint, width, view.focus == "trials")
-    lines = [title, *event_list.trials(view, width, height - 1 - (known is not None))]
+    lines = [title, *trial_table.trials(view, width, height - 1 - (known is not None))]
     return lines if known is None else [*lines, *([()] * (height - 1 - len(lines))), known]
 
 
@@ -40,7 +40,7 @@ def rows(view: View, width: int, height: int) -> list[int | None]:
     """The ids on the lines of the table; title and heading are none."""
     ids = ids_of(table_rows.trials_of(view))
     cursor = ids.index(view.trial_id) if view.trial_id in ids else 0
-    room = height - 2 - (event_list.importance_line(view, width) is not None)
+    room = height - 2 - (trial_table.importance_line(view, width) is not None)
     first, last = table_rows.window(len(ids), room, cursor)
     return [None, None, *ids[first:last]]
 

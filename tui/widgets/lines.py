@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from fts.tui.render.text import Line
 
+RECORDED = ("log", "events")  # panes of what others have written: not a letter of it is changed
 GAP = 12  # unchanged columns between two changes that are cheaper to send again than to jump over
 
 
@@ -55,11 +56,13 @@ class Lines(Widget):
         blank = theme.style("", app.palette)
         if y >= len(self.lines):
             return Strip.blank(self.size.width, blank)
-        segments = [
-            Segment(formatting.to_ascii(text) if app.ascii_only else text, theme.style(role, app.palette))
-            for text, role in self.lines[y]
-            if text
-        ]
+        keymap = getattr(app, "keymap", None)  # a picture has the default keys
+        own = keymap is not None and bool(keymap.changed) and self.name not in RECORDED
+        segments = []
+        for text, role in self.lines[y]:
+            shown = keymap.in_words(text) if own and keymap is not None else text
+            shown = formatting.to_ascii(shown) if app.ascii_only else shown
+            segments += [Segment(shown, theme.style(role, app.palette))] if shown else []
         strip = Strip(segments).simplify().adjust_cell_length(self.size.width, blank)
         if self.text_selection is not None:
             strip = self._selected(strip, y)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fts.jobs.api.halving import HALVING, Halving
-from fts.jobs.cli.app import AS_JSON, COUNT, here
+from fts.jobs.api.lag import MOST_PARALLEL, PRICE
+from fts.jobs.cli.app import AS_JSON, COUNT, Whole, here
 from fts.jobs.cli.output import emit_json, emit_table, say
 from fts.jobs.cli.selection import CELL
 from fts.jobs.status import formatting
@@ -131,6 +132,12 @@ CELL_OPTIONS = (
         metavar="RUNG,GROWTH,KEEP,TRAILING",
         help="the rule of --pruner halving, frozen with the cell: first rung, growth, share kept, epochs for a trial "
         f"that trails; or some by name (keep=1/3,trailing=none)  [default: {HALVING.numbers}]",
+    ),
+    click.option(
+        "--parallel",
+        type=Whole(1, MOST_PARALLEL),
+        metavar="K",
+        help=f"trials of a cell at once, in idle slots of one worker. {PRICE}  [default: 1]",
     ),
     click.option("--seed", type=int, help="of the study  [default: 0]"),
     click.option("--patience", type=int, help="epochs without improvement  [default: 10]"),
