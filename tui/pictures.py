@@ -29,7 +29,7 @@ from fts.tui.frame import frame_of
 from fts.tui.modes import MODES
 from fts.tui.navigation import Navigation
 from fts.tui.render import export, theme
-from fts.tui.render.text import plain
+from fts.tui.render.text import as_text
 from fts.tui.render.textual_theme import theme_of
 from fts.tui.screens.base import MonitorScreen
 from fts.tui.widgets.pane import Pane
@@ -80,7 +80,7 @@ def render(
     view = look(db_path, screen, size, at, now=now, user=user, job_id=job_id, title=title)
     lines = frame(replace(view, hints=_hints(view, size, ascii_only)), *size)
     named = f"fts {screen} {size[0]}x{size[1]}"
-    return Picture(tuple(lines), plain(lines, ascii_only), export.svg(lines, theme, named))
+    return Picture(tuple(lines), as_text(lines, ascii_only), export.svg(lines, theme, named))
 
 
 def look(
@@ -226,7 +226,7 @@ class Still(App[None]):
         raise RuntimeError(f"{SCREENS[view.screen]} at {size.width}x{size.height} does not come to rest")
 
     def _is_painted(self, size: Size) -> bool:
-        """Whether the screen was laid out for a size, and every pane that has a place has lines for exactly this place."""
+        """Whether the screen was laid out for a size, and every pane that has a place has lines for exactly it."""
         panes = [pane for pane in self.screen.query(Pane) if pane.is_on_screen and pane.region.area]
         placed = isinstance(self.screen, MonitorScreen) and self.screen.laid_out == size
         return placed and bool(panes) and all(p.view is self.shown and p.painted_at == p.size for p in panes)

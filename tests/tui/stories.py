@@ -11,7 +11,7 @@ from fts.state import queries
 from fts.state.db import open_database
 from fts.tui.app import Monitor
 from fts.tui.frame import frame_of
-from fts.tui.render.text import plain
+from fts.tui.render.text import as_text
 from fts.tui.widgets.lines import Lines
 from tests.tui import study
 
@@ -55,7 +55,7 @@ async def rest(app: Monitor, pilot) -> None:
 
 def shown(app: Monitor) -> str:
     """The text of the base screen."""
-    return plain(frame_of(app.screen_stack[0]), app.ascii_only)
+    return as_text(frame_of(app.screen_stack[0]), app.ascii_only)
 
 
 def on_screen(app: Monitor) -> str:
@@ -72,7 +72,7 @@ def compositor_lines(app: Monitor) -> list:
 def dialog_text(app: Monitor) -> str:
     """The text of the dialog on top, as it stands on the screen, with what is written in its border."""
     if app.screen.query("#lines"):
-        return plain(app.screen.query_one("#lines", Lines).lines)
+        return as_text(app.screen.query_one("#lines", Lines).lines)
     box = app.screen.query("#box, #--container").first().region
     rows = on_screen(app).split("\n")[box.y : box.bottom]
     return "\n".join(row[box.x + 1 : box.right - 1].strip("─ ") for row in rows) + "\n"

@@ -22,7 +22,7 @@ from fts.tui import pictures
 from fts.tui.data.messages import Unreadable, in_words
 from fts.tui.data.view import CURVES, Details, View
 from fts.tui.navigation import Navigation
-from fts.tui.render.text import plain
+from fts.tui.render.text import as_text
 from fts.tui.screens import queue
 from fts.tui.screens.enqueue import EnqueueForm
 from fts.tui.widgets.lines import Lines, changed_runs
@@ -36,7 +36,7 @@ def frame(snapshot, screen=0, size=(80, 24), details=None):
     desk = Navigation(screen=screen)
     desk.settle(snapshot, 0.0)
     view = desk.view(glances.look(snapshot, NOW, title="study"), details or Details())
-    return plain(pictures.frame(view, *size))
+    return as_text(pictures.frame(view, *size))
 
 
 async def test_no_database_says_what_to_do_and_where_it_looked(tmp_path):
@@ -90,7 +90,7 @@ def test_a_finished_study_keeps_its_jobs_and_cursor_below_a_summary(size):
         for n, h in ((1, 1), (2, 3), (3, 5))
     )
     view = View(glances.look(make_snapshot(jobs=jobs), NOW), Details(), job_id=2)
-    rows = plain(pictures.frame(view, *size)).splitlines()
+    rows = as_text(pictures.frame(view, *size)).splitlines()
     at = next(n for n, row in enumerate(rows) if row.startswith("finished 08:13: 3 done · 150 trials"))
     listed = [row for row in rows[at:] if re.match(r"[ ►]✓ \d ", row)]
     assert [row[5:10] for row in listed] == ["2M/h1", "2M/h3", "2M/h5"]
@@ -125,7 +125,7 @@ def test_more_than_twelve_cells_scroll_and_running_ones_stay_in_sight():
     jobs[30] = make_job(31, "20M", 31, "running", worker_id=1, started_at=NOW - 60)
     desk = Navigation(job_id=2)
     view = desk.view(glances.look(make_snapshot(jobs=tuple(jobs)), NOW), Details())
-    text = plain(pictures.frame(view, 80, 24))
+    text = as_text(pictures.frame(view, 80, 24))
     assert "20M/h31" in text
     assert "2M/h2 " in text
 

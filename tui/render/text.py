@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Line",
     "Span",
+    "as_text",
     "beside",
     "clip",
     "fill",
     "heading",
     "labelled",
     "line",
-    "plain",
     "rule",
     "walled",
     "with_role",
@@ -43,7 +43,7 @@ def walled(paint: Callable[[View, int, int], Sequence[Line]]) -> Callable[[View,
     return painted
 
 
-def plain(painted: Sequence[Line], ascii_only: bool = False) -> str:
+def as_text(painted: Sequence[Line], ascii_only: bool = False) -> str:
     """The lines as text, trailing blanks cut."""
     rows = ("".join(part for part, _ in row).rstrip() for row in painted)
     return "\n".join(formatting.to_ascii(row) if ascii_only else row for row in rows) + "\n"
