@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from fts.tui.render.text import Line
 
 Breakpoints = list[tuple[int, str]] | None
+COLUMNS: Breakpoints = [(0, "-w0"), (40, "-w40"), (70, "-w70"), (100, "-w100"), (160, "-w160")]
+ROWS: Breakpoints = [(0, "-h0"), (8, "-h8"), (20, "-h20"), (32, "-h32"), (50, "-h50")]
 HOUR = 3600.0
 TEN_MINUTES = 600.0
 
@@ -48,20 +50,8 @@ def missing(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001 
 class MonitorScreen(Screen[None]):
     """One of the seven; it shows the view it is given."""
 
-    HORIZONTAL_BREAKPOINTS: ClassVar[Breakpoints] = [
-        (0, "-w0"),
-        (40, "-w40"),
-        (70, "-w70"),
-        (100, "-w100"),
-        (160, "-w160"),
-    ]
-    VERTICAL_BREAKPOINTS: ClassVar[Breakpoints] = [
-        (0, "-h0"),
-        (8, "-h8"),
-        (20, "-h20"),
-        (32, "-h32"),
-        (50, "-h50"),
-    ]
+    HORIZONTAL_BREAKPOINTS = COLUMNS
+    VERTICAL_BREAKPOINTS = ROWS
     AUTO_FOCUS = "#body Pane"
     ALLOW_IN_MAXIMIZED_VIEW = "Header, KeyBar"
     ESCAPE_TO_MINIMIZE = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual.containers import Horizontal, Vertical
 
@@ -31,10 +31,13 @@ def meters(view: View, width: int, height: int) -> list[Line]:
     return [title, *meter.rows(view, width, min(max(width - 54, 0), 24), ALL)][:height]
 
 
+BREAKPOINTS: Breakpoints = [(0, "-w0"), (40, "-w40"), (120, "-w120")]
+
+
 class HardwareScreen(MonitorScreen):
     """Meters, then the plots of a day, then guard and workers; beside the plots where it is wide."""
 
-    HORIZONTAL_BREAKPOINTS: ClassVar[Breakpoints] = [(0, "-w0"), (40, "-w40"), (120, "-w120")]
+    HORIZONTAL_BREAKPOINTS = BREAKPOINTS
     DEFAULT_CSS = """
     HardwareScreen {
         #meters { height: 6; }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual.containers import Horizontal, Vertical
 
@@ -31,20 +31,16 @@ ZOOMED = 18  # rows from which the meters have a day of plots below them
 WORDS = 26  # columns beside the small curve
 
 
+BREAKPOINTS: Breakpoints = [(0, "-h0"), (8, "-h8"), (20, "-h20"), (32, "-h32"), (39, "-h39"), (50, "-h50")]
+
+
 class QueueScreen(MonitorScreen):
     """The queue, and more of the other screens the more room there is; of a finished study its summary above.
 
     Four arrangements: pocket, small, medium (the one without a class here), wide.
     """
 
-    VERTICAL_BREAKPOINTS: ClassVar[Breakpoints] = [
-        (0, "-h0"),
-        (8, "-h8"),
-        (20, "-h20"),
-        (32, "-h32"),
-        (39, "-h39"),
-        (50, "-h50"),
-    ]
+    VERTICAL_BREAKPOINTS = BREAKPOINTS
     DEFAULT_CSS = """
     QueueScreen {
         #summary { height: auto; }
@@ -73,7 +69,7 @@ class QueueScreen(MonitorScreen):
             #log { display: block; height: 6; }
         }
         &.-h8, &.-w40 {
-            #top, #queue { height: 1fr; max-height: 100%; }
+            #top, #queue { height: 1fr; max-height: 100%; margin: 0; }
             #middle, #small, #latest, #log { display: none; }
         }
         &.-w40.-h20.-trouble, &.-w40.-h32.-trouble, &.-w40.-h39.-trouble, &.-w40.-h50.-trouble {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual.containers import Horizontal, Vertical
 
@@ -53,10 +53,13 @@ COLUMNS = {
 }  # fmt: skip
 
 
+BREAKPOINTS: Breakpoints = [(0, "-w0"), (40, "-w40"), (110, "-w110")]
+
+
 class TrialsScreen(MonitorScreen):
     """The table; the selected trial beside it where it is wide, else below."""
 
-    HORIZONTAL_BREAKPOINTS: ClassVar[Breakpoints] = [(0, "-w0"), (40, "-w40"), (110, "-w110")]
+    HORIZONTAL_BREAKPOINTS = BREAKPOINTS
     DEFAULT_CSS = """
     TrialsScreen {
         #detail { height: auto; min-height: 8; max-height: 45%; }
