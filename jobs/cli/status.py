@@ -14,7 +14,7 @@ from fts.jobs.cli.log_excerpt import last_lines_of, last_words
 from fts.jobs.cli.output import emit, emit_json, name_unreadable, terminal_columns
 from fts.jobs.cli.selection import begin
 from fts.jobs.cli.time_option import since_of
-from fts.jobs.status import formatting, naming
+from fts.jobs.status import formatting, naming, nodes
 from fts.jobs.status import summary as glances
 from fts.jobs.status.conditions import is_disk_low, running_trials, silent_worker
 from fts.jobs.status.headline import lines, plain
@@ -40,8 +40,12 @@ EVENTS_OF_AN_ABSENCE = 20_000
 @click.option("--line", "form", flag_value="line", help="one line, for tmux status-right")
 @click.option("--plain", "form", flag_value="plain", help="sentences without glyphs, for screen readers")
 @click.option("--json", "form", flag_value="json", help="one JSON object, with schema and taken_at")
-@click.option("--since", metavar="TIME", help="what happened since 10h, 2d, a date, or `last` (your last key press)")
-@click.option("--at", metavar="TIME", help="as it was: 03:12, 10h (ago), 2026-11-20 22:00")
+@click.option(
+    "--since",
+    metavar="TIME",
+    help="what happened since 10h, 2d, a date, or `last` (your last key press)  [default: last]",
+)
+@click.option("--at", metavar="TIME", help="as it was: 03:12, 10h (ago), 2026-11-20 22:00  [default: now]")
 @click.option("--exit-code", is_flag=True, help="10 LOOK, 11 ACT, 12 IDLE, 13 BLIND; 0 is WELL")
 def status(form: str | None, since: str | None, at: str | None, exit_code: bool) -> int:
     """State of the queue, finish time, and what happened while you were away."""
@@ -54,7 +58,8 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
     elif form == "line":
         emit(plain(lines(glance, 39, 1)[0]))
     elif form == "plain":
-        emit("\n".join([*sentences(glance), *map(aloud, last_words(last))]))
+        crew = nodes.line(glance.snapshot.nodes, glance.snapshot.taken_at)
+        emit("\n".join([*sentences(glance), *([crew] if crew else []), *map(aloud, last_words(last))]))
     else:
         room = max(terminal_columns(), 70)
         width = room if room == formatting.ENDLESS else min(room, 159)
@@ -64,7 +69,9 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
         widest = max((formatting.width(names[job.id]) for job in chosen), default=13)
         column = max(13, min(widest, room // 3))  # of a name: what follows it says how the job is
         listing = [formatting.cut(job_line(job, glance, column), room) for job in chosen]
-        emit("\n".join([*shown, *last_words(last), "", *listing]))
+        crew = nodes.line(glance.snapshot.nodes, glance.snapshot.taken_at)
+        of_nodes = [formatting.cut(crew, room)] if crew else []
+        emit("\n".join([*shown, *of_nodes, *last_words(last), "", *listing]))
         name_unreadable(glance.snapshot.unreadable)
     if queries.newer_schema(glance.snapshot):
         return SCHEMA
