@@ -19,7 +19,7 @@ from fts.jobs.status import summary as glances
 from fts.jobs.status.conditions import is_disk_low, running_trials, silent_worker
 from fts.jobs.status.headline import lines, plain
 from fts.jobs.status.sanitize import clean_snapshot
-from fts.jobs.status.sentences import listed, sentences
+from fts.jobs.status.sentences import aloud, listed, sentences
 from fts.jobs.status.surface import Surface
 from fts.jobs.status.verdict import EXIT_CODES
 from fts.state import liveness, queries
@@ -54,7 +54,7 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
     elif form == "line":
         emit(plain(lines(glance, 39, 1)[0]))
     elif form == "plain":
-        emit("\n".join([*sentences(glance), *last_words(last)]))
+        emit("\n".join([*sentences(glance), *map(aloud, last_words(last))]))
     else:
         room = max(terminal_columns(), 70)
         width = room if room == formatting.ENDLESS else min(room, 159)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from fts.jobs.status import drain, formatting, naming
-from fts.jobs.status.conditions import Limits, is_disk_low, is_live, runnable, running, silent_worker
+from fts.jobs.status import declared, drain, formatting, naming
+from fts.jobs.status.conditions import Limits, is_disk_low, is_live, runnable, running, silent_worker, step_seconds
 from fts.jobs.status.event_groups import FAILED, GUARDED, RETRIED, TRIAL_RESTARTED, WORKER_LOST, guard_since
 from fts.jobs.status.forecast import slip
 from fts.jobs.status.gaps import gaps
@@ -271,13 +271,13 @@ def _look(snapshot: Snapshot, now: float, limits: Limits, surface: Surface) -> I
         if job.status is JobStatus.FAILED and not _seen(job) and not _failed_again(snapshot, job):
             name, cause = _name(snapshot, job), _cause(job)
             worker = _worker_words(snapshot, now, limits)
-            others = f"{worker}, guard {_guard_word(snapshot)}, {formatting.count(fine, 'other cell')} fine."
+            others = f"{worker}, guard {_guard_word(snapshot)}{_fine(fine, 'other cell')}."
             brief = "Worker alive" if "alive" in worker else worker
             log = f"{by('5', surface, job.id)} shows the log"
             retries = job.retry_refusal(snapshot.again.get(job.id, ())) is None
             cures = f"{by('r', surface, job.id)} retries, {log}" if retries else log
             reason = f"{name} failed: {cause} ({cures}). {others}"
-            short = f"{name} failed: {_cause(job, brief=True)}. {brief}, {formatting.count(fine, 'other')} fine."
+            short = f"{name} failed: {_cause(job, brief=True)}. {brief}{_fine(fine, 'other')}."
             yield Concern(Word.LOOK, reason, short, "r" if retries else "5", job.id, About.FAILED)
     for job in snapshot.jobs:
         if job.status is JobStatus.QUEUED and job.hold_reason and not _seen(job):
@@ -313,7 +313,8 @@ def _slept(snapshot: Snapshot, now: float) -> Iterator[Concern]:
         if gap.end > seen:
             between = f"{formatting.when(gap.start, now)}–{formatting.clock(gap.end)}"
             reason = f"gap {between}: machine slept or its clock jumped, {formatting.spell(gap.seconds)} without work"
-            yield Concern(Word.LOOK, f"{reason} (t{gap.trial} ep {gap.epoch})", f"gap {between}", "a", gap.job_id)
+            reason += f" (t{gap.trial} {_step(snapshot, gap.job_id)} {gap.epoch})"
+            yield Concern(Word.LOOK, reason, f"gap {between}", "a", gap.job_id)
 
 
 def _stuck(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
@@ -321,11 +322,12 @@ def _stuck(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
         epochs = [e for e in snapshot.epochs if e.trial_id == trial.id]
         if trial.status != "running" or len(epochs) < 3:
             continue
-        usual = sorted(e.seconds for e in epochs)[len(epochs) // 2]
+        usual = sorted(step_seconds(trial, epochs)[1:])[len(epochs) // 2 - 1]  # the first one may include a resume
         quiet = now - epochs[-1].at
         frozen = any(w.guard in GUARDED for w in snapshot.workers)
         if quiet > max(limits.stuck_at_least_s, limits.stuck_epochs * usual) and not frozen:
-            reason = f"no epoch for {formatting.spell(quiet)}, usually {formatting.spell(usual)}"
+            step = _step(snapshot, trial.job_id, "epoch")
+            reason = f"no {step} for {formatting.spell(quiet)}, usually {formatting.spell(usual)}"
             yield Concern(Word.LOOK, f"t{trial.number}: {reason}", "no progress", "5", trial.job_id)
 
 
@@ -414,6 +416,14 @@ def _name(snapshot: Snapshot, job: Job) -> str:
     return naming.names_of(snapshot.jobs)[job.id]
 
 
+def _step(snapshot: Snapshot, job_id: int, long: str = "") -> str:
+    """The study's word for a step: `ep`, or at length `epoch`."""
+    job = next((job for job in snapshot.jobs if job.id == job_id), None)
+    if job is not None and long:
+        return declared.of_job(snapshot, job).step
+    return long or declared.step_word(snapshot, job)
+
+
 def _seen(job: Job) -> bool:
     return job.acknowledged_at is not None and job.acknowledged_at >= (job.ended_at or 0.0)
 
@@ -430,6 +440,11 @@ def _cause(job: Job, brief: bool = False) -> str:
     return str(job.cause) if job.cause else formatting.cut(job.message or "no cause recorded", 40)
 
 
+def _fine(n: int, what: str) -> str:
+    """`, 11 other cells fine`; nothing where there is no other."""
+    return f", {formatting.count(n, what)} fine" if n else ""
+
+
 def _waiting(snapshot: Snapshot) -> str:
     busy, queued = len(running(snapshot)), len(runnable(snapshot))
     return f"{busy} running, {queued} waiting" if busy else f"{queued} waiting"
@@ -439,7 +454,7 @@ def _at_work(snapshot: Snapshot, worker: Worker) -> str:
     """`, t23 ep 9` of the trial it was at."""
     own = {job.id for job in running(snapshot) if job.worker_id == worker.id}
     at = [t for t in snapshot.trials if t.job_id in own and t.ended_at is None]
-    return f", t{at[0].number} ep {at[0].epochs}" if len(at) == 1 else ""
+    return f", t{at[0].number} {_step(snapshot, at[0].job_id)} {at[0].epochs}" if len(at) == 1 else ""
 
 
 def _claim_ends(snapshot: Snapshot, worker: Worker, now: float) -> str:

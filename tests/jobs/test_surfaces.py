@@ -181,7 +181,7 @@ def test_a_finished_queue_is_not_told_to_be_without_end():
     for name, text in ((name, end_of(STATES[name])) for name in STATES):
         assert "No end in sight" not in text, name
     assert "No job is in the queue." in end_of(make_snapshot())
-    assert "Nothing else can run: 1 job paused or held." in end_of(make_snapshot(jobs=(make_job(status="paused"),)))
+    assert "Nothing else can run: 1 job is paused." in end_of(make_snapshot(jobs=(make_job(status="paused"),)))
 
 
 # ---------------------------------------------------------------- leaving, whoever asked

@@ -180,10 +180,10 @@ def pinned_window(rows: Sequence[Job], height: int, cursor: int) -> list[int]:
     for n in pinned:
         if n in shown:
             continue
-        free = [m for m in shown if m not in pinned and m != cursor]
-        if not free:
+        far = max((m for m in shown if m not in pinned and m != cursor), key=lambda m: abs(m - cursor), default=None)
+        if far is None:  # in one line there is room for the cursor alone
             break
-        shown.discard(max(free, key=lambda m: abs(m - cursor)))
+        shown.discard(far)
         shown.add(n)
     return sorted(shown)
 

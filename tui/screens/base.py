@@ -15,10 +15,11 @@ from textual.screen import Screen
 
 from fts.tui import bindings, replay
 from fts.tui.data import table_rows
-from fts.tui.data.view import CURVES, LOGS, View
+from fts.tui.data.view import CURVES, LOGS, RESULTS, View
 from fts.tui.navigation import TABLES
 from fts.tui.render.text import wrapped
 from fts.tui.screens.dialogs import Ask
+from fts.tui.widgets import learning_curve
 from fts.tui.widgets.footer import KeyBar
 from fts.tui.widgets.header import Header
 from fts.tui.widgets.pane import Pane
@@ -150,7 +151,7 @@ class MonitorScreen(Screen[None]):
         """Whether a key means this here. One that is refused now still works: it answers with the reason."""
         if action == "metric":
             job = self.monitor.view().job
-            return self.desk.screen == CURVES and job is not None and not job.task
+            return self.desk.screen in (CURVES, RESULTS) and job is not None and not job.task
         return True
 
     def action_act(self, key: str) -> None:
@@ -327,7 +328,11 @@ class MonitorScreen(Screen[None]):
         self.monitor.paint()
 
     def action_metric(self) -> None:
-        """Only Curves has metrics; check_action keeps this key away from the others."""
+        """Curves and Results show the next metric; check_action keeps this key away from the others."""
+        self.desk.metric, said = learning_curve.next_metric(self.monitor.view())
+        if said:
+            self.say(said)
+        self.monitor.paint()
 
     def action_replay_back(self) -> None:
         self._replay(-1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from textual.containers import Horizontal
 
 from fts.jobs.status import declared, formatting, naming
-from fts.tui.data.curve_comparison import points
+from fts.tui.data.curve_comparison import broken
 from fts.tui.render.chart import Plot, Series, paint, value_range
 from fts.tui.render.text import Line, line, rule, walled
 from fts.tui.screens import results
@@ -50,18 +50,6 @@ class CurvesScreen(MonitorScreen):
 
     def action_log_y(self) -> None:
         self.desk.log_y = not self.desk.log_y
-        self.monitor.paint()
-
-    def action_metric(self) -> None:
-        """The next metric of the trial; behind the last one the one that decides again."""
-        view = self.monitor.view()
-        if view.trial is None:
-            return
-        names = learning_curve.metrics_of(view, view.trial)
-        if len(names) == 1:
-            self.say(f"{names[0]} is the only metric that these trials tell")
-        at = names.index(learning_curve.metric_of(view, view.trial))
-        self.desk.metric = names[(at + 1) % len(names)] if at + 1 < len(names) else ""
         self.monitor.paint()
 
 
@@ -124,7 +112,7 @@ def _points(view: View, job: Job) -> tuple[tuple[float, float], ...]:
     trial = _best(view, job)
     curve = view.details.best_curves.get(job.id, ())
     chosen = view.metric if any(epoch.number(view.metric) is not None for epoch in curve[-1:]) else ""
-    return points(curve, chosen or (trial.metric if trial else job.metric))
+    return broken(curve, chosen or (trial.metric if trial else job.metric))
 
 
 def _range(view: View, jobs: list[Job]) -> tuple[float, float]:

@@ -9,11 +9,13 @@ from textual.containers import Horizontal, Vertical
 
 from fts.jobs.search.prune_line import value_of
 from fts.jobs.status import declared, formatting
+from fts.state.values import Cause
 from fts.tui.data import table_rows
 from fts.tui.data.trial_store import by_id, ids_of
 from fts.tui.render.text import Line, labelled, line, rule, walled, wrapped
 from fts.tui.screens.base import MonitorScreen
 from fts.tui.widgets import event_list, learning_curve, trial_table
+from fts.tui.widgets.attempts import attempts
 from fts.tui.widgets.pane import Pane, Table
 from fts.tui.widgets.trial_facts import facts
 from fts.tui.widgets.trial_table import ABSENT
@@ -83,7 +85,7 @@ def detail(view: View, width: int, height: int) -> list[Line]:
         rule(f"t{trial.number} against the best{f' {word}' if word else ''}", "", width, view.focus == "diff"),
         *difference(trial, learning_curve.best_trial(view), width, word),
     ]
-    if trial.message or trial.cause:
+    if trial.message or trial.cause not in (None, Cause.FINISHED):
         lines += [(), *error(trial, width)]
     if said := last_words(view, trial):
         lines += [(), line(("its last words", "dim"))]
@@ -93,7 +95,7 @@ def detail(view: View, width: int, height: int) -> list[Line]:
     shown = [*lines, (), *facts(view, so_far(view, trial))]
     if gap is not None:
         shown.append(labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val ")))
-    return event_list.cut_lines(shown, height)
+    return event_list.cut_lines([*shown, *attempts(view, trial, width)], height)
 
 
 def so_far(view: View, trial: Trial) -> Trial:
