@@ -14,7 +14,7 @@ from fts.jobs.cli.log_excerpt import last_lines_of, last_words
 from fts.jobs.cli.output import emit, emit_json, name_unreadable, terminal_columns
 from fts.jobs.cli.selection import begin
 from fts.jobs.cli.time_option import since_of
-from fts.jobs.status import formatting, naming
+from fts.jobs.status import formatting, naming, nodes
 from fts.jobs.status import summary as glances
 from fts.jobs.status.conditions import is_disk_low, running_trials, silent_worker
 from fts.jobs.status.headline import lines, plain
@@ -54,7 +54,8 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
     elif form == "line":
         emit(plain(lines(glance, 39, 1)[0]))
     elif form == "plain":
-        emit("\n".join([*sentences(glance), *map(aloud, last_words(last))]))
+        crew = nodes.line(glance.snapshot.nodes, glance.snapshot.taken_at)
+        emit("\n".join([*sentences(glance), *([crew] if crew else []), *map(aloud, last_words(last))]))
     else:
         room = max(terminal_columns(), 70)
         width = room if room == formatting.ENDLESS else min(room, 159)
@@ -64,7 +65,9 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
         widest = max((formatting.width(names[job.id]) for job in chosen), default=13)
         column = max(13, min(widest, room // 3))  # of a name: what follows it says how the job is
         listing = [formatting.cut(job_line(job, glance, column), room) for job in chosen]
-        emit("\n".join([*shown, *last_words(last), "", *listing]))
+        crew = nodes.line(glance.snapshot.nodes, glance.snapshot.taken_at)
+        of_nodes = [formatting.cut(crew, room)] if crew else []
+        emit("\n".join([*shown, *of_nodes, *last_words(last), "", *listing]))
         name_unreadable(glance.snapshot.unreadable)
     if queries.newer_schema(glance.snapshot):
         return SCHEMA

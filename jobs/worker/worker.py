@@ -21,18 +21,16 @@ from typing import TYPE_CHECKING, Any
 from huey.consumer import Consumer, ConsumerStopped
 
 from fts.jobs.devices import index_of
+from fts.jobs.executors.choose import executor_of
 from fts.jobs.notify.keeper import Keeper
 from fts.jobs.records import earlier_exports, exports
 from fts.jobs.records.owed import AGAIN_S, Owed
 from fts.jobs.sensors import detect
-from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.status.explain import why
 from fts.jobs.supervisor.child import reap_recorded, same_process, started_at
 from fts.jobs.supervisor.job_runner import JobRunner
-from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.progress_events import JobStarted, Note
-from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.trouble import DISK_FAILS
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.emergency import Emergency, is_foreseen
@@ -52,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fts.jobs.settings import Places, WorkerSettings
+    from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
     from fts.state.values import Claim
 
@@ -190,8 +189,9 @@ class Worker:
         self._shared = SharedJobs()
         self._called: list[threading.Thread] = []  # that work in slots which were called to a job
         self._sensors = detect.from_env(disk=places.outputs, gpu=index_of(settings.device))
-        room = MemoryPool(list_gpus(), os.cpu_count())
-        self._slots = [Slot(index, places, settings, self._sensors, room) for index in range(settings.slots)]
+        self.executor = executor_of(places, settings, db, self._sensors)
+        self.executor.worker_id = self.id
+        self._slots = self.executor.slots
         for slot in self._slots:
             self._free.put(slot)
         self._beat = threading.Thread(target=self._beat_on, name="beat", daemon=True)
@@ -245,8 +245,7 @@ class Worker:
     def close(self) -> None:
         """Say goodbye in the database; what ran has been checkpointed and put back by its supervisor."""
         self._over.set()
-        for slot in self._slots:
-            slot.release()
+        self.executor.close()
         self._sensors.close()
         if self.owed and not self.owed.settle():
             log.warning("some exports could not be written; the next worker or `fts export` writes them")
