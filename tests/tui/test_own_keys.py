@@ -43,7 +43,7 @@ async def test_bar_help_palette_and_messages_show_own_keys(db_path):
     async with monitor(db_path, (120, 40), keymap=OWN) as (app, pilot):
         bar = shown(app).rstrip("\n").split("\n")[-1]
         assert "x pause" in bar and "X cancel" in bar and "F2 help" in bar and "u undo" not in bar
-        assert "F6 retries" in on_screen(app)
+        await until(lambda: "F6 retries" in on_screen(app), pilot)
         await press(pilot, "f2")
         await until(lambda: opened(app, Help), pilot)
         assert "x F5" in dialog_text(app)
