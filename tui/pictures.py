@@ -29,9 +29,10 @@ from fts.tui.frame import frame_of
 from fts.tui.modes import MODES
 from fts.tui.navigation import Navigation
 from fts.tui.render import export, theme
-from fts.tui.render.text import plain
+from fts.tui.render.text import as_text
 from fts.tui.render.textual_theme import theme_of
 from fts.tui.screens.base import MonitorScreen
+from fts.tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
     from fts.tui.render.text import Line
 
 
-MOST_ROUNDS = 20  # of Textual's, until nothing moves any more
+ALIKE = 2  # rounds in which nothing has moved
+MOST_ROUNDS = 400  # of Textual's, until nothing moves any more
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def render(
     view = look(db_path, screen, size, at, now=now, user=user, job_id=job_id, title=title)
     lines = frame(replace(view, hints=_hints(view, size, ascii_only)), *size)
     named = f"fts {screen} {size[0]}x{size[1]}"
-    return Picture(tuple(lines), plain(lines, ascii_only), export.svg(lines, theme, named))
+    return Picture(tuple(lines), as_text(lines, ascii_only), export.svg(lines, theme, named))
 
 
 def look(
@@ -211,15 +213,23 @@ class Still(App[None]):
             self.post_message(events.Resize(size, size))
         self.paint()
         before: list[Line] = []
+        alike = 0
         for _ in range(MOST_ROUNDS):
             await pilot.pause(0)
             if self.failed is not None:
                 raise self.failed
             lines = frame_of(self.screen)
-            if lines == before and self.screen.size == size:
+            alike = alike + 1 if lines == before and self._is_painted(size) else 0
+            if alike == ALIKE:
                 return lines
             before = lines
         raise RuntimeError(f"{SCREENS[view.screen]} at {size.width}x{size.height} does not come to rest")
+
+    def _is_painted(self, size: Size) -> bool:
+        """Whether the screen was laid out for a size, and every pane that has a place has lines for exactly it."""
+        panes = [pane for pane in self.screen.query(Pane) if pane.is_on_screen and pane.region.area]
+        placed = isinstance(self.screen, MonitorScreen) and self.screen.laid_out == size
+        return placed and bool(panes) and all(p.view is self.shown and p.painted_at == p.size for p in panes)
 
     def paint(self) -> None:
         """Shows the view on the screen it is of."""
@@ -229,9 +239,8 @@ class Still(App[None]):
     def look(self, now: bool = False) -> None:
         """There is nothing to read."""
 
-    def delay_update(self, delay: float = 0.001) -> None:
+    def delay_update(self, delay: float = 0.0) -> None:
         """There is no transition to mask."""
-        super().delay_update(delay)
 
     def part_failed(self, pane: str, error: Exception) -> None:  # as the monitor has it
         self.failed = error

@@ -155,7 +155,7 @@ async def test_about_tells_its_own_cost(db_path):
 
 async def test_a_mouse_click_chooses_a_row(db_path):
     async with monitor(db_path) as (app, pilot):
-        await pilot.click("#front", offset=(10, 6))
+        await pilot.click("#queue", offset=(10, 3))
         assert app.view().job.horizon == 5
         assert app.view().job.budget == "2M"
 

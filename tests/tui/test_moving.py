@@ -6,6 +6,7 @@ import pytest
 
 from fts.state import transitions
 from fts.state.db import open_database
+from fts.tui.data.view import SCREENS
 from tests.tui import study
 from tests.tui.stories import monitor, press, shown, until
 

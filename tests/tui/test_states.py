@@ -22,9 +22,10 @@ from fts.tui import pictures
 from fts.tui.data.messages import Unreadable, in_words
 from fts.tui.data.view import CURVES, Details, View
 from fts.tui.navigation import Navigation
-from fts.tui.render.text import plain
+from fts.tui.render.text import as_text
+from fts.tui.screens import queue
 from fts.tui.screens.enqueue import EnqueueForm
-from fts.tui.widgets.pane import Pane, changed_runs
+from fts.tui.widgets.lines import Lines, changed_runs
 from tests.jobs.test_glance_sanitize import HOSTILE
 from tests.tui import study
 from tests.tui.stories import monitor, on_screen, press, rows, shown, until
@@ -35,7 +36,7 @@ def frame(snapshot, screen=0, size=(80, 24), details=None):
     desk = Navigation(screen=screen)
     desk.settle(snapshot, 0.0)
     view = desk.view(glances.look(snapshot, NOW, title="study"), details or Details())
-    return plain(pictures.frame(view, *size))
+    return as_text(pictures.frame(view, *size))
 
 
 async def test_no_database_says_what_to_do_and_where_it_looked(tmp_path):
@@ -89,20 +90,12 @@ def test_a_finished_study_keeps_its_jobs_and_cursor_below_a_summary(size):
         for n, h in ((1, 1), (2, 3), (3, 5))
     )
     view = View(glances.look(make_snapshot(jobs=jobs), NOW), Details(), job_id=2)
-    rows = plain(pictures.frame(view, *size)).splitlines()
+    rows = as_text(pictures.frame(view, *size)).splitlines()
     at = next(n for n, row in enumerate(rows) if row.startswith("finished 08:13: 3 done · 150 trials"))
     listed = [row for row in rows[at:] if re.match(r"[ ►]✓ \d ", row)]
     assert [row[5:10] for row in listed] == ["2M/h1", "2M/h3", "2M/h5"]
     assert [row.startswith("►") for row in listed] == [False, True, False]
-    assert layout.row_at(view, *size_of_body(view, size), 3, rows.index(listed[2]) - body_top(view, size)) == 3
-
-
-def body_top(view, size):
-    return layout.body_height(view, *size)[0]
-
-
-def size_of_body(view, size):
-    return size[0], layout.body_height(view, *size)[1]
+    assert [id for id in queue.rows(view, size[0], 13) if id is not None] == [1, 2, 3]
 
 
 def test_there_is_no_summary_before_the_end_and_none_without_a_result():
@@ -132,7 +125,7 @@ def test_more_than_twelve_cells_scroll_and_running_ones_stay_in_sight():
     jobs[30] = make_job(31, "20M", 31, "running", worker_id=1, started_at=NOW - 60)
     desk = Navigation(job_id=2)
     view = desk.view(glances.look(make_snapshot(jobs=tuple(jobs)), NOW), Details())
-    text = plain(pictures.frame(view, 80, 24))
+    text = as_text(pictures.frame(view, 80, 24))
     assert "20M/h31" in text
     assert "2M/h2 " in text
 
@@ -390,15 +383,17 @@ def test_only_changed_columns_are_sent():
 
 async def test_a_quiet_database_repaints_nothing(db_path):
     async with monitor(db_path) as (app, pilot):
-        canvas = app.screen.query_one("#front", Pane)
+
+        def repainted():
+            return sum(lines.repainted for lines in app.screen.query(Lines))
 
         async def looked(times):
-            before = canvas.repainted
+            before = repainted()
             for _ in range(times):
                 app.look()
                 app.tick()
                 await pilot.pause(0.05)
-            return canvas.repainted - before
+            return repainted() - before
 
         for _ in range(20):  # a busy machine is late with the first readings
             if await looked(5) == 0:

@@ -16,7 +16,7 @@ from fts.state.files import atomic_write, csv_text, open_log
 from fts.tui.data import table_rows
 from fts.tui.data.view import EVENTS, SCREENS, TRIALS, View
 from fts.tui.render import theme
-from fts.tui.render.text import plain
+from fts.tui.render.text import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,7 +143,7 @@ def document(view: View, lines: Sequence[Line], kind: str, palette: str) -> byte
         found = {"schema": 1, "taken_at": view.now, "screen": SCREENS[view.screen], "rows": table(view)}
         return (json.dumps(found, indent=1, default=str) + "\n").encode()
     if kind == "txt":
-        return plain(lines).encode()
+        return as_text(lines).encode()
     picture = svg(lines, palette, title=f"{view.glance.title} {formatting.when(view.now, view.now)}")
     return png(picture) if kind == "png" else picture.encode()
 

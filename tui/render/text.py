@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Line",
     "Span",
+    "as_text",
     "beside",
     "broken",
     "clip",
@@ -27,7 +28,6 @@ __all__ = [
     "labelled",
     "line",
     "named",
-    "plain",
     "rule",
     "walled",
     "with_role",
@@ -45,7 +45,7 @@ def walled(paint: Callable[[View, int, int], Sequence[Line]]) -> Callable[[View,
     return painted
 
 
-def plain(painted: Sequence[Line], ascii_only: bool = False) -> str:
+def as_text(painted: Sequence[Line], ascii_only: bool = False) -> str:
     """The lines as text, trailing blanks cut."""
     rows = ("".join(part for part, _ in row).rstrip() for row in painted)
     return "\n".join(formatting.to_ascii(row) if ascii_only else row for row in rows) + "\n"

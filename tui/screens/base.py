@@ -29,11 +29,15 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
     from textual.binding import BindingType
+    from textual.geometry import Size
 
     from fts.tui.app import Monitor
     from fts.tui.navigation import Navigation
     from fts.tui.render.text import Line
 
+Breakpoints = list[tuple[int, str]] | None
+COLUMNS: Breakpoints = [(0, "-w0"), (40, "-w40"), (70, "-w70"), (100, "-w100"), (160, "-w160")]
+ROWS: Breakpoints = [(0, "-h0"), (8, "-h8"), (20, "-h20"), (32, "-h32"), (50, "-h50")]
 HOUR = 3600.0
 TEN_MINUTES = 600.0
 
@@ -46,8 +50,8 @@ def missing(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001 
 class MonitorScreen(Screen[None]):
     """One of the seven; it shows the view it is given."""
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-w0"), (40, "-w40"), (70, "-w70"), (100, "-w100"), (160, "-w160")]
-    VERTICAL_BREAKPOINTS = [(0, "-h0"), (8, "-h8"), (20, "-h20"), (32, "-h32"), (50, "-h50")]
+    HORIZONTAL_BREAKPOINTS = COLUMNS
+    VERTICAL_BREAKPOINTS = ROWS
     AUTO_FOCUS = "#body Pane"
     ALLOW_IN_MAXIMIZED_VIEW = "Header, KeyBar"
     ESCAPE_TO_MINIMIZE = False
@@ -58,6 +62,8 @@ class MonitorScreen(Screen[None]):
         background: $background;
         #body { height: 1fr; margin: 0 0 1 0; }
         #missing { display: none; margin: 0 0 1 0; }
+        &.-maximized-view { hatch: none; }
+        .-maximized { width: 100% !important; height: 1fr !important; max-height: 100% !important; margin: 0 0 1 0; }
         &.-missing { #body { display: none; } #missing { display: block; } }
         &.-w0, &.-h0 { #body, #missing, KeyBar { display: none; } Header { height: 1fr; } }
     }
@@ -66,6 +72,7 @@ class MonitorScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self.view: View | None = None
+        self.laid_out: Size | None = None  # the size that its panes have been placed for
         self.sorting = False  # `o` was pressed: the next letter is a column
 
     def compose(self) -> ComposeResult:
@@ -112,7 +119,8 @@ class MonitorScreen(Screen[None]):
     def on_mount(self) -> None:
         self.monitor.paint()
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
+        self.laid_out = event.size
         self.monitor.look()
         self.monitor.paint()
 
@@ -328,10 +336,10 @@ class MonitorScreen(Screen[None]):
         self.monitor.paint()
 
     def action_metric(self) -> None:
-        """Curves and Results show the next metric; check_action keeps this key away from the others."""
-        self.desk.metric, said = learning_curve.next_metric(self.monitor.view())
-        if said:
-            self.say(said)
+        """Curves and Results: the next metric, behind the last one the one that decides."""
+        self.desk.metric, told = learning_curve.next_metric(self.monitor.view())
+        if told:
+            self.say(told)
         self.monitor.paint()
 
     def action_replay_back(self) -> None:

@@ -13,7 +13,7 @@ from fts.jobs.status.event_groups import is_guard_off, is_guard_on
 from fts.tui.data.gaps import spells
 from fts.tui.render.chart import Plot, Series, paint
 from fts.tui.render.text import Line, line, rule, walled, wrapped
-from fts.tui.screens.base import MonitorScreen
+from fts.tui.screens.base import Breakpoints, MonitorScreen
 from fts.tui.widgets import event_list
 from fts.tui.widgets import meters as meter
 from fts.tui.widgets.pane import Pane
@@ -31,10 +31,13 @@ def meters(view: View, width: int, height: int) -> list[Line]:
     return [title, *meter.rows(view, width, min(max(width - 54, 0), 24), ALL)][:height]
 
 
+BREAKPOINTS: Breakpoints = [(0, "-w0"), (40, "-w40"), (120, "-w120")]
+
+
 class HardwareScreen(MonitorScreen):
     """Meters, then the plots of a day, then guard and workers; beside the plots where it is wide."""
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-w0"), (40, "-w40"), (120, "-w120")]
+    HORIZONTAL_BREAKPOINTS = BREAKPOINTS
     DEFAULT_CSS = """
     HardwareScreen {
         #meters { height: 6; }

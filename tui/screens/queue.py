@@ -11,7 +11,8 @@ from fts.jobs.status import declared, formatting, naming
 from fts.state.values import Job, JobStatus
 from fts.tui.data import table_rows
 from fts.tui.render.text import Line, clip, fill, line, rule, walled, wrapped
-from fts.tui.screens.base import MonitorScreen
+from fts.tui.screens import hardware
+from fts.tui.screens.base import Breakpoints, MonitorScreen
 from fts.tui.screens.results import matrix, of_bars, question_of, scaling, seal_lines, winners
 from fts.tui.widgets import event_list, learning_curve, queue_table, trial_table
 from fts.tui.widgets import meters as meter
@@ -24,8 +25,13 @@ if TYPE_CHECKING:
     from fts.tui.data.view import View
 
 GRID_ROWS = 12
+FEW = 6  # rows of a queue that leaves room for more below it
 LEAST_PLOT = 3  # rows of a curve with its title
+ZOOMED = 18  # rows from which the meters have a day of plots below them
 WORDS = 26  # columns beside the small curve
+
+
+BREAKPOINTS: Breakpoints = [(0, "-h0"), (8, "-h8"), (20, "-h20"), (32, "-h32"), (39, "-h39"), (50, "-h50")]
 
 
 class QueueScreen(MonitorScreen):
@@ -34,7 +40,7 @@ class QueueScreen(MonitorScreen):
     Four arrangements: pocket, small, medium (the one without a class here), wide.
     """
 
-    VERTICAL_BREAKPOINTS = [*MonitorScreen.VERTICAL_BREAKPOINTS, (39, "-h39")]
+    VERTICAL_BREAKPOINTS = BREAKPOINTS
     DEFAULT_CSS = """
     QueueScreen {
         #summary { height: auto; }
@@ -63,16 +69,23 @@ class QueueScreen(MonitorScreen):
             #log { display: block; height: 6; }
         }
         &.-h8, &.-w40 {
-            #top { height: auto; }
-            #queue { max-height: 100%; }
-            #middle, #small, #latest { display: none; }
-            #log { display: none; }
-            &.-trouble { #log { display: block; height: 1fr; min-height: 0; } }
+            #top, #queue { height: 1fr; max-height: 100%; margin: 0; }
+            #middle, #small, #latest, #log { display: none; }
+        }
+        &.-w40.-h20.-trouble, &.-w40.-h32.-trouble, &.-w40.-h39.-trouble, &.-w40.-h50.-trouble {
+            #log { display: block; height: 5; }
+        }
+        &.-few.-trouble.-h20 {
+            #small { display: block; }
+        }
+        &.-few.-trouble.-h8, &.-few.-trouble.-w40 {
+            #top, #queue { height: auto; }
+            #log { display: block; height: 1fr; }
         }
         &.-w160.-h50 {
             #queue, #middle, #lower { width: 100%; }
             #top { margin: 0; }
-            #queue { min-height: 14; max-height: 33%; width: 59%; }
+            #queue { min-height: 14; max-height: 33vh; width: 59%; }
             #results { display: block; height: 100%; }
             #middle { height: 17; max-height: 17; }
             #big { width: 59%; }
@@ -106,6 +119,10 @@ class QueueScreen(MonitorScreen):
         yield Pane("events", latest, id="latest")
         yield Pane("log", log, id="log")
 
+    def show(self, view: View) -> None:
+        self.set_class(queue_table.height_of(view) <= FEW, "-few")
+        super().show(view)
+
     def action_fold(self) -> None:
         """One row of the study, or all of them again."""
         if not self.desk.fold(self.monitor.view()):
@@ -116,9 +133,9 @@ class QueueScreen(MonitorScreen):
 COLUMNS = {"#": "r", "cell": "c", "state": "s", "trials": "t", "best": "b", "front": "b"}  # headings of the queue
 
 
-def rows_wanted(view: View, width: int) -> int:  # noqa: ARG001  # as Pane asks
+def rows_wanted(view: View, width: int) -> int:
     """Heading and rows; an empty queue says what can be put into it."""
-    return 1 + (queue_table.height_of(view) or GRID_ROWS)
+    return queue_table.has_heading(view, width) + (queue_table.height_of(view) or GRID_ROWS)
 
 
 def rows(view: View, width: int, height: int) -> list[int | None]:
@@ -175,6 +192,8 @@ def small_curve(view: View, width: int, height: int) -> list[Line]:
 def meters(view: View, width: int, height: int) -> list[Line]:
     """A meter for each part, and what the guard does."""
     title = rule(f"hardware · guard {meter.guard_word(view)}", "4", width, view.focus == "hardware")
+    if height >= ZOOMED:
+        return [title, *meter.rows(view, width, 24, hardware.ALL), (), *hardware.day(view, width, height - 8)]
     painted = meter.rows(view, width, 5, ("mem", "temp", "gpu", "cpu", "disk"))
     return [title, *painted[: height - 3], line((meter.guard_line(view, width), "dim"))]
 

@@ -74,7 +74,7 @@ class ResultsScreen(MonitorScreen):
 
     DEFAULT_CSS = """
     ResultsScreen {
-        #matrix { height: auto; }
+        #matrix { height: auto; max-height: 100%; }
         #cell { width: 40%; }
         &.-w40, &.-w70 { #cell { display: none; } }
     }

@@ -13,7 +13,7 @@ from fts.state.values import Cause
 from fts.tui.data import table_rows
 from fts.tui.data.trial_store import by_id, ids_of
 from fts.tui.render.text import Line, labelled, line, named, rule, walled, wrapped
-from fts.tui.screens.base import MonitorScreen
+from fts.tui.screens.base import Breakpoints, MonitorScreen
 from fts.tui.widgets import event_list, learning_curve, trial_table
 from fts.tui.widgets.attempts import attempts
 from fts.tui.widgets.pane import Pane, Table
@@ -53,10 +53,13 @@ COLUMNS = {
 }  # fmt: skip
 
 
+BREAKPOINTS: Breakpoints = [(0, "-w0"), (40, "-w40"), (110, "-w110")]
+
+
 class TrialsScreen(MonitorScreen):
     """The table; the selected trial beside it where it is wide, else below."""
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-w0"), (40, "-w40"), (110, "-w110")]
+    HORIZONTAL_BREAKPOINTS = BREAKPOINTS
     DEFAULT_CSS = """
     TrialsScreen {
         #detail { height: auto; min-height: 8; max-height: 45%; }

@@ -74,6 +74,7 @@ class Pane(Lines, can_focus=True):
         self.can_focus = focus
         self.view: View | None = None
         self.table = table
+        self.painted_at: Size | None = None
         self._painter, self._rows = paint, rows
         self._width = self._wanted = 0  # the rows that it wanted at a width
         self._is_seen = False  # Textual has given it a place
@@ -89,6 +90,7 @@ class Pane(Lines, can_focus=True):
         """Paints anew; what is equal to the lines before is not sent."""
         if self.view is not None and self._is_seen and self.size.area:
             self.show(self.painted(self.view, *self.size))
+            self.painted_at = self.size
 
     def painted(self, view: View, width: int, height: int) -> list[Line]:
         """Exactly `height` lines of `width` columns; a painter that fails is replaced by its error."""
