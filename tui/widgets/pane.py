@@ -110,9 +110,8 @@ class Pane(Lines, can_focus=True):
         return view.glance.is_stale or bool(view.problem)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # as Textual asks
-        if self._rows is None or self.view is None:
-            return 1
-        self._width, self._wanted = width, self._rows(self.view, max(width, 1))
+        self._width = max(width, 1)
+        self._wanted = self._rows(self.view, self._width) if self._rows is not None and self.view is not None else 1
         return self._wanted
 
     # ---------------------------------------------------------------- events of Textual
