@@ -60,7 +60,7 @@ class Mailbox:
         return cls(path, memory, lines)
 
     def save(self) -> None:
-        """On the disk when this returns. A disk that is full keeps no message from leaving: it may be about the disk."""
+        """On the disk when this returns. A full disk keeps no message from leaving: it may be about the disk."""
         memory = asdict(self.memory)
         del memory["since"]
         lines = {name: asdict(line) | {"news": to_json(line.news)} for name, line in self.lines.items()}
