@@ -235,31 +235,10 @@ while (frame := reader.next()) is not None:
 MD5_OF_A = "0cc175b9c0f1b6a831c399e269772661"
 
 
-def part(name: str, size: int | str, body: bytes, **more: str) -> str:
-    meta = {"name": name, "size": size, **more}
-    return f"writer.send(Kind.FILE, {{'token': token, **{meta}}}, {body!r})"
-
-
-def raw(body: str) -> str:
-    return f"import os; os.set_blocking(1, True); os.write(1, {body}); sys.exit()"
-
-
 WRONG = {
-    "a name outside": (part("../x", 1, b"a"), "the name of a file"),
-    "a hidden name": (part(".x", 1, b"a"), "the name of a file"),
-    "an absolute name": (part("/x", 1, b"a"), "the name of a file"),
-    "more than announced": (part("x", 1, b"ab"), "more bytes than"),
-    "no size": (part("x", -1, b"a"), "the size of x"),
-    "too much": (part("x", 1 << 60, b"a"), "is one too many"),
-    "another md5": (part("x", 1, b"a", md5="0" * 32), "does not match its md5"),
-    "two at once": (part("x", 2, b"a") + "; " + part("y", 1, b"a"), "came inside x"),
-    "a cut frame": (raw("b'fts1' + bytes(9)"), "was cut off"),
-    "another language": (raw("b'HTTP/1.1 200 OK' + bytes(99)"), "begins with"),
-    "another version": (raw("b'fts1' + bytes([99, 13]) + bytes(8)"), "has version 99"),
-    "a huge frame": (raw("HEADER.pack(NAME, VERSION, 13, 1 << 31, 0)"), "allowed are"),
-    "no JSON": (raw("HEADER.pack(NAME, VERSION, 13, 2, 0) + b'[]'"), "holds a list"),
-    "no kind of ours": (raw("HEADER.pack(NAME, VERSION, 77, 2, 0) + b'{}'"), "cannot be read"),
-}
+    "a name outside": ("writer.send(Kind.FILE, {'token': token, 'name': '../x', 'size': 1}, b'a')", "the name of"),
+    "a cut frame": ("import os; os.set_blocking(1, True); os.write(1, b'fts1' + bytes(9)); sys.exit()", "was cut off"),
+}  # test_frames.py has the others
 
 
 def speaks(folder: Path, body: str) -> str:
