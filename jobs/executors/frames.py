@@ -143,6 +143,11 @@ class Writer:
         self._broken = False
         os.set_blocking(fd, False)
         if magic:
+            self.begin()
+
+    def begin(self) -> None:
+        """The word by which the other side knows us. Raises BrokenPipeError."""
+        with self._lock:
             self._write(MAGIC)
 
     def send(self, kind: Kind, meta: dict[str, Any] | None = None, body: bytes = b"") -> None:
