@@ -115,7 +115,7 @@ class Agent:
         found, reading = fingerprint.of_this_machine(), self.sensors.read()
         return {
             "name": self.name,
-            "host": os.uname().nodename,
+            "host": os.environ.get("SLURMD_NODENAME") or os.uname().nodename,
             "pid": os.getpid(),
             "fingerprint": found.md5,
             "hardware": found.words,
