@@ -470,6 +470,21 @@ def worked_on(db: Database, job_id: int) -> dict[int, tuple[Attempt, ...]]:
     return {trial_id: tuple(listed) for trial_id, listed in found.items()}
 
 
+def interrupted(db: Database, job_id: int, since: int = 0) -> dict[int, tuple[float, float | None]]:
+    """Of each trial of a job, from the trial `since` on, that several processes worked on, by its id.
+
+    The seconds of those that have ended, and when the one that has not began.
+    """
+    second = AttemptRow.select(AttemptRow.n).where(AttemptRow.trial_id == TrialRow.id, AttemptRow.n == 2)
+    of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id, TrialRow.id >= since, fn.EXISTS(second))
+    found: dict[int, tuple[float, float | None]] = {}
+    for row in db.rows(AttemptRow.select(ALL).where(AttemptRow.trial_id.in_(of_job))):
+        one, (seconds, began) = to_attempt(row), found.get(row["trial_id"], (0.0, None))
+        ended = seconds if one.ended_at is None else seconds + max(0.0, one.ended_at - one.began_at)
+        found[one.trial_id] = (ended, one.began_at if one.ended_at is None else began)
+    return found
+
+
 def drawn(db: Database, job_id: int) -> dict[int, tuple[Draw, ...]]:
     """What each trial of a job has drawn, in order, by the trial's id."""
     of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)

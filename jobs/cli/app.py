@@ -122,9 +122,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Maintain",
         (
-            Entry(
-                10, "completion", "completion:completion", "print the script that completes words in bash, zsh or fish"
-            ),
+            Entry(10, "completion", "completion:completion", "complete words with Tab in bash, zsh or fish"),
             Entry(12, "service", "service:service", "a worker that starts with the machine (systemd, launchd)"),
             Entry(15, "notify", "notify:notify", "messages to your phone, by mail or by a command"),
             Entry(20, "doctor", "maintain:doctor", "what is wrong here, and what to do about it"),
@@ -185,7 +183,7 @@ EXAMPLES = {
     "report": "fts report train",
     "export": "fts export --optuna sqlite:///optuna.db",
     "snapshot": "fts snapshot --screen results --to results.svg",
-    "completion": 'eval "$(fts completion bash)"',
+    "completion": "fts completion bash",
     "service install": "fts service install --slots 2 --dry-run",
     "service status": "fts service status",
     "service remove": "fts service remove",
@@ -268,6 +266,10 @@ class LazyGroup(click.Group):
         command.name, command.short_help = name, entry.help
         with_examples(command, example or name)
         with_db(command)
+        if shell_asks():
+            from fts.jobs.cli.completed import with_jobs  # here: only while a shell completes
+
+            with_jobs(command)
         return command
 
     def resolve_command(
@@ -345,6 +347,11 @@ def nobody_reads() -> bool:
     look = select.poll()
     look.register(sys.stdout.fileno(), 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in look.poll(0))
+
+
+def shell_asks() -> bool:
+    """Does a shell ask for the words that may stand here?"""
+    return "_FTS_COMPLETE" in os.environ
 
 
 def with_db(command: click.Command) -> None:

@@ -10,6 +10,7 @@ import time
 
 import click
 
+from fts.jobs.api.nearest import hint
 from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.output import emit, emit_json, emit_table, say
 from fts.jobs.notify import targets
@@ -35,7 +36,10 @@ def notify() -> None:
 @notify.command()
 @click.argument("url", required=False)
 @click.option(
-    "--command", "command", metavar="COMMAND", help="run this for each message; {title} and {body} stand for its words"
+    "--command",
+    "command",
+    metavar="COMMAND",
+    help="run this for each message; {title} and {body} stand for its words  [default: none]",
 )
 @click.option("--name", help="what to call it  [default: its service]")
 def add(url: str | None, command: str | None, name: str | None) -> None:
@@ -109,12 +113,10 @@ def remove(name: str) -> None:
 
 
 def _unknown(name: str, found: Settings) -> str:
-    import difflib  # here: only on this way out
-
     names = [each.name for each in found.targets]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}" if names else ""
-    return f"there is no target {name!r}{hint}"
+    return f"there is no target {name!r}; {hint(name, names)}" + (
+        f"there are {', '.join(names)}" if names else "add one"
+    )
 
 
 @notify.command()

@@ -12,7 +12,7 @@ from fts.jobs.cli.app import COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, say
 from fts.jobs.cli.selection import begin
-from fts.jobs.cli.work import arguments, machine_options
+from fts.jobs.cli.work import arguments, machine_options, worker
 from fts.jobs.python import python
 from fts.jobs.service import manager, unit
 from fts.jobs.service.manager import LAUNCHD, SYSTEMD, Manager
@@ -44,17 +44,22 @@ def service() -> None:
 @OF_SYSTEM
 @BY
 @DRY
-def install(system: bool, kind: str | None, dry_run: bool, **flags: Any) -> int:
+@click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTION...]")
+def install(system: bool, kind: str | None, dry_run: bool, more: tuple[str, ...], **flags: Any) -> int:
     """Write the service of the study here, and start it.
 
-    It carries PATH and all variables FTS_... of this shell.
+    It carries PATH and all variables FTS_... of this shell. Other options of `fts worker` stand behind --.
     """
+    checked = worker.make_context("worker", list(more), parent=click.get_current_context()).params
+    for name in ("detach", "until_empty"):
+        if checked.get(name):
+            raise click.UsageError(f"--{name.replace('_', '-')} ends the worker, and a service keeps it running")
     worker_settings(**flags)  # refused now, not at the next boot
     if not has_study(here().db):
         raise NothingThere(
             f"there is no study at {here().db}: change to its folder or name it with --db; {begin()} begins one"
         )
-    made = chosen(system, kind, flags)
+    made = chosen(system, kind, flags, more)
     commands = made.commands("install")
     if dry_run:
         emit(f"# {made.path}")
@@ -125,10 +130,10 @@ def remove(system: bool, kind: str | None, dry_run: bool) -> int:
     return 1 if code else 0
 
 
-def chosen(system: bool, kind: str | None, flags: dict[str, Any]) -> Manager:
+def chosen(system: bool, kind: str | None, flags: dict[str, Any], more: tuple[str, ...] = ()) -> Manager:
     """The service of the study here."""
     places = here()
-    words = python("-m", "fts.jobs.cli", "--db", str(places.db), "worker", "--detached", *arguments(flags))
+    words = python("-m", "fts.jobs.cli", "--db", str(places.db), "worker", "--detached", *arguments(flags), *more)
     folder = places.outputs.parent
     user = manager.person() if system else None
     if system and user == "root":

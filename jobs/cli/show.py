@@ -243,9 +243,9 @@ def find_trial(db: Database, word: str) -> tuple[Job, Trial]:
 
 
 @click.command()
-@click.option("--since", metavar="TIME", help="10h, 2d, or 2026-11-20 22:00")
+@click.option("--since", metavar="TIME", help="10h, 2d, or 2026-11-20 22:00  [default: the beginning]")
 @click.option("--limit", default=50, type=COUNT, show_default=True, help="at most this many events, the newest")
-@click.option("--job", "cell", metavar="CELL", help="only of this job")
+@click.option("--job", "cell", metavar="CELL", help="only of this job  [default: all jobs]")
 @AS_JSON
 def events(since: str | None, limit: int, cell: str | None, as_json: bool) -> None:
     """The journal: who changed what, and when, oldest first."""

@@ -40,8 +40,12 @@ EVENTS_OF_AN_ABSENCE = 20_000
 @click.option("--line", "form", flag_value="line", help="one line, for tmux status-right")
 @click.option("--plain", "form", flag_value="plain", help="sentences without glyphs, for screen readers")
 @click.option("--json", "form", flag_value="json", help="one JSON object, with schema and taken_at")
-@click.option("--since", metavar="TIME", help="what happened since 10h, 2d, a date, or `last` (your last key press)")
-@click.option("--at", metavar="TIME", help="as it was: 03:12, 10h (ago), 2026-11-20 22:00")
+@click.option(
+    "--since",
+    metavar="TIME",
+    help="what happened since 10h, 2d, a date, or `last` (your last key press)  [default: last]",
+)
+@click.option("--at", metavar="TIME", help="as it was: 03:12, 10h (ago), 2026-11-20 22:00  [default: now]")
 @click.option("--exit-code", is_flag=True, help="10 LOOK, 11 ACT, 12 IDLE, 13 BLIND; 0 is WELL")
 def status(form: str | None, since: str | None, at: str | None, exit_code: bool) -> int:
     """State of the queue, finish time, and what happened while you were away."""

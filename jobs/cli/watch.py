@@ -31,7 +31,13 @@ BATCH = 1000  # events read at once
 @click.command()
 @click.option("--plain", is_flag=True, help="whole sentences without signs, for screen readers")
 @click.option("--json", "as_json", is_flag=True, help="NDJSON: one event per line")
-@click.option("--from", "start", type=ROW, metavar="EVENT", help="begin after this event (0: from the beginning)")
+@click.option(
+    "--from",
+    "start",
+    type=ROW,
+    metavar="EVENT",
+    help="begin after this event (0: from the beginning)  [default: from now on]",
+)
 @click.option("--until-idle", is_flag=True, help="stop when no job runs and none can start")
 @click.option(
     "--every",

@@ -61,7 +61,11 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--memory-limit", type=Size(), metavar="SIZE", help="one trial may use, e.g. 20GB  [default: 85 %]"
         ),
         click.option("--device", help="cpu, cuda, cuda:1 or mps  [default: what the machine has]"),
-        click.option("--threads", type=COUNT, help="of each trial; slots x threads must not exceed the cores"),
+        click.option(
+            "--threads",
+            type=COUNT,
+            help="of each trial; slots x threads must not exceed the cores  [default: cores / slots]",
+        ),
     ):
         command = option(command)
     return command
@@ -71,8 +75,10 @@ def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """On which machines trials run."""
     for option in (
         click.option("--executor", type=click.Choice(EXECUTORS), help="where trials run  [default: this machine]"),
-        click.option("--launch", metavar="COMMAND", help="starts an agent on a node: 'srun -n1 -c{threads}'"),
-        click.option("--nodes", metavar="NAME:SLOTS,...", help="of --executor ssh: gpu1:4,gpu2:4"),
+        click.option(
+            "--launch", metavar="COMMAND", help="starts an agent on a node: 'srun -n1 -c{threads}'  [default: none]"
+        ),
+        click.option("--nodes", metavar="NAME:SLOTS,...", help="of --executor ssh: gpu1:4,gpu2:4  [default: none]"),
         click.option("--node-python", metavar="PATH", help="with fts, on the nodes  [default: this one's path]"),
         click.option("--sync", multiple=True, metavar="PATH", help="code beside the study's file to send to the nodes"),
     ):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from fts.jobs.api.nearest import hint
 from fts.jobs.devices import BadSetting
 from fts.jobs.status.verdict import About
 from fts.state.files import atomic_write, make_folder
@@ -140,14 +141,10 @@ def _settings(path: Path, tables: dict[str, object]) -> Settings:
 
 def about_of(word: str) -> About:
     """Raises BadSetting for a word that names no kind of message."""
-    import difflib  # here: `fts worker` looks into the file every few seconds
-
-    with_blank = word.strip().lower()
-    if with_blank in set(About):
-        return About(with_blank)
-    near = difflib.get_close_matches(with_blank, [str(about) for about in About], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise BadSetting(f"{word!r:.40} is no kind of message, expected one of {', '.join(About)}{hint}")
+    given = word.strip().lower()
+    if given in set(About):
+        return About(given)
+    raise BadSetting(f"{word!r:.40} is no kind of message; {hint(given, About)}expected one of {', '.join(About)}")
 
 
 def checked(name: str, address: str) -> Target:

@@ -110,4 +110,5 @@ def latest_end(snapshot: Snapshot, trial: Trial) -> float | None:
     seconds = step_seconds(trial, [epoch for epoch in snapshot.epochs if epoch.trial_id == trial.id])
     if not seconds or job is None or job.steps is None:
         return None
-    return snapshot.taken_at + max(0, job.steps - trial.epochs) * sum(seconds) / len(seconds)
+    usual = sorted(seconds)[len(seconds) // 2]  # one of them may hold the time in which it was interrupted
+    return snapshot.taken_at + max(0, job.steps - trial.epochs) * usual

@@ -17,7 +17,7 @@ from fts.jobs.status.event_groups import FAILED, GUARDED, RETRIED, TRIAL_RESTART
 from fts.jobs.status.forecast import slip
 from fts.jobs.status.gaps import gaps
 from fts.jobs.status.surface import Surface, by, seen
-from fts.state.values import Cause, Event, Job, JobStatus, Snapshot, Verb, Worker
+from fts.state.values import Cause, Event, Job, JobStatus, Snapshot, Trial, Verb, Worker
 
 if TYPE_CHECKING:  # only a full disk needs it
     from collections.abc import Iterator
@@ -323,12 +323,18 @@ def _stuck(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
         if trial.status != "running" or len(epochs) < 3:
             continue
         usual = sorted(step_seconds(trial, epochs)[1:])[len(epochs) // 2 - 1]  # the first one may include a resume
-        quiet = now - epochs[-1].at
+        quiet = now - max(epochs[-1].at, _resumed_at(snapshot, trial))
         frozen = any(w.guard in GUARDED for w in snapshot.workers)
         if quiet > max(limits.stuck_at_least_s, limits.stuck_epochs * usual) and not frozen:
             step = _step(snapshot, trial.job_id, "epoch")
             reason = f"no {step} for {formatting.spell(quiet)}, usually {formatting.spell(usual)}"
             yield Concern(Word.LOOK, f"t{trial.number}: {reason}", "no progress", "5", trial.job_id)
+
+
+def _resumed_at(snapshot: Snapshot, trial: Trial) -> float:
+    """When it was last continued, as far as the journal reaches back."""
+    own = (e.at for e in reversed(snapshot.events) if e.trial_id == trial.id and e.verb == Verb.TRIAL_RESUMED)
+    return next(own, 0.0)
 
 
 def _nobody_works(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[Concern]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.bare_cell import CHOICES, DAY_S, LIMITS
 from fts.jobs.api.halving import LIMITS as HALVING_LIMITS
 from fts.jobs.api.halving import BadHalving, Halving
+from fts.jobs.api.nearest import hint
 from fts.jobs.status.verdict import About
 from fts.jobs.study_file import values
 from fts.jobs.study_file.faults import At, BadStudy, unknown
@@ -78,9 +78,7 @@ def _kinds(value: Any) -> tuple[str, ...]:
         raise ValueError
     for each in value:
         if each not in set(About):
-            near = get_close_matches(str(each), [str(about) for about in About], n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise BadStudy((), f"has {each!r:.40}, expected some of {', '.join(About)}{hint}")
+            raise BadStudy((), f"has {each!r:.40}; {hint(str(each), About)}expected some of {', '.join(About)}")
     return tuple(value)
 
 

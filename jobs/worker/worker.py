@@ -32,6 +32,7 @@ from fts.jobs.supervisor.job_runner import JobRunner
 from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.progress_events import JobStarted, Note
 from fts.jobs.supervisor.trouble import DISK_FAILS
+from fts.jobs.worker import words
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.emergency import Emergency, is_foreseen
 from fts.jobs.worker.maintenance import Housekeeping
@@ -84,6 +85,8 @@ def work(places: Places, settings: WorkerSettings, progress: Console | None = No
         stack.enter_context(keep_awake())
         progress.tell(Note(worker.introduction()))
         worker.run()
+        if said := worker.farewell():
+            progress.tell(Note(said))
     worker.answer_for_database()
     return 0
 
@@ -180,6 +183,7 @@ class Worker:
         self.ballast.fill()
         pid = os.getpid()
         started = started_at(pid) or time.time()
+        self._began, self._first_event = time.monotonic(), words.last_event(db)
         self.id = transitions.register_worker(db, socket.gethostname(), pid, started, settings.slots)
         pause_s = settings.outage_pause_s
         self.last_words = Emergency(db, self.ballast, self.board, self.id, progress.tell, pause_s)
@@ -207,13 +211,15 @@ class Worker:
 
     def introduction(self) -> str:
         """Who this worker is, for the person at its terminal or the reader of its log."""
-        settings = self.settings
-        slots = f"{settings.slots} slot{'s' if settings.slots > 1 else ''}"
-        return (
-            f"worker {self.id}, process {os.getpid()}: {slots} on {settings.device}, database "
-            f"{self.places.db.absolute()}, data {self.places.data}, logs {self.places.logs}; "
-            + ("`fts stop` or `fts drain` ends it" if settings.detached else "Ctrl-C stops it at a checkpoint")
-        )
+        paused = queries.flag(self.db, "queue_paused") is not None
+        return words.introduction(self.id, self.settings, self.places, queries.jobs(self.db), paused)
+
+    def farewell(self) -> str:
+        """What it did, and what it leaves behind; empty where that cannot be read any more."""
+        try:
+            return words.farewell(self.db, self.id, self._first_event, time.monotonic() - self._began)
+        except StateError:
+            return ""
 
     def run(self) -> None:
         huey = tickets.make_huey(self.db, self.without_tickets)

@@ -382,7 +382,7 @@ FAULTS = [
     (MINIMAL + "[baseline]", "baseline has no objective, expected a function"),
     (MINIMAL + '[baseline]\nobjective = "train:gone"', "baseline.objective: "),
     (MINIMAL + '[notify]\nurls = ["ntfy://x"]', "notify.urls would stand in a file that is copied and committed; `fts"),
-    (MINIMAL + '[notify]\non = ["done"]', "notify.on has 'done', expected some of cell done, failed, guard, worker"),
+    (MINIMAL + '[notify]\non = ["done"]', "notify.on has 'done'; did you mean cell done? expected some of cell done"),
     (MINIMAL + '[notify]\nurl = ["ntfy://x"]', "notify.url is no key of [notify]; did you mean urls?"),
 ]  # fmt: skip
 

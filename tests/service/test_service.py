@@ -95,8 +95,11 @@ def test_what_the_unit_starts_stops_at_a_checkpoint_with_0_and_goes_on_after_a_k
 
 
 def test_launchd_gets_a_list_that_reads_back(study: Study) -> None:
-    found = plistlib.loads(written(study, LAUNCHD, "--device", "cpu").encode())
-    assert found["WorkingDirectory"] == str(study.folder) and found["ProgramArguments"][-2:] == ["--device", "cpu"]
+    found = plistlib.loads(written(study, LAUNCHD, "--device", "cpu", "--", "--create").encode())
+    assert found["WorkingDirectory"] == str(study.folder)
+    assert found["ProgramArguments"][-4:] == ["--detached", "--device", "cpu", "--create"]
+    assert study.fts("service", "install", "-n", "--", "--creat").code == 2
+    assert study.fts("service", "install", "-n", "--", "--until-empty").code == 2
     assert found["KeepAlive"] == {"SuccessfulExit": False} and found["RunAtLoad"] is True
     assert found["ExitTimeOut"] == unit.STOP_S > 120
     assert found["EnvironmentVariables"]["FTS_LEASE_S"] == "5" and "FTS_DB" not in found["EnvironmentVariables"]

@@ -12,14 +12,15 @@ from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
 from fts.jobs.status.formatting import GB
 from fts.state.values import TrialStatus
-from fts.tui import clipboard
+from fts.tui import clipboard, pictures
 from fts.tui.data import gaps
 from fts.tui.data.curve_comparison import broken
 from fts.tui.data.curve_comparison import points as points_of
 from fts.tui.data.view import EVENTS, HARDWARE, QUEUE, RESULTS, TRIALS, Details, View
 from fts.tui.render import chart, layout
-from fts.tui.screens import hardware
-from fts.tui.widgets import learning_curve, meters
+from fts.tui.screens import hardware, trials
+from fts.tui.widgets import event_list, learning_curve, meters
+from tests.tui import any_study
 from tests.tui.stories import monitor, press, shown, until
 from tests.tui.values import (
     HOUR,
@@ -380,3 +381,31 @@ async def test_the_help_shows_actions_first_and_says_that_it_goes_on(db_path, si
         for label in ("enqueue", "pause", "cancel", "drain"):
             assert label in text, "what can be done stands above the fold"
         assert app.screen.query_one("OptionList").show_vertical_scrollbar
+
+
+# ---------------------------------------------------------------- nothing is cut for good
+
+
+def test_a_long_line_of_a_log_takes_several_rows_and_is_not_cut():
+    long = "08:14:02 " + "abcdefghij" * 30
+    view = replace(looked(QUEUE), details=replace(looked(QUEUE).details, log=("first", long, "last")))
+    rows = ["".join(text for text, _ in row) for row in event_list.log(view, 80, 20)]
+    assert "".join(rows) == f"first{long}last"
+    assert all(formatting.width(row) <= 80 for row in rows)
+    few = ["".join(text for text, _ in row) for row in event_list.log(view, 80, 4)]
+    assert few[-1] == "last" and any("…" in row for row in few), "in few rows it leaves room for others, and says so"
+
+
+def test_long_names_and_values_are_whole_in_the_details(tmp_path):
+    path = tmp_path / "work" / "outputs" / "fts.db"
+    path.parent.mkdir(parents=True)
+    any_study.build_long_names(path)
+    view = pictures.look(path, "trials", (120, 40), now=NOW, job_id=1)
+    failed = next(trial for trial in view.details.trials if trial.status is TrialStatus.FAILED)
+    for trial in (view.details.trials[-1], failed):
+        text = "".join(layout.text(trials.detail(replace(view, trial_id=trial.id), 46, 80)).split())
+        assert "learning_rate_of_the_pretrained_backbone" in text
+        assert (trial.message or "").replace(" ", "") in text
+    best = next(trial for trial in view.details.trials if trial.number == view.job.best_trial)
+    text = "".join(layout.text(trials.detail(replace(view, trial_id=best.id), 46, 80)).split())
+    assert "x" * 60 in text

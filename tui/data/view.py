@@ -38,6 +38,9 @@ class Details:
     openings: tuple[Opening, ...] = ()  # of test sets, the earliest first
     limits: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # of live trials, by id: bytes (soft, hard)
     kept: Kept | None = None  # what checkpoints weigh, while a disk is full
+    worked: Mapping[int, tuple[float, float | None]] = field(
+        default_factory=dict
+    )  # of trials of several attempts, by id
     attempts: tuple[Attempt, ...] = ()  # of the selected trial, on Trials
     trial_lines: tuple[str, ...] = ()  # the end of the selected trial's log, on Trials, if it did not end well
 

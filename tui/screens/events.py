@@ -34,6 +34,7 @@ def _full(view: View, width: int, height: int) -> list[Line]:
     if event.undone_by is not None:
         undo = f"undone by event {event.undone_by}"
     told = {name: value for name, value in event.data.items() if not isinstance(value, dict | list | None)}
+    told.pop("pid_started", None)  # of no use to a person
     facts = ", ".join(f"{name.replace('_', ' ')} {formatting.number(value)}" for name, value in told.items())
     text = f"{naming.name_cells(event.message, view.snapshot.jobs)} · {facts}".strip(" ·")
     lines: list[Line] = [rule(f"event {event.id} · {str(event.verb).replace('_', ' ')} · {undo}", "", width)]

@@ -11,7 +11,7 @@ from fts.jobs.status import declared, formatting
 from fts.state.values import Cause
 from fts.tui.data import table_rows
 from fts.tui.data.trial_store import by_id
-from fts.tui.render.text import Line, Placed, labelled, line, rule, wrapped
+from fts.tui.render.text import Line, Placed, labelled, line, named, rule, wrapped
 from fts.tui.widgets import event_list, learning_curve, trial_table
 from fts.tui.widgets.attempts import attempts
 from fts.tui.widgets.trial_facts import facts
@@ -110,7 +110,7 @@ def difference(trial: Trial, best: Trial | None, width: int = 80, word: str = ""
         return [line(("no best trial yet", "dim"))]
     if best.id == trial.id:
         told = f"on the front, with the best {word} ★" if word else "this is the best one ★"
-        return [line((told, "best")), *(_own(trial))]
+        return [line((told, "best")), *_own(trial, width)]
     names = sorted({*trial.params, *best.params})
     lines: list[Line] = []
     for name in names:
@@ -118,23 +118,20 @@ def difference(trial: Trial, best: Trial | None, width: int = 80, word: str = ""
         if mine == theirs:
             continue
         own, other = (ABSENT if each is None else formatting.number(each) for each in (mine, theirs))
-        text = f"{own:{18 if width >= 60 else 10}s} best {other}"
-        if 15 + formatting.width(text) <= width:
-            lines.append(labelled(name, text, width=15))
-        else:
-            lines += [
-                labelled(name, own, width=15),
-                labelled("", f"best {other}", width=15),
-            ]
+        text = f"{formatting.fit(own, 18 if width >= 60 else 10)} best {other}"
+        fits = 15 + formatting.width(text) <= width and formatting.width(own) <= (18 if width >= 60 else 10)
+        lines += named(name, [text] if fits else [own, f"best {other}"], width)
     return lines or [line(("the same parameters as the best one", "dim"))]
 
 
-def _own(trial: Trial) -> list[Line]:
-    return [labelled(name, formatting.number(value), width=15) for name, value in sorted(trial.params.items())]
+def _own(trial: Trial, width: int) -> list[Line]:
+    return [
+        row for name, value in sorted(trial.params.items()) for row in named(name, [formatting.number(value)], width)
+    ]
 
 
 def error(trial: Trial, width: int) -> list[Line]:
     """Why it ended as it did, wrapped to the pane."""
     text = f"{trial.cause or ''}: {trial.message or ''}".strip(": ")
     role = "failed" if trial.status == "failed" else "dim"
-    return [line((row, role)) for row in wrapped(text, max(width - 1, 10))[:6]]
+    return [line((row, role)) for row in wrapped(text, max(width - 1, 10))]

@@ -36,7 +36,7 @@ def front(view: View, width: int, height: int) -> list[Line]:
     every = [*held, *beaten, *bad]
     x = Axis.of([a for a, _ in every])
     ys = [b for _, b in every]
-    log_y = min(ys) > 0 and max(ys) / min(ys) >= 100
+    log_y = min(ys) > 0 and max(ys) / min(ys) >= 30
     plot = Plot(
         (),
         x.span,

@@ -202,9 +202,12 @@ def _value(view: View, trial: Trial) -> float | None:
 
 
 def seconds_of(view: View, job: Job | None, trial: Trial) -> float:
-    """What it took: its training; of one that does not tell, or has no steps, its whole time."""
+    """What it took: its training; of one that does not tell, the time of its processes; else its whole time."""
     at_once = job is not None and job.kind == "baseline"  # it is fitted at once, without epochs
     untold = not trial.train_seconds and (trial.epochs > 0 or trial.value is not None)
+    if untold and (known := view.details.worked.get(trial.id)) is not None:
+        seconds, began = known
+        return seconds + (max(view.now - began, 0.0) if began is not None else 0.0)
     if trial.ended_at is not None and (at_once or untold):
         return trial.ended_at - trial.started_at
     return view.now - trial.started_at if untold and trial.status is TrialStatus.RUNNING else trial.train_seconds
