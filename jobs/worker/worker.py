@@ -77,6 +77,7 @@ def work(places: Places, settings: WorkerSettings, progress: Console | None = No
         locks = [stack.enter_context(SlotLock(places.outputs, index)) for index in range(settings.slots)]
         db = open_database(places.db, busy_timeout_s=settings.busy_s, patience_s=math.inf)
         bring_in_order(db, places)
+        db.commit_together()
         worker = Worker(db, places, settings, progress)
         stack.callback(worker.close)
         for lock in locks:
@@ -113,6 +114,7 @@ def run_job(
         held = held or stack.enter_context(hold_slot(places))
         db = open_database(places.db, busy_timeout_s=settings.busy_s, patience_s=math.inf)
         bring_in_order(db, places)
+        db.commit_together()
         worker = Worker(db, places, replace(settings, slots=1), progress)
         stack.callback(worker.close)
         held.name(worker.id)
@@ -252,6 +254,7 @@ class Worker:
             self._record_signal()
         with contextlib.suppress(StateError):  # a full disk: the next worker's reconcile will see that we are gone
             transitions.stop_worker(self.db, self.id)
+        self.db.close_shared()
         self.progress.close()
 
     def without_database(self, error: StateError) -> None:
