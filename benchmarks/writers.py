@@ -101,6 +101,28 @@ def write(rate: float, seconds: float, slots: int = SLOTS, seed: int = 0, togeth
     return Written(told, told / seconds, at(took, 0.5), at(took, 0.99), took[-1], max(beats, default=0.0))
 
 
+def alone(turns: int, facts: int = 100) -> tuple[float, float]:
+    """Median seconds of a fact of one slot with nobody beside it, in groups and without, in turns."""
+    took: dict[bool, list[float]] = {True: [], False: []}
+    with tempfile.TemporaryDirectory() as folder:
+        studies = {}
+        for together in took:
+            (Path(folder) / str(together)).mkdir()
+            studies[together] = study(Path(folder) / str(together), 1)
+        studies[True][0].commit_together()
+        rng, step = random.Random(0), 0
+        for _ in range(turns):
+            for together, (db, _, [(claim, trial)]) in studies.items():
+                for _ in range(facts):
+                    step += 1
+                    began = time.monotonic()
+                    tell(db, claim, trial, step, rng)
+                    took[together].append(time.monotonic() - began)
+        for db, _, _ in studies.values():
+            db.close()
+    return at(sorted(took[True]), 0.5), at(sorted(took[False]), 0.5)
+
+
 def tell(db: Database, claim: Claim, trial: int, step: int, rng: random.Random) -> None:
     kind = rng.random()
     if kind < 0.7:
@@ -120,11 +142,15 @@ def rows(quick: bool = True) -> list[Row]:
     seconds = 6.0 if quick else 30.0
     found = []
     for rate in (100, 400):
-        one = write(rate, seconds)
-        note = f"{one.rate:.0f}/s reached, p50 {1000 * one.p50:.0f} ms, longest beat {1000 * one.beat:.0f} ms"
-        found.append(Row(f"{SLOTS} slots, {rate} facts/s: p99", 1000 * one.p99, "ms", repeats=one.facts, note=note))
-    alone = write(0, seconds / 3, slots=1)
-    found.append(Row("one slot, one after another", 1000 * alone.p50, "ms a fact", repeats=alone.facts))
+        each, one = write(rate, seconds, together=False), write(rate, seconds)
+        note = f"{one.rate:.0f}/s reached against {each.rate:.0f}/s, longest beat {1000 * one.beat:.0f} ms against "
+        note += f"{1000 * each.beat:.0f} ms"
+        reference = (1000 * each.p99, "each commits for itself", True)
+        name = f"{SLOTS} slots, {rate} facts/s: p99"
+        found.append(Row(name, 1000 * one.p99, "ms", *reference, repeats=one.facts, note=note))
+    group, each_s = alone(10 if quick else 50)
+    reference = (1000 * each_s, "commits for itself", True)
+    found.append(Row("one slot with nobody beside it", 1000 * group, "ms a fact", *reference, repeats=1000))
     return found
 
 

@@ -54,17 +54,23 @@ class GroupCommit:
         """One change. Returns when it is on disk; raises what it raised, or why the group could not be written."""
         self._take_turn(urgent)
         try:
-            group = self._begun()
-            group.urgent |= urgent
             with self._on_shared():
-                self._db.execute_sql("SAVEPOINT one")
                 try:
-                    yield
-                except BaseException as error:
-                    self._take_back(group, error)
-                    raise
-                self._db.execute_sql("RELEASE one")
-            group.changes += 1
+                    group = self._begun()
+                    group.urgent |= urgent
+                    first = group.changes == 0  # the transaction is its own so far, and needs no savepoint
+                    try:
+                        if not first:
+                            self._db.execute_sql("SAVEPOINT one")
+                        yield
+                        if not first:
+                            self._db.execute_sql("RELEASE one")
+                    except BaseException as error:
+                        self._take_back(group, error, whole=first)
+                        raise
+                    group.changes += 1
+                finally:
+                    self._commit_if_due()
         finally:
             self._pass_on()
         group.over.wait()
@@ -75,9 +81,8 @@ class GroupCommit:
         """Closes the shared connection; the next change opens it again."""
         self._take_turn(urgent=False)
         try:
-            if self._shared is not None and self._group is None:
-                self._shared.close()
-                self._shared = None
+            if self._group is None:
+                self._drop()
         finally:
             self._pass_on()
 
@@ -93,65 +98,67 @@ class GroupCommit:
         mine.wait()
 
     def _pass_on(self) -> None:
-        """Gives the turn to the next one; commits before, if nobody waits or the group has become large enough."""
-        group = self._group
-        with self._lock:
-            waits = bool(self._urgent or self._waiting)
-            if not waits and group is None:
-                self._taken = False
-                return
-        if group is not None and (not waits or group.is_full()):
-            self._commit(group)
         with self._lock:
             line = self._urgent or self._waiting
             if line:
                 line.popleft().set()
-            elif self._group is None:
-                self._taken = False
-            else:
-                raise AssertionError("a group stays open only for one that waits")
+                return
+            assert self._group is None, "a group stays open only for one that waits"
+            self._taken = False
 
     # -- the transaction
 
     def _begun(self) -> Group:
         """The open group, or a new one. Raises what BEGIN raises."""
         if self._group is None:
-            with self._on_shared():
-                self._db.begin("IMMEDIATE")
+            self._db.begin("IMMEDIATE")
             self._group = Group()
         return self._group
 
-    def _take_back(self, group: Group, error: BaseException) -> None:
-        """This change alone; or all, where SQLite has rolled back everything by itself, as after a full disk."""
+    def _take_back(self, group: Group, error: BaseException, whole: bool) -> None:
+        """This change alone; the whole group where it is the first, or where SQLite has rolled back all of it."""
         assert self._shared is not None, "a change runs on it"
-        if not self._shared.in_transaction:
-            self._ends(group, error)
+        if not whole and self._shared.in_transaction:
+            try:
+                self._db.execute_sql("ROLLBACK TO one")
+                self._db.execute_sql("RELEASE one")
+                return
+            except BaseException as failed:  # noqa: BLE001  # half a change must not go to disk with the others
+                error = failed
+        self._give_up(group, error)
+
+    def _commit_if_due(self) -> None:
+        """For all of the group, if nobody waits behind it or it has become large enough."""
+        group = self._group
+        if group is None:
+            return
+        with self._lock:
+            waits = bool(self._urgent or self._waiting)
+        if waits and not group.is_full():
             return
         try:
-            self._db.execute_sql("ROLLBACK TO one")
-            self._db.execute_sql("RELEASE one")
-        except BaseException as failed:  # half a change must not go to disk with the others
-            self._db.rollback()
-            self._ends(group, failed)
-            raise
-
-    def _commit(self, group: Group) -> None:
-        """For all of the group; what goes wrong is theirs, not only this thread's."""
-        try:
-            with self._on_shared():
-                try:
-                    self._db.commit()
-                except BaseException:
-                    self._db.rollback()
-                    raise
-        except BaseException as error:  # noqa: BLE001  # each of the group raises it
-            self._ends(group, error)
+            self._db.commit()
+        except BaseException as error:  # noqa: BLE001  # each of the group raises it, this thread too
+            self._give_up(group, error)
         else:
-            self._ends(group, None)
+            self._group = None
+            group.over.set()
 
-    def _ends(self, group: Group, error: BaseException | None) -> None:
+    def _give_up(self, group: Group, error: BaseException) -> None:
+        """None of the group goes to disk."""
+        try:
+            self._db.rollback()
+        except BaseException:  # noqa: BLE001  # closing the connection ends its transaction, too
+            self._drop()
         self._group, group.error = None, error
         group.over.set()
+
+    # -- the connection
+
+    def _drop(self) -> None:
+        if self._shared is not None:
+            self._shared.close()
+            self._shared = None
 
     @contextmanager
     def _on_shared(self) -> Iterator[None]:
@@ -159,11 +166,10 @@ class GroupCommit:
         state: Any = self._db._state  # type: ignore[attr-defined]  # of peewee
         if self._shared is None:
             self._shared = self._db.shared_connection()
-        own = {name: getattr(state, name) for name in ("closed", "conn", "ctx", "transactions", "commit_callbacks")}
+        own = state.closed, state.conn, state.ctx, state.transactions, state.commit_callbacks
         state.set_connection(self._shared)
         state.transactions.append(self)
         try:
             yield
         finally:
-            for name, value in own.items():
-                setattr(state, name, value)
+            state.closed, state.conn, state.ctx, state.transactions, state.commit_callbacks = own
